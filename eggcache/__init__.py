@@ -1,0 +1,27 @@
+"""eggcache: zipped Python eggs behind Apache, unzipped or pre-extracted into a locked-down egg cache.
+
+The public API is what the commands call: `resolve`, `prepare`, `unzip_all`, `wrapper`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from eggcache.cache import prepare
+    from eggcache.resolver import resolve
+    from eggcache.unzip import unzip_all
+    from eggcache.wrappers import wrapper
+
+__all__ = ["prepare", "resolve", "unzip_all", "wrapper"]
+__version__ = "0.1.0"
+
+_HOMES = {"prepare": "cache", "resolve": "resolver", "unzip_all": "unzip", "wrapper": "wrappers"}
+
+
+def __getattr__(name: str) -> object:
+    """Import what is asked for and no more: a `prepare` with nothing to do runs at every start of Apache."""
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"eggcache.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'eggcache' has no attribute {name!r}")

@@ -1,0 +1,120 @@
+"""The users to act as: looked up once, by name, and used by number from then on."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from eggcache.errors import EggcacheError, NotPermitted, UsageError
+from eggcache.model import Account
+
+
+def current() -> Account:
+    """The account that this process runs as."""
+    uid = os.geteuid()
+    try:
+        name = pwd.getpwuid(uid).pw_name
+    except KeyError:  # a container may run as a number without a name
+        name = str(uid)
+    gid = os.getegid()
+    return Account(name, uid, gid, tuple(g for g in os.getgroups() if g != gid))
+
+
+def lookup(user: str) -> Account:
+    """The account called `user`, a name or a number, with the groups that logging in would give it.
+
+    Raises UsageError where the host knows no such user.
+    """
+    try:
+        entry = pwd.getpwnam(user)
+    except KeyError:
+        try:
+            entry = pwd.getpwuid(int(user))
+        except (KeyError, ValueError, OverflowError):
+            raise UsageError(
+                f"--user {user}", "there is no such user on this host", "name one of /etc/passwd"
+            ) from None
+    groups = tuple(g for g in os.getgrouplist(entry.pw_name, entry.pw_gid) if g != entry.pw_gid)
+    return Account(entry.pw_name, entry.pw_uid, entry.pw_gid, groups)
+
+
+def group(name: str) -> int:
+    """The number of the group called `name`, a name or a number. Raises UsageError where there is none."""
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError:
+        try:
+            return grp.getgrgid(int(name)).gr_gid
+        except (KeyError, ValueError, OverflowError):
+            raise UsageError(
+                f"--group {name}", "there is no such group on this host", "name one of /etc/group"
+            ) from None
+
+
+@contextmanager
+def acting(account: Account) -> Iterator[None]:
+    """Open files with the rights of `account`, as root; anybody else has its own rights and keeps them.
+
+    Only the effective ids change and the real ones stay root's, so that the account can neither trace nor
+    signal this process meanwhile.
+    """
+    if os.geteuid() != 0 or account.uid == 0:
+        yield
+        return
+    before = os.getgroups(), os.getegid()
+    os.setgroups(account.groups)
+    os.setegid(account.gid)
+    os.seteuid(account.uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(before[1])
+        os.setgroups(before[0])
+
+
+def in_the_way(path: str, account: Account) -> NotPermitted:
+    """The error for a `path` that `account` cannot reach: it names the first directory (or file) in the way."""
+    with acting(account):
+        where = "/"
+        for part in os.path.abspath(path).split("/")[1:]:
+            if not os.access(where, os.X_OK, effective_ids=True):
+                break
+            where = os.path.join(where, part)
+    try:
+        info = os.stat(where)
+    except OSError as error:
+        return NotPermitted(path, f"{account.name} cannot reach it: {where}: {error.strerror}", "")
+    try:
+        owner = pwd.getpwuid(info.st_uid).pw_name
+    except KeyError:
+        owner = str(info.st_uid)
+    return NotPermitted(
+        path,
+        f"{account.name} cannot use it: {where} is {owner}'s, mode {stat.S_IMODE(info.st_mode):04o}",
+        f"make it readable for {account.name}, or move what is needed to a place that is",
+    )
+
+
+@contextmanager
+def reading(path: str, account: Account) -> Iterator[int]:
+    """A descriptor of the file at `path`, opened with the rights of `account`.
+
+    Raises NotPermitted, which names what is in the way, where the account may not read it, and EggcacheError
+    where it cannot be opened. The caller judges what kind of file it is: opening a FIFO does not hang.
+    """
+    try:
+        with acting(account):
+            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except PermissionError:
+        raise in_the_way(path, account) from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        raise EggcacheError(path, f"cannot be opened: {error}", "see whether it is still installed") from None
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,53 @@
+"""What can go wrong, each with its exit status.
+
+Every message is one line: the thing, the cause, the remedy. The status lives on the class, so that the
+command line has nothing to decide and the documented table can be read off this module.
+"""
+
+from __future__ import annotations
+
+
+class EggcacheError(Exception):
+    """Failed; what was there is whole, and running it again completes (exit status 1)."""
+
+    status = 1
+
+    def __init__(self, thing: str, cause: str, remedy: str = "") -> None:
+        self.thing = thing
+        self.cause = cause
+        self.remedy = remedy
+        super().__init__(thing, cause, remedy)
+
+    def __str__(self) -> str:
+        text = f"{self.thing}: {self.cause}"
+        return f"{text}; {self.remedy}" if self.remedy else text
+
+
+class UsageError(EggcacheError):
+    """The command line asks for what makes no sense (exit status 2)."""
+
+    status = 2
+
+
+class EggRefused(EggcacheError):
+    """A zip that pkg_resources and eggcache could read differently, damaged or hostile (exit status 3)."""
+
+    status = 3
+
+
+class NotPermitted(EggcacheError):
+    """Rights are missing, or a directory is not safe (exit status 4)."""
+
+    status = 4
+
+
+class Missing(EggcacheError):
+    """A required distribution is missing or conflicts (exit status 5)."""
+
+    status = 5
+
+
+class Busy(EggcacheError):
+    """Another run holds the lock longer than one was ready to wait (exit status 75, sysexits' EX_TEMPFAIL)."""
+
+    status = 75

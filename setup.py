@@ -1,0 +1,46 @@
+"""eggcache's metadata. Everything else that tools need to know is in pyproject.toml."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+here = Path(__file__).resolve().parent
+version = re.search(r'^__version__ = "(.+)"', (here / "eggcache/__init__.py").read_text(), re.M).group(1)
+
+setup(
+    name="eggcache",
+    version=version,
+    description="Zipped Python eggs behind Apache: unzip them, or pre-extract them into a locked-down egg cache",
+    long_description=(here / "README.rst").read_text(encoding="utf-8"),
+    long_description_content_type="text/x-rst",
+    author="The eggcache developers",
+    license="MIT",
+    keywords="egg cache PYTHON_EGG_CACHE ExtractionError pkg_resources mod_python mod_wsgi TurboGears",
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Environment :: Console",
+        "Environment :: Web Environment",
+        "Framework :: TurboGears",
+        "Intended Audience :: System Administrators",
+        "License :: OSI Approved :: MIT License",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3.9",
+        "Programming Language :: Python :: 3.10",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Programming Language :: Python :: Implementation :: CPython",
+        "Topic :: System :: Software Distribution",
+        "Topic :: System :: Systems Administration",
+    ],
+    packages=find_packages(include=["eggcache", "eggcache.*"]),
+    # inside/ and templates/ are read as text: they run elsewhere, and have no __init__.py on purpose.
+    package_data={"eggcache": ["inside/*.py", "templates/*", "py.typed"]},
+    python_requires=">=3.9",
+    install_requires=["filelock>=3.12"],
+    extras_require={"fast": ["isal"]},
+    entry_points={"console_scripts": ["eggcache = eggcache.cli:main"]},
+    zip_safe=True,
+)
