@@ -1,0 +1,159 @@
+"""Real deployments as fixtures, built at most once in a session, in a directory that every user can search.
+
+Not under pytest's own tmp_path, which is private to the user who runs the tests: the tests run targets as nobody.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import pwd
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
+
+import deployment
+from deployment import Deployment
+
+EGGS = Path(__file__).resolve().parent / "eggs.tsv"
+
+
+def missing(reason: str) -> NoReturn:
+    """Skip for a part that this machine lacks; with CI set everything has to be there, and it is a failure."""
+    if os.environ.get("CI"):
+        pytest.fail(f"CI is set, and {reason}", pytrace=False)
+    pytest.skip(reason)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the session's directory. Workers of pytest-xdist find the one of their controller in the environment."""
+    if not hasattr(config, "workerinput"):
+        base = "/var/tmp" if os.access("/var/tmp", os.W_OK | os.X_OK) else None
+        made = tempfile.mkdtemp(prefix="eggcache-tests-", dir=base)
+        os.chmod(made, 0o755)
+        os.environ["EGGCACHE_TESTS"] = made
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Remove the session's directory, which may hold directories that are not writable."""
+    if hasattr(config, "workerinput"):
+        return
+    made = os.environ.pop("EGGCACHE_TESTS")
+    for directory, _, _ in os.walk(made):
+        if not os.path.islink(directory):
+            os.chmod(directory, 0o755)
+    shutil.rmtree(made, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def where() -> Path:
+    """The session's directory, for everything that other users must reach."""
+    return Path(os.environ["EGGCACHE_TESTS"])
+
+
+@pytest.fixture
+def shared_tmp(where: Path) -> Iterator[Path]:
+    """A new directory of the test's own that every user can search and only its owner can write."""
+    made = Path(tempfile.mkdtemp(prefix="test-", dir=where))
+    made.chmod(0o755)
+    yield made
+    shutil.rmtree(made, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def nobody() -> pwd.struct_passwd:
+    """The account that tests use for Apache's: one that owns nothing. Only root can act as it."""
+    if os.geteuid() != 0:
+        missing("only root can run a target as another user")
+    return pwd.getpwnam("nobody")
+
+
+def built(build: Callable[[], Deployment]) -> Deployment:
+    try:
+        return build()
+    except deployment.MissingInterpreter as error:
+        missing(str(error))
+
+
+@pytest.fixture(scope="session")
+def turbogears1(where: Path) -> Deployment:
+    """TurboGears 1.1.3 on 2.7, 25 zipped eggs, PEAK-Rules missing. Pristine: see `copy_of`."""
+    return built(lambda: deployment.turbogears1(where))
+
+
+@pytest.fixture(scope="session")
+def turbogears1_complete(where: Path) -> Deployment:
+    """The same with a stand-in for PEAK-Rules: nothing is missing. Pristine: see `copy_of`."""
+    return built(lambda: deployment.turbogears1_complete(where))
+
+
+@pytest.fixture(scope="session")
+def turbogears2_27(where: Path) -> Deployment:
+    """TurboGears2 2.3.12 on 2.7, 35 zipped eggs, complete. Pristine: see `copy_of`."""
+    return built(lambda: deployment.turbogears2_27(where))
+
+
+@pytest.fixture(scope="session")
+def turbogears2_311(where: Path) -> Deployment:
+    """TurboGears2 2.5.0 on 3.11, 5 zipped eggs, complete. Pristine: see `copy_of`."""
+    return built(lambda: deployment.turbogears2_311(where))
+
+
+@pytest.fixture
+def target(shared_tmp: Path, where: Path) -> Callable[[str, str], Deployment]:
+    """A factory: target("2.7", "36.0.1") is a new environment with that setuptools ("" for none), the test's own."""
+    return lambda version, setuptools: built(lambda: deployment.target(version, setuptools, where, inside=shared_tmp))
+
+
+@pytest.fixture
+def copy_of(shared_tmp: Path) -> Callable[[Deployment], Deployment]:
+    """A factory: copy_of(turbogears1) is the test's own copy, to modify."""
+
+    def copy(original: Deployment) -> Deployment:
+        into = Path(tempfile.mkdtemp(prefix="copy-", dir=shared_tmp))
+        into.chmod(0o755)
+        return deployment.copy(original, into / original.root.name)
+
+    return copy
+
+
+@pytest.fixture(scope="session")
+def uploaded() -> dict[str, Path]:
+    """The uploaded eggs of eggs.tsv, by file name, as they were downloaded: copy one to put it on a target's path."""
+    pins = deployment.downloads(EGGS)
+    return dict(zip((pin.filename for pin in pins), deployment.fetch_all(pins)))
+
+
+@pytest.fixture(scope="session")
+def interpreter(where: Path) -> Callable[[str], Path]:
+    """A factory: interpreter("3.6") is a Python of that version which every user can run."""
+
+    def find(version: str) -> Path:
+        try:
+            return deployment.interpreter(version, where)
+        except deployment.MissingInterpreter as error:
+            missing(str(error))
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def checkout(where: Path) -> Path:
+    """A copy of eggcache with what it depends on, for PYTHONPATH, where every user and every Python can read it."""
+    into = where / "checkout"
+    with deployment.once(into) as wanted:
+        if wanted:
+            for name in ("eggcache", "filelock"):
+                found = importlib.util.find_spec(name)
+                assert found
+                assert found.origin
+                shutil.copytree(Path(found.origin).parent, into / name, ignore=shutil.ignore_patterns("__pycache__"))
+            deployment.world_readable(into)
+    return into
