@@ -1,0 +1,77 @@
+# Runs INSIDE a target, in front of every other script of this directory: Python 2.4 to 3.14 syntax, ASCII only.
+#
+# eggcache/target.py prepends `REQUEST = ...`, a literal whose strings hold one character per *byte* of what was
+# meant. That is the one spelling of a path that both a Python 2 str and a Python 3 str can be made from. Answers
+# go the same way back: JSON on a pipe of its own, a \u00XX for each byte that is not plain ASCII, since neither
+# Python 2.4 nor 2.5 has a json module and a file name need not be valid in any encoding.
+import os
+import sys
+import warnings
+
+warnings.filterwarnings("ignore")  # pkg_resources warns of itself, and of every legacy version
+
+ANSWER_FD = int(sys.argv[1])
+
+
+def send(text):
+    data = text.encode("ascii")
+    while data:
+        data = data[os.write(ANSWER_FD, data):]
+
+
+send("eggcache\n")  # only a Python gets this far
+
+
+def from_bytes(value):
+    """A value of the request, in the strings of this Python."""
+    if isinstance(value, dict):
+        return dict([(from_bytes(key), from_bytes(item)) for key, item in value.items()])
+    if isinstance(value, list):
+        return [from_bytes(item) for item in value]
+    if isinstance(value, str) and sys.version_info[0] > 2:
+        return value.encode("latin-1").decode(sys.getfilesystemencoding(), "surrogateescape")
+    return value
+
+
+def to_json(value):
+    """The JSON of None, booleans, numbers, strings, lists, tuples and dicts of them."""
+    if value is None:
+        return "null"
+    if value is True:
+        return "true"
+    if value is False:
+        return "false"
+    if isinstance(value, dict):
+        return "{%s}" % ",".join(["%s:%s" % (to_json(str(key)), to_json(value[key])) for key in value])
+    if isinstance(value, (list, tuple)):
+        return "[%s]" % ",".join([to_json(item) for item in value])
+    if isinstance(value, (int, float)) or type(value).__name__ == "long":
+        return repr(value).rstrip("L")
+    return text_to_json(value)
+
+
+def text_to_json(value):
+    if sys.version_info[0] > 2:
+        try:
+            raw = value.encode(sys.getfilesystemencoding(), "surrogateescape")
+        except UnicodeError:  # not a name of the file system: somebody's words
+            raw = value.encode("utf-8", "backslashreplace")
+        value = raw.decode("latin-1")
+    elif not isinstance(value, str):
+        value = value.encode("utf-8")  # a Python 2 unicode
+    parts = ['"']
+    for char in value:
+        if " " <= char <= "~" and char not in '"\\':
+            parts.append(char)
+        else:
+            parts.append("\\u%04x" % ord(char))
+    parts.append('"')
+    return "".join(parts)
+
+
+def answer(value):
+    """Hand `value` back. The newline says that it is whole."""
+    send(to_json(value) + "\n")
+
+
+REQUEST = from_bytes(REQUEST)

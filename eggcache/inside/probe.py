@@ -1,0 +1,204 @@
+# Runs INSIDE the target, after answer.py and walk.py: says what it is, and what the requirements pull in.
+# Python 2.4 to 3.14 syntax: no `with`, no `except X as e`, no conditional expression, no bytes literal.
+
+
+def absolute(path):
+    if is_text(path):
+        # POSIX keeps two slashes in front, and somebody's PYTHONPATH has them
+        return os.sep + os.path.abspath(path).lstrip(os.sep)
+    return None
+
+
+def clean_path():
+    # Apache's interpreter has neither '' nor this script's working directory in front
+    kept = [entry for entry in sys.path if entry not in ("", "/")]
+    sys.path[:] = REQUEST["paths"] + [entry for entry in kept if entry not in REQUEST["paths"]]
+    return [absolute(entry) for entry in sys.path if is_text(entry)]
+
+
+def site_directories(path):
+    """The directories whose .pth files are read, existing ones."""
+    site = sys.modules.get("site")
+    found = []
+    # virtualenv before release 20 has a site module of its own, without these functions
+    if hasattr(site, "getsitepackages"):
+        found.extend(attempt(site.getsitepackages) or [])
+    if getattr(site, "ENABLE_USER_SITE", None) and hasattr(site, "getusersitepackages"):
+        found.append(attempt(site.getusersitepackages))
+    found.extend([entry for entry in path if os.path.basename(entry) in ("site-packages", "dist-packages")])
+    return unique([absolute(entry) for entry in found if entry and os.path.isdir(entry)])
+
+
+def egg_link_target(link):
+    """The directory that an .egg-link names: its first line that is not blank."""
+    try:
+        stream = open(link)
+        try:
+            lines = stream.read(65536).splitlines()
+        finally:
+            stream.close()
+    except (IOError, OSError, ValueError):
+        return None
+    for line in lines:
+        if line.strip():
+            return os.path.realpath(os.path.join(os.path.dirname(link), line.strip()))
+    return None
+
+
+def on_disk(dist, links):
+    """(kind, zip file, place in it, name of its cache directory, metadata that it was read from)."""
+    provider = getattr(dist, "_provider", None)
+    archive = getattr(getattr(provider, "loader", None), "archive", None)
+    info = getattr(provider, "egg_info", None) or getattr(provider, "path", None)
+    if archive:
+        # asked of the provider, not computed: what a basket's cache is called changed in setuptools 49.6
+        name = getattr(provider, "egg_name", None)
+        inside = getattr(getattr(provider, "loader", None), "prefix", "") or ""
+        if info and not str(info).endswith("EGG-INFO"):
+            inside = ""  # a .dist-info or .egg-info in the zip: the zip itself is what is on the path
+        inside = inside.strip(os.sep)
+        if inside:
+            return "inside a basket", archive, inside + "/", name, None
+        if name is None:
+            return "zip that is no egg", archive, "", None, None
+        return "zipped egg", archive, "", name, None
+    if os.path.realpath(str(dist.location)) in links:
+        return "develop link", None, "", None, info
+    info = str(info or "")
+    if info.endswith(".dist-info"):
+        return "dist-info", None, "", None, info
+    if info.lower().endswith(".egg-info"):
+        return "egg-info", None, "", None, info
+    if info.endswith("EGG-INFO"):
+        return "unzipped egg", None, "", None, info
+    return "other", None, "", None, info or None
+
+
+def metadata_files(info):
+    if not info or not os.path.exists(info):
+        return []
+    found = [absolute(info)]
+    for name in ("PKG-INFO", "METADATA", "requires.txt", "depends.txt"):
+        path = os.path.join(found[0], name)
+        if os.path.exists(path):
+            found.append(path)
+    return found
+
+
+def pkg_resources_version(pr, ws):
+    """'setuptools 44.1.1', 'distribute 0.6.49' or None, and where it was imported from."""
+    origin = absolute(getattr(pr, "__file__", None) or "")
+    names = ["setuptools"]
+    if hasattr(pr, "_distribute"):
+        names = ["distribute"]  # it installs a made-up metadata file for a setuptools too
+    for dist in [ws.by_key[name] for name in names if name in ws.by_key]:
+        location = os.path.realpath(str(dist.location))
+        if os.path.realpath(origin).startswith(location + os.sep) and version_of(dist):
+            return "%s %s" % (names[0], version_of(dist)), origin
+    return None, origin
+
+
+def eggs_without_pkg_resources(path):
+    """The eggs on sys.path and in its directories, by name alone."""
+    found = []
+    for entry in path:
+        names = [""]
+        if not entry.lower().endswith(".egg"):
+            names = [name for name in entries_of(entry) if name.lower().endswith(".egg")]
+        for name in names:
+            row = egg_by_name(os.path.join(entry, name).rstrip(os.sep), path)
+            if row is not None and row not in found:
+                found.append(row)
+    return found
+
+
+def egg_by_name(file, path):
+    parts = os.path.basename(file)[:-4].split("-")
+    tag = ([part for part in parts[2:3] if part.startswith("py")] + [None])[0]
+    if tag not in (None, "py%d.%d" % sys.version_info[:2]):
+        return None  # pkg_resources leaves another Python's eggs alone too
+    version = None
+    if len(parts) > 1:
+        version = parts[1].replace("_", "-")
+    row = {"project": parts[0].replace("_", "-"), "version": version, "location": os.path.realpath(file),
+           "kind": "unzipped egg", "extras": [], "active": file in path, "egg": None, "inside": "",
+           "cache_name": None}
+    if os.path.isdir(os.path.join(file, "EGG-INFO")):
+        return row
+    import zipfile
+    if os.path.isfile(file) and attempt(zipfile.is_zipfile, file):
+        row.update({"kind": "zipped egg", "egg": file, "cache_name": os.path.basename(file)})
+        return row
+    return None
+
+
+def parse_roots(pr):
+    """The requirements of the command line: (requirements, [(line, what is wrong)])."""
+    roots, bad = [], []
+    for line in REQUEST["requirements"]:
+        try:
+            found = list(pr.parse_requirements(line))
+            if len(found) != 1:
+                bad.append([line, "one requirement is expected"])
+            roots.extend(found)
+        except Exception:
+            bad.append([line, words()])
+    return roots, bad
+
+
+def main():
+    already = "pkg_resources" in sys.modules
+    path = clean_path()
+    site = site_directories(path)
+    pth, link_files, links = [], [], {}
+    for directory in unique(site + path):
+        for name in entries_of(directory):
+            file = os.path.join(directory, name)
+            if name.endswith(".pth"):
+                pth.append(file)
+            elif name.lower().endswith(".egg-link"):
+                link_files.append(file)
+                links[egg_link_target(file)] = True
+    result = {"version": list(sys.version_info[:3]), "prefix": absolute(sys.prefix), "path": path, "pth": pth, "site": site,
+              "pkg_resources": None, "setuptools": None, "broken": "", "distributions": [], "needs": [],
+              "projects": [], "read": [], "bad": []}
+    pr = None
+    try:
+        import pkg_resources as pr
+        pr.working_set.by_key
+    except Exception:
+        result["broken"] = words()
+    if result["broken"]:
+        result["distributions"] = eggs_without_pkg_resources(path)
+        answer(result)
+        return
+    installed = Installed(pr, already)
+    result["setuptools"], result["pkg_resources"] = pkg_resources_version(pr, installed.ws)
+    walk = Walk(installed)
+    if REQUEST["everything"]:
+        for dist in installed.everything():
+            walk.add(dist)
+    else:
+        roots, result["bad"] = parse_roots(pr)
+        walk.run(roots)
+        walk.compare(roots)
+    read = list(link_files)
+    for position in range(len(walk.dists)):
+        dist = walk.dists[position]
+        kind, egg, inside, cache_name, info = on_disk(dist, links)
+        read.extend(metadata_files(info))
+        result["distributions"].append({
+            "project": dist.project_name, "version": version_of(dist), "location": absolute(dist.location), "kind": kind,
+            "extras": walk.extras[position], "active": installed.identity(dist) in installed.active,
+            "egg": absolute(egg), "inside": inside, "cache_name": cache_name})
+    result["needs"] = walk.needs
+    result["read"] = unique(read)
+    if [need for need in walk.needs if need["by"] is None and need["state"] == MISSING]:
+        names = list(installed.ws.by_key.values())
+        for key in installed.environment():
+            names.extend(installed.environment()[key])
+        result["projects"] = sorted(unique([dist.project_name for dist in names]))
+    answer(result)
+
+
+main()

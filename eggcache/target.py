@@ -1,0 +1,362 @@
+"""The target interpreter: find it, say whose it is, and run a script of ours inside it.
+
+What runs there is somebody else's: `.pth` files and eggs are code. So it gets the environment that Apache would
+give it, its words on stdout and stderr are only ever shown, and its answer is read as a stranger's: bounded in
+size, in time and in depth.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import json
+import os
+import pkgutil
+import selectors
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from eggcache import accounts
+from eggcache.errors import EggcacheError, NotPermitted, UsageError
+from eggcache.model import Account
+
+LIMIT = 64 << 20  # bytes of an answer; the largest real one, a site with 1,000 distributions, is below one MiB
+KEPT = 64 << 10  # bytes of what it prints, the last ones
+HANDSHAKE = b"eggcache\n"  # inside/answer.py sends it first: only a Python gets that far
+REMEDY = "name the interpreter that Apache runs with --python PATH"
+
+# In front of a script goes what it calls
+PARTS = {"probe.py": ("answer.py", "walk.py", "probe.py")}
+
+# What Apache passes on, or what its wrapper sets. Not HOME: Apache's own start scripts clear it.
+PASSED_ON = ("PATH", "LANG", "LANGUAGE", "TZ", "PYTHONPATH", "LD_LIBRARY_PATH")
+
+
+def find(python: str | None = None) -> str:
+    """The absolute path of the target: `python`, else $EGGCACHE_PYTHON, an active virtualenv's, our own.
+
+    Symbolic links are kept, since a virtual environment is found through the link that it was started by.
+    Raises UsageError where there is no such program.
+    """
+    origin, name = "--python", python
+    if name is None and os.environ.get("EGGCACHE_PYTHON"):
+        origin, name = "$EGGCACHE_PYTHON", os.environ["EGGCACHE_PYTHON"]
+    if name is None and os.environ.get("VIRTUAL_ENV"):
+        origin, name = "$VIRTUAL_ENV", os.path.join(os.environ["VIRTUAL_ENV"], "bin", "python")
+    if name is None:
+        origin, name = "the interpreter running eggcache", sys.executable
+    if not name or "\0" in name:
+        raise UsageError(origin, "names no program", REMEDY)
+    found = name if "/" in name else shutil.which(name)
+    if found is None:
+        raise UsageError(f"{origin} {name}", "there is no such program on the PATH", REMEDY)
+    path = os.path.abspath(found)
+    if not os.path.exists(path):
+        raise UsageError(f"{origin} {path}", "there is no such file", REMEDY)
+    if os.path.isdir(path) or not os.access(path, os.X_OK):
+        raise UsageError(f"{origin} {path}", "it is not executable", REMEDY)
+    return path
+
+
+def site_owner(executable: str) -> Account:
+    """Whom `tree` and `unzip-all` act as: the owner of the target's site-packages where we are root, else ourselves.
+
+    Asking the target where its site-packages are would run its code as root already, so this looks where CPython,
+    its virtual environments and Debian put them: `lib*/python*/site-packages` and `dist-packages` below the prefix,
+    then at the executable and its directory. The first owner who is not root is taken: whoever may write one of them
+    decides what the target runs, so that code shall have no more than that user's rights.
+    """
+    if os.geteuid() != 0:
+        return accounts.current()
+    directory = os.path.dirname(os.path.abspath(executable))
+    prefix = os.path.dirname(directory)
+    places = [
+        place
+        for kind in ("site-packages", "dist-packages")
+        for place in sorted(glob.glob(os.path.join(glob.escape(prefix), "lib*", "python*", kind)))
+    ]
+    for place in [*places, directory, executable, os.path.realpath(executable)]:
+        try:
+            info = os.stat(place)
+        except OSError:
+            continue
+        if info.st_uid != 0:
+            try:
+                return accounts.lookup(str(info.st_uid))
+            except UsageError:  # a number without a name, as in a container: it has no groups either
+                return Account(str(info.st_uid), info.st_uid, info.st_gid)
+    return accounts.current()
+
+
+def run(
+    executable: str,
+    script_name: str,
+    request: object,
+    account: Account | None = None,
+    *,
+    timeout: float = 120.0,
+    flags: Sequence[str] = (),
+) -> object:
+    """What eggcache/inside/`script_name` answers to `request` inside the target, as `account` (None: as we are).
+
+    `request` is made of None, booleans, numbers, strings, lists and dicts, and so is the answer. Strings of both
+    are as `os.fsdecode` makes them: any path gets through. Nothing is written and nothing shows in a process list:
+    the script and its request are the target's standard input, the answer comes on a pipe of its own.
+
+    Raises NotPermitted where the account cannot run the target, and EggcacheError where it is no Python, says
+    nothing within `timeout` seconds, or does not answer sensibly.
+    """
+    script = compose(script_name, request)
+    conversation = _converse(executable, script, account, timeout, tuple(flags))
+    return _understand(executable, account, conversation, timeout)
+
+
+def compose(script_name: str, request: object) -> bytes:
+    """The text of a script with its request in front: every Python from 2.4 on reads it the same."""
+    parts = [f"REQUEST = {literal(request)}\n".encode("ascii")]
+    for name in PARTS.get(script_name, ("answer.py", script_name)):
+        text = pkgutil.get_data("eggcache", f"inside/{name}")
+        if text is None:
+            raise EggcacheError(
+                f"inside/{name}", "it is missing from this installation of eggcache", "install it again"
+            )
+        parts.append(text)
+    return b"".join(parts)
+
+
+def literal(value: object) -> str:
+    """A Python literal of `value` in ASCII, with one `\\xNN` for each byte of a string that is not plain.
+
+    It is a str in Python 2 and in Python 3; inside/answer.py turns it into the path that it stands for.
+    """
+    if value is None or isinstance(value, (bool, int, float)):
+        return repr(value)
+    if isinstance(value, str):
+        safe = {byte: chr(byte) for byte in range(0x20, 0x7F) if chr(byte) not in "\"'\\"}
+        return '"' + "".join(safe.get(byte) or f"\\x{byte:02x}" for byte in os.fsencode(value)) + '"'
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{literal(key)}: {literal(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(literal(item) for item in value) + "]"
+    raise TypeError(f"{type(value).__name__} cannot be put into a request")
+
+
+def environment() -> dict[str, str]:
+    """What the target runs in: what Apache would give it, as far as our own environment tells."""
+    kept = {name: value for name, value in os.environ.items() if name in PASSED_ON or name.startswith("LC_")}
+    # The working directory is "/", so that nothing is imported from where an administrator happens to be
+    return {"PATH": "/usr/local/bin:/usr/bin:/bin", **kept, "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+@dataclass
+class _Conversation:
+    """What came out of the target before it ended, or before we ended it."""
+
+    answer: bytearray = field(default_factory=bytearray)
+    printed: dict[int, bytearray] = field(default_factory=dict)  # by file descriptor: the end of each
+    status: int | None = None  # None: it had to be ended
+    flood: int = 0  # bytes printed
+
+    def last_words(self) -> str:
+        """The last line on stderr, else on stdout, printable and short: it may hold anything."""
+        for text in self.printed.values():
+            lines = text.decode("utf-8", "replace").split("\n")
+            for line in reversed(lines):
+                shown = "".join(char if char.isprintable() else "?" for char in line.strip())
+                if shown:
+                    return shown[:200]
+        return ""
+
+
+def _converse(
+    executable: str, script: bytes, account: Account | None, timeout: float, flags: tuple[str, ...]
+) -> _Conversation:
+    talk = _Conversation()
+    reading, writing = os.pipe()
+    with open(reading, "rb", buffering=0) as answers:
+        try:
+            process = _start(executable, writing, account, flags)
+        finally:
+            os.close(writing)
+        ended = False
+        try:
+            ended = _listen(process, script, answers.fileno(), talk, time.monotonic() + timeout)
+        finally:
+            # Its whole group, and before it is waited for: until then no other group can have got its number.
+            # What a .pth file started and left behind goes too.
+            with contextlib.suppress(OSError):
+                os.killpg(process.pid, signal.SIGKILL)
+            status = process.wait()
+            for pipe in filter(None, (process.stdin, process.stdout, process.stderr)):
+                with contextlib.suppress(OSError):
+                    pipe.close()
+        talk.status = status if ended else None
+    return talk
+
+
+def _start(executable: str, writing: int, account: Account | None, flags: tuple[str, ...]) -> subprocess.Popen[bytes]:
+    become: dict[str, Any] = {}
+    if account is not None and account.uid != os.geteuid():
+        if os.geteuid() != 0:
+            raise NotPermitted(executable, f"only root can run it as {account.name}", f"run eggcache as {account.name}")
+        become = {"user": account.uid, "group": account.gid, "extra_groups": account.groups}
+    try:
+        return subprocess.Popen(
+            [executable, *flags, "-", str(writing)],
+            bufsize=0,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            pass_fds=(writing,),
+            cwd="/",
+            env=environment(),
+            start_new_session=True,
+            umask=0o077,
+            **become,
+        )
+    except PermissionError as error:
+        raise _in_the_way(executable, account) or _no_python(executable, str(error.strerror)) from None
+    except OSError as error:
+        raise _no_python(executable, str(error.strerror)) from None
+
+
+def _listen(
+    process: subprocess.Popen[bytes], script: bytes, answers: int, talk: _Conversation, deadline: float
+) -> bool:
+    """Feed the script and collect what comes until the process ends; False where it has to be ended.
+
+    The end of the *process* counts, not that of its pipes: a child of a .pth file may keep them open for ever.
+    """
+    if process.stdin is None or process.stdout is None or process.stderr is None:
+        return False
+    writing, rest = process.stdin.fileno(), memoryview(script)
+    talk.printed = {process.stderr.fileno(): bytearray(), process.stdout.fileno(): bytearray()}
+    with selectors.DefaultSelector() as selector:
+        selector.register(writing, selectors.EVENT_WRITE)
+        for reading in (*talk.printed, answers):
+            selector.register(reading, selectors.EVENT_READ)
+        for descriptor in (writing, *talk.printed, answers):
+            os.set_blocking(descriptor, False)
+        over = False
+        while True:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return False
+            ready = selector.select(0 if over else min(left, 0.1 if selector.get_map() else 0.002))
+            if over and not ready:
+                return True
+            for key, _ in ready:
+                try:
+                    if key.fd == writing:
+                        rest = rest[os.write(writing, rest[:KEPT]) :]
+                        if not rest:
+                            selector.unregister(writing)
+                            process.stdin.close()
+                        continue
+                    data = os.read(key.fd, KEPT)
+                except BlockingIOError:
+                    continue
+                except OSError:  # it has closed its standard input: it is not going to read the script
+                    data = b""
+                if not data:
+                    selector.unregister(key.fd)
+                elif key.fd == answers:
+                    talk.answer += data
+                    if len(talk.answer) > LIMIT:
+                        return False
+                else:
+                    kept = talk.printed[key.fd]
+                    kept += data
+                    del kept[:-KEPT]
+                    talk.flood += len(data)
+                    if talk.flood > LIMIT:
+                        return False
+            over = over or os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
+def _understand(executable: str, account: Account | None, talk: _Conversation, timeout: float) -> object:
+    words = talk.last_words()
+    if len(talk.answer) > LIMIT:
+        raise EggcacheError(executable, f"is no Python to trust: its answer is longer than {LIMIT >> 20} MiB", REMEDY)
+    head, answer = bytes(talk.answer[: len(HANDSHAKE)]), bytes(talk.answer[len(HANDSHAKE) :])
+    if head != HANDSHAKE:
+        if talk.flood > LIMIT:
+            words = "it prints without end"
+        elif talk.status is None:
+            words = f"no answer within {timeout:g} s"
+        elif not words:
+            words = f"it ended with status {talk.status} and said nothing"
+        raise _in_the_way(executable, account) or _no_python(executable, words, account)
+    if talk.status is None:
+        cause = "prints without end" if talk.flood > LIMIT else f"did not answer within {timeout:g} s"
+        raise EggcacheError(executable, cause, "see what its .pth files and eggs do")
+    if not answer.endswith(b"\n"):
+        cause = f"ended before it answered: {words or f'status {talk.status}'}"
+        raise EggcacheError(executable, cause, "see whether it starts by hand")
+    try:
+        return _from_bytes(json.loads(answer, parse_int=_number, parse_constant=_refuse))
+    except (ValueError, RecursionError, MemoryError):  # UnicodeError is a ValueError
+        raise EggcacheError(executable, "is no Python to trust: its answer makes no sense", REMEDY) from None
+
+
+def _from_bytes(value: object) -> object:
+    """The strings of an answer hold one character per byte; a ValueError where one holds anything else."""
+    if isinstance(value, str):
+        return os.fsdecode(value.encode("latin-1"))
+    if isinstance(value, list):
+        return [_from_bytes(item) for item in value]
+    if isinstance(value, dict):
+        return {_from_bytes(key): _from_bytes(item) for key, item in value.items()}
+    return value
+
+
+def _number(digits: str) -> int:
+    if len(digits) > 20:  # int() takes quadratic time before Python 3.11, and 64 MiB of digits would take days
+        raise ValueError("a number of more than 64 bits")
+    return int(digits)
+
+
+def _refuse(name: str) -> object:
+    raise ValueError(name)
+
+
+def _no_python(executable: str, words: str, account: Account | None = None) -> EggcacheError:
+    for_whom = f" that user {account.name} can run" if account is not None and account.uid != os.geteuid() else ""
+    return EggcacheError(executable, f"is no Python{for_whom}: {words}", REMEDY)
+
+
+def _in_the_way(executable: str, account: Account | None) -> NotPermitted | None:
+    """The error that names the directory which keeps `account` from the target; None where it can reach it.
+
+    A virtual environment's python leads to another one, by a link or by the libraries it loads.
+    """
+    account = account or accounts.current()
+    for path in (os.path.dirname(executable), os.path.realpath(executable), _base(executable)):
+        with accounts.acting(account):
+            reachable = path is None or os.access(path, os.X_OK, effective_ids=True)
+        if path is not None and not reachable:
+            error = accounts.in_the_way(path, account)
+            return NotPermitted(executable, error.cause, error.remedy)
+    return None
+
+
+def _base(executable: str) -> str | None:
+    """The directory of the interpreter that a virtual environment was made from: `home` in its pyvenv.cfg (PEP 405)."""
+    config = os.path.join(os.path.dirname(os.path.dirname(executable)), "pyvenv.cfg")
+    try:
+        # Somebody else's file, opened as root: nothing but a regular one, and only to say whom to blame
+        with open(os.open(config, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                return None
+            text = os.fsdecode(file.read(KEPT))
+    except OSError:
+        return None
+    home = next((line.partition("=")[2] for line in text.splitlines() if line.partition("=")[0].strip() == "home"), "")
+    return home.strip() if home.strip().startswith("/") and "\0" not in home else None
