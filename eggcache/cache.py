@@ -1,0 +1,181 @@
+"""prepare: fill a cache directory, under its lock, and write the receipt."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import Any
+
+from eggcache import layout, lockdown, receipt
+from eggcache.errors import EggcacheError, NotPermitted
+from eggcache.model import Account, Outcome, Ownership, Report, Tree
+
+# A file that changed this shortly before it was read may change again within one tick of the clock.
+_TICK = 20_000_000  # nanoseconds
+
+
+def ownership(gid: int | None) -> Ownership:
+    """Who shall own a cache: root and the group `gid` alone, where root prepares it;
+    readable by all where there is no such group, and the caller's where anybody else prepares it."""
+    if os.geteuid() == 0 and gid is not None:
+        return Ownership(0, gid, 0o750, 0o640)
+    return Ownership(os.geteuid(), os.getegid(), 0o755, 0o644)
+
+
+def prepare(
+    directory: str,
+    requirements: Sequence[str] = ("TurboGears",),
+    *,
+    python: str,
+    account: Account,
+    gid: int | None = None,
+    paths: Sequence[str] = (),
+    everything: bool = False,
+    timezone: str | None = None,
+    wait: float = 120.0,
+    reset: bool = False,
+    prune: bool = False,
+    dry_run: bool = False,
+) -> Report:
+    """Extract every zipped egg of the tree of `requirements` into `directory`, as pkg_resources would.
+
+    python       the target interpreter, absolute
+    account      who will read the cache: the target is run, and its eggs are opened, with these rights
+    gid          the group that may read the cache, where root prepares it; None: everybody may
+    paths        what is put in front of the target's sys.path (mod_python's PythonPath)
+    everything   all distributions on the path instead of a tree
+    timezone     the TZ of the processes that will read the cache; None: the host's, with TZ unset
+    wait         seconds to wait for another run
+    reset        move an unsafe `directory` aside and build it anew
+    prune        remove what an earlier prepare extracted and no tree needs any more
+    dry_run      say what would be done, and write nothing
+
+    What is wrong with single eggs or requirements comes back as findings, and the rest is done. Raises
+    NotPermitted for an unsafe directory, Busy, and EggcacheError where the target or the disk fails; the
+    cache then holds whole eggs only, and running it again completes.
+    """
+    directory = os.path.abspath(directory)
+    owner = ownership(gid)
+    roots = [] if everything else list(requirements)
+    key = json.dumps([python, list(paths), roots])
+    options: dict[str, Any] = {
+        "user": [account.uid, account.gid, *account.groups],
+        "owner": [owner.uid, owner.gid, owner.directory_mode, owner.file_mode],
+        "timezone": timezone,
+        "environment": {name: os.environ.get(name) or None for name in ("PYTHONPATH", "LD_LIBRARY_PATH")},
+    }
+    previous, unsafe = _previous(directory, key, options, owner, reset)
+    if previous and not (prune and previous.prunable(key, previous.entries[key].names)):
+        return _unchanged(directory, previous, key, dry_run)
+    from eggcache import filling, resolver  # not needed where nothing has to be done
+
+    started = time.time_ns()
+    tree = resolver.resolve(python, requirements, paths=paths, everything=everything, account=account)
+    notes = []
+    with layout.zone(timezone), ExitStack() as held:
+        try:
+            if dry_run:
+                descriptor = None if unsafe else _open_existing(directory)
+            else:
+                if unsafe:
+                    aside = lockdown.move_aside(directory)
+                    notes.append(f"{directory}: {unsafe.cause}: moved aside to {aside}")
+                descriptor = _open_or_create(directory)
+            known, staged = receipt.Receipt(), None
+            if descriptor is not None:
+                held.callback(os.close, descriptor)
+                _check_is_cache(descriptor, directory)
+                if not dry_run:
+                    held.enter_context(lockdown.locked(descriptor, directory, wait))
+                    lockdown.remove_stages(descriptor)
+                known = receipt.read(descriptor)
+                if not dry_run:
+                    if not prune and receipt.holds(known, key, options, descriptor, owner):
+                        return _unchanged(directory, known, key, dry_run)  # whoever held the lock did it
+                    lockdown.drop_acls(descriptor)
+                    lockdown.own(descriptor, owner.uid, owner.gid, owner.directory_mode)
+                    _, staged = held.enter_context(lockdown.stage(descriptor))
+            run = filling.Filling(directory, descriptor, owner, account, known, key)
+            run.fill(tree, staged)
+            if staged is not None:
+                run.swap(staged)
+            run.drop(prune, staged)
+            if staged is not None:
+                run.sign(options, {**_inputs(tree, timezone, started), **run.sources})
+        except OSError as error:
+            raise EggcacheError(directory, f"cannot be filled: {error}", "see to that and run again") from error
+    return Report("prepare", directory, tuple(run.outcomes), tuple(run.findings), tuple(notes), dry_run=dry_run)
+
+
+def _open_existing(directory: str) -> int | None:
+    try:
+        return lockdown.open_directory(directory)
+    except FileNotFoundError:
+        return None
+
+
+def _open_or_create(directory: str) -> int:
+    try:
+        return lockdown.open_directory(directory, create=True)
+    except FileNotFoundError as error:
+        raise EggcacheError(
+            directory, f"{error.filename} does not exist", f"mkdir -p {os.path.dirname(directory)}"
+        ) from None
+
+
+def _previous(
+    directory: str, key: str, options: dict[str, Any], owner: Ownership, reset: bool
+) -> tuple[receipt.Receipt | None, NotPermitted | None]:
+    """The receipt, where it says that nothing has to be done; and what is unsafe about the directory, where
+    `reset` may see to that."""
+    try:
+        descriptor = _open_existing(directory)
+    except NotPermitted as unsafe:
+        if not reset:
+            raise
+        return None, unsafe
+    if descriptor is None:
+        return None, None
+    try:
+        known = receipt.read(descriptor)
+        return (known if receipt.holds(known, key, options, descriptor, owner) else None), None
+    finally:
+        os.close(descriptor)
+
+
+def _unchanged(directory: str, known: receipt.Receipt, key: str, dry_run: bool) -> Report:
+    entry = known.entries[key]
+    outcomes = tuple(
+        Outcome(done.egg, os.path.join(directory, name), "kept", done.files, done.size)
+        for name in entry.names
+        for done in (known.extracted[name],)
+    )
+    return Report("prepare", directory, outcomes, tuple(entry.findings), unchanged=True, dry_run=dry_run)
+
+
+def _check_is_cache(descriptor: int, directory: str) -> None:
+    """Refuse a directory that serves something else: its owner and modes are about to change."""
+    names = os.listdir(descriptor)
+    if receipt.NAME in names:
+        return
+    for name in sorted(names):
+        if not name.endswith("-tmp") and not name.startswith(".eggcache") and name != "lost+found":
+            raise NotPermitted(directory, f"it is no egg cache: it holds {name!r}", "name a new or an empty directory")
+
+
+def _inputs(tree: Tree, timezone: str | None, started: int) -> dict[str, receipt.Fingerprint]:
+    """The fingerprints of all that the tree and the mtimes were computed from, eggs apart. What changed since
+    `started` (nanoseconds since the epoch) is given one that never matches: the target may have seen it before."""
+    interpreter = tree.interpreter
+    paths = {interpreter.executable, os.path.realpath(interpreter.executable), "/etc/localtime"}
+    paths.add(os.path.join(interpreter.prefix, "pyvenv.cfg"))
+    paths.update(interpreter.path, interpreter.pth, interpreter.site_packages, tree.read)
+    if interpreter.pkg_resources:
+        paths.add(interpreter.pkg_resources)
+    if timezone:
+        paths.add(os.path.join("/usr/share/zoneinfo", timezone.lstrip(":")))
+    found = receipt.fingerprints(sorted(paths))
+    return {path: [] if seen and seen[-1] >= started - _TICK else seen for path, seen in found.items()}

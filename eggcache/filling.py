@@ -1,0 +1,234 @@
+"""Filling a cache: which directories it needs, which of them hold already, and the swap of those that do not."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+from typing import Any
+
+from eggcache import accounts, extract, layout, lockdown, receipt, resolver, unservable
+from eggcache import egg as eggs
+from eggcache.errors import EggRefused, NotPermitted
+from eggcache.model import Account, Distribution, Finding, Kind, Outcome, Ownership, Tree
+
+
+@dataclass(frozen=True)
+class Place:
+    """One directory of the cache: its name, and the egg, from which root in it, that fills it."""
+
+    name: str
+    distribution: Distribution
+    egg: str
+    inside: str
+
+
+class Filling:
+    """What one prepare does to the directories of a cache, egg by egg. `descriptor` is the verified cache; None
+    for a dry run where there is none yet."""
+
+    def __init__(
+        self,
+        directory: str,
+        descriptor: int | None,
+        owner: Ownership,
+        account: Account,
+        known: receipt.Receipt,
+        key: str,
+    ) -> None:
+        self.directory = directory
+        self.descriptor = descriptor  # None: a dry run, and there is no cache yet
+        self.owner = owner
+        self.account = account
+        self.known = known
+        self.key = key
+        self.outcomes: list[Outcome] = []
+        self.findings: list[Finding] = []
+        self.names: list[str] = []  # of the places that this tree needs
+        self.staged: list[tuple[Place, receipt.Extracted]] = []
+        self.sources: dict[str, receipt.Fingerprint] = {}  # of the eggs
+
+    def fill(self, tree: Tree, staged: int | None) -> None:
+        """Extract below `staged` what is not there yet (None: a dry run); findings go on the list."""
+        self.findings += resolver.findings(tree)
+        self.findings += unservable.in_target(tree.interpreter)
+        self._look_for_unreadable(tree)
+        taken: dict[str, Place] = {}
+        for distribution in tree.distributions:
+            if not distribution.kind.zipped or distribution.egg is None:
+                continue
+            try:
+                with accounts.reading(distribution.egg, self.account) as source:
+                    egg = eggs.read(source, distribution.egg)
+                    self.sources[distribution.egg] = receipt.of_stat(egg.stat)
+                    self.findings += unservable.in_egg(source, egg, distribution, tree.interpreter)
+                    if distribution.kind is Kind.ZIP or distribution.cache_name is None:
+                        continue
+                    # A basket's inner egg has a directory of its own up to setuptools 49.5, and not since.
+                    own = distribution.cache_name != os.path.basename(distribution.egg)
+                    inside = distribution.inside if own else ""
+                    place = Place(layout.cache_directory(distribution), distribution, distribution.egg, inside)
+                    if self._claim(place, taken):
+                        self._fill(place, source, egg, staged)
+            except (EggRefused, NotPermitted) as error:
+                self.sources.setdefault(distribution.egg, receipt.fingerprint(distribution.egg))
+                if isinstance(error, EggRefused):
+                    self.findings.append(Finding("egg-refused", error.thing, error.cause, error.remedy, error.status))
+                else:
+                    self.findings.append(_unreadable(error))
+
+    def _look_for_unreadable(self, tree: Tree) -> None:
+        """Eggs on the path that the runtime user cannot read: the target, run as that user, does not even see them."""
+        missing = {_normal(need.requirement) for need in tree.needs if need.found is None}
+        for entry in tree.interpreter.path:
+            eggs_here = [entry] if entry.endswith(".egg") else _eggs_in(entry)
+            for path in eggs_here:
+                project = _normal(os.path.basename(path))
+                if (tree.requirements and project not in missing) or not os.path.isfile(path):
+                    continue
+                with accounts.acting(self.account):
+                    readable = os.access(path, os.R_OK, effective_ids=True)
+                if not readable:
+                    self.sources[path] = receipt.fingerprint(path)
+                    error = accounts.in_the_way(path, self.account)
+                    self.findings.append(_unreadable(error))
+
+    def _claim(self, place: Place, taken: dict[str, Place]) -> bool:
+        """Whether `place` is still to be filled: it is another egg's where two have one name."""
+        first = taken.setdefault(place.name, place)
+        if first is place:
+            return True
+        if (os.path.realpath(first.egg), first.inside) != (os.path.realpath(place.egg), place.inside):
+            self._shared(place, first.egg)
+        return False
+
+    def _shared(self, place: Place, other: str) -> None:
+        self.sources.setdefault(other, receipt.fingerprint(other))  # when it goes, the name is free
+        self.findings.append(
+            Finding(
+                "shared-name",
+                place.egg,
+                f"{other} has the same name and other content, and pkg_resources looks for both in {place.name}",
+                f"unzip it: eggcache unzip-all {place.distribution.project}, or use a cache directory of its own",
+            )
+        )
+
+    def _fill(self, place: Place, source: int, egg: eggs.Egg, staged: int | None) -> None:
+        before = self.known.extracted.get(place.name)
+        expected = _expected(egg, place.inside, self.owner)
+        if (
+            before
+            and place.name in self.known.needed_beside(self.key)
+            and before.expected != expected
+            and before.egg != place.egg
+            and before.source == receipt.fingerprint(before.egg)
+        ):
+            self._shared(place, before.egg)
+            return
+        into = os.path.join(self.directory, place.name)
+        self.names.append(place.name)
+        if (
+            before
+            and self.descriptor is not None
+            and (before.egg, before.source, before.expected) == (place.egg, self.sources[place.egg], expected)
+            and before.found == receipt.digest(self.descriptor, place.name)
+        ):
+            self.outcomes.append(Outcome(place.egg, into, "kept", before.files, before.size))
+            return
+        made = "replaced" if self.descriptor is not None and _exists(self.descriptor, place.name) else "made"
+        if staged is None:
+            wanted = [member for member in egg.members if member.name.startswith(place.inside)]
+            files, size = len(wanted), sum(member.size for member in wanted)
+        else:
+            try:
+                files, size = self._extract(place, source, egg, staged)
+            except EggRefused:
+                self.names.remove(place.name)
+                raise
+            done = receipt.Extracted(place.egg, self.sources[place.egg], expected, "", files, size)
+            self.staged.append((place, done))
+        self.outcomes.append(Outcome(place.egg, into, made, files, size))
+
+    def _extract(self, place: Place, source: int, egg: eggs.Egg, staged: int) -> tuple[int, int]:
+        os.mkdir(place.name, 0o700, dir_fd=staged)
+        into = os.open(place.name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=staged)
+        try:
+            files, size = extract.extract(source, egg, into, self.owner, inside=place.inside)
+            if receipt.of_stat(os.fstat(source)) != self.sources[place.egg]:
+                raise EggRefused(place.egg, "it changed while it was read", "run again when it is installed")
+            return files, size
+        except BaseException:
+            lockdown.remove(staged, place.name)
+            raise
+        finally:
+            os.close(into)
+
+    def swap(self, staged: int) -> None:
+        """Put what is staged in its place, on the disk before it can be seen (a power cut must not leave empty
+        files behind names that promise an egg)."""
+        cache = self.descriptor
+        if cache is None or not self.staged:
+            return
+        lockdown.sync_filesystem(staged)
+        for place, done in self.staged:
+            if _exists(cache, place.name):
+                lockdown.exchange(staged, place.name, cache, place.name)
+            else:
+                os.rename(place.name, place.name, src_dir_fd=staged, dst_dir_fd=cache)
+            found = receipt.digest(cache, place.name)
+            self.known.extracted[place.name] = replace(done, found=found)
+
+    def drop(self, prune: bool, staged: int | None) -> None:
+        """With `prune`, move what no tree needs any more into the stage, which is about to be removed."""
+        for name in self.known.prunable(self.key, self.names) if prune else ():
+            done = self.known.extracted[name]
+            self.outcomes.append(
+                Outcome(done.egg, os.path.join(self.directory, name), "removed", done.files, done.size)
+            )
+            if staged is not None and self.descriptor is not None:
+                if _exists(self.descriptor, name):
+                    os.rename(name, f"{name}.pruned", src_dir_fd=self.descriptor, dst_dir_fd=staged)
+                del self.known.extracted[name]
+
+    def sign(self, options: dict[str, Any], inputs: dict[str, receipt.Fingerprint]) -> None:
+        """Write the receipt."""
+        self.known.entries[self.key] = receipt.Entry(options, inputs, self.names, self.findings)
+        if self.descriptor is not None:
+            lockdown.replace(self.descriptor, receipt.NAME, receipt.dump(self.known), self.owner)
+
+
+def _unreadable(error: NotPermitted) -> Finding:
+    return Finding("egg-unreadable", error.thing, error.cause, error.remedy, error.status)
+
+
+def _eggs_in(directory: str) -> list[str]:
+    try:
+        return [os.path.join(directory, name) for name in sorted(os.listdir(directory)) if name.endswith(".egg")]
+    except OSError:  # absent, or a zip
+        return []
+
+
+def _normal(name: str) -> str:
+    """The project that a requirement or the file name of an egg begins with, normalised as PEP 503 does it."""
+    project = re.match(r"[A-Za-z0-9._]+(?:-(?!\d|py\d)[A-Za-z0-9._]+)*", name)
+    return re.sub(r"[-_.]+", "-", project[0]).lower() if project else ""
+
+
+def _exists(directory: int, name: str) -> bool:
+    try:
+        os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _expected(egg: eggs.Egg, inside: str, owner: Ownership) -> str:
+    """Over everything that extracting `egg` would write: the same for the same content, wherever it lies."""
+    found = blake2b(repr(owner).encode(), digest_size=16)
+    for member in egg.members:
+        name = layout.cached_name(member, inside)
+        if name is not None:
+            found.update(repr((name, member.size, member.crc, layout.mtime(member.date_time))).encode())
+    found.update(repr(sorted(egg.directories)).encode())
+    return found.hexdigest()

@@ -1,0 +1,576 @@
+"""prepare again and again: what it notices, what it leaves alone, what it refuses, and what a crash leaves."""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import re
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import deployment
+import pytest
+from conftest import built
+from judge import as_json, eggcache, environment, judge, listing, served
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def write_egg(path: Path, files: dict[str, str], *, project: str = "") -> Path:
+    """A real egg at `path` with `files` and the metadata of `project` (default: as the name says)."""
+    name = project or path.name.split("-")[0]
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for member, text in {
+            "EGG-INFO/PKG-INFO": f"Metadata-Version: 1.0\nName: {name}\nVersion: 1.0\n",
+            **files,
+        }.items():
+            archive.writestr(zipfile.ZipInfo(member, (2009, 6, 15, 12, 0, 0)), text)
+    path.chmod(0o644)
+    return path
+
+
+@dataclass
+class Site:
+    """A target with two eggs in a directory on its path, and where their cache shall be."""
+
+    python: Path
+    eggs: Path
+    cache: Path
+    account: pwd.struct_passwd
+
+    def prepare(self, *more: str | Path) -> subprocess.CompletedProcess[str]:
+        return eggcache("prepare", self.cache, *self.options, *more)
+
+    @property
+    def options(self) -> list[str | Path]:
+        return ["--all", "--path", self.eggs, "--python", self.python, "--user", self.account.pw_name]
+
+    def served(self) -> int:
+        verdict = judge(self.python, self.cache, sorted(self.eggs.glob("*.egg")), self.account)
+        return served(verdict, self.cache)
+
+    def actions(self, *more: str) -> dict[str, str]:
+        """What a prepare does to each egg, by the egg's project."""
+        done = self.prepare("--json", *more)
+        assert done.returncode == 0, done.stderr
+        return {
+            os.path.basename(outcome["into"]).split("-")[0]: outcome["action"] for outcome in as_json(done)["outcomes"]
+        }
+
+
+@pytest.fixture(scope="session")
+def python(where: Path) -> Path:
+    """A Python 3.11 with setuptools 65.5.0 that tests only run and never change."""
+    return built(lambda: deployment.target("3.11", "65.5.0", where)).python
+
+
+@pytest.fixture
+def site(python: Path, shared_tmp: Path, nobody: pwd.struct_passwd) -> Site:
+    eggs = shared_tmp / "eggs"
+    eggs.mkdir()
+    write_egg(eggs / "One-1.0-py3.11.egg", {"one/__init__.py": "", "one/data/text.txt": "one\n", "one/data/empty": ""})
+    write_egg(eggs / "Two-1.0-py3.11.egg", {"two/__init__.py": "", "two/data.txt": "two\n" * 1000})
+    return Site(python, eggs, shared_tmp / "cache", nobody)
+
+
+def test_second_run_does_nothing(site: Site) -> None:
+    """With nothing changed nothing is written, nothing is said and no subprocess is run."""
+    first = site.prepare()
+    assert (first.returncode, first.stderr) == (0, "")
+    assert first.stdout.startswith(f"2 eggs made in {site.cache}: 7 files")
+    assert site.served() == 12
+    before = listing(site.cache)
+    log = site.cache.parent / "strace"
+    calls = "execve,openat,mkdir,unlink,unlinkat,rename,renameat,renameat2,flock,fchmod,fchown,utimensat"
+    done = subprocess.run(
+        ["strace", "-f", "-o", log, "-e", f"trace={calls}",
+         sys.executable, "-m", "eggcache", "prepare", site.cache, *site.options, "--group", "nogroup"],
+        cwd=ROOT, env=environment({"PYTHONDONTWRITEBYTECODE": "1"}), capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert (done.stdout, done.stderr) == ("", "")
+    assert listing(site.cache) == before
+    seen = [line for line in log.read_text().splitlines() if "/dev/null" not in line and "/dev/tty" not in line]
+    assert len([line for line in seen if "execve(" in line and "= 0" in line]) == 1
+    assert [line for line in seen if re.search(r"O_WRONLY|O_RDWR|O_CREAT| (?!openat|execve)\w+\(", line)] == []
+
+
+CHANGES: dict[str, tuple[Callable[[Site], object], dict[str, str]]] = {
+    "egg replaced": (
+        lambda site: write_egg(site.eggs / "One-1.0-py3.11.egg", {"one/__init__.py": "", "one/new.txt": "new"}),
+        {"One": "replaced", "Two": "kept"},
+    ),
+    "egg touched": (lambda site: os.utime(site.eggs / "One-1.0-py3.11.egg"), {"One": "replaced", "Two": "kept"}),
+    "egg added": (
+        lambda site: write_egg(site.eggs / "Three-1.0-py3.11.egg", {"three.py": ""}),
+        {"One": "kept", "Two": "kept", "Three": "made"},
+    ),
+    "egg gone": (lambda site: (site.eggs / "One-1.0-py3.11.egg").unlink(), {"Two": "kept"}),
+    "member deleted": (
+        lambda site: next(site.cache.glob("One*/one/data/text.txt")).unlink(),
+        {"One": "replaced", "Two": "kept"},
+    ),
+    "member truncated": (
+        lambda site: os.truncate(next(site.cache.glob("Two*/two/data.txt")), 5),
+        {"One": "kept", "Two": "replaced"},
+    ),
+    "member touched": (
+        lambda site: os.utime(next(site.cache.glob("One*/one/__init__.py"))),
+        {"One": "replaced", "Two": "kept"},
+    ),
+    "member re-moded": (
+        lambda site: next(site.cache.glob("One*/one/__init__.py")).chmod(0o600),
+        {"One": "replaced", "Two": "kept"},
+    ),
+    "member re-owned": (
+        lambda site: os.chown(next(site.cache.glob("One*/one/__init__.py")), 1, 1),
+        {"One": "replaced", "Two": "kept"},
+    ),
+    "directory re-moded": (
+        lambda site: next(site.cache.glob("One*/one/data")).chmod(0o700),
+        {"One": "replaced", "Two": "kept"},
+    ),
+    "one directory deleted": (
+        lambda site: shutil.rmtree(next(site.cache.glob("One*"))),
+        {"One": "made", "Two": "kept"},
+    ),
+    "cache re-moded": (lambda site: site.cache.chmod(0o700), {"One": "kept", "Two": "kept"}),
+    "cache re-owned": (lambda site: os.chown(site.cache, 0, 0), {"One": "kept", "Two": "kept"}),
+    "receipt deleted": (lambda site: (site.cache / ".eggcache.json").unlink(), {"One": "replaced", "Two": "replaced"}),
+    "receipt damaged": (
+        lambda site: os.truncate(site.cache / ".eggcache.json", 40),
+        {"One": "replaced", "Two": "replaced"},
+    ),
+    "file in the way": (
+        lambda site: (
+            shutil.rmtree(next(site.cache.glob("One*"))),
+            (site.cache / "One-1.0-py3.11.egg-tmp").write_text(""),
+        ),
+        {"One": "replaced", "Two": "kept"},
+    ),
+    "link in the way": (
+        lambda site: (
+            shutil.rmtree(next(site.cache.glob("One*"))),
+            (site.cache / "One-1.0-py3.11.egg-tmp").symlink_to("/etc"),
+        ),
+        {"One": "replaced", "Two": "kept"},
+    ),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_change_is_noticed(site: Site, change: str) -> None:
+    """Whatever changed, the next run notices, does what is needed and no more, and everything is served again."""
+    site.prepare()
+    make, actions = CHANGES[change]
+    make(site)
+    assert site.actions() == actions
+    assert site.served()
+    assert site.prepare().stdout == ""
+
+
+@pytest.mark.parametrize("option", [("--tz", "Asia/Tokyo"), ("--group", "daemon"), ("--user", "daemon")])
+def test_option_is_noticed(site: Site, option: tuple[str, str]) -> None:
+    """Another zone, group or user is another cache: all is made anew."""
+    site.prepare()
+    assert site.actions(*option) == {"One": "replaced", "Two": "replaced"}
+
+
+def test_target_that_changed_is_noticed(
+    site: Site,
+    copy_of: Callable[[deployment.Deployment], deployment.Deployment],
+    turbogears2_311: deployment.Deployment,
+) -> None:
+    """A .pth file that is new, or an egg that a new line in one activates, is noticed."""
+    own = copy_of(turbogears2_311)
+    site.python = own.python
+    assert len(site.actions()) == 7
+    assert site.prepare().stdout == ""
+    extra = site.cache.parent / "more"
+    extra.mkdir()
+    egg = write_egg(extra / "More-1.0-py3.11.egg", {"more.py": ""})
+    (own.site_packages / "more.pth").write_text(f"{egg}\n")
+    assert site.actions()["More"] == "made"
+    (own.site_packages / "more.pth").write_text(f"{egg}x\n")
+    assert "More" not in site.actions()
+
+
+def test_prune(site: Site) -> None:
+    """An egg that went is left alone, until --prune; what another tree needs stays all the same."""
+    site.prepare()
+    other = site.cache.parent / "other"
+    other.mkdir()
+    shutil.copy2(site.eggs / "One-1.0-py3.11.egg", other)
+    both = ["--all", "--path", other, "--python", site.python, "--user", "nobody"]
+    assert eggcache("prepare", site.cache, *both).returncode == 0
+    for egg in site.eggs.iterdir():
+        egg.unlink()
+    stray = site.cache / "unknown.egg-tmp"
+    stray.mkdir()
+    assert site.actions() == {}
+    assert len(list(site.cache.glob("*-tmp"))) == 3
+    assert site.actions("--prune", "--dry-run") == {"Two": "removed"}
+    assert site.actions("--prune") == {"Two": "removed"}
+    assert sorted(path.name for path in site.cache.glob("*-tmp")) == ["One-1.0-py3.11.egg-tmp", stray.name]
+    assert site.prepare("--prune").stdout == ""
+
+
+def test_dry_run(site: Site) -> None:
+    """-n says what would be done and writes nothing, before the first run and after."""
+    first = site.prepare("-n")
+    assert f"2 eggs would be made in {site.cache}: 7 files" in first.stdout
+    assert not site.cache.exists()
+    site.prepare()
+    (site.eggs / "One-1.0-py3.11.egg").touch()
+    before = listing(site.cache)
+    assert site.actions("-n") == {"One": "replaced", "Two": "kept"}
+    assert listing(site.cache) == before
+
+
+def test_damaged_egg(site: Site) -> None:
+    """A damaged egg is named and exits 3, what was extracted before stays, the rest is done, --lenient exits 0."""
+    site.prepare()
+    egg = site.eggs / "One-1.0-py3.11.egg"
+    data = bytearray(egg.read_bytes())
+    data[60] ^= 0xFF
+    egg.write_bytes(data)
+    write_egg(site.eggs / "Two-1.0-py3.11.egg", {"two/new.py": ""})
+    done = site.prepare()
+    assert done.returncode == 3
+    assert re.search(rf"^eggcache: {re.escape(str(egg))}.*\[egg-refused\]$", done.stderr)
+    assert (site.cache / "One-1.0-py3.11.egg-tmp" / "one" / "data" / "text.txt").exists()
+    assert (site.cache / "Two-1.0-py3.11.egg-tmp" / "two" / "new.py").exists()
+    again = site.prepare()
+    assert (again.returncode, again.stdout, again.stderr) == (3, "", done.stderr)
+    assert site.prepare("--lenient").returncode == 0
+
+
+def test_egg_that_the_runtime_user_cannot_read(site: Site) -> None:
+    """Root copies nothing that the runtime user cannot read itself: exit 4 even with --lenient, what is in the way is
+    named, the rest is done; and once it can be read, it is prepared."""
+    locked = write_egg(site.eggs / "Locked-1.0-py3.11.egg", {"locked.py": ""})
+    locked.chmod(0o600)
+    private = site.cache.parent / "private"
+    private.mkdir(0o700)
+    secret = write_egg(private / "Secret-1.0-py3.11.egg", {"secret.py": ""})
+    for _ in range(2):
+        done = site.prepare("--path", secret, "--lenient")
+        assert done.returncode == 4
+    done = site.prepare("--path", secret)
+    assert done.returncode == 4
+    assert f"{locked}: nobody cannot use it: {locked} is root's, mode 0600" in done.stderr
+    assert f"{secret}: nobody cannot use it: {private} is root's, mode 0700" in done.stderr
+    assert sorted(path.name[:3] for path in site.cache.glob("*-tmp")) == ["One", "Two"]
+    locked.chmod(0o644)
+    private.chmod(0o755)
+    assert site.prepare("--path", secret).returncode == 0
+    assert len(list(site.cache.glob("*-tmp"))) == 4
+
+
+def test_unreadable_requirement(site: Site) -> None:
+    """A requirement that is missing only because the runtime user cannot read its egg is told so."""
+    write_egg(site.eggs / "Needs-1.0-py3.11.egg", {"EGG-INFO/requires.txt": "Hidden_Thing>=1.0\n"})
+    hidden = write_egg(site.eggs / "Hidden_Thing-1.0-py3.11.egg", {"hidden.py": ""})
+    hidden.chmod(0o600)
+    done = eggcache("prepare", site.cache, "Needs", "--path", site.eggs, "--python", site.python, "--user", "nobody")
+    assert done.returncode == 4
+    assert "[missing-distribution]" in done.stderr
+    assert f"{hidden} is root's, mode 0600" in done.stderr
+
+
+def test_foreign_directory_and_reset(site: Site) -> None:
+    """A squatted DIR is refused with its owner and left alone; --reset moves it aside and builds anew."""
+    site.cache.mkdir()
+    (site.cache / "planted").write_text("x")
+    os.chown(site.cache, site.account.pw_uid, site.account.pw_gid)
+    before = listing(site.cache)
+    done = site.prepare()
+    assert done.returncode == 4
+    assert re.fullmatch(r"eggcache: .*belongs to nobody \(uid \d+\).*--reset.*\n", done.stderr)
+    assert listing(site.cache) == before
+    done = site.prepare("--reset", "--lenient")
+    assert done.returncode == 0
+    (aside,) = site.cache.parent.glob("cache.aside-*")
+    assert (aside / "planted").read_text() == "x"
+    assert str(aside) in done.stderr
+    assert site.served()
+    inode = site.cache.stat().st_ino
+    assert site.prepare("--reset").stdout == ""
+    assert site.cache.stat().st_ino == inode
+
+
+def test_directory_that_serves_something_else(site: Site) -> None:
+    """A directory of ours with other things in it is no cache: nothing in it is re-moded."""
+    site.cache.mkdir(mode=0o755)
+    (site.cache / "precious").write_text("x")
+    before = listing(site.cache)
+    done = site.prepare()
+    assert done.returncode == 4
+    assert "precious" in done.stderr
+    assert listing(site.cache) == before
+
+
+def test_missing_parent(site: Site) -> None:
+    """A missing parent is named with the command that makes it."""
+    site.cache = site.cache / "deep" / "cache"
+    done = site.prepare()
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert f"mkdir -p {site.cache.parent}" in done.stderr
+
+
+def test_whatever_the_surroundings(site: Site) -> None:
+    """umask 000 and 777, a setgid parent and a default ACL on it change nothing about owner and modes."""
+    parent = site.cache.parent / "parent"
+    parent.mkdir()
+    os.chown(parent, 0, 1)
+    parent.chmod(0o2755)
+    subprocess.run(["setfacl", "-d", "-m", "u:1001:rwx,g::rwx,o::rwx", str(parent)], check=True)
+    site.cache = parent / "cache"
+    for mask in (0o000, 0o777):
+        before = os.umask(mask)
+        try:
+            assert site.prepare().returncode == 0
+        finally:
+            os.umask(before)
+        for path, info in listing(site.cache).items():
+            if not path.endswith(".lock"):
+                assert stat.S_IMODE(info[1]) == (0o750 if stat.S_ISDIR(info[1]) else 0o640), path
+                assert info[2:4] == (0, site.account.pw_gid), path
+            seen = subprocess.run(["getfacl", "-cps", path], check=True, capture_output=True, text=True).stdout
+            assert seen == "", path
+        shutil.rmtree(site.cache)
+
+
+def test_two_eggs_of_one_name(site: Site) -> None:
+    """Two eggs with one name and other content would fight over one directory: the one that the target prefers gets
+    it, the other is named."""
+    second = site.cache.parent / "second"
+    second.mkdir()
+    write_egg(second / "One-1.0-py3.11.egg", {"one/other.txt": "other"})
+    done = site.prepare("--path", second, "--json")
+    assert done.returncode == 3
+    (finding,) = as_json(done)["findings"]
+    assert finding["code"] == "shared-name"
+    first, other = finding["cause"].split()[0], finding["thing"]
+    assert {os.path.dirname(first), os.path.dirname(other)} == {str(site.eggs), str(second)}
+    assert served(judge(site.python, site.cache, [first], site.account), site.cache)
+
+
+def test_two_targets_in_one_cache(site: Site) -> None:
+    """Two trees share what is the same; where one name has two contents the second is refused, the first is served."""
+    site.prepare()
+    second = site.cache.parent / "second"
+    second.mkdir()
+    shutil.copy2(site.eggs / "One-1.0-py3.11.egg", second)
+    write_egg(second / "Two-1.0-py3.11.egg", {"two/other.txt": "other"})
+    other = ["--all", "--path", second, "--python", site.python, "--user", "nobody", "--json"]
+    done = eggcache("prepare", site.cache, *other)
+    assert done.returncode == 3
+    (finding,) = as_json(done)["findings"]
+    assert finding["code"] == "shared-name"
+    assert str(site.eggs / "Two-1.0-py3.11.egg") in finding["cause"]
+    assert site.served()
+    (site.eggs / "Two-1.0-py3.11.egg").unlink()  # whose it was is gone
+    assert eggcache("prepare", site.cache, *other).returncode == 0
+
+
+def leftovers(site: Site) -> list[str]:
+    return [name for name in os.listdir(site.cache) if name.startswith(".eggcache-stage-")]
+
+
+def test_many_first_runs_at_once(site: Site) -> None:
+    """Of 12 simultaneous first runs one works, the others wait and do nothing, and all succeed."""
+    command = [sys.executable, "-m", "eggcache", "prepare", str(site.cache), *map(str, site.options)]
+    runs = [
+        subprocess.Popen(
+            command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        for _ in range(12)
+    ]
+    ends = [(*run.communicate(timeout=120), run.returncode) for run in runs]
+    assert [(err, code) for _, err, code in ends] == [("", 0)] * 12
+    assert sorted(bool(out) for out, _, _ in ends) == [False] * 11 + [True]
+    assert leftovers(site) == []
+    assert site.served()
+
+
+@pytest.fixture
+def holder(site: Site) -> Iterator[subprocess.Popen[str]]:
+    """A process that holds the lock of the cache."""
+    site.prepare()
+    code = (
+        "import fcntl, sys; f = open(sys.argv[1], 'r+'); fcntl.flock(f, fcntl.LOCK_EX); print('held', flush=True); "
+        "sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(site.cache / ".eggcache.lock")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "held\n"
+        yield process
+        process.kill()
+
+
+def test_lock_that_is_held(site: Site, holder: subprocess.Popen[str]) -> None:
+    """--wait 0 gives up with 75, and a run with nothing to do needs no lock at all."""
+    assert site.prepare("--wait", "0").returncode == 0
+    (site.eggs / "One-1.0-py3.11.egg").touch()
+    done = site.prepare("--wait", "0")
+    assert done.returncode == 75
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP"])
+def test_signal(site: Site, name: str) -> None:
+    """A run that is told to end cleans up, exits 128+N, and leaves whole eggs only."""
+    number = getattr(signal, name)
+    # The signal comes with the first file that is written.
+    log = site.cache.parent / "strace"
+    command = ["strace", "-f", "-o", log, "-e", "trace=fchown", "-e", f"inject=fchown:signal={name}:when=4",
+               sys.executable, "-m", "eggcache", "prepare", site.cache, *site.options]  # fmt: skip
+    done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 128 + number, done.stderr
+    assert leftovers(site) == []
+    assert site.prepare().returncode == 0
+    assert site.served()
+
+
+CALLS = [
+    "mkdir",
+    "mkdirat",
+    "openat",
+    "fchown",
+    "fchmod",
+    "utimensat",
+    "syncfs",
+    "rename",
+    "renameat",
+    "renameat2",
+    "fsync",
+    "unlinkat",
+]
+
+
+def test_killed_at_every_call(site: Site) -> None:
+    """SIGKILL at any system call that changes the cache leaves whole eggs only, and the next run completes."""
+    site.prepare()
+    names = {path.name: len(listing(path)) for path in site.cache.glob("*-tmp")}
+    kills = 0
+    for call in CALLS:
+        for when in (1, 2, 3, 5, 8):
+            for egg in site.eggs.glob("*.egg"):
+                egg.touch()
+            log = site.cache.parent / "strace"
+            only = ["-P", str(site.cache)] if call == "openat" else []
+            command = ["strace", "-f", "-o", log, *only, "-e", f"trace={call}",
+                       "-e", f"inject={call}:signal=KILL:when={when}",
+                       sys.executable, "-m", "eggcache", "prepare", site.cache, *site.options]  # fmt: skip
+            done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False)
+            if done.returncode == 0:
+                break  # there are fewer calls than that
+            kills += 1
+            for name, count in names.items():
+                assert len(listing(site.cache / name)) == count, (call, when)
+    assert kills >= 20
+    assert site.prepare().returncode == 0
+    assert leftovers(site) == []
+    assert site.served()
+
+
+def test_full_disk(site: Site) -> None:
+    """A full file system is named, nothing half done stays, and the next run completes."""
+    disk = site.cache.parent / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=100k,mode=755", "tmpfs", str(disk)], check=True)
+    try:
+        site.cache = disk / "cache"
+        write_egg(site.eggs / "Big-1.0-py3.11.egg", {"big.txt": "big" * 50000})
+        done = site.prepare()
+        assert done.returncode == 1
+        assert re.fullmatch(r"eggcache: .*No space left on device.*\n", done.stderr)
+        assert leftovers(site) == []
+        assert list(site.cache.glob("*-tmp")) == []
+        subprocess.run(["mount", "-o", "remount,size=10m", str(disk)], check=True)
+        assert site.prepare().returncode == 0
+        assert site.served()
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_readers_see_whole_eggs_while_they_change(site: Site) -> None:
+    """pkg_resources in a loop, as another user, never fails while its egg is rebuilt over and over."""
+    site.prepare()
+    ask = (
+        "import pkg_resources, sys, time, zipimport\n"
+        "p = pkg_resources.EggMetadata(zipimport.zipimporter(sys.argv[1])); m = pkg_resources.ResourceManager()\n"
+        "end, count = time.time() + 4, 0\n"
+        "while time.time() < end:\n"
+        "    open(p.get_resource_filename(m, 'two/data.txt')).close(); m.cleanup_resources(); count += 1\n"
+        "print(count)\n"
+    )
+    egg = site.eggs / "Two-1.0-py3.11.egg"
+    with subprocess.Popen(
+        [str(site.python), "-W", "ignore", "-c", ask, str(egg)], env=environment({"PYTHON_EGG_CACHE": str(site.cache)}),
+        user="nobody", group="nogroup", cwd="/", stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as reader:  # fmt: skip
+        rebuilt = 0
+        while reader.poll() is None:
+            next(site.cache.glob("Two*/two/__init__.py")).chmod(0o600)
+            next(site.cache.glob("Two*/two/__init__.py")).chmod(
+                0o640
+            )  # its ctime moved: rebuilt, though it is the same
+            rebuilt += site.actions()["Two"] == "replaced"
+        out, err = reader.communicate()
+    assert (reader.returncode, err) == (0, "")
+    assert int(out) > 100
+    assert rebuilt > 3
+
+
+def test_file_system_without_exchange(site: Site) -> None:
+    """Where two names cannot be swapped at once, what is there stays, and the error says what to do."""
+    site.prepare()
+    (site.eggs / "One-1.0-py3.11.egg").touch()
+    before = listing(next(site.cache.glob("One*")))
+    command = ["strace", "-f", "-o", "/dev/null", "-e", "trace=renameat2", "-e", "inject=renameat2:error=EINVAL",
+               sys.executable, "-m", "eggcache", "prepare", site.cache, *site.options]  # fmt: skip
+    done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert re.fullmatch(r"eggcache: .*cannot exchange two names.*ext4.*\n", done.stderr)
+    assert listing(next(site.cache.glob("One*"))) == before
+    assert leftovers(site) == []
+
+
+def test_deep_egg(site: Site) -> None:
+    """A member a thousand directories down is extracted, kept, and removed again with its egg."""
+    name = "d/" * 1200 + "file.txt"
+    write_egg(site.eggs / "Deep-1.0-py3.11.egg", {name: "deep"})
+    assert site.actions()["Deep"] == "made"
+    assert site.prepare().stdout == ""
+    (site.eggs / "Deep-1.0-py3.11.egg").unlink()
+    assert site.actions("--prune")["Deep"] == "removed"
+    assert leftovers(site) == []
+
+
+def test_receipt_says_what_it_was_made_from(site: Site) -> None:
+    """The receipt is JSON of its schema, and changed clocks or racing changes are not believed in it."""
+    site.prepare()
+    receipt = json.loads((site.cache / ".eggcache.json").read_text())
+    assert receipt["schema"] == 1
+    (entry,) = receipt["entries"].values()
+    assert str(site.eggs) in entry["inputs"]
+    assert str(site.eggs / "One-1.0-py3.11.egg") in entry["inputs"]
+    time.sleep(0.1)
+    before = listing(site.cache)
+    site.prepare()
+    assert listing(site.cache) == before
