@@ -1,0 +1,44 @@
+#!/bin/sh
+# apachectl for an Apache whose Python needs an egg cache: the cache is prepared before anything that can start Apache.
+# Written by `eggcache wrapper`; write it anew instead of changing it.
+#
+# Use it wherever apachectl was used: same arguments, same exit status. Where the cache cannot be prepared, Apache is
+# left as it is and the exit status is that of `eggcache prepare`. A running Apache keeps its old environment over
+# restart and graceful: for the first time, stop it and start it with this script.
+
+@PROLOGUE@
+
+# Whether these arguments cannot start Apache. Then a broken cache must not stand in the way, least of all of `stop`.
+# What is not understood here prepares, which is always right.
+harmless() {
+    case ${1-} in
+        stop | graceful-stop | status | fullstatus | configtest | help | usage | --help) return 0 ;;
+    esac
+    while [ "$#" -gt 0 ]; do
+        case $1 in
+            -k)
+                case ${2-} in stop | graceful-stop) return 0 ;; esac
+                shift
+                ;;
+            -kstop | -kgraceful-stop) return 0 ;;
+            -[CcDdEef]) shift ;; # the next one is a value, even where it looks like an option
+            -[tvVlLSMh]) return 0 ;;
+        esac
+        [ "$#" -eq 0 ] || shift
+    done
+    return 1
+}
+
+if ! harmless "$@"; then
+    if handed_over "${1-}"; then
+        refuse_systemd
+        exit 1
+    fi
+    status=0
+    prepare || status=$?
+    if [ "$status" -ne 0 ]; then
+        say "the egg cache could not be prepared (exit status $status): $apachectl was not run"
+        exit "$status"
+    fi
+fi
+exec "$apachectl" "$@"
