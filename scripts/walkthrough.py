@@ -1,0 +1,210 @@
+"""What the quickstart shows, step by step, on a real deployment: the error, the cache that cures it, the wrapper.
+
+    walkthrough.py DIRECTORY
+
+It runs in the environment that scripts/quickstart has made in DIRECTORY. Lines that begin with "$ " are what an
+administrator would type.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import stat
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import deployment
+from deployment import Deployment, DeploymentError
+
+CACHE = "/tmp/turbogears-eggcache"
+ELSEWHERE = Path("/var/tmp/eggcache-quickstart")
+MISSING = 5  # eggcache's exit status where a required distribution is missing
+
+RESOURCES = '''\
+"""Ask pkg_resources for every file of the distributions named, as an application asks for its resources."""
+import os, sys
+import pkg_resources
+
+count = 0
+for name in sys.argv[1:]:
+    top = pkg_resources.resource_filename(pkg_resources.Requirement.parse(name), "")
+    for directory, _, files in os.walk(top):
+        for file in files:
+            open(os.path.join(directory, file), "rb").close()
+            count += 1
+print("%d files of %d eggs, from %s" % (count, len(sys.argv) - 1, os.path.dirname(top)))
+'''
+
+
+def say(text: str = "") -> None:
+    print(text, flush=True)
+
+
+def step(text: str) -> None:
+    say(f"\n== {text}")
+
+
+def type_in(*command: str | os.PathLike[str], expected: Sequence[int] = (0,)) -> int:
+    """Show a command and run it. Raises DeploymentError where it ends with a status that is not expected."""
+    words = [os.fspath(word) for word in command]
+    say(f"$ {shlex.join([os.path.basename(words[0]), *words[1:]])}")
+    status = subprocess.run(words, check=False).returncode
+    if status not in expected:
+        raise DeploymentError(f"{shlex.join(words)} ended with exit status {status}")
+    return status
+
+
+def place(own: Path) -> Path:
+    """Where the deployment is built: in our own directory, or as root in one that others can search.
+
+    Raises DeploymentError where that one is somebody else's.
+    """
+    if os.geteuid() != 0 or deployment.others_can_use(own):
+        return own / "deployment"
+    say(f"Other users cannot search {own}: the deployment is built in {ELSEWHERE}.")
+    try:
+        ELSEWHERE.mkdir(mode=0o755)
+        ELSEWHERE.chmod(0o755)
+    except FileExistsError:
+        info = ELSEWHERE.lstat()
+        if not stat.S_ISDIR(info.st_mode) or info.st_uid != 0 or info.st_mode & 0o022:
+            raise DeploymentError(f"{ELSEWHERE} is not a directory that only root can write: move it away") from None
+    return ELSEWHERE
+
+
+def build(where: Path) -> tuple[Deployment, str, list[str]]:
+    """The deployment, its root requirement, and some of the distributions that it pulls in."""
+    if deployment.installed("2.7"):
+        say(f"Building TurboGears 1.1.3 for CPython 2.7 as zipped eggs in {where} ...")
+        names = ["TurboGears", "CherryPy", "FormEncode", "Genshi", "kid", "simplejson", "tgMochiKit"]
+        return deployment.turbogears1(where), "TurboGears", names
+    version = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    say(f"There is no python2.7: building TurboGears2 for Python {version} as zipped eggs in {where} ...")
+    setuptools = "65.7.0" if sys.version_info < (3, 12) else "75.8.0"
+    names = ["TurboGears2", "WebOb", "MarkupSafe", "crank", "repoze.lru"]
+    return deployment.turbogears2(version, where, setuptools), "TurboGears2", names
+
+
+def demonstrate(script: Path, made: Deployment, user: str | None, env: Mapping[str, str], names: Sequence[str]) -> int:
+    """Run the script as `user`, show its result or the error itself without the way to it, and return its status."""
+    command = [str(made.python), "-W", "ignore", str(script), *names]
+    words = [*(["sudo", "-u", user] if user else []), *(f"{name}={value}" for name, value in env.items()), *command]
+    say(f"$ {shlex.join(words)}")
+    done = deployment.run(command, user=user, env={**zone(), **env}, check=False)
+    error = re.search(r"^\S*ExtractionError.*", done.stderr, re.DOTALL | re.MULTILINE)
+    say((error.group() if error else done.stdout + done.stderr).strip())
+    return done.returncode
+
+
+def zone() -> dict[str, str]:
+    """The caller's time zone, which the cache is prepared for."""
+    return {"TZ": os.environ["TZ"]} if "TZ" in os.environ else {}
+
+
+def listing(top: str) -> dict[str, tuple[int, ...]]:
+    """Everything below `top`, with what would change if anybody wrote there."""
+    paths = [top]
+    for directory, below, names in os.walk(top):
+        paths += [os.path.join(directory, name) for name in below + names]
+    infos = {path: os.lstat(path) for path in paths}
+    return {p: (i.st_ino, i.st_mode, i.st_uid, i.st_size, i.st_mtime_ns, i.st_ctime_ns) for p, i in infos.items()}
+
+
+def attempts(script: Path, made: Deployment, user: str | None, names: Sequence[str], trace: Path) -> list[str] | None:
+    """The system calls that try to write anything, seen by strace; None where it is not here, or not allowed."""
+    strace = shutil.which("strace")
+    if strace is None:
+        return None
+    calls = (
+        "open openat creat mkdir mkdirat rename renameat renameat2 chmod fchmod fchmodat chown fchown lchown fchownat "
+        "unlink unlinkat rmdir link linkat symlink symlinkat truncate ftruncate utimensat"
+    )
+    watching: list[str | os.PathLike[str]] = [strace, "-f", "-o", trace]
+    watching += ["-e", "trace=" + ",".join(f"?{call}" for call in calls.split())]
+    if deployment.run([*watching, "true"], check=False).returncode != 0:
+        return None
+    as_user = ["-u", user] if user else []
+    deployment.run(
+        [*watching, *as_user, made.python, "-W", "ignore", script, *names],
+        env={**zone(), "PYTHON_EGG_CACHE": CACHE},
+    )
+    lines = [line for line in trace.read_text(errors="replace").splitlines() if "(" in line and '"/dev/' not in line]
+    trace.unlink()
+    reading = re.compile(r"^\d+ +open(at)?\(")
+    return [line for line in lines if not reading.match(line) or re.search("O_WRONLY|O_RDWR|O_CREAT|O_TRUNC", line)]
+
+
+def walk(own: Path) -> None:
+    """All of it. Raises DeploymentError where a step fails."""
+    from eggcache import accounts, apache
+
+    eggcache = own / "venv" / "bin" / "eggcache"
+    where = place(own)
+    made, root, names = build(where)
+    lacking = root == "TurboGears"
+    target = ["--python", str(made.python)]
+    requirement = [] if root == "TurboGears" else [root]
+    host = apache.read()
+    user, runtime = None, []
+    if os.geteuid() == 0:
+        user = accounts.lookup(host.user or "nobody").name
+        runtime = [] if host.user else ["--user", user]
+    script = where / "resources.py"
+    script.write_text(RESOURCES)
+    script.chmod(0o644)
+
+    step("The tree, as the target's own pkg_resources resolves it")
+    say(f"$ PATH={shlex.quote(str(eggcache.parent))}:$PATH")
+    type_in(eggcache, "tree", *requirement, *target, expected=(0, MISSING))
+    if lacking:
+        say("(PEAK-Rules is on no index today: eggcache names it, does all the rest, and ends with exit status 5.)")
+
+    step(f"The error: {user or 'a user'} asks for resources, and may write nowhere")
+    denied = {} if user else {"PYTHON_EGG_CACHE": str(where / "unwritable")}
+    if not user:
+        (where / "unwritable").mkdir(exist_ok=True)
+        (where / "unwritable").chmod(0o555)
+    if demonstrate(script, made, user, denied, names) == 0:
+        raise DeploymentError("there should have been an ExtractionError")
+
+    step(f"The cure: everything extracted once, where {user or 'that user'} can read it and nobody can write")
+    status = type_in(eggcache, "prepare", CACHE, *requirement, *target, *runtime, expected=(0, MISSING))
+    if status == MISSING:
+        say("(Exit status 5, by design: what is missing was said, what is there is prepared.)")
+
+    step("The same user again")
+    before = listing(CACHE)
+    if demonstrate(script, made, user, {"PYTHON_EGG_CACHE": CACHE}, names) != 0:
+        raise DeploymentError(f"{CACHE} does not serve {user or 'this user'}")
+    if listing(CACHE) != before:
+        raise DeploymentError(f"something was written to {CACHE}")
+    say(f"Nothing was written: {len(before)} files and directories, every time and inode as before.")
+    tried = attempts(script, made, user, names, where / "trace")
+    if tried:
+        raise DeploymentError("strace saw attempts to write:\n" + "\n".join(tried))
+    if tried is not None:
+        say("strace saw no attempt to create, write, rename, chmod or remove anything.")
+
+    step("The wrapper: install it, and start Apache with it from now on")
+    control = [] if host.apachectl else ["--apachectl", "/usr/sbin/apachectl"]
+    type_in(eggcache, "wrapper", CACHE, *requirement, *target, *runtime, *control, "--for", "apachectl")
+
+    say(f"\nTo undo it: rm -r {own} {CACHE}" + ("" if own in where.parents else f" {where}"))
+
+
+def main() -> int:
+    try:
+        walk(Path(sys.argv[1]))
+    except DeploymentError as error:
+        print(f"quickstart: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,165 @@
+"""The command line: one line for every error, the right stream, the right exit status."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import deployment
+import pytest
+from conftest import built
+from judge import eggcache, environment
+from test_cache import ROOT, write_egg
+
+
+@pytest.fixture(scope="module")
+def python(where: Path) -> Path:
+    """A target with setuptools 65.5.0."""
+    return built(lambda: deployment.target("3.11", "65.5.0", where)).python
+
+
+@pytest.fixture
+def eggs(shared_tmp: Path) -> Path:
+    """A directory with one egg."""
+    write_egg(shared_tmp / "One-1.0-py3.11.egg", {"one.py": ""})
+    return shared_tmp
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], "required"),
+        (["prepare"], "DIR"),
+        (["nonsense"], "invalid choice"),
+        (["tree", "--nonsense"], "unrecognized arguments"),
+        (["prepare", "/x", "--user", "no such user"], "no such user"),
+        (["prepare", "/x", "--group", "no such group"], "no such group"),
+        (["prepare", "/x", "--tz", "Europe/Nowhere"], "no such time zone"),
+        (["prepare", "/x", "--all", "TurboGears"], "--all"),
+        (["tree", "--python", "/not/there"], "/not/there"),
+        (["wrapper", "/x", "--for", "nonsense"], "no such kind"),
+        (["prepare", "/x", "--wait", "soon"], "--wait"),
+    ],
+)
+def test_usage(arguments: list[str], says: str) -> None:
+    """What makes no sense is one line that names it, on stderr, with exit status 2."""
+    done = eggcache(*arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert says in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith("eggcache: ")
+
+
+def test_requirements_stand_anywhere(python: Path) -> None:
+    """A requirement may come before options, after them, or after "--"."""
+    for words in (["setuptools", "--json"], ["--json", "setuptools"], ["--json", "--", "setuptools"]):
+        done = eggcache("tree", "--python", python, *words)
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["requirements"] == ["setuptools"]
+    done = eggcache("prepare", "/proc/x", "-n", "--user", "nobody", "--python", python, "setuptools")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("command", ["", "tree", "unzip-all", "prepare", "wrapper"])
+def test_help(command: str) -> None:
+    """Every command has its help, on stdout."""
+    done = eggcache(*command.split(), "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("usage: eggcache")
+
+
+def test_json_is_one_object(python: Path, eggs: Path) -> None:
+    """--json prints one object of schema 1 on stdout, whatever is said on stderr."""
+    common = ["--all", "--path", str(eggs), "--python", str(python), "--json"]
+    for command in (["tree"], ["prepare", str(eggs / "cache"), "--user", "nobody"], ["unzip-all"]):
+        done = eggcache(*command, *common)
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["schema"] == 1
+
+
+def test_quiet(python: Path, eggs: Path) -> None:
+    """-q prints nothing when all is well."""
+    done = eggcache("prepare", eggs / "cache", "--all", "--path", eggs, "--python", python, "--user", "nobody", "-q")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_only_root_acts_for_others(python: Path, eggs: Path, checkout: Path) -> None:
+    """An ordinary user who asks for another user's cache is told so, exit 4."""
+    for option in (["--user", "www-data"], ["--group", "www-data"]):
+        done = subprocess.run(
+            [str(python), "-m", "eggcache", "prepare", str(eggs / "cache"), *option],
+            env=environment({"PYTHONPATH": str(checkout)}), cwd="/", capture_output=True, text=True, check=False,
+            user="nobody", group="nogroup",
+        )  # fmt: skip
+        assert done.returncode == 4, done.stderr
+        assert "root" in done.stderr
+
+
+def test_message_stays_on_its_line(python: Path, shared_tmp: Path) -> None:
+    """A name with control characters cannot forge a line or drive the terminal."""
+    bad = shared_tmp / "Bad\n\x1b[31m-1.0-py3.11.egg"
+    bad.write_bytes(b"PK")
+    done = eggcache("prepare", shared_tmp / "cache", "--all", "--path", bad, "--python", python, "--user", "nobody")
+    assert "\x1b" not in done.stderr + done.stdout
+    done = eggcache("prepare", "/nowhere/\n\x1b[31m", "--python", python, "--user", "nobody", "--all")
+    assert done.stderr.count("\n") == 1
+    assert "\x1b" not in done.stderr
+
+
+def test_closed_output(python: Path) -> None:
+    """A reader that goes away ends the command quietly."""
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [sys.executable, "-m", "eggcache", "tree", "--all", "--python", str(python)],
+        cwd=ROOT, env=environment(), stdout=write, stderr=subprocess.PIPE, text=True, check=False,
+    )  # fmt: skip
+    os.close(write)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, "")
+
+
+def test_wrapper_carries_what_was_resolved(python: Path, eggs: Path) -> None:
+    """The emitted command names everything absolutely, and running it by hand does what the options said."""
+    cache = eggs / "cache dir"
+    done = eggcache(
+        "wrapper", cache, "--all", "--path", eggs, "--python", python, "--user", "nobody", "--tz", "Asia/Tokyo",
+        "--for", "apachectl", "--apachectl", "/bin/true",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    script = eggs / "wrapper"
+    script.write_text(done.stdout)
+    ran = subprocess.run(
+        ["dash", str(script), "start"], env=environment({"PYTHONPATH": str(ROOT)}), cwd="/", capture_output=True,
+        text=True, check=False,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+    assert (cache / "One-1.0-py3.11.egg-tmp" / "one.py").stat().st_mtime == 1245034800  # noon in Tokyo
+    for option in ("--lenient", f"--python {python}", "--user nobody", "--group 65534", "--tz Asia/Tokyo", "--all"):
+        assert option in done.stdout
+    assert "--reset" not in done.stdout
+
+
+def test_wrapper_in_tmp_resets(python: Path) -> None:
+    """Where anybody can squat the directory, the emitted command moves it aside."""
+    done = eggcache("wrapper", "/tmp/some-cache", "--python", python, "--for", "apachectl")
+    assert "--reset" in done.stdout
+    assert "-- TurboGears" in done.stdout
+
+
+def test_every_python(interpreter: Callable[[str], Path], eggs: Path, checkout: Path) -> None:
+    """eggcache itself runs on the oldest and the newest Python that it promises."""
+    write_egg(eggs / "Plain-1.0.egg", {"plain.py": ""})
+    for version in ("3.9", "3.13"):
+        own = interpreter(version)
+        command = [str(own), "-W", "error", "-m", "eggcache", "unzip-all", "-n", "--all", "--path", str(eggs)]
+        done = subprocess.run(
+            command, env=environment({"PYTHONPATH": str(checkout), "EGGCACHE_PYTHON": str(own)}), cwd="/",
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert "1 egg would be unzipped" in done.stdout
