@@ -157,6 +157,8 @@ def _wrapper(options: argparse.Namespace) -> int:
     host = apache.read()
     if options.apachectl:
         host = replace(host, apachectl=options.apachectl, hands_over=apache.hands_over(options.apachectl))
+    if not host.apachectl:
+        raise UsageError("--apachectl", "there is no apachectl on this host", "say where Apache's control script is")
     directory = os.path.abspath(options.directory)
     timezone = _timezone(options)
     user, group = options.user or host.user, options.group or (None if options.user else host.group)
@@ -178,7 +180,7 @@ def _wrapper(options: argparse.Namespace) -> int:
         directory,
         prepare=command,
         timezone=timezone,
-        apachectl=host.apachectl or "/usr/sbin/apachectl",
+        apachectl=host.apachectl,
         pid_file=options.pid_file or host.pid_file,
         unit=host.unit,
     )

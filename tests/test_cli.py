@@ -12,7 +12,7 @@ from pathlib import Path
 
 import deployment
 import pytest
-from conftest import built
+from conftest import built, missing
 from judge import eggcache, environment
 from test_cache import ROOT, write_egg
 
@@ -149,6 +149,28 @@ def test_wrapper_in_tmp_resets(python: Path) -> None:
     done = eggcache("wrapper", "/tmp/some-cache", "--python", python, "--for", "apachectl")
     assert "--reset" in done.stdout
     assert "-- TurboGears" in done.stdout
+
+
+def without_apache(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run eggcache where the directories in which Debian has Apache's programs are empty."""
+    if os.geteuid() != 0:
+        missing("only root can hide Apache")
+    hide = 'mount -t tmpfs none /usr/sbin && exec "$@"'
+    command = ["unshare", "-m", "sh", "-c", hide, "sh", sys.executable, "-m", "eggcache", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False)
+
+
+def test_host_without_apache(python: Path, eggs: Path) -> None:
+    """Without Apache and --user the cache is root's and readable by all, which is said; no wrapper is guessed."""
+    common = ["--all", "--path", str(eggs), "--python", str(python)]
+    done = without_apache("prepare", eggs / "cache", *common)
+    assert done.returncode == 0, done.stderr
+    assert "readable by all" in done.stderr
+    assert {oct(path.stat().st_mode & 0o777) for path in (eggs / "cache").glob("One*/**/*.py")} == {"0o644"}
+    assert oct((eggs / "cache").stat().st_mode & 0o777) == "0o755"
+    done = without_apache("wrapper", eggs / "cache", *common, "--for", "apachectl")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--apachectl" in done.stderr
 
 
 def test_every_python(interpreter: Callable[[str], Path], eggs: Path, checkout: Path) -> None:

@@ -87,7 +87,7 @@ def test_as_root(clone: Path, turbogears1: deployment.Deployment) -> None:
 
 
 def test_as_anybody(clone: Path, nobody: pwd.struct_passwd) -> None:
-    """Without root, and with no Python but the system's, it does the same with TurboGears2 and the caller's own rights."""
+    """Without root, and with no Python but the system's, it does the same with TurboGears2 and its own rights."""
     if not os.access("/usr/bin/python3", os.X_OK):
         missing("there is no /usr/bin/python3 that everybody can run")
     downloads = clone.parent / "downloads"
