@@ -89,13 +89,13 @@ def prepare(
                 held.callback(os.close, descriptor)
                 _check_is_cache(descriptor, directory)
                 if not dry_run:
+                    lockdown.drop_acls(descriptor)  # before the lock, which would inherit from them
                     held.enter_context(lockdown.locked(descriptor, directory, wait))
                     lockdown.remove_stages(descriptor)
                 known = receipt.read(descriptor)
                 if not dry_run:
                     if not prune and receipt.holds(known, key, options, descriptor, owner):
                         return _unchanged(directory, known, key, dry_run)  # whoever held the lock did it
-                    lockdown.drop_acls(descriptor)
                     lockdown.own(descriptor, owner.uid, owner.gid, owner.directory_mode)
                     _, staged = held.enter_context(lockdown.stage(descriptor))
             run = filling.Filling(directory, descriptor, owner, account, known, key)

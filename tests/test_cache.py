@@ -349,6 +349,63 @@ def test_whatever_the_surroundings(site: Site) -> None:
         shutil.rmtree(site.cache)
 
 
+def test_acl_on_an_existing_directory(site: Site) -> None:
+    """A DIR of ours that carries ACLs loses them before anything is put into it."""
+    site.cache.mkdir(mode=0o755)
+    subprocess.run(["setfacl", "-m", "u:1001:rx,d:u:1001:rwx", str(site.cache)], check=True)
+    assert site.prepare().returncode == 0
+    seen = subprocess.run(["getfacl", "-Rcps", str(site.cache)], check=True, capture_output=True, text=True).stdout
+    assert seen == ""
+
+
+def strace(site: Site, *options: str) -> tuple[subprocess.Popen[str], Path]:
+    """A prepare under strace with these options, under way, and where its log is."""
+    log = site.cache.parent / "strace"
+    command = [
+        "strace",
+        "-f",
+        "-o",
+        log,
+        *options,
+        sys.executable,
+        "-m",
+        "eggcache",
+        "prepare",
+        site.cache,
+        *site.options,
+    ]
+    return subprocess.Popen(
+        command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ), log
+
+
+def test_on_the_disk_before_it_is_seen(site: Site) -> None:
+    """What is staged is synced before it is swapped into place: a power cut must not leave empty files."""
+    run, log = strace(site, "-e", "trace=syncfs,rename,renameat,renameat2,utimensat")
+    run.communicate(timeout=60)
+    calls = re.findall(r"(syncfs|utimensat|rename\w*)\(.*?(-tmp)?\W", log.read_text())
+    order = [name for name, _ in calls if not (name.startswith("rename") and name == "rename")]
+    sync = order.index("syncfs")
+    assert "utimensat" not in order[sync:]
+    assert [name for name in order[:sync] if name.startswith("rename")] == []
+    assert len([name for name in order[sync:] if name.startswith("rename")]) >= 2
+
+
+def test_egg_that_changes_while_it_is_read(site: Site) -> None:
+    """An egg that is written to meanwhile is refused and not swapped in; the next run takes what is there then."""
+    egg = site.eggs / "One-1.0-py3.11.egg"
+    run, log = strace(site, "-e", "trace=fchown", "-e", "inject=fchown:delay_enter=1500000:when=2..4")
+    while "fchown" not in (log.read_text() if log.exists() else ""):
+        time.sleep(0.05)
+    egg.touch()
+    out, err = run.communicate(timeout=60)
+    assert run.returncode == 3, (out, err)
+    assert f"{egg}: it changed while it was read" in err
+    assert not list(site.cache.glob("One*"))
+    assert site.actions() == {"One": "made", "Two": "kept"}
+    assert site.served()
+
+
 def test_two_eggs_of_one_name(site: Site) -> None:
     """Two eggs with one name and other content would fight over one directory: the one that the target prefers gets
     it, the other is named."""
@@ -439,7 +496,10 @@ def test_signal(site: Site, name: str) -> None:
     log = site.cache.parent / "strace"
     command = ["strace", "-f", "-o", log, "-e", "trace=fchown", "-e", f"inject=fchown:signal={name}:when=4",
                sys.executable, "-m", "eggcache", "prepare", site.cache, *site.options]  # fmt: skip
-    done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False,
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # a test run in the background ignores SIGINT
+    )  # fmt: skip
     assert done.returncode == 128 + number, done.stderr
     assert leftovers(site) == []
     assert site.prepare().returncode == 0
