@@ -406,6 +406,18 @@ def test_egg_that_changes_while_it_is_read(site: Site) -> None:
     assert site.served()
 
 
+def test_egg_that_comes_while_it_runs(site: Site) -> None:
+    """What is installed after the target was asked and before the receipt is written is seen by the next run."""
+    run, log = strace(site, "-e", "trace=mkdir", "-e", "inject=mkdir:delay_enter=1500000:when=1")
+    while "mkdir" not in (log.read_text() if log.exists() else ""):
+        time.sleep(0.05)
+    write_egg(site.eggs / "Three-1.0-py3.11.egg", {"three.py": ""})
+    run.communicate(timeout=60)
+    assert run.returncode == 0
+    assert not list(site.cache.glob("Three*"))
+    assert site.actions() == {"One": "kept", "Two": "kept", "Three": "made"}
+
+
 def test_two_eggs_of_one_name(site: Site) -> None:
     """Two eggs with one name and other content would fight over one directory: the one that the target prefers gets
     it, the other is named."""
