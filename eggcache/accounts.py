@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import grp
 import os
 import pwd
@@ -66,10 +67,10 @@ def acting(account: Account) -> Iterator[None]:
         yield
         return
     before = os.getgroups(), os.getegid()
-    os.setgroups(account.groups)
-    os.setegid(account.gid)
-    os.seteuid(account.uid)
-    try:
+    try:  # around all of it: a signal may come after any of these calls
+        os.setgroups(account.groups)
+        os.setegid(account.gid)
+        os.seteuid(account.uid)
         yield
     finally:
         os.seteuid(0)
@@ -100,6 +101,24 @@ def in_the_way(path: str, account: Account) -> NotPermitted:
     )
 
 
+def _open(path: str) -> int:
+    """Open `path`, and by its real name again: /proc/self/cwd and /proc/self/fd lead into directories that we can
+    search, and the account perhaps cannot."""
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+    descriptor = os.open(path, flags)
+    try:
+        again = os.open(os.readlink(f"/proc/self/fd/{descriptor}"), flags)
+        try:
+            if not os.path.samestat(os.fstat(descriptor), os.fstat(again)):
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+        finally:
+            os.close(again)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
 @contextmanager
 def reading(path: str, account: Account) -> Iterator[int]:
     """A descriptor of the file at `path`, opened with the rights of `account`.
@@ -109,7 +128,7 @@ def reading(path: str, account: Account) -> Iterator[int]:
     """
     try:
         with acting(account):
-            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            descriptor = _open(path)
     except PermissionError:
         raise in_the_way(path, account) from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path

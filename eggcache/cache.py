@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any
 
-from eggcache import layout, lockdown, receipt
+from eggcache import layout, lockdown, receipt, staging
 from eggcache.errors import EggcacheError, NotPermitted
 from eggcache.model import Account, Outcome, Ownership, Report, Tree
 
@@ -75,15 +75,14 @@ def prepare(
     started = time.time_ns()
     tree = resolver.resolve(python, requirements, paths=paths, everything=everything, account=account)
     notes = []
-    with layout.zone(timezone), ExitStack() as held:
-        try:
+    try:
+        with layout.zone(timezone), ExitStack() as held:
             if dry_run:
                 descriptor = None if unsafe else _open_existing(directory)
             else:
-                if unsafe:
-                    aside = lockdown.move_aside(directory)
-                    notes.append(f"{directory}: {unsafe.cause}: moved aside to {aside}")
-                descriptor = _open_or_create(directory)
+                descriptor, aside = _open_or_create(directory, reset)
+                if aside:
+                    notes.append(f"{directory}: was not safe, or somebody else's: moved aside to {aside}")
             known, staged = receipt.Receipt(), None
             if descriptor is not None:
                 held.callback(os.close, descriptor)
@@ -91,22 +90,23 @@ def prepare(
                 if not dry_run:
                     lockdown.drop_acls(descriptor)  # before the lock, which would inherit from them
                     held.enter_context(lockdown.locked(descriptor, directory, wait))
-                    lockdown.remove_stages(descriptor)
+                    staging.remove_stages(descriptor)
                 known = receipt.read(descriptor)
                 if not dry_run:
                     if not prune and receipt.holds(known, key, options, descriptor, owner):
                         return _unchanged(directory, known, key, dry_run)  # whoever held the lock did it
                     lockdown.own(descriptor, owner.uid, owner.gid, owner.directory_mode)
-                    _, staged = held.enter_context(lockdown.stage(descriptor))
+                    _, staged = held.enter_context(staging.stage(descriptor))
             run = filling.Filling(directory, descriptor, owner, account, known, key)
             run.fill(tree, staged)
             if staged is not None:
                 run.swap(staged)
             run.drop(prune, staged)
             if staged is not None:
-                run.sign(options, {**_inputs(tree, timezone, started), **run.sources})
-        except OSError as error:
-            raise EggcacheError(directory, f"cannot be filled: {error}", "see to that and run again") from error
+                inputs = {**_inputs(tree, timezone), **run.sources}
+                run.sign(options, {path: _settled(seen, started) for path, seen in inputs.items()})
+    except OSError as error:
+        raise EggcacheError(directory, f"cannot be filled: {error}", "see to that and run again") from error
     return Report("prepare", directory, tuple(run.outcomes), tuple(run.findings), tuple(notes), dry_run=dry_run)
 
 
@@ -117,13 +117,18 @@ def _open_existing(directory: str) -> int | None:
         return None
 
 
-def _open_or_create(directory: str) -> int:
+def _open_or_create(directory: str, reset: bool) -> tuple[int, str | None]:
+    """The cache, made where it is missing; with `reset`, also where what is there may move aside. And where to."""
     try:
-        return lockdown.open_directory(directory, create=True)
+        return lockdown.open_directory(directory, create=True), None
     except FileNotFoundError as error:
         raise EggcacheError(
             directory, f"{error.filename} does not exist", f"mkdir -p {os.path.dirname(directory)}"
         ) from None
+    except NotPermitted:
+        if not reset:
+            raise
+        return lockdown.open_anew(directory)
 
 
 def _previous(
@@ -166,9 +171,8 @@ def _check_is_cache(descriptor: int, directory: str) -> None:
             raise NotPermitted(directory, f"it is no egg cache: it holds {name!r}", "name a new or an empty directory")
 
 
-def _inputs(tree: Tree, timezone: str | None, started: int) -> dict[str, receipt.Fingerprint]:
-    """The fingerprints of all that the tree and the mtimes were computed from, eggs apart. What changed since
-    `started` (nanoseconds since the epoch) is given one that never matches: the target may have seen it before."""
+def _inputs(tree: Tree, timezone: str | None) -> dict[str, receipt.Fingerprint]:
+    """The fingerprints of all that the tree and the mtimes were computed from, eggs apart."""
     interpreter = tree.interpreter
     paths = {interpreter.executable, os.path.realpath(interpreter.executable), "/etc/localtime"}
     paths.add(os.path.join(interpreter.prefix, "pyvenv.cfg"))
@@ -177,5 +181,10 @@ def _inputs(tree: Tree, timezone: str | None, started: int) -> dict[str, receipt
         paths.add(interpreter.pkg_resources)
     if timezone:
         paths.add(os.path.join("/usr/share/zoneinfo", timezone.lstrip(":")))
-    found = receipt.fingerprints(sorted(paths))
-    return {path: [] if seen and seen[-1] >= started - _TICK else seen for path, seen in found.items()}
+    return receipt.fingerprints(sorted(paths))
+
+
+def _settled(seen: receipt.Fingerprint, started: int) -> receipt.Fingerprint:
+    """A fingerprint, or one that never matches where the file has changed since `started` (nanoseconds since the
+    epoch): the target, or we, may have seen it before."""
+    return [] if seen and seen[-1] >= started - _TICK else seen

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import os
 import signal
-import site
 import sys
 import traceback
 from collections.abc import Iterable, Sequence
@@ -23,7 +22,6 @@ from eggcache.model import Account, Finding, Report
 DEFAULT = ("TurboGears",)
 _ORDER = (4, 1, 5, 3)  # which status wins where several apply
 _LENIENT = (3, 5)  # what must not keep a site down that worked before
-_SHARED = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108 (where --reset belongs into a wrapper)
 
 
 class _Ended(BaseException):
@@ -67,6 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _end(number: int, _frame: object) -> None:
+    for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(each, signal.SIG_IGN)  # a second Ctrl-C must not end the clean-up
     raise _Ended(number)
 
 
@@ -84,12 +84,15 @@ def _one_line(text: str) -> str:
 
 
 def _tree(options: argparse.Namespace) -> int:
-    from eggcache import report, resolver, target
+    from eggcache import owners, report, resolver, target
 
     python = target.find(options.python)
-    account = target.site_owner(python) if os.geteuid() == 0 else None
     tree = resolver.resolve(
-        python, _requirements(options), paths=_paths(options), everything=options.all, account=account
+        python,
+        _requirements(options),
+        paths=_paths(options),
+        everything=options.all,
+        account=owners.runner(python, _paths(options)),
     )
     findings = resolver.findings(tree)
     if options.json:
@@ -129,12 +132,15 @@ def _prepare(options: argparse.Namespace) -> int:
 
 
 def _unzip_all(options: argparse.Namespace) -> int:
-    from eggcache import target, unzip
+    # All that will be needed: the owner of the target's site-packages may be unable to read where we are installed.
+    from eggcache import owners, report, target, unzip  # noqa: F401
 
     os.umask(0o077)
     python = target.find(options.python)
+    for script in ("probe.py", "compile.py"):
+        target.compose(script, None)
     if os.geteuid() == 0:
-        owner = target.site_owner(python)
+        owner = owners.site_owner(python)
         if owner.uid != 0:
             status = _in_child_as(owner)
             if status is not None:
@@ -142,6 +148,7 @@ def _unzip_all(options: argparse.Namespace) -> int:
     done = unzip.unzip_all(
         _requirements(options),
         python=python,
+        account=owners.runner(python, _paths(options)),
         paths=_paths(options),
         everything=options.all,
         backup=options.backup,
@@ -172,7 +179,7 @@ def _wrapper(options: argparse.Namespace) -> int:
         command += ["--group", group]
     if timezone is not None:
         command += ["--tz", timezone]
-    if os.path.dirname(directory) in _SHARED:
+    if _shared(os.path.dirname(directory)):
         command += ["--reset"]
     command += ["--all"] if options.all else ["--", *_requirements(options)]
     text = wrappers.wrapper(
@@ -341,11 +348,26 @@ def _runtime(options: argparse.Namespace) -> tuple[Account, int | None, list[str
 
 def _ourselves() -> list[str]:
     """The command that runs this program again, absolute."""
-    if os.path.basename(sys.argv[0]) in ("eggcache", "eggcache.pyz") and os.path.exists(sys.argv[0]):
-        return [os.path.abspath(sys.argv[0])]
-    # -I: what is in the current directory, or in PYTHONPATH, has no say where root starts Apache.
-    installed = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) in site.getsitepackages()
-    return [sys.executable, *(["-I"] if installed else []), "-m", "eggcache"]
+    import subprocess
+
+    program = os.path.abspath(sys.argv[0])
+    if os.path.basename(program) in ("eggcache", "eggcache.pyz") and os.path.exists(program):
+        how = [program]
+    else:
+        how = ["-m", "eggcache"]
+    # -I: root starts Apache, maybe with the PYTHONPATH of the application; nobody's modules shall stand in for ours.
+    isolated = [sys.executable, "-I", *how]
+    if subprocess.run([*isolated, "--version"], stdin=subprocess.DEVNULL, capture_output=True, check=False).returncode:
+        return how if len(how) == 1 else [sys.executable, *how]  # it is only found with the help of PYTHONPATH
+    return isolated
+
+
+def _shared(directory: str) -> bool:
+    """Whether anybody can make something in `directory`."""
+    try:
+        return bool(os.stat(directory).st_mode & 0o002)
+    except OSError:
+        return False
 
 
 def _in_child_as(account: Account) -> int | None:
@@ -388,7 +410,8 @@ def _conclude(findings: Iterable[Finding], options: argparse.Namespace, *, lenie
     asked = set()
     for finding in findings:
         asked.add(finding.status)
-        _warn(f"{finding} [{finding.code}]", options)
+        if not options.quiet or finding.status in (1, 4):
+            _say(f"{finding} [{finding.code}]")
         if options.verbose:
             for detail in finding.context:
                 _warn(f"  {detail}", options)
@@ -399,5 +422,9 @@ def _conclude(findings: Iterable[Finding], options: argparse.Namespace, *, lenie
 
 def _warn(text: str, options: argparse.Namespace) -> None:
     if not options.quiet:
-        sys.stdout.flush()  # so that a log that takes both has them in order
-        print(f"eggcache: {_one_line(text)}", file=sys.stderr)
+        _say(text)
+
+
+def _say(text: str) -> None:
+    sys.stdout.flush()  # so that a log that takes both has them in order
+    print(f"eggcache: {_one_line(text)}", file=sys.stderr)

@@ -37,6 +37,7 @@ _INT, _SHORT = 0x7FFFFFFF, 0x7FFF  # 2.7 reads sizes and offsets, and lengths of
 _CENTRAL_MOST = 64 << 20  # bytes; 65,535 entries with names of 200 bytes need 16 MiB
 _HEADER_MOST = 1 << 20  # bytes in front of the first member; setuptools' own eggs have 378
 _NAME_MOST = 4096 - 512  # bytes: PATH_MAX, less room for the directory that the member will be in
+_DEPTH = 64  # directories in one name: what a few names ask for must not be out of proportion
 _WINDOW = 256 << 10  # bytes read at once for local headers: small members share a system call
 _PIECE = 4 << 20  # bytes; what is smaller, packed and unpacked, is read and inflated in one go
 _NO_BOMB = 16 << 20  # bytes that anything may unpack to, whatever the ratio

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Any
 
-from eggcache import accounts, extract, layout, lockdown, receipt, resolver, unservable
+from eggcache import accounts, extract, layout, lockdown, receipt, resolver, staging, syscalls, unservable
 from eggcache import egg as eggs
-from eggcache.errors import EggRefused, NotPermitted
+from eggcache.errors import EggcacheError, EggRefused, NotPermitted
 from eggcache.model import Account, Distribution, Finding, Kind, Outcome, Ownership, Tree
+
+_LONGEST = 255  # bytes of a file name, NAME_MAX on Linux
 
 
 @dataclass(frozen=True)
@@ -54,10 +57,16 @@ class Filling:
         self.findings += resolver.findings(tree)
         self.findings += unservable.in_target(tree.interpreter)
         self._look_for_unreadable(tree)
+        self._look_for_foreign()
         taken: dict[str, Place] = {}
+        seen: set[tuple[str | None, ...]] = set()
         for distribution in tree.distributions:
             if not distribution.kind.zipped or distribution.egg is None:
                 continue
+            asked = (distribution.egg, distribution.inside, distribution.cache_name)
+            if asked in seen:
+                continue
+            seen.add(asked)
             try:
                 with accounts.reading(distribution.egg, self.account) as source:
                     egg = eggs.read(source, distribution.egg)
@@ -69,14 +78,46 @@ class Filling:
                     own = distribution.cache_name != os.path.basename(distribution.egg)
                     inside = distribution.inside if own else ""
                     place = Place(layout.cache_directory(distribution), distribution, distribution.egg, inside)
-                    if self._claim(place, taken):
+                    if len(os.fsencode(place.name)) > _LONGEST:
+                        raise EggRefused(egg.path, "its name is too long for a cache directory", "unzip it")
+                    if self._claim(place, taken) and self._may_show(place, egg):
                         self._fill(place, source, egg, staged)
-            except (EggRefused, NotPermitted) as error:
+            except NotPermitted as error:
                 self.sources.setdefault(distribution.egg, receipt.fingerprint(distribution.egg))
-                if isinstance(error, EggRefused):
-                    self.findings.append(Finding("egg-refused", error.thing, error.cause, error.remedy, error.status))
-                else:
-                    self.findings.append(_unreadable(error))
+                self.findings.append(_unreadable(error))
+            except EggcacheError as error:  # refused, or gone since the target saw it
+                self.sources.setdefault(distribution.egg, [])
+                self.findings.append(Finding("egg-refused", error.thing, error.cause, error.remedy))
+
+    def _look_for_foreign(self) -> None:
+        """What somebody else put into the cache when its modes let him, and could still change."""
+        for name in os.listdir(self.descriptor) if self.descriptor is not None else ():
+            info = os.stat(name, dir_fd=self.descriptor, follow_symlinks=False)
+            if info.st_uid != self.owner.uid or (info.st_mode & 0o022 and not stat.S_ISLNK(info.st_mode)):
+                path = os.path.join(self.directory, name)
+                self.sources[path] = receipt.fingerprint(path)  # when it is gone, so is the finding
+                who = lockdown.owner_name(info.st_uid)
+                cause = f"it belongs to {who}, or others can write to it (mode {stat.S_IMODE(info.st_mode):04o})"
+                self.findings.append(Finding("foreign-entry", path, cause, "remove it", NotPermitted.status))
+
+    def _may_show(self, place: Place, egg: eggs.Egg) -> bool:
+        """Whether those who read the cache may read this egg: nobody else shall see more of it in the cache."""
+        mode, shown = egg.stat.st_mode, self.owner.file_mode & 0o044
+        granted = mode & 0o004 or (shown == 0o040 and mode & 0o040 and egg.stat.st_gid == self.owner.gid)
+        if granted or not shown or os.geteuid() != 0:  # as anybody else, the egg's own rights are kept: see _modes
+            return True
+        cause = f"it may not be read by everybody who reads the cache (mode {stat.S_IMODE(mode):04o})"
+        group = f"let the group {self.owner.gid}" if shown == 0o040 else "let everybody"
+        self.findings.append(Finding("egg-private", place.egg, cause, f"{group} read it: chgrp and chmod, or unzip it"))
+        return False
+
+    def _modes(self, egg: eggs.Egg) -> Ownership:
+        """The owner and modes of what is extracted: no more rights to read than those of the egg."""
+        if os.geteuid() == 0:
+            return self.owner
+        read = egg.stat.st_mode & 0o044
+        mode = 0o600 | (read & self.owner.file_mode)
+        return replace(self.owner, file_mode=mode, directory_mode=mode | 0o100 | (mode & 0o044) >> 2)
 
     def _look_for_unreadable(self, tree: Tree) -> None:
         """Eggs on the path that the runtime user cannot read: the target, run as that user, does not even see them."""
@@ -116,7 +157,7 @@ class Filling:
 
     def _fill(self, place: Place, source: int, egg: eggs.Egg, staged: int | None) -> None:
         before = self.known.extracted.get(place.name)
-        expected = _expected(egg, place.inside, self.owner)
+        expected = _expected(egg, place.inside, self._modes(egg))
         if (
             before
             and place.name in self.known.needed_beside(self.key)
@@ -154,12 +195,12 @@ class Filling:
         os.mkdir(place.name, 0o700, dir_fd=staged)
         into = os.open(place.name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=staged)
         try:
-            files, size = extract.extract(source, egg, into, self.owner, inside=place.inside)
+            files, size = extract.extract(source, egg, into, self._modes(egg), inside=place.inside)
             if receipt.of_stat(os.fstat(source)) != self.sources[place.egg]:
                 raise EggRefused(place.egg, "it changed while it was read", "run again when it is installed")
             return files, size
         except BaseException:
-            lockdown.remove(staged, place.name)
+            staging.remove(staged, place.name)
             raise
         finally:
             os.close(into)
@@ -170,10 +211,10 @@ class Filling:
         cache = self.descriptor
         if cache is None or not self.staged:
             return
-        lockdown.sync_filesystem(staged)
+        syscalls.sync_filesystem(staged)
         for place, done in self.staged:
             if _exists(cache, place.name):
-                lockdown.exchange(staged, place.name, cache, place.name)
+                syscalls.exchange(staged, place.name, cache, place.name)
             else:
                 os.rename(place.name, place.name, src_dir_fd=staged, dst_dir_fd=cache)
             found = receipt.digest(cache, place.name)
@@ -195,7 +236,8 @@ class Filling:
         """Write the receipt."""
         self.known.entries[self.key] = receipt.Entry(options, inputs, self.names, self.findings)
         if self.descriptor is not None:
-            lockdown.replace(self.descriptor, receipt.NAME, receipt.dump(self.known), self.owner)
+            owner = replace(self.owner, file_mode=0o600)  # it tells of paths that only we may see
+            staging.replace(self.descriptor, receipt.NAME, receipt.dump(self.known), owner)
 
 
 def _unreadable(error: NotPermitted) -> Finding:

@@ -7,29 +7,24 @@ directory on the way belongs to one of the two, and is not writable by others un
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import fcntl
 import os
-import platform
 import pwd
 import secrets
 import stat
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
-from eggcache.errors import Busy, EggcacheError, NotPermitted
-from eggcache.model import Ownership
+from eggcache import syscalls
+from eggcache.errors import Busy, NotPermitted
 
-STAGE = ".eggcache-stage-"
 LOCK = ".eggcache.lock"
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _MOST_LINKS = 40  # as Linux' own ELOOP limit
-_RENAME_EXCHANGE = 2
-_RENAMEAT2 = {"x86_64": 316, "aarch64": 276, "ppc64le": 357, "s390x": 347, "riscv64": 276}  # for glibc < 2.28
-_NOT_HERE = (errno.EINVAL, errno.ENOSYS, errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP)
+_MOST_TURNS = 1000
 _ACLS = ("system.posix_acl_access", "system.posix_acl_default")
 
 
@@ -72,7 +67,28 @@ def open_directory(path: str, *, create: bool = False) -> int:
     return descriptor
 
 
-def _walk(path: str, create: bool) -> int:
+def open_place(path: str) -> int:
+    """A descriptor of the directory `path`, in which eggs are and may be swapped.
+
+    As root only where it, and every directory above it, is root's, and not everybody's to write. Its group may write:
+    Debian lets `staff` install below /usr/local, who could replace what root runs from there anyway. Anybody else
+    works with no more than his own rights. Raises NotPermitted, and OSError where it cannot be opened.
+    """
+    if os.geteuid() != 0:
+        return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    descriptor = -1
+    try:
+        descriptor = _walk(os.path.abspath(path), create=False, group_may=True)
+        _check_parent(descriptor, path, group_may=True)
+    except NotPermitted as error:
+        if descriptor >= 0:
+            os.close(descriptor)
+        cause = f"root cannot safely work in it: {error.thing}: {error.cause}"
+        raise NotPermitted(path, cause, "run it as its owner") from None
+    return descriptor
+
+
+def _walk(path: str, create: bool, group_may: bool = False) -> int:
     """Open `path` component by component; see open_directory. The caller closes the descriptor."""
     trail: list[tuple[int, str]] = [(os.open("/", _DIRECTORY), "/")]
     pending = [part for part in reversed(path.split("/")) if part]
@@ -87,7 +103,7 @@ def _walk(path: str, create: bool) -> int:
                 if len(trail) > 1:
                     os.close(trail.pop()[0])
                 continue
-            _check_parent(parent, where)
+            _check_parent(parent, where, group_may)
             here = os.path.join(where, name)
             try:
                 trail.append((os.open(name, _DIRECTORY, dir_fd=parent), here))
@@ -98,7 +114,7 @@ def _walk(path: str, create: bool) -> int:
             except OSError as error:
                 if error.errno not in (errno.ELOOP, errno.ENOTDIR):
                     raise NotPermitted(here, f"cannot be opened: {error.strerror}", "") from None
-                target = _trusted_link(parent, name, here)
+                target = _trusted_link(parent, name, here, group_may)
                 links += 1
                 if links > _MOST_LINKS:
                     raise NotPermitted(here, "too many symbolic links", "name the directory itself") from None
@@ -114,18 +130,25 @@ def _walk(path: str, create: bool) -> int:
 
 def _make(parent: int, name: str) -> int:
     """Create the directory `name` in `parent`; one that appeared meanwhile is opened, and judged by its owner."""
-    try:
-        os.mkdir(name, 0o700, dir_fd=parent)
-        made = True
-    except FileExistsError:
-        made = False
-    descriptor = os.open(name, _DIRECTORY, dir_fd=parent)
-    if made:
-        drop_acls(descriptor)  # a default ACL of the parent came along
-    return descriptor
+    for _ in range(_MOST_TURNS):  # in /tmp somebody else may make and remove one of that name
+        try:
+            os.mkdir(name, 0o700, dir_fd=parent)
+            made = True
+        except FileExistsError:
+            made = False
+        try:
+            descriptor = os.open(name, _DIRECTORY, dir_fd=parent)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise NotPermitted(name, f"somebody put something else there: {error.strerror}", "remove it") from None
+        if made and os.fstat(descriptor).st_uid == os.geteuid():
+            drop_acls(descriptor)  # a default ACL of the parent came along
+        return descriptor
+    raise NotPermitted(name, "somebody makes and removes it over and over", "name another directory")
 
 
-def _check_parent(descriptor: int, where: str) -> None:
+def _check_parent(descriptor: int, where: str, group_may: bool = False) -> None:
     """Refuse a directory in which somebody else can exchange names."""
     info = os.fstat(descriptor)
     if info.st_uid not in (0, os.geteuid()):
@@ -134,7 +157,7 @@ def _check_parent(descriptor: int, where: str) -> None:
             f"it belongs to {owner_name(info.st_uid)}, who can replace whatever is in it",
             "name a directory below directories of root and of yourself, such as /var/cache/eggcache",
         )
-    if info.st_mode & 0o022 and not info.st_mode & stat.S_ISVTX:
+    if info.st_mode & (0o002 if group_may else 0o022) and not info.st_mode & stat.S_ISVTX:
         raise NotPermitted(
             where,
             f"others can rename what is in it (mode {stat.S_IMODE(info.st_mode):04o}, not sticky)",
@@ -142,14 +165,14 @@ def _check_parent(descriptor: int, where: str) -> None:
         )
 
 
-def _trusted_link(parent: int, name: str, here: str) -> str:
+def _trusted_link(parent: int, name: str, here: str, group_may: bool) -> str:
     """Where the symbolic link `name` leads; refused unless root (or the caller) made it where nobody else writes."""
     info = os.stat(name, dir_fd=parent, follow_symlinks=False)
     if not stat.S_ISLNK(info.st_mode):
         raise NotPermitted(
             here, "it is no directory", "remove it, name another directory, or let --reset move it aside"
         )
-    if info.st_uid not in (0, os.geteuid()) or os.fstat(parent).st_mode & 0o022:
+    if info.st_uid not in (0, os.geteuid()) or os.fstat(parent).st_mode & (0o002 if group_may else 0o022):
         raise NotPermitted(
             here,
             f"it is a symbolic link of {owner_name(info.st_uid)} that somebody else could have planted",
@@ -158,19 +181,38 @@ def _trusted_link(parent: int, name: str, here: str) -> str:
     return os.readlink(name, dir_fd=parent)
 
 
-def move_aside(path: str) -> str:
-    """Rename whatever is at `path` to a name beside it that nobody can guess, and return the new path.
+def open_anew(path: str) -> tuple[int, str | None]:
+    """Put a new directory of ours at `path`, whatever is there: its descriptor, and where that was moved to.
 
-    Raises NotPermitted where the parent is not safe or the rename is refused (a mount point, another user's
-    entry in a sticky directory).
+    The new one is made under a name that nobody can guess and then exchanged, in one step, with what is there: in
+    /tmp anybody could make another one between two. Raises NotPermitted where the parent is not safe, or for what
+    must not be moved: a mount point, or a directory that is meant to be shared.
     """
     path = os.path.abspath(path)
+    name = os.path.basename(path)
     parent = _walk(os.path.dirname(path), create=False)
     try:
         _check_parent(parent, os.path.dirname(path))
-        aside = f"{os.path.basename(path)}.aside-{secrets.token_hex(4)}"
-        os.rename(os.path.basename(path), aside, src_dir_fd=parent, dst_dir_fd=parent)
-        return os.path.join(os.path.dirname(path), aside)
+        with suppress(FileNotFoundError):
+            info = os.stat(name, dir_fd=parent, follow_symlinks=False)
+            if stat.S_ISDIR(info.st_mode) and info.st_mode & stat.S_ISVTX:
+                raise NotPermitted(path, "it is a directory for everybody, as /tmp is", "name one below it")
+        ours = f"{name}.aside-{secrets.token_hex(8)}"
+        descriptor = _make(parent, ours)
+        try:
+            for _ in range(_MOST_TURNS):
+                try:
+                    syscalls.exchange(parent, ours, parent, name)
+                    return descriptor, os.path.join(os.path.dirname(path), ours)
+                except FileNotFoundError:
+                    with suppress(FileExistsError):
+                        syscalls.rename_new(parent, ours, parent, name)
+                        return descriptor, None
+            raise NotPermitted(path, "somebody makes and removes it over and over", "name another directory")
+        except BaseException:
+            os.close(descriptor)
+            os.rmdir(ours, dir_fd=parent)
+            raise
     except OSError as error:
         raise NotPermitted(path, f"cannot be moved aside: {error.strerror}", "name another directory") from None
     finally:
@@ -213,7 +255,8 @@ def locked(descriptor: int, path: str, wait: float) -> Iterator[None]:
     except FileNotFoundError:
         pass
     else:
-        if not stat.S_ISREG(info.st_mode) or info.st_uid != os.geteuid() or info.st_nlink != 1:
+        ours = stat.S_ISREG(info.st_mode) and info.st_uid == os.geteuid() and info.st_nlink == 1
+        if not ours or info.st_mode & 0o077:  # whoever can open it can hold it for ever
             raise NotPermitted(
                 f"{path}/{LOCK}",
                 f"it is not a lock file of ours (mode {info.st_mode:06o}, {owner_name(info.st_uid)}, "
@@ -256,109 +299,3 @@ def locked_itself(descriptor: int, path: str, wait: float) -> Iterator[None]:
         yield
     finally:
         fcntl.flock(descriptor, fcntl.LOCK_UN)
-
-
-# ------------------------------------------------------------------------------------ staging and swapping
-
-
-@contextmanager
-def stage(descriptor: int) -> Iterator[tuple[str, int]]:
-    """A private directory (0700, unguessable) inside `descriptor`: its name and descriptor. Removed at the end."""
-    name = STAGE + secrets.token_hex(8)
-    os.mkdir(name, 0o700, dir_fd=descriptor)
-    try:
-        inside = os.open(name, _DIRECTORY, dir_fd=descriptor)
-        try:
-            drop_acls(inside)
-            yield name, inside
-        finally:
-            os.close(inside)
-    finally:
-        remove(descriptor, name)
-
-
-def remove_stages(descriptor: int) -> None:
-    """Remove the stages that killed runs left in `descriptor`, under whose lock the caller is."""
-    for name in os.listdir(descriptor):
-        if name.startswith(STAGE):
-            remove(descriptor, name)
-
-
-def replace(descriptor: int, name: str, data: bytes, ownership: Ownership) -> None:
-    """Make the file `name` in the verified directory `descriptor` hold `data`: whole, or as it was before."""
-    temporary = STAGE + secrets.token_hex(8)  # a killed run's is removed like any stage
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    try:
-        with open(os.open(temporary, flags, 0o600, dir_fd=descriptor), "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            own(stream.fileno(), ownership.uid, ownership.gid, ownership.file_mode)
-            os.fsync(stream.fileno())
-        os.rename(temporary, name, src_dir_fd=descriptor, dst_dir_fd=descriptor)
-    except BaseException:
-        remove(descriptor, temporary)
-        raise
-    os.fsync(descriptor)
-
-
-def exchange(old: int, old_name: str, new: int, new_name: str) -> None:
-    """Swap two names atomically: at no moment is either of them missing (renameat2(2), RENAME_EXCHANGE).
-
-    Raises EggcacheError where the file system cannot, and OSError for anything else.
-    """
-    libc = ctypes.CDLL(None, use_errno=True)
-    arguments = (old, os.fsencode(old_name), new, os.fsencode(new_name), ctypes.c_uint(_RENAME_EXCHANGE))
-    while True:
-        if hasattr(libc, "renameat2"):
-            failed = libc.renameat2(*arguments)
-        elif platform.machine() in _RENAMEAT2:
-            failed = libc.syscall(_RENAMEAT2[platform.machine()], *arguments)
-        else:
-            failed, _ = -1, ctypes.set_errno(errno.ENOSYS)
-        if not failed:
-            return
-        code = ctypes.get_errno()
-        if code != errno.EINTR:
-            break
-    if code in _NOT_HERE:
-        raise EggcacheError(
-            new_name,
-            f"this file system cannot exchange two names at once (renameat2: {os.strerror(code)})",
-            "use a directory on ext4, xfs, btrfs or tmpfs",
-        )
-    raise OSError(code, os.strerror(code), new_name)
-
-
-def sync_filesystem(descriptor: int) -> None:
-    """Write everything of the file system that `descriptor` is on to the disk: one call for all staged files."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.syncfs(descriptor):
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code))
-
-
-def remove(descriptor: int, name: str) -> None:
-    """Remove the file or the whole directory `name` in `descriptor`; nothing outside is ever followed into."""
-    try:
-        os.unlink(name, dir_fd=descriptor)
-        return
-    except FileNotFoundError:
-        return
-    except (IsADirectoryError, PermissionError):  # PermissionError is what POSIX says for a directory
-        pass
-    pending, directories = [name], []
-    while pending:  # no recursion: how deep a tree is, an egg decides
-        directory = pending.pop()
-        directories.append(directory)
-        inside = os.open(directory, _DIRECTORY, dir_fd=descriptor)
-        try:
-            with os.scandir(inside) as entries:
-                for entry in entries:
-                    if entry.is_dir(follow_symlinks=False):
-                        pending.append(f"{directory}/{entry.name}")
-                    else:
-                        os.unlink(entry.name, dir_fd=inside)
-        finally:
-            os.close(inside)
-    for directory in reversed(directories):
-        os.rmdir(directory, dir_fd=descriptor)

@@ -157,6 +157,9 @@ def holds(receipt: Receipt, key: str, options: Mapping[str, Any], directory: int
         ownership.directory_mode,
     ):
         return False
+    with os.scandir(directory) as names:
+        if any(name.stat(follow_symlinks=False).st_uid != ownership.uid for name in names):
+            return False  # whoever put it there must be told of
     if any(fingerprint(path) != before for path, before in entry.inputs.items()):
         return False
     for name in entry.names:

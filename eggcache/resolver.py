@@ -11,12 +11,16 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import Any, NoReturn
 
 from eggcache import target
 from eggcache.errors import EggcacheError, UsageError
 from eggcache.model import Account, Distribution, Finding, Interpreter, Kind, Need, State, Tree
+
+MOST = 20_000  # of anything that a target answers with: what is done with an answer takes time, too
+_LONGEST = 30  # steps of a chain that a person reads
 
 
 def resolve(
@@ -109,7 +113,7 @@ def _parents(tree: Tree) -> dict[int, Need]:
 def _chain(tree: Tree, parents: dict[int, Need], need: Need) -> str:
     steps = [f"{need.requirement} ({need.state.value})"]
     above, seen = need.by, set[int]()
-    while above is not None and above not in seen:
+    while above is not None and above not in seen and len(seen) < _LONGEST:
         seen.add(above)
         steps.append(_name(tree.distributions[above]))
         above = parents[above].by if above in parents else None
@@ -126,7 +130,7 @@ def _project(requirement: str) -> str:
     return match.group(1) if match else requirement
 
 
-def _nearby(roots: Iterator[str], projects: Sequence[str]) -> tuple[str, ...]:
+def _nearby(roots: Iterable[str], projects: Sequence[str]) -> tuple[str, ...]:
     by_key = {project.lower(): project for project in projects}
     close: dict[str, None] = {}
     for root in roots:
@@ -157,6 +161,8 @@ class _Answer:
         value = (self._said if row is None else row).get(name)
         if not isinstance(value, list):
             self._refuse(f"no list of {name}")
+        if len(value) > MOST:
+            self._refuse(f"{len(value)} {name}, where {MOST} are more than any site has")
         return value
 
     def text(self, name: str, row: dict[str, Any] | None = None) -> str:
@@ -205,7 +211,7 @@ class _Answer:
         distributions = tuple(self._distribution(self._row(row)) for row in self._list("distributions"))
         needs = tuple(self._need(self._row(row), len(distributions)) for row in self._list("needs"))
         missing = (need.requirement for need in needs if need.by is None and need.state is State.MISSING)
-        nearby = _nearby(missing, self._texts("projects"))
+        nearby = _nearby(islice(missing, 10), self._texts("projects"))
         return Tree(self._interpreter(), requirements, distributions, needs, nearby, self._paths("read"))
 
     def _interpreter(self) -> Interpreter:

@@ -8,7 +8,6 @@ size, in time and in depth.
 from __future__ import annotations
 
 import contextlib
-import glob
 import json
 import os
 import pkgutil
@@ -27,13 +26,16 @@ from eggcache import accounts
 from eggcache.errors import EggcacheError, NotPermitted, UsageError
 from eggcache.model import Account
 
-LIMIT = 64 << 20  # bytes of an answer; the largest real one, a site with 1,000 distributions, is below one MiB
+LIMIT = 16 << 20  # bytes of an answer; the largest real one, a site with 1,000 distributions, is below one MiB
 KEPT = 64 << 10  # bytes of what it prints, the last ones
 HANDSHAKE = b"eggcache\n"  # inside/answer.py sends it first: only a Python gets that far
 REMEDY = "name the interpreter that Apache runs with --python PATH"
 
 # In front of a script goes what it calls
-PARTS = {"probe.py": ("answer.py", "walk.py", "probe.py")}
+PARTS = {
+    "probe.py": ("answer.py", "walk.py", "probe.py"),
+    "compile.py": ("library.py", "answer.py", "compile.py"),
+}
 
 # What Apache passes on, or what its wrapper sets. Not HOME: Apache's own start scripts clear it.
 PASSED_ON = ("PATH", "LANG", "LANGUAGE", "TZ", "PYTHONPATH", "LD_LIBRARY_PATH")
@@ -63,36 +65,6 @@ def find(python: str | None = None) -> str:
     if os.path.isdir(path) or not os.access(path, os.X_OK):
         raise UsageError(f"{origin} {path}", "it is not executable", REMEDY)
     return path
-
-
-def site_owner(executable: str) -> Account:
-    """Whom `tree` and `unzip-all` act as: the owner of the target's site-packages where we are root, else ourselves.
-
-    Asking the target where its site-packages are would run its code as root already, so this looks where CPython,
-    its virtual environments and Debian put them: `lib*/python*/site-packages` and `dist-packages` below the prefix,
-    then at the executable and its directory. The first owner who is not root is taken: whoever may write one of them
-    decides what the target runs, so that code shall have no more than that user's rights.
-    """
-    if os.geteuid() != 0:
-        return accounts.current()
-    directory = os.path.dirname(os.path.abspath(executable))
-    prefix = os.path.dirname(directory)
-    places = [
-        place
-        for kind in ("site-packages", "dist-packages")
-        for place in sorted(glob.glob(os.path.join(glob.escape(prefix), "lib*", "python*", kind)))
-    ]
-    for place in [*places, directory, executable, os.path.realpath(executable)]:
-        try:
-            info = os.stat(place)
-        except OSError:
-            continue
-        if info.st_uid != 0:
-            try:
-                return accounts.lookup(str(info.st_uid))
-            except UsageError:  # a number without a name, as in a container: it has no groups either
-                return Account(str(info.st_uid), info.st_uid, info.st_gid)
-    return accounts.current()
 
 
 def run(

@@ -13,6 +13,7 @@ from eggcache import egg as eggs
 from eggcache import extract, layout
 from eggcache.model import Distribution, Finding, Interpreter, Kind, Member
 
+_TEXT = 1 << 20  # bytes of the longest listing or stub that is looked into: real ones are a thousandth of that
 # Releases whose pkg_resources raises AttributeError whenever it is asked for a file.
 _BROKEN = ("distribute 0.6.46", "distribute 0.6.47", "setuptools 0.7.5", "setuptools 0.7.6")
 
@@ -70,6 +71,16 @@ def in_egg(source: int, egg: eggs.Egg, distribution: Distribution, interpreter: 
     yield from _native(source, egg, members, interpreter, finding)
 
 
+def _mentions(source: int, egg: eggs.Egg, member: Member, word: bytes) -> bool:
+    """Whether the bytes of `member`, which may be many, hold `word`."""
+    rest = b""
+    for chunk in eggs.chunks(source, egg, member):
+        if word in rest + chunk:
+            return True
+        rest = chunk[-len(word) :]
+    return False
+
+
 def _eager(source: int, egg: eggs.Egg, members: dict[str, Member]) -> tuple[list[str], list[str]]:
     """What native_libs.txt and eager_resources.txt name: what the egg holds of that, and what it does not.
 
@@ -78,7 +89,7 @@ def _eager(source: int, egg: eggs.Egg, members: dict[str, Member]) -> tuple[list
     directories = {name.rsplit("/", depth)[0] for name in members for depth in range(1, name.count("/") + 1)}
     names = set()
     for listing in ("EGG-INFO/native_libs.txt", "EGG-INFO/eager_resources.txt"):
-        if listing in members:
+        if listing in members and members[listing].size <= _TEXT:
             lines = eggs.data(source, egg, members[listing]).decode("utf-8", "surrogateescape").splitlines()
             names |= {line.strip() for line in lines}  # as yield_lines(): bdist_egg on Windows left CRLF
     names = {name for name in names if name and not name.startswith("#")}
@@ -100,7 +111,7 @@ def _native(
             continue
         directory, _, base = name.rpartition("/")
         stub = members.get(f"{directory}/{base.split('.')[0]}.py".lstrip("/"))
-        text = eggs.data(source, egg, stub) if stub else b""
+        text = eggs.data(source, egg, stub) if stub and stub.size <= _TEXT else b""
         if b"__bootstrap__" not in text:
             continue
         if re.search(rb"importlib\.resources|\bas_file\b", text):
@@ -109,7 +120,7 @@ def _native(
             if interpreter.version >= (3, 12):
                 found.setdefault("stub-needs-imp", []).append(name)
         # A module that initialises in phases (PEP 489) calls PyModuleDef_Init, so its file names that symbol.
-        elif b"PyModuleDef_Init" in eggs.data(source, egg, member):
+        elif _mentions(source, egg, member, b"PyModuleDef_Init"):
             found.setdefault("stub-multi-phase", []).append(name)
     causes = {
         "stub-ignores-cache": "is loaded by a stub of setuptools 80.5 or newer, which writes to $TMPDIR at every "

@@ -15,6 +15,7 @@ import shlex
 import stat
 from collections.abc import Sequence
 
+from eggcache import lockdown
 from eggcache.apache import Apache, hides
 from eggcache.errors import EggcacheError, NotPermitted, UsageError
 from eggcache.model import Finding
@@ -100,7 +101,7 @@ def write(path: str, text: str, *, mode: int = 0o755) -> None:
     # Not under `path` itself: a half-written script there would be run at boot. Not mkstemp's: it follows no dir_fd.
     temporary = f".eggcache-{secrets.token_hex(8)}"
     try:
-        directory = os.open(parent, os.O_RDONLY | os.O_DIRECTORY)
+        directory = lockdown.open_place(parent)  # root is about to run what is written there
         try:
             _replaceable(directory, path, base)
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW

@@ -22,6 +22,9 @@ import pytest
 from conftest import built
 from judge import as_json, eggcache, environment, judge, listing, served
 
+from eggcache import accounts
+from eggcache.errors import EggcacheError
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -341,7 +344,7 @@ def test_whatever_the_surroundings(site: Site) -> None:
         finally:
             os.umask(before)
         for path, info in listing(site.cache).items():
-            if not path.endswith(".lock"):
+            if not path.endswith((".lock", ".json")):
                 assert stat.S_IMODE(info[1]) == (0o750 if stat.S_ISDIR(info[1]) else 0o640), path
                 assert info[2:4] == (0, site.account.pw_gid), path
             seen = subprocess.run(["getfacl", "-cps", path], check=True, capture_output=True, text=True).stdout
@@ -624,14 +627,72 @@ def test_file_system_without_exchange(site: Site) -> None:
 
 
 def test_deep_egg(site: Site) -> None:
-    """A member a thousand directories down is extracted, kept, and removed again with its egg."""
-    name = "d/" * 1200 + "file.txt"
-    write_egg(site.eggs / "Deep-1.0-py3.11.egg", {name: "deep"})
+    """A member below 60 directories is extracted, kept, and removed again with its egg."""
+    write_egg(site.eggs / "Deep-1.0-py3.11.egg", {"d/" * 60 + "file.txt": "deep"})
     assert site.actions()["Deep"] == "made"
     assert site.prepare().stdout == ""
     (site.eggs / "Deep-1.0-py3.11.egg").unlink()
     assert site.actions("--prune")["Deep"] == "removed"
     assert leftovers(site) == []
+
+
+def test_foreign_entry(site: Site) -> None:
+    """What somebody else left in the cache while he could is named, exit 4: he could still change it."""
+    site.prepare()
+    planted = site.cache / "Old-1.0-py3.11.egg-tmp"
+    planted.mkdir()
+    os.chown(planted, site.account.pw_uid, site.account.pw_gid)
+    (site.eggs / "One-1.0-py3.11.egg").touch()
+    done = site.prepare("--lenient")
+    assert done.returncode == 4
+    assert f"{planted}: it belongs to nobody" in done.stderr
+    planted.rmdir()
+    assert site.prepare().returncode == 0
+
+
+def test_private_egg(site: Site) -> None:
+    """An egg that not everybody may read who can read the cache is not shown to them: its owner is Apache's user, the
+    cache would be its whole group's."""
+    private = site.eggs / "One-1.0-py3.11.egg"
+    os.chown(private, site.account.pw_uid, 0)
+    private.chmod(0o400)
+    done = site.prepare()
+    assert done.returncode == 3
+    assert "[egg-private]" in done.stderr
+    assert not list(site.cache.glob("One*"))
+    os.chown(private, 0, site.account.pw_gid)
+    private.chmod(0o640)
+    assert site.actions()["One"] == "made"
+
+
+def test_magic_link(site: Site) -> None:
+    """A path that leads through the directory in which root works opens nothing that the account cannot open itself."""
+    secret = site.cache.parent / "secret"
+    (secret / "in").mkdir(parents=True)
+    write_egg(secret / "in" / "Keys-1.0-py3.11.egg", {"keys.py": "secret"})
+    secret.chmod(0o700)
+    (secret / "in").chmod(0o755)
+    account = accounts.lookup("nobody")
+    before = os.getcwd()
+    os.chdir(secret / "in")
+    try:
+        with pytest.raises(EggcacheError), accounts.reading("/proc/self/cwd/Keys-1.0-py3.11.egg", account):
+            pass
+    finally:
+        os.chdir(before)
+    assert os.geteuid() == 0
+
+
+def test_egg_that_is_being_uploaded(site: Site) -> None:
+    """An egg that was refused half-way through its upload is taken when it is whole."""
+    egg = site.eggs / "One-1.0-py3.11.egg"
+    whole = egg.read_bytes()
+    egg.write_bytes(whole[:-30])
+    assert site.prepare("--path", egg).returncode in (0, 3)
+    egg.write_bytes(whole)
+    done = site.prepare("--path", egg, "--json")
+    assert done.returncode == 0, done.stderr
+    assert len(as_json(done)["outcomes"]) == 2
 
 
 def test_receipt_says_what_it_was_made_from(site: Site) -> None:

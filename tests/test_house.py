@@ -10,11 +10,12 @@ import eggcache
 SOURCE = Path(eggcache.__file__).parent
 LEVELS = [
     {"errors", "model"},
-    {"accounts", "apache", "egg", "layout", "lockdown", "receipt"},
-    {"extract", "target"},
-    {"resolver", "unservable"},
-    {"filling", "report", "unzip", "wrappers"},
-    {"cache"},
+    {"accounts", "apache", "egg", "layout", "receipt", "syscalls"},
+    {"lockdown", "owners", "target"},
+    {"extract", "resolver", "staging", "wrappers"},
+    {"backup", "report", "unservable"},
+    {"conversion", "filling"},
+    {"cache", "unzip"},
     {"cli"},
     {"__main__"},
 ]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from eggcache import lockdown
+from eggcache import lockdown, staging, syscalls
 from eggcache.errors import Busy, NotPermitted
 
 OTHER = 12345  # a uid that nobody on this host has
@@ -182,7 +182,7 @@ def test_default_acl_is_dropped(safe: Path) -> None:
     descriptor = lockdown.open_directory(str(parent / "cache"), create=True)
     try:
         lockdown.own(descriptor, 0, 0, 0o750)
-        with lockdown.stage(descriptor) as (name, _):
+        with staging.stage(descriptor) as (name, _):
             for path in (parent / "cache", parent / "cache" / name):
                 seen = subprocess.run(["getfacl", "-cp", str(path)], check=True, capture_output=True, text=True).stdout
                 assert "1001" not in seen
@@ -248,7 +248,7 @@ def test_exchange_swaps_a_file_and_a_directory(shared_tmp: Path) -> None:
     (shared_tmp / "zip").write_text("zip")
     (shared_tmp / "dir").mkdir()
     descriptor = os.open(shared_tmp, os.O_RDONLY)
-    lockdown.exchange(descriptor, "dir", descriptor, "zip")
+    syscalls.exchange(descriptor, "dir", descriptor, "zip")
     os.close(descriptor)
     assert (shared_tmp / "zip").is_dir()
     assert (shared_tmp / "dir").read_text() == "zip"
@@ -259,7 +259,7 @@ def test_exchange_with_what_is_missing(shared_tmp: Path) -> None:
     (shared_tmp / "dir").mkdir()
     descriptor = os.open(shared_tmp, os.O_RDONLY)
     with pytest.raises(FileNotFoundError):
-        lockdown.exchange(descriptor, "dir", descriptor, "zip")
+        syscalls.exchange(descriptor, "dir", descriptor, "zip")
     os.close(descriptor)
     assert (shared_tmp / "dir").is_dir()
 
@@ -274,14 +274,14 @@ def test_remove_does_not_follow(shared_tmp: Path) -> None:
     (tree / "link").symlink_to(victim)
     before = state(victim)
     descriptor = os.open(shared_tmp, os.O_RDONLY)
-    lockdown.remove(descriptor, "tree")
+    staging.remove(descriptor, "tree")
     os.close(descriptor)
     assert not (shared_tmp / "tree").exists()
     assert state(victim) == before
 
 
-def test_move_aside(safe: Path) -> None:
-    """What is in the way is renamed to a name beside it, untouched."""
+def test_open_anew(safe: Path) -> None:
+    """What is in the way is exchanged with a new directory of ours and stays, untouched, under another name."""
     parent = safe / "tmp"
     parent.mkdir()
     parent.chmod(0o1777)
@@ -289,10 +289,111 @@ def test_move_aside(safe: Path) -> None:
     squatted.mkdir()
     (squatted / "planted").write_text("x")
     os.chown(squatted, OTHER, OTHER)
-    aside = Path(lockdown.move_aside(str(squatted)))
-    assert aside.parent == parent
-    assert (aside / "planted").read_text() == "x"
-    assert not squatted.exists()
+    descriptor, aside = lockdown.open_anew(str(squatted))
+    assert aside
+    assert os.path.samestat(os.fstat(descriptor), squatted.stat())
+    os.close(descriptor)
+    assert (Path(aside) / "planted").read_text() == "x"
+    assert squatted.stat().st_uid == 0
+    assert list(squatted.iterdir()) == []
+
+
+def test_open_anew_spares_shared_directories(safe: Path) -> None:
+    """/tmp itself, or one like it, is never moved."""
+    shared = safe / "shared"
+    shared.mkdir()
+    shared.chmod(0o1777)
+    with pytest.raises(NotPermitted, match="for everybody"):
+        lockdown.open_anew(str(shared))
+    assert os.listdir(safe) == ["shared"]
+
+
+def test_open_anew_beats_a_squatter(safe: Path) -> None:
+    """Somebody who makes and removes DIR over and over does not keep us from having it."""
+    parent = safe / "tmp"
+    parent.mkdir()
+    parent.chmod(0o1777)
+    code = (
+        "import os, sys\nwhile True:\n  try: os.mkdir(sys.argv[1])\n  except OSError: pass\n"
+        "  try: os.rmdir(sys.argv[1])\n  except OSError: pass\n"
+    )
+    with subprocess.Popen(["/usr/bin/python3", "-c", code, str(parent / "cache")], user="nobody") as squatter:
+        try:
+            for _ in range(50):
+                try:
+                    descriptor = lockdown.open_directory(str(parent / "cache"), create=True)
+                except NotPermitted:
+                    descriptor, _aside = lockdown.open_anew(str(parent / "cache"))
+                assert os.path.samestat(os.fstat(descriptor), (parent / "cache").stat())
+                assert os.fstat(descriptor).st_uid == 0
+                os.close(descriptor)
+                os.rmdir(parent / "cache")
+        finally:
+            squatter.kill()
+
+
+def test_remove_while_its_owner_works_in_it(safe: Path) -> None:
+    """A tree of somebody else's, who exchanges directories and links in it meanwhile, leads nowhere outside it."""
+    victim = safe / "victim"
+    victim.mkdir()
+    for number in range(50):
+        (victim / f"file{number}").write_text("precious")
+    before = state(victim)
+    code = (
+        "import os, sys\nos.chdir(sys.argv[1])\nprint(flush=True)\n"
+        "while True:\n"
+        "  try: os.rename('a', 'b'); os.symlink(sys.argv[2], 'a')\n"
+        "  except OSError: pass\n"
+        "  try: os.unlink('a'); os.rename('b', 'a')\n"
+        "  except OSError: pass\n"
+    )
+    descriptor = lockdown.open_directory(str(safe / "cache"), create=True)
+    os.chmod(safe / "cache", 0o755)
+    for _ in range(20):
+        tree = safe / "cache" / "x.egg-tmp"
+        (tree / "a").mkdir(parents=True)
+        for number in range(300):
+            (tree / "a" / f"file{number}").touch()
+        for path in (tree, tree / "a"):
+            os.chown(path, OTHER, OTHER)
+        with subprocess.Popen(
+            ["/usr/bin/python3", "-c", code, str(tree), str(victim)], user=OTHER, stdout=subprocess.PIPE
+        ) as attacker:
+            assert attacker.stdout
+            attacker.stdout.readline()
+            try:
+                staging.remove(descriptor, "x.egg-tmp")
+            finally:
+                attacker.kill()
+        assert not tree.exists()
+    assert os.listdir(descriptor) == []
+    os.close(descriptor)
+    assert state(victim) == before
+
+
+def test_lock_that_others_can_open(safe: Path) -> None:
+    """A lock file that somebody else could open, and hold, is refused."""
+    descriptor = lockdown.open_directory(str(safe / "cache"), create=True)
+    (safe / "cache" / lockdown.LOCK).touch(mode=0o644)
+    with pytest.raises(NotPermitted), lockdown.locked(descriptor, "cache", 0):
+        pass
+    os.close(descriptor)
+
+
+def test_place_of_another_user(safe: Path) -> None:
+    """Root does not work in a directory, or below one, that somebody else can change; its group may write, as Debian
+    has it below /usr/local."""
+    place = safe / "site-packages"
+    place.mkdir()
+    place.chmod(0o2775)
+    os.close(lockdown.open_place(str(place)))
+    for owner, mode in ((OTHER, 0o755), (0, 0o777)):
+        os.chown(place, owner, 0)
+        place.chmod(mode)
+        for path in (place, place / "below"):
+            (place / "below").mkdir(exist_ok=True)
+            with pytest.raises(NotPermitted, match="root cannot safely work in it"):
+                lockdown.open_place(str(path))
 
 
 def test_replace_is_whole_or_not_at_all(shared_tmp: Path) -> None:
@@ -301,9 +402,9 @@ def test_replace_is_whole_or_not_at_all(shared_tmp: Path) -> None:
 
     descriptor = os.open(shared_tmp, os.O_RDONLY)
     owner = Ownership(os.geteuid(), os.getegid(), 0o755, 0o644)
-    lockdown.replace(descriptor, "file", b"one", owner)
+    staging.replace(descriptor, "file", b"one", owner)
     with pytest.raises(OSError, match="too long"):
-        lockdown.replace(descriptor, "x" * 300, b"two", owner)
+        staging.replace(descriptor, "x" * 300, b"two", owner)
     os.close(descriptor)
     assert os.listdir(shared_tmp) == ["file"]
     assert (shared_tmp / "file").read_bytes() == b"one"

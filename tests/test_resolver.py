@@ -607,7 +607,7 @@ def test_deep_and_cyclic_trees() -> None:
                        Need("Gone", 4999, None, State.MISSING, "not installed")])  # fmt: skip
     assert sum(1 for _ in draw_tree(deep)) == 5001
     assert len(tree_json(deep)["distributions"]) == 5000
-    assert findings(deep)[0].cause.count(" -> ") == 5000
+    assert findings(deep)[0].cause.count(" -> ") == 30  # the steps next to what is missing
     orphan = made(
         2, [Need("P1", 0, 1, State.MET), Need("P0", 1, 0, State.MET), Need("X", 1, None, State.MISSING, "no")]
     )

@@ -15,7 +15,7 @@ import pytest
 
 from eggcache import accounts
 from eggcache.errors import EggcacheError, NotPermitted, UsageError
-from eggcache.target import environment, find, literal, run, site_owner
+from eggcache.target import environment, find, literal, run
 
 ODD = ["plain", "quote\"'\\", "line\nfeed\ttab\0nul", "h\u00e4\u2713\U0001f95a", os.fsdecode(b"not \xff\xfe utf-8"), ""]
 
@@ -83,25 +83,6 @@ def test_find_says_what_is_wrong(name: str) -> None:
     """A target that is not there, or is no program, is a usage error with a remedy."""
     with pytest.raises(UsageError, match="name the interpreter that Apache runs with --python"):
         find(name)
-
-
-def test_site_owner_is_who_may_change_what_the_target_runs(tmp_path: Path) -> None:
-    """As root the owner of the target's site-packages, root where that is root's; as anybody else, oneself."""
-    python = tmp_path / "venv/bin/python"
-    site = tmp_path / "venv/lib/python2.7/site-packages"
-    site.mkdir(parents=True)
-    python.parent.mkdir()
-    python.symlink_to(sys.executable)
-    assert site_owner(str(python)).uid == os.geteuid()
-    if os.geteuid() == 0:
-        nobody = pwd.getpwnam("nobody")
-        os.chown(site, nobody.pw_uid, nobody.pw_gid)
-        assert site_owner(str(python)) == accounts.lookup("nobody")
-        os.chown(site, 54321, 54322)
-        assert (site_owner(str(python)).uid, site_owner(str(python)).gid) == (54321, 54322)
-        os.chown(site, 0, 0)
-        os.chown(python.parent, nobody.pw_uid, 0)
-        assert site_owner(str(python)).name == "nobody"
 
 
 # ----------------------------------------------------------------------------------------------- talking to it

@@ -50,15 +50,17 @@ def test_all_serves_what_no_tree_needs(
 
 
 def test_owner_and_modes(turbogears2_311: Deployment, shared_tmp: Path, nobody: pwd.struct_passwd) -> None:
-    """As root: directories 0750, files 0640, root:GROUP; nobody else can read, nobody but root can write."""
+    """As root: directories 0750, files 0640, root:GROUP; nobody else can read, nobody but root can write; what is
+    eggcache's own is root's alone."""
     cache = shared_tmp / "cache"
     eggcache("prepare", cache, "TurboGears2", "--python", turbogears2_311.python, "--user", "nobody")
     seen = set()
     for top, _, files in os.walk(cache):
         for path in (top, *(os.path.join(top, name) for name in files)):
             info = os.lstat(path)
-            if os.path.basename(path) != ".eggcache.lock":
+            if os.path.basename(path) not in (".eggcache.lock", ".eggcache.json"):
                 seen.add((stat.S_ISDIR(info.st_mode), stat.S_IMODE(info.st_mode), info.st_uid, info.st_gid))
+    assert {stat.S_IMODE((cache / name).stat().st_mode) for name in (".eggcache.lock", ".eggcache.json")} == {0o600}
     assert seen == {(True, 0o750, 0, nobody.pw_gid), (False, 0o640, 0, nobody.pw_gid)}
 
 

@@ -871,7 +871,7 @@ def test_write_follows_no_link(tmp_path: Path) -> None:
 def test_write_where_others_write(tmp_path: Path) -> None:
     """Where everybody could exchange the script it is not written; a sticky directory protects it."""
     tmp_path.chmod(0o777)
-    with pytest.raises(NotPermitted, match="exchange"):
+    with pytest.raises(NotPermitted, match="others can rename"):
         wrappers.write(str(tmp_path / "script"), "text")
     assert os.listdir(tmp_path) == []
     tmp_path.chmod(0o1777)

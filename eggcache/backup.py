@@ -1,0 +1,95 @@
+"""The backup directory of unzip-all, which keeps each zip."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+
+from eggcache import accounts, lockdown, staging
+from eggcache.errors import EggcacheError, NotPermitted, UsageError
+from eggcache.model import Ownership
+
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+def open_backup(path: str, found: Mapping[str, Iterable[str]], dry_run: bool) -> int | None:
+    """The backup directory, which nobody else can write and which holds no other zip of these names."""
+    try:
+        keep = lockdown.open_directory(path, create=not dry_run)
+    except PermissionError as error:
+        raise NotPermitted(
+            f"--backup {path}", f"{accounts.current().name} cannot use it: {error.strerror}", "name another directory"
+        ) from None
+    except FileNotFoundError as error:
+        if dry_run and error.filename == os.path.abspath(path):
+            return None
+        raise EggcacheError(f"--backup {path}", f"{error.filename} does not exist", "create it") from None
+    except OSError as error:
+        raise EggcacheError(f"--backup {path}", f"cannot be used: {error.strerror}", "name another") from None
+    try:
+        _check_backup(path, keep, found)
+    except BaseException:
+        os.close(keep)
+        raise
+    return keep
+
+
+def _check_backup(path: str, keep: int, found: Mapping[str, Iterable[str]]) -> None:
+    seen: dict[str, str] = {}
+    for directory, zips in found.items():
+        if os.path.samestat(os.stat(directory), os.fstat(keep)):
+            raise UsageError(f"--backup {path}", "that is where the eggs are", "name another directory")
+        for name in zips:
+            egg = os.path.join(directory, name)
+            for other in (os.path.join(path, name), seen.setdefault(name, egg)):
+                if other != egg and os.path.lexists(other) and not _same(egg, other):
+                    raise _conflict(egg, other)
+
+
+def _conflict(egg: str, other: str) -> EggcacheError:
+    return EggcacheError(egg, f"cannot be kept in the backup: {other} is another zip of that name", "name another DIR")
+
+
+def keep(path: str, was: os.stat_result, descriptor: int, backup: int) -> None:
+    """Keep the zip at `path`, in the directory `descriptor`, in `backup`: by a link where that is possible.
+
+    Raises EggcacheError where another zip of that name is there.
+    """
+    name = os.path.basename(path)
+    try:
+        os.link(name, name, src_dir_fd=descriptor, dst_dir_fd=backup, follow_symlinks=False)
+    except FileExistsError:
+        if not _same(name, name, descriptor, backup):
+            raise _conflict(path, os.path.join(os.readlink(f"/proc/self/fd/{backup}"), name)) from None
+    except OSError as error:
+        if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP):
+            raise
+        mode = stat.S_IMODE(was.st_mode) & 0o644
+        owner = Ownership(was.st_uid, was.st_gid, mode, mode)
+        with open(os.open(name, _READ, dir_fd=descriptor), "rb") as stream:
+            staging.replace(backup, name, stream.read(), owner)
+        os.utime(name, ns=(was.st_atime_ns, was.st_mtime_ns), dir_fd=backup, follow_symlinks=False)
+
+
+def _same(one: str, other: str, one_in: int | None = None, other_in: int | None = None) -> bool:
+    """Whether two names lead to regular files with the same bytes."""
+    with ExitStack() as stack:
+        streams = []
+        for name, directory in ((one, one_in), (other, other_in)):
+            try:
+                descriptor = os.open(name, _READ, dir_fd=directory)
+            except OSError:
+                return False
+            streams.append(stack.enter_context(open(descriptor, "rb")))
+        first, second = (os.fstat(stream.fileno()) for stream in streams)
+        if not (stat.S_ISREG(first.st_mode) and stat.S_ISREG(second.st_mode) and first.st_size == second.st_size):
+            return False
+        while True:
+            piece = streams[0].read(1 << 20)
+            if piece != streams[1].read(1 << 20):
+                return False
+            if not piece:
+                return True

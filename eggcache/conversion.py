@@ -1,0 +1,314 @@
+"""The conversion of one directory of zipped eggs: staged, compiled, synced, swapped."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import stat
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from eggcache import accounts, backup, extract, layout, lockdown, owners, staging, syscalls, target
+from eggcache import egg as eggs
+from eggcache.errors import Busy, EggcacheError, EggRefused, NotPermitted
+from eggcache.model import Distribution, Finding, Interpreter, Kind, Outcome, Ownership
+
+_LATEST = 0x7FFFFFFF  # seconds: Python 2 reads the stamp in a .pyc as a signed 32-bit number
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+@dataclass(frozen=True)
+class _Staged:
+    name: str
+    path: str
+    was: os.stat_result
+    ownership: Ownership
+    sources: list[str]
+    files: int
+    size: int
+
+
+class Conversion:
+    """The zips in one directory, which are staged, compiled, synced and swapped together."""
+
+    def __init__(
+        self, path: str, zips: dict[str, Distribution], python: str, interpreter: Interpreter, backup: int | None
+    ) -> None:
+        self.path = path
+        self.zips = zips
+        self.python = python
+        self.interpreter = interpreter
+        self.backup = backup
+        self.outcomes: list[Outcome] = []
+        self.findings: list[Finding] = []
+
+    def convert(self, wait: float, dry_run: bool) -> None:
+        with opened(self.path) as descriptor:
+            _check_writable(descriptor, self.path)
+            if dry_run:
+                for name in self.zips:
+                    self._each(descriptor, name, self._plan)
+                return
+            with lockdown.locked_itself(descriptor, self.path, wait):
+                remove_stages(descriptor)
+                try:
+                    with staging.stage(descriptor) as (stage, staged):
+                        self._convert(descriptor, stage, staged)
+                finally:
+                    with _undisturbed():
+                        remove_stages(descriptor)  # where a signal came while the stage was being removed
+
+    def _convert(self, descriptor: int, stage: str, staged: int) -> None:
+        ready = []
+        for name in self.zips:
+            done = self._each(descriptor, name, lambda source, egg, owner: self._stage(source, egg, owner, staged))
+            if done:
+                ready.append(done)
+        if not ready:
+            return
+        self._compile(ready, staged, os.path.join(self.path, stage))
+        syscalls.sync_filesystem(staged)
+        if self.backup is not None:
+            for one in ready:
+                backup.keep(one.path, one.was, descriptor, self.backup)
+            os.fsync(self.backup)
+        try:
+            for one in ready:
+                self._swap(one, descriptor, staged)
+        finally:
+            os.fsync(descriptor)  # before the zips are removed with the stage
+
+    def _each(
+        self, descriptor: int, name: str, act: Callable[[int, eggs.Egg, Ownership], _Staged | None]
+    ) -> _Staged | None:
+        """Open one egg, judge it, and `act`; an egg that is refused becomes a finding."""
+        path = os.path.join(self.path, name)
+        try:
+            source = _open(descriptor, name, path)
+            try:
+                if stat.S_ISDIR(os.fstat(source).st_mode):
+                    return None  # another run was faster
+                egg = eggs.read(source, path)
+                _check(self.zips[name], egg)
+                return act(source, egg, _ownership(egg))
+            finally:
+                os.close(source)
+        except EggcacheError as error:
+            self.findings.append(as_finding(error))
+        return None
+
+    def _plan(self, source: int, egg: eggs.Egg, _: Ownership) -> None:
+        for member in egg.members:  # a damaged one is refused now as it would be then
+            for _piece in eggs.chunks(source, egg, member):
+                pass
+        size = sum(member.size for member in egg.members)
+        self.outcomes.append(Outcome(egg.path, egg.path, "unzipped", len(egg.members), size))
+
+    def _stage(self, source: int, egg: eggs.Egg, ownership: Ownership, staged: int) -> _Staged:
+        name = os.path.basename(egg.path)
+        os.mkdir(name, 0o700, dir_fd=staged)
+        into = os.open(name, _DIRECTORY, dir_fd=staged)
+        try:
+            files, size = extract.extract(
+                source, egg, into, ownership, native_mode=ownership.directory_mode, mtime=_mtime
+            )
+        except EggcacheError:
+            staging.remove(staged, name)
+            raise
+        finally:
+            os.close(into)
+        # Not EGG-INFO/scripts: that is read and run as a script, never imported
+        names = (member.name for member in egg.members if not member.name.startswith("EGG-INFO/"))
+        sources = [member for member in names if member.endswith(".py")]
+        return _Staged(name, egg.path, egg.stat, ownership, sources, files, size)
+
+    def _compile(self, ready: list[_Staged], staged: int, stage: str) -> None:
+        """Have the target compile every source, and give what it wrote the owner and modes of its egg."""
+        info = os.fstat(staged)
+        request = {
+            "stage": stage,
+            "identity": [info.st_dev, info.st_ino],
+            "library": _library(self.interpreter),
+            "eggs": [[one.name, one.path, one.sources] for one in ready if one.sources],
+        }
+        said = target.run(self.python, "compile.py", request, None, flags=("-E", "-S"), timeout=1800.0)
+        trouble = said.get("trouble") if isinstance(said, dict) else "no sensible answer"
+        if trouble != "":
+            raise EggcacheError(
+                self.path, f"{self.python} cannot byte-compile there: {trouble}", "see to that and run again"
+            )
+        for one in ready:
+            directories = {os.path.dirname(f"{one.name}/{source}") for source in one.sources}
+            if self.interpreter.version < (3, 2):
+                for source in one.sources:
+                    _own(f"{one.name}/{source}c", staged, one.ownership)  # x.pyc beside x.py
+                continue
+            for directory in directories:
+                _own_all(f"{directory}/__pycache__", staged, one.ownership)
+
+    def _swap(self, one: _Staged, descriptor: int, staged: int) -> None:
+        """Put the directory where the zip is; the zip ends up in the stage, which is about to be removed."""
+        now, was = os.stat(one.name, dir_fd=descriptor, follow_symlinks=False), one.was
+        if (now.st_ino, now.st_size, now.st_mtime_ns) != (was.st_ino, was.st_size, was.st_mtime_ns):
+            raise EggcacheError(one.path, "it changed while it was unzipped", "run again when it is installed")
+        try:
+            syscalls.exchange(staged, one.name, descriptor, one.name)
+        except EggcacheError as error:
+            raise EggcacheError(one.path, error.cause, error.remedy) from None
+        self.outcomes.append(Outcome(one.path, one.path, "unzipped", one.files, one.size))
+
+
+def _open(descriptor: int, name: str, path: str) -> int:
+    try:
+        return os.open(name, _READ, dir_fd=descriptor)
+    except PermissionError:
+        raise accounts.in_the_way(path, accounts.current()) from None
+    except OSError as error:
+        raise EggcacheError(path, f"cannot be opened: {error.strerror}", "see whether it is still installed") from None
+
+
+def _check(distribution: Distribution, egg: eggs.Egg) -> None:
+    """Refuse what would be another distribution, or none, once it is a directory."""
+    if distribution.kind is Kind.ZIP:
+        raise EggRefused(egg.path, "its name does not end in .egg, so as a directory it would be no egg", "rename it")
+    for member in egg.members:
+        parts = member.name.split("/")
+        if len(parts) > 2 and parts[0].lower().endswith(".egg") and parts[1] == "EGG-INFO":
+            raise EggRefused(
+                egg.path,
+                f"it is a basket: pkg_resources would not look for {parts[0]} in a directory of this name",
+                "install that egg beside it, or leave it zipped and use eggcache prepare",
+            )
+    for name in egg.unusual:
+        try:
+            os.fsencode(name).decode("utf-8")
+        except UnicodeDecodeError:
+            raise EggRefused(
+                egg.path, f"Pythons disagree on the name of {name!a}", "install this distribution unzipped"
+            ) from None
+
+
+def _ownership(egg: eggs.Egg) -> Ownership:
+    """The egg's owner and group, its rights to read, and for the owner alone the right to write."""
+    info, gid = egg.stat, egg.stat.st_gid
+    file_mode = 0o600 | (info.st_mode & 0o044)
+    if os.geteuid() not in (0, info.st_uid):
+        raise NotPermitted(
+            egg.path,
+            f"it belongs to {lockdown.owner_name(info.st_uid)}, whom its files have to belong to as well",
+            "run it as root, or as that user",
+        )
+    if os.geteuid() != 0 and gid not in (os.getegid(), *os.getgroups()):
+        if (file_mode >> 3 ^ file_mode) & 0o4:
+            raise NotPermitted(
+                egg.path,
+                f"its owner is not in its group {gid}, which may read it unlike others, and so cannot give files to it",
+                "give it to a group of its owner with chgrp",
+            )
+        gid = os.getegid()  # no matter: the group may read as much as everybody
+    return Ownership(info.st_uid, gid, file_mode | 0o100 | ((file_mode & 0o044) >> 2), file_mode)
+
+
+def _library(interpreter: Interpreter) -> list[str]:
+    """Where the standard library of a Python 2 is: with -S, which keeps everybody's .pth files out, a virtualenv for
+    it has none. Root takes none that is somebody else's."""
+    if interpreter.version >= (3,):
+        return []
+    found = [
+        path
+        for path in interpreter.path
+        if os.path.isfile(os.path.join(path, "os.py")) or os.path.basename(path) == "lib-dynload"
+    ]
+    return [path for path in found if os.geteuid() != 0 or owners.owner(path) == 0]
+
+
+def _mtime(date_time: tuple[int, int, int, int, int, int]) -> int:
+    """The zip's date, as far as the .pyc of a Python 2 can name it; real eggs are dated 2098."""
+    there = layout.mtime(date_time)
+    return there if there <= _LATEST else int(time.time())
+
+
+def _own(name: str, staged: int, ownership: Ownership) -> None:
+    try:
+        descriptor = os.open(name, _READ, dir_fd=staged)
+    except FileNotFoundError:
+        return  # it could not be compiled
+    try:
+        directory = stat.S_ISDIR(os.fstat(descriptor).st_mode)
+        mode = ownership.directory_mode if directory else ownership.file_mode
+        lockdown.own(descriptor, ownership.uid, ownership.gid, mode)
+    finally:
+        os.close(descriptor)
+
+
+def _own_all(name: str, staged: int, ownership: Ownership) -> None:
+    try:
+        descriptor = os.open(name, _DIRECTORY, dir_fd=staged)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    try:
+        for entry in os.listdir(descriptor):
+            _own(entry, descriptor, ownership)
+        lockdown.own(descriptor, ownership.uid, ownership.gid, ownership.directory_mode)
+    finally:
+        os.close(descriptor)
+
+
+# ------------------------------------------------------------------------------- directories, stages, signals
+
+
+@contextmanager
+def opened(directory: str) -> Iterator[int]:
+    """A descriptor of a directory of eggs in which it is safe to work, see lockdown.open_place."""
+    descriptor = lockdown.open_place(directory)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _check_writable(descriptor: int, path: str) -> None:
+    if os.access(f"/proc/self/fd/{descriptor}", os.W_OK | os.X_OK, effective_ids=True):
+        return
+    if os.fstatvfs(descriptor).f_flag & os.ST_RDONLY:
+        raise NotPermitted(path, "the file system of these eggs is mounted read-only", "remount it and run again")
+    info, me = os.fstat(descriptor), accounts.current()
+    raise NotPermitted(
+        path,
+        f"{me.name} cannot write to this directory of eggs: it belongs to {lockdown.owner_name(info.st_uid)}, "
+        f"mode {stat.S_IMODE(info.st_mode):04o}",
+        "run it as root, or as the owner",
+    )
+
+
+def remove_stages(descriptor: int) -> None:
+    """Remove every stage, even while the compiler of a killed run writes its last file there."""
+    for _ in range(50):
+        try:
+            return staging.remove_stages(descriptor)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.ENOENT):
+                raise
+            time.sleep(0.1)
+    return staging.remove_stages(descriptor)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Let signals wait: a second Ctrl-C must not leave half of the cleaning undone."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def as_finding(error: EggcacheError) -> Finding:
+    """What a report says of an egg, or a directory of eggs, that had to be left as it was."""
+    code = {3: "egg-refused", 4: "not-permitted"}.get(error.status, "not-unzipped")
+    status = 1 if isinstance(error, Busy) else error.status  # what could be done was done: running again completes
+    return Finding(code, error.thing, error.cause, error.remedy, status)

@@ -1,0 +1,94 @@
+"""Making things where nobody sees them yet, and taking them away: stages, whole files, whole trees.
+
+All of it below the descriptor of a verified directory, see lockdown.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from eggcache.errors import NotPermitted
+from eggcache.lockdown import drop_acls, own
+from eggcache.model import Ownership
+
+STAGE = ".eggcache-stage-"
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+@contextmanager
+def stage(descriptor: int) -> Iterator[tuple[str, int]]:
+    """A private directory (0700, unguessable) inside `descriptor`: its name and descriptor. Removed at the end."""
+    name = STAGE + secrets.token_hex(8)
+    os.mkdir(name, 0o700, dir_fd=descriptor)
+    try:
+        inside = os.open(name, _DIRECTORY, dir_fd=descriptor)
+        try:
+            if os.fstat(inside).st_uid != os.geteuid():
+                raise NotPermitted(name, "somebody exchanged it while it was made", "use a directory of root's")
+            drop_acls(inside)
+            yield name, inside
+        finally:
+            os.close(inside)
+    finally:
+        remove(descriptor, name)
+
+
+def remove_stages(descriptor: int) -> None:
+    """Remove the stages that killed runs left in `descriptor`, under whose lock the caller is."""
+    for name in os.listdir(descriptor):
+        if name.startswith(STAGE):
+            remove(descriptor, name)
+
+
+def replace(descriptor: int, name: str, data: bytes, ownership: Ownership) -> None:
+    """Make the file `name` in the verified directory `descriptor` hold `data`: whole, or as it was before."""
+    temporary = STAGE + secrets.token_hex(8)  # a killed run's is removed like any stage
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        with open(os.open(temporary, flags, 0o600, dir_fd=descriptor), "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            own(stream.fileno(), ownership.uid, ownership.gid, ownership.file_mode)
+            os.fsync(stream.fileno())
+        os.rename(temporary, name, src_dir_fd=descriptor, dst_dir_fd=descriptor)
+    except BaseException:
+        remove(descriptor, temporary)
+        raise
+    os.fsync(descriptor)
+
+
+def remove(descriptor: int, name: str) -> None:
+    """Remove the file or the whole directory `name` in `descriptor`; nothing outside is ever followed into.
+
+    What is removed may be somebody else's, who still works in it: each directory is made ours before it is looked
+    into, and moved up before its turn comes, so that every name that is opened is one component in a directory that
+    nobody else can change.
+    """
+    pending = [name]
+    while pending:
+        here = pending.pop()
+        try:
+            os.unlink(here, dir_fd=descriptor)
+            continue
+        except FileNotFoundError:
+            continue
+        except (IsADirectoryError, PermissionError):  # PermissionError is what POSIX says for a directory
+            pass
+        inside = os.open(here, _DIRECTORY, dir_fd=descriptor)
+        try:
+            own(inside, os.geteuid(), os.fstat(inside).st_gid, 0o700)
+            drop_acls(inside)
+            for entry in os.listdir(inside):
+                try:
+                    os.unlink(entry, dir_fd=inside)
+                except (IsADirectoryError, PermissionError):
+                    aside = STAGE + secrets.token_hex(8)  # a killed run's is removed like any stage
+                    os.rename(entry, aside, src_dir_fd=inside, dst_dir_fd=descriptor)
+                    pending.append(aside)
+        finally:
+            os.close(inside)
+        os.rmdir(here, dir_fd=descriptor)

@@ -1,0 +1,59 @@
+"""System calls that Python's os module does not have."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import platform
+
+from eggcache.errors import EggcacheError
+
+_RENAME_NOREPLACE, _RENAME_EXCHANGE = 1, 2
+_RENAMEAT2 = {"x86_64": 316, "aarch64": 276, "ppc64le": 357, "s390x": 347, "riscv64": 276}  # for glibc < 2.28
+_NOT_HERE = (errno.EINVAL, errno.ENOSYS, errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP)
+
+
+def exchange(old: int, old_name: str, new: int, new_name: str) -> None:
+    """Swap two names atomically: at no moment is either of them missing (renameat2(2), RENAME_EXCHANGE).
+
+    Raises EggcacheError where the file system cannot, and OSError for anything else.
+    """
+    _renameat2(old, old_name, new, new_name, _RENAME_EXCHANGE)
+
+
+def rename_new(old: int, old_name: str, new: int, new_name: str) -> None:
+    """Rename to a name that must not exist yet (renameat2(2), RENAME_NOREPLACE): FileExistsError where it does."""
+    _renameat2(old, old_name, new, new_name, _RENAME_NOREPLACE)
+
+
+def _renameat2(old: int, old_name: str, new: int, new_name: str, flags: int) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    arguments = (old, os.fsencode(old_name), new, os.fsencode(new_name), ctypes.c_uint(flags))
+    while True:
+        if hasattr(libc, "renameat2"):
+            failed = libc.renameat2(*arguments)
+        elif platform.machine() in _RENAMEAT2:
+            failed = libc.syscall(_RENAMEAT2[platform.machine()], *arguments)
+        else:
+            failed, _ = -1, ctypes.set_errno(errno.ENOSYS)
+        if not failed:
+            return
+        code = ctypes.get_errno()
+        if code != errno.EINTR:
+            break
+    if code in _NOT_HERE:
+        raise EggcacheError(
+            new_name,
+            f"this file system cannot exchange two names at once (renameat2: {os.strerror(code)})",
+            "use a directory on ext4, xfs, btrfs or tmpfs",
+        )
+    raise OSError(code, os.strerror(code), new_name)
+
+
+def sync_filesystem(descriptor: int) -> None:
+    """Write everything of the file system that `descriptor` is on to the disk: one call for all staged files."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.syncfs(descriptor):
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))

@@ -1,0 +1,169 @@
+"""unzip-all: swap each zipped egg of a tree for its directory, in place."""
+
+from __future__ import annotations
+
+import errno
+import glob
+import os
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack, suppress
+
+from eggcache import lockdown, resolver, staging
+from eggcache.backup import open_backup
+from eggcache.conversion import Conversion, as_finding, opened, remove_stages
+from eggcache.errors import Busy, EggcacheError, NotPermitted
+from eggcache.model import Account, Distribution, Kind, Outcome, Report, Tree
+
+RESTART = (
+    "restart every server that uses these eggs: a process that has scanned a zip cannot import from the directory "
+    "that took its place"
+)
+
+
+def unzip_all(
+    requirements: Sequence[str] = ("TurboGears",),
+    *,
+    python: str,
+    account: Account | None = None,
+    paths: Sequence[str] = (),
+    everything: bool = False,
+    backup: str | None = None,
+    wait: float = 120.0,
+    dry_run: bool = False,
+) -> Report:
+    """Turn every zipped egg of the tree of `requirements` into an unzipped one at the same path.
+
+    python       the target interpreter, absolute; it byte-compiles what is extracted
+    account      whom the target runs as when it is asked for its tree (default: the caller)
+    paths        what is put in front of the target's sys.path
+    everything   all distributions on the path instead of a tree; this needs no pkg_resources in the target
+    backup       the directory that keeps each zip
+    wait         seconds to wait for another run
+    dry_run      say what would be done, and write nothing
+
+    Each directory has the egg's owner and group, and is readable by whom the egg was readable. Call it as the
+    owner of the target's site-packages. An egg that is refused stays as it is and comes back as a finding; so does
+    a directory of eggs that cannot be written, where there are others.
+    Raises NotPermitted, Busy or EggcacheError where nothing could be done; each egg is then, as at any other
+    moment, a whole zip or a whole directory, and running it again completes.
+    """
+    tree = _resolve(python, requirements, account, paths, everything, wait)
+    found = _by_directory(tree.distributions)
+    outcomes: list[Outcome] = []
+    findings = list(resolver.findings(tree))
+    errors: list[EggcacheError] = []
+    if not dry_run:
+        _remove_leftovers(_places(tree) - found.keys())
+    with ExitStack() as stack:
+        keep = None if backup is None or not found else open_backup(backup, found, dry_run)
+        if keep is not None:
+            stack.callback(os.close, keep)
+            if not dry_run:
+                stack.enter_context(lockdown.locked_itself(keep, f"--backup {backup}", wait))
+                staging.remove_stages(keep)
+        for directory, zips in found.items():
+            run = Conversion(directory, zips, python, tree.interpreter, keep)
+            try:
+                run.convert(wait, dry_run)
+            except (EggcacheError, OSError) as error:
+                errors.append(_explained(directory, error))
+            outcomes += run.outcomes
+            findings += run.findings
+    if errors and not outcomes and len(found) == 1:
+        raise errors[0]
+    findings += map(as_finding, errors)
+    notes = (RESTART,) if outcomes and not dry_run else ()
+    return Report("unzip-all", None, tuple(outcomes), tuple(findings), notes, not outcomes, dry_run)
+
+
+def _resolve(
+    python: str,
+    requirements: Sequence[str],
+    account: Account | None,
+    paths: Sequence[str],
+    everything: bool,
+    wait: float,
+) -> Tree:
+    """The tree, of a moment at which no other run was swapping.
+
+    1. Another run swaps Foo.egg after the target listed site-packages and before it reads Foo.egg.
+    2. The target's pkg_resources fails with "Is a directory", or takes Foo for not installed.
+    3. The swap has moved the mtime of the directory: wait until that run lets go of its lock, and ask again.
+    """
+    prefix = glob.escape(os.path.dirname(os.path.dirname(python)))
+    places = {*glob.glob(os.path.join(prefix, "lib*", "python*", "*-packages")), *paths}
+    for again in range(10, -1, -1):
+        started = time.time_ns() - 50_000_000  # the kernel stamps files with a clock that ticks every 1 to 10 ms
+        try:
+            tree = resolver.resolve(
+                python,
+                requirements,
+                paths=paths,
+                everything=everything,
+                account=account,
+                need_pkg_resources=not everything,
+            )
+            places |= _places(tree)
+        except EggcacheError as error:
+            if error.status != 1 or not again or not _settled(places, started, wait):
+                raise
+        else:
+            if not again or not _settled(places, started, wait):
+                return tree
+    raise AssertionError("the last turn returns or raises")
+
+
+def _settled(places: Iterable[str], started: int, wait: float) -> bool:
+    """Whether one of these directories has changed meanwhile; if so, no run is working there any more."""
+    changed = False
+    for directory in places:
+        with suppress(OSError, NotPermitted):
+            if started <= os.stat(directory).st_mtime_ns <= time.time_ns() + 1_000_000_000:  # not one dated 2098
+                changed = True
+                with opened(directory) as descriptor, lockdown.locked_itself(descriptor, directory, wait):
+                    pass
+    return changed
+
+
+def _by_directory(distributions: Iterable[Distribution]) -> dict[str, dict[str, Distribution]]:
+    """The zips to convert, by directory and name. A link on the path goes on leading to the egg."""
+    found: dict[str, dict[str, Distribution]] = {}
+    for distribution in distributions:
+        if distribution.kind.zipped and distribution.egg is not None:
+            directory, name = os.path.split(os.path.realpath(distribution.egg))
+            found.setdefault(directory, {}).setdefault(name, distribution)
+    return found
+
+
+def _places(tree: Tree) -> set[str]:
+    """The directories in which an earlier run may have worked."""
+    unzipped = (one.location for one in tree.distributions if one.kind is Kind.UNZIPPED)
+    return {*map(os.path.realpath, tree.interpreter.site_packages)} | {
+        os.path.dirname(os.path.realpath(location)) for location in unzipped
+    }
+
+
+def _remove_leftovers(directories: Iterable[str]) -> None:
+    """Remove what a run left that was killed after its last swap, where no zip would lead the next run."""
+    for directory in directories:
+        try:
+            if not any(name.startswith(staging.STAGE) for name in os.listdir(directory)):
+                continue
+            with opened(directory) as descriptor, lockdown.locked_itself(descriptor, directory, 0):
+                remove_stages(descriptor)
+        except (OSError, Busy, NotPermitted):
+            pass  # somebody else's, or in use
+
+
+def _explained(directory: str, error: EggcacheError | OSError) -> EggcacheError:
+    """The one line for an error that kept a whole directory of eggs from being converted."""
+    if isinstance(error, EggcacheError):
+        return error
+    why = error.strerror or str(error)
+    if isinstance(error, PermissionError):
+        return NotPermitted(
+            directory, f"eggs there cannot be unzipped: {why}", "run it as root, or as the owner of these eggs"
+        )
+    remedy = "make room there" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "see to that"
+    return EggcacheError(directory, f"eggs there cannot be unzipped: {why}", f"{remedy} and run again")
