@@ -27,7 +27,7 @@ from judge import as_json, eggcache, environment, listing, watched
 from test_eggs import build
 from zips import Entry, archive
 
-from eggcache import lockdown
+from eggcache import syscalls
 
 RESTART = "restart every server that uses these eggs"
 HERE = Path(__file__).resolve().parent.parent
@@ -691,7 +691,7 @@ def test_tree_asked_for_during_a_swap(
         until = time.monotonic() + 3
         while time.monotonic() < until:
             for name in names * 2:  # there and back: it ends as it began
-                lockdown.exchange(here, name, there, name)
+                syscalls.exchange(here, name, there, name)
                 time.sleep(0.0005)
     finally:
         os.close(here)

@@ -2,3 +2,4 @@
 import sys
 
 sys.path.extend(REQUEST["library"])
+import encodings  # it was looked for at the start, in vain, and registers itself
