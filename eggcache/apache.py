@@ -6,13 +6,17 @@ the packaging is known to set stands in. Nothing here fails: what cannot be foun
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import re
+import selectors
+import shlex
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from eggcache.model import Finding
@@ -29,7 +33,8 @@ _UNIT_PATH = (  # systemd.unit(5), highest priority first
     "/lib/systemd/system",
 )
 _TIMEOUT = 10.0  # seconds; Apache answers in 0.05, and waits for DNS where a ServerName does not resolve
-_LARGEST = 1 << 20  # more than any file or answer read here: a longer one is cut off
+_LARGEST = 1 << 20  # more than any file read here: a longer one is cut off
+_LONGEST = 16 << 20  # bytes of an answer; a configuration with 10,000 virtual hosts takes about four MiB
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,7 @@ class Apache:
     unit: str | None = None  # the name of Apache's unit: apache2.service
     private_tmp: bool = False  # systemd runs here and gives that unit its own /tmp and /var/tmp
     hands_over: bool = False  # where systemd runs, `apachectl start` is done by systemctl, without our environment
+    bound: tuple[str, ...] = ()  # directories of the host that the unit sees in spite of that
 
 
 def read(*, search: str | None = None, root: str = "/") -> Apache:
@@ -55,10 +61,10 @@ def read(*, search: str | None = None, root: str = "/") -> Apache:
     program = _find(f"{os.environ.get('PATH', '')}:{_SEARCH}" if search is None else search)
     if program is None:
         return Apache()
-    apache = _configured(_ask([program, "-t", "-D", "DUMP_RUN_CFG"]))
+    apache = _configured(ask([program, "-t", "-D", "DUMP_RUN_CFG"]).output)
     usual = _usual(root)
     systemd = os.path.isdir(os.path.join(root, "run/systemd/system"))
-    unit, private_tmp = _unit(root)
+    unit, private_tmp, bound = _unit(root)
     return replace(
         apache,
         apachectl=None if os.path.basename(program) == "httpd" else program,
@@ -68,6 +74,7 @@ def read(*, search: str | None = None, root: str = "/") -> Apache:
         systemd=systemd,
         unit=unit,
         private_tmp=systemd and private_tmp,
+        bound=bound,
         hands_over=hands_over(program),
     )
 
@@ -75,19 +82,20 @@ def read(*, search: str | None = None, root: str = "/") -> Apache:
 def hides(apache: Apache, directory: str) -> Finding | None:
     """The finding that Apache will not see `directory`, since systemd gives it a /tmp of its own; None if it will.
 
-    systemd.exec(5), PrivateTmp=: /tmp and /var/tmp of the unit are new and empty, whatever is in the host's.
+    systemd.exec(5), PrivateTmp=: /tmp and /var/tmp of the unit are new and empty, whatever is in the host's, but for
+    what BindPaths= and BindReadOnlyPaths= put there.
     """
     if not apache.private_tmp:
         return None
     real = os.path.realpath(directory)
     top = next((t for t in ("/tmp", "/var/tmp") if real == t or real.startswith(t + "/")), None)  # noqa: S108 - a check
-    if top is None:
+    if top is None or any(real == bound or real.startswith(bound.rstrip("/") + "/") for bound in apache.bound):
         return None
     return Finding(
         "private-tmp",
         directory,
         f"{apache.unit} has PrivateTmp: started by systemd, Apache has a {top} of its own, without this directory",
-        "use a directory outside of /tmp and /var/tmp: /var/cache/eggcache",
+        "use a directory outside of /tmp and /var/tmp, as /var/cache/eggcache, or what wrapper --for systemd prints",
         status=0,
     )
 
@@ -110,8 +118,16 @@ def _find(search: str) -> str | None:
     return None
 
 
-def _ask(argv: list[str]) -> str:
-    """What a command of Apache prints on stdout; "" where it fails, or has not ended after the timeout.
+@dataclass(frozen=True)
+class Said:
+    """What a command answered: all of its output, or why there is none."""
+
+    output: str  # "" unless it ended in time with status 0, and was not too long
+    error: str = ""  # the last line that it had to say, printable and short
+
+
+def ask(argv: Sequence[str]) -> Said:
+    """What a command of Apache prints on stdout. It has to end within 10 s, and to stay below 16 MiB. Raises nothing.
 
     Its environment is empty but for the two variables by which an administrator says *which* Apache is meant:
     Debian's own init script keeps these as well.
@@ -123,22 +139,64 @@ def _ask(argv: list[str]) -> str:
             argv,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
             env=environment,
             cwd="/",
             start_new_session=True,  # so that the script and the server that it waits for can be ended together
         )
-    except OSError:
-        return ""
+    except (OSError, ValueError) as error:  # ValueError: a NUL in an argument
+        return Said("", str(error))
+    problem = ""
+    texts = (bytearray(), bytearray())
     try:
-        output, _ = process.communicate(timeout=_TIMEOUT)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        if process.stdout:  # closed unread: somebody who left the session may hold the other end for ever
-            process.stdout.close()
-        return ""
-    return output[:_LARGEST].decode("utf-8", "surrogateescape") if process.returncode == 0 else ""
+        _collect(process, texts)
+    except (TimeoutError, OverflowError) as error:
+        problem = str(error)
+    finally:
+        # Its whole group, and before it is waited for: until then no other group can have got its number.
+        with contextlib.suppress(OSError):
+            os.killpg(process.pid, signal.SIGKILL)
+        status = process.wait()
+        for stream in filter(None, (process.stdout, process.stderr)):
+            stream.close()
+    output, errors = (bytes(text).decode("utf-8", "surrogateescape") for text in texts)
+    if status == 0 and not problem:
+        return Said(output)
+    lines = ["".join(char if char.isprintable() else "?" for char in line.strip()) for line in errors.split("\n")]
+    # Debian's apachectl ends with two lines of its own, which say nothing
+    said = [line for line in lines if line and not re.match(r"Action '|The Apache error log may have", line)]
+    return Said("", problem or (said[-1][:300] if said else f"it ended with status {status}"))
+
+
+def _collect(process: subprocess.Popen[bytes], texts: tuple[bytearray, bytearray]) -> None:
+    """Collect stdout and stderr until the process has ended. Raises TimeoutError and OverflowError.
+
+    The end of the *process* counts: somebody who left its session may hold the other ends of the pipes for ever.
+    """
+    deadline = time.monotonic() + _TIMEOUT
+    with selectors.DefaultSelector() as selector:
+        for stream, text in zip((process.stdout, process.stderr), texts):
+            if stream is not None:
+                os.set_blocking(stream.fileno(), False)
+                selector.register(stream.fileno(), selectors.EVENT_READ, text)
+        over = False
+        while True:
+            listening = bool(selector.get_map())
+            ready = selector.select(0 if over else 0.05) if listening else []
+            if not listening and not over:  # both pipes are closed: there is only the end to wait for
+                time.sleep(0.002)
+            if over and not ready:
+                return
+            for key, _ in ready:
+                data = os.read(key.fd, 1 << 16)
+                key.data.extend(data)
+                if not data:
+                    selector.unregister(key.fd)
+            if sum(map(len, texts)) > _LONGEST:
+                raise OverflowError(f"it prints more than {_LONGEST >> 20} MiB")
+            over = over or os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+            if not over and time.monotonic() > deadline:
+                raise TimeoutError(f"no answer within {_TIMEOUT:g} s")
 
 
 def _configured(text: str) -> Apache:
@@ -180,8 +238,9 @@ def _usual(root: str) -> Apache:
     return Apache()
 
 
-def _unit(root: str) -> tuple[str | None, bool]:
-    """The name of Apache's unit, and whether it has PrivateTmp: its file, then its drop-ins; the last one wins."""
+def _unit(root: str) -> tuple[str | None, bool, tuple[str, ...]]:
+    """The name of Apache's unit, whether it has PrivateTmp, and what is bound into it: its file, then its drop-ins;
+    the last one wins, and an empty list of paths takes back those before it."""
     path = [os.path.join(root, directory[1:]) for directory in _UNIT_PATH]
     for unit in _UNITS:
         file = next((f for f in (os.path.join(d, unit) for d in path) if os.path.lexists(f)), None)
@@ -193,12 +252,26 @@ def _unit(root: str) -> tuple[str | None, bool]:
             for name in _names(directory):
                 if name.endswith(".conf"):
                     dropins.setdefault(name, os.path.join(directory, name))
-        private = False
+        private, bound = False, list[str]()
         for source in [file, *(dropins[name] for name in sorted(dropins))]:
             for value in _settings(source, "PrivateTmp"):
                 private = value.lower() in ("1", "yes", "y", "true", "t", "on", "disconnected")
-        return unit, private
-    return None, False
+            for value in (v for key in ("BindPaths", "BindReadOnlyPaths") for v in _settings(source, key)):
+                bound = [*bound, *_bound(value)] if value else []
+        return unit, private, tuple(bound)
+    return None, False, ()
+
+
+def _bound(value: str) -> Iterator[str]:
+    """The places of a list SOURCE[:DESTINATION[:OPTIONS]] at which the host's own directory of that name is shown."""
+    try:
+        words = shlex.split(value)
+    except ValueError:
+        return
+    for word in words:
+        source, _, rest = word.lstrip("-").partition(":")
+        if rest.partition(":")[0].lstrip("-") in ("", source):
+            yield source.replace("%%", "%")
 
 
 def _settings(path: str, key: str) -> Iterator[str]:

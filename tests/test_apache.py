@@ -366,3 +366,25 @@ def test_hides_follows_links(tmp_path: Path) -> None:
         assert apache.hides(Apache(private_tmp=True, unit="apache2.service"), str(link / "x"))
     finally:
         link.unlink()
+
+
+@pytest.mark.parametrize(
+    ("line", "seen"),
+    [
+        ("BindReadOnlyPaths=/tmp/cache", True),
+        ("BindPaths=-/tmp/cache", True),
+        ('BindReadOnlyPaths=/srv/x "/tmp"', True),
+        ("BindReadOnlyPaths=/tmp/cache:/srv/cache", False),
+        ("BindReadOnlyPaths=/tmp/cache2", False),
+        ("BindReadOnlyPaths=/tmp/cache\nBindReadOnlyPaths=", False),
+    ],
+)
+def test_what_is_bound_into_a_private_tmp(tmp_path: Path, line: str, seen: bool) -> None:
+    """A directory that the unit, or a drop-in of the wrapper's, binds is not hidden by PrivateTmp."""
+    tree(tmp_path, **{"usr/lib/systemd/system/httpd.service": "[Service]\nPrivateTmp=true\n"})
+    tree(tmp_path, **{"etc/systemd/system/httpd.service.d/50-eggcache.conf": f"[Service]\n{line}\n"})
+    (tmp_path / "run/systemd/system").mkdir(parents=True)
+    unit, private, bound = apache._unit(str(tmp_path))
+    host = apache.Apache(unit=unit, private_tmp=private, bound=bound)
+    assert private
+    assert (apache.hides(host, "/tmp/cache/x") is None) == seen
