@@ -43,6 +43,7 @@ NASTY = [
     "# !; & | > ~ %n\t\x07",
     "END_OF_DROPIN\nEND_OF_DROPIN",
 ]
+SCRIPTS = sorted(kind for kind in wrappers.KINDS if wrappers.KINDS[kind].executable)  # the rest: test_kinds.py
 FAILURES = [1, 2, 4, 75, 126, 137]
 HARMLESS = [
     ["stop"],
@@ -183,7 +184,7 @@ def variables(data: bytes) -> dict[str, str]:
 @pytest.mark.parametrize(
     "tool", [["shellcheck", "-s", "sh"], ["checkbashisms", "--posix"], ["dash", "-n"]], ids="-".join
 )
-@pytest.mark.parametrize("kind", sorted(wrappers.KINDS))
+@pytest.mark.parametrize("kind", SCRIPTS)
 @pytest.mark.parametrize("name", NASTY)
 def test_linters(emit: Callable[..., Emitted], kind: str, name: str, tool: list[str]) -> None:
     """The scripts are POSIX sh without a warning, whatever the directory is called."""
@@ -196,7 +197,7 @@ def test_linters(emit: Callable[..., Emitted], kind: str, name: str, tool: list[
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
 
-@pytest.mark.parametrize("kind", sorted(wrappers.KINDS))
+@pytest.mark.parametrize("kind", SCRIPTS)
 def test_no_value_in_a_comment(emit: Callable[..., Emitted], kind: str) -> None:
     """A comment ends where a directory's name has a newline, so no comment of the script holds one."""
     text = emit(kind, "secret\nname").script.read_text()
@@ -280,7 +281,7 @@ def test_quoting(emit: Callable[..., Emitted], name: str) -> None:
 
 
 @pytest.mark.parametrize(("timezone", "expected"), [(None, "unset"), ("", ""), ("Europe/Madrid", "Europe/Madrid")])
-@pytest.mark.parametrize("kind", sorted(wrappers.KINDS))
+@pytest.mark.parametrize("kind", SCRIPTS)
 def test_zone(emit: Callable[..., Emitted], kind: str, timezone: str | None, expected: str) -> None:
     """prepare and Apache have the one zone that was asked for, or none, whatever the caller's is."""
     emitted = emit(kind, timezone=timezone, edit=impatient)
@@ -379,7 +380,10 @@ class Server:
             return 0
         text = self.pid_file.read_text().strip()
         pid = int(text) if text.isdigit() else 0
-        if not alive(pid) or not Path(f"/proc/{pid}/comm").read_text().startswith("apache2"):
+        try:
+            if not alive(pid) or not Path(f"/proc/{pid}/comm").read_text().startswith("apache2"):
+                return 0
+        except FileNotFoundError:  # it has just gone
             return 0
         self.seen.add(pid)
         return pid
@@ -498,7 +502,7 @@ def test_real_apachectl(server: Server, emit: Callable[..., Emitted], timezone: 
 
 
 @pytest.mark.parametrize("status", FAILURES)
-@pytest.mark.parametrize("kind", sorted(wrappers.KINDS))
+@pytest.mark.parametrize("kind", SCRIPTS)
 def test_real_apache_is_not_started(server: Server, emit: Callable[..., Emitted], kind: str, status: int) -> None:
     """On a cache that could not be prepared Apache is not started; an init script's exit statuses are LSB's."""
     emitted = on_server(server, emit, kind)
@@ -846,16 +850,24 @@ def test_write(tmp_path: Path) -> None:
     path = tmp_path / "script"
     before = os.umask(0o077)
     try:
-        wrappers.write(str(path), "first\n")
+        wrappers.write(str(path), "first, by eggcache\n")
         held = path.open()
         wrappers.write(str(path), "caf\u00e9 \udcff\n")
     finally:
         os.umask(before)
-    assert held.read() == "first\n"  # who had opened the old one still reads the old one
+    assert held.read() == "first, by eggcache\n"  # who had opened the old one still reads the old one
     held.close()
     assert path.read_bytes() == b"caf\xc3\xa9 \xff\n"
     assert path.stat().st_mode & 0o7777 == 0o755
     assert os.listdir(tmp_path) == ["script"]
+
+
+def test_write_spares_what_is_not_ours(tmp_path: Path) -> None:
+    """A file that eggcache did not write is not replaced."""
+    (tmp_path / "httpd").write_text("OPTIONS=\n")
+    with pytest.raises(EggcacheError, match="something else"):
+        wrappers.write(str(tmp_path / "httpd"), "text")
+    assert (tmp_path / "httpd").read_text() == "OPTIONS=\n"
 
 
 def test_write_follows_no_link(tmp_path: Path) -> None:
@@ -892,7 +904,7 @@ def test_write_no_file(tmp_path: Path, place: str) -> None:
 
 def test_write_on_a_full_disk(tmp_path: Path) -> None:
     """Where the disk says no, the old file is whole and nothing is left beside it."""
-    (tmp_path / "script").write_text("old")
+    (tmp_path / "script").write_text("old, by eggcache")
     code = f"from eggcache import wrappers; wrappers.write({str(tmp_path / 'script')!r}, 'x' * 100000)"
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -902,5 +914,5 @@ def test_write_on_a_full_disk(tmp_path: Path) -> None:
         text=True,
     )
     assert re.search(r"EggcacheError: .*script: File too large", done.stderr)
-    assert (tmp_path / "script").read_text() == "old"
+    assert (tmp_path / "script").read_text() == "old, by eggcache"
     assert os.listdir(tmp_path) == ["script"]

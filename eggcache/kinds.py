@@ -1,0 +1,215 @@
+"""The kinds of wrapper: of each its template, how values are quoted in it, and what it needs.
+
+A template is a file in templates/, with @NAME@ for what is filled in. In a comment there is no value but the command
+that prepares, for what cannot run it at start, and that is refused where a comment cannot hold it.
+"""
+
+from __future__ import annotations
+
+import os
+import pkgutil
+import re
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from eggcache import quoting
+from eggcache.errors import EggcacheError, UsageError
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a wrapper is made of: the arguments of `wrapper`, checked."""
+
+    directory: str
+    prepare: Sequence[str]
+    timezone: str | None
+    apachectl: str
+    pid_file: str
+    unit: str
+    name: str
+    debian: bool
+
+    def zone(self, quote: Callable[[str], str], given: str, none: str) -> str:
+        """What sets the zone, `given` with the quoted zone for its {}, or what unsets it."""
+        return none if self.timezone is None else given.format(quote(self.timezone))
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of wrapper. Where it is registered is the end of this module."""
+
+    template: str | Callable[[Wanted], str]
+    values: Callable[[Wanted], Mapping[str, str]]  # of the template's @NAME@s, quoted as its syntax wants it
+    executable: bool = False  # a program; anything else is read by one
+    apachectl: bool = False  # it cannot do without
+    pid_file: bool = False
+    starts_apache: bool = False  # by way of apachectl, with this environment: under systemd that can be lost
+
+
+def fill(template: str, **values: str) -> str:
+    """A template's text with its @NAME@s replaced, in one pass: a value may hold @NAME@ itself."""
+    # pkgutil reads from a zipapp too. Shell scripts are full of "$", so string.Template would be of no help.
+    text = pkgutil.get_data("eggcache", f"templates/{template}")
+    if text is None:
+        raise EggcacheError(f"templates/{template}", "missing from this installation", "install eggcache anew")
+    return re.sub("@([A-Z_]+)@", lambda match: values[match[1]], text.decode("ascii"))
+
+
+def _part(template: str) -> str:
+    """A part of a script that holds no values; without the newline at its end."""
+    return fill(template).rstrip("\n")
+
+
+def _programs(apachectl: str) -> str:
+    """The names that Apache's process may have, as a pattern of sh: httpd.worker and apache2 are packagers'."""
+    # A server built under a name of its own (--with-program-name) may have a control script of that name.
+    stem = re.sub(r"ctl$", "", os.path.basename(apachectl))[:15]  # all that Linux keeps of a name
+    known = ("apache", "httpd")
+    return " | ".join(
+        [*(f"{name}*" for name in known), *(() if stem.startswith(known) else (quoting.shell(stem) + "*",))]
+    )
+
+
+def _dropin(wanted: Wanted) -> dict[str, str]:
+    """What does for systemd's Apache what the scripts would have done."""
+    directory = quoting.unit(wanted.directory)
+    environment = quoting.unit(f"PYTHON_EGG_CACHE={wanted.directory}")
+    return {
+        "PATH": f"/etc/systemd/system/{wanted.unit}.d/50-eggcache.conf",
+        "UNIT": wanted.unit,
+        "CACHE": environment,
+        "ZONE": wanted.zone(lambda zone: quoting.unit(f"TZ={zone}"), "Environment={}", "UnsetEnvironment=TZ"),
+        "PREPARE": quoting.unit_command(wanted.prepare),
+        "VIEW": f"BindReadOnlyPaths={directory}" if bound(wanted.directory) else f'ReadOnlyPaths="-{directory[1:]}',
+    }
+
+
+def bound(directory: str) -> bool:
+    """Whether the drop-in puts it into the /tmp that the unit has with PrivateTmp; a colon would separate options."""
+    return directory.startswith(("/tmp/", "/var/tmp/")) and ":" not in directory  # noqa: S108 - a check
+
+
+# ----------------------------------------------------------------------------------- what stands in each template
+
+
+def _script(wanted: Wanted) -> dict[str, str]:
+    unit = wanted.unit or "apache2.service"
+    values = _sh(wanted)
+    dropin = fill("dropin.conf", **_dropin(replace(wanted, unit=unit))).rstrip("\n")
+    return {
+        **values,
+        "PROLOGUE": fill("prologue.sh", APACHECTL=quoting.shell(wanted.apachectl), DROPIN=dropin, **values).rstrip(
+            "\n"
+        ),
+        "HARMLESS": _part("harmless.sh"),
+        "PID_FILE": quoting.shell(wanted.pid_file),
+        "NAME": wanted.name,
+        "PROGRAMS": _programs(wanted.apachectl),
+    }
+
+
+def _sh(wanted: Wanted) -> dict[str, str]:
+    return {
+        "DIRECTORY": quoting.shell(wanted.directory),
+        "ZONE": wanted.zone(quoting.shell, "TZ={}\nexport TZ", "unset TZ"),
+        "PREPARE": " ".join(map(quoting.shell, wanted.prepare)),
+    }
+
+
+def _sourced(wanted: Wanted) -> dict[str, str]:
+    # Debian's own file, which is read first, says where the pid file is.
+    pid_file = "${APACHE_PID_FILE-}" if wanted.debian else quoting.shell(wanted.pid_file)
+    harmless = textwrap.indent(_part("harmless.sh"), "    ")
+    return {"SOURCED": fill("sourced.sh", HARMLESS=harmless, PID_FILE=pid_file, **_sh(wanted)).rstrip("\n")}
+
+
+def _drop_in(wanted: Wanted) -> dict[str, str]:
+    """The drop-in where it is what was asked for, and not advice: what systemd would ignore is refused."""
+    for value in (wanted.directory, wanted.timezone or "", *wanted.prepare):
+        quoting.utf8(value, "a unit file")
+    if re.search(r"""[\x00-\x1f\x7f"'\\]""", wanted.prepare[0]):  # systemd.service(5), on ExecStart
+        raise UsageError(wanted.prepare[0], "systemd starts no program of that name", "install eggcache elsewhere")
+    if not wanted.unit:
+        raise UsageError("--for systemd", "there is no unit of Apache's on this host", "name it with --unit")
+    if wanted.directory.startswith(("/tmp/", "/var/tmp/")) and not bound(wanted.directory):  # noqa: S108 - a check
+        raise UsageError(wanted.directory, "BindReadOnlyPaths has no way to write a colon", "use /var/cache/eggcache")
+    return _dropin(wanted)
+
+
+def _stated(quote: Callable[[str], str], given: str = "", none: str = "") -> Callable[[Wanted], dict[str, str]]:
+    """For what cannot prepare at start, and gives the command in a comment."""
+    return lambda wanted: {
+        "DIRECTORY": quote(wanted.directory),
+        "ZONE": wanted.zone(quote, given, none),
+        "COMMAND": quoting.comment(wanted.prepare),
+    }
+
+
+def _mod_wsgi(wanted: Wanted) -> dict[str, str]:
+    zone = wanted.zone(lambda zone: quoting.comment([zone]), "Start Apache with TZ={}", "Start Apache without TZ")
+    return {**_stated(quoting.apache)(wanted), "ZONE": f"{zone} in its environment."}
+
+
+def _mod_python(wanted: Wanted) -> dict[str, str]:
+    """Without the modules and the application, which `modpython` adds."""
+    return {
+        **_stated(quoting.apache, "PythonOption eggcache.timezone {}")(wanted),
+        "SERVER": "",
+        "PATH": "# eggcache_modpython.py has to be on the path of Apache's Python: --directory D writes it to D.",
+        "LOCATION": "",
+    }
+
+
+def _supervisord(wanted: Wanted) -> dict[str, str]:
+    return {
+        **_stated(quoting.supervisord)(wanted),
+        "ZONE": "; The cache is for the host's own time zone: start supervisord without TZ in its environment."
+        if wanted.timezone is None
+        else "; pkg_resources compares local times: the program must have the zone that the cache was prepared for.",
+        "MORE": wanted.zone(quoting.supervisord, ",TZ={}", ""),
+    }
+
+
+def _uwsgi(wanted: Wanted) -> dict[str, str]:
+    return {
+        "DIRECTORY": quoting.uwsgi(wanted.directory),
+        "ZONE": wanted.zone(quoting.uwsgi, "env = TZ={}", "unenv = TZ"),
+        "PREPARE": quoting.uwsgi(quoting.comment(wanted.prepare)),
+    }
+
+
+def _gunicorn(wanted: Wanted) -> dict[str, str]:
+    return {
+        "DIRECTORY": quoting.python(wanted.directory),
+        "ZONE": wanted.zone(quoting.python, 'os.environ["TZ"] = {}', 'os.environ.pop("TZ", None)'),
+        "PREPARE": f"[{', '.join(map(quoting.python, wanted.prepare))}]",
+    }
+
+
+def _docker(wanted: Wanted) -> dict[str, str]:
+    return {
+        "DIRECTORY": quoting.dockerfile(wanted.directory),
+        "ZONE": wanted.zone(quoting.dockerfile, "ENV TZ={}", "# No TZ was set: nothing before this may set one."),
+        "PREPARE": quoting.dockerfile_command(wanted.prepare),
+    }
+
+
+# A kind is registered here and nowhere else.
+_TWO_LINES = ("TZ={}\nexport TZ", "unset TZ")
+KINDS: dict[str, Kind] = {
+    "apachectl": Kind("apachectl.sh", _script, executable=True, apachectl=True, starts_apache=True),
+    "init.d": Kind("init.d.sh", _script, executable=True, apachectl=True, pid_file=True, starts_apache=True),
+    "envvars": Kind(lambda w: "envvars.debian.sh" if w.debian else "envvars.sh", _sourced, starts_apache=True),
+    "sysconfig": Kind("sysconfig.sh", _stated(quoting.environment_file, *_TWO_LINES)),
+    "systemd": Kind("dropin.conf", _drop_in),
+    "tmpfiles.d": Kind("tmpfiles.conf", _stated(quoting.tmpfiles)),
+    "mod_python": Kind("mod_python.conf", _mod_python),
+    "mod_wsgi": Kind("mod_wsgi.conf", _mod_wsgi),
+    "freebsd": Kind("freebsd.env", _stated(quoting.shell, *_TWO_LINES)),
+    "supervisord": Kind("supervisord.conf", _supervisord),
+    "uwsgi": Kind("uwsgi.ini", _uwsgi),
+    "gunicorn": Kind("gunicorn.conf.py.in", _gunicorn),
+    "docker": Kind("Dockerfile", _docker),
+    "shell": Kind("shell.sh", _stated(quoting.shell, "TZ={};\nexport TZ;", "unset TZ;"), starts_apache=True),
+}

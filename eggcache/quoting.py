@@ -1,0 +1,124 @@
+"""How a value is written in each of the syntaxes that the wrappers are in, so that it is read back byte for byte.
+
+Every function returns the value with its quotes, and raises UsageError where the syntax cannot express it: a wrapper
+that names another directory than the one that was prepared is worse than none.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Sequence
+
+from eggcache.errors import UsageError
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_ELSEWHERE = "use another name, or another kind of wrapper"
+
+shell = shlex.quote
+
+
+def python(text: str) -> str:
+    """A literal of Python 2 (with a coding line) and 3; what is not UTF-8 of Python 3 alone."""
+    return repr(text)
+
+
+def unit(text: str) -> str:
+    """One word of a unit file: systemd.syntax(7) on quoting, systemd.unit(5) on specifiers."""
+    text = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
+    return '"' + _CONTROL.sub(_escape, text) + '"'
+
+
+def unit_command(words: Sequence[str]) -> str:
+    """A command of a unit file, with full rights ("+"): systemd.service(5) on "$" and on prefixes."""
+    # "$" is special in arguments alone, not in the program's path, in which systemd takes no quotes at all.
+    return " ".join([unit("+" + words[0]), *(unit(word).replace("$", "$$") for word in words[1:])])
+
+
+def environment_file(text: str) -> str:
+    """A value that sh and systemd's EnvironmentFile= read alike, in old releases too: systemd.exec(5)."""
+    # Not in single quotes: there systemd before 239 drops a backslash.
+    _plain(text, "EnvironmentFile=")
+    return '"' + re.sub(r'(["$`\\])', r"\\\1", text) + '"'
+
+
+def apache(text: str) -> str:
+    """An argument of a directive: httpd's manual, Configuration Files, on quotes, and on the variables in "${"."""
+    _no_control(text, "Apache's configuration")
+    _without(text, "Apache's configuration", "${")
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def supervisord(text: str) -> str:
+    """A value of supervisord's environment=, which it splits as shlex does without any escape."""
+    _plain(text, "supervisord")
+    if re.search(r"\s[;#]", text):  # its ini parser takes that for a comment, in quotes as well
+        raise UsageError(text, "supervisord takes what follows the space for a comment", _ELSEWHERE)
+    if text[-1:] in ("'", '"') or ("'" in text and '"' in text):
+        raise UsageError(text, "supervisord cannot have a quote at the end of a value, nor both sorts", _ELSEWHERE)
+    quote = "'" if '"' in text else '"'
+    return quote + text.replace("%", "%%") + quote
+
+
+def uwsgi(text: str) -> str:
+    """The rest of a line of uWSGI's ini files, which are taken as they are but for % and three placeholders."""
+    _no_control(text, "uWSGI's ini file")
+    _without(text, "uWSGI's ini file", "%(", "$(", "@(")
+    if text != text.strip():
+        raise UsageError(text, "uWSGI's ini file loses a space at the end of a line", _ELSEWHERE)
+    return text.replace("%", "%%")
+
+
+def dockerfile(text: str) -> str:
+    """A value of ENV, with Docker's usual escape character: the Dockerfile reference on ENV."""
+    _plain(text, "a Dockerfile")
+    return '"' + re.sub(r'(["$\\])', r"\\\1", text) + '"'
+
+
+def dockerfile_command(words: Sequence[str]) -> str:
+    """A command of RUN in its exec form, which is JSON and in which nothing is expanded."""
+    for word in words:
+        utf8(word, "a Dockerfile")
+    return json.dumps(words)
+
+
+def tmpfiles(text: str) -> str:
+    """A path of a line whose paths are patterns: tmpfiles.d(5) on escapes and specifiers, glob(7)."""
+    text = re.sub(r"([\\*?[])", r"\\\1", text)
+    return unit(text)
+
+
+def comment(words: Sequence[str]) -> str:
+    """A command as one would type it, in a comment: that ends where a line ends."""
+    for word in words:
+        _no_control(word, "the comment that gives the command")
+    return shlex.join(words)
+
+
+def _escape(match: re.Match[str]) -> str:
+    return f"\\x{ord(match[0]):02x}"
+
+
+def _plain(text: str, syntax: str) -> None:
+    _no_control(text, syntax)
+    utf8(text, syntax)
+
+
+def _no_control(text: str, syntax: str) -> None:
+    if _CONTROL.search(text):
+        raise UsageError(repr(text), f"{syntax} cannot have a control character", _ELSEWHERE)
+
+
+def utf8(text: str, syntax: str) -> None:
+    """Raise where the text is not UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise UsageError(repr(text), f"{syntax} has to be UTF-8", _ELSEWHERE) from None
+
+
+def _without(text: str, syntax: str, *sequences: str) -> None:
+    for sequence in sequences:
+        if sequence in text:
+            raise UsageError(text, f"{syntax} has no way to write {sequence}", _ELSEWHERE)

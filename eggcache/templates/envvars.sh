@@ -1,0 +1,11 @@
+# shellcheck shell=sh disable=SC1003,SC2016,SC2089,SC2090,SC2288,SC2289
+# The environment of a self-compiled Apache whose Python needs an egg cache. Written by `eggcache wrapper`.
+#
+# Where:  at the end of the envvars file beside apachectl, such as /usr/local/apache2/bin/envvars.
+# After:  stop Apache and start it, with apachectl: a running Apache never gets a new environment.
+#
+# apachectl reads it each time. Where the cache cannot be prepared, apachectl ends before it starts Apache; stop, status
+# and configtest are not touched. On a system other than Linux eggcache cannot prepare: there, PYTHON_EGG_CACHE and its
+# export, the first two lines, are all that is wanted.
+
+@SOURCED@

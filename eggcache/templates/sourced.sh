@@ -1,0 +1,45 @@
+PYTHON_EGG_CACHE=@DIRECTORY@
+export PYTHON_EGG_CACHE
+# pkg_resources compares local times: Apache must have the zone that the cache was prepared for.
+@ZONE@
+
+# Prepares the cache where Apache may be about to start, and says whether it may. In a subshell: whoever reads this file
+# keeps its own variables and functions.
+eggcache() (
+    set -u
+
+@HARMLESS@
+
+    say() {
+        printf 'eggcache: %s\n' "$1" >&2
+    }
+
+    pid_file=@PID_FILE@
+    runs() {
+        pid=
+        { [ -n "$pid_file" ] && read -r pid _ <"$pid_file"; } 2>/dev/null
+        case $pid in '' | *[!0-9]*) return 1 ;; esac
+        kill -s 0 "$pid" 2>/dev/null
+    }
+
+    harmless "$@" && exit 0
+    status=0
+    (
+        cd / || exit 1 # Python can import from the current directory, which may be anybody's
+        exec @PREPARE@ </dev/null >&2
+    ) || status=$?
+    [ "$status" -ne 0 ] || exit 0
+    case "$*" in
+        graceful | '-k graceful' | -kgraceful | reload | force-reload) # the last two are what Debian's init script calls it
+            # Refused, it would keep logrotate from its work, and spare a running Apache nothing.
+            if runs; then
+                say "the egg cache could not be prepared (exit status $status): Apache goes on with the one that there is"
+                exit 0
+            fi
+            ;;
+    esac
+    say "the egg cache could not be prepared (exit status $status): Apache is left as it is"
+    exit "$status"
+)
+eggcache "$@" || exit
+unset -f eggcache
