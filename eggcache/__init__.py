@@ -1,6 +1,6 @@
 """eggcache: zipped Python eggs behind Apache, unzipped or pre-extracted into a locked-down egg cache.
 
-The public API is what the commands call: `resolve`, `prepare`, `unzip_all`, `wrapper`.
+The public API is what the commands call: `resolve`, `prepare`, `unzip_all`, `check`, `wrapper`.
 """
 
 from __future__ import annotations
@@ -10,14 +10,21 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from eggcache.cache import prepare
+    from eggcache.proof import check
     from eggcache.resolver import resolve
     from eggcache.unzip import unzip_all
     from eggcache.wrappers import wrapper
 
-__all__ = ["prepare", "resolve", "unzip_all", "wrapper"]
+__all__ = ["check", "prepare", "resolve", "unzip_all", "wrapper"]
 __version__ = "0.1.0"
 
-_HOMES = {"prepare": "cache", "resolve": "resolver", "unzip_all": "unzip", "wrapper": "wrappers"}
+_HOMES = {
+    "check": "proof",
+    "prepare": "cache",
+    "resolve": "resolver",
+    "unzip_all": "unzip",
+    "wrapper": "wrappers",
+}
 
 
 def __getattr__(name: str) -> object:

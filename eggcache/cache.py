@@ -17,6 +17,11 @@ from eggcache.model import Account, Outcome, Ownership, Report, Tree
 _TICK = 20_000_000  # nanoseconds
 
 
+def key(python: str, paths: Sequence[str], requirements: Sequence[str]) -> str:
+    """What the receipt calls a prepare: one for each target, path and tree; no requirements stand for --all."""
+    return json.dumps([python, list(paths), list(requirements)])
+
+
 def ownership(gid: int | None) -> Ownership:
     """Who shall own a cache: root and the group `gid` alone, where root prepares it;
     readable by all where there is no such group, and the caller's where anybody else prepares it."""
@@ -59,17 +64,16 @@ def prepare(
     """
     directory = os.path.abspath(directory)
     owner = ownership(gid)
-    roots = [] if everything else list(requirements)
-    key = json.dumps([python, list(paths), roots])
+    entry = key(python, paths, () if everything else requirements)
     options: dict[str, Any] = {
         "user": [account.uid, account.gid, *account.groups],
         "owner": [owner.uid, owner.gid, owner.directory_mode, owner.file_mode],
         "timezone": timezone,
         "environment": {name: os.environ.get(name) or None for name in ("PYTHONPATH", "LD_LIBRARY_PATH")},
     }
-    previous, unsafe = _previous(directory, key, options, owner, reset)
-    if previous and not (prune and previous.prunable(key, previous.entries[key].names)):
-        return _unchanged(directory, previous, key, dry_run)
+    previous, unsafe = _previous(directory, entry, options, owner, reset)
+    if previous and not (prune and previous.prunable(entry, previous.entries[entry].names)):
+        return _unchanged(directory, previous, entry, dry_run)
     from eggcache import filling, resolver  # not needed where nothing has to be done
 
     started = time.time_ns()
@@ -79,6 +83,8 @@ def prepare(
         with layout.zone(timezone), ExitStack() as held:
             if dry_run:
                 descriptor = None if unsafe else _open_existing(directory)
+                if descriptor is None and not os.path.isdir(os.path.dirname(directory)):
+                    raise _no_parent(directory, os.path.dirname(directory))
             else:
                 descriptor, aside = _open_or_create(directory, reset)
                 if aside:
@@ -93,11 +99,11 @@ def prepare(
                     staging.remove_stages(descriptor)
                 known = receipt.read(descriptor)
                 if not dry_run:
-                    if not prune and receipt.holds(known, key, options, descriptor, owner):
-                        return _unchanged(directory, known, key, dry_run)  # whoever held the lock did it
+                    if not prune and receipt.holds(known, entry, options, descriptor, owner):
+                        return _unchanged(directory, known, entry, dry_run)  # whoever held the lock did it
                     lockdown.own(descriptor, owner.uid, owner.gid, owner.directory_mode)
                     _, staged = held.enter_context(staging.stage(descriptor))
-            run = filling.Filling(directory, descriptor, owner, account, known, key)
+            run = filling.Filling(directory, descriptor, owner, account, known, entry)
             run.fill(tree, staged)
             if staged is not None:
                 run.swap(staged)
@@ -105,8 +111,15 @@ def prepare(
             if staged is not None:
                 inputs = {**_inputs(tree, timezone), **run.sources}
                 run.sign(options, {path: _settled(seen, started) for path, seen in inputs.items()})
+    except PermissionError as error:
+        cause = f"cannot be made or filled: {error.strerror}"
+        raise NotPermitted(directory, cause, "run it as root, or name a directory in one of yours") from error
     except OSError as error:
         raise EggcacheError(directory, f"cannot be filled: {error}", "see to that and run again") from error
+    if any(
+        other.options.get(name) != options[name] for other in known.entries.values() for name in ("owner", "timezone")
+    ):
+        notes.append(f"{directory}: other trees in it were prepared for another zone or group: prepare them anew, too")
     return Report("prepare", directory, tuple(run.outcomes), tuple(run.findings), tuple(notes), dry_run=dry_run)
 
 
@@ -117,14 +130,16 @@ def _open_existing(directory: str) -> int | None:
         return None
 
 
+def _no_parent(directory: str, missing: str) -> EggcacheError:
+    return EggcacheError(directory, f"{missing} does not exist", f"mkdir -p {os.path.dirname(directory)}")
+
+
 def _open_or_create(directory: str, reset: bool) -> tuple[int, str | None]:
     """The cache, made where it is missing; with `reset`, also where what is there may move aside. And where to."""
     try:
         return lockdown.open_directory(directory, create=True), None
     except FileNotFoundError as error:
-        raise EggcacheError(
-            directory, f"{error.filename} does not exist", f"mkdir -p {os.path.dirname(directory)}"
-        ) from None
+        raise _no_parent(directory, error.filename) from None
     except NotPermitted:
         if not reset:
             raise
@@ -132,7 +147,7 @@ def _open_or_create(directory: str, reset: bool) -> tuple[int, str | None]:
 
 
 def _previous(
-    directory: str, key: str, options: dict[str, Any], owner: Ownership, reset: bool
+    directory: str, entry: str, options: dict[str, Any], owner: Ownership, reset: bool
 ) -> tuple[receipt.Receipt | None, NotPermitted | None]:
     """The receipt, where it says that nothing has to be done; and what is unsafe about the directory, where
     `reset` may see to that."""
@@ -146,17 +161,17 @@ def _previous(
         return None, None
     try:
         known = receipt.read(descriptor)
-        return (known if receipt.holds(known, key, options, descriptor, owner) else None), None
+        return (known if receipt.holds(known, entry, options, descriptor, owner) else None), None
     finally:
         os.close(descriptor)
 
 
-def _unchanged(directory: str, known: receipt.Receipt, key: str, dry_run: bool) -> Report:
-    entry = known.entries[key]
+def _unchanged(directory: str, known: receipt.Receipt, name: str, dry_run: bool) -> Report:
+    entry = known.entries[name]
     outcomes = tuple(
-        Outcome(done.egg, os.path.join(directory, name), "kept", done.files, done.size)
-        for name in entry.names
-        for done in (known.extracted[name],)
+        Outcome(done.egg, os.path.join(directory, place), "kept", done.files, done.size)
+        for place in entry.names
+        for done in (known.extracted[place],)
     )
     return Report("prepare", directory, outcomes, tuple(entry.findings), unchanged=True, dry_run=dry_run)
 

@@ -8,20 +8,25 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import signal
 import sys
 import traceback
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import NoReturn
 
-from eggcache import __version__, accounts
+from eggcache import accounts, arguments
 from eggcache.errors import EggcacheError, NotPermitted, UsageError
 from eggcache.model import Account, Finding, Report
 
-DEFAULT = ("TurboGears",)
 _ORDER = (4, 1, 5, 3)  # which status wins where several apply
 _LENIENT = (3, 5)  # what must not keep a site down that worked before
+_MOD_PYTHON = {  # options of `wrapper` that are of no use to other kinds
+    "--directory": "module_directory",
+    "--app": "app",
+    "--location": "location",
+    "--app-config": "app_config",
+}
 
 
 class _Ended(BaseException):
@@ -32,21 +37,16 @@ class _Ended(BaseException):
         self.number = number
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(self.prog, message, f"see {self.prog} --help")
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line `arguments` (default: the process's) and return the exit status."""
+def main(words: Sequence[str] | None = None) -> int:
+    """Run the command line `words` (default: the process's) and return the exit status."""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup's wish stands
             signal.signal(number, _end)
     verbose = False
     try:
-        options = _parse(arguments)
+        options = arguments.parse(words)
         verbose = options.verbose > 0
-        status: int = options.run(options)
+        status = _COMMANDS[options.command](options)
         sys.stdout.flush()
     except EggcacheError as error:
         if verbose and error.__cause__:
@@ -89,10 +89,10 @@ def _tree(options: argparse.Namespace) -> int:
     python = target.find(options.python)
     tree = resolver.resolve(
         python,
-        _requirements(options),
-        paths=_paths(options),
+        arguments.requirements(options),
+        paths=arguments.paths(options),
         everything=options.all,
-        account=owners.runner(python, _paths(options)),
+        account=owners.runner(python, arguments.paths(options)),
     )
     findings = resolver.findings(tree)
     if options.json:
@@ -108,16 +108,16 @@ def _prepare(options: argparse.Namespace) -> int:
 
     os.umask(0o077)
     python = target.find(options.python)
-    account, gid, notes = _runtime(options)
+    account, gid, notes = arguments.runtime(options)
     done = cache.prepare(
         options.directory,
-        _requirements(options),
+        arguments.requirements(options),
         python=python,
         account=account,
         gid=gid,
-        paths=_paths(options),
+        paths=arguments.paths(options),
         everything=options.all,
-        timezone=_timezone(options),
+        timezone=arguments.timezone(options),
         wait=options.wait,
         reset=options.reset,
         prune=options.prune,
@@ -128,7 +128,7 @@ def _prepare(options: argparse.Namespace) -> int:
 
         hidden = apache.hides(apache.read(), os.path.abspath(options.directory))
         done = replace(done, notes=(*notes, *done.notes, *([str(hidden)] if hidden else ())))
-    return _present(done, options, lenient=options.lenient)
+    return _present(done, options, lenient=options.lenient, following=_following(options))
 
 
 def _unzip_all(options: argparse.Namespace) -> int:
@@ -146,10 +146,10 @@ def _unzip_all(options: argparse.Namespace) -> int:
             if status is not None:
                 return status
     done = unzip.unzip_all(
-        _requirements(options),
+        arguments.requirements(options),
         python=python,
-        account=owners.runner(python, _paths(options)),
-        paths=_paths(options),
+        account=owners.runner(python, arguments.paths(options)),
+        paths=arguments.paths(options),
         everything=options.all,
         backup=options.backup,
         wait=options.wait,
@@ -158,19 +158,54 @@ def _unzip_all(options: argparse.Namespace) -> int:
     return _present(done, options)
 
 
+def _check(options: argparse.Namespace) -> int:
+    from eggcache import proof, report, table, target
+
+    account, _, notes = arguments.runtime(options)
+    done = proof.check(
+        arguments.requirements(options),
+        cache=options.cache or os.environ.get("PYTHON_EGG_CACHE") or None,
+        python=target.find(options.python),
+        account=account,
+        paths=arguments.paths(options),
+        everything=options.all,
+        timezone=arguments.timezone(options),
+        imports=options.imports,
+        app_config=options.app_config,
+        location=options.location,
+        wait=options.wait,
+    )
+    for note in (*(f"{note}, so this is checked as {account.name}" for note in notes), *done.notes):
+        _warn(note, options)
+    if options.json:
+        print(report.as_json(report.report_json(done)))
+    elif not options.quiet:
+        for line in table.lines(done, account, verbose=options.verbose > 0):
+            print(_one_line(line))
+    return max((finding.status for finding in done.findings), default=0)
+
+
 def _wrapper(options: argparse.Namespace) -> int:
-    from eggcache import apache, target, wrappers
+    from eggcache import apache, kinds, target, wrappers
 
     host = apache.read()
     if options.apachectl:
-        host = replace(host, apachectl=options.apachectl, hands_over=apache.hands_over(options.apachectl))
-    if not host.apachectl:
-        raise UsageError("--apachectl", "there is no apachectl on this host", "say where Apache's control script is")
+        hands_over = apache.hands_over(options.apachectl)
+        # The unit of this host's Apache starts another one, if this is a self-compiled one's script.
+        unit = host.unit if hands_over or options.apachectl == host.apachectl else None
+        host = replace(host, apachectl=options.apachectl, hands_over=hands_over, unit=unit)
+    host = replace(host, unit=options.unit or host.unit)
     directory = os.path.abspath(options.directory)
-    timezone = _timezone(options)
+    kind = options.kind
+    if not kind:
+        kind, why = wrappers.choose(host, directory)
+        _warn(f"--for {kind}: {why}", options)
+    timezone = arguments.timezone(options)
     user, group = options.user or host.user, options.group or (None if options.user else host.group)
-    command = [*_ourselves(), "prepare", directory, "--lenient", "--python", target.find(options.python)]
-    for path in _paths(options):
+    python = target.find(options.python)
+    _warn_of_another(directory, python, timezone, options)
+    command = [*_ourselves(), "prepare", directory, "--lenient", "--python", python]
+    for path in arguments.paths(options):
         command += ["--path", path]
     if user:
         account = accounts.lookup(user)
@@ -181,169 +216,99 @@ def _wrapper(options: argparse.Namespace) -> int:
         command += ["--tz", timezone]
     if _shared(os.path.dirname(directory)):
         command += ["--reset"]
-    command += ["--all"] if options.all else ["--", *_requirements(options)]
+    command += ["--all"] if options.all else ["--", *arguments.requirements(options)]
     text = wrappers.wrapper(
-        options.kind,
+        kind,
         directory,
         prepare=command,
         timezone=timezone,
         apachectl=host.apachectl,
         pid_file=options.pid_file or host.pid_file,
         unit=host.unit,
+        debian=bool(host.apachectl) and wrappers.takes_envvars(host.apachectl or ""),
     )
-    for finding in wrappers.warnings(options.kind, directory, host):
+    text = _with_modules(options, kind, text, directory, command, timezone, options.pid_file or host.pid_file)
+    for finding in wrappers.warnings(kind, directory, host):
         _warn(str(finding), options)
     if options.output:
-        wrappers.write(options.output, text)
+        wrappers.write(options.output, text, mode=0o755 if kinds.KINDS[kind].executable else 0o644)
     else:
         sys.stdout.flush()
         sys.stdout.buffer.write(os.fsencode(text))  # a path in it may be no UTF-8
     return 0
 
 
-# ------------------------------------------------------------------------------------------------- options
+def _with_modules(
+    options: argparse.Namespace,
+    kind: str,
+    text: str,
+    directory: str,
+    command: Sequence[str],
+    timezone: str | None,
+    pid_file: str | None,
+) -> str:
+    """The text with what mod_python's own options add to it, after its modules were written to --directory."""
+    asked = [option for option, name in _MOD_PYTHON.items() if getattr(options, name)]
+    if kind != "mod_python":
+        if asked:
+            raise UsageError(asked[0], f"it says nothing to --for {kind}", "use --for mod_python")
+        return text
+    if not options.app and (options.location or options.app_config):
+        raise UsageError(asked[-1], "it belongs to an application", "name its package with --app")
+    if options.app and not options.app_config:
+        raise UsageError(f"--app {options.app}", "it has a configuration", "name the file with --app-config")
+    from eggcache import modpython, wrappers
 
-
-def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """The options. argparse lets no REQ follow an option where DIR came before it, so what it leaves over is taken
-    for what it is: an unknown option, or a REQ."""
-    parser = _parser()
-    options, rest = parser.parse_known_args(arguments)
-    for word in rest[: rest.index("--")] if "--" in rest else rest:
-        if word.startswith("-") or "requirements" not in options:
-            parser.error(f"unrecognized arguments: {word}")
-    if rest:
-        options.requirements = [*options.requirements, *(word for word in rest if word != "--")]
-    return options
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="eggcache", description="Zipped Python eggs behind Apache: unzip them, or prepare their egg cache."
+    application = options.app and modpython.Application(
+        options.app,
+        options.location or f"/{options.app}",
+        os.path.abspath(options.app_config),
+        arguments.DEFAULT if options.all else arguments.requirements(options),
     )
-    parser.add_argument("--version", action="version", version=f"eggcache {__version__}")
-    parser.set_defaults(verbose=0)
-    commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
-
-    tree = _command(commands, "tree", _tree, "show the dependency tree: zipped, unzipped, missing, conflicting")
-    _target_options(tree)
-
-    unzip = _command(commands, "unzip-all", _unzip_all, "make each zipped egg of the tree an unzipped one, in place")
-    _target_options(unzip)
-    unzip.add_argument("--backup", metavar="DIR", help="keep each zip in DIR")
-    _writing_options(unzip)
-
-    prepare = _command(commands, "prepare", _prepare, "extract the tree's eggs into the egg cache DIR, locked down")
-    prepare.add_argument("directory", metavar="DIR", help="what PYTHON_EGG_CACHE will name")
-    _target_options(prepare)
-    _runtime_options(prepare)
-    prepare.add_argument("--prune", action="store_true", help="remove what no tree prepared in DIR needs any more")
-    prepare.add_argument("--reset", action="store_true", help="move an unsafe DIR aside and build it anew")
-    prepare.add_argument(
-        "--lenient", action="store_true", help="exit 0 for what would exit 3 or 5: Apache starts as it did before"
+    emitted = modpython.mod_python(
+        directory,
+        prepare=command,
+        timezone=timezone,
+        modules=os.path.abspath(options.module_directory) if options.module_directory else None,
+        paths=arguments.paths(options),
+        application=application or None,
+        mutexes=os.path.dirname(pid_file or "") or "logs/",
     )
-    _writing_options(prepare)
-
-    wrapper = _command(commands, "wrapper", _wrapper, "print what starts Apache with the cache prepared and exported")
-    wrapper.add_argument("directory", metavar="DIR", help="the egg cache")
-    _target_options(wrapper)
-    _runtime_options(wrapper)
-    wrapper.add_argument("--for", dest="kind", metavar="KIND", required=True, help="apachectl or init.d")
-    wrapper.add_argument("--apachectl", metavar="PATH", help="Apache's control script (default: this host's)")
-    wrapper.add_argument("--pid-file", metavar="PATH", help="Apache's pid file (default: as Apache says)")
-    wrapper.add_argument("-o", "--output", metavar="FILE", help="write it there, executable, instead of stdout")
-    return parser
+    for name, source in emitted.modules.items():
+        wrappers.write(os.path.join(os.path.abspath(options.module_directory), name), source, mode=0o644)
+    return emitted.configuration
 
 
-def _command(
-    commands: argparse._SubParsersAction[_Parser], name: str, run: object, summary: str
-) -> argparse.ArgumentParser:
-    parser = commands.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
-    parser.set_defaults(run=run)
-    parser.add_argument("-q", "--quiet", action="store_true", help="errors only")
-    parser.add_argument("-v", "--verbose", action="count", default=0, help="more detail")
-    return parser
-
-
-def _target_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("requirements", metavar="REQ", nargs="*", help="root of the tree (default: TurboGears)")
-    group = parser.add_argument_group("the target")
-    group.add_argument(
-        "--python",
-        metavar="PATH",
-        help="the Python whose eggs are meant (default: $EGGCACHE_PYTHON, an active virtualenv, this one)",
-    )
-    group.add_argument(
-        "--path",
-        metavar="DIR",
-        action="append",
-        default=[],
-        help="put DIR on its path, as PythonPath does (repeatable)",
-    )
-    group.add_argument("--all", action="store_true", help="every distribution on its path instead of a tree")
-    parser.add_argument("--json", action="store_true", help="the result as JSON")
-
-
-def _runtime_options(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("who reads the cache")
-    group.add_argument("--user", metavar="NAME", help="the user Apache runs as (default: as this host's Apache says)")
-    group.add_argument("--group", metavar="NAME", help="its group (default: the user's)")
-    group.add_argument("--tz", metavar="ZONE", help="the TZ that Apache runs with (default: this process's)")
-
-
-def _writing_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-n", "--dry-run", action="store_true", help="say what would be done, and write nothing")
-    parser.add_argument("--wait", metavar="S", type=float, default=120.0, help="seconds to wait for another run (120)")
-
-
-def _requirements(options: argparse.Namespace) -> tuple[str, ...]:
-    if options.all and options.requirements:
-        raise UsageError(
-            "--all", f"it means every distribution, so {options.requirements[0]} says too much", "drop one"
+def _following(options: argparse.Namespace) -> str:
+    """The command that prints a wrapper for what `prepare` has done: with all that it was told."""
+    command = ["eggcache", "wrapper", os.path.abspath(options.directory), *options.requirements]
+    for name in ("python", "user", "group", "tz"):
+        value = getattr(options, name)
+        command += (
+            [f"--{name}", os.path.abspath(value) if name == "python" and "/" in value else value] if value else []
         )
-    return tuple(options.requirements) or (() if options.all else DEFAULT)
+    for path in arguments.paths(options):
+        command += ["--path", path]
+    return shlex.join([*command, *(["--all"] if options.all else [])])
 
 
-def _paths(options: argparse.Namespace) -> tuple[str, ...]:
-    return tuple(os.path.abspath(path) for path in options.path)
+def _warn_of_another(directory: str, python: str, timezone: str | None, options: argparse.Namespace) -> None:
+    """Say so where `directory` was prepared, but not by what the wrapper is going to run."""
+    from eggcache import cache, lockdown, receipt
 
-
-def _timezone(options: argparse.Namespace) -> str | None:
-    """The TZ to reckon in. One that does not exist would silently be UTC."""
-    name: str | None = os.environ.get("TZ") if options.tz is None else options.tz
-    known = "/usr/share/zoneinfo"
-    if name and os.path.isdir(known):
-        plain = name[1:] if name.startswith(":") else name
-        posix = any(c.isdigit() or c == "<" for c in plain)  # "CET-1CEST"
-        if not posix and not os.path.isfile(os.path.join(known, plain)):
-            raise UsageError(f"--tz {name}", f"there is no such time zone in {known}", "name one, as Europe/Madrid")
-    return name
-
-
-def _runtime(options: argparse.Namespace) -> tuple[Account, int | None, list[str]]:
-    """Who will read the cache, the group that may (None: everybody), and what is to be said about that."""
-    if os.geteuid() != 0:
-        account = accounts.current()
-        if options.user and accounts.lookup(options.user).uid != account.uid:
-            raise NotPermitted(f"--user {options.user}", "only root can act for another user", "run it as root")
-        if options.group and accounts.group(options.group) != account.gid:
-            raise NotPermitted(f"--group {options.group}", "only root can give a cache to a group", "run it as root")
-        return account, None, []
-    user, group = options.user, options.group
-    if not user:
-        from eggcache import apache
-
-        host = apache.read()
-        user, group = host.user, group or host.group
-    if user:
-        account = accounts.lookup(user)
-        gid = accounts.group(group) if group else account.gid
-        return replace(account, gid=gid), gid, []
-    account = accounts.lookup("nobody")
-    if group:
-        gid = accounts.group(group)
-        return replace(account, gid=gid), gid, []
-    return account, None, ["there is no Apache on this host and no --user: the cache is root's, and readable by all"]
+    try:
+        descriptor = lockdown.open_directory(directory)
+    except (OSError, NotPermitted):
+        return
+    try:
+        entries = receipt.read(descriptor).entries
+    finally:
+        os.close(descriptor)
+    entry = entries.get(cache.key(python, arguments.paths(options), arguments.requirements(options)))
+    if entries and entry is None:
+        _warn(f"{directory}: it was prepared for another --python, --path or REQ than this wrapper is for", options)
+    elif entry and entry.options.get("timezone") != timezone:
+        _warn(f"{directory}: it was prepared for another time zone than this wrapper sets; see --tz", options)
 
 
 def _ourselves() -> list[str]:
@@ -387,10 +352,13 @@ def _in_child_as(account: Account) -> int | None:
     return os.waitstatus_to_exitcode(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
 
 
+_COMMANDS = {"tree": _tree, "unzip-all": _unzip_all, "prepare": _prepare, "check": _check, "wrapper": _wrapper}
+
+
 # ------------------------------------------------------------------------------------------------- results
 
 
-def _present(done: Report, options: argparse.Namespace, *, lenient: bool = False) -> int:
+def _present(done: Report, options: argparse.Namespace, *, lenient: bool = False, following: str = "") -> int:
     from eggcache import report
 
     quiet = done.unchanged and lenient  # an init script that had nothing to do says nothing
@@ -399,7 +367,7 @@ def _present(done: Report, options: argparse.Namespace, *, lenient: bool = False
     if options.json:
         print(report.as_json(report.report_json(done)))
     elif not options.quiet and not done.unchanged:
-        for line in report.summary(done, verbose=options.verbose > 0):
+        for line in report.summary(done, following=following, verbose=options.verbose > 0):
             print(_one_line(line))
     findings = [finding for finding in done.findings if not quiet or finding.status not in (0, *_LENIENT)]
     return _conclude(findings, options, lenient=lenient)

@@ -59,7 +59,9 @@ def open_directory(path: str, *, create: bool = False) -> int:
             raise NotPermitted(
                 path,
                 f"others can write to it (mode {stat.S_IMODE(info.st_mode):04o})",
-                "remove it, or let --reset move it aside and build anew",
+                "name a directory in it"
+                if info.st_mode & stat.S_ISVTX
+                else "remove it, or let --reset move it aside and build anew",
             )
     except BaseException:
         os.close(descriptor)

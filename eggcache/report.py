@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Iterator
 from dataclasses import asdict
 from enum import Enum
 from typing import Any
 
 from eggcache import resolver
+from eggcache.errors import Missing
 from eggcache.model import Distribution, Need, Report, State, Tree
 
 # ----------------------------------------------------------------------------------------------------- the tree
@@ -94,8 +94,9 @@ def as_json(value: dict[str, Any]) -> str:
     return json.dumps(value, indent=2)
 
 
-def summary(done: Report, *, verbose: bool = False) -> Iterator[str]:
-    """The lines that say what a command did: with `verbose` a line for each egg, and always a total."""
+def summary(done: Report, *, following: str = "", verbose: bool = False) -> Iterator[str]:
+    """The lines that say what a command did: with `verbose` a line for each egg, always a total, and what to do next:
+    the command `following`."""
     would = "would be " if done.dry_run else ""
     for outcome in done.outcomes:
         if verbose or (done.dry_run and outcome.action != "kept"):
@@ -107,10 +108,10 @@ def summary(done: Report, *, verbose: bool = False) -> Iterator[str]:
             where = f" in {done.directory}" if done.directory else ""
             verb = action if action == "kept" else would + action
             yield f"{len(those)} egg{'s' * (len(those) != 1)} {verb}{where}: {total}"
-    if not done.outcomes:
+    if not done.outcomes and not any(finding.status == Missing.status for finding in done.findings):
         yield "there is no zipped egg in the tree: nothing to do"
-    elif done.command == "prepare" and not done.dry_run:
-        yield f"next: eggcache wrapper {shlex.quote(str(done.directory))} --for apachectl"
+    elif done.outcomes and following and not done.dry_run:
+        yield f"next: {following}"
 
 
 def _files(count: int) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any, NoReturn
 
@@ -42,15 +42,46 @@ def resolve(
     Raises UsageError where the target takes a requirement for no requirement, EggcacheError where it has no
     pkg_resources or gives no sensible answer, NotPermitted where the account cannot run it.
     """
+    return examine(
+        "probe.py",
+        {},
+        executable,
+        requirements,
+        paths=paths,
+        everything=everything,
+        account=account,
+        need_pkg_resources=need_pkg_resources,
+    )[0]
+
+
+def examine(
+    script: str,
+    request: Mapping[str, object],
+    executable: str,
+    requirements: Sequence[str],
+    *,
+    paths: Sequence[str] = (),
+    everything: bool = False,
+    account: Account | None = None,
+    need_pkg_resources: bool = True,
+    variables: Mapping[str, str] | None = None,
+) -> tuple[Tree, Mapping[str, Any]]:
+    """The tree as `resolve` has it, and the whole answer of a `script` that adds to it what `request` asks for.
+
+    `variables` are added to the target's environment. What is not of the tree is the caller's to take apart. Raises
+    as `resolve` does.
+    """
     wanted = [] if everything else list(requirements)
-    request = {"requirements": wanted, "paths": [os.path.abspath(path) for path in paths], "everything": everything}
-    answer = _Answer(executable, target.run(executable, "probe.py", request, account))
+    everywhere = [os.path.abspath(path) for path in paths]
+    whole = {**request, "requirements": wanted, "paths": everywhere, "everything": everything}
+    said = target.run(executable, script, whole, account, variables=variables)
+    answer = _Answer(executable, said)
     for line, reason in answer.pairs("bad"):
         raise UsageError(f"requirement {line!r}", reason, "write it as NAME, NAME==VERSION or NAME[EXTRA]")
     broken = answer.text("broken")
     if broken and (need_pkg_resources or not everything):
         raise _without_pkg_resources(executable, broken)
-    return answer.tree(tuple(wanted))
+    return answer.tree(tuple(wanted)), answer.said
 
 
 def _without_pkg_resources(executable: str, reason: str) -> EggcacheError:
@@ -146,7 +177,7 @@ class _Answer:
 
     def __init__(self, executable: str, said: object) -> None:
         self._executable = executable
-        self._said: dict[str, Any] = self._row(said)
+        self.said: dict[str, Any] = self._row(said)
 
     def _refuse(self, what: str) -> NoReturn:
         cause = f"is no Python to trust: it answered with {what}"
@@ -158,7 +189,7 @@ class _Answer:
         return value
 
     def _list(self, name: str, row: dict[str, Any] | None = None) -> list[Any]:
-        value = (self._said if row is None else row).get(name)
+        value = (self.said if row is None else row).get(name)
         if not isinstance(value, list):
             self._refuse(f"no list of {name}")
         if len(value) > MOST:
@@ -167,13 +198,13 @@ class _Answer:
 
     def text(self, name: str, row: dict[str, Any] | None = None) -> str:
         """A string of the answer."""
-        value = (self._said if row is None else row).get(name)
+        value = (self.said if row is None else row).get(name)
         if not isinstance(value, str) or "\0" in value:
             self._refuse(f"no text as {name}")
         return value
 
     def _optional(self, name: str, row: dict[str, Any] | None = None) -> str | None:
-        return None if (self._said if row is None else row).get(name) is None else self.text(name, row)
+        return None if (self.said if row is None else row).get(name) is None else self.text(name, row)
 
     def _texts(self, name: str, row: dict[str, Any] | None = None) -> tuple[str, ...]:
         return tuple(self.text(name, {name: value}) for value in self._list(name, row))
@@ -218,11 +249,11 @@ class _Answer:
         version = self._list("version")
         if not 2 <= len(version) <= 5 or not all(type(part) is int and 0 <= part < 1000 for part in version):
             self._refuse("no version")
-        origin = None if self._said.get("pkg_resources") is None else self._path("pkg_resources", self._said)
+        origin = None if self.said.get("pkg_resources") is None else self._path("pkg_resources", self.said)
         return Interpreter(
             executable=self._executable,
             version=tuple(version),
-            prefix=self._path("prefix", self._said),
+            prefix=self._path("prefix", self.said),
             path=self._paths("path"),
             pkg_resources=origin,
             setuptools=self._optional("setuptools"),

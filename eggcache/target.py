@@ -35,6 +35,7 @@ REMEDY = "name the interpreter that Apache runs with --python PATH"
 PARTS = {
     "probe.py": ("answer.py", "walk.py", "probe.py"),
     "compile.py": ("library.py", "answer.py", "compile.py"),
+    "prove.py": ("answer.py", "walk.py", "prove.py", "probe.py"),  # it completes what probe.py answers
 }
 
 # What Apache passes on, or what its wrapper sets. Not HOME: Apache's own start scripts clear it.
@@ -75,18 +76,20 @@ def run(
     *,
     timeout: float = 120.0,
     flags: Sequence[str] = (),
+    variables: Mapping[str, str] | None = None,
 ) -> object:
     """What eggcache/inside/`script_name` answers to `request` inside the target, as `account` (None: as we are).
 
     `request` is made of None, booleans, numbers, strings, lists and dicts, and so is the answer. Strings of both
     are as `os.fsdecode` makes them: any path gets through. Nothing is written and nothing shows in a process list:
-    the script and its request are the target's standard input, the answer comes on a pipe of its own.
+    the script and its request are the target's standard input, the answer comes on a pipe of its own. `variables`
+    are added to its environment.
 
     Raises NotPermitted where the account cannot run the target, and EggcacheError where it is no Python, says
     nothing within `timeout` seconds, or does not answer sensibly.
     """
     script = compose(script_name, request)
-    conversation = _converse(executable, script, account, timeout, tuple(flags))
+    conversation = _converse(executable, script, account, timeout, tuple(flags), variables or {})
     return _understand(executable, account, conversation, timeout)
 
 
@@ -148,13 +151,18 @@ class _Conversation:
 
 
 def _converse(
-    executable: str, script: bytes, account: Account | None, timeout: float, flags: tuple[str, ...]
+    executable: str,
+    script: bytes,
+    account: Account | None,
+    timeout: float,
+    flags: tuple[str, ...],
+    variables: Mapping[str, str],
 ) -> _Conversation:
     talk = _Conversation()
     reading, writing = os.pipe()
     with open(reading, "rb", buffering=0) as answers:
         try:
-            process = _start(executable, writing, account, flags)
+            process = _start(executable, writing, account, flags, variables)
         finally:
             os.close(writing)
         ended = False
@@ -173,7 +181,9 @@ def _converse(
     return talk
 
 
-def _start(executable: str, writing: int, account: Account | None, flags: tuple[str, ...]) -> subprocess.Popen[bytes]:
+def _start(
+    executable: str, writing: int, account: Account | None, flags: tuple[str, ...], variables: Mapping[str, str]
+) -> subprocess.Popen[bytes]:
     become: dict[str, Any] = {}
     if account is not None and account.uid != os.geteuid():
         if os.geteuid() != 0:
@@ -188,7 +198,7 @@ def _start(executable: str, writing: int, account: Account | None, flags: tuple[
             stderr=subprocess.PIPE,
             pass_fds=(writing,),
             cwd="/",
-            env=environment(),
+            env={**environment(), **variables},
             start_new_session=True,
             umask=0o077,
             **become,
@@ -314,8 +324,9 @@ def _in_the_way(executable: str, account: Account | None) -> NotPermitted | None
         with accounts.acting(account):
             reachable = path is None or os.access(path, os.X_OK, effective_ids=True)
         if path is not None and not reachable:
-            error = accounts.in_the_way(path, account)
-            return NotPermitted(executable, error.cause, error.remedy)
+            cause = accounts.in_the_way(path, account).cause
+            remedy = f"name Apache's Python with --python, or let {account.name} use this one"
+            return NotPermitted(executable, cause, remedy)
     return None
 
 

@@ -324,9 +324,18 @@ def test_directory_that_serves_something_else(site: Site) -> None:
 def test_missing_parent(site: Site) -> None:
     """A missing parent is named with the command that makes it."""
     site.cache = site.cache / "deep" / "cache"
-    done = site.prepare()
-    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
-    assert f"mkdir -p {site.cache.parent}" in done.stderr
+    for done in (site.prepare(), site.prepare("-n")):
+        assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+        assert f"mkdir -p {site.cache.parent}" in done.stderr
+
+
+def test_trees_of_two_zones(site: Site) -> None:
+    """A second tree that is prepared for another zone says that the first one is to be prepared anew."""
+    site.prepare()
+    write_egg(site.cache.parent / "Other-1.0-py3.11.egg", {"other.py": ""})
+    other = ["--all", "--path", site.cache.parent / "Other-1.0-py3.11.egg", "--python", site.python, "--user", "nobody"]
+    assert "another zone" not in eggcache("prepare", site.cache, *other).stderr
+    assert "another zone" in eggcache("prepare", site.cache, *other, "--tz", "Asia/Tokyo").stderr
 
 
 def test_whatever_the_surroundings(site: Site) -> None:
@@ -646,6 +655,7 @@ def test_foreign_entry(site: Site) -> None:
     done = site.prepare("--lenient")
     assert done.returncode == 4
     assert f"{planted}: it belongs to nobody" in done.stderr
+    assert "[foreign-entry]" in done.stderr
     planted.rmdir()
     assert site.prepare().returncode == 0
 

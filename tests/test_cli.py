@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -44,6 +45,10 @@ def eggs(shared_tmp: Path) -> Path:
         (["tree", "--python", "/not/there"], "/not/there"),
         (["wrapper", "/x", "--for", "nonsense"], "no such kind"),
         (["prepare", "/x", "--wait", "soon"], "--wait"),
+        (["prepare", "/x", "--wait", "-1"], "--wait"),
+        (["prepare", "/x", "--al"], "--al"),
+        (["prepare", "TurboGears"], "DIR comes first"),
+        (["prepare", ""], "DIR comes first"),
     ],
 )
 def test_usage(arguments: list[str], says: str) -> None:
@@ -65,7 +70,7 @@ def test_requirements_stand_anywhere(python: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("command", ["", "tree", "unzip-all", "prepare", "wrapper"])
+@pytest.mark.parametrize("command", ["", "tree", "unzip-all", "prepare", "check", "wrapper"])
 def test_help(command: str) -> None:
     """Every command has its help, on stdout."""
     done = eggcache(*command.split(), "--help")
@@ -142,6 +147,17 @@ def test_wrapper_carries_what_was_resolved(python: Path, eggs: Path) -> None:
     for option in ("--lenient", f"--python {python}", "--user nobody", "--group 65534", "--tz Asia/Tokyo", "--all"):
         assert option in done.stdout
     assert "--reset" not in done.stdout
+
+
+def test_next_command_repeats_what_was_said(python: Path, eggs: Path) -> None:
+    """What prepare names as the next command makes a wrapper for the same target, tree and zone; another one is told
+    so."""
+    said = ["--all", "--path", eggs, "--python", python, "--user", "nobody", "--tz", "Asia/Tokyo"]
+    done = eggcache("prepare", eggs / "a cache", *said)
+    command = shlex.split(done.stdout.split("next: eggcache ")[1])
+    assert eggcache(*command, "--for", "shell").stderr == ""
+    assert "another time zone" in eggcache(*command, "--tz", "UTC", "--for", "shell").stderr
+    assert "another --python" in eggcache("wrapper", eggs / "a cache", "--python", python, "--for", "shell").stderr
 
 
 def test_wrapper_in_tmp_resets(python: Path) -> None:

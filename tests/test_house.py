@@ -9,13 +9,24 @@ import eggcache
 
 SOURCE = Path(eggcache.__file__).parent
 LEVELS = [
-    {"errors", "model"},
-    {"accounts", "apache", "egg", "layout", "receipt", "syscalls"},
-    {"lockdown", "owners", "target"},
-    {"extract", "resolver", "staging", "wrappers"},
-    {"backup", "report", "unservable"},
+    {"errors", "findings", "model"},
+    {"accounts", "apache", "cleaners", "egg", "layout", "quoting", "receipt", "syscalls", "table"},
+    {
+        "application",
+        "arguments",
+        "configuration",
+        "environments",
+        "kinds",
+        "lockdown",
+        "owners",
+        "surroundings",
+        "target",
+    },
+    {"extract", "hosting", "resolver", "rights", "staging", "wrappers"},
+    {"backup", "evidence", "modpython", "report", "unservable"},
     {"conversion", "filling"},
-    {"cache", "unzip"},
+    {"cache", "comparison", "unzip"},
+    {"proof"},
     {"cli"},
     {"__main__"},
 ]

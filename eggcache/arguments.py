@@ -1,0 +1,188 @@
+"""The command line's arguments: what may be said, and what follows from it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, NoReturn
+
+from eggcache import __version__, accounts
+from eggcache.errors import NotPermitted, UsageError
+from eggcache.model import Account
+
+DEFAULT = ("TurboGears",)
+
+
+class _Parser(argparse.ArgumentParser):
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(allow_abbrev=False, **kwargs)
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(self.prog.partition(" ")[2] or "arguments", message, f"see {self.prog} --help")
+
+
+def parse(words: Sequence[str] | None) -> argparse.Namespace:
+    """The options. argparse lets no REQ follow an option where DIR came before it, so what it leaves over is taken
+    for what it is: an unknown option, or a REQ."""
+    parser = _parser()
+    options, rest = parser.parse_known_args(words)
+    for word in rest[: rest.index("--")] if "--" in rest else rest:
+        if word.startswith("-") or "requirements" not in options:
+            parser.error(f"unrecognized arguments: {word}")
+    if rest:
+        options.requirements = [*options.requirements, *(word for word in rest if word != "--")]
+    directory = getattr(options, "directory", None)
+    if directory is not None and "/" not in directory and not os.path.isdir(directory):
+        parser.error(f"DIR comes first, and there is no {directory!r} here: write ./{directory} to have it made")
+    if getattr(options, "wait", 0.0) < 0:
+        parser.error("--wait takes seconds, 0 or more")
+    return options
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="eggcache", description="Zipped Python eggs behind Apache: unzip them, or prepare their egg cache."
+    )
+    parser.add_argument("--version", action="version", version=f"eggcache {__version__}")
+    parser.set_defaults(verbose=0)
+    commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
+
+    tree = _command(commands, "tree", "show the dependency tree: zipped, unzipped, missing, conflicting")
+    _target_options(tree)
+
+    unzip = _command(commands, "unzip-all", "make each zipped egg of the tree an unzipped one, in place")
+    _target_options(unzip)
+    unzip.add_argument("--backup", metavar="DIR", help="keep each zip in DIR")
+    _writing_options(unzip)
+
+    prepare = _command(commands, "prepare", "extract the tree's eggs into the egg cache DIR, locked down")
+    prepare.add_argument("directory", metavar="DIR", help="what PYTHON_EGG_CACHE will name")
+    _target_options(prepare)
+    _runtime_options(prepare)
+    prepare.add_argument("--prune", action="store_true", help="remove what no tree prepared in DIR needs any more")
+    prepare.add_argument("--reset", action="store_true", help="move an unsafe DIR aside and build it anew")
+    prepare.add_argument(
+        "--lenient", action="store_true", help="exit 0 for what would exit 3 or 5: Apache starts as it did before"
+    )
+    _writing_options(prepare)
+
+    check = _command(commands, "check", "will Apache's user get everything, and be able to write nothing?")
+    _target_options(check)
+    _runtime_options(check)
+    check.add_argument("--cache", metavar="DIR", help="the egg cache (default: $PYTHON_EGG_CACHE)")
+    check.add_argument(
+        "--import", dest="imports", metavar="MODULE", action="append", default=[],
+        help="a module that has to import, such as the application (repeatable)",
+    )  # fmt: skip
+    check.add_argument("--app-config", metavar="FILE", help="the application's TurboGears configuration")
+    check.add_argument("--location", metavar="PATH", help="where Apache serves the application (default: /)")
+    check.add_argument("--wait", metavar="S", type=float, default=120.0, help="seconds to wait for a prepare (120)")
+
+    wrapper = _command(commands, "wrapper", "print what starts Apache with the cache prepared and exported")
+    wrapper.add_argument("directory", metavar="DIR", help="the egg cache")
+    _target_options(wrapper)
+    _runtime_options(wrapper)
+    wrapper.add_argument("--for", dest="kind", metavar="KIND", help="see README.rst (default: what this host needs)")
+    wrapper.add_argument("--apachectl", metavar="PATH", help="Apache's control script (default: this host's)")
+    wrapper.add_argument("--pid-file", metavar="PATH", help="Apache's pid file (default: as Apache says)")
+    wrapper.add_argument("--unit", metavar="NAME", help="Apache's unit of systemd's (default: this host's)")
+    wrapper.add_argument("-o", "--output", metavar="FILE", help="write it there, instead of stdout")
+    group = wrapper.add_argument_group("with --for mod_python")
+    group.add_argument(
+        "--directory", dest="module_directory", metavar="D", help="write the modules that go with it to D"
+    )
+    group.add_argument("--app", metavar="MODULE", help="deploy this TurboGears 1 application as well")
+    group.add_argument("--location", metavar="PATH", help="where it is served (default: /MODULE)")
+    group.add_argument("--app-config", metavar="FILE", help="its configuration, such as prod.cfg")
+    return parser
+
+
+def _command(commands: argparse._SubParsersAction[_Parser], name: str, summary: str) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
+    parser.set_defaults(command=name)
+    parser.add_argument("-q", "--quiet", action="store_true", help="errors only")
+    parser.add_argument("-v", "--verbose", action="count", default=0, help="more detail")
+    return parser
+
+
+def _target_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("requirements", metavar="REQ", nargs="*", help="root of the tree (default: TurboGears)")
+    group = parser.add_argument_group("the target")
+    group.add_argument(
+        "--python",
+        metavar="PATH",
+        help="the Python whose eggs are meant (default: $EGGCACHE_PYTHON, an active virtualenv, this one)",
+    )
+    group.add_argument(
+        "--path",
+        metavar="DIR",
+        action="append",
+        default=[],
+        help="put DIR on its path, as PythonPath does (repeatable)",
+    )
+    group.add_argument("--all", action="store_true", help="every distribution on its path instead of a tree")
+    parser.add_argument("--json", action="store_true", help="the result as JSON")
+
+
+def _runtime_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("who reads the cache")
+    group.add_argument("--user", metavar="NAME", help="the user Apache runs as (default: as this host's Apache says)")
+    group.add_argument("--group", metavar="NAME", help="its group (default: the user's)")
+    group.add_argument("--tz", metavar="ZONE", help="the TZ that Apache runs with (default: this process's)")
+
+
+def _writing_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-n", "--dry-run", action="store_true", help="say what would be done, and write nothing")
+    parser.add_argument("--wait", metavar="S", type=float, default=120.0, help="seconds to wait for another run (120)")
+
+
+def requirements(options: argparse.Namespace) -> tuple[str, ...]:
+    if options.all and options.requirements:
+        raise UsageError(
+            "--all", f"it means every distribution, so {options.requirements[0]} says too much", "drop one"
+        )
+    return tuple(options.requirements) or (() if options.all else DEFAULT)
+
+
+def paths(options: argparse.Namespace) -> tuple[str, ...]:
+    return tuple(os.path.abspath(path) for path in options.path)
+
+
+def timezone(options: argparse.Namespace) -> str | None:
+    """The TZ to reckon in. One that does not exist would silently be UTC."""
+    name: str | None = os.environ.get("TZ") if options.tz is None else options.tz
+    known = "/usr/share/zoneinfo"
+    if name and os.path.isdir(known):
+        plain = name[1:] if name.startswith(":") else name
+        posix = any(c.isdigit() or c == "<" for c in plain)  # "CET-1CEST"
+        if not posix and not os.path.isfile(os.path.join(known, plain)):
+            raise UsageError(f"--tz {name}", f"there is no such time zone in {known}", "name one, as Europe/Madrid")
+    return name
+
+
+def runtime(options: argparse.Namespace) -> tuple[Account, int | None, list[str]]:
+    """Who will read the cache, the group that may (None: everybody), and what is to be said about that."""
+    if os.geteuid() != 0:
+        account = accounts.current()
+        if options.user and accounts.lookup(options.user).uid != account.uid:
+            raise NotPermitted(f"--user {options.user}", "only root can act for another user", "run it as root")
+        if options.group and accounts.group(options.group) != account.gid:
+            raise NotPermitted(f"--group {options.group}", "only root can give a cache to a group", "run it as root")
+        return account, None, []
+    user, group = options.user, options.group
+    if not user:
+        from eggcache import apache
+
+        host = apache.read()
+        user, group = host.user, group or host.group
+    if user:
+        account = accounts.lookup(user)
+        gid = accounts.group(group) if group else account.gid
+        return replace(account, gid=gid), gid, []
+    account = accounts.lookup("nobody")
+    if group:
+        gid = accounts.group(group)
+        return replace(account, gid=gid), gid, []
+    return account, None, ["there is no Apache on this host and no --user: the cache is root's, and readable by all"]

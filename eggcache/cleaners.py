@@ -1,0 +1,122 @@
+"""What removes old files from a directory behind everybody's back: systemd-tmpfiles and tmpreaper.
+
+An extracted member is as old as its egg's zip says, and is read once at the start of each worker.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import re
+import shlex
+from collections.abc import Iterator
+
+from eggcache.model import Finding
+
+_DIRECTORIES = ("etc/tmpfiles.d", "run/tmpfiles.d", "usr/local/lib/tmpfiles.d", "usr/lib/tmpfiles.d")  # tmpfiles.d(5)
+_AGED = "dDevqQC"  # types of tmpfiles.d(5) whose age field has what is below their path cleaned
+_SPECIFIERS = {"%": "%", "t": "/run", "S": "/var/lib", "C": "/var/cache", "L": "/var/log", "T": "/tmp", "V": "/var/tmp"}  # noqa: S108
+
+
+def findings(directory: str, root: str = "/") -> Iterator[Finding]:
+    """What would clean `directory`. `root` is where the configuration is looked up."""
+    real = os.path.realpath(directory)
+    line = _governing(real, root)
+    if line:
+        yield Finding(
+            "cleaned",
+            directory,
+            f"systemd-tmpfiles removes old files from it: {line[0]} says {line[1]!r}",
+            f"write 'x {real}' to /etc/tmpfiles.d/eggcache.conf, or use /var/cache/eggcache",
+        )
+    elif _reaped(real, root):
+        yield Finding(
+            "cleaned",
+            directory,
+            f"tmpreaper removes old files from it, as {os.path.join(root, 'etc/tmpreaper.conf')} says",
+            f"add '{real}*' to TMPREAPER_PROTECT_EXTRA there, or use /var/cache/eggcache",
+        )
+
+
+def _governing(real: str, root: str) -> tuple[str, str] | None:
+    """(file, line) of the tmpfiles.d line that has `real` cleaned; None where there is none.
+
+    What is below a path is under the line with the deepest path (tmpfiles.c, dir_cleanup: an entry with a line of
+    its own is passed over); `x` excludes, `X` only the directory itself. Nothing is cleaned where systemd, whose
+    timer does that, does not run.
+    """
+    if not os.path.isdir(os.path.join(root, "run/systemd/system")):
+        return None
+    best: tuple[int, bool, str, str, str] | None = None
+    for file, line in _lines(root):
+        kind, path, age = _fields(line)
+        if kind == "x":
+            depth = max((len(part) for part in _parts(real) if fnmatch.fnmatchcase(part, path)), default=0)
+        elif kind in _AGED and kind and path in _parts(real):
+            depth = len(path)
+        else:
+            continue
+        if depth and (best is None or (depth, kind == "x") >= best[:2]):
+            best = depth, kind == "x", file, line, age
+    return (best[2], best[3]) if best and not best[1] and best[4] not in ("", "-") else None
+
+
+def _parts(path: str) -> list[str]:
+    """`path` and the directories above it."""
+    return [path[: match.start()] or "/" for match in re.finditer("/", path)] + [path]
+
+
+def _fields(line: str) -> tuple[str, str, str]:
+    """Type, path and age of a line; empty where it has none."""
+    try:
+        words = shlex.split(line)
+    except ValueError:
+        return "", "", ""
+    words += [""] * (6 - len(words))
+    path = re.sub("%(.)", lambda match: _SPECIFIERS.get(match[1], match[0]), words[1])
+    return words[0].rstrip("+!-=~^$?"), path.rstrip("/") or "/", words[5].lstrip("~")
+
+
+def _lines(root: str) -> Iterator[tuple[str, str]]:
+    """(file, line) of the configuration: of files with one name the one of the first directory counts."""
+    files: dict[str, str] = {}
+    for directory in _DIRECTORIES:
+        try:
+            names = os.listdir(os.path.join(root, directory))
+        except OSError:
+            continue
+        for name in names:
+            if name.endswith(".conf"):
+                files.setdefault(name, os.path.join(root, directory, name))
+    for _, file in sorted(files.items()):
+        for line in read_lines(file):
+            if line.strip() and not line.lstrip().startswith("#"):
+                yield file, line.strip()
+
+
+def _reaped(real: str, root: str) -> bool:
+    """Whether tmpreaper(8), as Debian's cron job runs it, cleans `real`."""
+    values = {"TMPREAPER_DIRS": "/tmp/.", "TMPREAPER_PROTECT_EXTRA": "", "SHOWWARNING": ""}  # noqa: S108 - its default
+    configuration = os.path.join(root, "etc/tmpreaper.conf")
+    if not os.path.exists(configuration) or not os.path.exists(os.path.join(root, "etc/cron.daily/tmpreaper")):
+        return False
+    for line in read_lines(configuration):
+        match = re.fullmatch(r"\s*(?:export )?([A-Z_]+)=[\"']?(.*?)[\"']?\s*", line)
+        if match and match[1] in values:
+            values[match[1]] = match[2]
+    places = [os.path.normpath(place) for place in values["TMPREAPER_DIRS"].split()]
+    protected = values["TMPREAPER_PROTECT_EXTRA"].split()
+    return (
+        values["SHOWWARNING"] != "true"  # as installed: it does nothing until somebody takes that line out
+        and any(part in places for part in _parts(real)[1:])
+        and not any(fnmatch.fnmatchcase(part, pattern) for part in _parts(real) for pattern in protected)
+    )
+
+
+def read_lines(file: str) -> list[str]:
+    """The lines of a file; none where it cannot be read."""
+    try:
+        with open(file, encoding="utf-8", errors="surrogateescape") as stream:
+            return stream.read(1 << 20).splitlines()
+    except OSError:
+        return []

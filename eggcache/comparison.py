@@ -1,0 +1,171 @@
+"""What lies in a cache, compared with the eggs by eggcache itself: with the runtime user's rights, byte by byte.
+
+pkg_resources is asked as well, see evidence.py; but releases up to 0.6c11 look at size and time alone.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from time import localtime, strftime
+
+from eggcache import accounts, layout, receipt, staging
+from eggcache import egg as eggs
+from eggcache.evidence import Lookup
+from eggcache.filling import Filling, Place
+from eggcache.model import Account, DateTime, Finding, Member, Outcome, Ownership
+from eggcache.rights import SHOWN
+
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_PARTLY = {"directory-entries", "eager-missing", "unusual-names", "ambiguous-time"}  # no cache can serve all of it
+_QUARTER, _DAY = 900, 26 * 3600  # seconds: zones differ by quarters of an hour, and by 26 hours at most
+
+
+@dataclass
+class Differences:
+    """What is wrong with the members of one egg: (path in the cache, why), by kind."""
+
+    missing: list[tuple[str, str]] = field(default_factory=list)
+    unreadable: list[tuple[str, str]] = field(default_factory=list)
+    outdated: list[tuple[str, str]] = field(default_factory=list)
+    changed: list[tuple[str, str]] = field(default_factory=list)
+    shifted: list[tuple[str, str]] = field(default_factory=list)
+
+    def add(self, path: str, found: os.stat_result, member: Member, same: bool) -> None:
+        """Judge one member that could be read."""
+        off = found.st_mtime_ns - layout.mtime(member.date_time) * 10**9
+        seconds, rest = divmod(off, 10**9)
+        if found.st_size != member.size:
+            self.outdated.append((path, f"has {found.st_size} bytes, the egg's has {member.size}"))
+        elif off and same and not rest and not seconds % _QUARTER and abs(seconds) <= _DAY:
+            self.shifted.append((path, f"{seconds / 3600:+g} h"))
+        elif off:
+            then = strftime("%Y-%m-%d %H:%M:%S", localtime(found.st_mtime))
+            now = strftime("%Y-%m-%d %H:%M:%S", localtime(layout.mtime(member.date_time)))
+            self.outdated.append((path, f"is of {then}, the egg's is of {now}"))
+        elif not same:
+            self.changed.append((path, "has the size and the time of the egg's, and other bytes"))
+
+
+class Comparison(Filling):
+    """Goes through the eggs of a tree as filling a cache does, and compares instead of writing."""
+
+    def __init__(self, directory: str, account: Account, lookups: Sequence[Lookup], *, reachable: bool) -> None:
+        owner = Ownership(account.uid, account.gid, 0o700, 0o600)  # nothing is written: nobody's
+        super().__init__(directory, None, owner, account, receipt.Receipt(), "")
+        self.lookups = {(lookup.egg, lookup.inside): lookup for lookup in lookups}
+        self.reachable = reachable  # False: no member needs to be looked for
+        self.shifted: list[tuple[str, str]] = []  # members that are current in another time zone
+        self.wrong: set[str] = set()  # eggs of which a finding speaks already
+        self.dates: set[DateTime] = set()
+
+    def _fill(self, place: Place, source: int, egg: eggs.Egg, staged: int | None) -> None:  # noqa: ARG002
+        members = [(member, name) for member in egg.members if (name := layout.cached_name(member, place.inside))]
+        self.names.append(place.name)
+        self.dates.update(member.date_time for member, _ in members)
+        into = os.path.join(self.directory, place.name)
+        if self.reachable:
+            self._report(place, into, self._differences(into, source, egg, members))
+        codes = {finding.code for finding in self.findings if finding.thing == place.distribution.location}
+        if codes & _PARTLY:
+            self.wrong.add(place.egg)
+        action = "unproven" if codes or place.egg in self.wrong or not self.reachable else "proven"
+        size = sum(member.size for member, _ in members)
+        self.outcomes.append(Outcome(place.egg, into, action, len(members), size))
+
+    def _differences(self, into: str, source: int, egg: eggs.Egg, members: list[tuple[Member, str]]) -> Differences:
+        found = Differences()
+        with accounts.acting(self.account):
+            for member, name in members:
+                path = os.path.join(into, name)
+                try:
+                    descriptor = os.open(path, _READ)
+                except OSError as error:
+                    if error.errno in (errno.ENOENT, errno.ENOTDIR):
+                        found.missing.append((path, "is not there"))
+                    elif error.errno == errno.ELOOP:
+                        found.changed.append((path, "is a symbolic link"))
+                    else:
+                        found.unreadable.append((path, f"cannot be read: {error.strerror}"))
+                    continue
+                try:
+                    info = os.fstat(descriptor)
+                    if not stat.S_ISREG(info.st_mode):
+                        found.changed.append((path, "is no regular file"))
+                        continue
+                    same = info.st_size == member.size and _same(descriptor, source, egg, member)
+                    found.add(path, info, member, same)
+                finally:
+                    os.close(descriptor)
+        return found
+
+    def _report(self, place: Place, into: str, found: Differences) -> None:
+        """The findings about one egg, with what its pkg_resources said of it as their detail."""
+        self.shifted += found.shifted
+        if found.shifted:
+            self.wrong.add(place.egg)
+        again = f"run eggcache prepare {self.directory} again"
+        unreadable = f"run eggcache prepare {self.directory} again, with --user {self.account.name}"
+        whole = not os.path.lexists(into)
+        for code, rows, remedy in (
+            ("egg-not-in-cache" if whole else "member-missing", found.missing, again),
+            ("member-unreadable", found.unreadable, unreadable),
+            ("member-outdated", found.outdated, again),
+            ("member-changed", found.changed, f"find out who changed it, and {again}"),
+        ):
+            if not rows:
+                continue
+            self.wrong.add(place.egg)
+            path, why = rows[0]
+            more = f"and {len(rows) - 1} more of " if len(rows) > 1 else ""
+            cause = f"it {why} ({more}{place.egg})"
+            if whole:
+                path, cause = into, f"it is not there, with the {len(rows)} files of {place.egg}"
+            lookup = self.lookups.get((place.egg, place.distribution.inside))
+            told = [f"pkg_resources: {one.kind} {one.name}: {one.told}" for one in lookup.wrong] if lookup else []
+            detail = (*(f"{one} {reason}" for one, reason in rows[:SHOWN]), *told[:SHOWN])
+            self.findings.append(Finding(code, path, cause, remedy, context=detail))
+
+
+def _same(descriptor: int, source: int, egg: eggs.Egg, member: Member) -> bool:
+    """Whether the file has exactly the member's bytes. Raises EggRefused where the member itself is damaged."""
+    same, at = True, 0
+    for chunk in eggs.chunks(source, egg, member):
+        same = same and os.pread(descriptor, len(chunk), at) == chunk
+        at += len(chunk)
+    return same
+
+
+def strangers(descriptor: int, directory: str, needed: Sequence[str]) -> list[Finding]:
+    """The directories in the cache open at `descriptor` that neither this tree needs nor any tree in the receipt.
+
+    Where there is a receipt that we may not read, or must not believe, nobody knows what other trees need.
+    """
+    known = receipt.read(descriptor)
+    present = sorted(os.listdir(descriptor))
+    if receipt.NAME in present and not known.entries:
+        return []
+    wanted = known.needed_beside("") | set(needed)
+    found = []
+    for name in present:
+        if name.endswith("-tmp") and not name.startswith(staging.STAGE) and name not in wanted:
+            ours = name in known.extracted
+            found.append(
+                Finding(
+                    "stale-directory",
+                    os.path.join(directory, name),
+                    "no tree that was prepared here needs it",
+                    f"eggcache prepare --prune {directory}" if ours else "remove it, if you know what it is",
+                )
+            )
+    return found
+
+
+def prepared_for(descriptor: int, needed: Sequence[str]) -> str | None:
+    """The zone that the receipt says these directories were prepared for, in words; None where it does not tell."""
+    zones = {entry.options.get("timezone") for entry in receipt.read(descriptor).entries.values()
+             if set(entry.names) & set(needed)}  # fmt: skip
+    return " and ".join(sorted("the host's zone" if zone is None else f"TZ={zone}" for zone in zones)) or None

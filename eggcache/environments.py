@@ -1,0 +1,198 @@
+"""The environments that Apache is started in: what its unit and init scripts say, and what a running one has."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from eggcache import layout
+from eggcache.apache import Apache
+from eggcache.cleaners import read_lines
+from eggcache.model import Account, DateTime, Finding
+
+_PROGRAMS = ("apache2", "httpd")
+_NAMES = ("PYTHON_EGG_CACHE", "TZ")
+_UNIT_DIRECTORIES = (  # systemd.unit(5), lowest priority first
+    "lib/systemd/system",
+    "usr/lib/systemd/system",
+    "usr/local/lib/systemd/system",
+    "run/systemd/system",
+    "etc/systemd/system",
+)
+
+
+RUNNING = ("running-without-cache", "running-with-other-cache")  # of the environment that a process has
+
+
+@dataclass(frozen=True)
+class Environment:
+    """What one way of starting Apache, or one that runs, has of the variables that matter."""
+
+    thing: str  # a file, or "Apache (process 123)"
+    values: dict[str, str]  # those of _NAMES that are set
+    known: frozenset[str]  # those that are set or unset there: of others the file says nothing
+    pid: int = 0
+
+
+def findings(
+    directory: str, account: Account, host: Apache, *, zone: str | None, dates: Sequence[DateTime], root: str = "/"
+) -> Iterator[Finding]:
+    """Where Apache has, or will have, another cache than `directory`, or a time zone in which it is not current.
+
+    `dates` are the zip's dates of what is extracted: two zones that agree on all of them are the same here. `root`
+    is where units and scripts are looked up.
+    """
+    wanted = os.path.realpath(directory)
+    for found in (*running(account), *declared(host, root)):
+        cache = found.values.get("PYTHON_EGG_CACHE")
+        if found.pid and cache is None:
+            yield Finding(
+                "running-without-cache",
+                found.thing,
+                "it runs without PYTHON_EGG_CACHE in its environment",
+                "stop it, and start it by the wrapper: reload, graceful and restart keep the old environment",
+            )
+        elif found.pid and cache and os.path.realpath(cache) != wanted:
+            yield Finding(
+                "running-with-other-cache",
+                found.thing,
+                f"it runs with PYTHON_EGG_CACHE={cache}",
+                f"stop it, and start it with {directory}, or check what it uses: eggcache check --cache {cache}",
+            )
+        elif "TZ" in found.known and (cache is None or os.path.realpath(cache) == wanted):
+            other = found.values.get("TZ")
+            if other != zone and _moments(dates, other) != _moments(dates, zone):
+                yield Finding(
+                    "time-zone",
+                    found.thing,
+                    f"{shown(other)} there, {shown(zone)} here, and pkg_resources reckons in the zone of its process",
+                    f"have Apache started with the zone of the cache, or say which is meant: --tz {other or 'ZONE'}",
+                )
+
+
+def shown(zone: str | None) -> str:
+    """A value of TZ, for a message."""
+    return "TZ is not set" if zone is None else f"TZ is {zone!r}"
+
+
+def _moments(dates: Sequence[DateTime], zone: str | None) -> list[int]:
+    with layout.zone(zone):
+        return [layout.mtime(date) for date in dates]
+
+
+# ------------------------------------------------------------------------------------------- what is running
+
+
+def running(account: Account) -> Iterator[Environment]:
+    """The Apaches that run here with workers of `account`, by their first process; those that we may not ask are
+    left out."""
+    parents: dict[int, int] = {}
+    owners: dict[int, int] = {}
+    for name in os.listdir("/proc"):
+        try:
+            program = os.readlink(f"/proc/{name}/exe") if name.isdigit() else ""
+            if os.path.basename(program).split(" ")[0] in _PROGRAMS:  # "... (deleted)" after an upgrade
+                owners[int(name)] = os.stat(f"/proc/{name}").st_uid
+                parents[int(name)] = _parent(int(name))
+        except OSError:
+            continue
+    for pid, parent in sorted(parents.items()):
+        workers = {owners[child] for child, its in parents.items() if its == pid}
+        if parent in parents or account.uid not in (workers or {owners[pid]}):
+            continue
+        try:
+            with open(f"/proc/{pid}/environ", "rb") as stream:
+                lines = os.fsdecode(stream.read()).split("\0")
+        except OSError:
+            continue
+        pairs = (line.partition("=") for line in lines)
+        values = {name: value for name, _, value in pairs if name in _NAMES}
+        yield Environment(f"Apache (process {pid})", values, frozenset(_NAMES), pid)
+
+
+def _parent(pid: int) -> int:
+    with open(f"/proc/{pid}/stat", "rb") as stream:
+        return int(stream.read().rpartition(b")")[2].split()[1])
+
+
+# --------------------------------------------------------------------------------------- what starts Apache
+
+
+def declared(host: Apache, root: str = "/") -> Iterator[Environment]:
+    """What the unit of Apache, its envvars file and the init scripts that set a cache say of the variables."""
+    if host.systemd and host.unit:
+        yield from _units(host.unit, root)
+    files = [os.environ.get("APACHE_ENVVARS") or os.path.join(root, "etc/apache2/envvars")]
+    files.append(os.path.join(root, "etc/sysconfig/httpd"))
+    scripts = os.path.join(root, "etc/init.d")
+    if os.path.isdir(scripts):
+        files += [os.path.join(scripts, name) for name in sorted(os.listdir(scripts))]
+    for file in files:
+        found = _assigned(read_lines(file))
+        # an init script of something else has a TZ of its own
+        if "TZ" in found and ("PYTHON_EGG_CACHE" in found or "/init.d/" not in file):
+            values = {name: value for name, value in found.items() if value is not None}
+            yield Environment(file, values, frozenset(found))
+
+
+def _units(unit: str, root: str) -> Iterator[Environment]:
+    """Environment= and UnsetEnvironment= of the unit and its drop-ins; the last one wins."""
+    directories = [os.path.join(root, directory) for directory in _UNIT_DIRECTORIES]
+    main = [file for file in (os.path.join(d, unit) for d in directories) if os.path.exists(file)][-1:]
+    dropins: dict[str, str] = {}
+    for directory in (os.path.join(d, f"{unit}.d") for d in directories):
+        if os.path.isdir(directory):
+            names = (name for name in os.listdir(directory) if name.endswith(".conf"))
+            dropins.update({name: os.path.join(directory, name) for name in names})
+    last, values, known = "", dict[str, str](), set[str]()
+    for file in [*main, *(dropins[name] for name in sorted(dropins))]:
+        section = ""
+        for line in map(str.strip, read_lines(file)):
+            section = line if line.startswith("[") else section
+            key, _, text = line.partition("=")
+            if section != "[Service]" or key.strip() not in ("Environment", "UnsetEnvironment"):
+                continue
+            for word in _words(text.replace("%%", "%")):
+                name, _, value = word.partition("=")
+                if name in _NAMES:
+                    last = file
+                    known.add(name)
+                    values.pop(name, None)
+                    if key.strip() == "Environment":
+                        values[name] = value
+    if known:
+        yield Environment(last, values, frozenset(known))
+
+
+def _assigned(lines: Sequence[str]) -> dict[str, str | None]:
+    """What a shell script assigns to the variables, as far as it can be read without running it; None: unset."""
+    found: dict[str, str | None] = {}
+    for line in lines:
+        match = re.fullmatch(rf"\s*(?:export )?({'|'.join(_NAMES)})=(.*)", line)
+        unset = re.fullmatch(rf"\s*unset ({'|'.join(_NAMES)})\s*", line)
+        if match and "$" not in match[2] and "`" not in match[2]:
+            found[match[1]] = (_words(match[2]) or [""])[0]
+        elif unset:
+            found[unset[1]] = None
+    return found
+
+
+def _words(text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError:
+        return []
+
+
+def user_of(host: Apache) -> str | None:
+    """The name of the user that this host's Apache runs as."""
+    if host.user and host.user.isdigit():
+        try:
+            return pwd.getpwuid(int(host.user)).pw_name
+        except KeyError:
+            return host.user
+    return host.user

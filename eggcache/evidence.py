@@ -1,0 +1,124 @@
+"""What the target itself says of a cache: everything looked up through its own pkg_resources, modules imported.
+
+One process in the target answers with the tree and with this, see inside/prove.py. The answer is a stranger's, as
+the resolver's is; here it can lead to nothing but a wrong finding, so only its form is checked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from eggcache import resolver
+from eggcache.errors import EggcacheError
+from eggcache.model import Account, Tree
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """A lookup that was not served from the cache."""
+
+    kind: str  # "file", "directory", or "egg" where the egg itself could not be looked at
+    name: str
+    call: str  # by which pkg_resources wanted to write; "" where it did not come to that
+    path: str  # where
+    words: str  # what it said
+
+    @property
+    def told(self) -> str:
+        """In words."""
+        return f"it wants to write ({self.call} {self.path})" if self.call else self.words
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """What came back for everything in one egg."""
+
+    egg: str
+    inside: str
+    files: int
+    directories: int
+    failed: int
+    wrong: tuple[Wrong, ...]  # the first ones
+
+
+@dataclass(frozen=True)
+class Import:
+    """What an import came to."""
+
+    kind: str  # "native": a shared library of an egg; "application": what --import names
+    module: str
+    egg: str
+    state: str  # "ok", "failed", "empty", "elsewhere": it is imported, and not from the cache
+    file: str
+    call: str
+    path: str
+    words: str
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All that the target said of the cache."""
+
+    default: str | None  # where it would extract to without PYTHON_EGG_CACHE, asked only without a cache
+    lookups: tuple[Lookup, ...]
+    imports: tuple[Import, ...]
+
+
+def gather(
+    python: str,
+    requirements: Sequence[str],
+    *,
+    cache: str | None,
+    imports: Sequence[str] = (),
+    paths: Sequence[str] = (),
+    everything: bool = False,
+    account: Account,
+) -> tuple[Tree, Evidence]:
+    """The tree of `requirements` and what the target, as `account`, makes of `cache` and of the modules `imports`.
+
+    Nothing is written, see inside/prove.py. Raises as resolver.resolve does.
+    """
+    tree, said = resolver.examine(
+        "prove.py",
+        {"cache": cache, "imports": list(imports)},
+        python,
+        requirements,
+        paths=paths,
+        everything=everything,
+        account=account,
+        variables={} if cache is None else {"PYTHON_EGG_CACHE": cache},
+    )
+    try:
+        return tree, _taken_apart(said)
+    except (KeyError, TypeError, ValueError):
+        raise EggcacheError(
+            python, "is no Python to trust: its evidence makes no sense", "see what its .pth files and eggs do"
+        ) from None
+
+
+def _taken_apart(said: Mapping[str, Any]) -> Evidence:
+    """The evidence in an answer; KeyError, TypeError or ValueError where it has not the right form."""
+    lookups = []
+    for row in said["evidence"]["lookups"]:
+        wrong = tuple(Wrong(*_texts(one)) for one in row["wrong"])
+        egg, inside = _texts([row["egg"], row["inside"]])
+        files, directories, failed = (_count(row[name]) for name in ("files", "directories", "failed"))
+        lookups.append(Lookup(egg, inside, files, directories, failed, wrong))
+    default = said["evidence"]["default"]
+    if default is not None:
+        _texts([default])
+    return Evidence(default, tuple(lookups), tuple(Import(*_texts(row)) for row in said["imports"]))
+
+
+def _texts(row: list[Any]) -> list[Any]:
+    if not all(isinstance(value, str) for value in row):
+        raise TypeError(row)
+    return row
+
+
+def _count(value: Any) -> int:
+    if type(value) is not int or value < 0:
+        raise ValueError(value)
+    return value

@@ -1,0 +1,463 @@
+"""Every finding by its stable code: what it means, what happens, what to do.
+
+README.rst's section "Troubleshooting" is made from this by scripts/findings, and a test keeps the three in step: the
+source, where findings are made; this registry; and the README.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What an administrator wants to know about a finding."""
+
+    code: str  # stable: scripts may match on it
+    means: str
+    happens: str
+    remedy: str
+
+
+TREE = (
+    Explanation(
+        "root-not-installed",
+        "A requirement that you named (or TurboGears, where you named none) is not installed for this Python.",
+        "There is no tree to work on.",
+        "Name Apache's interpreter with --python, the directories that its PythonPath adds with --path, or your "
+        "application in place of TurboGears.",
+    ),
+    Explanation(
+        "missing-distribution",
+        "A distribution of the tree requires one that is not installed, or that the runtime user cannot read.",
+        "pkg_resources.require() raises DistributionNotFound, and often the application does not start.",
+        "Install it for the same Python. The message has the chain of requirements that leads to it.",
+    ),
+    Explanation(
+        "conflicting-distribution",
+        "The installed version of a distribution is not one that another distribution asks for.",
+        "pkg_resources.require() raises VersionConflict.",
+        "Install a version that suits all who need it.",
+    ),
+    Explanation(
+        "unparsed-requirement",
+        "The target's pkg_resources cannot parse a requirement that an old egg has. A notice: it was followed by name.",
+        "From setuptools 66 on, pkg_resources.require() raises InvalidRequirement or InvalidVersion for that egg.",
+        "Use an older setuptools if the application calls require().",
+    ),
+)
+
+EGGS = (
+    Explanation(
+        "egg-refused",
+        "The egg is damaged, or Pythons would read different files from it.",
+        "It is left as it is: neither extracted nor unzipped.",
+        "Download or build it again.",
+    ),
+    Explanation(
+        "egg-unreadable",
+        "The user that Apache runs as cannot read the egg.",
+        "Apache's Python behaves as if it were not installed. eggcache copies nothing which that user could not read.",
+        "Make the egg, and the directories above it, readable.",
+    ),
+    Explanation(
+        "egg-private",
+        "The egg may not be read by everybody who may read the cache.",
+        "It is not extracted: the cache would show it to more users than its mode does.",
+        "Let the cache's group, or everybody, read the egg: chgrp and chmod. Or unzip it.",
+    ),
+    Explanation(
+        "foreign-entry",
+        "Something in the cache directory belongs to another user, or others can write to it.",
+        "It is left there, and who owns it can change what pkg_resources may find in it.",
+        "Remove it.",
+    ),
+    Explanation(
+        "shared-name",
+        "Two eggs of one name and with different content are looked for in one directory of the cache.",
+        "One of them is served; the other one would be written over it.",
+        "Unzip one, or give each application a cache of its own.",
+    ),
+    Explanation(
+        "not-an-egg",
+        "A zip on the path has a name that does not end in .egg.",
+        "pkg_resources raises NotImplementedError for each of its files.",
+        "Unzip it.",
+    ),
+    Explanation(
+        "directory-entries",
+        "The egg lists directories as entries of their own: zip -r made it.",
+        "Asking for a directory fails, whatever the cache.",
+        "Unzip it.",
+    ),
+    Explanation(
+        "unusual-names",
+        "The egg has names outside of ASCII.",
+        "Pythons and locales disagree on the names of the files.",
+        "Unzip it.",
+    ),
+    Explanation(
+        "ambiguous-time",
+        "A file of the egg is dated in the hour that clocks go through twice, when summer time ends.",
+        "The time that pkg_resources expects is a matter of chance, and so is whether it wants to extract again.",
+        "Unzip it, or run Apache in a zone without summer time: TZ=UTC.",
+    ),
+    Explanation(
+        "eager-missing",
+        "The egg's list of eager resources or native libraries names a file that it does not hold.",
+        "Asking for any file on that list is a KeyError.",
+        "Unzip it.",
+    ),
+    Explanation(
+        "stub-ignores-cache",
+        "A native module is loaded by a stub that setuptools 80.5 or newer wrote.",
+        "It extracts to TMPDIR at every import, whatever PYTHON_EGG_CACHE says.",
+        "Unzip it.",
+    ),
+    Explanation(
+        "stub-needs-imp",
+        "A native module is loaded by a stub that imports imp, and this Python is 3.12 or newer.",
+        "It does not import.",
+        "Unzip it, or build the egg with a newer setuptools.",
+    ),
+    Explanation(
+        "stub-multi-phase",
+        "A native module initialises in phases (PEP 489), which the stub of an egg cannot do.",
+        "It imports as an empty module, from any cache.",
+        "Unzip it.",
+    ),
+    Explanation(
+        "broken-pkg-resources",
+        "Distribute 0.6.46 and 0.6.47 and setuptools 0.7.5 and 0.7.6 cannot extract at all.",
+        "An AttributeError whenever a file is asked for.",
+        "Install another release of setuptools, or unzip the eggs.",
+    ),
+)
+
+CACHE = (
+    Explanation(
+        "no-cache",
+        "There are zipped eggs, and neither --cache nor PYTHON_EGG_CACHE says where they are extracted.",
+        "pkg_resources extracts at the first request, below the home directory: an ExtractionError where Apache's user "
+        "may not write, and code that whoever breaks in can change where it may.",
+        "eggcache prepare and a wrapper, or eggcache unzip-all.",
+    ),
+    Explanation(
+        "cache-missing",
+        "The cache does not exist, or is no directory.",
+        "pkg_resources wants to make it: an ExtractionError.",
+        "eggcache prepare DIR.",
+    ),
+    Explanation(
+        "cache-unreachable",
+        "The runtime user cannot get to the cache: a directory above it, or itself, is closed to that user.",
+        "pkg_resources takes it for missing: an ExtractionError.",
+        "Open that directory with chmod, or prepare with the right --user and --group.",
+    ),
+    Explanation(
+        "egg-not-in-cache",
+        "A zipped egg of the tree is not in the cache at all: it is new, or another tree was prepared.",
+        "An ExtractionError at the first request for one of its files.",
+        "Prepare again, with the requirements and the --path of the application.",
+    ),
+    Explanation(
+        "member-missing",
+        "A file of an egg is not in the cache.",
+        "An ExtractionError when it is asked for.",
+        "Prepare again.",
+    ),
+    Explanation(
+        "member-unreadable",
+        "The runtime user cannot read a file in the cache.",
+        "An ExtractionError, or a permission error in the application.",
+        "Prepare again, with the right --user and --group.",
+    ),
+    Explanation(
+        "member-outdated",
+        "A file in the cache has another size or time than the egg's: the egg was updated after it was prepared, or "
+        "somebody touched the file.",
+        "pkg_resources wants to extract it anew: an ExtractionError.",
+        "Prepare again, and have the cache prepared at every start of Apache.",
+    ),
+    Explanation(
+        "member-changed",
+        "A file in the cache has other bytes than the egg's, though size and time are right; or it is no plain file.",
+        "Releases up to setuptools 0.6c11 run what is there. Newer ones want to extract anew: an ExtractionError.",
+        "Find out who could change it; then prepare again, with --reset.",
+    ),
+    Explanation(
+        "not-served",
+        "The files in the cache are right, and the target's pkg_resources does not take them all the same.",
+        "An ExtractionError, or files from another place.",
+        "See whether a .pth file, sitecustomize or the egg itself sets another cache; or unzip the egg.",
+    ),
+    Explanation(
+        "stale-directory",
+        "A directory in the cache belongs to no tree that was prepared there.",
+        "It takes room, and nothing else.",
+        "eggcache prepare --prune removes what an earlier prepare made; the rest is yours to judge.",
+    ),
+    Explanation(
+        "time-zone",
+        "The files are current in another time zone than the one that Apache's processes have, or will have.",
+        "pkg_resources compares local times: it wants to extract all of them anew, an ExtractionError on every page.",
+        "Prepare, check and start Apache with one zone: --tz, or the wrapper, which exports it.",
+    ),
+    Explanation(
+        "cache-writable",
+        "The runtime user can write to the cache, or owns something in it.",
+        "Whoever breaks into the web server can change the code that it runs, and what stays after a restart.",
+        "As root: eggcache prepare --reset DIR.",
+    ),
+    Explanation(
+        "cache-open-to-others",
+        "The group, or everybody, may write to the cache.",
+        "The same, by more people; and pkg_resources warns of it at every start.",
+        "As root: eggcache prepare --reset DIR.",
+    ),
+    Explanation(
+        "cache-unsafe",
+        "Somebody else than root could have made the cache, or could exchange it.",
+        "What Apache runs is that user's to decide.",
+        "Use a directory below directories of root, such as /var/cache/eggcache, or eggcache prepare --reset DIR.",
+    ),
+    Explanation(
+        "parent-writable",
+        "The runtime user can rename what is in a directory above the cache.",
+        "It can put another cache in the place of yours.",
+        "Give that directory to root, or use /var/cache/eggcache.",
+    ),
+    Explanation(
+        "extraction-race",
+        "The cache is writable and setuptools is older than 40.1.",
+        "Workers that start together make the same directories, and all but the first fail with File exists.",
+        "A prepared cache, which nobody has to write to.",
+    ),
+)
+
+IMPORTS = (
+    Explanation(
+        "native-module-fails",
+        "A native module of an egg does not import from the cache.",
+        "The application does without it, or does not start.",
+        "The message is the dynamic loader's: an egg for another machine or Python, or a library that it needs and "
+        "that is not installed.",
+    ),
+    Explanation(
+        "native-module-empty",
+        "A native module of an egg imports from the cache, and is empty.",
+        "AttributeError or ImportError for what should be in it.",
+        "Unzip the egg.",
+    ),
+    Explanation(
+        "import-fails",
+        "A module that --import named does not import.",
+        "Most likely the application does not start.",
+        "Import it by hand as that user, with the same PYTHON_EGG_CACHE.",
+    ),
+    Explanation(
+        "import-writes",
+        "A module that --import named wants to write a file when it is imported. check lets nothing be written, and "
+        "the import failed with that.",
+        "Nothing, if the runtime user may write there.",
+        "See that it may; then import the module by hand.",
+    ),
+)
+
+SURROUNDINGS = (
+    Explanation(
+        "private-tmp",
+        "The cache is in /tmp or /var/tmp, and systemd gives Apache another /tmp (PrivateTmp).",
+        "Apache does not see the cache: the workers extract into their own /tmp, anew after each start.",
+        "Use /var/cache/eggcache; or install the drop-in that the wrapper prints, which puts the directory there.",
+    ),
+    Explanation(
+        "volatile",
+        "The cache is on a file system in memory.",
+        "It is empty after a boot: an ExtractionError until it is prepared.",
+        "Prepare at every start of Apache, as the wrappers do, or use /var/cache/eggcache.",
+    ),
+    Explanation(
+        "noexec",
+        "The cache is on a file system that is mounted noexec, and native modules are loaded from it.",
+        "ImportError: failed to map segment from shared object.",
+        "Use a directory on another file system, or unzip the eggs.",
+    ),
+    Explanation(
+        "cleaned",
+        "systemd-tmpfiles or tmpreaper removes old files from the directory that the cache is in.",
+        "Some weeks after the start files are gone: an ExtractionError.",
+        "Write the exclusion that the message has, or use /var/cache/eggcache.",
+    ),
+    Explanation(
+        "selinux-label",
+        "SELinux is on, and the cache has a type from which httpd may not read or load libraries.",
+        "Permission denied, though the modes are right; the audit log has the denial.",
+        "semanage fcontext and restorecon, as the message has them.",
+    ),
+    Explanation(
+        "systemd-starts-apache",
+        "Under systemd, this apachectl has systemctl start Apache.",
+        "What a wrapper exports does not arrive; the wrapper refuses.",
+        "Install the drop-in that the wrapper prints.",
+    ),
+    Explanation(
+        "running-without-cache",
+        "An Apache that runs now has no PYTHON_EGG_CACHE in its environment.",
+        "Its workers extract below the home directory, unless its configuration sets a cache (WSGIPythonEggs, "
+        "python-eggs, PythonOption).",
+        "Stop it and start it by the wrapper. reload, graceful and restart keep the old environment.",
+    ),
+    Explanation(
+        "running-with-other-cache",
+        "An Apache that runs now has another directory in PYTHON_EGG_CACHE.",
+        "It does not use the cache that was checked.",
+        "Stop it and start it by the wrapper; or check the directory that it has.",
+    ),
+)
+
+APPLICATION = (
+    Explanation(
+        "autoreload-on",
+        "The application's configuration has autoreload.on on, or leaves it to an environment that has it on.",
+        "CherryPy's autoreloader watches the source files, and wants to start the process anew, which is Apache's.",
+        "Set autoreload.on = False in [global].",
+    ),
+    Explanation(
+        "not-production",
+        "The application's configuration has another server.environment than production, or none.",
+        "CherryPy takes that for development: visitors see tracebacks.",
+        'Set server.environment = "production" in [global].',
+    ),
+    Explanation(
+        "base-url-filter-off",
+        "The application is under a location such as /myapp, and base_url_filter.on (or baseUrlFilter.on, its older "
+        "spelling) is not on.",
+        "It redirects and links to addresses outside of its location.",
+        "Set base_url_filter.on = True in [global].",
+    ),
+    Explanation(
+        "log-file-unwritable",
+        "A handler of the application's [logging] has a file that the runtime user cannot write, or, where it rotates, "
+        "cannot rename.",
+        "TurboGears raises ConfigError when it reads its configuration: the application does not start. Rotation fails "
+        "when it is due.",
+        "Give that user the file, or a directory that holds nothing but logs.",
+    ),
+    Explanation(
+        "log-file-unknown",
+        "The file of a handler is put together from what only the application knows.",
+        "Nothing, if the runtime user can write it: check cannot tell.",
+        "Write the whole path into args.",
+    ),
+    Explanation(
+        "app-config-unreadable",
+        "The runtime user cannot read the application's configuration.",
+        "The application does not start, or starts without it, depending on how it looks for it.",
+        "Give the file the group that Apache runs as, and that group the right to read it.",
+    ),
+    Explanation(
+        "app-config-exposed",
+        "Everybody on the host can read the application's configuration.",
+        "The database's password is in it.",
+        "chmod o= FILE, with the group that Apache runs as.",
+    ),
+    Explanation(
+        "app-config-invalid",
+        "The application's configuration is not what ConfigObj reads: a value is no Python literal, a section is not "
+        "closed, a name comes twice.",
+        "update_config() fails, and the application does not start.",
+        "See the line that the message names.",
+    ),
+    Explanation(
+        "apache-configuration",
+        "Apache does not tell its configuration: it does not pass configtest, this user may not read it, or there is "
+        "no mod_info.so.",
+        "Nothing below could be looked at; where configtest fails, Apache does not start.",
+        "Run check as root; see what apachectl configtest says.",
+    ),
+    Explanation(
+        "mod-python-old",
+        "mod_python is older than 3.2.7.",
+        "The TurboGears manual reports a bug in it.",
+        "Install a newer one.",
+    ),
+    Explanation(
+        "mod-python-mutex-directory",
+        "There is no PythonOption mod_python.mutex_directory outside of all sections.",
+        "mod_python puts its locks where it was compiled to; Apache may be unable to write there.",
+        'Add PythonOption mod_python.mutex_directory "logs/" after its LoadModule.',
+    ),
+    Explanation(
+        "mod-python-mutex-locks",
+        "There is no PythonOption mod_python.mutex_locks outside of all sections.",
+        "On systems with few semaphores Apache ends at its start, with errors that do not say why.",
+        "Add PythonOption mod_python.mutex_locks 32 after its LoadModule.",
+    ),
+    Explanation(
+        "mod-python-debug",
+        "PythonDebug is on.",
+        "Visitors see tracebacks, with paths and lines of the source.",
+        "Set it to off; the tracebacks are in Apache's error log then.",
+    ),
+    Explanation(
+        "mod-python-and-mod-wsgi",
+        "mod_python and mod_wsgi 4 or newer are both enabled, as installing both of Debian's packages leaves them.",
+        "configtest says Syntax OK, and Apache does not start.",
+        "Disable one: a2dismod python, or a2dismod wsgi.",
+    ),
+    Explanation(
+        "other-python",
+        "The Python that Apache embeds has another version than the target, or mod_wsgi is told another installation "
+        "(WSGIPythonHome, python-home).",
+        "What was prepared and checked is not what Apache runs.",
+        "Name the interpreter that Apache runs with --python.",
+    ),
+    Explanation(
+        "egg-cache-elsewhere",
+        "Apache's configuration names another cache: WSGIPythonEggs, python-eggs=, or a PythonOption.",
+        "It counts more than PYTHON_EGG_CACHE: the cache that was checked is not used.",
+        "Name the same directory in both places.",
+    ),
+    Explanation(
+        "egg-cache-ignored",
+        "SetEnv PYTHON_EGG_CACHE, or PythonOption PYTHON_EGG_CACHE without a handler that looks for it.",
+        "Nothing: it does not reach the environment of the process.",
+        "Use what eggcache wrapper --for mod_python, or --for mod_wsgi, prints.",
+    ),
+    Explanation(
+        "daemon-user-cannot-read",
+        "The user of a WSGIDaemonProcess cannot read the cache.",
+        "An ExtractionError on every page that this process group serves.",
+        "Give it the group of the cache with group=, or prepare a cache for its user.",
+    ),
+)
+
+SECTIONS = (
+    ("The tree", TREE),
+    ("Eggs that no cache can serve, and damaged ones", EGGS),
+    ("The cache", CACHE),
+    ("Imports", IMPORTS),
+    ("The surroundings", SURROUNDINGS),
+    ("The application and Apache's configuration", APPLICATION),
+)
+
+
+def explanations() -> dict[str, Explanation]:
+    """All of them, by code."""
+    return {one.code: one for _, section in SECTIONS for one in section}
+
+
+def troubleshooting() -> Iterator[str]:
+    """The lines of README.rst's section, without its title."""
+    yield "What a finding's code, in brackets at the end of a message or in the first column of ``check``, stands for:"
+    for title, section in SECTIONS:
+        if not section:
+            continue
+        yield from ("", f"**{title}**", "")
+        for one in section:
+            yield f"``{one.code}``"
+            yield f"    {one.means}"
+            yield f"    *What happens:* {one.happens}"
+            yield f"    *What to do:* {one.remedy}"

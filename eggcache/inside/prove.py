@@ -1,0 +1,265 @@
+# Runs INSIDE the target, after walk.py and before probe.py, whose answer it completes with the evidence: what this
+# pkg_resources returns for everything in the eggs of the tree, and whether the modules that matter import.
+# Python 2.4 to 3.14 syntax: no `with`, no `except X as e`, no conditional expression, no bytes literal.
+#
+# Nothing is written, even where the user of this process could: every call that creates or changes a file is replaced,
+# before pkg_resources takes its own copies of them, by one that writes down what was wanted and fails as on a
+# read-only disk. A shared library is code, so imports are tried in a child that may crash without taking the rest.
+import errno
+import signal
+import tempfile
+import zipfile
+import zipimport
+
+MOST = 50  # lookups that failed, of each egg: enough to see what is wrong
+SECONDS = 30  # that an import may take
+CHANGING = ("mkdir", "makedirs", "mkfifo", "mknod", "rename", "renames", "replace", "unlink", "remove", "rmdir",
+            "removedirs", "chmod", "lchmod", "chown", "lchown", "utime", "link", "symlink", "truncate")
+WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+ATTEMPTS = []
+tell = answer
+
+
+def refuse(call, place):
+    if not is_text(place):
+        place = repr(place)
+    ATTEMPTS.append((call, place))
+    raise OSError(errno.EROFS, "eggcache check lets nothing be written", place)
+
+
+def denied(call):
+    def wanted(*args, **kwargs):
+        refuse(call, (args + ("",))[0])
+    return wanted
+
+
+def denied_temporary(call):
+    def wanted(*args, **kwargs):
+        place = kwargs.get("dir") or (args + (None, None, None))[2]
+        refuse(call, place or tempfile.tempdir or os.environ.get("TMPDIR") or "/tmp")
+    return wanted
+
+
+def only_reading(call, original):
+    def opened(*args, **kwargs):
+        how = kwargs.get("mode", kwargs.get("flags", (args + ("r", "r"))[1]))
+        if isinstance(how, int):
+            writes = how & WRITING
+        else:
+            writes = [char for char in "wax+" if char in str(how)]
+        # a device, /dev/null above all, is no file that could be left behind
+        if writes and is_text(args[0]) and not args[0].startswith("/dev/"):
+            refuse(call, args[0])
+        return original(*args, **kwargs)
+    return opened
+
+
+def deny_everything():
+    for name in CHANGING:
+        if hasattr(os, name):
+            setattr(os, name, denied(name))
+    os.open = only_reading("open", os.open)
+    for name in ("mkstemp", "mkdtemp"):
+        setattr(tempfile, name, denied_temporary(name))
+    for module in ("builtins", "__builtin__", "io"):
+        if module in sys.modules:
+            sys.modules[module].open = only_reading("open", sys.modules[module].open)
+
+
+def deny_in(pr):
+    # imported by a .pth file, before this script could deny anything: it has the real functions by name
+    for name in CHANGING:
+        if name in pr.__dict__:
+            setattr(pr, name, denied(name))
+    for name in ("mkstemp", "_mkstemp"):
+        if name in pr.__dict__:
+            setattr(pr, name, denied_temporary("mkstemp"))
+
+
+def attempt_or_words(before):
+    """The first thing that the failed function wanted to write, and what it says."""
+    said = words()
+    if len(ATTEMPTS) > before:
+        return list(ATTEMPTS[before]) + [said]
+    return ["", "", said]
+
+
+# ------------------------------------------------------------------------------------------------- every resource
+
+
+def names_in(egg, inside):
+    """The files of an egg, without the root that they are below, and the directories that hold them."""
+    names, directories = {}, {}
+    for name in zipfile.ZipFile(egg).namelist():
+        if not name.startswith(inside) or name.endswith("/"):
+            continue
+        name = name[len(inside):]
+        names[name] = True
+        parts = name.split("/")[:-1]
+        for count in range(1, len(parts) + 1):
+            directories["/".join(parts[:count])] = True
+    return sorted(names), sorted(directories)
+
+
+def look_up(pr, manager, row, cache):
+    """What came back for everything in one egg: how much was asked for, and what was not as it should be."""
+    found = {"egg": row["egg"], "inside": row["inside"], "files": 0, "directories": 0, "failed": 0, "wrong": []}
+    into = os.path.join(cache, str(row["cache_name"]) + "-tmp")
+    try:
+        names, directories = names_in(row["egg"], row["inside"])
+        place = os.path.join(row["egg"], row["inside"]).rstrip(os.sep)
+        provider = pr.EggMetadata(zipimport.zipimporter(place))
+    except Exception:
+        found["failed"], found["wrong"] = 1, [["egg", "", "", "", words()]]
+        return found
+    found["files"], found["directories"] = len(names), len(directories)
+    for kind, wanted in (("file", names), ("directory", directories)):
+        for name in wanted:
+            before, wrong = len(ATTEMPTS), None
+            try:
+                path = provider.get_resource_filename(manager, name)
+                if len(ATTEMPTS) > before:
+                    wrong = list(ATTEMPTS[before]) + ["it was content all the same"]
+                elif path != os.path.join(into, *name.split("/")):
+                    wrong = ["", "", "it comes from %s" % path]
+            except Exception:
+                wrong = attempt_or_words(before)
+            if wrong:
+                found["failed"] += 1
+                if len(found["wrong"]) < MOST:
+                    found["wrong"].append([kind, name] + wrong)
+    return found
+
+
+# -------------------------------------------------------------------------------------------------------- imports
+
+
+def one_of_each(rows):
+    """Of several releases of a project the one that is imported: the active one, or the first, which is the newest."""
+    chosen = {}
+    for row in rows:
+        key = row["project"].lower()
+        if key not in chosen or row["active"] and not chosen[key]["active"]:
+            chosen[key] = row
+    return list(chosen.values())
+
+
+def native_modules(row, cache):
+    """(module, its shared library in the cache) for each of an egg that has the stub loader of bdist_egg."""
+    found = []
+    try:
+        archive = zipfile.ZipFile(row["egg"])
+        names = archive.namelist()
+        for name in names:
+            if not name.startswith(row["inside"]) or not name.endswith(".so"):
+                continue
+            parts = name[len(row["inside"]):].split("/")
+            module = parts[:-1] + [parts[-1].split(".")[0]]
+            stub = row["inside"] + "/".join(module) + ".py"
+            if stub in names and str(archive.read(stub)).find("__bootstrap__") >= 0:
+                library = os.path.join(cache, str(row["cache_name"]) + "-tmp", *parts)
+                found.append((".".join(module), library))
+    except Exception:
+        pass  # told where everything in it is looked up
+    return found
+
+
+def import_one(kind, module, library):
+    """[state, file, what it wanted to write, where, what it says]"""
+    before = len(ATTEMPTS)
+    try:
+        __import__(module)
+        found = sys.modules[module]
+    except KeyboardInterrupt:
+        raise
+    except:  # SystemExit, and what Python 2 lets be raised
+        return ["failed", ""] + attempt_or_words(before)
+    file = getattr(found, "__file__", None) or ""
+    state = "ok"
+    if kind == "native" and file != library:
+        state = "elsewhere"
+    elif kind == "native" and not [name for name in dir(found) if not name.startswith("__")]:
+        state = "empty"
+    return [state, str(file), "", "", ""]
+
+
+def import_all(wanted, locations):
+    """A row of JSON for each of `wanted`: a child answers for as many as it survives, then the next one goes on."""
+    rows = []
+    while len(rows) < len(wanted):
+        rest = wanted[len(rows):]
+        reading, writing = os.pipe()
+        child = os.fork()
+        if not child:
+            try:
+                os.close(reading)
+                import_in_child(rest, locations, writing)
+            finally:
+                os._exit(0)
+        os.close(writing)
+        text = read_all(reading)
+        ended = os.waitpid(child, 0)[1]
+        lines = text.split("\n")[:-1]
+        rows.extend(lines)
+        if len(lines) < len(rest):
+            reason = "the process ended"
+            if os.WIFSIGNALED(ended):
+                reason = "the process was ended by signal %d" % os.WTERMSIG(ended)
+                if os.WTERMSIG(ended) == signal.SIGALRM:
+                    reason = "it was not done after %d s" % SECONDS
+            kind, module, egg, library = rest[len(lines)]
+            rows.append(to_json([kind, module, egg, "failed", "", "", "", reason]))
+    return rows
+
+
+def import_in_child(wanted, locations, writing):
+    for kind, module, egg, library in wanted:
+        if kind == "native":  # what a requirement activates later is not on the path yet
+            sys.path.extend([place for place in locations if place not in sys.path])
+        signal.alarm(SECONDS)
+        row = to_json([kind, module, egg] + import_one(kind, module, library)) + "\n"
+        signal.alarm(0)
+        data = row.encode("ascii")
+        while data:
+            data = data[os.write(writing, data):]
+
+
+def read_all(descriptor):
+    parts = []
+    while True:
+        data = os.read(descriptor, 65536)
+        if not data:
+            os.close(descriptor)
+            return "".join([part.decode("ascii") for part in parts])
+        parts.append(data)
+
+
+# ------------------------------------------------------------------------------------------------------- together
+
+
+def answer(result):
+    """What probe.py answers, with the evidence."""
+    if result["broken"] or result["bad"]:
+        tell(result)
+        return
+    pr = sys.modules["pkg_resources"]
+    deny_in(pr)
+    rows = [row for row in result["distributions"] if row["kind"] in ("zipped egg", "inside a basket")]
+    cache = REQUEST["cache"]
+    default, lookups, importable = None, [], one_of_each(rows)
+    wanted = [("application", module, "", "") for module in REQUEST["imports"]]
+    if cache is None:
+        default = absolute(attempt(pr.get_default_cache))
+    else:
+        manager = getattr(pr.resource_filename, "im_self", None) or pr.resource_filename.__self__
+        for row in rows:
+            lookups.append(look_up(pr, manager, row, cache))
+            if row in importable:
+                wanted.extend([("native", module, row["egg"], library) for module, library in native_modules(row, cache)])
+    result["evidence"] = {"default": default, "lookups": lookups}
+    locations = [row["location"] for row in importable]
+    text = to_json(result)
+    send(text[:-1] + ',"imports":[%s]}\n' % ",".join(import_all(wanted, locations)))
+
+
+deny_everything()
