@@ -647,6 +647,16 @@ def test_deep_egg(site: Site) -> None:
     assert leftovers(site) == []
 
 
+def test_name_that_is_too_long(site: Site) -> None:
+    """An egg whose name leaves no room for the "-tmp" of its directory is named, and the rest is done."""
+    egg = write_egg(site.eggs.parent / f"Long-1.{'0' * 241}.egg", {"long.py": ""})
+    assert len(egg.name) == 252
+    done = site.prepare("--path", egg)
+    assert done.returncode == 3
+    assert "too long for a cache directory" in done.stderr
+    assert len(list(site.cache.glob("*-tmp"))) == 2
+
+
 def test_foreign_entry(site: Site) -> None:
     """What somebody else left in the cache while he could is named, exit 4: he could still change it."""
     site.prepare()

@@ -160,6 +160,23 @@ def test_next_command_repeats_what_was_said(python: Path, eggs: Path) -> None:
     assert "another --python" in eggcache("wrapper", eggs / "a cache", "--python", python, "--for", "shell").stderr
 
 
+def test_wrapper_runs_nobody_elses_modules(python: Path, eggs: Path) -> None:
+    """The application's PYTHONPATH, with which root starts Apache, gives the emitted prepare no modules."""
+    if subprocess.run([sys.executable, "-I", "-c", "import eggcache"], capture_output=True, check=False).returncode:
+        missing("eggcache is not installed for the Python that runs the tests")
+    theirs = eggs / "theirs"
+    theirs.mkdir()
+    (theirs / "argparse.py").write_text(f"open({str(eggs / 'ran')!r}, 'w')\nraise SystemExit(0)\n")
+    done = eggcache("wrapper", eggs / "cache", "--all", "--path", eggs, "--python", python, "--user", "nobody",
+                    "--for", "apachectl", "--apachectl", "/bin/true")  # fmt: skip
+    (eggs / "wrapper").write_text(done.stdout)
+    env = environment({"PYTHONPATH": str(theirs)})
+    ran = subprocess.run(["dash", str(eggs / "wrapper"), "start"], env=env, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert not (eggs / "ran").exists()
+    assert (eggs / "cache" / "One-1.0-py3.11.egg-tmp").is_dir()
+
+
 def test_wrapper_in_tmp_resets(python: Path) -> None:
     """Where anybody can squat the directory, the emitted command moves it aside."""
     done = eggcache("wrapper", "/tmp/some-cache", "--python", python, "--for", "apachectl")

@@ -18,7 +18,7 @@ import pytest
 from conftest import built
 from deployment import Deployment
 
-from eggcache import accounts
+from eggcache import accounts, resolver
 from eggcache.errors import EggcacheError, UsageError
 from eggcache.model import Distribution, Interpreter, Kind, Need, State, Tree
 from eggcache.report import draw_tree, tree_json
@@ -622,3 +622,10 @@ def test_json(turbogears1: Deployment) -> None:
     assert tree["schema"] == 1
     assert tree["distributions"][0]["kind"] == "zipped egg"
     assert {finding["code"] for finding in tree["findings"]} == {"missing-distribution"}
+
+
+def test_answer_with_more_than_any_site_has() -> None:
+    """What is done with an answer takes time as well: lists beyond all measure are refused before it is begun."""
+    rows = ["x"] * (resolver.MOST + 1)
+    with pytest.raises(EggcacheError, match="more than any site has"):
+        resolver._Answer("/python", {"projects": rows}).pairs("projects")
