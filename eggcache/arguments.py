@@ -150,6 +150,21 @@ def paths(options: argparse.Namespace) -> tuple[str, ...]:
     return tuple(os.path.abspath(path) for path in options.path)
 
 
+def following(options: argparse.Namespace) -> str:
+    """The command that prints a wrapper for what `prepare` has done: with all that it was told."""
+    import shlex
+
+    command = ["eggcache", "wrapper", os.path.abspath(options.directory), *options.requirements]
+    for name in ("python", "user", "group", "tz"):
+        value = getattr(options, name)
+        command += (
+            [f"--{name}", os.path.abspath(value) if name == "python" and "/" in value else value] if value else []
+        )
+    for path in paths(options):
+        command += ["--path", path]
+    return shlex.join([*command, *(["--all"] if options.all else [])])
+
+
 def timezone(options: argparse.Namespace) -> str | None:
     """The TZ to reckon in. One that does not exist would silently be UTC."""
     name: str | None = os.environ.get("TZ") if options.tz is None else options.tz

@@ -24,9 +24,9 @@ LEVELS = [
     },
     {"extract", "hosting", "resolver", "rights", "staging", "wrappers"},
     {"backup", "evidence", "modpython", "report", "unservable"},
-    {"conversion", "filling"},
+    {"console", "conversion", "filling"},
     {"cache", "comparison", "unzip"},
-    {"proof"},
+    {"emission", "proof"},
     {"cli"},
     {"__main__"},
 ]

@@ -1,0 +1,152 @@
+"""The command `wrapper`: from what was asked for and what this host is, to the text that starts Apache."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+
+from eggcache import accounts, apache, arguments, cache, console, kinds, lockdown, modpython, receipt, target, wrappers
+from eggcache.errors import NotPermitted, UsageError
+
+_MOD_PYTHON = {  # options of `wrapper` that are of no use to other kinds
+    "--directory": "module_directory",
+    "--app": "app",
+    "--location": "location",
+    "--app-config": "app_config",
+}
+
+
+def emit(options: argparse.Namespace) -> int:
+    """Print the wrapper that `options` ask for, or write it where they say; the exit status."""
+    host = apache.read()
+    if options.apachectl:
+        hands_over = apache.hands_over(options.apachectl)
+        # The unit of this host's Apache starts another one, if this is a self-compiled one's script.
+        unit = host.unit if hands_over or options.apachectl == host.apachectl else None
+        host = replace(host, apachectl=options.apachectl, hands_over=hands_over, unit=unit)
+    host = replace(host, unit=options.unit or host.unit)
+    directory = os.path.abspath(options.directory)
+    kind = options.kind
+    if not kind:
+        kind, why = wrappers.choose(host, directory)
+        console.warn(f"--for {kind}: {why}", options)
+    timezone = arguments.timezone(options)
+    user, group = options.user or host.user, options.group or (None if options.user else host.group)
+    python = target.find(options.python)
+    _warn_of_another(directory, python, timezone, options)
+    command = [*_ourselves(), "prepare", directory, "--lenient", "--python", python]
+    for path in arguments.paths(options):
+        command += ["--path", path]
+    if user:
+        account = accounts.lookup(user)
+        command += ["--user", user, "--group", group or str(account.gid)]
+    elif group:
+        command += ["--group", group]
+    if timezone is not None:
+        command += ["--tz", timezone]
+    if _shared(os.path.dirname(directory)):
+        command += ["--reset"]
+    command += ["--all"] if options.all else ["--", *arguments.requirements(options)]
+    text = wrappers.wrapper(
+        kind,
+        directory,
+        prepare=command,
+        timezone=timezone,
+        apachectl=host.apachectl,
+        pid_file=options.pid_file or host.pid_file,
+        unit=host.unit,
+        debian=bool(host.apachectl) and wrappers.takes_envvars(host.apachectl or ""),
+    )
+    text = _with_modules(options, kind, text, directory, command, timezone, options.pid_file or host.pid_file)
+    for finding in wrappers.warnings(kind, directory, host):
+        console.warn(str(finding), options)
+    if options.output:
+        wrappers.write(options.output, text, mode=0o755 if kinds.KINDS[kind].executable else 0o644)
+    else:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(os.fsencode(text))  # a path in it may be no UTF-8
+    return 0
+
+
+def _with_modules(
+    options: argparse.Namespace,
+    kind: str,
+    text: str,
+    directory: str,
+    command: Sequence[str],
+    timezone: str | None,
+    pid_file: str | None,
+) -> str:
+    """The text with what mod_python's own options add to it, after its modules were written to --directory."""
+    asked = [option for option, name in _MOD_PYTHON.items() if getattr(options, name)]
+    if kind != "mod_python":
+        if asked:
+            raise UsageError(asked[0], f"it says nothing to --for {kind}", "use --for mod_python")
+        return text
+    if not options.app and (options.location or options.app_config):
+        raise UsageError(asked[-1], "it belongs to an application", "name its package with --app")
+    if options.app and not options.app_config:
+        raise UsageError(f"--app {options.app}", "it has a configuration", "name the file with --app-config")
+    application = options.app and modpython.Application(
+        options.app,
+        options.location or f"/{options.app}",
+        os.path.abspath(options.app_config),
+        arguments.DEFAULT if options.all else arguments.requirements(options),
+    )
+    emitted = modpython.mod_python(
+        directory,
+        prepare=command,
+        timezone=timezone,
+        modules=os.path.abspath(options.module_directory) if options.module_directory else None,
+        paths=arguments.paths(options),
+        application=application or None,
+        mutexes=os.path.dirname(pid_file or "") or "logs/",
+    )
+    for name, source in emitted.modules.items():
+        wrappers.write(os.path.join(os.path.abspath(options.module_directory), name), source, mode=0o644)
+    return emitted.configuration
+
+
+def _warn_of_another(directory: str, python: str, timezone: str | None, options: argparse.Namespace) -> None:
+    """Say so where `directory` was prepared, but not by what the wrapper is going to run."""
+    try:
+        descriptor = lockdown.open_directory(directory)
+    except (OSError, NotPermitted):
+        return
+    try:
+        entries = receipt.read(descriptor).entries
+    finally:
+        os.close(descriptor)
+    entry = entries.get(cache.key(python, arguments.paths(options), arguments.requirements(options)))
+    if entries and entry is None:
+        console.warn(
+            f"{directory}: it was prepared for another --python, --path or REQ than this wrapper is for", options
+        )
+    elif entry and entry.options.get("timezone") != timezone:
+        console.warn(f"{directory}: it was prepared for another time zone than this wrapper sets; see --tz", options)
+
+
+def _ourselves() -> list[str]:
+    """The command that runs this program again, absolute."""
+    program = os.path.abspath(sys.argv[0])
+    if os.path.basename(program) in ("eggcache", "eggcache.pyz") and os.path.exists(program):
+        how = [program]
+    else:
+        how = ["-m", "eggcache"]
+    # -I: root starts Apache, maybe with the PYTHONPATH of the application; nobody's modules shall stand in for ours.
+    isolated = [sys.executable, "-I", *how]
+    if subprocess.run([*isolated, "--version"], stdin=subprocess.DEVNULL, capture_output=True, check=False).returncode:
+        return how if len(how) == 1 else [sys.executable, *how]  # it is only found with the help of PYTHONPATH
+    return isolated
+
+
+def _shared(directory: str) -> bool:
+    """Whether anybody can make something in `directory`."""
+    try:
+        return bool(os.stat(directory).st_mode & 0o002)
+    except OSError:
+        return False
