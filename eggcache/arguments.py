@@ -26,7 +26,7 @@ class _Parser(argparse.ArgumentParser):
 def parse(words: Sequence[str] | None) -> argparse.Namespace:
     """The options. argparse lets no REQ follow an option where DIR came before it, so what it leaves over is taken
     for what it is: an unknown option, or a REQ."""
-    parser = _parser()
+    parser = program()
     options, rest = parser.parse_known_args(words)
     for word in rest[: rest.index("--")] if "--" in rest else rest:
         if word.startswith("-") or "requirements" not in options:
@@ -41,7 +41,8 @@ def parse(words: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
-def _parser() -> argparse.ArgumentParser:
+def program() -> argparse.ArgumentParser:
+    """The parser: the manual page, the completions and docs/ are made from it as well."""
     parser = _Parser(
         prog="eggcache", description="Zipped Python eggs behind Apache: unzip them, or prepare their egg cache."
     )

@@ -24,19 +24,19 @@ class EggcacheError(Exception):
 
 
 class UsageError(EggcacheError):
-    """The command line asks for what makes no sense (exit status 2)."""
+    """The command line makes no sense (exit status 2)."""
 
     status = 2
 
 
 class EggRefused(EggcacheError):
-    """A zip that pkg_resources and eggcache could read differently, damaged or hostile (exit status 3)."""
+    """Findings: check said no, an egg was refused as damaged or hostile, or no cache can serve it (exit status 3)."""
 
     status = 3
 
 
 class NotPermitted(EggcacheError):
-    """Rights are missing, or a directory is not safe (exit status 4)."""
+    """Not permitted, or a directory is not safe (exit status 4)."""
 
     status = 4
 

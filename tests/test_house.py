@@ -10,7 +10,7 @@ import eggcache
 SOURCE = Path(eggcache.__file__).parent
 LEVELS = [
     {"errors", "findings", "model"},
-    {"accounts", "apache", "cleaners", "egg", "layout", "quoting", "receipt", "syscalls", "table"},
+    {"accounts", "apache", "cleaners", "egg", "layout", "manual", "quoting", "receipt", "syscalls", "table"},
     {
         "application",
         "arguments",

@@ -1,0 +1,133 @@
+"""The directive `.. generated:: WHAT [ARGUMENT]`: reference pages that are read off the source, and never stale."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from docutils import nodes
+from docutils.statemachine import StringList
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+from eggcache import arguments, findings, manual, wrappers
+
+ROOT = Path(__file__).resolve().parent.parent
+# What an installation has that followed the README, on Debian.
+PREPARE = shlex.split(
+    "/opt/eggcache/bin/python3 -I /opt/eggcache/bin/eggcache prepare /var/cache/eggcache --lenient "
+    "--python /srv/turbogears/bin/python --user www-data --group www-data -- TurboGears"
+)
+
+
+def commands() -> Iterator[str]:
+    """Each command with its usage, options and examples."""
+    program = arguments.program()
+    yield from _options(program, "")
+    for name, command in subcommands(program).items():
+        title = f"eggcache {name}"
+        yield from ("", title, "-" * len(title), "")
+        yield from _options(command, name)
+
+
+def subcommands(program: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    """The commands' own parsers, by name."""
+    (action,) = (one for one in program._actions if isinstance(one, argparse._SubParsersAction))
+    return dict(action.choices)
+
+
+def _options(parser: argparse.ArgumentParser, name: str) -> Iterator[str]:
+    usage = " ".join(parser.format_usage().removeprefix("usage: ").split())
+    yield from (parser.description or "", "", ".. code-block:: text", "", f"    {usage}", "")
+    yield from (f".. program:: {parser.prog}", "")
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            continue
+        value = "" if action.nargs == 0 else f" {action.metavar}"
+        spelled = [f"{option}{value}" for option in action.option_strings] or [str(action.metavar)]
+        yield from (f".. option:: {', '.join(spelled)}", "", f"    {literal(str(action.help))}", "")
+    examples = manual.EXAMPLES.get(name, ())
+    if examples:
+        yield from ("Examples:", "", ".. code-block:: sh", "")
+        for words, what in examples:
+            yield f"    {words}  # {what}"
+    yield ""
+
+
+def literal(text: str) -> str:
+    """Plain text in which nothing is markup."""
+    return "".join("\\" + c if c in "\\*`_|" else c for c in text % {"prog": "eggcache"})
+
+
+def statuses() -> Iterator[str]:
+    """The table of exit statuses."""
+    yield from (".. list-table::", "    :widths: 10 90", "")
+    for status, meaning in manual.statuses():
+        yield from (f"    * - {status}", f"      - {literal(meaning)}")
+
+
+def environment() -> Iterator[str]:
+    """The environment variables."""
+    for name, meaning in manual.ENVIRONMENT:
+        yield from (f"``{name}``", f"    {literal(meaning)}", "")
+
+
+def codes() -> Iterator[str]:
+    """The findings, section by section, each with a target of its own."""
+    for title, section in findings.SECTIONS:
+        if section:
+            yield from ("", title, "-" * len(title), "")
+        for one in section:
+            yield from (f".. _{one.code}:", "", f"``{one.code}``", f"    {literal(one.means)}", "")
+            yield from (f"    *What happens:* {literal(one.happens)}", "")
+            yield from (f"    *What to do:* {literal(one.remedy)}", "")
+
+
+def wrapper(kind: str) -> Iterator[str]:
+    """What `eggcache wrapper /var/cache/eggcache --for KIND` prints on Debian, with the names of the README."""
+    text = wrappers.wrapper(
+        kind, "/var/cache/eggcache", prepare=PREPARE, timezone=None, apachectl="/usr/sbin/apache2ctl",
+        pid_file="/var/run/apache2/apache2.pid", unit="apache2.service", debian=True,
+    )  # fmt: skip
+    yield from (".. code-block:: text", "")
+    yield from (f"    {line}".rstrip() for line in text.splitlines())
+
+
+def part(name: str) -> Iterator[str]:
+    """A file of the repository, where it is there."""
+    path = ROOT / name
+    if path.exists():
+        kind = ".. literalinclude::" if path.suffix == ".json" else ".. include::"
+        yield from (f"{kind} ../../{name}", "")
+
+
+MADE: dict[str, Callable[..., Iterator[str]]] = {
+    "commands": commands, "statuses": statuses, "environment": environment, "findings": codes, "wrapper": wrapper,
+    "file": part,
+}  # fmt: skip
+
+
+class Generated(SphinxDirective):
+    """Its text is parsed as if it stood in the page."""
+
+    required_arguments = 1
+    optional_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        what, *rest = self.arguments
+        for module in list(sys.modules.values()):  # a page is made anew when what it is made from has changed
+            path = getattr(module, "__file__", None) or ""
+            if path.startswith(str(ROOT / "eggcache")):
+                self.env.note_dependency(path)
+        text = "\n".join(MADE[what](*rest))
+        source = f"<generated {' '.join(self.arguments)}>"
+        self.state_machine.insert_input(StringList(text.splitlines(), source), source)
+        return []
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    app.add_directive("generated", Generated)
+    return {"parallel_read_safe": True}
