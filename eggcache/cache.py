@@ -73,7 +73,7 @@ def prepare(
     }
     previous, unsafe = _previous(directory, entry, options, owner, reset)
     if previous and not (prune and previous.prunable(entry, previous.entries[entry].names)):
-        return _unchanged(directory, previous, entry, dry_run)
+        return _unchanged(directory, previous, entry, owner, dry_run)
     from eggcache import filling, resolver  # not needed where nothing has to be done
 
     started = time.time_ns()
@@ -100,7 +100,7 @@ def prepare(
                 known = receipt.read(descriptor)
                 if not dry_run:
                     if not prune and receipt.holds(known, entry, options, descriptor, owner):
-                        return _unchanged(directory, known, entry, dry_run)  # whoever held the lock did it
+                        return _unchanged(directory, known, entry, owner, dry_run)  # whoever held the lock did it
                     lockdown.own(descriptor, owner.uid, owner.gid, owner.directory_mode)
                     _, staged = held.enter_context(staging.stage(descriptor))
             run = filling.Filling(directory, descriptor, owner, account, known, entry)
@@ -120,7 +120,16 @@ def prepare(
         other.options.get(name) != options[name] for other in known.entries.values() for name in ("owner", "timezone")
     ):
         notes.append(f"{directory}: other trees in it were prepared for another zone or group: prepare them anew, too")
-    return Report("prepare", directory, tuple(run.outcomes), tuple(run.findings), tuple(notes), dry_run=dry_run)
+    return Report(
+        "prepare",
+        directory,
+        tuple(run.outcomes),
+        tuple(run.findings),
+        tuple(notes),
+        dry_run=dry_run,
+        digest=receipt.content(run.expected),
+        owner=owner,
+    )
 
 
 def _open_existing(directory: str) -> int | None:
@@ -166,14 +175,16 @@ def _previous(
         os.close(descriptor)
 
 
-def _unchanged(directory: str, known: receipt.Receipt, name: str, dry_run: bool) -> Report:
+def _unchanged(directory: str, known: receipt.Receipt, name: str, owner: Ownership, dry_run: bool) -> Report:
     entry = known.entries[name]
     outcomes = tuple(
         Outcome(done.egg, os.path.join(directory, place), "kept", done.files, done.size)
         for place in entry.names
         for done in (known.extracted[place],)
     )
-    return Report("prepare", directory, outcomes, tuple(entry.findings), unchanged=True, dry_run=dry_run)
+    digest = receipt.content({place: known.extracted[place].expected for place in entry.names})
+    findings = tuple(entry.findings)
+    return Report("prepare", directory, outcomes, findings, unchanged=True, dry_run=dry_run, digest=digest, owner=owner)
 
 
 def _check_is_cache(descriptor: int, directory: str) -> None:

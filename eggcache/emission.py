@@ -9,7 +9,20 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
-from eggcache import accounts, apache, arguments, cache, console, kinds, lockdown, modpython, receipt, target, wrappers
+from eggcache import (
+    accounts,
+    apache,
+    arguments,
+    cache,
+    console,
+    kinds,
+    lockdown,
+    modpython,
+    receipt,
+    report,
+    target,
+    wrappers,
+)
 from eggcache.errors import NotPermitted, UsageError
 
 _MOD_PYTHON = {  # options of `wrapper` that are of no use to other kinds
@@ -30,7 +43,7 @@ def emit(options: argparse.Namespace) -> int:
         host = replace(host, apachectl=options.apachectl, hands_over=hands_over, unit=unit)
     host = replace(host, unit=options.unit or host.unit)
     directory = os.path.abspath(options.directory)
-    kind = options.kind
+    kind, why = options.kind, None
     if not kind:
         kind, why = wrappers.choose(host, directory)
         console.warn(f"--for {kind}: {why}", options)
@@ -51,22 +64,39 @@ def emit(options: argparse.Namespace) -> int:
     if _shared(os.path.dirname(directory)):
         command += ["--reset"]
     command += ["--all"] if options.all else ["--", *arguments.requirements(options)]
+    pid_file = options.pid_file or host.pid_file
+    debian = bool(host.apachectl) and wrappers.takes_envvars(host.apachectl or "")
     text = wrappers.wrapper(
         kind,
         directory,
         prepare=command,
         timezone=timezone,
         apachectl=host.apachectl,
-        pid_file=options.pid_file or host.pid_file,
+        pid_file=pid_file,
         unit=host.unit,
-        debian=bool(host.apachectl) and wrappers.takes_envvars(host.apachectl or ""),
+        debian=debian,
     )
-    text = _with_modules(options, kind, text, directory, command, timezone, options.pid_file or host.pid_file)
+    text = _with_modules(options, kind, text, directory, command, timezone, pid_file)
     for finding in wrappers.warnings(kind, directory, host):
         console.warn(str(finding), options)
     if options.output:
         wrappers.write(options.output, text, mode=0o755 if kinds.KINDS[kind].executable else 0o644)
-    else:
+    if options.json:
+        emitted = {
+            "schema": 1,
+            "command": "wrapper",
+            "directory": directory,
+            "kind": kind,
+            "why": why,
+            "place": wrappers.place(kind, host, debian=debian),
+            "executable": kinds.KINDS[kind].executable,
+            "apachectl": host.apachectl,
+            "pid_file": pid_file,
+            "unit": host.unit,
+            "text": text,
+        }
+        print(report.as_json(emitted))
+    elif not options.output:
         sys.stdout.flush()
         sys.stdout.buffer.write(os.fsencode(text))  # a path in it may be no UTF-8
     return 0

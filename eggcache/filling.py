@@ -49,6 +49,7 @@ class Filling:
         self.outcomes: list[Outcome] = []
         self.findings: list[Finding] = []
         self.names: list[str] = []  # of the places that this tree needs
+        self.expected: dict[str, str] = {}  # digests of what is to be in them
         self.staged: list[tuple[Place, receipt.Extracted]] = []
         self.sources: dict[str, receipt.Fingerprint] = {}  # of the eggs
 
@@ -169,6 +170,7 @@ class Filling:
             return
         into = os.path.join(self.directory, place.name)
         self.names.append(place.name)
+        self.expected[place.name] = expected
         if (
             before
             and self.descriptor is not None
@@ -186,6 +188,7 @@ class Filling:
                 files, size = self._extract(place, source, egg, staged)
             except EggRefused:
                 self.names.remove(place.name)
+                del self.expected[place.name]
                 raise
             done = receipt.Extracted(place.egg, self.sources[place.egg], expected, "", files, size)
             self.staged.append((place, done))
@@ -268,9 +271,9 @@ def _exists(directory: int, name: str) -> bool:
 def _expected(egg: eggs.Egg, inside: str, owner: Ownership) -> str:
     """Over everything that extracting `egg` would write: the same for the same content, wherever it lies."""
     found = blake2b(repr(owner).encode(), digest_size=16)
-    for member in egg.members:
-        name = layout.cached_name(member, inside)
-        if name is not None:
-            found.update(repr((name, member.size, member.crc, layout.mtime(member.date_time))).encode())
+    members = ((layout.cached_name(member, inside), member) for member in egg.members)
+    named = [(name, member) for name, member in members if name is not None]
+    for name, member in sorted(named, key=lambda one: one[0]):  # who packed the egg had the order from a file system
+        found.update(repr((name, member.size, member.crc, layout.mtime(member.date_time))).encode())
     found.update(repr(sorted(egg.directories)).encode())
     return found.hexdigest()

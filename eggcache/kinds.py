@@ -45,6 +45,7 @@ class Kind:
     apachectl: bool = False  # it cannot do without
     pid_file: bool = False
     starts_apache: bool = False  # by way of apachectl, with this environment: under systemd that can be lost
+    place: str = ""  # the file that it is, with {name} and {unit} to be filled in; "" where it is a part of one
 
 
 def fill(template: str, **values: str) -> str:
@@ -71,12 +72,15 @@ def _programs(apachectl: str) -> str:
     )
 
 
+_DROP_IN = "/etc/systemd/system/{unit}.d/50-eggcache.conf"
+
+
 def _dropin(wanted: Wanted) -> dict[str, str]:
     """What does for systemd's Apache what the scripts would have done."""
     directory = quoting.unit(wanted.directory)
     environment = quoting.unit(f"PYTHON_EGG_CACHE={wanted.directory}")
     return {
-        "PATH": f"/etc/systemd/system/{wanted.unit}.d/50-eggcache.conf",
+        "PATH": _DROP_IN.format(unit=wanted.unit),
         "UNIT": wanted.unit,
         "CACHE": environment,
         "ZONE": wanted.zone(lambda zone: quoting.unit(f"TZ={zone}"), "Environment={}", "UnsetEnvironment=TZ"),
@@ -199,11 +203,24 @@ def _docker(wanted: Wanted) -> dict[str, str]:
 _TWO_LINES = ("TZ={}\nexport TZ", "unset TZ")
 KINDS: dict[str, Kind] = {
     "apachectl": Kind("apachectl.sh", _script, executable=True, apachectl=True, starts_apache=True),
-    "init.d": Kind("init.d.sh", _script, executable=True, apachectl=True, pid_file=True, starts_apache=True),
-    "envvars": Kind(lambda w: "envvars.debian.sh" if w.debian else "envvars.sh", _sourced, starts_apache=True),
+    "init.d": Kind(
+        "init.d.sh",
+        _script,
+        executable=True,
+        apachectl=True,
+        pid_file=True,
+        starts_apache=True,
+        place="/etc/init.d/{name}",
+    ),
+    "envvars": Kind(
+        lambda w: "envvars.debian.sh" if w.debian else "envvars.sh",
+        _sourced,
+        starts_apache=True,
+        place="/etc/apache2/envvars-eggcache",  # Debian's; any other's is the end of a file
+    ),
     "sysconfig": Kind("sysconfig.sh", _stated(quoting.environment_file, *_TWO_LINES)),
-    "systemd": Kind("dropin.conf", _drop_in),
-    "tmpfiles.d": Kind("tmpfiles.conf", _stated(quoting.tmpfiles)),
+    "systemd": Kind("dropin.conf", _drop_in, place=_DROP_IN),
+    "tmpfiles.d": Kind("tmpfiles.conf", _stated(quoting.tmpfiles), place="/etc/tmpfiles.d/eggcache.conf"),
     "mod_python": Kind("mod_python.conf", _mod_python),
     "mod_wsgi": Kind("mod_wsgi.conf", _mod_wsgi),
     "freebsd": Kind("freebsd.env", _stated(quoting.shell, *_TWO_LINES)),

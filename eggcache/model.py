@@ -161,3 +161,5 @@ class Report:
     notes: tuple[str, ...] = ()  # facts worth a line on stderr that ask for nothing
     unchanged: bool = False
     dry_run: bool = False
+    digest: str | None = None  # prepare: of what DIR holds, or would hold, for this tree; compare hosts by it
+    owner: Ownership | None = None  # prepare: whose DIR is, and with which modes

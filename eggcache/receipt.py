@@ -104,6 +104,12 @@ def digest(directory: int, name: str) -> str:
     return found.hexdigest()
 
 
+def content(expected: Mapping[str, str]) -> str:
+    """One digest for what a prepare wants in a cache: `expected` is the digest of each directory's content, by name.
+    Two hosts where it is equal have the same names, sizes, CRCs, mtimes, owners (by number) and modes there."""
+    return hashlib.blake2b(repr(sorted(expected.items())).encode(), digest_size=16).hexdigest()
+
+
 def read(directory: int) -> Receipt:
     """The receipt in `directory`; an empty one where there is none or it makes no sense."""
     try:

@@ -67,6 +67,15 @@ def wrapper(
     return fill(template if isinstance(template, str) else template(wanted), **KINDS[kind].values(wanted))
 
 
+def place(kind: str, apache: Apache, *, name: str = "eggcache-apache", debian: bool = False) -> str | None:
+    """The file that the wrapper of `kind` goes into on this host; None where it becomes a part of one, or where
+    that is for its user to say. `name` and `debian` are those of `wrapper`."""
+    if kind == "envvars" and not debian:
+        return None
+    unit = apache.unit or _unit(apache.apachectl or "")
+    return KINDS[kind].place.format(name=name, unit=unit) or None
+
+
 def choose(apache: Apache, directory: str, *, root: str = "/", platform: str = sys.platform) -> tuple[str, str]:
     """The kind that is right on this host, and why; `root` is where files of the packaging are looked up.
 

@@ -238,6 +238,46 @@ def test_dry_run(site: Site) -> None:
     assert listing(site.cache) == before
 
 
+def test_two_hosts_are_compared_by_one_digest(site: Site, shared_tmp: Path) -> None:
+    """Equal content has one digest wherever it lies, however its eggs were packed and whatever its inodes; -n tells
+    it beforehand. Other bytes, times, modes or owners have another."""
+
+    def digest(cache: str, *more: str) -> str:
+        done = eggcache("prepare", shared_tmp / cache, *site.options, "--group", "nogroup", "--json", *more)
+        found: str = as_json(done)["digest"]
+        return found
+
+    first = digest("one", "-n")
+    assert {digest("one"), digest("one"), digest("two"), digest("two", "-n")} == {first}
+    egg = site.eggs / "One-1.0-py3.11.egg"
+    with zipfile.ZipFile(egg) as archive:
+        members = [(info, archive.read(info)) for info in archive.infolist()]
+
+    def pack(change: Callable[[zipfile.ZipInfo], object] = bool, data: bytes | None = None) -> None:
+        with zipfile.ZipFile(egg, "w") as archive:
+            for info, content in reversed(members):
+                fresh = zipfile.ZipInfo(info.filename, info.date_time)
+                if info.filename == "one/data/text.txt":
+                    change(fresh)
+                    content = data or content
+                archive.writestr(fresh, content)
+        egg.chmod(0o644)
+
+    pack()
+    assert digest("one", "-n") == digest("one") == first
+    pack(data=b"eno\n")
+    others = [digest("one")]
+    pack(lambda info: setattr(info, "date_time", (2009, 6, 15, 12, 0, 2)))
+    others.append(digest("one"))
+    pack(lambda info: setattr(info, "filename", "one/data/text.TXT"))
+    others.append(digest("one"))
+    pack()
+    others += [digest("one", "--tz", "Asia/Tokyo"), digest("one", "--group", "root")]
+    (site.eggs / "Two-1.0-py3.11.egg").unlink()
+    others.append(digest("one"))
+    assert len({first, *others}) == 7
+
+
 def test_damaged_egg(site: Site) -> None:
     """A damaged egg is named and exits 3, what was extracted before stays, the rest is done, --lenient exits 0."""
     site.prepare()

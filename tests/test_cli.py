@@ -87,6 +87,26 @@ def test_json_is_one_object(python: Path, eggs: Path) -> None:
         assert json.loads(done.stdout)["schema"] == 1
 
 
+@pytest.mark.parametrize("kind", ["systemd", "init.d", "envvars", "mod_wsgi"])
+def test_wrapper_as_json(python: Path, eggs: Path, kind: str) -> None:
+    """With --json a wrapper comes with its kind and the file that it goes into, as its own text has it."""
+    command = ["wrapper", eggs / "cache", "--python", python, "--for", kind, "--apachectl", "/usr/sbin/apache2ctl"]
+    command += ["--pid-file", "/run/a.pid", "--unit", "apache2@blog.service", "--user", "nobody"]
+    plain, done = eggcache(*command), eggcache(*command, "--json")
+    emitted = json.loads(done.stdout)
+    assert emitted["schema"] == 1
+    assert (emitted["text"], emitted["kind"], emitted["unit"]) == (plain.stdout, kind, "apache2@blog.service")
+    assert emitted["executable"] == (kind == "init.d")
+    places = {
+        "systemd": "/etc/systemd/system/apache2@blog.service.d/50-eggcache.conf",
+        "init.d": "/etc/init.d/eggcache-apache",
+        "envvars": "/etc/apache2/envvars-eggcache",
+    }
+    assert emitted["place"] == places.get(kind)
+    if kind in places:
+        assert places[kind].rpartition("/")[2] in plain.stdout
+
+
 def test_quiet(python: Path, eggs: Path) -> None:
     """-q prints nothing when all is well."""
     done = eggcache("prepare", eggs / "cache", "--all", "--path", eggs, "--python", python, "--user", "nobody", "-q")
