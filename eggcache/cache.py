@@ -7,14 +7,20 @@ import os
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from eggcache import layout, lockdown, receipt, staging
 from eggcache.errors import EggcacheError, NotPermitted
 from eggcache.model import Account, Outcome, Ownership, Report, Tree
 
+if TYPE_CHECKING:
+    from eggcache import renewal
+
 # A file that changed this shortly before it was read may change again within one tick of the clock.
 _TICK = 20_000_000  # nanoseconds
+# A process that has opened a directory to list it, or is on its way through it, sees what is removed there go. Nobody
+# needs a directory that long: without the wait, 118 of 900,000 listings came back empty, with a fifth of it none did.
+_GRACE = 1.0  # seconds
 
 
 def key(python: str, paths: Sequence[str], requirements: Sequence[str]) -> str:
@@ -78,24 +84,24 @@ def prepare(
 
     started = time.time_ns()
     tree = resolver.resolve(python, requirements, paths=paths, everything=everything, account=account)
-    notes = []
+    notes, new, overtaken = [], None, False
     try:
         with layout.zone(timezone), ExitStack() as held:
             if dry_run:
                 descriptor = None if unsafe else _open_existing(directory)
+                if descriptor is not None:
+                    held.callback(os.close, descriptor)
                 if descriptor is None and not os.path.isdir(os.path.dirname(directory)):
                     raise _no_parent(directory, os.path.dirname(directory))
             else:
-                descriptor, aside = _open_or_create(directory, reset)
-                if aside:
-                    notes.append(f"{directory}: was not safe, or somebody else's: moved aside to {aside}")
+                descriptor, new = _open_or_create(directory, reset, wait, held)
             known, staged = receipt.Receipt(), None
             if descriptor is not None:
-                held.callback(os.close, descriptor)
                 _check_is_cache(descriptor, directory)
                 if not dry_run:
                     lockdown.drop_acls(descriptor)  # before the lock, which would inherit from them
-                    held.enter_context(lockdown.locked(descriptor, directory, wait))
+                    if new is None:
+                        held.enter_context(lockdown.locked(descriptor, directory, wait))
                     staging.remove_stages(descriptor)
                 known = receipt.read(descriptor)
                 if not dry_run:
@@ -111,11 +117,31 @@ def prepare(
             if staged is not None:
                 inputs = {**_inputs(tree, timezone), **run.sources}
                 run.sign(options, {path: _settled(seen, started) for path, seen in inputs.items()})
+                if new is not None:
+                    overtaken = new.overtaken()
+                    aside = None if overtaken else new.take_place()
+                    notes += [_moved(directory, aside)] if aside else []
+                elif run.displaced:
+                    time.sleep(_GRACE)
     except PermissionError as error:
         cause = f"cannot be made or filled: {error.strerror}"
         raise NotPermitted(directory, cause, "run it as root, or name a directory in one of yours") from error
     except OSError as error:
         raise EggcacheError(directory, f"cannot be filled: {error}", "see to that and run again") from error
+    if overtaken:  # by another run that was to renew it as well
+        return prepare(
+            directory,
+            requirements,
+            python=python,
+            account=account,
+            gid=gid,
+            paths=paths,
+            everything=everything,
+            timezone=timezone,
+            wait=wait,
+            reset=reset,
+            prune=prune,
+        )
     if any(
         other.options.get(name) != options[name] for other in known.entries.values() for name in ("owner", "timezone")
     ):
@@ -143,16 +169,28 @@ def _no_parent(directory: str, missing: str) -> EggcacheError:
     return EggcacheError(directory, f"{missing} does not exist", f"mkdir -p {os.path.dirname(directory)}")
 
 
-def _open_or_create(directory: str, reset: bool) -> tuple[int, str | None]:
-    """The cache, made where it is missing; with `reset`, also where what is there may move aside. And where to."""
+def _open_or_create(directory: str, reset: bool, wait: float, held: ExitStack) -> tuple[int, renewal.Renewal | None]:
+    """The cache, made where it is missing; with `reset`, where what is there may not stay, what will take its place."""
     try:
-        return lockdown.open_directory(directory, create=True), None
+        descriptor = lockdown.open_directory(directory, create=True)
     except FileNotFoundError as error:
         raise _no_parent(directory, error.filename) from None
     except NotPermitted:
         if not reset:
             raise
-        return lockdown.open_anew(directory)
+        from eggcache import renewal
+
+        new = held.enter_context(renewal.renewal(directory, wait))
+        return new.descriptor, new
+    held.callback(os.close, descriptor)
+    return descriptor, None
+
+
+def _moved(directory: str, aside: str) -> str:
+    return (
+        f"{directory}: was not safe, or somebody else's: moved aside to {aside}; "
+        "other trees that were prepared in it have to be prepared anew"
+    )
 
 
 def _previous(

@@ -51,6 +51,7 @@ class Filling:
         self.names: list[str] = []  # of the places that this tree needs
         self.expected: dict[str, str] = {}  # digests of what is to be in them
         self.staged: list[tuple[Place, receipt.Extracted]] = []
+        self.displaced = False  # whether the stage holds what processes may be looking at
         self.sources: dict[str, receipt.Fingerprint] = {}  # of the eggs
 
     def fill(self, tree: Tree, staged: int | None) -> None:
@@ -218,6 +219,7 @@ class Filling:
         for place, done in self.staged:
             if _exists(cache, place.name):
                 syscalls.exchange(staged, place.name, cache, place.name)
+                self.displaced = True
             else:
                 os.rename(place.name, place.name, src_dir_fd=staged, dst_dir_fd=cache)
             found = receipt.digest(cache, place.name)
@@ -233,6 +235,7 @@ class Filling:
             if staged is not None and self.descriptor is not None:
                 if _exists(self.descriptor, name):
                     os.rename(name, f"{name}.pruned", src_dir_fd=self.descriptor, dst_dir_fd=staged)
+                    self.displaced = True
                 del self.known.extracted[name]
 
     def sign(self, options: dict[str, Any], inputs: dict[str, receipt.Fingerprint]) -> None:

@@ -11,13 +11,11 @@ import errno
 import fcntl
 import os
 import pwd
-import secrets
 import stat
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
-from eggcache import syscalls
 from eggcache.errors import Busy, NotPermitted
 
 LOCK = ".eggcache.lock"
@@ -112,7 +110,7 @@ def _walk(path: str, create: bool, group_may: bool = False) -> int:
             except FileNotFoundError:
                 if not create or pending:
                     raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), here) from None
-                trail.append((_make(parent, name), here))
+                trail.append((make(parent, name), here))
             except OSError as error:
                 if error.errno not in (errno.ELOOP, errno.ENOTDIR):
                     raise NotPermitted(here, f"cannot be opened: {error.strerror}", "") from None
@@ -130,7 +128,7 @@ def _walk(path: str, create: bool, group_may: bool = False) -> int:
             os.close(descriptor)
 
 
-def _make(parent: int, name: str) -> int:
+def make(parent: int, name: str) -> int:
     """Create the directory `name` in `parent`; one that appeared meanwhile is opened, and judged by its owner."""
     for _ in range(_MOST_TURNS):  # in /tmp somebody else may make and remove one of that name
         try:
@@ -183,42 +181,19 @@ def _trusted_link(parent: int, name: str, here: str, group_may: bool) -> str:
     return os.readlink(name, dir_fd=parent)
 
 
-def open_anew(path: str) -> tuple[int, str | None]:
-    """Put a new directory of ours at `path`, whatever is there: its descriptor, and where that was moved to.
+def open_parent(path: str) -> int:
+    """A descriptor of the directory that `path` is in, in which nobody but root and the caller can exchange names.
 
-    The new one is made under a name that nobody can guess and then exchanged, in one step, with what is there: in
-    /tmp anybody could make another one between two. Raises NotPermitted where the parent is not safe, or for what
-    must not be moved: a mount point, or a directory that is meant to be shared.
+    Raises NotPermitted, and FileNotFoundError where it is missing.
     """
-    path = os.path.abspath(path)
-    name = os.path.basename(path)
-    parent = _walk(os.path.dirname(path), create=False)
+    where = os.path.dirname(os.path.abspath(path))
+    descriptor = _walk(where, create=False)
     try:
-        _check_parent(parent, os.path.dirname(path))
-        with suppress(FileNotFoundError):
-            info = os.stat(name, dir_fd=parent, follow_symlinks=False)
-            if stat.S_ISDIR(info.st_mode) and info.st_mode & stat.S_ISVTX:
-                raise NotPermitted(path, "it is a directory for everybody, as /tmp is", "name one below it")
-        ours = f"{name}.aside-{secrets.token_hex(8)}"
-        descriptor = _make(parent, ours)
-        try:
-            for _ in range(_MOST_TURNS):
-                try:
-                    syscalls.exchange(parent, ours, parent, name)
-                    return descriptor, os.path.join(os.path.dirname(path), ours)
-                except FileNotFoundError:
-                    with suppress(FileExistsError):
-                        syscalls.rename_new(parent, ours, parent, name)
-                        return descriptor, None
-            raise NotPermitted(path, "somebody makes and removes it over and over", "name another directory")
-        except BaseException:
-            os.close(descriptor)
-            os.rmdir(ours, dir_fd=parent)
-            raise
-    except OSError as error:
-        raise NotPermitted(path, f"cannot be moved aside: {error.strerror}", "name another directory") from None
-    finally:
-        os.close(parent)
+        _check_parent(descriptor, where)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 # ------------------------------------------------------------------------------------ owning and locking

@@ -23,7 +23,7 @@ LEVELS = [
         "target",
     },
     {"extract", "hosting", "resolver", "rights", "staging", "wrappers"},
-    {"backup", "evidence", "modpython", "report", "unservable"},
+    {"backup", "evidence", "modpython", "renewal", "report", "unservable"},
     {"console", "conversion", "filling"},
     {"cache", "comparison", "unzip"},
     {"emission", "proof"},

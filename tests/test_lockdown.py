@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from eggcache import lockdown, staging, syscalls
+from eggcache import lockdown, renewal, staging, syscalls
 from eggcache.errors import Busy, NotPermitted
 
 OTHER = 12345  # a uid that nobody on this host has
@@ -280,7 +280,7 @@ def test_remove_does_not_follow(shared_tmp: Path) -> None:
     assert state(victim) == before
 
 
-def test_open_anew(safe: Path) -> None:
+def test_renewal(safe: Path) -> None:
     """What is in the way is exchanged with a new directory of ours and stays, untouched, under another name."""
     parent = safe / "tmp"
     parent.mkdir()
@@ -289,26 +289,55 @@ def test_open_anew(safe: Path) -> None:
     squatted.mkdir()
     (squatted / "planted").write_text("x")
     os.chown(squatted, OTHER, OTHER)
-    descriptor, aside = lockdown.open_anew(str(squatted))
+    with renewal.renewal(str(squatted), 0) as new:
+        assert sorted(os.listdir(squatted)) == ["planted"]
+        aside = new.take_place()
+        assert os.path.samestat(os.fstat(new.descriptor), squatted.stat())
     assert aside
-    assert os.path.samestat(os.fstat(descriptor), squatted.stat())
-    os.close(descriptor)
     assert (Path(aside) / "planted").read_text() == "x"
     assert squatted.stat().st_uid == 0
-    assert list(squatted.iterdir()) == []
+    assert os.listdir(squatted) == [lockdown.LOCK]
+    assert sorted(os.listdir(parent)) == ["cache", Path(aside).name]
 
 
-def test_open_anew_spares_shared_directories(safe: Path) -> None:
+def test_renewal_that_fails(safe: Path) -> None:
+    """What could not be finished leaves what was there where it was, and nothing beside it."""
+    (safe / "cache").write_text("in the way")
+
+    def fail() -> None:
+        with renewal.renewal(str(safe / "cache"), 0) as new:
+            os.mkdir("egg-tmp", dir_fd=new.descriptor)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert os.listdir(safe) == ["cache"]
+    assert (safe / "cache").read_text() == "in the way"
+
+
+def test_renewal_after_a_kill(safe: Path) -> None:
+    """What a killed run had built is removed by the next; what another is building now, or somebody else's, stays."""
+    for name, owner in (("cache.new-killed", 0), ("cache.new-foreign", OTHER)):
+        (safe / name / "egg-tmp").mkdir(parents=True)
+        os.chown(safe / name, owner, owner)
+    with renewal.renewal(str(safe / "cache"), 0), renewal.renewal(str(safe / "cache"), 0):
+        names = os.listdir(safe)
+        assert len(names) == 3
+        assert "cache.new-foreign" in names
+        assert "cache.new-killed" not in names
+
+
+def test_renewal_spares_shared_directories(safe: Path) -> None:
     """/tmp itself, or one like it, is never moved."""
     shared = safe / "shared"
     shared.mkdir()
     shared.chmod(0o1777)
-    with pytest.raises(NotPermitted, match="for everybody"):
-        lockdown.open_anew(str(shared))
+    with pytest.raises(NotPermitted, match="for everybody"), renewal.renewal(str(shared), 0):
+        pass
     assert os.listdir(safe) == ["shared"]
 
 
-def test_open_anew_beats_a_squatter(safe: Path) -> None:
+def test_renewal_beats_a_squatter(safe: Path) -> None:
     """Somebody who makes and removes DIR over and over does not keep us from having it."""
     parent = safe / "tmp"
     parent.mkdir()
@@ -323,7 +352,10 @@ def test_open_anew_beats_a_squatter(safe: Path) -> None:
                 try:
                     descriptor = lockdown.open_directory(str(parent / "cache"), create=True)
                 except NotPermitted:
-                    descriptor, _aside = lockdown.open_anew(str(parent / "cache"))
+                    with renewal.renewal(str(parent / "cache"), 0) as new:
+                        new.take_place()
+                        descriptor = os.dup(new.descriptor)
+                    os.unlink(lockdown.LOCK, dir_fd=descriptor)
                 assert os.path.samestat(os.fstat(descriptor), (parent / "cache").stat())
                 assert os.fstat(descriptor).st_uid == 0
                 os.close(descriptor)

@@ -1,0 +1,138 @@
+"""A directory built beside another and put in its place in one step: prepare --reset, under a server that runs."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+
+from eggcache import lockdown, staging, syscalls
+from eggcache.errors import Busy, NotPermitted
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_MOST_TURNS = 1000
+
+
+class Renewal:
+    """What shall be at `path`: a new directory of ours, private (0700) until the caller opens it, then whole.
+
+    1. A server uses a cache that is not safe: its own user can write it.
+    2. Were that moved aside first, every request would find an empty directory until it is filled again.
+    3. So the new one is filled under a name that nobody can guess, and then exchanged with what is there.
+    """
+
+    def __init__(self, path: str, parent: int, name: str, descriptor: int) -> None:
+        self.path = path
+        self.descriptor = descriptor
+        self._parent = parent
+        self._name = name
+        self._placed = False
+
+    def overtaken(self) -> bool:
+        """Whether a directory is at `path` meanwhile that needs no renewal: another run's."""
+        try:
+            os.close(lockdown.open_directory(self.path))
+        except (OSError, NotPermitted):
+            return False
+        return True
+
+    def take_place(self) -> str | None:
+        """Put the new directory at `path`, whatever is there: where that was moved to, None where nothing was.
+
+        In one step: in /tmp anybody could make another one between two. Raises NotPermitted where it cannot be moved.
+        """
+        name = os.path.basename(self.path)
+        try:
+            for _ in range(_MOST_TURNS):
+                try:
+                    syscalls.exchange(self._parent, self._name, self._parent, name)
+                except FileNotFoundError:
+                    with suppress(FileExistsError):
+                        syscalls.rename_new(self._parent, self._name, self._parent, name)
+                        self._placed = True
+                        return None
+                else:
+                    self._placed = True
+                    return os.path.join(os.path.dirname(self.path), self._rename(f"{name}.aside-"))
+        except OSError as error:
+            raise _immovable(self.path, error) from None
+        raise NotPermitted(self.path, "somebody makes and removes it over and over", "name another directory")
+
+    def _rename(self, prefix: str) -> str:
+        """Give what was displaced a name that says so, unless its owner, in /tmp, has moved it already."""
+        os.fsync(self._parent)
+        aside = prefix + secrets.token_hex(8)
+        try:
+            os.rename(self._name, aside, src_dir_fd=self._parent, dst_dir_fd=self._parent)
+        except OSError:
+            return self._name
+        return aside
+
+    def discard(self) -> None:
+        """Remove the new directory, unless it took its place."""
+        if not self._placed:
+            _remove(self._parent, self._name, self.descriptor)
+
+
+@contextmanager
+def renewal(path: str, wait: float) -> Iterator[Renewal]:
+    """A Renewal of `path`, locked; removed at the end unless it took its place. What killed runs left goes first.
+
+    Raises NotPermitted where the parent is not safe, or for what must not be moved: a mount point, or a directory
+    that is meant to be shared.
+    """
+    path = os.path.abspath(path)
+    with ExitStack() as stack:
+        try:
+            parent = lockdown.open_parent(path)
+            stack.callback(os.close, parent)
+            _check_movable(path, parent)
+            _remove_leftovers(path, parent)
+            name = _prefix(path) + secrets.token_hex(8)
+            descriptor = lockdown.make(parent, name)
+        except OSError as error:
+            raise _immovable(path, error) from None
+        stack.callback(os.close, descriptor)
+        new = Renewal(path, parent, name, descriptor)
+        stack.callback(new.discard)
+        stack.enter_context(lockdown.locked(descriptor, path, wait))
+        yield new
+
+
+def _prefix(path: str) -> str:
+    return f"{os.path.basename(path)}.new-"
+
+
+def _immovable(path: str, error: OSError) -> NotPermitted:
+    return NotPermitted(path, f"cannot be moved aside: {error.strerror}", "name another directory")
+
+
+def _check_movable(path: str, parent: int) -> None:
+    with suppress(FileNotFoundError):
+        info = os.stat(os.path.basename(path), dir_fd=parent, follow_symlinks=False)
+        if stat.S_ISDIR(info.st_mode) and info.st_mode & stat.S_ISVTX:
+            raise NotPermitted(path, "it is a directory for everybody, as /tmp is", "name one below it")
+        if info.st_dev != os.fstat(parent).st_dev:
+            raise NotPermitted(path, "cannot be moved aside: it is a mount point", "name another directory")
+
+
+def _remove_leftovers(path: str, parent: int) -> None:
+    """Remove what killed runs were building. Whoever is still at work holds the lock in it."""
+    for name in os.listdir(parent):
+        if not name.startswith(_prefix(path)):
+            continue
+        with suppress(OSError, NotPermitted, Busy):
+            descriptor = lockdown.open_directory(os.path.join(os.path.dirname(path), name))
+            try:
+                with lockdown.locked(descriptor, name, 0):
+                    _remove(parent, name, descriptor)
+            finally:
+                os.close(descriptor)
+
+
+def _remove(parent: int, name: str, descriptor: int) -> None:
+    for entry in os.listdir(descriptor):
+        staging.remove(descriptor, entry)
+    os.rmdir(name, dir_fd=parent)
