@@ -6,8 +6,8 @@ The public API is what the commands call: `resolve`, `prepare`, `unzip_all`, `ch
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False  # importing typing takes longer than many a run
 if TYPE_CHECKING:
     from eggcache.cache import prepare
     from eggcache.proof import check

@@ -11,18 +11,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from eggcache.errors import EggcacheError, NotPermitted, UsageError
-from eggcache.model import Account
+
+TYPE_CHECKING = False  # as in validity: a run with nothing to do needs numbers only
+if TYPE_CHECKING:
+    from eggcache.model import Account
+
+
+Numbers = tuple[str, int, int, tuple[int, ...]]  # name, uid, gid, further groups: the fields of an Account
 
 
 def current() -> Account:
     """The account that this process runs as."""
-    uid = os.geteuid()
-    try:
-        name = pwd.getpwuid(uid).pw_name
-    except KeyError:  # a container may run as a number without a name
-        name = str(uid)
-    gid = os.getegid()
-    return Account(name, uid, gid, tuple(g for g in os.getgroups() if g != gid))
+    return _account(own_numbers())
 
 
 def lookup(user: str) -> Account:
@@ -30,6 +30,28 @@ def lookup(user: str) -> Account:
 
     Raises UsageError where the host knows no such user.
     """
+    return _account(numbers(user))
+
+
+def _account(found: Numbers) -> Account:
+    from eggcache.model import Account
+
+    return Account(*found)
+
+
+def own_numbers() -> Numbers:
+    """What `current` knows."""
+    uid = os.geteuid()
+    try:
+        name = pwd.getpwuid(uid).pw_name
+    except KeyError:  # a container may run as a number without a name
+        name = str(uid)
+    gid = os.getegid()
+    return name, uid, gid, tuple(g for g in os.getgroups() if g != gid)
+
+
+def numbers(user: str) -> Numbers:
+    """What `lookup` knows, raising as it does."""
     try:
         entry = pwd.getpwnam(user)
     except KeyError:
@@ -40,7 +62,7 @@ def lookup(user: str) -> Account:
                 f"--user {user}", "there is no such user on this host", "name one of /etc/passwd"
             ) from None
     groups = tuple(g for g in os.getgrouplist(entry.pw_name, entry.pw_gid) if g != entry.pw_gid)
-    return Account(entry.pw_name, entry.pw_uid, entry.pw_gid, groups)
+    return entry.pw_name, entry.pw_uid, entry.pw_gid, groups
 
 
 def group(name: str) -> int:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any, NoReturn
 
 from eggcache import __version__, accounts
 from eggcache.errors import NotPermitted, UsageError
-from eggcache.model import Account
+
+TYPE_CHECKING = False  # as in validity: a run with nothing to do pays for every import
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
 
 DEFAULT = ("TurboGears",)
 
@@ -23,10 +26,15 @@ class _Parser(argparse.ArgumentParser):
         raise UsageError(self.prog.partition(" ")[2] or "arguments", message, f"see {self.prog} --help")
 
 
+if TYPE_CHECKING:
+    _Commands = argparse._SubParsersAction[_Parser]
+
+
 def parse(words: Sequence[str] | None) -> argparse.Namespace:
     """The options. argparse lets no REQ follow an option where DIR came before it, so what it leaves over is taken
     for what it is: an unknown option, or a REQ."""
-    parser = program()
+    words = sys.argv[1:] if words is None else words
+    parser = program(words[0] if words else "")
     options, rest = parser.parse_known_args(words)
     for word in rest[: rest.index("--")] if "--" in rest else rest:
         if word.startswith("-") or "requirements" not in options:
@@ -41,66 +49,84 @@ def parse(words: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
-def program() -> argparse.ArgumentParser:
-    """The parser: the manual page, the completions and docs/ are made from it as well."""
+def program(word: str = "") -> argparse.ArgumentParser:
+    """The parser: the manual page, the completions and docs/ are made from it as well. For a command line that begins
+    with `word` it has that command's options only, where it is one."""
     parser = _Parser(
         prog="eggcache", description="Zipped Python eggs behind Apache: unzip them, or prepare their egg cache."
     )
     parser.add_argument("--version", action="version", version=f"eggcache {__version__}")
     parser.set_defaults(verbose=0)
-    commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
+    # `prog` is what it would find out by formatting a help text
+    commands = parser.add_subparsers(prog="eggcache", metavar="COMMAND", required=True, parser_class=_Parser)
+    for name, add in _COMMANDS.items():
+        if word not in _COMMANDS or name == word:
+            add(commands)
+    return parser
 
-    tree = _command(commands, "tree", "show the dependency tree: zipped, unzipped, missing, conflicting")
-    _target_options(tree)
 
-    unzip = _command(commands, "unzip-all", "make each zipped egg of the tree an unzipped one, in place")
-    _target_options(unzip)
-    unzip.add_argument("--backup", metavar="DIR", help="keep each zip in DIR")
-    _writing_options(unzip)
+def _tree(commands: _Commands) -> None:
+    parser = _command(commands, "tree", "show the dependency tree: zipped, unzipped, missing, conflicting")
+    _target_options(parser)
 
-    prepare = _command(commands, "prepare", "extract the tree's eggs into the egg cache DIR, locked down")
-    prepare.add_argument("directory", metavar="DIR", help="what PYTHON_EGG_CACHE will name")
-    _target_options(prepare)
-    _runtime_options(prepare)
-    prepare.add_argument("--prune", action="store_true", help="remove what no tree prepared in DIR needs any more")
-    prepare.add_argument("--reset", action="store_true", help="move an unsafe DIR aside and build it anew")
-    prepare.add_argument(
+
+def _unzip_all(commands: _Commands) -> None:
+    parser = _command(commands, "unzip-all", "make each zipped egg of the tree an unzipped one, in place")
+    _target_options(parser)
+    parser.add_argument("--backup", metavar="DIR", help="keep each zip in DIR")
+    _writing_options(parser)
+
+
+def _prepare(commands: _Commands) -> None:
+    parser = _command(commands, "prepare", "extract the tree's eggs into the egg cache DIR, locked down")
+    parser.add_argument("directory", metavar="DIR", help="what PYTHON_EGG_CACHE will name")
+    _target_options(parser)
+    _runtime_options(parser)
+    parser.add_argument("--prune", action="store_true", help="remove what no tree prepared in DIR needs any more")
+    parser.add_argument("--reset", action="store_true", help="move an unsafe DIR aside and build it anew")
+    parser.add_argument(
         "--lenient", action="store_true", help="exit 0 for what would exit 3 or 5: Apache starts as it did before"
     )
-    _writing_options(prepare)
+    _writing_options(parser)
 
-    check = _command(commands, "check", "will Apache's user get everything, and be able to write nothing?")
-    _target_options(check)
-    _runtime_options(check)
-    check.add_argument("--cache", metavar="DIR", help="the egg cache (default: $PYTHON_EGG_CACHE)")
-    check.add_argument(
+
+def _check(commands: _Commands) -> None:
+    parser = _command(commands, "check", "will Apache's user get everything, and be able to write nothing?")
+    _target_options(parser)
+    _runtime_options(parser)
+    parser.add_argument("--cache", metavar="DIR", help="the egg cache (default: $PYTHON_EGG_CACHE)")
+    parser.add_argument(
         "--import", dest="imports", metavar="MODULE", action="append", default=[],
         help="a module that has to import, such as the application (repeatable)",
     )  # fmt: skip
-    check.add_argument("--app-config", metavar="FILE", help="the application's TurboGears configuration")
-    check.add_argument("--location", metavar="PATH", help="where Apache serves the application (default: /)")
-    check.add_argument("--wait", metavar="S", type=float, default=120.0, help="seconds to wait for a prepare (120)")
+    parser.add_argument("--app-config", metavar="FILE", help="the application's TurboGears configuration")
+    parser.add_argument("--location", metavar="PATH", help="where Apache serves the application (default: /)")
+    parser.add_argument("--wait", metavar="S", type=float, default=120.0, help="seconds to wait for a prepare (120)")
 
-    wrapper = _command(commands, "wrapper", "print what starts Apache with the cache prepared and exported")
-    wrapper.add_argument("directory", metavar="DIR", help="the egg cache")
-    _target_options(wrapper)
-    _runtime_options(wrapper)
-    wrapper.add_argument("--for", dest="kind", metavar="KIND", help="see README.rst (default: what this host needs)")
-    wrapper.add_argument("--apachectl", metavar="PATH", help="Apache's control script (default: this host's)")
-    wrapper.add_argument("--pid-file", metavar="PATH", help="Apache's pid file (default: as Apache says)")
-    wrapper.add_argument("--unit", metavar="NAME", help="Apache's unit of systemd's (default: this host's)")
-    wrapper.add_argument("-o", "--output", metavar="FILE", help="write it there, instead of stdout")
-    group = wrapper.add_argument_group("with --for mod_python")
+
+def _wrapper(commands: _Commands) -> None:
+    parser = _command(commands, "wrapper", "print what starts Apache with the cache prepared and exported")
+    parser.add_argument("directory", metavar="DIR", help="the egg cache")
+    _target_options(parser)
+    _runtime_options(parser)
+    parser.add_argument("--for", dest="kind", metavar="KIND", help="see README.rst (default: what this host needs)")
+    parser.add_argument("--apachectl", metavar="PATH", help="Apache's control script (default: this host's)")
+    parser.add_argument("--pid-file", metavar="PATH", help="Apache's pid file (default: as Apache says)")
+    parser.add_argument("--unit", metavar="NAME", help="Apache's unit of systemd's (default: this host's)")
+    parser.add_argument("-o", "--output", metavar="FILE", help="write it there, instead of stdout")
+    group = parser.add_argument_group("with --for mod_python")
     group.add_argument(
         "--directory", dest="module_directory", metavar="D", help="write the modules that go with it to D"
     )
     group.add_argument("--app", metavar="MODULE", help="deploy this TurboGears 1 application as well")
     group.add_argument("--location", metavar="PATH", help="where it is served (default: /MODULE)")
     group.add_argument("--app-config", metavar="FILE", help="its configuration, such as prod.cfg")
-    return parser
 
 
-def _command(commands: argparse._SubParsersAction[_Parser], name: str, summary: str) -> argparse.ArgumentParser:
+_COMMANDS = {"tree": _tree, "unzip-all": _unzip_all, "prepare": _prepare, "check": _check, "wrapper": _wrapper}
+
+
+def _command(commands: _Commands, name: str, summary: str) -> argparse.ArgumentParser:
     parser = commands.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
     parser.set_defaults(command=name)
     parser.add_argument("-q", "--quiet", action="store_true", help="errors only")
@@ -178,27 +204,25 @@ def timezone(options: argparse.Namespace) -> str | None:
     return name
 
 
-def runtime(options: argparse.Namespace) -> tuple[Account, int | None, list[str]]:
+def runtime(options: argparse.Namespace) -> tuple[accounts.Numbers, int | None, list[str]]:
     """Who will read the cache, the group that may (None: everybody), and what is to be said about that."""
     if os.geteuid() != 0:
-        account = accounts.current()
-        if options.user and accounts.lookup(options.user).uid != account.uid:
+        mine = accounts.own_numbers()
+        if options.user and accounts.numbers(options.user)[1] != mine[1]:
             raise NotPermitted(f"--user {options.user}", "only root can act for another user", "run it as root")
-        if options.group and accounts.group(options.group) != account.gid:
+        if options.group and accounts.group(options.group) != mine[2]:
             raise NotPermitted(f"--group {options.group}", "only root can give a cache to a group", "run it as root")
-        return account, None, []
+        return mine, None, []
     user, group = options.user, options.group
     if not user:
         from eggcache import apache
 
         host = apache.read()
         user, group = host.user, group or host.group
-    if user:
-        account = accounts.lookup(user)
-        gid = accounts.group(group) if group else account.gid
-        return replace(account, gid=gid), gid, []
-    account = accounts.lookup("nobody")
+    name, uid, gid, groups = accounts.numbers(user or "nobody")
     if group:
         gid = accounts.group(group)
-        return replace(account, gid=gid), gid, []
-    return account, None, ["there is no Apache on this host and no --user: the cache is root's, and readable by all"]
+    if user or group:
+        return (name, uid, gid, groups), gid, []
+    note = "there is no Apache on this host and no --user: the cache is root's, and readable by all"
+    return (name, uid, gid, groups), None, [note]

@@ -2,38 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import astuple
 from typing import TYPE_CHECKING, Any
 
-from eggcache import layout, lockdown, receipt, staging
+from eggcache import layout, lockdown, receipt, staging, validity
 from eggcache.errors import EggcacheError, NotPermitted
 from eggcache.model import Account, Outcome, Ownership, Report, Tree
 
 if TYPE_CHECKING:
     from eggcache import renewal
+    from eggcache.validity import Fingerprint
 
 # A file that changed this shortly before it was read may change again within one tick of the clock.
 _TICK = 20_000_000  # nanoseconds
 # A process that has opened a directory to list it, or is on its way through it, sees what is removed there go. Nobody
 # needs a directory that long: without the wait, 118 of 900,000 listings came back empty, with a fifth of it none did.
 _GRACE = 1.0  # seconds
-
-
-def key(python: str, paths: Sequence[str], requirements: Sequence[str]) -> str:
-    """What the receipt calls a prepare: one for each target, path and tree; no requirements stand for --all."""
-    return json.dumps([python, list(paths), list(requirements)])
-
-
-def ownership(gid: int | None) -> Ownership:
-    """Who shall own a cache: root and the group `gid` alone, where root prepares it;
-    readable by all where there is no such group, and the caller's where anybody else prepares it."""
-    if os.geteuid() == 0 and gid is not None:
-        return Ownership(0, gid, 0o750, 0o640)
-    return Ownership(os.geteuid(), os.getegid(), 0o755, 0o644)
 
 
 def prepare(
@@ -69,15 +57,10 @@ def prepare(
     cache then holds whole eggs only, and running it again completes.
     """
     directory = os.path.abspath(directory)
-    owner = ownership(gid)
-    entry = key(python, paths, () if everything else requirements)
-    options: dict[str, Any] = {
-        "user": [account.uid, account.gid, *account.groups],
-        "owner": [owner.uid, owner.gid, owner.directory_mode, owner.file_mode],
-        "timezone": timezone,
-        "environment": {name: os.environ.get(name) or None for name in ("PYTHONPATH", "LD_LIBRARY_PATH")},
-    }
-    previous, unsafe = _previous(directory, entry, options, owner, reset)
+    owner = Ownership(*validity.ownership(gid))
+    entry = validity.key(python, paths, () if everything else requirements)
+    options = validity.asked((account.uid, account.gid, *account.groups), astuple(owner), timezone)
+    previous, unsafe = _previous(directory, entry, options, reset)
     if previous and not (prune and previous.prunable(entry, previous.entries[entry].names)):
         return _unchanged(directory, previous, entry, owner, dry_run)
     from eggcache import filling, resolver  # not needed where nothing has to be done
@@ -105,8 +88,9 @@ def prepare(
                     staging.remove_stages(descriptor)
                 known = receipt.read(descriptor)
                 if not dry_run:
-                    if not prune and receipt.holds(known, entry, options, descriptor, owner):
-                        return _unchanged(directory, known, entry, owner, dry_run)  # whoever held the lock did it
+                    finished = None if prune else _held(descriptor, entry, options)
+                    if finished:
+                        return _unchanged(directory, finished, entry, owner, dry_run)  # whoever held the lock did it
                     lockdown.own(descriptor, owner.uid, owner.gid, owner.directory_mode)
                     _, staged = held.enter_context(staging.stage(descriptor))
             run = filling.Filling(directory, descriptor, owner, account, known, entry)
@@ -194,7 +178,7 @@ def _moved(directory: str, aside: str) -> str:
 
 
 def _previous(
-    directory: str, entry: str, options: dict[str, Any], owner: Ownership, reset: bool
+    directory: str, entry: str, options: dict[str, Any], reset: bool
 ) -> tuple[receipt.Receipt | None, NotPermitted | None]:
     """The receipt, where it says that nothing has to be done; and what is unsafe about the directory, where
     `reset` may see to that."""
@@ -207,10 +191,15 @@ def _previous(
     if descriptor is None:
         return None, None
     try:
-        known = receipt.read(descriptor)
-        return (known if receipt.holds(known, entry, options, descriptor, owner) else None), None
+        return _held(descriptor, entry, options), None
     finally:
         os.close(descriptor)
+
+
+def _held(descriptor: int, entry: str, options: dict[str, Any]) -> receipt.Receipt | None:
+    data = validity.load(descriptor)
+    known = receipt.understood(data) if validity.holds(data, entry, options, descriptor) else None
+    return known if known and entry in known.entries else None
 
 
 def _unchanged(directory: str, known: receipt.Receipt, name: str, owner: Ownership, dry_run: bool) -> Report:
@@ -228,14 +217,14 @@ def _unchanged(directory: str, known: receipt.Receipt, name: str, owner: Ownersh
 def _check_is_cache(descriptor: int, directory: str) -> None:
     """Refuse a directory that serves something else: its owner and modes are about to change."""
     names = os.listdir(descriptor)
-    if receipt.NAME in names:
+    if validity.NAME in names:
         return
     for name in sorted(names):
         if not name.endswith("-tmp") and not name.startswith(".eggcache") and name != "lost+found":
             raise NotPermitted(directory, f"it is no egg cache: it holds {name!r}", "name a new or an empty directory")
 
 
-def _inputs(tree: Tree, timezone: str | None) -> dict[str, receipt.Fingerprint]:
+def _inputs(tree: Tree, timezone: str | None) -> dict[str, Fingerprint]:
     """The fingerprints of all that the tree and the mtimes were computed from, eggs apart."""
     interpreter = tree.interpreter
     paths = {interpreter.executable, os.path.realpath(interpreter.executable), "/etc/localtime"}
@@ -245,10 +234,10 @@ def _inputs(tree: Tree, timezone: str | None) -> dict[str, receipt.Fingerprint]:
         paths.add(interpreter.pkg_resources)
     if timezone:
         paths.add(os.path.join("/usr/share/zoneinfo", timezone.lstrip(":")))
-    return receipt.fingerprints(sorted(paths))
+    return {path: validity.fingerprint(path) for path in sorted(paths)}
 
 
-def _settled(seen: receipt.Fingerprint, started: int) -> receipt.Fingerprint:
+def _settled(seen: Fingerprint, started: int) -> Fingerprint:
     """A fingerprint, or one that never matches where the file has changed since `started` (nanoseconds since the
     epoch): the target, or we, may have seen it before."""
     return [] if seen and seen[-1] >= started - _TICK else seen

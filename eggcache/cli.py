@@ -10,13 +10,14 @@ import argparse
 import os
 import signal
 import sys
-import traceback
 from collections.abc import Sequence
-from dataclasses import replace
 
-from eggcache import arguments, console
+from eggcache import arguments, console, interpreter, validity
 from eggcache.errors import EggcacheError
-from eggcache.model import Account
+
+TYPE_CHECKING = False  # as in validity
+if TYPE_CHECKING:
+    from eggcache.model import Account
 
 
 class _Ended(BaseException):
@@ -40,6 +41,8 @@ def main(words: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except EggcacheError as error:
         if verbose and error.__cause__:
+            import traceback
+
             traceback.print_exception(type(error), error, error.__traceback__)
         return console.complain(error, error.status)
     except _Ended as ended:
@@ -49,6 +52,8 @@ def main(words: Sequence[str] | None = None) -> int:
         return 128 + signal.SIGPIPE
     except Exception as error:
         if verbose:
+            import traceback
+
             traceback.print_exc()
         return console.complain(f"{type(error).__name__}: {error}; run it with -v and report what it says", 1)
     return status
@@ -64,9 +69,9 @@ def _end(number: int, _frame: object) -> None:
 
 
 def _tree(options: argparse.Namespace) -> int:
-    from eggcache import owners, report, resolver, target
+    from eggcache import owners, report, resolver
 
-    python = target.find(options.python)
+    python = interpreter.find(options.python)
     tree = resolver.resolve(
         python,
         arguments.requirements(options),
@@ -84,20 +89,33 @@ def _tree(options: argparse.Namespace) -> int:
 
 
 def _prepare(options: argparse.Namespace) -> int:
-    from eggcache import cache, target
-
     os.umask(0o077)
-    python = target.find(options.python)
-    account, gid, notes = arguments.runtime(options)
-    done = cache.prepare(
-        options.directory,
+    python, requirements, paths = (
+        interpreter.find(options.python),
         arguments.requirements(options),
+        arguments.paths(options),
+    )
+    who, gid, notes = arguments.runtime(options)
+    timezone, directory = arguments.timezone(options), os.path.abspath(options.directory)
+    if not (options.prune or options.json or options.verbose):  # else there is more to do, or to say
+        asked = validity.asked(who[1:3] + who[3], validity.ownership(gid), timezone)
+        held = validity.standing(directory, validity.key(python, paths, requirements), asked)
+        if held is not None and console.silent((finding["status"] for finding in held["findings"]), options):
+            return 0
+    from dataclasses import replace
+
+    from eggcache import cache
+    from eggcache.model import Account
+
+    done = cache.prepare(
+        directory,
+        requirements,
         python=python,
-        account=account,
+        account=Account(*who),
         gid=gid,
-        paths=arguments.paths(options),
+        paths=paths,
         everything=options.all,
-        timezone=arguments.timezone(options),
+        timezone=timezone,
         wait=options.wait,
         reset=options.reset,
         prune=options.prune,
@@ -106,7 +124,7 @@ def _prepare(options: argparse.Namespace) -> int:
     if not done.unchanged:
         from eggcache import apache
 
-        hidden = apache.hides(apache.read(), os.path.abspath(options.directory))
+        hidden = apache.hides(apache.read(), directory)
         done = replace(done, notes=(*notes, *done.notes, *([str(hidden)] if hidden else ())))
     return console.present(done, options, lenient=options.lenient, following=arguments.following(options))
 
@@ -116,7 +134,7 @@ def _unzip_all(options: argparse.Namespace) -> int:
     from eggcache import owners, report, target, unzip  # noqa: F401
 
     os.umask(0o077)
-    python = target.find(options.python)
+    python = interpreter.find(options.python)
     for script in ("probe.py", "compile.py"):
         target.compose(script, None)
     if os.geteuid() == 0:
@@ -139,13 +157,15 @@ def _unzip_all(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from eggcache import proof, report, table, target
+    from eggcache import proof, report, table
+    from eggcache.model import Account
 
-    account, _, notes = arguments.runtime(options)
+    who, _, notes = arguments.runtime(options)
+    account = Account(*who)
     done = proof.check(
         arguments.requirements(options),
         cache=options.cache or os.environ.get("PYTHON_EGG_CACHE") or None,
-        python=target.find(options.python),
+        python=interpreter.find(options.python),
         account=account,
         paths=arguments.paths(options),
         everything=options.all,

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from time import localtime, strftime
 
-from eggcache import accounts, layout, receipt, staging
+from eggcache import accounts, layout, receipt, staging, validity
 from eggcache import egg as eggs
 from eggcache.evidence import Lookup
 from eggcache.filling import Filling, Place
@@ -146,7 +146,7 @@ def strangers(descriptor: int, directory: str, needed: Sequence[str]) -> list[Fi
     """
     known = receipt.read(descriptor)
     present = sorted(os.listdir(descriptor))
-    if receipt.NAME in present and not known.entries:
+    if validity.NAME in present and not known.entries:
         return []
     wanted = known.needed_beside("") | set(needed)
     found = []

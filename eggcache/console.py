@@ -6,7 +6,9 @@ import argparse
 import sys
 from collections.abc import Iterable
 
-from eggcache.model import Finding, Report
+TYPE_CHECKING = False  # as in validity: a run with nothing to do only asks whether to be silent
+if TYPE_CHECKING:
+    from eggcache.model import Finding, Report
 
 _ORDER = (4, 1, 5, 3)  # which status wins where several apply
 _LENIENT = (3, 5)  # what must not keep a site down that worked before
@@ -21,6 +23,12 @@ def complain(message: object, status: int) -> int:
 def one_line(text: str) -> str:
     """Fit for a terminal and a log: names in messages come from eggs and from the target."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def silent(statuses: Iterable[int], options: argparse.Namespace) -> bool:
+    """Whether a prepare that had nothing to do says nothing and exits 0, with findings of these statuses: an init
+    script, which is lenient, was told of them when something was done."""
+    return all(options.lenient and status in (0, *_LENIENT) for status in statuses)
 
 
 def present(done: Report, options: argparse.Namespace, *, lenient: bool = False, following: str = "") -> int:

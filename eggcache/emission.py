@@ -13,14 +13,14 @@ from eggcache import (
     accounts,
     apache,
     arguments,
-    cache,
     console,
+    interpreter,
     kinds,
     lockdown,
     modpython,
     receipt,
     report,
-    target,
+    validity,
     wrappers,
 )
 from eggcache.errors import NotPermitted, UsageError
@@ -49,14 +49,13 @@ def emit(options: argparse.Namespace) -> int:
         console.warn(f"--for {kind}: {why}", options)
     timezone = arguments.timezone(options)
     user, group = options.user or host.user, options.group or (None if options.user else host.group)
-    python = target.find(options.python)
+    python = interpreter.find(options.python)
     _warn_of_another(directory, python, timezone, options)
     command = [*_ourselves(), "prepare", directory, "--lenient", "--python", python]
     for path in arguments.paths(options):
         command += ["--path", path]
     if user:
-        account = accounts.lookup(user)
-        command += ["--user", user, "--group", group or str(account.gid)]
+        command += ["--user", user, "--group", group or str(accounts.lookup(user).gid)]
     elif group:
         command += ["--group", group]
     if timezone is not None:
@@ -151,7 +150,7 @@ def _warn_of_another(directory: str, python: str, timezone: str | None, options:
         entries = receipt.read(descriptor).entries
     finally:
         os.close(descriptor)
-    entry = entries.get(cache.key(python, arguments.paths(options), arguments.requirements(options)))
+    entry = entries.get(validity.key(python, arguments.paths(options), arguments.requirements(options)))
     if entries and entry is None:
         console.warn(
             f"{directory}: it was prepared for another --python, --path or REQ than this wrapper is for", options

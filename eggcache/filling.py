@@ -7,12 +7,15 @@ import re
 import stat
 from dataclasses import dataclass, replace
 from hashlib import blake2b
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from eggcache import accounts, extract, layout, lockdown, receipt, resolver, staging, syscalls, unservable
+from eggcache import accounts, extract, layout, lockdown, receipt, resolver, staging, syscalls, unservable, validity
 from eggcache import egg as eggs
 from eggcache.errors import EggcacheError, EggRefused, NotPermitted
 from eggcache.model import Account, Distribution, Finding, Kind, Outcome, Ownership, Tree
+
+if TYPE_CHECKING:
+    from eggcache.validity import Fingerprint
 
 _LONGEST = 255  # bytes of a file name, NAME_MAX on Linux
 
@@ -52,7 +55,7 @@ class Filling:
         self.expected: dict[str, str] = {}  # digests of what is to be in them
         self.staged: list[tuple[Place, receipt.Extracted]] = []
         self.displaced = False  # whether the stage holds what processes may be looking at
-        self.sources: dict[str, receipt.Fingerprint] = {}  # of the eggs
+        self.sources: dict[str, Fingerprint] = {}  # of the eggs
 
     def fill(self, tree: Tree, staged: int | None) -> None:
         """Extract below `staged` what is not there yet (None: a dry run); findings go on the list."""
@@ -72,7 +75,7 @@ class Filling:
             try:
                 with accounts.reading(distribution.egg, self.account) as source:
                     egg = eggs.read(source, distribution.egg)
-                    self.sources[distribution.egg] = receipt.of_stat(egg.stat)
+                    self.sources[distribution.egg] = validity.of_stat(egg.stat)
                     self.findings += unservable.in_egg(source, egg, distribution, tree.interpreter)
                     if distribution.kind is Kind.ZIP or distribution.cache_name is None:
                         continue
@@ -85,7 +88,7 @@ class Filling:
                     if self._claim(place, taken) and self._may_show(place, egg):
                         self._fill(place, source, egg, staged)
             except NotPermitted as error:
-                self.sources.setdefault(distribution.egg, receipt.fingerprint(distribution.egg))
+                self.sources.setdefault(distribution.egg, validity.fingerprint(distribution.egg))
                 self.findings.append(_unreadable(error))
             except EggcacheError as error:  # refused, or gone since the target saw it
                 self.sources.setdefault(distribution.egg, [])
@@ -97,7 +100,7 @@ class Filling:
             info = os.stat(name, dir_fd=self.descriptor, follow_symlinks=False)
             if info.st_uid != self.owner.uid or (info.st_mode & 0o022 and not stat.S_ISLNK(info.st_mode)):
                 path = os.path.join(self.directory, name)
-                self.sources[path] = receipt.fingerprint(path)  # when it is gone, so is the finding
+                self.sources[path] = validity.fingerprint(path)  # when it is gone, so is the finding
                 who = lockdown.owner_name(info.st_uid)
                 cause = f"it belongs to {who}, or others can write to it (mode {stat.S_IMODE(info.st_mode):04o})"
                 self.findings.append(Finding("foreign-entry", path, cause, "remove it", NotPermitted.status))
@@ -133,7 +136,7 @@ class Filling:
                 with accounts.acting(self.account):
                     readable = os.access(path, os.R_OK, effective_ids=True)
                 if not readable:
-                    self.sources[path] = receipt.fingerprint(path)
+                    self.sources[path] = validity.fingerprint(path)
                     error = accounts.in_the_way(path, self.account)
                     self.findings.append(_unreadable(error))
 
@@ -147,7 +150,7 @@ class Filling:
         return False
 
     def _shared(self, place: Place, other: str) -> None:
-        self.sources.setdefault(other, receipt.fingerprint(other))  # when it goes, the name is free
+        self.sources.setdefault(other, validity.fingerprint(other))  # when it goes, the name is free
         self.findings.append(
             Finding(
                 "shared-name",
@@ -165,7 +168,7 @@ class Filling:
             and place.name in self.known.needed_beside(self.key)
             and before.expected != expected
             and before.egg != place.egg
-            and before.source == receipt.fingerprint(before.egg)
+            and before.source == validity.fingerprint(before.egg)
         ):
             self._shared(place, before.egg)
             return
@@ -176,7 +179,7 @@ class Filling:
             before
             and self.descriptor is not None
             and (before.egg, before.source, before.expected) == (place.egg, self.sources[place.egg], expected)
-            and before.found == receipt.digest(self.descriptor, place.name)
+            and before.found == validity.digest(self.descriptor, place.name)
         ):
             self.outcomes.append(Outcome(place.egg, into, "kept", before.files, before.size))
             return
@@ -200,7 +203,7 @@ class Filling:
         into = os.open(place.name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=staged)
         try:
             files, size = extract.extract(source, egg, into, self._modes(egg), inside=place.inside)
-            if receipt.of_stat(os.fstat(source)) != self.sources[place.egg]:
+            if validity.of_stat(os.fstat(source)) != self.sources[place.egg]:
                 raise EggRefused(place.egg, "it changed while it was read", "run again when it is installed")
             return files, size
         except BaseException:
@@ -222,7 +225,7 @@ class Filling:
                 self.displaced = True
             else:
                 os.rename(place.name, place.name, src_dir_fd=staged, dst_dir_fd=cache)
-            found = receipt.digest(cache, place.name)
+            found = validity.digest(cache, place.name)
             self.known.extracted[place.name] = replace(done, found=found)
 
     def drop(self, prune: bool, staged: int | None) -> None:
@@ -238,12 +241,12 @@ class Filling:
                     self.displaced = True
                 del self.known.extracted[name]
 
-    def sign(self, options: dict[str, Any], inputs: dict[str, receipt.Fingerprint]) -> None:
+    def sign(self, options: dict[str, Any], inputs: dict[str, Fingerprint]) -> None:
         """Write the receipt."""
         self.known.entries[self.key] = receipt.Entry(options, inputs, self.names, self.findings)
         if self.descriptor is not None:
             owner = replace(self.owner, file_mode=0o600)  # it tells of paths that only we may see
-            staging.replace(self.descriptor, receipt.NAME, receipt.dump(self.known), owner)
+            staging.replace(self.descriptor, validity.NAME, receipt.dump(self.known), owner)
 
 
 def _unreadable(error: NotPermitted) -> Finding:

@@ -1,5 +1,7 @@
 """Directories that nobody else can touch: open, create, verify, lock, own, swap, remove.
 
+A run with nothing to do needs no more than `open_directory`, so the rest imports what it needs where it needs it.
+
 Everything is relative to descriptors that were verified when they were opened. A path is walked once, from
 "/", and a component counts as safe when nobody but root and the caller could have put it there: every
 directory on the way belongs to one of the two, and is not writable by others unless it is sticky (as /tmp).
@@ -8,11 +10,9 @@ directory on the way belongs to one of the two, and is not writable by others un
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import pwd
 import stat
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -261,6 +261,9 @@ def locked_itself(descriptor: int, path: str, wait: float) -> Iterator[None]:
     Whoever may read the directory could hold it, too: good for a command that a person waits for, not for one
     that Apache's start depends on.
     """
+    import fcntl
+    import time
+
     until = time.monotonic() + wait
     while True:
         try:

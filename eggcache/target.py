@@ -1,4 +1,4 @@
-"""The target interpreter: find it, say whose it is, and run a script of ours inside it.
+"""The target interpreter: run a script of ours inside it.
 
 What runs there is somebody else's: `.pth` files and eggs are code. So it gets the environment that Apache would
 give it, its words on stdout and stderr are only ever shown, and its answer is read as a stranger's: bounded in
@@ -12,24 +12,22 @@ import json
 import os
 import pkgutil
 import selectors
-import shutil
 import signal
 import stat
 import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from eggcache import accounts
-from eggcache.errors import EggcacheError, NotPermitted, UsageError
+from eggcache.errors import EggcacheError, NotPermitted
+from eggcache.interpreter import REMEDY
 from eggcache.model import Account
 
 LIMIT = 16 << 20  # bytes of an answer; the largest real one, a site with 1,000 distributions, is below one MiB
 KEPT = 64 << 10  # bytes of what it prints, the last ones
 HANDSHAKE = b"eggcache\n"  # inside/answer.py sends it first: only a Python gets that far
-REMEDY = "name the interpreter that Apache runs with --python PATH"
 
 # In front of a script goes what it calls
 PARTS = {
@@ -40,32 +38,6 @@ PARTS = {
 
 # What Apache passes on, or what its wrapper sets. Not HOME: Apache's own start scripts clear it.
 PASSED_ON = ("PATH", "LANG", "LANGUAGE", "TZ", "PYTHONPATH", "LD_LIBRARY_PATH")
-
-
-def find(python: str | None = None) -> str:
-    """The absolute path of the target: `python`, else $EGGCACHE_PYTHON, an active virtualenv's, our own.
-
-    Symbolic links are kept, since a virtual environment is found through the link that it was started by.
-    Raises UsageError where there is no such program.
-    """
-    origin, name = "--python", python
-    if name is None and os.environ.get("EGGCACHE_PYTHON"):
-        origin, name = "$EGGCACHE_PYTHON", os.environ["EGGCACHE_PYTHON"]
-    if name is None and os.environ.get("VIRTUAL_ENV"):
-        origin, name = "$VIRTUAL_ENV", os.path.join(os.environ["VIRTUAL_ENV"], "bin", "python")
-    if name is None:
-        origin, name = "the interpreter running eggcache", sys.executable
-    if not name or "\0" in name:
-        raise UsageError(origin, "names no program", REMEDY)
-    found = name if "/" in name else shutil.which(name)
-    if found is None:
-        raise UsageError(f"{origin} {name}", "there is no such program on the PATH", REMEDY)
-    path = os.path.abspath(found)
-    if not os.path.exists(path):
-        raise UsageError(f"{origin} {path}", "there is no such file", REMEDY)
-    if os.path.isdir(path) or not os.access(path, os.X_OK):
-        raise UsageError(f"{origin} {path}", "it is not executable", REMEDY)
-    return path
 
 
 def run(

@@ -106,6 +106,18 @@ def test_second_run_does_nothing(site: Site) -> None:
     assert [line for line in seen if re.search(r"O_WRONLY|O_RDWR|O_CREAT| (?!openat|execve)\w+\(", line)] == []
 
 
+def test_second_run_imports_what_it_uses(site: Site) -> None:
+    """With nothing changed no module is loaded that only another run needs: it is run at every start of Apache."""
+    site.prepare()
+    command = [sys.executable, "-X", "importtime", "-m", "eggcache", "prepare", str(site.cache), *site.options]
+    done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, check=True)
+    loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert {"eggcache.validity", "argparse", "json"} <= loaded
+    ours = {name.partition(".")[2] for name in loaded if name.startswith("eggcache.")}
+    assert ours == {"accounts", "arguments", "cli", "console", "errors", "interpreter", "lockdown", "validity"}
+    assert not loaded & {"ctypes", "dataclasses", "filelock", "rich", "secrets", "subprocess", "traceback", "typing"}
+
+
 CHANGES: dict[str, tuple[Callable[[Site], object], dict[str, str]]] = {
     "egg replaced": (
         lambda site: write_egg(site.eggs / "One-1.0-py3.11.egg", {"one/__init__.py": "", "one/new.txt": "new"}),

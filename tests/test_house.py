@@ -10,7 +10,7 @@ import eggcache
 SOURCE = Path(eggcache.__file__).parent
 LEVELS = [
     {"errors", "findings", "model"},
-    {"accounts", "apache", "cleaners", "egg", "layout", "manual", "quoting", "receipt", "syscalls", "table"},
+    {"accounts", "apache", "cleaners", "egg", "interpreter", "layout", "manual", "quoting", "syscalls", "table"},
     {
         "application",
         "arguments",
@@ -22,8 +22,8 @@ LEVELS = [
         "surroundings",
         "target",
     },
-    {"extract", "hosting", "resolver", "rights", "staging", "wrappers"},
-    {"backup", "evidence", "modpython", "renewal", "report", "unservable"},
+    {"extract", "hosting", "resolver", "rights", "staging", "validity", "wrappers"},
+    {"backup", "evidence", "modpython", "receipt", "renewal", "report", "unservable"},
     {"console", "conversion", "filling"},
     {"cache", "comparison", "unzip"},
     {"emission", "proof"},

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from eggcache import layout, receipt
+from eggcache import layout, receipt, validity
 
 
 @pytest.mark.parametrize(
@@ -58,8 +58,8 @@ def test_digest_notices(tmp_path: Path, change: str) -> None:
     (top / "pkg" / "a").write_text("a")
     (top / "pkg" / "b").write_text("b")
     descriptor = os.open(tmp_path, os.O_RDONLY)
-    before = receipt.digest(descriptor, "x.egg-tmp")
-    assert before == receipt.digest(descriptor, "x.egg-tmp") != ""
+    before = validity.digest(descriptor, "x.egg-tmp")
+    assert before == validity.digest(descriptor, "x.egg-tmp") != ""
     if change == "content":
         info = (top / "pkg" / "a").stat()
         (top / "pkg" / "a").write_text("c")
@@ -77,7 +77,7 @@ def test_digest_notices(tmp_path: Path, change: str) -> None:
     else:
         (top / "pkg" / "b").unlink()
         (top / "pkg" / "b").symlink_to("a")
-    after = receipt.digest(descriptor, "x.egg-tmp")
+    after = validity.digest(descriptor, "x.egg-tmp")
     os.close(descriptor)
     assert after != before
 
@@ -85,7 +85,7 @@ def test_digest_notices(tmp_path: Path, change: str) -> None:
 def test_digest_of_what_is_missing(tmp_path: Path) -> None:
     """A directory that is not there has the empty digest, which no receipt records."""
     descriptor = os.open(tmp_path, os.O_RDONLY)
-    assert receipt.digest(descriptor, "x.egg-tmp") == ""
+    assert validity.digest(descriptor, "x.egg-tmp") == ""
     os.close(descriptor)
 
 
@@ -94,7 +94,7 @@ def test_digest_of_what_is_missing(tmp_path: Path) -> None:
 )
 def test_receipt_that_makes_no_sense(tmp_path: Path, text: str) -> None:
     """A receipt that is damaged, or of another version, is no receipt: the whole way is gone."""
-    (tmp_path / receipt.NAME).write_text(text)
+    (tmp_path / validity.NAME).write_text(text)
     descriptor = os.open(tmp_path, os.O_RDONLY)
     assert receipt.read(descriptor) == receipt.Receipt()
     os.close(descriptor)
@@ -115,7 +115,7 @@ def test_receipt_round_trip(tmp_path: Path) -> None:
         },
         {"x.egg-tmp": receipt.Extracted("/x.egg", [1], "e", "f", 2, 3)},
     )
-    (tmp_path / receipt.NAME).write_bytes(receipt.dump(made))
+    (tmp_path / validity.NAME).write_bytes(receipt.dump(made))
     descriptor = os.open(tmp_path, os.O_RDONLY)
     assert receipt.read(descriptor) == made
     os.close(descriptor)

@@ -15,7 +15,8 @@ import pytest
 
 from eggcache import accounts
 from eggcache.errors import EggcacheError, NotPermitted, UsageError
-from eggcache.target import environment, find, literal, run
+from eggcache.interpreter import find
+from eggcache.target import environment, literal, run
 
 ODD = ["plain", "quote\"'\\", "line\nfeed\ttab\0nul", "h\u00e4\u2713\U0001f95a", os.fsdecode(b"not \xff\xfe utf-8"), ""]
 

@@ -1,0 +1,42 @@
+"""Which Python is the target."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from eggcache.errors import UsageError
+
+REMEDY = "name the interpreter that Apache runs with --python PATH"
+
+
+def find(python: str | None = None) -> str:
+    """The absolute path of the target: `python`, else $EGGCACHE_PYTHON, an active virtualenv's, our own.
+
+    Symbolic links are kept, since a virtual environment is found through the link that it was started by.
+    Raises UsageError where there is no such program.
+    """
+    origin, name = "--python", python
+    if name is None and os.environ.get("EGGCACHE_PYTHON"):
+        origin, name = "$EGGCACHE_PYTHON", os.environ["EGGCACHE_PYTHON"]
+    if name is None and os.environ.get("VIRTUAL_ENV"):
+        origin, name = "$VIRTUAL_ENV", os.path.join(os.environ["VIRTUAL_ENV"], "bin", "python")
+    if name is None:
+        origin, name = "the interpreter running eggcache", sys.executable
+    if not name or "\0" in name:
+        raise UsageError(origin, "names no program", REMEDY)
+    if "/" in name:
+        found: str | None = name
+    else:
+        import shutil  # which reads archives, too
+
+        found = shutil.which(name)
+    # "/" in name else shutil.which(name)
+    if found is None:
+        raise UsageError(f"{origin} {name}", "there is no such program on the PATH", REMEDY)
+    path = os.path.abspath(found)
+    if not os.path.exists(path):
+        raise UsageError(f"{origin} {path}", "there is no such file", REMEDY)
+    if os.path.isdir(path) or not os.access(path, os.X_OK):
+        raise UsageError(f"{origin} {path}", "it is not executable", REMEDY)
+    return path
