@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Sequence
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 
 DEFAULT = ("TurboGears",)
+
+_HIGHEST = {"entries": 65_535, "member": 0x7FFFFFFF, "total": 1 << 62, "ratio": 1 << 62}  # that mean anything
 
 
 class _Parser(argparse.ArgumentParser):
@@ -74,6 +77,7 @@ def _unzip_all(commands: _Commands) -> None:
     parser = _command(commands, "unzip-all", "make each zipped egg of the tree an unzipped one, in place")
     _target_options(parser)
     parser.add_argument("--backup", metavar="DIR", help="keep each zip in DIR")
+    _limit_option(parser)
     _writing_options(parser)
 
 
@@ -82,6 +86,7 @@ def _prepare(commands: _Commands) -> None:
     parser.add_argument("directory", metavar="DIR", help="what PYTHON_EGG_CACHE will name")
     _target_options(parser)
     _runtime_options(parser)
+    _limit_option(parser)
     parser.add_argument("--prune", action="store_true", help="remove what no tree prepared in DIR needs any more")
     parser.add_argument("--reset", action="store_true", help="move an unsafe DIR aside and build it anew")
     parser.add_argument(
@@ -94,6 +99,7 @@ def _check(commands: _Commands) -> None:
     parser = _command(commands, "check", "will Apache's user get everything, and be able to write nothing?")
     _target_options(parser)
     _runtime_options(parser)
+    _limit_option(parser)
     parser.add_argument("--cache", metavar="DIR", help="the egg cache (default: $PYTHON_EGG_CACHE)")
     parser.add_argument(
         "--import", dest="imports", metavar="MODULE", action="append", default=[],
@@ -109,6 +115,7 @@ def _wrapper(commands: _Commands) -> None:
     parser.add_argument("directory", metavar="DIR", help="the egg cache")
     _target_options(parser)
     _runtime_options(parser)
+    _limit_option(parser)
     parser.add_argument("--for", dest="kind", metavar="KIND", help="see README.rst (default: what this host needs)")
     parser.add_argument("--apachectl", metavar="PATH", help="Apache's control script (default: this host's)")
     parser.add_argument("--pid-file", metavar="PATH", help="Apache's pid file (default: as Apache says)")
@@ -160,6 +167,14 @@ def _runtime_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--tz", metavar="ZONE", help="the TZ that Apache runs with (default: this process's)")
 
 
+def _limit_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--limit", dest="limits", metavar="NAME=N", action="append", default=[],
+        help="how much an egg may unpack to before it counts as a bomb: entries=N, member=SIZE, total=SIZE (bytes, or "
+        "with k, M or G), ratio=N (repeatable)",
+    )  # fmt: skip
+
+
 def _writing_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-n", "--dry-run", action="store_true", help="say what would be done, and write nothing")
     parser.add_argument("--wait", metavar="S", type=float, default=120.0, help="seconds to wait for another run (120)")
@@ -177,6 +192,22 @@ def paths(options: argparse.Namespace) -> tuple[str, ...]:
     return tuple(os.path.abspath(path) for path in options.path)
 
 
+def limits(options: argparse.Namespace) -> dict[str, int]:
+    """What an egg may ask for, as far as --limit says: fields of model.Limits. Sizes are in bytes, k is 1,024."""
+    wanted = {}
+    for word in options.limits:
+        name, _, text = word.partition("=")
+        number = re.fullmatch(r"([0-9]{1,18})([kMG]?)" if name in ("member", "total") else r"([0-9]{1,18})()", text)
+        if name not in _HIGHEST or number is None or not int(number[1]):
+            raise UsageError(
+                f"--limit {word}", "it is no limit", "write entries=N, ratio=N, member=SIZE or total=SIZE, as total=6G"
+            )
+        wanted[name] = int(number[1]) << {"": 0, "k": 10, "M": 20, "G": 30}[number[2]]
+        if wanted[name] > _HIGHEST[name]:
+            raise UsageError(f"--limit {word}", "no egg can have that much", f"say {_HIGHEST[name]} at most")
+    return wanted
+
+
 def following(options: argparse.Namespace) -> str:
     """The command that prints a wrapper for what `prepare` has done: with all that it was told."""
     import shlex
@@ -189,6 +220,8 @@ def following(options: argparse.Namespace) -> str:
         )
     for path in paths(options):
         command += ["--path", path]
+    for limit in options.limits:
+        command += ["--limit", limit]
     return shlex.join([*command, *(["--all"] if options.all else [])])
 
 

@@ -6,12 +6,12 @@ import os
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import astuple
+from dataclasses import asdict, astuple
 from typing import TYPE_CHECKING, Any
 
 from eggcache import layout, lockdown, receipt, staging, validity
 from eggcache.errors import EggcacheError, NotPermitted
-from eggcache.model import Account, Outcome, Ownership, Report, Tree
+from eggcache.model import DEFAULT_LIMITS, Account, Limits, Outcome, Ownership, Report, Tree
 
 if TYPE_CHECKING:
     from eggcache import renewal
@@ -34,6 +34,7 @@ def prepare(
     paths: Sequence[str] = (),
     everything: bool = False,
     timezone: str | None = None,
+    limits: Limits = DEFAULT_LIMITS,
     wait: float = 120.0,
     reset: bool = False,
     prune: bool = False,
@@ -47,6 +48,7 @@ def prepare(
     paths        what is put in front of the target's sys.path (mod_python's PythonPath)
     everything   all distributions on the path instead of a tree
     timezone     the TZ of the processes that will read the cache; None: the host's, with TZ unset
+    limits       what an egg may ask for (eggcache.model.Limits) before it is refused as a bomb
     wait         seconds to wait for another run
     reset        move an unsafe `directory` aside and build it anew
     prune        remove what an earlier prepare extracted and no tree needs any more
@@ -59,7 +61,8 @@ def prepare(
     directory = os.path.abspath(directory)
     owner = Ownership(*validity.ownership(gid))
     entry = validity.key(python, paths, () if everything else requirements)
-    options = validity.asked((account.uid, account.gid, *account.groups), astuple(owner), timezone)
+    raised = dict(asdict(limits).items() - asdict(DEFAULT_LIMITS).items())
+    options = validity.asked((account.uid, account.gid, *account.groups), astuple(owner), timezone, raised)
     previous, unsafe = _previous(directory, entry, options, reset)
     if previous and not (prune and previous.prunable(entry, previous.entries[entry].names)):
         return _unchanged(directory, previous, entry, owner, dry_run)
@@ -93,7 +96,7 @@ def prepare(
                         return _unchanged(directory, finished, entry, owner, dry_run)  # whoever held the lock did it
                     lockdown.own(descriptor, owner.uid, owner.gid, owner.directory_mode)
                     _, staged = held.enter_context(staging.stage(descriptor))
-            run = filling.Filling(directory, descriptor, owner, account, known, entry)
+            run = filling.Filling(directory, descriptor, owner, account, known, entry, limits)
             run.fill(tree, staged)
             if staged is not None:
                 run.swap(staged)
@@ -122,6 +125,7 @@ def prepare(
             paths=paths,
             everything=everything,
             timezone=timezone,
+            limits=limits,
             wait=wait,
             reset=reset,
             prune=prune,

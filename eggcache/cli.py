@@ -97,15 +97,16 @@ def _prepare(options: argparse.Namespace) -> int:
     )
     who, gid, notes = arguments.runtime(options)
     timezone, directory = arguments.timezone(options), os.path.abspath(options.directory)
+    limits = arguments.limits(options)
     if not (options.prune or options.json or options.verbose):  # else there is more to do, or to say
-        asked = validity.asked(who[1:3] + who[3], validity.ownership(gid), timezone)
+        asked = validity.asked(who[1:3] + who[3], validity.ownership(gid), timezone, limits)
         held = validity.standing(directory, validity.key(python, paths, requirements), asked)
         if held is not None and console.silent((finding["status"] for finding in held["findings"]), options):
             return 0
     from dataclasses import replace
 
     from eggcache import cache
-    from eggcache.model import Account
+    from eggcache.model import Account, Limits
 
     done = cache.prepare(
         directory,
@@ -116,6 +117,7 @@ def _prepare(options: argparse.Namespace) -> int:
         paths=paths,
         everything=options.all,
         timezone=timezone,
+        limits=Limits(**limits),
         wait=options.wait,
         reset=options.reset,
         prune=options.prune,
@@ -131,7 +133,7 @@ def _prepare(options: argparse.Namespace) -> int:
 
 def _unzip_all(options: argparse.Namespace) -> int:
     # All that will be needed: the owner of the target's site-packages may be unable to read where we are installed.
-    from eggcache import owners, report, target, unzip  # noqa: F401
+    from eggcache import model, owners, report, target, unzip  # noqa: F401
 
     os.umask(0o077)
     python = interpreter.find(options.python)
@@ -150,6 +152,7 @@ def _unzip_all(options: argparse.Namespace) -> int:
         paths=arguments.paths(options),
         everything=options.all,
         backup=options.backup,
+        limits=model.Limits(**arguments.limits(options)),
         wait=options.wait,
         dry_run=options.dry_run,
     )
@@ -157,7 +160,7 @@ def _unzip_all(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from eggcache import proof, report, table
+    from eggcache import model, proof, report, table
     from eggcache.model import Account
 
     who, _, notes = arguments.runtime(options)
@@ -170,6 +173,7 @@ def _check(options: argparse.Namespace) -> int:
         paths=arguments.paths(options),
         everything=options.all,
         timezone=arguments.timezone(options),
+        limits=model.Limits(**arguments.limits(options)),
         imports=options.imports,
         app_config=options.app_config,
         location=options.location,

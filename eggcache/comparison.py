@@ -16,7 +16,7 @@ from eggcache import accounts, layout, receipt, staging, validity
 from eggcache import egg as eggs
 from eggcache.evidence import Lookup
 from eggcache.filling import Filling, Place
-from eggcache.model import Account, DateTime, Finding, Member, Outcome, Ownership
+from eggcache.model import Account, DateTime, Finding, Limits, Member, Outcome, Ownership
 from eggcache.rights import SHOWN
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -53,9 +53,11 @@ class Differences:
 class Comparison(Filling):
     """Goes through the eggs of a tree as filling a cache does, and compares instead of writing."""
 
-    def __init__(self, directory: str, account: Account, lookups: Sequence[Lookup], *, reachable: bool) -> None:
+    def __init__(
+        self, directory: str, account: Account, lookups: Sequence[Lookup], limits: Limits, *, reachable: bool
+    ) -> None:
         owner = Ownership(account.uid, account.gid, 0o700, 0o600)  # nothing is written: nobody's
-        super().__init__(directory, None, owner, account, receipt.Receipt(), "")
+        super().__init__(directory, None, owner, account, receipt.Receipt(), "", limits)
         self.lookups = {(lookup.egg, lookup.inside): lookup for lookup in lookups}
         self.reachable = reachable  # False: no member needs to be looked for
         self.shifted: list[tuple[str, str]] = []  # members that are current in another time zone

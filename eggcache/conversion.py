@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from eggcache import accounts, backup, extract, layout, lockdown, owners, staging, syscalls, target
 from eggcache import egg as eggs
 from eggcache.errors import Busy, EggcacheError, EggRefused, NotPermitted
-from eggcache.model import Distribution, Finding, Interpreter, Kind, Outcome, Ownership
+from eggcache.model import Distribution, Finding, Interpreter, Kind, Limits, Outcome, Ownership
 
 _LATEST = 0x7FFFFFFF  # seconds: Python 2 reads the stamp in a .pyc as a signed 32-bit number
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -36,13 +36,20 @@ class Conversion:
     """The zips in one directory, which are staged, compiled, synced and swapped together."""
 
     def __init__(
-        self, path: str, zips: dict[str, Distribution], python: str, interpreter: Interpreter, backup: int | None
+        self,
+        path: str,
+        zips: dict[str, Distribution],
+        python: str,
+        interpreter: Interpreter,
+        backup: int | None,
+        limits: Limits,
     ) -> None:
         self.path = path
         self.zips = zips
         self.python = python
         self.interpreter = interpreter
         self.backup = backup
+        self.limits = limits
         self.outcomes: list[Outcome] = []
         self.findings: list[Finding] = []
 
@@ -92,7 +99,7 @@ class Conversion:
             try:
                 if stat.S_ISDIR(os.fstat(source).st_mode):
                     return None  # another run was faster
-                egg = eggs.read(source, path)
+                egg = eggs.read(source, path, self.limits)
                 _check(self.zips[name], egg)
                 return act(source, egg, _ownership(egg))
             finally:

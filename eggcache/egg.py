@@ -19,7 +19,7 @@ from functools import lru_cache
 from typing import Any, NoReturn
 
 from eggcache.errors import EggcacheError, EggRefused
-from eggcache.model import Member
+from eggcache.model import DEFAULT_LIMITS, Limits, Member
 
 try:  # the extra "fast", for the checksum alone: isal inflates streams that zlib, and so zipimport, refuses
     from isal.isal_zlib import crc32  # type: ignore[import-not-found, unused-ignore]
@@ -41,18 +41,8 @@ _DEPTH = 64  # directories in one name: what a few names ask for must not be out
 _WINDOW = 256 << 10  # bytes read at once for local headers: small members share a system call
 _PIECE = 4 << 20  # bytes; what is smaller, packed and unpacked, is read and inflated in one go
 _NO_BOMB = 16 << 20  # bytes that anything may unpack to, whatever the ratio
-_TRUST, _REBUILD = "raise the limit if you trust it", "build or download the egg again"
+_REBUILD = "build or download the egg again"
 _BAD_NAME = "a name that is empty, absolute, too long, or with '.', '..', '//', a drive, backslash or control character"
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What an egg may ask for at most, sizes in bytes. The defaults refuse no egg that was ever uploaded."""
-
-    entries: int = 65_535  # all that a zip without zip64 can count
-    member: int = _INT  # higher has no effect
-    total: int = 4 << 30
-    ratio: int = 200  # unpacked to packed; counts from 16 MiB unpacked, for a member and for the whole egg
 
 
 @dataclass(frozen=True)
@@ -98,7 +88,7 @@ class _File:
 _Entry = tuple[int, int, bytes, int, Member]
 
 
-def read(descriptor: int, path: str, limits: Limits = Limits()) -> Egg:
+def read(descriptor: int, path: str, limits: Limits = DEFAULT_LIMITS) -> Egg:
     """The structure of the egg open at `descriptor`; `path` is for messages only.
 
     All is checked that needs no inflating, and the bytes of duplicates where there are any: `chunks` checks the rest.
@@ -111,17 +101,32 @@ def read(descriptor: int, path: str, limits: Limits = Limits()) -> Egg:
         file.refuse("not a regular file")
     count, at, size, prefix = _end(file, status.st_size)
     if count > limits.entries:
-        file.refuse(f"{count} entries, the limit is {limits.entries}", remedy=_TRUST)
+        file.refuse(f"{count} entries, the limit is {limits.entries}", remedy=_raised(entries=count))
     central = file.read(at, size)
     entries = list(_entries(file, central, count, prefix))
     everything, most = [entry[-1] for entry in entries], min(limits.member, _INT)
     for member in everything:
         if member.size > most or (member.size > _NO_BOMB and member.size > limits.ratio * member.packed):
-            file.refuse(f"unpacks {member.packed} bytes to {member.size}, like a bomb", member.name, _TRUST)
+            remedy = _above(limits, "member", member.size, member.packed)
+            file.refuse(f"unpacks {member.packed} bytes to {member.size}, like a bomb", member.name, remedy)
     total = sum(member.size for member in everything)
     if total > limits.total or total > max(_NO_BOMB, limits.ratio * status.st_size):
-        file.refuse(f"unpacks to {total} bytes, like a bomb", remedy=_TRUST)
+        file.refuse(f"unpacks to {total} bytes, like a bomb", remedy=_above(limits, "total", total, status.st_size))
     return _collect(file, everything, status, prefix, _starts(file, sorted(entries), central, at))
+
+
+def _above(limits: Limits, name: str, size: int, packed: int) -> str:
+    """The remedy for what unpacks `packed` bytes to `size`: which limits, `name` or the ratio, have to be raised."""
+    if not packed or (name == "member" and size > _INT):
+        return _REBUILD  # no limit would help
+    wanted = {name: size} if size > getattr(limits, name) else {}
+    if size > max(_NO_BOMB, limits.ratio * packed):
+        wanted["ratio"] = -(-size // packed)
+    return _raised(**wanted)
+
+
+def _raised(**wanted: int) -> str:
+    return "if you trust it: " + " ".join(f"--limit {name}={value}" for name, value in wanted.items())
 
 
 def chunks(descriptor: int, egg: Egg, member: Member) -> Iterator[bytes]:

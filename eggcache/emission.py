@@ -60,6 +60,9 @@ def emit(options: argparse.Namespace) -> int:
         command += ["--group", group]
     if timezone is not None:
         command += ["--tz", timezone]
+    arguments.limits(options)  # a wrong one shall not wait for Apache's start
+    for limit in options.limits:
+        command += ["--limit", limit]
     if _shared(os.path.dirname(directory)):
         command += ["--reset"]
     command += ["--all"] if options.all else ["--", *arguments.requirements(options)]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from eggcache import accounts, extract, layout, lockdown, receipt, resolver, staging, syscalls, unservable, validity
 from eggcache import egg as eggs
 from eggcache.errors import EggcacheError, EggRefused, NotPermitted
-from eggcache.model import Account, Distribution, Finding, Kind, Outcome, Ownership, Tree
+from eggcache.model import Account, Distribution, Finding, Kind, Limits, Outcome, Ownership, Tree
 
 if TYPE_CHECKING:
     from eggcache.validity import Fingerprint
@@ -42,6 +42,7 @@ class Filling:
         account: Account,
         known: receipt.Receipt,
         key: str,
+        limits: Limits,
     ) -> None:
         self.directory = directory
         self.descriptor = descriptor  # None: a dry run, and there is no cache yet
@@ -49,6 +50,7 @@ class Filling:
         self.account = account
         self.known = known
         self.key = key
+        self.limits = limits
         self.outcomes: list[Outcome] = []
         self.findings: list[Finding] = []
         self.names: list[str] = []  # of the places that this tree needs
@@ -74,7 +76,7 @@ class Filling:
             seen.add(asked)
             try:
                 with accounts.reading(distribution.egg, self.account) as source:
-                    egg = eggs.read(source, distribution.egg)
+                    egg = eggs.read(source, distribution.egg, self.limits)
                     self.sources[distribution.egg] = validity.of_stat(egg.stat)
                     self.findings += unservable.in_egg(source, egg, distribution, tree.interpreter)
                     if distribution.kind is Kind.ZIP or distribution.cache_name is None:

@@ -51,9 +51,9 @@ TREE = (
 EGGS = (
     Explanation(
         "egg-refused",
-        "The egg is damaged, or Pythons would read different files from it.",
+        "It is damaged, Pythons would read different files from it, or it unpacks to so much that it may be a bomb.",
         "It is left as it is: neither extracted nor unzipped.",
-        "Download or build it again.",
+        "Download or build it again; or, if you trust it, give the --limit that the message names.",
     ),
     Explanation(
         "egg-unreadable",

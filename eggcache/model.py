@@ -102,6 +102,19 @@ class Tree:
 
 
 @dataclass(frozen=True)
+class Limits:
+    """What an egg may ask for at most, sizes in bytes. The defaults refuse no egg that was ever uploaded."""
+
+    entries: int = 65_535  # all that a zip without zip64 can count
+    member: int = 0x7FFFFFFF  # all that Python 2.7 can read
+    total: int = 4 << 30
+    ratio: int = 200  # unpacked to packed; counts from 16 MiB unpacked, for a member and for the whole egg
+
+
+DEFAULT_LIMITS = Limits()
+
+
+@dataclass(frozen=True)
 class Member:
     """An entry of an egg that is a file. Offsets and sizes are in bytes."""
 

@@ -28,7 +28,7 @@ from eggcache import (
 )
 from eggcache.comparison import Comparison, prepared_for, strangers
 from eggcache.errors import EggcacheError, NotPermitted
-from eggcache.model import Account, Finding, Interpreter, Outcome, Report, Tree
+from eggcache.model import DEFAULT_LIMITS, Account, Finding, Interpreter, Limits, Outcome, Report, Tree
 
 
 def check(
@@ -40,6 +40,7 @@ def check(
     paths: Sequence[str] = (),
     everything: bool = False,
     timezone: str | None = None,
+    limits: Limits = DEFAULT_LIMITS,
     imports: Sequence[str] = (),
     app_config: str | None = None,
     location: str | None = None,
@@ -53,6 +54,7 @@ def check(
     paths        what is put in front of the target's sys.path (mod_python's PythonPath)
     everything   all distributions on the path instead of a tree
     timezone     the TZ of the processes that read the cache; None: the host's, with TZ unset
+    limits       what an egg may ask for (eggcache.model.Limits) before it is refused as a bomb
     imports      modules that have to import
     app_config   the TurboGears configuration of the application, to be looked at as well
     location     the path under which Apache serves the application
@@ -75,9 +77,9 @@ def check(
             raise NotPermitted(error.thing, error.cause, error.remedy) from error  # what could not look, said nothing
         host = apache.read()
         if cache is None:
-            found, outcomes = _Without(tree, evident, account).findings(), tuple[Outcome, ...]()
+            found, outcomes = _Without(tree, evident, account, limits).findings(), tuple[Outcome, ...]()
         else:
-            judged = _With(cache, tree, evident, account, host, timezone)
+            judged = _With(cache, tree, evident, account, host, timezone, limits)
             found, outcomes = judged.findings(), tuple(judged.comparison.outcomes)
         found += _imports(evident, cache)
         told = configuration.read(host)
@@ -133,6 +135,7 @@ class _With:
         account: Account,
         host: apache.Apache,
         timezone: str | None,
+        limits: Limits,
     ) -> None:
         self.cache = cache
         self.tree = tree
@@ -141,7 +144,7 @@ class _With:
         self.host = host
         self.timezone = timezone
         self.away = self._unreachable()
-        self.comparison = Comparison(cache, account, evident.lookups, reachable=self.away is None)
+        self.comparison = Comparison(cache, account, evident.lookups, limits, reachable=self.away is None)
 
     def findings(self) -> list[Finding]:
         """All of them, what concerns the eggs first."""
@@ -257,14 +260,15 @@ class _With:
 class _Without:
     """Says what Apache would do without a cache."""
 
-    def __init__(self, tree: Tree, evident: evidence.Evidence, account: Account) -> None:
+    def __init__(self, tree: Tree, evident: evidence.Evidence, account: Account, limits: Limits) -> None:
         self.tree = tree
         self.default = evident.default or "the default directory"
         self.account = account
+        self.limits = limits
 
     def findings(self) -> list[Finding]:
         """What is wrong with the tree and its eggs, and that there is no cache."""
-        looked = Comparison("", self.account, (), reachable=False)
+        looked = Comparison("", self.account, (), self.limits, reachable=False)
         looked.fill(self.tree, None)
         found = looked.findings
         if not looked.outcomes:

@@ -13,7 +13,7 @@ from eggcache import lockdown, resolver, staging
 from eggcache.backup import open_backup
 from eggcache.conversion import Conversion, as_finding, opened, remove_stages
 from eggcache.errors import Busy, EggcacheError, NotPermitted
-from eggcache.model import Account, Distribution, Kind, Outcome, Report, Tree
+from eggcache.model import DEFAULT_LIMITS, Account, Distribution, Kind, Limits, Outcome, Report, Tree
 
 RESTART = (
     "restart every server that uses these eggs: a process that has scanned a zip cannot import from the directory "
@@ -29,6 +29,7 @@ def unzip_all(
     paths: Sequence[str] = (),
     everything: bool = False,
     backup: str | None = None,
+    limits: Limits = DEFAULT_LIMITS,
     wait: float = 120.0,
     dry_run: bool = False,
 ) -> Report:
@@ -39,6 +40,7 @@ def unzip_all(
     paths        what is put in front of the target's sys.path
     everything   all distributions on the path instead of a tree; this needs no pkg_resources in the target
     backup       the directory that keeps each zip
+    limits       what an egg may ask for (eggcache.model.Limits) before it is refused as a bomb
     wait         seconds to wait for another run
     dry_run      say what would be done, and write nothing
 
@@ -63,7 +65,7 @@ def unzip_all(
                 stack.enter_context(lockdown.locked_itself(keep, f"--backup {backup}", wait))
                 staging.remove_stages(keep)
         for directory, zips in found.items():
-            run = Conversion(directory, zips, python, tree.interpreter, keep)
+            run = Conversion(directory, zips, python, tree.interpreter, keep, limits)
             try:
                 run.convert(wait, dry_run)
             except (EggcacheError, OSError) as error:

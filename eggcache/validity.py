@@ -42,12 +42,14 @@ def ownership(gid: int | None) -> tuple[int, int, int, int]:
     return os.geteuid(), os.getegid(), 0o755, 0o644
 
 
-def asked(user: Iterable[int], owner: Sequence[int], timezone: str | None) -> dict[str, Any]:
-    """What the receipt keeps of how a prepare was asked for, beside its key. `user`: uid, gid and further groups."""
+def asked(user: Iterable[int], owner: Sequence[int], timezone: str | None, limits: Mapping[str, int]) -> dict[str, Any]:
+    """What the receipt keeps of how a prepare was asked for, beside its key. `user`: uid, gid and further groups;
+    `limits`: those that are not the default ones."""
     return {
         "user": list(user),
         "owner": list(owner),
         "timezone": timezone,
+        "limits": dict(limits),
         "environment": {name: os.environ.get(name) or None for name in ("PYTHONPATH", "LD_LIBRARY_PATH")},
     }
 

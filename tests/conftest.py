@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
 
 import deployment
 from deployment import Deployment
+from sites import Site, write_egg
 
 EGGS = Path(__file__).resolve().parent / "eggs.tsv"
 
@@ -80,6 +81,21 @@ def built(build: Callable[[], Deployment]) -> Deployment:
         return build()
     except deployment.MissingInterpreter as error:
         missing(str(error))
+
+
+@pytest.fixture(scope="session")
+def python(where: Path) -> Path:
+    """A Python 3.11 with setuptools 65.5.0 that tests only run and never change."""
+    return built(lambda: deployment.target("3.11", "65.5.0", where)).python
+
+
+@pytest.fixture
+def site(python: Path, shared_tmp: Path, nobody: pwd.struct_passwd) -> Site:
+    eggs = shared_tmp / "eggs"
+    eggs.mkdir()
+    write_egg(eggs / "One-1.0-py3.11.egg", {"one/__init__.py": "", "one/data/text.txt": "one\n", "one/data/empty": ""})
+    write_egg(eggs / "Two-1.0-py3.11.egg", {"two/__init__.py": "", "two/data.txt": "two\n" * 1000})
+    return Site(python, eggs, shared_tmp / "cache", nobody)
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pwd
 import re
 import shutil
 import signal
@@ -14,75 +13,17 @@ import sys
 import time
 import zipfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import deployment
 import pytest
-from conftest import built
 from judge import as_json, eggcache, environment, judge, listing, served
+from sites import Site, write_egg
 
 from eggcache import accounts
 from eggcache.errors import EggcacheError
 
 ROOT = Path(__file__).resolve().parent.parent
-
-
-def write_egg(path: Path, files: dict[str, str], *, project: str = "") -> Path:
-    """A real egg at `path` with `files` and the metadata of `project` (default: as the name says)."""
-    name = project or path.name.split("-")[0]
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for member, text in {
-            "EGG-INFO/PKG-INFO": f"Metadata-Version: 1.0\nName: {name}\nVersion: 1.0\n",
-            **files,
-        }.items():
-            archive.writestr(zipfile.ZipInfo(member, (2009, 6, 15, 12, 0, 0)), text)
-    path.chmod(0o644)
-    return path
-
-
-@dataclass
-class Site:
-    """A target with two eggs in a directory on its path, and where their cache shall be."""
-
-    python: Path
-    eggs: Path
-    cache: Path
-    account: pwd.struct_passwd
-
-    def prepare(self, *more: str | Path) -> subprocess.CompletedProcess[str]:
-        return eggcache("prepare", self.cache, *self.options, *more)
-
-    @property
-    def options(self) -> list[str | Path]:
-        return ["--all", "--path", self.eggs, "--python", self.python, "--user", self.account.pw_name]
-
-    def served(self) -> int:
-        verdict = judge(self.python, self.cache, sorted(self.eggs.glob("*.egg")), self.account)
-        return served(verdict, self.cache)
-
-    def actions(self, *more: str) -> dict[str, str]:
-        """What a prepare does to each egg, by the egg's project."""
-        done = self.prepare("--json", *more)
-        assert done.returncode == 0, done.stderr
-        return {
-            os.path.basename(outcome["into"]).split("-")[0]: outcome["action"] for outcome in as_json(done)["outcomes"]
-        }
-
-
-@pytest.fixture(scope="session")
-def python(where: Path) -> Path:
-    """A Python 3.11 with setuptools 65.5.0 that tests only run and never change."""
-    return built(lambda: deployment.target("3.11", "65.5.0", where)).python
-
-
-@pytest.fixture
-def site(python: Path, shared_tmp: Path, nobody: pwd.struct_passwd) -> Site:
-    eggs = shared_tmp / "eggs"
-    eggs.mkdir()
-    write_egg(eggs / "One-1.0-py3.11.egg", {"one/__init__.py": "", "one/data/text.txt": "one\n", "one/data/empty": ""})
-    write_egg(eggs / "Two-1.0-py3.11.egg", {"two/__init__.py": "", "two/data.txt": "two\n" * 1000})
-    return Site(python, eggs, shared_tmp / "cache", nobody)
 
 
 def test_second_run_does_nothing(site: Site) -> None:

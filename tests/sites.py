@@ -1,0 +1,54 @@
+"""A small site: a target, two eggs on its path, and the place of their cache."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import subprocess
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from judge import as_json, eggcache, judge, served
+
+
+def write_egg(path: Path, files: dict[str, str], *, project: str = "") -> Path:
+    """A real egg at `path` with `files` and the metadata of `project` (default: as the name says)."""
+    name = project or path.name.split("-")[0]
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for member, text in {
+            "EGG-INFO/PKG-INFO": f"Metadata-Version: 1.0\nName: {name}\nVersion: 1.0\n",
+            **files,
+        }.items():
+            archive.writestr(zipfile.ZipInfo(member, (2009, 6, 15, 12, 0, 0)), text)
+    path.chmod(0o644)
+    return path
+
+
+@dataclass
+class Site:
+    """A target with two eggs in a directory on its path, and where their cache shall be."""
+
+    python: Path
+    eggs: Path
+    cache: Path
+    account: pwd.struct_passwd
+
+    def prepare(self, *more: str | Path) -> subprocess.CompletedProcess[str]:
+        return eggcache("prepare", self.cache, *self.options, *more)
+
+    @property
+    def options(self) -> list[str | Path]:
+        return ["--all", "--path", self.eggs, "--python", self.python, "--user", self.account.pw_name]
+
+    def served(self) -> int:
+        verdict = judge(self.python, self.cache, sorted(self.eggs.glob("*.egg")), self.account)
+        return served(verdict, self.cache)
+
+    def actions(self, *more: str) -> dict[str, str]:
+        """What a prepare does to each egg, by the egg's project."""
+        done = self.prepare("--json", *more)
+        assert done.returncode == 0, done.stderr
+        return {
+            os.path.basename(outcome["into"]).split("-")[0]: outcome["action"] for outcome in as_json(done)["outcomes"]
+        }
