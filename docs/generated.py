@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import shlex
 import sys
 from collections.abc import Callable, Iterator
@@ -25,41 +24,24 @@ PREPARE = shlex.split(
 
 def commands() -> Iterator[str]:
     """Each command with its usage, options and examples."""
-    program = arguments.program()
-    yield from _options(program, "")
-    for name, command in subcommands(program).items():
-        title = f"eggcache {name}"
-        yield from ("", title, "-" * len(title), "")
-        yield from _options(command, name)
-
-
-def subcommands(program: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
-    """The commands' own parsers, by name."""
-    (action,) = (one for one in program._actions if isinstance(one, argparse._SubParsersAction))
-    return dict(action.choices)
-
-
-def _options(parser: argparse.ArgumentParser, name: str) -> Iterator[str]:
-    usage = " ".join(parser.format_usage().removeprefix("usage: ").split())
-    yield from (parser.description or "", "", ".. code-block:: text", "", f"    {usage}", "")
-    yield from (f".. program:: {parser.prog}", "")
-    for action in parser._actions:
-        if isinstance(action, argparse._SubParsersAction):
-            continue
-        value = "" if action.nargs == 0 else f" {action.metavar}"
-        spelled = [f"{option}{value}" for option in action.option_strings] or [str(action.metavar)]
-        yield from (f".. option:: {', '.join(spelled)}", "", f"    {literal(str(action.help))}", "")
-    examples = manual.EXAMPLES.get(name, ())
-    if examples:
+    for command in manual.commands(arguments.program()):
+        name = f"eggcache {command.name}".strip()
+        if command.name:
+            yield from ("", name, "-" * len(name), "")
+        yield from (command.description, "", ".. code-block:: text", "", f"    {command.usage}", "")
+        yield from (f".. program:: {name}", "")
+        for option in (*command.arguments, *command.options):
+            value = f" {option.value}" if option.value else ""
+            spelled = [f"{one}{value}" for one in option.names] or [option.value]
+            yield from (f".. option:: {', '.join(spelled)}", "", f"    {literal(option.help)}", "")
         yield from ("Examples:", "", ".. code-block:: sh", "")
-        for words, what in examples:
-            yield f"    {words}  # {what}"
-    yield ""
+        yield from (f"    {words}  # {what}" for words, what in manual.EXAMPLES.get(command.name, ()))
+        yield ""
 
 
 def literal(text: str) -> str:
     """Plain text in which nothing is markup."""
-    return "".join("\\" + c if c in "\\*`_|" else c for c in text % {"prog": "eggcache"})
+    return "".join("\\" + c if c in "\\*`_|" else c for c in text)
 
 
 def statuses() -> Iterator[str]:

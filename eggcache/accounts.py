@@ -25,12 +25,12 @@ def current() -> Account:
     return _account(own_numbers())
 
 
-def lookup(user: str) -> Account:
+def lookup(user: str, asked: str = "--user") -> Account:
     """The account called `user`, a name or a number, with the groups that logging in would give it.
 
-    Raises UsageError where the host knows no such user.
+    Raises UsageError, which says who `asked` for it, where the host knows no such user.
     """
-    return _account(numbers(user))
+    return _account(numbers(user, asked))
 
 
 def _account(found: Numbers) -> Account:
@@ -50,7 +50,7 @@ def own_numbers() -> Numbers:
     return name, uid, gid, tuple(g for g in os.getgroups() if g != gid)
 
 
-def numbers(user: str) -> Numbers:
+def numbers(user: str, asked: str = "--user") -> Numbers:
     """What `lookup` knows, raising as it does."""
     try:
         entry = pwd.getpwnam(user)
@@ -59,14 +59,17 @@ def numbers(user: str) -> Numbers:
             entry = pwd.getpwuid(int(user))
         except (KeyError, ValueError, OverflowError):
             raise UsageError(
-                f"--user {user}", "there is no such user on this host", "name one of /etc/passwd"
+                f"{asked} {user}", "there is no such user on this host", "name one of /etc/passwd with --user"
             ) from None
     groups = tuple(g for g in os.getgrouplist(entry.pw_name, entry.pw_gid) if g != entry.pw_gid)
     return entry.pw_name, entry.pw_uid, entry.pw_gid, groups
 
 
-def group(name: str) -> int:
-    """The number of the group called `name`, a name or a number. Raises UsageError where there is none."""
+def group(name: str, asked: str = "--group") -> int:
+    """The number of the group called `name`, a name or a number.
+
+    Raises UsageError, which says who `asked` for it, where there is none.
+    """
     try:
         return grp.getgrnam(name).gr_gid
     except KeyError:
@@ -74,7 +77,7 @@ def group(name: str) -> int:
             return grp.getgrgid(int(name)).gr_gid
         except (KeyError, ValueError, OverflowError):
             raise UsageError(
-                f"--group {name}", "there is no such group on this host", "name one of /etc/group"
+                f"{asked} {name}", "there is no such group on this host", "name one of /etc/group with --group"
             ) from None
 
 
@@ -100,14 +103,20 @@ def acting(account: Account) -> Iterator[None]:
         os.setgroups(before[0])
 
 
-def in_the_way(path: str, account: Account) -> NotPermitted:
-    """The error for a `path` that `account` cannot reach: it names the first directory (or file) in the way."""
+def obstacle(path: str, account: Account) -> str:
+    """The first directory on the way to `path` that `account` cannot search; `path` itself, where there is none."""
     with acting(account):
         where = "/"
         for part in os.path.abspath(path).split("/")[1:]:
             if not os.access(where, os.X_OK, effective_ids=True):
                 break
             where = os.path.join(where, part)
+    return where
+
+
+def in_the_way(path: str, account: Account) -> NotPermitted:
+    """The error for a `path` that `account` cannot reach: it names the first directory (or file) in the way."""
+    where = obstacle(path, account)
     try:
         info = os.stat(where)
     except OSError as error:

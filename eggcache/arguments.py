@@ -8,7 +8,7 @@ import re
 import sys
 from collections.abc import Sequence
 
-from eggcache import __version__, accounts
+from eggcache import accounts
 from eggcache.errors import NotPermitted, UsageError
 
 TYPE_CHECKING = False  # as in validity: a run with nothing to do pays for every import
@@ -17,16 +17,44 @@ if TYPE_CHECKING:
 
 
 DEFAULT = ("TurboGears",)
+KINDS = (  # of wrapper; a test compares them with kinds.KINDS, which nothing else than `wrapper` has use for
+    "apachectl, init.d, systemd, envvars, sysconfig, freebsd, mod_python, mod_wsgi, tmpfiles.d, supervisord, uwsgi, "
+    "gunicorn, docker, shell"
+)
+
+
+class _Formatter(argparse.HelpFormatter):
+    """Wraps what is prose to the terminal's width, and leaves the examples as they are."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return text if text.startswith("examples:") else super()._fill_text(text, width, indent)
+
 
 _HIGHEST = {"entries": 65_535, "member": 0x7FFFFFFF, "total": 1 << 62, "ratio": 1 << 62}  # that mean anything
 
 
 class _Parser(argparse.ArgumentParser):
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(allow_abbrev=False, **kwargs)
+        super().__init__(allow_abbrev=False, formatter_class=_Formatter, **kwargs)
+
+    def format_help(self) -> str:
+        from eggcache import manual  # its text is of no use to a command that works
+
+        self.epilog = manual.epilog(self.prog.partition(" ")[2])
+        return super().format_help()
 
     def error(self, message: str) -> NoReturn:
-        raise UsageError(self.prog.partition(" ")[2] or "arguments", message, f"see {self.prog} --help")
+        from eggcache import manual
+
+        remedy = f"see {self.prog} --help"
+        choice, _, choices = message.partition(" (choose from ")
+        if choices:
+            wrong = choice.partition("invalid choice: ")[2].strip("'")
+            remedy = manual.meant(wrong, choices.rstrip(")").replace("'", "").split(", ")) or remedy
+        unknown = message.partition("unrecognized arguments: ")[2]
+        if unknown.startswith("--"):
+            remedy = manual.meant(unknown.partition("=")[0], self._option_string_actions) or remedy
+        raise UsageError(self.prog.partition(" ")[2] or "arguments", message, remedy)
 
 
 if TYPE_CHECKING:
@@ -39,6 +67,11 @@ def parse(words: Sequence[str] | None) -> argparse.Namespace:
     words = sys.argv[1:] if words is None else words
     parser = program(words[0] if words else "")
     options, rest = parser.parse_known_args(words)
+    if "command" not in options:
+        if not options.version:
+            parser.error("the following arguments are required: COMMAND")
+        options.command = "version"
+    parser = options.parser
     for word in rest[: rest.index("--")] if "--" in rest else rest:
         if word.startswith("-") or "requirements" not in options:
             parser.error(f"unrecognized arguments: {word}")
@@ -58,10 +91,11 @@ def program(word: str = "") -> argparse.ArgumentParser:
     parser = _Parser(
         prog="eggcache", description="Zipped Python eggs behind Apache: unzip them, or prepare their egg cache."
     )
-    parser.add_argument("--version", action="version", version=f"eggcache {__version__}")
-    parser.set_defaults(verbose=0)
+    parser.add_argument("--version", action="store_true", help="the version; with -v also the target's")
+    _loudness(parser, quiet=False, verbose=0)
+    parser.set_defaults(parser=parser)
     # `prog` is what it would find out by formatting a help text
-    commands = parser.add_subparsers(prog="eggcache", metavar="COMMAND", required=True, parser_class=_Parser)
+    commands = parser.add_subparsers(prog="eggcache", metavar="COMMAND", parser_class=_Parser)
     for name, add in _COMMANDS.items():
         if word not in _COMMANDS or name == word:
             add(commands)
@@ -116,7 +150,7 @@ def _wrapper(commands: _Commands) -> None:
     _target_options(parser)
     _runtime_options(parser)
     _limit_option(parser)
-    parser.add_argument("--for", dest="kind", metavar="KIND", help="see README.rst (default: what this host needs)")
+    parser.add_argument("--for", dest="kind", metavar="KIND", help=f"one of {KINDS} (default: what this host needs)")
     parser.add_argument("--apachectl", metavar="PATH", help="Apache's control script (default: this host's)")
     parser.add_argument("--pid-file", metavar="PATH", help="Apache's pid file (default: as Apache says)")
     parser.add_argument("--unit", metavar="NAME", help="Apache's unit of systemd's (default: this host's)")
@@ -134,11 +168,19 @@ _COMMANDS = {"tree": _tree, "unzip-all": _unzip_all, "prepare": _prepare, "check
 
 
 def _command(commands: _Commands, name: str, summary: str) -> argparse.ArgumentParser:
-    parser = commands.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
-    parser.set_defaults(command=name)
-    parser.add_argument("-q", "--quiet", action="store_true", help="errors only")
-    parser.add_argument("-v", "--verbose", action="count", default=0, help="more detail")
+    parser = commands.add_parser(
+        name, help=summary, description=f"{summary[0].upper()}{summary[1:]}{'' if summary[-1] == '?' else '.'}"
+    )
+    parser.set_defaults(command=name, parser=parser)
+    _loudness(parser, quiet=argparse.SUPPRESS, verbose=argparse.SUPPRESS)  # what stands before the command holds
     return parser
+
+
+def _loudness(parser: argparse.ArgumentParser, *, quiet: object, verbose: object) -> None:
+    parser.add_argument("-q", "--quiet", action="store_true", default=quiet, help="errors only, and no results")
+    parser.add_argument(
+        "-v", "--verbose", action="count", default=verbose, help="more detail; -vv: all that is known of a failure"
+    )
 
 
 def _target_options(parser: argparse.ArgumentParser) -> None:
@@ -233,7 +275,8 @@ def timezone(options: argparse.Namespace) -> str | None:
         plain = name[1:] if name.startswith(":") else name
         posix = any(c.isdigit() or c == "<" for c in plain)  # "CET-1CEST"
         if not posix and not os.path.isfile(os.path.join(known, plain)):
-            raise UsageError(f"--tz {name}", f"there is no such time zone in {known}", "name one, as Europe/Madrid")
+            asked = f"TZ={name} in the environment" if options.tz is None else f"--tz {name}"
+            raise UsageError(asked, f"there is no such time zone in {known}", "name one with --tz, as Europe/Madrid")
     return name
 
 
@@ -252,9 +295,9 @@ def runtime(options: argparse.Namespace) -> tuple[accounts.Numbers, int | None, 
 
         host = apache.read()
         user, group = host.user, group or host.group
-    name, uid, gid, groups = accounts.numbers(user or "nobody")
+    name, uid, gid, groups = accounts.numbers(user or "nobody", "--user" if options.user else "Apache's User")
     if group:
-        gid = accounts.group(group)
+        gid = accounts.group(group, "--group" if options.group else "Apache's Group")
     if user or group:
         return (name, uid, gid, groups), gid, []
     note = "there is no Apache on this host and no --user: the cache is root's, and readable by all"

@@ -77,7 +77,12 @@ def prepare(
                 descriptor = None if unsafe else _open_existing(directory)
                 if descriptor is not None:
                     held.callback(os.close, descriptor)
-                if descriptor is None and not os.path.isdir(os.path.dirname(directory)):
+                if unsafe:
+                    from eggcache import renewal
+
+                    renewal.check(directory)
+                    notes.append(f"{directory}: {unsafe.cause}: it would be moved aside, to {directory}.aside-...")
+                elif descriptor is None and not os.path.isdir(os.path.dirname(directory)):
                     raise _no_parent(directory, os.path.dirname(directory))
             else:
                 descriptor, new = _open_or_create(directory, reset, wait, held)

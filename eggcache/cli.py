@@ -30,20 +30,19 @@ class _Ended(BaseException):
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run the command line `words` (default: the process's) and return the exit status."""
+    console.open_streams()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup's wish stands
             signal.signal(number, _end)
-    verbose = False
+    verbose = 0
     try:
         options = arguments.parse(words)
-        verbose = options.verbose > 0
+        verbose = options.verbose
         status = _COMMANDS[options.command](options)
         sys.stdout.flush()
     except EggcacheError as error:
-        if verbose and error.__cause__:
-            import traceback
-
-            traceback.print_exception(type(error), error, error.__traceback__)
+        if verbose > 1:
+            console.trace(error)
         return console.complain(error, error.status)
     except _Ended as ended:
         return 128 + ended.number
@@ -51,12 +50,24 @@ def main(words: Sequence[str] | None = None) -> int:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (Python flushes stdout at exit)
         return 128 + signal.SIGPIPE
     except Exception as error:
-        if verbose:
-            import traceback
-
-            traceback.print_exc()
-        return console.complain(f"{type(error).__name__}: {error}; run it with -v and report what it says", 1)
+        if verbose > 1:
+            console.trace(error)
+        return console.complain(_explained(error), 1)
     return status
+
+
+def _explained(error: Exception) -> str:
+    """What to say of an error that no module expects: it may be the place that we are run in."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return "the working directory: it has been removed; run it from another one: cd /"
+    try:
+        sys.stdout.flush()
+    except OSError as full:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (Python flushes stdout at exit)
+        return f"stdout: {full.strerror}; what was done is done"
+    return f"{type(error).__name__}: {error}; run it with -vv and report what it says"
 
 
 def _end(number: int, _frame: object) -> None:
@@ -184,7 +195,7 @@ def _check(options: argparse.Namespace) -> int:
     if options.json:
         print(report.as_json(report.report_json(done)))
     elif not options.quiet:
-        for line in table.lines(done, account, verbose=options.verbose > 0):
+        for line in table.lines(done, account, verbose=options.verbose > 0, width=console.width()):
             print(console.one_line(line))
     return max((finding.status for finding in done.findings), default=0)
 
@@ -212,4 +223,19 @@ def _in_child_as(account: Account) -> int | None:
     return os.waitstatus_to_exitcode(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
 
 
-_COMMANDS = {"tree": _tree, "unzip-all": _unzip_all, "prepare": _prepare, "check": _check, "wrapper": _wrapper}
+def _version(options: argparse.Namespace) -> int:
+    from eggcache import versions
+
+    for line in versions.lines(verbose=options.verbose > 0):
+        print(console.one_line(line))
+    return 0
+
+
+_COMMANDS = {
+    "version": _version,
+    "tree": _tree,
+    "unzip-all": _unzip_all,
+    "prepare": _prepare,
+    "check": _check,
+    "wrapper": _wrapper,
+}

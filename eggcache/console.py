@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import io
+import os
 import sys
 from collections.abc import Iterable
 
@@ -14,9 +16,47 @@ _ORDER = (4, 1, 5, 3)  # which status wins where several apply
 _LENIENT = (3, 5)  # what must not keep a site down that worked before
 
 
+def open_streams() -> None:
+    """Put /dev/null where one of the three streams is closed, as an init script may have them.
+
+    Else the next file that is opened would be stdout, and what is printed would end up in it. What the terminal's
+    encoding lacks is escaped: a name in a message is no reason to fail.
+    """
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number, which is this one
+            os.set_inheritable(descriptor, True)
+    for name in ("stdin", "stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))  # noqa: SIM115 - as long as we live
+        elif name != "stdin" and isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def width() -> int | None:
+    """The columns of the terminal that stdout is, or that $COLUMNS says it has; None where it is no terminal."""
+    if not sys.stdout.isatty():
+        return None
+    import shutil
+
+    return shutil.get_terminal_size().columns
+
+
+def trace(error: BaseException) -> None:
+    """Print what led to an error, for -vv, each line fit for a terminal."""
+    import traceback
+
+    for text in traceback.format_exception(type(error), error, error.__traceback__):
+        for line in text.rstrip("\n").split("\n"):
+            _message(f"  {one_line(line)}")
+
+
 def complain(message: object, status: int) -> int:
     """Print an error, and return its `status`."""
-    print(f"eggcache: {one_line(str(message))}", file=sys.stderr)
+    _message(f"eggcache: {one_line(str(message))}")
     return status
 
 
@@ -71,4 +111,12 @@ def warn(text: str, options: argparse.Namespace) -> None:
 def say(text: str) -> None:
     """Print a message."""
     sys.stdout.flush()  # so that a log that takes both has them in order
-    print(f"eggcache: {one_line(text)}", file=sys.stderr)
+    _message(f"eggcache: {one_line(text)}")
+
+
+def _message(line: str) -> None:
+    """Where nobody reads messages any more, or their disk is full, the work goes on, and its exit status stands."""
+    try:
+        print(line, file=sys.stderr)
+    except OSError:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - as long as we live

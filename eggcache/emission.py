@@ -55,7 +55,8 @@ def emit(options: argparse.Namespace) -> int:
     for path in arguments.paths(options):
         command += ["--path", path]
     if user:
-        command += ["--user", user, "--group", group or str(accounts.lookup(user).gid)]
+        numbers = accounts.numbers(user, "--user" if options.user else "Apache's User")
+        command += ["--user", user, "--group", group or str(numbers[2])]
     elif group:
         command += ["--group", group]
     if timezone is not None:

@@ -5,8 +5,10 @@ Imported where somebody asks for help, and by what makes the documentation; neve
 
 from __future__ import annotations
 
+import argparse
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 from eggcache import errors
 
@@ -88,3 +90,83 @@ def epilog(command: str) -> str:
     for words, what in EXAMPLES.get(command, ()):
         lines += [f"  {words}", f"      {what}"]
     return "\n".join(lines) if len(lines) > 1 else ""
+
+
+def meant(word: str, known: Iterable[str]) -> str:
+    """The question to ask back where `word` is none of those `known`; "" where none of them is like it."""
+    import difflib
+
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f"did you mean {near[0]}?" if near else ""
+
+
+# ---------------------------------------------------------------------------------------- what a parser consists of
+
+
+@dataclass(frozen=True)
+class Option:
+    """An option, or what stands for itself (then without `names`)."""
+
+    names: tuple[str, ...]
+    value: str  # the name of its value, "" for none
+    help: str
+    choices: tuple[str, ...]
+    repeats: bool
+
+    @property
+    def wants(self) -> str:
+        """What its value is, for a shell that completes it: directory, file, user, group, zone, kind, choice, text."""
+        for name in self.names:
+            if name in _WANTS:
+                return _WANTS[name]
+        if self.choices:
+            return "choice"
+        return {"DIR": "directory", "D": "directory", "OUT": "directory", "PATH": "file", "FILE": "file"}.get(
+            self.value, "text"
+        )
+
+
+_WANTS = {"--user": "user", "--group": "group", "--tz": "zone", "--for": "kind", "--location": "text"}
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command; the first of `commands` is eggcache itself, named ""."""
+
+    name: str
+    summary: str
+    description: str
+    usage: str  # on one line
+    options: tuple[Option, ...]
+    arguments: tuple[Option, ...]
+
+
+def commands(program: argparse.ArgumentParser) -> list[Command]:
+    """What the parser knows, read off its actions: argparse has no public way to do that."""
+    subparsers = next(action for action in program._actions if isinstance(action, argparse._SubParsersAction))
+    summaries = {action.dest: action.help or "" for action in subparsers._choices_actions}
+    found = [_command("", "", program)]
+    return found + [_command(name, summaries[name], parser) for name, parser in subparsers.choices.items()]
+
+
+def _command(name: str, summary: str, parser: argparse.ArgumentParser) -> Command:
+    options = tuple(
+        Option(
+            tuple(action.option_strings),
+            "" if action.nargs == 0 else str(action.metavar or "{" + ",".join(map(str, action.choices or ())) + "}"),
+            (action.help or "").replace("%(prog)s", "eggcache"),
+            tuple(map(str, action.choices or ())),
+            action.nargs == "*" or isinstance(action, (argparse._AppendAction, argparse._CountAction)),
+        )
+        for action in parser._actions
+        if not isinstance(action, argparse._SubParsersAction) and action.help is not argparse.SUPPRESS
+    )
+    usage = " ".join(parser.format_usage().removeprefix("usage: ").split())
+    return Command(
+        name,
+        summary,
+        parser.description or "",
+        usage,
+        tuple(option for option in options if option.names),
+        tuple(option for option in options if not option.names),
+    )

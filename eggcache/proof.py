@@ -185,7 +185,11 @@ class _With:
             if os.access(self.cache, os.X_OK | os.R_OK, effective_ids=True):
                 return None
         error = accounts.in_the_way(self.cache, self.account)
-        return Finding("cache-unreachable", self.cache, error.cause, error.remedy)
+        where = accounts.obstacle(self.cache, self.account)
+        again = f"eggcache prepare {self.cache} --user {self.account.name}"
+        return Finding(
+            "cache-unreachable", self.cache, error.cause, again if where == self.cache else f"chmod o+x {where}"
+        )
 
     def _shifted(self, zone: str | None) -> Finding:
         paths = self.comparison.shifted

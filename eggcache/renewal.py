@@ -101,6 +101,19 @@ def renewal(path: str, wait: float) -> Iterator[Renewal]:
         yield new
 
 
+def check(path: str) -> None:
+    """Raise what `renewal` would raise before it makes anything: for a dry run."""
+    path = os.path.abspath(path)
+    try:
+        parent = lockdown.open_parent(path)
+        try:
+            _check_movable(path, parent)
+        finally:
+            os.close(parent)
+    except OSError as error:
+        raise _immovable(path, error) from None
+
+
 def _prefix(path: str) -> str:
     return f"{os.path.basename(path)}.new-"
 

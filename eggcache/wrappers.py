@@ -46,7 +46,10 @@ def wrapper(
     exit statuses), and for each syntax what `quoting` names.
     """
     if kind not in KINDS:
-        raise UsageError(f"--for {kind}", "there is no such kind", f"one of {', '.join(sorted(KINDS))}")
+        from eggcache import manual
+
+        known = f"one of {', '.join(sorted(KINDS))}"
+        raise UsageError(f"--for {kind}", "there is no such kind", manual.meant(kind, KINDS) or known)
     if KINDS[kind].pid_file and not pid_file:
         raise UsageError(f"--for {kind}", "Apache does not say where its pid file is", "name it with --pid-file")
     if KINDS[kind].apachectl and not apachectl:

@@ -435,9 +435,12 @@ def test_unreachable(site: Site) -> None:
     found = site.check()
     assert set(found) == {"cache-unreachable"}
     assert f"{private} is root's, mode 0700" in found["cache-unreachable"]["cause"]
-    private.chmod(0o755)
+    assert found["cache-unreachable"]["remedy"] == f"chmod o+x {private}"
+    subprocess.run(["sh", "-c", found["cache-unreachable"]["remedy"]], check=True)
+    assert site.check() == {}
     site.cache.chmod(0o700)
-    assert set(site.check()) == {"cache-unreachable"}
+    found = site.check()
+    assert found["cache-unreachable"]["remedy"].startswith(f"eggcache prepare {site.cache} --user ")
 
 
 def test_cache_missing(site: Site) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -38,6 +39,14 @@ def eggs(shared_tmp: Path) -> Path:
         (["prepare"], "DIR"),
         (["nonsense"], "invalid choice"),
         (["tree", "--nonsense"], "unrecognized arguments"),
+        (["prepar"], "did you mean prepare?"),
+        (["unzip"], "did you mean unzip-all?"),
+        (["unzip_all"], "did you mean unzip-all?"),
+        (["tree", "--pyton", "/x"], "did you mean --python?"),
+        (["prepare", "/x", "--dryrun"], "did you mean --dry-run?"),
+        (["wrapper", "/x", "--user=nobody", "--fro=shell"], "did you mean --for?"),
+        (["wrapper", "/x", "--for", "initd"], "did you mean init.d?"),
+        (["wrapper", "/x", "--for", "apache"], "did you mean apachectl?"),
         (["prepare", "/x", "--user", "no such user"], "no such user"),
         (["prepare", "/x", "--group", "no such group"], "no such group"),
         (["prepare", "/x", "--tz", "Europe/Nowhere"], "no such time zone"),
@@ -72,10 +81,40 @@ def test_requirements_stand_anywhere(python: Path) -> None:
 
 @pytest.mark.parametrize("command", ["", "tree", "unzip-all", "prepare", "check", "wrapper"])
 def test_help(command: str) -> None:
-    """Every command has its help, on stdout."""
-    done = eggcache(*command.split(), "--help")
+    """Every command has its help with examples, on stdout, as wide as the terminal is."""
+    done = eggcache(*command.split(), "--help", env={"COLUMNS": "50"})
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("usage: eggcache")
+    options, _, examples = done.stdout.partition("\nexamples:\n")
+    assert f"  eggcache {command}".rstrip() in examples
+    assert max(map(len, options.splitlines())) <= 50
+    wide = eggcache(*command.split(), "--help", env={"COLUMNS": "200"}).stdout
+    assert len(wide.splitlines()) < len(done.stdout.splitlines())
+
+
+def test_version(python: Path) -> None:
+    """--version is one line; with -v, on either side, it says what runs here and what the target has."""
+    from eggcache import __version__
+
+    assert eggcache("--version").stdout == f"eggcache {__version__}\n"
+    for words in (["--version", "-v"], ["-v", "--version"]):
+        done = eggcache(*words, env={"EGGCACHE_PYTHON": str(python)})
+        assert (done.returncode, done.stderr) == (0, "")
+        first, *rest = done.stdout.splitlines()
+        assert first == f"eggcache {__version__}"
+        assert f"  target: Python 3.11.7, {python}" in rest
+        assert any(line.startswith("  pkg_resources of the target: setuptools 65.5.0, /") for line in rest)
+        assert any(re.fullmatch(r"  filelock [0-9.]+", line) for line in rest)
+    done = eggcache("--version", "-v", env={"EGGCACHE_PYTHON": "/not/there"})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "target: $EGGCACHE_PYTHON /not/there: there is no such file" in done.stdout
+
+
+def test_kinds_in_the_help() -> None:
+    """The help of wrapper names every kind that there is."""
+    from eggcache import arguments, kinds
+
+    assert sorted(arguments.KINDS.split(", ")) == sorted(kinds.KINDS)
 
 
 def test_json_is_one_object(python: Path, eggs: Path) -> None:

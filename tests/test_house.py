@@ -25,7 +25,7 @@ LEVELS = [
     {"extract", "hosting", "resolver", "rights", "staging", "validity", "wrappers"},
     {"backup", "evidence", "modpython", "receipt", "renewal", "report", "unservable"},
     {"console", "conversion", "filling"},
-    {"cache", "comparison", "unzip"},
+    {"cache", "comparison", "unzip", "versions"},
     {"emission", "proof"},
     {"cli"},
     {"__main__"},
