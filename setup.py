@@ -39,7 +39,7 @@ setup(
     # inside/ and templates/ are read as text: they run elsewhere, and have no __init__.py on purpose.
     package_data={"eggcache": ["inside/*.py", "templates/*", "py.typed"]},
     python_requires=">=3.9",
-    install_requires=["filelock>=3.12"],
+    install_requires=["filelock>=3.12", "rich>=13"],
     extras_require={"fast": ["isal"]},
     entry_points={"console_scripts": ["eggcache = eggcache.cli:main"]},
     zip_safe=True,

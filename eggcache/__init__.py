@@ -1,6 +1,6 @@
 """eggcache: zipped Python eggs behind Apache, unzipped or pre-extracted into a locked-down egg cache.
 
-The public API is what the commands call: `resolve`, `prepare`, `unzip_all`, `check`, `wrapper`.
+The public API is what the commands call: `resolve`, `prepare`, `unzip_all`, `check`, `wrapper`, `status`.
 """
 
 from __future__ import annotations
@@ -10,18 +10,20 @@ import importlib
 TYPE_CHECKING = False  # importing typing takes longer than many a run
 if TYPE_CHECKING:
     from eggcache.cache import prepare
+    from eggcache.inventory import status
     from eggcache.proof import check
     from eggcache.resolver import resolve
     from eggcache.unzip import unzip_all
     from eggcache.wrappers import wrapper
 
-__all__ = ["check", "prepare", "resolve", "unzip_all", "wrapper"]
+__all__ = ["check", "prepare", "resolve", "status", "unzip_all", "wrapper"]
 __version__ = "0.1.0"
 
 _HOMES = {
     "check": "proof",
     "prepare": "cache",
     "resolve": "resolver",
+    "status": "inventory",
     "unzip_all": "unzip",
     "wrapper": "wrappers",
 }

@@ -82,6 +82,8 @@ def parse(words: Sequence[str] | None) -> argparse.Namespace:
         parser.error(f"DIR comes first, and there is no {directory!r} here: write ./{directory} to have it made")
     if getattr(options, "wait", 0.0) < 0:
         parser.error("--wait takes seconds, 0 or more")
+    if (getattr(options, "depth", None) or 0) < 0:
+        parser.error("--depth takes a number of steps, 0 or more")
     return options
 
 
@@ -105,6 +107,11 @@ def program(word: str = "") -> argparse.ArgumentParser:
 def _tree(commands: _Commands) -> None:
     parser = _command(commands, "tree", "show the dependency tree: zipped, unzipped, missing, conflicting")
     _target_options(parser)
+    parser.add_argument("--format", choices=("text", "json", "dot", "mermaid"), default="text", help="default: text")
+    parser.add_argument("--reverse", action="store_true", help="what needs REQ, anywhere on the path")
+    parser.add_argument("--depth", metavar="N", type=int, help="no more than N steps from REQ (0: REQ alone)")
+    parser.add_argument("--duplicates", action="store_true", help="what is on the path more than once")
+    parser.add_argument("--cache", metavar="DIR", help="say what is prepared in DIR (default: $PYTHON_EGG_CACHE)")
 
 
 def _unzip_all(commands: _Commands) -> None:

@@ -108,7 +108,8 @@ def prepare(
             run.drop(prune, staged)
             if staged is not None:
                 inputs = {**_inputs(tree, timezone), **run.sources}
-                run.sign(options, {path: _settled(seen, started) for path, seen in inputs.items()})
+                settled = {path: _settled(seen, started) for path, seen in inputs.items()}
+                run.sign(options, settled, tree.interpreter.version)
                 if new is not None:
                     overtaken = new.overtaken()
                     aside = None if overtaken else new.take_place()

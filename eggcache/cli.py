@@ -80,23 +80,9 @@ def _end(number: int, _frame: object) -> None:
 
 
 def _tree(options: argparse.Namespace) -> int:
-    from eggcache import owners, report, resolver
+    from eggcache import views
 
-    python = interpreter.find(options.python)
-    tree = resolver.resolve(
-        python,
-        arguments.requirements(options),
-        paths=arguments.paths(options),
-        everything=options.all,
-        account=owners.runner(python, arguments.paths(options)),
-    )
-    findings = resolver.findings(tree)
-    if options.json:
-        print(report.as_json(report.tree_json(tree)))
-    elif not options.quiet:
-        for line in report.draw_tree(tree):
-            print(console.one_line(line))
-    return console.conclude(findings, options)
+    return views.tree(options)
 
 
 def _prepare(options: argparse.Namespace) -> int:

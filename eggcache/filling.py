@@ -5,11 +5,24 @@ from __future__ import annotations
 import os
 import re
 import stat
+import time
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
-from eggcache import accounts, extract, layout, lockdown, receipt, resolver, staging, syscalls, unservable, validity
+from eggcache import (
+    __version__,
+    accounts,
+    extract,
+    layout,
+    lockdown,
+    receipt,
+    resolver,
+    staging,
+    syscalls,
+    unservable,
+    validity,
+)
 from eggcache import egg as eggs
 from eggcache.errors import EggcacheError, EggRefused, NotPermitted
 from eggcache.model import Account, Distribution, Finding, Kind, Limits, Outcome, Ownership, Tree
@@ -243,9 +256,11 @@ class Filling:
                     self.displaced = True
                 del self.known.extracted[name]
 
-    def sign(self, options: dict[str, Any], inputs: dict[str, Fingerprint]) -> None:
-        """Write the receipt."""
-        self.known.entries[self.key] = receipt.Entry(options, inputs, self.names, self.findings)
+    def sign(self, options: dict[str, Any], inputs: dict[str, Fingerprint], version: tuple[int, ...]) -> None:
+        """Write the receipt, for a target of that `version`."""
+        self.known.entries[self.key] = receipt.Entry(
+            options, inputs, self.names, self.findings, int(time.time()), __version__, list(version)
+        )
         if self.descriptor is not None:
             owner = replace(self.owner, file_mode=0o600)  # it tells of paths that only we may see
             staging.replace(self.descriptor, validity.NAME, receipt.dump(self.known), owner)

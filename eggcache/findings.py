@@ -193,6 +193,13 @@ CACHE = (
         "See whether a .pth file, sitecustomize or the egg itself sets another cache; or unzip the egg.",
     ),
     Explanation(
+        "cache-stale",
+        "Something that a prepare depended on is not as it was: an egg, a directory of the path, the cache itself; or "
+        "the cache has no receipt.",
+        "What changed may be an ExtractionError at the first request for it. Of the rest nothing is lost.",
+        "Prepare again. eggcache status -v DIR names all that changed.",
+    ),
+    Explanation(
         "stale-directory",
         "A directory in the cache belongs to no tree that was prepared there.",
         "It takes room, and nothing else.",

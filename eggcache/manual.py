@@ -24,6 +24,9 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("eggcache tree", "the tree of TurboGears"),
         ("eggcache tree myapp --python /srv/myapp/bin/python", "of an application, for Apache's Python"),
         ("eggcache tree --all --path /srv/eggs", "all that is on the path, and in /srv/eggs"),
+        ("eggcache tree --reverse kid", "who needs kid?"),
+        ("eggcache tree --cache /var/cache/eggcache", "what is prepared, and what is not"),
+        ("eggcache tree --format dot | dot -Tsvg > tree.svg", "a picture, by graphviz"),
         ("eggcache tree --json", "for a script"),
     ),
     "unzip-all": (
@@ -56,7 +59,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
 ENVIRONMENT = (
     ("EGGCACHE_PYTHON", "The target, where --python does not name it: the Python whose eggs are meant, Apache's."),
     ("VIRTUAL_ENV", "The target, where neither names it: the python of the active virtual environment."),
-    ("PYTHON_EGG_CACHE", "The cache that check looks at, where --cache does not name it."),
+    ("PYTHON_EGG_CACHE", "The cache that check and tree look at, where --cache does not name it."),
     ("TZ", "The time zone that Apache runs with, where --tz does not name it. Unset: the host's own."),
     ("PYTHONPATH", "Goes to the target, as Apache's would. A cache is prepared anew where it has changed."),
     ("LD_LIBRARY_PATH", "The same."),

@@ -38,6 +38,9 @@ class Entry:
     inputs: dict[str, Fingerprint]
     names: list[str]
     findings: list[Finding]
+    when: int  # seconds since the epoch
+    eggcache: str  # the version that did it
+    python: list[int]  # the target's version
 
 
 @dataclass
@@ -77,6 +80,9 @@ def understood(data: Mapping[str, Any]) -> Receipt:
                     entry["inputs"],
                     list(entry["names"]),
                     [Finding(**{**finding, "context": tuple(finding["context"])}) for finding in entry["findings"]],
+                    entry["when"],
+                    entry["eggcache"],
+                    entry["python"],
                 )
                 for key, entry in data["entries"].items()
             },

@@ -31,12 +31,14 @@ def resolve(
     everything: bool = False,
     account: Account | None = None,
     need_pkg_resources: bool = True,
+    related: bool = False,
 ) -> Tree:
     """What the `requirements` pull in, in the target `executable` as `account` (None: as we are) runs it.
 
     `paths` are put in front of its sys.path, as Apache's PythonPath does. With `everything` it is all that
     pkg_resources finds on the path, active or not, whatever the requirements; and with `need_pkg_resources` False
-    as well, a target that has none is looked through by file name alone. What is missing, conflicts or cannot be
+    as well, a target that has none is looked through by file name alone; with `related` as well, what each of them
+    needs is in it, as of a root. What is missing, conflicts or cannot be
     parsed is in the tree: see `findings`.
 
     Raises UsageError where the target takes a requirement for no requirement, EggcacheError where it has no
@@ -44,7 +46,7 @@ def resolve(
     """
     return examine(
         "probe.py",
-        {},
+        {"related": related},
         executable,
         requirements,
         paths=paths,

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     Fingerprint = Optional[list[int]]  # of a path; None: it does not exist
 
 NAME = ".eggcache.json"
-SCHEMA = 1
+SCHEMA = 2
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 

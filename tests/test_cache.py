@@ -714,7 +714,7 @@ def test_receipt_says_what_it_was_made_from(site: Site) -> None:
     """The receipt is JSON of its schema, and changed clocks or racing changes are not believed in it."""
     site.prepare()
     receipt = json.loads((site.cache / ".eggcache.json").read_text())
-    assert receipt["schema"] == 1
+    assert receipt["schema"] == 2
     (entry,) = receipt["entries"].values()
     assert str(site.eggs) in entry["inputs"]
     assert str(site.eggs / "One-1.0-py3.11.egg") in entry["inputs"]

@@ -90,7 +90,7 @@ def test_digest_of_what_is_missing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", "null", '{"schema": 2}', '{"schema": 1, "entries": 7, "extracted": {}}', "[" * 100000]
+    "text", ["", "{", "[]", "null", '{"schema": 1}', '{"schema": 2, "entries": 7, "extracted": {}}', "[" * 100000]
 )
 def test_receipt_that_makes_no_sense(tmp_path: Path, text: str) -> None:
     """A receipt that is damaged, or of another version, is no receipt: the whole way is gone."""
@@ -111,6 +111,9 @@ def test_receipt_round_trip(tmp_path: Path) -> None:
                 {"/p\udcff": [1, 2], "/gone": None},
                 ["x.egg-tmp"],
                 [Finding("c", "t", "w", "r", 3, ("d",))],
+                1_700_000_000,
+                "0.1.0",
+                [2, 7, 18],
             )
         },
         {"x.egg-tmp": receipt.Extracted("/x.egg", [1], "e", "f", 2, 3)},

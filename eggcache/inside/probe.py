@@ -178,6 +178,10 @@ def main():
     if REQUEST["everything"]:
         for dist in installed.everything():
             walk.add(dist)
+        if REQUEST.get("related"):
+            names = unique([dist.project_name for dist in walk.dists])
+            roots = [attempt(pr.Requirement.parse, name) for name in names]
+            walk.run([root for root in roots if root is not None])
     else:
         roots, result["bad"] = parse_roots(pr)
         walk.run(roots)

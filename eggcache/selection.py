@@ -1,0 +1,101 @@
+"""Parts of a tree: how far down, what leads to a distribution, what is there twice. Pure: Tree in, Tree out."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from eggcache.errors import Missing
+from eggcache.model import Need, Tree
+
+
+def project(requirement: str) -> str:
+    """The project that a requirement names, as PEP 503 normalises it: `TurboGears[sqlobject]>=1.1` -> `turbogears`."""
+    match = re.match(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)", requirement)
+    return re.sub(r"[-_.]+", "-", match[1]).lower() if match else requirement.strip().lower()
+
+
+def leading_to(tree: Tree, names: Sequence[str]) -> Tree:
+    """What needs the distributions called `names`, directly or through others, and they themselves; its
+    `requirements` are the names. One that is not installed counts, where something requires it.
+
+    Raises Missing for a name that is neither there nor required.
+    """
+    wanted = {project(name): name for name in names}
+    found = [project(one.project) in wanted for one in tree.distributions]
+    lost = {project(need.requirement) for need in tree.needs if need.found is None}
+    for key, name in wanted.items():
+        if key not in lost and not any(key == project(one.project) for one in tree.distributions):
+            cause = f"is neither installed for {tree.interpreter.executable} nor required by anything there"
+            raise Missing(name, cause, "eggcache tree --all lists what there is")
+    above: dict[int | None, list[Need]] = {}
+    for need in tree.needs:
+        above.setdefault(need.found, []).append(need)
+    kept = {index for index, one in enumerate(found) if one}
+    needs = {need for need in above.get(None, ()) if project(need.requirement) in wanted and need.by is not None}
+    pending = [*kept, *(need.by for need in needs if need.by is not None)]
+    kept.update(pending)
+    while pending:
+        for need in above.get(pending.pop(), ()):
+            if need.by is None:
+                continue
+            needs.add(need)
+            if need.by not in kept:
+                kept.add(need.by)
+                pending.append(need.by)
+    part = _part(tree, kept, (need for need in tree.needs if need in needs))
+    return replace(part, requirements=tuple(names))
+
+
+def within(tree: Tree, depth: int, *, reverse: bool = False) -> Tree:
+    """The distributions that are no more than `depth` steps from a root (0: the roots), and what they need of each
+    other. What no requirement leads to counts as a root. With `reverse` the steps go from the tree's requirements to
+    what needs them, see leading_to."""
+    beside: dict[int | None, list[Need]] = {}
+    for need in tree.needs:
+        beside.setdefault(need.found if reverse else need.by, []).append(need)
+    level: set[int | None]
+    if reverse:
+        wanted = {project(name) for name in tree.requirements}
+        level = {index for index, one in enumerate(tree.distributions) if project(one.project) in wanted} | {None}
+        needs: set[Need] = set()
+    else:
+        led_to = {need.found for need in tree.needs if need.found != need.by}
+        level = {index for index in range(len(tree.distributions)) if index not in led_to}
+        level |= {need.found for need in beside.get(None, ())} - {None}
+        needs = set(beside.get(None, ()))
+    kept = set(level)
+    while level and depth > 0:
+        depth -= 1
+        steps = [need for index in level for need in beside.get(index, ())]
+        needs.update(steps)
+        level = {need.by if reverse else need.found for need in steps} - {None} - kept
+        kept |= level
+    return _part(tree, {index for index in kept if index is not None}, (need for need in tree.needs if need in needs))
+
+
+def duplicates(tree: Tree) -> Tree:
+    """The distributions of which the path has more than one, by project, and best first, as they were found."""
+    times = Counter(project(one.project) for one in tree.distributions)
+    twice = {index for index, one in enumerate(tree.distributions) if times[project(one.project)] > 1}
+    return _part(tree, twice, ())
+
+
+def _part(tree: Tree, kept: set[int], needs: Iterable[Need]) -> Tree:
+    """The tree with the distributions `kept` alone, and these of its needs; indexes are made to fit."""
+    place = {old: new for new, old in enumerate(sorted(kept))}
+    return replace(
+        tree,
+        distributions=tuple(tree.distributions[old] for old in sorted(kept)),
+        needs=tuple(
+            replace(
+                need,
+                by=None if need.by is None else place[need.by],
+                found=None if need.found is None else place[need.found],
+            )
+            for need in needs
+            if need.by is None or need.by in place
+        ),
+    )
