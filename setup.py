@@ -1,12 +1,33 @@
 """eggcache's metadata. Everything else that tools need to know is in pyproject.toml."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 from setuptools import find_packages, setup
 
+from distutils.command.install_data import install_data  # isort: skip - setuptools brings its own distutils
+
 here = Path(__file__).resolve().parent
 version = re.search(r'^__version__ = "(.+)"', (here / "eggcache/__init__.py").read_text(), re.M).group(1)
+
+MADE = here / "build" / "share"  # by scripts/share.py, from the parser of the source that is installed
+SHARED = (
+    "man/man1/eggcache.1",
+    "bash-completion/completions/eggcache",
+    "zsh/site-functions/_eggcache",
+    "fish/vendor_completions.d/eggcache.fish",
+)
+
+
+class InstallData(install_data):
+    """Makes the manual page and the completions before they are installed."""
+
+    def run(self):
+        subprocess.run([sys.executable, "-B", str(here / "scripts" / "share.py"), str(MADE)], check=True)
+        super().run()
+
 
 setup(
     name="eggcache",
@@ -38,6 +59,8 @@ setup(
     packages=find_packages(include=["eggcache", "eggcache.*"]),
     # inside/ and templates/ are read as text: they run elsewhere, and have no __init__.py on purpose.
     package_data={"eggcache": ["inside/*.py", "templates/*", "py.typed"]},
+    data_files=[(f"share/{Path(name).parent}", [f"build/share/{name}"]) for name in SHARED],
+    cmdclass={"install_data": InstallData},
     python_requires=">=3.9",
     install_requires=["filelock>=3.12", "rich>=13"],
     extras_require={"fast": ["isal"]},
