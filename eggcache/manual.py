@@ -64,7 +64,8 @@ ENVIRONMENT = (
     ("PYTHONPATH", "Goes to the target, as Apache's would. A cache is prepared anew where it has changed."),
     ("LD_LIBRARY_PATH", "The same."),
     ("APACHE_CONFDIR, APACHE_ENVVARS", "Which Apache is meant, on Debian, if there are several."),
-    ("NO_COLOR", "Set to anything: no colour on a terminal. TERM=dumb does that too."),
+    ("NO_COLOR", "Set to anything: no colour on a terminal."),
+    ("TERM", "dumb: nothing but plain text on it."),
     ("COLUMNS", "The width that tables and help are wrapped to, in place of the terminal's."),
 )  # fmt: skip
 """What eggcache reads in its environment, and what it makes of that."""
