@@ -63,7 +63,7 @@ setup(
     cmdclass={"install_data": InstallData},
     python_requires=">=3.9",
     install_requires=["filelock>=3.12", "rich>=13"],
-    extras_require={"fast": ["isal"]},
+    extras_require={"fast": ["zlib-ng"]},
     entry_points={"console_scripts": ["eggcache = eggcache.cli:main"]},
     zip_safe=True,
 )

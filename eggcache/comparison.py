@@ -14,6 +14,7 @@ from time import localtime, strftime
 
 from eggcache import accounts, layout, receipt, staging, validity
 from eggcache import egg as eggs
+from eggcache.batch import Batch
 from eggcache.evidence import Lookup
 from eggcache.filling import Filling, Place
 from eggcache.model import Account, DateTime, Finding, Limits, Member, Outcome, Ownership
@@ -64,7 +65,7 @@ class Comparison(Filling):
         self.wrong: set[str] = set()  # eggs of which a finding speaks already
         self.dates: set[DateTime] = set()
 
-    def _fill(self, place: Place, source: int, egg: eggs.Egg, staged: int | None) -> None:  # noqa: ARG002
+    def _fill(self, place: Place, source: int, egg: eggs.Egg, batch: Batch | None) -> None:  # noqa: ARG002
         members = [(member, name) for member in egg.members if (name := layout.cached_name(member, place.inside))]
         self.names.append(place.name)
         self.dates.update(member.date_time for member, _ in members)

@@ -21,10 +21,12 @@ from typing import Any, NoReturn
 from eggcache.errors import EggcacheError, EggRefused
 from eggcache.model import DEFAULT_LIMITS, Limits, Member
 
-try:  # the extra "fast", for the checksum alone: isal inflates streams that zlib, and so zipimport, refuses
-    from isal.isal_zlib import crc32  # type: ignore[import-not-found, unused-ignore]
+try:  # the extra "fast": as strict as zlib, which isal is not
+    from zlib_ng.zlib_ng import crc32, decompressobj
+    from zlib_ng.zlib_ng import error as inflate_error
 except ImportError:
-    from zlib import crc32
+    from zlib import crc32, decompressobj
+    from zlib import error as inflate_error
 
 _END = struct.Struct("<4s4H2LH")  # 4.3.16 end of central directory record
 _CENTRAL = struct.Struct("<4s2xBx4H3L4H2x2L")  # 4.3.12 central directory header, what matters of it
@@ -136,6 +138,11 @@ def chunks(descriptor: int, egg: Egg, member: Member) -> Iterator[bytes]:
     deflated, end exactly where the packed bytes end: stage what you write. That the egg is still the file that
     `read` saw is for the caller to compare.
     """
+    if small(member):
+        whole = data(descriptor, egg, member)
+        if whole:
+            yield whole
+        return
     file = _File(descriptor, egg.path)
     packed = _packed(file, member, egg.starts[member.offset])
     size = crc = 0
@@ -145,15 +152,39 @@ def chunks(descriptor: int, egg: Egg, member: Member) -> Iterator[bytes]:
             break
         crc = crc32(piece, crc)
         yield piece
-    if size != member.size:
-        file.refuse(f"not of the {member.size} bytes that it declares", member.name)
-    if crc != member.crc:
-        file.refuse(f"its CRC is {crc:08x}, it declares {member.crc:08x}", member.name)
+    _judge(file, member, size, crc)
+
+
+def small(member: Member) -> bool:
+    """Whether `data` reads it in one go."""
+    return member.packed <= _PIECE and member.size <= _PIECE
 
 
 def data(descriptor: int, egg: Egg, member: Member) -> bytes:
     """All the bytes of a `member` that is known to be small. Raises as `chunks` does."""
-    return b"".join(chunks(descriptor, egg, member))
+    if not small(member):
+        return b"".join(chunks(descriptor, egg, member))
+    file = _File(descriptor, egg.path)
+    found = file.read(egg.starts[member.offset], member.packed)
+    if len(found) < member.packed:
+        file.refuse("the file was cut off inside it", member.name)
+    if member.method:
+        inflater = decompressobj(-zlib.MAX_WBITS)
+        try:
+            found = inflater.decompress(found, member.size + 1)  # one more, so that a longer one shows
+        except inflate_error as error:
+            file.refuse(f"damaged: {error}", member.name)
+        if len(found) <= member.size and (not inflater.eof or inflater.unused_data):
+            file.refuse("its deflated data ends before its packed bytes, or not at all", member.name)
+    _judge(file, member, len(found), crc32(found))
+    return found
+
+
+def _judge(file: _File, member: Member, size: int, crc: int) -> None:
+    if size != member.size:
+        file.refuse(f"not of the {member.size} bytes that it declares", member.name)
+    if crc != member.crc:
+        file.refuse(f"its CRC is {crc:08x}, it declares {member.crc:08x}", member.name)
 
 
 def _packed(file: _File, member: Member, position: int) -> Iterator[bytes]:
@@ -167,7 +198,7 @@ def _packed(file: _File, member: Member, position: int) -> Iterator[bytes]:
 
 
 def _inflated(file: _File, member: Member, packed: Iterator[bytes]) -> Iterator[bytes]:
-    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    inflater = decompressobj(-zlib.MAX_WBITS)
     most = min(_PIECE, member.size + 1)  # one more than declared, so that a longer one shows; 0 would be "no limit"
     for piece in packed:
         if inflater.eof:  # here, because zlib would collect them all
@@ -176,7 +207,7 @@ def _inflated(file: _File, member: Member, packed: Iterator[bytes]) -> Iterator[
         while piece or len(more) == most:
             try:
                 more = inflater.decompress(piece, most)
-            except zlib.error as error:
+            except inflate_error as error:
                 file.refuse(f"damaged: {error}", member.name)
             piece = inflater.unconsumed_tail
             if more:

@@ -6,6 +6,7 @@ import os
 import re
 import stat
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from eggcache import (
     __version__,
     accounts,
-    extract,
     layout,
     lockdown,
     receipt,
@@ -24,10 +24,12 @@ from eggcache import (
     validity,
 )
 from eggcache import egg as eggs
+from eggcache.batch import Batch
 from eggcache.errors import EggcacheError, EggRefused, NotPermitted
 from eggcache.model import Account, Distribution, Finding, Kind, Limits, Outcome, Ownership, Tree
 
 if TYPE_CHECKING:
+    from eggcache.extract import Advance
     from eggcache.validity import Fingerprint
 
 _LONGEST = 255  # bytes of a file name, NAME_MAX on Linux
@@ -64,6 +66,7 @@ class Filling:
         self.known = known
         self.key = key
         self.limits = limits
+        self.advance: Advance = lambda _files, _size: None
         self.outcomes: list[Outcome] = []
         self.findings: list[Finding] = []
         self.names: list[str] = []  # of the places that this tree needs
@@ -78,6 +81,10 @@ class Filling:
         self.findings += unservable.in_target(tree.interpreter)
         self._look_for_unreadable(tree)
         self._look_for_foreign()
+        with ExitStack() as stack:
+            self._fill_all(tree, None if staged is None else stack.enter_context(Batch(staged, self.advance)))
+
+    def _fill_all(self, tree: Tree, batch: Batch | None) -> None:
         taken: dict[str, Place] = {}
         seen: set[tuple[str | None, ...]] = set()
         for distribution in tree.distributions:
@@ -101,13 +108,12 @@ class Filling:
                     if len(os.fsencode(place.name)) > _LONGEST:
                         raise EggRefused(egg.path, "its name is too long for a cache directory", "unzip it")
                     if self._claim(place, taken) and self._may_show(place, egg):
-                        self._fill(place, source, egg, staged)
+                        self._fill(place, source, egg, batch)
             except NotPermitted as error:
                 self.sources.setdefault(distribution.egg, validity.fingerprint(distribution.egg))
                 self.findings.append(_unreadable(error))
             except EggcacheError as error:  # refused, or gone since the target saw it
-                self.sources.setdefault(distribution.egg, [])
-                self.findings.append(Finding("egg-refused", error.thing, error.cause, error.remedy))
+                self._refuse(distribution.egg, error)
 
     def _look_for_foreign(self) -> None:
         """What somebody else put into the cache when its modes let him, and could still change."""
@@ -175,7 +181,7 @@ class Filling:
             )
         )
 
-    def _fill(self, place: Place, source: int, egg: eggs.Egg, staged: int | None) -> None:
+    def _fill(self, place: Place, source: int, egg: eggs.Egg, batch: Batch | None) -> None:
         before = self.known.extracted.get(place.name)
         expected = _expected(egg, place.inside, self._modes(egg))
         if (
@@ -199,33 +205,28 @@ class Filling:
             self.outcomes.append(Outcome(place.egg, into, "kept", before.files, before.size))
             return
         made = "replaced" if self.descriptor is not None and _exists(self.descriptor, place.name) else "made"
-        if staged is None:
-            wanted = [member for member in egg.members if member.name.startswith(place.inside)]
-            files, size = len(wanted), sum(member.size for member in wanted)
-        else:
-            try:
-                files, size = self._extract(place, source, egg, staged)
-            except EggRefused:
-                self.names.remove(place.name)
-                del self.expected[place.name]
-                raise
-            done = receipt.Extracted(place.egg, self.sources[place.egg], expected, "", files, size)
-            self.staged.append((place, done))
-        self.outcomes.append(Outcome(place.egg, into, made, files, size))
+        wanted = [member for member in egg.members if member.name.startswith(place.inside)]
+        outcome = Outcome(place.egg, into, made, len(wanted), sum(member.size for member in wanted))
+        self.outcomes.append(outcome)
 
-    def _extract(self, place: Place, source: int, egg: eggs.Egg, staged: int) -> tuple[int, int]:
-        os.mkdir(place.name, 0o700, dir_fd=staged)
-        into = os.open(place.name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=staged)
-        try:
-            files, size = extract.extract(source, egg, into, self._modes(egg), inside=place.inside)
-            if validity.of_stat(os.fstat(source)) != self.sources[place.egg]:
-                raise EggRefused(place.egg, "it changed while it was read", "run again when it is installed")
-            return files, size
-        except BaseException:
-            staging.remove(staged, place.name)
-            raise
-        finally:
-            os.close(into)
+        def then(why: EggcacheError | None) -> None:
+            if why is None:
+                seen, files, size = self.sources[place.egg], outcome.files, outcome.size
+                self.staged.append((place, receipt.Extracted(place.egg, seen, expected, "", files, size)))
+                return
+            self.outcomes.remove(outcome)
+            self.names.remove(place.name)
+            del self.expected[place.name]
+            self._refuse(place.egg, why)
+
+        if batch is None:
+            then(_damage(source, egg))
+        else:
+            batch.add(place.name, source, egg, self._modes(egg), then, inside=place.inside)
+
+    def _refuse(self, egg: str, why: EggcacheError) -> None:
+        self.sources.setdefault(egg, [])
+        self.findings.append(Finding("egg-refused", why.thing, why.cause, why.remedy))
 
     def swap(self, staged: int) -> None:
         """Put what is staged in its place, on the disk before it can be seen (a power cut must not leave empty
@@ -268,6 +269,17 @@ class Filling:
 
 def _unreadable(error: NotPermitted) -> Finding:
     return Finding("egg-unreadable", error.thing, error.cause, error.remedy, error.status)
+
+
+def _damage(source: int, egg: eggs.Egg) -> EggcacheError | None:
+    """Why extracting this egg would be refused: a dry run says so, too."""
+    try:
+        for member in egg.members:
+            for _piece in eggs.chunks(source, egg, member):
+                pass
+    except EggcacheError as error:
+        return error
+    return None
 
 
 def _eggs_in(directory: str) -> list[str]:

@@ -6,10 +6,12 @@ import ctypes
 import errno
 import os
 import platform
+import signal
 
 from eggcache.errors import EggcacheError
 
 _RENAME_NOREPLACE, _RENAME_EXCHANGE = 1, 2
+_PR_SET_PDEATHSIG = 1
 _RENAMEAT2 = {"x86_64": 316, "aarch64": 276, "ppc64le": 357, "s390x": 347, "riscv64": 276}  # for glibc < 2.28
 _NOT_HERE = (errno.EINVAL, errno.ENOSYS, errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP)
 
@@ -57,3 +59,10 @@ def sync_filesystem(descriptor: int) -> None:
     if libc.syncfs(descriptor):
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
+
+
+def die_with(parent: int) -> None:
+    """Have the kernel kill this process when `parent`, which forked it, ends in whatever way (prctl(2))."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL) or os.getppid() != parent:  # it may have been too late
+        os._exit(1)
