@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from dataclasses import asdict, astuple
 from typing import TYPE_CHECKING, Any
 
-from eggcache import layout, lockdown, receipt, staging, validity
+from eggcache import layout, lockdown, names, receipt, staging, validity
 from eggcache.errors import EggcacheError, NotPermitted
 from eggcache.model import DEFAULT_LIMITS, Account, Limits, Outcome, Ownership, Report, Tree
 
@@ -167,6 +167,8 @@ def _open_or_create(directory: str, reset: bool, wait: float, held: ExitStack) -
     """The cache, made where it is missing; with `reset`, where what is there may not stay, what will take its place."""
     try:
         descriptor = lockdown.open_directory(directory, create=True)
+        held.callback(os.close, descriptor)
+        names.check(descriptor, directory)
     except FileNotFoundError as error:
         raise _no_parent(directory, error.filename) from None
     except NotPermitted:
@@ -176,7 +178,6 @@ def _open_or_create(directory: str, reset: bool, wait: float, held: ExitStack) -
 
         new = held.enter_context(renewal.renewal(directory, wait))
         return new.descriptor, new
-    held.callback(os.close, descriptor)
     return descriptor, None
 
 
@@ -201,7 +202,14 @@ def _previous(
     if descriptor is None:
         return None, None
     try:
-        return _held(descriptor, entry, options), None
+        held = _held(descriptor, entry, options)
+        if held is None:
+            names.check(descriptor, directory)
+        return held, None
+    except NotPermitted as unsafe:
+        if not reset:
+            raise
+        return None, unsafe
     finally:
         os.close(descriptor)
 

@@ -218,6 +218,23 @@ def own(descriptor: int, uid: int, gid: int, mode: int) -> None:
         os.fchmod(descriptor, mode)
 
 
+def check_lock(descriptor: int, path: str) -> None:
+    """Raises NotPermitted where what lies at the lock's name in the directory `descriptor` is not a lock of ours."""
+    try:
+        info = os.stat(LOCK, dir_fd=descriptor, follow_symlinks=False)
+    except FileNotFoundError:
+        return
+    ours = stat.S_ISREG(info.st_mode) and info.st_uid == os.geteuid() and info.st_nlink == 1
+    # Whoever can open it can hold it for ever; and filelock would empty it.
+    if not ours or info.st_mode & 0o077 or info.st_size:
+        raise NotPermitted(
+            f"{path}/{LOCK}",
+            f"it is not a lock file of ours (mode {info.st_mode:06o}, {owner_name(info.st_uid)}, "
+            f"{info.st_nlink} links, {info.st_size} bytes)",
+            "remove it, or let --reset move the directory aside",
+        )
+
+
 @contextmanager
 def locked(descriptor: int, path: str, wait: float) -> Iterator[None]:
     """Hold the lock of the verified directory `descriptor`; `wait` is in seconds. Raises Busy.
@@ -227,19 +244,7 @@ def locked(descriptor: int, path: str, wait: float) -> Iterator[None]:
     """
     from filelock import FileLock, Timeout  # 0.07 s, which a run with nothing to do need not pay
 
-    try:
-        info = os.stat(LOCK, dir_fd=descriptor, follow_symlinks=False)
-    except FileNotFoundError:
-        pass
-    else:
-        ours = stat.S_ISREG(info.st_mode) and info.st_uid == os.geteuid() and info.st_nlink == 1
-        if not ours or info.st_mode & 0o077:  # whoever can open it can hold it for ever
-            raise NotPermitted(
-                f"{path}/{LOCK}",
-                f"it is not a lock file of ours (mode {info.st_mode:06o}, {owner_name(info.st_uid)}, "
-                f"{info.st_nlink} links)",
-                "remove it, or let --reset move the directory aside",
-            )
+    check_lock(descriptor, path)
     # Through the descriptor: the path could lead elsewhere by now.
     lock = FileLock(f"/proc/self/fd/{descriptor}/{LOCK}", timeout=wait, mode=0o600)
     try:

@@ -8,7 +8,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
-from eggcache import lockdown, staging, syscalls
+from eggcache import lockdown, names, staging, syscalls
 from eggcache.errors import Busy, NotPermitted
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -33,9 +33,15 @@ class Renewal:
     def overtaken(self) -> bool:
         """Whether a directory is at `path` meanwhile that needs no renewal: another run's."""
         try:
-            os.close(lockdown.open_directory(self.path))
+            descriptor = lockdown.open_directory(self.path)
         except (OSError, NotPermitted):
             return False
+        try:
+            names.check(descriptor, self.path)
+        except NotPermitted:
+            return False
+        finally:
+            os.close(descriptor)
         return True
 
     def take_place(self) -> str | None:

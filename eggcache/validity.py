@@ -105,11 +105,12 @@ def load(directory: int) -> dict[str, Any]:
         descriptor = os.open(NAME, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
     except OSError:
         return nothing
+    info = os.fstat(descriptor)
+    if not stat.S_ISREG(info.st_mode) or info.st_uid != os.geteuid() or info.st_mode & 0o022:
+        os.close(descriptor)
+        return nothing
     with open(descriptor, "rb") as stream:
         try:
-            info = os.fstat(descriptor)
-            if not stat.S_ISREG(info.st_mode) or info.st_uid != os.geteuid() or info.st_mode & 0o022:
-                return nothing
             data = json.load(stream)
             if data["schema"] == SCHEMA and isinstance(data["entries"], dict) and isinstance(data["extracted"], dict):
                 return dict(data)

@@ -52,3 +52,29 @@ class Site:
         return {
             os.path.basename(outcome["into"]).split("-")[0]: outcome["action"] for outcome in as_json(done)["outcomes"]
         }
+
+    def wrong(self) -> list[str]:
+        """What in the cache is not exactly as it should be: each egg whole, root's and the group's, nothing else."""
+        expected: dict[str, bytes | None] = {}
+        for egg in self.eggs.glob("*.egg"):
+            with zipfile.ZipFile(egg) as archive:
+                for name in archive.namelist():
+                    path = Path(f"{egg.name}-tmp", name)
+                    expected[str(path)] = archive.read(name)
+                    expected.update((str(above), None) for above in path.parents if above.name)
+        found = {}
+        problems = []
+        for top, directories, files in os.walk(self.cache):
+            for name in (*directories, *files):
+                path = Path(top, name)
+                info = path.lstat()
+                if name in (".eggcache.lock", ".eggcache.json"):
+                    right = (info.st_mode, info.st_uid, info.st_nlink) == (0o100600, 0, 1)
+                else:
+                    found[str(path.relative_to(self.cache))] = None if path.is_dir() else path.read_bytes()
+                    mode = 0o040750 if path.is_dir() else 0o100640
+                    right = (info.st_mode, info.st_uid, info.st_gid) == (mode, 0, self.account.pw_gid)
+                if not right:
+                    problems.append(f"{path}: mode {info.st_mode:06o}, owner {info.st_uid}:{info.st_gid}")
+        different = {name for name in expected.keys() | found.keys() if found.get(name, 0) != expected.get(name, 0)}
+        return problems + sorted(different)
