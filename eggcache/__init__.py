@@ -1,6 +1,6 @@
 """eggcache: zipped Python eggs behind Apache, unzipped or pre-extracted into a locked-down egg cache.
 
-The public API is what the commands call: `resolve`, `prepare`, `unzip_all`, `check`, `wrapper`, `status`.
+The public API is what the commands call: `resolve`, `prepare`, `unzip_all`, `check`, `wrapper`, `status`, `remove`.
 """
 
 from __future__ import annotations
@@ -12,16 +12,18 @@ if TYPE_CHECKING:
     from eggcache.cache import prepare
     from eggcache.inventory import status
     from eggcache.proof import check
+    from eggcache.removal import remove
     from eggcache.resolver import resolve
     from eggcache.unzip import unzip_all
     from eggcache.wrappers import wrapper
 
-__all__ = ["check", "prepare", "resolve", "status", "unzip_all", "wrapper"]
+__all__ = ["check", "prepare", "remove", "resolve", "status", "unzip_all", "wrapper"]
 __version__ = "0.1.0"
 
 _HOMES = {
     "check": "proof",
     "prepare": "cache",
+    "remove": "removal",
     "resolve": "resolver",
     "status": "inventory",
     "unzip_all": "unzip",

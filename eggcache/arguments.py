@@ -78,7 +78,7 @@ def parse(words: Sequence[str] | None) -> argparse.Namespace:
     if rest:
         options.requirements = [*options.requirements, *(word for word in rest if word != "--")]
     directory = getattr(options, "directory", None)
-    if directory is not None and "/" not in directory and not os.path.isdir(directory):
+    if directory is not None and "requirements" in options and "/" not in directory and not os.path.isdir(directory):
         parser.error(f"DIR comes first, and there is no {directory!r} here: write ./{directory} to have it made")
     if getattr(options, "wait", 0.0) < 0:
         parser.error("--wait takes seconds, 0 or more")
@@ -171,7 +171,28 @@ def _wrapper(commands: _Commands) -> None:
     group.add_argument("--app-config", metavar="FILE", help="its configuration, such as prod.cfg")
 
 
-_COMMANDS = {"tree": _tree, "unzip-all": _unzip_all, "prepare": _prepare, "check": _check, "wrapper": _wrapper}
+def _status(commands: _Commands) -> None:
+    parser = _command(commands, "status", "say what is in the egg cache DIR, for whom, and whether it is current")
+    parser.add_argument("directory", metavar="DIR", help="the egg cache")
+    parser.add_argument("--json", action="store_true", help="the result as JSON")
+
+
+def _remove(commands: _Commands) -> None:
+    parser = _command(commands, "remove", "take away the egg cache DIR, which prepare made, and nothing else")
+    parser.add_argument("directory", metavar="DIR", help="the egg cache")
+    parser.add_argument("--json", action="store_true", help="the result as JSON")
+    _writing_options(parser)
+
+
+_COMMANDS = {
+    "tree": _tree,
+    "unzip-all": _unzip_all,
+    "prepare": _prepare,
+    "check": _check,
+    "wrapper": _wrapper,
+    "status": _status,
+    "remove": _remove,
+}
 
 
 def _command(commands: _Commands, name: str, summary: str) -> argparse.ArgumentParser:

@@ -93,6 +93,8 @@ def prepare(
                     lockdown.drop_acls(descriptor)  # before the lock, which would inherit from them
                     if new is None:
                         held.enter_context(lockdown.locked(descriptor, directory, wait))
+                        if not lockdown.leads_to(directory, descriptor):
+                            raise EggcacheError(directory, "another run took it away meanwhile", "run it again")
                     staging.remove_stages(descriptor)
                 known = receipt.read(descriptor)
                 if not dry_run:

@@ -192,6 +192,19 @@ def _wrapper(options: argparse.Namespace) -> int:
     return emission.emit(options)
 
 
+def _status(options: argparse.Namespace) -> int:
+    from eggcache import views
+
+    return views.status(options)
+
+
+def _remove(options: argparse.Namespace) -> int:
+    from eggcache import removal
+
+    os.umask(0o077)
+    return console.present(removal.remove(options.directory, wait=options.wait, dry_run=options.dry_run), options)
+
+
 def _in_child_as(account: Account) -> int | None:
     """Fork; in the child, become `account` for good and return None; in the parent, the child's exit status."""
     child = os.fork()
@@ -224,4 +237,6 @@ _COMMANDS = {
     "prepare": _prepare,
     "check": _check,
     "wrapper": _wrapper,
+    "status": _status,
+    "remove": _remove,
 }

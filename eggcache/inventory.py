@@ -35,6 +35,7 @@ class Prepare:
     when: int  # seconds since the epoch
     eggcache: str  # the version that did it
     names: tuple[str, ...]  # of the directories that it needs
+    digest: str  # of what it extracted, see receipt.content: two hosts are compared by it
     changed: tuple[str, ...]  # what it depends on and is not as it was; () where it is current
     findings: tuple[Finding, ...]  # what it said
 
@@ -92,7 +93,7 @@ def status(directory: str) -> Inventory:
             for name, one in sorted(known.extracted.items())
         )
         altered = {one.name for one in contents if one.state in ("altered", "missing")}
-        prepares = tuple(_prepare(directory, key, entry, altered) for key, entry in sorted(known.entries.items()))
+        prepares = tuple(_prepare(directory, key, known, altered) for key in sorted(known.entries))
         return Inventory(
             directory,
             info.st_uid,
@@ -162,7 +163,8 @@ def _state(descriptor: int, name: str, one: receipt.Extracted) -> str:
     return "current"
 
 
-def _prepare(directory: str, key: str, entry: receipt.Entry, altered: set[str]) -> Prepare:
+def _prepare(directory: str, key: str, known: receipt.Receipt, altered: set[str]) -> Prepare:
+    entry = known.entries[key]
     python, paths, requirements = json.loads(key)
     uid, gid = entry.options["user"][:2]
     inputs = [path for path, before in entry.inputs.items() if validity.fingerprint(path) != before]
@@ -179,6 +181,7 @@ def _prepare(directory: str, key: str, entry: receipt.Entry, altered: set[str]) 
         entry.when,
         entry.eggcache,
         tuple(entry.names),
+        receipt.content({name: known.extracted[name].expected for name in entry.names if name in known.extracted}),
         tuple(sorted(changed)),
         tuple(entry.findings),
     )

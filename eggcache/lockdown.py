@@ -196,6 +196,14 @@ def open_parent(path: str) -> int:
     return descriptor
 
 
+def leads_to(path: str, descriptor: int) -> bool:
+    """Whether `path` is still the directory `descriptor`, which may have been moved or removed."""
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(descriptor))
+    except OSError:
+        return False
+
+
 # ------------------------------------------------------------------------------------ owning and locking
 
 

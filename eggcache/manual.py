@@ -47,6 +47,15 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("eggcache check --app-config /srv/myapp/prod.cfg --location /myapp", "and is its configuration right?"),
         ("eggcache check --json", "for a monitor: exit status 3 is a finding"),
     ),
+    "status": (
+        ("eggcache status /var/cache/eggcache", "what is in it, and is it current?"),
+        ("eggcache status -v /var/cache/eggcache", "and all that changed"),
+        ("eggcache status --json /var/cache/eggcache", "for a monitor: exit status 3 is stale"),
+    ),
+    "remove": (
+        ("eggcache remove -n /var/cache/eggcache", "what would be removed"),
+        ("eggcache remove /var/cache/eggcache", "all of it"),
+    ),
     "wrapper": (
         ("eggcache wrapper /var/cache/eggcache", "what is right on this host, and why"),
         ("eggcache wrapper /var/cache/eggcache --for init.d -o /etc/init.d/apache-eggs", "an init script, installed"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import stat
 from collections.abc import Iterator
@@ -79,7 +80,7 @@ class Renewal:
     def discard(self) -> None:
         """Remove the new directory, unless it took its place."""
         if not self._placed:
-            _remove(self._parent, self._name, self.descriptor)
+            remove(self._parent, self._name, self.descriptor)
 
 
 @contextmanager
@@ -95,8 +96,8 @@ def renewal(path: str, wait: float) -> Iterator[Renewal]:
             parent = lockdown.open_parent(path)
             stack.callback(os.close, parent)
             _check_movable(path, parent)
-            _remove_leftovers(path, parent)
-            name = _prefix(path) + secrets.token_hex(8)
+            remove_leftovers(parent, (prefix(path),))
+            name = prefix(path) + secrets.token_hex(8)
             descriptor = lockdown.make(parent, name)
         except OSError as error:
             raise _immovable(path, error) from None
@@ -120,7 +121,8 @@ def check(path: str) -> None:
         raise _immovable(path, error) from None
 
 
-def _prefix(path: str) -> str:
+def prefix(path: str) -> str:
+    """How the names of directories begin that are built beside `path`."""
     return f"{os.path.basename(path)}.new-"
 
 
@@ -137,21 +139,25 @@ def _check_movable(path: str, parent: int) -> None:
             raise NotPermitted(path, "cannot be moved aside: it is a mount point", "name another directory")
 
 
-def _remove_leftovers(path: str, parent: int) -> None:
-    """Remove what killed runs were building. Whoever is still at work holds the lock in it."""
+def remove_leftovers(parent: int, prefixes: tuple[str, ...]) -> None:
+    """Remove what killed runs left in `parent`: directories of ours with a name as only eggcache gives them, one of
+    `prefixes` and 16 hexadecimal digits. No link is followed, and whoever is still at work holds the lock in it."""
     for name in os.listdir(parent):
-        if not name.startswith(_prefix(path)):
+        if not any(re.fullmatch(re.escape(prefix) + "[0-9a-f]{16}", name) for prefix in prefixes):
             continue
         with suppress(OSError, NotPermitted, Busy):
-            descriptor = lockdown.open_directory(os.path.join(os.path.dirname(path), name))
+            descriptor = os.open(name, _DIRECTORY, dir_fd=parent)
             try:
-                with lockdown.locked(descriptor, name, 0):
-                    _remove(parent, name, descriptor)
+                info = os.fstat(descriptor)
+                if info.st_uid == os.geteuid() and not info.st_mode & 0o022:
+                    with lockdown.locked(descriptor, name, 0):
+                        remove(parent, name, descriptor)
             finally:
                 os.close(descriptor)
 
 
-def _remove(parent: int, name: str, descriptor: int) -> None:
-    for entry in os.listdir(descriptor):
+def remove(parent: int, name: str, descriptor: int) -> None:
+    """Remove the directory `name` of `parent`, which is `descriptor`, with all that is in it: the lock last."""
+    for entry in sorted(os.listdir(descriptor), key=lambda entry: entry == lockdown.LOCK):
         staging.remove(descriptor, entry)
     os.rmdir(name, dir_fd=parent)

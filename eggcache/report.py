@@ -19,7 +19,8 @@ def tree_json(tree: Tree, *, cache: str | None = None, prepared: Sequence[bool] 
     found: dict[str, Any] = plain(asdict(tree))
     for number, row in enumerate(found["distributions"]):
         row["prepared"] = prepared[number] if prepared else None
-    return {"schema": 1, **found, "cache": cache, "findings": [plain(asdict(one)) for one in resolver.findings(tree)]}
+    wrong = [plain(asdict(one)) for one in resolver.findings(tree)]
+    return {"schema": 1, "command": "tree", **found, "cache": cache, "findings": wrong}
 
 
 def plain(value: Any) -> Any:
@@ -49,26 +50,30 @@ def summary(done: Report, *, following: str = "", verbose: bool = False) -> Iter
     would = "would be " if done.dry_run else ""
     for outcome in done.outcomes:
         if verbose or (done.dry_run and outcome.action != "kept"):
-            yield f"{would}{outcome.action}: {outcome.into} ({_files(outcome.files)}, {_bytes(outcome.size)})"
+            yield f"{would}{outcome.action}: {outcome.into} ({files(outcome.files)}, {size(outcome.size)})"
     for action in ("made", "replaced", "kept", "removed", "unzipped"):
         those = [outcome for outcome in done.outcomes if outcome.action == action]
         if those:
-            total = f"{_files(sum(one.files for one in those))}, {_bytes(sum(one.size for one in those))}"
+            total = f"{files(sum(one.files for one in those))}, {size(sum(one.size for one in those))}"
             where = f" in {done.directory}" if done.directory else ""
             verb = action if action == "kept" else would + action
             yield f"{len(those)} egg{'s' * (len(those) != 1)} {verb}{where}: {total}"
-    if not done.outcomes and not any(finding.status == Missing.status for finding in done.findings):
+    if done.command == "remove":
+        yield f"{would}removed: {done.directory}"
+    elif not done.outcomes and not any(finding.status == Missing.status for finding in done.findings):
         yield "there is no zipped egg in the tree: nothing to do"
     elif done.outcomes and following and not done.dry_run:
         yield f"next: {following}"
 
 
-def _files(count: int) -> str:
+def files(count: int) -> str:
+    """`1,234 files`."""
     return f"{count:,} file{'s' * (count != 1)}"
 
 
-def _bytes(size: int) -> str:
+def size(count: int) -> str:
+    """`1.2 MB`, of 1,000,000 bytes each."""
     for unit, factor in (("GB", 1_000_000_000), ("MB", 1_000_000), ("kB", 1_000)):
-        if size >= factor:
-            return f"{size / factor:.1f} {unit}"
-    return f"{size} bytes"
+        if count >= factor:
+            return f"{count / factor:.1f} {unit}"
+    return f"{count} bytes"

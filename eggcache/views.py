@@ -1,10 +1,11 @@
-"""The command `tree`: which part of the tree is looked at, and in which of its shapes it is printed."""
+"""The commands that look and change nothing: `tree`, in all its shapes, and `status`."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import sys
+from dataclasses import asdict
 
 from eggcache import (
     arguments,
@@ -13,6 +14,7 @@ from eggcache import (
     graphs,
     interpreter,
     inventory,
+    listing,
     outline,
     owners,
     report,
@@ -45,6 +47,20 @@ def tree(options: argparse.Namespace) -> int:
         for line in (graphs.dot if form == "dot" else graphs.mermaid)(found, prepared):
             print(line)
     return console.conclude(resolver.findings(found), options)
+
+
+def status(options: argparse.Namespace) -> int:
+    """Print what is in a cache, and return the exit status."""
+    found = inventory.status(options.directory)
+    if options.quiet:
+        pass
+    elif options.json:
+        told = {"schema": 1, "command": "status", "source": "receipt", **report.plain(asdict(found))}
+        print(report.as_json(told))
+    else:
+        for line in listing.lines(found, verbose=options.verbose > 0):
+            print(console.one_line(line))
+    return console.conclude(found.findings, options)
 
 
 def _resolved(options: argparse.Namespace) -> Tree:

@@ -40,7 +40,7 @@ LEVELS = [
     {"backup", "evidence", "modpython", "names", "receipt", "report", "unservable"},
     {"batch", "console", "renewal"},
     {"conversion", "filling", "inventory"},
-    {"cache", "comparison", "drawing", "graphs", "unzip", "versions"},
+    {"cache", "comparison", "drawing", "graphs", "listing", "removal", "unzip", "versions"},
     {"emission", "proof", "views"},
     {"cli"},
     {"__main__"},

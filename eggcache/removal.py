@@ -1,0 +1,131 @@
+"""remove: take a whole cache away, and nothing else."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+from eggcache import inventory, lockdown, receipt, renewal, staging, syscalls, validity
+from eggcache.errors import NotPermitted
+from eggcache.model import Outcome, Report
+
+
+def remove(directory: str, *, wait: float = 120.0, dry_run: bool = False) -> Report:
+    """Take away the cache `directory`, which prepare made: what its receipt names and its owner owns, and it itself.
+
+    wait      seconds to wait for a prepare that works in it
+    dry_run   say what would be removed, and remove nothing
+
+    1. What is in it is looked at under its lock. Anything that is not eggcache's own: NotPermitted, and all stays.
+    2. The directory is renamed, so that from one moment to the next it is gone: nobody sees half of it.
+    3. What is in it goes, the lock last, and then it goes itself. A run that is killed at this leaves a directory of a
+       name that only eggcache gives beside the place where it was, and the next run finishes that.
+
+    A directory that does not exist is nothing to do. Raises NotPermitted where it is no egg cache of eggcache's and the
+    caller's, or not safe, or cannot be renamed, and Busy.
+    """
+    path = os.path.realpath(directory)
+    prefix = f"{os.path.basename(path)}.removed-"
+    missing = Report("remove", directory, (), (), (f"{directory}: there is none: nothing to do",), True, dry_run)
+    with ExitStack() as held:
+        try:
+            parent = lockdown.open_parent(path)
+            held.callback(os.close, parent)
+            if not dry_run:
+                renewal.remove_leftovers(parent, (prefix, renewal.prefix(path)))
+            descriptor = lockdown.open_directory(path)
+            held.callback(os.close, descriptor)
+        except FileNotFoundError:
+            return missing
+        _check_ours(descriptor, directory)
+        if not dry_run:
+            held.enter_context(lockdown.locked(descriptor, directory, wait))
+            if not lockdown.leads_to(path, descriptor):
+                return missing  # whoever held the lock removed it
+        known = receipt.read(descriptor)
+        names = sorted(os.listdir(descriptor))
+        _check_entries(descriptor, directory, names, known)
+        outcomes = tuple(_outcomes(descriptor, directory, names, known))
+        notes = [f"{who} has it as its egg cache: restart it without" for who in _users(path)]
+        if os.path.islink(directory):
+            notes.append(f"{directory}: the symbolic link to {path} is yours to remove")
+        if not dry_run:
+            aside = prefix + secrets.token_hex(8)
+            try:
+                syscalls.rename_new(parent, os.path.basename(path), parent, aside)
+            except OSError as error:  # a mount point, or a parent that is not ours to write
+                cause = f"cannot be taken away: {error.strerror}"
+                raise NotPermitted(directory, cause, f"see to {os.path.dirname(path)}, or empty it yourself") from None
+            renewal.remove(parent, aside, descriptor)
+    return Report("remove", directory, outcomes, (), tuple(notes), dry_run=dry_run)
+
+
+def _check_ours(descriptor: int, directory: str) -> None:
+    """Refuse what eggcache never worked in: pkg_resources fills caches as well, and directories can be empty."""
+    for name in (validity.NAME, lockdown.LOCK):
+        try:
+            info = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+        except FileNotFoundError:
+            continue
+        if stat.S_ISREG(info.st_mode) and info.st_uid == os.geteuid():
+            return
+    raise NotPermitted(directory, "eggcache did not make it: it has neither a receipt nor a lock", "name the egg cache")
+
+
+def _check_entries(descriptor: int, directory: str, names: list[str], known: receipt.Receipt) -> None:
+    for name in names:
+        reason = inventory.foreign(descriptor, name, known)
+        if reason:
+            path = os.path.join(directory, name)
+            raise NotPermitted(path, f"{reason}, so nothing was removed", "see whose it is; then run again")
+
+
+def _outcomes(descriptor: int, directory: str, names: list[str], known: receipt.Receipt) -> Iterator[Outcome]:
+    for name in names:
+        into = os.path.join(directory, name)
+        one = known.extracted.get(name)
+        if one:
+            yield Outcome(one.egg, into, "removed", one.files, one.size)
+        elif name.endswith("-tmp") or name.startswith(staging.STAGE):
+            yield Outcome("", into, "removed", *_counted(descriptor, name))
+
+
+def _counted(descriptor: int, name: str) -> tuple[int, int]:
+    """Files and bytes below `name`, of which no receipt tells."""
+    sizes = [
+        os.stat(file, dir_fd=here, follow_symlinks=False).st_size
+        for _, _, files, here in os.fwalk(name, dir_fd=descriptor)
+        for file in files
+    ]
+    return len(sizes), sum(sizes)
+
+
+def _users(path: str) -> Iterator[str]:
+    """The processes that have `path` in their environment as the egg cache, as far as we may see; but for those that
+    we were started by."""
+    ours, pid = set(), os.getpid()
+    while pid > 0 and pid not in ours:
+        ours.add(pid)
+        pid = _parent(pid)
+    for name in sorted(os.listdir("/proc"), key=lambda name: (len(name), name)):
+        if not name.isdigit() or int(name) in ours:
+            continue
+        try:
+            with open(f"/proc/{name}/environ", "rb") as stream:
+                variables = stream.read().split(b"\0")
+            program = os.path.basename(os.readlink(f"/proc/{name}/exe"))
+        except OSError:
+            continue
+        if b"PYTHON_EGG_CACHE=" + os.fsencode(path) in variables:
+            yield f"{program} (process {name})"
+
+
+def _parent(pid: int) -> int:
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as stream:
+            return int(stream.read().rpartition(b")")[2].split()[1])
+    except OSError:
+        return 0
