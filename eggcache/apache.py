@@ -79,6 +79,12 @@ def read(*, search: str | None = None, root: str = "/") -> Apache:
     )
 
 
+def in_tmp(directory: str) -> str | None:
+    """Which of the directories that PrivateTmp hides this one is below; None: it is not, so nobody need ask."""
+    real = os.path.realpath(directory)
+    return next((top for top in ("/tmp", "/var/tmp") if real == top or real.startswith(top + "/")), None)  # noqa: S108
+
+
 def hides(apache: Apache, directory: str) -> Finding | None:
     """The finding that Apache will not see `directory`, since systemd gives it a /tmp of its own; None if it will.
 
@@ -87,8 +93,7 @@ def hides(apache: Apache, directory: str) -> Finding | None:
     """
     if not apache.private_tmp:
         return None
-    real = os.path.realpath(directory)
-    top = next((t for t in ("/tmp", "/var/tmp") if real == t or real.startswith(t + "/")), None)  # noqa: S108 - a check
+    real, top = os.path.realpath(directory), in_tmp(directory)
     if top is None or any(real == bound or real.startswith(bound.rstrip("/") + "/") for bound in apache.bound):
         return None
     return Finding(

@@ -15,6 +15,7 @@ from eggcache.model import DEFAULT_LIMITS, Account, Limits, Outcome, Ownership, 
 
 if TYPE_CHECKING:
     from eggcache import renewal
+    from eggcache.progress import Progress
     from eggcache.validity import Fingerprint
 
 # A file that changed this shortly before it was read may change again within one tick of the clock.
@@ -39,6 +40,7 @@ def prepare(
     reset: bool = False,
     prune: bool = False,
     dry_run: bool = False,
+    progress: Progress | None = None,
 ) -> Report:
     """Extract every zipped egg of the tree of `requirements` into `directory`, as pkg_resources would.
 
@@ -53,6 +55,7 @@ def prepare(
     reset        move an unsafe `directory` aside and build it anew
     prune        remove what an earlier prepare extracted and no tree needs any more
     dry_run      say what would be done, and write nothing
+    progress     is told how far it has got
 
     What is wrong with single eggs or requirements comes back as findings, and the rest is done. Raises
     NotPermitted for an unsafe directory, Busy, and EggcacheError where the target or the disk fails; the
@@ -66,10 +69,25 @@ def prepare(
     previous, unsafe = _previous(directory, entry, options, reset)
     if previous and not (prune and previous.prunable(entry, previous.entries[entry].names)):
         return _unchanged(directory, previous, entry, owner, dry_run)
-    from eggcache import filling, resolver  # not needed where nothing has to be done
+    from eggcache import progress as progresses
+    from eggcache import resolver
 
-    started = time.time_ns()
-    tree = resolver.resolve(python, requirements, paths=paths, everything=everything, account=account)
+    watcher, started = progress or progresses.Progress(), time.time_ns()
+
+    def meanwhile() -> None:
+        """Load what is needed next while the target is at work; filelock alone takes 50 ms."""
+        import filelock  # noqa: F401
+
+        from eggcache import filling, report  # noqa: F401
+
+        watcher.tick()
+
+    watcher.phase(f"asking {python} for the tree")
+    tree = resolver.resolve(
+        python, requirements, paths=paths, everything=everything, account=account, meanwhile=meanwhile
+    )
+    from eggcache import filling
+
     notes, new, overtaken = [], None, False
     try:
         with layout.zone(timezone), ExitStack() as held:
@@ -103,7 +121,7 @@ def prepare(
                         return _unchanged(directory, finished, entry, owner, dry_run)  # whoever held the lock did it
                     lockdown.own(descriptor, owner.uid, owner.gid, owner.directory_mode)
                     _, staged = held.enter_context(staging.stage(descriptor))
-            run = filling.Filling(directory, descriptor, owner, account, known, entry, limits)
+            run = filling.Filling(directory, descriptor, owner, account, known, entry, limits, watcher)
             run.fill(tree, staged)
             if staged is not None:
                 run.swap(staged)
@@ -137,6 +155,7 @@ def prepare(
             wait=wait,
             reset=reset,
             prune=prune,
+            progress=progress,
         )
     if any(
         other.options.get(name) != options[name] for other in known.entries.values() for name in ("owner", "timezone")

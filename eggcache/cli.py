@@ -102,28 +102,30 @@ def _prepare(options: argparse.Namespace) -> int:
             return 0
     from dataclasses import replace
 
-    from eggcache import cache
+    from eggcache import cache, progress
     from eggcache.model import Account, Limits
 
-    done = cache.prepare(
-        directory,
-        requirements,
-        python=python,
-        account=Account(*who),
-        gid=gid,
-        paths=paths,
-        everything=options.all,
-        timezone=timezone,
-        limits=Limits(**limits),
-        wait=options.wait,
-        reset=options.reset,
-        prune=options.prune,
-        dry_run=options.dry_run,
-    )
+    with progress.watched(options.quiet, options.verbose > 0) as watcher:
+        done = cache.prepare(
+            directory,
+            requirements,
+            python=python,
+            account=Account(*who),
+            gid=gid,
+            paths=paths,
+            everything=options.all,
+            timezone=timezone,
+            limits=Limits(**limits),
+            wait=options.wait,
+            reset=options.reset,
+            prune=options.prune,
+            dry_run=options.dry_run,
+            progress=watcher,
+        )
     if not done.unchanged:
         from eggcache import apache
 
-        hidden = apache.hides(apache.read(), directory)
+        hidden = apache.hides(apache.read(), directory) if apache.in_tmp(directory) else None
         done = replace(done, notes=(*notes, *done.notes, *([str(hidden)] if hidden else ())))
     return console.present(done, options, lenient=options.lenient, following=arguments.following(options))
 

@@ -27,9 +27,9 @@ from eggcache import egg as eggs
 from eggcache.batch import Batch
 from eggcache.errors import EggcacheError, EggRefused, NotPermitted
 from eggcache.model import Account, Distribution, Finding, Kind, Limits, Outcome, Ownership, Tree
+from eggcache.progress import Progress
 
 if TYPE_CHECKING:
-    from eggcache.extract import Advance
     from eggcache.validity import Fingerprint
 
 _LONGEST = 255  # bytes of a file name, NAME_MAX on Linux
@@ -58,6 +58,7 @@ class Filling:
         known: receipt.Receipt,
         key: str,
         limits: Limits,
+        progress: Progress | None = None,
     ) -> None:
         self.directory = directory
         self.descriptor = descriptor  # None: a dry run, and there is no cache yet
@@ -66,7 +67,7 @@ class Filling:
         self.known = known
         self.key = key
         self.limits = limits
-        self.advance: Advance = lambda _files, _size: None
+        self.progress = progress or Progress()
         self.outcomes: list[Outcome] = []
         self.findings: list[Finding] = []
         self.names: list[str] = []  # of the places that this tree needs
@@ -82,9 +83,11 @@ class Filling:
         self._look_for_unreadable(tree)
         self._look_for_foreign()
         with ExitStack() as stack:
-            self._fill_all(tree, None if staged is None else stack.enter_context(Batch(staged, self.advance)))
+            self._fill_all(tree, None if staged is None else stack.enter_context(Batch(staged, self.progress.advance)))
 
     def _fill_all(self, tree: Tree, batch: Batch | None) -> None:
+        zips = {one.egg for one in tree.distributions if one.egg is not None}
+        self.progress.phase("extracting", sum((validity.fingerprint(egg) or [0] * 7)[4] for egg in zips))
         taken: dict[str, Place] = {}
         seen: set[tuple[str | None, ...]] = set()
         for distribution in tree.distributions:
@@ -203,6 +206,7 @@ class Filling:
             and before.found == validity.digest(self.descriptor, place.name)
         ):
             self.outcomes.append(Outcome(place.egg, into, "kept", before.files, before.size))
+            self.progress.advance(before.files, egg.stat.st_size)
             return
         made = "replaced" if self.descriptor is not None and _exists(self.descriptor, place.name) else "made"
         wanted = [member for member in egg.members if member.name.startswith(place.inside)]
@@ -219,6 +223,7 @@ class Filling:
             del self.expected[place.name]
             self._refuse(place.egg, why)
 
+        self.progress.advance(0, egg.stat.st_size - sum(member.packed for member in wanted))
         if batch is None:
             then(_damage(source, egg))
         else:
@@ -234,6 +239,7 @@ class Filling:
         cache = self.descriptor
         if cache is None or not self.staged:
             return
+        self.progress.phase("writing to the disk")
         syscalls.sync_filesystem(staged)
         for place, done in self.staged:
             if _exists(cache, place.name):

@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any, NoReturn
 
@@ -32,6 +32,7 @@ def resolve(
     account: Account | None = None,
     need_pkg_resources: bool = True,
     related: bool = False,
+    meanwhile: Callable[[], object] | None = None,
 ) -> Tree:
     """What the `requirements` pull in, in the target `executable` as `account` (None: as we are) runs it.
 
@@ -39,7 +40,7 @@ def resolve(
     pkg_resources finds on the path, active or not, whatever the requirements; and with `need_pkg_resources` False
     as well, a target that has none is looked through by file name alone; with `related` as well, what each of them
     needs is in it, as of a root. What is missing, conflicts or cannot be
-    parsed is in the tree: see `findings`.
+    parsed is in the tree: see `findings`. `meanwhile` is for target.run.
 
     Raises UsageError where the target takes a requirement for no requirement, EggcacheError where it has no
     pkg_resources or gives no sensible answer, NotPermitted where the account cannot run it.
@@ -53,6 +54,7 @@ def resolve(
         everything=everything,
         account=account,
         need_pkg_resources=need_pkg_resources,
+        meanwhile=meanwhile,
     )[0]
 
 
@@ -67,16 +69,17 @@ def examine(
     account: Account | None = None,
     need_pkg_resources: bool = True,
     variables: Mapping[str, str] | None = None,
+    meanwhile: Callable[[], object] | None = None,
 ) -> tuple[Tree, Mapping[str, Any]]:
     """The tree as `resolve` has it, and the whole answer of a `script` that adds to it what `request` asks for.
 
-    `variables` are added to the target's environment. What is not of the tree is the caller's to take apart. Raises
+    `variables` and `meanwhile` are for target.run. What is not of the tree is the caller's to take apart. Raises
     as `resolve` does.
     """
     wanted = [] if everything else list(requirements)
     everywhere = [os.path.abspath(path) for path in paths]
     whole = {**request, "requirements": wanted, "paths": everywhere, "everything": everything}
-    said = target.run(executable, script, whole, account, variables=variables)
+    said = target.run(executable, script, whole, account, variables=variables, meanwhile=meanwhile)
     answer = _Answer(executable, said)
     for line, reason in answer.pairs("bad"):
         raise UsageError(f"requirement {line!r}", reason, "write it as NAME, NAME==VERSION or NAME[EXTRA]")

@@ -16,7 +16,7 @@ import signal
 import stat
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,19 +49,21 @@ def run(
     timeout: float = 120.0,
     flags: Sequence[str] = (),
     variables: Mapping[str, str] | None = None,
+    meanwhile: Callable[[], object] | None = None,
 ) -> object:
     """What eggcache/inside/`script_name` answers to `request` inside the target, as `account` (None: as we are).
 
     `request` is made of None, booleans, numbers, strings, lists and dicts, and so is the answer. Strings of both
     are as `os.fsdecode` makes them: any path gets through. Nothing is written and nothing shows in a process list:
     the script and its request are the target's standard input, the answer comes on a pipe of its own. `variables`
-    are added to its environment.
+    are added to its environment. `meanwhile` is called when the target
+    has been given something to do, and then some ten times a second until it has answered.
 
     Raises NotPermitted where the account cannot run the target, and EggcacheError where it is no Python, says
     nothing within `timeout` seconds, or does not answer sensibly.
     """
     script = compose(script_name, request)
-    conversation = _converse(executable, script, account, timeout, tuple(flags), variables or {})
+    conversation = _converse(executable, script, account, timeout, tuple(flags), variables or {}, meanwhile)
     return _understand(executable, account, conversation, timeout)
 
 
@@ -129,6 +131,7 @@ def _converse(
     timeout: float,
     flags: tuple[str, ...],
     variables: Mapping[str, str],
+    meanwhile: Callable[[], object] | None,
 ) -> _Conversation:
     talk = _Conversation()
     reading, writing = os.pipe()
@@ -139,7 +142,9 @@ def _converse(
             os.close(writing)
         ended = False
         try:
-            ended = _listen(process, script, answers.fileno(), talk, time.monotonic() + timeout)
+            until = time.monotonic() + timeout
+            script = _begin(process, script)
+            ended = _listen(process, script, answers.fileno(), talk, until, meanwhile or (lambda: None))
         finally:
             # Its whole group, and before it is waited for: until then no other group can have got its number.
             # What a .pth file started and left behind goes too.
@@ -181,8 +186,23 @@ def _start(
         raise _no_python(executable, str(error.strerror)) from None
 
 
+def _begin(process: subprocess.Popen[bytes], script: bytes) -> bytes:
+    """Put as much of the script into the pipe as there is room for: what is left of it."""
+    if process.stdin is None:
+        return script
+    os.set_blocking(process.stdin.fileno(), False)
+    with contextlib.suppress(OSError):  # it may have ended already
+        return script[os.write(process.stdin.fileno(), script) :]
+    return script
+
+
 def _listen(
-    process: subprocess.Popen[bytes], script: bytes, answers: int, talk: _Conversation, deadline: float
+    process: subprocess.Popen[bytes],
+    script: bytes,
+    answers: int,
+    talk: _Conversation,
+    deadline: float,
+    meanwhile: Callable[[], object],
 ) -> bool:
     """Feed the script and collect what comes until the process ends; False where it has to be ended.
 
@@ -200,6 +220,7 @@ def _listen(
             os.set_blocking(descriptor, False)
         over = False
         while True:
+            meanwhile()
             left = deadline - time.monotonic()
             if left <= 0:
                 return False

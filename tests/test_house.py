@@ -18,6 +18,7 @@ LEVELS = [
         "interpreter",
         "layout",
         "manual",
+        "progress",
         "quoting",
         "selection",
         "syscalls",

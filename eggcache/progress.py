@@ -1,0 +1,146 @@
+"""How far a command has got: for whoever watches a terminal, and for whoever reads a log afterwards.
+
+Nothing here has a thread, since commands fork; what is slow calls `advance` or `tick` often enough.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
+    from rich.progress import ProgressColumn, Task
+    from rich.text import Text
+
+_PATIENCE = 1.0  # seconds that a person waits without asking what is going on
+_REFRESH = 0.1  # seconds from one drawing to the next
+
+
+class Progress:
+    """Progress that nobody watches. A command goes from phase to phase, one at a time; who began it closes it."""
+
+    def phase(self, doing: str, size: int = 0) -> None:
+        """Begin what `doing` says; it is done after `size` bytes, if that is known."""
+
+    def advance(self, files: int, size: int) -> None:
+        """So many more files, and bytes of `size`, are done."""
+
+    def tick(self) -> None:
+        """Time has passed."""
+
+    def close(self) -> None:
+        """The last phase is over."""
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Log(Progress):
+    """A line for each phase that took longer than a second, or for each phase, when it is over."""
+
+    def __init__(self, everything: bool) -> None:
+        self.least = 0.0 if everything else _PATIENCE
+        self.doing = ""
+        self.began = 0.0
+        self.files = self.done = 0
+
+    def phase(self, doing: str, size: int = 0) -> None:  # noqa: ARG002
+        self.close()
+        self.doing, self.began, self.files, self.done = doing, time.monotonic(), 0, 0
+
+    def advance(self, files: int, size: int) -> None:
+        self.files += files
+        self.done += size
+
+    def close(self) -> None:
+        took = time.monotonic() - self.began
+        if self.doing and took >= self.least:
+            amount = f"{self.files:,} files in " if self.files else ""
+            print(f"eggcache: {self.doing}: {amount}{took:.1f} s", file=sys.stderr)
+        self.doing = ""
+
+
+class Display(Progress):
+    """A bar on a terminal, drawn with rich, once the command has taken longer than a second."""
+
+    def __init__(self) -> None:
+        self.began = self.drawn = time.monotonic()
+        self.bar: Bar | None = None
+        self.current: tuple[str, int] = ("", 0)
+        self.files = self.done = 0
+
+    def phase(self, doing: str, size: int = 0) -> None:
+        self.current, self.files, self.done = (doing, size), 0, 0
+        if self.bar is not None:
+            for task in self.bar.task_ids:
+                self.bar.remove_task(task)
+            self._add(self.bar)
+            self.bar.refresh()
+
+    def advance(self, files: int, size: int) -> None:
+        self.files += files
+        self.done += size
+        self.tick()
+
+    def tick(self) -> None:
+        now = time.monotonic()
+        if self.bar is None:
+            if now - self.began < _PATIENCE:
+                return
+            self.bar = _bar()
+            self._add(self.bar)
+            self.bar.start()
+        if now - self.drawn >= _REFRESH:
+            self.drawn = now
+            for task in self.bar.task_ids:
+                self.bar.update(task, completed=self.done, files=self.files)
+            self.bar.refresh()
+
+    def _add(self, bar: Bar) -> None:
+        doing, size = self.current
+        bar.add_task(doing, total=size or None, completed=self.done, files=self.files)
+
+    def close(self) -> None:
+        if self.bar is not None:
+            self.bar.stop()  # it is transient: what it drew goes
+            self.bar = None
+
+
+def watched(quiet: bool, verbose: bool) -> Progress:
+    """What suits stderr: nothing, a bar, or lines for a log."""
+    if quiet:
+        return Progress()
+    try:
+        terminal = sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+    except (AttributeError, ValueError):  # it is closed
+        return Progress()
+    return Display() if terminal and not verbose else Log(verbose)
+
+
+def _bar() -> Bar:
+    from rich.console import Console
+    from rich.progress import BarColumn, ProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+    from rich.text import Text
+
+    class Amount(ProgressColumn):
+        """Files, and the share of the bytes; before there are any, nothing."""
+
+        def render(self, task: Task) -> Text:
+            files, share = task.fields["files"], task.percentage if task.total else 0
+            return Text(f"{files:,} files {share:3.0f} %" if files else "")
+
+    columns: tuple[ProgressColumn, ...] = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=None),
+        Amount(),
+        TimeRemainingColumn(compact=True),
+    )
+    console: Any = Console(stderr=True)
+    return Bar(*columns, console=console, auto_refresh=False, transient=True, expand=False)
