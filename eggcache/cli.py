@@ -215,12 +215,15 @@ def _in_child_as(account: Account) -> int | None:
         os.setresgid(account.gid, account.gid, account.gid)
         os.setresuid(account.uid, account.uid, account.uid)
         return None
-    while True:
-        try:
-            _, status = os.waitpid(child, 0)
-            break
-        except _Ended as ended:  # the child cleans up; we say how it ended
-            os.kill(child, ended.number)
+    from eggcache import orphans
+
+    with orphans.ended(account.uid):
+        while True:
+            try:
+                _, status = os.waitpid(child, 0)
+                break
+            except _Ended as ended:  # the child cleans up; we say how it ended
+                os.kill(child, ended.number)
     return os.waitstatus_to_exitcode(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
 
 

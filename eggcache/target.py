@@ -20,12 +20,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from eggcache import accounts
+from eggcache import accounts, orphans
 from eggcache.errors import EggcacheError, NotPermitted
 from eggcache.interpreter import REMEDY
 from eggcache.model import Account
 
 LIMIT = 16 << 20  # bytes of an answer; the largest real one, a site with 1,000 distributions, is below one MiB
+ITEMS = 500_000  # values in an answer; a site with 1,000 distributions has 30,000
 KEPT = 64 << 10  # bytes of what it prints, the last ones
 HANDSHAKE = b"eggcache\n"  # inside/answer.py sends it first: only a Python gets that far
 
@@ -63,7 +64,8 @@ def run(
     nothing within `timeout` seconds, or does not answer sensibly.
     """
     script = compose(script_name, request)
-    conversation = _converse(executable, script, account, timeout, tuple(flags), variables or {}, meanwhile)
+    with orphans.ended(os.geteuid() if account is None else account.uid):
+        conversation = _converse(executable, script, account, timeout, tuple(flags), variables or {}, meanwhile)
     return _understand(executable, account, conversation, timeout)
 
 
@@ -276,6 +278,8 @@ def _understand(executable: str, account: Account | None, talk: _Conversation, t
         cause = f"ended before it answered: {words or f'status {talk.status}'}"
         raise EggcacheError(executable, cause, "see whether it starts by hand")
     try:
+        if sum(answer.count(byte) for byte in b",[{") > ITEMS:  # a few bytes of it can take hundreds in memory
+            raise ValueError("more than any site has")
         return _from_bytes(json.loads(answer, parse_int=_number, parse_constant=_refuse))
     except (ValueError, RecursionError, MemoryError):  # UnicodeError is a ValueError
         raise EggcacheError(executable, "is no Python to trust: its answer makes no sense", REMEDY) from None

@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import pwd
 import subprocess
+import sys
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from judge import as_json, eggcache, judge, served
+from judge import as_json, eggcache, environment, judge, served
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 def write_egg(path: Path, files: dict[str, str], *, project: str = "") -> Path:
@@ -23,6 +27,20 @@ def write_egg(path: Path, files: dict[str, str], *, project: str = "") -> Path:
             archive.writestr(zipfile.ZipInfo(member, (2009, 6, 15, 12, 0, 0)), text)
     path.chmod(0o644)
     return path
+
+
+def measured(words: Sequence[str | Path], before: str = "") -> tuple[subprocess.CompletedProcess[str], int]:
+    """How eggcache itself ended with these arguments, after the statements `before`, and its largest resident size, in
+    KiB: its children's are not counted."""
+    code = (
+        f"import os, resource, sys\n{before}\nfrom eggcache import cli\nstatus = cli.main(sys.argv[1:])\n"
+        "print('peak', os.getpid(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\nsys.exit(status)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words], env=environment({"PYTHONPATH": str(ROOT)}), cwd="/",
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=600, check=False,
+    )  # fmt: skip
+    return done, max(int(line.split()[2]) for line in done.stdout.splitlines() if line.startswith("peak "))
 
 
 @dataclass

@@ -19,6 +19,7 @@ LEVELS = [
         "layout",
         "manual",
         "progress",
+        "orphans",
         "quoting",
         "selection",
         "syscalls",

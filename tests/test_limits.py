@@ -5,15 +5,12 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
 import pytest
-from judge import as_json, eggcache, environment, listing
-from sites import Site, write_egg
-
-ROOT = Path(__file__).resolve().parent.parent
+from judge import as_json, eggcache, listing
+from sites import Site, measured, write_egg
 
 
 @pytest.fixture
@@ -147,17 +144,9 @@ def big_egg(path: Path, size: int) -> Path:
 
 
 def peak(words: list[str]) -> int:
-    """The largest resident size of eggcache itself with these arguments, in KiB; its children's are not counted."""
-    code = (
-        "import sys, resource\nfrom eggcache import cli\nstatus = cli.main(sys.argv[1:])\n"
-        "print('peak', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\nsys.exit(status)\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code, *words], env=environment({"PYTHONPATH": str(ROOT)}), cwd="/",
-        capture_output=True, text=True, timeout=600, check=False,
-    )  # fmt: skip
+    done, size = measured(words)
     assert done.returncode == 0, done.stderr
-    return int(done.stdout.rpartition("peak ")[2])
+    return size
 
 
 def test_memory_does_not_grow_with_a_member(site: Site) -> None:
