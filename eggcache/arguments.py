@@ -246,6 +246,10 @@ def _limit_option(parser: argparse.ArgumentParser) -> None:
 
 
 def _writing_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--allow-gap", action="store_true",
+        help="where two names cannot be exchanged at once, let the egg be missing for a moment",
+    )  # fmt: skip
     parser.add_argument("-n", "--dry-run", action="store_true", help="say what would be done, and write nothing")
     parser.add_argument("--wait", metavar="S", type=float, default=120.0, help="seconds to wait for another run (120)")
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 
 from eggcache import accounts, lockdown, staging
-from eggcache.errors import EggcacheError, NotPermitted, UsageError
+from eggcache.errors import EggcacheError, NotPermitted, UsageError, of_disk
 from eggcache.model import Ownership
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -51,6 +51,17 @@ def _check_backup(path: str, keep: int, found: Mapping[str, Iterable[str]]) -> N
 
 def _conflict(egg: str, other: str) -> EggcacheError:
     return EggcacheError(egg, f"cannot be kept in the backup: {other} is another zip of that name", "name another DIR")
+
+
+def keep_all(zips: Iterable[tuple[str, os.stat_result]], descriptor: int, backup: int) -> None:
+    """Keep every zip, of which the path and the stat result are given, on the disk of `backup`: see keep."""
+    try:
+        for path, was in zips:
+            keep(path, was, descriptor, backup)
+        os.fsync(backup)
+    except OSError as error:
+        where = os.readlink(f"/proc/self/fd/{backup}")
+        raise of_disk(f"--backup {where}", "the zips cannot be kept there", error) from error
 
 
 def keep(path: str, was: os.stat_result, descriptor: int, backup: int) -> None:

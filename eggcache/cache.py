@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, astuple
 from typing import TYPE_CHECKING, Any
 
 from eggcache import layout, lockdown, names, receipt, staging, validity
-from eggcache.errors import EggcacheError, NotPermitted
+from eggcache.errors import EggcacheError, NotPermitted, of_disk
 from eggcache.model import DEFAULT_LIMITS, Account, Limits, Outcome, Ownership, Report, Tree
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ def prepare(
     wait: float = 120.0,
     reset: bool = False,
     prune: bool = False,
+    allow_gap: bool = False,
     dry_run: bool = False,
     progress: Progress | None = None,
 ) -> Report:
@@ -54,6 +55,8 @@ def prepare(
     wait         seconds to wait for another run
     reset        move an unsafe `directory` aside and build it anew
     prune        remove what an earlier prepare extracted and no tree needs any more
+    allow_gap    where the file system cannot exchange an old directory and a new one in one step, take two: in between
+                 the egg is missing, and if the run is killed there, until the next run
     dry_run      say what would be done, and write nothing
     progress     is told how far it has got
 
@@ -66,7 +69,7 @@ def prepare(
     entry = validity.key(python, paths, () if everything else requirements)
     raised = dict(asdict(limits).items() - asdict(DEFAULT_LIMITS).items())
     options = validity.asked((account.uid, account.gid, *account.groups), astuple(owner), timezone, raised)
-    previous, unsafe = _previous(directory, entry, options, reset)
+    previous, unsafe = _previous(directory, entry, options, reset, dry_run)
     if previous and not (prune and previous.prunable(entry, previous.entries[entry].names)):
         return _unchanged(directory, previous, entry, owner, dry_run)
     from eggcache import progress as progresses
@@ -113,7 +116,7 @@ def prepare(
                         held.enter_context(lockdown.locked(descriptor, directory, wait))
                         if not lockdown.leads_to(directory, descriptor):
                             raise EggcacheError(directory, "another run took it away meanwhile", "run it again")
-                    staging.remove_stages(descriptor)
+                    held.enter_context(_tidied(descriptor))
                 known = receipt.read(descriptor)
                 if not dry_run:
                     finished = None if prune else _held(descriptor, entry, options)
@@ -124,7 +127,7 @@ def prepare(
             run = filling.Filling(directory, descriptor, owner, account, known, entry, limits, watcher)
             run.fill(tree, staged)
             if staged is not None:
-                run.swap(staged)
+                run.swap(staged, allow_gap)
             run.drop(prune, staged)
             if staged is not None:
                 inputs = {**_inputs(tree, timezone), **run.sources}
@@ -132,7 +135,7 @@ def prepare(
                 run.sign(options, settled, tree.interpreter.version)
                 if new is not None:
                     overtaken = new.overtaken()
-                    aside = None if overtaken else new.take_place()
+                    aside = None if overtaken else new.take_place(allow_gap)
                     notes += [_moved(directory, aside)] if aside else []
                 elif run.displaced:
                     time.sleep(_GRACE)
@@ -140,7 +143,7 @@ def prepare(
         cause = f"cannot be made or filled: {error.strerror}"
         raise NotPermitted(directory, cause, "run it as root, or name a directory in one of yours") from error
     except OSError as error:
-        raise EggcacheError(directory, f"cannot be filled: {error}", "see to that and run again") from error
+        raise of_disk(directory, "cannot be filled", error) from error
     if overtaken:  # by another run that was to renew it as well
         return prepare(
             directory,
@@ -155,6 +158,7 @@ def prepare(
             wait=wait,
             reset=reset,
             prune=prune,
+            allow_gap=allow_gap,
             progress=progress,
         )
     if any(
@@ -184,8 +188,26 @@ def _no_parent(directory: str, missing: str) -> EggcacheError:
     return EggcacheError(directory, f"{missing} does not exist", f"mkdir -p {os.path.dirname(directory)}")
 
 
+@contextmanager
+def _tidied(descriptor: int) -> Iterator[None]:
+    """Without what a killed run has left, and, when this one ends, whenever a signal came, without what it has left.
+    The caller holds the lock."""
+    from eggcache import gap
+
+    try:
+        gap.recover(descriptor)
+        staging.remove_stages(descriptor)
+        yield
+    finally:
+        with staging.undisturbed():
+            staging.remove_stages(descriptor)
+
+
 def _open_or_create(directory: str, reset: bool, wait: float, held: ExitStack) -> tuple[int, renewal.Renewal | None]:
     """The cache, made where it is missing; with `reset`, where what is there may not stay, what will take its place."""
+    from eggcache import renewal
+
+    renewal.tidy(directory)
     try:
         descriptor = lockdown.open_directory(directory, create=True)
         held.callback(os.close, descriptor)
@@ -195,8 +217,6 @@ def _open_or_create(directory: str, reset: bool, wait: float, held: ExitStack) -
     except NotPermitted:
         if not reset:
             raise
-        from eggcache import renewal
-
         new = held.enter_context(renewal.renewal(directory, wait))
         return new.descriptor, new
     return descriptor, None
@@ -210,7 +230,7 @@ def _moved(directory: str, aside: str) -> str:
 
 
 def _previous(
-    directory: str, entry: str, options: dict[str, Any], reset: bool
+    directory: str, entry: str, options: dict[str, Any], reset: bool, dry_run: bool
 ) -> tuple[receipt.Receipt | None, NotPermitted | None]:
     """The receipt, where it says that nothing has to be done; and what is unsafe about the directory, where
     `reset` may see to that."""
@@ -226,6 +246,10 @@ def _previous(
         held = _held(descriptor, entry, options)
         if held is None:
             names.check(descriptor, directory)
+        elif not dry_run and validity.leftovers(descriptor):
+            # A run was killed after it had written the receipt; or one is at work for another tree, and will do this.
+            with suppress(EggcacheError, OSError), lockdown.locked(descriptor, directory, 0), _tidied(descriptor):
+                pass
         return held, None
     except NotPermitted as unsafe:
         if not reset:

@@ -119,6 +119,7 @@ def _prepare(options: argparse.Namespace) -> int:
             wait=options.wait,
             reset=options.reset,
             prune=options.prune,
+            allow_gap=options.allow_gap,
             dry_run=options.dry_run,
             progress=watcher,
         )
@@ -152,6 +153,7 @@ def _unzip_all(options: argparse.Namespace) -> int:
         everything=options.all,
         backup=options.backup,
         limits=model.Limits(**arguments.limits(options)),
+        allow_gap=options.allow_gap,
         wait=options.wait,
         dry_run=options.dry_run,
     )

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
 import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from eggcache import accounts, backup, extract, layout, lockdown, owners, staging, syscalls, target
+from eggcache import accounts, backup, extract, gap, layout, lockdown, owners, staging, syscalls, target
 from eggcache import egg as eggs
 from eggcache.errors import Busy, EggcacheError, EggRefused, NotPermitted
 from eggcache.model import Distribution, Finding, Interpreter, Kind, Limits, Outcome, Ownership
@@ -43,6 +42,7 @@ class Conversion:
         interpreter: Interpreter,
         backup: int | None,
         limits: Limits,
+        allow_gap: bool,
     ) -> None:
         self.path = path
         self.zips = zips
@@ -50,6 +50,7 @@ class Conversion:
         self.interpreter = interpreter
         self.backup = backup
         self.limits = limits
+        self.allow_gap = allow_gap
         self.outcomes: list[Outcome] = []
         self.findings: list[Finding] = []
 
@@ -61,13 +62,12 @@ class Conversion:
                     self._each(descriptor, name, self._plan)
                 return
             with lockdown.locked_itself(descriptor, self.path, wait):
-                remove_stages(descriptor)
                 try:
+                    tidy(descriptor)
                     with staging.stage(descriptor) as (stage, staged):
                         self._convert(descriptor, stage, staged)
                 finally:
-                    with _undisturbed():
-                        remove_stages(descriptor)  # where a signal came while the stage was being removed
+                    tidy(descriptor)  # where a signal came while the stage was being removed
 
     def _convert(self, descriptor: int, stage: str, staged: int) -> None:
         ready = []
@@ -80,9 +80,7 @@ class Conversion:
         self._compile(ready, staged, os.path.join(self.path, stage))
         syscalls.sync_filesystem(staged)
         if self.backup is not None:
-            for one in ready:
-                backup.keep(one.path, one.was, descriptor, self.backup)
-            os.fsync(self.backup)
+            backup.keep_all(((one.path, one.was) for one in ready), descriptor, self.backup)
         try:
             for one in ready:
                 self._swap(one, descriptor, staged)
@@ -158,14 +156,11 @@ class Conversion:
                 _own_all(f"{directory}/__pycache__", staged, one.ownership)
 
     def _swap(self, one: _Staged, descriptor: int, staged: int) -> None:
-        """Put the directory where the zip is; the zip ends up in the stage, which is about to be removed."""
+        """Put the directory where the zip is; the zip goes, or ends up in the stage, which is about to be removed."""
         now, was = os.stat(one.name, dir_fd=descriptor, follow_symlinks=False), one.was
         if (now.st_ino, now.st_size, now.st_mtime_ns) != (was.st_ino, was.st_size, was.st_mtime_ns):
             raise EggcacheError(one.path, "it changed while it was unzipped", "run again when it is installed")
-        try:
-            syscalls.exchange(staged, one.name, descriptor, one.name)
-        except EggcacheError as error:
-            raise EggcacheError(one.path, error.cause, error.remedy) from None
+        gap.swap(staged, descriptor, one.name, self.allow_gap)
         self.outcomes.append(Outcome(one.path, one.path, "unzipped", one.files, one.size))
 
 
@@ -292,26 +287,17 @@ def _check_writable(descriptor: int, path: str) -> None:
     )
 
 
-def remove_stages(descriptor: int) -> None:
+def tidy(descriptor: int) -> None:
     """Remove every stage, even while the compiler of a killed run writes its last file there."""
-    for _ in range(50):
+    for again in range(50, -1, -1):
         try:
-            return staging.remove_stages(descriptor)
+            with staging.undisturbed():
+                staging.remove_stages(descriptor)
+            return
         except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.ENOENT):
+            if error.errno not in (errno.ENOTEMPTY, errno.ENOENT) or not again:
                 raise
             time.sleep(0.1)
-    return staging.remove_stages(descriptor)
-
-
-@contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Let signals wait: a second Ctrl-C must not leave half of the cleaning undone."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def as_finding(error: EggcacheError) -> Finding:

@@ -6,6 +6,15 @@ command line has nothing to decide and the documented table can be read off this
 
 from __future__ import annotations
 
+import errno
+
+_DISK = {
+    errno.ENOSPC: "make room there (df -h, df -i)",
+    errno.EDQUOT: "raise that user's quota, or make room there",
+    errno.EROFS: "remount it writable",
+    errno.EIO: "see what the kernel's log says of that disk",
+}
+
 
 class EggcacheError(Exception):
     """Failed; what was there is whole, and running it again completes (exit status 1)."""
@@ -39,6 +48,14 @@ class NotPermitted(EggcacheError):
     """Not permitted, or a directory is not safe (exit status 4)."""
 
     status = 4
+
+
+def of_disk(thing: str, cause: str, error: OSError) -> EggcacheError:
+    """The one line for what the disk, or the kernel, refused: NotPermitted where it is read-only."""
+    why = error.strerror or str(error)
+    where = f" ({error.filename})" if isinstance(error.filename, str) and error.filename != thing else ""
+    kind = NotPermitted if error.errno == errno.EROFS else EggcacheError
+    return kind(thing, f"{cause}: {why}{where}", f"{_DISK.get(error.errno or 0, 'see to that')} and run again")
 
 
 class Missing(EggcacheError):

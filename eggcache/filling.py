@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from eggcache import (
     __version__,
     accounts,
+    gap,
     layout,
     lockdown,
     receipt,
@@ -233,9 +234,9 @@ class Filling:
         self.sources.setdefault(egg, [])
         self.findings.append(Finding("egg-refused", why.thing, why.cause, why.remedy))
 
-    def swap(self, staged: int) -> None:
+    def swap(self, staged: int, allow_gap: bool) -> None:
         """Put what is staged in its place, on the disk before it can be seen (a power cut must not leave empty
-        files behind names that promise an egg)."""
+        files behind names that promise an egg). For `allow_gap` see `gap`."""
         cache = self.descriptor
         if cache is None or not self.staged:
             return
@@ -243,7 +244,7 @@ class Filling:
         syscalls.sync_filesystem(staged)
         for place, done in self.staged:
             if _exists(cache, place.name):
-                syscalls.exchange(staged, place.name, cache, place.name)
+                gap.swap(staged, cache, place.name, allow_gap)
                 self.displaced = True
             else:
                 os.rename(place.name, place.name, src_dir_fd=staged, dst_dir_fd=cache)

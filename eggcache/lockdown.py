@@ -141,6 +141,8 @@ def make(parent: int, name: str) -> int:
         except FileNotFoundError:
             continue
         except OSError as error:
+            if error.errno not in (errno.ELOOP, errno.ENOTDIR):
+                raise
             raise NotPermitted(name, f"somebody put something else there: {error.strerror}", "remove it") from None
         if made and os.fstat(descriptor).st_uid == os.geteuid():
             drop_acls(descriptor)  # a default ACL of the parent came along

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import secrets
@@ -10,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
 from eggcache import lockdown, names, staging, syscalls
-from eggcache.errors import Busy, NotPermitted
+from eggcache.errors import Busy, EggcacheError, NotPermitted, of_disk
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _MOST_TURNS = 1000
@@ -45,12 +46,17 @@ class Renewal:
             os.close(descriptor)
         return True
 
-    def take_place(self) -> str | None:
+    def take_place(self, allow_gap: bool) -> str | None:
         """Put the new directory at `path`, whatever is there: where that was moved to, None where nothing was.
 
-        In one step: in /tmp anybody could make another one between two. Raises NotPermitted where it cannot be moved.
+        In one step: in /tmp anybody could make another one between two. Where the file system has no such step, and
+        with `allow_gap`, in two, and as often as somebody does. Raises CannotExchange, NotPermitted where what is there
+        cannot be moved, and EggcacheError where the disk refuses.
         """
-        name = os.path.basename(self.path)
+        with staging.undisturbed():  # whoever ends it in between could not tell which of the two is the new one
+            return self._exchange(os.path.basename(self.path), allow_gap)
+
+    def _exchange(self, name: str, allow_gap: bool) -> str | None:
         try:
             for _ in range(_MOST_TURNS):
                 try:
@@ -63,9 +69,36 @@ class Renewal:
                 else:
                     self._placed = True
                     return os.path.join(os.path.dirname(self.path), self._rename(f"{name}.aside-"))
+        except syscalls.CannotExchange as error:
+            if not allow_gap:
+                raise syscalls.CannotExchange(self.path, error.cause, error.remedy) from None
+            return self._rename_twice(name)
         except OSError as error:
             raise _immovable(self.path, error) from None
         raise NotPermitted(self.path, "somebody makes and removes it over and over", "name another directory")
+
+    def _rename_twice(self, name: str) -> str | None:
+        """take_place in two steps. No journal: where a run is killed in between, the next one makes `path` anew, and
+        what lies aside was to go."""
+        found = None
+        try:
+            for _ in range(_MOST_TURNS):
+                aside = f"{name}.aside-{secrets.token_hex(8)}"
+                with suppress(FileNotFoundError):
+                    os.rename(name, aside, src_dir_fd=self._parent, dst_dir_fd=self._parent)
+                    found = found or os.path.join(os.path.dirname(self.path), aside)
+                try:
+                    os.rename(self._name, name, src_dir_fd=self._parent, dst_dir_fd=self._parent)
+                except OSError as error:
+                    if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                        raise
+                else:  # over nothing, or over an empty directory
+                    self._placed = True
+                    os.fsync(self._parent)
+                    return found
+        except OSError as error:
+            raise _immovable(self.path, error) from None
+        raise NotPermitted(self.path, "somebody makes it over and over", "name another directory")
 
     def _rename(self, prefix: str) -> str:
         """Give what was displaced a name that says so, unless its owner, in /tmp, has moved it already."""
@@ -108,6 +141,16 @@ def renewal(path: str, wait: float) -> Iterator[Renewal]:
         yield new
 
 
+def tidy(path: str) -> None:
+    """Remove what killed runs were building for `path`, where that can be done."""
+    with suppress(OSError, NotPermitted):
+        parent = lockdown.open_parent(path)
+        try:
+            remove_leftovers(parent, (prefix(path),))
+        finally:
+            os.close(parent)
+
+
 def check(path: str) -> None:
     """Raise what `renewal` would raise before it makes anything: for a dry run."""
     path = os.path.abspath(path)
@@ -126,7 +169,9 @@ def prefix(path: str) -> str:
     return f"{os.path.basename(path)}.new-"
 
 
-def _immovable(path: str, error: OSError) -> NotPermitted:
+def _immovable(path: str, error: OSError) -> EggcacheError:
+    if error.errno not in (errno.EBUSY, errno.EPERM, errno.EACCES, errno.EXDEV):
+        return of_disk(path, "cannot be moved aside", error)
     return NotPermitted(path, f"cannot be moved aside: {error.strerror}", "name another directory")
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -23,8 +24,8 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 def stage(descriptor: int) -> Iterator[tuple[str, int]]:
     """A private directory (0700, unguessable) inside `descriptor`: its name and descriptor. Removed at the end."""
     name = STAGE + secrets.token_hex(8)
-    os.mkdir(name, 0o700, dir_fd=descriptor)
     try:
+        os.mkdir(name, 0o700, dir_fd=descriptor)
         inside = os.open(name, _DIRECTORY, dir_fd=descriptor)
         try:
             if os.fstat(inside).st_uid != os.geteuid():
@@ -34,7 +35,18 @@ def stage(descriptor: int) -> Iterator[tuple[str, int]]:
         finally:
             os.close(inside)
     finally:
-        remove(descriptor, name)
+        with undisturbed():
+            remove(descriptor, name)
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Let signals wait: a second Ctrl-C must not leave half of the cleaning undone."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def remove_stages(descriptor: int) -> None:

@@ -7,6 +7,7 @@ import errno
 import os
 import platform
 import signal
+from collections.abc import Callable
 
 from eggcache.errors import EggcacheError
 
@@ -16,10 +17,14 @@ _RENAMEAT2 = {"x86_64": 316, "aarch64": 276, "ppc64le": 357, "s390x": 347, "risc
 _NOT_HERE = (errno.EINVAL, errno.ENOSYS, errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP)
 
 
+class CannotExchange(EggcacheError):
+    """This file system, or kernel, cannot swap two names at once."""
+
+
 def exchange(old: int, old_name: str, new: int, new_name: str) -> None:
     """Swap two names atomically: at no moment is either of them missing (renameat2(2), RENAME_EXCHANGE).
 
-    Raises EggcacheError where the file system cannot, and OSError for anything else.
+    Raises CannotExchange where the file system cannot, and OSError for anything else.
     """
     _renameat2(old, old_name, new, new_name, _RENAME_EXCHANGE)
 
@@ -32,32 +37,27 @@ def rename_new(old: int, old_name: str, new: int, new_name: str) -> None:
 def _renameat2(old: int, old_name: str, new: int, new_name: str, flags: int) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     arguments = (old, os.fsencode(old_name), new, os.fsencode(new_name), ctypes.c_uint(flags))
-    while True:
-        if hasattr(libc, "renameat2"):
-            failed = libc.renameat2(*arguments)
-        elif platform.machine() in _RENAMEAT2:
-            failed = libc.syscall(_RENAMEAT2[platform.machine()], *arguments)
-        else:
-            failed, _ = -1, ctypes.set_errno(errno.ENOSYS)
-        if not failed:
-            return
-        code = ctypes.get_errno()
-        if code != errno.EINTR:
-            break
+    if hasattr(libc, "renameat2"):
+        code = _call(lambda: libc.renameat2(*arguments))
+    elif platform.machine() in _RENAMEAT2:
+        code = _call(lambda: libc.syscall(_RENAMEAT2[platform.machine()], *arguments))
+    else:
+        code = errno.ENOSYS
     if code in _NOT_HERE:
-        raise EggcacheError(
+        raise CannotExchange(
             new_name,
             f"this file system cannot exchange two names at once (renameat2: {os.strerror(code)})",
-            "use a directory on ext4, xfs, btrfs or tmpfs",
+            "use a directory on ext4, xfs, btrfs or tmpfs, or allow a moment without it: --allow-gap",
         )
-    raise OSError(code, os.strerror(code), new_name)
+    if code:
+        raise OSError(code, os.strerror(code), new_name)
 
 
 def sync_filesystem(descriptor: int) -> None:
     """Write everything of the file system that `descriptor` is on to the disk: one call for all staged files."""
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.syncfs(descriptor):
-        code = ctypes.get_errno()
+    code = _call(lambda: libc.syncfs(descriptor))
+    if code:
         raise OSError(code, os.strerror(code))
 
 
@@ -66,3 +66,13 @@ def die_with(parent: int) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL) or os.getppid() != parent:  # it may have been too late
         os._exit(1)
+
+
+def _call(function: Callable[[], int]) -> int:
+    """The errno that `function` ends with, 0 for none: ctypes does not repeat what a signal interrupted (PEP 475)."""
+    while True:
+        if not function():
+            return 0
+        code = ctypes.get_errno()
+        if code != errno.EINTR:
+            return code

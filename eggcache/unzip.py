@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import errno
 import glob
 import os
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, suppress
 
-from eggcache import lockdown, resolver, staging
+from eggcache import cleaners, gap, lockdown, resolver, staging
 from eggcache.backup import open_backup
-from eggcache.conversion import Conversion, as_finding, opened, remove_stages
-from eggcache.errors import Busy, EggcacheError, NotPermitted
+from eggcache.conversion import Conversion, as_finding, opened, tidy
+from eggcache.errors import Busy, EggcacheError, NotPermitted, of_disk
 from eggcache.model import DEFAULT_LIMITS, Account, Distribution, Kind, Limits, Outcome, Report, Tree
 
 RESTART = (
@@ -30,6 +29,7 @@ def unzip_all(
     everything: bool = False,
     backup: str | None = None,
     limits: Limits = DEFAULT_LIMITS,
+    allow_gap: bool = False,
     wait: float = 120.0,
     dry_run: bool = False,
 ) -> Report:
@@ -41,6 +41,8 @@ def unzip_all(
     everything   all distributions on the path instead of a tree; this needs no pkg_resources in the target
     backup       the directory that keeps each zip
     limits       what an egg may ask for (eggcache.model.Limits) before it is refused as a bomb
+    allow_gap    where the file system cannot exchange a zip and its directory in one step, take two: in between the
+                 egg is missing, and if the run is killed there, until the next run
     wait         seconds to wait for another run
     dry_run      say what would be done, and write nothing
 
@@ -50,7 +52,7 @@ def unzip_all(
     Raises NotPermitted, Busy or EggcacheError where nothing could be done; each egg is then, as at any other
     moment, a whole zip or a whole directory, and running it again completes.
     """
-    tree = _resolve(python, requirements, account, paths, everything, wait)
+    tree = _resolve(python, requirements, account, paths, everything, wait, dry_run)
     found = _by_directory(tree.distributions)
     outcomes: list[Outcome] = []
     findings = list(resolver.findings(tree))
@@ -65,7 +67,7 @@ def unzip_all(
                 stack.enter_context(lockdown.locked_itself(keep, f"--backup {backup}", wait))
                 staging.remove_stages(keep)
         for directory, zips in found.items():
-            run = Conversion(directory, zips, python, tree.interpreter, keep, limits)
+            run = Conversion(directory, zips, python, tree.interpreter, keep, limits, allow_gap)
             try:
                 run.convert(wait, dry_run)
             except (EggcacheError, OSError) as error:
@@ -86,8 +88,9 @@ def _resolve(
     paths: Sequence[str],
     everything: bool,
     wait: float,
+    dry_run: bool,
 ) -> Tree:
-    """The tree, of a moment at which no other run was swapping.
+    """The tree, of a moment at which no other run was swapping, and no egg was missing in the gap of a killed one.
 
     1. Another run swaps Foo.egg after the target listed site-packages and before it reads Foo.egg.
     2. The target's pkg_resources fails with "Is a directory", or takes Foo for not installed.
@@ -96,6 +99,7 @@ def _resolve(
     prefix = glob.escape(os.path.dirname(os.path.dirname(python)))
     places = {*glob.glob(os.path.join(prefix, "lib*", "python*", "*-packages")), *paths}
     for again in range(10, -1, -1):
+        _close_gaps(places, wait, dry_run)
         started = time.time_ns() - 50_000_000  # the kernel stamps files with a clock that ticks every 1 to 10 ms
         try:
             tree = resolver.resolve(
@@ -111,9 +115,31 @@ def _resolve(
             if error.status != 1 or not again or not _settled(places, started, wait):
                 raise
         else:
-            if not again or not _settled(places, started, wait):
+            recovered = _close_gaps(places | _led_to(tree), wait, dry_run)
+            if not again or not (_settled(places, started, wait) or recovered):
                 return tree
     raise AssertionError("the last turn returns or raises")
+
+
+def _close_gaps(places: Iterable[str], wait: float, dry_run: bool) -> bool:
+    """Recover what a run left that was killed in a gap, where the target would see no egg: whether there was any.
+
+    Raises EggcacheError where that fails, and for a dry run, which would be wrong about the tree.
+    """
+    found = False
+    for directory in places:
+        if not os.path.lexists(os.path.join(directory, gap.JOURNAL)):
+            continue
+        try:
+            with opened(directory) as descriptor, lockdown.locked_itself(descriptor, directory, wait):
+                missing = gap.pending(descriptor) if dry_run else None
+                found |= not dry_run and gap.recover(descriptor)
+        except OSError as error:
+            raise _explained(directory, error) from error
+        if missing is not None:
+            cause = "it is missing since a run was killed while it swapped it"
+            raise EggcacheError(os.path.join(directory, missing), cause, "run it without -n, which puts it back")
+    return found
 
 
 def _settled(places: Iterable[str], started: int, wait: float) -> bool:
@@ -146,6 +172,17 @@ def _places(tree: Tree) -> set[str]:
     }
 
 
+def _led_to(tree: Tree) -> set[str]:
+    """The directories that .pth files and links in site-packages lead to, though an egg be missing there."""
+    found = set()
+    for pth in tree.interpreter.pth:
+        lines = (line.strip() for line in cleaners.read_lines(pth))
+        found |= {os.path.join(os.path.dirname(pth), line) for line in lines if line.endswith(".egg")}
+    for directory in tree.interpreter.site_packages:
+        found |= set(glob.glob(os.path.join(glob.escape(directory), "*.egg")))
+    return {os.path.dirname(os.path.realpath(path)) for path in found}
+
+
 def _remove_leftovers(directories: Iterable[str]) -> None:
     """Remove what a run left that was killed after its last swap, where no zip would lead the next run."""
     for directory in directories:
@@ -153,7 +190,7 @@ def _remove_leftovers(directories: Iterable[str]) -> None:
             if not any(name.startswith(staging.STAGE) for name in os.listdir(directory)):
                 continue
             with opened(directory) as descriptor, lockdown.locked_itself(descriptor, directory, 0):
-                remove_stages(descriptor)
+                tidy(descriptor)
         except (OSError, Busy, NotPermitted):
             pass  # somebody else's, or in use
 
@@ -162,10 +199,10 @@ def _explained(directory: str, error: EggcacheError | OSError) -> EggcacheError:
     """The one line for an error that kept a whole directory of eggs from being converted."""
     if isinstance(error, EggcacheError):
         return error
-    why = error.strerror or str(error)
     if isinstance(error, PermissionError):
         return NotPermitted(
-            directory, f"eggs there cannot be unzipped: {why}", "run it as root, or as the owner of these eggs"
+            directory,
+            f"eggs there cannot be unzipped: {error.strerror}",
+            "run it as root, or as the owner of these eggs",
         )
-    remedy = "make room there" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "see to that"
-    return EggcacheError(directory, f"eggs there cannot be unzipped: {why}", f"{remedy} and run again")
+    return of_disk(directory, "eggs there cannot be unzipped", error)

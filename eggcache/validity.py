@@ -140,15 +140,21 @@ def holds(data: Mapping[str, Any], key: str, options: Mapping[str, Any], directo
         return False
 
 
+def leftovers(directory: int) -> bool:
+    """Whether a run is at work in `directory`, or was killed there."""
+    return any(name.startswith((".eggcache-stage-", ".eggcache-gap")) for name in os.listdir(directory))
+
+
 def standing(directory: str, key: str, options: Mapping[str, Any]) -> dict[str, Any] | None:
     """The entry `key` of the receipt in the cache `directory`, as it was written, where it holds; None where it does
-    not, or the directory is not what it should be: whoever goes the whole way then says so."""
+    not, or the directory is not what it should be, or something was left in it: whoever goes the whole way then says
+    so, and removes that."""
     try:
         descriptor = lockdown.open_directory(directory)
     except (OSError, NotPermitted):
         return None
     try:
         data = load(descriptor)
-        return data["entries"][key] if holds(data, key, options, descriptor) else None
+        return data["entries"][key] if holds(data, key, options, descriptor) and not leftovers(descriptor) else None
     finally:
         os.close(descriptor)

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shutil
-import signal
 import stat
 import subprocess
 import sys
@@ -505,66 +504,6 @@ def test_lock_that_is_held(site: Site, holder: subprocess.Popen[str]) -> None:
     done = site.prepare("--wait", "0")
     assert done.returncode == 75
     assert done.stderr.count("\n") == 1
-
-
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP"])
-def test_signal(site: Site, name: str) -> None:
-    """A run that is told to end cleans up, exits 128+N, and leaves whole eggs only."""
-    number = getattr(signal, name)
-    # The signal comes with the first file that is written.
-    log = site.cache.parent / "strace"
-    command = ["strace", "-f", "-o", log, "-e", "trace=fchown", "-e", f"inject=fchown:signal={name}:when=4",
-               sys.executable, "-m", "eggcache", "prepare", site.cache, *site.options]  # fmt: skip
-    done = subprocess.run(
-        command, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False,
-        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # a test run in the background ignores SIGINT
-    )  # fmt: skip
-    assert done.returncode == 128 + number, done.stderr
-    assert leftovers(site) == []
-    assert site.prepare().returncode == 0
-    assert site.served()
-
-
-CALLS = [
-    "mkdir",
-    "mkdirat",
-    "openat",
-    "fchown",
-    "fchmod",
-    "utimensat",
-    "syncfs",
-    "rename",
-    "renameat",
-    "renameat2",
-    "fsync",
-    "unlinkat",
-]
-
-
-def test_killed_at_every_call(site: Site) -> None:
-    """SIGKILL at any system call that changes the cache leaves whole eggs only, and the next run completes."""
-    site.prepare()
-    names = {path.name: len(listing(path)) for path in site.cache.glob("*-tmp")}
-    kills = 0
-    for call in CALLS:
-        for when in (1, 2, 3, 5, 8):
-            for egg in site.eggs.glob("*.egg"):
-                egg.touch()
-            log = site.cache.parent / "strace"
-            only = ["-P", str(site.cache)] if call == "openat" else []
-            command = ["strace", "-f", "-o", log, *only, "-e", f"trace={call}",
-                       "-e", f"inject={call}:signal=KILL:when={when}",
-                       sys.executable, "-m", "eggcache", "prepare", site.cache, *site.options]  # fmt: skip
-            done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False)
-            if done.returncode == 0:
-                break  # there are fewer calls than that
-            kills += 1
-            for name, count in names.items():
-                assert len(listing(site.cache / name)) == count, (call, when)
-    assert kills >= 20
-    assert site.prepare().returncode == 0
-    assert leftovers(site) == []
-    assert site.served()
 
 
 def test_full_disk(site: Site) -> None:

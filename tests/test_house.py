@@ -39,7 +39,7 @@ LEVELS = [
         "workers",
     },
     {"extract", "hosting", "resolver", "rights", "staging", "validity", "wrappers"},
-    {"backup", "evidence", "modpython", "names", "receipt", "report", "unservable"},
+    {"backup", "evidence", "gap", "modpython", "names", "receipt", "report", "unservable"},
     {"batch", "console", "renewal"},
     {"conversion", "filling", "inventory"},
     {"cache", "comparison", "drawing", "graphs", "listing", "removal", "unzip", "versions"},

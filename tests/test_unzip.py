@@ -701,34 +701,6 @@ def test_tree_asked_for_during_a_swap(
     assert "21 eggs unzipped" in output
 
 
-MOMENTS = [
-    "renameat2:signal=KILL:when=1",
-    f"renameat2:signal=KILL:when={SMALL // 2}",
-    f"renameat2:signal=KILL:when={SMALL}",
-    "syncfs:signal=KILL",
-    "mkdirat,mkdir:signal=KILL:when=1",
-    "mkdirat,mkdir:signal=KILL:when=4",
-    "fchmod:signal=KILL:when=9",
-    "fsync:signal=KILL:when=1",
-    "unlinkat,unlink:signal=KILL:when=1",
-    "unlinkat,unlink:signal=KILL:when=4",
-    "rmdir,unlinkat:signal=KILL:when=7",
-    "flock:signal=KILL:when=1",
-]
-
-
-@pytest.mark.parametrize("moment", MOMENTS)
-def test_killed(moment: str, small: Deployment) -> None:
-    """Killed at any moment, each egg is a whole zip or a whole directory, and the next run completes."""
-    status, _ = injected(small, moment)
-    assert status == -signal.SIGKILL
-    assert kinds(small) <= {"zip", "directory"}
-    again = eggcache("unzip-all", "--all", "--python", small.python)
-    assert again.returncode == 0, again.stderr
-    assert kinds(small) == {"directory"}
-    assert leftovers(small.site_packages) == []
-
-
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_signals_at_random_moments(number: signal.Signals, small: Deployment, pristine: Deployment) -> None:
     """SIGTERM ends it with 143 and leaves nothing over; after SIGKILL the next run tidies up, even while the compiler
@@ -749,16 +721,6 @@ def test_signals_at_random_moments(number: signal.Signals, small: Deployment, pr
     assert leftovers(small.site_packages) == []
 
 
-@pytest.mark.parametrize("call", ["renameat2:when=3", "syncfs:when=1", "unlinkat:when=3", "fchmod:when=5"])
-def test_terminated(call: str, small: Deployment) -> None:
-    """SIGTERM, wherever it arrives, the cleaning up included: 143, every egg whole, nothing left over."""
-    name, when = call.split(":")
-    status, errors = injected(small, f"{name}:signal=TERM:{when}")
-    assert (status, errors) == (143, "")
-    assert kinds(small) <= {"zip", "directory"}
-    assert leftovers(small.site_packages) == []
-
-
 def test_busy(small: Deployment) -> None:
     """Where another run holds the directory longer than --wait: exit 75, and nothing is changed."""
     descriptor = os.open(small.site_packages, os.O_RDONLY)
@@ -769,25 +731,6 @@ def test_busy(small: Deployment) -> None:
         os.close(descriptor)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (75, "", 1)
     assert kinds(small) == {"zip"}
-
-
-@pytest.mark.parametrize(
-    ("fault", "words"),
-    [
-        ("renameat2:error=EINVAL", "cannot exchange two names at once"),
-        ("syncfs:error=EIO", "Input/output error"),
-        ("fchmod:error=ENOSPC:when=4", "No space left on device; make room there"),
-    ],
-)
-def test_disk_that_refuses(fault: str, words: str, small: Deployment) -> None:
-    """No exchange, no sync, no space: exit 1, one line with cause and remedy, all zips as they were, no stage."""
-    before = {egg.name: (egg.read_bytes(), egg.stat().st_ino) for egg in small.eggs}
-    status, errors = injected(small, fault)
-    assert (status, errors.count("\n")) == (1, 1), errors
-    assert words in errors
-    assert str(small.site_packages) in errors
-    assert {egg.name: (egg.read_bytes(), egg.stat().st_ino) for egg in small.eggs} == before
-    assert leftovers(small.site_packages) == []
 
 
 def test_fault_in_the_middle(small: Deployment) -> None:
