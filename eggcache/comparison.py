@@ -9,7 +9,7 @@ import errno
 import os
 import stat
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import localtime, strftime
 
 from eggcache import accounts, layout, receipt, staging, validity
@@ -54,16 +54,14 @@ class Differences:
 class Comparison(Filling):
     """Goes through the eggs of a tree as filling a cache does, and compares instead of writing."""
 
-    def __init__(
-        self, directory: str, account: Account, lookups: Sequence[Lookup], limits: Limits, *, reachable: bool
-    ) -> None:
+    def __init__(self, directory: str, account: Account, limits: Limits, *, reachable: bool) -> None:
         owner = Ownership(account.uid, account.gid, 0o700, 0o600)  # nothing is written: nobody's
         super().__init__(directory, None, owner, account, receipt.Receipt(), "", limits)
-        self.lookups = {(lookup.egg, lookup.inside): lookup for lookup in lookups}
         self.reachable = reachable  # False: no member needs to be looked for
         self.shifted: list[tuple[str, str]] = []  # members that are current in another time zone
         self.wrong: set[str] = set()  # eggs of which a finding speaks already
         self.dates: set[DateTime] = set()
+        self.reported: list[tuple[int, tuple[str, str]]] = []  # a finding, by position, and the egg it is about
 
     def _fill(self, place: Place, source: int, egg: eggs.Egg, batch: Batch | None) -> None:  # noqa: ARG002
         members = [(member, name) for member in egg.members if (name := layout.cached_name(member, place.inside))]
@@ -106,7 +104,7 @@ class Comparison(Filling):
         return found
 
     def _report(self, place: Place, into: str, found: Differences) -> None:
-        """The findings about one egg, with what its pkg_resources said of it as their detail."""
+        """The findings about one egg."""
         self.shifted += found.shifted
         if found.shifted:
             self.wrong.add(place.egg)
@@ -127,10 +125,18 @@ class Comparison(Filling):
             cause = f"it {why} ({more}{place.egg})"
             if whole:
                 path, cause = into, f"it is not there, with the {len(rows)} files of {place.egg}"
-            lookup = self.lookups.get((place.egg, place.distribution.inside))
-            told = [f"pkg_resources: {one.kind} {one.name}: {one.told}" for one in lookup.wrong] if lookup else []
-            detail = (*(f"{one} {reason}" for one, reason in rows[:SHOWN]), *told[:SHOWN])
+            detail = tuple(f"{one} {reason}" for one, reason in rows[:SHOWN])
+            self.reported.append((len(self.findings), (place.egg, place.distribution.inside)))
             self.findings.append(Finding(code, path, cause, remedy, context=detail))
+
+    def testify(self, lookups: Sequence[Lookup]) -> None:
+        """Add to what is found what the target's pkg_resources said of these eggs."""
+        by_egg = {(lookup.egg, lookup.inside): lookup for lookup in lookups}
+        for position, egg in self.reported:
+            wrong = by_egg[egg].wrong[:SHOWN] if egg in by_egg else ()
+            told = (f"pkg_resources: {one.kind} {one.name}: {one.told}" for one in wrong)
+            found = self.findings[position]
+            self.findings[position] = replace(found, context=(*found.context, *told))
 
 
 def _same(descriptor: int, source: int, egg: eggs.Egg, member: Member) -> bool:

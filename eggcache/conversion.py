@@ -138,6 +138,7 @@ class Conversion:
             "stage": stage,
             "identity": [info.st_dev, info.st_ino],
             "library": _library(self.interpreter),
+            "processes": len(os.sched_getaffinity(0)),
             "eggs": [[one.name, one.path, one.sources] for one in ready if one.sources],
         }
         said = target.run(self.python, "compile.py", request, None, flags=("-E", "-S"), timeout=1800.0)

@@ -6,7 +6,7 @@ the resolver's is; here it can lead to nothing but a wrong finding, so only its 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,12 +75,14 @@ def gather(
     paths: Sequence[str] = (),
     everything: bool = False,
     account: Account,
-) -> tuple[Tree, Evidence]:
-    """The tree of `requirements` and what the target, as `account`, makes of `cache` and of the modules `imports`.
+    early: Callable[[Tree], None],
+) -> Evidence:
+    """What the target, as `account`, makes of `cache`, with the tree of `requirements`, and of the modules `imports`.
 
-    Nothing is written, see inside/prove.py. Raises as resolver.resolve does.
+    The tree goes to `early` as soon as it is known: what that does is done while the target looks. Nothing is
+    written, see inside/prove.py. Raises as resolver.resolve does.
     """
-    tree, said = resolver.examine(
+    said = resolver.examine(
         "prove.py",
         {"cache": cache, "imports": list(imports)},
         python,
@@ -89,9 +91,10 @@ def gather(
         everything=everything,
         account=account,
         variables={} if cache is None else {"PYTHON_EGG_CACHE": cache},
+        early=early,
     )
     try:
-        return tree, _taken_apart(said)
+        return _taken_apart(said)
     except (KeyError, TypeError, ValueError):
         raise EggcacheError(
             python, "is no Python to trust: its evidence makes no sense", "see what its .pth files and eggs do"
@@ -101,12 +104,12 @@ def gather(
 def _taken_apart(said: Mapping[str, Any]) -> Evidence:
     """The evidence in an answer; KeyError, TypeError or ValueError where it has not the right form."""
     lookups = []
-    for row in said["evidence"]["lookups"]:
+    for row in said["lookups"]:
         wrong = tuple(Wrong(*_texts(one)) for one in row["wrong"])
         egg, inside = _texts([row["egg"], row["inside"]])
         files, directories, failed = (_count(row[name]) for name in ("files", "directories", "failed"))
         lookups.append(Lookup(egg, inside, files, directories, failed, wrong))
-    default = said["evidence"]["default"]
+    default = said["default"]
     if default is not None:
         _texts([default])
     return Evidence(default, tuple(lookups), tuple(Import(*_texts(row)) for row in said["imports"]))

@@ -17,7 +17,6 @@ from eggcache import (
     accounts,
     apache,
     application,
-    configuration,
     environments,
     evidence,
     hosting,
@@ -26,9 +25,10 @@ from eggcache import (
     rights,
     surroundings,
 )
-from eggcache.comparison import Comparison, prepared_for, strangers
+from eggcache.comparison import prepared_for, strangers
 from eggcache.errors import EggcacheError, NotPermitted
-from eggcache.model import DEFAULT_LIMITS, Account, Finding, Interpreter, Limits, Outcome, Report, Tree
+from eggcache.model import DEFAULT_LIMITS, Account, Finding, Interpreter, Limits, Outcome, Report
+from eggcache.observation import Observation
 
 
 def check(
@@ -66,23 +66,30 @@ def check(
     if cache is not None:
         cache = os.path.abspath(cache)
         _settled(cache, wait)
+    looked = Observation(cache, account, limits)
     with layout.zone(timezone):
         try:
-            tree, evident = evidence.gather(
-                python, requirements, cache=cache, imports=imports, paths=paths, everything=everything, account=account
+            evident = evidence.gather(
+                python,
+                requirements,
+                cache=cache,
+                imports=imports,
+                paths=paths,
+                everything=everything,
+                account=account,
+                early=looked.at,
             )
         except EggcacheError as error:
             if error.status != EggcacheError.status:
                 raise
             raise NotPermitted(error.thing, error.cause, error.remedy) from error  # what could not look, said nothing
-        host = apache.read()
+        tree, host, told = looked.tree, looked.host, looked.told
         if cache is None:
-            found, outcomes = _Without(tree, evident, account, limits).findings(), tuple[Outcome, ...]()
+            found, outcomes = _Without(looked, evident, account).findings(), tuple[Outcome, ...]()
         else:
-            judged = _With(cache, tree, evident, account, host, timezone, limits)
-            found, outcomes = judged.findings(), tuple(judged.comparison.outcomes)
+            found = _With(cache, looked, evident, account, timezone).findings()
+            outcomes = tuple(looked.comparison.outcomes)
         found += _imports(evident, cache)
-        told = configuration.read(host)
         if cache is not None and hosting.tells(told, cache):  # what a process was started with does not matter then
             found = [one for one in found if one.code not in environments.RUNNING]
         found += hosting.host_findings(told, interpreter=tree.interpreter, cache=cache)
@@ -128,28 +135,20 @@ class _With:
     """Judges a cache."""
 
     def __init__(
-        self,
-        cache: str,
-        tree: Tree,
-        evident: evidence.Evidence,
-        account: Account,
-        host: apache.Apache,
-        timezone: str | None,
-        limits: Limits,
+        self, cache: str, looked: Observation, evident: evidence.Evidence, account: Account, timezone: str | None
     ) -> None:
         self.cache = cache
-        self.tree = tree
+        self.looked = looked
         self.evident = evident
         self.account = account
-        self.host = host
         self.timezone = timezone
-        self.away = self._unreachable()
-        self.comparison = Comparison(cache, account, evident.lookups, limits, reachable=self.away is None)
+        self.away = looked.away
+        self.comparison = looked.comparison
 
     def findings(self) -> list[Finding]:
         """All of them, what concerns the eggs first."""
         compared = self.comparison
-        compared.fill(self.tree, None)
+        compared.testify(self.evident.lookups)
         found = compared.findings
         if not compared.outcomes:
             return found  # nothing is extracted, so nothing is asked of the cache
@@ -160,36 +159,21 @@ class _With:
         else:
             found += self._evident()
         native = any(one.kind == "native" for one in self.evident.imports)
-        around = list(surroundings.findings(self.cache, self.host, native=native))
+        host, writers = self.looked.host, self.looked.writers
+        around = list(surroundings.findings(self.cache, host, native=native))
         if not self.away:
             found += self._native(any(one.code == "noexec" for one in around))
-        writers = list(rights.findings(self.cache, self.account))
         found += writers
         if any(one.code == "cache-writable" for one in writers):
-            found += _race(self.tree.interpreter, self.cache)
+            found += _race(self.looked.tree.interpreter, self.cache)
         with _opened(self.cache) as directory:
             if compared.shifted:
                 found.append(self._shifted(prepared_for(directory, compared.names)))
             found += strangers(directory, self.cache, compared.names)
         found += around
         dates = sorted(compared.dates)
-        found += environments.findings(self.cache, self.account, self.host, zone=self.timezone, dates=dates)
+        found += environments.findings(self.cache, self.account, host, zone=self.timezone, dates=dates)
         return found
-
-    def _unreachable(self) -> Finding | None:
-        """The finding that the runtime user cannot even get to the cache; None where it can."""
-        if not os.path.isdir(self.cache):
-            what = "it is no directory" if os.path.lexists(self.cache) else "it does not exist"
-            return Finding("cache-missing", self.cache, what, f"eggcache prepare {self.cache}")
-        with accounts.acting(self.account):
-            if os.access(self.cache, os.X_OK | os.R_OK, effective_ids=True):
-                return None
-        error = accounts.in_the_way(self.cache, self.account)
-        where = accounts.obstacle(self.cache, self.account)
-        again = f"eggcache prepare {self.cache} --user {self.account.name}"
-        return Finding(
-            "cache-unreachable", self.cache, error.cause, again if where == self.cache else f"chmod o+x {where}"
-        )
 
     def _shifted(self, zone: str | None) -> Finding:
         paths = self.comparison.shifted
@@ -229,8 +213,9 @@ class _With:
         told = {
             name for one in self.comparison.findings if one.code.startswith("stub-") for name in one.context
         }  # in its egg; another egg's of that name would be told by its own finding
+        differing = self._differing()
         for one in self.evident.imports:
-            if one.kind != "native" or one.state in ("ok", "elsewhere") or one.egg in self._differing():
+            if one.kind != "native" or one.state in ("ok", "elsewhere") or one.egg in differing:
                 continue
             if any(one.file.endswith(f"-tmp/{name}") or one.module == _module(name) for name in told):
                 continue
@@ -254,30 +239,27 @@ class _With:
     def _differing(self) -> set[str]:
         """Eggs whose files in the cache are not as they should be: what follows from that is not told again."""
         codes = ("egg-not-in-cache", "member-missing", "member-unreadable", "member-outdated", "member-changed")
-        into = [one.thing for one in self.comparison.findings if one.code in codes]
-        into += [path for path, _ in self.comparison.shifted]
-        return {
-            done.egg for done in self.comparison.outcomes for path in into if (path + "/").startswith(done.into + "/")
-        }
+        paths = [one.thing for one in self.comparison.findings if one.code in codes]
+        paths += [path for path, _ in self.comparison.shifted]
+        below = len(os.path.join(self.cache, ""))
+        tops = {path[below:].split("/")[0] for path in paths}
+        return {done.egg for done in self.comparison.outcomes if os.path.basename(done.into) in tops}
 
 
 class _Without:
     """Says what Apache would do without a cache."""
 
-    def __init__(self, tree: Tree, evident: evidence.Evidence, account: Account, limits: Limits) -> None:
-        self.tree = tree
+    def __init__(self, looked: Observation, evident: evidence.Evidence, account: Account) -> None:
+        self.looked = looked
         self.default = evident.default or "the default directory"
         self.account = account
-        self.limits = limits
 
     def findings(self) -> list[Finding]:
         """What is wrong with the tree and its eggs, and that there is no cache."""
-        looked = Comparison("", self.account, (), self.limits, reachable=False)
-        looked.fill(self.tree, None)
-        found = looked.findings
-        if not looked.outcomes:
+        found, outcomes = self.looked.comparison.findings, self.looked.comparison.outcomes
+        if not outcomes:
             return found
-        count = f"{len(looked.outcomes)} zipped egg{'s' * (len(looked.outcomes) != 1)}"
+        count = f"{len(outcomes)} zipped egg{'s' * (len(outcomes) != 1)}"
         writable = self._writable()
         what = (
             f"which {self.account.name} can write to: whoever breaks into the web server can change its code"
@@ -292,11 +274,11 @@ class _Without:
                 self.default,
                 f"without PYTHON_EGG_CACHE, {count} are extracted to it, {what}{has}",
                 "eggcache prepare /var/cache/eggcache, or eggcache unzip-all",
-                context=tuple(one.egg for one in looked.outcomes),
+                context=tuple(one.egg for one in outcomes),
             )
         )
         if writable:
-            found += _race(self.tree.interpreter, self.default)
+            found += _race(self.looked.tree.interpreter, self.default)
         return found
 
     def _writable(self) -> bool:

@@ -45,17 +45,10 @@ def resolve(
     Raises UsageError where the target takes a requirement for no requirement, EggcacheError where it has no
     pkg_resources or gives no sensible answer, NotPermitted where the account cannot run it.
     """
-    return examine(
-        "probe.py",
-        {"related": related},
-        executable,
-        requirements,
-        paths=paths,
-        everything=everything,
-        account=account,
-        need_pkg_resources=need_pkg_resources,
-        meanwhile=meanwhile,
-    )[0]
+    asked = _Question(executable, requirements, paths, everything, need_pkg_resources)
+    return asked.tree(
+        target.run(executable, "probe.py", {"related": related, **asked.request}, account, meanwhile=meanwhile)
+    )
 
 
 def examine(
@@ -67,26 +60,51 @@ def examine(
     paths: Sequence[str] = (),
     everything: bool = False,
     account: Account | None = None,
-    need_pkg_resources: bool = True,
     variables: Mapping[str, str] | None = None,
-    meanwhile: Callable[[], object] | None = None,
-) -> tuple[Tree, Mapping[str, Any]]:
-    """The tree as `resolve` has it, and the whole answer of a `script` that adds to it what `request` asks for.
+    early: Callable[[Tree], None],
+) -> Mapping[str, Any]:
+    """What a `script` answers to `request` once it has answered with the tree, which `early` gets at once.
 
-    `variables` and `meanwhile` are for target.run. What is not of the tree is the caller's to take apart. Raises
-    as `resolve` does.
+    `variables` are added to the target's environment. What is answered is the caller's to take apart. Raises as
+    `resolve` does.
     """
-    wanted = [] if everything else list(requirements)
-    everywhere = [os.path.abspath(path) for path in paths]
-    whole = {**request, "requirements": wanted, "paths": everywhere, "everything": everything}
-    said = target.run(executable, script, whole, account, variables=variables, meanwhile=meanwhile)
-    answer = _Answer(executable, said)
-    for line, reason in answer.pairs("bad"):
-        raise UsageError(f"requirement {line!r}", reason, "write it as NAME, NAME==VERSION or NAME[EXTRA]")
-    broken = answer.text("broken")
-    if broken and (need_pkg_resources or not everything):
-        raise _without_pkg_resources(executable, broken)
-    return answer.tree(tuple(wanted)), answer.said
+    asked = _Question(executable, requirements, paths, everything)
+    said = target.run(
+        executable,
+        script,
+        {**request, **asked.request},
+        account,
+        variables=variables,
+        early=lambda first: early(asked.tree(first)),
+    )
+    return _Answer(executable, said).said
+
+
+class _Question:
+    """What probe.py is asked, and what its answer means."""
+
+    def __init__(
+        self,
+        executable: str,
+        requirements: Sequence[str],
+        paths: Sequence[str],
+        everything: bool,
+        need_pkg_resources: bool = True,
+    ) -> None:
+        self.executable = executable
+        self.wanted = [] if everything else list(requirements)
+        everywhere = [os.path.abspath(path) for path in paths]
+        self.request = {"requirements": self.wanted, "paths": everywhere, "everything": everything}
+        self.need_pkg_resources = need_pkg_resources or not everything
+
+    def tree(self, said: object) -> Tree:
+        answer = _Answer(self.executable, said)
+        for line, reason in answer.pairs("bad"):
+            raise UsageError(f"requirement {line!r}", reason, "write it as NAME, NAME==VERSION or NAME[EXTRA]")
+        broken = answer.text("broken")
+        if broken and self.need_pkg_resources:
+            raise _without_pkg_resources(self.executable, broken)
+        return answer.tree(tuple(self.wanted))
 
 
 def _without_pkg_resources(executable: str, reason: str) -> EggcacheError:

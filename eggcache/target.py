@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import pkgutil
+import select
 import selectors
 import signal
 import stat
@@ -51,22 +52,26 @@ def run(
     flags: Sequence[str] = (),
     variables: Mapping[str, str] | None = None,
     meanwhile: Callable[[], object] | None = None,
+    early: Callable[[object], None] | None = None,
 ) -> object:
     """What eggcache/inside/`script_name` answers to `request` inside the target, as `account` (None: as we are).
 
     `request` is made of None, booleans, numbers, strings, lists and dicts, and so is the answer. Strings of both
     are as `os.fsdecode` makes them: any path gets through. Nothing is written and nothing shows in a process list:
     the script and its request are the target's standard input, the answer comes on a pipe of its own. `variables`
-    are added to its environment. `meanwhile` is called when the target
-    has been given something to do, and then some ten times a second until it has answered.
+    are added to its environment. `meanwhile` is called when the target has been given something to do, and then some
+    ten times a second until it has answered. A script that answers twice is given `early`, which gets the first answer
+    while the target is at work on the one to be returned; its time does not count for `timeout`, and what it raises
+    ends the target.
 
     Raises NotPermitted where the account cannot run the target, and EggcacheError where it is no Python, says
     nothing within `timeout` seconds, or does not answer sensibly.
     """
     script = compose(script_name, request)
+    talk = _Conversation(early=None if early is None else lambda row: early(_parsed(executable, row)))
     with orphans.ended(os.geteuid() if account is None else account.uid):
-        conversation = _converse(executable, script, account, timeout, tuple(flags), variables or {}, meanwhile)
-    return _understand(executable, account, conversation, timeout)
+        _converse(talk, executable, script, account, timeout, tuple(flags), variables or {}, meanwhile)
+    return _understand(executable, account, talk, timeout)
 
 
 def compose(script_name: str, request: object) -> bytes:
@@ -114,6 +119,20 @@ class _Conversation:
     printed: dict[int, bytearray] = field(default_factory=dict)  # by file descriptor: the end of each
     status: int | None = None  # None: it had to be ended
     flood: int = 0  # bytes printed
+    early: Callable[[bytes], None] | None = None  # what to do with the first row of two, as soon as it is there
+    first: bytes | None = None  # that row
+
+    def take(self, data: bytes) -> float:
+        """Add `data` to the answer; the seconds that it took to do something with the first row."""
+        self.answer += data
+        end = self.answer.find(b"\n", len(HANDSHAKE))
+        if self.early is None or self.first is not None or end < 0 or not self.answer.startswith(HANDSHAKE):
+            return 0.0
+        self.first = bytes(self.answer[len(HANDSHAKE) : end])
+        del self.answer[len(HANDSHAKE) : end + 1]
+        started = time.monotonic()
+        self.early(self.first)
+        return time.monotonic() - started
 
     def last_words(self) -> str:
         """The last line on stderr, else on stdout, printable and short: it may hold anything."""
@@ -127,6 +146,7 @@ class _Conversation:
 
 
 def _converse(
+    talk: _Conversation,
     executable: str,
     script: bytes,
     account: Account | None,
@@ -134,8 +154,7 @@ def _converse(
     flags: tuple[str, ...],
     variables: Mapping[str, str],
     meanwhile: Callable[[], object] | None,
-) -> _Conversation:
-    talk = _Conversation()
+) -> None:
     reading, writing = os.pipe()
     with open(reading, "rb", buffering=0) as answers:
         try:
@@ -153,11 +172,21 @@ def _converse(
             with contextlib.suppress(OSError):
                 os.killpg(process.pid, signal.SIGKILL)
             status = process.wait()
+            if not ended:
+                _outlive(answers.fileno())
             for pipe in filter(None, (process.stdin, process.stdout, process.stderr)):
                 with contextlib.suppress(OSError):
                     pipe.close()
         talk.status = status if ended else None
-    return talk
+
+
+def _outlive(answers: int) -> None:
+    """Wait until nobody holds the answer's pipe: what the target started had it too, and until it is gone it may
+    write. For a second at most, since a child in a session of its own is beyond reach."""
+    deadline = time.monotonic() + 1.0
+    while (left := deadline - time.monotonic()) > 0 and select.select([answers], [], [], left)[0]:
+        if not os.read(answers, KEPT):
+            return
 
 
 def _start(
@@ -245,7 +274,7 @@ def _listen(
                 if not data:
                     selector.unregister(key.fd)
                 elif key.fd == answers:
-                    talk.answer += data
+                    deadline += talk.take(data)
                     if len(talk.answer) > LIMIT:
                         return False
                 else:
@@ -277,6 +306,10 @@ def _understand(executable: str, account: Account | None, talk: _Conversation, t
     if not answer.endswith(b"\n"):
         cause = f"ended before it answered: {words or f'status {talk.status}'}"
         raise EggcacheError(executable, cause, "see whether it starts by hand")
+    return _parsed(executable, answer)
+
+
+def _parsed(executable: str, answer: bytes) -> object:
     try:
         if sum(answer.count(byte) for byte in b",[{") > ITEMS:  # a few bytes of it can take hundreds in memory
             raise ValueError("more than any site has")

@@ -43,6 +43,7 @@ LEVELS = [
     {"batch", "console", "renewal"},
     {"conversion", "filling", "inventory"},
     {"cache", "comparison", "drawing", "graphs", "listing", "removal", "unzip", "versions"},
+    {"observation"},
     {"emission", "proof", "views"},
     {"cli"},
     {"__main__"},

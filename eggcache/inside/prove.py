@@ -87,31 +87,50 @@ def attempt_or_words(before):
 # ------------------------------------------------------------------------------------------------- every resource
 
 
-def names_in(egg, inside):
+def names_in(archive, inside):
     """The files of an egg, without the root that they are below, and the directories that hold them."""
     names, directories = {}, {}
-    for name in zipfile.ZipFile(egg).namelist():
+    for name in archive.namelist():
         if not name.startswith(inside) or name.endswith("/"):
             continue
         name = name[len(inside):]
         names[name] = True
-        parts = name.split("/")[:-1]
-        for count in range(1, len(parts) + 1):
-            directories["/".join(parts[:count])] = True
+        cut = name.rfind("/")
+        while cut > 0 and name[:cut] not in directories:
+            directories[name[:cut]] = True
+            cut = name.rfind("/", 0, cut)
     return sorted(names), sorted(directories)
 
 
+def ask_once(provider):
+    """Let what `provider` takes from the cache be looked at once, and not again for each directory above it: every
+    directory is asked for as well, and pkg_resources then goes through all that is below."""
+    ask, known = provider._extract_resource, {}
+
+    def extract(manager, zip_path):
+        if zip_path not in known:
+            before = len(ATTEMPTS)
+            path = ask(manager, zip_path)
+            if len(ATTEMPTS) > before:
+                return path  # as what failed, it is asked again, and told for the directory too
+            known[zip_path] = path
+        return known[zip_path]
+    provider._extract_resource = extract
+
+
 def look_up(pr, manager, row, cache):
-    """What came back for everything in one egg: how much was asked for, and what was not as it should be."""
+    """What came back for everything in one egg (how much was asked for, what was not as it should be), and its zip."""
     found = {"egg": row["egg"], "inside": row["inside"], "files": 0, "directories": 0, "failed": 0, "wrong": []}
     into = os.path.join(cache, str(row["cache_name"]) + "-tmp")
     try:
-        names, directories = names_in(row["egg"], row["inside"])
+        archive = zipfile.ZipFile(row["egg"])
+        names, directories = names_in(archive, row["inside"])
         place = os.path.join(row["egg"], row["inside"]).rstrip(os.sep)
         provider = pr.EggMetadata(zipimport.zipimporter(place))
+        ask_once(provider)
     except Exception:
         found["failed"], found["wrong"] = 1, [["egg", "", "", "", words()]]
-        return found
+        return found, None
     found["files"], found["directories"] = len(names), len(directories)
     for kind, wanted in (("file", names), ("directory", directories)):
         for name in wanted:
@@ -128,7 +147,7 @@ def look_up(pr, manager, row, cache):
                 found["failed"] += 1
                 if len(found["wrong"]) < MOST:
                     found["wrong"].append([kind, name] + wrong)
-    return found
+    return found, archive
 
 
 # -------------------------------------------------------------------------------------------------------- imports
@@ -144,12 +163,11 @@ def one_of_each(rows):
     return list(chosen.values())
 
 
-def native_modules(row, cache):
+def native_modules(row, archive, cache):
     """(module, its shared library in the cache) for each of an egg that has the stub loader of bdist_egg."""
     found = []
     try:
-        archive = zipfile.ZipFile(row["egg"])
-        names = archive.namelist()
+        names = dict.fromkeys(archive.namelist())
         for name in names:
             if not name.startswith(row["inside"]) or not name.endswith(".so"):
                 continue
@@ -238,9 +256,9 @@ def read_all(descriptor):
 
 
 def answer(result):
-    """What probe.py answers, with the evidence."""
+    """What probe.py answers, so that the caller can set to work, and then the evidence."""
+    tell(result)
     if result["broken"] or result["bad"]:
-        tell(result)
         return
     pr = sys.modules["pkg_resources"]
     deny_in(pr)
@@ -253,12 +271,13 @@ def answer(result):
     else:
         manager = getattr(pr.resource_filename, "im_self", None) or pr.resource_filename.__self__
         for row in rows:
-            lookups.append(look_up(pr, manager, row, cache))
-            if row in importable:
-                wanted.extend([("native", module, row["egg"], library) for module, library in native_modules(row, cache)])
-    result["evidence"] = {"default": default, "lookups": lookups}
+            found, archive = look_up(pr, manager, row, cache)
+            lookups.append(found)
+            if archive is not None and row in importable:
+                for module, library in native_modules(row, archive, cache):
+                    wanted.append(("native", module, row["egg"], library))
     locations = [row["location"] for row in importable]
-    text = to_json(result)
+    text = to_json({"default": default, "lookups": lookups})
     send(text[:-1] + ',"imports":[%s]}\n' % ",".join(import_all(wanted, locations)))
 
 
