@@ -6,36 +6,20 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from conftest import missing
 from deployment import Deployment
-from judge import environment
+from httpd import wait_for
+from session import blocks, matches, play
+from test_apache_real import mod_wsgi, new_site
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.rst").read_text(encoding="utf-8")
+TUTORIAL = (ROOT / "docs" / "tutorial.rst").read_text(encoding="utf-8")
 RUNNING = Path("/run/apache2/apache2.pid")
-
-
-def blocks(kind: str) -> list[str]:
-    """The code blocks of one language, without their indentation."""
-    found = re.findall(rf"^\.\. code-block:: {kind}\n\n((?:    .*\n|\n)+)", README, re.MULTILINE)
-    return [re.sub(r"^    ", "", block, flags=re.MULTILINE).strip() + "\n" for block in found]
-
-
-def steps(block: str) -> Iterator[tuple[str, str]]:
-    """Each command of a console block, and what it should print; "..." stands for anything."""
-    for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
-        command, _, output = part.partition("\n")
-        yield command, output
-
-
-def matches(expected: str, seen: str) -> bool:
-    pattern = re.escape(expected).replace(re.escape("...\n"), r"(?:.*\n)*?").replace(re.escape("..."), ".*")
-    return re.fullmatch(pattern, seen) is not None
 
 
 @pytest.fixture
@@ -59,31 +43,38 @@ def test_session(
         "/var/cache/eggcache": str(shared_tmp / "cache"),
         "/etc/init.d/eggcache-apache": str(shared_tmp / "eggcache-apache"),
     }
-    programs = shared_tmp / "bin"
-    programs.mkdir()
-    (programs / "eggcache").write_text(f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} -m eggcache "$@"\n')
-    (programs / "eggcache").chmod(0o755)
-    env = environment({"PATH": f"{programs}:/usr/sbin:/usr/bin:/sbin:/bin", "PYTHONPATH": str(ROOT)})
-    (block,) = blocks("console")
-    for command, expected in steps(block):
-        typed = command
-        for shown, real in places.items():
-            typed = typed.replace(shown, real)
-        if typed.startswith("export "):
-            name, _, value = typed.removeprefix("export ").partition("=")
-            env[name] = value
-            continue
-        done = subprocess.run(
-            ["sh", "-c", typed], env=env, cwd="/", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, text=True, timeout=300, check=False,
-        )  # fmt: skip
-        seen = re.sub(r"^AH00558: .*\n", "", done.stdout)  # Apache on a host without a name
-        for shown, real in places.items():
-            seen = seen.replace(real, shown)
-        assert matches(expected, seen), f"{command}\n{seen}"
+    play(blocks(README, "console"), places, shared_tmp / "bin")
     workers = RUNNING.read_text().strip()
     running = Path(f"/proc/{workers}/environ").read_bytes().split(b"\0")
     assert b"PYTHON_EGG_CACHE=" + os.fsencode(shared_tmp / "cache") in running
+
+
+def test_tutorial(turbogears2_311: Deployment, shared_tmp: Path, checkout: Path) -> None:
+    """The tutorial is what its reader sees, from the ExtractionError to the page."""
+    site = new_site(shared_tmp, turbogears2_311, checkout, "wsgi")
+    httpd = site.httpd
+    httpd.configure(mod_wsgi(site))
+    places = {
+        "/srv/shop": str(site.tree.root),
+        "/var/cache/eggcache": str(site.cache),
+        "/var/log/apache2/error.log": str(httpd.error_log),
+        "/usr/local/sbin/apachectl-eggs": str(shared_tmp / "apachectl-eggs"),
+        "http://127.0.0.1/": f"http://127.0.0.1:{httpd.port}/",
+    }
+
+    def settle(command: str) -> None:
+        """apachectl returns before Apache has ended, or listens: a person types more slowly."""
+        if command.endswith((" stop", " start")):
+            wait_for(lambda: bool(httpd.pid()) == httpd.listens() == command.endswith("start"), httpd.log)
+
+    httpd.start()
+    try:
+        console = [f"$ export APACHE_CONFDIR={httpd.home}\n", *blocks(TUTORIAL, "console")]
+        play(console, places, shared_tmp / "bin", settle)
+        assert httpd.get("/").status == 200
+        assert f"PYTHON_EGG_CACHE={site.cache}".encode() in Path(f"/proc/{httpd.pid()}/environ").read_bytes()
+    finally:
+        httpd.stop()
 
 
 def test_comparison_can_fail() -> None:
@@ -96,7 +87,7 @@ def test_comparison_can_fail() -> None:
 
 def test_commands_exist() -> None:
     """The two commands of the README are the scripts that there are, and CI runs the one for the tests."""
-    assert {"scripts/quickstart\n", "scripts/test\n"} <= set(blocks("sh"))
+    assert {"scripts/quickstart\n", "scripts/test\n"} <= set(blocks(README, "sh"))
     for name in ("scripts/quickstart", "scripts/test", ".ci/run"):
         assert os.access(ROOT / name, os.X_OK)
     assert re.search(r"^exec scripts/test$", (ROOT / ".ci/run").read_text(), re.MULTILINE)
