@@ -144,6 +144,32 @@ def test_depth_opens_later_what_it_cut_first() -> None:
     ]
 
 
+def test_cycle_after_another_branch() -> None:
+    """A cycle is told from what stands above, also below a second branch."""
+    found = chain(3)
+    ends = ((None, 0), (0, 2), (0, 1), (2, 3), (3, 2), (1, 3))  # n0 -> n1 -> n3, and n0 -> n2 -> n3 -> n2
+    needs = tuple(Need(f"n{to}", by, to, State.MET) for by, to in ends)
+    drawn = ["".join(part.text for part in line) for line in outline.lines(replace(found, needs=needs))]
+    facts = "  unzipped egg, not active  /"
+    assert drawn == [
+        f"n0 1{facts}",
+        f"|-- n1 1{facts}",
+        f"|   `-- n3 1{facts}",
+        f"|       `-- n2 1{facts}",
+        "|           `-- n3 1  (cycle)",
+        "`-- n2 1  (above)",
+    ]
+
+
+def test_cycle_in_a_later_branch() -> None:
+    """The same where the first branch has ended."""
+    found = chain(3)
+    ends = ((None, 0), (0, 2), (0, 1), (2, 3), (3, 2))  # n0 -> n1, and n0 -> n2 -> n3 -> n2
+    needs = tuple(Need(f"n{to}", by, to, State.MET) for by, to in ends)
+    drawn = ["".join(part.text for part in line) for line in outline.lines(replace(found, needs=needs))]
+    assert drawn[-1] == "        `-- n2 1  (cycle)"
+
+
 def test_duplicates(python: Path, eggs: Path) -> None:
     """--duplicates names each project that is there twice, and which of its distributions is active."""
     shown = tree(python, eggs, "--duplicates", "--path", eggs / "Base-0.5-py3.11.egg")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -120,24 +121,37 @@ def test_waits_for_a_prepare(site: Site) -> None:
     assert eggcache("remove", site.cache, "--wait", "0.2").returncode == 0
 
 
-def test_prepare_that_waited(site: Site) -> None:
-    """A prepare that waited while the cache was removed does not fill a directory that is gone, and says so."""
+def opened(pid: int) -> set[str]:
+    """The files that a process has open, as far as they stay so while one looks."""
+    found = set()
+    for link in os.listdir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(FileNotFoundError):
+            found.add(os.readlink(f"/proc/{pid}/fd/{link}"))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("command", "status", "says"),
+    [("prepare", 1, "took it away meanwhile; run it again"), ("remove", 0, "nothing to do")],
+)
+def test_waited_while_it_was_removed(site: Site, command: str, status: int, says: str) -> None:
+    """Who waited while the cache was removed does not work in a directory that is gone, and says so."""
     site.prepare()
     (site.eggs / "One-1.0-py3.11.egg").unlink()
     with (site.cache / ".eggcache.lock").open("r+b") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        command = [sys.executable, "-m", "eggcache", "prepare", str(site.cache), *map(str, site.options)]
-        waiting = subprocess.Popen(command, cwd=ROOT, env=environment(), stderr=subprocess.PIPE, text=True)
-        path = f"{site.cache}/.eggcache.lock"
-        until = time.monotonic() + 60
-        while time.monotonic() < until and not any(
-            os.path.realpath(link) == path for link in Path(f"/proc/{waiting.pid}/fd").glob("*")
-        ):
-            time.sleep(0.002)
+        options = site.options if command == "prepare" else []
+        words = [sys.executable, "-m", "eggcache", command, str(site.cache), *map(str, options)]
+        waiting = subprocess.Popen(words, cwd=ROOT, env=environment(), stderr=subprocess.PIPE, text=True)
+        steady, until = 0, time.monotonic() + 60
+        while steady < 6 and time.monotonic() < until:  # it has the directory open, and keeps it so: it waits
+            steady = steady + 1 if str(site.cache) in opened(waiting.pid) else 0
+            time.sleep(0.05)
+        assert steady == 6
         os.rename(site.cache, f"{site.cache}.removed-0123456789abcdef")
     _, said = waiting.communicate(timeout=60)
-    assert waiting.returncode == 1
-    assert "took it away meanwhile; run it again" in said
+    assert waiting.returncode == status
+    assert says in said
     assert eggcache("remove", site.cache).returncode == 0
     assert beside(site) == []
 
@@ -156,6 +170,9 @@ def test_killed(site: Site) -> None:
                 cwd=ROOT, env=environment({"PYTHONDONTWRITEBYTECODE": "1"}), capture_output=True, check=False,
             )  # fmt: skip
             left = beside(site)
+            for half in site.cache.parent.glob("cache.removed-*"):
+                names = os.listdir(half)
+                assert not names or ".eggcache.lock" in names  # it goes last: who holds it is at work
             seen.add(tuple(name.partition(".removed-")[:2] for name in left))
             if "cache" in left:
                 assert sorted(path.name for path in site.cache.iterdir()) == before
@@ -168,8 +185,7 @@ def test_planted_leftovers(site: Site) -> None:
     """In a directory like /tmp somebody plants a leftover of a name like ours: it is left alone, link or not."""
     site.prepare()
     planted = site.cache.parent / "cache.removed-0123456789abcdef"
-    planted.mkdir()
-    (planted / ".eggcache.lock").write_text("")
+    (planted / "theirs").mkdir(parents=True)
     os.chown(planted, 65534, 65534)
     link = site.cache.parent / "cache.removed-fedcba9876543210"
     link.symlink_to(site.eggs)
