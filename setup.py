@@ -62,7 +62,8 @@ setup(
     data_files=[(f"share/{Path(name).parent}", [f"build/share/{name}"]) for name in SHARED],
     cmdclass={"install_data": InstallData},
     python_requires=">=3.9",
-    install_requires=["filelock>=3.12", "rich>=13"],
+    # wheel and packaging are for eggcache wheels alone, which imports them when it runs.
+    install_requires=["filelock>=3.12", "packaging>=22", "rich>=13", "wheel>=0.38"],
     extras_require={"fast": ["zlib-ng"]},
     entry_points={"console_scripts": ["eggcache = eggcache.cli:main"]},
     zip_safe=True,

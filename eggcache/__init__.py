@@ -1,6 +1,7 @@
 """eggcache: zipped Python eggs behind Apache, unzipped or pre-extracted into a locked-down egg cache.
 
-The public API is what the commands call: `resolve`, `prepare`, `unzip_all`, `check`, `wrapper`, `status`, `remove`.
+The public API is what the commands call: `resolve`, `prepare`, `unzip_all`, `check`, `wrapper`, `status`, `remove`,
+`wheels`.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ if TYPE_CHECKING:
     from eggcache.removal import remove
     from eggcache.resolver import resolve
     from eggcache.unzip import unzip_all
+    from eggcache.wheelhouse import wheels
     from eggcache.wrappers import wrapper
 
-__all__ = ["check", "prepare", "remove", "resolve", "status", "unzip_all", "wrapper"]
+__all__ = ["check", "prepare", "remove", "resolve", "status", "unzip_all", "wheels", "wrapper"]
 __version__ = "0.1.0"
 
 _HOMES = {
@@ -27,6 +29,7 @@ _HOMES = {
     "resolve": "resolver",
     "status": "inventory",
     "unzip_all": "unzip",
+    "wheels": "wheelhouse",
     "wrapper": "wrappers",
 }
 

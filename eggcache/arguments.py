@@ -15,6 +15,8 @@ TYPE_CHECKING = False  # as in validity: a run with nothing to do pays for every
 if TYPE_CHECKING:
     from typing import Any, NoReturn
 
+    from eggcache.model import Report
+
 
 DEFAULT = ("TurboGears",)
 KINDS = (  # of wrapper; a test compares them with kinds.KINDS, which nothing else than `wrapper` has use for
@@ -184,6 +186,14 @@ def _remove(commands: _Commands) -> None:
     _writing_options(parser)
 
 
+def _wheels(commands: _Commands) -> None:
+    parser = _command(commands, "wheels", "write each egg of the tree, zipped or not, into OUT as a wheel")
+    parser.add_argument("directory", metavar="OUT", help="where the wheels go: made where it is missing")
+    _target_options(parser)
+    _limit_option(parser)
+    _writing_options(parser)
+
+
 _COMMANDS = {
     "tree": _tree,
     "unzip-all": _unzip_all,
@@ -192,6 +202,7 @@ _COMMANDS = {
     "wrapper": _wrapper,
     "status": _status,
     "remove": _remove,
+    "wheels": _wheels,
 }
 
 
@@ -297,6 +308,15 @@ def following(options: argparse.Namespace) -> str:
     for limit in options.limits:
         command += ["--limit", limit]
     return shlex.join([*command, *(["--all"] if options.all else [])])
+
+
+def install(options: argparse.Namespace, done: Report) -> str:
+    """The command that installs the wheels of a tree that is whole elsewhere."""
+    import shlex
+
+    whole = not any(finding.status for finding in done.findings)
+    words = ["pip", "install", "--no-index", "--find-links", os.path.abspath(options.directory)]
+    return shlex.join([*words, *requirements(options)]) if whole and not options.all else ""
 
 
 def timezone(options: argparse.Namespace) -> str | None:

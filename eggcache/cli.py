@@ -209,6 +209,26 @@ def _remove(options: argparse.Namespace) -> int:
     return console.present(removal.remove(options.directory, wait=options.wait, dry_run=options.dry_run), options)
 
 
+def _wheels(options: argparse.Namespace) -> int:
+    from eggcache import owners, wheelhouse
+    from eggcache.model import Limits
+
+    os.umask(0o077)
+    python = interpreter.find(options.python)
+    done = wheelhouse.wheels(
+        options.directory,
+        arguments.requirements(options),
+        python=python,
+        account=owners.runner(python, arguments.paths(options)),
+        paths=arguments.paths(options),
+        everything=options.all,
+        limits=Limits(**arguments.limits(options)),
+        wait=options.wait,
+        dry_run=options.dry_run,
+    )
+    return console.present(done, options, following=arguments.install(options, done))
+
+
 def _in_child_as(account: Account) -> int | None:
     """Fork; in the child, become `account` for good and return None; in the parent, the child's exit status."""
     child = os.fork()
@@ -246,4 +266,5 @@ _COMMANDS = {
     "wrapper": _wrapper,
     "status": _status,
     "remove": _remove,
+    "wheels": _wheels,
 }

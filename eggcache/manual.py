@@ -56,6 +56,11 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("eggcache remove -n /var/cache/eggcache", "what would be removed"),
         ("eggcache remove /var/cache/eggcache", "all of it"),
     ),
+    "wheels": (
+        ("eggcache wheels -n /srv/wheels", "what would be written"),
+        ("eggcache wheels /srv/wheels TurboGears2", "a tree, for pip install --no-index --find-links /srv/wheels"),
+        ("eggcache wheels /srv/wheels --all", "every egg on the path"),
+    ),
     "wrapper": (
         ("eggcache wrapper /var/cache/eggcache", "what is right on this host, and why"),
         ("eggcache wrapper /var/cache/eggcache --for init.d -o /etc/init.d/apache-eggs", "an init script, installed"),
@@ -73,6 +78,7 @@ ENVIRONMENT = (
     ("PYTHONPATH", "Goes to the target, as Apache's would. A cache is prepared anew where it has changed."),
     ("LD_LIBRARY_PATH", "The same."),
     ("APACHE_CONFDIR, APACHE_ENVVARS", "Which Apache is meant, on Debian, if there are several."),
+    ("SOURCE_DATE_EPOCH", "The date, in seconds, of everything in a wheel; else that of each file in its egg."),
     ("NO_COLOR", "Set to anything: no colour on a terminal."),
     ("TERM", "dumb: nothing but plain text on it."),
     ("COLUMNS", "The width that tables and help are wrapped to, in place of the terminal's."),

@@ -48,6 +48,7 @@ def summary(done: Report, *, following: str = "", verbose: bool = False) -> Iter
     """The lines that say what a command did: with `verbose` a line for each egg, always a total, and what to do next:
     the command `following`."""
     would = "would be " if done.dry_run else ""
+    noun = "wheel" if done.command == "wheels" else "egg"
     for outcome in done.outcomes:
         if verbose or (done.dry_run and outcome.action != "kept"):
             yield f"{would}{outcome.action}: {outcome.into} ({files(outcome.files)}, {size(outcome.size)})"
@@ -57,11 +58,11 @@ def summary(done: Report, *, following: str = "", verbose: bool = False) -> Iter
             total = f"{files(sum(one.files for one in those))}, {size(sum(one.size for one in those))}"
             where = f" in {done.directory}" if done.directory else ""
             verb = action if action == "kept" else would + action
-            yield f"{len(those)} egg{'s' * (len(those) != 1)} {verb}{where}: {total}"
+            yield f"{len(those)} {noun}{'s' * (len(those) != 1)} {verb}{where}: {total}"
     if done.command == "remove":
         yield f"{would}removed: {done.directory}"
     elif not done.outcomes and not any(finding.status == Missing.status for finding in done.findings):
-        yield "there is no zipped egg in the tree: nothing to do"
+        yield f"there is no {'egg' if noun == 'wheel' else 'zipped egg'} in the tree: nothing to do"
     elif done.outcomes and following and not done.dry_run:
         yield f"next: {following}"
 

@@ -36,6 +36,7 @@ PARTS = {
     "probe.py": ("answer.py", "walk.py", "probe.py"),
     "compile.py": ("library.py", "answer.py", "compile.py"),
     "prove.py": ("answer.py", "walk.py", "prove.py", "probe.py"),  # it completes what probe.py answers
+    "tags.py": ("answer.py", "walk.py", "tags.py", "probe.py"),  # likewise
 }
 
 # What Apache passes on, or what its wrapper sets. Not HOME: Apache's own start scripts clear it.

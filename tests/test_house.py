@@ -9,7 +9,7 @@ import eggcache
 
 SOURCE = Path(eggcache.__file__).parent
 LEVELS = [
-    {"errors", "findings", "model"},
+    {"errors", "findings", "legacy", "model"},
     {
         "accounts",
         "apache",
@@ -18,6 +18,7 @@ LEVELS = [
         "interpreter",
         "layout",
         "manual",
+        "metadata",
         "progress",
         "orphans",
         "quoting",
@@ -29,6 +30,7 @@ LEVELS = [
         "application",
         "arguments",
         "configuration",
+        "contents",
         "environments",
         "kinds",
         "lockdown",
@@ -39,10 +41,10 @@ LEVELS = [
         "workers",
     },
     {"extract", "hosting", "resolver", "rights", "staging", "validity", "wrappers"},
-    {"backup", "evidence", "gap", "modpython", "names", "receipt", "report", "unservable"},
+    {"backup", "evidence", "gap", "modpython", "names", "receipt", "report", "unservable", "wheel_files"},
     {"batch", "console", "renewal"},
     {"conversion", "filling", "inventory"},
-    {"cache", "comparison", "drawing", "graphs", "listing", "removal", "unzip", "versions"},
+    {"cache", "comparison", "drawing", "graphs", "listing", "removal", "unzip", "versions", "wheelhouse"},
     {"observation"},
     {"emission", "proof", "views"},
     {"cli"},

@@ -58,6 +58,7 @@ def test_every_command(site: Site) -> None:
         (["wrapper", site.cache, *common, "--for", "shell", "--user", "nobody"], (0,)),
         (["status", site.cache], (0,)),
         (["unzip-all", *common, "-n"], (0,)),
+        (["wheels", site.cache.parent / "wheels", *common], (0,)),
         (["remove", site.cache, "-n"], (0,)),
         (["remove", site.cache], (0,)),
         (["remove", site.cache], (0,)),

@@ -1,0 +1,49 @@
+# Runs INSIDE the target, after walk.py and before probe.py, whose answer it completes: which wheels with native modules
+# this Python takes. Python 2.4 to 3.14 syntax.
+#
+# The words are those of PEP 425: in cp27mu, m stands for pymalloc and u for wide Unicode.
+import struct
+
+tell = answer
+
+
+def configuration(name):
+    try:
+        import sysconfig
+    except ImportError:
+        from distutils import sysconfig  # before 2.7
+    return attempt(sysconfig.get_config_var, name)
+
+
+def platform_name():
+    try:
+        from sysconfig import get_platform
+    except ImportError:
+        from distutils.util import get_platform
+    return attempt(get_platform) or ""
+
+
+def abi():
+    """The tag of the ABI of CPython's native modules; "" for another implementation."""
+    name = getattr(getattr(sys, "implementation", None), "name", "cpython")
+    if name != "cpython" or hasattr(sys, "pypy_version_info") or sys.platform[:4] == "java" or sys.platform == "cli":
+        return ""
+    soabi = configuration("SOABI") or ""
+    if soabi.startswith("cpython-"):  # 3.2 and later: cpython-311-x86_64-linux-gnu
+        return "cp" + soabi.split("-")[1]
+    tag = "cp%d%d" % sys.version_info[:2]
+    if configuration("Py_DEBUG") or hasattr(sys, "gettotalrefcount"):
+        tag += "d"
+    if configuration("WITH_PYMALLOC") != 0:
+        tag += "m"
+    if sys.maxunicode > 65535:
+        tag = "%su" % tag
+    return tag
+
+
+def answer(result):
+    """What probe.py answers, with the tags."""
+    result["tags"] = {"platform": platform_name(), "abi": abi(), "bits": 8 * struct.calcsize("P")}
+    tell(result)
+
+

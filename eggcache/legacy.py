@@ -1,0 +1,198 @@
+"""Versions and requirements as old eggs have them, in the words that installers of today accept (PEP 440, PEP 508).
+
+How the old words are meant is told by pkg_resources up to setuptools 7 (`parse_version`): a word that sorts before
+"final" makes a pre-release, one behind it, and a dash, a later one; "dev" comes before everything. What means the
+same in PEP 440 is rewritten, and nothing else.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from packaging.markers import InvalidMarker, Marker
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.specifiers import InvalidSpecifier, Specifier, SpecifierSet
+from packaging.version import InvalidVersion, Version
+
+_LONGEST = 1000  # characters of a line: real ones have 100, and parsers recurse
+_VERSION = re.compile(
+    r"""v?(?P<release>\d+(?:\.\d+)*)\.?
+    (?:[-_.]?(?P<stage>alpha|beta|preview|pre|rc|a|b|c)[-_.]?(?P<number>\d*)(?![a-z]))?
+    (?:[-_.]?final)?
+    (?:[-_.]?(?!dev)(?P<word>[a-z]+)[-_.]?(?P<post>\d*))?
+    (?:[-_.]?(?P<dev>dev)[-_.]?r?(?P<revision>\d*))?
+    (?:[-_.]?(?P<local>[a-z0-9]+(?:[-_.][a-z0-9]+)*))?""",
+    re.VERBOSE,
+)
+_REQUIREMENT = re.compile(
+    r"""\s*(?P<name>[\w.-]+)\s*
+    (?:\[(?P<extras>[^]]*)\]\s*)?
+    \(?(?P<clauses>[^;@()]*)\)?\s*
+    (?:;(?P<marker>.*))?""",
+    re.VERBOSE | re.ASCII,
+)
+_CLAUSE = re.compile(r"\s*(===|==|~=|!=|<=|>=|<|>)\s*(\S+)\s*")
+_ERRORS = (InvalidRequirement, InvalidMarker, InvalidSpecifier, InvalidVersion, RecursionError)
+
+
+@dataclass(frozen=True)
+class Rewritten:
+    """A line in the words of PEP 508."""
+
+    text: str  # "" where nothing of it can be said
+    before: str
+    lost: str = ""  # why a part of its meaning had to be left out
+
+    @property
+    def changed(self) -> bool:
+        """Whether an installer of today would have refused the line as it was."""
+        return _parsed(self.before) is None
+
+
+def version(text: str) -> str | None:
+    """The PEP 440 version of the same place in the order, normalized; None where there is none."""
+    text = text.strip().lower()
+    if len(text) > _LONGEST:
+        return None
+    try:
+        return str(Version(text))
+    except InvalidVersion:
+        pass
+    match = _VERSION.fullmatch(text)
+    if match is None or (match["word"] and match["word"] < "final"):
+        return None
+    found = match["release"]
+    found += f"{match['stage']}{match['number']}" if match["stage"] else ""
+    found += f".post{match['post']}" if match["word"] else ""
+    found += f".dev{match['revision']}" if match["dev"] else ""
+    found += f"+{match['local']}" if match["local"] else ""
+    try:
+        return str(Version(found))
+    except InvalidVersion:
+        return None
+
+
+def is_version(text: str) -> bool:
+    """Whether it is a version as it stands (PEP 440)."""
+    try:
+        return len(text) <= _LONGEST and bool(Version(text))
+    except InvalidVersion:
+        return False
+
+
+def admits(text: str, version: tuple[int, ...]) -> bool:
+    """Whether a set of clauses, as in Requires-Python, can be parsed and is true for a `version`."""
+    try:
+        return len(text) <= _LONGEST and ".".join(map(str, version)) in SpecifierSet(text)
+    except InvalidSpecifier:
+        return False
+
+
+def name(text: str) -> str:
+    """The project's name as PEP 508 has it; "" where nothing is left of it."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text.strip()).strip("-_.")
+
+
+def extra_name(text: str) -> str:
+    """The name of an extra, as every release of pkg_resources and pip compares it."""
+    return re.sub(r"[^A-Za-z0-9.-]+", "_", text.strip()).lower()
+
+
+def marker(*parts: str) -> str | None:
+    """The environment marker that is true where all the `parts` are; None where one cannot be parsed."""
+    try:
+        each = [str(Marker(part)) for part in parts if part.strip() and len(part) <= _LONGEST]
+        if len(each) < len([part for part in parts if part.strip()]):
+            return None
+        return str(Marker(" and ".join(f"({part})" for part in each) if len(each) > 1 else each[0])) if each else ""
+    except _ERRORS:
+        return None
+
+
+def requirement(line: str, where: str = "", extra: str = "") -> Rewritten:
+    """One line of requires.txt, which counts where the marker `where` is true, too, and for the `extra` alone."""
+    before = line.strip()
+    parsed = _parsed(before)
+    if parsed is not None:
+        own = [str(parsed.marker)] if parsed.marker else []
+        clauses = [_clause(one.operator, one.version) or str(one) for one in parsed.specifier]
+        return _together(
+            before,
+            parsed.name,
+            sorted(map(extra_name, parsed.extras)),
+            clauses,
+            parsed.url or "",
+            [where, *own],
+            extra,
+            [],
+        )
+    match = _REQUIREMENT.fullmatch(before.split(" #")[0]) if len(before) <= _LONGEST else None
+    found = name(match["name"]) if match else ""
+    if match is None or not found:
+        return Rewritten("", before, "it names no project")
+    clauses, lost, alternatives = [], [], []
+    for text in filter(str.strip, match["clauses"].split(",")):
+        clause = _CLAUSE.fullmatch(text)
+        new = _clause(clause[1], clause[2]) if clause else None
+        if new is not None:
+            clauses.append(new)
+        elif clause and clause[1] == "==":
+            alternatives.append(text.strip())
+        else:
+            lost.append(f"no version of today says {text.strip()}")
+    if not clauses:  # else: a version of its own beside a range was an "or", and no wheel can have that version
+        lost += [f"no version of today says {text}" for text in alternatives]
+    extras = sorted(part for part in map(extra_name, (match["extras"] or "").split(",")) if part)
+    return _together(before, found, extras, clauses, "", [where, match["marker"] or ""], extra, lost)
+
+
+def _parsed(line: str) -> Requirement | None:
+    if len(line) > _LONGEST:
+        return None
+    try:
+        return Requirement(line)
+    except _ERRORS:
+        return None
+
+
+def _clause(operator: str, text: str) -> str | None:
+    """One clause, normalized; None where PEP 440 has none that means it."""
+    if text.endswith(".*"):
+        text = text if operator in ("==", "!=") else text[:-2] if operator in (">=", "<") else ""
+    if operator == "===" or text.endswith(".*"):
+        new: str | None = operator + text
+    else:
+        found = version(text)
+        new = None if found is None or ("+" in found and operator not in ("==", "!=")) else operator + found
+    try:
+        return None if new is None else str(Specifier(new))
+    except InvalidSpecifier:
+        return None
+
+
+def _together(
+    before: str,
+    project: str,
+    extras: list[str],
+    clauses: list[str],
+    url: str,
+    markers: list[str],
+    extra: str,
+    lost: list[str],
+) -> Rewritten:
+    where = marker(*markers)
+    if where is None:
+        return Rewritten("", before, "its environment marker cannot be parsed")
+    if (
+        extra
+    ):  # as it is: packaging would write "my-extra" for "my_extra", which the pip of Python 2.7 takes for another
+        where = f"({where}) and " if " or " in where else f"{where} and " if where else ""
+        where += f'extra == "{extra}"'
+    text = project + (f"[{','.join(extras)}]" if extras else "")
+    text += f" @ {url}" if url else ",".join(sorted(set(clauses)))
+    if where:
+        text += f" ; {where}" if url else f"; {where}"
+    if _parsed(text) is None:
+        return Rewritten("", before, "it cannot be parsed")
+    return Rewritten(text, before, "; ".join(lost))
