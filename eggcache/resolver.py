@@ -80,6 +80,25 @@ def examine(
     return _Answer(executable, said).said
 
 
+def describe(
+    script: str,
+    executable: str,
+    requirements: Sequence[str],
+    *,
+    paths: Sequence[str] = (),
+    everything: bool = False,
+    account: Account | None = None,
+) -> tuple[Tree, Mapping[str, Any]]:
+    """The tree as `resolve` has it, and the whole of an answer to which a `script` adds something of its own.
+
+    With `everything`, a target without pkg_resources is looked through by file name. What is added is the caller's
+    to take apart. Raises as `resolve` does.
+    """
+    asked = _Question(executable, requirements, paths, everything, need_pkg_resources=False)
+    said = target.run(executable, script, asked.request, account)
+    return asked.tree(said), _Answer(executable, said).said
+
+
 class _Question:
     """What probe.py is asked, and what its answer means."""
 

@@ -64,16 +64,7 @@ def wheels(
     """
     writer = _writer()
     account = account or accounts.current()
-    tree, said = resolver.examine(
-        "tags.py",
-        {},
-        python,
-        requirements,
-        paths=paths,
-        everything=everything,
-        account=account,
-        need_pkg_resources=not everything,
-    )
+    tree, said = resolver.describe("tags.py", python, requirements, paths=paths, everything=everything, account=account)
     machine = _machine(tree.interpreter, said.get("tags"), writer)
     run = _Run(writer, machine, account, everything, limits, {}, [], list(resolver.findings(tree)))
     with _open(out, dry_run) as descriptor, ExitStack() as stack:
