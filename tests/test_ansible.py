@@ -16,7 +16,6 @@ from typing import Any
 
 import deployment
 import pytest
-import yaml
 from conftest import built, missing
 from deployment import Deployment
 from hosts import Host, Watch, fleet
@@ -107,13 +106,10 @@ def control(where: Path, tmp_path_factory: pytest.TempPathFactory) -> Control:
 
 
 @pytest.fixture(scope="module")
-def zipapp(where: Path, checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def zipapp(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """eggcache as one file."""
-    source = tmp_path_factory.mktemp("zipapp") / "source"
-    shutil.copytree(checkout, source, ignore=shutil.ignore_patterns("__pycache__"))
-    into = source.with_name("eggcache.pyz")
-    command = [sys.executable, "-m", "zipapp", source, "-m", "eggcache.cli:main", "-o", into]
-    subprocess.run(command, check=True)
+    into = tmp_path_factory.mktemp("zipapp") / "eggcache.pyz"
+    subprocess.run([sys.executable, ROOT / "scripts" / "zipapp", "-o", into], check=True)
     return into
 
 
@@ -285,6 +281,16 @@ def test_rollout(rolled: Fleet) -> None:
 
     status, third = rolled.rollout()
     assert (status, stats(third, "changed")) == (0, dict.fromkeys(hosts, 0))
+
+    # As an interrupted rollout leaves it: everything is installed, and Apache was never started with it.
+    hosts["alpha"].run("/etc/init.d/eggcache-apache", "stop")
+    hosts["alpha"].run("/etc/init.d/apache2", "start")
+    wait_for(lambda: hosts["alpha"].get() == OLD)
+    status, fourth = rolled.rollout("--limit", "alpha")
+    assert (status, restarts(fourth), hosts["alpha"].get()) == (0, ["alpha"], NEW)
+    assert [task.partition(" : ")[2] for _, task in changes(fourth)] == ["Prove the egg cache before Apache is stopped"]
+    for name, script in (("S??eggcache-apache", True), ("S??apache2", False)):
+        assert bool(list(hosts["alpha"].path("/etc/rc2.d").glob(name))) is script
 
 
 # ------------------------------------------------------------------------------------------------- the modules
@@ -553,6 +559,8 @@ def test_documentation(control: Control, name: str) -> None:
         key: shape(value) for key, value in spec.items()
     }
     assert shown["return"]
+    import yaml  # which comes with ansible-core, so not on Pythons that are too old for it
+
     tasks = yaml.safe_load(shown["examples"])
     used = [task[f"eggcache.eggcache.{name}"] for task in tasks if "ansible.builtin.assert" not in task]
     assert used
