@@ -36,10 +36,10 @@ class Hostile:
     def commands(self) -> dict[str, list[str | Path]]:
         target = self.site.options[:-2]
         return {
-            "tree": ["tree", *target],
-            "prepare": ["prepare", self.site.cache, *self.site.options],
-            "check": ["check", "--cache", self.site.cache, *self.site.options],
-            "unzip-all": ["unzip-all", "-n", *target],
+            "tree": ["tree", "-q", *target],
+            "prepare": ["prepare", "-q", self.site.cache, *self.site.options],
+            "check": ["check", "-q", "--cache", self.site.cache, *self.site.options],
+            "unzip-all": ["unzip-all", "-n", "-q", *target],
         }
 
     def got(self) -> list[str]:

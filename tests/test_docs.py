@@ -104,6 +104,19 @@ def test_exit_statuses() -> None:
     }
 
 
+def test_promises_have_their_tests() -> None:
+    """Each promise of SECURITY.rst names tests, and there is every one of them."""
+    text = (ROOT / "SECURITY.rst").read_text(encoding="utf-8")
+    promises = re.findall(r"^- (.*?)(?=^\S|\Z)", text.split("\nWhat it promises\n")[1].split("\nWhat it does")[0],
+                          re.MULTILINE | re.DOTALL)  # fmt: skip
+    assert len(promises) >= 15
+    for promise in promises:
+        named = re.findall(r"``(tests/\w+\.py)::(test_\w+)``", promise)
+        assert named, promise
+        for file, name in named:
+            assert re.search(rf"^def {name}\(", (ROOT / file).read_text(encoding="utf-8"), re.MULTILINE), (file, name)
+
+
 def test_public_api() -> None:
     """What the README calls the public API can be had from the package, and has a docstring."""
     import eggcache

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from judge import listing
+from judge import eggcache, listing
 from sites import Site
 
 OTHER = 12345  # a uid that nobody on this host has
@@ -169,4 +169,48 @@ def test_planted(site: Site, victims: Victims, name: str, plant: Plant) -> None:
         assert (f"{path}: it belongs to uid {OTHER}" in done.stderr) == foreign
         assert site.prepare().stderr == ""
     assert victims.state() == before
+    assert site.wrong() == []
+
+
+HOLD = """
+import fcntl, os, sys, time
+held, refused = [], []
+for top, directories, files in os.walk(sys.argv[1]):
+    for name in [".", *files]:
+        path = os.path.join(top, name)
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            held.append(name)
+        except OSError:
+            refused.append(name)
+        try:
+            fcntl.lockf(os.open(path, os.O_RDWR | os.O_NONBLOCK), fcntl.LOCK_EX)
+            held.append("to write: " + name)
+        except OSError:
+            pass
+print(sorted(refused), len(held), [name for name in held if ":" in name], flush=True)
+time.sleep(600)
+"""
+
+
+def test_runtime_user_and_the_lock(site: Site) -> None:
+    """The runtime user holds locks on all that it can open in the cache: not the lock, nor the receipt; neither prepare
+    nor check waits for it."""
+    assert site.prepare().returncode == 0
+    with subprocess.Popen(
+        ["/usr/bin/python3", "-c", HOLD, site.cache], user="nobody", group="nogroup", extra_groups=[],
+        stdout=subprocess.PIPE, text=True,
+    ) as holder:  # fmt: skip
+        try:
+            assert holder.stdout
+            assert holder.stdout.readline() == "['.eggcache.json', '.eggcache.lock'] 15 []\n"
+            (site.eggs / "One-1.0-py3.11.egg").touch()
+            for options in (["--prune"], ["--reset"]):
+                done = site.prepare("--wait", "0", *options)
+                assert done.returncode == 0, done.stderr
+            done = eggcache("check", "--cache", site.cache, *site.options, "--wait", "0")
+            assert done.returncode == 0, done.stderr
+        finally:
+            holder.kill()
     assert site.wrong() == []
