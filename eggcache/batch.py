@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from eggcache import extract, staging
 from eggcache.errors import EggcacheError, EggRefused
 from eggcache.model import Ownership
 
-_EGGS = 64  # each keeps two files open
+_EGGS = 64  # each keeps two files open: at most half of those that we may
 _MEMBERS = 16_384  # that are known at once, beyond those of one egg
 
 Then = Callable[["EggcacheError | None"], object]
@@ -35,6 +36,8 @@ class Batch:
         self.advance = advance
         self.waiting: list[_Waiting] = []
         self.opened = ExitStack()
+        may = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        self.most = min(_EGGS, may // 4) if may != resource.RLIM_INFINITY else _EGGS
 
     def __enter__(self) -> Batch:
         return self
@@ -55,11 +58,11 @@ class Batch:
         source = os.dup(source)  # the caller's is closed before the batch is full
         self.opened.callback(os.close, source)
         self.waiting.append(_Waiting(name, extract.Extraction(source, egg, into, ownership, **more), then))
-        if len(self.waiting) >= _EGGS or sum(one.extraction.files for one in self.waiting) >= _MEMBERS:
+        if len(self.waiting) >= self.most or sum(one.extraction.files for one in self.waiting) >= _MEMBERS:
             self.flush()
 
     def flush(self) -> None:
-        """Write all that waits. Raises OSError where the disk refuses, and EggcacheError where a worker was killed."""
+        """Write all that waits. Raises OSError where the disk refuses, and where a worker was killed."""
         now, self.waiting = self.waiting, []
         refused = extract.together([one.extraction for one in now], self.advance)
         for one, why in zip(now, refused):

@@ -133,7 +133,7 @@ def _prepare(options: argparse.Namespace) -> int:
 
 def _unzip_all(options: argparse.Namespace) -> int:
     # All that will be needed: the owner of the target's site-packages may be unable to read where we are installed.
-    from eggcache import model, owners, report, target, unzip  # noqa: F401
+    from eggcache import model, owners, progress, report, target, unzip  # noqa: F401
 
     os.umask(0o077)
     python = interpreter.find(options.python)
@@ -145,18 +145,20 @@ def _unzip_all(options: argparse.Namespace) -> int:
             status = _in_child_as(owner)
             if status is not None:
                 return status
-    done = unzip.unzip_all(
-        arguments.requirements(options),
-        python=python,
-        account=owners.runner(python, arguments.paths(options)),
-        paths=arguments.paths(options),
-        everything=options.all,
-        backup=options.backup,
-        limits=model.Limits(**arguments.limits(options)),
-        allow_gap=options.allow_gap,
-        wait=options.wait,
-        dry_run=options.dry_run,
-    )
+    with progress.watched(options.quiet, options.verbose > 0) as watcher:
+        done = unzip.unzip_all(
+            arguments.requirements(options),
+            python=python,
+            account=owners.runner(python, arguments.paths(options)),
+            paths=arguments.paths(options),
+            everything=options.all,
+            backup=options.backup,
+            limits=model.Limits(**arguments.limits(options)),
+            allow_gap=options.allow_gap,
+            wait=options.wait,
+            dry_run=options.dry_run,
+            progress=watcher,
+        )
     return console.present(done, options)
 
 

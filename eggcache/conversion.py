@@ -6,14 +6,16 @@ import errno
 import os
 import stat
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from eggcache import accounts, backup, extract, gap, layout, lockdown, owners, staging, syscalls, target
+from eggcache import accounts, backup, gap, layout, lockdown, owners, staging, syscalls, target
 from eggcache import egg as eggs
+from eggcache.batch import Batch
 from eggcache.errors import Busy, EggcacheError, EggRefused, NotPermitted
 from eggcache.model import Distribution, Finding, Interpreter, Kind, Limits, Outcome, Ownership
+from eggcache.progress import Progress
 
 _LATEST = 0x7FFFFFFF  # seconds: Python 2 reads the stamp in a .pyc as a signed 32-bit number
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -43,6 +45,7 @@ class Conversion:
         backup: int | None,
         limits: Limits,
         allow_gap: bool,
+        progress: Progress,
     ) -> None:
         self.path = path
         self.zips = zips
@@ -51,6 +54,7 @@ class Conversion:
         self.backup = backup
         self.limits = limits
         self.allow_gap = allow_gap
+        self.progress = progress
         self.outcomes: list[Outcome] = []
         self.findings: list[Finding] = []
 
@@ -70,14 +74,16 @@ class Conversion:
                     tidy(descriptor)  # where a signal came while the stage was being removed
 
     def _convert(self, descriptor: int, stage: str, staged: int) -> None:
-        ready = []
-        for name in self.zips:
-            done = self._each(descriptor, name, lambda source, egg, owner: self._stage(source, egg, owner, staged))
-            if done:
-                ready.append(done)
+        ready: list[_Staged] = []
+        self.progress.phase("extracting", _total(descriptor, self.zips))
+        with Batch(staged, self.progress.advance) as batch:
+            for name in self.zips:
+                self._each(descriptor, name, lambda source, egg, own: self._stage(source, egg, own, batch, ready))
         if not ready:
             return
+        self.progress.phase("byte-compiling")
         self._compile(ready, staged, os.path.join(self.path, stage))
+        self.progress.phase("writing to the disk")
         syscalls.sync_filesystem(staged)
         if self.backup is not None:
             backup.keep_all(((one.path, one.was) for one in ready), descriptor, self.backup)
@@ -87,24 +93,21 @@ class Conversion:
         finally:
             os.fsync(descriptor)  # before the zips are removed with the stage
 
-    def _each(
-        self, descriptor: int, name: str, act: Callable[[int, eggs.Egg, Ownership], _Staged | None]
-    ) -> _Staged | None:
+    def _each(self, descriptor: int, name: str, act: Callable[[int, eggs.Egg, Ownership], object]) -> None:
         """Open one egg, judge it, and `act`; an egg that is refused becomes a finding."""
         path = os.path.join(self.path, name)
         try:
             source = _open(descriptor, name, path)
             try:
                 if stat.S_ISDIR(os.fstat(source).st_mode):
-                    return None  # another run was faster
+                    return  # another run was faster
                 egg = eggs.read(source, path, self.limits)
                 _check(self.zips[name], egg)
-                return act(source, egg, _ownership(egg))
+                act(source, egg, _ownership(egg))
             finally:
                 os.close(source)
         except EggcacheError as error:
             self.findings.append(as_finding(error))
-        return None
 
     def _plan(self, source: int, egg: eggs.Egg, _: Ownership) -> None:
         for member in egg.members:  # a damaged one is refused now as it would be then
@@ -113,23 +116,22 @@ class Conversion:
         size = sum(member.size for member in egg.members)
         self.outcomes.append(Outcome(egg.path, egg.path, "unzipped", len(egg.members), size))
 
-    def _stage(self, source: int, egg: eggs.Egg, ownership: Ownership, staged: int) -> _Staged:
+    def _stage(self, source: int, egg: eggs.Egg, ownership: Ownership, batch: Batch, ready: list[_Staged]) -> None:
         name = os.path.basename(egg.path)
-        os.mkdir(name, 0o700, dir_fd=staged)
-        into = os.open(name, _DIRECTORY, dir_fd=staged)
-        try:
-            files, size = extract.extract(
-                source, egg, into, ownership, native_mode=ownership.directory_mode, mtime=_mtime
-            )
-        except EggcacheError:
-            staging.remove(staged, name)
-            raise
-        finally:
-            os.close(into)
         # Not EGG-INFO/scripts: that is read and run as a script, never imported
         names = (member.name for member in egg.members if not member.name.startswith("EGG-INFO/"))
         sources = [member for member in names if member.endswith(".py")]
-        return _Staged(name, egg.path, egg.stat, ownership, sources, files, size)
+        size = sum(member.size for member in egg.members)
+        done = _Staged(name, egg.path, egg.stat, ownership, sources, len(egg.members), size)
+
+        def then(why: EggcacheError | None) -> None:
+            if why is None:
+                ready.append(done)
+            else:
+                self.findings.append(as_finding(why))
+
+        self.progress.advance(0, egg.stat.st_size - sum(member.packed for member in egg.members))
+        batch.add(name, source, egg, ownership, then, native_mode=ownership.directory_mode, mtime=_mtime)
 
     def _compile(self, ready: list[_Staged], staged: int, stage: str) -> None:
         """Have the target compile every source, and give what it wrote the owner and modes of its egg."""
@@ -141,7 +143,9 @@ class Conversion:
             "processes": len(os.sched_getaffinity(0)),
             "eggs": [[one.name, one.path, one.sources] for one in ready if one.sources],
         }
-        said = target.run(self.python, "compile.py", request, None, flags=("-E", "-S"), timeout=1800.0)
+        said = target.run(
+            self.python, "compile.py", request, None, flags=("-E", "-S"), timeout=1800.0, meanwhile=self.progress.tick
+        )
         trouble = said.get("trouble") if isinstance(said, dict) else "no sensible answer"
         if trouble != "":
             raise EggcacheError(
@@ -163,6 +167,15 @@ class Conversion:
             raise EggcacheError(one.path, "it changed while it was unzipped", "run again when it is installed")
         gap.swap(staged, descriptor, one.name, self.allow_gap)
         self.outcomes.append(Outcome(one.path, one.path, "unzipped", one.files, one.size))
+
+
+def _total(descriptor: int, names: Iterable[str]) -> int:
+    """How many bytes these zips have."""
+    total = 0
+    for name in names:
+        with suppress(OSError):
+            total += os.stat(name, dir_fd=descriptor).st_size
+    return total
 
 
 def _open(descriptor: int, name: str, path: str) -> int:

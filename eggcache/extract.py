@@ -124,8 +124,8 @@ def together(
 ) -> list[EggcacheError | None]:
     """Write all of these, on all cores where it pays; for each, why it was refused, or None.
 
-    `advance` is told of what is done. Raises OSError where the disk refuses, and EggcacheError where a worker was
-    killed: nothing is complete then.
+    `advance` is told of what is done. Raises OSError where the disk refuses, and where a worker was killed: nothing is
+    complete then.
     """
     total = sum(one.cost for one in extractions)
     most = max(_SHARE, total // (workers.MOST_JOBS // 2))
@@ -151,24 +151,6 @@ def together(
         if why is None:
             one.finish()
     return refused
-
-
-def extract(
-    source: int,
-    egg: eggs.Egg,
-    into: int,
-    ownership: Ownership,
-    *,
-    native_mode: int | None = None,
-    mtime: Callable[[DateTime], int] = layout.mtime,
-) -> tuple[int, int]:
-    """Write the members of one `egg` below `into`, see Extraction: how many files, how many bytes. Raises EggRefused
-    for one that is damaged, and what `together` raises."""
-    one = Extraction(source, egg, into, ownership, native_mode=native_mode, mtime=mtime)
-    refused = together([one])[0]
-    if refused:
-        raise refused
-    return one.files, one.size
 
 
 def _directories(names: Iterable[str], empty: Iterable[str]) -> list[str]:

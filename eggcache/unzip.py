@@ -13,6 +13,7 @@ from eggcache.backup import open_backup
 from eggcache.conversion import Conversion, as_finding, opened, tidy
 from eggcache.errors import Busy, EggcacheError, NotPermitted, of_disk
 from eggcache.model import DEFAULT_LIMITS, Account, Distribution, Kind, Limits, Outcome, Report, Tree
+from eggcache.progress import Progress
 
 RESTART = (
     "restart every server that uses these eggs: a process that has scanned a zip cannot import from the directory "
@@ -32,6 +33,7 @@ def unzip_all(
     allow_gap: bool = False,
     wait: float = 120.0,
     dry_run: bool = False,
+    progress: Progress | None = None,
 ) -> Report:
     """Turn every zipped egg of the tree of `requirements` into an unzipped one at the same path.
 
@@ -45,6 +47,7 @@ def unzip_all(
                  egg is missing, and if the run is killed there, until the next run
     wait         seconds to wait for another run
     dry_run      say what would be done, and write nothing
+    progress     is told how far it has got
 
     Each directory has the egg's owner and group, and is readable by whom the egg was readable. Call it as the
     owner of the target's site-packages. An egg that is refused stays as it is and comes back as a finding; so does
@@ -52,7 +55,9 @@ def unzip_all(
     Raises NotPermitted, Busy or EggcacheError where nothing could be done; each egg is then, as at any other
     moment, a whole zip or a whole directory, and running it again completes.
     """
-    tree = _resolve(python, requirements, account, paths, everything, wait, dry_run)
+    progress = progress or Progress()
+    progress.phase(f"asking {python} for the tree")
+    tree = _resolve(python, requirements, account, paths, everything, wait, dry_run, progress)
     found = _by_directory(tree.distributions)
     outcomes: list[Outcome] = []
     findings = list(resolver.findings(tree))
@@ -67,7 +72,7 @@ def unzip_all(
                 stack.enter_context(lockdown.locked_itself(keep, f"--backup {backup}", wait))
                 staging.remove_stages(keep)
         for directory, zips in found.items():
-            run = Conversion(directory, zips, python, tree.interpreter, keep, limits, allow_gap)
+            run = Conversion(directory, zips, python, tree.interpreter, keep, limits, allow_gap, progress)
             try:
                 run.convert(wait, dry_run)
             except (EggcacheError, OSError) as error:
@@ -89,6 +94,7 @@ def _resolve(
     everything: bool,
     wait: float,
     dry_run: bool,
+    progress: Progress,
 ) -> Tree:
     """The tree, of a moment at which no other run was swapping, and no egg was missing in the gap of a killed one.
 
@@ -109,6 +115,7 @@ def _resolve(
                 everything=everything,
                 account=account,
                 need_pkg_resources=not everything,
+                meanwhile=progress.tick,
             )
             places |= _places(tree)
         except EggcacheError as error:

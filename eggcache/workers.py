@@ -6,6 +6,7 @@ its parent had when it was forked, so that nothing has to be sent to it but the 
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import signal
@@ -14,7 +15,6 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn, TypeVar
 
 from eggcache import syscalls
-from eggcache.errors import EggcacheError
 
 Job = TypeVar("Job")
 Done = Callable[[int, "Exception | None"], None]
@@ -34,7 +34,7 @@ def share(jobs: Sequence[Job], work: Callable[[Job], object], done: Done, worker
     """Call `work` with each of `jobs`, at most MOST_JOBS, in `workers` processes, of which this one is the first.
 
     As each job ends, `done` is called in this process with its position and the exception that it raised, or None.
-    Raises EggcacheError where a worker was killed. No worker outlives this call, however it ends, nor this process.
+    Raises ChildProcessError where a worker was killed. No worker outlives this call, however it ends, nor this process.
     """
     numbers, feed = os.pipe2(os.O_CLOEXEC)
     with open(numbers, "rb", buffering=0) as queue:
@@ -76,8 +76,11 @@ class _Crew:
         self.pids: dict[int, int] = {}  # likewise
 
     def hire(self, queue: int, jobs: Sequence[Job], work: Callable[[Job], object]) -> bool:
-        """Fork one more; False where the system has no more processes for us."""
-        reading, writing = os.pipe2(os.O_CLOEXEC)
+        """Fork one more; False where the system has no more processes, or files, for us."""
+        try:
+            reading, writing = os.pipe2(os.O_CLOEXEC)
+        except OSError:
+            return False
         parent = os.getpid()
         # A signal must find a worker with no handler of ours: that would clean up under its parent's feet
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
@@ -115,7 +118,7 @@ class _Crew:
                 _, status = os.waitpid(self.pids[reading], 0)
                 del self.pids[reading]
                 if status:  # it has left a job undone
-                    raise EggcacheError("a worker process", f"ended early ({_ending(status)})", "run again")
+                    raise ChildProcessError(errno.ECHILD, f"a worker process ended early ({_ending(status)})")
 
     def dismiss(self) -> None:
         """End whoever is left."""

@@ -91,7 +91,7 @@ def test_little_work_is_not_shared(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(workers, "cores", lambda: 8)
     monkeypatch.setattr(workers, "share", lambda jobs, work, done, count: asked.append(count))
     source, into = os.open(egg, os.O_RDONLY), os.open(tmp_path, os.O_RDONLY)
-    extract.extract(source, eggs.read(source, str(egg)), into, OWN)
+    extract.together([extract.Extraction(source, eggs.read(source, str(egg)), into, OWN)])
     os.close(source)
     os.close(into)
     assert asked == [1]

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from eggcache import workers
-from eggcache.errors import EggcacheError, EggRefused
+from eggcache.errors import EggRefused
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -91,7 +91,7 @@ def test_killed_worker() -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         time.sleep(0.2)
 
-    with pytest.raises(EggcacheError, match="signal 9"):
+    with pytest.raises(ChildProcessError, match="signal 9"):
         share([1, 2, 3], work, 2)
     assert no_children()
 
