@@ -109,7 +109,10 @@ def program(word: str = "") -> argparse.ArgumentParser:
 def _tree(commands: _Commands) -> None:
     parser = _command(commands, "tree", "show the dependency tree: zipped, unzipped, missing, conflicting")
     _target_options(parser)
-    parser.add_argument("--format", choices=("text", "json", "dot", "mermaid"), default="text", help="default: text")
+    parser.add_argument(
+        "--format", metavar="FORM", choices=("text", "json", "dot", "mermaid"), default="text",
+        help="text (the default), json, dot or mermaid",
+    )  # fmt: skip
     parser.add_argument("--reverse", action="store_true", help="what needs REQ, anywhere on the path")
     parser.add_argument("--depth", metavar="N", type=int, help="no more than N steps from REQ (0: REQ alone)")
     parser.add_argument("--duplicates", action="store_true", help="what is on the path more than once")
