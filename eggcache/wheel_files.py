@@ -149,7 +149,7 @@ def _dropped(name: str, contents: Contents, loaders: set[str]) -> bool:
     """Byte-code that has its source; a stub in front of a native module; a .pth file, which no egg has ever run."""
     directory, _, base = name.rpartition("/")
     if base.endswith((".pyc", ".pyo")):
-        return "__pycache__" in directory.split("/") or name[:-1] in contents.files or name[:-1] in loaders
+        return "__pycache__" in directory.split("/") or name[:-1] in contents.files
     if name in loaders:
         content = contents.files[name]
         return content.size <= _TEXT and b"__bootstrap__" in content.read()

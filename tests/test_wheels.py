@@ -29,6 +29,10 @@ from packaging.utils import parse_wheel_filename
 from sites import write_egg
 from test_eggs import rounds
 
+from eggcache import contents
+from eggcache.errors import NotPermitted
+from eggcache.model import Account, Distribution, Kind, Limits
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -396,6 +400,8 @@ def test_members(python: Path, shared_tmp: Path, eggs: Path) -> None:
                              "WHEEL", "RECORD")
             },
         }  # fmt: skip
+        own = [name.startswith(f"{info}/") for name in archive.namelist()]
+        assert own == sorted(own)  # metadata last, as PEP 427 recommends
         assert archive.read(f"{data}/run") == b"#!python\nprint(1)\n"
         assert archive.read(f"{data}/shell") == b"#!/bin/sh\n#!/usr/bin/python\n"
         assert b"Root-Is-Purelib: false\n" in archive.read(f"{info}/WHEEL")
@@ -442,6 +448,35 @@ def test_kinds(python: Path, shared_tmp: Path, eggs: Path) -> None:
     assert "plain is no egg (dist-info), and left out" in done.stderr
 
 
+NAMESPACE = "__import__('pkg_resources').declare_namespace(__name__)\n"
+
+
+@pytest.mark.parametrize("version", ["2.7", "3.11"])
+def test_namespaces(version: str, python: Path, turbogears2_27: Deployment, shared_tmp: Path, eggs: Path) -> None:
+    """No wheel holds the file that its neighbours of the namespace have too; Python 2 gets a .pth file in its place.
+    A package below one that is no namespace stays as it is."""
+    name = f"Spaced-1.0-py{version}.egg"
+    files = {f"{place}/__init__.py": NAMESPACE for place in ("one", "one/two", "own/three")}
+    listed = "one\none.two\nown.three\nevil; import os\n"
+    egg = write_egg(
+        eggs / name,
+        {**files, "EGG-INFO/namespace_packages.txt": listed, "own/__init__.py": "", "one/two/module.py": ""},
+    )
+    out = shared_tmp / "out"
+    target = turbogears2_27.python if version == "2.7" else python
+    done = eggcache("wheels", out, "Spaced", "--path", egg, "--python", target)
+    assert done.returncode == 0, done.stderr
+    (wheel,) = out.iterdir()
+    verify(wheel)
+    with zipfile.ZipFile(wheel) as archive:
+        found = {member for member in archive.namelist() if ".dist-info/" not in member}
+        kept = {"own/__init__.py", "own/three/__init__.py", "one/two/module.py"}
+        assert found == (kept | {"spaced-1.0-nspkg.pth"} if version == "2.7" else kept)
+        if version == "2.7":
+            lines = archive.read("spaced-1.0-nspkg.pth").decode().splitlines()
+            assert [re.findall(r"eggcache_name = '(\S+)';", line) for line in lines] == [["one"], ["one.two"]]
+
+
 def test_basket(turbogears2_27: Deployment, shared_tmp: Path, eggs: Path) -> None:
     """The eggs in a basket are wheels of their own, and none is in that of the basket."""
     inner = "Inner-1.0-py2.7.egg"
@@ -466,6 +501,9 @@ def test_basket(turbogears2_27: Deployment, shared_tmp: Path, eggs: Path) -> Non
 LEFT_OUT = {
     "wheel-version": ("Foo-dev-py3.11.egg", {"EGG-INFO/PKG-INFO": "Metadata-Version: 1.0\nName: Foo\nVersion: dev\n"}),
     "wheel-other-python": ("Foo-1.0-py2.7.egg", {}),
+    "wheel-other-python 2": ("Foo-1.0-py3.99.egg", {}),
+    "wheel-other-python 3": ("Foo-1.0-py3.8.egg", {"foo.so": "\x7fELF native"}),
+    "wheel-other-python 4": ("Foo-1.0-py3.8.egg", {"foo.pyc": "without source"}),
     "wheel-other-platform": ("Foo-1.0-py3.11-macosx-10.6-intel.egg", {}),
     "wheel-metadata": ("Foo-1.0-py3.11.egg", {"pip-99.dist-info/METADATA": "Name: pip\n"}),
     "wheel-metadata 2": ("Foo-1.0-py3.11.egg", {"x.data/scripts/sudo": "#!/bin/sh\n"}),
@@ -553,6 +591,36 @@ def test_rights(python: Path, shared_tmp: Path, eggs: Path, nobody: pwd.struct_p
     assert made == {"private-1.0-py311-none-any.whl": 0o600, "public-1.0-py311-none-any.whl": 0o644}
     assert "secret" not in done.stdout.lower().replace("secret-1.0-py3.11.egg", "")
     assert {path.stat().st_uid for path in (shared_tmp / "out").iterdir()} == {0}
+
+
+def test_root_opens_nothing_for_others(shared_tmp: Path, nobody: pwd.struct_passwd) -> None:
+    """What a target names, as nobody, is opened with nobody's rights, zipped or not, whatever it claims."""
+    secret = write_egg(shared_tmp / "Secret-1.0-py3.11.egg", {"secret.py": ""})
+    secret.chmod(0o600)
+    closed = unzipped_egg(shared_tmp / "Closed-1.0-py3.11.egg")
+    closed.chmod(0o700)
+    claimed = [
+        Distribution("Secret", "1.0", str(secret), Kind.ZIPPED, egg=str(secret), cache_name=secret.name),
+        Distribution("Closed", "1.0", str(closed), Kind.UNZIPPED),
+    ]
+    account = Account("nobody", nobody.pw_uid, nobody.pw_gid)
+    for one in claimed:
+        with pytest.raises(NotPermitted), contents.opened(one, account, Limits()):
+            pass
+
+
+def test_unzipped_rights(python: Path, shared_tmp: Path, eggs: Path) -> None:
+    """The wheel of an unzipped egg is for everybody only where all that it holds is."""
+    for name, mode in {"Open": 0o644, "File": 0o640}.items():
+        unzipped = unzipped_egg(eggs / f"{name}-1.0-py3.11.egg")
+        (unzipped / "file.txt").write_text("")
+        (unzipped / "file.txt").chmod(mode)
+    shut = unzipped_egg(eggs / "Shut-1.0-py3.11.egg") / "shut"
+    shut.mkdir(mode=0o750)
+    (shut / "file.txt").write_text("")
+    out, _ = wheels_of(python, shared_tmp)
+    modes = {path.name.split("-")[0]: stat.S_IMODE(path.stat().st_mode) for path in out.iterdir()}
+    assert modes == {"open": 0o644, "file": 0o600, "shut": 0o600}
 
 
 def test_unreadable(python: Path, shared_tmp: Path, eggs: Path, nobody: pwd.struct_passwd) -> None:
