@@ -84,6 +84,8 @@ def part(name: str) -> Iterator[str]:
     if path.exists():
         kind = ".. literalinclude::" if path.suffix == ".json" else ".. include::"
         yield from (f"{kind} ../../{name}", "")
+    elif path.suffix == ".rst":
+        yield from (path.stem.capitalize(), "=" * len(path.stem), "", f"{name} is not there yet.")
 
 
 MADE: dict[str, Callable[..., Iterator[str]]] = {

@@ -77,6 +77,15 @@ def test_commands_in_the_documentation_parse(site: Path) -> None:
             assert parsed.command in words
 
 
+def test_no_option_of_the_tests_is_forgotten() -> None:
+    """CONTRIBUTING.rst names what makes tests longer."""
+    source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").glob("*.py"))
+    options = set(re.findall(r'environ\.get\(\s*"(EGGCACHE_[A-Z_]+)"', source))
+    assert len(options) > 2
+    explained = (ROOT / "CONTRIBUTING.rst").read_text(encoding="utf-8")
+    assert [option for option in sorted(options) if option not in explained] == []
+
+
 def test_no_environment_variable_is_forgotten() -> None:
     """What the source reads in its environment by name, the reference explains."""
     source = "".join(path.read_text() for path in (ROOT / "eggcache").glob("*.py"))
