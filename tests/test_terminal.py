@@ -77,6 +77,11 @@ def place(shared_tmp: Path, python: Path, nobody: pwd.struct_passwd) -> Place:
     return Place(shared_tmp / "place", python, nobody.pw_name)
 
 
+def calm(messages: str) -> list[str]:
+    """The messages but for those that say how long something took, which depends on how busy the machine is."""
+    return [line for line in messages.splitlines() if not re.fullmatch(r"eggcache: .*: .*\d\.\d s", line)]
+
+
 SCENARIOS: dict[str, dict[str, object]] = {
     "C": {"env": {"LC_ALL": "C", "LANG": "C"}},
     "ASCII alone": {"env": {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}},
@@ -111,7 +116,8 @@ def test_surroundings(place: Place, name: str) -> None:
         assert "Traceback" not in said, (scenario, said)
         assert "report what it says" not in said, (scenario, said)
         assert ESCAPE not in said, (scenario, said)
-        found = (done.returncode, re.sub(r"[^ -~\n]|\\[ux][0-9a-f]+", "?", done.stdout))
+        shown = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "(when)", done.stdout)
+        found = (done.returncode, re.sub(r"[^ -~\n]|\\[ux][0-9a-f]+", "?", shown))
         usual = usual or found
         assert found[0] == usual[0], (scenario, said)
         closed = how.get("closed", ())
@@ -257,7 +263,7 @@ def dry_and_real(place: Place, words: Sequence[str]) -> tuple[list[str], list[st
     assert as_json(as_object)["dry_run"] is True
     assert told(dry), "nothing would be done"
     assert told(dry) == told(real)
-    return dry.stderr.splitlines(), real.stderr.splitlines()
+    return calm(dry.stderr), calm(real.stderr)
 
 
 def test_dry_prepare(place: Place) -> None:
@@ -315,7 +321,8 @@ def test_dry_refusals(place: Place, nobody: pwd.struct_passwd, reset: bool) -> N
         before = listing(place.top)
         dry, real = eggcache(*words, "-n"), eggcache(*words)
         assert listing(place.top) == before
-        assert (dry.returncode, dry.stdout, dry.stderr) == (real.returncode, real.stdout, real.stderr), directory
+        assert (dry.returncode, dry.stdout) == (real.returncode, real.stdout), directory
+        assert calm(dry.stderr) == calm(real.stderr), directory
         assert dry.returncode in (1, 4)
 
 
