@@ -1,7 +1,7 @@
 """eggcache: zipped Python eggs behind Apache, unzipped or pre-extracted into a locked-down egg cache.
 
-The public API is what the commands call: `resolve`, `prepare`, `unzip_all`, `check`, `wrapper`, `status`, `remove`,
-`wheels`.
+The public API is what the commands call: `resolve`, `prepare`, `unzip_all`, `undo`, `check`, `wrapper`, `status`,
+`remove`, `wheels`.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ if TYPE_CHECKING:
     from eggcache.proof import check
     from eggcache.removal import remove
     from eggcache.resolver import resolve
+    from eggcache.restoration import undo
     from eggcache.unzip import unzip_all
     from eggcache.wheelhouse import wheels
     from eggcache.wrappers import wrapper
 
-__all__ = ["check", "prepare", "remove", "resolve", "status", "unzip_all", "wheels", "wrapper"]
+__all__ = ["check", "prepare", "remove", "resolve", "status", "undo", "unzip_all", "wheels", "wrapper"]
 __version__ = "0.1.0"
 
 _HOMES = {
@@ -28,6 +29,7 @@ _HOMES = {
     "remove": "removal",
     "resolve": "resolver",
     "status": "inventory",
+    "undo": "restoration",
     "unzip_all": "unzip",
     "wheels": "wheelhouse",
     "wrapper": "wrappers",

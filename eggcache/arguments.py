@@ -123,6 +123,7 @@ def _unzip_all(commands: _Commands) -> None:
     parser = _command(commands, "unzip-all", "make each zipped egg of the tree an unzipped one, in place")
     _target_options(parser)
     parser.add_argument("--backup", metavar="DIR", help="keep each zip in DIR")
+    parser.add_argument("--undo", action="store_true", help="put the zips that --backup DIR kept back in their places")
     _limit_option(parser)
     _writing_options(parser)
 

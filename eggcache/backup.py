@@ -16,19 +16,16 @@ _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 def open_backup(path: str, found: Mapping[str, Iterable[str]], dry_run: bool) -> int | None:
-    """The backup directory, which nobody else can write and which holds no other zip of these names."""
+    """The backup directory, which nobody else can write and which holds no other zip of these names.
+
+    None where it is missing and this is a dry run.
+    """
     try:
-        keep = lockdown.open_directory(path, create=not dry_run)
-    except PermissionError as error:
-        raise NotPermitted(
-            f"--backup {path}", f"{accounts.current().name} cannot use it: {error.strerror}", "name another directory"
-        ) from None
+        keep = _open(path, create=not dry_run)
     except FileNotFoundError as error:
         if dry_run and error.filename == os.path.abspath(path):
             return None
         raise EggcacheError(f"--backup {path}", f"{error.filename} does not exist", "create it") from None
-    except OSError as error:
-        raise EggcacheError(f"--backup {path}", f"cannot be used: {error.strerror}", "name another") from None
     try:
         _check_backup(path, keep, found)
     except BaseException:
@@ -37,11 +34,45 @@ def open_backup(path: str, found: Mapping[str, Iterable[str]], dry_run: bool) ->
     return keep
 
 
+def open_kept(path: str, directories: Iterable[str]) -> int:
+    """The backup directory that an earlier run filled with zips out of `directories`, which nobody else can write."""
+    try:
+        keep = _open(path, create=False)
+    except FileNotFoundError as error:
+        raise EggcacheError(
+            f"--backup {path}", f"{error.filename} does not exist", "name the directory that has the zips"
+        ) from None
+    try:
+        for directory in directories:
+            _check_apart(path, keep, directory)
+    except BaseException:
+        os.close(keep)
+        raise
+    return keep
+
+
+def _open(path: str, create: bool) -> int:
+    try:
+        return lockdown.open_directory(path, create=create)
+    except FileNotFoundError:
+        raise
+    except PermissionError as error:
+        raise NotPermitted(
+            f"--backup {path}", f"{accounts.current().name} cannot use it: {error.strerror}", "name another directory"
+        ) from None
+    except OSError as error:
+        raise EggcacheError(f"--backup {path}", f"cannot be used: {error.strerror}", "name another") from None
+
+
+def _check_apart(path: str, keep: int, directory: str) -> None:
+    if os.path.samestat(os.stat(directory), os.fstat(keep)):
+        raise UsageError(f"--backup {path}", "that is where the eggs are", "name another directory")
+
+
 def _check_backup(path: str, keep: int, found: Mapping[str, Iterable[str]]) -> None:
     seen: dict[str, str] = {}
     for directory, zips in found.items():
-        if os.path.samestat(os.stat(directory), os.fstat(keep)):
-            raise UsageError(f"--backup {path}", "that is where the eggs are", "name another directory")
+        _check_apart(path, keep, directory)
         for name in zips:
             egg = os.path.join(directory, name)
             for other in (os.path.join(path, name), seen.setdefault(name, egg)):

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 
 from eggcache import arguments, console, interpreter, validity
-from eggcache.errors import EggcacheError
+from eggcache.errors import EggcacheError, UsageError
 
 TYPE_CHECKING = False  # as in validity
 if TYPE_CHECKING:
@@ -133,20 +133,31 @@ def _prepare(options: argparse.Namespace) -> int:
 
 def _unzip_all(options: argparse.Namespace) -> int:
     # All that will be needed: the owner of the target's site-packages may be unable to read where we are installed.
-    from eggcache import model, owners, progress, report, target, unzip  # noqa: F401
+    from eggcache import model, owners, processes, progress, report, restoration, target, unzip  # noqa: F401
 
     os.umask(0o077)
+    if options.undo and not options.backup:
+        raise UsageError("--undo", "it takes the zips from the directory that kept them", "name it with --backup DIR")
     python = interpreter.find(options.python)
     for script in ("probe.py", "compile.py"):
         target.compose(script, None)
+    users = None
     if os.geteuid() == 0:
         owner = owners.site_owner(python)
         if owner.uid != 0:
+            # He may not look into other users' processes
+            users = processes.users(python, [*owners.site_directories(python), *arguments.paths(options)])
             status = _in_child_as(owner)
             if status is not None:
                 return status
+    act = restoration.undo if options.undo else unzip.unzip_all
     with progress.watched(options.quiet, options.verbose > 0) as watcher:
-        done = unzip.unzip_all(
+
+        def warn(line: str) -> None:
+            watcher.close()
+            console.warn(line, options)
+
+        done = act(
             arguments.requirements(options),
             python=python,
             account=owners.runner(python, arguments.paths(options)),
@@ -158,6 +169,8 @@ def _unzip_all(options: argparse.Namespace) -> int:
             wait=options.wait,
             dry_run=options.dry_run,
             progress=watcher,
+            users=users,
+            warn=warn,
         )
     return console.present(done, options)
 

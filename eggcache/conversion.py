@@ -46,6 +46,7 @@ class Conversion:
         limits: Limits,
         allow_gap: bool,
         progress: Progress,
+        before_swap: Callable[[], object],
     ) -> None:
         self.path = path
         self.zips = zips
@@ -55,23 +56,21 @@ class Conversion:
         self.limits = limits
         self.allow_gap = allow_gap
         self.progress = progress
+        self.before_swap = before_swap
         self.outcomes: list[Outcome] = []
         self.findings: list[Finding] = []
 
     def convert(self, wait: float, dry_run: bool) -> None:
         with opened(self.path) as descriptor:
-            _check_writable(descriptor, self.path)
+            check_writable(descriptor, self.path)
             if dry_run:
                 for name in self.zips:
                     self._each(descriptor, name, self._plan)
+                if self.outcomes:
+                    self.before_swap()
                 return
-            with lockdown.locked_itself(descriptor, self.path, wait):
-                try:
-                    tidy(descriptor)
-                    with staging.stage(descriptor) as (stage, staged):
-                        self._convert(descriptor, stage, staged)
-                finally:
-                    tidy(descriptor)  # where a signal came while the stage was being removed
+            with staged_in(descriptor, self.path, wait) as (stage, staged):
+                self._convert(descriptor, stage, staged)
 
     def _convert(self, descriptor: int, stage: str, staged: int) -> None:
         ready: list[_Staged] = []
@@ -87,6 +86,7 @@ class Conversion:
         syscalls.sync_filesystem(staged)
         if self.backup is not None:
             backup.keep_all(((one.path, one.was) for one in ready), descriptor, self.backup)
+        self.before_swap()
         try:
             for one in ready:
                 self._swap(one, descriptor, staged)
@@ -103,7 +103,7 @@ class Conversion:
                     return  # another run was faster
                 egg = eggs.read(source, path, self.limits)
                 _check(self.zips[name], egg)
-                act(source, egg, _ownership(egg))
+                act(source, egg, ownership_of(egg.path, egg.stat))
             finally:
                 os.close(source)
         except EggcacheError as error:
@@ -208,20 +208,23 @@ def _check(distribution: Distribution, egg: eggs.Egg) -> None:
             ) from None
 
 
-def _ownership(egg: eggs.Egg) -> Ownership:
-    """The egg's owner and group, its rights to read, and for the owner alone the right to write."""
-    info, gid = egg.stat, egg.stat.st_gid
+def ownership_of(path: str, info: os.stat_result) -> Ownership:
+    """The owner and group of the egg at `path`, its rights to read, and for the owner alone the right to write.
+
+    Raises NotPermitted where we may not give them to what takes its place.
+    """
+    gid = info.st_gid
     file_mode = 0o600 | (info.st_mode & 0o044)
     if os.geteuid() not in (0, info.st_uid):
         raise NotPermitted(
-            egg.path,
+            path,
             f"it belongs to {lockdown.owner_name(info.st_uid)}, whom its files have to belong to as well",
             "run it as root, or as that user",
         )
     if os.geteuid() != 0 and gid not in (os.getegid(), *os.getgroups()):
         if (file_mode >> 3 ^ file_mode) & 0o4:
             raise NotPermitted(
-                egg.path,
+                path,
                 f"its owner is not in its group {gid}, which may read it unlike others, and so cannot give files to it",
                 "give it to a group of its owner with chgrp",
             )
@@ -287,7 +290,7 @@ def opened(directory: str) -> Iterator[int]:
         os.close(descriptor)
 
 
-def _check_writable(descriptor: int, path: str) -> None:
+def check_writable(descriptor: int, path: str) -> None:
     if os.access(f"/proc/self/fd/{descriptor}", os.W_OK | os.X_OK, effective_ids=True):
         return
     if os.fstatvfs(descriptor).f_flag & os.ST_RDONLY:
@@ -299,6 +302,18 @@ def _check_writable(descriptor: int, path: str) -> None:
         f"mode {stat.S_IMODE(info.st_mode):04o}",
         "run it as root, or as the owner",
     )
+
+
+@contextmanager
+def staged_in(descriptor: int, path: str, wait: float) -> Iterator[tuple[str, int]]:
+    """The lock of the directory of eggs `path`, and a stage in it, with which all goes that is in it at the end."""
+    with lockdown.locked_itself(descriptor, path, wait):
+        try:
+            tidy(descriptor)
+            with staging.stage(descriptor) as made:
+                yield made
+        finally:
+            tidy(descriptor)  # where a signal came while the stage was being removed
 
 
 def tidy(descriptor: int) -> None:

@@ -68,6 +68,12 @@ EGGS = (
         "Let the cache's group, or everybody, read the egg: chgrp and chmod. Or unzip it.",
     ),
     Explanation(
+        "egg-changed",
+        "Somebody changed, added or removed a file in the directory of an egg since unzip-all made it.",
+        "unzip-all --undo leaves it as it is: the zip does not have that change.",
+        "Save the change elsewhere, make the directory what it was, and run it again.",
+    ),
+    Explanation(
         "foreign-entry",
         "Something in the cache directory belongs to another user, or others can write to it.",
         "It is left there, and who owns it can change what pkg_resources may find in it.",

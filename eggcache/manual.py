@@ -32,6 +32,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "unzip-all": (
         ("eggcache unzip-all -n", "what would be done"),
         ("eggcache unzip-all --backup /var/backups/eggs", "do it, and keep the zips"),
+        ("eggcache unzip-all --undo --backup /var/backups/eggs", "put the zips that were kept back"),
         ("eggcache unzip-all kid Genshi", "these two, and what they require"),
     ),
     "prepare": (

@@ -158,9 +158,20 @@ class Outcome:
 
     egg: str  # the zip file
     into: str  # the directory that holds, or would hold, its members
-    action: str  # "made", "replaced", "kept", "removed", "unzipped"
+    action: str  # "made", "replaced", "kept", "removed", "unzipped", "restored"
     files: int = 0
     size: int = 0  # bytes
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process that runs the target, or has files beside its eggs open: what is exchanged under it may break it."""
+
+    pid: int
+    user: str
+    command: str  # shortened
+    uses: str  # how it uses the target, as far as that can be told from outside
+    unit: str | None = None  # the service of systemd's that it belongs to
 
 
 @dataclass(frozen=True)
@@ -176,3 +187,4 @@ class Report:
     dry_run: bool = False
     digest: str | None = None  # prepare: of what DIR holds, or would hold, for this tree; compare hosts by it
     owner: Ownership | None = None  # prepare: whose DIR is, and with which modes
+    processes: tuple[Process, ...] = ()  # unzip-all: who used the target or its eggs when it began

@@ -50,13 +50,17 @@ def runner(executable: str, paths: Sequence[str] = ()) -> Account:
 
 def _places(executable: str) -> list[str]:
     directory = os.path.dirname(os.path.abspath(executable))
-    prefix = glob.escape(os.path.dirname(directory))
-    found = [
+    return [*site_directories(executable), directory, executable, os.path.realpath(executable)]
+
+
+def site_directories(executable: str) -> list[str]:
+    """Where the site-packages of a target are, or would be, see `site_owner`."""
+    prefix = glob.escape(os.path.dirname(os.path.dirname(os.path.abspath(executable))))
+    return [
         place
         for kind in ("site-packages", "dist-packages")
         for place in sorted(glob.glob(os.path.join(prefix, "lib*", "python*", kind)))
     ]
-    return [*found, directory, executable, os.path.realpath(executable)]
 
 
 def owner(place: str) -> int:

@@ -52,7 +52,7 @@ def summary(done: Report, *, following: str = "", verbose: bool = False) -> Iter
     for outcome in done.outcomes:
         if verbose or (done.dry_run and outcome.action != "kept"):
             yield f"{would}{outcome.action}: {outcome.into} ({files(outcome.files)}, {size(outcome.size)})"
-    for action in ("made", "replaced", "kept", "removed", "unzipped"):
+    for action in ("made", "replaced", "kept", "removed", "unzipped", "restored"):
         those = [outcome for outcome in done.outcomes if outcome.action == action]
         if those:
             total = f"{files(sum(one.files for one in those))}, {size(sum(one.size for one in those))}"

@@ -5,14 +5,14 @@ from __future__ import annotations
 import glob
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, suppress
 
-from eggcache import cleaners, gap, lockdown, resolver, staging
+from eggcache import cleaners, gap, lockdown, processes, resolver, staging
 from eggcache.backup import open_backup
 from eggcache.conversion import Conversion, as_finding, opened, tidy
 from eggcache.errors import Busy, EggcacheError, NotPermitted, of_disk
-from eggcache.model import DEFAULT_LIMITS, Account, Distribution, Kind, Limits, Outcome, Report, Tree
+from eggcache.model import DEFAULT_LIMITS, Account, Distribution, Kind, Limits, Outcome, Process, Report, Tree
 from eggcache.progress import Progress
 
 RESTART = (
@@ -34,6 +34,8 @@ def unzip_all(
     wait: float = 120.0,
     dry_run: bool = False,
     progress: Progress | None = None,
+    users: processes.Users | None = None,
+    warn: Callable[[str], object] = str,
 ) -> Report:
     """Turn every zipped egg of the tree of `requirements` into an unzipped one at the same path.
 
@@ -48,6 +50,8 @@ def unzip_all(
     wait         seconds to wait for another run
     dry_run      say what would be done, and write nothing
     progress     is told how far it has got
+    users        the processes that use the target (default: those that we may look into)
+    warn         called with each line that names them, before anything is changed
 
     Each directory has the egg's owner and group, and is readable by whom the egg was readable. Call it as the
     owner of the target's site-packages. An egg that is refused stays as it is and comes back as a finding; so does
@@ -57,13 +61,13 @@ def unzip_all(
     """
     progress = progress or Progress()
     progress.phase(f"asking {python} for the tree")
-    tree = _resolve(python, requirements, account, paths, everything, wait, dry_run, progress)
-    found = _by_directory(tree.distributions)
+    tree = settled_tree(python, requirements, account, paths, everything, wait, dry_run, progress)
+    found = by_directory(tree.distributions)
     outcomes: list[Outcome] = []
     findings = list(resolver.findings(tree))
     errors: list[EggcacheError] = []
     if not dry_run:
-        _remove_leftovers(_places(tree) - found.keys())
+        remove_leftovers(places(tree) - found.keys())
     with ExitStack() as stack:
         keep = None if backup is None or not found else open_backup(backup, found, dry_run)
         if keep is not None:
@@ -71,22 +75,50 @@ def unzip_all(
             if not dry_run:
                 stack.enter_context(lockdown.locked_itself(keep, f"--backup {backup}", wait))
                 staging.remove_stages(keep)
+        told = Announcement(users, python, [*places(tree), *paths, *found], "eggcache unzip-all", warn)
         for directory, zips in found.items():
-            run = Conversion(directory, zips, python, tree.interpreter, keep, limits, allow_gap, progress)
+            run = Conversion(directory, zips, python, tree.interpreter, keep, limits, allow_gap, progress, told)
             try:
                 run.convert(wait, dry_run)
             except (EggcacheError, OSError) as error:
-                errors.append(_explained(directory, error))
+                errors.append(explained(directory, error))
             outcomes += run.outcomes
             findings += run.findings
     if errors and not outcomes and len(found) == 1:
         raise errors[0]
     findings += map(as_finding, errors)
     notes = (RESTART,) if outcomes and not dry_run else ()
-    return Report("unzip-all", None, tuple(outcomes), tuple(findings), notes, not outcomes, dry_run)
+    return Report(
+        "unzip-all", None, tuple(outcomes), tuple(findings), notes, not outcomes, dry_run, processes=told.found or ()
+    )
 
 
-def _resolve(
+class Announcement:
+    """Says who uses the target, or its eggs, once, when the first of them is about to be exchanged."""
+
+    def __init__(
+        self,
+        users: processes.Users | None,
+        python: str,
+        directories: Iterable[str],
+        command: str,
+        warn: Callable[[str], object],
+    ) -> None:
+        self.found: tuple[Process, ...] | None = None
+        self._users = users
+        self._where = python, directories
+        self._command = command
+        self._warn = warn
+
+    def __call__(self) -> None:
+        if self.found is None:
+            users = self._users or processes.users(*self._where)
+            self.found = tuple(users.processes)
+            for line in processes.warning(users, self._command):
+                self._warn(line)
+
+
+def settled_tree(
     python: str,
     requirements: Sequence[str],
     account: Account | None,
@@ -103,9 +135,9 @@ def _resolve(
     3. The swap has moved the mtime of the directory: wait until that run lets go of its lock, and ask again.
     """
     prefix = glob.escape(os.path.dirname(os.path.dirname(python)))
-    places = {*glob.glob(os.path.join(prefix, "lib*", "python*", "*-packages")), *paths}
+    known = {*glob.glob(os.path.join(prefix, "lib*", "python*", "*-packages")), *paths}
     for again in range(10, -1, -1):
-        _close_gaps(places, wait, dry_run)
+        _close_gaps(known, wait, dry_run)
         started = time.time_ns() - 50_000_000  # the kernel stamps files with a clock that ticks every 1 to 10 ms
         try:
             tree = resolver.resolve(
@@ -117,13 +149,13 @@ def _resolve(
                 need_pkg_resources=not everything,
                 meanwhile=progress.tick,
             )
-            places |= _places(tree)
+            known |= places(tree)
         except EggcacheError as error:
-            if error.status != 1 or not again or not _settled(places, started, wait):
+            if error.status != 1 or not again or not _settled(known, started, wait):
                 raise
         else:
-            recovered = _close_gaps(places | _led_to(tree), wait, dry_run)
-            if not again or not (_settled(places, started, wait) or recovered):
+            recovered = _close_gaps(known | _led_to(tree), wait, dry_run)
+            if not again or not (_settled(known, started, wait) or recovered):
                 return tree
     raise AssertionError("the last turn returns or raises")
 
@@ -142,17 +174,17 @@ def _close_gaps(places: Iterable[str], wait: float, dry_run: bool) -> bool:
                 missing = gap.pending(descriptor) if dry_run else None
                 found |= not dry_run and gap.recover(descriptor)
         except OSError as error:
-            raise _explained(directory, error) from error
+            raise explained(directory, error) from error
         if missing is not None:
             cause = "it is missing since a run was killed while it swapped it"
             raise EggcacheError(os.path.join(directory, missing), cause, "run it without -n, which puts it back")
     return found
 
 
-def _settled(places: Iterable[str], started: int, wait: float) -> bool:
+def _settled(directories: Iterable[str], started: int, wait: float) -> bool:
     """Whether one of these directories has changed meanwhile; if so, no run is working there any more."""
     changed = False
-    for directory in places:
+    for directory in directories:
         with suppress(OSError, NotPermitted):
             if started <= os.stat(directory).st_mtime_ns <= time.time_ns() + 1_000_000_000:  # not one dated 2098
                 changed = True
@@ -161,17 +193,18 @@ def _settled(places: Iterable[str], started: int, wait: float) -> bool:
     return changed
 
 
-def _by_directory(distributions: Iterable[Distribution]) -> dict[str, dict[str, Distribution]]:
-    """The zips to convert, by directory and name. A link on the path goes on leading to the egg."""
+def by_directory(distributions: Iterable[Distribution], *, zipped: bool = True) -> dict[str, dict[str, Distribution]]:
+    """The zipped eggs, or the unzipped ones, by directory and name. A link on the path goes on leading to the egg."""
     found: dict[str, dict[str, Distribution]] = {}
     for distribution in distributions:
-        if distribution.kind.zipped and distribution.egg is not None:
-            directory, name = os.path.split(os.path.realpath(distribution.egg))
+        where = distribution.egg if distribution.kind.zipped else distribution.location
+        if where is not None and (distribution.kind.zipped if zipped else distribution.kind is Kind.UNZIPPED):
+            directory, name = os.path.split(os.path.realpath(where))
             found.setdefault(directory, {}).setdefault(name, distribution)
     return found
 
 
-def _places(tree: Tree) -> set[str]:
+def places(tree: Tree) -> set[str]:
     """The directories in which an earlier run may have worked."""
     unzipped = (one.location for one in tree.distributions if one.kind is Kind.UNZIPPED)
     return {*map(os.path.realpath, tree.interpreter.site_packages)} | {
@@ -190,7 +223,7 @@ def _led_to(tree: Tree) -> set[str]:
     return {os.path.dirname(os.path.realpath(path)) for path in found}
 
 
-def _remove_leftovers(directories: Iterable[str]) -> None:
+def remove_leftovers(directories: Iterable[str]) -> None:
     """Remove what a run left that was killed after its last swap, where no zip would lead the next run."""
     for directory in directories:
         try:
@@ -202,7 +235,7 @@ def _remove_leftovers(directories: Iterable[str]) -> None:
             pass  # somebody else's, or in use
 
 
-def _explained(directory: str, error: EggcacheError | OSError) -> EggcacheError:
+def explained(directory: str, error: EggcacheError | OSError) -> EggcacheError:
     """The one line for an error that kept a whole directory of eggs from being converted."""
     if isinstance(error, EggcacheError):
         return error

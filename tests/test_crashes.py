@@ -225,12 +225,16 @@ class Sites:
         self.finished()
         assert os.listdir(self.backup) == [NAME]
 
+    def restored(self) -> None:
+        assert (self.site / NAME).is_file()
+        assert os.listdir(self.backup) == [NAME]
+
     def case(
         self, begin: Callable[[], None], *more: str | Path, since: str = "", options: tuple[str, ...] = ()
     ) -> Case:
+        finished = self.restored if "--undo" in more else self.kept if self.backup in more else self.finished
         return Case(
-            self.command(*more), [self.site, self.backup], begin, self.check,
-            self.kept if self.backup in more else self.finished, options=options, since=since,
+            self.command(*more), [self.site, self.backup], begin, self.check, finished, options=options, since=since,
             again=self.command(*(word for word in more if word != "--allow-gap")),
         )  # fmt: skip
 
@@ -240,6 +244,20 @@ class Sites:
             shutil.rmtree(directory, ignore_errors=True)
         self.site.mkdir()
         write_egg(self.site / NAME, content(1))
+
+    def unzipped(self) -> None:
+        """An egg that unzip-all made a directory, and its zip in the backup."""
+        once = self.top / "unzipped"
+        if not once.exists():
+            self.zipped()
+            done = traced([], self.command("--backup", self.backup))
+            assert done.returncode == 0, done.stderr
+            once.mkdir()
+            for place in (self.site, self.backup):
+                place.rename(once / place.name)
+        for place in (self.site, self.backup):
+            shutil.rmtree(place, ignore_errors=True)
+            shutil.copytree(once / place.name, place)
 
     def killed(self) -> None:
         """What a killed run leaves: a stage with half an egg."""
@@ -283,6 +301,10 @@ CASES: dict[str, Callable[[Caches, Sites], Case]] = {
     "unzip-recovery": lambda caches, sites: sites.case(sites.killed),
     "unzip-gap": lambda caches, sites: sites.case(sites.zipped, "--allow-gap", since="syncfs", options=NO_EXCHANGE),
     "unzip-gap-recovery": lambda caches, sites: sites.case(sites.gap),
+    "undo": lambda caches, sites: sites.case(sites.unzipped, "--undo", "--backup", sites.backup),
+    "undo-gap": lambda caches, sites: sites.case(
+        sites.unzipped, "--undo", "--allow-gap", "--backup", sites.backup, since="syncfs", options=NO_EXCHANGE
+    ),
 }
 FOLLOWED = {"recovery": "mkdirat", "gap-recovery": "mkdirat",
             "unzip-recovery": "mkdirat", "unzip-gap-recovery": "mkdirat"}  # fmt: skip

@@ -36,6 +36,7 @@ LEVELS = [
         "lockdown",
         "outline",
         "owners",
+        "processes",
         "surroundings",
         "target",
         "workers",
@@ -46,7 +47,7 @@ LEVELS = [
     {"conversion", "filling", "inventory"},
     {"cache", "comparison", "drawing", "graphs", "listing", "removal", "unzip", "versions", "wheelhouse"},
     {"observation"},
-    {"emission", "proof", "views"},
+    {"emission", "proof", "restoration", "views"},
     {"cli"},
     {"__main__"},
 ]
