@@ -222,8 +222,8 @@ REFUSED = [
     refused("archive comment", "archive comment", "", archive(PLAIN, end={"comment_size": 5}, tail=b"hello")),
     refused("archive comment, cut off", "archive comment, cut off", "", archive(PLAIN, end={"comment_size": 5})),
     refused(
-        "end record in an archive comment",
-        "archive comment",
+        "end record in the comment of another",
+        "shell header",
         "",
         archive(PLAIN, OTHER, end={"comment_size": 22}, tail=archive()),
     ),

@@ -135,7 +135,7 @@ def tightly(directory: Path) -> str:
             staging.replace(descriptor, ".eggcache.json", b"{}", Ownership(0, 0, 0o750, 0o640))
             lockdown.own(descriptor, 0, 0, 0o750)
             if new is not None:
-                new.take_place()
+                new.take_place(allow_gap=False)
             assert os.path.samestat(os.fstat(descriptor), os.lstat(directory))
             assert escaped(directory) == []
             return how
