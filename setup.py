@@ -63,7 +63,7 @@ setup(
     cmdclass={"install_data": InstallData},
     python_requires=">=3.9",
     # wheel and packaging are for eggcache wheels alone, which imports them when it runs.
-    install_requires=["filelock>=3.12", "packaging>=22", "rich>=13", "wheel>=0.38"],
+    install_requires=["filelock>=3.12", "packaging>=22.0", "rich>=13", "wheel>=0.38.4"],
     extras_require={"fast": ["zlib-ng"]},
     entry_points={"console_scripts": ["eggcache = eggcache.cli:main"]},
     zip_safe=True,

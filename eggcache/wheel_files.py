@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from dataclasses import dataclass, field
@@ -26,6 +27,8 @@ _LEFT_OUT = {
     "not-zip-safe", "native_libs.txt", "eager_resources.txt",
     "METADATA", "RECORD", "RECORD.jws", "RECORD.p7s", "WHEEL", "INSTALLER", "REQUESTED", "direct_url.json",
 }  # fmt: skip
+
+logging.getLogger("wheel").setLevel(logging.WARNING)  # the releases before 0.41 print each file on stdout
 
 
 class Unfit(Exception):
@@ -241,8 +244,9 @@ class _Wheel(WheelFile):  # type: ignore[misc, unused-ignore]
     moment = _OLDEST
 
     def writestr(self, zinfo_or_arcname: ZipInfo | str, data: bytes | str, compress_type: int | None = None) -> None:
-        if isinstance(zinfo_or_arcname, str):
-            zinfo_or_arcname = _entry(zinfo_or_arcname, self.moment, 0o644)
+        # A name, or from releases before 0.39 an entry that is dated already
+        if getattr(zinfo_or_arcname, "filename", zinfo_or_arcname) == self.record_path:
+            zinfo_or_arcname = _entry(self.record_path, self.moment, 0o644)
         super().writestr(zinfo_or_arcname, data, compress_type)
 
 

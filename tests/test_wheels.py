@@ -277,6 +277,24 @@ def test_reproducible(turbogears2_311: Deployment, shared_tmp: Path) -> None:
         assert {one.date_time for one in zipfile.ZipFile(wheel).infolist()} == {(2001, 9, 9, 1, 46, 40)}
 
 
+def test_oldest_dependencies(turbogears2_311: Deployment, shared_tmp: Path) -> None:
+    """The oldest wheel and packaging that setup.py allows give the same bytes, and print nothing of their own."""
+    oldest = shared_tmp / "oldest"
+    pins = deployment.downloads(use="wheels-oldest")
+    required = re.findall(r'"(packaging|wheel)>=([\d.]+)"', (ROOT / "setup.py").read_text())
+    assert {(pin.project, pin.filename.split("-")[1]) for pin in pins} == {("packaging", "22.0"), ("wheel", "0.38.4")}
+    assert dict(required) == {"packaging": "22.0", "wheel": "0.38.4"}
+    for path in deployment.fetch_all(pins):
+        with zipfile.ZipFile(path) as archive:
+            archive.extractall(oldest)
+    arguments = ("TurboGears2", "--python", turbogears2_311.python, "--json")
+    done = eggcache("wheels", shared_tmp / "old", *arguments, env={"PYTHONPATH": str(oldest)})
+    assert done.returncode == 0, done.stderr
+    assert as_json(done)["findings"] == []
+    assert eggcache("wheels", shared_tmp / "new", *arguments).returncode == 0
+    assert bytes_of(shared_tmp / "old") == bytes_of(shared_tmp / "new")
+
+
 def test_zipped_or_not(
     turbogears2_311: Deployment, copy_of: Callable[[Deployment], Deployment], shared_tmp: Path
 ) -> None:
@@ -378,6 +396,7 @@ def test_members(python: Path, shared_tmp: Path, eggs: Path) -> None:
             "foo/program": native,
             'foo/odd, "name".txt': "odd\n",
             "evil.pth": "import os\n",
+            "zoo.py": "",
         },
         project="Foo.Bar",
     )
@@ -393,7 +412,7 @@ def test_members(python: Path, shared_tmp: Path, eggs: Path) -> None:
         info, data = "foo_bar-1.0.dist-info", "foo_bar-1.0.data/scripts"
         assert modes == {
             **dict.fromkeys(("foo/_x.so", "foo/real.so", "foo/program", f"{data}/run", f"{data}/shell"), 0o755),
-            **dict.fromkeys(("foo/__init__.py", "foo/real.py", 'foo/odd, "name".txt'), 0o644),
+            **dict.fromkeys(("foo/__init__.py", "foo/real.py", "zoo.py", 'foo/odd, "name".txt'), 0o644),
             **{
                 f"{info}/{name}": 0o644
                 for name in ("entry_points.txt", "top_level.txt", "paster_plugins.txt", "LICENSE.txt", "METADATA",
