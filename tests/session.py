@@ -12,7 +12,7 @@ from judge import environment
 
 ROOT = Path(__file__).resolve().parent.parent
 # What takes more than a second says so, with the time that it took; and Apache complains of a host without a name.
-NOISE = re.compile(r"^(?:AH00558: .*|eggcache: [\w ]+: .*[\d.]+ s)\n", re.MULTILINE)
+NOISE = re.compile(r"^(?:AH00558: .*|eggcache: [^:\n]+: (?:[\d,]+ files in )?[\d.]+ s)\n", re.MULTILINE)
 
 
 def blocks(text: str, kind: str) -> list[str]:
