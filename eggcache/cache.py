@@ -138,6 +138,7 @@ def prepare(
                     aside = None if overtaken else new.take_place(allow_gap)
                     notes += [_moved(directory, aside)] if aside else []
                 elif run.displaced:
+                    watcher.phase("")
                     time.sleep(_GRACE)
     except PermissionError as error:
         cause = f"cannot be made or filled: {error.strerror}"

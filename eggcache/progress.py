@@ -23,7 +23,7 @@ class Progress:
     """Progress that nobody watches. A command goes from phase to phase, one at a time; who began it closes it."""
 
     def phase(self, doing: str, size: int = 0) -> None:
-        """Begin what `doing` says; it is done after `size` bytes, if that is known."""
+        """Begin what `doing` says; it is done after `size` bytes, if that is known. "" is what nobody need know of."""
 
     def advance(self, files: int, size: int) -> None:
         """So many more files, and bytes of `size`, are done."""
