@@ -40,11 +40,12 @@ def is_text(value):
 
 
 def unique(values):
-    seen = []
+    found, seen = [], {}
     for value in values:
         if value not in seen:
-            seen.append(value)
-    return seen
+            seen[value] = True
+            found.append(value)
+    return found
 
 
 class Installed:
