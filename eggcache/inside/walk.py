@@ -6,7 +6,9 @@
 # distribution in reverse, the working set before the environment, markers since 20.7), while everything that
 # needs judgement (parsing, comparing versions, evaluating markers, finding distributions) stays pkg_resources'.
 import re
+import zipimport
 
+KEPT = 50  # zips
 MET, MISSING, CONFLICTING, UNPARSED = "met", "missing", "conflicting", "unparsed"
 
 
@@ -46,6 +48,16 @@ def unique(values):
             seen[value] = True
             found.append(value)
     return found
+
+
+class Reopened:
+    """Stands for a zipimporter, and makes one where more than its place is asked for."""
+
+    def __init__(self, archive, prefix):
+        self.archive, self.prefix = archive, prefix
+
+    def __getattr__(self, name):
+        return getattr(zipimport.zipimporter(os.path.join(self.archive, self.prefix).rstrip(os.sep)), name)
 
 
 class Installed:
@@ -91,12 +103,25 @@ class Installed:
         try:
             for dist in self.pr.find_distributions(entry):
                 found.append(dist)
+                self.forget(dist)
         except Exception:
             # one damaged egg or unreadable link must not hide the others beside it
             for name in entries_of(entry):
                 if name.lower().endswith(".egg"):
                     found.extend(attempt(list, self.pr.find_distributions(os.path.join(entry, name))) or [])
         return found
+
+    def forget(self, dist):
+        """Let go of what was read of a zip that is not on the path itself: a kilobyte for every member of it."""
+        kept = getattr(getattr(self.pr, "ZipProvider", None), "_zip_manifests", None)  # since 5.8
+        if isinstance(kept, dict) and len(kept) > KEPT:
+            kept.clear()
+        provider = getattr(dist, "_provider", None)
+        loader = getattr(provider, "loader", None)
+        if isinstance(loader, zipimport.zipimporter) and loader.archive not in sys.path:
+            provider.loader = Reopened(loader.archive, loader.prefix)
+            for cache in (zipimport._zip_directory_cache, sys.path_importer_cache):
+                cache.pop(loader.archive, None)
 
     def candidates(self, key):
         return self.environment().get(key, [])
