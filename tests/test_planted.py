@@ -74,6 +74,11 @@ def link_to_directory(path: Path, victims: Victims) -> None:
     path.symlink_to(victims.directory)
 
 
+def file_of_ours(path: Path, victims: Victims) -> None:
+    path.write_text("whose?")
+    path.chmod(0o600)
+
+
 def directory_of_ours(path: Path, victims: Victims) -> None:
     path.mkdir(mode=0o700)
     (path / "file").write_text("x")
@@ -102,8 +107,8 @@ def fifo_of_another(path: Path, victims: Victims) -> None:
 
 
 PLANTS = [
-    fifo, device, bound_socket, hard_link, link_to_file, link_to_directory, directory_of_ours, mount_of_directory,
-    mount_of_file, directory_of_another, fifo_of_another,
+    fifo, device, bound_socket, hard_link, link_to_file, link_to_directory, file_of_ours, directory_of_ours,
+    mount_of_directory, mount_of_file, directory_of_another, fifo_of_another,
 ]  # fmt: skip
 NAMES = {
     "DIR": "",

@@ -29,7 +29,7 @@ SECONDS = float(os.environ.get("EGGCACHE_RACE_SECONDS", "30"))
 # Runs as the attacker, in Python for the system calls alone. It says how much it has tried, and how often it worked.
 ATTACKER = r"""
 import ctypes, itertools, os, random, signal, sys, time
-tmp, evil, victim, secret = sys.argv[1:]
+tmp, evil, victim, empty = sys.argv[1:]
 libc = ctypes.CDLL(None)
 tries = works = 0
 stop = []
@@ -64,12 +64,12 @@ for name in names:
     os.symlink(victim + "/file", os.path.join(mine, "link", name))
     os.symlink(victim, os.path.join(mine, "away", name))
     open(os.path.join(mine, "tree", name), "w").close()
-os.symlink(victim, os.path.join(tmp, "to-victim"))
+os.symlink(empty, os.path.join(tmp, "to-victim"))
 print("ready", flush=True)
 while not stop:
     for target in ("cache", "tight"):
         here = os.path.join(tmp, target)
-        attempt(os.symlink, victim, here)
+        attempt(os.symlink, empty, here)
         attempt(exchange, here, os.path.join(tmp, "to-victim"))
         attempt(exchange, here, os.path.join(mine, "link"))
         attempt(os.mkdir, here, 0o777)
@@ -97,7 +97,7 @@ while not stop:
     # Come back where something was stolen.
     for name in ("link", "tree", "away"):
         attempt(os.mkdir, os.path.join(mine, name), 0o777)
-    attempt(os.symlink, victim, os.path.join(tmp, "to-victim"))
+    attempt(os.symlink, empty, os.path.join(tmp, "to-victim"))
 print(tries, works, flush=True)
 """
 
@@ -155,8 +155,15 @@ def test_names_exchanged_all_the_time(site: Site) -> None:
     victim or brings what only root may read into the cache; and runs of prepare still succeed."""
     top = site.eggs.parent
     tmp, evil, private = top / "tmp", top / "evil", top / "private"
-    victim, secret = top / "victim", top / "secret"
-    for place, mode in ((tmp, 0o1777), (evil, 0o755), (private, 0o700), (victim, 0o755), (secret, 0o700)):
+    victim, empty, secret = top / "victim", top / "empty", top / "secret"
+    for place, mode in (
+        (tmp, 0o1777),
+        (evil, 0o755),
+        (private, 0o700),
+        (victim, 0o755),
+        (empty, 0o755),
+        (secret, 0o700),
+    ):
         place.mkdir()
         place.chmod(mode)
     for name in ("file", "One-1.0-py3.11.egg-tmp", ".eggcache.lock", ".eggcache.json"):
@@ -171,10 +178,10 @@ def test_names_exchanged_all_the_time(site: Site) -> None:
     for path in (evil, *evil.iterdir()):
         os.chown(path, site.account.pw_uid, site.account.pw_gid, follow_symlinks=False)
     site.cache = tmp / "cache"
-    before = listing(victim), listing(secret)
+    before = listing(victim), listing(empty), listing(secret)
     ends: Counter[str] = Counter()
     with subprocess.Popen(
-        ["/usr/bin/python3", "-c", ATTACKER, *map(str, (tmp, evil, victim, secret))],
+        ["/usr/bin/python3", "-c", ATTACKER, *map(str, (tmp, evil, victim, empty))],
         user="nobody", group="nogroup", extra_groups=[], umask=0, stdout=subprocess.PIPE, text=True,
     ) as attacker:  # fmt: skip
         try:
@@ -205,6 +212,6 @@ def test_names_exchanged_all_the_time(site: Site) -> None:
     assert works >= 1000
     assert ends["prepare 0"] + ends["prepare 3"] >= 3
     assert ends["opened"] + ends["renewed"] >= 50
-    assert (listing(victim), listing(secret)) == before
+    assert (listing(victim), listing(empty), listing(secret)) == before
     assert foreign(tmp / "mine") == {}
     assert [name for name in os.listdir(tmp) if os.lstat(tmp / name).st_uid == 0] == []
