@@ -20,6 +20,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
 
 import deployment
+from crashing import Caches, Sites
 from deployment import Deployment
 from sites import Site, write_egg
 
@@ -176,3 +177,20 @@ def checkout(where: Path) -> Path:
                 shutil.copytree(Path(found.origin).parent, into / name, ignore=shutil.ignore_patterns("__pycache__"))
             deployment.world_readable(into)
     return into
+
+
+@pytest.fixture(scope="session")
+def pythons(where: Path) -> tuple[Path, Path]:
+    """A Python 3.11 with pkg_resources and one without, which tests only run and never change."""
+    having, bare = (built(lambda: deployment.target("3.11", which, where)) for which in ("65.5.0", ""))  # noqa: B023
+    return having.python, bare.python
+
+
+@pytest.fixture
+def caches(pythons: tuple[Path, Path], shared_tmp: Path, nobody: pwd.struct_passwd) -> Caches:
+    return Caches(pythons[0], shared_tmp, nobody)
+
+
+@pytest.fixture
+def sites(pythons: tuple[Path, Path], shared_tmp: Path) -> Sites:
+    return Sites(pythons[1], shared_tmp)

@@ -508,26 +508,6 @@ def test_lock_that_is_held(site: Site, holder: subprocess.Popen[str]) -> None:
     assert done.stderr.count("\n") == 1
 
 
-def test_full_disk(site: Site) -> None:
-    """A full file system is named, nothing half done stays, and the next run completes."""
-    disk = site.cache.parent / "disk"
-    disk.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=100k,mode=755", "tmpfs", str(disk)], check=True)
-    try:
-        site.cache = disk / "cache"
-        write_egg(site.eggs / "Big-1.0-py3.11.egg", {"big.txt": "big" * 50000})
-        done = site.prepare()
-        assert done.returncode == 1
-        assert re.fullmatch(r"eggcache: .*No space left on device.*\n", done.stderr)
-        assert leftovers(site) == []
-        assert list(site.cache.glob("*-tmp")) == []
-        subprocess.run(["mount", "-o", "remount,size=10m", str(disk)], check=True)
-        assert site.prepare().returncode == 0
-        assert site.served()
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)
-
-
 def test_readers_see_whole_eggs_while_they_change(site: Site) -> None:
     """pkg_resources in a loop, as another user, never fails while its egg is rebuilt over and over."""
     site.prepare()
@@ -555,20 +535,6 @@ def test_readers_see_whole_eggs_while_they_change(site: Site) -> None:
     assert (reader.returncode, err) == (0, "")
     assert int(out) > 100
     assert rebuilt >= 2
-
-
-def test_file_system_without_exchange(site: Site) -> None:
-    """Where two names cannot be swapped at once, what is there stays, and the error says what to do."""
-    site.prepare()
-    (site.eggs / "One-1.0-py3.11.egg").touch()
-    before = listing(next(site.cache.glob("One*")))
-    command = ["strace", "-f", "-o", "/dev/null", "-e", "trace=renameat2", "-e", "inject=renameat2:error=EINVAL",
-               sys.executable, "-m", "eggcache", "prepare", site.cache, *site.options]  # fmt: skip
-    done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert re.fullmatch(r"eggcache: .*cannot exchange two names.*ext4.*\n", done.stderr)
-    assert listing(next(site.cache.glob("One*"))) == before
-    assert leftovers(site) == []
 
 
 def test_deep_egg(site: Site) -> None:

@@ -6,284 +6,22 @@ run follows every single kill, and TurboGears is prepared and unzipped as well, 
 
 from __future__ import annotations
 
-import json
 import os
 import pwd
 import shutil
 import signal
-import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
 
-import deployment
 import pytest
-from conftest import built
+from crashing import Caches, Case, Sites
+from deployment import Deployment
 from injection import Call, check_said, inject, program, record, spread, traced
-from test_cache import write_egg
 
 LONG = bool(os.environ.get("EGGCACHE_CRASH_TREE"))
-NAME = "One-1.0-py3.11.egg"
 NO_EXCHANGE = ("-e", "inject=renameat2:error=EINVAL")
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-
-
-def content(version: int) -> dict[str, str]:
-    """What the egg holds in its `version`, file by file."""
-    return {
-        "EGG-INFO/PKG-INFO": "Metadata-Version: 1.0\nName: One\nVersion: 1.0\n",
-        "one/__init__.py": f"version = {version}\n",
-        "one/data/text.txt": f"{version}\n" * 50,
-    }
-
-
-def files(directory: Path) -> dict[str, str]:
-    """What lies below `directory`, byte code apart."""
-    return {
-        str(path.relative_to(directory)): path.read_text()
-        for path in directory.rglob("*")
-        if path.is_file() and path.suffix != ".pyc"
-    }
-
-
-@dataclass
-class Case:
-    """One command, the state that it starts from, and what has to be true of its directories at any moment."""
-
-    command: list[str]
-    places: list[Path]  # whose changes count
-    begin: Callable[[], None]  # bring about the state that the command starts from
-    check: Callable[[], None]  # assert that whatever is there is whole
-    finished: Callable[[], None]  # assert that all is done
-    again: list[str] = field(default_factory=list)  # the next run, where it is another command
-    options: tuple[str, ...] = ()  # for strace, at every run but the next one
-    before: list[str] = field(default_factory=list)  # leftovers of another run
-    since: str = ""  # calls before the first one of this name are those of another case
-
-    def calls(self) -> list[Call]:
-        self.begin()
-        found = record(self.command, self.places, options=self.options)
-        self.check()
-        self.finished()
-        assert self.leftovers() == []
-        first = next(number for number, call in enumerate(found) if call.name.startswith(self.since))
-        return [call for call in found[first:] if call.own]
-
-    def leftovers(self) -> list[str]:
-        """What no finished run may leave."""
-        return [
-            str(path)
-            for place in self.places
-            for path in (*place.glob(".eggcache-*"), *place.parent.glob(f"{place.name}.*-*"))
-            if not (path / "planted").exists()
-        ]
-
-    def run(self, call: Call, fault: str, *, onwards: bool = False) -> tuple[int, str]:
-        """Run it with a fault and check what it leaves."""
-        self.begin()
-        self.before = self.leftovers()
-        done = inject(self.command, call, fault, options=self.options, onwards=onwards)
-        self.check()
-        return done.returncode, done.stderr
-
-    def left(self) -> set[str]:
-        """What the run has left over itself."""
-        return set(self.leftovers()) - set(self.before)
-
-    def complete(self) -> None:
-        """The next run does the rest, without a word of what was wrong, and leaves nothing over."""
-        done = traced([], self.again or self.command)
-        assert done.returncode == 0, done.stderr
-        self.check()
-        self.finished()
-        assert self.leftovers() == []
-
-
-# ------------------------------------------------------------------------------------------------- the cases
-
-
-@dataclass
-class Caches:
-    """Prepares of one small egg, in each of the ways that change a cache."""
-
-    python: Path
-    top: Path
-    account: pwd.struct_passwd
-    version: int = 0
-    has: bool = False  # the egg is in the cache from the beginning
-
-    def __post_init__(self) -> None:
-        self.eggs = self.top / "eggs"
-        self.eggs.mkdir()
-        self.cache = self.top / "place" / "cache"
-        self.cache.parent.mkdir()
-        self.upgrade()
-
-    def upgrade(self) -> None:
-        self.version += 1
-        write_egg(self.eggs / "new", content(self.version), project="One").rename(self.eggs / NAME)
-
-    def command(self, *more: str) -> list[str]:
-        where = ["--path", str(self.eggs), "--python", str(self.python), "--user", self.account.pw_name]
-        return program("prepare", self.cache, "--all", *where, *more)
-
-    def check(self) -> None:
-        """Every egg in the cache is whole, of this version or of the one before; once there, it stays there."""
-        for made in self.cache.glob("*-tmp"):
-            known = [content(1)] if made.name.startswith("Gone") else map(content, (self.version, self.version - 1))
-            assert files(made) in known, made
-        if self.has:
-            place = self.cache / f"{NAME}-tmp"
-            assert place.exists() or files(aside(self.cache)) == content(self.version - 1)
-
-    def finished(self) -> None:
-        assert files(self.cache / f"{NAME}-tmp") == content(self.version)
-        assert len(list(self.cache.glob("*-tmp"))) == 1
-
-    def case(self, begin: Callable[[], None], *more: str, since: str = "", options: tuple[str, ...] = ()) -> Case:
-        return Case(
-            self.command(*more), [self.cache], begin, self.check, self.finished,
-            options=options, since=since, again=self.command(*(word for word in more if word != "--allow-gap")),
-        )  # fmt: skip
-
-    def nothing(self) -> None:
-        """No cache yet."""
-        shutil.rmtree(self.cache.parent)
-        self.cache.parent.mkdir()
-
-    def gone(self) -> None:
-        """A cache with an egg that is gone, and with the version before of the other."""
-        self.nothing()
-        saved = self.top / "saved"
-        if not saved.exists():
-            gone = write_egg(self.eggs / f"Gone-{NAME}", content(1), project="Gone")
-            assert traced([], self.command()).returncode == 0
-            gone.unlink()
-            self.cache.rename(saved)
-        shutil.copytree(saved, self.cache, copy_function=shutil.copy2)
-        for path in (self.cache, *self.cache.rglob("*")):
-            os.chown(path, 0, self.account.pw_gid)
-        self.version = 1
-        self.upgrade()
-        self.has = True
-
-    def old(self) -> None:
-        """A cache with the version before."""
-        self.gone()
-        shutil.rmtree(self.cache / f"Gone-{NAME}-tmp")
-
-    def foreign(self) -> None:
-        """A directory of somebody else's in the place of the cache."""
-        self.nothing()
-        self.cache.mkdir()
-        (self.cache / "planted").write_text("x")
-        os.chown(self.cache, self.account.pw_uid, self.account.pw_gid)
-
-    def killed(self) -> None:
-        """What a killed run leaves: a stage with half an egg, a new receipt half written, something being removed."""
-        self.old()
-        stage = self.cache / ".eggcache-stage-0123456789abcdef"
-        (stage / f"{NAME}-tmp" / "one").mkdir(parents=True)
-        (stage / f"{NAME}-tmp" / "one" / "__init__.py").write_text("ver")
-        (self.cache / ".eggcache-stage-00000000000000ff").write_text("{")
-
-    def gap(self) -> None:
-        """What a run leaves that was killed in the gap."""
-        self.old()
-        leave_gap(self.cache, f"{NAME}-tmp")
-
-
-@dataclass
-class Sites:
-    """Runs of unzip-all on a directory of one small egg, in each of the ways that change it."""
-
-    python: Path
-    top: Path
-
-    def __post_init__(self) -> None:
-        self.site = self.top / "site"
-        self.backup = self.top / "backup"
-
-    def command(self, *more: str | Path) -> list[str]:
-        return program("unzip-all", "--all", "--path", self.site, "--python", self.python, *more)
-
-    def check(self) -> None:
-        """The egg is a whole zip or a whole directory, and what the backup holds is a whole zip."""
-        place = self.site / NAME
-        for egg in (place if place.exists() else aside(self.site), *self.backup.glob("*.egg")):
-            if egg.is_dir():
-                assert files(egg) == content(1)
-                assert len(list(egg.rglob("*.pyc"))) == 1
-            else:
-                with zipfile.ZipFile(egg) as opened:
-                    assert {name: opened.read(name).decode() for name in opened.namelist()} == content(1)
-
-    def finished(self) -> None:
-        assert (self.site / NAME).is_dir()
-
-    def kept(self) -> None:
-        self.finished()
-        assert os.listdir(self.backup) == [NAME]
-
-    def restored(self) -> None:
-        assert (self.site / NAME).is_file()
-        assert os.listdir(self.backup) == [NAME]
-
-    def case(
-        self, begin: Callable[[], None], *more: str | Path, since: str = "", options: tuple[str, ...] = ()
-    ) -> Case:
-        finished = self.restored if "--undo" in more else self.kept if self.backup in more else self.finished
-        return Case(
-            self.command(*more), [self.site, self.backup], begin, self.check, finished, options=options, since=since,
-            again=self.command(*(word for word in more if word != "--allow-gap")),
-        )  # fmt: skip
-
-    def zipped(self) -> None:
-        """A zipped egg and nothing else."""
-        for directory in (self.site, self.backup):
-            shutil.rmtree(directory, ignore_errors=True)
-        self.site.mkdir()
-        write_egg(self.site / NAME, content(1))
-
-    def unzipped(self) -> None:
-        """An egg that unzip-all made a directory, and its zip in the backup."""
-        once = self.top / "unzipped"
-        if not once.exists():
-            self.zipped()
-            done = traced([], self.command("--backup", self.backup))
-            assert done.returncode == 0, done.stderr
-            once.mkdir()
-            for place in (self.site, self.backup):
-                place.rename(once / place.name)
-        for place in (self.site, self.backup):
-            shutil.rmtree(place, ignore_errors=True)
-            shutil.copytree(once / place.name, place)
-
-    def killed(self) -> None:
-        """What a killed run leaves: a stage with half an egg."""
-        self.zipped()
-        stage = self.site / ".eggcache-stage-0123456789abcdef"
-        (stage / NAME / "one").mkdir(parents=True)
-        (stage / NAME / "one" / "__init__.py").write_text("ver")
-
-    def gap(self) -> None:
-        """What a run leaves that was killed in the gap."""
-        self.zipped()
-        leave_gap(self.site, NAME)
-
-
-def aside(directory: Path) -> Path:
-    """Where the journal says that an egg lies which is missing; none may be missing without one."""
-    return directory / str(json.loads((directory / ".eggcache-gap.json").read_text())["aside"])
-
-
-def leave_gap(directory: Path, name: str) -> None:
-    """What is left where a run is killed between its two renames; see test_killed_in_the_gap for a real one."""
-    aside = ".eggcache-gap-0123456789abcdef"
-    (directory / name).rename(directory / aside)
-    journal = directory / ".eggcache-gap.json"
-    journal.write_text(json.dumps({"schema": 1, "name": name, "aside": aside}))
-    journal.chmod(0o600)
 
 
 CASES: dict[str, Callable[[Caches, Sites], Case]] = {
@@ -311,24 +49,6 @@ FOLLOWED = {"recovery": "mkdirat", "gap-recovery": "mkdirat",
 _RECORDED: dict[str, list[Call]] = {}
 
 
-@pytest.fixture(scope="module")
-def pythons(where: Path) -> tuple[Path, Path]:
-    """A target with pkg_resources and one without."""
-    return built(lambda: deployment.target("3.11", "65.5.0", where)).python, built(
-        lambda: deployment.target("3.11", "", where)
-    ).python
-
-
-@pytest.fixture
-def caches(pythons: tuple[Path, Path], shared_tmp: Path, nobody: pwd.struct_passwd) -> Caches:
-    return Caches(pythons[0], shared_tmp, nobody)
-
-
-@pytest.fixture
-def sites(pythons: tuple[Path, Path], shared_tmp: Path) -> Sites:
-    return Sites(pythons[1], shared_tmp)
-
-
 @pytest.fixture(params=CASES)
 def case(request: pytest.FixtureRequest, caches: Caches, sites: Sites) -> Case:
     return CASES[request.param](caches, sites)
@@ -354,23 +74,34 @@ def until(name: str, calls: list[Call]) -> list[Call]:
 # ------------------------------------------------------------------------------------------------- the tests
 
 
+def thinned(calls: list[Call]) -> list[Call]:
+    """All that moves or syncs something and what comes after that, and of the others every fifth."""
+    before = ["", *(call.name for call in calls)]
+    return [
+        call
+        for number, call in enumerate(calls)
+        if LONG or number % 5 == 0 or swapping(call) or before[number].startswith(("rename", "syncfs"))
+    ]
+
+
+def swapping(call: Call) -> bool:
+    return call.name.startswith(("rename", "syncfs", "link"))
+
+
 def test_killed(case: Case, calls: list[Call]) -> None:
     """SIGKILL at any call that changes something: what is there is whole, the next run completes and leaves nothing."""
-    before = ""
-    for number, call in enumerate(calls):
-        swapping = "rename" in call.name + before
-        before = call.name
-        if not LONG and not swapping and len(calls) > 30 and number % 2:
-            continue
+    for call in thinned(calls):
         status, _ = case.run(call, "signal=KILL")
         assert status == -signal.SIGKILL, call
-        if LONG or swapping or number % 8 == 0:
+        if LONG or swapping(call):
             case.complete()
 
 
 def test_disk_refuses(case: Case, calls: list[Call]) -> None:
     """An error of the disk at a call: one line that says what to do, nothing left over, and the next run completes."""
-    for call, error in spread(calls):
+    faults = list(spread(calls))
+    whole = LONG or case.since == ""  # from nothing to the end
+    for call, error in faults if whole else faults[:: 2 if len(faults) < 20 else 3]:
         status, said = case.run(call, f"error={error}")
         check_said(status, said, error, str(call))
         assert status == 0 or call.name.startswith(("unlink", "rmdir")) or case.left() == set(), call
@@ -385,3 +116,50 @@ def test_told_to_end(case: Case, calls: list[Call]) -> None:
         assert (status, said) == (128 + wanted, ""), call
         assert case.left() == set(), call
     case.complete()
+
+
+if LONG:
+
+    @pytest.mark.parametrize("command", ["prepare", "unzip-all"])
+    def test_tree(
+        command: str,
+        turbogears1_complete: Deployment,
+        copy_of: Callable[[Deployment], Deployment],
+        nobody: pwd.struct_passwd,
+        shared_tmp: Path,
+    ) -> None:
+        """TurboGears, killed at 200 calls of whatever process: each egg is whole, and the next run completes."""
+        made = copy_of(turbogears1_complete)
+        place = shared_tmp / "cache" if command == "prepare" else made.site_packages
+        more: list[str | Path] = [place, "--user", "nobody"] if command == "prepare" else []
+        words = program(command, "-q", *more, "--all", "--python", made.python)
+        zips = {egg.name: egg.read_bytes() for egg in made.eggs}
+        calls = record(words, [place])
+        eggs = list(place.glob("*.egg-tmp" if command == "prepare" else "*.egg"))
+        sizes = {egg.name: inside(egg) for egg in eggs}
+        assert len(sizes) >= 20
+
+        def check() -> None:
+            for egg in place.glob("*.egg*"):
+                assert inside(egg) == sizes[egg.name] if egg.is_dir() else egg.read_bytes() == zips[egg.name], egg
+
+        for call in calls[:: max(1, len(calls) // 200)]:
+            if command == "prepare":
+                shutil.rmtree(place, ignore_errors=True)
+            else:
+                for name, data in zips.items():
+                    shutil.rmtree(place / name, ignore_errors=True)
+                    (place / name).write_bytes(data)
+            inject(words, replace(call, own=False), "signal=KILL")
+            check()
+            assert traced([], words).returncode == 0
+            check()
+            assert {
+                name for name in os.listdir(place) if name.startswith((".eggcache-stage", ".eggcache-gap"))
+            } == set()
+            assert {egg.name for egg in place.glob("*.egg*") if egg.is_dir()} == set(sizes)
+
+
+def inside(directory: Path) -> dict[str, int]:
+    """The size of each file below `directory`."""
+    return {str(path.relative_to(directory)): path.stat().st_size for path in directory.rglob("*") if path.is_file()}
