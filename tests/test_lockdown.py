@@ -291,7 +291,7 @@ def test_renewal(safe: Path) -> None:
     os.chown(squatted, OTHER, OTHER)
     with renewal.renewal(str(squatted), 0) as new:
         assert sorted(os.listdir(squatted)) == ["planted"]
-        aside = new.take_place()
+        aside = new.take_place(allow_gap=False)
         assert os.path.samestat(os.fstat(new.descriptor), squatted.stat())
     assert aside
     assert (Path(aside) / "planted").read_text() == "x"
@@ -316,15 +316,17 @@ def test_renewal_that_fails(safe: Path) -> None:
 
 
 def test_renewal_after_a_kill(safe: Path) -> None:
-    """What a killed run had built is removed by the next; what another is building now, or somebody else's, stays."""
-    for name, owner in (("cache.new-killed", 0), ("cache.new-foreign", OTHER)):
+    """What a killed run had built is removed by the next; what another is building now, somebody else's, and what only
+    has a name like it stays."""
+    killed, foreign, alike = f"cache.new-{'0' * 16}", f"cache.new-{'f' * 16}", "cache.new-alike"
+    for name, owner in ((killed, 0), (foreign, OTHER), (alike, 0)):
         (safe / name / "egg-tmp").mkdir(parents=True)
         os.chown(safe / name, owner, owner)
     with renewal.renewal(str(safe / "cache"), 0), renewal.renewal(str(safe / "cache"), 0):
         names = os.listdir(safe)
-        assert len(names) == 3
-        assert "cache.new-foreign" in names
-        assert "cache.new-killed" not in names
+        assert len(names) == 4
+        assert {foreign, alike} < set(names)
+        assert killed not in names
 
 
 def test_renewal_spares_shared_directories(safe: Path) -> None:
@@ -353,7 +355,7 @@ def test_renewal_beats_a_squatter(safe: Path) -> None:
                     descriptor = lockdown.open_directory(str(parent / "cache"), create=True)
                 except NotPermitted:
                     with renewal.renewal(str(parent / "cache"), 0) as new:
-                        new.take_place()
+                        new.take_place(allow_gap=False)
                         descriptor = os.dup(new.descriptor)
                     os.unlink(lockdown.LOCK, dir_fd=descriptor)
                 assert os.path.samestat(os.fstat(descriptor), (parent / "cache").stat())
