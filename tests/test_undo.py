@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import pwd
+import re
 import shutil
 import stat
 import subprocess
@@ -49,9 +50,11 @@ class Kept:
         python = self.deployment.python
         return ["unzip-all", "--all", "--undo", "--backup", backup or self.backup, "--python", python, *more]
 
-    def injected(self, what: str) -> subprocess.Popen[str]:
+    def injected(self, *faults: str) -> subprocess.Popen[str]:
         """A run with strace tampering with the system calls of its own process."""
-        strace = ["strace", "-qq", "-o", "/dev/null", "-e", "trace=" + what.split(":")[0], "-e", f"inject={what}"]
+        strace = ["strace", "-qq", "-o", "/dev/null", "-e", "trace=" + ",".join(one.split(":")[0] for one in faults)]
+        for fault in faults:
+            strace += ["-e", f"inject={fault}"]
         return subprocess.Popen(
             [*strace, sys.executable, "-m", "eggcache", *map(str, self.command())],
             cwd=HERE, env=environment({"PYTHONPATH": ""}), stdin=subprocess.DEVNULL,
@@ -254,9 +257,11 @@ def test_as_the_owner_of_site_packages(
     assert stat.S_IMODE((kept.site / NAMES[1]).stat().st_mode) == 0o640
 
 
-def test_changed_meanwhile(kept: Kept) -> None:
-    """What is written into a directory after it was compared comes back with it: exit 1, and nothing is lost."""
-    process = kept.injected("syncfs:delay_enter=2000000")
+@pytest.mark.parametrize("faults", [(), ("renameat2:signal=TERM:when=1",)], ids=["", "terminated"])
+def test_changed_meanwhile(faults: tuple[str, ...], kept: Kept) -> None:
+    """What is written into a directory after it was compared comes back with it, and is not removed with the stage,
+    even where a signal comes right after the exchange."""
+    process = kept.injected("syncfs:delay_enter=2000000", *faults)
     local = kept.site / NAMES[0] / "local.py"
 
     def staged() -> bool:
@@ -266,8 +271,24 @@ def test_changed_meanwhile(kept: Kept) -> None:
     wait_for(staged)
     local.write_text("precious")
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == 1
-    assert f"{kept.site / NAMES[0]}: it changed while its zip was put back; run again" in errors
+    assert process.returncode == (143 if faults else 1)
     assert local.read_text() == "precious"
-    assert [(kept.site / name).is_file() for name in NAMES] == [False, True, True]
     assert leftovers(kept.site) == []
+    if not faults:
+        assert f"{kept.site / NAMES[0]}: it changed while its zip was put back; run again" in errors
+        assert [(kept.site / name).is_file() for name in NAMES] == [False, True, True]
+
+
+def test_on_the_disk_before_it_is_seen(kept: Kept) -> None:
+    """The zips are on the disk before they take their places, and the names before the directories are removed."""
+    log = kept.deployment.root / "strace"
+    trace = "trace=syncfs,renameat2,fsync,unlink,unlinkat,rmdir"
+    done = subprocess.run(
+        ["strace", "-o", log, "-e", trace, sys.executable, "-m", "eggcache", *map(str, kept.command())],
+        cwd=HERE, env=environment({"PYTHONDONTWRITEBYTECODE": "1"}), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    calls = re.findall(r"^(?:\d+ +)?(\w+)\(", log.read_text(), re.MULTILINE)
+    first = calls.index("syncfs")
+    assert calls[first : first + 6] == ["syncfs", "renameat2", "renameat2", "renameat2", "fsync", calls[first + 5]]
+    assert calls[first + 5] in ("unlink", "unlinkat", "rmdir")
