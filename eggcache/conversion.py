@@ -189,7 +189,7 @@ def _open(descriptor: int, name: str, path: str) -> int:
 
 def _check(distribution: Distribution, egg: eggs.Egg) -> None:
     """Refuse what would be another distribution, or none, once it is a directory."""
-    if distribution.kind is Kind.ZIP:
+    if distribution.kind is Kind.ZIP or not egg.path.lower().endswith(".egg"):
         raise EggRefused(egg.path, "its name does not end in .egg, so as a directory it would be no egg", "rename it")
     for member in egg.members:
         parts = member.name.split("/")

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import glob
+import grp
 import os
 import stat
 from collections.abc import Sequence
+from contextlib import suppress
 
 from eggcache import accounts
 from eggcache.errors import UsageError
 from eggcache.model import Account
+
+_MOST_STEPS = 400  # of links and directories on the way to a place
 
 
 def site_owner(executable: str) -> Account:
@@ -32,8 +36,8 @@ def runner(executable: str, paths: Sequence[str] = ()) -> Account:
     """Whom the target runs as when root wants to know its tree: nobody who may decide what it runs shall have more
     rights by that than he has.
 
-    Root only where everything that the target could load code from is root's and not writable by others: its
-    site-packages, what .pth files there name, `paths`, PYTHONPATH and /usr/local. Else the one other owner, or
+    Root only where everything that the target could load code from is root's and not writable by others, from "/" on:
+    its site-packages, what .pth files there name, `paths`, PYTHONPATH and /usr/local. Else the one other owner, or
     nobody, where there are several or anybody may write.
     """
     if os.geteuid() != 0:
@@ -64,12 +68,62 @@ def site_directories(executable: str) -> list[str]:
 
 
 def owner(place: str) -> int:
-    """The uid that decides what is at `place`: 0 for root, or where there is nothing, -1 for anybody."""
-    try:
-        info = os.stat(place)
-    except (OSError, ValueError):
-        return 0
-    return -1 if info.st_mode & 0o002 and not info.st_mode & stat.S_ISVTX else info.st_uid
+    """The uid that decides what is at `place`: 0 for root alone, -1 for several or anybody.
+
+    Whoever can exchange a name on the way there decides, too, links included; and whoever can add a file to a directory
+    decides what is imported from it, so that the sticky bit, which keeps names from being exchanged, is of no help.
+    """
+    others: set[int] = set()
+    here, sticky, pending = "/", False, [part for part in reversed(os.path.abspath(place).split("/")) if part]
+    for _ in range(_MOST_STEPS):
+        try:
+            info = os.lstat(here)
+        except (OSError, ValueError):
+            others |= {-1} if sticky else set()  # anybody may make it
+            break
+        if info.st_uid:
+            others.add(info.st_uid)
+        if stat.S_ISLNK(info.st_mode):
+            target = os.readlink(here)
+            pending += [part for part in reversed(target.split("/")) if part]
+            here = "/" if target.startswith("/") else os.path.dirname(here)
+        else:
+            sticky = bool(info.st_mode & stat.S_ISVTX and info.st_mode & 0o002)
+            if _writable(here, info) and (not pending or not info.st_mode & stat.S_ISVTX):
+                others.add(-1)
+        if not pending:
+            break
+        name = pending.pop()
+        if name == "..":
+            here = os.path.dirname(here)
+        elif name != ".":
+            here = os.path.join(here, name)
+    else:
+        others.add(-1)  # a circle of links, maybe
+    return others.pop() if len(others) == 1 else -1 if others else 0
+
+
+def _writable(path: str, info: os.stat_result) -> bool:
+    """Whether more than the owner may write there; Debian lets `staff` install below /usr/local, where root looks."""
+    if info.st_mode & 0o002:
+        return True
+    if not info.st_mode & 0o020 or info.st_gid == 0:
+        return False
+    with suppress(KeyError):
+        return not (path.startswith("/usr/local/") and grp.getgrgid(info.st_gid).gr_name == "staff")
+    return True
+
+
+def named(executable: str, paths: Sequence[str] = ()) -> set[str]:
+    """The directories of eggs that root can find by itself: site-packages, `paths`, PYTHONPATH, and where .pth files of
+    root's lead. What somebody else's code answers may name any other."""
+    here = [*site_directories(executable), *paths, *filter(None, os.environ.get("PYTHONPATH", "").split(":"))]
+    here += [*site_directories(os.path.realpath(executable)), *glob.glob("/usr/local/lib/python*/*-packages")]
+    for place in list(here):
+        lines = _named_in_pth(place) if not owner(place) else []
+        links = glob.glob(os.path.join(glob.escape(place), "*.egg"))
+        here += [path for line in (*lines, *links) for path in (line, os.path.dirname(os.path.realpath(line)))]
+    return set(map(os.path.realpath, here))
 
 
 def _account(uid: int, place: str) -> Account:
@@ -86,7 +140,10 @@ def _named_in_pth(directory: str) -> list[str]:
     found = []
     for file in glob.glob(os.path.join(glob.escape(directory), "*.pth")):
         try:
-            with open(file, encoding="utf-8", errors="surrogateescape") as stream:
+            descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # it may be a FIFO
+            with open(descriptor, encoding="utf-8", errors="surrogateescape") as stream:
+                if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                    continue
                 lines = stream.read(1 << 20).splitlines()
         except OSError:
             continue

@@ -55,11 +55,12 @@ def undo(
     progress.phase(f"asking {python} for the tree")
     tree = unzip.settled_tree(python, requirements, account, paths, everything, wait, dry_run, progress)
     found = unzip.by_directory(tree.distributions, zipped=False)
-    findings = list(resolver.findings(tree))
+    findings = [*resolver.findings(tree), *unzip.disbelieved(found, python, account, paths)]
     outcomes: list[Outcome] = []
     errors: list[EggcacheError] = []
     if not dry_run:  # what a killed run left is also where there is nothing more to do
-        unzip.remove_leftovers({*unzip.places(tree), *unzip.by_directory(tree.distributions)})
+        left = {*unzip.places(tree), *unzip.by_directory(tree.distributions)}
+        unzip.remove_leftovers(unzip.believed(left, python, account, paths))
     with ExitStack() as stack:
         keep = backups.open_kept(backup, found)
         stack.callback(os.close, keep)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import glob
 import os
+import shlex
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, suppress
 
-from eggcache import cleaners, gap, lockdown, processes, resolver, staging
+from eggcache import cleaners, gap, lockdown, owners, processes, resolver, staging
 from eggcache.backup import open_backup
 from eggcache.conversion import Conversion, as_finding, opened, tidy
 from eggcache.errors import Busy, EggcacheError, NotPermitted, of_disk
-from eggcache.model import DEFAULT_LIMITS, Account, Distribution, Kind, Limits, Outcome, Process, Report, Tree
+from eggcache.model import DEFAULT_LIMITS, Account, Distribution, Finding, Kind, Limits, Outcome, Process, Report, Tree
 from eggcache.progress import Progress
 
 RESTART = (
@@ -64,10 +65,10 @@ def unzip_all(
     tree = settled_tree(python, requirements, account, paths, everything, wait, dry_run, progress)
     found = by_directory(tree.distributions)
     outcomes: list[Outcome] = []
-    findings = list(resolver.findings(tree))
+    findings = [*resolver.findings(tree), *disbelieved(found, python, account, paths)]
     errors: list[EggcacheError] = []
     if not dry_run:
-        remove_leftovers(places(tree) - found.keys())
+        remove_leftovers(believed(places(tree) - found.keys(), python, account, paths))
     with ExitStack() as stack:
         keep = None if backup is None or not found else open_backup(backup, found, dry_run)
         if keep is not None:
@@ -221,6 +222,28 @@ def _led_to(tree: Tree) -> set[str]:
     for directory in tree.interpreter.site_packages:
         found |= set(glob.glob(os.path.join(glob.escape(directory), "*.egg")))
     return {os.path.dirname(os.path.realpath(path)) for path in found}
+
+
+def believed(directories: Iterable[str], python: str, account: Account | None, paths: Sequence[str]) -> set[str]:
+    """Those of these directories in which root may work though somebody else's code named them."""
+    if os.geteuid() != 0 or account is None or account.uid == 0:
+        return set(directories)
+    return set(directories) & owners.named(python, paths)
+
+
+def disbelieved(
+    found: dict[str, dict[str, Distribution]], python: str, account: Account | None, paths: Sequence[str]
+) -> list[Finding]:
+    """Take the others out of `found`, and say so: a forged answer could name any egg of the host's."""
+    wrong = found.keys() - believed(found, python, account, paths)
+    who = account.name if account else ""
+    cause = f"root finds these eggs by the word of what {who} runs alone"
+    findings = [
+        Finding("not-permitted", place, cause, f"name it: --path {shlex.quote(place)}", 4) for place in sorted(wrong)
+    ]
+    for place in wrong:
+        del found[place]
+    return findings
 
 
 def remove_leftovers(directories: Iterable[str]) -> None:

@@ -14,7 +14,7 @@ from deployment import Deployment
 from judge import eggcache, environment
 
 from eggcache import accounts
-from eggcache.owners import runner, site_owner
+from eggcache.owners import named, owner, runner, site_owner
 
 ROOT = Path(__file__).resolve().parent.parent
 WHO = "import os; open(%r, 'a').write('%%d ' %% os.geteuid())\n"
@@ -107,3 +107,108 @@ def test_eggs_of_another_user(spied: tuple[Deployment, Path, Path], nobody: pwd.
     assert f"{theirs}: root cannot safely work in it" in done.stderr
     assert egg.is_file()
     assert ours.is_dir()
+
+
+@pytest.mark.parametrize(
+    ("mode", "uid", "gid", "who"),
+    [
+        (0o755, 0, 0, 0),
+        (0o775, 0, 0, 0),
+        (0o775, 0, 54321, -1),
+        (0o777, 0, 0, -1),
+        (0o1777, 0, 0, -1),
+        (0o755, 54321, 0, 54321),
+    ],
+)
+def test_owner_of_a_directory(shared_tmp: Path, mode: int, uid: int, gid: int, who: int) -> None:
+    """Whoever can add a module decides what is imported, in a sticky directory too."""
+    place = shared_tmp / "place"
+    place.mkdir()
+    os.chown(place, uid, gid)
+    place.chmod(mode)
+    assert owner(str(place)) == who
+
+
+def test_owner_on_the_way(shared_tmp: Path) -> None:
+    """Whoever can exchange a name above, or leads there by a link, decides; the sticky bit keeps him from exchanging
+    what is root's, but not from making what is missing."""
+    (shared_tmp / "home" / "venv").mkdir(parents=True)
+    inner, home = shared_tmp / "home" / "venv", shared_tmp / "home"
+    assert owner(str(inner)) == 0
+    os.chown(home, 54321, 0)
+    assert owner(str(inner)) == 54321
+    (shared_tmp / "link").symlink_to(inner)
+    assert owner(str(shared_tmp / "link")) == 54321
+    os.chown(inner, 54322, 0)
+    assert owner(str(inner)) == -1
+    os.chown(inner, 0, 0)
+    os.chown(home, 0, 0)
+    home.chmod(0o1777)
+    assert owner(str(inner)) == 0
+    assert owner(str(home / "missing")) == -1
+    home.chmod(0o777)
+    assert owner(str(inner)) == -1
+    home.chmod(0o755)
+    assert owner(str(home / "missing")) == 0
+    os.chown(shared_tmp / "link", 54321, 0, follow_symlinks=False)
+    assert owner(str(shared_tmp / "link")) == 54321
+    (shared_tmp / "circle").symlink_to("circle")
+    assert owner(str(shared_tmp / "circle")) == -1
+
+
+def test_fifo_as_pth(spied: tuple[Deployment, Path, Path]) -> None:
+    """A FIFO where a .pth file should be hangs nobody."""
+    deployment, theirs, _ = spied
+    os.mkfifo(theirs / "x.pth")
+    assert runner(str(deployment.python), [str(theirs)]).name == "nobody"
+    assert str(theirs) in named(str(deployment.python), [str(theirs)])
+
+
+FORGED = """
+import os, sys
+answer = eval(open(%r).read())
+os.write(int(sys.argv[1]), repr(answer).replace("'", '"').replace("None", "null")
+    .replace("True", "true").replace("False", "false").encode() + b"\\n")
+os._exit(0)
+"""
+
+
+def test_forged_answer(
+    spied: tuple[Deployment, Path, Path], shared_tmp: Path, nobody: pwd.struct_passwd, uploaded: dict[str, Path]
+) -> None:
+    """Eggs that only another user's code names are not touched by root, nor is what is no egg, and no library of his is
+    loaded by root."""
+    deployment, theirs, told = spied
+    victim, sticky = shared_tmp / "victim", shared_tmp / "sticky"
+    for place in (victim, sticky):
+        place.mkdir()
+    sticky.chmod(0o1777)
+    (sticky / "os.py").write_text(WHO % str(told))
+    from sites import write_egg
+
+    egg = write_egg(victim / "Other-1.0-py3.11.egg", {"other.py": ""})
+    app = write_egg(victim / "app.pyz", {"__main__.py": ""})
+    row = {
+        "project": "Other", "version": "1.0", "kind": "zipped egg", "extras": [], "active": True, "inside": "",
+        "location": str(egg), "egg": str(egg), "cache_name": egg.name,
+    }  # fmt: skip
+    also = {**row, "location": f"/a/{app.name}.egg", "egg": str(app), "cache_name": f"{app.name}.egg"}
+    answer = {
+        "distributions": [row, also], "needs": [], "projects": [], "read": [], "version": [2, 7, 18], "prefix": "/usr",
+        "path": [str(sticky)], "pth": [], "site": [str(victim)], "pkg_resources": "/x/pkg_resources.py",
+        "setuptools": "setuptools 44", "bad": [], "broken": "",
+    }  # fmt: skip
+    (theirs / "answer").write_text(repr(answer))
+    (theirs / "pkg_resources.py").write_text(FORGED % str(theirs / "answer"))
+    (theirs / "sitecustomize.py").unlink()
+    (theirs / "usercustomize.py").unlink()
+    (victim / ".eggcache-stage-0123456789abcdef").mkdir()
+    before = sorted(victim.iterdir())
+    done = eggcache("unzip-all", "--all", "--python", deployment.python, "--path", theirs)
+    assert (done.returncode, done.stdout) == (4, ""), done.stderr
+    assert (
+        f"{victim}: root finds these eggs by the word of what nobody runs alone; name it: --path {victim}"
+        in done.stderr
+    )
+    assert sorted(victim.iterdir()) == before
+    assert (egg.is_file(), app.is_file(), told.read_text()) == (True, True, "")
