@@ -6,7 +6,7 @@ import os
 import secrets
 import stat
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 from eggcache import inventory, lockdown, receipt, renewal, staging, syscalls, validity
 from eggcache.errors import NotPermitted
@@ -27,19 +27,22 @@ def remove(directory: str, *, wait: float = 120.0, dry_run: bool = False) -> Rep
     A directory that does not exist is nothing to do. Raises NotPermitted where it is no egg cache of eggcache's and the
     caller's, or not safe, or cannot be renamed, and Busy.
     """
-    path = os.path.realpath(directory)
-    prefix = f"{os.path.basename(path)}.removed-"
     missing = Report("remove", directory, (), (), (f"{directory}: there is none: nothing to do",), True, dry_run)
     with ExitStack() as held:
         try:
-            parent = lockdown.open_parent(path)
-            held.callback(os.close, parent)
-            if not dry_run:
-                renewal.remove_leftovers(parent, (prefix, renewal.prefix(path)))
-            descriptor = lockdown.open_directory(path)
-            held.callback(os.close, descriptor)
+            descriptor = lockdown.open_directory(directory)
         except FileNotFoundError:
+            if not dry_run:
+                _finish(directory)
             return missing
+        held.callback(os.close, descriptor)
+        # Not os.path.realpath, which follows any link, whoever planted it.
+        path = os.readlink(f"/proc/self/fd/{descriptor}")
+        try:
+            parent = lockdown.open_parent(path)
+        except FileNotFoundError:
+            return missing  # with all that was around it
+        held.callback(os.close, parent)
         _check_ours(descriptor, directory)
         if not dry_run:
             held.enter_context(lockdown.locked(descriptor, directory, wait))
@@ -53,7 +56,8 @@ def remove(directory: str, *, wait: float = 120.0, dry_run: bool = False) -> Rep
         if os.path.islink(directory):
             notes.append(f"{directory}: the symbolic link to {path} is yours to remove")
         if not dry_run:
-            aside = prefix + secrets.token_hex(8)
+            renewal.remove_leftovers(parent, (_prefix(path), renewal.prefix(path)))
+            aside = _prefix(path) + secrets.token_hex(8)
             try:
                 syscalls.rename_new(parent, os.path.basename(path), parent, aside)
             except OSError as error:  # a mount point, or a parent that is not ours to write
@@ -61,6 +65,22 @@ def remove(directory: str, *, wait: float = 120.0, dry_run: bool = False) -> Rep
                 raise NotPermitted(directory, cause, f"see to {os.path.dirname(path)}, or empty it yourself") from None
             renewal.remove(parent, aside, descriptor)
     return Report("remove", directory, outcomes, (), tuple(notes), dry_run=dry_run)
+
+
+def _prefix(path: str) -> str:
+    return f"{os.path.basename(path)}.removed-"
+
+
+def _finish(directory: str) -> None:
+    """Remove what a killed run left of `directory`, which is gone. Every link that leads there is a trusted one: that
+    it is missing is known from open_directory, which refuses the others."""
+    path = os.path.realpath(directory)
+    with suppress(FileNotFoundError):
+        parent = lockdown.open_parent(path)
+        try:
+            renewal.remove_leftovers(parent, (_prefix(path), renewal.prefix(path)))
+        finally:
+            os.close(parent)
 
 
 def _check_ours(descriptor: int, directory: str) -> None:

@@ -186,7 +186,8 @@ def _check_movable(path: str, parent: int) -> None:
 
 def remove_leftovers(parent: int, prefixes: tuple[str, ...]) -> None:
     """Remove what killed runs left in `parent`: directories of ours with a name as only eggcache gives them, one of
-    `prefixes` and 16 hexadecimal digits. No link is followed, and whoever is still at work holds the lock in it."""
+    `prefixes` and 16 hexadecimal digits, that are empty or have our lock: it is the first in and the last out. No link
+    is followed, and whoever is still at work holds the lock."""
     for name in os.listdir(parent):
         if not any(re.fullmatch(re.escape(prefix) + "[0-9a-f]{16}", name) for prefix in prefixes):
             continue
@@ -194,9 +195,13 @@ def remove_leftovers(parent: int, prefixes: tuple[str, ...]) -> None:
             descriptor = os.open(name, _DIRECTORY, dir_fd=parent)
             try:
                 info = os.fstat(descriptor)
-                if info.st_uid == os.geteuid() and not info.st_mode & 0o022:
-                    with lockdown.locked(descriptor, name, 0):
-                        remove(parent, name, descriptor)
+                if info.st_uid != os.geteuid() or info.st_mode & 0o022:
+                    continue
+                if lockdown.LOCK not in os.listdir(descriptor):
+                    os.rmdir(name, dir_fd=parent)  # where there is anything in it, it was not we who made it
+                    continue
+                with lockdown.locked(descriptor, name, 0):
+                    remove(parent, name, descriptor)
             finally:
                 os.close(descriptor)
 

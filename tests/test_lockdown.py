@@ -321,12 +321,31 @@ def test_renewal_after_a_kill(safe: Path) -> None:
     killed, foreign, alike = f"cache.new-{'0' * 16}", f"cache.new-{'f' * 16}", "cache.new-alike"
     for name, owner in ((killed, 0), (foreign, OTHER), (alike, 0)):
         (safe / name / "egg-tmp").mkdir(parents=True)
+        (safe / name / lockdown.LOCK).touch(0o600)
         os.chown(safe / name, owner, owner)
+    bare = f"cache.new-{'1' * 16}"
+    (safe / bare).mkdir()  # killed before it had its lock
     with renewal.renewal(str(safe / "cache"), 0), renewal.renewal(str(safe / "cache"), 0):
         names = os.listdir(safe)
         assert len(names) == 4
         assert {foreign, alike} < set(names)
-        assert killed not in names
+        assert {killed, bare}.isdisjoint(names)
+
+
+@pytest.mark.parametrize("lock", ["none", "readable", "a link", "with text"])
+def test_alike_but_not_ours(safe: Path, lock: str) -> None:
+    """A directory of root's own of a name like ours, without our lock in it, stays as it is."""
+    alike = safe / f"cache.new-{'0123456789abcdef'}"
+    alike.mkdir()
+    (alike / "work").write_text("mine")
+    if lock == "a link":
+        (alike / lockdown.LOCK).symlink_to(alike / "work")
+    elif lock != "none":
+        (alike / lockdown.LOCK).write_text("x" * (lock == "with text"))
+        (alike / lockdown.LOCK).chmod(0o644 if lock == "readable" else 0o600)
+    before = sorted(os.listdir(alike))
+    with renewal.renewal(str(safe / "cache"), 0):
+        assert sorted(os.listdir(alike)) == before
 
 
 def test_renewal_spares_shared_directories(safe: Path) -> None:

@@ -212,6 +212,48 @@ def test_link_and_unsafe_places(site: Site) -> None:
     assert site.cache.is_dir()
 
 
+def test_planted_link(site: Site) -> None:
+    """A link that somebody else made in a directory for everybody is refused, and nothing at its end is touched; also
+    where it leads to nothing."""
+    site.prepare()
+    half = site.cache.parent / "cache.removed-0123456789abcdef"
+    half.mkdir()
+    (half / ".eggcache.lock").touch(0o600)
+    everybodys = site.eggs.parent / "everybodys"
+    everybodys.mkdir()
+    everybodys.chmod(0o1777)
+    for name, to in (("planted", site.cache), ("dangling", site.cache.parent / "cache-gone")):
+        link = everybodys / name
+        link.symlink_to(to)
+        os.chown(link, 12345, 12345, follow_symlinks=False)
+        for option in ([], ["-n"]):
+            done = eggcache("remove", link, *option)
+            assert (done.returncode, done.stdout) == (4, "")
+            assert "uid 12345" in done.stderr
+            assert beside(site) == ["cache", half.name]
+    assert site.served()
+    own = site.cache.parent / "own"
+    own.symlink_to(site.cache)
+    assert eggcache("remove", own).returncode == 0
+    assert beside(site) == []
+    half.mkdir()  # a run that was given the link, and was killed
+    assert "nothing to do" in eggcache("remove", own).stderr
+    assert beside(site) == []
+
+
+def test_touches_nothing_of_others(site: Site) -> None:
+    """Where there is no cache of eggcache's, or none at all, what only has a name like a leftover stays."""
+    alike = site.cache.parent / "cache.new-0123456789abcdef"
+    alike.mkdir()
+    (alike / "work").write_text("mine")
+    assert eggcache("remove", site.cache).returncode == 0
+    assert (alike / "work").read_text() == "mine"
+    (alike / ".eggcache.lock").touch(0o600)
+    site.cache.mkdir()  # empty: not ours
+    assert eggcache("remove", site.cache).returncode == 4
+    assert (alike / "work").read_text() == "mine"
+
+
 def test_mount_point(site: Site) -> None:
     """What cannot be renamed is left whole, exit 4."""
     site.cache.mkdir()
