@@ -114,7 +114,7 @@ def read(descriptor: int, path: str, limits: Limits = DEFAULT_LIMITS) -> Egg:
     total = sum(member.size for member in everything)
     if total > limits.total or total > max(_NO_BOMB, limits.ratio * status.st_size):
         file.refuse(f"unpacks to {total} bytes, like a bomb", remedy=_above(limits, "total", total, status.st_size))
-    return _collect(file, everything, status, prefix, _starts(file, sorted(entries), central, at))
+    return _collect(file, everything, status, prefix, _starts(file, sorted(entries), central, at), limits.entries)
 
 
 def _above(limits: Limits, name: str, size: int, packed: int) -> str:
@@ -261,6 +261,7 @@ def _entries(file: _File, central: bytes, count: int, prefix: int) -> Iterator[_
         fault = (
             (not _GOOD_NAME.fullmatch(raw) and _BAD_NAME)
             or (name_size > _NAME_MOST and f"a name of {name_size} bytes")
+            or (raw.count(b"/") > _DEPTH and "too many directories in one name")
             or (flags & 1 and "encrypted")
             or (flags & ~_KNOWN and f"flags {flags:#06x}, which zipimport ignores")
             or (method not in (0, 8) and f"compression method {method}")
@@ -352,8 +353,11 @@ def _descriptor(file: _File, at: int, raw: bytes, member: Member) -> int:
     return 16 if found.startswith(b"PK\7\x08") else 12
 
 
-def _collect(file: _File, entries: list[Member], status: os.stat_result, prefix: int, starts: dict[int, int]) -> Egg:
-    """The egg of these entries; refused where a file is a directory too, or a duplicate has other bytes."""
+def _collect(
+    file: _File, entries: list[Member], status: os.stat_result, prefix: int, starts: dict[int, int], most: int
+) -> Egg:
+    """The egg of these entries; refused where a file is a directory too, a duplicate has other bytes, or they are in
+    more than `most` directories, listed or not: each of them would be made."""
     members: dict[str, Member] = {}
     directories: dict[str, None] = {}
     doubles: list[tuple[Member, Member]] = []
@@ -364,6 +368,9 @@ def _collect(file: _File, entries: list[Member], status: os.stat_result, prefix:
         while cut > 0 and name[:cut] not in parents:
             parents.add(name[:cut])
             cut = name.rfind("/", 0, cut)
+        if len(parents) > most:
+            remedy = _raised(entries=DEFAULT_LIMITS.entries) if most < DEFAULT_LIMITS.entries else _REBUILD
+            file.refuse(f"more than {most} directories", remedy=remedy)
         if name.endswith("/"):
             directories[name] = None
             continue

@@ -148,6 +148,8 @@ REFUSED = [
     refused("empty name", "a name that", "", name=b""),
     named("component of 256 bytes", b"n" * 256, "nnn"),
     named("path of 4,000 bytes", b"/".join([b"d" * 99] * 40), "ddd", "a name of 3999 bytes"),
+    named("65 directories", b"d/" * 65 + b"x.py", "d/d/", "too many directories"),
+    named("65 directories, listed", b"d/" * 65, "d/d/", "too many directories", data=b"", method=0),
     named("invalid UTF-8 with the flag", b"pkg/\xff.py", r"pkg/\udcff.py", "not the UTF-8", both={"flags": 0x800}),
     named("surrogate in UTF-8 with the flag", b"pkg/\xed\xa0\x80", "pkg/", "not the UTF-8", both={"flags": 0x800}),
     refused("file and directory", "both a file and a directory", "pkg", name=b"pkg"),
@@ -366,6 +368,7 @@ def test_accepted_is_what_zipimport_serves(judge: Zipimport, tmp_path: Any) -> N
 
 # What all of these read alike, and is refused all the same: why.
 AGREED: dict[str, tuple[str, ...]] = {
+    "they ask for more directories than any egg has": ("65 directories", "65 directories, listed"),
     "as files they would be elsewhere, or none at all": (
         "absolute",
         "backslash",
@@ -552,6 +555,16 @@ def test_limits(limits: eggs.Limits, cause: str, tmp_path: Any) -> None:
     with pytest.raises(EggRefused, match=cause):
         eggs.read(descriptor, path, limits)
     assert eggs.read(descriptor, path, eggs.Limits(entries=2, member=len(TEXT), total=len(TEXT) + 256))
+
+
+def test_directories_are_limited(tmp_path: Any) -> None:
+    """Few members ask for no more directories than an egg may have entries, whether it lists those or not."""
+    deep = [Entry(b"%d/" % i * 60 + b"x") for i in range(3)]
+    path = written(tmp_path, archive(*deep, Entry(b"listed/", method=0)))
+    with open(path, "rb") as file:
+        with pytest.raises(EggRefused, match="more than 180 directories; if you trust it: --limit entries=65535"):
+            eggs.read(file.fileno(), path, eggs.Limits(entries=180))
+        assert len(eggs.read(file.fileno(), path, eggs.Limits(entries=181)).members) == 3
 
 
 def test_bomb_of_many(tmp_path: Any) -> None:
