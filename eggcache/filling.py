@@ -6,9 +6,11 @@ import os
 import re
 import stat
 import time
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from hashlib import blake2b
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from eggcache import (
@@ -33,6 +35,7 @@ from eggcache.progress import Progress
 if TYPE_CHECKING:
     from eggcache.validity import Fingerprint
 
+_MOST_UNREADABLE = 100  # findings: more of them nobody reads
 _LONGEST = 255  # bytes of a file name, NAME_MAX on Linux
 
 
@@ -152,18 +155,22 @@ class Filling:
     def _look_for_unreadable(self, tree: Tree) -> None:
         """Eggs on the path that the runtime user cannot read: the target, run as that user, does not even see them."""
         missing = {_normal(need.requirement) for need in tree.needs if need.found is None}
-        for entry in tree.interpreter.path:
-            eggs_here = [entry] if entry.endswith(".egg") else _eggs_in(entry)
-            for path in eggs_here:
-                project = _normal(os.path.basename(path))
-                if (tree.requirements and project not in missing) or not os.path.isfile(path):
-                    continue
-                with accounts.acting(self.account):
-                    readable = os.access(path, os.R_OK, effective_ids=True)
-                if not readable:
-                    self.sources[path] = validity.fingerprint(path)
-                    error = accounts.in_the_way(path, self.account)
-                    self.findings.append(_unreadable(error))
+        count = 0
+        for path in islice(_eggs_on(tree.interpreter.path), resolver.MOST):
+            project = _normal(os.path.basename(path))
+            if (tree.requirements and project not in missing) or not os.path.isfile(path):
+                continue
+            with accounts.acting(self.account):
+                readable = os.access(path, os.R_OK, effective_ids=True)
+            if not readable:
+                count += 1
+                self.sources[path] = validity.fingerprint(path)
+                if count <= _MOST_UNREADABLE:
+                    self.findings.append(_unreadable(accounts.in_the_way(path, self.account)))
+        if count > _MOST_UNREADABLE:
+            cause = f"{self.account.name} cannot read {count - _MOST_UNREADABLE} more eggs on its path"
+            error = NotPermitted(tree.interpreter.executable, cause, "see to those that are named, and run it again")
+            self.findings.append(_unreadable(error))
 
     def _claim(self, place: Place, taken: dict[str, Place]) -> bool:
         """Whether `place` is still to be filled: it is another egg's where two have one name."""
@@ -287,6 +294,20 @@ def _damage(source: int, egg: eggs.Egg) -> EggcacheError | None:
     except EggcacheError as error:
         return error
     return None
+
+
+def _eggs_on(path: Sequence[str]) -> Iterator[str]:
+    """The eggs on a target's path, each once, however often and in whatever spelling the target's answer has it."""
+    entries: dict[str, str] = {}
+    for entry in path:
+        entries.setdefault(os.path.realpath(entry), entry)
+    seen: set[str] = set()
+    for real, entry in entries.items():
+        for egg in [entry] if entry.endswith(".egg") else _eggs_in(entry):
+            name = real if egg == entry else os.path.join(real, os.path.basename(egg))
+            if name not in seen:
+                seen.add(name)
+                yield egg
 
 
 def _eggs_in(directory: str) -> list[str]:

@@ -21,6 +21,9 @@ from sites import Site, write_egg
 
 from eggcache import accounts
 from eggcache.errors import EggcacheError
+from eggcache.filling import Filling
+from eggcache.model import DEFAULT_LIMITS, Interpreter, Ownership, Tree
+from eggcache.receipt import Receipt
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -279,6 +282,27 @@ def test_unreadable_requirement(site: Site) -> None:
     assert done.returncode == 4
     assert "[missing-distribution]" in done.stderr
     assert f"{hidden} is root's, mode 0600" in done.stderr
+
+
+def test_unreadable_without_end(site: Site) -> None:
+    """Of a target whose answer repeats a directory of unreadable eggs, however it spells it, each is looked at once, a
+    hundred are named and the others counted."""
+    for number in range(130):
+        write_egg(site.eggs / f"Hidden{number}-1.0-py3.11.egg", {}).chmod(0o600)
+    again = [str(site.eggs) + spelling for spelling in ("", "/", "/.", "//", "/../eggs")] * 4_000
+    path = (*again, str(site.eggs / "Hidden7-1.0-py3.11.egg"))
+    tree = Tree(Interpreter(str(site.python), (3, 11), "/", path, None, None), (), (), ())
+    account = accounts.lookup(site.account.pw_name)
+    filling = Filling(
+        str(site.cache), None, Ownership(0, 0, 0o750, 0o640), account, Receipt({}, {}), "", DEFAULT_LIMITS
+    )
+    began = time.monotonic()
+    filling.fill(tree, None)
+    assert time.monotonic() - began < 20  # it takes 0.3; 2.6 million eggs take minutes
+    unreadable = [finding for finding in filling.findings if finding.code == "egg-unreadable"]
+    assert len({finding.thing for finding in unreadable}) == len(unreadable) == 101
+    assert "cannot read 30 more eggs" in unreadable[-1].cause
+    assert {finding.status for finding in unreadable} == {4}
 
 
 def test_foreign_directory_and_reset(site: Site) -> None:
