@@ -11,6 +11,7 @@ from eggcache import selection
 from eggcache.model import Distribution, Need, State, Tree
 
 PREPARED = "prepared"
+_DEEPEST = 100  # steps; those of TurboGears 1 are 6
 
 
 class Part(NamedTuple):
@@ -56,14 +57,16 @@ def lines(
 
     prepared   for each distribution, whether the cache has it; () where there is no cache to look at
     reverse    what needs the tree's `requirements`, above what they need: see selection.leading_to
-    depth      steps from a root that are drawn; None: all
+    depth      steps from a root that are drawn; None: all, up to 100
 
     A distribution is opened out where it is first drawn, and `(above)` from then on: so a cycle ends, and a library
     that everything needs is drawn once. What no requirement leads to (with `--all`, everything) is listed flat.
-    No recursion: how deep a tree is, the eggs decide.
+    No recursion: how deep a tree is, the eggs decide. What is more than 100 steps from a root is cut as by `depth`, and
+    listed flat where all was to be drawn: each line repeats the guides of those above it.
     """
     prepared = prepared or [False] * len(tree.distributions)
     graph = _upward(tree) if reverse else _downward(tree)
+    deepest = _DEEPEST if depth is None else min(depth, _DEEPEST)
     seen: set[_Node] = set()
     opened: set[_Node] = set()
     trail: list[_Node] = []  # from the root to what is drawn now; `within` is the same, to look up
@@ -79,7 +82,7 @@ def lines(
             mark = "(cycle)"
         elif node in opened:
             mark = "(above)"
-        elif children and depth is not None and level >= depth:
+        elif children and level >= deepest:
             mark = f"(+{len(children)})"
         head = Part(prefix + branch, "guide")
         yield (head, *_node(tree, node, need, prepared, reverse, mark))

@@ -144,6 +144,16 @@ def test_depth_opens_later_what_it_cut_first() -> None:
     ]
 
 
+def test_drawn_no_deeper_than_a_hundred() -> None:
+    """A chain of thousands is cut after 100 steps and goes on flat: each line repeats the guides of those above it."""
+    for depth, count, last in ((None, 3001, "n3000 1  unzipped egg, not active  /"), (2000, 101, "(+1)")):
+        drawn = ["".join(part.text for part in line) for line in outline.lines(chain(3000), depth=depth)]
+        assert len(drawn) == count
+        assert drawn[100].endswith("`-- n100 1  unzipped egg, not active  /  (+1)")
+        assert drawn[-1].endswith(last)
+        assert max(map(len, drawn)) < 500
+
+
 def test_cycle_after_another_branch() -> None:
     """A cycle is told from what stands above, also below a second branch."""
     found = chain(3)
@@ -431,7 +441,7 @@ def test_deep_and_wide() -> None:
     assert len(selection.leading_to(deep, ["n3000"]).distributions) == 3001
     assert len(selection.within(deep, 2000).distributions) == 2001
     upward = selection.leading_to(deep, ["n3000"])
-    assert sum(1 for _ in outline.lines(upward, reverse=True)) == 3001
+    assert sum(1 for _ in outline.lines(upward, reverse=True)) == 101
     assert len(selection.within(upward, 10, reverse=True).distributions) == 11
 
 
