@@ -8,6 +8,8 @@ import os
 import sys
 from collections.abc import Iterable
 
+from eggcache.errors import one_line as one_line  # for those who print
+
 TYPE_CHECKING = False  # as in validity: a run with nothing to do only asks whether to be silent
 if TYPE_CHECKING:
     from eggcache.model import Finding, Report
@@ -58,11 +60,6 @@ def complain(message: object, status: int) -> int:
     """Print an error, and return its `status`."""
     _message(f"eggcache: {one_line(str(message))}")
     return status
-
-
-def one_line(text: str) -> str:
-    """Fit for a terminal and a log: names in messages come from eggs and from the target."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def silent(statuses: Iterable[int], options: argparse.Namespace) -> bool:

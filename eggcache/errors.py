@@ -68,3 +68,8 @@ class Busy(EggcacheError):
     """Another run holds the lock longer than one was ready to wait (exit status 75, sysexits' EX_TEMPFAIL)."""
 
     status = 75
+
+
+def one_line(text: str) -> str:
+    """Fit for a terminal and a log: names in messages come from eggs and from the target."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

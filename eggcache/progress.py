@@ -10,6 +10,8 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+from eggcache.errors import one_line
+
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
     from rich.progress import ProgressColumn, Task
@@ -52,7 +54,7 @@ class Log(Progress):
 
     def phase(self, doing: str, size: int = 0) -> None:  # noqa: ARG002
         self.close()
-        self.doing, self.began, self.files, self.done = doing, time.monotonic(), 0, 0
+        self.doing, self.began, self.files, self.done = one_line(doing), time.monotonic(), 0, 0
 
     def advance(self, files: int, size: int) -> None:
         self.files += files
@@ -76,7 +78,7 @@ class Display(Progress):
         self.files = self.done = 0
 
     def phase(self, doing: str, size: int = 0) -> None:
-        self.current, self.files, self.done = (doing, size), 0, 0
+        self.current, self.files, self.done = (one_line(doing), size), 0, 0
         if self.bar is not None:
             for task in self.bar.task_ids:
                 self.bar.remove_task(task)

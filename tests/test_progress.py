@@ -62,6 +62,19 @@ def test_log_of_everything(clock: Clock, capsys: pytest.CaptureFixture[str]) -> 
     assert capsys.readouterr().err == "eggcache: asking: 0.0 s\neggcache: extracting: 0.0 s\n"
 
 
+def test_names_are_fit_for_a_terminal(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    """What a phase is called, after a path perhaps, is escaped, in a line and in a bar."""
+    with Log(True) as log:
+        log.phase("asking \x1b]0;owned\x07\x9b2J\n")
+    assert capsys.readouterr().err == "eggcache: asking \\x1b]0;owned\\x07\\x9b2J\\n: 0.0 s\n"
+    with Display() as display:
+        display.phase("asking \x1b[2J\x07")
+        clock.now += 1.1
+        display.tick()
+        assert display.bar is not None
+        assert [task.description for task in display.bar.tasks] == ["asking \\x1b[2J\\x07"]
+
+
 def test_display_waits(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is drawn, and rich is not loaded, before a second is over."""
     monkeypatch.setitem(sys.modules, "rich.progress", None)
