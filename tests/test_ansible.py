@@ -512,6 +512,48 @@ def test_unzip_all(modules: Modules) -> None:
     assert (again["changed"], again["restart"]) == (False, False)
 
 
+def test_names_are_fit_for_a_terminal(modules: Modules) -> None:
+    """What an egg is called reaches no terminal as it is: not by a difference, a warning or an error."""
+    odd = "Odd\x1b]0;owned\x07\x9b2J"
+    write_egg(eggs(modules) / f"{odd}-1.0-py3.11.egg", {"odd.py": ""}, project="Odd")
+    (eggs(modules) / f"Bad{odd}-1.0-py3.11.egg").write_bytes(b"no zip")
+    write_egg(eggs(modules) / f"Closed{odd}-1.0-py3.11.egg", {}, project="Closed").chmod(0o600)
+    every: dict[str, Any] = {
+        "requirements": None,
+        "all": True,
+        "path": [str(path) for path in eggs(modules).glob("*.egg")],
+    }
+    lenient = modules.prepare(**every, lenient=True, check=True)
+    unzipped = modules.run("unzip_all", **every, check=True, lenient=True)
+    for done in (lenient, unzipped):
+        said = [done["diff"]["before"], done["diff"]["after"], done.get("msg", ""), *map(str, done.get("warnings", ()))]
+        assert "Odd\\x1b]0;owned\\x07\\x9b2J" in said[1]
+        assert all(c.isprintable() or c == "\n" for text in said for c in text)
+    assert "Closed" in lenient["msg"]
+
+
+@pytest.mark.parametrize(("kind", "included"), [("systemd", True), ("../../../planted/x", False)])
+def test_handler_knows_the_kind(control: Control, tmp_path: Path, kind: str, included: bool) -> None:
+    """What the host says how Apache is started names a file of the role, or none."""
+    role = tmp_path / "role"
+    for part in ("handlers", "vars"):
+        shutil.copytree(SOURCE / "roles" / "eggcache" / part, role / part)
+    (role / "tasks" / "restart-..").mkdir(parents=True)
+    (tmp_path / "planted").mkdir()
+    for file in (role / "tasks" / "restart-systemd.yml", tmp_path / "planted" / "x.yml"):
+        file.write_text("[{ansible.builtin.debug: {msg: it was included}}]\n")
+    play = tmp_path / "play.yml"
+    emitted = {"ansible.builtin.set_fact": {"eggcache_emitted": {"kind": kind}}, "changed_when": True}
+    (role / "tasks" / "main.yml").write_text(json.dumps([{**emitted, "notify": "Stop and start Apache"}]))
+    play.write_text(
+        json.dumps([{"hosts": "localhost", "gather_facts": False, "force_handlers": True, "roles": [str(role)]}])
+    )
+    done = control.run("ansible-playbook", "-i", "localhost,", "-c", "local", play, check=False)
+    assert ("it was included" in done.stdout) is included, done.stdout + done.stderr
+    assert (done.returncode == 0) is included
+    assert ("no kind of wrapper" in done.stdout) is not included
+
+
 def test_wrapper(modules: Modules) -> None:
     """It is installed where it is told, once; what was changed is put right, and what is not ours is left alone."""
     dest = modules.home / "start"

@@ -33,7 +33,8 @@ class Run:
         self.argv = argv
         # C.UTF-8, which every host has: names in its output come back as they are.
         self.status, out, err = module.run_command(argv, environ_update={"LC_ALL": "C.UTF-8", "LANGUAGE": ""})
-        self.messages = [line.partition("eggcache: ")[2] or line for line in err.splitlines() if line.strip()]
+        lines = [one_line(line) for line in err.splitlines() if line.strip()]
+        self.messages = [line.partition("eggcache: ")[2] or line for line in lines]
         try:
             self.report: dict[str, Any] = json.loads(out) if out.strip() else {}
         except ValueError:
@@ -68,6 +69,12 @@ def program(module: AnsibleModule, writes: bool) -> str:
             module.exit_json(changed=writes, skipped=not writes, msg=f"{missing} yet, so nothing could be asked")
         module.fail_json(msg=f"{missing}; install it, or name it with executable")
     return str(found)
+
+
+def one_line(text: str) -> str:
+    """Fit for a terminal, as eggcache's own messages are: its JSON has the names that eggs have, and Ansible prints
+    warnings, messages and differences as they are."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def runtime(params: dict[str, Any]) -> list[str]:
@@ -113,4 +120,4 @@ def _message(run: Run, findings: list[dict[str, Any]]) -> str:
 
 def _line(finding: dict[str, Any]) -> str:
     parts = [finding["cause"], finding["remedy"]] if finding["remedy"] else [finding["cause"]]
-    return f"{finding['thing']}: {'; '.join(parts)} [{finding['code']}]"
+    return one_line(f"{finding['thing']}: {'; '.join(parts)} [{finding['code']}]")

@@ -195,22 +195,24 @@ def difference(
     has: tuple[int, int, int] | None,
 ) -> dict[str, str]:
     """What --diff shows: a line for the directory and one for each egg, before and after."""
+    shown = command.one_line(directory)
     sides: tuple[list[str], list[str]] = ([], [])
     for side, of_directory in zip(sides, (had, has)):
         if of_directory:
             mode, uid, gid = of_directory
-            side.append(f"{directory} mode {mode:04o} owner {uid} group {gid}\n")
+            side.append(f"{shown} mode {mode:04o} owner {uid} group {gid}\n")
     for outcome in outcomes:
-        line = f"{os.path.basename(outcome['into'])} {outcome['files']} files, {outcome['size']} bytes\n"
+        name = command.one_line(os.path.basename(outcome["into"]))
+        line = f"{name} {outcome['files']} files, {outcome['size']} bytes\n"
         before, after = {
             "made": ("", line),
             "removed": (line, ""),
             "kept": (line, line),
-            "replaced": (f"{os.path.basename(outcome['into'])} with other content, modes or owner\n", line),
+            "replaced": (f"{name} with other content, modes or owner\n", line),
         }[outcome["action"]]
         sides[0].append(before)
         sides[1].append(after)
-    headers = {"before_header": directory, "after_header": directory}
+    headers = {"before_header": shown, "after_header": shown}
     return {**headers, "before": "".join(sides[0]), "after": "".join(sides[1])}
 
 

@@ -108,8 +108,9 @@ def main() -> None:
     if not module.check_mode:  # the report is one thing, what lies there another
         wrong = [outcome["into"] for outcome in outcomes if not os.path.isdir(outcome["into"])]
         if wrong:
+            shown = command.one_line(wrong[0])
             module.fail_json(
-                msg=f"{wrong[0]}: eggcache reports it as unzipped, and it is no directory; run it with -v on the host",
+                msg=f"{shown}: eggcache reports it as unzipped, and it is no directory; run it with -v on the host",
                 **run.result(changed=True, outcomes=outcomes, restart=True),
             )
     result = run.result(
@@ -117,9 +118,10 @@ def main() -> None:
         outcomes=outcomes,
         restart=bool(outcomes),
         diff={
-            "before": "".join(f"{outcome['into']} zipped\n" for outcome in outcomes),
+            "before": "".join(f"{command.one_line(outcome['into'])} zipped\n" for outcome in outcomes),
             "after": "".join(
-                f"{outcome['into']} {outcome['files']} files, {outcome['size']} bytes\n" for outcome in outcomes
+                f"{command.one_line(outcome['into'])} {outcome['files']} files, {outcome['size']} bytes\n"
+                for outcome in outcomes
             ),
         },
     )
