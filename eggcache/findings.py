@@ -50,6 +50,12 @@ TREE = (
 
 EGGS = (
     Explanation(
+        "not-permitted",
+        "Root may not safely work on the eggs there: a directory is somebody else's, or only his code names it.",
+        "Those eggs are left as they are; the others are unzipped.",
+        "Do what the message says: run it as the owner, or name the directory with --path.",
+    ),
+    Explanation(
         "egg-refused",
         "It is damaged, Pythons would read different files from it, or it unpacks to so much that it may be a bomb.",
         "It is left as it is: neither extracted nor unzipped.",
