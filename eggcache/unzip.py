@@ -238,12 +238,10 @@ def disbelieved(
     wrong = found.keys() - believed(found, python, account, paths)
     who = account.name if account else ""
     cause = f"root finds these eggs by the word of what {who} runs alone"
-    findings = [
-        Finding("not-permitted", place, cause, f"name it: --path {shlex.quote(place)}", 4) for place in sorted(wrong)
-    ]
+    errors = [NotPermitted(place, cause, f"name it: --path {shlex.quote(place)}") for place in sorted(wrong)]
     for place in wrong:
         del found[place]
-    return findings
+    return list(map(as_finding, errors))
 
 
 def remove_leftovers(directories: Iterable[str]) -> None:
