@@ -56,6 +56,8 @@ class _Parser(argparse.ArgumentParser):
         unknown = message.partition("unrecognized arguments: ")[2]
         if unknown.startswith("--"):
             remedy = manual.meant(unknown.partition("=")[0], self._option_string_actions) or remedy
+        if message.startswith("the following arguments are required"):
+            message = message.replace(", REQ", "")  # argparse counts it, though there may be none
         raise UsageError(self.prog.partition(" ")[2] or "arguments", message, remedy)
 
 

@@ -257,6 +257,14 @@ class Filling:
                 os.rename(place.name, place.name, src_dir_fd=staged, dst_dir_fd=cache)
             found = validity.digest(cache, place.name)
             self.known.extracted[place.name] = replace(done, found=found)
+            self._forgive(os.path.join(self.directory, place.name))
+
+    def _forgive(self, path: str) -> None:
+        """Nothing is wrong any more with what was foreign and has just been replaced."""
+        before = len(self.findings)
+        self.findings = [one for one in self.findings if (one.code, one.thing) != ("foreign-entry", path)]
+        if len(self.findings) < before:
+            del self.sources[path]
 
     def drop(self, prune: bool, staged: int | None) -> None:
         """With `prune`, move what no tree needs any more into the stage, which is about to be removed."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import stat
 import subprocess
 import sys
 import zipfile
@@ -89,7 +90,8 @@ class Site:
                 if name in (".eggcache.lock", ".eggcache.json"):
                     right = (info.st_mode, info.st_uid, info.st_nlink) == (0o100600, 0, 1)
                 else:
-                    found[str(path.relative_to(self.cache))] = None if path.is_dir() else path.read_bytes()
+                    content = path.read_bytes() if stat.S_ISREG(info.st_mode) else None  # reading a FIFO would hang
+                    found[str(path.relative_to(self.cache))] = content
                     mode = 0o040750 if path.is_dir() else 0o100640
                     right = (info.st_mode, info.st_uid, info.st_gid) == (mode, 0, self.account.pw_gid)
                 if not right:

@@ -596,6 +596,17 @@ def test_foreign_entry(site: Site) -> None:
     assert site.prepare().returncode == 0
 
 
+def test_foreign_entry_that_is_replaced(site: Site) -> None:
+    """What somebody else got hold of is made anew, and then nothing is wrong: Apache may start."""
+    site.prepare()
+    os.chown(site.cache / "One-1.0-py3.11.egg-tmp", site.account.pw_uid, site.account.pw_gid)
+    done = site.prepare("--lenient")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "1 egg replaced" in done.stdout
+    assert site.served()
+    assert site.prepare().stdout == ""
+
+
 def test_private_egg(site: Site) -> None:
     """An egg that not everybody may read who can read the cache is not shown to them: its owner is Apache's user, the
     cache would be its whole group's."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
 import shutil
 import stat
 import subprocess
@@ -66,8 +67,16 @@ class History(RuleBasedStateMachine):
         self.untouched = listing(self.victim)
         self.site = Site(self.python, self.top / "eggs", self.top / "cache", self.account)
         self.versions: dict[str, set[tuple[tuple[str, bytes], ...]]] = {}  # by name: all that an egg ever held
-        self.planted: set[str] = set()
+        self.planted: dict[str, tuple[int, ...] | None] = {}  # what lies there, by name
         self.foreign: dict[str, tuple[int, ...]] = {}  # entries of others that nothing may touch
+
+    def identity(self, name: str) -> tuple[int, ...] | None:
+        """What an entry of the cache is, to tell later whether it is still there."""
+        try:
+            info = (self.site.cache / name).lstat()
+        except OSError:
+            return None
+        return info.st_ino, info.st_mode, info.st_uid
 
     def teardown(self) -> None:
         shutil.rmtree(self.top, ignore_errors=True)
@@ -101,9 +110,10 @@ class History(RuleBasedStateMachine):
         assert done.returncode == 0 or self.planted
         if options == ["-n"]:
             return
-        self.planted.clear()
         again = self.site.prepare(*options)
+        self.planted = {name: was for name, was in self.planted.items() if self.identity(name) == was}
         if again.returncode == 4:  # still there, and named
+            assert self.planted
             assert "belongs to uid 12345" in again.stderr
             return
         assert (again.returncode, again.stdout) == (0, ""), again.stderr
@@ -111,7 +121,9 @@ class History(RuleBasedStateMachine):
         eggs = {f"{egg.name}-tmp" for egg in self.site.eggs.glob("*.egg")}
         extra = {path.name for path in self.site.cache.glob("*-tmp")} - eggs
         assert not ("--prune" in options and extra)
-        assert [one for one in self.site.wrong() if one.split("/")[0] not in extra] == []
+        others = {re.escape(name) for name in extra | self.planted.keys()}
+        there = re.compile(rf"(?:{re.escape(str(self.site.cache))}/)?(?:{'|'.join(others) or '$'})(?:/|:|$)")
+        assert [one for one in self.site.wrong() if not there.match(one)] == []
         assert not list(self.site.cache.glob(".eggcache-stage-*"))
 
     @rule(call=st.sampled_from(CALLS), when=st.integers(1, 12), what=st.sampled_from(("signal=KILL", *ERRORS)))
@@ -136,7 +148,7 @@ class History(RuleBasedStateMachine):
             return
         subprocess.run(["rm", "-rf", path], check=True)
         plant(path, self.victim / "file")
-        self.planted.add(name)
+        self.planted[name] = self.identity(name)
 
     @rule()
     def stray(self) -> None:
@@ -145,7 +157,7 @@ class History(RuleBasedStateMachine):
         if self.site.cache.is_dir() and not path.exists():
             others(path, self.victim)
             self.foreign[path.name] = tuple(path.lstat())[:6]
-            self.planted.add(path.name)
+            self.planted[path.name] = self.identity(path.name)
 
     # --------------------------------------------------------------------------------------------- what always holds
 
