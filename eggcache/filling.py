@@ -84,7 +84,7 @@ class Filling:
         """Extract below `staged` what is not there yet (None: a dry run); findings go on the list."""
         self.findings += resolver.findings(tree)
         self.findings += unservable.in_target(tree.interpreter)
-        self._look_for_unreadable(tree)
+        self._look_for_unseen(tree)
         self._look_for_foreign()
         with ExitStack() as stack:
             self._fill_all(tree, None if staged is None else stack.enter_context(Batch(staged, self.progress.advance)))
@@ -152,8 +152,10 @@ class Filling:
         mode = 0o600 | (read & self.owner.file_mode)
         return replace(self.owner, file_mode=mode, directory_mode=mode | 0o100 | (mode & 0o044) >> 2)
 
-    def _look_for_unreadable(self, tree: Tree) -> None:
-        """Eggs on the path that the runtime user cannot read: the target, run as that user, does not even see them."""
+    def _look_for_unseen(self, tree: Tree) -> None:
+        """Eggs on the path that the target, run as the runtime user, does not even see: those that he cannot read, and
+        those that are no zips any more, which pkg_resources passes over in silence."""
+        seen = {distribution.egg for distribution in tree.distributions}
         missing = {_normal(need.requirement) for need in tree.needs if need.found is None}
         count = 0
         for path in islice(_eggs_on(tree.interpreter.path), resolver.MOST):
@@ -162,6 +164,8 @@ class Filling:
                 continue
             with accounts.acting(self.account):
                 readable = os.access(path, os.R_OK, effective_ids=True)
+            if readable and path not in seen and len(self.findings) < resolver.MOST:
+                self._look_for_damage(path)
             if not readable:
                 count += 1
                 self.sources[path] = validity.fingerprint(path)
@@ -171,6 +175,14 @@ class Filling:
             cause = f"{self.account.name} cannot read {count - _MOST_UNREADABLE} more eggs on its path"
             error = NotPermitted(tree.interpreter.executable, cause, "see to those that are named, and run it again")
             self.findings.append(_unreadable(error))
+
+    def _look_for_damage(self, path: str) -> None:
+        try:
+            with accounts.reading(path, self.account) as source:
+                eggs.read(source, path, self.limits)
+        except EggcacheError as error:
+            self.sources[path] = validity.fingerprint(path)
+            self._refuse(path, error)
 
     def _claim(self, place: Place, taken: dict[str, Place]) -> bool:
         """Whether `place` is still to be filled: it is another egg's where two have one name."""

@@ -607,6 +607,21 @@ def test_foreign_entry_that_is_replaced(site: Site) -> None:
     assert site.prepare().stdout == ""
 
 
+@pytest.mark.parametrize("size", [0, 100])
+def test_egg_that_pkg_resources_passes_over(site: Site, size: int) -> None:
+    """A truncated egg is no distribution for pkg_resources, which says nothing: we do, until it is whole again."""
+    egg = site.eggs / "One-1.0-py3.11.egg"
+    whole = egg.read_bytes()
+    egg.write_bytes(whole[:size])
+    done = site.prepare()
+    assert done.returncode == 3
+    assert f"eggcache: {egg}: not a zip file, or a truncated one" in done.stderr
+    assert "[egg-refused]" in done.stderr
+    egg.write_bytes(whole)
+    assert site.prepare().returncode == 0
+    assert site.served() == 12
+
+
 def test_private_egg(site: Site) -> None:
     """An egg that not everybody may read who can read the cache is not shown to them: its owner is Apache's user, the
     cache would be its whole group's."""
