@@ -10,12 +10,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from time import gmtime
 
-from eggcache import accounts, layout
+from eggcache import accounts, layout, owners
 from eggcache import egg as eggs
 from eggcache.errors import EggcacheError, EggRefused
 from eggcache.model import Account, DateTime, Distribution, Kind, Limits
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_PIECE = 4 << 20  # bytes that are read at once
+_DEPTH = 64  # directories in one name, as of a zipped egg
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _EARLIEST, _LATEST = 315_532_800, 4_354_819_198  # seconds: what the date of a zip's member can be, 1980 to 2107
 
@@ -27,7 +29,11 @@ class Content:
     name: str
     size: int  # bytes
     date_time: DateTime
-    read: Callable[[], bytes]
+    pieces: Callable[[], Iterator[bytes]]  # each of 4 MiB at most
+
+    def read(self) -> bytes:
+        """All its bytes, of a file that is known to be small."""
+        return b"".join(self.pieces())
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,8 @@ class Contents:
 def opened(distribution: Distribution, account: Account, limits: Limits) -> Iterator[Contents]:
     """What is in an egg, read with the rights of `account`, of what is below `limits`.
 
+    Where that is root, an unzipped egg of somebody else is read with its owner's rights: whoever can change a
+    directory while it is read decides what is read.
     Raises EggRefused for a damaged or hostile one, NotPermitted where the account cannot read it, and EggcacheError
     where it changed while it was read.
     """
@@ -49,7 +57,7 @@ def opened(distribution: Distribution, account: Account, limits: Limits) -> Iter
     with accounts.reading(path, account) as descriptor:
         before = os.fstat(descriptor)
         if distribution.kind is Kind.UNZIPPED:
-            yield _directory(descriptor, path, account, limits)
+            yield _directory(descriptor, path, owners.reader(path, before, account), limits)
         else:
             yield _zip(descriptor, path, distribution.inside, limits)
         after = os.fstat(descriptor)
@@ -65,7 +73,7 @@ def _zip(descriptor: int, path: str, inside: str, limits: Limits) -> Contents:
         if name is not None:
             _check_name(path, name)
             files[name] = Content(
-                name, member.size, member.date_time, lambda member=member: eggs.data(descriptor, egg, member)  # type: ignore[misc]
+                name, member.size, member.date_time, lambda member=member: eggs.chunks(descriptor, egg, member)  # type: ignore[misc]
             )  # fmt: skip
     return Contents(files, bool(egg.stat.st_mode & 0o004))
 
@@ -74,19 +82,24 @@ def _directory(descriptor: int, path: str, account: Account, limits: Limits) -> 
     """An unzipped egg. Only plain files: a link could lead anywhere, and to somewhere else the next moment."""
     files: dict[str, Content] = {}
     total, public = 0, True
-    for name, info in _walk(descriptor, path, account):
+    for number, (name, info) in enumerate(_walk(descriptor, path, account)):
         public = public and bool(info.st_mode & 0o004)
+        if number > limits.entries:
+            cause = f"more than {limits.entries} files and directories"
+            raise EggRefused(path, cause, "raise --limit entries for it, if you trust it")
+        if name.count("/") > _DEPTH:
+            raise EggRefused(path, f"more than {_DEPTH} directories in each other", "install another build")
         if stat.S_ISDIR(info.st_mode):
             public = public and bool(info.st_mode & 0o001)
             continue
         _check_name(path, name)
         total += info.st_size
-        if len(files) >= limits.entries or info.st_size > limits.member or total > limits.total:
-            cause = f"more than {limits.entries} files, or than {limits.total} bytes (or {limits.member} in one file)"
+        if info.st_size > limits.member or total > limits.total:
+            cause = f"more than {limits.total} bytes, or than {limits.member} in one file"
             raise EggRefused(path, cause, "raise --limit for it, if you trust it")
         when = gmtime(min(max(int(info.st_mtime), _EARLIEST), _LATEST))
         files[name] = Content(
-            name, info.st_size, when[:6], lambda name=name, info=info: _read(descriptor, path, name, info, account)  # type: ignore[misc]
+            name, info.st_size, when[:6], lambda name=name, info=info: _pieces(descriptor, path, name, info, account)  # type: ignore[misc]
         )  # fmt: skip
     return Contents(files, public)
 
@@ -100,11 +113,8 @@ def _walk(descriptor: int, path: str, account: Account) -> Iterator[tuple[str, o
         below = []
         with accounts.acting(account):
             try:
-                here = os.open(where or ".", _DIRECTORY, dir_fd=descriptor)
-                try:
+                with _below(descriptor, where) as here:
                     found = [(name, os.stat(name, dir_fd=here, follow_symlinks=False)) for name in os.listdir(here)]
-                finally:
-                    os.close(here)
             except PermissionError:
                 raise accounts.in_the_way(os.path.join(path, where), account) from None
             except OSError:
@@ -120,20 +130,47 @@ def _walk(descriptor: int, path: str, account: Account) -> Iterator[tuple[str, o
         pending += reversed(below)
 
 
-def _read(descriptor: int, path: str, name: str, info: os.stat_result, account: Account) -> bytes:
+@contextmanager
+def _below(descriptor: int, name: str) -> Iterator[int]:
+    """A descriptor of the directory `name` below an open one; "" is that one itself.
+
+    One component at a time: O_NOFOLLOW is about the last one only, and any of them may have become a link by now.
+    """
+    here = os.open(".", _DIRECTORY, dir_fd=descriptor)
     try:
-        with accounts.acting(account):
-            opened = os.open(name, _READ, dir_fd=descriptor)
+        for part in filter(None, name.split("/")):
+            above, here = here, os.open(part, _DIRECTORY, dir_fd=here)
+            os.close(above)
+        yield here
+    finally:
+        os.close(here)
+
+
+def _pieces(descriptor: int, path: str, name: str, info: os.stat_result, account: Account) -> Iterator[bytes]:
+    """What is in the file `name`, which has to be the one that `info` is of."""
+    directory, _, base = name.rpartition("/")
+    try:
+        with accounts.acting(account), _below(descriptor, directory) as here:
+            opened = os.open(base, _READ, dir_fd=here)
     except PermissionError:
         raise accounts.in_the_way(os.path.join(path, name), account) from None
     except OSError:
         raise _changed(path) from None
-    with open(opened, "rb") as stream:
+    with open(opened, "rb", buffering=0) as stream:
         now = os.fstat(opened)
-        data = stream.read(info.st_size + 1) if stat.S_ISREG(now.st_mode) else b""
-        if len(data) != info.st_size or (now.st_ino, now.st_mtime_ns) != (info.st_ino, info.st_mtime_ns):
+        if not stat.S_ISREG(now.st_mode) or _identity(now) != _identity(info):
             raise _changed(path)
-    return data
+        left = info.st_size
+        while left and (piece := stream.read(min(left, _PIECE))):
+            left -= len(piece)
+            yield piece
+        if left or _identity(os.fstat(opened)) != _identity(info):
+            raise _changed(path)
+
+
+def _identity(info: os.stat_result) -> tuple[int, ...]:
+    """What is another one where a file is another one, or was written to."""
+    return info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns
 
 
 def _changed(path: str) -> EggcacheError:

@@ -16,6 +16,7 @@ from packaging.specifiers import InvalidSpecifier, Specifier, SpecifierSet
 from packaging.version import InvalidVersion, Version
 
 _LONGEST = 1000  # characters of a line: real ones have 100, and parsers recurse
+_LONGEST_VERSION = 100  # characters of what _VERSION looks at, which takes the square of them
 _VERSION = re.compile(
     r"""v?(?P<release>\d+(?:\.\d+)*)\.?
     (?:[-_.]?(?P<stage>alpha|beta|preview|pre|rc|a|b|c)[-_.]?(?P<number>\d*)(?![a-z]))?
@@ -26,12 +27,12 @@ _VERSION = re.compile(
     re.VERBOSE,
 )
 _REQUIREMENT = re.compile(
-    r"""\s*(?P<name>[\w.-]+)\s*
-    (?:\[(?P<extras>[^]]*)\]\s*)?
-    \(?(?P<clauses>[^;@()]*)\)?\s*
+    r"""(?P<name>[\w.-]+)(?![\w.-])[ ]?
+    (?:\[(?P<extras>[^]]*)\][ ]?)?
+    \(?(?P<clauses>[^;@()]*)\)?[ ]?
     (?:;(?P<marker>.*))?""",
     re.VERBOSE | re.ASCII,
-)
+)  # of a line without runs of white space; no part can give the next one what that could take: time is linear
 _CLAUSE = re.compile(r"\s*(===|==|~=|!=|<=|>=|<|>)\s*(\S+)\s*")
 _ERRORS = (InvalidRequirement, InvalidMarker, InvalidSpecifier, InvalidVersion, RecursionError)
 
@@ -53,7 +54,7 @@ class Rewritten:
 def version(text: str) -> str | None:
     """The PEP 440 version of the same place in the order, normalized; None where there is none."""
     text = text.strip().lower()
-    if len(text) > _LONGEST:
+    if len(text) > _LONGEST_VERSION:
         return None
     try:
         return str(Version(text))
@@ -127,7 +128,8 @@ def requirement(line: str, where: str = "", extra: str = "") -> Rewritten:
             extra,
             [],
         )
-    match = _REQUIREMENT.fullmatch(before.split(" #")[0]) if len(before) <= _LONGEST else None
+    one_spaced = " ".join(before.split(" #")[0].split())
+    match = _REQUIREMENT.fullmatch(one_spaced) if len(before) <= _LONGEST else None
     found = name(match["name"]) if match else ""
     if match is None or not found:
         return Rewritten("", before, "it names no project")

@@ -126,6 +126,18 @@ def named(executable: str, paths: Sequence[str] = ()) -> set[str]:
     return set(map(os.path.realpath, here))
 
 
+def reader(place: str, info: os.stat_result, account: Account) -> Account:
+    """With whose rights to read what is in the directory `place`, open already and of this `info`, as `account`.
+
+    Root reads with those of the directory's owner, or of nobody, where more may write to it: a hard link, or what was
+    moved there meanwhile, shall show them nothing that they cannot read.
+    """
+    if os.geteuid() != 0 or account.uid != 0:
+        return account
+    uid = -1 if _writable(place, info) else info.st_uid
+    return _account(uid, place) if uid else account
+
+
 def _account(uid: int, place: str) -> Account:
     if uid == -1:
         return accounts.lookup("nobody")

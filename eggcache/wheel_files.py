@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import csv
 import logging
 import os
 import re
+from base64 import urlsafe_b64encode
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from hashlib import sha256
+from io import StringIO
 from zipfile import ZIP_DEFLATED, ZipInfo
 
 from wheel.wheelfile import WheelFile
@@ -17,8 +22,11 @@ from eggcache.legacy import Rewritten
 from eggcache.model import DateTime, Distribution
 
 _EGG_NAME = re.compile(r"(?P<name>[^-]+)(-(?P<version>[^-]+)(-py(?P<python>\d\.\d+)(-(?P<platform>.+))?)?)?", re.I)
-_SHEBANG = re.compile(rb"\A#![^\n]*\bpythonw?[0-9.]*(\s[^\n]*)?(\n|\Z)")
+_SHEBANG = re.compile(rb"\A#![^\n]*\bpythonw?[0-9.]*([^\S\n][^\n]*)?(\n|\Z)")
+_PYTHON = b"#!python\n"
 _OLDEST: DateTime = (1980, 1, 1, 0, 0, 0)  # that a zip can date
+_NAME = 255  # bytes of a file name: NAME_MAX of every Linux file system
+_LINES = 1000  # of requires.txt, and characters of a section's name: real ones have a hundredth of that
 _TEXT = 1 << 20  # bytes of the longest metadata or stub that is looked into: real ones are a thousandth of that
 
 # Of EGG-INFO, what is said in other words in a wheel, or only concerns eggs; and what an installer writes itself.
@@ -86,8 +94,12 @@ def plan(contents: Contents, distribution: Distribution, machine: Machine) -> Pl
     made.native = bool(elf)
     made.executable |= elf | set(filter(extract.executable, made.files))
     made.tag, pure = _tags(made, distribution, machine)
+    length = len(os.fsencode(made.file_name))
+    if length > _NAME:
+        cause = f"the name of its wheel would have {length} bytes, and no file's can have more than {_NAME}"
+        raise Unfit("wheel-metadata", cause, "build it anew with a shorter name and version")
     lost = metadata.bound_to_others(info, machine.version)
-    extras, found = metadata.requirements(_text(contents, "EGG-INFO/requires.txt", "EGG-INFO/depends.txt"))
+    extras, found = metadata.requirements(_requires(contents))
     made.requirements = [*lost, *found]
     texts = [one.text for one in found if one.text]
     if namespaces and machine.version[0] == 2:
@@ -160,7 +172,7 @@ def _dropped(name: str, contents: Contents, loaders: set[str]) -> bool:
 
 
 def _is_elf(content: Content) -> bool:
-    return content.size > 4 and content.read()[:4] == b"\x7fELF"
+    return content.size > 4 and next(content.pieces(), b"")[:4] == b"\x7fELF"
 
 
 def _tags(made: Plan, distribution: Distribution, machine: Machine) -> tuple[str, bool]:
@@ -222,6 +234,15 @@ def _text(contents: Contents, *names: str) -> str:
     return "\n".join(metadata.decoded(_small(content)) for content in found)
 
 
+def _requires(contents: Contents) -> str:
+    text = _text(contents, "EGG-INFO/requires.txt", "EGG-INFO/depends.txt")
+    asked = list(metadata.sections(text))
+    if len(asked) > _LINES or any(len(section) > _LINES for section, _ in asked):
+        cause = f"its requires.txt has more than {_LINES} lines, or a section with a name as long"
+        raise Unfit("wheel-metadata", cause, "build it anew")
+    return text
+
+
 def _small(content: Content) -> bytes:
     if content.size > _TEXT:
         raise Unfit("wheel-metadata", f"its {content.name} has {content.size} bytes", "build it anew")
@@ -239,14 +260,29 @@ def _namespaces(contents: Contents) -> list[str]:
 
 
 class _Wheel(WheelFile):  # type: ignore[misc, unused-ignore]
-    """The writer, which would date RECORD now."""
+    """The writer, which would date RECORD now, and which hashes only what it is given in one piece."""
 
     moment = _OLDEST
+    rows = ""  # of RECORD, for what was streamed
+
+    def stream(self, entry: ZipInfo, pieces: Iterator[bytes]) -> None:
+        """Write a member that may be larger than memory."""
+        digest, size = sha256(), 0
+        with self.open(entry, "w") as member:
+            for piece in pieces:
+                digest.update(piece)
+                size += len(piece)
+                member.write(piece)
+        encoded = urlsafe_b64encode(digest.digest()).rstrip(b"=").decode("ascii")
+        row = StringIO()
+        csv.writer(row, lineterminator="\n").writerow((entry.filename, f"sha256={encoded}", size))
+        self.rows += row.getvalue()
 
     def writestr(self, zinfo_or_arcname: ZipInfo | str, data: bytes | str, compress_type: int | None = None) -> None:
         # A name, or from releases before 0.39 an entry that is dated already
         if getattr(zinfo_or_arcname, "filename", zinfo_or_arcname) == self.record_path:
             zinfo_or_arcname = _entry(self.record_path, self.moment, 0o644)
+            data = self.rows + (data if isinstance(data, str) else data.decode("utf-8"))
         super().writestr(zinfo_or_arcname, data, compress_type)
 
 
@@ -268,12 +304,17 @@ def write(made: Plan, directory: str) -> str:
                 wheel.writestr(_entry(name, moment, 0o644), made.generated[name].encode("utf-8"))
                 continue
             content = made.files[name]
-            data = content.read()
-            if name.startswith(f"{made.stem}.data/scripts/"):
-                data = _SHEBANG.sub(b"#!python\n", data)
-            mode = 0o755 if name in made.executable else 0o644
-            wheel.writestr(_entry(name, epoch or _date(content.date_time), mode), data)
+            entry = _entry(name, epoch or _date(content.date_time), 0o755 if name in made.executable else 0o644)
+            script = name.startswith(f"{made.stem}.data/scripts/")
+            entry.file_size = content.size + len(_PYTHON)  # at most: zipfile decides by it whether it is zip64
+            wheel.stream(entry, _for_any_python(content.pieces()) if script else content.pieces())
     return path
+
+
+def _for_any_python(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """A script with the first line for which an installer puts its own interpreter."""
+    for number, piece in enumerate(pieces):
+        yield piece if number else _SHEBANG.sub(_PYTHON, piece)
 
 
 def _entry(name: str, date_time: DateTime, mode: int) -> ZipInfo:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import filecmp
 import os
+import shlex
 import stat
 import sys
 import tempfile
@@ -250,7 +251,7 @@ def _same(one: str, one_in: int, other: str, other_in: int) -> bool:
 def _no_egg(distribution: Distribution) -> Finding:
     """A notice: pip can get, or build, what was not installed as an egg."""
     remedy = f"where {distribution.project} is to be installed from there too: pip wheel --no-deps -w OUT "
-    remedy += (
+    remedy += shlex.quote(
         distribution.location if distribution.kind is Kind.DEVELOP
         else f"{distribution.project}=={distribution.version}"
     )  # fmt: skip

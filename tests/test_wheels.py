@@ -9,6 +9,7 @@ import json
 import os
 import pwd
 import re
+import shlex
 import signal
 import stat
 import subprocess
@@ -26,12 +27,13 @@ from deployment import Deployment
 from judge import as_json, eggcache, environment, listing
 from packaging.metadata import Metadata
 from packaging.utils import parse_wheel_filename
-from sites import write_egg
+from sites import measured, write_egg
 from test_eggs import rounds
+from test_limits import big_egg
 
-from eggcache import contents
-from eggcache.errors import NotPermitted
-from eggcache.model import Account, Distribution, Kind, Limits
+from eggcache import accounts, contents
+from eggcache.errors import EggcacheError, EggRefused, NotPermitted
+from eggcache.model import DEFAULT_LIMITS, Account, Distribution, Kind, Limits
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -384,6 +386,7 @@ def test_members(python: Path, shared_tmp: Path, eggs: Path) -> None:
             "EGG-INFO/requires.txt": "Other>=1.0\n[x]\nMore\n",
             "EGG-INFO/scripts/run": "#!/usr/bin/env python2.4 -u\nprint(1)\n",
             "EGG-INFO/scripts/run.pyc": "code",
+            "EGG-INFO/scripts/short": "#!/usr/bin/python\nimport foo\nfoo.main()\n",
             "EGG-INFO/scripts/shell": "#!/bin/sh\n#!/usr/bin/python\n",
             "foo/__init__.py": "",
             "foo/__init__.pyc": "code",
@@ -411,7 +414,8 @@ def test_members(python: Path, shared_tmp: Path, eggs: Path) -> None:
         modes = {one.filename: one.external_attr >> 16 & 0o777 for one in archive.infolist()}
         info, data = "foo_bar-1.0.dist-info", "foo_bar-1.0.data/scripts"
         assert modes == {
-            **dict.fromkeys(("foo/_x.so", "foo/real.so", "foo/program", f"{data}/run", f"{data}/shell"), 0o755),
+            **dict.fromkeys(("foo/_x.so", "foo/real.so", "foo/program", f"{data}/run", f"{data}/shell",
+                             f"{data}/short"), 0o755),
             **dict.fromkeys(("foo/__init__.py", "foo/real.py", "zoo.py", 'foo/odd, "name".txt'), 0o644),
             **{
                 f"{info}/{name}": 0o644
@@ -422,6 +426,7 @@ def test_members(python: Path, shared_tmp: Path, eggs: Path) -> None:
         own = [name.startswith(f"{info}/") for name in archive.namelist()]
         assert own == sorted(own)  # metadata last, as PEP 427 recommends
         assert archive.read(f"{data}/run") == b"#!python\nprint(1)\n"
+        assert archive.read(f"{data}/short") == b"#!python\nimport foo\nfoo.main()\n"
         assert archive.read(f"{data}/shell") == b"#!/bin/sh\n#!/usr/bin/python\n"
         assert b"Root-Is-Purelib: false\n" in archive.read(f"{info}/WHEEL")
     unpacked = subprocess.run(
@@ -529,6 +534,9 @@ LEFT_OUT = {
     "wheel-metadata 3": ("Foo-1.0-py3.11.egg", {"EGG-INFO/PKG-INFO": "Name: ...\nVersion: 1.0\n"}),
     "wheel-metadata 4": ("Foo-1.0-py3.11.egg", {"EGG-INFO/requires.txt": "Bar\n" * 400_000}),
     "wheel-metadata 5": ("Foo-1.0-py3.11.egg", {"EGG-INFO/PKG-INFO": "", "foo-1.0.egg-info/PKG-INFO": "Name: foo\n"}),
+    "wheel-metadata 6": ("Foo-1.0-py3.11.egg", {"EGG-INFO/PKG-INFO": f"Name: {'L' * 300}\nVersion: 1.0\n"}),
+    "wheel-metadata 7": ("Foo-1.0-py3.11.egg", {"EGG-INFO/requires.txt": "Bar\n" * 1001}),
+    "wheel-metadata 8": ("Foo-1.0-py3.11.egg", {"EGG-INFO/requires.txt": f"[{'x' * 1001}]\nBar\n"}),
     "egg-refused": ("Foo-1.0-py3.11.egg", {"../foo.py": ""}),
 }
 
@@ -626,6 +634,121 @@ def test_root_opens_nothing_for_others(shared_tmp: Path, nobody: pwd.struct_pass
     for one in claimed:
         with pytest.raises(NotPermitted), contents.opened(one, account, Limits()):
             pass
+
+
+def files_of(egg: Path, limits: Limits = DEFAULT_LIMITS) -> list[str]:
+    one = Distribution("Foo", "1.0", str(egg), Kind.UNZIPPED)
+    with contents.opened(one, accounts.current(), limits) as found:
+        return list(found.files)
+
+
+def test_a_directory_exchanged_with_a_link(shared_tmp: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between listing a directory and opening what is in it, it becomes a link: nothing behind that is looked at."""
+    egg = unzipped_egg(shared_tmp / "Foo-1.0-py3.11.egg")
+    private = shared_tmp / "private"
+    for place in (egg / "pkg" / "a" / "b", private / "b"):
+        place.mkdir(parents=True)
+        (place / "key.txt").write_text(str(place))
+    private.chmod(0o700)
+    list_directory = os.listdir
+
+    def exchange(where: int) -> list[str]:
+        found = list_directory(where)
+        if found == ["b"]:
+            (egg / "pkg" / "a").rename(shared_tmp / "old")
+            (egg / "pkg" / "a").symlink_to(private)
+        return found
+
+    monkeypatch.setattr(os, "listdir", exchange)
+    with pytest.raises(EggcacheError, match="it changed while it was read"):
+        files_of(egg)
+    assert (egg / "pkg" / "a").is_symlink()
+
+
+@pytest.mark.parametrize("into", ["link", "fifo", "other"])
+def test_a_file_exchanged(into: str, shared_tmp: Path) -> None:
+    """What is no longer the file that was found is not read, and not waited for."""
+    egg = unzipped_egg(shared_tmp / "Foo-1.0-py3.11.egg")
+    (egg / "a").mkdir()
+    file = egg / "a" / "file.txt"
+    file.write_text("text")
+    times = file.stat().st_mtime_ns
+    one = Distribution("Foo", "1.0", str(egg), Kind.UNZIPPED)
+    with contents.opened(one, accounts.current(), Limits()) as found:
+        assert found.files["a/file.txt"].read() == b"text"
+        file.rename(shared_tmp / "old")
+        if into == "link":
+            file.symlink_to(shared_tmp / "old")
+        elif into == "fifo":
+            os.mkfifo(file)
+        else:
+            file.write_text("next")
+            os.utime(file, ns=(times, times))
+        with pytest.raises(EggcacheError, match="it changed while it was read"):
+            found.files["a/file.txt"].read()
+
+
+@pytest.mark.parametrize("mode", [0o755, 0o777])
+def test_root_reads_an_egg_as_its_owner(mode: int, shared_tmp: Path, nobody: pwd.struct_passwd) -> None:
+    """What is in an unzipped egg that others decide about is read by root with their rights, its links too."""
+    egg = unzipped_egg(shared_tmp / "Foo-1.0-py3.11.egg")
+    secret = shared_tmp / "secret"
+    secret.write_text("secret")
+    secret.chmod(0o600)
+    os.link(secret, egg / "open.txt")
+    one = Distribution("Foo", "1.0", str(egg), Kind.UNZIPPED)
+    with contents.opened(one, accounts.current(), Limits()) as found:
+        assert found.files["open.txt"].read() == b"secret"
+    egg.chmod(mode)
+    if mode == 0o755:
+        os.chown(egg, nobody.pw_uid, nobody.pw_gid)
+    with contents.opened(one, accounts.current(), Limits()) as found:
+        assert b"Name: Foo" in found.files["EGG-INFO/PKG-INFO"].read()
+        with pytest.raises(NotPermitted):
+            found.files["open.txt"].read()
+    assert os.geteuid() == 0
+
+
+def test_deep_and_many(shared_tmp: Path) -> None:
+    """An unzipped egg is limited as a zipped one: by how many names it has, directories too, and how deep they are."""
+    egg = unzipped_egg(shared_tmp / "Foo-1.0-py3.11.egg")
+    assert files_of(egg, Limits(entries=2)) == ["EGG-INFO/PKG-INFO"]
+    with pytest.raises(EggRefused, match="files and directories"):
+        files_of(egg, Limits(entries=1))
+    (egg / "/".join("d" * 65)).mkdir(parents=True)
+    assert files_of(egg) == ["EGG-INFO/PKG-INFO"]
+    (egg / "/".join("d" * 66)).mkdir()
+    with pytest.raises(EggRefused, match="directories in each other"):
+        files_of(egg)
+
+
+def test_memory_does_not_grow_with_a_file(python: Path, shared_tmp: Path, eggs: Path) -> None:
+    """Files of 80 MB, stored, deflated and unzipped, cost no more memory than files of 20 MB, and RECORD is right."""
+    seen = []
+    for size in (20_000_000, 80_000_000):
+        big_egg(eggs / "Big-1.0-py3.11.egg", size)
+        unzipped = unzipped_egg(eggs / "Unzipped-1.0-py3.11.egg") if not seen else eggs / "Unzipped-1.0-py3.11.egg"
+        with open(unzipped / "zeros.bin", "wb") as stream:
+            stream.truncate(size)
+        done, peak = measured(["wheels", shared_tmp / f"out{size}", "--all", "--path", eggs, "--python", python])
+        assert done.returncode == 0, done.stderr
+        seen.append(peak)
+        names = [wheel.name for wheel in sorted((shared_tmp / f"out{size}").iterdir()) if verify(wheel)]
+        assert names == ["big-1.0-py311-none-any.whl", "unzipped-1.0-py311-none-any.whl"]
+    assert seen[1] - seen[0] < 8 << 10, seen
+
+
+def test_a_command_in_a_remedy_is_quoted(python: Path, shared_tmp: Path, eggs: Path) -> None:
+    """What a directory is called runs nothing when the remedy is pasted into a shell."""
+    place = shared_tmp / "it's; touch x"
+    info = place / "Foo.egg-info"
+    info.mkdir(parents=True)
+    (info / "PKG-INFO").write_text("Metadata-Version: 1.0\nName: Foo\nVersion: 1.0\n")
+    (eggs / "Foo.egg-link").write_text(f"{place}\n.\n")
+    done = eggcache("wheels", shared_tmp / "out", "Foo", "--path", eggs, "--python", python, "--json")
+    (finding,) = (one for one in as_json(done)["findings"] if one["code"] == "wheel-no-egg")
+    command = finding["remedy"].partition(": ")[2]
+    assert shlex.split(command) == ["pip", "wheel", "--no-deps", "-w", "OUT", str(place)]
 
 
 def test_unzipped_rights(python: Path, shared_tmp: Path, eggs: Path) -> None:
