@@ -162,4 +162,5 @@ def test_memory_does_not_grow_with_a_member(site: Site) -> None:
         assert egg.is_dir()
         subprocess.run(["rm", "-rf", egg], check=True)
     for command, (small, large) in seen.items():
-        assert large - small < 8 << 10, (command, small, large)
+        # some pieces of 4 MiB, packed and unpacked, which small members do not fill; 600 MB cost 3 MB more than 250
+        assert large - small < 16 << 10, (command, small, large)
