@@ -169,7 +169,10 @@ def _check_parent(descriptor: int, where: str, group_may: bool = False) -> None:
 
 def _trusted_link(parent: int, name: str, here: str, group_may: bool) -> str:
     """Where the symbolic link `name` leads; refused unless root (or the caller) made it where nobody else writes."""
-    info = os.stat(name, dir_fd=parent, follow_symlinks=False)
+    try:
+        info = os.stat(name, dir_fd=parent, follow_symlinks=False)
+    except FileNotFoundError:
+        raise NotPermitted(here, "somebody exchanges it all the time", "name another directory") from None
     if not stat.S_ISLNK(info.st_mode):
         raise NotPermitted(
             here, "it is no directory", "remove it, name another directory, or let --reset move it aside"

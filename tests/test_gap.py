@@ -290,7 +290,7 @@ def test_signal_waits(place: tuple[Path, int], monkeypatch: pytest.MonkeyPatch) 
 
     def rename(*arguments: object, **more: object) -> None:
         real(*arguments, **more)  # type: ignore[arg-type]
-        os.kill(os.getpid(), signal.SIGHUP)
+        signal.pthread_kill(threading.get_ident(), signal.SIGHUP)  # another thread would take it at once
 
     def refuse(*_: object) -> None:
         raise syscalls.CannotExchange("egg", "no", "")
