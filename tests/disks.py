@@ -67,14 +67,24 @@ class PowerCut:
         trouble = _run("mkfs.ext4", "-q", "-F", self.image)
         if trouble:
             missing(trouble)
+        # One device from the first mount to the last: what mount -o loop attaches is let go of while the next one looks
+        done = subprocess.run(["losetup", "--find", "--show", self.image], capture_output=True, text=True, check=False)
+        if done.returncode:
+            missing(f"no file can be mounted: {done.stderr.strip()}")
+        self.device = done.stdout.strip()
 
     def mount(self) -> None:
-        trouble = _run("mount", "-o", "loop", self.image, self.where)
-        if trouble:
-            missing(f"no file can be mounted: {trouble}")
+        trouble = _run("mount", self.device, self.where)
+        assert not trouble, trouble
 
     def umount(self) -> None:
         trouble = _run("umount", self.where)
+        assert not trouble, trouble
+
+    def close(self) -> None:
+        """Let go of the disk."""
+        self.umount()
+        trouble = _run("losetup", "--detach", self.device)
         assert not trouble, trouble
 
     def sync(self) -> None:
