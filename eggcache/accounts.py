@@ -20,6 +20,22 @@ if TYPE_CHECKING:
 Numbers = tuple[str, int, int, tuple[int, ...]]  # name, uid, gid, further groups: the fields of an Account
 
 
+def user_name(uid: int) -> str:
+    """What `uid` is called; its digits where it has no name, as in many a container."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def group_name(gid: int) -> str:
+    """What `gid` is called; its digits where it has no name."""
+    try:
+        return grp.getgrgid(gid).gr_name
+    except KeyError:
+        return str(gid)
+
+
 def current() -> Account:
     """The account that this process runs as."""
     return _account(own_numbers())
@@ -41,13 +57,8 @@ def _account(found: Numbers) -> Account:
 
 def own_numbers() -> Numbers:
     """What `current` knows."""
-    uid = os.geteuid()
-    try:
-        name = pwd.getpwuid(uid).pw_name
-    except KeyError:  # a container may run as a number without a name
-        name = str(uid)
-    gid = os.getegid()
-    return name, uid, gid, tuple(g for g in os.getgroups() if g != gid)
+    uid, gid = os.geteuid(), os.getegid()
+    return user_name(uid), uid, gid, tuple(g for g in os.getgroups() if g != gid)
 
 
 def numbers(user: str, asked: str = "--user") -> Numbers:
@@ -121,10 +132,7 @@ def in_the_way(path: str, account: Account) -> NotPermitted:
         info = os.stat(where)
     except OSError as error:
         return NotPermitted(path, f"{account.name} cannot reach it: {where}: {error.strerror}", "")
-    try:
-        owner = pwd.getpwuid(info.st_uid).pw_name
-    except KeyError:
-        owner = str(info.st_uid)
+    owner = user_name(info.st_uid)
     return NotPermitted(
         path,
         f"{account.name} cannot use it: {where} is {owner}'s, mode {stat.S_IMODE(info.st_mode):04o}",

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import ast
 import os
-import pwd
 import re
 import stat
 import warnings
@@ -318,11 +317,7 @@ def _whose(path: str) -> str:
     except OSError as error:
         return f"{_shown(path)}: {error.strerror}"
     kind = "the directory " if stat.S_ISDIR(info.st_mode) else ""
-    try:
-        owner = pwd.getpwuid(info.st_uid).pw_name
-    except KeyError:
-        owner = str(info.st_uid)
-    return f"{kind}{_shown(path)} is {owner}'s, mode {stat.S_IMODE(info.st_mode):04o}"
+    return f"{kind}{_shown(path)} is {accounts.user_name(info.st_uid)}'s, mode {stat.S_IMODE(info.st_mode):04o}"
 
 
 def _section(config: Mapping[str, Any], name: str) -> Section:

@@ -15,9 +15,6 @@ TYPE_CHECKING = False  # as in validity: a run with nothing to do pays for every
 if TYPE_CHECKING:
     from typing import Any, NoReturn
 
-    from eggcache.model import Report
-
-
 DEFAULT = ("TurboGears",)
 KINDS = (  # of wrapper; a test compares them with kinds.KINDS, which nothing else than `wrapper` has use for
     "apachectl, init.d, systemd, envvars, sysconfig, freebsd, mod_python, mod_wsgi, tmpfiles.d, supervisord, uwsgi, "
@@ -81,6 +78,11 @@ def parse(words: Sequence[str] | None) -> argparse.Namespace:
             parser.error(f"unrecognized arguments: {word}")
     if rest:
         options.requirements = [*options.requirements, *(word for word in rest if word != "--")]
+    for action in parser._actions:
+        value = getattr(options, action.dest, None)
+        if action.dest != "tz" and (value == "" or (isinstance(value, list) and "" in value)):  # TZ= is UTC
+            name = action.option_strings[0] if action.option_strings else action.metavar
+            parser.error(f"{name} is empty: is a variable not set?")
     directory = getattr(options, "directory", None)
     if directory is not None and "requirements" in options and "/" not in directory and not os.path.isdir(directory):
         parser.error(f"DIR comes first, and there is no {directory!r} here: write ./{directory} to have it made")
@@ -297,32 +299,6 @@ def limits(options: argparse.Namespace) -> dict[str, int]:
         if wanted[name] > _HIGHEST[name]:
             raise UsageError(f"--limit {word}", "no egg can have that much", f"say {_HIGHEST[name]} at most")
     return wanted
-
-
-def following(options: argparse.Namespace) -> str:
-    """The command that prints a wrapper for what `prepare` has done: with all that it was told."""
-    import shlex
-
-    command = ["eggcache", "wrapper", os.path.abspath(options.directory), *options.requirements]
-    for name in ("python", "user", "group", "tz"):
-        value = getattr(options, name)
-        command += (
-            [f"--{name}", os.path.abspath(value) if name == "python" and "/" in value else value] if value else []
-        )
-    for path in paths(options):
-        command += ["--path", path]
-    for limit in options.limits:
-        command += ["--limit", limit]
-    return shlex.join([*command, *(["--all"] if options.all else [])])
-
-
-def install(options: argparse.Namespace, done: Report) -> str:
-    """The command that installs the wheels of a tree that is whole elsewhere."""
-    import shlex
-
-    whole = not any(finding.status for finding in done.findings)
-    words = ["pip", "install", "--no-index", "--find-links", os.path.abspath(options.directory)]
-    return shlex.join([*words, *requirements(options)]) if whole and not options.all else ""
 
 
 def timezone(options: argparse.Namespace) -> str | None:

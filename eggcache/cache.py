@@ -70,7 +70,9 @@ def prepare(
     raised = dict(asdict(limits).items() - asdict(DEFAULT_LIMITS).items())
     options = validity.asked((account.uid, account.gid, *account.groups), astuple(owner), timezone, raised)
     previous, unsafe = _previous(directory, entry, options, reset, dry_run)
-    if previous and not (prune and previous.prunable(entry, previous.entries[entry].names)):
+    if previous and not (
+        prune and (previous.forgettable(entry) or previous.prunable(entry, previous.entries[entry].names))
+    ):
         return _unchanged(directory, previous, entry, owner, dry_run)
     from eggcache import progress as progresses
     from eggcache import resolver
@@ -119,6 +121,7 @@ def prepare(
                             raise EggcacheError(directory, "another run took it away meanwhile", "run it again")
                     held.enter_context(_tidied(descriptor))
                 known = receipt.read(descriptor)
+                notes += _forget(known, entry, directory, dry_run) if prune else []
                 if not dry_run:
                     finished = None if prune else _held(descriptor, entry, options)
                     if finished:
@@ -177,6 +180,18 @@ def prepare(
         digest=receipt.content(run.expected),
         owner=owner,
     )
+
+
+def _forget(known: receipt.Receipt, entry: str, directory: str, dry_run: bool) -> list[str]:
+    """Let `known` forget the trees that no process can need any more, so that what was extracted for them goes."""
+    notes = []
+    for other in known.forgettable(entry):
+        python, _, requirements = receipt.asked(other)
+        why = "for which nothing was extracted" if os.path.exists(python) else "which is gone"
+        done = "would be forgotten" if dry_run else "forgotten"
+        notes.append(f"{directory}: {done}: {' '.join(requirements) or '--all'} of {python}, {why}")
+        del known.entries[other]
+    return notes
 
 
 def _open_existing(directory: str) -> int | None:

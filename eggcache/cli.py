@@ -102,7 +102,7 @@ def _prepare(options: argparse.Namespace) -> int:
             return 0
     from dataclasses import replace
 
-    from eggcache import cache, progress
+    from eggcache import cache, commands, progress
     from eggcache.model import Account, Limits
 
     with progress.watched(options.quiet, options.verbose > 0) as watcher:
@@ -123,17 +123,20 @@ def _prepare(options: argparse.Namespace) -> int:
             dry_run=options.dry_run,
             progress=watcher,
         )
+    done = replace(done, findings=commands.completed(done.findings, options))
     if not done.unchanged:
         from eggcache import apache
 
         hidden = apache.hides(apache.read(), directory) if apache.in_tmp(directory) else None
         done = replace(done, notes=(*notes, *done.notes, *([str(hidden)] if hidden else ())))
-    return console.present(done, options, lenient=options.lenient, following=arguments.following(options))
+    return console.present(done, options, lenient=options.lenient, following=commands.following(options))
 
 
 def _unzip_all(options: argparse.Namespace) -> int:
     # All that will be needed: the owner of the target's site-packages may be unable to read where we are installed.
-    from eggcache import model, owners, processes, progress, report, restoration, target, unzip  # noqa: F401
+    from dataclasses import replace
+
+    from eggcache import commands, model, owners, processes, progress, report, restoration, target, unzip  # noqa: F401
 
     os.umask(0o077)
     if options.undo and not options.backup:
@@ -172,11 +175,13 @@ def _unzip_all(options: argparse.Namespace) -> int:
             users=users,
             warn=warn,
         )
-    return console.present(done, options)
+    return console.present(replace(done, findings=commands.completed(done.findings, options)), options)
 
 
 def _check(options: argparse.Namespace) -> int:
-    from eggcache import model, proof, report, table
+    from dataclasses import replace
+
+    from eggcache import commands, model, proof, report, table
     from eggcache.model import Account
 
     who, _, notes = arguments.runtime(options)
@@ -195,6 +200,7 @@ def _check(options: argparse.Namespace) -> int:
         location=options.location,
         wait=options.wait,
     )
+    done = replace(done, findings=commands.completed(done.findings, options))
     for note in (*(f"{note}, so this is checked as {account.name}" for note in notes), *done.notes):
         console.warn(note, options)
     if options.json:
@@ -225,7 +231,7 @@ def _remove(options: argparse.Namespace) -> int:
 
 
 def _wheels(options: argparse.Namespace) -> int:
-    from eggcache import owners, wheelhouse
+    from eggcache import commands, owners, wheelhouse
     from eggcache.model import Limits
 
     os.umask(0o077)
@@ -241,7 +247,7 @@ def _wheels(options: argparse.Namespace) -> int:
         wait=options.wait,
         dry_run=options.dry_run,
     )
-    return console.present(done, options, following=arguments.install(options, done))
+    return console.present(done, options, following=commands.install(options, arguments.requirements(options), done))
 
 
 def _in_child_as(account: Account) -> int | None:

@@ -13,6 +13,7 @@ from eggcache import (
     accounts,
     apache,
     arguments,
+    commands,
     console,
     interpreter,
     kinds,
@@ -51,19 +52,19 @@ def emit(options: argparse.Namespace) -> int:
     user, group = options.user or host.user, options.group or (None if options.user else host.group)
     python = interpreter.find(options.python)
     _warn_of_another(directory, python, timezone, options)
-    command = [*_ourselves(), "prepare", directory, "--lenient", "--python", python]
-    for path in arguments.paths(options):
-        command += ["--path", path]
     if user:
         numbers = accounts.numbers(user, "--user" if options.user else "Apache's User")
-        command += ["--user", user, "--group", group or str(numbers[2])]
-    elif group:
-        command += ["--group", group]
-    if timezone is not None:
-        command += ["--tz", timezone]
+        group = group or str(numbers[2])
     arguments.limits(options)  # a wrong one shall not wait for Apache's start
-    for limit in options.limits:
-        command += ["--limit", limit]
+    command = [*_ourselves(), "prepare", directory, "--lenient"]
+    command += commands.words(
+        python=python,
+        paths=arguments.paths(options),
+        user=user,
+        group=group,
+        timezone=timezone,
+        limits=options.limits,
+    )
     if _shared(os.path.dirname(directory)):
         command += ["--reset"]
     command += ["--all"] if options.all else ["--", *arguments.requirements(options)]

@@ -5,15 +5,14 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import json
 import os
-import pwd
+import shlex
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from eggcache import layout, lockdown, receipt, staging, validity
+from eggcache import accounts, commands, layout, lockdown, receipt, staging, validity
 from eggcache.errors import NotPermitted
 from eggcache.model import Finding, Tree
 
@@ -36,6 +35,7 @@ class Prepare:
     eggcache: str  # the version that did it
     names: tuple[str, ...]  # of the directories that it needs
     digest: str  # of what it extracted, see receipt.content: two hosts are compared by it
+    command: str  # that does it again
     changed: tuple[str, ...]  # what it depends on and is not as it was; () where it is current
     findings: tuple[Finding, ...]  # what it said
 
@@ -165,8 +165,18 @@ def _state(descriptor: int, name: str, one: receipt.Extracted) -> str:
 
 def _prepare(directory: str, key: str, known: receipt.Receipt, altered: set[str]) -> Prepare:
     entry = known.entries[key]
-    python, paths, requirements = json.loads(key)
+    python, paths, requirements = receipt.asked(key)
     uid, gid = entry.options["user"][:2]
+    options = entry.options
+    limited = options["owner"][2] == 0o750  # to a group: with neither user nor group it is everybody's
+    words = commands.words(
+        python=python,
+        paths=paths,
+        user=accounts.user_name(uid) if limited else None,
+        group=accounts.group_name(options["owner"][1]) if limited else None,
+        timezone=options["timezone"],
+        limits=[f"{name}={count}" for name, count in sorted(options["limits"].items())],
+    )
     inputs = [path for path, before in entry.inputs.items() if validity.fingerprint(path) != before]
     changed = [*inputs, *(os.path.join(directory, name) for name in entry.names if name in altered)]
     return Prepare(
@@ -174,7 +184,7 @@ def _prepare(directory: str, key: str, known: receipt.Receipt, altered: set[str]
         tuple(entry.python),
         tuple(paths),
         tuple(requirements),
-        _name(uid),
+        accounts.user_name(uid),
         uid,
         gid,
         entry.options["timezone"],
@@ -182,28 +192,22 @@ def _prepare(directory: str, key: str, known: receipt.Receipt, altered: set[str]
         entry.eggcache,
         tuple(entry.names),
         receipt.content({name: known.extracted[name].expected for name in entry.names if name in known.extracted}),
+        shlex.join(["eggcache", "prepare", directory, *words, *commands.tree(requirements, not requirements)]),
         tuple(sorted(changed)),
         tuple(entry.findings),
     )
 
 
-def _name(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
-
-
 def _stale(directory: str, prepares: tuple[Prepare, ...]) -> Iterator[Finding]:
-    again = f"eggcache prepare {directory}, with the options of before"
     if not prepares:
         cause = "there is no receipt of this eggcache in it, so nothing is known of what it holds"
-        yield Finding("cache-stale", directory, cause, again)
+        yield Finding("cache-stale", directory, cause, f"eggcache prepare {directory}, with the options of before")
     for one in prepares:
         if one.changed:
             others = f" and {len(one.changed) - 1} more" if len(one.changed) > 1 else ""
             cause = f"prepared for {asked(one)}, and {one.changed[0]}{others} changed since"
-            yield Finding("cache-stale", directory, cause, again, context=one.changed)
+            gone = "" if os.path.exists(one.python) else "; its Python is gone: --prune with another forgets it"
+            yield Finding("cache-stale", directory, cause, one.command + gone, context=one.changed)
 
 
 def asked(one: Prepare) -> str:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import grp
 import time
 from collections.abc import Iterator
 
-from eggcache import lockdown, report
+from eggcache import accounts, lockdown, report
 from eggcache.inventory import Content, Inventory, Prepare, asked
 
 _STATES = {
@@ -24,7 +23,7 @@ def lines(found: Inventory, *, verbose: bool = False) -> Iterator[str]:
         return
     count, files = len(found.contents), report.files(sum(one.files for one in found.contents))
     size = f"{files}, {report.size(sum(one.size for one in found.contents))}"
-    owner = f"{lockdown.owner_name(found.uid)}, group {_group(found.gid)}, mode {found.mode:04o}"
+    owner = f"{lockdown.owner_name(found.uid)}, group {accounts.group_name(found.gid)}, mode {found.mode:04o}"
     yield f"{found.directory}: {count} egg{'s' * (count != 1)}, {size}; {owner}"
     for one in found.prepares:
         yield from _prepare(one, verbose)
@@ -45,7 +44,7 @@ def _prepare(one: Prepare, verbose: bool) -> Iterator[str]:
     yield f"{state}: {asked(one)} (Python {version}), prepared {when} by eggcache {one.eggcache}"
     paths = "".join(f", --path {path}" for path in one.paths)
     zone = "the host's time zone" if one.timezone is None else f"time zone {one.timezone or 'UTC'}"
-    yield f"  for {one.user}, group {_group(one.gid)}; {zone}{paths}; digest {one.digest}"
+    yield f"  for {one.user}, group {accounts.group_name(one.gid)}; {zone}{paths}; digest {one.digest}"
     for path in one.changed[: None if verbose else 3]:
         yield f"  changed: {path}"
     if len(one.changed) > 3 and not verbose:
@@ -57,10 +56,3 @@ def _prepare(one: Prepare, verbose: bool) -> Iterator[str]:
 def _content(one: Content) -> str:
     state = _STATES[one.state] if one.needed else "not needed any more: prepare --prune removes it"
     return f"{one.name}  {state}  {report.files(one.files)}, {report.size(one.size)}  {one.egg}"
-
-
-def _group(gid: int) -> str:
-    try:
-        return grp.getgrgid(gid).gr_name
-    except KeyError:
-        return str(gid)

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import glob
 import os
-import pwd
 import re
 import shlex
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from eggcache import apache
+from eggcache import accounts, apache
 from eggcache.model import Process
 
 _TIMEOUT = 10.0  # seconds: whoever holds a process's memory map can keep readers of its maps waiting for ever
@@ -256,12 +255,9 @@ def _process(pid: int, uses: str) -> Process:
     uid = int(
         status["Uid"].split()[1]
     )  # /proc/PID itself is root's for one that may not be traced, as Apache's workers
-    try:
-        user = pwd.getpwuid(uid).pw_name
-    except KeyError:
-        user = str(uid)
     command = " ".join(_command(pid)).strip() or f"[{status['Name']}]"
-    return Process(pid, user, command if len(command) <= 80 else command[:77] + "...", uses, _unit(pid))
+    shown = command if len(command) <= 80 else command[:77] + "..."
+    return Process(pid, accounts.user_name(uid), shown, uses, _unit(pid))
 
 
 def _unit(pid: int) -> str | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -50,6 +51,11 @@ class Receipt:
     entries: dict[str, Entry] = field(default_factory=dict)
     extracted: dict[str, Extracted] = field(default_factory=dict)
 
+    def forgettable(self, key: str) -> list[str]:
+        """The entries, other than `key`, for which nothing is kept in the cache, or whose Python is gone."""
+        others = [(other, entry) for other, entry in sorted(self.entries.items()) if other != key]
+        return [other for other, entry in others if not entry.names or not os.path.exists(asked(other)[0])]
+
     def prunable(self, key: str, names: Iterable[str]) -> list[str]:
         """What an earlier prepare extracted and neither `names` nor another entry than `key` needs."""
         return sorted(self.extracted.keys() - self.needed_beside(key) - set(names))
@@ -57,6 +63,12 @@ class Receipt:
     def needed_beside(self, key: str) -> set[str]:
         """The names that another entry than `key` needs."""
         return {name for other, entry in self.entries.items() if other != key for name in entry.names}
+
+
+def asked(key: str) -> tuple[str, list[str], list[str]]:
+    """What validity.key made a key from: python, paths, and requirements."""
+    python, paths, requirements = json.loads(key)
+    return str(python), list(map(str, paths)), list(map(str, requirements))
 
 
 def content(expected: Mapping[str, str]) -> str:
@@ -73,6 +85,8 @@ def read(directory: int) -> Receipt:
 def understood(data: Mapping[str, Any]) -> Receipt:
     """The nouns of a receipt as it was written; an empty one where it makes no sense."""
     try:
+        for key in data["entries"]:
+            asked(key)
         return Receipt(
             {
                 key: Entry(

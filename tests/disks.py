@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import secrets
 import shutil
 import struct
 import subprocess
@@ -67,24 +68,18 @@ class PowerCut:
         trouble = _run("mkfs.ext4", "-q", "-F", self.image)
         if trouble:
             missing(trouble)
-        # One device from the first mount to the last: what mount -o loop attaches is let go of while the next one looks
+        self.device = ""
+
+    def mount(self) -> None:
         done = subprocess.run(["losetup", "--find", "--show", self.image], capture_output=True, text=True, check=False)
         if done.returncode:
             missing(f"no file can be mounted: {done.stderr.strip()}")
         self.device = done.stdout.strip()
-
-    def mount(self) -> None:
         trouble = _run("mount", self.device, self.where)
         assert not trouble, trouble
 
     def umount(self) -> None:
-        trouble = _run("umount", self.where)
-        assert not trouble, trouble
-
-    def close(self) -> None:
-        """Let go of the disk."""
-        self.umount()
-        trouble = _run("losetup", "--detach", self.device)
+        trouble = _run("umount", self.where) or _run("losetup", "--detach", self.device)
         assert not trouble, trouble
 
     def sync(self) -> None:
@@ -92,11 +87,18 @@ class PowerCut:
         os.sync()
 
     def cut(self) -> None:
-        """Lose what is not on the disk, and mount it again: its journal is replayed."""
+        """Lose what is not on the disk, and mount what is there: its journal is replayed.
+
+        A copy is mounted, since another test's mount namespace may hold on to the disk, and would get it back as it is:
+        shut down.
+        """
         descriptor = os.open(self.where, os.O_RDONLY)
         try:
             fcntl.ioctl(descriptor, _EXT4_IOC_SHUTDOWN, struct.pack("I", _NOLOGFLUSH))
         finally:
             os.close(descriptor)
         self.umount()
+        before, self.image = self.image, self.image.with_suffix(f".{secrets.token_hex(4)}")
+        shutil.copyfile(before, self.image)
+        before.unlink()
         self.mount()

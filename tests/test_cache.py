@@ -181,6 +181,28 @@ def test_prune(site: Site) -> None:
     assert site.prepare("--prune").stdout == ""
 
 
+def test_prune_forgets(site: Site) -> None:
+    """A tree whose Python is gone, or for which nothing was extracted, stays in the receipt until --prune."""
+    other, link = site.cache.parent / "other", site.cache.parent / "virtualenv"
+    other.mkdir()
+    link.symlink_to(site.python.parent.parent)
+    write_egg(other / "Three-1.0-py3.11.egg", {"three.py": ""})
+    site.prepare()
+    gone = ["--all", "--path", other, "--python", link / "bin" / "python", "--user", "nobody"]
+    assert eggcache("prepare", site.cache, *gone).returncode == 0
+    assert eggcache("prepare", site.cache, "Typo", "--python", site.python, "--user", "nobody").returncode == 5
+    link.unlink()
+    assert site.actions("--prune", "-n") == {"One": "kept", "Two": "kept", "Three": "removed"}
+    assert len(json.loads((site.cache / ".eggcache.json").read_text())["entries"]) == 3
+    done = site.prepare("--prune")
+    assert f"forgotten: --all of {link}/bin/python, which is gone\n" in done.stderr
+    assert f"forgotten: Typo of {site.python}, for which nothing was extracted\n" in done.stderr
+    assert "1 egg removed" in done.stdout
+    assert {path.name[:3] for path in site.cache.glob("*-tmp")} == {"One", "Two"}
+    assert eggcache("status", site.cache).returncode == 0
+    assert site.prepare("--prune").stderr == ""
+
+
 def test_dry_run(site: Site) -> None:
     """-n says what would be done and writes nothing, before the first run and after."""
     first = site.prepare("-n")

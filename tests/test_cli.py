@@ -18,6 +18,10 @@ from conftest import built, missing
 from judge import eggcache, environment
 from test_cache import ROOT, write_egg
 
+from eggcache import arguments as parser
+from eggcache import commands
+from eggcache.model import Finding
+
 
 @pytest.fixture(scope="module")
 def python(where: Path) -> Path:
@@ -57,7 +61,11 @@ def eggs(shared_tmp: Path) -> Path:
         (["prepare", "/x", "--wait", "-1"], "--wait"),
         (["prepare", "/x", "--al"], "--al"),
         (["prepare", "TurboGears"], "DIR comes first"),
-        (["prepare", ""], "DIR comes first"),
+        (["prepare", ""], "DIR is empty: is a variable not set?"),
+        (["remove", ""], "DIR is empty"),
+        (["tree", ""], "REQ is empty"),
+        (["check", "--cache="], "--cache is empty"),
+        (["unzip-all", "--path", "/x", "--path", ""], "--path is empty"),
     ],
 )
 def test_usage(arguments: list[str], says: str) -> None:
@@ -217,6 +225,26 @@ def test_next_command_repeats_what_was_said(python: Path, eggs: Path) -> None:
     assert eggcache(*command, "--for", "shell").stderr == ""
     assert "another time zone" in eggcache(*command, "--tz", "UTC", "--for", "shell").stderr
     assert "another --python" in eggcache("wrapper", eggs / "a cache", "--python", python, "--for", "shell").stderr
+
+
+def test_remedies_repeat_what_was_said(python: Path, eggs: Path) -> None:
+    """The command in a remedy is about the same target, tree and user: it sees to what was found."""
+    said = ["--path", eggs, "--python", python, "--user", "nobody", "--tz", "Asia/Tokyo"]
+    for tree in (["--all"], ["One"]):
+        cache = eggs / f"cache-{tree[0]}"
+        found = json.loads(eggcache("check", "--json", "--cache", cache, *said, *tree).stdout)["findings"]
+        (remedy,) = (one["remedy"] for one in found if one["code"] == "cache-missing")
+        assert eggcache(*shlex.split(remedy)[1:]).returncode == 0
+        done = eggcache("check", "--cache", cache, *said, *tree)
+        assert done.returncode == 0, done.stdout
+    mine = ["--python", "/usr/bin/python3", "--path", "/a b"]
+    options = parser.parse(["unzip-all", *mine, "kid"])
+    for remedy, full in {
+        "unzip it: eggcache unzip-all X.Y": "unzip it: eggcache unzip-all --python /usr/bin/python3 --path '/a b' X.Y",
+        "eggcache unzip-all, or": "eggcache unzip-all --python /usr/bin/python3 --path '/a b' kid, or",
+        "use eggcache prepare": "use eggcache prepare",
+    }.items():
+        assert commands.completed([Finding("x", "x", "x", remedy)], options)[0].remedy == full
 
 
 def test_wrapper_runs_nobody_elses_modules(python: Path, eggs: Path) -> None:

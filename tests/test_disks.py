@@ -52,7 +52,7 @@ def power(shared_tmp: Path) -> Iterator[PowerCut]:
     made = PowerCut(shared_tmp)
     made.mount()
     yield made
-    made.close()
+    made.umount()
 
 
 @pytest.fixture(params=["cache", "site", "backup", "gap", "unzip-gap"])

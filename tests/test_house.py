@@ -14,6 +14,7 @@ LEVELS = [
         "accounts",
         "apache",
         "cleaners",
+        "commands",
         "egg",
         "interpreter",
         "layout",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -51,6 +52,20 @@ def test_current(site: Site) -> None:
     assert (text.returncode, text.stderr) == (0, "")
     assert f"current: --all of {site.python} (Python 3.11.7), prepared 20" in text.stdout
     assert "check proves it" in text.stdout
+
+
+@pytest.mark.parametrize("more", [[], ["--group", "daemon", "--tz", "", "--limit", "total=1G", "--limit", "ratio=900"]])
+def test_command_does_it_again(site: Site, more: list[str]) -> None:
+    """What status says of a stale cache is a command that one can copy, and it makes that same tree current."""
+    site.prepare(*more)
+    os.utime(site.eggs / "One-1.0-py3.11.egg")
+    code, found = status(site.cache)
+    assert (code, found["findings"][0]["remedy"]) == (3, found["prepares"][0]["command"])
+    done = eggcache(*shlex.split(found["findings"][0]["remedy"])[1:])
+    assert done.returncode == 0, done.stderr
+    code, after = status(site.cache)
+    assert (code, len(after["prepares"]), after["prepares"][0]["changed"]) == (0, 1, [])
+    assert site.prepare(*more).stdout == ""
 
 
 CHANGES: dict[str, tuple[Callable[[Site], object], dict[str, str], str]] = {

@@ -1,0 +1,78 @@
+"""Command lines of eggcache's own, for wrappers and for remedies: with all that the user told this one."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shlex
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from eggcache.model import Finding, Report
+
+_PREPARE = re.compile(r"eggcache prepare(?: --[a-z]+)* /\S*?(?=[,;:.]*(?:\s|$))")
+_UNZIP = re.compile(r"eggcache unzip-all( --all\b| [A-Za-z0-9][\w.]*)?(?! --)")
+
+
+def words(
+    *,
+    python: str | None = None,
+    paths: Iterable[str] = (),
+    user: str | None = None,
+    group: str | None = None,
+    timezone: str | None = None,
+    limits: Iterable[str] = (),
+) -> list[str]:
+    """The options that say the same to another command."""
+    said = {"--python": [python], "--path": paths, "--user": [user], "--group": [group], "--tz": [timezone]}
+    return [word for name, values in {**said, "--limit": limits}.items() for value in values if value is not None
+            for word in (name, value)]  # fmt: skip
+
+
+def tree(requirements: Sequence[str], everything: bool) -> list[str]:
+    """What names the tree, after the options."""
+    return ["--all"] if everything else list(requirements)
+
+
+def following(options: argparse.Namespace) -> str:
+    """The command that prints a wrapper for what `prepare` has done."""
+    return shlex.join(["eggcache", "wrapper", os.path.abspath(options.directory), *_target(options), *_runtime(options),
+                       *tree(options.requirements, options.all)])  # fmt: skip
+
+
+def install(options: argparse.Namespace, requirements: Sequence[str], done: Report) -> str:
+    """The command that installs the wheels of a tree that is whole elsewhere."""
+    whole = not any(finding.status for finding in done.findings)
+    command = ["pip", "install", "--no-index", "--find-links", os.path.abspath(options.directory)]
+    return shlex.join([*command, *requirements]) if whole and not options.all else ""
+
+
+def completed(findings: Iterable[Finding], options: argparse.Namespace) -> tuple[Finding, ...]:
+    """The findings of a command, each command in their remedies with the target, tree and user of that one: without
+    them it would see to something else."""
+    return tuple(replace(finding, remedy=_completed(finding.remedy, options)) for finding in findings)
+
+
+def _completed(remedy: str, options: argparse.Namespace) -> str:
+    target, roots = _target(options), tree(options.requirements, options.all)
+    runtime = _runtime(options, but=remedy) if hasattr(options, "user") else []
+
+    def prepare(found: re.Match[str]) -> str:
+        return " ".join([found[0], *map(shlex.quote, (*target, *runtime, *roots))])
+
+    def unzip(found: re.Match[str]) -> str:
+        return " ".join(["eggcache unzip-all", *map(shlex.quote, target), *([found[1].strip()] if found[1] else roots)])
+
+    return _UNZIP.sub(unzip, _PREPARE.sub(prepare, remedy))
+
+
+def _target(options: argparse.Namespace) -> list[str]:
+    python = options.python and (os.path.abspath(options.python) if "/" in options.python else options.python)
+    return words(python=python, paths=map(os.path.abspath, options.path))
+
+
+def _runtime(options: argparse.Namespace, but: str = "") -> list[str]:
+    """The options on who reads the cache, less those that the text `but` has already."""
+    user = (None, None) if "--user" in but else (options.user, options.group)
+    return words(user=user[0], group=user[1], timezone=None if "--tz" in but else options.tz, limits=options.limits)
