@@ -65,6 +65,6 @@ setup(
     # wheel and packaging are for eggcache wheels alone, which imports them when it runs.
     install_requires=["filelock>=3.12", "packaging>=22.0", "rich>=13", "wheel>=0.38.4"],
     extras_require={"fast": ["zlib-ng"]},
-    entry_points={"console_scripts": ["eggcache = eggcache.cli:main"]},
+    entry_points={"console_scripts": ["eggcache = eggcache.cli:program"]},
     zip_safe=True,
 )

@@ -1,8 +1,6 @@
 """`python -m eggcache`."""
 
-import sys
-
-from eggcache.cli import main
+from eggcache import cli
 
 if __name__ == "__main__":
-    sys.exit(main())
+    cli.program()

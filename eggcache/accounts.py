@@ -7,17 +7,21 @@ import grp
 import os
 import pwd
 import stat
+from collections import namedtuple
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from eggcache.errors import EggcacheError, NotPermitted, UsageError
 
-TYPE_CHECKING = False  # as in validity: a run with nothing to do needs numbers only
-if TYPE_CHECKING:
-    from eggcache.model import Account
 
+class Account(namedtuple("Account", ("name", "uid", "gid", "groups"), defaults=((),))):
+    """A user to act as: numeric, so that nothing is looked up again once decided."""
 
-Numbers = tuple[str, int, int, tuple[int, ...]]  # name, uid, gid, further groups: the fields of an Account
+    __slots__ = ()
+    name: str
+    uid: int
+    gid: int
+    groups: tuple[int, ...]  # supplementary, without gid
 
 
 def user_name(uid: int) -> str:
@@ -38,7 +42,8 @@ def group_name(gid: int) -> str:
 
 def current() -> Account:
     """The account that this process runs as."""
-    return _account(own_numbers())
+    uid, gid = os.geteuid(), os.getegid()
+    return Account(user_name(uid), uid, gid, tuple(g for g in os.getgroups() if g != gid))
 
 
 def lookup(user: str, asked: str = "--user") -> Account:
@@ -46,23 +51,6 @@ def lookup(user: str, asked: str = "--user") -> Account:
 
     Raises UsageError, which says who `asked` for it, where the host knows no such user.
     """
-    return _account(numbers(user, asked))
-
-
-def _account(found: Numbers) -> Account:
-    from eggcache.model import Account
-
-    return Account(*found)
-
-
-def own_numbers() -> Numbers:
-    """What `current` knows."""
-    uid, gid = os.geteuid(), os.getegid()
-    return user_name(uid), uid, gid, tuple(g for g in os.getgroups() if g != gid)
-
-
-def numbers(user: str, asked: str = "--user") -> Numbers:
-    """What `lookup` knows, raising as it does."""
     try:
         entry = pwd.getpwnam(user)
     except KeyError:
@@ -73,7 +61,7 @@ def numbers(user: str, asked: str = "--user") -> Numbers:
                 f"{asked} {user}", "there is no such user on this host", "name one of /etc/passwd with --user"
             ) from None
     groups = tuple(g for g in os.getgrouplist(entry.pw_name, entry.pw_gid) if g != entry.pw_gid)
-    return entry.pw_name, entry.pw_uid, entry.pw_gid, groups
+    return Account(entry.pw_name, entry.pw_uid, entry.pw_gid, groups)
 
 
 def group(name: str, asked: str = "--group") -> int:

@@ -17,8 +17,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from eggcache import accounts
+from eggcache.accounts import Account
 from eggcache.errors import NotPermitted, UsageError
-from eggcache.model import Account, Finding
+from eggcache.model import Finding
 
 _LARGEST = 1 << 20  # bytes of a configuration; real ones have five thousand
 _LONGEST = 4096  # characters of one line

@@ -33,12 +33,18 @@ _HIGHEST = {"entries": 65_535, "member": 0x7FFFFFFF, "total": 1 << 62, "ratio": 
 
 
 class _Parser(argparse.ArgumentParser):
+    columns: int | None = 78  # None: the terminal's. It takes an import to know, and options are checked by a formatter
+
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(allow_abbrev=False, formatter_class=_Formatter, **kwargs)
+        super().__init__(allow_abbrev=False, formatter_class=self._formatter, **kwargs)
+
+    def _formatter(self, prog: str) -> _Formatter:
+        return _Formatter(prog, width=self.columns)
 
     def format_help(self) -> str:
         from eggcache import manual  # its text is of no use to a command that works
 
+        self.columns = None
         self.epilog = manual.epilog(self.prog.partition(" ")[2])
         return super().format_help()
 
@@ -314,13 +320,13 @@ def timezone(options: argparse.Namespace) -> str | None:
     return name
 
 
-def runtime(options: argparse.Namespace) -> tuple[accounts.Numbers, int | None, list[str]]:
+def runtime(options: argparse.Namespace) -> tuple[accounts.Account, int | None, list[str]]:
     """Who will read the cache, the group that may (None: everybody), and what is to be said about that."""
     if os.geteuid() != 0:
-        mine = accounts.own_numbers()
-        if options.user and accounts.numbers(options.user)[1] != mine[1]:
+        mine = accounts.current()
+        if options.user and accounts.lookup(options.user).uid != mine.uid:
             raise NotPermitted(f"--user {options.user}", "only root can act for another user", "run it as root")
-        if options.group and accounts.group(options.group) != mine[2]:
+        if options.group and accounts.group(options.group) != mine.gid:
             raise NotPermitted(f"--group {options.group}", "only root can give a cache to a group", "run it as root")
         return mine, None, []
     user, group = options.user, options.group
@@ -329,10 +335,10 @@ def runtime(options: argparse.Namespace) -> tuple[accounts.Numbers, int | None, 
 
         host = apache.read()
         user, group = host.user, group or host.group
-    name, uid, gid, groups = accounts.numbers(user or "nobody", "--user" if options.user else "Apache's User")
+    account = accounts.lookup(user or "nobody", "--user" if options.user else "Apache's User")
     if group:
-        gid = accounts.group(group, "--group" if options.group else "Apache's Group")
+        account = account._replace(gid=accounts.group(group, "--group" if options.group else "Apache's Group"))
     if user or group:
-        return (name, uid, gid, groups), gid, []
+        return account, account.gid, []
     note = "there is no Apache on this host and no --user: the cache is root's, and readable by all"
-    return (name, uid, gid, groups), None, [note]
+    return account, None, [note]

@@ -10,11 +10,13 @@ from dataclasses import asdict, astuple
 from typing import TYPE_CHECKING, Any
 
 from eggcache import layout, lockdown, names, receipt, staging, validity
+from eggcache.accounts import Account
 from eggcache.errors import EggcacheError, NotPermitted, of_disk
-from eggcache.model import DEFAULT_LIMITS, Account, Limits, Outcome, Ownership, Report, Tree
+from eggcache.model import DEFAULT_LIMITS, Limits, Outcome, Ownership, Report, Tree
 
 if TYPE_CHECKING:
     from eggcache import renewal
+    from eggcache.launch import Launch
     from eggcache.progress import Progress
     from eggcache.validity import Fingerprint
 
@@ -42,6 +44,7 @@ def prepare(
     allow_gap: bool = False,
     dry_run: bool = False,
     progress: Progress | None = None,
+    launched: Launch | None = None,
 ) -> Report:
     """Extract every zipped egg of the tree of `requirements` into `directory`, as pkg_resources would.
 
@@ -59,6 +62,7 @@ def prepare(
                  the egg is missing, and if the run is killed there, until the next run
     dry_run      say what would be done, and write nothing
     progress     is told how far it has got
+    launched     what launch.probe has made of all this, where the caller has started the target already
 
     What is wrong with single eggs or requirements comes back as findings, and the rest is done. Raises
     NotPermitted for an unsafe directory, Busy, and EggcacheError where the target or the disk fails; the
@@ -89,7 +93,13 @@ def prepare(
 
     watcher.phase(f"asking {python} for the tree")
     tree = resolver.resolve(
-        python, requirements, paths=paths, everything=everything, account=account, meanwhile=meanwhile
+        python,
+        requirements,
+        paths=paths,
+        everything=everything,
+        account=account,
+        meanwhile=meanwhile,
+        launched=launched,
     )
     from eggcache import filling
 

@@ -7,17 +7,22 @@ every start of Apache, and mostly finds that nothing has to be done.
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 from eggcache import arguments, console, interpreter, validity
 from eggcache.errors import EggcacheError, UsageError
 
 TYPE_CHECKING = False  # as in validity
 if TYPE_CHECKING:
-    from eggcache.model import Account
+    from typing import NoReturn
+
+    from eggcache.accounts import Account
+    from eggcache.launch import Launch
 
 
 class _Ended(BaseException):
@@ -56,6 +61,17 @@ def main(words: Sequence[str] | None = None) -> int:
     return status
 
 
+def program() -> NoReturn:
+    """The command: `main`, and the end of the process. What Python would tear down is gone with it anyhow, and that
+    takes longer than a run with nothing to do spends on its work."""
+    gc.set_threshold(100_000, 50, 50)  # nearly all that it would look at lasts until the end
+    status = main()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(status)
+
+
 def _explained(error: Exception) -> str:
     """What to say of an error that no module expects: it may be the place that we are run in."""
     try:
@@ -92,36 +108,49 @@ def _prepare(options: argparse.Namespace) -> int:
         arguments.requirements(options),
         arguments.paths(options),
     )
-    who, gid, notes = arguments.runtime(options)
+    account, gid, notes = arguments.runtime(options)
     timezone, directory = arguments.timezone(options), os.path.abspath(options.directory)
     limits = arguments.limits(options)
     if not (options.prune or options.json or options.verbose):  # else there is more to do, or to say
-        asked = validity.asked(who[1:3] + who[3], validity.ownership(gid), timezone, limits)
+        user = (account.uid, account.gid, *account.groups)
+        asked = validity.asked(user, validity.ownership(gid), timezone, limits)
         held = validity.standing(directory, validity.key(python, paths, requirements), asked)
         if held is not None and console.silent((finding["status"] for finding in held["findings"]), options):
             return 0
+    from eggcache import launch
+
+    # Before anything else: it takes longer than to load all that is left of us
+    with launch.probe(python, requirements, paths, options.all, account) as launched:
+        return _prepare_anew(options, launched, account, gid, notes)
+
+
+def _prepare_anew(
+    options: argparse.Namespace, launched: Launch, account: Account, gid: int | None, notes: Sequence[str]
+) -> int:
     from dataclasses import replace
 
     from eggcache import cache, commands, progress
-    from eggcache.model import Account, Limits
+    from eggcache.model import Limits
 
+    directory = os.path.abspath(options.directory)
     with progress.watched(options.quiet, options.verbose > 0) as watcher:
         done = cache.prepare(
             directory,
-            requirements,
-            python=python,
-            account=Account(*who),
+            arguments.requirements(options),
+            python=launched.executable,
+            account=account,
             gid=gid,
-            paths=paths,
+            paths=arguments.paths(options),
             everything=options.all,
-            timezone=timezone,
-            limits=Limits(**limits),
+            timezone=arguments.timezone(options),
+            limits=Limits(**arguments.limits(options)),
             wait=options.wait,
             reset=options.reset,
             prune=options.prune,
             allow_gap=options.allow_gap,
             dry_run=options.dry_run,
             progress=watcher,
+            launched=launched,
         )
     done = replace(done, findings=commands.completed(done.findings, options))
     if not done.unchanged:
@@ -136,14 +165,14 @@ def _unzip_all(options: argparse.Namespace) -> int:
     # All that will be needed: the owner of the target's site-packages may be unable to read where we are installed.
     from dataclasses import replace
 
-    from eggcache import commands, model, owners, processes, progress, report, restoration, target, unzip  # noqa: F401
+    from eggcache import commands, launch, model, owners, processes, progress, report, restoration, unzip  # noqa: F401
 
     os.umask(0o077)
     if options.undo and not options.backup:
         raise UsageError("--undo", "it takes the zips from the directory that kept them", "name it with --backup DIR")
     python = interpreter.find(options.python)
     for script in ("probe.py", "compile.py"):
-        target.compose(script, None)
+        launch.compose(script, None)
     users = None
     if os.geteuid() == 0:
         owner = owners.site_owner(python)
@@ -182,10 +211,8 @@ def _check(options: argparse.Namespace) -> int:
     from dataclasses import replace
 
     from eggcache import commands, model, proof, report, table
-    from eggcache.model import Account
 
-    who, _, notes = arguments.runtime(options)
-    account = Account(*who)
+    account, _, notes = arguments.runtime(options)
     done = proof.check(
         arguments.requirements(options),
         cache=options.cache or os.environ.get("PYTHON_EGG_CACHE") or None,

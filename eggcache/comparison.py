@@ -14,10 +14,11 @@ from time import localtime, strftime
 
 from eggcache import accounts, layout, receipt, staging, validity
 from eggcache import egg as eggs
+from eggcache.accounts import Account
 from eggcache.batch import Batch
 from eggcache.evidence import Lookup
 from eggcache.filling import Filling, Place
-from eggcache.model import Account, DateTime, Finding, Limits, Member, Outcome, Ownership
+from eggcache.model import DateTime, Finding, Limits, Member, Outcome, Ownership
 from eggcache.rights import SHOWN
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC

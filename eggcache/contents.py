@@ -12,8 +12,9 @@ from time import gmtime
 
 from eggcache import accounts, layout, owners
 from eggcache import egg as eggs
+from eggcache.accounts import Account
 from eggcache.errors import EggcacheError, EggRefused
-from eggcache.model import Account, DateTime, Distribution, Kind, Limits
+from eggcache.model import DateTime, Distribution, Kind, Limits
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _PIECE = 4 << 20  # bytes that are read at once

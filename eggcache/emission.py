@@ -53,8 +53,7 @@ def emit(options: argparse.Namespace) -> int:
     python = interpreter.find(options.python)
     _warn_of_another(directory, python, timezone, options)
     if user:
-        numbers = accounts.numbers(user, "--user" if options.user else "Apache's User")
-        group = group or str(numbers[2])
+        group = group or str(accounts.lookup(user, "--user" if options.user else "Apache's User").gid)
     arguments.limits(options)  # a wrong one shall not wait for Apache's start
     command = [*_ourselves(), "prepare", directory, "--lenient"]
     command += commands.words(

@@ -10,9 +10,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from eggcache import layout
+from eggcache.accounts import Account
 from eggcache.apache import Apache
 from eggcache.cleaners import read_lines
-from eggcache.model import Account, DateTime, Finding
+from eggcache.model import DateTime, Finding
 
 _PROGRAMS = ("apache2", "httpd")
 _NAMES = ("PYTHON_EGG_CACHE", "TZ")

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from eggcache import resolver
+from eggcache.accounts import Account
 from eggcache.errors import EggcacheError
-from eggcache.model import Account, Tree
+from eggcache.model import Tree
 
 
 @dataclass(frozen=True)

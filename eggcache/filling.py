@@ -27,9 +27,10 @@ from eggcache import (
     validity,
 )
 from eggcache import egg as eggs
+from eggcache.accounts import Account
 from eggcache.batch import Batch
 from eggcache.errors import EggcacheError, EggRefused, NotPermitted
-from eggcache.model import Account, Distribution, Finding, Kind, Limits, Outcome, Ownership, Tree
+from eggcache.model import Distribution, Finding, Kind, Limits, Outcome, Ownership, Tree
 from eggcache.progress import Progress
 
 if TYPE_CHECKING:

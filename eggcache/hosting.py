@@ -10,9 +10,10 @@ import re
 from collections.abc import Iterator, Sequence
 
 from eggcache import accounts
+from eggcache.accounts import Account
 from eggcache.configuration import Configuration, Directive, options
 from eggcache.errors import UsageError
-from eggcache.model import Account, Finding, Interpreter
+from eggcache.model import Finding, Interpreter
 
 OLDEST = (3, 2, 7)  # the manual: "due to a bug in mod_python, version 3.2.7 or higher should be used"
 _ENTRIES = 1_000_000  # of a cache; reading a real one with 100,000 as another user takes half a second

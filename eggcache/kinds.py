@@ -7,14 +7,13 @@ that prepares, for what cannot run it at start, and that is refused where a comm
 from __future__ import annotations
 
 import os
-import pkgutil
 import re
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from eggcache import quoting
-from eggcache.errors import EggcacheError, UsageError
+from eggcache import packaged, quoting
+from eggcache.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -50,11 +49,9 @@ class Kind:
 
 def fill(template: str, **values: str) -> str:
     """A template's text with its @NAME@s replaced, in one pass: a value may hold @NAME@ itself."""
-    # pkgutil reads from a zipapp too. Shell scripts are full of "$", so string.Template would be of no help.
-    text = pkgutil.get_data("eggcache", f"templates/{template}")
-    if text is None:
-        raise EggcacheError(f"templates/{template}", "missing from this installation", "install eggcache anew")
-    return re.sub("@([A-Z_]+)@", lambda match: values[match[1]], text.decode("ascii"))
+    # Shell scripts are full of "$", so string.Template would be of no help.
+    text = packaged.read(f"templates/{template}").decode("ascii")
+    return re.sub("@([A-Z_]+)@", lambda match: values[match[1]], text)
 
 
 def _part(template: str) -> str:

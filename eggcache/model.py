@@ -40,16 +40,6 @@ class State(str, Enum):
 
 
 @dataclass(frozen=True)
-class Account:
-    """A user to act as: numeric, so that nothing is looked up again once decided."""
-
-    name: str
-    uid: int
-    gid: int
-    groups: tuple[int, ...] = ()  # supplementary, without gid
-
-
-@dataclass(frozen=True)
 class Distribution:
     """One distribution on the target's path, as its pkg_resources reports it."""
 

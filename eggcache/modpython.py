@@ -7,13 +7,12 @@ they are, beside the launcher of the application.
 from __future__ import annotations
 
 import os
-import pkgutil
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from eggcache import quoting
-from eggcache.errors import EggcacheError, UsageError
+from eggcache import packaged, quoting
+from eggcache.errors import UsageError
 from eggcache.kinds import KINDS, Wanted, fill
 
 MODULE = "eggcache_modpython.py"
@@ -131,7 +130,4 @@ def _directory(path: str) -> str:
 
 def inside(name: str) -> str:
     """The text of a script of inside/, as it is written for Apache."""
-    text = pkgutil.get_data("eggcache", f"inside/{name}")
-    if text is None:
-        raise EggcacheError(f"inside/{name}", "missing from this installation", "install eggcache anew")
-    return text.decode("ascii")
+    return packaged.read(f"inside/{name}").decode("ascii")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 
 from eggcache import accounts, apache, configuration, rights
+from eggcache.accounts import Account
 from eggcache.comparison import Comparison
-from eggcache.model import Account, Finding, Limits, Tree
+from eggcache.model import Finding, Limits, Tree
 
 
 class Observation:

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from eggcache import accounts
+from eggcache.accounts import Account
 from eggcache.errors import UsageError
-from eggcache.model import Account
 
 _MOST_STEPS = 400  # of links and directories on the way to a place
 

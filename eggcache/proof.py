@@ -25,9 +25,10 @@ from eggcache import (
     rights,
     surroundings,
 )
+from eggcache.accounts import Account
 from eggcache.comparison import prepared_for, strangers
 from eggcache.errors import EggcacheError, NotPermitted
-from eggcache.model import DEFAULT_LIMITS, Account, Finding, Interpreter, Limits, Outcome, Report
+from eggcache.model import DEFAULT_LIMITS, Finding, Interpreter, Limits, Outcome, Report
 from eggcache.observation import Observation
 
 

@@ -15,9 +15,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any, NoReturn
 
-from eggcache import target
+from eggcache import launch, target
+from eggcache.accounts import Account
 from eggcache.errors import EggcacheError, UsageError
-from eggcache.model import Account, Distribution, Finding, Interpreter, Kind, Need, State, Tree
+from eggcache.model import Distribution, Finding, Interpreter, Kind, Need, State, Tree
 
 MOST = 20_000  # of anything that a target answers with: what is done with an answer takes time, too
 _LONGEST = 30  # steps of a chain that a person reads
@@ -33,6 +34,7 @@ def resolve(
     need_pkg_resources: bool = True,
     related: bool = False,
     meanwhile: Callable[[], object] | None = None,
+    launched: launch.Launch | None = None,
 ) -> Tree:
     """What the `requirements` pull in, in the target `executable` as `account` (None: as we are) runs it.
 
@@ -40,15 +42,16 @@ def resolve(
     pkg_resources finds on the path, active or not, whatever the requirements; and with `need_pkg_resources` False
     as well, a target that has none is looked through by file name alone; with `related` as well, what each of them
     needs is in it, as of a root. What is missing, conflicts or cannot be
-    parsed is in the tree: see `findings`. `meanwhile` is for target.run.
+    parsed is in the tree: see `findings`. `meanwhile` and `launched`, which launch.probe has made of the same, are for
+    target.run.
 
     Raises UsageError where the target takes a requirement for no requirement, EggcacheError where it has no
     pkg_resources or gives no sensible answer, NotPermitted where the account cannot run it.
     """
     asked = _Question(executable, requirements, paths, everything, need_pkg_resources)
-    return asked.tree(
-        target.run(executable, "probe.py", {"related": related, **asked.request}, account, meanwhile=meanwhile)
-    )
+    request = {"related": related, **asked.request}
+    said = target.run(executable, "probe.py", request, account, meanwhile=meanwhile, launched=launched)
+    return asked.tree(said)
 
 
 def examine(
@@ -112,8 +115,7 @@ class _Question:
     ) -> None:
         self.executable = executable
         self.wanted = [] if everything else list(requirements)
-        everywhere = [os.path.abspath(path) for path in paths]
-        self.request = {"requirements": self.wanted, "paths": everywhere, "everything": everything}
+        self.request = launch.question(requirements, paths, everything)
         self.need_pkg_resources = need_pkg_resources or not everything
 
     def tree(self, said: object) -> Tree:

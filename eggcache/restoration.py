@@ -14,8 +14,9 @@ from functools import partial
 from eggcache import backup as backups
 from eggcache import conversion, gap, lockdown, processes, resolver, staging, syscalls, unzip, validity
 from eggcache import egg as eggs
+from eggcache.accounts import Account
 from eggcache.errors import EggcacheError, EggRefused, NotPermitted
-from eggcache.model import DEFAULT_LIMITS, Account, Finding, Limits, Member, Outcome, Report
+from eggcache.model import DEFAULT_LIMITS, Finding, Limits, Member, Outcome, Report
 from eggcache.progress import Progress
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC

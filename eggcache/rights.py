@@ -7,8 +7,9 @@ import stat
 from collections.abc import Iterator
 
 from eggcache import accounts, lockdown
+from eggcache.accounts import Account
 from eggcache.errors import NotPermitted
-from eggcache.model import Account, Finding
+from eggcache.model import Finding
 
 SHOWN = 50  # paths in the detail of one finding
 

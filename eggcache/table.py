@@ -5,7 +5,8 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Sequence
 
-from eggcache.model import Account, Report
+from eggcache.accounts import Account
+from eggcache.model import Report
 
 _HEAD = ("CODE", "THING", "CAUSE", "REMEDY")
 

@@ -7,40 +7,22 @@ size, in time and in depth.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import pkgutil
-import select
 import selectors
-import signal
-import stat
-import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-from eggcache import accounts, orphans
-from eggcache.errors import EggcacheError, NotPermitted
+from eggcache import launch
+from eggcache.accounts import Account
+from eggcache.errors import EggcacheError
 from eggcache.interpreter import REMEDY
-from eggcache.model import Account
+from eggcache.launch import KEPT, Launch
 
 LIMIT = 16 << 20  # bytes of an answer; the largest real one, a site with 1,000 distributions, is below one MiB
 ITEMS = 500_000  # values in an answer; a site with 1,000 distributions has 30,000
-KEPT = 64 << 10  # bytes of what it prints, the last ones
 HANDSHAKE = b"eggcache\n"  # inside/answer.py sends it first: only a Python gets that far
-
-# In front of a script goes what it calls
-PARTS = {
-    "probe.py": ("answer.py", "walk.py", "probe.py"),
-    "compile.py": ("library.py", "answer.py", "compile.py"),
-    "prove.py": ("answer.py", "walk.py", "prove.py", "probe.py"),  # it completes what probe.py answers
-    "tags.py": ("answer.py", "walk.py", "tags.py", "probe.py"),  # likewise
-}
-
-# What Apache passes on, or what its wrapper sets. Not HOME: Apache's own start scripts clear it.
-PASSED_ON = ("PATH", "LANG", "LANGUAGE", "TZ", "PYTHONPATH", "LD_LIBRARY_PATH")
 
 
 def run(
@@ -54,6 +36,7 @@ def run(
     variables: Mapping[str, str] | None = None,
     meanwhile: Callable[[], object] | None = None,
     early: Callable[[object], None] | None = None,
+    launched: Launch | None = None,
 ) -> object:
     """What eggcache/inside/`script_name` answers to `request` inside the target, as `account` (None: as we are).
 
@@ -63,53 +46,18 @@ def run(
     are added to its environment. `meanwhile` is called when the target has been given something to do, and then some
     ten times a second until it has answered. A script that answers twice is given `early`, which gets the first answer
     while the target is at work on the one to be returned; its time does not count for `timeout`, and what it raises
-    ends the target.
+    ends the target. Where the caller has started all that already, it gives what it has `launched`.
 
     Raises NotPermitted where the account cannot run the target, and EggcacheError where it is no Python, says
     nothing within `timeout` seconds, or does not answer sensibly.
     """
-    script = compose(script_name, request)
     talk = _Conversation(early=None if early is None else lambda row: early(_parsed(executable, row)))
-    with orphans.ended(os.geteuid() if account is None else account.uid):
-        _converse(talk, executable, script, account, timeout, tuple(flags), variables or {}, meanwhile)
+    launched = launched or Launch(executable, script_name, request, account, flags=flags, variables=variables)
+    ended = False
+    with launched:
+        ended = _listen(launched, talk, time.monotonic() + timeout, meanwhile or (lambda: None))
+    talk.status = launched.status if ended else None
     return _understand(executable, account, talk, timeout)
-
-
-def compose(script_name: str, request: object) -> bytes:
-    """The text of a script with its request in front: every Python from 2.4 on reads it the same."""
-    parts = [f"REQUEST = {literal(request)}\n".encode("ascii")]
-    for name in PARTS.get(script_name, ("answer.py", script_name)):
-        text = pkgutil.get_data("eggcache", f"inside/{name}")
-        if text is None:
-            raise EggcacheError(
-                f"inside/{name}", "it is missing from this installation of eggcache", "install it again"
-            )
-        parts.append(text)
-    return b"".join(parts)
-
-
-def literal(value: object) -> str:
-    """A Python literal of `value` in ASCII, with one `\\xNN` for each byte of a string that is not plain.
-
-    It is a str in Python 2 and in Python 3; inside/answer.py turns it into the path that it stands for.
-    """
-    if value is None or isinstance(value, (bool, int, float)):
-        return repr(value)
-    if isinstance(value, str):
-        safe = {byte: chr(byte) for byte in range(0x20, 0x7F) if chr(byte) not in "\"'\\"}
-        return '"' + "".join(safe.get(byte) or f"\\x{byte:02x}" for byte in os.fsencode(value)) + '"'
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{literal(key)}: {literal(item)}" for key, item in value.items()) + "}"
-    if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(literal(item) for item in value) + "]"
-    raise TypeError(f"{type(value).__name__} cannot be put into a request")
-
-
-def environment() -> dict[str, str]:
-    """What the target runs in: what Apache would give it, as far as our own environment tells."""
-    kept = {name: value for name, value in os.environ.items() if name in PASSED_ON or name.startswith("LC_")}
-    # The working directory is "/", so that nothing is imported from where an administrator happens to be
-    return {"PATH": "/usr/local/bin:/usr/bin:/bin", **kept, "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 @dataclass
@@ -146,103 +94,15 @@ class _Conversation:
         return ""
 
 
-def _converse(
-    talk: _Conversation,
-    executable: str,
-    script: bytes,
-    account: Account | None,
-    timeout: float,
-    flags: tuple[str, ...],
-    variables: Mapping[str, str],
-    meanwhile: Callable[[], object] | None,
-) -> None:
-    reading, writing = os.pipe()
-    with open(reading, "rb", buffering=0) as answers:
-        try:
-            process = _start(executable, writing, account, flags, variables)
-        finally:
-            os.close(writing)
-        ended = False
-        try:
-            until = time.monotonic() + timeout
-            script = _begin(process, script)
-            ended = _listen(process, script, answers.fileno(), talk, until, meanwhile or (lambda: None))
-        finally:
-            # Its whole group, and before it is waited for: until then no other group can have got its number.
-            # What a .pth file started and left behind goes too.
-            with contextlib.suppress(OSError):
-                os.killpg(process.pid, signal.SIGKILL)
-            status = process.wait()
-            if not ended:
-                _outlive(answers.fileno())
-            for pipe in filter(None, (process.stdin, process.stdout, process.stderr)):
-                with contextlib.suppress(OSError):
-                    pipe.close()
-        talk.status = status if ended else None
-
-
-def _outlive(answers: int) -> None:
-    """Wait until nobody holds the answer's pipe: what the target started had it too, and until it is gone it may
-    write. For a second at most, since a child in a session of its own is beyond reach."""
-    deadline = time.monotonic() + 1.0
-    while (left := deadline - time.monotonic()) > 0 and select.select([answers], [], [], left)[0]:
-        if not os.read(answers, KEPT):
-            return
-
-
-def _start(
-    executable: str, writing: int, account: Account | None, flags: tuple[str, ...], variables: Mapping[str, str]
-) -> subprocess.Popen[bytes]:
-    become: dict[str, Any] = {}
-    if account is not None and account.uid != os.geteuid():
-        if os.geteuid() != 0:
-            raise NotPermitted(executable, f"only root can run it as {account.name}", f"run eggcache as {account.name}")
-        become = {"user": account.uid, "group": account.gid, "extra_groups": account.groups}
-    try:
-        return subprocess.Popen(
-            [executable, *flags, "-", str(writing)],
-            bufsize=0,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            pass_fds=(writing,),
-            cwd="/",
-            env={**environment(), **variables},
-            start_new_session=True,
-            umask=0o077,
-            **become,
-        )
-    except PermissionError as error:
-        raise _in_the_way(executable, account) or _no_python(executable, str(error.strerror)) from None
-    except OSError as error:
-        raise _no_python(executable, str(error.strerror)) from None
-
-
-def _begin(process: subprocess.Popen[bytes], script: bytes) -> bytes:
-    """Put as much of the script into the pipe as there is room for: what is left of it."""
-    if process.stdin is None:
-        return script
-    os.set_blocking(process.stdin.fileno(), False)
-    with contextlib.suppress(OSError):  # it may have ended already
-        return script[os.write(process.stdin.fileno(), script) :]
-    return script
-
-
-def _listen(
-    process: subprocess.Popen[bytes],
-    script: bytes,
-    answers: int,
-    talk: _Conversation,
-    deadline: float,
-    meanwhile: Callable[[], object],
-) -> bool:
+def _listen(launched: Launch, talk: _Conversation, deadline: float, meanwhile: Callable[[], object]) -> bool:
     """Feed the script and collect what comes until the process ends; False where it has to be ended.
 
     The end of the *process* counts, not that of its pipes: a child of a .pth file may keep them open for ever.
     """
+    process, answers = launched.process, launched.answers
     if process.stdin is None or process.stdout is None or process.stderr is None:
         return False
-    writing, rest = process.stdin.fileno(), memoryview(script)
+    writing, rest = process.stdin.fileno(), memoryview(launched.script)
     talk.printed = {process.stderr.fileno(): bytearray(), process.stdout.fileno(): bytearray()}
     with selectors.DefaultSelector() as selector:
         selector.register(writing, selectors.EVENT_WRITE)
@@ -285,7 +145,7 @@ def _listen(
                     talk.flood += len(data)
                     if talk.flood > LIMIT:
                         return False
-            over = over or os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+            over = over or launched.ended()
 
 
 def _understand(executable: str, account: Account | None, talk: _Conversation, timeout: float) -> object:
@@ -300,7 +160,7 @@ def _understand(executable: str, account: Account | None, talk: _Conversation, t
             words = f"no answer within {timeout:g} s"
         elif not words:
             words = f"it ended with status {talk.status} and said nothing"
-        raise _in_the_way(executable, account) or _no_python(executable, words, account)
+        raise launch.in_the_way(executable, account) or launch.no_python(executable, words, account)
     if talk.status is None:
         cause = "prints without end" if talk.flood > LIMIT else f"did not answer within {timeout:g} s"
         raise EggcacheError(executable, cause, "see what its .pth files and eggs do")
@@ -338,39 +198,3 @@ def _number(digits: str) -> int:
 
 def _refuse(name: str) -> object:
     raise ValueError(name)
-
-
-def _no_python(executable: str, words: str, account: Account | None = None) -> EggcacheError:
-    for_whom = f" that user {account.name} can run" if account is not None and account.uid != os.geteuid() else ""
-    return EggcacheError(executable, f"is no Python{for_whom}: {words}", REMEDY)
-
-
-def _in_the_way(executable: str, account: Account | None) -> NotPermitted | None:
-    """The error that names the directory which keeps `account` from the target; None where it can reach it.
-
-    A virtual environment's python leads to another one, by a link or by the libraries it loads.
-    """
-    account = account or accounts.current()
-    for path in (os.path.dirname(executable), os.path.realpath(executable), _base(executable)):
-        with accounts.acting(account):
-            reachable = path is None or os.access(path, os.X_OK, effective_ids=True)
-        if path is not None and not reachable:
-            cause = accounts.in_the_way(path, account).cause
-            remedy = f"name Apache's Python with --python, or let {account.name} use this one"
-            return NotPermitted(executable, cause, remedy)
-    return None
-
-
-def _base(executable: str) -> str | None:
-    """The directory of the interpreter that a virtual environment was made from: `home` in its pyvenv.cfg (PEP 405)."""
-    config = os.path.join(os.path.dirname(os.path.dirname(executable)), "pyvenv.cfg")
-    try:
-        # Somebody else's file, opened as root: nothing but a regular one, and only to say whom to blame
-        with open(os.open(config, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW), "rb") as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                return None
-            text = os.fsdecode(file.read(KEPT))
-    except OSError:
-        return None
-    home = next((line.partition("=")[2] for line in text.splitlines() if line.partition("=")[0].strip() == "home"), "")
-    return home.strip() if home.strip().startswith("/") and "\0" not in home else None

@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, suppress
 
 from eggcache import cleaners, gap, lockdown, owners, processes, resolver, staging
+from eggcache.accounts import Account
 from eggcache.backup import open_backup
 from eggcache.conversion import Conversion, as_finding, opened, tidy
 from eggcache.errors import Busy, EggcacheError, NotPermitted, of_disk
-from eggcache.model import DEFAULT_LIMITS, Account, Distribution, Finding, Kind, Limits, Outcome, Process, Report, Tree
+from eggcache.model import DEFAULT_LIMITS, Distribution, Finding, Kind, Limits, Outcome, Process, Report, Tree
 from eggcache.progress import Progress
 
 RESTART = (

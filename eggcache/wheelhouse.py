@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from eggcache import accounts, contents, lockdown, resolver, staging, syscalls
+from eggcache.accounts import Account
 from eggcache.errors import EggcacheError, NotPermitted
 from eggcache.model import (
     DEFAULT_LIMITS,
-    Account,
     Distribution,
     Finding,
     Interpreter,

@@ -11,9 +11,9 @@ import pytest
 from conftest import missing
 
 from eggcache import accounts, application
+from eggcache.accounts import Account
 from eggcache.application import Unreadable, literal, parse
 from eggcache.errors import UsageError
-from eggcache.model import Account
 
 # As the manual prints it, but for its indentation.
 MANUAL = """\

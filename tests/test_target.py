@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 
-from eggcache import accounts
+from eggcache import accounts, packaged
 from eggcache.errors import EggcacheError, NotPermitted, UsageError
 from eggcache.interpreter import find
-from eggcache.target import environment, literal, run
+from eggcache.launch import environment, literal
+from eggcache.target import run
 
 ODD = ["plain", "quote\"'\\", "line\nfeed\ttab\0nul", "h\u00e4\u2713\U0001f95a", os.fsdecode(b"not \xff\xfe utf-8"), ""]
 
@@ -24,15 +25,13 @@ ODD = ["plain", "quote\"'\\", "line\nfeed\ttab\0nul", "h\u00e4\u2713\U0001f95a",
 @pytest.fixture
 def script(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
     """A factory: script("answer(1)") is the name of a script with that text, as if it were in eggcache/inside."""
-    import pkgutil
-
-    real = pkgutil.get_data
+    real = packaged.read
 
     def use(text: str) -> str:
-        def get_data(package: str, resource: str) -> bytes | None:
-            return text.encode("ascii") if resource == "inside/the test's.py" else real(package, resource)
+        def read(name: str) -> bytes:
+            return text.encode("ascii") if name == "inside/the test's.py" else real(name)
 
-        monkeypatch.setattr("eggcache.target.pkgutil.get_data", get_data)
+        monkeypatch.setattr(packaged, "read", read)
         return "the test's.py"
 
     return use

@@ -21,7 +21,8 @@ from judge import as_json, eggcache, environment, listing
 from sites import write_egg
 
 from eggcache import arguments, console, manual, table
-from eggcache.model import Account, Finding, Report
+from eggcache.accounts import Account
+from eggcache.model import Finding, Report
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = {command.name: command for command in manual.commands(arguments.program()) if command.name}

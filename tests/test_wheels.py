@@ -32,8 +32,9 @@ from test_eggs import rounds
 from test_limits import big_egg
 
 from eggcache import accounts, contents
+from eggcache.accounts import Account
 from eggcache.errors import EggcacheError, EggRefused, NotPermitted
-from eggcache.model import DEFAULT_LIMITS, Account, Distribution, Kind, Limits
+from eggcache.model import DEFAULT_LIMITS, Distribution, Kind, Limits
 
 ROOT = Path(__file__).resolve().parent.parent
 
