@@ -42,7 +42,7 @@ class Launch:
     """A script that runs in the target `executable`, as `account` (None: as we are), from when this is made to `end`.
 
     `process` is its first process, whose standard streams are pipes: `script` is what is still to be written to the
-    first one. What it answers is to be read from `answers`.
+    first one, which is closed where there is nothing. What it answers is to be read from `answers`.
 
     Raises NotPermitted where the account cannot run the target, and EggcacheError where it is no Python.
     """
@@ -100,12 +100,15 @@ class Launch:
         return os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
     def _begin(self, script: bytes) -> bytes:
-        """Put as much of the script into the pipe as there is room for: what is left of it."""
+        """Put as much of the script into the pipe as there is room for, and close it where that is all of it: a Python
+        starts on what it has read when there is no more to come. What is left of the script."""
         if self.process.stdin is None:
             return script
         os.set_blocking(self.process.stdin.fileno(), False)
         with suppress(OSError):  # it may have ended already
-            return script[os.write(self.process.stdin.fileno(), script) :]
+            script = script[os.write(self.process.stdin.fileno(), script) :]
+        if not script:
+            self.process.stdin.close()
         return script
 
 

@@ -102,14 +102,14 @@ def _listen(launched: Launch, talk: _Conversation, deadline: float, meanwhile: C
     process, answers = launched.process, launched.answers
     if process.stdin is None or process.stdout is None or process.stderr is None:
         return False
-    writing, rest = process.stdin.fileno(), memoryview(launched.script)
+    writing, rest = -1 if process.stdin.closed else process.stdin.fileno(), memoryview(launched.script)
     talk.printed = {process.stderr.fileno(): bytearray(), process.stdout.fileno(): bytearray()}
     with selectors.DefaultSelector() as selector:
-        selector.register(writing, selectors.EVENT_WRITE)
+        if rest:
+            selector.register(writing, selectors.EVENT_WRITE)
         for reading in (*talk.printed, answers):
             selector.register(reading, selectors.EVENT_READ)
-        for descriptor in (writing, *talk.printed, answers):
-            os.set_blocking(descriptor, False)
+            os.set_blocking(reading, False)
         over = False
         while True:
             meanwhile()
