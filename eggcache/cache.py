@@ -16,6 +16,7 @@ from eggcache.model import DEFAULT_LIMITS, Limits, Outcome, Ownership, Report, T
 
 if TYPE_CHECKING:
     from eggcache import renewal
+    from eggcache.ahead import Ahead
     from eggcache.launch import Launch
     from eggcache.progress import Progress
     from eggcache.validity import Fingerprint
@@ -83,13 +84,20 @@ def prepare(
 
     watcher, started = progress or progresses.Progress(), time.time_ns()
 
+    read: Ahead | None = None
+
     def meanwhile() -> None:
-        """Load what is needed next while the target is at work; filelock alone takes 50 ms."""
+        """Load what is needed next while the target is at work; filelock alone takes 50 ms. Read the eggs, too."""
         import filelock  # noqa: F401
 
-        from eggcache import filling, report  # noqa: F401
+        from eggcache import filling, owners, report  # noqa: F401
+        from eggcache.ahead import Ahead
 
         watcher.tick()
+        nonlocal read
+        if read is None:
+            read = Ahead(account, limits)
+            read.look([*paths, *owners.site_directories(python)])
 
     watcher.phase(f"asking {python} for the tree")
     tree = resolver.resolve(
@@ -138,7 +146,7 @@ def prepare(
                         return _unchanged(directory, finished, entry, owner, dry_run)  # whoever held the lock did it
                     lockdown.own(descriptor, owner.uid, owner.gid, owner.directory_mode)
                     _, staged = held.enter_context(staging.stage(descriptor))
-            run = filling.Filling(directory, descriptor, owner, account, known, entry, limits, watcher)
+            run = filling.Filling(directory, descriptor, owner, account, known, entry, limits, watcher, read)
             run.fill(tree, staged)
             if staged is not None:
                 run.swap(staged, allow_gap)

@@ -6,7 +6,6 @@ import os
 import re
 import stat
 import time
-from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from hashlib import blake2b
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from eggcache import (
     __version__,
     accounts,
+    ahead,
     gap,
     layout,
     lockdown,
@@ -64,6 +64,7 @@ class Filling:
         key: str,
         limits: Limits,
         progress: Progress | None = None,
+        read: ahead.Ahead | None = None,
     ) -> None:
         self.directory = directory
         self.descriptor = descriptor  # None: a dry run, and there is no cache yet
@@ -72,6 +73,7 @@ class Filling:
         self.known = known
         self.key = key
         self.limits = limits
+        self.ahead = read or ahead.Ahead(account, limits)
         self.progress = progress or Progress()
         self.outcomes: list[Outcome] = []
         self.findings: list[Finding] = []
@@ -104,7 +106,7 @@ class Filling:
             seen.add(asked)
             try:
                 with accounts.reading(distribution.egg, self.account) as source:
-                    egg = eggs.read(source, distribution.egg, self.limits)
+                    egg = self.ahead.egg(source, distribution.egg)
                     self.sources[distribution.egg] = validity.of_stat(egg.stat)
                     self.findings += unservable.in_egg(source, egg, distribution, tree.interpreter)
                     if distribution.kind is Kind.ZIP or distribution.cache_name is None:
@@ -159,7 +161,7 @@ class Filling:
         seen = {distribution.egg for distribution in tree.distributions}
         missing = {_normal(need.requirement) for need in tree.needs if need.found is None}
         count = 0
-        for path in islice(_eggs_on(tree.interpreter.path), resolver.MOST):
+        for path in islice(ahead.on_path(tree.interpreter.path), resolver.MOST):
             project = _normal(os.path.basename(path))
             if (tree.requirements and project not in missing) or not os.path.isfile(path):
                 continue
@@ -180,7 +182,7 @@ class Filling:
     def _look_for_damage(self, path: str) -> None:
         try:
             with accounts.reading(path, self.account) as source:
-                eggs.read(source, path, self.limits)
+                self.ahead.egg(source, path)
         except EggcacheError as error:
             self.sources[path] = validity.fingerprint(path)
             self._refuse(path, error)
@@ -315,27 +317,6 @@ def _damage(source: int, egg: eggs.Egg) -> EggcacheError | None:
     except EggcacheError as error:
         return error
     return None
-
-
-def _eggs_on(path: Sequence[str]) -> Iterator[str]:
-    """The eggs on a target's path, each once, however often and in whatever spelling the target's answer has it."""
-    entries: dict[str, str] = {}
-    for entry in path:
-        entries.setdefault(os.path.realpath(entry), entry)
-    seen: set[str] = set()
-    for real, entry in entries.items():
-        for egg in [entry] if entry.endswith(".egg") else _eggs_in(entry):
-            name = real if egg == entry else os.path.join(real, os.path.basename(egg))
-            if name not in seen:
-                seen.add(name)
-                yield egg
-
-
-def _eggs_in(directory: str) -> list[str]:
-    try:
-        return [os.path.join(directory, name) for name in sorted(os.listdir(directory)) if name.endswith(".egg")]
-    except OSError:  # absent, or a zip
-        return []
 
 
 def _normal(name: str) -> str:

@@ -42,7 +42,7 @@ LEVELS = [
         "table",
         "workers",
     },
-    {"target"},
+    {"ahead", "target"},
     {"contents", "extract", "hosting", "resolver", "rights", "staging", "validity", "wrappers"},
     {"backup", "evidence", "gap", "modpython", "names", "receipt", "report", "unservable", "wheel_files"},
     {"batch", "console", "renewal"},

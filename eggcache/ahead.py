@@ -1,0 +1,70 @@
+"""Eggs by their names: all on a path, and those that are read while the target is finding out which are asked for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+
+from eggcache import accounts
+from eggcache import egg as eggs
+from eggcache.accounts import Account
+from eggcache.errors import EggcacheError
+from eggcache.model import Limits
+
+_EGGS, _MEMBERS = 64, 16_384  # as many are read, which takes a quarter of a second at most, and kept in memory
+
+
+class Ahead:
+    """The structure of eggs that `account` may read, read before anybody has asked for them."""
+
+    def __init__(self, account: Account, limits: Limits) -> None:
+        self._account, self._limits = account, limits
+        self._read: dict[str, eggs.Egg] = {}
+
+    def look(self, path: Sequence[str]) -> None:
+        """Read what lies on `path`, up to a limit. What cannot be read is left for whoever asks for it."""
+        members = 0
+        for count, egg in enumerate(on_path(path)):
+            if count >= _EGGS or members >= _MEMBERS:
+                return
+            if not os.path.isfile(egg):
+                continue
+            try:
+                with accounts.reading(egg, self._account) as source:
+                    self._read[egg] = eggs.read(source, egg, self._limits)
+            except EggcacheError:
+                continue
+            members += len(self._read[egg].members)
+
+    def egg(self, source: int, path: str) -> eggs.Egg:
+        """What eggs.read tells of the egg at `path`, which is open at `source`. It is read now if it is not what was read."""
+        read = self._read.pop(path, None)
+        return read if read and _same(read.stat, os.fstat(source)) else eggs.read(source, path, self._limits)
+
+
+def _same(before: os.stat_result, now: os.stat_result) -> bool:
+    return all(
+        getattr(before, name) == getattr(now, name)
+        for name in ("st_dev", "st_ino", "st_mode", "st_uid", "st_gid", "st_size", "st_mtime_ns", "st_ctime_ns")
+    )
+
+
+def on_path(path: Sequence[str]) -> Iterator[str]:
+    """The eggs on a target's path, each once, however often and in whatever spelling the target's answer has it."""
+    entries: dict[str, str] = {}
+    for entry in path:
+        entries.setdefault(os.path.realpath(entry), entry)
+    seen: set[str] = set()
+    for real, entry in entries.items():
+        for egg in [entry] if entry.endswith(".egg") else _in_directory(entry):
+            name = real if egg == entry else os.path.join(real, os.path.basename(egg))
+            if name not in seen:
+                seen.add(name)
+                yield egg
+
+
+def _in_directory(directory: str) -> list[str]:
+    try:
+        return [os.path.join(directory, name) for name in sorted(os.listdir(directory)) if name.endswith(".egg")]
+    except OSError:  # absent, or a zip
+        return []
