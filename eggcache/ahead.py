@@ -37,7 +37,7 @@ class Ahead:
             members += len(self._read[egg].members)
 
     def egg(self, source: int, path: str) -> eggs.Egg:
-        """What eggs.read tells of the egg at `path`, which is open at `source`. It is read now if it is not what was read."""
+        """What eggs.read tells of the egg at `path`, which is open at `source`."""
         read = self._read.pop(path, None)
         return read if read and _same(read.stat, os.fstat(source)) else eggs.read(source, path, self._limits)
 

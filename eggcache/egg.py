@@ -12,21 +12,13 @@ import os
 import re
 import stat
 import struct
-import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, NoReturn
 
-from eggcache.errors import EggcacheError, EggRefused
+from eggcache import inflation
+from eggcache.inflation import PIECE, REBUILD, WINDOW, File
 from eggcache.model import DEFAULT_LIMITS, Limits, Member
-
-try:  # the extra "fast": as strict as zlib, which isal is not
-    from zlib_ng.zlib_ng import crc32, decompressobj
-    from zlib_ng.zlib_ng import error as inflate_error
-except ImportError:
-    from zlib import crc32, decompressobj
-    from zlib import error as inflate_error
 
 _END = struct.Struct("<4s4H2LH")  # 4.3.16 end of central directory record
 _CENTRAL = struct.Struct("<4s2xBx4H3L4H2x2L")  # 4.3.12 central directory header, what matters of it
@@ -40,10 +32,7 @@ _CENTRAL_MOST = 64 << 20  # bytes; 65,535 entries with names of 200 bytes need 1
 _HEADER_MOST = 1 << 20  # bytes in front of the first member; setuptools' own eggs have 378
 _NAME_MOST = 4096 - 512  # bytes: PATH_MAX, less room for the directory that the member will be in
 _DEPTH = 64  # directories in one name: what a few names ask for must not be out of proportion
-_WINDOW = 256 << 10  # bytes read at once for local headers: small members share a system call
-_PIECE = 4 << 20  # bytes; what is smaller, packed and unpacked, is read and inflated in one go
 _NO_BOMB = 16 << 20  # bytes that anything may unpack to, whatever the ratio
-_REBUILD = "build or download the egg again"
 _BAD_NAME = "a name that is empty, absolute, too long, or with '.', '..', '//', a drive, backslash or control character"
 
 
@@ -60,29 +49,14 @@ class Egg:
     starts: dict[int, int] = field(repr=False)  # Member.offset -> where in the file its packed bytes start
 
 
-@dataclass(frozen=True)
-class _File:
-    """The open descriptor of an egg, and how to complain about it."""
+def chunks(descriptor: int, egg: Egg, member: Member) -> Iterator[bytes]:
+    """The bytes of a `member` of the `egg` that is open at `descriptor`, as inflation.chunks has them."""
+    return inflation.chunks(File(descriptor, egg.path), member, egg.starts[member.offset])
 
-    descriptor: int
-    path: str
 
-    def call(self, function: Callable[..., Any], *arguments: int) -> Any:
-        try:
-            return function(self.descriptor, *arguments)
-        except OSError as error:
-            raise EggcacheError(_shown(self.path), f"cannot be read: {error.strerror}", "check the disk") from error
-
-    def read(self, at: int, size: int) -> bytes:
-        """`size` bytes from `at`; fewer only at the end of the file."""
-        found: bytes = self.call(os.pread, size, at)
-        while len(found) < size and (more := self.call(os.pread, size - len(found), at + len(found))):
-            found += more
-        return found
-
-    def refuse(self, fault: object, member: str | bytes = "", remedy: str = _REBUILD) -> NoReturn:
-        name = _shown(os.fsdecode(member))
-        raise EggRefused(_shown(self.path) + (f", member {name}" if name else ""), str(fault), remedy)
+def data(descriptor: int, egg: Egg, member: Member) -> bytes:
+    """All of them, of one that is known to be small."""
+    return inflation.data(File(descriptor, egg.path), member, egg.starts[member.offset])
 
 
 # An entry, file or directory: where its local header is in the file and its central one in the central directory, its
@@ -97,7 +71,7 @@ def read(descriptor: int, path: str, limits: Limits = DEFAULT_LIMITS) -> Egg:
     Raises EggRefused for what is damaged, hostile, above `limits` or not read alike by all targets; EggcacheError
     where the disk fails.
     """
-    file = _File(descriptor, path)
+    file = File(descriptor, path)
     status: os.stat_result = file.call(os.fstat)
     if not stat.S_ISREG(status.st_mode):
         file.refuse("not a regular file")
@@ -120,7 +94,7 @@ def read(descriptor: int, path: str, limits: Limits = DEFAULT_LIMITS) -> Egg:
 def _above(limits: Limits, name: str, size: int, packed: int) -> str:
     """The remedy for what unpacks `packed` bytes to `size`: which limits, `name` or the ratio, have to be raised."""
     if not packed or (name == "member" and size > _INT):
-        return _REBUILD  # no limit would help
+        return REBUILD  # no limit would help
     wanted = {name: size} if size > getattr(limits, name) else {}
     if size > max(_NO_BOMB, limits.ratio * packed):
         wanted["ratio"] = -(-size // packed)
@@ -131,98 +105,7 @@ def _raised(**wanted: int) -> str:
     return "if you trust it: " + " ".join(f"--limit {name}={value}" for name, value in wanted.items())
 
 
-def chunks(descriptor: int, egg: Egg, member: Member) -> Iterator[bytes]:
-    """The bytes of `member` in pieces of 4 MiB at most; a smaller member is one pread and one piece.
-
-    Raises EggRefused, after the last piece at the latest, unless they have exactly the declared size and CRC and,
-    deflated, end exactly where the packed bytes end: stage what you write. That the egg is still the file that
-    `read` saw is for the caller to compare.
-    """
-    if small(member):
-        whole = data(descriptor, egg, member)
-        if whole:
-            yield whole
-        return
-    file = _File(descriptor, egg.path)
-    packed = _packed(file, member, egg.starts[member.offset])
-    size = crc = 0
-    for piece in _inflated(file, member, packed) if member.method else packed:
-        size += len(piece)
-        if size > member.size:
-            break
-        crc = crc32(piece, crc)
-        yield piece
-    _judge(file, member, size, crc)
-
-
-def small(member: Member) -> bool:
-    """Whether `data` reads it in one go."""
-    return member.packed <= _PIECE and member.size <= _PIECE
-
-
-def data(descriptor: int, egg: Egg, member: Member) -> bytes:
-    """All the bytes of a `member` that is known to be small. Raises as `chunks` does."""
-    if not small(member):
-        return b"".join(chunks(descriptor, egg, member))
-    file = _File(descriptor, egg.path)
-    found = file.read(egg.starts[member.offset], member.packed)
-    if len(found) < member.packed:
-        file.refuse("the file was cut off inside it", member.name)
-    if member.method:
-        inflater = decompressobj(-zlib.MAX_WBITS)
-        try:
-            found = inflater.decompress(found, member.size + 1)  # one more, so that a longer one shows
-        except inflate_error as error:
-            file.refuse(f"damaged: {error}", member.name)
-        if len(found) <= member.size and (not inflater.eof or inflater.unused_data):
-            file.refuse("its deflated data ends before its packed bytes, or not at all", member.name)
-    _judge(file, member, len(found), crc32(found))
-    return found
-
-
-def _judge(file: _File, member: Member, size: int, crc: int) -> None:
-    if size != member.size:
-        file.refuse(f"not of the {member.size} bytes that it declares", member.name)
-    if crc != member.crc:
-        file.refuse(f"its CRC is {crc:08x}, it declares {member.crc:08x}", member.name)
-
-
-def _packed(file: _File, member: Member, position: int) -> Iterator[bytes]:
-    end = position + member.packed
-    while position < end:
-        piece = file.read(position, min(_PIECE, end - position))
-        if not piece:
-            file.refuse("the file was cut off inside it", member.name)
-        position += len(piece)
-        yield piece
-
-
-def _inflated(file: _File, member: Member, packed: Iterator[bytes]) -> Iterator[bytes]:
-    inflater = decompressobj(-zlib.MAX_WBITS)
-    most = min(_PIECE, member.size + 1)  # one more than declared, so that a longer one shows; 0 would be "no limit"
-    for piece in packed:
-        if inflater.eof:  # here, because zlib would collect them all
-            file.refuse("bytes after the end of its deflated data", member.name)
-        more = b""
-        while piece or len(more) == most:
-            try:
-                more = inflater.decompress(piece, most)
-            except inflate_error as error:
-                file.refuse(f"damaged: {error}", member.name)
-            piece = inflater.unconsumed_tail
-            if more:
-                yield more
-    if not inflater.eof or inflater.unused_data:
-        file.refuse("its deflated data ends before its packed bytes, or not at all", member.name)
-
-
-def _shown(name: str) -> str:
-    """A name out of a zip, or of a target's answer, fit for one line of a message."""
-    text = name if name.isprintable() else ascii(name)[1:-1]
-    return text if len(text) <= 300 else f"{text[:140]}...{text[-140:]}"
-
-
-def _end(file: _File, size: int) -> tuple[int, int, int, int]:
+def _end(file: File, size: int) -> tuple[int, int, int, int]:
     """The end record (4.3.16): number of entries, where the central directory starts, its size, and the prefix."""
     tail = file.read(max(size - 0xFFFF - _END.size, 0), 0xFFFF + _END.size)
     end, before = tail[-_END.size :], tail[: -_END.size]
@@ -247,7 +130,7 @@ def _end(file: _File, size: int) -> tuple[int, int, int, int]:
     return count, at, length, at - offset
 
 
-def _entries(file: _File, central: bytes, count: int, prefix: int) -> Iterator[_Entry]:
+def _entries(file: File, central: bytes, count: int, prefix: int) -> Iterator[_Entry]:
     """The entries of the central directory (4.3.12), which must fill it: 2.7 reads on until a signature is wrong."""
     at = 0
     for _ in range(count):
@@ -300,7 +183,7 @@ def _bad_extra(extra: bytes, size: int) -> str:
     return "a damaged extra field" if at != size or size > _SHORT else ""
 
 
-def _starts(file: _File, entries: list[_Entry], central: bytes, end: int) -> dict[int, int]:
+def _starts(file: File, entries: list[_Entry], central: bytes, end: int) -> dict[int, int]:
     """Where the packed bytes of each entry start, by its offset: that only the local header knows (4.3.7).
 
     From first to last they must follow each other without a gap up to `end`, and each local header must repeat the
@@ -316,7 +199,7 @@ def _starts(file: _File, entries: list[_Entry], central: bytes, end: int) -> dic
             file.refuse("overlaps another member" if offset < expected else "unlisted bytes in front of it", raw)
         at = offset - base
         if at + 30 + len(raw) > len(window):
-            window, base, at = file.read(offset, _WINDOW), offset, 0
+            window, base, at = file.read(offset, WINDOW), offset, 0
         if not window.startswith(b"PK\3\4", at) or not window.startswith(raw, at + 30):
             file.refuse("its local header is not there or has another name", raw)
         # both headers have the same 24 bytes, from the version needed to the length of the name
@@ -334,7 +217,7 @@ def _starts(file: _File, entries: list[_Entry], central: bytes, end: int) -> dic
     return starts
 
 
-def _compare_headers(file: _File, header: bytes, raw: bytes, flags: int, member: Member) -> None:
+def _compare_headers(file: File, header: bytes, raw: bytes, flags: int, member: Member) -> None:
     """Refuse a local header that differs in more than version and date, and in what streaming leaves open."""
     *kind, crc, packed, size, name_size = _LOCAL.unpack(header)
     if (*kind, name_size) != (flags, member.method, len(raw)):
@@ -344,7 +227,7 @@ def _compare_headers(file: _File, header: bytes, raw: bytes, flags: int, member:
         file.refuse("its local header has another CRC or size", raw)
 
 
-def _descriptor(file: _File, at: int, raw: bytes, member: Member) -> int:
+def _descriptor(file: File, at: int, raw: bytes, member: Member) -> int:
     """The length of the data descriptor at `at` (4.3.9), whose signature is optional."""
     known = struct.pack("<3L", member.crc, member.packed, member.size)
     found = file.read(at, 16)
@@ -354,7 +237,7 @@ def _descriptor(file: _File, at: int, raw: bytes, member: Member) -> int:
 
 
 def _collect(
-    file: _File, entries: list[Member], status: os.stat_result, prefix: int, starts: dict[int, int], most: int
+    file: File, entries: list[Member], status: os.stat_result, prefix: int, starts: dict[int, int], most: int
 ) -> Egg:
     """The egg of these entries; refused where a file is a directory too, a duplicate has other bytes, or they are in
     more than `most` directories, listed or not: each of them would be made."""
@@ -369,7 +252,7 @@ def _collect(
             parents.add(name[:cut])
             cut = name.rfind("/", 0, cut)
         if len(parents) > most:
-            remedy = _raised(entries=DEFAULT_LIMITS.entries) if most < DEFAULT_LIMITS.entries else _REBUILD
+            remedy = _raised(entries=DEFAULT_LIMITS.entries) if most < DEFAULT_LIMITS.entries else REBUILD
             file.refuse(f"more than {most} directories", remedy=remedy)
         if name.endswith("/"):
             directories[name] = None
@@ -383,6 +266,8 @@ def _collect(
     unusual = tuple(name for name in (*members, *directories) if not name.isascii())
     egg = Egg(file.path, status, tuple(members.values()), tuple(directories), unusual, prefix, starts)
     for first, last in doubles:
-        if last.size > _PIECE or data(file.descriptor, egg, first) != data(file.descriptor, egg, last):
+        if last.size > PIECE or inflation.data(file, first, starts[first.offset]) != inflation.data(
+            file, last, starts[last.offset]
+        ):
             file.refuse("twice in the egg, with different bytes or too large to compare", last.name)
     return egg

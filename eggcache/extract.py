@@ -6,8 +6,9 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from eggcache import egg as eggs
-from eggcache import layout, lockdown, workers
+from eggcache import inflation, layout, lockdown, workers
 from eggcache.errors import EggcacheError
+from eggcache.inflation import WINDOW, File
 from eggcache.model import DateTime, Member, Ownership
 
 Advance = Callable[[int, int], object]  # so many more files, and bytes of the zip
@@ -52,7 +53,9 @@ class Extraction:
         self.into = into
         self.ownership = ownership
         self.native_mode = native_mode
-        self.wanted = [(member, name) for member in egg.members if (name := layout.cached_name(member, inside))]
+        self.file = File(source, egg.path, reach=WINDOW)
+        members = sorted(egg.members, key=lambda member: member.offset)  # to read the file from first to last
+        self.wanted = [(member, name) for member in members if (name := layout.cached_name(member, inside))]
         self.times = {moment: mtime(moment) for moment in {member.date_time for member, _ in self.wanted}}
         self.size = sum(member.size for member, _ in self.wanted)
         empty = [name[len(inside) :] for name in egg.directories if name.startswith(inside)]
@@ -102,10 +105,11 @@ class Extraction:
                 os.close(descriptor)
 
     def _bytes(self, member: Member) -> Iterable[bytes]:
-        if eggs.small(member):
-            found = eggs.data(self.source, self.egg, member)
+        start = self.egg.starts[member.offset]
+        if inflation.small(member):
+            found = inflation.data(self.file, member, start)
             return (found,) if found else ()
-        return eggs.chunks(self.source, self.egg, member)
+        return inflation.chunks(self.file, member, start)
 
     def finish(self) -> None:
         """Give the directories, children first, their owner and mode."""

@@ -14,9 +14,9 @@ ROOT = Path(__file__).resolve().parent.parent
 COMPARE = r"""
 import json, os, random, sys, zlib
 from zlib_ng import zlib_ng
-from eggcache import egg as eggs
+from eggcache import egg as eggs, inflation
 
-assert eggs.decompressobj is zlib_ng.decompressobj
+assert inflation.decompressobj is zlib_ng.decompressobj
 streams, served = [], 0
 for path in sys.argv[2:]:
     descriptor = os.open(path, os.O_RDONLY)

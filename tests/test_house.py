@@ -10,6 +10,7 @@ import eggcache
 SOURCE = Path(eggcache.__file__).parent
 LEVELS = [
     {"errors", "findings", "legacy", "model"},
+    {"inflation"},
     {
         "accounts",
         "apache",

@@ -1,0 +1,147 @@
+"""The bytes of one member of a zipped egg: exactly those that its entry declares, or it is refused."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn
+
+from eggcache.errors import EggcacheError, EggRefused
+from eggcache.model import Member
+
+try:  # the extra "fast": as strict as zlib, which isal is not
+    from zlib_ng.zlib_ng import crc32, decompressobj
+    from zlib_ng.zlib_ng import error as inflate_error
+except ImportError:
+    from zlib import crc32, decompressobj
+    from zlib import error as inflate_error
+
+WINDOW = 256 << 10  # bytes: what to read at once where most that is asked for is small
+PIECE = 4 << 20  # bytes; what is smaller, packed and unpacked, is read and inflated in one go
+REBUILD = "build or download the egg again"
+
+
+class File:
+    """The open descriptor of an egg, and how to complain about it. Of one that is read from first to last, `reach`
+    bytes are read at once, so that small members share a system call."""
+
+    def __init__(self, descriptor: int, path: str, reach: int = 0) -> None:
+        self.descriptor, self.path, self.reach = descriptor, path, reach
+        self._window, self._start = b"", 0  # what was read last, and where that starts
+
+    def call(self, function: Callable[..., Any], *arguments: int) -> Any:
+        try:
+            return function(self.descriptor, *arguments)
+        except OSError as error:
+            raise EggcacheError(shown(self.path), f"cannot be read: {error.strerror}", "check the disk") from error
+
+    def read(self, at: int, size: int) -> bytes:
+        """`size` bytes from `at`; fewer only at the end of the file."""
+        found: bytes = self.call(os.pread, size, at)
+        while len(found) < size and (more := self.call(os.pread, size - len(found), at + len(found))):
+            found += more
+        return found
+
+    def near(self, at: int, size: int) -> bytes:
+        """The same, out of what is at hand where it can be."""
+        start = at - self._start
+        if start < 0 or start + size > len(self._window):
+            if 2 * size >= self.reach:
+                return self.read(at, size)
+            self._window, self._start, start = self.read(at, self.reach), at, 0
+        return self._window[start : start + size]
+
+    def refuse(self, fault: object, member: str | bytes = "", remedy: str = REBUILD) -> NoReturn:
+        name = shown(os.fsdecode(member))
+        raise EggRefused(shown(self.path) + (f", member {name}" if name else ""), str(fault), remedy)
+
+
+def chunks(file: File, member: Member, start: int) -> Iterator[bytes]:
+    """The bytes of `member`, whose packed bytes begin at `start`, in pieces of 4 MiB at most; a smaller member is one
+    piece.
+
+    Raises EggRefused, after the last piece at the latest, unless they have exactly the declared size and CRC and,
+    deflated, end exactly where the packed bytes end: stage what you write. That the file is still the same is for the
+    caller to compare.
+    """
+    if small(member):
+        whole = data(file, member, start)
+        if whole:
+            yield whole
+        return
+    packed = _packed(file, member, start)
+    size = crc = 0
+    for piece in _inflated(file, member, packed) if member.method else packed:
+        size += len(piece)
+        if size > member.size:
+            break
+        crc = crc32(piece, crc)
+        yield piece
+    _judge(file, member, size, crc)
+
+
+def small(member: Member) -> bool:
+    """Whether `data` reads it in one go."""
+    return member.packed <= PIECE and member.size <= PIECE
+
+
+def data(file: File, member: Member, start: int) -> bytes:
+    """All the bytes of a `member` that is known to be small. Raises as `chunks` does."""
+    if not small(member):
+        return b"".join(chunks(file, member, start))
+    found = file.near(start, member.packed)
+    if len(found) < member.packed:
+        file.refuse("the file was cut off inside it", member.name)
+    if member.method:
+        inflater = decompressobj(-zlib.MAX_WBITS)
+        try:
+            found = inflater.decompress(found, member.size + 1)  # one more, so that a longer one shows
+        except inflate_error as error:
+            file.refuse(f"damaged: {error}", member.name)
+        if len(found) <= member.size and (not inflater.eof or inflater.unused_data):
+            file.refuse("its deflated data ends before its packed bytes, or not at all", member.name)
+    _judge(file, member, len(found), crc32(found))
+    return found
+
+
+def _judge(file: File, member: Member, size: int, crc: int) -> None:
+    if size != member.size:
+        file.refuse(f"not of the {member.size} bytes that it declares", member.name)
+    if crc != member.crc:
+        file.refuse(f"its CRC is {crc:08x}, it declares {member.crc:08x}", member.name)
+
+
+def _packed(file: File, member: Member, position: int) -> Iterator[bytes]:
+    end = position + member.packed
+    while position < end:
+        piece = file.read(position, min(PIECE, end - position))
+        if not piece:
+            file.refuse("the file was cut off inside it", member.name)
+        position += len(piece)
+        yield piece
+
+
+def _inflated(file: File, member: Member, packed: Iterator[bytes]) -> Iterator[bytes]:
+    inflater = decompressobj(-zlib.MAX_WBITS)
+    most = min(PIECE, member.size + 1)  # one more than declared, so that a longer one shows; 0 would be "no limit"
+    for piece in packed:
+        if inflater.eof:  # here, because zlib would collect them all
+            file.refuse("bytes after the end of its deflated data", member.name)
+        more = b""
+        while piece or len(more) == most:
+            try:
+                more = inflater.decompress(piece, most)
+            except inflate_error as error:
+                file.refuse(f"damaged: {error}", member.name)
+            piece = inflater.unconsumed_tail
+            if more:
+                yield more
+    if not inflater.eof or inflater.unused_data:
+        file.refuse("its deflated data ends before its packed bytes, or not at all", member.name)
+
+
+def shown(name: str) -> str:
+    """A name out of a zip, or of a target's answer, fit for one line of a message."""
+    text = name if name.isprintable() else ascii(name)[1:-1]
+    return text if len(text) <= 300 else f"{text[:140]}...{text[-140:]}"
