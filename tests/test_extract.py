@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import re
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 from eggcache import batch, extract, workers
 from eggcache import egg as eggs
 from eggcache.errors import EggcacheError
+from eggcache.inflation import File
 from eggcache.model import Ownership
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -65,6 +67,38 @@ def test_system_calls_for_a_file(tmp_path: Path) -> None:
     assert {name for name, each in more.items() if each >= 0.9} == {
         "openat", "write", "fchown", "fchmod", "utimensat", "close",
     }  # fmt: skip
+
+
+def test_windows(tmp_path: Path) -> None:
+    """However it is read, forwards or not, within a window, across its end or the file's: the bytes are the file's."""
+    data, chance = os.urandom(100_000), random.Random(5)
+    (tmp_path / "file").write_bytes(data)
+    with open(tmp_path / "file", "rb") as stream:
+        for reach in (0, 1, 512, 4096, 1 << 20):
+            file = File(stream.fileno(), "file", reach)
+            for _ in range(2000):
+                at, size = chance.randrange(100_100), chance.choice((0, 1, 30, 300, 3000, 30_000))
+                if chance.random() < 0.8:
+                    at = min(at, 99_000) // 1000 * 1000 + chance.randrange(10)
+                assert file.near(at, size) == data[at : at + size]
+
+
+def test_unordered_egg_is_read_once(tmp_path: Path) -> None:
+    """A central directory in another order than the file's, as hostile tools write it, costs no more."""
+    egg = make(tmp_path / "x.egg", {f"p/{number}.bin": os.urandom(900) for number in range(2000)})
+    raw = egg.read_bytes()
+    start = int.from_bytes(raw[-6:-2], "little")
+    entries = [b"PK\x01\x02" + entry for entry in raw[start:-22].split(b"PK\x01\x02")[1:]]
+    egg.write_bytes(raw[:start] + b"".join(reversed(entries)) + raw[-22:])
+    (tmp_path / "into").mkdir()
+    command = [sys.executable, "-c", EXTRACT, egg, tmp_path / "into", "1"]
+    log = tmp_path / "log"
+    subprocess.run(["strace", "-f", "-e", "trace=pread64", "-o", log, *command], cwd=ROOT, check=True)
+    with zipfile.ZipFile(egg) as file:
+        assert {name: file.read(name) for name in file.namelist()} == {
+            name: data for name, (data, mode) in content(tmp_path / "into" / "x.egg-tmp").items() if mode & 0o100000
+        }
+    assert sum(int(size) for size in re.findall(r"= (\d+)$", log.read_text(), re.M)) < 4 * len(raw)
 
 
 @pytest.mark.parametrize("cores", [1, 3])

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from eggcache import accounts, packaged
+from eggcache import accounts, launch, packaged
 from eggcache.errors import EggcacheError, NotPermitted, UsageError
 from eggcache.interpreter import find
 from eggcache.launch import environment, literal
@@ -207,6 +207,48 @@ def test_what_it_leaves_behind_is_ended_too(fake: Callable[[str], str], tmp_path
     assert run(program, "probe.py", {}) == [7]
     assert time.monotonic() - started < 5
     _assert_gone(int(mark.read_text()))
+
+
+@pytest.mark.parametrize("version", ["2.7", "3.11"])
+def test_it_works_while_we_do(
+    version: str, interpreter: Callable[[str], Path], script: Callable[[str], str], tmp_path: Path
+) -> None:
+    """It has its whole script when we turn to something else: nothing that we do meanwhile holds it up."""
+    mark = tmp_path / "mark"
+    seen = []
+
+    def meanwhile() -> None:
+        until = time.monotonic() + 30
+        while not mark.exists() and time.monotonic() < until:
+            time.sleep(0.001)
+        seen.append(mark.exists())
+
+    name = script(f"open({str(mark)!r}, 'w').close()\nanswer(1)")
+    assert run(str(interpreter(version)), name, None, meanwhile=meanwhile) == 1
+    assert seen[0]
+
+
+@pytest.mark.parametrize("version", ["2.7", "3.11"])
+def test_what_it_would_tear_down_holds_nothing_up(
+    version: str, interpreter: Callable[[str], Path], script: Callable[[str], str], tmp_path: Path
+) -> None:
+    """A thread of a .pth file's that never ends, or a function to be called at exit, keeps no answer back."""
+    text = "import atexit, threading, time\natexit.register(time.sleep, 300)\n"
+    text += "threading.Thread(target=time.sleep, args=(300,)).start()\nanswer(7)"
+    assert run(str(interpreter(version)), script(text), None, timeout=60) == 7
+
+
+def test_launched_and_not_asked(fake: Callable[[str], str], tmp_path: Path) -> None:
+    """What was started for a run that then refuses its directory is ended with all that it has started."""
+    mark = tmp_path / "pid"
+    program = fake(f"sleep 300 & echo $! > {mark}; wait")
+    with launch.probe(program, ["x"], [], False, None) as launched:
+        until = time.monotonic() + 30
+        while not (mark.exists() and mark.read_text().endswith("\n")) and time.monotonic() < until:
+            time.sleep(0.01)
+    assert launched.status == -9
+    _assert_gone(int(mark.read_text()))
+    launched.end()  # once more, which does nothing
 
 
 @pytest.mark.parametrize("version", ["2.7", "3.11"])
