@@ -291,6 +291,15 @@ def paths(options: argparse.Namespace) -> tuple[str, ...]:
     return tuple(os.path.abspath(path) for path in options.path)
 
 
+def doubts(options: argparse.Namespace) -> list[str]:
+    """What the options name and this host does not have. No error: a wrapper may be for what is yet to come."""
+    named = [*(("--path", path) for path in getattr(options, "path", ())),
+             ("--apachectl", getattr(options, "apachectl", None))]  # fmt: skip
+    return [
+        f"{name} {path}: there is nothing of that name" for name, path in named if path and not os.path.exists(path)
+    ]
+
+
 def limits(options: argparse.Namespace) -> dict[str, int]:
     """What an egg may ask for, as far as --limit says: fields of model.Limits. Sizes are in bytes, k is 1,024."""
     wanted = {}

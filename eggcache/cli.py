@@ -43,6 +43,8 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         options = arguments.parse(words)
         verbose = options.verbose
+        if options.command != "prepare":  # which says nothing where nothing has changed
+            _doubt(options)
         status = _COMMANDS[options.command](options)
         sys.stdout.flush()
     except EggcacheError as error:
@@ -95,6 +97,11 @@ def _end(number: int, _frame: object) -> None:
 # ------------------------------------------------------------------------------------------------ commands
 
 
+def _doubt(options: argparse.Namespace) -> None:
+    for line in arguments.doubts(options):
+        console.warn(line, options)
+
+
 def _tree(options: argparse.Namespace) -> int:
     from eggcache import views
 
@@ -132,6 +139,7 @@ def _prepare_anew(
     from eggcache import cache, commands, progress
     from eggcache.model import Limits
 
+    _doubt(options)
     directory = os.path.abspath(options.directory)
     with progress.watched(options.quiet, options.verbose > 0) as watcher:
         done = cache.prepare(

@@ -227,6 +227,19 @@ def test_next_command_repeats_what_was_said(python: Path, eggs: Path) -> None:
     assert "another --python" in eggcache("wrapper", eggs / "a cache", "--python", python, "--for", "shell").stderr
 
 
+def test_what_is_not_there_is_named(python: Path, eggs: Path) -> None:
+    """A path that has nothing at its end, most of all one with a typing error, is no error, and is not passed over."""
+    said = ["--all", "--path", eggs, "--path", eggs / "typo", "--python", python]
+    cache = eggs.with_name(f"{eggs.name}-cache")  # not below what is looked at
+    line = f"eggcache: --path {eggs}/typo: there is nothing of that name\n"
+    for command in (["tree"], ["prepare", cache], ["check", "--cache", cache], ["unzip-all", "-n"]):
+        done = eggcache(*command, *said)
+        assert (done.returncode, done.stderr) == (0, line), command
+    assert eggcache("prepare", cache, *said).stderr == ""  # as at every start of Apache
+    done = eggcache("wrapper", cache, *said[:3], "--apachectl", eggs / "ctl", "--for", "apachectl")
+    assert f"--apachectl {eggs}/ctl: there is nothing of that name\n" in done.stderr
+
+
 def test_remedies_repeat_what_was_said(python: Path, eggs: Path) -> None:
     """The command in a remedy is about the same target, tree and user: it sees to what was found."""
     said = ["--path", eggs, "--python", python, "--user", "nobody", "--tz", "Asia/Tokyo"]
