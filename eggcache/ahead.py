@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
 
 from eggcache import accounts
 from eggcache import egg as eggs
@@ -11,7 +14,9 @@ from eggcache.accounts import Account
 from eggcache.errors import EggcacheError
 from eggcache.model import Limits
 
-_EGGS, _MEMBERS = 64, 16_384  # as many are read, which takes a quarter of a second at most, and kept in memory
+_EGGS, _MEMBERS = 64, 16_384  # no more are kept in memory
+_SECONDS = 0.25  # no more is spent on what perhaps nobody asks for
+_SMALL = Limits(entries=_MEMBERS, total=64 << 20)  # what asks for more may ask for seconds: it is left for later
 
 
 class Ahead:
@@ -19,22 +24,21 @@ class Ahead:
 
     def __init__(self, account: Account, limits: Limits) -> None:
         self._account, self._limits = account, limits
+        entries, total = min(limits.entries, _SMALL.entries), min(limits.total, _SMALL.total)
+        self._least = replace(limits, entries=entries, total=total)
         self._read: dict[str, eggs.Egg] = {}
 
     def look(self, path: Sequence[str]) -> None:
         """Read what lies on `path`, up to a limit. What cannot be read is left for whoever asks for it."""
-        members = 0
+        members, until = 0, time.monotonic() + _SECONDS
         for count, egg in enumerate(on_path(path)):
-            if count >= _EGGS or members >= _MEMBERS:
+            if count >= _EGGS or members >= _MEMBERS or time.monotonic() > until:
                 return
             if not os.path.isfile(egg):
                 continue
-            try:
-                with accounts.reading(egg, self._account) as source:
-                    self._read[egg] = eggs.read(source, egg, self._limits)
-            except EggcacheError:
-                continue
-            members += len(self._read[egg].members)
+            with suppress(EggcacheError), accounts.reading(egg, self._account) as source:
+                self._read[egg] = eggs.read(source, egg, self._least)
+                members += len(self._read[egg].members)
 
     def egg(self, source: int, path: str) -> eggs.Egg:
         """What eggs.read tells of the egg at `path`, which is open at `source`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -205,7 +206,7 @@ def _forget(known: receipt.Receipt, entry: str, directory: str, dry_run: bool) -
     notes = []
     for other in known.forgettable(entry):
         python, _, requirements = receipt.asked(other)
-        why = "for which nothing was extracted" if os.path.exists(python) else "which is gone"
+        why = "which is gone" if receipt.gone(python) else "for which nothing was extracted"
         done = "would be forgotten" if dry_run else "forgotten"
         notes.append(f"{directory}: {done}: {' '.join(requirements) or '--all'} of {python}, {why}")
         del known.entries[other]
@@ -220,7 +221,7 @@ def _open_existing(directory: str) -> int | None:
 
 
 def _no_parent(directory: str, missing: str) -> EggcacheError:
-    return EggcacheError(directory, f"{missing} does not exist", f"mkdir -p {os.path.dirname(directory)}")
+    return EggcacheError(directory, f"{missing} does not exist", f"mkdir -p {shlex.quote(os.path.dirname(directory))}")
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from eggcache import arguments, console, interpreter, validity
-from eggcache.errors import EggcacheError, UsageError
+from eggcache.errors import EggcacheError, NotPermitted, UsageError
 
 TYPE_CHECKING = False  # as in validity
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ class _Ended(BaseException):
 def main(words: Sequence[str] | None = None) -> int:
     """Run the command line `words` (default: the process's) and return the exit status."""
     console.open_streams()
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # where it is ignored, nobody learns how a child ended
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup's wish stands
             signal.signal(number, _end)
@@ -68,6 +69,8 @@ def program() -> NoReturn:
     takes longer than a run with nothing to do spends on its work."""
     gc.set_threshold(100_000, 50, 50)  # nearly all that it would look at lasts until the end
     status = main()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # it is over: there is nothing left to clean up
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):
             stream.flush()
@@ -118,21 +121,33 @@ def _prepare(options: argparse.Namespace) -> int:
     account, gid, notes = arguments.runtime(options)
     timezone, directory = arguments.timezone(options), os.path.abspath(options.directory)
     limits = arguments.limits(options)
-    if not (options.prune or options.json or options.verbose):  # else there is more to do, or to say
-        user = (account.uid, account.gid, *account.groups)
-        asked = validity.asked(user, validity.ownership(gid), timezone, limits)
+    user = (account.uid, account.gid, *account.groups)
+    asked = validity.asked(user, validity.ownership(gid), timezone, limits)
+    held = None
+    try:
         held = validity.standing(directory, validity.key(python, paths, requirements), asked)
-        if held is not None and console.silent((finding["status"] for finding in held["findings"]), options):
+    except NotPermitted:
+        if not options.reset:
+            raise
+    if held is not None:
+        more = options.prune or options.json or options.verbose  # to do, or to say
+        if not more and console.silent((finding["status"] for finding in held["findings"]), options):
             return 0
+        return _prepare_anew(options, python, None, account, gid, notes)
     from eggcache import launch
 
     # Before anything else: it takes longer than to load all that is left of us
     with launch.probe(python, requirements, paths, options.all, account) as launched:
-        return _prepare_anew(options, launched, account, gid, notes)
+        return _prepare_anew(options, python, launched, account, gid, notes)
 
 
 def _prepare_anew(
-    options: argparse.Namespace, launched: Launch, account: Account, gid: int | None, notes: Sequence[str]
+    options: argparse.Namespace,
+    python: str,
+    launched: Launch | None,
+    account: Account,
+    gid: int | None,
+    notes: Sequence[str],
 ) -> int:
     from dataclasses import replace
 
@@ -145,7 +160,7 @@ def _prepare_anew(
         done = cache.prepare(
             directory,
             arguments.requirements(options),
-            python=launched.executable,
+            python=python,
             account=account,
             gid=gid,
             paths=arguments.paths(options),

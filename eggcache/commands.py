@@ -11,8 +11,10 @@ from dataclasses import replace
 
 from eggcache.model import Finding, Report
 
-_PREPARE = re.compile(r"eggcache prepare(?: --[a-z]+)* /\S*?(?=[,;:.]*(?:\s|$))")
-_UNZIP = re.compile(r"eggcache unzip-all( --all\b| [A-Za-z0-9][\w.]*)?(?! --)")
+_WORD = r"(?:/[\w@%+=:,./-]*?(?=[,;:.]*(?:\s|$))|'[^']*'(?:\"'\"'[^']*')*)"  # a path, as shlex.quote has it
+_PREPARE = re.compile(f"eggcache prepare(?: --[a-z]+)* {_WORD}")
+_PROJECT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_UNZIP = re.compile(r"eggcache unzip-all( --all\b| [A-Za-z0-9][\w.-]*)?(?! --)")
 
 
 def words(
@@ -28,6 +30,11 @@ def words(
     said = {"--python": [python], "--path": paths, "--user": [user], "--group": [group], "--tz": [timezone]}
     return [word for name, values in {**said, "--limit": limits}.items() for value in values if value is not None
             for word in (name, value)]  # fmt: skip
+
+
+def unzip(project: str) -> str:
+    """What unzips this project's egg. Its name comes from the target, which may have been told to say anything."""
+    return f"eggcache unzip-all {project if _PROJECT.fullmatch(project) else '--all'}"
 
 
 def tree(requirements: Sequence[str], everything: bool) -> list[str]:

@@ -10,6 +10,7 @@ import os
 import stat
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from shlex import quote
 from time import localtime, strftime
 
 from eggcache import accounts, layout, receipt, staging, validity
@@ -109,8 +110,8 @@ class Comparison(Filling):
         self.shifted += found.shifted
         if found.shifted:
             self.wrong.add(place.egg)
-        again = f"run eggcache prepare {self.directory} again"
-        unreadable = f"run eggcache prepare {self.directory} again, with --user {self.account.name}"
+        again = f"run eggcache prepare {quote(self.directory)} again"
+        unreadable = f"run eggcache prepare {quote(self.directory)} again, with --user {self.account.name}"
         whole = not os.path.lexists(into)
         for code, rows, remedy in (
             ("egg-not-in-cache" if whole else "member-missing", found.missing, again),
@@ -168,7 +169,7 @@ def strangers(descriptor: int, directory: str, needed: Sequence[str]) -> list[Fi
                     "stale-directory",
                     os.path.join(directory, name),
                     "no tree that was prepared here needs it",
-                    f"eggcache prepare --prune {directory}" if ours else "remove it, if you know what it is",
+                    f"eggcache prepare --prune {quote(directory)}" if ours else "remove it, if you know what it is",
                 )
             )
     return found

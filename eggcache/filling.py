@@ -16,6 +16,7 @@ from eggcache import (
     __version__,
     accounts,
     ahead,
+    commands,
     gap,
     layout,
     lockdown,
@@ -203,7 +204,7 @@ class Filling:
                 "shared-name",
                 place.egg,
                 f"{other} has the same name and other content, and pkg_resources looks for both in {place.name}",
-                f"unzip it: eggcache unzip-all {place.distribution.project}, or use a cache directory of its own",
+                f"unzip it: {commands.unzip(place.distribution.project)}, or use a cache directory of its own",
             )
         )
 

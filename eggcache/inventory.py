@@ -80,7 +80,9 @@ def status(directory: str) -> Inventory:
     directory = os.path.abspath(directory)
     with _opened(directory) as descriptor:
         if descriptor is None:
-            gone = Finding("cache-missing", directory, "it does not exist", f"eggcache prepare {directory}")
+            gone = Finding(
+                "cache-missing", directory, "it does not exist", f"eggcache prepare {shlex.quote(directory)}"
+            )
             return Inventory(directory, None, None, None, (), (), (), False, (gone,))
         info = os.fstat(descriptor)
         known = receipt.read(descriptor)
@@ -201,12 +203,14 @@ def _prepare(directory: str, key: str, known: receipt.Receipt, altered: set[str]
 def _stale(directory: str, prepares: tuple[Prepare, ...]) -> Iterator[Finding]:
     if not prepares:
         cause = "there is no receipt of this eggcache in it, so nothing is known of what it holds"
-        yield Finding("cache-stale", directory, cause, f"eggcache prepare {directory}, with the options of before")
+        yield Finding(
+            "cache-stale", directory, cause, f"eggcache prepare {shlex.quote(directory)}, with the options of before"
+        )
     for one in prepares:
         if one.changed:
             others = f" and {len(one.changed) - 1} more" if len(one.changed) > 1 else ""
             cause = f"prepared for {asked(one)}, and {one.changed[0]}{others} changed since"
-            gone = "" if os.path.exists(one.python) else "; its Python is gone: --prune with another forgets it"
+            gone = "" if not receipt.gone(one.python) else "; its Python is gone: --prune with another forgets it"
             yield Finding("cache-stale", directory, cause, one.command + gone, context=one.changed)
 
 

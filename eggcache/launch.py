@@ -85,9 +85,12 @@ class Launch:
     def _end(self) -> None:
         # Its whole group, and before it is waited for: until then no other group can have got its number.
         # What a .pth file started and left behind goes too.
-        ended = self.ended()
-        with suppress(OSError):
-            os.killpg(self.process.pid, signal.SIGKILL)
+        ended = False
+        try:
+            ended = self.ended()
+        finally:
+            with suppress(OSError):
+                os.killpg(self.process.pid, signal.SIGKILL)
         self.status = self.process.wait()
         if not ended:
             _outlive(self.answers)

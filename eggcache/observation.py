@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from shlex import quote
 
 from eggcache import accounts, apache, configuration, rights
 from eggcache.accounts import Account
@@ -39,11 +40,13 @@ class Observation:
     def _unreachable(self, cache: str) -> Finding | None:
         if not os.path.isdir(cache):
             what = "it is no directory" if os.path.lexists(cache) else "it does not exist"
-            return Finding("cache-missing", cache, what, f"eggcache prepare {cache}")
+            return Finding("cache-missing", cache, what, f"eggcache prepare {quote(cache)}")
         with accounts.acting(self.account):
             if os.access(cache, os.X_OK | os.R_OK, effective_ids=True):
                 return None
         error = accounts.in_the_way(cache, self.account)
         where = accounts.obstacle(cache, self.account)
-        again = f"eggcache prepare {cache} --user {self.account.name}"
-        return Finding("cache-unreachable", cache, error.cause, again if where == cache else f"chmod o+x {where}")
+        again = f"eggcache prepare {quote(cache)} --user {self.account.name}"
+        return Finding(
+            "cache-unreachable", cache, error.cause, again if where == cache else f"chmod o+x {quote(where)}"
+        )

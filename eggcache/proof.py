@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from shlex import quote
 
 from eggcache import (
     accounts,
@@ -184,7 +185,7 @@ class _With:
             self.cache,
             f"{why}, and {environments.shown(self.timezone)} here: {len(paths)} files are not current, "
             f"{paths[0][0]} is off by {paths[0][1]}",
-            f"eggcache prepare {self.cache} --tz ZONE with the zone that Apache runs in, and check with the same",
+            f"eggcache prepare {quote(self.cache)} --tz ZONE with the zone of Apache, and check with the same",
             context=tuple(f"{path} {off}" for path, off in paths[: rights.SHOWN]),
         )
 

@@ -54,7 +54,7 @@ class Receipt:
     def forgettable(self, key: str) -> list[str]:
         """The entries, other than `key`, for which nothing is kept in the cache, or whose Python is gone."""
         others = [(other, entry) for other, entry in sorted(self.entries.items()) if other != key]
-        return [other for other, entry in others if not entry.names or not os.path.exists(asked(other)[0])]
+        return [other for other, entry in others if not entry.names or gone(asked(other)[0])]
 
     def prunable(self, key: str, names: Iterable[str]) -> list[str]:
         """What an earlier prepare extracted and neither `names` nor another entry than `key` needs."""
@@ -63,6 +63,17 @@ class Receipt:
     def needed_beside(self, key: str) -> set[str]:
         """The names that another entry than `key` needs."""
         return {name for other, entry in self.entries.items() if other != key for name in entry.names}
+
+
+def gone(python: str) -> bool:
+    """Whether nothing has that name any more; not so where a disk fails, or nobody may look."""
+    try:
+        os.lstat(python)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        pass
+    return False
 
 
 def asked(key: str) -> tuple[str, list[str], list[str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
+from shlex import quote
 
 from eggcache import accounts, lockdown
 from eggcache.accounts import Account
@@ -31,7 +32,7 @@ def findings(directory: str, account: Account) -> Iterator[Finding]:
             writable[0],
             f"{account.name} can write to it, so whoever breaks into the web server can change the code that it runs"
             + (f" (and to {len(writable) - 1} more)" if len(writable) > 1 else ""),
-            f"as root: eggcache prepare --reset {directory}",
+            f"as root: eggcache prepare --reset {quote(directory)}",
             context=tuple(writable[:SHOWN]),
         )
     for place in above:
@@ -39,7 +40,7 @@ def findings(directory: str, account: Account) -> Iterator[Finding]:
             "parent-writable",
             place,
             f"{account.name} can exchange what is in it, and so the whole cache {directory}",
-            f"chown root {place} && chmod go-w {place}, or use another directory, such as /var/cache/eggcache",
+            f"chown root {quote(place)} && chmod go-w {quote(place)}, or use another directory, as /var/cache/eggcache",
         )
     if os.geteuid() == 0 and not (open_to_others or writable or above):
         try:
@@ -69,7 +70,7 @@ def _open_to_others(directory: str) -> Finding | None:
         "cache-open-to-others",
         directory,
         f"its mode {mode:04o} lets others than its owner write to it, and pkg_resources warns of that at every start",
-        f"eggcache prepare --reset {directory}: what is in it may be anybody's",
+        f"eggcache prepare --reset {quote(directory)}: what is in it may be anybody's",
     )
 
 

@@ -112,7 +112,9 @@ def _listen(launched: Launch, talk: _Conversation, deadline: float, meanwhile: C
             os.set_blocking(reading, False)
         over = False
         while True:
+            began = time.monotonic()
             meanwhile()
+            deadline += time.monotonic() - began
             left = deadline - time.monotonic()
             if left <= 0:
                 return False

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
+from eggcache import commands, extract, layout
 from eggcache import egg as eggs
-from eggcache import extract, layout
 from eggcache.model import Distribution, Finding, Interpreter, Kind, Member
 
 _TEXT = 1 << 20  # bytes of the longest listing or stub that is looked into: real ones are a thousandth of that
@@ -32,7 +32,7 @@ def in_target(interpreter: Interpreter) -> Iterator[Finding]:
 
 def in_egg(source: int, egg: eggs.Egg, distribution: Distribution, interpreter: Interpreter) -> Iterator[Finding]:
     """What of the distribution in `egg` (open as `source`) no cache can serve to this target."""
-    remedy = f"unzip it: eggcache unzip-all {distribution.project}"
+    remedy = f"unzip it: {commands.unzip(distribution.project)}"
     inside = distribution.inside
     members = {name: member for member in egg.members if (name := layout.cached_name(member, inside)) is not None}
 

@@ -14,7 +14,6 @@ import stat
 from hashlib import blake2b
 
 from eggcache import lockdown
-from eggcache.errors import NotPermitted
 
 TYPE_CHECKING = False  # importing typing for its constant takes longer than reading the receipt
 if TYPE_CHECKING:
@@ -147,11 +146,11 @@ def leftovers(directory: int) -> bool:
 
 def standing(directory: str, key: str, options: Mapping[str, Any]) -> dict[str, Any] | None:
     """The entry `key` of the receipt in the cache `directory`, as it was written, where it holds; None where it does
-    not, or the directory is not what it should be, or something was left in it: whoever goes the whole way then says
-    so, and removes that."""
+    not, or there is no such directory, or something was left in it: whoever goes the whole way then removes that.
+    Raises NotPermitted where the directory is not safe."""
     try:
         descriptor = lockdown.open_directory(directory)
-    except (OSError, NotPermitted):
+    except OSError:
         return None
     try:
         data = load(descriptor)

@@ -13,7 +13,7 @@ from sites import Site, write_egg
 
 from eggcache import accounts, ahead
 from eggcache import egg as eggs
-from eggcache.model import DEFAULT_LIMITS
+from eggcache.model import DEFAULT_LIMITS, Limits
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -71,6 +71,22 @@ def test_no_more_than_memory_has_room_for(tmp_path: Path, read: list[str], monke
     monkeypatch.setattr(ahead, "_MEMBERS", 25)
     ahead.Ahead(accounts.current(), DEFAULT_LIMITS).look([str(tmp_path)])
     assert len(read) == 3
+
+
+def test_no_more_time_than_it_is_worth(tmp_path: Path, read: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What takes long to read, or would, is left until somebody asks for it."""
+    for name in ("A", "B", "C"):
+        write_egg(tmp_path / f"{name}-1.egg", {"text.txt": "x" * 5000})
+    monkeypatch.setattr(ahead, "_SECONDS", -1.0)
+    ahead.Ahead(accounts.current(), DEFAULT_LIMITS).look([str(tmp_path)])
+    assert read == []
+    monkeypatch.setattr(ahead, "_SECONDS", 60.0)
+    monkeypatch.setattr(ahead, "_SMALL", Limits(total=4000))
+    looked = ahead.Ahead(accounts.current(), DEFAULT_LIMITS)
+    looked.look([str(tmp_path)])
+    assert len(read) == 3
+    assert "text.txt" in asked(looked, tmp_path / "A-1.egg")
+    assert len(read) == 4
 
 
 def test_prepare_reads_each_egg_once(site: Site) -> None:

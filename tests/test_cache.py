@@ -23,7 +23,7 @@ from eggcache import accounts
 from eggcache.errors import EggcacheError
 from eggcache.filling import Filling
 from eggcache.model import DEFAULT_LIMITS, Interpreter, Ownership, Tree
-from eggcache.receipt import Receipt
+from eggcache.receipt import Receipt, gone
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -59,6 +59,21 @@ def test_second_run_imports_what_it_uses(site: Site) -> None:
     ours = {name.partition(".")[2] for name in loaded if name.startswith("eggcache.")}
     assert ours == {"accounts", "arguments", "cli", "console", "errors", "interpreter", "lockdown", "validity"}
     assert not loaded & {"ctypes", "dataclasses", "filelock", "rich", "secrets", "subprocess", "traceback", "typing"}
+
+
+@pytest.mark.parametrize(("mode", "status"), [(0o750, 0), (0o777, 4)])
+def test_target_is_asked_where_there_is_something_to_ask(site: Site, mode: int, status: int) -> None:
+    """With nothing changed --json and -v tell what is there, and an unsafe directory is refused, before anybody else's
+    code runs."""
+    site.prepare()
+    site.cache.chmod(mode)
+    log = site.cache.parent / "strace"
+    for more in ("--json", "-v"):
+        command = [sys.executable, "-m", "eggcache", "prepare", site.cache, *site.options, more]
+        done = subprocess.run(["strace", "-f", "-o", log, "-e", "trace=execve", *command], cwd=ROOT, env=environment(),
+                              capture_output=True, text=True, check=False)  # fmt: skip
+        assert done.returncode == status, done.stderr
+        assert len(re.findall(r"execve\(.*= 0$", log.read_text(), re.M)) == 1
 
 
 CHANGES: dict[str, tuple[Callable[[Site], object], dict[str, str]]] = {
@@ -179,6 +194,14 @@ def test_prune(site: Site) -> None:
     assert site.actions("--prune") == {"Two": "removed"}
     assert sorted(path.name for path in site.cache.glob("*-tmp")) == ["One-1.0-py3.11.egg-tmp", stray.name]
     assert site.prepare("--prune").stdout == ""
+
+
+def test_gone(tmp_path: Path) -> None:
+    """A Python is gone where there is no such name; one whose other end is on a disk that is away is not."""
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to("/not/there/python")
+    names = {"no": True, "file/x": True, "file": False, "link": False}
+    assert {name: gone(str(tmp_path / name)) for name in names} == names
 
 
 def test_prune_forgets(site: Site) -> None:

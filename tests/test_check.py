@@ -440,7 +440,23 @@ def test_unreachable(site: Site) -> None:
     assert site.check() == {}
     site.cache.chmod(0o700)
     found = site.check()
-    assert found["cache-unreachable"]["remedy"].startswith(f"eggcache prepare {site.cache} --user ")
+    remedy = found["cache-unreachable"]["remedy"]
+    assert remedy.startswith(f"eggcache prepare {site.cache} --python ")
+    assert remedy.count("--user ") == 1
+
+
+def test_remedy_is_quoted(site: Site, nobody: pwd.struct_passwd) -> None:
+    """Whoever can exchange the cache may have chosen the name of the directory: the remedy takes it for a name."""
+    odd = site.cache.parent / "x; touch pwned #"
+    odd.mkdir()
+    site.cache = site.cache.rename(odd / "cache")
+    os.chown(odd, nobody.pw_uid, nobody.pw_gid)
+    found = site.check()
+    assert set(found) == {"parent-writable"}
+    command = found["parent-writable"]["remedy"].partition(", or")[0]
+    subprocess.run(["sh", "-c", command], cwd=site.cache.parent, check=True)
+    assert site.check() == {}
+    assert os.listdir(odd) == ["cache"]
 
 
 def test_cache_missing(site: Site) -> None:
@@ -536,7 +552,7 @@ def test_multi_phase_module(site: Site, target: Callable[[str, str], Deployment]
     site.prepare()
     found = site.check()
     assert set(found) == {"stub-multi-phase"}
-    assert found["stub-multi-phase"]["remedy"] == "unzip it: eggcache unzip-all Probe"
+    assert re.fullmatch("unzip it: eggcache unzip-all --python .* Probe", found["stub-multi-phase"]["remedy"])
 
     with zipfile.ZipFile(egg) as archive:
         library = next(name for name in archive.namelist() if name.endswith(".so"))
@@ -617,7 +633,7 @@ def test_what_no_cache_can_serve(site: Site, code: str) -> None:
     site.prepare(*zone)
     found = site.check(*zone)
     assert set(found) == {code}
-    assert found[code]["remedy"] == "unzip it: eggcache unzip-all One"
+    assert re.fullmatch("unzip it: eggcache unzip-all --python .* One", found[code]["remedy"])
 
 
 def test_zip_that_is_no_egg(site: Site) -> None:

@@ -244,7 +244,7 @@ def test_remedies_repeat_what_was_said(python: Path, eggs: Path) -> None:
     """The command in a remedy is about the same target, tree and user: it sees to what was found."""
     said = ["--path", eggs, "--python", python, "--user", "nobody", "--tz", "Asia/Tokyo"]
     for tree in (["--all"], ["One"]):
-        cache = eggs / f"cache-{tree[0]}"
+        cache = eggs / f"it's a cache; for {tree[0]}"
         found = json.loads(eggcache("check", "--json", "--cache", cache, *said, *tree).stdout)["findings"]
         (remedy,) = (one["remedy"] for one in found if one["code"] == "cache-missing")
         assert eggcache(*shlex.split(remedy)[1:]).returncode == 0
@@ -258,6 +258,22 @@ def test_remedies_repeat_what_was_said(python: Path, eggs: Path) -> None:
         "use eggcache prepare": "use eggcache prepare",
     }.items():
         assert commands.completed([Finding("x", "x", "x", remedy)], options)[0].remedy == full
+
+
+@pytest.mark.parametrize("project", ["x; touch y", "$(id)", "--all", "-x", "a b", "x\n", "`id`", "x'", ""])
+def test_remedies_hold_no_command_of_others(project: str) -> None:
+    """What a target calls a project is no part of a command, unless it is a plain name."""
+    assert commands.unzip(project) == "eggcache unzip-all --all"
+    assert commands.unzip("zope.interface-x_1") == "eggcache unzip-all zope.interface-x_1"
+
+
+def test_ignored_sigchld(python: Path, eggs: Path) -> None:
+    """A daemon that ignores SIGCHLD hands that on: children of ours end in a way that one can ask for all the same."""
+    start = "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])"
+    command = [sys.executable, "-m", "eggcache", "prepare", eggs / "cache", "--all", "--path", eggs, "--python", python]
+    command = [sys.executable, "-c", start, *command, "--user", "nobody"]
+    done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_wrapper_runs_nobody_elses_modules(python: Path, eggs: Path) -> None:

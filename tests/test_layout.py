@@ -106,7 +106,7 @@ def test_receipt_round_trip(tmp_path: Path) -> None:
 
     made = receipt.Receipt(
         {
-            "key": receipt.Entry(
+            validity.key("/p", ["/q"], ["r"]): receipt.Entry(
                 {"timezone": None},
                 {"/p\udcff": [1, 2], "/gone": None},
                 ["x.egg-tmp"],

@@ -228,6 +228,13 @@ def test_it_works_while_we_do(
     assert seen[0]
 
 
+def test_our_time_is_not_its(interpreter: Callable[[str], Path], script: Callable[[str], str]) -> None:
+    """However long we are busy with something else, it has the time that it was given."""
+    turns = iter([2.0])
+    busy = lambda: time.sleep(next(turns, 0.0))  # noqa: E731
+    assert run(str(interpreter("3.11")), script("answer(1)"), None, timeout=1.5, meanwhile=busy) == 1
+
+
 @pytest.mark.parametrize("version", ["2.7", "3.11"])
 def test_what_it_would_tear_down_holds_nothing_up(
     version: str, interpreter: Callable[[str], Path], script: Callable[[str], str], tmp_path: Path
