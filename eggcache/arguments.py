@@ -293,11 +293,9 @@ def paths(options: argparse.Namespace) -> tuple[str, ...]:
 
 def doubts(options: argparse.Namespace) -> list[str]:
     """What the options name and this host does not have. No error: a wrapper may be for what is yet to come."""
-    named = [*(("--path", path) for path in getattr(options, "path", ())),
-             ("--apachectl", getattr(options, "apachectl", None))]  # fmt: skip
-    return [
-        f"{name} {path}: there is nothing of that name" for name, path in named if path and not os.path.exists(path)
-    ]
+    named = {"--path": getattr(options, "path", []), "--apachectl": [getattr(options, "apachectl", None)]}
+    missing = [f"{name} {path}" for name, paths in named.items() for path in paths if path and not os.path.exists(path)]
+    return [f"{each}: there is nothing of that name" for each in missing]
 
 
 def limits(options: argparse.Namespace) -> dict[str, int]:

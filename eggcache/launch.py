@@ -58,7 +58,6 @@ class Launch:
         variables: Mapping[str, str] | None = None,
     ) -> None:
         script = compose(script_name, request)
-        self.executable, self.account = executable, account
         self.status: int | None = None
         with ExitStack() as undo:
             undo.enter_context(orphans.ended(os.geteuid() if account is None else account.uid))

@@ -41,17 +41,15 @@ def resolve(
     `paths` are put in front of its sys.path, as Apache's PythonPath does. With `everything` it is all that
     pkg_resources finds on the path, active or not, whatever the requirements; and with `need_pkg_resources` False
     as well, a target that has none is looked through by file name alone; with `related` as well, what each of them
-    needs is in it, as of a root. What is missing, conflicts or cannot be
-    parsed is in the tree: see `findings`. `meanwhile` and `launched`, which launch.probe has made of the same, are for
-    target.run.
+    needs is in it, as of a root. What is missing, conflicts or cannot be parsed is in the tree: see `findings`.
+    `meanwhile` is for target.run, and so is `launched`, which launch.probe has made of the same.
 
     Raises UsageError where the target takes a requirement for no requirement, EggcacheError where it has no
     pkg_resources or gives no sensible answer, NotPermitted where the account cannot run it.
     """
     asked = _Question(executable, requirements, paths, everything, need_pkg_resources)
     request = {"related": related, **asked.request}
-    said = target.run(executable, "probe.py", request, account, meanwhile=meanwhile, launched=launched)
-    return asked.tree(said)
+    return asked.tree(target.run(executable, "probe.py", request, account, meanwhile=meanwhile, launched=launched))
 
 
 def examine(
