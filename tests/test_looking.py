@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import html
 import json
 import os
-import pty
 import re
 import shutil
-import struct
 import subprocess
 import sys
-import termios
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -26,6 +22,7 @@ from conftest import missing
 from deployment import Deployment
 from judge import eggcache, environment
 from sites import write_egg
+from terminals import show
 
 from eggcache import graphs, outline, selection
 from eggcache.model import Distribution, Interpreter, Kind, Need, State, Tree
@@ -60,24 +57,11 @@ def tree(python: Path, eggs: Path, *more: str | Path, env: dict[str, str] | None
 
 def on_terminal(*arguments: str | Path, columns: int = 200, env: dict[str, str] | None = None) -> str:
     """What eggcache prints where stdout is a terminal of that width."""
-    master, slave = pty.openpty()
-    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     shell = environment({"TERM": "xterm-256color", "PYTHONIOENCODING": "utf-8", **(env or {})})
     command = [sys.executable, "-m", "eggcache", *map(str, arguments)]
-    with subprocess.Popen(
-        command, cwd=ROOT, env=shell, stdout=slave, stderr=subprocess.DEVNULL, stdin=slave
-    ) as running:
-        os.close(slave)
-        said = b""
-        while True:
-            try:
-                part = os.read(master, 65536)
-            except OSError:  # the other end is closed
-                break
-            said += part
-        assert running.wait() in (0, 5)
-    os.close(master)
-    return said.decode().replace("\r\n", "\n")
+    done = show(command, columns=columns, env=shell, streams=("stdin", "stdout"))
+    assert done.status in (0, 5)
+    return done.terminal
 
 
 # ----------------------------------------------------------------------------------------------- as text

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import pty
 import re
 import subprocess
 import sys
@@ -13,6 +11,7 @@ from pathlib import Path
 import pytest
 from judge import environment
 from sites import write_egg
+from terminals import show
 
 from eggcache import progress
 from eggcache.progress import Display, Log, Progress
@@ -127,24 +126,10 @@ def test_log_of_a_real_run(slow: list[str]) -> None:
 
 def test_bar_of_a_real_run(slow: list[str]) -> None:
     """On a terminal it is drawn while it lasts, and gone when it is over; stdout has the result alone."""
-    controller, terminal = pty.openpty()
     env = environment({"TERM": "xterm", "COLUMNS": "100"})
-    with subprocess.Popen(slow, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=terminal, text=True) as process:
-        os.close(terminal)
-        drawn = b""
-        while True:
-            try:
-                piece = os.read(controller, 4096)
-            except OSError:  # EIO: nobody has the terminal any more
-                break
-            if not piece:
-                break
-            drawn += piece
-        assert process.stdout
-        printed = process.stdout.read()
-    os.close(controller)
-    assert process.returncode == 0
-    assert printed.startswith("1 egg made")
-    assert b"asking " in drawn
-    assert b"\x1b[2K" in drawn  # the line is erased again
-    assert drawn.count(b"\x1b[?25l") == drawn.count(b"\x1b[?25h") == 1  # the cursor is back
+    done = show(slow, env=env, streams=["stderr"])
+    assert done.status == 0
+    assert done.file.startswith("1 egg made")
+    assert "asking " in done.terminal
+    assert "\x1b[2K" in done.terminal  # the line is erased again
+    assert done.terminal.count("\x1b[?25l") == done.terminal.count("\x1b[?25h") == 1  # the cursor is back

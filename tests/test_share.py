@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import pty
 import re
 import shutil
 import subprocess
@@ -14,6 +12,7 @@ from pathlib import Path
 import pytest
 from conftest import missing
 from judge import environment
+from terminals import show
 
 from eggcache import arguments, manual
 
@@ -121,20 +120,8 @@ def typed(shell: Sequence[str], start: str, lines: Sequence[str], there: Path) -
         missing(f"there is no {shell[0]} on this host")
     got = there / "got"
     print_words = f"eggcache() {{ printf '%s\\n' \"$@\" >>{got}; echo . >>{got}; }}\n"
-    ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        shell, stdin=theirs, stdout=theirs, stderr=theirs, cwd=there, start_new_session=True,
-        env=environment({"TERM": "dumb", "HOME": str(there), "PS1": "$ ", "LC_ALL": "C.UTF-8"}),
-    )  # fmt: skip
-    os.close(theirs)
-    os.write(ours, (start + print_words + "".join(line + "\n" for line in lines) + "exit\n").encode())
-    try:
-        while os.read(ours, 65536):
-            pass
-    except OSError:  # Linux's way to say that nobody has the other end any more
-        pass
-    os.close(ours)
-    process.wait(timeout=60)
+    env = environment({"TERM": "dumb", "HOME": str(there), "PS1": "$ ", "LC_ALL": "C.UTF-8"})
+    show(shell, env=env, cwd=there, typed=start + print_words + "".join(line + "\n" for line in lines) + "exit\n")
     return [part.splitlines() for part in got.read_text().split(".\n")[:-1]]
 
 

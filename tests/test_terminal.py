@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-import pty
 import pwd
 import re
 import shutil
-import struct
 import subprocess
 import sys
-import termios
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +15,7 @@ from pathlib import Path
 import pytest
 from judge import as_json, eggcache, environment, listing
 from sites import write_egg
+from terminals import show
 
 from eggcache import arguments, console, manual, table
 from eggcache.accounts import Account
@@ -148,25 +145,10 @@ def test_relative_name_in_a_directory_that_is_gone(place: Place) -> None:
 
 def on_terminal(words: Sequence[str], columns: int, env: Mapping[str, str] = {}) -> str:
     """What appears on a terminal that is so wide."""
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    process = subprocess.Popen(
-        [sys.executable, "-m", "eggcache", *words], cwd=ROOT, env=environment({"TERM": "xterm-256color", **env}),
-        stdin=theirs, stdout=theirs, stderr=theirs,
-    )  # fmt: skip
-    os.close(theirs)
-    seen = b""
-    while True:
-        try:
-            part = os.read(ours, 65536)
-        except OSError:  # Linux's way to say that nobody has the other end any more
-            break
-        if not part:
-            break
-        seen += part
-    os.close(ours)
-    assert process.wait() in (0, 3, 5)
-    return seen.decode("utf-8", "replace").replace("\r\n", "\n")
+    shell = environment({"TERM": "xterm-256color", **env})
+    done = show([sys.executable, "-m", "eggcache", *words], columns=columns, env=shell)
+    assert done.status in (0, 3, 5)
+    return done.terminal
 
 
 @pytest.mark.parametrize("name", COMMANDS)
