@@ -186,6 +186,7 @@ def _prepare_anew(
 
 def _unzip_all(options: argparse.Namespace) -> int:
     # All that will be needed: the owner of the target's site-packages may be unable to read where we are installed.
+    import fcntl, pickle, traceback  # noqa: E401, F401, I001
     from dataclasses import replace
 
     from eggcache import commands, launch, model, owners, processes, progress, report, restoration, unzip  # noqa: F401
@@ -196,17 +197,18 @@ def _unzip_all(options: argparse.Namespace) -> int:
     python = interpreter.find(options.python)
     for script in ("probe.py", "compile.py"):
         launch.compose(script, None)
-    users = None
+    users, watcher = None, progress.watched(options.quiet, options.verbose > 0)
     if os.geteuid() == 0:
         owner = owners.site_owner(python)
         if owner.uid != 0:
             # He may not look into other users' processes
             users = processes.users(python, [*owners.site_directories(python), *arguments.paths(options)])
+            watcher.load()
             status = _in_child_as(owner)
             if status is not None:
                 return status
     act = restoration.undo if options.undo else unzip.unzip_all
-    with progress.watched(options.quiet, options.verbose > 0) as watcher:
+    with watcher:
 
         def warn(line: str) -> None:
             watcher.close()
@@ -233,23 +235,26 @@ def _unzip_all(options: argparse.Namespace) -> int:
 def _check(options: argparse.Namespace) -> int:
     from dataclasses import replace
 
-    from eggcache import commands, model, proof, report, table
+    from eggcache import commands, model, progress, proof, report, table
 
     account, _, notes = arguments.runtime(options)
-    done = proof.check(
-        arguments.requirements(options),
-        cache=options.cache or os.environ.get("PYTHON_EGG_CACHE") or None,
-        python=interpreter.find(options.python),
-        account=account,
-        paths=arguments.paths(options),
-        everything=options.all,
-        timezone=arguments.timezone(options),
-        limits=model.Limits(**arguments.limits(options)),
-        imports=options.imports,
-        app_config=options.app_config,
-        location=options.location,
-        wait=options.wait,
-    )
+    python = interpreter.find(options.python)
+    with progress.watched(options.quiet, options.verbose > 0) as watcher:
+        done = proof.check(
+            arguments.requirements(options),
+            cache=options.cache or os.environ.get("PYTHON_EGG_CACHE") or None,
+            python=python,
+            account=account,
+            paths=arguments.paths(options),
+            everything=options.all,
+            timezone=arguments.timezone(options),
+            limits=model.Limits(**arguments.limits(options)),
+            imports=options.imports,
+            app_config=options.app_config,
+            location=options.location,
+            wait=options.wait,
+            progress=watcher,
+        )
     done = replace(done, findings=commands.completed(done.findings, options))
     for note in (*(f"{note}, so this is checked as {account.name}" for note in notes), *done.notes):
         console.warn(note, options)
@@ -274,29 +279,33 @@ def _status(options: argparse.Namespace) -> int:
 
 
 def _remove(options: argparse.Namespace) -> int:
-    from eggcache import removal
+    from eggcache import progress, removal
 
     os.umask(0o077)
-    return console.present(removal.remove(options.directory, wait=options.wait, dry_run=options.dry_run), options)
+    with progress.watched(options.quiet, options.verbose > 0) as watcher:
+        done = removal.remove(options.directory, wait=options.wait, dry_run=options.dry_run, progress=watcher)
+    return console.present(done, options)
 
 
 def _wheels(options: argparse.Namespace) -> int:
-    from eggcache import commands, owners, wheelhouse
+    from eggcache import commands, owners, progress, wheelhouse
     from eggcache.model import Limits
 
     os.umask(0o077)
     python = interpreter.find(options.python)
-    done = wheelhouse.wheels(
-        options.directory,
-        arguments.requirements(options),
-        python=python,
-        account=owners.runner(python, arguments.paths(options)),
-        paths=arguments.paths(options),
-        everything=options.all,
-        limits=Limits(**arguments.limits(options)),
-        wait=options.wait,
-        dry_run=options.dry_run,
-    )
+    with progress.watched(options.quiet, options.verbose > 0) as watcher:
+        done = wheelhouse.wheels(
+            options.directory,
+            arguments.requirements(options),
+            python=python,
+            account=owners.runner(python, arguments.paths(options)),
+            paths=arguments.paths(options),
+            everything=options.all,
+            limits=Limits(**arguments.limits(options)),
+            wait=options.wait,
+            dry_run=options.dry_run,
+            progress=watcher,
+        )
     return console.present(done, options, following=commands.install(options, arguments.requirements(options), done))
 
 

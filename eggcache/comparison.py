@@ -20,10 +20,12 @@ from eggcache.batch import Batch
 from eggcache.evidence import Lookup
 from eggcache.filling import Filling, Place
 from eggcache.model import DateTime, Finding, Limits, Member, Outcome, Ownership
+from eggcache.progress import Progress
 from eggcache.rights import SHOWN
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _PARTLY = {"directory-entries", "eager-missing", "unusual-names", "ambiguous-time"}  # no cache can serve all of it
+_AT_ONCE = 256  # members, from one report of progress to the next
 _QUARTER, _DAY = 900, 26 * 3600  # seconds: zones differ by quarters of an hour, and by 26 hours at most
 
 
@@ -56,9 +58,13 @@ class Differences:
 class Comparison(Filling):
     """Goes through the eggs of a tree as filling a cache does, and compares instead of writing."""
 
-    def __init__(self, directory: str, account: Account, limits: Limits, *, reachable: bool) -> None:
+    doing = "comparing with the eggs"
+
+    def __init__(
+        self, directory: str, account: Account, limits: Limits, progress: Progress | None = None, *, reachable: bool
+    ) -> None:
         owner = Ownership(account.uid, account.gid, 0o700, 0o600)  # nothing is written: nobody's
-        super().__init__(directory, None, owner, account, receipt.Receipt(), "", limits)
+        super().__init__(directory, None, owner, account, receipt.Receipt(), "", limits, progress)
         self.reachable = reachable  # False: no member needs to be looked for
         self.shifted: list[tuple[str, str]] = []  # members that are current in another time zone
         self.wrong: set[str] = set()  # eggs of which a finding speaks already
@@ -70,6 +76,7 @@ class Comparison(Filling):
         self.names.append(place.name)
         self.dates.update(member.date_time for member, _ in members)
         into = os.path.join(self.directory, place.name)
+        self.progress.advance(0, egg.stat.st_size - sum(member.packed for member, _ in members))
         if self.reachable:
             self._report(place, into, self._differences(into, source, egg, members))
         codes = {finding.code for finding in self.findings if finding.thing == place.distribution.location}
@@ -81,29 +88,35 @@ class Comparison(Filling):
 
     def _differences(self, into: str, source: int, egg: eggs.Egg, members: list[tuple[Member, str]]) -> Differences:
         found = Differences()
-        with accounts.acting(self.account):
-            for member, name in members:
-                path = os.path.join(into, name)
-                try:
-                    descriptor = os.open(path, _READ)
-                except OSError as error:
-                    if error.errno in (errno.ENOENT, errno.ENOTDIR):
-                        found.missing.append((path, "is not there"))
-                    elif error.errno == errno.ELOOP:
-                        found.changed.append((path, "is a symbolic link"))
-                    else:
-                        found.unreadable.append((path, f"cannot be read: {error.strerror}"))
-                    continue
-                try:
-                    info = os.fstat(descriptor)
-                    if not stat.S_ISREG(info.st_mode):
-                        found.changed.append((path, "is no regular file"))
-                        continue
-                    same = info.st_size == member.size and _same(descriptor, source, egg, member)
-                    found.add(path, info, member, same)
-                finally:
-                    os.close(descriptor)
+        for start in range(0, len(members), _AT_ONCE):
+            now = members[start : start + _AT_ONCE]
+            with accounts.acting(self.account):
+                for member, name in now:
+                    self._compare(found, os.path.join(into, name), source, egg, member)
+            # As ourselves: what draws it is loaded by then, and he may not be able to read it
+            self.progress.advance(len(now), sum(member.packed for member, _ in now))
         return found
+
+    def _compare(self, found: Differences, path: str, source: int, egg: eggs.Egg, member: Member) -> None:
+        try:
+            descriptor = os.open(path, _READ)
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENOTDIR):
+                found.missing.append((path, "is not there"))
+            elif error.errno == errno.ELOOP:
+                found.changed.append((path, "is a symbolic link"))
+            else:
+                found.unreadable.append((path, f"cannot be read: {error.strerror}"))
+            return
+        try:
+            info = os.fstat(descriptor)
+            if not stat.S_ISREG(info.st_mode):
+                found.changed.append((path, "is no regular file"))
+                return
+            same = info.st_size == member.size and _same(descriptor, source, egg, member)
+            found.add(path, info, member, same)
+        finally:
+            os.close(descriptor)
 
     def _report(self, place: Place, into: str, found: Differences) -> None:
         """The findings about one egg."""

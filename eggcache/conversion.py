@@ -69,7 +69,7 @@ class Conversion:
                 if self.outcomes:
                     self.before_swap()
                 return
-            with staged_in(descriptor, self.path, wait) as (stage, staged):
+            with staged_in(descriptor, self.path, wait, self.progress) as (stage, staged):
                 self._convert(descriptor, stage, staged)
 
     def _convert(self, descriptor: int, stage: str, staged: int) -> None:
@@ -305,9 +305,10 @@ def check_writable(descriptor: int, path: str) -> None:
 
 
 @contextmanager
-def staged_in(descriptor: int, path: str, wait: float) -> Iterator[tuple[str, int]]:
+def staged_in(descriptor: int, path: str, wait: float, progress: Progress) -> Iterator[tuple[str, int]]:
     """The lock of the directory of eggs `path`, and a stage in it, with which all goes that is in it at the end."""
-    with lockdown.locked_itself(descriptor, path, wait):
+    progress.phase(f"waiting for the lock of {path}")
+    with lockdown.locked_itself(descriptor, path, wait, progress.tick):
         try:
             tidy(descriptor)
             with staging.stage(descriptor) as made:

@@ -77,6 +77,7 @@ def gather(
     everything: bool = False,
     account: Account,
     early: Callable[[Tree], None],
+    meanwhile: Callable[[], object] | None = None,
 ) -> Evidence:
     """What the target, as `account`, makes of `cache`, with the tree of `requirements`, and of the modules `imports`.
 
@@ -93,6 +94,7 @@ def gather(
         account=account,
         variables={} if cache is None else {"PYTHON_EGG_CACHE": cache},
         early=early,
+        meanwhile=meanwhile,
     )
     try:
         return _taken_apart(said)

@@ -16,6 +16,7 @@ from eggcache import (
     __version__,
     accounts,
     ahead,
+    answer,
     commands,
     gap,
     layout,
@@ -54,6 +55,8 @@ class Place:
 class Filling:
     """What one prepare does to the directories of a cache, egg by egg. `descriptor` is the verified cache; None
     for a dry run where there is none yet."""
+
+    doing = "extracting"  # as the progress calls it
 
     def __init__(
         self,
@@ -95,7 +98,7 @@ class Filling:
 
     def _fill_all(self, tree: Tree, batch: Batch | None) -> None:
         zips = {one.egg for one in tree.distributions if one.egg is not None}
-        self.progress.phase("extracting", sum((validity.fingerprint(egg) or [0] * 7)[4] for egg in zips))
+        self.progress.phase(self.doing, sum((validity.fingerprint(egg) or [0] * 7)[4] for egg in zips))
         taken: dict[str, Place] = {}
         seen: set[tuple[str | None, ...]] = set()
         for distribution in tree.distributions:
@@ -162,13 +165,13 @@ class Filling:
         seen = {distribution.egg for distribution in tree.distributions}
         missing = {_normal(need.requirement) for need in tree.needs if need.found is None}
         count = 0
-        for path in islice(ahead.on_path(tree.interpreter.path), resolver.MOST):
+        for path in islice(ahead.on_path(tree.interpreter.path), answer.MOST):
             project = _normal(os.path.basename(path))
             if (tree.requirements and project not in missing) or not os.path.isfile(path):
                 continue
             with accounts.acting(self.account):
                 readable = os.access(path, os.R_OK, effective_ids=True)
-            if readable and path not in seen and len(self.findings) < resolver.MOST:
+            if readable and path not in seen and len(self.findings) < answer.MOST:
                 self._look_for_damage(path)
             if not readable:
                 count += 1

@@ -13,7 +13,7 @@ import errno
 import os
 import pwd
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from eggcache.errors import Busy, NotPermitted
@@ -251,8 +251,9 @@ def check_lock(descriptor: int, path: str) -> None:
 
 
 @contextmanager
-def locked(descriptor: int, path: str, wait: float) -> Iterator[None]:
-    """Hold the lock of the verified directory `descriptor`; `wait` is in seconds. Raises Busy.
+def locked(descriptor: int, path: str, wait: float, meanwhile: Callable[[], object] = lambda: None) -> Iterator[None]:
+    """Hold the lock of the verified directory `descriptor`. Raises Busy after `wait` seconds, while which `meanwhile`
+    is called some ten times a second.
 
     The lock file is 0600, so that the runtime user cannot open it and block root for ever, and it is never
     unlinked: whoever waits for an unlinked file would share the lock with whoever made the next one.
@@ -261,13 +262,8 @@ def locked(descriptor: int, path: str, wait: float) -> Iterator[None]:
 
     check_lock(descriptor, path)
     # Through the descriptor: the path could lead elsewhere by now.
-    lock = FileLock(f"/proc/self/fd/{descriptor}/{LOCK}", timeout=wait, mode=0o600)
-    try:
-        lock.acquire(poll_interval=0.05)
-    except Timeout:
-        raise Busy(
-            path, f"another run holds its lock for more than {wait:g} s", "wait for it, or raise --wait"
-        ) from None
+    lock = FileLock(f"/proc/self/fd/{descriptor}/{LOCK}", mode=0o600)
+    _take(lambda: lock.acquire(blocking=False), Timeout, path, wait, meanwhile)
     try:
         yield
     finally:
@@ -275,27 +271,37 @@ def locked(descriptor: int, path: str, wait: float) -> Iterator[None]:
 
 
 @contextmanager
-def locked_itself(descriptor: int, path: str, wait: float) -> Iterator[None]:
-    """Hold a lock on the directory `descriptor` itself, so that no lock file stays behind in it. Raises Busy.
+def locked_itself(
+    descriptor: int, path: str, wait: float, meanwhile: Callable[[], object] = lambda: None
+) -> Iterator[None]:
+    """Hold a lock on the directory `descriptor` itself, so that no lock file stays behind in it; else as `locked`.
 
     Whoever may read the directory could hold it, too: good for a command that a person waits for, not for one
     that Apache's start depends on.
     """
     import fcntl
+
+    _take(lambda: fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB), BlockingIOError, path, wait, meanwhile)
+    try:
+        yield
+    finally:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+
+def _take(
+    lock: Callable[[], object], held: type[Exception], path: str, wait: float, meanwhile: Callable[[], object]
+) -> None:
+    """Call `lock` until it does not raise `held`."""
     import time
 
     until = time.monotonic() + wait
     while True:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            break
-        except BlockingIOError:
+            lock()
+            return
+        except held:
             if time.monotonic() >= until:
-                raise Busy(
-                    path, f"another run holds it for more than {wait:g} s", "wait for it, or raise --wait"
-                ) from None
+                cause = f"another run holds its lock for more than {wait:g} s"
+                raise Busy(path, cause, "wait for it, or raise --wait") from None
+            meanwhile()
             time.sleep(0.05)
-    try:
-        yield
-    finally:
-        fcntl.flock(descriptor, fcntl.LOCK_UN)

@@ -9,6 +9,7 @@ from eggcache import accounts, apache, configuration, rights
 from eggcache.accounts import Account
 from eggcache.comparison import Comparison
 from eggcache.model import Finding, Limits, Tree
+from eggcache.progress import Progress
 
 
 class Observation:
@@ -18,12 +19,12 @@ class Observation:
     host: apache.Apache
     told: configuration.Configuration
 
-    def __init__(self, cache: str | None, account: Account, limits: Limits) -> None:
+    def __init__(self, cache: str | None, account: Account, limits: Limits, progress: Progress) -> None:
         self.cache = cache
         self.account = account
         self.away: Finding | None = None  # that the runtime user cannot even get to the cache
         self.writers: list[Finding] = []
-        self.comparison = Comparison(cache or "", account, limits, reachable=False)
+        self.comparison = Comparison(cache or "", account, limits, progress, reachable=False)
 
     def at(self, tree: Tree) -> None:
         """Look at the eggs of `tree`, at what the cache has of them, at its rights and at Apache."""

@@ -6,14 +6,19 @@ import os
 
 from eggcache.errors import EggcacheError
 
+_read: dict[str, bytes] = {}
+
 
 def read(name: str) -> bytes:
     """The file `name` below eggcache's own directory, which may lie in a zip. Raises EggcacheError where it is missing.
 
-    pkgutil does the same, and takes longer to load than a file.
+    It is read once: a process that has become somebody else may not be able to. pkgutil does the same without that,
+    and takes longer to load than a file.
     """
-    try:
-        found: bytes = getattr(__spec__.loader, "get_data")(os.path.join(os.path.dirname(__file__), name))  # noqa: B009
-    except OSError:
-        raise EggcacheError(name, "it is missing from this installation of eggcache", "install it again") from None
-    return found
+    if name not in _read:
+        path = os.path.join(os.path.dirname(__file__), name)
+        try:
+            _read[name] = getattr(__spec__.loader, "get_data")(path)  # noqa: B009
+        except OSError:
+            raise EggcacheError(name, "it is missing from this installation of eggcache", "install it again") from None
+    return _read[name]

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from eggcache.errors import one_line
 
 if TYPE_CHECKING:
+    from typing import TextIO
+
     from rich.progress import Progress as Bar
     from rich.progress import ProgressColumn, Task
     from rich.text import Text
@@ -35,6 +37,9 @@ class Progress:
 
     def close(self) -> None:
         """The last phase is over."""
+
+    def load(self) -> None:
+        """Load what it needs, for a process that is about to become somebody who may be unable to read that."""
 
     def __enter__(self) -> Progress:
         return self
@@ -104,6 +109,12 @@ class Display(Progress):
                 self.bar.update(task, completed=self.done, files=self.files)
             self.bar.refresh()
 
+    def load(self) -> None:
+        import io
+
+        with _bar(io.StringIO()) as bar:  # rich loads some of its parts when it draws
+            self._add(bar)
+
     def _add(self, bar: Bar) -> None:
         doing, size = self.current
         bar.add_task(doing, total=size or None, completed=self.done, files=self.files)
@@ -125,7 +136,7 @@ def watched(quiet: bool, verbose: bool) -> Progress:
     return Display() if terminal and not verbose else Log(verbose)
 
 
-def _bar() -> Bar:
+def _bar(file: TextIO | None = None) -> Bar:
     from rich.console import Console
     from rich.progress import BarColumn, ProgressColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
@@ -144,5 +155,5 @@ def _bar() -> Bar:
         Amount(),
         TimeRemainingColumn(compact=True),
     )
-    console: Any = Console(stderr=True)
+    console: Any = Console(stderr=True) if file is None else Console(file=file, force_terminal=True)
     return Bar(*columns, console=console, auto_refresh=False, transient=True, expand=False)

@@ -29,8 +29,9 @@ from eggcache import (
 from eggcache.accounts import Account
 from eggcache.comparison import prepared_for, strangers
 from eggcache.errors import EggcacheError, NotPermitted
-from eggcache.model import DEFAULT_LIMITS, Finding, Interpreter, Limits, Outcome, Report
+from eggcache.model import DEFAULT_LIMITS, Finding, Interpreter, Limits, Outcome, Report, Tree
 from eggcache.observation import Observation
+from eggcache.progress import Progress
 
 
 def check(
@@ -47,6 +48,7 @@ def check(
     app_config: str | None = None,
     location: str | None = None,
     wait: float = 120.0,
+    progress: Progress | None = None,
 ) -> Report:
     """Whether the zipped eggs of the tree of `requirements` are served from the directory `cache`, in every way.
 
@@ -61,14 +63,22 @@ def check(
     app_config   the TurboGears configuration of the application, to be looked at as well
     location     the path under which Apache serves the application
     wait         seconds to wait for a prepare that is at work in the cache
+    progress     who is told how far it has got
 
     Every finding asks for exit status 3, but for notices, which ask for none. Raises UsageError, Busy, and
     NotPermitted where nothing can be looked at: a target that cannot be run, a cache that the caller cannot open.
     """
+    progress = progress or Progress()
     if cache is not None:
         cache = os.path.abspath(cache)
-        _settled(cache, wait)
-    looked = Observation(cache, account, limits)
+        _settled(cache, wait, progress)
+    looked = Observation(cache, account, limits, progress)
+
+    def early(tree: Tree) -> None:
+        looked.at(tree)
+        progress.phase(f"asking {python} what it gets")
+
+    progress.phase(f"asking {python} for the tree")
     with layout.zone(timezone):
         try:
             evident = evidence.gather(
@@ -79,7 +89,8 @@ def check(
                 paths=paths,
                 everything=everything,
                 account=account,
-                early=looked.at,
+                early=early,
+                meanwhile=progress.tick,
             )
         except EggcacheError as error:
             if error.status != EggcacheError.status:
@@ -101,12 +112,13 @@ def check(
     return Report("check", cache, outcomes, findings, _notes(account, host))
 
 
-def _settled(cache: str, wait: float) -> None:
+def _settled(cache: str, wait: float, progress: Progress) -> None:
     """Wait until no prepare is at work in `cache`. Raises Busy, and NotPermitted where the caller cannot open it."""
     try:
         with ExitStack() as held:
             lock = held.enter_context(_opened(lockdown.LOCK, held.enter_context(_opened(cache))))
-            held.enter_context(lockdown.locked_itself(lock, cache, wait))
+            progress.phase(f"waiting for the lock of {cache}")
+            held.enter_context(lockdown.locked_itself(lock, cache, wait, progress.tick))
     except (FileNotFoundError, NotADirectoryError):
         return
     except PermissionError as error:

@@ -11,13 +11,15 @@ from contextlib import ExitStack, suppress
 from eggcache import inventory, lockdown, receipt, renewal, staging, syscalls, validity
 from eggcache.errors import NotPermitted
 from eggcache.model import Outcome, Report
+from eggcache.progress import Progress
 
 
-def remove(directory: str, *, wait: float = 120.0, dry_run: bool = False) -> Report:
+def remove(directory: str, *, wait: float = 120.0, dry_run: bool = False, progress: Progress | None = None) -> Report:
     """Take away the cache `directory`, which prepare made: what its receipt names and its owner owns, and it itself.
 
     wait      seconds to wait for a prepare that works in it
     dry_run   say what would be removed, and remove nothing
+    progress  who is told how far it has got
 
     1. What is in it is looked at under its lock. Anything that is not eggcache's own: NotPermitted, and all stays.
     2. The directory is renamed, so that from one moment to the next it is gone: nobody sees half of it.
@@ -27,6 +29,7 @@ def remove(directory: str, *, wait: float = 120.0, dry_run: bool = False) -> Rep
     A directory that does not exist is nothing to do. Raises NotPermitted where it is no egg cache of eggcache's and the
     caller's, or not safe, or cannot be renamed, and Busy.
     """
+    progress = progress or Progress()
     missing = Report("remove", directory, (), (), (f"{directory}: there is none: nothing to do",), True, dry_run)
     with ExitStack() as held:
         try:
@@ -45,7 +48,8 @@ def remove(directory: str, *, wait: float = 120.0, dry_run: bool = False) -> Rep
         held.callback(os.close, parent)
         _check_ours(descriptor, directory)
         if not dry_run:
-            held.enter_context(lockdown.locked(descriptor, directory, wait))
+            progress.phase(f"waiting for the lock of {directory}")
+            held.enter_context(lockdown.locked(descriptor, directory, wait, progress.tick))
             if not lockdown.leads_to(path, descriptor):
                 return missing  # whoever held the lock removed it
         known = receipt.read(descriptor)
@@ -63,7 +67,9 @@ def remove(directory: str, *, wait: float = 120.0, dry_run: bool = False) -> Rep
             except OSError as error:  # a mount point, or a parent that is not ours to write
                 cause = f"cannot be taken away: {error.strerror}"
                 raise NotPermitted(directory, cause, f"see to {os.path.dirname(path)}, or empty it yourself") from None
-            renewal.remove(parent, aside, descriptor)
+            sizes = {os.path.basename(one.into): (one.files, one.size) for one in outcomes}
+            progress.phase("removing", sum(size for _, size in sizes.values()))
+            renewal.remove(parent, aside, descriptor, lambda name: progress.advance(*sizes.get(name, (0, 0))))
     return Report("remove", directory, outcomes, (), tuple(notes), dry_run=dry_run)
 
 

@@ -7,7 +7,7 @@ import os
 import re
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
 from eggcache import lockdown, names, staging, syscalls
@@ -206,8 +206,10 @@ def remove_leftovers(parent: int, prefixes: tuple[str, ...]) -> None:
                 os.close(descriptor)
 
 
-def remove(parent: int, name: str, descriptor: int) -> None:
-    """Remove the directory `name` of `parent`, which is `descriptor`, with all that is in it: the lock last."""
+def remove(parent: int, name: str, descriptor: int, removed: Callable[[str], object] = lambda _entry: None) -> None:
+    """Remove the directory `name` of `parent`, which is `descriptor`, with all that is in it: the lock last. `removed`
+    gets the name of each of its entries that is gone."""
     for entry in sorted(os.listdir(descriptor), key=lambda entry: entry == lockdown.LOCK):
         staging.remove(descriptor, entry)
+        removed(entry)
     os.rmdir(name, dir_fd=parent)

@@ -66,7 +66,8 @@ def undo(
         keep = backups.open_kept(backup, found)
         stack.callback(os.close, keep)
         if not dry_run:
-            stack.enter_context(lockdown.locked_itself(keep, f"--backup {backup}", wait))
+            progress.phase(f"waiting for the lock of --backup {backup}")
+            stack.enter_context(lockdown.locked_itself(keep, f"--backup {backup}", wait, progress.tick))
         there = set(os.listdir(keep))
         lacking = sorted(name for names in found.values() for name in names.keys() - there)
         wanted = {directory: names.keys() & there for directory, names in found.items() if names.keys() & there}
@@ -115,18 +116,19 @@ class Restoration:
     def restore(self, wait: float, dry_run: bool) -> None:
         with conversion.opened(self.path) as descriptor:
             conversion.check_writable(descriptor, self.path)
-            self.progress.phase("comparing with the zips")
             if dry_run:
+                self.progress.phase("comparing with the zips")
                 for name in self.names:
                     self._each(name, lambda name: self._plan(name, descriptor))
                 if self.outcomes:
                     self.before_swap()
                 return
-            with conversion.staged_in(descriptor, self.path, wait) as (_, staged):
+            with conversion.staged_in(descriptor, self.path, wait, self.progress) as (_, staged):
                 self._restore(descriptor, staged)
 
     def _restore(self, descriptor: int, staged: int) -> None:
         ready: list[tuple[str, eggs.Egg, str]] = []
+        self.progress.phase("comparing with the zips")
         for name in self.names:
             self._each(name, lambda name: ready.extend(self._stage(name, descriptor, staged)))
         if not ready:

@@ -75,7 +75,8 @@ def unzip_all(
         if keep is not None:
             stack.callback(os.close, keep)
             if not dry_run:
-                stack.enter_context(lockdown.locked_itself(keep, f"--backup {backup}", wait))
+                progress.phase(f"waiting for the lock of --backup {backup}")
+                stack.enter_context(lockdown.locked_itself(keep, f"--backup {backup}", wait, progress.tick))
                 staging.remove_stages(keep)
         told = Announcement(users, python, [*places(tree), *paths, *found], "eggcache unzip-all", warn)
         for directory, zips in found.items():

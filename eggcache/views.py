@@ -17,6 +17,7 @@ from eggcache import (
     listing,
     outline,
     owners,
+    progress,
     report,
     resolver,
     selection,
@@ -70,14 +71,17 @@ def _resolved(options: argparse.Namespace) -> Tree:
     if options.duplicates and (options.requirements or options.depth is not None):
         raise UsageError("--duplicates", "it looks at the whole path, and there is no tree of it", "name it alone")
     python, paths = interpreter.find(options.python), arguments.paths(options)
-    found = resolver.resolve(
-        python,
-        requirements,
-        paths=paths,
-        everything=options.all or options.reverse or options.duplicates,
-        account=owners.runner(python, paths),
-        related=options.reverse,
-    )
+    with progress.watched(options.quiet, options.verbose > 0) as watcher:
+        watcher.phase(f"asking {python} for the tree")
+        found = resolver.resolve(
+            python,
+            requirements,
+            paths=paths,
+            everything=options.all or options.reverse or options.duplicates,
+            account=owners.runner(python, paths),
+            related=options.reverse,
+            meanwhile=watcher.tick,
+        )
     if options.duplicates:
         return selection.duplicates(found)
     if options.reverse:

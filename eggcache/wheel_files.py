@@ -7,7 +7,7 @@ import logging
 import os
 import re
 from base64 import urlsafe_b64encode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from hashlib import sha256
@@ -286,8 +286,9 @@ class _Wheel(WheelFile):  # type: ignore[misc, unused-ignore]
         super().writestr(zinfo_or_arcname, data, compress_type)
 
 
-def write(made: Plan, directory: str) -> str:
-    """Write the wheel into `directory`: its path. The same plan gives the same bytes, whenever and wherever.
+def write(made: Plan, directory: str, wrote: Callable[[], object] = lambda: None) -> str:
+    """Write the wheel into `directory`: its path. The same plan gives the same bytes, whenever and wherever. `wrote` is
+    called after each file.
 
     SOURCE_DATE_EPOCH is the date of everything, where it is set; otherwise each file has its own, and what is made
     anew has that of the newest.
@@ -308,6 +309,7 @@ def write(made: Plan, directory: str) -> str:
             script = name.startswith(f"{made.stem}.data/scripts/")
             entry.file_size = content.size + len(_PYTHON)  # at most: zipfile decides by it whether it is zip64
             wheel.stream(entry, _for_any_python(content.pieces()) if script else content.pieces())
+            wrote()
     return path
 
 

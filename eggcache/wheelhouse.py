@@ -9,7 +9,7 @@ import shlex
 import stat
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,7 @@ from eggcache.model import (
     Outcome,
     Report,
 )
+from eggcache.progress import Progress
 
 if TYPE_CHECKING:
     from eggcache.wheel_files import Machine, Plan
@@ -46,6 +47,7 @@ def wheels(
     limits: Limits = DEFAULT_LIMITS,
     wait: float = 120.0,
     dry_run: bool = False,
+    progress: Progress | None = None,
 ) -> Report:
     """Write each egg of the tree of `requirements`, zipped or not, into the directory `out` as a wheel.
 
@@ -57,6 +59,7 @@ def wheels(
     limits       how much an egg may hold
     wait         seconds to wait for another run
     dry_run      say what would be done, and write nothing there
+    progress     who is told how far it has got
 
     A wheel that is there already with the same bytes is kept. What is no egg, what no wheel can be made of and what
     a wheel cannot say comes back as findings. Nothing of an egg is executed.
@@ -65,17 +68,26 @@ def wheels(
     """
     writer = _writer()
     account = account or accounts.current()
-    tree, said = resolver.describe("tags.py", python, requirements, paths=paths, everything=everything, account=account)
+    progress = progress or Progress()
+    progress.phase(f"asking {python} for the tree")
+    tree, said = resolver.describe(
+        "tags.py", python, requirements,
+        paths=paths, everything=everything, account=account, meanwhile=progress.tick,
+    )  # fmt: skip
     machine = _machine(tree.interpreter, said.get("tags"), writer)
     run = _Run(writer, machine, account, everything, limits, {}, [], list(resolver.findings(tree)))
     with _open(out, dry_run) as descriptor, ExitStack() as stack:
         if descriptor is not None and not dry_run:
-            stack.enter_context(lockdown.locked_itself(descriptor, out, wait))
+            progress.phase(f"waiting for the lock of {out}")
+            stack.enter_context(lockdown.locked_itself(descriptor, out, wait, progress.tick))
             staging.remove_stages(descriptor)
         try:
             stage = stack.enter_context(_workplace(None if dry_run else descriptor))
+            progress.phase("writing wheels", len(tree.distributions))
             for distribution in tree.distributions:
-                run.convert(distribution, stage)
+                run.convert(distribution, stage, lambda: progress.advance(1, 0))
+                progress.advance(0, 1)
+            progress.phase("writing to the disk")
             run.settle(os.path.abspath(out), descriptor, stage, dry_run)
         except OSError as error:
             remedy = "make room there" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "see to that"
@@ -174,8 +186,8 @@ class _Run:
     outcomes: list[Outcome]
     findings: list[Finding]
 
-    def convert(self, distribution: Distribution, stage: int) -> None:
-        """Write one distribution's wheel into the stage, or a finding."""
+    def convert(self, distribution: Distribution, stage: int, wrote: Callable[[], object]) -> None:
+        """Write one distribution's wheel into the stage, or a finding; `wrote` is called after each file."""
         if distribution.kind in (Kind.EGG_INFO, Kind.DIST_INFO, Kind.DEVELOP, Kind.ZIP, Kind.OTHER):
             if distribution.kind is Kind.DEVELOP or not self.everything:
                 self.findings.append(_no_egg(distribution))
@@ -187,7 +199,7 @@ class _Run:
                 place = f"/proc/self/fd/{stage}" + ("/second" if first else "")
                 if first:
                     os.mkdir("second", 0o700, dir_fd=stage)
-                self.writer.write(plan, place)
+                self.writer.write(plan, place, wrote)
                 mode = _SHARED if found.public else _OWN
         except self.writer.Unfit as error:
             self.findings.append(Finding(error.code, distribution.location, error.cause, error.remedy))

@@ -13,6 +13,7 @@ LEVELS = [
     {"inflation"},
     {
         "accounts",
+        "answer",
         "apache",
         "cleaners",
         "commands",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import pwd
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +14,8 @@ from pathlib import Path
 import pytest
 from deployment import Deployment
 from judge import eggcache, environment
+from sites import write_egg
+from terminals import show
 
 from eggcache import accounts
 from eggcache.owners import named, owner, runner, site_owner
@@ -94,8 +98,6 @@ def test_several_owners(spied: tuple[Deployment, Path, Path], shared_tmp: Path) 
 def test_eggs_of_another_user(spied: tuple[Deployment, Path, Path], nobody: pwd.struct_passwd) -> None:
     """As root, unzip-all does not work in another user's directory, who could exchange what it works on; it says so,
     and does the rest."""
-    from test_cache import write_egg
-
     deployment, theirs, _ = spied
     for name in ("sitecustomize.py", "usercustomize.py", "pkg_resources.py"):
         (theirs / name).unlink()
@@ -107,6 +109,38 @@ def test_eggs_of_another_user(spied: tuple[Deployment, Path, Path], nobody: pwd.
     assert f"{theirs}: root cannot safely work in it" in done.stderr
     assert egg.is_file()
     assert ours.is_dir()
+
+
+def test_tool_that_the_owner_cannot_read(
+    target: Callable[[str, str], Deployment], shared_tmp: Path, tmp_path: Path, nobody: pwd.struct_passwd
+) -> None:
+    """unzip-all becomes the owner of site-packages, who need not be able to read where eggcache is installed: what it
+    needs is loaded by then, also what is drawn on a terminal, and what -vv tells."""
+    deployment = target("3.11", "65.5.0")
+    private = tmp_path / "private"
+    private.mkdir(mode=0o700)
+    os.chown(private, 0, 0)
+    for name in ("eggcache", "filelock", "markdown_it", "mdurl", "packaging", "pygments", "rich"):
+        shutil.copytree(Path(str(importlib.util.find_spec(name).origin)).parent, private / name)  # type: ignore[union-attr]
+    egg = write_egg(deployment.site_packages / "One-1.0-py3.11.egg", {"one/__init__.py": "", "one/text.txt": "one\n"})
+    damaged = write_egg(deployment.site_packages / "Two-1.0-py3.11.egg", {"two.py": "two = 2\n" * 1000})
+    (deployment.site_packages / "slow.pth").write_text("import time; time.sleep(2)\n")
+    subprocess.run(["chown", "-R", "nobody", deployment.site_packages], check=True)
+    data = bytearray(damaged.read_bytes())
+    data[data.index(b"two.py") + 10] ^= 0xFF
+    damaged.write_bytes(data)
+    # -S: whatever it finds is in the private directory
+    command = [sys.executable, "-S", "-m", "eggcache", "unzip-all", "--all", "--python", str(deployment.python)]
+    env = environment({"PYTHONPATH": str(private), "TERM": "xterm-256color"})
+    done = show(command, env=env, cwd=Path("/"))
+    assert (done.status, "asking " in done.terminal) == (3, True), done.terminal
+    assert "Two-1.0-py3.11.egg, member two.py: its CRC is" in done.terminal
+    assert egg.is_dir()
+    assert egg.stat().st_uid == nobody.pw_uid
+    (deployment.site_packages / "slow.pth").unlink()
+    failed = show([*command, "-vv", "--backup", "/no/backup"], env=env, cwd=Path("/"))
+    assert "Traceback (most recent call last)" in failed.terminal
+    assert failed.terminal.splitlines()[-1].startswith("eggcache: --backup /no/backup: "), failed.terminal
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import re
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from deployment import Deployment
 from judge import environment
 from sites import write_egg
 from terminals import show
@@ -100,34 +104,108 @@ def test_what_suits(monkeypatch: pytest.MonkeyPatch) -> None:
         assert type(progress.watched(False, False)) is Log
 
 
+@dataclass(frozen=True)
+class Place:
+    """A target with an egg of fifty files and its PKG-INFO, and where commands write."""
+
+    python: Path
+    eggs: Path
+    cache: Path
+    out: Path
+
+    def slow(self) -> None:
+        """Have the target take two seconds to start from now on."""
+        site = next(self.python.parent.parent.glob("lib/python3*/site-packages"))
+        (site / "slow.pth").write_text("import time; time.sleep(2)\n")
+
+    def words(self, name: str) -> list[str]:
+        """A command line of that command."""
+        where = {
+            "prepare": [self.cache],
+            "remove": [self.cache],
+            "wheels": [self.out],
+            "check": ["--cache", self.cache],
+        }
+        more = ["--all", "--path", self.eggs, "--python", self.python] if name != "remove" else []
+        return [sys.executable, "-m", "eggcache", name, *map(str, where.get(name, [])), *map(str, more)]
+
+    def run(self, name: str, *more: str) -> subprocess.CompletedProcess[str]:
+        """Run it where no stream is a terminal."""
+        words = [*self.words(name), *more]
+        return subprocess.run(words, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False)
+
+
 @pytest.fixture
-def slow(target: Callable[[str, str], object], shared_tmp: Path) -> list[str]:
-    """A prepare whose target takes two seconds to start."""
+def place(target: Callable[[str, str], Deployment], shared_tmp: Path) -> Place:
     found = target("3.11", "65.5.0")
-    (found.site_packages / "slow.pth").write_text("import time; time.sleep(2)\n")  # type: ignore[attr-defined]
-    (shared_tmp / "eggs").mkdir()
-    write_egg(shared_tmp / "eggs" / "One-1.0-py3.11.egg", {f"one/{number}.txt": "x" * 50 for number in range(50)})
-    return [
-        sys.executable, "-m", "eggcache", "prepare", str(shared_tmp / "cache"), "--all",
-        "--path", str(shared_tmp / "eggs"), "--python", str(found.python),  # type: ignore[attr-defined]
-    ]  # fmt: skip
+    made = Place(found.python, shared_tmp / "eggs", shared_tmp / "cache", shared_tmp / "out")
+    made.eggs.mkdir()
+    write_egg(made.eggs / "One-1.0-py3.11.egg", {f"one/{number}.txt": "x" * 50 for number in range(50)})
+    return made
 
 
-def test_log_of_a_real_run(slow: list[str]) -> None:
-    """A run whose target is slow says so in a log, once."""
-    done = subprocess.run(slow, cwd=ROOT, env=environment(), capture_output=True, text=True, check=True)
-    python = slow[slow.index("--python") + 1]
-    lines = [line for line in done.stderr.splitlines() if "asking" in line]
-    assert len(lines) == 1
-    assert re.fullmatch(rf"eggcache: asking {re.escape(python)} for the tree: \d+\.\d s", lines[0])
-    again = subprocess.run([*slow, "-q"], cwd=ROOT, env=environment(), capture_output=True, text=True, check=True)
-    assert again.stderr == ""
+def test_log_of_a_real_run(place: Place) -> None:
+    """A run whose target is slow says so in a log, once; a quiet one does not."""
+    place.slow()
+    for name in ("prepare", "tree", "check", "wheels", "unzip-all"):
+        lines = [line for line in place.run(name).stderr.splitlines() if "for the tree" in line]
+        assert len(lines) == 1, name
+        assert re.fullmatch(rf"eggcache: asking {re.escape(str(place.python))} for the tree: \d+\.\d s", lines[0])
+    assert "asking" not in place.run("prepare", "-q").stderr
 
 
-def test_bar_of_a_real_run(slow: list[str]) -> None:
+def test_phases(place: Place) -> None:
+    """With -v a log has a line for each phase, with the files of those that go through files."""
+    phases = {
+        "prepare": ["asking PYTHON for the tree", "waiting for the lock of CACHE", "extracting: 51 files",
+                    "writing to the disk"],
+        "check": ["waiting for the lock of CACHE", "asking PYTHON for the tree", "comparing with the eggs: 51 files",
+                  "asking PYTHON what it gets"],
+        "wheels": ["asking PYTHON for the tree", "waiting for the lock of OUT", "writing wheels: 50 files",
+                   "writing to the disk"],
+        "tree": ["asking PYTHON for the tree"],
+        "remove": ["waiting for the lock of CACHE", "removing: 51 files"],
+        "unzip-all": ["asking PYTHON for the tree", "waiting for the lock of EGGS", "extracting: 51 files",
+                      "byte-compiling", "writing to the disk"],
+    }  # fmt: skip
+    for name, expected in phases.items():
+        said = place.run(name, "-v").stderr
+        for path, placeholder in (
+            (place.python, "PYTHON"), (place.cache, "CACHE"), (place.eggs, "EGGS"), (place.out, "OUT"),
+        ):  # fmt: skip
+            said = said.replace(str(path), placeholder)
+        assert re.findall(r"^eggcache: ([^:\n]+(?:: \d+ files)?)(?: in|:) \d+\.\d s$", said, re.MULTILINE) == expected
+
+
+def test_waiting_for_another_run(place: Place) -> None:
+    """Who waits for a lock at a terminal sees which one, until the command gives up after --wait."""
+    assert place.run("prepare").returncode == 0
+    write_egg(place.eggs / "Two-1.0-py3.11.egg", {"two.py": ""})  # else there is nothing to wait for
+    place.out.mkdir()
+    env = environment({"TERM": "xterm"})
+    for name, held, file in (
+        ("prepare", place.cache, ".eggcache.lock"),
+        ("check", place.cache, ".eggcache.lock"),
+        ("remove", place.cache, ".eggcache.lock"),
+        ("unzip-all", place.eggs, "."),
+        ("wheels", place.out, "."),
+    ):
+        lock = os.open(held / file, os.O_RDONLY)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            done = show([*place.words(name), "--wait", "2"], env=env, streams=["stderr"], columns=300)
+        finally:
+            os.close(lock)
+        assert done.status == 75
+        assert f"waiting for the lock of {held}" in done.terminal
+        assert f"{held}: another run holds its lock for more than 2 s; wait for it, or raise --wait" in done.terminal
+
+
+def test_bar_of_a_real_run(place: Place) -> None:
     """On a terminal it is drawn while it lasts, and gone when it is over; stdout has the result alone."""
+    place.slow()
     env = environment({"TERM": "xterm", "COLUMNS": "100"})
-    done = show(slow, env=env, streams=["stderr"])
+    done = show(place.words("prepare"), env=env, streams=["stderr"])
     assert done.status == 0
     assert done.file.startswith("1 egg made")
     assert "asking " in done.terminal

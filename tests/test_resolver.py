@@ -18,7 +18,7 @@ import pytest
 from conftest import built
 from deployment import Deployment
 
-from eggcache import accounts, outline, resolver
+from eggcache import accounts, answer, outline
 from eggcache.errors import EggcacheError, UsageError
 from eggcache.model import Distribution, Interpreter, Kind, Need, State, Tree
 from eggcache.report import tree_json
@@ -631,6 +631,6 @@ def test_json(turbogears1: Deployment) -> None:
 
 def test_answer_with_more_than_any_site_has() -> None:
     """What is done with an answer takes time as well: lists beyond all measure are refused before it is begun."""
-    rows = ["x"] * (resolver.MOST + 1)
+    rows = ["x"] * (answer.MOST + 1)
     with pytest.raises(EggcacheError, match="more than any site has"):
-        resolver._Answer("/python", {"projects": rows}).pairs("projects")
+        answer.Answer("/python", {"projects": rows}).pairs("projects")
