@@ -79,7 +79,8 @@ def slow(stage: Path, interpreter: Callable[[str], Path]) -> Iterator[tuple[subp
         for number in range(20):
             (egg / "package" / f"slow{number}.py").write_text("x = [" + "(1, 2.5, 'a', b)," * 200_000 + "]\n")
     asking = (
-        "import sys, json; sys.path.insert(0, sys.argv[1])\n"
+        "import sys, json, signal; sys.path.insert(0, sys.argv[1])\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # tests that run in the background ignore it
         "from eggcache import target\n"
         "print(target.run(sys.argv[2], 'compile.py', json.loads(sys.argv[3]), flags=('-E', '-S'), timeout=600))\n"
     )
