@@ -56,6 +56,7 @@ class Import:
     call: str
     path: str
     words: str
+    frames: tuple[str, ...]  # where it failed, in which files, the last place last
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,12 @@ def _taken_apart(said: Mapping[str, Any]) -> Evidence:
     default = said["default"]
     if default is not None:
         _texts([default])
-    return Evidence(default, tuple(lookups), tuple(Import(*_texts(row)) for row in said["imports"]))
+    return Evidence(default, tuple(lookups), tuple(map(_import, said["imports"])))
+
+
+def _import(row: list[Any]) -> Import:
+    *texts, frames = row
+    return Import(*[*_texts(texts), tuple(_texts(frames))])
 
 
 def _texts(row: list[Any]) -> list[Any]:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import re
 import stat
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from hashlib import blake2b
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from eggcache import (
@@ -25,6 +23,7 @@ from eggcache import (
     resolver,
     staging,
     syscalls,
+    unseen,
     unservable,
     validity,
 )
@@ -162,22 +161,15 @@ class Filling:
     def _look_for_unseen(self, tree: Tree) -> None:
         """Eggs on the path that the target, run as the runtime user, does not even see: those that he cannot read, and
         those that are no zips any more, which pkg_resources passes over in silence."""
-        seen = {distribution.egg for distribution in tree.distributions}
-        missing = {_normal(need.requirement) for need in tree.needs if need.found is None}
         count = 0
-        for path in islice(ahead.on_path(tree.interpreter.path), answer.MOST):
-            project = _normal(os.path.basename(path))
-            if (tree.requirements and project not in missing) or not os.path.isfile(path):
-                continue
-            with accounts.acting(self.account):
-                readable = os.access(path, os.R_OK, effective_ids=True)
-            if readable and path not in seen and len(self.findings) < answer.MOST:
-                self._look_for_damage(path)
+        for path, readable in unseen.paths(tree, self.account):
             if not readable:
                 count += 1
                 self.sources[path] = validity.fingerprint(path)
                 if count <= _MOST_UNREADABLE:
                     self.findings.append(_unreadable(accounts.in_the_way(path, self.account)))
+            elif len(self.findings) < answer.MOST:
+                self._look_for_damage(path)
         if count > _MOST_UNREADABLE:
             cause = f"{self.account.name} cannot read {count - _MOST_UNREADABLE} more eggs on its path"
             error = NotPermitted(tree.interpreter.executable, cause, "see to those that are named, and run it again")
@@ -321,12 +313,6 @@ def _damage(source: int, egg: eggs.Egg) -> EggcacheError | None:
     except EggcacheError as error:
         return error
     return None
-
-
-def _normal(name: str) -> str:
-    """The project that a requirement or the file name of an egg begins with, normalised as PEP 503 does it."""
-    project = re.match(r"[A-Za-z0-9._]+(?:-(?!\d|py\d)[A-Za-z0-9._]+)*", name)
-    return re.sub(r"[-_.]+", "-", project[0]).lower() if project else ""
 
 
 def _exists(directory: int, name: str) -> bool:

@@ -63,8 +63,8 @@ EGGS = (
     ),
     Explanation(
         "egg-unreadable",
-        "The user that Apache runs as cannot read the egg.",
-        "Apache's Python behaves as if it were not installed. eggcache copies nothing which that user could not read.",
+        "The user that Apache runs as, or whom unzip-all and wheels read eggs as, cannot read the egg.",
+        "Python, run as that user, behaves as if it were not there. eggcache copies nothing that he could not read.",
         "Make the egg, and the directories above it, readable.",
     ),
     Explanation(
@@ -273,7 +273,7 @@ IMPORTS = (
         "import-fails",
         "A module that --import named does not import.",
         "Most likely the application does not start.",
-        "Import it by hand as that user, with the same PYTHON_EGG_CACHE.",
+        "See with -v which line of which file it was; import it by hand as that user, with the same PYTHON_EGG_CACHE.",
     ),
     Explanation(
         "import-writes",

@@ -327,13 +327,15 @@ def _imports(evident: evidence.Evidence, cache: str | None) -> Iterator[Finding]
                 one.module,
                 f"importing it wants to write ({one.call} {one.path}), which check prevents: {_words(one)}",
                 "see that the runtime user may write there, or let it write later than at import",
+                context=one.frames,
             )
         else:
             yield Finding(
                 "import-fails",
                 one.module,
                 f"it does not import: {_words(one)}",
-                "see whether it imports by hand, as that user and with that PYTHON_EGG_CACHE",
+                "see with -v where, and whether it imports by hand, as that user and with that PYTHON_EGG_CACHE",
+                context=one.frames,
             )
 
 

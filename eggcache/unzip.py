@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, suppress
 
-from eggcache import cleaners, gap, lockdown, owners, processes, resolver, staging
+from eggcache import accounts, cleaners, gap, lockdown, owners, processes, resolver, staging, unseen
 from eggcache.accounts import Account
 from eggcache.backup import open_backup
 from eggcache.conversion import Conversion, as_finding, opened, tidy
@@ -67,6 +67,7 @@ def unzip_all(
     found = by_directory(tree.distributions)
     outcomes: list[Outcome] = []
     findings = [*resolver.findings(tree), *disbelieved(found, python, account, paths)]
+    findings += unseen.findings(tree, account or accounts.current(), limits)
     errors: list[EggcacheError] = []
     if not dry_run:
         remove_leftovers(believed(places(tree) - found.keys(), python, account, paths))

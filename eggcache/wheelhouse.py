@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from eggcache import accounts, contents, lockdown, resolver, staging, syscalls
+from eggcache import accounts, contents, lockdown, resolver, staging, syscalls, unseen
 from eggcache.accounts import Account
 from eggcache.errors import EggcacheError, NotPermitted
 from eggcache.model import (
@@ -76,6 +76,7 @@ def wheels(
     )  # fmt: skip
     machine = _machine(tree.interpreter, said.get("tags"), writer)
     run = _Run(writer, machine, account, everything, limits, {}, [], list(resolver.findings(tree)))
+    run.findings += unseen.findings(tree, account, limits)
     with _open(out, dry_run) as descriptor, ExitStack() as stack:
         if descriptor is not None and not dry_run:
             progress.phase(f"waiting for the lock of {out}")

@@ -587,7 +587,8 @@ def test_imports(site: Site) -> None:
         site.eggs / "App-1.0-py3.11.egg",
         {
             "good.py": "open('/dev/null', 'w').close()\n",
-            "bad.py": "import good\nraise RuntimeError('no database')\n",
+            "bad.py": "import good\n\ndef connect():\n    raise RuntimeError('no database')\n\nconnect()\n",
+            "worse.py": "import bad\n",
             "writes.py": "import logging\nlogging.FileHandler('/var/log/app.log')\n",
             "leaves.py": "import os\nos._exit(0)\n",
         },
@@ -599,6 +600,11 @@ def test_imports(site: Site) -> None:
 
     assert check("good") == {}
     assert "no database" in check("bad")["import-fails"]["cause"]
+    assert site.check("--path", app, "-v", "--import", "worse")["import-fails"]["context"] == [
+        f"{app}/worse.py, line 1, in <module>",
+        f"{app}/bad.py, line 6, in <module>",
+        f"{app}/bad.py, line 4, in connect",
+    ]
     assert "no_such" in check("no_such", "good")["import-fails"]["cause"]
     assert "ended" in check("leaves", "good")["import-fails"]["cause"]
     found = check("writes")

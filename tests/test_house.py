@@ -45,7 +45,7 @@ LEVELS = [
         "workers",
     },
     {"ahead", "target"},
-    {"contents", "extract", "hosting", "resolver", "rights", "staging", "validity", "wrappers"},
+    {"contents", "extract", "hosting", "resolver", "rights", "staging", "unseen", "validity", "wrappers"},
     {"backup", "evidence", "gap", "modpython", "names", "receipt", "report", "unservable", "wheel_files"},
     {"batch", "console", "renewal"},
     {"conversion", "filling", "inventory"},

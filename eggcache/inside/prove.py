@@ -8,11 +8,13 @@
 import errno
 import signal
 import tempfile
+import traceback
 import zipfile
 import zipimport
 
 MOST = 50  # lookups that failed, of each egg: enough to see what is wrong
 SECONDS = 30  # that an import may take
+FRAMES = 20  # of its traceback: the last ones
 CHANGING = ("mkdir", "makedirs", "mkfifo", "mknod", "rename", "renames", "replace", "unlink", "remove", "rmdir",
             "removedirs", "chmod", "lchmod", "chown", "lchown", "utime", "link", "symlink", "truncate")
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
@@ -183,7 +185,7 @@ def native_modules(row, archive, cache):
 
 
 def import_one(kind, module, library):
-    """[state, file, what it wanted to write, where, what it says]"""
+    """[state, file, what it wanted to write, where, what it says, the lines that led there]"""
     before = len(ATTEMPTS)
     try:
         __import__(module)
@@ -191,14 +193,20 @@ def import_one(kind, module, library):
     except KeyboardInterrupt:
         raise
     except:  # SystemExit, and what Python 2 lets be raised
-        return ["failed", ""] + attempt_or_words(before)
+        return ["failed", ""] + attempt_or_words(before) + [frames(sys.exc_info()[2])]
     file = getattr(found, "__file__", None) or ""
     state = "ok"
     if kind == "native" and file != library:
         state = "elsewhere"
     elif kind == "native" and not [name for name in dir(found) if not name.startswith("__")]:
         state = "empty"
-    return [state, str(file), "", "", ""]
+    return [state, str(file), "", "", "", []]
+
+
+def frames(trace):
+    """Where in which files it was, the last place last; without this script's own, and without importlib's."""
+    rows = [tuple(row)[:3] for row in traceback.extract_tb(trace)]
+    return ["%s, line %s, in %s" % row for row in rows if not row[0].startswith("<")][-FRAMES:]
 
 
 def import_all(wanted, locations):
@@ -226,7 +234,7 @@ def import_all(wanted, locations):
                 if os.WTERMSIG(ended) == signal.SIGALRM:
                     reason = "it was not done after %d s" % SECONDS
             kind, module, egg, library = rest[len(lines)]
-            rows.append(to_json([kind, module, egg, "failed", "", "", "", reason]))
+            rows.append(to_json([kind, module, egg, "failed", "", "", "", reason, []]))
     return rows
 
 

@@ -1,0 +1,54 @@
+"""Eggs that lie on a target's path and that it passes over in silence: pkg_resources takes no notice of what it cannot
+read, nor of what is no zip any more."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from itertools import islice
+
+from eggcache import accounts, ahead, answer
+from eggcache import egg as eggs
+from eggcache.accounts import Account
+from eggcache.errors import EggcacheError
+from eggcache.model import Finding, Limits, Tree
+
+_MOST = 100  # findings: more of them nobody reads
+
+
+def paths(tree: Tree, account: Account) -> Iterator[tuple[str, bool]]:
+    """What lies on the path of the target of `tree` and may be an egg that it lacks, and whether `account` can read it:
+    any that is not in the tree, or, of a tree of requirements, those of projects that are missing."""
+    seen = {distribution.egg for distribution in tree.distributions}
+    missing = {_normal(need.requirement) for need in tree.needs if need.found is None}
+    for path in islice(ahead.on_path(tree.interpreter.path), answer.MOST):
+        if (tree.requirements and _normal(os.path.basename(path)) not in missing) or not os.path.isfile(path):
+            continue
+        with accounts.acting(account):
+            readable = os.access(path, os.R_OK, effective_ids=True)
+        if path not in seen or not readable:
+            yield path, readable
+
+
+def findings(tree: Tree, account: Account, limits: Limits) -> Iterator[Finding]:
+    """What is wrong with each of them, of the first hundred with which anything is."""
+    return islice(_findings(tree, account, limits), _MOST)
+
+
+def _findings(tree: Tree, account: Account, limits: Limits) -> Iterator[Finding]:
+    for path, readable in paths(tree, account):
+        try:
+            if not readable:
+                raise accounts.in_the_way(path, account)
+            with accounts.reading(path, account) as source:
+                eggs.read(source, path, limits)
+        except EggcacheError as error:
+            code = "egg-unreadable" if error.status == 4 else "egg-refused"
+            yield Finding(code, error.thing, error.cause, error.remedy, error.status)
+
+
+def _normal(name: str) -> str:
+    """The project that a requirement or the file name of an egg begins with, normalised as PEP 503 does it."""
+    project = re.match(r"[A-Za-z0-9._]+(?:-(?!\d|py\d)[A-Za-z0-9._]+)*", name)
+    return re.sub(r"[-_.]+", "-", project[0]).lower() if project else ""

@@ -1,0 +1,72 @@
+"""unseen: eggs that the target passes over in silence are named by every command that was asked for all of them."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from deployment import Deployment
+from judge import as_json, eggcache
+from sites import write_egg
+
+
+@pytest.fixture(params=[("2.7", "0.6c11"), ("3.11", "65.5.0")], ids=" ".join)
+def python(target: Callable[[str, str], Deployment], request: pytest.FixtureRequest) -> Path:
+    """A target whose pkg_resources is old, or newer."""
+    return target(*request.param).python
+
+
+@pytest.fixture
+def eggs(shared_tmp: Path) -> Path:
+    """A whole egg, one that needs a project of which there is only half an egg, and that half."""
+    at = shared_tmp / "eggs"
+    at.mkdir()
+    write_egg(at / "Whole-1.0.egg", {"whole.py": ""})
+    write_egg(at / "Needs-1.0.egg", {"EGG-INFO/requires.txt": "Half_One\n", "needs.py": ""})
+    half = write_egg(at / "half.one-1.0-py3.11.egg", {"half.py": "x = 1\n" * 1000}, project="half.one")
+    os.truncate(half, half.stat().st_size // 2)
+    return at
+
+
+def commands(shared_tmp: Path) -> dict[str, list[str | Path]]:
+    return {
+        "prepare": ["prepare", shared_tmp / "cache"],
+        "check": ["check", "--cache", shared_tmp / "cache"],
+        "wheels": ["wheels", shared_tmp / "out"],
+        "unzip-all": ["unzip-all"],
+    }
+
+
+def test_half_an_egg(python: Path, eggs: Path, shared_tmp: Path) -> None:
+    """Half an egg is named, of all that is on the path and of a tree that lacks its project; a tree that does not need
+    it is none of its business; and everything else is done."""
+    for asked, named in ((["--all"], True), (["Needs"], True), (["Whole"], False)):
+        for words in commands(shared_tmp).values():
+            done = eggcache(*words, *asked, "--path", eggs, "--python", python, "--json")
+            found = [one for one in as_json(done)["findings"] if one["thing"] == f"{eggs}/half.one-1.0-py3.11.egg"]
+            assert [one["code"] for one in found] == (["egg-refused"] if named else []), (words, asked)
+            assert all(one["cause"].startswith("not a zip file, or a truncated one") for one in found)
+    assert (eggs / "Whole-1.0.egg").is_dir()
+    assert (eggs / "half.one-1.0-py3.11.egg").is_file()
+    assert list((shared_tmp / "cache").glob("Whole*"))
+    assert list((shared_tmp / "out").glob("whole*"))
+
+
+def test_egg_that_cannot_be_read(python: Path, eggs: Path, shared_tmp: Path, nobody: pwd.struct_passwd) -> None:
+    """Of another user's eggs, those that he cannot read himself are named with what is in the way."""
+    for name in os.listdir(eggs):
+        os.chown(eggs / name, nobody.pw_uid, -1)
+    os.chown(eggs, nobody.pw_uid, -1)
+    (eggs / "half.one-1.0-py3.11.egg").unlink()
+    closed = eggs / "Whole-1.0.egg"
+    os.chown(closed, 0, 0)
+    closed.chmod(0o600)
+    words = commands(shared_tmp)["wheels"]
+    done = eggcache(*words, "--all", "--path", eggs, "--python", python, "--json")
+    assert done.returncode == 4
+    found = [one for one in as_json(done)["findings"] if one["thing"] == str(closed)]
+    assert [(one["code"], one["status"]) for one in found] == [("egg-unreadable", 4)]
+    assert "mode 0600" in found[0]["cause"]
