@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterable
 
 from eggcache.errors import one_line as one_line  # for those who print
+from eggcache.errors import tell
 
 TYPE_CHECKING = False  # as in validity: a run with nothing to do only asks whether to be silent
 if TYPE_CHECKING:
@@ -53,12 +54,12 @@ def trace(error: BaseException) -> None:
 
     for text in traceback.format_exception(type(error), error, error.__traceback__):
         for line in text.rstrip("\n").split("\n"):
-            _message(f"  {one_line(line)}")
+            tell(f"  {one_line(line)}")
 
 
 def complain(message: object, status: int) -> int:
     """Print an error, and return its `status`."""
-    _message(f"eggcache: {one_line(str(message))}")
+    tell(f"eggcache: {one_line(str(message))}")
     return status
 
 
@@ -108,12 +109,4 @@ def warn(text: str, options: argparse.Namespace) -> None:
 def say(text: str) -> None:
     """Print a message."""
     sys.stdout.flush()  # so that a log that takes both has them in order
-    _message(f"eggcache: {one_line(text)}")
-
-
-def _message(line: str) -> None:
-    """Where nobody reads messages any more, or their disk is full, the work goes on, and its exit status stands."""
-    try:
-        print(line, file=sys.stderr)
-    except OSError:
-        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - as long as we live
+    tell(f"eggcache: {one_line(text)}")

@@ -7,6 +7,8 @@ command line has nothing to decide and the documented table can be read off this
 from __future__ import annotations
 
 import errno
+import os
+import sys
 
 _DISK = {
     errno.ENOSPC: "make room there (df -h, df -i)",
@@ -73,3 +75,12 @@ class Busy(EggcacheError):
 def one_line(text: str) -> str:
     """Fit for a terminal and a log: names in messages come from eggs and from the target."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def tell(line: str) -> None:
+    """Print a message. Where nobody reads messages any more, or their disk is full, the work goes on, and its exit
+    status stands."""
+    try:
+        print(line, file=sys.stderr)
+    except OSError:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - as long as we live

@@ -15,6 +15,8 @@ from eggcache.accounts import Account
 from eggcache.errors import EggcacheError
 from eggcache.model import Tree
 
+_FRAMES, _LONGEST = 20, 300  # of a traceback, and characters of each: a stranger says them
+
 
 @dataclass(frozen=True)
 class Wrong:
@@ -121,7 +123,9 @@ def _taken_apart(said: Mapping[str, Any]) -> Evidence:
 
 def _import(row: list[Any]) -> Import:
     *texts, frames = row
-    return Import(*[*_texts(texts), tuple(_texts(frames))])
+    if not isinstance(frames, list):
+        raise TypeError(frames)
+    return Import(*[*_texts(texts), tuple(text[:_LONGEST] for text in _texts(frames)[-_FRAMES:])])
 
 
 def _texts(row: list[Any]) -> list[Any]:

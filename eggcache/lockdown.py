@@ -253,7 +253,7 @@ def check_lock(descriptor: int, path: str) -> None:
 @contextmanager
 def locked(descriptor: int, path: str, wait: float, meanwhile: Callable[[], object] = lambda: None) -> Iterator[None]:
     """Hold the lock of the verified directory `descriptor`. Raises Busy after `wait` seconds, while which `meanwhile`
-    is called some ten times a second.
+    is called many times a second.
 
     The lock file is 0600, so that the runtime user cannot open it and block root for ever, and it is never
     unlinked: whoever waits for an unlinked file would share the lock with whoever made the next one.

@@ -5,14 +5,16 @@ Nothing here has a thread, since commands fork; what is slow calls `advance` or 
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from eggcache.errors import one_line
+from eggcache.errors import one_line, tell
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import TextIO
 
     from rich.progress import Progress as Bar
@@ -69,12 +71,13 @@ class Log(Progress):
         took = time.monotonic() - self.began
         if self.doing and took >= self.least:
             amount = f"{self.files:,} files in " if self.files else ""
-            print(f"eggcache: {self.doing}: {amount}{took:.1f} s", file=sys.stderr)
+            tell(f"eggcache: {self.doing}: {amount}{took:.1f} s")
         self.doing = ""
 
 
 class Display(Progress):
-    """A bar on a terminal, drawn with rich, once the command has taken longer than a second."""
+    """A bar on a terminal, drawn with rich, once the command has taken longer than a second. Where it can be drawn no
+    longer, the terminal being gone, the work goes on without."""
 
     def __init__(self) -> None:
         self.began = self.drawn = time.monotonic()
@@ -88,7 +91,7 @@ class Display(Progress):
             for task in self.bar.task_ids:
                 self.bar.remove_task(task)
             self._add(self.bar)
-            self.bar.refresh()
+            self._draw(self.bar.refresh)
 
     def advance(self, files: int, size: int) -> None:
         self.files += files
@@ -102,12 +105,12 @@ class Display(Progress):
                 return
             self.bar = _bar()
             self._add(self.bar)
-            self.bar.start()
-        if now - self.drawn >= _REFRESH:
+            self._draw(self.bar.start)
+        if self.bar is not None and now - self.drawn >= _REFRESH:
             self.drawn = now
             for task in self.bar.task_ids:
                 self.bar.update(task, completed=self.done, files=self.files)
-            self.bar.refresh()
+            self._draw(self.bar.refresh)
 
     def load(self) -> None:
         import io
@@ -119,9 +122,15 @@ class Display(Progress):
         doing, size = self.current
         bar.add_task(doing, total=size or None, completed=self.done, files=self.files)
 
+    def _draw(self, draw: Callable[[], object]) -> None:
+        try:
+            draw()
+        except (OSError, SystemExit):  # SystemExit is what rich makes of a broken pipe
+            self.bar, self.began = None, math.inf
+
     def close(self) -> None:
         if self.bar is not None:
-            self.bar.stop()  # it is transient: what it drew goes
+            self._draw(self.bar.stop)  # it is transient: what it drew goes
             self.bar = None
 
 
@@ -156,4 +165,6 @@ def _bar(file: TextIO | None = None) -> Bar:
         TimeRemainingColumn(compact=True),
     )
     console: Any = Console(stderr=True) if file is None else Console(file=file, force_terminal=True)
-    return Bar(*columns, console=console, auto_refresh=False, transient=True, expand=False)
+    return Bar(
+        *columns, console=console, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False
+    )

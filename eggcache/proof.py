@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from shlex import quote
 
@@ -114,18 +114,18 @@ def check(
 
 def _settled(cache: str, wait: float, progress: Progress) -> None:
     """Wait until no prepare is at work in `cache`. Raises Busy, and NotPermitted where the caller cannot open it."""
-    try:
-        with ExitStack() as held:
+    with ExitStack() as held:
+        try:
             lock = held.enter_context(_opened(lockdown.LOCK, held.enter_context(_opened(cache))))
-            progress.phase(f"waiting for the lock of {cache}")
+        except PermissionError as error:
+            if error.filename == cache:
+                raise accounts.in_the_way(cache, accounts.current()) from None
+            return
+        except OSError:  # there is none
+            return
+        progress.phase(f"waiting for the lock of {cache}")
+        with suppress(OSError):  # a file system without locks
             held.enter_context(lockdown.locked_itself(lock, cache, wait, progress.tick))
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    except PermissionError as error:
-        if error.filename == cache:
-            raise accounts.in_the_way(cache, accounts.current()) from None
-    except OSError:
-        return
 
 
 @contextmanager
@@ -334,7 +334,8 @@ def _imports(evident: evidence.Evidence, cache: str | None) -> Iterator[Finding]
                 "import-fails",
                 one.module,
                 f"it does not import: {_words(one)}",
-                "see with -v where, and whether it imports by hand, as that user and with that PYTHON_EGG_CACHE",
+                ("see with -v where, and " if one.frames else "see ")
+                + "whether it imports by hand, as that user and with that PYTHON_EGG_CACHE",
                 context=one.frames,
             )
 

@@ -53,7 +53,6 @@ def undo(
     Raises NotPermitted, Busy or EggcacheError where nothing could be done.
     """
     progress = progress or Progress()
-    progress.phase(f"asking {python} for the tree")
     tree = unzip.settled_tree(python, requirements, account, paths, everything, wait, dry_run, progress)
     found = unzip.by_directory(tree.distributions, zipped=False)
     findings = [*resolver.findings(tree), *unzip.disbelieved(found, python, account, paths)]

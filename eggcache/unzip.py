@@ -7,7 +7,7 @@ import os
 import shlex
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 
 from eggcache import accounts, cleaners, gap, lockdown, owners, processes, resolver, staging, unseen
 from eggcache.accounts import Account
@@ -62,12 +62,11 @@ def unzip_all(
     moment, a whole zip or a whole directory, and running it again completes.
     """
     progress = progress or Progress()
-    progress.phase(f"asking {python} for the tree")
     tree = settled_tree(python, requirements, account, paths, everything, wait, dry_run, progress)
     found = by_directory(tree.distributions)
     outcomes: list[Outcome] = []
     findings = [*resolver.findings(tree), *disbelieved(found, python, account, paths)]
-    findings += unseen.findings(tree, account or accounts.current(), limits)
+    findings += unseen.findings(tree, account or accounts.current(), limits, progress)
     errors: list[EggcacheError] = []
     if not dry_run:
         remove_leftovers(believed(places(tree) - found.keys(), python, account, paths))
@@ -141,7 +140,8 @@ def settled_tree(
     prefix = glob.escape(os.path.dirname(os.path.dirname(python)))
     known = {*glob.glob(os.path.join(prefix, "lib*", "python*", "*-packages")), *paths}
     for again in range(10, -1, -1):
-        _close_gaps(known, wait, dry_run)
+        _close_gaps(known, wait, dry_run, progress)
+        progress.phase(f"asking {python} for the tree")
         started = time.time_ns() - 50_000_000  # the kernel stamps files with a clock that ticks every 1 to 10 ms
         try:
             tree = resolver.resolve(
@@ -155,16 +155,16 @@ def settled_tree(
             )
             known |= places(tree)
         except EggcacheError as error:
-            if error.status != 1 or not again or not _settled(known, started, wait):
+            if error.status != 1 or not again or not _settled(known, started, wait, progress):
                 raise
         else:
-            recovered = _close_gaps(known | _led_to(tree), wait, dry_run)
-            if not again or not (_settled(known, started, wait) or recovered):
+            recovered = _close_gaps(known | _led_to(tree), wait, dry_run, progress)
+            if not again or not (_settled(known, started, wait, progress) or recovered):
                 return tree
     raise AssertionError("the last turn returns or raises")
 
 
-def _close_gaps(places: Iterable[str], wait: float, dry_run: bool) -> bool:
+def _close_gaps(places: Iterable[str], wait: float, dry_run: bool, progress: Progress) -> bool:
     """Recover what a run left that was killed in a gap, where the target would see no egg: whether there was any.
 
     Raises EggcacheError where that fails, and for a dry run, which would be wrong about the tree.
@@ -174,7 +174,7 @@ def _close_gaps(places: Iterable[str], wait: float, dry_run: bool) -> bool:
         if not os.path.lexists(os.path.join(directory, gap.JOURNAL)):
             continue
         try:
-            with opened(directory) as descriptor, lockdown.locked_itself(descriptor, directory, wait):
+            with opened(directory) as descriptor, _locked(descriptor, directory, wait, progress):
                 missing = gap.pending(descriptor) if dry_run else None
                 found |= not dry_run and gap.recover(descriptor)
         except OSError as error:
@@ -185,16 +185,21 @@ def _close_gaps(places: Iterable[str], wait: float, dry_run: bool) -> bool:
     return found
 
 
-def _settled(directories: Iterable[str], started: int, wait: float) -> bool:
+def _settled(directories: Iterable[str], started: int, wait: float, progress: Progress) -> bool:
     """Whether one of these directories has changed meanwhile; if so, no run is working there any more."""
     changed = False
     for directory in directories:
         with suppress(OSError, NotPermitted):
             if started <= os.stat(directory).st_mtime_ns <= time.time_ns() + 1_000_000_000:  # not one dated 2098
                 changed = True
-                with opened(directory) as descriptor, lockdown.locked_itself(descriptor, directory, wait):
+                with opened(directory) as descriptor, _locked(descriptor, directory, wait, progress):
                     pass
     return changed
+
+
+def _locked(descriptor: int, directory: str, wait: float, progress: Progress) -> AbstractContextManager[None]:
+    progress.phase(f"waiting for the lock of {directory}")
+    return lockdown.locked_itself(descriptor, directory, wait, progress.tick)
 
 
 def by_directory(distributions: Iterable[Distribution], *, zipped: bool = True) -> dict[str, dict[str, Distribution]]:

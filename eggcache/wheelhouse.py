@@ -76,7 +76,7 @@ def wheels(
     )  # fmt: skip
     machine = _machine(tree.interpreter, said.get("tags"), writer)
     run = _Run(writer, machine, account, everything, limits, {}, [], list(resolver.findings(tree)))
-    run.findings += unseen.findings(tree, account, limits)
+    run.findings += unseen.findings(tree, account, limits, progress)
     with _open(out, dry_run) as descriptor, ExitStack() as stack:
         if descriptor is not None and not dry_run:
             progress.phase(f"waiting for the lock of {out}")

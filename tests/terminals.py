@@ -10,11 +10,13 @@ import struct
 import subprocess
 import tempfile
 import termios
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+_DEADLINE = 300.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -41,8 +43,12 @@ def show(
             fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
             ends = {name: theirs if name in streams else file for name in ("stdin", "stdout", "stderr")}
             with subprocess.Popen(command, cwd=cwd, env=env, start_new_session=True, **ends) as process:
-                os.write(ours, typed.encode())
-                seen = _until_it_ends(ours, process)
+                try:
+                    os.write(ours, typed.encode())
+                    seen = _until_it_ends(ours, process)
+                except BaseException:
+                    process.kill()  # else Popen would wait for it
+                    raise
         finally:
             os.close(theirs)
             os.close(ours)
@@ -53,11 +59,14 @@ def show(
 
 def _until_it_ends(ours: int, process: subprocess.Popen[bytes]) -> bytes:
     """All that comes until the process has ended, and what is there then."""
-    seen, running = b"", True
+    seen, running, until = b"", True, time.monotonic() + _DEADLINE
     end = os.pidfd_open(process.pid)
     try:
         while True:
-            ready, _, _ = select.select([ours, end] if running else [ours], [], [], None if running else 0)
+            left = max(0.0, until - time.monotonic()) if running else 0.0
+            ready, _, _ = select.select([ours, end] if running else [ours], [], [], left)
+            if running and not ready:
+                raise TimeoutError(f"{process.args!r} is still at work after {_DEADLINE} s: {seen!r}")
             if ours in ready:
                 seen += os.read(ours, 65536)
             elif running:

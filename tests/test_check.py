@@ -591,6 +591,9 @@ def test_imports(site: Site) -> None:
             "worse.py": "import bad\n",
             "writes.py": "import logging\nlogging.FileHandler('/var/log/app.log')\n",
             "leaves.py": "import os\nos._exit(0)\n",
+            "latin.py": "# -*- coding: latin-1 -*-\nraise RuntimeError('no caf\xe9')\n".encode("latin-1"),
+            "deep.py": "def down(n):\n    return down(n - 1) if n else 1 / 0\n\ndown(100)\n",
+            "odd.py": "exec('1 / 0')\n",
         },
     )
     site.prepare()
@@ -605,7 +608,14 @@ def test_imports(site: Site) -> None:
         f"{app}/bad.py, line 6, in <module>",
         f"{app}/bad.py, line 4, in connect",
     ]
-    assert "no_such" in check("no_such", "good")["import-fails"]["cause"]
+    latin = check("latin")["import-fails"]  # whose text no loader can read
+    assert latin["cause"] == "it does not import: no café"
+    assert latin["context"] == [f"{app}/latin.py, line 2, in <module>"]
+    assert check("deep")["import-fails"]["context"] == [f"{app}/deep.py, line 2, in down"] * 20
+    missing = check("no_such", "good")["import-fails"]
+    assert "no_such" in missing["cause"]
+    assert (missing["context"], missing["remedy"].startswith("see whether")) == ([], True)
+    assert check("odd")["import-fails"]["context"] == [f"{app}/odd.py, line 1, in <module>"]
     assert "ended" in check("leaves", "good")["import-fails"]["cause"]
     found = check("writes")
     assert set(found) == {"import-writes"}

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import fcntl
+import io
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -147,11 +149,60 @@ def place(target: Callable[[str, str], Deployment], shared_tmp: Path) -> Place:
 def test_log_of_a_real_run(place: Place) -> None:
     """A run whose target is slow says so in a log, once; a quiet one does not."""
     place.slow()
-    for name in ("prepare", "tree", "check", "wheels", "unzip-all"):
-        lines = [line for line in place.run(name).stderr.splitlines() if "for the tree" in line]
+    for name in ("prepare", "check", "wheels", "tree", "unzip-all"):
+        write_egg(place.eggs / f"Of_{name.replace('-', '_')}-1.0-py3.11.egg", {"of.py": ""})  # something to do
+        quiet = place.run(name, "-q", *(["-n"] if name in ("prepare", "wheels", "unzip-all") else []))
+        assert (quiet.returncode, quiet.stderr) == (3 if name == "check" else 0, "")
+        done = place.run(name)
+        assert done.returncode == (3 if name == "check" else 0), done.stderr
+        lines = [line for line in done.stderr.splitlines() if "for the tree" in line]
         assert len(lines) == 1, name
         assert re.fullmatch(rf"eggcache: asking {re.escape(str(place.python))} for the tree: \d+\.\d s", lines[0])
-    assert "asking" not in place.run("prepare", "-q").stderr
+
+
+def test_messages_that_nobody_takes(place: Place) -> None:
+    """Where stderr is a full disk or a closed pipe, everything is done all the same, with the same exit status."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open("/dev/full", "wb") as full, open(writing, "wb") as pipe:
+        for stderr in (full, pipe):
+            for name in ("prepare", "check", "wheels", "tree", "remove", "unzip-all"):
+                done = subprocess.run(
+                    [*place.words(name), "-v"], cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=stderr,
+                    check=False, text=True,
+                )  # fmt: skip
+                assert (done.returncode, bool(done.stdout)) == (0, name != "unzip-all" or stderr is full), name
+            assert list(place.out.glob("*.whl"))
+            assert not list(place.cache.parent.glob("cache*"))
+            shutil.rmtree(place.out)
+    lock = os.open(place.eggs, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        write_egg(place.eggs / "Two-1.0-py3.11.egg", {"two.py": ""})
+        with open("/dev/full", "wb") as full:
+            words = [*place.words("unzip-all"), "-v", "--wait", "0"]
+            done = subprocess.run(words, cwd=ROOT, env=environment(), stderr=full, check=False, text=True)
+    finally:
+        os.close(lock)
+    assert done.returncode == 75
+
+
+def test_terminal_that_is_gone(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What cannot be drawn any more is not, and the work goes on."""
+    with open("/dev/full", "wb", buffering=0) as raw, Display() as display:
+        full, bar = io.TextIOWrapper(raw, write_through=True), progress._bar
+        monkeypatch.setattr(progress, "_bar", lambda: bar(full))
+        display.phase("asking")
+        clock.now += 1.1
+        display.tick()
+        display.phase("extracting", 10)
+        clock.now += 1.1
+        display.advance(1, 5)
+        assert display.bar is None
+        monkeypatch.setattr(progress, "_bar", None)
+        clock.now += 1.1
+        display.advance(1, 5)
+        full.detach()  # with what could not be written
 
 
 def test_phases(place: Place) -> None:
@@ -161,12 +212,12 @@ def test_phases(place: Place) -> None:
                     "writing to the disk"],
         "check": ["waiting for the lock of CACHE", "asking PYTHON for the tree", "comparing with the eggs: 51 files",
                   "asking PYTHON what it gets"],
-        "wheels": ["asking PYTHON for the tree", "waiting for the lock of OUT", "writing wheels: 50 files",
-                   "writing to the disk"],
+        "wheels": ["asking PYTHON for the tree", "looking for eggs that are passed over",
+                   "waiting for the lock of OUT", "writing wheels: 50 files", "writing to the disk"],
         "tree": ["asking PYTHON for the tree"],
         "remove": ["waiting for the lock of CACHE", "removing: 51 files"],
-        "unzip-all": ["asking PYTHON for the tree", "waiting for the lock of EGGS", "extracting: 51 files",
-                      "byte-compiling", "writing to the disk"],
+        "unzip-all": ["asking PYTHON for the tree", "looking for eggs that are passed over",
+                      "waiting for the lock of EGGS", "extracting: 51 files", "byte-compiling", "writing to the disk"],
     }  # fmt: skip
     for name, expected in phases.items():
         said = place.run(name, "-v").stderr
@@ -198,6 +249,7 @@ def test_waiting_for_another_run(place: Place) -> None:
             os.close(lock)
         assert done.status == 75
         assert f"waiting for the lock of {held}" in done.terminal
+        assert done.terminal.count("\x1b[?25l") == done.terminal.count("\x1b[?25h") == 1  # the cursor is back
         assert f"{held}: another run holds its lock for more than 2 s; wait for it, or raise --wait" in done.terminal
 
 

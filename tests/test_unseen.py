@@ -70,3 +70,16 @@ def test_egg_that_cannot_be_read(python: Path, eggs: Path, shared_tmp: Path, nob
     found = [one for one in as_json(done)["findings"] if one["thing"] == str(closed)]
     assert [(one["code"], one["status"]) for one in found] == [("egg-unreadable", 4)]
     assert "mode 0600" in found[0]["cause"]
+
+
+def test_another_spelling(python: Path, eggs: Path, shared_tmp: Path) -> None:
+    """An egg that is refused is told of once, whichever name its directory has."""
+    (shared_tmp / "link").symlink_to(eggs)
+    egg = write_egg(eggs / "Twice-1.0.egg", {"twice.py": "x = 1\n" * 1000})
+    data = bytearray(egg.read_bytes())
+    data[data.index(b"twice.py") - 16] ^= 0xFF  # in the local header, which zipimport does not compare
+    egg.write_bytes(data)
+    for words in commands(shared_tmp).values():
+        done = eggcache(*words, "--all", "--path", shared_tmp / "link", "--path", eggs, "--python", python, "--json")
+        found = [one["code"] for one in as_json(done)["findings"] if "Twice-1.0.egg" in one["thing"]]
+        assert found.count("egg-refused") == 1, (words, found)

@@ -8,7 +8,6 @@
 import errno
 import signal
 import tempfile
-import traceback
 import zipfile
 import zipimport
 
@@ -204,9 +203,18 @@ def import_one(kind, module, library):
 
 
 def frames(trace):
-    """Where in which files it was, the last place last; without this script's own, and without importlib's."""
-    rows = [tuple(row)[:3] for row in traceback.extract_tb(trace)]
-    return ["%s, line %s, in %s" % row for row in rows if not row[0].startswith("<")][-FRAMES:]
+    """Where in which files it was, the last place last; without this script's own, and without importlib's.
+
+    Not by traceback, which asks loaders for the text of each line: zipimport's fails for one that is not UTF-8.
+    """
+    found = []
+    while trace:
+        code = trace.tb_frame.f_code
+        if not code.co_filename.startswith("<"):
+            found.append("%s, line %s, in %s" % (code.co_filename, trace.tb_lineno, code.co_name))
+            del found[:-FRAMES]
+        trace = trace.tb_next
+    return found
 
 
 def import_all(wanted, locations):
