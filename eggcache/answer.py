@@ -163,7 +163,7 @@ def project(requirement: str) -> str:
 
 
 def _nearby(roots: Iterable[str], projects: Sequence[str]) -> tuple[str, ...]:
-    by_key = {project.lower(): project for project in projects}
+    by_key = {name.lower(): name for name in projects}
     close: dict[str, None] = {}
     for root in roots:
         key = project(root).lower()

@@ -134,8 +134,7 @@ def prepare(
                 if not dry_run:
                     lockdown.drop_acls(descriptor)  # before the lock, which would inherit from them
                     if new is None:
-                        watcher.phase(f"waiting for the lock of {directory}")
-                        held.enter_context(lockdown.locked(descriptor, directory, wait, watcher.tick))
+                        held.enter_context(lockdown.locked(descriptor, directory, wait, watcher))
                         if not lockdown.leads_to(directory, descriptor):
                             raise EggcacheError(directory, "another run took it away meanwhile", "run it again")
                     held.enter_context(_tidied(descriptor))

@@ -238,12 +238,11 @@ def _check(options: argparse.Namespace) -> int:
     from eggcache import commands, model, progress, proof, report, table
 
     account, _, notes = arguments.runtime(options)
-    python = interpreter.find(options.python)
     with progress.watched(options.quiet, options.verbose > 0) as watcher:
         done = proof.check(
             arguments.requirements(options),
             cache=options.cache or os.environ.get("PYTHON_EGG_CACHE") or None,
-            python=python,
+            python=interpreter.find(options.python),
             account=account,
             paths=arguments.paths(options),
             everything=options.all,

@@ -93,7 +93,7 @@ class Comparison(Filling):
             with accounts.acting(self.account):
                 for member, name in now:
                     self._compare(found, os.path.join(into, name), source, egg, member)
-            # As ourselves: what draws it is loaded by then, and he may not be able to read it
+            # As ourselves: he may be unable to read what is loaded to draw it
             self.progress.advance(len(now), sum(member.packed for member, _ in now))
         return found
 

@@ -307,8 +307,7 @@ def check_writable(descriptor: int, path: str) -> None:
 @contextmanager
 def staged_in(descriptor: int, path: str, wait: float, progress: Progress) -> Iterator[tuple[str, int]]:
     """The lock of the directory of eggs `path`, and a stage in it, with which all goes that is in it at the end."""
-    progress.phase(f"waiting for the lock of {path}")
-    with lockdown.locked_itself(descriptor, path, wait, progress.tick):
+    with lockdown.locked_itself(descriptor, path, wait, progress):
         try:
             tidy(descriptor)
             with staging.stage(descriptor) as made:

@@ -18,6 +18,10 @@ from contextlib import contextmanager
 
 from eggcache.errors import Busy, NotPermitted
 
+TYPE_CHECKING = False  # as in validity
+if TYPE_CHECKING:
+    from eggcache.progress import Progress
+
 LOCK = ".eggcache.lock"
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -251,9 +255,9 @@ def check_lock(descriptor: int, path: str) -> None:
 
 
 @contextmanager
-def locked(descriptor: int, path: str, wait: float, meanwhile: Callable[[], object] = lambda: None) -> Iterator[None]:
-    """Hold the lock of the verified directory `descriptor`. Raises Busy after `wait` seconds, while which `meanwhile`
-    is called many times a second.
+def locked(descriptor: int, path: str, wait: float, progress: Progress | None = None) -> Iterator[None]:
+    """Hold the lock of the verified directory `descriptor`. Raises Busy after `wait` seconds; `progress` is told what
+    is waited for, and stays in that phase.
 
     The lock file is 0600, so that the runtime user cannot open it and block root for ever, and it is never
     unlinked: whoever waits for an unlinked file would share the lock with whoever made the next one.
@@ -263,7 +267,7 @@ def locked(descriptor: int, path: str, wait: float, meanwhile: Callable[[], obje
     check_lock(descriptor, path)
     # Through the descriptor: the path could lead elsewhere by now.
     lock = FileLock(f"/proc/self/fd/{descriptor}/{LOCK}", mode=0o600)
-    _take(lambda: lock.acquire(blocking=False), Timeout, path, wait, meanwhile)
+    _take(lambda: lock.acquire(blocking=False), Timeout, path, wait, progress)
     try:
         yield
     finally:
@@ -271,9 +275,7 @@ def locked(descriptor: int, path: str, wait: float, meanwhile: Callable[[], obje
 
 
 @contextmanager
-def locked_itself(
-    descriptor: int, path: str, wait: float, meanwhile: Callable[[], object] = lambda: None
-) -> Iterator[None]:
+def locked_itself(descriptor: int, path: str, wait: float, progress: Progress | None = None) -> Iterator[None]:
     """Hold a lock on the directory `descriptor` itself, so that no lock file stays behind in it; else as `locked`.
 
     Whoever may read the directory could hold it, too: good for a command that a person waits for, not for one
@@ -281,19 +283,19 @@ def locked_itself(
     """
     import fcntl
 
-    _take(lambda: fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB), BlockingIOError, path, wait, meanwhile)
+    _take(lambda: fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB), BlockingIOError, path, wait, progress)
     try:
         yield
     finally:
         fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
-def _take(
-    lock: Callable[[], object], held: type[Exception], path: str, wait: float, meanwhile: Callable[[], object]
-) -> None:
+def _take(lock: Callable[[], object], held: type[Exception], path: str, wait: float, progress: Progress | None) -> None:
     """Call `lock` until it does not raise `held`."""
     import time
 
+    if progress:
+        progress.phase(f"waiting for the lock of {path}")
     until = time.monotonic() + wait
     while True:
         try:
@@ -303,5 +305,6 @@ def _take(
             if time.monotonic() >= until:
                 cause = f"another run holds its lock for more than {wait:g} s"
                 raise Busy(path, cause, "wait for it, or raise --wait") from None
-            meanwhile()
+            if progress:
+                progress.tick()
             time.sleep(0.05)

@@ -123,9 +123,8 @@ def _settled(cache: str, wait: float, progress: Progress) -> None:
             return
         except OSError:  # there is none
             return
-        progress.phase(f"waiting for the lock of {cache}")
         with suppress(OSError):  # a file system without locks
-            held.enter_context(lockdown.locked_itself(lock, cache, wait, progress.tick))
+            held.enter_context(lockdown.locked_itself(lock, cache, wait, progress))
 
 
 @contextmanager

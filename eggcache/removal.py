@@ -48,8 +48,7 @@ def remove(directory: str, *, wait: float = 120.0, dry_run: bool = False, progre
         held.callback(os.close, parent)
         _check_ours(descriptor, directory)
         if not dry_run:
-            progress.phase(f"waiting for the lock of {directory}")
-            held.enter_context(lockdown.locked(descriptor, directory, wait, progress.tick))
+            held.enter_context(lockdown.locked(descriptor, directory, wait, progress))
             if not lockdown.leads_to(path, descriptor):
                 return missing  # whoever held the lock removed it
         known = receipt.read(descriptor)

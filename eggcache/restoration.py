@@ -65,8 +65,7 @@ def undo(
         keep = backups.open_kept(backup, found)
         stack.callback(os.close, keep)
         if not dry_run:
-            progress.phase(f"waiting for the lock of --backup {backup}")
-            stack.enter_context(lockdown.locked_itself(keep, f"--backup {backup}", wait, progress.tick))
+            stack.enter_context(lockdown.locked_itself(keep, f"--backup {backup}", wait, progress))
         there = set(os.listdir(keep))
         lacking = sorted(name for names in found.values() for name in names.keys() - there)
         wanted = {directory: names.keys() & there for directory, names in found.items() if names.keys() & there}

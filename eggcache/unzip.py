@@ -7,7 +7,7 @@ import os
 import shlex
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, ExitStack, suppress
+from contextlib import ExitStack, suppress
 
 from eggcache import accounts, cleaners, gap, lockdown, owners, processes, resolver, staging, unseen
 from eggcache.accounts import Account
@@ -75,8 +75,7 @@ def unzip_all(
         if keep is not None:
             stack.callback(os.close, keep)
             if not dry_run:
-                progress.phase(f"waiting for the lock of --backup {backup}")
-                stack.enter_context(lockdown.locked_itself(keep, f"--backup {backup}", wait, progress.tick))
+                stack.enter_context(lockdown.locked_itself(keep, f"--backup {backup}", wait, progress))
                 staging.remove_stages(keep)
         told = Announcement(users, python, [*places(tree), *paths, *found], "eggcache unzip-all", warn)
         for directory, zips in found.items():
@@ -174,7 +173,7 @@ def _close_gaps(places: Iterable[str], wait: float, dry_run: bool, progress: Pro
         if not os.path.lexists(os.path.join(directory, gap.JOURNAL)):
             continue
         try:
-            with opened(directory) as descriptor, _locked(descriptor, directory, wait, progress):
+            with opened(directory) as descriptor, lockdown.locked_itself(descriptor, directory, wait, progress):
                 missing = gap.pending(descriptor) if dry_run else None
                 found |= not dry_run and gap.recover(descriptor)
         except OSError as error:
@@ -192,14 +191,9 @@ def _settled(directories: Iterable[str], started: int, wait: float, progress: Pr
         with suppress(OSError, NotPermitted):
             if started <= os.stat(directory).st_mtime_ns <= time.time_ns() + 1_000_000_000:  # not one dated 2098
                 changed = True
-                with opened(directory) as descriptor, _locked(descriptor, directory, wait, progress):
+                with opened(directory) as descriptor, lockdown.locked_itself(descriptor, directory, wait, progress):
                     pass
     return changed
-
-
-def _locked(descriptor: int, directory: str, wait: float, progress: Progress) -> AbstractContextManager[None]:
-    progress.phase(f"waiting for the lock of {directory}")
-    return lockdown.locked_itself(descriptor, directory, wait, progress.tick)
 
 
 def by_directory(distributions: Iterable[Distribution], *, zipped: bool = True) -> dict[str, dict[str, Distribution]]:

@@ -79,8 +79,7 @@ def wheels(
     run.findings += unseen.findings(tree, account, limits, progress)
     with _open(out, dry_run) as descriptor, ExitStack() as stack:
         if descriptor is not None and not dry_run:
-            progress.phase(f"waiting for the lock of {out}")
-            stack.enter_context(lockdown.locked_itself(descriptor, out, wait, progress.tick))
+            stack.enter_context(lockdown.locked_itself(descriptor, out, wait, progress))
             staging.remove_stages(descriptor)
         try:
             stage = stack.enter_context(_workplace(None if dry_run else descriptor))

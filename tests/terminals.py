@@ -46,9 +46,8 @@ def show(
                 try:
                     os.write(ours, typed.encode())
                     seen = _until_it_ends(ours, process)
-                except BaseException:
-                    process.kill()  # else Popen would wait for it
-                    raise
+                finally:
+                    process.kill()  # after an error Popen would wait for it
         finally:
             os.close(theirs)
             os.close(ours)

@@ -26,6 +26,8 @@ from judge import as_json, eggcache, environment, listing, watched
 from test_cache import ROOT, write_egg
 from test_eggs import build
 
+from eggcache import evidence
+
 Finding = dict[str, Any]
 
 
@@ -592,7 +594,8 @@ def test_imports(site: Site) -> None:
             "writes.py": "import logging\nlogging.FileHandler('/var/log/app.log')\n",
             "leaves.py": "import os\nos._exit(0)\n",
             "latin.py": "# -*- coding: latin-1 -*-\nraise RuntimeError('no caf\xe9')\n".encode("latin-1"),
-            "deep.py": "def down(n):\n    return down(n - 1) if n else 1 / 0\n\ndown(100)\n",
+            "deep.py": "def down(n):\n    return down(n - 1) if n else 1 / 0\n\n"
+            "import sys\nsys.setrecursionlimit(300000)\ndown(200000)\n",  # more than an answer may have
             "odd.py": "exec('1 / 0')\n",
         },
     )
@@ -620,6 +623,19 @@ def test_imports(site: Site) -> None:
     found = check("writes")
     assert set(found) == {"import-writes"}
     assert "(open /var/log/app.log)" in found["import-writes"]["cause"]
+
+
+def test_frames_of_a_stranger() -> None:
+    """Of what the target says of an import the last twenty places are kept, each cut; another form is refused."""
+    row = ["application", "app", "", "failed", "", "", "", "no database"]
+    said = {"lookups": [], "default": None, "imports": [[*row, [str(number) + "x" * 1000 for number in range(50)]]]}
+    (found,) = evidence._taken_apart(said).imports
+    assert found.words == "no database"
+    assert [len(frame) for frame in found.frames] == [300] * 20
+    assert found.frames[-1].startswith("49x")
+    for frames in ("text", [1], {"a": "b"}, None):
+        with pytest.raises((TypeError, ValueError)):
+            evidence._taken_apart({**said, "imports": [[*row, frames]]})
 
 
 # ---------------------------------------------------------------------------------------------- eggs and the tree

@@ -12,6 +12,10 @@ from deployment import Deployment
 from judge import as_json, eggcache
 from sites import write_egg
 
+from eggcache import accounts, resolver, unseen
+from eggcache.model import DEFAULT_LIMITS
+from eggcache.progress import Progress
+
 
 @pytest.fixture(params=[("2.7", "0.6c11"), ("3.11", "65.5.0")], ids=" ".join)
 def python(target: Callable[[str, str], Deployment], request: pytest.FixtureRequest) -> Path:
@@ -83,3 +87,13 @@ def test_another_spelling(python: Path, eggs: Path, shared_tmp: Path) -> None:
         done = eggcache(*words, "--all", "--path", shared_tmp / "link", "--path", eggs, "--python", python, "--json")
         found = [one["code"] for one in as_json(done)["findings"] if "Twice-1.0.egg" in one["thing"]]
         assert found.count("egg-refused") == 1, (words, found)
+
+
+@pytest.mark.parametrize("most", ["_LOOKS", "_MOST"])
+def test_bounded(python: Path, eggs: Path, monkeypatch: pytest.MonkeyPatch, most: str) -> None:
+    """Of what nobody asked for no more is looked at, and told, than has a use."""
+    (eggs / "half.two-1.0-py3.11.egg").write_bytes(b"half")
+    tree = resolver.resolve(str(python), paths=[str(eggs)], everything=True)
+    for count in (2, 1):
+        monkeypatch.setattr(unseen, most, count)
+        assert len(list(unseen.findings(tree, accounts.current(), DEFAULT_LIMITS, Progress()))) == count
