@@ -71,7 +71,7 @@ class Comparison(Filling):
         self.dates: set[DateTime] = set()
         self.reported: list[tuple[int, tuple[str, str]]] = []  # a finding, by position, and the egg it is about
 
-    def _fill(self, place: Place, source: int, egg: eggs.Egg, batch: Batch | None) -> None:  # noqa: ARG002
+    def _fill(self, place: Place, source: int, egg: eggs.Egg, batch: Batch | None) -> bool:  # noqa: ARG002
         members = [(member, name) for member in egg.members if (name := layout.cached_name(member, place.inside))]
         self.names.append(place.name)
         self.dates.update(member.date_time for member, _ in members)
@@ -79,12 +79,24 @@ class Comparison(Filling):
         self.progress.advance(0, egg.stat.st_size - sum(member.packed for member, _ in members))
         if self.reachable:
             self._report(place, into, self._differences(into, source, egg, members))
+        self._conclude(place, len(members), sum(member.size for member, _ in members))
+        return True
+
+    def _share(self, first: Place, place: Place, source: int, egg: eggs.Egg) -> bool:
+        if not super()._share(first, place, source, egg):
+            return False
+        if first.egg != place.egg:  # what is wrong with the one is wrong with the other
+            self.wrong.update({place.egg} if first.egg in self.wrong else ())
+            done = next(one for one in self.outcomes if one.egg == first.egg)
+            self._conclude(place, done.files, done.size)
+        return True
+
+    def _conclude(self, place: Place, files: int, size: int) -> None:
         codes = {finding.code for finding in self.findings if finding.thing == place.distribution.location}
         if codes & _PARTLY:
             self.wrong.add(place.egg)
         action = "unproven" if codes or place.egg in self.wrong or not self.reachable else "proven"
-        size = sum(member.size for member, _ in members)
-        self.outcomes.append(Outcome(place.egg, into, action, len(members), size))
+        self.outcomes.append(Outcome(place.egg, os.path.join(self.directory, place.name), action, files, size))
 
     def _differences(self, into: str, source: int, egg: eggs.Egg, members: list[tuple[Member, str]]) -> Differences:
         found = Differences()

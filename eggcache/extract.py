@@ -59,7 +59,7 @@ class Extraction:
         self.times = {moment: mtime(moment) for moment in {member.date_time for member, _ in self.wanted}}
         self.size = sum(member.size for member, _ in self.wanted)
         empty = [name[len(inside) :] for name in egg.directories if name.startswith(inside)]
-        self.directories = _directories([name for _, name in self.wanted], empty)
+        self.directories = directories([name for _, name in self.wanted], empty)
         for directory in self.directories:
             os.mkdir(directory, 0o700, dir_fd=into)
 
@@ -157,7 +157,7 @@ def together(
     return refused
 
 
-def _directories(names: Iterable[str], empty: Iterable[str]) -> list[str]:
+def directories(names: Iterable[str], empty: Iterable[str]) -> list[str]:
     """All the directories that hold `names`, and the `empty` ones, parents first."""
     found: set[str] = set()
     for name in (*names, *empty):

@@ -7,7 +7,6 @@ import stat
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 from eggcache import (
@@ -23,6 +22,7 @@ from eggcache import (
     resolver,
     staging,
     syscalls,
+    twins,
     unseen,
     unservable,
     validity,
@@ -120,8 +120,11 @@ class Filling:
                     place = Place(layout.cache_directory(distribution), distribution, distribution.egg, inside)
                     if len(os.fsencode(place.name)) > _LONGEST:
                         raise EggRefused(egg.path, "its name is too long for a cache directory", "unzip it")
-                    if self._claim(place, taken) and self._may_show(place, egg):
-                        self._fill(place, source, egg, batch)
+                    first = taken.get(place.name)
+                    if first:
+                        self._share(first, place, source, egg)
+                    elif self._may_show(place, egg) and self._fill(place, source, egg, batch):
+                        taken[place.name] = place
             except NotPermitted as error:
                 self.sources.setdefault(distribution.egg, validity.fingerprint(distribution.egg))
                 self.findings.append(_unreadable(error))
@@ -183,14 +186,40 @@ class Filling:
             self.sources[path] = validity.fingerprint(path)
             self._refuse(path, error)
 
-    def _claim(self, place: Place, taken: dict[str, Place]) -> bool:
-        """Whether `place` is still to be filled: it is another egg's where two have one name."""
-        first = taken.setdefault(place.name, place)
-        if first is place:
+    def _share(self, first: Place, place: Place, source: int, egg: eggs.Egg) -> bool:
+        """Whether `place` is served from what `first`, an egg of the same name, has filled; a finding where not."""
+        one_file = (os.path.realpath(first.egg), first.inside) == (os.path.realpath(place.egg), place.inside)
+        if one_file or self._same(first.egg, first.inside, twins.Opened(source, egg, place.inside)):
             return True
-        if (os.path.realpath(first.egg), first.inside) != (os.path.realpath(place.egg), place.inside):
-            self._shared(place, first.egg)
+        self._shared(place, first.egg)
         return False
+
+    def _same(self, other: str, inside: str, one: twins.Opened) -> bool:
+        """Whether what is extracted of the egg at `other` serves for `one`, too, and as many may read it."""
+        try:
+            with accounts.reading(other, self.account) as source:
+                egg = self.ahead.egg(source, other)
+                wider = self._modes(one.egg).file_mode & ~self._modes(egg).file_mode
+                return not wider and twins.same(twins.Opened(source, egg, inside), one)
+        except EggcacheError as error:
+            if error.thing.startswith(one.egg.path):
+                raise
+            return False  # and what is wrong with the other one is told when its turn comes
+
+    def _rival(self, place: Place, one: twins.Opened, expected: str) -> str | None:
+        """An egg of the same name with which another tree cannot share the directory of `place`; None: there is none.
+        Who owns the directory, and in which zone it is dated, is as in the receipt, too."""
+        name, before = place.name, self.known.extracted.get(place.name)
+        others = {egg for other, entry in self.known.entries.items() if other != self.key for egg in entry.eggs(name)}
+        if before and name in self.known.needed_beside(self.key) and before.source == validity.fingerprint(before.egg):
+            if before.egg != place.egg and before.expected != expected:
+                return before.egg
+            others.add(before.egg)
+        for egg in sorted(others - {place.egg}):
+            inside = "" if f"{os.path.basename(egg)}-tmp" == name else f"{place.distribution.cache_name}/"
+            if not self._same(egg, inside, one):
+                return egg
+        return None
 
     def _shared(self, place: Place, other: str) -> None:
         self.sources.setdefault(other, validity.fingerprint(other))  # when it goes, the name is free
@@ -198,23 +227,20 @@ class Filling:
             Finding(
                 "shared-name",
                 place.egg,
-                f"{other} has the same name and other content, and pkg_resources looks for both in {place.name}",
+                f"{other} has the same name and other content, dates or modes, and pkg_resources looks for both in "
+                f"{place.name}",
                 f"unzip it: {commands.unzip(place.distribution.project)}, or use a cache directory of its own",
             )
         )
 
-    def _fill(self, place: Place, source: int, egg: eggs.Egg, batch: Batch | None) -> None:
-        before = self.known.extracted.get(place.name)
-        expected = _expected(egg, place.inside, self._modes(egg))
-        if (
-            before
-            and place.name in self.known.needed_beside(self.key)
-            and before.expected != expected
-            and before.egg != place.egg
-            and before.source == validity.fingerprint(before.egg)
-        ):
-            self._shared(place, before.egg)
-            return
+    def _fill(self, place: Place, source: int, egg: eggs.Egg, batch: Batch | None) -> bool:
+        """Whether this tree may fill the directory of `place`: it does, where that is not as it should be already."""
+        before, one = self.known.extracted.get(place.name), twins.Opened(source, egg, place.inside)
+        expected = twins.expected(one, self._modes(egg))
+        rival = self._rival(place, one, expected)
+        if rival is not None:
+            self._shared(place, rival)
+            return False
         into = os.path.join(self.directory, place.name)
         self.names.append(place.name)
         self.expected[place.name] = expected
@@ -226,7 +252,7 @@ class Filling:
         ):
             self.outcomes.append(Outcome(place.egg, into, "kept", before.files, before.size))
             self.progress.advance(before.files, egg.stat.st_size)
-            return
+            return True
         made = "replaced" if self.descriptor is not None and _exists(self.descriptor, place.name) else "made"
         wanted = [member for member in egg.members if member.name.startswith(place.inside)]
         outcome = Outcome(place.egg, into, made, len(wanted), sum(member.size for member in wanted))
@@ -247,6 +273,7 @@ class Filling:
             then(_damage(source, egg))
         else:
             batch.add(place.name, source, egg, self._modes(egg), then, inside=place.inside)
+        return True
 
     def _refuse(self, egg: str, why: EggcacheError) -> None:
         self.sources.setdefault(egg, [])
@@ -321,14 +348,3 @@ def _exists(directory: int, name: str) -> bool:
     except FileNotFoundError:
         return False
     return True
-
-
-def _expected(egg: eggs.Egg, inside: str, owner: Ownership) -> str:
-    """Over everything that extracting `egg` would write: the same for the same content, wherever it lies."""
-    found = blake2b(repr(owner).encode(), digest_size=16)
-    members = ((layout.cached_name(member, inside), member) for member in egg.members)
-    named = [(name, member) for name, member in members if name is not None]
-    for name, member in sorted(named, key=lambda one: one[0]):  # who packed the egg had the order from a file system
-        found.update(repr((name, member.size, member.crc, layout.mtime(member.date_time))).encode())
-    found.update(repr(sorted(egg.directories)).encode())
-    return found.hexdigest()

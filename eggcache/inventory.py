@@ -120,7 +120,11 @@ def prepared(directory: str, tree: Tree) -> tuple[bool, ...]:
 
     def has(name: str, egg: str | None) -> bool:
         one = known.extracted.get(name)
-        return bool(one and name in there and one.egg == egg and one.source == validity.fingerprint(one.egg))
+        if not one or egg is None or name not in there:
+            return False
+        if one.egg == egg and one.source == validity.fingerprint(egg):
+            return True
+        return any(egg in entry.eggs(name) for entry in known.entries.values())  # another one of the same content
 
     return tuple(
         found.cache_name is not None and has(layout.cache_directory(found), found.egg) for found in tree.distributions

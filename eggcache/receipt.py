@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from eggcache.validity import Fingerprint
 
 
+_AGAINST = {"shared-name", "egg-private", "egg-refused", "egg-unreadable"}  # an egg of which they speak is not served
+
+
 @dataclass(frozen=True)
 class Extracted:
     """One directory of the cache, and the egg that it was made from."""
@@ -42,6 +45,13 @@ class Entry:
     when: int  # seconds since the epoch
     eggcache: str  # the version that did it
     python: list[int]  # the target's version
+
+    def eggs(self, name: str) -> list[str]:
+        """The eggs that are as they were at this prepare and that it serves from the directory `name`: more than one
+        where two of one name have the same content."""
+        against = {finding.thing for finding in self.findings if finding.code in _AGAINST}
+        found = [path for path in self.inputs if f"{os.path.basename(path)}-tmp" == name] if name in self.names else []
+        return [path for path in found if path not in against and self.inputs[path] == validity.fingerprint(path)]
 
 
 @dataclass

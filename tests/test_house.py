@@ -47,7 +47,7 @@ LEVELS = [
     {"ahead", "target"},
     {"contents", "extract", "hosting", "resolver", "rights", "staging", "unseen", "validity", "wrappers"},
     {"backup", "evidence", "gap", "modpython", "names", "receipt", "report", "unservable", "wheel_files"},
-    {"batch", "console", "renewal"},
+    {"batch", "console", "renewal", "twins"},
     {"conversion", "filling", "inventory"},
     {"cache", "comparison", "drawing", "graphs", "listing", "removal", "unzip", "versions", "wheelhouse"},
     {"observation"},
