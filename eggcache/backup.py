@@ -7,12 +7,14 @@ import os
 import stat
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
+from functools import partial
 
 from eggcache import accounts, lockdown, staging
 from eggcache.errors import EggcacheError, NotPermitted, UsageError, of_disk
 from eggcache.model import Ownership
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_PIECE = 1 << 20  # bytes of a zip in memory: it may be larger than that is
 
 
 def open_backup(path: str, found: Mapping[str, Iterable[str]], dry_run: bool) -> int | None:
@@ -112,7 +114,7 @@ def keep(path: str, was: os.stat_result, descriptor: int, backup: int) -> None:
         mode = stat.S_IMODE(was.st_mode) & 0o644
         owner = Ownership(was.st_uid, was.st_gid, mode, mode)
         with open(os.open(name, _READ, dir_fd=descriptor), "rb") as stream:
-            staging.replace(backup, name, stream.read(), owner)
+            staging.replace(backup, name, iter(partial(stream.read, _PIECE), b""), owner)
         os.utime(name, ns=(was.st_atime_ns, was.st_mtime_ns), dir_fd=backup, follow_symlinks=False)
 
 
@@ -130,8 +132,8 @@ def _same(one: str, other: str, one_in: int | None = None, other_in: int | None 
         if not (stat.S_ISREG(first.st_mode) and stat.S_ISREG(second.st_mode) and first.st_size == second.st_size):
             return False
         while True:
-            piece = streams[0].read(1 << 20)
-            if piece != streams[1].read(1 << 20):
+            piece = streams[0].read(_PIECE)
+            if piece != streams[1].read(_PIECE):
                 return False
             if not piece:
                 return True

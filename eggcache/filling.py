@@ -324,7 +324,7 @@ class Filling:
         )
         if self.descriptor is not None:
             owner = replace(self.owner, file_mode=0o600)  # it tells of paths that only we may see
-            staging.replace(self.descriptor, validity.NAME, receipt.dump(self.known), owner)
+            staging.replace(self.descriptor, validity.NAME, [receipt.dump(self.known)], owner)
 
 
 def _unreadable(error: NotPermitted) -> Finding:

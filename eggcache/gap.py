@@ -53,7 +53,7 @@ def _rename_twice(staged: int, directory: int, name: str) -> None:
     ours = Ownership(os.geteuid(), os.getegid(), 0o700, 0o600)
     with staging.undisturbed():  # a signal must not make the gap longer
         try:
-            staging.replace(directory, JOURNAL, entry, ours)
+            staging.replace(directory, JOURNAL, [entry], ours)
             os.rename(name, aside, src_dir_fd=directory, dst_dir_fd=directory)
             os.rename(name, name, src_dir_fd=staged, dst_dir_fd=directory)
             os.fsync(directory)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import secrets
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from eggcache.errors import NotPermitted
@@ -56,13 +56,13 @@ def remove_stages(descriptor: int) -> None:
             remove(descriptor, name)
 
 
-def replace(descriptor: int, name: str, data: bytes, ownership: Ownership) -> None:
-    """Make the file `name` in the verified directory `descriptor` hold `data`: whole, or as it was before."""
+def replace(descriptor: int, name: str, pieces: Iterable[bytes], ownership: Ownership) -> None:
+    """Make the file `name` in the verified directory `descriptor` hold `pieces`: whole, or as it was before."""
     temporary = STAGE + secrets.token_hex(8)  # a killed run's is removed like any stage
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         with open(os.open(temporary, flags, 0o600, dir_fd=descriptor), "wb") as stream:
-            stream.write(data)
+            stream.writelines(pieces)
             stream.flush()
             own(stream.fileno(), ownership.uid, ownership.gid, ownership.file_mode)
             os.fsync(stream.fileno())

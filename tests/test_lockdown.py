@@ -455,9 +455,9 @@ def test_replace_is_whole_or_not_at_all(shared_tmp: Path) -> None:
 
     descriptor = os.open(shared_tmp, os.O_RDONLY)
     owner = Ownership(os.geteuid(), os.getegid(), 0o755, 0o644)
-    staging.replace(descriptor, "file", b"one", owner)
+    staging.replace(descriptor, "file", [b"one"], owner)
     with pytest.raises(OSError, match="too long"):
-        staging.replace(descriptor, "x" * 300, b"two", owner)
+        staging.replace(descriptor, "x" * 300, [b"two"], owner)
     os.close(descriptor)
     assert os.listdir(shared_tmp) == ["file"]
     assert (shared_tmp / "file").read_bytes() == b"one"

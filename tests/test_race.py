@@ -132,7 +132,7 @@ def tightly(directory: Path) -> str:
             with staging.stage(descriptor) as (_, staged):
                 os.mkdir("One-1.0-py3.11.egg-tmp", 0o700, dir_fd=staged)
                 os.rename("One-1.0-py3.11.egg-tmp", "One-1.0-py3.11.egg-tmp", src_dir_fd=staged, dst_dir_fd=descriptor)
-            staging.replace(descriptor, ".eggcache.json", b"{}", Ownership(0, 0, 0o750, 0o640))
+            staging.replace(descriptor, ".eggcache.json", [b"{}"], Ownership(0, 0, 0o750, 0o640))
             lockdown.own(descriptor, 0, 0, 0o750)
             if new is not None:
                 new.take_place(allow_gap=False)

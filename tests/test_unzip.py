@@ -773,6 +773,21 @@ def test_backup_beside(small: Deployment) -> None:
     assert kinds(small) == {"directory"}
 
 
+def test_larger_than_memory(small: Deployment) -> None:
+    """An egg is never in memory as a whole: not to be unzipped, nor kept on another file system, nor put back."""
+    size = 64 << 20
+    limited = ("bash", "-c", f'ulimit -d {size >> 10}; exec "$@"', "bash")
+    egg = make(small.site_packages / "Large-1.0-py3.11.egg", Entry(b"large/data", bytes(size), method=0))
+    with tempfile.TemporaryDirectory(prefix="eggcache-", dir="/dev/shm") as elsewhere:
+        assert os.stat(elsewhere).st_dev != egg.stat().st_dev
+        for undo in ((), ("--undo",)):
+            process = start(small, "--backup", f"{elsewhere}/zips", *undo, prefix=limited)
+            _, errors = process.communicate(timeout=120)
+            assert process.returncode == 0, errors
+            assert egg.is_dir() == (not undo)
+        assert os.stat(f"{elsewhere}/zips/{egg.name}").st_size == egg.stat().st_size > size
+
+
 def test_backup_conflict(small: Deployment) -> None:
     """Another zip of one name in the backup stops it before anything is swapped or kept; -n says the same."""
     backup = small.root / "zips"
