@@ -7,12 +7,12 @@ import os
 import shutil
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import partial
 
+from eggcache import accounts, conversion, gap, lockdown, processes, resolver, staging, syscalls, unzip, validity
 from eggcache import backup as backups
-from eggcache import conversion, gap, lockdown, processes, resolver, staging, syscalls, unzip, validity
 from eggcache import egg as eggs
 from eggcache.accounts import Account
 from eggcache.errors import EggcacheError, EggRefused, NotPermitted
@@ -22,6 +22,8 @@ from eggcache.progress import Progress
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+_OF_ALL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)  # what the disk refuses one egg, it refuses the others
 
 RESTART = (
     "restart every server that uses these eggs: a process that has looked into a directory cannot import from the zip "
@@ -68,7 +70,13 @@ def undo(
             stack.enter_context(lockdown.locked_itself(keep, f"--backup {backup}", wait, progress))
         there = set(os.listdir(keep))
         lacking = sorted(name for names in found.values() for name in names.keys() - there)
-        wanted = {directory: names.keys() & there for directory, names in found.items() if names.keys() & there}
+        wanted = {directory: names.keys() & there for directory, names in found.items()}
+        if everything:  # the target passes over an egg whose metadata it cannot read: here it is named
+            for directory in unzip.believed(
+                {*unzip.places(tree), *map(os.path.realpath, paths)}, python, account, paths
+            ):
+                wanted[directory] = wanted.get(directory, set()) | _unzipped(directory, there)
+        wanted = {directory: names for directory, names in wanted.items() if names}
         directories = [*unzip.places(tree), *paths, *wanted]
         told = unzip.Announcement(users, python, directories, "eggcache unzip-all --undo", warn)
         for directory, names in wanted.items():
@@ -146,9 +154,13 @@ class Restoration:
             act(name)
         except EggcacheError as error:
             self.findings.append(_as_finding(error))
-        except PermissionError as error:
-            path, cause = os.path.join(self.path, name), f"it cannot be compared: {error.filename}: {error.strerror}"
-            self.findings.append(_as_finding(NotPermitted(path, cause, "run it as root, or as the owner")))
+        except OSError as error:
+            if error.errno in _OF_ALL:
+                raise
+            path, cause = os.path.join(self.path, name), f"it cannot be put back: {error.filename}: {error.strerror}"
+            denied = NotPermitted(path, cause, f"let {accounts.current().name} read it, and run again")
+            other = EggcacheError(path, cause, "see to that and run again")
+            self.findings.append(_as_finding(denied if isinstance(error, PermissionError) else other))
 
     def _plan(self, name: str, descriptor: int) -> None:
         source = self._open(name)
@@ -175,9 +187,9 @@ class Restoration:
 
         The egg, and the digest of the directory that was compared with it; nothing where another run was faster.
         """
-        before = validity.digest(descriptor, name)
-        if not before:
+        if not stat.S_ISDIR(os.stat(name, dir_fd=descriptor, follow_symlinks=False).st_mode):
             return
+        before = validity.digest(descriptor, name)  # "" where not all of it can be read: comparing then says what
         source = self._open(name)
         try:
             into = os.open(name, _CREATE, 0o600, dir_fd=staged)
@@ -188,6 +200,8 @@ class Restoration:
                     with open(source, "rb", closefd=False) as packed, open(into, "wb", closefd=False) as stream:
                         shutil.copyfileobj(packed, stream, 1 << 20)
                 egg = self._compare(into, name, descriptor)
+                if not before:
+                    raise _meanwhile(os.path.join(self.path, name))
                 lockdown.own(into, owner.uid, owner.gid, stat.S_IMODE(was.st_mode) & 0o755)
                 os.utime(into, ns=(was.st_atime_ns, was.st_mtime_ns))
             except BaseException:
@@ -222,9 +236,16 @@ class Restoration:
             gap.swap(staged, descriptor, name, self.allow_gap)
             if validity.digest(staged, name) != before:
                 gap.swap(staged, descriptor, name, self.allow_gap)
-                path = os.path.join(self.path, name)
-                raise EggcacheError(path, "it changed while its zip was put back", "run again when nobody works there")
+                raise _meanwhile(os.path.join(self.path, name))
         self._report(name, egg)
+
+
+def _unzipped(directory: str, names: set[str]) -> set[str]:
+    """Those of `names` that are directories of eggs in `directory`."""
+    with suppress(OSError), os.scandir(directory) as entries:
+        eggs_there = {entry.name for entry in entries if entry.name.lower().endswith(".egg")}
+        return {name for name in names & eggs_there if stat.S_ISDIR(os.lstat(os.path.join(directory, name)).st_mode)}
+    return set()
 
 
 # ---------------------------------------------------------------------------------------------- what was changed
@@ -237,6 +258,10 @@ class _Changed(EggRefused):
 def _changed(path: str, entry: str, what: str) -> _Changed:
     remedy = "save it elsewhere, make the directory what it was, and run again"
     return _Changed(path, f"it was changed since it was unzipped: {entry} {what}", remedy)
+
+
+def _meanwhile(path: str) -> EggcacheError:
+    return EggcacheError(path, "it changed while its zip was put back", "run again when nobody works there")
 
 
 def _as_finding(error: EggcacheError) -> Finding:

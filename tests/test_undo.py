@@ -292,3 +292,76 @@ def test_on_the_disk_before_it_is_seen(kept: Kept) -> None:
     first = calls.index("syncfs")
     assert calls[first : first + 6] == ["syncfs", "renameat2", "renameat2", "renameat2", "fsync", calls[first + 5]]
     assert calls[first + 5] in ("unlink", "unlinkat", "rmdir")
+
+
+def deep(below: Path) -> None:
+    """Directories in each other, so many that no path names the last one."""
+    here = os.open(below, os.O_RDONLY)
+    for _ in range(2):
+        for _ in range(10):
+            os.mkdir("x" * 250, dir_fd=here)
+            here, before = os.open("x" * 250, os.O_RDONLY, dir_fd=here), here
+            os.close(before)
+    os.close(here)
+
+
+HINDRANCES: dict[str, tuple[Callable[[Path], object], int, str]] = {
+    "directory": (lambda egg: forbid(egg / "kept1"), 4, "kept1/: Permission denied; let nobody read it"),
+    "file": (lambda egg: forbid(egg / "kept1/data"), 4, "kept1/data: Permission denied; let nobody read it"),
+    "metadata": (lambda egg: forbid(egg / "EGG-INFO"), 4, "EGG-INFO/: Permission denied; let nobody read it"),
+    "byte code": (
+        lambda egg: forbid(egg / "kept1/__pycache__"),
+        4,
+        "__pycache__/: Permission denied; let nobody read it",
+    ),
+    "depth": (lambda egg: deep(egg), 3, f"{'x' * 250}/ is not in the zip"),
+    "depth in byte code": (lambda egg: deep(egg / "kept1/__pycache__"), 3, f"{'x' * 250}/ is not in the zip"),
+}
+
+
+def forbid(path: Path) -> None:
+    """Make it root's alone."""
+    os.chown(path, 0, 0)
+    path.chmod(0o700)
+
+
+@pytest.mark.parametrize("hindrance", HINDRANCES)
+def test_never_passed_over(
+    hindrance: str, kept: Kept, nobody: pwd.struct_passwd, interpreter: Callable[[str], Path]
+) -> None:
+    """An egg that cannot be looked through is named, and the exit status is not 0; the others are put back."""
+    for path in (kept.deployment.root, *kept.deployment.root.rglob("*")):
+        os.chown(path, nobody.pw_uid, nobody.pw_gid, follow_symlinks=False)
+    egg = kept.site / NAMES[1]
+    hinder, status, words = HINDRANCES[hindrance]
+    hinder(egg)
+    for dry in (("-n",), ()):
+        done = eggcache(*kept.command(*dry), python=str(interpreter("3.11")))
+        assert done.returncode == status, done.stderr
+        assert str(egg) in done.stderr
+        assert words in done.stderr.replace("\n", " ")
+    assert [(kept.site / name).is_file() for name in NAMES] == [True, False, True]
+    assert leftovers(kept.site) == []
+
+
+def test_what_the_target_passes_over(
+    target: Callable[[str, str], Deployment],
+    copy_of: Callable[[Deployment], Deployment],
+    nobody: pwd.struct_passwd,
+    interpreter: Callable[[str], Path],
+) -> None:
+    """An unzipped egg that pkg_resources does not take for one, since its metadata cannot be read, is named as well."""
+    made = copy_of(target("3.11", "65.5.0"))
+    for name in NAMES[:2]:
+        make(made.site_packages / name, Entry(f"{name[:5].lower()}.py".encode()))
+    for path in (made.root, *made.root.rglob("*")):
+        os.chown(path, nobody.pw_uid, nobody.pw_gid, follow_symlinks=False)
+    command = ["unzip-all", "--all", "--python", made.python, "--backup", made.root / "zips"]
+    assert eggcache(*command, python=str(interpreter("3.11"))).returncode == 0
+    egg = made.site_packages / NAMES[1]
+    forbid(egg / "EGG-INFO")
+    for dry in (("-n",), ()):
+        done = eggcache(*command, "--undo", *dry, python=str(interpreter("3.11")))
+        assert done.returncode == 4
+        assert f"{egg}: it cannot be put back: {egg.name}/EGG-INFO/: Permission denied" in done.stderr
+    assert [(made.site_packages / name).is_file() for name in NAMES[:2]] == [True, False]
