@@ -8,8 +8,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from eggcache import validity
@@ -81,15 +82,17 @@ def gone(python: str) -> bool:
         os.lstat(python)
     except (FileNotFoundError, NotADirectoryError):
         return True
-    except OSError:
+    except (OSError, ValueError):  # ValueError: it cannot be named in this locale
         pass
     return False
 
 
 def asked(key: str) -> tuple[str, list[str], list[str]]:
-    """What validity.key made a key from: python, paths, and requirements."""
+    """What validity.key made a key from: python, paths, and requirements. Raises ValueError for any other text."""
     python, paths, requirements = json.loads(key)
-    return str(python), list(map(str, paths)), list(map(str, requirements))
+    if not (_is_text(python) and _is_list(paths, _is_text) and _is_list(requirements, _is_text)):
+        raise ValueError(key)
+    return python, paths, requirements
 
 
 def content(expected: Mapping[str, str]) -> str:
@@ -99,31 +102,29 @@ def content(expected: Mapping[str, str]) -> str:
 
 
 def read(directory: int) -> Receipt:
-    """The receipt in `directory`; an empty one where there is none or it makes no sense."""
+    """The receipt in `directory`; an empty one where there is none, or none that is whole."""
     return understood(validity.load(directory))
 
 
 def understood(data: Mapping[str, Any]) -> Receipt:
-    """The nouns of a receipt as it was written; an empty one where it makes no sense."""
+    """The nouns of a receipt as it was written. An empty one where anything in it has not the shape that `dump` writes:
+    what does not come from there, nobody can tell what it says."""
     try:
-        for key in data["entries"]:
-            asked(key)
-        return Receipt(
-            {
-                key: Entry(
-                    entry["options"],
-                    entry["inputs"],
-                    list(entry["names"]),
-                    [Finding(**{**finding, "context": tuple(finding["context"])}) for finding in entry["findings"]],
-                    entry["when"],
-                    entry["eggcache"],
-                    entry["python"],
-                )
-                for key, entry in data["entries"].items()
-            },
-            {name: Extracted(**extracted) for name, extracted in data["extracted"].items()},
-        )
-    except (ValueError, KeyError, TypeError, AttributeError):
+        if not _is_whole(data):
+            return Receipt()
+        entries = {
+            key: Entry(
+                **{
+                    **entry,
+                    "findings": [
+                        Finding(**{**finding, "context": tuple(finding["context"])}) for finding in entry["findings"]
+                    ],
+                }
+            )
+            for key, entry in data["entries"].items()
+        }
+        return Receipt(entries, {name: Extracted(**extracted) for name, extracted in data["extracted"].items()})
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return Receipt()
 
 
@@ -135,3 +136,100 @@ def dump(receipt: Receipt) -> bytes:
         "extracted": {name: asdict(extracted) for name, extracted in sorted(receipt.extracted.items())},
     }
     return json.dumps(data, indent=1).encode("ascii")
+
+
+# ------------------------------------------------------------------------------------------------ its shape
+# JSON's types are Python's, but true is an int there, and 2.0 equal to 2: so types are compared, not values alone.
+
+_NO_TEXT = re.compile("[\0\ud800-\udc7f\udd00-\udfff]")  # what no os.fsdecode gives: the kernel takes none of it
+_END_OF_TIME = 253_402_300_799  # the last second of the year 9999
+
+
+def _is_whole(data: Mapping[str, Any]) -> bool:
+    extracted = data["extracted"]
+    return (
+        _has(data, {"schema", "entries", "extracted"})
+        and _is_dict(extracted, _is_extracted)
+        and all(map(_is_name, extracted))
+        and _is_dict(data["entries"], _is_entry)
+        and all(asked(key) and extracted.keys() >= set(entry["names"]) for key, entry in data["entries"].items())
+    )
+
+
+def _is_entry(entry: Any) -> bool:
+    options = entry["options"]
+    return (
+        _has(entry, {one.name for one in fields(Entry)})
+        and _is_list(options["user"], _is_id)
+        and len(options["user"]) > 1
+        and _is_list(options["owner"], _is_id)
+        and len(options["owner"]) == 4
+        and (options["timezone"] is None or _is_text(options["timezone"]))
+        and _is_dict(options["limits"], _is_count)
+        and _is_dict(options["environment"], lambda value: value is None or _is_text(value))
+        and _is_dict(entry["inputs"], _is_fingerprint)
+        and _is_list(entry["names"], _is_name)
+        and _is_list(entry["findings"], _is_finding)
+        and _is_count(entry["when"])
+        and entry["when"] <= _END_OF_TIME
+        and _is_text(entry["eggcache"])
+        and _is_list(entry["python"], _is_count)
+    )
+
+
+def _is_extracted(one: Any) -> bool:
+    return (
+        _has(one, {each.name for each in fields(Extracted)})
+        and all(_is_text(one[name]) and one[name] for name in ("egg", "expected", "found"))
+        and _is_fingerprint(one["source"])
+        and _is_count(one["files"])
+        and _is_count(one["size"])
+    )
+
+
+def _is_finding(finding: Any) -> bool:
+    return (
+        _has(finding, {one.name for one in fields(Finding)})
+        and all(_is_text(finding[name]) for name in ("code", "thing", "cause", "remedy"))
+        and _is_count(finding["status"])
+        and finding["status"] in (0, 1, 3, 4, 5)
+        and _is_list(finding["context"], _is_text)
+    )
+
+
+def _is_fingerprint(value: Any) -> bool:
+    """As validity.of_stat has it; None for what was not there, and [] for what changed meanwhile."""
+    return value is None or (_is_list(value, _is_number) and len(value) in (0, 7))
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) is int and abs(value) < 1 << 64
+
+
+def _is_name(name: Any) -> bool:
+    """Whether it is a directory's in the cache, and nobody else's: what is not needed any more is removed."""
+    return _is_text(name) and name.endswith("-tmp") and "/" not in name
+
+
+def _is_id(value: Any) -> bool:
+    return _is_count(value) and value < 1 << 32
+
+
+def _is_count(value: Any) -> bool:
+    return _is_number(value) and value >= 0
+
+
+def _is_text(value: Any) -> bool:
+    return type(value) is str and not _NO_TEXT.search(value)
+
+
+def _is_list(value: Any, each: Callable[[Any], bool]) -> bool:
+    return type(value) is list and all(map(each, value))
+
+
+def _is_dict(value: Any, each: Callable[[Any], bool]) -> bool:
+    return type(value) is dict and all(map(_is_text, value)) and all(map(each, value.values()))
+
+
+def _has(value: Any, names: set[str]) -> bool:
+    return type(value) is dict and value.keys() == names

@@ -74,7 +74,7 @@ def digest(directory: int, name: str) -> str:
         path = pending.pop()
         try:
             descriptor = os.open(path, _DIRECTORY, dir_fd=directory)
-        except OSError:
+        except (OSError, ValueError):  # ValueError: no name at all, in a receipt that makes no sense
             return ""
         try:
             here = os.fstat(descriptor)
@@ -123,7 +123,7 @@ def holds(data: Mapping[str, Any], key: str, options: Mapping[str, Any], directo
     were, and what it extracted lies in `directory` as it was left."""
     try:
         entry = data["entries"].get(key)
-        if entry is None or entry["options"] != options:
+        if entry is None or entry["options"] != options or type(entry["names"]) is not list:
             return False
         here, owner = os.fstat(directory), options["owner"]
         if [here.st_uid, here.st_gid, stat.S_IMODE(here.st_mode)] != owner[:3]:
@@ -132,6 +132,8 @@ def holds(data: Mapping[str, Any], key: str, options: Mapping[str, Any], directo
             if any(name.stat(follow_symlinks=False).st_uid != owner[0] for name in names):
                 return False  # whoever put it there must be told of
         if any(fingerprint(path) != before for path, before in entry["inputs"].items()):
+            return False
+        if any(type(finding["status"]) is not int for finding in entry["findings"]):
             return False
         extracted = data["extracted"]
         return all(extracted[name]["found"] == digest(directory, name) != "" for name in entry["names"])

@@ -104,11 +104,12 @@ def test_receipt_round_trip(tmp_path: Path) -> None:
     """What is written is read again, surrogate escapes in paths included."""
     from eggcache.model import Finding
 
+    options = validity.asked((33, 33), (0, 33, 0o750, 0o640), "UTC", {"ratio": 300})
     made = receipt.Receipt(
         {
             validity.key("/p", ["/q"], ["r"]): receipt.Entry(
-                {"timezone": None},
-                {"/p\udcff": [1, 2], "/gone": None},
+                options,
+                {"/p\udcff": [1, 2, 3, 4, 5, -6, 7], "/gone": None, "/changed": []},
                 ["x.egg-tmp"],
                 [Finding("c", "t", "w", "r", 3, ("d",))],
                 1_700_000_000,
@@ -116,7 +117,7 @@ def test_receipt_round_trip(tmp_path: Path) -> None:
                 [2, 7, 18],
             )
         },
-        {"x.egg-tmp": receipt.Extracted("/x.egg", [1], "e", "f", 2, 3)},
+        {"x.egg-tmp": receipt.Extracted("/x.egg", [1] * 7, "e", "f", 2, 3)},
     )
     (tmp_path / validity.NAME).write_bytes(receipt.dump(made))
     descriptor = os.open(tmp_path, os.O_RDONLY)
