@@ -67,8 +67,9 @@ def prepare(
     launched     what launch.probe has made of all this, where the caller has started the target already
 
     What is wrong with single eggs or requirements comes back as findings, and the rest is done. Raises
-    NotPermitted for an unsafe directory, Busy, and EggcacheError where the target or the disk fails; the
-    cache then holds whole eggs only, and running it again completes.
+    NotPermitted for an unsafe directory, and for one that serves another group, or the same eggs in another time zone
+    (`serving`); Busy, and EggcacheError where the target or the disk fails; the cache then holds whole eggs only, and
+    running it again completes.
     """
     directory = os.path.abspath(directory)
     owner = Ownership(*validity.ownership(gid))
@@ -110,7 +111,7 @@ def prepare(
         meanwhile=meanwhile,
         launched=launched,
     )
-    from eggcache import filling
+    from eggcache import filling, serving
 
     notes, new, overtaken = [], None, False
     try:
@@ -139,6 +140,7 @@ def prepare(
                             raise EggcacheError(directory, "another run took it away meanwhile", "run it again")
                     held.enter_context(_tidied(descriptor))
                 known = receipt.read(descriptor)
+                serving.keep_readers(known, directory, astuple(owner), account.name)
                 notes += _forget(known, entry, directory, dry_run) if prune else []
                 if not dry_run:
                     finished = None if prune else _held(descriptor, entry, options)
@@ -146,8 +148,10 @@ def prepare(
                         return _unchanged(directory, finished, entry, owner, dry_run)  # whoever held the lock did it
                     lockdown.own(descriptor, owner.uid, owner.gid, owner.directory_mode)
                     _, staged = held.enter_context(staging.stage(descriptor))
-            run = filling.Filling(directory, descriptor, owner, account, known, entry, limits, watcher, read)
+            run = filling.Filling(directory, descriptor, owner, account, known, entry, limits, watcher, read, timezone)
             run.fill(tree, staged)
+            for egg, zone in run.redated:
+                serving.keep_dates(directory, egg, zone, timezone)
             if staged is not None:
                 run.swap(staged, allow_gap)
             run.drop(prune, staged)
@@ -184,10 +188,6 @@ def prepare(
             allow_gap=allow_gap,
             progress=progress,
         )
-    if any(
-        other.options.get(name) != options[name] for other in known.entries.values() for name in ("owner", "timezone")
-    ):
-        notes.append(f"{directory}: other trees in it were prepared for another zone or group: prepare them anew, too")
     return Report(
         "prepare",
         directory,

@@ -40,7 +40,7 @@ def main(words: Sequence[str] | None = None) -> int:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup's wish stands
             signal.signal(number, _end)
-    verbose = 0
+    verbose, options = 0, argparse.Namespace()
     try:
         options = arguments.parse(words)
         verbose = options.verbose
@@ -51,6 +51,10 @@ def main(words: Sequence[str] | None = None) -> int:
     except EggcacheError as error:
         if verbose > 1:
             console.trace(error)
+        if "eggcache " in error.remedy and "python" in options:
+            from eggcache import commands
+
+            error.remedy = commands.complete(error.remedy, options)
         return console.complain(error, error.status)
     except _Ended as ended:
         return 128 + ended.number

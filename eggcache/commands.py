@@ -12,7 +12,7 @@ from dataclasses import replace
 from eggcache.model import Finding, Report
 
 _WORD = r"(?:/[\w@%+=:,./-]*?(?=[,;:.]*(?:\s|$))|'[^']*'(?:\"'\"'[^']*')*)"  # a path, as shlex.quote has it
-_PREPARE = re.compile(f"eggcache prepare(?: --[a-z]+)* {_WORD}")
+_PREPARE = re.compile(f"eggcache prepare(?: --[a-z]+)* {_WORD}(?! --python)")  # what names its target is whole
 _PROJECT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _UNZIP = re.compile(r"eggcache unzip-all( --all\b| [A-Za-z0-9][\w.-]*)?(?! --)")
 
@@ -58,10 +58,11 @@ def install(options: argparse.Namespace, requirements: Sequence[str], done: Repo
 def completed(findings: Iterable[Finding], options: argparse.Namespace) -> tuple[Finding, ...]:
     """The findings of a command, each command in their remedies with the target, tree and user of that one: without
     them it would see to something else."""
-    return tuple(replace(finding, remedy=_completed(finding.remedy, options)) for finding in findings)
+    return tuple(replace(finding, remedy=complete(finding.remedy, options)) for finding in findings)
 
 
-def _completed(remedy: str, options: argparse.Namespace) -> str:
+def complete(remedy: str, options: argparse.Namespace) -> str:
+    """The remedy of a finding, or of an error, of a command that has a target: see `completed`."""
     target, roots = _target(options), tree(options.requirements, options.all)
     runtime = _runtime(options, but=remedy) if hasattr(options, "user") else []
 

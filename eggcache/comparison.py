@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from shlex import quote
 from time import localtime, strftime
@@ -61,10 +61,18 @@ class Comparison(Filling):
     doing = "comparing with the eggs"
 
     def __init__(
-        self, directory: str, account: Account, limits: Limits, progress: Progress | None = None, *, reachable: bool
+        self,
+        directory: str,
+        account: Account,
+        limits: Limits,
+        progress: Progress,
+        again: Callable[[], str | None],
+        *,
+        reachable: bool,
     ) -> None:
         owner = Ownership(account.uid, account.gid, 0o700, 0o600)  # nothing is written: nobody's
         super().__init__(directory, None, owner, account, receipt.Receipt(), "", limits, progress)
+        self.again = again  # the remedy for a directory of the cache that the plain one would take from others
         self.reachable = reachable  # False: no member needs to be looked for
         self.shifted: list[tuple[str, str]] = []  # members that are current in another time zone
         self.wrong: set[str] = set()  # eggs of which a finding speaks already
@@ -135,8 +143,9 @@ class Comparison(Filling):
         self.shifted += found.shifted
         if found.shifted:
             self.wrong.add(place.egg)
-        again = f"run eggcache prepare {quote(self.directory)} again"
-        unreadable = f"run eggcache prepare {quote(self.directory)} again, with --user {self.account.name}"
+        other = self.again()
+        again = other or f"run again: eggcache prepare {quote(self.directory)}"
+        unreadable = other or f"run again: eggcache prepare {quote(self.directory)} --user {quote(self.account.name)}"
         whole = not os.path.lexists(into)
         for code, rows, remedy in (
             ("egg-not-in-cache" if whole else "member-missing", found.missing, again),
@@ -198,10 +207,3 @@ def strangers(descriptor: int, directory: str, needed: Sequence[str]) -> list[Fi
                 )
             )
     return found
-
-
-def prepared_for(descriptor: int, needed: Sequence[str]) -> str | None:
-    """The zone that the receipt says these directories were prepared for, in words; None where it does not tell."""
-    zones = {entry.options.get("timezone") for entry in receipt.read(descriptor).entries.values()
-             if set(entry.names) & set(needed)}  # fmt: skip
-    return " and ".join(sorted("the host's zone" if zone is None else f"TZ={zone}" for zone in zones)) or None

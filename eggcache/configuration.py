@@ -168,7 +168,7 @@ def _shared(text: str) -> dict[str, str]:
     root = re.search(r'^ServerRoot: "(/.*)"$', text, re.MULTILINE)
     found: dict[str, str] = {}
     for file in re.findall(r"^\s+\((?:\*|[0-9]+)\) (/.+)$", text, re.MULTILINE):
-        for line in _read(file).decode("utf-8", "surrogateescape").split("\n"):
+        for line in beginning(file).decode("utf-8", "surrogateescape").split("\n"):
             match = re.match(r"\s*LoadModule\s+(\w+)\s+(.+)", line, re.IGNORECASE)
             path = os.path.join(root[1] if root else "/", next(_words(match[2]), "")) if match else ""
             # One behind an <IfModule> that does not hold, or with a variable, may name nothing
@@ -203,7 +203,7 @@ def _version_of(module: str, file: str | None) -> str | None:
 
     mod_python's Python package has one as well, and may be that of another build than the module that is loaded.
     """
-    data = _read(file) if file else b""
+    data = beginning(file) if file else b""
     if module == "mod_python":
         found = re.findall(rb"mod_python/([0-9]+\.[0-9]+[\w.+-]{0,60})\0", data)
     else:  # not joined to its name in the file; what it was compiled with may be there too, and is lower
@@ -226,7 +226,7 @@ def _python(libpython: str | None) -> tuple[int, ...]:
 
 def _mapped(pid_file: str | None) -> Iterable[str]:
     """The files that a running Apache has in its memory; none where there is none, or we may not look."""
-    pid = _read(pid_file).strip() if pid_file else b""
+    pid = beginning(pid_file).strip() if pid_file else b""
     if not re.fullmatch(rb"[0-9]{1,9}", pid):
         return ()
     try:
@@ -235,12 +235,12 @@ def _mapped(pid_file: str | None) -> Iterable[str]:
         return ()
     if not re.match("apache2|httpd", program):  # a pid file that was left behind, and somebody else's process
         return ()
-    maps = os.fsdecode(_read(f"/proc/{int(pid)}/maps"))
+    maps = os.fsdecode(beginning(f"/proc/{int(pid)}/maps"))
     return dict.fromkeys(re.findall(r" (/\S.*\.so\S*)$", maps, re.MULTILINE))
 
 
-def _read(path: str) -> bytes:
-    """The beginning of a file; nothing where it cannot be read, or is none."""
+def beginning(path: str) -> bytes:
+    """The beginning of a file, 16 MiB of it; nothing where it cannot be read, or is none."""
     try:
         if not os.path.isfile(path):  # a FIFO would wait for its writer
             return b""

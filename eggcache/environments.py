@@ -40,15 +40,22 @@ class Environment:
 
 
 def findings(
-    directory: str, account: Account, host: Apache, *, zone: str | None, dates: Sequence[DateTime], root: str = "/"
+    directory: str,
+    account: Account,
+    host: Apache,
+    python: tuple[int, ...],
+    *,
+    zone: str | None,
+    dates: Sequence[DateTime],
+    root: str = "/",
 ) -> Iterator[Finding]:
     """Where Apache has, or will have, another cache than `directory`, or a time zone in which it is not current.
 
-    `dates` are the zip's dates of what is extracted: two zones that agree on all of them are the same here. `root`
-    is where units and scripts are looked up.
+    `python` is the version of the target. `dates` are the zip's dates of what is extracted: two zones that agree on all
+    of them are the same here. `root` is where units and scripts are looked up.
     """
     wanted = os.path.realpath(directory)
-    for found in (*running(account), *declared(host, root)):
+    for found in (*running(account, python), *declared(host, root)):
         cache = found.values.get("PYTHON_EGG_CACHE")
         if found.pid and cache is None:
             yield Finding(
@@ -62,7 +69,8 @@ def findings(
                 "running-with-other-cache",
                 found.thing,
                 f"it runs with PYTHON_EGG_CACHE={cache}",
-                f"stop it, and start it with {directory}, or check what it uses: eggcache check --cache {cache}",
+                f"check what it uses: --cache {shlex.quote(cache)}; or, if {directory} is to take its place, stop it, "
+                "and start it by the wrapper",
             )
         elif "TZ" in found.known and (cache is None or os.path.realpath(cache) == wanted):
             other = found.values.get("TZ")
@@ -88,9 +96,9 @@ def _moments(dates: Sequence[DateTime], zone: str | None) -> list[int]:
 # ------------------------------------------------------------------------------------------- what is running
 
 
-def running(account: Account) -> Iterator[Environment]:
-    """The Apaches that run here with workers of `account`, by their first process; those that we may not ask are
-    left out."""
+def running(account: Account, python: tuple[int, ...]) -> Iterator[Environment]:
+    """The Apaches that run here with workers of `account` and a Python of the version `python`, by their first process;
+    those that we may not ask are left out."""
     parents: dict[int, int] = {}
     owners: dict[int, int] = {}
     for name in os.listdir("/proc"):
@@ -105,6 +113,8 @@ def running(account: Account) -> Iterator[Environment]:
         workers = {owners[child] for child, its in parents.items() if its == pid}
         if parent in parents or account.uid not in (workers or {owners[pid]}):
             continue
+        if not _embeds(pid, python):
+            continue
         try:
             with open(f"/proc/{pid}/environ", "rb") as stream:
                 lines = os.fsdecode(stream.read()).split("\0")
@@ -113,6 +123,14 @@ def running(account: Account) -> Iterator[Environment]:
         pairs = (line.partition("=") for line in lines)
         values = {name: value for name, _, value in pairs if name in _NAMES}
         yield Environment(f"Apache (process {pid})", values, frozenset(_NAMES), pid)
+
+
+def _embeds(pid: int, python: tuple[int, ...]) -> bool:
+    """Whether an Apache may import eggs of a Python of that version: by what it has in its memory. One that only serves
+    files, or proxies to who does, has no Python there; a CGI script's environment is not Apache's."""
+    mapped = " ".join(line.partition("/")[2].rpartition("/")[2] for line in read_lines(f"/proc/{pid}/maps"))
+    libraries = {tuple(map(int, found)) for found in re.findall(r"\blibpython([23])\.([0-9]{1,3})", mapped)}
+    return python[:2] in libraries if libraries else bool(re.search(r"\bmod_(?:wsgi|python)\b|\bmod_wsgi_", mapped))
 
 
 def _parent(pid: int) -> int:

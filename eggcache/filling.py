@@ -20,6 +20,7 @@ from eggcache import (
     lockdown,
     receipt,
     resolver,
+    serving,
     staging,
     syscalls,
     twins,
@@ -68,6 +69,7 @@ class Filling:
         limits: Limits,
         progress: Progress | None = None,
         read: ahead.Ahead | None = None,
+        timezone: str | None = None,
     ) -> None:
         self.directory = directory
         self.descriptor = descriptor  # None: a dry run, and there is no cache yet
@@ -83,6 +85,8 @@ class Filling:
         self.names: list[str] = []  # of the places that this tree needs
         self.expected: dict[str, str] = {}  # digests of what is to be in them
         self.staged: list[tuple[Place, receipt.Extracted]] = []
+        self.timezone = timezone  # the one that layout.zone has set
+        self.redated: list[tuple[str, str | None]] = []  # eggs that would be taken from another zone, and which one
         self.displaced = False  # whether the stage holds what processes may be looking at
         self.sources: dict[str, Fingerprint] = {}  # of the eggs
 
@@ -241,6 +245,11 @@ class Filling:
         if rival is not None:
             self._shared(place, rival)
             return False
+        for zone in serving.zones(self.known, place.name, self.timezone):
+            with layout.zone(zone):
+                there = twins.expected(one, self._modes(egg))
+            if there != expected:  # two zones may agree on every date
+                self.redated.append((place.egg, zone))
         into = os.path.join(self.directory, place.name)
         self.names.append(place.name)
         self.expected[place.name] = expected

@@ -165,7 +165,8 @@ CACHE = (
         "cache-unreachable",
         "The runtime user cannot get to the cache: a directory above it, or itself, is closed to that user.",
         "pkg_resources takes it for missing: an ExtractionError.",
-        "Open that directory with chmod, or prepare with the right --user and --group.",
+        "Open that directory with chmod. Where the cache serves another user, prepare another one, or a new one for "
+        "both with a --group that both are in: prepare takes it from nobody.",
     ),
     Explanation(
         "egg-not-in-cache",
@@ -183,7 +184,7 @@ CACHE = (
         "member-unreadable",
         "The runtime user cannot read a file in the cache.",
         "An ExtractionError, or a permission error in the application.",
-        "Prepare again, with the right --user and --group.",
+        "Prepare again, or, where the cache serves others, another one, as the message says.",
     ),
     Explanation(
         "member-outdated",
@@ -221,7 +222,8 @@ CACHE = (
         "time-zone",
         "The files are current in another time zone than the one that Apache's processes have, or will have.",
         "pkg_resources compares local times: it wants to extract all of them anew, an ExtractionError on every page.",
-        "Prepare, check and start Apache with one zone: --tz, or the wrapper, which exports it.",
+        "Prepare, check and start Apache with one zone: --tz, or the wrapper, which exports it. Two zones take two "
+        "caches.",
     ),
     Explanation(
         "cache-writable",
@@ -323,7 +325,8 @@ SURROUNDINGS = (
     ),
     Explanation(
         "running-without-cache",
-        "An Apache that runs now has no PYTHON_EGG_CACHE in its environment.",
+        "An Apache that runs now, with the target's version of Python in it, has no PYTHON_EGG_CACHE in its "
+        "environment.",
         "Its workers extract below the home directory, unless its configuration sets a cache (WSGIPythonEggs, "
         "python-eggs, PythonOption).",
         "Stop it and start it by the wrapper. reload, graceful and restart keep the old environment.",
@@ -332,7 +335,7 @@ SURROUNDINGS = (
         "running-with-other-cache",
         "An Apache that runs now has another directory in PYTHON_EGG_CACHE.",
         "It does not use the cache that was checked.",
-        "Stop it and start it by the wrapper; or check the directory that it has.",
+        "Check the directory that it has; or, if this one is to take its place, stop it and start it by the wrapper.",
     ),
 )
 
@@ -431,25 +434,26 @@ APPLICATION = (
         "The Python that Apache embeds has another version than the target, or mod_wsgi is told another installation "
         "(WSGIPythonHome, python-home).",
         "What was prepared and checked is not what Apache runs.",
-        "Name the interpreter that Apache runs with --python.",
+        "Name the interpreter that Apache runs with --python. Where Apache proxies, or has no process of the --user "
+        "that is checked for, another server is taken to run the target, and this is said as a message only.",
     ),
     Explanation(
         "egg-cache-elsewhere",
         "Apache's configuration names another cache: WSGIPythonEggs, python-eggs=, or a PythonOption.",
         "It counts more than PYTHON_EGG_CACHE: the cache that was checked is not used.",
-        "Name the same directory in both places.",
+        "Check the directory that is named there; or name this one there, if it is for the same application.",
     ),
     Explanation(
         "egg-cache-ignored",
         "SetEnv PYTHON_EGG_CACHE, or PythonOption PYTHON_EGG_CACHE without a handler that looks for it.",
-        "Nothing: it does not reach the environment of the process.",
-        "Use what eggcache wrapper --for mod_python, or --for mod_wsgi, prints.",
+        "Nothing, unless the application itself reads it: it does not reach the environment of the process.",
+        "Leave it there, and use what eggcache wrapper --for mod_python, or --for mod_wsgi, prints as well.",
     ),
     Explanation(
         "daemon-user-cannot-read",
         "The user of a WSGIDaemonProcess cannot read the cache.",
         "An ExtractionError on every page that this process group serves.",
-        "Give it the group of the cache with group=, or prepare a cache for its user.",
+        "Give it the group of the cache with group=, or a cache of its own with python-eggs=.",
     ),
 )
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
-from eggcache import accounts
+from eggcache import accounts, scripts
 from eggcache.accounts import Account
 from eggcache.configuration import Configuration, Directive, options
 from eggcache.errors import UsageError
@@ -20,13 +21,19 @@ _ENTRIES = 1_000_000  # of a cache; reading a real one with 100,000 as another u
 
 
 def host_findings(
-    configuration: Configuration, *, interpreter: Interpreter | None = None, cache: str | None = None
+    configuration: Configuration,
+    *,
+    interpreter: Interpreter | None = None,
+    cache: str | None = None,
+    account: Account | None = None,
 ) -> tuple[Finding, ...]:
-    """What is wrong with the Apache of `configuration.read`, for the target `interpreter` and the directory `cache`.
+    """What is wrong with the Apache of `configuration.read`, for the target `interpreter`, the directory `cache`, and
+    the `account` of the server that reads it.
 
-    Without one of these, what it would be compared with is left out. Who may read the cache is only told to root,
-    and as anybody else about ourselves: nobody else can act as another user. Raises nothing. Nothing is found where
-    there is no Apache; where it does not tell its configuration, that is the finding.
+    Without one of these, what it would be compared with is left out; where another server than Apache runs the target
+    (`beside`), it is left out as well. Who may read the cache is only told to root, and as anybody else about
+    ourselves: nobody else can act as another user. Raises nothing. Nothing is found where there is no Apache; where it
+    does not tell its configuration, that is the finding.
     """
     found: list[Finding] = []
     if configuration.program and configuration.problem:
@@ -42,12 +49,55 @@ def host_findings(
     found += _mutex(configuration)
     found += _debug(configuration)
     if interpreter is not None:
+        if beside(configuration, interpreter, account):
+            return tuple(found)
         found += _python(configuration, interpreter)
     if cache is not None:
         found += _ignored(configuration)
         found += _elsewhere(configuration, cache)
         found += _unreadable(configuration, cache)
     return tuple(found)
+
+
+def beside(configuration: Configuration, interpreter: Interpreter, account: Account | None) -> str:
+    """Why another server than this Apache is taken to run the target: for a message; "" where it may be Apache.
+
+    Apache does not run a target of which each Python that it embeds differs. That is a mistake in --python, unless the
+    `account` is none that Apache has processes of, or Apache proxies: to gunicorn, uWSGI, or what else runs the target.
+    """
+    other = next(_python(configuration, interpreter), None)
+    if other is None:
+        return ""
+    if account is not None and os.geteuid() == 0 and account.uid not in _uids(configuration):
+        return f"{other.cause}: no process of Apache's is {account.name}'s, so another server is taken to run it"
+    proxy = next(_proxies(configuration), None)
+    return f"{other.cause}: {proxy.place} proxies, so another server is taken to run it" if proxy else ""
+
+
+def _uids(configuration: Configuration) -> set[int]:
+    """Whom Apache has processes of; AssignUserID is mpm_itk's, and RUidGid mod_ruid2's."""
+    users = [configuration.user, *(options(line).get("user") for line in configuration.named("WSGIDaemonProcess"))]
+    users += [line.words[0] for line in configuration.named("AssignUserID", "RUidGid") if line.words]
+    found = set()
+    for user in filter(None, users):
+        with suppress(UsageError):
+            found.add(accounts.lookup(user.lstrip("#")).uid)
+    return found
+
+
+def _proxies(configuration: Configuration) -> Iterator[Directive]:
+    """The directives by which Apache hands requests to another server."""
+    for line in configuration.named("ProxyPass", "ProxyPassMatch", "RewriteRule", "SetHandler"):
+        last = line.words[-1] if line.words else ""
+        name = line.name.lower()
+        if name == "rewriterule":
+            proxies = bool(re.fullmatch(r"\[(?:.*,)?(?:P|proxy)(?:,.*)?\]", last, re.IGNORECASE))
+        else:
+            proxies = (
+                last.startswith("proxy:") if name == "sethandler" else last != "!"
+            )  # "!" is an exception to others
+        if proxies:
+            yield line
 
 
 def daemon_account(configuration: Configuration, daemon: Directive) -> Account | None:
@@ -175,13 +225,16 @@ def _ignored(configuration: Configuration) -> Iterator[Finding]:
     if not configuration.embedded or _trac(configuration):  # a CGI script does get what SetEnv sets
         return
     for directive in configuration.named("SetEnv", "PythonOption"):
-        if directive.words[:1] != ("PYTHON_EGG_CACHE",):
+        if directive.words[:1] != ("PYTHON_EGG_CACHE",) or (
+            directive.name.lower() == "setenv" and scripts.take_cache(configuration)
+        ):
             continue
         yield Finding(
             "egg-cache-ignored",
             directive.place,
-            f"{directive.name} PYTHON_EGG_CACHE has no effect: it does not reach the environment of the process",
-            "take it out, and use what `eggcache wrapper` prints (--for mod_python, --for mod_wsgi)",
+            f"{directive.name} PYTHON_EGG_CACHE does not reach the environment of the process: it has no effect, "
+            "unless the application itself reads it",
+            "leave it there, and use what `eggcache wrapper` prints (--for mod_python, --for mod_wsgi) as well",
         )
 
 
@@ -194,12 +247,18 @@ def tells(configuration: Configuration, cache: str) -> bool:
 
 
 def _told(configuration: Configuration) -> tuple[list[tuple[Directive, str]], ...]:
-    """What directives name as the egg cache: of mod_wsgi's daemons, of mod_wsgi embedded, and of mod_python."""
+    """What directives name as the egg cache: of mod_wsgi's daemons, of mod_wsgi embedded, of mod_python, and of scripts
+    that read it themselves."""
     daemons = [(line, options(line).get("python-eggs", "")) for line in configuration.named("WSGIDaemonProcess")]
     embedded = [(line, line.words[0] if line.words else "") for line in configuration.named("WSGIPythonEggs")]
     names = {"eggcache.directory", *(["PYTHON_EGG_CACHE"] if _trac(configuration) else [])}
     chosen = [line for line in configuration.named("PythonOption") if line.words and line.words[0] in names]
-    return daemons, embedded, [(line, line.words[1] if len(line.words) > 1 else "") for line in chosen]
+    by_script = [line for line in configuration.named("SetEnv") if line.words[:1] == ("PYTHON_EGG_CACHE",)]
+    read = by_script if by_script and scripts.take_cache(configuration) else []
+    asked, taken = (
+        [(line, line.words[1] if len(line.words) > 1 else "") for line in lines] for lines in (chosen, read)
+    )
+    return daemons, embedded, asked, taken
 
 
 def _elsewhere(configuration: Configuration, cache: str) -> Iterator[Finding]:
@@ -208,7 +267,7 @@ def _elsewhere(configuration: Configuration, cache: str) -> Iterator[Finding]:
     A host may serve several applications, each from its own: which process group serves which is not looked at.
     WSGIPythonEggs is for embedded mode alone, so that it does not help the daemon processes, nor hurt them.
     """
-    daemons, embedded, _ = told = _told(configuration)
+    daemons, embedded, *_ = told = _told(configuration)
     wanted = os.path.realpath(cache)
     for kind in told:
         chosen = [(line, directory) for line, directory in kind if directory]
@@ -221,7 +280,7 @@ def _elsewhere(configuration: Configuration, cache: str) -> Iterator[Finding]:
                 "egg-cache-elsewhere",
                 line.place,
                 f"{line.name} has Apache use {directory}, whatever PYTHON_EGG_CACHE says, and not {cache}",
-                f"name {cache} there, or check that directory",
+                f"check that directory (--cache), or name {cache} there if it is for the same application",
             )
 
 
@@ -241,7 +300,8 @@ def _unreadable(configuration: Configuration, cache: str) -> Iterator[Finding]:
                 "daemon-user-cannot-read",
                 daemon.place,
                 f"the processes of {chosen['']} run as {account.name}, and {cause}",
-                f"give them the group of the cache (group=…), or prepare it for them: --user {account.name}",
+                f"give them its group (group={accounts.group_name(os.stat(cache).st_gid)}), or another cache "
+                f"(python-eggs=…), prepared with --user {account.name}",
             )
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from eggcache import accounts, commands, layout, lockdown, receipt, staging, validity
+from eggcache import accounts, layout, lockdown, receipt, serving, staging, validity
 from eggcache.errors import NotPermitted
 from eggcache.model import Finding, Tree
 
@@ -173,16 +173,6 @@ def _prepare(directory: str, key: str, known: receipt.Receipt, altered: set[str]
     entry = known.entries[key]
     python, paths, requirements = receipt.asked(key)
     uid, gid = entry.options["user"][:2]
-    options = entry.options
-    limited = options["owner"][2] == 0o750  # to a group: with neither user nor group it is everybody's
-    words = commands.words(
-        python=python,
-        paths=paths,
-        user=accounts.user_name(uid) if limited else None,
-        group=accounts.group_name(options["owner"][1]) if limited else None,
-        timezone=options["timezone"],
-        limits=[f"{name}={count}" for name, count in sorted(options["limits"].items())],
-    )
     inputs = [path for path, before in entry.inputs.items() if validity.fingerprint(path) != before]
     changed = [*inputs, *(os.path.join(directory, name) for name in entry.names if name in altered)]
     return Prepare(
@@ -198,7 +188,7 @@ def _prepare(directory: str, key: str, known: receipt.Receipt, altered: set[str]
         entry.eggcache,
         tuple(entry.names),
         receipt.content({name: known.extracted[name].expected for name in entry.names if name in known.extracted}),
-        shlex.join(["eggcache", "prepare", directory, *words, *commands.tree(requirements, not requirements)]),
+        serving.command(directory, key, entry),
         tuple(sorted(changed)),
         tuple(entry.findings),
     )

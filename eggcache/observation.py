@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from shlex import quote
 
-from eggcache import accounts, apache, configuration, rights
+from eggcache import accounts, apache, configuration, hosting, receipt, rights, serving
 from eggcache.accounts import Account
 from eggcache.comparison import Comparison
 from eggcache.model import Finding, Limits, Tree
@@ -18,18 +18,25 @@ class Observation:
     tree: Tree
     host: apache.Apache
     told: configuration.Configuration
+    beside: str = ""  # why another server than Apache is taken to run the target
 
-    def __init__(self, cache: str | None, account: Account, limits: Limits, progress: Progress) -> None:
+    def __init__(
+        self, cache: str | None, key: str, account: Account, timezone: str | None, limits: Limits, progress: Progress
+    ) -> None:
         self.cache = cache
+        self.key = key  # what the receipt calls the prepare that is looked at
         self.account = account
+        self.timezone = timezone
+        self.known = receipt.Receipt()
         self.away: Finding | None = None  # that the runtime user cannot even get to the cache
         self.writers: list[Finding] = []
-        self.comparison = Comparison(cache or "", account, limits, progress, reachable=False)
+        self.comparison = Comparison(cache or "", account, limits, progress, self.again, reachable=False)
 
     def at(self, tree: Tree) -> None:
         """Look at the eggs of `tree`, at what the cache has of them, at its rights and at Apache."""
         self.tree = tree
         if self.cache is not None:
+            self.known = _known(self.cache)
             self.away = self._unreachable(self.cache)
             self.comparison.reachable = self.away is None
         self.comparison.fill(tree, None)
@@ -37,6 +44,13 @@ class Observation:
             self.writers = list(rights.findings(self.cache, self.account))
         self.host = apache.read()
         self.told = configuration.read(self.host)
+        self.beside = hosting.beside(self.told, tree.interpreter, self.account)
+        if self.beside:
+            self.host = apache.Apache()
+
+    def again(self) -> str | None:
+        """What makes right what is wrong in the cache; None: to prepare it again. See `serving.again`."""
+        return serving.again(self.known, self.cache or "", self.key, self.account, self.timezone)
 
     def _unreachable(self, cache: str) -> Finding | None:
         if not os.path.isdir(cache):
@@ -47,7 +61,19 @@ class Observation:
                 return None
         error = accounts.in_the_way(cache, self.account)
         where = accounts.obstacle(cache, self.account)
-        again = f"eggcache prepare {quote(cache)} --user {self.account.name}"
+        again = self.again() or f"eggcache prepare {quote(cache)} --user {self.account.name}"
         return Finding(
             "cache-unreachable", cache, error.cause, again if where == cache else f"chmod o+x {quote(where)}"
         )
+
+
+def _known(cache: str) -> receipt.Receipt:
+    """The receipt of the cache; an empty one where there is none that we may read."""
+    try:
+        descriptor = os.open(cache, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return receipt.Receipt()
+    try:
+        return receipt.read(descriptor)
+    finally:
+        os.close(descriptor)

@@ -24,10 +24,12 @@ from eggcache import (
     layout,
     lockdown,
     rights,
+    serving,
     surroundings,
+    validity,
 )
 from eggcache.accounts import Account
-from eggcache.comparison import prepared_for, strangers
+from eggcache.comparison import strangers
 from eggcache.errors import EggcacheError, NotPermitted
 from eggcache.model import DEFAULT_LIMITS, Finding, Interpreter, Limits, Outcome, Report, Tree
 from eggcache.observation import Observation
@@ -72,7 +74,8 @@ def check(
     if cache is not None:
         cache = os.path.abspath(cache)
         _settled(cache, wait, progress)
-    looked = Observation(cache, account, limits, progress)
+    key = validity.key(python, paths, () if everything else requirements)
+    looked = Observation(cache, key, account, timezone, limits, progress)
 
     def early(tree: Tree) -> None:
         looked.at(tree)
@@ -105,11 +108,11 @@ def check(
         found += _imports(evident, cache)
         if cache is not None and hosting.tells(told, cache):  # what a process was started with does not matter then
             found = [one for one in found if one.code not in environments.RUNNING]
-        found += hosting.host_findings(told, interpreter=tree.interpreter, cache=cache)
+        found += hosting.host_findings(told, interpreter=tree.interpreter, cache=cache, account=account)
         if app_config is not None:
             found += application.findings(app_config, account=account, location=location)
     findings = tuple(one if one.code == "unparsed-requirement" else replace(one, status=3) for one in found)
-    return Report("check", cache, outcomes, findings, _notes(account, host))
+    return Report("check", cache, outcomes, findings, (*_notes(account, host), *filter(None, [looked.beside])))
 
 
 def _settled(cache: str, wait: float, progress: Progress) -> None:
@@ -181,22 +184,29 @@ class _With:
             found += _race(self.looked.tree.interpreter, self.cache)
         with _opened(self.cache) as directory:
             if compared.shifted:
-                found.append(self._shifted(prepared_for(directory, compared.names)))
+                found.append(self._shifted())
             found += strangers(directory, self.cache, compared.names)
         found += around
         dates = sorted(compared.dates)
-        found += environments.findings(self.cache, self.account, host, zone=self.timezone, dates=dates)
+        python = self.looked.tree.interpreter.version
+        found += environments.findings(self.cache, self.account, host, python, zone=self.timezone, dates=dates)
         return found
 
-    def _shifted(self, zone: str | None) -> Finding:
+    def _shifted(self) -> Finding:
         paths = self.comparison.shifted
-        why = f"prepared for {zone}" if zone else "prepared in another time zone"
+        known, names = self.looked.known, self.comparison.names
+        zones = serving.prepared_for(known, names)
+        why = " and ".join(map(serving.shown, zones)) or "another time zone"
+        remedy = f"eggcache prepare {quote(self.cache)} --tz ZONE with the zone of Apache, and check with the same"
+        if zones:
+            again = f"eggcache prepare {quote(self.cache)}"
+            remedy = serving.in_zone(known, self.cache, names, self.timezone) or again
         return Finding(
             "time-zone",
             self.cache,
-            f"{why}, and {environments.shown(self.timezone)} here: {len(paths)} files are not current, "
+            f"prepared for {why}, and {environments.shown(self.timezone)} here: {len(paths)} files are not current, "
             f"{paths[0][0]} is off by {paths[0][1]}",
-            f"eggcache prepare {quote(self.cache)} --tz ZONE with the zone of Apache, and check with the same",
+            remedy,
             context=tuple(f"{path} {off}" for path, off in paths[: rights.SHOWN]),
         )
 
@@ -279,7 +289,8 @@ class _Without:
             if writable
             else f"which {self.account.name} cannot write to: an ExtractionError at the first request"
         )
-        used = [one for one in environments.running(self.account) if "PYTHON_EGG_CACHE" in one.values]
+        version = self.looked.tree.interpreter.version
+        used = [one for one in environments.running(self.account, version) if "PYTHON_EGG_CACHE" in one.values]
         has = "".join(f"; {one.thing} has {one.values['PYTHON_EGG_CACHE']}, see it with --cache" for one in used)
         found.append(
             Finding(

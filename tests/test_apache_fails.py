@@ -175,6 +175,7 @@ def test_time_zone(case: Case) -> None:
     assert set(found) == {"time-zone"}
     assert found["time-zone"]["thing"] == f"Apache (process {case.httpd.pid()})"
     assert repr(zone) in found["time-zone"]["cause"]
+    case.eggcache("remove", case.cache)  # whom it serves is changed deliberately
     case.eggcache("prepare", case.cache, *case.common, "--tz", zone)
     case.healthy("--tz", zone, TZ=zone)
 

@@ -150,13 +150,6 @@ def test_change_is_noticed(site: Site, change: str) -> None:
     assert site.prepare().stdout == ""
 
 
-@pytest.mark.parametrize("option", [("--tz", "Asia/Tokyo"), ("--group", "daemon"), ("--user", "daemon")])
-def test_option_is_noticed(site: Site, option: tuple[str, str]) -> None:
-    """Another zone, group or user is another cache: all is made anew."""
-    site.prepare()
-    assert site.actions(*option) == {"One": "replaced", "Two": "replaced"}
-
-
 def test_target_that_changed_is_noticed(
     site: Site,
     copy_of: Callable[[deployment.Deployment], deployment.Deployment],
@@ -272,7 +265,7 @@ def test_two_hosts_are_compared_by_one_digest(site: Site, shared_tmp: Path) -> N
     pack(lambda info: setattr(info, "filename", "one/data/text.TXT"))
     others.append(digest("one"))
     pack()
-    others += [digest("one", "--tz", "Asia/Tokyo"), digest("one", "--group", "root")]
+    others += [digest("three", "--tz", "Asia/Tokyo"), digest("four", "--group", "root")]
     (site.eggs / "Two-1.0-py3.11.egg").unlink()
     others.append(digest("one"))
     assert len({first, *others}) == 7
@@ -388,15 +381,6 @@ def test_missing_parent(site: Site) -> None:
     for done in (site.prepare(), site.prepare("-n")):
         assert (done.returncode, done.stderr.count("\n")) == (1, 1)
         assert f"mkdir -p {site.cache.parent}" in done.stderr
-
-
-def test_trees_of_two_zones(site: Site) -> None:
-    """A second tree that is prepared for another zone says that the first one is to be prepared anew."""
-    site.prepare()
-    write_egg(site.cache.parent / "Other-1.0-py3.11.egg", {"other.py": ""})
-    other = ["--all", "--path", site.cache.parent / "Other-1.0-py3.11.egg", "--python", site.python, "--user", "nobody"]
-    assert "another zone" not in eggcache("prepare", site.cache, *other).stderr
-    assert "another zone" in eggcache("prepare", site.cache, *other, "--tz", "Asia/Tokyo").stderr
 
 
 def test_whatever_the_surroundings(site: Site) -> None:

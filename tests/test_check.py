@@ -13,7 +13,7 @@ import sys
 import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from judge import as_json, eggcache, environment, listing, watched
 from test_cache import ROOT, write_egg
 from test_eggs import build
 
-from eggcache import evidence
+from eggcache import accounts, environments, evidence
 
 Finding = dict[str, Any]
 
@@ -882,9 +882,9 @@ def test_selinux_label(native: Site) -> None:
 def apache(shared_tmp: Path) -> Iterator[Callable[..., int]]:
     """A factory: apache(NAME="value") starts Debian's Apache, workers as nobody, with that in its environment."""
     program = "/usr/sbin/apache2"
-    if not os.path.exists(program):
-        missing("Debian's apache2 is not installed")
     modules = "/usr/lib/apache2/modules"
+    if not os.path.exists(program) or not os.path.exists(f"{modules}/mod_wsgi.so"):
+        missing("Debian's apache2 and libapache2-mod-wsgi-py3 are not installed")
     home = shared_tmp / "apache"
     home.mkdir()
     (home / "apache2.conf").write_text(
@@ -892,6 +892,7 @@ def apache(shared_tmp: Path) -> Iterator[Callable[..., int]]:
         f"Group nogroup\nPidFile {home}/pid\nErrorLog {home}/log\nMutex file:{home}\n"
         f"LoadModule mpm_prefork_module {modules}/mod_mpm_prefork.so\n"
         f"LoadModule authz_core_module {modules}/mod_authz_core.so\nStartServers 2\n"
+        f"LoadModule wsgi_module {modules}/mod_wsgi.so\nWSGISocketPrefix {home}/wsgi\n"
     )
     pids: list[int] = []
 
@@ -908,7 +909,8 @@ def apache(shared_tmp: Path) -> Iterator[Callable[..., int]]:
 
     yield start
     for pid in set(pids):
-        os.kill(pid, signal.SIGTERM)
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
     for _ in range(100):
         if not (home / "pid").exists():
             return
@@ -925,6 +927,24 @@ def test_running_apache(site: Site, apache: Callable[..., int], nobody: pwd.stru
     assert "stop" in found["running-without-cache"]["remedy"]
     done = eggcache("check", *[word if word != "nobody" else "daemon" for word in site.common], "--cache", site.cache)
     assert "running" not in done.stdout
+
+
+def test_running_apache_that_imports_no_egg(site: Site, apache: Callable[..., int]) -> None:
+    """One that has no Python in its memory, or another version of it than the target, is no finding: who restarts it
+    gains nothing. Whatever its configuration says by now, what it runs counts."""
+    configuration = site.cache.parent / "apache" / "apache2.conf"
+    whole = configuration.read_text()
+    configuration.write_text("".join(line for line in whole.splitlines(True) if "wsgi" not in line.lower()))
+    pid = apache(PATH="/usr/bin:/bin")
+    configuration.write_text(whole)
+    assert site.check() == {}
+    os.kill(pid, signal.SIGTERM)
+    while (configuration.parent / "pid").exists():
+        time.sleep(0.05)
+    apache(PATH="/usr/bin:/bin")
+    assert set(site.check()) == {"running-without-cache"}
+    assert list(environments.running(accounts.lookup("nobody"), (3, 11, 7)))
+    assert list(environments.running(accounts.lookup("nobody"), (2, 7, 18))) == []
 
 
 @pytest.mark.parametrize(

@@ -406,6 +406,40 @@ def test_another_installation(host: Host, debian_python: Interpreter) -> None:
         assert host.findings(text, ["wsgi"], interpreter=venv) == [], text
 
 
+@pytest.mark.parametrize(
+    "proxy",
+    [
+        "ProxyPass /shop http://127.0.0.1:8000/",
+        "ProxyPassMatch ^/shop/(.*) http://127.0.0.1:8000/$1",
+        "RewriteEngine on\nRewriteRule ^/shop/(.*) http://127.0.0.1:8000/$1 [L,P]",
+        '<Location /shop>\nSetHandler "proxy:http://127.0.0.1:8000"\n</Location>',
+    ],
+)
+def test_server_beside_apache(host: Host, debian_python: Interpreter, proxy: str) -> None:
+    """An Apache that embeds another Python and proxies does not run the target: neither its Python nor its caches are
+    findings. One that may run the target is compared with it, whatever it proxies."""
+    python27 = Interpreter("/opt/bin/python2.7", (2, 7, 18), "/opt", (), None, None)
+    modules = ["wsgi", "proxy", "proxy_http", "rewrite"]
+    text = f"WSGIPythonEggs /var/other\n{proxy}"
+    found = host.read(text, modules)
+    assert "Python 2.7.18" in hosting.beside(found, python27, None)
+    assert f"{host.root}/apache2.conf:" in hosting.beside(found, python27, None)
+    assert host.findings(text, modules, interpreter=python27, cache="/var/c") == []
+    assert hosting.beside(found, debian_python, None) == ""
+    assert codes(host.findings(text, modules, interpreter=debian_python, cache="/var/c")) == ["egg-cache-elsewhere"]
+    exception = "WSGIPythonEggs /var/other\nProxyPass /shop !"
+    assert codes(host.findings(exception, modules, interpreter=python27)) == ["other-python"]
+
+
+def test_user_that_apache_has_no_process_of(host: Host) -> None:
+    """A target of a user that Apache has no process of is not Apache's to run; its own user's and its daemons' are."""
+    python27 = Interpreter("/opt/bin/python2.7", (2, 7, 18), "/opt", (), None, None)
+    found = host.read("WSGIDaemonProcess one user=nobody\nWSGIDaemonProcess two user=#1", ["wsgi"])
+    for name in ("www-data", "nobody", "daemon"):
+        assert hosting.beside(found, python27, accounts.lookup(name)) == ""
+    assert "no process of Apache's is mail's" in hosting.beside(found, python27, accounts.lookup("mail"))
+
+
 # ----------------------------------------------------------------------------------------------------- which cache
 
 
@@ -458,6 +492,36 @@ def test_what_has_no_effect(host: Host, module: str) -> None:
         assert codes(host.findings("PythonOption PYTHON_EGG_CACHE /c", [module], cache="/c")) == ["egg-cache-ignored"]
     assert host.findings("SetEnv OTHER /var/c", [module, env], cache="/var/c") == []
     assert host.findings("SetEnv PYTHON_EGG_CACHE /var/c", [env], cache="/var/c") == []
+
+
+SCRIPTS = {
+    "if 'PYTHON_EGG_CACHE' in environ:\n    os.environ['PYTHON_EGG_CACHE'] = environ['PYTHON_EGG_CACHE']\n": True,
+    "for name in ('HOME', 'PYTHON_EGG_CACHE'):\n    os.environ[name] = environ.get(name)\n": True,
+    "os.environ['PYTHON_EGG_CACHE'] = '/var/c'\n": False,
+    "cache = os.environ.get('PYTHON_EGG_CACHE')\n# environ['PYTHON_EGG_CACHE']\n": False,
+    "": False,
+}
+
+
+@pytest.mark.parametrize("named", ["/", "/site.wsgi", "Match"])
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_setenv_that_the_application_reads(host: Host, script: str, named: str) -> None:
+    """Where the script itself takes the cache from the WSGI environment, as Trac's does, SetEnv decides: it is not said
+    to have no effect, and what it names is compared. Nobody is told to take it out anywhere."""
+    env = f"LoadModule env_module {MODULES}/mod_env.so"
+    (host.root / "scripts").mkdir()
+    (host.root / "scripts" / "site.wsgi").write_text(f"import os\n{script}")
+    alias = f"WSGIScriptAlias /site {host.root}/scripts{named}"
+    if named == "Match":
+        alias = f"WSGIScriptAliasMatch ^/([a-z]+) {host.root}/scripts/$1.wsgi"
+    text = f"{alias}\nSetEnv PYTHON_EGG_CACHE /var/c"
+    found = host.findings(text, ["wsgi", env], cache="/var/c")
+    assert codes(found) == ([] if SCRIPTS[script] else ["egg-cache-ignored"])
+    assert not any("take it out" in one.remedy for one in found)
+    assert hosting.tells(host.read(text, ["wsgi", env]), "/var/c") == SCRIPTS[script]
+    if SCRIPTS[script]:
+        (found,) = host.findings(text, ["wsgi", env], cache="/var/other")
+        assert found.code == "egg-cache-elsewhere"
 
 
 @pytest.fixture
