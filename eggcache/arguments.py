@@ -92,7 +92,7 @@ def parse(words: Sequence[str] | None) -> argparse.Namespace:
     directory = getattr(options, "directory", None)
     if directory is not None and "requirements" in options and "/" not in directory and not os.path.isdir(directory):
         parser.error(f"DIR comes first, and there is no {directory!r} here: write ./{directory} to have it made")
-    if getattr(options, "wait", 0.0) < 0:
+    if not getattr(options, "wait", 0.0) >= 0:  # nan is neither
         parser.error("--wait takes seconds, 0 or more")
     if (getattr(options, "depth", None) or 0) < 0:
         parser.error("--depth takes a number of steps, 0 or more")

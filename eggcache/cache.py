@@ -90,9 +90,7 @@ def prepare(
 
     def meanwhile() -> None:
         """Load what is needed next while the target is at work; filelock alone takes 50 ms. Read the eggs, too."""
-        import filelock  # noqa: F401
-
-        from eggcache import filling, owners, report  # noqa: F401
+        from eggcache import filling, locks, owners, report  # noqa: F401
         from eggcache.ahead import Ahead
 
         watcher.tick()

@@ -193,7 +193,7 @@ def _unzip_all(options: argparse.Namespace) -> int:
     import fcntl, pickle, traceback  # noqa: E401, F401, I001
     from dataclasses import replace
 
-    from eggcache import commands, launch, model, owners, processes, progress, report, restoration, unzip  # noqa: F401
+    from eggcache import commands, launch, locks, model, owners, processes, progress, report, restoration, unzip  # noqa: F401
 
     os.umask(0o077)
     if options.undo and not options.backup:

@@ -13,10 +13,10 @@ import errno
 import os
 import pwd
 import stat
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
-from eggcache.errors import Busy, NotPermitted
+from eggcache.errors import EggcacheError, NotPermitted
 
 TYPE_CHECKING = False  # as in validity
 if TYPE_CHECKING:
@@ -239,12 +239,13 @@ def own(descriptor: int, uid: int, gid: int, mode: int) -> None:
 
 def check_lock(descriptor: int, path: str) -> None:
     """Raises NotPermitted where what lies at the lock's name in the directory `descriptor` is not a lock of ours."""
-    try:
-        info = os.stat(LOCK, dir_fd=descriptor, follow_symlinks=False)
-    except FileNotFoundError:
-        return
-    ours = stat.S_ISREG(info.st_mode) and info.st_uid == os.geteuid() and info.st_nlink == 1
-    # Whoever can open it can hold it for ever; and filelock would empty it.
+    with suppress(FileNotFoundError):
+        _check_lock(os.stat(LOCK, dir_fd=descriptor, follow_symlinks=False), path)
+
+
+def _check_lock(info: os.stat_result, path: str) -> None:
+    ours = stat.S_ISREG(info.st_mode) and info.st_uid == os.geteuid() and info.st_nlink <= 1
+    # Whoever can open it can hold it for ever; and what has something in it was meant for something else.
     if not ours or info.st_mode & 0o077 or info.st_size:
         raise NotPermitted(
             f"{path}/{LOCK}",
@@ -257,54 +258,55 @@ def check_lock(descriptor: int, path: str) -> None:
 @contextmanager
 def locked(descriptor: int, path: str, wait: float, progress: Progress | None = None) -> Iterator[None]:
     """Hold the lock of the verified directory `descriptor`. Raises Busy after `wait` seconds; `progress` is told what
-    is waited for, and stays in that phase.
+    is waited for, and stays in that phase. Who waited asks leads_to whether the directory is still there.
 
     The lock file is 0600, so that the runtime user cannot open it and block root for ever, and it is never
     unlinked: whoever waits for an unlinked file would share the lock with whoever made the next one.
     """
-    from filelock import FileLock, Timeout  # 0.07 s, which a run with nothing to do need not pay
+    from eggcache import locks  # filelock: 0.07 s, which a run with nothing to do need not pay
 
-    check_lock(descriptor, path)
-    # Through the descriptor: the path could lead elsewhere by now.
-    lock = FileLock(f"/proc/self/fd/{descriptor}/{LOCK}", mode=0o600)
-    _take(lambda: lock.acquire(blocking=False), Timeout, path, wait, progress)
+    lock = _open_lock(descriptor, path)
     try:
-        yield
+        with locks.held(lock, path, wait, progress):
+            if not os.fstat(lock).st_nlink and leads_to(path, descriptor):
+                raise EggcacheError(f"{path}/{LOCK}", "somebody removed it while it was waited for", "run it again")
+            yield
     finally:
-        lock.release()
+        os.close(lock)
+
+
+def _open_lock(directory: int, path: str) -> int:
+    """The lock file in `directory`, made where it is missing; where the directory has been removed, and nobody can have
+    a lock in it any more, the directory itself. Raises as check_lock does."""
+    check_lock(directory, path)  # first: opening a device may do something
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        lock = os.open(LOCK, flags, 0o600, dir_fd=directory)
+    except FileNotFoundError:
+        return os.dup(directory)
+    try:
+        info = os.fstat(lock)
+        _check_lock(info, path)
+        if stat.S_IMODE(info.st_mode) != 0o600:  # a umask may have taken that from us
+            os.fchmod(lock, 0o600)
+    except BaseException:
+        os.close(lock)
+        raise
+    return lock
 
 
 @contextmanager
 def locked_itself(descriptor: int, path: str, wait: float, progress: Progress | None = None) -> Iterator[None]:
-    """Hold a lock on the directory `descriptor` itself, so that no lock file stays behind in it; else as `locked`.
+    """Hold a lock on the file or directory `descriptor` itself, so that no lock file stays behind; else as `locked`.
 
-    Whoever may read the directory could hold it, too: good for a command that a person waits for, not for one
-    that Apache's start depends on.
+    Whoever may read it could hold it, too: good for a command that a person waits for, not for one that Apache's start
+    depends on.
     """
-    import fcntl
+    from eggcache import locks
 
-    _take(lambda: fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB), BlockingIOError, path, wait, progress)
+    lock = os.dup(descriptor)  # what is locked is closed in forked processes, which may need the directory
     try:
-        yield
+        with locks.held(lock, path, wait, progress):
+            yield
     finally:
-        fcntl.flock(descriptor, fcntl.LOCK_UN)
-
-
-def _take(lock: Callable[[], object], held: type[Exception], path: str, wait: float, progress: Progress | None) -> None:
-    """Call `lock` until it does not raise `held`."""
-    import time
-
-    if progress:
-        progress.phase(f"waiting for the lock of {path}")
-    until = time.monotonic() + wait
-    while True:
-        try:
-            lock()
-            return
-        except held:
-            if time.monotonic() >= until:
-                cause = f"another run holds its lock for more than {wait:g} s"
-                raise Busy(path, cause, "wait for it, or raise --wait") from None
-            if progress:
-                progress.tick()
-            time.sleep(0.05)
+        os.close(lock)

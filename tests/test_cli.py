@@ -59,6 +59,7 @@ def eggs(shared_tmp: Path) -> Path:
         (["wrapper", "/x", "--for", "nonsense"], "no such kind"),
         (["prepare", "/x", "--wait", "soon"], "--wait"),
         (["prepare", "/x", "--wait", "-1"], "--wait"),
+        (["prepare", "/x", "--wait", "nan"], "--wait"),
         (["prepare", "/x", "--al"], "--al"),
         (["prepare", "TurboGears"], "DIR comes first"),
         (["prepare", ""], "DIR is empty: is a variable not set?"),

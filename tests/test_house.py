@@ -29,6 +29,7 @@ LEVELS = [
         "selection",
         "syscalls",
     },
+    {"locks"},
     {
         "application",
         "arguments",

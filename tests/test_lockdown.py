@@ -424,6 +424,21 @@ def test_remove_while_its_owner_works_in_it(safe: Path) -> None:
     assert state(victim) == before
 
 
+def test_remove_while_another_run_takes_the_lock(safe: Path) -> None:
+    """A lock that a run makes in a directory whose own lock is gone already does not keep the directory; and a lock in a
+    directory that is gone is had at once, and makes nothing."""
+    parent = os.open(safe, os.O_RDONLY)
+    descriptor = lockdown.open_directory(str(safe / "cache"), create=True)
+    with lockdown.locked(descriptor, "cache", 0):
+        late = iter([lambda: (safe / "cache" / lockdown.LOCK).touch(0o600)])
+        renewal.remove(parent, "cache", descriptor, lambda _entry: next(late, int)())
+    with lockdown.locked(descriptor, "cache", 0):
+        pass
+    os.close(descriptor)
+    os.close(parent)
+    assert os.listdir(safe) == []
+
+
 def test_lock_that_others_can_open(safe: Path) -> None:
     """A lock file that somebody else could open, and hold, is refused."""
     descriptor = lockdown.open_directory(str(safe / "cache"), create=True)
