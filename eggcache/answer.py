@@ -107,6 +107,7 @@ class Answer:
             setuptools=self._optional("setuptools"),
             pth=self._paths("pth"),
             site_packages=self._paths("site"),
+            added=self._paths("added"),
         )
 
     def _distribution(self, row: dict[str, Any]) -> Distribution:

@@ -206,7 +206,8 @@ def _unzip_all(options: argparse.Namespace) -> int:
         owner = owners.site_owner(python)
         if owner.uid != 0:
             # He may not look into other users' processes
-            users = processes.users(python, [*owners.site_directories(python), *arguments.paths(options)])
+            places = [*owners.site_directories(python), *unzip.around(arguments.paths(options))]
+            users = processes.users(python, places)
             watcher.load()
             status = _in_child_as(owner)
             if status is not None:

@@ -14,7 +14,7 @@ from eggcache.model import Finding, Report
 _WORD = r"(?:/[\w@%+=:,./-]*?(?=[,;:.]*(?:\s|$))|'[^']*'(?:\"'\"'[^']*')*)"  # a path, as shlex.quote has it
 _PREPARE = re.compile(f"eggcache prepare(?: --[a-z]+)* {_WORD}(?! --python)")  # what names its target is whole
 _PROJECT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_UNZIP = re.compile(r"eggcache unzip-all( --all\b| [A-Za-z0-9][\w.-]*)?(?! --)")
+_UNZIP = re.compile(rf"eggcache unzip-all((?: --path {_WORD})*)( --all\b| [A-Za-z0-9][\w.-]*)?(?! --)")
 
 
 def words(
@@ -58,11 +58,11 @@ def install(options: argparse.Namespace, requirements: Sequence[str], done: Repo
 def completed(findings: Iterable[Finding], options: argparse.Namespace) -> tuple[Finding, ...]:
     """The findings of a command, each command in their remedies with the target, tree and user of that one: without
     them it would see to something else."""
-    return tuple(replace(finding, remedy=complete(finding.remedy, options)) for finding in findings)
+    return tuple(replace(finding, remedy=complete(finding.remedy, options, finding.thing)) for finding in findings)
 
 
-def complete(remedy: str, options: argparse.Namespace) -> str:
-    """The remedy of a finding, or of an error, of a command that has a target: see `completed`."""
+def complete(remedy: str, options: argparse.Namespace, thing: str = "") -> str:
+    """The remedy of a finding, or of an error, about `thing`, of a command that has a target: see `completed`."""
     target, roots = _target(options), tree(options.requirements, options.all)
     runtime = _runtime(options, but=remedy) if hasattr(options, "user") else []
 
@@ -70,7 +70,11 @@ def complete(remedy: str, options: argparse.Namespace) -> str:
         return " ".join([found[0], *map(shlex.quote, (*target, *runtime, *roots))])
 
     def unzip(found: re.Match[str]) -> str:
-        return " ".join(["eggcache unzip-all", *map(shlex.quote, target), *([found[1].strip()] if found[1] else roots)])
+        # What is in a directory that only --path names is unzipped when it is named itself, see unzip.not_on_path
+        alone = not found[1] and os.path.dirname(thing) in map(os.path.abspath, options.path)
+        said = [*target, *words(paths=[thing] if alone else ()), *_unzipping(options)]
+        named = found[2] or " ".join(["", *map(shlex.quote, roots)])
+        return f"eggcache unzip-all{''.join(f' {shlex.quote(word)}' for word in said)}{found[1]}{named}"
 
     return _UNZIP.sub(unzip, _PREPARE.sub(prepare, remedy))
 
@@ -78,6 +82,14 @@ def complete(remedy: str, options: argparse.Namespace) -> str:
 def _target(options: argparse.Namespace) -> list[str]:
     python = options.python and (os.path.abspath(options.python) if "/" in options.python else options.python)
     return words(python=python, paths=map(os.path.abspath, options.path))
+
+
+def _unzipping(options: argparse.Namespace) -> list[str]:
+    """How the eggs are to be unzipped, where this command does so itself."""
+    if not hasattr(options, "undo"):
+        return []
+    backup = ["--backup", os.path.abspath(options.backup)] if options.backup else []
+    return [*backup, *words(limits=options.limits), *["--allow-gap"] * options.allow_gap]
 
 
 def _runtime(options: argparse.Namespace, but: str = "") -> list[str]:

@@ -56,6 +56,12 @@ EGGS = (
         "Do what the message says: run it as the owner, or name the directory with --path.",
     ),
     Explanation(
+        "not-on-path",
+        "The eggs are not on the target's own path: they lie in a directory that only --path names.",
+        "unzip-all leaves them zipped: who put them there may open them as files, as Scrapyd does with its projects.",
+        "Where nothing does, name each egg itself: --path DIR/NAME.egg.",
+    ),
+    Explanation(
         "egg-refused",
         "It is damaged, Pythons would read different files from it, or it unpacks to so much that it may be a bomb.",
         "It is left as it is: neither extracted nor unzipped.",

@@ -77,6 +77,7 @@ class Interpreter:
     setuptools: str | None  # "setuptools 44.1.1", "distribute 0.6.49"; None where unknown
     pth: tuple[str, ...] = ()  # .pth files in its site directories
     site_packages: tuple[str, ...] = ()  # its site directories (purelib, platlib, user site), existing ones
+    added: tuple[str, ...] = ()  # what of `path` is there by `--path` alone
 
 
 @dataclass(frozen=True)

@@ -73,11 +73,11 @@ def undo(
         wanted = {directory: names.keys() & there for directory, names in found.items()}
         if everything:  # the target passes over an egg whose metadata it cannot read: here it is named
             for directory in unzip.believed(
-                {*unzip.places(tree), *map(os.path.realpath, paths)}, python, account, paths
+                {*unzip.places(tree), *map(os.path.realpath, unzip.around(paths))}, python, account, paths
             ):
                 wanted[directory] = wanted.get(directory, set()) | _unzipped(directory, there)
         wanted = {directory: names for directory, names in wanted.items() if names}
-        directories = [*unzip.places(tree), *paths, *wanted]
+        directories = [*unzip.places(tree), *unzip.around(paths), *wanted]
         told = unzip.Announcement(users, python, directories, "eggcache unzip-all --undo", warn)
         for directory, names in wanted.items():
             run = Restoration(directory, names, keep, limits, allow_gap, progress, told)

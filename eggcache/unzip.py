@@ -6,7 +6,7 @@ import glob
 import os
 import shlex
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 
 from eggcache import accounts, cleaners, gap, lockdown, owners, processes, resolver, staging, unseen
@@ -14,7 +14,18 @@ from eggcache.accounts import Account
 from eggcache.backup import open_backup
 from eggcache.conversion import Conversion, as_finding, opened, tidy
 from eggcache.errors import Busy, EggcacheError, NotPermitted, of_disk
-from eggcache.model import DEFAULT_LIMITS, Distribution, Finding, Kind, Limits, Outcome, Process, Report, Tree
+from eggcache.model import (
+    DEFAULT_LIMITS,
+    Distribution,
+    Finding,
+    Interpreter,
+    Kind,
+    Limits,
+    Outcome,
+    Process,
+    Report,
+    Tree,
+)
 from eggcache.progress import Progress
 
 RESTART = (
@@ -65,7 +76,8 @@ def unzip_all(
     tree = settled_tree(python, requirements, account, paths, everything, wait, dry_run, progress)
     found = by_directory(tree.distributions)
     outcomes: list[Outcome] = []
-    findings = [*resolver.findings(tree), *disbelieved(found, python, account, paths)]
+    findings = [*resolver.findings(tree), *not_on_path(found, tree.interpreter)]
+    findings += disbelieved(found, python, account, paths)
     findings += unseen.findings(tree, account or accounts.current(), limits, progress)
     errors: list[EggcacheError] = []
     if not dry_run:
@@ -77,7 +89,7 @@ def unzip_all(
             if not dry_run:
                 stack.enter_context(lockdown.locked_itself(keep, f"--backup {backup}", wait, progress))
                 staging.remove_stages(keep)
-        told = Announcement(users, python, [*places(tree), *paths, *found], "eggcache unzip-all", warn)
+        told = Announcement(users, python, [*places(tree), *around(paths), *found], "eggcache unzip-all", warn)
         for directory, zips in found.items():
             run = Conversion(directory, zips, python, tree.interpreter, keep, limits, allow_gap, progress, told)
             try:
@@ -137,7 +149,7 @@ def settled_tree(
     3. The swap has moved the mtime of the directory: wait until that run lets go of its lock, and ask again.
     """
     prefix = glob.escape(os.path.dirname(os.path.dirname(python)))
-    known = {*glob.glob(os.path.join(prefix, "lib*", "python*", "*-packages")), *paths}
+    known = {*glob.glob(os.path.join(prefix, "lib*", "python*", "*-packages")), *around(paths)}
     for again in range(10, -1, -1):
         _close_gaps(known, wait, dry_run, progress)
         progress.phase(f"asking {python} for the tree")
@@ -215,6 +227,11 @@ def places(tree: Tree) -> set[str]:
     }
 
 
+def around(paths: Iterable[str]) -> list[str]:
+    """What `--path` names, and for an egg the directory that it is in, too."""
+    return [one for path in paths for one in (path, os.path.dirname(path))[: 1 + path.lower().endswith(".egg")]]
+
+
 def _led_to(tree: Tree) -> set[str]:
     """The directories that .pth files and links in site-packages lead to, though an egg be missing there."""
     found = set()
@@ -230,7 +247,7 @@ def believed(directories: Iterable[str], python: str, account: Account | None, p
     """Those of these directories in which root may work though somebody else's code named them."""
     if os.geteuid() != 0 or account is None or account.uid == 0:
         return set(directories)
-    return set(directories) & owners.named(python, paths)
+    return set(directories) & owners.named(python, around(paths))
 
 
 def disbelieved(
@@ -244,6 +261,30 @@ def disbelieved(
     for place in wrong:
         del found[place]
     return list(map(as_finding, errors))
+
+
+def not_on_path(found: dict[str, dict[str, Distribution]], interpreter: Interpreter) -> Iterator[Finding]:
+    """Take out of `found` the eggs in directories that only `--path` names, and say so: whoever put an egg there may
+    open it as a file, as Scrapyd does. An egg that `--path` itself names is meant."""
+    added = set(map(os.path.realpath, interpreter.added))
+    own = {os.path.realpath(path) for path in interpreter.path if path not in interpreter.added}
+    for directory, zips in list(found.items()):
+        left = []
+        for name, one in sorted(zips.items()):
+            ways = {os.path.realpath(one.egg or name), os.path.realpath(os.path.dirname(one.egg or name))}
+            if not ways & own and os.path.join(directory, name) not in added and ways & added:
+                left.append(os.path.join(directory, name))
+                del zips[name]
+        if not zips:
+            del found[directory]
+        if left:
+            which = f"its {len(left)} eggs stay" if len(left) > 1 else f"{os.path.basename(left[0])} stays"
+            cause = (
+                f"only --path names this directory, so {which} zipped: whoever put them there may open them as files"
+            )
+            named = " ".join(f"--path {shlex.quote(egg)}" for egg in left)
+            remedy = f"where nothing does, name each of them: eggcache unzip-all {named}"
+            yield Finding("not-on-path", directory, cause, remedy, context=tuple(left))
 
 
 def remove_leftovers(directories: Iterable[str]) -> None:

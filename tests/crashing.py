@@ -192,7 +192,7 @@ class Sites:
         self.backup = self.top / "backup"
 
     def command(self, *more: str | Path) -> list[str]:
-        return program("unzip-all", "-q", "--all", "--path", self.site, "--python", self.python, *more)
+        return program("unzip-all", "-q", "--all", "--path", self.site / NAME, "--python", self.python, *more)
 
     def check(self) -> None:
         """The egg is a whole zip or a whole directory, and what the backup holds is a whole zip."""

@@ -46,6 +46,11 @@ def measured(words: Sequence[str | Path], before: str = "") -> tuple[subprocess.
     return done, max(int(line.split()[2]) for line in done.stdout.splitlines() if line.startswith("peak "))
 
 
+def named(eggs: Path) -> list[str | Path]:
+    """Options that name each egg in a directory."""
+    return [word for egg in sorted(eggs.glob("*.egg")) for word in ("--path", egg)]
+
+
 @dataclass
 class Site:
     """A target with two eggs in a directory on its path, and where their cache shall be."""
@@ -61,6 +66,11 @@ class Site:
     @property
     def options(self) -> list[str | Path]:
         return ["--all", "--path", self.eggs, "--python", self.python, "--user", self.account.pw_name]
+
+    @property
+    def unzipping(self) -> list[str | Path]:
+        """The same eggs for unzip-all, each by its name: they are on no path of the target's own."""
+        return ["--all", *named(self.eggs), "--python", self.python]
 
     def served(self) -> int:
         verdict = judge(self.python, self.cache, sorted(self.eggs.glob("*.egg")), self.account)

@@ -16,6 +16,7 @@ import deployment
 import pytest
 from conftest import built, missing
 from judge import eggcache, environment
+from sites import named
 from test_cache import ROOT, write_egg
 
 from eggcache import arguments as parser
@@ -129,7 +130,7 @@ def test_kinds_in_the_help() -> None:
 def test_json_is_one_object(python: Path, eggs: Path) -> None:
     """--json prints one object of schema 1 on stdout, whatever is said on stderr."""
     common = ["--all", "--path", str(eggs), "--python", str(python), "--json"]
-    for command in (["tree"], ["prepare", str(eggs / "cache"), "--user", "nobody"], ["unzip-all"]):
+    for command in (["tree"], ["prepare", str(eggs / "cache"), "--user", "nobody"], ["unzip-all", *named(eggs)]):
         done = eggcache(*command, *common)
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout)["schema"] == 1
@@ -233,7 +234,7 @@ def test_what_is_not_there_is_named(python: Path, eggs: Path) -> None:
     said = ["--all", "--path", eggs, "--path", eggs / "typo", "--python", python]
     cache = eggs.with_name(f"{eggs.name}-cache")  # not below what is looked at
     line = f"eggcache: --path {eggs}/typo: there is nothing of that name\n"
-    for command in (["tree"], ["prepare", cache], ["check", "--cache", cache], ["unzip-all", "-n"]):
+    for command in (["tree"], ["prepare", cache], ["check", "--cache", cache], ["unzip-all", "-n", *named(eggs)]):
         done = eggcache(*command, *said)
         assert (done.returncode, done.stderr) == (0, line), command
     assert eggcache("prepare", cache, *said).stderr == ""  # as at every start of Apache
@@ -328,7 +329,7 @@ def test_every_python(interpreter: Callable[[str], Path], eggs: Path, checkout: 
     write_egg(eggs / "Plain-1.0.egg", {"plain.py": ""})
     for version in ("3.9", "3.13"):
         own = interpreter(version)
-        command = [str(own), "-W", "error", "-m", "eggcache", "unzip-all", "-n", "--all", "--path", str(eggs)]
+        command = [str(own), "-W", "error", "-m", "eggcache", "unzip-all", "-n", "--all", *map(str, named(eggs))]
         done = subprocess.run(
             command, env=environment({"PYTHONPATH": str(checkout), "EGGCACHE_PYTHON": str(own)}), cwd="/",
             capture_output=True, text=True, check=False,

@@ -39,7 +39,7 @@ class Hostile:
             "tree": ["tree", "-q", *target],
             "prepare": ["prepare", "-q", self.site.cache, *self.site.options],
             "check": ["check", "-q", "--cache", self.site.cache, *self.site.options],
-            "unzip-all": ["unzip-all", "-n", "-q", *target],
+            "unzip-all": ["unzip-all", "-n", "-q", *self.site.unzipping],
         }
 
     def got(self) -> list[str]:
@@ -192,9 +192,9 @@ def forged(hostile: Hostile, egg: Path, **more: object) -> str:
     row = {"project": "Secret", "version": "1", "location": str(egg), "kind": "zipped egg", "extras": [],
            "active": True, "egg": str(egg), "inside": "", "cache_name": egg.name}  # fmt: skip
     answer = {
-        "version": [3, 11, 9], "prefix": "/usr", "path": [str(egg.parent)], "pth": [], "site": [], "projects": [],
-        "pkg_resources": None, "setuptools": None, "broken": "", "read": [], "bad": [], "distributions": [row],
-        "needs": [], "evidence": {"lookups": [], "default": None}, "imports": [], **more,
+        "version": [3, 11, 9], "prefix": "/usr", "path": [str(egg.parent)], "added": [], "pth": [], "site": [],
+        "projects": [], "pkg_resources": None, "setuptools": None, "broken": "", "read": [], "bad": [],
+        "distributions": [row], "needs": [], "evidence": {"lookups": [], "default": None}, "imports": [], **more,
     }  # fmt: skip
     return FORGED + f"forge({json.dumps(answer).encode()!r})\n"
 

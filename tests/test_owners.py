@@ -104,7 +104,7 @@ def test_eggs_of_another_user(spied: tuple[Deployment, Path, Path], nobody: pwd.
     egg = write_egg(theirs / "Theirs-1.0-py3.11.egg", {"theirs.py": ""})
     ours = write_egg(deployment.site_packages / "Ours-1.0-py3.11.egg", {"ours.py": ""})
     os.chown(egg, nobody.pw_uid, nobody.pw_gid)
-    done = eggcache("unzip-all", "--all", "--python", deployment.python, "--path", theirs)
+    done = eggcache("unzip-all", "--all", "--python", deployment.python, "--path", egg)
     assert done.returncode == 4
     assert f"{theirs}: root cannot safely work in it" in done.stderr
     assert egg.is_file()
@@ -229,7 +229,7 @@ def test_forged_answer(
     also = {**row, "location": f"/a/{app.name}.egg", "egg": str(app), "cache_name": f"{app.name}.egg"}
     answer = {
         "distributions": [row, also], "needs": [], "projects": [], "read": [], "version": [2, 7, 18], "prefix": "/usr",
-        "path": [str(sticky)], "pth": [], "site": [str(victim)], "pkg_resources": "/x/pkg_resources.py",
+        "path": [str(sticky)], "added": [], "pth": [], "site": [str(victim)], "pkg_resources": "/x/pkg_resources.py",
         "setuptools": "setuptools 44", "bad": [], "broken": "",
     }  # fmt: skip
     (theirs / "answer").write_text(repr(answer))

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from deployment import Deployment
 from judge import environment
-from sites import write_egg
+from sites import named, write_egg
 from terminals import show
 
 from eggcache import progress
@@ -128,7 +128,8 @@ class Place:
             "wheels": [self.out],
             "check": ["--cache", self.cache],
         }
-        more = ["--all", "--path", self.eggs, "--python", self.python] if name != "remove" else []
+        eggs = named(self.eggs) if name == "unzip-all" else ["--path", self.eggs]
+        more = ["--all", *eggs, "--python", self.python] if name != "remove" else []
         return [sys.executable, "-m", "eggcache", name, *map(str, where.get(name, [])), *map(str, more)]
 
     def run(self, name: str, *more: str) -> subprocess.CompletedProcess[str]:

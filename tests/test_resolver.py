@@ -492,8 +492,8 @@ def _snapshot(root: Path) -> list[tuple[str, int, int, int]]:
 # -------------------------------------------------------------------------------------------- hostile answers
 
 HONEST: dict[str, Any] = {
-    "version": [2, 7, 18], "prefix": "/usr", "path": ["/a"], "pth": [], "site": [], "pkg_resources": "/a/p.py",
-    "setuptools": "setuptools 1", "broken": "", "projects": [], "read": [], "bad": [],
+    "version": [2, 7, 18], "prefix": "/usr", "path": ["/a"], "added": [], "pth": [], "site": [],
+    "pkg_resources": "/a/p.py", "setuptools": "setuptools 1", "broken": "", "projects": [], "read": [], "bad": [],
     "distributions": [
         {"project": "A", "version": "1", "location": "/a/A-1.egg", "kind": "zipped egg", "extras": [], "active": True,
          "egg": "/a/A-1.egg", "inside": "", "cache_name": "A-1.egg"},

@@ -49,7 +49,7 @@ def test_half_an_egg(python: Path, eggs: Path, shared_tmp: Path) -> None:
     it is none of its business; and everything else is done."""
     for asked, named in ((["--all"], True), (["Needs"], True), (["Whole"], False)):
         for words in commands(shared_tmp).values():
-            done = eggcache(*words, *asked, "--path", eggs, "--python", python, "--json")
+            done = eggcache(*words, *asked, "--path", eggs, "--python", python, "--json", env={"PYTHONPATH": str(eggs)})
             found = [one for one in as_json(done)["findings"] if one["thing"] == f"{eggs}/half.one-1.0-py3.11.egg"]
             assert [one["code"] for one in found] == (["egg-refused"] if named else []), (words, asked)
             assert all(one["cause"].startswith("not a zip file, or a truncated one") for one in found)
@@ -84,7 +84,18 @@ def test_another_spelling(python: Path, eggs: Path, shared_tmp: Path) -> None:
     data[data.index(b"twice.py") - 16] ^= 0xFF  # in the local header, which zipimport does not compare
     egg.write_bytes(data)
     for words in commands(shared_tmp).values():
-        done = eggcache(*words, "--all", "--path", shared_tmp / "link", "--path", eggs, "--python", python, "--json")
+        done = eggcache(
+            *words,
+            "--all",
+            "--path",
+            shared_tmp / "link",
+            "--path",
+            eggs,
+            "--python",
+            python,
+            "--json",
+            env={"PYTHONPATH": str(eggs)},
+        )
         found = [one["code"] for one in as_json(done)["findings"] if "Twice-1.0.egg" in one["thing"]]
         assert found.count("egg-refused") == 1, (words, found)
 

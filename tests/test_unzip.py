@@ -6,6 +6,7 @@ import fcntl
 import os
 import pwd
 import random
+import shlex
 import shutil
 import signal
 import stat
@@ -838,3 +839,49 @@ def test_hundreds_of_eggs(small: Deployment) -> None:
     assert f"{500 + SMALL} eggs unzipped" in output
     assert time.monotonic() - started < 60
     assert not [egg for egg in small.site_packages.glob("*.egg") if egg.is_file()]
+
+
+# -------------------------------------------------------------------------------- eggs that are somebody's files
+
+
+@pytest.mark.parametrize(("version", "setuptools"), [("2.7", "44.1.1"), ("3.11", "65.5.0")], ids=["2.7", "3.11"])
+def test_eggs_that_are_somebodys_files(
+    version: str,
+    setuptools: str,
+    target: Callable[[str, str], Deployment],
+    copy_of: Callable[[Deployment], Deployment],
+    shared_tmp: Path,
+) -> None:
+    """Eggs in a directory that only --path names stay zipped, as Scrapyd needs them, which opens each as a file; one
+    line has the command that unzips them after all, and --undo puts them back. What is on the target's own path, by
+    whatever name --path has it, is unzipped."""
+    made = copy_of(target(version, setuptools))
+    tag = f"py{version}"
+    own = [make(made.site_packages / f"Own-1.0-{tag}.egg", Entry(b"own.py"))]
+    led = shared_tmp / "led"
+    led.mkdir()
+    own += [make(led / f"Led-1.0-{tag}.egg", Entry(b"led.py")), make(led / f"Inside-1.0-{tag}.egg", Entry(b"ins.py"))]
+    (made.site_packages / "led.pth").write_text(f"{own[1]}\n{shared_tmp / 'link'}\n")
+    (shared_tmp / "link").symlink_to(led)
+    projects = shared_tmp / "eggs" / "it's mine"
+    projects.mkdir(parents=True)
+    theirs = [make(projects / f"{name}.egg", Entry(b"spider.py")) for name in ("1_0", "1_1")]
+    before = listing(projects)
+    said = ["--python", made.python, "--path", projects, "--path", made.site_packages, "--path", led]
+    said += ["--backup", shared_tmp / "zips", "--limit", "entries=9"]
+    for more in (["--all", "-n"], ["--all"], ["--all"], ["1-0"]):
+        done = eggcache("unzip-all", *said, "--json", *more)
+        assert done.returncode == 3, done.stderr
+        (found,) = as_json(done)["findings"]
+        assert (found["code"], found["thing"]) == ("not-on-path", str(projects))
+        assert found["context"] == [str(egg) for egg in (theirs if "--all" in more else theirs[:1])]
+        assert all(egg.is_dir() != ("-n" in more) for egg in own)
+        assert listing(projects) == before
+    command = shlex.split(found["remedy"].partition("eggcache ")[2])
+    done = eggcache(*command)
+    assert done.returncode == 0, done.stderr
+    assert [egg.is_dir() for egg in theirs] == [True, False]
+    assert eggcache(*command, "--undo").returncode == 0
+    assert {path: info[1:6] for path, info in listing(projects).items() if path != str(projects)} == {
+        path: info[1:6] for path, info in before.items() if path != str(projects)
+    }

@@ -10,10 +10,13 @@ def absolute(path):
 
 
 def clean_path():
+    """sys.path, and what of it this Python does not have of its own."""
     # Apache's interpreter has neither '' nor this script's working directory in front
     kept = [entry for entry in sys.path if entry not in ("", "/")]
     sys.path[:] = REQUEST["paths"] + [entry for entry in kept if entry not in REQUEST["paths"]]
-    return [absolute(entry) for entry in sys.path if is_text(entry)]
+    own = [absolute(entry) for entry in kept if is_text(entry)]
+    path = [absolute(entry) for entry in sys.path if is_text(entry)]
+    return path, [entry for entry in path if entry not in own]
 
 
 def site_directories(path):
@@ -148,7 +151,7 @@ def parse_roots(pr):
 
 def main():
     already = "pkg_resources" in sys.modules
-    path = clean_path()
+    path, added = clean_path()
     site = site_directories(path)
     pth, link_files, links = [], [], {}
     for directory in unique(site + path):
@@ -159,8 +162,8 @@ def main():
             elif name.lower().endswith(".egg-link"):
                 link_files.append(file)
                 links[egg_link_target(file)] = True
-    result = {"version": list(sys.version_info[:3]), "prefix": absolute(sys.prefix), "path": path, "pth": pth, "site": site,
-              "pkg_resources": None, "setuptools": None, "broken": "", "distributions": [], "needs": [],
+    result = {"version": list(sys.version_info[:3]), "prefix": absolute(sys.prefix), "path": path, "added": added,
+              "pth": pth, "site": site, "pkg_resources": None, "setuptools": None, "broken": "", "distributions": [], "needs": [],
               "projects": [], "read": [], "bad": []}
     pr = None
     try:
