@@ -15,6 +15,7 @@ from eggcache import (
     arguments,
     commands,
     console,
+    destination,
     interpreter,
     kinds,
     lockdown,
@@ -82,8 +83,14 @@ def emit(options: argparse.Namespace) -> int:
     text = _with_modules(options, kind, text, directory, command, timezone, pid_file)
     for finding in wrappers.warnings(kind, directory, host):
         console.warn(str(finding), options)
+    part = kinds.part(kind, debian=debian)
     if options.output:
-        wrappers.write(options.output, text, mode=0o755 if kinds.KINDS[kind].executable else 0o644)
+        path = os.path.abspath(options.output)
+        if part:
+            written = destination.insert(path, text, position=kinds.KINDS[kind].position)
+        else:
+            written = destination.write(path, text, mode=0o755 if kinds.KINDS[kind].executable else 0o644)
+        _say(path, written, wrappers.following(kind, path, host, debian=debian), options)
     if options.json:
         emitted = {
             "schema": 1,
@@ -92,6 +99,7 @@ def emit(options: argparse.Namespace) -> int:
             "kind": kind,
             "why": why,
             "place": wrappers.place(kind, host, debian=debian),
+            "part": part,
             "executable": kinds.KINDS[kind].executable,
             "apachectl": host.apachectl,
             "pid_file": pid_file,
@@ -140,8 +148,22 @@ def _with_modules(
         mutexes=os.path.dirname(pid_file or "") or "logs/",
     )
     for name, source in emitted.modules.items():
-        wrappers.write(os.path.join(os.path.abspath(options.module_directory), name), source, mode=0o644)
+        path = os.path.join(os.path.abspath(options.module_directory), name)
+        written = destination.write(path, source, mode=0o644)
+        if written.changed:
+            _say(path, written, "", options)
     return emitted.configuration
+
+
+def _say(path: str, written: destination.Written, following: str, options: argparse.Namespace) -> None:
+    """Say what became of a file, and what to run now."""
+    if not written.changed:
+        console.warn(f"{path}: it has this text already: nothing was written", options)
+        return
+    kept = f"; somebody had changed what eggcache wrote there: that is kept in {written.kept}" if written.kept else ""
+    console.warn(f"{path}: written{kept}", options)
+    if following:
+        console.warn(f"next: {following}", options)
 
 
 def _warn_of_another(directory: str, python: str, timezone: str | None, options: argparse.Namespace) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from eggcache import packaged, quoting
-from eggcache.errors import UsageError
+from eggcache.errors import EggcacheError, UsageError
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,33 @@ class Wanted:
         return none if self.timezone is None else given.format(quote(self.timezone))
 
 
+def at_end(_path: str, text: str) -> int:
+    """Where a block goes in most files."""
+    return len(text)
+
+
+def _in_program(path: str, text: str) -> int:
+    """Below the head of the one program in supervisord's file, which must not have an environment yet: of two in one
+    section supervisord takes the last and says nothing."""
+    heads = list(re.finditer(r"^\[(?:fcgi-)?program:[^\]\n]*\][^\n]*\n", text, re.MULTILINE))
+    if len(heads) != 1:
+        cause = f"the text goes into the section of one program, and there are {len(heads)} in it"
+        raise EggcacheError(path, cause, "leave out -o to print the text, and put it into the right section")
+    section = re.match(r"(?:(?!\[).*\n?)*", text[heads[0].end() :])
+    if section and re.search(r"^environment[ \t]*[=:]", section[0], re.MULTILINE):
+        cause = "the program has an environment, and can have one only"
+        raise EggcacheError(path, cause, "leave out -o to print the text, and add what it sets to that environment")
+    return heads[0].end()
+
+
+def _before_user(_path: str, text: str) -> int:
+    """In a Dockerfile before the first USER of the last stage: what prepares has to be root."""
+    stages = list(re.finditer(r"^\s*FROM\s", text, re.MULTILINE | re.IGNORECASE))
+    start = stages[-1].start() if stages else 0
+    user = re.compile(r"^\s*USER\s", re.MULTILINE | re.IGNORECASE).search(text, start)
+    return user.start() if user else len(text)
+
+
 @dataclass(frozen=True)
 class Kind:
     """One kind of wrapper. Where it is registered is the end of this module."""
@@ -45,6 +72,9 @@ class Kind:
     pid_file: bool = False
     starts_apache: bool = False  # by way of apachectl, with this environment: under systemd that can be lost
     place: str = ""  # the file that it is, with {name} and {unit} to be filled in; "" where it is a part of one
+    comment: str = ""  # what begins a comment, where it becomes a block of somebody's file; "" for a file of its own
+    position: Callable[[str, str], int] = at_end  # where such a block goes: given the file's path and text, an offset
+    after: str = ""  # what to run when it is written, what stands in braces is filled in
 
 
 def fill(template: str, **values: str) -> str:
@@ -52,6 +82,11 @@ def fill(template: str, **values: str) -> str:
     # Shell scripts are full of "$", so string.Template would be of no help.
     text = packaged.read(f"templates/{template}").decode("ascii")
     return re.sub("@([A-Z_]+)@", lambda match: values[match[1]], text)
+
+
+def part(kind: str, *, debian: bool) -> bool:
+    """Whether the text of `kind` becomes a block of somebody's file; `debian` is that of `wrappers.wrapper`."""
+    return bool(KINDS[kind].comment) and not (kind == "envvars" and debian)
 
 
 def _part(template: str) -> str:
@@ -65,7 +100,7 @@ def _programs(apachectl: str) -> str:
     stem = re.sub(r"ctl$", "", os.path.basename(apachectl))[:15]  # all that Linux keeps of a name
     known = ("apache", "httpd")
     return " | ".join(
-        [*(f"{name}*" for name in known), *(() if stem.startswith(known) else (quoting.shell(stem) + "*",))]
+        [*(f"{name}*" for name in known), *(() if not stem or stem.startswith(known) else (quoting.shell(stem) + "*",))]
     )
 
 
@@ -198,8 +233,16 @@ def _docker(wanted: Wanted) -> dict[str, str]:
 
 # A kind is registered here and nowhere else.
 _TWO_LINES = ("TZ={}\nexport TZ", "unset TZ")
+_STOP_AND_START = "{apachectl} stop; {apachectl} start"
 KINDS: dict[str, Kind] = {
-    "apachectl": Kind("apachectl.sh", _script, executable=True, apachectl=True, starts_apache=True),
+    "apachectl": Kind(
+        "apachectl.sh",
+        _script,
+        executable=True,
+        apachectl=True,
+        starts_apache=True,
+        after="{apachectl} stop; {file} start",
+    ),
     "init.d": Kind(
         "init.d.sh",
         _script,
@@ -208,22 +251,49 @@ KINDS: dict[str, Kind] = {
         pid_file=True,
         starts_apache=True,
         place="/etc/init.d/{name}",
+        after="{file} restart && {boot}",
     ),
     "envvars": Kind(
         lambda w: "envvars.debian.sh" if w.debian else "envvars.sh",
         _sourced,
         starts_apache=True,
         place="/etc/apache2/envvars-eggcache",  # Debian's; any other's is the end of a file
+        comment="#",
+        after="{envvars}" + _STOP_AND_START,
     ),
-    "sysconfig": Kind("sysconfig.sh", _stated(quoting.environment_file, *_TWO_LINES)),
-    "systemd": Kind("dropin.conf", _drop_in, place=_DROP_IN),
+    "sysconfig": Kind(
+        "sysconfig.sh",
+        _stated(quoting.environment_file, *_TWO_LINES),
+        comment="#",
+        after="service httpd stop; service httpd start",
+    ),
+    "systemd": Kind(
+        "dropin.conf", _drop_in, place=_DROP_IN, after="systemctl daemon-reload && systemctl restart {unit}"
+    ),
     "tmpfiles.d": Kind("tmpfiles.conf", _stated(quoting.tmpfiles), place="/etc/tmpfiles.d/eggcache.conf"),
-    "mod_python": Kind("mod_python.conf", _mod_python),
-    "mod_wsgi": Kind("mod_wsgi.conf", _mod_wsgi),
-    "freebsd": Kind("freebsd.env", _stated(quoting.shell, *_TWO_LINES)),
-    "supervisord": Kind("supervisord.conf", _supervisord),
-    "uwsgi": Kind("uwsgi.ini", _uwsgi),
-    "gunicorn": Kind("gunicorn.conf.py.in", _gunicorn),
-    "docker": Kind("Dockerfile", _docker),
+    "mod_python": Kind(
+        "mod_python.conf", _mod_python, comment="#", after="{enable}{apachectl} configtest && {restart}"
+    ),
+    "mod_wsgi": Kind(
+        "mod_wsgi.conf",
+        _mod_wsgi,
+        comment="#",
+        after="{enable}{apachectl} configtest && {restart}",
+    ),
+    "freebsd": Kind(
+        "freebsd.env",
+        _stated(quoting.shell, *_TWO_LINES),
+        after="service apache24 stop; service apache24 start",
+    ),
+    "supervisord": Kind(
+        "supervisord.conf",
+        _supervisord,
+        comment=";",
+        position=_in_program,
+        after="supervisorctl reread && supervisorctl update",
+    ),
+    "uwsgi": Kind("uwsgi.ini", _uwsgi, comment=";", after="stop uWSGI and start it: a reload keeps the environment"),
+    "gunicorn": Kind("gunicorn.conf.py.in", _gunicorn, comment="#", after="stop gunicorn and start it"),
+    "docker": Kind("Dockerfile", _docker, comment="#", position=_before_user, after="docker build"),
     "shell": Kind("shell.sh", _stated(quoting.shell, "TZ={};\nexport TZ;", "unset TZ;"), starts_apache=True),
 }

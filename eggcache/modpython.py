@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from eggcache import packaged, quoting
+from eggcache import destination, packaged, quoting
 from eggcache.errors import UsageError
 from eggcache.kinds import KINDS, Wanted, fill
 
@@ -82,7 +82,9 @@ def mod_python(
         values["LOCATION"] = fill("mod_python_location.conf", **location)
         texts[GATEWAY] = inside("gateway.py")
         texts[launcher_name(application)] = _launcher(application)
-    return Emitted(re.sub(r"\n\n\n+", "\n\n", fill("mod_python.conf", **values)).rstrip("\n") + "\n", texts)
+    configuration = re.sub(r"\n\n\n+", "\n\n", fill("mod_python.conf", **values)).rstrip("\n") + "\n"
+    modules_sealed = {name: destination.sealed(source) for name, source in texts.items()}
+    return Emitted(destination.block(configuration, KINDS["mod_python"].comment), modules_sealed)
 
 
 def launcher_name(application: Application) -> str:

@@ -7,6 +7,7 @@ that names another directory than the one that was prepared is worse than none.
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 from collections.abc import Sequence
@@ -20,8 +21,9 @@ shell = shlex.quote
 
 
 def python(text: str) -> str:
-    """A literal of Python 2 (with a coding line) and 3; what is not UTF-8 of Python 3 alone."""
-    return repr(text)
+    """An expression in ASCII whose value is the name `text` in Python 2 and 3, where `os` is imported: the block may
+    stand in a file of any coding. Python 2 wants a name's bytes, and Python 3 decodes them as it decodes file names."""
+    return repr(text) if text.isascii() else f'getattr(os, "fsdecode", str)({os.fsencode(text)!r})'
 
 
 def unit(text: str) -> str:

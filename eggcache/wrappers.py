@@ -6,18 +6,16 @@ What is emitted is run, or read, as root at every start of Apache. So every valu
 
 from __future__ import annotations
 
-import errno
 import os
 import re
-import secrets
-import stat
+import shlex
 import sys
 from collections.abc import Sequence
 
-from eggcache import lockdown
+from eggcache import destination
 from eggcache.apache import Apache, hides
-from eggcache.errors import EggcacheError, NotPermitted, UsageError
-from eggcache.kinds import KINDS, Wanted, bound, fill
+from eggcache.errors import UsageError
+from eggcache.kinds import KINDS, Wanted, bound, fill, part
 from eggcache.model import Finding
 
 
@@ -67,7 +65,8 @@ def wrapper(
     unit = unit or (_unit(apachectl) if apachectl else "")
     wanted = Wanted(directory, prepare, timezone, apachectl or "", pid_file or "", unit, name, debian)
     template = KINDS[kind].template
-    return fill(template if isinstance(template, str) else template(wanted), **KINDS[kind].values(wanted))
+    text = fill(template if isinstance(template, str) else template(wanted), **KINDS[kind].values(wanted))
+    return destination.block(text, KINDS[kind].comment) if part(kind, debian=debian) else destination.sealed(text)
 
 
 def place(kind: str, apache: Apache, *, name: str = "eggcache-apache", debian: bool = False) -> str | None:
@@ -128,59 +127,26 @@ def warnings(kind: str, directory: str, apache: Apache) -> tuple[Finding, ...]:
     return (*found, hidden) if hidden else tuple(found)
 
 
-def write(path: str, text: str, *, mode: int = 0o755) -> None:
-    """Put `text` at `path` as a whole or not at all, readable by all and executable; what was there is replaced.
-
-    Raises NotPermitted where the directory cannot be written, or is one where others could exchange the file
-    that root is about to run, and where `path` is a link; EggcacheError where it is no file, or the disk says no.
-    """
-    path = os.path.abspath(path)
-    parent, base = os.path.split(path)
-    # Not under `path` itself: a half-written script there would be run at boot. Not mkstemp's: it follows no dir_fd.
-    temporary = f".eggcache-{secrets.token_hex(8)}"
-    try:
-        directory = lockdown.open_place(parent)  # root is about to run what is written there
-        try:
-            _replaceable(directory, path, base)
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-            file = os.open(temporary, flags, 0o600, dir_fd=directory)
-            try:
-                with open(file, "wb") as stream:
-                    stream.write(os.fsencode(text))
-                    stream.flush()
-                    os.fchmod(file, mode)  # whatever the umask
-                    os.fsync(file)
-                os.rename(temporary, base, src_dir_fd=directory, dst_dir_fd=directory)
-            except BaseException:
-                os.unlink(temporary, dir_fd=directory)
-                raise
-            os.fsync(directory)
-        finally:
-            os.close(directory)
-    except OSError as error:
-        denied = error.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
-        kind = NotPermitted if denied else EggcacheError
-        raise kind(path, error.strerror or str(error), "nothing was written there") from error
-
-
-def _replaceable(directory: int, path: str, base: str) -> None:
-    """Raise where a file called `base` in this directory could be somebody else's doing, or is no file."""
-    parent = os.fstat(directory)
-    if parent.st_mode & stat.S_IWOTH and not parent.st_mode & stat.S_ISVTX:
-        raise NotPermitted(
-            path, "everybody can exchange files in its directory", "write it to /etc/init.d or /usr/local/sbin"
-        )
-    try:
-        there = os.stat(base, dir_fd=directory, follow_symlinks=False)
-    except FileNotFoundError:
-        return
-    if stat.S_ISLNK(there.st_mode):
-        raise NotPermitted(path, "a symbolic link", "name the file that it leads to, or remove it")
-    if not stat.S_ISREG(there.st_mode):
-        raise EggcacheError(path, "not a regular file", "name a file, or leave out -o to print it")
-    with open(os.open(base, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=directory), "rb") as stream:
-        if there.st_size and b"eggcache" not in stream.read(1 << 16):
-            raise EggcacheError(path, "it holds something else than eggcache wrote", "remove it, or name another file")
+def following(kind: str, path: str, apache: Apache, *, debian: bool = False, root: str = "/") -> str:
+    """What to run on this host when the wrapper of `kind` is at `path`; "" where nothing has to be. `debian` is that
+    of `wrapper`; `root` is where Debian's update-rc.d is looked up."""
+    file, name = shlex.quote(path), shlex.quote(os.path.basename(path))
+    control, unit = shlex.quote(apache.apachectl or "apachectl"), apache.unit or _unit(apache.apachectl or "")
+    boot = f"chkconfig httpd off && chkconfig --add {name}"
+    if os.path.exists(os.path.join(root, "usr/sbin/update-rc.d")):
+        boot = f"update-rc.d apache2 disable && update-rc.d {name} defaults"
+    available = re.fullmatch(r"(.*/conf-)available/(.+)\.conf", path)
+    return KINDS[kind].after.format(
+        file=file,
+        apachectl=control,
+        unit=unit,
+        boot=boot,
+        envvars=f"APACHE_ENVVARS={file}; export APACHE_ENVVARS; " if debian else "",
+        enable=f"a2enconf {shlex.quote(available[2])} && " if available else "",
+        restart=f"systemctl restart {unit}"
+        if apache.systemd and apache.unit
+        else f"{control} stop, and when Apache has ended: {control} start",
+    )
 
 
 def _unit(apachectl: str) -> str:

@@ -45,7 +45,7 @@ LEVELS = [
         "table",
         "workers",
     },
-    {"ahead", "scripts", "target"},
+    {"ahead", "destination", "scripts", "target"},
     {"contents", "extract", "hosting", "resolver", "rights", "staging", "unseen", "validity", "wrappers"},
     {"backup", "evidence", "gap", "modpython", "names", "receipt", "report", "unservable", "wheel_files"},
     {"batch", "console", "renewal", "serving", "twins"},

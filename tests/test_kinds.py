@@ -559,7 +559,8 @@ def test_gunicorn(tmp_path: Path, prepare: Callable[..., list[str]], timezone: s
 def test_gunicorn_on_old_pythons(interpreter: Callable[[str], Path], tmp_path: Path) -> None:
     """gunicorn's file is read by Python 2.7 too."""
     (tmp_path / "conf").write_text(text("gunicorn", "/srv/caf\u00e9"))
-    code = f"exec(open('{tmp_path}/conf').read()); assert os.environ['PYTHON_EGG_CACHE'] == '/srv/caf\\xc3\\xa9'"
+    read = f"import os; exec(open('{tmp_path}/conf').read())"
+    code = f"{read}; assert os.environ['PYTHON_EGG_CACHE'] == '/srv/caf\\xc3\\xa9'"
     subprocess.run([interpreter("2.7"), "-c", code], check=True)
 
 

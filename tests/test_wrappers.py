@@ -6,7 +6,6 @@ import contextlib
 import os
 import pwd
 import re
-import resource
 import shutil
 import signal
 import socket
@@ -22,9 +21,9 @@ from typing import Any
 import pytest
 from conftest import missing
 
-from eggcache import wrappers
+from eggcache import destination, wrappers
 from eggcache.apache import Apache
-from eggcache.errors import EggcacheError, NotPermitted, UsageError
+from eggcache.errors import UsageError
 
 NASTY = [
     "plain",
@@ -161,7 +160,7 @@ def emit(tmp_path: Path) -> Callable[..., Emitted]:
         }
         text = wrappers.wrapper(kind, str(inside), **{**arguments, **values})
         script = tmp_path / kind
-        wrappers.write(str(script), edit(text))
+        destination.write(str(script), edit(text))
         return Emitted(str(inside), script, prepare, tmp_path)
 
     return make
@@ -840,79 +839,3 @@ def test_warnings() -> None:
     assert codes("/tmp/x", hands_over=False) == ["private-tmp"]
     assert codes("/tmp/x", systemd=False, private_tmp=False) == []
     assert all(finding.status == 0 for finding in wrappers.warnings("apachectl", "/tmp/x", under))
-
-
-# ---------------------------------------------------------------------------------------------------- write
-
-
-def test_write(tmp_path: Path) -> None:
-    """A file is written byte for byte and executable whatever the umask, replaced as a whole, and nothing is left."""
-    path = tmp_path / "script"
-    before = os.umask(0o077)
-    try:
-        wrappers.write(str(path), "first, by eggcache\n")
-        held = path.open()
-        wrappers.write(str(path), "caf\u00e9 \udcff\n")
-    finally:
-        os.umask(before)
-    assert held.read() == "first, by eggcache\n"  # who had opened the old one still reads the old one
-    held.close()
-    assert path.read_bytes() == b"caf\xc3\xa9 \xff\n"
-    assert path.stat().st_mode & 0o7777 == 0o755
-    assert os.listdir(tmp_path) == ["script"]
-
-
-def test_write_spares_what_is_not_ours(tmp_path: Path) -> None:
-    """A file that eggcache did not write is not replaced."""
-    (tmp_path / "httpd").write_text("OPTIONS=\n")
-    with pytest.raises(EggcacheError, match="something else"):
-        wrappers.write(str(tmp_path / "httpd"), "text")
-    assert (tmp_path / "httpd").read_text() == "OPTIONS=\n"
-
-
-def test_write_follows_no_link(tmp_path: Path) -> None:
-    """A link at the place of the file is refused, and what it leads to is not touched."""
-    (tmp_path / "victim").write_text("whole")
-    (tmp_path / "script").symlink_to("victim")
-    with pytest.raises(NotPermitted, match="symbolic link"):
-        wrappers.write(str(tmp_path / "script"), "text")
-    assert (tmp_path / "victim").read_text() == "whole"
-    assert sorted(os.listdir(tmp_path)) == ["script", "victim"]
-
-
-def test_write_where_others_write(tmp_path: Path) -> None:
-    """Where everybody could exchange the script it is not written; a sticky directory protects it."""
-    tmp_path.chmod(0o777)
-    with pytest.raises(NotPermitted, match="others can rename"):
-        wrappers.write(str(tmp_path / "script"), "text")
-    assert os.listdir(tmp_path) == []
-    tmp_path.chmod(0o1777)
-    wrappers.write(str(tmp_path / "script"), "text")
-
-
-@pytest.mark.parametrize("place", ["directory", "fifo", "nowhere/script"])
-def test_write_no_file(tmp_path: Path, place: str) -> None:
-    """What is no file is not replaced by one, and an error is one line that names it."""
-    (tmp_path / "directory").mkdir()
-    os.mkfifo(tmp_path / "fifo")
-    with pytest.raises(EggcacheError) as caught:
-        wrappers.write(str(tmp_path / place), "text")
-    assert str(tmp_path / place) in str(caught.value)
-    assert "\n" not in str(caught.value)
-    assert sorted(os.listdir(tmp_path)) == ["directory", "fifo"]
-
-
-def test_write_on_a_full_disk(tmp_path: Path) -> None:
-    """Where the disk says no, the old file is whole and nothing is left beside it."""
-    (tmp_path / "script").write_text("old, by eggcache")
-    code = f"from eggcache import wrappers; wrappers.write({str(tmp_path / 'script')!r}, 'x' * 100000)"
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env={"PYTHONPATH": str(Path(wrappers.__file__).parent.parent), "PYTHONDONTWRITEBYTECODE": "1"},
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (50000, 50000)),
-        capture_output=True,
-        text=True,
-    )
-    assert re.search(r"EggcacheError: .*script: File too large", done.stderr)
-    assert (tmp_path / "script").read_text() == "old, by eggcache"
-    assert os.listdir(tmp_path) == ["script"]
