@@ -11,29 +11,21 @@ import os
 import pwd
 import re
 import selectors
-import shlex
 import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from eggcache import units
 from eggcache.model import Finding
 
 # Where Apache is when PATH, as cron or a boot script leaves it, does not say so; the last one is upstream's default.
 _SEARCH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/apache2/bin"
 _NAMES = ("apache2ctl", "apachectl", "httpd")  # Debian, upstream and RHEL, an httpd without its script
 _UNITS = ("apache2.service", "httpd.service")  # Debian and SUSE, RHEL
-_UNIT_PATH = (  # systemd.unit(5), highest priority first
-    "/etc/systemd/system",
-    "/run/systemd/system",
-    "/usr/local/lib/systemd/system",
-    "/usr/lib/systemd/system",
-    "/lib/systemd/system",
-)
 _TIMEOUT = 10.0  # seconds; Apache answers in 0.05, and waits for DNS where a ServerName does not resolve
-_LARGEST = 1 << 20  # more than any file read here: a longer one is cut off
 _LONGEST = 16 << 20  # bytes of an answer; a configuration with 10,000 virtual hosts takes about four MiB
 
 
@@ -47,9 +39,10 @@ class Apache:
     pid_file: str | None = None
     systemd: bool = False  # systemd runs here
     unit: str | None = None  # the name of Apache's unit: apache2.service
-    private_tmp: bool = False  # systemd runs here and gives that unit its own /tmp and /var/tmp
+    private_tmp: bool | None = None  # whether that unit, started by systemd, has its own /tmp and /var/tmp
     hands_over: bool = False  # where systemd runs, `apachectl start` is done by systemctl, without our environment
     bound: tuple[str, ...] = ()  # directories of the host that the unit sees in spite of that
+    changed: bool = False  # files of that unit are not what systemd has loaded
 
 
 def read(*, search: str | None = None, root: str = "/") -> Apache:
@@ -63,20 +56,22 @@ def read(*, search: str | None = None, root: str = "/") -> Apache:
         return Apache()
     apache = _configured(ask([program, "-t", "-D", "DUMP_RUN_CFG"]).output)
     usual = _usual(root)
-    systemd = os.path.isdir(os.path.join(root, "run/systemd/system"))
-    unit, private_tmp, bound = _unit(root)
-    return replace(
+    unit = units.read(_UNITS, root)
+    found = replace(
         apache,
         apachectl=None if os.path.basename(program) == "httpd" else program,
         user=apache.user or usual.user,
         group=apache.group or usual.group,
         pid_file=apache.pid_file or usual.pid_file,
-        systemd=systemd,
-        unit=unit,
-        private_tmp=systemd and private_tmp,
-        bound=bound,
+        systemd=units.running(root),
         hands_over=hands_over(program),
     )
+    return started_as(found, unit) if unit else found
+
+
+def started_as(apache: Apache, unit: units.Unit) -> Apache:
+    """This Apache, where it is `unit` that starts it."""
+    return replace(apache, unit=unit.name, private_tmp=unit.private_tmp, bound=unit.bound, changed=unit.changed)
 
 
 def in_tmp(directory: str) -> str | None:
@@ -91,7 +86,7 @@ def hides(apache: Apache, directory: str) -> Finding | None:
     systemd.exec(5), PrivateTmp=: /tmp and /var/tmp of the unit are new and empty, whatever is in the host's, but for
     what BindPaths= and BindReadOnlyPaths= put there.
     """
-    if not apache.private_tmp:
+    if not apache.systemd or not apache.private_tmp:
         return None
     real, top = os.path.realpath(directory), in_tmp(directory)
     if top is None or any(real == bound or real.startswith(bound.rstrip("/") + "/") for bound in apache.bound):
@@ -99,15 +94,16 @@ def hides(apache: Apache, directory: str) -> Finding | None:
     return Finding(
         "private-tmp",
         directory,
-        f"{apache.unit} has PrivateTmp: started by systemd, Apache has a {top} of its own, without this directory",
-        "use a directory outside of /tmp and /var/tmp, as /var/cache/eggcache, or what wrapper --for systemd prints",
+        f"{apache.unit} has PrivateTmp: started by systemd, Apache has a {top} of its own, without this directory"
+        + ("; its files have changed since systemd read them (systemctl daemon-reload)" if apache.changed else ""),
+        "use a directory outside of /tmp and /var/tmp, such as /var/cache/eggcache",
         status=0,
     )
 
 
 def hands_over(program: str) -> bool:
     """Whether this apachectl is a script that calls systemctl; what is compiled, or upstream's, does not."""
-    lines = list(_lines(program))
+    lines = list(units.lines(program))
     return bool(lines) and lines[0].startswith("#!") and any("systemctl" in line.partition("#")[0] for line in lines)
 
 
@@ -224,7 +220,7 @@ def _usual(root: str) -> Apache:
     suffix = directory[len("/etc/apache2") :] if directory.startswith("/etc/apache2-") else ""  # as the file has it
     # `export NAME=value` is Debian's; `: ${NAME:=value}` is what container images turn it into.
     assignment = re.compile(r"""(?:(?:export )?|: "?\$\{)(APACHE_[A-Z_]+):?=["']?([\w./-]+?)["']?\}?"?""")
-    for line in _lines(os.environ.get("APACHE_ENVVARS") or os.path.join(directory, "envvars")):
+    for line in units.lines(os.environ.get("APACHE_ENVVARS") or os.path.join(directory, "envvars")):
         match = assignment.fullmatch(line.replace("$SUFFIX", suffix).strip())
         if match:
             values[match[1]] = match[2]
@@ -241,68 +237,3 @@ def _usual(root: str) -> Apache:
             return Apache()
         return Apache(user="apache", group="apache", pid_file="/run/httpd/httpd.pid")
     return Apache()
-
-
-def _unit(root: str) -> tuple[str | None, bool, tuple[str, ...]]:
-    """The name of Apache's unit, whether it has PrivateTmp, and what is bound into it: its file, then its drop-ins;
-    the last one wins, and an empty list of paths takes back those before it."""
-    path = [os.path.join(root, directory[1:]) for directory in _UNIT_PATH]
-    for unit in _UNITS:
-        file = next((f for f in (os.path.join(d, unit) for d in path) if os.path.lexists(f)), None)
-        if file is None:
-            continue
-        dropins: dict[str, str] = {}
-        # service.d is for every service. Of two of one name the more specific counts, then the one found first.
-        for directory in [os.path.join(d, sub) for sub in (f"{unit}.d", "service.d") for d in path]:
-            for name in _names(directory):
-                if name.endswith(".conf"):
-                    dropins.setdefault(name, os.path.join(directory, name))
-        private, bound = False, list[str]()
-        for source in [file, *(dropins[name] for name in sorted(dropins))]:
-            for value in _settings(source, "PrivateTmp"):
-                private = value.lower() in ("1", "yes", "y", "true", "t", "on", "disconnected")
-            for value in (v for key in ("BindPaths", "BindReadOnlyPaths") for v in _settings(source, key)):
-                bound = [*bound, *_bound(value)] if value else []
-        return unit, private, tuple(bound)
-    return None, False, ()
-
-
-def _bound(value: str) -> Iterator[str]:
-    """The places of a list SOURCE[:DESTINATION[:OPTIONS]] at which the host's own directory of that name is shown."""
-    try:
-        words = shlex.split(value)
-    except ValueError:
-        return
-    for word in words:
-        source, _, rest = word.lstrip("-").partition(":")
-        if rest.partition(":")[0].lstrip("-") in ("", source):
-            yield source.replace("%%", "%")
-
-
-def _settings(path: str, key: str) -> Iterator[str]:
-    """The values of `key` in the [Service] section of a unit file, systemd.syntax(7)."""
-    section = ""
-    for line in _lines(path):
-        text = line.strip()
-        if text.startswith("["):
-            section = text
-        name, found, value = text.partition("=")
-        if section == "[Service]" and found and name.strip() == key:
-            yield value.strip()
-
-
-def _names(directory: str) -> list[str]:
-    """The names in a directory; none where it cannot be read."""
-    try:
-        return os.listdir(directory)
-    except OSError:
-        return []
-
-
-def _lines(path: str) -> Iterator[str]:
-    """The lines of a file; none where it cannot be read."""
-    try:
-        with open(path, "rb") as file:
-            yield from file.read(_LARGEST).decode("utf-8", "surrogateescape").split("\n")
-    except OSError:
-        return

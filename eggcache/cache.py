@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, astuple
+from dataclasses import asdict, astuple, replace
 from typing import TYPE_CHECKING, Any
 
 from eggcache import layout, lockdown, names, receipt, staging, validity
@@ -128,9 +129,10 @@ def prepare(
             else:
                 descriptor, new = _open_or_create(directory, reset, wait, held)
             known, staged = receipt.Receipt(), None
+            fixed = descriptor is not None and not dry_run and bool(os.fstatvfs(descriptor).f_flag & os.ST_RDONLY)
             if descriptor is not None:
                 _check_is_cache(descriptor, directory)
-                if not dry_run:
+                if not dry_run and not fixed:
                     lockdown.drop_acls(descriptor)  # before the lock, which would inherit from them
                     if new is None:
                         held.enter_context(lockdown.locked(descriptor, directory, wait, watcher))
@@ -139,8 +141,8 @@ def prepare(
                     held.enter_context(_tidied(descriptor))
                 known = receipt.read(descriptor)
                 serving.keep_readers(known, directory, astuple(owner), account.name)
-                notes += _forget(known, entry, directory, dry_run) if prune else []
-                if not dry_run:
+                notes += _forget(known, entry, directory, dry_run) if prune and not fixed else []
+                if not dry_run and not fixed:
                     finished = None if prune else _held(descriptor, entry, options)
                     if finished:
                         return _unchanged(directory, finished, entry, owner, dry_run)  # whoever held the lock did it
@@ -152,7 +154,14 @@ def prepare(
                 serving.keep_dates(directory, egg, zone, timezone)
             if staged is not None:
                 run.swap(staged, allow_gap)
-            run.drop(prune, staged)
+            run.drop(prune and not fixed, staged)
+            if fixed and descriptor is not None:
+                # An egg that is only newer needs nothing: pkg_resources compares with what is in it.
+                lacking = known.lacks(descriptor, run.expected)
+                if lacking or not lockdown.owned(descriptor, owner.uid, owner.gid, owner.directory_mode):
+                    raise OSError(errno.EROFS, os.strerror(errno.EROFS), os.path.join(directory, *lacking[:1]))
+                run.outcomes = [replace(outcome, action="kept") for outcome in run.outcomes]
+                notes.append(f"{directory}: it is read-only, and was left as it is: what it serves is current")
             if staged is not None:
                 inputs = {**_inputs(tree, timezone), **run.sources}
                 settled = {path: _settled(seen, started) for path, seen in inputs.items()}

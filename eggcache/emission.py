@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -22,6 +23,7 @@ from eggcache import (
     modpython,
     receipt,
     report,
+    units,
     validity,
     wrappers,
 )
@@ -43,12 +45,16 @@ def emit(options: argparse.Namespace) -> int:
         # The unit of this host's Apache starts another one, if this is a self-compiled one's script.
         unit = host.unit if hands_over or options.apachectl == host.apachectl else None
         host = replace(host, apachectl=options.apachectl, hands_over=hands_over, unit=unit)
-    host = replace(host, unit=options.unit or host.unit)
+    if options.unit and options.unit != host.unit:
+        named = units.read([options.unit])
+        host = apache.started_as(host, named) if named else replace(host, unit=options.unit, private_tmp=None)
     directory = os.path.abspath(options.directory)
     kind, why = options.kind, None
     if not kind:
-        kind, why = wrappers.choose(host, directory)
+        kind, why = wrappers.choose(host)
         console.warn(f"--for {kind}: {why}", options)
+    if kind == "systemd":
+        wrappers.check_seen(directory, host.unit or "", host.private_tmp, f"use another: {_elsewhere(options)}")
     timezone = arguments.timezone(options)
     user, group = options.user or host.user, options.group or (None if options.user else host.group)
     python = interpreter.find(options.python)
@@ -79,6 +85,7 @@ def emit(options: argparse.Namespace) -> int:
         pid_file=pid_file,
         unit=host.unit,
         debian=debian,
+        private_tmp=host.private_tmp,
     )
     text = _with_modules(options, kind, text, directory, command, timezone, pid_file)
     for finding in wrappers.warnings(kind, directory, host):
@@ -111,6 +118,13 @@ def emit(options: argparse.Namespace) -> int:
         sys.stdout.flush()
         sys.stdout.buffer.write(os.fsencode(text))  # a path in it may be no UTF-8
     return 0
+
+
+def _elsewhere(options: argparse.Namespace) -> str:
+    """The command that prints, or writes, the same drop-in for a directory that every unit sees."""
+    other = argparse.Namespace(**{**vars(options), "directory": "/var/cache/eggcache"})
+    more = ["--for", "systemd", *(["--unit", options.unit] if options.unit else [])]
+    return f"{commands.following(other)} {shlex.join([*more, *(['-o', options.output] if options.output else [])])}"
 
 
 def _with_modules(

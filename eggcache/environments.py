@@ -6,10 +6,10 @@ import os
 import pwd
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from eggcache import layout
+from eggcache import layout, units
 from eggcache.accounts import Account
 from eggcache.apache import Apache
 from eggcache.cleaners import read_lines
@@ -17,14 +17,6 @@ from eggcache.model import DateTime, Finding
 
 _PROGRAMS = ("apache2", "httpd")
 _NAMES = ("PYTHON_EGG_CACHE", "TZ")
-_UNIT_DIRECTORIES = (  # systemd.unit(5), lowest priority first
-    "lib/systemd/system",
-    "usr/lib/systemd/system",
-    "usr/local/lib/systemd/system",
-    "run/systemd/system",
-    "etc/systemd/system",
-)
-
 
 RUNNING = ("running-without-cache", "running-with-other-cache")  # of the environment that a process has
 
@@ -33,7 +25,7 @@ RUNNING = ("running-without-cache", "running-with-other-cache")  # of the enviro
 class Environment:
     """What one way of starting Apache, or one that runs, has of the variables that matter."""
 
-    thing: str  # a file, or "Apache (process 123)"
+    thing: str  # a file, a unit, or "Apache (process 123)"
     values: dict[str, str]  # those of _NAMES that are set
     known: frozenset[str]  # those that are set or unset there: of others the file says nothing
     pid: int = 0
@@ -55,22 +47,23 @@ def findings(
     of them are the same here. `root` is where units and scripts are looked up.
     """
     wanted = os.path.realpath(directory)
-    for found in (*running(account, python), *declared(host, root)):
+    unit = units.read([host.unit], root) if host.systemd and host.unit else None
+    for found in (*running(account, python), *declared(unit, root)):
         cache = found.values.get("PYTHON_EGG_CACHE")
         if found.pid and cache is None:
             yield Finding(
                 "running-without-cache",
                 found.thing,
                 "it runs without PYTHON_EGG_CACHE in its environment",
-                "stop it, and start it by the wrapper: reload, graceful and restart keep the old environment",
+                f"{_anew(unit, found.pid, wanted)}: reload, graceful and apachectl's restart keep the old environment",
             )
         elif found.pid and cache and os.path.realpath(cache) != wanted:
             yield Finding(
                 "running-with-other-cache",
                 found.thing,
                 f"it runs with PYTHON_EGG_CACHE={cache}",
-                f"check what it uses: --cache {shlex.quote(cache)}; or, if {directory} is to take its place, stop it, "
-                "and start it by the wrapper",
+                f"check what it uses: --cache {shlex.quote(cache)}; or, if {directory} is to take its place, "
+                + _anew(unit, found.pid, wanted),
             )
         elif "TZ" in found.known and (cache is None or os.path.realpath(cache) == wanted):
             other = found.values.get("TZ")
@@ -81,6 +74,18 @@ def findings(
                     f"{shown(other)} there, {shown(zone)} here, and pkg_resources reckons in the zone of its process",
                     f"have Apache started with the zone of the cache, or say which is meant: --tz {other or 'ZONE'}",
                 )
+
+
+def _anew(unit: units.Unit | None, pid: int, wanted: str) -> str:
+    """How this process of Apache gets the cache; what is a unit's, systemd starts in a new environment at a restart."""
+    if not unit or unit.process != pid:
+        return "stop it, and start it by the wrapper"
+    cache, restart = unit.environment.get("PYTHON_EGG_CACHE"), f"systemctl restart {unit.name}"
+    if cache and os.path.realpath(cache) == wanted:
+        return restart
+    if unit.changed:
+        return f"systemctl daemon-reload && {restart}"
+    return f"install the drop-in that eggcache wrapper {shlex.quote(wanted)} --for systemd prints, as its head says"
 
 
 def shown(zone: str | None) -> str:
@@ -141,10 +146,11 @@ def _parent(pid: int) -> int:
 # --------------------------------------------------------------------------------------- what starts Apache
 
 
-def declared(host: Apache, root: str = "/") -> Iterator[Environment]:
+def declared(unit: units.Unit | None, root: str = "/") -> Iterator[Environment]:
     """What the unit of Apache, its envvars file and the init scripts that set a cache say of the variables."""
-    if host.systemd and host.unit:
-        yield from _units(host.unit, root)
+    if unit:
+        known = {name: unit.environment[name] for name in _NAMES if name in unit.environment}
+        yield _environment(unit.name, known)
     files = [os.environ.get("APACHE_ENVVARS") or os.path.join(root, "etc/apache2/envvars")]
     files.append(os.path.join(root, "etc/sysconfig/httpd"))
     scripts = os.path.join(root, "etc/init.d")
@@ -154,37 +160,11 @@ def declared(host: Apache, root: str = "/") -> Iterator[Environment]:
         found = _assigned(read_lines(file))
         # an init script of something else has a TZ of its own
         if "TZ" in found and ("PYTHON_EGG_CACHE" in found or "/init.d/" not in file):
-            values = {name: value for name, value in found.items() if value is not None}
-            yield Environment(file, values, frozenset(found))
+            yield _environment(file, found)
 
 
-def _units(unit: str, root: str) -> Iterator[Environment]:
-    """Environment= and UnsetEnvironment= of the unit and its drop-ins; the last one wins."""
-    directories = [os.path.join(root, directory) for directory in _UNIT_DIRECTORIES]
-    main = [file for file in (os.path.join(d, unit) for d in directories) if os.path.exists(file)][-1:]
-    dropins: dict[str, str] = {}
-    for directory in (os.path.join(d, f"{unit}.d") for d in directories):
-        if os.path.isdir(directory):
-            names = (name for name in os.listdir(directory) if name.endswith(".conf"))
-            dropins.update({name: os.path.join(directory, name) for name in names})
-    last, values, known = "", dict[str, str](), set[str]()
-    for file in [*main, *(dropins[name] for name in sorted(dropins))]:
-        section = ""
-        for line in map(str.strip, read_lines(file)):
-            section = line if line.startswith("[") else section
-            key, _, text = line.partition("=")
-            if section != "[Service]" or key.strip() not in ("Environment", "UnsetEnvironment"):
-                continue
-            for word in _words(text.replace("%%", "%")):
-                name, _, value = word.partition("=")
-                if name in _NAMES:
-                    last = file
-                    known.add(name)
-                    values.pop(name, None)
-                    if key.strip() == "Environment":
-                        values[name] = value
-    if known:
-        yield Environment(last, values, frozenset(known))
+def _environment(thing: str, found: Mapping[str, str | None]) -> Environment:
+    return Environment(thing, {name: value for name, value in found.items() if value is not None}, frozenset(found))
 
 
 def _assigned(lines: Sequence[str]) -> dict[str, str | None]:
@@ -194,17 +174,10 @@ def _assigned(lines: Sequence[str]) -> dict[str, str | None]:
         match = re.fullmatch(rf"\s*(?:export )?({'|'.join(_NAMES)})=(.*)", line)
         unset = re.fullmatch(rf"\s*unset ({'|'.join(_NAMES)})\s*", line)
         if match and "$" not in match[2] and "`" not in match[2]:
-            found[match[1]] = (_words(match[2]) or [""])[0]
+            found[match[1]] = (units.words(match[2]) or [""])[0]
         elif unset:
             found[unset[1]] = None
     return found
-
-
-def _words(text: str) -> list[str]:
-    try:
-        return shlex.split(text)
-    except ValueError:
-        return []
 
 
 def user_of(host: Apache) -> str | None:

@@ -53,11 +53,10 @@ class NotPermitted(EggcacheError):
 
 
 def of_disk(thing: str, cause: str, error: OSError) -> EggcacheError:
-    """The one line for what the disk, or the kernel, refused: NotPermitted where it is read-only."""
+    """The one line for what the disk, or the kernel, refused. One that is read-only is not unsafe for that."""
     why = error.strerror or str(error)
     where = f" ({error.filename})" if isinstance(error.filename, str) and error.filename != thing else ""
-    kind = NotPermitted if error.errno == errno.EROFS else EggcacheError
-    return kind(thing, f"{cause}: {why}{where}", f"{_DISK.get(error.errno or 0, 'see to that')} and run again")
+    return EggcacheError(thing, f"{cause}: {why}{where}", f"{_DISK.get(error.errno or 0, 'see to that')} and run again")
 
 
 class Missing(EggcacheError):

@@ -297,7 +297,7 @@ SURROUNDINGS = (
         "private-tmp",
         "The cache is in /tmp or /var/tmp, and systemd gives Apache another /tmp (PrivateTmp).",
         "Apache does not see the cache: the workers extract into their own /tmp, anew after each start.",
-        "Use /var/cache/eggcache; or install the drop-in that the wrapper prints, which puts the directory there.",
+        "Use /var/cache/eggcache. What is bound into Apache's /tmp does not last: systemd-tmpfiles unmounts it.",
     ),
     Explanation(
         "volatile",
@@ -335,7 +335,8 @@ SURROUNDINGS = (
         "environment.",
         "Its workers extract below the home directory, unless its configuration sets a cache (WSGIPythonEggs, "
         "python-eggs, PythonOption).",
-        "Stop it and start it by the wrapper. reload, graceful and restart keep the old environment.",
+        "systemctl restart, once its unit has the drop-in. Without systemd: stop it and start it by the wrapper, since "
+        "apachectl's restart keeps the old environment, as reload and graceful do.",
     ),
     Explanation(
         "running-with-other-cache",

@@ -28,6 +28,7 @@ class Wanted:
     unit: str
     name: str
     debian: bool
+    hidden: bool  # by the /tmp that the unit has of its own
 
     def zone(self, quote: Callable[[str], str], given: str, none: str) -> str:
         """What sets the zone, `given` with the quoted zone for its {}, or what unsets it."""
@@ -109,21 +110,14 @@ _DROP_IN = "/etc/systemd/system/{unit}.d/50-eggcache.conf"
 
 def _dropin(wanted: Wanted) -> dict[str, str]:
     """What does for systemd's Apache what the scripts would have done."""
-    directory = quoting.unit(wanted.directory)
-    environment = quoting.unit(f"PYTHON_EGG_CACHE={wanted.directory}")
     return {
         "PATH": _DROP_IN.format(unit=wanted.unit),
         "UNIT": wanted.unit,
-        "CACHE": environment,
+        "CACHE": quoting.unit(f"PYTHON_EGG_CACHE={wanted.directory}"),
         "ZONE": wanted.zone(lambda zone: quoting.unit(f"TZ={zone}"), "Environment={}", "UnsetEnvironment=TZ"),
-        "PREPARE": quoting.unit_command(wanted.prepare),
-        "VIEW": f"BindReadOnlyPaths={directory}" if bound(wanted.directory) else f'ReadOnlyPaths="-{directory[1:]}',
+        "PREPARE": quoting.unit_arguments(wanted.prepare),
+        "VIEW": quoting.unit(f"-{wanted.directory}"),
     }
-
-
-def bound(directory: str) -> bool:
-    """Whether the drop-in puts it into the /tmp that the unit has with PrivateTmp; a colon would separate options."""
-    return directory.startswith(("/tmp/", "/var/tmp/")) and ":" not in directory  # noqa: S108 - a check
 
 
 # ----------------------------------------------------------------------------------- what stands in each template
@@ -132,7 +126,8 @@ def bound(directory: str) -> bool:
 def _script(wanted: Wanted) -> dict[str, str]:
     unit = wanted.unit or "apache2.service"
     values = _sh(wanted)
-    dropin = fill("dropin.conf", **_dropin(replace(wanted, unit=unit))).rstrip("\n")
+    advice = "hidden.conf" if wanted.hidden else "dropin.conf"
+    dropin = fill(advice, **_dropin(replace(wanted, unit=unit))).rstrip("\n")
     return {
         **values,
         "PROLOGUE": fill("prologue.sh", APACHECTL=quoting.shell(wanted.apachectl), DROPIN=dropin, **values).rstrip(
@@ -164,12 +159,8 @@ def _drop_in(wanted: Wanted) -> dict[str, str]:
     """The drop-in where it is what was asked for, and not advice: what systemd would ignore is refused."""
     for value in (wanted.directory, wanted.timezone or "", *wanted.prepare):
         quoting.utf8(value, "a unit file")
-    if re.search(r"""[\x00-\x1f\x7f"'\\]""", wanted.prepare[0]):  # systemd.service(5), on ExecStart
-        raise UsageError(wanted.prepare[0], "systemd starts no program of that name", "install eggcache elsewhere")
     if not wanted.unit:
         raise UsageError("--for systemd", "there is no unit of Apache's on this host", "name it with --unit")
-    if wanted.directory.startswith(("/tmp/", "/var/tmp/")) and not bound(wanted.directory):  # noqa: S108 - a check
-        raise UsageError(wanted.directory, "BindReadOnlyPaths has no way to write a colon", "use /var/cache/eggcache")
     return _dropin(wanted)
 
 
@@ -178,6 +169,15 @@ def _stated(quote: Callable[[str], str], given: str = "", none: str = "") -> Cal
     return lambda wanted: {
         "DIRECTORY": quote(wanted.directory),
         "ZONE": wanted.zone(quote, given, none),
+        "COMMAND": quoting.comment(wanted.prepare),
+    }
+
+
+def _tmpfiles(wanted: Wanted) -> dict[str, str]:
+    return {
+        "DIRECTORY": quoting.tmpfiles(wanted.directory),
+        "ENTRIES": quoting.tmpfiles(wanted.directory, "/*"),
+        "HIDDEN": quoting.tmpfiles(wanted.directory, "/.*"),  # a "*" is no leading dot
         "COMMAND": quoting.comment(wanted.prepare),
     }
 
@@ -270,7 +270,7 @@ KINDS: dict[str, Kind] = {
     "systemd": Kind(
         "dropin.conf", _drop_in, place=_DROP_IN, after="systemctl daemon-reload && systemctl restart {unit}"
     ),
-    "tmpfiles.d": Kind("tmpfiles.conf", _stated(quoting.tmpfiles), place="/etc/tmpfiles.d/eggcache.conf"),
+    "tmpfiles.d": Kind("tmpfiles.conf", _tmpfiles, place="/etc/tmpfiles.d/eggcache.conf"),
     "mod_python": Kind(
         "mod_python.conf", _mod_python, comment="#", after="{enable}{apachectl} configtest && {restart}"
     ),

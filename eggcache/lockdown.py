@@ -237,6 +237,12 @@ def own(descriptor: int, uid: int, gid: int, mode: int) -> None:
         os.fchmod(descriptor, mode)
 
 
+def owned(descriptor: int, uid: int, gid: int, mode: int) -> bool:
+    """Whether an open file or directory has its owner and mode."""
+    info = os.fstat(descriptor)
+    return (info.st_uid, info.st_gid, stat.S_IMODE(info.st_mode)) == (uid, gid, mode)
+
+
 def check_lock(descriptor: int, path: str) -> None:
     """Raises NotPermitted where what lies at the lock's name in the directory `descriptor` is not a lock of ours."""
     with suppress(FileNotFoundError):

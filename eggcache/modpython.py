@@ -66,7 +66,9 @@ def mod_python(
     for value in (directory, *prepare, timezone or "", modules or "", *paths):
         if "\0" in value:
             raise UsageError(repr(value), "no path or argument can hold a NUL", "leave it out")
-    values = dict(KINDS["mod_python"].values(Wanted(directory, prepare, timezone, "", "", "", "", False)))
+    values = dict(
+        KINDS["mod_python"].values(Wanted(directory, prepare, timezone, "", "", "", "", debian=False, hidden=False))
+    )
     texts: dict[str, str] = {}
     if modules is not None:
         values["PATH"] = f"PythonPath {quoting.apache(_python_path([modules, *paths]))}"

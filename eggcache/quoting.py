@@ -32,10 +32,9 @@ def unit(text: str) -> str:
     return '"' + _CONTROL.sub(_escape, text) + '"'
 
 
-def unit_command(words: Sequence[str]) -> str:
-    """A command of a unit file, with full rights ("+"): systemd.service(5) on "$" and on prefixes."""
-    # "$" is special in arguments alone, not in the program's path, in which systemd takes no quotes at all.
-    return " ".join([unit("+" + words[0]), *(unit(word).replace("$", "$$") for word in words[1:])])
+def unit_arguments(words: Sequence[str]) -> str:
+    """Arguments of a command of a unit file: systemd.service(5) on "$"."""
+    return " ".join(unit(word).replace("$", "$$") for word in words)
 
 
 def environment_file(text: str) -> str:
@@ -85,10 +84,10 @@ def dockerfile_command(words: Sequence[str]) -> str:
     return json.dumps(words)
 
 
-def tmpfiles(text: str) -> str:
-    """A path of a line whose paths are patterns: tmpfiles.d(5) on escapes and specifiers, glob(7)."""
-    text = re.sub(r"([\\*?[])", r"\\\1", text)
-    return unit(text)
+def tmpfiles(text: str, below: str = "") -> str:
+    """A path of a line whose paths are patterns, and the pattern `below` it: tmpfiles.d(5) on escapes and specifiers,
+    glob(7)."""
+    return unit(re.sub(r"([\\*?[])", r"\\\1", text) + below)
 
 
 def comment(words: Sequence[str]) -> str:

@@ -71,6 +71,11 @@ class Receipt:
         """What an earlier prepare extracted and neither `names` nor another entry than `key` needs."""
         return sorted(self.extracted.keys() - self.needed_beside(key) - set(names))
 
+    def lacks(self, directory: int, expected: Mapping[str, str]) -> list[str]:
+        """The names of what is not in the cache open at `directory` as it was left, with the content `expected`."""
+        held = {name: done for name, done in self.extracted.items() if done.expected == expected.get(name)}
+        return [name for name in expected if name not in held or held[name].found != validity.digest(directory, name)]
+
     def needed_beside(self, key: str) -> set[str]:
         """The names that another entry than `key` needs."""
         return {name for other, entry in self.entries.items() if other != key for name in entry.names}

@@ -13,9 +13,9 @@ import sys
 from collections.abc import Sequence
 
 from eggcache import destination
-from eggcache.apache import Apache, hides
+from eggcache.apache import Apache, hides, in_tmp
 from eggcache.errors import UsageError
-from eggcache.kinds import KINDS, Wanted, bound, fill, part
+from eggcache.kinds import KINDS, Wanted, fill, part
 from eggcache.model import Finding
 
 
@@ -30,17 +30,20 @@ def wrapper(
     unit: str | None = None,
     name: str = "eggcache-apache",
     debian: bool = False,
+    private_tmp: bool | None = None,
 ) -> str:
     """The text of the wrapper of `kind` (one of KINDS) that makes `directory` the egg cache of Apache.
 
     `prepare` is the complete command, absolute and as resolved, that fills the directory; `timezone` is the zone
     it was prepared for, None for the host's own. `apachectl` is absolute (apachectl and init.d need it), `pid_file`
     Apache's (init.d needs it), `unit` the name of its systemd unit, for the drop-in, `name` what the init script
-    provides, `debian` whether apachectl takes APACHE_ENVVARS. Names that are not UTF-8 are in the text as surrogate
+    provides, `debian` whether apachectl takes APACHE_ENVVARS, `private_tmp` whether the unit has a /tmp of its own
+    (None: it cannot be told). Names that are not UTF-8 are in the text as surrogate
     escapes.
 
     Raises UsageError for a kind that there is not, a value that is not absolute where it must be, one that the
-    syntax of this kind cannot express, and init.d without a pid file. Rules from outside: LSB 5.0 (init scripts,
+    syntax of this kind cannot express, init.d without a pid file, and the drop-in for a directory that the unit does
+    not, or may not, see. Rules from outside: LSB 5.0 (init scripts,
     exit statuses), and for each syntax what `quoting` names.
     """
     if kind not in KINDS:
@@ -63,10 +66,27 @@ def wrapper(
     if not re.fullmatch(r"[A-Za-z0-9:_.@-]+\.service", unit or "apache2.service"):
         raise UsageError(str(unit), "not the name of a service unit", "such as apache2.service")
     unit = unit or (_unit(apachectl) if apachectl else "")
-    wanted = Wanted(directory, prepare, timezone, apachectl or "", pid_file or "", unit, name, debian)
+    hidden = private_tmp is not False and in_tmp(directory) is not None
+    wanted = Wanted(directory, prepare, timezone, apachectl or "", pid_file or "", unit, name, debian, hidden)
+    if kind == "systemd":
+        check_seen(directory, unit, private_tmp)
     template = KINDS[kind].template
     text = fill(template if isinstance(template, str) else template(wanted), **KINDS[kind].values(wanted))
     return destination.block(text, KINDS[kind].comment) if part(kind, debian=debian) else destination.sealed(text)
+
+
+def check_seen(directory: str, unit: str, private_tmp: bool | None, remedy: str = "use /var/cache/eggcache") -> None:
+    """Raise UsageError where a drop-in would give `unit` a cache that is not in the /tmp that it has of its own.
+
+    What is bound into that fails the start where the directory is gone, as after a boot that empties /tmp, is
+    read-only for the unit's own ExecStartPre=, even with "+", and is unmounted by systemd-tmpfiles --clean.
+    """
+    top = in_tmp(directory)
+    if top and private_tmp is not False:
+        has = "has" if private_tmp else "may have"
+        raise UsageError(
+            directory, f"{unit or 'the unit'} {has} PrivateTmp, a {top} of its own, without this directory", remedy
+        )
 
 
 def place(kind: str, apache: Apache, *, name: str = "eggcache-apache", debian: bool = False) -> str | None:
@@ -78,7 +98,7 @@ def place(kind: str, apache: Apache, *, name: str = "eggcache-apache", debian: b
     return KINDS[kind].place.format(name=name, unit=unit) or None
 
 
-def choose(apache: Apache, directory: str, *, root: str = "/", platform: str = sys.platform) -> tuple[str, str]:
+def choose(apache: Apache, *, root: str = "/", platform: str = sys.platform) -> tuple[str, str]:
     """The kind that is right on this host, and why; `root` is where files of the packaging are looked up.
 
     Raises UsageError where there is no Apache to choose for.
@@ -86,9 +106,7 @@ def choose(apache: Apache, directory: str, *, root: str = "/", platform: str = s
     if platform.startswith("freebsd"):
         return "freebsd", "FreeBSD's Apache reads the files in its envvars.d"
     if apache.systemd and apache.unit:
-        hidden = hides(apache, directory)
-        more = f"; its PrivateTmp hides {directory}, which this puts into it" if hidden else ""
-        return "systemd", f"systemd starts Apache here, as {apache.unit}{more}"
+        return "systemd", f"systemd starts Apache here, as {apache.unit}"
     if not apache.apachectl:
         raise UsageError("--for", "there is no Apache on this host to choose by", f"one of {', '.join(sorted(KINDS))}")
     if takes_envvars(apache.apachectl):
@@ -123,7 +141,7 @@ def warnings(kind: str, directory: str, apache: Apache) -> tuple[Finding, ...]:
                 status=0,
             )
         )
-    hidden = None if kind == "systemd" and bound(directory) else hides(apache, directory)
+    hidden = hides(apache, directory)
     return (*found, hidden) if hidden else tuple(found)
 
 

@@ -52,7 +52,7 @@ ERRORS: dict[str, tuple[str, ...]] = {
 SAID = {
     "ENOSPC": (1, "No space left on device.*; make room there"),
     "EDQUOT": (1, "Disk quota exceeded.*; raise that user's quota, or make room there"),
-    "EROFS": (4, "Read-only file system"),
+    "EROFS": (1, "Read-only file system"),
     "EIO": (1, "Input/output error"),
     "EINTR": (1, "Interrupted system call"),
 }

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from conftest import missing
 
-from eggcache import apache
+from eggcache import apache, units
 from eggcache.apache import Apache
 
 SOURCE = Path(apache.__file__).parent.parent
@@ -75,7 +75,7 @@ def test_debian() -> None:
         pid_file="/var/run/apache2/apache2.pid",
         systemd=False,
         unit="apache2.service",
-        private_tmp=False,
+        private_tmp=True,
         hands_over=True,
     )
 
@@ -292,7 +292,7 @@ def test_envvars_computed(tmp_path: Path) -> None:
 # --------------------------------------------------------------------------------------------- PrivateTmp
 
 
-def private_tmp(root: Path, **files: str) -> bool:
+def private_tmp(root: Path, **files: str) -> bool | None:
     program(root / "bin/apachectl", "exit 1")
     tree(root, **files)
     (root / "run/systemd/system").mkdir(parents=True, exist_ok=True)
@@ -306,13 +306,15 @@ ON, OFF = "[Service]\nPrivateTmp=true\n", "[Service]\nPrivateTmp=false\n"
 @pytest.mark.parametrize(
     ("files", "expected"),
     [
-        ({}, False),
+        ({}, None),
         ({UNIT: ON}, True),
         ({UNIT: "[Service]\nPrivateTmp = yes\n"}, True),
         ({UNIT: "[Service]\nPrivateTmp=disconnected\n"}, True),
         ({UNIT: "[Service]\n#PrivateTmp=true\n; PrivateTmp=true\n"}, False),
         ({UNIT: "[Unit]\nPrivateTmp=true\n[Service]\nUser=x\n"}, False),
-        ({UNIT: ON + "PrivateTmp=\n"}, False),
+        ({UNIT: ON + "PrivateTmp=\n"}, True),
+        ({UNIT: OFF + "PrivateTmp=\n"}, False),
+        ({UNIT: ON + "PrivateTmp=maybe\n"}, True),
         ({UNIT: ON, "etc/systemd/system/apache2.service": OFF}, False),
         ({UNIT: OFF, f"{UNIT}.d/a.conf": ON, f"{UNIT}.d/b.conf": OFF}, False),
         ({UNIT: OFF, f"{UNIT}.d/b.conf": ON, "etc/systemd/system/apache2.service.d/a.conf": OFF}, True),
@@ -323,8 +325,8 @@ ON, OFF = "[Service]\nPrivateTmp=true\n", "[Service]\nPrivateTmp=false\n"
         ({UNIT: OFF, "etc/systemd/system/service.d/a.conf": ON, f"{UNIT}.d/a.conf": OFF}, False),
     ],
 )
-def test_units(tmp_path: Path, files: dict[str, str], expected: bool) -> None:
-    """PrivateTmp is what systemd.unit(5) makes of the unit and its drop-ins: the last one wins, /etc hides /usr."""
+def test_units(tmp_path: Path, files: dict[str, str], expected: bool | None) -> None:
+    """Without systemd's answer PrivateTmp is what systemd.unit(5) makes of files: the last wins, /etc hides /usr."""
     assert private_tmp(tmp_path, **files) is expected
 
 
@@ -333,7 +335,8 @@ def test_without_systemd(tmp_path: Path) -> None:
     program(tmp_path / "bin/apachectl", "exit 1")
     tree(tmp_path, **{UNIT: ON})
     found = apache.read(search=str(tmp_path / "bin"), root=str(tmp_path))
-    assert (found.systemd, found.unit, found.private_tmp) == (False, "apache2.service", False)
+    assert (found.systemd, found.unit, found.private_tmp) == (False, "apache2.service", True)
+    assert apache.hides(found, "/tmp/x") is None
 
 
 @pytest.mark.parametrize(
@@ -363,7 +366,7 @@ def test_hides_follows_links(tmp_path: Path) -> None:
     link = Path("/dev/shm", f"eggcache-{os.getpid()}")
     link.symlink_to("/tmp")
     try:
-        assert apache.hides(Apache(private_tmp=True, unit="apache2.service"), str(link / "x"))
+        assert apache.hides(Apache(systemd=True, private_tmp=True, unit="apache2.service"), str(link / "x"))
     finally:
         link.unlink()
 
@@ -380,11 +383,11 @@ def test_hides_follows_links(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_bound_into_a_private_tmp(tmp_path: Path, line: str, seen: bool) -> None:
-    """A directory that the unit, or a drop-in of the wrapper's, binds is not hidden by PrivateTmp."""
+    """A directory that the unit, or a drop-in of it, binds is not hidden by PrivateTmp."""
     tree(tmp_path, **{"usr/lib/systemd/system/httpd.service": "[Service]\nPrivateTmp=true\n"})
     tree(tmp_path, **{"etc/systemd/system/httpd.service.d/50-eggcache.conf": f"[Service]\n{line}\n"})
-    (tmp_path / "run/systemd/system").mkdir(parents=True)
-    unit, private, bound = apache._unit(str(tmp_path))
-    host = apache.Apache(unit=unit, private_tmp=private, bound=bound)
-    assert private
+    unit = units.read(["apache2.service", "httpd.service"], str(tmp_path))
+    assert unit
+    assert unit.private_tmp
+    host = apache.started_as(apache.Apache(systemd=True), unit)
     assert (apache.hides(host, "/tmp/cache/x") is None) == seen

@@ -10,7 +10,7 @@ import eggcache
 SOURCE = Path(eggcache.__file__).parent
 LEVELS = [
     {"errors", "findings", "legacy", "model"},
-    {"inflation"},
+    {"inflation", "units"},
     {
         "accounts",
         "answer",

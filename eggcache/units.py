@@ -1,0 +1,189 @@
+"""One unit of systemd: what is loaded of it, and, where systemd does not answer, what its files say.
+
+Files and what is loaded differ from the change of a file to the next `systemctl daemon-reload`: a unit is started as it
+was loaded. Nothing here fails.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+_PATH = (  # systemd.unit(5), highest priority first
+    "/etc/systemd/system",
+    "/run/systemd/system",
+    "/usr/local/lib/systemd/system",
+    "/usr/lib/systemd/system",
+    "/lib/systemd/system",
+)
+_SYSTEMCTL = "/usr/local/bin:/usr/bin:/bin"  # where it is on every distribution
+_TIMEOUT = 10.0  # seconds; it answers in 0.02
+_LARGEST = 1 << 20  # bytes, more than any unit file: a longer one is cut off
+_ASKED = "LoadState,PrivateTmp,BindPaths,BindReadOnlyPaths,Environment,UnsetEnvironment,NeedDaemonReload,MainPID"
+_YES, _NO = ("1", "yes", "y", "true", "t", "on", "disconnected", "connected"), ("0", "no", "n", "false", "f", "off")
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What counts here of a unit."""
+
+    name: str
+    private_tmp: bool = False
+    bound: tuple[str, ...] = ()  # directories of the host that it sees at their own place
+    environment: dict[str, str | None] = field(default_factory=dict)  # what it sets; None: what it takes away
+    changed: bool = False  # its files are not what is loaded
+    process: int = 0  # the first one, where it runs
+
+
+def running(root: str = "/") -> bool:
+    """Whether systemd is what runs this host, sd_booted(3)."""
+    return os.path.isdir(os.path.join(root, "run/systemd/system"))
+
+
+def read(names: Sequence[str], root: str = "/") -> Unit | None:
+    """The first of these units that there is; None where there is none. `root` is where files are looked up."""
+    loaded = _loaded(names) if root == "/" and running() else None
+    if loaded is not None:
+        return next((unit for unit in loaded if unit), None)
+    return next((unit for unit in (_written(name, root) for name in names) if unit), None)
+
+
+def lines(path: str) -> Iterator[str]:
+    """The lines of a file; none where it cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            yield from file.read(_LARGEST).decode("utf-8", "surrogateescape").split("\n")
+    except OSError:
+        return
+
+
+# ------------------------------------------------------------------------------------------------- as it is loaded
+
+
+def _loaded(names: Sequence[str]) -> list[Unit | None] | None:
+    """These units as systemd itself has them; None where it does not answer."""
+    try:
+        done = subprocess.run(
+            ["systemctl", "show", "--property", _ASKED, "--", *names],
+            env={"PATH": _SYSTEMCTL, "LC_ALL": "C"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=_TIMEOUT,
+            check=True,
+        )
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return None
+    answers = done.stdout.decode("utf-8", "surrogateescape").split("\n\n")
+    return [_answered(name, answer) for name, answer in zip(names, answers)]
+
+
+def _answered(name: str, answer: str) -> Unit | None:
+    said = dict(line.partition("=")[::2] for line in answer.split("\n"))
+    if said.get("LoadState") != "loaded":
+        return None
+    number = said.get("MainPID", "")
+    process = int(number) if number.isdigit() else 0
+    bound = (place for key in ("BindPaths", "BindReadOnlyPaths") for place in _bound(said.get(key, "")))
+    return Unit(
+        name,
+        said.get("PrivateTmp") not in ("no", None),
+        tuple(place for place in bound if _seen(process, place)),
+        _left(words(said.get("Environment", "")), words(said.get("UnsetEnvironment", ""))),
+        said.get("NeedDaemonReload") == "yes",
+        process,
+    )
+
+
+def _seen(process: int, place: str) -> bool:
+    """Whether the unit sees the host's directory: what cleans /tmp takes mounts away that are in a private one."""
+    try:
+        return not process or os.path.samestat(os.stat(place), os.stat(f"/proc/{process}/root{place}"))
+    except FileNotFoundError:
+        return False
+    except OSError:  # only root may look
+        return True
+
+
+# ------------------------------------------------------------------------------------------------ as it is written
+
+
+def _written(name: str, root: str) -> Unit | None:
+    """The unit by its file, then its drop-ins, of which the last one wins."""
+    path = [os.path.join(root, directory[1:]) for directory in _PATH]
+    file = next((f for f in (os.path.join(d, name) for d in path) if os.path.lexists(f)), None)
+    if file is None:
+        return None
+    dropins: dict[str, str] = {}
+    # service.d is for every service. Of two of one name the more specific counts, then the one found first.
+    for directory in [os.path.join(d, sub) for sub in (f"{name}.d", "service.d") for d in path]:
+        for base in _names(directory):
+            if base.endswith(".conf"):
+                dropins.setdefault(base, os.path.join(directory, base))
+    private, lists = False, {key: list[str]() for key in ("BindPaths", "Environment", "UnsetEnvironment")}
+    for source in [file, *(dropins[base] for base in sorted(dropins))]:
+        for key, value in _settings(source):
+            if key == "PrivateTmp":  # an empty value, and one that is none, leave it as it was
+                private = value.lower() in _YES or (private and value.lower() not in _NO)
+            listed = lists.get("BindPaths" if key == "BindReadOnlyPaths" else key)
+            if listed is not None:  # an empty value takes back those before it
+                listed[:] = [*listed, value.replace("%%", "%")] if value else []
+    bound, given, taken = lists.values()
+    return Unit(
+        name,
+        private,
+        tuple(place for value in bound for place in _bound(value)),
+        _left([word for value in given for word in words(value)], [word for value in taken for word in words(value)]),
+    )
+
+
+def _settings(path: str) -> Iterator[tuple[str, str]]:
+    """The keys and values in the [Service] section of a unit file, systemd.syntax(7)."""
+    section = ""
+    for line in lines(path):
+        text = line.strip()
+        if text.startswith("["):
+            section = text
+        name, found, value = text.partition("=")
+        if section == "[Service]" and found:
+            yield name.strip(), value.strip()
+
+
+def _names(directory: str) -> list[str]:
+    """The names in a directory; none where it cannot be read."""
+    try:
+        return os.listdir(directory)
+    except OSError:
+        return []
+
+
+# ------------------------------------------------------------------------------------------------ values of both
+
+
+def _bound(value: str) -> Iterator[str]:
+    """The places of a list SOURCE[:DESTINATION[:OPTIONS]] at which the host's own directory of that name is shown."""
+    for word in words(value):
+        source, _, rest = word.lstrip("-").partition(":")
+        if rest.partition(":")[0].lstrip("-") in ("", source):
+            yield source
+
+
+def _left(given: Sequence[str], taken: Sequence[str]) -> dict[str, str | None]:
+    """What is left of Environment= by UnsetEnvironment=, which comes last whichever file it is in: systemd.exec(5)."""
+    left: dict[str, str | None] = dict(word.partition("=")[::2] for word in given)
+    for word in taken:
+        name, told, value = word.partition("=")
+        if not told or left.get(name) == value:  # NAME=VALUE takes that value alone
+            left[name] = None
+    return left
+
+
+def words(text: str) -> list[str]:
+    """The words of a line, less their quotes; none where those are not closed."""
+    try:
+        return shlex.split(text)
+    except ValueError:
+        return []
