@@ -143,8 +143,15 @@ class Conversion:
             "processes": len(os.sched_getaffinity(0)),
             "eggs": [[one.name, one.path, one.sources] for one in ready if one.sources],
         }
+        # Not -E, which would also take away that no byte code of the standard library's is written
         said = target.run(
-            self.python, "compile.py", request, None, flags=("-E", "-S"), timeout=1800.0, meanwhile=self.progress.tick
+            self.python,
+            "compile.py",
+            request,
+            flags=("-S",),
+            variables={"PYTHONPATH": None},
+            timeout=1800.0,
+            meanwhile=self.progress.tick,
         )
         trouble = said.get("trouble") if isinstance(said, dict) else "no sensible answer"
         if trouble != "":
@@ -242,7 +249,7 @@ def _library(interpreter: Interpreter) -> list[str]:
         for path in interpreter.path
         if os.path.isfile(os.path.join(path, "os.py")) or os.path.basename(path) == "lib-dynload"
     ]
-    return [path for path in found if os.geteuid() != 0 or owners.owner(path) == 0]
+    return [path for path in found if os.geteuid() != 0 or owners.is_roots(path)]
 
 
 def _mtime(date_time: tuple[int, int, int, int, int, int]) -> int:

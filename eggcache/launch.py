@@ -41,10 +41,13 @@ PASSED_ON = ("PATH", "LANG", "LANGUAGE", "TZ", "PYTHONPATH", "LD_LIBRARY_PATH")
 class Launch:
     """A script that runs in the target `executable`, as `account` (None: as we are), from when this is made to `end`.
 
+    Root runs it as somebody else, who is then its `account`, where others decide what it loads: see owners.runner.
+
     `process` is its first process, whose standard streams are pipes: `script` is what is still to be written to the
     first one, which is closed where there is nothing. What it answers is to be read from `answers`.
 
-    Raises NotPermitted where the account cannot run the target, and EggcacheError where it is no Python.
+    Raises NotPermitted where the account cannot run the target, where root would run others' code with -S, and
+    EggcacheError where it is no Python.
     """
 
     def __init__(
@@ -55,9 +58,12 @@ class Launch:
         account: Account | None = None,
         *,
         flags: Sequence[str] = (),
-        variables: Mapping[str, str] | None = None,
+        variables: Mapping[str, str | None] | None = None,
     ) -> None:
         script = compose(script_name, request)
+        if os.geteuid() == 0 and (account is None or account.uid == 0):
+            account = _cleared(executable, request, account, flags)
+        self.account = account
         self.status: int | None = None
         with ExitStack() as undo:
             undo.enter_context(orphans.ended(os.geteuid() if account is None else account.uid))
@@ -168,8 +174,21 @@ def _outlive(answers: int) -> None:
             return
 
 
+def _cleared(executable: str, request: object, account: Account | None, flags: Sequence[str]) -> Account | None:
+    """Whom the target runs as in root's place; `account` where root himself may."""
+    from eggcache import owners
+
+    if isinstance(account, owners.Cleared):
+        return account
+    if "-S" in flags:
+        owners.check_bare(executable)
+        return account
+    paths = request.get("paths", ()) if isinstance(request, dict) else ()
+    return owners.runner(executable, paths)
+
+
 def _start(
-    executable: str, writing: int, account: Account | None, flags: tuple[str, ...], variables: Mapping[str, str]
+    executable: str, writing: int, account: Account | None, flags: tuple[str, ...], variables: Mapping[str, str | None]
 ) -> subprocess.Popen[bytes]:
     become: dict[str, Any] = {}
     if account is not None and account.uid != os.geteuid():
@@ -185,7 +204,7 @@ def _start(
             stderr=subprocess.PIPE,
             pass_fds=(writing,),
             cwd="/",
-            env={**environment(), **variables},
+            env={name: value for name, value in {**environment(), **variables}.items() if value is not None},
             start_new_session=True,
             umask=0o077,
             **become,

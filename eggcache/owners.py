@@ -6,14 +6,26 @@ import glob
 import grp
 import os
 import stat
+import struct
 from collections.abc import Sequence
 from contextlib import suppress
 
-from eggcache import accounts
+from eggcache import accounts, startup
 from eggcache.accounts import Account
-from eggcache.errors import UsageError
+from eggcache.errors import NotPermitted, UsageError
+from eggcache.startup import site_directories as site_directories
 
 _MOST_STEPS = 400  # of links and directories on the way to a place
+_MOST_ENTRIES = 300_000  # that are looked at; a standard library has 8,000, a large site-packages 50,000
+# The first two are on sys.path for themselves, and nothing that answers imports the tests of a library or a package
+_APART = ("site-packages", "dist-packages", "test", "tests", "idle_test")
+_ACCESS, _DEFAULT = "system.posix_acl_access", "system.posix_acl_default"  # acl(5)
+
+
+class Cleared(Account):
+    """Root, where all that a target loads is root's alone. Without this, launch.Launch looks before root runs it."""
+
+    __slots__ = ()
 
 
 def site_owner(executable: str) -> Account:
@@ -22,34 +34,22 @@ def site_owner(executable: str) -> Account:
     Asking the target where its site-packages are would run its code as root already, so this looks where CPython,
     its virtual environments and Debian put them: `lib*/python*/site-packages` and `dist-packages` below the prefix,
     then at the executable and its directory. The first owner who is not root is taken.
+
+    Raises NotPermitted where more than the owner may write to one of these.
     """
     if os.geteuid() != 0:
         return accounts.current()
     for place in _places(executable):
         uid = owner(place)
+        if uid == -1:
+            raise NotPermitted(
+                place,
+                "others than root and one owner can change what the target runs there, or on the way there",
+                "run it as one of those who install there, or leave the eggs zipped: eggcache prepare",
+            )
         if uid:
-            return _account(uid, place)
+            return _account(uid)
     return accounts.current()
-
-
-def runner(executable: str, paths: Sequence[str] = ()) -> Account:
-    """Whom the target runs as when root wants to know its tree: nobody who may decide what it runs shall have more
-    rights by that than he has.
-
-    Root only where everything that the target could load code from is root's and not writable by others, from "/" on:
-    its site-packages, what .pth files there name, `paths`, PYTHONPATH and /usr/local. Else the one other owner, or
-    nobody, where there are several or anybody may write.
-    """
-    if os.geteuid() != 0:
-        return accounts.current()
-    places = [*_places(executable), *paths, *filter(None, os.environ.get("PYTHONPATH", "").split(":"))]
-    places += glob.glob("/usr/local/lib/python*/*-packages")
-    for place in list(places):
-        places += _named_in_pth(place)
-    others = {uid: place for place in places if (uid := owner(place))}
-    if not others:
-        return accounts.current()
-    return _account(*others.popitem()) if len(others) == 1 else accounts.lookup("nobody")
 
 
 def _places(executable: str) -> list[str]:
@@ -57,14 +57,126 @@ def _places(executable: str) -> list[str]:
     return [*site_directories(executable), directory, executable, os.path.realpath(executable)]
 
 
-def site_directories(executable: str) -> list[str]:
-    """Where the site-packages of a target are, or would be, see `site_owner`."""
-    prefix = glob.escape(os.path.dirname(os.path.dirname(os.path.abspath(executable))))
-    return [
-        place
-        for kind in ("site-packages", "dist-packages")
-        for place in sorted(glob.glob(os.path.join(prefix, "lib*", "python*", kind)))
-    ]
+def runner(executable: str, paths: Sequence[str] = ()) -> Account:
+    """Whom the target runs as when root wants to know its tree: nobody who may decide what it runs shall have more
+    rights by that than he has.
+
+    Root only where everything that the target loads when it starts and answers, see startup.look, is root's and not
+    writable by others, from "/" on. Else the one other owner, or nobody, where there are several, where anybody may
+    write, or where it cannot be told.
+    """
+    if os.geteuid() != 0:
+        return accounts.current()
+    others = _Look(startup.look(executable, paths)).everything().others
+    if not others:
+        return Cleared(*accounts.current())
+    return _account(others.popitem()[0]) if len(others) == 1 else accounts.lookup("nobody")
+
+
+def check_bare(executable: str) -> None:
+    """Raise NotPermitted where root would run others' code by running `executable` with -S, which loads nothing of
+    site-packages: its program or its standard library is not root's alone, or cannot be told."""
+    if os.geteuid() != 0:
+        return
+    for uid, place in _Look(startup.look(executable)).core().others.items():
+        who = "not root alone decides" if uid == -1 else f"{accounts.user_name(uid)} decides"
+        raise NotPermitted(
+            executable,
+            f"{who} what it runs ({place}), so root does not byte-compile with it",
+            "name the Python itself with --python if this is a script; if not, leave the eggs zipped: eggcache prepare",
+        )
+
+
+def is_roots(library: str) -> bool:
+    """Whether a directory of a standard library is root's alone, with all that is in it."""
+    return not _Look(startup.Startup(library=[library])).core().others
+
+
+class _Look:
+    """Who may change what a target loads, found by looking at all of it, and once at each."""
+
+    def __init__(self, found: startup.Startup) -> None:
+        self.others: dict[int, str] = {}  # who is not root, -1 for several or anybody: where this was seen
+        self._found = found
+        self._seen: dict[tuple[int, int], bool] = {}  # each directory: whether the whole of it
+        self._left = _MOST_ENTRIES
+
+    def core(self) -> _Look:
+        """Look at what is loaded with -S: the program, shared libraries, the standard library."""
+        if not self._found.told:
+            self.others[-1] = "where its library is cannot be told from its program"
+        for file in self._found.files:
+            self._add(owner(file), file)
+        for place in self._found.library:
+            self._tree(place, whole=True)
+        return self
+
+    def everything(self) -> _Look:
+        """Look at all of sys.path as well: what lies in each directory, and the packages there."""
+        self.core()
+        for place in self._found.path:
+            self._tree(place, whole=False)
+        for name in _entries("/"):  # the target's working directory, which is the first on its path
+            if os.path.splitext(name)[1] in (".py", ".pyc", ".so") or glob.glob(f"/{glob.escape(name)}/__init__.*"):
+                self._tree(f"/{name}", whole=False, top=False)
+        return self
+
+    def _add(self, uid: int, place: str) -> None:
+        if uid:
+            self.others.setdefault(uid, place)
+
+    def _tree(self, place: str, *, whole: bool, top: bool = True) -> None:
+        self._add(owner(place), place)
+        self._below(os.path.realpath(place), whole, top)
+
+    def _below(self, place: str, whole: bool, top: bool) -> None:
+        """Look at what is in the directory `place`, which has been looked at itself: the whole of it, or at the `top`,
+        which is on sys.path, each thing and the whole of each package. Other directories hold no modules, but a package
+        may put one of its own on sys.path, as pkg_resources does."""
+        try:
+            info = os.stat(place)
+            if not stat.S_ISDIR(info.st_mode) or self._seen.get((info.st_dev, info.st_ino)) in (True, whole):
+                return
+            with os.scandir(place) as listing:
+                entries = list(listing)
+        except (FileNotFoundError, NotADirectoryError, ValueError):
+            return
+        except OSError:
+            self._add(-1, place)  # a file system on which root is nobody, maybe
+            return
+        package = os.path.basename(place) == "__pycache__" or any(one.name.startswith("__init__.") for one in entries)
+        whole = whole or (package and not top)
+        if not whole and not top:
+            return
+        self._seen[info.st_dev, info.st_ino] = whole
+        for entry in entries:
+            self._left -= 1
+            if self._left < 0:
+                self._add(-1, place)
+                return
+            self._entry(entry, whole)
+
+    def _entry(self, entry: os.DirEntry[str], whole: bool) -> None:
+        try:
+            info = entry.stat(follow_symlinks=False)
+        except OSError:
+            return
+        if stat.S_ISLNK(info.st_mode):
+            self._tree(entry.path, whole=whole, top=False)
+            return
+        directory = stat.S_ISDIR(info.st_mode)
+        self._add(info.st_uid, entry.path)
+        if (directory or info.st_mode & 0o022) and _writable(entry.path, info):
+            self._add(-1, entry.path)
+        if directory and not (whole and entry.name in _APART):
+            self._below(entry.path, whole, top=False)
+
+
+def _entries(directory: str) -> list[str]:
+    try:
+        return os.listdir(directory)
+    except OSError:
+        return []
 
 
 def owner(place: str) -> int:
@@ -107,11 +219,34 @@ def _writable(path: str, info: os.stat_result) -> bool:
     """Whether more than the owner may write there; Debian lets `staff` install below /usr/local, where root looks."""
     if info.st_mode & 0o002:
         return True
-    if not info.st_mode & 0o020 or info.st_gid == 0:
+    if stat.S_ISDIR(info.st_mode) and _granted(path, _DEFAULT, info.st_uid):
+        return True
+    if not info.st_mode & 0o020:  # of an ACL these bits are the mask
+        return False
+    if _granted(path, _ACCESS, info.st_uid):
+        return True
+    if info.st_gid == 0:
         return False
     with suppress(KeyError):
         return not (path.startswith("/usr/local/") and grp.getgrgid(info.st_gid).gr_name == "staff")
     return True
+
+
+def _granted(path: str, name: str, owner: int) -> bool:
+    """Whether an ACL lets somebody write who is neither root, nor `owner`, nor what the mode tells of.
+
+    acl(5), and linux/posix_acl_xattr.h: a version, then a tag, rights, and a number for each of its entries.
+    """
+    try:
+        acl = os.getxattr(path, name, follow_symlinks=False)
+    except OSError:
+        return False  # none, or a file system without
+    entries = list(struct.iter_unpack("<HHI", acl[4 : 4 + (len(acl) - 4) // 8 * 8]))
+    mask = next((rights for tag, rights, _ in entries if tag == 0x10), 0o7)
+    return any(
+        rights & mask & 0o2 and ((tag == 0x02 and number not in (0, owner)) or (tag == 0x08 and number != 0))
+        for tag, rights, number in entries
+    ) or (name == _DEFAULT and any(rights & 0o2 for tag, rights, _ in entries if tag == 0x20))
 
 
 def named(executable: str, paths: Sequence[str] = ()) -> set[str]:
@@ -120,7 +255,7 @@ def named(executable: str, paths: Sequence[str] = ()) -> set[str]:
     here = [*site_directories(executable), *paths, *filter(None, os.environ.get("PYTHONPATH", "").split(":"))]
     here += [*site_directories(os.path.realpath(executable)), *glob.glob("/usr/local/lib/python*/*-packages")]
     for place in list(here):
-        lines = _named_in_pth(place) if not owner(place) else []
+        lines = startup.pth_names(place) if not owner(place) else []
         links = glob.glob(os.path.join(glob.escape(place), "*.egg"))
         here += [path for line in (*lines, *links) for path in (line, os.path.dirname(os.path.realpath(line)))]
     return set(map(os.path.realpath, here))
@@ -135,30 +270,14 @@ def reader(place: str, info: os.stat_result, account: Account) -> Account:
     if os.geteuid() != 0 or account.uid != 0:
         return account
     uid = -1 if _writable(place, info) else info.st_uid
-    return _account(uid, place) if uid else account
+    return _account(uid) if uid else account
 
 
-def _account(uid: int, place: str) -> Account:
+def _account(uid: int) -> Account:
+    nobody = accounts.lookup("nobody")
     if uid == -1:
-        return accounts.lookup("nobody")
+        return nobody
     try:
         return accounts.lookup(str(uid))
-    except UsageError:  # a number without a name, as in a container: it has no groups either
-        return Account(str(uid), uid, os.stat(place).st_gid)
-
-
-def _named_in_pth(directory: str) -> list[str]:
-    """The .pth files in `directory`, and what they put on sys.path: see the documentation of `site`."""
-    found = []
-    for file in glob.glob(os.path.join(glob.escape(directory), "*.pth")):
-        try:
-            descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # it may be a FIFO
-            with open(descriptor, encoding="utf-8", errors="surrogateescape") as stream:
-                if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                    continue
-                lines = stream.read(1 << 20).splitlines()
-        except OSError:
-            continue
-        named = (line.strip() for line in lines if not line.startswith(("#", "import ", "import\t")))
-        found += [file, *(os.path.join(directory, name) for name in named if name)]
-    return found
+    except UsageError:  # a number without a name, as in a container: no group is known to be his, least of all root's
+        return Account(str(uid), uid, nobody.gid)

@@ -54,7 +54,7 @@ def examine(
     paths: Sequence[str] = (),
     everything: bool = False,
     account: Account | None = None,
-    variables: Mapping[str, str] | None = None,
+    variables: Mapping[str, str | None] | None = None,
     meanwhile: Callable[[], object] | None = None,
     early: Callable[[Tree], None],
 ) -> Mapping[str, Any]:

@@ -33,7 +33,7 @@ def run(
     *,
     timeout: float = 120.0,
     flags: Sequence[str] = (),
-    variables: Mapping[str, str] | None = None,
+    variables: Mapping[str, str | None] | None = None,
     meanwhile: Callable[[], object] | None = None,
     early: Callable[[object], None] | None = None,
     launched: Launch | None = None,
@@ -43,10 +43,11 @@ def run(
     `request` is made of None, booleans, numbers, strings, lists and dicts, and so is the answer. Strings of both
     are as `os.fsdecode` makes them: any path gets through. Nothing is written and nothing shows in a process list:
     the script and its request are the target's standard input, the answer comes on a pipe of its own. `variables`
-    are added to its environment. `meanwhile` is called when the target has been given something to do, and then some
-    ten times a second until it has answered. A script that answers twice is given `early`, which gets the first answer
-    while the target is at work on the one to be returned; its time does not count for `timeout`, and what it raises
-    ends the target. Where the caller has started all that already, it gives what it has `launched`.
+    are added to its environment; one that is None is taken out. `meanwhile` is called when the target has been given
+    something to do, and then some ten times a second until it has answered. A script that answers twice is given
+    `early`, which gets the first answer while the target is at work on the one to be returned; its time does not count
+    for `timeout`, and what it raises ends the target. Where the caller has started all that already, it gives what it
+    has `launched`.
 
     Raises NotPermitted where the account cannot run the target, and EggcacheError where it is no Python, says
     nothing within `timeout` seconds, or does not answer sensibly.
@@ -57,7 +58,7 @@ def run(
     with launched:
         ended = _listen(launched, talk, time.monotonic() + timeout, meanwhile or (lambda: None))
     talk.status = launched.status if ended else None
-    return _understand(executable, account, talk, timeout)
+    return _understand(executable, launched.account, talk, timeout)
 
 
 @dataclass

@@ -73,6 +73,7 @@ def unzip_all(
     moment, a whole zip or a whole directory, and running it again completes.
     """
     progress = progress or Progress()
+    owners.check_bare(python)
     tree = settled_tree(python, requirements, account, paths, everything, wait, dry_run, progress)
     found = by_directory(tree.distributions)
     outcomes: list[Outcome] = []

@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
-from eggcache import target
+from eggcache import accounts, target
 from eggcache.errors import EggcacheError
+from eggcache.owners import Cleared
 
 FILES = 24
 
@@ -55,7 +56,7 @@ def request_for(stage: Path, processes: int) -> dict[str, Any]:
 
 def compiled(python: str, stage: Path, processes: int) -> dict[str, bytes]:
     """The byte code that so many processes wrote, by name; it is removed again."""
-    said = target.run(python, "compile.py", request_for(stage, processes), flags=("-E", "-S"))
+    said = target.run(python, "compile.py", request_for(stage, processes), Cleared(*accounts.current()), flags=("-S",))
     assert said == {"trouble": ""}
     found = {}
     for path in stage.rglob("*.pyc"):
@@ -82,7 +83,7 @@ def slow(stage: Path, interpreter: Callable[[str], Path]) -> Iterator[tuple[subp
         "import sys, json, signal; sys.path.insert(0, sys.argv[1])\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # tests that run in the background ignore it
         "from eggcache import target\n"
-        "print(target.run(sys.argv[2], 'compile.py', json.loads(sys.argv[3]), flags=('-E', '-S'), timeout=600))\n"
+        "print(target.run(sys.argv[2], 'compile.py', json.loads(sys.argv[3]), flags=('-S',), timeout=600))\n"
     )
     wanted = json.dumps(request_for(stage, 2))
     command = [sys.executable, "-c", asking, os.path.dirname(os.path.dirname(target.__file__))]
@@ -142,7 +143,7 @@ def test_the_trouble_is_told(stage: Path, interpreter: Callable[[str], Path]) ->
     real = interpreter("3.11")
     wrapper.write_text(f'#!/bin/bash\nulimit -f 0; trap "" XFSZ\nexec {real} "$@"\n')
     wrapper.chmod(0o755)
-    said = target.run(str(wrapper), "compile.py", request_for(stage, 3), flags=("-E", "-S"))
+    said = target.run(str(wrapper), "compile.py", request_for(stage, 3), Cleared(*accounts.current()), flags=("-S",))
     assert isinstance(said, dict)
     assert said["trouble"].startswith("/final/")
     assert said["trouble"].endswith(".py: File too large")
@@ -153,7 +154,7 @@ def test_another_directory_is_refused(python: str, stage: Path) -> None:
     wanted = request_for(stage, 2)
     stage.rename(stage.parent / "moved")
     stage.mkdir()
-    said = target.run(python, "compile.py", wanted, flags=("-E", "-S"))
+    said = target.run(python, "compile.py", wanted, flags=("-S",))
     assert said == {"trouble": f"somebody put another directory in the place of {stage}"}
     assert list(stage.parent.rglob("*.pyc")) == []
 

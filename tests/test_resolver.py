@@ -21,6 +21,7 @@ from deployment import Deployment
 from eggcache import accounts, answer, outline
 from eggcache.errors import EggcacheError, UsageError
 from eggcache.model import Distribution, Interpreter, Kind, Need, State, Tree
+from eggcache.owners import Cleared
 from eggcache.report import tree_json
 from eggcache.resolver import findings, resolve
 
@@ -518,7 +519,9 @@ def answering(shared_tmp: Path) -> Callable[[object], str]:
 
 def test_an_honest_answer_is_taken(answering: Callable[[object], str]) -> None:
     """The answer that the hostile ones below are made from is a good one."""
-    assert resolve(answering(HONEST), ["A"]).distributions[0].cache_name == "A-1.egg"
+    assert (
+        resolve(answering(HONEST), ["A"], account=Cleared(*accounts.current())).distributions[0].cache_name == "A-1.egg"
+    )
 
 
 def _but(**changes: object) -> dict[str, Any]:
@@ -566,7 +569,7 @@ HOSTILE: Mapping[str, object] = {
 def test_hostile_answers_are_refused(answer: object, answering: Callable[[object], str]) -> None:
     """Anything that is not exactly as it must be, above all a path or a cache name, is refused in one line."""
     with pytest.raises(EggcacheError, match="is no Python to trust: it answered with") as caught:
-        resolve(answering(answer), ["A"])
+        resolve(answering(answer), ["A"], account=Cleared(*accounts.current()))
     assert str(caught.value).isprintable()
 
 

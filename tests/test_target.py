@@ -17,6 +17,7 @@ from eggcache import accounts, launch, packaged
 from eggcache.errors import EggcacheError, NotPermitted, UsageError
 from eggcache.interpreter import find
 from eggcache.launch import environment, literal
+from eggcache.owners import Cleared
 from eggcache.target import run
 
 ODD = ["plain", "quote\"'\\", "line\nfeed\ttab\0nul", "h\u00e4\u2713\U0001f95a", os.fsdecode(b"not \xff\xfe utf-8"), ""]
@@ -174,7 +175,7 @@ def test_another_program_is_no_python(program: str) -> None:
 def test_a_program_of_rubbish_is_no_python(text: str, fake: Callable[[str], str]) -> None:
     """Rubbish on its output, or on the answer's pipe, is never taken for an answer; nor is it shown raw."""
     with pytest.raises(EggcacheError, match="is no Python") as caught:
-        run(fake(text), "probe.py", {})
+        run(fake(text), "probe.py", {}, Cleared(*accounts.current()))
     assert str(caught.value).isprintable()
     assert len(str(caught.value)) < 1000
 
@@ -185,7 +186,7 @@ def test_a_text_file_is_no_python(tmp_path: Path) -> None:
     path.write_text("some text\n")
     path.chmod(0o755)
     with pytest.raises(EggcacheError, match="is no Python: Exec format error"):
-        run(str(path), "probe.py", {})
+        run(str(path), "probe.py", {}, Cleared(*accounts.current()))
 
 
 def test_one_that_hangs_is_ended(fake: Callable[[str], str], tmp_path: Path) -> None:
@@ -194,7 +195,7 @@ def test_one_that_hangs_is_ended(fake: Callable[[str], str], tmp_path: Path) -> 
     program = fake(f"trap '' TERM HUP INT; (trap '' TERM HUP INT; sleep 300) & echo $! > {mark}; wait")
     started = time.monotonic()
     with pytest.raises(EggcacheError, match=r"no answer within 0\.5 s"):
-        run(program, "probe.py", {}, timeout=0.5)
+        run(program, "probe.py", {}, Cleared(*accounts.current()), timeout=0.5)
     assert time.monotonic() - started < 5
     _assert_gone(int(mark.read_text()))
 
@@ -204,7 +205,7 @@ def test_what_it_leaves_behind_is_ended_too(fake: Callable[[str], str], tmp_path
     mark = tmp_path / "pid"
     program = fake(f'printf "eggcache\\n[7]\\n" > $ANSWER; sleep 300 & echo $! > {mark}')
     started = time.monotonic()
-    assert run(program, "probe.py", {}) == [7]
+    assert run(program, "probe.py", {}, Cleared(*accounts.current())) == [7]
     assert time.monotonic() - started < 5
     _assert_gone(int(mark.read_text()))
 
@@ -249,7 +250,7 @@ def test_launched_and_not_asked(fake: Callable[[str], str], tmp_path: Path) -> N
     """What was started for a run that then refuses its directory is ended with all that it has started."""
     mark = tmp_path / "pid"
     program = fake(f"sleep 300 & echo $! > {mark}; wait")
-    with launch.probe(program, ["x"], [], False, None) as launched:
+    with launch.probe(program, ["x"], [], False, Cleared(*accounts.current())) as launched:
         until = time.monotonic() + 30
         while not (mark.exists() and mark.read_text().endswith("\n")) and time.monotonic() < until:
             time.sleep(0.01)
@@ -288,16 +289,16 @@ def test_hostile_answers_are_refused(answer: str, fake: Callable[[str], str], tm
     file = tmp_path / "answer"
     file.write_text(f"eggcache\n{answer}\n", encoding="utf-8")
     with pytest.raises(EggcacheError, match="its answer makes no sense"):
-        run(fake(f"cat {file} > $ANSWER"), "probe.py", {})
+        run(fake(f"cat {file} > $ANSWER"), "probe.py", {}, Cleared(*accounts.current()))
 
 
 def test_an_answer_without_end_is_refused(fake: Callable[[str], str], monkeypatch: pytest.MonkeyPatch) -> None:
     """An answer is read up to a limit, and the target ended there; so is one that prints without end."""
     monkeypatch.setattr("eggcache.target.LIMIT", 4 << 20)
     with pytest.raises(EggcacheError, match="longer than 4 MiB"):
-        run(fake('printf "eggcache\\n" > $ANSWER; exec yes > $ANSWER'), "probe.py", {})
+        run(fake('printf "eggcache\\n" > $ANSWER; exec yes > $ANSWER'), "probe.py", {}, Cleared(*accounts.current()))
     with pytest.raises(EggcacheError, match="prints without end"):
-        run(fake("exec yes"), "probe.py", {})
+        run(fake("exec yes"), "probe.py", {}, Cleared(*accounts.current()))
 
 
 def test_who_cannot_run_it_is_told_why(shared_tmp: Path, nobody: pwd.struct_passwd) -> None:

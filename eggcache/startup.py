@@ -1,0 +1,267 @@
+"""What a target loads when it starts and while it answers, told from the outside: asking it would load that already.
+
+Where that is comes from CPython itself. The prefix: Modules/getpath.c, from 3.11 on Modules/getpath.py. What becomes of
+sys.path: Lib/site.py of 2.4 to 3.13, and the ones of virtualenv (orig-prefix.txt before its release 20) and of Debian
+(dist-packages). Shared libraries: ld.so(8). Where releases differ it is what any of them would load.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import pwd
+import re
+import stat
+import struct
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+_MOST_STARTS = 40  # an environment of an environment of …
+_MOST_LINES = 1 << 20  # bytes of a .pth or of a pyvenv.cfg
+_MOST_LIBRARIES = 500  # that a Python and its extension modules need, and these in turn
+_LIBRARIES = ("lib", "lib64", "lib32")  # getpath's PLATLIBDIR
+_HOMES = ("home", "base-prefix", "base-exec-prefix", "base-executable", "executable")  # of a pyvenv.cfg
+
+
+@dataclass
+class Startup:
+    """What a target loads: each name as the target would use it, links included."""
+
+    files: list[str] = field(default_factory=list)  # its program, what says where its library is, shared libraries
+    library: list[str] = field(default_factory=list)  # the directories of the standard library, with all that is below
+    path: list[str] = field(default_factory=list)  # what else is on sys.path, or whose .pth files are read
+    told: bool = True  # whether this is all of it
+
+
+def look(executable: str, paths: Sequence[str] = ()) -> Startup:
+    """What the target `executable` loads with `paths` in front of its sys.path, in the environment that we have.
+
+    With no program that the kernel itself can start, and no standard library where the program would look for it first,
+    it cannot be told. Reads others' files, and bounded: what is there may be anything.
+    """
+    found = Startup()
+    found.path += [os.path.join("/", path) for path in (*paths, *_listed("PYTHONPATH"))]
+    prefixes = _prefixes(executable, found)
+    names = _names(executable)
+    for prefix in prefixes:
+        found.path += _sites(prefix, names)
+    found.path += _sites("/usr/local", names)
+    home = pwd.getpwuid(os.geteuid()).pw_dir
+    found.path += _sites(os.path.join(home, ".local"), names)
+    for place in found.path:  # it grows
+        for name in pth_names(place):
+            if name not in found.path:
+                found.path.append(name)
+    modules = [file for place in found.library for file in glob.glob(os.path.join(glob.escape(place), "*.so"))]
+    _add_shared(found, os.path.realpath(executable), modules)
+    return found
+
+
+def site_directories(executable: str) -> list[str]:
+    """Where the site-packages of a target are, or would be: `lib*/python*/site-packages` and `dist-packages` below its
+    prefix, which is where its name leads to unless it is an environment's."""
+    path = os.path.abspath(executable)
+    names = [path] if _homes(os.path.dirname(path)) else [path, os.path.realpath(path)]
+    prefixes = dict.fromkeys(os.path.dirname(os.path.dirname(name)) for name in names)
+    return [
+        place
+        for prefix in map(glob.escape, prefixes)
+        for kind in ("site-packages", "dist-packages")
+        for place in sorted(glob.glob(os.path.join(prefix, "lib*", "python*", kind)))
+    ]
+
+
+def pth_names(directory: str) -> list[str]:
+    """The .pth files in `directory`, and what they put on sys.path or name in what they run: see Lib/site.py.
+
+    Those whose names begin with a dot are read before 3.13. A line of code is its author's; quoted absolute names in it
+    are taken for what is to be loaded.
+    """
+    found: dict[str, None] = {}
+    try:
+        names = [name for name in os.listdir(directory) if name.endswith(".pth")]
+    except (OSError, ValueError):
+        return []
+    for file in sorted(os.path.join(directory, name) for name in names):
+        found[file] = None
+        text = _text(file)
+        lines = dict.fromkeys(line.rstrip() for line in (*re.split("[\r\n]+", text), *text.splitlines()))
+        for line in lines:
+            if line.startswith("import"):
+                found.update(dict.fromkeys(re.findall(r"""['"](/[^'"]+)['"]""", line)))
+            elif line and not line.startswith("#") and "\0" not in line:
+                found[os.path.abspath(os.path.join(directory, line))] = None
+    return list(found)
+
+
+# ---------------------------------------------------------------------------------------------- the prefix
+
+
+def _prefixes(executable: str, found: Startup) -> list[str]:
+    """Where the target looks for its library, with what it finds there added to `found`."""
+    names, prefixes = _names(executable), dict[str, None]()
+    pending, seen, dynamic = [os.path.abspath(executable), os.path.realpath(executable)], set[str](), False
+    found.files += pending
+    while pending:
+        start = os.path.dirname(pending.pop())
+        if start in seen:
+            continue
+        seen.add(start)
+        if len(seen) > _MOST_STARTS:
+            found.told = False
+            break
+        found.files += [os.path.join(place, "pyvenv.cfg") for place in (start, os.path.dirname(start))]
+        homes = _homes(start)
+        for home in homes:
+            program = os.path.join(home, os.path.basename(executable))
+            pending += [program, os.path.realpath(program), os.path.join(home, "bin", "python")]
+        if glob.glob(os.path.join(glob.escape(start), "pybuilddir.txt")) or os.path.exists(f"{start}/Modules/Setup"):
+            found.told = False  # where it was built, it finds its library by other rules
+        for steps, prefix in enumerate(_upward(start)):
+            if homes and steps > 1:
+                break  # from there on it looks where the other one is
+            prefixes[prefix] = None
+            libraries = [place for place in _below(prefix, names) if _is_library(place)]
+            found.library += [place for place in libraries if place not in found.library]
+            found.files += _below(prefix, ["python[0-9]*.zip"])
+            for place in libraries:
+                original = _text(os.path.join(place, "orig-prefix.txt")).strip()
+                pending += [os.path.join(original, "bin", "python")] if original.startswith("/") else []
+            dynamic = dynamic or any(os.path.isdir(os.path.join(place, "lib-dynload")) for place in libraries)
+            if dynamic and libraries and names != ("python*",):
+                break
+    found.library += [os.path.join(place, "lib-dynload") for place in found.library]
+    found.told = found.told and dynamic
+    return list(prefixes)
+
+
+def _names(executable: str) -> tuple[str, ...]:
+    """What the directories of this Python's libraries are called, as far as the name of its program tells."""
+    match = re.fullmatch(r"python(\d)\.(\d+)[a-z]*(-.*)?", os.path.basename(os.path.realpath(executable)))
+    if not match:
+        return ("python*",)
+    return (f"python{match[1]}.{match[2]}", f"python{match[1]}.{match[2]}[a-z]*", f"python{match[1]}", "python")
+
+
+def _upward(start: str) -> Iterator[str]:
+    yield start
+    while start != "/":
+        start = os.path.dirname(start)
+        yield start
+
+
+def _below(prefix: str, names: Iterable[str]) -> list[str]:
+    return [
+        place
+        for library in _LIBRARIES
+        for name in names
+        for place in glob.glob(os.path.join(glob.escape(prefix), library, name))
+    ]
+
+
+def _is_library(place: str) -> bool:
+    return any(os.path.lexists(os.path.join(place, name)) for name in ("os.py", "os.pyc", "os.pyo", "lib-dynload"))
+
+
+def _sites(prefix: str, names: Iterable[str]) -> list[str]:
+    """The site directories below `prefix` that are there, see getsitepackages of Lib/site.py."""
+    wanted = [f"{name}/{kind}" for name in names for kind in ("site-packages", "dist-packages")]
+    return _below(prefix, [*wanted, "site-python"])
+
+
+def _homes(start: str) -> list[str]:
+    """Where a pyvenv.cfg in `start` or above it says that the library is (PEP 405; virtualenv writes more keys)."""
+    for place in (start, os.path.dirname(start)):
+        lines = [line.partition("=")[::2] for line in _text(os.path.join(place, "pyvenv.cfg")).splitlines()]
+        found = [value.strip() for key, value in lines if key.strip().lower() in _HOMES]
+        found = [value for value in found if value.startswith("/") and "\0" not in value]
+        if found:
+            return [os.path.dirname(value) if os.path.isfile(value) else value for value in found]
+    return []
+
+
+def _listed(variable: str) -> list[str]:
+    return [part for part in os.environ.get(variable, "").split(":") if part]
+
+
+def _text(file: str) -> str:
+    """What a file says that may be anybody's, a FIFO or without end; nothing where it cannot be read."""
+    try:
+        descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(descriptor, "rb") as stream:
+            if stat.S_ISREG(os.fstat(descriptor).st_mode):
+                return os.fsdecode(stream.read(_MOST_LINES).removeprefix(b"\xef\xbb\xbf"))
+    except (OSError, ValueError):
+        pass
+    return ""
+
+
+# -------------------------------------------------------------------------------------- shared libraries
+
+
+def _add_shared(found: Startup, program: str, modules: Iterable[str]) -> None:
+    """The shared libraries that are not looked for in the system's own places alone, which are root's."""
+    given = _listed("LD_LIBRARY_PATH")
+    pending = [(program, given), *((module, given) for module in modules)]
+    seen = set()
+    while pending:
+        file, inherited = pending.pop()
+        if file in seen:
+            continue
+        seen.add(file)
+        told = _needed(file)
+        if told is None or len(seen) > _MOST_LIBRARIES:
+            found.told = False  # a script, maybe: what that runs is anything
+            continue
+        needed, directories = told
+        directories = [*inherited, *directories]
+        for name in needed:
+            for directory in [""] if "/" in name else directories:
+                path = os.path.join("/", directory, name)
+                found.files.append(path)  # one that is missing could be made
+                if os.path.isfile(path):
+                    pending.append((path, directories))
+    found.files[:] = dict.fromkeys(found.files)
+
+
+def _needed(file: str) -> tuple[list[str], list[str]] | None:
+    """What an ELF file says it needs, and where that is to be looked for; None where it is no ELF file."""
+    try:
+        with open(os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:
+            head = stream.read(64)
+            if head[:4] != b"\x7fELF" or head[4] not in (1, 2) or head[5] not in (1, 2):
+                return None
+            order, wide = "<>"[head[5] - 1], head[4] == 2
+            place, size, count = struct.unpack_from(order + ("32xQ14xHH" if wide else "28xI10xHH"), head)
+            stream.seek(place)
+            segments = [_segment(stream.read(size), order, wide) for _ in range(min(count, 100))]
+            dynamic = next((one for one in segments if one[0] == 2), None)
+            if dynamic is None:
+                return [], []
+            stream.seek(dynamic[1])
+            table = stream.read(min(dynamic[3], 1 << 16))
+            entries = list(struct.iter_unpack(order + ("QQ" if wide else "II"), table[: len(table) // 16 * 16]))
+            address = next(value for tag, value in entries if tag == 5)
+            start = next(
+                one[1] + address - one[2] for one in segments if one[0] == 1 and 0 <= address - one[2] < one[3]
+            )
+
+            def string(offset: int) -> str:
+                stream.seek(start + offset)
+                return os.fsdecode(stream.read(4096).partition(b"\0")[0])
+
+            needed = [string(value) for tag, value in entries if tag == 1]
+            paths = [part for tag, value in entries if tag in (15, 29) for part in string(value).split(":")]
+    except (OSError, ValueError, struct.error, StopIteration):
+        return None
+    own = os.path.dirname(file)
+    return needed, [re.sub(r"\$(ORIGIN\b|\{ORIGIN\})", lambda _: own, path) for path in paths if path]
+
+
+def _segment(row: bytes, order: str, wide: bool) -> tuple[int, int, int, int]:
+    """Of a program header: its type, where in the file it is, at what address, and how long."""
+    if wide:
+        kind, offset, address, size = struct.unpack_from(order + "I4xQQ8xQ", row)
+    else:
+        kind, offset, address, size = struct.unpack_from(order + "IIIxxxxI", row)
+    return kind, offset, address, size
