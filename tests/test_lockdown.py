@@ -425,8 +425,8 @@ def test_remove_while_its_owner_works_in_it(safe: Path) -> None:
 
 
 def test_remove_while_another_run_takes_the_lock(safe: Path) -> None:
-    """A lock that a run makes in a directory whose own lock is gone already does not keep the directory; and a lock in a
-    directory that is gone is had at once, and makes nothing."""
+    """A lock that a run makes in a directory whose own lock is gone already does not keep the directory; and a lock in
+    a directory that is gone is had at once, and makes nothing."""
     parent = os.open(safe, os.O_RDONLY)
     descriptor = lockdown.open_directory(str(safe / "cache"), create=True)
     with lockdown.locked(descriptor, "cache", 0):

@@ -16,10 +16,11 @@
 #
 # Written by `eggcache wrapper`; write it anew instead of changing it.
 #
-# It takes the place of Apache's own init script, which clears the environment and must not start Apache as well:
+# It takes the place of Apache's own init script, which clears the environment and must not start Apache as well, on a
+# host without systemd. First let it take over the Apache that runs; where it refuses, nothing has changed:
+#   /etc/init.d/@NAME@ restart
 #   Debian:  update-rc.d apache2 disable    then    update-rc.d @NAME@ defaults
 #   RHEL:    chkconfig httpd off            then    chkconfig --add @NAME@
-# and stop the Apache that runs: its environment cannot be changed.
 #
 # Exit statuses are LSB's. /lib/lsb/init-functions is not read: on some hosts it hands everything over to systemd.
 
