@@ -9,7 +9,7 @@ import fnmatch
 import os
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from eggcache.model import Finding
 
@@ -27,7 +27,8 @@ def findings(directory: str, root: str = "/") -> Iterator[Finding]:
             "cleaned",
             directory,
             f"systemd-tmpfiles removes old files from it: {line[0]} says {line[1]!r}",
-            f"write 'x {real}' to /etc/tmpfiles.d/eggcache.conf, or use /var/cache/eggcache",
+            f"write 'x {real}', 'x {real}/*' and 'x {real}/.*' to /etc/tmpfiles.d/eggcache.conf, each to a line of its "
+            "own, or use /var/cache/eggcache",
         )
     elif _reaped(real, root):
         yield Finding(
@@ -39,26 +40,47 @@ def findings(directory: str, root: str = "/") -> Iterator[Finding]:
 
 
 def _governing(real: str, root: str) -> tuple[str, str] | None:
-    """(file, line) of the tmpfiles.d line that has `real` cleaned; None where there is none.
+    """(file, line) of the tmpfiles.d line that has something in `real` cleaned; None where there is none.
 
-    What is below a path is under the line with the deepest path (tmpfiles.c, dir_cleanup: an entry with a line of
-    its own is passed over); `x` excludes, `X` only the directory itself. Nothing is cleaned where systemd, whose
-    timer does that, does not run.
+    Nothing is cleaned where systemd, whose timer does that, does not run.
     """
     if not os.path.isdir(os.path.join(root, "run/systemd/system")):
         return None
+    try:
+        names = sorted(os.listdir(real)) or ["-"]
+    except OSError:
+        names = ["-"]
+    lines = [(file, line, *_fields(line)) for file, line in _lines(root)]
+    found = (_ages(os.path.join(real, name), lines) for name in names)
+    return next(filter(None, found), None)
+
+
+def _ages(entry: str, lines: Sequence[tuple[str, str, str, str, str]]) -> tuple[str, str] | None:
+    """(file, line) of the line that has `entry` cleaned.
+
+    It is under the line with the deepest path (tmpfiles.c, dir_cleanup: on its way down from the directory of a line an
+    entry that has one of its own is passed over): so `x` on the path of a line that ages it takes nothing back. `X`
+    excludes only the directory itself.
+    """
     best: tuple[int, bool, str, str, str] | None = None
-    for file, line in _lines(root):
-        kind, path, age = _fields(line)
-        if kind == "x":
-            depth = max((len(part) for part in _parts(real) if fnmatch.fnmatchcase(part, path)), default=0)
-        elif kind in _AGED and kind and path in _parts(real):
+    for file, line, kind, path, age in lines:
+        if kind in ("x", "e"):  # their paths are patterns
+            depth = max((len(part) for part in _parts(entry) if _matches(part, path)), default=0)
+        elif kind in _AGED and kind and path in _parts(entry):
             depth = len(path)
         else:
             continue
-        if depth and (best is None or (depth, kind == "x") >= best[:2]):
-            best = depth, kind == "x", file, line, age
-    return (best[2], best[3]) if best and not best[1] and best[4] not in ("", "-") else None
+        if depth and (best is None or (depth, kind != "x") > best[:2]):
+            best = depth, kind != "x", file, line, age
+    return (best[2], best[3]) if best and best[1] and best[4] not in ("", "-") else None
+
+
+def _matches(path: str, pattern: str) -> bool:
+    """fnmatch(3) with FNM_PATHNAME and FNM_PERIOD: no wildcard is a slash, or a dot at the beginning of a name."""
+    names, patterns = path.split("/"), re.sub(r"\\(.)", r"[\1]", pattern).split("/")
+    return len(names) == len(patterns) and all(
+        fnmatch.fnmatchcase(name, one) and (name[:1] != "." or one[:1] == ".") for name, one in zip(names, patterns)
+    )
 
 
 def _parts(path: str) -> list[str]:
