@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import pytest
 from crashing import Caches, Case, Sites, files
 from disks import PowerCut, relax, tmpfs
 from injection import Call, check_said, inject, traced
+from sites import Site, write_egg
 
 LIMITS = [f"size={size}k,nr_inodes=1000" for size in (4, 8)] + [
     f"size=10m,nr_inodes={count}" for count in (3, 5, 9, 11)
@@ -44,6 +47,31 @@ def test_full_disk_of_site_packages(limits: str, sites: Sites, shared_tmp: Path)
         relax(disk)
         assert traced([], sites.command()).returncode == 0
         sites.finished()
+
+
+def test_read_only(site: Site, shared_tmp: Path) -> None:
+    """On a read-only disk an egg that is only newer is a note, and needs nothing; what has to be written fails, without
+    the status of what is not safe; nothing changes there, and writable it works."""
+    with tmpfs(shared_tmp / "tmpfs", "size=10m") as disk:
+        site.cache = disk / "cache"
+        assert site.prepare().returncode == 0
+        before = files(disk)
+        subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+        egg = next(site.eggs.glob("One*"))
+        os.utime(egg, (1, 1))
+        assert set(site.actions("--prune").values()) == {"kept"}
+        done = site.prepare("--lenient")
+        assert (done.returncode, done.stderr.count("\n")) == (0, 1)
+        assert "it is read-only, and was left as it is: what it serves is current" in done.stderr
+        for more in ([], ["--lenient"]):
+            write_egg(egg, {"one/__init__.py": "", "one/data/text.txt": "other\n"})
+            done = site.prepare(*more)
+            assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
+            assert "Read-only file system" in done.stderr
+        assert files(disk) == before
+        subprocess.run(["mount", "-o", "remount,rw", disk], check=True)
+        assert site.prepare().returncode == 0
+        assert site.wrong() == []
 
 
 @pytest.fixture
