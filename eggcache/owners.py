@@ -44,8 +44,8 @@ def site_owner(executable: str) -> Account:
         if uid == -1:
             raise NotPermitted(
                 place,
-                "others than root and one owner can change what the target runs there, or on the way there",
-                "run it as one of those who install there, or leave the eggs zipped: eggcache prepare",
+                "several may change what the target runs there, or the way there, so root acts as none of them",
+                "run unzip-all as one who installs there, or leave the eggs zipped and use eggcache prepare instead",
             )
         if uid:
             return _account(uid)
@@ -78,12 +78,15 @@ def check_bare(executable: str) -> None:
     site-packages: its program or its standard library is not root's alone, or cannot be told."""
     if os.geteuid() != 0:
         return
-    for uid, place in _Look(startup.look(executable)).core().others.items():
-        who = "not root alone decides" if uid == -1 else f"{accounts.user_name(uid)} decides"
+    found = startup.look(executable)
+    for uid, place in _Look(found).core().others.items():
+        whose = "several may change" if uid == -1 else f"{accounts.user_name(uid)} may change"
+        cause = f"{whose} what it runs, at {place}" if found.told else "what it runs cannot be told from the outside"
         raise NotPermitted(
             executable,
-            f"{who} what it runs ({place}), so root does not byte-compile with it",
-            "name the Python itself with --python if this is a script; if not, leave the eggs zipped: eggcache prepare",
+            f"{cause}, so root does not byte-compile with it",
+            "name the Python itself with --python if this is a script; if not, leave the eggs zipped and use eggcache "
+            "prepare instead",
         )
 
 
@@ -104,7 +107,7 @@ class _Look:
     def core(self) -> _Look:
         """Look at what is loaded with -S: the program, shared libraries, the standard library."""
         if not self._found.told:
-            self.others[-1] = "where its library is cannot be told from its program"
+            self.others[-1] = self._found.files[0]
         for file in self._found.files:
             self._add(owner(file), file)
         for place in self._found.library:

@@ -53,7 +53,7 @@ def look(executable: str, paths: Sequence[str] = ()) -> Startup:
             if name not in found.path:
                 found.path.append(name)
     modules = [file for place in found.library for file in glob.glob(os.path.join(glob.escape(place), "*.so"))]
-    _add_shared(found, os.path.realpath(executable), modules)
+    _add_shared(found, os.path.realpath(executable), modules, [*prefixes, "/usr/local"])
     return found
 
 
@@ -199,8 +199,10 @@ def _text(file: str) -> str:
 # -------------------------------------------------------------------------------------- shared libraries
 
 
-def _add_shared(found: Startup, program: str, modules: Iterable[str]) -> None:
-    """The shared libraries that are not looked for in the system's own places alone, which are root's."""
+def _add_shared(found: Startup, program: str, modules: Iterable[str], prefixes: Iterable[str]) -> None:
+    """The shared libraries that are not looked for in the system's own places alone, which are root's; Python's own may
+    be in one of its `prefixes`, which ld.so.conf names then."""
+    homes = [os.path.join(prefix, library) for prefix in prefixes for library in _LIBRARIES]
     given = _listed("LD_LIBRARY_PATH")
     pending = [(program, given), *((module, given) for module in modules)]
     seen = set()
@@ -216,11 +218,13 @@ def _add_shared(found: Startup, program: str, modules: Iterable[str]) -> None:
         needed, directories = told
         directories = [*inherited, *directories]
         for name in needed:
-            for directory in [""] if "/" in name else directories:
-                path = os.path.join("/", directory, name)
-                found.files.append(path)  # one that is missing could be made
-                if os.path.isfile(path):
-                    pending.append((path, directories))
+            places = [os.path.join("/", directory, name) for directory in ([""] if "/" in name else directories)]
+            found.files += places  # one that is missing could be made
+            if name.startswith("libpython"):
+                there = [path for home in homes if os.path.isfile(path := os.path.join(home, name))]
+                found.files += there
+                places += there
+            pending += [(path, directories) for path in places if os.path.isfile(path)]
     found.files[:] = dict.fromkeys(found.files)
 
 
