@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from eggcache import apache
+from eggcache import apache, procfs
 
 MODULES = {"python_module": "mod_python", "wsgi_module": "mod_wsgi"}
 _FILES = {"mod_python": ("mod_python.so",), "mod_wsgi": ("mod_wsgi.so", "mod_wsgi_python3.so")}
@@ -230,13 +230,13 @@ def _mapped(pid_file: str | None) -> Iterable[str]:
     if not re.fullmatch(rb"[0-9]{1,9}", pid):
         return ()
     try:
-        program = os.path.basename(os.readlink(f"/proc/{int(pid)}/exe"))
+        program = os.path.basename(procfs.program(int(pid)))
     except OSError:
         return ()
     if not re.match("apache2|httpd", program):  # a pid file that was left behind, and somebody else's process
         return ()
-    maps = os.fsdecode(beginning(f"/proc/{int(pid)}/maps"))
-    return dict.fromkeys(re.findall(r" (/\S.*\.so\S*)$", maps, re.MULTILINE))
+    told = procfs.ask([int(pid)], lambda pid: os.fsdecode(procfs.maps(pid)), [])
+    return dict.fromkeys(file for _, maps in told for file in re.findall(r" (/\S.*\.so\S*)$", maps, re.MULTILINE))
 
 
 def beginning(path: str) -> bytes:

@@ -9,7 +9,7 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from eggcache import layout, units
+from eggcache import layout, procfs, units
 from eggcache.accounts import Account
 from eggcache.apache import Apache
 from eggcache.cleaners import read_lines
@@ -106,41 +106,38 @@ def running(account: Account, python: tuple[int, ...]) -> Iterator[Environment]:
     those that we may not ask are left out."""
     parents: dict[int, int] = {}
     owners: dict[int, int] = {}
-    for name in os.listdir("/proc"):
+    for pid in procfs.numbers():
         try:
-            program = os.readlink(f"/proc/{name}/exe") if name.isdigit() else ""
-            if os.path.basename(program).split(" ")[0] in _PROGRAMS:  # "... (deleted)" after an upgrade
-                owners[int(name)] = os.stat(f"/proc/{name}").st_uid
-                parents[int(name)] = _parent(int(name))
+            if os.path.basename(procfs.program(pid)).split(" ")[0] in _PROGRAMS:  # "... (deleted)" after an upgrade
+                owners[pid] = os.stat(f"/proc/{pid}").st_uid
+                parents[pid] = procfs.parent(pid)
         except OSError:
             continue
+    firsts = []
     for pid, parent in sorted(parents.items()):
         workers = {owners[child] for child, its in parents.items() if its == pid}
         if parent in parents or account.uid not in (workers or {owners[pid]}):
             continue
+        firsts.append(pid)
+
+    def has(pid: int) -> dict[str, str] | None:
         if not _embeds(pid, python):
-            continue
-        try:
-            with open(f"/proc/{pid}/environ", "rb") as stream:
-                lines = os.fsdecode(stream.read()).split("\0")
-        except OSError:
-            continue
-        pairs = (line.partition("=") for line in lines)
-        values = {name: value for name, _, value in pairs if name in _NAMES}
-        yield Environment(f"Apache (process {pid})", values, frozenset(_NAMES), pid)
+            return None
+        pairs = (os.fsdecode(variable).partition("=") for variable in procfs.environment(pid))
+        return {name: value for name, _, value in pairs if name in _NAMES}
+
+    for pid, values in procfs.ask(firsts, has, []):
+        if values is not None:
+            yield Environment(f"Apache (process {pid})", values, frozenset(_NAMES), pid)
 
 
 def _embeds(pid: int, python: tuple[int, ...]) -> bool:
     """Whether an Apache may import eggs of a Python of that version: by what it has in its memory. One that only serves
     files, or proxies to who does, has no Python there; a CGI script's environment is not Apache's."""
-    mapped = " ".join(line.partition("/")[2].rpartition("/")[2] for line in read_lines(f"/proc/{pid}/maps"))
+    lines = os.fsdecode(procfs.maps(pid)).splitlines()
+    mapped = " ".join(line.partition("/")[2].rpartition("/")[2] for line in lines)
     libraries = {tuple(map(int, found)) for found in re.findall(r"\blibpython([23])\.([0-9]{1,3})", mapped)}
     return python[:2] in libraries if libraries else bool(re.search(r"\bmod_(?:wsgi|python)\b|\bmod_wsgi_", mapped))
-
-
-def _parent(pid: int) -> int:
-    with open(f"/proc/{pid}/stat", "rb") as stream:
-        return int(stream.read().rpartition(b")")[2].split()[1])
 
 
 # --------------------------------------------------------------------------------------- what starts Apache

@@ -10,17 +10,15 @@ import glob
 import os
 import re
 import shlex
-import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from eggcache import accounts, apache
+from eggcache import accounts, apache, procfs
 from eggcache.model import Process
 
-_TIMEOUT = 10.0  # seconds: whoever holds a process's memory map can keep readers of its maps waiting for ever
-_LARGEST = 32 << 20  # bytes of /proc/PID/maps; Linux allows 65,530 mappings
 _MOST_FILES = 200_000  # below the directories looked at
 _SHOWN = 10
+_LONGEST = 80  # characters of a command
 _APACHES = ("apache2", "httpd")
 _SERVER = re.compile(r"python|apache|httpd|wsgi|gunicorn|paster|twistd|zope|plone|trac")
 _MAPPED = re.compile(rb"^\S+ \S+ \S+ ([0-9a-f]+):([0-9a-f]+) (\d+) +(/[^\n]*)$", re.MULTILINE)
@@ -40,12 +38,18 @@ class Users:
 def users(python: str, directories: Iterable[str]) -> Users:
     """Who runs the interpreter `python`, or has files below `directories` open or mapped; not ourselves and those
     who wait for us. Raises nothing."""
-    found = Users()
-    look = threading.Thread(target=lambda: _Look(python, directories).at_all(found), daemon=True)
-    look.start()
-    look.join(_TIMEOUT)
-    found.hidden = found.hidden or look.is_alive()
-    return Users(list(found.processes), found.hidden)
+    numbers, ours = procfs.numbers(), procfs.ancestors() - {1}
+    found = Users(hidden=os.geteuid() != 0 and 1 not in numbers)  # hidepid
+    look, us, silent = _Look(python, directories), os.getpid(), list[int]()
+    others = [pid for pid in numbers if pid not in ours]
+    for pid, told in procfs.ask(others, lambda pid: look.at(pid, us), silent):
+        if told is True:
+            found.hidden = True
+        elif told:
+            uid, command, uses, unit = told
+            found.processes.append(Process(pid, accounts.user_name(uid), command, uses, unit))
+    found.hidden = found.hidden or any(map(_may_serve, silent))
+    return found
 
 
 def warning(found: Users, command: str) -> Iterator[str]:
@@ -110,23 +114,22 @@ class _Look:
                             self.files.add(identity)
                             self.file_names.add(name)
 
-    def at_all(self, found: Users) -> None:
-        numbers = sorted(int(name) for name in os.listdir("/proc") if name.isdigit())
-        found.hidden = os.geteuid() != 0 and 1 not in numbers  # hidepid
-        ours = _ancestors()
-        for pid in numbers:
-            try:
-                uses = None if pid in ours else self._uses(pid)
-                if uses and _status(pid).get("PPid") != str(os.getpid()):
-                    found.processes.append(_process(pid, uses))
-            except PermissionError:
-                found.hidden = found.hidden or _may_serve(pid)
-            except OSError:
-                continue  # it has ended, or is the kernel's and has no program
+    def at(self, pid: int, us: int) -> tuple[int, str, str, str | None] | bool:
+        """Whose a process is, what runs in it, how it uses the target, and its unit; False where it does not, or `us`
+        have started it; True where that cannot be told. Raises OSError where it has ended, or is the kernel's."""
+        try:
+            uses = self._uses(pid)
+            status = procfs.status(pid) if uses else {}
+            if not uses or status.get("PPid") == str(us):
+                return False
+            # /proc/PID itself is root's for one that may not be traced, as Apache's workers
+            return int(status["Uid"].split()[1]), _shown(pid, status["Name"]), uses, _unit(pid)
+        except PermissionError:
+            return _may_serve(pid, _first_word(pid))
 
     def _uses(self, pid: int) -> str | None:
         """How a process uses the target; None where it does not, or nothing says so."""
-        program = os.readlink(f"/proc/{pid}/exe")
+        program = procfs.program(pid)
         name = os.path.basename(program.removesuffix(" (deleted)"))
         if name in self.names and _identity(f"/proc/{pid}/exe") == self.identity and not self._elsewhere(pid):
             return f"runs {program}"
@@ -153,7 +156,7 @@ class _Look:
 
     def _elsewhere(self, pid: int) -> bool:
         """Whether it was started as the Python of another virtual environment on the same interpreter."""
-        started = _command(pid)[0]
+        started = procfs.command(pid)[0]
         return (
             started.startswith("/")
             and _identity(started) == self.identity
@@ -161,11 +164,9 @@ class _Look:
         )
 
     def _mapped(self, pid: int) -> dict[str, Identity]:
-        with open(f"/proc/{pid}/maps", "rb") as stream:
-            text = stream.read(_LARGEST)
         return {
             os.fsdecode(path): (os.makedev(int(major, 16), int(minor, 16)), int(inode))
-            for major, minor, inode, path in set(_MAPPED.findall(text))
+            for major, minor, inode, path in set(_MAPPED.findall(procfs.maps(pid)))
         }
 
     def _open(self, pid: int) -> Iterator[str]:
@@ -221,43 +222,24 @@ def _libraries(python: str) -> set[Identity]:
     return {one for one in identities if one}
 
 
-def _may_serve(pid: int) -> bool:
+def _may_serve(pid: int, word: str = "") -> bool:
     """Whether one that we may not look into is called like something that could use eggs."""
     try:
-        return _SERVER.search(f"{_status(pid).get('Name')} {_command(pid)[0]}") is not None
+        return _SERVER.search(f"{procfs.status(pid).get('Name')} {word}") is not None
     except OSError:
         return True
 
 
-def _status(pid: int) -> dict[str, str]:
-    with open(f"/proc/{pid}/status", encoding="utf-8", errors="surrogateescape") as stream:
-        return {name: value.strip() for name, _, value in (line.partition(":") for line in stream)}
+def _first_word(pid: int) -> str:
+    try:
+        return procfs.command(pid)[0]
+    except OSError:
+        return ""
 
 
-def _ancestors() -> set[int]:
-    found, pid = {os.getpid()}, os.getppid()
-    while pid > 1 and pid not in found:
-        found.add(pid)
-        try:
-            pid = int(_status(pid).get("PPid", "0"))
-        except (OSError, ValueError):
-            break
-    return found
-
-
-def _command(pid: int) -> list[str]:
-    with open(f"/proc/{pid}/cmdline", "rb") as stream:
-        return os.fsdecode(stream.read(1 << 16)).rstrip("\0").split("\0")
-
-
-def _process(pid: int, uses: str) -> Process:
-    status = _status(pid)
-    uid = int(
-        status["Uid"].split()[1]
-    )  # /proc/PID itself is root's for one that may not be traced, as Apache's workers
-    command = " ".join(_command(pid)).strip() or f"[{status['Name']}]"
-    shown = command if len(command) <= 80 else command[:77] + "..."
-    return Process(pid, accounts.user_name(uid), shown, uses, _unit(pid))
+def _shown(pid: int, name: str) -> str:
+    command = " ".join(procfs.command(pid)).strip() or f"[{name}]"
+    return command if len(command) <= _LONGEST else command[: _LONGEST - 3] + "..."
 
 
 def _unit(pid: int) -> str | None:

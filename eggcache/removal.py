@@ -8,7 +8,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 
-from eggcache import inventory, lockdown, receipt, renewal, staging, syscalls, validity
+from eggcache import inventory, lockdown, procfs, receipt, renewal, staging, syscalls, validity
 from eggcache.errors import NotPermitted
 from eggcache.model import Outcome, Report
 from eggcache.progress import Progress
@@ -55,9 +55,6 @@ def remove(directory: str, *, wait: float = 120.0, dry_run: bool = False, progre
         names = sorted(os.listdir(descriptor))
         _check_entries(descriptor, directory, names, known)
         outcomes = tuple(_outcomes(descriptor, directory, names, known))
-        notes = [f"{who} has it as its egg cache: restart it without" for who in _users(path)]
-        if os.path.islink(directory):
-            notes.append(f"{directory}: the symbolic link to {path} is yours to remove")
         if not dry_run:
             renewal.remove_leftovers(parent, (_prefix(path), renewal.prefix(path)))
             aside = _prefix(path) + secrets.token_hex(8)
@@ -69,6 +66,9 @@ def remove(directory: str, *, wait: float = 120.0, dry_run: bool = False, progre
             sizes = {os.path.basename(one.into): (one.files, one.size) for one in outcomes}
             progress.phase("removing", sum(size for _, size in sizes.values()))
             renewal.remove(parent, aside, descriptor, lambda name: progress.advance(*sizes.get(name, (0, 0))))
+    notes = list(_users(path))  # when no lock is held any more: others may be slow to tell
+    if os.path.islink(directory):
+        notes.append(f"{directory}: the symbolic link to {path} is yours to remove")
     return Report("remove", directory, outcomes, (), tuple(notes), dry_run=dry_run)
 
 
@@ -129,28 +129,16 @@ def _counted(descriptor: int, name: str) -> tuple[int, int]:
 
 
 def _users(path: str) -> Iterator[str]:
-    """The processes that have `path` in their environment as the egg cache, as far as we may see; but for those that
-    we were started by."""
-    ours, pid = set(), os.getpid()
-    while pid > 0 and pid not in ours:
-        ours.add(pid)
-        pid = _parent(pid)
-    for name in sorted(os.listdir("/proc"), key=lambda name: (len(name), name)):
-        if not name.isdigit() or int(name) in ours:
-            continue
-        try:
-            with open(f"/proc/{name}/environ", "rb") as stream:
-                variables = stream.read().split(b"\0")
-            program = os.path.basename(os.readlink(f"/proc/{name}/exe"))
-        except OSError:
-            continue
-        if b"PYTHON_EGG_CACHE=" + os.fsencode(path) in variables:
-            yield f"{program} (process {name})"
-
-
-def _parent(pid: int) -> int:
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as stream:
-            return int(stream.read().rpartition(b")")[2].split()[1])
-    except OSError:
-        return 0
+    """What there is to say of the processes that have `path` in their environment as the egg cache, as far as we may
+    see; but for those that we were started by."""
+    wanted, silent = b"PYTHON_EGG_CACHE=" + os.fsencode(path), list[int]()
+    ours = procfs.ancestors()
+    others = [pid for pid in procfs.numbers() if pid not in ours]
+    for pid, has in procfs.ask(others, lambda pid: wanted in procfs.environment(pid), silent):
+        if has:
+            with suppress(OSError):
+                who = f"{os.path.basename(procfs.program(pid))} (process {pid})"
+                yield f"{who} has it as its egg cache: restart it without"
+    if silent:
+        more = f" and {len(silent) - 1} more" if silent[1:] else ""
+        yield f"process {silent[0]}{more}: whether it has it as its egg cache could not be read; see what it waits for"

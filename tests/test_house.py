@@ -30,6 +30,7 @@ LEVELS = [
         "startup",
         "syscalls",
     },
+    {"procfs"},
     {"locks", "owners"},
     {
         "application",
