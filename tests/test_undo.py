@@ -244,13 +244,11 @@ def test_usage(kept: Kept) -> None:
     assert listing(kept.site) == before
 
 
-def test_as_the_owner_of_site_packages(
-    kept: Kept, nobody: pwd.struct_passwd, interpreter: Callable[[str], Path]
-) -> None:
+def test_as_the_owner_of_site_packages(kept: Kept, nobody: pwd.struct_passwd) -> None:
     """As root on another user's site-packages it all runs as that user, and the zips are that user's."""
     for path in (kept.deployment.root, *kept.deployment.root.rglob("*")):
         os.chown(path, nobody.pw_uid, nobody.pw_gid, follow_symlinks=False)
-    done = eggcache(*kept.command(), python=str(interpreter("3.11")))
+    done = eggcache(*kept.command())
     assert done.returncode == 0, done.stderr
     assert kept.state() == ["zip"] * 3
     assert {(kept.site / name).stat().st_uid for name in NAMES} == {nobody.pw_uid}
@@ -326,9 +324,7 @@ def forbid(path: Path) -> None:
 
 
 @pytest.mark.parametrize("hindrance", HINDRANCES)
-def test_never_passed_over(
-    hindrance: str, kept: Kept, nobody: pwd.struct_passwd, interpreter: Callable[[str], Path]
-) -> None:
+def test_never_passed_over(hindrance: str, kept: Kept, nobody: pwd.struct_passwd) -> None:
     """An egg that cannot be looked through is named, and the exit status is not 0; the others are put back."""
     for path in (kept.deployment.root, *kept.deployment.root.rglob("*")):
         os.chown(path, nobody.pw_uid, nobody.pw_gid, follow_symlinks=False)
@@ -336,7 +332,7 @@ def test_never_passed_over(
     hinder, status, words = HINDRANCES[hindrance]
     hinder(egg)
     for dry in (("-n",), ()):
-        done = eggcache(*kept.command(*dry), python=str(interpreter("3.11")))
+        done = eggcache(*kept.command(*dry))
         assert done.returncode == status, done.stderr
         assert str(egg) in done.stderr
         assert words in done.stderr.replace("\n", " ")
@@ -345,10 +341,7 @@ def test_never_passed_over(
 
 
 def test_what_the_target_passes_over(
-    target: Callable[[str, str], Deployment],
-    copy_of: Callable[[Deployment], Deployment],
-    nobody: pwd.struct_passwd,
-    interpreter: Callable[[str], Path],
+    target: Callable[[str, str], Deployment], copy_of: Callable[[Deployment], Deployment], nobody: pwd.struct_passwd
 ) -> None:
     """An unzipped egg that pkg_resources does not take for one, since its metadata cannot be read, is named as well."""
     made = copy_of(target("3.11", "65.5.0"))
@@ -357,11 +350,11 @@ def test_what_the_target_passes_over(
     for path in (made.root, *made.root.rglob("*")):
         os.chown(path, nobody.pw_uid, nobody.pw_gid, follow_symlinks=False)
     command = ["unzip-all", "--all", "--python", made.python, "--backup", made.root / "zips"]
-    assert eggcache(*command, python=str(interpreter("3.11"))).returncode == 0
+    assert eggcache(*command).returncode == 0
     egg = made.site_packages / NAMES[1]
     forbid(egg / "EGG-INFO")
     for dry in (("-n",), ()):
-        done = eggcache(*command, "--undo", *dry, python=str(interpreter("3.11")))
+        done = eggcache(*command, "--undo", *dry)
         assert done.returncode == 4
         assert f"{egg}: it cannot be put back: {egg.name}/EGG-INFO/: Permission denied" in done.stderr
     assert [(made.site_packages / name).is_file() for name in NAMES[:2]] == [True, False]
