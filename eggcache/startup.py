@@ -87,9 +87,9 @@ def pth_names(directory: str) -> list[str]:
         text = _text(file)
         lines = dict.fromkeys(line.rstrip() for line in (*re.split("[\r\n]+", text), *text.splitlines()))
         for line in lines:
-            if line.startswith("import"):
+            if line.startswith("import"):  # code to 2.4 and 2.5 whatever follows, and later with a blank alone
                 found.update(dict.fromkeys(re.findall(r"""['"](/[^'"]+)['"]""", line)))
-            elif line and not line.startswith("#") and "\0" not in line:
+            if line and not line.startswith(("#", "import ", "import\t")) and "\0" not in line:
                 found[os.path.abspath(os.path.join(directory, line))] = None
     return list(found)
 

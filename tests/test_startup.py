@@ -230,6 +230,17 @@ def test_site_packages_of_several(mixed: Mixed) -> None:
     assert done.stderr.startswith(f"eggcache: {mixed.site}: several may change what the target runs there")
 
 
+def test_names_in_pth_files(shared_tmp: Path) -> None:
+    """What any release reads out of a .pth file counts: relative names, blanks in front, whatever ends a line, and
+    what begins like code and is none since 2.6, as well as absolute names in code; comments do not."""
+    text = "\ufeffmarked\n# no\n\n  blank \nup/../x\r/abs\x0c/form\nimports/lib\nimport sys; sys.path.append('/code')\n"
+    (shared_tmp / ".x.pth").write_bytes(text.encode())
+    (shared_tmp / "y.pth.txt").write_text("/never\n")
+    found = set(startup.pth_names(str(shared_tmp)))
+    below = {str(shared_tmp / name) for name in (".x.pth", "marked", "  blank", "x", "imports/lib")}
+    assert found == below | {"/abs", "/form", "/abs\x0c/form", "/code"}
+
+
 def test_user_site(mixed: Mixed, shared_tmp: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is below ~/.local counts: the target reads it for root as well."""
     packages = shared_tmp / ".local/lib/python3.11/site-packages"
