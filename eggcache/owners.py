@@ -17,8 +17,8 @@ from eggcache.startup import site_directories as site_directories
 
 _MOST_STEPS = 400  # of links and directories on the way to a place
 _MOST_ENTRIES = 300_000  # that are looked at; a standard library has 8,000, a large site-packages 50,000
-# The first two are on sys.path for themselves, and nothing that answers imports the tests of a library or a package
-_APART = ("site-packages", "dist-packages", "test", "tests", "idle_test")
+_SITES = ("site-packages", "dist-packages")  # no names of modules: what is there is loaded where sys.path has them
+_TESTS = ("test", "tests", "idle_test")  # which nothing that answers imports
 _ACCESS, _DEFAULT = "system.posix_acl_access", "system.posix_acl_default"  # acl(5)
 
 
@@ -157,7 +157,8 @@ class _Look:
             if self._left < 0:
                 self._add(-1, place)
                 return
-            self._entry(entry, whole)
+            if not (whole and entry.name in _SITES):
+                self._entry(entry, whole)
 
     def _entry(self, entry: os.DirEntry[str], whole: bool) -> None:
         try:
@@ -171,7 +172,7 @@ class _Look:
         self._add(info.st_uid, entry.path)
         if (directory or info.st_mode & 0o022) and _writable(entry.path, info):
             self._add(-1, entry.path)
-        if directory and not (whole and entry.name in _APART):
+        if directory and not (whole and entry.name in _TESTS):
             self._below(entry.path, whole, top=False)
 
 

@@ -43,11 +43,16 @@ def look(executable: str, paths: Sequence[str] = ()) -> Startup:
     found.path += [os.path.join("/", path) for path in (*paths, *_listed("PYTHONPATH"))]
     prefixes = _prefixes(executable, found)
     names = _names(executable)
-    for prefix in prefixes:
+    start = os.path.dirname(os.path.abspath(executable))
+    if (
+        names[0].startswith("python3.")
+        and _configuration(start).get("include-system-site-packages", "").lower() == "false"
+    ):
+        reading = [start, os.path.dirname(start)]  # a Python 2 does not know of it, unless virtualenv taught it
+    else:
+        reading = [*prefixes, "/usr/local", os.path.join(pwd.getpwuid(os.geteuid()).pw_dir, ".local")]
+    for prefix in reading:
         found.path += _sites(prefix, names)
-    found.path += _sites("/usr/local", names)
-    home = pwd.getpwuid(os.geteuid()).pw_dir
-    found.path += _sites(os.path.join(home, ".local"), names)
     for place in found.path:  # it grows
         for name in pth_names(place):
             if name not in found.path:
@@ -170,14 +175,20 @@ def _sites(prefix: str, names: Iterable[str]) -> list[str]:
 
 
 def _homes(start: str) -> list[str]:
-    """Where a pyvenv.cfg in `start` or above it says that the library is (PEP 405; virtualenv writes more keys)."""
+    """Where the pyvenv.cfg of `start` says that the library is; virtualenv writes more keys than PEP 405."""
+    found = [value for key, value in _configuration(start).items() if key in _HOMES]
+    found = [value for value in found if value.startswith("/") and "\0" not in value]
+    return [os.path.dirname(value) if os.path.isfile(value) else value for value in found]
+
+
+def _configuration(start: str) -> dict[str, str]:
+    """What a pyvenv.cfg in `start`, or else above it, says; of a key the last line counts, see venv in Lib/site.py."""
     for place in (start, os.path.dirname(start)):
-        lines = [line.partition("=")[::2] for line in _text(os.path.join(place, "pyvenv.cfg")).splitlines()]
-        found = [value.strip() for key, value in lines if key.strip().lower() in _HOMES]
-        found = [value for value in found if value.startswith("/") and "\0" not in value]
-        if found:
-            return [os.path.dirname(value) if os.path.isfile(value) else value for value in found]
-    return []
+        file = os.path.join(place, "pyvenv.cfg")
+        if os.path.isfile(file):
+            lines = [line.partition("=") for line in _text(file).splitlines()]
+            return {key.strip().lower(): value.strip() for key, sign, value in lines if sign}
+    return {}
 
 
 def _listed(variable: str) -> list[str]:

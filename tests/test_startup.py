@@ -252,6 +252,18 @@ def test_user_site(mixed: Mixed, shared_tmp: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(pwd, "getpwuid", entries.__getitem__)
     assert owners.runner(str(mixed.python)).uid == 0
     mixed.give(packages)
+    (mixed.env / "pyvenv.cfg").write_text(f"home = {mixed.base}/bin\n")
+    assert owners.runner(str(mixed.python)).uid == mixed.account.pw_uid
+
+
+def test_site_packages_of_the_base(mixed: Mixed) -> None:
+    """They count for an environment that reads them, and for no other."""
+    packages = mixed.base / "lib/python3.11/site-packages"
+    packages.mkdir(exist_ok=True)
+    mixed.give(packages)
+    assert owners.runner(str(mixed.python)).uid == 0
+    configuration = mixed.env / "pyvenv.cfg"
+    configuration.write_text(configuration.read_text().replace("packages = false", "packages = true"))
     assert owners.runner(str(mixed.python)).uid == mixed.account.pw_uid
 
 
