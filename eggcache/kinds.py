@@ -78,10 +78,10 @@ class Kind:
     after: str = ""  # what to run when it is written, what stands in braces is filled in
 
 
-def fill(template: str, **values: str) -> str:
-    """A template's text with its @NAME@s replaced, in one pass: a value may hold @NAME@ itself."""
+def fill(template: str, *, indent: str = "", **values: str) -> str:
+    """A template's text, its lines indented, with its @NAME@s replaced, in one pass: a value may hold @NAME@ itself."""
     # Shell scripts are full of "$", so string.Template would be of no help.
-    text = packaged.read(f"templates/{template}").decode("ascii")
+    text = textwrap.indent(packaged.read(f"templates/{template}").decode("ascii"), indent)
     return re.sub("@([A-Z_]+)@", lambda match: values[match[1]], text)
 
 
@@ -90,9 +90,9 @@ def part(kind: str, *, debian: bool) -> bool:
     return bool(KINDS[kind].comment) and not (kind == "envvars" and debian)
 
 
-def _part(template: str) -> str:
-    """A part of a script that holds no values; without the newline at its end."""
-    return fill(template).rstrip("\n")
+def _running(wanted: Wanted, *, indent: str = "") -> str:
+    """What finds the Apache that runs, and tells whether it has the cache."""
+    return fill("running.sh", indent=indent, PROGRAMS=_programs(wanted.apachectl)).rstrip("\n")
 
 
 def _programs(apachectl: str) -> str:
@@ -125,7 +125,7 @@ def _dropin(wanted: Wanted) -> dict[str, str]:
 
 def _script(wanted: Wanted) -> dict[str, str]:
     unit = wanted.unit or "apache2.service"
-    values = _sh(wanted)
+    values = {**_sh(wanted), "PID_FILE": quoting.shell(wanted.pid_file), "RUNNING": _running(wanted)}
     advice = "hidden.conf" if wanted.hidden else "dropin.conf"
     dropin = fill(advice, **_dropin(replace(wanted, unit=unit))).rstrip("\n")
     return {
@@ -133,10 +133,8 @@ def _script(wanted: Wanted) -> dict[str, str]:
         "PROLOGUE": fill("prologue.sh", APACHECTL=quoting.shell(wanted.apachectl), DROPIN=dropin, **values).rstrip(
             "\n"
         ),
-        "HARMLESS": _part("harmless.sh"),
-        "PID_FILE": quoting.shell(wanted.pid_file),
+        "HARMLESS": fill("harmless.sh").rstrip("\n"),
         "NAME": wanted.name,
-        "PROGRAMS": _programs(wanted.apachectl),
     }
 
 
@@ -151,8 +149,9 @@ def _sh(wanted: Wanted) -> dict[str, str]:
 def _sourced(wanted: Wanted) -> dict[str, str]:
     # Debian's own file, which is read first, says where the pid file is.
     pid_file = "${APACHE_PID_FILE-}" if wanted.debian else quoting.shell(wanted.pid_file)
-    harmless = textwrap.indent(_part("harmless.sh"), "    ")
-    return {"SOURCED": fill("sourced.sh", HARMLESS=harmless, PID_FILE=pid_file, **_sh(wanted)).rstrip("\n")}
+    harmless, running = fill("harmless.sh", indent="    ").rstrip("\n"), _running(wanted, indent="    ")
+    values = {**_sh(wanted), "HARMLESS": harmless, "RUNNING": running, "PID_FILE": pid_file}
+    return {"SOURCED": fill("sourced.sh", **values).rstrip("\n")}
 
 
 def _drop_in(wanted: Wanted) -> dict[str, str]:

@@ -463,8 +463,8 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 
 def impatient(text: str) -> str:
-    """The init script with a wait of half a second for the tests in which what it waits for never comes."""
-    return text.replace("left=600", "left=5")
+    """The scripts with a wait of two seconds at most, for the tests in which what they wait for never comes."""
+    return text.replace("left=$(($1 * 10))", "left=20")
 
 
 INSIDE_SYSTEMD = [
@@ -515,12 +515,14 @@ def test_real_apache_is_not_started(server: Server, emit: Callable[..., Emitted]
 
 def test_life(server: Server, emit: Callable[..., Emitted]) -> None:
     """The init script takes a real Apache through its life, with LSB's exit statuses, preparing before each start."""
-    emitted = on_server(server, emit, "init.d", timezone="America/New_York")
+    emitted = on_server(server, emit, "init.d", timezone="America/New_York", edit=impatient)
 
     def run(*action: str) -> int:
         before = server.pid()
         done = emitted.run(*action, TZ="Asia/Tokyo", **server.environment)
         said = done.stderr.replace(b"noise\n", b"")  # what prepare says is its own business
+        if action == ("start",) and before:
+            said = re.sub(rb"^init.d: Apache runs [^\n]* waiting up to 15 s [^\n]*\n", b"", said)
         assert done.returncode not in (0, 3) or said in (b"", b"Syntax OK\n")
         assert done.stdout == b"" or action == ("status",)
         if action[:1] in (("stop",), ("restart",), ("force-reload",), ("try-restart",)):
@@ -841,3 +843,120 @@ def test_warnings() -> None:
     assert codes("/tmp/x", hands_over=False) == ["private-tmp"]
     assert codes("/tmp/x", systemd=False, private_tmp=False) == []
     assert all(finding.status == 0 for finding in wrappers.warnings("apachectl", "/tmp/x", under))
+
+
+# --------------------------------------------------------------- an Apache that runs already, or is about to end
+
+
+@dataclass
+class Way:
+    """One way of starting Apache that eggcache emits a script for."""
+
+    run: Callable[..., subprocess.CompletedProcess[bytes]]
+    restart: str  # what starts it anew for sure
+    failed: int
+
+
+@pytest.fixture(params=["apachectl", "init.d", "envvars"])
+def way(request: pytest.FixtureRequest, server: Server, emit: Callable[..., Emitted], tmp_path: Path) -> Way:
+    """Each of the scripts, for a directory with spaces and quotes and a newline in its name."""
+    kind, name = request.param, "egg $cache\n'x'"
+    values: dict[str, Any] = {"apachectl": server.apachectl, "pid_file": str(server.pid_file), "debian": True}
+    # Four seconds in place of fifteen: the tests' Apache takes two
+    values["edit"] = lambda text: text.replace("left=$(($1 * 10))", "left=$(($1 * 3))")
+    if kind != "envvars":
+        return Way(emit(kind, name, **values).run, "restart" if kind == "init.d" else "", 1)
+    with (server.home / "envvars").open("a") as file:
+        file.write(f"export APACHE_PID_FILE={server.pid_file}\n")
+    emitted = emit(kind, name, **values)
+
+    def run(action: str, **environment: str) -> subprocess.CompletedProcess[bytes]:
+        more = {"PATH": "/usr/bin:/bin", "APACHE_ENVVARS": str(emitted.script), **environment}
+        return subprocess.run([server.apachectl, action], env=more, capture_output=True, timeout=120)
+
+    return Way(run, "", 1)
+
+
+def slow_to_stop(server: Server, seconds: int) -> None:
+    """A real Apache whose workers take this long to end after they were told to, as mod_wsgi's do."""
+    module = Path("/usr/lib/apache2/modules/mod_wsgi.so")
+    if not module.exists():
+        missing("Debian's libapache2-mod-wsgi-py3 is not installed")
+    script = server.home / "slow.wsgi"
+    script.write_text(f"import atexit, time\natexit.register(time.sleep, {seconds})\napplication = None\n")
+    server.configure(
+        f"LoadModule wsgi_module {module}\nWSGIRestrictStdout Off\n"
+        f"WSGIImportScript {script} process-group=%{{GLOBAL}} application-group=%{{GLOBAL}}"
+    )
+
+
+@pytest.mark.parametrize("had", ["without", "with"])
+def test_stopped_and_started(server: Server, way: Way, had: str) -> None:
+    """`apachectl stop` and then a start ends with a running Apache that has the cache, though the old one takes its
+    time, and whatever the old one had."""
+    slow_to_stop(server, 2)
+    plain = {"PATH": os.environ["PATH"], **server.environment}
+    if had == "with":
+        assert way.run("start", **server.environment).returncode == 0
+    else:
+        subprocess.run([server.apachectl, "start"], env=plain, check=True)
+    wait_for(lambda: server.pid() != 0)
+    server.workers()
+    wait_for(server.answers)
+    first = server.pid()
+    subprocess.run([server.apachectl, "stop"], env=plain, check=True)
+    assert alive(first)  # else nothing was tested
+    done = way.run("start", **server.environment)
+    assert done.returncode == 0, done.stderr
+    wait_for(lambda: server.pid() not in (0, first))
+    assert server.environ(server.pid())["PYTHON_EGG_CACHE"].endswith("egg $cache\n'x'")
+    time.sleep(0.5)
+    assert alive(server.pid())
+
+
+def test_running_without_the_cache(server: Server, way: Way, emit: Callable[..., Emitted]) -> None:
+    """A start with an Apache that runs without this cache says so and fails; one that has it is fine."""
+    environment = {"PATH": os.environ["PATH"], **server.environment}
+    subprocess.run([server.apachectl, "start"], env=environment, check=True)
+    wait_for(lambda: server.pid() != 0)
+    before = server.pid()
+    done = way.run("start", **server.environment)
+    assert done.returncode == way.failed
+    assert f"(process {before}) was started without this egg cache".encode() in done.stderr
+    assert server.pid() == before
+    done = way.run("graceful", **server.environment)
+    assert done.returncode == 0
+    assert b"was started without this egg cache" in done.stderr
+    subprocess.run([server.apachectl, "stop"], env=environment, check=True)
+    assert way.run("start", **server.environment).returncode == 0
+    wait_for(lambda: server.pid() not in (0, before))
+    before = server.pid()
+    done = way.run("start", **server.environment)
+    assert (done.returncode, server.pid()) == (0, before)
+    assert b"without this egg cache" not in done.stderr
+
+
+@pytest.mark.parametrize("kind", SCRIPTS)
+def test_what_cannot_be_told(server: Server, emit: Callable[..., Emitted], kind: str) -> None:
+    """Where it cannot be read what the Apache that runs was started with, nothing is said of it: no failure."""
+    environment = {"PATH": os.environ["PATH"], **server.environment}
+    subprocess.run([server.apachectl, "start"], env=environment, check=True)
+    wait_for(lambda: server.pid() != 0)
+    hidden = ["unshare", "-m", "sh", "-c", f'mount --bind /dev/null /proc/{server.pid()}/environ; exec "$@"', "sh"]
+    emitted = on_server(server, emit, kind, edit=impatient)
+    done = emitted.run("start", before=hidden, **server.environment)
+    assert done.returncode == 0, done.stderr
+    assert b"without this egg cache" not in done.stderr
+
+
+def test_stop_waits(server: Server, emit: Callable[..., Emitted]) -> None:
+    """The script in place of apachectl returns from `stop` when Apache has ended."""
+    slow_to_stop(server, 2)
+    emitted = on_server(server, emit, "apachectl")
+    assert emitted.run("start", **server.environment).returncode == 0
+    wait_for(lambda: server.pid() != 0)
+    server.workers()
+    wait_for(server.answers)
+    before = server.pid()
+    assert emitted.run("stop", **server.environment).returncode == 0
+    assert not alive(before)

@@ -4,22 +4,42 @@
 #
 # Use it wherever apachectl was used: same arguments, same exit status. Where the cache cannot be prepared, Apache is
 # left as it is and the exit status is that of `eggcache prepare`. A running Apache keeps its old environment over
-# restart and graceful: for the first time, stop it and start it with this script.
+# restart and graceful: for the first time, stop it and start it with this script. `stop` returns when Apache has ended;
+# `start` waits for one that is about to end, and fails where one without this egg cache stays.
 
 @PROLOGUE@
 
+cure="stop it, then start it: $0 stop; $0 start"
+
 @HARMLESS@
 
-if ! harmless "$@"; then
-    if handed_over "${1-}"; then
-        refuse_systemd
-        exit 1
-    fi
-    status=0
-    prepare || status=$?
-    if [ "$status" -ne 0 ]; then
-        say "the egg cache could not be prepared (exit status $status): $apachectl was not run"
-        exit "$status"
-    fi
-fi
+asks "$@"
+case $action in
+    stop)
+        find_pid
+        "$apachectl" "$@" || exit
+        [ -z "$pid" ] || [ "$*" = graceful-stop ] || await 60 gone "$pid" || {
+            say "Apache (process $pid) has not stopped within a minute"
+            exit 1
+        }
+        exit 0
+        ;;
+    start | renew)
+        if handed_over "${1-}"; then
+            refuse_systemd
+            exit 1
+        fi
+        status=0
+        prepare || status=$?
+        if [ "$status" -ne 0 ]; then
+            say "the egg cache could not be prepared (exit status $status): $apachectl was not run"
+            exit "$status"
+        fi
+        if [ "$action" = renew ]; then
+            lacks_cache
+        elif ! cleared && lacks_cache; then
+            exit 1
+        fi
+        ;;
+esac
 exec "$apachectl" "$@"

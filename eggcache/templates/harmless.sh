@@ -1,20 +1,27 @@
-# Whether these arguments cannot start Apache. Then a broken cache must not stand in the way, least of all of `stop`.
-# What is not understood here prepares, which is always right.
-harmless() {
+# What these arguments ask for, as action: to "start" Apache; to "renew" one that runs; to "stop" it; "nothing" of these.
+# What cannot start Apache needs no cache: a broken one must not stand in the way, least of all of `stop`. What is not
+# understood here is a start, which is always right.
+asks() {
+    action=start
     case ${1-} in
-        stop | graceful-stop | status | fullstatus | configtest | help | usage | --help) return 0 ;;
+        stop | graceful-stop) action=stop && return ;;
+        status | fullstatus | configtest | help | usage | --help) action=nothing && return ;;
+        restart | graceful | reload | force-reload) action=renew ;; # the last two are what Debian's init script calls it
     esac
     while [ "$#" -gt 0 ]; do
         case $1 in
             -k)
-                case ${2-} in stop | graceful-stop) return 0 ;; esac
-                shift
+                case ${2-} in
+                    stop | graceful-stop) action=stop && return ;;
+                    restart | graceful) action=renew ;;
+                esac
+                [ "$#" -eq 1 ] || shift
                 ;;
-            -kstop | -kgraceful-stop) return 0 ;;
-            -[CcDdEef]) shift ;; # the next one is a value, even where it looks like an option
-            -[tvVlLSMh]) return 0 ;;
+            -kstop | -kgraceful-stop) action=stop && return ;;
+            -krestart | -kgraceful) action=renew ;;
+            -[CcDdEef]) [ "$#" -eq 1 ] || shift ;; # the next one is a value, even where it looks like an option
+            -[tvVlLSMh]) action=nothing && return ;;
         esac
-        [ "$#" -eq 0 ] || shift
+        shift
     done
-    return 1
 }

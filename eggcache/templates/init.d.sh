@@ -21,48 +21,18 @@
 #   /etc/init.d/@NAME@ restart
 #   Debian:  update-rc.d apache2 disable    then    update-rc.d @NAME@ defaults
 #   RHEL:    chkconfig httpd off            then    chkconfig --add @NAME@
+# A running Apache's environment cannot be changed: `start` says so where one without this egg cache runs, and waits for
+# one that is about to end.
 #
 # Exit statuses are LSB's. /lib/lsb/init-functions is not read: on some hosts it hands everything over to systemd.
 
 @PROLOGUE@
 
-pid_file=@PID_FILE@
+cure="$0 restart"
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export PATH
 umask 022 # at boot it is this; by hand it may be anything, and Apache's logs and CGI programs inherit it
 cd / || exit 1
-
-# Whether this number is a living Apache. A zombie is gone; and after a crash the number may be some other program's,
-# which must be neither taken for Apache nor killed.
-lives() {
-    line=
-    { read -r line <"/proc/$1/stat"; } 2>/dev/null
-    case ${line##*) } in '' | [ZXx]*) return 1 ;; esac
-    case ${line#*\(} in @PROGRAMS@) ;; *) return 1 ;; esac
-}
-
-# Sets pid to the living Apache of the pid file, "" where there is none.
-find_pid() {
-    pid=
-    number=
-    [ -r "$pid_file" ] && read -r number _ <"$pid_file"
-    case $number in '' | *[!0-9]*) return 1 ;; esac
-    lives "$number" && pid=$number
-}
-
-# Wait for up to a minute, in tenths of a second where sleep has them.
-await() {
-    left=600
-    until "$@"; do
-        left=$((left - 1))
-        [ "$left" -gt 0 ] || return 1
-        sleep 0.1 2>/dev/null || { sleep 1 && left=$((left - 9)); }
-    done
-}
-
-gone() {
-    ! lives "$1"
-}
 
 # Ends the script where Apache could not be started as it should be. Before anything is stopped.
 ready() {
@@ -80,7 +50,10 @@ ready() {
 }
 
 start() {
-    find_pid && return # somebody else has started it while the cache was prepared
+    if find_pid; then # somebody else has started it while the cache was prepared
+        ! lacks_cache || exit 1
+        return
+    fi
     # A pid file of old that now names another program would keep Apache from starting.
     case $number in '' | *[!0-9]*) ;; *) [ ! -d "/proc/$number" ] || rm -f -- "$pid_file" ;; esac
     if ! "$apachectl" start; then
@@ -88,7 +61,7 @@ start() {
         exit 1
     fi
     # apachectl is content before Apache has read its modules' configuration; the pid file comes after that.
-    if ! await find_pid; then
+    if ! await 60 find_pid; then
         say "Apache did not start, or left no $pid_file: its error log says why"
         exit 1
     fi
@@ -98,7 +71,7 @@ stop() {
     # apachectl cannot stop Apache while its configuration is wrong; the signal is what it would send.
     "$apachectl" stop || kill "$pid"
     # Not until its pid file is gone: it removes that first, and has its ports for a while longer.
-    if ! await gone "$pid"; then
+    if ! await 60 gone "$pid"; then
         say "Apache (process $pid) has not stopped within a minute"
         exit 1
     fi
@@ -122,7 +95,10 @@ find_pid
 
 case $1 in
     start)
-        [ -z "$pid" ] || exit 0
+        if ! cleared; then
+            ! lacks_cache || exit 1
+            exit 0
+        fi
         ready
         start
         ;;
@@ -149,6 +125,7 @@ case $1 in
             say "Apache is not running"
             exit 7
         fi
+        lacks_cache
         "$apachectl" graceful || exit 1
         ;;
     configtest)

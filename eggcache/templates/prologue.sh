@@ -3,6 +3,7 @@
 set -u
 
 apachectl=@APACHECTL@
+pid_file=@PID_FILE@
 PYTHON_EGG_CACHE=@DIRECTORY@
 export PYTHON_EGG_CACHE
 # pkg_resources compares local times: Apache must have the zone that the cache was prepared for.
@@ -50,3 +51,5 @@ refuse_systemd() {
     say "refused: under systemd $apachectl has systemctl start Apache, without this environment; install this drop-in"
     dropin >&2
 }
+
+@RUNNING@

@@ -15,24 +15,29 @@ eggcache() (
     }
 
     pid_file=@PID_FILE@
-    runs() {
-        pid=
-        { [ -n "$pid_file" ] && read -r pid _ <"$pid_file"; } 2>/dev/null
-        case $pid in '' | *[!0-9]*) return 1 ;; esac
-        kill -s 0 "$pid" 2>/dev/null
-    }
+    cure="stop it, then start it"
 
-    harmless "$@" && exit 0
+@RUNNING@
+
+    asks "$@"
+    case $action in stop | nothing) exit 0 ;; esac
     status=0
     (
         cd / || exit 1 # Python can import from the current directory, which may be anybody's
         exec @PREPARE@ </dev/null >&2
     ) || status=$?
-    [ "$status" -ne 0 ] || exit 0
+    if [ "$status" -eq 0 ]; then
+        if [ "$action" = renew ]; then
+            lacks_cache
+        elif ! cleared && lacks_cache; then
+            exit 1
+        fi
+        exit 0
+    fi
     case "$*" in
         graceful | '-k graceful' | -kgraceful | reload | force-reload) # the last two are what Debian's init script calls it
             # Refused, it would keep logrotate from its work, and spare a running Apache nothing.
-            if runs; then
+            if find_pid; then
                 say "the egg cache could not be prepared (exit status $status): Apache goes on with the one that there is"
                 exit 0
             fi
