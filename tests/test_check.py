@@ -588,6 +588,22 @@ def test_stub_of_newer_setuptools(target: Callable[[str, str], Deployment], shar
     assert set(site.check()) == {"stub-ignores-cache"}
 
 
+def test_import_that_leaves_a_process(site: Site) -> None:
+    """What a module has started, and left behind with all that it was given, keeps no answer back: neither that of a
+    module that imports, nor of one that ends its process."""
+    app = site.eggs.parent / "leaving"
+    app.mkdir()
+    start = "import os, time\nif not os.fork():\n    os.setsid()\n    time.sleep(600)\n"
+    (app / "leaves.py").write_text(start)
+    (app / "ends.py").write_text(start + "os._exit(1)\n")
+    site.prepare()
+    found = site.check("--path", app, "--import", "leaves", "--import", "ends", "--import", "leaves")
+    assert list(found) == ["import-fails"]
+    assert (found["import-fails"]["thing"], found["import-fails"]["cause"]) == (
+        "ends", "it does not import: the process ended",
+    )  # fmt: skip
+
+
 def test_imports(site: Site) -> None:
     """--import finds a module that is missing, fails or writes, and nothing about one that imports."""
     app = write_egg(

@@ -6,6 +6,7 @@
 # before pkg_resources takes its own copies of them, by one that writes down what was wanted and fails as on a
 # read-only disk. A shared library is code, so imports are tried in a child that may crash without taking the rest.
 import errno
+import select
 import signal
 import tempfile
 import zipfile
@@ -231,8 +232,7 @@ def import_all(wanted, locations):
             finally:
                 os._exit(0)
         os.close(writing)
-        text = read_all(reading)
-        ended = os.waitpid(child, 0)[1]
+        text, ended = read_rows(reading, child, len(rest))
         lines = text.split("\n")[:-1]
         rows.extend(lines)
         if len(lines) < len(rest):
@@ -258,14 +258,26 @@ def import_in_child(wanted, locations, writing):
             data = data[os.write(writing, data):]
 
 
-def read_all(descriptor):
-    parts = []
-    while True:
-        data = os.read(descriptor, 65536)
-        if not data:
-            os.close(descriptor)
-            return "".join([part.decode("ascii") for part in parts])
-        parts.append(data)
+def read_rows(descriptor, child, most):
+    """What the child says, and how it ended: until it has said `most` lines, or has ended. Not until the end of the pipe,
+    which a process that an import has started, and left behind, may hold for ever."""
+    text, ended = "", None
+    while text.count("\n") < most:
+        if select.select([descriptor], [], [], 0.1)[0]:
+            data = os.read(descriptor, 65536)
+            if not data:
+                break
+            text += data.decode("ascii")
+        elif ended is not None:
+            break
+        else:
+            gone, status = os.waitpid(child, os.WNOHANG)
+            if gone:
+                ended = status
+    os.close(descriptor)
+    if ended is None:
+        ended = os.waitpid(child, 0)[1]
+    return text, ended
 
 
 # ------------------------------------------------------------------------------------------------------- together
