@@ -331,7 +331,14 @@ def _imports(evident: evidence.Evidence, cache: str | None) -> Iterator[Finding]
     for one in evident.imports:
         if one.kind != "application" or one.state == "ok" or (cache is None and one.call):
             continue
-        if one.call and not (cache and (one.path + "/").startswith(cache + "/")):
+        if one.state == "elsewhere":
+            yield Finding(
+                "not-served",
+                one.module,
+                f"when it is imported, it has pkg_resources extract to {one.file}, and not to {cache}",
+                "have it set no cache of its own, or this one",
+            )
+        elif one.call and not (cache and (one.path + "/").startswith(cache + "/")):
             yield Finding(
                 "import-writes",
                 one.module,

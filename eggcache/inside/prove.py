@@ -3,8 +3,10 @@
 # Python 2.4 to 3.14 syntax: no `with`, no `except X as e`, no conditional expression, no bytes literal.
 #
 # Nothing is written, even where the user of this process could: every call that creates or changes a file is replaced,
-# before pkg_resources takes its own copies of them, by one that writes down what was wanted and fails as on a
-# read-only disk. A shared library is code, so imports are tried in a child that may crash without taking the rest.
+# wherever a module has it already, by one that writes down what was wanted and fails as on a read-only disk. It is
+# known by what it is, not by its name: pkg_resources 0.6c11 has a `replace` of its own, which reads versions.
+# A shared library is code, so imports are tried in a child that may crash without taking the rest. No server has
+# looked anything up before it imports its application, so nor has that child.
 import errno
 import select
 import signal
@@ -19,6 +21,7 @@ CHANGING = ("mkdir", "makedirs", "mkfifo", "mknod", "rename", "renames", "replac
             "removedirs", "chmod", "lchmod", "chown", "lchown", "utime", "link", "symlink", "truncate")
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 ATTEMPTS = []
+DENIED = {}  # by the identity of a function: it, and what stands in for it
 tell = answer
 
 
@@ -49,9 +52,12 @@ def only_reading(call, original):
             writes = how & WRITING
         else:
             writes = [char for char in "wax+" if char in str(how)]
-        # a device, /dev/null above all, is no file that could be left behind
-        if writes and is_text(args[0]) and not args[0].startswith("/dev/"):
-            refuse(call, args[0])
+        place = (args + (kwargs.get("file", kwargs.get("path")),))[0]
+        if hasattr(place, "__fspath__"):
+            place = place.__fspath__()
+        # a descriptor was opened before, and a device, /dev/null above all, is no file that could be left behind
+        if writes and not isinstance(place, int) and not ("%s" % (place,)).lstrip("b'").startswith("/dev/"):
+            refuse(call, place)
         return original(*args, **kwargs)
     return opened
 
@@ -59,23 +65,31 @@ def only_reading(call, original):
 def deny_everything():
     for name in CHANGING:
         if hasattr(os, name):
-            setattr(os, name, denied(name))
-    os.open = only_reading("open", os.open)
+            deny(getattr(os, name), denied(name))
     for name in ("mkstemp", "mkdtemp"):
-        setattr(tempfile, name, denied_temporary(name))
-    for module in ("builtins", "__builtin__", "io"):
+        deny(getattr(tempfile, name), denied_temporary(name))
+    for module in ("os", "builtins", "__builtin__", "io"):
         if module in sys.modules:
-            sys.modules[module].open = only_reading("open", sys.modules[module].open)
+            deny(sys.modules[module].open, only_reading("open", sys.modules[module].open))
+    for module in list(sys.modules.values()):
+        deny_in(module, 1)
 
 
-def deny_in(pr):
-    # imported by a .pth file, before this script could deny anything: it has the real functions by name
-    for name in CHANGING:
-        if name in pr.__dict__:
-            setattr(pr, name, denied(name))
-    for name in ("mkstemp", "_mkstemp"):
-        if name in pr.__dict__:
-            setattr(pr, name, denied_temporary("mkstemp"))
+def deny(original, instead):
+    DENIED[id(original)] = original, instead
+
+
+def deny_in(owner, depth):
+    """Let `owner`, a module, and its classes, have what stands in for each function that is denied. A .pth file may have
+    imported it before this script could deny anything."""
+    for name, value in list((attempt(vars, owner) or {}).items()):
+        original, instead = DENIED.get(id(value), (None, None))
+        if original is not None and original is value:
+            if not depth:
+                instead = staticmethod(instead)  # a class binds it, as it did not bind what the C library has
+            attempt(setattr, owner, name, instead)
+        elif depth and (isinstance(value, type) or type(value).__name__ == "classobj"):
+            deny_in(value, 0)
 
 
 def attempt_or_words(before):
@@ -89,10 +103,10 @@ def attempt_or_words(before):
 # ------------------------------------------------------------------------------------------------- every resource
 
 
-def names_in(archive, inside):
+def names_in(listed, inside):
     """The files of an egg, without the root that they are below, and the directories that hold them."""
     names, directories = {}, {}
-    for name in archive.namelist():
+    for name in listed:
         if not name.startswith(inside) or name.endswith("/"):
             continue
         name = name[len(inside):]
@@ -120,19 +134,33 @@ def ask_once(provider):
     provider._extract_resource = extract
 
 
-def look_up(pr, manager, row, cache):
-    """What came back for everything in one egg (how much was asked for, what was not as it should be), and its zip."""
-    found = {"egg": row["egg"], "inside": row["inside"], "files": 0, "directories": 0, "failed": 0, "wrong": []}
-    into = os.path.join(cache, str(row["cache_name"]) + "-tmp")
+def listed(row, cache):
+    """The names in one egg, and its native modules; None and what is wrong, where it cannot be read."""
     try:
         archive = zipfile.ZipFile(row["egg"])
-        names, directories = names_in(archive, row["inside"])
+        try:
+            return archive.namelist(), native_modules(row, archive, cache)
+        finally:
+            archive.close()
+    except Exception:
+        return None, words()
+
+
+def look_up(pr, manager, row, cache, listed):
+    """What came back for everything in one egg: how much was asked for, and what was not as it should be."""
+    found = {"egg": row["egg"], "inside": row["inside"], "files": 0, "directories": 0, "failed": 0, "wrong": []}
+    into = os.path.join(cache, str(row["cache_name"]) + "-tmp")
+    if listed[0] is None:
+        found["failed"], found["wrong"] = 1, [["egg", "", "", "", listed[1]]]
+        return found
+    names, directories = names_in(listed[0], row["inside"])
+    try:
         place = os.path.join(row["egg"], row["inside"]).rstrip(os.sep)
         provider = pr.EggMetadata(zipimport.zipimporter(place))
         ask_once(provider)
     except Exception:
         found["failed"], found["wrong"] = 1, [["egg", "", "", "", words()]]
-        return found, None
+        return found
     found["files"], found["directories"] = len(names), len(directories)
     for kind, wanted in (("file", names), ("directory", directories)):
         for name in wanted:
@@ -149,7 +177,7 @@ def look_up(pr, manager, row, cache):
                 found["failed"] += 1
                 if len(found["wrong"]) < MOST:
                     found["wrong"].append([kind, name] + wrong)
-    return found, archive
+    return found
 
 
 # -------------------------------------------------------------------------------------------------------- imports
@@ -196,11 +224,22 @@ def import_one(kind, module, library):
         return ["failed", ""] + attempt_or_words(before) + [frames(sys.exc_info()[2])]
     file = getattr(found, "__file__", None) or ""
     state = "ok"
-    if kind == "native" and file != library:
+    if kind == "application" and elsewhere():
+        state, file = "elsewhere", elsewhere()
+    elif kind == "native" and file != library:
         state = "elsewhere"
     elif kind == "native" and not [name for name in dir(found) if not name.startswith("__")]:
         state = "empty"
     return [state, str(file), "", "", "", []]
+
+
+def elsewhere():
+    """Where pkg_resources extracts to, if not to the cache: what is imported may have had it do so. "" if it does."""
+    pr = sys.modules["pkg_resources"]
+    place = absolute(manager_of(pr).extraction_path or attempt(pr.get_default_cache))
+    if not REQUEST["cache"] or place is None or os.path.realpath(place) == os.path.realpath(REQUEST["cache"]):
+        return ""
+    return place
 
 
 def frames(trace):
@@ -289,24 +328,28 @@ def answer(result):
     if result["broken"] or result["bad"]:
         return
     pr = sys.modules["pkg_resources"]
-    deny_in(pr)
     rows = [row for row in result["distributions"] if row["kind"] in ("zipped egg", "inside a basket")]
     cache = REQUEST["cache"]
     default, lookups, importable = None, [], one_of_each(rows)
-    wanted = [("application", module, "", "") for module in REQUEST["imports"]]
+    locations = [row["location"] for row in importable]
+    imports = import_all([("application", module, "", "") for module in REQUEST["imports"]], locations)
     if cache is None:
         default = absolute(attempt(pr.get_default_cache))
     else:
-        manager = getattr(pr.resource_filename, "im_self", None) or pr.resource_filename.__self__
-        for row in rows:
-            found, archive = look_up(pr, manager, row, cache)
-            lookups.append(found)
-            if archive is not None and row in importable:
-                for module, library in native_modules(row, archive, cache):
-                    wanted.append(("native", module, row["egg"], library))
-    locations = [row["location"] for row in importable]
+        within = [listed(row, cache) for row in rows]
+        native = []
+        for row, (names, modules) in zip(rows, within):
+            if names is not None and row in importable:
+                native.extend([("native", module, row["egg"], library) for module, library in modules])
+        imports.extend(import_all(native, locations))
+        for row, found in zip(rows, within):
+            lookups.append(look_up(pr, manager_of(pr), row, cache, found))
     text = to_json({"default": default, "lookups": lookups})
-    send(text[:-1] + ',"imports":[%s]}\n' % ",".join(import_all(wanted, locations)))
+    send(text[:-1] + ',"imports":[%s]}\n' % ",".join(imports))
+
+
+def manager_of(pr):
+    return getattr(pr.resource_filename, "im_self", None) or pr.resource_filename.__self__
 
 
 deny_everything()
