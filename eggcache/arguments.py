@@ -135,6 +135,7 @@ def _unzip_all(commands: _Commands) -> None:
     parser.add_argument("--backup", metavar="DIR", help="keep each zip in DIR")
     parser.add_argument("--undo", action="store_true", help="put the zips that --backup DIR kept back in their places")
     _limit_option(parser)
+    _gap_option(parser)
     _writing_options(parser)
 
 
@@ -149,6 +150,7 @@ def _prepare(commands: _Commands) -> None:
     parser.add_argument(
         "--lenient", action="store_true", help="exit 0 for what would exit 3 or 5: Apache starts as it did before"
     )
+    _gap_option(parser)
     _writing_options(parser)
 
 
@@ -270,11 +272,14 @@ def _limit_option(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def _writing_options(parser: argparse.ArgumentParser) -> None:
+def _gap_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--allow-gap", action="store_true",
         help="where two names cannot be exchanged at once, let the egg be missing for a moment",
     )  # fmt: skip
+
+
+def _writing_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-n", "--dry-run", action="store_true", help="say what would be done, and write nothing")
     parser.add_argument("--wait", metavar="S", type=float, default=120.0, help="seconds to wait for another run (120)")
 

@@ -75,8 +75,7 @@ def prepare(
     directory = os.path.abspath(directory)
     owner = Ownership(*validity.ownership(gid))
     entry = validity.key(python, paths, () if everything else requirements)
-    raised = dict(asdict(limits).items() - asdict(DEFAULT_LIMITS).items())
-    options = validity.asked((account.uid, account.gid, *account.groups), astuple(owner), timezone, raised)
+    options = validity.asked((account.uid, account.gid, *account.groups), astuple(owner), timezone, asdict(limits))
     previous, unsafe = _previous(directory, entry, options, reset, dry_run)
     if previous and not (
         prune and (previous.forgettable(entry) or previous.prunable(entry, previous.entries[entry].names))
@@ -131,7 +130,7 @@ def prepare(
             known, staged = receipt.Receipt(), None
             fixed = descriptor is not None and not dry_run and bool(os.fstatvfs(descriptor).f_flag & os.ST_RDONLY)
             if descriptor is not None:
-                _check_is_cache(descriptor, directory)
+                names.refuse_other(directory, os.listdir(descriptor), "name a new or an empty directory")
                 if not dry_run and not fixed:
                     lockdown.drop_acls(descriptor)  # before the lock, which would inherit from them
                     if new is None:
@@ -317,16 +316,6 @@ def _unchanged(directory: str, known: receipt.Receipt, name: str, owner: Ownersh
     digest = receipt.content({place: known.extracted[place].expected for place in entry.names})
     findings = tuple(entry.findings)
     return Report("prepare", directory, outcomes, findings, unchanged=True, dry_run=dry_run, digest=digest, owner=owner)
-
-
-def _check_is_cache(descriptor: int, directory: str) -> None:
-    """Refuse a directory that serves something else: its owner and modes are about to change."""
-    names = os.listdir(descriptor)
-    if validity.NAME in names:
-        return
-    for name in sorted(names):
-        if not name.endswith("-tmp") and not name.startswith(".eggcache") and name != "lost+found":
-            raise NotPermitted(directory, f"it is no egg cache: it holds {name!r}", "name a new or an empty directory")
 
 
 def _inputs(tree: Tree, timezone: str | None) -> dict[str, Fingerprint]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from shlex import quote
 from time import localtime, strftime
 
-from eggcache import accounts, layout, receipt, staging, validity
+from eggcache import accounts, layout, names, receipt, validity
 from eggcache import egg as eggs
 from eggcache.accounts import Account
 from eggcache.batch import Batch
@@ -196,7 +196,7 @@ def strangers(descriptor: int, directory: str, needed: Sequence[str]) -> list[Fi
     wanted = known.needed_beside("") | set(needed)
     found = []
     for name in present:
-        if name.endswith("-tmp") and not name.startswith(staging.STAGE) and name not in wanted:
+        if name.endswith("-tmp") and not names.own(name) and name not in wanted:
             ours = name in known.extracted
             found.append(
                 Finding(

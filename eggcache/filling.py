@@ -327,10 +327,14 @@ class Filling:
                 del self.known.extracted[name]
 
     def sign(self, options: dict[str, Any], inputs: dict[str, Fingerprint], version: tuple[int, ...]) -> None:
-        """Write the receipt, for a target of that `version`."""
-        self.known.entries[self.key] = receipt.Entry(
-            options, inputs, self.names, self.findings, int(time.time()), __version__, list(version)
-        )
+        """Write the receipt, for a target of that `version`; without this prepare where a root of its tree is not
+        installed: a name that was mistyped must not pass for a cache that is current, nor be taken for what it is for.
+        """
+        self.known.entries.pop(self.key, None)
+        if not any(one.code == "root-not-installed" for one in self.findings):
+            self.known.entries[self.key] = receipt.Entry(
+                options, inputs, self.names, self.findings, int(time.time()), __version__, list(version)
+            )
         if self.descriptor is not None:
             owner = replace(self.owner, file_mode=0o600)  # it tells of paths that only we may see
             staging.replace(self.descriptor, validity.NAME, [receipt.dump(self.known)], owner)

@@ -23,9 +23,6 @@ from eggcache import lockdown, staging, syscalls
 from eggcache.errors import EggcacheError, NotPermitted
 from eggcache.model import Ownership
 
-JOURNAL = ".eggcache-gap.json"
-ASIDE = ".eggcache-gap-"
-
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _LARGEST = 10_000  # bytes: a journal has two names
 _SCHEMA = 1
@@ -48,12 +45,12 @@ def swap(staged: int, directory: int, name: str, allow_gap: bool) -> None:
 
 
 def _rename_twice(staged: int, directory: int, name: str) -> None:
-    aside = ASIDE + secrets.token_hex(8)
+    aside = lockdown.ASIDE + secrets.token_hex(8)
     entry = json.dumps({"schema": _SCHEMA, "name": name, "aside": aside}).encode("ascii")
     ours = Ownership(os.geteuid(), os.getegid(), 0o700, 0o600)
     with staging.undisturbed():  # a signal must not make the gap longer
         try:
-            staging.replace(directory, JOURNAL, [entry], ours)
+            staging.replace(directory, lockdown.JOURNAL, [entry], ours)
             os.rename(name, aside, src_dir_fd=directory, dst_dir_fd=directory)
             os.rename(name, name, src_dir_fd=staged, dst_dir_fd=directory)
             os.fsync(directory)
@@ -82,7 +79,7 @@ def recover(directory: int) -> bool:
             os.fsync(directory)  # what has its place now is on the disk before the other one is gone
             staging.remove(directory, aside)
             os.fsync(directory)
-        os.unlink(JOURNAL, dir_fd=directory)
+        os.unlink(lockdown.JOURNAL, dir_fd=directory)
     return True
 
 
@@ -95,10 +92,10 @@ def pending(directory: int) -> str | None:
 def _read(directory: int) -> tuple[str, str] | None:
     """The name and where it was to move aside; None where there is no journal."""
     try:
-        descriptor = os.open(JOURNAL, _READ, dir_fd=directory)
+        descriptor = os.open(lockdown.JOURNAL, _READ, dir_fd=directory)
     except FileNotFoundError:
         return None
-    path = os.path.join(os.readlink(f"/proc/self/fd/{directory}"), JOURNAL)
+    path = os.path.join(os.readlink(f"/proc/self/fd/{directory}"), lockdown.JOURNAL)
     with open(descriptor, "rb") as stream:
         info = os.fstat(descriptor)
         if not stat.S_ISREG(info.st_mode) or info.st_uid != os.geteuid() or info.st_nlink != 1 or info.st_mode & 0o022:
@@ -111,12 +108,19 @@ def _read(directory: int) -> tuple[str, str] | None:
         try:
             entry = json.loads(stream.read(_LARGEST))
             name, aside = entry["name"], entry["aside"]
-            sane = entry["schema"] == _SCHEMA and aside.startswith(ASIDE) and _component(name) and _component(aside)
+            sane = (
+                entry["schema"] == _SCHEMA
+                and aside.startswith(lockdown.ASIDE)
+                and _component(name)
+                and _component(aside)
+            )
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             sane = False
     if not sane:
         raise EggcacheError(
-            path, "it makes no sense, and an egg may lie aside", f"see what the {ASIDE}* beside it are, then remove it"
+            path,
+            "it makes no sense, and an egg may lie aside",
+            f"see what the {lockdown.ASIDE}* beside it are, then remove it",
         )
     return name, aside
 

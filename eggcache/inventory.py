@@ -12,11 +12,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from eggcache import accounts, layout, lockdown, receipt, serving, staging, validity
+from eggcache import accounts, layout, lockdown, receipt, serving, validity
+from eggcache import names as cache_names
 from eggcache.errors import NotPermitted
 from eggcache.model import Finding, Tree
-
-_OWN = (validity.NAME, lockdown.LOCK, "lost+found")
 
 
 @dataclass(frozen=True)
@@ -87,8 +86,7 @@ def status(directory: str) -> Inventory:
         info = os.fstat(descriptor)
         known = receipt.read(descriptor)
         names = sorted(os.listdir(descriptor))
-        if validity.NAME not in names:
-            refuse_other(directory, names)
+        cache_names.refuse_other(directory, names, "name the egg cache")
         needed = {name for entry in known.entries.values() for name in entry.names}
         contents = tuple(
             Content(name, one.egg, _state(descriptor, name, one), one.files, one.size, name in needed)
@@ -103,7 +101,7 @@ def status(directory: str) -> Inventory:
             stat.S_IMODE(info.st_mode),
             prepares,
             contents,
-            tuple(name for name in names if name.startswith(staging.STAGE)),
+            tuple(name for name in names if cache_names.left(name)),
             _running(descriptor),
             (*_stale(directory, prepares), *_foreign(directory, descriptor, names, known)),
         )
@@ -129,13 +127,6 @@ def prepared(directory: str, tree: Tree) -> tuple[bool, ...]:
     return tuple(
         found.cache_name is not None and has(layout.cache_directory(found), found.egg) for found in tree.distributions
     )
-
-
-def refuse_other(directory: str, names: list[str]) -> None:
-    """Refuse a directory that has no receipt and holds something else than an egg cache does."""
-    for name in names:
-        if name not in _OWN and not name.endswith("-tmp") and not name.startswith(staging.STAGE):
-            raise NotPermitted(directory, f"it is no egg cache: it holds {name!r}", "name the egg cache")
 
 
 @contextmanager
@@ -230,7 +221,7 @@ def foreign(descriptor: int, name: str, known: receipt.Receipt) -> str:
     if info.st_uid != os.geteuid() or (info.st_mode & 0o022 and not stat.S_ISLNK(info.st_mode)):
         who, mode = lockdown.owner_name(info.st_uid), stat.S_IMODE(info.st_mode)
         return f"it belongs to {who}, or others can write to it (mode {mode:04o})"
-    if name in _OWN or name in known.extracted or name.startswith(staging.STAGE):
+    if cache_names.own(name) or name in known.extracted:
         return ""
     if not known.entries and name.endswith(".egg-tmp") and stat.S_ISDIR(info.st_mode):
         return ""  # of a receipt that is lost, or that another eggcache wrote

@@ -1,15 +1,37 @@
-"""The names in a cache that a run opens, exchanges or removes: what must not lie there."""
+"""The names in a cache: which are eggcache's own, and what must not lie where a run opens, exchanges or removes."""
 
 from __future__ import annotations
 
 import os
 import re
 import stat
+from collections.abc import Collection
 
 from eggcache import lockdown, validity
 from eggcache.errors import NotPermitted
 
 _RESET = "or let --reset move the directory aside"
+
+
+_OWN = (validity.NAME, lockdown.LOCK, lockdown.JOURNAL, "lost+found")
+
+
+def own(name: str) -> bool:
+    """Whether an entry of a cache is eggcache's for its name alone, whatever the receipt says, or nobody's."""
+    return name in _OWN or left(name)
+
+
+def left(name: str) -> bool:
+    """Whether a killed run left a directory or file of that name, or a running one works in it; the next clears it."""
+    return name.startswith((lockdown.STAGE, lockdown.ASIDE))
+
+
+def refuse_other(directory: str, names: Collection[str], remedy: str) -> None:
+    """Raise NotPermitted where the directory that holds `names` has no receipt, and holds what no egg cache does."""
+    if validity.NAME not in names:
+        for name in sorted(names):
+            if not own(name) and not name.endswith("-tmp"):  # pkg_resources fills caches as well
+                raise NotPermitted(directory, f"it is no egg cache: it holds {name!r}", remedy)
 
 
 def check(descriptor: int, path: str) -> None:

@@ -8,7 +8,8 @@ import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 
-from eggcache import inventory, lockdown, procfs, receipt, renewal, staging, syscalls, validity
+from eggcache import inventory, lockdown, procfs, receipt, renewal, validity
+from eggcache import names as cache_names
 from eggcache.errors import NotPermitted
 from eggcache.model import Outcome, Report
 from eggcache.progress import Progress
@@ -59,7 +60,8 @@ def remove(directory: str, *, wait: float = 120.0, dry_run: bool = False, progre
             renewal.remove_leftovers(parent, (_prefix(path), renewal.prefix(path)))
             aside = _prefix(path) + secrets.token_hex(8)
             try:
-                syscalls.rename_new(parent, os.path.basename(path), parent, aside)
+                # A plain rename, which every file system has: nobody can guess the name, and put something there.
+                os.rename(os.path.basename(path), aside, src_dir_fd=parent, dst_dir_fd=parent)
             except OSError as error:  # a mount point, or a parent that is not ours to write
                 cause = f"cannot be taken away: {error.strerror}"
                 raise NotPermitted(directory, cause, f"see to {os.path.dirname(path)}, or empty it yourself") from None
@@ -114,7 +116,7 @@ def _outcomes(descriptor: int, directory: str, names: list[str], known: receipt.
         one = known.extracted.get(name)
         if one:
             yield Outcome(one.egg, into, "removed", one.files, one.size)
-        elif name.endswith("-tmp") or name.startswith(staging.STAGE):
+        elif name.endswith("-tmp") or cache_names.left(name):
             yield Outcome("", into, "removed", *_counted(descriptor, name))
 
 

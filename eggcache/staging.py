@@ -12,10 +12,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from eggcache.errors import NotPermitted
-from eggcache.lockdown import drop_acls, own
+from eggcache.lockdown import STAGE, drop_acls, own
 from eggcache.model import Ownership
-
-STAGE = ".eggcache-stage-"
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 

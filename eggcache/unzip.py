@@ -183,7 +183,7 @@ def _close_gaps(places: Iterable[str], wait: float, dry_run: bool, progress: Pro
     """
     found = False
     for directory in places:
-        if not os.path.lexists(os.path.join(directory, gap.JOURNAL)):
+        if not os.path.lexists(os.path.join(directory, lockdown.JOURNAL)):
             continue
         try:
             with opened(directory) as descriptor, lockdown.locked_itself(descriptor, directory, wait, progress):
@@ -292,7 +292,7 @@ def remove_leftovers(directories: Iterable[str]) -> None:
     """Remove what a run left that was killed after its last swap, where no zip would lead the next run."""
     for directory in directories:
         try:
-            if not any(name.startswith(staging.STAGE) for name in os.listdir(directory)):
+            if not any(name.startswith(lockdown.STAGE) for name in os.listdir(directory)):
                 continue
             with opened(directory) as descriptor, lockdown.locked_itself(descriptor, directory, 0):
                 tidy(descriptor)

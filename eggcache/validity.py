@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 NAME = ".eggcache.json"
 SCHEMA = 2
+# The defaults of model.Limits, which a run with nothing to do need not import; a test compares.
+LIMITS = {"entries": 65_535, "member": 0x7FFFFFFF, "total": 4 << 30, "ratio": 200}
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -43,12 +45,12 @@ def ownership(gid: int | None) -> tuple[int, int, int, int]:
 
 def asked(user: Iterable[int], owner: Sequence[int], timezone: str | None, limits: Mapping[str, int]) -> dict[str, Any]:
     """What the receipt keeps of how a prepare was asked for, beside its key. `user`: uid, gid and further groups;
-    `limits`: those that are not the default ones."""
+    `limits`: by the names of model.Limits, where a default one is as good as none."""
     return {
         "user": list(user),
         "owner": list(owner),
         "timezone": timezone,
-        "limits": dict(limits),
+        "limits": {name: limit for name, limit in limits.items() if limit != LIMITS[name]},
         "environment": {name: os.environ.get(name) or None for name in ("PYTHONPATH", "LD_LIBRARY_PATH")},
     }
 
@@ -143,7 +145,8 @@ def holds(data: Mapping[str, Any], key: str, options: Mapping[str, Any], directo
 
 def leftovers(directory: int) -> bool:
     """Whether a run is at work in `directory`, or was killed there."""
-    return any(name.startswith((".eggcache-stage-", ".eggcache-gap")) for name in os.listdir(directory))
+    left = lockdown.STAGE, lockdown.JOURNAL, lockdown.ASIDE
+    return any(name.startswith(left) for name in os.listdir(directory))
 
 
 def standing(directory: str, key: str, options: Mapping[str, Any]) -> dict[str, Any] | None:

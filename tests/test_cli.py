@@ -114,10 +114,22 @@ def test_version(python: Path) -> None:
         assert first == f"eggcache {__version__}"
         assert f"  target: Python 3.11.7, {python}" in rest
         assert any(line.startswith("  pkg_resources of the target: setuptools 65.5.0, /") for line in rest)
-        assert any(re.fullmatch(r"  filelock [0-9.]+", line) for line in rest)
+        for library in ("filelock", "zlib-ng"):
+            assert any(re.fullmatch(rf"  {library} [0-9.]+", line) for line in rest)
     done = eggcache("--version", "-v", env={"EGGCACHE_PYTHON": "/not/there"})
     assert (done.returncode, done.stderr) == (0, "")
     assert "target: $EGGCACHE_PYTHON /not/there: there is no such file" in done.stdout
+
+
+def test_no_option_without_a_use() -> None:
+    """Only the commands that exchange something under a server offer --allow-gap."""
+    from eggcache import arguments
+
+    offering = {word for word in arguments._COMMANDS if "--allow-gap" in eggcache(word, "--help").stdout}
+    assert offering == {"prepare", "unzip-all"}
+    for word in ("remove", "wheels"):
+        done = eggcache(word, "/not/there", "--allow-gap")
+        assert (done.returncode, "--allow-gap" in done.stderr) == (2, True)
 
 
 def test_kinds_in_the_help() -> None:

@@ -15,9 +15,9 @@ from crashing import NAME, Caches, Sites, content, files, leave_gap
 from deployment import Deployment
 from disks import bindfs
 from injection import program, traced
-from judge import listing
+from judge import as_json, eggcache, listing
 
-from eggcache import gap, staging, syscalls
+from eggcache import gap, lockdown, syscalls
 from eggcache.errors import EggcacheError, NotPermitted
 
 JOURNAL = ".eggcache-gap.json"
@@ -48,6 +48,21 @@ def test_error_names_the_remedy(error: str, caches: Caches, sites: Sites) -> Non
     assert os.listdir(sites.site) == [NAME]
 
 
+def test_status_and_remove_know_a_gap(caches: Caches) -> None:
+    """What a prepare that was killed in the gap leaves is eggcache's: status names it as a stage and nothing foreign,
+    and remove takes it away with the cache, also where no name can be renamed with flags."""
+    caches.old()
+    killed_in_the_gap(caches.command("--allow-gap"), "renameat2:error=EINVAL")
+    (aside,) = caches.cache.glob(".eggcache-gap-*")
+    assert (caches.cache / JOURNAL).is_file()
+    found = as_json(eggcache("status", caches.cache, "--json"))
+    assert aside.name in found["stages"]
+    assert [one["code"] for one in found["findings"]] == ["cache-stale"]
+    done = traced(without("EINVAL"), program("remove", str(caches.cache)))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert os.listdir(caches.cache.parent) == []
+
+
 @pytest.fixture
 def fuse(shared_tmp: Path) -> Iterator[Path]:
     """A real file system that cannot exchange names."""
@@ -55,9 +70,10 @@ def fuse(shared_tmp: Path) -> Iterator[Path]:
         yield where
 
 
-def killed_in_the_gap(command: list[str]) -> None:
+def killed_in_the_gap(command: list[str], *faults: str) -> None:
     """Kill it at its third rename: the journal's is the first, the old one's aside the second."""
-    done = traced(["-e", "trace=renameat", "-e", "inject=renameat:signal=KILL:when=3"], command)
+    injected = [word for fault in (*faults, "renameat:signal=KILL:when=3") for word in ("-e", f"inject={fault}")]
+    done = traced(["-e", "trace=renameat,renameat2", *injected], command)
     assert done.returncode == -signal.SIGKILL
 
 
@@ -307,7 +323,7 @@ def test_signal_waits(place: tuple[Path, int], monkeypatch: pytest.MonkeyPatch) 
         signal.signal(signal.SIGHUP, before)
         os.close(staged)
     assert states == ["new"]
-    assert staging.STAGE not in "".join(os.listdir(made))
+    assert lockdown.STAGE not in "".join(os.listdir(made))
 
 
 @pytest.mark.parametrize("call", ["syncfs", "renameat2"])

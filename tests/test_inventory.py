@@ -184,6 +184,21 @@ def test_receipt_of_another_kind(site: Site, text: str) -> None:
     assert [one["code"] for one in found["findings"]] == ["cache-stale"]
 
 
+def test_root_that_is_not_installed(site: Site) -> None:
+    """A requirement that the target does not have is no prepare that status could call current, also where a cache was
+    prepared before, or another requirement is installed; what others need stays."""
+    options = [word for word in site.options if word != "--all"]
+    for roots in (["NoSuch"], ["One", "NoSuch"]):
+        assert eggcache("prepare", site.cache, *roots, *options).returncode == 5
+        code, found = status(site.cache)
+        assert (code, found["prepares"]) == (3, [])
+        assert [one["code"] for one in found["findings"]] == ["cache-stale"]
+    assert eggcache("prepare", site.cache, "One", *options).returncode == 0
+    assert eggcache("prepare", site.cache, "NoSuch", *options).returncode == 5
+    code, found = status(site.cache)
+    assert (code, [one["requirements"] for one in found["prepares"]]) == (0, [["One"]])
+
+
 def test_only_the_owner_may_ask(site: Site, checkout: Path) -> None:
     """Anybody else is told who may."""
     site.prepare()

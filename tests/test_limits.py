@@ -5,12 +5,17 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 import zipfile
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-from judge import as_json, eggcache, listing
-from sites import Site, measured, write_egg
+from judge import as_json, eggcache, environment, listing
+from sites import ROOT, Site, measured, write_egg
+
+from eggcache import validity
+from eggcache.model import DEFAULT_LIMITS
 
 
 @pytest.fixture
@@ -65,6 +70,18 @@ def test_refusal_names_the_option_that_lets_it_in(site: Site, bomb: Path) -> Non
     check = ["check", "--cache", site.cache, *site.options]
     assert eggcache(*check, *as_options(limits)).returncode == 0
     assert remedies(site.prepare()) == limits
+
+
+def test_default_limits_change_nothing(site: Site) -> None:
+    """A limit that is named with its default value is as good as none: what was prepared without it still holds, and
+    the target is not asked again."""
+    assert site.prepare().returncode == 0
+    log = site.cache.parent / "strace"
+    words = as_options(asdict(DEFAULT_LIMITS))
+    command = [sys.executable, "-m", "eggcache", "prepare", site.cache, *site.options, *words]
+    subprocess.run(["strace", "-f", "-o", log, "-e", "trace=execve", *command], cwd=ROOT, env=environment(), check=True)
+    assert log.read_text().count("execve(") == 1
+    assert asdict(DEFAULT_LIMITS) == validity.LIMITS
 
 
 @pytest.mark.parametrize("limit", ["entries=2", "member=1000", "total=1k", "member=1k"])
