@@ -85,6 +85,11 @@ class Answer:
         rows = [self._texts(name, {name: row}) for row in self._list(name)]
         return [(row[0], row[1]) if len(row) == 2 else self._refuse(f"no pairs of {name}") for row in rows]
 
+    def pair(self, name: str) -> tuple[str, str]:
+        """Two strings."""
+        row = self._texts(name)
+        return (row[0], row[1]) if len(row) == 2 else self._refuse(f"no pair as {name}")
+
     def tree(self, requirements: tuple[str, ...]) -> Tree:
         """The whole of it."""
         distributions = tuple(self._distribution(self._row(row)) for row in self._list("distributions"))

@@ -25,7 +25,7 @@ def find(python: str | None = None) -> str:
         origin, name = "the interpreter running eggcache", sys.executable
     if not name or "\0" in name:
         raise UsageError(origin, "names no program", REMEDY)
-    if "/" in name:
+    if "/" in name or (python is not None and os.path.isdir(name)):
         found: str | None = name
     else:
         import shutil  # which reads archives, too
@@ -37,6 +37,10 @@ def find(python: str | None = None) -> str:
     path = os.path.abspath(found)
     if not os.path.exists(path):
         raise UsageError(f"{origin} {path}", "there is no such file", REMEDY)
-    if os.path.isdir(path) or not os.access(path, os.X_OK):
+    if os.path.isdir(path):
+        inside = os.path.join(path, "bin", "python")
+        remedy = f"name the interpreter in it: --python {inside}" if os.access(inside, os.X_OK) else REMEDY
+        raise UsageError(f"{origin} {path}", "it is a directory", remedy)
+    if not os.access(path, os.X_OK):
         raise UsageError(f"{origin} {path}", "it is not executable", REMEDY)
     return path

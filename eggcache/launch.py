@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import select
+import shlex
 import signal
 import stat
 import subprocess
@@ -217,7 +218,27 @@ def _start(
 
 def no_python(executable: str, words: str, account: Account | None = None) -> EggcacheError:
     for_whom = f" that user {account.name} can run" if account is not None and account.uid != os.geteuid() else ""
-    return EggcacheError(executable, f"is no Python{for_whom}: {words}", REMEDY)
+    runs = _run_by(executable)
+    if runs is None:
+        return EggcacheError(executable, f"is no Python{for_whom}: {words}", REMEDY)
+    if _is_python(runs):
+        remedy = f"name the interpreter itself: --python {shlex.quote(runs)}"
+        return EggcacheError(executable, f"is no Python, but a script that {runs} runs", remedy)
+    return EggcacheError(executable, f"is no Python{for_whom}, but a script that {runs} runs: {words}", REMEDY)
+
+
+def _run_by(executable: str) -> str | None:
+    """What its first line, `#!`, has the kernel run a script by, execve(2); None where it is none."""
+    line, _, _ = _beginning(executable).partition("\n")
+    words = line[2:].split() if line.startswith("#!") else []
+    if words and os.path.basename(words[0]) == "env":  # which finds it on the PATH
+        words = [word for word in words[1:] if not word.startswith("-")]
+    return words[0] if words else None
+
+
+def _is_python(program: str) -> bool:
+    name = os.path.basename(program)
+    return name.startswith(("python", "pypy")) and (program == name or os.access(program, os.X_OK))
 
 
 def in_the_way(executable: str, account: Account | None) -> NotPermitted | None:
@@ -238,14 +259,16 @@ def in_the_way(executable: str, account: Account | None) -> NotPermitted | None:
 
 def _base(executable: str) -> str | None:
     """The directory of the interpreter that a virtual environment was made from: `home` in its pyvenv.cfg (PEP 405)."""
-    config = os.path.join(os.path.dirname(os.path.dirname(executable)), "pyvenv.cfg")
-    try:
-        # Somebody else's file, opened as root: nothing but a regular one, and only to say whom to blame
-        with open(os.open(config, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW), "rb") as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                return None
-            text = os.fsdecode(file.read(KEPT))
-    except OSError:
-        return None
+    text = _beginning(os.path.join(os.path.dirname(os.path.dirname(executable)), "pyvenv.cfg"), os.O_NOFOLLOW)
     home = next((line.partition("=")[2] for line in text.splitlines() if line.partition("=")[0].strip() == "home"), "")
     return home.strip() if home.strip().startswith("/") and "\0" not in home else None
+
+
+def _beginning(path: str, flags: int = 0) -> str:
+    """The beginning of a file, "" where it cannot be read. Somebody else's, opened as root: nothing but a regular one,
+    and only to say whom to blame."""
+    try:
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | flags), "rb") as file:
+            return os.fsdecode(file.read(KEPT)) if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else ""
+    except OSError:
+        return ""

@@ -5,6 +5,8 @@ The walk is done in the target, see inside/probe.py; what it answers is taken ap
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -118,18 +120,26 @@ class _Question:
             raise UsageError(f"requirement {line!r}", reason, "write it as NAME, NAME==VERSION or NAME[EXTRA]")
         broken = answer.text("broken")
         if broken and self.need_pkg_resources:
-            raise _without_pkg_resources(self.executable, broken)
+            unread, failing = answer.pair("blame")
+            raise _without_pkg_resources(self.executable, broken, unread, failing)
         return answer.tree(tuple(self.wanted))
 
 
-def _without_pkg_resources(executable: str, reason: str) -> EggcacheError:
-    if "No module named" in reason and "pkg_resources" in reason:
-        return EggcacheError(
-            executable,
-            "has no pkg_resources to ask",
-            'install "setuptools<82" for it, or unzip its eggs: eggcache unzip-all --all',
-        )
-    return EggcacheError(executable, f"cannot import its pkg_resources: {reason}", "repair its setuptools")
+def _without_pkg_resources(executable: str, reason: str, unread: str, failing: str) -> EggcacheError:
+    """Why a target has no pkg_resources: it lacks one; a file of metadata that is read when it is imported, or a module
+    that it imports then, of a namespace package, is to blame; or it is itself."""
+    pip = f'{shlex.quote(executable)} -m pip install --force-reinstall "setuptools<82"'
+    if re.fullmatch("No module named '?pkg_resources'?", reason):
+        # --force-reinstall: where another package took pkg_resources away, pip takes setuptools for installed
+        remedy = f"install one: {pip}; or unzip its eggs: eggcache unzip-all --all"
+        return EggcacheError(executable, "has no pkg_resources to ask", remedy)
+    if unread:
+        cause = f"it keeps {executable} from importing its pkg_resources: {reason}"
+        return EggcacheError(unread, cause, "write that file anew, as UTF-8, or install what it belongs to anew")
+    if failing:
+        cause = f"it keeps {executable} from importing its pkg_resources, which imports it: {reason}"
+        return EggcacheError(failing, cause, "install what it needs, or another build of what it belongs to")
+    return EggcacheError(executable, f"cannot import its pkg_resources: {reason}", f"install it anew: {pip}")
 
 
 def findings(tree: Tree) -> tuple[Finding, ...]:

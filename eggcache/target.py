@@ -84,15 +84,27 @@ class _Conversation:
         self.early(self.first)
         return time.monotonic() - started
 
-    def last_words(self) -> str:
-        """The last line on stderr, else on stdout, printable and short: it may hold anything."""
+    def words(self, *, python: bool) -> str:
+        """The line on stderr, else on stdout, that has the cause, printable and short: it may hold anything.
+
+        Of a Python, what it could not do when it started, or its last exception; else, as of any program that has ended
+        early, its last line. Other programs say first what is wrong, and then how to use them.
+        """
         for text in self.printed.values():
-            lines = text.decode("utf-8", "replace").split("\n")
-            for line in reversed(lines):
-                shown = "".join(char if char.isprintable() else "?" for char in line.strip())
-                if shown:
-                    return shown[:200]
+            lines = [line for line in text.decode("utf-8", "replace").split("\n") if line.strip()]
+            if lines:
+                chosen = _telling(lines) or lines[-1 if python else 0]
+                return "".join(char if char.isprintable() else "?" for char in chosen.strip())[:200]
         return ""
+
+
+def _telling(lines: list[str]) -> str | None:
+    """The line of a Python's messages that has the cause; None where they are not a Python's."""
+    fatal = next((line for line in lines if line.startswith("Fatal Python error")), None)
+    traces = [number for number, line in enumerate(lines) if line.startswith("Traceback (most recent call last)")]
+    if fatal or not traces:
+        return fatal
+    return next((line for line in lines[traces[-1] + 1 :] if not line.startswith(" ")), None)
 
 
 def _listen(launched: Launch, talk: _Conversation, deadline: float, meanwhile: Callable[[], object]) -> bool:
@@ -152,7 +164,7 @@ def _listen(launched: Launch, talk: _Conversation, deadline: float, meanwhile: C
 
 
 def _understand(executable: str, account: Account | None, talk: _Conversation, timeout: float) -> object:
-    words = talk.last_words()
+    words = talk.words(python=talk.answer.startswith(HANDSHAKE))
     if len(talk.answer) > LIMIT:
         raise EggcacheError(executable, f"is no Python to trust: its answer is longer than {LIMIT >> 20} MiB", REMEDY)
     head, answer = bytes(talk.answer[: len(HANDSHAKE)]), bytes(talk.answer[len(HANDSHAKE) :])

@@ -149,6 +149,29 @@ def parse_roots(pr):
     return roots, bad
 
 
+def to_blame():
+    """What keeps pkg_resources from being imported, by the lines that led to the exception being handled: (a file of
+    metadata that it could not read, a file that it imported and that failed), "" for what it is not."""
+    trace, metadata, module = sys.exc_info()[2], "", ""
+    unreadable = isinstance(sys.exc_info()[1], ValueError)  # as UnicodeError is
+    while trace:
+        frame = trace.tb_frame
+        file, provider, name = frame.f_code.co_filename, frame.f_locals.get("self"), frame.f_locals.get("name")
+        info = getattr(provider, "egg_info", None) or getattr(provider, "path", None)
+        if "/pkg_resources" in file or os.path.basename(file).startswith("pkg_resources.py"):
+            if unreadable and is_text(info) and is_text(name):
+                metadata = info
+                if os.path.isdir(info) or not os.path.exists(info):
+                    metadata = os.path.join(info, name)
+        elif trace.tb_next is None or not metadata:
+            if not file.startswith("<") and not os.path.dirname(file) == os.path.dirname(os.__file__):
+                module = file
+        trace = trace.tb_next
+    if metadata:
+        return [absolute(metadata), ""]
+    return ["", absolute(module or None) or ""]
+
+
 def main():
     already = "pkg_resources" in sys.modules
     path, added = clean_path()
@@ -163,14 +186,14 @@ def main():
                 link_files.append(file)
                 links[egg_link_target(file)] = True
     result = {"version": list(sys.version_info[:3]), "prefix": absolute(sys.prefix), "path": path, "added": added,
-              "pth": pth, "site": site, "pkg_resources": None, "setuptools": None, "broken": "", "distributions": [], "needs": [],
+              "pth": pth, "site": site, "pkg_resources": None, "setuptools": None, "broken": "", "blame": ["", ""], "distributions": [], "needs": [],
               "projects": [], "read": [], "bad": []}
     pr = None
     try:
         import pkg_resources as pr
         pr.working_set.by_key
     except Exception:
-        result["broken"] = words()
+        result["broken"], result["blame"] = words(), to_blame()
     if result["broken"]:
         result["distributions"] = eggs_without_pkg_resources(path)
         answer(result)
