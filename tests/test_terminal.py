@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from judge import as_json, eggcache, environment, listing
-from sites import write_egg
+from sites import named, write_egg
 from terminals import show
 
 from eggcache import arguments, console, manual, table
@@ -48,6 +48,9 @@ class Place:
         values = {"DIR": self.cache, "OUT": self.top / "out"}
         words: list[str | Path] = [name, *(values[one.value] for one in command.arguments if one.value in values)]
         taken = {spelled for option in command.options for spelled in option.names}
+        if name == "unzip-all":  # it leaves eggs zipped that only a directory of --path leads to
+            words += named(self.eggs)
+            taken.remove("--path")
         for option, value in (
             ("--all", None), ("--path", self.eggs), ("--python", self.python), ("--user", self.user),
             ("--cache", self.cache), ("--for", "shell"),

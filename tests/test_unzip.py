@@ -25,6 +25,7 @@ import pytest
 from conftest import built
 from deployment import Deployment
 from judge import as_json, eggcache, environment, listing, watched
+from sites import named
 from test_eggs import build
 from zips import Entry, archive
 
@@ -640,7 +641,7 @@ def test_one_directory_of_several_is_not_permitted(
         make(mine / f"{name}-1.0-py3.11.egg", Entry(b"m.py"))
     for path in (mine, mine / "Mine-1.0-py3.11.egg"):
         os.chown(path, nobody.pw_uid, nobody.pw_gid)
-    done = as_nobody("--all", "--python", small.python, "--path", mine)
+    done = as_nobody("--all", "--python", small.python, *named(mine))
     assert done.returncode == 4
     assert f"{small.site_packages}: nobody cannot write" in done.stderr
     assert f"{mine}/Roots-1.0-py3.11.egg: it belongs to root (uid 0)" in done.stderr
