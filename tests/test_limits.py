@@ -77,7 +77,7 @@ def test_default_limits_change_nothing(site: Site) -> None:
     the target is not asked again."""
     assert site.prepare().returncode == 0
     log = site.cache.parent / "strace"
-    words = as_options(asdict(DEFAULT_LIMITS))
+    words = as_options({"ratio": DEFAULT_LIMITS.ratio})
     command = [sys.executable, "-m", "eggcache", "prepare", site.cache, *site.options, *words]
     subprocess.run(["strace", "-f", "-o", log, "-e", "trace=execve", *command], cwd=ROOT, env=environment(), check=True)
     assert log.read_text().count("execve(") == 1
