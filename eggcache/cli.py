@@ -131,6 +131,10 @@ def _prepare(options: argparse.Namespace) -> int:
     try:
         held = validity.standing(directory, validity.key(python, paths, requirements), asked)
     except NotPermitted:
+        from eggcache import reader
+
+        if reader.only(directory):
+            return _verify(options, python, account)
         if not options.reset:
             raise
     if held is not None:
@@ -143,6 +147,28 @@ def _prepare(options: argparse.Namespace) -> int:
     # Before anything else: it takes longer than to load all that is left of us
     with launch.probe(python, requirements, paths, options.all, account) as launched:
         return _prepare_anew(options, python, launched, account, gid, notes)
+
+
+def _verify(options: argparse.Namespace, python: str, account: Account) -> int:
+    from dataclasses import replace
+
+    from eggcache import commands, progress, reader
+    from eggcache.model import Limits
+
+    with progress.watched(options.quiet, options.verbose > 0) as watcher:
+        done = reader.verify(
+            os.path.abspath(options.directory),
+            arguments.requirements(options),
+            python=python,
+            account=account,
+            paths=arguments.paths(options),
+            everything=options.all,
+            timezone=arguments.timezone(options),
+            limits=Limits(**arguments.limits(options)),
+            progress=watcher,
+        )
+    done = replace(done, findings=commands.completed(done.findings, options))
+    return console.present(done, options, lenient=options.lenient)
 
 
 def _prepare_anew(

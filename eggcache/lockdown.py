@@ -45,17 +45,17 @@ def owner_name(uid: int) -> str:
 # ---------------------------------------------------------------------------------------------- opening
 
 
-def open_directory(path: str, *, create: bool = False) -> int:
+def open_directory(path: str, *, create: bool = False, roots: bool = False) -> int:
     """A descriptor of the directory `path`, which nobody but root and the caller can change or replace.
 
-    The last component must belong to the caller; with `create` it is made (0700) where it is missing, its
-    parents never are. Raises FileNotFoundError where it is missing, NotPermitted where it, or a directory
+    The last component must belong to the caller, or with `roots` to root; with `create` it is made (0700) where it is
+    missing, its parents never are. Raises FileNotFoundError where it is missing, NotPermitted where it, or a directory
     above it, is not safe: the message names the component, its owner and its mode.
     """
     descriptor = _walk(os.path.abspath(path), create)
     try:
         info = os.fstat(descriptor)
-        if info.st_uid != os.geteuid():
+        if info.st_uid != os.geteuid() and not (roots and info.st_uid == 0):
             raise NotPermitted(
                 path,
                 f"it belongs to {owner_name(info.st_uid)}, who may hold files in it open",

@@ -52,7 +52,7 @@ LEVELS = [
     {"batch", "console", "renewal", "serving", "twins"},
     {"conversion", "filling", "inventory"},
     {"cache", "comparison", "drawing", "graphs", "listing", "removal", "unzip", "versions", "wheelhouse"},
-    {"observation"},
+    {"observation", "reader"},
     {"emission", "proof", "restoration", "views"},
     {"cli"},
     {"__main__"},
