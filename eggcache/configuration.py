@@ -114,6 +114,15 @@ def read(host: apache.Apache) -> Configuration:
     return Configuration(problem, directives, loaded, embedded, host.user, host.group, program)
 
 
+def untold(told: Configuration) -> str | None:
+    """The notice that this host's Apache, which root could ask, does not tell us its configuration; None: it does, or
+    there is none, or it does not tell root, which is a finding."""
+    if not told.program or not told.problem or os.geteuid() == 0:
+        return None
+    cause = f"only root can see its whole configuration ({told.problem})"
+    return f"{told.program}: {cause}, so it was not looked at; run check as root"
+
+
 def parse(text: str) -> Iterator[Directive]:
     """The directives of a DUMP_CONFIG. Raises ValueError where it is not what mod_info prints."""
     file, line, context = "", 0, list[str]()

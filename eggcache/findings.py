@@ -401,10 +401,10 @@ APPLICATION = (
     ),
     Explanation(
         "apache-configuration",
-        "Apache does not tell its configuration: it does not pass configtest, this user may not read it, or there is "
-        "no mod_info.so.",
+        "Apache does not tell root its configuration: it does not pass configtest, or there is no mod_info.so. Anybody "
+        "else who may not see it is told so, and that is no finding.",
         "Nothing below could be looked at; where configtest fails, Apache does not start.",
-        "Run check as root; see what apachectl configtest says.",
+        "See what apachectl configtest says.",
     ),
     Explanation(
         "mod-python-old",

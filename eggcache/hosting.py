@@ -33,10 +33,10 @@ def host_findings(
     Without one of these, what it would be compared with is left out; where another server than Apache runs the target
     (`beside`), it is left out as well. Who may read the cache is only told to root, and as anybody else about
     ourselves: nobody else can act as another user. Raises nothing. Nothing is found where there is no Apache; where it
-    does not tell its configuration, that is the finding.
+    does not tell root its configuration, that is the finding, and `configuration.untold` a notice for anybody else.
     """
     found: list[Finding] = []
-    if configuration.program and configuration.problem:
+    if configuration.program and configuration.problem and os.geteuid() == 0:
         found.append(
             Finding(
                 "apache-configuration",

@@ -18,6 +18,7 @@ from eggcache import (
     accounts,
     apache,
     application,
+    configuration,
     environments,
     evidence,
     hosting,
@@ -112,7 +113,8 @@ def check(
         if app_config is not None:
             found += application.findings(app_config, account=account, location=location)
     findings = tuple(one if one.code == "unparsed-requirement" else replace(one, status=3) for one in found)
-    return Report("check", cache, outcomes, findings, (*_notes(account, host), *filter(None, [looked.beside])))
+    notes = (looked.beside, configuration.untold(told))
+    return Report("check", cache, outcomes, findings, (*_notes(account, host), *filter(None, notes)))
 
 
 def _settled(cache: str, wait: float, progress: Progress) -> None:

@@ -20,6 +20,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
 
 import deployment
+import stock
 from crashing import Caches, Sites
 from deployment import Deployment
 from sites import Site, write_egg
@@ -39,11 +40,13 @@ def missing(reason: str) -> NoReturn:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Make the session's directory. Workers of pytest-xdist find the one of their controller in the environment."""
+    stock.enter(config)
     if not hasattr(config, "workerinput"):
         base = "/var/tmp" if os.access("/var/tmp", os.W_OK | os.X_OK) else None
         made = tempfile.mkdtemp(prefix="eggcache-tests-", dir=base)
         os.chmod(made, 0o755)
         os.environ["EGGCACHE_TESTS"] = made
+        stock.hide(Path(made) / "apache")  # workers are started by this process, and see what it sees
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

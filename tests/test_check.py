@@ -1035,20 +1035,11 @@ def test_as_anybody(site: Site, checkout: Path) -> None:
     (site.cache / "Unknown.egg-tmp").mkdir()
     assert set(site.check()) == {"stale-directory"}
 
-    def run(user: str) -> subprocess.CompletedProcess[str]:
-        command = [
-            str(site.python),
-            "-m",
-            "eggcache",
-            "check",
-            "--all",
-            "--path",
-            str(site.eggs),
-            "--cache",
-            str(site.cache),
-        ]
+    def run(user: str, **more: str) -> subprocess.CompletedProcess[str]:
+        command = [site.python, "-m", "eggcache", "check", "--all", "--path", site.eggs, "--cache", site.cache]
         return subprocess.run(
-            command, env=environment({"PYTHONPATH": str(checkout), "EGGCACHE_PYTHON": str(site.python)}), cwd="/",
+            list(map(str, command)),
+            env=environment({"PYTHONPATH": str(checkout), "EGGCACHE_PYTHON": str(site.python), **more}), cwd="/",
             capture_output=True, text=True, check=False, user=user, group=pwd.getpwnam(user).pw_gid, extra_groups=[],
         )  # fmt: skip
 
@@ -1056,6 +1047,16 @@ def test_as_anybody(site: Site, checkout: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.fullmatch(r"\d+ files of \d eggs, as nobody: all current, nothing to write\n", done.stdout)
     assert "checked as nobody" in done.stderr or not shutil.which("apache2ctl", path="/usr/sbin")
+    assert "only root" not in done.stderr
+    if shutil.which("apache2ctl", path="/usr/sbin"):
+        private = site.cache.parent / "apache"
+        private.mkdir(mode=0o700)
+        done = run("nobody", APACHE_CONFDIR=str(private))
+        assert (done.returncode, done.stdout.count("all current")) == (0, 1), done.stdout + done.stderr
+        assert re.search(r"^eggcache: /\S+ctl: only root can see .*; run check as root$", done.stderr, re.M), (
+            done.stderr
+        )
+        assert "apache-configuration" in site.check(env={"APACHE_CONFDIR": str(private)})  # empty: that tells nobody
     done = run("daemon")
     assert done.returncode == 4
     assert f"{site.cache} is root's, mode 0750" in done.stderr
