@@ -336,7 +336,7 @@ def _wheels(options: argparse.Namespace) -> int:
             dry_run=options.dry_run,
             progress=watcher,
         )
-    return console.present(done, options, following=commands.install(options, arguments.requirements(options), done))
+    return console.present(done, options, following=commands.install(done, python, owners.site_owner(python)))
 
 
 def _in_child_as(account: Account) -> int | None:

@@ -9,6 +9,7 @@ import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from eggcache.accounts import Account
 from eggcache.model import Finding, Report
 
 _WORD = r"(?:/[\w@%+=:,./-]*?(?=[,;:.]*(?:\s|$))|'[^']*'(?:\"'\"'[^']*')*)"  # a path, as shlex.quote has it
@@ -48,11 +49,18 @@ def following(options: argparse.Namespace) -> str:
                        *tree(options.requirements, options.all)])  # fmt: skip
 
 
-def install(options: argparse.Namespace, requirements: Sequence[str], done: Report) -> str:
-    """The command that installs the wheels of a tree that is whole elsewhere."""
-    whole = not any(finding.status for finding in done.findings)
-    command = ["pip", "install", "--no-index", "--find-links", os.path.abspath(options.directory)]
-    return shlex.join([*command, *requirements]) if whole and not options.all else ""
+def install(done: Report, python: str, owner: Account) -> str:
+    """The command that puts the wheels in the place of the eggs, or into a new environment, and whose pip it is for.
+
+    As root, the `owner` of the eggs is named: his pip is code of his.
+    """
+    if not done.install:
+        return ""
+    here = f"{shlex.quote(python)} -m pip" + (f" as {owner.name}" if owner.uid != os.geteuid() else "")
+    return (
+        f"{shlex.join(['pip', *done.install])}\n"
+        f"with: the pip of a new environment; where the eggs are, {here}; not uv or pipx, which leave the eggs there"
+    )
 
 
 def completed(findings: Iterable[Finding], options: argparse.Namespace) -> tuple[Finding, ...]:

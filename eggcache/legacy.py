@@ -95,6 +95,17 @@ def name(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", text.strip()).strip("-_.")
 
 
+def key(text: str) -> str:
+    """What pkg_resources, of any release, compares projects by: `safe_name` in lower case, and so a dot is no dash."""
+    return re.sub(r"[^A-Za-z0-9.]+", "-", text).lower()
+
+
+def same_version(one: str, other: str) -> bool:
+    """Whether two spellings mean one version: a file's name has what `safe_version` and `to_filename` left of it."""
+    safe = [re.sub(r"[^A-Za-z0-9.]+", "-", text.replace(" ", ".")).lower() for text in (one, other)]
+    return safe[0] == safe[1] or (version(one) is not None and version(one) == version(other))
+
+
 def extra_name(text: str) -> str:
     """The name of an extra, as every release of pkg_resources and pip compares it."""
     return re.sub(r"[^A-Za-z0-9.-]+", "_", text.strip()).lower()

@@ -77,6 +77,21 @@ def parse(text: str) -> PkgInfo:
     return PkgInfo(fields, "\n".join(body) if any(map(str.strip, body)) else _dedented(described))
 
 
+def spelled(info: PkgInfo, project: str, version: str) -> tuple[str, str]:
+    """The name and version of an egg that pkg_resources, which goes by the file's name, knows as `project` and
+    `version`: in PKG-INFO's spelling, which is the original one.
+
+    Where PKG-INFO names others it does not count: the wheel would take the name of another project's, and nobody would
+    find it as what it is required as.
+    """
+    name, told = info.one("Name"), info.one("Version")
+    if legacy.key(name) != legacy.key(project):
+        name = project
+    if version and not legacy.same_version(told, version):
+        told = version
+    return name, told
+
+
 def _dedented(text: str) -> str:
     """A folded Description, as distutils.util.rfc822_escape indented it (and later setuptools with a bar)."""
     first, _, rest = text.partition("\n")

@@ -81,6 +81,18 @@ class Interpreter:
 
 
 @dataclass(frozen=True)
+class Machine:
+    """What wheels are for, as the target says of itself: see inside/tags.py."""
+
+    version: tuple[int, ...]  # (2, 7, 18)
+    platform: str  # "linux-x86_64", as eggs are named
+    abi: str  # "cp27mu"; "" where native modules have no tag that we know
+    bits: int
+    virtual: bool  # it is a virtual environment
+    finds_wheels: bool  # its pkg_resources, where it has one, knows .dist-info directories
+
+
+@dataclass(frozen=True)
 class Tree:
     """The distributions that the root requirements pull in, in the order the target resolves them."""
 
@@ -179,3 +191,4 @@ class Report:
     digest: str | None = None  # prepare: of what DIR holds, or would hold, for this tree; compare hosts by it
     owner: Ownership | None = None  # prepare: whose DIR is, and with which modes
     processes: tuple[Process, ...] = ()  # unzip-all: who used the target or its eggs when it began
+    install: tuple[str, ...] = ()  # wheels: what to say to pip, so that they take the place of the eggs; () for never

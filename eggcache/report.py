@@ -64,7 +64,7 @@ def summary(done: Report, *, following: str = "", verbose: bool = False) -> Iter
     elif not done.outcomes and not any(finding.status == Missing.status for finding in done.findings):
         yield f"there is no {'egg' if noun == 'wheel' else 'zipped egg'} in the tree: nothing to do"
     elif done.outcomes and following and not done.dry_run:
-        yield f"next: {following}"
+        yield from f"next: {following}".splitlines()
 
 
 def files(count: int) -> str:

@@ -19,7 +19,7 @@ from wheel.wheelfile import WheelFile
 from eggcache import __version__, extract, legacy, metadata
 from eggcache.contents import Content, Contents
 from eggcache.legacy import Rewritten
-from eggcache.model import DateTime, Distribution
+from eggcache.model import DateTime, Distribution, Machine
 
 _EGG_NAME = re.compile(r"(?P<name>[^-]+)(-(?P<version>[^-]+)(-py(?P<python>\d\.\d+)(-(?P<platform>.+))?)?)?", re.I)
 _SHEBANG = re.compile(rb"\A#![^\n]*\bpythonw?[0-9.]*([^\S\n][^\n]*)?(\n|\Z)")
@@ -47,16 +47,6 @@ class Unfit(Exception):
         self.code, self.cause, self.remedy = code, cause, remedy
 
 
-@dataclass(frozen=True)
-class Machine:
-    """What the target says of itself, see inside/tags.py."""
-
-    version: tuple[int, ...]  # (2, 7, 18)
-    platform: str  # "linux-x86_64", as eggs are named
-    abi: str  # "cp27mu"; "" where native modules have no tag that we know
-    bits: int
-
-
 @dataclass
 class Plan:
     """A wheel that is yet to be written."""
@@ -74,8 +64,13 @@ class Plan:
 
     @property
     def stem(self) -> str:
-        """`name-version` as the wheel and its directories are called."""
-        return re.sub(r"[-_.]+", "_", self.project).lower() + "-" + self.version
+        """`name-version` as the wheel and its directories are called: pkg_resources' to_filename(safe_name(project)).
+
+        The dots stay: to pkg_resources up to setuptools 75.8.1, and importlib.metadata of Python 3.8 and 3.9,
+        `zope_event-4.6.dist-info` is not zope.event. Installers must take dots, which names had before:
+        https://packaging.python.org/specifications/binary-distribution-format/#escaping-and-unicode
+        """
+        return legacy.key(self.project).replace("-", "_") + "-" + self.version
 
     @property
     def file_name(self) -> str:
@@ -114,19 +109,26 @@ def plan(contents: Contents, distribution: Distribution, machine: Machine) -> Pl
     return made
 
 
+def renamed(distribution: Distribution) -> bool:
+    """Whether a wheel cannot have its name and version as they are: those that it takes may be another egg's."""
+    version = distribution.version or ""
+    return (legacy.name(distribution.project), legacy.version(version) or "") != (distribution.project, version)
+
+
 def _identity(contents: Contents, distribution: Distribution) -> tuple[metadata.PkgInfo, Plan]:
     info = metadata.parse(_text(contents, "EGG-INFO/PKG-INFO"))
     if "EGG-INFO/PKG-INFO" not in contents.files and not any(name.startswith("EGG-INFO/") for name in contents.files):
         raise Unfit("wheel-metadata", "it has no EGG-INFO", "build it anew")
-    name, version = info.one("Name") or distribution.project, info.one("Version") or distribution.version or ""
+    name, version = metadata.spelled(info, distribution.project, distribution.version or "")
     project, found = legacy.name(name), legacy.version(version)
     if not project:
         raise Unfit("wheel-metadata", f"its name {name!a} is none that a wheel can have", "build it anew")
     if found is None:
         cause = f"no version of today (PEP 440) says {version!a}" if version else "its metadata has no version"
         raise Unfit("wheel-version", cause, f"build {project} anew with another version")
-    renamed = project != name or not legacy.is_version(version)
-    return info, Plan(project, found, before=f"{name} {version}" if renamed else "")
+    told = info.one("Name") or name, info.one("Version") or version
+    renamed = (project, version) != told or not legacy.is_version(version)
+    return info, Plan(project, found, before=" ".join(told) if renamed else "")
 
 
 def _choose(contents: Contents, made: Plan) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import filecmp
 import os
+import re
 import shlex
 import stat
 import sys
@@ -24,13 +25,14 @@ from eggcache.model import (
     Interpreter,
     Kind,
     Limits,
+    Machine,
     Outcome,
     Report,
 )
 from eggcache.progress import Progress
 
 if TYPE_CHECKING:
-    from eggcache.wheel_files import Machine, Plan
+    from eggcache.wheel_files import Plan
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _SHARED, _OWN = 0o644, 0o600  # of a wheel whose egg everybody may read, and of another one
@@ -74,7 +76,7 @@ def wheels(
         "tags.py", python, requirements,
         paths=paths, everything=everything, account=account, meanwhile=progress.tick,
     )  # fmt: skip
-    machine = _machine(tree.interpreter, said.get("tags"), writer)
+    machine = _machine(tree.interpreter, said.get("tags"))
     run = _Run(writer, machine, account, everything, limits, {}, [], list(resolver.findings(tree)))
     run.findings += unseen.findings(tree, account, limits, progress)
     with _open(out, dry_run) as descriptor, ExitStack() as stack:
@@ -84,7 +86,8 @@ def wheels(
         try:
             stage = stack.enter_context(_workplace(None if dry_run else descriptor))
             progress.phase("writing wheels", len(tree.distributions))
-            for distribution in tree.distributions:
+            # What has to take another name comes last: the wheel of whom that name belongs to is made.
+            for distribution in sorted(tree.distributions, key=writer.renamed):
                 run.convert(distribution, stage, lambda: progress.advance(1, 0))
                 progress.advance(0, 1)
             progress.phase("writing to the disk")
@@ -94,10 +97,16 @@ def wheels(
             raise EggcacheError(
                 out, f"wheels cannot be written: {error.strerror or error}", f"{remedy} and run again"
             ) from error
-    unchanged = all(outcome.action == "kept" for outcome in run.outcomes) and bool(run.outcomes)
     return Report(
-        "wheels", os.path.abspath(out), tuple(run.outcomes), tuple(dict.fromkeys(run.findings)), (), unchanged, dry_run
-    )  # fmt: skip
+        "wheels",
+        os.path.abspath(out),
+        tuple(run.outcomes),
+        tuple(dict.fromkeys(run.findings)),
+        tuple(run.notes(tree.interpreter, paths)),
+        unchanged=all(outcome.action == "kept" for outcome in run.outcomes) and bool(run.outcomes),
+        dry_run=dry_run,
+        install=run.installation(os.path.abspath(out)),
+    )
 
 
 def _writer() -> Any:
@@ -110,7 +119,7 @@ def _writer() -> Any:
     return wheel_files
 
 
-def _machine(interpreter: Interpreter, said: object, writer: Any) -> Machine:
+def _machine(interpreter: Interpreter, said: object) -> Machine:
     """What the target says of itself, as a stranger's word: it ends up in file names."""
     told = said if isinstance(said, dict) else {}
     platform, abi, bits = told.get("platform"), told.get("abi"), told.get("bits")
@@ -122,8 +131,8 @@ def _machine(interpreter: Interpreter, said: object, writer: Any) -> Machine:
     ):
         cause = "is no Python to trust: it does not say which wheels it takes"
         raise EggcacheError(interpreter.executable, cause, "name the interpreter that Apache runs with --python PATH")
-    machine: Machine = writer.Machine(interpreter.version, platform, abi, bits)
-    return machine
+    virtual, finds = told.get("virtual") is True, told.get("finds_wheels") is not False
+    return Machine(interpreter.version, platform, abi, bits, virtual, finds)
 
 
 @contextmanager
@@ -241,6 +250,37 @@ class _Run:
         if not dry_run and descriptor is not None:
             os.fsync(descriptor)
 
+    def installation(self, out: str) -> tuple[str, ...]:
+        """The words for pip that put the wheels where their eggs are, or where there is nothing yet; () where that
+        would lose something: one was not made, or the target would not find them.
+
+        Without --upgrade pip 9 leaves what it finds. With --all it is what a process of the target imports, and no egg
+        beside it that waits for a require(). In an environment, --require-virtualenv keeps a pip that comes first on
+        somebody's PATH from doing this to the whole system.
+        """
+        if not self.machine.finds_wheels or any(finding.status for finding in self.findings):
+            return ()
+        pins: dict[str, str] = {}
+        for one in self.made.values():
+            if one.distribution.active or not self.everything:
+                name = re.sub(r"[-_.]+", "-", one.plan.project).lower()  # pip takes one of a name
+                pins.setdefault(name, f"{one.plan.project}=={one.plan.version}")
+        guard = ["--require-virtualenv"] if self.machine.virtual else []
+        words = ["install", *guard, "--no-index", "--find-links", out, "--upgrade", "--force-reinstall", "--no-deps"]
+        return (*words, *pins.values()) if pins else ()
+
+    def notes(self, interpreter: Interpreter, paths: Sequence[str]) -> Iterator[str]:
+        """What would not be as expected where the eggs are."""
+        if not self.machine.finds_wheels:
+            what = interpreter.setuptools or "the pkg_resources"
+            yield f"{what} of {interpreter.executable} finds no wheels: they can take the eggs' place under a newer one"
+        tops = [interpreter.prefix] if self.machine.virtual else []
+        eggs = [one.distribution.egg or one.distribution.location for one in self.made.values()]
+        left = [egg for egg in eggs if _below(egg, paths) or (tops and not _below(egg, tops))]
+        if left:
+            also = f" and {len(left) - 1} more" if left[1:] else ""
+            yield f"{left[0]}{also}: pip leaves what lies outside of its environment, even if that is first on the path"
+
 
 def _action(name: str, one: _Made, descriptor: int | None, stage: int) -> str:
     if descriptor is None:
@@ -258,6 +298,10 @@ def _same(one: str, one_in: int, other: str, other_in: int) -> bool:
     """Whether two files have the same bytes."""
     filecmp.clear_cache()  # it goes by name and time, and descriptors come again
     return filecmp.cmp(f"/proc/self/fd/{one_in}/{one}", f"/proc/self/fd/{other_in}/{other}", shallow=False)
+
+
+def _below(path: str, tops: Sequence[str]) -> bool:
+    return any(os.path.realpath(path).startswith(os.path.realpath(top) + "/") for top in tops)
 
 
 def _no_egg(distribution: Distribution) -> Finding:

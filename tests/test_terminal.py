@@ -237,7 +237,7 @@ def test_full_disk_behind_stdout(place: Place) -> None:
 def told(done: subprocess.CompletedProcess[str]) -> list[str]:
     """The lines of the summary, in the same words whether it would be done or was."""
     lines = done.stdout.replace("would be ", "").splitlines()
-    return sorted(line for line in lines if not line.startswith(("next: ", "kept: ")))
+    return sorted(line for line in lines if not line.startswith(("next: ", "with: ", "kept: ")))
 
 
 def dry_and_real(place: Place, words: Sequence[str]) -> tuple[list[str], list[str]]:

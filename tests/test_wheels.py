@@ -26,7 +26,7 @@ from conftest import missing
 from deployment import Deployment
 from judge import as_json, eggcache, environment, listing
 from packaging.metadata import Metadata
-from packaging.utils import parse_wheel_filename
+from packaging.utils import canonicalize_name, parse_wheel_filename
 from sites import measured, write_egg
 from test_eggs import rounds
 from test_limits import big_egg
@@ -60,7 +60,7 @@ def verify(wheel: Path) -> Metadata:
         declared = archive.read(f"{info}/WHEEL").decode()
         assert {f"{tag}" for tag in tags} == set(re.findall(r"^Tag: (.+)$", declared, re.MULTILINE))
         metadata = Metadata.from_email(archive.read(f"{info}/METADATA"))
-    assert (metadata.version, metadata.name.lower().replace("_", "-").replace(".", "-")) == (version, project)
+    assert (metadata.version, canonicalize_name(metadata.name)) == (version, project)
     return metadata
 
 
@@ -134,7 +134,6 @@ def test_a_tree_installs_elsewhere(
     out = shared_tmp / "out"
     done = eggcache("wheels", out, root, "--python", eggs.python)
     assert done.returncode == 0, done.stderr
-    assert f"next: pip install --no-index --find-links {out} {root}\n" in done.stdout
     wheels = sorted(out.iterdir())
     for wheel in wheels:
         verify(wheel)
@@ -223,9 +222,10 @@ def test_uploaded_eggs(
     target: Callable[[str, str], Deployment],
     shared_tmp: Path,
 ) -> None:
-    """Every uploaded egg becomes a wheel that is right and that pip installs, or a finding says why not."""
+    """Every uploaded egg becomes a wheel that is right, that pip installs and that pkg_resources finds by the name of
+    the project; or a finding says why not."""
     python = new_environment(version, setuptools, target)
-    wheels = []
+    wheels, projects = [], set()
     reasons: dict[str, set[str]] = defaultdict(set)
     for number, group in enumerate(rounds(dict(uploaded), version)):
         paths: list[str | Path] = [word for egg in group for word in ("--path", egg)]
@@ -242,7 +242,13 @@ def test_uploaded_eggs(
         if here:
             pip(python, "install", "-q", "--no-index", "--no-deps", "--no-compile", *here.values())
         wheels += here.values()
+        projects |= {egg.split("-")[0] for egg in here}
     assert len(wheels) >= made
+    assert any("." in project for project in projects)
+    found = json.loads(
+        python.run("import json, pkg_resources as p; print(json.dumps(list(p.working_set.by_key)))").stdout
+    )
+    assert {re.sub("[^a-z0-9.]+", "-", project.lower()) for project in projects} <= set(found)
     for wheel in wheels:
         metadata = verify(wheel)
         assert not any(name.endswith((".so", ".pyd", ".dll")) for name in zipfile.ZipFile(wheel).namelist()) or (
@@ -532,10 +538,10 @@ LEFT_OUT = {
     "wheel-other-platform": ("Foo-1.0-py3.11-macosx-10.6-intel.egg", {}),
     "wheel-metadata": ("Foo-1.0-py3.11.egg", {"pip-99.dist-info/METADATA": "Name: pip\n"}),
     "wheel-metadata 2": ("Foo-1.0-py3.11.egg", {"x.data/scripts/sudo": "#!/bin/sh\n"}),
-    "wheel-metadata 3": ("Foo-1.0-py3.11.egg", {"EGG-INFO/PKG-INFO": "Name: ...\nVersion: 1.0\n"}),
+    "wheel-metadata 3": ("...-1.0-py3.11.egg", {"EGG-INFO/PKG-INFO": "Name: ...\nVersion: 1.0\n"}),
     "wheel-metadata 4": ("Foo-1.0-py3.11.egg", {"EGG-INFO/requires.txt": "Bar\n" * 400_000}),
     "wheel-metadata 5": ("Foo-1.0-py3.11.egg", {"EGG-INFO/PKG-INFO": "", "foo-1.0.egg-info/PKG-INFO": "Name: foo\n"}),
-    "wheel-metadata 6": ("Foo-1.0-py3.11.egg", {"EGG-INFO/PKG-INFO": f"Name: {'L' * 300}\nVersion: 1.0\n"}),
+    "wheel-metadata 6": (f"{'L' * 236}-1.0-py3.11.egg", {"EGG-INFO/PKG-INFO": f"Name: {'L' * 236}\nVersion: 1.0\n"}),
     "wheel-metadata 7": ("Foo-1.0-py3.11.egg", {"EGG-INFO/requires.txt": "Bar\n" * 1001}),
     "wheel-metadata 8": ("Foo-1.0-py3.11.egg", {"EGG-INFO/requires.txt": f"[{'x' * 1001}]\nBar\n"}),
     "egg-refused": ("Foo-1.0-py3.11.egg", {"../foo.py": ""}),
@@ -567,6 +573,39 @@ def test_told(python: Path, shared_tmp: Path, eggs: Path) -> None:
     }
     metadata = verify(out / "foo-0.5a1.dev2555-py311-none-any.whl")
     assert [str(one) for one in metadata.requires_dist or []] == ["Bar", "Baz>=1.0.dev1"]
+
+
+def test_a_name_belongs_to_its_project(python: Path, shared_tmp: Path, eggs: Path) -> None:
+    """An egg whose PKG-INFO names another project or version, or whose name no wheel can have, takes no name from the
+    project that pkg_resources knows by it: both are wheels of what they are required as."""
+    for egg, info in {
+        "Aaa-1.0-py3.11.egg": "Name: Owner\nVersion: 1.0\n",
+        "Later-2.0-py3.11.egg": "Name: Later\nVersion: 1.0\n",
+        "_Plain-1.0-py3.11.egg": "Name: _Plain\nVersion: 1.0\n",
+    }.items():
+        write_egg(eggs / egg, {"other.py": "", "EGG-INFO/PKG-INFO": f"Metadata-Version: 1.0\n{info}"})
+    for name in ("Owner", "Later", "Plain"):
+        write_egg(eggs / f"{name}-1.0-py3.11.egg", {f"{name.lower()}.py": ""})
+    out, findings = wheels_of(python, shared_tmp, status=3)
+    told = sorted((one["code"], os.path.basename(one["thing"])) for one in findings)
+    assert told == [
+        ("wheel-renamed", "Aaa-1.0-py3.11.egg"),
+        ("wheel-renamed", "Later-2.0-py3.11.egg"),
+        ("wheel-shared-name", "_Plain-1.0-py3.11.egg"),
+    ]
+    holds = {}
+    for wheel in out.iterdir():
+        verify(wheel)
+        (holds[wheel.name.rpartition("-py311")[0]],) = (
+            name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name
+        )
+    assert holds == {
+        "aaa-1.0": "other.py",
+        "later-1.0": "later.py",
+        "later-2.0": "other.py",
+        "owner-1.0": "owner.py",
+        "plain-1.0": "plain.py",
+    }
 
 
 def test_two_eggs_of_one_name(python: Path, shared_tmp: Path, eggs: Path) -> None:

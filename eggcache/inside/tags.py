@@ -1,5 +1,5 @@
 # Runs INSIDE the target, after walk.py and before probe.py, whose answer it completes: which wheels with native modules
-# this Python takes. Python 2.4 to 3.14 syntax.
+# this Python takes, and what becomes of them there. Python 2.4 to 3.14 syntax.
 #
 # The words are those of PEP 425: in cp27mu, m stands for pymalloc and u for wide Unicode.
 import struct
@@ -41,9 +41,21 @@ def abi():
     return tag
 
 
+def virtual():
+    """Whether it is a virtual environment, as pip has it: of virtualenv before 20, or of any other kind."""
+    return hasattr(sys, "real_prefix") or getattr(sys, "base_prefix", sys.prefix) != sys.prefix
+
+
+def finds_wheels():
+    """Whether its pkg_resources knows .dist-info directories: not before distribute 0.6.28 and setuptools 0.7."""
+    found = sys.modules.get("pkg_resources")
+    return found is None or hasattr(found, "DistInfoDistribution")
+
+
 def answer(result):
     """What probe.py answers, with the tags."""
-    result["tags"] = {"platform": platform_name(), "abi": abi(), "bits": 8 * struct.calcsize("P")}
+    result["tags"] = {"platform": platform_name(), "abi": abi(), "bits": 8 * struct.calcsize("P"),
+                      "virtual": virtual(), "finds_wheels": finds_wheels()}
     tell(result)
 
 
