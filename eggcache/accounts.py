@@ -9,7 +9,7 @@ import pwd
 import stat
 from collections import namedtuple
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from eggcache.errors import EggcacheError, NotPermitted, UsageError
 
@@ -85,21 +85,32 @@ def acting(account: Account) -> Iterator[None]:
     """Open files with the rights of `account`, as root; anybody else has its own rights and keeps them.
 
     Only the effective ids change and the real ones stay root's, so that the account can neither trace nor
-    signal this process meanwhile.
+    signal this process meanwhile. Raises NotPermitted where this root may not act as others.
     """
     if os.geteuid() != 0 or account.uid == 0:
         yield
         return
-    before = os.getgroups(), os.getegid()
+    before, refused = (os.getgroups(), os.getegid()), None
     try:  # around all of it: a signal may come after any of these calls
-        os.setgroups(account.groups)
-        os.setegid(account.gid)
-        os.seteuid(account.uid)
+        try:
+            os.setgroups(account.groups)
+            os.setegid(account.gid)
+            os.seteuid(account.uid)
+        except OSError as error:
+            refused = powerless(f"user {account.name}", "act as it", error)
+            raise refused from None
         yield
     finally:
         os.seteuid(0)
         os.setegid(before[1])
-        os.setgroups(before[0])
+        with suppress(*([OSError] if refused else [])):  # then nothing has changed
+            os.setgroups(before[0])
+
+
+def powerless(thing: str, what: str, error: OSError) -> NotPermitted:
+    """The error for a root who may not do `what` for a user or a group: user_namespaces(7) and capabilities(7)."""
+    cause = f"root cannot {what} here ({error.strerror}): it lacks the capability, or its user namespace has no such id"
+    return NotPermitted(thing, cause, "run it as root of the host, or in a container with a range of ids, subuid(5)")
 
 
 def obstacle(path: str, account: Account) -> str:
@@ -126,6 +137,13 @@ def in_the_way(path: str, account: Account) -> NotPermitted:
         f"{account.name} cannot use it: {where} is {owner}'s, mode {stat.S_IMODE(info.st_mode):04o}",
         f"make it readable for {account.name}, or move what is needed to a place that is",
     )
+
+
+def need_proc() -> None:
+    """Raises EggcacheError where /proc, by which open files are named, is not mounted, as in a bare chroot."""
+    if not os.path.exists("/proc/self/fd"):
+        cause = "it is not mounted here, and files are opened by way of it"
+        raise EggcacheError("/proc", cause, "mount -t proc proc /proc, and run it again")
 
 
 def _open(path: str) -> int:

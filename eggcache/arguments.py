@@ -326,10 +326,26 @@ def timezone(options: argparse.Namespace) -> str | None:
     if name and os.path.isdir(known):
         plain = name[1:] if name.startswith(":") else name
         posix = any(c.isdigit() or c == "<" for c in plain)  # "CET-1CEST"
-        if not posix and not os.path.isfile(os.path.join(known, plain)):
+        found = _is_zone(os.path.join(known, plain))
+        if not found and not (posix and found is None):
             asked = f"TZ={name} in the environment" if options.tz is None else f"--tz {name}"
-            raise UsageError(asked, f"there is no such time zone in {known}", "name one with --tz, as Europe/Madrid")
+            cause = f"there is no such time zone in {known}" if found is None else "that file is no time zone"
+            raise UsageError(asked, cause, "name one with --tz, as Europe/Madrid")
     return name
+
+
+def _is_zone(file: str) -> bool | None:
+    """Whether it begins as tzfile(5) does; None: there is no such file. The C library takes any other one for UTC."""
+    try:
+        descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (OSError, ValueError):
+        return None
+    try:
+        return os.read(descriptor, 4) == b"TZif"
+    except IsADirectoryError:
+        return None
+    finally:
+        os.close(descriptor)
 
 
 def runtime(options: argparse.Namespace) -> tuple[accounts.Account, int | None, list[str]]:

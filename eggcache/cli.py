@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 
-from eggcache import arguments, console, interpreter, validity
+from eggcache import accounts, arguments, console, interpreter, validity
 from eggcache.errors import EggcacheError, NotPermitted, UsageError
 
 TYPE_CHECKING = False  # as in validity
@@ -105,6 +105,8 @@ def _end(number: int, _frame: object) -> None:
 
 
 def _doubt(options: argparse.Namespace) -> None:
+    if options.command in ("prepare", "check", "unzip-all", "wheels", "remove"):
+        accounts.need_proc()
     for line in arguments.doubts(options):
         console.warn(line, options)
 
@@ -341,13 +343,16 @@ def _wheels(options: argparse.Namespace) -> int:
 
 def _in_child_as(account: Account) -> int | None:
     """Fork; in the child, become `account` for good and return None; in the parent, the child's exit status."""
+    from eggcache import orphans
+
+    with accounts.acting(account):
+        pass  # or the error that names who root cannot become
     child = os.fork()
     if not child:
         os.setgroups(account.groups)
         os.setresgid(account.gid, account.gid, account.gid)
         os.setresuid(account.uid, account.uid, account.uid)
         return None
-    from eggcache import orphans
 
     with orphans.ended(account.uid):
         while True:

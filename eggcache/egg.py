@@ -28,11 +28,14 @@ _ZIP64, _UNICODE_PATH = 0x0001, 0x7075  # 4.5.2 extra fields: other sizes; anoth
 _GOOD_NAME = re.compile(rb"(?![A-Za-z]:)(?:(?!\.\.?(?:/|\Z))[^\x00-\x1f\x7f\\/]{1,255}(?:/|\Z))+")
 
 _INT, _SHORT = 0x7FFFFFFF, 0x7FFF  # 2.7 reads sizes and offsets, and lengths of extra fields and comments, as signed
+_MANY = 0xFFFFFFFF  # where zip64's field has the number (4.4.1.4)
 _CENTRAL_MOST = 64 << 20  # bytes; 65,535 entries with names of 200 bytes need 16 MiB
 _HEADER_MOST = 1 << 20  # bytes in front of the first member; setuptools' own eggs have 378
 _NAME_MOST = 4096 - 512  # bytes: PATH_MAX, less room for the directory that the member will be in
 _DEPTH = 64  # directories in one name: what a few names ask for must not be out of proportion
 _NO_BOMB = 16 << 20  # bytes that anything may unpack to, whatever the ratio
+_NO_COMMENT = "truncated: its archive comment is cut off"
+_OTHER_SIZE = "its local header has another CRC or size"
 _BAD_NAME = "a name that is empty, absolute, too long, or with '.', '..', '//', a drive, backslash or control character"
 
 
@@ -110,17 +113,16 @@ def _end(file: File, size: int) -> tuple[int, int, int, int]:
     tail = file.read(max(size - 0xFFFF - _END.size, 0), 0xFFFF + _END.size)
     end, before = tail[-_END.size :], tail[: -_END.size]
     if len(end) < _END.size or not end.startswith(b"PK\5\6"):
-        if b"PK\5\6" in tail:
-            file.refuse("bytes after the end record or an archive comment, which Python 2.7 to 3.7 do not read")
-        file.refuse("not a zip file, or a truncated one")
+        file.refuse(_endless(file, tail))
     _, disk, first_disk, here, count, length, offset, comment = _END.unpack(end)
     at = size - _END.size - length
     fault = (
         (size > _INT and "2 GiB or more, which Python 2.7 does not read")
-        or (comment and "an archive comment, cut off")
+        or (comment and _NO_COMMENT)
         or (b"PK\5\6" in end[1:] and "two end records")  # 3.13 takes the last signature that it finds
         or (before[-76:].startswith(b"PK\6\6") and "zip64, which Python 2.7 to 3.12 do not read")  # its end record
         or (before[-20:].startswith(b"PK\6\7") and "zip64, which Python 2.7 to 3.12 do not read")  # and its locator
+        or (_MANY in (length, offset) and "zip64, and its end record is missing")
         or ((disk or first_disk or here != count) and "part of an archive on several disks")
         or (at < offset and "the central directory is not where the end record says")
         or (length > _CENTRAL_MOST and f"a central directory of {length} bytes")
@@ -128,6 +130,23 @@ def _end(file: File, size: int) -> tuple[int, int, int, int]:
     if fault:
         file.refuse(fault)
     return count, at, length, at - offset
+
+
+def _endless(file: File, tail: bytes) -> str:
+    """Why the last bytes of the file, `tail`, do not end with an end record."""
+    at = tail.rfind(b"PK\5\6")
+    if at < 0:
+        begins = file.read(0, 4) == b"PK\3\4"
+        if begins:
+            return "truncated: it begins as a zip file, and its end is missing"
+        return "not a zip file" if tail else "not a zip file: it is empty"
+    left = len(tail) - at - _END.size
+    if left < 0:
+        return "truncated: its end record is cut off"
+    comment: int = _END.unpack_from(tail, at)[-1]
+    if left == comment:
+        return "an archive comment, which Python 2.7 to 3.7 do not read"
+    return _NO_COMMENT if left < comment else "bytes after the end record"
 
 
 def _entries(file: File, central: bytes, count: int, prefix: int) -> Iterator[_Entry]:
@@ -155,6 +174,7 @@ def _entries(file: File, central: bytes, count: int, prefix: int) -> Iterator[_E
             or (directory and (packed or crc) and "a directory entry with data")
             or (flags & _UTF8 and "\ufffd" in raw.decode(errors="replace") and "a name that is not the UTF-8 it claims")
             or (extra_size and _bad_extra(central[name_end : name_end + extra_size], extra_size))
+            or (_MANY in (packed, size, offset) and "zip64, without its field")
             or (comment_size > _SHORT and "a comment of a length that Python 2.7 reads as negative")
         )
         if fault:
@@ -224,7 +244,7 @@ def _compare_headers(file: File, header: bytes, raw: bytes, flags: int, member: 
         file.refuse("its local header has other flags, another method or another name", raw)
     allowed = [(member.crc, member.packed, member.size), *([(0, 0, 0)] if flags & _STREAMED else [])]
     if (crc, packed, size) not in allowed:
-        file.refuse("its local header has another CRC or size", raw)
+        file.refuse("zip64 in its local header" if _MANY in (packed, size) else _OTHER_SIZE, raw)
 
 
 def _descriptor(file: File, at: int, raw: bytes, member: Member) -> int:
@@ -232,7 +252,9 @@ def _descriptor(file: File, at: int, raw: bytes, member: Member) -> int:
     known = struct.pack("<3L", member.crc, member.packed, member.size)
     found = file.read(at, 16)
     if found != b"PK\7\x08" + known and not found.startswith(known):
-        file.refuse("its data descriptor is missing or wrong", raw)
+        large = struct.pack("<L2Q", member.crc, member.packed, member.size)
+        zip64 = file.read(at, 24).startswith((large, b"PK\7\x08" + large))
+        file.refuse("zip64 in its data descriptor" if zip64 else "its data descriptor is missing or wrong", raw)
     return 16 if found.startswith(b"PK\7\x08") else 12
 
 

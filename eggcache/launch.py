@@ -195,6 +195,8 @@ def _start(
     if account is not None and account.uid != os.geteuid():
         if os.geteuid() != 0:
             raise NotPermitted(executable, f"only root can run it as {account.name}", f"run eggcache as {account.name}")
+        with accounts.acting(account):
+            pass  # or the error that names who root cannot become
         become = {"user": account.uid, "group": account.gid, "extra_groups": account.groups}
     try:
         return subprocess.Popen(

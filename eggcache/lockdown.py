@@ -233,10 +233,18 @@ def drop_acls(descriptor: int) -> None:
 
 
 def own(descriptor: int, uid: int, gid: int, mode: int) -> None:
-    """Give an open file or directory its owner and mode: chown first, since chown clears setuid bits only then."""
+    """Give an open file or directory its owner and mode: chown first, since chown clears setuid bits only then.
+    Raises NotPermitted where root has no such owner to give."""
     info = os.fstat(descriptor)
     if (info.st_uid, info.st_gid) != (uid, gid):
-        os.fchown(descriptor, uid, gid)
+        try:
+            os.fchown(descriptor, uid, gid)
+        except OSError as error:
+            if os.geteuid() or error.errno not in (errno.EPERM, errno.EINVAL):
+                raise
+            from eggcache import accounts
+
+            raise accounts.powerless(f"owner {uid}, group {gid}", "give files to them", error) from None
     if stat.S_IMODE(info.st_mode) != mode:
         os.fchmod(descriptor, mode)
 

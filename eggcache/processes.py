@@ -13,7 +13,7 @@ import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from eggcache import accounts, apache, procfs
+from eggcache import accounts, apache, procfs, walking
 from eggcache.model import Process
 
 _MOST_FILES = 200_000  # below the directories looked at
@@ -103,7 +103,7 @@ class _Look:
         since a container sees them under other names."""
         left = _MOST_FILES
         for directory in self.directories:
-            for top, _, names in os.walk(directory):
+            for top, _, names in walking.below(directory):
                 left -= len(names)
                 if left < 0:
                     return

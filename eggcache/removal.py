@@ -8,7 +8,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 
-from eggcache import inventory, lockdown, procfs, receipt, renewal, validity
+from eggcache import inventory, lockdown, procfs, receipt, renewal, validity, walking
 from eggcache import names as cache_names
 from eggcache.errors import NotPermitted
 from eggcache.model import Outcome, Report
@@ -123,8 +123,8 @@ def _outcomes(descriptor: int, directory: str, names: list[str], known: receipt.
 def _counted(descriptor: int, name: str) -> tuple[int, int]:
     """Files and bytes below `name`, of which no receipt tells."""
     sizes = [
-        os.stat(file, dir_fd=here, follow_symlinks=False).st_size
-        for _, _, files, here in os.fwalk(name, dir_fd=descriptor)
+        os.stat(os.path.join(here, file), dir_fd=descriptor, follow_symlinks=False).st_size
+        for here, _, files in walking.below(name, descriptor)
         for file in files
     ]
     return len(sizes), sum(sizes)

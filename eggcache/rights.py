@@ -7,7 +7,7 @@ import stat
 from collections.abc import Iterator
 from shlex import quote
 
-from eggcache import accounts, lockdown
+from eggcache import accounts, lockdown, walking
 from eggcache.accounts import Account
 from eggcache.errors import NotPermitted
 from eggcache.model import Finding
@@ -77,7 +77,7 @@ def _open_to_others(directory: str) -> Finding | None:
 def _writable(directory: str, account: Account) -> list[str]:
     """`directory` and what in it `account` can write to, or owns; of links, who owns them."""
     paths, own = [directory], set()
-    for top, directories, files in os.walk(directory):
+    for top, directories, files in walking.below(directory):
         paths += [os.path.join(top, name) for name in sorted([*directories, *files])]
     plain = []
     for path in paths:

@@ -76,6 +76,24 @@ def hidden_in_comment(upto: int = 76) -> bytes:
     return archive(Entry(PLAIN.name, TEXT, central={"comment": comment}))
 
 
+class Pipe(BytesIO):
+    """What cannot go back, so that zipfile puts sizes behind the data."""
+
+    def seekable(self) -> bool:
+        return False
+
+    def tell(self) -> int:
+        raise OSError
+
+
+def as_streamed() -> bytes:
+    """What zipfile writes into a pipe where it cannot know that a member stays small."""
+    pipe = Pipe()
+    with zipfile.ZipFile(pipe, "w") as made, made.open(zipfile.ZipInfo("pkg/a.py"), "w", force_zip64=True) as member:
+        member.write(TEXT)
+    return pipe.getvalue()
+
+
 def two_ends() -> bytes:
     """The size of the central directory looks like the signature of an end record to a search from behind."""
     whole = archive(PLAIN)
@@ -222,7 +240,7 @@ REFUSED = [
     refused("two end records", "two end records", "", two_ends()),
     refused("directory before the file", "not where", "", archive(PLAIN, end={"offset": 9999})),
     refused("archive comment", "archive comment", "", archive(PLAIN, end={"comment_size": 5}, tail=b"hello")),
-    refused("archive comment, cut off", "archive comment, cut off", "", archive(PLAIN, end={"comment_size": 5})),
+    refused("archive comment, cut off", "archive comment is cut off", "", archive(PLAIN, end={"comment_size": 5})),
     refused(
         "end record in the comment of another",
         "shell header",
@@ -240,18 +258,22 @@ REFUSED = [
     x("zip64 sizes", "zip64", central={"extra": ZIP64_EXTRA, "size": 0xFFFFFFFF, "packed": 0xFFFFFFFF}),
     x(
         "zip64 sizes in the local header",
-        "another CRC or size",
+        "zip64 in its local header",
         local={"extra": ZIP64_EXTRA, "size": 0xFFFFFFFF, "packed": 0xFFFFFFFF},
     ),
+    x("zip64 sizes without their field", "zip64", central={"size": 0xFFFFFFFF, "packed": 0xFFFFFFFF}),
+    x("zip64 offset without its field", "zip64", central={"offset": 0xFFFFFFFF}),
+    refused("zip64 end record missing", "zip64", "", archive(PLAIN, end={"offset": 0xFFFFFFFF})),
+    refused("zip64 as zipfile streams it", "zip64", "pkg/a.py", as_streamed()),
     # bombs
     x("bomb", "like a bomb", data=bytes(20 << 20), packed=BOMB),
     # no zip
-    refused("empty file", "not a zip file", "", b""),
+    refused("empty file", "not a zip file: it is empty", "", b""),
     refused("text", "not a zip file", "", b"This is no egg.\n" * 9),
     refused("one byte", "not a zip file", "", b"P"),
-    refused("signature alone", "after the end record", "", b"PK\5\6"),
-    refused("truncated", "not a zip file", "", FULL[:-30]),
-    refused("end record truncated", "bytes after", "", FULL[:-1]),
+    refused("signature alone", "end record is cut off", "", b"PK\5\6"),
+    refused("truncated", "truncated: it begins as a zip file", "", FULL[:-30]),
+    refused("end record truncated", "truncated: its end record is cut off", "", FULL[:-1]),
     refused("front missing", "not where", "", FULL[20:]),
 ]
 
@@ -355,6 +377,17 @@ def test_refuses(case: Case, tmp_path: Any) -> None:
     assert case.refused in error.cause
     assert error.remedy
     assert str(error).isprintable()
+
+
+def test_cut_anywhere_is_truncated(tmp_path: Any) -> None:
+    """A download that broke off, wherever that was, is named as one."""
+    for whole in (FULL, archive(PLAIN, end={"comment_size": 5}, tail=b"hello")):
+        for length in range(4, len(whole)):
+            with pytest.raises(EggRefused, match="truncated: ") as caught:
+                ours(written(tmp_path, whole[:length]))
+            end = whole.index(b"PK\5\6")
+            part = "it begins" if length < end + 4 else "its end record" if length < end + 22 else "its archive comment"
+            assert caught.value.cause.startswith(f"truncated: {part}"), length
 
 
 def test_accepted_is_what_zipimport_serves(judge: Zipimport, tmp_path: Any) -> None:

@@ -29,6 +29,7 @@ LEVELS = [
         "selection",
         "startup",
         "syscalls",
+        "walking",
     },
     {"procfs"},
     {"locks", "owners"},

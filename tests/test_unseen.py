@@ -52,7 +52,7 @@ def test_half_an_egg(python: Path, eggs: Path, shared_tmp: Path) -> None:
             done = eggcache(*words, *asked, "--path", eggs, "--python", python, "--json", env={"PYTHONPATH": str(eggs)})
             found = [one for one in as_json(done)["findings"] if one["thing"] == f"{eggs}/half.one-1.0-py3.11.egg"]
             assert [one["code"] for one in found] == (["egg-refused"] if named else []), (words, asked)
-            assert all(one["cause"].startswith("not a zip file, or a truncated one") for one in found)
+            assert all(one["cause"].startswith("truncated: ") for one in found)
     assert (eggs / "Whole-1.0.egg").is_dir()
     assert (eggs / "half.one-1.0-py3.11.egg").is_file()
     assert list((shared_tmp / "cache").glob("Whole*"))
