@@ -338,7 +338,19 @@ def _wheels(options: argparse.Namespace) -> int:
             dry_run=options.dry_run,
             progress=watcher,
         )
-    return console.present(done, options, following=commands.install(done, python, owners.site_owner(python)))
+    return console.present(done, options, following=commands.install(done, python, _installer(python)))
+
+
+def _installer(python: str) -> str:
+    """Whom to run the pip of an environment as, "" for whoever we are."""
+    from eggcache import owners
+    from eggcache.errors import NotPermitted
+
+    try:
+        account = owners.site_owner(python)
+    except NotPermitted:  # several may change it, and root is to be none of them
+        return "the user who installs there"
+    return account.name if account.uid != os.geteuid() else ""
 
 
 def _in_child_as(account: Account) -> int | None:

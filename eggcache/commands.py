@@ -9,7 +9,6 @@ import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from eggcache.accounts import Account
 from eggcache.model import Finding, Report
 
 _WORD = r"(?:/[\w@%+=:,./-]*?(?=[,;:.]*(?:\s|$))|'[^']*'(?:\"'\"'[^']*')*)"  # a path, as shlex.quote has it
@@ -49,14 +48,14 @@ def following(options: argparse.Namespace) -> str:
                        *tree(options.requirements, options.all)])  # fmt: skip
 
 
-def install(done: Report, python: str, owner: Account) -> str:
+def install(done: Report, python: str, installer: str) -> str:
     """The command that puts the wheels in the place of the eggs, or into a new environment, and whose pip it is for.
 
-    As root, the `owner` of the eggs is named: his pip is code of his.
+    The `installer` is whom to run it as, "" for whoever runs this: to root, somebody else's pip is code of his.
     """
     if not done.install:
         return ""
-    here = f"{shlex.quote(python)} -m pip" + (f" as {owner.name}" if owner.uid != os.geteuid() else "")
+    here = f"{shlex.quote(python)} -m pip" + (f" as {installer}" if installer else "")
     return (
         f"{shlex.join(['pip', *done.install])}\n"
         f"with: the pip of a new environment; where the eggs are, {here}; not uv or pipx, which leave the eggs there"

@@ -510,7 +510,8 @@ WHEELS = (
     ),
     Explanation(
         "wheel-renamed",
-        "The egg's name or version is one that installers of today refuse; the wheel's sorts alike. A notice.",
+        "The egg's name or version is one that installers of today refuse, and the wheel's sorts alike; or its "
+        "PKG-INFO names another than its file, by which pkg_resources knows it. A notice.",
         "pip shows the new one. Requirements in other eggs are written in the same words.",
         "Nothing; a requirements file of yours may have to use the new words.",
     ),

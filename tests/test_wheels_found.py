@@ -108,7 +108,7 @@ def test_in_the_place_of_the_eggs(
         assert (lost, eggs) == ([], []), release
     assert {places[project] for project in were_eggs} == {str(mine.site_packages)}
     listed = {one["name"].lower() for one in json.loads(pip(mine, "list", "--format", "json").stdout)}
-    assert {project.lower() for project in projects} <= listed
+    assert {project.lower() for project in were_eggs} <= listed
     assert "No broken requirements" in pip(mine, "check").stdout
     mine.run(f"import {imports}")
 

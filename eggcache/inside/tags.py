@@ -47,7 +47,7 @@ def virtual():
 
 
 def finds_wheels():
-    """Whether its pkg_resources knows .dist-info directories: not before distribute 0.6.28 and setuptools 0.7."""
+    """Whether its pkg_resources knows .dist-info directories: that of setuptools 0.6c11 does not."""
     found = sys.modules.get("pkg_resources")
     return found is None or hasattr(found, "DistInfoDistribution")
 
