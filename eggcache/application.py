@@ -208,7 +208,7 @@ def _exposed(path: str, info: os.stat_result) -> Iterator[Finding]:
         "app-config-exposed",
         path,
         f"every user of this host can read it (mode {stat.S_IMODE(info.st_mode):04o}), and the database's password",
-        "chmod o= it, and give it the group that Apache runs as",
+        "give it the group that Apache runs as, and then chmod o= it",
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 import time
 from contextlib import ExitStack
@@ -144,7 +145,9 @@ class Filling:
                 self.sources[path] = validity.fingerprint(path)  # when it is gone, so is the finding
                 who = lockdown.owner_name(info.st_uid)
                 cause = f"it belongs to {who}, or others can write to it (mode {stat.S_IMODE(info.st_mode):04o})"
-                self.findings.append(Finding("foreign-entry", path, cause, "remove it", NotPermitted.status))
+                self.findings.append(
+                    Finding("foreign-entry", path, cause, "see whose it is, and remove it", NotPermitted.status)
+                )
 
     def _may_show(self, place: Place, egg: eggs.Egg) -> bool:
         """Whether those who read the cache may read this egg: nobody else shall see more of it in the cache."""
@@ -153,8 +156,13 @@ class Filling:
         if granted or not shown or os.geteuid() != 0:  # as anybody else, the egg's own rights are kept: see _modes
             return True
         cause = f"it may not be read by everybody who reads the cache (mode {stat.S_IMODE(mode):04o})"
-        group = f"let the group {self.owner.gid}" if shown == 0o040 else "let everybody"
-        self.findings.append(Finding("egg-private", place.egg, cause, f"{group} read it: chgrp and chmod, or unzip it"))
+        remedy = f"unzip it: {commands.unzip(place.distribution.project)}"
+        if mode & 0o040 and egg.stat.st_gid in (self.account.gid, *self.account.groups):
+            group = shlex.quote(accounts.group_name(egg.stat.st_gid))
+            remedy += f", or prepare another directory with its group: --group {group}"
+        else:
+            remedy = f"let {'its readers' if shown == 0o040 else 'everybody'} read it, if nobody minds: chmod o+r"
+        self.findings.append(Finding("egg-private", place.egg, cause, remedy))
         return False
 
     def _modes(self, egg: eggs.Egg) -> Ownership:

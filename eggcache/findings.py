@@ -77,7 +77,7 @@ EGGS = (
         "egg-private",
         "The egg may not be read by everybody who may read the cache.",
         "It is not extracted: the cache would show it to more users than its mode does.",
-        "Let the cache's group, or everybody, read the egg: chgrp and chmod. Or unzip it.",
+        "Unzip it, which keeps its rights; or prepare another cache with the egg's group, or let everybody read it.",
     ),
     Explanation(
         "egg-changed",
@@ -253,7 +253,7 @@ CACHE = (
         "parent-writable",
         "The runtime user can rename what is in a directory above the cache.",
         "It can put another cache in the place of yours.",
-        "Give that directory to root, or use /var/cache/eggcache.",
+        "Use /var/cache/eggcache, or another directory below directories of root's.",
     ),
     Explanation(
         "extraction-race",
@@ -390,7 +390,7 @@ APPLICATION = (
         "app-config-exposed",
         "Everybody on the host can read the application's configuration.",
         "The database's password is in it.",
-        "chmod o= FILE, with the group that Apache runs as.",
+        "Give it the group that Apache runs as, and then chmod o= FILE.",
     ),
     Explanation(
         "app-config-invalid",

@@ -168,12 +168,10 @@ def _check_parent(descriptor: int, where: str, group_may: bool = False) -> None:
             "name a directory below directories of root and of yourself, such as /var/cache/eggcache",
         )
     if info.st_mode & (0o002 if group_may else 0o022) and not info.st_mode & stat.S_ISVTX:
-        from shlex import quote
-
         raise NotPermitted(
             where,
             f"others can rename what is in it (mode {stat.S_IMODE(info.st_mode):04o}, not sticky)",
-            f"chmod go-w {quote(where)}, or name another directory, such as /var/cache/eggcache",
+            "name a directory below directories that nobody else can write to, such as /var/cache/eggcache",
         )
 
 

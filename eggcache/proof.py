@@ -324,7 +324,7 @@ def _race(interpreter: Interpreter, cache: str) -> Iterator[Finding]:
             "extraction-race",
             interpreter.executable,
             f"{interpreter.setuptools} fails where two workers make one directory in {cache} at the same time",
-            "prepare a cache that nobody has to write to, or install setuptools 40.1 or newer",
+            "prepare a cache that nobody has to write to: eggcache prepare /var/cache/eggcache",
         )
 
 

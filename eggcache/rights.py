@@ -40,7 +40,7 @@ def findings(directory: str, account: Account) -> Iterator[Finding]:
             "parent-writable",
             place,
             f"{account.name} can exchange what is in it, and so the whole cache {directory}",
-            f"chown root {quote(place)} && chmod go-w {quote(place)}, or use another directory, as /var/cache/eggcache",
+            "prepare one below directories of root's, and start Apache with it: eggcache prepare /var/cache/eggcache",
         )
     if os.geteuid() == 0 and not (open_to_others or writable or above):
         try:

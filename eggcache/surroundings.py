@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from shlex import quote
 
 from eggcache import apache, cleaners
 from eggcache.model import Finding
@@ -40,14 +41,14 @@ def findings(directory: str, host: apache.Apache, *, native: bool, root: str = "
             "use a directory elsewhere, such as /var/cache/eggcache, or unzip the eggs: eggcache unzip-all",
         )
     yield from cleaners.findings(directory, root)
-    label = _label(directory, root)
+    label, real = _label(directory, root), os.path.realpath(directory)
     if label and label not in (_EXECUTABLE if native else _READABLE):
         yield Finding(
             "selinux-label",
             directory,
             f"SELinux is on, and its type is {label}, from which httpd may not "
             + ("load shared libraries" if native else "read"),
-            f"semanage fcontext -a -t lib_t '{os.path.realpath(directory)}(/.*)?' && restorecon -R {directory}",
+            f"semanage fcontext -a -t lib_t {quote(real + '(/.*)?')} && restorecon -R {quote(real)}",
         )
 
 
