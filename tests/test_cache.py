@@ -454,7 +454,7 @@ def test_egg_that_changes_while_it_is_read(site: Site) -> None:
     (site.eggs / "Two-1.0-py3.11.egg").unlink()
     # The first fchown is that of the cache itself; from the second on a member of the egg has been written.
     run, log = strace(site, "-e", "trace=fchown", "-e", "inject=fchown:delay_enter=1500000:when=3..4")
-    while (log.read_text() if log.exists() else "").count("fchown(") < 2:
+    while (log.read_text() if log.exists() else "").count("fchown(") < 2 and run.poll() is None:
         time.sleep(0.02)
     egg.touch()
     out, err = run.communicate(timeout=60)
@@ -467,8 +467,8 @@ def test_egg_that_changes_while_it_is_read(site: Site) -> None:
 
 def test_egg_that_comes_while_it_runs(site: Site) -> None:
     """What is installed after the target was asked and before the receipt is written is seen by the next run."""
-    run, log = strace(site, "-e", "trace=mkdir", "-e", "inject=mkdir:delay_enter=1500000:when=1")
-    while "mkdir" not in (log.read_text() if log.exists() else ""):
+    run, log = strace(site, "-e", "trace=mkdirat", "-e", "inject=mkdirat:delay_enter=1500000:when=1")  # the cache's own
+    while "mkdirat(" not in (log.read_text() if log.exists() else "") and run.poll() is None:
         time.sleep(0.05)
     write_egg(site.eggs / "Three-1.0-py3.11.egg", {"three.py": ""})
     run.communicate(timeout=60)
