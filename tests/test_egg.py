@@ -264,6 +264,13 @@ REFUSED = [
     x("zip64 sizes without their field", "zip64", central={"size": 0xFFFFFFFF, "packed": 0xFFFFFFFF}),
     x("zip64 offset without its field", "zip64", central={"offset": 0xFFFFFFFF}),
     refused("zip64 end record missing", "zip64", "", archive(PLAIN, end={"offset": 0xFFFFFFFF})),
+    x(
+        "zip64 sizes behind the data",
+        "zip64 in its data descriptor",
+        both={"flags": 8},
+        local={"crc": 0, "packed": 0, "size": 0},
+        descriptor=b"PK\7\x08" + struct.pack("<L2Q", zlib.crc32(TEXT), len(deflate(TEXT)), len(TEXT)),
+    ),
     refused("zip64 as zipfile streams it", "zip64", "pkg/a.py", as_streamed()),
     # bombs
     x("bomb", "like a bomb", data=bytes(20 << 20), packed=BOMB),
@@ -457,6 +464,8 @@ AGREED: dict[str, tuple[str, ...]] = {
         "local size differs",
         "one local header twice",
         "quoted overlap",
+        "zip64 as zipfile streams it",
+        "zip64 sizes behind the data",
         "zip64 sizes in the local header",
     ),
     "it says of itself what is not so, and the next release may believe it": (

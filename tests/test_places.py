@@ -192,9 +192,10 @@ def test_without_proc(site: Site) -> None:
 @pytest.mark.parametrize(
     "name", ["zone.tab", "zone1970.tab", "iso3166.tab", "../../../etc/passwd", "/etc/passwd", "/dev/null"]
 )
-def test_what_is_no_zone(name: str) -> None:
+def test_what_is_no_zone(name: str, tmp_path: Path) -> None:
     """A file that is no time zone is named as that: the C library would take it for UTC without a word."""
-    for words in (["prepare", "/x"], ["check"], ["wrapper", "/x", "--for", "gunicorn"]):
+    cache = tmp_path / "cache"
+    for words in (["prepare", cache], ["check"], ["wrapper", cache, "--for", "gunicorn"]):
         for option, env, asked in (
             (["--tz", name], {}, f"--tz {name}"),
             ([], {"TZ": name}, f"TZ={name} in the environment"),

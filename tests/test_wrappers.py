@@ -729,7 +729,7 @@ def test_status_unprivileged(server: Server, emit: Callable[..., Emitted]) -> No
 
 def test_systemd_refused(server: Server, emit: Callable[..., Emitted]) -> None:
     """Under systemd Debian's apachectl would have systemctl start Apache: refused, before anything is prepared."""
-    emitted = on_server(server, emit, "apachectl")
+    emitted = on_server(server, emit, "apachectl", private_tmp=False)
     done = emitted.run("start", before=INSIDE_SYSTEMD, **server.environment)
     assert done.returncode == 1
     assert b"[Service]\nEnvironment=" in done.stderr
