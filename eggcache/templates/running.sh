@@ -56,7 +56,7 @@ lacks_cache() {
     find_pid || return 1
     end=$(printf '\n.') && end=${end%.}
     started=$({ timeout -s KILL 5 cat "/proc/$pid/environ" && printf 'and=all\0'; } 2>/dev/null | tr '\0\n' '\n\001')
-    case $end$started in *"${end}and=all") ;; *) return 1 ;; esac
+    case $started in *"${end}and=all") ;; *) return 1 ;; esac # nothing at all is no answer
     ours=$(printf 'PYTHON_EGG_CACHE=%s' "$PYTHON_EGG_CACHE" | tr '\n' '\001')
     case $end$started$end in *"$end$ours$end"*) return 1 ;; esac
     say "the Apache that runs (process $pid) was started without this egg cache, and keeps what it has until it ends: $cure"
