@@ -43,7 +43,7 @@ alone() {
 cleared() {
     # Apache removes its pid file a moment before it lets go of its ports; any other Apache is not waited for longer.
     find_pid || {
-        await 2 alone || :
+        [ -z "$pid_file" ] || await 2 alone || :
         return 0
     }
     say "Apache runs (process $pid): waiting up to 15 s in case it is about to end"
