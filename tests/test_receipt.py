@@ -17,7 +17,7 @@ from judge import eggcache
 from sites import Site, write_egg
 from test_schema import SCHEMA
 
-from eggcache import comparison, console, inventory, listing, receipt, removal, report, validity
+from eggcache import comparison, console, inventory, listing, receipt, removal, report, serving, validity
 from eggcache.errors import NotPermitted
 
 NAME = ".eggcache.json"
@@ -102,7 +102,7 @@ def use(site: Site, descriptor: int, key: str, options: dict[str, Any]) -> None:
         assert console.conclude(entry.findings, quiet) in (0, 1, 3, 4, 5)
         known.forgettable(other)
     comparison.strangers(descriptor, directory, [])
-    comparison.prepared_for(descriptor, ["One-1.0-py3.11.egg-tmp"])
+    serving.prepared_for(known, ["One-1.0-py3.11.egg-tmp"])
     with pytest.raises(NotPermitted, match=r"precious-tmp: no prepare"):
         removal.remove(directory, dry_run=True)
 
