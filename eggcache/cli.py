@@ -7,6 +7,7 @@ every start of Apache, and mostly finds that nothing has to be done.
 from __future__ import annotations
 
 import argparse
+import errno
 import gc
 import os
 import signal
@@ -87,9 +88,12 @@ def _explained(error: Exception) -> str:
         os.getcwd()
     except FileNotFoundError:
         return "the working directory: it has been removed; run it from another one: cd /"
+    full = error if isinstance(error, OSError) and error.errno == errno.ENOSPC and not error.filename else None
     try:
-        sys.stdout.flush()
-    except OSError as full:
+        sys.stdout.flush()  # of what was too much for its buffer, nothing is left there
+    except OSError as again:
+        full = again
+    if full:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (Python flushes stdout at exit)
         return f"stdout: {full.strerror}; what was done is done"
     return f"{type(error).__name__}: {error}; run it with -vv and report what it says"

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from eggcache import accounts, layout, lockdown, receipt, serving, validity
 from eggcache import names as cache_names
-from eggcache.errors import NotPermitted
+from eggcache.errors import EggcacheError, NotPermitted
 from eggcache.model import Finding, Tree
 
 
@@ -145,6 +145,8 @@ def _opened(directory: str) -> Iterator[int | None]:
         return
     except PermissionError as error:
         raise NotPermitted(directory, f"cannot be looked at: {error.strerror}", "run it as its owner") from None
+    except OSError as error:  # a link that leads to itself, a name that is too long
+        raise EggcacheError(directory, f"cannot be looked at: {error.strerror}", "name the egg cache") from None
     try:
         yield descriptor
     finally:

@@ -191,7 +191,10 @@ def _trusted_link(parent: int, name: str, here: str, group_may: bool) -> str:
             f"it is a symbolic link of {owner_name(info.st_uid)} that somebody else could have planted",
             "remove it, name the directory itself, or let --reset move it aside",
         )
-    return os.readlink(name, dir_fd=parent)
+    try:
+        return os.readlink(name, dir_fd=parent)
+    except OSError as error:  # /proc/1/root, in a container
+        raise NotPermitted(here, f"cannot be opened: {error.strerror}", "name another directory") from None
 
 
 def open_parent(path: str) -> int:

@@ -210,3 +210,28 @@ def test_what_is_no_zone(name: str, tmp_path: Path) -> None:
 def test_what_is_a_zone(site: Site, name: str) -> None:
     """A file of zones, a rule in POSIX' form, and the empty name are zones."""
     assert site.prepare("--tz", name, "--dry-run").returncode == 0
+
+
+# ------------------------------------------------------------------------------------------------ names and streams
+
+
+@pytest.mark.parametrize("name", ["loop", "x" * 300])
+def test_what_cannot_be_looked_at(shared_tmp: Path, name: str) -> None:
+    """A cache whose name leads to itself, or is too long, is named with the cause, in one line."""
+    (shared_tmp / "loop").symlink_to("loop")
+    done = eggcache("status", shared_tmp / name)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"eggcache: {shared_tmp / name}: cannot be looked at: ")
+    assert done.stderr.endswith("; name the egg cache\n")
+
+
+def test_full_disk_behind_a_long_result() -> None:
+    """A result that is longer than its buffer, and finds its disk full, is not taken for eggcache's own fault."""
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "eggcache", "wrapper", "/x", "--for", "init.d", "--python", sys.executable,
+             "--user", "root", "--apachectl", "/usr/sbin/apache2ctl"],
+            cwd=ROOT, env=environment(), stdout=full, stderr=subprocess.PIPE, text=True, check=False,
+        )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.endswith("eggcache: stdout: No space left on device; what was done is done\n")
