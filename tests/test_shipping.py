@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from httpd import APACHECTL, Httpd, require
 from judge import environment, judge, served
-from sites import write_egg
+from sites import named, write_egg
 
 from eggcache import __version__
 
@@ -136,7 +136,7 @@ def test_installed(
     assert served(judge(python, eggs / "cache", [eggs / EGG], nobody), eggs / "cache") > 0
     run(program, "check", *target, "--cache", eggs / "cache", "--user", nobody.pw_name)
     assert "PYTHON_EGG_CACHE" in run(program, "wrapper", eggs / "cache", *target, "--for", "shell")
-    run(program, "unzip-all", *target)
+    run(program, "unzip-all", "--all", *named(eggs), "--python", python)
     assert (eggs / EGG).is_dir()
     assert (home / "share" / "man" / "man1" / "eggcache.1").is_file()
     for library in ("zsh/site-functions/_eggcache", "bash-completion/completions/eggcache"):
@@ -168,7 +168,7 @@ def test_zipapp_runs(
         run(*program, "prepare", eggs / "cache", *target, "--user", nobody.pw_name)
     assert served(judge(python, eggs / "cache", [eggs / EGG], nobody), eggs / "cache") > 0
     run(*program, "check", *target, "--cache", eggs / "cache", "--user", nobody.pw_name)
-    run(*program, "unzip-all", *target)
+    run(*program, "unzip-all", "--all", *named(eggs), "--python", python)
     assert (eggs / EGG).is_dir()
 
 
