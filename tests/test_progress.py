@@ -172,7 +172,8 @@ def test_messages_that_nobody_takes(place: Place) -> None:
                     [*place.words(name), "-v"], cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=stderr,
                     check=False, text=True,
                 )  # fmt: skip
-                assert (done.returncode, bool(done.stdout)) == (0, name != "unzip-all" or stderr is full), name
+                told = bool(done.stdout)
+                assert (done.returncode, told) == (0, name != "unzip-all" or stderr is full), (name, done.stdout)
             assert list(place.out.glob("*.whl"))
             assert not list(place.cache.parent.glob("cache*"))
             shutil.rmtree(place.out)
