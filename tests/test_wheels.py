@@ -80,6 +80,18 @@ def pip(into: Deployment, *words: str | Path) -> subprocess.CompletedProcess[str
     return done
 
 
+def other_setuptools(release: str) -> Path:
+    """A release of setuptools, unpacked beside everything else."""
+    (pin,) = (one for one in deployment.downloads(use="target") if one.filename.startswith(f"setuptools-{release}-"))
+    into = Path(os.environ["EGGCACHE_TESTS"], f"setuptools-{release}")
+    with deployment.once(into) as wanted:
+        if wanted:
+            with zipfile.ZipFile(deployment.fetch_all([pin])[0]) as archive:
+                archive.extractall(into)
+            (into / "distutils-precedence.pth").unlink(missing_ok=True)
+    return into
+
+
 def modules(wheels: list[Path]) -> list[str]:
     """Every module that the wheels hold, save tests and templates."""
     found = set()
@@ -222,9 +234,10 @@ def test_uploaded_eggs(
     target: Callable[[str, str], Deployment],
     shared_tmp: Path,
 ) -> None:
-    """Every uploaded egg becomes a wheel that is right and that pip installs, or a finding says why not."""
+    """Every uploaded egg becomes a wheel that is right, that pip installs and that pkg_resources finds by the name of
+    the project; or a finding says why not."""
     python = new_environment(version, setuptools, target)
-    wheels = []
+    wheels, projects = [], set()
     reasons: dict[str, set[str]] = defaultdict(set)
     for number, group in enumerate(rounds(dict(uploaded), version)):
         paths: list[str | Path] = [word for egg in group for word in ("--path", egg)]
@@ -241,7 +254,13 @@ def test_uploaded_eggs(
         if here:
             pip(python, "install", "-q", "--no-index", "--no-deps", "--no-compile", *here.values())
         wheels += here.values()
+        projects |= {egg.split("-")[0] for egg in here}
     assert len(wheels) >= made
+    assert any("." in project for project in projects)
+    # One of the eggs is setuptools 0.6c11, which finds no wheel
+    code = "import json, pkg_resources as p; print(json.dumps(list(p.working_set.by_key)))"
+    found = json.loads(python.run(code, env={"PYTHONPATH": str(other_setuptools(setuptools))}).stdout)
+    assert {re.sub("[^a-z0-9.]+", "-", project.lower()) for project in projects} <= set(found)
     for wheel in wheels:
         metadata = verify(wheel)
         assert not any(name.endswith((".so", ".pyd", ".dll")) for name in zipfile.ZipFile(wheel).namelist()) or (

@@ -19,7 +19,7 @@ from deployment import Deployment
 from judge import as_json, eggcache, listing
 from packaging.utils import parse_wheel_filename
 from sites import write_egg
-from test_wheels import pip, verify
+from test_wheels import other_setuptools, pip, verify
 
 _FOUND = """
 import json, os, pkg_resources, sys
@@ -44,18 +44,6 @@ def required(
     done = deployment.run([python, "-W", "ignore", "-c", _FOUND, json.dumps(projects)], env=variables)
     lost, places, eggs = json.loads(done.stdout)
     return lost, places, eggs
-
-
-def other_setuptools(release: str) -> Path:
-    """A release of setuptools, unpacked beside everything else."""
-    (pin,) = (one for one in deployment.downloads(use="target") if one.filename.startswith(f"setuptools-{release}-"))
-    into = Path(os.environ["EGGCACHE_TESTS"], f"setuptools-{release}")
-    with deployment.once(into) as wanted:
-        if wanted:
-            with zipfile.ZipFile(deployment.fetch_all([pin])[0]) as archive:
-                archive.extractall(into)
-            (into / "distutils-precedence.pth").unlink(missing_ok=True)
-    return into
 
 
 IN_PLACE = {  # deployment: what of it, pip, releases of setuptools, what the application imports
