@@ -14,6 +14,7 @@ import pytest
 from conftest import missing
 from httpd import require
 from judge import as_json
+from session import blocks
 from sites import ROOT, write_egg
 from systemd_host import SystemdHost, booted
 
@@ -127,6 +128,20 @@ def test_dropin(server: Server) -> None:
     server.egg("another\n")
     assert server.systemctl("restart") == ""
     assert server.page() == f"{SERVED}another\n"
+
+
+def test_readme(server: Server) -> None:
+    """The README's commands for a host with systemd, as they stand, end a site's ExtractionError."""
+    (commands,) = (block for block in blocks((ROOT / "README.rst").read_text(), "sh") if "systemctl restart" in block)
+    server.host.write("/usr/lib/python3/dist-packages/demo.pth", f"{EGG}\n")
+    try:
+        assert server.systemctl("start") == ""
+        assert server.page() == "500\n"
+        eggcache = f'export EGGCACHE_PYTHON={PYTHON}; cd /; eggcache() {{ {shlex.join(EGGCACHE)} "$@"; }}'
+        server.host.sh(f"{eggcache}\neggcache prepare --all {CACHE}\n{commands}")
+        assert server.page() == f"{SERVED}one\n"
+    finally:
+        server.host.path("/usr/lib/python3/dist-packages/demo.pth").unlink()
 
 
 BIN = str(Path(sys.executable).parent)
