@@ -119,7 +119,8 @@ def _calls(log: str, places: Sequence[str]) -> Iterator[Call]:
         number = counts[process, name] = counts.get((process, name), 0) + 1
         if name in ("open", "openat") and not re.search("O_CREAT|O_TRUNC|O_WRONLY|O_RDWR", text):
             continue
-        if any(re.search(rf'[<"]{re.escape(place)}[>"/]|<{re.escape(os.path.dirname(place))}>, '
+        # A place, and no text that is written and speaks of it
+        if any(re.search(rf'(?:<|(?<!\\)"){re.escape(place)}[>"/]|<{re.escape(os.path.dirname(place))}>, '
                          rf'"{re.escape(os.path.basename(place))}[".]', text) for place in places):  # fmt: skip
             yield Call(name, number, process == first, text)
 
