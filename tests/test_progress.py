@@ -130,6 +130,8 @@ class Place:
         }
         eggs = named(self.eggs) if name == "unzip-all" else ["--path", self.eggs]
         more = ["--all", *eggs, "--python", self.python] if name != "remove" else []
+        if name in ("prepare", "check"):
+            more += ["--user", "nobody"]  # as whom no Apache of another test runs
         return [sys.executable, "-m", "eggcache", name, *map(str, where.get(name, [])), *map(str, more)]
 
     def run(self, name: str, *more: str) -> subprocess.CompletedProcess[str]:
