@@ -27,10 +27,6 @@ shift
 mount -t tmpfs tmpfs "$new"
 mkdir "$new/upper" "$new/work" "$r"
 mount -t overlay overlay -o "lowerdir=/,upperdir=$new/upper,workdir=$new/work" "$r"
-for place; do
-    mount --bind "$place" "$r$place"
-    mount -o remount,bind,ro "$r$place"
-done
 mount -t proc proc "$r/proc"
 mount -t sysfs -o ro sysfs "$r/sys"
 mount -t tmpfs -o mode=755 tmpfs "$r/sys/fs/cgroup" 2>/dev/null || :
@@ -47,6 +43,11 @@ ln -s /proc/self/fd "$r/dev/fd"
 mount -t tmpfs -o mode=1777 tmpfs "$r/dev/shm"
 mount -t tmpfs -o mode=755 tmpfs "$r/run"
 mount -t tmpfs -o mode=1777 tmpfs "$r/tmp"
+for place; do # after /tmp: it may be there
+    mkdir -p "$r$place"
+    mount --bind "$place" "$r$place"
+    mount -o remount,bind,ro "$r$place"
+done
 cd "$r"
 pivot_root . .
 umount -l .
