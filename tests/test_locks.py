@@ -11,7 +11,7 @@ import sys
 import time
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 import deployment
@@ -131,19 +131,40 @@ def waits_for_a_lock(pid: int) -> bool:
     return False
 
 
+@pytest.mark.parametrize("release", list(dict.fromkeys([RELEASES[0], RELEASES[-1]])), indirect=True)
 def test_many_at_once(site: Site, release: dict[str, str]) -> None:
-    """Prepare and remove at the same time end as one after another would: each has done it, or says that another run
-    was there; a last remove leaves nothing, and nothing was made anywhere else."""
+    """Six that prepare and remove one directory, at first where there is none, then all let go at once by who held
+    its lock: each does it, or says that another run was there. Nothing but the directory is then beside it, a last
+    prepare makes what check accepts, and a last remove leaves nothing at all."""
     removing, preparing = ["remove", site.cache], ["prepare", site.cache, *site.options]
     before = sorted(os.listdir(site.cache.parent))
-    running = []
-    for number in range(8):
-        words = [sys.executable, "-m", "eggcache", *map(str, removing if number % 2 else preparing)]
-        running.append(subprocess.Popen(words, cwd=ROOT, env=release, stderr=subprocess.PIPE, text=True))
-    for each in running:
-        _, said = each.communicate(timeout=120)
-        assert each.returncode == 0 or "another run took it away meanwhile" in said, said
+
+    def started() -> list[subprocess.Popen[str]]:
+        return [
+            subprocess.Popen(
+                [sys.executable, "-m", "eggcache", *map(str, preparing if number % 2 else removing)],
+                cwd=ROOT, env=release, stderr=subprocess.PIPE, text=True,
+            )
+            for number in range(6)
+        ]  # fmt: skip
+
+    for turn in range(2):
+        if turn:
+            assert eggcache(*preparing, env=release).returncode == 0
+            os.utime(site.eggs / "One-1.0-py3.11.egg")  # there is something to do, under the lock
+        with somebody_elses(site) if turn else nullcontext():
+            running = started()
+            to_come = running if turn else []
+            while to_come := [each for each in to_come if not waits_for_a_lock(each.pid)]:
+                assert [each.poll() for each in to_come] == [None] * len(to_come)
+                time.sleep(0.02)
+        ended = [(each.args[3], each.communicate(timeout=60)[1], each.returncode) for each in running]
+        for command, said, status in ended:
+            taken = command == "prepare" and said.endswith(": another run took it away meanwhile; run it again\n")
+            assert status == (1 if taken else 0), (command, said)
+        beside = sorted(os.listdir(site.cache.parent))
+        assert beside in (before, sorted([*before, "cache"])), beside
     assert eggcache(*preparing, env=release).returncode == 0
-    assert site.served()
+    assert eggcache("check", "--cache", site.cache, *site.options, env=release).returncode == 0
     assert eggcache(*removing, env=release).returncode == 0
     assert sorted(os.listdir(site.cache.parent)) == before
