@@ -62,8 +62,9 @@ setup(
     data_files=[(f"share/{Path(name).parent}", [f"build/share/{name}"]) for name in SHARED],
     cmdclass={"install_data": InstallData},
     python_requires=">=3.9",
-    # wheel and packaging are for eggcache wheels alone, which imports them when it runs.
-    install_requires=["filelock>=3.12", "packaging>=22.0", "rich>=13", "wheel>=0.38.4"],
+    # Imported when they are needed: wheel and packaging by eggcache wheels alone, configobj by check --app-config where
+    # the target has none of its own.
+    install_requires=["configobj>=5", "filelock>=3.12", "packaging>=22.0", "rich>=13", "wheel>=0.38.4"],
     extras_require={"fast": ["zlib-ng"]},
     entry_points={"console_scripts": ["eggcache = eggcache.cli:program"]},
     zip_safe=True,

@@ -1,9 +1,8 @@
-"""A TurboGears 1.x application's configuration: read it strictly, and say what the manual's deployment objects to.
+"""A TurboGears 1.x application's configuration: ConfigObj reads it, and the findings are what the manual objects to.
 
-The format is what ConfigObj 4 reads with `unrepr=True`, as turbogears.config does: sections that nest by the number
-of their brackets, and Python literals as values. Nothing is ever evaluated. The file belongs to whoever deploys the
-application and is read with the runtime user's rights; it holds the database's password, so that no message shows
-any of it but the paths of log files.
+The target's own ConfigObj reads it, as turbogears.config has it do; where the target has none, that of eggcache's own
+environment. The file belongs to whoever deploys the application, and is opened with the runtime user's rights; it holds
+the database's password, so that no message shows any of it but the paths of log files.
 """
 
 from __future__ import annotations
@@ -13,46 +12,37 @@ import os
 import re
 import stat
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from eggcache import accounts
+from eggcache import accounts, target
 from eggcache.accounts import Account
-from eggcache.errors import NotPermitted, UsageError
+from eggcache.errors import EggcacheError, NotPermitted, UsageError
 from eggcache.model import Finding
 
 _LARGEST = 1 << 20  # bytes of a configuration; real ones have five thousand
-_LONGEST = 4096  # characters of one line
-_DEEPEST = 20  # brackets, of a section or in a value
-_TOKEN = re.compile(
-    r"""[ \t]*(?:
-    (?P<string>[uUrRbB]{0,2}(?:"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'))
-    | (?P<number>[-+]?(?:0[xX][0-9a-fA-F]+|[0-9]+(?:\.[0-9]*)?(?:[eE][-+]?[0-9]+)?|\.[0-9]+)[lLjJ]?)
-    | (?P<name>[A-Za-z_]\w*)
-    | (?P<open>[\[({]) | (?P<close>[\])}]) | [,:]
-    | (?P<comment>\#.*)
-    )[ \t]*""",
-    re.VERBOSE,
-)
+_LONGEST = 4096  # characters of a handler's arguments
+_REFERENCES = 12  # %(name)s in a configuration that is read in this process: by each, a value can grow many times
 
-
-class Opaque:
-    """A literal that is Python 2's and not ours, or whose bytes are not UTF-8: it is there, and no more is known."""
-
-
-OPAQUE = Opaque()
+# What turbogears.config puts into the section DEFAULT: Apache's working directory, and two directories of a package
+# that is not known here. No path and no literal has a NUL, so that whatever is put together with it is none
+_DEFAULTS = {"current_dir_uri": "/", "top_level_dir": "\0", "package_dir": "\0"}
 Section = dict[str, Any]  # a value, or a section inside it
 
 
 class Unreadable(ValueError):
-    """A line that ConfigObj would refuse too, or that we do not understand: "line 3: …", never its text."""
+    """ConfigObj refuses the configuration: who says so, and why. Nothing of its text is in that."""
 
 
-def findings(app_config: str, *, account: Account, location: str | None = None) -> tuple[Finding, ...]:
+def findings(
+    app_config: str, *, python: str, paths: Sequence[str] = (), account: Account, location: str | None = None
+) -> tuple[Finding, ...]:
     """What the configuration at `app_config` lacks for a deployment under `location` (None: not known, or "/").
 
-    It is read, and its log files are tried, with the rights of `account` where we are root, and with our own
-    otherwise. Raises UsageError where there is no such file, or it is not a regular one.
+    The target `python`, with `paths` in front of its sys.path, reads it; that, and trying its log files, is done with
+    the rights of `account` where we are root, and with our own otherwise. What nobody here can read is a notice, with
+    status 0. Raises UsageError where there is no such file, or it is not a regular one, and NotPermitted where the
+    account cannot run the target.
     """
     path = os.path.abspath(app_config)
     try:
@@ -72,10 +62,13 @@ def findings(app_config: str, *, account: Account, location: str | None = None) 
         return (Finding("app-config-unreadable", path, error.cause, error.remedy),)
     found = list(_exposed(path, info))
     try:
-        config = parse(data)
+        config = parse(data, python, paths, account)
     except Unreadable as error:
-        invalid = Finding("app-config-invalid", path, f"TurboGears cannot read it: {error}", "write it anew")
-        return (*found, invalid)
+        return (*found, Finding("app-config-invalid", path, str(error), "correct that line"))
+    if config is None:
+        cause = f"neither {python} nor eggcache's own Python has a ConfigObj: nothing in it was looked at"
+        remedy = "name TurboGears' Python with --python, or install configobj for eggcache"
+        return (*found, Finding("app-config-unread", path, cause, remedy, 0))
     found += _settings(path, config, location)
     found += _log_files(path, config, account)
     return tuple(found)
@@ -85,115 +78,45 @@ def _no_configuration(app_config: str, cause: str) -> UsageError:
     return UsageError(f"--app-config {app_config}", cause, "name the application's configuration")
 
 
-def parse(data: bytes) -> Section:
-    """A configuration as nested dicts. Raises Unreadable, with the number of the line."""
+def parse(data: bytes, python: str, paths: Sequence[str], account: Account) -> Section | None:
+    """A configuration as nested dicts, as turbogears.config has it: by the ConfigObj of the target `python`, which
+    `account` runs, else by that of our own Python. None: there is neither. Raises Unreadable."""
     if len(data) > _LARGEST:
-        raise Unreadable(f"it has more than {_LARGEST >> 20} MiB")
-    root: Section = {}
-    around = [root]  # the sections that a line is in, outermost first
-    # Not splitlines(), which knows more ends of lines than Python 2 does for bytes
-    lines = iter(enumerate(re.split(r"\r\n|\r|\n", data.decode("utf-8-sig", "surrogateescape")), 1))
-    for number, raw in lines:
-        line = raw.strip()
-        if not line or line.startswith("#"):
-            continue
-        try:
-            if len(line) > _LONGEST:
-                raise Unreadable(f"is longer than {_LONGEST} characters")
-            if line.startswith("["):
-                name, depth = _heading(line)
-                if depth > len(around):
-                    raise Unreadable("opens a section inside one that is not there")
-                del around[depth:]
-                here = around[-1]
-                around.append({})
-                value: Any = around[-1]
-            else:
-                name, text = _assignment(line)
-                here, value = around[-1], literal(_multiline(text, lines) if text[:3] in ('"""', "'''") else text)
-            if name in here:
-                raise Unreadable("gives a name a second time")
-            here[name] = value
-        except Unreadable as error:
-            raise Unreadable(f"line {number} {error}") from None
-    return root
+        raise Unreadable(f"TurboGears cannot read it: it has more than {_LARGEST >> 20} MiB")
+    request = {"data": os.fsdecode(data), "defaults": _DEFAULTS, "paths": [os.path.abspath(path) for path in paths]}
+    try:
+        said = target.run(python, "config.py", request, account)
+    except NotPermitted:
+        raise
+    except EggcacheError as error:  # the same target has just answered for the tree: it is the file
+        raise Unreadable(f"TurboGears cannot read it: {python} {error.cause}") from None
+    if said == {}:
+        return _read_here(data)
+    config, words = (said.get("config"), said.get("refused")) if isinstance(said, dict) else (None, None)
+    if not isinstance(config, dict):
+        raise Unreadable(f"TurboGears cannot read it: {_shown(str(words)).rstrip('.')}")
+    return config
 
 
-def literal(text: str) -> Any:
-    """The value of a Python literal with a comment after it, "" for nothing. Raises Unreadable.
-
-    Its tokens are looked at first: ast.literal_eval can be brought down by depth and by chains of signs.
-    """
-    position, depth = 0, 0
-    while position < len(text):
-        match = _TOKEN.match(text, position)
-        if match is None or (match["name"] and match["name"] not in ("True", "False", "None")):
-            raise Unreadable("has a value that is no literal")
-        depth += bool(match["open"]) - bool(match["close"])
-        if not 0 <= depth <= _DEEPEST:
-            raise Unreadable("has a value whose brackets make no sense")
-        position = match.end()
-    if not text:
-        return ""
-    if depth:
-        raise Unreadable("has a value whose brackets make no sense")
+def _read_here(data: bytes) -> Section | None:
+    """The configuration as our own ConfigObj has it; None where there is none. Raises Unreadable."""
+    try:
+        from configobj import ConfigObj
+    except ImportError:
+        return None
+    if data.count(b"%(") > _REFERENCES:
+        raise Unreadable(f"only TurboGears' own ConfigObj is let read more than {_REFERENCES} %(name)s, see --python")
+    # Python 2 takes bytes that are not UTF-8, as of a comment; and it knows fewer ends of lines than str.splitlines()
+    lines = re.split(r"\r\n|\r|\n", data.decode("utf-8-sig", "backslashreplace"))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of '\d', which is what it looks like
-            return ast.literal_eval(text)
-    except UnicodeError:
-        return OPAQUE
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-        # 0644, 10L and ur'' are Python 2's: without their strings they look like this
-        bare = re.sub(r"""("(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')""", "''", text)
-        if re.search(r"\b0[0-7]+\b|[0-9][lL]\b|[uU][rR]''", bare):
-            return OPAQUE
-        raise Unreadable("has a value that is no literal") from None
-
-
-def _heading(line: str) -> tuple[str, int]:
-    """The name of a section, and how deep it is."""
-    match = re.match(r"[\[ \t]+", line)
-    opened = match[0] if match else ""
-    rest = line[len(opened) :]
-    if rest[:1] in ("'", '"'):
-        name, _, tail = rest[1:].partition(rest[0])
-    else:
-        name, bracket, tail = rest.partition("]")
-        name, tail = name.strip(), bracket + tail
-    closed = tail.partition("#")[0]
-    depth = opened.count("[")
-    if not name.strip() or closed.strip("] \t") or closed.count("]") != depth or depth > _DEEPEST:
-        raise Unreadable("is no heading of a section")
-    return name, depth
-
-
-def _assignment(line: str) -> tuple[str, str]:
-    """The name and the text of the value of a `name = value`; the name may be quoted."""
-    if line[0] in ("'", '"'):
-        name, _, rest = line[1:].partition(line[0])
-        rest = rest.lstrip()
-        found, text = rest[:1], rest[1:]
-    else:
-        name, found, text = line.partition("=")
-        name = name.strip()
-    if found != "=" or not name:
-        raise Unreadable("is neither a heading nor a setting")
-    return name, text.strip()
-
-
-def _multiline(text: str, lines: Iterator[tuple[int, str]]) -> str:
-    """What stands between triple quotes, over any number of lines. ConfigObj takes that for a literal in its turn."""
-    quote, text = text[:3], text[3:]
-    while quote not in text:
-        following = next(lines, None)
-        if following is None or len(text) > _LONGEST:
-            raise Unreadable("opens quotes that are not closed")
-        text += "\n" + following[1]
-    value, _, rest = text.partition(quote)
-    if rest.strip() and not rest.strip().startswith("#"):
-        raise Unreadable("has something after its closing quotes")
-    return " ".join(value.split("\n")).strip()
+            config = ConfigObj(lines, unrepr=True)
+            config.merge({"DEFAULT": _DEFAULTS})
+            return dict(config.dict())
+    except Exception as error:  # a SyntaxError of its own, and what Python says of values that do not go together
+        words = str(error).replace(repr(getattr(error, "line", "")), "...")  # that line may hold the password
+        raise Unreadable(f"ConfigObj cannot read it: {_shown(' '.join(words.split())).rstrip('.')}") from None
 
 
 def _exposed(path: str, info: os.stat_result) -> Iterator[Finding]:
@@ -253,8 +176,7 @@ def _log_files(path: str, config: Section, account: Account) -> Iterator[Finding
         kind = str(handler.get("class", "")).rpartition(".")[2]
         if not kind.endswith("FileHandler"):
             continue
-        chain = (handler, _section(logging, "handlers"), logging, config)
-        file = _first_argument(handler.get("args"), chain)
+        file = _first_argument(handler.get("args"))
         if file is None:
             yield Finding(
                 "log-file-unknown",
@@ -276,23 +198,18 @@ def _log_files(path: str, config: Section, account: Account) -> Iterator[Finding
             )
 
 
-def _first_argument(args: object, chain: tuple[Mapping[str, Any], ...]) -> str | None:
+def _first_argument(args: object) -> str | None:
     """The file that a handler is made with: `args` is a tuple in a string. None where that is no plain path."""
-    if not isinstance(args, str):
+    if not isinstance(args, str) or len(args) > _LONGEST:
         return None
-    for name in re.findall(r"%\(([^)]*)\)s", args)[:10]:
-        # ConfigObj looks in the section, its DEFAULT, and then further out; TurboGears adds current_dir_uri
-        places = [where for section in chain for where in (section, _section(section, "DEFAULT"))]
-        value = next((where[name] for where in places if name in where), "/" if name == "current_dir_uri" else None)
-        if not isinstance(value, str) or "%(" in value or len(args) > _LONGEST:
-            return None
-        args = args.replace(f"%({name})s", value)
     try:
-        value = literal(args.strip())
-    except Unreadable:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            value = ast.literal_eval(args.strip())
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return None
     first = value[0] if isinstance(value, tuple) and value else None
-    return first if isinstance(first, str) and first and "\0" not in first and "%(" not in first else None
+    return first if isinstance(first, str) and first and "\0" not in first else None
 
 
 def _unwritable(log: str, *, renames: bool) -> str | None:

@@ -400,6 +400,13 @@ APPLICATION = (
         "See the line that the message names.",
     ),
     Explanation(
+        "app-config-unread",
+        "The target has no ConfigObj to read the application's configuration with, and neither has the Python that "
+        "runs eggcache. It is a notice.",
+        "Nothing in it could be looked at; without ConfigObj, TurboGears 1 does not start either.",
+        "Name the Python that has TurboGears with --python, or install configobj where eggcache is installed.",
+    ),
+    Explanation(
         "apache-configuration",
         "Apache does not tell root its configuration: it does not pass configtest, or there is no mod_info.so. Anybody "
         "else who may not see it is told so, and that is no finding.",

@@ -32,6 +32,7 @@ PARTS = {
     "probe.py": ("answer.py", "walk.py", "probe.py"),
     "compile.py": ("library.py", "answer.py", "compile.py"),
     "prove.py": ("answer.py", "walk.py", "prove.py", "probe.py"),  # it completes what probe.py answers
+    "config.py": ("answer.py", "walk.py", "config.py"),
     "tags.py": ("answer.py", "walk.py", "tags.py", "probe.py"),  # likewise
 }
 

@@ -36,6 +36,8 @@ from eggcache.model import DEFAULT_LIMITS, Finding, Interpreter, Limits, Outcome
 from eggcache.observation import Observation
 from eggcache.progress import Progress
 
+_NOTICES = ("unparsed-requirement", "app-config-unread")  # they ask for no exit status
+
 
 def check(
     requirements: Sequence[str] = ("TurboGears",),
@@ -111,8 +113,8 @@ def check(
             found = [one for one in found if one.code not in environments.RUNNING]
         found += hosting.host_findings(told, interpreter=tree.interpreter, cache=cache, account=account)
         if app_config is not None:
-            found += application.findings(app_config, account=account, location=location)
-    findings = tuple(one if one.code == "unparsed-requirement" else replace(one, status=3) for one in found)
+            found += application.findings(app_config, python=python, paths=paths, account=account, location=location)
+    findings = tuple(one if one.code in _NOTICES else replace(one, status=3) for one in found)
     notes = (looked.beside, configuration.untold(told))
     return Report("check", cache, outcomes, findings, (*_notes(account, host), *filter(None, notes)))
 

@@ -20,7 +20,7 @@ def lines(*, verbose: bool = False) -> Iterator[str]:
     if not verbose:
         return
     yield f"  run by Python {_dotted(sys.version_info[:3])}, {sys.executable}"
-    for library in ("filelock", "rich", "zlib-ng", "wheel"):
+    for library in ("configobj", "filelock", "rich", "zlib-ng", "wheel"):
         with suppress(metadata.PackageNotFoundError):
             yield f"  {library} {metadata.version(library)}"
     try:

@@ -1,18 +1,26 @@
-"""A TurboGears configuration: what the manual's own gives, each finding and its absence, and hostile files."""
+"""A TurboGears configuration: what the manual's own gives, each finding and its absence, and hostile files.
+
+What depends on how it is read is tested twice: by the ConfigObj 4.7.2 of a TurboGears 1.1.3, and by eggcache's own.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import stat
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import configobj
 import pytest
 from conftest import missing
+from deployment import Deployment
+from judge import as_json, eggcache
 
 from eggcache import accounts, application
 from eggcache.accounts import Account
-from eggcache.application import Unreadable, literal, parse
 from eggcache.errors import UsageError
 
 # As the manual prints it, but for its indentation.
@@ -82,9 +90,11 @@ SETTINGS = '[global]\nserver.environment = "production"\nautoreload.on = False\n
 class Site:
     """A directory that the runtime user can search, and a configuration in it that this user alone can read."""
 
-    def __init__(self, root: Path, account: Account) -> None:
+    def __init__(self, root: Path, account: Account, python: Path) -> None:
         self.root = root
         self.account = account
+        self.python = str(python)
+        self.paths: tuple[str, ...] = ()
         self.config = root / "myapp.cfg"
         self.logs = root / "logs"
         self.logs.mkdir()
@@ -100,48 +110,99 @@ class Site:
         self.write(f"{SETTINGS}{more}\n[logging]\n[[handlers]]\n[[[out]]]\nclass={kind!r}\nargs={args!r}\n")
 
     def findings(self, location: str | None = None) -> list[tuple[str, str, str]]:
-        found = application.findings(str(self.config), account=self.account, location=location)
+        found = application.findings(
+            str(self.config), python=self.python, paths=self.paths, account=self.account, location=location
+        )
         assert all(finding.status == 3 and finding.remedy and "\n" not in str(finding) for finding in found)
         return [(finding.code, finding.thing, finding.cause) for finding in found]
+
+    def parse(self, text: str | bytes) -> object:
+        data = text if isinstance(text, bytes) else text.encode()
+        return application.parse(data, self.python, (), self.account)
 
     def codes(self, location: str | None = None) -> list[str]:
         return [code for code, _, _ in self.findings(location)]
 
 
 @pytest.fixture
-def site(shared_tmp: Path) -> Site:
-    """A site of the user nobody."""
+def site(shared_tmp: Path, pythons: tuple[Path, Path]) -> Site:
+    """A site of the user nobody, with a target that has no ConfigObj: eggcache's own reads."""
+    return _site(shared_tmp, pythons[1])
+
+
+@pytest.fixture
+def turbogears(shared_tmp: Path, turbogears1_complete: Deployment) -> Site:
+    """The same with TurboGears 1.1.3, whose ConfigObj 4.7.2 reads, in Python 2.7."""
+    return _site(shared_tmp, turbogears1_complete.python)
+
+
+@pytest.fixture(params=["turbogears", "site"])
+def either(request: pytest.FixtureRequest) -> Site:
+    """For what depends on how it is read: both."""
+    found = request.getfixturevalue(request.param)
+    assert isinstance(found, Site)
+    return found
+
+
+def _site(root: Path, python: Path) -> Site:
     if os.geteuid() != 0:
         missing("only root can give files to others and try them as another user")
-    return Site(shared_tmp, accounts.lookup("nobody"))
+    return Site(root, accounts.lookup("nobody"), python)
 
 
 # ------------------------------------------------------------------------------------------- the manual's own
 
 
-def test_manual(site: Site) -> None:
+def test_manual(either: Site) -> None:
     """The manual's configuration gives nothing but its log file, as long as that cannot be written."""
-    site.write(MANUAL)
+    either.write(MANUAL)
     if os.path.exists("/usr/local/apache2"):
         missing("there is a self-compiled Apache in the place that the manual speaks of")
-    ((code, thing, cause),) = site.findings("/myapp")
+    ((code, thing, cause),) = either.findings("/myapp")
     assert (code, thing) == ("log-file-unwritable", "/usr/local/apache2/logs/myapp.log")
     assert cause == "nobody cannot write it: /usr/local/apache2: No such file or directory"
-    os.chown(site.logs, site.account.uid, -1)
-    site.write(MANUAL.replace("/usr/local/apache2/logs", str(site.logs)))
-    assert site.findings("/myapp") == []
-    assert list(site.logs.iterdir()) == []
+    os.chown(either.logs, either.account.uid, -1)
+    either.write(MANUAL.replace("/usr/local/apache2/logs", str(either.logs)))
+    assert either.findings("/myapp") == []
+    assert list(either.logs.iterdir()) == []
 
 
-def test_manual_is_read_whole() -> None:
-    """Sections nest by their brackets, and values are what Python takes them for."""
-    config = parse(MANUAL.encode())
-    assert list(config) == ["global", "logging"]
+def test_manual_is_read_whole(either: Site, turbogears1_complete: Deployment) -> None:
+    """A configuration is read as TurboGears itself reads it."""
+    either.write(MANUAL, 0o644)
+    code = "import json, sys\nfrom turbogears import config\nprint(json.dumps(config.config_obj(sys.argv[1]).dict()))"
+    expected = json.loads(turbogears1_complete.run(code, str(either.config)).stdout)
+    config = either.parse(MANUAL)
+    assert isinstance(config, dict)
+    config.pop("DEFAULT")  # which it has where it is told the application's package
+    assert config == expected
     assert config["global"]["server.thread_pool"] == 30
-    assert config["global"]["base_url_filter.on"] is True
-    assert list(config["logging"]) == ["handlers", "loggers", "formatters"]
     assert config["logging"]["loggers"]["access"]["handlers"] == ["access_out"]
-    assert config["logging"]["handlers"]["access_out"]["args"] == "('/usr/local/apache2/logs/myapp.log',)"
+
+
+QUICKSTART = """
+import sys, pkg_resources
+pkg_resources.require("TurboGears", "Cheetah")
+from Cheetah.Template import Template
+source = pkg_resources.resource_string("turbogears", "qstemplates/quickstart/" + sys.argv[1])
+names = {"package": "shop", "project": "Shop", "sqlalchemy": "True", "identity": "sqlalchemy"}
+sys.stdout.write(str(Template(source=source, searchList=[names])))
+"""
+
+
+@pytest.mark.parametrize(
+    ("template", "codes"),
+    [
+        ("sample-prod.cfg_tmpl", ["base-url-filter-off", "log-file-unwritable"]),
+        ("dev.cfg_tmpl", ["not-production", "autoreload-on", "base-url-filter-off"]),
+        ("+package+/config/app.cfg_tmpl", ["not-production", "autoreload-on", "base-url-filter-off"]),
+        ("+package+/config/log.cfg_tmpl", ["not-production", "autoreload-on", "base-url-filter-off"]),
+    ],
+)
+def test_quickstart(either: Site, turbogears1_complete: Deployment, template: str, codes: list[str]) -> None:
+    """What `tg-admin quickstart` of TurboGears 1.1.3 writes is read, with the directories of a package in it."""
+    either.write(turbogears1_complete.run(QUICKSTART, template).stdout)
+    assert either.codes("/shop") == codes
 
 
 # ------------------------------------------------------------------------------------------------ its settings
@@ -242,7 +303,7 @@ def test_root_is_not_made_to_read_for_others(site: Site) -> None:
     secret.write_text("root:$6$secret\n")
     secret.chmod(0o600)
     site.config.symlink_to(secret)
-    found = application.findings(str(site.config), account=site.account, location=None)
+    found = application.findings(str(site.config), python=site.python, account=site.account)
     assert [finding.code for finding in found] == ["app-config-unreadable"]
     assert "$6$" not in str(found)
 
@@ -253,7 +314,7 @@ def test_what_is_no_file(site: Site) -> None:
     (site.root / "fifo").chmod(0o644)
     for name in ("none", "logs", "fifo", "myapp.cfg/none", "a\0b"):
         with pytest.raises(UsageError, match="--app-config"):
-            application.findings(f"{site.root}/{name}", account=site.account)
+            application.findings(f"{site.root}/{name}", python=site.python, account=site.account)
 
 
 # ---------------------------------------------------------------------------------------------------- log files
@@ -329,16 +390,16 @@ def test_relative_log_file(site: Site) -> None:
     assert cause.startswith("it is relative, to Apache's working directory /; ")
 
 
-def test_log_file_that_is_put_together(site: Site) -> None:
+def test_log_file_that_is_put_together(either: Site) -> None:
     """Names of the configuration itself are filled in; what only the application knows cannot be told."""
-    os.chown(site.logs, site.account.uid, -1)
-    site.handler("FileHandler", "('%(logs)s/myapp.log',)", f"logs = 'x'\n[DEFAULT]\nlogs = '{site.logs}'")
-    assert site.findings() == []
+    os.chown(either.logs, either.account.uid, -1)
+    either.handler("FileHandler", "('%(logs)s/myapp.log',)", f"logs = 'x'\n[DEFAULT]\nlogs = '{either.logs}'")
+    assert either.findings() == []
     for args in ("('%(top_level_dir)s/x.log',)", "(directory + '/x.log',)", "('',)", "()", "'x'", "open('x')", "(1,)"):
-        site.handler("FileHandler", args)
-        assert site.codes() == ["log-file-unknown"], args
-    site.handler("StreamHandler", "(sys.stdout,)")
-    assert site.findings() == []
+        either.handler("FileHandler", args)
+        assert either.codes() == ["log-file-unknown"], args
+    either.handler("StreamHandler", "(sys.stdout,)")
+    assert either.findings() == []
 
 
 # ---------------------------------------------------------------------------------------------------- the reader
@@ -348,23 +409,34 @@ def test_log_file_that_is_put_together(site: Site) -> None:
     ("text", "config"),
     [
         ("a = 1 # one\nb = 'x # y' # z", {"a": 1, "b": "x # y"}),
-        ("'a b' = [1, 'x', (None,)]\n\"c\"={'d': True}", {"a b": [1, "x", (None,)], "c": {"d": True}}),
+        ("'a b' = [1, 'x', (None,)]\n\"c\"={'d': True}", {"a b": [1, "x", [None]], "c": {"d": True}}),
         ("a =", {"a": ""}),
-        ("\t[ a ] # c\n  [['b ]']]\n x = -1.5", {"a": {"b ]": {"x": -1.5}}}),
+        ("\t[ a ] # c\n  [['b ]']]\n x = -1", {"a": {"b ]": {"x": -1}}}),
         ("[a]\n[[b]]\n[c]\n[[b]]\nx=1", {"a": {"b": {}}, "c": {"b": {"x": 1}}}),
-        ("a = '''\n'x'\n''' # c\nb=1", {"a": "x", "b": 1}),
+        ("a = ''' ['x',\n'y'] ''' # c\nb=1", {"a": ["x", "y"], "b": 1}),
         ("\ufeffa = u'\\u00e9'\r\nb = '\\d'\r\n", {"a": "\u00e9", "b": "\\d"}),
-        ("a = 0644\nb = 10L\nc = ur'x'", {"a": application.OPAQUE, "b": application.OPAQUE, "c": application.OPAQUE}),
+        ("a = '%(b)s/%(current_dir_uri)s'\nb = 'c'", {"a": "c//", "b": "c"}),
     ],
 )
-def test_what_configobj_reads(text: str, config: dict[str, object]) -> None:
-    """Comments, quotes, nesting, triple quotes and Python 2's literals are as ConfigObj 4.7.2 with unrepr has them."""
-    assert parse(text.encode()) == config
+def test_what_configobj_reads(either: Site, text: str, config: dict[str, object]) -> None:
+    """Comments, quotes, nesting, triple quotes and references come out the same, by whichever ConfigObj."""
+    found = json.loads(json.dumps(either.parse(text)))
+    found.pop("DEFAULT")
+    assert found == config
 
 
-def test_bytes_that_are_not_utf_8() -> None:
-    """A Latin-1 value is there, without a meaning, and the rest is read."""
-    assert parse(b"a = 'caf\xe9'\nb = 1") == {"a": application.OPAQUE, "b": 1}
+def test_literals_of_python_2(turbogears: Site) -> None:
+    """TurboGears' own ConfigObj reads what is a literal for Python 2 alone, and numbers that JSON has not."""
+    found = turbogears.parse("a = 0644\nb = 10L\nc = ur'x'\nd = 1e999\ne = 1" + "0" * 50)
+    assert isinstance(found, dict)
+    assert (found["a"], found["c"]) == (0o644, "x")
+    assert all(found[name] for name in "bde")
+
+
+def test_bytes_that_are_not_utf_8(either: Site) -> None:
+    """Latin-1 in a value or a comment is no fault: Python 2 takes any bytes."""
+    either.write(SETTINGS.encode() + b"# caf\xe9\na = 'caf\xe9'\n")
+    assert either.codes() == []
 
 
 @pytest.mark.parametrize(
@@ -380,7 +452,6 @@ def test_bytes_that_are_not_utf_8() -> None:
         "'a' 1",
         "a",
         "a = b",
-        "a = b 0644",
         "a = [1,",
         "a = 1]",
         "a = 'x",
@@ -394,56 +465,136 @@ def test_bytes_that_are_not_utf_8() -> None:
         "a = [x for x in 'y']",
         "a = f'{1}'",
         "a = --1",
-        "a = " + "(" * 50 + ")" * 50,
         "a = " + "-" * 4000 + "1",
-        "a = " + "- " * 2000 + "1",
-        "a = '" + "x" * 5000 + "'",
+        "a = '%(b)s'",
+        "a = '%(a)s'",
+        "b = 8080\na = '%(b)s'",
         "[" * 3000 + "a" + "]" * 3000,
         "a = 1\0",
     ],
 )
-def test_what_is_refused(site: Site, line: str) -> None:
+def test_what_is_refused(either: Site, line: str) -> None:
     """What ConfigObj would not read either is a finding that names the line and shows nothing of it."""
-    site.write(f"{SETTINGS}secret.password = 'hunter2'\n[section]\n{line}\n")
-    ((code, thing, cause),) = site.findings()
-    assert (code, thing) == ("app-config-invalid", str(site.config))
-    assert cause.startswith("TurboGears cannot read it: line ")
+    either.write(f"{SETTINGS}secret.password = 'hunter2'\n[section]\n{line}\n")
+    ((code, thing, cause),) = either.findings()
+    assert (code, thing) == ("app-config-invalid", str(either.config))
+    assert cause.split(" cannot read it: ")[0] in ("TurboGears", "ConfigObj")
     assert "hunter2" not in cause
 
 
-def test_the_password_is_never_shown(site: Site) -> None:
-    """A line that cannot be read may be the very one with the password: its text is in no message."""
-    site.write(f"{SETTINGS}sqlalchemy.dburi = mysql://tg:hunter2@localhost/tg\n")
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("sqlalchemy.dburi = mysql://tg:hunter2@localhost/tg", "arse error "),
+        ("mysql://tg:hunter2@localhost/tg", "Invalid line "),
+        ("'mysql://tg:  hunter2\\@localhost/tg", "Invalid line "),
+        ("mysql://tg:hunter2@localhost/tg\nmysql://tg:hunter2@localhost/tg", "several errors"),
+    ],
+)
+def test_the_password_is_never_shown(either: Site, line: str, said: str) -> None:
+    """ConfigObj's words name the line, whose text, which may be the very one with the password, is in no message."""
+    either.write(f"{SETTINGS}{line}\n")
+    ((_, _, cause),) = either.findings()
+    assert said in cause
+    assert "at line" in cause
+    assert cause.endswith(("4", '4"'))
+    assert "hunter2" not in cause
+
+
+def test_a_newer_configobj(shared_tmp: Path, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ConfigObj 5 quotes the line that it refuses: what the target has on its path (--path) is heard without that."""
+    shutil.copytree(Path(configobj.__file__).parent, shared_tmp / "configobj")
+    monkeypatch.setitem(sys.modules, "configobj", None)
+    site.paths = (str(shared_tmp),)
+    site.write(f"{SETTINGS}mysql://tg:  hunter2\\@localhost/tg\n")
     ((_, _, cause),) = site.findings()
-    assert cause == "TurboGears cannot read it: line 4 has a value that is no literal"
+    words = "Invalid line (...) (matched as neither section nor keyword) at line 4"
+    assert cause == f"TurboGears cannot read it: {words}"
 
 
-def test_a_flood_is_refused(site: Site) -> None:
+def test_what_brings_its_reader_down(turbogears: Site) -> None:
+    """Sections so deep that the target cannot answer with them, or that its answer is refused, are a finding, too."""
+    for depth in (600, 1000):
+        turbogears.write(SETTINGS + "".join(f"{'[' * n}a{']' * n}\n" for n in range(1, depth)))
+        ((code, _, cause),) = turbogears.findings()
+        assert (code, cause.partition(":")[0]) == ("app-config-invalid", "TurboGears cannot read it")
+
+
+def test_values_that_grow(site: Site) -> None:
+    """References that double a value again and again are not followed in a process that runs as root."""
+    names = [f"a{n} = '%(a{n - 1})s%(a{n - 1})s'" for n in range(1, 60)]
+    site.write("a0 = 'xxxxxxxxxx'\n" + "\n".join(names))
+    ((code, _, cause),) = site.findings()
+    assert code == "app-config-invalid"
+    assert cause.startswith("only TurboGears' own ConfigObj is let read more than ")
+
+
+def test_without_any_configobj(
+    shared_tmp: Path,
+    turbogears1: Deployment,
+    copy_of: Callable[[Deployment], Deployment],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where TurboGears' Python has lost its ConfigObj eggcache's own reads it; where that is missing too, a notice says
+    that nothing was looked at, and what does not need it is told all the same."""
+    own = copy_of(turbogears1)
+    (egg,) = own.site_packages.glob("configobj-*.egg")
+    egg.unlink()
+    site = _site(shared_tmp, own.python)
+    site.write(SETTINGS.replace("production", "staging"), 0o644)
+    assert site.codes() == ["app-config-exposed", "not-production"]
+    monkeypatch.setitem(sys.modules, "configobj", None)
+    found = application.findings(str(site.config), python=site.python, account=site.account)
+    assert [(one.code, one.status) for one in found] == [("app-config-exposed", 3), ("app-config-unread", 0)]
+    assert f"neither {own.python} nor eggcache's own Python has a ConfigObj" in found[1].cause
+
+
+def test_not_active_yet(shared_tmp: Path, turbogears1: Deployment, copy_of: Callable[[Deployment], Deployment]) -> None:
+    """A ConfigObj that is on no path until it is required, as easy_install -m leaves it, is TurboGears' own all the
+    same; check reports what it reads."""
+    own = copy_of(turbogears1)
+    listed = own.site_packages / "easy-install.pth"
+    listed.write_text("".join(line for line in listed.read_text().splitlines(True) if "configobj" not in line))
+    assert own.run("import configobj", check=False).returncode
+    site = _site(shared_tmp, own.python)
+    site.write(f"{SETTINGS}a = 0644\nb = )\n")
+    done = eggcache("check", "--python", own.python, "--user", "nobody", "--json", "--app-config", site.config)
+    (invalid,) = [one for one in as_json(done)["findings"] if one["code"] == "app-config-invalid"]
+    assert invalid["cause"] == "TurboGears cannot read it: Parse error in value at line 5"
+
+
+def test_a_flood_is_refused(either: Site) -> None:
     """A configuration without end is not read to its end."""
-    site.write(SETTINGS.encode() + b"# a line\n" * 100_000)
-    assert site.codes() == []
-    site.write(SETTINGS.encode() + b"# a line\n" * 200_000)
-    assert site.codes() == ["app-config-invalid"]
+    either.write(SETTINGS.encode() + b"# a line\n" * 100_000)
+    assert either.codes() == []
+    either.write(SETTINGS.encode() + b"# a line\n" * 200_000)
+    assert either.codes() == ["app-config-invalid"]
 
 
-def test_names_of_the_file_are_fit_for_a_line(site: Site) -> None:
+def test_names_of_the_file_are_fit_for_a_line(either: Site) -> None:
     """Control characters of a handler or a path reach no terminal."""
-    site.write(f"{SETTINGS}\n[logging]\n[[handlers]]\n[[[a\x1b[31m]]]\nclass='FileHandler'\nargs='()'\n".encode())
-    ((_, thing, _),) = site.findings()
-    assert thing == f"{site.config} [[[a?[31m]]]"
-    site.handler("FileHandler", "('/a\\n\\x1b[31m',)")
-    ((code, thing, _),) = site.findings()
+    either.write(f"{SETTINGS}\n[logging]\n[[handlers]]\n[[[a\x1b[31m]]]\nclass='FileHandler'\nargs='()'\n".encode())
+    ((_, thing, _),) = either.findings()
+    assert thing == f"{either.config} [[[a?[31m]]]"
+    either.handler("FileHandler", "('/a\\n\\x1b[31m',)")
+    ((code, thing, _),) = either.findings()
     assert (code, thing) == ("log-file-unwritable", "/a??[31m")
 
 
-def test_literals_cannot_bring_the_reader_down() -> None:
-    """Whatever is in a value, the answer is a value or Unreadable, soon."""
-    for text in ("[" * 5000, "(" * 21 + ")" * 21, "{1:" * 30, "-" * 100000, "1," * 2000, "'a' " * 1000, "1_" * 9, "\0"):
-        try:
-            literal(text)
-        except Unreadable:
-            continue
-    assert literal("1," * 2000) == (1,) * 2000
+def test_arguments_cannot_bring_the_reader_down(site: Site) -> None:
+    """Whatever a handler's arguments are, the answer is a path or that there is none, soon."""
+    for args in (
+        "(" * 3000,
+        "-" * 4000 + "1",
+        "{1:" * 1000,
+        "1+" * 2000,
+        "not " * 1000 + "1",
+        "('/x'," * 500,
+        "'" * 9000,
+    ):
+        assert application._first_argument(args) is None, args[:9]
+    site.handler("FileHandler", "-" * 4000 + "1")
+    assert site.codes() == ["log-file-unknown"]
 
 
 def test_nothing_is_changed(site: Site) -> None:
