@@ -1,4 +1,4 @@
-# shellcheck shell=sh disable=SC1003,SC2016,SC2089,SC2090,SC2288,SC2289,SC2317,SC2329
+# shellcheck shell=sh disable=SC1003,SC2012,SC2016,SC2089,SC2090,SC2288,SC2289,SC2317,SC2329
 # The environment of Debian's Apache with an egg cache for its Python. Written by `eggcache wrapper`.
 #
 # Where:  /etc/apache2/envvars-eggcache (no conffile is changed; no space in its path: apache2ctl does not quote it)

@@ -1,4 +1,4 @@
-# shellcheck shell=sh disable=SC1003,SC2016,SC2089,SC2090,SC2288,SC2289,SC2317,SC2329
+# shellcheck shell=sh disable=SC1003,SC2012,SC2016,SC2089,SC2090,SC2288,SC2289,SC2317,SC2329
 # The environment of a self-compiled Apache whose Python needs an egg cache. Written by `eggcache wrapper`.
 #
 # Where:  at the end of the envvars file beside apachectl, such as /usr/local/apache2/bin/envvars.

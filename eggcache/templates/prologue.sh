@@ -1,5 +1,5 @@
 # The values below are meant literally: a directory may be called '$x', and a program too.
-# shellcheck disable=SC1003,SC2016,SC2089,SC2090,SC2288,SC2289
+# shellcheck disable=SC1003,SC2012,SC2016,SC2089,SC2090,SC2288,SC2289
 set -u
 
 apachectl=@APACHECTL@

@@ -38,16 +38,51 @@ alone() {
     done
 }
 
-# Whether no Apache runs, or the one that runs ends in time. One that was told to stop gives its workers ten seconds, and
-# meanwhile nothing tells it from one that stays: `apachectl start` is content with either.
+# Whether the Apache pid has a worker that goes on serving: on `stop` Apache keeps its pid file and its ports for up to ten
+# seconds, but those of event and worker close theirs at once, and those of prefork ignore, or are just handling, SIGTERM.
+serves() {
+    if told_to_end "$pid"; then return 1; fi
+    ports=$(awk '$4 == "0A" { print "socket:[" $10 "]" }' "/proc/$pid/net/tcp" "/proc/$pid/net/tcp6" 2>/dev/null)
+    ports=$(sockets "$pid" | grep -F "${ports:-none}")
+    for entry in /proc/[0-9]*; do
+        lives "${entry#/proc/}" || continue
+        case ${line##*) } in ?" $pid "*) ;; *) continue ;; esac # Linux before 3.5 lists no children
+        if told_to_end "${entry#/proc/}"; then continue; fi
+        ! sockets "${entry#/proc/}" | grep -qF "${ports:-none}" || return 0
+    done
+    return 1
+}
+
+# Whether SIGTERM, bit 15, is pending in this process, blocked or ignored.
+told_to_end() {
+    grep -qE '^(SigPnd|ShdPnd|SigBlk|SigIgn):.*[4-7c-f].{3}$' "/proc/$1/status" 2>/dev/null
+}
+
+# Only root is told those of a worker, and in a container maybe nobody is.
+sockets() {
+    ls -l "/proc/$1/fd" 2>/dev/null | sed -n 's/.* -> \(socket:\)/\1/p'
+}
+
+# Twice: between the signal and what it does to the workers there is a moment.
+stays() {
+    serves && { sleep 0.5 2>/dev/null || sleep 1; } && serves
+}
+
+settled() {
+    gone "$pid" || stays
+}
+
+# Whether no Apache runs, or the one that runs ends in time: `apachectl start` is content with one that is about to end.
 cleared() {
     # Apache removes its pid file a moment before it lets go of its ports; any other Apache is not waited for longer.
     find_pid || {
         [ -z "$pid_file" ] || await 2 alone || :
         return 0
     }
-    say "Apache runs (process $pid): waiting up to 15 s in case it is about to end"
-    await 15 gone "$pid"
+    if stays; then return 1; fi
+    say "Apache (process $pid) serves nobody, as one that is about to end: waiting for up to 15 s"
+    await 15 settled
+    gone "$pid"
 }
 
 # Whether an Apache runs that was started without this egg cache, and says so. Only root can read what it was started
