@@ -148,7 +148,9 @@ def _prepare(commands: _Commands) -> None:
     parser.add_argument("--prune", action="store_true", help="remove what no tree prepared in DIR needs any more")
     parser.add_argument("--reset", action="store_true", help="move an unsafe DIR aside and build it anew")
     parser.add_argument(
-        "--lenient", action="store_true", help="exit 0 for what would exit 3 or 5: Apache starts as it did before"
+        "--lenient",
+        action="store_true",
+        help="exit 0 for what would exit 3 or 5, and for a DIR that serves others: Apache starts as it did before",
     )
     _gap_option(parser)
     _writing_options(parser)

@@ -68,9 +68,9 @@ def prepare(
     launched     what launch.probe has made of all this, where the caller has started the target already
 
     What is wrong with single eggs or requirements comes back as findings, and the rest is done. Raises
-    NotPermitted for an unsafe directory, and for one that serves another group, or the same eggs in another time zone
-    (`serving`); Busy, and EggcacheError where the target or the disk fails; the cache then holds whole eggs only, and
-    running it again completes.
+    NotPermitted for an unsafe directory, and its kind `serving.ServesOthers` for one that serves another group, or the
+    same eggs in another time zone; Busy, and EggcacheError where the target or the disk fails; the cache then holds
+    whole eggs only, and running it again completes.
     """
     directory = os.path.abspath(directory)
     owner = Ownership(*validity.ownership(gid))

@@ -56,7 +56,8 @@ def main(words: Sequence[str] | None = None) -> int:
             from eggcache import commands
 
             error.remedy = commands.complete(error.remedy, options)
-        return console.complain(error, error.status)
+        lenient = error.lenient and getattr(options, "lenient", False)
+        return console.complain(error, 0 if lenient else error.status)
     except _Ended as ended:
         return 128 + ended.number
     except BrokenPipeError:

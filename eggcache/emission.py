@@ -23,6 +23,7 @@ from eggcache import (
     modpython,
     receipt,
     report,
+    serving,
     units,
     validity,
     wrappers,
@@ -58,9 +59,10 @@ def emit(options: argparse.Namespace) -> int:
     timezone = arguments.timezone(options)
     user, group = options.user or host.user, options.group or (None if options.user else host.group)
     python = interpreter.find(options.python)
-    _warn_of_another(directory, python, timezone, options)
     if user:
         group = group or str(accounts.lookup(user, "--user" if options.user else "Apache's User").gid)
+    gid = accounts.group(group, "--group" if options.group else "Apache's Group") if group else None
+    _warn_of_another(directory, python, timezone, (user or "nobody", gid), options)
     arguments.limits(options)  # a wrong one shall not wait for Apache's start
     command = [*_ourselves(), "prepare", directory, "--lenient"]
     command += commands.words(
@@ -180,23 +182,33 @@ def _say(path: str, written: destination.Written, following: str, options: argpa
         console.warn(f"next: {following}", options)
 
 
-def _warn_of_another(directory: str, python: str, timezone: str | None, options: argparse.Namespace) -> None:
-    """Say so where `directory` was prepared, but not by what the wrapper is going to run."""
+def _warn_of_another(
+    directory: str, python: str, timezone: str | None, readers: tuple[str, int | None], options: argparse.Namespace
+) -> None:
+    """Say so where `directory` was prepared, but not by what the wrapper is going to run, for `readers`: the name of a
+    user, and the group that alone may read it."""
     try:
         descriptor = lockdown.open_directory(directory)
     except (OSError, NotPermitted):
         return
     try:
-        entries = receipt.read(descriptor).entries
+        known = receipt.read(descriptor)
     finally:
         os.close(descriptor)
-    entry = entries.get(validity.key(python, arguments.paths(options), arguments.requirements(options)))
-    if entries and entry is None:
-        console.warn(
-            f"{directory}: it was prepared for another --python, --path or REQ than this wrapper is for", options
-        )
-    elif entry and entry.options.get("timezone") != timezone:
-        console.warn(f"{directory}: it was prepared for another time zone than this wrapper sets; see --tz", options)
+    entry = known.entries.get(validity.key(python, arguments.paths(options), arguments.requirements(options)))
+    cause, remedy = "", ""
+    try:
+        serving.keep_readers(known, directory, validity.ownership(readers[1]), readers[0])
+    except serving.ServesOthers as error:
+        cause, remedy = error.cause, error.remedy
+    if known.entries and entry is None and not cause:
+        cause = "it was prepared for another --python, --path or REQ than this wrapper is for"
+    elif entry and entry.options.get("timezone") != timezone and not cause:
+        cause = f"it is prepared for {serving.shown(entry.options['timezone'])}"
+        remedy = serving.in_zone(known, directory, entry.names, timezone) or ""
+    if cause:
+        more = f"; {commands.complete(remedy, options)}" if remedy else ""
+        console.warn(f"{directory}: {cause}{more}", options)
 
 
 def _ourselves() -> list[str]:

@@ -22,6 +22,7 @@ class EggcacheError(Exception):
     """Failed; what was there is whole, and running it again completes (exit status 1)."""
 
     status = 1
+    lenient = False  # whether `prepare --lenient` says so and exits 0: the server starts as it did before
 
     def __init__(self, thing: str, cause: str, remedy: str = "") -> None:
         self.thing = thing

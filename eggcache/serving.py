@@ -16,22 +16,29 @@ from eggcache.accounts import Account
 from eggcache.errors import NotPermitted
 from eggcache.receipt import Entry, Receipt
 
+
+class ServesOthers(NotPermitted):
+    """The cache serves others, from whom it is not taken. Nothing is unsafe about that: it keeps no server down."""
+
+    lenient = True
+
+
 _LIMITED = 0o750  # the mode of a cache that one group alone may read, see validity.ownership
 
 
 def keep_readers(known: Receipt, directory: str, owner: Sequence[int], user: str) -> None:
-    """Raise NotPermitted where giving the cache `directory` to `owner` (uid, gid and modes), for `user`, would close it
+    """Raise ServesOthers where giving the cache `directory` to `owner` (uid, gid and modes), for `user`, would close it
     to somebody whom it serves, or open it to everybody."""
     wanted = _readers(owner)
     for _, entry in _living(known):
         if _readers(entry.options["owner"]) != wanted:
-            raise NotPermitted(directory, f"it is prepared for {_whom(entry)}", _another(directory, user, wanted))
+            raise ServesOthers(directory, f"it is prepared for {_whom(entry)}", _another(directory, user, wanted))
 
 
 def keep_dates(directory: str, egg: str, zone: str | None, timezone: str | None) -> None:
-    """Raise NotPermitted: the `egg` is in the cache `directory` dated for `zone`, and would be dated for `timezone`."""
+    """Raise ServesOthers: the `egg` is in the cache `directory` dated for `zone`, and would be dated for `timezone`."""
     cause = f"it is prepared for {shown(zone)}, and {egg} cannot be current in {shown(timezone)} as well"
-    raise NotPermitted(directory, cause, _in_zone(directory, zone, timezone))
+    raise ServesOthers(directory, cause, _in_zone(directory, zone, timezone))
 
 
 def zones(known: Receipt, name: str, timezone: str | None) -> list[str | None]:

@@ -62,6 +62,29 @@ def test_not_taken(site: Site, option: tuple[str, str]) -> None:
     )
 
 
+@pytest.mark.parametrize("option", OTHERS, ids=" ".join)
+def test_wrapper_for_others(site: Site, option: tuple[str, str]) -> None:
+    """A wrapper that would start a server with a cache of somebody else's says so. What it names, and what that names
+    next, as they stand, are a prepare and a wrapper of which nothing is said. The server is started, and told."""
+    site.prepare()
+    before = lasting(site.cache)
+    words = ["--all", "--path", site.eggs, "--python", site.python]
+    user = [] if option[0] == "--user" else ["--user", "nobody"]
+    made = eggcache("wrapper", site.cache, *words, *user, *option, "--for", "shell")
+    told = "prepared for the host's time zone" if option[0] == "--tz" else "prepared for nobody (group nogroup)"
+    (line,) = (line for line in made.stderr.splitlines() if told in line)
+    command = shlex.split(made.stdout.partition("\n#   ")[2].partition(" || exit\n")[0])
+    started = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
+    assert (started.returncode, started.stdout, started.stderr.count("\n")) == (0, "", 1)
+    assert told in started.stderr
+    assert lasting(site.cache) == before
+    copied = eggcache(*printed(line))
+    assert copied.returncode == 0, copied.stderr
+    following = eggcache(*printed(f"eggcache: {copied.stdout.partition('next: ')[2]}"), "--for", "shell")
+    assert (following.returncode, following.stderr) == (0, "")
+    assert str(next(site.cache.parent.glob("cache-*"))) in following.stdout
+
+
 def test_deliberately(site: Site) -> None:
     """Who removes a cache first may prepare it for somebody else."""
     site.prepare()

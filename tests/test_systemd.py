@@ -145,6 +145,7 @@ def test_readme(server: Server) -> None:
 
 
 BIN = str(Path(sys.executable).parent)
+PREPARE = shlex.join([*EGGCACHE, "prepare", CACHE, *ON_SITE])
 READ_ONLY = "BindReadOnlyPaths=/var/cache"  # which, other than ReadOnlyPaths=, holds for ExecStartPre=+ as well
 
 
@@ -160,6 +161,8 @@ READ_ONLY = "BindReadOnlyPaths=/var/cache"  # which, other than ReadOnlyPaths=, 
         ),
         (READ_ONLY, f"touch {EGG}", f"{SERVED}one\n"),
         (READ_ONLY, f"echo >{EGG}", None),
+        # somebody else's by now
+        ("", f"rm -r {CACHE}; {PREPARE} --user nobody", None),
         ("TemporaryFileSystem=/var/cache", ":", None),
         ("TemporaryFileSystem=/var/cache:ro", ":", None),
     ],
