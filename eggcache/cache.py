@@ -154,6 +154,7 @@ def prepare(
             if staged is not None:
                 run.swap(staged, allow_gap)
             run.drop(prune and not fixed, staged)
+            run.look_for_foreign()
             if fixed and descriptor is not None:
                 # An egg that is only newer needs nothing: pkg_resources compares with what is in it.
                 lacking = known.lacks(descriptor, run.expected)

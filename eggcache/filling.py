@@ -18,7 +18,7 @@ from eggcache import (
     commands,
     gap,
     layout,
-    lockdown,
+    names,
     receipt,
     resolver,
     serving,
@@ -96,7 +96,6 @@ class Filling:
         self.findings += resolver.findings(tree)
         self.findings += unservable.in_target(tree.interpreter)
         self._look_for_unseen(tree)
-        self._look_for_foreign()
         with ExitStack() as stack:
             self._fill_all(tree, None if staged is None else stack.enter_context(Batch(staged, self.progress.advance)))
 
@@ -135,19 +134,6 @@ class Filling:
                 self.findings.append(_unreadable(error))
             except EggcacheError as error:  # refused, or gone since the target saw it
                 self._refuse(distribution.egg, error)
-
-    def _look_for_foreign(self) -> None:
-        """What somebody else put into the cache when its modes let him, and could still change."""
-        for name in os.listdir(self.descriptor) if self.descriptor is not None else ():
-            info = os.stat(name, dir_fd=self.descriptor, follow_symlinks=False)
-            if info.st_uid != self.owner.uid or (info.st_mode & 0o022 and not stat.S_ISLNK(info.st_mode)):
-                path = os.path.join(self.directory, name)
-                self.sources[path] = validity.fingerprint(path)  # when it is gone, so is the finding
-                who = lockdown.owner_name(info.st_uid)
-                cause = f"it belongs to {who}, or others can write to it (mode {stat.S_IMODE(info.st_mode):04o})"
-                self.findings.append(
-                    Finding("foreign-entry", path, cause, "see whose it is, and remove it", NotPermitted.status)
-                )
 
     def _may_show(self, place: Place, egg: eggs.Egg) -> bool:
         """Whether those who read the cache may read this egg: nobody else shall see more of it in the cache."""
@@ -312,14 +298,6 @@ class Filling:
                 os.rename(place.name, place.name, src_dir_fd=staged, dst_dir_fd=cache)
             found = validity.digest(cache, place.name)
             self.known.extracted[place.name] = replace(done, found=found)
-            self._forgive(os.path.join(self.directory, place.name))
-
-    def _forgive(self, path: str) -> None:
-        """Nothing is wrong any more with what was foreign and has just been replaced."""
-        before = len(self.findings)
-        self.findings = [one for one in self.findings if (one.code, one.thing) != ("foreign-entry", path)]
-        if len(self.findings) < before:
-            del self.sources[path]
 
     def drop(self, prune: bool, staged: int | None) -> None:
         """With `prune`, move what no tree needs any more into the stage, which is about to be removed."""
@@ -334,14 +312,28 @@ class Filling:
                     self.displaced = True
                 del self.known.extracted[name]
 
+    def look_for_foreign(self) -> None:
+        """What is not eggcache's own in the cache as it is then: when all has its place, which may be theirs now."""
+        if self.descriptor is None:
+            return
+        made = {os.path.join(self.directory, place.name) for place, _ in self.staged}
+        for one in names.foreign(self.descriptor, self.directory, self.known.extracted, lost=False):
+            if one.thing in made:  # a dry run leaves there what would be replaced
+                continue
+            self.findings.append(one)
+            if one.status:
+                self.sources[one.thing] = validity.fingerprint(one.thing)  # when it is gone, so is the finding
+
     def sign(self, options: dict[str, Any], inputs: dict[str, Fingerprint], version: tuple[int, ...]) -> None:
         """Write the receipt, for a target of that `version`; without this prepare where a root of its tree is not
         installed: a name that was mistyped must not pass for a cache that is current, nor be taken for what it is for.
         """
         self.known.entries.pop(self.key, None)
         if not any(one.code == "root-not-installed" for one in self.findings):
+            # Whoever writes to a file that only nobody knows of changes nothing that this prepare depends on.
+            lasting = [one for one in self.findings if one.status or one.code != "foreign-entry"]
             self.known.entries[self.key] = receipt.Entry(
-                options, inputs, self.names, self.findings, int(time.time()), __version__, list(version)
+                options, inputs, self.names, lasting, int(time.time()), __version__, list(version)
             )
         if self.descriptor is not None:
             owner = replace(self.owner, file_mode=0o600)  # it tells of paths that only we may see

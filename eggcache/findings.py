@@ -87,9 +87,11 @@ EGGS = (
     ),
     Explanation(
         "foreign-entry",
-        "Something in the cache directory belongs to another user, or others can write to it.",
-        "It is left there, and who owns it can change what pkg_resources may find in it.",
-        "Remove it.",
+        "Something in the cache directory is not eggcache's: it belongs to another user, or others can write to it; or "
+        "it is the cache's owner's, and no prepare made it, which is a notice only.",
+        "It is left there, and remove takes nothing away as long as it is. Who can change it can change what "
+        "pkg_resources may find in it.",
+        "See whose it is, and remove it.",
     ),
     Explanation(
         "shared-name",

@@ -103,7 +103,10 @@ def status(directory: str) -> Inventory:
             contents,
             tuple(name for name in names if cache_names.left(name)),
             _running(descriptor),
-            (*_stale(directory, prepares), *_foreign(directory, descriptor, names, known)),
+            (
+                *_stale(directory, prepares),
+                *cache_names.foreign(descriptor, directory, known.extracted, lost=not known.entries),
+            ),
         )
 
 
@@ -204,30 +207,6 @@ def _stale(directory: str, prepares: tuple[Prepare, ...]) -> Iterator[Finding]:
 def asked(one: Prepare) -> str:
     """What a prepare was for: `TurboGears of /srv/tg/bin/python`."""
     return f"{' '.join(one.requirements) or '--all'} of {one.python}"
-
-
-def _foreign(directory: str, descriptor: int, names: list[str], known: receipt.Receipt) -> Iterator[Finding]:
-    for name in names:
-        reason = foreign(descriptor, name, known)
-        if reason:
-            path = os.path.join(directory, name)
-            yield Finding("foreign-entry", path, reason, "see whose it is, and remove it", NotPermitted.status)
-
-
-def foreign(descriptor: int, name: str, known: receipt.Receipt) -> str:
-    """Why the entry `name` of a cache is not eggcache's; "" where it is."""
-    try:
-        info = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
-    except FileNotFoundError:  # a stage of a run that goes on
-        return ""
-    if info.st_uid != os.geteuid() or (info.st_mode & 0o022 and not stat.S_ISLNK(info.st_mode)):
-        who, mode = lockdown.owner_name(info.st_uid), stat.S_IMODE(info.st_mode)
-        return f"it belongs to {who}, or others can write to it (mode {mode:04o})"
-    if cache_names.own(name) or name in known.extracted:
-        return ""
-    if not known.entries and name.endswith(".egg-tmp") and stat.S_ISDIR(info.st_mode):
-        return ""  # of a receipt that is lost, or that another eggcache wrote
-    return "no prepare that the receipt knows made it"
 
 
 def _running(descriptor: int) -> bool:

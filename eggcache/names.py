@@ -1,14 +1,15 @@
-"""The names in a cache: which are eggcache's own, and what must not lie where a run opens, exchanges or removes."""
+"""The entries of a cache: which are eggcache's own, and what must not lie where a run opens, exchanges or removes."""
 
 from __future__ import annotations
 
 import os
 import re
 import stat
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 
 from eggcache import lockdown, validity
 from eggcache.errors import NotPermitted
+from eggcache.model import Finding
 
 _RESET = "or let --reset move the directory aside"
 
@@ -24,6 +25,30 @@ def own(name: str) -> bool:
 def left(name: str) -> bool:
     """Whether a killed run left a directory or file of that name, or a running one works in it; the next clears it."""
     return name.startswith((lockdown.STAGE, lockdown.ASIDE))
+
+
+def foreign(descriptor: int, directory: str, extracted: Collection[str], *, lost: bool) -> Iterator[Finding]:
+    """What in the cache `directory`, open at `descriptor`, is not eggcache's own.
+
+    extracted  the names that the receipt knows
+    lost       there is no receipt, or another eggcache's: a directory that has a name as eggs' directories have is ours
+
+    What somebody else can change asks for exit status 4; what only nobody knows of is a notice.
+    """
+    for name in sorted(os.listdir(descriptor)):
+        try:
+            info = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+        except FileNotFoundError:  # a stage of a run that goes on
+            continue
+        path, remedy = os.path.join(directory, name), "see whose it is, and remove it"
+        if validity.anothers(info, os.geteuid()):
+            who, mode = lockdown.owner_name(info.st_uid), stat.S_IMODE(info.st_mode)
+            cause = f"it belongs to {who}, or others can write to it (mode {mode:04o})"
+            yield Finding("foreign-entry", path, cause, remedy, NotPermitted.status)
+        elif not (
+            own(name) or name in extracted or (lost and name.endswith(".egg-tmp") and stat.S_ISDIR(info.st_mode))
+        ):
+            yield Finding("foreign-entry", path, "no prepare that the receipt knows made it", remedy, 0)
 
 
 def refuse_other(directory: str, names: Collection[str], remedy: str) -> None:

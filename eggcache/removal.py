@@ -8,7 +8,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 
-from eggcache import inventory, lockdown, procfs, receipt, renewal, validity, walking
+from eggcache import lockdown, procfs, receipt, renewal, validity, walking
 from eggcache import names as cache_names
 from eggcache.errors import NotPermitted
 from eggcache.model import Outcome, Report
@@ -54,7 +54,7 @@ def remove(directory: str, *, wait: float = 120.0, dry_run: bool = False, progre
                 return missing  # whoever held the lock removed it
         known = receipt.read(descriptor)
         names = sorted(os.listdir(descriptor))
-        _check_entries(descriptor, directory, names, known)
+        _check_entries(descriptor, directory, known)
         outcomes = tuple(_outcomes(descriptor, directory, names, known))
         if not dry_run:
             renewal.remove_leftovers(parent, (_prefix(path), renewal.prefix(path)))
@@ -102,12 +102,9 @@ def _check_ours(descriptor: int, directory: str) -> None:
     raise NotPermitted(directory, "eggcache did not make it: it has neither a receipt nor a lock", "name the egg cache")
 
 
-def _check_entries(descriptor: int, directory: str, names: list[str], known: receipt.Receipt) -> None:
-    for name in names:
-        reason = inventory.foreign(descriptor, name, known)
-        if reason:
-            path = os.path.join(directory, name)
-            raise NotPermitted(path, f"{reason}, so nothing was removed", "see whose it is; then run again")
+def _check_entries(descriptor: int, directory: str, known: receipt.Receipt) -> None:
+    for one in cache_names.foreign(descriptor, directory, known.extracted, lost=not known.entries):
+        raise NotPermitted(one.thing, f"{one.cause}, so nothing was removed", "see whose it is; then run again")
 
 
 def _outcomes(descriptor: int, directory: str, names: list[str], known: receipt.Receipt) -> Iterator[Outcome]:

@@ -68,6 +68,11 @@ def of_stat(info: os.stat_result) -> list[int]:
     return [info.st_ino, info.st_mode, info.st_uid, info.st_gid, info.st_size, info.st_mtime_ns, info.st_ctime_ns]
 
 
+def anothers(info: os.stat_result, uid: int) -> bool:
+    """Whether somebody else than `uid` can change what this is the stat result of: a link has no mode of its own."""
+    return info.st_uid != uid or bool(info.st_mode & 0o022 and not stat.S_ISLNK(info.st_mode))
+
+
 def digest(directory: int, name: str) -> str:
     """Over the name, inode, mode, owner, size, mtime and ctime of everything below `name`; "" where it is missing."""
     found = blake2b(digest_size=16)
@@ -131,7 +136,7 @@ def holds(data: Mapping[str, Any], key: str, options: Mapping[str, Any], directo
         if [here.st_uid, here.st_gid, stat.S_IMODE(here.st_mode)] != owner[:3]:
             return False
         with os.scandir(directory) as names:
-            if any(name.stat(follow_symlinks=False).st_uid != owner[0] for name in names):
+            if any(anothers(name.stat(follow_symlinks=False), owner[0]) for name in names):
                 return False  # whoever put it there must be told of
         if any(fingerprint(path) != before for path, before in entry["inputs"].items()):
             return False

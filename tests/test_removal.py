@@ -13,8 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from judge import eggcache, environment, listing
+from judge import as_json, eggcache, environment, listing
 from sites import Site
+
+from eggcache import removal
+from eggcache.errors import NotPermitted
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -309,3 +312,62 @@ def test_as_anybody(site: Site, checkout: Path) -> None:
     assert list(home.iterdir()) == []
     assert run("remove", str(site.cache)).returncode == 4
     assert site.cache.is_dir()
+
+
+def made(path: Path, mode: int | None = None, owner: int = 0) -> None:
+    """An empty file or, by its name, a directory; or a link."""
+    if mode is None:
+        path.symlink_to("/etc")
+    elif path.name.endswith("-tmp") or "stage" in path.name or "gap-" in path.name:
+        path.mkdir()
+        path.chmod(mode)
+    else:
+        path.touch()
+        path.chmod(mode)
+    os.chown(path, owner, owner, follow_symlinks=False)
+
+
+OWN = (".eggcache-stage-0123456789abcdef", ".eggcache-stage-file", ".eggcache-gap-0123456789abcdef")
+JOURNAL = {"schema": 1, "name": "One-1.0-py3.11.egg-tmp", "aside": OWN[2]}
+UNKNOWN: dict[str, tuple[int | None, int]] = {
+    "file": (0o600, 0), "d-tmp": (0o755, 0), "Odd-1.0.egg-tmp": (0o755, 0), "link": (None, 0),
+    "two\n\x1b[31mlines": (0o644, 0), "two\nlines.egg-tmp": (0o755, 0),
+}  # fmt: skip
+DANGEROUS: dict[str, tuple[int | None, int]] = {
+    "everybody's": (0o666, 0), "everybody's.egg-tmp": (0o777, 0), "group's": (0o660, 0), "somebody's": (0o600, 1),
+    "somebody's link": (None, 1), "somebody's.egg-tmp": (0o755, 1), "somebody's\nlines": (0o600, 1),
+}  # fmt: skip
+
+
+def test_all_agree_whose_an_entry_is(site: Site) -> None:
+    """prepare, with -n and without, status and remove call the same entries foreign, in the same words. What somebody
+    else can change is exit status 4, also where prepare has nothing to do, and the rest a notice."""
+    site.prepare()
+    made(site.cache / "everybody's", 0o666)
+    assert site.prepare().returncode == 4
+    (site.cache / "everybody's").unlink()
+    for name in OWN:
+        made(site.cache / name, 0o700)
+    (site.cache / ".eggcache-gap.json").write_text(json.dumps(JOURNAL))
+    status, told = 0, []
+    for more in (UNKNOWN, DANGEROUS):
+        for name, (mode, owner) in more.items():
+            made(site.cache / name, mode, owner)
+        (site.eggs / "Two-1.0-py3.11.egg").touch()
+        preparing = ["prepare", site.cache, *site.options]
+        for words in (["status", site.cache], [*preparing, "-n"], preparing, ["status", site.cache]):
+            done = eggcache(*words, "--json")
+            found = [one for one in as_json(done)["findings"] if one["code"] == "foreign-entry"]
+            assert done.returncode == (3 if not status and told == [] else status), (words, done.stderr)
+            assert told == [] or found == told
+            told = found
+        expected = dict.fromkeys(UNKNOWN, 0) | dict.fromkeys(DANGEROUS if status else (), 4)
+        assert {os.path.basename(one["thing"]): one["status"] for one in told} == expected
+        status, told = 4, []
+    for name in sorted(expected):
+        with pytest.raises(NotPermitted, match="so nothing was removed") as refused:
+            removal.remove(str(site.cache))
+        assert refused.value.thing == f"{site.cache}/{name}"
+        subprocess.run(["rm", "-r", site.cache / name], check=True)
+    assert eggcache("remove", site.cache).returncode == 0
+    assert beside(site) == []
