@@ -329,7 +329,7 @@ class Filling:
         installed: a name that was mistyped must not pass for a cache that is current, nor be taken for what it is for.
         """
         self.known.entries.pop(self.key, None)
-        if not any(one.code == "root-not-installed" for one in self.findings):
+        if not any(one.code == validity.NO_ROOT for one in self.findings):
             # Whoever writes to a file that only nobody knows of changes nothing that this prepare depends on.
             lasting = [one for one in self.findings if one.status or one.code != "foreign-entry"]
             self.known.entries[self.key] = receipt.Entry(

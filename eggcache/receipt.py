@@ -112,8 +112,9 @@ def read(directory: int) -> Receipt:
 
 
 def understood(data: Mapping[str, Any]) -> Receipt:
-    """The nouns of a receipt as it was written. An empty one where anything in it has not the shape that `dump` writes:
-    what does not come from there, nobody can tell what it says."""
+    """The nouns of a receipt as it was written, without prepares of a root that was not installed, which earlier
+    releases kept. An empty one where anything in it has not the shape that `dump` writes: what does not come from
+    there, nobody can tell what it says."""
     try:
         if not _is_whole(data):
             return Receipt()
@@ -127,6 +128,7 @@ def understood(data: Mapping[str, Any]) -> Receipt:
                 }
             )
             for key, entry in data["entries"].items()
+            if all(finding["code"] != validity.NO_ROOT for finding in entry["findings"])
         }
         return Receipt(entries, {name: Extracted(**extracted) for name, extracted in data["extracted"].items()})
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 NAME = ".eggcache.json"
 SCHEMA = 2
+NO_ROOT = "root-not-installed"  # the finding with which no prepare has a receipt; earlier releases wrote one
 # The defaults of model.Limits, which a run with nothing to do need not import; a test compares.
 LIMITS = {"entries": 65_535, "member": 0x7FFFFFFF, "total": 4 << 30, "ratio": 200}
 
@@ -140,7 +141,7 @@ def holds(data: Mapping[str, Any], key: str, options: Mapping[str, Any], directo
                 return False  # whoever put it there must be told of
         if any(fingerprint(path) != before for path, before in entry["inputs"].items()):
             return False
-        if any(type(finding["status"]) is not int for finding in entry["findings"]):
+        if any(type(finding["status"]) is not int or finding["code"] == NO_ROOT for finding in entry["findings"]):
             return False
         extracted = data["extracted"]
         return all(extracted[name]["found"] == digest(directory, name) != "" for name in entry["names"])

@@ -199,6 +199,26 @@ def test_root_that_is_not_installed(site: Site) -> None:
     assert (code, [one["requirements"] for one in found["prepares"]]) == (0, [["One"]])
 
 
+def test_root_that_is_not_installed_in_an_earlier_receipt(site: Site) -> None:
+    """Where an earlier eggcache wrote a receipt for a root that is not installed, status does not call that current,
+    and prepare asks the target again in place of having nothing to do."""
+    options = [word for word in site.options if word != "--all"]
+    assert eggcache("prepare", site.cache, "One", *options).returncode == 0
+    file = site.cache / ".eggcache.json"
+    document = json.loads(file.read_text())
+    (entry,) = document["entries"].values()
+    entry["findings"].append(
+        {"code": "root-not-installed", "thing": "NoSuch", "cause": "c", "remedy": "r", "status": 5, "context": []}
+    )
+    document["entries"] = {json.dumps([str(site.python), [str(site.eggs)], ["NoSuch"]]): entry}
+    file.write_text(json.dumps(document))
+    code, found = status(site.cache)
+    assert (code, found["prepares"]) == (3, [])
+    done = eggcache("prepare", site.cache, "NoSuch", "--lenient", *options)
+    assert "NoSuch" in done.stderr
+    assert "[root-not-installed]" in done.stderr
+
+
 def test_only_the_owner_may_ask(site: Site, checkout: Path) -> None:
     """Anybody else is told who may."""
     site.prepare()
