@@ -47,7 +47,7 @@ def _nodes(tree: Tree, prepared: Sequence[bool]) -> dict[str, tuple[str, str, st
     """By the graph's own names: the label, what it is in words, and the state that it is coloured by."""
     prepared = prepared or [False] * len(tree.distributions)
     nodes = {
-        f"n{index}": (outline.name(found), outline.what(found, done), outline.state(found, done))
+        f"n{index}": (found.title, outline.what(found, done), outline.state(found, done))
         for index, (found, done) in enumerate(zip(tree.distributions, prepared))
     }
     for requirement, name in _lost(tree).items():

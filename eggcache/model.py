@@ -53,6 +53,12 @@ class Distribution:
     inside: str = ""  # where in the zip its root is: "" or "inner.egg/"
     cache_name: str | None = None  # pkg_resources' `egg_name`: its files are cached in cache_name + "-tmp"
 
+    @property
+    def title(self) -> str:
+        """Its name with its extras and version: `PasteScript[cheetah] 1.7.5`."""
+        extras = f"[{','.join(self.extras)}]" if self.extras else ""
+        return f"{self.project}{extras} {self.version or '(no version)'}"
+
 
 @dataclass(frozen=True)
 class Need:

@@ -33,12 +33,6 @@ class _Graph:
     children: dict[_Node, list[tuple[_Node, Need | None]]]
 
 
-def name(found: Distribution) -> str:
-    """A distribution's name with its extras and version: `PasteScript[cheetah] 1.7.5`."""
-    extras = f"[{','.join(found.extras)}]" if found.extras else ""
-    return f"{found.project}{extras} {found.version or '(no version)'}"
-
-
 def state(found: Distribution, prepared: bool = False) -> str:
     """What a distribution is, in one word: "zipped", "prepared" or "unzipped"."""
     return "unzipped" if not found.kind.zipped else PREPARED if prepared else "zipped"
@@ -141,7 +135,7 @@ def _node(
         yield Part(node, "name")
         yield Part(f"  {State.MISSING.value if need is None else need.state.value}", "missing")
     elif mark in ("(above)", "(cycle)"):
-        yield Part(name(tree.distributions[node]), "name")
+        yield Part(tree.distributions[node].title, "name")
     else:
         yield from _facts(tree.distributions[node], prepared[node])
     if isinstance(node, int) and need is not None:
@@ -154,7 +148,7 @@ def _node(
 
 
 def _facts(found: Distribution, prepared: bool) -> Iterator[Part]:
-    yield Part(name(found), "name")
+    yield Part(found.title, "name")
     yield Part(f"  {what(found, prepared)}", state(found, prepared))
     yield Part(f"  {found.location}", "place")
 

@@ -14,7 +14,7 @@ from eggcache import launch, target
 from eggcache.accounts import Account
 from eggcache.answer import Answer, project
 from eggcache.errors import EggcacheError, UsageError
-from eggcache.model import Distribution, Finding, Need, State, Tree
+from eggcache.model import Finding, Need, State, Tree
 
 _LONGEST = 30  # steps of a chain that a person reads
 
@@ -194,11 +194,6 @@ def _chain(tree: Tree, parents: dict[int, Need], need: Need) -> str:
     above, seen = need.by, set[int]()
     while above is not None and above not in seen and len(seen) < _LONGEST:
         seen.add(above)
-        steps.append(_name(tree.distributions[above]))
+        steps.append(tree.distributions[above].title)
         above = parents[above].by if above in parents else None
     return " -> ".join(reversed(steps))
-
-
-def _name(found: Distribution) -> str:
-    extras = f"[{','.join(found.extras)}]" if found.extras else ""
-    return f"{found.project}{extras} {found.version or '(no version)'}"
