@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import difflib
 import os
-import re
 from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import Any, NoReturn
 
 from eggcache.errors import EggcacheError
 from eggcache.model import Distribution, Interpreter, Kind, Need, State, Tree
+from eggcache.selection import named
 
 MOST = 20_000  # of anything that a target answers with: what is done with an answer takes time, too
 
@@ -162,17 +162,11 @@ class Answer:
         return Need(self.text("requirement", row), by, found, state, self.text("reason", row))
 
 
-def project(requirement: str) -> str:
-    """The name in a requirement, or all of it where there is none."""
-    match = re.match(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)", requirement)
-    return match.group(1) if match else requirement
-
-
 def _nearby(roots: Iterable[str], projects: Sequence[str]) -> tuple[str, ...]:
     by_key = {name.lower(): name for name in projects}
     close: dict[str, None] = {}
     for root in roots:
-        key = project(root).lower()
+        key = named(root).lower()
         for near in difflib.get_close_matches(key, by_key, n=5, cutoff=0.7):
             close[by_key[near]] = None
         close.update((by_key[other], None) for other in sorted(by_key) if other.startswith(key))

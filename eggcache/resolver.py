@@ -12,9 +12,10 @@ from typing import Any
 
 from eggcache import launch, target
 from eggcache.accounts import Account
-from eggcache.answer import Answer, project
+from eggcache.answer import Answer
 from eggcache.errors import EggcacheError, UsageError
 from eggcache.model import Finding, Need, State, Tree
+from eggcache.selection import named
 
 _LONGEST = 30  # steps of a chain that a person reads
 
@@ -162,7 +163,7 @@ def findings(tree: Tree) -> tuple[Finding, ...]:
 
 def _finding(tree: Tree, need: Need, chains: list[str]) -> Finding:
     context = tuple(chains[1:])
-    name = project(need.requirement)
+    name = named(need.requirement)
     python = f"{tree.interpreter.executable} (Python {'.'.join(map(str, tree.interpreter.version))})"
     if need.state is State.UNPARSED:
         what = tree.interpreter.setuptools or "the target's pkg_resources"

@@ -11,10 +11,20 @@ from eggcache.errors import Missing
 from eggcache.model import Need, Tree
 
 
-def project(requirement: str) -> str:
-    """The project that a requirement names, as PEP 503 normalises it: `TurboGears[sqlobject]>=1.1` -> `turbogears`."""
+def normalised(name: str) -> str:
+    """A project's name as PEP 503 normalises it, for which spellings of one project are the same."""
+    return re.sub(r"[-_.]+", "-", name.strip()).lower()
+
+
+def named(requirement: str) -> str:
+    """The project that a requirement names, as it stands there: `TurboGears`; all of it where there is no name."""
     match = re.match(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)", requirement)
-    return re.sub(r"[-_.]+", "-", match[1]).lower() if match else requirement.strip().lower()
+    return match[1] if match else requirement
+
+
+def project(requirement: str) -> str:
+    """The project that a requirement names, normalised: `TurboGears[sqlobject]>=1.1` -> `turbogears`."""
+    return normalised(named(requirement))
 
 
 def leading_to(tree: Tree, names: Sequence[str]) -> Tree:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from itertools import islice
 
-from eggcache import accounts, ahead, answer
+from eggcache import accounts, ahead, answer, selection
 from eggcache import egg as eggs
 from eggcache.accounts import Account
 from eggcache.errors import EggcacheError, NotPermitted
@@ -31,9 +31,9 @@ def paths(tree: Tree, account: Account) -> Iterator[tuple[str, bool]]:
         return os.path.join(real(directory), name)
 
     seen = {place(distribution.egg) for distribution in tree.distributions if distribution.egg}
-    missing = {_normal(need.requirement) for need in tree.needs if need.found is None}
+    missing = {selection.project(need.requirement) for need in tree.needs if need.found is None}
     for path in islice(ahead.on_path(tree.interpreter.path), answer.MOST):
-        if (tree.requirements and _normal(os.path.basename(path)) not in missing) or not os.path.isfile(path):
+        if (tree.requirements and _project(os.path.basename(path)) not in missing) or not os.path.isfile(path):
             continue
         with accounts.acting(account):
             readable = os.access(path, os.R_OK, effective_ids=True)
@@ -62,7 +62,7 @@ def _findings(tree: Tree, account: Account, limits: Limits, progress: Progress) 
                 yield Finding("egg-refused", error.thing, error.cause, error.remedy)
 
 
-def _normal(name: str) -> str:
-    """The project that a requirement or the file name of an egg begins with, normalised as PEP 503 does it."""
+def _project(name: str) -> str:
+    """The project that the file name of an egg begins with, normalised."""
     project = re.match(r"[A-Za-z0-9._]+(?:-(?!\d|py\d)[A-Za-z0-9._]+)*", name)
-    return re.sub(r"[-_.]+", "-", project[0]).lower() if project else ""
+    return selection.normalised(project[0]) if project else ""

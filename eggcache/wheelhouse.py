@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import filecmp
 import os
-import re
 import shlex
 import stat
 import sys
@@ -15,7 +14,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from eggcache import accounts, contents, lockdown, resolver, staging, syscalls, unseen
+from eggcache import accounts, contents, lockdown, resolver, selection, staging, syscalls, unseen
 from eggcache.accounts import Account
 from eggcache.errors import EggcacheError, NotPermitted
 from eggcache.model import (
@@ -263,7 +262,7 @@ class _Run:
         pins: dict[str, str] = {}
         for one in self.made.values():
             if one.distribution.active or not self.everything:
-                name = re.sub(r"[-_.]+", "-", one.plan.project).lower()  # pip takes one of a name
+                name = selection.normalised(one.plan.project)  # pip takes one of a name
                 pins.setdefault(name, f"{one.plan.project}=={one.plan.version}")
         guard = ["--require-virtualenv"] if self.machine.virtual else []
         words = ["install", *guard, "--no-index", "--find-links", out, "--upgrade", "--force-reinstall", "--no-deps"]

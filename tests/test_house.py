@@ -13,7 +13,6 @@ LEVELS = [
     {"inflation", "units"},
     {
         "accounts",
-        "answer",
         "apache",
         "cleaners",
         "commands",
@@ -31,7 +30,7 @@ LEVELS = [
         "syscalls",
         "walking",
     },
-    {"procfs"},
+    {"answer", "procfs"},
     {"locks", "owners"},
     {
         "arguments",
