@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from eggcache import units
+from eggcache.errors import NotPermitted
 from eggcache.model import Finding
 
 # Where Apache is when PATH, as cron or a boot script leaves it, does not say so; the last one is upstream's default.
@@ -75,8 +76,14 @@ def started_as(apache: Apache, unit: units.Unit) -> Apache:
 
 
 def in_tmp(directory: str) -> str | None:
-    """Which of the directories that PrivateTmp hides this one is below; None: it is not, so nobody need ask."""
-    real = os.path.realpath(directory)
+    """Which of the directories that PrivateTmp hides this one is below; None: it is not, so nobody need ask.
+
+    Raises NotPermitted where that is not to be told, as of /proc/1/root where process 1 is somebody else's.
+    """
+    try:
+        real = os.path.realpath(directory)
+    except OSError as error:
+        raise NotPermitted(directory, f"cannot be looked at: {error.strerror}", "name another directory") from error
     return next((top for top in ("/tmp", "/var/tmp") if real == top or real.startswith(top + "/")), None)  # noqa: S108
 
 
@@ -88,7 +95,8 @@ def hides(apache: Apache, directory: str) -> Finding | None:
     """
     if not apache.systemd or not apache.private_tmp:
         return None
-    real, top = os.path.realpath(directory), in_tmp(directory)
+    top = in_tmp(directory)
+    real = os.path.realpath(directory)
     if top is None or any(real == bound or real.startswith(bound.rstrip("/") + "/") for bound in apache.bound):
         return None
     return Finding(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -223,6 +224,22 @@ def test_what_cannot_be_looked_at(shared_tmp: Path, name: str) -> None:
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith(f"eggcache: {shared_tmp / name}: cannot be looked at: ")
     assert done.stderr.endswith("; name the egg cache\n")
+
+
+@pytest.mark.parametrize("more", ["", "/below"])
+def test_link_that_cannot_be_read(more: str) -> None:
+    """A directory by a link that only some may read, as /proc/1/root, is named by each command, in one line, exit 4."""
+    unread = ["--user"]
+    if subprocess.run(["unshare", *unread, "readlink", "/proc/1/root"], check=False, capture_output=True).stdout:
+        missing("a user namespace is not allowed here, or may read /proc/1/root")
+    name = f"/proc/1/root{more}"
+    target = ["--all", "--python", sys.executable]
+    for words in (["wrapper", name, *target, "--for", "shell"], ["prepare", name, *target], ["remove", name],
+                  ["wheels", name, *target], ["status", name]):  # fmt: skip
+        done = inside(unread, *words)
+        assert (done.returncode, done.stdout) == (4, ""), (words, done.stderr)
+        last = done.stderr.splitlines()[-1]  # after progress, on a slow machine
+        assert re.fullmatch(r"eggcache: /proc/1/root\S*: cannot be (looked at|opened): Permission denied; .*", last)
 
 
 def test_full_disk_behind_a_long_result() -> None:
