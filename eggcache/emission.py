@@ -37,6 +37,10 @@ _MOD_PYTHON = {  # options of `wrapper` that are of no use to other kinds
     "--app-config": "app_config",
 }
 
+# Seconds: systemd ends what starts a server, and leaves the server down, after TimeoutStartSec=, which is 90 s for each
+# ExecStartPre= unless somebody says otherwise, see systemd-system.conf(5); what is prepared then needs time as well.
+_WAIT = "60"
+
 
 def emit(options: argparse.Namespace) -> int:
     """Print the wrapper that `options` ask for, or write it where they say; the exit status."""
@@ -75,6 +79,7 @@ def emit(options: argparse.Namespace) -> int:
     )
     if _shared(os.path.dirname(directory)):
         command += ["--reset"]
+    command += ["--wait", _WAIT]
     command += ["--all"] if options.all else ["--", *arguments.requirements(options)]
     pid_file = options.pid_file or host.pid_file
     debian = bool(host.apachectl) and wrappers.takes_envvars(host.apachectl or "")

@@ -238,8 +238,10 @@ def test_next_command_repeats_what_was_said(python: Path, eggs: Path) -> None:
     done = eggcache("prepare", eggs / "a cache", *said)
     command = shlex.split(done.stdout.split("next: eggcache ")[1])
     assert eggcache(*command, "--for", "shell").stderr == ""
-    assert "another time zone" in eggcache(*command, "--tz", "UTC", "--for", "shell").stderr
-    assert "another --python" in eggcache("wrapper", eggs / "a cache", "--python", python, "--for", "shell").stderr
+    warned = eggcache(*command, "--tz", "UTC", "--for", "shell").stderr
+    assert "it is prepared for TZ=Asia/Tokyo; prepare another directory" in warned
+    tree = ["--python", python, "--user", "nobody"]
+    assert "another --python" in eggcache("wrapper", eggs / "a cache", *tree, "--for", "shell").stderr
 
 
 def test_what_is_not_there_is_named(python: Path, eggs: Path) -> None:

@@ -184,6 +184,32 @@ def test_goes_on_starting(server: Server, other: str, script: str, page: str | N
         server.host.run("umount", BIN, check=False)
 
 
+def test_lock_that_is_held(server: Server) -> None:
+    """Another run that holds the lock for longer than a start waits keeps Apache from nothing; and a start gives up
+    waiting half a minute before systemd gives up the start."""
+    server.install()
+    assert server.systemctl("start") == ""
+    emitted = server.host.path(f"{DROPINS}/50-eggcache.conf").read_text()
+    patience = re.search(r'--wait"? "?(\d+)', emitted)
+    assert patience
+    limit = server.host.run("systemctl", "show", "-p", "TimeoutStartUSec", "--value", UNIT).stdout.strip()
+    assert limit == "1min 30s"
+    assert int(patience[1]) <= 60
+    server.dropin("60-impatient.conf", "TimeoutStartSec=20")
+    server.host.write(
+        f"{DROPINS}/50-eggcache.conf", emitted.replace(patience[0], f"{patience[0][: -len(patience[1])]}1")
+    )
+    server.host.run("systemctl", "daemon-reload")
+    server.egg("another\n")
+    server.host.sh(f"flock {CACHE}/.eggcache.lock sleep 60 >/dev/null 2>&1 & echo $! >/run/holder; sleep 0.5")
+    try:
+        assert server.systemctl("restart") == ""
+    finally:
+        server.host.sh("kill $(cat /run/holder)")
+    journal = server.host.run("journalctl", "-u", UNIT, check=False).stdout
+    assert "another run holds its lock for more than 1 s" in journal
+
+
 def test_unsafe(server: Server) -> None:
     """A directory that others can write keeps Apache from starting, and the journal says why and what to do."""
     server.install()
