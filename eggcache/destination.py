@@ -22,6 +22,7 @@ from eggcache.errors import EggcacheError, NotPermitted
 
 _END = re.compile(rb"^[#;] end of what eggcache wrote ([0-9a-f]{32})(?:\n|\Z)", re.MULTILINE)
 _BEGIN = re.compile(rb"^[#;] begin of what eggcache wrote[^\n]*\n", re.MULTILINE)
+_HEAD = re.compile(rb"^[#;] .*Written by `eggcache wrapper`", re.MULTILINE)  # all that 0.1.0 marked its text with
 _MOST_KEPT = 100  # files beside one that somebody changes again and again
 
 
@@ -68,19 +69,26 @@ def insert(path: str, text: str, *, position: Callable[[str, str], int]) -> Writ
     All else in the file stays as it is, and so do its mode, its owner and its extended attributes. `position` is given
     the path and what the file holds, and returns the offset of a line; it may raise where there is no place. Where
     somebody has changed the block, the file as it was is kept beside, with .bak after its name.
-    Raises what `write` raises, and EggcacheError where the file has more than one block, or half of one.
+    Raises what `write` raises, and EggcacheError where the file has more than one block, half of one, or a text of
+    eggcache's that is no block, as 0.1.0 wrote it: where that ends cannot be told.
     """
     new = os.fsencode(text)
 
     def renewed(old: bytes) -> tuple[bytes, bool]:
         begins, ends = list(_BEGIN.finditer(old)), list(_END.finditer(old))
-        if (len(begins), len(ends)) == (1, 1) and begins[0].end() <= ends[0].start():
-            start, end = begins[0].start(), ends[0].end()
-            changed = old[start:end] != new and not _untouched(old, start, ends[0])
-            return old[:start] + new + old[end:], changed
-        if begins or ends:
+        one = (len(begins), len(ends)) == (1, 1) and begins[0].end() <= ends[0].start()
+        if not one and (begins or ends):
             cause = f"it has {len(begins)} lines that begin what eggcache wrote, and {len(ends)} that end it"
             raise EggcacheError(path, cause, "take out all of these and what is between them, and run this again")
+        start, end = (begins[0].start(), ends[0].end()) if one else (0, 0)
+        for head in _HEAD.finditer(old):
+            if not start <= head.start() < end:
+                line = old.count(b"\n", 0, head.start()) + 1
+                cause = f"it has a text of an earlier eggcache (line {line}), and nothing says where that ends"
+                raise EggcacheError(path, cause, "take that text out, and run this again")
+        if one:
+            changed = old[start:end] != new and not _untouched(old, start, ends[0])
+            return old[:start] + new + old[end:], changed
         at = len(os.fsencode(os.fsdecode(old)[: position(path, os.fsdecode(old))]))
         before, after = old[:at], old[at:]
         # An empty line: the one above may end with a backslash, which joins the next to it

@@ -161,6 +161,26 @@ def test_no_one_block(tmp_path: Path, emit: Callable[..., str], edit: Callable[[
     assert file.read_text() == edited
 
 
+@pytest.mark.parametrize("kind", PARTS)
+@pytest.mark.parametrize("beside", [False, True])
+def test_text_without_marks(tmp_path: Path, emit: Callable[..., str], kind: str, beside: bool) -> None:
+    """What 0.1.0 wrote, which nothing marks, is not doubled: its line is named, also where a block is beside it, and
+    when it is out the block goes in."""
+    file = tmp_path / "theirs"
+    file.write_text(THEIRS[kind][0])
+    emit(kind, "/srv/one", file)
+    whole = file.read_text()
+    unmarked = re.sub("(?m)^[#;] (begin|end) of what eggcache wrote.*\n", "", whole)
+    written = unmarked + (whole[whole.index(" begin of") - 1 :] if beside else "")
+    file.write_text(written)
+    said = emit(kind, "/srv/two", file, status=1)
+    number = int(re.search(r"an earlier eggcache \(line (\d+)\)", said)[1])  # type: ignore[index]
+    assert "Written by `eggcache wrapper`" in written.splitlines()[number - 1]
+    assert file.read_text() == written
+    file.write_text(whole)
+    emit(kind, "/srv/two", file)
+
+
 def test_printed_and_appended(tmp_path: Path, emit: Callable[..., str]) -> None:
     """What was printed and appended by hand is the block that -o renews."""
     file = tmp_path / "envvars"
