@@ -18,6 +18,7 @@ from typing import Any
 from eggcache import accounts, target
 from eggcache.accounts import Account
 from eggcache.errors import EggcacheError, NotPermitted, UsageError
+from eggcache.inflation import shown
 from eggcache.model import Finding
 
 _LARGEST = 1 << 20  # bytes of a configuration; real ones have five thousand
@@ -94,7 +95,7 @@ def parse(data: bytes, python: str, paths: Sequence[str], account: Account) -> S
         return _read_here(data)
     config, words = (said.get("config"), said.get("refused")) if isinstance(said, dict) else (None, None)
     if not isinstance(config, dict):
-        raise Unreadable(f"TurboGears cannot read it: {_shown(str(words)).rstrip('.')}")
+        raise Unreadable(f"TurboGears cannot read it: {shown(str(words)).rstrip('.')}")
     return config
 
 
@@ -116,7 +117,7 @@ def _read_here(data: bytes) -> Section | None:
             return dict(config.dict())
     except Exception as error:  # a SyntaxError of its own, and what Python says of values that do not go together
         words = str(error).replace(repr(getattr(error, "line", "")), "...")  # that line may hold the password
-        raise Unreadable(f"ConfigObj cannot read it: {_shown(' '.join(words.split())).rstrip('.')}") from None
+        raise Unreadable(f"ConfigObj cannot read it: {shown(' '.join(words.split())).rstrip('.')}") from None
 
 
 def _exposed(path: str, info: os.stat_result) -> Iterator[Finding]:
@@ -180,7 +181,7 @@ def _log_files(path: str, config: Section, account: Account) -> Iterator[Finding
         if file is None:
             yield Finding(
                 "log-file-unknown",
-                f"{path} [[[{_shown(name)}]]]",
+                f"{path} [[[{shown(name)}]]]",
                 f"the file of this {kind} cannot be told from its args",
                 "write its whole path there: args = \"('/var/log/…',)\"",
             )
@@ -192,7 +193,7 @@ def _log_files(path: str, config: Section, account: Account) -> Iterator[Finding
             relative = "" if file.startswith("/") else "it is relative, to Apache's working directory /; "
             yield Finding(
                 "log-file-unwritable",
-                _shown(log),
+                shown(log),
                 f"{relative}{account.name} cannot write it: {_whose(problem)}",
                 f"make it {account.name}'s, in a directory that is there and holds nothing but logs",
             )
@@ -233,9 +234,9 @@ def _whose(path: str) -> str:
     try:
         info = os.stat(path)
     except OSError as error:
-        return f"{_shown(path)}: {error.strerror}"
+        return f"{shown(path)}: {error.strerror}"
     kind = "the directory " if stat.S_ISDIR(info.st_mode) else ""
-    return f"{kind}{_shown(path)} is {accounts.user_name(info.st_uid)}'s, mode {stat.S_IMODE(info.st_mode):04o}"
+    return f"{kind}{shown(path)} is {accounts.user_name(info.st_uid)}'s, mode {stat.S_IMODE(info.st_mode):04o}"
 
 
 def _section(config: Mapping[str, Any], name: str) -> Section:
@@ -248,8 +249,3 @@ def _mode(path: str) -> int:
         return os.stat(path).st_mode
     except OSError:
         return 0
-
-
-def _shown(text: str) -> str:
-    """A name of the file's own, fit for one line of a message."""
-    return "".join(char if char.isprintable() else "?" for char in text)[:300]

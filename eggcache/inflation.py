@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
-from eggcache.errors import EggcacheError, EggRefused
+from eggcache.errors import EggcacheError, EggRefused, one_line
 from eggcache.model import Member
 
 try:  # the extra "fast": as strict as zlib, which isal is not
@@ -143,5 +143,5 @@ def _inflated(file: File, member: Member, packed: Iterator[bytes]) -> Iterator[b
 
 def shown(name: str) -> str:
     """A name out of a zip, or of a target's answer, fit for one line of a message."""
-    text = name if name.isprintable() else ascii(name)[1:-1]
+    text = one_line(name)
     return text if len(text) <= 300 else f"{text[:140]}...{text[-140:]}"

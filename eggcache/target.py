@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 from eggcache import launch
 from eggcache.accounts import Account
-from eggcache.errors import EggcacheError
+from eggcache.errors import EggcacheError, one_line
 from eggcache.interpreter import REMEDY
 from eggcache.launch import KEPT, Launch
 
@@ -94,7 +94,7 @@ class _Conversation:
             lines = [line for line in text.decode("utf-8", "replace").split("\n") if line.strip()]
             if lines:
                 chosen = _telling(lines) or lines[-1 if python else 0]
-                return "".join(char if char.isprintable() else "?" for char in chosen.strip())[:200]
+                return one_line(chosen.strip())[:200]
         return ""
 
 

@@ -575,10 +575,10 @@ def test_names_of_the_file_are_fit_for_a_line(either: Site) -> None:
     """Control characters of a handler or a path reach no terminal."""
     either.write(f"{SETTINGS}\n[logging]\n[[handlers]]\n[[[a\x1b[31m]]]\nclass='FileHandler'\nargs='()'\n".encode())
     ((_, thing, _),) = either.findings()
-    assert thing == f"{either.config} [[[a?[31m]]]"
+    assert thing == f"{either.config} [[[a\\x1b[31m]]]"
     either.handler("FileHandler", "('/a\\n\\x1b[31m',)")
     ((code, thing, _),) = either.findings()
-    assert (code, thing) == ("log-file-unwritable", "/a??[31m")
+    assert (code, thing) == ("log-file-unwritable", "/a\\n\\x1b[31m")
 
 
 def test_arguments_cannot_bring_the_reader_down(site: Site) -> None:
