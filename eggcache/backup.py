@@ -6,7 +6,6 @@ import errno
 import os
 import stat
 from collections.abc import Iterable, Mapping
-from contextlib import ExitStack
 from functools import partial
 
 from eggcache import accounts, lockdown, staging
@@ -78,7 +77,7 @@ def _check_backup(path: str, keep: int, found: Mapping[str, Iterable[str]]) -> N
         for name in zips:
             egg = os.path.join(directory, name)
             for other in (os.path.join(path, name), seen.setdefault(name, egg)):
-                if other != egg and os.path.lexists(other) and not _same(egg, other):
+                if other != egg and os.path.lexists(other) and not staging.same_bytes(egg, other):
                     raise _conflict(egg, other)
 
 
@@ -106,7 +105,7 @@ def keep(path: str, was: os.stat_result, descriptor: int, backup: int) -> None:
     try:
         os.link(name, name, src_dir_fd=descriptor, dst_dir_fd=backup, follow_symlinks=False)
     except FileExistsError:
-        if not _same(name, name, descriptor, backup):
+        if not staging.same_bytes(name, name, descriptor, backup):
             raise _conflict(path, os.path.join(os.readlink(f"/proc/self/fd/{backup}"), name)) from None
     except OSError as error:
         if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP):
@@ -116,24 +115,3 @@ def keep(path: str, was: os.stat_result, descriptor: int, backup: int) -> None:
         with open(os.open(name, _READ, dir_fd=descriptor), "rb") as stream:
             staging.replace(backup, name, iter(partial(stream.read, _PIECE), b""), owner)
         os.utime(name, ns=(was.st_atime_ns, was.st_mtime_ns), dir_fd=backup, follow_symlinks=False)
-
-
-def _same(one: str, other: str, one_in: int | None = None, other_in: int | None = None) -> bool:
-    """Whether two names lead to regular files with the same bytes."""
-    with ExitStack() as stack:
-        streams = []
-        for name, directory in ((one, one_in), (other, other_in)):
-            try:
-                descriptor = os.open(name, _READ, dir_fd=directory)
-            except OSError:
-                return False
-            streams.append(stack.enter_context(open(descriptor, "rb")))
-        first, second = (os.fstat(stream.fileno()) for stream in streams)
-        if not (stat.S_ISREG(first.st_mode) and stat.S_ISREG(second.st_mode) and first.st_size == second.st_size):
-            return False
-        while True:
-            piece = streams[0].read(_PIECE)
-            if piece != streams[1].read(_PIECE):
-                return False
-            if not piece:
-                return True

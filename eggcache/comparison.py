@@ -133,7 +133,7 @@ class Comparison(Filling):
             if not stat.S_ISREG(info.st_mode):
                 found.changed.append((path, "is no regular file"))
                 return
-            same = info.st_size == member.size and _same(descriptor, source, egg, member)
+            same = info.st_size == member.size and eggs.same_bytes(descriptor, source, egg, member)
             found.add(path, info, member, same)
         finally:
             os.close(descriptor)
@@ -173,15 +173,6 @@ class Comparison(Filling):
             told = (f"pkg_resources: {one.kind} {one.name}: {one.told}" for one in wrong)
             found = self.findings[position]
             self.findings[position] = replace(found, context=(*found.context, *told))
-
-
-def _same(descriptor: int, source: int, egg: eggs.Egg, member: Member) -> bool:
-    """Whether the file has exactly the member's bytes. Raises EggRefused where the member itself is damaged."""
-    same, at = True, 0
-    for chunk in eggs.chunks(source, egg, member):
-        same = same and os.pread(descriptor, len(chunk), at) == chunk
-        at += len(chunk)
-    return same
 
 
 def strangers(descriptor: int, directory: str, needed: Sequence[str]) -> list[Finding]:

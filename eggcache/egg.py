@@ -57,6 +57,16 @@ def chunks(descriptor: int, egg: Egg, member: Member) -> Iterator[bytes]:
     return inflation.chunks(File(descriptor, egg.path), member, egg.starts[member.offset])
 
 
+def same_bytes(descriptor: int, source: int, egg: Egg, member: Member) -> bool:
+    """Whether the file open at `descriptor` begins with all bytes of a `member` of the `egg` that is open at `source`.
+    Raises EggRefused where the member is damaged: it is read to its end in any case."""
+    same, at = True, 0
+    for piece in chunks(source, egg, member):
+        same = same and os.pread(descriptor, len(piece), at) == piece
+        at += len(piece)
+    return same
+
+
 def data(descriptor: int, egg: Egg, member: Member) -> bytes:
     """All of them, of one that is known to be small."""
     return inflation.data(File(descriptor, egg.path), member, egg.starts[member.offset])

@@ -224,8 +224,10 @@ class Restoration:
             if not (entry in members or entry in directories or _byte_code(entry, modules)):
                 raise _changed(path, entry, "is not in the zip")
         for member in egg.members:
-            compiled = _byte_code(member.name, modules)  # anew, by unzip-all
-            if not _same(source, egg, member, None if compiled else f"{name}/{member.name}", descriptor):
+            if _byte_code(member.name, modules):  # made anew by unzip-all
+                for _ in eggs.chunks(source, egg, member):
+                    pass  # its bytes are judged as they are read
+            elif not _same(source, egg, member, f"{name}/{member.name}", descriptor):
                 raise _changed(path, member.name, "is missing, or not what the zip has")
             self.progress.advance(1, member.size)
         return egg
@@ -318,25 +320,20 @@ def _below(descriptor: int, name: str) -> Iterator[str]:
             os.close(inside)
 
 
-def _same(source: int, egg: eggs.Egg, member: Member, name: str | None, descriptor: int) -> bool:
-    """Whether the file `name` holds the bytes of `member`, which are read, and so judged, in any case."""
+def _same(source: int, egg: eggs.Egg, member: Member, name: str, descriptor: int) -> bool:
+    """Whether the file `name` holds the bytes of `member`."""
     try:
-        there = -1 if name is None else os.open(name, _READ, dir_fd=descriptor)
+        there = os.open(name, _READ, dir_fd=descriptor)
     except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError as error:
         if error.errno == errno.ELOOP:
             return False
         raise
-    with ExitStack() as stack:
-        if there >= 0:
-            stack.callback(os.close, there)
-            info = os.fstat(there)
-            if not stat.S_ISREG(info.st_mode) or info.st_size != member.size:
-                return False
-        at = 0
-        for piece in eggs.chunks(source, egg, member):
-            if there >= 0 and os.pread(there, len(piece), at) != piece:
-                return False
-            at += len(piece)
-    return True
+    try:
+        info = os.fstat(there)
+        return (
+            stat.S_ISREG(info.st_mode) and info.st_size == member.size and eggs.same_bytes(there, source, egg, member)
+        )
+    finally:
+        os.close(there)

@@ -8,14 +8,17 @@ from __future__ import annotations
 import os
 import secrets
 import signal
+import stat
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from eggcache.errors import NotPermitted
 from eggcache.lockdown import STAGE, drop_acls, own
 from eggcache.model import Ownership
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_PIECE = 1 << 20  # bytes of a file in memory: it may be larger than that is
 
 
 @contextmanager
@@ -102,3 +105,24 @@ def remove(descriptor: int, name: str) -> None:
         finally:
             os.close(inside)
         os.rmdir(here, dir_fd=descriptor)
+
+
+def same_bytes(one: str, other: str, one_in: int | None = None, other_in: int | None = None) -> bool:
+    """Whether two names lead to regular files with the same bytes."""
+    with ExitStack() as stack:
+        streams = []
+        for name, directory in ((one, one_in), (other, other_in)):
+            try:
+                descriptor = os.open(name, _READ, dir_fd=directory)
+            except OSError:
+                return False
+            streams.append(stack.enter_context(open(descriptor, "rb")))
+        first, second = (os.fstat(stream.fileno()) for stream in streams)
+        if not (stat.S_ISREG(first.st_mode) and stat.S_ISREG(second.st_mode) and first.st_size == second.st_size):
+            return False
+        while True:
+            piece = streams[0].read(_PIECE)
+            if piece != streams[1].read(_PIECE):
+                return False
+            if not piece:
+                return True

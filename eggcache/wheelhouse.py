@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import filecmp
 import os
 import shlex
 import stat
@@ -225,7 +224,7 @@ class _Run:
 
     def _compare(self, first: _Made, plan: Plan, distribution: Distribution, stage: int) -> None:
         """Two eggs whose wheels have one name: the first is made, and another one is told of."""
-        if not _same(plan.file_name, stage, f"second/{plan.file_name}", stage):
+        if not staging.same_bytes(plan.file_name, f"second/{plan.file_name}", stage, stage):
             cause = f"its wheel would have the name of that of {first.distribution.location}, and other content"
             self.findings.append(Finding("wheel-shared-name", distribution.location, cause, "remove one of the eggs"))
         staging.remove(stage, "second")
@@ -289,14 +288,8 @@ def _action(name: str, one: _Made, descriptor: int | None, stage: int) -> str:
     except FileNotFoundError:
         return "made"
     same = (stat.S_IFMT(there.st_mode), stat.S_IMODE(there.st_mode)) == (stat.S_IFREG, one.mode)
-    same = same and there.st_uid == os.geteuid() and _same(name, descriptor, name, stage)
+    same = same and there.st_uid == os.geteuid() and staging.same_bytes(name, name, descriptor, stage)
     return "kept" if same else "replaced"
-
-
-def _same(one: str, one_in: int, other: str, other_in: int) -> bool:
-    """Whether two files have the same bytes."""
-    filecmp.clear_cache()  # it goes by name and time, and descriptors come again
-    return filecmp.cmp(f"/proc/self/fd/{one_in}/{one}", f"/proc/self/fd/{other_in}/{other}", shallow=False)
 
 
 def _below(path: str, tops: Sequence[str]) -> bool:
