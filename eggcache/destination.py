@@ -14,7 +14,7 @@ import shlex
 import stat
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 
 from eggcache import lockdown
@@ -32,6 +32,7 @@ class Written:
 
     changed: bool  # False: it had this text already, and was not touched
     kept: str | None = None  # the file as it was, where somebody had changed what eggcache wrote
+    undone: int | None = None  # the line below the block that takes its effect away
 
 
 def sealed(text: str, comment: str = "#") -> str:
@@ -63,18 +64,20 @@ def write(path: str, text: str, *, mode: int = 0o755) -> Written:
     return _exchange(path, renewed, mode)
 
 
-def insert(path: str, text: str, *, position: Callable[[str, str], int]) -> Written:
+def insert(path: str, text: str, *, position: Callable[[str, str], int], undone: str = "") -> Written:
     """Put `text`, a `block`, into the file at `path`: in the place of the block that is there, else at `position`.
 
     All else in the file stays as it is, and so do its mode, its owner and its extended attributes. `position` is given
-    the path and what the file holds, and returns the offset of a line; it may raise where there is no place. Where
+    the path and what the file holds, and returns the offset of a line; it may raise where there is no place. `undone`
+    is a pattern of what takes the block's effect away where it stands below the block; "" where nothing does. Where
     somebody has changed the block, the file as it was is kept beside, with .bak after its name.
     Raises what `write` raises, and EggcacheError where the file has more than one block, half of one, or a text of
     eggcache's that is no block, as 0.1.0 wrote it: where that ends cannot be told.
     """
-    new = os.fsencode(text)
+    new, line = os.fsencode(text), None
 
     def renewed(old: bytes) -> tuple[bytes, bool]:
+        nonlocal line
         begins, ends = list(_BEGIN.finditer(old)), list(_END.finditer(old))
         one = (len(begins), len(ends)) == (1, 1) and begins[0].end() <= ends[0].start()
         if not one and (begins or ends):
@@ -83,11 +86,13 @@ def insert(path: str, text: str, *, position: Callable[[str, str], int]) -> Writ
         start, end = (begins[0].start(), ends[0].end()) if one else (0, 0)
         for head in _HEAD.finditer(old):
             if not start <= head.start() < end:
-                line = old.count(b"\n", 0, head.start()) + 1
-                cause = f"it has a text of an earlier eggcache (line {line}), and nothing says where that ends"
+                number = old.count(b"\n", 0, head.start()) + 1
+                cause = f"it has a text of an earlier eggcache (line {number}), and nothing says where that ends"
                 raise EggcacheError(path, cause, "take that text out, and run this again")
         if one:
             changed = old[start:end] != new and not _untouched(old, start, ends[0])
+            found = re.compile(os.fsencode(undone), re.MULTILINE).search(old, end) if undone else None
+            line = (old[:start] + new + old[end : found.start()]).count(b"\n") + 1 if found else None
             return old[:start] + new + old[end:], changed
         at = len(os.fsencode(os.fsdecode(old)[: position(path, os.fsdecode(old))]))
         before, after = old[:at], old[at:]
@@ -95,7 +100,7 @@ def insert(path: str, text: str, *, position: Callable[[str, str], int]) -> Writ
         gap = b"" if not before else b"\n" if before.endswith(b"\n") else b"\n\n"
         return before + (gap if not after else b"") + new + after, False
 
-    return _exchange(path, renewed, 0o644, theirs=True)
+    return replace(_exchange(path, renewed, 0o644, theirs=True), undone=line)
 
 
 def _exchange(path: str, renewed: Callable[[bytes], tuple[bytes, bool]], mode: int, theirs: bool = False) -> Written:

@@ -101,7 +101,11 @@ def emit(options: argparse.Namespace) -> int:
     if options.output:
         path = os.path.abspath(options.output)
         if part:
-            written = destination.insert(path, text, position=kinds.KINDS[kind].position)
+            registered = kinds.KINDS[kind]
+            written = destination.insert(path, text, position=registered.position, undone=registered.undone)
+            if written.undone:
+                cause = f"line {written.undone}, below what eggcache wrote, takes its place: nothing prepares the cache"
+                console.warn(f"{path}: {cause}; put what is there above what eggcache wrote, which calls it", options)
         else:
             written = destination.write(path, text, mode=0o755 if kinds.KINDS[kind].executable else 0o644)
         _say(path, written, wrappers.following(kind, path, host, debian=debian), options)

@@ -75,6 +75,7 @@ class Kind:
     place: str = ""  # the file that it is, with {name} and {unit} to be filled in; "" where it is a part of one
     comment: str = ""  # what begins a comment, where it becomes a block of somebody's file; "" for a file of its own
     position: Callable[[str, str], int] = at_end  # where such a block goes: given the file's path and text, an offset
+    undone: str = ""  # a pattern of what takes the block's effect away where it stands below the block
     after: str = ""  # what to run when it is written, what stands in braces is filled in
 
 
@@ -292,7 +293,13 @@ KINDS: dict[str, Kind] = {
         after="supervisorctl reread && supervisorctl update",
     ),
     "uwsgi": Kind("uwsgi.ini", _uwsgi, comment=";", after="stop uWSGI and start it: a reload keeps the environment"),
-    "gunicorn": Kind("gunicorn.conf.py.in", _gunicorn, comment="#", after="stop gunicorn and start it"),
+    "gunicorn": Kind(
+        "gunicorn.conf.py.in",
+        _gunicorn,
+        comment="#",
+        undone=r"^[ \t]*(?:def[ \t]+on_starting\b|on_starting[ \t]*[:=][^=]|from[ \t].*\bimport\b.*\bon_starting\b)",
+        after="stop gunicorn and start it",
+    ),
     "docker": Kind("Dockerfile", _docker, comment="#", position=_before_user, after="docker build"),
     "shell": Kind("shell.sh", _stated(quoting.shell, "TZ={};\nexport TZ;", "unset TZ;"), starts_apache=True),
 }

@@ -181,6 +181,21 @@ def test_text_without_marks(tmp_path: Path, emit: Callable[..., str], kind: str,
     emit(kind, "/srv/two", file)
 
 
+@pytest.mark.parametrize(
+    "line", ["def on_starting(server):\n    pass\n", "on_starting = f\n", "from h import on_starting\n"]
+)
+def test_undone(tmp_path: Path, emit: Callable[..., str], line: str) -> None:
+    """What takes the place of a block below it is named each time, by its line; above it, it is the block's to call."""
+    file = tmp_path / "gunicorn.conf.py"
+    file.write_text(line)
+    assert "takes its place" not in emit("gunicorn", "/srv/one", file)
+    file.write_text(file.read_text() + line)
+    for directory in ("/srv/one", "/srv/two\nlonger"):
+        said = emit("gunicorn", directory, file)
+        number = file.read_text().splitlines().index(line.splitlines()[0], 3) + 1
+        assert f"{file}: line {number}, below what eggcache wrote, takes its place: nothing prepares" in said
+
+
 def test_printed_and_appended(tmp_path: Path, emit: Callable[..., str]) -> None:
     """What was printed and appended by hand is the block that -o renews."""
     file = tmp_path / "envvars"

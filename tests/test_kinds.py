@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import importlib.util
 import json
 import os
 import re
@@ -19,7 +20,7 @@ from conftest import missing
 from judge import eggcache
 from test_wrappers import INSIDE_SYSTEMD, NASTY, Server, executable, server, uid_of, variables, wait_for
 
-from eggcache import wrappers
+from eggcache import destination, wrappers
 from eggcache.apache import Apache
 from eggcache.errors import UsageError
 
@@ -551,6 +552,28 @@ def test_gunicorn(tmp_path: Path, prepare: Callable[..., list[str]], timezone: s
         assert process.wait(20) == 1
     assert not (tmp_path / "done").exists()
     assert b"could not be prepared (exit status 4)" in (tmp_path / "log").read_bytes()
+
+
+def test_gunicorn_with_a_hook_below(tmp_path: Path, prepare: Callable[..., list[str]]) -> None:
+    """A hook below the block, which gunicorn takes in its place, is told when the block is written again; above it, as
+    is said then, both are called."""
+    if not importlib.util.find_spec("gunicorn"):
+        missing("gunicorn is not installed")
+    file, hook = tmp_path / "gunicorn.conf.py", "def on_starting(server):\n    open('theirs', 'w').close()\n"
+    made = text("gunicorn", "/srv/x", prepare=prepare())
+    registered = wrappers.KINDS["gunicorn"]
+    (tmp_path / "app.py").write_text("open('done', 'w').close()\ndef application(environ, start_response): pass\n")
+    argv = [sys.executable, "-m", "gunicorn", "-b", f"unix:{tmp_path}/s", "--worker-tmp-dir", tmp_path, "app"]
+    for content in (made + hook, hook + made):
+        file.write_text(content)
+        with running(argv, tmp_path, PYTHONPATH=str(tmp_path)) as process:
+            wait_for(lambda: (tmp_path / "done").exists() or process.poll() is not None)
+        (tmp_path / "done").unlink()
+        (tmp_path / "theirs").unlink()
+        written = destination.insert(str(file), made, position=registered.position, undone=registered.undone)
+        below = content.startswith(made)
+        assert (tmp_path / "prepared").exists() != below
+        assert written.undone == (content.splitlines().index("def on_starting(server):") + 1 if below else None)
 
 
 def test_gunicorn_on_old_pythons(interpreter: Callable[[str], Path], tmp_path: Path) -> None:
