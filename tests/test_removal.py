@@ -113,6 +113,30 @@ def test_without_a_receipt(site: Site, receipt: str | None) -> None:
     assert beside(site) == []
 
 
+def test_deep_and_linked(site: Site) -> None:
+    """A stage deeper than Python may call itself, and with paths longer than the kernel takes, is counted as far as it
+    can be named, and removed; a link in it is neither followed nor counted for what it leads to."""
+    site.prepare()
+    stage = site.cache / ".eggcache-stage-0123456789abcdef"
+    stage.mkdir()
+    (stage / "link").symlink_to(site.eggs)
+    (stage / "top").write_text("12345")
+    here = os.open(stage, os.O_RDONLY)
+    for level in range(2500):
+        os.mkdir("d", dir_fd=here)
+        below = os.open("d", os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = below
+        if level == 1900:
+            os.close(os.open("deep", os.O_CREAT, dir_fd=here))
+    os.close(os.open("deeper", os.O_CREAT, dir_fd=here))
+    os.close(here)
+    (done,) = [one for one in removal.remove(str(site.cache)).outcomes if one.into == str(stage)]
+    assert (done.files, done.size) == (3, 5 + len(str(site.eggs)))
+    assert beside(site) == []
+    assert len(list(site.eggs.iterdir())) == 2
+
+
 def test_waits_for_a_prepare(site: Site) -> None:
     """While a prepare holds the lock it waits, and says so where that takes too long, exit 75."""
     site.prepare()
