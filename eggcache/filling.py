@@ -219,6 +219,14 @@ class Filling:
                 return egg
         return None
 
+    def _equal(self, before: receipt.Extracted, place: Place) -> bool:
+        """Whether what was extracted before, with the same digest, has the bytes of the egg of `place`, with which no
+        other tree's has been found to be at odds: it is that egg, or another tree's, which _rival has compared."""
+        if (before.egg, before.source) == (place.egg, self.sources[place.egg]):
+            return True
+        shared = before.egg != place.egg and place.name in self.known.needed_beside(self.key)
+        return shared and before.source == validity.fingerprint(before.egg)
+
     def _shared(self, place: Place, other: str) -> None:
         self.sources.setdefault(other, validity.fingerprint(other))  # when it goes, the name is free
         self.findings.append(
@@ -250,7 +258,8 @@ class Filling:
         if (
             before
             and self.descriptor is not None
-            and (before.egg, before.source, before.expected) == (place.egg, self.sources[place.egg], expected)
+            and before.expected == expected
+            and self._equal(before, place)
             and before.found == validity.digest(self.descriptor, place.name)
         ):
             self.outcomes.append(Outcome(place.egg, into, "kept", before.files, before.size))

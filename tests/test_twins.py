@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from judge import as_json, eggcache, judge, served
+from judge import as_json, eggcache, judge, listing, served
 from sites import Site
 from zips import Entry, archive, deflate
 
@@ -113,6 +113,30 @@ def test_one_that_changes_is_named(site: Site, second: Path) -> None:
     assert [(one["code"], one["thing"]) for one in as_json(done)["findings"]] == [("shared-name", str(second / NAME))]
     assert site.prepare("-v", "--json").returncode == 0
     assert site.served()
+
+
+def test_cold_runs_in_turn_keep_what_is_equal(site: Site, second: Path) -> None:
+    """Two trees that share an equal egg extract it once: whichever of them has to look again keeps what is there, until
+    the one that it was extracted from is gone."""
+    shutil.copy2(site.eggs / NAME, second)
+    trees = [
+        ["prepare", site.cache, "--all", "--path", path, "--python", site.python, "--user", site.account.pw_name]
+        for path in (site.eggs, second)
+    ]
+
+    def action(tree: int) -> str:
+        os.utime((site.eggs, second)[tree])  # so that the receipt does not hold
+        done = as_json(eggcache(*trees[tree], "--json"))
+        assert not done["unchanged"]
+        return next(one["action"] for one in done["outcomes"] if one["into"].endswith(f"/{NAME}-tmp"))
+
+    assert action(0) == "made"
+    before = listing(site.cache / f"{NAME}-tmp")
+    assert [action(tree) for tree in (1, 0, 1)] == ["kept"] * 3
+    assert listing(site.cache / f"{NAME}-tmp") == before
+    assert eggcache("status", site.cache).returncode == 0
+    (site.eggs / NAME).unlink()
+    assert [action(1), action(1)] == ["replaced", "kept"]
 
 
 def test_private_copy_takes_no_name(site: Site, second: Path) -> None:
