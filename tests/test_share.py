@@ -135,13 +135,17 @@ def test_bash(share: Path, there: Path) -> None:
     assert typed(["bash", "--norc", "--noprofile", "-i"], start, lines, there) == expected
 
 
-def test_bash_completion_is_sound(share: Path) -> None:
-    """shellcheck has nothing to say about it."""
+def test_shell_is_sound(share: Path) -> None:
+    """shellcheck has nothing to say about bash's completion, nor about the scripts that the project has."""
     if not shutil.which("shellcheck"):
         missing("there is no shellcheck on this host")
-    file = share / "bash-completion" / "completions" / "eggcache"
-    done = subprocess.run(["shellcheck", "-s", "bash", str(file)], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (0, "")
+    files = [file for name in (".ci", "scripts", "findings") for file in (ROOT / name).glob("*") if file.is_file()]
+    scripts = [str(file) for file in files if re.match(rb"#!.*sh\n", file.read_bytes())]
+    assert {"quickstart", *(file.name for file in ROOT.glob("findings/*.sh"))} <= {Path(name).name for name in scripts}
+    completion = str(share / "bash-completion" / "completions" / "eggcache")
+    for command in (["shellcheck", "-s", "bash", completion], ["shellcheck", *scripts]):
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout) == (0, "")
 
 
 def test_zsh(share: Path, there: Path) -> None:
