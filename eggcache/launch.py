@@ -9,14 +9,13 @@ import os
 import select
 import shlex
 import signal
-import stat
 import subprocess
 import time
 from contextlib import ExitStack, suppress
 
 from eggcache import accounts, orphans, packaged
 from eggcache.errors import EggcacheError, NotPermitted
-from eggcache.interpreter import REMEDY
+from eggcache.interpreter import REMEDY, beginning, home
 
 TYPE_CHECKING = False  # as in validity
 if TYPE_CHECKING:
@@ -232,7 +231,7 @@ def no_python(executable: str, words: str, account: Account | None = None) -> Eg
 
 def _run_by(executable: str) -> str | None:
     """What its first line, `#!`, has the kernel run a script by, execve(2); None where it is none."""
-    line, _, _ = _beginning(executable).partition("\n")
+    line, _, _ = beginning(executable).partition("\n")
     words = line[2:].split() if line.startswith("#!") else []
     if words and os.path.basename(words[0]) == "env":  # which finds it on the PATH
         words = [word for word in words[1:] if not word.startswith("-")]
@@ -250,7 +249,7 @@ def in_the_way(executable: str, account: Account | None) -> NotPermitted | None:
     A virtual environment's python leads to another one, by a link or by the libraries it loads.
     """
     account = account or accounts.current()
-    for path in (os.path.dirname(executable), os.path.realpath(executable), _base(executable)):
+    for path in (os.path.dirname(executable), os.path.realpath(executable), home(executable)):
         with accounts.acting(account):
             reachable = path is None or os.access(path, os.X_OK, effective_ids=True)
         if path is not None and not reachable:
@@ -258,20 +257,3 @@ def in_the_way(executable: str, account: Account | None) -> NotPermitted | None:
             remedy = f"name Apache's Python with --python, or let {account.name} use this one"
             return NotPermitted(executable, cause, remedy)
     return None
-
-
-def _base(executable: str) -> str | None:
-    """The directory of the interpreter that a virtual environment was made from: `home` in its pyvenv.cfg (PEP 405)."""
-    text = _beginning(os.path.join(os.path.dirname(os.path.dirname(executable)), "pyvenv.cfg"), os.O_NOFOLLOW)
-    home = next((line.partition("=")[2] for line in text.splitlines() if line.partition("=")[0].strip() == "home"), "")
-    return home.strip() if home.strip().startswith("/") and "\0" not in home else None
-
-
-def _beginning(path: str, flags: int = 0) -> str:
-    """The beginning of a file, "" where it cannot be read. Somebody else's, opened as root: nothing but a regular one,
-    and only to say whom to blame."""
-    try:
-        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | flags), "rb") as file:
-            return os.fsdecode(file.read(KEPT)) if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else ""
-    except OSError:
-        return ""

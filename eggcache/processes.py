@@ -13,7 +13,7 @@ import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from eggcache import accounts, apache, procfs, walking
+from eggcache import accounts, apache, interpreter, procfs, walking
 from eggcache.model import Process
 
 _MOST_FILES = 200_000  # below the directories looked at
@@ -199,16 +199,14 @@ def _environment(python: str) -> str | None:
 
 def _base(python: str) -> str:
     """The prefix of the installation that an interpreter, or its virtual environment, belongs to."""
-    home = os.path.dirname(os.path.dirname(python))
-    for name, pattern in (("pyvenv.cfg", r"^home *= *(/.*)/[^/\n]*$"), ("lib/python*/orig-prefix.txt", r"\A(/.*)")):
-        for path in glob.glob(os.path.join(glob.escape(home), name)):
-            try:
-                with open(path, encoding="utf-8", errors="surrogateescape") as stream:
-                    told = re.search(pattern, stream.read(1 << 16), re.MULTILINE)
-            except OSError:
-                continue
-            if told:
-                return told[1].rstrip()
+    directory = interpreter.home(python)
+    if directory:
+        return os.path.dirname(directory)
+    environment = glob.escape(os.path.dirname(os.path.dirname(python)))
+    for path in glob.glob(f"{environment}/lib/python*/orig-prefix.txt"):  # of virtualenv before 20
+        told = interpreter.beginning(path).strip()
+        if told.startswith("/"):
+            return told
     return os.path.dirname(os.path.dirname(os.path.realpath(python)))
 
 
