@@ -14,17 +14,14 @@ from typing import TYPE_CHECKING, Any
 from eggcache import layout, lockdown, names, receipt, staging, validity
 from eggcache.accounts import Account
 from eggcache.errors import EggcacheError, NotPermitted, of_disk
-from eggcache.model import DEFAULT_LIMITS, Limits, Outcome, Ownership, Report, Tree
+from eggcache.model import DEFAULT_LIMITS, Limits, Outcome, Ownership, Report
 
 if TYPE_CHECKING:
     from eggcache import renewal
     from eggcache.ahead import Ahead
     from eggcache.launch import Launch
     from eggcache.progress import Progress
-    from eggcache.validity import Fingerprint
 
-# A file that changed this shortly before it was read may change again within one tick of the clock.
-_TICK = 20_000_000  # nanoseconds
 # A process that has opened a directory to list it, or is on its way through it, sees what is removed there go. Nobody
 # needs a directory that long: without the wait, 118 of 900,000 listings came back empty, with a fifth of it none did.
 _GRACE = 1.0  # seconds
@@ -59,7 +56,7 @@ def prepare(
     timezone     the TZ of the processes that will read the cache; None: the host's, with TZ unset
     limits       what an egg may ask for (eggcache.model.Limits) before it is refused as a bomb
     wait         seconds to wait for another run
-    reset        move an unsafe `directory` aside and build it anew
+    reset        move an unsafe `directory` aside and build it anew, for the other trees that it serves as well
     prune        remove what an earlier prepare extracted and no tree needs any more
     allow_gap    where the file system cannot exchange an old directory and a new one in one step, take two: in between
                  the egg is missing, and if the run is killed there, until the next run
@@ -109,9 +106,9 @@ def prepare(
         meanwhile=meanwhile,
         launched=launched,
     )
-    from eggcache import filling, serving
+    from eggcache import filling, neighbours, serving
 
-    notes, new, overtaken = [], None, False
+    notes, new, overtaken, others = [], None, False, receipt.Receipt()
     try:
         with layout.zone(timezone), ExitStack() as held:
             if dry_run:
@@ -123,11 +120,13 @@ def prepare(
 
                     renewal.check(directory)
                     notes.append(f"{directory}: {unsafe.cause}: it would be moved aside, to {directory}.aside-...")
+                    others = neighbours.of(directory, entry)
+                    notes += [f"{neighbours.named(directory, key)} would be prepared anew" for key in others.entries]
                 elif descriptor is None and not os.path.isdir(os.path.dirname(directory)):
                     raise _no_parent(directory, os.path.dirname(directory))
             else:
                 descriptor, new = _open_or_create(directory, reset, wait, held)
-            known, staged = receipt.Receipt(), None
+            known, staged = others, None
             fixed = descriptor is not None and not dry_run and bool(os.fstatvfs(descriptor).f_flag & os.ST_RDONLY)
             if descriptor is not None:
                 names.refuse_other(directory, os.listdir(descriptor), "name a new or an empty directory")
@@ -138,8 +137,13 @@ def prepare(
                         if not lockdown.leads_to(directory, descriptor):
                             raise EggcacheError(directory, "another run took it away meanwhile", "run it again")
                     held.enter_context(_tidied(descriptor))
+                    if new is not None:  # what `directory` serves beside this it has to serve afterwards
+                        others = neighbours.of(directory, entry)
+                        serving.keep_readers(others, directory, astuple(owner), account.name)
+                        notes += neighbours.prepare(others, directory, descriptor, watcher)
                 known = receipt.read(descriptor)
-                serving.keep_readers(known, directory, astuple(owner), account.name)
+            serving.keep_readers(known, directory, astuple(owner), account.name)
+            if descriptor is not None:
                 notes += _forget(known, entry, directory, dry_run) if prune and not fixed else []
                 if not dry_run and not fixed:
                     finished = None if prune else _held(descriptor, entry, options)
@@ -149,8 +153,6 @@ def prepare(
                     _, staged = held.enter_context(staging.stage(descriptor))
             run = filling.Filling(directory, descriptor, owner, account, known, entry, limits, watcher, read, timezone)
             run.fill(tree, staged)
-            for egg, zone in run.redated:
-                serving.keep_dates(directory, egg, zone, timezone)
             if staged is not None:
                 run.swap(staged, allow_gap)
             run.drop(prune and not fixed, staged)
@@ -163,9 +165,7 @@ def prepare(
                 run.outcomes = [replace(outcome, action="kept") for outcome in run.outcomes]
                 notes.append(f"{directory}: it is read-only, and was left as it is: what it serves is current")
             if staged is not None:
-                inputs = {**_inputs(tree, timezone), **run.sources}
-                settled = {path: _settled(seen, started) for path, seen in inputs.items()}
-                run.sign(options, settled, tree.interpreter.version)
+                run.sign(options, tree, started)
                 if new is not None:
                     overtaken = new.overtaken()
                     aside = None if overtaken else new.take_place(allow_gap)
@@ -173,6 +173,11 @@ def prepare(
                 elif run.displaced:
                     watcher.phase("")
                     time.sleep(_GRACE)
+    except serving.ServesOthers as error:
+        if new is None and unsafe is None:
+            raise
+        # nothing that is lenient, as where a safe directory serves others: no server may start with this one
+        raise NotPermitted(directory, f"is not safe, and is not built anew: {error.cause}", error.remedy) from None
     except PermissionError as error:
         cause = f"cannot be made or filled: {error.strerror}"
         raise NotPermitted(directory, cause, "run it as root, or name a directory in one of yours") from error
@@ -265,10 +270,7 @@ def _open_or_create(directory: str, reset: bool, wait: float, held: ExitStack) -
 
 
 def _moved(directory: str, aside: str) -> str:
-    return (
-        f"{directory}: was not safe, or somebody else's: moved aside to {aside}; "
-        "other trees that were prepared in it have to be prepared anew"
-    )
+    return f"{directory}: was not safe, or somebody else's: moved aside to {aside}"
 
 
 def _previous(
@@ -317,22 +319,3 @@ def _unchanged(directory: str, known: receipt.Receipt, name: str, owner: Ownersh
     digest = receipt.content({place: known.extracted[place].expected for place in entry.names})
     findings = tuple(entry.findings)
     return Report("prepare", directory, outcomes, findings, unchanged=True, dry_run=dry_run, digest=digest, owner=owner)
-
-
-def _inputs(tree: Tree, timezone: str | None) -> dict[str, Fingerprint]:
-    """The fingerprints of all that the tree and the mtimes were computed from, eggs apart."""
-    interpreter = tree.interpreter
-    paths = {interpreter.executable, os.path.realpath(interpreter.executable), "/etc/localtime"}
-    paths.add(os.path.join(interpreter.prefix, "pyvenv.cfg"))
-    paths.update(interpreter.path, interpreter.pth, interpreter.site_packages, tree.read)
-    if interpreter.pkg_resources:
-        paths.add(interpreter.pkg_resources)
-    if timezone:
-        paths.add(os.path.join("/usr/share/zoneinfo", timezone.lstrip(":")))
-    return {path: validity.fingerprint(path) for path in sorted(paths)}
-
-
-def _settled(seen: Fingerprint, started: int) -> Fingerprint:
-    """A fingerprint, or one that never matches where the file has changed since `started` (nanoseconds since the
-    epoch): the target, or we, may have seen it before."""
-    return [] if seen and seen[-1] >= started - _TICK else seen

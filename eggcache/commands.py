@@ -71,9 +71,10 @@ def completed(findings: Iterable[Finding], options: argparse.Namespace) -> tuple
 def complete(remedy: str, options: argparse.Namespace, thing: str = "") -> str:
     """The remedy of a finding, or of an error, about `thing`, of a command that has a target: see `completed`."""
     target, roots = _target(options), tree(options.requirements, options.all)
-    runtime = _runtime(options, but=remedy) if hasattr(options, "user") else []
 
     def prepare(found: re.Match[str]) -> str:
+        own = remedy[found.start() :].split(" && ")[0]  # what another command says is said to that one
+        runtime = _runtime(options, but=own) if hasattr(options, "user") else []
         return " ".join([found[0], *map(shlex.quote, (*target, *runtime, *roots))])
 
     def unzip(found: re.Match[str]) -> str:

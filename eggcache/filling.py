@@ -39,6 +39,8 @@ from eggcache.progress import Progress
 if TYPE_CHECKING:
     from eggcache.validity import Fingerprint
 
+# A file that changed this shortly before it was read may change again within one tick of the clock.
+_TICK = 20_000_000  # nanoseconds
 _MOST_UNREADABLE = 100  # findings: more of them nobody reads
 _LONGEST = 255  # bytes of a file name, NAME_MAX on Linux
 
@@ -92,12 +94,15 @@ class Filling:
         self.sources: dict[str, Fingerprint] = {}  # of the eggs
 
     def fill(self, tree: Tree, staged: int | None) -> None:
-        """Extract below `staged` what is not there yet (None: a dry run); findings go on the list."""
+        """Extract below `staged` what is not there yet (None: a dry run); findings go on the list. Raises NotPermitted
+        where an egg would be taken from another time zone."""
         self.findings += resolver.findings(tree)
         self.findings += unservable.in_target(tree.interpreter)
         self._look_for_unseen(tree)
         with ExitStack() as stack:
             self._fill_all(tree, None if staged is None else stack.enter_context(Batch(staged, self.progress.advance)))
+        for egg, zone in self.redated:
+            serving.keep_dates(self.directory, egg, zone, self.timezone)
 
     def _fill_all(self, tree: Tree, batch: Batch | None) -> None:
         zips = {one.egg for one in tree.distributions if one.egg is not None}
@@ -329,21 +334,28 @@ class Filling:
         for one in names.foreign(self.descriptor, self.directory, self.known.extracted, lost=False):
             if one.thing in made:  # a dry run leaves there what would be replaced
                 continue
+            name = os.path.basename(one.thing)
+            if one.status and name.endswith("-tmp") and name in self.known.needed_beside(self.key):
+                # what is not to be removed by hand, since others are served from it
+                one = replace(one, remedy=serving.rebuilt(self.known, self.directory, self.key, [one.thing]))
             self.findings.append(one)
             if one.status:
                 self.sources[one.thing] = validity.fingerprint(one.thing)  # when it is gone, so is the finding
 
-    def sign(self, options: dict[str, Any], inputs: dict[str, Fingerprint], version: tuple[int, ...]) -> None:
-        """Write the receipt, for a target of that `version`; without this prepare where a root of its tree is not
-        installed: a name that was mistyped must not pass for a cache that is current, nor be taken for what it is for.
-        """
+    def sign(self, options: dict[str, Any], tree: Tree, started: int) -> None:
+        """Write the receipt of a prepare that began at `started` (nanoseconds since the epoch); without it where a root
+        of its tree is not installed: a name that was mistyped must not pass for a cache that is current, nor be taken
+        for what it is for."""
+        inputs = {**_inputs(tree, self.timezone), **self.sources}
+        settled = {path: _settled(seen, started) for path, seen in inputs.items()}
         self.known.entries.pop(self.key, None)
         if not any(one.code == validity.NO_ROOT for one in self.findings):
             # Whoever writes to a file that only nobody knows of changes nothing that this prepare depends on.
             lasting = [one for one in self.findings if one.status or one.code != "foreign-entry"]
             self.known.entries[self.key] = receipt.Entry(
-                options, inputs, self.names, lasting, int(time.time()), __version__, list(version)
-            )
+                options, settled, self.names, lasting, int(time.time()), __version__,
+                list(tree.interpreter.version),
+            )  # fmt: skip
         if self.descriptor is not None:
             owner = replace(self.owner, file_mode=0o600)  # it tells of paths that only we may see
             staging.replace(self.descriptor, validity.NAME, [receipt.dump(self.known)], owner)
@@ -370,3 +382,22 @@ def _exists(directory: int, name: str) -> bool:
     except FileNotFoundError:
         return False
     return True
+
+
+def _inputs(tree: Tree, timezone: str | None) -> dict[str, Fingerprint]:
+    """The fingerprints of all that the tree and the mtimes were computed from, eggs apart."""
+    interpreter = tree.interpreter
+    paths = {interpreter.executable, os.path.realpath(interpreter.executable), "/etc/localtime"}
+    paths.add(os.path.join(interpreter.prefix, "pyvenv.cfg"))
+    paths.update(interpreter.path, interpreter.pth, interpreter.site_packages, tree.read)
+    if interpreter.pkg_resources:
+        paths.add(interpreter.pkg_resources)
+    if timezone:
+        paths.add(os.path.join("/usr/share/zoneinfo", timezone.lstrip(":")))
+    return {path: validity.fingerprint(path) for path in sorted(paths)}
+
+
+def _settled(seen: Fingerprint, started: int) -> Fingerprint:
+    """A fingerprint, or one that never matches where the file has changed since `started` (nanoseconds since the
+    epoch): the target, or we, may have seen it before."""
+    return [] if seen and seen[-1] >= started - _TICK else seen

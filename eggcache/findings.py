@@ -237,7 +237,7 @@ CACHE = (
         "cache-writable",
         "The runtime user can write to the cache, or owns something in it.",
         "Whoever breaks into the web server can change the code that it runs, and what stays after a restart.",
-        "As root: eggcache prepare --reset DIR.",
+        "As root: eggcache prepare --reset DIR, or the command of the tree that alone needs it, as the message says.",
     ),
     Explanation(
         "cache-open-to-others",

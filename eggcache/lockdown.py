@@ -59,7 +59,7 @@ def open_directory(path: str, *, create: bool = False, roots: bool = False) -> i
             raise NotPermitted(
                 path,
                 f"it belongs to {owner_name(info.st_uid)}, who may hold files in it open",
-                "remove it, name another directory, or let --reset move it aside and build anew",
+                "let --reset move it aside and build it anew, or name another directory",
             )
         if info.st_mode & 0o022:
             raise NotPermitted(
@@ -67,7 +67,7 @@ def open_directory(path: str, *, create: bool = False, roots: bool = False) -> i
                 f"others can write to it (mode {stat.S_IMODE(info.st_mode):04o})",
                 "name a directory in it"
                 if info.st_mode & stat.S_ISVTX
-                else "remove it, or let --reset move it aside and build anew",
+                else "let --reset move it aside and build it anew, or name another directory",
             )
     except BaseException:
         os.close(descriptor)

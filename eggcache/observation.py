@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from shlex import quote
 
 from eggcache import accounts, apache, configuration, hosting, receipt, rights, serving
@@ -41,7 +42,7 @@ class Observation:
             self.comparison.reachable = self.away is None
         self.comparison.fill(tree, None)
         if self.cache is not None and os.path.isdir(self.cache):
-            self.writers = list(rights.findings(self.cache, self.account))
+            self.writers = list(rights.findings(self.cache, self.account, self.rebuilt))
         self.host = apache.read()
         self.told = configuration.read(self.host)
         self.beside = hosting.beside(self.told, tree.interpreter, self.account)
@@ -51,6 +52,10 @@ class Observation:
     def again(self) -> str | None:
         """What makes right what is wrong in the cache; None: to prepare it again. See `serving.again`."""
         return serving.again(self.known, self.cache or "", self.key, self.account, self.timezone)
+
+    def rebuilt(self, paths: Sequence[str]) -> str:
+        """What makes anew what the runtime user can write to. See `serving.rebuilt`."""
+        return serving.rebuilt(self.known, self.cache or "", self.key, paths)
 
     def _unreachable(self, cache: str) -> Finding | None:
         if not os.path.isdir(cache):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from shlex import quote
 
 from eggcache import accounts, lockdown, walking
@@ -15,11 +15,11 @@ from eggcache.model import Finding
 SHOWN = 50  # paths in the detail of one finding
 
 
-def findings(directory: str, account: Account) -> Iterator[Finding]:
+def findings(directory: str, account: Account, rebuilt: Callable[[Sequence[str]], str]) -> Iterator[Finding]:
     """What is wrong with the owners and modes of `directory`, of everything in it and of everything above it.
 
     The stat results say who owns and who may write; the kernel is asked as well, with the rights of `account`,
-    since an ACL or a capability does not show in a mode.
+    since an ACL or a capability does not show in a mode. `rebuilt` is the remedy for paths that somebody may write to.
     """
     open_to_others = _open_to_others(directory)
     writable = _writable(directory, account)
@@ -32,7 +32,7 @@ def findings(directory: str, account: Account) -> Iterator[Finding]:
             writable[0],
             f"{account.name} can write to it, so whoever breaks into the web server can change the code that it runs"
             + (f" (and to {len(writable) - 1} more)" if len(writable) > 1 else ""),
-            f"as root: eggcache prepare --reset {quote(directory)}",
+            rebuilt(writable),
             context=tuple(writable[:SHOWN]),
         )
     for place in above:
@@ -70,7 +70,7 @@ def _open_to_others(directory: str) -> Finding | None:
         "cache-open-to-others",
         directory,
         f"its mode {mode:04o} lets others than its owner write to it, and pkg_resources warns of that at every start",
-        f"eggcache prepare --reset {quote(directory)}: what is in it may be anybody's",
+        f"as root: eggcache prepare --reset {quote(directory)}: what is in it may be anybody's",
     )
 
 

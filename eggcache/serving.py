@@ -7,11 +7,12 @@ touched their server. Who means that removes the cache first, which says who has
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
 
-from eggcache import accounts, commands, receipt
+from eggcache import accounts, commands, names, receipt
 from eggcache.accounts import Account
 from eggcache.errors import NotPermitted
 from eggcache.receipt import Entry, Receipt
@@ -30,7 +31,7 @@ def keep_readers(known: Receipt, directory: str, owner: Sequence[int], user: str
     """Raise ServesOthers where giving the cache `directory` to `owner` (uid, gid and modes), for `user`, would close it
     to somebody whom it serves, or open it to everybody."""
     wanted = _readers(owner)
-    for _, entry in _living(known):
+    for _, entry in living(known):
         if _readers(entry.options["owner"]) != wanted:
             raise ServesOthers(directory, f"it is prepared for {_whom(entry)}", _another(directory, user, wanted))
 
@@ -49,7 +50,7 @@ def zones(known: Receipt, name: str, timezone: str | None) -> list[str | None]:
 def prepared_for(known: Receipt, names: Iterable[str]) -> list[str | None]:
     """The time zones that the directories `names` of a cache are prepared for; [] where the receipt does not tell."""
     wanted = set(names)
-    return list(dict.fromkeys(e.options["timezone"] for _, e in _living(known) if wanted & set(e.names)))
+    return list(dict.fromkeys(e.options["timezone"] for _, e in living(known) if wanted & set(e.names)))
 
 
 def in_zone(known: Receipt, directory: str, names: Iterable[str], timezone: str | None) -> str | None:
@@ -63,7 +64,7 @@ def again(known: Receipt, directory: str, key: str, account: Account, timezone: 
     """What makes the cache `directory` right for `account` and `timezone`, with the prepare called `key`, and takes it
     from nobody; None where that is to prepare it as the check was asked for."""
     own, theirs = known.entries.get(key), None
-    for _, entry in _living(known):
+    for _, entry in living(known):
         group = _readers(entry.options["owner"])
         if group is not None and group not in (account.gid, *account.groups):
             return _another(directory, account.name, account.gid)
@@ -80,6 +81,22 @@ def again(known: Receipt, directory: str, key: str, account: Account, timezone: 
         return _another(directory, account.name, account.gid)
     user = shlex.join(["--user", account.name, "--group", accounts.group_name(group)])
     return f"run: eggcache prepare {shlex.quote(directory)} {user}"
+
+
+def rebuilt(known: Receipt, directory: str, key: str, paths: Iterable[str]) -> str:
+    """What makes `paths` in the cache `directory` anew, for those whom it serves: the prepare called `key`, and of each
+    other one that alone needs such a directory its own; or what to do about one that nobody needs."""
+    commands, foreign = dict[str, None](), dict[str, None]()
+    for path in paths:
+        name = os.path.relpath(path, directory).split("/")[0]
+        needed = [other for other, entry in living(known) if name in entry.names]
+        if key in needed or not known.entries or name == "." or names.own(name):
+            commands[f"eggcache prepare --reset {shlex.quote(directory)}"] = None
+        elif needed:
+            commands[command(directory, needed[0], known.entries[needed[0]])] = None
+        else:
+            foreign[f"see whose {shlex.quote(os.path.join(directory, name))} is, and remove it"] = None
+    return "; ".join([*([f"as root: {' && '.join(commands)}"] if commands else []), *foreign])
 
 
 def command(directory: str, key: str, entry: Entry) -> str:
@@ -120,7 +137,7 @@ def _beside(directory: str, name: str) -> str:
     return shlex.quote(f"{directory.rstrip('/')}-{plain}")
 
 
-def _living(known: Receipt) -> Iterator[tuple[str, Entry]]:
+def living(known: Receipt) -> Iterator[tuple[str, Entry]]:
     """The prepares that the receipt tells of, by key; not those whose Python is gone: they serve nobody."""
     return ((key, entry) for key, entry in known.entries.items() if not receipt.gone(receipt.asked(key)[0]))
 

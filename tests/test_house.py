@@ -61,6 +61,7 @@ LEVELS = [
     {"backup", "evidence", "gap", "modpython", "names", "receipt", "report", "unservable", "wheel_files"},
     {"batch", "console", "renewal", "serving", "twins"},
     {"conversion", "filling", "inventory"},
+    {"neighbours"},
     {"cache", "comparison", "drawing", "graphs", "listing", "removal", "unzip", "versions", "wheelhouse"},
     {"observation", "reader"},
     {"emission", "proof", "restoration", "views"},

@@ -6,9 +6,10 @@ import grp
 import os
 import pwd
 import shlex
+import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,75 @@ def test_wrapper_for_others(site: Site, option: tuple[str, str]) -> None:
     following = eggcache(*printed(f"eggcache: {copied.stdout.partition('next: ')[2]}"), "--for", "shell")
     assert (following.returncode, following.stderr) == (0, "")
     assert str(next(site.cache.parent.glob("cache-*"))) in following.stdout
+
+
+def neighbour(site: Site) -> Site:
+    """Another tree in the same cache: one egg that the first one needs as well, and one of its own."""
+    eggs = site.cache.parent / "others"
+    eggs.mkdir()
+    shutil.copy2(site.eggs / "One-1.0-py3.11.egg", eggs)
+    write_egg(eggs / "Three-1.0-py3.11.egg", {"three/__init__.py": "", "three/data.txt": "three"})
+    return Site(site.python, eggs, site.cache, site.account)
+
+
+WRITABLE: dict[str, Callable[[Path], object]] = {
+    "the group may write to all": lambda cache: cache.chmod(0o770),
+    "a directory of the other": lambda cache: os.chown(
+        cache / "Three-1.0-py3.11.egg-tmp", pwd.getpwnam("nobody").pw_uid, 0
+    ),
+    "of each one": lambda cache: [path.chmod(0o666) for path in cache.glob("T*-tmp/*/data.txt")],
+}
+
+
+@pytest.mark.parametrize("change", WRITABLE)
+def test_writable_cache_of_two(site: Site, change: str) -> None:
+    """What check, and prepare, say to do about a cache that others can write to leaves it whole and locked down for
+    each tree that it serves."""
+    other = neighbour(site)
+    for tree in (site, other):
+        assert tree.prepare().returncode == 0
+    WRITABLE[change](site.cache)
+    found = as_json(eggcache("check", "--json", *site.options, "--cache", site.cache))["findings"]
+    assert "cache-writable" in {one["code"] for one in found}
+    for one in found:
+        remedy = one["remedy"].replace("as root: ", "").partition(": what is in it")[0]
+        for command in remedy.split(" && "):
+            words = shlex.split(command)
+            assert words[:2] == ["eggcache", "prepare"]
+            done = eggcache(*words[1:])
+            assert (done.returncode, "belongs to" in done.stderr) == (0, False), done.stderr
+    for one in (site, other):
+        assert one.served()
+        assert one.prepare().stdout == ""  # warm: its entry is in the receipt
+        assert as_json(eggcache("check", "--json", *one.options, "--cache", site.cache))["findings"] == []
+
+
+def test_reset_takes_nothing(site: Site) -> None:
+    """--reset, dry or not, does not close an unsafe cache to whom else it serves, and says how to prepare what it could
+    not prepare anew."""
+    other = neighbour(site)
+    other.python = site.cache.parent / "python"
+    other.python.write_text(f'#!/bin/sh\nexec {site.python} "$@"\n')
+    other.python.chmod(0o755)
+    for tree in (site, other):
+        assert tree.prepare().returncode == 0
+    site.cache.chmod(0o770)
+    for more in ((), ("-n",), ("--lenient",)):
+        done = site.prepare("--reset", "--user", "daemon", *more)
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (4, "", 1)
+        assert "prepared for nobody (group nogroup)" in done.stderr
+    assert site.cache.stat().st_mode & 0o777 == 0o770
+    dry = site.prepare("--reset", "-n").stderr
+    assert f"--all of {other.python}, which it serves as well, would be prepared anew\n" in dry
+    other.python.chmod(0o644)
+    done = site.prepare("--reset")
+    assert done.returncode == 0
+    (said,) = [line for line in done.stderr.splitlines() if "could not be prepared anew" in line]
+    assert site.served()
+    other.python.chmod(0o755)
+    again = eggcache(*shlex.split(said.partition("; see to that, and run: eggcache ")[2]))
+    assert again.returncode == 0, again.stderr
+    assert (bool(site.served()), bool(other.served())) == (True, True)
 
 
 def test_deliberately(site: Site) -> None:
