@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import shlex
+import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import deployment
 import pytest
 from deployment import Deployment
-from judge import eggcache
+from judge import eggcache, environment
 from sites import write_egg
 
 from eggcache import target as targets
@@ -66,6 +70,28 @@ def test_pkg_resources_that_fails_itself(target: Callable[[str, str], Deployment
         assert line.startswith(f"eggcache: {made.python}: ")
         assert pip in line
     assert "--force-reinstall" in shlex.split(pip)
+
+
+def test_pkg_resources_that_another_package_took_away(target: Callable[[str, str], Deployment]) -> None:
+    """What is said to do where pkg-resources-backport was installed over setuptools' and taken away, as it stands,
+    brings pkg_resources back."""
+    made = target("3.11", "81.0.0")
+    pip = deployment.fetch_all(deployment.downloads(use="pip-3.11"))[0]
+    index = made.root / "index"
+    index.mkdir()
+    setuptools, backport = (
+        next(pin for pin in deployment.downloads() if pin.filename.startswith(name))
+        for name in ("setuptools-81.0.0-", "pkg_resources_backport-")
+    )
+    for file in deployment.fetch_all([setuptools, backport]):
+        shutil.copy(file, index)
+    offline = environment({"PYTHONPATH": str(pip), "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(index)})
+    for words in (["install", "pkg-resources-backport"], ["uninstall", "-y", "pkg-resources-backport"]):
+        subprocess.run([made.python, "-m", "pip", "-q", *words], env=offline, check=True)
+    remedy = re.search("(?:install one|install it anew): ([^;\n]+)", told(made.python))
+    assert remedy
+    subprocess.run(["sh", "-c", remedy[1]], env=offline, stdout=subprocess.PIPE, check=True)
+    assert eggcache("tree", "setuptools", "--python", made.python).returncode == 0
 
 
 def _taken_away(init: Path, python: Path) -> str:
