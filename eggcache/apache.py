@@ -27,6 +27,13 @@ _SEARCH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/usr/loc
 _NAMES = ("apache2ctl", "apachectl", "httpd")  # Debian, upstream and RHEL, an httpd without its script
 _UNITS = ("apache2.service", "httpd.service")  # Debian and SUSE, RHEL
 _TIMEOUT = 10.0  # seconds; Apache answers in 0.05, and waits for DNS where a ServerName does not resolve
+# A number of Apache's own in a log's line or on stderr, or what the kernel said in brackets in front: "(98)Address ..."
+_ERROR = re.compile(r"(?:\[[^]]*\] ?)*(?:\([^)]*\)[^:]+: |AH[0-9]+: )")
+# Warnings that come before an error (of the server's name), and the two lines with which Debian's apachectl ends
+_SAYS_NOTHING = re.compile(
+    r"^AH0055[78]: |Could not reliably determine the server's|[Ww]arning: |-- ignoring|:(?:warn|notice|info)\]"
+    r"|^Action '|^The Apache error log may have"
+)
 _LONGEST = 16 << 20  # bytes of an answer; a configuration with 10,000 virtual hosts takes about four MiB
 
 
@@ -132,7 +139,7 @@ class Said:
     """What a command answered: all of its output, or why there is none."""
 
     output: str  # "" unless it ended in time with status 0, and was not too long
-    error: str = ""  # the last line that it had to say, printable and short
+    error: str = ""  # what it had to say is wrong, printable and short
 
 
 def ask(argv: Sequence[str]) -> Said:
@@ -172,9 +179,20 @@ def ask(argv: Sequence[str]) -> Said:
     if status == 0 and not problem:
         return Said(output)
     lines = ["".join(char if char.isprintable() else "?" for char in line.strip()) for line in errors.split("\n")]
-    # Debian's apachectl ends with two lines of its own, which say nothing
-    said = [line for line in lines if line and not re.match(r"Action '|The Apache error log may have", line)]
-    return Said("", problem or (said[-1][:300] if said else f"it ended with status {status}"))
+    return Said("", problem or _cause(list(filter(None, lines)))[:300] or f"it ended with status {status}")
+
+
+def _cause(lines: list[str]) -> str:
+    """What a program of Apache's says is wrong, of all the lines that it has on stderr; "" where there are none.
+
+    As Apache 2.2 and 2.4 print them: what is wrong with a line of the configuration follows on the file and the number
+    of that line; what comes before are warnings, and after an error what could not be done because of it.
+    """
+    lines = [line for line in lines if not _SAYS_NOTHING.search(line)]
+    for number, line in enumerate(lines):
+        if "Syntax error on line " in line:
+            return " ".join(lines[number : number + 2] if line.endswith(":") else [line])
+    return next(filter(_ERROR.match, lines), lines[-1] if lines else "")
 
 
 def _collect(process: subprocess.Popen[bytes], texts: tuple[bytearray, bytearray]) -> None:

@@ -6,6 +6,7 @@ import ast
 import os
 import pwd
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from conftest import missing
+from httpd import where
 
 from eggcache import apache, units
 from eggcache.apache import Apache
@@ -202,6 +204,45 @@ def test_failed_answer(tmp_path: Path) -> None:
     """An answer with a failure is none."""
     script = answering(tmp_path / "apachectl", 'User: name="a" id=1', status=1)
     assert apache.read(search=str(tmp_path), root=str(tmp_path)) == Apache(apachectl=str(script))
+
+
+REFUSED = {
+    "a word that is none": (["Nonsense on"], "line 8 of @: Invalid command 'Nonsense'"),
+    "a module that is missing": (["LoadModule x_module @.so"], "line 8 of @: Cannot load @.so into server"),
+    "a directory that is missing": (["DocumentRoot /none"], "line 8 of @: DocumentRoot '/none' is not a directory"),
+    "what this user may not read": (
+        ["Include @.d/*.conf"],
+        "line 8 of @: Include/IncludeOptional: Could not open directory @.d: Perm",
+    ),
+    "a user who is not there": (["User nosuchuser"], "bad user name nosuchuser"),
+    "a log that cannot be made": (["ErrorLog /none/log"], "Cannot access directory '/none/' for main error log"),
+    "no module that serves": (["#"], "No MPM loaded"),
+    "an address that is taken": (["#"], "Address already in use: AH00072: make_sock: could not bind to address"),
+}
+
+
+@pytest.mark.usefixtures("debian")
+@pytest.mark.parametrize("refused", REFUSED)
+def test_why_apache_refuses(shared_tmp: Path, nobody: pwd.struct_passwd, refused: str) -> None:
+    """Of all that a real Apache prints, the line that has the cause is quoted, with the file where there is one: not
+    the warnings before it, nor what else could not be done because of it."""
+    more, cause = REFUSED[refused]
+    file = shared_tmp / "apache.conf"
+    closed = shared_tmp / "apache.conf.d"
+    closed.mkdir(mode=0o700)
+    (closed / "a.conf").touch()
+    taken = socket.create_server(("127.0.0.1", 0))
+    port = taken.getsockname()[1]
+    with taken:
+        mpm = f"LoadModule mpm_event_module {where('mpm_event')}" if "no module" not in refused else "#"
+        lines = [f"PidFile {shared_tmp}/pid", f"DefaultRuntimeDir {shared_tmp}", f"ErrorLog {shared_tmp}/log", mpm,
+                 f"LoadModule authz_core_module {where('authz_core')}", f"Listen 127.0.0.1:{port}", "#"]  # fmt: skip
+        file.write_text("\n".join([*lines, *more, ""]).replace("@", str(file)))
+        starting = ["-k", "start"] if "taken" in refused else ["-t", "-D", "DUMP_RUN_CFG"]
+        drop = ["setpriv", f"--reuid={nobody.pw_uid}", f"--regid={nobody.pw_gid}", "--clear-groups"]
+        said = apache.ask([*(drop if "may not" in refused else []), "/usr/sbin/apache2", "-f", str(file), *starting])
+    assert said.output == ""
+    assert cause.replace("@", str(file)) in said.error
 
 
 def test_never_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
