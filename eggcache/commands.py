@@ -49,16 +49,17 @@ def following(options: argparse.Namespace) -> str:
 
 
 def install(done: Report, python: str, installer: str) -> str:
-    """The command that puts the wheels in the place of the eggs, or into a new environment, and whose pip it is for.
+    """The command that has the pip of the target, and no other, put the wheels in the place of the eggs; and what else
+    there is to know of it: it serves a new environment, too.
 
     The `installer` is whom to run it as, "" for whoever runs this: to root, somebody else's pip is code of his.
     """
     if not done.install:
         return ""
-    here = f"{shlex.quote(python)} -m pip" + (f" as {installer}" if installer else "")
+    who = f"run as {installer}, whose pip it is; " if installer else ""
     return (
-        f"{shlex.join(['pip', *done.install])}\n"
-        f"with: the pip of a new environment; where the eggs are, {here}; not uv or pipx, which leave the eggs there"
+        f"{shlex.join([python, '-m', 'pip', *done.install])}\n"
+        f"with: {who}in a new environment, its python in place of this one; not uv or pipx, which leave the eggs there"
     )
 
 

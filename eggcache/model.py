@@ -96,6 +96,7 @@ class Machine:
     bits: int
     virtual: bool  # it is a virtual environment
     finds_wheels: bool  # its pkg_resources, where it has one, knows .dist-info directories
+    pip: bool  # it has a pip of its own
 
 
 @dataclass(frozen=True)

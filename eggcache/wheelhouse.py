@@ -130,7 +130,7 @@ def _machine(interpreter: Interpreter, said: object) -> Machine:
         cause = "is no Python to trust: it does not say which wheels it takes"
         raise EggcacheError(interpreter.executable, cause, "name the interpreter that Apache runs with --python PATH")
     virtual, finds = told.get("virtual") is True, told.get("finds_wheels") is not False
-    return Machine(interpreter.version, platform, abi, bits, virtual, finds)
+    return Machine(interpreter.version, platform, abi, bits, virtual, finds, told.get("pip") is not False)
 
 
 @contextmanager
@@ -272,6 +272,9 @@ class _Run:
         if not self.machine.finds_wheels:
             what = interpreter.setuptools or "the pkg_resources"
             yield f"{what} of {interpreter.executable} finds no wheels: they can take the eggs' place under a newer one"
+        elif not self.machine.pip:
+            python = shlex.quote(interpreter.executable)
+            yield f"{interpreter.executable} has no pip; to give it one: {python} -m ensurepip"
         tops = [interpreter.prefix] if self.machine.virtual else []
         eggs = [one.distribution.egg or one.distribution.location for one in self.made.values()]
         left = [egg for egg in eggs if _below(egg, paths) or (tops and not _below(egg, tops))]

@@ -61,8 +61,8 @@ def test_in_the_place_of_the_eggs(
     shared_tmp: Path,
 ) -> None:
     """What is printed as next, run by the pip of the environment that has the eggs, leaves none of them on its path;
-    each project is found as before by require(), of several setuptools, and the application imports. Another pip that
-    comes first on somebody's PATH changes nothing."""
+    each project is found as before by require(), of several setuptools, and the application imports. Another Python's
+    pip changes nothing."""
     which, releases, imports = IN_PLACE[tree]
     mine = copy_of(request.getfixturevalue(tree))
     newest = deployment.fetch_all(deployment.downloads(use="pip-3.11"))[0]
@@ -72,8 +72,9 @@ def test_in_the_place_of_the_eggs(
     out = shared_tmp / "out"
     done = eggcache("wheels", out, which, "--python", mine.python)
     assert done.returncode == 0, done.stderr
-    command = shlex.split(re.findall("^next: (.*)$", done.stdout, re.MULTILINE)[0])
-    assert re.search(f"^with: .*; where the eggs are, {mine.python} -m pip; not uv", done.stdout, re.MULTILINE)
+    python, *command = shlex.split(re.findall("^next: (.*)$", done.stdout, re.MULTILINE)[0])
+    assert [python, *command[:3]] == [str(mine.python), "-m", "pip", "install"]
+    assert "has no pip" not in done.stderr
     projects = [
         str(one["project"])
         for one in as_json(eggcache("tree", which, "--python", mine.python, "--json"))["distributions"]
@@ -84,12 +85,12 @@ def test_in_the_place_of_the_eggs(
     assert len(were_eggs) == len(list(out.iterdir()))
     before = listing(mine.root)
     outside = deployment.run(
-        [interpreter("3.11"), "-m", *command],
+        [interpreter("3.11"), *command],
         env={"PYTHONPATH": str(newest)},
         check=False,
     )
     assert (outside.returncode, listing(mine.root)) == (3, before), outside.stderr
-    pip(mine, *command[1:])
+    deployment.run([python, *command])
     assert mine.eggs == []
     for release in ["", *releases]:
         lost, places, eggs = required(mine.python, projects, release)
@@ -165,7 +166,12 @@ def test_whose_pip(target: Callable[[str, str], Deployment], shared_tmp: Path, n
         os.chown(path, nobody.pw_uid, nobody.pw_gid)
     done = eggcache("wheels", shared_tmp / "out", "--all", "--python", made.python)
     assert done.returncode == 0, done.stderr
-    assert f"; where the eggs are, {made.python} -m pip as nobody; " in done.stdout
+    assert f"\nnext: {made.python} -m pip install " in done.stdout
+    assert "\nwith: run as nobody, whose pip it is; " in done.stdout
+    assert f"eggcache: {made.python} has no pip; to give it one: {made.python} -m ensurepip\n" in done.stderr
+    given = shlex.split(done.stderr.partition("to give it one: ")[2].partition("\n")[0])
+    deployment.run(given)
+    assert "has no pip" not in eggcache("wheels", shared_tmp / "out", "--all", "--python", made.python).stderr
     assert f"eggcache: {outside}: pip leaves what lies outside of its environment" in done.stderr
     assert re.findall(r"\S+==\S+", done.stdout) == ["Active==1.0", "Outside==1.0"]
     assert {path.name.split("-")[0] for path in (shared_tmp / "out").iterdir()} == {"active", "outside", "waiting"}

@@ -52,10 +52,19 @@ def finds_wheels():
     return found is None or hasattr(found, "DistInfoDistribution")
 
 
+def has_pip():
+    """Whether `python -m pip` is there; pip is found, not imported."""
+    try:
+        from importlib.util import find_spec
+    except ImportError:  # Python 2
+        from pkgutil import find_loader as find_spec
+    return attempt(find_spec, "pip") is not None
+
+
 def answer(result):
     """What probe.py answers, with the tags."""
     result["tags"] = {"platform": platform_name(), "abi": abi(), "bits": 8 * struct.calcsize("P"),
-                      "virtual": virtual(), "finds_wheels": finds_wheels()}
+                      "virtual": virtual(), "finds_wheels": finds_wheels(), "pip": has_pip()}
     tell(result)
 
 
