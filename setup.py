@@ -58,7 +58,7 @@ setup(
     ],
     packages=find_packages(include=["eggcache", "eggcache.*"]),
     # inside/ and templates/ are read as text: they run elsewhere, and have no __init__.py on purpose.
-    package_data={"eggcache": ["inside/*.py", "templates/*", "py.typed", "schema.json"]},
+    package_data={"eggcache": ["target/inside/*.py", "wrappers/templates/*", "py.typed", "schema.json"]},
     data_files=[(f"share/{Path(name).parent}", [f"build/share/{name}"]) for name in SHARED],
     cmdclass={"install_data": InstallData},
     python_requires=">=3.9",
@@ -66,6 +66,6 @@ setup(
     # the target has none of its own.
     install_requires=["configobj>=5", "filelock>=3.12", "packaging>=22.0", "rich>=13", "wheel>=0.38.4"],
     extras_require={"fast": ["zlib-ng"]},
-    entry_points={"console_scripts": ["eggcache = eggcache.cli:program"]},
+    entry_points={"console_scripts": ["eggcache = eggcache.cli.main:program"]},
     zip_safe=True,
 )

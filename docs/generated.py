@@ -12,7 +12,9 @@ from docutils.statemachine import StringList
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from eggcache import arguments, findings, manual, wrappers
+from eggcache import findings
+from eggcache.cli import arguments, manual
+from eggcache.wrappers import wrappers
 
 ROOT = Path(__file__).resolve().parent.parent
 # What an installation has that followed the README, on Debian.

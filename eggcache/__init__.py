@@ -10,29 +10,29 @@ import importlib
 
 TYPE_CHECKING = False  # importing typing takes longer than many a run
 if TYPE_CHECKING:
-    from eggcache.cache import prepare
-    from eggcache.inventory import status
-    from eggcache.proof import check
-    from eggcache.removal import remove
-    from eggcache.resolver import resolve
-    from eggcache.restoration import undo
-    from eggcache.unzip import unzip_all
-    from eggcache.wheelhouse import wheels
-    from eggcache.wrappers import wrapper
+    from eggcache.cache.inventory import status
+    from eggcache.cache.preparation import prepare
+    from eggcache.cache.removal import remove
+    from eggcache.proof.proof import check
+    from eggcache.target.resolver import resolve
+    from eggcache.unzip.restoration import undo
+    from eggcache.unzip.unzipping import unzip_all
+    from eggcache.wheelhouse.wheelhouse import wheels
+    from eggcache.wrappers.wrappers import wrapper
 
 __all__ = ["check", "prepare", "remove", "resolve", "status", "undo", "unzip_all", "wheels", "wrapper"]
 __version__ = "0.1.0"
 
 _HOMES = {
-    "check": "proof",
-    "prepare": "cache",
-    "remove": "removal",
-    "resolve": "resolver",
-    "status": "inventory",
-    "undo": "restoration",
-    "unzip_all": "unzip",
-    "wheels": "wheelhouse",
-    "wrapper": "wrappers",
+    "check": "proof.proof",
+    "prepare": "cache.preparation",
+    "remove": "cache.removal",
+    "resolve": "target.resolver",
+    "status": "cache.inventory",
+    "undo": "unzip.restoration",
+    "unzip_all": "unzip.unzipping",
+    "wheels": "wheelhouse.wheelhouse",
+    "wrapper": "wrappers.wrappers",
 }
 
 

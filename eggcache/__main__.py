@@ -1,6 +1,6 @@
 """`python -m eggcache`."""
 
-from eggcache import cli
+from eggcache.cli import main
 
 if __name__ == "__main__":
-    cli.program()
+    main.program()

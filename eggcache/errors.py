@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from collections.abc import Iterable
 
 _DISK = {
     errno.ENOSPC: "make room there (df -h, df -i)",
@@ -70,6 +71,14 @@ class Busy(EggcacheError):
     """Another run holds the lock longer than one was ready to wait (exit status 75, sysexits' EX_TEMPFAIL)."""
 
     status = 75
+
+
+def meant(word: str, known: Iterable[str]) -> str:
+    """The question to ask back where `word` is none of those `known`; "" where none of them is like it."""
+    import difflib
+
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f"did you mean {near[0]}?" if near else ""
 
 
 def one_line(text: str) -> str:

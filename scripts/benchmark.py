@@ -27,9 +27,12 @@ from pathlib import Path
 from typing import Any
 
 import chart
-import deployment
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))  # where what builds real sites lies
+
 import inputs
 from inputs import Input, fresh
+from support import deployment
 
 HERE = Path(__file__).resolve().parent
 _ENOUGH = 60  # seconds for the rounds of one table, of which there are seven, on a machine that others use as well
@@ -52,7 +55,7 @@ for egg in sys.argv[1:]:
 # Extraction alone: without the start, the target, the sync, the swap and the receipt. It says how long that took.
 _EXTRACT = r"""
 import os, sys, time
-from eggcache import egg, extract
+from eggcache.eggs import reader as egg; from eggcache.eggs import extract
 from eggcache.model import Ownership
 top, owner = os.open(sys.argv[1], os.O_RDONLY), Ownership(os.geteuid(), os.getegid(), 0o755, 0o644)
 started, ready = time.perf_counter(), []

@@ -23,8 +23,9 @@ ROOT = Path(__file__).resolve().parent.parent
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
-from eggcache import __version__, arguments, manual  # noqa: E402 - only after its directory is on the path
-from eggcache.manual import Command, Option  # noqa: E402 - the same
+from eggcache import __version__  # noqa: E402 - only after its directory is on the path
+from eggcache.cli import arguments, manual  # noqa: E402 - only after its directory is on the path
+from eggcache.cli.manual import Command, Option  # noqa: E402 - the same
 
 FILES = (
     "man/man1/eggcache.1",

@@ -18,8 +18,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import deployment
-from deployment import Deployment, DeploymentError
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))  # where what builds real sites lies
+
+from support import deployment
+from support.deployment import Deployment, DeploymentError
 
 CACHE = "/tmp/turbogears-eggcache"
 ELSEWHERE = Path("/var/tmp/eggcache-quickstart")
@@ -141,7 +143,8 @@ def attempts(script: Path, made: Deployment, user: str | None, names: Sequence[s
 
 def walk(own: Path) -> None:
     """All of it. Raises DeploymentError where a step fails."""
-    from eggcache import accounts, apache
+    from eggcache.servers import apache
+    from eggcache.system import accounts
 
     eggcache = own / "venv" / "bin" / "eggcache"
     where = place(own)

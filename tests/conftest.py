@@ -13,29 +13,20 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
-
-import deployment
-import stock
-from crashing import Caches, Sites
-from deployment import Deployment
-from sites import Site, write_egg
+from support import deployment, stock
+from support.crashing import Caches, Sites
+from support.deployment import Deployment
+from support.emitted import server  # noqa: F401 - a fixture of several rooms
+from support.parts import built, missing
+from support.sites import Site, write_egg
 
 # In this process the reader inflates with the standard library; in those that tests run, with the extra "fast".
+
 sys.modules["zlib_ng"] = None  # type: ignore[assignment]
 
-EGGS = Path(__file__).resolve().parent / "eggs.tsv"
-
-
-def missing(reason: str) -> NoReturn:
-    """Skip for a part that this machine lacks; with CI set everything has to be there, and it is a failure."""
-    if os.environ.get("CI"):
-        pytest.fail(f"CI is set, and {reason}", pytrace=False)
-    pytest.skip(reason)
+EGGS = Path(__file__).resolve().parent / "support" / "eggs.tsv"
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -81,13 +72,6 @@ def nobody() -> pwd.struct_passwd:
     if os.geteuid() != 0:
         missing("only root can run a target as another user")
     return pwd.getpwnam("nobody")
-
-
-def built(build: Callable[[], Deployment]) -> Deployment:
-    try:
-        return build()
-    except deployment.MissingInterpreter as error:
-        missing(str(error))
 
 
 @pytest.fixture(scope="session")
@@ -149,7 +133,7 @@ def copy_of(shared_tmp: Path) -> Callable[[Deployment], Deployment]:
 
 @pytest.fixture(scope="session")
 def uploaded() -> dict[str, Path]:
-    """The uploaded eggs of eggs.tsv, by file name, as they were downloaded: copy one to put it on a target's path."""
+    """The uploaded eggs of support/eggs.tsv, by file name, as downloaded: copy one to put it on a target's path."""
     pins = deployment.downloads(EGGS)
     return dict(zip((pin.filename for pin in pins), deployment.fetch_all(pins)))
 

@@ -1,0 +1,1 @@
+"""A prepared egg cache: filled, recorded in its receipt, looked at, taken away."""

@@ -1,0 +1,87 @@
+"""The entries of a cache: which are eggcache's own, and what must not lie where a run opens, exchanges or removes."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Collection, Iterator
+
+from eggcache.cache import freshness
+from eggcache.errors import NotPermitted
+from eggcache.model import Finding
+from eggcache.system import lockdown
+
+_RESET = "or let --reset move the directory aside"
+
+
+_OWN = (freshness.NAME, lockdown.LOCK, lockdown.JOURNAL, "lost+found")
+
+
+def own(name: str) -> bool:
+    """Whether an entry of a cache is eggcache's for its name alone, whatever the receipt says, or nobody's."""
+    return name in _OWN or left(name)
+
+
+def left(name: str) -> bool:
+    """Whether a killed run left a directory or file of that name, or a running one works in it; the next clears it."""
+    return name.startswith((lockdown.STAGE, lockdown.ASIDE))
+
+
+def foreign(descriptor: int, directory: str, extracted: Collection[str], *, lost: bool) -> Iterator[Finding]:
+    """What in the cache `directory`, open at `descriptor`, is not eggcache's own.
+
+    extracted  the names that the receipt knows
+    lost       there is no receipt, or another eggcache's: a directory that has a name as eggs' directories have is ours
+
+    What somebody else can change asks for exit status 4; what only nobody knows of is a notice.
+    """
+    for name in sorted(os.listdir(descriptor)):
+        try:
+            info = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+        except FileNotFoundError:  # a stage of a run that goes on
+            continue
+        path, remedy = os.path.join(directory, name), "see whose it is, and remove it"
+        if freshness.anothers(info, os.geteuid()):
+            who, mode = lockdown.owner_name(info.st_uid), stat.S_IMODE(info.st_mode)
+            cause = f"it belongs to {who}, or others can write to it (mode {mode:04o})"
+            yield Finding("foreign-entry", path, cause, remedy, NotPermitted.status)
+        elif not (
+            own(name) or name in extracted or (lost and name.endswith(".egg-tmp") and stat.S_ISDIR(info.st_mode))
+        ):
+            yield Finding("foreign-entry", path, "no prepare that the receipt knows made it", remedy, 0)
+
+
+def refuse_other(directory: str, names: Collection[str], remedy: str) -> None:
+    """Raise NotPermitted where the directory that holds `names` has no receipt, and holds what no egg cache does."""
+    if freshness.NAME not in names:
+        for name in sorted(names):
+            if not own(name) and not name.endswith("-tmp"):  # pkg_resources fills caches as well
+                raise NotPermitted(directory, f"it is no egg cache: it holds {name!r}", remedy)
+
+
+def check(descriptor: int, path: str) -> None:
+    """Refuse the cache open at `descriptor` where a run would fail half-way, or reach something else.
+
+    Everything else that may lie there, such as a FIFO, a device or a link, is replaced or removed without being
+    opened. Raises NotPermitted: the message names it, and --reset moves the whole directory aside.
+    """
+    lockdown.check_lock(descriptor, path)
+    try:
+        info = os.stat(freshness.NAME, dir_fd=descriptor, follow_symlinks=False)
+    except FileNotFoundError:
+        pass
+    else:
+        if stat.S_ISDIR(info.st_mode):
+            cause = "it is a directory, and the receipt belongs there"
+            raise NotPermitted(os.path.join(path, freshness.NAME), cause, f"remove it, {_RESET}")
+    for mounted in _mounts_below(os.readlink(f"/proc/self/fd/{descriptor}")):
+        # It can be neither exchanged nor removed, and what is removed below it would be somebody else's.
+        raise NotPermitted(os.path.join(path, mounted), "something is mounted there", f"umount it, {_RESET}")
+
+
+def _mounts_below(directory: str) -> list[str]:
+    """What is mounted below `directory`, relative to it, as proc_pid_mountinfo(5) tells; st_dev shows no bind mount."""
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as stream:
+        places = [re.sub(r"\\(\d{3})", lambda octal: chr(int(octal[1], 8)), line.split(" ")[4]) for line in stream]
+    return sorted(place[len(directory) + 1 :] for place in places if place.startswith(directory + "/"))

@@ -1,0 +1,170 @@
+"""Whether what a prepare left behind still holds: all that a run needs which finds nothing to do.
+
+That is the run at every start of Apache, so this module imports next to nothing, takes the receipt as the plain JSON
+that it is, and numbers in place of nouns. The receipt is a cache of the truth, not the truth: where anything differs
+from what is found, or the receipt cannot be read, the whole way is gone again. `receipt` has its nouns.
+"""
+
+from __future__ import annotations
+
+import json
+import marshal
+import os
+import stat
+from hashlib import blake2b
+
+from eggcache.system import lockdown
+
+TYPE_CHECKING = False  # importing typing for its constant takes longer than reading the receipt
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from typing import Any, Optional
+
+    Fingerprint = Optional[list[int]]  # of a path; None: it does not exist
+
+NAME = ".eggcache.json"
+SCHEMA = 2
+NO_ROOT = "root-not-installed"  # the finding with which no prepare has a receipt; earlier releases wrote one
+# The defaults of model.Limits, which a run with nothing to do need not import; a test compares.
+LIMITS = {"entries": 65_535, "member": 0x7FFFFFFF, "total": 4 << 30, "ratio": 200}
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def key(python: str, paths: Sequence[str], requirements: Sequence[str]) -> str:
+    """What the receipt calls a prepare: one for each target, path and tree; no requirements stand for --all."""
+    return json.dumps([python, list(paths), list(requirements)])
+
+
+def ownership(gid: int | None) -> tuple[int, int, int, int]:
+    """Who shall own a cache, and its modes for directories and for files: root and the group `gid` alone, where root
+    prepares it; readable by all where there is no such group, and the caller's where anybody else prepares it."""
+    if os.geteuid() == 0 and gid is not None:
+        return 0, gid, 0o750, 0o640
+    return os.geteuid(), os.getegid(), 0o755, 0o644
+
+
+def asked(user: Iterable[int], owner: Sequence[int], timezone: str | None, limits: Mapping[str, int]) -> dict[str, Any]:
+    """What the receipt keeps of how a prepare was asked for, beside its key. `user`: uid, gid and further groups;
+    `limits`: by the names of model.Limits, where a default one is as good as none."""
+    return {
+        "user": list(user),
+        "owner": list(owner),
+        "timezone": timezone,
+        "limits": {name: limit for name, limit in limits.items() if limit != LIMITS[name]},
+        "environment": {name: os.environ.get(name) or None for name in ("PYTHONPATH", "LD_LIBRARY_PATH")},
+    }
+
+
+def fingerprint(path: str) -> Fingerprint:
+    """What changes when the file or directory at `path` does; None where there is none (or none to be seen)."""
+    try:
+        return of_stat(os.stat(path))
+    except (OSError, ValueError):
+        return None
+
+
+def of_stat(info: os.stat_result) -> list[int]:
+    """A stat result as the receipt keeps it. The device is left out: it may change at every boot."""
+    return [info.st_ino, info.st_mode, info.st_uid, info.st_gid, info.st_size, info.st_mtime_ns, info.st_ctime_ns]
+
+
+def anothers(info: os.stat_result, uid: int) -> bool:
+    """Whether somebody else than `uid` can change what this is the stat result of: a link has no mode of its own."""
+    return info.st_uid != uid or bool(info.st_mode & 0o022 and not stat.S_ISLNK(info.st_mode))
+
+
+def digest(directory: int, name: str) -> str:
+    """Over the name, inode, mode, owner, size, mtime and ctime of everything below `name`; "" where it is missing."""
+    found = blake2b(digest_size=16)
+    pending = [name]
+    while pending:
+        path = pending.pop()
+        try:
+            descriptor = os.open(path, _DIRECTORY, dir_fd=directory)
+        except (OSError, ValueError):  # ValueError: no name at all, in a receipt that makes no sense
+            return ""
+        try:
+            here = os.fstat(descriptor)
+            lines: list[tuple[object, ...]] = [("", here.st_ino, here.st_mode, here.st_uid, here.st_gid)]
+            with os.scandir(descriptor) as entries:
+                for entry in entries:  # written out: there may be 100,000 of them
+                    info = entry.stat(follow_symlinks=False)
+                    mode = info.st_mode
+                    if stat.S_ISDIR(mode):
+                        pending.append(f"{path}/{entry.name}")
+                    lines.append(
+                        (entry.name, info.st_ino, mode, info.st_uid, info.st_gid, info.st_size, info.st_mtime_ns,
+                         info.st_ctime_ns)
+                    )  # fmt: skip
+        finally:
+            os.close(descriptor)
+        pending.sort()
+        lines.sort()
+        found.update(marshal.dumps((path, lines), 2))  # version 2: equal values are equal bytes
+    return found.hexdigest()
+
+
+def load(directory: int) -> dict[str, Any]:
+    """The receipt in `directory` as it was written; an empty one where there is none or it is not to be trusted."""
+    nothing: dict[str, Any] = {"entries": {}, "extracted": {}}
+    try:
+        descriptor = os.open(NAME, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
+    except OSError:
+        return nothing
+    info = os.fstat(descriptor)
+    if not stat.S_ISREG(info.st_mode) or info.st_uid != os.geteuid() or info.st_mode & 0o022:
+        os.close(descriptor)
+        return nothing
+    with open(descriptor, "rb") as stream:
+        try:
+            data = json.load(stream)
+            if data["schema"] == SCHEMA and isinstance(data["entries"], dict) and isinstance(data["extracted"], dict):
+                return dict(data)
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            pass
+    return nothing
+
+
+def holds(data: Mapping[str, Any], key: str, options: Mapping[str, Any], directory: int) -> bool:
+    """Whether the entry `key` of the receipt `data` was made with these options, from inputs that are all as they
+    were, and what it extracted lies in `directory` as it was left."""
+    try:
+        entry = data["entries"].get(key)
+        if entry is None or entry["options"] != options or type(entry["names"]) is not list:
+            return False
+        here, owner = os.fstat(directory), options["owner"]
+        if [here.st_uid, here.st_gid, stat.S_IMODE(here.st_mode)] != owner[:3]:
+            return False
+        with os.scandir(directory) as names:
+            if any(anothers(name.stat(follow_symlinks=False), owner[0]) for name in names):
+                return False  # whoever put it there must be told of
+        if any(fingerprint(path) != before for path, before in entry["inputs"].items()):
+            return False
+        if any(type(finding["status"]) is not int or finding["code"] == NO_ROOT for finding in entry["findings"]):
+            return False
+        extracted = data["extracted"]
+        return all(extracted[name]["found"] == digest(directory, name) != "" for name in entry["names"])
+    except (KeyError, TypeError, AttributeError):  # a receipt that makes no sense
+        return False
+
+
+def leftovers(directory: int) -> bool:
+    """Whether a run is at work in `directory`, or was killed there."""
+    left = lockdown.STAGE, lockdown.JOURNAL, lockdown.ASIDE
+    return any(name.startswith(left) for name in os.listdir(directory))
+
+
+def standing(directory: str, key: str, options: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The entry `key` of the receipt in the cache `directory`, as it was written, where it holds; None where it does
+    not, or there is no such directory, or something was left in it: whoever goes the whole way then removes that.
+    Raises NotPermitted where the directory is not safe."""
+    try:
+        descriptor = lockdown.open_directory(directory)
+    except OSError:
+        return None
+    try:
+        data = load(descriptor)
+        return data["entries"][key] if holds(data, key, options, descriptor) and not leftovers(descriptor) else None
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,227 @@
+"""What is in a cache, as its receipt tells it and as the dates of files bear out. Nothing is run and nothing is proven:
+that is `check`."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import shlex
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from eggcache.cache import entries as cache_names
+from eggcache.cache import freshness, receipt, serving
+from eggcache.eggs import layout
+from eggcache.errors import EggcacheError, NotPermitted
+from eggcache.model import Finding, Tree
+from eggcache.system import accounts, lockdown
+
+
+@dataclass(frozen=True)
+class Prepare:
+    """One prepare that the receipt knows: the last one of this target, path and tree."""
+
+    python: str
+    version: tuple[int, ...]  # the target's, (2, 7, 18)
+    paths: tuple[str, ...]
+    requirements: tuple[str, ...]  # () with --all
+    user: str  # who reads the cache
+    uid: int
+    gid: int
+    timezone: str | None  # the TZ that it was reckoned in; None: the host's
+    when: int  # seconds since the epoch
+    eggcache: str  # the version that did it
+    names: tuple[str, ...]  # of the directories that it needs
+    digest: str  # of what it extracted, see receipt.content: two hosts are compared by it
+    command: str  # that does it again
+    changed: tuple[str, ...]  # what it depends on and is not as it was; () where it is current
+    findings: tuple[Finding, ...]  # what it said
+
+
+@dataclass(frozen=True)
+class Content:
+    """A directory of the cache that the receipt knows.
+
+    state: "current"; "egg-changed" or "egg-gone" since it was extracted; "altered" where the directory is not as it was
+    left; "missing" where there is none.
+    """
+
+    name: str
+    egg: str
+    state: str
+    files: int
+    size: int  # bytes
+    needed: bool  # by what was prepared; what is not, `prepare --prune` removes
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """What `status` found."""
+
+    directory: str
+    uid: int | None  # of the directory, as gid and mode are; None where there is none
+    gid: int | None
+    mode: int | None  # permission bits
+    prepares: tuple[Prepare, ...]
+    contents: tuple[Content, ...]
+    stages: tuple[str, ...]  # what killed runs left, or a running one works in; the next prepare clears it up
+    running: bool  # whether somebody holds the lock
+    findings: tuple[Finding, ...]
+
+
+def status(directory: str) -> Inventory:
+    """What is in the cache `directory`, and whether the next prepare would have anything to do.
+
+    Fast: from the receipt, and from the dates, sizes and owners of eggs and of what was extracted. Raises NotPermitted
+    where `directory` is not safe, is no egg cache, or belongs to somebody else, who alone may read its receipt.
+    """
+    directory = os.path.abspath(directory)
+    with _opened(directory) as descriptor:
+        if descriptor is None:
+            gone = Finding(
+                "cache-missing", directory, "it does not exist", f"eggcache prepare {shlex.quote(directory)}"
+            )
+            return Inventory(directory, None, None, None, (), (), (), False, (gone,))
+        info = os.fstat(descriptor)
+        known = receipt.read(descriptor)
+        names = sorted(os.listdir(descriptor))
+        cache_names.refuse_other(directory, names, "name the egg cache")
+        needed = {name for entry in known.entries.values() for name in entry.names}
+        contents = tuple(
+            Content(name, one.egg, _state(descriptor, name, one), one.files, one.size, name in needed)
+            for name, one in sorted(known.extracted.items())
+        )
+        altered = {one.name for one in contents if one.state in ("altered", "missing")}
+        prepares = tuple(_prepare(directory, key, known, altered) for key in sorted(known.entries))
+        return Inventory(
+            directory,
+            info.st_uid,
+            info.st_gid,
+            stat.S_IMODE(info.st_mode),
+            prepares,
+            contents,
+            tuple(name for name in names if cache_names.left(name)),
+            _running(descriptor),
+            (
+                *_stale(directory, prepares),
+                *cache_names.foreign(descriptor, directory, known.extracted, lost=not known.entries),
+            ),
+        )
+
+
+def prepared(directory: str, tree: Tree) -> tuple[bool, ...]:
+    """For each distribution of the tree, whether the cache `directory` has it, extracted from the egg as it is now.
+
+    From the receipt: whether all of it is still there is for `status` and `check` to see. Raises as `status` does.
+    """
+    with _opened(directory) as descriptor:
+        known = receipt.Receipt() if descriptor is None else receipt.read(descriptor)
+        there = set() if descriptor is None else set(os.listdir(descriptor))
+
+    def has(name: str, egg: str | None) -> bool:
+        one = known.extracted.get(name)
+        if not one or egg is None or name not in there:
+            return False
+        if one.egg == egg and one.source == freshness.fingerprint(egg):
+            return True
+        return any(egg in entry.eggs(name) for entry in known.entries.values())  # another one of the same content
+
+    return tuple(
+        found.cache_name is not None and has(layout.cache_directory(found), found.egg) for found in tree.distributions
+    )
+
+
+@contextmanager
+def _opened(directory: str) -> Iterator[int | None]:
+    """The verified directory; None where there is none."""
+    try:
+        info = os.stat(directory)
+        if info.st_uid != os.geteuid():
+            owner = lockdown.owner_name(info.st_uid)
+            raise NotPermitted(
+                directory, f"it belongs to {owner}, who alone may read its receipt", f"run it as {owner}"
+            )
+        descriptor = lockdown.open_directory(directory)
+    except (FileNotFoundError, NotADirectoryError):
+        yield None
+        return
+    except PermissionError as error:
+        raise NotPermitted(directory, f"cannot be looked at: {error.strerror}", "run it as its owner") from None
+    except OSError as error:  # a link that leads to itself, a name that is too long
+        raise EggcacheError(directory, f"cannot be looked at: {error.strerror}", "name the egg cache") from None
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _state(descriptor: int, name: str, one: receipt.Extracted) -> str:
+    source, found = freshness.fingerprint(one.egg), freshness.digest(descriptor, name)
+    if found != one.found:
+        return "altered" if found else "missing"
+    if source != one.source:
+        return "egg-changed" if source else "egg-gone"
+    return "current"
+
+
+def _prepare(directory: str, key: str, known: receipt.Receipt, altered: set[str]) -> Prepare:
+    entry = known.entries[key]
+    python, paths, requirements = receipt.asked(key)
+    uid, gid = entry.options["user"][:2]
+    inputs = [path for path, before in entry.inputs.items() if freshness.fingerprint(path) != before]
+    changed = [*inputs, *(os.path.join(directory, name) for name in entry.names if name in altered)]
+    return Prepare(
+        python,
+        tuple(entry.python),
+        tuple(paths),
+        tuple(requirements),
+        accounts.user_name(uid),
+        uid,
+        gid,
+        entry.options["timezone"],
+        entry.when,
+        entry.eggcache,
+        tuple(entry.names),
+        receipt.content({name: known.extracted[name].expected for name in entry.names if name in known.extracted}),
+        serving.command(directory, key, entry),
+        tuple(sorted(changed)),
+        tuple(entry.findings),
+    )
+
+
+def _stale(directory: str, prepares: tuple[Prepare, ...]) -> Iterator[Finding]:
+    if not prepares:
+        cause = "there is no receipt of this eggcache in it, so nothing is known of what it holds"
+        yield Finding(
+            "cache-stale", directory, cause, f"eggcache prepare {shlex.quote(directory)}, with the options of before"
+        )
+    for one in prepares:
+        if one.changed:
+            others = f" and {len(one.changed) - 1} more" if len(one.changed) > 1 else ""
+            cause = f"prepared for {asked(one)}, and {one.changed[0]}{others} changed since"
+            gone = "" if not receipt.gone(one.python) else "; its Python is gone: --prune with another forgets it"
+            yield Finding("cache-stale", directory, cause, one.command + gone, context=one.changed)
+
+
+def asked(one: Prepare) -> str:
+    """What a prepare was for: `TurboGears of /srv/tg/bin/python`."""
+    return f"{' '.join(one.requirements) or '--all'} of {one.python}"
+
+
+def _running(descriptor: int) -> bool:
+    """Whether a prepare holds the lock: asked for as a reader, and given back at once, which no other run notices
+    unless it is not ready to wait at all."""
+    try:
+        lock = os.open(lockdown.LOCK, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=descriptor)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return False
+    except OSError as error:
+        return error.errno in (errno.EAGAIN, errno.EACCES)
+    finally:
+        os.close(lock)

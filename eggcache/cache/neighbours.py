@@ -1,0 +1,91 @@
+"""The other trees that a cache serves: prepared anew with it, where --reset puts another directory in its place.
+
+A directory that is not safe is replaced as a whole, and what it holds is not taken over: it may be anybody's. But the
+servers of the other trees use it as well, and nobody has asked for theirs to fail. What the receipt tells of them is
+root's word (or the caller's), for nobody else can write one that `validity.load` takes.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import time
+from collections.abc import Iterator
+
+from eggcache.cache import freshness, receipt, serving
+from eggcache.cache.filling import Filling
+from eggcache.eggs import layout
+from eggcache.errors import EggcacheError
+from eggcache.model import Limits, Ownership
+from eggcache.progress import Progress
+from eggcache.system import accounts, lockdown, staging
+from eggcache.system.accounts import Account
+from eggcache.target import resolver
+
+
+def of(directory: str, key: str) -> receipt.Receipt:
+    """What the receipt of `directory`, safe or not, tells of the prepares other than `key` that it serves."""
+    try:
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return receipt.Receipt()
+    try:
+        known = receipt.read(descriptor)
+    finally:
+        os.close(descriptor)
+    entries = {
+        other: entry
+        for other, entry in serving.living(known)
+        if other != key and entry.names and entry.options["owner"][0] == os.geteuid()
+    }
+    needed = {name for entry in entries.values() for name in entry.names}
+    return receipt.Receipt(entries, {name: known.extracted[name] for name in needed})
+
+
+def named(directory: str, key: str) -> str:
+    """How a message calls the prepare `key` of `directory`."""
+    python, _, requirements = receipt.asked(key)
+    return f"{directory}: {' '.join(requirements) or '--all'} of {python}, which it serves as well,"
+
+
+def prepare(others: receipt.Receipt, directory: str, descriptor: int, progress: Progress) -> list[str]:
+    """Prepare the entries of `others` in the new and locked directory `descriptor`, which will be `directory`, and say
+    so of each. What fails is said with the command that does it again, and the next one has its turn."""
+    return list(_each(others, directory, descriptor, progress))
+
+
+def _each(others: receipt.Receipt, directory: str, descriptor: int, progress: Progress) -> Iterator[str]:
+    for key, entry in others.entries.items():
+        try:
+            _prepare(key, entry, directory, descriptor, progress)
+        except EggcacheError as error:
+            why, again = f"{error.thing}: {error.cause}", serving.command(directory, key, entry)
+            yield f"{named(directory, key)} could not be prepared anew: {why}; see to that, and run: {again}"
+        else:
+            yield f"{named(directory, key)} was prepared anew"
+
+
+def _prepare(key: str, entry: receipt.Entry, directory: str, descriptor: int, progress: Progress) -> None:
+    python, paths, requirements = receipt.asked(key)
+    uid, gid, *groups = entry.options["user"]
+    account, owner = Account(accounts.user_name(uid), uid, gid, tuple(groups)), Ownership(*entry.options["owner"])
+    timezone, limits = entry.options["timezone"], entry.options["limits"]
+    options = freshness.asked(entry.options["user"], entry.options["owner"], timezone, {**freshness.LIMITS, **limits})
+    for name, value in entry.options["environment"].items():
+        if options["environment"].get(name) != value:
+            raise EggcacheError(python, f"it was prepared with {name}={shlex.quote(value or '')}", "")
+    progress.phase(f"asking {python} for the tree")
+    started = time.time_ns()
+    tree = resolver.resolve(
+        python, requirements, paths=paths, everything=not requirements, account=account, meanwhile=progress.tick
+    )
+    known = receipt.read(descriptor)
+    with layout.zone(timezone), staging.stage(descriptor) as (_, staged):
+        lockdown.own(descriptor, owner.uid, owner.gid, owner.directory_mode)
+        run = Filling(
+            directory, descriptor, owner, account, known, key, Limits(**{**freshness.LIMITS, **limits}), progress, None,
+            timezone,
+        )  # fmt: skip
+        run.fill(tree, staged)
+        run.swap(staged, allow_gap=False)
+        run.sign(options, tree, started)

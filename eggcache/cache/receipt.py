@@ -1,0 +1,242 @@
+"""The receipt: what each prepare of a cache directory was computed from, and what it extracted there.
+
+It lies in the cache directory, which only its owner can write. Whether it still holds, `validity` tells.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import TYPE_CHECKING, Any
+
+from eggcache.cache import freshness
+from eggcache.model import Finding
+
+if TYPE_CHECKING:
+    from eggcache.cache.freshness import Fingerprint
+
+
+_AGAINST = {"shared-name", "egg-private", "egg-refused", "egg-unreadable"}  # an egg of which they speak is not served
+
+
+@dataclass(frozen=True)
+class Extracted:
+    """One directory of the cache, and the egg that it was made from."""
+
+    egg: str  # the zip file
+    source: Fingerprint  # the zip's, when it was read
+    expected: str  # digest of what was to be written: names, sizes, CRCs, mtimes, owner and modes
+    found: str  # digest of what lay there afterwards
+    files: int
+    size: int  # bytes
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One prepare: what its answer depended on, and which directories of the cache it needs."""
+
+    options: dict[str, Any]
+    inputs: dict[str, Fingerprint]
+    names: list[str]
+    findings: list[Finding]
+    when: int  # seconds since the epoch
+    eggcache: str  # the version that did it
+    python: list[int]  # the target's version
+
+    def eggs(self, name: str) -> list[str]:
+        """The eggs that are as they were at this prepare and that it serves from the directory `name`: more than one
+        where two of one name have the same content."""
+        against = {finding.thing for finding in self.findings if finding.code in _AGAINST}
+        found = [path for path in self.inputs if f"{os.path.basename(path)}-tmp" == name] if name in self.names else []
+        return [path for path in found if path not in against and self.inputs[path] == freshness.fingerprint(path)]
+
+
+@dataclass
+class Receipt:
+    """All entries of a cache directory, and what is extracted in it, by name."""
+
+    entries: dict[str, Entry] = field(default_factory=dict)
+    extracted: dict[str, Extracted] = field(default_factory=dict)
+
+    def forgettable(self, key: str) -> list[str]:
+        """The entries, other than `key`, for which nothing is kept in the cache, or whose Python is gone."""
+        others = [(other, entry) for other, entry in sorted(self.entries.items()) if other != key]
+        return [other for other, entry in others if not entry.names or gone(asked(other)[0])]
+
+    def prunable(self, key: str, names: Iterable[str]) -> list[str]:
+        """What an earlier prepare extracted and neither `names` nor another entry than `key` needs."""
+        return sorted(self.extracted.keys() - self.needed_beside(key) - set(names))
+
+    def lacks(self, directory: int, expected: Mapping[str, str]) -> list[str]:
+        """The names of what is not in the cache open at `directory` as it was left, with the content `expected`."""
+        held = {name: done for name, done in self.extracted.items() if done.expected == expected.get(name)}
+        return [name for name in expected if name not in held or held[name].found != freshness.digest(directory, name)]
+
+    def needed_beside(self, key: str) -> set[str]:
+        """The names that another entry than `key` needs."""
+        return {name for other, entry in self.entries.items() if other != key for name in entry.names}
+
+
+def gone(python: str) -> bool:
+    """Whether nothing has that name any more; not so where a disk fails, or nobody may look."""
+    try:
+        os.lstat(python)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except (OSError, ValueError):  # ValueError: it cannot be named in this locale
+        pass
+    return False
+
+
+def asked(key: str) -> tuple[str, list[str], list[str]]:
+    """What validity.key made a key from: python, paths, and requirements. Raises ValueError for any other text."""
+    python, paths, requirements = json.loads(key)
+    if not (_is_text(python) and _is_list(paths, _is_text) and _is_list(requirements, _is_text)):
+        raise ValueError(key)
+    return python, paths, requirements
+
+
+def content(expected: Mapping[str, str]) -> str:
+    """One digest for what a prepare wants in a cache: `expected` is the digest of each directory's content, by name.
+    Two hosts where it is equal have the same names, sizes, CRCs, mtimes, owners (by number) and modes there."""
+    return hashlib.blake2b(repr(sorted(expected.items())).encode(), digest_size=16).hexdigest()
+
+
+def read(directory: int) -> Receipt:
+    """The receipt in `directory`; an empty one where there is none, or none that is whole."""
+    return understood(freshness.load(directory))
+
+
+def understood(data: Mapping[str, Any]) -> Receipt:
+    """The nouns of a receipt as it was written, without prepares of a root that was not installed, which earlier
+    releases kept. An empty one where anything in it has not the shape that `dump` writes: what does not come from
+    there, nobody can tell what it says."""
+    try:
+        if not _is_whole(data):
+            return Receipt()
+        entries = {
+            key: Entry(
+                **{
+                    **entry,
+                    "findings": [
+                        Finding(**{**finding, "context": tuple(finding["context"])}) for finding in entry["findings"]
+                    ],
+                }
+            )
+            for key, entry in data["entries"].items()
+            if all(finding["code"] != freshness.NO_ROOT for finding in entry["findings"])
+        }
+        return Receipt(entries, {name: Extracted(**extracted) for name, extracted in data["extracted"].items()})
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return Receipt()
+
+
+def dump(receipt: Receipt) -> bytes:
+    """The receipt as `read` understands it. Sorted, so that equal receipts are equal bytes."""
+    data = {
+        "schema": freshness.SCHEMA,
+        "entries": {key: asdict(entry) for key, entry in sorted(receipt.entries.items())},
+        "extracted": {name: asdict(extracted) for name, extracted in sorted(receipt.extracted.items())},
+    }
+    return json.dumps(data, indent=1).encode("ascii")
+
+
+# ------------------------------------------------------------------------------------------------ its shape
+# JSON's types are Python's, but true is an int there, and 2.0 equal to 2: so types are compared, not values alone.
+
+_NO_TEXT = re.compile("[\0\ud800-\udc7f\udd00-\udfff]")  # what no os.fsdecode gives: the kernel takes none of it
+_END_OF_TIME = 253_402_300_799  # the last second of the year 9999
+
+
+def _is_whole(data: Mapping[str, Any]) -> bool:
+    extracted = data["extracted"]
+    return (
+        _has(data, {"schema", "entries", "extracted"})
+        and _is_dict(extracted, _is_extracted)
+        and all(map(_is_name, extracted))
+        and _is_dict(data["entries"], _is_entry)
+        and all(asked(key) and extracted.keys() >= set(entry["names"]) for key, entry in data["entries"].items())
+    )
+
+
+def _is_entry(entry: Any) -> bool:
+    options = entry["options"]
+    return (
+        _has(entry, {one.name for one in fields(Entry)})
+        and _is_list(options["user"], _is_id)
+        and len(options["user"]) > 1
+        and _is_list(options["owner"], _is_id)
+        and len(options["owner"]) == 4
+        and (options["timezone"] is None or _is_text(options["timezone"]))
+        and _is_dict(options["limits"], _is_count)
+        and _is_dict(options["environment"], lambda value: value is None or _is_text(value))
+        and _is_dict(entry["inputs"], _is_fingerprint)
+        and _is_list(entry["names"], _is_name)
+        and _is_list(entry["findings"], _is_finding)
+        and _is_count(entry["when"])
+        and entry["when"] <= _END_OF_TIME
+        and _is_text(entry["eggcache"])
+        and _is_list(entry["python"], _is_count)
+    )
+
+
+def _is_extracted(one: Any) -> bool:
+    return (
+        _has(one, {each.name for each in fields(Extracted)})
+        and all(_is_text(one[name]) and one[name] for name in ("egg", "expected", "found"))
+        and _is_fingerprint(one["source"])
+        and _is_count(one["files"])
+        and _is_count(one["size"])
+    )
+
+
+def _is_finding(finding: Any) -> bool:
+    return (
+        _has(finding, {one.name for one in fields(Finding)})
+        and all(_is_text(finding[name]) for name in ("code", "thing", "cause", "remedy"))
+        and _is_count(finding["status"])
+        and finding["status"] in (0, 1, 3, 4, 5)
+        and _is_list(finding["context"], _is_text)
+    )
+
+
+def _is_fingerprint(value: Any) -> bool:
+    """As validity.of_stat has it; None for what was not there, and [] for what changed meanwhile."""
+    return value is None or (_is_list(value, _is_number) and len(value) in (0, 7))
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) is int and abs(value) < 1 << 64
+
+
+def _is_name(name: Any) -> bool:
+    """Whether it is a directory's in the cache, and nobody else's: what is not needed any more is removed."""
+    return _is_text(name) and name.endswith("-tmp") and "/" not in name
+
+
+def _is_id(value: Any) -> bool:
+    return _is_count(value) and value < 1 << 32
+
+
+def _is_count(value: Any) -> bool:
+    return _is_number(value) and value >= 0
+
+
+def _is_text(value: Any) -> bool:
+    return type(value) is str and not _NO_TEXT.search(value)
+
+
+def _is_list(value: Any, each: Callable[[Any], bool]) -> bool:
+    return type(value) is list and all(map(each, value))
+
+
+def _is_dict(value: Any, each: Callable[[Any], bool]) -> bool:
+    return type(value) is dict and all(map(_is_text, value)) and all(map(each, value.values()))
+
+
+def _has(value: Any, names: set[str]) -> bool:
+    return type(value) is dict and value.keys() == names

@@ -1,0 +1,225 @@
+"""A directory built beside another and put in its place in one step: prepare --reset, under a server that runs."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import secrets
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+
+from eggcache.cache import entries
+from eggcache.errors import Busy, EggcacheError, NotPermitted, of_disk
+from eggcache.system import lockdown, staging, syscalls
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_MOST_TURNS = 1000
+
+
+class Renewal:
+    """What shall be at `path`: a new directory of ours, private (0700) until the caller opens it, then whole.
+
+    1. A server uses a cache that is not safe: its own user can write it.
+    2. Were that moved aside first, every request would find an empty directory until it is filled again.
+    3. So the new one is filled under a name that nobody can guess, and then exchanged with what is there.
+    """
+
+    def __init__(self, path: str, parent: int, name: str, descriptor: int) -> None:
+        self.path = path
+        self.descriptor = descriptor
+        self._parent = parent
+        self._name = name
+        self._placed = False
+
+    def overtaken(self) -> bool:
+        """Whether a directory is at `path` meanwhile that needs no renewal: another run's."""
+        try:
+            descriptor = lockdown.open_directory(self.path)
+        except (OSError, NotPermitted):
+            return False
+        try:
+            entries.check(descriptor, self.path)
+        except NotPermitted:
+            return False
+        finally:
+            os.close(descriptor)
+        return True
+
+    def take_place(self, allow_gap: bool) -> str | None:
+        """Put the new directory at `path`, whatever is there: where that was moved to, None where nothing was.
+
+        In one step: in /tmp anybody could make another one between two. Where the file system has no such step, and
+        with `allow_gap`, in two, and as often as somebody does. Raises CannotExchange, NotPermitted where what is there
+        cannot be moved, and EggcacheError where the disk refuses.
+        """
+        with staging.undisturbed():  # whoever ends it in between could not tell which of the two is the new one
+            return self._exchange(os.path.basename(self.path), allow_gap)
+
+    def _exchange(self, name: str, allow_gap: bool) -> str | None:
+        try:
+            for _ in range(_MOST_TURNS):
+                try:
+                    syscalls.exchange(self._parent, self._name, self._parent, name)
+                except FileNotFoundError:
+                    with suppress(FileExistsError):
+                        syscalls.rename_new(self._parent, self._name, self._parent, name)
+                        self._placed = True
+                        return None
+                else:
+                    self._placed = True
+                    return os.path.join(os.path.dirname(self.path), self._rename(f"{name}.aside-"))
+        except syscalls.CannotExchange as error:
+            if not allow_gap:
+                raise syscalls.CannotExchange(self.path, error.cause, error.remedy) from None
+            return self._rename_twice(name)
+        except OSError as error:
+            raise _immovable(self.path, error) from None
+        raise NotPermitted(self.path, "somebody makes and removes it over and over", "name another directory")
+
+    def _rename_twice(self, name: str) -> str | None:
+        """take_place in two steps. No journal: where a run is killed in between, the next one makes `path` anew, and
+        what lies aside was to go."""
+        found = None
+        try:
+            for _ in range(_MOST_TURNS):
+                aside = f"{name}.aside-{secrets.token_hex(8)}"
+                with suppress(FileNotFoundError):
+                    os.rename(name, aside, src_dir_fd=self._parent, dst_dir_fd=self._parent)
+                    found = found or os.path.join(os.path.dirname(self.path), aside)
+                try:
+                    os.rename(self._name, name, src_dir_fd=self._parent, dst_dir_fd=self._parent)
+                except OSError as error:
+                    if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                        raise
+                else:  # over nothing, or over an empty directory
+                    self._placed = True
+                    os.fsync(self._parent)
+                    return found
+        except OSError as error:
+            raise _immovable(self.path, error) from None
+        raise NotPermitted(self.path, "somebody makes it over and over", "name another directory")
+
+    def _rename(self, prefix: str) -> str:
+        """Give what was displaced a name that says so, unless its owner, in /tmp, has moved it already."""
+        os.fsync(self._parent)
+        aside = prefix + secrets.token_hex(8)
+        try:
+            os.rename(self._name, aside, src_dir_fd=self._parent, dst_dir_fd=self._parent)
+        except OSError:
+            return self._name
+        return aside
+
+    def discard(self) -> None:
+        """Remove the new directory, unless it took its place."""
+        if not self._placed:
+            remove(self._parent, self._name, self.descriptor)
+
+
+@contextmanager
+def renewal(path: str, wait: float) -> Iterator[Renewal]:
+    """A Renewal of `path`, locked; removed at the end unless it took its place. What killed runs left goes first.
+
+    Raises NotPermitted where the parent is not safe, or for what must not be moved: a mount point, or a directory
+    that is meant to be shared.
+    """
+    path = os.path.abspath(path)
+    with ExitStack() as stack:
+        try:
+            parent = lockdown.open_parent(path)
+            stack.callback(os.close, parent)
+            _check_movable(path, parent)
+            remove_leftovers(parent, (prefix(path),))
+            name = prefix(path) + secrets.token_hex(8)
+            descriptor = lockdown.make(parent, name)
+        except OSError as error:
+            raise _immovable(path, error) from None
+        stack.callback(os.close, descriptor)
+        new = Renewal(path, parent, name, descriptor)
+        stack.callback(new.discard)
+        stack.enter_context(lockdown.locked(descriptor, path, wait))
+        yield new
+
+
+def tidy(path: str) -> None:
+    """Remove what killed runs were building for `path`, where that can be done."""
+    with suppress(OSError, NotPermitted):
+        parent = lockdown.open_parent(path)
+        try:
+            remove_leftovers(parent, (prefix(path),))
+        finally:
+            os.close(parent)
+
+
+def check(path: str) -> None:
+    """Raise what `renewal` would raise before it makes anything: for a dry run."""
+    path = os.path.abspath(path)
+    try:
+        parent = lockdown.open_parent(path)
+        try:
+            _check_movable(path, parent)
+        finally:
+            os.close(parent)
+    except OSError as error:
+        raise _immovable(path, error) from None
+
+
+def prefix(path: str) -> str:
+    """How the names of directories begin that are built beside `path`."""
+    return f"{os.path.basename(path)}.new-"
+
+
+def _immovable(path: str, error: OSError) -> EggcacheError:
+    if error.errno not in (errno.EBUSY, errno.EPERM, errno.EACCES, errno.EXDEV):
+        return of_disk(path, "cannot be moved aside", error)
+    return NotPermitted(path, f"cannot be moved aside: {error.strerror}", "name another directory")
+
+
+def _check_movable(path: str, parent: int) -> None:
+    with suppress(FileNotFoundError):
+        info = os.stat(os.path.basename(path), dir_fd=parent, follow_symlinks=False)
+        if stat.S_ISDIR(info.st_mode) and info.st_mode & stat.S_ISVTX:
+            raise NotPermitted(path, "it is a directory for everybody, as /tmp is", "name one below it")
+        if info.st_dev != os.fstat(parent).st_dev:
+            raise NotPermitted(path, "cannot be moved aside: it is a mount point", "name another directory")
+
+
+def remove_leftovers(parent: int, prefixes: tuple[str, ...]) -> None:
+    """Remove what killed runs left in `parent`: directories of ours with a name as only eggcache gives them, one of
+    `prefixes` and 16 hexadecimal digits, that are empty or have our lock: it is the first in and the last out. No link
+    is followed, and whoever is still at work holds the lock."""
+    for name in os.listdir(parent):
+        if not any(re.fullmatch(re.escape(prefix) + "[0-9a-f]{16}", name) for prefix in prefixes):
+            continue
+        with suppress(OSError, NotPermitted, Busy):
+            descriptor = os.open(name, _DIRECTORY, dir_fd=parent)
+            try:
+                info = os.fstat(descriptor)
+                if info.st_uid != os.geteuid() or info.st_mode & 0o022:
+                    continue
+                if lockdown.LOCK not in os.listdir(descriptor):
+                    os.rmdir(name, dir_fd=parent)  # where there is anything in it, it was not we who made it
+                    continue
+                with lockdown.locked(descriptor, name, 0):
+                    remove(parent, name, descriptor)
+            finally:
+                os.close(descriptor)
+
+
+def remove(parent: int, name: str, descriptor: int, removed: Callable[[str], object] = lambda _entry: None) -> None:
+    """Remove the directory `name` of `parent`, which is `descriptor`, with all that is in it: the lock last. `removed`
+    gets the name of each of its entries that is gone."""
+    for _ in range(_MOST_TURNS):
+        for entry in sorted(os.listdir(descriptor), key=lambda entry: entry == lockdown.LOCK):
+            staging.remove(descriptor, entry)
+            removed(entry)
+        try:
+            os.rmdir(name, dir_fd=parent)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+        else:
+            return
+        # A run that had opened the directory before made a lock in it; it will find that the directory is gone.
+    raise EggcacheError(name, "somebody puts things into it over and over", "run it again")

@@ -1,0 +1,112 @@
+"""The two streams: results on stdout, messages on stderr, and the exit status that findings ask for."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import sys
+from collections.abc import Iterable
+
+from eggcache.errors import one_line as one_line  # for those who print
+from eggcache.errors import tell
+
+TYPE_CHECKING = False  # as in validity: a run with nothing to do only asks whether to be silent
+if TYPE_CHECKING:
+    from eggcache.model import Finding, Report
+
+_ORDER = (4, 1, 5, 3)  # which status wins where several apply
+_LENIENT = (3, 5)  # what must not keep a site down that worked before
+
+
+def open_streams() -> None:
+    """Put /dev/null where one of the three streams is closed, as an init script may have them.
+
+    Else the next file that is opened would be stdout, and what is printed would end up in it. What the terminal's
+    encoding lacks is escaped: a name in a message is no reason to fail.
+    """
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number, which is this one
+            os.set_inheritable(descriptor, True)
+    for name in ("stdin", "stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))  # noqa: SIM115 - as long as we live
+        elif name != "stdin" and isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def width() -> int | None:
+    """The columns of the terminal that stdout is, or that $COLUMNS says it has; None where it is no terminal."""
+    if not sys.stdout.isatty():
+        return None
+    import shutil
+
+    return shutil.get_terminal_size().columns
+
+
+def trace(error: BaseException) -> None:
+    """Print what led to an error, for -vv, each line fit for a terminal."""
+    import traceback
+
+    for text in traceback.format_exception(type(error), error, error.__traceback__):
+        for line in text.rstrip("\n").split("\n"):
+            tell(f"  {one_line(line)}")
+
+
+def complain(message: object, status: int) -> int:
+    """Print an error, and return its `status`."""
+    tell(f"eggcache: {one_line(str(message))}")
+    return status
+
+
+def silent(statuses: Iterable[int], options: argparse.Namespace) -> bool:
+    """Whether a prepare that had nothing to do says nothing and exits 0, with findings of these statuses: an init
+    script, which is lenient, was told of them when something was done."""
+    return all(options.lenient and status in (0, *_LENIENT) for status in statuses)
+
+
+def present(done: Report, options: argparse.Namespace, *, lenient: bool = False, following: str = "") -> int:
+    """Print what a command did, then what is wrong, and return the exit status."""
+    from eggcache.cli import report  # not needed where nothing had to be done
+
+    quiet = done.unchanged and lenient  # an init script that had nothing to do says nothing
+    for note in done.notes if not quiet else ():
+        warn(note, options)
+    if options.json:
+        print(report.as_json(report.report_json(done)))
+    elif not options.quiet and not done.unchanged:
+        for line in report.summary(done, following=following, verbose=options.verbose > 0):
+            print(one_line(line))
+    findings = [finding for finding in done.findings if not quiet or finding.status not in (0, *_LENIENT)]
+    return conclude(findings, options, lenient=lenient)
+
+
+def conclude(findings: Iterable[Finding], options: argparse.Namespace, *, lenient: bool = False) -> int:
+    """Print the findings, and return the status that they ask for."""
+    asked = set()
+    for finding in findings:
+        asked.add(finding.status)
+        if not options.quiet or finding.status in (1, 4):
+            say(f"{finding} [{finding.code}]")
+        if options.verbose:
+            for detail in finding.context:
+                warn(f"  {detail}", options)
+    if lenient:
+        asked -= set(_LENIENT)
+    return next((status for status in _ORDER if status in asked), 0)
+
+
+def warn(text: str, options: argparse.Namespace) -> None:
+    """Print a message that --quiet keeps back."""
+    if not options.quiet:
+        say(text)
+
+
+def say(text: str) -> None:
+    """Print a message."""
+    sys.stdout.flush()  # so that a log that takes both has them in order
+    tell(f"eggcache: {one_line(text)}")

@@ -1,0 +1,231 @@
+"""The command `wrapper`: from what was asked for and what this host is, to the text that starts Apache."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+
+from eggcache import remedies
+from eggcache.cache import freshness, receipt, serving
+from eggcache.cli import arguments, console, report
+from eggcache.errors import NotPermitted, UsageError
+from eggcache.servers import apache, systemd
+from eggcache.system import accounts, lockdown
+from eggcache.target import interpreter
+from eggcache.wrappers import destination, kinds, modpython, wrappers
+
+_MOD_PYTHON = {  # options of `wrapper` that are of no use to other kinds
+    "--directory": "module_directory",
+    "--app": "app",
+    "--location": "location",
+    "--app-config": "app_config",
+}
+
+# Seconds: systemd ends what starts a server, and leaves the server down, after TimeoutStartSec=, which is 90 s for each
+# ExecStartPre= unless somebody says otherwise, see systemd-system.conf(5); what is prepared then needs time as well.
+_WAIT = "60"
+
+
+def emit(options: argparse.Namespace) -> int:
+    """Print the wrapper that `options` ask for, or write it where they say; the exit status."""
+    host = apache.read()
+    if options.apachectl:
+        hands_over = apache.hands_over(options.apachectl)
+        # The unit of this host's Apache starts another one, if this is a self-compiled one's script.
+        unit = host.unit if hands_over or options.apachectl == host.apachectl else None
+        host = replace(host, apachectl=options.apachectl, hands_over=hands_over, unit=unit)
+    if options.unit and options.unit != host.unit:
+        named = systemd.read([options.unit])
+        host = apache.started_as(host, named) if named else replace(host, unit=options.unit, private_tmp=None)
+    directory = os.path.abspath(options.directory)
+    kind, why = options.kind, None
+    if not kind:
+        kind, why = wrappers.choose(host)
+        console.warn(f"--for {kind}: {why}", options)
+    if kind == "systemd":
+        wrappers.check_seen(directory, host.unit or "", host.private_tmp, f"use another: {_elsewhere(options)}")
+    timezone = arguments.timezone(options)
+    user, group = options.user or host.user, options.group or (None if options.user else host.group)
+    python = interpreter.find(options.python)
+    if user:
+        group = group or str(accounts.lookup(user, "--user" if options.user else "Apache's User").gid)
+    gid = accounts.group(group, "--group" if options.group else "Apache's Group") if group else None
+    _warn_of_another(directory, python, timezone, (user or "nobody", gid), options)
+    arguments.limits(options)  # a wrong one shall not wait for Apache's start
+    command = [*_ourselves(), "prepare", directory, "--lenient"]
+    command += remedies.words(
+        python=python,
+        paths=arguments.paths(options),
+        user=user,
+        group=group,
+        timezone=timezone,
+        limits=options.limits,
+    )
+    if _shared(os.path.dirname(directory)):
+        command += ["--reset"]
+    command += ["--wait", _WAIT]
+    command += ["--all"] if options.all else ["--", *arguments.requirements(options)]
+    pid_file = options.pid_file or host.pid_file
+    debian = bool(host.apachectl) and wrappers.takes_envvars(host.apachectl or "")
+    text = wrappers.wrapper(
+        kind,
+        directory,
+        prepare=command,
+        timezone=timezone,
+        apachectl=host.apachectl,
+        pid_file=pid_file,
+        unit=host.unit,
+        debian=debian,
+        private_tmp=host.private_tmp,
+    )
+    text = _with_modules(options, kind, text, directory, command, timezone, pid_file)
+    for finding in wrappers.warnings(kind, directory, host):
+        console.warn(str(finding), options)
+    part = kinds.part(kind, debian=debian)
+    if options.output:
+        path = os.path.abspath(options.output)
+        if part:
+            registered = kinds.KINDS[kind]
+            written = destination.insert(path, text, position=registered.position, undone=registered.undone)
+            if written.undone:
+                cause = f"line {written.undone}, below what eggcache wrote, takes its place: nothing prepares the cache"
+                console.warn(f"{path}: {cause}; put what is there above what eggcache wrote, which calls it", options)
+        else:
+            written = destination.write(path, text, mode=0o755 if kinds.KINDS[kind].executable else 0o644)
+        _say(path, written, wrappers.following(kind, path, host, debian=debian), options)
+    if options.json:
+        emitted = {
+            "schema": 1,
+            "command": "wrapper",
+            "directory": directory,
+            "kind": kind,
+            "why": why,
+            "place": wrappers.place(kind, host, debian=debian),
+            "part": part,
+            "executable": kinds.KINDS[kind].executable,
+            "apachectl": host.apachectl,
+            "pid_file": pid_file,
+            "unit": host.unit,
+            "text": text,
+        }
+        print(report.as_json(emitted))
+    elif not options.output:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(os.fsencode(text))  # a path in it may be no UTF-8
+    return 0
+
+
+def _elsewhere(options: argparse.Namespace) -> str:
+    """The command that prints, or writes, the same drop-in for a directory that every unit sees."""
+    other = argparse.Namespace(**{**vars(options), "directory": "/var/cache/eggcache"})
+    more = ["--for", "systemd", *(["--unit", options.unit] if options.unit else [])]
+    return f"{remedies.following(other)} {shlex.join([*more, *(['-o', options.output] if options.output else [])])}"
+
+
+def _with_modules(
+    options: argparse.Namespace,
+    kind: str,
+    text: str,
+    directory: str,
+    command: Sequence[str],
+    timezone: str | None,
+    pid_file: str | None,
+) -> str:
+    """The text with what mod_python's own options add to it, after its modules were written to --directory."""
+    asked = [option for option, name in _MOD_PYTHON.items() if getattr(options, name)]
+    if kind != "mod_python":
+        if asked:
+            raise UsageError(asked[0], f"it says nothing to --for {kind}", "use --for mod_python")
+        return text
+    if not options.app and (options.location or options.app_config):
+        raise UsageError(asked[-1], "it belongs to an application", "name its package with --app")
+    if options.app and not options.app_config:
+        raise UsageError(f"--app {options.app}", "it has a configuration", "name the file with --app-config")
+    application = options.app and modpython.Application(
+        options.app,
+        options.location or f"/{options.app}",
+        os.path.abspath(options.app_config),
+        arguments.DEFAULT if options.all else arguments.requirements(options),
+    )
+    emitted = modpython.mod_python(
+        directory,
+        prepare=command,
+        timezone=timezone,
+        modules=os.path.abspath(options.module_directory) if options.module_directory else None,
+        paths=arguments.paths(options),
+        application=application or None,
+        mutexes=os.path.dirname(pid_file or "") or "logs/",
+    )
+    for name, source in emitted.modules.items():
+        path = os.path.join(os.path.abspath(options.module_directory), name)
+        written = destination.write(path, source, mode=0o644)
+        if written.changed:
+            _say(path, written, "", options)
+    return emitted.configuration
+
+
+def _say(path: str, written: destination.Written, following: str, options: argparse.Namespace) -> None:
+    """Say what became of a file, and what to run now."""
+    if not written.changed:
+        console.warn(f"{path}: it has this text already: nothing was written", options)
+        return
+    kept = f"; somebody had changed what eggcache wrote there: that is kept in {written.kept}" if written.kept else ""
+    console.warn(f"{path}: written{kept}", options)
+    if following:
+        console.warn(f"next: {following}", options)
+
+
+def _warn_of_another(
+    directory: str, python: str, timezone: str | None, readers: tuple[str, int | None], options: argparse.Namespace
+) -> None:
+    """Say so where `directory` was prepared, but not by what the wrapper is going to run, for `readers`: the name of a
+    user, and the group that alone may read it."""
+    try:
+        descriptor = lockdown.open_directory(directory)
+    except (OSError, NotPermitted):
+        return
+    try:
+        known = receipt.read(descriptor)
+    finally:
+        os.close(descriptor)
+    entry = known.entries.get(freshness.key(python, arguments.paths(options), arguments.requirements(options)))
+    cause, remedy = "", ""
+    try:
+        serving.keep_readers(known, directory, freshness.ownership(readers[1]), readers[0])
+    except serving.ServesOthers as error:
+        cause, remedy = error.cause, error.remedy
+    if known.entries and entry is None and not cause:
+        cause = "it was prepared for another --python, --path or REQ than this wrapper is for"
+    elif entry and entry.options.get("timezone") != timezone and not cause:
+        cause = f"it is prepared for {serving.shown(entry.options['timezone'])}"
+        remedy = serving.in_zone(known, directory, entry.names, timezone) or ""
+    if cause:
+        more = f"; {remedies.complete(remedy, options)}" if remedy else ""
+        console.warn(f"{directory}: {cause}{more}", options)
+
+
+def _ourselves() -> list[str]:
+    """The command that runs this program again, absolute."""
+    program = os.path.abspath(sys.argv[0])
+    if os.path.basename(program) in ("eggcache", "eggcache.pyz") and os.path.exists(program):
+        how = [program]
+    else:
+        how = ["-m", "eggcache"]
+    # -I: root starts Apache, maybe with the PYTHONPATH of the application; nobody's modules shall stand in for ours.
+    isolated = [sys.executable, "-I", *how]
+    if subprocess.run([*isolated, "--version"], stdin=subprocess.DEVNULL, capture_output=True, check=False).returncode:
+        return how if len(how) == 1 else [sys.executable, *how]  # it is only found with the help of PYTHONPATH
+    return isolated
+
+
+def _shared(directory: str) -> bool:
+    """Whether anybody can make something in `directory`."""
+    try:
+        return bool(os.stat(directory).st_mode & 0o002)
+    except OSError:
+        return False

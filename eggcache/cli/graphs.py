@@ -1,0 +1,94 @@
+"""A tree as a graph for other programs to draw: DOT for graphviz, and mermaid. Plain ASCII, whatever the names are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from eggcache.cli import outline
+from eggcache.cli.console import one_line
+from eggcache.model import Need, State, Tree
+
+_FILLS = {"zipped": "#ffe9a8", "prepared": "#c8e6c9", "unzipped": "#d6eaf8", "missing": "#f5b7b1"}
+_BAD = "#c0392b"
+
+
+def dot(tree: Tree, prepared: Sequence[bool] = ()) -> Iterator[str]:
+    """The lines of a graph in graphviz' language: each distribution with what it is, each arrow from what needs to
+    what is needed."""
+    yield "digraph eggcache {"
+    yield "  rankdir=LR;"
+    yield '  node [shape=box, style="rounded,filled", fontname="sans-serif"];'
+    yield '  edge [fontname="sans-serif", fontsize=10];'
+    for name, (label, words, state) in _nodes(tree, prepared).items():
+        yield f'  {name} [label="{_dot(label)}\\n{_dot(words)}", fillcolor="{_FILLS[state]}"];'
+    for by, found, label, bad in _edges(tree):
+        colour = f', color="{_BAD}", fontcolor="{_BAD}"' if bad else ""
+        yield f'  {by} -> {found} [label="{_dot(label)}"{colour}];'
+    yield "}"
+
+
+def mermaid(tree: Tree, prepared: Sequence[bool] = ()) -> Iterator[str]:
+    """The same in mermaid's language, which Markdown takes between ```mermaid and ```."""
+    yield "flowchart LR"
+    for name, (label, words, state) in _nodes(tree, prepared).items():
+        yield f'  {name}["{_mermaid(label)}<br/>{_mermaid(words)}"]:::{state}'
+    bad_edges = []
+    for number, (by, found, label, bad) in enumerate(_edges(tree)):
+        yield f'  {by} -->|"{_mermaid(label)}"| {found}' if label else f"  {by} --> {found}"
+        if bad:
+            bad_edges.append(str(number))
+    for state, fill in _FILLS.items():
+        yield f"  classDef {state} fill:{fill},stroke:#555,color:#000"
+    if bad_edges:
+        yield f"  linkStyle {','.join(bad_edges)} stroke:{_BAD}"
+
+
+def _nodes(tree: Tree, prepared: Sequence[bool]) -> dict[str, tuple[str, str, str]]:
+    """By the graph's own names: the label, what it is in words, and the state that it is coloured by."""
+    prepared = prepared or [False] * len(tree.distributions)
+    nodes = {
+        f"n{index}": (found.title, outline.what(found, done), outline.state(found, done))
+        for index, (found, done) in enumerate(zip(tree.distributions, prepared))
+    }
+    for requirement, name in _lost(tree).items():
+        nodes[name] = (requirement, State.MISSING.value, "missing")
+    return nodes
+
+
+def _lost(tree: Tree) -> dict[str, str]:
+    """The requirements that nothing meets, and how the graph calls each."""
+    lost = dict.fromkeys(need.requirement for need in tree.needs if need.found is None)
+    return {requirement: f"m{number}" for number, requirement in enumerate(lost)}
+
+
+def _edges(tree: Tree) -> Iterator[tuple[str, str, str, bool]]:
+    """From, to, what is asked for where that is more than the name, and whether it is not met."""
+    lost = _lost(tree)
+    for need in tree.needs:
+        if need.by is not None:
+            found = lost[need.requirement] if need.found is None else f"n{need.found}"
+            yield f"n{need.by}", found, _wanted(tree, need), need.state is not State.MET
+
+
+def _wanted(tree: Tree, need: Need) -> str:
+    if need.found is None:
+        return ""  # the node says it
+    plain = need.requirement == tree.distributions[need.found].project
+    words = [*([] if plain else [need.requirement]), *([] if need.state is State.MET else [need.state.value])]
+    return "  ".join(words)
+
+
+def _escaped(text: str, plain: str, entity: Callable[[int], str]) -> str:
+    """`text` with every character but letters, digits and those of `plain` as an entity: a name can neither end the
+    string that it stands in nor mean anything to whoever draws it."""
+    return "".join(c if c.isascii() and (c.isalnum() or c in plain) else entity(ord(c)) for c in one_line(text))
+
+
+def _dot(text: str) -> str:
+    # graphviz puts in what "&#NN;" stands for, and reads escapes such as \N then: a backslash has to be two
+    return _escaped(one_line(text).replace("\\", "\\\\"), " .,-_+=()[]", "&#{};".format)
+
+
+def _mermaid(text: str) -> str:
+    # https://mermaid.js.org/syntax/flowchart.html#entity-codes-to-escape-characters
+    return _escaped(text, " .,-_", "#{};".format)

@@ -1,0 +1,414 @@
+"""The command line: commands, options, streams, exit status.
+
+Results go to stdout, messages to stderr. What a command needs is imported when it runs: `prepare` runs at
+every start of Apache, and mostly finds that nothing has to be done.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import gc
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+
+from eggcache.cache import freshness
+from eggcache.cli import arguments, console
+from eggcache.errors import EggcacheError, NotPermitted, UsageError
+from eggcache.system import accounts
+from eggcache.target import interpreter
+
+TYPE_CHECKING = False  # as in validity
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+    from eggcache.system.accounts import Account
+    from eggcache.target.launch import Launch
+
+
+class _Ended(BaseException):
+    """A signal asked us to end. Not an Exception, so that nothing but the clean-up is done on the way out."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run the command line `words` (default: the process's) and return the exit status."""
+    console.open_streams()
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # where it is ignored, nobody learns how a child ended
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup's wish stands
+            signal.signal(number, _end)
+    verbose, options = 0, argparse.Namespace()
+    try:
+        options = arguments.parse(words)
+        verbose = options.verbose
+        if options.command != "prepare":  # which says nothing where nothing has changed
+            _doubt(options)
+        status = _COMMANDS[options.command](options)
+        sys.stdout.flush()
+    except EggcacheError as error:
+        if verbose > 1:
+            console.trace(error)
+        if "eggcache " in error.remedy and "python" in options:
+            from eggcache import remedies
+
+            error.remedy = remedies.complete(error.remedy, options)
+        lenient = error.lenient and getattr(options, "lenient", False)
+        return console.complain(error, 0 if lenient else error.status)
+    except _Ended as ended:
+        return 128 + ended.number
+    except BrokenPipeError:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (Python flushes stdout at exit)
+        return 128 + signal.SIGPIPE
+    except Exception as error:
+        if verbose > 1:
+            console.trace(error)
+        return console.complain(_explained(error), 1)
+    return status
+
+
+def program() -> NoReturn:
+    """The command: `main`, and the end of the process. What Python would tear down is gone with it anyhow, and that
+    takes longer than a run with nothing to do spends on its work."""
+    gc.set_threshold(100_000, 50, 50)  # nearly all that it would look at lasts until the end
+    status = main()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # it is over: there is nothing left to clean up
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(status)
+
+
+def _explained(error: Exception) -> str:
+    """What to say of an error that no module expects: it may be the place that we are run in."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return "the working directory: it has been removed; run it from another one: cd /"
+    full = error if isinstance(error, OSError) and error.errno == errno.ENOSPC and not error.filename else None
+    try:
+        sys.stdout.flush()  # of what was too much for its buffer, nothing is left there
+    except OSError as again:
+        full = again
+    if full:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (Python flushes stdout at exit)
+        return f"stdout: {full.strerror}; what was done is done"
+    return f"{type(error).__name__}: {error}; run it with -vv and report what it says"
+
+
+def _end(number: int, _frame: object) -> None:
+    for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(each, signal.SIG_IGN)  # a second Ctrl-C must not end the clean-up
+    raise _Ended(number)
+
+
+# ------------------------------------------------------------------------------------------------ commands
+
+
+def _doubt(options: argparse.Namespace) -> None:
+    if options.command in ("prepare", "check", "unzip-all", "wheels", "remove"):
+        accounts.need_proc()
+    for line in arguments.doubts(options):
+        console.warn(line, options)
+
+
+def _tree(options: argparse.Namespace) -> int:
+    from eggcache.cli import views
+
+    return views.tree(options)
+
+
+def _prepare(options: argparse.Namespace) -> int:
+    os.umask(0o077)
+    python, requirements, paths = (
+        interpreter.find(options.python),
+        arguments.requirements(options),
+        arguments.paths(options),
+    )
+    account, gid, notes = arguments.runtime(options)
+    timezone, directory = arguments.timezone(options), os.path.abspath(options.directory)
+    limits = arguments.limits(options)
+    user = (account.uid, account.gid, *account.groups)
+    asked = freshness.asked(user, freshness.ownership(gid), timezone, limits)
+    held = None
+    try:
+        held = freshness.standing(directory, freshness.key(python, paths, requirements), asked)
+    except NotPermitted:
+        from eggcache.proof import readonly
+
+        if readonly.only(directory):
+            return _verify(options, python, account)
+        if not options.reset:
+            raise
+    if held is not None:
+        more = options.prune or options.json or options.verbose  # to do, or to say
+        if not more and console.silent((finding["status"] for finding in held["findings"]), options):
+            return 0
+        return _prepare_anew(options, python, None, account, gid, notes)
+    from eggcache.target import launch
+
+    # Before anything else: it takes longer than to load all that is left of us
+    with launch.probe(python, requirements, paths, options.all, account) as launched:
+        return _prepare_anew(options, python, launched, account, gid, notes)
+
+
+def _verify(options: argparse.Namespace, python: str, account: Account) -> int:
+    from dataclasses import replace
+
+    from eggcache import progress, remedies
+    from eggcache.model import Limits
+    from eggcache.proof import readonly
+
+    with progress.watched(options.quiet, options.verbose > 0) as watcher:
+        done = readonly.verify(
+            os.path.abspath(options.directory),
+            arguments.requirements(options),
+            python=python,
+            account=account,
+            paths=arguments.paths(options),
+            everything=options.all,
+            timezone=arguments.timezone(options),
+            limits=Limits(**arguments.limits(options)),
+            progress=watcher,
+        )
+    done = replace(done, findings=remedies.completed(done.findings, options))
+    return console.present(done, options, lenient=options.lenient)
+
+
+def _prepare_anew(
+    options: argparse.Namespace,
+    python: str,
+    launched: Launch | None,
+    account: Account,
+    gid: int | None,
+    notes: Sequence[str],
+) -> int:
+    from dataclasses import replace
+
+    from eggcache import progress, remedies
+    from eggcache.cache import preparation
+    from eggcache.model import Limits
+
+    _doubt(options)
+    directory = os.path.abspath(options.directory)
+    with progress.watched(options.quiet, options.verbose > 0) as watcher:
+        done = preparation.prepare(
+            directory,
+            arguments.requirements(options),
+            python=python,
+            account=account,
+            gid=gid,
+            paths=arguments.paths(options),
+            everything=options.all,
+            timezone=arguments.timezone(options),
+            limits=Limits(**arguments.limits(options)),
+            wait=options.wait,
+            reset=options.reset,
+            prune=options.prune,
+            allow_gap=options.allow_gap,
+            dry_run=options.dry_run,
+            progress=watcher,
+            launched=launched,
+        )
+    done = replace(done, findings=remedies.completed(done.findings, options))
+    if not done.unchanged:
+        from eggcache.servers import apache
+
+        hidden = apache.hides(apache.read(), directory) if apache.in_tmp(directory) else None
+        done = replace(done, notes=(*notes, *done.notes, *([str(hidden)] if hidden else ())))
+    return console.present(done, options, lenient=options.lenient, following=remedies.following(options))
+
+
+def _unzip_all(options: argparse.Namespace) -> int:
+    # All that will be needed: the owner of the target's site-packages may be unable to read where we are installed.
+    import fcntl, pickle, traceback  # noqa: E401, F401, I001
+    from dataclasses import replace
+
+    from eggcache import remedies, model, progress
+    from eggcache.target import launch, owners
+    from eggcache.unzip import processes, restoration, unzipping
+
+    os.umask(0o077)
+    if options.undo and not options.backup:
+        raise UsageError("--undo", "it takes the zips from the directory that kept them", "name it with --backup DIR")
+    python = interpreter.find(options.python)
+    for script in ("probe.py", "compile.py"):
+        launch.compose(script, None)
+    users, watcher = None, progress.watched(options.quiet, options.verbose > 0)
+    if os.geteuid() == 0:
+        owner = owners.site_owner(python)
+        if owner.uid != 0:
+            # He may not look into other users' processes
+            places = [*owners.site_directories(python), *unzipping.around(arguments.paths(options))]
+            users = processes.users(python, places)
+            watcher.load()
+            status = _in_child_as(owner)
+            if status is not None:
+                return status
+    act = restoration.undo if options.undo else unzipping.unzip_all
+    with watcher:
+
+        def warn(line: str) -> None:
+            watcher.close()
+            console.warn(line, options)
+
+        done = act(
+            arguments.requirements(options),
+            python=python,
+            account=owners.runner(python, arguments.paths(options)),
+            paths=arguments.paths(options),
+            everything=options.all,
+            backup=options.backup,
+            limits=model.Limits(**arguments.limits(options)),
+            allow_gap=options.allow_gap,
+            wait=options.wait,
+            dry_run=options.dry_run,
+            progress=watcher,
+            users=users,
+            warn=warn,
+        )
+    return console.present(replace(done, findings=remedies.completed(done.findings, options)), options)
+
+
+def _check(options: argparse.Namespace) -> int:
+    from dataclasses import replace
+
+    from eggcache import model, progress, remedies
+    from eggcache.cli import report, table
+    from eggcache.proof import proof
+
+    account, _, notes = arguments.runtime(options)
+    with progress.watched(options.quiet, options.verbose > 0) as watcher:
+        done = proof.check(
+            arguments.requirements(options),
+            cache=options.cache or os.environ.get("PYTHON_EGG_CACHE") or None,
+            python=interpreter.find(options.python),
+            account=account,
+            paths=arguments.paths(options),
+            everything=options.all,
+            timezone=arguments.timezone(options),
+            limits=model.Limits(**arguments.limits(options)),
+            imports=options.imports,
+            app_config=options.app_config,
+            location=options.location,
+            wait=options.wait,
+            progress=watcher,
+        )
+    done = replace(done, findings=remedies.completed(done.findings, options))
+    for note in (*(f"{note}, so this is checked as {account.name}" for note in notes), *done.notes):
+        console.warn(note, options)
+    if options.json:
+        print(report.as_json(report.report_json(done)))
+    elif not options.quiet:
+        for line in table.lines(done, account, verbose=options.verbose > 0, width=console.width()):
+            print(console.one_line(line))
+    return max((finding.status for finding in done.findings), default=0)
+
+
+def _wrapper(options: argparse.Namespace) -> int:
+    from eggcache.cli import emission
+
+    return emission.emit(options)
+
+
+def _status(options: argparse.Namespace) -> int:
+    from eggcache.cli import views
+
+    return views.status(options)
+
+
+def _remove(options: argparse.Namespace) -> int:
+    from eggcache import progress
+    from eggcache.cache import removal
+
+    os.umask(0o077)
+    with progress.watched(options.quiet, options.verbose > 0) as watcher:
+        done = removal.remove(options.directory, wait=options.wait, dry_run=options.dry_run, progress=watcher)
+    return console.present(done, options)
+
+
+def _wheels(options: argparse.Namespace) -> int:
+    from eggcache import progress, remedies
+    from eggcache.model import Limits
+    from eggcache.target import owners
+    from eggcache.wheelhouse import wheelhouse
+
+    os.umask(0o077)
+    python = interpreter.find(options.python)
+    with progress.watched(options.quiet, options.verbose > 0) as watcher:
+        done = wheelhouse.wheels(
+            options.directory,
+            arguments.requirements(options),
+            python=python,
+            account=owners.runner(python, arguments.paths(options)),
+            paths=arguments.paths(options),
+            everything=options.all,
+            limits=Limits(**arguments.limits(options)),
+            wait=options.wait,
+            dry_run=options.dry_run,
+            progress=watcher,
+        )
+    return console.present(done, options, following=remedies.install(done, python, _installer(python)))
+
+
+def _installer(python: str) -> str:
+    """Whom to run the pip of an environment as, "" for whoever we are."""
+    from eggcache.errors import NotPermitted
+    from eggcache.target import owners
+
+    try:
+        account = owners.site_owner(python)
+    except NotPermitted:  # several may change it, and root is to be none of them
+        return "the user who installs there"
+    return account.name if account.uid != os.geteuid() else ""
+
+
+def _in_child_as(account: Account) -> int | None:
+    """Fork; in the child, become `account` for good and return None; in the parent, the child's exit status."""
+    from eggcache.system import orphans
+
+    with accounts.acting(account):
+        pass  # or the error that names who root cannot become
+    child = os.fork()
+    if not child:
+        os.setgroups(account.groups)
+        os.setresgid(account.gid, account.gid, account.gid)
+        os.setresuid(account.uid, account.uid, account.uid)
+        return None
+
+    with orphans.ended(account.uid):
+        while True:
+            try:
+                _, status = os.waitpid(child, 0)
+                break
+            except _Ended as ended:  # the child cleans up; we say how it ended
+                os.kill(child, ended.number)
+    return os.waitstatus_to_exitcode(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
+
+
+def _version(options: argparse.Namespace) -> int:
+    from eggcache.cli import versions
+
+    for line in versions.lines(verbose=options.verbose > 0):
+        print(console.one_line(line))
+    return 0
+
+
+_COMMANDS = {
+    "version": _version,
+    "tree": _tree,
+    "unzip-all": _unzip_all,
+    "prepare": _prepare,
+    "check": _check,
+    "wrapper": _wrapper,
+    "status": _status,
+    "remove": _remove,
+    "wheels": _wheels,
+}

@@ -1,0 +1,190 @@
+"""A tree as lines to read: what stands in each, and which part of it says what. Drawn by drawing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Union
+
+from eggcache.model import Distribution, Need, State, Tree
+from eggcache.target import selection
+
+PREPARED = "prepared"
+_DEEPEST = 100  # steps; those of TurboGears 1 are 6
+
+
+class Part(NamedTuple):
+    """Some text of a line, and its role: "guide", "name", "place", "mark", "total", or a state in one word."""
+
+    text: str
+    role: str
+
+
+Line = tuple[Part, ...]
+_Node = Union[int, str]  # an index into Tree.distributions, or the requirement that nothing meets
+
+
+@dataclass(frozen=True)
+class _Graph:
+    """Who is drawn below whom, and the needs that say so."""
+
+    roots: list[tuple[_Node, Need | None]]
+    children: dict[_Node, list[tuple[_Node, Need | None]]]
+
+
+def state(found: Distribution, prepared: bool = False) -> str:
+    """What a distribution is, in one word: "zipped", "prepared" or "unzipped"."""
+    return "unzipped" if not found.kind.zipped else PREPARED if prepared else "zipped"
+
+
+def what(found: Distribution, prepared: bool = False) -> str:
+    """The same in all words: `zipped egg, prepared, not active`."""
+    words = [found.kind.value, *([PREPARED] if prepared else []), *([] if found.active else ["not active"])]
+    return ", ".join(words)
+
+
+def lines(
+    tree: Tree, prepared: Sequence[bool] = (), *, reverse: bool = False, depth: int | None = None
+) -> Iterator[Line]:
+    """The lines that show a tree: what each distribution is, where, and the requirement that pulled it in.
+
+    prepared   for each distribution, whether the cache has it; () where there is no cache to look at
+    reverse    what needs the tree's `requirements`, above what they need: see selection.leading_to
+    depth      steps from a root that are drawn; None: all, up to 100
+
+    A distribution is opened out where it is first drawn, and `(above)` from then on: so a cycle ends, and a library
+    that everything needs is drawn once. What no requirement leads to (with `--all`, everything) is listed flat.
+    No recursion: how deep a tree is, the eggs decide. What is more than 100 steps from a root is cut as by `depth`, and
+    listed flat where all was to be drawn: each line repeats the guides of those above it.
+    """
+    prepared = prepared or [False] * len(tree.distributions)
+    graph = _upward(tree) if reverse else _downward(tree)
+    deepest = _DEEPEST if depth is None else min(depth, _DEEPEST)
+    seen: set[_Node] = set()
+    opened: set[_Node] = set()
+    trail: list[_Node] = []  # from the root to what is drawn now; `within` is the same, to look up
+    within: set[_Node] = set()
+    waiting = [(0, "", "", node, need) for node, need in graph.roots]
+    while waiting:
+        level, prefix, branch, node, need = waiting.pop()
+        within.difference_update(trail[level:])
+        del trail[level:]
+        children = graph.children.get(node, [])
+        mark = ""
+        if node in within:
+            mark = "(cycle)"
+        elif node in opened:
+            mark = "(above)"
+        elif children and level >= deepest:
+            mark = f"(+{len(children)})"
+        head = Part(prefix + branch, "guide")
+        yield (head, *_node(tree, node, need, prepared, reverse, mark))
+        if isinstance(node, int):
+            seen.add(node)
+        if mark:
+            continue
+        opened.add(node)
+        trail.append(node)
+        within.add(node)
+        below = prefix + {"": "", "|-- ": "|   ", "`-- ": "    "}[branch]
+        for position, (child, why) in enumerate(children):
+            waiting.append((level + 1, below, "|-- " if position else "`-- ", child, why))
+    if reverse:
+        return
+    led_to = {need.found for need in tree.needs}
+    for index, found in enumerate(tree.distributions):
+        if index not in seen and (depth is None or index not in led_to):  # else it is further down than `depth`
+            yield (Part("", "guide"), *_facts(found, prepared[index]))
+
+
+def _downward(tree: Tree) -> _Graph:
+    # resolve() takes requirements from the last to the first, and the last of a list is drawn first: so they are
+    # drawn as their authors wrote them.
+    roots: list[tuple[_Node, Need | None]] = []
+    children: dict[_Node, list[tuple[_Node, Need | None]]] = {}
+    for need in tree.needs:
+        node: _Node = need.requirement if need.found is None else need.found
+        (roots if need.by is None else children.setdefault(need.by, [])).append((node, need))
+    return _Graph(roots, children)
+
+
+def _upward(tree: Tree) -> _Graph:
+    wanted = {selection.project(name): name for name in tree.requirements}
+    roots: dict[str, dict[_Node, None]] = {key: {} for key in wanted}
+    children: dict[_Node, list[tuple[_Node, Need | None]]] = {}
+    for index, found in enumerate(tree.distributions):
+        roots.get(selection.project(found.project), {})[index] = None
+    for need in tree.needs:
+        if need.by is not None:
+            key = selection.project(need.requirement)
+            node: _Node = wanted.get(key, key) if need.found is None else need.found
+            if need.found is None:
+                roots.get(key, {})[node] = None
+            children.setdefault(node, []).append((need.by, need))
+    asked: list[tuple[_Node, Need | None]] = [(node, None) for nodes in roots.values() for node in nodes]
+    return _Graph(asked[::-1], {node: below[::-1] for node, below in children.items()})
+
+
+def _node(
+    tree: Tree, node: _Node, need: Need | None, prepared: Sequence[bool], reverse: bool, mark: str
+) -> Iterator[Part]:
+    """The parts of one line after its guides."""
+    bad = need is not None and need.state is not State.MET
+    if isinstance(node, str):
+        yield Part(node, "name")
+        yield Part(f"  {State.MISSING.value if need is None else need.state.value}", "missing")
+    elif mark in ("(above)", "(cycle)"):
+        yield Part(tree.distributions[node].title, "name")
+    else:
+        yield from _facts(tree.distributions[node], prepared[node])
+    if isinstance(node, int) and need is not None:
+        if bad or need.requirement != tree.distributions[node].project:
+            yield Part(f"  {'->' if reverse else '<-'} {need.requirement}", "mark")
+        if bad and need.found is not None:
+            yield Part(f"  {need.state.value}", need.state.value)
+    if mark:
+        yield Part(f"  {mark}", "mark")
+
+
+def _facts(found: Distribution, prepared: bool) -> Iterator[Part]:
+    yield Part(found.title, "name")
+    yield Part(f"  {what(found, prepared)}", state(found, prepared))
+    yield Part(f"  {found.location}", "place")
+
+
+def duplicates(tree: Tree, prepared: Sequence[bool] = ()) -> Iterator[Line]:
+    """The lines that show a tree of duplicates, project by project: which one is active, and the others."""
+    prepared = prepared or [False] * len(tree.distributions)
+    projects: dict[str, list[int]] = {}
+    for index, found in enumerate(tree.distributions):
+        projects.setdefault(selection.project(found.project), []).append(index)
+    for those in projects.values():
+        yield (
+            Part("", "guide"), Part(tree.distributions[those[0]].project, "name"),
+            Part(f"  {len(those)} on the path", "mark"),
+        )  # fmt: skip
+        for number, index in enumerate(those, 1):
+            found = tree.distributions[index]
+            yield (
+                Part("`-- " if number == len(those) else "|-- ", "guide"),
+                Part(found.version or "(no version)", "name"),
+                Part(f"  {what(found, prepared[index])}{', active' * found.active}", state(found, prepared[index])),
+                Part(f"  {found.location}", "place"),
+            )  # fmt: skip
+
+
+def total(tree: Tree, prepared: Sequence[bool] = ()) -> Line:
+    """The line that counts: `25 distributions: 15 zipped, 7 prepared, 3 unzipped; 1 missing`."""
+    count = len(tree.distributions)
+    prepared = prepared or [False] * count
+    states = Counter(state(found, done) for found, done in zip(tree.distributions, prepared))
+    troubles = Counter(
+        one.value for one, _ in {(need.state, selection.project(need.requirement)) for need in tree.needs}
+    )
+    parts = [Part("", "guide"), Part(f"{count:,} distribution{'s' * (count != 1)}", "total")]
+    for number, word in enumerate(word for word in ("zipped", PREPARED, "unzipped") if states[word]):
+        parts += [Part(", " if number else ": ", "total"), Part(f"{states[word]:,} {word}", word)]
+    for number, word in enumerate(word for word in ("missing", "conflicting", "unparsed") if troubles[word]):
+        parts += [Part(", " if number else "; ", "total"), Part(f"{troubles[word]:,} {word}", word)]
+    return tuple(parts)

@@ -1,0 +1,80 @@
+"""Results, as text for a terminal and as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from enum import Enum
+from typing import Any
+
+from eggcache.errors import Missing
+from eggcache.model import Report, Tree
+from eggcache.target import resolver
+
+
+def tree_json(tree: Tree, *, cache: str | None = None, prepared: Sequence[bool] = ()) -> dict[str, Any]:
+    """A tree as what `--json` prints: the fields of the model, by their names, and what is wrong with it. Whether
+    each distribution is `prepared` in the `cache` is null where there was none to look at."""
+    found: dict[str, Any] = plain(asdict(tree))
+    for number, row in enumerate(found["distributions"]):
+        row["prepared"] = prepared[number] if prepared else None
+    wrong = [plain(asdict(one)) for one in resolver.findings(tree)]
+    return {"schema": 1, "command": "tree", **found, "cache": cache, "findings": wrong}
+
+
+def plain(value: Any) -> Any:
+    """What JSON has no word for: enumerations as their words, tuples as lists."""
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    return value
+
+
+def report_json(done: Report) -> dict[str, Any]:
+    """A report as what `--json` prints."""
+    return {"schema": 1, **plain(asdict(done))}
+
+
+def as_json(value: dict[str, Any]) -> str:
+    """One object, ASCII: names that are not valid in any encoding come out as lone surrogates."""
+    return json.dumps(value, indent=2)
+
+
+def summary(done: Report, *, following: str = "", verbose: bool = False) -> Iterator[str]:
+    """The lines that say what a command did: with `verbose` a line for each egg, always a total, and what to do next:
+    the command `following`."""
+    would = "would be " if done.dry_run else ""
+    noun = "wheel" if done.command == "wheels" else "egg"
+    for outcome in done.outcomes:
+        if verbose or (done.dry_run and outcome.action != "kept"):
+            yield f"{would}{outcome.action}: {outcome.into} ({files(outcome.files)}, {size(outcome.size)})"
+    for action in ("made", "replaced", "kept", "removed", "unzipped", "restored"):
+        those = [outcome for outcome in done.outcomes if outcome.action == action]
+        if those:
+            total = f"{files(sum(one.files for one in those))}, {size(sum(one.size for one in those))}"
+            where = f" in {done.directory}" if done.directory else ""
+            verb = action if action == "kept" else would + action
+            yield f"{len(those)} {noun}{'s' * (len(those) != 1)} {verb}{where}: {total}"
+    if done.command == "remove":
+        yield f"{would}removed: {done.directory}"
+    elif not done.outcomes and not any(finding.status == Missing.status for finding in done.findings):
+        yield f"there is no {'egg' if noun == 'wheel' else 'zipped egg'} in the tree: nothing to do"
+    elif done.outcomes and following and not done.dry_run:
+        yield from f"next: {following}".splitlines()
+
+
+def files(count: int) -> str:
+    """`1,234 files`."""
+    return f"{count:,} file{'s' * (count != 1)}"
+
+
+def size(count: int) -> str:
+    """`1.2 MB`, of 1,000,000 bytes each."""
+    for unit, factor in (("GB", 1_000_000_000), ("MB", 1_000_000), ("kB", 1_000)):
+        if count >= factor:
+            return f"{count / factor:.1f} {unit}"
+    return f"{count} bytes"

@@ -1,0 +1,48 @@
+"""What `check` found, as a table for the terminal."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Sequence
+
+from eggcache.model import Report
+from eggcache.system.accounts import Account
+
+_HEAD = ("CODE", "THING", "CAUSE", "REMEDY")
+
+
+def lines(done: Report, account: Account, *, verbose: bool = False, width: int | None = None) -> Iterator[str]:
+    """The findings, one in a line, in columns; or the one line that says all is well. With `verbose` their detail.
+
+    Where a terminal of `width` columns has no room for that, each finding is a paragraph.
+    """
+    proven = [outcome for outcome in done.outcomes if outcome.action == "proven"]
+    if not done.findings:
+        if proven:
+            files = sum(outcome.files for outcome in proven)
+            eggs = f"{len(proven):,} egg{'s' * (len(proven) != 1)}"
+            yield f"{files:,} file{'s' * (files != 1)} of {eggs}, as {account.name}: all current, nothing to write"
+        else:
+            yield f"no zipped egg in the tree, as {account.name}: nothing to extract"
+        return
+    rows = [(one.code, one.thing, one.cause, one.remedy) for one in done.findings]
+    widths = [max(len(row[column]) for row in (_HEAD, *rows)) for column in range(4)]
+    narrow = width is not None and sum(widths) + 2 * 3 > width
+    for number, row in enumerate((_HEAD, *rows)):
+        if not narrow:
+            yield "  ".join(cell.ljust(room) for cell, room in zip(row, widths)).rstrip()
+        elif number:
+            yield from _paragraph(row, width or 80)
+        for detail in done.findings[number - 1].context if verbose and number else ():
+            yield f"  {detail}"
+
+
+def _paragraph(row: Sequence[str], width: int) -> Iterator[str]:
+    """A finding as lines of `width` columns; what is to be copied, a path or an option, stays in one piece."""
+    code, thing, cause, remedy = row
+    yield from (f"{code}  {thing}",) if len(code) + 2 + len(thing) <= width else (code, f"    {thing}")
+    for text in filter(None, (cause, f"-> {remedy}" if remedy else "")):
+        yield from textwrap.wrap(
+            text, max(width, 20), initial_indent="    ", subsequent_indent="    ", break_long_words=False,
+            break_on_hyphens=False,
+        )  # fmt: skip

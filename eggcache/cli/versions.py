@@ -1,0 +1,39 @@
+"""What is installed: eggcache's own version, and with -v those of what it works with."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from importlib import metadata
+
+from eggcache import __version__
+from eggcache.errors import EggcacheError
+from eggcache.target import interpreter, owners, resolver
+
+
+def lines(*, verbose: bool = False) -> Iterator[str]:
+    """The version; with `verbose` also the Python that runs this, its libraries, the target and its pkg_resources.
+
+    A target that cannot be asked is said, and is no error: this is what somebody types who looks for one.
+    """
+    yield f"eggcache {__version__}"
+    if not verbose:
+        return
+    yield f"  run by Python {_dotted(sys.version_info[:3])}, {sys.executable}"
+    for library in ("configobj", "filelock", "rich", "zlib-ng", "wheel"):
+        with suppress(metadata.PackageNotFoundError):
+            yield f"  {library} {metadata.version(library)}"
+    try:
+        python = interpreter.find()
+        found = resolver.resolve(python, (), everything=True, account=owners.runner(python)).interpreter
+    except EggcacheError as error:
+        yield f"  target: {error}"
+        return
+    yield f"  target: Python {_dotted(found.version)}, {found.executable}"
+    where = f", {found.pkg_resources}" if found.pkg_resources else ""
+    yield f"  pkg_resources of the target: {found.setuptools or ('none' if not where else 'unknown')}{where}"
+
+
+def _dotted(version: tuple[int, ...]) -> str:
+    return ".".join(map(str, version))

@@ -1,0 +1,1 @@
+"""One zipped egg: read or refused as a whole, and written out."""

@@ -1,0 +1,80 @@
+"""Eggs that are staged together: as many as keep all cores busy, and no more than memory has room for."""
+
+from __future__ import annotations
+
+import os
+import resource
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+from eggcache.eggs import extract
+from eggcache.eggs import reader as eggs
+from eggcache.errors import EggcacheError, EggRefused
+from eggcache.model import Ownership
+from eggcache.system import staging
+
+_EGGS = 64  # each keeps two files open: at most half of those that we may
+_MEMBERS = 16_384  # that are known at once, beyond those of one egg
+
+Then = Callable[["EggcacheError | None"], object]
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    name: str
+    extraction: extract.Extraction
+    then: Then
+
+
+class Batch:
+    """Eggs on their way into the stage that is open at `staged`. Whoever adds an egg is told later what became of it:
+    `then` is called with the reason why it was refused, when what was staged of it is gone again, or with None."""
+
+    def __init__(self, staged: int, advance: extract.Advance) -> None:
+        self.staged = staged
+        self.advance = advance
+        self.waiting: list[_Waiting] = []
+        self.opened = ExitStack()
+        may = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        self.most = min(_EGGS, may // 4) if may != resource.RLIM_INFINITY else _EGGS
+
+    def __enter__(self) -> Batch:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is None:
+                self.flush()
+        finally:
+            self.opened.close()
+
+    def add(self, name: str, source: int, egg: eggs.Egg, ownership: Ownership, then: Then, **more: Any) -> None:
+        """Stage `egg`, which is open at `source`, as the directory `name`; see extract.Extraction for `more`. Raises
+        what `flush` does."""
+        os.mkdir(name, 0o700, dir_fd=self.staged)
+        into = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self.staged)
+        self.opened.callback(os.close, into)
+        source = os.dup(source)  # the caller's is closed before the batch is full
+        self.opened.callback(os.close, source)
+        self.waiting.append(_Waiting(name, extract.Extraction(source, egg, into, ownership, **more), then))
+        if len(self.waiting) >= self.most or sum(one.extraction.files for one in self.waiting) >= _MEMBERS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write all that waits. Raises OSError where the disk refuses, and where a worker was killed."""
+        now, self.waiting = self.waiting, []
+        refused = extract.together([one.extraction for one in now], self.advance)
+        for one, why in zip(now, refused):
+            egg = one.extraction.egg
+            if why is None and _changed(egg.stat, os.fstat(one.extraction.source)):
+                why = EggRefused(egg.path, "it changed while it was read", "run again when it is installed")
+            if why is not None:
+                staging.remove(self.staged, one.name)
+            one.then(why)
+        self.opened.close()
+
+
+def _changed(before: os.stat_result, now: os.stat_result) -> bool:
+    return (before.st_size, before.st_mtime_ns, before.st_ctime_ns) != (now.st_size, now.st_mtime_ns, now.st_ctime_ns)

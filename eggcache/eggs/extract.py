@@ -1,0 +1,169 @@
+"""Eggs' members, written below directory descriptors."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from eggcache.eggs import inflation, layout
+from eggcache.eggs import reader as eggs
+from eggcache.eggs.inflation import WINDOW, File
+from eggcache.errors import EggcacheError
+from eggcache.model import DateTime, Member, Ownership
+from eggcache.system import lockdown, workers
+
+Advance = Callable[[int, int], object]  # so many more files, and bytes of the zip
+
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_NATIVE = (".so", ".dll", ".dylib", ".pyd", ".sl")  # what bdist_egg counts as native libraries
+
+# What a file costs beside its bytes, in bytes that could be inflated and written instead; and what forking costs
+_FILE, _FORK = 10_000, 8_000_000
+_SHARE = 1_000_000  # of that, what a worker takes at once: small enough for all to end together
+
+
+def executable(name: str) -> bool:
+    """Whether easy_install would set the x bits of an unpacked member of this name."""
+    return name.lower().endswith(_NATIVE)
+
+
+class Extraction:
+    """One egg on its way into a directory: its directories are there at once, its members come in shares, and the
+    directories get their owner and modes last.
+
+    `source` is the egg's descriptor. `into` must be an empty directory that nobody else can enter, since the
+    modes are widened here and the caller swaps it into place only later. `inside` is the root in the zip
+    (a basket's "inner.egg/"): only what is below it is written, without it. `mtime` gives the seconds for a
+    zip's date, `native_mode` is the mode of native libraries (default: as any file). Zip modes are never applied.
+    """
+
+    def __init__(
+        self,
+        source: int,
+        egg: eggs.Egg,
+        into: int,
+        ownership: Ownership,
+        *,
+        inside: str = "",
+        native_mode: int | None = None,
+        mtime: Callable[[DateTime], int] = layout.mtime,
+    ) -> None:
+        self.source = source
+        self.egg = egg
+        self.into = into
+        self.ownership = ownership
+        self.native_mode = native_mode
+        self.file = File(source, egg.path, reach=WINDOW)
+        members = sorted(egg.members, key=lambda member: member.offset)  # to read the file from first to last
+        self.wanted = [(member, name) for member in members if (name := layout.cached_name(member, inside))]
+        self.times = {moment: mtime(moment) for moment in {member.date_time for member, _ in self.wanted}}
+        self.size = sum(member.size for member, _ in self.wanted)
+        empty = [name[len(inside) :] for name in egg.directories if name.startswith(inside)]
+        self.directories = directories([name for _, name in self.wanted], empty)
+        for directory in self.directories:
+            os.mkdir(directory, 0o700, dir_fd=into)
+
+    @property
+    def files(self) -> int:
+        """How many files it has."""
+        return len(self.wanted)
+
+    @property
+    def cost(self) -> int:
+        """What it is to write it, in bytes or what takes as long."""
+        return self.size + self.files * _FILE
+
+    def shares(self, most: int) -> Iterator[range]:
+        """Its members, as positions in `wanted`, in pieces that cost about `most`."""
+        start = cost = 0
+        for position, (member, _) in enumerate(self.wanted):
+            cost += member.size + _FILE
+            if cost >= most:
+                yield range(start, position + 1)
+                start, cost = position + 1, 0
+        if start < len(self.wanted):
+            yield range(start, len(self.wanted))
+
+    def write(self, positions: range) -> None:
+        """Write these members. Raises EggRefused for one that does not decompress to what its entry promises, OSError
+        where the disk refuses."""
+        owner = self.ownership
+        for member, name in self.wanted[positions.start : positions.stop]:
+            native = self.native_mode is not None and executable(name)
+            mode = self.native_mode if native and self.native_mode else owner.file_mode
+            moment = self.times[member.date_time]
+            descriptor = os.open(name, _CREATE, 0o600, dir_fd=self.into)
+            try:
+                for chunk in self._bytes(member):
+                    written = os.write(descriptor, chunk)
+                    while written < len(chunk):
+                        written += os.write(descriptor, memoryview(chunk)[written:])
+                os.fchown(descriptor, owner.uid, owner.gid)
+                os.fchmod(descriptor, mode)
+                os.utime(descriptor, (moment, moment))  # last: writing and chmod would move it
+            finally:
+                os.close(descriptor)
+
+    def _bytes(self, member: Member) -> Iterable[bytes]:
+        start = self.egg.starts[member.offset]
+        if inflation.small(member):
+            found = inflation.data(self.file, member, start)
+            return (found,) if found else ()
+        return inflation.chunks(self.file, member, start)
+
+    def finish(self) -> None:
+        """Give the directories, children first, their owner and mode."""
+        owner = self.ownership
+        for name in reversed(self.directories):
+            descriptor = os.open(name, _DIRECTORY, dir_fd=self.into)
+            try:
+                lockdown.own(descriptor, owner.uid, owner.gid, owner.directory_mode)
+            finally:
+                os.close(descriptor)
+        lockdown.own(self.into, owner.uid, owner.gid, owner.directory_mode)
+
+
+def together(
+    extractions: Sequence[Extraction], advance: Advance = lambda _files, _size: None
+) -> list[EggcacheError | None]:
+    """Write all of these, on all cores where it pays; for each, why it was refused, or None.
+
+    `advance` is told of what is done. Raises OSError where the disk refuses, and where a worker was killed: nothing is
+    complete then.
+    """
+    total = sum(one.cost for one in extractions)
+    most = max(_SHARE, total // (workers.MOST_JOBS // 2))
+    jobs = [(number, part) for number, one in enumerate(extractions) for part in one.shares(most)]
+    refused: list[EggcacheError | None] = [None] * len(extractions)
+
+    def work(job: tuple[int, range]) -> None:
+        extractions[job[0]].write(job[1])
+
+    def done(position: int, error: Exception | None) -> None:
+        number, part = now[position]
+        if error is None:
+            advance(len(part), sum(extractions[number].wanted[at][0].packed for at in part))
+        elif isinstance(error, EggcacheError):
+            refused[number] = refused[number] or error
+        else:
+            raise error
+
+    for start in range(0, len(jobs), workers.MOST_JOBS):
+        now = jobs[start : start + workers.MOST_JOBS]
+        workers.share(now, work, done, min(workers.cores(), 1 + total // _FORK))
+    for one, why in zip(extractions, refused):
+        if why is None:
+            one.finish()
+    return refused
+
+
+def directories(names: Iterable[str], empty: Iterable[str]) -> list[str]:
+    """All the directories that hold `names`, and the `empty` ones, parents first."""
+    found: set[str] = set()
+    for name in (*names, *empty):
+        cut = name.rfind("/")
+        while cut > 0 and name[:cut] not in found:
+            found.add(name[:cut])
+            cut = name.rfind("/", 0, cut)
+    return sorted(found, key=lambda directory: (directory.count("/"), directory))

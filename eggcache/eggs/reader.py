@@ -1,0 +1,305 @@
+"""Read one zipped egg into an Egg, or refuse it whole.
+
+What is read is byte for byte what the zipimport of CPython 2.7 to 3.13 serves. They, and `zipfile`, disagree on
+damaged and hostile archives, so only what all read alike is accepted: every byte of the file belongs to a shell
+header in front, to one member, to the central directory or to its end record (section numbers: PKWARE's APPNOTE).
+No path is opened: the caller opens the egg with the rights that are due and hands over the descriptor.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from eggcache.eggs import inflation
+from eggcache.eggs.inflation import PIECE, REBUILD, WINDOW, File
+from eggcache.model import DEFAULT_LIMITS, Limits, Member
+
+_END = struct.Struct("<4s4H2LH")  # 4.3.16 end of central directory record
+_CENTRAL = struct.Struct("<4s2xBx4H3L4H2x2L")  # 4.3.12 central directory header, what matters of it
+_LOCAL = struct.Struct("<6x2H4x3LH2x")  # 4.3.7 local file header, likewise
+_STREAMED, _UTF8, _KNOWN = 0x0008, 0x0800, 0x080E  # 4.4.4 general purpose bits; known with those of the deflate level
+_ZIP64, _UNICODE_PATH = 0x0001, 0x7075  # 4.5.2 extra fields: other sizes; another name, which newer zipfiles believe
+_GOOD_NAME = re.compile(rb"(?![A-Za-z]:)(?:(?!\.\.?(?:/|\Z))[^\x00-\x1f\x7f\\/]{1,255}(?:/|\Z))+")
+
+_INT, _SHORT = 0x7FFFFFFF, 0x7FFF  # 2.7 reads sizes and offsets, and lengths of extra fields and comments, as signed
+_MANY = 0xFFFFFFFF  # where zip64's field has the number (4.4.1.4)
+_CENTRAL_MOST = 64 << 20  # bytes; 65,535 entries with names of 200 bytes need 16 MiB
+_HEADER_MOST = 1 << 20  # bytes in front of the first member; setuptools' own eggs have 378
+_NAME_MOST = 4096 - 512  # bytes: PATH_MAX, less room for the directory that the member will be in
+_DEPTH = 64  # directories in one name: what a few names ask for must not be out of proportion
+_NO_BOMB = 16 << 20  # bytes that anything may unpack to, whatever the ratio
+_NO_COMMENT = "truncated: its archive comment is cut off"
+_OTHER_SIZE = "its local header has another CRC or size"
+_BAD_NAME = "a name that is empty, absolute, too long, or with '.', '..', '//', a drive, backslash or control character"
+
+
+@dataclass(frozen=True)
+class Egg:
+    """The structure of one zipped egg. Names are `os.fsdecode` of the zip's raw bytes, to be written as such."""
+
+    path: str  # as the caller named it
+    stat: os.stat_result  # of the descriptor, before anything was read
+    members: tuple[Member, ...]  # files, in the order of the central directory; of equal duplicates the last
+    directories: tuple[str, ...]  # explicit directory entries, "pkg/data/"
+    unusual: tuple[str, ...]  # names outside ASCII: Python 2, Python 3 and locales disagree on them, so unzip the egg
+    prefix: int  # bytes in front that the zip's offsets do not count, where a header was put in front unadjusted
+    starts: dict[int, int] = field(repr=False)  # Member.offset -> where in the file its packed bytes start
+
+
+def chunks(descriptor: int, egg: Egg, member: Member) -> Iterator[bytes]:
+    """The bytes of a `member` of the `egg` that is open at `descriptor`, as inflation.chunks has them."""
+    return inflation.chunks(File(descriptor, egg.path), member, egg.starts[member.offset])
+
+
+def same_bytes(descriptor: int, source: int, egg: Egg, member: Member) -> bool:
+    """Whether the file open at `descriptor` begins with all bytes of a `member` of the `egg` that is open at `source`.
+    Raises EggRefused where the member is damaged: it is read to its end in any case."""
+    same, at = True, 0
+    for piece in chunks(source, egg, member):
+        same = same and os.pread(descriptor, len(piece), at) == piece
+        at += len(piece)
+    return same
+
+
+def data(descriptor: int, egg: Egg, member: Member) -> bytes:
+    """All of them, of one that is known to be small."""
+    return inflation.data(File(descriptor, egg.path), member, egg.starts[member.offset])
+
+
+# An entry, file or directory: where its local header is in the file and its central one in the central directory, its
+# raw name and its flags. A plain tuple, because an egg may have 20,000 of them.
+_Entry = tuple[int, int, bytes, int, Member]
+
+
+def read(descriptor: int, path: str, limits: Limits = DEFAULT_LIMITS) -> Egg:
+    """The structure of the egg open at `descriptor`; `path` is for messages only.
+
+    All is checked that needs no inflating, and the bytes of duplicates where there are any: `chunks` checks the rest.
+    Raises EggRefused for what is damaged, hostile, above `limits` or not read alike by all targets; EggcacheError
+    where the disk fails.
+    """
+    file = File(descriptor, path)
+    status: os.stat_result = file.call(os.fstat)
+    if not stat.S_ISREG(status.st_mode):
+        file.refuse("not a regular file")
+    count, at, size, prefix = _end(file, status.st_size)
+    if count > limits.entries:
+        file.refuse(f"{count} entries, the limit is {limits.entries}", remedy=_raised(entries=count))
+    central = file.read(at, size)
+    entries = list(_entries(file, central, count, prefix))
+    everything, most = [entry[-1] for entry in entries], min(limits.member, _INT)
+    for member in everything:
+        if member.size > most or (member.size > _NO_BOMB and member.size > limits.ratio * member.packed):
+            remedy = _above(limits, "member", member.size, member.packed)
+            file.refuse(f"unpacks {member.packed} bytes to {member.size}, like a bomb", member.name, remedy)
+    total = sum(member.size for member in everything)
+    if total > limits.total or total > max(_NO_BOMB, limits.ratio * status.st_size):
+        file.refuse(f"unpacks to {total} bytes, like a bomb", remedy=_above(limits, "total", total, status.st_size))
+    return _collect(file, everything, status, prefix, _starts(file, sorted(entries), central, at), limits.entries)
+
+
+def _above(limits: Limits, name: str, size: int, packed: int) -> str:
+    """The remedy for what unpacks `packed` bytes to `size`: which limits, `name` or the ratio, have to be raised."""
+    if not packed or (name == "member" and size > _INT):
+        return REBUILD  # no limit would help
+    wanted = {name: size} if size > getattr(limits, name) else {}
+    if size > max(_NO_BOMB, limits.ratio * packed):
+        wanted["ratio"] = -(-size // packed)
+    return _raised(**wanted)
+
+
+def _raised(**wanted: int) -> str:
+    return "if you trust it: " + " ".join(f"--limit {name}={value}" for name, value in wanted.items())
+
+
+def _end(file: File, size: int) -> tuple[int, int, int, int]:
+    """The end record (4.3.16): number of entries, where the central directory starts, its size, and the prefix."""
+    tail = file.read(max(size - 0xFFFF - _END.size, 0), 0xFFFF + _END.size)
+    end, before = tail[-_END.size :], tail[: -_END.size]
+    if len(end) < _END.size or not end.startswith(b"PK\5\6"):
+        file.refuse(_endless(file, tail))
+    _, disk, first_disk, here, count, length, offset, comment = _END.unpack(end)
+    at = size - _END.size - length
+    fault = (
+        (size > _INT and "2 GiB or more, which Python 2.7 does not read")
+        or (comment and _NO_COMMENT)
+        or (b"PK\5\6" in end[1:] and "two end records")  # 3.13 takes the last signature that it finds
+        or (before[-76:].startswith(b"PK\6\6") and "zip64, which Python 2.7 to 3.12 do not read")  # its end record
+        or (before[-20:].startswith(b"PK\6\7") and "zip64, which Python 2.7 to 3.12 do not read")  # and its locator
+        or (_MANY in (length, offset) and "zip64, and its end record is missing")
+        or ((disk or first_disk or here != count) and "part of an archive on several disks")
+        or (at < offset and "the central directory is not where the end record says")
+        or (length > _CENTRAL_MOST and f"a central directory of {length} bytes")
+    )
+    if fault:
+        file.refuse(fault)
+    return count, at, length, at - offset
+
+
+def _endless(file: File, tail: bytes) -> str:
+    """Why the last bytes of the file, `tail`, do not end with an end record."""
+    at = tail.rfind(b"PK\5\6")
+    if at < 0:
+        begins = file.read(0, 4) == b"PK\3\4"
+        if begins:
+            return "truncated: it begins as a zip file, and its end is missing"
+        return "not a zip file" if tail else "not a zip file: it is empty"
+    left = len(tail) - at - _END.size
+    if left < 0:
+        return "truncated: its end record is cut off"
+    comment: int = _END.unpack_from(tail, at)[-1]
+    if left == comment:
+        return "an archive comment, which Python 2.7 to 3.7 do not read"
+    return _NO_COMMENT if left < comment else "bytes after the end record"
+
+
+def _entries(file: File, central: bytes, count: int, prefix: int) -> Iterator[_Entry]:
+    """The entries of the central directory (4.3.12), which must fill it: 2.7 reads on until a signature is wrong."""
+    at = 0
+    for _ in range(count):
+        if not central.startswith(b"PK\1\2", at) or at + _CENTRAL.size > len(central):
+            file.refuse("the central directory has fewer entries than the end record counts")
+        (_, needed, flags, method, time, date, crc, packed, size, name_size, extra_size, comment_size, disk, attributes,
+         offset) = _CENTRAL.unpack_from(central, at)  # fmt: skip
+        name_at, name_end = at + _CENTRAL.size, at + _CENTRAL.size + name_size
+        raw = central[name_at:name_end]
+        directory = raw.endswith(b"/")
+        fault = (
+            (not _GOOD_NAME.fullmatch(raw) and _BAD_NAME)
+            or (name_size > _NAME_MOST and f"a name of {name_size} bytes")
+            or (raw.count(b"/") > _DEPTH and "too many directories in one name")
+            or (flags & 1 and "encrypted")
+            or (flags & ~_KNOWN and f"flags {flags:#06x}, which zipimport ignores")
+            or (method not in (0, 8) and f"compression method {method}")
+            or (not method and packed != size and "stored, but its packed size is not its size")
+            or (needed > 63 and "needs a newer version of the format than zipfile reads")
+            or (disk and "on another disk")
+            or (attributes >> 28 not in ((0, 4, 8) if directory else (0, 8)) and "a link, a device or the like")
+            or (directory and (packed or crc) and "a directory entry with data")
+            or (flags & _UTF8 and "\ufffd" in raw.decode(errors="replace") and "a name that is not the UTF-8 it claims")
+            or (extra_size and _bad_extra(central[name_end : name_end + extra_size], extra_size))
+            or (_MANY in (packed, size, offset) and "zip64, without its field")
+            or (comment_size > _SHORT and "a comment of a length that Python 2.7 reads as negative")
+        )
+        if fault:
+            file.refuse(fault, raw)
+        offset += prefix
+        name = raw.decode() if raw.isascii() else os.fsdecode(raw)
+        yield offset, at, raw, flags, Member(name, size, packed, method, crc, offset, _date_time(date, time))
+        at = name_end + extra_size + comment_size
+    if at != len(central):
+        file.refuse("the entries that the end record counts do not fill the central directory")
+
+
+@lru_cache(maxsize=4096)  # members of one egg were mostly written together
+def _date_time(date: int, time: int) -> tuple[int, int, int, int, int, int]:
+    return (date >> 9) + 1980, date >> 5 & 15, date & 31, time >> 11, time >> 5 & 63, (time & 31) * 2
+
+
+def _bad_extra(extra: bytes, size: int) -> str:
+    """Why pkg_resources, which reads names and sizes by zipfile, could see another entry or fail (4.5)."""
+    at = 0
+    while at + 4 <= len(extra):
+        kind, length = struct.unpack_from("<2H", extra, at)
+        if kind in (_ZIP64, _UNICODE_PATH):
+            return "zip64" if kind == _ZIP64 else "an extra field with another name"
+        at += 4 + length
+    return "a damaged extra field" if at != size or size > _SHORT else ""
+
+
+def _starts(file: File, entries: list[_Entry], central: bytes, end: int) -> dict[int, int]:
+    """Where the packed bytes of each entry start, by its offset: that only the local header knows (4.3.7).
+
+    From first to last they must follow each other without a gap up to `end`, and each local header must repeat the
+    central one: a reader that goes by local headers would see another egg.
+    """
+    starts: dict[int, int] = {}
+    expected = entries[0][0] if entries else end
+    if expected > _HEADER_MOST or b"PK\3\4" in file.read(0, expected):
+        file.refuse("more than a shell header in front of its first listed member")
+    window, base = b"", 0
+    for offset, listed, raw, flags, member in entries:
+        if offset != expected:
+            file.refuse("overlaps another member" if offset < expected else "unlisted bytes in front of it", raw)
+        at = offset - base
+        if at + 30 + len(raw) > len(window):
+            window, base, at = file.read(offset, WINDOW), offset, 0
+        if not window.startswith(b"PK\3\4", at) or not window.startswith(raw, at + 30):
+            file.refuse("its local header is not there or has another name", raw)
+        # both headers have the same 24 bytes, from the version needed to the length of the name
+        if window[at + 4 : at + 28] != central[listed + 6 : listed + 30]:
+            _compare_headers(file, window[at : at + 30], raw, flags, member)
+        extra = window[at + 28] | window[at + 29] << 8
+        if extra > _SHORT:
+            file.refuse("an extra field of a length that Python 2.7 reads as negative", raw)
+        starts[offset] = start = offset + 30 + len(raw) + extra
+        expected = start + member.packed
+        if flags & _STREAMED:
+            expected += _descriptor(file, expected, raw, member)
+    if expected != end:
+        file.refuse("overlaps the central directory" if expected > end else "unlisted bytes after it", entries[-1][2])
+    return starts
+
+
+def _compare_headers(file: File, header: bytes, raw: bytes, flags: int, member: Member) -> None:
+    """Refuse a local header that differs in more than version and date, and in what streaming leaves open."""
+    *kind, crc, packed, size, name_size = _LOCAL.unpack(header)
+    if (*kind, name_size) != (flags, member.method, len(raw)):
+        file.refuse("its local header has other flags, another method or another name", raw)
+    allowed = [(member.crc, member.packed, member.size), *([(0, 0, 0)] if flags & _STREAMED else [])]
+    if (crc, packed, size) not in allowed:
+        file.refuse("zip64 in its local header" if _MANY in (packed, size) else _OTHER_SIZE, raw)
+
+
+def _descriptor(file: File, at: int, raw: bytes, member: Member) -> int:
+    """The length of the data descriptor at `at` (4.3.9), whose signature is optional."""
+    known = struct.pack("<3L", member.crc, member.packed, member.size)
+    found = file.read(at, 16)
+    if found != b"PK\7\x08" + known and not found.startswith(known):
+        large = struct.pack("<L2Q", member.crc, member.packed, member.size)
+        zip64 = file.read(at, 24).startswith((large, b"PK\7\x08" + large))
+        file.refuse("zip64 in its data descriptor" if zip64 else "its data descriptor is missing or wrong", raw)
+    return 16 if found.startswith(b"PK\7\x08") else 12
+
+
+def _collect(
+    file: File, entries: list[Member], status: os.stat_result, prefix: int, starts: dict[int, int], most: int
+) -> Egg:
+    """The egg of these entries; refused where a file is a directory too, a duplicate has other bytes, or they are in
+    more than `most` directories, listed or not: each of them would be made."""
+    members: dict[str, Member] = {}
+    directories: dict[str, None] = {}
+    doubles: list[tuple[Member, Member]] = []
+    parents: set[str] = set()
+    for member in entries:
+        name = member.name
+        cut = name.rfind("/")
+        while cut > 0 and name[:cut] not in parents:
+            parents.add(name[:cut])
+            cut = name.rfind("/", 0, cut)
+        if len(parents) > most:
+            remedy = _raised(entries=DEFAULT_LIMITS.entries) if most < DEFAULT_LIMITS.entries else REBUILD
+            file.refuse(f"more than {most} directories", remedy=remedy)
+        if name.endswith("/"):
+            directories[name] = None
+            continue
+        before = members.pop(name, None)  # so that the last one takes its own place in the order
+        if before:
+            doubles.append((before, member))
+        members[name] = member
+    for name in members.keys() & parents:
+        file.refuse("both a file and a directory", name)
+    unusual = tuple(name for name in (*members, *directories) if not name.isascii())
+    egg = Egg(file.path, status, tuple(members.values()), tuple(directories), unusual, prefix, starts)
+    for first, last in doubles:
+        if last.size > PIECE or inflation.data(file, first, starts[first.offset]) != inflation.data(
+            file, last, starts[last.offset]
+        ):
+            file.refuse("twice in the egg, with different bytes or too large to compare", last.name)
+    return egg

@@ -1,0 +1,1 @@
+"""What `check` looks at: the look-ups of the target, and what is around the cache."""

@@ -1,0 +1,252 @@
+"""A TurboGears 1.x application's configuration: ConfigObj reads it, and the findings are what the manual objects to.
+
+The target's own ConfigObj reads it, as turbogears.config has it do; where the target has none, that of eggcache's own
+environment. The file belongs to whoever deploys the application, and is opened with the runtime user's rights; it holds
+the database's password, so that no message shows any of it but the paths of log files.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import stat
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from eggcache.eggs.inflation import shown
+from eggcache.errors import EggcacheError, NotPermitted, UsageError
+from eggcache.model import Finding
+from eggcache.system import accounts
+from eggcache.system.accounts import Account
+from eggcache.target import process
+
+_LARGEST = 1 << 20  # bytes of a configuration; real ones have five thousand
+_LONGEST = 4096  # characters of a handler's arguments
+_REFERENCES = 12  # %(name)s in a configuration that is read in this process: by each, a value can grow many times
+
+# What turbogears.config puts into the section DEFAULT: Apache's working directory, and two directories of a package
+# that is not known here. No path and no literal has a NUL, so that whatever is put together with it is none
+_DEFAULTS = {"current_dir_uri": "/", "top_level_dir": "\0", "package_dir": "\0"}
+Section = dict[str, Any]  # a value, or a section inside it
+
+
+class Unreadable(ValueError):
+    """ConfigObj refuses the configuration: who says so, and why. Nothing of its text is in that."""
+
+
+def findings(
+    app_config: str, *, python: str, paths: Sequence[str] = (), account: Account, location: str | None = None
+) -> tuple[Finding, ...]:
+    """What the configuration at `app_config` lacks for a deployment under `location` (None: not known, or "/").
+
+    The target `python`, with `paths` in front of its sys.path, reads it; that, and trying its log files, is done with
+    the rights of `account` where we are root, and with our own otherwise. What nobody here can read is a notice, with
+    status 0. Raises UsageError where there is no such file, or it is not a regular one, and NotPermitted where the
+    account cannot run the target.
+    """
+    path = os.path.abspath(app_config)
+    try:
+        os.stat(path)
+    except PermissionError:
+        pass  # then the account cannot read it either
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        raise _no_configuration(app_config, str(getattr(error, "strerror", None) or error)) from None
+    try:
+        with accounts.reading(path, account) as descriptor:
+            info = os.fstat(descriptor)
+            if not stat.S_ISREG(info.st_mode):
+                raise _no_configuration(app_config, "it is no regular file")
+            with open(descriptor, "rb", closefd=False) as file:
+                data = file.read(_LARGEST + 1)
+    except NotPermitted as error:
+        return (Finding("app-config-unreadable", path, error.cause, error.remedy),)
+    found = list(_exposed(path, info))
+    try:
+        config = parse(data, python, paths, account)
+    except Unreadable as error:
+        return (*found, Finding("app-config-invalid", path, str(error), "correct that line"))
+    if config is None:
+        cause = f"neither {python} nor eggcache's own Python has a ConfigObj: nothing in it was looked at"
+        remedy = "name TurboGears' Python with --python, or install configobj for eggcache"
+        return (*found, Finding("app-config-unread", path, cause, remedy, 0))
+    found += _settings(path, config, location)
+    found += _log_files(path, config, account)
+    return tuple(found)
+
+
+def _no_configuration(app_config: str, cause: str) -> UsageError:
+    return UsageError(f"--app-config {app_config}", cause, "name the application's configuration")
+
+
+def parse(data: bytes, python: str, paths: Sequence[str], account: Account) -> Section | None:
+    """A configuration as nested dicts, as turbogears.config has it: by the ConfigObj of the target `python`, which
+    `account` runs, else by that of our own Python. None: there is neither. Raises Unreadable."""
+    if len(data) > _LARGEST:
+        raise Unreadable(f"TurboGears cannot read it: it has more than {_LARGEST >> 20} MiB")
+    request = {"data": os.fsdecode(data), "defaults": _DEFAULTS, "paths": [os.path.abspath(path) for path in paths]}
+    try:
+        said = process.run(python, "config.py", request, account)
+    except NotPermitted:
+        raise
+    except EggcacheError as error:  # the same target has just answered for the tree: it is the file
+        raise Unreadable(f"TurboGears cannot read it: {python} {error.cause}") from None
+    if said == {}:
+        return _read_here(data)
+    config, words = (said.get("config"), said.get("refused")) if isinstance(said, dict) else (None, None)
+    if not isinstance(config, dict):
+        raise Unreadable(f"TurboGears cannot read it: {shown(str(words)).rstrip('.')}")
+    return config
+
+
+def _read_here(data: bytes) -> Section | None:
+    """The configuration as our own ConfigObj has it; None where there is none. Raises Unreadable."""
+    try:
+        from configobj import ConfigObj
+    except ImportError:
+        return None
+    if data.count(b"%(") > _REFERENCES:
+        raise Unreadable(f"only TurboGears' own ConfigObj is let read more than {_REFERENCES} %(name)s, see --python")
+    # Python 2 takes bytes that are not UTF-8, as of a comment; and it knows fewer ends of lines than str.splitlines()
+    lines = re.split(r"\r\n|\r|\n", data.decode("utf-8-sig", "backslashreplace"))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of '\d', which is what it looks like
+            config = ConfigObj(lines, unrepr=True)
+            config.merge({"DEFAULT": _DEFAULTS})
+            return dict(config.dict())
+    except Exception as error:  # a SyntaxError of its own, and what Python says of values that do not go together
+        words = str(error).replace(repr(getattr(error, "line", "")), "...")  # that line may hold the password
+        raise Unreadable(f"ConfigObj cannot read it: {shown(' '.join(words.split())).rstrip('.')}") from None
+
+
+def _exposed(path: str, info: os.stat_result) -> Iterator[Finding]:
+    """Whether everybody can read the file: by its own mode, and by those of all directories on the way."""
+    where, open_to_all = os.path.realpath(path), info.st_mode & stat.S_IROTH
+    while open_to_all and where != "/":
+        where = os.path.dirname(where)
+        open_to_all = _mode(where) & stat.S_IXOTH
+    if not open_to_all:
+        return
+    yield Finding(
+        "app-config-exposed",
+        path,
+        f"every user of this host can read it (mode {stat.S_IMODE(info.st_mode):04o}), and the database's password",
+        "give it the group that Apache runs as, and then chmod o= it",
+    )
+
+
+def _settings(path: str, config: Section, location: str | None) -> Iterator[Finding]:
+    """CherryPy 2's rules: a setting outside of all sections is global, and production has no autoreload of itself."""
+    settings = {name: value for name, value in config.items() if not isinstance(value, dict)}
+    settings.update(_section(config, "global"))
+    environment = settings.get("server.environment")
+    if environment != "production":
+        cause = "is not set, which means development" if environment is None else "is not production"
+        cause = f"server.environment {cause}: errors are shown to visitors"
+        yield Finding("not-production", path, cause, 'set server.environment = "production" in [global]')
+    # Absent, it is what the environment says; cherrypy.config.environments has it on for development alone
+    if settings.get("autoreload.on", environment in (None, "development")):
+        cause = "is on" if "autoreload.on" in settings else "is not set, which means on unless in production"
+        cause = f"autoreload.on {cause}: the application restarts itself, and Apache's process with it"
+        yield Finding("autoreload-on", path, cause, "set autoreload.on = False in [global]")
+    if (location or "/").strip("/"):
+        # The section of the root counts before [global], and the older spelling before the newer: cherrypy.config.get
+        given = [
+            section[name]
+            for section in (_section(config, "/"), settings)
+            for name in ("baseUrlFilter.on", "base_url_filter.on")
+            if name in section
+        ]
+        if not given or not given[0]:
+            yield Finding(
+                "base-url-filter-off",
+                path,
+                f"base_url_filter.on is {'not set' if not given else 'off'}, and the application is at {location}: "
+                "it redirects and links to the wrong place",
+                "set base_url_filter.on = True in [global]",
+            )
+
+
+def _log_files(path: str, config: Section, account: Account) -> Iterator[Finding]:
+    """turbogears.config makes every handler, used or not, with its `args`: an error there ends the application."""
+    logging = _section(config, "logging")
+    for name, handler in _section(logging, "handlers").items():
+        if not isinstance(handler, dict):
+            continue
+        kind = str(handler.get("class", "")).rpartition(".")[2]
+        if not kind.endswith("FileHandler"):
+            continue
+        file = _first_argument(handler.get("args"))
+        if file is None:
+            yield Finding(
+                "log-file-unknown",
+                f"{path} [[[{shown(name)}]]]",
+                f"the file of this {kind} cannot be told from its args",
+                "write its whole path there: args = \"('/var/log/…',)\"",
+            )
+            continue
+        log = os.path.join("/", file)  # Apache's working directory
+        with accounts.acting(account):
+            problem = _unwritable(log, renames=kind not in ("FileHandler", "WatchedFileHandler"))
+        if problem is not None:
+            relative = "" if file.startswith("/") else "it is relative, to Apache's working directory /; "
+            yield Finding(
+                "log-file-unwritable",
+                shown(log),
+                f"{relative}{account.name} cannot write it: {_whose(problem)}",
+                f"make it {account.name}'s, in a directory that is there and holds nothing but logs",
+            )
+
+
+def _first_argument(args: object) -> str | None:
+    """The file that a handler is made with: `args` is a tuple in a string. None where that is no plain path."""
+    if not isinstance(args, str) or len(args) > _LONGEST:
+        return None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            value = ast.literal_eval(args.strip())
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return None
+    first = value[0] if isinstance(value, tuple) and value else None
+    return first if isinstance(first, str) and first and "\0" not in first else None
+
+
+def _unwritable(log: str, *, renames: bool) -> str | None:
+    """What keeps us from writing the file, or from making it; None where nothing does. Rotating is renaming."""
+    file = os.path.realpath(log)
+    directory = os.path.dirname(file)
+    where = "/"
+    for part in directory.split("/")[1:]:
+        where = os.path.join(where, part)
+        if not os.access(where, os.X_OK, effective_ids=True):  # or it is not there
+            return where
+    there = os.path.lexists(file)
+    if there and (os.path.isdir(file) or not os.access(file, os.W_OK, effective_ids=True)):
+        return file
+    if (renames or not there) and not os.access(directory, os.W_OK, effective_ids=True):
+        return directory
+    return None
+
+
+def _whose(path: str) -> str:
+    try:
+        info = os.stat(path)
+    except OSError as error:
+        return f"{shown(path)}: {error.strerror}"
+    kind = "the directory " if stat.S_ISDIR(info.st_mode) else ""
+    return f"{kind}{shown(path)} is {accounts.user_name(info.st_uid)}'s, mode {stat.S_IMODE(info.st_mode):04o}"
+
+
+def _section(config: Mapping[str, Any], name: str) -> Section:
+    value = config.get(name)
+    return value if isinstance(value, dict) else {}
+
+
+def _mode(path: str) -> int:
+    try:
+        return os.stat(path).st_mode
+    except OSError:
+        return 0

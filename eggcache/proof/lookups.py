@@ -1,0 +1,140 @@
+"""What the target itself says of a cache: everything looked up through its own pkg_resources, modules imported.
+
+One process in the target answers with the tree and with this, see inside/prove.py. The answer is a stranger's, as
+the resolver's is; here it can lead to nothing but a wrong finding, so only its form is checked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from eggcache.errors import EggcacheError
+from eggcache.model import Tree
+from eggcache.system.accounts import Account
+from eggcache.target import resolver
+
+_FRAMES, _LONGEST = 20, 300  # of a traceback, and characters of each: a stranger says them
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """A lookup that was not served from the cache."""
+
+    kind: str  # "file", "directory", or "egg" where the egg itself could not be looked at
+    name: str
+    call: str  # by which pkg_resources wanted to write; "" where it did not come to that
+    path: str  # where
+    words: str  # what it said
+
+    @property
+    def told(self) -> str:
+        """In words."""
+        return f"it wants to write ({self.call} {self.path})" if self.call else self.words
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """What came back for everything in one egg."""
+
+    egg: str
+    inside: str
+    files: int
+    directories: int
+    failed: int
+    wrong: tuple[Wrong, ...]  # the first ones
+
+
+@dataclass(frozen=True)
+class Import:
+    """What an import came to."""
+
+    kind: str  # "native": a shared library of an egg; "application": what --import names
+    module: str
+    egg: str
+    state: str  # "ok", "failed", "empty", "elsewhere": it is imported, and not from the cache
+    file: str
+    call: str
+    path: str
+    words: str
+    frames: tuple[str, ...]  # where it failed, in which files, the last place last
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All that the target said of the cache."""
+
+    default: str | None  # where it would extract to without PYTHON_EGG_CACHE, asked only without a cache
+    lookups: tuple[Lookup, ...]
+    imports: tuple[Import, ...]
+
+
+def gather(
+    python: str,
+    requirements: Sequence[str],
+    *,
+    cache: str | None,
+    imports: Sequence[str] = (),
+    paths: Sequence[str] = (),
+    everything: bool = False,
+    account: Account,
+    early: Callable[[Tree], None],
+    meanwhile: Callable[[], object] | None = None,
+) -> Evidence:
+    """What the target, as `account`, makes of `cache`, with the tree of `requirements`, and of the modules `imports`.
+
+    The tree goes to `early` as soon as it is known: what that does is done while the target looks. Nothing is
+    written, see inside/prove.py. Raises as resolver.resolve does.
+    """
+    said = resolver.examine(
+        "prove.py",
+        {"cache": cache, "imports": list(imports)},
+        python,
+        requirements,
+        paths=paths,
+        everything=everything,
+        account=account,
+        variables={} if cache is None else {"PYTHON_EGG_CACHE": cache},
+        early=early,
+        meanwhile=meanwhile,
+    )
+    try:
+        return _taken_apart(said)
+    except (KeyError, TypeError, ValueError):
+        raise EggcacheError(
+            python, "is no Python to trust: its evidence makes no sense", "see what its .pth files and eggs do"
+        ) from None
+
+
+def _taken_apart(said: Mapping[str, Any]) -> Evidence:
+    """The evidence in an answer; KeyError, TypeError or ValueError where it has not the right form."""
+    lookups = []
+    for row in said["lookups"]:
+        wrong = tuple(Wrong(*_texts(one)) for one in row["wrong"])
+        egg, inside = _texts([row["egg"], row["inside"]])
+        files, directories, failed = (_count(row[name]) for name in ("files", "directories", "failed"))
+        lookups.append(Lookup(egg, inside, files, directories, failed, wrong))
+    default = said["default"]
+    if default is not None:
+        _texts([default])
+    return Evidence(default, tuple(lookups), tuple(map(_import, said["imports"])))
+
+
+def _import(row: list[Any]) -> Import:
+    *texts, frames = row
+    if not isinstance(frames, list):
+        raise TypeError(frames)
+    return Import(*[*_texts(texts), tuple(text[:_LONGEST] for text in _texts(frames)[-_FRAMES:])])
+
+
+def _texts(row: list[Any]) -> list[Any]:
+    if not all(isinstance(value, str) for value in row):
+        raise TypeError(row)
+    return row
+
+
+def _count(value: Any) -> int:
+    if type(value) is not int or value < 0:
+        raise ValueError(value)
+    return value

@@ -1,0 +1,87 @@
+"""What check can see without the target's evidence, which it looks at while the target gathers that."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from shlex import quote
+
+from eggcache.cache import receipt, serving
+from eggcache.model import Finding, Limits, Tree
+from eggcache.progress import Progress
+from eggcache.proof import permissions
+from eggcache.proof.comparison import Comparison
+from eggcache.servers import apache, checks, configuration
+from eggcache.system import accounts
+from eggcache.system.accounts import Account
+
+
+class Observation:
+    """A tree, what a cache (None: there is none) has of its eggs, who may write there, and this host's Apache."""
+
+    tree: Tree
+    host: apache.Apache
+    told: configuration.Configuration
+    beside: str = ""  # why another server than Apache is taken to run the target
+
+    def __init__(
+        self, cache: str | None, key: str, account: Account, timezone: str | None, limits: Limits, progress: Progress
+    ) -> None:
+        self.cache = cache
+        self.key = key  # what the receipt calls the prepare that is looked at
+        self.account = account
+        self.timezone = timezone
+        self.known = receipt.Receipt()
+        self.away: Finding | None = None  # that the runtime user cannot even get to the cache
+        self.writers: list[Finding] = []
+        self.comparison = Comparison(cache or "", account, limits, progress, self.again, reachable=False)
+
+    def at(self, tree: Tree) -> None:
+        """Look at the eggs of `tree`, at what the cache has of them, at its rights and at Apache."""
+        self.tree = tree
+        if self.cache is not None:
+            self.known = _known(self.cache)
+            self.away = self._unreachable(self.cache)
+            self.comparison.reachable = self.away is None
+        self.comparison.fill(tree, None)
+        if self.cache is not None and os.path.isdir(self.cache):
+            self.writers = list(permissions.findings(self.cache, self.account, self.rebuilt))
+        self.host = apache.read()
+        self.told = configuration.read(self.host)
+        self.beside = checks.beside(self.told, tree.interpreter, self.account)
+        if self.beside:
+            self.host = apache.Apache()
+
+    def again(self) -> str | None:
+        """What makes right what is wrong in the cache; None: to prepare it again. See `serving.again`."""
+        return serving.again(self.known, self.cache or "", self.key, self.account, self.timezone)
+
+    def rebuilt(self, paths: Sequence[str]) -> str:
+        """What makes anew what the runtime user can write to. See `serving.rebuilt`."""
+        return serving.rebuilt(self.known, self.cache or "", self.key, paths)
+
+    def _unreachable(self, cache: str) -> Finding | None:
+        if not os.path.isdir(cache):
+            what = "it is no directory" if os.path.lexists(cache) else "it does not exist"
+            return Finding("cache-missing", cache, what, f"eggcache prepare {quote(cache)}")
+        with accounts.acting(self.account):
+            if os.access(cache, os.X_OK | os.R_OK, effective_ids=True):
+                return None
+        error = accounts.in_the_way(cache, self.account)
+        where = accounts.obstacle(cache, self.account)
+        again = self.again() or f"eggcache prepare {quote(cache)} --user {self.account.name}"
+        return Finding(
+            "cache-unreachable", cache, error.cause, again if where == cache else f"chmod o+x {quote(where)}"
+        )
+
+
+def _known(cache: str) -> receipt.Receipt:
+    """The receipt of the cache; an empty one where there is none that we may read."""
+    try:
+        descriptor = os.open(cache, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return receipt.Receipt()
+    try:
+        return receipt.read(descriptor)
+    finally:
+        os.close(descriptor)

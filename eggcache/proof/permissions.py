@@ -1,0 +1,120 @@
+"""Who can change a cache: whether the runtime user, or anybody, could put other files where Apache reads them."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterator, Sequence
+from shlex import quote
+
+from eggcache.errors import NotPermitted
+from eggcache.model import Finding
+from eggcache.system import accounts, lockdown, walking
+from eggcache.system.accounts import Account
+
+SHOWN = 50  # paths in the detail of one finding
+
+
+def findings(directory: str, account: Account, rebuilt: Callable[[Sequence[str]], str]) -> Iterator[Finding]:
+    """What is wrong with the owners and modes of `directory`, of everything in it and of everything above it.
+
+    The stat results say who owns and who may write; the kernel is asked as well, with the rights of `account`,
+    since an ACL or a capability does not show in a mode. `rebuilt` is the remedy for paths that somebody may write to.
+    """
+    open_to_others = _open_to_others(directory)
+    writable = _writable(directory, account)
+    above = [place for place in _above(directory) if _replaceable(place, directory, account)]
+    if open_to_others:
+        yield open_to_others
+    if writable:
+        yield Finding(
+            "cache-writable",
+            writable[0],
+            f"{account.name} can write to it, so whoever breaks into the web server can change the code that it runs"
+            + (f" (and to {len(writable) - 1} more)" if len(writable) > 1 else ""),
+            rebuilt(writable),
+            context=tuple(writable[:SHOWN]),
+        )
+    for place in above:
+        yield Finding(
+            "parent-writable",
+            place,
+            f"{account.name} can exchange what is in it, and so the whole cache {directory}",
+            "prepare one below directories of root's, and start Apache with it: eggcache prepare /var/cache/eggcache",
+        )
+    if os.geteuid() == 0 and not (open_to_others or writable or above):
+        try:
+            os.close(lockdown.open_directory(directory))
+        except NotPermitted as unsafe:
+            yield Finding("cache-unsafe", unsafe.thing, unsafe.cause, unsafe.remedy)
+        except OSError:
+            pass  # it went away meanwhile: its members are missing
+
+
+def can_write(path: str, account: Account) -> bool:
+    """Whether `account` can write to `path`, or give itself the right to."""
+    try:
+        info = os.stat(path)
+    except OSError:
+        return False
+    with accounts.acting(account):
+        return info.st_uid == account.uid or os.access(path, os.W_OK, effective_ids=True)
+
+
+def _open_to_others(directory: str) -> Finding | None:
+    """pkg_resources (0.7.7 to 81, ResourceManager._warn_unsafe_extraction_path) warns of the top directory alone."""
+    mode = stat.S_IMODE(os.stat(directory).st_mode)
+    if not mode & 0o022:
+        return None
+    return Finding(
+        "cache-open-to-others",
+        directory,
+        f"its mode {mode:04o} lets others than its owner write to it, and pkg_resources warns of that at every start",
+        f"as root: eggcache prepare --reset {quote(directory)}: what is in it may be anybody's",
+    )
+
+
+def _writable(directory: str, account: Account) -> list[str]:
+    """`directory` and what in it `account` can write to, or owns; of links, who owns them."""
+    paths, own = [directory], set()
+    for top, directories, files in walking.below(directory):
+        paths += [os.path.join(top, name) for name in sorted([*directories, *files])]
+    plain = []
+    for path in paths:
+        try:
+            info = os.stat(path) if path == directory else os.lstat(path)
+        except OSError:
+            continue
+        if info.st_uid == account.uid:
+            own.add(path)
+        if not stat.S_ISLNK(info.st_mode):
+            plain.append(path)
+    with accounts.acting(account):
+        found = {path for path in plain if os.access(path, os.W_OK, effective_ids=True)}
+    return [path for path in paths if path in found or path in own]
+
+
+def _above(directory: str) -> list[str]:
+    """The directories above `directory`, as it is named and as it really is, the nearest first."""
+    found: dict[str, None] = {}
+    for path in (os.path.abspath(directory), os.path.realpath(directory)):
+        while path != "/":
+            path = os.path.dirname(path)
+            found[path] = None
+    return list(found)
+
+
+def _replaceable(place: str, directory: str, account: Account) -> bool:
+    """Whether `account` can exchange the entry of the directory `place` that leads to `directory`."""
+    if not can_write(place, account):
+        return False
+    info = os.stat(place)
+    if info.st_uid == account.uid or not info.st_mode & stat.S_ISVTX:
+        return True
+    # sticky, as /tmp: only the owner of an entry can exchange it
+    for path in (os.path.abspath(directory), os.path.realpath(directory)):
+        if path.startswith(place.rstrip("/") + "/"):
+            entry = os.path.join(place, path[len(place.rstrip("/")) + 1 :].split("/")[0])
+            if os.lstat(entry).st_uid == account.uid:
+                return True
+    return False

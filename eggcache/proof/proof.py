@@ -1,0 +1,361 @@
+"""check: will Apache's user get everything out of the cache, and be able to write nothing?
+
+Three witnesses, none of which is the receipt: the target's own pkg_resources, run as the runtime user (evidence);
+the files themselves, compared with the eggs (comparison); and the kernel, asked what that user could write (rights).
+Nothing is changed by any of them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
+from shlex import quote
+
+from eggcache.cache import freshness, serving
+from eggcache.eggs import layout
+from eggcache.errors import EggcacheError, NotPermitted
+from eggcache.model import DEFAULT_LIMITS, Finding, Interpreter, Limits, Outcome, Report, Tree
+from eggcache.progress import Progress
+from eggcache.proof import application, lookups, permissions, surroundings
+from eggcache.proof.comparison import strangers
+from eggcache.proof.observation import Observation
+from eggcache.servers import apache, checks, configuration, environments
+from eggcache.system import accounts, lockdown
+from eggcache.system.accounts import Account
+
+_NOTICES = ("unparsed-requirement", "app-config-unread")  # they ask for no exit status
+
+
+def check(
+    requirements: Sequence[str] = ("TurboGears",),
+    *,
+    cache: str | None,
+    python: str,
+    account: Account,
+    paths: Sequence[str] = (),
+    everything: bool = False,
+    timezone: str | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+    imports: Sequence[str] = (),
+    app_config: str | None = None,
+    location: str | None = None,
+    wait: float = 120.0,
+    progress: Progress | None = None,
+) -> Report:
+    """Whether the zipped eggs of the tree of `requirements` are served from the directory `cache`, in every way.
+
+    cache        what PYTHON_EGG_CACHE names; None: there is none, so say what Apache would do today
+    python       the target interpreter, absolute
+    account      who reads the cache: the target is run, and everything opened, with these rights
+    paths        what is put in front of the target's sys.path (mod_python's PythonPath)
+    everything   all distributions on the path instead of a tree
+    timezone     the TZ of the processes that read the cache; None: the host's, with TZ unset
+    limits       what an egg may ask for (eggcache.model.Limits) before it is refused as a bomb
+    imports      modules that have to import
+    app_config   the TurboGears configuration of the application, to be looked at as well
+    location     the path under which Apache serves the application
+    wait         seconds to wait for a prepare that is at work in the cache
+    progress     who is told how far it has got
+
+    Every finding asks for exit status 3, but for notices, which ask for none. Raises UsageError, Busy, and
+    NotPermitted where nothing can be looked at: a target that cannot be run, a cache that the caller cannot open.
+    """
+    progress = progress or Progress()
+    if cache is not None:
+        cache = os.path.abspath(cache)
+        _settled(cache, wait, progress)
+    key = freshness.key(python, paths, () if everything else requirements)
+    looked = Observation(cache, key, account, timezone, limits, progress)
+
+    def early(tree: Tree) -> None:
+        looked.at(tree)
+        progress.phase(f"asking {python} what it gets")
+
+    progress.phase(f"asking {python} for the tree")
+    with layout.zone(timezone):
+        try:
+            evident = lookups.gather(
+                python,
+                requirements,
+                cache=cache,
+                imports=imports,
+                paths=paths,
+                everything=everything,
+                account=account,
+                early=early,
+                meanwhile=progress.tick,
+            )
+        except EggcacheError as error:
+            if error.status != EggcacheError.status:
+                raise
+            raise NotPermitted(error.thing, error.cause, error.remedy) from error  # what could not look, said nothing
+        tree, host, told = looked.tree, looked.host, looked.told
+        if cache is None:
+            found, outcomes = _Without(looked, evident, account).findings(), tuple[Outcome, ...]()
+        else:
+            found = _With(cache, looked, evident, account, timezone).findings()
+            outcomes = tuple(looked.comparison.outcomes)
+        found += _imports(evident, cache)
+        if cache is not None and checks.tells(told, cache):  # what a process was started with does not matter then
+            found = [one for one in found if one.code not in environments.RUNNING]
+        found += checks.host_findings(told, interpreter=tree.interpreter, cache=cache, account=account)
+        if app_config is not None:
+            found += application.findings(app_config, python=python, paths=paths, account=account, location=location)
+    findings = tuple(one if one.code in _NOTICES else replace(one, status=3) for one in found)
+    notes = (looked.beside, configuration.untold(told))
+    return Report("check", cache, outcomes, findings, (*_notes(account, host), *filter(None, notes)))
+
+
+def _settled(cache: str, wait: float, progress: Progress) -> None:
+    """Wait until no prepare is at work in `cache`. Raises Busy, and NotPermitted where the caller cannot open it."""
+    with ExitStack() as held:
+        try:
+            lock = held.enter_context(_opened(lockdown.LOCK, held.enter_context(_opened(cache))))
+        except PermissionError as error:
+            if error.filename == cache:
+                raise accounts.in_the_way(cache, accounts.current()) from None
+            return
+        except OSError:  # there is none
+            return
+        with suppress(OSError):  # a file system without locks
+            held.enter_context(lockdown.locked_itself(lock, cache, wait, progress))
+
+
+@contextmanager
+def _opened(name: str, within: int | None = None) -> Iterator[int]:
+    """A descriptor, for reading, of the directory `name`; of whatever `name` is in the directory `within`."""
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (os.O_DIRECTORY if within is None else os.O_NOFOLLOW)
+    descriptor = os.open(name, flags, dir_fd=within)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _notes(account: Account, host: apache.Apache) -> tuple[str, ...]:
+    if os.geteuid() == 0 or environments.user_of(host) in (None, account.name):
+        return ()
+    return (f"checked as {account.name}, who runs this; Apache runs as {host.user}: root can check as that user",)
+
+
+class _With:
+    """Judges a cache."""
+
+    def __init__(
+        self, cache: str, looked: Observation, evident: lookups.Evidence, account: Account, timezone: str | None
+    ) -> None:
+        self.cache = cache
+        self.looked = looked
+        self.evident = evident
+        self.account = account
+        self.timezone = timezone
+        self.away = looked.away
+        self.comparison = looked.comparison
+
+    def findings(self) -> list[Finding]:
+        """All of them, what concerns the eggs first."""
+        compared = self.comparison
+        compared.testify(self.evident.lookups)
+        found = compared.findings
+        if not compared.outcomes:
+            return found  # nothing is extracted, so nothing is asked of the cache
+        if self.away:
+            found.append(self.away)
+            if self.away.code == "cache-missing":
+                return found
+        else:
+            found += self._evident()
+        native = any(one.kind == "native" for one in self.evident.imports)
+        host, writers = self.looked.host, self.looked.writers
+        around = list(surroundings.findings(self.cache, host, native=native))
+        if not self.away:
+            found += self._native(any(one.code == "noexec" for one in around))
+        found += writers
+        if any(one.code == "cache-writable" for one in writers):
+            found += _race(self.looked.tree.interpreter, self.cache)
+        with _opened(self.cache) as directory:
+            if compared.shifted:
+                found.append(self._shifted())
+            found += strangers(directory, self.cache, compared.names)
+        found += around
+        dates = sorted(compared.dates)
+        python = self.looked.tree.interpreter.version
+        found += environments.findings(self.cache, self.account, host, python, zone=self.timezone, dates=dates)
+        return found
+
+    def _shifted(self) -> Finding:
+        paths = self.comparison.shifted
+        known, names = self.looked.known, self.comparison.names
+        zones = serving.prepared_for(known, names)
+        why = " and ".join(map(serving.shown, zones)) or "another time zone"
+        remedy = f"eggcache prepare {quote(self.cache)} --tz ZONE with the zone of Apache, and check with the same"
+        if zones:
+            again = f"eggcache prepare {quote(self.cache)}"
+            remedy = serving.in_zone(known, self.cache, names, self.timezone) or again
+        return Finding(
+            "time-zone",
+            self.cache,
+            f"prepared for {why}, and {environments.shown(self.timezone)} here: {len(paths)} files are not current, "
+            f"{paths[0][0]} is off by {paths[0][1]}",
+            remedy,
+            context=tuple(f"{path} {off}" for path, off in paths[: permissions.SHOWN]),
+        )
+
+    def _evident(self) -> Iterator[Finding]:
+        """What the target's pkg_resources would not have taken from the cache, though nothing else is wrong with it."""
+        if any(one.code == "broken-pkg-resources" for one in self.comparison.findings):
+            return
+        asked = {lookup.egg for lookup in self.evident.lookups if lookup.files}
+        for done in self.comparison.outcomes:
+            if done.files and done.egg not in asked:
+                yield Finding("not-served", done.egg, "its pkg_resources was not asked for it", "run check again")
+        for lookup in self.evident.lookups:
+            if not lookup.failed or lookup.egg in self.comparison.wrong:
+                continue
+            first = lookup.wrong[0]
+            yield Finding(
+                "not-served",
+                lookup.egg,
+                f"{lookup.failed} of its files and directories are not taken from the cache: {first.kind} "
+                f"{first.name}: {first.told}",
+                "see what else writes or configures its egg cache (-v has the detail), or unzip it: eggcache unzip-all",
+                context=tuple(f"{one.kind} {one.name}: {one.told}" for one in lookup.wrong),
+            )
+
+    def _native(self, noexec: bool) -> Iterator[Finding]:
+        """Shared libraries that do not import, where no other finding says so already."""
+        told = {
+            name for one in self.comparison.findings if one.code.startswith("stub-") for name in one.context
+        }  # in its egg; another egg's of that name would be told by its own finding
+        differing = self._differing()
+        for one in self.evident.imports:
+            if one.kind != "native" or one.state in ("ok", "elsewhere") or one.egg in differing:
+                continue
+            if any(one.file.endswith(f"-tmp/{name}") or one.module == _module(name) for name in told):
+                continue
+            if noexec and "failed to map segment" in one.words:
+                continue
+            if one.state == "empty":
+                yield Finding(
+                    "native-module-empty",
+                    one.module,
+                    f"it imports from {one.file} as an empty module",
+                    f"unzip it: eggcache unzip-all, {one.egg}",
+                )
+            else:
+                yield Finding(
+                    "native-module-fails",
+                    one.module,
+                    f"it does not import: {_words(one)}",
+                    f"install {one.egg} as built for this machine and this Python, and what it needs",
+                )
+
+    def _differing(self) -> set[str]:
+        """Eggs whose files in the cache are not as they should be: what follows from that is not told again."""
+        codes = ("egg-not-in-cache", "member-missing", "member-unreadable", "member-outdated", "member-changed")
+        paths = [one.thing for one in self.comparison.findings if one.code in codes]
+        paths += [path for path, _ in self.comparison.shifted]
+        below = len(os.path.join(self.cache, ""))
+        tops = {path[below:].split("/")[0] for path in paths}
+        return {done.egg for done in self.comparison.outcomes if os.path.basename(done.into) in tops}
+
+
+class _Without:
+    """Says what Apache would do without a cache."""
+
+    def __init__(self, looked: Observation, evident: lookups.Evidence, account: Account) -> None:
+        self.looked = looked
+        self.default = evident.default or "the default directory"
+        self.account = account
+
+    def findings(self) -> list[Finding]:
+        """What is wrong with the tree and its eggs, and that there is no cache."""
+        found, outcomes = self.looked.comparison.findings, self.looked.comparison.outcomes
+        if not outcomes:
+            return found
+        count = f"{len(outcomes)} zipped egg{'s' * (len(outcomes) != 1)}"
+        writable = self._writable()
+        what = (
+            f"which {self.account.name} can write to: whoever breaks into the web server can change its code"
+            if writable
+            else f"which {self.account.name} cannot write to: an ExtractionError at the first request"
+        )
+        version = self.looked.tree.interpreter.version
+        used = [one for one in environments.running(self.account, version) if "PYTHON_EGG_CACHE" in one.values]
+        has = "".join(f"; {one.thing} has {one.values['PYTHON_EGG_CACHE']}, see it with --cache" for one in used)
+        found.append(
+            Finding(
+                "no-cache",
+                self.default,
+                f"without PYTHON_EGG_CACHE, {count} are extracted to it, {what}{has}",
+                "eggcache prepare /var/cache/eggcache, or eggcache unzip-all",
+                context=tuple(one.egg for one in outcomes),
+            )
+        )
+        if writable:
+            found += _race(self.looked.tree.interpreter, self.default)
+        return found
+
+    def _writable(self) -> bool:
+        """Whether the default cache can be written to, or made."""
+        place = self.default
+        while not os.path.lexists(place) and place != os.path.dirname(place):
+            place = os.path.dirname(place)
+        with accounts.acting(self.account):
+            return os.access(place, os.W_OK | os.X_OK, effective_ids=True)
+
+
+def _race(interpreter: Interpreter, cache: str) -> Iterator[Finding]:
+    """Workers that extract at the same time: EEXIST was fatal before setuptools 40.1.0 (pypa/setuptools 1256)."""
+    match = re.match(r"(setuptools|distribute) (\d+)(?:\.(\d+))?", interpreter.setuptools or "")
+    if match and (match[1] == "distribute" or (int(match[2]), int(match[3] or 0)) < (40, 1)):
+        yield Finding(
+            "extraction-race",
+            interpreter.executable,
+            f"{interpreter.setuptools} fails where two workers make one directory in {cache} at the same time",
+            "prepare a cache that nobody has to write to: eggcache prepare /var/cache/eggcache",
+        )
+
+
+def _imports(evident: lookups.Evidence, cache: str | None) -> Iterator[Finding]:
+    """What --import named and does not import."""
+    for one in evident.imports:
+        if one.kind != "application" or one.state == "ok" or (cache is None and one.call):
+            continue
+        if one.state == "elsewhere":
+            yield Finding(
+                "not-served",
+                one.module,
+                f"when it is imported, it has pkg_resources extract to {one.file}, and not to {cache}",
+                "have it set no cache of its own, or this one",
+            )
+        elif one.call and not (cache and (one.path + "/").startswith(cache + "/")):
+            yield Finding(
+                "import-writes",
+                one.module,
+                f"importing it wants to write ({one.call} {one.path}), which check prevents: {_words(one)}",
+                "see that the runtime user may write there, or let it write later than at import",
+                context=one.frames,
+            )
+        else:
+            yield Finding(
+                "import-fails",
+                one.module,
+                f"it does not import: {_words(one)}",
+                ("see with -v where, and " if one.frames else "see ")
+                + "whether it imports by hand, as that user and with that PYTHON_EGG_CACHE",
+                context=one.frames,
+            )
+
+
+def _words(one: lookups.Import) -> str:
+    return one.words[:300]
+
+
+def _module(name: str) -> str:
+    """The module whose shared library is `name` in an egg."""
+    directory, _, base = name.rpartition("/")
+    return ".".join([*filter(None, directory.split("/")), base.split(".")[0]])

@@ -1,0 +1,68 @@
+"""prepare, run by a user who only reads the cache: root's directory is compared with the eggs, and nothing is written.
+
+A server such as gunicorn or uWSGI prepares as the user that it runs as. The receipt is for root's eyes alone, so it
+says nothing here: the target's own pkg_resources is asked for the tree, and each file of each egg is compared.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from shlex import quote
+
+from eggcache.eggs import layout
+from eggcache.errors import NotPermitted
+from eggcache.model import DEFAULT_LIMITS, Finding, Limits, Report
+from eggcache.progress import Progress
+from eggcache.proof.comparison import Comparison
+from eggcache.system import lockdown
+from eggcache.system.accounts import Account
+from eggcache.target import resolver
+
+
+def only(directory: str) -> bool:
+    """Whether `directory` is root's, which we, who are not root, may read and nobody but root can change."""
+    if os.geteuid() == 0:
+        return False
+    try:
+        descriptor = lockdown.open_directory(directory, roots=True)
+    except (OSError, NotPermitted):
+        return False
+    try:
+        return os.fstat(descriptor).st_uid == 0
+    finally:
+        os.close(descriptor)
+
+
+def verify(
+    directory: str,
+    requirements: Sequence[str] = ("TurboGears",),
+    *,
+    python: str,
+    account: Account,
+    paths: Sequence[str] = (),
+    everything: bool = False,
+    timezone: str | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+    progress: Progress | None = None,
+) -> Report:
+    """Whether root's cache `directory` has all of the tree as it is now, for us who read it.
+
+    The arguments are those of `cache.prepare`. What is not current is a finding with exit status 3, whose remedy is
+    what root has to run. Raises EggcacheError where the target fails.
+    """
+    watcher = progress or Progress()
+    watcher.phase(f"asking {python} for the tree")
+    with layout.zone(timezone):
+        tree = resolver.resolve(
+            python, requirements, paths=paths, everything=everything, account=account, meanwhile=watcher.tick
+        )
+        root = f"run as root: eggcache prepare {quote(directory)} --user {quote(account.name)}"
+        compared = Comparison(directory, account, limits, watcher, lambda: root, reachable=True)
+        compared.fill(tree, None)
+    found = list(compared.findings)
+    if compared.shifted:
+        path, off = compared.shifted[0]
+        more = f", and {len(compared.shifted) - 1} more files" if len(compared.shifted) > 1 else ""
+        found.append(Finding("member-outdated", path, f"it is of another time zone ({off}){more}", root))
+    return Report("prepare", directory, tuple(compared.outcomes), tuple(found), unchanged=not found)

@@ -1,0 +1,1 @@
+"""What runs the application on this host: Apache, its configuration and its environment."""

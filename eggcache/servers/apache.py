@@ -1,0 +1,265 @@
+"""What this host's Apache is: who it runs as, what starts it, and what systemd makes of /tmp for it.
+
+Apache's own answer comes first (`-t -D DUMP_RUN_CFG`); where its configuration cannot be read just now, what
+the packaging is known to set stands in. Nothing here fails: what cannot be found out is None.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import re
+import selectors
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from eggcache.errors import NotPermitted
+from eggcache.model import Finding
+from eggcache.servers import systemd
+
+# Where Apache is when PATH, as cron or a boot script leaves it, does not say so; the last one is upstream's default.
+_SEARCH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/apache2/bin"
+_NAMES = ("apache2ctl", "apachectl", "httpd")  # Debian, upstream and RHEL, an httpd without its script
+_UNITS = ("apache2.service", "httpd.service")  # Debian and SUSE, RHEL
+_TIMEOUT = 10.0  # seconds; Apache answers in 0.05, and waits for DNS where a ServerName does not resolve
+# A number of Apache's own in a log's line or on stderr, or what the kernel said in brackets in front: "(98)Address ..."
+_ERROR = re.compile(r"(?:\[[^]]*\] ?)*(?:\([^)]*\)[^:]+: |AH[0-9]+: )")
+# Warnings that come before an error (of the server's name), and the two lines with which Debian's apachectl ends
+_SAYS_NOTHING = re.compile(
+    r"^AH0055[78]: |Could not reliably determine the server's|[Ww]arning: |-- ignoring|:(?:warn|notice|info)\]"
+    r"|^Action '|^The Apache error log may have"
+)
+_LONGEST = 16 << 20  # bytes of an answer; a configuration with 10,000 virtual hosts takes about four MiB
+
+
+@dataclass(frozen=True)
+class Apache:
+    """This host's Apache. Every field is None or False where there is no Apache, or where it could not be told."""
+
+    apachectl: str | None = None  # absolute; apache2ctl on Debian
+    user: str | None = None  # a name, or a number where Apache is configured with one (`User #33`)
+    group: str | None = None
+    pid_file: str | None = None
+    systemd: bool = False  # systemd runs here
+    unit: str | None = None  # the name of Apache's unit: apache2.service
+    private_tmp: bool | None = None  # whether that unit, started by systemd, has its own /tmp and /var/tmp
+    hands_over: bool = False  # where systemd runs, `apachectl start` is done by systemctl, without our environment
+    bound: tuple[str, ...] = ()  # directories of the host that the unit sees in spite of that
+    changed: bool = False  # files of that unit are not what systemd has loaded
+
+
+def read(*, search: str | None = None, root: str = "/") -> Apache:
+    """This host's Apache, in about 50 ms, or after a timeout of 10 s where Apache does not answer.
+
+    `search` is a list of directories like PATH, which it defaults to; `root` is where files of the packaging,
+    of systemd and `/run` are looked up. Raises nothing: see the class.
+    """
+    program = _find(f"{os.environ.get('PATH', '')}:{_SEARCH}" if search is None else search)
+    if program is None:
+        return Apache()
+    apache = _configured(ask([program, "-t", "-D", "DUMP_RUN_CFG"]).output)
+    usual = _usual(root)
+    unit = systemd.read(_UNITS, root)
+    found = replace(
+        apache,
+        apachectl=None if os.path.basename(program) == "httpd" else program,
+        user=apache.user or usual.user,
+        group=apache.group or usual.group,
+        pid_file=apache.pid_file or usual.pid_file,
+        systemd=systemd.running(root),
+        hands_over=hands_over(program),
+    )
+    return started_as(found, unit) if unit else found
+
+
+def started_as(apache: Apache, unit: systemd.Unit) -> Apache:
+    """This Apache, where it is `unit` that starts it."""
+    return replace(apache, unit=unit.name, private_tmp=unit.private_tmp, bound=unit.bound, changed=unit.changed)
+
+
+def in_tmp(directory: str) -> str | None:
+    """Which of the directories that PrivateTmp hides this one is below; None: it is not, so nobody need ask.
+
+    Raises NotPermitted where that is not to be told, as of /proc/1/root where process 1 is somebody else's.
+    """
+    try:
+        real = os.path.realpath(directory)
+    except OSError as error:
+        raise NotPermitted(directory, f"cannot be looked at: {error.strerror}", "name another directory") from error
+    return next((top for top in ("/tmp", "/var/tmp") if real == top or real.startswith(top + "/")), None)  # noqa: S108
+
+
+def hides(apache: Apache, directory: str) -> Finding | None:
+    """The finding that Apache will not see `directory`, since systemd gives it a /tmp of its own; None if it will.
+
+    systemd.exec(5), PrivateTmp=: /tmp and /var/tmp of the unit are new and empty, whatever is in the host's, but for
+    what BindPaths= and BindReadOnlyPaths= put there.
+    """
+    if not apache.systemd or not apache.private_tmp:
+        return None
+    top = in_tmp(directory)
+    real = os.path.realpath(directory)
+    if top is None or any(real == bound or real.startswith(bound.rstrip("/") + "/") for bound in apache.bound):
+        return None
+    return Finding(
+        "private-tmp",
+        directory,
+        f"{apache.unit} has PrivateTmp: started by systemd, Apache has a {top} of its own, without this directory"
+        + ("; its files have changed since systemd read them (systemctl daemon-reload)" if apache.changed else ""),
+        "use a directory outside of /tmp and /var/tmp, such as /var/cache/eggcache",
+        status=0,
+    )
+
+
+def hands_over(program: str) -> bool:
+    """Whether this apachectl is a script that calls systemctl; what is compiled, or upstream's, does not."""
+    lines = list(systemd.lines(program))
+    return bool(lines) and lines[0].startswith("#!") and any("systemctl" in line.partition("#")[0] for line in lines)
+
+
+def _find(search: str) -> str | None:
+    """The first of Apache's programs in `search`, by directory first: the administrator's order of them counts."""
+    for directory in search.split(":"):
+        if not directory.startswith("/"):  # a relative one is whoever's directory we happen to be in
+            continue
+        for name in _NAMES:
+            program = shutil.which(name, path=directory)
+            if program:
+                return program
+    return None
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a command answered: all of its output, or why there is none."""
+
+    output: str  # "" unless it ended in time with status 0, and was not too long
+    error: str = ""  # what it had to say is wrong, printable and short
+
+
+def ask(argv: Sequence[str]) -> Said:
+    """What a command of Apache prints on stdout. It has to end within 10 s, and to stay below 16 MiB. Raises nothing.
+
+    Its environment is empty but for the two variables by which an administrator says *which* Apache is meant:
+    Debian's own init script keeps these as well.
+    """
+    environment = {"PATH": _SEARCH, "LC_ALL": "C"}
+    environment.update((k, os.environ[k]) for k in ("APACHE_CONFDIR", "APACHE_ENVVARS") if k in os.environ)
+    try:
+        process = subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment,
+            cwd="/",
+            start_new_session=True,  # so that the script and the server that it waits for can be ended together
+        )
+    except (OSError, ValueError) as error:  # ValueError: a NUL in an argument
+        return Said("", str(error))
+    problem = ""
+    texts = (bytearray(), bytearray())
+    try:
+        _collect(process, texts)
+    except (TimeoutError, OverflowError) as error:
+        problem = str(error)
+    finally:
+        # Its whole group, and before it is waited for: until then no other group can have got its number.
+        with contextlib.suppress(OSError):
+            os.killpg(process.pid, signal.SIGKILL)
+        status = process.wait()
+        for stream in filter(None, (process.stdout, process.stderr)):
+            stream.close()
+    output, errors = (bytes(text).decode("utf-8", "surrogateescape") for text in texts)
+    if status == 0 and not problem:
+        return Said(output)
+    lines = ["".join(char if char.isprintable() else "?" for char in line.strip()) for line in errors.split("\n")]
+    return Said("", problem or _cause(list(filter(None, lines)))[:300] or f"it ended with status {status}")
+
+
+def _cause(lines: list[str]) -> str:
+    """What a program of Apache's says is wrong, of all the lines that it has on stderr; "" where there are none.
+
+    As Apache 2.2 and 2.4 print them: what is wrong with a line of the configuration follows on the file and the number
+    of that line; what comes before are warnings, and after an error what could not be done because of it.
+    """
+    lines = [line for line in lines if not _SAYS_NOTHING.search(line)]
+    for number, line in enumerate(lines):
+        if "Syntax error on line " in line:
+            return " ".join(lines[number : number + 2] if line.endswith(":") else [line])
+    return next(filter(_ERROR.match, lines), lines[-1] if lines else "")
+
+
+def _collect(process: subprocess.Popen[bytes], texts: tuple[bytearray, bytearray]) -> None:
+    """Collect stdout and stderr until the process has ended. Raises TimeoutError and OverflowError.
+
+    The end of the *process* counts: somebody who left its session may hold the other ends of the pipes for ever.
+    """
+    deadline = time.monotonic() + _TIMEOUT
+    with selectors.DefaultSelector() as selector:
+        for stream, text in zip((process.stdout, process.stderr), texts):
+            if stream is not None:
+                os.set_blocking(stream.fileno(), False)
+                selector.register(stream.fileno(), selectors.EVENT_READ, text)
+        over = False
+        while True:
+            listening = bool(selector.get_map())
+            ready = selector.select(0 if over else 0.05) if listening else []
+            if not listening and not over:  # both pipes are closed: there is only the end to wait for
+                time.sleep(0.002)
+            if over and not ready:
+                return
+            for key, _ in ready:
+                data = os.read(key.fd, 1 << 16)
+                key.data.extend(data)
+                if not data:
+                    selector.unregister(key.fd)
+            if sum(map(len, texts)) > _LONGEST:
+                raise OverflowError(f"it prints more than {_LONGEST >> 20} MiB")
+            over = over or os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+            if not over and time.monotonic() > deadline:
+                raise TimeoutError(f"no answer within {_TIMEOUT:g} s")
+
+
+def _configured(text: str) -> Apache:
+    """User, group and pid file as DUMP_RUN_CFG prints them; as non-root its lines end in ` not_used`."""
+
+    def only(pattern: str) -> str | None:
+        found = re.findall(rf"^{pattern}$", text, re.MULTILINE)
+        return found[0].lstrip("#") if len(found) == 1 else None
+
+    account = r'name="(#[0-9]+|[^\s":/#-][^\s":/#]*)" id=[0-9]+(?: not_used)?'
+    return Apache(
+        user=only(f"User: {account}"), group=only(f"Group: {account}"), pid_file=only(r'PidFile: "(/[^"\n]+)"')
+    )
+
+
+def _usual(root: str) -> Apache:
+    """What the packaging sets: Debian's envvars file, read as text and never run, or RHEL's account."""
+    values: dict[str, str] = {}
+    directory = os.environ.get("APACHE_CONFDIR") or os.path.join(root, "etc/apache2")
+    suffix = directory[len("/etc/apache2") :] if directory.startswith("/etc/apache2-") else ""  # as the file has it
+    # `export NAME=value` is Debian's; `: ${NAME:=value}` is what container images turn it into.
+    assignment = re.compile(r"""(?:(?:export )?|: "?\$\{)(APACHE_[A-Z_]+):?=["']?([\w./-]+?)["']?\}?"?""")
+    for line in systemd.lines(os.environ.get("APACHE_ENVVARS") or os.path.join(directory, "envvars")):
+        match = assignment.fullmatch(line.replace("$SUFFIX", suffix).strip())
+        if match:
+            values[match[1]] = match[2]
+    if values:
+        return Apache(
+            user=values.get("APACHE_RUN_USER"),
+            group=values.get("APACHE_RUN_GROUP"),
+            pid_file=values.get("APACHE_PID_FILE"),
+        )
+    if os.path.isdir(os.path.join(root, "etc/httpd/conf")):
+        try:
+            pwd.getpwnam("apache")
+        except KeyError:
+            return Apache()
+        return Apache(user="apache", group="apache", pid_file="/run/httpd/httpd.pid")
+    return Apache()

@@ -1,0 +1,352 @@
+"""What is wrong with how this host's Apache is set up: findings, from its own configuration.
+
+Everything here is what the TurboGears manual asks of Apache, or what keeps a prepared cache from being used.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+
+from eggcache.errors import UsageError
+from eggcache.model import Finding, Interpreter
+from eggcache.servers import scripts
+from eggcache.servers.configuration import Configuration, Directive, options
+from eggcache.system import accounts
+from eggcache.system.accounts import Account
+
+OLDEST = (3, 2, 7)  # the manual: "due to a bug in mod_python, version 3.2.7 or higher should be used"
+_ENTRIES = 1_000_000  # of a cache; reading a real one with 100,000 as another user takes half a second
+
+
+def host_findings(
+    configuration: Configuration,
+    *,
+    interpreter: Interpreter | None = None,
+    cache: str | None = None,
+    account: Account | None = None,
+) -> tuple[Finding, ...]:
+    """What is wrong with the Apache of `configuration.read`, for the target `interpreter`, the directory `cache`, and
+    the `account` of the server that reads it.
+
+    Without one of these, what it would be compared with is left out; where another server than Apache runs the target
+    (`beside`), it is left out as well. Who may read the cache is only told to root, and as anybody else about
+    ourselves: nobody else can act as another user. Raises nothing. Nothing is found where there is no Apache; where it
+    does not tell root its configuration, that is the finding, and `configuration.untold` a notice for anybody else.
+    """
+    found: list[Finding] = []
+    if configuration.program and configuration.problem and os.geteuid() == 0:
+        found.append(
+            Finding(
+                "apache-configuration",
+                configuration.program,
+                f"it does not tell its configuration: {configuration.problem}",
+                f"see what `{configuration.program} configtest` says, as root",
+            )
+        )
+    found += _modules(configuration)
+    found += _mutex(configuration)
+    found += _debug(configuration)
+    if interpreter is not None:
+        if beside(configuration, interpreter, account):
+            return tuple(found)
+        found += _python(configuration, interpreter)
+    if cache is not None:
+        found += _ignored(configuration)
+        found += _elsewhere(configuration, cache)
+        found += _unreadable(configuration, cache)
+    return tuple(found)
+
+
+def beside(configuration: Configuration, interpreter: Interpreter, account: Account | None) -> str:
+    """Why another server than this Apache is taken to run the target: for a message; "" where it may be Apache.
+
+    Apache does not run a target of which each Python that it embeds differs. That is a mistake in --python, unless the
+    `account` is none that Apache has processes of, or Apache proxies: to gunicorn, uWSGI, or what else runs the target.
+    """
+    other = next(_python(configuration, interpreter), None)
+    if other is None:
+        return ""
+    if account is not None and os.geteuid() == 0 and account.uid not in _uids(configuration):
+        return f"{other.cause}: no process of Apache's is {account.name}'s, so another server is taken to run it"
+    proxy = next(_proxies(configuration), None)
+    return f"{other.cause}: {proxy.place} proxies, so another server is taken to run it" if proxy else ""
+
+
+def _uids(configuration: Configuration) -> set[int]:
+    """Whom Apache has processes of; AssignUserID is mpm_itk's, and RUidGid mod_ruid2's."""
+    users = [configuration.user, *(options(line).get("user") for line in configuration.named("WSGIDaemonProcess"))]
+    users += [line.words[0] for line in configuration.named("AssignUserID", "RUidGid") if line.words]
+    found = set()
+    for user in filter(None, users):
+        with suppress(UsageError):
+            found.add(accounts.lookup(user.lstrip("#")).uid)
+    return found
+
+
+def _proxies(configuration: Configuration) -> Iterator[Directive]:
+    """The directives by which Apache hands requests to another server."""
+    for line in configuration.named("ProxyPass", "ProxyPassMatch", "RewriteRule", "SetHandler"):
+        last = line.words[-1] if line.words else ""
+        name = line.name.lower()
+        if name == "rewriterule":
+            proxies = bool(re.fullmatch(r"\[(?:.*,)?(?:P|proxy)(?:,.*)?\]", last, re.IGNORECASE))
+        else:
+            proxies = (
+                last.startswith("proxy:") if name == "sethandler" else last != "!"
+            )  # "!" is an exception to others
+        if proxies:
+            yield line
+
+
+def daemon_account(configuration: Configuration, daemon: Directive) -> Account | None:
+    """Whom the processes of a WSGIDaemonProcess run as; None where it cannot be told.
+
+    mod_wsgi's wsgi_setup_access: user= and group= are Apache's own where they are not given, the group by itself as
+    well; supplementary groups are the user's, or those of supplementary-groups=.
+    """
+    chosen = options(daemon)
+    user, group = chosen.get("user") or configuration.user, chosen.get("group") or configuration.group
+    if not user or not group:
+        return None
+    try:
+        account = accounts.lookup(user.lstrip("#"))
+        gid = _group(group)
+        if chosen.get("supplementary-groups"):
+            groups = [_group(name) for name in chosen["supplementary-groups"].split(",")]
+        else:
+            groups = os.getgrouplist(account.name, gid)
+    except UsageError:
+        return None
+    return Account(account.name, account.uid, gid, tuple(g for g in groups if g != gid))
+
+
+def _group(name: str) -> int:
+    """A group as Apache takes it (ap_gname2id): `#12` is a number, which needs no name."""
+    return int(name[1:]) if re.fullmatch("#[0-9]{1,9}", name) else accounts.group(name)
+
+
+def _modules(configuration: Configuration) -> Iterator[Finding]:
+    by_name = {embedded.module: embedded for embedded in configuration.embedded}
+    mod_python, mod_wsgi = by_name.get("mod_python"), by_name.get("mod_wsgi")
+    if mod_python and mod_python.version and _numbers(mod_python.version) < OLDEST:
+        yield Finding(
+            "mod-python-old",
+            mod_python.file or "mod_python",
+            f"it is mod_python {mod_python.version}, which has a bug that TurboGears meets",
+            f"install mod_python {'.'.join(map(str, OLDEST))} or newer",
+        )
+    if mod_python and mod_wsgi and _numbers(mod_wsgi.version or "4") >= (4,):
+        yield Finding(
+            "mod-python-and-mod-wsgi",
+            " and ".join(embedded.file or embedded.module for embedded in (mod_python, mod_wsgi)),
+            "both are loaded, and mod_wsgi 4 does not let Apache start beside mod_python, though configtest is content",
+            "disable one of them (Debian: a2dismod python, or a2dismod wsgi)",
+        )
+
+
+def _mutex(configuration: Configuration) -> Iterator[Finding]:
+    """mod_python reads these once, from the main server's options: in a section they have no effect."""
+    if configuration.problem or "python_module" not in configuration.modules:
+        return
+    given = {line.words[0] for line in configuration.named("PythonOption") if line.words and not line.context}
+    for code, option, example in (
+        ("mod-python-mutex-directory", "mutex_directory", '"logs/"'),
+        ("mod-python-mutex-locks", "mutex_locks", "32"),
+    ):
+        if f"mod_python.{option}" not in given:
+            yield Finding(
+                code,
+                configuration.program or "Apache",
+                f"there is no PythonOption mod_python.{option} outside of all sections: mod_python takes what it was "
+                "compiled with, and Apache may not start",
+                f"add after its LoadModule: PythonOption mod_python.{option} {example}",
+            )
+
+
+def _debug(configuration: Configuration) -> Iterator[Finding]:
+    last: dict[tuple[str, ...], Directive] = {}
+    for directive in configuration.named("PythonDebug"):
+        last[directive.context] = directive  # of two in one section the second counts
+    for directive in last.values():
+        if directive.arguments.lower() == "on":
+            yield Finding(
+                "mod-python-debug",
+                directive.place,
+                "PythonDebug is on: whoever makes a page fail is shown the traceback, with paths and source lines",
+                "set it to off; tracebacks go to Apache's error log then",
+            )
+
+
+def _python(configuration: Configuration, interpreter: Interpreter) -> Iterator[Finding]:
+    told = [embedded for embedded in configuration.embedded if embedded.python]
+    wanted = interpreter.version[:2]
+    if told and len(told) == len(configuration.embedded) and all(e.python[:2] != wanted for e in told):
+        for embedded in told:
+            yield _other(
+                embedded.file or embedded.module,
+                f"Apache embeds Python {_dotted(embedded.python)} ({embedded.libpython}), and "
+                f"{interpreter.executable} is Python {_dotted(interpreter.version)}",
+            )
+        return
+    yield from _home(configuration, interpreter)
+
+
+def _home(configuration: Configuration, interpreter: Interpreter) -> Iterator[Finding]:
+    """Where mod_wsgi is told which installation its Python belongs to: one of them has to be the target's.
+
+    Not where a path brings in the target's own site-packages, which is the other way to serve a virtual environment,
+    nor where any process is not told: which installation that has only the process itself knows.
+    """
+    homes: dict[str | None, str] = {}
+    default = _last(configuration, "WSGIPythonHome")
+    daemons = list(configuration.named("WSGIDaemonProcess"))
+    for directive in daemons or ([default] if default else []):
+        chosen = options(directive).get("python-home") if daemons else None
+        fallback = default.words[0] if default and default.words else None
+        homes.setdefault(chosen or fallback, directive.place if chosen or not default else default.place)
+    wanted = os.path.realpath(interpreter.prefix)
+    if not homes or None in homes or any(os.path.realpath(home) == wanted for home in homes if home):
+        return
+    paths = " ".join(line.arguments for line in configuration.named("WSGIDaemonProcess", "WSGIPythonPath"))
+    if any(directory in paths for directory in interpreter.site_packages):
+        return
+    for home, place in homes.items():
+        yield _other(place, f"mod_wsgi's Python is the one of {home}, and {interpreter.executable} is of {wanted}")
+
+
+def _other(thing: str, cause: str) -> Finding:
+    return Finding("other-python", thing, cause, "name the interpreter that Apache runs with --python PATH")
+
+
+def _ignored(configuration: Configuration) -> Iterator[Finding]:
+    """What the manual's author tried: mod_python and mod_wsgi hand neither to the environment of the process."""
+    if not configuration.embedded or _trac(configuration):  # a CGI script does get what SetEnv sets
+        return
+    for directive in configuration.named("SetEnv", "PythonOption"):
+        if directive.words[:1] != ("PYTHON_EGG_CACHE",) or (
+            directive.name.lower() == "setenv" and scripts.take_cache(configuration)
+        ):
+            continue
+        yield Finding(
+            "egg-cache-ignored",
+            directive.place,
+            f"{directive.name} PYTHON_EGG_CACHE does not reach the environment of the process: it has no effect, "
+            "unless the application itself reads it",
+            "leave it there, and use what `eggcache wrapper` prints (--for mod_python, --for mod_wsgi) as well",
+        )
+
+
+def tells(configuration: Configuration, cache: str) -> bool:
+    """Whether a directive names `cache`: it beats what Apache's environment says, or does not say."""
+    wanted = os.path.realpath(cache)
+    return any(
+        directory and os.path.realpath(directory) == wanted for kind in _told(configuration) for _, directory in kind
+    )
+
+
+def _told(configuration: Configuration) -> tuple[list[tuple[Directive, str]], ...]:
+    """What directives name as the egg cache: of mod_wsgi's daemons, of mod_wsgi embedded, of mod_python, and of scripts
+    that read it themselves."""
+    daemons = [(line, options(line).get("python-eggs", "")) for line in configuration.named("WSGIDaemonProcess")]
+    embedded = [(line, line.words[0] if line.words else "") for line in configuration.named("WSGIPythonEggs")]
+    names = {"eggcache.directory", *(["PYTHON_EGG_CACHE"] if _trac(configuration) else [])}
+    chosen = [line for line in configuration.named("PythonOption") if line.words and line.words[0] in names]
+    by_script = [line for line in configuration.named("SetEnv") if line.words[:1] == ("PYTHON_EGG_CACHE",)]
+    read = by_script if by_script and scripts.take_cache(configuration) else []
+    asked, taken = (
+        [(line, line.words[1] if len(line.words) > 1 else "") for line in lines] for lines in (chosen, read)
+    )
+    return daemons, embedded, asked, taken
+
+
+def _elsewhere(configuration: Configuration, cache: str) -> Iterator[Finding]:
+    """Where Apache itself is told a cache, one of those it is told has to be this.
+
+    A host may serve several applications, each from its own: which process group serves which is not looked at.
+    WSGIPythonEggs is for embedded mode alone, so that it does not help the daemon processes, nor hurt them.
+    """
+    daemons, embedded, *_ = told = _told(configuration)
+    wanted = os.path.realpath(cache)
+    for kind in told:
+        chosen = [(line, directory) for line, directory in kind if directory]
+        if any(os.path.realpath(directory) == wanted for _, directory in chosen):
+            if kind is daemons:
+                embedded.clear()
+            continue
+        for line, directory in chosen:
+            yield Finding(
+                "egg-cache-elsewhere",
+                line.place,
+                f"{line.name} has Apache use {directory}, whatever PYTHON_EGG_CACHE says, and not {cache}",
+                f"check that directory (--cache), or name {cache} there if it is for the same application",
+            )
+
+
+def _unreadable(configuration: Configuration, cache: str) -> Iterator[Finding]:
+    for daemon in configuration.named("WSGIDaemonProcess"):
+        account = daemon_account(configuration, daemon)
+        chosen = options(daemon)
+        elsewhere = chosen.get("python-eggs")
+        if elsewhere and os.path.realpath(elsewhere) != os.path.realpath(cache):
+            continue
+        if account is None or os.geteuid() not in (0, account.uid):
+            continue
+        path = _first_unreadable(cache, account)
+        if path is not None:
+            cause = accounts.in_the_way(path, account).cause.replace("cannot use it", "cannot read the cache")
+            yield Finding(
+                "daemon-user-cannot-read",
+                daemon.place,
+                f"the processes of {chosen['']} run as {account.name}, and {cause}",
+                f"give them its group (group={accounts.group_name(os.stat(cache).st_gid)}), or another cache "
+                f"(python-eggs=…), prepared with --user {account.name}",
+            )
+
+
+def _first_unreadable(cache: str, account: Account) -> str | None:
+    """The first path of a cache that the account cannot read; None where it can read all that pkg_resources asks for.
+
+    What is not a *-tmp directory is eggcache's own: its receipt and its lock.
+    """
+    with accounts.acting(account):
+        pending, seen = [cache], 0
+        while pending:
+            directory = pending.pop()
+            try:
+                with os.scandir(directory) as entries:
+                    for entry in entries:
+                        seen += 1
+                        if seen > _ENTRIES:
+                            return None
+                        if directory == cache and not entry.name.endswith("-tmp"):
+                            continue
+                        if entry.is_dir(follow_symlinks=False):
+                            pending.append(entry.path)
+                        elif not os.access(entry.path, os.R_OK, effective_ids=True):
+                            return entry.path
+            except FileNotFoundError:
+                continue  # a cache that is not there is a finding of its own
+            except OSError:
+                return directory
+    return None
+
+
+def _trac(configuration: Configuration) -> bool:
+    """Whether Trac's own handler is there: it takes its cache from a PythonOption or a SetEnv."""
+    return any("trac.web.modpython_frontend" in line.arguments for line in configuration.named("PythonHandler"))
+
+
+def _last(configuration: Configuration, name: str) -> Directive | None:
+    return next(reversed(list(configuration.named(name))), None)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    match = re.match(r"[0-9]{1,6}(?:\.[0-9]{1,6})*", version)
+    return tuple(int(part) for part in match[0].split(".")) if match else ()
+
+
+def _dotted(version: Sequence[int]) -> str:
+    return ".".join(map(str, version))

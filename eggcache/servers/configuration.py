@@ -1,0 +1,260 @@
+"""What Apache is configured to do, in its own words, and which Python its modules embed.
+
+mod_info prints the whole configuration as Apache has read it (`-D DUMP_CONFIG`): includes, defines and variables
+are resolved, and what an <IfModule> left out is not there. Only LoadModule, LoadFile and ServerRoot, which Apache
+acts on while it reads, are missing there: LoadModule is read off the files that Apache says it included.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from eggcache.servers import apache
+from eggcache.system import procfs
+
+MODULES = {"python_module": "mod_python", "wsgi_module": "mod_wsgi"}
+_FILES = {"mod_python": ("mod_python.so",), "mod_wsgi": ("mod_wsgi.so", "mod_wsgi_python3.so")}
+# Where modules are when no LoadModule says so: Debian, RHEL and SUSE, upstream
+_PLACES = ("/usr/lib/apache2/modules", "/usr/lib64/httpd/modules", "/usr/lib64/apache2", "/usr/local/apache2/modules")
+_LARGEST = 16 << 20  # bytes of a file read here; a mod_wsgi.so with debugging information has about two MiB
+# Asked in a process of its own: what a library does when it is loaded is no business of ours. RTLD_DEEPBIND, so
+# that it asks itself and not the Python that runs this.
+_VERSION = """\
+import ctypes, os, sys
+library = ctypes.CDLL(sys.argv[1], mode=os.RTLD_LAZY | os.RTLD_LOCAL | getattr(os, "RTLD_DEEPBIND", 0))
+library.Py_GetVersion.restype = ctypes.c_char_p
+print(library.Py_GetVersion().split()[0].decode("ascii"))
+"""
+
+
+@dataclass(frozen=True)
+class Directive:
+    """One line of the configuration as Apache has read it. Names keep their spelling; Apache ignores case."""
+
+    name: str
+    arguments: str  # as they stand: see `words`
+    file: str
+    line: int
+    context: tuple[str, ...] = ()  # the sections around it, outermost first: '<VirtualHost *:80>'
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The arguments, without the quotes and backslashes that Apache takes away (ap_getword_conf)."""
+        return tuple(_words(self.arguments))
+
+    @property
+    def place(self) -> str:
+        """Where it stands, for a message."""
+        return f"{self.file}:{self.line}"
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """A module that embeds a Python in Apache. What could not be told is None, or an empty tuple."""
+
+    module: str  # "mod_python" or "mod_wsgi"
+    file: str | None = None  # the shared object
+    version: str | None = None  # the module's own: "3.5.0+git20211031.e6458ec", "4.9.4"
+    libpython: str | None = None
+    python: tuple[int, ...] = ()  # (3, 11, 2), or (3, 11) where only its name is known
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """All of Apache's configuration that could be read. `problem` says why it could not; "": it could."""
+
+    problem: str = ""
+    directives: tuple[Directive, ...] = ()
+    modules: frozenset[str] = frozenset()  # as Apache calls them: "python_module"
+    embedded: tuple[Embedded, ...] = ()  # mod_python's first
+    user: str | None = None  # who Apache's children run as, and so a daemon process without a user= of its own
+    group: str | None = None
+    program: str | None = None  # what was asked; None: this host has no Apache
+
+    def named(self, *names: str) -> Iterator[Directive]:
+        """The directives with one of these names, in the order of the configuration."""
+        wanted = {name.lower() for name in names}
+        return (directive for directive in self.directives if directive.name.lower() in wanted)
+
+
+def read(host: apache.Apache) -> Configuration:
+    """The configuration of this host's Apache, as `apache.read` found it, in about 0.2 s.
+
+    Raises nothing. Where there is no Apache, `program` is None; where there is one that does not tell, `problem` has
+    its own words: a syntax error, a file that this user may not read, a missing mod_info.so.
+    """
+    # apache.read leaves out a bare httpd since nothing can be started with it; it answers all the same.
+    program = host.apachectl or shutil.which("httpd", path="/usr/sbin:/usr/local/apache2/bin:/usr/local/sbin")
+    if program is None:
+        return Configuration()
+    flags = [word for name in ("DUMP_RUN_CFG", "DUMP_MODULES", "DUMP_INCLUDES") for word in ("-D", name)]
+    surroundings = apache.ask([program, "-t", *flags])
+    loaded = frozenset(re.findall(r"^ (\w+) \((?:static|shared)\)$", surroundings.output, re.MULTILINE))
+    if not loaded:
+        return Configuration(problem=surroundings.error or "it does not say what it loads", program=program)
+    shared = _shared(surroundings.output)
+    info = [] if "info_module" in loaded else _info(shared)
+    said = apache.ask([program, *info, "-t", "-D", "DUMP_CONFIG"])
+    problem = said.error
+    directives: tuple[Directive, ...] = ()
+    if not problem and not info and "info_module" not in loaded:
+        problem = "mod_info.so is not installed, and without it Apache does not tell its configuration"
+    if not problem:
+        try:
+            directives = tuple(parse(said.output))
+            if not directives:  # no Apache does without a Listen
+                raise ValueError("it is empty")
+        except ValueError as error:
+            problem = f"what Apache tells makes no sense: {error}"
+    embedded = tuple(_embedded(MODULES[name], shared.get(name), host) for name in MODULES if name in loaded)
+    return Configuration(problem, directives, loaded, embedded, host.user, host.group, program)
+
+
+def untold(told: Configuration) -> str | None:
+    """The notice that this host's Apache, which root could ask, does not tell us its configuration; None: it does, or
+    there is none, or it does not tell root, which is a finding."""
+    if not told.program or not told.problem or os.geteuid() == 0:
+        return None
+    cause = f"only root can see its whole configuration ({told.problem})"
+    return f"{told.program}: {cause}, so it was not looked at; run check as root"
+
+
+def parse(text: str) -> Iterator[Directive]:
+    """The directives of a DUMP_CONFIG. Raises ValueError where it is not what mod_info prints."""
+    file, line, context = "", 0, list[str]()
+    for number, raw in enumerate(text.split("\n"), 1):
+        item = raw.strip()
+        if not item:
+            continue
+        if item.startswith("#"):
+            in_file, at_line = re.fullmatch(r"# In file: (.+)", item), re.fullmatch(r"#\s*([0-9]{1,9}):", item)
+            if in_file:
+                file = in_file[1]
+            elif at_line:
+                line = int(at_line[1])
+            else:
+                raise ValueError(f"line {number} of it")
+        elif item.startswith("</"):
+            if not context or not re.match(rf"<{re.escape(item[2:-1])}\b", context.pop(), re.IGNORECASE):
+                raise ValueError(f"line {number} of it closes what was not open")
+        elif not file or not line:
+            raise ValueError(f"line {number} of it stands nowhere")
+        elif item.startswith("<"):
+            context.append(item)
+        else:
+            name, _, arguments = item.partition(" ")
+            yield Directive(name, arguments.strip(), file, line, tuple(context))
+    if context:
+        raise ValueError("it ends too early")
+
+
+def options(directive: Directive) -> dict[str, str]:
+    """The name=value options of a WSGIDaemonProcess; the name of its process group is under "".
+
+    mod_wsgi takes a name up to "=", then a word by Apache's rules: `python-eggs="/with a blank"`.
+    """
+    words = directive.words
+    found = {"": words[0] if words else ""}
+    for match in re.finditer(r"""(?<!\S)([\w-]+)=("(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|\S*)""", directive.arguments):
+        found[match[1].lower()] = next(_words(match[2]), "")
+    return found
+
+
+def _words(text: str) -> Iterator[str]:
+    """The words of a line by Apache's rules: quotes group, a backslash takes the quote or backslash after it."""
+    for match in re.finditer(r""""((?:\\.|[^"\\])*)"?|'((?:\\.|[^'\\])*)'?|(\S+)""", text):
+        quote = text[match.start()]
+        word = next(part for part in match.groups() if part is not None)
+        yield re.sub(rf"\\([\\{quote}])" if match[3] is None else r"\\(\\)", r"\1", word)
+
+
+def _shared(text: str) -> dict[str, str]:
+    """The files of the modules that the included files load, by module; a relative one is below ServerRoot."""
+    root = re.search(r'^ServerRoot: "(/.*)"$', text, re.MULTILINE)
+    found: dict[str, str] = {}
+    for file in re.findall(r"^\s+\((?:\*|[0-9]+)\) (/.+)$", text, re.MULTILINE):
+        for line in beginning(file).decode("utf-8", "surrogateescape").split("\n"):
+            match = re.match(r"\s*LoadModule\s+(\w+)\s+(.+)", line, re.IGNORECASE)
+            path = os.path.join(root[1] if root else "/", next(_words(match[2]), "")) if match else ""
+            # One behind an <IfModule> that does not hold, or with a variable, may name nothing
+            if match and os.path.isfile(path):
+                found.setdefault(match[1], path)
+    return found
+
+
+def _info(shared: dict[str, str]) -> list[str]:
+    """The argument that has Apache load mod_info for this once; [] where it is not installed."""
+    for directory in dict.fromkeys([*map(os.path.dirname, shared.values()), *_PLACES]):
+        path = os.path.join(directory, "mod_info.so")
+        if os.path.isfile(path) and not re.search(r'[\s"\\]', path):
+            return ["-c", f"LoadModule info_module {path}"]
+    return []
+
+
+def _embedded(module: str, file: str | None, host: apache.Apache) -> Embedded:
+    """A module, its version, and its Python: by ldd of its file, else from the memory of a running Apache."""
+    mapped = list(_mapped(host.pid_file))
+    candidates = [os.path.join(place, name) for place in _PLACES for name in _FILES[module]]
+    running = (path for path in mapped if os.path.basename(path).startswith(f"{module}"))
+    file = file or next(running, None) or next((path for path in candidates if os.path.isfile(path)), None)
+    libraries = re.findall(r"=> (/\S*/libpython\S+) \(", apache.ask(["ldd", file]).output) if file else []
+    libraries += [path for path in mapped if os.path.basename(path).startswith("libpython")]
+    libpython = libraries[0] if libraries else None
+    return Embedded(module, file, _version_of(module, file), libpython, _python(libpython))
+
+
+def _version_of(module: str, file: str | None) -> str | None:
+    """The version that the module announces in Apache's Server header: it is a string in its file.
+
+    mod_python's Python package has one as well, and may be that of another build than the module that is loaded.
+    """
+    data = beginning(file) if file else b""
+    if module == "mod_python":
+        found = re.findall(rb"mod_python/([0-9]+\.[0-9]+[\w.+-]{0,60})\0", data)
+    else:  # not joined to its name in the file; what it was compiled with may be there too, and is lower
+        found = re.findall(rb"\0([2-9]\.[0-9]{1,2}(?:\.[0-9]{1,2})?)\0", data)
+    return max(found, key=lambda version: int(version.partition(b".")[0])).decode("ascii") if found else None
+
+
+def _python(libpython: str | None) -> tuple[int, ...]:
+    """The version of a libpython, asked of itself where it can be loaded, else read off its name.
+
+    It is loaded with our own rights, as Apache does before it becomes its user.
+    """
+    if libpython is None:
+        return ()
+    said = apache.ask([sys.executable, "-I", "-S", "-c", _VERSION, libpython]).output
+    match = re.match(r"([0-9]{1,3})\.([0-9]{1,3})\.([0-9]{1,3})", said)
+    match = match or re.match(r"libpython([0-9])\.([0-9]{1,3})", os.path.basename(libpython))
+    return tuple(map(int, match.groups())) if match else ()
+
+
+def _mapped(pid_file: str | None) -> Iterable[str]:
+    """The files that a running Apache has in its memory; none where there is none, or we may not look."""
+    pid = beginning(pid_file).strip() if pid_file else b""
+    if not re.fullmatch(rb"[0-9]{1,9}", pid):
+        return ()
+    try:
+        program = os.path.basename(procfs.program(int(pid)))
+    except OSError:
+        return ()
+    if not re.match("apache2|httpd", program):  # a pid file that was left behind, and somebody else's process
+        return ()
+    told = procfs.ask([int(pid)], lambda pid: os.fsdecode(procfs.maps(pid)), [])
+    return dict.fromkeys(file for _, maps in told for file in re.findall(r" (/\S.*\.so\S*)$", maps, re.MULTILINE))
+
+
+def beginning(path: str) -> bytes:
+    """The beginning of a file, 16 MiB of it; nothing where it cannot be read, or is none."""
+    try:
+        if not os.path.isfile(path):  # a FIFO would wait for its writer
+            return b""
+        with open(path, "rb") as file:
+            return file.read(_LARGEST)
+    except (OSError, ValueError):
+        return b""

@@ -1,0 +1,189 @@
+"""The environments that Apache is started in: what its unit and init scripts say, and what a running one has."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from eggcache.eggs import layout
+from eggcache.model import DateTime, Finding
+from eggcache.servers import systemd
+from eggcache.servers.apache import Apache
+from eggcache.servers.cleaners import read_lines
+from eggcache.system import procfs
+from eggcache.system.accounts import Account
+
+_PROGRAMS = ("apache2", "httpd")
+_NAMES = ("PYTHON_EGG_CACHE", "TZ")
+
+RUNNING = ("running-without-cache", "running-with-other-cache")  # of the environment that a process has
+
+
+@dataclass(frozen=True)
+class Environment:
+    """What one way of starting Apache, or one that runs, has of the variables that matter."""
+
+    thing: str  # a file, a unit, or "Apache (process 123)"
+    values: dict[str, str]  # those of _NAMES that are set
+    known: frozenset[str]  # those that are set or unset there: of others the file says nothing
+    pid: int = 0
+
+
+def findings(
+    directory: str,
+    account: Account,
+    host: Apache,
+    python: tuple[int, ...],
+    *,
+    zone: str | None,
+    dates: Sequence[DateTime],
+    root: str = "/",
+) -> Iterator[Finding]:
+    """Where Apache has, or will have, another cache than `directory`, or a time zone in which it is not current.
+
+    `python` is the version of the target. `dates` are the zip's dates of what is extracted: two zones that agree on all
+    of them are the same here. `root` is where units and scripts are looked up.
+    """
+    wanted = os.path.realpath(directory)
+    unit = systemd.read([host.unit], root) if host.systemd and host.unit else None
+    for found in (*running(account, python), *declared(unit, root)):
+        cache = found.values.get("PYTHON_EGG_CACHE")
+        if found.pid and cache is None:
+            yield Finding(
+                "running-without-cache",
+                found.thing,
+                "it runs without PYTHON_EGG_CACHE in its environment",
+                f"{_anew(unit, found.pid, wanted)}: reload, graceful and apachectl's restart keep the old environment",
+            )
+        elif found.pid and cache and os.path.realpath(cache) != wanted:
+            yield Finding(
+                "running-with-other-cache",
+                found.thing,
+                f"it runs with PYTHON_EGG_CACHE={cache}",
+                f"check what it uses: --cache {shlex.quote(cache)}; or, if {directory} is to take its place, "
+                + _anew(unit, found.pid, wanted),
+            )
+        elif "TZ" in found.known and (cache is None or os.path.realpath(cache) == wanted):
+            other = found.values.get("TZ")
+            if other != zone and _moments(dates, other) != _moments(dates, zone):
+                yield Finding(
+                    "time-zone",
+                    found.thing,
+                    f"{shown(other)} there, {shown(zone)} here, and pkg_resources reckons in the zone of its process",
+                    f"have Apache started with the zone of the cache, or say which is meant: --tz {other or 'ZONE'}",
+                )
+
+
+def _anew(unit: systemd.Unit | None, pid: int, wanted: str) -> str:
+    """How this process of Apache gets the cache; what is a unit's, systemd starts in a new environment at a restart."""
+    if not unit or unit.process != pid:
+        return "stop it, and start it by the wrapper"
+    cache, restart = unit.environment.get("PYTHON_EGG_CACHE"), f"systemctl restart {unit.name}"
+    if cache and os.path.realpath(cache) == wanted:
+        return restart
+    if unit.changed:
+        return f"systemctl daemon-reload && {restart}"
+    return f"install the drop-in that eggcache wrapper {shlex.quote(wanted)} --for systemd prints, as its head says"
+
+
+def shown(zone: str | None) -> str:
+    """A value of TZ, for a message."""
+    return "TZ is not set" if zone is None else f"TZ is {zone!r}"
+
+
+def _moments(dates: Sequence[DateTime], zone: str | None) -> list[int]:
+    with layout.zone(zone):
+        return [layout.mtime(date) for date in dates]
+
+
+# ------------------------------------------------------------------------------------------- what is running
+
+
+def running(account: Account, python: tuple[int, ...]) -> Iterator[Environment]:
+    """The Apaches that run here with workers of `account` and a Python of the version `python`, by their first process;
+    those that we may not ask are left out."""
+    parents: dict[int, int] = {}
+    owners: dict[int, int] = {}
+    for pid in procfs.numbers():
+        try:
+            if os.path.basename(procfs.program(pid)).split(" ")[0] in _PROGRAMS:  # "... (deleted)" after an upgrade
+                owners[pid] = os.stat(f"/proc/{pid}").st_uid
+                parents[pid] = procfs.parent(pid)
+        except OSError:
+            continue
+    firsts = []
+    for pid, parent in sorted(parents.items()):
+        workers = {owners[child] for child, its in parents.items() if its == pid}
+        if parent in parents or account.uid not in (workers or {owners[pid]}):
+            continue
+        firsts.append(pid)
+
+    def has(pid: int) -> dict[str, str] | None:
+        if not _embeds(pid, python):
+            return None
+        pairs = (os.fsdecode(variable).partition("=") for variable in procfs.environment(pid))
+        return {name: value for name, _, value in pairs if name in _NAMES}
+
+    for pid, values in procfs.ask(firsts, has, []):
+        if values is not None:
+            yield Environment(f"Apache (process {pid})", values, frozenset(_NAMES), pid)
+
+
+def _embeds(pid: int, python: tuple[int, ...]) -> bool:
+    """Whether an Apache may import eggs of a Python of that version: by what it has in its memory. One that only serves
+    files, or proxies to who does, has no Python there; a CGI script's environment is not Apache's."""
+    lines = os.fsdecode(procfs.maps(pid)).splitlines()
+    mapped = " ".join(line.partition("/")[2].rpartition("/")[2] for line in lines)
+    libraries = {tuple(map(int, found)) for found in re.findall(r"\blibpython([23])\.([0-9]{1,3})", mapped)}
+    return python[:2] in libraries if libraries else bool(re.search(r"\bmod_(?:wsgi|python)\b|\bmod_wsgi_", mapped))
+
+
+# --------------------------------------------------------------------------------------- what starts Apache
+
+
+def declared(unit: systemd.Unit | None, root: str = "/") -> Iterator[Environment]:
+    """What the unit of Apache, its envvars file and the init scripts that set a cache say of the variables."""
+    if unit:
+        known = {name: unit.environment[name] for name in _NAMES if name in unit.environment}
+        yield _environment(unit.name, known)
+    files = [os.environ.get("APACHE_ENVVARS") or os.path.join(root, "etc/apache2/envvars")]
+    files.append(os.path.join(root, "etc/sysconfig/httpd"))
+    scripts = os.path.join(root, "etc/init.d")
+    if os.path.isdir(scripts):
+        files += [os.path.join(scripts, name) for name in sorted(os.listdir(scripts))]
+    for file in files:
+        found = _assigned(read_lines(file))
+        # an init script of something else has a TZ of its own
+        if "TZ" in found and ("PYTHON_EGG_CACHE" in found or "/init.d/" not in file):
+            yield _environment(file, found)
+
+
+def _environment(thing: str, found: Mapping[str, str | None]) -> Environment:
+    return Environment(thing, {name: value for name, value in found.items() if value is not None}, frozenset(found))
+
+
+def _assigned(lines: Sequence[str]) -> dict[str, str | None]:
+    """What a shell script assigns to the variables, as far as it can be read without running it; None: unset."""
+    found: dict[str, str | None] = {}
+    for line in lines:
+        match = re.fullmatch(rf"\s*(?:export )?({'|'.join(_NAMES)})=(.*)", line)
+        unset = re.fullmatch(rf"\s*unset ({'|'.join(_NAMES)})\s*", line)
+        if match and "$" not in match[2] and "`" not in match[2]:
+            found[match[1]] = (systemd.words(match[2]) or [""])[0]
+        elif unset:
+            found[unset[1]] = None
+    return found
+
+
+def user_of(host: Apache) -> str | None:
+    """The name of the user that this host's Apache runs as."""
+    if host.user and host.user.isdigit():
+        try:
+            return pwd.getpwuid(int(host.user)).pw_name
+        except KeyError:
+            return host.user
+    return host.user

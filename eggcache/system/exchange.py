@@ -1,0 +1,138 @@
+"""Putting a staged directory in the place of what is there: in one step, or, where that is allowed, with a gap.
+
+A file system that cannot exchange two names (FUSE, NFS, vfat, a kernel before 3.15) needs two renames, and a moment
+in between at which the name is missing. So that nobody loses an egg in it:
+
+1. A journal, on the disk before anything moves, says which name is about to move where.
+2. The old one moves aside, within the directory and not into the stage, which clean-ups remove.
+3. The staged one moves in, and that is on the disk before the old one is removed, and the journal last.
+
+Whoever finds a journal, under the lock of the directory, knows the rest: where the name is missing, the old one moves
+back; where it is there, either nothing has moved or the new one has, and what lies aside goes. Both leave a whole egg.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import stat
+from contextlib import suppress
+
+from eggcache.errors import EggcacheError, NotPermitted
+from eggcache.model import Ownership
+from eggcache.system import lockdown, staging, syscalls
+
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_LARGEST = 10_000  # bytes: a journal has two names
+_SCHEMA = 1
+
+
+def swap(staged: int, directory: int, name: str, allow_gap: bool) -> None:
+    """Put `name` from the stage `staged`, which is on the disk, where `name` in the verified `directory` is.
+
+    The caller holds the lock of `directory` and removes the stage, where the old one may end up. Raises
+    CannotExchange where that would take a gap and `allow_gap` is not given, OSError where the disk refuses: `name` is
+    then as it was, or, where the disk refuses that too, is so after the next `recover`.
+    """
+    try:
+        syscalls.exchange(staged, name, directory, name)
+    except syscalls.CannotExchange as error:
+        if not allow_gap:
+            where = os.path.join(os.readlink(f"/proc/self/fd/{directory}"), name)
+            raise syscalls.CannotExchange(where, error.cause, error.remedy) from None
+        _rename_twice(staged, directory, name)
+
+
+def _rename_twice(staged: int, directory: int, name: str) -> None:
+    aside = lockdown.ASIDE + secrets.token_hex(8)
+    entry = json.dumps({"schema": _SCHEMA, "name": name, "aside": aside}).encode("ascii")
+    ours = Ownership(os.geteuid(), os.getegid(), 0o700, 0o600)
+    with staging.undisturbed():  # a signal must not make the gap longer
+        try:
+            staging.replace(directory, lockdown.JOURNAL, [entry], ours)
+            os.rename(name, aside, src_dir_fd=directory, dst_dir_fd=directory)
+            os.rename(name, name, src_dir_fd=staged, dst_dir_fd=directory)
+            os.fsync(directory)
+            os.rename(aside, name, src_dir_fd=directory, dst_dir_fd=staged)  # as the exchange leaves it
+            recover(directory)
+        except BaseException:
+            with suppress(OSError):  # or else the next run does it
+                recover(directory)
+            raise
+
+
+def recover(directory: int) -> bool:
+    """Finish, or take back, what the journal in `directory` says was under way: whether there was one.
+
+    The caller holds the lock. Raises NotPermitted for a journal of somebody else's, EggcacheError for one that makes
+    no sense, and OSError where the disk refuses; the journal then stays.
+    """
+    entry = _read(directory)
+    if entry is None:
+        return False
+    name, aside = entry
+    with staging.undisturbed():
+        if _exists(directory, aside):
+            if not _exists(directory, name):
+                os.rename(aside, name, src_dir_fd=directory, dst_dir_fd=directory)
+            os.fsync(directory)  # what has its place now is on the disk before the other one is gone
+            staging.remove(directory, aside)
+            os.fsync(directory)
+        os.unlink(lockdown.JOURNAL, dir_fd=directory)
+    return True
+
+
+def pending(directory: int) -> str | None:
+    """The name that is missing from `directory` until `recover` puts it back; None where none is."""
+    entry = _read(directory)
+    return entry[0] if entry and _exists(directory, entry[1]) and not _exists(directory, entry[0]) else None
+
+
+def _read(directory: int) -> tuple[str, str] | None:
+    """The name and where it was to move aside; None where there is no journal."""
+    try:
+        descriptor = os.open(lockdown.JOURNAL, _READ, dir_fd=directory)
+    except FileNotFoundError:
+        return None
+    path = os.path.join(os.readlink(f"/proc/self/fd/{directory}"), lockdown.JOURNAL)
+    with open(descriptor, "rb") as stream:
+        info = os.fstat(descriptor)
+        if not stat.S_ISREG(info.st_mode) or info.st_uid != os.geteuid() or info.st_nlink != 1 or info.st_mode & 0o022:
+            raise NotPermitted(
+                path,
+                f"it is no journal of ours (mode {info.st_mode:06o}, {lockdown.owner_name(info.st_uid)}, "
+                f"{info.st_nlink} links)",
+                "run it as that user, or see what is there and remove it",
+            )
+        try:
+            entry = json.loads(stream.read(_LARGEST))
+            name, aside = entry["name"], entry["aside"]
+            sane = (
+                entry["schema"] == _SCHEMA
+                and aside.startswith(lockdown.ASIDE)
+                and _component(name)
+                and _component(aside)
+            )
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            sane = False
+    if not sane:
+        raise EggcacheError(
+            path,
+            "it makes no sense, and an egg may lie aside",
+            f"see what the {lockdown.ASIDE}* beside it are, then remove it",
+        )
+    return name, aside
+
+
+def _component(name: str) -> bool:
+    """Whether `name`, which was read from a file, is one component of a path and no more."""
+    return name not in ("", ".", "..") and "/" not in name and "\0" not in name
+
+
+def _exists(directory: int, name: str) -> bool:
+    try:
+        os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True

@@ -1,0 +1,331 @@
+"""Directories that nobody else can touch: open, create, verify, lock, own, swap, remove.
+
+A run with nothing to do needs no more than `open_directory`, so the rest imports what it needs where it needs it.
+
+Everything is relative to descriptors that were verified when they were opened. A path is walked once, from
+"/", and a component counts as safe when nobody but root and the caller could have put it there: every
+directory on the way belongs to one of the two, and is not writable by others unless it is sticky (as /tmp).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import pwd
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from eggcache.errors import EggcacheError, NotPermitted
+
+TYPE_CHECKING = False  # as in validity
+if TYPE_CHECKING:
+    from eggcache.progress import Progress
+
+# What eggcache has in directories that it works in; in a cache, `names` tells whose an entry is.
+LOCK = ".eggcache.lock"
+STAGE = ".eggcache-stage-"  # how a stage's name begins
+JOURNAL = ".eggcache-gap.json"
+ASIDE = ".eggcache-gap-"  # how the name begins of what moves aside, see `gap`
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_MOST_LINKS = 40  # as Linux' own ELOOP limit
+_MOST_TURNS = 1000
+_ACLS = ("system.posix_acl_access", "system.posix_acl_default")
+
+
+def owner_name(uid: int) -> str:
+    """How a message calls the owner `uid`: by name where it has one, and by number."""
+    try:
+        return f"{pwd.getpwuid(uid).pw_name} (uid {uid})"
+    except KeyError:
+        return f"uid {uid}"
+
+
+# ---------------------------------------------------------------------------------------------- opening
+
+
+def open_directory(path: str, *, create: bool = False, roots: bool = False) -> int:
+    """A descriptor of the directory `path`, which nobody but root and the caller can change or replace.
+
+    The last component must belong to the caller, or with `roots` to root; with `create` it is made (0700) where it is
+    missing, its parents never are. Raises FileNotFoundError where it is missing, NotPermitted where it, or a directory
+    above it, is not safe: the message names the component, its owner and its mode.
+    """
+    descriptor = _walk(os.path.abspath(path), create)
+    try:
+        info = os.fstat(descriptor)
+        if info.st_uid != os.geteuid() and not (roots and info.st_uid == 0):
+            raise NotPermitted(
+                path,
+                f"it belongs to {owner_name(info.st_uid)}, who may hold files in it open",
+                "let --reset move it aside and build it anew, or name another directory",
+            )
+        if info.st_mode & 0o022:
+            raise NotPermitted(
+                path,
+                f"others can write to it (mode {stat.S_IMODE(info.st_mode):04o})",
+                "name a directory in it"
+                if info.st_mode & stat.S_ISVTX
+                else "let --reset move it aside and build it anew, or name another directory",
+            )
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def open_place(path: str) -> int:
+    """A descriptor of the directory `path`, in which eggs are and may be swapped.
+
+    As root only where it, and every directory above it, is root's, and not everybody's to write. Its group may write:
+    Debian lets `staff` install below /usr/local, who could replace what root runs from there anyway. Anybody else
+    works with no more than his own rights. Raises NotPermitted, and OSError where it cannot be opened.
+    """
+    if os.geteuid() != 0:
+        return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    descriptor = -1
+    try:
+        descriptor = _walk(os.path.abspath(path), create=False, group_may=True)
+        _check_parent(descriptor, path, group_may=True)
+    except NotPermitted as error:
+        if descriptor >= 0:
+            os.close(descriptor)
+        cause = f"root cannot safely work in it: {error.thing}: {error.cause}"
+        raise NotPermitted(path, cause, "run it as its owner") from None
+    return descriptor
+
+
+def _walk(path: str, create: bool, group_may: bool = False) -> int:
+    """Open `path` component by component; see open_directory. The caller closes the descriptor."""
+    trail: list[tuple[int, str]] = [(os.open("/", _DIRECTORY), "/")]
+    pending = [part for part in reversed(path.split("/")) if part]
+    links = 0
+    try:
+        while pending:
+            name = pending.pop()
+            parent, where = trail[-1]
+            if name == ".":
+                continue
+            if name == "..":
+                if len(trail) > 1:
+                    os.close(trail.pop()[0])
+                continue
+            _check_parent(parent, where, group_may)
+            here = os.path.join(where, name)
+            try:
+                trail.append((os.open(name, _DIRECTORY, dir_fd=parent), here))
+            except FileNotFoundError:
+                if not create or pending:
+                    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), here) from None
+                trail.append((make(parent, name), here))
+            except OSError as error:
+                if error.errno not in (errno.ELOOP, errno.ENOTDIR):
+                    raise NotPermitted(here, f"cannot be opened: {error.strerror}", "") from None
+                target = _trusted_link(parent, name, here, group_may)
+                links += 1
+                if links > _MOST_LINKS:
+                    raise NotPermitted(here, "too many symbolic links", "name the directory itself") from None
+                if target.startswith("/"):
+                    while len(trail) > 1:
+                        os.close(trail.pop()[0])
+                pending.extend(part for part in reversed(target.split("/")) if part)
+        return os.dup(trail[-1][0])
+    finally:
+        for descriptor, _ in trail:
+            os.close(descriptor)
+
+
+def make(parent: int, name: str) -> int:
+    """Create the directory `name` in `parent`; one that appeared meanwhile is opened, and judged by its owner."""
+    for _ in range(_MOST_TURNS):  # in /tmp somebody else may make and remove one of that name
+        try:
+            os.mkdir(name, 0o700, dir_fd=parent)
+            made = True
+        except FileExistsError:
+            made = False
+        try:
+            descriptor = os.open(name, _DIRECTORY, dir_fd=parent)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            if error.errno not in (errno.ELOOP, errno.ENOTDIR):
+                raise
+            raise NotPermitted(name, f"somebody put something else there: {error.strerror}", "remove it") from None
+        if made and os.fstat(descriptor).st_uid == os.geteuid():
+            drop_acls(descriptor)  # a default ACL of the parent came along
+        return descriptor
+    raise NotPermitted(name, "somebody makes and removes it over and over", "name another directory")
+
+
+def _check_parent(descriptor: int, where: str, group_may: bool = False) -> None:
+    """Refuse a directory in which somebody else can exchange names."""
+    info = os.fstat(descriptor)
+    if info.st_uid not in (0, os.geteuid()):
+        raise NotPermitted(
+            where,
+            f"it belongs to {owner_name(info.st_uid)}, who can replace whatever is in it",
+            "name a directory below directories of root and of yourself, such as /var/cache/eggcache",
+        )
+    if info.st_mode & (0o002 if group_may else 0o022) and not info.st_mode & stat.S_ISVTX:
+        raise NotPermitted(
+            where,
+            f"others can rename what is in it (mode {stat.S_IMODE(info.st_mode):04o}, not sticky)",
+            "name a directory below directories that nobody else can write to, such as /var/cache/eggcache",
+        )
+
+
+def _trusted_link(parent: int, name: str, here: str, group_may: bool) -> str:
+    """Where the symbolic link `name` leads; refused unless root (or the caller) made it where nobody else writes."""
+    try:
+        info = os.stat(name, dir_fd=parent, follow_symlinks=False)
+    except FileNotFoundError:
+        raise NotPermitted(here, "somebody exchanges it all the time", "name another directory") from None
+    if not stat.S_ISLNK(info.st_mode):
+        raise NotPermitted(
+            here, "it is no directory", "remove it, name another directory, or let --reset move it aside"
+        )
+    if info.st_uid not in (0, os.geteuid()) or os.fstat(parent).st_mode & (0o002 if group_may else 0o022):
+        raise NotPermitted(
+            here,
+            f"it is a symbolic link of {owner_name(info.st_uid)} that somebody else could have planted",
+            "remove it, name the directory itself, or let --reset move it aside",
+        )
+    try:
+        return os.readlink(name, dir_fd=parent)
+    except OSError as error:  # /proc/1/root, in a container
+        raise NotPermitted(here, f"cannot be opened: {error.strerror}", "name another directory") from None
+
+
+def open_parent(path: str) -> int:
+    """A descriptor of the directory that `path` is in, in which nobody but root and the caller can exchange names.
+
+    Raises NotPermitted, and FileNotFoundError where it is missing.
+    """
+    where = os.path.dirname(os.path.abspath(path))
+    descriptor = _walk(where, create=False)
+    try:
+        _check_parent(descriptor, where)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def leads_to(path: str, descriptor: int) -> bool:
+    """Whether `path` is still the directory `descriptor`, which may have been moved or removed."""
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(descriptor))
+    except OSError:
+        return False
+
+
+# ------------------------------------------------------------------------------------ owning and locking
+
+
+def drop_acls(descriptor: int) -> None:
+    """Remove both POSIX ACLs, which grant rights that the mode does not show and that files below would inherit."""
+    for name in _ACLS:
+        try:
+            os.removexattr(descriptor, name)
+        except OSError as error:
+            if error.errno not in (errno.ENODATA, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL):
+                raise
+
+
+def own(descriptor: int, uid: int, gid: int, mode: int) -> None:
+    """Give an open file or directory its owner and mode: chown first, since chown clears setuid bits only then.
+    Raises NotPermitted where root has no such owner to give."""
+    info = os.fstat(descriptor)
+    if (info.st_uid, info.st_gid) != (uid, gid):
+        try:
+            os.fchown(descriptor, uid, gid)
+        except OSError as error:
+            if os.geteuid() or error.errno not in (errno.EPERM, errno.EINVAL):
+                raise
+            from eggcache.system import accounts
+
+            raise accounts.powerless(f"owner {uid}, group {gid}", "give files to them", error) from None
+    if stat.S_IMODE(info.st_mode) != mode:
+        os.fchmod(descriptor, mode)
+
+
+def owned(descriptor: int, uid: int, gid: int, mode: int) -> bool:
+    """Whether an open file or directory has its owner and mode."""
+    info = os.fstat(descriptor)
+    return (info.st_uid, info.st_gid, stat.S_IMODE(info.st_mode)) == (uid, gid, mode)
+
+
+def check_lock(descriptor: int, path: str) -> None:
+    """Raises NotPermitted where what lies at the lock's name in the directory `descriptor` is not a lock of ours."""
+    with suppress(FileNotFoundError):
+        _check_lock(os.stat(LOCK, dir_fd=descriptor, follow_symlinks=False), path)
+
+
+def _check_lock(info: os.stat_result, path: str) -> None:
+    ours = stat.S_ISREG(info.st_mode) and info.st_uid == os.geteuid() and info.st_nlink <= 1
+    # Whoever can open it can hold it for ever; and what has something in it was meant for something else.
+    if not ours or info.st_mode & 0o077 or info.st_size:
+        raise NotPermitted(
+            f"{path}/{LOCK}",
+            f"it is not a lock file of ours (mode {info.st_mode:06o}, {owner_name(info.st_uid)}, "
+            f"{info.st_nlink} links, {info.st_size} bytes)",
+            "remove it, or let --reset move the directory aside",
+        )
+
+
+@contextmanager
+def locked(descriptor: int, path: str, wait: float, progress: Progress | None = None) -> Iterator[None]:
+    """Hold the lock of the verified directory `descriptor`. Raises Busy after `wait` seconds; `progress` is told what
+    is waited for, and stays in that phase. Who waited asks leads_to whether the directory is still there.
+
+    The lock file is 0600, so that the runtime user cannot open it and block root for ever, and it is never
+    unlinked: whoever waits for an unlinked file would share the lock with whoever made the next one.
+    """
+    from eggcache.system import locks  # filelock: 0.07 s, which a run with nothing to do need not pay
+
+    lock = _open_lock(descriptor, path)
+    try:
+        with locks.held(lock, path, wait, progress):
+            if not os.fstat(lock).st_nlink and leads_to(path, descriptor):
+                raise EggcacheError(f"{path}/{LOCK}", "somebody removed it while it was waited for", "run it again")
+            yield
+    finally:
+        os.close(lock)
+
+
+def _open_lock(directory: int, path: str) -> int:
+    """The lock file in `directory`, made where it is missing; where the directory has been removed, and nobody can have
+    a lock in it any more, the directory itself. Raises as check_lock does."""
+    check_lock(directory, path)  # first: opening a device may do something
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        lock = os.open(LOCK, flags, 0o600, dir_fd=directory)
+    except FileNotFoundError:
+        return os.dup(directory)
+    try:
+        info = os.fstat(lock)
+        _check_lock(info, path)
+        if stat.S_IMODE(info.st_mode) != 0o600:  # a umask may have taken that from us
+            os.fchmod(lock, 0o600)
+    except BaseException:
+        os.close(lock)
+        raise
+    return lock
+
+
+@contextmanager
+def locked_itself(descriptor: int, path: str, wait: float, progress: Progress | None = None) -> Iterator[None]:
+    """Hold a lock on the file or directory `descriptor` itself, so that no lock file stays behind; else as `locked`.
+
+    Whoever may read it could hold it, too: good for a command that a person waits for, not for one that Apache's start
+    depends on.
+    """
+    from eggcache.system import locks
+
+    lock = os.dup(descriptor)  # what is locked is closed in forked processes, which may need the directory
+    try:
+        with locks.held(lock, path, wait, progress):
+            yield
+    finally:
+        os.close(lock)

@@ -1,0 +1,26 @@
+"""The files that are installed with eggcache and are no modules of it: scripts for a target, templates."""
+
+from __future__ import annotations
+
+import os
+
+from eggcache.errors import EggcacheError
+
+_read: dict[str, bytes] = {}
+
+_HERE = os.path.dirname(os.path.dirname(__file__))  # eggcache's own directory
+
+
+def read(name: str) -> bytes:
+    """The file `name` below eggcache's own directory, which may lie in a zip. Raises EggcacheError where it is missing.
+
+    It is read once: a process that has become somebody else may not be able to. pkgutil does the same without that,
+    and takes longer to load than a file.
+    """
+    if name not in _read:
+        path = os.path.join(_HERE, name)
+        try:
+            _read[name] = getattr(__spec__.loader, "get_data")(path)  # noqa: B009
+        except OSError:
+            raise EggcacheError(name, "it is missing from this installation of eggcache", "install it again") from None
+    return _read[name]

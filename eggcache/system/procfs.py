@@ -1,0 +1,185 @@
+"""What other processes tell of themselves in /proc, proc(5), without waiting for any of them.
+
+Whoever reads the environment, the command line or the maps of a process waits until its memory lets him in. Its owner
+can keep that shut for ever, by a file system of his own (FUSE) that a change of that memory waits for, and such a
+reader need not end when it is killed. So a child of ours reads, and is left behind where it comes back with nothing: it
+has none of our descriptors, so that it holds no lock, and nobody waits for it.
+"""
+
+from __future__ import annotations
+
+import marshal
+import os
+import select
+import signal
+import struct
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from typing import Any, NoReturn, TypeVar
+
+from eggcache.system import syscalls
+
+Told = TypeVar("Told")
+
+PATIENCE = 2.0  # seconds for one process: the slowest on a busy machine needs some hundredths
+TOTAL = 10.0  # seconds for all of them
+_LARGEST = 32 << 20  # bytes of /proc/PID/maps; Linux allows 65,530 mappings
+_HEAD = struct.Struct("=I")  # how long an answer is
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+def numbers() -> list[int]:
+    """The processes that there are."""
+    return sorted(int(name) for name in os.listdir("/proc") if name.isdigit())
+
+
+def ask(pids: Sequence[int], question: Callable[[int], Told], silent: list[int]) -> Iterator[tuple[int, Told]]:
+    """Each of `pids` with what `question`, called in a child, answers to it, which is something that marshal can write;
+    those that have ended, and those of which we may see nothing, are left out, and so are those that keep the child
+    waiting: `silent` gets these."""
+    rest, until = list(pids), time.monotonic() + TOTAL
+    while rest and time.monotonic() < until:
+        try:
+            child, told = _fork(rest, question)
+        except OSError:  # there are no more processes, or files, for us
+            break
+        try:
+            for answer in _heard(told, until):
+                pid = rest.pop(0)
+                if answer:
+                    yield pid, answer[0]
+        finally:
+            os.close(told)
+            _leave(child)
+        if rest:  # it is the one that the child waits for
+            silent.append(rest.pop(0))
+    silent += rest
+
+
+def _fork(pids: list[int], question: Callable[[int], object]) -> tuple[int, int]:
+    """A child that answers about one process after the other: its number, and where to read what it says."""
+    reading, writing = os.pipe2(os.O_CLOEXEC)
+    parent = os.getpid()
+    # A signal must find it with no handler of ours: that would clean up under our feet
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    try:
+        child = os.fork()
+        if not child:
+            _answer(parent, before, writing, pids, question)
+    except OSError:
+        os.close(reading)
+        raise
+    finally:
+        os.close(writing)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return child, reading
+
+
+def _answer(
+    parent: int,
+    mask: set[int | signal.Signals],
+    writing: int,
+    pids: list[int],
+    question: Callable[[int], object],
+) -> NoReturn:
+    """What the child does all its life."""
+    try:
+        for number in _SIGNALS:
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        syscalls.die_with(parent)
+        os.dup2(writing, 0)
+        for name in os.listdir("/proc/self/fd"):  # a lock of ours, or a pipe whose end somebody waits for
+            if name != "0":
+                with suppress(OSError):
+                    os.close(int(name))
+        os.chdir("/")
+        for pid in pids:
+            try:
+                told: tuple[Any, ...] = (question(pid),)
+            except OSError:
+                told = ()
+            message = marshal.dumps(told)
+            message = _HEAD.pack(len(message)) + message
+            while message:
+                message = message[os.write(0, message) :]
+        os._exit(0)
+    finally:
+        os._exit(1)
+
+
+def _heard(told: int, until: float) -> Iterator[tuple[Any, ...]]:
+    """What the child says of each process, a tuple of one thing or of none, until it says nothing more."""
+    heard, poll = bytearray(), select.poll()
+    poll.register(told, select.POLLIN)
+    while poll.poll(max(0, min(PATIENCE, until - time.monotonic())) * 1000):
+        said = os.read(told, 1 << 16)
+        if not said:
+            return
+        heard += said
+        while len(heard) >= _HEAD.size and len(heard) >= (end := _HEAD.size + _HEAD.unpack_from(heard)[0]):
+            yield marshal.loads(heard[_HEAD.size : end])  # noqa: S302 - from a process of our own, forked from this one
+            del heard[:end]
+
+
+def _leave(child: int) -> None:
+    """Kill the child, and take note of its end if that comes at once."""
+    os.kill(child, signal.SIGKILL)
+    for again in range(10, -1, -1):
+        if os.waitpid(child, os.WNOHANG)[0] or not again:
+            return
+        time.sleep(0.01)
+
+
+# ------------------------------------------------------------------------------------- what does not keep one waiting
+
+
+def program(pid: int) -> str:
+    """The path of the program that a process runs; it ends in " (deleted)" after an upgrade."""
+    return os.readlink(f"/proc/{pid}/exe")
+
+
+def status(pid: int) -> dict[str, str]:
+    """What /proc/PID/status says."""
+    with open(f"/proc/{pid}/status", encoding="utf-8", errors="surrogateescape") as stream:
+        return {name: value.strip() for name, _, value in (line.partition(":") for line in stream)}
+
+
+def parent(pid: int) -> int:
+    """The process that started it, or that took it over; 0 for none."""
+    with open(f"/proc/{pid}/stat", "rb") as stream:
+        return int(stream.read().rpartition(b")")[2].split()[1])
+
+
+def ancestors() -> set[int]:
+    """Ourselves, and those that we were started by."""
+    found, pid = set[int](), os.getpid()
+    while pid > 0 and pid not in found:
+        found.add(pid)
+        try:
+            pid = parent(pid)
+        except OSError:
+            break
+    return found
+
+
+# ------------------------------------------------------------------------------------------- what only a child may ask
+
+
+def environment(pid: int) -> list[bytes]:
+    """The variables that a process was started with."""
+    with open(f"/proc/{pid}/environ", "rb") as stream:
+        return stream.read(_LARGEST).split(b"\0")
+
+
+def command(pid: int) -> list[str]:
+    """The words that a process was started with, or that it shows in their place."""
+    with open(f"/proc/{pid}/cmdline", "rb") as stream:
+        return os.fsdecode(stream.read(1 << 16)).rstrip("\0").split("\0")
+
+
+def maps(pid: int) -> bytes:
+    """What a process has mapped."""
+    with open(f"/proc/{pid}/maps", "rb") as stream:
+        return stream.read(_LARGEST)

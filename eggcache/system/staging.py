@@ -1,0 +1,128 @@
+"""Making things where nobody sees them yet, and taking them away: stages, whole files, whole trees.
+
+All of it below the descriptor of a verified directory, see lockdown.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+
+from eggcache.errors import NotPermitted
+from eggcache.model import Ownership
+from eggcache.system.lockdown import STAGE, drop_acls, own
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_PIECE = 1 << 20  # bytes of a file in memory: it may be larger than that is
+
+
+@contextmanager
+def stage(descriptor: int) -> Iterator[tuple[str, int]]:
+    """A private directory (0700, unguessable) inside `descriptor`: its name and descriptor. Removed at the end."""
+    name = STAGE + secrets.token_hex(8)
+    try:
+        os.mkdir(name, 0o700, dir_fd=descriptor)
+        inside = os.open(name, _DIRECTORY, dir_fd=descriptor)
+        try:
+            if os.fstat(inside).st_uid != os.geteuid():
+                raise NotPermitted(name, "somebody exchanged it while it was made", "use a directory of root's")
+            drop_acls(inside)
+            yield name, inside
+        finally:
+            os.close(inside)
+    finally:
+        with undisturbed():
+            remove(descriptor, name)
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Let signals wait: a second Ctrl-C must not leave half of the cleaning undone."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def remove_stages(descriptor: int) -> None:
+    """Remove the stages that killed runs left in `descriptor`, under whose lock the caller is."""
+    for name in os.listdir(descriptor):
+        if name.startswith(STAGE):
+            remove(descriptor, name)
+
+
+def replace(descriptor: int, name: str, pieces: Iterable[bytes], ownership: Ownership) -> None:
+    """Make the file `name` in the verified directory `descriptor` hold `pieces`: whole, or as it was before."""
+    temporary = STAGE + secrets.token_hex(8)  # a killed run's is removed like any stage
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        with open(os.open(temporary, flags, 0o600, dir_fd=descriptor), "wb") as stream:
+            stream.writelines(pieces)
+            stream.flush()
+            own(stream.fileno(), ownership.uid, ownership.gid, ownership.file_mode)
+            os.fsync(stream.fileno())
+        os.rename(temporary, name, src_dir_fd=descriptor, dst_dir_fd=descriptor)
+    except BaseException:
+        remove(descriptor, temporary)
+        raise
+    os.fsync(descriptor)
+
+
+def remove(descriptor: int, name: str) -> None:
+    """Remove the file or the whole directory `name` in `descriptor`; nothing outside is ever followed into.
+
+    What is removed may be somebody else's, who still works in it: each directory is made ours before it is looked
+    into, and moved up before its turn comes, so that every name that is opened is one component in a directory that
+    nobody else can change.
+    """
+    pending = [name]
+    while pending:
+        here = pending.pop()
+        try:
+            os.unlink(here, dir_fd=descriptor)
+            continue
+        except FileNotFoundError:
+            continue
+        except (IsADirectoryError, PermissionError):  # PermissionError is what POSIX says for a directory
+            pass
+        inside = os.open(here, _DIRECTORY, dir_fd=descriptor)
+        try:
+            own(inside, os.geteuid(), os.fstat(inside).st_gid, 0o700)
+            drop_acls(inside)
+            for entry in os.listdir(inside):
+                try:
+                    os.unlink(entry, dir_fd=inside)
+                except (IsADirectoryError, PermissionError):
+                    aside = STAGE + secrets.token_hex(8)  # a killed run's is removed like any stage
+                    os.rename(entry, aside, src_dir_fd=inside, dst_dir_fd=descriptor)
+                    pending.append(aside)
+        finally:
+            os.close(inside)
+        os.rmdir(here, dir_fd=descriptor)
+
+
+def same_bytes(one: str, other: str, one_in: int | None = None, other_in: int | None = None) -> bool:
+    """Whether two names lead to regular files with the same bytes."""
+    with ExitStack() as stack:
+        streams = []
+        for name, directory in ((one, one_in), (other, other_in)):
+            try:
+                descriptor = os.open(name, _READ, dir_fd=directory)
+            except OSError:
+                return False
+            streams.append(stack.enter_context(open(descriptor, "rb")))
+        first, second = (os.fstat(stream.fileno()) for stream in streams)
+        if not (stat.S_ISREG(first.st_mode) and stat.S_ISREG(second.st_mode) and first.st_size == second.st_size):
+            return False
+        while True:
+            piece = streams[0].read(_PIECE)
+            if piece != streams[1].read(_PIECE):
+                return False
+            if not piece:
+                return True

@@ -1,0 +1,174 @@
+"""Work shared out over all cores, by forked processes.
+
+Threads would take turns: what is done for a small member is done under the interpreter's lock. A worker has all that
+its parent had when it was forked, so that nothing has to be sent to it but the number of a job.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import signal
+import struct
+from collections.abc import Callable, Sequence
+from typing import NoReturn, TypeVar
+
+from eggcache.system import syscalls
+
+Job = TypeVar("Job")
+Done = Callable[[int, "Exception | None"], None]
+
+MOST_JOBS = 8192  # of one call: their numbers fit into a pipe (16 pages of 4 KiB on Linux)
+_MOST_WORKERS = 8  # each has a few MiB of its own
+_NUMBER, _HEAD = struct.Struct("=I"), struct.Struct("=II")  # a job's number; with the length of its pickled error
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def share(jobs: Sequence[Job], work: Callable[[Job], object], done: Done, workers: int) -> None:
+    """Call `work` with each of `jobs`, at most MOST_JOBS, in `workers` processes, of which this one is the first.
+
+    As each job ends, `done` is called in this process with its position and the exception that it raised, or None.
+    Raises ChildProcessError where a worker was killed. No worker outlives this call, however it ends, nor this process.
+    """
+    numbers, feed = os.pipe2(os.O_CLOEXEC)
+    with open(numbers, "rb", buffering=0) as queue:
+        with open(feed, "wb", buffering=0) as writing:
+            writing.write(b"".join(map(_NUMBER.pack, range(len(jobs)))))
+        crew = _Crew(done)
+        try:
+            for _ in range(min(workers, _MOST_WORKERS, len(jobs)) - 1):
+                if not crew.hire(queue.fileno(), jobs, work):
+                    break  # no more processes for us: so do it with those that there are
+            while (number := _next(queue.fileno())) is not None:
+                done(number, _outcome(work, jobs[number]))
+                crew.hear(0)
+            while crew.results:
+                crew.hear(None)
+        finally:
+            crew.dismiss()
+
+
+def _next(queue: int) -> int | None:
+    taken = os.read(queue, _NUMBER.size)  # a pipe gives each reader a number of its own
+    return int(_NUMBER.unpack(taken)[0]) if taken else None
+
+
+def _outcome(work: Callable[[Job], object], job: Job) -> Exception | None:
+    try:
+        work(job)
+    except Exception as error:
+        return error
+    return None
+
+
+class _Crew:
+    """The forked workers, and the pipes on which each tells what became of its jobs."""
+
+    def __init__(self, done: Done) -> None:
+        self.done = done
+        self.results: dict[int, bytearray] = {}  # by descriptor: what was read and is no whole message yet
+        self.pids: dict[int, int] = {}  # likewise
+
+    def hire(self, queue: int, jobs: Sequence[Job], work: Callable[[Job], object]) -> bool:
+        """Fork one more; False where the system has no more processes, or files, for us."""
+        try:
+            reading, writing = os.pipe2(os.O_CLOEXEC)
+        except OSError:
+            return False
+        parent = os.getpid()
+        # A signal must find a worker with no handler of ours: that would clean up under its parent's feet
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        try:
+            pid = os.fork()
+            if not pid:
+                _worker(parent, before, queue, writing, jobs, work)
+            self.pids[reading] = pid
+            self.results[reading] = bytearray()
+        except OSError:
+            os.close(reading)
+            return False
+        finally:
+            os.close(writing)
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        return True
+
+    def hear(self, wait: float | None) -> None:
+        """Pass on what workers have to say; wait for it (None: as long as it takes)."""
+        if not self.results:
+            return
+        for reading in select.select(list(self.results), (), (), wait)[0]:
+            said = os.read(reading, 1 << 16)
+            told = self.results[reading]
+            told += said
+            while len(told) >= _HEAD.size:
+                number, length = _HEAD.unpack_from(told)
+                if len(told) < _HEAD.size + length:
+                    break
+                self.done(number, _loads(bytes(told[_HEAD.size : _HEAD.size + length])))
+                del told[: _HEAD.size + length]
+            if not said:
+                os.close(reading)
+                del self.results[reading]
+                _, status = os.waitpid(self.pids[reading], 0)
+                del self.pids[reading]
+                if status:  # it has left a job undone
+                    raise ChildProcessError(errno.ECHILD, f"a worker process ended early ({_ending(status)})")
+
+    def dismiss(self) -> None:
+        """End whoever is left."""
+        for reading in self.results:
+            os.close(reading)
+        for pid in self.pids.values():
+            os.kill(pid, signal.SIGKILL)
+        for pid in self.pids.values():
+            os.waitpid(pid, 0)
+
+
+def _ending(status: int) -> str:
+    return f"signal {os.WTERMSIG(status)}" if os.WIFSIGNALED(status) else f"status {os.WEXITSTATUS(status)}"
+
+
+def _worker(
+    parent: int,
+    mask: set[int | signal.Signals],
+    queue: int,
+    writing: int,
+    jobs: Sequence[Job],
+    work: Callable[[Job], object],
+) -> NoReturn:
+    """What a worker does all its life. It never returns to what its parent was doing."""
+    try:
+        for number in _SIGNALS:
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        syscalls.die_with(parent)
+        while (taken := _next(queue)) is not None:
+            error = _outcome(work, jobs[taken])
+            said = _dumps(error) if error else b""
+            message = memoryview(_HEAD.pack(taken, len(said)) + said)
+            while message:
+                message = message[os.write(writing, message) :]
+        os._exit(0)
+    finally:
+        os._exit(1)
+
+
+def _dumps(error: Exception) -> bytes:
+    import pickle
+
+    return pickle.dumps(error)
+
+
+def _loads(said: bytes) -> Exception | None:
+    if not said:
+        return None
+    import pickle
+
+    error = pickle.loads(said)  # noqa: S301 - from a process of our own, and forked from this one
+    return error if isinstance(error, Exception) else None

@@ -1,0 +1,74 @@
+"""Eggs by their names: all on a path, and those that are read while the target is finding out which are asked for."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
+
+from eggcache.eggs import reader as eggs
+from eggcache.errors import EggcacheError
+from eggcache.model import Limits
+from eggcache.system import accounts
+from eggcache.system.accounts import Account
+
+_EGGS, _MEMBERS = 64, 16_384  # no more are kept in memory
+_SECONDS = 0.25  # no more is spent on what perhaps nobody asks for
+_SMALL = Limits(entries=_MEMBERS, total=64 << 20)  # what asks for more may ask for seconds: it is left for later
+
+
+class Ahead:
+    """The structure of eggs that `account` may read, read before anybody has asked for them."""
+
+    def __init__(self, account: Account, limits: Limits) -> None:
+        self._account, self._limits = account, limits
+        entries, total = min(limits.entries, _SMALL.entries), min(limits.total, _SMALL.total)
+        self._least = replace(limits, entries=entries, total=total)
+        self._read: dict[str, eggs.Egg] = {}
+
+    def look(self, path: Sequence[str]) -> None:
+        """Read what lies on `path`, up to a limit. What cannot be read is left for whoever asks for it."""
+        members, until = 0, time.monotonic() + _SECONDS
+        for count, egg in enumerate(on_path(path)):
+            if count >= _EGGS or members >= _MEMBERS or time.monotonic() > until:
+                return
+            if not os.path.isfile(egg):
+                continue
+            with suppress(EggcacheError), accounts.reading(egg, self._account) as source:
+                self._read[egg] = eggs.read(source, egg, self._least)
+                members += len(self._read[egg].members)
+
+    def egg(self, source: int, path: str) -> eggs.Egg:
+        """What eggs.read tells of the egg at `path`, which is open at `source`."""
+        read = self._read.pop(path, None)
+        return read if read and _same(read.stat, os.fstat(source)) else eggs.read(source, path, self._limits)
+
+
+def _same(before: os.stat_result, now: os.stat_result) -> bool:
+    return all(
+        getattr(before, name) == getattr(now, name)
+        for name in ("st_dev", "st_ino", "st_mode", "st_uid", "st_gid", "st_size", "st_mtime_ns", "st_ctime_ns")
+    )
+
+
+def on_path(path: Sequence[str]) -> Iterator[str]:
+    """The eggs on a target's path, each once, however often and in whatever spelling the target's answer has it."""
+    entries: dict[str, str] = {}
+    for entry in path:
+        entries.setdefault(os.path.realpath(entry), entry)
+    seen: set[str] = set()
+    for real, entry in entries.items():
+        for egg in [entry] if entry.endswith(".egg") else _in_directory(entry):
+            name = real if egg == entry else os.path.join(real, os.path.basename(egg))
+            if name not in seen:
+                seen.add(name)
+                yield egg
+
+
+def _in_directory(directory: str) -> list[str]:
+    try:
+        return [os.path.join(directory, name) for name in sorted(os.listdir(directory)) if name.endswith(".egg")]
+    except OSError:  # absent, or a zip
+        return []

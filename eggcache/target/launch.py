@@ -1,0 +1,259 @@
+"""A script of ours on its way into the target: put together, started, and ended with all that it has started.
+
+What a `prepare` asks first is started before the rest of us is loaded, so this module imports next to nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import shlex
+import signal
+import subprocess
+import time
+from contextlib import ExitStack, suppress
+
+from eggcache.errors import EggcacheError, NotPermitted
+from eggcache.system import accounts, orphans, packaged
+from eggcache.target.interpreter import REMEDY, beginning, home
+
+TYPE_CHECKING = False  # as in validity
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    from eggcache.system.accounts import Account
+
+KEPT = 64 << 10  # bytes that are read at once, and of what it prints, the last ones
+
+# In front of a script goes what it calls
+PARTS = {
+    "probe.py": ("answer.py", "walk.py", "probe.py"),
+    "compile.py": ("library.py", "answer.py", "compile.py"),
+    "prove.py": ("answer.py", "walk.py", "prove.py", "probe.py"),  # it completes what probe.py answers
+    "config.py": ("answer.py", "walk.py", "config.py"),
+    "tags.py": ("answer.py", "walk.py", "tags.py", "probe.py"),  # likewise
+}
+
+# What Apache passes on, or what its wrapper sets. Not HOME: Apache's own start scripts clear it.
+PASSED_ON = ("PATH", "LANG", "LANGUAGE", "TZ", "PYTHONPATH", "LD_LIBRARY_PATH")
+
+
+class Launch:
+    """A script that runs in the target `executable`, as `account` (None: as we are), from when this is made to `end`.
+
+    Root runs it as somebody else, who is then its `account`, where others decide what it loads: see owners.runner.
+
+    `process` is its first process, whose standard streams are pipes: `script` is what is still to be written to the
+    first one, which is closed where there is nothing. What it answers is to be read from `answers`.
+
+    Raises NotPermitted where the account cannot run the target, where root would run others' code with -S, and
+    EggcacheError where it is no Python.
+    """
+
+    def __init__(
+        self,
+        executable: str,
+        script_name: str,
+        request: object,
+        account: Account | None = None,
+        *,
+        flags: Sequence[str] = (),
+        variables: Mapping[str, str | None] | None = None,
+    ) -> None:
+        script = compose(script_name, request)
+        if os.geteuid() == 0 and (account is None or account.uid == 0):
+            account = _cleared(executable, request, account, flags)
+        self.account = account
+        self.status: int | None = None
+        with ExitStack() as undo:
+            undo.enter_context(orphans.ended(os.geteuid() if account is None else account.uid))
+            self.answers, writing = os.pipe()
+            undo.callback(os.close, self.answers)
+            try:
+                self.process = _start(executable, writing, account, tuple(flags), variables or {})
+            finally:
+                os.close(writing)
+            undo.callback(self._end)
+            self.script = self._begin(script)
+            self._undo = undo.pop_all()
+
+    def __enter__(self) -> Launch:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """End it, where it has not ended, and whatever it has started; `status` is then how it ended."""
+        self._undo.close()
+
+    def _end(self) -> None:
+        # Its whole group, and before it is waited for: until then no other group can have got its number.
+        # What a .pth file started and left behind goes too.
+        ended = False
+        try:
+            ended = self.ended()
+        finally:
+            with suppress(OSError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+        self.status = self.process.wait()
+        if not ended:
+            _outlive(self.answers)
+        for pipe in filter(None, (self.process.stdin, self.process.stdout, self.process.stderr)):
+            with suppress(OSError):
+                pipe.close()
+
+    def ended(self) -> bool:
+        """Whether its first process has ended."""
+        return os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+    def _begin(self, script: bytes) -> bytes:
+        """Put as much of the script into the pipe as there is room for, and close it where that is all of it: a Python
+        starts on what it has read when there is no more to come. What is left of the script."""
+        if self.process.stdin is None:
+            return script
+        os.set_blocking(self.process.stdin.fileno(), False)
+        with suppress(OSError):  # it may have ended already
+            script = script[os.write(self.process.stdin.fileno(), script) :]
+        if not script:
+            self.process.stdin.close()
+        return script
+
+
+def probe(
+    executable: str, requirements: Sequence[str], paths: Sequence[str], everything: bool, account: Account | None
+) -> Launch:
+    """The target, asked for the tree; see resolver.resolve."""
+    return Launch(executable, "probe.py", {"related": False, **question(requirements, paths, everything)}, account)
+
+
+def question(requirements: Sequence[str], paths: Sequence[str], everything: bool) -> dict[str, object]:
+    """What probe.py is asked."""
+    wanted = [] if everything else list(requirements)
+    return {"requirements": wanted, "paths": [os.path.abspath(path) for path in paths], "everything": everything}
+
+
+def compose(script_name: str, request: object) -> bytes:
+    """The text of a script with its request in front: every Python from 2.4 on reads it the same."""
+    parts = [f"REQUEST = {literal(request)}\n".encode("ascii")]
+    for name in PARTS.get(script_name, ("answer.py", script_name)):
+        parts.append(packaged.read(f"target/inside/{name}"))
+    return b"".join((*parts, b"\nleave()\n"))
+
+
+def literal(value: object) -> str:
+    """A Python literal of `value` in ASCII, with one `\\xNN` for each byte of a string that is not plain.
+
+    It is a str in Python 2 and in Python 3; inside/answer.py turns it into the path that it stands for.
+    """
+    if value is None or isinstance(value, (bool, int, float)):
+        return repr(value)
+    if isinstance(value, str):
+        safe = {byte: chr(byte) for byte in range(0x20, 0x7F) if chr(byte) not in "\"'\\"}
+        return '"' + "".join(safe.get(byte) or f"\\x{byte:02x}" for byte in os.fsencode(value)) + '"'
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{literal(key)}: {literal(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(literal(item) for item in value) + "]"
+    raise TypeError(f"{type(value).__name__} cannot be put into a request")
+
+
+def environment() -> dict[str, str]:
+    """What the target runs in: what Apache would give it, as far as our own environment tells."""
+    kept = {name: value for name, value in os.environ.items() if name in PASSED_ON or name.startswith("LC_")}
+    # The working directory is "/", so that nothing is imported from where an administrator happens to be
+    return {"PATH": "/usr/local/bin:/usr/bin:/bin", **kept, "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def _outlive(answers: int) -> None:
+    """Wait until nobody holds the answer's pipe: what the target started had it too, and until it is gone it may
+    write. For a second at most, since a child in a session of its own is beyond reach."""
+    deadline = time.monotonic() + 1.0
+    while (left := deadline - time.monotonic()) > 0 and select.select([answers], [], [], left)[0]:
+        if not os.read(answers, KEPT):
+            return
+
+
+def _cleared(executable: str, request: object, account: Account | None, flags: Sequence[str]) -> Account | None:
+    """Whom the target runs as in root's place; `account` where root himself may."""
+    from eggcache.target import owners
+
+    if isinstance(account, owners.Cleared):
+        return account
+    if "-S" in flags:
+        owners.check_bare(executable)
+        return account
+    paths = request.get("paths", ()) if isinstance(request, dict) else ()
+    return owners.runner(executable, paths)
+
+
+def _start(
+    executable: str, writing: int, account: Account | None, flags: tuple[str, ...], variables: Mapping[str, str | None]
+) -> subprocess.Popen[bytes]:
+    become: dict[str, Any] = {}
+    if account is not None and account.uid != os.geteuid():
+        if os.geteuid() != 0:
+            raise NotPermitted(executable, f"only root can run it as {account.name}", f"run eggcache as {account.name}")
+        with accounts.acting(account):
+            pass  # or the error that names who root cannot become
+        become = {"user": account.uid, "group": account.gid, "extra_groups": account.groups}
+    try:
+        return subprocess.Popen(
+            [executable, *flags, "-", str(writing)],
+            bufsize=0,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            pass_fds=(writing,),
+            cwd="/",
+            env={name: value for name, value in {**environment(), **variables}.items() if value is not None},
+            start_new_session=True,
+            umask=0o077,
+            **become,
+        )
+    except PermissionError as error:
+        raise in_the_way(executable, account) or no_python(executable, str(error.strerror)) from None
+    except OSError as error:
+        raise no_python(executable, str(error.strerror)) from None
+
+
+def no_python(executable: str, words: str, account: Account | None = None) -> EggcacheError:
+    for_whom = f" that user {account.name} can run" if account is not None and account.uid != os.geteuid() else ""
+    runs = _run_by(executable)
+    if runs is None:
+        return EggcacheError(executable, f"is no Python{for_whom}: {words}", REMEDY)
+    if _is_python(runs):
+        remedy = f"name the interpreter itself: --python {shlex.quote(runs)}"
+        return EggcacheError(executable, f"is no Python, but a script that {runs} runs", remedy)
+    return EggcacheError(executable, f"is no Python{for_whom}, but a script that {runs} runs: {words}", REMEDY)
+
+
+def _run_by(executable: str) -> str | None:
+    """What its first line, `#!`, has the kernel run a script by, execve(2); None where it is none."""
+    line, _, _ = beginning(executable).partition("\n")
+    words = line[2:].split() if line.startswith("#!") else []
+    if words and os.path.basename(words[0]) == "env":  # which finds it on the PATH
+        words = [word for word in words[1:] if not word.startswith("-")]
+    return words[0] if words else None
+
+
+def _is_python(program: str) -> bool:
+    name = os.path.basename(program)
+    return name.startswith(("python", "pypy")) and (program == name or os.access(program, os.X_OK))
+
+
+def in_the_way(executable: str, account: Account | None) -> NotPermitted | None:
+    """The error that names the directory which keeps `account` from the target; None where it can reach it.
+
+    A virtual environment's python leads to another one, by a link or by the libraries it loads.
+    """
+    account = account or accounts.current()
+    for path in (os.path.dirname(executable), os.path.realpath(executable), home(executable)):
+        with accounts.acting(account):
+            reachable = path is None or os.access(path, os.X_OK, effective_ids=True)
+        if path is not None and not reachable:
+            cause = accounts.in_the_way(path, account).cause
+            remedy = f"name Apache's Python with --python, or let {account.name} use this one"
+            return NotPermitted(executable, cause, remedy)
+    return None

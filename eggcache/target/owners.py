@@ -1,0 +1,288 @@
+"""Whose code a target runs: told from the outside, since asking the target would run that code already."""
+
+from __future__ import annotations
+
+import glob
+import grp
+import os
+import stat
+import struct
+from collections.abc import Sequence
+from contextlib import suppress
+
+from eggcache.errors import NotPermitted, UsageError
+from eggcache.system import accounts
+from eggcache.system.accounts import Account
+from eggcache.target import startup
+from eggcache.target.startup import site_directories as site_directories
+
+_MOST_STEPS = 400  # of links and directories on the way to a place
+_MOST_ENTRIES = 300_000  # that are looked at; a standard library has 8,000, a large site-packages 50,000
+_SITES = ("site-packages", "dist-packages")  # no names of modules: what is there is loaded where sys.path has them
+_TESTS = ("test", "tests", "idle_test")  # which nothing that answers imports
+_ACCESS, _DEFAULT = "system.posix_acl_access", "system.posix_acl_default"  # acl(5)
+
+
+class Cleared(Account):
+    """Root, where all that a target loads is root's alone. Without this, launch.Launch looks before root runs it."""
+
+    __slots__ = ()
+
+
+def site_owner(executable: str) -> Account:
+    """Whom `unzip-all` acts as: the owner of the target's site-packages where we are root, else ourselves.
+
+    Asking the target where its site-packages are would run its code as root already, so this looks where CPython,
+    its virtual environments and Debian put them: `lib*/python*/site-packages` and `dist-packages` below the prefix,
+    then at the executable and its directory. The first owner who is not root is taken.
+
+    Raises NotPermitted where more than the owner may write to one of these.
+    """
+    if os.geteuid() != 0:
+        return accounts.current()
+    for place in _places(executable):
+        uid = owner(place)
+        if uid == -1:
+            raise NotPermitted(
+                place,
+                "several may change what the target runs there, or the way there, so root acts as none of them",
+                "run unzip-all as one who installs there, or leave the eggs zipped and use eggcache prepare instead",
+            )
+        if uid:
+            return _account(uid)
+    return accounts.current()
+
+
+def _places(executable: str) -> list[str]:
+    directory = os.path.dirname(os.path.abspath(executable))
+    return [*site_directories(executable), directory, executable, os.path.realpath(executable)]
+
+
+def runner(executable: str, paths: Sequence[str] = ()) -> Account:
+    """Whom the target runs as when root wants to know its tree: nobody who may decide what it runs shall have more
+    rights by that than he has.
+
+    Root only where everything that the target loads when it starts and answers, see startup.look, is root's and not
+    writable by others, from "/" on. Else the one other owner, or nobody, where there are several, where anybody may
+    write, or where it cannot be told.
+    """
+    if os.geteuid() != 0:
+        return accounts.current()
+    others = _Look(startup.look(executable, paths)).everything().others
+    if not others:
+        return Cleared(*accounts.current())
+    return _account(others.popitem()[0]) if len(others) == 1 else accounts.lookup("nobody")
+
+
+def check_bare(executable: str) -> None:
+    """Raise NotPermitted where root would run others' code by running `executable` with -S, which loads nothing of
+    site-packages: its program or its standard library is not root's alone, or cannot be told."""
+    if os.geteuid() != 0:
+        return
+    found = startup.look(executable)
+    for uid, place in _Look(found).core().others.items():
+        whose = "several may change" if uid == -1 else f"{accounts.user_name(uid)} may change"
+        cause = f"{whose} what it runs, at {place}" if found.told else "what it runs cannot be told from the outside"
+        raise NotPermitted(
+            executable,
+            f"{cause}, so root does not byte-compile with it",
+            "name the Python itself with --python if this is a script; if not, leave the eggs zipped and use eggcache "
+            "prepare instead",
+        )
+
+
+def is_roots(library: str) -> bool:
+    """Whether a directory of a standard library is root's alone, with all that is in it."""
+    return not _Look(startup.Startup(library=[library])).core().others
+
+
+class _Look:
+    """Who may change what a target loads, found by looking at all of it, and once at each."""
+
+    def __init__(self, found: startup.Startup) -> None:
+        self.others: dict[int, str] = {}  # who is not root, -1 for several or anybody: where this was seen
+        self._found = found
+        self._seen: dict[tuple[int, int], bool] = {}  # each directory: whether the whole of it
+        self._left = _MOST_ENTRIES
+
+    def core(self) -> _Look:
+        """Look at what is loaded with -S: the program, shared libraries, the standard library."""
+        if not self._found.told:
+            self.others[-1] = self._found.files[0]
+        for file in self._found.files:
+            self._add(owner(file), file)
+        for place in self._found.library:
+            self._tree(place, whole=True)
+        return self
+
+    def everything(self) -> _Look:
+        """Look at all of sys.path as well: what lies in each directory, and the packages there."""
+        self.core()
+        for place in self._found.path:
+            self._tree(place, whole=False)
+        for name in _entries("/"):  # the target's working directory, which is the first on its path
+            if os.path.splitext(name)[1] in (".py", ".pyc", ".so") or glob.glob(f"/{glob.escape(name)}/__init__.*"):
+                self._tree(f"/{name}", whole=False, top=False)
+        return self
+
+    def _add(self, uid: int, place: str) -> None:
+        if uid:
+            self.others.setdefault(uid, place)
+
+    def _tree(self, place: str, *, whole: bool, top: bool = True) -> None:
+        self._add(owner(place), place)
+        self._below(os.path.realpath(place), whole, top)
+
+    def _below(self, place: str, whole: bool, top: bool) -> None:
+        """Look at what is in the directory `place`, which has been looked at itself: the whole of it, or at the `top`,
+        which is on sys.path, each thing and the whole of each package. Other directories hold no modules, but a package
+        may put one of its own on sys.path, as pkg_resources does."""
+        try:
+            info = os.stat(place)
+            if not stat.S_ISDIR(info.st_mode) or self._seen.get((info.st_dev, info.st_ino)) in (True, whole):
+                return
+            with os.scandir(place) as listing:
+                entries = list(listing)
+        except (FileNotFoundError, NotADirectoryError, ValueError):
+            return
+        except OSError:
+            self._add(-1, place)  # a file system on which root is nobody, maybe
+            return
+        package = os.path.basename(place) == "__pycache__" or any(one.name.startswith("__init__.") for one in entries)
+        whole = whole or (package and not top)
+        if not whole and not top:
+            return
+        self._seen[info.st_dev, info.st_ino] = whole
+        for entry in entries:
+            self._left -= 1
+            if self._left < 0:
+                self._add(-1, place)
+                return
+            if not (whole and entry.name in _SITES):
+                self._entry(entry, whole)
+
+    def _entry(self, entry: os.DirEntry[str], whole: bool) -> None:
+        try:
+            info = entry.stat(follow_symlinks=False)
+        except OSError:
+            return
+        if stat.S_ISLNK(info.st_mode):
+            self._tree(entry.path, whole=whole, top=False)
+            return
+        directory = stat.S_ISDIR(info.st_mode)
+        self._add(info.st_uid, entry.path)
+        if (directory or info.st_mode & 0o022) and _writable(entry.path, info):
+            self._add(-1, entry.path)
+        if directory and not (whole and entry.name in _TESTS):
+            self._below(entry.path, whole, top=False)
+
+
+def _entries(directory: str) -> list[str]:
+    try:
+        return os.listdir(directory)
+    except OSError:
+        return []
+
+
+def owner(place: str) -> int:
+    """The uid that decides what is at `place`: 0 for root alone, -1 for several or anybody.
+
+    Whoever can exchange a name on the way there decides, too, links included; and whoever can add a file to a directory
+    decides what is imported from it, so that the sticky bit, which keeps names from being exchanged, is of no help.
+    """
+    others: set[int] = set()
+    here, sticky, pending = "/", False, [part for part in reversed(os.path.abspath(place).split("/")) if part]
+    for _ in range(_MOST_STEPS):
+        try:
+            info = os.lstat(here)
+        except (OSError, ValueError):
+            others |= {-1} if sticky else set()  # anybody may make it
+            break
+        if info.st_uid:
+            others.add(info.st_uid)
+        if stat.S_ISLNK(info.st_mode):
+            target = os.readlink(here)
+            pending += [part for part in reversed(target.split("/")) if part]
+            here = "/" if target.startswith("/") else os.path.dirname(here)
+        else:
+            sticky = bool(info.st_mode & stat.S_ISVTX and info.st_mode & 0o002)
+            if _writable(here, info) and (not pending or not info.st_mode & stat.S_ISVTX):
+                others.add(-1)
+        if not pending:
+            break
+        name = pending.pop()
+        if name == "..":
+            here = os.path.dirname(here)
+        elif name != ".":
+            here = os.path.join(here, name)
+    else:
+        others.add(-1)  # a circle of links, maybe
+    return others.pop() if len(others) == 1 else -1 if others else 0
+
+
+def _writable(path: str, info: os.stat_result) -> bool:
+    """Whether more than the owner may write there; Debian lets `staff` install below /usr/local, where root looks."""
+    if info.st_mode & 0o002:
+        return True
+    if stat.S_ISDIR(info.st_mode) and _granted(path, _DEFAULT, info.st_uid):
+        return True
+    if not info.st_mode & 0o020:  # of an ACL these bits are the mask
+        return False
+    if _granted(path, _ACCESS, info.st_uid):
+        return True
+    if info.st_gid == 0:
+        return False
+    with suppress(KeyError):
+        return not (path.startswith("/usr/local/") and grp.getgrgid(info.st_gid).gr_name == "staff")
+    return True
+
+
+def _granted(path: str, name: str, owner: int) -> bool:
+    """Whether an ACL lets somebody write who is neither root, nor `owner`, nor what the mode tells of.
+
+    acl(5), and linux/posix_acl_xattr.h: a version, then a tag, rights, and a number for each of its entries.
+    """
+    try:
+        acl = os.getxattr(path, name, follow_symlinks=False)
+    except OSError:
+        return False  # none, or a file system without
+    entries = list(struct.iter_unpack("<HHI", acl[4 : 4 + (len(acl) - 4) // 8 * 8]))
+    mask = next((rights for tag, rights, _ in entries if tag == 0x10), 0o7)
+    return any(
+        rights & mask & 0o2 and ((tag == 0x02 and number not in (0, owner)) or (tag == 0x08 and number != 0))
+        for tag, rights, number in entries
+    ) or (name == _DEFAULT and any(rights & 0o2 for tag, rights, _ in entries if tag == 0x20))
+
+
+def named(executable: str, paths: Sequence[str] = ()) -> set[str]:
+    """The directories of eggs that root can find by itself: site-packages, `paths`, PYTHONPATH, and where .pth files of
+    root's lead. What somebody else's code answers may name any other."""
+    here = [*site_directories(executable), *paths, *filter(None, os.environ.get("PYTHONPATH", "").split(":"))]
+    here += [*site_directories(os.path.realpath(executable)), *glob.glob("/usr/local/lib/python*/*-packages")]
+    for place in list(here):
+        lines = startup.pth_names(place) if not owner(place) else []
+        links = glob.glob(os.path.join(glob.escape(place), "*.egg"))
+        here += [path for line in (*lines, *links) for path in (line, os.path.dirname(os.path.realpath(line)))]
+    return set(map(os.path.realpath, here))
+
+
+def reader(place: str, info: os.stat_result, account: Account) -> Account:
+    """With whose rights to read what is in the directory `place`, open already and of this `info`, as `account`.
+
+    Root reads with those of the directory's owner, or of nobody, where more may write to it: a hard link, or what was
+    moved there meanwhile, shall show them nothing that they cannot read.
+    """
+    if os.geteuid() != 0 or account.uid != 0:
+        return account
+    uid = -1 if _writable(place, info) else info.st_uid
+    return _account(uid) if uid else account
+
+
+def _account(uid: int) -> Account:
+    nobody = accounts.lookup("nobody")
+    if uid == -1:
+        return nobody
+    try:
+        return accounts.lookup(str(uid))
+    except UsageError:  # a number without a name, as in a container: no group is known to be his, least of all root's
+        return Account(str(uid), uid, nobody.gid)

@@ -1,0 +1,200 @@
+"""The tree of distributions that a requirement pulls in, asked of the target's own pkg_resources.
+
+The walk is done in the target, see inside/probe.py; what it answers is taken apart in answer.py.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from eggcache.errors import EggcacheError, UsageError
+from eggcache.model import Finding, Need, State, Tree
+from eggcache.system.accounts import Account
+from eggcache.target import launch, process
+from eggcache.target.answer import Answer
+from eggcache.target.selection import named
+
+_LONGEST = 30  # steps of a chain that a person reads
+
+
+def resolve(
+    executable: str,
+    requirements: Sequence[str] = ("TurboGears",),
+    *,
+    paths: Sequence[str] = (),
+    everything: bool = False,
+    account: Account | None = None,
+    need_pkg_resources: bool = True,
+    related: bool = False,
+    meanwhile: Callable[[], object] | None = None,
+    launched: launch.Launch | None = None,
+) -> Tree:
+    """What the `requirements` pull in, in the target `executable` as `account` (None: as we are) runs it.
+
+    `paths` are put in front of its sys.path, as Apache's PythonPath does. With `everything` it is all that
+    pkg_resources finds on the path, active or not, whatever the requirements; and with `need_pkg_resources` False
+    as well, a target that has none is looked through by file name alone; with `related` as well, what each of them
+    needs is in it, as of a root. What is missing, conflicts or cannot be parsed is in the tree: see `findings`.
+    `meanwhile` is for target.run, and so is `launched`, which launch.probe has made of the same.
+
+    Raises UsageError where the target takes a requirement for no requirement, EggcacheError where it has no
+    pkg_resources or gives no sensible answer, NotPermitted where the account cannot run it.
+    """
+    asked = _Question(executable, requirements, paths, everything, need_pkg_resources)
+    request = {"related": related, **asked.request}
+    return asked.tree(process.run(executable, "probe.py", request, account, meanwhile=meanwhile, launched=launched))
+
+
+def examine(
+    script: str,
+    request: Mapping[str, object],
+    executable: str,
+    requirements: Sequence[str],
+    *,
+    paths: Sequence[str] = (),
+    everything: bool = False,
+    account: Account | None = None,
+    variables: Mapping[str, str | None] | None = None,
+    meanwhile: Callable[[], object] | None = None,
+    early: Callable[[Tree], None],
+) -> Mapping[str, Any]:
+    """What a `script` answers to `request` once it has answered with the tree, which `early` gets at once.
+
+    `variables` are added to the target's environment. What is answered is the caller's to take apart. Else as
+    `resolve`.
+    """
+    asked = _Question(executable, requirements, paths, everything)
+    said = process.run(
+        executable,
+        script,
+        {**request, **asked.request},
+        account,
+        variables=variables,
+        meanwhile=meanwhile,
+        early=lambda first: early(asked.tree(first)),
+    )
+    return Answer(executable, said).said
+
+
+def describe(
+    script: str,
+    executable: str,
+    requirements: Sequence[str],
+    *,
+    paths: Sequence[str] = (),
+    everything: bool = False,
+    account: Account | None = None,
+    meanwhile: Callable[[], object] | None = None,
+) -> tuple[Tree, Mapping[str, Any]]:
+    """The tree as `resolve` has it, and the whole of an answer to which a `script` adds something of its own.
+
+    With `everything`, a target without pkg_resources is looked through by file name. What is added is the caller's
+    to take apart. Else as `resolve`.
+    """
+    asked = _Question(executable, requirements, paths, everything, need_pkg_resources=False)
+    said = process.run(executable, script, asked.request, account, meanwhile=meanwhile)
+    return asked.tree(said), Answer(executable, said).said
+
+
+class _Question:
+    """What probe.py is asked, and what its answer means."""
+
+    def __init__(
+        self,
+        executable: str,
+        requirements: Sequence[str],
+        paths: Sequence[str],
+        everything: bool,
+        need_pkg_resources: bool = True,
+    ) -> None:
+        self.executable = executable
+        self.wanted = [] if everything else list(requirements)
+        self.request = launch.question(requirements, paths, everything)
+        self.need_pkg_resources = need_pkg_resources or not everything
+
+    def tree(self, said: object) -> Tree:
+        answer = Answer(self.executable, said)
+        for line, reason in answer.pairs("bad"):
+            raise UsageError(f"requirement {line!r}", reason, "write it as NAME, NAME==VERSION or NAME[EXTRA]")
+        broken = answer.text("broken")
+        if broken and self.need_pkg_resources:
+            unread, failing = answer.pair("blame")
+            raise _without_pkg_resources(self.executable, broken, unread, failing)
+        return answer.tree(tuple(self.wanted))
+
+
+def _without_pkg_resources(executable: str, reason: str, unread: str, failing: str) -> EggcacheError:
+    """Why a target has no pkg_resources: it lacks one; a file of metadata that is read when it is imported, or a module
+    that it imports then, of a namespace package, is to blame; or it is itself."""
+    pip = f'{shlex.quote(executable)} -m pip install --force-reinstall "setuptools<82"'
+    if re.fullmatch("No module named '?pkg_resources'?", reason):
+        # --force-reinstall: where another package took pkg_resources away, pip takes setuptools for installed
+        remedy = f"install one: {pip}; or unzip its eggs: eggcache unzip-all --all"
+        return EggcacheError(executable, "has no pkg_resources to ask", remedy)
+    if unread:
+        cause = f"it keeps {executable} from importing its pkg_resources: {reason}"
+        return EggcacheError(unread, cause, "write that file anew, as UTF-8, or install what it belongs to anew")
+    if failing:
+        cause = f"it keeps {executable} from importing its pkg_resources, which imports it: {reason}"
+        return EggcacheError(failing, cause, "install what it needs, or another build of what it belongs to")
+    return EggcacheError(executable, f"cannot import its pkg_resources: {reason}", f"install it anew: {pip}")
+
+
+def findings(tree: Tree) -> tuple[Finding, ...]:
+    """What is wrong with a tree, each with the chain of requirements that leads to it from a root.
+
+    What is missing or conflicts asks for exit status 5. A line that the target cannot parse is a notice, with
+    status 0: the distribution that it names was followed all the same. One finding for each requirement; where
+    several distributions have it, the other chains are its context.
+    """
+    chains: dict[tuple[State, str], list[str]] = {}
+    needs: dict[tuple[State, str], Need] = {}
+    parents = _parents(tree)
+    for need in tree.needs:
+        if need.state is not State.MET:
+            key = need.state, need.requirement
+            needs.setdefault(key, need)
+            chains.setdefault(key, []).append(_chain(tree, parents, need))
+    return tuple(_finding(tree, need, chains[key]) for key, need in needs.items())
+
+
+def _finding(tree: Tree, need: Need, chains: list[str]) -> Finding:
+    context = tuple(chains[1:])
+    name = named(need.requirement)
+    python = f"{tree.interpreter.executable} (Python {'.'.join(map(str, tree.interpreter.version))})"
+    if need.state is State.UNPARSED:
+        what = tree.interpreter.setuptools or "the target's pkg_resources"
+        cause = f"{what} cannot parse it ({need.reason}), so it was followed by name: {chains[0]}"
+        return Finding("unparsed-requirement", need.requirement, cause, "", 0, context)
+    if need.state is State.CONFLICTING:
+        remedy = f"install a {name} that suits all who need it"
+        return Finding("conflicting-distribution", need.requirement, f"{need.reason}: {chains[0]}", remedy, 5, context)
+    if need.by is None:
+        remedy = "name its interpreter with --python, or its directory with --path"
+        if tree.nearby:
+            remedy = f"there is {', '.join(tree.nearby)}; {remedy}"
+        return Finding("root-not-installed", need.requirement, f"{need.reason} for {python}", remedy, 5, context)
+    cause = f"{need.reason}: {chains[0]}"
+    return Finding("missing-distribution", need.requirement, cause, f"install {name} for {python}", 5, context)
+
+
+def _parents(tree: Tree) -> dict[int, Need]:
+    """The need that each distribution was found by first: needs are in breadth-first order, so the nearest."""
+    parents: dict[int, Need] = {}
+    for need in tree.needs:
+        if need.found is not None:
+            parents.setdefault(need.found, need)
+    return parents
+
+
+def _chain(tree: Tree, parents: dict[int, Need], need: Need) -> str:
+    steps = [f"{need.requirement} ({need.state.value})"]
+    above, seen = need.by, set[int]()
+    while above is not None and above not in seen and len(seen) < _LONGEST:
+        seen.add(above)
+        steps.append(tree.distributions[above].title)
+        above = parents[above].by if above in parents else None
+    return " -> ".join(reversed(steps))

@@ -1,0 +1,69 @@
+"""Eggs that lie on a target's path and that it passes over in silence: pkg_resources takes no notice of what it cannot
+read, nor of what is no zip any more."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+from itertools import islice
+
+from eggcache.eggs import reader as eggs
+from eggcache.errors import EggcacheError, NotPermitted
+from eggcache.model import Finding, Limits, Tree
+from eggcache.progress import Progress
+from eggcache.system import accounts
+from eggcache.system.accounts import Account
+from eggcache.target import ahead, answer, selection
+
+_MOST = 100  # findings: more of them nobody reads
+_LOOKS = 1000  # eggs that are no part of what was asked for: each may take a third of a second
+
+
+def paths(tree: Tree, account: Account) -> Iterator[tuple[str, bool]]:
+    """What lies on the path of the target of `tree` and may be an egg that it lacks, and whether `account` can read it:
+    any that is not in the tree, or, of a tree of requirements, those of projects that are missing."""
+    real = lru_cache(maxsize=None)(os.path.realpath)
+
+    def place(path: str) -> str:
+        """The same for each spelling of the directory, as for on_path."""
+        directory, name = os.path.split(path)
+        return os.path.join(real(directory), name)
+
+    seen = {place(distribution.egg) for distribution in tree.distributions if distribution.egg}
+    missing = {selection.project(need.requirement) for need in tree.needs if need.found is None}
+    for path in islice(ahead.on_path(tree.interpreter.path), answer.MOST):
+        if (tree.requirements and _project(os.path.basename(path)) not in missing) or not os.path.isfile(path):
+            continue
+        with accounts.acting(account):
+            readable = os.access(path, os.R_OK, effective_ids=True)
+        if not readable or place(path) not in seen:
+            yield path, readable
+
+
+def findings(tree: Tree, account: Account, limits: Limits, progress: Progress) -> Iterator[Finding]:
+    """What is wrong with each of them, of the first hundred with which anything is."""
+    progress.phase("looking for eggs that are passed over")
+    return islice(_findings(tree, account, limits, progress), _MOST)
+
+
+def _findings(tree: Tree, account: Account, limits: Limits, progress: Progress) -> Iterator[Finding]:
+    for path, readable in islice(paths(tree, account), _LOOKS):
+        progress.tick()
+        try:
+            if not readable:
+                raise accounts.in_the_way(path, account)
+            with accounts.reading(path, account) as source:
+                eggs.read(source, path, limits)
+        except NotPermitted as error:
+            yield Finding("egg-unreadable", error.thing, error.cause, error.remedy, error.status)
+        except EggcacheError as error:
+            if os.path.isfile(path):  # else it is gone, or another run has just unzipped it
+                yield Finding("egg-refused", error.thing, error.cause, error.remedy)
+
+
+def _project(name: str) -> str:
+    """The project that the file name of an egg begins with, normalised."""
+    project = re.match(r"[A-Za-z0-9._]+(?:-(?!\d|py\d)[A-Za-z0-9._]+)*", name)
+    return selection.normalised(project[0]) if project else ""

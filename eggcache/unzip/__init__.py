@@ -1,0 +1,1 @@
+"""Eggs turned into directories, and back."""

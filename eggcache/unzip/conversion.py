@@ -1,0 +1,346 @@
+"""The conversion of one directory of zipped eggs: staged, compiled, synced, swapped."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+
+from eggcache.eggs import layout
+from eggcache.eggs import reader as eggs
+from eggcache.eggs.batch import Batch
+from eggcache.errors import Busy, EggcacheError, EggRefused, NotPermitted
+from eggcache.model import Distribution, Finding, Interpreter, Kind, Limits, Outcome, Ownership
+from eggcache.progress import Progress
+from eggcache.system import accounts, exchange, lockdown, staging, syscalls
+from eggcache.target import owners, process
+from eggcache.unzip import backup
+
+_LATEST = 0x7FFFFFFF  # seconds: Python 2 reads the stamp in a .pyc as a signed 32-bit number
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+@dataclass(frozen=True)
+class _Staged:
+    name: str
+    path: str
+    was: os.stat_result
+    ownership: Ownership
+    sources: list[str]
+    files: int
+    size: int
+
+
+class Conversion:
+    """The zips in one directory, which are staged, compiled, synced and swapped together."""
+
+    def __init__(
+        self,
+        path: str,
+        zips: dict[str, Distribution],
+        python: str,
+        interpreter: Interpreter,
+        backup: int | None,
+        limits: Limits,
+        allow_gap: bool,
+        progress: Progress,
+        before_swap: Callable[[], object],
+    ) -> None:
+        self.path = path
+        self.zips = zips
+        self.python = python
+        self.interpreter = interpreter
+        self.backup = backup
+        self.limits = limits
+        self.allow_gap = allow_gap
+        self.progress = progress
+        self.before_swap = before_swap
+        self.outcomes: list[Outcome] = []
+        self.findings: list[Finding] = []
+
+    def convert(self, wait: float, dry_run: bool) -> None:
+        with opened(self.path) as descriptor:
+            check_writable(descriptor, self.path)
+            if dry_run:
+                for name in self.zips:
+                    self._each(descriptor, name, self._plan)
+                if self.outcomes:
+                    self.before_swap()
+                return
+            with staged_in(descriptor, self.path, wait, self.progress) as (stage, staged):
+                self._convert(descriptor, stage, staged)
+
+    def _convert(self, descriptor: int, stage: str, staged: int) -> None:
+        ready: list[_Staged] = []
+        self.progress.phase("extracting", _total(descriptor, self.zips))
+        with Batch(staged, self.progress.advance) as batch:
+            for name in self.zips:
+                self._each(descriptor, name, lambda source, egg, own: self._stage(source, egg, own, batch, ready))
+        if not ready:
+            return
+        self.progress.phase("byte-compiling")
+        self._compile(ready, staged, os.path.join(self.path, stage))
+        self.progress.phase("writing to the disk")
+        syscalls.sync_filesystem(staged)
+        if self.backup is not None:
+            backup.keep_all(((one.path, one.was) for one in ready), descriptor, self.backup)
+        self.before_swap()
+        try:
+            for one in ready:
+                self._swap(one, descriptor, staged)
+        finally:
+            os.fsync(descriptor)  # before the zips are removed with the stage
+
+    def _each(self, descriptor: int, name: str, act: Callable[[int, eggs.Egg, Ownership], object]) -> None:
+        """Open one egg, judge it, and `act`; an egg that is refused becomes a finding."""
+        path = os.path.join(self.path, name)
+        try:
+            source = _open(descriptor, name, path)
+            try:
+                if stat.S_ISDIR(os.fstat(source).st_mode):
+                    return  # another run was faster
+                egg = eggs.read(source, path, self.limits)
+                _check(self.zips[name], egg)
+                act(source, egg, ownership_of(egg.path, egg.stat))
+            finally:
+                os.close(source)
+        except EggcacheError as error:
+            self.findings.append(as_finding(error))
+
+    def _plan(self, source: int, egg: eggs.Egg, _: Ownership) -> None:
+        for member in egg.members:  # a damaged one is refused now as it would be then
+            for _piece in eggs.chunks(source, egg, member):
+                pass
+        size = sum(member.size for member in egg.members)
+        self.outcomes.append(Outcome(egg.path, egg.path, "unzipped", len(egg.members), size))
+
+    def _stage(self, source: int, egg: eggs.Egg, ownership: Ownership, batch: Batch, ready: list[_Staged]) -> None:
+        name = os.path.basename(egg.path)
+        # Not EGG-INFO/scripts: that is read and run as a script, never imported
+        names = (member.name for member in egg.members if not member.name.startswith("EGG-INFO/"))
+        sources = [member for member in names if member.endswith(".py")]
+        size = sum(member.size for member in egg.members)
+        done = _Staged(name, egg.path, egg.stat, ownership, sources, len(egg.members), size)
+
+        def then(why: EggcacheError | None) -> None:
+            if why is None:
+                ready.append(done)
+            else:
+                self.findings.append(as_finding(why))
+
+        self.progress.advance(0, egg.stat.st_size - sum(member.packed for member in egg.members))
+        batch.add(name, source, egg, ownership, then, native_mode=ownership.directory_mode, mtime=_mtime)
+
+    def _compile(self, ready: list[_Staged], staged: int, stage: str) -> None:
+        """Have the target compile every source, and give what it wrote the owner and modes of its egg."""
+        info = os.fstat(staged)
+        request = {
+            "stage": stage,
+            "identity": [info.st_dev, info.st_ino],
+            "library": _library(self.interpreter),
+            "processes": len(os.sched_getaffinity(0)),
+            "eggs": [[one.name, one.path, one.sources] for one in ready if one.sources],
+        }
+        # Not -E, which would also take away that no byte code of the standard library's is written
+        said = process.run(
+            self.python,
+            "compile.py",
+            request,
+            flags=("-S",),
+            variables={"PYTHONPATH": None},
+            timeout=1800.0,
+            meanwhile=self.progress.tick,
+        )
+        trouble = said.get("trouble") if isinstance(said, dict) else "no sensible answer"
+        if trouble != "":
+            raise EggcacheError(
+                self.path, f"{self.python} cannot byte-compile there: {trouble}", "see to that and run again"
+            )
+        for one in ready:
+            directories = {os.path.dirname(f"{one.name}/{source}") for source in one.sources}
+            if self.interpreter.version < (3, 2):
+                for source in one.sources:
+                    _own(f"{one.name}/{source}c", staged, one.ownership)  # x.pyc beside x.py
+                continue
+            for directory in directories:
+                _own_all(f"{directory}/__pycache__", staged, one.ownership)
+
+    def _swap(self, one: _Staged, descriptor: int, staged: int) -> None:
+        """Put the directory where the zip is; the zip goes, or ends up in the stage, which is about to be removed."""
+        now, was = os.stat(one.name, dir_fd=descriptor, follow_symlinks=False), one.was
+        if (now.st_ino, now.st_size, now.st_mtime_ns) != (was.st_ino, was.st_size, was.st_mtime_ns):
+            raise EggcacheError(one.path, "it changed while it was unzipped", "run again when it is installed")
+        exchange.swap(staged, descriptor, one.name, self.allow_gap)
+        self.outcomes.append(Outcome(one.path, one.path, "unzipped", one.files, one.size))
+
+
+def _total(descriptor: int, names: Iterable[str]) -> int:
+    """How many bytes these zips have."""
+    total = 0
+    for name in names:
+        with suppress(OSError):
+            total += os.stat(name, dir_fd=descriptor).st_size
+    return total
+
+
+def _open(descriptor: int, name: str, path: str) -> int:
+    try:
+        return os.open(name, _READ, dir_fd=descriptor)
+    except PermissionError:
+        raise accounts.in_the_way(path, accounts.current()) from None
+    except OSError as error:
+        raise EggcacheError(path, f"cannot be opened: {error.strerror}", "see whether it is still installed") from None
+
+
+def _check(distribution: Distribution, egg: eggs.Egg) -> None:
+    """Refuse what would be another distribution, or none, once it is a directory."""
+    if distribution.kind is Kind.ZIP or not egg.path.lower().endswith(".egg"):
+        raise EggRefused(egg.path, "its name does not end in .egg, so as a directory it would be no egg", "rename it")
+    for member in egg.members:
+        parts = member.name.split("/")
+        if len(parts) > 2 and parts[0].lower().endswith(".egg") and parts[1] == "EGG-INFO":
+            raise EggRefused(
+                egg.path,
+                f"it is a basket: pkg_resources would not look for {parts[0]} in a directory of this name",
+                "install that egg beside it, or leave it zipped and use eggcache prepare",
+            )
+    for name in egg.unusual:
+        try:
+            os.fsencode(name).decode("utf-8")
+        except UnicodeDecodeError:
+            raise EggRefused(
+                egg.path, f"Pythons disagree on the name of {name!a}", "install this distribution unzipped"
+            ) from None
+
+
+def ownership_of(path: str, info: os.stat_result) -> Ownership:
+    """The owner and group of the egg at `path`, its rights to read, and for the owner alone the right to write.
+
+    Raises NotPermitted where we may not give them to what takes its place.
+    """
+    gid = info.st_gid
+    file_mode = 0o600 | (info.st_mode & 0o044)
+    if os.geteuid() not in (0, info.st_uid):
+        raise NotPermitted(
+            path,
+            f"it belongs to {lockdown.owner_name(info.st_uid)}, whom its files have to belong to as well",
+            "run it as root, or as that user",
+        )
+    if os.geteuid() != 0 and gid not in (os.getegid(), *os.getgroups()):
+        if (file_mode >> 3 ^ file_mode) & 0o4:
+            raise NotPermitted(
+                path,
+                f"its owner is not in its group {gid}, which may read it unlike others, and so cannot give files to it",
+                "give it to a group of its owner with chgrp",
+            )
+        gid = os.getegid()  # no matter: the group may read as much as everybody
+    return Ownership(info.st_uid, gid, file_mode | 0o100 | ((file_mode & 0o044) >> 2), file_mode)
+
+
+def _library(interpreter: Interpreter) -> list[str]:
+    """Where the standard library of a Python 2 is: with -S, which keeps everybody's .pth files out, a virtualenv for
+    it has none. Root takes none that is somebody else's."""
+    if interpreter.version >= (3,):
+        return []
+    found = [
+        path
+        for path in interpreter.path
+        if os.path.isfile(os.path.join(path, "os.py")) or os.path.basename(path) == "lib-dynload"
+    ]
+    return [path for path in found if os.geteuid() != 0 or owners.is_roots(path)]
+
+
+def _mtime(date_time: tuple[int, int, int, int, int, int]) -> int:
+    """The zip's date, as far as the .pyc of a Python 2 can name it; real eggs are dated 2098."""
+    there = layout.mtime(date_time)
+    return there if there <= _LATEST else int(time.time())
+
+
+def _own(name: str, staged: int, ownership: Ownership) -> None:
+    try:
+        descriptor = os.open(name, _READ, dir_fd=staged)
+    except FileNotFoundError:
+        return  # it could not be compiled
+    try:
+        directory = stat.S_ISDIR(os.fstat(descriptor).st_mode)
+        mode = ownership.directory_mode if directory else ownership.file_mode
+        lockdown.own(descriptor, ownership.uid, ownership.gid, mode)
+    finally:
+        os.close(descriptor)
+
+
+def _own_all(name: str, staged: int, ownership: Ownership) -> None:
+    try:
+        descriptor = os.open(name, _DIRECTORY, dir_fd=staged)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    try:
+        for entry in os.listdir(descriptor):
+            _own(entry, descriptor, ownership)
+        lockdown.own(descriptor, ownership.uid, ownership.gid, ownership.directory_mode)
+    finally:
+        os.close(descriptor)
+
+
+# ------------------------------------------------------------------------------- directories, stages, signals
+
+
+@contextmanager
+def opened(directory: str) -> Iterator[int]:
+    """A descriptor of a directory of eggs in which it is safe to work, see lockdown.open_place."""
+    descriptor = lockdown.open_place(directory)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def check_writable(descriptor: int, path: str) -> None:
+    if os.access(f"/proc/self/fd/{descriptor}", os.W_OK | os.X_OK, effective_ids=True):
+        return
+    if os.fstatvfs(descriptor).f_flag & os.ST_RDONLY:
+        raise NotPermitted(path, "the file system of these eggs is mounted read-only", "remount it and run again")
+    info, me = os.fstat(descriptor), accounts.current()
+    raise NotPermitted(
+        path,
+        f"{me.name} cannot write to this directory of eggs: it belongs to {lockdown.owner_name(info.st_uid)}, "
+        f"mode {stat.S_IMODE(info.st_mode):04o}",
+        "run it as root, or as the owner",
+    )
+
+
+@contextmanager
+def staged_in(descriptor: int, path: str, wait: float, progress: Progress) -> Iterator[tuple[str, int]]:
+    """The lock of the directory of eggs `path`, and a stage in it, with which all goes that is in it at the end."""
+    with lockdown.locked_itself(descriptor, path, wait, progress):
+        try:
+            tidy(descriptor)
+            with staging.stage(descriptor) as made:
+                yield made
+        finally:
+            tidy(descriptor)  # where a signal came while the stage was being removed
+
+
+def tidy(descriptor: int) -> None:
+    """Remove every stage, even while the compiler of a killed run writes its last file there."""
+    for again in range(50, -1, -1):
+        try:
+            with staging.undisturbed():
+                staging.remove_stages(descriptor)
+            return
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.ENOENT) or not again:
+                raise
+            time.sleep(0.1)
+
+
+def as_finding(error: EggcacheError) -> Finding:
+    """What a report says of an egg, or a directory of eggs, that had to be left as it was."""
+    code = {3: "egg-refused", 4: "not-permitted"}.get(error.status, "not-unzipped")
+    status = 1 if isinstance(error, Busy) else error.status  # what could be done was done: running again completes
+    return Finding(code, error.thing, error.cause, error.remedy, status)

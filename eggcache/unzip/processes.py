@@ -1,0 +1,253 @@
+"""Processes that an exchanged egg may break: they run the target's interpreter, or have files beside its eggs open.
+
+Only /proc is read (proc(5)), with the rights that are there. What a process has imported cannot be told from outside:
+zipimport closes an egg after each read. So whoever runs the interpreter counts, and is named with how that is known.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+import shlex
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from eggcache.model import Process
+from eggcache.servers import apache
+from eggcache.system import accounts, procfs, walking
+from eggcache.target import interpreter
+
+_MOST_FILES = 200_000  # below the directories looked at
+_SHOWN = 10
+_LONGEST = 80  # characters of a command
+_APACHES = ("apache2", "httpd")
+_SERVER = re.compile(r"python|apache|httpd|wsgi|gunicorn|paster|twistd|zope|plone|trac")
+_MAPPED = re.compile(rb"^\S+ \S+ \S+ ([0-9a-f]+):([0-9a-f]+) (\d+) +(/[^\n]*)$", re.MULTILINE)
+_EMBEDDING = re.compile(r"(mod_python|mod_wsgi|python[23]?[0-9]*_plugin)[^/]*\.so")
+
+Identity = tuple[int, int]  # device and inode
+
+
+@dataclass
+class Users:
+    """The processes that were found, and whether servers may run that we cannot look into."""
+
+    processes: list[Process] = field(default_factory=list)
+    hidden: bool = False
+
+
+def users(python: str, directories: Iterable[str]) -> Users:
+    """Who runs the interpreter `python`, or has files below `directories` open or mapped; not ourselves and those
+    who wait for us. Raises nothing."""
+    numbers, ours = procfs.numbers(), procfs.ancestors() - {1}
+    found = Users(hidden=os.geteuid() != 0 and 1 not in numbers)  # hidepid
+    look, us, silent = _Look(python, directories), os.getpid(), list[int]()
+    others = [pid for pid in numbers if pid not in ours]
+    for pid, told in procfs.ask(others, lambda pid: look.at(pid, us), silent):
+        if told is True:
+            found.hidden = True
+        elif told:
+            uid, command, uses, unit = told
+            found.processes.append(Process(pid, accounts.user_name(uid), command, uses, unit))
+    found.hidden = found.hidden or any(map(_may_serve, silent))
+    return found
+
+
+def warning(found: Users, command: str) -> Iterator[str]:
+    """The lines that name them, and the order that is safe around `command`."""
+    if found.processes:
+        count = len(found.processes)
+        stop, start = _order(found.processes)
+        yield (
+            f"{count} process{'es use' if count > 1 else ' uses'} this Python or its eggs, and can fail from now on, "
+            f"until started again; the order that is safe: {stop}, {command}, {start}"
+        )
+    for one in found.processes[:_SHOWN]:
+        yield f"  process {one.pid} of {one.user}, {one.command}: {one.uses}"
+    if len(found.processes) > _SHOWN:
+        yield f"  and {len(found.processes) - _SHOWN} more, which --json names"
+    if found.hidden:
+        yield "servers may run that could not be looked into: that takes root and, in a container, CAP_SYS_PTRACE"
+
+
+def _order(processes: Sequence[Process]) -> tuple[str, str]:
+    units = sorted({shlex.quote(one.unit) for one in processes if one.unit})
+    stop, start = [], []
+    if units:
+        stop, start = [f"systemctl stop {' '.join(units)}"], [f"systemctl start {' '.join(units)}"]
+    others = [one for one in processes if not one.unit]
+    servers = [one for one in others if os.path.basename(one.command.split(" ")[0]) in _APACHES]
+    if servers:
+        control = apache.read().apachectl or "apachectl"
+        stop, start = [*stop, f"{control} stop"], [*start, f"{control} start"]
+    if len(others) > len(servers):
+        stop, start = [*stop, "stop them" if not stop else "stop the others"], [*start, "start them"]
+    return " and ".join(stop), " and ".join(start)
+
+
+class _Look:
+    """One look at all processes, for one target."""
+
+    def __init__(self, python: str, directories: Iterable[str]) -> None:
+        self.python = python
+        self.identity = _identity(python)
+        self.environment = _environment(python)
+        self.names = {os.path.basename(os.path.realpath(python)), os.path.basename(python)}
+        self.directories = tuple(sorted({os.path.realpath(directory) + "/" for directory in directories}))
+        self.libraries = _libraries(python)
+        self.files: set[Identity] = set()
+        self.file_names: set[str] = set()
+        self._collect()
+
+    def _collect(self) -> None:
+        """What of the directories a process can have open or mapped for long: eggs and shared libraries. By identity,
+        since a container sees them under other names."""
+        left = _MOST_FILES
+        for directory in self.directories:
+            for top, _, names in walking.below(directory):
+                left -= len(names)
+                if left < 0:
+                    return
+                for name in names:
+                    if name.endswith((".egg", ".so")):
+                        identity = _identity(os.path.join(top, name))
+                        if identity:
+                            self.files.add(identity)
+                            self.file_names.add(name)
+
+    def at(self, pid: int, us: int) -> tuple[int, str, str, str | None] | bool:
+        """Whose a process is, what runs in it, how it uses the target, and its unit; False where it does not, or `us`
+        have started it; True where that cannot be told. Raises OSError where it has ended, or is the kernel's."""
+        try:
+            uses = self._uses(pid)
+            status = procfs.status(pid) if uses else {}
+            if not uses or status.get("PPid") == str(us):
+                return False
+            # /proc/PID itself is root's for one that may not be traced, as Apache's workers
+            return int(status["Uid"].split()[1]), _shown(pid, status["Name"]), uses, _unit(pid)
+        except PermissionError:
+            return _may_serve(pid, _first_word(pid))
+
+    def _uses(self, pid: int) -> str | None:
+        """How a process uses the target; None where it does not, or nothing says so."""
+        program = procfs.program(pid)
+        name = os.path.basename(program.removesuffix(" (deleted)"))
+        if name in self.names and _identity(f"/proc/{pid}/exe") == self.identity and not self._elsewhere(pid):
+            return f"runs {program}"
+        mapped = self._mapped(pid)
+        for path in mapped:
+            if mapped[path] in self.files or path.startswith(self.directories):
+                return f"has {path} mapped"
+        for path in self._open(pid):
+            return f"has {path} open"
+        where = os.readlink(f"/proc/{pid}/cwd")
+        if f"{where}/".startswith(self.directories):
+            return f"works in {where}"
+        if name.startswith("python"):
+            return None  # another one, or the same of another virtual environment
+        for path in mapped:
+            if mapped[path] in self.libraries:
+                return f"has {path} mapped"
+        if self.libraries or any(os.path.basename(path).startswith("libpython") for path in mapped):
+            return None  # it embeds another installation's
+        for path in mapped:
+            if _EMBEDDING.fullmatch(os.path.basename(path)):
+                return f"has {path} mapped, which has a Python built in: of which version cannot be told"
+        return None
+
+    def _elsewhere(self, pid: int) -> bool:
+        """Whether it was started as the Python of another virtual environment on the same interpreter."""
+        started = procfs.command(pid)[0]
+        return (
+            started.startswith("/")
+            and _identity(started) == self.identity
+            and _environment(started) != self.environment
+        )
+
+    def _mapped(self, pid: int) -> dict[str, Identity]:
+        return {
+            os.fsdecode(path): (os.makedev(int(major, 16), int(minor, 16)), int(inode))
+            for major, minor, inode, path in set(_MAPPED.findall(procfs.maps(pid)))
+        }
+
+    def _open(self, pid: int) -> Iterator[str]:
+        for number in os.listdir(f"/proc/{pid}/fd"):
+            link = f"/proc/{pid}/fd/{number}"
+            try:
+                path = os.readlink(link)
+                # By name first: to ask a file on a server that is gone for its identity would wait for ever
+                if path.startswith(self.directories) or (
+                    os.path.basename(path) in self.file_names and _identity(link) in self.files
+                ):
+                    yield path
+            except FileNotFoundError:
+                continue
+
+
+def _identity(path: str) -> Identity | None:
+    try:
+        info = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return info.st_dev, info.st_ino
+
+
+def _environment(python: str) -> str | None:
+    """The virtual environment (PEP 405) that an interpreter of this name is in."""
+    home = os.path.dirname(os.path.dirname(python))
+    return os.path.realpath(home) if os.path.isfile(os.path.join(home, "pyvenv.cfg")) else None
+
+
+def _base(python: str) -> str:
+    """The prefix of the installation that an interpreter, or its virtual environment, belongs to."""
+    directory = interpreter.home(python)
+    if directory:
+        return os.path.dirname(directory)
+    environment = glob.escape(os.path.dirname(os.path.dirname(python)))
+    for path in glob.glob(f"{environment}/lib/python*/orig-prefix.txt"):  # of virtualenv before 20
+        told = interpreter.beginning(path).strip()
+        if told.startswith("/"):
+            return told
+    return os.path.dirname(os.path.dirname(os.path.realpath(python)))
+
+
+def _libraries(python: str) -> set[Identity]:
+    """The libpython of an interpreter's installation, which whatever embeds it maps; none where it is static."""
+    home = glob.escape(_base(python))
+    found = [path for below in ("lib*", "lib*/*") for path in glob.glob(f"{home}/{below}/libpython[0-9]*.so*")]
+    version = re.search(r"python(\d\.\d+)", os.path.realpath(python))
+    wanted = "libpython" + (version[1] if version else "")
+    identities = {_identity(path) for path in found if os.path.basename(path).startswith(wanted)}
+    return {one for one in identities if one}
+
+
+def _may_serve(pid: int, word: str = "") -> bool:
+    """Whether one that we may not look into is called like something that could use eggs."""
+    try:
+        return _SERVER.search(f"{procfs.status(pid).get('Name')} {word}") is not None
+    except OSError:
+        return True
+
+
+def _first_word(pid: int) -> str:
+    try:
+        return procfs.command(pid)[0]
+    except OSError:
+        return ""
+
+
+def _shown(pid: int, name: str) -> str:
+    command = " ".join(procfs.command(pid)).strip() or f"[{name}]"
+    return command if len(command) <= _LONGEST else command[: _LONGEST - 3] + "..."
+
+
+def _unit(pid: int) -> str | None:
+    """The service of systemd's that it belongs to, as its control group is called; not that of a user's session."""
+    try:
+        with open(f"/proc/{pid}/cgroup", encoding="utf-8", errors="surrogateescape") as stream:
+            groups = [line.rstrip("\n").split(":", 2)[2] for line in stream if re.match(r"0::|\d+:name=systemd:", line)]
+    except (OSError, IndexError):
+        return None
+    units = [part for group in groups for part in group.split("/") if part.endswith(".service")]
+    return units[-1] if units and "user.slice" not in "".join(groups) else None

@@ -1,0 +1,342 @@
+"""unzip-all --undo: put the zips that a backup kept back in place of their directories."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import stat
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import replace
+from functools import partial
+
+from eggcache.cache import freshness
+from eggcache.eggs import reader as eggs
+from eggcache.errors import EggcacheError, EggRefused, NotPermitted
+from eggcache.model import DEFAULT_LIMITS, Finding, Limits, Member, Outcome, Report
+from eggcache.progress import Progress
+from eggcache.system import accounts, exchange, lockdown, staging, syscalls
+from eggcache.system.accounts import Account
+from eggcache.target import resolver
+from eggcache.unzip import backup as backups
+from eggcache.unzip import conversion, processes, unzipping
+
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+_OF_ALL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)  # what the disk refuses one egg, it refuses the others
+
+RESTART = (
+    "restart every server that uses these eggs: a process that has looked into a directory cannot import from the zip "
+    "that took its place"
+)
+
+
+def undo(
+    requirements: Sequence[str] = ("TurboGears",),
+    *,
+    python: str,
+    backup: str,
+    account: Account | None = None,
+    paths: Sequence[str] = (),
+    everything: bool = False,
+    limits: Limits = DEFAULT_LIMITS,
+    allow_gap: bool = False,
+    wait: float = 120.0,
+    dry_run: bool = False,
+    progress: Progress | None = None,
+    users: processes.Users | None = None,
+    warn: Callable[[str], object] = str,
+) -> Report:
+    """Put the zip of every unzipped egg of the tree of `requirements` that `backup` kept back in its place.
+
+    The arguments are those of `unzip_all`, and so is what is guaranteed: each egg is at any moment a whole zip or a
+    whole directory. The backup keeps its zips. What was changed since it was unzipped stays, and comes back as a
+    finding which names the file; a note names the eggs that the backup has no zip of.
+    Raises NotPermitted, Busy or EggcacheError where nothing could be done.
+    """
+    progress = progress or Progress()
+    tree = unzipping.settled_tree(python, requirements, account, paths, everything, wait, dry_run, progress)
+    found = unzipping.by_directory(tree.distributions, zipped=False)
+    findings = [*resolver.findings(tree), *unzipping.disbelieved(found, python, account, paths)]
+    outcomes: list[Outcome] = []
+    errors: list[EggcacheError] = []
+    if not dry_run:  # what a killed run left is also where there is nothing more to do
+        left = {*unzipping.places(tree), *unzipping.by_directory(tree.distributions)}
+        unzipping.remove_leftovers(unzipping.believed(left, python, account, paths))
+    with ExitStack() as stack:
+        keep = backups.open_kept(backup, found)
+        stack.callback(os.close, keep)
+        if not dry_run:
+            stack.enter_context(lockdown.locked_itself(keep, f"--backup {backup}", wait, progress))
+        there = set(os.listdir(keep))
+        lacking = sorted(name for names in found.values() for name in names.keys() - there)
+        wanted = {directory: names.keys() & there for directory, names in found.items()}
+        if everything:  # the target passes over an egg whose metadata it cannot read: here it is named
+            for directory in unzipping.believed(
+                {*unzipping.places(tree), *map(os.path.realpath, unzipping.around(paths))}, python, account, paths
+            ):
+                wanted[directory] = wanted.get(directory, set()) | _unzipped(directory, there)
+        wanted = {directory: names for directory, names in wanted.items() if names}
+        directories = [*unzipping.places(tree), *unzipping.around(paths), *wanted]
+        told = unzipping.Announcement(users, python, directories, "eggcache unzip-all --undo", warn)
+        for directory, names in wanted.items():
+            run = Restoration(directory, names, keep, limits, allow_gap, progress, told)
+            try:
+                run.restore(wait, dry_run)
+            except (EggcacheError, OSError) as error:
+                errors.append(unzipping.explained(directory, error))
+            outcomes += run.outcomes
+            findings += run.findings
+    if errors and not outcomes and len(wanted) == 1:
+        raise errors[0]
+    findings += map(_as_finding, errors)
+    notes = [f"--backup {backup} has no zip of {', '.join(lacking)}: left unzipped"] if lacking else []
+    notes += [RESTART] if outcomes and not dry_run else []
+    done = Report("unzip-all", None, tuple(outcomes), tuple(findings), tuple(notes), not outcomes, dry_run)
+    return replace(done, processes=told.found or ())
+
+
+class Restoration:
+    """The unzipped eggs in one directory, whose zips are staged, synced and exchanged together."""
+
+    def __init__(
+        self,
+        path: str,
+        names: Iterable[str],
+        backup: int,
+        limits: Limits,
+        allow_gap: bool,
+        progress: Progress,
+        before_swap: Callable[[], object],
+    ) -> None:
+        self.path = path
+        self.names = sorted(names)
+        self.backup = backup
+        self.limits = limits
+        self.allow_gap = allow_gap
+        self.progress = progress
+        self.before_swap = before_swap
+        self.outcomes: list[Outcome] = []
+        self.findings: list[Finding] = []
+
+    def restore(self, wait: float, dry_run: bool) -> None:
+        with conversion.opened(self.path) as descriptor:
+            conversion.check_writable(descriptor, self.path)
+            if dry_run:
+                self.progress.phase("comparing with the zips")
+                for name in self.names:
+                    self._each(name, lambda name: self._plan(name, descriptor))
+                if self.outcomes:
+                    self.before_swap()
+                return
+            with conversion.staged_in(descriptor, self.path, wait, self.progress) as (_, staged):
+                self._restore(descriptor, staged)
+
+    def _restore(self, descriptor: int, staged: int) -> None:
+        ready: list[tuple[str, eggs.Egg, str]] = []
+        self.progress.phase("comparing with the zips")
+        for name in self.names:
+            self._each(name, lambda name: ready.extend(self._stage(name, descriptor, staged)))
+        if not ready:
+            return
+        self.progress.phase("writing to the disk")
+        syscalls.sync_filesystem(staged)
+        self.before_swap()
+        try:
+            for name, egg, before in ready:
+                self._each(name, partial(self._swap, egg, before, descriptor, staged))
+        finally:
+            os.fsync(descriptor)  # before the directories are removed with the stage
+
+    def _each(self, name: str, act: Callable[[str], object]) -> None:
+        """Do something to one egg; what is wrong with it becomes a finding."""
+        try:
+            act(name)
+        except EggcacheError as error:
+            self.findings.append(_as_finding(error))
+        except OSError as error:
+            if error.errno in _OF_ALL:
+                raise
+            path, cause = os.path.join(self.path, name), f"it cannot be put back: {error.filename}: {error.strerror}"
+            denied = NotPermitted(path, cause, f"let {accounts.current().name} read it, and run again")
+            other = EggcacheError(path, cause, "see to that and run again")
+            self.findings.append(_as_finding(denied if isinstance(error, PermissionError) else other))
+
+    def _plan(self, name: str, descriptor: int) -> None:
+        source = self._open(name)
+        try:
+            egg = self._compare(source, name, descriptor)
+            conversion.ownership_of(os.path.join(self.path, name), egg.stat)
+        finally:
+            os.close(source)
+        self._report(name, egg)
+
+    def _report(self, name: str, egg: eggs.Egg) -> None:
+        path, size = os.path.join(self.path, name), sum(member.size for member in egg.members)
+        self.outcomes.append(Outcome(path, path, "restored", len(egg.members), size))
+
+    def _open(self, name: str) -> int:
+        try:
+            return os.open(name, _READ, dir_fd=self.backup)
+        except OSError as error:
+            kept = os.path.join(_directory(self.backup), name)
+            raise EggcacheError(kept, f"cannot be opened: {error.strerror}", "see to that and run again") from None
+
+    def _stage(self, name: str, descriptor: int, staged: int) -> Iterator[tuple[str, eggs.Egg, str]]:
+        """A copy of the zip, so that whoever writes into an installed egg later does not change the backup, too.
+
+        The egg, and the digest of the directory that was compared with it; nothing where another run was faster.
+        """
+        if not stat.S_ISDIR(os.stat(name, dir_fd=descriptor, follow_symlinks=False).st_mode):
+            return
+        before = freshness.digest(descriptor, name)  # "" where not all of it can be read: comparing then says what
+        source = self._open(name)
+        try:
+            into = os.open(name, _CREATE, 0o600, dir_fd=staged)
+            try:
+                was = os.fstat(source)
+                owner = conversion.ownership_of(os.path.join(self.path, name), was)
+                if stat.S_ISREG(was.st_mode):  # else it stays empty, and is refused
+                    with open(source, "rb", closefd=False) as packed, open(into, "wb", closefd=False) as stream:
+                        shutil.copyfileobj(packed, stream, 1 << 20)
+                egg = self._compare(into, name, descriptor)
+                if not before:
+                    raise _meanwhile(os.path.join(self.path, name))
+                lockdown.own(into, owner.uid, owner.gid, stat.S_IMODE(was.st_mode) & 0o755)
+                os.utime(into, ns=(was.st_atime_ns, was.st_mtime_ns))
+            except BaseException:
+                staging.remove(staged, name)
+                raise
+            finally:
+                os.close(into)
+        finally:
+            os.close(source)
+        yield name, egg, before
+
+    def _compare(self, source: int, name: str, descriptor: int) -> eggs.Egg:
+        """The zip, where the directory `name` holds what unzipping it gave, and byte code. Raises EggRefused."""
+        path = os.path.join(self.path, name)
+        egg = eggs.read(source, os.path.join(_directory(self.backup), name), self.limits)
+        members = {member.name: member for member in egg.members}
+        directories = {f"{parent}/" for one in members for parent in _parents(one)} | set(egg.directories)
+        modules = {one[:-2] for one in members if one.endswith(".py")}
+        for entry in _below(descriptor, name):
+            if not (entry in members or entry in directories or _byte_code(entry, modules)):
+                raise _changed(path, entry, "is not in the zip")
+        for member in egg.members:
+            if _byte_code(member.name, modules):  # made anew by unzip-all
+                for _ in eggs.chunks(source, egg, member):
+                    pass  # its bytes are judged as they are read
+            elif not _same(source, egg, member, f"{name}/{member.name}", descriptor):
+                raise _changed(path, member.name, "is missing, or not what the zip has")
+            self.progress.advance(1, member.size)
+        return egg
+
+    def _swap(self, egg: eggs.Egg, before: str, descriptor: int, staged: int, name: str) -> None:
+        """Put the zip where the directory is; that ends up in the stage, which is about to be removed."""
+        with staging.undisturbed():  # a signal must not have the stage removed before it is known what is in it
+            exchange.swap(staged, descriptor, name, self.allow_gap)
+            if freshness.digest(staged, name) != before:
+                exchange.swap(staged, descriptor, name, self.allow_gap)
+                raise _meanwhile(os.path.join(self.path, name))
+        self._report(name, egg)
+
+
+def _unzipped(directory: str, names: set[str]) -> set[str]:
+    """Those of `names` that are directories of eggs in `directory`."""
+    with suppress(OSError), os.scandir(directory) as entries:
+        eggs_there = {entry.name for entry in entries if entry.name.lower().endswith(".egg")}
+        return {name for name in names & eggs_there if stat.S_ISDIR(os.lstat(os.path.join(directory, name)).st_mode)}
+    return set()
+
+
+# ---------------------------------------------------------------------------------------------- what was changed
+
+
+class _Changed(EggRefused):
+    pass
+
+
+def _changed(path: str, entry: str, what: str) -> _Changed:
+    remedy = "save it elsewhere, make the directory what it was, and run again"
+    return _Changed(path, f"it was changed since it was unzipped: {entry} {what}", remedy)
+
+
+def _meanwhile(path: str) -> EggcacheError:
+    return EggcacheError(path, "it changed while its zip was put back", "run again when nobody works there")
+
+
+def _as_finding(error: EggcacheError) -> Finding:
+    if isinstance(error, _Changed):
+        return Finding("egg-changed", error.thing, error.cause, error.remedy)
+    finding = conversion.as_finding(error)
+    return replace(finding, code="not-restored") if finding.code == "not-unzipped" else finding
+
+
+def _directory(descriptor: int) -> str:
+    return os.readlink(f"/proc/self/fd/{descriptor}")
+
+
+def _parents(name: str) -> Iterator[str]:
+    while "/" in name:
+        name = name.rpartition("/")[0]
+        yield name
+
+
+def _byte_code(entry: str, modules: set[str]) -> bool:
+    """Whether Python wrote `entry` for a module, or may have: x.pyc beside x.py, or in __pycache__ (PEP 3147)."""
+    directory, _, name = entry.rpartition("/")
+    parent, _, last = directory.rpartition("/")
+    if entry.endswith("__pycache__/"):
+        parent = entry[: -len("__pycache__/")]
+        return any(one.startswith(parent) and "/" not in one[len(parent) :] for one in modules)
+    if not name.endswith((".pyc", ".pyo")):
+        return False
+    if last != "__pycache__":
+        return f"{entry[:-3]}" in modules
+    stem, where = name, f"{parent}/" if parent else ""
+    while "." in stem:  # x.cpython-311.opt-1.pyc
+        stem = stem.rpartition(".")[0]
+        if f"{where}{stem}." in modules:
+            return True
+    return False
+
+
+def _below(descriptor: int, name: str) -> Iterator[str]:
+    """Everything below the directory `name`, relative to it; directories end in a slash."""
+    pending = [""]
+    while pending:
+        here = pending.pop()
+        inside = os.open(f"{name}/{here}", _DIRECTORY, dir_fd=descriptor)
+        try:
+            with os.scandir(inside) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        pending.append(f"{here}{entry.name}/")
+                        yield pending[-1]
+                    else:
+                        yield here + entry.name
+        finally:
+            os.close(inside)
+
+
+def _same(source: int, egg: eggs.Egg, member: Member, name: str, descriptor: int) -> bool:
+    """Whether the file `name` holds the bytes of `member`."""
+    try:
+        there = os.open(name, _READ, dir_fd=descriptor)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return False
+        raise
+    try:
+        info = os.fstat(there)
+        return (
+            stat.S_ISREG(info.st_mode) and info.st_size == member.size and eggs.same_bytes(there, source, egg, member)
+        )
+    finally:
+        os.close(there)

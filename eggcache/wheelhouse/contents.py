@@ -1,0 +1,190 @@
+"""The files of one egg, zipped or not, to be read one by one with the rights of an account."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from time import gmtime
+
+from eggcache.eggs import layout
+from eggcache.eggs import reader as eggs
+from eggcache.errors import EggcacheError, EggRefused
+from eggcache.model import DateTime, Distribution, Kind, Limits
+from eggcache.system import accounts
+from eggcache.system.accounts import Account
+from eggcache.target import owners
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_PIECE = 4 << 20  # bytes that are read at once
+_DEPTH = 64  # directories in one name, as of a zipped egg
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_EARLIEST, _LATEST = 315_532_800, 4_354_819_198  # seconds: what the date of a zip's member can be, 1980 to 2107
+
+
+@dataclass(frozen=True)
+class Content:
+    """One file of an egg."""
+
+    name: str
+    size: int  # bytes
+    date_time: DateTime
+    pieces: Callable[[], Iterator[bytes]]  # each of 4 MiB at most
+
+    def read(self) -> bytes:
+        """All its bytes, of a file that is known to be small."""
+        return b"".join(self.pieces())
+
+
+@dataclass(frozen=True)
+class Contents:
+    """The files of one egg by name, and whether everybody may read all of them."""
+
+    files: dict[str, Content]
+    public: bool
+
+
+@contextmanager
+def opened(distribution: Distribution, account: Account, limits: Limits) -> Iterator[Contents]:
+    """What is in an egg, read with the rights of `account`, of what is below `limits`.
+
+    Where that is root, an unzipped egg of somebody else is read with its owner's rights: whoever can change a
+    directory while it is read decides what is read.
+    Raises EggRefused for a damaged or hostile one, NotPermitted where the account cannot read it, and EggcacheError
+    where it changed while it was read.
+    """
+    path = distribution.egg or distribution.location
+    with accounts.reading(path, account) as descriptor:
+        before = os.fstat(descriptor)
+        if distribution.kind is Kind.UNZIPPED:
+            yield _directory(descriptor, path, owners.reader(path, before, account), limits)
+        else:
+            yield _zip(descriptor, path, distribution.inside, limits)
+        after = os.fstat(descriptor)
+        if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+            raise _changed(path)
+
+
+def _zip(descriptor: int, path: str, inside: str, limits: Limits) -> Contents:
+    egg = eggs.read(descriptor, path, limits)
+    files = {}
+    for member in egg.members:
+        name = layout.cached_name(member, inside)
+        if name is not None:
+            _check_name(path, name)
+            files[name] = Content(
+                name, member.size, member.date_time, lambda member=member: eggs.chunks(descriptor, egg, member)  # type: ignore[misc]
+            )  # fmt: skip
+    return Contents(files, bool(egg.stat.st_mode & 0o004))
+
+
+def _directory(descriptor: int, path: str, account: Account, limits: Limits) -> Contents:
+    """An unzipped egg. Only plain files: a link could lead anywhere, and to somewhere else the next moment."""
+    files: dict[str, Content] = {}
+    total, public = 0, True
+    for number, (name, info) in enumerate(_walk(descriptor, path, account)):
+        public = public and bool(info.st_mode & 0o004)
+        if number > limits.entries:
+            cause = f"more than {limits.entries} files and directories"
+            raise EggRefused(path, cause, "raise --limit entries for it, if you trust it")
+        if name.count("/") > _DEPTH:
+            raise EggRefused(path, f"more than {_DEPTH} directories in each other", "install another build")
+        if stat.S_ISDIR(info.st_mode):
+            public = public and bool(info.st_mode & 0o001)
+            continue
+        _check_name(path, name)
+        total += info.st_size
+        if info.st_size > limits.member or total > limits.total:
+            cause = f"more than {limits.total} bytes, or than {limits.member} in one file"
+            raise EggRefused(path, cause, "raise --limit for it, if you trust it")
+        when = gmtime(min(max(int(info.st_mtime), _EARLIEST), _LATEST))
+        files[name] = Content(
+            name, info.st_size, when[:6], lambda name=name, info=info: _pieces(descriptor, path, name, info, account)  # type: ignore[misc]
+        )  # fmt: skip
+    return Contents(files, public)
+
+
+def _walk(descriptor: int, path: str, account: Account) -> Iterator[tuple[str, os.stat_result]]:
+    """The files and directories below an open directory, in order, the directory itself first."""
+    yield "", os.fstat(descriptor)
+    pending = [""]
+    while pending:
+        where = pending.pop()
+        below = []
+        with accounts.acting(account):
+            try:
+                with _below(descriptor, where) as here:
+                    found = [(name, os.stat(name, dir_fd=here, follow_symlinks=False)) for name in os.listdir(here)]
+            except PermissionError:
+                raise accounts.in_the_way(os.path.join(path, where), account) from None
+            except OSError:
+                raise _changed(path) from None
+        for name, info in sorted(found):
+            full = f"{where}/{name}" if where else name
+            if stat.S_ISDIR(info.st_mode):
+                below.append(full)
+            elif not stat.S_ISREG(info.st_mode):
+                cause = f"{full!a} is a link, a device or the like"
+                raise EggRefused(path, cause, "put the file itself in its place")
+            yield full, info
+        pending += reversed(below)
+
+
+@contextmanager
+def _below(descriptor: int, name: str) -> Iterator[int]:
+    """A descriptor of the directory `name` below an open one; "" is that one itself.
+
+    One component at a time: O_NOFOLLOW is about the last one only, and any of them may have become a link by now.
+    """
+    here = os.open(".", _DIRECTORY, dir_fd=descriptor)
+    try:
+        for part in filter(None, name.split("/")):
+            above, here = here, os.open(part, _DIRECTORY, dir_fd=here)
+            os.close(above)
+        yield here
+    finally:
+        os.close(here)
+
+
+def _pieces(descriptor: int, path: str, name: str, info: os.stat_result, account: Account) -> Iterator[bytes]:
+    """What is in the file `name`, which has to be the one that `info` is of."""
+    directory, _, base = name.rpartition("/")
+    try:
+        with accounts.acting(account), _below(descriptor, directory) as here:
+            opened = os.open(base, _READ, dir_fd=here)
+    except PermissionError:
+        raise accounts.in_the_way(os.path.join(path, name), account) from None
+    except OSError:
+        raise _changed(path) from None
+    with open(opened, "rb", buffering=0) as stream:
+        now = os.fstat(opened)
+        if not stat.S_ISREG(now.st_mode) or _identity(now) != _identity(info):
+            raise _changed(path)
+        left = info.st_size
+        while left and (piece := stream.read(min(left, _PIECE))):
+            left -= len(piece)
+            yield piece
+        if left or _identity(os.fstat(opened)) != _identity(info):
+            raise _changed(path)
+
+
+def _identity(info: os.stat_result) -> tuple[int, ...]:
+    """What is another one where a file is another one, or was written to."""
+    return info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns
+
+
+def _changed(path: str) -> EggcacheError:
+    return EggcacheError(path, "it changed while it was read", "run again when it is installed")
+
+
+def _check_name(path: str, name: str) -> None:
+    """Refuse a name that RECORD or another system would read differently."""
+    try:
+        os.fsencode(name).decode("utf-8")
+    except UnicodeDecodeError:
+        raise EggRefused(path, f"the name {name!a} is not UTF-8, as a wheel's are", "install another build") from None
+    if re.search(r"[\x00-\x1f\x7f\\]", name):
+        raise EggRefused(path, f"the name {name!a} has a backslash or a control character", "install another build")

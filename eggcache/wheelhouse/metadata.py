@@ -1,0 +1,158 @@
+"""The metadata of an egg (PKG-INFO, requires.txt) as that of a wheel (METADATA). Pure: text in, text out."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from eggcache.wheelhouse import legacy
+from eggcache.wheelhouse.legacy import Rewritten
+
+VERSION = "2.1"  # the first with extras and a description as the body; every pip for Python 2.7 reads it
+
+# Fields of one line that Metadata 2.1 knows (https://packaging.python.org/specifications/core-metadata/), in its
+# order. What an installer resolves by comes from requires.txt; what PEP 314 called Requires nobody ever read.
+_FIELDS = (
+    "Platform", "Supported-Platform", "Summary", "Keywords", "Home-page", "Download-URL", "Author", "Author-email",
+    "Maintainer", "Maintainer-email", "License", "Classifier", "Requires-Python", "Requires-External", "Project-URL",
+    "Description-Content-Type",
+)  # fmt: skip
+_MANY = {"Platform", "Supported-Platform", "Classifier", "Requires-External", "Project-URL"}
+_CONTENT_TYPE = re.compile(r"text/(plain|x-rst|markdown)(;.*)?")  # all that there are
+_RENAMED = {"license-expression": "license"}  # of Metadata 2.4
+_HEAD = re.compile(r"([A-Za-z][A-Za-z0-9-]*):(?:[ \t]+(.*)|$)")
+_OTHERS = {
+    "metadata-version", "name", "version", "description", "dynamic", "license-file", "requires", "provides",
+    "obsoletes", "requires-dist", "provides-dist", "obsoletes-dist", "provides-extra", "import-name",
+    "import-namespace",
+}  # fmt: skip
+_KNOWN = {field.lower() for field in _FIELDS} | _RENAMED.keys() | _OTHERS
+
+
+@dataclass(frozen=True)
+class PkgInfo:
+    """An egg's PKG-INFO, taken apart."""
+
+    fields: dict[str, list[str]]  # by name in lower case
+    description: str
+
+    def one(self, field: str) -> str:
+        """The first value of a field on one line, "" where there is none."""
+        return " ".join(self.fields.get(field.lower(), [""])[0].split())
+
+
+def decoded(raw: bytes) -> str:
+    """Text that is UTF-8 nowadays, and before was in the encoding of whoever built the egg."""
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")
+
+
+def parse(text: str) -> PkgInfo:
+    """Take a PKG-INFO apart, as leniently as the distutils of the time wrote it.
+
+    distutils wrote a license of several lines as it was: a line that does not start with a known field belongs to
+    the one before, and an empty line ends the fields only from Metadata 2 on. The email parser would take whatever
+    follows for the description.
+    """
+    fields: dict[str, list[str]] = {}
+    values: list[str] = []
+    lines = re.split(r"\r\n|\r|\n", text)
+    body: list[str] = []
+    for number, line in enumerate(lines):
+        match = _HEAD.match(line)
+        if match and match[1].lower() in _KNOWN:
+            key = match[1].lower()
+            values = fields.setdefault(_RENAMED.get(key, key), [])
+            values.append(match[2] or "")
+        elif not line and not fields.get("metadata-version", ["1"])[0].startswith("1"):
+            body = lines[number + 1 :]
+            break
+        elif values:
+            values[-1] += "\n" + line
+    described = fields.pop("description", [""])[0]
+    return PkgInfo(fields, "\n".join(body) if any(map(str.strip, body)) else _dedented(described))
+
+
+def spelled(info: PkgInfo, project: str, version: str) -> tuple[str, str]:
+    """The name and version of an egg that pkg_resources, which goes by the file's name, knows as `project` and
+    `version`: in PKG-INFO's spelling, which is the original one.
+
+    Where PKG-INFO names others it does not count: the wheel would take the name of another project's, and nobody would
+    find it as what it is required as.
+    """
+    name, told = info.one("Name"), info.one("Version")
+    if legacy.key(name) != legacy.key(project):
+        name = project
+    if version and not legacy.same_version(told, version):
+        told = version
+    return name, told
+
+
+def _dedented(text: str) -> str:
+    """A folded Description, as distutils.util.rfc822_escape indented it (and later setuptools with a bar)."""
+    first, _, rest = text.partition("\n")
+    rest = re.sub(r"^ {7}\|", "", rest, flags=re.MULTILINE) if re.search(r"^ {7}\|", rest) else rest
+    return f"{first.lstrip()}\n{textwrap.dedent(rest)}" if rest else first.lstrip()
+
+
+def sections(text: str) -> Iterator[tuple[str, str]]:
+    """(section, line) of requires.txt, as pkg_resources.split_sections has them; the section "" is the first one."""
+    section = ""
+    for line in text.replace("\\\n", " ").splitlines():
+        line = line.strip()
+        if line.startswith("[") and line.endswith("]"):
+            section = line[1:-1].strip()
+            yield section, ""
+        elif line and not line.startswith("#"):
+            yield section, line
+
+
+def requirements(text: str) -> tuple[list[str], list[Rewritten]]:
+    """The extras that requires.txt knows, and its lines, each with the extra and the marker of its section."""
+    extras: dict[str, None] = {}
+    found = []
+    for section, line in sections(text):
+        asked, _, where = section.partition(":")
+        asked = legacy.extra_name(asked)
+        if asked:
+            extras[asked] = None
+        if line:
+            found.append(legacy.requirement(line, where, asked))
+    return sorted(extras), found
+
+
+def bound_to_others(info: PkgInfo, version: tuple[int, ...]) -> list[Rewritten]:
+    """Take Requires-Python out where it excludes the Python that has the egg: nobody reads it in an egg, and pip
+    would refuse the wheel."""
+    told = info.one("Requires-Python")
+    if not told or legacy.admits(told, version):
+        return []
+    del info.fields["requires-python"]
+    return [Rewritten("", f"Requires-Python: {told}", "the target itself is none of these")]
+
+
+def compose(info: PkgInfo, name: str, version: str, extras: Iterable[str], requires: Iterable[str]) -> str:
+    """The METADATA of a wheel."""
+    lines = [f"Metadata-Version: {VERSION}", f"Name: {name}", f"Version: {version}"]
+    for field in _FIELDS:
+        values = info.fields.get(field.lower(), [])
+        for value in values if field in _MANY else values[:1]:
+            written = _folded(value) if field == "License" else " ".join(value.split())
+            if field == "Description-Content-Type" and not _CONTENT_TYPE.fullmatch(written):
+                continue
+            if written and written != "UNKNOWN":
+                lines.append(f"{field}: {written}")
+    lines += [f"Provides-Extra: {extra}" for extra in extras]
+    lines += [f"Requires-Dist: {line}" for line in dict.fromkeys(requires)]
+    body = info.description.strip("\n")
+    return "\n".join(lines) + "\n" + (f"\n{body}\n" if body.strip() not in ("", "UNKNOWN") else "")
+
+
+def _folded(value: str) -> str:
+    """A license may be a text of many lines: each but the first indented, none of them empty."""
+    lines = [line.strip() for line in value.splitlines() if line.strip()]
+    return "\n        ".join(lines)

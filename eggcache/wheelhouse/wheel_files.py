@@ -1,0 +1,350 @@
+"""One egg's files as a wheel: which of them, under which names, with which tags; written by wheel's own writer."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import os
+import re
+from base64 import urlsafe_b64encode
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from hashlib import sha256
+from io import StringIO
+from zipfile import ZIP_DEFLATED, ZipInfo
+
+from wheel.wheelfile import WheelFile
+
+from eggcache import __version__
+from eggcache.eggs import extract
+from eggcache.model import DateTime, Distribution, Machine
+from eggcache.wheelhouse import legacy, metadata
+from eggcache.wheelhouse.contents import Content, Contents
+from eggcache.wheelhouse.legacy import Rewritten
+
+_EGG_NAME = re.compile(r"(?P<name>[^-]+)(-(?P<version>[^-]+)(-py(?P<python>\d\.\d+)(-(?P<platform>.+))?)?)?", re.I)
+_SHEBANG = re.compile(rb"\A#![^\n]*\bpythonw?[0-9.]*([^\S\n][^\n]*)?(\n|\Z)")
+_PYTHON = b"#!python\n"
+_OLDEST: DateTime = (1980, 1, 1, 0, 0, 0)  # that a zip can date
+_NAME = 255  # bytes of a file name: NAME_MAX of every Linux file system
+_LINES = 1000  # of requires.txt, and characters of a section's name: real ones have a hundredth of that
+_TEXT = 1 << 20  # bytes of the longest metadata or stub that is looked into: real ones are a thousandth of that
+
+# Of EGG-INFO, what is said in other words in a wheel, or only concerns eggs; and what an installer writes itself.
+_LEFT_OUT = {
+    "PKG-INFO", "pkg-info", "requires.txt", "depends.txt", "SOURCES.txt", "dependency_links.txt", "zip-safe",
+    "not-zip-safe", "native_libs.txt", "eager_resources.txt",
+    "METADATA", "RECORD", "RECORD.jws", "RECORD.p7s", "WHEEL", "INSTALLER", "REQUESTED", "direct_url.json",
+}  # fmt: skip
+
+logging.getLogger("wheel").setLevel(logging.WARNING)  # the releases before 0.41 print each file on stdout
+
+
+class Unfit(Exception):
+    """No wheel can be made of this egg: the code of the finding, its cause and its remedy."""
+
+    def __init__(self, code: str, cause: str, remedy: str) -> None:
+        super().__init__(code, cause, remedy)
+        self.code, self.cause, self.remedy = code, cause, remedy
+
+
+@dataclass
+class Plan:
+    """A wheel that is yet to be written."""
+
+    project: str
+    version: str
+    files: dict[str, Content] = field(default_factory=dict)  # by name in the wheel
+    executable: set[str] = field(default_factory=set)  # those of them that are scripts or native
+    native: bool = False  # one of them is ELF
+    sourceless: bool = False  # some of them are .pyc files without source
+    generated: dict[str, str] = field(default_factory=dict)
+    requirements: list[Rewritten] = field(default_factory=list)
+    before: str = ""  # name and version, where they had to be written in other words
+    tag: str = ""
+
+    @property
+    def stem(self) -> str:
+        """`name-version` as the wheel and its directories are called: pkg_resources' to_filename(safe_name(project)).
+
+        The dots stay: to pkg_resources up to setuptools 75.8.1, and importlib.metadata of Python 3.8 and 3.9,
+        `zope_event-4.6.dist-info` is not zope.event. Installers must take dots, which names had before:
+        https://packaging.python.org/specifications/binary-distribution-format/#escaping-and-unicode
+        """
+        return legacy.key(self.project).replace("-", "_") + "-" + self.version
+
+    @property
+    def file_name(self) -> str:
+        """What the wheel is called."""
+        return f"{self.stem}-{self.tag}.whl"
+
+
+def plan(contents: Contents, distribution: Distribution, machine: Machine) -> Plan:
+    """What the wheel of an egg will hold. Raises Unfit, and what reading the egg raises."""
+    info, made = _identity(contents, distribution)
+    _choose(contents, made)
+    namespaces = _namespaces(contents)
+    for package in namespaces:
+        made.files.pop(f"{package.replace('.', '/')}/__init__.py", None)
+    elf = {name for name, content in made.files.items() if _is_elf(content)}
+    made.native = bool(elf)
+    made.executable |= elf | set(filter(extract.executable, made.files))
+    made.tag, pure = _tags(made, distribution, machine)
+    length = len(os.fsencode(made.file_name))
+    if length > _NAME:
+        cause = f"the name of its wheel would have {length} bytes, and no file's can have more than {_NAME}"
+        raise Unfit("wheel-metadata", cause, "build it anew with a shorter name and version")
+    lost = metadata.bound_to_others(info, machine.version)
+    extras, found = metadata.requirements(_requires(contents))
+    made.requirements = [*lost, *found]
+    texts = [one.text for one in found if one.text]
+    if namespaces and machine.version[0] == 2:
+        made.generated[f"{made.stem}-nspkg.pth"] = "".join(map(_namespace, namespaces))
+    made.generated[f"{made.stem}.dist-info/METADATA"] = metadata.compose(
+        info, made.project, made.version, extras, texts
+    )
+    made.generated[f"{made.stem}.dist-info/WHEEL"] = (
+        f"Wheel-Version: 1.0\nGenerator: eggcache {__version__}\n"
+        f"Root-Is-Purelib: {str(pure).lower()}\nTag: {made.tag}\n"
+    )
+    return made
+
+
+def renamed(distribution: Distribution) -> bool:
+    """Whether a wheel cannot have its name and version as they are: those that it takes may be another egg's."""
+    version = distribution.version or ""
+    return (legacy.name(distribution.project), legacy.version(version) or "") != (distribution.project, version)
+
+
+def _identity(contents: Contents, distribution: Distribution) -> tuple[metadata.PkgInfo, Plan]:
+    info = metadata.parse(_text(contents, "EGG-INFO/PKG-INFO"))
+    if "EGG-INFO/PKG-INFO" not in contents.files and not any(name.startswith("EGG-INFO/") for name in contents.files):
+        raise Unfit("wheel-metadata", "it has no EGG-INFO", "build it anew")
+    name, version = metadata.spelled(info, distribution.project, distribution.version or "")
+    project, found = legacy.name(name), legacy.version(version)
+    if not project:
+        raise Unfit("wheel-metadata", f"its name {name!a} is none that a wheel can have", "build it anew")
+    if found is None:
+        cause = f"no version of today (PEP 440) says {version!a}" if version else "its metadata has no version"
+        raise Unfit("wheel-version", cause, f"build {project} anew with another version")
+    told = info.one("Name") or name, info.one("Version") or version
+    renamed = (project, version) != told or not legacy.is_version(version)
+    return info, Plan(project, found, before=" ".join(told) if renamed else "")
+
+
+def _choose(contents: Contents, made: Plan) -> None:
+    """Fill `made.files`: everything of the egg that an installed package has, where the wheel has it."""
+    inner = {name.partition("/")[0] for name in contents.files if re.match(r"(?i)[^/]+\.egg/EGG-INFO/", name)}
+    # bdist_egg wrote a .py beside each native module, to load it; in a directory Python finds the module itself
+    loaders = {re.sub(r"\.[^/]*$", ".py", name) for name in contents.files if extract.executable(name)}
+    for name in sorted(contents.files):
+        first, _, rest = name.partition("/")
+        content = contents.files[name]
+        if first == "EGG-INFO":
+            into = _of_egg_info(rest, made.stem)
+            if into:
+                made.files[into] = content
+            if rest.startswith("scripts/"):
+                made.executable.add(into)
+        elif first in inner or _dropped(name, contents, loaders):
+            continue
+        elif rest and first.lower().endswith((".dist-info", ".data", ".egg-info")):
+            cause = f"it holds {first!a}, which an installer would take for its own"
+            raise Unfit("wheel-metadata", cause, "build it anew without that directory")
+        else:
+            made.files[name] = content
+            made.sourceless = made.sourceless or name.endswith((".pyc", ".pyo"))
+
+
+def _of_egg_info(name: str, stem: str) -> str:
+    """Where a file of EGG-INFO goes; "" for nowhere."""
+    if name in _LEFT_OUT or name.endswith((".pyc", ".pyo")):
+        return ""
+    return f"{stem}.data/{name}" if name.startswith("scripts/") else f"{stem}.dist-info/{name}"
+
+
+def _dropped(name: str, contents: Contents, loaders: set[str]) -> bool:
+    """Byte-code that has its source; a stub in front of a native module; a .pth file, which no egg has ever run."""
+    directory, _, base = name.rpartition("/")
+    if base.endswith((".pyc", ".pyo")):
+        return "__pycache__" in directory.split("/") or name[:-1] in contents.files
+    if name in loaders:
+        content = contents.files[name]
+        return content.size <= _TEXT and b"__bootstrap__" in content.read()
+    return not directory and base.endswith(".pth")
+
+
+def _is_elf(content: Content) -> bool:
+    return content.size > 4 and next(content.pieces(), b"")[:4] == b"\x7fELF"
+
+
+def _tags(made: Plan, distribution: Distribution, machine: Machine) -> tuple[str, bool]:
+    """PEP 425's tags, and whether the wheel is pure.
+
+    An egg is for the Python that its name tells, and its code may have been made for that (by 2to3, by a setup.py
+    that looks at the version). `py27` is taken by pip for CPython 2.7, `py36` by 3.6 and every later 3.x: as
+    pkg_resources, which takes an egg by an equal version alone, and a little more.
+    """
+    base = os.path.basename((distribution.inside or distribution.egg or distribution.location).rstrip("/"))
+    match = _EGG_NAME.fullmatch(re.sub(r"(?i)\.egg$", "", base))
+    told = match["python"] if match else None
+    own = tuple(map(int, told.split("."))) if told else machine.version[:2]
+    platform = match["platform"] if match else None
+    here = machine.version[:2]
+    shown = ".".join(map(str, here))
+    native = made.native or platform is not None
+    if own[0] != here[0] or own > here or ((native or made.sourceless) and own != here):
+        raise Unfit(
+            "wheel-other-python", f"it is for Python {told}, the target is {shown}", "name its Python with --python"
+        )
+    if platform and platform != machine.platform:
+        raise Unfit(
+            "wheel-other-platform", f"it is for {platform}, the target is {machine.platform}", "convert it there"
+        )
+    if native:
+        if not machine.abi:
+            raise Unfit("wheel-other-python", "it is native, and the target is no CPython", "build it anew for it")
+        name = machine.platform
+        if machine.bits == 32 and name == "linux-x86_64":
+            name = "linux-i686"  # a 32-bit Python under a 64-bit kernel, as pip and wheel call it
+        return f"cp{own[0]}{own[1]}-{machine.abi}-{re.sub('[^A-Za-z0-9]', '_', name)}", False
+    return f"{'cp' if made.sourceless else 'py'}{own[0]}{own[1]}-none-any", True
+
+
+def _namespace(package: str) -> str:
+    """The line of a .pth file that makes a namespace package for Python 2, whose __init__.py no wheel may hold: it
+    would be the same file in each wheel of that namespace, and go with the first that is uninstalled.
+
+    What setuptools installs for namespace_packages; Python 3 needs nothing (PEP 420).
+    """
+    steps = [
+        "import os, sys, types",  # in site.addpackage, whose variables these names must not be
+        f"eggcache_name = {package!r}",
+        "eggcache_path = os.path.join(sys._getframe(1).f_locals['sitedir'], *eggcache_name.split('.'))",
+        "eggcache_module = sys.modules.setdefault(eggcache_name, types.ModuleType(eggcache_name))",
+        "eggcache_paths = eggcache_module.__dict__.setdefault('__path__', [])",
+        "eggcache_path in eggcache_paths or eggcache_paths.append(eggcache_path)",
+    ]
+    parent, _, child = package.rpartition(".")
+    if parent:
+        steps.append(f"setattr(sys.modules[{parent!r}], {child!r}, eggcache_module)")
+    return "; ".join(steps) + "\n"
+
+
+def _text(contents: Contents, *names: str) -> str:
+    """The text of small files, one after the other; those that are not there are empty."""
+    found = (contents.files[name] for name in names if name in contents.files)
+    return "\n".join(metadata.decoded(_small(content)) for content in found)
+
+
+def _requires(contents: Contents) -> str:
+    text = _text(contents, "EGG-INFO/requires.txt", "EGG-INFO/depends.txt")
+    asked = list(metadata.sections(text))
+    if len(asked) > _LINES or any(len(section) > _LINES for section, _ in asked):
+        cause = f"its requires.txt has more than {_LINES} lines, or a section with a name as long"
+        raise Unfit("wheel-metadata", cause, "build it anew")
+    return text
+
+
+def _small(content: Content) -> bytes:
+    if content.size > _TEXT:
+        raise Unfit("wheel-metadata", f"its {content.name} has {content.size} bytes", "build it anew")
+    return content.read()
+
+
+def _namespaces(contents: Contents) -> list[str]:
+    """The packages that namespace_packages.txt names, in order; none whose parent is a package of another kind."""
+    lines = {line.strip() for line in _text(contents, "EGG-INFO/namespace_packages.txt").splitlines()}
+    names = {line for line in lines if re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", line, re.ASCII)}
+    return sorted(name for name in names if all(name[: dot.start()] in names for dot in re.finditer(r"\.", name)))
+
+
+# ------------------------------------------------------------------------------------------------------- writing
+
+
+class _Wheel(WheelFile):  # type: ignore[misc, unused-ignore]
+    """The writer, which would date RECORD now, and which hashes only what it is given in one piece."""
+
+    moment = _OLDEST
+    rows = ""  # of RECORD, for what was streamed
+
+    def stream(self, entry: ZipInfo, pieces: Iterator[bytes]) -> None:
+        """Write a member that may be larger than memory."""
+        digest, size = sha256(), 0
+        with self.open(entry, "w") as member:
+            for piece in pieces:
+                digest.update(piece)
+                size += len(piece)
+                member.write(piece)
+        encoded = urlsafe_b64encode(digest.digest()).rstrip(b"=").decode("ascii")
+        row = StringIO()
+        csv.writer(row, lineterminator="\n").writerow((entry.filename, f"sha256={encoded}", size))
+        self.rows += row.getvalue()
+
+    def writestr(self, zinfo_or_arcname: ZipInfo | str, data: bytes | str, compress_type: int | None = None) -> None:
+        # A name, or from releases before 0.39 an entry that is dated already
+        if getattr(zinfo_or_arcname, "filename", zinfo_or_arcname) == self.record_path:
+            zinfo_or_arcname = _entry(self.record_path, self.moment, 0o644)
+            data = self.rows + (data if isinstance(data, str) else data.decode("utf-8"))
+        super().writestr(zinfo_or_arcname, data, compress_type)
+
+
+def write(made: Plan, directory: str, wrote: Callable[[], object] = lambda: None) -> str:
+    """Write the wheel into `directory`: its path. The same plan gives the same bytes, whenever and wherever. `wrote` is
+    called after each file.
+
+    SOURCE_DATE_EPOCH is the date of everything, where it is set; otherwise each file has its own, and what is made
+    anew has that of the newest.
+    """
+    epoch = _epoch()
+    dates = [_date(content.date_time) for content in made.files.values()]
+    path = os.path.join(directory, made.file_name)
+    with _Wheel(path, "w", ZIP_DEFLATED) as wheel:
+        moment = epoch if epoch else max(dates, default=_OLDEST)
+        wheel.moment = moment
+        info = f"{made.stem}.dist-info/"
+        for name in sorted([*made.files, *made.generated], key=lambda name: (name.startswith(info), name)):
+            if name in made.generated:
+                wheel.writestr(_entry(name, moment, 0o644), made.generated[name].encode("utf-8"))
+                continue
+            content = made.files[name]
+            entry = _entry(name, epoch or _date(content.date_time), 0o755 if name in made.executable else 0o644)
+            script = name.startswith(f"{made.stem}.data/scripts/")
+            entry.file_size = content.size + len(_PYTHON)  # at most: zipfile decides by it whether it is zip64
+            wheel.stream(entry, _for_any_python(content.pieces()) if script else content.pieces())
+            wrote()
+    return path
+
+
+def _for_any_python(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """A script with the first line for which an installer puts its own interpreter."""
+    for number, piece in enumerate(pieces):
+        yield piece if number else _SHEBANG.sub(_PYTHON, piece)
+
+
+def _entry(name: str, date_time: DateTime, mode: int) -> ZipInfo:
+    entry = ZipInfo(name, date_time)
+    entry.create_system = 3  # Unix, wherever this runs
+    entry.external_attr = (0o100000 | mode) << 16
+    entry.compress_type = ZIP_DEFLATED
+    return entry
+
+
+def _date(date_time: DateTime) -> DateTime:
+    """A date that there is: real eggs have a month 0, and seconds of 62."""
+    try:
+        datetime(*date_time, tzinfo=timezone.utc)
+    except ValueError:
+        return _OLDEST
+    return date_time
+
+
+def _epoch() -> DateTime | None:
+    """https://reproducible-builds.org/specs/source-date-epoch/, within what a zip can date."""
+    told = os.environ.get("SOURCE_DATE_EPOCH", "")
+    if not told.isdigit():
+        return None
+    seconds = min(max(int(told[:12]), 315_532_800), 4_354_819_198)
+    when = datetime.fromtimestamp(seconds, timezone.utc)
+    return when.year, when.month, when.day, when.hour, when.minute, when.second

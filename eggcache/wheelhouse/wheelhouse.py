@@ -1,0 +1,331 @@
+"""wheels: each egg of a tree as a wheel, in a directory that pip's --find-links takes."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shlex
+import stat
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from eggcache.errors import EggcacheError, NotPermitted
+from eggcache.model import (
+    DEFAULT_LIMITS,
+    Distribution,
+    Finding,
+    Interpreter,
+    Kind,
+    Limits,
+    Machine,
+    Outcome,
+    Report,
+)
+from eggcache.progress import Progress
+from eggcache.system import accounts, lockdown, staging, syscalls
+from eggcache.system.accounts import Account
+from eggcache.target import resolver, selection, skipped
+from eggcache.wheelhouse import contents
+
+if TYPE_CHECKING:
+    from eggcache.wheelhouse.wheel_files import Plan
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_SHARED, _OWN = 0o644, 0o600  # of a wheel whose egg everybody may read, and of another one
+
+
+def wheels(
+    out: str,
+    requirements: Sequence[str] = ("TurboGears",),
+    *,
+    python: str,
+    account: Account | None = None,
+    paths: Sequence[str] = (),
+    everything: bool = False,
+    limits: Limits = DEFAULT_LIMITS,
+    wait: float = 120.0,
+    dry_run: bool = False,
+    progress: Progress | None = None,
+) -> Report:
+    """Write each egg of the tree of `requirements`, zipped or not, into the directory `out` as a wheel.
+
+    out          the directory, made where it is missing; nobody but the caller may be able to write to it
+    python       the target interpreter, absolute: native eggs become wheels for it
+    account      whom the target runs as, and with whose rights the eggs are read (default: the caller)
+    paths        what is put in front of the target's sys.path
+    everything   all distributions on the path instead of a tree
+    limits       how much an egg may hold
+    wait         seconds to wait for another run
+    dry_run      say what would be done, and write nothing there
+    progress     who is told how far it has got
+
+    A wheel that is there already with the same bytes is kept. What is no egg, what no wheel can be made of and what
+    a wheel cannot say comes back as findings. Nothing of an egg is executed.
+    Raises NotPermitted where `out` is not safe, Busy, or EggcacheError where nothing could be done: `out` has whole
+    wheels then, and running it again completes.
+    """
+    writer = _writer()
+    account = account or accounts.current()
+    progress = progress or Progress()
+    progress.phase(f"asking {python} for the tree")
+    tree, said = resolver.describe(
+        "tags.py", python, requirements,
+        paths=paths, everything=everything, account=account, meanwhile=progress.tick,
+    )  # fmt: skip
+    machine = _machine(tree.interpreter, said.get("tags"))
+    run = _Run(writer, machine, account, everything, limits, {}, [], list(resolver.findings(tree)))
+    run.findings += skipped.findings(tree, account, limits, progress)
+    with _open(out, dry_run) as descriptor, ExitStack() as stack:
+        if descriptor is not None and not dry_run:
+            stack.enter_context(lockdown.locked_itself(descriptor, out, wait, progress))
+            staging.remove_stages(descriptor)
+        try:
+            stage = stack.enter_context(_workplace(None if dry_run else descriptor))
+            progress.phase("writing wheels", len(tree.distributions))
+            # What has to take another name comes last: the wheel of whom that name belongs to is made.
+            for distribution in sorted(tree.distributions, key=writer.renamed):
+                run.convert(distribution, stage, lambda: progress.advance(1, 0))
+                progress.advance(0, 1)
+            progress.phase("writing to the disk")
+            run.settle(os.path.abspath(out), descriptor, stage, dry_run)
+        except OSError as error:
+            remedy = "make room there" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "see to that"
+            raise EggcacheError(
+                out, f"wheels cannot be written: {error.strerror or error}", f"{remedy} and run again"
+            ) from error
+    return Report(
+        "wheels",
+        os.path.abspath(out),
+        tuple(run.outcomes),
+        tuple(dict.fromkeys(run.findings)),
+        tuple(run.notes(tree.interpreter, paths)),
+        unchanged=all(outcome.action == "kept" for outcome in run.outcomes) and bool(run.outcomes),
+        dry_run=dry_run,
+        install=run.installation(os.path.abspath(out)),
+    )
+
+
+def _writer() -> Any:
+    """The module that writes them: all that needs `wheel` and `packaging` is imported now, and by nothing else."""
+    try:
+        from eggcache.wheelhouse import wheel_files
+    except ImportError as error:
+        remedy = f"install them for eggcache: {sys.executable} -m pip install wheel packaging"
+        raise EggcacheError("eggcache wheels", f"wheel and packaging are needed: {error}", remedy) from error
+    return wheel_files
+
+
+def _machine(interpreter: Interpreter, said: object) -> Machine:
+    """What the target says of itself, as a stranger's word: it ends up in file names."""
+    told = said if isinstance(said, dict) else {}
+    platform, abi, bits = told.get("platform"), told.get("abi"), told.get("bits")
+    if (
+        not isinstance(platform, str)
+        or not isinstance(abi, str)
+        or bits not in (32, 64)
+        or not all(part.isascii() and part.replace("_", "").isalnum() for part in (abi or "none", "x" + abi))
+    ):
+        cause = "is no Python to trust: it does not say which wheels it takes"
+        raise EggcacheError(interpreter.executable, cause, "name the interpreter that Apache runs with --python PATH")
+    virtual, finds = told.get("virtual") is True, told.get("finds_wheels") is not False
+    return Machine(interpreter.version, platform, abi, bits, virtual, finds, told.get("pip") is not False)
+
+
+@contextmanager
+def _open(out: str, dry_run: bool) -> Iterator[int | None]:
+    """The directory for the wheels: whoever can write there can have code installed by whoever installs from it."""
+    try:
+        descriptor = lockdown.open_directory(out, create=not dry_run)
+    except FileNotFoundError as error:
+        if dry_run and error.filename == os.path.abspath(out):
+            yield None
+            return
+        raise EggcacheError(out, f"{error.filename} does not exist", "create it") from None
+    except NotPermitted as error:
+        raise NotPermitted(error.thing, error.cause, "name a directory that only you can write to") from None
+    except OSError as error:
+        raise NotPermitted(out, f"cannot be used: {error.strerror}", "name another directory") from None
+    try:
+        if not dry_run and stat.S_IMODE(os.fstat(descriptor).st_mode) == 0o700 and not os.listdir(descriptor):
+            os.fchmod(descriptor, 0o755)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _workplace(descriptor: int | None) -> Iterator[int]:
+    """A private directory to write wheels in: a stage in OUT; of a dry run, one that has nothing to do with it."""
+    if descriptor is not None:
+        with staging.stage(descriptor) as (_, stage):
+            yield stage
+        return
+    with tempfile.TemporaryDirectory(prefix="eggcache-") as made:
+        stage = os.open(made, _DIRECTORY)
+        try:
+            yield stage
+        finally:
+            os.close(stage)
+
+
+@dataclass
+class _Made:
+    """A wheel in the stage."""
+
+    plan: Plan
+    distribution: Distribution
+    mode: int
+    size: int
+
+
+@dataclass
+class _Run:
+    """One run of the command: what was made so far, and what is wrong."""
+
+    writer: Any
+    machine: Machine
+    account: Account
+    everything: bool  # so that what is no egg was not asked for, either
+    limits: Limits
+    made: dict[str, _Made]
+    outcomes: list[Outcome]
+    findings: list[Finding]
+
+    def convert(self, distribution: Distribution, stage: int, wrote: Callable[[], object]) -> None:
+        """Write one distribution's wheel into the stage, or a finding; `wrote` is called after each file."""
+        if distribution.kind in (Kind.EGG_INFO, Kind.DIST_INFO, Kind.DEVELOP, Kind.ZIP, Kind.OTHER):
+            if distribution.kind is Kind.DEVELOP or not self.everything:
+                self.findings.append(_no_egg(distribution))
+            return
+        try:
+            with contents.opened(distribution, self.account, self.limits) as found:
+                plan = self.writer.plan(found, distribution, self.machine)
+                first = self.made.get(plan.file_name)
+                place = f"/proc/self/fd/{stage}" + ("/second" if first else "")
+                if first:
+                    os.mkdir("second", 0o700, dir_fd=stage)
+                self.writer.write(plan, place, wrote)
+                mode = _SHARED if found.public else _OWN
+        except self.writer.Unfit as error:
+            self.findings.append(Finding(error.code, distribution.location, error.cause, error.remedy))
+            return
+        except EggcacheError as error:
+            code = {3: "egg-refused", 4: "egg-unreadable"}.get(error.status, "wheel-not-made")
+            self.findings.append(Finding(code, error.thing, error.cause, error.remedy, error.status))
+            return
+        if first:
+            self._compare(first, plan, distribution, stage)
+            return
+        size = os.stat(plan.file_name, dir_fd=stage).st_size
+        self.made[plan.file_name] = _Made(plan, distribution, mode, size)
+        self.findings += _notices(plan, distribution)
+
+    def _compare(self, first: _Made, plan: Plan, distribution: Distribution, stage: int) -> None:
+        """Two eggs whose wheels have one name: the first is made, and another one is told of."""
+        if not staging.same_bytes(plan.file_name, f"second/{plan.file_name}", stage, stage):
+            cause = f"its wheel would have the name of that of {first.distribution.location}, and other content"
+            self.findings.append(Finding("wheel-shared-name", distribution.location, cause, "remove one of the eggs"))
+        staging.remove(stage, "second")
+
+    def settle(self, out: str, descriptor: int | None, stage: int, dry_run: bool) -> None:
+        """Put the wheels that are new in their place."""
+        if not dry_run:
+            for name, one in self.made.items():
+                os.chmod(name, one.mode, dir_fd=stage)
+            syscalls.sync_filesystem(stage)
+        for name, one in self.made.items():
+            action = _action(name, one, descriptor, stage)
+            if action != "kept" and not dry_run and descriptor is not None:
+                try:
+                    os.rename(name, name, src_dir_fd=stage, dst_dir_fd=descriptor)
+                except IsADirectoryError:
+                    raise EggcacheError(os.path.join(out, name), "there is a directory", "remove it") from None
+            files = len(one.plan.files) + len(one.plan.generated)
+            egg = one.distribution.egg or one.distribution.location
+            self.outcomes.append(Outcome(egg, os.path.join(out, name), action, files, one.size))
+        if not dry_run and descriptor is not None:
+            os.fsync(descriptor)
+
+    def installation(self, out: str) -> tuple[str, ...]:
+        """The words for pip that put the wheels where their eggs are, or where there is nothing yet; () where that
+        would lose something: one was not made, or the target would not find them.
+
+        Without --upgrade pip 9 leaves what it finds. With --all it is what a process of the target imports, and no egg
+        beside it that waits for a require(). In an environment, --require-virtualenv keeps a pip that comes first on
+        somebody's PATH from doing this to the whole system.
+        """
+        if not self.machine.finds_wheels or any(finding.status for finding in self.findings):
+            return ()
+        pins: dict[str, str] = {}
+        for one in self.made.values():
+            if one.distribution.active or not self.everything:
+                name = selection.normalised(one.plan.project)  # pip takes one of a name
+                pins.setdefault(name, f"{one.plan.project}=={one.plan.version}")
+        guard = ["--require-virtualenv"] if self.machine.virtual else []
+        words = ["install", *guard, "--no-index", "--find-links", out, "--upgrade", "--force-reinstall", "--no-deps"]
+        return (*words, *pins.values()) if pins else ()
+
+    def notes(self, interpreter: Interpreter, paths: Sequence[str]) -> Iterator[str]:
+        """What would not be as expected where the eggs are."""
+        if not self.machine.finds_wheels:
+            what = interpreter.setuptools or "the pkg_resources"
+            yield f"{what} of {interpreter.executable} finds no wheels: they can take the eggs' place under a newer one"
+        elif not self.machine.pip:
+            python = shlex.quote(interpreter.executable)
+            yield f"{interpreter.executable} has no pip; to give it one: {python} -m ensurepip"
+        tops = [interpreter.prefix] if self.machine.virtual else []
+        eggs = [one.distribution.egg or one.distribution.location for one in self.made.values()]
+        left = [egg for egg in eggs if _below(egg, paths) or (tops and not _below(egg, tops))]
+        if left:
+            also = f" and {len(left) - 1} more" if left[1:] else ""
+            yield f"{left[0]}{also}: pip leaves what lies outside of its environment, even if that is first on the path"
+
+
+def _action(name: str, one: _Made, descriptor: int | None, stage: int) -> str:
+    if descriptor is None:
+        return "made"
+    try:
+        there = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+    except FileNotFoundError:
+        return "made"
+    same = (stat.S_IFMT(there.st_mode), stat.S_IMODE(there.st_mode)) == (stat.S_IFREG, one.mode)
+    same = same and there.st_uid == os.geteuid() and staging.same_bytes(name, name, descriptor, stage)
+    return "kept" if same else "replaced"
+
+
+def _below(path: str, tops: Sequence[str]) -> bool:
+    return any(os.path.realpath(path).startswith(os.path.realpath(top) + "/") for top in tops)
+
+
+def _no_egg(distribution: Distribution) -> Finding:
+    """A notice: pip can get, or build, what was not installed as an egg."""
+    remedy = f"where {distribution.project} is to be installed from there too: pip wheel --no-deps -w OUT "
+    remedy += shlex.quote(
+        distribution.location if distribution.kind is Kind.DEVELOP
+        else f"{distribution.project}=={distribution.version}"
+    )  # fmt: skip
+    cause = f"{distribution.project} is no egg ({distribution.kind.value}), and left out"
+    return Finding("wheel-no-egg", distribution.location, cause, remedy, 0)
+
+
+def _notices(plan: Plan, distribution: Distribution) -> Iterator[Finding]:
+    """What the wheel says in other words than the egg, or cannot say."""
+    if plan.before:
+        now = f"{plan.project} {plan.version}"
+        yield Finding("wheel-renamed", distribution.location, f"{plan.before!a} is {now} in the wheel", "", 0)
+    told = set()
+    for one in plan.requirements:
+        if one.before in told:  # for another extra
+            continue
+        told.add(one.before)
+        if one.lost:
+            kept = f"the wheel requires {one.text}" if one.text else "the wheel does not require it"
+            cause = f"{one.before!a}: {one.lost}, so {kept}"
+            yield Finding("wheel-requirement-lost", distribution.location, cause, "see that it is installed, in time")
+        elif one.changed:
+            cause = f"{one.before!a} is {one.text} in the wheel"
+            yield Finding("wheel-requirement-rewritten", distribution.location, cause, "", 0)

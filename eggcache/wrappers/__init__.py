@@ -1,0 +1,1 @@
+"""The text that starts a server with the cache."""

@@ -1,0 +1,235 @@
+"""The file that a wrapper's text is written to: eggcache's own as a whole, or somebody's, with a block in it that is.
+
+Either ends with a line that has the digest of the lines above. By it a later run tells whether somebody has changed
+them since: then the file as it was is kept beside, under another name. Nobody's lines are ever lost.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import secrets
+import shlex
+import stat
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+
+from eggcache.errors import EggcacheError, NotPermitted
+from eggcache.system import lockdown
+
+_END = re.compile(rb"^[#;] end of what eggcache wrote ([0-9a-f]{32})(?:\n|\Z)", re.MULTILINE)
+_BEGIN = re.compile(rb"^[#;] begin of what eggcache wrote[^\n]*\n", re.MULTILINE)
+_HEAD = re.compile(rb"^[#;] .*Written by `eggcache wrapper`", re.MULTILINE)  # all that 0.1.0 marked its text with
+_MOST_KEPT = 100  # files beside one that somebody changes again and again
+
+
+@dataclass(frozen=True)
+class Written:
+    """What became of a file."""
+
+    changed: bool  # False: it had this text already, and was not touched
+    kept: str | None = None  # the file as it was, where somebody had changed what eggcache wrote
+    undone: int | None = None  # the line below the block that takes its effect away
+
+
+def sealed(text: str, comment: str = "#") -> str:
+    """`text` with its last line, in the comments of its syntax: the digest of all above."""
+    return f"{text}{comment} end of what eggcache wrote {_digest(os.fsencode(text))}\n"
+
+
+def block(text: str, comment: str) -> str:
+    """`text` as a block of somebody's file: between two lines that are comments of its syntax."""
+    return sealed(f"{comment} begin of what eggcache wrote; your own lines go above or below\n{text}", comment)
+
+
+def write(path: str, text: str, *, mode: int = 0o755) -> Written:
+    """Put `text`, which is `sealed` or will be changed by nobody, at `path`, as a whole or not at all, with this mode.
+
+    A file that somebody has changed since eggcache wrote it is kept beside, with .bak after its name. Raises
+    NotPermitted where the directory cannot be written, or is one where others could exchange the file that root is
+    about to run, and where `path` is a link; EggcacheError where it is no file, is not eggcache's, or the disk says no.
+    """
+    new = os.fsencode(text)
+
+    def renewed(old: bytes) -> tuple[bytes, bool]:
+        if old and b"eggcache" not in old:
+            raise EggcacheError(path, "it holds something else than eggcache wrote", "remove it, or name another file")
+        ends = list(_END.finditer(old))
+        ours = len(ends) > 0 and ends[-1].end() == len(old) and _untouched(old, 0, ends[-1])
+        return new, bool(old) and old != new and not ours
+
+    return _exchange(path, renewed, mode)
+
+
+def insert(path: str, text: str, *, position: Callable[[str, str], int], undone: str = "") -> Written:
+    """Put `text`, a `block`, into the file at `path`: in the place of the block that is there, else at `position`.
+
+    All else in the file stays as it is, and so do its mode, its owner and its extended attributes. `position` is given
+    the path and what the file holds, and returns the offset of a line; it may raise where there is no place. `undone`
+    is a pattern of what takes the block's effect away where it stands below the block; "" where nothing does. Where
+    somebody has changed the block, the file as it was is kept beside, with .bak after its name.
+    Raises what `write` raises, and EggcacheError where the file has more than one block, half of one, or a text of
+    eggcache's that is no block, as 0.1.0 wrote it: where that ends cannot be told.
+    """
+    new, line = os.fsencode(text), None
+
+    def renewed(old: bytes) -> tuple[bytes, bool]:
+        nonlocal line
+        begins, ends = list(_BEGIN.finditer(old)), list(_END.finditer(old))
+        one = (len(begins), len(ends)) == (1, 1) and begins[0].end() <= ends[0].start()
+        if not one and (begins or ends):
+            cause = f"it has {len(begins)} lines that begin what eggcache wrote, and {len(ends)} that end it"
+            raise EggcacheError(path, cause, "take out all of these and what is between them, and run this again")
+        start, end = (begins[0].start(), ends[0].end()) if one else (0, 0)
+        for head in _HEAD.finditer(old):
+            if not start <= head.start() < end:
+                number = old.count(b"\n", 0, head.start()) + 1
+                cause = f"it has a text of an earlier eggcache (line {number}), and nothing says where that ends"
+                raise EggcacheError(path, cause, "take that text out, and run this again")
+        if one:
+            changed = old[start:end] != new and not _untouched(old, start, ends[0])
+            found = re.compile(os.fsencode(undone), re.MULTILINE).search(old, end) if undone else None
+            line = (old[:start] + new + old[end : found.start()]).count(b"\n") + 1 if found else None
+            return old[:start] + new + old[end:], changed
+        at = len(os.fsencode(os.fsdecode(old)[: position(path, os.fsdecode(old))]))
+        before, after = old[:at], old[at:]
+        # An empty line: the one above may end with a backslash, which joins the next to it
+        gap = b"" if not before else b"\n" if before.endswith(b"\n") else b"\n\n"
+        return before + (gap if not after else b"") + new + after, False
+
+    return replace(_exchange(path, renewed, 0o644, theirs=True), undone=line)
+
+
+def _exchange(path: str, renewed: Callable[[bytes], tuple[bytes, bool]], mode: int, theirs: bool = False) -> Written:
+    """Have `path` hold what `renewed` makes of its content; and keep the file as it was, where it says so.
+
+    With `theirs` the new file is the old one's owner's, with its mode and attributes.
+    """
+    path = os.path.abspath(path)
+    parent, base = os.path.split(path)
+    try:
+        directory = _place(parent)  # root is about to run what is written there
+        try:
+            there = _replaceable(directory, path, base, theirs)
+            old = b"" if there is None else _content(directory, base)
+            new, keep = renewed(old)
+            if there is not None and old == new and (theirs or stat.S_IMODE(there.st_mode) == mode):
+                return Written(False)
+            # Not under `path` itself: a half-written script there would be run at boot. Not mkstemp's: it follows no
+            # dir_fd.
+            temporary = f".eggcache-{secrets.token_hex(8)}"
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+            file = os.open(temporary, flags, 0o600, dir_fd=directory)
+            try:
+                with open(file, "wb") as stream:
+                    stream.write(new)
+                    stream.flush()
+                    if theirs and there is not None:
+                        _take_over(directory, base, there, file)
+                    else:
+                        os.fchmod(file, mode)  # whatever the umask
+                    os.fsync(file)
+                if there is not None and not _same(there, os.stat(base, dir_fd=directory, follow_symlinks=False)):
+                    raise EggcacheError(path, "somebody changed it meanwhile", "run this again")
+                kept = _keep(directory, base, path) if keep else None
+                os.rename(temporary, base, src_dir_fd=directory, dst_dir_fd=directory)
+            except BaseException:
+                os.unlink(temporary, dir_fd=directory)
+                raise
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+    except FileNotFoundError as error:
+        raise EggcacheError(path, f"{parent} does not exist", f"mkdir -p {shlex.quote(parent)}") from error
+    except OSError as error:
+        denied = error.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
+        kind = NotPermitted if denied else EggcacheError
+        raise kind(path, error.strerror or str(error), "nothing was written there") from error
+    return Written(True, kept)
+
+
+def _place(parent: str) -> int:
+    """The verified directory; one such as apache2.service.d, which a package leaves for others to make, is made."""
+    if parent.endswith(".d") and not os.path.lexists(parent):
+        above = lockdown.open_place(os.path.dirname(parent))
+        try:
+            os.mkdir(os.path.basename(parent), dir_fd=above)
+            os.chmod(os.path.basename(parent), 0o755, dir_fd=above)  # noqa: S103 - whatever the umask
+        except FileExistsError:
+            pass
+        finally:
+            os.close(above)
+    return lockdown.open_place(parent)
+
+
+def _replaceable(directory: int, path: str, base: str, theirs: bool) -> os.stat_result | None:
+    """What is called `base` in this directory, None: nothing. Raises where it could be somebody else's doing, or is
+    no file."""
+    parent = os.fstat(directory)
+    if parent.st_mode & stat.S_IWOTH and not parent.st_mode & stat.S_ISVTX:
+        raise NotPermitted(
+            path, "everybody can exchange files in its directory", "write it to /etc/init.d or /usr/local/sbin"
+        )
+    try:
+        there = os.stat(base, dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+    if stat.S_ISLNK(there.st_mode):
+        real = os.path.realpath(path)
+        leads = os.path.isfile(real)
+        raise NotPermitted(
+            path, "a symbolic link", f"name the file that it leads to: -o {shlex.quote(real)}" if leads else "remove it"
+        )
+    if not stat.S_ISREG(there.st_mode):
+        raise EggcacheError(path, "not a regular file", "name a file, or leave out -o to print it")
+    if theirs and parent.st_mode & stat.S_IWOTH and there.st_uid not in (0, os.geteuid()):
+        who = lockdown.owner_name(there.st_uid)
+        raise NotPermitted(path, f"it belongs to {who}, in a directory of everybody's", "name another file")
+    return there
+
+
+def _content(directory: int, base: str) -> bytes:
+    with open(os.open(base, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory), "rb") as stream:
+        return stream.read()
+
+
+def _take_over(directory: int, base: str, there: os.stat_result, file: int) -> None:
+    """Give the new file the owner, the mode and the extended attributes (ACLs, labels) of the one that is there."""
+    if (there.st_uid, there.st_gid) != (os.fstat(file).st_uid, os.fstat(file).st_gid):
+        os.fchown(file, there.st_uid, there.st_gid)
+    os.fchmod(file, stat.S_IMODE(there.st_mode))
+    old = os.open(base, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
+    try:
+        with suppress(OSError):  # a file system that has none
+            for name in os.listxattr(old):
+                with suppress(OSError):  # one that is the kernel's to set
+                    os.setxattr(file, name, os.getxattr(old, name))
+    finally:
+        os.close(old)
+
+
+def _keep(directory: int, base: str, path: str) -> str:
+    """Give the file a second name that nothing else has: it is what was there, with all that belongs to it."""
+    for number in range(1, _MOST_KEPT):
+        more = ".bak" if number == 1 else f".bak{number}"
+        try:
+            os.link(base, base + more, src_dir_fd=directory, dst_dir_fd=directory, follow_symlinks=False)
+        except FileExistsError:
+            continue
+        return path + more
+    raise EggcacheError(path, f"somebody changed it, and {path}.bak is there already", "move that one away")
+
+
+def _same(one: os.stat_result, other: os.stat_result) -> bool:
+    return (one.st_ino, one.st_size, one.st_mtime_ns) == (other.st_ino, other.st_size, other.st_mtime_ns)
+
+
+def _untouched(content: bytes, start: int, end: re.Match[bytes]) -> bool:
+    return end[1].decode() == _digest(content[start : end.start()])
+
+
+def _digest(data: bytes) -> str:
+    return blake2b(data, digest_size=16).hexdigest()

@@ -1,0 +1,306 @@
+"""The kinds of wrapper: of each its template, how values are quoted in it, and what it needs.
+
+A template is a file in templates/, with @NAME@ for what is filled in. In a comment there is no value but the command
+that prepares, for what cannot run it at start, and that is refused where a comment cannot hold it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from eggcache.errors import EggcacheError, UsageError
+from eggcache.system import packaged
+from eggcache.wrappers import quoting
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a wrapper is made of: the arguments of `wrapper`, checked."""
+
+    directory: str
+    prepare: Sequence[str]
+    timezone: str | None
+    apachectl: str
+    pid_file: str
+    unit: str
+    name: str
+    debian: bool
+    hidden: bool  # by the /tmp that the unit has of its own
+
+    def zone(self, quote: Callable[[str], str], given: str, none: str) -> str:
+        """What sets the zone, `given` with the quoted zone for its {}, or what unsets it."""
+        return none if self.timezone is None else given.format(quote(self.timezone))
+
+
+def at_end(_path: str, text: str) -> int:
+    """Where a block goes in most files."""
+    return len(text)
+
+
+def _in_program(path: str, text: str) -> int:
+    """Below the head of the one program in supervisord's file, which must not have an environment yet: of two in one
+    section supervisord takes the last and says nothing."""
+    heads = list(re.finditer(r"^\[(?:fcgi-)?program:[^\]\n]*\][^\n]*\n", text, re.MULTILINE))
+    if len(heads) != 1:
+        cause = f"the text goes into the section of one program, and there are {len(heads)} in it"
+        raise EggcacheError(path, cause, "leave out -o to print the text, and put it into the right section")
+    section = re.match(r"(?:(?!\[).*\n?)*", text[heads[0].end() :])
+    if section and re.search(r"^environment[ \t]*[=:]", section[0], re.MULTILINE):
+        cause = "the program has an environment, and can have one only"
+        raise EggcacheError(path, cause, "leave out -o to print the text, and add what it sets to that environment")
+    return heads[0].end()
+
+
+def _before_user(_path: str, text: str) -> int:
+    """In a Dockerfile before the first USER of the last stage: what prepares has to be root."""
+    stages = list(re.finditer(r"^\s*FROM\s", text, re.MULTILINE | re.IGNORECASE))
+    start = stages[-1].start() if stages else 0
+    user = re.compile(r"^\s*USER\s", re.MULTILINE | re.IGNORECASE).search(text, start)
+    return user.start() if user else len(text)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of wrapper. Where it is registered is the end of this module."""
+
+    template: str | Callable[[Wanted], str]
+    values: Callable[[Wanted], Mapping[str, str]]  # of the template's @NAME@s, quoted as its syntax wants it
+    executable: bool = False  # a program; anything else is read by one
+    apachectl: bool = False  # it cannot do without
+    pid_file: bool = False
+    starts_apache: bool = False  # by way of apachectl, with this environment: under systemd that can be lost
+    place: str = ""  # the file that it is, with {name} and {unit} to be filled in; "" where it is a part of one
+    comment: str = ""  # what begins a comment, where it becomes a block of somebody's file; "" for a file of its own
+    position: Callable[[str, str], int] = at_end  # where such a block goes: given the file's path and text, an offset
+    undone: str = ""  # a pattern of what takes the block's effect away where it stands below the block
+    after: str = ""  # what to run when it is written, what stands in braces is filled in
+
+
+def fill(template: str, *, indent: str = "", **values: str) -> str:
+    """A template's text, its lines indented, with its @NAME@s replaced, in one pass: a value may hold @NAME@ itself."""
+    # Shell scripts are full of "$", so string.Template would be of no help.
+    text = textwrap.indent(packaged.read(f"wrappers/templates/{template}").decode("ascii"), indent)
+    return re.sub("@([A-Z_]+)@", lambda match: values[match[1]], text)
+
+
+def part(kind: str, *, debian: bool) -> bool:
+    """Whether the text of `kind` becomes a block of somebody's file; `debian` is that of `wrappers.wrapper`."""
+    return bool(KINDS[kind].comment) and not (kind == "envvars" and debian)
+
+
+def _running(wanted: Wanted, *, indent: str = "") -> str:
+    """What finds the Apache that runs, and tells whether it has the cache."""
+    return fill("running.sh", indent=indent, PROGRAMS=_programs(wanted.apachectl)).rstrip("\n")
+
+
+def _programs(apachectl: str) -> str:
+    """The names that Apache's process may have, as a pattern of sh: httpd.worker and apache2 are packagers'."""
+    # A server built under a name of its own (--with-program-name) may have a control script of that name.
+    stem = re.sub(r"ctl$", "", os.path.basename(apachectl))[:15]  # all that Linux keeps of a name
+    known = ("apache", "httpd")
+    return " | ".join(
+        [*(f"{name}*" for name in known), *(() if not stem or stem.startswith(known) else (quoting.shell(stem) + "*",))]
+    )
+
+
+_DROP_IN = "/etc/systemd/system/{unit}.d/50-eggcache.conf"
+
+
+def _dropin(wanted: Wanted) -> dict[str, str]:
+    """What does for systemd's Apache what the scripts would have done."""
+    return {
+        "PATH": _DROP_IN.format(unit=wanted.unit),
+        "UNIT": wanted.unit,
+        "CACHE": quoting.unit(f"PYTHON_EGG_CACHE={wanted.directory}"),
+        "ZONE": wanted.zone(lambda zone: quoting.unit(f"TZ={zone}"), "Environment={}", "UnsetEnvironment=TZ"),
+        "PREPARE": quoting.unit_arguments(wanted.prepare),
+        "VIEW": quoting.unit(f"-{wanted.directory}"),
+    }
+
+
+# ----------------------------------------------------------------------------------- what stands in each template
+
+
+def _script(wanted: Wanted) -> dict[str, str]:
+    unit = wanted.unit or "apache2.service"
+    values = {**_sh(wanted), "PID_FILE": quoting.shell(wanted.pid_file), "RUNNING": _running(wanted)}
+    advice = "hidden.conf" if wanted.hidden else "dropin.conf"
+    dropin = fill(advice, **_dropin(replace(wanted, unit=unit))).rstrip("\n")
+    return {
+        **values,
+        "PROLOGUE": fill("prologue.sh", APACHECTL=quoting.shell(wanted.apachectl), DROPIN=dropin, **values).rstrip(
+            "\n"
+        ),
+        "HARMLESS": fill("harmless.sh").rstrip("\n"),
+        "NAME": wanted.name,
+    }
+
+
+def _sh(wanted: Wanted) -> dict[str, str]:
+    return {
+        "DIRECTORY": quoting.shell(wanted.directory),
+        "ZONE": wanted.zone(quoting.shell, "TZ={}\nexport TZ", "unset TZ"),
+        "PREPARE": " ".join(map(quoting.shell, wanted.prepare)),
+    }
+
+
+def _sourced(wanted: Wanted) -> dict[str, str]:
+    # Debian's own file, which is read first, says where the pid file is.
+    pid_file = "${APACHE_PID_FILE-}" if wanted.debian else quoting.shell(wanted.pid_file)
+    harmless, running = fill("harmless.sh", indent="    ").rstrip("\n"), _running(wanted, indent="    ")
+    values = {**_sh(wanted), "HARMLESS": harmless, "RUNNING": running, "PID_FILE": pid_file}
+    return {"SOURCED": fill("sourced.sh", **values).rstrip("\n")}
+
+
+def _drop_in(wanted: Wanted) -> dict[str, str]:
+    """The drop-in where it is what was asked for, and not advice: what systemd would ignore is refused."""
+    for value in (wanted.directory, wanted.timezone or "", *wanted.prepare):
+        quoting.utf8(value, "a unit file")
+    if not wanted.unit:
+        raise UsageError("--for systemd", "there is no unit of Apache's on this host", "name it with --unit")
+    return _dropin(wanted)
+
+
+def _stated(quote: Callable[[str], str], given: str = "", none: str = "") -> Callable[[Wanted], dict[str, str]]:
+    """For what cannot prepare at start, and gives the command in a comment."""
+    return lambda wanted: {
+        "DIRECTORY": quote(wanted.directory),
+        "ZONE": wanted.zone(quote, given, none),
+        "COMMAND": quoting.comment(wanted.prepare),
+    }
+
+
+def _tmpfiles(wanted: Wanted) -> dict[str, str]:
+    return {
+        "DIRECTORY": quoting.tmpfiles(wanted.directory),
+        "ENTRIES": quoting.tmpfiles(wanted.directory, "/*"),
+        "HIDDEN": quoting.tmpfiles(wanted.directory, "/.*"),  # a "*" is no leading dot
+        "COMMAND": quoting.comment(wanted.prepare),
+    }
+
+
+def _mod_wsgi(wanted: Wanted) -> dict[str, str]:
+    zone = wanted.zone(lambda zone: quoting.comment([zone]), "Start Apache with TZ={}", "Start Apache without TZ")
+    return {**_stated(quoting.apache)(wanted), "ZONE": f"{zone} in its environment."}
+
+
+def _mod_python(wanted: Wanted) -> dict[str, str]:
+    """Without the modules and the application, which `modpython` adds."""
+    return {
+        **_stated(quoting.apache, "PythonOption eggcache.timezone {}")(wanted),
+        "SERVER": "",
+        "PATH": "# eggcache_modpython.py has to be on the path of Apache's Python: --directory D writes it to D.",
+        "LOCATION": "",
+    }
+
+
+def _supervisord(wanted: Wanted) -> dict[str, str]:
+    return {
+        **_stated(quoting.supervisord)(wanted),
+        "ZONE": "; The cache is for the host's own time zone: start supervisord without TZ in its environment."
+        if wanted.timezone is None
+        else "; pkg_resources compares local times: the program must have the zone that the cache was prepared for.",
+        "MORE": wanted.zone(quoting.supervisord, ",TZ={}", ""),
+    }
+
+
+def _uwsgi(wanted: Wanted) -> dict[str, str]:
+    return {
+        "DIRECTORY": quoting.uwsgi(wanted.directory),
+        "ZONE": wanted.zone(quoting.uwsgi, "env = TZ={}", "unenv = TZ"),
+        "PREPARE": quoting.uwsgi(quoting.comment(wanted.prepare)),
+    }
+
+
+def _gunicorn(wanted: Wanted) -> dict[str, str]:
+    return {
+        "DIRECTORY": quoting.python(wanted.directory),
+        "ZONE": wanted.zone(quoting.python, 'os.environ["TZ"] = {}', 'os.environ.pop("TZ", None)'),
+        "PREPARE": f"[{', '.join(map(quoting.python, wanted.prepare))}]",
+    }
+
+
+def _docker(wanted: Wanted) -> dict[str, str]:
+    return {
+        "DIRECTORY": quoting.dockerfile(wanted.directory),
+        "ZONE": wanted.zone(quoting.dockerfile, "ENV TZ={}", "# No TZ was set: nothing before this may set one."),
+        "PREPARE": quoting.dockerfile_command(wanted.prepare),
+    }
+
+
+# A kind is registered here and nowhere else.
+_TWO_LINES = ("TZ={}\nexport TZ", "unset TZ")
+_STOP_AND_START = "{apachectl} stop; {apachectl} start"
+KINDS: dict[str, Kind] = {
+    "apachectl": Kind(
+        "apachectl.sh",
+        _script,
+        executable=True,
+        apachectl=True,
+        starts_apache=True,
+        after="{apachectl} stop; {file} start",
+    ),
+    "init.d": Kind(
+        "init.d.sh",
+        _script,
+        executable=True,
+        apachectl=True,
+        pid_file=True,
+        starts_apache=True,
+        place="/etc/init.d/{name}",
+        after="{file} restart && {boot}",
+    ),
+    "envvars": Kind(
+        lambda w: "envvars.debian.sh" if w.debian else "envvars.sh",
+        _sourced,
+        starts_apache=True,
+        place="/etc/apache2/envvars-eggcache",  # Debian's; any other's is the end of a file
+        comment="#",
+        after="{envvars}" + _STOP_AND_START,
+    ),
+    "sysconfig": Kind(
+        "sysconfig.sh",
+        _stated(quoting.environment_file, *_TWO_LINES),
+        comment="#",
+        after="service httpd stop; service httpd start",
+    ),
+    "systemd": Kind(
+        "dropin.conf", _drop_in, place=_DROP_IN, after="systemctl daemon-reload && systemctl restart {unit}"
+    ),
+    "tmpfiles.d": Kind("tmpfiles.conf", _tmpfiles, place="/etc/tmpfiles.d/eggcache.conf"),
+    "mod_python": Kind(
+        "mod_python.conf", _mod_python, comment="#", after="{enable}{apachectl} configtest && {restart}"
+    ),
+    "mod_wsgi": Kind(
+        "mod_wsgi.conf",
+        _mod_wsgi,
+        comment="#",
+        after="{enable}{apachectl} configtest && {restart}",
+    ),
+    "freebsd": Kind(
+        "freebsd.env",
+        _stated(quoting.shell, *_TWO_LINES),
+        after="service apache24 stop; service apache24 start",
+    ),
+    "supervisord": Kind(
+        "supervisord.conf",
+        _supervisord,
+        comment=";",
+        position=_in_program,
+        after="supervisorctl reread && supervisorctl update",
+    ),
+    "uwsgi": Kind("uwsgi.ini", _uwsgi, comment=";", after="stop uWSGI and start it: a reload keeps the environment"),
+    "gunicorn": Kind(
+        "gunicorn.conf.py.in",
+        _gunicorn,
+        comment="#",
+        undone=r"^[ \t]*(?:def[ \t]+on_starting\b|on_starting[ \t]*[:=][^=]|from[ \t].*\bimport\b.*\bon_starting\b)",
+        after="stop gunicorn and start it",
+    ),
+    "docker": Kind("Dockerfile", _docker, comment="#", position=_before_user, after="docker build"),
+    "shell": Kind("shell.sh", _stated(quoting.shell, "TZ={};\nexport TZ;", "unset TZ;"), starts_apache=True),
+}

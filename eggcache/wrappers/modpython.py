@@ -1,0 +1,138 @@
+"""mod_python: the configuration that sets the egg cache with a PythonOption, and the whole of the manual's deployment.
+
+What runs inside Apache is in inside/: the module that reads the option, and the WSGI gateway. Both are written as
+they are, beside the launcher of the application.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from eggcache.errors import UsageError
+from eggcache.system import packaged
+from eggcache.wrappers import destination, quoting
+from eggcache.wrappers.kinds import KINDS, Wanted, fill
+
+MODULE = "eggcache_modpython.py"
+GATEWAY = "eggcache_gateway.py"
+_LOADED = "modules/mod_python.so"  # relative to ServerRoot: upstream's place, and Red Hat's by a link
+_DEBIAN = "/usr/lib/apache2/modules/mod_python.so"
+
+
+@dataclass(frozen=True)
+class Application:
+    """A TurboGears 1 application, as the manual deploys one."""
+
+    module: str  # the package that has config and controllers
+    location: str  # the URL path where it is served
+    config: str  # its configuration file, such as prod.cfg
+    requirements: Sequence[str] = ("TurboGears",)  # for pkg_resources.require()
+
+
+@dataclass(frozen=True)
+class Emitted:
+    """A configuration for Apache, and the modules that go with it: file name -> text."""
+
+    configuration: str
+    modules: Mapping[str, str]
+
+
+def mod_python(
+    directory: str,
+    *,
+    prepare: Sequence[str],
+    timezone: str | None,
+    modules: str | None = None,
+    paths: Sequence[str] = (),
+    application: Application | None = None,
+    mutexes: str = "logs/",
+    root: str = "/",
+) -> Emitted:
+    """What makes `directory` the egg cache of Apache's mod_python.
+
+    `prepare` and `timezone` are as in `wrappers.wrapper`. `modules` is the directory where the modules will be put;
+    it and `paths` become PythonPath. `application` adds its whole deployment, for which `mutexes` is the directory of
+    mod_python's lock files. `root` is where the file of mod_python itself is looked up.
+
+    Raises UsageError for a value that is not absolute where it must be, that Apache's configuration cannot express,
+    or that is no name of a module; and for an application without `modules`. Rules from outside: mod_python's
+    documentation on PythonOption, PythonPath and PythonImport; the TurboGears manual.
+    """
+    for value in (directory, prepare[0], *paths, *([modules] if modules is not None else [])):
+        if not value.startswith("/"):
+            raise UsageError(value, "not an absolute path", "write it in full")
+    for value in (directory, *prepare, timezone or "", modules or "", *paths):
+        if "\0" in value:
+            raise UsageError(repr(value), "no path or argument can hold a NUL", "leave it out")
+    values = dict(
+        KINDS["mod_python"].values(Wanted(directory, prepare, timezone, "", "", "", "", debian=False, hidden=False))
+    )
+    texts: dict[str, str] = {}
+    if modules is not None:
+        values["PATH"] = f"PythonPath {quoting.apache(_python_path([modules, *paths]))}"
+        texts[MODULE] = inside("modpython.py")
+    if application is not None:
+        if modules is None:
+            raise UsageError("--app", "its launcher and the gateway are files", "say where they go with --directory")
+        _check(application)
+        there = os.path.exists(os.path.join(root, _DEBIAN[1:]))
+        server = {"MODULE": _DEBIAN if there else _LOADED, "MUTEXES": quoting.apache(mutexes)}
+        values["SERVER"] = fill("mod_python_server.conf", **server)
+        location = {"LOCATION": quoting.apache(application.location), "APP": application.module}
+        values["LOCATION"] = fill("mod_python_location.conf", **location)
+        texts[GATEWAY] = inside("gateway.py")
+        texts[launcher_name(application)] = _launcher(application)
+    configuration = re.sub(r"\n\n\n+", "\n\n", fill("mod_python.conf", **values)).rstrip("\n") + "\n"
+    modules_sealed = {name: destination.sealed(source) for name, source in texts.items()}
+    return Emitted(destination.block(configuration, KINDS["mod_python"].comment), modules_sealed)
+
+
+def launcher_name(application: Application) -> str:
+    """The file name of the launcher, as the manual has it."""
+    return f"{application.module}_modpython.py"
+
+
+def _check(application: Application) -> None:
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", application.module):
+        raise UsageError(f"--app {application.module}", "not the name of a package", "name the one with controllers.py")
+    if not re.fullmatch(r"/[^\s?#*\\\"<>\[\]]*", application.location):
+        raise UsageError(f"--location {application.location}", "not the path of a URL", "such as /myapp")
+    if not application.config.startswith("/"):
+        raise UsageError(application.config, "not an absolute path", "write it in full")
+
+
+def _launcher(application: Application) -> str:
+    names = ", ".join(map(_python_2, application.requirements))
+    return fill(
+        "mod_python_launcher.txt",
+        APP=application.module,
+        REQUIRE=f"pkg_resources.require({names})",
+        CONFIG=_python_2(application.config),
+        WEBPATH=_python_2(application.location.rstrip("/")),
+    )
+
+
+def _python_2(text: str) -> str:
+    """A literal of its bytes, in ASCII: TurboGears 1 runs on Python 2 alone."""
+    return repr(os.fsencode(text))[1:]
+
+
+def _python_path(directories: Sequence[str]) -> str:
+    """An expression that puts `directories` in front of sys.path, in Python 2 and 3."""
+    return f"[{', '.join(map(_directory, directories))}] + sys.path"
+
+
+def _directory(path: str) -> str:
+    """An expression for a name: Python 2 wants its bytes, and Python 3 decodes them as it decodes file names."""
+    if path.isascii():
+        return repr(path)
+    decoded = "hasattr(s, 'isdecimal') and __import__('os').fsdecode(s.encode('latin-1')) or s"
+    return f"(lambda s: {decoded})({_python_2(path)})"
+
+
+def inside(name: str) -> str:
+    """The text of a script of inside/, as it is written for Apache."""
+    return packaged.read(f"target/inside/{name}").decode("ascii")

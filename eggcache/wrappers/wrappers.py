@@ -1,0 +1,170 @@
+"""Environment wrappers: the text of what starts Apache with its egg cache prepared, from templates/.
+
+What is emitted is run, or read, as root at every start of Apache. So every value is quoted for where it stands
+(`quoting`), none stands in a comment that it could end, and the tests have each kind (`kinds`) read by its program.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import sys
+from collections.abc import Sequence
+
+from eggcache.errors import UsageError, meant
+from eggcache.model import Finding
+from eggcache.servers.apache import Apache, hides, in_tmp
+from eggcache.wrappers import destination
+from eggcache.wrappers.kinds import KINDS, Wanted, fill, part
+
+
+def wrapper(
+    kind: str,
+    directory: str,
+    *,
+    prepare: Sequence[str],
+    timezone: str | None,
+    apachectl: str | None = None,
+    pid_file: str | None = None,
+    unit: str | None = None,
+    name: str = "eggcache-apache",
+    debian: bool = False,
+    private_tmp: bool | None = None,
+) -> str:
+    """The text of the wrapper of `kind` (one of KINDS) that makes `directory` the egg cache of Apache.
+
+    `prepare` is the complete command, absolute and as resolved, that fills the directory; `timezone` is the zone
+    it was prepared for, None for the host's own. `apachectl` is absolute (apachectl and init.d need it), `pid_file`
+    Apache's (init.d needs it), `unit` the name of its systemd unit, for the drop-in, `name` what the init script
+    provides, `debian` whether apachectl takes APACHE_ENVVARS, `private_tmp` whether the unit has a /tmp of its own
+    (None: it cannot be told). Names that are not UTF-8 are in the text as surrogate
+    escapes.
+
+    Raises UsageError for a kind that there is not, a value that is not absolute where it must be, one that the
+    syntax of this kind cannot express, init.d without a pid file, and the drop-in for a directory that the unit does
+    not, or may not, see. Rules from outside: LSB 5.0 (init scripts,
+    exit statuses), and for each syntax what `quoting` names.
+    """
+    if kind not in KINDS:
+        known = f"one of {', '.join(sorted(KINDS))}"
+        raise UsageError(f"--for {kind}", "there is no such kind", meant(kind, KINDS) or known)
+    if KINDS[kind].pid_file and not pid_file:
+        raise UsageError(f"--for {kind}", "Apache does not say where its pid file is", "name it with --pid-file")
+    if KINDS[kind].apachectl and not apachectl:
+        raise UsageError(f"--for {kind}", "there is no apachectl on this host", "say where it is with --apachectl")
+    for value in (directory, prepare[0], apachectl or "/", pid_file or "/"):
+        if not value.startswith("/"):  # the script runs from any directory
+            raise UsageError(value, "not an absolute path", "write it in full")
+    for value in (directory, *prepare, timezone or "", apachectl or "", pid_file or ""):
+        if "\0" in value:
+            raise UsageError(repr(value), "no path or argument can hold a NUL", "leave it out")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):  # it is a file name, and stands in a comment
+        raise UsageError(name, "not the name of an init script", "use letters, digits and -")
+    if not re.fullmatch(r"[A-Za-z0-9:_.@-]+\.service", unit or "apache2.service"):
+        raise UsageError(str(unit), "not the name of a service unit", "such as apache2.service")
+    unit = unit or (_unit(apachectl) if apachectl else "")
+    hidden = private_tmp is not False and in_tmp(directory) is not None
+    wanted = Wanted(directory, prepare, timezone, apachectl or "", pid_file or "", unit, name, debian, hidden)
+    if kind == "systemd":
+        check_seen(directory, unit, private_tmp)
+    template = KINDS[kind].template
+    text = fill(template if isinstance(template, str) else template(wanted), **KINDS[kind].values(wanted))
+    return destination.block(text, KINDS[kind].comment) if part(kind, debian=debian) else destination.sealed(text)
+
+
+def check_seen(directory: str, unit: str, private_tmp: bool | None, remedy: str = "use /var/cache/eggcache") -> None:
+    """Raise UsageError where a drop-in would give `unit` a cache that is not in the /tmp that it has of its own.
+
+    What is bound into that fails the start where the directory is gone, as after a boot that empties /tmp, is
+    read-only for the unit's own ExecStartPre=, even with "+", and is unmounted by systemd-tmpfiles --clean.
+    """
+    top = in_tmp(directory)
+    if top and private_tmp is not False:
+        has = "has" if private_tmp else "may have"
+        raise UsageError(
+            directory, f"{unit or 'the unit'} {has} PrivateTmp, a {top} of its own, without this directory", remedy
+        )
+
+
+def place(kind: str, apache: Apache, *, name: str = "eggcache-apache", debian: bool = False) -> str | None:
+    """The file that the wrapper of `kind` goes into on this host; None where it becomes a part of one, or where
+    that is for its user to say. `name` and `debian` are those of `wrapper`."""
+    if kind == "envvars" and not debian:
+        return None
+    unit = apache.unit or _unit(apache.apachectl or "")
+    return KINDS[kind].place.format(name=name, unit=unit) or None
+
+
+def choose(apache: Apache, *, root: str = "/", platform: str = sys.platform) -> tuple[str, str]:
+    """The kind that is right on this host, and why; `root` is where files of the packaging are looked up.
+
+    Raises UsageError where there is no Apache to choose for.
+    """
+    if platform.startswith("freebsd"):
+        return "freebsd", "FreeBSD's Apache reads the files in its envvars.d"
+    if apache.systemd and apache.unit:
+        return "systemd", f"systemd starts Apache here, as {apache.unit}"
+    if not apache.apachectl:
+        raise UsageError("--for", "there is no Apache on this host to choose by", f"one of {', '.join(sorted(KINDS))}")
+    if takes_envvars(apache.apachectl):
+        if os.path.exists(os.path.join(root, "etc/inittab")):
+            return "init.d", "sysvinit starts Apache here, by a script that clears the environment and is replaced"
+        return "envvars", f"no init system runs here, and {apache.apachectl} reads the file that APACHE_ENVVARS names"
+    if os.path.isdir(os.path.join(root, "etc/httpd/conf")):
+        return "sysconfig", "no systemd runs here, and Red Hat's init script reads /etc/sysconfig/httpd"
+    return "envvars", f"{apache.apachectl} reads the envvars file beside it"
+
+
+def takes_envvars(apachectl: str) -> bool:
+    """Whether this is Debian's apachectl, which reads the file that APACHE_ENVVARS names."""
+    try:
+        with open(apachectl, "rb") as file:
+            return b"APACHE_ENVVARS" in file.read(1 << 20)
+    except OSError:
+        return False
+
+
+def warnings(kind: str, directory: str, apache: Apache) -> tuple[Finding, ...]:
+    """What will not work on this host with a wrapper of `kind` for `directory`; they ask for no exit status."""
+    found = []
+    if KINDS[kind].starts_apache and apache.systemd and apache.hands_over:
+        found.append(
+            Finding(
+                "systemd-starts-apache",
+                apache.apachectl or "apachectl",
+                "under systemd it has systemctl start Apache, without this environment"
+                + (", so the wrapper will refuse" if KINDS[kind].executable else ""),
+                f"give {apache.unit or 'its unit'} a drop-in instead: --for systemd prints it",
+                status=0,
+            )
+        )
+    hidden = hides(apache, directory)
+    return (*found, hidden) if hidden else tuple(found)
+
+
+def following(kind: str, path: str, apache: Apache, *, debian: bool = False, root: str = "/") -> str:
+    """What to run on this host when the wrapper of `kind` is at `path`; "" where nothing has to be. `debian` is that
+    of `wrapper`; `root` is where Debian's update-rc.d is looked up."""
+    file, name = shlex.quote(path), shlex.quote(os.path.basename(path))
+    control, unit = shlex.quote(apache.apachectl or "apachectl"), apache.unit or _unit(apache.apachectl or "")
+    boot = f"chkconfig httpd off && chkconfig --add {name}"
+    if os.path.exists(os.path.join(root, "usr/sbin/update-rc.d")):
+        boot = f"update-rc.d apache2 disable && update-rc.d {name} defaults"
+    available = re.fullmatch(r"(.*/conf-)available/(.+)\.conf", path)
+    return KINDS[kind].after.format(
+        file=file,
+        apachectl=control,
+        unit=unit,
+        boot=boot,
+        envvars=f"APACHE_ENVVARS={file}; export APACHE_ENVVARS; " if debian else "",
+        enable=f"a2enconf {shlex.quote(available[2])} && " if available else "",
+        restart=f"systemctl restart {unit}"
+        if apache.systemd and apache.unit
+        else f"{control} stop, and when Apache has ended: {control} start",
+    )
+
+
+def _unit(apachectl: str) -> str:
+    """The unit that goes with this script, where nobody knows better: Debian's or everybody else's."""
+    return "apache2.service" if os.path.basename(apachectl).startswith("apache2") else "httpd.service"

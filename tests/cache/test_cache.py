@@ -1,0 +1,710 @@
+"""prepare again and again: what it notices, what it leaves alone, what it refuses, and what a crash leaves."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import stat
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from support import deployment
+from support.judge import as_json, eggcache, environment, judge, listing, served
+from support.sites import Site, write_egg
+
+from eggcache.cache.filling import Filling
+from eggcache.cache.receipt import Receipt, gone
+from eggcache.errors import EggcacheError
+from eggcache.model import DEFAULT_LIMITS, Interpreter, Ownership, Tree
+from eggcache.system import accounts
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_second_run_does_nothing(site: Site) -> None:
+    """With nothing changed nothing is written, nothing is said and no subprocess is run."""
+    first = site.prepare()
+    assert (first.returncode, first.stderr) == (0, "")
+    assert first.stdout.startswith(f"2 eggs made in {site.cache}: 7 files")
+    assert site.served() == 12
+    before = listing(site.cache)
+    log = site.cache.parent / "strace"
+    calls = "execve,openat,mkdir,unlink,unlinkat,rename,renameat,renameat2,flock,fchmod,fchown,utimensat"
+    done = subprocess.run(
+        ["strace", "-f", "-o", log, "-e", f"trace={calls}",
+         sys.executable, "-m", "eggcache", "prepare", site.cache, *site.options, "--group", "nogroup"],
+        cwd=ROOT, env=environment({"PYTHONDONTWRITEBYTECODE": "1"}), capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert (done.stdout, done.stderr) == ("", "")
+    assert listing(site.cache) == before
+    seen = [line for line in log.read_text().splitlines() if "/dev/null" not in line and "/dev/tty" not in line]
+    assert len([line for line in seen if "execve(" in line and "= 0" in line]) == 1
+    assert [line for line in seen if re.search(r"O_WRONLY|O_RDWR|O_CREAT| (?!openat|execve)\w+\(", line)] == []
+
+
+def test_second_run_imports_what_it_uses(site: Site) -> None:
+    """With nothing changed no module is loaded that only another run needs: it is run at every start of Apache."""
+    site.prepare()
+    command = [sys.executable, "-X", "importtime", "-m", "eggcache", "prepare", str(site.cache), *site.options]
+    done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, check=True)
+    loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert {"eggcache.cache.freshness", "argparse", "json"} <= loaded
+    ours = {name.partition(".")[2] for name in loaded if name.startswith("eggcache.")}
+    assert ours == {"accounts", "arguments", "cli", "console", "errors", "interpreter", "lockdown", "validity"}
+    assert not loaded & {"ctypes", "dataclasses", "filelock", "rich", "secrets", "subprocess", "traceback", "typing"}
+
+
+@pytest.mark.parametrize(("mode", "status"), [(0o750, 0), (0o777, 4)])
+def test_target_is_asked_where_there_is_something_to_ask(site: Site, mode: int, status: int) -> None:
+    """With nothing changed --json and -v tell what is there, and an unsafe directory is refused, before anybody else's
+    code runs."""
+    site.prepare()
+    site.cache.chmod(mode)
+    log = site.cache.parent / "strace"
+    for more in ("--json", "-v"):
+        command = [sys.executable, "-m", "eggcache", "prepare", site.cache, *site.options, more]
+        done = subprocess.run(["strace", "-f", "-o", log, "-e", "trace=execve", *command], cwd=ROOT, env=environment(),
+                              capture_output=True, text=True, check=False)  # fmt: skip
+        assert done.returncode == status, done.stderr
+        assert len(re.findall(r"execve\(.*= 0$", log.read_text(), re.M)) == 1
+
+
+CHANGES: dict[str, tuple[Callable[[Site], object], dict[str, str]]] = {
+    "egg replaced": (
+        lambda site: write_egg(site.eggs / "One-1.0-py3.11.egg", {"one/__init__.py": "", "one/new.txt": "new"}),
+        {"One": "replaced", "Two": "kept"},
+    ),
+    "egg touched": (lambda site: os.utime(site.eggs / "One-1.0-py3.11.egg"), {"One": "replaced", "Two": "kept"}),
+    "egg added": (
+        lambda site: write_egg(site.eggs / "Three-1.0-py3.11.egg", {"three.py": ""}),
+        {"One": "kept", "Two": "kept", "Three": "made"},
+    ),
+    "egg gone": (lambda site: (site.eggs / "One-1.0-py3.11.egg").unlink(), {"Two": "kept"}),
+    "member deleted": (
+        lambda site: next(site.cache.glob("One*/one/data/text.txt")).unlink(),
+        {"One": "replaced", "Two": "kept"},
+    ),
+    "member truncated": (
+        lambda site: os.truncate(next(site.cache.glob("Two*/two/data.txt")), 5),
+        {"One": "kept", "Two": "replaced"},
+    ),
+    "member touched": (
+        lambda site: os.utime(next(site.cache.glob("One*/one/__init__.py"))),
+        {"One": "replaced", "Two": "kept"},
+    ),
+    "member re-moded": (
+        lambda site: next(site.cache.glob("One*/one/__init__.py")).chmod(0o600),
+        {"One": "replaced", "Two": "kept"},
+    ),
+    "member re-owned": (
+        lambda site: os.chown(next(site.cache.glob("One*/one/__init__.py")), 1, 1),
+        {"One": "replaced", "Two": "kept"},
+    ),
+    "directory re-moded": (
+        lambda site: next(site.cache.glob("One*/one/data")).chmod(0o700),
+        {"One": "replaced", "Two": "kept"},
+    ),
+    "one directory deleted": (
+        lambda site: shutil.rmtree(next(site.cache.glob("One*"))),
+        {"One": "made", "Two": "kept"},
+    ),
+    "cache re-moded": (lambda site: site.cache.chmod(0o700), {"One": "kept", "Two": "kept"}),
+    "cache re-owned": (lambda site: os.chown(site.cache, 0, 0), {"One": "kept", "Two": "kept"}),
+    "receipt deleted": (lambda site: (site.cache / ".eggcache.json").unlink(), {"One": "replaced", "Two": "replaced"}),
+    "receipt damaged": (
+        lambda site: os.truncate(site.cache / ".eggcache.json", 40),
+        {"One": "replaced", "Two": "replaced"},
+    ),
+    "file in the way": (
+        lambda site: (
+            shutil.rmtree(next(site.cache.glob("One*"))),
+            (site.cache / "One-1.0-py3.11.egg-tmp").write_text(""),
+        ),
+        {"One": "replaced", "Two": "kept"},
+    ),
+    "link in the way": (
+        lambda site: (
+            shutil.rmtree(next(site.cache.glob("One*"))),
+            (site.cache / "One-1.0-py3.11.egg-tmp").symlink_to("/etc"),
+        ),
+        {"One": "replaced", "Two": "kept"},
+    ),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_change_is_noticed(site: Site, change: str) -> None:
+    """Whatever changed, the next run notices, does what is needed and no more, and everything is served again."""
+    site.prepare()
+    make, actions = CHANGES[change]
+    make(site)
+    assert site.actions() == actions
+    assert site.served()
+    assert site.prepare().stdout == ""
+
+
+def test_target_that_changed_is_noticed(
+    site: Site,
+    copy_of: Callable[[deployment.Deployment], deployment.Deployment],
+    turbogears2_311: deployment.Deployment,
+) -> None:
+    """A .pth file that is new, or an egg that a new line in one activates, is noticed."""
+    own = copy_of(turbogears2_311)
+    site.python = own.python
+    assert len(site.actions()) == 7
+    assert site.prepare().stdout == ""
+    extra = site.cache.parent / "more"
+    extra.mkdir()
+    egg = write_egg(extra / "More-1.0-py3.11.egg", {"more.py": ""})
+    (own.site_packages / "more.pth").write_text(f"{egg}\n")
+    assert site.actions()["More"] == "made"
+    (own.site_packages / "more.pth").write_text(f"{egg}x\n")
+    assert "More" not in site.actions()
+
+
+def test_prune(site: Site) -> None:
+    """An egg that went is left alone, until --prune; what another tree needs stays all the same."""
+    site.prepare()
+    other = site.cache.parent / "other"
+    other.mkdir()
+    shutil.copy2(site.eggs / "One-1.0-py3.11.egg", other)
+    both = ["--all", "--path", other, "--python", site.python, "--user", "nobody"]
+    assert eggcache("prepare", site.cache, *both).returncode == 0
+    for egg in site.eggs.iterdir():
+        egg.unlink()
+    stray = site.cache / "unknown.egg-tmp"
+    stray.mkdir()
+    assert site.actions() == {}
+    assert len(list(site.cache.glob("*-tmp"))) == 3
+    assert site.actions("--prune", "--dry-run") == {"Two": "removed"}
+    assert site.actions("--prune") == {"Two": "removed"}
+    assert sorted(path.name for path in site.cache.glob("*-tmp")) == ["One-1.0-py3.11.egg-tmp", stray.name]
+    assert site.prepare("--prune").stdout == ""
+
+
+def test_gone(tmp_path: Path) -> None:
+    """A Python is gone where there is no such name; one whose other end is on a disk that is away is not."""
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to("/not/there/python")
+    names = {"no": True, "file/x": True, "file": False, "link": False}
+    assert {name: gone(str(tmp_path / name)) for name in names} == names
+
+
+def test_prune_forgets(site: Site) -> None:
+    """A tree whose Python is gone stays in the receipt until --prune; one whose root is not installed is in none."""
+    other, link = site.cache.parent / "other", site.cache.parent / "virtualenv"
+    other.mkdir()
+    link.symlink_to(site.python.parent.parent)
+    write_egg(other / "Three-1.0-py3.11.egg", {"three.py": ""})
+    site.prepare()
+    gone = ["--all", "--path", other, "--python", link / "bin" / "python", "--user", "nobody"]
+    assert eggcache("prepare", site.cache, *gone).returncode == 0
+    assert eggcache("prepare", site.cache, "Typo", "--python", site.python, "--user", "nobody").returncode == 5
+    link.unlink()
+    assert site.actions("--prune", "-n") == {"One": "kept", "Two": "kept", "Three": "removed"}
+    assert len(json.loads((site.cache / ".eggcache.json").read_text())["entries"]) == 2
+    done = site.prepare("--prune")
+    assert f"forgotten: --all of {link}/bin/python, which is gone\n" in done.stderr
+    assert "Typo" not in done.stderr
+    assert "1 egg removed" in done.stdout
+    assert {path.name[:3] for path in site.cache.glob("*-tmp")} == {"One", "Two"}
+    assert eggcache("status", site.cache).returncode == 0
+    assert site.prepare("--prune").stderr == ""
+
+
+def test_dry_run(site: Site) -> None:
+    """-n says what would be done and writes nothing, before the first run and after."""
+    first = site.prepare("-n")
+    assert f"2 eggs would be made in {site.cache}: 7 files" in first.stdout
+    assert not site.cache.exists()
+    site.prepare()
+    (site.eggs / "One-1.0-py3.11.egg").touch()
+    before = listing(site.cache)
+    assert site.actions("-n") == {"One": "replaced", "Two": "kept"}
+    assert listing(site.cache) == before
+
+
+def test_two_hosts_are_compared_by_one_digest(site: Site, shared_tmp: Path) -> None:
+    """Equal content has one digest wherever it lies, however its eggs were packed and whatever its inodes; -n tells
+    it beforehand. Other bytes, times, modes or owners have another."""
+
+    def digest(cache: str, *more: str) -> str:
+        done = eggcache("prepare", shared_tmp / cache, *site.options, "--group", "nogroup", "--json", *more)
+        found: str = as_json(done)["digest"]
+        return found
+
+    first = digest("one", "-n")
+    assert {digest("one"), digest("one"), digest("two"), digest("two", "-n")} == {first}
+    egg = site.eggs / "One-1.0-py3.11.egg"
+    with zipfile.ZipFile(egg) as archive:
+        members = [(info, archive.read(info)) for info in archive.infolist()]
+
+    def pack(change: Callable[[zipfile.ZipInfo], object] = bool, data: bytes | None = None) -> None:
+        with zipfile.ZipFile(egg, "w") as archive:
+            for info, content in reversed(members):
+                fresh = zipfile.ZipInfo(info.filename, info.date_time)
+                if info.filename == "one/data/text.txt":
+                    change(fresh)
+                    content = data or content
+                archive.writestr(fresh, content)
+        egg.chmod(0o644)
+
+    pack()
+    assert digest("one", "-n") == digest("one") == first
+    pack(data=b"eno\n")
+    others = [digest("one")]
+    pack(lambda info: setattr(info, "date_time", (2009, 6, 15, 12, 0, 2)))
+    others.append(digest("one"))
+    pack(lambda info: setattr(info, "filename", "one/data/text.TXT"))
+    others.append(digest("one"))
+    pack()
+    others += [digest("three", "--tz", "Asia/Tokyo"), digest("four", "--group", "root")]
+    (site.eggs / "Two-1.0-py3.11.egg").unlink()
+    others.append(digest("one"))
+    assert len({first, *others}) == 7
+
+
+def test_damaged_egg(site: Site) -> None:
+    """A damaged egg is named and exits 3, what was extracted before stays, the rest is done, --lenient exits 0."""
+    site.prepare()
+    egg = site.eggs / "One-1.0-py3.11.egg"
+    data = bytearray(egg.read_bytes())
+    data[60] ^= 0xFF
+    egg.write_bytes(data)
+    write_egg(site.eggs / "Two-1.0-py3.11.egg", {"two/new.py": ""})
+    done = site.prepare()
+    assert done.returncode == 3
+    assert re.search(rf"^eggcache: {re.escape(str(egg))}.*\[egg-refused\]$", done.stderr)
+    assert (site.cache / "One-1.0-py3.11.egg-tmp" / "one" / "data" / "text.txt").exists()
+    assert (site.cache / "Two-1.0-py3.11.egg-tmp" / "two" / "new.py").exists()
+    again = site.prepare()
+    assert (again.returncode, again.stdout, again.stderr) == (3, "", done.stderr)
+    assert site.prepare("--lenient").returncode == 0
+
+
+def test_egg_that_the_runtime_user_cannot_read(site: Site) -> None:
+    """Root copies nothing that the runtime user cannot read itself: exit 4 even with --lenient, what is in the way is
+    named, the rest is done; and once it can be read, it is prepared."""
+    locked = write_egg(site.eggs / "Locked-1.0-py3.11.egg", {"locked.py": ""})
+    locked.chmod(0o600)
+    private = site.cache.parent / "private"
+    private.mkdir(0o700)
+    secret = write_egg(private / "Secret-1.0-py3.11.egg", {"secret.py": ""})
+    for _ in range(2):
+        done = site.prepare("--path", secret, "--lenient")
+        assert done.returncode == 4
+    done = site.prepare("--path", secret)
+    assert done.returncode == 4
+    assert f"{locked}: nobody cannot use it: {locked} is root's, mode 0600" in done.stderr
+    assert f"{secret}: nobody cannot use it: {private} is root's, mode 0700" in done.stderr
+    assert sorted(path.name[:3] for path in site.cache.glob("*-tmp")) == ["One", "Two"]
+    locked.chmod(0o644)
+    private.chmod(0o755)
+    assert site.prepare("--path", secret).returncode == 0
+    assert len(list(site.cache.glob("*-tmp"))) == 4
+
+
+def test_unreadable_requirement(site: Site) -> None:
+    """A requirement that is missing only because the runtime user cannot read its egg is told so."""
+    write_egg(site.eggs / "Needs-1.0-py3.11.egg", {"EGG-INFO/requires.txt": "Hidden_Thing>=1.0\n"})
+    hidden = write_egg(site.eggs / "Hidden_Thing-1.0-py3.11.egg", {"hidden.py": ""})
+    hidden.chmod(0o600)
+    done = eggcache("prepare", site.cache, "Needs", "--path", site.eggs, "--python", site.python, "--user", "nobody")
+    assert done.returncode == 4
+    assert "[missing-distribution]" in done.stderr
+    assert f"{hidden} is root's, mode 0600" in done.stderr
+
+
+def test_unreadable_without_end(site: Site) -> None:
+    """Of a target whose answer repeats a directory of unreadable eggs, however it spells it, each is looked at once, a
+    hundred are named and the others counted."""
+    for number in range(130):
+        write_egg(site.eggs / f"Hidden{number}-1.0-py3.11.egg", {}).chmod(0o600)
+    again = [str(site.eggs) + spelling for spelling in ("", "/", "/.", "//", "/../eggs")] * 4_000
+    path = (*again, str(site.eggs / "Hidden7-1.0-py3.11.egg"))
+    tree = Tree(Interpreter(str(site.python), (3, 11), "/", path, None, None), (), (), ())
+    account = accounts.lookup(site.account.pw_name)
+    filling = Filling(
+        str(site.cache), None, Ownership(0, 0, 0o750, 0o640), account, Receipt({}, {}), "", DEFAULT_LIMITS
+    )
+    began = time.monotonic()
+    filling.fill(tree, None)
+    assert time.monotonic() - began < 20  # it takes 0.3; 2.6 million eggs take minutes
+    unreadable = [finding for finding in filling.findings if finding.code == "egg-unreadable"]
+    assert len({finding.thing for finding in unreadable}) == len(unreadable) == 101
+    assert "cannot read 30 more eggs" in unreadable[-1].cause
+    assert {finding.status for finding in unreadable} == {4}
+
+
+def test_foreign_directory_and_reset(site: Site) -> None:
+    """A squatted DIR is refused with its owner and left alone; --reset moves it aside and builds anew."""
+    site.cache.mkdir()
+    (site.cache / "planted").write_text("x")
+    os.chown(site.cache, site.account.pw_uid, site.account.pw_gid)
+    before = listing(site.cache)
+    done = site.prepare()
+    assert done.returncode == 4
+    assert re.fullmatch(r"eggcache: .*belongs to nobody \(uid \d+\).*--reset.*\n", done.stderr)
+    assert listing(site.cache) == before
+    done = site.prepare("--reset", "--lenient")
+    assert done.returncode == 0
+    (aside,) = site.cache.parent.glob("cache.aside-*")
+    assert (aside / "planted").read_text() == "x"
+    assert str(aside) in done.stderr
+    assert site.served()
+    inode = site.cache.stat().st_ino
+    assert site.prepare("--reset").stdout == ""
+    assert site.cache.stat().st_ino == inode
+
+
+def test_directory_that_serves_something_else(site: Site) -> None:
+    """A directory of ours with other things in it is no cache: nothing in it is re-moded."""
+    site.cache.mkdir(mode=0o755)
+    (site.cache / "precious").write_text("x")
+    before = listing(site.cache)
+    done = site.prepare()
+    assert done.returncode == 4
+    assert "precious" in done.stderr
+    assert listing(site.cache) == before
+
+
+def test_missing_parent(site: Site) -> None:
+    """A missing parent is named with the command that makes it."""
+    site.cache = site.cache / "deep" / "cache"
+    for done in (site.prepare(), site.prepare("-n")):
+        assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+        assert f"mkdir -p {site.cache.parent}" in done.stderr
+
+
+def test_whatever_the_surroundings(site: Site) -> None:
+    """umask 000 and 777, a setgid parent and a default ACL on it change nothing about owner and modes."""
+    parent = site.cache.parent / "parent"
+    parent.mkdir()
+    os.chown(parent, 0, 1)
+    parent.chmod(0o2755)
+    subprocess.run(["setfacl", "-d", "-m", "u:1001:rwx,g::rwx,o::rwx", str(parent)], check=True)
+    site.cache = parent / "cache"
+    for mask in (0o000, 0o777):
+        before = os.umask(mask)
+        try:
+            assert site.prepare().returncode == 0
+        finally:
+            os.umask(before)
+        for path, info in listing(site.cache).items():
+            if not path.endswith((".lock", ".json")):
+                assert stat.S_IMODE(info[1]) == (0o750 if stat.S_ISDIR(info[1]) else 0o640), path
+                assert info[2:4] == (0, site.account.pw_gid), path
+            seen = subprocess.run(["getfacl", "-cps", path], check=True, capture_output=True, text=True).stdout
+            assert seen == "", path
+        shutil.rmtree(site.cache)
+
+
+def test_acl_on_an_existing_directory(site: Site) -> None:
+    """A DIR of ours that carries ACLs loses them before anything is put into it."""
+    site.cache.mkdir(mode=0o755)
+    subprocess.run(["setfacl", "-m", "u:1001:rx,d:u:1001:rwx", str(site.cache)], check=True)
+    assert site.prepare().returncode == 0
+    seen = subprocess.run(["getfacl", "-Rcps", str(site.cache)], check=True, capture_output=True, text=True).stdout
+    assert seen == ""
+
+
+def strace(site: Site, *options: str) -> tuple[subprocess.Popen[str], Path]:
+    """A prepare under strace with these options, under way, and where its log is."""
+    log = site.cache.parent / "strace"
+    command = [
+        "strace",
+        "-f",
+        "-o",
+        log,
+        *options,
+        sys.executable,
+        "-m",
+        "eggcache",
+        "prepare",
+        site.cache,
+        *site.options,
+    ]
+    return subprocess.Popen(
+        command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ), log
+
+
+def test_on_the_disk_before_it_is_seen(site: Site) -> None:
+    """What is staged is synced before it is swapped into place: a power cut must not leave empty files."""
+    run, log = strace(site, "-e", "trace=syncfs,rename,renameat,renameat2,utimensat")
+    run.communicate(timeout=60)
+    calls = re.findall(r"(syncfs|utimensat|rename\w*)\(.*?(-tmp)?\W", log.read_text())
+    order = [name for name, _ in calls if not (name.startswith("rename") and name == "rename")]
+    sync = order.index("syncfs")
+    assert "utimensat" not in order[sync:]
+    assert [name for name in order[:sync] if name.startswith("rename")] == []
+    assert len([name for name in order[sync:] if name.startswith("rename")]) >= 2
+
+
+def test_egg_that_changes_while_it_is_read(site: Site) -> None:
+    """An egg that is written to meanwhile is refused and not swapped in; the next run takes what is there then."""
+    egg = site.eggs / "One-1.0-py3.11.egg"
+    (site.eggs / "Two-1.0-py3.11.egg").unlink()
+    # The first fchown is that of the cache itself; from the second on a member of the egg has been written.
+    run, log = strace(site, "-e", "trace=fchown", "-e", "inject=fchown:delay_enter=1500000:when=3..4")
+    while (log.read_text() if log.exists() else "").count("fchown(") < 2 and run.poll() is None:
+        time.sleep(0.02)
+    egg.touch()
+    out, err = run.communicate(timeout=60)
+    assert run.returncode == 3, (out, err)
+    assert f"{egg}: it changed while it was read" in err
+    assert not list(site.cache.glob("One*"))
+    assert site.actions() == {"One": "made"}
+    assert site.served()
+
+
+def test_egg_that_comes_while_it_runs(site: Site) -> None:
+    """What is installed after the target was asked and before the receipt is written is seen by the next run."""
+    run, log = strace(site, "-e", "trace=mkdirat", "-e", "inject=mkdirat:delay_enter=1500000:when=1")  # the cache's own
+    while "mkdirat(" not in (log.read_text() if log.exists() else "") and run.poll() is None:
+        time.sleep(0.05)
+    write_egg(site.eggs / "Three-1.0-py3.11.egg", {"three.py": ""})
+    run.communicate(timeout=60)
+    assert run.returncode == 0
+    assert not list(site.cache.glob("Three*"))
+    assert site.actions() == {"One": "kept", "Two": "kept", "Three": "made"}
+
+
+def test_two_eggs_of_one_name(site: Site) -> None:
+    """Two eggs with one name and other content would fight over one directory: the one that the target prefers gets
+    it, the other is named."""
+    second = site.cache.parent / "second"
+    second.mkdir()
+    write_egg(second / "One-1.0-py3.11.egg", {"one/other.txt": "other"})
+    done = site.prepare("--path", second, "--json")
+    assert done.returncode == 3
+    (finding,) = as_json(done)["findings"]
+    assert finding["code"] == "shared-name"
+    first, other = finding["cause"].split()[0], finding["thing"]
+    assert {os.path.dirname(first), os.path.dirname(other)} == {str(site.eggs), str(second)}
+    assert served(judge(site.python, site.cache, [first], site.account), site.cache)
+
+
+def test_two_targets_in_one_cache(site: Site) -> None:
+    """Two trees share what is the same; where one name has two contents the second is refused, the first is served."""
+    site.prepare()
+    second = site.cache.parent / "second"
+    second.mkdir()
+    shutil.copy2(site.eggs / "One-1.0-py3.11.egg", second)
+    write_egg(second / "Two-1.0-py3.11.egg", {"two/other.txt": "other"})
+    other = ["--all", "--path", second, "--python", site.python, "--user", "nobody", "--json"]
+    done = eggcache("prepare", site.cache, *other)
+    assert done.returncode == 3
+    (finding,) = as_json(done)["findings"]
+    assert finding["code"] == "shared-name"
+    assert str(site.eggs / "Two-1.0-py3.11.egg") in finding["cause"]
+    assert site.served()
+    (site.eggs / "Two-1.0-py3.11.egg").unlink()  # whose it was is gone
+    assert eggcache("prepare", site.cache, *other).returncode == 0
+
+
+def leftovers(site: Site) -> list[str]:
+    return [name for name in os.listdir(site.cache) if name.startswith(".eggcache-stage-")]
+
+
+def test_many_first_runs_at_once(site: Site) -> None:
+    """Of 50 simultaneous first runs one works, 49 wait and do nothing, and all exit 0."""
+    command = [sys.executable, "-m", "eggcache", "prepare", str(site.cache), *map(str, site.options), "--json", "-q"]
+    runs = [
+        subprocess.Popen(
+            [*command, "--wait", "500"], cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(50)
+    ]  # fmt: skip
+    ends = [(*run.communicate(timeout=500), run.returncode) for run in runs]
+    assert [(err, code) for _, err, code in ends] == [("", 0)] * 50
+    assert sorted(json.loads(out)["unchanged"] for out, _, _ in ends) == [False] + [True] * 49
+    assert leftovers(site) == []
+    assert site.wrong() == []
+    assert site.served()
+
+
+@pytest.fixture
+def holder(site: Site) -> Iterator[subprocess.Popen[str]]:
+    """A process that holds the lock of the cache."""
+    site.prepare()
+    code = (
+        "import fcntl, sys; f = open(sys.argv[1], 'r+'); fcntl.flock(f, fcntl.LOCK_EX); print('held', flush=True); "
+        "sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(site.cache / ".eggcache.lock")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "held\n"
+        yield process
+        process.kill()
+
+
+def test_lock_that_is_held(site: Site, holder: subprocess.Popen[str]) -> None:
+    """--wait 0 gives up with 75, and a run with nothing to do needs no lock at all."""
+    assert site.prepare("--wait", "0").returncode == 0
+    (site.eggs / "One-1.0-py3.11.egg").touch()
+    done = site.prepare("--wait", "0")
+    assert done.returncode == 75
+    assert done.stderr.count("\n") == 1
+
+
+def test_readers_see_whole_eggs_while_they_change(site: Site) -> None:
+    """pkg_resources in a loop, as another user, never fails while its egg is rebuilt over and over."""
+    site.prepare()
+    ask = (
+        "import pkg_resources, sys, time, zipimport\n"
+        "p = pkg_resources.EggMetadata(zipimport.zipimporter(sys.argv[1])); m = pkg_resources.ResourceManager()\n"
+        "end, count = time.time() + 4, 0\n"
+        "while time.time() < end:\n"
+        "    open(p.get_resource_filename(m, 'two/data.txt')).close(); m.cleanup_resources(); count += 1\n"
+        "print(count)\n"
+    )
+    egg = site.eggs / "Two-1.0-py3.11.egg"
+    with subprocess.Popen(
+        [str(site.python), "-W", "ignore", "-c", ask, str(egg)], env=environment({"PYTHON_EGG_CACHE": str(site.cache)}),
+        user="nobody", group="nogroup", cwd="/", stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as reader:  # fmt: skip
+        rebuilt = 0
+        while reader.poll() is None:
+            next(site.cache.glob("Two*/two/__init__.py")).chmod(0o600)
+            next(site.cache.glob("Two*/two/__init__.py")).chmod(
+                0o640
+            )  # its ctime moved: rebuilt, though it is the same
+            rebuilt += site.actions()["Two"] == "replaced"
+        out, err = reader.communicate()
+    assert (reader.returncode, err) == (0, "")
+    assert int(out) > 100
+    assert rebuilt >= 2
+
+
+def test_deep_egg(site: Site) -> None:
+    """A member below 60 directories is extracted, kept, and removed again with its egg."""
+    write_egg(site.eggs / "Deep-1.0-py3.11.egg", {"d/" * 60 + "file.txt": "deep"})
+    assert site.actions()["Deep"] == "made"
+    assert site.prepare().stdout == ""
+    (site.eggs / "Deep-1.0-py3.11.egg").unlink()
+    assert site.actions("--prune")["Deep"] == "removed"
+    assert leftovers(site) == []
+
+
+def test_name_that_is_too_long(site: Site) -> None:
+    """An egg whose name leaves no room for the "-tmp" of its directory is named, and the rest is done."""
+    egg = write_egg(site.eggs.parent / f"Long-1.{'0' * 241}.egg", {"long.py": ""})
+    assert len(egg.name) == 252
+    done = site.prepare("--path", egg)
+    assert done.returncode == 3
+    assert "too long for a cache directory" in done.stderr
+    assert len(list(site.cache.glob("*-tmp"))) == 2
+
+
+def test_foreign_entry(site: Site) -> None:
+    """What somebody else left in the cache while he could is named, exit 4: he could still change it."""
+    site.prepare()
+    planted = site.cache / "Old-1.0-py3.11.egg-tmp"
+    planted.mkdir()
+    os.chown(planted, site.account.pw_uid, site.account.pw_gid)
+    (site.eggs / "One-1.0-py3.11.egg").touch()
+    done = site.prepare("--lenient")
+    assert done.returncode == 4
+    assert f"{planted}: it belongs to nobody" in done.stderr
+    assert "[foreign-entry]" in done.stderr
+    planted.rmdir()
+    assert site.prepare().returncode == 0
+
+
+def test_foreign_entry_that_is_replaced(site: Site) -> None:
+    """What somebody else got hold of is made anew, and then nothing is wrong: Apache may start."""
+    site.prepare()
+    os.chown(site.cache / "One-1.0-py3.11.egg-tmp", site.account.pw_uid, site.account.pw_gid)
+    done = site.prepare("--lenient")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "1 egg replaced" in done.stdout
+    assert site.served()
+    assert site.prepare().stdout == ""
+
+
+@pytest.mark.parametrize(("size", "why"), [(0, "not a zip file: it is empty"), (100, "truncated: it begins as a zip")])
+def test_egg_that_pkg_resources_passes_over(site: Site, size: int, why: str) -> None:
+    """A truncated egg is no distribution for pkg_resources, which says nothing: we do, until it is whole again."""
+    egg = site.eggs / "One-1.0-py3.11.egg"
+    whole = egg.read_bytes()
+    egg.write_bytes(whole[:size])
+    done = site.prepare()
+    assert done.returncode == 3
+    assert f"eggcache: {egg}: {why}" in done.stderr
+    assert "[egg-refused]" in done.stderr
+    egg.write_bytes(whole)
+    assert site.prepare().returncode == 0
+    assert site.served() == 12
+
+
+def test_private_egg(site: Site) -> None:
+    """An egg that not everybody may read who can read the cache is not shown to them: its owner is Apache's user, the
+    cache would be its whole group's."""
+    private = site.eggs / "One-1.0-py3.11.egg"
+    os.chown(private, site.account.pw_uid, 0)
+    private.chmod(0o400)
+    done = site.prepare()
+    assert done.returncode == 3
+    assert "[egg-private]" in done.stderr
+    assert not list(site.cache.glob("One*"))
+    os.chown(private, 0, site.account.pw_gid)
+    private.chmod(0o640)
+    assert site.actions()["One"] == "made"
+
+
+def test_magic_link(site: Site) -> None:
+    """A path that leads through the directory in which root works opens nothing that the account cannot open itself."""
+    secret = site.cache.parent / "secret"
+    (secret / "in").mkdir(parents=True)
+    write_egg(secret / "in" / "Keys-1.0-py3.11.egg", {"keys.py": "secret"})
+    secret.chmod(0o700)
+    (secret / "in").chmod(0o755)
+    account = accounts.lookup("nobody")
+    before = os.getcwd()
+    os.chdir(secret / "in")
+    try:
+        with pytest.raises(EggcacheError), accounts.reading("/proc/self/cwd/Keys-1.0-py3.11.egg", account):
+            pass
+    finally:
+        os.chdir(before)
+    assert os.geteuid() == 0
+
+
+def test_egg_that_is_being_uploaded(site: Site) -> None:
+    """An egg that was refused half-way through its upload is taken when it is whole."""
+    egg = site.eggs / "One-1.0-py3.11.egg"
+    whole = egg.read_bytes()
+    egg.write_bytes(whole[:-30])
+    assert site.prepare("--path", egg).returncode in (0, 3)
+    egg.write_bytes(whole)
+    done = site.prepare("--path", egg, "--json")
+    assert done.returncode == 0, done.stderr
+    assert len(as_json(done)["outcomes"]) == 2
+
+
+def test_receipt_says_what_it_was_made_from(site: Site) -> None:
+    """The receipt is JSON of its schema, and changed clocks or racing changes are not believed in it."""
+    site.prepare()
+    receipt = json.loads((site.cache / ".eggcache.json").read_text())
+    assert receipt["schema"] == 2
+    (entry,) = receipt["entries"].values()
+    assert str(site.eggs) in entry["inputs"]
+    assert str(site.eggs / "One-1.0-py3.11.egg") in entry["inputs"]
+    time.sleep(0.1)
+    before = listing(site.cache)
+    site.prepare()
+    assert listing(site.cache) == before

@@ -1,0 +1,67 @@
+"""What commands cost, counted and not timed: processes and system calls, which no other load on the machine changes."""
+
+from __future__ import annotations
+
+import pwd
+import re
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from support import deployment
+from support.judge import eggcache, environment
+from support.parts import built
+from support.sites import ROOT, write_egg
+
+FILES = 40  # of the smallest egg
+
+
+@pytest.fixture(scope="module")
+def python(where: Path, nobody: pwd.struct_passwd) -> Path:
+    """A Python 3.11 with setuptools 65.5.0 that tests only run and never change."""
+    return built(lambda: deployment.target("3.11", "65.5.0", where)).python
+
+
+def prepared(python: Path, top: Path, files: int) -> list[str]:
+    """An egg of so many files, eight directories deep, in a cache: the arguments of a check that finds it healthy."""
+    name = f"Deep-{files}"
+    eggs, cache = top / f"eggs-{files}", top / f"cache-{files}"
+    eggs.mkdir()
+    members = {f"deep/{'d/' * (number % 8)}m{number}.py": f"value = {number}\n" for number in range(files)}
+    write_egg(eggs / f"{name}-py3.11.egg", members)
+    common = ["--all", "--path", str(eggs), "--python", str(python), "--user", "nobody"]
+    assert eggcache("prepare", cache, *common).returncode == 0
+    return ["check", *common, "--cache", str(cache)]
+
+
+def calls(top: Path, *arguments: str) -> tuple[Counter[str], list[str]]:
+    """How often eggcache, and what it starts, makes each system call for what is below `top`; what it executes.
+
+    Elsewhere, in /proc above all, there is more or less to look at from one moment to the next.
+    """
+    with tempfile.TemporaryDirectory() as directory:
+        # a log for each process: in a common one, their lines are cut where they take turns
+        traced = ["strace", "-ff", "-qq", "-e", "trace=%file,close,lseek,pread64", "-o", f"{directory}/log"]
+        command = [*traced, sys.executable, "-m", "eggcache", *arguments]
+        done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False)
+        assert done.returncode in (0, 3), done.stderr
+        lines = [line for log in Path(directory).iterdir() for line in log.read_text(errors="replace").splitlines()]
+    found = Counter(call[1] for line in lines if str(top) in line and (call := re.match(r"(\w+)\(", line)))
+    return found, [call[1] for line in lines if (call := re.match(r'execve\("([^"]*)".* = 0$', line))]
+
+
+def test_check_is_one_process_and_linear(python: Path, shared_tmp: Path) -> None:
+    """check executes the target once, however much there is to look at, and what it does for each member, of an egg
+    four and of one sixteen times as large, is the same: the depth of a directory does not multiply it."""
+    totals = []
+    for files in (FILES, 4 * FILES, 16 * FILES):
+        found, programs = calls(shared_tmp, *prepared(python, shared_tmp, files))
+        assert programs.count(str(python)) == 1
+        totals.append(sum(found.values()))
+    small = (totals[1] - totals[0]) / (3 * FILES)
+    large = (totals[2] - totals[1]) / (12 * FILES)
+    assert large == small
+    assert large <= 11, "three of eggcache, of which one asks who can write; pkg_resources itself makes the rest"

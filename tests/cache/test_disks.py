@@ -1,0 +1,148 @@
+"""Real disks: full to the last page and the last inode, and with the power cut at the moments that matter."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from support.crashing import Caches, Case, Sites, files
+from support.disks import PowerCut, relax, tmpfs
+from support.injection import Call, check_said, inject, traced
+from support.sites import Site, write_egg
+
+LIMITS = [f"size={size}k,nr_inodes=1000" for size in (4, 8)] + [
+    f"size=10m,nr_inodes={count}" for count in (3, 5, 9, 11)
+]
+
+
+@pytest.mark.parametrize("limits", LIMITS)
+def test_full_disk_of_a_cache(limits: str, caches: Caches, shared_tmp: Path) -> None:
+    """Whatever it is that fills up first, the line says to make room, nothing is left over, and with room it works."""
+    with tmpfs(shared_tmp / "tmpfs", limits) as disk:
+        caches.cache = disk / "place" / "cache"
+        caches.cache.parent.mkdir()
+        done = traced([], caches.command())
+        check_said(done.returncode, done.stderr, "ENOSPC", limits)
+        assert list(caches.cache.glob("*-tmp")) + list(caches.cache.glob(".eggcache-stage*")) == []
+        relax(disk)
+        assert traced([], caches.command()).returncode == 0
+        caches.finished()
+
+
+@pytest.mark.parametrize("limits", ["size=8k,nr_inodes=1000", "size=16k,nr_inodes=1000", "size=10m,nr_inodes=5",
+                                    "size=10m,nr_inodes=8", "size=10m,nr_inodes=11"])  # fmt: skip
+def test_full_disk_of_site_packages(limits: str, sites: Sites, shared_tmp: Path) -> None:
+    """The same of unzip-all, the target's compiler included; the zip stays as it was."""
+    with tmpfs(shared_tmp / "tmpfs", limits) as disk:
+        sites.site = disk / "site"
+        sites.zipped()
+        before = (sites.site / "One-1.0-py3.11.egg").read_bytes()
+        done = traced([], sites.command())
+        assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
+        assert "No space left on device" in done.stderr
+        assert [(path.name, path.read_bytes()) for path in sites.site.iterdir()] == [("One-1.0-py3.11.egg", before)]
+        relax(disk)
+        assert traced([], sites.command()).returncode == 0
+        sites.finished()
+
+
+def test_read_only(site: Site, shared_tmp: Path) -> None:
+    """On a read-only disk an egg that is only newer is a note, and needs nothing; what has to be written fails, without
+    the status of what is not safe; nothing changes there, and writable it works."""
+    with tmpfs(shared_tmp / "tmpfs", "size=10m") as disk:
+        site.cache = disk / "cache"
+        assert site.prepare().returncode == 0
+        before = files(disk)
+        subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+        egg = next(site.eggs.glob("One*"))
+        os.utime(egg, (1, 1))
+        assert set(site.actions("--prune").values()) == {"kept"}
+        done = site.prepare("--lenient")
+        assert (done.returncode, done.stderr.count("\n")) == (0, 1)
+        assert "it is read-only, and was left as it is: what it serves is current" in done.stderr
+        for more in ([], ["--lenient"]):
+            write_egg(egg, {"one/__init__.py": "", "one/data/text.txt": "other\n"})
+            done = site.prepare(*more)
+            assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
+            assert "Read-only file system" in done.stderr
+        assert files(disk) == before
+        subprocess.run(["mount", "-o", "remount,rw", disk], check=True)
+        assert site.prepare().returncode == 0
+        assert site.wrong() == []
+
+
+@pytest.fixture
+def power(shared_tmp: Path) -> Iterator[PowerCut]:
+    """A disk whose power can be cut."""
+    made = PowerCut(shared_tmp)
+    made.mount()
+    yield made
+    made.umount()
+
+
+@pytest.fixture(params=["cache", "site", "backup", "gap", "unzip-gap"])
+def case(request: pytest.FixtureRequest, power: PowerCut, pythons: tuple[Path, Path], caches: Caches) -> Case:
+    """A run that changes something which is on that disk."""
+    gap = ("-e", "inject=renameat2:error=EINVAL")
+    if request.param in ("cache", "gap"):
+        caches.cache = power.where / "place" / "cache"
+        caches.cache.parent.mkdir()
+        caches.top = power.where
+        return (
+            caches.case(caches.old, "--allow-gap", options=gap)
+            if request.param == "gap"
+            else caches.case(caches.old)
+        )  # fmt: skip
+    sites = Sites(pythons[1], power.where)
+    kinds: dict[str, Callable[[], Case]] = {
+        "site": lambda: sites.case(sites.zipped),
+        "backup": lambda: sites.case(sites.zipped, "--backup", sites.backup),
+        "unzip-gap": lambda: sites.case(sites.zipped, "--allow-gap", options=gap),
+    }
+    return kinds[request.param]()
+
+
+def moments(calls: list[Call]) -> Iterator[Call]:
+    """The calls at which the disk and the memory differ: from the sync on, whatever moves or syncs, and what comes
+    after that, such as the first removal."""
+    first = next(number for number, call in enumerate(calls) if call.name == "syncfs")
+    before = ""
+    for call in calls[first:]:
+        if call.name.startswith(("syncfs", "rename", "fsync")) or before.startswith(("rename", "fsync")):
+            yield call
+        before = call.name
+
+
+def test_power_cut(case: Case, power: PowerCut) -> None:
+    """Where the power goes, what comes back is whole, the old or the new; and the next run completes."""
+    for call in moments(case.calls()):
+        case.begin()
+        power.sync()
+        inject(case.command, call, "signal=KILL", options=case.options)
+        power.cut()
+        case.check()
+        case.complete()
+
+
+def test_power_cut_after_the_end(case: Case, power: PowerCut) -> None:
+    """What a run that ended with 0 has said to be done is on the disk."""
+    case.begin()
+    power.sync()
+    assert traced(case.options and ["-e", "trace=renameat2", *case.options], case.command).returncode == 0
+    power.cut()
+    case.check()
+    case.finished()
+
+
+def test_power_cut_loses_what_is_not_synced(power: PowerCut) -> None:
+    """The cut is one: without a sync a file that was renamed into place comes back empty, or not at all."""
+    place = power.where / "place"
+    place.mkdir()
+    power.sync()
+    (place / "new").write_text("whole")
+    (place / "new").rename(place / "name")
+    power.cut()
+    assert files(place) in ({}, {"name": ""}, {"new": ""})

@@ -1,0 +1,246 @@
+"""status: what is in a cache, as the receipt tells it; and what --prune makes of that."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.judge import eggcache, environment
+from support.sites import Site, write_egg
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def status(cache: Path) -> tuple[int, dict[str, Any]]:
+    """The exit status and the JSON of `status`."""
+    done = eggcache("status", cache, "--json")
+    found = json.loads(done.stdout)
+    assert isinstance(found, dict)
+    return done.returncode, found
+
+
+def states(found: dict[str, Any]) -> dict[str, str]:
+    return {one["name"].split("-")[0]: one["state"] for one in found["contents"]}
+
+
+def test_current(site: Site) -> None:
+    """What was prepared is there with its target, its reader, its zone, its time and its size; and it is current."""
+    before = time.time()
+    done = json.loads(site.prepare("--tz", "Asia/Tokyo", "--json").stdout)
+    code, found = status(site.cache)
+    assert (code, found["findings"], found["stages"], found["running"]) == (0, [], [], False)
+    (one,) = found["prepares"]
+    assert (one["python"], one["version"], one["requirements"]) == (str(site.python), [3, 11, 7], [])
+    assert one["paths"] == [str(site.eggs)]
+    assert (one["user"], one["uid"], one["gid"], one["timezone"]) == ("nobody", 65534, 65534, "Asia/Tokyo")
+    assert before - 2 < one["when"] < time.time() + 2
+    assert (one["changed"], one["digest"]) == ([], done["digest"])
+    assert states(found) == {"One": "current", "Two": "current"}
+    assert sum(content["files"] for content in found["contents"]) == 7
+    assert sum(content["size"] for content in found["contents"]) == sum(o["size"] for o in done["outcomes"])
+    text = eggcache("status", site.cache)
+    assert (text.returncode, text.stderr) == (0, "")
+    assert f"current: --all of {site.python} (Python 3.11.7), prepared 20" in text.stdout
+    assert "check proves it" in text.stdout
+
+
+@pytest.mark.parametrize("more", [[], ["--group", "daemon", "--tz", "", "--limit", "total=1G", "--limit", "ratio=900"]])
+def test_command_does_it_again(site: Site, more: list[str]) -> None:
+    """What status says of a stale cache is a command that one can copy, and it makes that same tree current."""
+    site.prepare(*more)
+    os.utime(site.eggs / "One-1.0-py3.11.egg")
+    code, found = status(site.cache)
+    assert (code, found["findings"][0]["remedy"]) == (3, found["prepares"][0]["command"])
+    done = eggcache(*shlex.split(found["findings"][0]["remedy"])[1:])
+    assert done.returncode == 0, done.stderr
+    code, after = status(site.cache)
+    assert (code, len(after["prepares"]), after["prepares"][0]["changed"]) == (0, 1, [])
+    assert site.prepare(*more).stdout == ""
+
+
+CHANGES: dict[str, tuple[Callable[[Site], object], dict[str, str], str]] = {
+    "egg changed": (
+        lambda site: os.utime(site.eggs / "One-1.0-py3.11.egg"), {"One": "egg-changed", "Two": "current"}, "One",
+    ),
+    "egg gone": (
+        lambda site: (site.eggs / "One-1.0-py3.11.egg").unlink(), {"One": "egg-gone", "Two": "current"}, "One",
+    ),
+    "egg new": (
+        lambda site: write_egg(site.eggs / "New-1.0-py3.11.egg", {"new.py": ""}),
+        {"One": "current", "Two": "current"}, "eggs",
+    ),
+    "altered": (
+        lambda site: next(site.cache.glob("One*/one/__init__.py")).write_text("x"),
+        {"One": "altered", "Two": "current"}, "One",
+    ),
+    "missing": (
+        lambda site: shutil.rmtree(next(site.cache.glob("Two*"))), {"One": "current", "Two": "missing"}, "Two",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_stale(site: Site, change: str) -> None:
+    """Whatever the next prepare would notice makes it stale, exit 3, and is named; then a prepare mends it."""
+    site.prepare()
+    make, wanted, named = CHANGES[change]
+    make(site)
+    code, found = status(site.cache)
+    assert code == 3
+    assert states(found) == wanted
+    (one,) = found["prepares"]
+    assert any(named in path for path in one["changed"])
+    assert {finding["code"] for finding in found["findings"]} == {"cache-stale"}
+    text = eggcache("status", "-v", site.cache)
+    assert f"changed: {one['changed'][0]}" in text.stdout
+    assert "stale: --all of" in text.stdout
+    site.prepare()
+    assert status(site.cache)[0] == 0
+
+
+def test_not_needed(site: Site) -> None:
+    """What no prepare needs is said to be what --prune removes, and that is what it then removes, and no more."""
+    site.prepare()
+    other = site.eggs.parent / "other"
+    other.mkdir()
+    write_egg(other / "Third-1.0-py3.11.egg", {"third.py": ""})
+    common = ["--python", site.python, "--user", "nobody"]
+    assert eggcache("prepare", site.cache, "--all", "--path", other, *common).returncode == 0
+    (site.eggs / "One-1.0-py3.11.egg").unlink()
+    site.prepare()
+    code, found = status(site.cache)
+    assert (code, len(found["prepares"])) == (0, 2)
+    unneeded = [one["name"] for one in found["contents"] if not one["needed"]]
+    assert unneeded == ["One-1.0-py3.11.egg-tmp"]
+    assert "prepare --prune removes it" in eggcache("status", site.cache).stdout
+    pruned = json.loads(site.prepare("--prune", "--json").stdout)
+    removed = [os.path.basename(one["into"]) for one in pruned["outcomes"] if one["action"] == "removed"]
+    assert removed == unneeded
+    assert sorted(path.name for path in site.cache.glob("*-tmp")) == [
+        "Third-1.0-py3.11.egg-tmp",
+        "Two-1.0-py3.11.egg-tmp",
+    ]
+    assert [one["needed"] for one in status(site.cache)[1]["contents"]] == [True, True]
+
+
+def test_leftovers_and_running(site: Site) -> None:
+    """A stage that a killed run left is told from one that a run works in, by the lock, which status does not take."""
+    site.prepare()
+    (site.cache / ".eggcache-stage-0123456789abcdef").mkdir()
+    assert "a killed run left it" in eggcache("status", site.cache).stdout
+    with (site.cache / ".eggcache.lock").open("r+b") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert status(site.cache)[1]["running"] is True
+        assert "a run works in it" in eggcache("status", site.cache).stdout
+        fcntl.flock(lock, fcntl.LOCK_UN)
+        fcntl.flock(lock, fcntl.LOCK_SH)  # as another status does, which is no run
+        assert status(site.cache)[1]["running"] is False
+    assert status(site.cache)[1]["stages"] == [".eggcache-stage-0123456789abcdef"]
+
+
+def test_foreign(site: Site) -> None:
+    """What is not eggcache's in the cache is named, exit 4."""
+    site.prepare()
+    (site.cache / "notes.txt").write_text("mine")
+    odd = site.cache / "One\n\x1b[31m.egg-tmp"
+    odd.mkdir()
+    os.chown(odd, 1, 1)
+    code, found = status(site.cache)
+    assert code == 4
+    assert {os.path.basename(one["thing"]) for one in found["findings"]} == {"notes.txt", odd.name}
+    assert {one["code"] for one in found["findings"]} == {"foreign-entry"}
+    assert "\x1b" not in eggcache("status", site.cache).stderr
+
+
+def test_no_cache(site: Site) -> None:
+    """A directory that is not there is stale, one that is something else is refused, and an empty one is unknown."""
+    code, found = status(site.cache)
+    assert (code, found["mode"], found["prepares"]) == (3, None, [])
+    assert [one["code"] for one in found["findings"]] == ["cache-missing"]
+    done = eggcache("status", site.eggs)
+    assert (done.returncode, done.stdout) == (4, "")
+    assert "no egg cache" in done.stderr
+    site.cache.mkdir()
+    assert "no receipt" in status(site.cache)[1]["findings"][0]["cause"]
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"schema": 1, "entries": {}, "extracted": {}}', '{"schema": 2}'])
+def test_receipt_of_another_kind(site: Site, text: str) -> None:
+    """A receipt that is damaged, or an older eggcache's, counts as none."""
+    site.prepare()
+    (site.cache / ".eggcache.json").write_text(text)
+    code, found = status(site.cache)
+    assert (code, found["prepares"], found["contents"]) == (3, [], [])
+    assert [one["code"] for one in found["findings"]] == ["cache-stale"]
+
+
+def test_root_that_is_not_installed(site: Site) -> None:
+    """A requirement that the target does not have is no prepare that status could call current, also where a cache was
+    prepared before, or another requirement is installed; what others need stays."""
+    options = [word for word in site.options if word != "--all"]
+    for roots in (["NoSuch"], ["One", "NoSuch"]):
+        assert eggcache("prepare", site.cache, *roots, *options).returncode == 5
+        code, found = status(site.cache)
+        assert (code, found["prepares"]) == (3, [])
+        assert [one["code"] for one in found["findings"]] == ["cache-stale"]
+    assert eggcache("prepare", site.cache, "One", *options).returncode == 0
+    assert eggcache("prepare", site.cache, "NoSuch", *options).returncode == 5
+    code, found = status(site.cache)
+    assert (code, [one["requirements"] for one in found["prepares"]]) == (0, [["One"]])
+
+
+def test_root_that_is_not_installed_in_an_earlier_receipt(site: Site) -> None:
+    """Where an earlier eggcache wrote a receipt for a root that is not installed, status does not call that current,
+    and prepare asks the target again in place of having nothing to do."""
+    options = [word for word in site.options if word != "--all"]
+    assert eggcache("prepare", site.cache, "One", *options).returncode == 0
+    file = site.cache / ".eggcache.json"
+    document = json.loads(file.read_text())
+    (entry,) = document["entries"].values()
+    entry["findings"].append(
+        {"code": "root-not-installed", "thing": "NoSuch", "cause": "c", "remedy": "r", "status": 5, "context": []}
+    )
+    document["entries"] = {json.dumps([str(site.python), [str(site.eggs)], ["NoSuch"]]): entry}
+    file.write_text(json.dumps(document))
+    code, found = status(site.cache)
+    assert (code, found["prepares"]) == (3, [])
+    done = eggcache("prepare", site.cache, "NoSuch", "--lenient", *options)
+    assert "NoSuch" in done.stderr
+    assert "[root-not-installed]" in done.stderr
+
+
+def test_only_the_owner_may_ask(site: Site, checkout: Path) -> None:
+    """Anybody else is told who may."""
+    site.prepare()
+    done = subprocess.run(
+        [str(site.python), "-m", "eggcache", "status", str(site.cache)], env=environment({"PYTHONPATH": str(checkout)}),
+        cwd="/", capture_output=True, text=True, check=False, user="nobody", group="nogroup", extra_groups=[],
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (4, "")
+    assert "run it as root" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_nothing_is_run_and_nothing_written(site: Site) -> None:
+    """status starts no process and writes nothing."""
+    site.prepare()
+    log = site.cache.parent / "strace"
+    calls = "execve,clone,fork,vfork,openat,mkdir,unlink,unlinkat,rename,renameat,renameat2,fchmod,fchown,utimensat"
+    subprocess.run(
+        ["strace", "-f", "-o", log, "-e", f"trace={calls}", sys.executable, "-m", "eggcache", "status", site.cache],
+        cwd=ROOT, env=environment({"PYTHONDONTWRITEBYTECODE": "1"}), capture_output=True, check=True,
+    )  # fmt: skip
+    seen = [line for line in log.read_text().splitlines() if "/dev/null" not in line and "/dev/tty" not in line]
+    assert len([line for line in seen if "execve(" in line and "= 0" in line]) == 1
+    assert [line for line in seen if "O_WRONLY" in line or "O_RDWR" in line or "O_CREAT" in line] == []
+    assert [line for line in seen if not any(call in line for call in ("execve(", "openat(", "+++"))] == []

@@ -1,0 +1,132 @@
+"""A receipt that somebody, or a disk, changed: whatever is in it, it is whole, or there is none."""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import operator
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from typing import Any
+
+import jsonschema
+import pytest
+from support.judge import eggcache
+from support.schema import SCHEMA
+from support.sites import Site, write_egg
+
+from eggcache.cache import freshness, inventory, receipt, removal, serving
+from eggcache.cli import console, listing, report
+from eggcache.errors import NotPermitted
+from eggcache.proof import comparison
+
+NAME = ".eggcache.json"
+STATUS = jsonschema.Draft202012Validator({**SCHEMA, "oneOf": [{"$ref": "#/$defs/status"}]})
+DEEP: list[Any] = []
+for _ in range(400):
+    DEEP = [DEEP]
+# Each of JSON's types, and of each what may be too much: numbers that no clock, user or file has, texts that no path is
+VALUES: list[Any] = [
+    None, True, False, 0, -1, 2**31, 2**40, 2**63 - 1, 2**64, -(2**70), 10**400, 0.5, 2.0, float("nan"), float("inf"),
+    "", "x", "..", "../x-tmp", "\0", "\ud800", "a\nb", [], [[]], [1], ["x"], [None] * 7, [1] * 7,
+    {}, {"": 1}, {"x": {}}, {"\0": None}, DEEP,
+]  # fmt: skip
+
+
+NAMES = ("", "x", "..", "../x-tmp", "\0", "[]", "[1, [], []]", '["/p", [], [7]]', "[" * 9000)
+
+
+def paths(value: Any, above: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The way to every value in a JSON document; in what is long, to the first and the last ones."""
+    yield above
+    steps = list(value) if isinstance(value, dict) else list(range(len(value))) if isinstance(value, list) else []
+    for step in steps if len(steps) < 9 else steps[:1] + steps[-1:]:
+        yield from paths(value[step], (*above, step))
+
+
+def mutated(document: Any, path: tuple[Any, ...], change: Callable[[Any, Any], object]) -> Any:
+    """A copy in which `change` did something to what the last step of `path` is in."""
+    document = copy.deepcopy(document)
+    parent = document
+    for step in path[:-1]:
+        parent = parent[step]
+    change(parent, path[-1])
+    return document
+
+
+def mutations(document: Any) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    """Every value exchanged or gone, and each that has a name with another one, or with another one beside it."""
+    for value in VALUES:
+        yield (), value
+    for path in paths(document):
+        for value in VALUES if path else ():
+            yield path, mutated(document, path, lambda parent, step: operator.setitem(parent, step, value))  # noqa: B023
+        if path:
+            yield path, mutated(document, path, operator.delitem)
+        for name in NAMES if path and isinstance(path[-1], str) else ():
+            yield path, mutated(document, path, lambda parent, step: parent.update({name: parent[step]}))  # noqa: B023
+            yield path, mutated(document, path, lambda parent, step: parent.update({name: parent.pop(step)}))  # noqa: B023
+
+
+@pytest.fixture
+def prepared(site: Site) -> Site:
+    """A cache with the receipt of two prepares, one with a finding, and a directory in it that is somebody's."""
+    private = write_egg(site.eggs / "Odd-1.0-py3.11.egg", {"odd.py": ""})
+    os.chown(private, site.account.pw_uid, 0)
+    private.chmod(0o400)
+    site.prepare("--tz", "UTC", "--limit", "ratio=300")
+    eggcache("prepare", site.cache, "One", *site.options[1:])
+    (site.cache / "precious-tmp").mkdir()
+    return site
+
+
+def use(site: Site, descriptor: int, key: str, options: dict[str, Any]) -> None:
+    """All that commands do with a receipt, but for starting the target."""
+    directory, quiet = str(site.cache), argparse.Namespace(lenient=True, quiet=True, verbose=1)
+    known = receipt.read(descriptor)
+    assert receipt.understood(json.loads(receipt.dump(known))) == known
+    held = freshness.standing(directory, key, options)
+    if held is not None:
+        console.silent((finding["status"] for finding in held["findings"]), quiet)
+    found = inventory.status(directory)
+    assert list(listing.lines(found, verbose=True))
+    if known.entries:
+        told = {"schema": 1, "command": "status", "source": "receipt", **report.plain(asdict(found))}
+        STATUS.validate(json.loads(json.dumps(told)))
+    else:
+        assert [one.code for one in found.findings if one.code == "cache-stale"] == ["cache-stale"]
+        assert "no receipt" in found.findings[0].cause
+    for other, entry in known.entries.items():
+        assert "precious-tmp" not in known.prunable(other, entry.names)
+        assert all(os.path.basename(name) == name for name in known.prunable(other, entry.names))
+        assert console.conclude(entry.findings, quiet) in (0, 1, 3, 4, 5)
+        known.forgettable(other)
+    comparison.strangers(descriptor, directory, [])
+    serving.prepared_for(known, ["One-1.0-py3.11.egg-tmp"])
+    with pytest.raises(NotPermitted, match=r"precious-tmp: no prepare"):
+        removal.remove(directory, dry_run=True)
+
+
+def test_every_place_and_every_type(prepared: Site) -> None:
+    """Whatever stands wherever in a receipt, no command that reads it ends in anything but its own words; what is not
+    whole is no receipt; and nothing is taken for eggcache's own that is not."""
+    file = prepared.cache / NAME
+    document = json.loads(file.read_text())
+    descriptor = os.open(prepared.cache, os.O_RDONLY)
+    key = next(key for key in document["entries"] if key.endswith("[]]"))
+    count = 0
+    try:
+        use(prepared, descriptor, key, document["entries"][key]["options"])
+        assert receipt.read(descriptor).entries
+        for path, other in mutations(document):
+            file.write_text(json.dumps(other))
+            try:
+                use(prepared, descriptor, key, document["entries"][key]["options"])
+            except Exception as error:
+                raise AssertionError((path, str(other)[-300:])) from error
+            count += 1
+    finally:
+        os.close(descriptor)
+    assert count > 4000

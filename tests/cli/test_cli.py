@@ -1,0 +1,353 @@
+"""The command line: one line for every error, the right stream, the right exit status."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from support import deployment
+from support.judge import eggcache, environment
+from support.parts import built, missing
+from support.sites import ROOT, named, write_egg
+
+from eggcache import remedies
+from eggcache.cli import arguments as parser
+from eggcache.model import Finding
+
+
+@pytest.fixture(scope="module")
+def python(where: Path) -> Path:
+    """A target with setuptools 65.5.0."""
+    return built(lambda: deployment.target("3.11", "65.5.0", where)).python
+
+
+@pytest.fixture
+def eggs(shared_tmp: Path) -> Path:
+    """A directory with one egg."""
+    write_egg(shared_tmp / "One-1.0-py3.11.egg", {"one.py": ""})
+    return shared_tmp
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], "required"),
+        (["prepare"], "DIR"),
+        (["nonsense"], "invalid choice"),
+        (["tree", "--nonsense"], "unrecognized arguments"),
+        (["prepar"], "did you mean prepare?"),
+        (["unzip"], "did you mean unzip-all?"),
+        (["unzip_all"], "did you mean unzip-all?"),
+        (["tree", "--pyton", "/x"], "did you mean --python?"),
+        (["prepare", "/x", "--dryrun"], "did you mean --dry-run?"),
+        (["wrapper", "/x", "--user=nobody", "--fro=shell"], "did you mean --for?"),
+        (["wrapper", "/x", "--for", "initd"], "did you mean init.d?"),
+        (["wrapper", "/x", "--for", "apache"], "did you mean apachectl?"),
+        (["prepare", "/x", "--user", "no such user"], "no such user"),
+        (["prepare", "/x", "--group", "no such group"], "no such group"),
+        (["prepare", "/x", "--tz", "Europe/Nowhere"], "no such time zone"),
+        (["prepare", "/x", "--all", "TurboGears"], "--all"),
+        (["tree", "--python", "/not/there"], "/not/there"),
+        (["wrapper", "/x", "--for", "nonsense"], "no such kind"),
+        (["prepare", "/x", "--wait", "soon"], "--wait"),
+        (["prepare", "/x", "--wait", "-1"], "--wait"),
+        (["prepare", "/x", "--wait", "nan"], "--wait"),
+        (["prepare", "/x", "--al"], "--al"),
+        (["prepare", "TurboGears"], "DIR comes first"),
+        (["prepare", ""], "DIR is empty: is a variable not set?"),
+        (["remove", ""], "DIR is empty"),
+        (["tree", ""], "REQ is empty"),
+        (["check", "--cache="], "--cache is empty"),
+        (["unzip-all", "--path", "/x", "--path", ""], "--path is empty"),
+    ],
+)
+def test_usage(arguments: list[str], says: str) -> None:
+    """What makes no sense is one line that names it, on stderr, with exit status 2."""
+    done = eggcache(*arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert says in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith("eggcache: ")
+
+
+def test_requirements_stand_anywhere(python: Path) -> None:
+    """A requirement may come before options, after them, or after "--"."""
+    for words in (["setuptools", "--json"], ["--json", "setuptools"], ["--json", "--", "setuptools"]):
+        done = eggcache("tree", "--python", python, *words)
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["requirements"] == ["setuptools"]
+    done = eggcache("prepare", "/proc/x", "-n", "--user", "nobody", "--python", python, "setuptools")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("command", ["", "tree", "unzip-all", "prepare", "check", "wrapper"])
+def test_help(command: str) -> None:
+    """Every command has its help with examples, on stdout, as wide as the terminal is."""
+    done = eggcache(*command.split(), "--help", env={"COLUMNS": "50"})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("usage: eggcache")
+    options, _, examples = done.stdout.partition("\nexamples:\n")
+    assert f"  eggcache {command}".rstrip() in examples
+    assert max(map(len, options.splitlines())) <= 50
+    wide = eggcache(*command.split(), "--help", env={"COLUMNS": "200"}).stdout
+    assert len(wide.splitlines()) < len(done.stdout.splitlines())
+
+
+def test_version(python: Path) -> None:
+    """--version is one line; with -v, on either side, it says what runs here and what the target has."""
+    from eggcache import __version__
+
+    assert eggcache("--version").stdout == f"eggcache {__version__}\n"
+    for words in (["--version", "-v"], ["-v", "--version"]):
+        done = eggcache(*words, env={"EGGCACHE_PYTHON": str(python)})
+        assert (done.returncode, done.stderr) == (0, "")
+        first, *rest = done.stdout.splitlines()
+        assert first == f"eggcache {__version__}"
+        assert f"  target: Python 3.11.7, {python}" in rest
+        assert any(line.startswith("  pkg_resources of the target: setuptools 65.5.0, /") for line in rest)
+        for library in ("filelock", "zlib-ng"):
+            assert any(re.fullmatch(rf"  {library} [0-9.]+", line) for line in rest)
+    done = eggcache("--version", "-v", env={"EGGCACHE_PYTHON": "/not/there"})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "target: $EGGCACHE_PYTHON /not/there: there is no such file" in done.stdout
+
+
+def test_no_option_without_a_use() -> None:
+    """Only the commands that exchange something under a server offer --allow-gap."""
+    from eggcache.cli import arguments
+
+    offering = {word for word in arguments._COMMANDS if "--allow-gap" in eggcache(word, "--help").stdout}
+    assert offering == {"prepare", "unzip-all"}
+    for word in ("remove", "wheels"):
+        done = eggcache(word, "/not/there", "--allow-gap")
+        assert (done.returncode, "--allow-gap" in done.stderr) == (2, True)
+
+
+def test_kinds_in_the_help() -> None:
+    """The help of wrapper names every kind that there is."""
+    from eggcache.cli import arguments
+    from eggcache.wrappers import kinds
+
+    assert sorted(arguments.KINDS.split(", ")) == sorted(kinds.KINDS)
+
+
+def test_json_is_one_object(python: Path, eggs: Path) -> None:
+    """--json prints one object of schema 1 on stdout, whatever is said on stderr."""
+    common = ["--all", "--path", str(eggs), "--python", str(python), "--json"]
+    for command in (["tree"], ["prepare", str(eggs / "cache"), "--user", "nobody"], ["unzip-all", *named(eggs)]):
+        done = eggcache(*command, *common)
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["schema"] == 1
+
+
+@pytest.mark.parametrize("kind", ["systemd", "init.d", "envvars", "mod_wsgi"])
+def test_wrapper_as_json(python: Path, kind: str) -> None:
+    """With --json a wrapper comes with its kind and the file that it goes into, as its own text has it."""
+    # Not below /var/tmp, which the unit may have one of its own of: that is refused for systemd
+    command = ["wrapper", "/srv/cache", "--python", python, "--for", kind, "--apachectl", "/usr/sbin/apache2ctl"]
+    command += ["--pid-file", "/run/a.pid", "--unit", "apache2@blog.service", "--user", "nobody"]
+    plain, done = eggcache(*command), eggcache(*command, "--json")
+    emitted = json.loads(done.stdout)
+    assert emitted["schema"] == 1
+    assert (emitted["text"], emitted["kind"], emitted["unit"]) == (plain.stdout, kind, "apache2@blog.service")
+    assert emitted["executable"] == (kind == "init.d")
+    places = {
+        "systemd": "/etc/systemd/system/apache2@blog.service.d/50-eggcache.conf",
+        "init.d": "/etc/init.d/eggcache-apache",
+        "envvars": "/etc/apache2/envvars-eggcache",
+    }
+    assert emitted["place"] == places.get(kind)
+    if kind in places:
+        assert places[kind].rpartition("/")[2] in plain.stdout
+
+
+def test_quiet(python: Path, eggs: Path) -> None:
+    """-q prints nothing when all is well."""
+    done = eggcache("prepare", eggs / "cache", "--all", "--path", eggs, "--python", python, "--user", "nobody", "-q")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_only_root_acts_for_others(python: Path, eggs: Path, checkout: Path) -> None:
+    """An ordinary user who asks for another user's cache is told so, exit 4."""
+    for option in (["--user", "www-data"], ["--group", "www-data"]):
+        done = subprocess.run(
+            [str(python), "-m", "eggcache", "prepare", str(eggs / "cache"), *option],
+            env=environment({"PYTHONPATH": str(checkout)}), cwd="/", capture_output=True, text=True, check=False,
+            user="nobody", group="nogroup",
+        )  # fmt: skip
+        assert done.returncode == 4, done.stderr
+        assert "root" in done.stderr
+
+
+def test_message_stays_on_its_line(python: Path, shared_tmp: Path) -> None:
+    """A name with control characters cannot forge a line or drive the terminal."""
+    bad = shared_tmp / "Bad\n\x1b[31m-1.0-py3.11.egg"
+    bad.write_bytes(b"PK")
+    done = eggcache("prepare", shared_tmp / "cache", "--all", "--path", bad, "--python", python, "--user", "nobody")
+    assert "\x1b" not in done.stderr + done.stdout
+    done = eggcache("prepare", "/nowhere/\n\x1b[31m", "--python", python, "--user", "nobody", "--all")
+    assert done.stderr.count("\n") == 1
+    assert "\x1b" not in done.stderr
+
+
+def test_closed_output(python: Path) -> None:
+    """A reader that goes away ends the command quietly."""
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [sys.executable, "-m", "eggcache", "tree", "--all", "--python", str(python)],
+        cwd=ROOT, env=environment(), stdout=write, stderr=subprocess.PIPE, text=True, check=False,
+    )  # fmt: skip
+    os.close(write)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, "")
+
+
+def test_wrapper_carries_what_was_resolved(python: Path, eggs: Path) -> None:
+    """The emitted command names everything absolutely, and running it by hand does what the options said."""
+    cache = eggs / "cache dir"
+    done = eggcache(
+        "wrapper", cache, "--all", "--path", eggs, "--python", python, "--user", "nobody", "--tz", "Asia/Tokyo",
+        "--for", "apachectl", "--apachectl", "/bin/true",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    script = eggs / "wrapper"
+    script.write_text(done.stdout)
+    ran = subprocess.run(
+        ["dash", str(script), "start"], env=environment({"PYTHONPATH": str(ROOT)}), cwd="/", capture_output=True,
+        text=True, check=False,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+    assert (cache / "One-1.0-py3.11.egg-tmp" / "one.py").stat().st_mtime == 1245034800  # noon in Tokyo
+    for option in ("--lenient", f"--python {python}", "--user nobody", "--group 65534", "--tz Asia/Tokyo", "--all"):
+        assert option in done.stdout
+    assert "--reset" not in done.stdout
+
+
+def test_next_command_repeats_what_was_said(python: Path, eggs: Path) -> None:
+    """What prepare names as the next command makes a wrapper for the same target, tree and zone; another one is told
+    so."""
+    said = ["--all", "--path", eggs, "--python", python, "--user", "nobody", "--tz", "Asia/Tokyo"]
+    done = eggcache("prepare", eggs / "a cache", *said)
+    command = shlex.split(done.stdout.split("next: eggcache ")[1])
+    assert eggcache(*command, "--for", "shell").stderr == ""
+    warned = eggcache(*command, "--tz", "UTC", "--for", "shell").stderr
+    assert "it is prepared for TZ=Asia/Tokyo; prepare another directory" in warned
+    tree = ["--python", python, "--user", "nobody"]
+    assert "another --python" in eggcache("wrapper", eggs / "a cache", *tree, "--for", "shell").stderr
+
+
+def test_what_is_not_there_is_named(python: Path, eggs: Path) -> None:
+    """A path that has nothing at its end, most of all one with a typing error, is no error, and is not passed over."""
+    said = ["--all", "--path", eggs, "--path", eggs / "typo", "--python", python]
+    cache = eggs.with_name(f"{eggs.name}-cache")  # not below what is looked at
+    line = f"eggcache: --path {eggs}/typo: there is nothing of that name\n"
+    for command in (["tree"], ["prepare", cache], ["check", "--cache", cache], ["unzip-all", "-n", *named(eggs)]):
+        done = eggcache(*command, *said)
+        assert (done.returncode, done.stderr) == (0, line), command
+    assert eggcache("prepare", cache, *said).stderr == ""  # as at every start of Apache
+    done = eggcache("wrapper", cache, *said[:3], "--apachectl", eggs / "ctl", "--for", "apachectl")
+    assert f"--apachectl {eggs}/ctl: there is nothing of that name\n" in done.stderr
+
+
+def test_remedies_repeat_what_was_said(python: Path, eggs: Path) -> None:
+    """The command in a remedy is about the same target, tree and user: it sees to what was found."""
+    said = ["--path", eggs, "--python", python, "--user", "nobody", "--tz", "Asia/Tokyo"]
+    for tree in (["--all"], ["One"]):
+        cache = eggs / f"it's a cache; for {tree[0]}"
+        found = json.loads(eggcache("check", "--json", "--cache", cache, *said, *tree).stdout)["findings"]
+        (remedy,) = (one["remedy"] for one in found if one["code"] == "cache-missing")
+        assert eggcache(*shlex.split(remedy)[1:]).returncode == 0
+        done = eggcache("check", "--cache", cache, *said, *tree)
+        assert done.returncode == 0, done.stdout
+    mine = ["--python", "/usr/bin/python3", "--path", "/a b"]
+    options = parser.parse(["unzip-all", *mine, "kid"])
+    for remedy, full in {
+        "unzip it: eggcache unzip-all X.Y": "unzip it: eggcache unzip-all --python /usr/bin/python3 --path '/a b' X.Y",
+        "eggcache unzip-all, or": "eggcache unzip-all --python /usr/bin/python3 --path '/a b' kid, or",
+        "use eggcache prepare": "use eggcache prepare",
+    }.items():
+        assert remedies.completed([Finding("x", "x", "x", remedy)], options)[0].remedy == full
+
+
+@pytest.mark.parametrize("project", ["x; touch y", "$(id)", "--all", "-x", "a b", "x\n", "`id`", "x'", ""])
+def test_remedies_hold_no_command_of_others(project: str) -> None:
+    """What a target calls a project is no part of a command, unless it is a plain name."""
+    assert remedies.unzip(project) == "eggcache unzip-all --all"
+    assert remedies.unzip("zope.interface-x_1") == "eggcache unzip-all zope.interface-x_1"
+
+
+def test_ignored_sigchld(python: Path, eggs: Path) -> None:
+    """A daemon that ignores SIGCHLD hands that on: children of ours end in a way that one can ask for all the same."""
+    start = "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])"
+    command = [sys.executable, "-m", "eggcache", "prepare", eggs / "cache", "--all", "--path", eggs, "--python", python]
+    command = [sys.executable, "-c", start, *command, "--user", "nobody"]
+    done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_wrapper_runs_nobody_elses_modules(python: Path, eggs: Path) -> None:
+    """The application's PYTHONPATH, with which root starts Apache, gives the emitted prepare no modules."""
+    if subprocess.run([sys.executable, "-I", "-c", "import eggcache"], capture_output=True, check=False).returncode:
+        missing("eggcache is not installed for the Python that runs the tests")
+    theirs = eggs / "theirs"
+    theirs.mkdir()
+    (theirs / "argparse.py").write_text(f"open({str(eggs / 'ran')!r}, 'w')\nraise SystemExit(0)\n")
+    done = eggcache("wrapper", eggs / "cache", "--all", "--path", eggs, "--python", python, "--user", "nobody",
+                    "--for", "apachectl", "--apachectl", "/bin/true")  # fmt: skip
+    (eggs / "wrapper").write_text(done.stdout)
+    env = environment({"PYTHONPATH": str(theirs)})
+    ran = subprocess.run(["dash", str(eggs / "wrapper"), "start"], env=env, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert not (eggs / "ran").exists()
+    assert (eggs / "cache" / "One-1.0-py3.11.egg-tmp").is_dir()
+
+
+def test_wrapper_in_tmp_resets(python: Path) -> None:
+    """Where anybody can squat the directory, the emitted command moves it aside."""
+    done = eggcache("wrapper", "/tmp/some-cache", "--python", python, "--for", "apachectl")
+    assert "--reset" in done.stdout
+    assert "-- TurboGears" in done.stdout
+
+
+def without_apache(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run eggcache where the directories in which Debian has Apache's programs are empty."""
+    if os.geteuid() != 0:
+        missing("only root can hide Apache")
+    hide = 'mount -t tmpfs none /usr/sbin && exec "$@"'
+    command = ["unshare", "-m", "sh", "-c", hide, "sh", sys.executable, "-m", "eggcache", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False)
+
+
+def test_host_without_apache(python: Path, eggs: Path) -> None:
+    """Without Apache and --user the cache is root's and readable by all, which is said; no wrapper is guessed."""
+    common = ["--all", "--path", str(eggs), "--python", str(python)]
+    done = without_apache("prepare", eggs / "cache", *common)
+    assert done.returncode == 0, done.stderr
+    assert "readable by all" in done.stderr
+    assert {oct(path.stat().st_mode & 0o777) for path in (eggs / "cache").glob("One*/**/*.py")} == {"0o644"}
+    assert oct((eggs / "cache").stat().st_mode & 0o777) == "0o755"
+    done = without_apache("wrapper", eggs / "cache", *common, "--for", "apachectl")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--apachectl" in done.stderr
+
+
+def test_every_python(interpreter: Callable[[str], Path], eggs: Path, checkout: Path) -> None:
+    """eggcache itself runs on the oldest and the newest Python that it promises."""
+    write_egg(eggs / "Plain-1.0.egg", {"plain.py": ""})
+    for version in ("3.9", "3.13"):
+        own = interpreter(version)
+        command = [str(own), "-W", "error", "-m", "eggcache", "unzip-all", "-n", "--all", *map(str, named(eggs))]
+        done = subprocess.run(
+            command, env=environment({"PYTHONPATH": str(checkout), "EGGCACHE_PYTHON": str(own)}), cwd="/",
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert "1 egg would be unzipped" in done.stdout

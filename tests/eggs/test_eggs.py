@@ -1,0 +1,178 @@
+"""prepare on eggs that third parties uploaded, and on eggs that many releases of setuptools write."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import zipfile
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from support.deployment import Deployment
+from support.judge import Answer, as_json, eggcache, environment, judge, served, watched
+from support.probe import build, rounds
+
+# What real eggs are known to have that no cache can serve, and in whose lookups it shows.
+UNSERVABLE = {
+    "eager-missing": "KeyError",  # for the names that the listing gives
+    "directory-entries": "OSError|NotADirectoryError|ExtractionError|NotImplementedError|IsADirectoryError",
+}
+
+
+@pytest.mark.parametrize(("python", "setuptools", "least"), [("2.7", "44.1.1", 80), ("3.11", "65.5.0", 20)])
+def test_uploaded_eggs(
+    python: str,
+    setuptools: str,
+    least: int,
+    uploaded: dict[str, Path],
+    target: Callable[[str, str], Deployment],
+    shared_tmp: Path,
+    nobody: pwd.struct_passwd,
+) -> None:
+    """Of every uploaded egg, everything is served, save exactly what a finding names: and that really fails."""
+    interpreter = target(python, setuptools).python
+    cache = shared_tmp / "cache"
+    eggs: list[Path] = []
+    findings: dict[str, set[str]] = defaultdict(set)
+    for number, group in enumerate(rounds(uploaded, python)):
+        place = shared_tmp / f"eggs{number}"
+        place.mkdir()
+        paths: list[str | Path] = []
+        for egg in group:
+            copy = place / egg.name
+            copy.write_bytes(egg.read_bytes())
+            eggs.append(copy)
+            paths += ["--path", copy]
+        done = eggcache("prepare", cache, "--all", *paths, "--python", interpreter, "--user", "nobody", "--json")
+        assert done.returncode in (0, 3), done.stderr
+        for finding in as_json(done)["findings"]:
+            findings[os.path.basename(finding["thing"])].add(finding["code"])
+    assert len(eggs) >= least
+    assert not any("egg-refused" in codes for codes in findings.values())
+    verdict = judge(interpreter, cache, eggs, nobody)
+    assert {answer.egg for answer in verdict.answers} == set(map(str, eggs))
+    failed: dict[str, list[Answer]] = defaultdict(list)
+    for answer in verdict.answers:
+        if answer.verdict != "ok" or not answer.path.startswith(f"{cache}/"):
+            failed[os.path.basename(answer.egg)].append(answer)
+    for egg, answers in failed.items():
+        expected = [UNSERVABLE[code] for code in findings[egg] & UNSERVABLE.keys()]
+        for answer in answers:
+            assert re.match("|".join(expected) or "no finding speaks of it", answer.verdict), answer
+    for egg, codes in findings.items():
+        if codes & UNSERVABLE.keys():
+            assert failed[egg], f"{egg} is served after all: {codes}"
+    unserved = [f"{egg}-tmp" for egg, codes in findings.items() if codes & UNSERVABLE.keys()]
+    assert [attempt for attempt in verdict.attempts if not any(name in attempt for name in unserved)] == []
+    assert verdict.warnings == []
+
+
+RELEASES = [
+    ("2.7", "0.6c11"),
+    ("2.7", "18.8.1"),
+    ("2.7", "36.0.1"),
+    ("2.7", "44.1.1"),
+    ("3.6", "40.8.0"),
+    ("3.9", "58.1.0"),
+    ("3.11", "65.5.0"),
+    ("3.12", "69.5.1"),
+    ("3.13", "80.9.0"),
+]
+
+
+@pytest.mark.parametrize(("python", "setuptools"), RELEASES)
+def test_built_eggs(
+    python: str, setuptools: str, target: Callable[[str, str], Deployment], shared_tmp: Path, nobody: pwd.struct_passwd
+) -> None:
+    """An egg with everything that bdist_egg knows, the same behind a shell header, and a basket: all served; and the
+    native module imports from the cache, or a finding says that it does not."""
+    deployment = target(python, setuptools)
+    egg = build(deployment, shared_tmp)
+    place = shared_tmp / "eggs"
+    place.mkdir()
+    installed = place / egg.name
+    installed.write_bytes(egg.read_bytes())
+    header = place / egg.name.replace("Probe-1.0", "Header-1.0")
+    header.write_bytes(b"#!/bin/sh\nexec python -c 'import sys'\n" + egg.read_bytes())
+    basket = place / "Basket.egg"
+    with zipfile.ZipFile(basket, "w", zipfile.ZIP_DEFLATED) as archive:
+        inner = f"Inner-1.0-py{python}.egg"
+        # With metadata of its own: from 49.6 on, pkg_resources finds no egg in a basket that has none.
+        archive.writestr("EGG-INFO/PKG-INFO", "Metadata-Version: 1.0\nName: Basket\nVersion: 1.0\n")
+        archive.writestr(f"{inner}/EGG-INFO/PKG-INFO", "Metadata-Version: 1.0\nName: Inner\nVersion: 1.0\n")
+        archive.writestr(f"{inner}/inner/__init__.py", "")
+        archive.writestr(f"{inner}/inner/data/file.txt", "basket\n")
+    cache = shared_tmp / "cache"
+    paths = [word for path in (installed, header, basket) for word in ("--path", str(path))]
+    done = eggcache(
+        "prepare", cache, "--all", *paths, "--path", place, "--python", deployment.python, "--user", "nobody", "--json"
+    )
+    found = {finding["code"]: finding["thing"] for finding in as_json(done)["findings"]}
+    ignored = setuptools == "80.9.0"  # whose stub never asks for the cache
+    assert set(found) == ({"stub-ignores-cache"} if ignored else set()), done.stderr
+    assert done.returncode == (3 if ignored else 0)
+    verdict = judge(deployment.python, cache, [installed, header, (basket, inner + "/")], nobody)
+    assert served(verdict, cache) > 30
+
+    command = [
+        str(deployment.python),
+        "-B",
+        "-c",
+        "import sys; sys.path.insert(0, sys.argv[1]); import probe.ns._native as n; print(n.answer)",
+    ]
+    done, attempts = watched([*command, str(installed)], nobody, env=environment({"PYTHON_EGG_CACHE": str(cache)}))
+    assert done.stdout == "42\n", done.stderr
+    assert bool(attempts) == ignored
+
+
+@pytest.mark.parametrize(("python", "setuptools"), [("3.9", "58.1.0"), ("3.11", "65.5.0")])
+def test_multi_phase_module(
+    python: str, setuptools: str, target: Callable[[str, str], Deployment], shared_tmp: Path, nobody: pwd.struct_passwd
+) -> None:
+    """A native module that initialises in phases is named, and really imports as an empty one from a cache."""
+    deployment = target(python, setuptools)
+    egg = build(deployment, shared_tmp, multi=True)
+    cache = shared_tmp / "cache"
+    done = eggcache(
+        "prepare", cache, "--all", "--path", egg, "--python", deployment.python, "--user", "nobody", "--json"
+    )
+    assert done.returncode == 3
+    (finding,) = as_json(done)["findings"]
+    assert finding["code"] == "stub-multi-phase"
+    assert re.fullmatch("unzip it: eggcache unzip-all --python .* Probe", finding["remedy"])
+    command = [
+        str(deployment.python),
+        "-B",
+        "-c",
+        "import sys; sys.path.insert(0, sys.argv[1]); import probe.ns._native as n; print(hasattr(n, 'answer'))",
+    ]
+    seen, _ = watched([*command, str(egg)], nobody, env=environment({"PYTHON_EGG_CACHE": str(cache)}))
+    assert seen.stdout == "False\n", seen.stderr
+
+
+def test_stub_of_another_generation(target: Callable[[str, str], Deployment], shared_tmp: Path) -> None:
+    """An egg whose stub uses `imp` is named on a Python that has none."""
+    old = target("3.6", "40.8.0")
+    egg = build(old, shared_tmp)
+    new = target("3.12", "69.5.1")
+    done = eggcache(
+        "prepare", shared_tmp / "cache", "--all", "--path", egg, "--python", new.python, "--user", "nobody", "--json"
+    )
+    assert [finding["code"] for finding in as_json(done)["findings"]] == ["stub-needs-imp"]
+    assert done.returncode == 3
+
+
+def test_symbolic_link(target: Callable[[str, str], Deployment], shared_tmp: Path, nobody: pwd.struct_passwd) -> None:
+    """An egg that is on the path by a link's name is cached under that name, as pkg_resources asks for it."""
+    deployment = target("3.11", "65.5.0")
+    egg = build(deployment, shared_tmp)
+    link = shared_tmp / egg.name.replace("Probe", "Link")
+    link.symlink_to(egg)
+    cache = shared_tmp / "cache"
+    done = eggcache("prepare", cache, "--all", "--path", link, "--python", deployment.python, "--user", "nobody")
+    assert done.returncode == 0, done.stderr
+    assert (cache / f"{link.name}-tmp").is_dir()
+    assert served(judge(deployment.python, cache, [link], nobody), cache)

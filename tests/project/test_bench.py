@@ -1,0 +1,151 @@
+"""scripts/bench --quick: what it prints, writes and draws is there, and is one and the same. No figure is judged."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import benchmark
+import chart
+import inputs
+import prototype
+import pytest
+from support.deployment import Deployment, others_can_use
+
+SCRIPTS = Path(benchmark.__file__).parent
+
+
+@pytest.fixture(scope="module")
+def ran(where: Path, turbogears2_311: Deployment) -> tuple[dict[str, Any], str, str]:
+    """The JSON, the table and the chart of a quick run on a deployment that is there."""
+    assert others_can_use(turbogears2_311.python)
+    output, svg = where / "bench.json", where / "bench.svg"
+    command = [sys.executable, SCRIPTS / "benchmark.py", "--quick", "--work", where, "-o", output, "--svg", svg]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return json.loads(output.read_text()), done.stdout, svg.read_text()
+
+
+def test_everything_is_measured_or_said(ran: tuple[dict[str, Any], str, str]) -> None:
+    """Each group has its ways, with a median among its seconds, a peak and files; what has none is said in words."""
+    result, _, _ = ran
+    ways: dict[str, set[str]] = {}
+    for one in result["measured"]:
+        ways.setdefault(one["group"], set()).add(one["way"])
+        assert min(one["seconds"]) <= one["median"] <= max(one["seconds"])
+        assert one["peak_mib"] > 1
+        assert one["files"] > 0
+    assert {"eggcache prepare", "unzip -q", "tar -x", "prototype", "pkg_resources"} <= ways["prepare"]
+    assert ways["unzip-all"] == {"eggcache unzip-all", "easy_install -Z"}
+    assert ways["check"] == {"eggcache check", "pkg_resources, once"}
+    assert ways["warm"] == {"eggcache prepare, warm", "python -c pass"}
+    assert {"eggcache prepare", "unzip -q", "tar -x"} <= ways["scale"]
+    assert "extract" in ways or any("tmpfs" in note for note in result["not_run"])
+    assert result["syscalls_per_file"] or any("strace" in note for note in result["not_run"])
+
+
+def test_comparisons_are_of_what_was_measured(ran: tuple[dict[str, Any], str, str]) -> None:
+    """A ratio is that of two medians, and `holds` says whether it keeps its limit."""
+    result, _, _ = ran
+    medians = {(one["group"], one["medium"], one["way"]): one["median"] for one in result["measured"]}
+    rows = {(one["what"], one["where"]): one for one in result["comparisons"]}
+    for medium in {one["medium"] for one in result["measured"]}:
+        found = rows[("cold prepare / unzip -q egg by egg", medium)]
+        ratio = medians[("prepare", medium, "eggcache prepare")] / medians[("prepare", medium, "unzip -q")]
+        assert found["ratio"] == pytest.approx(ratio)
+    for one in rows.values():
+        expected = one["ratio"] >= one["limit"] if one["at_least"] else one["ratio"] <= one["limit"]
+        assert one["holds"] is expected
+
+
+def test_table_and_chart_show_the_figures(ran: tuple[dict[str, Any], str, str]) -> None:
+    """Every row and every verdict is in the table; the chart is XML, has the medians, and is drawn again from JSON."""
+    result, table, svg = ran
+    for one in result["measured"]:
+        assert re.search(rf"{re.escape(one['way'])} .*\b{one['median']:.3f}\b", table)
+    verdicts = [line for line in table.splitlines() if line.endswith(("holds", "MISSED"))]
+    assert len(verdicts) == len(result["comparisons"])
+    drawing = ElementTree.fromstring(svg)
+    texts = [text.text for text in drawing.iter("{http://www.w3.org/2000/svg}text")]
+    bars = list(drawing.iter("{http://www.w3.org/2000/svg}rect"))
+    check = next(one["median"] for one in result["measured"] if one["way"] == "eggcache check")
+    assert (f"{check:.3f} s" if check < 1 else f"{check:.1f} s") in texts
+    assert len(bars) == 11
+    assert chart.draw(result) == svg
+
+
+def test_the_committed_chart_is_of_the_committed_figures() -> None:
+    """docs/bench.svg is what docs/bench.json says."""
+    docs = SCRIPTS.parent / "docs"
+    assert chart.draw(json.loads((docs / "bench.json").read_text())) == (docs / "bench.svg").read_text()
+
+
+@pytest.mark.parametrize(
+    ("make", "members", "size"),
+    [
+        (lambda path: inputs.many_members(path, "many", 150), 152, None),
+        (lambda path: inputs.one_member(path, "large", 3 << 20), 3, 3 << 20),
+    ],
+)
+def test_inputs_are_eggs(make: Callable[[Path], None], members: int, size: int | None, tmp_path: Path) -> None:
+    """The eggs that are made up are whole zips, with the metadata that names their project."""
+    path = tmp_path / "made-1.0-py3.11.egg"
+    make(path)
+    with zipfile.ZipFile(path) as archive:
+        assert archive.testzip() is None
+        assert len(archive.namelist()) == members
+        assert b"Name: " in archive.read("EGG-INFO/PKG-INFO")
+        assert size in (None, max(info.file_size for info in archive.infolist()))
+
+
+def test_renamed_trees_are_other_projects(turbogears2_311: Deployment, tmp_path: Path) -> None:
+    """Each copy has every member of its egg, byte for byte, and another name in the metadata."""
+    eggs = turbogears2_311.eggs
+    made = inputs.rename_trees(eggs, tmp_path, 2)
+    assert len(made) == 2 * len(eggs)
+    assert len({path.name for path in made}) == len(made)
+    for original, copy in zip((egg for egg in eggs for _ in range(2)), made):
+        with zipfile.ZipFile(original) as before, zipfile.ZipFile(copy) as after:
+            assert after.testzip() is None
+            assert after.namelist() == before.namelist()
+            for name in set(before.namelist()) - {"EGG-INFO/PKG-INFO"}:
+                assert after.read(name) == before.read(name)
+                assert after.getinfo(name).date_time == before.getinfo(name).date_time
+            assert re.search(rb"(?m)^Name: T0\d-", after.read("EGG-INFO/PKG-INFO"))
+
+
+def test_prototype_writes_what_the_egg_holds(turbogears2_311: Deployment, tmp_path: Path) -> None:
+    """The rival does the whole of what it is measured for."""
+    egg = turbogears2_311.eggs[0]
+    prototype.extract(str(egg), str(tmp_path / "into"))
+    with zipfile.ZipFile(egg) as archive:
+        for info in archive.infolist():
+            assert (tmp_path / "into" / info.filename).read_bytes() == archive.read(info)
+
+
+def test_a_way_that_fails_is_no_figure(tmp_path: Path) -> None:
+    """A command that does not do its work ends the run, with its words."""
+    bench = object.__new__(benchmark.Bench)
+    bench.env, bench.empty = {"PATH": "/usr/bin:/bin"}, tmp_path
+    with pytest.raises(SystemExit, match="broken: status 7: some words"):
+        bench.run(benchmark.Way("broken", ["sh", "-c", "echo some words; exit 7"]))
+
+
+def test_one_group_is_measured_anew(ran: tuple[dict[str, Any], str, str]) -> None:
+    """With --only, the figures of the other groups in the file stay, and those of that group are new."""
+    result, _, _ = ran
+    now = {**result, "measured": [{**one, "median": -1} for one in result["measured"] if one["group"] == "check"],
+           "comparisons": [], "not_run": ["check, something"], "syscalls_per_file": {}}  # fmt: skip
+    before = {**result, "not_run": ["check, earlier", "scale, earlier"]}
+    both = benchmark.merged(before, now, "check")
+    assert {one["group"] for one in both["measured"] if one["median"] == -1} == {"check"}
+    assert len(both["measured"]) == len(result["measured"])
+    assert both["not_run"] == ["scale, earlier", "check, something"]
+    assert both["syscalls_per_file"] == result["syscalls_per_file"]

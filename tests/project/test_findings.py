@@ -1,0 +1,68 @@
+"""The registry of findings, the source that makes them and the README that explains them are in step."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+from eggcache import findings
+
+ROOT = Path(__file__).resolve().parents[2]
+SOURCES = [path for path in (ROOT / "eggcache").rglob("*.py") if path.name != "findings.py"]
+
+
+def made(path: Path) -> set[str]:
+    """The codes of the findings that a module makes by name, by Finding("code", …) or its own finding("code", …)."""
+    return {
+        node.args[0].value
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call)
+        and getattr(node.func, "id", "") in ("Finding", "finding")
+        and node.args
+        and isinstance(node.args[0], ast.Constant)
+        and isinstance(node.args[0].value, str)
+    }
+
+
+def strings(path: Path) -> set[str]:
+    """Every string in a module: some codes are collected before they become findings."""
+    nodes = ast.walk(ast.parse(path.read_text()))
+    return {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+
+
+def test_every_finding_is_explained() -> None:
+    """What the source makes is in the registry, whole."""
+    codes = set().union(*map(made, SOURCES))
+    assert len(codes) > 30
+    assert codes - findings.explanations().keys() == set()
+    for one in findings.explanations().values():
+        assert re.fullmatch(r"[a-z]+(-[a-z0-9]+)*", one.code)
+        assert all(text.endswith(".") for text in (one.means, one.happens, one.remedy)), one.code
+
+
+def test_every_explanation_is_used() -> None:
+    """What the registry explains is made somewhere, and is in it once."""
+    codes = Counter(one.code for _, section in findings.SECTIONS for one in section)
+    assert [code for code, times in codes.items() if times > 1] == []
+    assert codes.keys() - set().union(*map(strings, SOURCES)) == set()
+
+
+def test_readme() -> None:
+    """The README has the section as it is made from the registry."""
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "scripts" / "findings"), "--check"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+    readme = (ROOT / "README.rst").read_text(encoding="utf-8")
+    for code in findings.explanations():
+        assert f"\n``{code}``\n" in readme
+
+
+def test_every_finding_of_a_check_is_provoked() -> None:
+    """tests/proof/test_check.py, or another test, speaks of every code."""
+    text = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py") if path.name != Path(__file__).name)
+    assert {code for code in findings.explanations() if code not in text} == set()

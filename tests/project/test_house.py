@@ -1,0 +1,50 @@
+"""The house: which room imports which."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import eggcache
+
+SOURCE = Path(eggcache.__file__).parent
+# From the ground up. A room imports from those before it; rooms of one line do not import each other.
+ROOMS = [
+    {"errors", "findings", "model", "progress", "remedies"},
+    {"system"},
+    {"eggs"},
+    {"target"},
+    {"servers"},
+    {"cache"},
+    {"unzip", "proof", "wheelhouse", "wrappers"},
+    {"cli"},
+    {"__init__", "__main__"},
+]
+LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
+MODULES = [path.relative_to(SOURCE) for path in SOURCE.rglob("*.py") if "inside" not in path.parts]
+
+
+def imports(path: Path) -> set[str]:
+    """The rooms that a module imports from, anywhere in it."""
+    found = set()
+    for node in ast.walk(ast.parse((SOURCE / path).read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module == "eggcache":
+            found |= {alias.name for alias in node.names} - {"__version__"}
+        elif isinstance(node, ast.ImportFrom) and str(node.module).startswith("eggcache."):
+            found.add(str(node.module).split(".")[1])
+    return found
+
+
+@pytest.mark.parametrize("path", MODULES, ids=str)
+def test_imports_go_down_only(path: Path) -> None:
+    """A module imports from its own room and from those below; the words of all rooms import only each other."""
+    room = path.with_suffix("").parts[0]
+    same = ROOMS[0] if room in ROOMS[0] else {room}
+    assert {name for name in imports(path) - same if LEVEL[name] >= LEVEL[room]} == set()
+
+
+def test_no_room_is_named_like_a_public_function() -> None:
+    """eggcache.prepare is a function, whatever was imported before."""
+    assert set(LEVEL) & set(eggcache.__all__) == set()

@@ -1,0 +1,105 @@
+"""The README's first command, in a copy of the clone, as root and as anybody else."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+from support import deployment
+from support.judge import environment, listing
+from support.parts import missing
+
+ROOT = Path(__file__).resolve().parents[2]
+CACHE = Path("/tmp/turbogears-eggcache")
+
+
+@pytest.fixture
+def clone(shared_tmp: Path) -> Iterator[Path]:
+    """What a user has after `git clone`; the egg cache that the quickstart names is gone afterwards, as before."""
+    if CACHE.exists():
+        missing(f"{CACHE} is there already, and may be somebody's: remove it")
+    into = shared_tmp / "clone"
+    names = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+    ).stdout.split(b"\0")
+    for name in filter(None, map(os.fsdecode, names)):
+        (into / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, into / name)
+    yield into
+    shutil.rmtree(CACHE, ignore_errors=True)
+
+
+def quickstart(clone: Path, env: Mapping[str, str], user: str | None = None) -> str:
+    """What it printed."""
+    done = subprocess.run(
+        [str(clone / "scripts" / "quickstart")], env=dict(env), cwd="/", user=user, group=user and "nogroup",
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=900,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+def told(output: str) -> None:
+    """The whole story is in the output, in its order."""
+    position = 0
+    for part in (
+        "$ eggcache tree",
+        "zipped egg",
+        "ExtractionError",
+        "$ eggcache prepare",
+        str(CACHE),
+        "$ eggcache wrapper",
+        "export PYTHON_EGG_CACHE",
+    ):
+        found = output.find(part, position)
+        assert found >= 0, f"{part!r} does not come where it should:\n{output}"
+        position = found
+
+
+def test_as_root(clone: Path, turbogears1: deployment.Deployment) -> None:
+    """It shows the tree, the error, the cure and the wrapper, on TurboGears 1.1.3; a second time, too, and nothing
+    but its own directory and the cache is left over."""
+    if os.geteuid() != 0:
+        missing("only root can show another user's error")
+    env = {name: value for name, value in os.environ.items() if not name.startswith("EGGCACHE_TESTS")}
+    before = {path for top in ("/tmp", "/var/tmp") for path in Path(top).iterdir()}
+    first = quickstart(clone, env)
+    told(first)
+    assert "TurboGears 1.1.3" in first
+    assert "missing" in first
+    prepared = listing(CACHE)
+    second = quickstart(clone, env)
+    told(second)
+    assert listing(CACHE) == prepared
+    names = {path.name for path in clone.iterdir()}
+    assert names - {Path(name).parts[0] for name in os.listdir(ROOT)} <= {"quickstart"}
+    left = {path for top in ("/tmp", "/var/tmp") for path in Path(top).iterdir()} - before
+    mine = {path for path in left if "quickstart" in path.name or "eggcache" in path.name}
+    assert {path for path in mine if not path.name.startswith("eggcache-tests-")} == {CACHE}
+
+
+def test_as_anybody(clone: Path, nobody: pwd.struct_passwd) -> None:
+    """Without root, and with no Python but the system's, it does the same with TurboGears2 and its own rights."""
+    if not os.access("/usr/bin/python3", os.X_OK):
+        missing("there is no /usr/bin/python3 that everybody can run")
+    downloads = clone.parent / "downloads"
+    shutil.copytree(deployment.download_cache(), downloads)
+    for top, _, files in os.walk(clone.parent):
+        for path in (top, *(os.path.join(top, name) for name in files)):
+            os.chown(path, nobody.pw_uid, nobody.pw_gid)
+    keep = {name: value for name, value in os.environ.items() if name.startswith(("PIP_", "SSL_", "REQUESTS_"))}
+    env = environment(
+        {**keep, "HOME": str(clone.parent), "EGGCACHE_DOWNLOADS": str(downloads), "PYTHON": "/usr/bin/python3"}
+    )
+    output = quickstart(clone, env, user="nobody")
+    told(output)
+    assert "TurboGears2" in output
+    assert CACHE.stat().st_uid == nobody.pw_uid

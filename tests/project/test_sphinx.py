@@ -1,0 +1,97 @@
+"""docs/: built by Sphinx without a warning, with nothing in it that the source has outgrown."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support.judge import environment
+
+from eggcache import findings
+from eggcache.cli import arguments, manual
+from eggcache.wrappers import kinds
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The documentation, built as CI builds it: a warning is an error, and so is a reference that leads nowhere."""
+    out = tmp_path_factory.mktemp("docs")
+    command = [sys.executable, "-m", "sphinx", "-W", "-n", "--keep-going", "-q", "-b", "html"]
+    done = subprocess.run(
+        [*command, "-d", out / "doctrees", DOCS, out / "html"], env=environment(), capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+    return out / "html"
+
+
+def text(page: Path) -> str:
+    """What a reader sees of a page."""
+    return re.sub(r"<[^>]+>", "", page.read_text(encoding="utf-8")).replace("&quot;", '"')
+
+
+def test_every_page_is_built(site: Path) -> None:
+    """Each source is a page, and the index leads to it."""
+    for source in DOCS.rglob("*.rst"):
+        assert (site / source.relative_to(DOCS).with_suffix(".html")).is_file()
+    assert "tutorial.html" in (site / "index.html").read_text()
+
+
+def test_reference_is_whole(site: Path) -> None:
+    """Every command, option, exit status and finding is in the reference."""
+    page = text(site / "reference" / "commands.html")
+    for action in arguments.program()._actions:
+        for name, command in (action.choices or {}).items():
+            assert f"eggcache {name}" in page
+            for option in (spelled for one in command._actions for spelled in one.option_strings):
+                assert option in page, (name, option)
+    codes = (site / "reference" / "findings.html").read_text(encoding="utf-8")
+    assert [code for code in findings.explanations() if f'id="{code}"' not in codes] == []
+    statuses = text(site / "reference" / "exit-statuses.html")
+    assert all(re.search(rf"^{status}$", statuses, re.MULTILINE) for status in ("0", "1", "2", "3", "4", "5", "75"))
+
+
+def test_every_wrapper_has_its_page(site: Path) -> None:
+    """Each kind of wrapper is shown on a page of how-to, as it is emitted."""
+    sources = "".join(path.read_text(encoding="utf-8") for path in (DOCS / "howto").glob("*.rst"))
+    assert set(re.findall(r"^\.\. generated:: wrapper (\S+)$", sources, re.MULTILINE)) == set(kinds.KINDS)
+    assert "ExecStartPre=+" in text(site / "howto" / "systemd.html")
+    assert "--lenient" in text(site / "howto" / "init-script.html")
+
+
+def test_commands_in_the_documentation_parse(site: Path) -> None:
+    """What a page or an example tells to type is a command line that eggcache takes."""
+    pages = "".join(path.read_text(encoding="utf-8") for path in [*DOCS.rglob("*.rst"), ROOT / "README.rst"])
+    typed = set(re.findall(r"^ +(?:\$ )?(eggcache (?:[^\n\\|>]|\\\n)+)", pages, re.MULTILINE))
+    typed |= {words for examples in manual.EXAMPLES.values() for words, _ in examples}
+    assert len(typed) > 25
+    for line in typed:
+        words = shlex.split(line.replace("\\\n", " ").partition(" || ")[0], comments=True)[1:]
+        if "COMMAND" not in words and not line.startswith("eval"):
+            parsed = arguments.program().parse_known_args(words)[0]
+            assert parsed.command in words
+
+
+def test_no_option_of_the_tests_is_forgotten() -> None:
+    """CONTRIBUTING.rst names what makes tests longer."""
+    source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("*.py"))
+    options = set(re.findall(r'environ\.get\(\s*"(EGGCACHE_[A-Z_]+)"', source))
+    assert len(options) > 2
+    explained = (ROOT / "CONTRIBUTING.rst").read_text(encoding="utf-8")
+    assert [option for option in sorted(options) if option not in explained] == []
+
+
+def test_no_environment_variable_is_forgotten() -> None:
+    """What the source reads in its environment by name, the reference explains."""
+    source = "".join(path.read_text() for path in (ROOT / "eggcache").rglob("*.py") if "inside" not in path.parts)
+    read = set(re.findall(r'environ(?:\.get\(|\[)"([A-Z_]+)"', source)) - {"PATH", "HOME"}
+    explained = " ".join(name for name, _ in manual.ENVIRONMENT)
+    assert len(read) > 3
+    assert {name for name in read if name not in explained} == set()

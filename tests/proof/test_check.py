@@ -1,0 +1,1053 @@
+"""check: every finding is provoked for real, and a healthy cache has none."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import deployment
+from support.deployment import Deployment
+from support.judge import as_json, eggcache, environment, listing, watched
+from support.namespaces import SYSTEMD, namespace
+from support.parts import built, missing
+from support.probe import build
+from support.sites import ROOT, write_egg
+
+from eggcache.proof import lookups
+from eggcache.servers import environments
+from eggcache.system import accounts
+
+Finding = dict[str, Any]
+
+
+@dataclass
+class Site:
+    """A target, eggs in a directory on its path, and their cache, prepared for nobody."""
+
+    python: Path
+    eggs: Path
+    cache: Path
+
+    @property
+    def common(self) -> list[str | Path]:
+        return ["--all", "--path", self.eggs, "--python", self.python, "--user", "nobody"]
+
+    @property
+    def arguments(self) -> list[str]:
+        return list(map(str, ["check", *self.common, "--cache", self.cache]))
+
+    def prepare(self, *more: str) -> None:
+        done = eggcache("prepare", self.cache, *self.common, *more)
+        assert done.returncode in (0, 3), done.stderr
+
+    def run(self, *more: str | Path, before: str = "", env: Mapping[str, str] = {}) -> subprocess.CompletedProcess[str]:
+        """Run check; after a shell command, if given, in a mount namespace of its own."""
+        if not before:
+            return eggcache(*self.arguments, *more, env=env)
+        return namespace(before, *self.arguments, *map(str, more))
+
+    def check(self, *more: str | Path, before: str = "", env: Mapping[str, str] = {}) -> dict[str, Finding]:
+        """What check finds, by code. Its exit status is 3 where there is anything, and it changes nothing."""
+        seen = listing(self.cache)
+        done = self.run("--json", *more, before=before, env=env)
+        assert done.returncode in (0, 3), done.stderr
+        findings = as_json(done)["findings"]
+        assert done.returncode == (3 if findings else 0)
+        assert all(one["status"] == 3 and one["cause"] and one["remedy"] for one in findings)
+        assert listing(self.cache) == seen
+        return {one["code"]: one for one in findings}
+
+    def member(self, pattern: str) -> Path:
+        (found,) = self.cache.glob(pattern)
+        return found
+
+
+@pytest.fixture(scope="module")
+def python(where: Path) -> Path:
+    """A Python 3.11 with setuptools 65.5.0 that tests only run and never change."""
+    return built(lambda: deployment.target("3.11", "65.5.0", where)).python
+
+
+@pytest.fixture(scope="module")
+def probe(where: Path) -> Path:
+    """An egg with a native module, for that Python."""
+    own = built(lambda: deployment.target("3.11", "65.5.0", where))
+    return build(own, own.root)
+
+
+@pytest.fixture(scope="module")
+def template(python: Path, where: Path, nobody: pwd.struct_passwd) -> Site:
+    """Two eggs, prepared; without the receipt, which check does not need, and which names this place."""
+    top = where / "check-template"
+    made = Site(python, top / "eggs", top / "cache")
+    made.eggs.mkdir(parents=True)
+    write_egg(made.eggs / "One-1.0-py3.11.egg", {"one/__init__.py": "", "one/data/text.txt": "one\n", "one/empty": ""})
+    write_egg(made.eggs / "Two-1.0-py3.11.egg", {"two/__init__.py": "", "two/data.txt": "two\n" * 1000})
+    made.prepare()
+    (made.cache / ".eggcache.json").unlink()
+    return made
+
+
+@pytest.fixture
+def site(template: Site, shared_tmp: Path) -> Site:
+    """The test's own copy of it."""
+    subprocess.run(["cp", "-a", template.eggs, template.cache, shared_tmp], check=True)
+    return Site(template.python, shared_tmp / "eggs", shared_tmp / "cache")
+
+
+@pytest.fixture
+def native(site: Site, probe: Path) -> Site:
+    """The same with a native module."""
+    shutil.copy2(probe, site.eggs)
+    site.prepare()
+    return site
+
+
+@contextmanager
+def mounted(directory: Path, options: str) -> Iterator[None]:
+    """A tmpfs at `directory`."""
+    directory.mkdir(exist_ok=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"mode=755,{options}", "tmpfs", str(directory)], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", str(directory)], check=True)
+
+
+# -------------------------------------------------------------------------------------------------- all is well
+
+
+@pytest.mark.parametrize(
+    ("tree", "options", "least"),
+    [
+        ("turbogears1_complete", ["--all", "--import", "turbogears"], 2500),
+        ("turbogears2_311", ["TurboGears2", "--import", "tg"], 290),
+    ],
+)
+def test_healthy(
+    tree: str,
+    options: list[str],
+    least: int,
+    request: pytest.FixtureRequest,
+    shared_tmp: Path,
+    nobody: pwd.struct_passwd,
+) -> None:
+    """A prepared cache of a real tree has no finding: one line says how much was proven, the exit status is 0."""
+    own: Deployment = request.getfixturevalue(tree)
+    cache = shared_tmp / "cache"
+    target = ["--python", str(own.python), "--user", "nobody"]
+    assert eggcache("prepare", cache, *options[:1], *target).returncode == 0
+    done = eggcache("check", "--cache", cache, *options, *target)
+    said = re.fullmatch(r"([\d,]+) files of (\d+) eggs, as nobody: all current, nothing to write\n", done.stdout)
+    assert said, done.stdout + done.stderr
+    assert (done.returncode, done.stderr) == (0, "")
+    assert int(said[1].replace(",", "")) >= least
+    assert int(said[2]) >= 5
+
+
+def test_nothing_is_written(site: Site, nobody: pwd.struct_passwd) -> None:
+    """Where the runtime user could write everything, and pkg_resources and a module want to, no process writes."""
+    drop = site.cache.parent / "drop"
+    drop.mkdir()
+    drop.chmod(0o777)
+    app = write_egg(site.eggs / "Writes-1.0-py3.11.egg", {"writes.py": f"open({str(drop / 'file')!r}, 'w')"})
+    site.prepare()
+    for top, _, files in os.walk(site.cache):
+        for path in (top, *(os.path.join(top, name) for name in files)):
+            os.chown(path, nobody.pw_uid, nobody.pw_gid)
+    site.member("One*/one/data/text.txt").unlink()
+    shutil.rmtree(site.member("Two*"))
+    before = listing(site.cache.parent)
+    done, attempts = watched(
+        [sys.executable, "-m", "eggcache", *site.arguments, "--path", str(app), "--import", "writes", "--json"],
+        pwd.getpwnam("root"),
+        env=environment({"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}),
+    )
+    assert done.returncode == 3, done.stderr
+    codes = {one["code"] for one in as_json(done)["findings"]}
+    assert codes == {"member-missing", "egg-not-in-cache", "cache-writable", "import-writes"}
+    assert attempts == []
+    assert listing(site.cache.parent) == before
+
+
+def test_receipt_is_not_believed(site: Site) -> None:
+    """With a receipt that was removed, or says anything, check finds what is there."""
+    assert not (site.cache / ".eggcache.json").exists()
+    assert site.check() == {}
+    (site.cache / ".eggcache.json").write_text("nonsense")
+    assert site.check() == {}
+
+
+def test_table(site: Site) -> None:
+    """On a terminal findings are a table: a line for each, in columns, with the detail under it where -v is given."""
+    site.member("One*/one/data/text.txt").unlink()
+    site.cache.chmod(0o770)
+    done = site.run()
+    lines = done.stdout.splitlines()
+    assert (done.returncode, len(lines)) == (3, 4), done.stdout  # group-write is one for nobody's group, too
+    assert re.match(r"CODE +THING +CAUSE +REMEDY$", lines[0])
+    assert len({line.index(column) for line, column in zip(lines[:2], ("THING", str(site.cache)))}) == 1
+    assert any(line.startswith("  pkg_resources: ") for line in site.run("-v").stdout.splitlines())
+    assert (site.run("-q").stdout, site.run("-q").returncode) == ("", 3)
+
+
+# ---------------------------------------------------------------------------------------------------- the files
+
+
+def _same_size_and_time(path: Path) -> None:
+    info = path.stat()
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    os.utime(path, ns=(info.st_atime_ns, info.st_mtime_ns))
+
+
+def _dated(egg: Path, when: tuple[int, int, int, int, int, int]) -> None:
+    with zipfile.ZipFile(egg) as archive:
+        members = [(name, archive.read(name)) for name in archive.namelist()]
+    with zipfile.ZipFile(egg, "w") as archive:
+        for name, data in members:
+            archive.writestr(zipfile.ZipInfo(name, when), data)
+
+
+FILES: dict[str, tuple[str, Callable[[Site], object]]] = {
+    "deleted": ("member-missing", lambda site: site.member("One*/one/data/text.txt").unlink()),
+    "deleted and empty": ("member-missing", lambda site: site.member("One*/one/empty").unlink()),
+    "directory deleted": ("member-missing", lambda site: shutil.rmtree(site.member("One*/one/data"))),
+    "one byte": ("member-changed", lambda site: _same_size_and_time(site.member("One*/one/data/text.txt"))),
+    "a link": (
+        "member-changed",
+        lambda site: (
+            site.member("One*/one/data/text.txt").rename(site.cache / "elsewhere"),
+            (site.member("One*") / "one/data/text.txt").symlink_to(site.cache / "elsewhere"),
+        ),
+    ),
+    "truncated": ("member-outdated", lambda site: os.truncate(site.member("Two*/two/data.txt"), 5)),
+    "touched": ("member-outdated", lambda site: os.utime(site.member("Two*/two/data.txt"))),
+    "private": ("member-unreadable", lambda site: site.member("Two*/two/data.txt").chmod(0o600)),
+    "closed directory": ("member-unreadable", lambda site: site.member("Two*/two").chmod(0o700)),
+    "egg gone": ("egg-not-in-cache", lambda site: shutil.rmtree(site.member("Two*"))),
+    "egg updated": (
+        "member-outdated",
+        lambda site: write_egg(site.eggs / "Two-1.0-py3.11.egg", {"two/__init__.py": "", "two/data.txt": "new"}),
+    ),
+    "egg dated anew, by days": (
+        "member-outdated",
+        lambda site: _dated(site.eggs / "Two-1.0-py3.11.egg", (2009, 7, 15, 12, 0, 0)),
+    ),
+    "egg added": ("egg-not-in-cache", lambda site: write_egg(site.eggs / "Three-1.0-py3.11.egg", {"three.py": ""})),
+}
+
+
+@pytest.mark.parametrize("change", FILES)
+def test_file(site: Site, change: str) -> None:
+    """Whatever is wrong with a file is found, as the one thing that it is, and named with what pkg_resources says."""
+    code, make = FILES[change]
+    assert site.check() == {}
+    make(site)
+    found = site.check()
+    assert set(found) == {code}
+    assert str(site.cache) in found[code]["thing"]
+    told = any(line.startswith("pkg_resources: ") for line in found[code]["context"])
+    assert told or change == "a link"  # which it follows
+
+
+def test_old_release_that_compares_no_bytes(target: Callable[[str, str], Deployment], site: Site) -> None:
+    """A changed byte that pkg_resources itself takes for current (0.6c11) is found by eggcache."""
+    old = target("2.7", "0.6c11")
+    for egg in list(site.eggs.iterdir()):
+        egg.rename(str(egg).replace("py3.11", "py2.7"))
+    other = Site(old.python, site.eggs, site.cache.parent / "other")
+    other.prepare()
+    assert other.check() == {}
+    _same_size_and_time(other.member("One*/one/data/text.txt"))
+    found = other.check()
+    assert set(found) == {"member-changed"}
+    assert not any(line.startswith("pkg_resources: ") for line in found["member-changed"]["context"])
+
+
+def test_not_served(site: Site, target: Callable[[str, str], Deployment]) -> None:
+    """A .pth file that sets another egg cache is noticed, though the files are all right."""
+    own = target("3.11", "65.5.0")
+    site.python = own.python
+    site.prepare()
+    assert site.check() == {}
+    line = "import pkg_resources; pkg_resources.set_extraction_path('/var/tmp/elsewhere')\n"
+    (own.site_packages / "other.pth").write_text(line)
+    found = site.check()
+    assert set(found) == {"not-served"}
+    assert "(mkdir /var/tmp/elsewhere" in found["not-served"]["cause"]
+
+
+def test_stale_directory(site: Site) -> None:
+    """A directory that no tree needs is named, with --prune where an earlier prepare made it; another tree's is not."""
+    site.prepare()
+    other = site.cache.parent / "others"
+    other.mkdir()
+    write_egg(other / "Other-1.0-py3.11.egg", {"other.py": ""})
+    more = ["--all", "--path", str(other), "--python", str(site.python), "--user", "nobody"]
+    assert eggcache("prepare", site.cache, *more).returncode == 0
+    assert site.check() == {}
+    (site.cache / "Unknown.egg-tmp").mkdir()
+    found = site.check()["stale-directory"]
+    assert (found["thing"], found["remedy"][:6]) == (str(site.cache / "Unknown.egg-tmp"), "remove")
+    (site.cache / "Unknown.egg-tmp").rmdir()
+    (site.eggs / "Two-1.0-py3.11.egg").unlink()
+    site.prepare()
+    found = site.check()["stale-directory"]
+    assert found["thing"].endswith("Two-1.0-py3.11.egg-tmp")
+    assert found["remedy"].startswith("eggcache prepare --prune")
+
+
+# ------------------------------------------------------------------------------------------------------ the zone
+
+
+def test_time_zone(site: Site) -> None:
+    """Another zone is one finding, which names both; one that agrees on every date is none."""
+    site.prepare("--tz", "Europe/Madrid")
+    found = site.check("--tz", "America/New_York")
+    assert set(found) == {"time-zone"}
+    assert "prepared for TZ=Europe/Madrid" in found["time-zone"]["cause"]
+    assert "'America/New_York'" in found["time-zone"]["cause"]
+    assert "off by -6 h" in found["time-zone"]["cause"]
+    assert set(site.check()) == {"time-zone"}
+    assert site.check(env={"TZ": "Europe/Madrid"}) == {}
+    assert site.check("--tz", "Europe/Paris") == {}
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "expected"),
+    [
+        ("/etc/init.d/site", "PYTHON_EGG_CACHE='{cache}'\nexport PYTHON_EGG_CACHE\nTZ=Asia/Tokyo\nexport TZ\n", True),
+        ("/etc/init.d/site", "PYTHON_EGG_CACHE='{cache}'\nunset TZ\n", False),
+        ("/etc/init.d/site", "PYTHON_EGG_CACHE=/another\nTZ=Asia/Tokyo\n", False),
+        ("/etc/init.d/site", "TZ=Asia/Tokyo\n", False),
+        ("/run/systemd/system/apache2.service.d/a.conf", "[Service]\nEnvironment=A=1 'TZ=Asia/Tokyo'\n", True),
+        ("/run/systemd/system/apache2.service.d/a.conf", "[Service]\nUnsetEnvironment=TZ\n", False),
+        (
+            "/run/systemd/system/apache2.service.d/a.conf",
+            "[Service]\nUnsetEnvironment=TZ\nEnvironment=TZ=Asia/Tokyo\n",
+            False,
+        ),
+        ("/run/systemd/system/apache2.service.d/a.conf", "[Unit]\nEnvironment=TZ=Asia/Tokyo\n", False),
+    ],
+)
+def test_time_zone_of_what_starts_apache(site: Site, file: str, text: str, expected: bool) -> None:
+    """The zone that the init script, or the unit of Apache, gives it is compared as well, where it is this cache's."""
+    if not os.path.exists("/lib/systemd/system/apache2.service"):
+        missing("Debian's apache2 is not installed")
+    (site.cache.parent / "text").write_text(text.format(cache=site.cache))
+    before = (
+        "mount -t tmpfs none /run; mount -t tmpfs none /etc/init.d; "
+        f"mkdir -p /run/systemd/system/apache2.service.d; cp {site.cache.parent}/text {file}"
+    )
+    found = site.check(before=before)
+    found.pop("private-tmp", None)  # the tests' directory may be in /var/tmp
+    assert set(found) == ({"time-zone"} if expected else set())
+    if expected:
+        assert found["time-zone"]["thing"] == ("apache2.service" if "systemd" in file else file)
+
+
+def test_init_script_of_the_wrapper(site: Site) -> None:
+    """The init script that eggcache itself emits is understood: one zone for both is no finding, two are one."""
+    script = site.cache.parent / "script"
+    for zone, expected in (("Asia/Tokyo", {"time-zone"}), ("Europe/Paris", set())):
+        done = eggcache(
+            "wrapper", site.cache, *site.common, "--for", "init.d", "--tz", zone, "--apachectl", "/bin/true",
+            "--pid-file", "/run/x.pid", "-o", script,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        site.prepare("--tz", "Europe/Madrid")
+        before = f"mount -t tmpfs none /etc/init.d; cp {script} /etc/init.d/eggcache-apache"
+        assert set(site.check("--tz", "Europe/Madrid", before=before)) == expected
+
+
+# ---------------------------------------------------------------------------------------------------- the rights
+
+
+RIGHTS: dict[str, tuple[set[str], Callable[[Site, pwd.struct_passwd], object]]] = {
+    "group may write, and it is nobody's": (
+        {"cache-open-to-others", "cache-writable"},
+        lambda s, n: s.cache.chmod(0o770),
+    ),
+    "group may write, and it is another's": (
+        {"cache-open-to-others"},
+        lambda s, n: (os.chown(s.cache, 0, 0), s.cache.chmod(0o775)),
+    ),
+    "all belongs to nobody": ({"cache-writable"}, lambda s, n: os.chown(s.cache, n.pw_uid, n.pw_gid)),
+    "one file may be written": (
+        {"cache-writable"},
+        lambda s, n: s.member("One*/one/__init__.py").chmod(0o666),
+    ),
+    "one file is nobody's, read-only": (
+        {"cache-writable"},
+        lambda s, n: (
+            os.chown(s.member("One*/one/__init__.py"), n.pw_uid, n.pw_gid),
+            s.member("One*/one/__init__.py").chmod(0o440),
+        ),
+    ),
+    "an ACL lets nobody write": (
+        {"cache-writable"},
+        lambda s, n: subprocess.run(["setfacl", "-m", "u:nobody:rwx", s.member("One*/one/data")], check=True),
+    ),
+    "the parent may be written": ({"parent-writable"}, lambda s, n: s.cache.parent.chmod(0o777)),
+    "the parent is sticky": (set(), lambda s, n: s.cache.parent.chmod(0o1777)),
+    "the parent is nobody's": ({"parent-writable"}, lambda s, n: os.chown(s.cache.parent, n.pw_uid, n.pw_gid)),
+    "it belongs to a third one": (
+        {"cache-unsafe"},
+        lambda s, n: os.chown(s.cache, pwd.getpwnam("daemon").pw_uid, n.pw_gid),
+    ),
+    "the parent belongs to a third one": (
+        {"cache-unsafe"},
+        lambda s, n: os.chown(s.cache.parent, pwd.getpwnam("daemon").pw_uid, 0),
+    ),
+}
+
+
+@pytest.mark.parametrize("change", RIGHTS)
+def test_rights(site: Site, nobody: pwd.struct_passwd, change: str) -> None:
+    """Whoever could put other files where Apache reads them is found, by mode, owner, ACL and directory above."""
+    codes, make = RIGHTS[change]
+    make(site, nobody)
+    assert set(site.check()) == codes
+
+
+def test_unreachable(site: Site) -> None:
+    """A directory above the cache that the runtime user cannot search is named, as the one thing that is wrong."""
+    private = site.cache.parent / "private"
+    private.mkdir(0o755)
+    site.cache = site.cache.rename(private / "cache")
+    assert site.check() == {}
+    private.chmod(0o700)
+    found = site.check()
+    assert set(found) == {"cache-unreachable"}
+    assert f"{private} is root's, mode 0700" in found["cache-unreachable"]["cause"]
+    assert found["cache-unreachable"]["remedy"] == f"chmod o+x {private}"
+    subprocess.run(["sh", "-c", found["cache-unreachable"]["remedy"]], check=True)
+    assert site.check() == {}
+    site.cache.chmod(0o700)
+    found = site.check()
+    remedy = found["cache-unreachable"]["remedy"]
+    assert remedy.startswith(f"eggcache prepare {site.cache} --python ")
+    assert remedy.count("--user ") == 1
+
+
+def test_remedy_is_quoted(site: Site) -> None:
+    """Somebody else may have chosen the name of the directory: the remedy takes it for a name."""
+    odd = site.cache.parent / "x; touch pwned #"
+    odd.mkdir()
+    site.cache = site.cache.rename(odd / "cache")
+    odd.chmod(0o700)
+    found = site.check()
+    assert set(found) == {"cache-unreachable"}
+    subprocess.run(["sh", "-c", found["cache-unreachable"]["remedy"]], cwd=site.cache.parent, check=True)
+    assert site.check() == {}
+    assert os.listdir(odd) == ["cache"]
+
+
+def test_cache_missing(site: Site) -> None:
+    """A cache that does not exist, or is a file, is a finding and no error."""
+    shutil.rmtree(site.cache)
+    assert set(site.check()) == {"cache-missing"}
+    site.cache.touch()
+    assert set(site.check()) == {"cache-missing"}
+
+
+@pytest.mark.parametrize(("release", "racing"), [("36.0.1", True), ("44.1.1", False)])
+def test_race(
+    target: Callable[[str, str], Deployment], shared_tmp: Path, nobody: pwd.struct_passwd, release: str, racing: bool
+) -> None:
+    """A cache that workers write to is worse with a pkg_resources before 40.1; a locked one is not."""
+    eggs = shared_tmp / "eggs"
+    eggs.mkdir()
+    write_egg(eggs / "One-1.0-py2.7.egg", {"one.py": ""})
+    old = Site(target("2.7", release).python, eggs, shared_tmp / "cache")
+    old.prepare()
+    assert old.check() == {}
+    os.chown(old.cache, nobody.pw_uid, nobody.pw_gid)
+    assert set(old.check()) == {"cache-writable"} | ({"extraction-race"} if racing else set())
+
+
+# ------------------------------------------------------------------------------------------------ native modules
+
+
+def test_native_module(native: Site) -> None:
+    """A native module that imports from the cache is no finding, and noexec is one for it alone."""
+    assert native.check() == {}
+
+
+def test_noexec(site: Site, probe: Path) -> None:
+    """A noexec mount is found where a native module has to be loaded from it, and not where there is none."""
+    disk = site.cache.parent / "disk"
+    site.cache = disk / "cache"
+    with mounted(disk, "noexec"):
+        site.prepare()
+        assert set(site.check()) == {"volatile"}
+        shutil.copy2(probe, site.eggs)
+        site.prepare()
+        found = site.check()
+        assert set(found) == {"volatile", "noexec"}
+        subprocess.run(["mount", "-o", "remount,exec", str(disk)], check=True)
+        assert set(site.check()) == {"volatile"}
+
+
+def rewritten(egg: Path, change: Callable[[str, bytes], bytes]) -> None:
+    """Have `change` replace the bytes of each member."""
+    with zipfile.ZipFile(egg) as archive:
+        members = [(info, archive.read(info)) for info in archive.infolist()]
+    with zipfile.ZipFile(egg, "w", zipfile.ZIP_DEFLATED) as archive:
+        for info, data in members:
+            archive.writestr(info, change(info.filename, data))
+
+
+def test_wrong_architecture(native: Site) -> None:
+    """A shared library for another machine is found by importing it."""
+
+    def other(name: str, data: bytes) -> bytes:
+        return (
+            data[:18] + (183 if data[18] != 183 else 62).to_bytes(2, "little") + data[20:]
+            if name.endswith(".so")
+            else data
+        )
+
+    rewritten(next(native.eggs.glob("Probe*")), other)
+    native.prepare()
+    found = native.check()
+    assert set(found) == {"native-module-fails"}
+    assert found["native-module-fails"]["thing"] == "probe.ns._native"
+
+
+def test_crashing_module(native: Site) -> None:
+    """A native module that ends the process is found, and what comes after it is still looked at."""
+
+    def crash(name: str, data: bytes) -> bytes:
+        return b"import os\nos.abort()  # __bootstrap__\n" if name.endswith("_native.py") else data
+
+    rewritten(next(native.eggs.glob("Probe*")), crash)
+    native.prepare()
+    found = native.check("--import", "json")
+    assert set(found) == {"native-module-fails"}
+    assert f"signal {signal.SIGABRT.value}" in found["native-module-fails"]["cause"]
+
+
+def test_multi_phase_module(site: Site, target: Callable[[str, str], Deployment]) -> None:
+    """A module that initialises in phases is told by its file; one that is empty all the same is told by importing."""
+    own = target("3.11", "65.5.0")
+    egg = build(own, own.root, multi=True)
+    shutil.copy2(egg, site.eggs)
+    site.prepare()
+    found = site.check()
+    assert set(found) == {"stub-multi-phase"}
+    assert re.fullmatch("unzip it: eggcache unzip-all --python .* Probe", found["stub-multi-phase"]["remedy"])
+
+    with zipfile.ZipFile(egg) as archive:
+        library = next(name for name in archive.namelist() if name.endswith(".so"))
+    stub = (
+        b"__bootstrap__ = 1\ndel __bootstrap__\n__file__ = '%s'\n"
+        % str(site.cache / f"{egg.name}-tmp" / library).encode()
+    )
+    rewritten(
+        site.eggs / egg.name,
+        lambda name, data: (
+            stub if name.endswith("_native.py") else data.replace(b"PyModuleDef_Init", b"PyModuleDef_1nit")
+        ),
+    )
+    site.prepare()
+    assert set(site.check()) == {"native-module-empty"}
+
+
+def test_stub_of_newer_setuptools(target: Callable[[str, str], Deployment], shared_tmp: Path, nobody: object) -> None:
+    """A stub that extracts to $TMPDIR is told as what it is, and its import writes nothing."""
+    own = target("3.13", "80.9.0")
+    eggs = shared_tmp / "eggs"
+    eggs.mkdir()
+    shutil.copy2(build(own, own.root), eggs)
+    site = Site(own.python, eggs, shared_tmp / "cache")
+    site.prepare()
+    assert set(site.check()) == {"stub-ignores-cache"}
+
+
+def test_import_that_leaves_a_process(site: Site) -> None:
+    """What a module has started, and left behind with all that it was given, keeps no answer back: neither that of a
+    module that imports, nor of one that ends its process."""
+    app = site.eggs.parent / "leaving"
+    app.mkdir()
+    start = "import os, time\nif not os.fork():\n    os.setsid()\n    time.sleep(600)\n"
+    (app / "leaves.py").write_text(start)
+    (app / "ends.py").write_text(start + "os._exit(1)\n")
+    site.prepare()
+    found = site.check("--path", app, "--import", "leaves", "--import", "ends", "--import", "leaves")
+    assert list(found) == ["import-fails"]
+    assert (found["import-fails"]["thing"], found["import-fails"]["cause"]) == (
+        "ends", "it does not import: the process ended",
+    )  # fmt: skip
+
+
+def test_imports(site: Site) -> None:
+    """--import finds a module that is missing, fails or writes, and nothing about one that imports."""
+    app = write_egg(
+        site.eggs / "App-1.0-py3.11.egg",
+        {
+            "good.py": "open('/dev/null', 'w').close()\n",
+            "bad.py": "import good\n\ndef connect():\n    raise RuntimeError('no database')\n\nconnect()\n",
+            "worse.py": "import bad\n",
+            "writes.py": "import logging\nlogging.FileHandler('/var/log/app.log')\n",
+            "leaves.py": "import os\nos._exit(0)\n",
+            "latin.py": "# -*- coding: latin-1 -*-\nraise RuntimeError('no caf\xe9')\n".encode("latin-1"),
+            "deep.py": "def down(n):\n    return down(n - 1) if n else 1 / 0\n\n"
+            "import sys\nsys.setrecursionlimit(300000)\ndown(200000)\n",  # more than an answer may have
+            "odd.py": "exec('1 / 0')\n",
+        },
+    )
+    site.prepare()
+
+    def check(*modules: str) -> dict[str, Finding]:
+        return site.check("--path", app, *(word for module in modules for word in ("--import", module)))
+
+    assert check("good") == {}
+    assert "no database" in check("bad")["import-fails"]["cause"]
+    assert site.check("--path", app, "-v", "--import", "worse")["import-fails"]["context"] == [
+        f"{app}/worse.py, line 1, in <module>",
+        f"{app}/bad.py, line 6, in <module>",
+        f"{app}/bad.py, line 4, in connect",
+    ]
+    latin = check("latin")["import-fails"]  # whose text no loader can read
+    assert latin["cause"] == "it does not import: no café"
+    assert latin["context"] == [f"{app}/latin.py, line 2, in <module>"]
+    assert check("deep")["import-fails"]["context"] == [f"{app}/deep.py, line 2, in down"] * 20
+    missing = check("no_such", "good")["import-fails"]
+    assert "no_such" in missing["cause"]
+    assert (missing["context"], missing["remedy"].startswith("see whether")) == ([], True)
+    assert check("odd")["import-fails"]["context"] == [f"{app}/odd.py, line 1, in <module>"]
+    assert "ended" in check("leaves", "good")["import-fails"]["cause"]
+    found = check("writes")
+    assert set(found) == {"import-writes"}
+    assert "(open /var/log/app.log)" in found["import-writes"]["cause"]
+
+
+def test_frames_of_a_stranger() -> None:
+    """Of what the target says of an import the last twenty places are kept, each cut; another form is refused."""
+    row = ["application", "app", "", "failed", "", "", "", "no database"]
+    said = {"lookups": [], "default": None, "imports": [[*row, [str(number) + "x" * 1000 for number in range(50)]]]}
+    (found,) = lookups._taken_apart(said).imports
+    assert found.words == "no database"
+    assert [len(frame) for frame in found.frames] == [300] * 20
+    assert found.frames[-1].startswith("49x")
+    for frames in ("text", [1], {"a": "b"}, None):
+        with pytest.raises((TypeError, ValueError)):
+            lookups._taken_apart({**said, "imports": [[*row, frames]]})
+
+
+# ---------------------------------------------------------------------------------------------- eggs and the tree
+
+
+def _appended(egg: Path, name: str, when: tuple[int, int, int, int, int, int], data: str) -> None:
+    with zipfile.ZipFile(egg, "a") as archive:
+        archive.writestr(zipfile.ZipInfo(name, when), data)
+
+
+NOON = (2009, 6, 15, 12, 0, 0)
+UNSERVABLE: dict[str, Callable[[Path], object]] = {
+    "directory-entries": lambda egg: _appended(egg, "one/", NOON, ""),
+    "unusual-names": lambda egg: _appended(egg, "one/\u00f1.txt", NOON, "n"),
+    "ambiguous-time": lambda egg: _appended(egg, "one/twice.txt", (2009, 10, 25, 2, 30, 0), "2:30"),
+    "eager-missing": lambda egg: _appended(
+        egg, "EGG-INFO/eager_resources.txt", NOON, "one/data/text.txt\none/gone.txt\n"
+    ),
+}
+
+
+@pytest.mark.parametrize("code", UNSERVABLE)
+def test_what_no_cache_can_serve(site: Site, code: str) -> None:
+    """An egg that only unzipping helps is named with that remedy, and what its lookups fail with is not told twice."""
+    UNSERVABLE[code](site.eggs / "One-1.0-py3.11.egg")
+    zone = ("--tz", "Europe/Madrid")  # whose clocks went back that night
+    site.prepare(*zone)
+    found = site.check(*zone)
+    assert set(found) == {code}
+    assert re.fullmatch("unzip it: eggcache unzip-all --python .* One", found[code]["remedy"])
+
+
+def test_zip_that_is_no_egg(site: Site) -> None:
+    """A zip on the path that does not end in .egg is named: nothing is ever extracted from it."""
+    other = site.eggs / "Plain.zip"
+    with zipfile.ZipFile(other, "w") as archive:
+        archive.writestr("Plain-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: Plain\nVersion: 1.0\n")
+        archive.writestr("plain.py", "")
+    assert set(site.check("--path", other)) == {"not-an-egg"}
+
+
+def test_broken_release(target: Callable[[str, str], Deployment], site: Site) -> None:
+    """A release whose pkg_resources cannot extract at all is named once, and not each file that fails of it."""
+    own = target("3.11", "65.5.0")
+    site.python = own.python
+    assert site.check().keys() <= {"stale-directory"}
+    (info,) = own.site_packages.glob("setuptools-*.dist-info")
+    info.rename(info.with_name("setuptools-0.7.5.dist-info"))
+    metadata = own.site_packages / "setuptools-0.7.5.dist-info" / "METADATA"
+    metadata.write_text(metadata.read_text().replace("Version: 65.5.0", "Version: 0.7.5"))
+    module = own.site_packages / "pkg_resources" / "__init__.py"
+    module.write_text(module.read_text().replace("def _extract_resource(self, manager, zip_path):", "def _gone(self):"))
+    found = site.check()
+    assert set(found) == {"broken-pkg-resources"}
+
+
+def test_tree_findings_exit_3(site: Site) -> None:
+    """Missing distributions, unreadable and damaged eggs keep their codes, and check's exit status is 3 for them."""
+    write_egg(site.eggs / "Needs-1.0-py3.11.egg", {"EGG-INFO/requires.txt": "Nowhere>=1.0\n"})
+    site.prepare()
+    tree = ["--path", site.eggs, "--python", site.python, "--user", "nobody", "--cache", site.cache, "--json"]
+    done = eggcache("check", "Needs", *tree)
+    assert done.returncode == 3
+    assert [one["code"] for one in as_json(done)["findings"]] == ["missing-distribution"]
+    done = eggcache("check", "Absent", *tree)
+    assert [one["code"] for one in as_json(done)["findings"]] == ["root-not-installed"]
+    (site.eggs / "Needs-1.0-py3.11.egg").chmod(0o600)
+    assert set(site.check()) == {"egg-unreadable"}
+    (site.eggs / "Needs-1.0-py3.11.egg").unlink()
+    site.prepare("--prune")
+    egg = site.eggs / "One-1.0-py3.11.egg"
+    data = bytearray(egg.read_bytes())
+    data[60] ^= 0xFF
+    egg.write_bytes(data)
+    assert set(site.check()) >= {"egg-refused"}
+
+
+def test_shared_name(site: Site) -> None:
+    """Two eggs of one name and other content are told."""
+    second = site.cache.parent / "second"
+    second.mkdir()
+    write_egg(second / "One-1.0-py3.11.egg", {"one/other.txt": "other"})
+    assert "shared-name" in site.check("--path", second)
+
+
+# ------------------------------------------------------------------------------------------------ without a cache
+
+
+def test_without_a_cache(site: Site) -> None:
+    """Without --cache it says how many eggs Apache would extract and where to, or takes $PYTHON_EGG_CACHE."""
+    done = eggcache("check", *site.common, "--json")
+    (found,) = as_json(done)["findings"]
+    assert (done.returncode, found["code"]) == (3, "no-cache")
+    assert "2 zipped eggs" in found["cause"]
+    assert "cannot write" in found["cause"]
+    assert "ExtractionError" in found["cause"]
+    home = pwd.getpwnam("nobody").pw_dir
+    assert found["thing"].startswith(home)
+    assert eggcache("check", *site.common, env={"PYTHON_EGG_CACHE": str(site.cache)}).returncode == 0
+
+
+def test_without_a_cache_and_a_home(target: Callable[[str, str], Deployment], shared_tmp: Path) -> None:
+    """Where the default cache could be written to, that is what is wrong with it; an old release races in it, too."""
+    account = pwd.getpwnam("www-data")
+    home = Path(account.pw_dir)
+    if not home.is_dir():
+        missing(f"www-data's home {home} does not exist")
+    eggs = shared_tmp / "eggs"
+    eggs.mkdir()
+    write_egg(eggs / "One-1.0-py2.7.egg", {"one.py": ""})
+    common = [
+        "--all",
+        "--path",
+        str(eggs),
+        "--python",
+        str(target("2.7", "18.8.1").python),
+        "--user",
+        "www-data",
+        "--json",
+    ]
+    before = f"mount -t tmpfs -o uid={account.pw_uid},mode=755 none {home}"
+    done = namespace(before, "check", *common)
+    found = {one["code"]: one for one in as_json(done)["findings"]}
+    assert set(found) == {"no-cache", "extraction-race"}
+    assert found["no-cache"]["thing"] == str(home / ".python-eggs")
+    assert "can write to" in found["no-cache"]["cause"]
+    assert not (home / ".python-eggs").exists()
+
+
+def test_without_zipped_eggs(site: Site) -> None:
+    """A tree without a zipped egg needs no cache: all is well, with and without one."""
+    common = ["--python", str(site.python), "--user", "nobody", "setuptools"]
+    for more in ([], ["--cache", str(site.cache)], ["--cache", "/proc/nowhere"]):
+        done = eggcache("check", *common, *more)
+        assert (done.returncode, done.stdout) == (0, "no zipped egg in the tree, as nobody: nothing to extract\n")
+
+
+# ----------------------------------------------------------------------------------------------- the surroundings
+
+
+def test_private_tmp(site: Site) -> None:
+    """Under systemd, Debian's unit hides a cache in /tmp, and does not with PrivateTmp off or another directory."""
+    if not os.path.exists("/lib/systemd/system/apache2.service"):
+        missing("Debian's apache2 is not installed")
+    if not str(site.cache).startswith("/var/tmp/"):
+        missing("/var/tmp cannot be written to")
+    found = site.check(before=SYSTEMD)
+    assert set(found) == {"private-tmp"}
+    assert "apache2.service" in found["private-tmp"]["cause"]
+    off = "mkdir /run/systemd/system/apache2.service.d; "
+    off += "printf '[Service]\\nPrivateTmp=no\\n' >/run/systemd/system/apache2.service.d/a.conf"
+    assert site.check(before=f"{SYSTEMD}; {off}") == {}
+    elsewhere = f"mount -t tmpfs none /opt; mkdir /opt/e; mount --bind {site.cache.parent} /opt/e; {SYSTEMD}"
+    done = namespace(elsewhere, "check", *map(str, site.common), "--json", "--cache", "/opt/e/cache")
+    assert as_json(done)["findings"] == []
+
+
+@pytest.mark.parametrize(
+    ("lines", "cleaned"),
+    [
+        ("d {parent} 755 root root 0", True),
+        ("q {parent} - - - 10d", True),
+        ("v {parent}/ 755 root root ~1w\n", True),
+        ("e {cache} - - - 10d", True),
+        ("d {parent} 755 root root -", False),
+        ("D {parent} 755 root root", False),
+        ("#d {parent} 755 root root 10d", False),
+        ("d {parent}/other 755 root root 10d", False),
+        ("d {parent} 755 root root 0\nx {cache}", False),
+        ("d {parent} 755 root root 0\nx {parent}/ca*", False),
+        ("d {cache} 755 root root 0\nx {cache}", True),
+        ("d {cache} 755 root root 0\nx {cache}\nx {cache}/*\nx {cache}/.*", False),
+        ("e {parent}/ca* - - - 0", True),
+        ("d {parent} 755 root root 0\nx {parent}*", True),
+        ("d {parent} 755 root root 0\nX {cache}", True),
+        ("d {parent} 755 root root 0\nx {parent}/other", True),
+        ("d {parent} 755 root root 0\nd {cache} - - - -", False),
+    ],
+)
+def test_cleaner(site: Site, lines: str, cleaned: bool) -> None:
+    """A tmpfiles.d line that ages the directory is named, unless another one excludes it; and where the age is 0 the
+    real systemd-tmpfiles, run afterwards, proves it."""
+    configuration = site.cache.parent / "tmpfiles"
+    configuration.mkdir()
+    text = lines.format(parent=site.cache.parent, cache=site.cache)
+    (configuration / "site.conf").write_text(text + "\n")
+    before = f"{SYSTEMD}; mkdir -p /etc/tmpfiles.d; mount --bind {configuration} /etc/tmpfiles.d"
+    found = site.check(before=before)
+    found.pop("private-tmp", None)
+    assert set(found) == ({"cleaned"} if cleaned else set())
+    if cleaned:
+        assert f"site.conf says {text.strip().splitlines()[0]!r}" in found["cleaned"]["cause"]
+        assert f"'x {site.cache}'" in found["cleaned"]["remedy"]
+    if " 0" in lines:
+        if not shutil.which("systemd-tmpfiles"):
+            missing("systemd-tmpfiles is not installed")
+        os.unlink(site.cache / ".eggcache.lock")  # a lock may keep it off
+        command = ["systemd-tmpfiles", "--clean", str(configuration / "site.conf")]
+        subprocess.run(command, check=True, capture_output=True)
+        assert bool(list(site.cache.glob("*-tmp/*/__init__.py"))) is not cleaned
+    assert site.check(before="mkdir -p /etc/tmpfiles.d").keys() <= {
+        "cache-missing",
+        "member-missing",
+        "egg-not-in-cache",
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "cleaned"),
+    [
+        ("", True),
+        ("SHOWWARNING=true\n", False),
+        ("TMPREAPER_DIRS='/var/elsewhere/.'\n", False),
+        ("TMPREAPER_DIRS='/var/elsewhere/. {parent}'\n", True),
+        ("TMPREAPER_PROTECT_EXTRA='{cache}*'\n", False),
+    ],
+)
+def test_tmpreaper(tmp_path: Path, text: str, cleaned: bool) -> None:
+    """tmpreaper's configuration is read as its cron job reads it, with its defaults."""
+    from eggcache.servers import cleaners
+
+    cache = "/tmp/some-cache"
+    for name in ("etc/cron.daily/tmpreaper", "etc/tmpreaper.conf"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text.format(parent="/tmp", cache=cache))
+    found = list(cleaners.findings(cache, str(tmp_path)))
+    assert [one.code for one in found] == (["cleaned"] if cleaned else [])
+    (tmp_path / "etc/cron.daily/tmpreaper").unlink()
+    assert list(cleaners.findings(cache, str(tmp_path))) == []
+
+
+def test_selinux_label(native: Site) -> None:
+    """Where SELinux is on, a type that httpd may not load libraries from is named; lib_t, and no SELinux, is well."""
+    on = "mount -t tmpfs none /sys/fs; mkdir /sys/fs/selinux; echo 1 >/sys/fs/selinux/enforce"
+    for kind, expected in (("user_tmp_t", {"selinux-label"}), ("lib_t", set())):
+        os.setxattr(native.cache, "security.selinux", f"system_u:object_r:{kind}:s0".encode())
+        assert set(native.check(before=on)) == expected
+        assert native.check() == {}
+
+
+# ------------------------------------------------------------------------------------------------ a running Apache
+
+
+@pytest.fixture
+def apache(shared_tmp: Path) -> Iterator[Callable[..., int]]:
+    """A factory: apache(NAME="value") starts Debian's Apache, workers as nobody, with that in its environment."""
+    program = "/usr/sbin/apache2"
+    modules = "/usr/lib/apache2/modules"
+    if not os.path.exists(program) or not os.path.exists(f"{modules}/mod_wsgi.so"):
+        missing("Debian's apache2 and libapache2-mod-wsgi-py3 are not installed")
+    home = shared_tmp / "apache"
+    home.mkdir()
+    (home / "apache2.conf").write_text(
+        f"ServerRoot {home}\nServerName localhost\nListen 127.0.0.1:{20000 + os.getpid() % 20000}\nUser nobody\n"
+        f"Group nogroup\nPidFile {home}/pid\nErrorLog {home}/log\nMutex file:{home}\n"
+        f"LoadModule mpm_prefork_module {modules}/mod_mpm_prefork.so\n"
+        f"LoadModule authz_core_module {modules}/mod_authz_core.so\nStartServers 2\n"
+        f"LoadModule wsgi_module {modules}/mod_wsgi.so\nWSGISocketPrefix {home}/wsgi\n"
+    )
+    pids: list[int] = []
+
+    def start(**variables: str) -> int:
+        subprocess.run([program, "-f", str(home / "apache2.conf"), "-k", "start"], env=variables, check=True)
+        for _ in range(100):
+            if (home / "pid").exists():
+                pids.append(int((home / "pid").read_text()))
+                children = Path(f"/proc/{pids[-1]}/task/{pids[-1]}/children").read_text().split()
+                if len(children) >= 2:
+                    return pids[-1]
+            time.sleep(0.05)
+        return pytest.fail((home / "log").read_text())
+
+    yield start
+    for pid in set(pids):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+    for _ in range(100):
+        if not (home / "pid").exists():
+            return
+        time.sleep(0.05)
+
+
+def test_running_apache(site: Site, apache: Callable[..., int], nobody: pwd.struct_passwd) -> None:
+    """An Apache that was started without the variable, with another directory or zone is named; the right one is
+    not, nor is one that runs as another user."""
+    pid = apache(PATH="/usr/bin:/bin")
+    found = site.check()
+    assert set(found) == {"running-without-cache"}
+    assert found["running-without-cache"]["thing"] == f"Apache (process {pid})"
+    assert "stop" in found["running-without-cache"]["remedy"]
+    done = eggcache("check", *[word if word != "nobody" else "daemon" for word in site.common], "--cache", site.cache)
+    assert "running" not in done.stdout
+
+
+def test_running_apache_that_imports_no_egg(site: Site, apache: Callable[..., int]) -> None:
+    """One that has no Python in its memory, or another version of it than the target, is no finding: who restarts it
+    gains nothing. Whatever its configuration says by now, what it runs counts."""
+    configuration = site.cache.parent / "apache" / "apache2.conf"
+    whole = configuration.read_text()
+    configuration.write_text("".join(line for line in whole.splitlines(True) if "wsgi" not in line.lower()))
+    pid = apache(PATH="/usr/bin:/bin")
+    configuration.write_text(whole)
+    assert site.check() == {}
+    os.kill(pid, signal.SIGTERM)
+    while (configuration.parent / "pid").exists():
+        time.sleep(0.05)
+    apache(PATH="/usr/bin:/bin")
+    assert set(site.check()) == {"running-without-cache"}
+    assert list(environments.running(accounts.lookup("nobody"), (3, 11, 7)))
+    assert list(environments.running(accounts.lookup("nobody"), (2, 7, 18))) == []
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({"PYTHON_EGG_CACHE": "{cache}"}, set()),
+        ({"PYTHON_EGG_CACHE": "{cache}/../cache"}, set()),
+        ({"PYTHON_EGG_CACHE": "/var/elsewhere"}, {"running-with-other-cache"}),
+        ({"PYTHON_EGG_CACHE": "{cache}", "TZ": "Asia/Tokyo"}, {"time-zone"}),
+    ],
+)
+def test_running_apache_with_a_cache(
+    site: Site, apache: Callable[..., int], variables: dict[str, str], expected: set[str]
+) -> None:
+    """What a running Apache has is compared with what is checked; and without --cache, what it has is said."""
+    apache(**{name: value.format(cache=site.cache) for name, value in variables.items()})
+    assert set(site.check()) == expected
+    (found,) = as_json(eggcache("check", *site.common, "--json"))["findings"]
+    assert f"has {variables['PYTHON_EGG_CACHE'].format(cache=site.cache)}, see it with --cache" in found["cause"]
+
+
+# --------------------------------------------------------------------------------------- what cannot be looked at
+
+
+def test_could_not_look(site: Site) -> None:
+    """Exit 4 is for what could not be looked at, 2 for what makes no sense; each is one line."""
+    for arguments, status in (
+        (["--python", "/bin/true"], 4),
+        (["--user", "no such user"], 2),
+        (["--python", "/not/there"], 2),
+        (["--wait", "soon"], 2),
+    ):
+        done = site.run(*arguments)
+        assert (done.returncode, done.stdout) == (status, ""), done.stderr
+        assert done.stderr.count("\n") == 1
+    private = site.cache.parent / "private"
+    private.mkdir(0o700)
+    shutil.copytree(site.python.parent.parent, private / "python", symlinks=True)
+    done = site.run("--python", str(private / "python" / "bin" / "python"))
+    assert done.returncode == 4
+    assert f"{private} is root's, mode 0700" in done.stderr
+
+
+def test_prepare_at_work(site: Site) -> None:
+    """While a prepare is at work, check waits, and gives up after --wait with exit status 75."""
+    code = "import fcntl, sys; f = open(sys.argv[1]); fcntl.flock(f, fcntl.LOCK_EX); print('held', flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(site.cache / ".eggcache.lock")],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    ) as holder:  # fmt: skip
+        assert holder.stdout
+        assert holder.stdout.readline() == "held\n"
+        done = site.run("--wait", "0.2")
+        assert (done.returncode, done.stderr.count("\n")) == (75, 1)
+        holder.kill()
+    assert site.run("--wait", "0.2").returncode == 0
+
+
+def test_as_anybody(site: Site, checkout: Path) -> None:
+    """Without root it is checked as the caller, which is said, and what only root could know is left out; a cache that
+    the caller cannot open is exit 4."""
+    site.prepare()
+    (site.cache / "Unknown.egg-tmp").mkdir()
+    assert set(site.check()) == {"stale-directory"}
+
+    def run(user: str, **more: str) -> subprocess.CompletedProcess[str]:
+        command = [site.python, "-m", "eggcache", "check", "--all", "--path", site.eggs, "--cache", site.cache]
+        return subprocess.run(
+            list(map(str, command)),
+            env=environment({"PYTHONPATH": str(checkout), "EGGCACHE_PYTHON": str(site.python), **more}), cwd="/",
+            capture_output=True, text=True, check=False, user=user, group=pwd.getpwnam(user).pw_gid, extra_groups=[],
+        )  # fmt: skip
+
+    done = run("nobody")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.fullmatch(r"\d+ files of \d eggs, as nobody: all current, nothing to write\n", done.stdout)
+    assert "checked as nobody" in done.stderr or not shutil.which("apache2ctl", path="/usr/sbin")
+    assert "only root" not in done.stderr
+    if shutil.which("apache2ctl", path="/usr/sbin"):
+        private = site.cache.parent / "apache"
+        private.mkdir(mode=0o700)
+        done = run("nobody", APACHE_CONFDIR=str(private))
+        assert (done.returncode, done.stdout.count("all current")) == (0, 1), done.stdout + done.stderr
+        assert re.search(r"^eggcache: /\S+ctl: only root can see .*; run check as root$", done.stderr, re.M), (
+            done.stderr
+        )
+        assert "apache-configuration" in site.check(env={"APACHE_CONFDIR": str(private)})  # empty: that tells nobody
+    done = run("daemon")
+    assert done.returncode == 4
+    assert f"{site.cache} is root's, mode 0750" in done.stderr
+    assert stat.S_IMODE(site.cache.stat().st_mode) == 0o750

@@ -1,0 +1,210 @@
+"""Servers that keep running: a real Apache under load beside prepare, and what replacing an egg file does to it.
+
+EGGCACHE_SERVERS_SECONDS=3600 lets the load run for an hour instead of half a minute.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from support import deployment
+from support.httpd import Httpd, require, wait_for
+from support.judge import eggcache
+from support.parts import built
+from support.sites import write_egg
+
+SECONDS = float(os.environ.get("EGGCACHE_SERVERS_SECONDS", "25"))
+CLIENTS = 16
+# At every request: each resource of both eggs by its file and by its zip, and each directory by its names.
+APPLICATION = r"""
+import os, sys, traceback
+sys.path[:0] = [%(eggs)r + "/" + name for name in sorted(os.listdir(%(eggs)r))]
+sys.path.append(%(site)r)
+import pkg_resources
+
+def look(project):
+    for name in pkg_resources.resource_listdir(project, "data"):
+        directory = pkg_resources.resource_filename(project, "data/" + name)
+        inside = pkg_resources.resource_listdir(project, "data/" + name)
+        found = os.listdir(directory)
+        assert sorted(found) == sorted(inside), "%%s: %%s instead of %%s" %% (directory, found, inside)
+        for member in inside:
+            path = pkg_resources.resource_filename(project, "data/%%s/%%s" %% (name, member))
+            with open(path, "rb") as stream:
+                assert stream.read() == pkg_resources.resource_string(project, "data/%%s/%%s" %% (name, member)), path
+            assert path.startswith(%(cache)r + "/"), path
+
+def application(environ, start_response):
+    try:
+        look("shop")
+        look("wares")
+        status, body = "200 OK", b"%%d" %% os.getpid()
+    except Exception:
+        status, body = "500 Wrong", traceback.format_exc().encode("utf-8")
+    start_response(status, [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
+    return [body]
+"""
+
+
+@dataclass
+class Load:
+    """Clients that ask for one page over and over, each time on a new connection."""
+
+    httpd: Httpd
+    answers: Counter[str] = field(default_factory=Counter)
+    workers: set[str] = field(default_factory=set)
+    failed: list[str] = field(default_factory=list)
+
+    def __enter__(self) -> Load:
+        self.over = threading.Event()
+        self.threads = [threading.Thread(target=self._ask) for _ in range(CLIENTS)]
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.over.set()
+        for thread in self.threads:
+            thread.join(60)
+
+    def _ask(self) -> None:
+        while not self.over.is_set():
+            try:
+                page = self.httpd.get("/", Connection="close")
+            except Exception as error:
+                self.answers["no answer"] += 1
+                self.failed.append(repr(error))
+                continue
+            self.answers[str(page.status)] += 1
+            if page.status == 200:
+                self.workers.add(page.text)
+            else:
+                self.failed.append(page.text)
+
+
+@dataclass
+class Shop:
+    """An Apache with an application out of two zipped eggs, its workers recycled every few requests."""
+
+    httpd: Httpd
+    python: Path
+    home: Path
+
+    @property
+    def eggs(self) -> Path:
+        return self.home / "eggs"
+
+    @property
+    def cache(self) -> Path:
+        return self.home / "cache"
+
+    def prepare(self, *more: str | Path, path: Path | None = None) -> str:
+        done = eggcache(
+            "prepare", self.cache, "--all", "--path", path or self.eggs, "--python", self.python, "--user", "www-data",
+            *more,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+
+@pytest.fixture
+def shop(shared_tmp: Path, where: Path) -> Iterator[Shop]:
+    require("wsgi")
+    target = built(lambda: deployment.target("3.11", "65.5.0", where))
+    httpd = Httpd(shared_tmp / "apache", "", "wsgi")
+    shop = Shop(httpd, target.python, shared_tmp)
+    shop.eggs.mkdir()
+    for project in ("shop", "wares"):
+        resources = {
+            f"{project}/data/d{number}/{name}.txt": f"{project} {number} {name}\n" * 50
+            for number in range(3)
+            for name in "abc"
+        }
+        write_egg(shop.eggs / f"{project}-1.0-py3.11.egg", {f"{project}/__init__.py": "", **resources})
+    application = shared_tmp / "application.py"
+    application.write_text(
+        APPLICATION % {"eggs": str(shop.eggs), "site": str(target.site_packages), "cache": str(shop.cache)}
+    )
+    httpd.configure(
+        f"WSGIScriptAlias / {application}\nWSGIPythonEggs {shop.cache}\nMaxConnectionsPerChild 15\nKeepAlive Off\n"
+        f"MaxRequestWorkers {CLIENTS}\n"
+        f"<Directory {shared_tmp}>\nRequire all granted\n</Directory>\n"
+    )
+    yield shop
+    httpd.stop()
+
+
+def second_tree(shop: Shop) -> Callable[[], object]:
+    """Each time another egg is prepared for a second tree, and the one before is pruned."""
+    turns = iter(range(1_000_000))
+    other = shop.home / "other"
+
+    def turn() -> None:
+        number = next(turns)
+        shutil.rmtree(other, ignore_errors=True)
+        other.mkdir()
+        write_egg(other / f"other{number}-1.0-py3.11.egg", {f"other{number}/data/text.txt": "x"})
+        shop.prepare("--prune", path=other)
+        assert [path.name for path in shop.cache.glob("other*-tmp")] == [f"other{number}-1.0-py3.11.egg-tmp"]
+
+    return turn
+
+
+def rebuilt(shop: Shop) -> None:
+    """An egg that was touched, and a file in the cache that was, are extracted anew."""
+    os.utime(shop.eggs / "shop-1.0-py3.11.egg")
+    (shop.cache / "wares-1.0-py3.11.egg-tmp" / "wares" / "data" / "d0" / "a.txt").chmod(0o640)
+    assert shop.prepare().startswith("2 eggs replaced")
+
+
+def renewed(shop: Shop) -> None:
+    """A cache that became unsafe is built anew, and taken to be nobody's who could have written it."""
+    shop.cache.chmod(0o770)
+    assert shop.prepare("--reset").startswith("2 eggs made")
+    (aside,) = shop.home.glob("cache.aside-*")
+    time.sleep(0.2)  # an administrator who removes it needs longer
+    shutil.rmtree(aside)
+
+
+def test_prepare_beside_a_server(shop: Shop) -> None:
+    """prepare over and over - a second tree added and pruned, members rebuilt, --reset - disturbs no request."""
+    shop.prepare()
+    shop.httpd.start()
+    turns: list[Callable[[], object]] = [second_tree(shop), lambda: rebuilt(shop), lambda: renewed(shop)]
+    done = 0
+    with Load(shop.httpd) as load:
+        deadline = time.monotonic() + SECONDS
+        while time.monotonic() < deadline:
+            turns[done % len(turns)]()
+            done += 1
+    assert load.failed[:1] == [], f"{load.answers}\n{shop.httpd.log()[-2000:]}"
+    assert load.answers["200"] > 3 * SECONDS
+    assert len(load.workers) > CLIENTS
+    assert done >= 4
+    assert "Traceback" not in shop.httpd.log()
+
+
+def test_directory_that_is_being_read(shop: Shop) -> None:
+    """Who has opened a directory to list it finds all that was in it, though another has taken its place."""
+    shop.prepare()
+    read = shop.cache / "wares-1.0-py3.11.egg-tmp" / "wares" / "data" / "d0"
+    descriptor = os.open(read, os.O_RDONLY)
+    (read / "a.txt").chmod(0o640)
+    with ThreadPoolExecutor(1) as pool:
+        prepared = pool.submit(shop.prepare)
+        wait_for(lambda: not os.path.samestat(os.fstat(descriptor), read.stat()), seconds=60)
+        time.sleep(0.2)
+        found = os.listdir(descriptor)
+        prepared.result()
+    os.close(descriptor)
+    assert sorted(found) == ["a.txt", "b.txt", "c.txt"]
+    assert not list(shop.cache.glob(".eggcache-stage-*"))

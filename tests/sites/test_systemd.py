@@ -1,0 +1,311 @@
+"""Debian's Apache as a unit of a real systemd, with a cache of eggcache's: what may keep it down, and what may not."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from support.httpd import require
+from support.judge import as_json
+from support.parts import missing
+from support.session import blocks
+from support.sites import ROOT, write_egg
+from support.systemd_host import SystemdHost, booted
+
+CACHE = "/var/cache/eggcache"
+UNIT = "apache2.service"
+DROPINS = f"/etc/systemd/system/{UNIT}.d"
+EGG = "/srv/app/Demo-1.0-py3.egg"
+PYTHON = "/usr/bin/python3"  # the one that Debian's mod_wsgi embeds
+ON_SITE = ["--python", PYTHON, "--path", EGG, "Demo"]
+EGGCACHE = [sys.executable, "-m", "eggcache"]
+APPLICATION = """
+import pkg_resources
+def application(environ, start_response):
+    name = pkg_resources.resource_filename("demo", "data.txt")
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [(name + "\\n" + open(name).read()).encode()]
+"""
+CONFIGURATION = f"""
+ServerName 127.0.0.1
+GracefulShutdownTimeout 1
+WSGIPythonPath {EGG}
+WSGIScriptAlias /app /srv/app/app.wsgi
+<Directory /srv/app>
+    Require all granted
+</Directory>
+"""
+ASK = """
+import sys, urllib.error, urllib.request
+try:
+    print(urllib.request.urlopen("http://127.0.0.1/app", timeout=30).read().decode(), end="")
+except urllib.error.HTTPError as error:
+    print(error.code)
+"""
+
+
+@dataclass
+class Server:
+    """The host, with Debian's Apache and an application that needs a file of an egg."""
+
+    host: SystemdHost
+
+    def egg(self, text: str) -> None:
+        """Write the egg, with `text` in the file that is served; one of another size is another release."""
+        path = self.host.path(EGG)
+        path.unlink(missing_ok=True)
+        write_egg(path, {"EGG-INFO/zip-safe": "\n", "demo/__init__.py": "", "demo/data.txt": text})
+
+    def eggcache(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        return self.host.run(*EGGCACHE, *words, check=check)
+
+    def dropin(self, name: str, text: str) -> None:
+        self.host.write(f"{DROPINS}/{name}", f"[Service]\n{text}\n")
+        self.host.run("systemctl", "daemon-reload")
+
+    def install(self) -> None:
+        """The drop-in of the wrapper, as its page in docs/howto says."""
+        self.host.run("mkdir", "-p", DROPINS)
+        self.eggcache("wrapper", CACHE, *ON_SITE, "--for", "systemd", "-o", f"{DROPINS}/50-eggcache.conf")
+        self.host.run("systemctl", "daemon-reload")
+
+    def systemctl(self, verb: str) -> str:
+        """Have systemctl do that to Apache; what the journal has of it, "" where it worked."""
+        done = self.host.run("systemctl", verb, UNIT, check=False)
+        return done.stderr + self.host.run("systemctl", "status", UNIT, check=False).stdout if done.returncode else ""
+
+    def page(self) -> str:
+        return self.host.run(PYTHON, "-c", ASK).stdout
+
+    def findings(self, *words: str) -> dict[str, dict[str, str]]:
+        done = self.eggcache("check", *ON_SITE, "--cache", CACHE, "--json", *words, check=False)
+        return {one["code"]: one for one in as_json(done)["findings"]}
+
+
+SERVED = f"{CACHE}/{Path(EGG).name}-tmp/demo/data.txt\n"
+
+
+@pytest.fixture(scope="module")
+def installed() -> Iterator[Server]:
+    require("wsgi")
+    with booted() as host:
+        if not Path("/usr/lib/python3/dist-packages/pkg_resources").exists():
+            missing("python3-pkg-resources is not installed")
+        host.sh("a2dismod -q -f mpm_event mpm_worker python; a2enmod -q mpm_prefork wsgi; rm -rf /var/cache/eggcache")
+        host.write("/srv/app/app.wsgi", APPLICATION)
+        host.write("/etc/apache2/conf-enabled/demo.conf", CONFIGURATION)
+        yield Server(host)
+
+
+@pytest.fixture
+def server(installed: Server) -> Iterator[Server]:
+    """A host on which Apache is down, and nothing is of eggcache's."""
+    installed.egg("one\n")
+    yield installed
+    installed.host.sh(
+        f"systemctl stop {UNIT}; rm -rf {DROPINS} {CACHE} /tmp/turbogears-eggcache; systemctl daemon-reload; "
+        f"systemctl reset-failed {UNIT} || :"
+    )
+
+
+def test_dropin(server: Server) -> None:
+    """Without the drop-in a page is an error; with it, it is served from the cache, in which root of the unit, too,
+    cannot write. An egg that is updated is served after a restart."""
+    assert server.systemctl("start") == ""
+    assert server.page() == "500\n"
+    server.install()
+    assert server.systemctl("restart") == ""
+    assert server.page() == f"{SERVED}one\n"
+    main = server.host.run("systemctl", "show", "-p", "MainPID", "--value", UNIT).stdout.strip()
+    done = server.host.run("nsenter", "-t", main, "-m", "touch", f"{CACHE}/x", check=False)
+    assert "Read-only file system" in done.stderr
+    server.egg("another\n")
+    assert server.systemctl("restart") == ""
+    assert server.page() == f"{SERVED}another\n"
+
+
+def test_readme(server: Server) -> None:
+    """The README's commands for a host with systemd, as they stand, end a site's ExtractionError."""
+    (commands,) = (block for block in blocks((ROOT / "README.rst").read_text(), "sh") if "systemctl restart" in block)
+    server.host.write("/usr/lib/python3/dist-packages/demo.pth", f"{EGG}\n")
+    try:
+        assert server.systemctl("start") == ""
+        assert server.page() == "500\n"
+        eggcache = f'export EGGCACHE_PYTHON={PYTHON}; cd /; eggcache() {{ {shlex.join(EGGCACHE)} "$@"; }}'
+        server.host.sh(f"{eggcache}\neggcache prepare --all {CACHE}\n{commands}")
+        assert server.page() == f"{SERVED}one\n"
+    finally:
+        server.host.path("/usr/lib/python3/dist-packages/demo.pth").unlink()
+
+
+BIN = str(Path(sys.executable).parent)
+PREPARE = shlex.join([*EGGCACHE, "prepare", CACHE, *ON_SITE])
+READ_ONLY = "BindReadOnlyPaths=/var/cache"  # which, other than ReadOnlyPaths=, holds for ExecStartPre=+ as well
+
+
+@pytest.mark.parametrize(
+    ("other", "script", "page"),
+    [
+        ("", f"rm -r {CACHE}", f"{SERVED}one\n"),  # Debian empties /tmp at boot, and an administrator /var/cache
+        ("", f"mount -t tmpfs none {BIN}", f"{SERVED}one\n"),  # eggcache was uninstalled
+        (
+            "ExecStartPre=/bin/true\nProtectSystem=strict\nReadWritePaths=/var/log/apache2 /run",
+            f"rm -r {CACHE}",
+            f"{SERVED}one\n",
+        ),
+        (READ_ONLY, f"touch {EGG}", f"{SERVED}one\n"),
+        (READ_ONLY, f"echo >{EGG}", None),
+        # somebody else's by now
+        ("", f"rm -r {CACHE}; {PREPARE} --user nobody", None),
+        ("TemporaryFileSystem=/var/cache", ":", None),
+        ("TemporaryFileSystem=/var/cache:ro", ":", None),
+    ],
+)
+def test_goes_on_starting(server: Server, other: str, script: str, page: str | None) -> None:
+    """With the drop-in Apache goes on starting, and a reload works, where something is gone, newer or read-only, or
+    another drop-in comes first."""
+    server.install()
+    assert server.systemctl("start") == ""
+    server.dropin("10-other.conf", other)
+    server.host.sh(script)
+    try:
+        assert server.systemctl("reload") == ""
+        assert server.systemctl("restart") == ""
+        assert server.host.run("systemctl", "is-active", UNIT).stdout == "active\n"
+        if page is not None:
+            assert server.page() == page
+    finally:
+        server.host.run("umount", BIN, check=False)
+
+
+def test_lock_that_is_held(server: Server) -> None:
+    """Another run that holds the lock for longer than a start waits keeps Apache from nothing; and a start gives up
+    waiting half a minute before systemd gives up the start."""
+    server.install()
+    assert server.systemctl("start") == ""
+    emitted = server.host.path(f"{DROPINS}/50-eggcache.conf").read_text()
+    patience = re.search(r'--wait"? "?(\d+)', emitted)
+    assert patience
+    limit = server.host.run("systemctl", "show", "-p", "TimeoutStartUSec", "--value", UNIT).stdout.strip()
+    assert limit == "1min 30s"
+    assert int(patience[1]) <= 60
+    server.dropin("60-impatient.conf", "TimeoutStartSec=20")
+    server.host.write(
+        f"{DROPINS}/50-eggcache.conf", emitted.replace(patience[0], f"{patience[0][: -len(patience[1])]}1")
+    )
+    server.host.run("systemctl", "daemon-reload")
+    server.egg("another\n")
+    server.host.sh(f"flock {CACHE}/.eggcache.lock sleep 60 >/dev/null 2>&1 & echo $! >/run/holder; sleep 0.5")
+    try:
+        assert server.systemctl("restart") == ""
+    finally:
+        server.host.sh("kill $(cat /run/holder)")
+    journal = server.host.run("journalctl", "-u", UNIT, check=False).stdout
+    assert "another run holds its lock for more than 1 s" in journal
+
+
+def test_unsafe(server: Server) -> None:
+    """A directory that others can write keeps Apache from starting, and the journal says why and what to do."""
+    server.install()
+    assert server.systemctl("start") == ""
+    server.host.run("chmod", "777", CACHE)
+    assert f"{CACHE}: others can write to it (mode 0777)" in server.systemctl("restart")
+    assert server.host.run("systemctl", "is-active", UNIT, check=False).stdout == "failed\n"
+    server.host.run("chmod", "755", CACHE)
+    assert server.systemctl("start") == ""
+
+
+def test_in_tmp(server: Server) -> None:
+    """For a directory in /tmp there is no drop-in, and the command that the refusal names works as it stands; where the
+    unit is known to have no PrivateTmp there is one, and a boot that empties /tmp does no harm."""
+    directory, file = "/tmp/turbogears-eggcache", f"{DROPINS}/50-eggcache.conf"
+    server.host.run("mkdir", DROPINS)
+    done = server.eggcache("wrapper", directory, *ON_SITE, "-o", file, check=False)
+    assert done.returncode == 2
+    command = re.search(r"use another: (eggcache .*)$", done.stderr, re.MULTILINE)
+    assert command, done.stderr
+    server.eggcache(*shlex.split(command[1])[1:])
+    server.host.run("systemctl", "daemon-reload")
+    assert server.systemctl("start") == ""
+    assert server.page() == f"{SERVED}one\n"
+
+    done = server.eggcache("prepare", directory, *ON_SITE)
+    assert "apache2.service has PrivateTmp" in done.stderr
+    server.dropin("10-other.conf", "PrivateTmp=no")
+    server.eggcache("wrapper", directory, *ON_SITE, "-o", file)
+    server.host.run("systemctl", "daemon-reload")
+    server.host.run("rm", "-r", directory)
+    assert server.systemctl("restart") == ""
+    assert server.page() == f"{directory}/{Path(EGG).name}-tmp/demo/data.txt\none\n"
+
+
+def test_what_is_loaded(server: Server) -> None:
+    """PrivateTmp and TZ are what systemd has loaded, whatever the files say by now: an empty PrivateTmp= changes
+    nothing, and UnsetEnvironment= comes last, wherever it stands. A mount that a cleaner has taken away is none."""
+    directory = "/tmp/turbogears-eggcache"
+    server.eggcache("prepare", directory, *ON_SITE)
+    server.dropin("a.conf", "PrivateTmp=\nUnsetEnvironment=TZ")
+    server.dropin("b.conf", "Environment=TZ=Asia/Tokyo")
+
+    def found(*codes: str) -> list[str]:
+        return sorted(server.findings("--cache", directory).keys() & {"private-tmp", "time-zone"})
+
+    assert found() == ["private-tmp"]
+    server.host.write(f"{DROPINS}/a.conf", "[Service]\nPrivateTmp=no\n")
+    assert "systemctl daemon-reload" in server.findings("--cache", directory)["private-tmp"]["cause"]
+    server.host.run("systemctl", "daemon-reload")
+    assert found() == ["time-zone"]
+
+    server.dropin("a.conf", f"BindReadOnlyPaths={directory}\nUnsetEnvironment=TZ")
+    assert server.systemctl("start") == ""
+    assert found() == []
+    main = server.host.run("systemctl", "show", "-p", "MainPID", "--value", UNIT).stdout.strip()
+    server.host.run("nsenter", "-t", main, "-m", "umount", directory)
+    assert found() == ["private-tmp"]
+
+
+def test_remedy_of_a_unit(server: Server) -> None:
+    """The remedy for an Apache that systemd started without the cache is a drop-in, then daemon-reload, then restart:
+    at each step the next one is named, and at the end there is no finding."""
+    server.eggcache("prepare", CACHE, *ON_SITE)
+    assert server.systemctl("start") == ""
+    assert server.page() == "500\n"  # only what has a Python in it is an Apache that needs a cache
+    assert "wrapper /var/cache/eggcache --for systemd" in server.findings()["running-without-cache"]["remedy"]
+    server.host.run("mkdir", "-p", DROPINS)
+    server.eggcache("wrapper", CACHE, *ON_SITE, "--for", "systemd", "-o", f"{DROPINS}/50-eggcache.conf")
+    for step in (f"systemctl daemon-reload && systemctl restart {UNIT}", f"systemctl restart {UNIT}"):
+        assert server.findings()["running-without-cache"]["remedy"].startswith(f"{step}: reload")
+        server.host.run("systemctl", "daemon-reload")
+    server.host.sh(step)
+    assert server.findings() == {}
+
+
+def commands(page: str) -> str:
+    """The first block of commands of a page in docs/howto, with what this site needs."""
+    block = re.search(r"code-block:: sh\n\n((?: {4}.*\n|\n)+)", (ROOT / "docs" / "howto" / f"{page}.rst").read_text())
+    assert block
+    words = f"eggcache wrapper {CACHE}"
+    assert words in block[1]
+    return block[1].replace(words, shlex.join([*EGGCACHE, "wrapper", CACHE, *ON_SITE]))
+
+
+def test_pages(server: Server) -> None:
+    """Whoever follows the page on init scripts here has Apache running and enabled, as it was, and the drop-in on the
+    screen; the page on systemd, to which that one sends, makes the page of the site be served."""
+    assert server.systemctl("start") == ""
+    first = server.host.run("systemctl", "show", "-p", "MainPID", UNIT).stdout
+    done = server.host.run("sh", "-c", commands("init-script"), check=False)
+    assert done.returncode == 1
+    assert "refused: under systemd" in done.stderr
+    assert f"# {DROPINS}/50-eggcache.conf\n" in done.stderr
+    assert server.host.run("systemctl", "is-enabled", UNIT).stdout == "enabled\n"
+    assert server.host.run("systemctl", "show", "-p", "MainPID", UNIT).stdout == first
+    assert ":doc:`systemd`" in (ROOT / "docs" / "howto" / "init-script.rst").read_text()
+    server.host.sh(commands("systemd"))
+    assert server.page() == f"{SERVED}one\n"

@@ -1,0 +1,65 @@
+"""Documented sessions, typed in: each command of a console block is run, and each line of its output compared."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+
+from support.judge import SLOW, environment
+
+ROOT = Path(__file__).resolve().parents[2]
+# Apache complains of a host without a name.
+NOISE = re.compile(r"^AH00558: .*\n", re.MULTILINE)
+
+
+def blocks(text: str, kind: str) -> list[str]:
+    """The code blocks of one language, without their indentation."""
+    found = re.findall(rf"^\.\. code-block:: {kind}\n\n((?:    .*\n|\n)+)", text, re.MULTILINE)
+    return [re.sub(r"^    ", "", block, flags=re.MULTILINE).strip() + "\n" for block in found]
+
+
+def steps(block: str) -> Iterator[tuple[str, str]]:
+    """Each command of a console block, and what it should print; "..." stands for anything."""
+    for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+        command, _, output = part.partition("\n")
+        yield command, output
+
+
+def matches(expected: str, seen: str) -> bool:
+    pattern = re.escape(expected).replace(re.escape("...\n"), r"(?:.*\n)*?").replace(re.escape("..."), ".*")
+    return re.fullmatch(pattern, seen) is not None
+
+
+def play(
+    console: Iterable[str], places: Mapping[str, str], programs: Path, then: Callable[[str], object] = bool
+) -> None:
+    """Type in the commands of `console`, as root; `places` has what a shown path stands for.
+
+    `then` is called after each command, with it.
+
+    eggcache itself is put into the directory `programs`.
+    """
+    programs.mkdir()
+    (programs / "eggcache").write_text(f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} -m eggcache "$@"\n')
+    (programs / "eggcache").chmod(0o755)
+    env = environment({"PATH": f"{programs}:/usr/sbin:/usr/bin:/sbin:/bin", "PYTHONPATH": str(ROOT)})
+    for command, expected in (step for block in console for step in steps(block)):
+        typed = command
+        for shown, real in places.items():
+            typed = typed.replace(shown, real)
+        if typed.startswith("export "):
+            name, _, value = typed.removeprefix("export ").partition("=")
+            env[name] = value
+            continue
+        done = subprocess.run(
+            ["sh", "-c", typed], env=env, cwd="/", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True, timeout=300, check=False,
+        )  # fmt: skip
+        seen = NOISE.sub("", SLOW.sub("", done.stdout))
+        for shown, real in places.items():
+            seen = seen.replace(real, shown)
+        assert matches(expected, seen), f"{command}\n{seen}"
+        then(command)

@@ -1,0 +1,170 @@
+"""The lock with each release of filelock that a site may have: by descriptor, never by a path, and to the same end."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from pathlib import Path
+
+import pytest
+from support import deployment
+from support.judge import eggcache, environment
+from support.sites import Site
+
+from eggcache.system import lockdown
+
+ROOT = Path(__file__).resolve().parents[2]
+# The oldest that setup.py allows, those around a change of what filelock does with a path, and the newest.
+RELEASES = ["3.12.0", "3.20.0", "3.29.0", "4.0.0", "4.3.1"] if sys.version_info >= (3, 10) else ["3.12.0"]
+
+
+@pytest.fixture(params=RELEASES)
+def release(request: pytest.FixtureRequest, where: Path) -> dict[str, str]:
+    """An environment in which eggcache finds that filelock."""
+    home = where / f"filelock-{request.param}"
+    with deployment.once(home) as absent:
+        if absent:
+            name = f"filelock-{request.param}-py3-none-any.whl"
+            pins = [pin for pin in deployment.downloads(use="filelock") if pin.filename == name]
+            with zipfile.ZipFile(deployment.fetch_all(pins)[0]) as wheel:
+                wheel.extractall(home)
+            deployment.world_readable(home)
+    return environment({"PYTHONPATH": str(home)})
+
+
+def test_all_releases_are_tried(release: dict[str, str]) -> None:
+    """What is imported is the release that is meant; the oldest is the one that setup.py allows."""
+    code = "import importlib.metadata, filelock, os; print(os.path.dirname(os.path.dirname(filelock.__file__)))"
+    done = subprocess.run([sys.executable, "-c", code], env=release, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == release["PYTHONPATH"]
+    assert f'"filelock>={RELEASES[0].rpartition(".")[0]}"' in (ROOT / "setup.py").read_text()
+
+
+def test_never_by_a_path(site: Site, release: dict[str, str]) -> None:
+    """Prepare, status and remove open the lock in the directory that was verified, neither following nor emptying it;
+    no directory is made or resolved by a path below the site, and none through /proc."""
+    log = site.cache.parent / "strace"
+    place = re.escape(str(site.cache.parent))
+    for words in (["prepare", site.cache, *site.options], ["remove", site.cache]):
+        done = subprocess.run(
+            ["strace", "-f", "-o", log, "-s", "500", "-e", "trace=%file", sys.executable, "-m", "eggcache", *words],
+            cwd=ROOT, env=release, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        calls = log.read_text().splitlines()
+        opened = [call for call in calls if lockdown.LOCK in call and "open" in call]
+        assert opened
+        for call in opened:
+            assert re.search(rf' openat\(\d+, "{re.escape(lockdown.LOCK)}", [^)]*O_NOFOLLOW', call), call
+            assert "O_TRUNC" not in call
+        for call in calls:
+            assert not re.search(r'"/proc/self/fd/\d+/', call)
+            assert not re.search(rf' (mkdir|mkdirat|rename|unlink)\((AT_FDCWD, )?"{place}', call), call
+
+
+@contextmanager
+def somebody_elses(site: Site) -> Iterator[None]:
+    with (site.cache / lockdown.LOCK).open("r+b") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def test_busy(site: Site, release: dict[str, str]) -> None:
+    """Who waited --wait in vain is told, exit 75, and has changed nothing; who comes afterwards has the lock."""
+    assert site.prepare().returncode == 0
+    with somebody_elses(site):
+        preparing = ["prepare", site.cache, *site.options, "--tz", "UTC"]
+        for words, wait in ((preparing, "0.2"), (["remove", site.cache], "0")):
+            done = eggcache(*words, "--wait", wait, env=release)
+            assert done.returncode == 75
+            assert f"{site.cache}: another run holds its lock for more than {wait} s" in done.stderr
+    assert site.served()
+    assert eggcache("remove", site.cache, "--wait", "0", env=release).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("command", "how", "status", "says"),
+    [
+        ("prepare", "exchanged", 1, "another run took it away meanwhile"),
+        ("remove", "removed", 0, "nothing to do"),
+    ],
+)
+def test_the_directory_goes_meanwhile(
+    site: Site, release: dict[str, str], command: str, how: str, status: int, says: str
+) -> None:
+    """Who waited for a directory that is gone, or is another one now, says so at once, and touches nothing."""
+    assert site.prepare().returncode == 0
+    (site.eggs / "One-1.0-py3.11.egg").unlink()
+    with somebody_elses(site):
+        words = [sys.executable, "-m", "eggcache", command, str(site.cache)]
+        if command == "prepare":
+            words += map(str, site.options)
+        waiting = subprocess.Popen(words, cwd=ROOT, env=release, stderr=subprocess.PIPE, text=True)
+        until = time.monotonic() + 60
+        while not waits_for_a_lock(waiting.pid) and time.monotonic() < until:
+            time.sleep(0.05)
+        aside = site.cache.with_name("aside")
+        site.cache.rename(aside)
+        shutil.rmtree(aside)  # its lock as well
+        if how == "exchanged":
+            site.cache.mkdir()
+    _, said = waiting.communicate(timeout=60)
+    assert (waiting.returncode, says in said) == (status, True), said
+    assert sorted(path.name for path in site.cache.parent.glob("*cache*")) == ["cache"] * (how == "exchanged")
+    assert how == "removed" or os.listdir(site.cache) == []
+
+
+def waits_for_a_lock(pid: int) -> bool:
+    """Whether the process has a lock file open."""
+    for link in os.listdir(f"/proc/{pid}/fd"):
+        with suppress(FileNotFoundError):
+            if os.readlink(f"/proc/{pid}/fd/{link}").endswith(f"/{lockdown.LOCK}"):
+                return True
+    return False
+
+
+@pytest.mark.parametrize("release", list(dict.fromkeys([RELEASES[0], RELEASES[-1]])), indirect=True)
+def test_many_at_once(site: Site, release: dict[str, str]) -> None:
+    """Six that prepare and remove one directory, at first where there is none, then all let go at once by who held
+    its lock: each does it, or says that another run was there. Nothing but the directory is then beside it, a last
+    prepare makes what check accepts, and a last remove leaves nothing at all."""
+    removing, preparing = ["remove", site.cache], ["prepare", site.cache, *site.options]
+    before = sorted(os.listdir(site.cache.parent))
+
+    def started() -> list[subprocess.Popen[str]]:
+        return [
+            subprocess.Popen(
+                [sys.executable, "-m", "eggcache", *map(str, preparing if number % 2 else removing)],
+                cwd=ROOT, env=release, stderr=subprocess.PIPE, text=True,
+            )
+            for number in range(6)
+        ]  # fmt: skip
+
+    for turn in range(2):
+        if turn:
+            assert eggcache(*preparing, env=release).returncode == 0
+            os.utime(site.eggs / "One-1.0-py3.11.egg")  # there is something to do, under the lock
+        with somebody_elses(site) if turn else nullcontext():
+            running = started()
+            to_come = running if turn else []
+            while to_come := [each for each in to_come if not waits_for_a_lock(each.pid)]:
+                assert [each.poll() for each in to_come] == [None] * len(to_come)
+                time.sleep(0.02)
+        ended = [(each.args[3], each.communicate(timeout=60)[1], each.returncode) for each in running]
+        for command, said, status in ended:
+            taken = command == "prepare" and said.endswith(": another run took it away meanwhile; run it again\n")
+            assert status == (1 if taken else 0), (command, said)
+        beside = sorted(os.listdir(site.cache.parent))
+        assert beside in (before, sorted([*before, "cache"])), beside
+    assert eggcache(*preparing, env=release).returncode == 0
+    assert eggcache("check", "--cache", site.cache, *site.options, env=release).returncode == 0
+    assert eggcache(*removing, env=release).returncode == 0
+    assert sorted(os.listdir(site.cache.parent)) == before

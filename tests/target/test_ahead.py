@@ -1,0 +1,109 @@
+"""ahead: eggs that are read before anybody asks for them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support.judge import environment
+from support.sites import Site, write_egg
+
+from eggcache.eggs import reader as eggs
+from eggcache.model import DEFAULT_LIMITS, Limits
+from eggcache.system import accounts
+from eggcache.target import ahead
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the eggs that are read from now on, for which there is time enough."""
+    monkeypatch.setattr(ahead, "_SECONDS", 60.0)
+    names: list[str] = []
+    real = eggs.read
+
+    def reading(descriptor: int, path: str, *limits: object) -> eggs.Egg:
+        names.append(os.path.basename(path))
+        return real(descriptor, path, *limits)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(eggs, "read", reading)
+    return names
+
+
+def asked(looked: ahead.Ahead, egg: Path) -> list[str]:
+    with egg.open("rb") as stream:
+        return [member.name for member in looked.egg(stream.fileno(), str(egg)).members]
+
+
+def test_read_once(tmp_path: Path, read: list[str]) -> None:
+    """What was read and is still the same is not read again; what changed, in whatever way, or is new, is."""
+    names = ["A-1.egg", "B-1.egg", "C-1.egg", "D-1.egg"]
+    for name in names:
+        write_egg(tmp_path / name, {"old.py": ""})
+    (tmp_path / "E-1.egg").write_text("no zip")
+    (tmp_path / "F-1.egg").mkdir()
+    looked = ahead.Ahead(accounts.current(), DEFAULT_LIMITS)
+    looked.look([str(tmp_path), str(tmp_path / "gone"), str(tmp_path)])
+    assert read == [*names, "E-1.egg"]
+    status = (tmp_path / "B-1.egg").stat()
+    write_egg(tmp_path / "B-1.egg", {"new.py": ""})  # of the same size; and of the same time:
+    os.utime(tmp_path / "B-1.egg", ns=(status.st_atime_ns, status.st_mtime_ns))
+    (tmp_path / "C-1.egg").rename(tmp_path / "C.old")
+    write_egg(tmp_path / "C-1.egg", {"new.py": ""})
+    write_egg(tmp_path / "G-1.egg", {"new.py": ""})
+    read.clear()
+    assert asked(looked, tmp_path / "A-1.egg") == asked(looked, tmp_path / "D-1.egg") == ["EGG-INFO/PKG-INFO", "old.py"]
+    assert read == []
+    for name in ("B-1.egg", "C-1.egg", "G-1.egg"):
+        assert "new.py" in asked(looked, tmp_path / name)
+    assert read == ["B-1.egg", "C-1.egg", "G-1.egg"]
+
+
+def test_no_more_than_memory_has_room_for(tmp_path: Path, read: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A site of thousands of eggs is not read before its time."""
+    for number in range(80):
+        write_egg(tmp_path / f"A{number:03}-1.egg", {f"{module}.py": "" for module in range(9)})
+    ahead.Ahead(accounts.current(), DEFAULT_LIMITS).look([str(tmp_path)])
+    assert len(read) == 64
+    read.clear()
+    monkeypatch.setattr(ahead, "_MEMBERS", 25)
+    ahead.Ahead(accounts.current(), DEFAULT_LIMITS).look([str(tmp_path)])
+    assert len(read) == 3
+
+
+def test_no_more_time_than_it_is_worth(tmp_path: Path, read: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What takes long to read, or would, is left until somebody asks for it."""
+    for name in ("A", "B", "C"):
+        write_egg(tmp_path / f"{name}-1.egg", {"text.txt": "x" * 5000})
+    monkeypatch.setattr(ahead, "_SECONDS", -1.0)
+    ahead.Ahead(accounts.current(), DEFAULT_LIMITS).look([str(tmp_path)])
+    assert read == []
+    monkeypatch.setattr(ahead, "_SECONDS", 60.0)
+    monkeypatch.setattr(ahead, "_SMALL", Limits(total=4000))
+    looked = ahead.Ahead(accounts.current(), DEFAULT_LIMITS)
+    looked.look([str(tmp_path)])
+    assert len(read) == 3
+    assert "text.txt" in asked(looked, tmp_path / "A-1.egg")
+    assert len(read) == 4
+
+
+def test_prepare_reads_each_egg_once(site: Site) -> None:
+    """Those that lie where the target looks are read while it is at work."""
+    log = site.cache.parent / "log"
+    command = ["strace", "-f", "-e", "trace=openat,execve,exit_group", "-o", log, sys.executable, "-m", "eggcache"]
+    slow = next(site.python.parent.parent.glob("lib/python3*/site-packages")) / "slow.pth"
+    slow.write_text("import time; time.sleep(3)\n")  # else a busy machine may come to it when the target is done
+    try:
+        subprocess.run([*command, "prepare", site.cache, *site.options], cwd=ROOT, env=environment(), check=True)
+    finally:
+        slow.unlink()
+    lines = log.read_text().splitlines()
+    us = lines[0].split()[0]
+    ends = next(number for number, line in enumerate(lines) if "exit_group" in line and line.split()[0] != us)
+    opened = [number for number, line in enumerate(lines) if line.split()[0] == us and 'One-1.0-py3.11.egg"' in line]
+    assert len(opened) == 4  # now, and to extract from it, each time by its real name as well
+    assert opened[1] < ends < opened[2]

@@ -1,0 +1,177 @@
+"""wheels: what the target finds of them, and what becomes of its eggs when what is printed as next is run there."""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import re
+import shlex
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from packaging.utils import parse_wheel_filename
+from support import deployment
+from support.deployment import Deployment
+from support.judge import as_json, eggcache, listing
+from support.sites import write_egg
+from support.wheels import other_setuptools, pip, verify
+
+_FOUND = """
+import json, os, pkg_resources, sys
+asked = json.loads(sys.argv[1])
+lost, places = [], {}
+for project in asked:
+    try:
+        places[project] = pkg_resources.require(project)[0].location
+    except Exception:
+        lost.append("%s: %r" % (project, sys.exc_info()[1]))
+print(json.dumps([lost, places, [entry for entry in sys.path if ".egg" in entry]]))
+"""
+
+
+def required(
+    python: Path, projects: list[str], setuptools: str = "", on: Path | None = None
+) -> tuple[list[str], dict[str, str], list[str]]:
+    """What `pkg_resources.require` finds of these projects in a target, under its own setuptools or another release:
+    what is lost, where each is, and the eggs on sys.path. `on` is put on its path."""
+    path = [str(other_setuptools(setuptools))] if setuptools else []
+    variables = {"PYTHONPATH": os.pathsep.join([*path, *([str(on)] if on else [])])}
+    done = deployment.run([python, "-W", "ignore", "-c", _FOUND, json.dumps(projects)], env=variables)
+    lost, places, eggs = json.loads(done.stdout)
+    return lost, places, eggs
+
+
+IN_PLACE = {  # deployment: what of it, pip, releases of setuptools, what the application imports
+    "turbogears2_27": ("--all", ["18.8.1", "36.0.1", "44.1.1"], "tg, zope.interface, repoze.who, tw2.core, jinja2"),
+    "turbogears2_311": ("TurboGears2", ["65.5.0", "69.5.1", "75.8.0", "80.9.0", "81.0.0"], "tg, repoze.lru"),
+}
+
+
+@pytest.mark.parametrize("tree", IN_PLACE)
+def test_in_the_place_of_the_eggs(
+    tree: str,
+    request: pytest.FixtureRequest,
+    copy_of: Callable[[Deployment], Deployment],
+    interpreter: Callable[[str], Path],
+    shared_tmp: Path,
+) -> None:
+    """What is printed as next, run by the pip of the environment that has the eggs, leaves none of them on its path;
+    each project is found as before by require(), of several setuptools, and the application imports. Another Python's
+    pip changes nothing."""
+    which, releases, imports = IN_PLACE[tree]
+    mine = copy_of(request.getfixturevalue(tree))
+    newest = deployment.fetch_all(deployment.downloads(use="pip-3.11"))[0]
+    if tree == "turbogears2_311":
+        with zipfile.ZipFile(newest) as archive:
+            archive.extractall(mine.site_packages)
+    out = shared_tmp / "out"
+    done = eggcache("wheels", out, which, "--python", mine.python)
+    assert done.returncode == 0, done.stderr
+    python, *command = shlex.split(re.findall("^next: (.*)$", done.stdout, re.MULTILINE)[0])
+    assert [python, *command[:3]] == [str(mine.python), "-m", "pip", "install"]
+    assert "has no pip" not in done.stderr
+    projects = [
+        str(one["project"])
+        for one in as_json(eggcache("tree", which, "--python", mine.python, "--json"))["distributions"]
+    ]
+    lost, places, eggs = required(mine.python, projects)
+    assert lost == []
+    were_eggs = [project for project, place in places.items() if place.endswith(".egg")]
+    assert len(were_eggs) == len(list(out.iterdir()))
+    before = listing(mine.root)
+    outside = deployment.run(
+        [interpreter("3.11"), *command],
+        env={"PYTHONPATH": str(newest)},
+        check=False,
+    )
+    assert (outside.returncode, listing(mine.root)) == (3, before), outside.stderr
+    deployment.run([python, *command])
+    assert mine.eggs == []
+    for release in ["", *releases]:
+        lost, places, eggs = required(mine.python, projects, release)
+        assert (lost, eggs) == ([], []), release
+    assert {places[project] for project in were_eggs} == {str(mine.site_packages)}
+    listed = {one["name"].lower() for one in json.loads(pip(mine, "list", "--format", "json").stdout)}
+    assert {project.lower() for project in were_eggs} <= listed
+    assert "No broken requirements" in pip(mine, "check").stdout
+    mine.run(f"import {imports}")
+
+
+DOTTED = ["zope.event", "tw2.core", "My-Dashes", "under_score", "Two--Dashes", "Products.Foo_Bar", "odd._name", "a..b"]
+
+
+def test_each_project_is_found(
+    python: Path, turbogears2_27: Deployment, shared_tmp: Path, interpreter: Callable[[str], Path]
+) -> None:
+    """However a name is written, with dots, dashes and underscores, its wheel is called what pkg_resources calls it,
+    and every release finds it by that name; importlib.metadata does, too, and wheel unpacks it."""
+    for version, target in {"2.7": turbogears2_27.python, "3.11": python}.items():
+        out, site = shared_tmp / f"out{version}", shared_tmp / f"site{version}"
+        paths: list[str | Path] = []
+        code = "import pkg_resources as p, sys; print(' '.join(p.to_filename(p.safe_name(n)) for n in sys.argv[1:]))"
+        named = deployment.run([target, "-W", "ignore", "-c", code, *DOTTED]).stdout.split()
+        for name, file_name in zip(DOTTED, named):
+            egg = shared_tmp / f"{file_name}-1.0-py{version}.egg"
+            module = re.sub(r"\W", "_", name)
+            paths += ["--path", write_egg(egg, {f"{module}.py": ""}, project=name)]
+        done = eggcache("wheels", out, *DOTTED, *paths, "--python", target)
+        assert done.returncode == 0, done.stderr
+        assert {wheel.name.split("-")[0] for wheel in out.iterdir()} == {name.lower() for name in named}
+        for wheel in out.iterdir():
+            assert verify(wheel).name in DOTTED
+            assert str(parse_wheel_filename(wheel.name)[0]) == re.sub("[-_.]+", "-", wheel.name.split("-")[0])
+            with zipfile.ZipFile(wheel) as archive:
+                archive.extractall(site)
+        releases = ["18.8.1", "36.0.1", "44.1.1"] if version == "2.7" else ["58.1.0", "65.5.0", "75.8.0", "81.0.0"]
+        for release in releases:
+            lost, places, _ = required(target, DOTTED, release, site)
+            assert lost == [], release
+            assert set(places.values()) == {str(site)}
+    metadata = "import importlib.metadata as m, sys; [m.version(name) for name in sys.argv[1:]]"
+    names = [name for name in DOTTED if name.count("-") < 2 and "._" not in name]  # what 3.9 normalizes otherwise
+    deployment.run([interpreter("3.9"), "-c", metadata, *names], env={"PYTHONPATH": str(site)})
+    for name in out.iterdir():
+        command = [sys.executable, "-m", "wheel", "unpack", "-d", shared_tmp, name]
+        subprocess.run(command, check=True, capture_output=True)
+
+
+def test_no_wheels_for_a_target_that_finds_none(target: Callable[[str, str], Deployment], shared_tmp: Path) -> None:
+    """Where the target's pkg_resources knows no .dist-info the wheels are made, for another host, and nothing is
+    printed that would have its eggs replaced."""
+    old = target("2.7", "0.6c11")
+    write_egg(shared_tmp / "Foo-1.0-py2.7.egg", {"foo.py": ""})
+    done = eggcache(
+        "wheels", shared_tmp / "out", "Foo", "--path", shared_tmp / "Foo-1.0-py2.7.egg", "--python", old.python
+    )
+    assert done.returncode == 0, done.stderr
+    assert [path.name for path in (shared_tmp / "out").iterdir()] == ["foo-1.0-py27-none-any.whl"]
+    assert f"setuptools 0.6c11 of {old.python} finds no wheels" in done.stderr
+    assert "next:" not in done.stdout
+
+
+def test_whose_pip(target: Callable[[str, str], Deployment], shared_tmp: Path, nobody: pwd.struct_passwd) -> None:
+    """Root is told as whom to run the pip of an environment that is somebody else's. An egg outside of the environment
+    is named, and with --all one that is not active is left to wait for its require()."""
+    made = target("3.11", "65.5.0")
+    write_egg(made.site_packages / "Active-1.0-py3.11.egg", {"active.py": ""})
+    write_egg(made.site_packages / "Waiting-1.0-py3.11.egg", {"waiting.py": ""})
+    outside = write_egg(shared_tmp / "Outside-1.0-py3.11.egg", {"outside.py": ""})
+    (made.site_packages / "easy-install.pth").write_text(f"./Active-1.0-py3.11.egg\n{outside}\n")
+    for path in (made.site_packages, *made.site_packages.rglob("*")):
+        os.chown(path, nobody.pw_uid, nobody.pw_gid)
+    done = eggcache("wheels", shared_tmp / "out", "--all", "--python", made.python)
+    assert done.returncode == 0, done.stderr
+    assert f"\nnext: {made.python} -m pip install " in done.stdout
+    assert "\nwith: run as nobody, whose pip it is; " in done.stdout
+    assert f"eggcache: {made.python} has no pip; to give it one: {made.python} -m ensurepip\n" in done.stderr
+    given = shlex.split(done.stderr.partition("to give it one: ")[2].partition("\n")[0])
+    deployment.run(given)
+    assert "has no pip" not in eggcache("wheels", shared_tmp / "out", "--all", "--python", made.python).stderr
+    assert f"eggcache: {outside}: pip leaves what lies outside of its environment" in done.stderr
+    assert re.findall(r"\S+==\S+", done.stdout) == ["Active==1.0", "Outside==1.0"]
+    assert {path.name.split("-")[0] for path in (shared_tmp / "out").iterdir()} == {"active", "outside", "waiting"}

@@ -1,0 +1,695 @@
+"""The other kinds of wrapper: every value read back by the program that it is meant for, and Apache started with it."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import importlib.util
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.emitted import INSIDE_SYSTEMD, NASTY, Server, executable, server, uid_of, variables, wait_for
+from support.judge import eggcache
+from support.parts import missing
+
+from eggcache.errors import UsageError
+from eggcache.servers.apache import Apache
+from eggcache.wrappers import destination, wrappers
+
+assert server  # a fixture
+
+ROOT = Path(__file__).resolve().parents[2]
+SOURCED = ["envvars", "sysconfig", "freebsd", "shell"]  # what sh reads
+CONTROL = {name for name in NASTY if re.search(r"[\x00-\x1f]", name)}
+RAW = {name for name in NASTY if "\udcff" in name}
+EXPANDED = {name for name in NASTY if "${" in name}
+# What each syntax has no way to write. Everything else must arrive as it is.
+REFUSED: dict[str, set[str]] = {
+    "envvars": set(),
+    "gunicorn": set(),
+    "sysconfig": CONTROL | RAW,
+    "systemd": RAW,
+    "tmpfiles.d": CONTROL,
+    "mod_wsgi": CONTROL | EXPANDED,
+    "freebsd": CONTROL,
+    "shell": CONTROL,
+    "supervisord": CONTROL | RAW,
+    "uwsgi": CONTROL | EXPANDED,
+    "docker": CONTROL | RAW,
+}
+NAMES = [
+    *NASTY,
+    "percent %n %% 100%",
+    "%(x)s",
+    "both ' and \" quotes",
+    'quote at the end"',
+    "a ;comment",
+    "a [glob]?",
+    "@(file)",
+    "colon:",
+    "space ",
+]
+REFUSED["supervisord"] |= {"both ' and \" quotes", 'quote at the end"', "a ;comment"}
+REFUSED["supervisord"] |= {name for name in NASTY if re.search(r"\s[;#]", name)}
+REFUSED["uwsgi"] |= {"%(x)s", "@(file)", "space "}
+
+
+def text(kind: str, directory: str, **values: Any) -> str:
+    """A wrapper of this kind; with a prepare command that has the directory's name in it."""
+    given: dict[str, Any] = {
+        "prepare": ["/bin/true", "prepare", directory, "--lenient", "--", "TurboGears"],
+        "timezone": None,
+        "unit": "apache2.service",
+        **values,
+    }
+    return wrappers.wrapper(kind, directory, **given)
+
+
+def good(kind: str) -> list[str]:
+    return [name for name in NAMES if name not in REFUSED[kind]]
+
+
+@pytest.fixture
+def prepare(tmp_path: Path) -> Callable[..., list[str]]:
+    """A factory: the command of a prepare that records how it was called, and exits with what `status` holds."""
+    script = executable(
+        tmp_path / "prepare",
+        f"""printf '%s\\0' "$@" >{tmp_path}/prepared
+        printf '%s\\n' "${{TZ-unset}}" "$PYTHON_EGG_CACHE" >{tmp_path}/seen
+        pwd >>{tmp_path}/seen; echo noise; [ ! -f {tmp_path}/status ] || exit "$(cat {tmp_path}/status)" """,
+    )
+    return lambda *words: [str(script), "prepare", *words]
+
+
+def tool(name: str, package: str = "") -> str:
+    found = shutil.which(name)
+    if not found:
+        missing(f"{package or name} is not installed")
+    return found
+
+
+# ------------------------------------------------------------------------------------------------ every kind
+
+
+def test_every_kind_is_tested() -> None:
+    """A kind that is registered is in the tables of these tests, or is a script, which test_wrappers.py runs."""
+    others = {"mod_python"}  # has a file of its own
+    scripts = {kind for kind, registered in wrappers.KINDS.items() if registered.executable}
+    assert set(wrappers.KINDS) - scripts - others == set(REFUSED)
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_refused(kind: str) -> None:
+    """What a syntax cannot express is refused in one line that says so; everything else is not."""
+    for name in NAMES:
+        if name in REFUSED[kind]:
+            with pytest.raises(UsageError) as caught:
+                text(kind, f"/srv/{name}")
+            assert re.search("cannot|no way|has to be|loses|takes what", str(caught.value))
+            assert "\udcff" not in str(caught.value)
+        else:
+            assert text(kind, f"/srv/{name}")
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+@pytest.mark.parametrize("timezone", [None, "Europe/Madrid"])
+def test_comments(kind: str, timezone: str | None) -> None:
+    """Each says where it goes and what to do then, and names the directory and the zone outside of its comments."""
+    made = text(kind, "/srv/cache", timezone=timezone)
+    comments = [line for line in made.splitlines() if line[:1] in ("#", ";")]
+    code = "\n".join(line for line in made.splitlines() if line not in comments)
+    assert re.search("Where:|/etc/systemd/system/", "\n".join(comments))
+    assert re.search("After:|Afterwards:", "\n".join(comments))
+    assert "/srv/cache" in code
+    assert ("Europe/Madrid" in code) == (timezone is not None and kind not in ("mod_wsgi", "tmpfiles.d"))
+    assert any("/bin/true prepare /srv/cache" in c for c in comments) or "/bin/true" in code
+    assert all(len(line) <= 120 for line in comments)
+
+
+def test_readme() -> None:
+    """The README's table of kinds has each of them, and no other."""
+    section = (ROOT / "README.rst").read_text().split("Starting Apache\n---")[1].split("\nExit statuses\n")[0]
+    rows = set(re.findall(r"^``([\w.]+)`` ", section, re.MULTILINE))
+    assert rows == set(wrappers.KINDS) | {"mod_python"}
+
+
+# ------------------------------------------------------------------------------------------------ read by sh
+
+
+@pytest.mark.parametrize(("kind", "debian"), [*((kind, False) for kind in SOURCED), ("envvars", True)])
+def test_linters(tmp_path: Path, kind: str, debian: bool) -> None:
+    """What sh reads is POSIX sh without a warning, whatever the directory is called."""
+    files = []
+    for number, name in enumerate(good(kind)):
+        made = text(kind, f"/srv/{name}", timezone=f":{name}" if number else None, debian=debian)
+        files.append(tmp_path / f"{number}.sh")
+        files[-1].write_bytes(b"#!/bin/sh\n" + os.fsencode(made))  # which checkbashisms asks for
+    # The others say in a comment above everything that quotes and such are meant literally; eval could not have that.
+    literally = ["-e", "SC1003,SC2016,SC2089,SC2090"] if kind == "shell" else []
+    for command in (["shellcheck", *literally], ["checkbashisms", "--posix"]):
+        done = subprocess.run(
+            [tool(command[0]), *command[1:], *files], env={**os.environ, "LC_ALL": "C.UTF-8"}, capture_output=True
+        )
+        assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    for file in files:
+        subprocess.run([tool("dash"), "-n", file], check=True)
+
+
+def sourced(file: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[bytes]:
+    """What a script of sh has in its environment after it has read the file."""
+    script = f'. "{file}"; leaked=$(set | grep -c eggcache=); [ "$leaked" = 0 ] && exec env -0'
+    argv = [tool("dash"), "-c", script, "sh", *words]
+    return subprocess.run(argv, env={"PATH": "/usr/bin:/bin", **environment}, capture_output=True)
+
+
+@pytest.mark.parametrize("kind", SOURCED)
+def test_sourced(tmp_path: Path, kind: str, prepare: Callable[..., list[str]]) -> None:
+    """sh has the directory and the zone byte for byte, and no TZ at all where none was prepared for."""
+    for name in good(kind):
+        for timezone in (None, f":{name}"):
+            file = tmp_path / "file"
+            file.write_bytes(os.fsencode(text(kind, f"/srv/{name}", timezone=timezone, prepare=prepare(name))))
+            done = sourced(file, "start", TZ="Asia/Tokyo")
+            environment = variables(done.stdout)
+            assert environment["PYTHON_EGG_CACHE"] == f"/srv/{name}"
+            assert environment.get("TZ") == timezone
+            if kind == "envvars":
+                assert (tmp_path / "prepared").read_bytes() == b"prepare\0" + os.fsencode(name) + b"\0"
+                assert (tmp_path / "seen").read_bytes().endswith(b"\n/\n")
+                assert done.stderr == b"noise\n"
+
+
+def test_shell_by_eval(tmp_path: Path) -> None:
+    """eval takes it in quotes, and without them too where the directory has no space."""
+    file = tmp_path / "file"
+    for name, command in (("a 'b' $x", f'eval "$(cat {file})"'), ("plain", f"eval $(cat {file})")):
+        file.write_text(text("shell", f"/srv/{name}", timezone="Europe/Madrid"))
+        done = subprocess.run([tool("dash"), "-c", f"{command} && exec env -0"], capture_output=True, check=True)
+        environment = variables(done.stdout)
+        assert (environment["PYTHON_EGG_CACHE"], environment["TZ"]) == (f"/srv/{name}", "Europe/Madrid")
+
+
+def test_sysconfig_by_systemd(tmp_path: Path) -> None:
+    """systemd's parser of environment files reads from the same lines what sh reads from them."""
+    # It is the one that reads os-release too, and systemd-tmpfiles writes a value of that, %w, into a file.
+    for name in good("sysconfig"):
+        made = text("sysconfig", f"/srv/{name}", timezone=f":{name}")
+        (tmp_path / "release").write_text(made.replace("PYTHON_EGG_CACHE=", "VERSION_ID=").replace("TZ=", "BUILD_ID="))
+        (tmp_path / "conf").write_text(f"f+ {tmp_path}/out 0644 - - - %w\\n%B\n")
+        subprocess.run(
+            [tool("systemd-tmpfiles", "systemd"), "--create", tmp_path / "conf"],
+            env={**os.environ, "SYSTEMD_OS_RELEASE": str(tmp_path / "release")},
+            check=True,
+        )
+        assert (tmp_path / "out").read_text() == f"/srv/{name}\n:{name}"
+    unset = text("sysconfig", "/srv/x")
+    assert [line for line in unset.splitlines() if "=" in line and line[0] != "#"] == ['PYTHON_EGG_CACHE="/srv/x"']
+
+
+# -------------------------------------------------------------------------------------------------- envvars
+
+
+class Controlled:
+    """A real Apache through an apachectl that reads the envvars file which was emitted."""
+
+    def __init__(self, server: Server, debian: bool, emitted: str, tmp_path: Path) -> None:
+        self.server = server
+        self.status = tmp_path / "status"
+        self.prepared = tmp_path / "prepared"
+        if debian:
+            with (server.home / "envvars").open("a") as file:
+                file.write(f"export APACHE_PID_FILE={server.pid_file}\n")
+            (tmp_path / "envvars-eggcache").write_text(emitted)
+            self.script = server.apachectl
+            self.environment = {**server.environment, "APACHE_ENVVARS": str(tmp_path / "envvars-eggcache")}
+        else:
+            (tmp_path / "envvars").write_text("PATH=/usr/bin:/bin\n" + emitted)
+            # In outline what upstream's does.
+            httpd = f"/usr/sbin/apache2 -d {server.home} -f apache2.conf"
+            self.script = str(
+                executable(
+                    tmp_path / "apachectl",
+                    f"""ACMD="$1"\nARGV="$@"\nif test -f {tmp_path}/envvars; then . {tmp_path}/envvars; fi
+                    case $ACMD in
+                    start|stop|restart|graceful|graceful-stop) {httpd} -k $ARGV ;;
+                    configtest) {httpd} -t ;;
+                    *) {httpd} "$@" ;;
+                    esac""",
+                )
+            )
+            self.environment = {}
+
+    def __call__(self, *words: str, script: Sequence[str] = ()) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(
+            [*(script or [self.script]), *words],
+            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "TZ": "Asia/Tokyo", **self.environment},
+            capture_output=True,
+            timeout=60,
+        )
+
+
+@pytest.fixture(params=["debian", "upstream"])
+def controlled(
+    request: pytest.FixtureRequest, server: Server, tmp_path: Path, prepare: Callable[..., list[str]]
+) -> Controlled:
+    debian = request.param == "debian"
+    made = text(
+        "envvars",
+        "/srv/a $'\"\\ b",
+        prepare=prepare(),
+        timezone="America/New_York" if debian else None,
+        debian=debian,
+        pid_file=str(server.pid_file),
+    )
+    return Controlled(server, debian, made, tmp_path)
+
+
+def test_envvars(controlled: Controlled) -> None:
+    """A real Apache and its workers have the cache and the zone, from Debian's apachectl and from upstream's."""
+    assert controlled("start").returncode == 0
+    server = controlled.server
+    wait_for(lambda: server.pid() != 0)
+    for pid in [server.pid(), *server.workers()]:
+        environment = server.environ(pid)
+        assert environment["PYTHON_EGG_CACHE"] == "/srv/a $'\"\\ b"
+        assert environment.get("TZ") == ("America/New_York" if controlled.environment else None)
+        assert uid_of(pid) == (0 if pid == server.pid() else uid_of(pid))
+    assert controlled.prepared.exists()
+    assert controlled("stop").returncode == 0
+    wait_for(lambda: server.pid() == 0)
+
+
+def test_envvars_with_a_broken_cache(controlled: Controlled) -> None:
+    """A prepare that fails keeps Apache from starting and from restarting, and from nothing else."""
+    server = controlled.server
+    controlled.status.write_text("4")
+    for words in (("start",), ("restart",), ("graceful",), ("-k", "start"), ("-DFOREGROUND",)):
+        done = controlled(*words)
+        assert (done.returncode, server.pid()) == (4, 0)
+        assert done.stdout == b""
+        assert (
+            b"\neggcache: the egg cache could not be prepared (exit status 4): Apache is left as it is\n" in done.stderr
+        )
+    controlled.prepared.unlink()
+    assert controlled("configtest").returncode == 0
+    assert b'User: name="www-data"' in controlled("-t", "-D", "DUMP_RUN_CFG").stdout
+    assert not controlled.prepared.exists()
+
+    controlled.status.unlink()
+    assert controlled("start").returncode == 0
+    wait_for(lambda: server.pid() != 0)
+    before = server.pid()
+    controlled.status.write_text("75")
+    assert controlled("restart").returncode == 75
+    done = controlled("graceful")  # logrotate's
+    assert (done.returncode, server.pid()) == (0, before)
+    assert b"goes on with the one that there is" in done.stderr
+    assert server.answers()
+    assert controlled("stop").returncode == 0
+    wait_for(lambda: server.pid() == 0)
+
+
+@pytest.mark.parametrize("controlled", ["debian"], indirect=True)
+def test_envvars_and_debians_init_script(controlled: Controlled) -> None:
+    """Debian's init script passes APACHE_ENVVARS on, and neither starts nor restarts on a broken cache."""
+    script = ["sh", "/etc/init.d/apache2"]
+    server = controlled.server
+    controlled.status.write_text("1")
+    assert controlled("start", script=script).returncode != 0
+    assert server.pid() == 0
+    controlled.status.unlink()
+    assert controlled("start", script=script).returncode == 0
+    first = server.pid()
+    assert server.environ(first)["PYTHON_EGG_CACHE"] == "/srv/a $'\"\\ b"
+    controlled.status.write_text("1")
+    assert controlled("restart", script=script).returncode != 0
+    assert controlled("reload", script=script).returncode == 0
+    assert controlled("status", script=script).returncode == 0
+    assert server.pid() == first
+    assert controlled("stop", script=script).returncode == 0
+    assert server.pid() == 0
+
+
+# -------------------------------------------------------------------------------------------------- systemd
+
+
+@pytest.mark.parametrize("timezone", [None, "Europe/Madrid"])
+def test_systemd(tmp_path: Path, timezone: str | None) -> None:
+    """systemd has nothing against the drop-in, in whose unit the directory is read-only."""
+    place, names = "/srv", good("systemd")
+    for number, name in enumerate(names):
+        dropin = tmp_path / f"u{number}.service.d"
+        dropin.mkdir()
+        (tmp_path / f"u{number}.service").write_text("[Service]\nExecStart=/bin/true\n")
+        made = text("systemd", f"{place}/{name}", timezone=timezone, unit=f"u{number}.service")
+        (dropin / "50-eggcache.conf").write_text(made)
+    units = [tmp_path / f"u{number}.service" for number in range(len(names))]
+    argv = [tool("systemd-analyze", "systemd"), "verify", "--man=no", "--generators=no", *units]
+    done = subprocess.run(argv, capture_output=True, text=True)
+    assert [line for line in done.stderr.splitlines() if re.search(r"u\d+\.service", line)] == []
+
+    # With this it says what it has read.
+    debug = {**os.environ, "SYSTEMD_LOG_LEVEL": "debug"}
+    read = subprocess.run(argv, env=debug, capture_output=True, text=True).stdout
+    for name in names:
+        assert f"\tEnvironment: PYTHON_EGG_CACHE={place}/{name}\n" in read
+        if name not in CONTROL:
+            assert f"\tReadOnlyPaths: -{place}/{name}\n" in read
+    assert read.count("\tEnvironment: TZ=Europe/Madrid\n") == (len(names) if timezone else 0)
+    assert f"prepare {place}/plain --lenient -- TurboGears\n" in read
+    assert f'prepare "{place}/\\$\\$HOME \\$\\${{x}} \\$\\$(touch pwned)" --lenient' in read  # "$$" is run as "$"
+    (tmp_path / "u0.service.d" / "50-eggcache.conf").write_text("[Service]\nExecStartPre=+/not/there\nNonsense=1\n")
+    done = subprocess.run(argv, capture_output=True, text=True)
+    assert len([line for line in done.stderr.splitlines() if "u0.service" in line]) >= 2
+
+
+@pytest.mark.parametrize(
+    ("directory", "values", "says"),
+    [
+        ("/srv/x", {"unit": None}, "--unit"),
+        ("/tmp/x", {}, "may have PrivateTmp, a /tmp of its own, without this directory; use /var/cache/eggcache"),
+        ("/var/tmp/x", {"private_tmp": True}, "apache2.service has PrivateTmp, a /var/tmp"),
+        ("/srv/x", {"prepare": ["/opt/eggcache", "--path", "\udcff"]}, "UTF-8"),
+    ],
+)
+def test_systemd_refuses(directory: str, values: dict[str, Any], says: str) -> None:
+    """What systemd would ignore, or read as something else, is no drop-in."""
+    with pytest.raises(UsageError, match=says):
+        text("systemd", directory, **values)
+
+
+def test_tmpfiles(tmp_path: Path) -> None:
+    """The cleaner spares the directory, whatever it is called, also where a line ages itself; and nothing beside it."""
+    names = good("tmpfiles.d")
+    lines = ["d /tmp 1777 root root 0", "d /tmp/plain 755 root root 0"]
+    for name in [*names, "another", "a g?"]:  # the last one would match "a [glob]?", taken for a pattern
+        (tmp_path / "tmp" / name).mkdir(parents=True)
+        (tmp_path / "tmp" / name / "file").touch()
+        (tmp_path / "tmp" / name / ".file").touch()
+    for name in names:
+        lines += text("tmpfiles.d", f"/tmp/{name}").splitlines()
+    (tmp_path / "conf").write_bytes(os.fsencode("\n".join(lines) + "\n"))
+    argv = [tool("systemd-tmpfiles", "systemd"), "--clean", f"--root={tmp_path}", tmp_path / "conf"]
+    done = subprocess.run(argv, capture_output=True, text=True, errors="replace")
+    left = {os.fsdecode(name) for name in os.listdir(os.fsencode(tmp_path / "tmp"))}
+    assert (done.returncode, done.stderr) == (0, "")
+    assert left == set(names)
+    assert all((tmp_path / "tmp" / name / file).exists() for name in names for file in ("file", ".file"))
+
+
+# ------------------------------------------------------------------------------------------------- mod_wsgi
+
+
+APPLICATION = """
+import os
+def application(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [os.environb[b"PYTHON_EGG_CACHE"]]  # bytes: Apache's locale is C
+"""
+
+
+def test_mod_wsgi(server: Server, shared_tmp: Path) -> None:
+    """Applications in embedded mode and in daemon processes have the cache in os.environ."""
+    module = Path("/usr/lib/apache2/modules/mod_wsgi.so")
+    if not module.exists():
+        missing("Debian's libapache2-mod-wsgi-py3 is not installed")
+    (shared_tmp / "app.wsgi").write_text(APPLICATION)
+    alias = f"{shared_tmp}/app.wsgi application-group=%{{GLOBAL}}"
+    lines = [
+        f"LoadModule wsgi_module {module}",
+        f"WSGISocketPrefix {shared_tmp}/socket",
+        f"WSGIScriptAlias /embedded {alias} process-group=%{{GLOBAL}}",
+    ]
+    names = good("mod_wsgi")
+    for number, name in enumerate(names):
+        made = text("mod_wsgi", f"/srv/{name}").replace("#WSGI", "WSGI")
+        if number:  # embedded mode has one, and so has the group of the main server
+            made = re.sub("^(WSGIPythonEggs|WSGIProcessGroup).*", "", made, flags=re.MULTILINE)
+        lines += [made.replace("WSGIDaemonProcess eggcache", f"WSGIDaemonProcess g{number}").replace(
+            "WSGIProcessGroup eggcache", "WSGIProcessGroup g0"
+        )]  # fmt: skip
+        lines.append(f"WSGIScriptAlias /g{number} {alias} process-group=g{number}")
+    lines.append(f"WSGIScriptAlias /main {shared_tmp}/app.wsgi")
+    server.configure("")
+    with (server.home / "apache2.conf").open("ab") as file:
+        file.write(os.fsencode("\n".join(lines) + "\n"))
+    environment = {"PATH": os.environ["PATH"], **server.environment}
+    subprocess.run([server.apachectl, "start"], env=environment, check=True)
+    wait_for(server.answers)
+
+    def ask(path: str) -> str:
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+        with contextlib.closing(connection):
+            connection.request("GET", path)
+            return os.fsdecode(connection.getresponse().read())
+
+    assert ask("/embedded") == f"/srv/{names[0]}"
+    assert ask("/main") == f"/srv/{names[0]}"
+    assert [ask(f"/g{number}") for number in range(len(names))] == [f"/srv/{name}" for name in names]
+
+
+# ------------------------------------------------------------------------------------------ other servers
+
+
+@contextlib.contextmanager
+def running(argv: Sequence[str | Path], cwd: Path, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A server until the end of the block, and what it said in a file `log`."""
+    with (cwd / "log").open("wb") as log:
+        process = subprocess.Popen(
+            argv, cwd=cwd, env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", **environment}, stdout=log, stderr=log
+        )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def test_supervisord(tmp_path: Path) -> None:
+    """The program that supervisord starts has the cache and the zone."""
+    lines = [f"[supervisord]\nlogfile={tmp_path}/supervisord.log\npidfile={tmp_path}/pid\nuser=root\n"]
+    names = good("supervisord")
+    for number, name in enumerate(names):
+        made = text("supervisord", f"/srv/{name}", timezone=f":{name}" if number % 2 else None)
+        command = f"/bin/sh -c 'env -0 >new{number} && mv new{number} env{number} && exec sleep 60'"
+        lines.append(f"[program:p{number}]\ncommand={command}\ndirectory={tmp_path}\nstartsecs=0\n{made}")
+    (tmp_path / "conf").write_text("\n".join(lines))
+    if os.geteuid() != 0:
+        (tmp_path / "conf").write_text("\n".join(lines).replace("user=root\n", ""))
+    try:
+        import supervisor
+    except ImportError:
+        missing("supervisor is not installed")
+    assert supervisor
+    with running([sys.executable, "-m", "supervisor.supervisord", "-n", "-c", tmp_path / "conf"], tmp_path) as process:
+        files = [tmp_path / f"env{number}" for number in range(len(names))]
+        wait_for(lambda: all(file.exists() for file in files) or process.poll() is not None)
+        seen = [variables(file.read_bytes()) for file in files]
+    assert [one["PYTHON_EGG_CACHE"] for one in seen] == [f"/srv/{name}" for name in names]
+    assert [one.get("TZ") for one in seen] == [f":{name}" if n % 2 else None for n, name in enumerate(names)]
+
+
+@pytest.mark.parametrize("timezone", [None, "Europe/Madrid"])
+def test_uwsgi(tmp_path: Path, prepare: Callable[..., list[str]], timezone: str | None) -> None:
+    """uWSGI has the cache and the zone, prepares before it goes on, and ends where that fails."""
+    for name in good("uwsgi") if timezone is None else ["plain"]:
+        made = text("uwsgi", f"/srv/{name}", timezone=timezone, prepare=prepare(name))
+        end = f"exec-asap = env -0 >{tmp_path}/env; exit 3\n"
+        (tmp_path / "u.ini").write_bytes(os.fsencode(made + end))
+        argv = [tool("uwsgi-core"), "--ini", tmp_path / "u.ini", "--socket", tmp_path / "socket"]
+        done = subprocess.run(argv, env={"PATH": "/usr/bin:/bin", "TZ": "Asia/Tokyo"}, capture_output=True, timeout=30)
+        environment = variables((tmp_path / "env").read_bytes())
+        assert done.returncode == 1  # our last line's; the exit status is uWSGI's
+        assert environment["PYTHON_EGG_CACHE"] == f"/srv/{name}"
+        assert environment.get("TZ") == timezone
+        assert (tmp_path / "prepared").read_bytes() == b"prepare\0" + os.fsencode(name) + b"\0"
+        assert (tmp_path / "seen").read_bytes() == os.fsencode(f"{timezone or 'unset'}\n/srv/{name}\n/\n")
+    (tmp_path / "env").unlink()
+    (tmp_path / "status").write_text("4")
+    done = subprocess.run(argv, env={"PATH": "/usr/bin:/bin"}, capture_output=True, timeout=30)
+    assert done.returncode != 0
+    assert not (tmp_path / "env").exists()
+
+
+@pytest.mark.parametrize("timezone", [None, "Europe/Madrid"])
+def test_gunicorn(tmp_path: Path, prepare: Callable[..., list[str]], timezone: str | None) -> None:
+    """gunicorn's workers have the cache and the zone, prepared before, and there are none where that fails."""
+    try:
+        import gunicorn
+    except ImportError:
+        missing("gunicorn is not installed")
+    assert gunicorn
+    name = "a $x 'b' \"c\" \\ %n caf\u00e9 \udcff\nd "
+    made = text("gunicorn", f"/srv/{name}", timezone=timezone, prepare=prepare(name))
+    (tmp_path / "gunicorn.conf.py").write_text(made)
+    (tmp_path / "app.py").write_text(
+        "import os\nwith open('env', 'wb') as file:\n"
+        "    file.write(b'\\0'.join(name + b'=' + value for name, value in os.environb.items()))\n"
+        "os.rename('env', 'done')\ndef application(environ, start_response): pass\n"
+    )
+    argv = [sys.executable, "-m", "gunicorn", "-b", f"unix:{tmp_path}/s", "--worker-tmp-dir", tmp_path, "app"]
+    with running(argv, tmp_path, TZ="Asia/Tokyo", PYTHONPATH=str(tmp_path)) as process:
+        wait_for(lambda: (tmp_path / "done").exists() or process.poll() is not None)
+    environment = variables((tmp_path / "done").read_bytes())
+    assert environment["PYTHON_EGG_CACHE"] == f"/srv/{name}"
+    assert environment.get("TZ") == timezone
+    assert (tmp_path / "prepared").read_bytes() == b"prepare\0" + os.fsencode(name) + b"\0"
+    (tmp_path / "done").unlink()
+    (tmp_path / "status").write_text("4")
+    with running(argv, tmp_path, PYTHONPATH=str(tmp_path)) as process:
+        assert process.wait(20) == 1
+    assert not (tmp_path / "done").exists()
+    assert b"could not be prepared (exit status 4)" in (tmp_path / "log").read_bytes()
+
+
+def test_gunicorn_with_a_hook_below(tmp_path: Path, prepare: Callable[..., list[str]]) -> None:
+    """A hook below the block, which gunicorn takes in its place, is told when the block is written again; above it, as
+    is said then, both are called."""
+    if not importlib.util.find_spec("gunicorn"):
+        missing("gunicorn is not installed")
+    file, hook = tmp_path / "gunicorn.conf.py", "def on_starting(server):\n    open('theirs', 'w').close()\n"
+    made = text("gunicorn", "/srv/x", prepare=prepare())
+    registered = wrappers.KINDS["gunicorn"]
+    (tmp_path / "app.py").write_text("open('done', 'w').close()\ndef application(environ, start_response): pass\n")
+    argv = [sys.executable, "-m", "gunicorn", "-b", f"unix:{tmp_path}/s", "--worker-tmp-dir", tmp_path, "app"]
+    for content in (made + hook, hook + made):
+        file.write_text(content)
+        with running(argv, tmp_path, PYTHONPATH=str(tmp_path)) as process:
+            wait_for(lambda: (tmp_path / "done").exists() or process.poll() is not None)
+        (tmp_path / "done").unlink()
+        (tmp_path / "theirs").unlink()
+        written = destination.insert(str(file), made, position=registered.position, undone=registered.undone)
+        below = content.startswith(made)
+        assert (tmp_path / "prepared").exists() != below
+        assert written.undone == (content.splitlines().index("def on_starting(server):") + 1 if below else None)
+
+
+def test_gunicorn_on_old_pythons(interpreter: Callable[[str], Path], tmp_path: Path) -> None:
+    """gunicorn's file is read by Python 2.7 too."""
+    (tmp_path / "conf").write_text(text("gunicorn", "/srv/caf\u00e9"))
+    read = f"import os; exec(open('{tmp_path}/conf').read())"
+    code = f"{read}; assert os.environ['PYTHON_EGG_CACHE'] == '/srv/caf\\xc3\\xa9'"
+    subprocess.run([interpreter("2.7"), "-c", code], check=True)
+
+
+def test_docker() -> None:
+    """A Dockerfile's ENV and RUN say what was meant, in the words of the Dockerfile reference."""
+    # The only reader that can be had without a daemon is buildah's, which is Docker's: it was asked by hand.
+    for name in good("docker"):
+        made = text("docker", f"/srv/{name}", timezone=f":{name}")
+        found = dict(re.findall(r'^ENV (\w+)="((?:[^"$\\]|\\["$\\])*)"$', made, re.MULTILINE))
+        seen = {key: re.sub(r"\\(.)", r"\1", value) for key, value in found.items()}
+        assert seen == {"PYTHON_EGG_CACHE": f"/srv/{name}", "TZ": f":{name}"}
+        (run,) = re.findall("^RUN (.*)$", made, re.MULTILINE)
+        assert json.loads(run) == ["/bin/true", "prepare", f"/srv/{name}", "--lenient", "--", "TurboGears"]
+    assert "ENV TZ" not in text("docker", "/srv/x")
+
+
+# ------------------------------------------------------------------------------------------ which is right
+
+
+def test_choose(tmp_path: Path) -> None:
+    """What starts Apache on this host is found out, and the reason is given."""
+    debian = str(executable(tmp_path / "apache2ctl", ". $APACHE_ENVVARS"))
+    other = str(executable(tmp_path / "apachectl", ". /usr/local/apache2/bin/envvars"))
+    under = Apache(debian, "www-data", "www-data", None, True, "apache2.service", True, True)
+
+    def chosen(apache: Apache, **more: str) -> tuple[str, str]:
+        return wrappers.choose(apache, root=str(tmp_path), **more)
+
+    assert chosen(under) == ("systemd", "systemd starts Apache here, as apache2.service")
+    assert chosen(Apache(other, systemd=True))[0] == "envvars"
+    assert chosen(Apache(other))[0] == "envvars"
+    assert "APACHE_ENVVARS" in chosen(Apache(debian, unit="apache2.service"))[1]
+    (tmp_path / "etc/httpd/conf").mkdir(parents=True)
+    assert chosen(Apache(other))[0] == "sysconfig"
+    assert chosen(Apache(debian))[0] == "envvars"
+    (tmp_path / "etc/inittab").touch()
+    assert chosen(Apache(debian))[0] == "init.d"
+    assert chosen(Apache(), platform="freebsd14")[0] == "freebsd"
+    with pytest.raises(UsageError, match="no Apache"):
+        chosen(Apache())
+    assert wrappers.takes_envvars("/not/there") is False
+
+
+def test_warnings() -> None:
+    """systemd's PrivateTmp is warned of for a directory in /tmp, and that it takes the start over from scripts."""
+    under = Apache("/usr/sbin/apache2ctl", "www-data", "www-data", None, True, "apache2.service", True, True)
+
+    def codes(kind: str, directory: str) -> list[str]:
+        return [finding.code for finding in wrappers.warnings(kind, directory, under)]
+
+    assert codes("systemd", "/srv/x") == codes("mod_wsgi", "/srv/x") == []
+    assert codes("mod_wsgi", "/tmp/x") == ["private-tmp"]
+    assert codes("envvars", "/srv/x") == codes("shell", "/srv/x") == ["systemd-starts-apache"]
+
+
+def emitted(*words: str | Path, inside: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*inside, sys.executable, "-m", "eggcache", "wrapper", *words, "--python", sys.executable],
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT)},
+        cwd="/",
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_without_for(server: Server) -> None:
+    """Without --for the right kind is printed, and stderr says in one line which it is and why."""
+    done = emitted("/srv/x", inside=INSIDE_SYSTEMD)
+    assert "\n[Service]\nEnvironment=" in done.stdout
+    assert done.stderr == "eggcache: --for systemd: systemd starts Apache here, as apache2.service\n"
+    done = emitted("/tmp/x", "--all", inside=INSIDE_SYSTEMD)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.endswith(f"eggcache wrapper /var/cache/eggcache --python {sys.executable} --all --for systemd\n")
+    done = emitted("/srv/x", "--unit", "apache2@blog.service", inside=INSIDE_SYSTEMD)
+    assert done.stdout.startswith("# /etc/systemd/system/apache2@blog.service.d/50-eggcache.conf\n")
+    here = "init.d" if os.path.exists("/etc/inittab") else "envvars"
+    if not os.path.isdir("/run/systemd/system"):
+        done = emitted("/srv/x")
+        assert done.stderr.startswith(f"eggcache: --for {here}: ")
+        assert done.stderr.count("\n") == 1
+        assert emitted("/srv/x", "-q").stderr == ""
+
+
+def test_self_compiled_beside_a_packaged_one(server: Server, tmp_path: Path) -> None:
+    """An apachectl that hands nothing to systemd gets its envvars, whatever unit the host's other Apache has."""
+    script = executable(tmp_path / "apachectl", "exit 1")
+    done = emitted("/srv/x", "--apachectl", script, inside=INSIDE_SYSTEMD)
+    assert f"eggcache: --for envvars: {script} reads the envvars file beside it\n" == done.stderr
+    assert "APACHE_CONFDIR" not in done.stdout
+
+
+def test_without_apache() -> None:
+    """What has nothing to do with apachectl can be had on a host without Apache, and no kind is guessed there."""
+    if os.geteuid() != 0:
+        missing("only root can hide Apache")
+    inside = ["unshare", "-m", "sh", "-ec", 'mount -t tmpfs none /usr/sbin; exec "$@"', "sh"]
+    for kind in ("gunicorn", "uwsgi", "docker", "shell", "supervisord", "mod_wsgi"):
+        assert emitted("/srv/x", "--for", kind, inside=inside).returncode == 0
+    for words in ([], ["--for", "apachectl"], ["--for", "systemd"]):
+        done = emitted("/srv/x", *words, inside=inside)
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+
+
+@pytest.mark.parametrize(("kind", "mode"), [("apachectl", 0o755), ("envvars", 0o644), ("uwsgi", 0o644)])
+def test_mode(tmp_path: Path, kind: str, mode: int) -> None:
+    """With -o a script is executable, and what is read by another program is not."""
+    script = executable(tmp_path / "apachectl", "exit 1")
+    done = eggcache(
+        "wrapper", "/srv/x", "--for", kind, "--apachectl", script, "--python", sys.executable, "-o", tmp_path / "out"
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out").stat().st_mode & 0o7777 == mode

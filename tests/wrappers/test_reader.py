@@ -1,0 +1,90 @@
+"""A server that runs as a user who only reads the cache: it starts, and says what root has to run where it is stale."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from support.parts import missing
+from support.sites import Site, write_egg
+
+from eggcache.wrappers import wrappers
+
+UWSGI = "/usr/bin/uwsgi-core"
+
+
+def emitted(site: Site, checkout: Path, kind: str) -> str:
+    """The text, with a prepare that this user can run."""
+    prepare = [str(site.python), "-m", "eggcache", "prepare", str(site.cache), "--lenient", "--all"]
+    words = [*prepare, "--path", str(site.eggs), "--python", str(site.python), "--user", site.account.pw_name]
+    return wrappers.wrapper(
+        kind, str(site.cache), prepare=["/usr/bin/env", f"PYTHONPATH={checkout}", *words], timezone=None
+    )
+
+
+def started(site: Site, kind: str, checkout: Path, home: Path) -> tuple[bool, str]:
+    """Whether the real server, run as the user, gets as far as its application, and what it says."""
+    shutil.rmtree(home, ignore_errors=True)
+    home.mkdir()
+    shutil.chown(home, site.account.pw_uid, site.account.pw_gid)
+    done = home / "started"
+    if kind == "gunicorn":
+        for name in ("gunicorn", "packaging"):
+            found = importlib.util.find_spec(name)
+            if found is None or found.origin is None:
+                missing(f"{name} is not installed")
+            shutil.copytree(Path(found.origin).parent, home / name)
+        theirs = f"bind = 'unix:{home}/s'\n\n\ndef on_starting(server):\n    open('{home}/theirs', 'w').close()\n\n\n"
+        (home / "gunicorn.conf.py").write_text(theirs + emitted(site, checkout, kind))
+        (home / "app.py").write_text(f"open('{done}', 'w').close()\napplication = None\n")
+        argv = [str(site.python), "-m", "gunicorn", "app"]
+    else:
+        if not Path(UWSGI).exists():
+            missing("uwsgi-core is not installed")
+        theirs = f"[uwsgi]\nsocket = {home}/s\n\n[other]\nworkers = 2\n\n"
+        (home / "u.ini").write_text(f"{theirs}{emitted(site, checkout, kind)}exec-asap = touch {done}\n")
+        argv = [UWSGI, "--ini", str(home / "u.ini")]
+    with (home / "log").open("wb") as log:
+        process = subprocess.Popen(
+            argv, cwd=home, env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(home)}, stdout=log, stderr=log,
+            user=site.account.pw_uid, group=site.account.pw_gid, extra_groups=[],
+        )  # fmt: skip
+    deadline = time.monotonic() + 40
+    while not done.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    was = done.exists()
+    process.terminate()
+    try:
+        process.wait(20)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    assert (home / "theirs").exists() == was or kind != "gunicorn"
+    return was, (home / "log").read_text()
+
+
+@pytest.mark.parametrize("kind", ["gunicorn", "uwsgi"])
+def test_server(site: Site, checkout: Path, shared_tmp: Path, kind: str) -> None:
+    """With root's cache current it starts and says nothing; with a stale one it starts and names root's command; with
+    none that it can read, it does not start."""
+    done = site.prepare()
+    assert done.returncode == 0, done.stderr
+    was, log = started(site, kind, checkout, shared_tmp / "home")
+    assert was, log
+    assert "eggcache: " not in log
+    before = {path: path.stat().st_ctime_ns for path in site.cache.rglob("*")}
+    write_egg(site.eggs / "One-1.0-py3.11.egg", {"one/__init__.py": "changed = 1\n"})
+    was, log = started(site, kind, checkout, shared_tmp / "home")
+    assert was, log
+    (said,) = re.findall(rf"run as root: eggcache prepare {re.escape(str(site.cache))} (.*)", log)
+    assert "--user nobody" in said
+    assert f"--python {site.python}" in said
+    assert {path: path.stat().st_ctime_ns for path in site.cache.rglob("*")} == before
+    site.cache.chmod(0o700)
+    was, log = started(site, kind, checkout, shared_tmp / "home")
+    assert not was, log
