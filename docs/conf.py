@@ -13,7 +13,8 @@ import eggcache  # noqa: E402 - only after its directory is on the path
 project = "eggcache"
 author = "The eggcache developers"
 version = release = eggcache.__version__
-extensions = ["generated"]
+extensions = ["generated", "sphinx.ext.graphviz"]
+graphviz_output_format = "svg"
 exclude_patterns = ["_build"]
 html_theme = "alabaster"
 html_theme_options = {"description": "Zipped Python eggs behind Apache", "fixed_sidebar": True, "page_width": "1020px"}

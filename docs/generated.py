@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import rooms
 from docutils import nodes
 from docutils.statemachine import StringList
 from sphinx.application import Sphinx
@@ -80,6 +80,12 @@ def wrapper(kind: str) -> Iterator[str]:
     yield from (f"    {line}".rstrip() for line in text.splitlines())
 
 
+def picture() -> Iterator[str]:
+    """The rooms of the source and their imports, as graphviz draws them."""
+    yield from (".. graphviz::", "    :alt: the rooms, with an arrow for each that imports another", "")
+    yield from (f"    {line}" for line in rooms.dot(ROOT / "eggcache"))
+
+
 def part(name: str) -> Iterator[str]:
     """A file of the repository, where it is there."""
     path = ROOT / name
@@ -92,7 +98,7 @@ def part(name: str) -> Iterator[str]:
 
 MADE: dict[str, Callable[..., Iterator[str]]] = {
     "commands": commands, "statuses": statuses, "environment": environment, "findings": codes, "wrapper": wrapper,
-    "file": part,
+    "rooms": picture, "file": part,
 }  # fmt: skip
 
 
@@ -104,10 +110,9 @@ class Generated(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         what, *rest = self.arguments
-        for module in list(sys.modules.values()):  # a page is made anew when what it is made from has changed
-            path = getattr(module, "__file__", None) or ""
-            if path.startswith(str(ROOT / "eggcache")):
-                self.env.note_dependency(path)
+        for path in (ROOT / "eggcache").rglob("*"):  # a page is made anew when what it is made from has changed
+            if path.is_file() and path.suffix != ".pyc":
+                self.env.note_dependency(str(path))
         text = "\n".join(MADE[what](*rest))
         source = f"<generated {' '.join(self.arguments)}>"
         self.state_machine.insert_input(StringList(text.splitlines(), source), source)

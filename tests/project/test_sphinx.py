@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from support.judge import environment
+from support.parts import missing
 
 from eggcache import findings
 from eggcache.cli import arguments, manual
@@ -22,14 +24,27 @@ DOCS = ROOT / "docs"
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The documentation, built as CI builds it: a warning is an error, and so is a reference that leads nowhere."""
-    out = tmp_path_factory.mktemp("docs")
-    command = [sys.executable, "-m", "sphinx", "-W", "-n", "--keep-going", "-q", "-b", "html"]
+    return built(DOCS, tmp_path_factory.mktemp("docs"), "-n", "--keep-going")
+
+
+def built(docs: Path, out: Path, *options: str) -> Path:
+    """The pages that Sphinx makes of `docs` without a warning."""
+    if shutil.which("dot") is None:
+        missing("there is no dot, of graphviz")
+    command = [sys.executable, "-m", "sphinx", "-W", "-q", "-b", "html", *options]
     done = subprocess.run(
-        [*command, "-d", out / "doctrees", DOCS, out / "html"], env=environment(), capture_output=True, text=True,
+        [*command, "-d", out / "doctrees", docs, out / "html"], env=environment(), capture_output=True, text=True,
         check=False,
     )  # fmt: skip
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
     return out / "html"
+
+
+def arrows(page: Path) -> set[tuple[str, str]]:
+    """The arrows of the picture on a page, each from one room to another."""
+    pictures = re.findall(r'data="([^"]+\.svg)"', page.read_text(encoding="utf-8"))
+    drawn = "".join((page.parent / name).read_text(encoding="utf-8") for name in pictures)
+    return set(re.findall(r"<title>([\w ]+)&#45;&gt;([\w ]+)</title>", drawn))
 
 
 def text(page: Path) -> str:
@@ -77,6 +92,38 @@ def test_commands_in_the_documentation_parse(site: Path) -> None:
         if "COMMAND" not in words and not line.startswith("eval"):
             parsed = arguments.program().parse_known_args(words)[0]
             assert parsed.command in words
+
+
+def test_rooms_are_drawn(site: Path) -> None:
+    """The page on the source has a picture with every import from room to room, and a section for each room."""
+    page = site / "explanation" / "architecture.html"
+    rooms = {path.parent.name for path in (ROOT / "eggcache").glob("*/__init__.py")}
+    imports = set()
+    for room in rooms:
+        for line in "".join(path.read_text() for path in (ROOT / "eggcache" / room).glob("*.py")).splitlines():
+            inside, names = re.match(r"\s*from eggcache(?:\.(\w+)[\w.]*)? import (.*)|", line).groups()
+            imports |= {
+                (room, other) for other in ({inside} if inside else re.findall(r"\w+", names or "")) if other != room
+            }
+    imports = {(room, other) for room, other in imports if other in rooms}
+    assert len(imports) > 20
+    assert {(room, other) for room, other in arrows(page) if other != "the words"} == imports
+    assert {room for room in rooms if f'<section id="{room}">' not in page.read_text()} == set()
+
+
+def test_picture_follows_the_imports(tmp_path: Path) -> None:
+    """An import that is new in the source is a new arrow, and nothing else changes."""
+    ignored = shutil.ignore_patterns("__pycache__", "*.rst", "bench.*")
+    shutil.copytree(ROOT / "eggcache", tmp_path / "eggcache", ignore=ignored)
+    shutil.copytree(DOCS, tmp_path / "docs", ignore=ignored)
+    (tmp_path / "docs" / "index.rst").write_text("Rooms\n=====\n\n.. generated:: rooms\n")
+    before = arrows(built(tmp_path / "docs", tmp_path / "before") / "index.html")
+    assert ("cli", "proof") in before
+    with (tmp_path / "eggcache" / "proof" / "permissions.py").open("a") as module:
+        module.write("\n\ndef late() -> None:\n    from eggcache.wheelhouse import legacy  # noqa: F401\n")
+    after = arrows(built(tmp_path / "docs", tmp_path / "after") / "index.html")
+    assert after - before == {("proof", "wheelhouse")}
+    assert before - after == set()
 
 
 def test_no_option_of_the_tests_is_forgotten() -> None:
