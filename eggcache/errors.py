@@ -1,7 +1,7 @@
-"""What can go wrong, each with its exit status.
+"""The errors that end a command, each class with its exit status.
 
-Every message is one line: the thing, the cause, the remedy. The status lives on the class, so that the
-command line has nothing to decide and the documented table can be read off this module.
+Every message is one line: the thing, the cause, the remedy. The documentation's table of exit statuses is made from these
+classes.
 """
 
 from __future__ import annotations
@@ -20,10 +20,17 @@ _DISK = {
 
 
 class EggcacheError(Exception):
-    """Failed; what was there is whole, and running it again completes (exit status 1)."""
+    """Failed; what was there is whole, and running it again completes (exit status 1).
 
-    status = 1
-    lenient = False  # whether `prepare --lenient` says so and exits 0: the server starts as it did before
+    :param thing: what the error is about: a path, an option, a requirement
+    :param cause: what is wrong with it
+    :param remedy: what to do, often a command that can be copied; "" where nothing can be named
+
+    As a string it is one line that has all three.
+    """
+
+    status = 1  #: the exit status of a command that ends with it
+    lenient = False  #: whether `prepare --lenient` says so and exits 0: the server starts as it did before
 
     def __init__(self, thing: str, cause: str, remedy: str = "") -> None:
         self.thing = thing
@@ -68,7 +75,7 @@ class Missing(EggcacheError):
 
 
 class Busy(EggcacheError):
-    """Another run holds the lock longer than one was ready to wait (exit status 75, sysexits' EX_TEMPFAIL)."""
+    """Another run holds the lock for longer than `wait` (exit status 75, EX_TEMPFAIL of sysexits.h)."""
 
     status = 75
 

@@ -1,4 +1,4 @@
-"""The nouns, as frozen dataclasses without behaviour of their own. Words are those of pkg_resources.
+"""The nouns that all rooms share, as frozen dataclasses without behaviour. The words are those of pkg_resources.
 
 Paths are `str` as `os.fsdecode` gives them: what is not valid in the file system's encoding is kept as
 surrogate escapes, so that every path of a target can be opened again.
@@ -15,14 +15,14 @@ DateTime = tuple[int, int, int, int, int, int]  # DOS fields as they are: month 
 class Kind(str, Enum):
     """What a distribution is on disk."""
 
-    ZIPPED = "zipped egg"
-    BASKET = "inside a basket"  # outer.egg/inner.egg: an egg in a directory of another, zipped, egg
-    ZIP = "zip that is no egg"  # a zip on the path whose name does not end in .egg
-    UNZIPPED = "unzipped egg"
-    EGG_INFO = "egg-info"
-    DIST_INFO = "dist-info"
-    DEVELOP = "develop link"
-    OTHER = "other"
+    ZIPPED = "zipped egg"  #: a zip whose name ends in .egg
+    BASKET = "inside a basket"  #: outer.egg/inner.egg: an egg that is a directory of another, zipped, egg
+    ZIP = "zip that is no egg"  #: a zip on the path whose name does not end in .egg
+    UNZIPPED = "unzipped egg"  #: a directory whose name ends in .egg
+    EGG_INFO = "egg-info"  #: installed flat, with a NAME.egg-info beside it
+    DIST_INFO = "dist-info"  #: installed flat from a wheel, with a NAME.dist-info beside it
+    DEVELOP = "develop link"  #: a checkout that a NAME.egg-link names
+    OTHER = "other"  #: installed in another way
 
     @property
     def zipped(self) -> bool:
@@ -33,25 +33,25 @@ class Kind(str, Enum):
 class State(str, Enum):
     """What the target's pkg_resources says of one requirement."""
 
-    MET = "met"
-    MISSING = "missing"
-    CONFLICTING = "conflicting"  # a distribution of that project is there, in a version that is not wanted
-    UNPARSED = "unparsed"  # the target cannot parse the line; followed by project name
+    MET = "met"  #: a distribution meets it
+    MISSING = "missing"  #: no distribution of that project is on the path
+    CONFLICTING = "conflicting"  #: a distribution of that project is there, in a version that is not wanted
+    UNPARSED = "unparsed"  #: the target cannot parse the line; the tree goes on with the project that it names
 
 
 @dataclass(frozen=True)
 class Distribution:
     """One distribution on the target's path, as its pkg_resources reports it."""
 
-    project: str
-    version: str | None  # None where its metadata has none
-    location: str  # pkg_resources' `location`
-    kind: Kind
-    extras: tuple[str, ...] = ()  # extras that were asked for
-    active: bool = False  # in the working set when the target starts
-    egg: str | None = None  # the zip file on disk (Kind.zipped only)
-    inside: str = ""  # where in the zip its root is: "" or "inner.egg/"
-    cache_name: str | None = None  # pkg_resources' `egg_name`: its files are cached in cache_name + "-tmp"
+    project: str  #: pkg_resources' `project_name`
+    version: str | None  #: None where its metadata has none
+    location: str  #: pkg_resources' `location`
+    kind: Kind  #: what it is on disk
+    extras: tuple[str, ...] = ()  #: extras that were asked for
+    active: bool = False  #: in the working set when the target starts
+    egg: str | None = None  #: the zip file; None where `kind` is not zipped
+    inside: str = ""  #: where in the zip its root is: "" or "inner.egg/"
+    cache_name: str | None = None  #: pkg_resources' `egg_name`: its files are cached in `cache_name` + "-tmp"
 
     @property
     def title(self) -> str:
@@ -62,63 +62,63 @@ class Distribution:
 
 @dataclass(frozen=True)
 class Need:
-    """One requirement, who has it, and what the target found for it. Indexes are into Tree.distributions."""
+    """One requirement of a tree: which distribution has it, and which one meets it."""
 
-    requirement: str  # as the target prints it; the raw line where it could not parse it
-    by: int | None  # None: asked for on the command line
-    found: int | None
-    state: State
-    reason: str = ""  # the target's own words where it is not met
+    requirement: str  #: as the target prints it; the line of the metadata where the target cannot parse it
+    by: int | None  #: the index in `Tree.distributions` of the distribution that requires it; None for a root
+    found: int | None  #: the index of the distribution that meets it, or that conflicts; None where there is none
+    state: State  #: whether it is met
+    reason: str = ""  #: where it is not met, why, in the target's own words
 
 
 @dataclass(frozen=True)
 class Interpreter:
     """The target, as it describes itself."""
 
-    executable: str  # absolute, as it was named: symlinks are kept, a virtualenv depends on them
-    version: tuple[int, ...]  # (2, 7, 18)
-    prefix: str
-    path: tuple[str, ...]  # sys.path, the current directory left out, `--path` in front
-    pkg_resources: str | None  # where it was imported from; None: it has none
-    setuptools: str | None  # "setuptools 44.1.1", "distribute 0.6.49"; None where unknown
-    pth: tuple[str, ...] = ()  # .pth files in its site directories
-    site_packages: tuple[str, ...] = ()  # its site directories (purelib, platlib, user site), existing ones
-    added: tuple[str, ...] = ()  # what of `path` is there by `--path` alone
+    executable: str  #: absolute, as the user named it: a virtualenv depends on its symlinks
+    version: tuple[int, ...]  #: for example (2, 7, 18)
+    prefix: str  #: its `sys.prefix`
+    path: tuple[str, ...]  #: its `sys.path` without the current directory, and with `--path` in front
+    pkg_resources: str | None  #: the file that it imports pkg_resources from; None where it has no pkg_resources
+    setuptools: str | None  #: "setuptools 44.1.1", "distribute 0.6.49"; None where unknown
+    pth: tuple[str, ...] = ()  #: the .pth files in its site directories
+    site_packages: tuple[str, ...] = ()  #: its site directories that exist: purelib, platlib, user site
+    added: tuple[str, ...] = ()  #: what of `path` is there by `--path` alone
 
 
 @dataclass(frozen=True)
 class Machine:
-    """What wheels are for, as the target says of itself: see inside/tags.py."""
+    """What the tags of wheels are made of, as the target describes itself (`inside/tags.py`)."""
 
-    version: tuple[int, ...]  # (2, 7, 18)
-    platform: str  # "linux-x86_64", as eggs are named
-    abi: str  # "cp27mu"; "" where native modules have no tag that we know
-    bits: int
-    virtual: bool  # it is a virtual environment
-    finds_wheels: bool  # its pkg_resources, where it has one, knows .dist-info directories
-    pip: bool  # it has a pip of its own
+    version: tuple[int, ...]  #: for example (2, 7, 18)
+    platform: str  #: as eggs are named: "linux-x86_64"
+    abi: str  #: "cp27mu"; "" where eggcache knows no tag for its native modules
+    bits: int  #: 32 or 64
+    virtual: bool  #: whether it is a virtual environment
+    finds_wheels: bool  #: whether its pkg_resources, where it has one, knows .dist-info directories
+    pip: bool  #: whether it has a pip of its own
 
 
 @dataclass(frozen=True)
 class Tree:
-    """The distributions that the root requirements pull in, in the order the target resolves them."""
+    """The distributions that the root requirements pull in, in the order in which the target resolves them."""
 
-    interpreter: Interpreter
-    requirements: tuple[str, ...]  # the roots, as asked for; () with --all
-    distributions: tuple[Distribution, ...]
-    needs: tuple[Need, ...]  # the roots' first, then in the order of resolution
-    nearby: tuple[str, ...] = ()  # for a missing root: installed projects with a name like it
-    read: tuple[str, ...] = ()  # metadata files and directories that the answer depends on
+    interpreter: Interpreter  #: the target
+    requirements: tuple[str, ...]  #: the roots, as the user wrote them; () with --all
+    distributions: tuple[Distribution, ...]  #: each once
+    needs: tuple[Need, ...]  #: the roots first, then all others in the order of resolution
+    nearby: tuple[str, ...] = ()  #: where a root is missing: installed projects with a similar name
+    read: tuple[str, ...] = ()  #: metadata files and directories that the answer depends on
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What an egg may ask for at most, sizes in bytes. The defaults refuse no egg that was ever uploaded."""
+    """How much an egg may unpack to before it is refused as a bomb. The defaults refuse none of the uploaded eggs."""
 
-    entries: int = 65_535  # all that a zip without zip64 can count
-    member: int = 0x7FFFFFFF  # all that Python 2.7 can read
-    total: int = 4 << 30
-    ratio: int = 200  # unpacked to packed; counts from 16 MiB unpacked, for a member and for the whole egg
+    entries: int = 65_535  #: entries of the zip: as many as a zip without zip64 can count
+    member: int = 0x7FFFFFFF  #: bytes of one member: as many as Python 2.7 can read
+    total: int = 4 << 30  #: bytes of all members together
+    ratio: int = 200  #: bytes unpacked for each byte packed, of a member and of the egg; counts from 16 MiB on
 
 
 DEFAULT_LIMITS = Limits()
@@ -126,27 +126,27 @@ DEFAULT_LIMITS = Limits()
 
 @dataclass(frozen=True)
 class Member:
-    """An entry of an egg that is a file. Offsets and sizes are in bytes."""
+    """An entry of an egg that is a file."""
 
-    name: str  # "/"-separated, ASCII unless Egg.unusual says otherwise
-    size: int
-    packed: int  # size in the zip
-    method: int  # 0 stored, 8 deflated
-    crc: int
-    offset: int  # of its local header in the file
-    date_time: DateTime
+    name: str  #: separated by "/"; ASCII, unless `unusual` of the egg has it
+    size: int  #: bytes
+    packed: int  #: bytes in the zip
+    method: int  #: 0: stored, 8: deflated
+    crc: int  #: CRC-32 of the unpacked bytes
+    offset: int  #: where in the file its local header begins, in bytes
+    date_time: DateTime  #: year, month, day, hour, minute and second, in no time zone
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something wrong, with its cause and its remedy. `code` is stable: scripts may match on it."""
+    """Something wrong, with its cause and its remedy. As a string it is one line that has all three."""
 
-    code: str
-    thing: str
-    cause: str
-    remedy: str
-    status: int = 3  # the exit status that it asks for, see errors.py
-    context: tuple[str, ...] = field(default=())  # detail, shown with -v and in JSON
+    code: str  #: stable: scripts may match on it; the reference explains each
+    thing: str  #: what is wrong: a path, a requirement
+    cause: str  #: why
+    remedy: str  #: what to do; "" for a notice
+    status: int = 3  #: the exit status that it asks for; 0 for a notice
+    context: tuple[str, ...] = field(default=())  #: details, for `-v` and JSON
 
     def __str__(self) -> str:
         return f"{self.thing}: {self.cause}; {self.remedy}" if self.remedy else f"{self.thing}: {self.cause}"
@@ -154,48 +154,48 @@ class Finding:
 
 @dataclass(frozen=True)
 class Ownership:
-    """Who owns what is extracted, and with which modes. Nothing is ever writable by the group or by others."""
+    """Who owns what is extracted, and with which modes. Neither the group nor others may ever write."""
 
-    uid: int
-    gid: int
-    directory_mode: int
-    file_mode: int
+    uid: int  #: the owner
+    gid: int  #: the group
+    directory_mode: int  #: permission bits of directories
+    file_mode: int  #: permission bits of files
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What was done, or with a dry run would be done, about one egg."""
+    """What a command did, or in a dry run would do, with one egg."""
 
-    egg: str  # the zip file
-    into: str  # the directory that holds, or would hold, its members
-    action: str  # "made", "replaced", "kept", "removed", "unzipped", "restored"
-    files: int = 0
-    size: int = 0  # bytes
+    egg: str  #: the zip file
+    into: str  #: what holds, or would hold, its members: a directory; for `wheels` a file
+    action: str  #: "made", "replaced", "kept", "removed", "unzipped", "restored"
+    files: int = 0  #: how many files that is
+    size: int = 0  #: bytes of these files
 
 
 @dataclass(frozen=True)
 class Process:
-    """A process that runs the target, or has files beside its eggs open: what is exchanged under it may break it."""
+    """A process that runs the target, or has files beside its eggs open, and may fail when an egg is swapped."""
 
-    pid: int
-    user: str
-    command: str  # shortened
-    uses: str  # how it uses the target, as far as that can be told from outside
-    unit: str | None = None  # the service of systemd's that it belongs to
+    pid: int  #: its number
+    user: str  #: the name of its user
+    command: str  #: its command line, shortened
+    uses: str  #: how it uses the target, as far as /proc tells
+    unit: str | None = None  #: the service of systemd that it belongs to
 
 
 @dataclass(frozen=True)
 class Report:
-    """What a command did. `unchanged`: nothing had to be done, and nothing was written."""
+    """What a command did, and what it found."""
 
-    command: str
-    directory: str | None
-    outcomes: tuple[Outcome, ...]
-    findings: tuple[Finding, ...]
-    notes: tuple[str, ...] = ()  # facts worth a line on stderr that ask for nothing
-    unchanged: bool = False
-    dry_run: bool = False
-    digest: str | None = None  # prepare: of what DIR holds, or would hold, for this tree; compare hosts by it
-    owner: Ownership | None = None  # prepare: whose DIR is, and with which modes
-    processes: tuple[Process, ...] = ()  # unzip-all: who used the target or its eggs when it began
-    install: tuple[str, ...] = ()  # wheels: what to say to pip, so that they take the place of the eggs; () for never
+    command: str  #: its name: "prepare", "unzip-all", …
+    directory: str | None  #: the directory that it works on, where the command has one
+    outcomes: tuple[Outcome, ...]  #: one for each egg that it worked on
+    findings: tuple[Finding, ...]  #: what is wrong; the rest is done
+    notes: tuple[str, ...] = ()  #: lines for the user that ask for nothing
+    unchanged: bool = False  #: whether nothing had to be done, and nothing was written
+    dry_run: bool = False  #: whether this is what would be done
+    digest: str | None = None  #: prepare: of what the cache holds for this tree; equal on two hosts where that is equal
+    owner: Ownership | None = None  #: prepare: whose the cache is
+    processes: tuple[Process, ...] = ()  #: unzip-all: who used the target or its eggs when the command began
+    install: tuple[str, ...] = ()  #: wheels: arguments for pip, by which the wheels replace the eggs; () where none do

@@ -22,54 +22,50 @@ from eggcache.system import accounts, lockdown
 
 @dataclass(frozen=True)
 class Prepare:
-    """One prepare that the receipt knows: the last one of this target, path and tree."""
+    """One prepare that the receipt knows: the last one for this target, path and tree."""
 
-    python: str
-    version: tuple[int, ...]  # the target's, (2, 7, 18)
-    paths: tuple[str, ...]
-    requirements: tuple[str, ...]  # () with --all
-    user: str  # who reads the cache
-    uid: int
-    gid: int
-    timezone: str | None  # the TZ that it was reckoned in; None: the host's
-    when: int  # seconds since the epoch
-    eggcache: str  # the version that did it
-    names: tuple[str, ...]  # of the directories that it needs
-    digest: str  # of what it extracted, see receipt.content: two hosts are compared by it
-    command: str  # that does it again
-    changed: tuple[str, ...]  # what it depends on and is not as it was; () where it is current
-    findings: tuple[Finding, ...]  # what it said
+    python: str  #: the target
+    version: tuple[int, ...]  #: its version, for example (2, 7, 18)
+    paths: tuple[str, ...]  #: what `--path` put in front of its sys.path
+    requirements: tuple[str, ...]  #: the roots of the tree; () with --all
+    user: str  #: the user who reads the cache
+    uid: int  #: the number of that user
+    gid: int  #: the primary group of that user
+    timezone: str | None  #: the TZ that the dates of the files are right for; None: the host's zone
+    when: int  #: seconds since the epoch
+    eggcache: str  #: the version of eggcache that did it
+    names: tuple[str, ...]  #: the directories of the cache that it needs
+    digest: str  #: of what it extracted; equal on two hosts where that is equal
+    command: str  #: the command line that does it again
+    changed: tuple[str, ...]  #: the paths that it depends on and that have changed since; () where it is current
+    findings: tuple[Finding, ...]  #: what was wrong
 
 
 @dataclass(frozen=True)
 class Content:
-    """A directory of the cache that the receipt knows.
+    """A directory of the cache that the receipt knows."""
 
-    state: "current"; "egg-changed" or "egg-gone" since it was extracted; "altered" where the directory is not as it was
-    left; "missing" where there is none.
-    """
-
-    name: str
-    egg: str
-    state: str
-    files: int
-    size: int  # bytes
-    needed: bool  # by what was prepared; what is not, `prepare --prune` removes
+    name: str  #: its name in the cache
+    egg: str  #: the zip that it was extracted from
+    state: str  #: "current", "egg-changed", "egg-gone", "altered" (the directory has changed) or "missing" (it is gone)
+    files: int  #: how many files it has
+    size: int  #: bytes of these files
+    needed: bool  #: whether a prepare that the receipt knows needs it; `prepare --prune` removes others
 
 
 @dataclass(frozen=True)
 class Inventory:
-    """What `status` found."""
+    """What is in a cache."""
 
-    directory: str
-    uid: int | None  # of the directory, as gid and mode are; None where there is none
-    gid: int | None
-    mode: int | None  # permission bits
-    prepares: tuple[Prepare, ...]
-    contents: tuple[Content, ...]
-    stages: tuple[str, ...]  # what killed runs left, or a running one works in; the next prepare clears it up
-    running: bool  # whether somebody holds the lock
-    findings: tuple[Finding, ...]
+    directory: str  #: the cache, absolute
+    uid: int | None  #: its owner; None where there is no such directory
+    gid: int | None  #: its group; None likewise
+    mode: int | None  #: its permission bits; None likewise
+    prepares: tuple[Prepare, ...]  #: one for each target, path and tree
+    contents: tuple[Content, ...]  #: the directories that the receipt knows
+    stages: tuple[str, ...]  #: what a run works in, or a killed one left; the next prepare removes the latter
+    running: bool  #: whether a run holds the lock
+    findings: tuple[Finding, ...]  #: what is wrong
 
 
 def status(directory: str) -> Inventory:

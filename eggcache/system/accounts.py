@@ -15,13 +15,19 @@ from eggcache.errors import EggcacheError, NotPermitted, UsageError
 
 
 class Account(namedtuple("Account", ("name", "uid", "gid", "groups"), defaults=((),))):
-    """A user to act as: numeric, so that nothing is looked up again once decided."""
+    """A user to act as. Names are for messages alone, so that nobody looks one up twice.
+
+    :param name: the name of the user
+    :param uid: the number of the user
+    :param gid: the number of the primary group
+    :param groups: the numbers of the supplementary groups, without `gid`
+    """
 
     __slots__ = ()
     name: str
     uid: int
     gid: int
-    groups: tuple[int, ...]  # supplementary, without gid
+    groups: tuple[int, ...]
 
 
 def user_name(uid: int) -> str:
