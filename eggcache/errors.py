@@ -1,7 +1,7 @@
 """The errors that end a command, each class with its exit status.
 
-Every message is one line: the thing, the cause, the remedy. The documentation's table of exit statuses is made from these
-classes.
+Every message is one line: the thing, the cause, the remedy. The documentation's table of exit statuses is made
+from these classes.
 """
 
 from __future__ import annotations
