@@ -126,6 +126,16 @@ def test_picture_follows_the_imports(tmp_path: Path) -> None:
     assert before - after == set()
 
 
+def test_every_decision_has_its_reasons() -> None:
+    """A page of a decision says why it was made, and what was rejected."""
+    pages = sorted(set((DOCS / "decisions").glob("*.rst")) - {DOCS / "decisions" / "index.rst"})
+    assert len(pages) > 10
+    for page in pages:
+        lines = page.read_text(encoding="utf-8").splitlines()
+        assert {"Why", "What was rejected"} <= set(lines), page.name
+        assert len(lines) < 40, page.name
+
+
 def test_no_option_of_the_tests_is_forgotten() -> None:
     """CONTRIBUTING.rst names what makes tests longer."""
     source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("*.py"))
