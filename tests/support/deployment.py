@@ -399,7 +399,7 @@ class Deployment:
         return run([self.python, "-c", code, *args], user=user, env=env, check=check)
 
 
-def _at(root: Path) -> Deployment:
+def at(root: Path) -> Deployment:
     return Deployment(root, root / "bin" / "python", next(root.glob("lib/python*/site-packages")))
 
 
@@ -438,22 +438,34 @@ def target(version: str, setuptools: str, where: Path, inside: Path | None = Non
         root = Path(tempfile.mkdtemp(prefix=f"target-{version}-{setuptools or 'bare'}-", dir=inside or where))
         root.chmod(0o755)
         _environment(version, root, where, seeded=False)
-        made = _at(root)
+        made = at(root)
         for own in made.site_packages.glob("_virtualenv.*"):  # it patches distutils, which no plain Python has
             own.unlink()
         if setuptools:
-            _install_setuptools(made, setuptools)
+            install_setuptools(made, setuptools, where)
     return made
 
 
-def _install_setuptools(deployment: Deployment, release: str) -> None:
+def install_setuptools(deployment: Deployment, release: str, where: Path) -> None:
+    """Put exactly this release of setuptools into an environment; it is kept in `where`, for the next one.
+
+    Unpacked and byte-compiled once for each Python: that takes longer than all else of an environment.
+    """
+    name = deployment.site_packages.parent.name
+    kept = where / f"setuptools-{release}-{name}"
+    with once(kept) as absent:
+        if absent:
+            _unpack_setuptools(deployment.python, release, kept)
+    run(["cp", "-a", f"{kept}/.", deployment.site_packages])
+
+
+def _unpack_setuptools(python: Path, release: str, site: Path) -> None:
     prefix = f"setuptools-{release}-"
     pins = [pin for pin in downloads(use="target") if pin.filename.startswith(prefix)]
     if not pins:
         known = ", ".join(pin.filename.split("-")[1] for pin in downloads(use="target"))
         raise DeploymentError(f"setuptools {release}: downloads.tsv has none; it has {known}")
     archive = fetch_all(pins)[0]
-    site = deployment.site_packages
     _unzip(archive, site)
     if archive.suffix == ".egg":
         (site / "EGG-INFO").rename(site / f"setuptools-{release}.egg-info")
@@ -462,7 +474,7 @@ def _install_setuptools(deployment: Deployment, release: str) -> None:
             stale.unlink()
     # Byte-compiled, so that a user who cannot write neither compiles nor tries to write; what is not this Python's
     # syntax (templates, tests) does not compile, and need not.
-    run([deployment.python, "-m", "compileall", "-q", site], check=False)
+    run([python, "-m", "compileall", "-q", site], check=False)
 
 
 def copy(deployment: Deployment, root: Path) -> Deployment:
@@ -473,7 +485,7 @@ def copy(deployment: Deployment, root: Path) -> Deployment:
             content = script.read_bytes()
             if content.startswith(b"#!" + os.fsencode(deployment.root) + b"/"):
                 script.write_bytes(content.replace(os.fsencode(deployment.root), os.fsencode(root)))
-    return _at(root)
+    return at(root)
 
 
 # --- trees of eggs --------------------------------------------------------------------------------------------
@@ -492,7 +504,7 @@ def turbogears1_complete(where: Path) -> Deployment:
         if absent:
             root.rmdir()
             stand_in_peak_rules(copy(pristine, root))
-    return _at(root)
+    return at(root)
 
 
 def turbogears2_27(where: Path) -> Deployment:
@@ -511,8 +523,8 @@ def turbogears2(version: str, where: Path, setuptools: str) -> Deployment:
     with once(root) as absent:
         if absent:
             _environment(version, root, where, seeded=False)
-            deployment = _at(root)
-            _install_setuptools(deployment, setuptools)
+            deployment = at(root)
+            install_setuptools(deployment, setuptools, where)
             eggs = _built(deployment, fetch_all(downloads(use="turbogears2_311")), _bdist_egg)
             # easy_install's own command is gone from this setuptools; the line is what it wrote.
             for egg in eggs:
@@ -520,7 +532,7 @@ def turbogears2(version: str, where: Path, setuptools: str) -> Deployment:
                 with (deployment.site_packages / "easy-install.pth").open("a", encoding="utf-8") as pth:
                     pth.write(f"./{egg.name}\n")
             shutil.rmtree(root / "eggs")
-    return _at(root)
+    return at(root)
 
 
 def stand_in_peak_rules(deployment: Deployment) -> Path:
@@ -539,13 +551,13 @@ def _easy_installed(name: str, where: Path) -> Deployment:
     with once(root) as absent:
         if absent:
             _environment("2.7", root, where, seeded=True)
-            deployment = _at(root)
+            deployment = at(root)
             sdists = fetch_all(downloads(use=name))
             eggs = _built(deployment, [sdist for sdist in sdists if sdist.name not in BUILT_LAST], _easy_built)
             _easy_install(deployment, eggs + [sdist for sdist in sdists if sdist.name in BUILT_LAST])
             shutil.rmtree(root / "eggs")
             run([deployment.python, "-m", "compileall", "-q", deployment.site_packages], check=False)
-    return _at(root)
+    return at(root)
 
 
 def _built(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import re
+import shutil
 import struct
 import subprocess
 import sys
@@ -51,11 +52,22 @@ class Mixed:
 
     def give(self, *places: Path) -> None:
         for place in places:
+            if place.is_file():
+                apart(place)
             os.chown(place, self.account.pw_uid, 0)
 
     def append(self, file: Path) -> None:
+        if file.exists():
+            apart(file)
         file.write_text((file.read_text() if file.exists() else "") + self.spy)
         file.chmod(0o644)
+
+
+def apart(file: Path) -> None:
+    """Make a file that all tests share this test's own."""
+    copy = file.with_name(f"{file.name}.copy")
+    shutil.copy2(file, copy)
+    copy.replace(file)
 
 
 @pytest.fixture(scope="module")
@@ -70,15 +82,16 @@ def original(where: Path, nobody: pwd.struct_passwd, interpreter: Callable[[str]
             deployment.run(["cp", "-p", real, top / "base/bin/python3.11"])
             deployment.run(["cp", "-a", real.parent.parent / "lib/python3.11", top / "base/lib"])
             deployment.run([top / "base/bin/python3.11", "-m", "venv", "--without-pip", top / "env"])
-            deployment._install_setuptools(deployment._at(top / "env"), "65.5.0")
+            deployment.install_setuptools(deployment.at(top / "env"), "65.5.0", where)
     return top
 
 
 @pytest.fixture
 def mixed(original: Path, shared_tmp: Path, nobody: pwd.struct_passwd) -> Mixed:
     top = shared_tmp / "mixed"
-    subprocess.run(["cp", "-a", original, top], check=True)
+    subprocess.run(["cp", "-al", original, top], check=True)  # links: two thousand files, for each of these tests
     configuration = top / "env/pyvenv.cfg"
+    apart(configuration)
     configuration.write_text(configuration.read_text().replace(str(original), str(top)))
     for name in ("python", "python3.11"):
         (top / "env/bin" / name).unlink()
