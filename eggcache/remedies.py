@@ -79,7 +79,7 @@ def complete(remedy: str, options: argparse.Namespace, thing: str = "") -> str:
         return " ".join([found[0], *map(shlex.quote, (*target, *runtime, *roots))])
 
     def unzip(found: re.Match[str]) -> str:
-        # What is in a directory that only --path names is unzipped when it is named itself, see unzip.not_on_path
+        # What is in a directory that only --path names is unzipped when it is named itself, see unzipping.not_on_path
         alone = not found[1] and os.path.dirname(thing) in map(os.path.abspath, options.path)
         said = [*target, *words(paths=[thing] if alone else ()), *_unzipping(options)]
         named = found[2] or " ".join(["", *map(shlex.quote, roots)])

@@ -284,7 +284,7 @@ class Filling:
 
     def swap(self, staged: int, allow_gap: bool) -> None:
         """Put what is staged in its place, on the disk before it can be seen (a power cut must not leave empty
-        files behind names that promise an egg). For `allow_gap` see `gap`."""
+        files behind names that promise an egg). For `allow_gap` see `exchange`."""
         cache = self.descriptor
         if cache is None or not self.staged:
             return

@@ -1,6 +1,6 @@
 """The receipt: what each prepare of a cache directory was computed from, and what it extracted there.
 
-It lies in the cache directory, which only its owner can write. Whether it still holds, `validity` tells.
+It lies in the cache directory, which only its owner can write. Whether it still holds, `freshness` tells.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def gone(python: str) -> bool:
 
 
 def asked(key: str) -> tuple[str, list[str], list[str]]:
-    """What validity.key made a key from: python, paths, and requirements. Raises ValueError for any other text."""
+    """What freshness.key made a key from: python, paths, and requirements. Raises ValueError for any other text."""
     python, paths, requirements = json.loads(key)
     if not (_is_text(python) and _is_list(paths, _is_text) and _is_list(requirements, _is_text)):
         raise ValueError(key)
@@ -205,7 +205,7 @@ def _is_finding(finding: Any) -> bool:
 
 
 def _is_fingerprint(value: Any) -> bool:
-    """As validity.of_stat has it; None for what was not there, and [] for what changed meanwhile."""
+    """As freshness.of_stat has it; None for what was not there, and [] for what changed meanwhile."""
     return value is None or (_is_list(value, _is_number) and len(value) in (0, 7))
 
 

@@ -26,7 +26,7 @@ class ServesOthers(NotPermitted):
     lenient = True
 
 
-_LIMITED = 0o750  # the mode of a cache that one group alone may read, see validity.ownership
+_LIMITED = 0o750  # the mode of a cache that one group alone may read, see freshness.ownership
 
 
 def keep_readers(known: Receipt, directory: str, owner: Sequence[int], user: str) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from eggcache.errors import NotPermitted, UsageError, meant
 from eggcache.system import accounts
 
-TYPE_CHECKING = False  # as in validity: a run with nothing to do pays for every import
+TYPE_CHECKING = False  # as in freshness: a run with nothing to do pays for every import
 if TYPE_CHECKING:
     from typing import Any, NoReturn
 

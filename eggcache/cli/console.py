@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from eggcache.errors import one_line as one_line  # for those who print
 from eggcache.errors import tell
 
-TYPE_CHECKING = False  # as in validity: a run with nothing to do only asks whether to be silent
+TYPE_CHECKING = False  # as in freshness: a run with nothing to do only asks whether to be silent
 if TYPE_CHECKING:
     from eggcache.model import Finding, Report
 

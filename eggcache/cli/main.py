@@ -21,7 +21,7 @@ from eggcache.errors import EggcacheError, NotPermitted, UsageError
 from eggcache.system import accounts
 from eggcache.target import interpreter
 
-TYPE_CHECKING = False  # as in validity
+TYPE_CHECKING = False  # as in freshness
 if TYPE_CHECKING:
     from typing import NoReturn
 

@@ -1,6 +1,6 @@
 """What lies in a cache, compared with the eggs by eggcache itself: with the runtime user's rights, byte by byte.
 
-pkg_resources is asked as well, see evidence.py; but releases up to 0.6c11 look at size and time alone.
+pkg_resources is asked as well, see lookups; but releases up to 0.6c11 look at size and time alone.
 """
 
 from __future__ import annotations

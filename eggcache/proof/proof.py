@@ -1,8 +1,8 @@
 """check: will Apache's user get everything out of the cache, and be able to write nothing?
 
-Three witnesses, none of which is the receipt: the target's own pkg_resources, run as the runtime user (evidence);
-the files themselves, compared with the eggs (comparison); and the kernel, asked what that user could write (rights).
-Nothing is changed by any of them.
+Three witnesses, none of which is the receipt: the target's own pkg_resources, run as the runtime user (`lookups`);
+the files themselves, compared with the eggs (`comparison`); and the kernel, asked what that user could write
+(`permissions`). None of them changes anything.
 """
 
 from __future__ import annotations

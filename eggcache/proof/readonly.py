@@ -48,8 +48,8 @@ def verify(
 ) -> Report:
     """Whether root's cache `directory` has all of the tree as it is now, for us who read it.
 
-    The arguments are those of `cache.prepare`. What is not current is a finding with exit status 3, whose remedy is
-    what root has to run. Raises EggcacheError where the target fails.
+    The arguments are those of `preparation.prepare`. What is not current is a finding with exit status 3, whose remedy
+    is what root has to run. Raises EggcacheError where the target fails.
     """
     watcher = progress or Progress()
     watcher.phase(f"asking {python} for the tree")

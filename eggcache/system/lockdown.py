@@ -18,15 +18,15 @@ from contextlib import contextmanager, suppress
 
 from eggcache.errors import EggcacheError, NotPermitted
 
-TYPE_CHECKING = False  # as in validity
+TYPE_CHECKING = False  # as in freshness
 if TYPE_CHECKING:
     from eggcache.progress import Progress
 
-# What eggcache has in directories that it works in; in a cache, `names` tells whose an entry is.
+# What eggcache has in directories that it works in; in a cache, `entries` tells whose an entry is.
 LOCK = ".eggcache.lock"
 STAGE = ".eggcache-stage-"  # how a stage's name begins
 JOURNAL = ".eggcache-gap.json"
-ASIDE = ".eggcache-gap-"  # how the name begins of what moves aside, see `gap`
+ASIDE = ".eggcache-gap-"  # how the name begins of what moves aside, see `exchange`
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _MOST_LINKS = 40  # as Linux' own ELOOP limit

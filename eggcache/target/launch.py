@@ -17,7 +17,7 @@ from eggcache.errors import EggcacheError, NotPermitted
 from eggcache.system import accounts, orphans, packaged
 from eggcache.target.interpreter import REMEDY, beginning, home
 
-TYPE_CHECKING = False  # as in validity
+TYPE_CHECKING = False  # as in freshness
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any

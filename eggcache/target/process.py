@@ -38,7 +38,7 @@ def run(
     early: Callable[[object], None] | None = None,
     launched: Launch | None = None,
 ) -> object:
-    """What eggcache/inside/`script_name` answers to `request` inside the target, as `account` (None: as we are).
+    """What target/inside/`script_name` answers to `request` inside the target, as `account` (None: as we are).
 
     `request` is made of None, booleans, numbers, strings, lists and dicts, and so is the answer. Strings of both
     are as `os.fsdecode` makes them: any path gets through. Nothing is written and nothing shows in a process list:

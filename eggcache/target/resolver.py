@@ -38,7 +38,7 @@ def resolve(
     pkg_resources finds on the path, active or not, whatever the requirements; and with `need_pkg_resources` False
     as well, a target that has none is looked through by file name alone; with `related` as well, what each of them
     needs is in it, as of a root. What is missing, conflicts or cannot be parsed is in the tree: see `findings`.
-    `meanwhile` is for target.run, and so is `launched`, which launch.probe has made of the same.
+    `meanwhile` is for process.run, and so is `launched`, which launch.probe has made of the same.
 
     Raises UsageError where the target takes a requirement for no requirement, EggcacheError where it has no
     pkg_resources or gives no sensible answer, NotPermitted where the account cannot run it.

@@ -112,7 +112,7 @@ def test_promises_have_their_tests() -> None:
                           re.MULTILINE | re.DOTALL)  # fmt: skip
     assert len(promises) >= 15
     for promise in promises:
-        named = re.findall(r"``(tests/\w+\.py)::(test_\w+)``", promise)
+        named = re.findall(r"``(tests/[\w/]+\.py)::(test_\w+)``", promise)
         assert named, promise
         for file, name in named:
             assert re.search(rf"^def {name}\(", (ROOT / file).read_text(encoding="utf-8"), re.MULTILINE), (file, name)

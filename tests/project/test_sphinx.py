@@ -136,6 +136,23 @@ def test_every_decision_has_its_reasons() -> None:
         assert len(lines) < 40, page.name
 
 
+def test_files_that_are_named_exist() -> None:
+    """A file or a module of the source that a page or a comment names is there."""
+    pages = [*DOCS.rglob("*.rst"), *ROOT.glob("*.rst")]
+    sources = [*(ROOT / "eggcache").rglob("*.py"), *(ROOT / "scripts").glob("*"), ROOT / "pyproject.toml"]
+    named = set()
+    for page in (path for path in (*pages, *sources) if path.is_file()):
+        text = page.read_text(encoding="utf-8")
+        named |= {
+            (page.name, name) for name in re.findall(r"\b((?:eggcache|tests|scripts|docs)/[\w/.]*\.(?:py|rst))\b", text)
+        }
+        rooms = "|".join(path.parent.name for path in (ROOT / "eggcache").glob("*/__init__.py"))
+        for room, module in re.findall(rf"``({rooms})\.([a-z_]+)``", text) if page in pages else ():
+            named.add((page.name, f"eggcache/{room}/{module}.py"))
+    assert len(named) > 60
+    assert {(page, name) for page, name in named if "NAME" not in name and not (ROOT / name).exists()} == set()
+
+
 def test_no_option_of_the_tests_is_forgotten() -> None:
     """CONTRIBUTING.rst names what makes tests longer."""
     source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("*.py"))

@@ -1,6 +1,6 @@
 # Runs INSIDE a target, in front of every other script of this directory: Python 2.4 to 3.14 syntax, ASCII only.
 #
-# eggcache/target.py prepends `REQUEST = ...`, a literal whose strings hold one character per *byte* of what was
+# eggcache/target/launch.py prepends `REQUEST = ...`, a literal whose strings hold one character per *byte* of what was
 # meant. That is the one spelling of a path that both a Python 2 str and a Python 3 str can be made from. Answers
 # go the same way back: JSON on a pipe of its own, a \u00XX for each byte that is not plain ASCII, since neither
 # Python 2.4 nor 2.5 has a json module and a file name need not be valid in any encoding.
