@@ -1,4 +1,4 @@
-"""Every archive is judged twice: by eggcache.egg, and by the zipimport of every target."""
+"""Every archive is judged twice: by eggcache.eggs.reader, and by the zipimport of every target."""
 
 from __future__ import annotations
 

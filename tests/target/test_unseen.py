@@ -1,4 +1,4 @@
-"""unseen: eggs that the target passes over in silence are named by every command that was asked for all of them."""
+"""skipped: eggs that the target passes over in silence are named by every command that was asked for all of them."""
 
 from __future__ import annotations
 
