@@ -28,6 +28,11 @@ sys.modules["zlib_ng"] = None  # type: ignore[assignment]
 
 EGGS = Path(__file__).resolve().parent / "support" / "eggs.tsv"
 
+LONGEST = {
+    "test_crashes", "test_modpython", "test_ansible", "test_check", "test_systemd", "test_untouched",
+    "test_wheels_found", "test_resolver", "test_stateful", "test_apache_real", "test_wrappers",
+}  # fmt: skip
+
 
 def pytest_configure(config: pytest.Config) -> None:
     """Make the session's directory. Workers of pytest-xdist find the one of their controller in the environment."""
@@ -38,6 +43,11 @@ def pytest_configure(config: pytest.Config) -> None:
         os.chmod(made, 0o755)
         os.environ["EGGCACHE_TESTS"] = made
         stock.hide(Path(made) / "apache")  # workers are started by this process, and see what it sees
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that take minutes come first, so that no worker is left alone with one at the end."""
+    items.sort(key=lambda item: item.path.stem not in LONGEST)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
