@@ -12,7 +12,6 @@ from docutils.statemachine import StringList
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from eggcache import findings
 from eggcache.cli import arguments, manual
 from eggcache.wrappers import wrappers
 
@@ -59,17 +58,6 @@ def environment() -> Iterator[str]:
         yield from (f"``{name}``", f"    {literal(meaning)}", "")
 
 
-def codes() -> Iterator[str]:
-    """The findings, section by section, each with a target of its own."""
-    for title, section in findings.SECTIONS:
-        if section:
-            yield from ("", title, "-" * len(title), "")
-        for one in section:
-            yield from (f".. _{one.code}:", "", f"``{one.code}``", f"    {literal(one.means)}", "")
-            yield from (f"    *What happens:* {literal(one.happens)}", "")
-            yield from (f"    *What to do:* {literal(one.remedy)}", "")
-
-
 def wrapper(kind: str) -> Iterator[str]:
     """What `eggcache wrapper /var/cache/eggcache --for KIND` prints on Debian, with the names of the README."""
     text = wrappers.wrapper(
@@ -97,7 +85,7 @@ def part(name: str) -> Iterator[str]:
 
 
 MADE: dict[str, Callable[..., Iterator[str]]] = {
-    "commands": commands, "statuses": statuses, "environment": environment, "findings": codes, "wrapper": wrapper,
+    "commands": commands, "statuses": statuses, "environment": environment, "wrapper": wrapper,
     "rooms": picture, "file": part,
 }  # fmt: skip
 

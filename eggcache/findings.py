@@ -1,7 +1,7 @@
 """Every finding by its stable code: what it means, what happens, what to do.
 
-README.rst's section "Troubleshooting" is made from this by scripts/findings, and a test keeps the three in step: the
-source, where findings are made; this registry; and the README.
+docs/reference/findings.rst and README.rst's section "Troubleshooting" are made from this by scripts/findings. A test
+keeps them in step: the source, where findings are made; this registry; and the two pages.
 """
 
 from __future__ import annotations
@@ -18,6 +18,13 @@ class Explanation:
     means: str
     happens: str
     remedy: str
+
+    def lines(self) -> Iterator[str]:
+        """It as an entry of a list in reStructuredText."""
+        yield f"``{self.code}``"
+        yield f"    {self.means}"
+        yield f"    *What happens:* {self.happens}"
+        yield f"    *What to do:* {self.remedy}"
 
 
 TREE = (
@@ -554,15 +561,30 @@ def explanations() -> dict[str, Explanation]:
     return {one.code: one for _, section in SECTIONS for one in section}
 
 
+# What people come with who search for an error: the README has these.
+MOST_SEARCHED = (
+    "no-cache",
+    "member-outdated",
+    "time-zone",
+    "private-tmp",
+    "running-without-cache",
+)
+
+
 def troubleshooting() -> Iterator[str]:
     """The lines of README.rst's section, without its title."""
-    yield "What a finding's code, in brackets at the end of a message or in the first column of ``check``, stands for:"
+    yield "A finding has a code, in brackets at the end of a message or in the first column of ``check``. The reference"
+    yield "`explains each of them <docs/reference/findings.rst>`_; these are the ones that most people come with:"
+    yield ""
+    known = explanations()
+    for code in MOST_SEARCHED:
+        yield from known[code].lines()
+
+
+def reference() -> Iterator[str]:
+    """The lines of docs/reference/findings.rst, without its head: every finding, with a label for links to it."""
     for title, section in SECTIONS:
-        if not section:
-            continue
-        yield from ("", f"**{title}**", "")
+        if section:
+            yield from ("", title, "-" * len(title), "")
         for one in section:
-            yield f"``{one.code}``"
-            yield f"    {one.means}"
-            yield f"    *What happens:* {one.happens}"
-            yield f"    *What to do:* {one.remedy}"
+            yield from (f".. _{one.code}:", "", *one.lines(), "")
