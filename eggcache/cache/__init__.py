@@ -1,1 +1,1 @@
-"""A prepared egg cache: filled, recorded in its receipt, looked at, taken away."""
+"""A prepared egg cache: filling it, its receipt, its state, and its removal."""

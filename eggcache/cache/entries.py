@@ -1,4 +1,4 @@
-"""The entries of a cache: which are eggcache's own, and what must not lie where a run opens, exchanges or removes."""
+"""The names in a cache: which of them are eggcache's own, and which must not be there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Filling a cache: which directories it needs, which of them hold already, and the swap of those that do not."""
+"""Filling a cache: the directories that a tree needs, the extraction of those that are outdated, and their swap."""
 
 from __future__ import annotations
 

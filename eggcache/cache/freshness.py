@@ -1,8 +1,8 @@
-"""Whether what a prepare left behind still holds: all that a run needs which finds nothing to do.
+"""Whether the receipt of a cache still holds: all that a `prepare` with nothing to do needs.
 
-That is the run at every start of Apache, so this module imports next to nothing, takes the receipt as the plain JSON
-that it is, and numbers in place of nouns. The receipt is a cache of the truth, not the truth: where anything differs
-from what is found, or the receipt cannot be read, the whole way is gone again. `receipt` has its nouns.
+That run is at every start of Apache, so this module imports next to nothing, and works on the receipt as plain JSON;
+`receipt` has its nouns. The receipt is a cache of the truth, not the truth: where anything has changed, or the
+receipt cannot be read, everything is done again.
 """
 
 from __future__ import annotations

@@ -1,5 +1,4 @@
-"""What is in a cache, as its receipt tells it and as the dates of files bear out. Nothing is run and nothing is proven:
-that is `check`."""
+"""The content of a cache for `status`, from its receipt and the dates of its files. It runs and proves nothing."""
 
 from __future__ import annotations
 

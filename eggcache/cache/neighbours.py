@@ -1,4 +1,4 @@
-"""The other trees that a cache serves: prepared anew with it, where --reset puts another directory in its place.
+"""The other trees that a cache serves: they are prepared anew with it where --reset exchanges the directory.
 
 A directory that is not safe is replaced as a whole, and what it holds is not taken over: it may be anybody's. But the
 servers of the other trees use it as well, and nobody has asked for theirs to fail. What the receipt tells of them is

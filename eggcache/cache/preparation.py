@@ -1,4 +1,4 @@
-"""prepare: fill a cache directory, under its lock, and write the receipt."""
+"""The command `prepare`: it fills a cache directory under its lock, and writes the receipt."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The receipt: what each prepare of a cache directory was computed from, and what it extracted there.
+"""The receipt of a cache: what each prepare was computed from, and what it extracted.
 
-It lies in the cache directory, which only its owner can write. Whether it still holds, `freshness` tells.
+The receipt lies in the cache directory, which only its owner can write. `freshness` tells whether it still holds.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""remove: take a whole cache away, and nothing else."""
+"""The command `remove`: it takes a whole cache away, and nothing else."""
 
 from __future__ import annotations
 

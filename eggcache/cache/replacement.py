@@ -1,4 +1,4 @@
-"""A directory built beside another and put in its place in one step: prepare --reset, under a server that runs."""
+"""`prepare --reset`: a new directory that is built beside the old one, and takes its place in one step."""
 
 from __future__ import annotations
 

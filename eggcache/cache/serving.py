@@ -1,8 +1,8 @@
-"""Whom a cache serves, as its receipt tells: what a prepare must not take from them, and a remedy must not offer.
+"""Whom a cache serves, by its receipt: what no prepare and no remedy may take from them.
 
-A cache has one group, and each file in it one date. Whoever gives it another group, or dates an egg for another time
-zone, takes it from those whom it serves: each of their pages is an ExtractionError from then on, though nobody has
-touched their server. Who means that removes the cache first, which says who has it as its egg cache.
+A cache has one group, and each file in it one date. Another group, or the dates of another time zone, take the cache
+from those whom it serves: each of their pages is an ExtractionError from then on, though nobody has touched their
+server. An administrator who wants that removes the cache first; `remove` names the processes that use it.
 """
 
 from __future__ import annotations

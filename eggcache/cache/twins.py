@@ -1,5 +1,8 @@
-"""Two eggs of one name: pkg_resources looks for both in one directory of a cache, which serves both where what is
-extracted of them is the same to the byte. How each of them was packed does not matter."""
+"""Two eggs of one name: whether one directory of a cache can serve both.
+
+pkg_resources looks for both there. The directory serves both where what is extracted of them is the same to the
+byte, however each of them was packed.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What no egg cache can serve, however well it is filled: only unzipping helps.
+"""Eggs that no egg cache can serve, however it is filled: only unzipping helps.
 
 Each rule was measured on the releases of setuptools that it names. An egg with such a finding is extracted
 all the same: most of it is served.

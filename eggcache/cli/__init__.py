@@ -1,1 +1,1 @@
-"""The terminal: what may be said, what is printed, and the exit status."""
+"""The terminal: the command line, its output, and the exit status."""

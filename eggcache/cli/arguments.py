@@ -1,4 +1,4 @@
-"""The command line's arguments: what may be said, and what follows from it."""
+"""The arguments of the command line: the parser, and the values that follow from the options."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The two streams: results on stdout, messages on stderr, and the exit status that findings ask for."""
+"""The output of a command: results on stdout, messages on stderr, and the exit status of its findings."""
 
 from __future__ import annotations
 

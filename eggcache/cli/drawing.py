@@ -1,4 +1,4 @@
-"""Lines with parts of different meaning, drawn: in colour by rich on a terminal, as plain text everywhere else."""
+"""Drawing lines whose parts differ in meaning: in colour by rich on a terminal, else as plain text."""
 
 from __future__ import annotations
 

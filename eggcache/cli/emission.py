@@ -1,4 +1,4 @@
-"""The command `wrapper`: from what was asked for and what this host is, to the text that starts Apache."""
+"""The command `wrapper`: it chooses the kind for this host, and prints or writes the text."""
 
 from __future__ import annotations
 

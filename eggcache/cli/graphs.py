@@ -1,4 +1,4 @@
-"""A tree as a graph for other programs to draw: DOT for graphviz, and mermaid. Plain ASCII, whatever the names are."""
+"""A tree as a graph for other programs: DOT for graphviz, and mermaid. Plain ASCII, whatever the names are."""
 
 from __future__ import annotations
 

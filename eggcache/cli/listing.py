@@ -1,4 +1,4 @@
-"""What status found, as lines to read."""
+"""The output of `status`, as lines of text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command line: commands, options, streams, exit status.
+"""The entry point: it parses the command line, runs the command, and ends with its exit status.
 
 Results go to stdout, messages to stderr. What a command needs is imported when it runs: `prepare` runs at
 every start of Apache, and mostly finds that nothing has to be done.

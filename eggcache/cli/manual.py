@@ -1,4 +1,4 @@
-"""What the manual page, the help and docs/ say beyond the parser: examples, the environment, files, exit statuses.
+"""The text of the help, the manual page and docs/ beyond the parser: examples, environment, files, exit statuses.
 
 Imported where somebody asks for help, and by what makes the documentation; never by a command that works.
 """

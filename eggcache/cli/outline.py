@@ -1,4 +1,4 @@
-"""A tree as lines to read: what stands in each, and which part of it says what. Drawn by drawing."""
+"""A tree as lines of text, with the meaning of each part of a line for `drawing`."""
 
 from __future__ import annotations
 

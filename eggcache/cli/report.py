@@ -1,4 +1,4 @@
-"""Results, as text for a terminal and as JSON."""
+"""Results of commands as text for a terminal, and as JSON."""
 
 from __future__ import annotations
 

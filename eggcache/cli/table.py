@@ -1,4 +1,4 @@
-"""What `check` found, as a table for the terminal."""
+"""The findings of `check`, as a table for the terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is installed: eggcache's own version, and with -v those of what it works with."""
+"""The output of `--version`: eggcache's version, and with -v those of the libraries and of the target."""
 
 from __future__ import annotations
 

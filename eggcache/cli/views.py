@@ -1,4 +1,4 @@
-"""The commands that look and change nothing: `tree`, in all its shapes, and `status`."""
+"""The commands that change nothing: `tree`, in all its forms, and `status`."""
 
 from __future__ import annotations
 

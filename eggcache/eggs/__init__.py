@@ -1,1 +1,1 @@
-"""One zipped egg: read or refused as a whole, and written out."""
+"""One zipped egg: reading it, refusing it, and writing its members out."""

@@ -1,4 +1,4 @@
-"""Eggs that are staged together: as many as keep all cores busy, and no more than memory has room for."""
+"""Eggs that are extracted together: as many as keep all cores busy and as memory has room for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Eggs' members, written below directory descriptors."""
+"""Extraction: the members of eggs, written below the descriptor of a directory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The bytes of one member of a zipped egg: exactly those that its entry declares, or it is refused."""
+"""The bytes of one member of an egg: exactly those that its entry declares, or the egg is refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where pkg_resources looks for an extracted member, and what it takes for current.
+"""Where pkg_resources looks for an extracted member, and when it takes that file for current.
 
 Pure rules, read off pkg_resources (ZipProvider._extract_resource, _is_current, _get_date_and_size) of
 setuptools 0.6c11 to 81 and measured there: a member NAME of EGG is looked for at EGG-tmp/NAME in the cache

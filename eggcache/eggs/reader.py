@@ -1,4 +1,4 @@
-"""Read one zipped egg into an Egg, or refuse it whole.
+"""The structure of one zipped egg: the reader accepts what every zipimport reads alike, and refuses the rest.
 
 What is read is byte for byte what the zipimport of CPython 2.7 to 3.13 serves. They, and `zipfile`, disagree on
 damaged and hostile archives, so only what all read alike is accepted: every byte of the file belongs to a shell

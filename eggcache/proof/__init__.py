@@ -1,1 +1,1 @@
-"""What `check` looks at: the look-ups of the target, and what is around the cache."""
+"""`check`: whether a cache serves every file of every egg, and whether anybody else can write to it."""

@@ -1,4 +1,4 @@
-"""What lies in a cache, compared with the eggs by eggcache itself: with the runtime user's rights, byte by byte.
+"""The files of a cache, compared with the eggs by eggcache itself: byte by byte, with the runtime user's rights.
 
 pkg_resources is asked as well, see lookups; but releases up to 0.6c11 look at size and time alone.
 """

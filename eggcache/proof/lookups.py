@@ -1,7 +1,7 @@
-"""What the target itself says of a cache: everything looked up through its own pkg_resources, modules imported.
+"""The look-ups of the target: its own pkg_resources asks for everything in a cache, and imports modules.
 
-One process in the target answers with the tree and with this, see inside/prove.py. The answer is a stranger's, as
-the resolver's is; here it can lead to nothing but a wrong finding, so only its form is checked.
+One process in the target answers with the tree and then with the look-ups (inside/prove.py). The answer is a
+stranger's, as the resolver's is; here it can lead to nothing but a wrong finding, so only its form is checked.
 """
 
 from __future__ import annotations

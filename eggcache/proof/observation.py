@@ -1,4 +1,4 @@
-"""What check can see without the target's evidence, which it looks at while the target gathers that."""
+"""What `check` looks at while the target is at work: the cache's files, who can write there, and Apache."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who can change a cache: whether the runtime user, or anybody, could put other files where Apache reads them."""
+"""Who can change a cache: whether the runtime user, or anybody else, could write what Apache reads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""check: will Apache's user get everything out of the cache, and be able to write nothing?
+"""The command `check`: whether Apache's user gets everything out of the cache, and can write nothing.
 
 Three witnesses, none of which is the receipt: the target's own pkg_resources, run as the runtime user (`lookups`);
 the files themselves, compared with the eggs (`comparison`); and the kernel, asked what that user could write

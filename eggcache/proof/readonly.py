@@ -1,7 +1,7 @@
-"""prepare, run by a user who only reads the cache: root's directory is compared with the eggs, and nothing is written.
+"""`prepare` by a user who only reads the cache: it compares the cache with the eggs, and writes nothing.
 
-A server such as gunicorn or uWSGI prepares as the user that it runs as. The receipt is for root's eyes alone, so it
-says nothing here: the target's own pkg_resources is asked for the tree, and each file of each egg is compared.
+A server such as gunicorn or uWSGI prepares as the user that it runs as. Only root can read the receipt, so the
+target's own pkg_resources is asked for the tree, and each file of each egg is compared.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where a cache lies, and what that does to it: its file system, its label, Apache's own /tmp."""
+"""The place of a cache: its file system, its SELinux label, and the /tmp that Apache has."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What runs the application on this host: Apache, its configuration and its environment."""
+"""What runs the application on this host: Apache, systemd, their configuration and environments."""

@@ -1,7 +1,7 @@
-"""What this host's Apache is: who it runs as, what starts it, and what systemd makes of /tmp for it.
+"""This host's Apache: the user whom it runs as, what starts it, and whether systemd hides /tmp from it.
 
-Apache's own answer comes first (`-t -D DUMP_RUN_CFG`); where its configuration cannot be read just now, what
-the packaging is known to set stands in. Nothing here fails: what cannot be found out is None.
+Apache's own answer comes first (`-t -D DUMP_RUN_CFG`). Where Apache cannot read its configuration, the values that
+its packaging is known to set take their place. Nothing here fails: what cannot be found out is None.
 """
 
 from __future__ import annotations

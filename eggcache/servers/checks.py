@@ -1,4 +1,4 @@
-"""What is wrong with how this host's Apache is set up: findings, from its own configuration.
+"""Findings about this host's Apache, from its own configuration.
 
 Everything here is what the TurboGears manual asks of Apache, or what keeps a prepared cache from being used.
 """

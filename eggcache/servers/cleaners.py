@@ -1,4 +1,4 @@
-"""What removes old files from a directory behind everybody's back: systemd-tmpfiles and tmpreaper.
+"""Programs that remove old files from a directory: systemd-tmpfiles and tmpreaper.
 
 An extracted member is as old as its egg's zip says, and is read once at the start of each worker.
 """

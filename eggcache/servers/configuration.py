@@ -1,4 +1,4 @@
-"""What Apache is configured to do, in its own words, and which Python its modules embed.
+"""Apache's configuration as Apache has read it, and the Python that its modules embed.
 
 mod_info prints the whole configuration as Apache has read it (`-D DUMP_CONFIG`): includes, defines and variables
 are resolved, and what an <IfModule> left out is not there. Only LoadModule, LoadFile and ServerRoot, which Apache

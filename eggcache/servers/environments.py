@@ -1,4 +1,4 @@
-"""The environments that Apache is started in: what its unit and init scripts say, and what a running one has."""
+"""The environments of Apache: those that units and scripts give it, and those of processes that run."""
 
 from __future__ import annotations
 

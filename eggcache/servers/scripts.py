@@ -1,4 +1,4 @@
-"""The scripts that mod_wsgi runs: what they do with the egg cache. They are read as text and never run."""
+"""The scripts that mod_wsgi runs: what they do with the egg cache. They are read as text, never run."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""One unit of systemd: what is loaded of it, and, where systemd does not answer, what its files say.
+"""One unit of systemd: what systemd has loaded, or what the unit's files say where systemd does not answer.
 
-Files and what is loaded differ from the change of a file to the next `systemctl daemon-reload`: a unit is started as it
-was loaded. Nothing here fails.
+A unit is started as systemd has loaded it: a file that has changed since counts after `systemctl daemon-reload`.
+Nothing here fails.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Linux and its files, with no word of eggs: accounts, verified directories and locks, staging, exchanging names."""
+"""Linux and its files, without a word of eggs: accounts, safe directories, locks, stages, processes."""

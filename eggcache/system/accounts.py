@@ -1,4 +1,4 @@
-"""The users to act as: looked up once, by name, and used by number from then on."""
+"""Accounts: looked up once by name, then used by number, to act with their rights."""
 
 from __future__ import annotations
 

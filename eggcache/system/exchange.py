@@ -1,4 +1,4 @@
-"""Putting a staged directory in the place of what is there: in one step, or, where that is allowed, with a gap.
+"""Putting a staged directory in the place of the old one: in one step, or, where that is allowed, with a gap.
 
 A file system that cannot exchange two names (FUSE, NFS, vfat, a kernel before 3.15) needs two renames, and a moment
 in between at which the name is missing. So that nobody loses an egg in it:

@@ -1,6 +1,7 @@
-"""Directories that nobody else can touch: open, create, verify, lock, own, swap, remove.
+"""Directories that nobody else can change: opening, creating, verifying, locking and owning them.
 
-A run with nothing to do needs no more than `open_directory`, so the rest imports what it needs where it needs it.
+A `prepare` with nothing to do needs `open_directory` alone: the other functions import what they need in their
+bodies.
 
 Everything is relative to descriptors that were verified when they were opened. A path is walked once, from
 "/", and a component counts as safe when nobody but root and the caller could have put it there: every

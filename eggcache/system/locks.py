@@ -1,4 +1,4 @@
-"""A lock of filelock's that is taken on a descriptor: filelock waits and gives up, and is told no path.
+"""A lock on a descriptor: filelock does the waiting, and gets no path.
 
 From the path that its own FileLock is given, filelock resolves the parent, makes it where it is missing, and (before
 3.29) empties and unlinks the file: each of these by name, where the name may lead elsewhere by then. What differs from

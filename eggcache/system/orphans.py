@@ -1,4 +1,4 @@
-"""What a target leaves behind: processes that left their session, and so escaped the signal that ended it."""
+"""Processes that a target leaves behind in sessions of their own, and how they are ended."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The files that are installed with eggcache and are no modules of it: scripts for a target, templates."""
+"""Files that are installed with eggcache and are no modules: scripts for a target, templates."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""What other processes tell of themselves in /proc, proc(5), without waiting for any of them.
+"""What /proc tells of other processes (proc(5)), without waiting for any of them.
 
-Whoever reads the environment, the command line or the maps of a process waits until its memory lets him in. Its owner
-can keep that shut for ever, by a file system of his own (FUSE) that a change of that memory waits for, and such a
-reader need not end when it is killed. So a child of ours reads, and is left behind where it comes back with nothing: it
-has none of our descriptors, so that it holds no lock, and nobody waits for it.
+A read of the environment, the command line or the maps of a process waits for the lock of that process's memory. Its
+owner can hold that lock for ever, by a change of the memory that waits for a file system of his own (FUSE), and such
+a reader need not end when it is killed. So a child reads. Where the child does not answer it is left behind: it has
+none of our descriptors, so that it holds no lock, and nobody waits for it.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Making things where nobody sees them yet, and taking them away: stages, whole files, whole trees.
+"""Stages: files and trees that are made where nobody looks, and removed without a trace.
 
-All of it below the descriptor of a verified directory, see lockdown.
+Everything here is below the descriptor of a directory that `lockdown` has verified.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What lies below a directory, however deep: os.walk calls itself for each level up to Python 3.11, os.fwalk always."""
+"""Walking through a directory of any depth: os.walk calls itself for each level up to Python 3.11, os.fwalk always."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Work shared out over all cores, by forked processes.
+"""Work that is shared by processes, one for each core.
 
-Threads would take turns: what is done for a small member is done under the interpreter's lock. A worker has all that
-its parent had when it was forked, so that nothing has to be sent to it but the number of a job.
+Threads would take turns, since the work for a small member is done under the interpreter's lock. A worker is forked
+and has all that its parent had, so that only the number of a job is sent to it.
 """
 
 from __future__ import annotations

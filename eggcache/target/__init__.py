@@ -1,1 +1,1 @@
-"""The Python whose eggs are meant: found, asked, and its answers read as a stranger's."""
+"""The Python whose eggs are meant: finding it, running scripts in it, and reading its answers."""

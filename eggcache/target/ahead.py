@@ -1,4 +1,4 @@
-"""Eggs by their names: all on a path, and those that are read while the target is finding out which are asked for."""
+"""The eggs on a path, by their names; and those that are read while the target is still at work."""
 
 from __future__ import annotations
 

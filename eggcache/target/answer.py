@@ -1,8 +1,8 @@
-"""What a target said of a tree, taken apart as a stranger's word.
+"""The target's answer about a tree: it is checked as a stranger's word, and taken apart.
 
-`.pth` files and eggs run with the target, and may answer in its place. So what is not exactly of the form expected is
-refused, and above all what could lead a command that writes to another place: a path that is not absolute and plain, a
-cache name that is more than a name.
+`.pth` files and eggs run with the target, and may answer in its place. So everything that has not exactly the right
+form is refused, above all what could lead a command that writes to another place: a path that is not absolute and
+plain, or a cache name that is more than a name.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""A script of ours on its way into the target: put together, started, and ended with all that it has started.
+"""Starting a script in the target, and ending it with every process that it has started.
 
-What a `prepare` asks first is started before the rest of us is loaded, so this module imports next to nothing.
+`prepare` starts its first script before the rest of eggcache is loaded, so this module imports next to nothing.
 """
 
 from __future__ import annotations

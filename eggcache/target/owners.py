@@ -1,4 +1,4 @@
-"""Whose code a target runs: told from the outside, since asking the target would run that code already."""
+"""Whose code a target runs, found out without running it."""
 
 from __future__ import annotations
 

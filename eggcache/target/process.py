@@ -1,8 +1,7 @@
-"""The target interpreter: run a script of ours inside it.
+"""A script in the target, from its start to its answer.
 
-What runs there is somebody else's: `.pth` files and eggs are code. So it gets the environment that Apache would
-give it, its words on stdout and stderr are only ever shown, and its answer is read as a stranger's: bounded in
-size, in time and in depth.
+`.pth` files and eggs run there as well, and they are somebody else's code. So the target gets the environment that
+Apache would give it, its output is only shown, and its answer is bounded in size, in time and in depth.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The tree of distributions that a requirement pulls in, asked of the target's own pkg_resources.
+"""The tree of distributions that requirements pull in: the target's own pkg_resources is asked for it.
 
-The walk is done in the target, see inside/probe.py; what it answers is taken apart in answer.py.
+The script inside/probe.py walks through the tree in the target, and `answer` takes its answer apart.
 """
 
 from __future__ import annotations

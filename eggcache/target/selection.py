@@ -1,4 +1,4 @@
-"""Parts of a tree: how far down, what leads to a distribution, what is there twice. Pure: Tree in, Tree out."""
+"""Parts of a tree: its first levels, what leads to a distribution, what is there twice. Pure: Tree in, Tree out."""
 
 from __future__ import annotations
 

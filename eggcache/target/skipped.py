@@ -1,5 +1,4 @@
-"""Eggs that lie on a target's path and that it passes over in silence: pkg_resources takes no notice of what it cannot
-read, nor of what is no zip any more."""
+"""Eggs on a target's path that its pkg_resources passes over in silence: unreadable ones, and damaged ones."""
 
 from __future__ import annotations
 

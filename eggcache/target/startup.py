@@ -1,8 +1,8 @@
-"""What a target loads when it starts and while it answers, told from the outside: asking it would load that already.
+"""The files that a target loads when it starts and answers, found out without starting it.
 
-Where that is comes from CPython itself. The prefix: Modules/getpath.c, from 3.11 on Modules/getpath.py. What becomes of
-sys.path: Lib/site.py of 2.4 to 3.13, and the ones of virtualenv (orig-prefix.txt before its release 20) and of Debian
-(dist-packages). Shared libraries: ld.so(8). Where releases differ it is what any of them would load.
+The rules are CPython's own. The prefix: Modules/getpath.c, from 3.11 on Modules/getpath.py. sys.path: Lib/site.py of
+2.4 to 3.13, of virtualenv (orig-prefix.txt before its release 20) and of Debian (dist-packages). Shared libraries:
+ld.so(8). Where releases differ, a file counts that any of them would load.
 """
 
 from __future__ import annotations

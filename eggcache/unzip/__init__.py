@@ -1,1 +1,1 @@
-"""Eggs turned into directories, and back."""
+"""Zipped eggs into directories of the same name, and back."""

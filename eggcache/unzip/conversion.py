@@ -1,4 +1,4 @@
-"""The conversion of one directory of zipped eggs: staged, compiled, synced, swapped."""
+"""The conversion of one directory of zipped eggs: staging, compiling, syncing, swapping."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""Processes that an exchanged egg may break: they run the target's interpreter, or have files beside its eggs open.
+"""Processes that a swapped egg may break: they run the target's interpreter, or have its files open.
 
-Only /proc is read (proc(5)), with the rights that are there. What a process has imported cannot be told from outside:
-zipimport closes an egg after each read. So whoever runs the interpreter counts, and is named with how that is known.
+Only /proc is read (proc(5)), with the rights of the caller. What a process has imported cannot be told from outside,
+since zipimport closes an egg after each read. So each process that runs the interpreter counts, and is named with the
+reason.
 """
 
 from __future__ import annotations

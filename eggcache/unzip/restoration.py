@@ -1,4 +1,4 @@
-"""unzip-all --undo: put the zips that a backup kept back in place of their directories."""
+"""The command `unzip-all --undo`: it puts the zips of a backup back in the place of their directories."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""unzip-all: swap each zipped egg of a tree for its directory, in place."""
+"""The command `unzip-all`: it swaps each zipped egg of a tree for a directory of the same name."""
 
 from __future__ import annotations
 

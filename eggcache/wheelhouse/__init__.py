@@ -1,1 +1,1 @@
-"""Eggs as wheels."""
+"""Eggs as wheels: their files, their metadata, and the directory that holds them."""

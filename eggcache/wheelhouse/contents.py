@@ -1,4 +1,4 @@
-"""The files of one egg, zipped or not, to be read one by one with the rights of an account."""
+"""The files of one egg, zipped or not, read with the rights of an account."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Versions and requirements as old eggs have them, in the words that installers of today accept (PEP 440, PEP 508).
+"""Versions and requirements of old eggs, in the words that installers of today accept (PEP 440, PEP 508).
 
-How the old words are meant is told by pkg_resources up to setuptools 7 (`parse_version`): a word that sorts before
-"final" makes a pre-release, one behind it, and a dash, a later one; "dev" comes before everything. What means the
-same in PEP 440 is rewritten, and nothing else.
+The meaning of the old words is that of pkg_resources up to setuptools 7 (`parse_version`): a word that sorts before
+"final" makes a pre-release; a word that sorts behind it, and a dash, make a later release; "dev" comes before
+everything. Only what means the same in PEP 440 is rewritten.
 """
 
 from __future__ import annotations

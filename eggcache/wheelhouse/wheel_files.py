@@ -1,4 +1,4 @@
-"""One egg's files as a wheel: which of them, under which names, with which tags; written by wheel's own writer."""
+"""One egg as a wheel: the names of its files and its tags; wheel's own writer writes it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""wheels: each egg of a tree as a wheel, in a directory that pip's --find-links takes."""
+"""The command `wheels`: it writes each egg of a tree as a wheel into a directory for pip's --find-links."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The file that a wrapper's text is written to: eggcache's own as a whole, or somebody's, with a block in it that is.
+"""The file of a wrapper: eggcache's own as a whole, or a block in somebody else's file.
 
-Either ends with a line that has the digest of the lines above. By it a later run tells whether somebody has changed
-them since: then the file as it was is kept beside, under another name. Nobody's lines are ever lost.
+Both end with a line that has the digest of the lines above. By this digest a later run sees that somebody has changed
+the lines: then it keeps the file as it was beside the new one, under another name. Nobody's lines are ever lost.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The kinds of wrapper: of each its template, how values are quoted in it, and what it needs.
+"""The kinds of wrapper: the template of each, the quoting of its values, and what it needs.
 
-A template is a file in templates/, with @NAME@ for what is filled in. In a comment there is no value but the command
-that prepares, for what cannot run it at start, and that is refused where a comment cannot hold it.
+A template is a file in templates/, with @NAME@ for each value. The only value in a comment is the command that
+prepares, of a kind that cannot run it at start; a command that a comment cannot hold is refused.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""mod_python: the configuration that sets the egg cache with a PythonOption, and the whole of the manual's deployment.
+"""The wrapper for mod_python: a PythonOption that sets the egg cache, and the deployment of an application.
 
 What runs inside Apache is in inside/: the module that reads the option, and the WSGI gateway. Both are written as
 they are, beside the launcher of the application.

@@ -1,4 +1,4 @@
-"""How a value is written in each of the syntaxes that the wrappers are in, so that it is read back byte for byte.
+"""Quoting: a value in the syntax of each wrapper, such that its program reads the same bytes back.
 
 Every function returns the value with its quotes, and raises UsageError where the syntax cannot express it: a wrapper
 that names another directory than the one that was prepared is worse than none.

@@ -1,7 +1,8 @@
-"""Environment wrappers: the text of what starts Apache with its egg cache prepared, from templates/.
+"""The command `wrapper`: the text that starts Apache with its egg cache prepared, from templates/.
 
-What is emitted is run, or read, as root at every start of Apache. So every value is quoted for where it stands
-(`quoting`), none stands in a comment that it could end, and the tests have each kind (`kinds`) read by its program.
+Root runs or reads this text at every start of Apache. So every value is quoted for the place where it stands
+(`quoting`), no value stands in a comment that it could end, and in the tests the program of each kind (`kinds`) reads
+it.
 """
 
 from __future__ import annotations
