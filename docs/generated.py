@@ -13,7 +13,7 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 from eggcache.cli import arguments, manual
-from eggcache.wrappers import wrappers
+from eggcache.wrappers import kinds, wrappers
 
 ROOT = Path(__file__).resolve().parent.parent
 # What an installation has that followed the README, on Debian.
@@ -60,10 +60,11 @@ def environment() -> Iterator[str]:
 
 def wrapper(kind: str) -> Iterator[str]:
     """What `eggcache wrapper /var/cache/eggcache --for KIND` prints on Debian, with the names of the README."""
-    text = wrappers.wrapper(
-        kind, "/var/cache/eggcache", prepare=PREPARE, timezone=None, apachectl="/usr/sbin/apache2ctl",
+    wanted = kinds.Wanted(
+        "/var/cache/eggcache", PREPARE, None, apachectl="/usr/sbin/apache2ctl",
         pid_file="/var/run/apache2/apache2.pid", unit="apache2.service", debian=True,
     )  # fmt: skip
+    text = wrappers.wrapper(kind, wanted)
     yield from (".. code-block:: text", "")
     yield from (f"    {line}".rstrip() for line in text.splitlines())
 

@@ -1,7 +1,8 @@
 """eggcache: zipped Python eggs behind Apache, unzipped or pre-extracted into a locked-down egg cache.
 
 The public API is what the commands call: `resolve`, `prepare`, `unzip_all`, `undo`, `check`, `wrapper`, `status`,
-`remove`, `wheels`.
+`remove`, `wheels`. They are asked in three nouns: a `Target` (the Python, as a server runs it), its `Roots` (which of
+its distributions are meant) and a `Run` (how the command goes about it).
 """
 
 from __future__ import annotations
@@ -13,17 +14,46 @@ if TYPE_CHECKING:
     from eggcache.cache.inventory import status
     from eggcache.cache.preparation import prepare
     from eggcache.cache.removal import remove
+    from eggcache.model import Limits, Run
+    from eggcache.proof.application import Application
     from eggcache.proof.proof import check
+    from eggcache.system.accounts import Account
+    from eggcache.target.interpreter import EVERYTHING, TURBOGEARS, Roots, Target
     from eggcache.target.resolver import resolve
     from eggcache.unzip.restoration import undo
     from eggcache.unzip.unzipping import unzip_all
     from eggcache.wheelhouse.wheelhouse import wheels
+    from eggcache.wrappers.kinds import Wanted
     from eggcache.wrappers.wrappers import wrapper
 
-__all__ = ["check", "prepare", "remove", "resolve", "status", "undo", "unzip_all", "wheels", "wrapper"]
+__all__ = [
+    "EVERYTHING",
+    "TURBOGEARS",
+    "Account",
+    "Application",
+    "Limits",
+    "Roots",
+    "Run",
+    "Target",
+    "Wanted",
+    "check",
+    "prepare",
+    "remove",
+    "resolve",
+    "status",
+    "undo",
+    "unzip_all",
+    "wheels",
+    "wrapper",
+]
 __version__ = "0.1.0"
 
 _HOMES = {
+    **dict.fromkeys(("EVERYTHING", "TURBOGEARS", "Roots", "Target"), "target.interpreter"),
+    **dict.fromkeys(("Limits", "Run"), "model"),
+    "Account": "system.accounts",
+    "Application": "proof.application",
+    "Wanted": "wrappers.kinds",
     "check": "proof.proof",
     "prepare": "cache.preparation",
     "remove": "cache.removal",

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
+from eggcache.progress import Progress
+
 DateTime = tuple[int, int, int, int, int, int]  # DOS fields as they are: month 0 and second 62 occur
 
 
@@ -122,6 +124,22 @@ class Limits:
 
 
 DEFAULT_LIMITS = Limits()
+
+
+@dataclass(frozen=True)
+class Run:
+    """How a command goes about what it does. One that has no use for a field takes no notice of it."""
+
+    limits: Limits = DEFAULT_LIMITS  #: what refuses an egg as a bomb
+    wait: float = 120.0  #: seconds to wait for another run
+    dry_run: bool = False  #: say what would be done, and write nothing
+    #: where the file system cannot exchange what is there and what is new in one step, take two: in between the egg is
+    #: missing, and if the run is killed there, until the next run
+    allow_gap: bool = False
+    progress: Progress = field(default_factory=Progress)  #: is told how far it has got
+
+
+DEFAULT_RUN = Run()
 
 
 @dataclass(frozen=True)

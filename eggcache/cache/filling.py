@@ -15,12 +15,12 @@ from eggcache.cache import entries, freshness, receipt, serving, twins, unservab
 from eggcache.eggs import layout
 from eggcache.eggs import reader as eggs
 from eggcache.eggs.batch import Batch
+from eggcache.eggs.extract import Opened
 from eggcache.errors import EggcacheError, EggRefused, NotPermitted
-from eggcache.model import Distribution, Finding, Kind, Limits, Outcome, Ownership, Tree
-from eggcache.progress import Progress
+from eggcache.model import Distribution, Finding, Kind, Outcome, Ownership, Run, Tree
 from eggcache.system import accounts, exchange, staging, syscalls
-from eggcache.system.accounts import Account
 from eggcache.target import ahead, answer, resolver, skipped
+from eggcache.target.interpreter import Target
 
 if TYPE_CHECKING:
     from eggcache.cache.freshness import Fingerprint
@@ -41,40 +41,37 @@ class Place:
     inside: str
 
 
+@dataclass(frozen=True)
+class Cache:
+    """A cache, as a prepare has opened it."""
+
+    directory: str
+    descriptor: int | None  # verified; None: a dry run, and there is no cache yet
+    owner: Ownership  # whose it is to be
+    known: receipt.Receipt
+    key: str  # what the receipt calls this prepare
+
+
 class Filling:
-    """What one prepare does to the directories of a cache, egg by egg. `descriptor` is the verified cache; None
-    for a dry run where there is none yet."""
+    """What one prepare does to the directories of a cache, egg by egg. `read` is what was read of the eggs already."""
 
     doing = "extracting"  # as the progress calls it
 
-    def __init__(
-        self,
-        directory: str,
-        descriptor: int | None,
-        owner: Ownership,
-        account: Account,
-        known: receipt.Receipt,
-        key: str,
-        limits: Limits,
-        progress: Progress | None = None,
-        read: ahead.Ahead | None = None,
-        timezone: str | None = None,
-    ) -> None:
-        self.directory = directory
-        self.descriptor = descriptor  # None: a dry run, and there is no cache yet
-        self.owner = owner
-        self.account = account
-        self.known = known
-        self.key = key
-        self.limits = limits
-        self.ahead = read or ahead.Ahead(account, limits)
-        self.progress = progress or Progress()
+    def __init__(self, cache: Cache, target: Target, run: Run, read: ahead.Ahead | None = None) -> None:
+        self.directory = cache.directory
+        self.descriptor = cache.descriptor
+        self.owner = cache.owner
+        self.known = cache.known
+        self.key = cache.key
+        self.account = target.account
+        self.timezone = target.timezone  # the one that layout.zone has set
+        self.ahead = read or ahead.Ahead(target.account, run.limits)
+        self.progress = run.progress
         self.outcomes: list[Outcome] = []
         self.findings: list[Finding] = []
         self.names: list[str] = []  # of the places that this tree needs
         self.expected: dict[str, str] = {}  # digests of what is to be in them
         self.staged: list[tuple[Place, receipt.Extracted]] = []
-        self.timezone = timezone  # the one that layout.zone has set
         self.redated: list[tuple[str, str | None]] = []  # eggs that would be taken from another zone, and which one
         self.displaced = False  # whether the stage holds what processes may be looking at
         self.sources: dict[str, Fingerprint] = {}  # of the eggs
@@ -178,24 +175,24 @@ class Filling:
     def _share(self, first: Place, place: Place, source: int, egg: eggs.Egg) -> bool:
         """Whether `place` is served from what `first`, an egg of the same name, has filled; a finding where not."""
         one_file = (os.path.realpath(first.egg), first.inside) == (os.path.realpath(place.egg), place.inside)
-        if one_file or self._same(first.egg, first.inside, twins.Opened(source, egg, place.inside)):
+        if one_file or self._same(first.egg, first.inside, Opened(source, egg, place.inside)):
             return True
         self._shared(place, first.egg)
         return False
 
-    def _same(self, other: str, inside: str, one: twins.Opened) -> bool:
+    def _same(self, other: str, inside: str, one: Opened) -> bool:
         """Whether what is extracted of the egg at `other` serves for `one`, too, and as many may read it."""
         try:
             with accounts.reading(other, self.account) as source:
                 egg = self.ahead.egg(source, other)
                 wider = self._modes(one.egg).file_mode & ~self._modes(egg).file_mode
-                return not wider and twins.same(twins.Opened(source, egg, inside), one)
+                return not wider and twins.same(Opened(source, egg, inside), one)
         except EggcacheError as error:
             if error.thing.startswith(one.egg.path):
                 raise
             return False  # and what is wrong with the other one is told when its turn comes
 
-    def _rival(self, place: Place, one: twins.Opened, expected: str) -> str | None:
+    def _rival(self, place: Place, one: Opened, expected: str) -> str | None:
         """An egg of the same name with which another tree cannot share the directory of `place`; None: there is none.
         Who owns the directory, and in which zone it is dated, is as in the receipt, too."""
         name, before = place.name, self.known.extracted.get(place.name)
@@ -232,7 +229,7 @@ class Filling:
 
     def _fill(self, place: Place, source: int, egg: eggs.Egg, batch: Batch | None) -> bool:
         """Whether this tree may fill the directory of `place`: it does, where that is not as it should be already."""
-        before, one = self.known.extracted.get(place.name), twins.Opened(source, egg, place.inside)
+        before, one = self.known.extracted.get(place.name), Opened(source, egg, place.inside)
         expected = twins.expected(one, self._modes(egg))
         rival = self._rival(place, one, expected)
         if rival is not None:
@@ -275,7 +272,7 @@ class Filling:
         if batch is None:
             then(_damage(source, egg))
         else:
-            batch.add(place.name, source, egg, self._modes(egg), then, inside=place.inside)
+            batch.add(place.name, one, self._modes(egg), then)
         return True
 
     def _refuse(self, egg: str, why: EggcacheError) -> None:

@@ -17,8 +17,10 @@ from eggcache.system import lockdown
 
 TYPE_CHECKING = False  # importing typing for its constant takes longer than reading the receipt
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping
     from typing import Any, Optional
+
+    from eggcache.target.interpreter import Roots, Target
 
     Fingerprint = Optional[list[int]]  # of a path; None: it does not exist
 
@@ -31,9 +33,9 @@ LIMITS = {"entries": 65_535, "member": 0x7FFFFFFF, "total": 4 << 30, "ratio": 20
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def key(python: str, paths: Sequence[str], requirements: Sequence[str]) -> str:
+def key(target: Target, roots: Roots) -> str:
     """What the receipt calls a prepare: one for each target, path and tree; no requirements stand for --all."""
-    return json.dumps([python, list(paths), list(requirements)])
+    return json.dumps([target.python, target.paths, roots.requirements])
 
 
 def ownership(gid: int | None) -> tuple[int, int, int, int]:
@@ -44,13 +46,14 @@ def ownership(gid: int | None) -> tuple[int, int, int, int]:
     return os.geteuid(), os.getegid(), 0o755, 0o644
 
 
-def asked(user: Iterable[int], owner: Sequence[int], timezone: str | None, limits: Mapping[str, int]) -> dict[str, Any]:
-    """What the receipt keeps of how a prepare was asked for, beside its key. `user`: uid, gid and further groups;
-    `limits`: by the names of model.Limits, where a default one is as good as none."""
+def asked(target: Target, limits: Mapping[str, int]) -> dict[str, Any]:
+    """What the receipt keeps of how a prepare was asked for, beside its key. `limits`: by the names of model.Limits,
+    where a default one is as good as none."""
+    account = target.account
     return {
-        "user": list(user),
-        "owner": list(owner),
-        "timezone": timezone,
+        "user": [account.uid, account.gid, *account.groups],
+        "owner": [*ownership(target.group)],
+        "timezone": target.timezone,
         "limits": {name: limit for name, limit in limits.items() if limit != LIMITS[name]},
         "environment": {name: os.environ.get(name) or None for name in ("PYTHONPATH", "LD_LIBRARY_PATH")},
     }

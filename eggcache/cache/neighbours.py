@@ -11,16 +11,18 @@ import os
 import shlex
 import time
 from collections.abc import Iterator
+from dataclasses import astuple
 
 from eggcache.cache import freshness, receipt, serving
-from eggcache.cache.filling import Filling
+from eggcache.cache.filling import Cache, Filling
 from eggcache.eggs import layout
 from eggcache.errors import EggcacheError
-from eggcache.model import Limits, Ownership
+from eggcache.model import Limits, Ownership, Run
 from eggcache.progress import Progress
 from eggcache.system import accounts, lockdown, staging
 from eggcache.system.accounts import Account
 from eggcache.target import resolver
+from eggcache.target.interpreter import Roots, Target
 
 
 def of(directory: str, key: str) -> receipt.Receipt:
@@ -69,23 +71,19 @@ def _prepare(key: str, entry: receipt.Entry, directory: str, descriptor: int, pr
     python, paths, requirements = receipt.asked(key)
     uid, gid, *groups = entry.options["user"]
     account, owner = Account(accounts.user_name(uid), uid, gid, tuple(groups)), Ownership(*entry.options["owner"])
-    timezone, limits = entry.options["timezone"], entry.options["limits"]
-    options = freshness.asked(entry.options["user"], entry.options["owner"], timezone, {**freshness.LIMITS, **limits})
+    target = Target(python, paths, account, serving.readers(astuple(owner)), entry.options["timezone"])
+    run = Run(Limits(**entry.options["limits"]), progress=progress)
+    options = freshness.asked(target, entry.options["limits"])
     for name, value in entry.options["environment"].items():
         if options["environment"].get(name) != value:
             raise EggcacheError(python, f"it was prepared with {name}={shlex.quote(value or '')}", "")
     progress.phase(f"asking {python} for the tree")
     started = time.time_ns()
-    tree = resolver.resolve(
-        python, requirements, paths=paths, everything=not requirements, account=account, meanwhile=progress.tick
-    )
+    tree = resolver.resolve(target, Roots(requirements), meanwhile=progress.tick)
     known = receipt.read(descriptor)
-    with layout.zone(timezone), staging.stage(descriptor) as (_, staged):
+    with layout.zone(target.timezone), staging.stage(descriptor) as (_, staged):
         lockdown.own(descriptor, owner.uid, owner.gid, owner.directory_mode)
-        run = Filling(
-            directory, descriptor, owner, account, known, key, Limits(**{**freshness.LIMITS, **limits}), progress, None,
-            timezone,
-        )  # fmt: skip
-        run.fill(tree, staged)
-        run.swap(staged, allow_gap=False)
-        run.sign(options, tree, started)
+        work = Filling(Cache(directory, descriptor, owner, known, key), target, run)
+        work.fill(tree, staged)
+        work.swap(staged, allow_gap=False)
+        work.sign(options, tree, started)

@@ -11,17 +11,12 @@ from contextlib import ExitStack, suppress
 from eggcache.cache import entries as cache_names
 from eggcache.cache import freshness, receipt, replacement
 from eggcache.errors import NotPermitted
-from eggcache.model import Outcome, Report
-from eggcache.progress import Progress
+from eggcache.model import DEFAULT_RUN, Outcome, Report, Run
 from eggcache.system import lockdown, procfs, walking
 
 
-def remove(directory: str, *, wait: float = 120.0, dry_run: bool = False, progress: Progress | None = None) -> Report:
+def remove(directory: str, run: Run = DEFAULT_RUN) -> Report:
     """Take away the cache `directory`, which prepare made: what its receipt names and its owner owns, and it itself.
-
-    wait      seconds to wait for a prepare that works in it
-    dry_run   say what would be removed, and remove nothing
-    progress  who is told how far it has got
 
     1. What is in it is looked at under its lock. Anything that is not eggcache's own: NotPermitted, and all stays.
     2. The directory is renamed, so that from one moment to the next it is gone: nobody sees half of it.
@@ -31,13 +26,12 @@ def remove(directory: str, *, wait: float = 120.0, dry_run: bool = False, progre
     A directory that does not exist is nothing to do. Raises NotPermitted where it is no egg cache of eggcache's and the
     caller's, or not safe, or cannot be renamed, and Busy.
     """
-    progress = progress or Progress()
-    missing = Report("remove", directory, (), (), (f"{directory}: there is none: nothing to do",), True, dry_run)
+    missing = Report("remove", directory, (), (), (f"{directory}: there is none: nothing to do",), True, run.dry_run)
     with ExitStack() as held:
         try:
             descriptor = lockdown.open_directory(directory)
         except FileNotFoundError:
-            if not dry_run:
+            if not run.dry_run:
                 _finish(directory)
             return missing
         held.callback(os.close, descriptor)
@@ -49,15 +43,15 @@ def remove(directory: str, *, wait: float = 120.0, dry_run: bool = False, progre
             return missing  # with all that was around it
         held.callback(os.close, parent)
         _check_ours(descriptor, directory)
-        if not dry_run:
-            held.enter_context(lockdown.locked(descriptor, directory, wait, progress))
+        if not run.dry_run:
+            held.enter_context(lockdown.locked(descriptor, directory, run.wait, run.progress))
             if not lockdown.leads_to(path, descriptor):
                 return missing  # whoever held the lock removed it
         known = receipt.read(descriptor)
         names = sorted(os.listdir(descriptor))
         _check_entries(descriptor, directory, known)
         outcomes = tuple(_outcomes(descriptor, directory, names, known))
-        if not dry_run:
+        if not run.dry_run:
             replacement.remove_leftovers(parent, (_prefix(path), replacement.prefix(path)))
             aside = _prefix(path) + secrets.token_hex(8)
             try:
@@ -67,12 +61,12 @@ def remove(directory: str, *, wait: float = 120.0, dry_run: bool = False, progre
                 cause = f"cannot be taken away: {error.strerror}"
                 raise NotPermitted(directory, cause, f"see to {os.path.dirname(path)}, or empty it yourself") from None
             sizes = {os.path.basename(one.into): (one.files, one.size) for one in outcomes}
-            progress.phase("removing", sum(size for _, size in sizes.values()))
-            replacement.remove(parent, aside, descriptor, lambda name: progress.advance(*sizes.get(name, (0, 0))))
+            run.progress.phase("removing", sum(size for _, size in sizes.values()))
+            replacement.remove(parent, aside, descriptor, lambda name: run.progress.advance(*sizes.get(name, (0, 0))))
     notes = list(_users(path))  # when no lock is held any more: others may be slow to tell
     if os.path.islink(directory):
         notes.append(f"{directory}: the symbolic link to {path} is yours to remove")
-    return Report("remove", directory, outcomes, (), tuple(notes), dry_run=dry_run)
+    return Report("remove", directory, outcomes, (), tuple(notes), dry_run=run.dry_run)
 
 
 def _prefix(path: str) -> str:

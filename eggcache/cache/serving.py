@@ -32,9 +32,9 @@ _LIMITED = 0o750  # the mode of a cache that one group alone may read, see fresh
 def keep_readers(known: Receipt, directory: str, owner: Sequence[int], user: str) -> None:
     """Raise ServesOthers where giving the cache `directory` to `owner` (uid, gid and modes), for `user`, would close it
     to somebody whom it serves, or open it to everybody."""
-    wanted = _readers(owner)
+    wanted = readers(owner)
     for _, entry in living(known):
-        if _readers(entry.options["owner"]) != wanted:
+        if readers(entry.options["owner"]) != wanted:
             raise ServesOthers(directory, f"it is prepared for {_whom(entry)}", _another(directory, user, wanted))
 
 
@@ -67,7 +67,7 @@ def again(known: Receipt, directory: str, key: str, account: Account, timezone: 
     from nobody; None where that is to prepare it as the check was asked for."""
     own, theirs = known.entries.get(key), None
     for _, entry in living(known):
-        group = _readers(entry.options["owner"])
+        group = readers(entry.options["owner"])
         if group is not None and group not in (account.gid, *account.groups):
             return _another(directory, account.name, account.gid)
         if group != account.gid or entry.options["timezone"] != timezone:
@@ -76,7 +76,7 @@ def again(known: Receipt, directory: str, key: str, account: Account, timezone: 
         return None
     if own:
         return f"run again: {command(directory, key, own)}"
-    group = _readers(theirs.options["owner"])
+    group = readers(theirs.options["owner"])
     if group == account.gid:
         return None
     if group is None:
@@ -104,7 +104,7 @@ def rebuilt(known: Receipt, directory: str, key: str, paths: Iterable[str]) -> s
 def command(directory: str, key: str, entry: Entry) -> str:
     """The command line that does the prepare called `key` again."""
     python, paths, requirements = receipt.asked(key)
-    group, options = _readers(entry.options["owner"]), entry.options
+    group, options = readers(entry.options["owner"]), entry.options
     words = remedies.words(
         python=python,
         paths=paths,
@@ -144,13 +144,13 @@ def living(known: Receipt) -> Iterator[tuple[str, Entry]]:
     return ((key, entry) for key, entry in known.entries.items() if not receipt.gone(receipt.asked(key)[0]))
 
 
-def _readers(owner: Sequence[int]) -> int | None:
+def readers(owner: Sequence[int]) -> int | None:
     """The group that alone may read a cache of this owner; None: everybody may."""
     return owner[1] if owner[2] == _LIMITED else None
 
 
 def _whom(entry: Entry) -> str:
-    group = _readers(entry.options["owner"])
+    group = readers(entry.options["owner"])
     if group is None:
         return "everybody"
     return f"{accounts.user_name(entry.options['user'][0])} (group {accounts.group_name(group)})"

@@ -6,38 +6,13 @@ byte, however each of them was packed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
 from hashlib import blake2b
 
 from eggcache.eggs import extract, layout
-from eggcache.eggs import reader as eggs
-from eggcache.model import Member, Ownership
+from eggcache.eggs.extract import Opened
+from eggcache.model import Ownership
 
 _ANYBODY = Ownership(0, 0, 0, 0)
-
-
-@dataclass(frozen=True)
-class Opened:
-    """An egg that is open at `source`, and the root in it (a basket's "inner.egg/") from which it is extracted."""
-
-    source: int
-    egg: eggs.Egg
-    inside: str
-
-    def members(self) -> Iterator[tuple[str, Member]]:
-        """What is extracted of it, by the name that it has in the cache."""
-        for member in self.egg.members:
-            name = layout.cached_name(member, self.inside)
-            if name is not None:
-                yield name, member
-
-    def bytes_of(self, member: Member) -> bytes:
-        """A digest of them: a member need not have room in memory. Raises EggRefused where it is damaged."""
-        found = blake2b()
-        for piece in eggs.chunks(self.source, self.egg, member):
-            found.update(piece)
-        return found.digest()
 
 
 def expected(one: Opened, owner: Ownership) -> str:
@@ -47,7 +22,7 @@ def expected(one: Opened, owner: Ownership) -> str:
     named = sorted(one.members(), key=lambda entry: entry[0])  # who packed it had the order from a file system
     for name, member in named:
         found.update(repr((name, member.size, member.crc, layout.mtime(member.date_time))).encode())
-    below = [name[len(one.inside) :] for name in one.egg.directories if name.startswith(one.inside)]
+    below = one.directories()
     names = [name for name, _ in named]
     empty = set(extract.directories(names, below)).difference(extract.directories(names, ())) if below else ()
     found.update(repr(sorted(empty)).encode())

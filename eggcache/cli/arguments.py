@@ -10,12 +10,16 @@ from collections.abc import Sequence
 
 from eggcache.errors import NotPermitted, UsageError, meant
 from eggcache.system import accounts
+from eggcache.target import interpreter
+from eggcache.target.interpreter import EVERYTHING, TURBOGEARS, Roots, Target
 
 TYPE_CHECKING = False  # as in freshness: a run with nothing to do pays for every import
 if TYPE_CHECKING:
     from typing import Any, NoReturn
 
-DEFAULT = ("TurboGears",)
+    from eggcache.model import Run
+    from eggcache.progress import Progress
+
 KINDS = (  # of wrapper; a test compares them with kinds.KINDS, which nothing else than `wrapper` has use for
     "apachectl, init.d, systemd, envvars, sysconfig, freebsd, mod_python, mod_wsgi, tmpfiles.d, supervisord, uwsgi, "
     "gunicorn, docker, shell"
@@ -226,7 +230,7 @@ def _command(commands: _Commands, name: str, summary: str) -> argparse.ArgumentP
     parser = commands.add_parser(
         name, help=summary, description=f"{summary[0].upper()}{summary[1:]}{'' if summary[-1] == '?' else '.'}"
     )
-    parser.set_defaults(command=name, parser=parser)
+    parser.set_defaults(command=name, parser=parser, limits=[], dry_run=False, allow_gap=False)
     _loudness(parser, quiet=argparse.SUPPRESS, verbose=argparse.SUPPRESS)  # what stands before the command holds
     return parser
 
@@ -284,16 +288,37 @@ def _writing_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--wait", metavar="S", type=float, default=120.0, help="seconds to wait for another run (120)")
 
 
-def requirements(options: argparse.Namespace) -> tuple[str, ...]:
+def roots(options: argparse.Namespace) -> Roots:
     if options.all and options.requirements:
         raise UsageError(
             "--all", f"it means every distribution, so {options.requirements[0]} says too much", "drop one"
         )
-    return tuple(options.requirements) or (() if options.all else DEFAULT)
+    return EVERYTHING if options.all else Roots(options.requirements) if options.requirements else TURBOGEARS
 
 
 def paths(options: argparse.Namespace) -> tuple[str, ...]:
     return tuple(os.path.abspath(path) for path in options.path)
+
+
+def served(options: argparse.Namespace) -> tuple[Target, list[str]]:
+    """The target as a server runs it, and what is to be said of who that is taken to be."""
+    python = interpreter.find(options.python)
+    account, group, notes = runtime(options)
+    return Target(python, paths(options), account, group, timezone(options)), notes
+
+
+def owned(options: argparse.Namespace) -> Target:
+    """The target as whoever decides what it runs may run it: see owners.runner."""
+    from eggcache.target import owners
+
+    python = interpreter.find(options.python)
+    return Target(python, paths(options), owners.runner(python, paths(options)))
+
+
+def run(options: argparse.Namespace, watcher: Progress) -> Run:
+    from eggcache.model import Limits, Run
+
+    return Run(Limits(**limits(options)), options.wait, options.dry_run, options.allow_gap, watcher)
 
 
 def doubts(options: argparse.Namespace) -> list[str]:

@@ -7,7 +7,6 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
 from dataclasses import replace
 
 from eggcache import remedies
@@ -17,6 +16,7 @@ from eggcache.errors import NotPermitted, UsageError
 from eggcache.servers import apache, systemd
 from eggcache.system import accounts, lockdown
 from eggcache.target import interpreter
+from eggcache.target.interpreter import TURBOGEARS, Target
 from eggcache.wrappers import destination, kinds, modpython, wrappers
 
 _MOD_PYTHON = {  # options of `wrapper` that are of no use to other kinds
@@ -33,15 +33,7 @@ _WAIT = "60"
 
 def emit(options: argparse.Namespace) -> int:
     """Print the wrapper that `options` ask for, or write it where they say; the exit status."""
-    host = apache.read()
-    if options.apachectl:
-        hands_over = apache.hands_over(options.apachectl)
-        # The unit of this host's Apache starts another one, if this is a self-compiled one's script.
-        unit = host.unit if hands_over or options.apachectl == host.apachectl else None
-        host = replace(host, apachectl=options.apachectl, hands_over=hands_over, unit=unit)
-    if options.unit and options.unit != host.unit:
-        named = systemd.read([options.unit])
-        host = apache.started_as(host, named) if named else replace(host, unit=options.unit, private_tmp=None)
+    host = _host(options)
     directory = os.path.abspath(options.directory)
     kind, why = options.kind, None
     if not kind:
@@ -52,10 +44,11 @@ def emit(options: argparse.Namespace) -> int:
     timezone = arguments.timezone(options)
     user, group = options.user or host.user, options.group or (None if options.user else host.group)
     python = interpreter.find(options.python)
+    account = accounts.lookup(user or "nobody", "--user" if options.user else "Apache's User")
     if user:
-        group = group or str(accounts.lookup(user, "--user" if options.user else "Apache's User").gid)
+        group = group or str(account.gid)
     gid = accounts.group(group, "--group" if options.group else "Apache's Group") if group else None
-    _warn_of_another(directory, python, timezone, (user or "nobody", gid), options)
+    _warn_of_another(directory, Target(python, arguments.paths(options), account, gid, timezone), options)
     arguments.limits(options)  # a wrong one shall not wait for Apache's start
     command = [*_ourselves(), "prepare", directory, "--lenient"]
     command += remedies.words(
@@ -69,21 +62,20 @@ def emit(options: argparse.Namespace) -> int:
     if _shared(os.path.dirname(directory)):
         command += ["--reset"]
     command += ["--wait", _WAIT]
-    command += ["--all"] if options.all else ["--", *arguments.requirements(options)]
+    command += ["--all"] if options.all else ["--", *arguments.roots(options).requirements]
     pid_file = options.pid_file or host.pid_file
     debian = bool(host.apachectl) and wrappers.takes_envvars(host.apachectl or "")
-    text = wrappers.wrapper(
-        kind,
+    wanted = kinds.Wanted(
         directory,
-        prepare=command,
-        timezone=timezone,
-        apachectl=host.apachectl,
-        pid_file=pid_file,
-        unit=host.unit,
+        command,
+        timezone,
+        apachectl=host.apachectl or "",
+        pid_file=pid_file or "",
+        unit=host.unit or "",
         debian=debian,
         private_tmp=host.private_tmp,
     )
-    text = _with_modules(options, kind, text, directory, command, timezone, pid_file)
+    text = _with_modules(options, kind, wrappers.wrapper(kind, wanted), wanted)
     for finding in wrappers.warnings(kind, directory, host):
         console.warn(str(finding), options)
     part = kinds.part(kind, debian=debian)
@@ -120,6 +112,20 @@ def emit(options: argparse.Namespace) -> int:
     return 0
 
 
+def _host(options: argparse.Namespace) -> apache.Apache:
+    """This host's Apache, or the one that the options name."""
+    host = apache.read()
+    if options.apachectl:
+        hands_over = apache.hands_over(options.apachectl)
+        # The unit of this host's Apache starts another one, if this is a self-compiled one's script.
+        unit = host.unit if hands_over or options.apachectl == host.apachectl else None
+        host = replace(host, apachectl=options.apachectl, hands_over=hands_over, unit=unit)
+    if options.unit and options.unit != host.unit:
+        named = systemd.read([options.unit])
+        host = apache.started_as(host, named) if named else replace(host, unit=options.unit, private_tmp=None)
+    return host
+
+
 def _elsewhere(options: argparse.Namespace) -> str:
     """The command that prints, or writes, the same drop-in for a directory that every unit sees."""
     other = argparse.Namespace(**{**vars(options), "directory": "/var/cache/eggcache"})
@@ -127,15 +133,7 @@ def _elsewhere(options: argparse.Namespace) -> str:
     return f"{remedies.following(other)} {shlex.join([*more, *(['-o', options.output] if options.output else [])])}"
 
 
-def _with_modules(
-    options: argparse.Namespace,
-    kind: str,
-    text: str,
-    directory: str,
-    command: Sequence[str],
-    timezone: str | None,
-    pid_file: str | None,
-) -> str:
+def _with_modules(options: argparse.Namespace, kind: str, text: str, wanted: kinds.Wanted) -> str:
     """The text with what mod_python's own options add to it, after its modules were written to --directory."""
     asked = [option for option, name in _MOD_PYTHON.items() if getattr(options, name)]
     if kind != "mod_python":
@@ -150,16 +148,14 @@ def _with_modules(
         options.app,
         options.location or f"/{options.app}",
         os.path.abspath(options.app_config),
-        arguments.DEFAULT if options.all else arguments.requirements(options),
+        (TURBOGEARS if options.all else arguments.roots(options)).requirements,
     )
     emitted = modpython.mod_python(
-        directory,
-        prepare=command,
-        timezone=timezone,
+        wanted,
         modules=os.path.abspath(options.module_directory) if options.module_directory else None,
         paths=arguments.paths(options),
         application=application or None,
-        mutexes=os.path.dirname(pid_file or "") or "logs/",
+        mutexes=os.path.dirname(wanted.pid_file) or "logs/",
     )
     for name, source in emitted.modules.items():
         path = os.path.join(os.path.abspath(options.module_directory), name)
@@ -180,11 +176,8 @@ def _say(path: str, written: destination.Written, following: str, options: argpa
         console.warn(f"next: {following}", options)
 
 
-def _warn_of_another(
-    directory: str, python: str, timezone: str | None, readers: tuple[str, int | None], options: argparse.Namespace
-) -> None:
-    """Say so where `directory` was prepared, but not by what the wrapper is going to run, for `readers`: the name of a
-    user, and the group that alone may read it."""
+def _warn_of_another(directory: str, target: Target, options: argparse.Namespace) -> None:
+    """Say so where `directory` was prepared, but not by what the wrapper is going to run."""
     try:
         descriptor = lockdown.open_directory(directory)
     except (OSError, NotPermitted):
@@ -193,17 +186,17 @@ def _warn_of_another(
         known = receipt.read(descriptor)
     finally:
         os.close(descriptor)
-    entry = known.entries.get(freshness.key(python, arguments.paths(options), arguments.requirements(options)))
+    entry = known.entries.get(freshness.key(target, arguments.roots(options)))
     cause, remedy = "", ""
     try:
-        serving.keep_readers(known, directory, freshness.ownership(readers[1]), readers[0])
+        serving.keep_readers(known, directory, freshness.ownership(target.group), target.account.name)
     except serving.ServesOthers as error:
         cause, remedy = error.cause, error.remedy
     if known.entries and entry is None and not cause:
         cause = "it was prepared for another --python, --path or REQ than this wrapper is for"
-    elif entry and entry.options.get("timezone") != timezone and not cause:
+    elif entry and entry.options.get("timezone") != target.timezone and not cause:
         cause = f"it is prepared for {serving.shown(entry.options['timezone'])}"
-        remedy = serving.in_zone(known, directory, entry.names, timezone) or ""
+        remedy = serving.in_zone(known, directory, entry.names, target.timezone) or ""
     if cause:
         more = f"; {remedies.complete(remedy, options)}" if remedy else ""
         console.warn(f"{directory}: {cause}{more}", options)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
     from eggcache.system.accounts import Account
+    from eggcache.target.interpreter import Roots, Target
     from eggcache.target.launch import Launch
 
 
@@ -127,96 +128,56 @@ def _tree(options: argparse.Namespace) -> int:
 
 def _prepare(options: argparse.Namespace) -> int:
     os.umask(0o077)
-    python, requirements, paths = (
-        interpreter.find(options.python),
-        arguments.requirements(options),
-        arguments.paths(options),
-    )
-    account, gid, notes = arguments.runtime(options)
-    timezone, directory = arguments.timezone(options), os.path.abspath(options.directory)
-    limits = arguments.limits(options)
-    user = (account.uid, account.gid, *account.groups)
-    asked = freshness.asked(user, freshness.ownership(gid), timezone, limits)
-    held = None
+    target, notes = arguments.served(options)
+    roots, limits = arguments.roots(options), arguments.limits(options)
+    directory, held = os.path.abspath(options.directory), None
     try:
-        held = freshness.standing(directory, freshness.key(python, paths, requirements), asked)
+        held = freshness.standing(directory, freshness.key(target, roots), freshness.asked(target, limits))
     except NotPermitted:
         from eggcache.proof import readonly
 
         if readonly.only(directory):
-            return _verify(options, python, account)
+            return _verify(options, target, roots)
         if not options.reset:
             raise
     if held is not None:
         more = options.prune or options.json or options.verbose  # to do, or to say
         if not more and console.silent((finding["status"] for finding in held["findings"]), options):
             return 0
-        return _prepare_anew(options, python, None, account, gid, notes)
+        return _prepare_anew(options, target, roots, notes, None)
     from eggcache.target import launch
 
     # Before anything else: it takes longer than to load all that is left of us
-    with launch.probe(python, requirements, paths, options.all, account) as launched:
-        return _prepare_anew(options, python, launched, account, gid, notes)
+    with launch.probe(target, roots) as launched:
+        return _prepare_anew(options, target, roots, notes, launched)
 
 
-def _verify(options: argparse.Namespace, python: str, account: Account) -> int:
+def _verify(options: argparse.Namespace, target: Target, roots: Roots) -> int:
     from dataclasses import replace
 
     from eggcache import progress, remedies
-    from eggcache.model import Limits
     from eggcache.proof import readonly
 
     with progress.watched(options.quiet, options.verbose > 0) as watcher:
-        done = readonly.verify(
-            os.path.abspath(options.directory),
-            arguments.requirements(options),
-            python=python,
-            account=account,
-            paths=arguments.paths(options),
-            everything=options.all,
-            timezone=arguments.timezone(options),
-            limits=Limits(**arguments.limits(options)),
-            progress=watcher,
-        )
+        done = readonly.verify(os.path.abspath(options.directory), target, roots, arguments.run(options, watcher))
     done = replace(done, findings=remedies.completed(done.findings, options))
     return console.present(done, options, lenient=options.lenient)
 
 
 def _prepare_anew(
-    options: argparse.Namespace,
-    python: str,
-    launched: Launch | None,
-    account: Account,
-    gid: int | None,
-    notes: Sequence[str],
+    options: argparse.Namespace, target: Target, roots: Roots, notes: Sequence[str], launched: Launch | None
 ) -> int:
     from dataclasses import replace
 
     from eggcache import progress, remedies
-    from eggcache.cache import preparation
-    from eggcache.model import Limits
+    from eggcache.cache.preparation import Preparation
 
     _doubt(options)
     directory = os.path.abspath(options.directory)
     with progress.watched(options.quiet, options.verbose > 0) as watcher:
-        done = preparation.prepare(
-            directory,
-            arguments.requirements(options),
-            python=python,
-            account=account,
-            gid=gid,
-            paths=arguments.paths(options),
-            everything=options.all,
-            timezone=arguments.timezone(options),
-            limits=Limits(**arguments.limits(options)),
-            wait=options.wait,
-            reset=options.reset,
-            prune=options.prune,
-            allow_gap=options.allow_gap,
-            dry_run=options.dry_run,
-            progress=watcher,
-            launched=launched,
-        )
+        run = arguments.run(options, watcher)
+        preparation = Preparation(directory, target, roots, run, reset=options.reset, prune=options.prune)
+        done = preparation.report(launched)
     done = replace(done, findings=remedies.completed(done.findings, options))
     if not done.unchanged:
         from eggcache.servers import apache
@@ -231,7 +192,7 @@ def _unzip_all(options: argparse.Namespace) -> int:
     import fcntl, pickle, traceback  # noqa: E401, F401, I001
     from dataclasses import replace
 
-    from eggcache import remedies, model, progress
+    from eggcache import progress, remedies
     from eggcache.target import launch, owners
     from eggcache.unzip import processes, restoration, unzipping
 
@@ -259,55 +220,36 @@ def _unzip_all(options: argparse.Namespace) -> int:
             watcher.close()
             console.warn(line, options)
 
-        done = act(
-            arguments.requirements(options),
-            python=python,
-            account=owners.runner(python, arguments.paths(options)),
-            paths=arguments.paths(options),
-            everything=options.all,
-            backup=options.backup,
-            limits=model.Limits(**arguments.limits(options)),
-            allow_gap=options.allow_gap,
-            wait=options.wait,
-            dry_run=options.dry_run,
-            progress=watcher,
-            users=users,
-            warn=warn,
-        )
+        target, roots, run = arguments.owned(options), arguments.roots(options), arguments.run(options, watcher)
+        done = act(target, roots, run, backup=options.backup, users=users, warn=warn)
     return console.present(replace(done, findings=remedies.completed(done.findings, options)), options)
 
 
 def _check(options: argparse.Namespace) -> int:
     from dataclasses import replace
 
-    from eggcache import model, progress, remedies
+    from eggcache import progress, remedies
     from eggcache.cli import report, table
     from eggcache.proof import proof
+    from eggcache.proof.application import Application
 
-    account, _, notes = arguments.runtime(options)
+    target, notes = arguments.served(options)
     with progress.watched(options.quiet, options.verbose > 0) as watcher:
         done = proof.check(
-            arguments.requirements(options),
-            cache=options.cache or os.environ.get("PYTHON_EGG_CACHE") or None,
-            python=interpreter.find(options.python),
-            account=account,
-            paths=arguments.paths(options),
-            everything=options.all,
-            timezone=arguments.timezone(options),
-            limits=model.Limits(**arguments.limits(options)),
+            options.cache or os.environ.get("PYTHON_EGG_CACHE") or None,
+            target,
+            arguments.roots(options),
+            arguments.run(options, watcher),
             imports=options.imports,
-            app_config=options.app_config,
-            location=options.location,
-            wait=options.wait,
-            progress=watcher,
+            application=Application(options.app_config, options.location) if options.app_config else None,
         )
     done = replace(done, findings=remedies.completed(done.findings, options))
-    for note in (*(f"{note}, so this is checked as {account.name}" for note in notes), *done.notes):
+    for note in (*(f"{note}, so this is checked as {target.account.name}" for note in notes), *done.notes):
         console.warn(note, options)
     if options.json:
         print(report.as_json(report.report_json(done)))
     elif not options.quiet:
-        for line in table.lines(done, account, verbose=options.verbose > 0, width=console.width()):
+        for line in table.lines(done, target.account, verbose=options.verbose > 0, width=console.width()):
             print(console.one_line(line))
     return max((finding.status for finding in done.findings), default=0)
 
@@ -330,32 +272,19 @@ def _remove(options: argparse.Namespace) -> int:
 
     os.umask(0o077)
     with progress.watched(options.quiet, options.verbose > 0) as watcher:
-        done = removal.remove(options.directory, wait=options.wait, dry_run=options.dry_run, progress=watcher)
+        done = removal.remove(options.directory, arguments.run(options, watcher))
     return console.present(done, options)
 
 
 def _wheels(options: argparse.Namespace) -> int:
     from eggcache import progress, remedies
-    from eggcache.model import Limits
-    from eggcache.target import owners
     from eggcache.wheelhouse import wheelhouse
 
     os.umask(0o077)
-    python = interpreter.find(options.python)
+    target = arguments.owned(options)
     with progress.watched(options.quiet, options.verbose > 0) as watcher:
-        done = wheelhouse.wheels(
-            options.directory,
-            arguments.requirements(options),
-            python=python,
-            account=owners.runner(python, arguments.paths(options)),
-            paths=arguments.paths(options),
-            everything=options.all,
-            limits=Limits(**arguments.limits(options)),
-            wait=options.wait,
-            dry_run=options.dry_run,
-            progress=watcher,
-        )
-    return console.present(done, options, following=remedies.install(done, python, _installer(python)))
+        done = wheelhouse.wheels(options.directory, target, arguments.roots(options), arguments.run(options, watcher))
+    return console.present(done, options, following=remedies.install(done, target.python, _installer(target.python)))
 
 
 def _installer(python: str) -> str:

@@ -10,6 +10,7 @@ from importlib import metadata
 from eggcache import __version__
 from eggcache.errors import EggcacheError
 from eggcache.target import interpreter, owners, resolver
+from eggcache.target.interpreter import EVERYTHING, Target
 
 
 def lines(*, verbose: bool = False) -> Iterator[str]:
@@ -26,7 +27,7 @@ def lines(*, verbose: bool = False) -> Iterator[str]:
             yield f"  {library} {metadata.version(library)}"
     try:
         python = interpreter.find()
-        found = resolver.resolve(python, (), everything=True, account=owners.runner(python)).interpreter
+        found = resolver.resolve(Target(python, account=owners.runner(python)), EVERYTHING).interpreter
     except EggcacheError as error:
         yield f"  target: {error}"
         return

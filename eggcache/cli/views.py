@@ -12,7 +12,8 @@ from eggcache.cache import inventory
 from eggcache.cli import arguments, console, drawing, graphs, listing, outline, report
 from eggcache.errors import EggcacheError, UsageError
 from eggcache.model import Tree
-from eggcache.target import interpreter, owners, resolver, selection
+from eggcache.target import resolver, selection
+from eggcache.target.interpreter import EVERYTHING
 
 
 def tree(options: argparse.Namespace) -> int:
@@ -54,27 +55,24 @@ def status(options: argparse.Namespace) -> int:
 
 
 def _resolved(options: argparse.Namespace) -> Tree:
-    requirements = arguments.requirements(options)
+    roots = arguments.roots(options)
     if options.reverse and (options.all or options.duplicates or not options.requirements):
         raise UsageError("--reverse", "needs to know what is looked for", "eggcache tree --reverse NAME")
     if options.duplicates and (options.requirements or options.depth is not None):
         raise UsageError("--duplicates", "it looks at the whole path, and there is no tree of it", "name it alone")
-    python, paths = interpreter.find(options.python), arguments.paths(options)
+    target = arguments.owned(options)
     with progress.watched(options.quiet, options.verbose > 0) as watcher:
-        watcher.phase(f"asking {python} for the tree")
+        watcher.phase(f"asking {target.python} for the tree")
         found = resolver.resolve(
-            python,
-            requirements,
-            paths=paths,
-            everything=options.all or options.reverse or options.duplicates,
-            account=owners.runner(python, paths),
+            target,
+            EVERYTHING if options.reverse or options.duplicates else roots,
             related=options.reverse,
             meanwhile=watcher.tick,
         )
     if options.duplicates:
         return selection.duplicates(found)
     if options.reverse:
-        found = selection.leading_to(found, requirements)
+        found = selection.leading_to(found, roots.requirements)
     # What is drawn as text says where it goes on, and counts all of it
     if options.depth is not None and (options.json or options.format != "text"):
         found = selection.within(found, options.depth, reverse=options.reverse)

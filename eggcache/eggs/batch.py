@@ -6,11 +6,10 @@ import os
 import resource
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from eggcache.eggs import extract
-from eggcache.eggs import reader as eggs
 from eggcache.errors import EggcacheError, EggRefused
 from eggcache.model import Ownership
 from eggcache.system import staging
@@ -50,15 +49,15 @@ class Batch:
         finally:
             self.opened.close()
 
-    def add(self, name: str, source: int, egg: eggs.Egg, ownership: Ownership, then: Then, **more: Any) -> None:
-        """Stage `egg`, which is open at `source`, as the directory `name`; see extract.Extraction for `more`. Raises
-        what `flush` does."""
+    def add(self, name: str, one: extract.Opened, ownership: Ownership, then: Then, **more: Any) -> None:
+        """Stage this egg as the directory `name`; see extract.Extraction for `more`. Raises what `flush` does."""
         os.mkdir(name, 0o700, dir_fd=self.staged)
         into = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self.staged)
         self.opened.callback(os.close, into)
-        source = os.dup(source)  # the caller's is closed before the batch is full
+        source = os.dup(one.source)  # the caller's is closed before the batch is full
         self.opened.callback(os.close, source)
-        self.waiting.append(_Waiting(name, extract.Extraction(source, egg, into, ownership, **more), then))
+        extraction = extract.Extraction(replace(one, source=source), into, ownership, **more)
+        self.waiting.append(_Waiting(name, extraction, then))
         if len(self.waiting) >= self.most or sum(one.extraction.files for one in self.waiting) >= _MEMBERS:
             self.flush()
 

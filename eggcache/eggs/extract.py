@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
 
 from eggcache.eggs import inflation, layout
 from eggcache.eggs import reader as eggs
@@ -28,39 +30,63 @@ def executable(name: str) -> bool:
     return name.lower().endswith(_NATIVE)
 
 
+@dataclass(frozen=True)
+class Opened:
+    """An egg that is open at `source`, and the root in it (a basket's "inner.egg/") from which it is extracted."""
+
+    source: int
+    egg: eggs.Egg
+    inside: str = ""
+
+    def members(self) -> Iterator[tuple[str, Member]]:
+        """What is extracted of it, by the name that it has in the cache."""
+        for member in self.egg.members:
+            name = layout.cached_name(member, self.inside)
+            if name is not None:
+                yield name, member
+
+    def directories(self) -> list[str]:
+        """The directories that it lists as entries of their own, by their names in the cache."""
+        root = self.inside
+        return [name[len(root) :] for name in self.egg.directories if name.startswith(root)]
+
+    def bytes_of(self, member: Member) -> bytes:
+        """A digest of them: a member need not have room in memory. Raises EggRefused where it is damaged."""
+        found = blake2b()
+        for piece in eggs.chunks(self.source, self.egg, member):
+            found.update(piece)
+        return found.digest()
+
+
 class Extraction:
     """One egg on its way into a directory: its directories are there at once, its members come in shares, and the
     directories get their owner and modes last.
 
-    `source` is the egg's descriptor. `into` must be an empty directory that nobody else can enter, since the
-    modes are widened here and the caller swaps it into place only later. `inside` is the root in the zip
-    (a basket's "inner.egg/"): only what is below it is written, without it. `mtime` gives the seconds for a
+    `into` must be an empty directory that nobody else can enter, since the modes are widened here and the caller swaps
+    it into place only later. Only what is below the egg's root is written, without it. `mtime` gives the seconds for a
     zip's date, `native_mode` is the mode of native libraries (default: as any file). Zip modes are never applied.
     """
 
     def __init__(
         self,
-        source: int,
-        egg: eggs.Egg,
+        one: Opened,
         into: int,
         ownership: Ownership,
         *,
-        inside: str = "",
         native_mode: int | None = None,
         mtime: Callable[[DateTime], int] = layout.mtime,
     ) -> None:
-        self.source = source
-        self.egg = egg
+        self.source = one.source
+        self.egg = one.egg
         self.into = into
         self.ownership = ownership
         self.native_mode = native_mode
-        self.file = File(source, egg.path, reach=WINDOW)
-        members = sorted(egg.members, key=lambda member: member.offset)  # to read the file from first to last
-        self.wanted = [(member, name) for member in members if (name := layout.cached_name(member, inside))]
+        self.file = File(one.source, one.egg.path, reach=WINDOW)
+        self.wanted = [(member, name) for name, member in one.members()]
+        self.wanted.sort(key=lambda entry: entry[0].offset)  # to read the file from first to last
         self.times = {moment: mtime(moment) for moment in {member.date_time for member, _ in self.wanted}}
         self.size = sum(member.size for member, _ in self.wanted)
-        empty = [name[len(inside) :] for name in egg.directories if name.startswith(inside)]
-        self.directories = directories([name for _, name in self.wanted], empty)
+        self.directories = directories([name for _, name in self.wanted], one.directories())
         for directory in self.directories:
             os.mkdir(directory, 0o700, dir_fd=into)
 

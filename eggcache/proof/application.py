@@ -12,8 +12,8 @@ import os
 import re
 import stat
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 from eggcache.eggs.inflation import shown
 from eggcache.errors import EggcacheError, NotPermitted, UsageError
@@ -21,6 +21,8 @@ from eggcache.model import Finding
 from eggcache.system import accounts
 from eggcache.system.accounts import Account
 from eggcache.target import process
+from eggcache.target.interpreter import Target
+from eggcache.target.launch import Launch
 
 _LARGEST = 1 << 20  # bytes of a configuration; real ones have five thousand
 _LONGEST = 4096  # characters of a handler's arguments
@@ -36,43 +38,48 @@ class Unreadable(ValueError):
     """ConfigObj refuses the configuration: who says so, and why. Nothing of its text is in that."""
 
 
-def findings(
-    app_config: str, *, python: str, paths: Sequence[str] = (), account: Account, location: str | None = None
-) -> tuple[Finding, ...]:
-    """What the configuration at `app_config` lacks for a deployment under `location` (None: not known, or "/").
+class Application(NamedTuple):
+    """A TurboGears application that a server has, or will have."""
 
-    The target `python`, with `paths` in front of its sys.path, reads it; that, and trying its log files, is done with
-    the rights of `account` where we are root, and with our own otherwise. What nobody here can read is a notice, with
+    config: str  #: the file of its configuration
+    location: str | None = None  #: the path under which it is served; None: not known, or "/"
+
+
+def findings(application: Application, target: Target) -> tuple[Finding, ...]:
+    """What the configuration of the `application` lacks for its deployment.
+
+    The target reads it; that, and trying its log files, is done with the rights of the target's account where we are
+    root, and with our own otherwise. What nobody here can read is a notice, with
     status 0. Raises UsageError where there is no such file, or it is not a regular one, and NotPermitted where the
     account cannot run the target.
     """
-    path = os.path.abspath(app_config)
+    path = os.path.abspath(application.config)
     try:
         os.stat(path)
     except PermissionError:
         pass  # then the account cannot read it either
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        raise _no_configuration(app_config, str(getattr(error, "strerror", None) or error)) from None
+        raise _no_configuration(application.config, str(getattr(error, "strerror", None) or error)) from None
     try:
-        with accounts.reading(path, account) as descriptor:
+        with accounts.reading(path, target.account) as descriptor:
             info = os.fstat(descriptor)
             if not stat.S_ISREG(info.st_mode):
-                raise _no_configuration(app_config, "it is no regular file")
+                raise _no_configuration(application.config, "it is no regular file")
             with open(descriptor, "rb", closefd=False) as file:
                 data = file.read(_LARGEST + 1)
     except NotPermitted as error:
         return (Finding("app-config-unreadable", path, error.cause, error.remedy),)
     found = list(_exposed(path, info))
     try:
-        config = parse(data, python, paths, account)
+        config = parse(data, target)
     except Unreadable as error:
         return (*found, Finding("app-config-invalid", path, str(error), "correct that line"))
     if config is None:
-        cause = f"neither {python} nor eggcache's own Python has a ConfigObj: nothing in it was looked at"
+        cause = f"neither {target.python} nor eggcache's own Python has a ConfigObj: nothing in it was looked at"
         remedy = "name TurboGears' Python with --python, or install configobj for eggcache"
         return (*found, Finding("app-config-unread", path, cause, remedy, 0))
-    found += _settings(path, config, location)
-    found += _log_files(path, config, account)
+    found += _settings(path, config, application.location)
+    found += _log_files(path, config, target.account)
     return tuple(found)
 
 
@@ -80,18 +87,19 @@ def _no_configuration(app_config: str, cause: str) -> UsageError:
     return UsageError(f"--app-config {app_config}", cause, "name the application's configuration")
 
 
-def parse(data: bytes, python: str, paths: Sequence[str], account: Account) -> Section | None:
-    """A configuration as nested dicts, as turbogears.config has it: by the ConfigObj of the target `python`, which
-    `account` runs, else by that of our own Python. None: there is neither. Raises Unreadable."""
+def parse(data: bytes, target: Target) -> Section | None:
+    """A configuration as nested dicts, as turbogears.config has it: by the ConfigObj of the `target`, which its
+    account runs, else by that of our own Python. None: there is neither. Raises Unreadable."""
     if len(data) > _LARGEST:
         raise Unreadable(f"TurboGears cannot read it: it has more than {_LARGEST >> 20} MiB")
-    request = {"data": os.fsdecode(data), "defaults": _DEFAULTS, "paths": [os.path.abspath(path) for path in paths]}
+    paths = [os.path.abspath(path) for path in target.paths]
+    request = {"data": os.fsdecode(data), "defaults": _DEFAULTS, "paths": paths}
     try:
-        said = process.run(python, "config.py", request, account)
+        said = process.run(Launch(target, "config.py", request))
     except NotPermitted:
         raise
     except EggcacheError as error:  # the same target has just answered for the tree: it is the file
-        raise Unreadable(f"TurboGears cannot read it: {python} {error.cause}") from None
+        raise Unreadable(f"TurboGears cannot read it: {target.python} {error.cause}") from None
     if said == {}:
         return _read_here(data)
     config, words = (said.get("config"), said.get("refused")) if isinstance(said, dict) else (None, None)

@@ -14,16 +14,15 @@ from shlex import quote
 from time import localtime, strftime
 
 from eggcache.cache import entries, freshness, receipt
-from eggcache.cache.filling import Filling, Place
+from eggcache.cache.filling import Cache, Filling, Place
 from eggcache.eggs import layout
 from eggcache.eggs import reader as eggs
 from eggcache.eggs.batch import Batch
-from eggcache.model import DateTime, Finding, Limits, Member, Outcome, Ownership
-from eggcache.progress import Progress
+from eggcache.model import DateTime, Finding, Member, Outcome, Ownership, Run
 from eggcache.proof.lookups import Lookup
 from eggcache.proof.permissions import SHOWN
 from eggcache.system import accounts
-from eggcache.system.accounts import Account
+from eggcache.target.interpreter import Target
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _PARTLY = {"directory-entries", "eager-missing", "unusual-names", "ambiguous-time"}  # no cache can serve all of it
@@ -65,15 +64,14 @@ class Comparison(Filling):
     def __init__(
         self,
         directory: str,
-        account: Account,
-        limits: Limits,
-        progress: Progress,
+        target: Target,
+        run: Run,
         again: Callable[[], str | None],
         *,
         reachable: bool,
     ) -> None:
-        owner = Ownership(account.uid, account.gid, 0o700, 0o600)  # nothing is written: nobody's
-        super().__init__(directory, None, owner, account, receipt.Receipt(), "", limits, progress)
+        owner = Ownership(target.account.uid, target.account.gid, 0o700, 0o600)  # nothing is written: nobody's
+        super().__init__(Cache(directory, None, owner, receipt.Receipt(), ""), target, run)
         self.again = again  # the remedy for a directory of the cache that the plain one would take from others
         self.reachable = reachable  # False: no member needs to be looked for
         self.shifted: list[tuple[str, str]] = []  # members that are current in another time zone

@@ -12,8 +12,8 @@ from typing import Any
 
 from eggcache.errors import EggcacheError
 from eggcache.model import Tree
-from eggcache.system.accounts import Account
-from eggcache.target import resolver
+from eggcache.target import launch, resolver
+from eggcache.target.interpreter import Roots, Target
 
 _FRAMES, _LONGEST = 20, 300  # of a traceback, and characters of each: a stranger says them
 
@@ -71,39 +71,28 @@ class Evidence:
 
 
 def gather(
-    python: str,
-    requirements: Sequence[str],
+    target: Target,
+    roots: Roots,
     *,
     cache: str | None,
     imports: Sequence[str] = (),
-    paths: Sequence[str] = (),
-    everything: bool = False,
-    account: Account,
     early: Callable[[Tree], None],
     meanwhile: Callable[[], object] | None = None,
 ) -> Evidence:
-    """What the target, as `account`, makes of `cache`, with the tree of `requirements`, and of the modules `imports`.
+    """What the target makes of `cache`, with the tree of `roots`, and of the modules `imports`.
 
     The tree goes to `early` as soon as it is known: what that does is done while the target looks. Nothing is
     written, see inside/prove.py. Raises as resolver.resolve does.
     """
-    said = resolver.examine(
-        "prove.py",
-        {"cache": cache, "imports": list(imports)},
-        python,
-        requirements,
-        paths=paths,
-        everything=everything,
-        account=account,
-        variables={} if cache is None else {"PYTHON_EGG_CACHE": cache},
-        early=early,
-        meanwhile=meanwhile,
-    )
+    request = {"cache": cache, "imports": list(imports), **launch.question(target, roots)}
+    variables = {} if cache is None else {"PYTHON_EGG_CACHE": cache}
+    launched = launch.Launch(target, "prove.py", request, variables=variables)
+    said = resolver.examine(launched, target, roots, early=early, meanwhile=meanwhile)
     try:
         return _taken_apart(said)
     except (KeyError, TypeError, ValueError):
         raise EggcacheError(
-            python, "is no Python to trust: its evidence makes no sense", "see what its .pth files and eggs do"
+            target.python, "is no Python to trust: its evidence makes no sense", "see what its .pth files and eggs do"
         ) from None
 
 

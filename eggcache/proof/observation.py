@@ -6,14 +6,13 @@ import os
 from collections.abc import Sequence
 from shlex import quote
 
-from eggcache.cache import receipt, serving
-from eggcache.model import Finding, Limits, Tree
-from eggcache.progress import Progress
+from eggcache.cache import freshness, receipt, serving
+from eggcache.model import Finding, Run, Tree
 from eggcache.proof import permissions
 from eggcache.proof.comparison import Comparison
 from eggcache.servers import apache, checks, configuration
 from eggcache.system import accounts
-from eggcache.system.accounts import Account
+from eggcache.target.interpreter import Roots, Target
 
 
 class Observation:
@@ -24,17 +23,15 @@ class Observation:
     told: configuration.Configuration
     beside: str = ""  # why another server than Apache is taken to run the target
 
-    def __init__(
-        self, cache: str | None, key: str, account: Account, timezone: str | None, limits: Limits, progress: Progress
-    ) -> None:
+    def __init__(self, cache: str | None, target: Target, roots: Roots, run: Run) -> None:
         self.cache = cache
-        self.key = key  # what the receipt calls the prepare that is looked at
-        self.account = account
-        self.timezone = timezone
+        self.target = target
+        self.account = target.account
+        self.key = freshness.key(target, roots)  # what the receipt calls the prepare that is looked at
         self.known = receipt.Receipt()
         self.away: Finding | None = None  # that the runtime user cannot even get to the cache
         self.writers: list[Finding] = []
-        self.comparison = Comparison(cache or "", account, limits, progress, self.again, reachable=False)
+        self.comparison = Comparison(cache or "", target, run, self.again, reachable=False)
 
     def at(self, tree: Tree) -> None:
         """Look at the eggs of `tree`, at what the cache has of them, at its rights and at Apache."""
@@ -54,7 +51,7 @@ class Observation:
 
     def again(self) -> str | None:
         """What makes right what is wrong in the cache; None: to prepare it again. See `serving.again`."""
-        return serving.again(self.known, self.cache or "", self.key, self.account, self.timezone)
+        return serving.again(self.known, self.cache or "", self.key, self.account, self.target.timezone)
 
     def rebuilt(self, paths: Sequence[str]) -> str:
         """What makes anew what the runtime user can write to. See `serving.rebuilt`."""

@@ -14,79 +14,56 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from shlex import quote
 
-from eggcache.cache import freshness, serving
+from eggcache.cache import serving
 from eggcache.eggs import layout
 from eggcache.errors import EggcacheError, NotPermitted
-from eggcache.model import DEFAULT_LIMITS, Finding, Interpreter, Limits, Outcome, Report, Tree
-from eggcache.progress import Progress
-from eggcache.proof import application, lookups, permissions, surroundings
+from eggcache.model import DEFAULT_RUN, Finding, Interpreter, Outcome, Report, Run, Tree
+from eggcache.proof import application as applications
+from eggcache.proof import lookups, permissions, surroundings
+from eggcache.proof.application import Application
 from eggcache.proof.comparison import strangers
 from eggcache.proof.observation import Observation
 from eggcache.servers import apache, checks, configuration, environments
 from eggcache.system import accounts, lockdown
 from eggcache.system.accounts import Account
+from eggcache.target.interpreter import TURBOGEARS, Roots, Target
 
 _NOTICES = ("unparsed-requirement", "app-config-unread")  # they ask for no exit status
 
 
 def check(
-    requirements: Sequence[str] = ("TurboGears",),
-    *,
     cache: str | None,
-    python: str,
-    account: Account,
-    paths: Sequence[str] = (),
-    everything: bool = False,
-    timezone: str | None = None,
-    limits: Limits = DEFAULT_LIMITS,
+    target: Target,
+    roots: Roots = TURBOGEARS,
+    run: Run = DEFAULT_RUN,
+    *,
     imports: Sequence[str] = (),
-    app_config: str | None = None,
-    location: str | None = None,
-    wait: float = 120.0,
-    progress: Progress | None = None,
+    application: Application | None = None,
 ) -> Report:
-    """Whether the zipped eggs of the tree of `requirements` are served from the directory `cache`, in every way.
+    """Whether the zipped eggs of the tree of `roots` are served from the directory `cache`, in every way.
 
-    cache        what PYTHON_EGG_CACHE names; None: there is none, so say what Apache would do today
-    python       the target interpreter, absolute
-    account      who reads the cache: the target is run, and everything opened, with these rights
-    paths        what is put in front of the target's sys.path (mod_python's PythonPath)
-    everything   all distributions on the path instead of a tree
-    timezone     the TZ of the processes that read the cache; None: the host's, with TZ unset
-    limits       what an egg may ask for (eggcache.model.Limits) before it is refused as a bomb
-    imports      modules that have to import
-    app_config   the TurboGears configuration of the application, to be looked at as well
-    location     the path under which Apache serves the application
-    wait         seconds to wait for a prepare that is at work in the cache
-    progress     who is told how far it has got
+    :param cache: what PYTHON_EGG_CACHE names; None: there is none, so say what Apache would do today
+    :param target: its account reads the cache: the target is run, and everything opened, with these rights
+    :param imports: modules that have to import
+    :param application: whose configuration is looked at as well
 
     Every finding asks for exit status 3, but for notices, which ask for none. Raises UsageError, Busy, and
     NotPermitted where nothing can be looked at: a target that cannot be run, a cache that the caller cannot open.
     """
-    progress = progress or Progress()
     if cache is not None:
         cache = os.path.abspath(cache)
-        _settled(cache, wait, progress)
-    key = freshness.key(python, paths, () if everything else requirements)
-    looked = Observation(cache, key, account, timezone, limits, progress)
+        _settled(cache, run)
+    looked = Observation(cache, target, roots, run)
 
     def early(tree: Tree) -> None:
         looked.at(tree)
-        progress.phase(f"asking {python} what it gets")
+        run.progress.phase(f"asking {target.python} what it gets")
 
-    progress.phase(f"asking {python} for the tree")
-    with layout.zone(timezone):
+    run.progress.phase(f"asking {target.python} for the tree")
+    with layout.zone(target.timezone):
         try:
             evident = lookups.gather(
-                python,
-                requirements,
-                cache=cache,
-                imports=imports,
-                paths=paths,
-                everything=everything,
-                account=account,
-                early=early,
-                meanwhile=progress.tick,
+                target, roots, cache=cache, imports=imports, early=early, meanwhile=run.progress.tick
             )
         except EggcacheError as error:
             if error.status != EggcacheError.status:
@@ -94,22 +71,22 @@ def check(
             raise NotPermitted(error.thing, error.cause, error.remedy) from error  # what could not look, said nothing
         tree, host, told = looked.tree, looked.host, looked.told
         if cache is None:
-            found, outcomes = _Without(looked, evident, account).findings(), tuple[Outcome, ...]()
+            found, outcomes = _Without(looked, evident).findings(), tuple[Outcome, ...]()
         else:
-            found = _With(cache, looked, evident, account, timezone).findings()
+            found = _With(cache, looked, evident).findings()
             outcomes = tuple(looked.comparison.outcomes)
         found += _imports(evident, cache)
         if cache is not None and checks.tells(told, cache):  # what a process was started with does not matter then
             found = [one for one in found if one.code not in environments.RUNNING]
-        found += checks.host_findings(told, interpreter=tree.interpreter, cache=cache, account=account)
-        if app_config is not None:
-            found += application.findings(app_config, python=python, paths=paths, account=account, location=location)
+        found += checks.host_findings(told, interpreter=tree.interpreter, cache=cache, account=target.account)
+        if application is not None:
+            found += applications.findings(application, target)
     findings = tuple(one if one.code in _NOTICES else replace(one, status=3) for one in found)
     notes = (looked.beside, configuration.untold(told))
-    return Report("check", cache, outcomes, findings, (*_notes(account, host), *filter(None, notes)))
+    return Report("check", cache, outcomes, findings, (*_notes(target.account, host), *filter(None, notes)))
 
 
-def _settled(cache: str, wait: float, progress: Progress) -> None:
+def _settled(cache: str, run: Run) -> None:
     """Wait until no prepare is at work in `cache`. Raises Busy, and NotPermitted where the caller cannot open it."""
     with ExitStack() as held:
         try:
@@ -121,7 +98,7 @@ def _settled(cache: str, wait: float, progress: Progress) -> None:
         except OSError:  # there is none
             return
         with suppress(OSError):  # a file system without locks
-            held.enter_context(lockdown.locked_itself(lock, cache, wait, progress))
+            held.enter_context(lockdown.locked_itself(lock, cache, run.wait, run.progress))
 
 
 @contextmanager
@@ -144,14 +121,11 @@ def _notes(account: Account, host: apache.Apache) -> tuple[str, ...]:
 class _With:
     """Judges a cache."""
 
-    def __init__(
-        self, cache: str, looked: Observation, evident: lookups.Evidence, account: Account, timezone: str | None
-    ) -> None:
+    def __init__(self, cache: str, looked: Observation, evident: lookups.Evidence) -> None:
         self.cache = cache
         self.looked = looked
         self.evident = evident
-        self.account = account
-        self.timezone = timezone
+        self.target = looked.target
         self.away = looked.away
         self.comparison = looked.comparison
 
@@ -183,7 +157,7 @@ class _With:
         found += around
         dates = sorted(compared.dates)
         python = self.looked.tree.interpreter.version
-        found += environments.findings(self.cache, self.account, host, python, zone=self.timezone, dates=dates)
+        found += environments.findings(self.cache, self.target, host, python, dates=dates)
         return found
 
     def _shifted(self) -> Finding:
@@ -194,12 +168,12 @@ class _With:
         remedy = f"eggcache prepare {quote(self.cache)} --tz ZONE with the zone of Apache, and check with the same"
         if zones:
             again = f"eggcache prepare {quote(self.cache)}"
-            remedy = serving.in_zone(known, self.cache, names, self.timezone) or again
+            remedy = serving.in_zone(known, self.cache, names, self.target.timezone) or again
         return Finding(
             "time-zone",
             self.cache,
-            f"prepared for {why}, and {environments.shown(self.timezone)} here: {len(paths)} files are not current, "
-            f"{paths[0][0]} is off by {paths[0][1]}",
+            f"prepared for {why}, and {environments.shown(self.target.timezone)} here: {len(paths)} files are not "
+            f"current, {paths[0][0]} is off by {paths[0][1]}",
             remedy,
             context=tuple(f"{path} {off}" for path, off in paths[: permissions.SHOWN]),
         )
@@ -266,10 +240,10 @@ class _With:
 class _Without:
     """Says what Apache would do without a cache."""
 
-    def __init__(self, looked: Observation, evident: lookups.Evidence, account: Account) -> None:
+    def __init__(self, looked: Observation, evident: lookups.Evidence) -> None:
         self.looked = looked
         self.default = evident.default or "the default directory"
-        self.account = account
+        self.account = looked.account
 
     def findings(self) -> list[Finding]:
         """What is wrong with the tree and its eggs, and that there is no cache."""

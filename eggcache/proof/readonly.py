@@ -7,17 +7,15 @@ target's own pkg_resources is asked for the tree, and each file of each egg is c
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from shlex import quote
 
 from eggcache.eggs import layout
 from eggcache.errors import NotPermitted
-from eggcache.model import DEFAULT_LIMITS, Finding, Limits, Report
-from eggcache.progress import Progress
+from eggcache.model import DEFAULT_RUN, Finding, Report, Run
 from eggcache.proof.comparison import Comparison
 from eggcache.system import lockdown
-from eggcache.system.accounts import Account
 from eggcache.target import resolver
+from eggcache.target.interpreter import TURBOGEARS, Roots, Target
 
 
 def only(directory: str) -> bool:
@@ -34,31 +32,17 @@ def only(directory: str) -> bool:
         os.close(descriptor)
 
 
-def verify(
-    directory: str,
-    requirements: Sequence[str] = ("TurboGears",),
-    *,
-    python: str,
-    account: Account,
-    paths: Sequence[str] = (),
-    everything: bool = False,
-    timezone: str | None = None,
-    limits: Limits = DEFAULT_LIMITS,
-    progress: Progress | None = None,
-) -> Report:
+def verify(directory: str, target: Target, roots: Roots = TURBOGEARS, run: Run = DEFAULT_RUN) -> Report:
     """Whether root's cache `directory` has all of the tree as it is now, for us who read it.
 
     The arguments are those of `preparation.prepare`. What is not current is a finding with exit status 3, whose remedy
     is what root has to run. Raises EggcacheError where the target fails.
     """
-    watcher = progress or Progress()
-    watcher.phase(f"asking {python} for the tree")
-    with layout.zone(timezone):
-        tree = resolver.resolve(
-            python, requirements, paths=paths, everything=everything, account=account, meanwhile=watcher.tick
-        )
-        root = f"run as root: eggcache prepare {quote(directory)} --user {quote(account.name)}"
-        compared = Comparison(directory, account, limits, watcher, lambda: root, reachable=True)
+    run.progress.phase(f"asking {target.python} for the tree")
+    with layout.zone(target.timezone):
+        tree = resolver.resolve(target, roots, meanwhile=run.progress.tick)
+        root = f"run as root: eggcache prepare {quote(directory)} --user {quote(target.account.name)}"
+        compared = Comparison(directory, target, run, lambda: root, reachable=True)
         compared.fill(tree, None)
     found = list(compared.findings)
     if compared.shifted:

@@ -16,6 +16,7 @@ from eggcache.servers.apache import Apache
 from eggcache.servers.cleaners import read_lines
 from eggcache.system import procfs
 from eggcache.system.accounts import Account
+from eggcache.target.interpreter import Target
 
 _PROGRAMS = ("apache2", "httpd")
 _NAMES = ("PYTHON_EGG_CACHE", "TZ")
@@ -35,11 +36,10 @@ class Environment:
 
 def findings(
     directory: str,
-    account: Account,
+    target: Target,
     host: Apache,
     python: tuple[int, ...],
     *,
-    zone: str | None,
     dates: Sequence[DateTime],
     root: str = "/",
 ) -> Iterator[Finding]:
@@ -48,9 +48,9 @@ def findings(
     `python` is the version of the target. `dates` are the zip's dates of what is extracted: two zones that agree on all
     of them are the same here. `root` is where units and scripts are looked up.
     """
-    wanted = os.path.realpath(directory)
+    wanted, zone = os.path.realpath(directory), target.timezone
     unit = systemd.read([host.unit], root) if host.systemd and host.unit else None
-    for found in (*running(account, python), *declared(unit, root)):
+    for found in (*running(target.account, python), *declared(unit, root)):
         cache = found.values.get("PYTHON_EGG_CACHE")
         if found.pid and cache is None:
             yield Finding(

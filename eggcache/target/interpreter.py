@@ -1,15 +1,73 @@
-"""Which Python is the target."""
+"""Which Python is the target, and which of its distributions are meant: what a cache is for, and what a tree is of."""
 
 from __future__ import annotations
 
 import os
 import stat
 import sys
+from collections import namedtuple
 
 from eggcache.errors import UsageError
+from eggcache.system import accounts
+
+TYPE_CHECKING = False  # as in freshness
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from eggcache.system.accounts import Account
 
 REMEDY = "name the interpreter that Apache runs with --python PATH"
 _BEGINNING = 64 << 10  # bytes
+
+
+class Target(namedtuple("Target", ("python", "paths", "account", "group", "timezone"))):
+    """The Python whose eggs are meant, as a server runs it.
+
+    :param python: the interpreter, absolute
+    :param paths: what is put in front of its sys.path (mod_python's PythonPath)
+    :param account: with whose rights it is run, and its eggs are opened: who reads a cache (default: the caller)
+    :param group: the number of the group that alone may read a cache which root prepares; None: everybody may
+    :param timezone: the TZ of its processes; None: the host's, with TZ unset
+    """
+
+    __slots__ = ()
+    python: str
+    paths: tuple[str, ...]
+    account: Account
+    group: int | None
+    timezone: str | None
+
+    def __new__(
+        cls,
+        python: str,
+        paths: Iterable[str] = (),
+        account: Account | None = None,
+        group: int | None = None,
+        timezone: str | None = None,
+    ) -> Target:
+        return super().__new__(cls, python, tuple(paths), account or accounts.current(), group, timezone)
+
+
+class Roots(namedtuple("Roots", ("requirements",))):
+    """What a tree is of.
+
+    :param requirements: whose distributions, and what those require, are meant; none: everything that the target's
+        pkg_resources finds on its path, active or not
+    """
+
+    __slots__ = ()
+    requirements: tuple[str, ...]
+
+    def __new__(cls, requirements: Iterable[str]) -> Roots:
+        return super().__new__(cls, tuple(requirements))
+
+    @property
+    def everything(self) -> bool:
+        """Whether no requirement narrows it down."""
+        return not self.requirements
+
+
+TURBOGEARS, EVERYTHING = Roots(["TurboGears"]), Roots([])
 
 
 def find(python: str | None = None) -> str:

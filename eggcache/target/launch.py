@@ -15,7 +15,7 @@ from contextlib import ExitStack, suppress
 
 from eggcache.errors import EggcacheError, NotPermitted
 from eggcache.system import accounts, orphans, packaged
-from eggcache.target.interpreter import REMEDY, beginning, home
+from eggcache.target.interpreter import REMEDY, Target, beginning, home
 
 TYPE_CHECKING = False  # as in freshness
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from eggcache.system.accounts import Account
+    from eggcache.target.interpreter import Roots
 
 KEPT = 64 << 10  # bytes that are read at once, and of what it prints, the last ones
 
@@ -40,9 +41,10 @@ PASSED_ON = ("PATH", "LANG", "LANGUAGE", "TZ", "PYTHONPATH", "LD_LIBRARY_PATH")
 
 
 class Launch:
-    """A script that runs in the target `executable`, as `account` (None: as we are), from when this is made to `end`.
+    """A script that runs in the `target`, as its account, from when this is made to `end`.
 
     Root runs it as somebody else, who is then its `account`, where others decide what it loads: see owners.runner.
+    `variables` are added to the target's environment; one that is None is taken out.
 
     `process` is its first process, whose standard streams are pipes: `script` is what is still to be written to the
     first one, which is closed where there is nothing. What it answers is to be read from `answers`.
@@ -53,25 +55,25 @@ class Launch:
 
     def __init__(
         self,
-        executable: str,
+        target: Target,
         script_name: str,
         request: object,
-        account: Account | None = None,
         *,
         flags: Sequence[str] = (),
         variables: Mapping[str, str | None] | None = None,
     ) -> None:
         script = compose(script_name, request)
-        if os.geteuid() == 0 and (account is None or account.uid == 0):
-            account = _cleared(executable, request, account, flags)
-        self.account = account
+        self.executable = target.python
+        self.account = target.account
+        if os.geteuid() == 0 and self.account.uid == 0:
+            self.account = _cleared(target, flags)
         self.status: int | None = None
         with ExitStack() as undo:
-            undo.enter_context(orphans.ended(os.geteuid() if account is None else account.uid))
+            undo.enter_context(orphans.ended(self.account.uid))
             self.answers, writing = os.pipe()
             undo.callback(os.close, self.answers)
             try:
-                self.process = _start(executable, writing, account, tuple(flags), variables or {})
+                self.process = _start(self.executable, writing, self.account, tuple(flags), variables or {})
             finally:
                 os.close(writing)
             undo.callback(self._end)
@@ -121,17 +123,15 @@ class Launch:
         return script
 
 
-def probe(
-    executable: str, requirements: Sequence[str], paths: Sequence[str], everything: bool, account: Account | None
-) -> Launch:
+def probe(target: Target, roots: Roots, *, related: bool = False) -> Launch:
     """The target, asked for the tree; see resolver.resolve."""
-    return Launch(executable, "probe.py", {"related": False, **question(requirements, paths, everything)}, account)
+    return Launch(target, "probe.py", {"related": related, **question(target, roots)})
 
 
-def question(requirements: Sequence[str], paths: Sequence[str], everything: bool) -> dict[str, object]:
+def question(target: Target, roots: Roots) -> dict[str, object]:
     """What probe.py is asked."""
-    wanted = [] if everything else list(requirements)
-    return {"requirements": wanted, "paths": [os.path.abspath(path) for path in paths], "everything": everything}
+    paths = [os.path.abspath(path) for path in target.paths]
+    return {"requirements": list(roots.requirements), "paths": paths, "everything": roots.everything}
 
 
 def compose(script_name: str, request: object) -> bytes:
@@ -175,24 +175,23 @@ def _outlive(answers: int) -> None:
             return
 
 
-def _cleared(executable: str, request: object, account: Account | None, flags: Sequence[str]) -> Account | None:
-    """Whom the target runs as in root's place; `account` where root himself may."""
+def _cleared(target: Target, flags: Sequence[str]) -> Account:
+    """Whom the target runs as in root's place; root's account where root himself may."""
     from eggcache.target import owners
 
-    if isinstance(account, owners.Cleared):
-        return account
+    if isinstance(target.account, owners.Cleared):
+        return target.account
     if "-S" in flags:
-        owners.check_bare(executable)
-        return account
-    paths = request.get("paths", ()) if isinstance(request, dict) else ()
-    return owners.runner(executable, paths)
+        owners.check_bare(target.python)
+        return target.account
+    return owners.runner(target.python, target.paths)
 
 
 def _start(
-    executable: str, writing: int, account: Account | None, flags: tuple[str, ...], variables: Mapping[str, str | None]
+    executable: str, writing: int, account: Account, flags: tuple[str, ...], variables: Mapping[str, str | None]
 ) -> subprocess.Popen[bytes]:
     become: dict[str, Any] = {}
-    if account is not None and account.uid != os.geteuid():
+    if account.uid != os.geteuid():
         if os.geteuid() != 0:
             raise NotPermitted(executable, f"only root can run it as {account.name}", f"run eggcache as {account.name}")
         with accounts.acting(account):
@@ -243,12 +242,11 @@ def _is_python(program: str) -> bool:
     return name.startswith(("python", "pypy")) and (program == name or os.access(program, os.X_OK))
 
 
-def in_the_way(executable: str, account: Account | None) -> NotPermitted | None:
+def in_the_way(executable: str, account: Account) -> NotPermitted | None:
     """The error that names the directory which keeps `account` from the target; None where it can reach it.
 
     A virtual environment's python leads to another one, by a link or by the libraries it loads.
     """
-    account = account or accounts.current()
     for path in (os.path.dirname(executable), os.path.realpath(executable), home(executable)):
         with accounts.acting(account):
             reachable = path is None or os.access(path, os.X_OK, effective_ids=True)

@@ -10,7 +10,7 @@ import json
 import os
 import selectors
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from eggcache.errors import EggcacheError, one_line
@@ -25,35 +25,26 @@ HANDSHAKE = b"eggcache\n"  # inside/answer.py sends it first: only a Python gets
 
 
 def run(
-    executable: str,
-    script_name: str,
-    request: object,
-    account: Account | None = None,
+    launched: Launch,
     *,
     timeout: float = 120.0,
-    flags: Sequence[str] = (),
-    variables: Mapping[str, str | None] | None = None,
     meanwhile: Callable[[], object] | None = None,
     early: Callable[[object], None] | None = None,
-    launched: Launch | None = None,
 ) -> object:
-    """What target/inside/`script_name` answers to `request` inside the target, as `account` (None: as we are).
+    """What the script that is `launched` answers to its request, inside the target; the target has ended then.
 
-    `request` is made of None, booleans, numbers, strings, lists and dicts, and so is the answer. Strings of both
+    The request is made of None, booleans, numbers, strings, lists and dicts, and so is the answer. Strings of both
     are as `os.fsdecode` makes them: any path gets through. Nothing is written and nothing shows in a process list:
-    the script and its request are the target's standard input, the answer comes on a pipe of its own. `variables`
-    are added to its environment; one that is None is taken out. `meanwhile` is called when the target has been given
-    something to do, and then some ten times a second until it has answered. A script that answers twice is given
-    `early`, which gets the first answer while the target is at work on the one to be returned; its time does not count
-    for `timeout`, and what it raises ends the target. Where the caller has started all that already, it gives what it
-    has `launched`.
+    the script and its request are the target's standard input, the answer comes on a pipe of its own. `meanwhile` is
+    called when the target has been given something to do, and then some ten times a second until it has answered. A
+    script that answers twice is given `early`, which gets the first answer while the target is at work on the one to be
+    returned; its time does not count for `timeout`, and what it raises ends the target.
 
     Raises NotPermitted where the account cannot run the target, and EggcacheError where it is no Python, says
     nothing within `timeout` seconds, or does not answer sensibly.
     """
+    executable, ended = launched.executable, False
     talk = _Conversation(early=None if early is None else lambda row: early(_parsed(executable, row)))
-    launched = launched or Launch(executable, script_name, request, account, flags=flags, variables=variables)
-    ended = False
     with launched:
         ended = _listen(launched, talk, time.monotonic() + timeout, meanwhile or (lambda: None))
     talk.status = launched.status if ended else None
@@ -162,7 +153,7 @@ def _listen(launched: Launch, talk: _Conversation, deadline: float, meanwhile: C
             over = over or launched.ended()
 
 
-def _understand(executable: str, account: Account | None, talk: _Conversation, timeout: float) -> object:
+def _understand(executable: str, account: Account, talk: _Conversation, timeout: float) -> object:
     words = talk.words(python=talk.answer.startswith(HANDSHAKE))
     if len(talk.answer) > LIMIT:
         raise EggcacheError(executable, f"is no Python to trust: its answer is longer than {LIMIT >> 20} MiB", REMEDY)

@@ -7,123 +7,78 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from eggcache.errors import EggcacheError, UsageError
 from eggcache.model import Finding, Need, State, Tree
-from eggcache.system.accounts import Account
 from eggcache.target import launch, process
 from eggcache.target.answer import Answer
+from eggcache.target.interpreter import TURBOGEARS, Roots, Target
 from eggcache.target.selection import named
 
 _LONGEST = 30  # steps of a chain that a person reads
 
 
 def resolve(
-    executable: str,
-    requirements: Sequence[str] = ("TurboGears",),
+    target: Target,
+    roots: Roots = TURBOGEARS,
     *,
-    paths: Sequence[str] = (),
-    everything: bool = False,
-    account: Account | None = None,
     need_pkg_resources: bool = True,
     related: bool = False,
     meanwhile: Callable[[], object] | None = None,
     launched: launch.Launch | None = None,
 ) -> Tree:
-    """What the `requirements` pull in, in the target `executable` as `account` (None: as we are) runs it.
+    """What the `roots` pull in, in the `target` as its account runs it.
 
-    `paths` are put in front of its sys.path, as Apache's PythonPath does. With `everything` it is all that
-    pkg_resources finds on the path, active or not, whatever the requirements; and with `need_pkg_resources` False
-    as well, a target that has none is looked through by file name alone; with `related` as well, what each of them
-    needs is in it, as of a root. What is missing, conflicts or cannot be parsed is in the tree: see `findings`.
-    `meanwhile` is for process.run, and so is `launched`, which launch.probe has made of the same.
+    With EVERYTHING and `need_pkg_resources` False, a target that has none is looked through by file name alone; with
+    EVERYTHING and `related`, what each distribution needs is in it, as of a root. What is missing, conflicts or cannot
+    be parsed is in the tree: see `findings`. `meanwhile` is for process.run; `launched` is what launch.probe has made
+    of the same, where the caller has started the target already.
 
     Raises UsageError where the target takes a requirement for no requirement, EggcacheError where it has no
     pkg_resources or gives no sensible answer, NotPermitted where the account cannot run it.
     """
-    asked = _Question(executable, requirements, paths, everything, need_pkg_resources)
-    request = {"related": related, **asked.request}
-    return asked.tree(process.run(executable, "probe.py", request, account, meanwhile=meanwhile, launched=launched))
+    launched = launched or launch.probe(target, roots, related=related)
+    return _understood(target, roots, process.run(launched, meanwhile=meanwhile), need_pkg_resources=need_pkg_resources)
 
 
 def examine(
-    script: str,
-    request: Mapping[str, object],
-    executable: str,
-    requirements: Sequence[str],
+    launched: launch.Launch,
+    target: Target,
+    roots: Roots,
     *,
-    paths: Sequence[str] = (),
-    everything: bool = False,
-    account: Account | None = None,
-    variables: Mapping[str, str | None] | None = None,
     meanwhile: Callable[[], object] | None = None,
     early: Callable[[Tree], None],
 ) -> Mapping[str, Any]:
-    """What a `script` answers to `request` once it has answered with the tree, which `early` gets at once.
-
-    `variables` are added to the target's environment. What is answered is the caller's to take apart. Else as
-    `resolve`.
-    """
-    asked = _Question(executable, requirements, paths, everything)
-    said = process.run(
-        executable,
-        script,
-        {**request, **asked.request},
-        account,
-        variables=variables,
-        meanwhile=meanwhile,
-        early=lambda first: early(asked.tree(first)),
-    )
-    return Answer(executable, said).said
+    """What a script answers once it has answered with the tree, which `early` gets at once. The script is `launched`
+    with launch.question in its request; what it answers is the caller's to take apart. Else as `resolve`."""
+    said = process.run(launched, meanwhile=meanwhile, early=lambda first: early(_understood(target, roots, first)))
+    return Answer(target.python, said).said
 
 
 def describe(
-    script: str,
-    executable: str,
-    requirements: Sequence[str],
-    *,
-    paths: Sequence[str] = (),
-    everything: bool = False,
-    account: Account | None = None,
-    meanwhile: Callable[[], object] | None = None,
+    script: str, target: Target, roots: Roots, *, meanwhile: Callable[[], object] | None = None
 ) -> tuple[Tree, Mapping[str, Any]]:
     """The tree as `resolve` has it, and the whole of an answer to which a `script` adds something of its own.
 
-    With `everything`, a target without pkg_resources is looked through by file name. What is added is the caller's
+    With EVERYTHING, a target without pkg_resources is looked through by file name. What is added is the caller's
     to take apart. Else as `resolve`.
     """
-    asked = _Question(executable, requirements, paths, everything, need_pkg_resources=False)
-    said = process.run(executable, script, asked.request, account, meanwhile=meanwhile)
-    return asked.tree(said), Answer(executable, said).said
+    said = process.run(launch.Launch(target, script, launch.question(target, roots)), meanwhile=meanwhile)
+    return _understood(target, roots, said, need_pkg_resources=False), Answer(target.python, said).said
 
 
-class _Question:
-    """What probe.py is asked, and what its answer means."""
-
-    def __init__(
-        self,
-        executable: str,
-        requirements: Sequence[str],
-        paths: Sequence[str],
-        everything: bool,
-        need_pkg_resources: bool = True,
-    ) -> None:
-        self.executable = executable
-        self.wanted = [] if everything else list(requirements)
-        self.request = launch.question(requirements, paths, everything)
-        self.need_pkg_resources = need_pkg_resources or not everything
-
-    def tree(self, said: object) -> Tree:
-        answer = Answer(self.executable, said)
-        for line, reason in answer.pairs("bad"):
-            raise UsageError(f"requirement {line!r}", reason, "write it as NAME, NAME==VERSION or NAME[EXTRA]")
-        broken = answer.text("broken")
-        if broken and self.need_pkg_resources:
-            unread, failing = answer.pair("blame")
-            raise _without_pkg_resources(self.executable, broken, unread, failing)
-        return answer.tree(tuple(self.wanted))
+def _understood(target: Target, roots: Roots, said: object, *, need_pkg_resources: bool = True) -> Tree:
+    """The tree in what a script `said` to launch.question. Raises as `resolve` does."""
+    answer = Answer(target.python, said)
+    for line, reason in answer.pairs("bad"):
+        raise UsageError(f"requirement {line!r}", reason, "write it as NAME, NAME==VERSION or NAME[EXTRA]")
+    broken = answer.text("broken")
+    if broken and (need_pkg_resources or not roots.everything):
+        unread, failing = answer.pair("blame")
+        raise _without_pkg_resources(target.python, broken, unread, failing)
+    return answer.tree(roots.requirements)
 
 
 def _without_pkg_resources(executable: str, reason: str, unread: str, failing: str) -> EggcacheError:

@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from eggcache.eggs import layout
 from eggcache.eggs import reader as eggs
 from eggcache.eggs.batch import Batch
+from eggcache.eggs.extract import Opened
 from eggcache.errors import Busy, EggcacheError, EggRefused, NotPermitted
-from eggcache.model import Distribution, Finding, Interpreter, Kind, Limits, Outcome, Ownership
-from eggcache.progress import Progress
+from eggcache.model import Distribution, Finding, Interpreter, Kind, Outcome, Ownership, Run
 from eggcache.system import accounts, exchange, lockdown, staging, syscalls
 from eggcache.target import owners, process
+from eggcache.target.interpreter import Target
+from eggcache.target.launch import Launch
 from eggcache.unzip import backup
 
 _LATEST = 0x7FFFFFFF  # seconds: Python 2 reads the stamp in a .pyc as a signed 32-bit number
@@ -43,36 +45,31 @@ class Conversion:
         self,
         path: str,
         zips: dict[str, Distribution],
-        python: str,
         interpreter: Interpreter,
         backup: int | None,
-        limits: Limits,
-        allow_gap: bool,
-        progress: Progress,
+        run: Run,
         before_swap: Callable[[], object],
     ) -> None:
         self.path = path
         self.zips = zips
-        self.python = python
         self.interpreter = interpreter
         self.backup = backup
-        self.limits = limits
-        self.allow_gap = allow_gap
-        self.progress = progress
+        self.run = run
+        self.progress = run.progress
         self.before_swap = before_swap
         self.outcomes: list[Outcome] = []
         self.findings: list[Finding] = []
 
-    def convert(self, wait: float, dry_run: bool) -> None:
+    def convert(self) -> None:
         with opened(self.path) as descriptor:
             check_writable(descriptor, self.path)
-            if dry_run:
+            if self.run.dry_run:
                 for name in self.zips:
                     self._each(descriptor, name, self._plan)
                 if self.outcomes:
                     self.before_swap()
                 return
-            with staged_in(descriptor, self.path, wait, self.progress) as (stage, staged):
+            with staged_in(descriptor, self.path, self.run) as (stage, staged):
                 self._convert(descriptor, stage, staged)
 
     def _convert(self, descriptor: int, stage: str, staged: int) -> None:
@@ -104,7 +101,7 @@ class Conversion:
             try:
                 if stat.S_ISDIR(os.fstat(source).st_mode):
                     return  # another run was faster
-                egg = eggs.read(source, path, self.limits)
+                egg = eggs.read(source, path, self.run.limits)
                 _check(self.zips[name], egg)
                 act(source, egg, ownership_of(egg.path, egg.stat))
             finally:
@@ -134,7 +131,7 @@ class Conversion:
                 self.findings.append(as_finding(why))
 
         self.progress.advance(0, egg.stat.st_size - sum(member.packed for member in egg.members))
-        batch.add(name, source, egg, ownership, then, native_mode=ownership.directory_mode, mtime=_mtime)
+        batch.add(name, Opened(source, egg), ownership, then, native_mode=ownership.directory_mode, mtime=_mtime)
 
     def _compile(self, ready: list[_Staged], staged: int, stage: str) -> None:
         """Have the target compile every source, and give what it wrote the owner and modes of its egg."""
@@ -147,19 +144,15 @@ class Conversion:
             "eggs": [[one.name, one.path, one.sources] for one in ready if one.sources],
         }
         # Not -E, which would also take away that no byte code of the standard library's is written
-        said = process.run(
-            self.python,
-            "compile.py",
-            request,
-            flags=("-S",),
-            variables={"PYTHONPATH": None},
-            timeout=1800.0,
-            meanwhile=self.progress.tick,
-        )
+        target = Target(self.interpreter.executable)
+        launched = Launch(target, "compile.py", request, flags=("-S",), variables={"PYTHONPATH": None})
+        said = process.run(launched, timeout=1800.0, meanwhile=self.progress.tick)
         trouble = said.get("trouble") if isinstance(said, dict) else "no sensible answer"
         if trouble != "":
             raise EggcacheError(
-                self.path, f"{self.python} cannot byte-compile there: {trouble}", "see to that and run again"
+                self.path,
+                f"{self.interpreter.executable} cannot byte-compile there: {trouble}",
+                "see to that and run again",
             )
         for one in ready:
             directories = {os.path.dirname(f"{one.name}/{source}") for source in one.sources}
@@ -175,7 +168,7 @@ class Conversion:
         now, was = os.stat(one.name, dir_fd=descriptor, follow_symlinks=False), one.was
         if (now.st_ino, now.st_size, now.st_mtime_ns) != (was.st_ino, was.st_size, was.st_mtime_ns):
             raise EggcacheError(one.path, "it changed while it was unzipped", "run again when it is installed")
-        exchange.swap(staged, descriptor, one.name, self.allow_gap)
+        exchange.swap(staged, descriptor, one.name, self.run.allow_gap)
         self.outcomes.append(Outcome(one.path, one.path, "unzipped", one.files, one.size))
 
 
@@ -315,9 +308,9 @@ def check_writable(descriptor: int, path: str) -> None:
 
 
 @contextmanager
-def staged_in(descriptor: int, path: str, wait: float, progress: Progress) -> Iterator[tuple[str, int]]:
+def staged_in(descriptor: int, path: str, run: Run) -> Iterator[tuple[str, int]]:
     """The lock of the directory of eggs `path`, and a stage in it, with which all goes that is in it at the end."""
-    with lockdown.locked_itself(descriptor, path, wait, progress):
+    with lockdown.locked_itself(descriptor, path, run.wait, run.progress):
         try:
             tidy(descriptor)
             with staging.stage(descriptor) as made:

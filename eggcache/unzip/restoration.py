@@ -6,7 +6,7 @@ import errno
 import os
 import shutil
 import stat
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import partial
@@ -14,11 +14,10 @@ from functools import partial
 from eggcache.cache import freshness
 from eggcache.eggs import reader as eggs
 from eggcache.errors import EggcacheError, EggRefused, NotPermitted
-from eggcache.model import DEFAULT_LIMITS, Finding, Limits, Member, Outcome, Report
-from eggcache.progress import Progress
+from eggcache.model import DEFAULT_RUN, Finding, Member, Outcome, Report, Run
 from eggcache.system import accounts, exchange, lockdown, staging, syscalls
-from eggcache.system.accounts import Account
 from eggcache.target import resolver
+from eggcache.target.interpreter import TURBOGEARS, Roots, Target
 from eggcache.unzip import backup as backups
 from eggcache.unzip import conversion, processes, unzipping
 
@@ -35,67 +34,58 @@ RESTART = (
 
 
 def undo(
-    requirements: Sequence[str] = ("TurboGears",),
+    target: Target,
+    roots: Roots = TURBOGEARS,
+    run: Run = DEFAULT_RUN,
     *,
-    python: str,
     backup: str,
-    account: Account | None = None,
-    paths: Sequence[str] = (),
-    everything: bool = False,
-    limits: Limits = DEFAULT_LIMITS,
-    allow_gap: bool = False,
-    wait: float = 120.0,
-    dry_run: bool = False,
-    progress: Progress | None = None,
     users: processes.Users | None = None,
     warn: Callable[[str], object] = str,
 ) -> Report:
-    """Put the zip of every unzipped egg of the tree of `requirements` that `backup` kept back in its place.
+    """Put the zip of every unzipped egg of the tree of `roots` that `backup` kept back in its place.
 
     The arguments are those of `unzip_all`, and so is what is guaranteed: each egg is at any moment a whole zip or a
     whole directory. The backup keeps its zips. What was changed since it was unzipped stays, and comes back as a
     finding which names the file; a note names the eggs that the backup has no zip of.
     Raises NotPermitted, Busy or EggcacheError where nothing could be done.
     """
-    progress = progress or Progress()
-    tree = unzipping.settled_tree(python, requirements, account, paths, everything, wait, dry_run, progress)
+    tree = unzipping.settled_tree(target, roots, run)
     found = unzipping.by_directory(tree.distributions, zipped=False)
-    findings = [*resolver.findings(tree), *unzipping.disbelieved(found, python, account, paths)]
+    findings = [*resolver.findings(tree), *unzipping.disbelieved(found, target)]
     outcomes: list[Outcome] = []
     errors: list[EggcacheError] = []
-    if not dry_run:  # what a killed run left is also where there is nothing more to do
+    if not run.dry_run:  # what a killed run left is also where there is nothing more to do
         left = {*unzipping.places(tree), *unzipping.by_directory(tree.distributions)}
-        unzipping.remove_leftovers(unzipping.believed(left, python, account, paths))
+        unzipping.remove_leftovers(unzipping.believed(left, target))
     with ExitStack() as stack:
         keep = backups.open_kept(backup, found)
         stack.callback(os.close, keep)
-        if not dry_run:
-            stack.enter_context(lockdown.locked_itself(keep, f"--backup {backup}", wait, progress))
+        if not run.dry_run:
+            stack.enter_context(lockdown.locked_itself(keep, f"--backup {backup}", run.wait, run.progress))
         there = set(os.listdir(keep))
         lacking = sorted(name for names in found.values() for name in names.keys() - there)
         wanted = {directory: names.keys() & there for directory, names in found.items()}
-        if everything:  # the target passes over an egg whose metadata it cannot read: here it is named
-            for directory in unzipping.believed(
-                {*unzipping.places(tree), *map(os.path.realpath, unzipping.around(paths))}, python, account, paths
-            ):
+        if roots.everything:  # the target passes over an egg whose metadata it cannot read: here it is named
+            named = {*unzipping.places(tree), *map(os.path.realpath, unzipping.around(target.paths))}
+            for directory in unzipping.believed(named, target):
                 wanted[directory] = wanted.get(directory, set()) | _unzipped(directory, there)
         wanted = {directory: names for directory, names in wanted.items() if names}
-        directories = [*unzipping.places(tree), *unzipping.around(paths), *wanted]
-        told = unzipping.Announcement(users, python, directories, "eggcache unzip-all --undo", warn)
+        directories = [*unzipping.places(tree), *unzipping.around(target.paths), *wanted]
+        told = unzipping.Announcement(users, target.python, directories, "eggcache unzip-all --undo", warn)
         for directory, names in wanted.items():
-            run = Restoration(directory, names, keep, limits, allow_gap, progress, told)
+            work = Restoration(directory, names, keep, run, told)
             try:
-                run.restore(wait, dry_run)
+                work.restore()
             except (EggcacheError, OSError) as error:
                 errors.append(unzipping.explained(directory, error))
-            outcomes += run.outcomes
-            findings += run.findings
+            outcomes += work.outcomes
+            findings += work.findings
     if errors and not outcomes and len(wanted) == 1:
         raise errors[0]
     findings += map(_as_finding, errors)
     notes = [f"--backup {backup} has no zip of {', '.join(lacking)}: left unzipped"] if lacking else []
-    notes += [RESTART] if outcomes and not dry_run else []
-    done = Report("unzip-all", None, tuple(outcomes), tuple(findings), tuple(notes), not outcomes, dry_run)
+    notes += [RESTART] if outcomes and not run.dry_run else []
+    done = Report("unzip-all", None, tuple(outcomes), tuple(findings), tuple(notes), not outcomes, run.dry_run)
     return replace(done, processes=told.found or ())
 
 
@@ -103,36 +93,28 @@ class Restoration:
     """The unzipped eggs in one directory, whose zips are staged, synced and exchanged together."""
 
     def __init__(
-        self,
-        path: str,
-        names: Iterable[str],
-        backup: int,
-        limits: Limits,
-        allow_gap: bool,
-        progress: Progress,
-        before_swap: Callable[[], object],
+        self, path: str, names: Iterable[str], backup: int, run: Run, before_swap: Callable[[], object]
     ) -> None:
         self.path = path
         self.names = sorted(names)
         self.backup = backup
-        self.limits = limits
-        self.allow_gap = allow_gap
-        self.progress = progress
+        self.run = run
+        self.progress = run.progress
         self.before_swap = before_swap
         self.outcomes: list[Outcome] = []
         self.findings: list[Finding] = []
 
-    def restore(self, wait: float, dry_run: bool) -> None:
+    def restore(self) -> None:
         with conversion.opened(self.path) as descriptor:
             conversion.check_writable(descriptor, self.path)
-            if dry_run:
+            if self.run.dry_run:
                 self.progress.phase("comparing with the zips")
                 for name in self.names:
                     self._each(name, lambda name: self._plan(name, descriptor))
                 if self.outcomes:
                     self.before_swap()
                 return
-            with conversion.staged_in(descriptor, self.path, wait, self.progress) as (_, staged):
+            with conversion.staged_in(descriptor, self.path, self.run) as (_, staged):
                 self._restore(descriptor, staged)
 
     def _restore(self, descriptor: int, staged: int) -> None:
@@ -219,7 +201,7 @@ class Restoration:
     def _compare(self, source: int, name: str, descriptor: int) -> eggs.Egg:
         """The zip, where the directory `name` holds what unzipping it gave, and byte code. Raises EggRefused."""
         path = os.path.join(self.path, name)
-        egg = eggs.read(source, os.path.join(_directory(self.backup), name), self.limits)
+        egg = eggs.read(source, os.path.join(_directory(self.backup), name), self.run.limits)
         members = {member.name: member for member in egg.members}
         directories = {f"{parent}/" for one in members for parent in _parents(one)} | set(egg.directories)
         modules = {one[:-2] for one in members if one.endswith(".py")}
@@ -238,9 +220,9 @@ class Restoration:
     def _swap(self, egg: eggs.Egg, before: str, descriptor: int, staged: int, name: str) -> None:
         """Put the zip where the directory is; that ends up in the stage, which is about to be removed."""
         with staging.undisturbed():  # a signal must not have the stage removed before it is known what is in it
-            exchange.swap(staged, descriptor, name, self.allow_gap)
+            exchange.swap(staged, descriptor, name, self.run.allow_gap)
             if freshness.digest(staged, name) != before:
-                exchange.swap(staged, descriptor, name, self.allow_gap)
+                exchange.swap(staged, descriptor, name, self.run.allow_gap)
                 raise _meanwhile(os.path.join(self.path, name))
         self._report(name, egg)
 

@@ -6,27 +6,15 @@ import glob
 import os
 import shlex
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, suppress
 
 from eggcache.errors import Busy, EggcacheError, NotPermitted, of_disk
-from eggcache.model import (
-    DEFAULT_LIMITS,
-    Distribution,
-    Finding,
-    Interpreter,
-    Kind,
-    Limits,
-    Outcome,
-    Process,
-    Report,
-    Tree,
-)
-from eggcache.progress import Progress
+from eggcache.model import DEFAULT_RUN, Distribution, Finding, Interpreter, Kind, Outcome, Process, Report, Run, Tree
 from eggcache.servers import cleaners
-from eggcache.system import accounts, exchange, lockdown, staging
-from eggcache.system.accounts import Account
+from eggcache.system import exchange, lockdown, staging
 from eggcache.target import owners, resolver, skipped
+from eggcache.target.interpreter import TURBOGEARS, Roots, Target
 from eggcache.unzip import processes
 from eggcache.unzip.backup import open_backup
 from eggcache.unzip.conversion import Conversion, as_finding, opened, tidy
@@ -38,36 +26,21 @@ RESTART = (
 
 
 def unzip_all(
-    requirements: Sequence[str] = ("TurboGears",),
+    target: Target,
+    roots: Roots = TURBOGEARS,
+    run: Run = DEFAULT_RUN,
     *,
-    python: str,
-    account: Account | None = None,
-    paths: Sequence[str] = (),
-    everything: bool = False,
     backup: str | None = None,
-    limits: Limits = DEFAULT_LIMITS,
-    allow_gap: bool = False,
-    wait: float = 120.0,
-    dry_run: bool = False,
-    progress: Progress | None = None,
     users: processes.Users | None = None,
     warn: Callable[[str], object] = str,
 ) -> Report:
-    """Turn every zipped egg of the tree of `requirements` into an unzipped one at the same path.
+    """Turn every zipped egg of the tree of `roots` into an unzipped one at the same path.
 
-    python       the target interpreter, absolute; it byte-compiles what is extracted
-    account      whom the target runs as when it is asked for its tree (default: the caller)
-    paths        what is put in front of the target's sys.path
-    everything   all distributions on the path instead of a tree; this needs no pkg_resources in the target
-    backup       the directory that keeps each zip
-    limits       what an egg may ask for (eggcache.model.Limits) before it is refused as a bomb
-    allow_gap    where the file system cannot exchange a zip and its directory in one step, take two: in between the
-                 egg is missing, and if the run is killed there, until the next run
-    wait         seconds to wait for another run
-    dry_run      say what would be done, and write nothing
-    progress     is told how far it has got
-    users        the processes that use the target (default: those that we may look into)
-    warn         called with each line that names them, before anything is changed
+    :param target: it byte-compiles what is extracted; its account runs it when it is asked for its tree
+    :param roots: with EVERYTHING, the target needs no pkg_resources
+    :param backup: the directory that keeps each zip
+    :param users: the processes that use the target (default: those that we may look into)
+    :param warn: called with each line that names them, before anything is changed
 
     Each directory has the egg's owner and group, and is readable by whom the egg was readable. Call it as the
     owner of the target's site-packages. An egg that is refused stays as it is and comes back as a finding; so does
@@ -75,39 +48,47 @@ def unzip_all(
     Raises NotPermitted, Busy or EggcacheError where nothing could be done; each egg is then, as at any other
     moment, a whole zip or a whole directory, and running it again completes.
     """
-    progress = progress or Progress()
-    owners.check_bare(python)
-    tree = settled_tree(python, requirements, account, paths, everything, wait, dry_run, progress)
+    owners.check_bare(target.python)
+    tree = settled_tree(target, roots, run)
     found = by_directory(tree.distributions)
     outcomes: list[Outcome] = []
     findings = [*resolver.findings(tree), *not_on_path(found, tree.interpreter)]
-    findings += disbelieved(found, python, account, paths)
-    findings += skipped.findings(tree, account or accounts.current(), limits, progress)
+    findings += disbelieved(found, target)
+    findings += skipped.findings(tree, target.account, run.limits, run.progress)
     errors: list[EggcacheError] = []
-    if not dry_run:
-        remove_leftovers(believed(places(tree) - found.keys(), python, account, paths))
+    if not run.dry_run:
+        remove_leftovers(believed(places(tree) - found.keys(), target))
     with ExitStack() as stack:
-        keep = None if backup is None or not found else open_backup(backup, found, dry_run)
+        keep = None if backup is None or not found else open_backup(backup, found, run.dry_run)
         if keep is not None:
             stack.callback(os.close, keep)
-            if not dry_run:
-                stack.enter_context(lockdown.locked_itself(keep, f"--backup {backup}", wait, progress))
+            if not run.dry_run:
+                stack.enter_context(lockdown.locked_itself(keep, f"--backup {backup}", run.wait, run.progress))
                 staging.remove_stages(keep)
-        told = Announcement(users, python, [*places(tree), *around(paths), *found], "eggcache unzip-all", warn)
+        told = Announcement(
+            users, target.python, [*places(tree), *around(target.paths), *found], "eggcache unzip-all", warn
+        )
         for directory, zips in found.items():
-            run = Conversion(directory, zips, python, tree.interpreter, keep, limits, allow_gap, progress, told)
+            work = Conversion(directory, zips, tree.interpreter, keep, run, told)
             try:
-                run.convert(wait, dry_run)
+                work.convert()
             except (EggcacheError, OSError) as error:
                 errors.append(explained(directory, error))
-            outcomes += run.outcomes
-            findings += run.findings
+            outcomes += work.outcomes
+            findings += work.findings
     if errors and not outcomes and len(found) == 1:
         raise errors[0]
     findings += map(as_finding, errors)
-    notes = (RESTART,) if outcomes and not dry_run else ()
+    notes = (RESTART,) if outcomes and not run.dry_run else ()
     return Report(
-        "unzip-all", None, tuple(outcomes), tuple(findings), notes, not outcomes, dry_run, processes=told.found or ()
+        "unzip-all",
+        None,
+        tuple(outcomes),
+        tuple(findings),
+        notes,
+        not outcomes,
+        run.dry_run,
+        processes=told.found or (),
     )
 
 
@@ -136,50 +117,33 @@ class Announcement:
                 self._warn(line)
 
 
-def settled_tree(
-    python: str,
-    requirements: Sequence[str],
-    account: Account | None,
-    paths: Sequence[str],
-    everything: bool,
-    wait: float,
-    dry_run: bool,
-    progress: Progress,
-) -> Tree:
+def settled_tree(target: Target, roots: Roots, run: Run) -> Tree:
     """The tree, of a moment at which no other run was swapping, and no egg was missing in the gap of a killed one.
 
     1. Another run swaps Foo.egg after the target listed site-packages and before it reads Foo.egg.
     2. The target's pkg_resources fails with "Is a directory", or takes Foo for not installed.
     3. The swap has moved the mtime of the directory: wait until that run lets go of its lock, and ask again.
     """
-    prefix = glob.escape(os.path.dirname(os.path.dirname(python)))
-    known = {*glob.glob(os.path.join(prefix, "lib*", "python*", "*-packages")), *around(paths)}
+    prefix = glob.escape(os.path.dirname(os.path.dirname(target.python)))
+    known = {*glob.glob(os.path.join(prefix, "lib*", "python*", "*-packages")), *around(target.paths)}
     for again in range(10, -1, -1):
-        _close_gaps(known, wait, dry_run, progress)
-        progress.phase(f"asking {python} for the tree")
+        _close_gaps(known, run)
+        run.progress.phase(f"asking {target.python} for the tree")
         started = time.time_ns() - 50_000_000  # the kernel stamps files with a clock that ticks every 1 to 10 ms
         try:
-            tree = resolver.resolve(
-                python,
-                requirements,
-                paths=paths,
-                everything=everything,
-                account=account,
-                need_pkg_resources=not everything,
-                meanwhile=progress.tick,
-            )
+            tree = resolver.resolve(target, roots, need_pkg_resources=False, meanwhile=run.progress.tick)
             known |= places(tree)
         except EggcacheError as error:
-            if error.status != 1 or not again or not _settled(known, started, wait, progress):
+            if error.status != 1 or not again or not _settled(known, started, run):
                 raise
         else:
-            recovered = _close_gaps(known | _led_to(tree), wait, dry_run, progress)
-            if not again or not (_settled(known, started, wait, progress) or recovered):
+            recovered = _close_gaps(known | _led_to(tree), run)
+            if not again or not (_settled(known, started, run) or recovered):
                 return tree
     raise AssertionError("the last turn returns or raises")
 
 
-def _close_gaps(places: Iterable[str], wait: float, dry_run: bool, progress: Progress) -> bool:
+def _close_gaps(places: Iterable[str], run: Run) -> bool:
     """Recover what a run left that was killed in a gap, where the target would see no egg: whether there was any.
 
     Raises EggcacheError where that fails, and for a dry run, which would be wrong about the tree.
@@ -189,9 +153,9 @@ def _close_gaps(places: Iterable[str], wait: float, dry_run: bool, progress: Pro
         if not os.path.lexists(os.path.join(directory, lockdown.JOURNAL)):
             continue
         try:
-            with opened(directory) as descriptor, lockdown.locked_itself(descriptor, directory, wait, progress):
-                missing = exchange.pending(descriptor) if dry_run else None
-                found |= not dry_run and exchange.recover(descriptor)
+            with opened(directory) as descriptor, lockdown.locked_itself(descriptor, directory, run.wait, run.progress):
+                missing = exchange.pending(descriptor) if run.dry_run else None
+                found |= not run.dry_run and exchange.recover(descriptor)
         except OSError as error:
             raise explained(directory, error) from error
         if missing is not None:
@@ -200,14 +164,17 @@ def _close_gaps(places: Iterable[str], wait: float, dry_run: bool, progress: Pro
     return found
 
 
-def _settled(directories: Iterable[str], started: int, wait: float, progress: Progress) -> bool:
+def _settled(directories: Iterable[str], started: int, run: Run) -> bool:
     """Whether one of these directories has changed meanwhile; if so, no run is working there any more."""
     changed = False
     for directory in directories:
         with suppress(OSError, NotPermitted):
             if started <= os.stat(directory).st_mtime_ns <= time.time_ns() + 1_000_000_000:  # not one dated 2098
                 changed = True
-                with opened(directory) as descriptor, lockdown.locked_itself(descriptor, directory, wait, progress):
+                with (
+                    opened(directory) as descriptor,
+                    lockdown.locked_itself(descriptor, directory, run.wait, run.progress),
+                ):
                     pass
     return changed
 
@@ -247,20 +214,17 @@ def _led_to(tree: Tree) -> set[str]:
     return {os.path.dirname(os.path.realpath(path)) for path in found}
 
 
-def believed(directories: Iterable[str], python: str, account: Account | None, paths: Sequence[str]) -> set[str]:
+def believed(directories: Iterable[str], target: Target) -> set[str]:
     """Those of these directories in which root may work though somebody else's code named them."""
-    if os.geteuid() != 0 or account is None or account.uid == 0:
+    if os.geteuid() != 0 or target.account.uid == 0:
         return set(directories)
-    return set(directories) & owners.named(python, around(paths))
+    return set(directories) & owners.named(target.python, around(target.paths))
 
 
-def disbelieved(
-    found: dict[str, dict[str, Distribution]], python: str, account: Account | None, paths: Sequence[str]
-) -> list[Finding]:
+def disbelieved(found: dict[str, dict[str, Distribution]], target: Target) -> list[Finding]:
     """Take the others out of `found`, and say so: a forged answer could name any egg of the host's."""
-    wrong = found.keys() - believed(found, python, account, paths)
-    who = account.name if account else ""
-    cause = f"root finds these eggs by the word of what {who} runs alone"
+    wrong = found.keys() - believed(found, target)
+    cause = f"root finds these eggs by the word of what {target.account.name} runs alone"
     errors = [NotPermitted(place, cause, f"name it: --path {shlex.quote(place)}") for place in sorted(wrong)]
     for place in wrong:
         del found[place]

@@ -14,21 +14,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from eggcache.errors import EggcacheError, NotPermitted
-from eggcache.model import (
-    DEFAULT_LIMITS,
-    Distribution,
-    Finding,
-    Interpreter,
-    Kind,
-    Limits,
-    Machine,
-    Outcome,
-    Report,
-)
-from eggcache.progress import Progress
-from eggcache.system import accounts, lockdown, staging, syscalls
+from eggcache.model import DEFAULT_RUN, Distribution, Finding, Interpreter, Kind, Limits, Machine, Outcome, Report, Run
+from eggcache.system import lockdown, staging, syscalls
 from eggcache.system.accounts import Account
 from eggcache.target import resolver, selection, skipped
+from eggcache.target.interpreter import TURBOGEARS, Roots, Target
 from eggcache.wheelhouse import contents
 
 if TYPE_CHECKING:
@@ -38,30 +28,11 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _SHARED, _OWN = 0o644, 0o600  # of a wheel whose egg everybody may read, and of another one
 
 
-def wheels(
-    out: str,
-    requirements: Sequence[str] = ("TurboGears",),
-    *,
-    python: str,
-    account: Account | None = None,
-    paths: Sequence[str] = (),
-    everything: bool = False,
-    limits: Limits = DEFAULT_LIMITS,
-    wait: float = 120.0,
-    dry_run: bool = False,
-    progress: Progress | None = None,
-) -> Report:
-    """Write each egg of the tree of `requirements`, zipped or not, into the directory `out` as a wheel.
+def wheels(out: str, target: Target, roots: Roots = TURBOGEARS, run: Run = DEFAULT_RUN) -> Report:
+    """Write each egg of the tree of `roots`, zipped or not, into the directory `out` as a wheel.
 
-    out          the directory, made where it is missing; nobody but the caller may be able to write to it
-    python       the target interpreter, absolute: native eggs become wheels for it
-    account      whom the target runs as, and with whose rights the eggs are read (default: the caller)
-    paths        what is put in front of the target's sys.path
-    everything   all distributions on the path instead of a tree
-    limits       how much an egg may hold
-    wait         seconds to wait for another run
-    dry_run      say what would be done, and write nothing there
-    progress     who is told how far it has got
+    :param out: the directory, made where it is missing; nobody but the caller may be able to write to it
+    :param target: native eggs become wheels for it; its account runs it, and has to be able to read the eggs
 
     A wheel that is there already with the same bytes is kept. What is no egg, what no wheel can be made of and what
     a wheel cannot say comes back as findings. Nothing of an egg is executed.
@@ -69,29 +40,25 @@ def wheels(
     wheels then, and running it again completes.
     """
     writer = _writer()
-    account = account or accounts.current()
-    progress = progress or Progress()
-    progress.phase(f"asking {python} for the tree")
-    tree, said = resolver.describe(
-        "tags.py", python, requirements,
-        paths=paths, everything=everything, account=account, meanwhile=progress.tick,
-    )  # fmt: skip
+    progress = run.progress
+    progress.phase(f"asking {target.python} for the tree")
+    tree, said = resolver.describe("tags.py", target, roots, meanwhile=progress.tick)
     machine = _machine(tree.interpreter, said.get("tags"))
-    run = _Run(writer, machine, account, everything, limits, {}, [], list(resolver.findings(tree)))
-    run.findings += skipped.findings(tree, account, limits, progress)
-    with _open(out, dry_run) as descriptor, ExitStack() as stack:
-        if descriptor is not None and not dry_run:
-            stack.enter_context(lockdown.locked_itself(descriptor, out, wait, progress))
+    work = _Work(writer, machine, target.account, roots.everything, run.limits, {}, [], list(resolver.findings(tree)))
+    work.findings += skipped.findings(tree, target.account, run.limits, progress)
+    with _open(out, run.dry_run) as descriptor, ExitStack() as stack:
+        if descriptor is not None and not run.dry_run:
+            stack.enter_context(lockdown.locked_itself(descriptor, out, run.wait, progress))
             staging.remove_stages(descriptor)
         try:
-            stage = stack.enter_context(_workplace(None if dry_run else descriptor))
+            stage = stack.enter_context(_workplace(None if run.dry_run else descriptor))
             progress.phase("writing wheels", len(tree.distributions))
             # What has to take another name comes last: the wheel of whom that name belongs to is made.
             for distribution in sorted(tree.distributions, key=writer.renamed):
-                run.convert(distribution, stage, lambda: progress.advance(1, 0))
+                work.convert(distribution, stage, lambda: progress.advance(1, 0))
                 progress.advance(0, 1)
             progress.phase("writing to the disk")
-            run.settle(os.path.abspath(out), descriptor, stage, dry_run)
+            work.settle(os.path.abspath(out), descriptor, stage, run.dry_run)
         except OSError as error:
             remedy = "make room there" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "see to that"
             raise EggcacheError(
@@ -100,12 +67,12 @@ def wheels(
     return Report(
         "wheels",
         os.path.abspath(out),
-        tuple(run.outcomes),
-        tuple(dict.fromkeys(run.findings)),
-        tuple(run.notes(tree.interpreter, paths)),
-        unchanged=all(outcome.action == "kept" for outcome in run.outcomes) and bool(run.outcomes),
-        dry_run=dry_run,
-        install=run.installation(os.path.abspath(out)),
+        tuple(work.outcomes),
+        tuple(dict.fromkeys(work.findings)),
+        tuple(work.notes(tree.interpreter, target.paths)),
+        unchanged=all(outcome.action == "kept" for outcome in work.outcomes) and bool(work.outcomes),
+        dry_run=run.dry_run,
+        install=work.installation(os.path.abspath(out)),
     )
 
 
@@ -183,7 +150,7 @@ class _Made:
 
 
 @dataclass
-class _Run:
+class _Work:
     """One run of the command: what was made so far, and what is wrong."""
 
     writer: Any

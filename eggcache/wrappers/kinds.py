@@ -13,23 +13,29 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from eggcache.errors import EggcacheError, UsageError
+from eggcache.servers.apache import in_tmp
 from eggcache.system import packaged
 from eggcache.wrappers import quoting
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a wrapper is made of: the arguments of `wrapper`, checked."""
+    """What a wrapper is made of. Names that are not UTF-8 are in the text as surrogate escapes."""
 
-    directory: str
-    prepare: Sequence[str]
-    timezone: str | None
-    apachectl: str
-    pid_file: str
-    unit: str
-    name: str
-    debian: bool
-    hidden: bool  # by the /tmp that the unit has of its own
+    directory: str  #: the egg cache
+    prepare: Sequence[str]  #: the complete command, absolute and as resolved, that fills it
+    timezone: str | None  #: the zone it was prepared for; None: the host's own
+    apachectl: str = ""  #: absolute; apachectl and init.d need it
+    pid_file: str = ""  #: Apache's; init.d needs it
+    unit: str = ""  #: Apache's unit of systemd, for the drop-in
+    name: str = "eggcache-apache"  #: what the init script provides
+    debian: bool = False  #: whether apachectl takes APACHE_ENVVARS
+    private_tmp: bool | None = None  #: whether the unit has a /tmp of its own; None: it cannot be told
+
+    @property
+    def hidden(self) -> bool:
+        """Whether the unit has, or may have, a /tmp of its own without the directory."""
+        return self.private_tmp is not False and in_tmp(self.directory) is not None
 
     def zone(self, quote: Callable[[str], str], given: str, none: str) -> str:
         """What sets the zone, `given` with the quoted zone for its {}, or what unsets it."""

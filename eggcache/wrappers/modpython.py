@@ -41,19 +41,17 @@ class Emitted:
 
 
 def mod_python(
-    directory: str,
+    wanted: Wanted,
     *,
-    prepare: Sequence[str],
-    timezone: str | None,
     modules: str | None = None,
     paths: Sequence[str] = (),
     application: Application | None = None,
     mutexes: str = "logs/",
     root: str = "/",
 ) -> Emitted:
-    """What makes `directory` the egg cache of Apache's mod_python.
+    """What makes a directory the egg cache of Apache's mod_python.
 
-    `prepare` and `timezone` are as in `wrappers.wrapper`. `modules` is the directory where the modules will be put;
+    `modules` is the directory where the modules will be put;
     it and `paths` become PythonPath. `application` adds its whole deployment, for which `mutexes` is the directory of
     mod_python's lock files. `root` is where the file of mod_python itself is looked up.
 
@@ -61,15 +59,13 @@ def mod_python(
     or that is no name of a module; and for an application without `modules`. Rules from outside: mod_python's
     documentation on PythonOption, PythonPath and PythonImport; the TurboGears manual.
     """
-    for value in (directory, prepare[0], *paths, *([modules] if modules is not None else [])):
+    for value in (wanted.directory, wanted.prepare[0], *paths, *([modules] if modules is not None else [])):
         if not value.startswith("/"):
             raise UsageError(value, "not an absolute path", "write it in full")
-    for value in (directory, *prepare, timezone or "", modules or "", *paths):
+    for value in (wanted.directory, *wanted.prepare, wanted.timezone or "", modules or "", *paths):
         if "\0" in value:
             raise UsageError(repr(value), "no path or argument can hold a NUL", "leave it out")
-    values = dict(
-        KINDS["mod_python"].values(Wanted(directory, prepare, timezone, "", "", "", "", debian=False, hidden=False))
-    )
+    values = dict(KINDS["mod_python"].values(wanted))
     texts: dict[str, str] = {}
     if modules is not None:
         values["PATH"] = f"PythonPath {quoting.apache(_python_path([modules, *paths]))}"

@@ -11,7 +11,7 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Sequence
+from dataclasses import replace
 
 from eggcache.errors import UsageError, meant
 from eggcache.model import Finding
@@ -20,27 +20,8 @@ from eggcache.wrappers import destination
 from eggcache.wrappers.kinds import KINDS, Wanted, fill, part
 
 
-def wrapper(
-    kind: str,
-    directory: str,
-    *,
-    prepare: Sequence[str],
-    timezone: str | None,
-    apachectl: str | None = None,
-    pid_file: str | None = None,
-    unit: str | None = None,
-    name: str = "eggcache-apache",
-    debian: bool = False,
-    private_tmp: bool | None = None,
-) -> str:
-    """The text of the wrapper of `kind` (one of KINDS) that makes `directory` the egg cache of Apache.
-
-    `prepare` is the complete command, absolute and as resolved, that fills the directory; `timezone` is the zone
-    it was prepared for, None for the host's own. `apachectl` is absolute (apachectl and init.d need it), `pid_file`
-    Apache's (init.d needs it), `unit` the name of its systemd unit, for the drop-in, `name` what the init script
-    provides, `debian` whether apachectl takes APACHE_ENVVARS, `private_tmp` whether the unit has a /tmp of its own
-    (None: it cannot be told). Names that are not UTF-8 are in the text as surrogate
-    escapes.
+def wrapper(kind: str, wanted: Wanted) -> str:
+    """The text of the wrapper of `kind` (one of KINDS) that makes a directory the egg cache of Apache.
 
     Raises UsageError for a kind that there is not, a value that is not absolute where it must be, one that the
     syntax of this kind cannot express, init.d without a pid file, and the drop-in for a directory that the unit does
@@ -50,28 +31,27 @@ def wrapper(
     if kind not in KINDS:
         known = f"one of {', '.join(sorted(KINDS))}"
         raise UsageError(f"--for {kind}", "there is no such kind", meant(kind, KINDS) or known)
-    if KINDS[kind].pid_file and not pid_file:
+    if KINDS[kind].pid_file and not wanted.pid_file:
         raise UsageError(f"--for {kind}", "Apache does not say where its pid file is", "name it with --pid-file")
-    if KINDS[kind].apachectl and not apachectl:
+    if KINDS[kind].apachectl and not wanted.apachectl:
         raise UsageError(f"--for {kind}", "there is no apachectl on this host", "say where it is with --apachectl")
-    for value in (directory, prepare[0], apachectl or "/", pid_file or "/"):
+    for value in (wanted.directory, wanted.prepare[0], wanted.apachectl or "/", wanted.pid_file or "/"):
         if not value.startswith("/"):  # the script runs from any directory
             raise UsageError(value, "not an absolute path", "write it in full")
-    for value in (directory, *prepare, timezone or "", apachectl or "", pid_file or ""):
+    for value in (wanted.directory, *wanted.prepare, wanted.timezone or "", wanted.apachectl, wanted.pid_file):
         if "\0" in value:
             raise UsageError(repr(value), "no path or argument can hold a NUL", "leave it out")
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):  # it is a file name, and stands in a comment
-        raise UsageError(name, "not the name of an init script", "use letters, digits and -")
-    if not re.fullmatch(r"[A-Za-z0-9:_.@-]+\.service", unit or "apache2.service"):
-        raise UsageError(str(unit), "not the name of a service unit", "such as apache2.service")
-    unit = unit or (_unit(apachectl) if apachectl else "")
-    hidden = private_tmp is not False and in_tmp(directory) is not None
-    wanted = Wanted(directory, prepare, timezone, apachectl or "", pid_file or "", unit, name, debian, hidden)
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", wanted.name):  # it is a file name, and stands in a comment
+        raise UsageError(wanted.name, "not the name of an init script", "use letters, digits and -")
+    if not re.fullmatch(r"[A-Za-z0-9:_.@-]+\.service", wanted.unit or "apache2.service"):
+        raise UsageError(wanted.unit, "not the name of a service unit", "such as apache2.service")
+    wanted = replace(wanted, unit=wanted.unit or (_unit(wanted.apachectl) if wanted.apachectl else ""))
     if kind == "systemd":
-        check_seen(directory, unit, private_tmp)
+        check_seen(wanted.directory, wanted.unit, wanted.private_tmp)
     template = KINDS[kind].template
     text = fill(template if isinstance(template, str) else template(wanted), **KINDS[kind].values(wanted))
-    return destination.block(text, KINDS[kind].comment) if part(kind, debian=debian) else destination.sealed(text)
+    own = not part(kind, debian=wanted.debian)
+    return destination.sealed(text) if own else destination.block(text, KINDS[kind].comment)
 
 
 def check_seen(directory: str, unit: str, private_tmp: bool | None, remedy: str = "use /var/cache/eggcache") -> None:

@@ -19,11 +19,12 @@ from support import deployment
 from support.judge import as_json, eggcache, environment, judge, listing, served
 from support.sites import Site, write_egg
 
-from eggcache.cache.filling import Filling
+from eggcache.cache.filling import Cache, Filling
 from eggcache.cache.receipt import Receipt, gone
 from eggcache.errors import EggcacheError
-from eggcache.model import DEFAULT_LIMITS, Interpreter, Ownership, Tree
+from eggcache.model import DEFAULT_RUN, Interpreter, Ownership, Tree
 from eggcache.system import accounts
+from eggcache.target.interpreter import Target
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -57,7 +58,9 @@ def test_second_run_imports_what_it_uses(site: Site) -> None:
     loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert {"eggcache.cache.freshness", "argparse", "json"} <= loaded
     ours = {name.partition(".")[2] for name in loaded if name.startswith("eggcache.")}
-    assert ours == {"accounts", "arguments", "cli", "console", "errors", "interpreter", "lockdown", "validity"}
+    cli = {"cli", "cli.arguments", "cli.console", "cli.main"}
+    system = {"system", "system.accounts", "system.lockdown"}
+    assert ours == {"errors", *cli, *system, "cache", "cache.freshness", "target", "target.interpreter"}
     assert not loaded & {"ctypes", "dataclasses", "filelock", "rich", "secrets", "subprocess", "traceback", "typing"}
 
 
@@ -330,10 +333,8 @@ def test_unreadable_without_end(site: Site) -> None:
     again = [str(site.eggs) + spelling for spelling in ("", "/", "/.", "//", "/../eggs")] * 4_000
     path = (*again, str(site.eggs / "Hidden7-1.0-py3.11.egg"))
     tree = Tree(Interpreter(str(site.python), (3, 11), "/", path, None, None), (), (), ())
-    account = accounts.lookup(site.account.pw_name)
-    filling = Filling(
-        str(site.cache), None, Ownership(0, 0, 0o750, 0o640), account, Receipt({}, {}), "", DEFAULT_LIMITS
-    )
+    target = Target(str(site.python), account=accounts.lookup(site.account.pw_name))
+    filling = Filling(Cache(str(site.cache), None, Ownership(0, 0, 0o750, 0o640), Receipt(), ""), target, DEFAULT_RUN)
     began = time.monotonic()
     filling.fill(tree, None)
     assert time.monotonic() - began < 20  # it takes 0.3; 2.6 million eggs take minutes

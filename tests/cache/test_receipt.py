@@ -13,14 +13,18 @@ from typing import Any
 
 import jsonschema
 import pytest
-from support.judge import eggcache
+from support.judge import as_json, eggcache
 from support.schema import SCHEMA
 from support.sites import Site, write_egg
 
 from eggcache.cache import freshness, inventory, receipt, removal, serving
+from eggcache.cache.preparation import prepare
 from eggcache.cli import console, listing, report
 from eggcache.errors import NotPermitted
+from eggcache.model import Limits, Run
 from eggcache.proof import comparison
+from eggcache.system import accounts
+from eggcache.target.interpreter import EVERYTHING, Roots, Target
 
 NAME = ".eggcache.json"
 STATUS = jsonschema.Draft202012Validator({**SCHEMA, "oneOf": [{"$ref": "#/$defs/status"}]})
@@ -106,7 +110,33 @@ def use(site: Site, descriptor: int, key: str, options: dict[str, Any]) -> None:
     comparison.strangers(descriptor, directory, [])
     serving.prepared_for(known, ["One-1.0-py3.11.egg-tmp"])
     with pytest.raises(NotPermitted, match=r"precious-tmp: no prepare"):
-        removal.remove(directory, dry_run=True)
+        removal.remove(directory, Run(dry_run=True))
+
+
+def test_how_it_was_asked(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command and the function ask for the same prepare where they are asked for the same, so that neither has to
+    do what the other did; whatever differs in the target, its roots or the limits is another one."""
+    for name in ("PYTHONPATH", "LD_LIBRARY_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    account = accounts.lookup(site.account.pw_name)
+    target = Target(str(site.python), [str(site.eggs)], account, account.gid, "UTC")
+    cache, one = str(site.cache), Roots(["One"])
+
+    def stands(target: Target, roots: Roots, **limits: int) -> bool:
+        return bool(freshness.standing(cache, freshness.key(target, roots), freshness.asked(target, limits)))
+
+    site.prepare("--tz", "UTC", "--limit", "ratio=300", "--limit", "entries=65535")
+    assert stands(target, EVERYTHING, ratio=300, member=freshness.LIMITS["member"])
+    others = {"paths": (), "account": account._replace(groups=(0,)), "group": None, "timezone": None}
+    assert [
+        name for name, other in others.items() if stands(target._replace(**{name: other}), EVERYTHING, ratio=300)
+    ] == []
+    assert not stands(target, EVERYTHING)
+    assert not stands(target, one, ratio=300)
+    assert not prepare(cache, target, one, Run(Limits(ratio=300))).unchanged
+    assert prepare(cache, target, one, Run(Limits(ratio=300))).unchanged
+    done = eggcache("prepare", cache, "One", *site.options[1:], "--tz", "UTC", "--limit", "ratio=300", "--json")
+    assert as_json(done)["unchanged"]
 
 
 def test_every_place_and_every_type(prepared: Site) -> None:

@@ -15,6 +15,7 @@ from support.sites import Site
 from support.zips import Entry, archive, deflate
 
 from eggcache.cache import twins
+from eggcache.eggs.extract import Opened
 from eggcache.eggs.reader import read
 
 NAME = "One-1.0-py3.11.egg"
@@ -183,7 +184,7 @@ def same_content(tmp_path: Path, *eggs: bytes) -> bool:
             (tmp_path / f"{number}.egg").write_bytes(data)
             descriptor = os.open(tmp_path / f"{number}.egg", os.O_RDONLY)
             held.callback(os.close, descriptor)
-            opened.append(twins.Opened(descriptor, read(descriptor, f"{number}.egg"), ""))
+            opened.append(Opened(descriptor, read(descriptor, f"{number}.egg")))
         return twins.same(*opened)
 
 

@@ -10,6 +10,8 @@ import pytest
 
 from eggcache.cache import freshness, receipt
 from eggcache.eggs import layout
+from eggcache.system.accounts import Account
+from eggcache.target.interpreter import Roots, Target
 
 
 @pytest.mark.parametrize(
@@ -105,10 +107,11 @@ def test_receipt_round_trip(tmp_path: Path) -> None:
     """What is written is read again, surrogate escapes in paths included."""
     from eggcache.model import Finding
 
-    options = freshness.asked((33, 33), (0, 33, 0o750, 0o640), "UTC", {"ratio": 300})
+    target = Target("/p", ["/q"], Account("www-data", 33, 33), 33, "UTC")
+    options = freshness.asked(target, {"ratio": 300})
     made = receipt.Receipt(
         {
-            freshness.key("/p", ["/q"], ["r"]): receipt.Entry(
+            freshness.key(target, Roots(["r"])): receipt.Entry(
                 options,
                 {"/p\udcff": [1, 2, 3, 4, 5, -6, 7], "/gone": None, "/changed": []},
                 ["x.egg-tmp"],

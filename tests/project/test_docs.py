@@ -6,12 +6,15 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from support import deployment
 from support.deployment import Deployment
 from support.httpd import wait_for
+from support.judge import environment
 from support.parts import missing
 from support.session import blocks, matches, play
 from support.shop import mod_wsgi, new_site
@@ -76,6 +79,20 @@ def test_tutorial(turbogears2_311: Deployment, shared_tmp: Path, checkout: Path)
         assert f"PYTHON_EGG_CACHE={site.cache}".encode() in Path(f"/proc/{httpd.pid()}/environ").read_bytes()
     finally:
         httpd.stop()
+
+
+def test_python(turbogears2_311: Deployment, shared_tmp: Path, checkout: Path) -> None:
+    """The few lines of Python that are shown do what the command does: a dry run names what would be made, and writes
+    nothing."""
+    (block,) = blocks((ROOT / "docs" / "reference" / "python.rst").read_text(encoding="utf-8"), "python")
+    real = {"/var/cache/eggcache": f"{shared_tmp}/cache", "/srv/site/bin/python": str(turbogears2_311.python)}
+    for shown, place in {**real, "myapp": "TurboGears2"}.items():
+        assert shown in block
+        block = block.replace(shown, place)
+    code = f"{block}\nprint(report.dry_run, {{one.action for one in report.outcomes}}, len(report.outcomes) > 1)"
+    done = deployment.run([sys.executable, "-c", code], env=environment({"PYTHONPATH": str(checkout)}))
+    assert done.stdout.splitlines()[-1] == "True {'made'} True"
+    assert not (shared_tmp / "cache").exists()
 
 
 def test_comparison_can_fail() -> None:

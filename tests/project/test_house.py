@@ -1,4 +1,4 @@
-"""The house: which room imports which."""
+"""The house: which room imports which, and how much a function asks for."""
 
 from __future__ import annotations
 
@@ -48,3 +48,19 @@ def test_imports_go_down_only(path: Path) -> None:
 def test_no_room_is_named_like_a_public_function() -> None:
     """eggcache.prepare is a function, whatever was imported before."""
     assert set(LEVEL) & set(eggcache.__all__) == set()
+
+
+def test_no_public_function_takes_more_than_six() -> None:
+    """What travels together is a noun: Target, Roots, Run. Six is the most that a function, a method or a constructor
+    of any module takes, each `*` and `**` counted; some take six, so it is known that they were looked at."""
+    taken = {}
+    for path in SOURCE.rglob("*.py"):
+        for one in ast.walk(ast.parse(path.read_text())):
+            if isinstance(one, ast.FunctionDef) and (
+                one.name in ("__init__", "__new__") or not one.name.startswith("_")
+            ):
+                given = [*one.args.posonlyargs, *one.args.args, *one.args.kwonlyargs, one.args.vararg, one.args.kwarg]
+                names = [each.arg for each in given if each and each.arg not in ("self", "cls")]
+                taken[f"{path}:{one.lineno} {one.name}"] = len(names)
+    assert {name: count for name, count in taken.items() if count > 6} == {}
+    assert max(taken.values()) == 6

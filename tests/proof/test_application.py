@@ -21,8 +21,10 @@ from support.parts import missing
 
 from eggcache.errors import UsageError
 from eggcache.proof import application
+from eggcache.proof.application import Application
 from eggcache.system import accounts
 from eggcache.system.accounts import Account
+from eggcache.target.interpreter import Target
 
 # As the manual prints it, but for its indentation.
 MANUAL = """\
@@ -94,8 +96,7 @@ class Site:
     def __init__(self, root: Path, account: Account, python: Path) -> None:
         self.root = root
         self.account = account
-        self.python = str(python)
-        self.paths: tuple[str, ...] = ()
+        self.target = Target(str(python), account=account)
         self.config = root / "myapp.cfg"
         self.logs = root / "logs"
         self.logs.mkdir()
@@ -111,15 +112,13 @@ class Site:
         self.write(f"{SETTINGS}{more}\n[logging]\n[[handlers]]\n[[[out]]]\nclass={kind!r}\nargs={args!r}\n")
 
     def findings(self, location: str | None = None) -> list[tuple[str, str, str]]:
-        found = application.findings(
-            str(self.config), python=self.python, paths=self.paths, account=self.account, location=location
-        )
+        found = application.findings(Application(str(self.config), location), self.target)
         assert all(finding.status == 3 and finding.remedy and "\n" not in str(finding) for finding in found)
         return [(finding.code, finding.thing, finding.cause) for finding in found]
 
     def parse(self, text: str | bytes) -> object:
         data = text if isinstance(text, bytes) else text.encode()
-        return application.parse(data, self.python, (), self.account)
+        return application.parse(data, self.target)
 
     def codes(self, location: str | None = None) -> list[str]:
         return [code for code, _, _ in self.findings(location)]
@@ -304,7 +303,7 @@ def test_root_is_not_made_to_read_for_others(site: Site) -> None:
     secret.write_text("root:$6$secret\n")
     secret.chmod(0o600)
     site.config.symlink_to(secret)
-    found = application.findings(str(site.config), python=site.python, account=site.account)
+    found = application.findings(Application(str(site.config)), site.target)
     assert [finding.code for finding in found] == ["app-config-unreadable"]
     assert "$6$" not in str(found)
 
@@ -315,7 +314,7 @@ def test_what_is_no_file(site: Site) -> None:
     (site.root / "fifo").chmod(0o644)
     for name in ("none", "logs", "fifo", "myapp.cfg/none", "a\0b"):
         with pytest.raises(UsageError, match="--app-config"):
-            application.findings(f"{site.root}/{name}", python=site.python, account=site.account)
+            application.findings(Application(f"{site.root}/{name}"), site.target)
 
 
 # ---------------------------------------------------------------------------------------------------- log files
@@ -506,7 +505,7 @@ def test_a_newer_configobj(shared_tmp: Path, site: Site, monkeypatch: pytest.Mon
     """ConfigObj 5 quotes the line that it refuses: what the target has on its path (--path) is heard without that."""
     shutil.copytree(Path(configobj.__file__).parent, shared_tmp / "configobj")
     monkeypatch.setitem(sys.modules, "configobj", None)
-    site.paths = (str(shared_tmp),)
+    site.target = site.target._replace(paths=(str(shared_tmp),))
     site.write(f"{SETTINGS}mysql://tg:  hunter2\\@localhost/tg\n")
     ((_, _, cause),) = site.findings()
     words = "Invalid line (...) (matched as neither section nor keyword) at line 4"
@@ -545,7 +544,7 @@ def test_without_any_configobj(
     site.write(SETTINGS.replace("production", "staging"), 0o644)
     assert site.codes() == ["app-config-exposed", "not-production"]
     monkeypatch.setitem(sys.modules, "configobj", None)
-    found = application.findings(str(site.config), python=site.python, account=site.account)
+    found = application.findings(Application(str(site.config)), site.target)
     assert [(one.code, one.status) for one in found] == [("app-config-exposed", 3), ("app-config-unread", 0)]
     assert f"neither {own.python} nor eggcache's own Python has a ConfigObj" in found[1].cause
 

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,9 @@ from eggcache.cli.report import tree_json
 from eggcache.errors import EggcacheError, UsageError
 from eggcache.model import Distribution, Interpreter, Kind, Need, State, Tree
 from eggcache.system import accounts
+from eggcache.system.accounts import Account
 from eggcache.target import answer
+from eggcache.target.interpreter import EVERYTHING, Roots, Target
 from eggcache.target.owners import Cleared
 from eggcache.target.resolver import findings, resolve
 
@@ -75,8 +77,16 @@ def basket(path: Path, inner: Path, metadata: bool = False) -> Path:
     return path
 
 
-def ask(made: Deployment, *requirements: str, **options: Any) -> Tree:
-    return resolve(str(made.python), requirements, **options)
+def ask(
+    made: Deployment,
+    *requirements: str,
+    paths: Sequence[str] = (),
+    everything: bool = False,
+    account: Account | None = None,
+    need_pkg_resources: bool = True,
+) -> Tree:
+    roots = EVERYTHING if everything else Roots(requirements)
+    return resolve(Target(str(made.python), paths, account), roots, need_pkg_resources=need_pkg_resources)
 
 
 def named(tree: Tree, project: str) -> Distribution:
@@ -472,7 +482,7 @@ def test_asking_writes_nothing(turbogears2_27: Deployment, copy_of: Callable[[De
     if strace:
         code = (
             "import sys; sys.path.insert(0, sys.argv[1]); sys.dont_write_bytecode = True\n"
-            "from eggcache.target import resolver; resolver.resolve(sys.argv[2], ['TurboGears2'])"
+            "from eggcache import Roots, Target, resolve; resolve(Target(sys.argv[2]), Roots(['TurboGears2']))"
         )
         source = str(Path(__file__).resolve().parents[2])
         calls = "mkdir,mkdirat,rename,renameat,renameat2,unlink,unlinkat,creat,chmod,fchmod,fchmodat,fchownat,utimensat"
@@ -521,9 +531,8 @@ def answering(shared_tmp: Path) -> Callable[[object], str]:
 
 def test_an_honest_answer_is_taken(answering: Callable[[object], str]) -> None:
     """The answer that the hostile ones below are made from is a good one."""
-    assert (
-        resolve(answering(HONEST), ["A"], account=Cleared(*accounts.current())).distributions[0].cache_name == "A-1.egg"
-    )
+    target = Target(answering(HONEST), account=Cleared(*accounts.current()))
+    assert resolve(target, Roots(["A"])).distributions[0].cache_name == "A-1.egg"
 
 
 def _but(**changes: object) -> dict[str, Any]:
@@ -570,8 +579,9 @@ HOSTILE: Mapping[str, object] = {
 @pytest.mark.parametrize("answer", HOSTILE.values(), ids=HOSTILE.keys())
 def test_hostile_answers_are_refused(answer: object, answering: Callable[[object], str]) -> None:
     """Anything that is not exactly as it must be, above all a path or a cache name, is refused in one line."""
+    target = Target(answering(answer), account=Cleared(*accounts.current()))
     with pytest.raises(EggcacheError, match="is no Python to trust: it answered with") as caught:
-        resolve(answering(answer), ["A"], account=Cleared(*accounts.current()))
+        resolve(target, Roots(["A"]))
     assert str(caught.value).isprintable()
 
 

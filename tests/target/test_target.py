@@ -7,7 +7,7 @@ import os
 import pwd
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,20 @@ import pytest
 
 from eggcache.errors import EggcacheError, NotPermitted, UsageError
 from eggcache.system import accounts, packaged
-from eggcache.target import launch
-from eggcache.target.interpreter import find
-from eggcache.target.launch import environment, literal
+from eggcache.system.accounts import Account
+from eggcache.target import launch, process
+from eggcache.target.interpreter import EVERYTHING, TURBOGEARS, Roots, Target, find
+from eggcache.target.launch import Launch, environment, literal
 from eggcache.target.owners import Cleared
-from eggcache.target.process import run
 
 ODD = ["plain", "quote\"'\\", "line\nfeed\ttab\0nul", "h\u00e4\u2713\U0001f95a", os.fsdecode(b"not \xff\xfe utf-8"), ""]
+
+
+def run(
+    python: str, script: str, request: object, account: Account | None = None, flags: Sequence[str] = (), **how: Any
+) -> object:
+    """What the script answers, see process.run for `how`."""
+    return process.run(Launch(Target(python, account=account), script, request, flags=flags), **how)
 
 
 @pytest.fixture
@@ -85,6 +92,19 @@ def test_find_says_what_is_wrong(name: str) -> None:
     """A target that is not there, or is no program, is a usage error with a remedy."""
     with pytest.raises(UsageError, match="name the interpreter that Apache runs with --python"):
         find(name)
+
+
+def test_nouns_stay_as_they_are_made() -> None:
+    """A target and its roots cannot be changed, are the same where they say the same, whatever sequence they are made
+    of, and serve as keys; a target that nobody says more of is the caller's, and roots that name nothing are all."""
+    target, roots = Target("/p", ["/a"]), Roots(name for name in ("A", "B"))
+    assert {target: 1, roots: 2} == {Target("/p", ("/a",), accounts.current()): 1, Roots(["A", "B"]): 2}
+    assert target != target._replace(timezone="UTC") != target._replace(timezone="CET")
+    for noun, name in ((target, "python"), (target, "new"), (roots, "requirements")):
+        with pytest.raises(AttributeError):
+            setattr(noun, name, "x")
+    assert (target.account, target.group, target.timezone) == (accounts.current(), None, None)
+    assert (TURBOGEARS.everything, EVERYTHING.everything, Roots([]) == EVERYTHING) == (False, True, True)
 
 
 # ----------------------------------------------------------------------------------------------- talking to it
@@ -251,7 +271,7 @@ def test_launched_and_not_asked(fake: Callable[[str], str], tmp_path: Path) -> N
     """What was started for a run that then refuses its directory is ended with all that it has started."""
     mark = tmp_path / "pid"
     program = fake(f"sleep 300 & echo $! > {mark}; wait")
-    with launch.probe(program, ["x"], [], False, Cleared(*accounts.current())) as launched:
+    with launch.probe(Target(program, account=Cleared(*accounts.current())), Roots(["x"])) as launched:
         until = time.monotonic() + 30
         while not (mark.exists() and mark.read_text().endswith("\n")) and time.monotonic() < until:
             time.sleep(0.01)

@@ -16,6 +16,7 @@ from eggcache.model import DEFAULT_LIMITS
 from eggcache.progress import Progress
 from eggcache.system import accounts
 from eggcache.target import resolver, skipped
+from eggcache.target.interpreter import EVERYTHING, Target
 
 
 @pytest.fixture(params=[("2.7", "0.6c11"), ("3.11", "65.5.0")], ids=" ".join)
@@ -105,7 +106,7 @@ def test_another_spelling(python: Path, eggs: Path, shared_tmp: Path) -> None:
 def test_bounded(python: Path, eggs: Path, monkeypatch: pytest.MonkeyPatch, most: str) -> None:
     """Of what nobody asked for no more is looked at, and told, than has a use."""
     (eggs / "half.two-1.0-py3.11.egg").write_bytes(b"half")
-    tree = resolver.resolve(str(python), paths=[str(eggs)], everything=True)
+    tree = resolver.resolve(Target(str(python), [str(eggs)]), EVERYTHING)
     for count in (2, 1):
         monkeypatch.setattr(skipped, most, count)
         assert len(list(skipped.findings(tree, accounts.current(), DEFAULT_LIMITS, Progress()))) == count

@@ -16,7 +16,10 @@ import pytest
 
 from eggcache.errors import EggcacheError
 from eggcache.system import accounts
+from eggcache.system.accounts import Account
 from eggcache.target import process
+from eggcache.target.interpreter import Target
+from eggcache.target.launch import Launch
 from eggcache.target.owners import Cleared
 
 FILES = 24
@@ -55,9 +58,13 @@ def request_for(stage: Path, processes: int) -> dict[str, Any]:
     }
 
 
+def compile_(python: str, request: object, account: Account | None = None) -> object:
+    return process.run(Launch(Target(python, account=account), "compile.py", request, flags=("-S",)))
+
+
 def compiled(python: str, stage: Path, processes: int) -> dict[str, bytes]:
     """The byte code that so many processes wrote, by name; it is removed again."""
-    said = process.run(python, "compile.py", request_for(stage, processes), Cleared(*accounts.current()), flags=("-S",))
+    said = compile_(python, request_for(stage, processes), Cleared(*accounts.current()))
     assert said == {"trouble": ""}
     found = {}
     for path in stage.rglob("*.pyc"):
@@ -144,7 +151,7 @@ def test_the_trouble_is_told(stage: Path, interpreter: Callable[[str], Path]) ->
     real = interpreter("3.11")
     wrapper.write_text(f'#!/bin/bash\nulimit -f 0; trap "" XFSZ\nexec {real} "$@"\n')
     wrapper.chmod(0o755)
-    said = process.run(str(wrapper), "compile.py", request_for(stage, 3), Cleared(*accounts.current()), flags=("-S",))
+    said = compile_(str(wrapper), request_for(stage, 3), Cleared(*accounts.current()))
     assert isinstance(said, dict)
     assert said["trouble"].startswith("/final/")
     assert said["trouble"].endswith(".py: File too large")
@@ -155,7 +162,7 @@ def test_another_directory_is_refused(python: str, stage: Path) -> None:
     wanted = request_for(stage, 2)
     stage.rename(stage.parent / "moved")
     stage.mkdir()
-    said = process.run(python, "compile.py", wanted, flags=("-S",))
+    said = compile_(python, wanted)
     assert said == {"trouble": f"somebody put another directory in the place of {stage}"}
     assert list(stage.parent.rglob("*.pyc")) == []
 

@@ -23,6 +23,7 @@ from support.parts import missing
 from eggcache.errors import UsageError
 from eggcache.servers.apache import Apache
 from eggcache.wrappers import destination, wrappers
+from eggcache.wrappers.kinds import Wanted
 
 assert server  # a fixture
 
@@ -70,7 +71,7 @@ def text(kind: str, directory: str, **values: Any) -> str:
         "unit": "apache2.service",
         **values,
     }
-    return wrappers.wrapper(kind, directory, **given)
+    return wrappers.wrapper(kind, Wanted(directory, **given))
 
 
 def good(kind: str) -> list[str]:

@@ -8,7 +8,7 @@ import os
 import re
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from support.judge import eggcache
 
 from eggcache.errors import UsageError
 from eggcache.wrappers import modpython
+from eggcache.wrappers.kinds import Wanted
 
 PREPARE = ["/usr/bin/eggcache", "prepare", "/var/cache/x", "--lenient", "--", "TurboGears"]
 APPLICATION = modpython.Application("myapp", "/myapp", "/etc/myapp.cfg")
@@ -665,8 +666,10 @@ def test_load(server: Httpd) -> None:
 # -------------------------------------------------------------------------------------- the configuration
 
 
-def emit(directory: str = "/var/cache/x", **values: Any) -> modpython.Emitted:
-    return modpython.mod_python(directory, **{"prepare": PREPARE, "timezone": None, **values})
+def emit(
+    directory: str = "/var/cache/x", *, prepare: Sequence[str] = PREPARE, timezone: str | None = None, **values: Any
+) -> modpython.Emitted:
+    return modpython.mod_python(Wanted(directory, prepare, timezone), **values)
 
 
 def install(emitted: modpython.Emitted, into: Path) -> None:

@@ -20,6 +20,7 @@ from support.parts import missing
 from eggcache.errors import UsageError
 from eggcache.servers.apache import Apache
 from eggcache.wrappers import destination, wrappers
+from eggcache.wrappers.kinds import Wanted
 
 SCRIPTS = sorted(kind for kind in wrappers.KINDS if wrappers.KINDS[kind].executable)  # the rest: test_kinds.py
 FAILURES = [1, 2, 4, 75, 126, 137]
@@ -131,7 +132,7 @@ def emit(tmp_path: Path) -> Callable[..., Emitted]:
             "apachectl": str(recording),
             "pid_file": str(inside / "apache.pid"),
         }
-        text = wrappers.wrapper(kind, str(inside), **{**arguments, **values})
+        text = wrappers.wrapper(kind, Wanted(str(inside), **{**arguments, **values}))
         script = tmp_path / kind
         destination.write(str(script), edit(text))
         return Emitted(str(inside), script, prepare, tmp_path)
@@ -179,7 +180,7 @@ def test_no_value_in_a_comment(emit: Callable[..., Emitted], kind: str) -> None:
         {"apachectl": "apachectl"},
         {"prepare": ["eggcache", "prepare"]},
         {"pid_file": "apache.pid"},
-        {"pid_file": None},
+        {"pid_file": ""},
         {"directory": "/a\0b"},
         {"name": "a b"},
         {"name": "a\nb"},
@@ -189,6 +190,10 @@ def test_no_value_in_a_comment(emit: Callable[..., Emitted], kind: str) -> None:
 )
 def test_usage(values: dict[str, Any]) -> None:
     """What cannot make a script that works from everywhere is refused, in one line."""
+
+    def text(kind: str, **given: Any) -> str:
+        return wrappers.wrapper(kind, Wanted(**given))
+
     good: dict[str, Any] = {
         "kind": "init.d",
         "directory": "/d",
@@ -197,15 +202,15 @@ def test_usage(values: dict[str, Any]) -> None:
         "apachectl": "/a",
         "pid_file": "/f",
     }
-    wrappers.wrapper(**good)
+    text(**good)
     with pytest.raises(UsageError) as caught:
-        wrappers.wrapper(**{**good, **values})
+        text(**{**good, **values})
     assert "\0" not in str(caught.value)
 
 
 def test_apachectl_needs_no_pid_file() -> None:
     """Only the init script has to know the pid file."""
-    assert wrappers.wrapper("apachectl", "/d", prepare=["/p"], timezone=None, apachectl="/a", pid_file=None)
+    assert wrappers.wrapper("apachectl", Wanted("/d", ["/p"], None, apachectl="/a"))
 
 
 def test_from_a_zip(tmp_path: Path) -> None:
@@ -215,8 +220,8 @@ def test_from_a_zip(tmp_path: Path) -> None:
     with zipfile.ZipFile(archive, "w") as out:
         for file in [*source.rglob("*.py"), *(source / "wrappers" / "templates").iterdir()]:
             out.write(file, f"eggcache/{file.relative_to(source)}")
-    call = "wrappers.wrapper('init.d', '/d', prepare=['/p'], timezone=None, apachectl='/a', pid_file='/f')"
-    code = f"from eggcache.wrappers import wrappers; print(wrappers.__file__); print({call})"
+    call = "wrappers.wrapper('init.d', kinds.Wanted('/d', ['/p'], None, '/a', '/f'))"
+    code = f"from eggcache.wrappers import kinds, wrappers; print(wrappers.__file__); print({call})"
     environment = {"PYTHONPATH": str(archive)}
     done = subprocess.run([sys.executable, "-c", code], env=environment, cwd="/", capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -658,13 +663,14 @@ def test_dropin(emit: Callable[..., Emitted], tmp_path: Path, name: str, timezon
 
 def test_dropin_for_a_directory_in_tmp() -> None:
     """No drop-in is advised for a cache in a /tmp that the unit may not see; any other is read-only there."""
-    values: dict[str, Any] = {"prepare": ["/p"], "timezone": None, "apachectl": "/a", "pid_file": None}
     for private_tmp in (None, True):
-        hidden = wrappers.wrapper("apachectl", "/tmp/x", **values, private_tmp=private_tmp)
+        hidden = wrappers.wrapper("apachectl", Wanted("/tmp/x", ["/p"], None, "/a", private_tmp=private_tmp))
         assert "[Service]" not in hidden
         assert "\n#   eggcache wrapper /var/cache/eggcache --for systemd\n" in hidden
-    assert '\nReadOnlyPaths="-/tmp/x"\n' in wrappers.wrapper("apachectl", "/tmp/x", **values, private_tmp=False)
-    assert '\nReadOnlyPaths="-/var/cache/x"\n' in wrappers.wrapper("apachectl", "/var/cache/x", **values)
+    seen = wrappers.wrapper("apachectl", Wanted("/tmp/x", ["/p"], None, "/a", private_tmp=False))
+    assert '\nReadOnlyPaths="-/tmp/x"\n' in seen
+    elsewhere = wrappers.wrapper("apachectl", Wanted("/var/cache/x", ["/p"], None, "/a"))
+    assert '\nReadOnlyPaths="-/var/cache/x"\n' in elsewhere
 
 
 def test_warnings() -> None:
