@@ -13,7 +13,19 @@ import eggcache  # noqa: E402 - only after its directory is on the path
 project = "eggcache"
 author = "The eggcache developers"
 version = release = eggcache.__version__
-extensions = ["generated", "sphinx.ext.graphviz"]
+extensions = ["generated", "sphinx.ext.autodoc", "sphinx.ext.graphviz"]
+autodoc_default_options = {
+    "members": True, "undoc-members": True, "exclude-members": "__init__, __new__", "member-order": "bysource"
+}  # fmt: skip
+autodoc_class_signature = "separated"  # what __init__ takes are the fields
+default_role = "code"
+autodoc_preserve_defaults = True
+autodoc_typehints_format = "short"
+python_use_unqualified_type_names = True
+nitpick_ignore_regex = [
+    ("py:class", r"collections\.abc\..*"),  # Python's documentation is not at hand offline
+    ("py:class", r"eggcache\.target\.launch\.Launch|eggcache\.unzip\.processes\.Users"),  # the commands' own
+]
 graphviz_output_format = "svg"
 exclude_patterns = ["_build"]
 html_theme = "alabaster"

@@ -68,10 +68,13 @@ class Inventory:
 
 
 def status(directory: str) -> Inventory:
-    """What is in the cache `directory`, and whether the next prepare would have anything to do.
+    """Look at what is in a cache, and whether the next prepare would have anything to do.
 
-    Fast: from the receipt, and from the dates, sizes and owners of eggs and of what was extracted. Raises NotPermitted
-    where `directory` is not safe, is no egg cache, or belongs to somebody else, who alone may read its receipt.
+    It is fast: it compares the receipt with the dates, sizes and owners of the eggs and of what was extracted.
+
+    :param directory: the cache
+    :returns: its content; where there is no such directory, an inventory with the finding `cache-missing`
+    :raises NotPermitted: the directory is not safe, is no egg cache, or belongs to somebody else
     """
     directory = os.path.abspath(directory)
     with _opened(directory) as descriptor:

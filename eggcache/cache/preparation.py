@@ -40,14 +40,20 @@ def prepare(
 ) -> Report:
     """Extract every zipped egg of the tree of `roots` into `directory`, as pkg_resources would.
 
-    :param target: its account, group and time zone are those of who will read the cache
-    :param reset: move an unsafe `directory` aside and build it anew, for the other trees that it serves as well
-    :param prune: remove what an earlier prepare extracted and no tree needs any more
+    What is wrong with single eggs or requirements is a finding of the report, and the rest is done. Whatever happens,
+    the cache holds whole eggs only, and another run completes it.
 
-    What is wrong with single eggs or requirements comes back as findings, and the rest is done. Raises
-    NotPermitted for an unsafe directory, and its kind `serving.ServesOthers` for one that serves another group, or the
-    same eggs in another time zone; Busy, and EggcacheError where the target or the disk fails; the cache then holds
-    whole eggs only, and running it again completes.
+    :param directory: the cache; it is made where it is missing, its parent is not
+    :param target: the Python whose eggs are meant; its account, group and time zone are those of who reads the cache
+    :param roots: which distributions the tree is of
+    :param reset: move an unsafe `directory` aside, and build it anew
+    :param prune: remove what an earlier prepare extracted and no tree needs any more
+    :param run: limits, waiting, dry run and progress
+    :returns: what was done; with `run.dry_run`, what would be done
+    :raises UsageError: one of the `roots` is no requirement to the target
+    :raises NotPermitted: the directory is not safe, or serves another group, or the same eggs in another time zone
+    :raises Busy: another run holds the lock for longer than `run.wait`
+    :raises EggcacheError: the target or the disk fails
     """
     return Preparation(directory, target, roots, run, reset=reset, prune=prune).report()
 

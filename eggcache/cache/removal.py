@@ -16,15 +16,18 @@ from eggcache.system import lockdown, procfs, walking
 
 
 def remove(directory: str, run: Run = DEFAULT_RUN) -> Report:
-    """Take away the cache `directory`, which prepare made: what its receipt names and its owner owns, and it itself.
+    """Take away a cache that prepare made: what its receipt names and its owner owns, and the directory itself.
 
-    1. What is in it is looked at under its lock. Anything that is not eggcache's own: NotPermitted, and all stays.
-    2. The directory is renamed, so that from one moment to the next it is gone: nobody sees half of it.
-    3. What is in it goes, the lock last, and then it goes itself. A run that is killed at this leaves a directory of a
-       name that only eggcache gives beside the place where it was, and the next run finishes that.
+    1. The content is looked at under the lock. Where anything is not eggcache's own, everything stays.
+    2. The directory is renamed: from one moment to the next it is gone, and nobody sees half of it.
+    3. The content is removed, the lock last, then the directory. A killed run leaves a directory beside it, of a name
+       that only eggcache gives, and the next run removes that.
 
-    A directory that does not exist is nothing to do. Raises NotPermitted where it is no egg cache of eggcache's and the
-    caller's, or not safe, or cannot be renamed, and Busy.
+    :param directory: the cache; one that does not exist is nothing to do
+    :param run: limits, waiting, dry run and progress
+    :returns: what was removed; with `run.dry_run`, what would be removed
+    :raises NotPermitted: the directory is no egg cache of the caller's, is not safe, or cannot be renamed
+    :raises Busy: another run holds the lock for longer than `run.wait`
     """
     missing = Report("remove", directory, (), (), (f"{directory}: there is none: nothing to do",), True, run.dry_run)
     with ExitStack() as held:

@@ -40,15 +40,20 @@ def check(
     imports: Sequence[str] = (),
     application: Application | None = None,
 ) -> Report:
-    """Whether the zipped eggs of the tree of `roots` are served from the directory `cache`, in every way.
+    """Prove that the zipped eggs of the tree of `roots` are served from a cache, and that nobody else can write to it.
 
-    :param cache: what PYTHON_EGG_CACHE names; None: there is none, so say what Apache would do today
-    :param target: its account reads the cache: the target is run, and everything opened, with these rights
+    :param cache: the directory that PYTHON_EGG_CACHE names; None: there is none, and the findings say what Apache would
+        do today
+    :param target: the Python whose eggs are meant; it is run, and everything opened, with the rights of its account
+    :param roots: which distributions the tree is of
     :param imports: modules that have to import
-    :param application: whose configuration is looked at as well
-
-    Every finding asks for exit status 3, but for notices, which ask for none. Raises UsageError, Busy, and
-    NotPermitted where nothing can be looked at: a target that cannot be run, a cache that the caller cannot open.
+    :param application: a TurboGears application whose configuration is looked at as well
+    :param run: limits, waiting, dry run and progress
+    :returns: the findings; each asks for exit status 3, but for notices, which ask for none
+    :raises UsageError: one of the `roots` is no requirement to the target
+    :raises NotPermitted: the account cannot run the target, or the caller cannot open the cache
+    :raises Busy: a prepare is at work in the cache for longer than `run.wait`
+    :raises EggcacheError: the target has no pkg_resources, or gives no sensible answer
     """
     if cache is not None:
         cache = os.path.abspath(cache)

@@ -29,15 +29,20 @@ def resolve(
     meanwhile: Callable[[], object] | None = None,
     launched: launch.Launch | None = None,
 ) -> Tree:
-    """What the `roots` pull in, in the `target` as its account runs it.
+    """Find what the `roots` pull in, as the target's own pkg_resources tells it.
 
-    With EVERYTHING and `need_pkg_resources` False, a target that has none is looked through by file name alone; with
-    EVERYTHING and `related`, what each distribution needs is in it, as of a root. What is missing, conflicts or cannot
-    be parsed is in the tree: see `findings`. `meanwhile` is for process.run; `launched` is what launch.probe has made
-    of the same, where the caller has started the target already.
+    A requirement that is missing, conflicts or cannot be parsed is in the tree, as a `Need` with its state.
 
-    Raises UsageError where the target takes a requirement for no requirement, EggcacheError where it has no
-    pkg_resources or gives no sensible answer, NotPermitted where the account cannot run it.
+    :param target: the Python that is asked, with the rights of its account
+    :param roots: which distributions the tree is of
+    :param need_pkg_resources: False, with `EVERYTHING`: look at file names where the target has no pkg_resources
+    :param related: True, with `EVERYTHING`: the tree also has the needs of each distribution, as of a root
+    :param meanwhile: called some ten times a second while the target is at work
+    :param launched: the same question, where the caller has started the target already
+    :returns: the tree
+    :raises UsageError: one of the `roots` is no requirement to the target
+    :raises NotPermitted: the account cannot run the target
+    :raises EggcacheError: the target has no pkg_resources, or gives no sensible answer
     """
     launched = launched or launch.probe(target, roots, related=related)
     return _understood(target, roots, process.run(launched, meanwhile=meanwhile), need_pkg_resources=need_pkg_resources)

@@ -44,10 +44,21 @@ def undo(
 ) -> Report:
     """Put the zip of every unzipped egg of the tree of `roots` that `backup` kept back in its place.
 
-    The arguments are those of `unzip_all`, and so is what is guaranteed: each egg is at any moment a whole zip or a
-    whole directory. The backup keeps its zips. What was changed since it was unzipped stays, and comes back as a
-    finding which names the file; a note names the eggs that the backup has no zip of.
-    Raises NotPermitted, Busy or EggcacheError where nothing could be done.
+    At any moment each egg is a whole zip or a whole directory. The backup keeps its zips. A directory that somebody has
+    changed since it was unzipped stays, and is a finding that names the file; a note names the eggs of which the backup
+    has no zip.
+
+    :param target: the Python whose eggs are meant
+    :param roots: which distributions the tree is of
+    :param backup: the directory that kept the zips
+    :param users: as for `unzip_all`
+    :param warn: as for `unzip_all`
+    :param run: limits, waiting, dry run and progress
+    :returns: what was done; with `run.dry_run`, what would be done
+    :raises UsageError: one of the `roots` is no requirement to the target
+    :raises NotPermitted: nothing could be done, for want of rights or of a safe directory
+    :raises Busy: another run holds the lock for longer than `run.wait`
+    :raises EggcacheError: nothing could be done; another run completes it
     """
     tree = unzipping.settled_tree(target, roots, run)
     found = unzipping.by_directory(tree.distributions, zipped=False)

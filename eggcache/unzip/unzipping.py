@@ -36,17 +36,21 @@ def unzip_all(
 ) -> Report:
     """Turn every zipped egg of the tree of `roots` into an unzipped one at the same path.
 
-    :param target: it byte-compiles what is extracted; its account runs it when it is asked for its tree
-    :param roots: with EVERYTHING, the target needs no pkg_resources
-    :param backup: the directory that keeps each zip
-    :param users: the processes that use the target (default: those that we may look into)
-    :param warn: called with each line that names them, before anything is changed
+    Each directory has the egg's owner and group, and whoever could read the egg can read it. Call it as the owner of
+    the target's site-packages. An egg that is refused stays as it is and is a finding; so is a directory of eggs that
+    cannot be written, where there are others. At any moment each egg is a whole zip or a whole directory.
 
-    Each directory has the egg's owner and group, and is readable by whom the egg was readable. Call it as the
-    owner of the target's site-packages. An egg that is refused stays as it is and comes back as a finding; so does
-    a directory of eggs that cannot be written, where there are others.
-    Raises NotPermitted, Busy or EggcacheError where nothing could be done; each egg is then, as at any other
-    moment, a whole zip or a whole directory, and running it again completes.
+    :param target: the Python whose eggs are meant; it byte-compiles what is extracted
+    :param roots: with `EVERYTHING` the target needs no pkg_resources
+    :param backup: the directory that keeps each zip; None: the zips are removed
+    :param users: the processes that use the target; None: those that the caller may look into
+    :param warn: called with each line that names these processes, before anything is changed
+    :param run: limits, waiting, dry run and progress
+    :returns: what was done; with `run.dry_run`, what would be done
+    :raises UsageError: one of the `roots` is no requirement to the target
+    :raises NotPermitted: nothing could be done, for want of rights or of a safe directory
+    :raises Busy: another run holds the lock for longer than `run.wait`
+    :raises EggcacheError: nothing could be done; another run completes it
     """
     owners.check_bare(target.python)
     tree = settled_tree(target, roots, run)

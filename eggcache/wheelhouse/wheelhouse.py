@@ -29,15 +29,20 @@ _SHARED, _OWN = 0o644, 0o600  # of a wheel whose egg everybody may read, and of 
 
 
 def wheels(out: str, target: Target, roots: Roots = TURBOGEARS, run: Run = DEFAULT_RUN) -> Report:
-    """Write each egg of the tree of `roots`, zipped or not, into the directory `out` as a wheel.
+    """Write each egg of the tree of `roots`, zipped or not, as a wheel into a directory.
 
-    :param out: the directory, made where it is missing; nobody but the caller may be able to write to it
-    :param target: native eggs become wheels for it; its account runs it, and has to be able to read the eggs
+    A wheel that is there already with the same bytes is kept. A distribution that is no egg, an egg that no wheel can
+    be made of, and what a wheel cannot say are findings. Nothing of an egg is executed.
 
-    A wheel that is there already with the same bytes is kept. What is no egg, what no wheel can be made of and what
-    a wheel cannot say comes back as findings. Nothing of an egg is executed.
-    Raises NotPermitted where `out` is not safe, Busy, or EggcacheError where nothing could be done: `out` has whole
-    wheels then, and running it again completes.
+    :param out: the directory; it is made where it is missing, and nobody but the caller may be able to write to it
+    :param target: the Python that native eggs become wheels for; its account has to be able to read the eggs
+    :param roots: which distributions the tree is of
+    :param run: limits, waiting, dry run and progress
+    :returns: what was written; with `run.dry_run`, what would be written
+    :raises UsageError: one of the `roots` is no requirement to the target
+    :raises NotPermitted: `out` is not safe
+    :raises Busy: another run holds the lock for longer than `run.wait`
+    :raises EggcacheError: nothing could be done: `out` has whole wheels, and another run completes them
     """
     writer = _writer()
     progress = run.progress

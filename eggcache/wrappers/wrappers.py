@@ -21,12 +21,15 @@ from eggcache.wrappers.kinds import KINDS, Wanted, fill, part
 
 
 def wrapper(kind: str, wanted: Wanted) -> str:
-    """The text of the wrapper of `kind` (one of KINDS) that makes a directory the egg cache of Apache.
+    """Make the text of a wrapper, by which a directory is the egg cache of a server.
 
-    Raises UsageError for a kind that there is not, a value that is not absolute where it must be, one that the
-    syntax of this kind cannot express, init.d without a pid file, and the drop-in for a directory that the unit does
-    not, or may not, see. Rules from outside: LSB 5.0 (init scripts,
-    exit statuses), and for each syntax what `quoting` names.
+    Rules from outside: LSB 5.0 (init scripts, exit statuses); for each syntax, what `quoting` names.
+
+    :param kind: which wrapper, as `--for` has it
+    :param wanted: what the text is made of
+    :returns: the text; names that are not UTF-8 are surrogate escapes in it
+    :raises UsageError: there is no such kind; a value is not absolute where it must be, or cannot be expressed in the
+        syntax of this kind; `init.d` without a pid file; a drop-in for a directory that the unit does not see
     """
     if kind not in KINDS:
         known = f"one of {', '.join(sorted(KINDS))}"

@@ -84,7 +84,7 @@ def test_tutorial(turbogears2_311: Deployment, shared_tmp: Path, checkout: Path)
 def test_python(turbogears2_311: Deployment, shared_tmp: Path, checkout: Path) -> None:
     """The few lines of Python that are shown do what the command does: a dry run names what would be made, and writes
     nothing."""
-    (block,) = blocks((ROOT / "docs" / "reference" / "python.rst").read_text(encoding="utf-8"), "python")
+    (block,) = blocks((ROOT / "docs" / "reference" / "api.rst").read_text(encoding="utf-8"), "python")
     real = {"/var/cache/eggcache": f"{shared_tmp}/cache", "/srv/site/bin/python": str(turbogears2_311.python)}
     for shown, place in {**real, "myapp": "TurboGears2"}.items():
         assert shown in block

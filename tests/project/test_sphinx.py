@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import shlex
 import shutil
@@ -13,6 +14,7 @@ import pytest
 from support.judge import environment
 from support.parts import missing
 
+import eggcache
 from eggcache import findings
 from eggcache.cli import arguments, manual
 from eggcache.wrappers import kinds
@@ -92,6 +94,18 @@ def test_commands_in_the_documentation_parse(site: Path) -> None:
         if "COMMAND" not in words and not line.startswith("eval"):
             parsed = arguments.program().parse_known_args(words)[0]
             assert parsed.command in words
+
+
+def test_public_api_is_whole(site: Path) -> None:
+    """The page of the API has each public name, and each function says what it takes, returns and raises."""
+    page = (site / "reference" / "api.html").read_text(encoding="utf-8")
+    assert [name for name in eggcache.__all__ if f'id="eggcache.{name}"' not in page] == []
+    functions = [getattr(eggcache, name) for name in eggcache.__all__ if inspect.isfunction(getattr(eggcache, name))]
+    assert len(functions) > 8
+    for function in functions:
+        said = re.findall(r"^ +:param (\w+): \w", function.__doc__, re.MULTILINE)
+        assert sorted(said) == sorted(inspect.signature(function).parameters), function.__name__
+        assert re.search(r"^ +:returns: .*(?:\n.*)*^ +:raises \w+: ", function.__doc__, re.MULTILINE), function.__name__
 
 
 def test_rooms_are_drawn(site: Path) -> None:
