@@ -112,7 +112,7 @@ def test_memory_that_is_shut(site: Site, shut: int) -> None:
 
 def test_one_reader_of_others() -> None:
     """What can keep its reader waiting is opened in this module alone."""
-    for file in Path(package.__file__).parent.glob("*.py"):
+    for file in Path(package.__file__).parent.rglob("*.py"):
         for name in ("environ", "cmdline", "maps", "smaps", "mem", "auxv"):
             assert (f'/{name}"' in file.read_text()) <= (file.stem == "procfs"), (file, name)
 

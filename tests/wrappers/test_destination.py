@@ -300,7 +300,7 @@ def test_write_on_a_full_disk(tmp_path: Path) -> None:
     code = f"from eggcache.wrappers import destination; destination.write({str(tmp_path / 'script')!r}, 'x' * 100000)"
     done = subprocess.run(
         [sys.executable, "-c", code],
-        env={"PYTHONPATH": str(Path(destination.__file__).parent.parent), "PYTHONDONTWRITEBYTECODE": "1"},
+        env={"PYTHONPATH": str(Path(destination.__file__).parents[2]), "PYTHONDONTWRITEBYTECODE": "1"},
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (50000, 50000)),
         capture_output=True,
         text=True,
