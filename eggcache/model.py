@@ -128,15 +128,15 @@ DEFAULT_LIMITS = Limits()
 
 @dataclass(frozen=True)
 class Run:
-    """How a command goes about what it does. One that has no use for a field takes no notice of it."""
+    """How a command does its work. A command that has no use for a field ignores it."""
 
-    limits: Limits = DEFAULT_LIMITS  #: what refuses an egg as a bomb
+    limits: Limits = DEFAULT_LIMITS  #: how much an egg may unpack to
     wait: float = 120.0  #: seconds to wait for another run
-    dry_run: bool = False  #: say what would be done, and write nothing
-    #: where the file system cannot exchange what is there and what is new in one step, take two: in between the egg is
+    dry_run: bool = False  #: whether to say what would be done, and write nothing
+    #: whether to take two steps where the file system cannot exchange the old and the new in one: in between the egg is
     #: missing, and if the run is killed there, until the next run
     allow_gap: bool = False
-    progress: Progress = field(default_factory=Progress)  #: is told how far it has got
+    progress: Progress = field(default_factory=Progress)  #: is told how far the command has got
 
 
 DEFAULT_RUN = Run()

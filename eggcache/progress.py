@@ -1,6 +1,6 @@
-"""How far a command has got: for whoever watches a terminal, and for whoever reads a log afterwards.
+"""The progress of a command: a bar on a terminal, or lines in a log.
 
-Nothing here has a thread, since commands fork; what is slow calls `advance` or `tick` often enough.
+No thread draws it, since commands fork: slow code calls `advance` or `tick` often enough.
 """
 
 from __future__ import annotations
@@ -26,22 +26,27 @@ _REFRESH = 0.1  # seconds from one drawing to the next
 
 
 class Progress:
-    """Progress that nobody watches. A command goes from phase to phase, one at a time; who began it closes it."""
+    """Progress that nobody sees. Derive from it to show the progress of a command, which is in one phase at a time.
+    Whoever makes it closes it, by `with` for example."""
 
     def phase(self, doing: str, size: int = 0) -> None:
-        """Begin what `doing` says; it is done after `size` bytes, if that is known. "" is what nobody need know of."""
+        """A phase begins.
+
+        :param doing: what is done in it, for a person; "" where nobody need know
+        :param size: bytes after which it is over; 0 where that is not known
+        """
 
     def advance(self, files: int, size: int) -> None:
-        """So many more files, and bytes of `size`, are done."""
+        """More is done in this phase: so many `files`, and `size` bytes of those that `phase` was told."""
 
     def tick(self) -> None:
-        """Time has passed."""
+        """Time has passed, and nothing is done. It is called some ten times a second while the target is at work."""
 
     def close(self) -> None:
         """The last phase is over."""
 
     def load(self) -> None:
-        """Load what it needs, for a process that is about to become somebody who may be unable to read that."""
+        """Import what the other methods need: the process is about to become a user who may be unable to read it."""
 
     def __enter__(self) -> Progress:
         return self

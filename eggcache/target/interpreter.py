@@ -23,11 +23,12 @@ _BEGINNING = 64 << 10  # bytes
 class Target(namedtuple("Target", ("python", "paths", "account", "group", "timezone"))):
     """The Python whose eggs are meant, as a server runs it.
 
-    :param python: the interpreter, absolute
-    :param paths: what is put in front of its sys.path (mod_python's PythonPath)
-    :param account: with whose rights it is run, and its eggs are opened: who reads a cache (default: the caller)
-    :param group: the number of the group that alone may read a cache which root prepares; None: everybody may
-    :param timezone: the TZ of its processes; None: the host's, with TZ unset
+    :param python: the path of the interpreter, absolute
+    :param paths: directories and eggs to put in front of its sys.path, as mod_python's PythonPath does
+    :param account: the user who reads the cache: the target runs, and its eggs are opened, with the rights of this
+        account; None: those of the caller
+    :param group: the number of the group that alone may read a cache that root prepares; None: everybody may
+    :param timezone: the TZ of its processes; None: the host's zone, with TZ unset
     """
 
     __slots__ = ()
@@ -49,10 +50,10 @@ class Target(namedtuple("Target", ("python", "paths", "account", "group", "timez
 
 
 class Roots(namedtuple("Roots", ("requirements",))):
-    """What a tree is of.
+    """The roots of a tree.
 
-    :param requirements: whose distributions, and what those require, are meant; none: everything that the target's
-        pkg_resources finds on its path, active or not
+    :param requirements: the tree has the distributions that meet these, and those that they require in turn; where
+        there are none, everything that the target's pkg_resources finds on its path, active or not
     """
 
     __slots__ = ()
