@@ -30,7 +30,7 @@ class EggcacheError(Exception):
     """
 
     status = 1  #: the exit status of a command that ends with it
-    lenient = False  #: whether `prepare --lenient` says so and exits 0: the server starts as it did before
+    lenient: int | None = None  #: the exit status of `prepare --lenient` with it; None: the same. It is not about DIR
 
     def __init__(self, thing: str, cause: str, remedy: str = "") -> None:
         self.thing = thing

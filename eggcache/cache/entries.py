@@ -45,11 +45,11 @@ def foreign(descriptor: int, directory: str, extracted: Collection[str], *, lost
         if freshness.anothers(info, os.geteuid()):
             who, mode = lockdown.owner_name(info.st_uid), stat.S_IMODE(info.st_mode)
             cause = f"it belongs to {who}, or others can write to it (mode {mode:04o})"
-            yield Finding("foreign-entry", path, cause, remedy, NotPermitted.status)
+            yield Finding(freshness.FOREIGN, path, cause, remedy, NotPermitted.status)
         elif not (
             own(name) or name in extracted or (lost and name.endswith(".egg-tmp") and stat.S_ISDIR(info.st_mode))
         ):
-            yield Finding("foreign-entry", path, "no prepare that the receipt knows made it", remedy, 0)
+            yield Finding(freshness.FOREIGN, path, "no prepare that the receipt knows made it", remedy, 0)
 
 
 def refuse_other(directory: str, names: Collection[str], remedy: str) -> None:

@@ -334,7 +334,7 @@ class Filling:
         self.known.entries.pop(self.key, None)
         if not any(one.code == freshness.NO_ROOT for one in self.findings):
             # Whoever writes to a file that only nobody knows of changes nothing that this prepare depends on.
-            lasting = [one for one in self.findings if one.status or one.code != "foreign-entry"]
+            lasting = [one for one in self.findings if one.status or one.code != freshness.FOREIGN]
             self.known.entries[self.key] = receipt.Entry(
                 options, settled, self.names, lasting, int(time.time()), __version__,
                 list(tree.interpreter.version),

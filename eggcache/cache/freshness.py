@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 NAME = ".eggcache.json"
 SCHEMA = 2
 NO_ROOT = "root-not-installed"  # the finding with which no prepare has a receipt; earlier releases wrote one
+FOREIGN = "foreign-entry"  # the finding of what in a cache is not eggcache's: a prepare's only one about DIR itself
 # The defaults of model.Limits, which a run with nothing to do need not import; a test compares.
 LIMITS = {"entries": 65_535, "member": 0x7FFFFFFF, "total": 4 << 30, "ratio": 200}
 

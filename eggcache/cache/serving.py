@@ -23,7 +23,7 @@ from eggcache.system.accounts import Account
 class ServesOthers(NotPermitted):
     """The cache serves others, from whom it is not taken. Nothing is unsafe about that: it keeps no server down."""
 
-    lenient = True
+    lenient = 0  # the server starts as it did before
 
 
 _LIMITED = 0o750  # the mode of a cache that one group alone may read, see freshness.ownership

@@ -152,7 +152,7 @@ def _prepare(commands: _Commands) -> None:
     parser.add_argument(
         "--lenient",
         action="store_true",
-        help="exit 0 for what would exit 3 or 5, and for a DIR that serves others: Apache starts as it did before",
+        help="exit 0 for what is wrong with eggs, requirements, or whom DIR serves: Apache starts as it did before",
     )
     _gap_option(parser)
     _writing_options(parser)

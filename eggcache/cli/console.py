@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Iterable
 
+from eggcache.cache import freshness
 from eggcache.errors import one_line as one_line  # for those who print
 from eggcache.errors import tell
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from eggcache.model import Finding, Report
 
 _ORDER = (4, 1, 5, 3)  # which status wins where several apply
-_LENIENT = (3, 5)  # what must not keep a site down that worked before
 
 
 def open_streams() -> None:
@@ -63,10 +63,16 @@ def complain(message: object, status: int) -> int:
     return status
 
 
-def silent(statuses: Iterable[int], options: argparse.Namespace) -> bool:
-    """Whether a prepare that had nothing to do says nothing and exits 0, with findings of these statuses: an init
-    script, which is lenient, was told of them when something was done."""
-    return all(options.lenient and status in (0, *_LENIENT) for status in statuses)
+def keeps_down(code: str, status: int) -> bool:
+    """Whether a finding of a prepare keeps a server down, though it is lenient: one of what others can change in DIR.
+    Any other is about an egg, a requirement or the target, as they were when the server started without eggcache."""
+    return status != 0 and code == freshness.FOREIGN
+
+
+def silent(findings: Iterable[tuple[str, int]], options: argparse.Namespace) -> bool:
+    """Whether a prepare that had nothing to do says nothing and exits 0, with findings of these codes and statuses: an
+    init script, which is lenient, was told of them when something was done."""
+    return all(options.lenient and not keeps_down(code, status) for code, status in findings)
 
 
 def present(done: Report, options: argparse.Namespace, *, lenient: bool = False, following: str = "") -> int:
@@ -81,7 +87,7 @@ def present(done: Report, options: argparse.Namespace, *, lenient: bool = False,
     elif not options.quiet and not done.unchanged:
         for line in report.summary(done, following=following, verbose=options.verbose > 0):
             print(one_line(line))
-    findings = [finding for finding in done.findings if not quiet or finding.status not in (0, *_LENIENT)]
+    findings = [finding for finding in done.findings if not quiet or keeps_down(finding.code, finding.status)]
     return conclude(findings, options, lenient=lenient)
 
 
@@ -89,14 +95,13 @@ def conclude(findings: Iterable[Finding], options: argparse.Namespace, *, lenien
     """Print the findings, and return the status that they ask for."""
     asked = set()
     for finding in findings:
-        asked.add(finding.status)
+        if not lenient or keeps_down(finding.code, finding.status):
+            asked.add(finding.status)
         if not options.quiet or finding.status in (1, 4):
             say(f"{finding} [{finding.code}]")
         if options.verbose:
             for detail in finding.context:
                 warn(f"  {detail}", options)
-    if lenient:
-        asked -= set(_LENIENT)
     return next((status for status in _ORDER if status in asked), 0)
 
 

@@ -60,8 +60,9 @@ def main(words: Sequence[str] | None = None) -> int:
             from eggcache import remedies
 
             error.remedy = remedies.complete(error.remedy, options)
-        lenient = error.lenient and getattr(options, "lenient", False)
-        return console.complain(error, 0 if lenient else error.status)
+        if not getattr(options, "lenient", False):
+            return console.complain(error, error.status)
+        return _starting(console.complain(error, error.status if error.lenient is None else error.lenient), options)
     except _Ended as ended:
         return 128 + ended.number
     except BrokenPipeError:
@@ -70,7 +71,7 @@ def main(words: Sequence[str] | None = None) -> int:
     except Exception as error:
         if verbose > 1:
             console.trace(error)
-        return console.complain(_explained(error), 1)
+        return _starting(console.complain(_explained(error), 1), options)
     return status
 
 
@@ -102,6 +103,23 @@ def _explained(error: Exception) -> str:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (Python flushes stdout at exit)
         return f"stdout: {full.strerror}; what was done is done"
     return f"{type(error).__name__}: {error}; run it with -vv and report what it says"
+
+
+def _starting(status: int, options: argparse.Namespace) -> int:
+    """How a command that failed with `status` ends: a lenient prepare that could not renew an unsafe DIR, or make one
+    where anybody may, as --reset says, with 4, by which no server starts with what somebody else has put there."""
+    if status == NotPermitted.status or not (getattr(options, "lenient", False) and options.reset):
+        return status
+    from eggcache.system import lockdown
+
+    try:
+        os.close(lockdown.open_directory(os.path.abspath(options.directory)))
+    except NotPermitted as unsafe:
+        return console.complain(unsafe, unsafe.status)
+    except OSError as error:
+        cause = f"is not there, and anybody may make it: {error.strerror}"
+        return console.complain(f"{options.directory}: {cause}; see to the above", NotPermitted.status)
+    return status
 
 
 def _end(number: int, _frame: object) -> None:
@@ -142,7 +160,7 @@ def _prepare(options: argparse.Namespace) -> int:
             raise
     if held is not None:
         more = options.prune or options.json or options.verbose  # to do, or to say
-        if not more and console.silent((finding["status"] for finding in held["findings"]), options):
+        if not more and console.silent(((one["code"], one["status"]) for one in held["findings"]), options):
             return 0
         return _prepare_anew(options, target, roots, notes, None)
     from eggcache.target import launch

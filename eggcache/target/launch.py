@@ -40,6 +40,12 @@ PARTS = {
 PASSED_ON = ("PATH", "LANG", "LANGUAGE", "TZ", "PYTHONPATH", "LD_LIBRARY_PATH")
 
 
+class OutOfReach(NotPermitted):
+    """The account cannot run the target. Nothing is unsafe about that: what is prepared still serves."""
+
+    lenient = EggcacheError.status
+
+
 class Launch:
     """A script that runs in the `target`, as its account, from when this is made to `end`.
 
@@ -242,7 +248,7 @@ def _is_python(program: str) -> bool:
     return name.startswith(("python", "pypy")) and (program == name or os.access(program, os.X_OK))
 
 
-def in_the_way(executable: str, account: Account) -> NotPermitted | None:
+def in_the_way(executable: str, account: Account) -> OutOfReach | None:
     """The error that names the directory which keeps `account` from the target; None where it can reach it.
 
     A virtual environment's python leads to another one, by a link or by the libraries it loads.
@@ -253,5 +259,5 @@ def in_the_way(executable: str, account: Account) -> NotPermitted | None:
         if path is not None and not reachable:
             cause = accounts.in_the_way(path, account).cause
             remedy = f"name Apache's Python with --python, or let {account.name} use this one"
-            return NotPermitted(executable, cause, remedy)
+            return OutOfReach(executable, cause, remedy)
     return None

@@ -293,16 +293,17 @@ def test_damaged_egg(site: Site) -> None:
 
 
 def test_egg_that_the_runtime_user_cannot_read(site: Site) -> None:
-    """Root copies nothing that the runtime user cannot read itself: exit 4 even with --lenient, what is in the way is
-    named, the rest is done; and once it can be read, it is prepared."""
+    """Root copies nothing that the runtime user cannot read itself: exit 4, what is in the way is named, the rest is
+    done; and once it can be read, it is prepared. It keeps no server down: --lenient says it, once, and exits 0."""
     locked = write_egg(site.eggs / "Locked-1.0-py3.11.egg", {"locked.py": ""})
     locked.chmod(0o600)
     private = site.cache.parent / "private"
     private.mkdir(0o700)
     secret = write_egg(private / "Secret-1.0-py3.11.egg", {"secret.py": ""})
-    for _ in range(2):
-        done = site.prepare("--path", secret, "--lenient")
-        assert done.returncode == 4
+    done = site.prepare("--path", secret, "--lenient")
+    assert (done.returncode, done.stderr.count("[egg-unreadable]")) == (0, 2)
+    done = site.prepare("--path", secret, "--lenient")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     done = site.prepare("--path", secret)
     assert done.returncode == 4
     assert f"{locked}: nobody cannot use it: {locked} is root's, mode 0600" in done.stderr
@@ -624,6 +625,26 @@ def test_foreign_entry(site: Site) -> None:
     assert "[foreign-entry]" in done.stderr
     planted.rmdir()
     assert site.prepare().returncode == 0
+
+
+def test_unsafe_whatever_else_is_wrong(site: Site) -> None:
+    """With --reset, as for a DIR in /tmp, --lenient ends with 4, which no server starts with, where DIR is somebody
+    else's or anybody may make it, also where something else is wrong; where DIR is safe, with what is wrong."""
+    site.prepare()
+    false, locked = Path("/bin/false"), site.cache.parent / "locked"
+    locked.mkdir(0o700)
+    (locked / "python").symlink_to(site.python)
+    for python, words in ((false, "is no Python"), (locked / "python", "nobody cannot use it")):
+        for uid, said in ((0, ""), (site.account.pw_uid, "belongs to nobody"), (None, "anybody may make it")):
+            if uid is None:
+                shutil.rmtree(site.cache)
+            else:
+                site.cache.mkdir(exist_ok=True)
+                os.chown(site.cache, uid, 0)
+            done = site.prepare("--lenient", "--reset", "--python", python)
+            assert done.returncode == (4 if said else 1), done.stderr
+            assert words in done.stderr
+            assert said in done.stderr
 
 
 def test_foreign_entry_that_is_replaced(site: Site) -> None:

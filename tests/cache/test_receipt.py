@@ -93,7 +93,7 @@ def use(site: Site, descriptor: int, key: str, options: dict[str, Any]) -> None:
     assert receipt.understood(json.loads(receipt.dump(known))) == known
     held = freshness.standing(directory, key, options)
     if held is not None:
-        console.silent((finding["status"] for finding in held["findings"]), quiet)
+        console.silent(((one["code"], one["status"]) for one in held["findings"]), quiet)
     found = inventory.status(directory)
     assert list(listing.lines(found, verbose=True))
     if known.entries:
