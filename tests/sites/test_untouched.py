@@ -28,20 +28,18 @@ def state(*tops: Path) -> dict[str, tuple[int, ...]]:
     return found
 
 
-def without_byte_code(*tops: Path) -> None:
+def spoil(*tops: Path) -> None:
+    """Leave one directory without any byte code, as where nobody compiled it, and the next one with stale byte code:
+    its sources are newer than that says, as where somebody copied a Python without its times."""
     for top in tops:
-        for path in [*top.rglob("*.py[co]")]:
-            path.unlink()
-        for path in [*top.rglob("__pycache__")]:
-            shutil.rmtree(path)
-
-
-def with_stale_byte_code(*tops: Path) -> None:
-    """Each source is newer than its byte code says, as where somebody copied a Python without its times."""
-    for top in tops:
-        for path in top.rglob("*.py"):
-            if path.is_file():
-                os.utime(path, (1_700_000_000, 1_700_000_000))
+        for number, directory in enumerate(sorted({path.parent for path in top.rglob("*.py")})):
+            if number % 2:
+                for path in filter(Path.is_file, directory.glob("*.py")):
+                    os.utime(path, (1_700_000_000, 1_700_000_000))
+            else:
+                shutil.rmtree(directory / "__pycache__", ignore_errors=True)
+                for path in directory.glob("*.py[co]"):
+                    path.unlink()
 
 
 @pytest.fixture(scope="module", params=list(SETUPTOOLS))
@@ -73,14 +71,11 @@ def whole(
     shutil.rmtree(top)
 
 
-@pytest.mark.parametrize("make", [without_byte_code, with_stale_byte_code], ids=lambda function: function.__name__)
-def test_nothing_but_eggs_and_cache_is_changed(
-    whole: tuple[Path, Deployment], make: Callable[..., None], shared_tmp: Path
-) -> None:
+def test_nothing_but_eggs_and_cache_is_changed(whole: tuple[Path, Deployment], shared_tmp: Path) -> None:
     """Whatever a command does with eggs and caches, nothing else of the Python is written or gets another mode, owner
     or time: no byte code of the standard library, which root would leave unreadable for everybody else."""
     prefix, made = whole
-    make(prefix, made.root)
+    spoil(prefix, made.root)
     cache, python = shared_tmp / "cache", ["--python", str(made.python)]
     commands: list[list[str | Path]] = [
         ["tree", "--all", *python],

@@ -60,8 +60,12 @@ PAGE = '<p xmlns:py="http://genshi.edgewall.org/">$what native=$native</p>'
 START = 'import pkg_resources\npkg_resources.require("shop")\nfrom shop import application\n'
 
 
+# A crowd waits: each worker more imports the whole application, for nothing.
+FEW = f"MaxRequestWorkers {WORKERS * 2}"
+
+
 @dataclass
-class Site:
+class Shop:
     """An Apache with the shop, on eggs of its own."""
 
     httpd: Httpd
@@ -99,7 +103,7 @@ class Site:
         return path
 
 
-def new_site(home: Path, tree: Deployment, checkout: Path, *modules: str, module_path: str = "") -> Site:
+def new_shop(home: Path, tree: Deployment, checkout: Path, *modules: str, module_path: str = "") -> Shop:
     """A copy of `tree` with the shop as one more zipped egg, and an Apache that is not started yet."""
     require(*modules)
     copied = deployment.copy(tree, home / "tree")
@@ -120,13 +124,14 @@ def new_site(home: Path, tree: Deployment, checkout: Path, *modules: str, module
     (home / "mods").mkdir()
     (home / "mods" / "shop_start.py").write_text(START)
     httpd = Httpd(home / "apache", "", *modules)
-    return Site(httpd, copied, home, program)
+    return Shop(httpd, copied, home, program)
 
 
-def mod_wsgi(site: Site, *, so: Path | None = None, eggs: str = "", daemon: str | None = None) -> str:
+def mod_wsgi(site: Shop, *, so: Path | None = None, eggs: str = "", daemon: str | None = None) -> str:
     """The configuration that serves the shop under mod_wsgi, embedded or by a daemon with the options `daemon`."""
     path = f"python-path={site.tree.site_packages}"
     lines = [
+        FEW,
         f"LoadModule wsgi_module {so}" if so else "",
         f"WSGIPythonHome {site.python_home}" if site.python_home else "",
         f"WSGIScriptAlias / {site.home}/mods/shop_start.py",
@@ -139,14 +144,14 @@ def mod_wsgi(site: Site, *, so: Path | None = None, eggs: str = "", daemon: str 
     return "\n".join(lines) + "\n"
 
 
-def mod_python(emitted: str, site: Site) -> str:
+def mod_python(emitted: str, site: Shop) -> str:
     """The configuration that serves the shop by the gateway, after what eggcache emitted, or without it."""
     where = "" if emitted else f"PythonPath \"['{site.home}/mods', '{site.tree.site_packages}'] + sys.path\"\n"
     location = "<Location />\n    SetHandler python-program\n    PythonHandler eggcache_gateway::handler\n"
-    return f"{where}{emitted}{location}    PythonOption wsgi.application shop_start::application\n</Location>\n"
+    return f"{FEW}\n{where}{emitted}{location}    PythonOption wsgi.application shop_start::application\n</Location>\n"
 
 
-def modules(site: Site) -> str:
+def modules(site: Shop) -> str:
     """Write the modules that go with mod_python, and return the configuration."""
     emitted = site.wrapper("mod_python", "--directory", site.home / "mods", "--path", site.tree.site_packages)
     from eggcache.wrappers import modpython
@@ -155,7 +160,7 @@ def modules(site: Site) -> str:
     return emitted
 
 
-def serves(site: Site, native: Path | str, clients: int = 32) -> None:
+def serves(site: Shop, native: Path | str, clients: int = 32) -> None:
     """Page and static file are there for everybody from the first second on, the native library from `native`."""
     pages = site.httpd.crowd("/", clients)
     wrong = [page for page in pages if page.status != 200]
