@@ -29,8 +29,9 @@ sys.modules["zlib_ng"] = None  # type: ignore[assignment]
 EGGS = Path(__file__).resolve().parent / "support" / "eggs.tsv"
 
 LONGEST = {
-    "test_crashes", "test_modpython", "test_ansible", "test_check", "test_systemd", "test_untouched",
-    "test_wheels_found", "test_resolver", "test_stateful", "test_apache_real", "test_wrappers",
+    "test_crashes", "test_apache_real", "test_apache_fails", "test_untouched", "test_quickstart", "test_eggs",
+    "test_shipping", "test_trees", "test_wheels", "test_progress", "test_unzip", "test_disks", "test_terminal",
+    "test_resolver", "test_wheels_found", "test_systemd", "test_ansible", "test_gap", "test_stateful", "test_race",
 }  # fmt: skip
 
 
@@ -85,9 +86,15 @@ def nobody() -> pwd.struct_passwd:
 
 
 @pytest.fixture(scope="session")
-def python(where: Path) -> Path:
+def plain(where: Path) -> Deployment:
     """A Python 3.11 with setuptools 65.5.0 that tests only run and never change."""
-    return built(lambda: deployment.target("3.11", "65.5.0", where)).python
+    return built(lambda: deployment.target("3.11", "65.5.0", where))
+
+
+@pytest.fixture(scope="session")
+def python(plain: Deployment) -> Path:
+    """That Python."""
+    return plain.python
 
 
 @pytest.fixture
@@ -127,6 +134,12 @@ def turbogears2_311(where: Path) -> Deployment:
 def target(shared_tmp: Path, where: Path) -> Callable[[str, str], Deployment]:
     """A factory: target("2.7", "36.0.1") is a new environment with that setuptools ("" for none), the test's own."""
     return lambda version, setuptools: built(lambda: deployment.target(version, setuptools, where, inside=shared_tmp))
+
+
+@pytest.fixture
+def own(target: Callable[[str, str], Deployment]) -> Deployment:
+    """A Python 3.11 with setuptools 65.5.0 of the test's own, to modify."""
+    return target("3.11", "65.5.0")
 
 
 @pytest.fixture
@@ -177,10 +190,9 @@ def checkout(where: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def pythons(where: Path) -> tuple[Path, Path]:
+def pythons(python: Path, where: Path) -> tuple[Path, Path]:
     """A Python 3.11 with pkg_resources and one without, which tests only run and never change."""
-    having, bare = (built(lambda: deployment.target("3.11", which, where)) for which in ("65.5.0", ""))  # noqa: B023
-    return having.python, bare.python
+    return python, built(lambda: deployment.target("3.11", "", where)).python
 
 
 @pytest.fixture

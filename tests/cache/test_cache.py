@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from support import deployment
+from support import ROOT, deployment
 from support.judge import as_json, eggcache, environment, judge, listing, served
 from support.sites import Site, write_egg
 
@@ -25,8 +25,6 @@ from eggcache.errors import EggcacheError
 from eggcache.model import DEFAULT_RUN, Interpreter, Ownership, Tree
 from eggcache.system import accounts
 from eggcache.target.interpreter import Target
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_second_run_does_nothing(site: Site) -> None:
@@ -192,7 +190,7 @@ def test_prune(site: Site) -> None:
     assert site.prepare("--prune").stdout == ""
 
 
-def test_gone(tmp_path: Path) -> None:
+def test_python_is_gone_where_no_such_name_is(tmp_path: Path) -> None:
     """A Python is gone where there is no such name; one whose other end is on a disk that is away is not."""
     (tmp_path / "file").touch()
     (tmp_path / "link").symlink_to("/not/there/python")

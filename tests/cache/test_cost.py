@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pwd
 import re
 import subprocess
 import sys
@@ -10,19 +9,11 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-import pytest
-from support import deployment
+from support import ROOT
 from support.judge import eggcache, environment
-from support.parts import built
-from support.sites import ROOT, write_egg
+from support.sites import write_egg
 
 FILES = 40  # of the smallest egg
-
-
-@pytest.fixture(scope="module")
-def python(where: Path, nobody: pwd.struct_passwd) -> Path:
-    """A Python 3.11 with setuptools 65.5.0 that tests only run and never change."""
-    return built(lambda: deployment.target("3.11", "65.5.0", where)).python
 
 
 def prepared(python: Path, top: Path, files: int) -> list[str]:

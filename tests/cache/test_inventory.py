@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support import ROOT
 from support.judge import eggcache, environment
 from support.sites import Site, write_egg
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def status(cache: Path) -> tuple[int, dict[str, Any]]:
@@ -33,7 +32,7 @@ def states(found: dict[str, Any]) -> dict[str, str]:
     return {one["name"].split("-")[0]: one["state"] for one in found["contents"]}
 
 
-def test_current(site: Site) -> None:
+def test_what_was_prepared_is_current(site: Site) -> None:
     """What was prepared is there with its target, its reader, its zone, its time and its size; and it is current."""
     before = time.time()
     done = json.loads(site.prepare("--tz", "Asia/Tokyo", "--json").stdout)
@@ -90,7 +89,7 @@ CHANGES: dict[str, tuple[Callable[[Site], object], dict[str, str], str]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_stale(site: Site, change: str) -> None:
+def test_what_prepare_would_notice_is_stale(site: Site, change: str) -> None:
     """Whatever the next prepare would notice makes it stale, exit 3, and is named; then a prepare mends it."""
     site.prepare()
     make, wanted, named = CHANGES[change]
@@ -148,7 +147,7 @@ def test_leftovers_and_running(site: Site) -> None:
     assert status(site.cache)[1]["stages"] == [".eggcache-stage-0123456789abcdef"]
 
 
-def test_foreign(site: Site) -> None:
+def test_what_is_foreign_is_named(site: Site) -> None:
     """What is not eggcache's in the cache is named, exit 4."""
     site.prepare()
     (site.cache / "notes.txt").write_text("mine")

@@ -10,9 +10,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+from support import ROOT
 from support.judge import as_json, eggcache, environment, listing
-from support.large import big_egg
-from support.sites import ROOT, Site, measured, write_egg
+from support.sites import Site, measured, write_egg
+from support.zips import big_egg
 
 from eggcache.cache import freshness
 from eggcache.model import DEFAULT_LIMITS

@@ -6,14 +6,15 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support import ROOT
 from support.deployment import Deployment
 from support.judge import eggcache, environment
 from support.parts import missing
-from support.sites import ROOT, Site, write_egg
+from support.sites import Site, write_egg
 
 from eggcache.proof import permissions
 from eggcache.system import accounts, walking
@@ -60,10 +61,9 @@ def test_walking_is_os_walk(tmp_path: Path) -> None:
         os.close(descriptor)
 
 
-def test_depth(target: Callable[[str, str], Deployment], shallow_again: Path) -> None:
+def test_depth(own: Deployment, shallow_again: Path) -> None:
     """Where directories lie 1,900 deep in the target's, in the cache and in what nobody needs there, every command does
     its work, and a process that uses the target is warned of."""
-    own = target("3.11", "65.5.0")
     egg = write_egg(own.site_packages / "One-1.0-py3.11.egg", {"one/__init__.py": "", "one/text": "one\n"})
     (own.site_packages / "easy-install.pth").write_text(f"./{egg.name}\n")
     (own.site_packages / "plain").mkdir()

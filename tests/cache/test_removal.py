@@ -13,13 +13,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from support import ROOT
 from support.judge import as_json, eggcache, environment, listing
 from support.sites import Site
 
 from eggcache.cache import removal
 from eggcache.errors import NotPermitted
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def beside(site: Site) -> list[str]:
@@ -183,7 +182,7 @@ def test_waited_while_it_was_removed(site: Site, command: str, status: int, says
     assert beside(site) == []
 
 
-def test_killed(site: Site) -> None:
+def test_killed_at_any_step_it_is_whole_or_gone(site: Site) -> None:
     """Killed at any of its steps: the cache is whole or gone, and the next run completes."""
     seen = set()
     for call, numbers in (

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from support import deployment
+from support import ROOT, deployment
 from support.judge import eggcache, environment
 from support.parts import built
 from support.sites import write_egg
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "explanation" / "running-servers.rst"
+PAGE = ROOT / "docs" / "explanation" / "running-servers.rst"
 # A worker: it has imported from the egg and looked a resource up, and does what it is told, one step a line.
 WORKER = r"""
 import os, sys
@@ -198,7 +198,7 @@ def told(table: str) -> dict[str, tuple[str, ...]]:
 
 
 @pytest.mark.parametrize(("version", "setuptools"), [("2.7", "44.1.1"), ("3.11", "65.5.0")], ids=["2.7", "3.11"])
-def test_page(version: str, setuptools: str, where: Path, shared_tmp: Path) -> None:
+def test_page_says_what_a_running_server_does(version: str, setuptools: str, where: Path, shared_tmp: Path) -> None:
     """The page's two tables are what the target's own zipimport and pkg_resources do, way by way."""
     python = built(lambda: deployment.target(version, setuptools, where)).python
     before, after = {}, {}

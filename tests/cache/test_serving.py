@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support import ROOT
 from support.judge import as_json, eggcache, environment, judge, listing, served
-from support.sites import ROOT, Site, write_egg
+from support.sites import Site, write_egg
 
 OTHERS = [("--tz", "Asia/Tokyo"), ("--group", "daemon"), ("--user", "daemon")]
 
@@ -155,7 +156,7 @@ def test_reset_takes_nothing(site: Site) -> None:
     assert (bool(site.served()), bool(other.served())) == (True, True)
 
 
-def test_deliberately(site: Site) -> None:
+def test_removed_first_it_may_serve_another(site: Site) -> None:
     """Who removes a cache first may prepare it for somebody else."""
     site.prepare()
     assert eggcache("remove", site.cache).returncode == 0
@@ -198,7 +199,7 @@ def test_two_users_of_one_group(site: Site) -> None:
     assert served_to(site, site.cache, "daemon")
 
 
-def test_everybody(site: Site, shared_tmp: Path) -> None:
+def test_public_cache_is_not_closed_to_a_group(site: Site, shared_tmp: Path) -> None:
     """A cache that everybody may read is not closed to all but a group, nor one of a group opened to everybody."""
     start = (
         "import sys; from pathlib import Path; from eggcache.system import accounts\n"

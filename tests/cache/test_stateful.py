@@ -20,8 +20,9 @@ from pathlib import Path
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from support import ROOT
 from support.judge import environment, listing
-from support.sites import ROOT, Site, write_egg
+from support.sites import Site, write_egg
 
 EXAMPLES = int(os.environ.get("EGGCACHE_STATEFUL_EXAMPLES", "15"))
 PROJECTS = ("One", "Two", "Three")

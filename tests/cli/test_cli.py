@@ -13,20 +13,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support import deployment
+from support import ROOT
 from support.judge import eggcache, environment
-from support.parts import built, missing
-from support.sites import ROOT, named, write_egg
+from support.parts import missing
+from support.sites import named, write_egg
 
 from eggcache import remedies
 from eggcache.cli import arguments as parser
 from eggcache.model import Finding
-
-
-@pytest.fixture(scope="module")
-def python(where: Path) -> Path:
-    """A target with setuptools 65.5.0."""
-    return built(lambda: deployment.target("3.11", "65.5.0", where)).python
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import deployment
+from support import ROOT, deployment
 from support.deployment import Deployment
 from support.judge import eggcache, environment
 from support.parts import missing
@@ -28,7 +28,6 @@ from eggcache.cli import graphs, outline
 from eggcache.model import Distribution, Interpreter, Kind, Need, State, Tree
 from eggcache.target import selection
 
-ROOT = Path(__file__).resolve().parents[2]
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -346,7 +345,7 @@ def mermaid() -> Callable[[str], dict[str, Any]]:
     """What mermaid's parser, from the npm registry and pinned by tests/mermaid/package-lock.json, makes of a text."""
     if not shutil.which("npm"):
         missing("there is no npm")
-    source = Path(__file__).resolve().parents[1] / "mermaid"
+    source = ROOT / "tests" / "mermaid"
     pins = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(source.iterdir()))).hexdigest()
     home = deployment.download_cache() / f"mermaid-{pins[:16]}"
     with deployment.once(home) as wanted:

@@ -9,11 +9,11 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from support import ROOT
 from support.deployment import Deployment
 from support.judge import environment
 from support.sites import named, write_egg
@@ -21,8 +21,6 @@ from support.terminals import show
 
 from eggcache import progress
 from eggcache.progress import Display, Log, Progress
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 class Clock:
@@ -141,9 +139,8 @@ class Place:
 
 
 @pytest.fixture
-def place(target: Callable[[str, str], Deployment], shared_tmp: Path) -> Place:
-    found = target("3.11", "65.5.0")
-    made = Place(found.python, shared_tmp / "eggs", shared_tmp / "cache", shared_tmp / "out")
+def place(own: Deployment, shared_tmp: Path) -> Place:
+    made = Place(own.python, shared_tmp / "eggs", shared_tmp / "cache", shared_tmp / "out")
     made.eggs.mkdir()
     write_egg(made.eggs / "One-1.0-py3.11.egg", {f"one/{number}.txt": "x" * 50 for number in range(50)})
     return made

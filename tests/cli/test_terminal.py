@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from support import ROOT
 from support.judge import as_json, eggcache, environment, listing
 from support.sites import named, write_egg
 from support.terminals import show
@@ -21,7 +22,6 @@ from eggcache.cli import arguments, console, manual, table
 from eggcache.model import Finding, Report
 from eggcache.system.accounts import Account
 
-ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = {command.name: command for command in manual.commands(arguments.program()) if command.name}
 ESCAPE = "\x1b"
 COLOUR = re.compile(r"\x1b\[[0-9;]*(?:3[0-8]|4[0-8]|9[0-7]|10[0-7])[0-9;]*m")

@@ -549,7 +549,7 @@ def test_uploaded_eggs(judge: Zipimport, uploaded: dict[str, Path]) -> None:
     assert refusals == NOT_EGGS
 
 
-def test_structure(tmp_path: Any) -> None:
+def test_egg_says_what_is_in_the_file(tmp_path: Any) -> None:
     """An Egg says what is in the file: members, directories, dates as they are, the prefix, and the file's identity."""
     descriptor, egg = opened(
         tmp_path,
@@ -635,7 +635,7 @@ def test_pieces_are_bounded(tmp_path: Any) -> None:
     ("size", "length", "cause"),
     [(1 << 31, 0, "2 GiB or more"), (70 << 20, 70 << 20, "a central directory of 73400320")],
 )
-def test_huge(size: int, length: int, cause: str, tmp_path: Any) -> None:
+def test_refuses_what_claims_to_be_huge(size: int, length: int, cause: str, tmp_path: Any) -> None:
     """What claims to be huge is refused by its end record, before memory is given to it."""
     path = os.path.join(tmp_path, "x.egg")
     with open(path, "wb") as file:

@@ -165,14 +165,13 @@ def test_stub_of_another_generation(target: Callable[[str, str], Deployment], sh
     assert done.returncode == 3
 
 
-def test_symbolic_link(target: Callable[[str, str], Deployment], shared_tmp: Path, nobody: pwd.struct_passwd) -> None:
+def test_symbolic_link(own: Deployment, shared_tmp: Path, nobody: pwd.struct_passwd) -> None:
     """An egg that is on the path by a link's name is cached under that name, as pkg_resources asks for it."""
-    deployment = target("3.11", "65.5.0")
-    egg = build(deployment, shared_tmp)
+    egg = build(own, shared_tmp)
     link = shared_tmp / egg.name.replace("Probe", "Link")
     link.symlink_to(egg)
     cache = shared_tmp / "cache"
-    done = eggcache("prepare", cache, "--all", "--path", link, "--python", deployment.python, "--user", "nobody")
+    done = eggcache("prepare", cache, "--all", "--path", link, "--python", own.python, "--user", "nobody")
     assert done.returncode == 0, done.stderr
     assert (cache / f"{link.name}-tmp").is_dir()
-    assert served(judge(deployment.python, cache, [link], nobody), cache)
+    assert served(judge(own.python, cache, [link], nobody), cache)

@@ -12,6 +12,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from support import ROOT
 
 from eggcache.eggs import batch, extract
 from eggcache.eggs import reader as eggs
@@ -20,7 +21,6 @@ from eggcache.errors import EggcacheError
 from eggcache.model import Ownership
 from eggcache.system import workers
 
-ROOT = Path(__file__).resolve().parents[2]
 OWN = Ownership(os.geteuid(), os.getegid(), 0o750, 0o640)
 
 EXTRACT = """
@@ -70,7 +70,7 @@ def test_system_calls_for_a_file(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
-def test_windows(tmp_path: Path) -> None:
+def test_bytes_are_the_files_however_they_are_read(tmp_path: Path) -> None:
     """However it is read, forwards or not, within a window, across its end or the file's: the bytes are the file's."""
     data, chance = os.urandom(100_000), random.Random(5)
     (tmp_path / "file").write_bytes(data)

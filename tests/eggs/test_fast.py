@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from support import ROOT
 
 # In a process of its own: the tests' own reader inflates with the standard library
 COMPARE = r"""

@@ -11,15 +11,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from support import deployment
+from support import ROOT, deployment
 from support.deployment import Deployment
 from support.httpd import wait_for
 from support.judge import environment
 from support.parts import missing
 from support.session import blocks, matches, play
-from support.shop import mod_wsgi, new_site
+from support.shop import mod_wsgi, new_shop
 
-ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.rst").read_text(encoding="utf-8")
 TUTORIAL = (ROOT / "docs" / "tutorial.rst").read_text(encoding="utf-8")
 RUNNING = Path("/run/apache2/apache2.pid")
@@ -54,7 +53,7 @@ def test_session(
 
 def test_tutorial(turbogears2_311: Deployment, shared_tmp: Path, checkout: Path) -> None:
     """The tutorial is what its reader sees, from the ExtractionError to the page."""
-    site = new_site(shared_tmp, turbogears2_311, checkout, "wsgi")
+    site = new_shop(shared_tmp, turbogears2_311, checkout, "wsgi")
     httpd = site.httpd
     httpd.configure(mod_wsgi(site))
     places = {

@@ -9,9 +9,10 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+from support import ROOT
+
 from eggcache import findings
 
-ROOT = Path(__file__).resolve().parents[2]
 SOURCES = [path for path in (ROOT / "eggcache").rglob("*.py") if path.name != "findings.py"]
 
 

@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from support import ROOT
 from support.judge import environment
 from support.parts import missing
 from support.terminals import show
 
 from eggcache.cli import arguments, manual
 
-ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = manual.commands(arguments.program())
 
 

@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from support import ROOT
 from support.httpd import APACHECTL, Httpd, require
 from support.judge import environment, judge, served
 from support.sites import named, write_egg
 
 from eggcache import __version__
 
-ROOT = Path(__file__).resolve().parents[2]
 EGG = "One-1.0-py3.11.egg"
 
 

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support import ROOT
 from support.judge import environment
 from support.parts import missing
 
@@ -19,7 +20,6 @@ from eggcache import findings
 from eggcache.cli import arguments, manual
 from eggcache.wrappers import kinds
 
-ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 
 

@@ -90,7 +90,7 @@ format='*(asctime)s *(name)s *(levelname)s *(message)s'
 SETTINGS = '[global]\nserver.environment = "production"\nautoreload.on = False\n'
 
 
-class Site:
+class Configured:
     """A directory that the runtime user can search, and a configuration in it that this user alone can read."""
 
     def __init__(self, root: Path, account: Account, python: Path) -> None:
@@ -125,35 +125,35 @@ class Site:
 
 
 @pytest.fixture
-def site(shared_tmp: Path, pythons: tuple[Path, Path]) -> Site:
+def site(shared_tmp: Path, pythons: tuple[Path, Path]) -> Configured:
     """A site of the user nobody, with a target that has no ConfigObj: eggcache's own reads."""
     return _site(shared_tmp, pythons[1])
 
 
 @pytest.fixture
-def turbogears(shared_tmp: Path, turbogears1_complete: Deployment) -> Site:
+def turbogears(shared_tmp: Path, turbogears1_complete: Deployment) -> Configured:
     """The same with TurboGears 1.1.3, whose ConfigObj 4.7.2 reads, in Python 2.7."""
     return _site(shared_tmp, turbogears1_complete.python)
 
 
 @pytest.fixture(params=["turbogears", "site"])
-def either(request: pytest.FixtureRequest) -> Site:
+def either(request: pytest.FixtureRequest) -> Configured:
     """For what depends on how it is read: both."""
     found = request.getfixturevalue(request.param)
-    assert isinstance(found, Site)
+    assert isinstance(found, Configured)
     return found
 
 
-def _site(root: Path, python: Path) -> Site:
+def _site(root: Path, python: Path) -> Configured:
     if os.geteuid() != 0:
         missing("only root can give files to others and try them as another user")
-    return Site(root, accounts.lookup("nobody"), python)
+    return Configured(root, accounts.lookup("nobody"), python)
 
 
 # ------------------------------------------------------------------------------------------- the manual's own
 
 
-def test_manual(either: Site) -> None:
+def test_manual(either: Configured) -> None:
     """The manual's configuration gives nothing but its log file, as long as that cannot be written."""
     either.write(MANUAL)
     if os.path.exists("/usr/local/apache2"):
@@ -167,7 +167,7 @@ def test_manual(either: Site) -> None:
     assert list(either.logs.iterdir()) == []
 
 
-def test_manual_is_read_whole(either: Site, turbogears1_complete: Deployment) -> None:
+def test_manual_is_read_whole(either: Configured, turbogears1_complete: Deployment) -> None:
     """A configuration is read as TurboGears itself reads it."""
     either.write(MANUAL, 0o644)
     code = "import json, sys\nfrom turbogears import config\nprint(json.dumps(config.config_obj(sys.argv[1]).dict()))"
@@ -199,7 +199,7 @@ sys.stdout.write(str(Template(source=source, searchList=[names])))
         ("+package+/config/log.cfg_tmpl", ["not-production", "autoreload-on", "base-url-filter-off"]),
     ],
 )
-def test_quickstart(either: Site, turbogears1_complete: Deployment, template: str, codes: list[str]) -> None:
+def test_quickstart(either: Configured, turbogears1_complete: Deployment, template: str, codes: list[str]) -> None:
     """What `tg-admin quickstart` of TurboGears 1.1.3 writes is read, with the directories of a package in it."""
     either.write(turbogears1_complete.run(QUICKSTART, template).stdout)
     assert either.codes("/shop") == codes
@@ -222,7 +222,7 @@ def test_quickstart(either: Site, turbogears1_complete: Deployment, template: st
         ('#server.environment = "production"\nautoreload.on = 0', ["not-production"]),
     ],
 )
-def test_environment_and_autoreload(site: Site, text: str, codes: list[str]) -> None:
+def test_environment_and_autoreload(site: Configured, text: str, codes: list[str]) -> None:
     """server.environment has to be production, and autoreload off, as CherryPy reckons what is not set."""
     site.write(f"[global]\n{text}\n")
     assert site.codes() == codes
@@ -245,7 +245,7 @@ def test_environment_and_autoreload(site: Site, text: str, codes: list[str]) -> 
         ("", "", []),
     ],
 )
-def test_base_url_filter(site: Site, text: str, location: str | None, codes: list[str]) -> None:
+def test_base_url_filter(site: Configured, text: str, location: str | None, codes: list[str]) -> None:
     """Under a location the filter has to be on, in either spelling; the older one counts first, as in CherryPy."""
     site.write(f"{SETTINGS}{text}\n")
     assert site.codes(location) == codes
@@ -254,7 +254,7 @@ def test_base_url_filter(site: Site, text: str, location: str | None, codes: lis
 # ------------------------------------------------------------------------------------------------- who reads it
 
 
-def test_everybody_can_read_it(site: Site) -> None:
+def test_everybody_can_read_it(site: Configured) -> None:
     """A configuration that others can read is a finding, unless a directory on the way keeps them out."""
     site.write(SETTINGS, 0o644)
     assert site.codes() == ["app-config-exposed"]
@@ -271,7 +271,7 @@ def test_everybody_can_read_it(site: Site) -> None:
     assert site.codes() == []
 
 
-def test_a_link_hides_nothing(site: Site) -> None:
+def test_a_link_hides_nothing(site: Configured) -> None:
     """What counts is where the file is: a link in a closed directory does not close it."""
     site.write(SETTINGS, 0o644)
     (where := site.root / "closed").mkdir()
@@ -282,7 +282,7 @@ def test_a_link_hides_nothing(site: Site) -> None:
     assert site.codes() == ["app-config-exposed"]
 
 
-def test_the_runtime_user_cannot_read_it(site: Site) -> None:
+def test_the_runtime_user_cannot_read_it(site: Configured) -> None:
     """A configuration that the runtime user cannot read is a finding, which names what is in the way."""
     site.write(SETTINGS, 0o600)
     ((code, thing, cause),) = site.findings()
@@ -297,7 +297,7 @@ def test_the_runtime_user_cannot_read_it(site: Site) -> None:
     assert site.findings() == []
 
 
-def test_root_is_not_made_to_read_for_others(site: Site) -> None:
+def test_root_is_not_made_to_read_for_others(site: Configured) -> None:
     """A link to what only root can read is not followed with root's rights: nothing of it is told."""
     secret = site.root / "secret"
     secret.write_text("root:$6$secret\n")
@@ -308,7 +308,7 @@ def test_root_is_not_made_to_read_for_others(site: Site) -> None:
     assert "$6$" not in str(found)
 
 
-def test_what_is_no_file(site: Site) -> None:
+def test_what_is_no_file(site: Configured) -> None:
     """A configuration that is not there, a directory or a FIFO is a usage error, at once."""
     os.mkfifo(site.root / "fifo")
     (site.root / "fifo").chmod(0o644)
@@ -321,7 +321,7 @@ def test_what_is_no_file(site: Site) -> None:
 
 
 @pytest.mark.parametrize("kind", ["FileHandler", "handlers.WatchedFileHandler"])
-def test_log_file(site: Site, kind: str) -> None:
+def test_log_file(site: Configured, kind: str) -> None:
     """A log file has to be the runtime user's to write, or its directory where it is not there yet; no more."""
     log = site.logs / "myapp.log"
     site.handler(kind, f"({str(log)!r}, 'a')")
@@ -340,7 +340,7 @@ def test_log_file(site: Site, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["RotatingFileHandler", "logging.handlers.TimedRotatingFileHandler"])
-def test_rotating_log_file(site: Site, kind: str) -> None:
+def test_rotating_log_file(site: Configured, kind: str) -> None:
     """A handler that rotates renames: it needs the directory too, or its first rotation fails."""
     log = site.logs / "myapp.log"
     log.touch(0o640)
@@ -353,7 +353,7 @@ def test_rotating_log_file(site: Site, kind: str) -> None:
     assert site.findings() == []
 
 
-def test_log_file_by_group_and_by_acl(site: Site) -> None:
+def test_log_file_by_group_and_by_acl(site: Configured) -> None:
     """It is the kernel that is asked, as that user: a group counts, and where there are ACLs they do."""
     log = site.logs / "myapp.log"
     log.touch()
@@ -371,7 +371,7 @@ def test_log_file_by_group_and_by_acl(site: Site) -> None:
     assert site.findings() == []
 
 
-def test_log_file_that_is_a_directory_or_a_link(site: Site) -> None:
+def test_log_file_that_is_a_directory_or_a_link(site: Configured) -> None:
     """A directory is no log file, and a link is what it leads to."""
     os.chown(site.logs, site.account.uid, -1)
     site.handler("FileHandler", f"('{site.logs}',)")
@@ -382,7 +382,7 @@ def test_log_file_that_is_a_directory_or_a_link(site: Site) -> None:
     assert cause == f"nobody cannot write it: the directory {site.root} is root's, mode 0755"
 
 
-def test_relative_log_file(site: Site) -> None:
+def test_relative_log_file(site: Configured) -> None:
     """TurboGears' own sample names server.log: that is /server.log for Apache, and said so."""
     site.handler("FileHandler", "('server.log',)")
     ((code, thing, cause),) = site.findings()
@@ -390,7 +390,7 @@ def test_relative_log_file(site: Site) -> None:
     assert cause.startswith("it is relative, to Apache's working directory /; ")
 
 
-def test_log_file_that_is_put_together(either: Site) -> None:
+def test_log_file_that_is_put_together(either: Configured) -> None:
     """Names of the configuration itself are filled in; what only the application knows cannot be told."""
     os.chown(either.logs, either.account.uid, -1)
     either.handler("FileHandler", "('%(logs)s/myapp.log',)", f"logs = 'x'\n[DEFAULT]\nlogs = '{either.logs}'")
@@ -418,14 +418,14 @@ def test_log_file_that_is_put_together(either: Site) -> None:
         ("a = '%(b)s/%(current_dir_uri)s'\nb = 'c'", {"a": "c//", "b": "c"}),
     ],
 )
-def test_what_configobj_reads(either: Site, text: str, config: dict[str, object]) -> None:
+def test_what_configobj_reads(either: Configured, text: str, config: dict[str, object]) -> None:
     """Comments, quotes, nesting, triple quotes and references come out the same, by whichever ConfigObj."""
     found = json.loads(json.dumps(either.parse(text)))
     found.pop("DEFAULT")
     assert found == config
 
 
-def test_literals_of_python_2(turbogears: Site) -> None:
+def test_literals_of_python_2(turbogears: Configured) -> None:
     """TurboGears' own ConfigObj reads what is a literal for Python 2 alone, and numbers that JSON has not."""
     found = turbogears.parse("a = 0644\nb = 10L\nc = ur'x'\nd = 1e999\ne = 1" + "0" * 50)
     assert isinstance(found, dict)
@@ -433,7 +433,7 @@ def test_literals_of_python_2(turbogears: Site) -> None:
     assert all(found[name] for name in "bde")
 
 
-def test_bytes_that_are_not_utf_8(either: Site) -> None:
+def test_bytes_that_are_not_utf_8(either: Configured) -> None:
     """Latin-1 in a value or a comment is no fault: Python 2 takes any bytes."""
     either.write(SETTINGS.encode() + b"# caf\xe9\na = 'caf\xe9'\n")
     assert either.codes() == []
@@ -473,7 +473,7 @@ def test_bytes_that_are_not_utf_8(either: Site) -> None:
         "a = 1\0",
     ],
 )
-def test_what_is_refused(either: Site, line: str) -> None:
+def test_what_is_refused(either: Configured, line: str) -> None:
     """What ConfigObj would not read either is a finding that names the line and shows nothing of it."""
     either.write(f"{SETTINGS}secret.password = 'hunter2'\n[section]\n{line}\n")
     ((code, thing, cause),) = either.findings()
@@ -491,7 +491,7 @@ def test_what_is_refused(either: Site, line: str) -> None:
         ("mysql://tg:hunter2@localhost/tg\nmysql://tg:hunter2@localhost/tg", "several errors"),
     ],
 )
-def test_the_password_is_never_shown(either: Site, line: str, said: str) -> None:
+def test_the_password_is_never_shown(either: Configured, line: str, said: str) -> None:
     """ConfigObj's words name the line, whose text, which may be the very one with the password, is in no message."""
     either.write(f"{SETTINGS}{line}\n")
     ((_, _, cause),) = either.findings()
@@ -501,7 +501,7 @@ def test_the_password_is_never_shown(either: Site, line: str, said: str) -> None
     assert "hunter2" not in cause
 
 
-def test_a_newer_configobj(shared_tmp: Path, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_newer_configobj(shared_tmp: Path, site: Configured, monkeypatch: pytest.MonkeyPatch) -> None:
     """ConfigObj 5 quotes the line that it refuses: what the target has on its path (--path) is heard without that."""
     shutil.copytree(Path(configobj.__file__).parent, shared_tmp / "configobj")
     monkeypatch.setitem(sys.modules, "configobj", None)
@@ -512,7 +512,7 @@ def test_a_newer_configobj(shared_tmp: Path, site: Site, monkeypatch: pytest.Mon
     assert cause == f"TurboGears cannot read it: {words}"
 
 
-def test_what_brings_its_reader_down(turbogears: Site) -> None:
+def test_what_brings_its_reader_down(turbogears: Configured) -> None:
     """Sections so deep that the target cannot answer with them, or that its answer is refused, are a finding, too."""
     for depth in (600, 1000):
         turbogears.write(SETTINGS + "".join(f"{'[' * n}a{']' * n}\n" for n in range(1, depth)))
@@ -520,7 +520,7 @@ def test_what_brings_its_reader_down(turbogears: Site) -> None:
         assert (code, cause.partition(":")[0]) == ("app-config-invalid", "TurboGears cannot read it")
 
 
-def test_values_that_grow(site: Site) -> None:
+def test_values_that_grow(site: Configured) -> None:
     """References that double a value again and again are not followed in a process that runs as root."""
     names = [f"a{n} = '%(a{n - 1})s%(a{n - 1})s'" for n in range(1, 60)]
     site.write("a0 = 'xxxxxxxxxx'\n" + "\n".join(names))
@@ -563,7 +563,7 @@ def test_not_active_yet(shared_tmp: Path, turbogears1: Deployment, copy_of: Call
     assert invalid["cause"] == "TurboGears cannot read it: Parse error in value at line 5"
 
 
-def test_a_flood_is_refused(either: Site) -> None:
+def test_a_flood_is_refused(either: Configured) -> None:
     """A configuration without end is not read to its end."""
     either.write(SETTINGS.encode() + b"# a line\n" * 100_000)
     assert either.codes() == []
@@ -571,7 +571,7 @@ def test_a_flood_is_refused(either: Site) -> None:
     assert either.codes() == ["app-config-invalid"]
 
 
-def test_names_of_the_file_are_fit_for_a_line(either: Site) -> None:
+def test_names_of_the_file_are_fit_for_a_line(either: Configured) -> None:
     """Control characters of a handler or a path reach no terminal."""
     either.write(f"{SETTINGS}\n[logging]\n[[handlers]]\n[[[a\x1b[31m]]]\nclass='FileHandler'\nargs='()'\n".encode())
     ((_, thing, _),) = either.findings()
@@ -581,7 +581,7 @@ def test_names_of_the_file_are_fit_for_a_line(either: Site) -> None:
     assert (code, thing) == ("log-file-unwritable", "/a\\n\\x1b[31m")
 
 
-def test_arguments_cannot_bring_the_reader_down(site: Site) -> None:
+def test_arguments_cannot_bring_the_reader_down(site: Configured) -> None:
     """Whatever a handler's arguments are, the answer is a path or that there is none, soon."""
     for args in (
         "(" * 3000,
@@ -597,7 +597,7 @@ def test_arguments_cannot_bring_the_reader_down(site: Site) -> None:
     assert site.codes() == ["log-file-unknown"]
 
 
-def test_nothing_is_changed(site: Site) -> None:
+def test_nothing_is_changed(site: Configured) -> None:
     """Looking leaves every file and directory as it was."""
     site.handler("RotatingFileHandler", f"('{site.logs}/x.log',)")
     os.chown(site.logs, site.account.uid, -1)

@@ -14,18 +14,18 @@ import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support import deployment
+from support import ROOT
 from support.deployment import Deployment
 from support.judge import as_json, eggcache, environment, listing, watched
 from support.namespaces import SYSTEMD, namespace
-from support.parts import built, missing
+from support.parts import missing
 from support.probe import build
-from support.sites import ROOT, write_egg
+from support.sites import Site, write_egg
 
 from eggcache.proof import lookups
 from eggcache.servers import environments
@@ -35,24 +35,19 @@ Finding = dict[str, Any]
 
 
 @dataclass
-class Site:
-    """A target, eggs in a directory on its path, and their cache, prepared for nobody."""
+class Checked(Site):
+    """A site whose cache is prepared for nobody, and what check says of it."""
 
-    python: Path
-    eggs: Path
-    cache: Path
-
-    @property
-    def common(self) -> list[str | Path]:
-        return ["--all", "--path", self.eggs, "--python", self.python, "--user", "nobody"]
+    account: pwd.struct_passwd = field(default_factory=lambda: pwd.getpwnam("nobody"))
 
     @property
     def arguments(self) -> list[str]:
-        return list(map(str, ["check", *self.common, "--cache", self.cache]))
+        return list(map(str, ["check", *self.options, "--cache", self.cache]))
 
-    def prepare(self, *more: str) -> None:
-        done = eggcache("prepare", self.cache, *self.common, *more)
+    def prepare(self, *more: str | Path) -> subprocess.CompletedProcess[str]:
+        done = super().prepare(*more)
         assert done.returncode in (0, 3), done.stderr
+        return done
 
     def run(self, *more: str | Path, before: str = "", env: Mapping[str, str] = {}) -> subprocess.CompletedProcess[str]:
         """Run check; after a shell command, if given, in a mount namespace of its own."""
@@ -77,23 +72,16 @@ class Site:
 
 
 @pytest.fixture(scope="module")
-def python(where: Path) -> Path:
-    """A Python 3.11 with setuptools 65.5.0 that tests only run and never change."""
-    return built(lambda: deployment.target("3.11", "65.5.0", where)).python
-
-
-@pytest.fixture(scope="module")
-def probe(where: Path) -> Path:
+def probe(plain: Deployment, where: Path) -> Path:
     """An egg with a native module, for that Python."""
-    own = built(lambda: deployment.target("3.11", "65.5.0", where))
-    return build(own, own.root)
+    return build(plain, where / "check-probe")
 
 
 @pytest.fixture(scope="module")
-def template(python: Path, where: Path, nobody: pwd.struct_passwd) -> Site:
+def template(python: Path, where: Path, nobody: pwd.struct_passwd) -> Checked:
     """Two eggs, prepared; without the receipt, which check does not need, and which names this place."""
     top = where / "check-template"
-    made = Site(python, top / "eggs", top / "cache")
+    made = Checked(python, top / "eggs", top / "cache")
     made.eggs.mkdir(parents=True)
     write_egg(made.eggs / "One-1.0-py3.11.egg", {"one/__init__.py": "", "one/data/text.txt": "one\n", "one/empty": ""})
     write_egg(made.eggs / "Two-1.0-py3.11.egg", {"two/__init__.py": "", "two/data.txt": "two\n" * 1000})
@@ -103,14 +91,14 @@ def template(python: Path, where: Path, nobody: pwd.struct_passwd) -> Site:
 
 
 @pytest.fixture
-def site(template: Site, shared_tmp: Path) -> Site:
+def site(template: Checked, shared_tmp: Path) -> Checked:
     """The test's own copy of it."""
     subprocess.run(["cp", "-a", template.eggs, template.cache, shared_tmp], check=True)
-    return Site(template.python, shared_tmp / "eggs", shared_tmp / "cache")
+    return Checked(template.python, shared_tmp / "eggs", shared_tmp / "cache")
 
 
 @pytest.fixture
-def native(site: Site, probe: Path) -> Site:
+def native(site: Checked, probe: Path) -> Checked:
     """The same with a native module."""
     shutil.copy2(probe, site.eggs)
     site.prepare()
@@ -159,7 +147,7 @@ def test_healthy(
     assert int(said[2]) >= 5
 
 
-def test_nothing_is_written(site: Site, nobody: pwd.struct_passwd) -> None:
+def test_nothing_is_written(site: Checked, nobody: pwd.struct_passwd) -> None:
     """Where the runtime user could write everything, and pkg_resources and a module want to, no process writes."""
     drop = site.cache.parent / "drop"
     drop.mkdir()
@@ -184,7 +172,7 @@ def test_nothing_is_written(site: Site, nobody: pwd.struct_passwd) -> None:
     assert listing(site.cache.parent) == before
 
 
-def test_receipt_is_not_believed(site: Site) -> None:
+def test_receipt_is_not_believed(site: Checked) -> None:
     """With a receipt that was removed, or says anything, check finds what is there."""
     assert not (site.cache / ".eggcache.json").exists()
     assert site.check() == {}
@@ -192,7 +180,7 @@ def test_receipt_is_not_believed(site: Site) -> None:
     assert site.check() == {}
 
 
-def test_table(site: Site) -> None:
+def test_findings_are_a_table_on_a_terminal(site: Checked) -> None:
     """On a terminal findings are a table: a line for each, in columns, with the detail under it where -v is given."""
     site.member("One*/one/data/text.txt").unlink()
     site.cache.chmod(0o770)
@@ -224,7 +212,7 @@ def _dated(egg: Path, when: tuple[int, int, int, int, int, int]) -> None:
             archive.writestr(zipfile.ZipInfo(name, when), data)
 
 
-FILES: dict[str, tuple[str, Callable[[Site], object]]] = {
+FILES: dict[str, tuple[str, Callable[[Checked], object]]] = {
     "deleted": ("member-missing", lambda site: site.member("One*/one/data/text.txt").unlink()),
     "deleted and empty": ("member-missing", lambda site: site.member("One*/one/empty").unlink()),
     "directory deleted": ("member-missing", lambda site: shutil.rmtree(site.member("One*/one/data"))),
@@ -254,7 +242,7 @@ FILES: dict[str, tuple[str, Callable[[Site], object]]] = {
 
 
 @pytest.mark.parametrize("change", FILES)
-def test_file(site: Site, change: str) -> None:
+def test_file_that_is_wrong_is_named(site: Checked, change: str) -> None:
     """Whatever is wrong with a file is found, as the one thing that it is, and named with what pkg_resources says."""
     code, make = FILES[change]
     assert site.check() == {}
@@ -266,12 +254,12 @@ def test_file(site: Site, change: str) -> None:
     assert told or change == "a link"  # which it follows
 
 
-def test_old_release_that_compares_no_bytes(target: Callable[[str, str], Deployment], site: Site) -> None:
+def test_old_release_that_compares_no_bytes(target: Callable[[str, str], Deployment], site: Checked) -> None:
     """A changed byte that pkg_resources itself takes for current (0.6c11) is found by eggcache."""
     old = target("2.7", "0.6c11")
     for egg in list(site.eggs.iterdir()):
         egg.rename(str(egg).replace("py3.11", "py2.7"))
-    other = Site(old.python, site.eggs, site.cache.parent / "other")
+    other = Checked(old.python, site.eggs, site.cache.parent / "other")
     other.prepare()
     assert other.check() == {}
     _same_size_and_time(other.member("One*/one/data/text.txt"))
@@ -280,9 +268,8 @@ def test_old_release_that_compares_no_bytes(target: Callable[[str, str], Deploym
     assert not any(line.startswith("pkg_resources: ") for line in found["member-changed"]["context"])
 
 
-def test_not_served(site: Site, target: Callable[[str, str], Deployment]) -> None:
+def test_not_served(site: Checked, own: Deployment) -> None:
     """A .pth file that sets another egg cache is noticed, though the files are all right."""
-    own = target("3.11", "65.5.0")
     site.python = own.python
     site.prepare()
     assert site.check() == {}
@@ -293,7 +280,7 @@ def test_not_served(site: Site, target: Callable[[str, str], Deployment]) -> Non
     assert "(mkdir /var/tmp/elsewhere" in found["not-served"]["cause"]
 
 
-def test_stale_directory(site: Site) -> None:
+def test_stale_directory(site: Checked) -> None:
     """A directory that no tree needs is named, with --prune where an earlier prepare made it; another tree's is not."""
     site.prepare()
     other = site.cache.parent / "others"
@@ -316,7 +303,7 @@ def test_stale_directory(site: Site) -> None:
 # ------------------------------------------------------------------------------------------------------ the zone
 
 
-def test_time_zone(site: Site) -> None:
+def test_time_zone(site: Checked) -> None:
     """Another zone is one finding, which names both; one that agrees on every date is none."""
     site.prepare("--tz", "Europe/Madrid")
     found = site.check("--tz", "America/New_York")
@@ -346,7 +333,7 @@ def test_time_zone(site: Site) -> None:
         ("/run/systemd/system/apache2.service.d/a.conf", "[Unit]\nEnvironment=TZ=Asia/Tokyo\n", False),
     ],
 )
-def test_time_zone_of_what_starts_apache(site: Site, file: str, text: str, expected: bool) -> None:
+def test_time_zone_of_what_starts_apache(site: Checked, file: str, text: str, expected: bool) -> None:
     """The zone that the init script, or the unit of Apache, gives it is compared as well, where it is this cache's."""
     if not os.path.exists("/lib/systemd/system/apache2.service"):
         missing("Debian's apache2 is not installed")
@@ -362,12 +349,12 @@ def test_time_zone_of_what_starts_apache(site: Site, file: str, text: str, expec
         assert found["time-zone"]["thing"] == ("apache2.service" if "systemd" in file else file)
 
 
-def test_init_script_of_the_wrapper(site: Site) -> None:
+def test_init_script_of_the_wrapper(site: Checked) -> None:
     """The init script that eggcache itself emits is understood: one zone for both is no finding, two are one."""
     script = site.cache.parent / "script"
     for zone, expected in (("Asia/Tokyo", {"time-zone"}), ("Europe/Paris", set())):
         done = eggcache(
-            "wrapper", site.cache, *site.common, "--for", "init.d", "--tz", zone, "--apachectl", "/bin/true",
+            "wrapper", site.cache, *site.options, "--for", "init.d", "--tz", zone, "--apachectl", "/bin/true",
             "--pid-file", "/run/x.pid", "-o", script,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
@@ -379,7 +366,7 @@ def test_init_script_of_the_wrapper(site: Site) -> None:
 # ---------------------------------------------------------------------------------------------------- the rights
 
 
-RIGHTS: dict[str, tuple[set[str], Callable[[Site, pwd.struct_passwd], object]]] = {
+RIGHTS: dict[str, tuple[set[str], Callable[[Checked, pwd.struct_passwd], object]]] = {
     "group may write, and it is nobody's": (
         {"cache-open-to-others", "cache-writable"},
         lambda s, n: s.cache.chmod(0o770),
@@ -419,14 +406,14 @@ RIGHTS: dict[str, tuple[set[str], Callable[[Site, pwd.struct_passwd], object]]] 
 
 
 @pytest.mark.parametrize("change", RIGHTS)
-def test_rights(site: Site, nobody: pwd.struct_passwd, change: str) -> None:
+def test_who_could_put_other_files_is_found(site: Checked, nobody: pwd.struct_passwd, change: str) -> None:
     """Whoever could put other files where Apache reads them is found, by mode, owner, ACL and directory above."""
     codes, make = RIGHTS[change]
     make(site, nobody)
     assert set(site.check()) == codes
 
 
-def test_unreachable(site: Site) -> None:
+def test_unreachable(site: Checked) -> None:
     """A directory above the cache that the runtime user cannot search is named, as the one thing that is wrong."""
     private = site.cache.parent / "private"
     private.mkdir(0o755)
@@ -446,7 +433,7 @@ def test_unreachable(site: Site) -> None:
     assert remedy.count("--user ") == 1
 
 
-def test_remedy_is_quoted(site: Site) -> None:
+def test_remedy_is_quoted(site: Checked) -> None:
     """Somebody else may have chosen the name of the directory: the remedy takes it for a name."""
     odd = site.cache.parent / "x; touch pwned #"
     odd.mkdir()
@@ -459,7 +446,7 @@ def test_remedy_is_quoted(site: Site) -> None:
     assert os.listdir(odd) == ["cache"]
 
 
-def test_cache_missing(site: Site) -> None:
+def test_cache_missing(site: Checked) -> None:
     """A cache that does not exist, or is a file, is a finding and no error."""
     shutil.rmtree(site.cache)
     assert set(site.check()) == {"cache-missing"}
@@ -475,7 +462,7 @@ def test_race(
     eggs = shared_tmp / "eggs"
     eggs.mkdir()
     write_egg(eggs / "One-1.0-py2.7.egg", {"one.py": ""})
-    old = Site(target("2.7", release).python, eggs, shared_tmp / "cache")
+    old = Checked(target("2.7", release).python, eggs, shared_tmp / "cache")
     old.prepare()
     assert old.check() == {}
     os.chown(old.cache, nobody.pw_uid, nobody.pw_gid)
@@ -485,12 +472,12 @@ def test_race(
 # ------------------------------------------------------------------------------------------------ native modules
 
 
-def test_native_module(native: Site) -> None:
+def test_native_module(native: Checked) -> None:
     """A native module that imports from the cache is no finding, and noexec is one for it alone."""
     assert native.check() == {}
 
 
-def test_noexec(site: Site, probe: Path) -> None:
+def test_noexec(site: Checked, probe: Path) -> None:
     """A noexec mount is found where a native module has to be loaded from it, and not where there is none."""
     disk = site.cache.parent / "disk"
     site.cache = disk / "cache"
@@ -514,7 +501,7 @@ def rewritten(egg: Path, change: Callable[[str, bytes], bytes]) -> None:
             archive.writestr(info, change(info.filename, data))
 
 
-def test_wrong_architecture(native: Site) -> None:
+def test_wrong_architecture(native: Checked) -> None:
     """A shared library for another machine is found by importing it."""
 
     def other(name: str, data: bytes) -> bytes:
@@ -531,7 +518,7 @@ def test_wrong_architecture(native: Site) -> None:
     assert found["native-module-fails"]["thing"] == "probe.ns._native"
 
 
-def test_crashing_module(native: Site) -> None:
+def test_crashing_module(native: Checked) -> None:
     """A native module that ends the process is found, and what comes after it is still looked at."""
 
     def crash(name: str, data: bytes) -> bytes:
@@ -544,9 +531,8 @@ def test_crashing_module(native: Site) -> None:
     assert f"signal {signal.SIGABRT.value}" in found["native-module-fails"]["cause"]
 
 
-def test_multi_phase_module(site: Site, target: Callable[[str, str], Deployment]) -> None:
+def test_multi_phase_module(site: Checked, own: Deployment) -> None:
     """A module that initialises in phases is told by its file; one that is empty all the same is told by importing."""
-    own = target("3.11", "65.5.0")
     egg = build(own, own.root, multi=True)
     shutil.copy2(egg, site.eggs)
     site.prepare()
@@ -576,12 +562,12 @@ def test_stub_of_newer_setuptools(target: Callable[[str, str], Deployment], shar
     eggs = shared_tmp / "eggs"
     eggs.mkdir()
     shutil.copy2(build(own, own.root), eggs)
-    site = Site(own.python, eggs, shared_tmp / "cache")
+    site = Checked(own.python, eggs, shared_tmp / "cache")
     site.prepare()
     assert set(site.check()) == {"stub-ignores-cache"}
 
 
-def test_import_that_leaves_a_process(site: Site) -> None:
+def test_import_that_leaves_a_process(site: Checked) -> None:
     """What a module has started, and left behind with all that it was given, keeps no answer back: neither that of a
     module that imports, nor of one that ends its process."""
     app = site.eggs.parent / "leaving"
@@ -597,7 +583,7 @@ def test_import_that_leaves_a_process(site: Site) -> None:
     )  # fmt: skip
 
 
-def test_imports(site: Site) -> None:
+def test_imports(site: Checked) -> None:
     """--import finds a module that is missing, fails or writes, and nothing about one that imports."""
     app = write_egg(
         site.eggs / "App-1.0-py3.11.egg",
@@ -672,7 +658,7 @@ UNSERVABLE: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("code", UNSERVABLE)
-def test_what_no_cache_can_serve(site: Site, code: str) -> None:
+def test_what_no_cache_can_serve(site: Checked, code: str) -> None:
     """An egg that only unzipping helps is named with that remedy, and what its lookups fail with is not told twice."""
     UNSERVABLE[code](site.eggs / "One-1.0-py3.11.egg")
     zone = ("--tz", "Europe/Madrid")  # whose clocks went back that night
@@ -682,7 +668,7 @@ def test_what_no_cache_can_serve(site: Site, code: str) -> None:
     assert re.fullmatch("unzip it: eggcache unzip-all --python .* One", found[code]["remedy"])
 
 
-def test_zip_that_is_no_egg(site: Site) -> None:
+def test_zip_that_is_no_egg(site: Checked) -> None:
     """A zip on the path that does not end in .egg is named: nothing is ever extracted from it."""
     other = site.eggs / "Plain.zip"
     with zipfile.ZipFile(other, "w") as archive:
@@ -691,9 +677,8 @@ def test_zip_that_is_no_egg(site: Site) -> None:
     assert set(site.check("--path", other)) == {"not-an-egg"}
 
 
-def test_broken_release(target: Callable[[str, str], Deployment], site: Site) -> None:
+def test_broken_release(own: Deployment, site: Checked) -> None:
     """A release whose pkg_resources cannot extract at all is named once, and not each file that fails of it."""
-    own = target("3.11", "65.5.0")
     site.python = own.python
     assert site.check().keys() <= {"stale-directory"}
     (info,) = own.site_packages.glob("setuptools-*.dist-info")
@@ -706,7 +691,7 @@ def test_broken_release(target: Callable[[str, str], Deployment], site: Site) ->
     assert set(found) == {"broken-pkg-resources"}
 
 
-def test_tree_findings_exit_3(site: Site) -> None:
+def test_tree_findings_exit_3(site: Checked) -> None:
     """Missing distributions, unreadable and damaged eggs keep their codes, and check's exit status is 3 for them."""
     write_egg(site.eggs / "Needs-1.0-py3.11.egg", {"EGG-INFO/requires.txt": "Nowhere>=1.0\n"})
     site.prepare()
@@ -727,7 +712,7 @@ def test_tree_findings_exit_3(site: Site) -> None:
     assert set(site.check()) >= {"egg-refused"}
 
 
-def test_shared_name(site: Site) -> None:
+def test_shared_name(site: Checked) -> None:
     """Two eggs of one name and other content are told."""
     second = site.cache.parent / "second"
     second.mkdir()
@@ -738,9 +723,9 @@ def test_shared_name(site: Site) -> None:
 # ------------------------------------------------------------------------------------------------ without a cache
 
 
-def test_without_a_cache(site: Site) -> None:
+def test_without_a_cache(site: Checked) -> None:
     """Without --cache it says how many eggs Apache would extract and where to, or takes $PYTHON_EGG_CACHE."""
-    done = eggcache("check", *site.common, "--json")
+    done = eggcache("check", *site.options, "--json")
     (found,) = as_json(done)["findings"]
     assert (done.returncode, found["code"]) == (3, "no-cache")
     assert "2 zipped eggs" in found["cause"]
@@ -748,7 +733,7 @@ def test_without_a_cache(site: Site) -> None:
     assert "ExtractionError" in found["cause"]
     home = pwd.getpwnam("nobody").pw_dir
     assert found["thing"].startswith(home)
-    assert eggcache("check", *site.common, env={"PYTHON_EGG_CACHE": str(site.cache)}).returncode == 0
+    assert eggcache("check", *site.options, env={"PYTHON_EGG_CACHE": str(site.cache)}).returncode == 0
 
 
 def test_without_a_cache_and_a_home(target: Callable[[str, str], Deployment], shared_tmp: Path) -> None:
@@ -779,7 +764,7 @@ def test_without_a_cache_and_a_home(target: Callable[[str, str], Deployment], sh
     assert not (home / ".python-eggs").exists()
 
 
-def test_without_zipped_eggs(site: Site) -> None:
+def test_without_zipped_eggs(site: Checked) -> None:
     """A tree without a zipped egg needs no cache: all is well, with and without one."""
     common = ["--python", str(site.python), "--user", "nobody", "setuptools"]
     for more in ([], ["--cache", str(site.cache)], ["--cache", "/proc/nowhere"]):
@@ -790,7 +775,7 @@ def test_without_zipped_eggs(site: Site) -> None:
 # ----------------------------------------------------------------------------------------------- the surroundings
 
 
-def test_private_tmp(site: Site) -> None:
+def test_private_tmp(site: Checked) -> None:
     """Under systemd, Debian's unit hides a cache in /tmp, and does not with PrivateTmp off or another directory."""
     if not os.path.exists("/lib/systemd/system/apache2.service"):
         missing("Debian's apache2 is not installed")
@@ -803,7 +788,7 @@ def test_private_tmp(site: Site) -> None:
     off += "printf '[Service]\\nPrivateTmp=no\\n' >/run/systemd/system/apache2.service.d/a.conf"
     assert site.check(before=f"{SYSTEMD}; {off}") == {}
     elsewhere = f"mount -t tmpfs none /opt; mkdir /opt/e; mount --bind {site.cache.parent} /opt/e; {SYSTEMD}"
-    done = namespace(elsewhere, "check", *map(str, site.common), "--json", "--cache", "/opt/e/cache")
+    done = namespace(elsewhere, "check", *map(str, site.options), "--json", "--cache", "/opt/e/cache")
     assert as_json(done)["findings"] == []
 
 
@@ -829,7 +814,7 @@ def test_private_tmp(site: Site) -> None:
         ("d {parent} 755 root root 0\nd {cache} - - - -", False),
     ],
 )
-def test_cleaner(site: Site, lines: str, cleaned: bool) -> None:
+def test_cleaner(site: Checked, lines: str, cleaned: bool) -> None:
     """A tmpfiles.d line that ages the directory is named, unless another one excludes it; and where the age is 0 the
     real systemd-tmpfiles, run afterwards, proves it."""
     configuration = site.cache.parent / "tmpfiles"
@@ -881,7 +866,7 @@ def test_tmpreaper(tmp_path: Path, text: str, cleaned: bool) -> None:
     assert list(cleaners.findings(cache, str(tmp_path))) == []
 
 
-def test_selinux_label(native: Site) -> None:
+def test_selinux_label(native: Checked) -> None:
     """Where SELinux is on, a type that httpd may not load libraries from is named; lib_t, and no SELinux, is well."""
     on = "mount -t tmpfs none /sys/fs; mkdir /sys/fs/selinux; echo 1 >/sys/fs/selinux/enforce"
     for kind, expected in (("user_tmp_t", {"selinux-label"}), ("lib_t", set())):
@@ -932,7 +917,7 @@ def apache(shared_tmp: Path) -> Iterator[Callable[..., int]]:
         time.sleep(0.05)
 
 
-def test_running_apache(site: Site, apache: Callable[..., int], nobody: pwd.struct_passwd) -> None:
+def test_running_apache(site: Checked, apache: Callable[..., int], nobody: pwd.struct_passwd) -> None:
     """An Apache that was started without the variable, with another directory or zone is named; the right one is
     not, nor is one that runs as another user."""
     pid = apache(PATH="/usr/bin:/bin")
@@ -940,11 +925,11 @@ def test_running_apache(site: Site, apache: Callable[..., int], nobody: pwd.stru
     assert set(found) == {"running-without-cache"}
     assert found["running-without-cache"]["thing"] == f"Apache (process {pid})"
     assert "stop" in found["running-without-cache"]["remedy"]
-    done = eggcache("check", *[word if word != "nobody" else "daemon" for word in site.common], "--cache", site.cache)
+    done = eggcache("check", *[word if word != "nobody" else "daemon" for word in site.options], "--cache", site.cache)
     assert "running" not in done.stdout
 
 
-def test_running_apache_that_imports_no_egg(site: Site, apache: Callable[..., int]) -> None:
+def test_running_apache_that_imports_no_egg(site: Checked, apache: Callable[..., int]) -> None:
     """One that has no Python in its memory, or another version of it than the target, is no finding: who restarts it
     gains nothing. Whatever its configuration says by now, what it runs counts."""
     configuration = site.cache.parent / "apache" / "apache2.conf"
@@ -972,19 +957,19 @@ def test_running_apache_that_imports_no_egg(site: Site, apache: Callable[..., in
     ],
 )
 def test_running_apache_with_a_cache(
-    site: Site, apache: Callable[..., int], variables: dict[str, str], expected: set[str]
+    site: Checked, apache: Callable[..., int], variables: dict[str, str], expected: set[str]
 ) -> None:
     """What a running Apache has is compared with what is checked; and without --cache, what it has is said."""
     apache(**{name: value.format(cache=site.cache) for name, value in variables.items()})
     assert set(site.check()) == expected
-    (found,) = as_json(eggcache("check", *site.common, "--json"))["findings"]
+    (found,) = as_json(eggcache("check", *site.options, "--json"))["findings"]
     assert f"has {variables['PYTHON_EGG_CACHE'].format(cache=site.cache)}, see it with --cache" in found["cause"]
 
 
 # --------------------------------------------------------------------------------------- what cannot be looked at
 
 
-def test_could_not_look(site: Site) -> None:
+def test_could_not_look(site: Checked) -> None:
     """Exit 4 is for what could not be looked at, 2 for what makes no sense; each is one line."""
     for arguments, status in (
         (["--python", "/bin/true"], 4),
@@ -1003,7 +988,7 @@ def test_could_not_look(site: Site) -> None:
     assert f"{private} is root's, mode 0700" in done.stderr
 
 
-def test_prepare_at_work(site: Site) -> None:
+def test_prepare_at_work(site: Checked) -> None:
     """While a prepare is at work, check waits, and gives up after --wait with exit status 75."""
     code = "import fcntl, sys; f = open(sys.argv[1]); fcntl.flock(f, fcntl.LOCK_EX); print('held', flush=True); input()"
     with subprocess.Popen(
@@ -1018,7 +1003,7 @@ def test_prepare_at_work(site: Site) -> None:
     assert site.run("--wait", "0.2").returncode == 0
 
 
-def test_as_anybody(site: Site, checkout: Path) -> None:
+def test_as_anybody(site: Checked, checkout: Path) -> None:
     """Without root it is checked as the caller, which is said, and what only root could know is left out; a cache that
     the caller cannot open is exit 4."""
     site.prepare()

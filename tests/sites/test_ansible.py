@@ -15,15 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import deployment
+from support import ROOT, deployment
 from support.deployment import Deployment
 from support.hosts import Host, Watch, fleet
 from support.httpd import wait_for
 from support.judge import listing
 from support.parts import built, missing
-from support.sites import ROOT, write_egg
+from support.sites import write_egg
 
-HERE = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "scripts" / "ansible" / "ansible_collections" / "eggcache" / "eggcache"
 BIN = Path(sys.executable).parent
 CACHE = "/var/cache/eggcache"
@@ -122,7 +121,7 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(ROOT, source, ignore=ours)
     pip = [sys.executable, "-m", "pip", "-q", "--disable-pip-version-check", "wheel", "--no-build-isolation"]
     into = home / "wheels"
-    subprocess.run([*pip, "-c", HERE / "requirements.txt", "-w", into, source], check=True)
+    subprocess.run([*pip, "-c", ROOT / "tests" / "requirements.txt", "-w", into, source], check=True)
     return into
 
 
@@ -162,7 +161,7 @@ def rolled(control: Control, tree: Deployment, zipapp: Path, wheels: Path, where
             "ANSIBLE_SSH_ARGS": f"-F none -i {home}/key -o UserKnownHostsFile={home}/known_hosts "
             "-o StrictHostKeyChecking=yes -o IdentitiesOnly=yes -o ControlMaster=auto -o ControlPersist=30s",
             "ANSIBLE_PIPELINING": "1",
-            "ANSIBLE_CALLBACK_PLUGINS": str(HERE / "ansible"),
+            "ANSIBLE_CALLBACK_PLUGINS": str(ROOT / "tests" / "ansible"),
             "ANSIBLE_CALLBACKS_ENABLED": "record",
             "RECORD": str(control.home / "record"),
         })  # fmt: skip

@@ -20,7 +20,7 @@ from support.httpd import APACHECTL, WORKERS, Httpd, differences, wait_for, www_
 from support.judge import as_json, eggcache, listing
 from support.namespaces import SYSTEMD, namespace
 from support.parts import missing
-from support.shop import Site, mod_wsgi, new_site, serves
+from support.shop import Shop, mod_wsgi, new_shop, serves
 
 Finding = dict[str, Any]
 EXTRACTION = "pkg_resources.ExtractionError: Can't extract file(s) to egg cache"
@@ -30,7 +30,7 @@ PAGE, NATIVE = "shop-*/shop/templates/page.txt", "MarkupSafe-*/markupsafe/_speed
 
 
 @dataclass
-class Case(Site):
+class Case(Shop):
     """The shop under Debian's mod_wsgi; its cache has a parent of its own, and is named in Apache's environment."""
 
     place: Path = Path()
@@ -87,16 +87,16 @@ class Case(Site):
 
 
 @pytest.fixture(scope="module")
-def shop(turbogears2_311: Deployment, where: Path, checkout: Path) -> Iterator[Site]:
+def shop(turbogears2_311: Deployment, where: Path, checkout: Path) -> Iterator[Shop]:
     """TurboGears2 2.5.0 for 3.11, 5 zipped eggs and the shop: copied by each test, and never started."""
     home = Path(tempfile.mkdtemp(prefix="fails-", dir=where))
     home.chmod(0o755)
-    yield new_site(home, turbogears2_311, checkout, "wsgi")
+    yield new_shop(home, turbogears2_311, checkout, "wsgi")
     shutil.rmtree(home, ignore_errors=True)
 
 
 @pytest.fixture
-def case(shop: Site, shared_tmp: Path) -> Iterator[Case]:
+def case(shop: Shop, shared_tmp: Path) -> Iterator[Case]:
     """The test's own copy of it, prepared, with an Apache that is not started yet."""
     tree = deployment.copy(shop.tree, shared_tmp / "tree")
     shutil.copytree(shop.home / "mods", shared_tmp / "mods")
@@ -129,7 +129,7 @@ BROKEN: dict[str, tuple[str, str, Callable[[Path], None]]] = {
 
 
 @pytest.mark.parametrize("broken", BROKEN)
-def test_file(case: Case, broken: str) -> None:
+def test_file_that_is_wrong_is_an_error_until_prepared(case: Case, broken: str) -> None:
     """A member that is gone, or has another byte, is an ExtractionError; check names it; prepare brings it back."""
     pattern, code, damage = BROKEN[broken]
     member = case.member(pattern)

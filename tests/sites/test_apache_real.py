@@ -11,14 +11,14 @@ from support import deployment
 from support.deployment import Deployment
 from support.httpd import APACHECTL, differences, mod_wsgi_27, require, wait_for
 from support.judge import listing
-from support.shop import Site, mod_python, mod_wsgi, modules, new_site, serves
+from support.shop import Shop, mod_python, mod_wsgi, modules, new_shop, serves
 
 
 @pytest.fixture
-def site_27(turbogears2_27: Deployment, shared_tmp: Path, where: Path, checkout: Path) -> Iterator[Site]:
+def site_27(turbogears2_27: Deployment, shared_tmp: Path, where: Path, checkout: Path) -> Iterator[Shop]:
     """Under mod_wsgi 4.9.4 built for CPython 2.7: TurboGears2 2.3.12, 35 zipped eggs and the shop."""
     require()
-    site = new_site(shared_tmp, turbogears2_27, checkout)
+    site = new_shop(shared_tmp, turbogears2_27, checkout)
     # WebOb imports simplejson where it finds it, without requiring it; it is a zipped egg as well.
     site.what = ["--all"]
     site.python_home = str(deployment.interpreter("2.7", where).parent.parent)
@@ -27,17 +27,17 @@ def site_27(turbogears2_27: Deployment, shared_tmp: Path, where: Path, checkout:
 
 
 @pytest.fixture
-def site_wsgi(turbogears2_311: Deployment, shared_tmp: Path, checkout: Path) -> Iterator[Site]:
+def site_wsgi(turbogears2_311: Deployment, shared_tmp: Path, checkout: Path) -> Iterator[Shop]:
     """Under Debian's mod_wsgi for Python 3.11: TurboGears2 2.5.0, 5 zipped eggs and the shop."""
-    site = new_site(shared_tmp, turbogears2_311, checkout, "wsgi")
+    site = new_shop(shared_tmp, turbogears2_311, checkout, "wsgi")
     yield site
     site.httpd.stop()
 
 
 @pytest.fixture
-def site_python(turbogears2_311: Deployment, shared_tmp: Path, checkout: Path) -> Iterator[Site]:
+def site_python(turbogears2_311: Deployment, shared_tmp: Path, checkout: Path) -> Iterator[Shop]:
     """Under Debian's mod_python for Python 3.11, by our gateway: the same eggs."""
-    site = new_site(shared_tmp, turbogears2_311, checkout, "python")
+    site = new_shop(shared_tmp, turbogears2_311, checkout, "python")
     yield site
     site.httpd.stop()
 
@@ -45,7 +45,7 @@ def site_python(turbogears2_311: Deployment, shared_tmp: Path, checkout: Path) -
 # ------------------------------------------------------------------------------------------- what must be true
 
 
-def fails(site: Site) -> None:
+def fails(site: Shop) -> None:
     """Every page is an error, and Apache's log says that it is the manual's."""
     pages = site.httpd.crowd("/", 8)
     assert {page.status for page in pages} == {500}
@@ -54,13 +54,13 @@ def fails(site: Site) -> None:
     assert not site.cache.exists()
 
 
-def serves_from_cache(site: Site, before: dict[str, tuple[int, ...]]) -> None:
+def serves_from_cache(site: Shop, before: dict[str, tuple[int, ...]]) -> None:
     """The same with everything from the cache, of which nothing has changed: no name, size, mtime, inode or mode."""
     serves(site, site.cache)
     assert differences(before, listing(site.cache)) == []
 
 
-def unzipped(site: Site, start: Callable[[], None]) -> None:
+def unzipped(site: Shop, start: Callable[[], None]) -> None:
     """After unzip-all and a restart everything is served without any cache."""
     site.httpd.stop()
     site.eggcache("unzip-all", *site.what, "--python", site.tree.python)
@@ -74,7 +74,7 @@ def unzipped(site: Site, start: Callable[[], None]) -> None:
 # --------------------------------------------------------------------------------------------- mod_wsgi for 2.7
 
 
-def test_mod_wsgi_27_without(site_27: Site, where: Path) -> None:
+def test_mod_wsgi_27_without(site_27: Shop, where: Path) -> None:
     """2.7 under mod_wsgi: ExtractionError without eggcache; after unzip-all every page, without a cache."""
     so = mod_wsgi_27(where)
     site_27.httpd.configure(mod_wsgi(site_27, so=so))
@@ -83,7 +83,7 @@ def test_mod_wsgi_27_without(site_27: Site, where: Path) -> None:
     unzipped(site_27, site_27.httpd.start)
 
 
-def test_mod_wsgi_27_wrappers(site_27: Site, where: Path) -> None:
+def test_mod_wsgi_27_wrappers(site_27: Shop, where: Path) -> None:
     """2.7 under mod_wsgi: served after the emitted apachectl, the envvars file and the daemon's option, one by one."""
     site, httpd = site_27, site_27.httpd
     so = mod_wsgi_27(where)
@@ -111,7 +111,7 @@ def test_mod_wsgi_27_wrappers(site_27: Site, where: Path) -> None:
 # ---------------------------------------------------------------------------------------- mod_wsgi for 3.11
 
 
-def test_mod_wsgi_311(site_wsgi: Site) -> None:
+def test_mod_wsgi_311(site_wsgi: Shop) -> None:
     """3.11 under mod_wsgi: ExtractionError; served after prepare by the emitted directive; and after unzip-all."""
     site, httpd = site_wsgi, site_wsgi.httpd
     httpd.configure(mod_wsgi(site))
@@ -132,7 +132,7 @@ def test_mod_wsgi_311(site_wsgi: Site) -> None:
 # -------------------------------------------------------------------------------------- mod_python for 3.11
 
 
-def test_mod_python_311(site_python: Site) -> None:
+def test_mod_python_311(site_python: Shop) -> None:
     """3.11 under mod_python: ExtractionError; served after prepare by the emitted PythonOption; after unzip-all."""
     site, httpd = site_python, site_python.httpd
     emitted = modules(site)
@@ -151,7 +151,7 @@ def test_mod_python_311(site_python: Site) -> None:
     unzipped(site, httpd.start)
 
 
-def test_mod_python_other_zone(site_python: Site) -> None:
+def test_mod_python_other_zone(site_python: Shop) -> None:
     """Apache's own TZ does not spoil the cache: the module gives the workers the zone that it was prepared for."""
     site, httpd = site_python, site_python.httpd
     emitted = modules(site)
@@ -161,7 +161,7 @@ def test_mod_python_other_zone(site_python: Site) -> None:
     serves_from_cache(site, before)
 
 
-def test_init_script(site_python: Site) -> None:
+def test_init_script(site_python: Shop) -> None:
     """The init script takes a real Apache through start, status, reload, restart and stop, and pages are served."""
     site, httpd = site_python, site_python.httpd
     modules(site)
@@ -193,7 +193,7 @@ def test_init_script(site_python: Site) -> None:
     assert httpd.pid() == 0
 
 
-def test_init_script_does_not_start(site_python: Site) -> None:
+def test_init_script_does_not_start(site_python: Shop) -> None:
     """Where the cache cannot be prepared, the init script starts nothing."""
     site, httpd = site_python, site_python.httpd
     modules(site)

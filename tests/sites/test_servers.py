@@ -16,10 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from support import deployment
+from support.deployment import Deployment
 from support.httpd import Httpd, require, wait_for
 from support.judge import eggcache
-from support.parts import built
 from support.sites import write_egg
 
 SECONDS = float(os.environ.get("EGGCACHE_SERVERS_SECONDS", "25"))
@@ -117,11 +116,10 @@ class Shop:
 
 
 @pytest.fixture
-def shop(shared_tmp: Path, where: Path) -> Iterator[Shop]:
+def shop(plain: Deployment, shared_tmp: Path) -> Iterator[Shop]:
     require("wsgi")
-    target = built(lambda: deployment.target("3.11", "65.5.0", where))
     httpd = Httpd(shared_tmp / "apache", "", "wsgi")
-    shop = Shop(httpd, target.python, shared_tmp)
+    shop = Shop(httpd, plain.python, shared_tmp)
     shop.eggs.mkdir()
     for project in ("shop", "wares"):
         resources = {
@@ -132,7 +130,7 @@ def shop(shared_tmp: Path, where: Path) -> Iterator[Shop]:
         write_egg(shop.eggs / f"{project}-1.0-py3.11.egg", {f"{project}/__init__.py": "", **resources})
     application = shared_tmp / "application.py"
     application.write_text(
-        APPLICATION % {"eggs": str(shop.eggs), "site": str(target.site_packages), "cache": str(shop.cache)}
+        APPLICATION % {"eggs": str(shop.eggs), "site": str(plain.site_packages), "cache": str(shop.cache)}
     )
     httpd.configure(
         f"WSGIScriptAlias / {application}\nWSGIPythonEggs {shop.cache}\nMaxConnectionsPerChild 15\nKeepAlive Off\n"

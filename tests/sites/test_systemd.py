@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from support import ROOT
 from support.httpd import require
 from support.judge import as_json
 from support.parts import missing
 from support.session import blocks
-from support.sites import ROOT, write_egg
+from support.sites import write_egg
 from support.systemd_host import SystemdHost, booted
 
 CACHE = "/var/cache/eggcache"

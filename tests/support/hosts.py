@@ -17,10 +17,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from support import ROOT
 from support.httpd import require, wait_for
 from support.parts import missing
 
-HERE = Path(__file__).resolve().parents[1]
 SSHD = "/usr/sbin/sshd"
 SSHD_CONFIG = """
 Port {port}
@@ -75,7 +75,7 @@ class Host:
             self.process = subprocess.Popen(
                 # Where we end without a word, unshare does, and with it all that runs there.
                 ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child",
-                 "--mount-proc", "--propagation", "private", HERE / "ansible" / "host.sh"],
+                 "--mount-proc", "--propagation", "private", ROOT / "tests" / "ansible" / "host.sh"],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")

@@ -18,9 +18,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from support import ROOT
 from support.judge import environment
 
-ROOT = Path(__file__).resolve().parents[2]
 LOG = "/dev/null"
 
 # The system calls that change a directory or a file, and what each of them can fail with. "?": not on every machine.

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from support import ROOT
+
 # "?": strace knows which of them this machine has.
 _WRITING = (
     "creat,mkdir,mkdirat,rename,renameat,renameat2,chmod,fchmod,fchmodat,fchmodat2,unlink,unlinkat,rmdir,utime,utimes,"
@@ -171,7 +173,7 @@ def eggcache(
     done = subprocess.run(
         [python, "-m", "eggcache", *map(str, arguments)],
         env=environment({"PYTHONPATH": "", "PYTHONWARNINGS": "error", **env}),
-        cwd=Path(__file__).resolve().parents[2],
+        cwd=ROOT,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

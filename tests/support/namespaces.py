@@ -7,9 +7,9 @@ import shutil
 import subprocess
 import sys
 
+from support import ROOT
 from support.judge import environment
 from support.parts import missing
-from support.sites import ROOT
 
 
 def namespace(before: str, *arguments: str) -> subprocess.CompletedProcess[str]:

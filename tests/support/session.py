@@ -8,9 +8,9 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
+from support import ROOT
 from support.judge import SLOW, environment
 
-ROOT = Path(__file__).resolve().parents[2]
 # Apache complains of a host without a name.
 NOISE = re.compile(r"^AH00558: .*\n", re.MULTILINE)
 

@@ -12,9 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from support import ROOT
 from support.judge import as_json, eggcache, environment, judge, served
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def write_egg(path: Path, files: dict[str, str], *, project: str = "") -> Path:
@@ -44,6 +43,11 @@ def measured(words: Sequence[str | Path], before: str = "") -> tuple[subprocess.
         stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=600, check=False,
     )  # fmt: skip
     return done, max(int(line.split()[2]) for line in done.stdout.splitlines() if line.startswith("peak "))
+
+
+def leftovers(directory: Path) -> list[str]:
+    """What an interrupted run left in a directory."""
+    return [name for name in os.listdir(directory) if name.startswith(".eggcache")]
 
 
 def named(eggs: Path) -> list[str | Path]:

@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from support import ROOT
 from support.httpd import wait_for
 from support.parts import missing
-from support.sites import ROOT
 
 SYSTEMD = "/lib/systemd/systemd"
 # Everything is written to a tmpfs that only this host sees. The overlay is not to be asked for what changes below it,

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
 import subprocess
+import zipfile
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 VERSIONS = ("2.7", "3.6", "3.8", "3.11", "3.13")
@@ -160,3 +163,30 @@ class Zipimport:
 
     def close(self) -> None:
         self._process.communicate()
+
+
+def make(path: Path, *entries: Entry, prefix: bytes = b"", date: int | None = None, time: int = 0) -> Path:
+    """An egg with these entries and metadata."""
+    name = path.name.split("-")[0]
+    info = f"Metadata-Version: 1.0\nName: {name}\nVersion: 1.0\n".encode()
+    entries = (*entries, Entry(b"EGG-INFO/PKG-INFO", info))
+    if date is not None:
+        entries = tuple(Entry(one.name, one.data, both={"date": date, "time": time}) for one in entries)
+    path.write_bytes(archive(*entries, prefix=prefix))
+    path.chmod(0o644)
+    return path
+
+
+def big_egg(path: Path, size: int) -> Path:
+    """An egg with a stored member of `size` bytes, and one as large that deflates to a fiftieth."""
+    block = os.urandom(20_000) + bytes(1 << 20)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("EGG-INFO/PKG-INFO", "Metadata-Version: 1.0\nName: Big\nVersion: 1.0\n")
+        for name, method in (("stored.bin", zipfile.ZIP_STORED), ("deflated.bin", zipfile.ZIP_DEFLATED)):
+            info = zipfile.ZipInfo(name, (2009, 6, 15, 12, 0, 0))
+            info.compress_type = method
+            with archive.open(info, "w") as member:
+                for _ in range(size // len(block)):
+                    member.write(block)
+    path.chmod(0o644)
+    return path

@@ -101,7 +101,7 @@ def test_directory_that_others_can_write(safe: Path, mode: int) -> None:
     ("owner", "mode", "ok"),
     [(0, 0o1777, True), (0, 0o777, False), (OTHER, 0o1777, False), (OTHER, 0o755, False), (0, 0o775, False)],
 )
-def test_parent(safe: Path, owner: int, mode: int, ok: bool) -> None:
+def test_parent_that_others_can_write_to_is_refused(safe: Path, owner: int, mode: int, ok: bool) -> None:
     """A parent must be root's or ours, and sticky where others can write to it: else they rename what is in it."""
     parent = safe / "parent"
     parent.mkdir()

@@ -15,13 +15,12 @@ from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 import pytest
-from support import deployment
+from support import ROOT, deployment
 from support.judge import eggcache, environment
 from support.sites import Site
 
 from eggcache.system import lockdown
 
-ROOT = Path(__file__).resolve().parents[2]
 # The oldest that setup.py allows, those around a change of what filelock does with a path, and the newest.
 RELEASES = ["3.12.0", "3.20.0", "3.29.0", "4.0.0", "4.3.1"] if sys.version_info >= (3, 10) else ["3.12.0"]
 

@@ -11,11 +11,10 @@ import time
 from pathlib import Path
 
 import pytest
+from support import ROOT
 
 from eggcache.errors import EggRefused
 from eggcache.system import workers
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def share(jobs: list[int], work: object, count: int) -> dict[int, Exception | None]:

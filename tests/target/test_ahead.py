@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support import ROOT
 from support.judge import environment
 from support.sites import Site, write_egg
 
@@ -15,8 +16,6 @@ from eggcache.eggs import reader as eggs
 from eggcache.model import DEFAULT_LIMITS, Limits
 from eggcache.system import accounts
 from eggcache.target import ahead
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture

@@ -59,15 +59,14 @@ def test_namespace_package_that_fails(target: Callable[[str, str], Deployment], 
     assert eggcache("tree", "Space", "--python", made.python).returncode == 0
 
 
-def test_pkg_resources_that_fails_itself(target: Callable[[str, str], Deployment]) -> None:
+def test_pkg_resources_that_fails_itself(own: Deployment) -> None:
     """A pkg_resources that is damaged, or was taken away though setuptools counts as installed, is installed anew by a
     command that has pip do so in both cases."""
-    made = target("3.11", "65.5.0")
-    init = made.site_packages / "pkg_resources" / "__init__.py"
+    init = own.site_packages / "pkg_resources" / "__init__.py"
     init.write_text("import no_such_part\n")
-    pip = f'{made.python} -m pip install --force-reinstall "setuptools<82"'
-    for line in (told(made.python), _taken_away(init, made.python)):
-        assert line.startswith(f"eggcache: {made.python}: ")
+    pip = f'{own.python} -m pip install --force-reinstall "setuptools<82"'
+    for line in (told(own.python), _taken_away(init, own.python)):
+        assert line.startswith(f"eggcache: {own.python}: ")
         assert pip in line
     assert "--force-reinstall" in shlex.split(pip)
 

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 from support import deployment
 from support.judge import eggcache
-from support.parts import built
 from support.sites import Site, measured, write_egg
 
 SECRET = "for root alone"
@@ -52,16 +51,11 @@ class Hostile:
         return found
 
 
-@pytest.fixture(scope="module")
-def base(where: Path) -> deployment.Deployment:
-    return built(lambda: deployment.target("3.11", "65.5.0", where))
-
-
 @pytest.fixture
 def hostile(
-    site: Site, base: deployment.Deployment, copy_of: Callable[[deployment.Deployment], deployment.Deployment]
+    site: Site, plain: deployment.Deployment, copy_of: Callable[[deployment.Deployment], deployment.Deployment]
 ) -> Hostile:
-    own = copy_of(base)
+    own = copy_of(plain)
     site.python = own.python
     top = site.eggs.parent
     loot, secret = top / "loot", top / "secret"

@@ -9,8 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from support import ROOT
 
-SCRIPTS = sorted((Path(__file__).resolve().parents[2] / "eggcache" / "target" / "inside").glob("*.py"))
+SCRIPTS = sorted((ROOT / "eggcache" / "target" / "inside").glob("*.py"))
 VERSIONS = ("2.7", "3.6", "3.7", "3.8", "3.9", "3.10", "3.11", "3.12", "3.13")
 
 NEWER_SYNTAX = (

@@ -8,10 +8,10 @@ import pwd
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from support import ROOT
 from support.deployment import Deployment
 from support.judge import eggcache, environment
 from support.sites import write_egg
@@ -20,7 +20,6 @@ from support.terminals import show
 from eggcache.system import accounts
 from eggcache.target.owners import named, owner, runner, site_owner
 
-ROOT = Path(__file__).resolve().parents[2]
 WHO = "import os; open(%r, 'a').write('%%d ' %% os.geteuid())\n"
 
 
@@ -44,11 +43,8 @@ def test_site_owner_is_who_may_change_what_the_target_runs(tmp_path: Path) -> No
 
 
 @pytest.fixture
-def spied(
-    target: Callable[[str, str], Deployment], shared_tmp: Path, nobody: pwd.struct_passwd
-) -> tuple[Deployment, Path, Path]:
+def spied(own: Deployment, shared_tmp: Path, nobody: pwd.struct_passwd) -> tuple[Deployment, Path, Path]:
     """A target of root's, a directory of nobody's with modules that say who runs them, and where they say it."""
-    deployment = target("3.11", "65.5.0")
     theirs, told = shared_tmp / "theirs", shared_tmp / "told"
     theirs.mkdir()
     told.touch()
@@ -56,7 +52,7 @@ def spied(
     for name in ("sitecustomize.py", "usercustomize.py", "pkg_resources.py"):
         (theirs / name).write_text(WHO % str(told))
     os.chown(theirs, nobody.pw_uid, nobody.pw_gid)
-    return deployment, theirs, told
+    return own, theirs, told
 
 
 @pytest.mark.parametrize("how", ["--path", "PYTHONPATH", ".pth"])
@@ -112,32 +108,31 @@ def test_eggs_of_another_user(spied: tuple[Deployment, Path, Path], nobody: pwd.
 
 
 def test_tool_that_the_owner_cannot_read(
-    target: Callable[[str, str], Deployment], shared_tmp: Path, tmp_path: Path, nobody: pwd.struct_passwd
+    own: Deployment, shared_tmp: Path, tmp_path: Path, nobody: pwd.struct_passwd
 ) -> None:
     """unzip-all becomes the owner of site-packages, who need not be able to read where eggcache is installed: what it
     needs is loaded by then, also what is drawn on a terminal, and what -vv tells."""
-    deployment = target("3.11", "65.5.0")
     private = tmp_path / "private"
     private.mkdir(mode=0o700)
     os.chown(private, 0, 0)
     for name in ("eggcache", "filelock", "markdown_it", "mdurl", "packaging", "pygments", "rich"):
         shutil.copytree(Path(str(importlib.util.find_spec(name).origin)).parent, private / name)  # type: ignore[union-attr]
-    egg = write_egg(deployment.site_packages / "One-1.0-py3.11.egg", {"one/__init__.py": "", "one/text.txt": "one\n"})
-    damaged = write_egg(deployment.site_packages / "Two-1.0-py3.11.egg", {"two.py": "two = 2\n" * 1000})
-    (deployment.site_packages / "slow.pth").write_text("import time; time.sleep(2)\n")
-    subprocess.run(["chown", "-R", "nobody", deployment.site_packages], check=True)
+    egg = write_egg(own.site_packages / "One-1.0-py3.11.egg", {"one/__init__.py": "", "one/text.txt": "one\n"})
+    damaged = write_egg(own.site_packages / "Two-1.0-py3.11.egg", {"two.py": "two = 2\n" * 1000})
+    (own.site_packages / "slow.pth").write_text("import time; time.sleep(2)\n")
+    subprocess.run(["chown", "-R", "nobody", own.site_packages], check=True)
     data = bytearray(damaged.read_bytes())
     data[data.index(b"two.py") + 10] ^= 0xFF
     damaged.write_bytes(data)
     # -S: whatever it finds is in the private directory
-    command = [sys.executable, "-S", "-m", "eggcache", "unzip-all", "--all", "--python", str(deployment.python)]
+    command = [sys.executable, "-S", "-m", "eggcache", "unzip-all", "--all", "--python", str(own.python)]
     env = environment({"PYTHONPATH": str(private), "TERM": "xterm-256color"})
     done = show(command, env=env, cwd=Path("/"))
     assert (done.status, "asking " in done.terminal) == (3, True), done.terminal
     assert "Two-1.0-py3.11.egg, member two.py: its CRC is" in done.terminal
     assert egg.is_dir()
     assert egg.stat().st_uid == nobody.pw_uid
-    (deployment.site_packages / "slow.pth").unlink()
+    (own.site_packages / "slow.pth").unlink()
     failed = show([*command, "-vv", "--backup", "/no/backup"], env=env, cwd=Path("/"))
     assert "Traceback (most recent call last)" in failed.terminal
     assert failed.terminal.splitlines()[-1].startswith("eggcache: --backup /no/backup: "), failed.terminal

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import deployment
+from support import ROOT, deployment
 from support.deployment import Deployment
 from support.parts import built
 
@@ -317,7 +317,9 @@ def test_a_target_that_knows_no_legacy_version(released: MakeTarget, shared_tmp:
 
 
 @pytest.mark.parametrize(("python", "release"), [("2.7", "0.6c11"), ("2.7", "44.1.1"), ("3.11", "65.5.0")])
-def test_kinds(python: str, release: str, released: MakeTarget, shared_tmp: Path) -> None:
+def test_kinds_of_distributions_are_told_apart(
+    python: str, release: str, released: MakeTarget, shared_tmp: Path
+) -> None:
     """Zipped, unzipped, egg-info, dist-info and develop link are told apart, and the metadata read is listed."""
     site = shared_tmp / "site"
     egg(site, "Zipped", "1", "", python)
@@ -484,7 +486,7 @@ def test_asking_writes_nothing(turbogears2_27: Deployment, copy_of: Callable[[De
             "import sys; sys.path.insert(0, sys.argv[1]); sys.dont_write_bytecode = True\n"
             "from eggcache import Roots, Target, resolve; resolve(Target(sys.argv[2]), Roots(['TurboGears2']))"
         )
-        source = str(Path(__file__).resolve().parents[2])
+        source = str(ROOT)
         calls = "mkdir,mkdirat,rename,renameat,renameat2,unlink,unlinkat,creat,chmod,fchmod,fchmodat,fchownat,utimensat"
         command = [strace, "-f", "-qq", "-e", "signal=none", "-e", f"trace={calls}"]
         done = subprocess.run(

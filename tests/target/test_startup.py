@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from support import deployment
+from support import ROOT, deployment
 from support.deployment import Deployment
 from support.judge import environment
 from support.parts import built
@@ -23,7 +23,6 @@ from eggcache.errors import NotPermitted
 from eggcache.system import accounts
 from eggcache.target import owners, startup
 
-ROOT = Path(__file__).resolve().parents[2]
 WHO = "import os; open(%r, 'a').write('%%d ' %% os.geteuid())\n"
 START = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from eggcache.cli.main import main; sys.exit(main())"
 DEBIAN = "/usr/bin/python3"

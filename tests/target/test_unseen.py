@@ -103,7 +103,9 @@ def test_another_spelling(python: Path, eggs: Path, shared_tmp: Path) -> None:
 
 
 @pytest.mark.parametrize("most", ["_LOOKS", "_MOST"])
-def test_bounded(python: Path, eggs: Path, monkeypatch: pytest.MonkeyPatch, most: str) -> None:
+def test_look_at_what_nobody_asked_for_is_bounded(
+    python: Path, eggs: Path, monkeypatch: pytest.MonkeyPatch, most: str
+) -> None:
     """Of what nobody asked for no more is looked at, and told, than has a use."""
     (eggs / "half.two-1.0-py3.11.egg").write_bytes(b"half")
     tree = resolver.resolve(Target(str(python), [str(eggs)]), EVERYTHING)

@@ -12,15 +12,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from support import deployment
+from support import ROOT, deployment
 from support.deployment import Deployment
-from support.directories import make
 from support.httpd import Httpd, require, www_data
 from support.judge import as_json, eggcache, environment
 from support.parts import built, missing
 from support.schema import VALIDATOR
-from support.sites import ROOT
-from support.zips import Entry
+from support.zips import Entry, make
 
 from eggcache.unzip import processes
 
@@ -175,13 +173,12 @@ def test_files_of_site_packages(site: Deployment) -> None:
         assert looked(site)[four] == f"has {library} (deleted) open"
 
 
-def test_other_pythons_are_left_out(site: Deployment, where: Path, interpreter: Callable[[str], Path]) -> None:
+def test_other_pythons_are_left_out(site: Deployment, plain: Deployment, interpreter: Callable[[str], Path]) -> None:
     """Neither another version, nor the same interpreter in another virtual environment, nor we ourselves."""
     wait = ["-c", "import time; print('ready', flush=True); time.sleep(600)"]
-    another = built(lambda: deployment.target("3.11", "65.5.0", where))
-    assert another.python.resolve() == site.python.resolve()
+    assert plain.python.resolve() == site.python.resolve()
     before = looked(site)
-    with running([interpreter("3.9"), *wait]), running([another.python, *wait]):
+    with running([interpreter("3.9"), *wait]), running([plain.python, *wait]):
         assert looked(site) == before
     here = deployment.run(
         [site.python, "-c", "from eggcache.unzip import processes; import sys\n"

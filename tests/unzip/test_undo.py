@@ -16,15 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from support import deployment
+from support import ROOT, deployment
 from support.deployment import Deployment
-from support.directories import leftovers, make
 from support.httpd import wait_for
 from support.judge import as_json, eggcache, environment, listing
 from support.parts import built
-from support.zips import Entry
+from support.sites import leftovers
+from support.zips import Entry, make
 
-HERE = Path(__file__).resolve().parents[2]
 NAMES = [f"Kept{number}-1.0-py3.11.egg" for number in range(3)]
 
 
@@ -57,7 +56,7 @@ class Kept:
             strace += ["-e", f"inject={fault}"]
         return subprocess.Popen(
             [*strace, sys.executable, "-m", "eggcache", *map(str, self.command())],
-            cwd=HERE, env=environment({"PYTHONPATH": ""}), stdin=subprocess.DEVNULL,
+            cwd=ROOT, env=environment({"PYTHONPATH": ""}), stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
 
@@ -283,7 +282,7 @@ def test_on_the_disk_before_it_is_seen(kept: Kept) -> None:
     trace = "trace=syncfs,renameat2,fsync,unlink,unlinkat,rmdir"
     done = subprocess.run(
         ["strace", "-o", log, "-e", trace, sys.executable, "-m", "eggcache", *map(str, kept.command())],
-        cwd=HERE, env=environment({"PYTHONDONTWRITEBYTECODE": "1"}), capture_output=True, text=True, check=False,
+        cwd=ROOT, env=environment({"PYTHONDONTWRITEBYTECODE": "1"}), capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     calls = re.findall(r"^(?:\d+ +)?(\w+)\(", log.read_text(), re.MULTILINE)
@@ -341,10 +340,10 @@ def test_never_passed_over(hindrance: str, kept: Kept, nobody: pwd.struct_passwd
 
 
 def test_what_the_target_passes_over(
-    target: Callable[[str, str], Deployment], copy_of: Callable[[Deployment], Deployment], nobody: pwd.struct_passwd
+    own: Deployment, copy_of: Callable[[Deployment], Deployment], nobody: pwd.struct_passwd
 ) -> None:
     """An unzipped egg that pkg_resources does not take for one, since its metadata cannot be read, is named as well."""
-    made = copy_of(target("3.11", "65.5.0"))
+    made = own
     for name in NAMES[:2]:
         make(made.site_packages / name, Entry(f"{name[:5].lower()}.py".encode()))
     for path in (made.root, *made.root.rglob("*")):

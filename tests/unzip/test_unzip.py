@@ -21,19 +21,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import deployment
+from support import ROOT, deployment
 from support.deployment import Deployment
-from support.directories import leftovers, make
 from support.judge import as_json, eggcache, environment, listing, watched
 from support.parts import built
 from support.probe import build
-from support.sites import named
-from support.zips import Entry
+from support.sites import leftovers, named
+from support.zips import Entry, make
 
 from eggcache.system import syscalls
 
 RESTART = "restart every server that uses these eggs"
-HERE = Path(__file__).resolve().parents[2]
 PROGRAM = [sys.executable, "-m", "eggcache", "unzip-all"]
 
 # Imports every module that is named on stdin, and says which could be imported.
@@ -505,7 +503,7 @@ def start(
     command = [*prefix, python, *PROGRAM[1:], "--all", "--python", made.python, *arguments]
     return subprocess.Popen(
         list(map(str, command)),
-        cwd=HERE,
+        cwd=ROOT,
         env=environment({"PYTHONPATH": str(modules), "PYTHONWARNINGS": "error"}),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -671,7 +669,7 @@ def test_tree_asked_for_during_a_swap(
         fcntl.flock(here, fcntl.LOCK_EX)
         process = subprocess.Popen(
             [*PROGRAM, "TurboGears", "--python", str(made.python)],
-            cwd=HERE,
+            cwd=ROOT,
             env=environment(),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

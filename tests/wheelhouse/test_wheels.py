@@ -18,22 +18,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import deployment
+from support import ROOT, deployment
 from support.deployment import Deployment
 from support.judge import as_json, eggcache, environment, listing
-from support.large import big_egg
 from support.parts import missing
 from support.probe import rounds
 from support.sites import measured, write_egg
 from support.wheels import other_setuptools, pip, verify
+from support.zips import big_egg
 
 from eggcache.errors import EggcacheError, EggRefused, NotPermitted
 from eggcache.model import DEFAULT_LIMITS, Distribution, Kind, Limits
 from eggcache.system import accounts
 from eggcache.system.accounts import Account
 from eggcache.wheelhouse import contents
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def new_environment(python: str, setuptools: str, make: Callable[[str, str], Deployment]) -> Deployment:
@@ -290,7 +288,7 @@ def actions(done: subprocess.CompletedProcess[str]) -> dict[str, str]:
     return {os.path.basename(one["into"]).split("-")[0]: one["action"] for one in as_json(done)["outcomes"]}
 
 
-def test_again(python: Path, shared_tmp: Path) -> None:
+def test_only_what_differs_is_written_anew(python: Path, shared_tmp: Path) -> None:
     """Only what differs is written anew; -n says beforehand exactly what, and writes nothing, not even OUT."""
     eggs, out = shared_tmp / "eggs", shared_tmp / "out"
     eggs.mkdir()
@@ -337,7 +335,7 @@ def eggs(shared_tmp: Path) -> Path:
     return shared_tmp / "eggs"
 
 
-def test_members(python: Path, shared_tmp: Path, eggs: Path) -> None:
+def test_members_have_their_names_and_modes_in_the_wheel(python: Path, shared_tmp: Path, eggs: Path) -> None:
     """What of an egg is in its wheel, under which name and mode."""
     native = "\x7fELF" + "native"
     write_egg(
@@ -414,7 +412,7 @@ def unzipped_egg(path: Path) -> Path:
     return path
 
 
-def test_kinds(python: Path, shared_tmp: Path, eggs: Path) -> None:
+def test_each_kind_of_egg_has_the_right_tags(python: Path, shared_tmp: Path, eggs: Path) -> None:
     """An unzipped egg, one without a Python in its name or with an older one, one without source: each with
     the right tags; what is no egg is named where a tree was asked for."""
     older = write_egg(eggs / "Older-1.0-py3.8.egg", {"older.py": ""})  # taken where sys.path names it
@@ -524,7 +522,7 @@ def test_left_out(code: str, python: Path, shared_tmp: Path, eggs: Path) -> None
     assert [path.name for path in out.iterdir()] == ["good-1.0-py311-none-any.whl"]
 
 
-def test_told(python: Path, shared_tmp: Path, eggs: Path) -> None:
+def test_what_a_wheel_cannot_say_is_told(python: Path, shared_tmp: Path, eggs: Path) -> None:
     """A version in other words is a notice; a requirement that cannot be said is a finding, and the wheel installs."""
     info = "Metadata-Version: 1.0\nName: Foo\nVersion: 0.5a1.dev-r2555\n"
     requires = "Bar==dev\nBaz>=1.0.dev-r1\n"
@@ -607,7 +605,9 @@ def test_links_are_refused(python: Path, shared_tmp: Path, eggs: Path) -> None:
     assert list(out.iterdir()) == []
 
 
-def test_rights(python: Path, shared_tmp: Path, eggs: Path, nobody: pwd.struct_passwd) -> None:
+def test_reads_with_the_rights_of_the_eggs_owner(
+    python: Path, shared_tmp: Path, eggs: Path, nobody: pwd.struct_passwd
+) -> None:
     """Root reads with the rights of whom the eggs belong to: a link of theirs leads to nothing that is root's; and
     a wheel is no more public than its egg."""
     secret = write_egg(shared_tmp / "Secret-1.0-py3.11.egg", {"secret.py": ""})

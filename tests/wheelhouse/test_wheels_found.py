@@ -154,24 +154,23 @@ def test_no_wheels_for_a_target_that_finds_none(target: Callable[[str, str], Dep
     assert "next:" not in done.stdout
 
 
-def test_whose_pip(target: Callable[[str, str], Deployment], shared_tmp: Path, nobody: pwd.struct_passwd) -> None:
+def test_whose_pip(own: Deployment, shared_tmp: Path, nobody: pwd.struct_passwd) -> None:
     """Root is told as whom to run the pip of an environment that is somebody else's. An egg outside of the environment
     is named, and with --all one that is not active is left to wait for its require()."""
-    made = target("3.11", "65.5.0")
-    write_egg(made.site_packages / "Active-1.0-py3.11.egg", {"active.py": ""})
-    write_egg(made.site_packages / "Waiting-1.0-py3.11.egg", {"waiting.py": ""})
+    write_egg(own.site_packages / "Active-1.0-py3.11.egg", {"active.py": ""})
+    write_egg(own.site_packages / "Waiting-1.0-py3.11.egg", {"waiting.py": ""})
     outside = write_egg(shared_tmp / "Outside-1.0-py3.11.egg", {"outside.py": ""})
-    (made.site_packages / "easy-install.pth").write_text(f"./Active-1.0-py3.11.egg\n{outside}\n")
-    for path in (made.site_packages, *made.site_packages.rglob("*")):
+    (own.site_packages / "easy-install.pth").write_text(f"./Active-1.0-py3.11.egg\n{outside}\n")
+    for path in (own.site_packages, *own.site_packages.rglob("*")):
         os.chown(path, nobody.pw_uid, nobody.pw_gid)
-    done = eggcache("wheels", shared_tmp / "out", "--all", "--python", made.python)
+    done = eggcache("wheels", shared_tmp / "out", "--all", "--python", own.python)
     assert done.returncode == 0, done.stderr
-    assert f"\nnext: {made.python} -m pip install " in done.stdout
+    assert f"\nnext: {own.python} -m pip install " in done.stdout
     assert "\nwith: run as nobody, whose pip it is; " in done.stdout
-    assert f"eggcache: {made.python} has no pip; to give it one: {made.python} -m ensurepip\n" in done.stderr
+    assert f"eggcache: {own.python} has no pip; to give it one: {own.python} -m ensurepip\n" in done.stderr
     given = shlex.split(done.stderr.partition("to give it one: ")[2].partition("\n")[0])
     deployment.run(given)
-    assert "has no pip" not in eggcache("wheels", shared_tmp / "out", "--all", "--python", made.python).stderr
+    assert "has no pip" not in eggcache("wheels", shared_tmp / "out", "--all", "--python", own.python).stderr
     assert f"eggcache: {outside}: pip leaves what lies outside of its environment" in done.stderr
     assert re.findall(r"\S+==\S+", done.stdout) == ["Active==1.0", "Outside==1.0"]
     assert {path.name.split("-")[0] for path in (shared_tmp / "out").iterdir()} == {"active", "outside", "waiting"}

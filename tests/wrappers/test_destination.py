@@ -56,7 +56,7 @@ def test_every_part_is_tested() -> None:
 
 
 @pytest.mark.parametrize("kind", PARTS)
-def test_block(tmp_path: Path, kind: str, emit: Callable[..., str]) -> None:
+def test_only_the_block_is_renewed(tmp_path: Path, kind: str, emit: Callable[..., str]) -> None:
     """-o puts one block into a file and renews it there: all else, mode, owner and attributes stay."""
     file = tmp_path / "theirs"
     before, added = THEIRS[kind]
@@ -92,7 +92,7 @@ def test_block(tmp_path: Path, kind: str, emit: Callable[..., str]) -> None:
     assert not list(tmp_path.glob(".eggcache*"))
 
 
-def test_places(tmp_path: Path, emit: Callable[..., str]) -> None:
+def test_block_is_where_the_program_reads_it(tmp_path: Path, emit: Callable[..., str]) -> None:
     """The block is in the program's section of supervisord's file, and before the USER of an image's last stage."""
     (tmp_path / "conf").write_text(THEIRS["supervisord"][0])
     emit("supervisord", "/srv/x", tmp_path / "conf")
@@ -122,7 +122,7 @@ def test_no_place(tmp_path: Path, emit: Callable[..., str], text: str, says: str
 
 
 @pytest.mark.parametrize("kind", WHOLE)
-def test_whole(tmp_path: Path, kind: str, emit: Callable[..., str]) -> None:
+def test_changed_file_is_kept_beside_the_new_one(tmp_path: Path, kind: str, emit: Callable[..., str]) -> None:
     """A file of eggcache's own is renewed; where somebody has changed it, that is kept beside, each time."""
     file = tmp_path / ("apache2.service.d/50-eggcache.conf" if kind == "systemd" else "file")  # UNIT.d is made
     emit(kind, "/srv/one", file, debian=True)
@@ -235,7 +235,7 @@ def test_strangers_file(shared_tmp: Path) -> None:
     assert (shared_tmp / "conf").read_text() == "a\n"
 
 
-def test_write(tmp_path: Path) -> None:
+def test_written_whole_with_its_mode(tmp_path: Path) -> None:
     """A file is written byte for byte and executable whatever the umask, replaced as a whole, and nothing is left."""
     path = tmp_path / "script"
     before = os.umask(0o077)

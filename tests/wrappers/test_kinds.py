@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support import ROOT
 from support.emitted import INSIDE_SYSTEMD, NASTY, Server, executable, server, uid_of, variables, wait_for
 from support.judge import eggcache
 from support.parts import missing
@@ -27,7 +28,6 @@ from eggcache.wrappers.kinds import Wanted
 
 assert server  # a fixture
 
-ROOT = Path(__file__).resolve().parents[2]
 SOURCED = ["envvars", "sysconfig", "freebsd", "shell"]  # what sh reads
 CONTROL = {name for name in NASTY if re.search(r"[\x00-\x1f]", name)}
 RAW = {name for name in NASTY if "\udcff" in name}
@@ -601,7 +601,7 @@ def test_docker() -> None:
 # ------------------------------------------------------------------------------------------ which is right
 
 
-def test_choose(tmp_path: Path) -> None:
+def test_what_starts_apache_is_found_out(tmp_path: Path) -> None:
     """What starts Apache on this host is found out, and the reason is given."""
     debian = str(executable(tmp_path / "apache2ctl", ". $APACHE_ENVVARS"))
     other = str(executable(tmp_path / "apachectl", ". /usr/local/apache2/bin/envvars"))
@@ -686,7 +686,7 @@ def test_without_apache() -> None:
 
 
 @pytest.mark.parametrize(("kind", "mode"), [("apachectl", 0o755), ("envvars", 0o644), ("uwsgi", 0o644)])
-def test_mode(tmp_path: Path, kind: str, mode: int) -> None:
+def test_only_scripts_are_executable(tmp_path: Path, kind: str, mode: int) -> None:
     """With -o a script is executable, and what is read by another program is not."""
     script = executable(tmp_path / "apachectl", "exit 1")
     done = eggcache(

@@ -420,7 +420,7 @@ BODIES = {"short": b"hello=world", "lines": b"one\ntwo\n\nthree" * 3, "large": b
 @pytest.mark.parametrize("how", ["1000", "7", "all", "lines", "readlines", "readline", "mixed", "100000"])
 @pytest.mark.parametrize("name", BODIES)
 @pytest.mark.parametrize("pieces", [0, 1, 11, 5000, 300000], ids=lambda n: f"chunks-of-{n}" if n else "with-length")
-def test_body(server: Httpd, name: str, how: str, pieces: int) -> None:
+def test_body_is_read_as_it_was_sent(server: Httpd, name: str, how: str, pieces: int) -> None:
     """The body is read as it was sent, by its length and in chunks of every size, and then it has ended."""
     sent = BODIES[name]
     if pieces == 1:
@@ -520,7 +520,7 @@ def test_head(server: Httpd) -> None:
     assert (empty.status, empty.body, empty.all("X-Said")) == (200, b"", ["nothing"])
 
 
-def test_write(server: Httpd) -> None:
+def test_what_was_written_comes_first(server: Httpd) -> None:
     """What was given to write() comes before what is returned, and close() is called."""
     assert server.get("/write").body == b"written and returned"
     assert closed(server, "write")
@@ -624,7 +624,7 @@ def test_exception_in_close(server: Httpd) -> None:
     logged(server, "RuntimeError: raised in close")
 
 
-def test_errors(server: Httpd) -> None:
+def test_wsgi_errors_is_apaches_log(server: Httpd) -> None:
     """wsgi.errors is Apache's error log, line by line, with the client's address, whatever the characters."""
     server.forget_log()
     assert server.get("/errors").text == "logged"
@@ -636,7 +636,7 @@ def test_errors(server: Httpd) -> None:
     assert said[2:4] == ["third line", "no end"]
 
 
-def test_kept(server: Httpd) -> None:
+def test_request_that_is_kept_does_no_harm(server: Httpd) -> None:
     """What an application keeps of a request does no harm when that has ended: its log goes on, the rest is refused."""
     server.forget_log()
     keeper = server.get("/keep").text
@@ -656,7 +656,7 @@ def test_application_that_is_not_there(server: Httpd) -> None:
     logged(server, "ModuleNotFoundError: No module named 'no_such_module'")
 
 
-def test_load(server: Httpd) -> None:
+def test_each_of_many_clients_gets_its_own_answer(server: Httpd) -> None:
     """Under 32 clients, each gets its own answer, and no worker has died."""
     server.forget_log()
     assert {page.status for page in server.crowd("/environ/x", 32)} == {200}

@@ -356,7 +356,7 @@ def test_real_apache_is_not_started(server: Server, emit: Callable[..., Emitted]
     assert not server.answers()
 
 
-def test_life(server: Server, emit: Callable[..., Emitted]) -> None:
+def test_init_script_takes_apache_through_its_life(server: Server, emit: Callable[..., Emitted]) -> None:
     """The init script takes a real Apache through its life, with LSB's exit statuses, preparing before each start."""
     emitted = on_server(server, emit, "init.d", timezone="America/New_York", edit=impatient)
 
@@ -425,7 +425,7 @@ def test_failed_prepare_keeps_the_server(server: Server, emit: Callable[..., Emi
     assert server.pid() == 0
 
 
-def test_crash(server: Server, emit: Callable[..., Emitted]) -> None:
+def test_pid_file_of_a_crash_is_in_nobodys_way(server: Server, emit: Callable[..., Emitted]) -> None:
     """A pid file that a crash left is status 1, and is in the way of neither stop nor start."""
     emitted = on_server(server, emit, "init.d")
     assert emitted.run("start", **server.environment).returncode == 0
