@@ -309,6 +309,13 @@ SURROUNDINGS = (
         "Use /var/cache/eggcache. What is bound into Apache's /tmp does not last: systemd-tmpfiles unmounts it.",
     ),
     Explanation(
+        "hidden-by-unit",
+        "Apache's unit keeps the directory from Apache (InaccessiblePaths), or shows a file system of its own in the "
+        "place of it (TemporaryFileSystem).",
+        "Apache does not see the cache: an ExtractionError, though everything is prepared.",
+        "Use a directory outside of what the unit hides, or take the setting out of the unit.",
+    ),
+    Explanation(
         "volatile",
         "The cache is on a file system in memory.",
         "It is empty after a boot: an ExtractionError until it is prepared.",

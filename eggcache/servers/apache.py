@@ -50,6 +50,8 @@ class Apache:
     private_tmp: bool | None = None  # whether that unit, started by systemd, has its own /tmp and /var/tmp
     hands_over: bool = False  # where systemd runs, `apachectl start` is done by systemctl, without our environment
     bound: tuple[str, ...] = ()  # directories of the host that the unit sees in spite of that
+    emptied: tuple[str, ...] = ()  # where the unit has a file system of its own, as in a private /tmp
+    closed: tuple[str, ...] = ()  # what the unit may not see
     changed: bool = False  # files of that unit are not what systemd has loaded
 
 
@@ -79,7 +81,15 @@ def read(*, search: str | None = None, root: str = "/") -> Apache:
 
 def started_as(apache: Apache, unit: systemd.Unit) -> Apache:
     """This Apache, where it is `unit` that starts it."""
-    return replace(apache, unit=unit.name, private_tmp=unit.private_tmp, bound=unit.bound, changed=unit.changed)
+    return replace(
+        apache,
+        unit=unit.name,
+        private_tmp=unit.private_tmp,
+        bound=unit.bound,
+        emptied=unit.emptied,
+        closed=unit.closed,
+        changed=unit.changed,
+    )
 
 
 def in_tmp(directory: str) -> str | None:
@@ -95,25 +105,35 @@ def in_tmp(directory: str) -> str | None:
 
 
 def hides(apache: Apache, directory: str) -> Finding | None:
-    """The finding that Apache will not see `directory`, since systemd gives it a /tmp of its own; None if it will.
+    """The finding that Apache, started by systemd, will not see `directory`; None if it will.
 
     systemd.exec(5), PrivateTmp=: /tmp and /var/tmp of the unit are new and empty, whatever is in the host's, but for
-    what BindPaths= and BindReadOnlyPaths= put there.
+    what BindPaths= and BindReadOnlyPaths= put there. TemporaryFileSystem= does so at any place; of those and the bound
+    ones the deepest counts. What InaccessiblePaths= names nobody sees, nor what is bound below.
     """
-    if not apache.systemd or not apache.private_tmp:
+    if not apache.systemd:
         return None
-    top = in_tmp(directory)
-    real = os.path.realpath(directory)
-    if top is None or any(real == bound or real.startswith(bound.rstrip("/") + "/") for bound in apache.bound):
+    top, real = in_tmp(directory) if apache.private_tmp else None, os.path.realpath(directory)
+    closed, emptied, bound = _deepest(apache.closed, real), _deepest(apache.emptied, real), _deepest(apache.bound, real)
+    if closed:
+        code, cause, instead = "hidden-by-unit", f"has InaccessiblePaths: {closed} is none that Apache may see", closed
+    elif emptied and len(emptied) > len(bound):
+        code, cause = "hidden-by-unit", f"has TemporaryFileSystem: Apache has a {emptied} of its own, without this one"
+        instead = emptied
+    elif top and not bound:
+        code, instead = "private-tmp", "/tmp and /var/tmp, such as /var/cache/eggcache"  # noqa: S108
+        cause = f"has PrivateTmp: started by systemd, Apache has a {top} of its own, without this directory"
+    else:
         return None
-    return Finding(
-        "private-tmp",
-        directory,
-        f"{apache.unit} has PrivateTmp: started by systemd, Apache has a {top} of its own, without this directory"
-        + ("; its files have changed since systemd read them (systemctl daemon-reload)" if apache.changed else ""),
-        "use a directory outside of /tmp and /var/tmp, such as /var/cache/eggcache",
-        status=0,
-    )
+    if apache.changed:
+        cause += "; its files have changed since systemd read them (systemctl daemon-reload)"
+    return Finding(code, directory, f"{apache.unit} {cause}", f"use a directory outside of {instead}", status=0)
+
+
+def _deepest(places: Sequence[str], real: str) -> str:
+    """The longest of `places` that the path `real` is, or is below; "" where there is none."""
+    inside = [place for place in places if real == place or real.startswith(place.rstrip("/") + "/")]
+    return max(inside, key=len, default="")
 
 
 def hands_over(program: str) -> bool:

@@ -22,7 +22,11 @@ _PATH = (  # systemd.unit(5), highest priority first
 _SYSTEMCTL = "/usr/local/bin:/usr/bin:/bin"  # where it is on every distribution
 _TIMEOUT = 10.0  # seconds; it answers in 0.02
 _LARGEST = 1 << 20  # bytes, more than any unit file: a longer one is cut off
-_ASKED = "LoadState,PrivateTmp,BindPaths,BindReadOnlyPaths,Environment,UnsetEnvironment,NeedDaemonReload,MainPID"
+_ASKED = (
+    "LoadState,PrivateTmp,BindPaths,BindReadOnlyPaths,TemporaryFileSystem,InaccessiblePaths,Environment,"
+    "UnsetEnvironment,NeedDaemonReload,MainPID"
+)
+_LISTS = ("BindPaths", "TemporaryFileSystem", "InaccessiblePaths", "Environment", "UnsetEnvironment")
 _YES, _NO = ("1", "yes", "y", "true", "t", "on", "disconnected", "connected"), ("0", "no", "n", "false", "f", "off")
 
 
@@ -33,6 +37,8 @@ class Unit:
     name: str
     private_tmp: bool = False
     bound: tuple[str, ...] = ()  # directories of the host that it sees at their own place
+    emptied: tuple[str, ...] = ()  # where it has a file system of its own, by TemporaryFileSystem=
+    closed: tuple[str, ...] = ()  # what it may not see, with all that is below, by InaccessiblePaths=
     environment: dict[str, str | None] = field(default_factory=dict)  # what it sets; None: what it takes away
     changed: bool = False  # its files are not what is loaded
     process: int = 0  # the first one, where it runs
@@ -92,6 +98,8 @@ def _answered(name: str, answer: str) -> Unit | None:
         name,
         said.get("PrivateTmp") not in ("no", None),
         tuple(place for place in bound if _seen(process, place)),
+        tuple(_places(said.get("TemporaryFileSystem", ""))),
+        tuple(_places(said.get("InaccessiblePaths", ""))),
         _left(words(said.get("Environment", "")), words(said.get("UnsetEnvironment", ""))),
         said.get("NeedDaemonReload") == "yes",
         process,
@@ -123,7 +131,7 @@ def _written(name: str, root: str) -> Unit | None:
         for base in _names(directory):
             if base.endswith(".conf"):
                 dropins.setdefault(base, os.path.join(directory, base))
-    private, lists = False, {key: list[str]() for key in ("BindPaths", "Environment", "UnsetEnvironment")}
+    private, lists = False, {key: list[str]() for key in _LISTS}
     for source in [file, *(dropins[base] for base in sorted(dropins))]:
         for key, value in _settings(source):
             if key == "PrivateTmp":  # an empty value, and one that is none, leave it as it was
@@ -131,11 +139,13 @@ def _written(name: str, root: str) -> Unit | None:
             listed = lists.get("BindPaths" if key == "BindReadOnlyPaths" else key)
             if listed is not None:  # an empty value takes back those before it
                 listed[:] = [*listed, value.replace("%%", "%")] if value else []
-    bound, given, taken = lists.values()
+    bound, emptied, closed, given, taken = lists.values()
     return Unit(
         name,
         private,
         tuple(place for value in bound for place in _bound(value)),
+        tuple(place for value in emptied for place in _places(value)),
+        tuple(place for value in closed for place in _places(value)),
         _left([word for value in given for word in words(value)], [word for value in taken for word in words(value)]),
     )
 
@@ -169,6 +179,12 @@ def _bound(value: str) -> Iterator[str]:
         source, _, rest = word.lstrip("-").partition(":")
         if rest.partition(":")[0].lstrip("-") in ("", source):
             yield source
+
+
+def _places(value: str) -> Iterator[str]:
+    """The places of a list PLACE[:OPTIONS], where `-` lets one be missing and `+` puts it below RootDirectory=."""
+    for word in words(value):
+        yield word.lstrip("-+").partition(":")[0]
 
 
 def _left(given: Sequence[str], taken: Sequence[str]) -> dict[str, str | None]:

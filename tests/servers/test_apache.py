@@ -421,14 +421,19 @@ def test_hides_follows_links(tmp_path: Path) -> None:
         ("BindReadOnlyPaths=/tmp/cache:/srv/cache", False),
         ("BindReadOnlyPaths=/tmp/cache2", False),
         ("BindReadOnlyPaths=/tmp/cache\nBindReadOnlyPaths=", False),
+        ("PrivateTmp=no\nTemporaryFileSystem=/srv /tmp:ro,mode=755", False),
+        ("PrivateTmp=no\nTemporaryFileSystem=/tmp\nTemporaryFileSystem=\nInaccessiblePaths=-/srv", True),
+        ("TemporaryFileSystem=/tmp/cache\nBindPaths=/tmp", False),
+        ("PrivateTmp=no\nInaccessiblePaths=+/tmp\nBindPaths=/tmp/cache", False),
     ],
 )
-def test_what_is_bound_into_a_private_tmp(tmp_path: Path, line: str, seen: bool) -> None:
-    """A directory that the unit, or a drop-in of it, binds is not hidden by PrivateTmp."""
+def test_what_a_unit_hides(tmp_path: Path, line: str, seen: bool) -> None:
+    """A directory that the unit, or a drop-in of it, binds is not hidden by PrivateTmp, unless something deeper, or
+    InaccessiblePaths, hides it; and these do without PrivateTmp."""
     tree(tmp_path, **{"usr/lib/systemd/system/httpd.service": "[Service]\nPrivateTmp=true\n"})
     tree(tmp_path, **{"etc/systemd/system/httpd.service.d/50-eggcache.conf": f"[Service]\n{line}\n"})
     unit = systemd.read(["apache2.service", "httpd.service"], str(tmp_path))
     assert unit
-    assert unit.private_tmp
+    assert unit.private_tmp == ("PrivateTmp=no" not in line)
     host = apache.started_as(apache.Apache(systemd=True), unit)
     assert (apache.hides(host, "/tmp/cache/x") is None) == seen

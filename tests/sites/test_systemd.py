@@ -273,6 +273,28 @@ def test_what_is_loaded(server: Server) -> None:
     assert found() == ["private-tmp"]
 
 
+@pytest.mark.parametrize(
+    ("settings", "hidden"),
+    [
+        ("TemporaryFileSystem=/var/cache:ro", "/var/cache"),
+        ("TemporaryFileSystem=/srv/x /var/cache\nBindReadOnlyPaths=/var/cache/eggcache", ""),
+        ("TemporaryFileSystem=/var/cache/eggcache\nBindPaths=/var/cache", CACHE),
+        ("InaccessiblePaths=-/var/cache\nBindReadOnlyPaths=/var/cache/eggcache", "/var/cache"),
+        ("InaccessiblePaths=/var/cache/apache2", ""),
+    ],
+)
+def test_hidden_by_the_unit(server: Server, settings: str, hidden: str) -> None:
+    """check says that the unit hides the cache where Apache does not serve from it, and only there."""
+    server.eggcache("prepare", CACHE, *ON_SITE)
+    server.dropin("10-other.conf", f"Environment=PYTHON_EGG_CACHE={CACHE}\n{settings}")
+    assert server.systemctl("start") == ""
+    assert server.page() == ("500\n" if hidden else f"{SERVED}one\n")
+    found = server.findings()
+    assert set(found) == ({"hidden-by-unit"} if hidden else set())
+    if hidden:
+        assert found["hidden-by-unit"]["remedy"] == f"use a directory outside of {hidden}"
+
+
 def test_remedy_of_a_unit(server: Server) -> None:
     """The remedy for an Apache that systemd started without the cache is a drop-in, then daemon-reload, then restart:
     at each step the next one is named, and at the end there is no finding."""
