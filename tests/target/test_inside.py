@@ -26,6 +26,9 @@ NEWER_MODULES = ("json", "hashlib", "functools", "contextlib", "ctypes", "argpar
 def beyond_2_4(tree: ast.AST) -> list[str]:
     """What a script uses that Python 2.4 has not, as far as its form tells."""
     found = []
+    guarded = {
+        part for node in ast.walk(tree) if isinstance(node, ast.Try) and _meets_absence(node) for part in node.body
+    }
     for node in ast.walk(tree):
         kind = type(node).__name__
         line = getattr(node, "lineno", 0)
@@ -47,10 +50,15 @@ def beyond_2_4(tree: ast.AST) -> list[str]:
             found.append(f"{line}: {node.id}()")
         elif isinstance(node, ast.Attribute) and node.attr in NEWER_METHODS:
             found.append(f"{line}: .{node.attr}")
-        elif isinstance(node, (ast.Import, ast.ImportFrom)):
+        elif isinstance(node, (ast.Import, ast.ImportFrom)) and node not in guarded:
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""]
             found += [f"{line}: import {name}" for name in names if name.split(".")[0] in NEWER_MODULES]
     return found
+
+
+def _meets_absence(node: ast.Try) -> bool:
+    """Whether it goes on where a module that it imports is not there."""
+    return any(isinstance(handler.type, ast.Name) and handler.type.id == "ImportError" for handler in node.handlers)
 
 
 def _is_star_argument(node: ast.AST, tree: ast.AST) -> bool:
@@ -80,6 +88,13 @@ def test_scripts_are_ascii_and_name_no_octal(script: Path) -> None:
 def test_the_check_sees_newer_syntax(newer: str) -> None:
     """What later versions brought is found: the check above is no empty promise."""
     assert beyond_2_4(ast.parse(newer))
+
+
+def test_the_check_lets_a_script_go_on_without_a_module() -> None:
+    """A newer module may be imported where its absence is met, and nowhere else there."""
+    text = "try: import json\nexcept ImportError: {}"
+    assert beyond_2_4(ast.parse(text.format("pass"))) == []
+    assert beyond_2_4(ast.parse(text.format("import json")))
 
 
 @pytest.mark.parametrize("version", VERSIONS)

@@ -53,7 +53,9 @@ def finds_wheels():
 
 
 def has_pip():
-    """Whether `python -m pip` is there; pip is found, not imported."""
+    """Whether `python -m pip` is there; pip is found, not imported. Before 2.7, -m ran no packages."""
+    if sys.version_info < (2, 7):
+        return False
     try:
         from importlib.util import find_spec
     except ImportError:  # Python 2
