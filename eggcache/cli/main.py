@@ -152,10 +152,13 @@ def _prepare(options: argparse.Namespace) -> int:
     try:
         held = freshness.standing(directory, freshness.key(target, roots), freshness.asked(target, limits))
     except NotPermitted:
-        from eggcache.proof import readonly
+        from eggcache.system import lockdown
 
-        if readonly.only(directory):
-            return _verify(options, target, roots)
+        if lockdown.only_roots(directory):
+            from eggcache.target import launch
+
+            with launch.probe(target, roots) as launched:
+                return _verify(options, target, roots, launched)
         if not options.reset:
             raise
     if held is not None:
@@ -170,14 +173,15 @@ def _prepare(options: argparse.Namespace) -> int:
         return _prepare_anew(options, target, roots, notes, launched)
 
 
-def _verify(options: argparse.Namespace, target: Target, roots: Roots) -> int:
+def _verify(options: argparse.Namespace, target: Target, roots: Roots, launched: Launch) -> int:
     from dataclasses import replace
 
     from eggcache import progress, remedies
     from eggcache.proof import readonly
 
     with progress.watched(options.quiet, options.verbose > 0) as watcher:
-        done = readonly.verify(os.path.abspath(options.directory), target, roots, arguments.run(options, watcher))
+        run = arguments.run(options, watcher)
+        done = readonly.verify(os.path.abspath(options.directory), target, roots, run, launched=launched)
     done = replace(done, findings=remedies.completed(done.findings, options))
     return console.present(done, options, lenient=options.lenient)
 

@@ -133,10 +133,14 @@ class Comparison(Filling):
             if not stat.S_ISREG(info.st_mode):
                 found.changed.append((path, "is no regular file"))
                 return
-            same = info.st_size == member.size and eggs.same_bytes(descriptor, source, egg, member)
+            same = info.st_size == member.size and self._same_bytes(descriptor, source, egg, member)
             found.add(path, info, member, same)
         finally:
             os.close(descriptor)
+
+    def _same_bytes(self, descriptor: int, source: int, egg: eggs.Egg, member: Member) -> bool:
+        """Whether the file open at `descriptor`, which has the size of the `member`, has its bytes."""
+        return eggs.same_bytes(descriptor, source, egg, member)
 
     def _report(self, place: Place, into: str, found: Differences) -> None:
         """The findings about one egg."""

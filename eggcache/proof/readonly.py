@@ -1,48 +1,67 @@
 """`prepare` by a user who only reads the cache: it compares the cache with the eggs, and writes nothing.
 
 A server such as gunicorn or uWSGI prepares as the user that it runs as. Only root can read the receipt, so the
-target's own pkg_resources is asked for the tree, and each file of each egg is compared.
+target's own pkg_resources is asked for the tree, and each file is compared with what its egg lists: size, time and
+CRC-32. The receipt, by which root compares, knows no bytes at all, and what lies there only root can have changed.
 """
 
 from __future__ import annotations
 
 import os
+import zlib
 from shlex import quote
 
 from eggcache.eggs import layout
-from eggcache.errors import NotPermitted
-from eggcache.model import DEFAULT_RUN, Finding, Report, Run
+from eggcache.eggs.reader import Egg
+from eggcache.model import DEFAULT_RUN, Finding, Member, Report, Run
 from eggcache.proof.comparison import Comparison
-from eggcache.system import lockdown
-from eggcache.target import resolver
+from eggcache.target import owners, resolver
+from eggcache.target.ahead import Ahead
 from eggcache.target.interpreter import TURBOGEARS, Roots, Target
+from eggcache.target.launch import Launch
+
+_PIECE = 1 << 20  # bytes
 
 
-def only(directory: str) -> bool:
-    """Whether `directory` is root's, which we, who are not root, may read and nobody but root can change."""
-    if os.geteuid() == 0:
-        return False
-    try:
-        descriptor = lockdown.open_directory(directory, roots=True)
-    except (OSError, NotPermitted):
-        return False
-    try:
-        return os.fstat(descriptor).st_uid == 0
-    finally:
-        os.close(descriptor)
+class _Listed(Comparison):
+    """Compares with what the egg lists, and inflates nothing: a third of the time, at the start of a server."""
+
+    def _same_bytes(self, descriptor: int, source: int, egg: Egg, member: Member) -> bool:  # noqa: ARG002
+        crc = at = 0
+        while piece := os.pread(descriptor, _PIECE, at):
+            crc, at = zlib.crc32(piece, crc), at + len(piece)
+        return crc == member.crc
 
 
-def verify(directory: str, target: Target, roots: Roots = TURBOGEARS, run: Run = DEFAULT_RUN) -> Report:
+def verify(
+    directory: str,
+    target: Target,
+    roots: Roots = TURBOGEARS,
+    run: Run = DEFAULT_RUN,
+    *,
+    launched: Launch | None = None,
+) -> Report:
     """Whether root's cache `directory` has all of the tree as it is now, for us who read it.
 
-    The arguments are those of `preparation.prepare`. What is not current is a finding with exit status 3, whose remedy
-    is what root has to run. Raises EggcacheError where the target fails.
+    The arguments are those of `preparation.prepare`; `launched` is that of `resolver.resolve`. What is not current is a
+    finding with exit status 3, whose remedy is what root has to run. Raises EggcacheError where the target fails.
     """
+    read: Ahead | None = None
+
+    def meanwhile() -> None:
+        """Read the eggs while the target is at work."""
+        run.progress.tick()
+        nonlocal read
+        if read is None:
+            read = Ahead(target.account, run.limits)
+            read.look([*target.paths, *owners.site_directories(target.python)])
+
     run.progress.phase(f"asking {target.python} for the tree")
     with layout.zone(target.timezone):
-        tree = resolver.resolve(target, roots, meanwhile=run.progress.tick)
+        tree = resolver.resolve(target, roots, meanwhile=meanwhile, launched=launched)
         root = f"run as root: eggcache prepare {quote(directory)} --user {quote(target.account.name)}"
-        compared = Comparison(directory, target, run, lambda: root, reachable=True)
+        compared = _Listed(directory, target, run, lambda: root, reachable=True)
+        compared.ahead = read or compared.ahead
         compared.fill(tree, None)
     found = list(compared.findings)
     if compared.shifted:

@@ -213,6 +213,20 @@ def open_parent(path: str) -> int:
     return descriptor
 
 
+def only_roots(directory: str) -> bool:
+    """Whether `directory` is root's, which we, who are not root, may read and nobody but root can change."""
+    if os.geteuid() == 0:
+        return False
+    try:
+        descriptor = open_directory(directory, roots=True)
+    except (OSError, NotPermitted):
+        return False
+    try:
+        return os.fstat(descriptor).st_uid == 0
+    finally:
+        os.close(descriptor)
+
+
 def leads_to(path: str, descriptor: int) -> bool:
     """Whether `path` is still the directory `descriptor`, which may have been moved or removed."""
     try:

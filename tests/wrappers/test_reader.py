@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import shutil
 import subprocess
@@ -87,3 +88,27 @@ def test_server(site: Site, checkout: Path, shared_tmp: Path, kind: str) -> None
     site.cache.chmod(0o700)
     was, log = started(site, kind, checkout, shared_tmp / "home")
     assert not was, log
+
+
+def test_other_bytes(site: Site, checkout: Path) -> None:
+    """What has the size and the time of the egg's file, and other bytes, is named to a user who only reads."""
+    assert site.prepare().returncode == 0
+    words = ["-m", "eggcache", "prepare", site.cache, *site.options]
+
+    def prepared() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", site.python, *words],
+            env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(checkout)}, cwd="/", capture_output=True, text=True,
+            check=False,
+        )  # fmt: skip
+
+    done = prepared()
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    file = site.cache / "Two-1.0-py3.11.egg-tmp" / "two" / "data.txt"
+    then = file.stat()
+    file.write_text(file.read_text().replace("two", "owt"))
+    os.utime(file, ns=(then.st_atime_ns, then.st_mtime_ns))
+    done = prepared()
+    assert done.returncode == 3
+    assert f"{file}: it has the size and the time of the egg's, and other bytes" in done.stderr
+    assert "[member-changed]" in done.stderr
