@@ -31,8 +31,6 @@ FOREIGN = "foreign-entry"  # the finding of what in a cache is not eggcache's: a
 # The defaults of model.Limits, which a run with nothing to do need not import; a test compares.
 LIMITS = {"entries": 65_535, "member": 0x7FFFFFFF, "total": 4 << 30, "ratio": 200}
 
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-
 
 def key(target: Target, roots: Roots) -> str:
     """What the receipt calls a prepare: one for each target, path and tree; no requirements stand for --all."""
@@ -85,7 +83,7 @@ def digest(directory: int, name: str) -> str:
     while pending:
         path = pending.pop()
         try:
-            descriptor = os.open(path, _DIRECTORY, dir_fd=directory)
+            descriptor = os.open(path, lockdown.DIRECTORY, dir_fd=directory)
         except (OSError, ValueError):  # ValueError: no name at all, in a receipt that makes no sense
             return ""
         try:
@@ -113,7 +111,7 @@ def load(directory: int) -> dict[str, Any]:
     """The receipt in `directory` as it was written; an empty one where there is none or it is not to be trusted."""
     nothing: dict[str, Any] = {"entries": {}, "extracted": {}}
     try:
-        descriptor = os.open(NAME, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
+        descriptor = os.open(NAME, lockdown.READ, dir_fd=directory)
     except OSError:
         return nothing
     info = os.fstat(descriptor)

@@ -213,7 +213,7 @@ def _running(descriptor: int) -> bool:
     """Whether a prepare holds the lock: asked for as a reader, and given back at once, which no other run notices
     unless it is not ready to wait at all."""
     try:
-        lock = os.open(lockdown.LOCK, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=descriptor)
+        lock = os.open(lockdown.LOCK, lockdown.READ, dir_fd=descriptor)
     except OSError:
         return False
     try:

@@ -28,7 +28,7 @@ from eggcache.target.interpreter import Roots, Target
 def of(directory: str, key: str) -> receipt.Receipt:
     """What the receipt of `directory`, safe or not, tells of the prepares other than `key` that it serves."""
     try:
-        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        descriptor = os.open(directory, lockdown.DIRECTORY)
     except OSError:
         return receipt.Receipt()
     try:

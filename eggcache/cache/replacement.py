@@ -14,7 +14,6 @@ from eggcache.cache import entries
 from eggcache.errors import Busy, EggcacheError, NotPermitted, of_disk
 from eggcache.system import lockdown, staging, syscalls
 
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _MOST_TURNS = 1000
 
 
@@ -193,7 +192,7 @@ def remove_leftovers(parent: int, prefixes: tuple[str, ...]) -> None:
         if not any(re.fullmatch(re.escape(prefix) + "[0-9a-f]{16}", name) for prefix in prefixes):
             continue
         with suppress(OSError, NotPermitted, Busy):
-            descriptor = os.open(name, _DIRECTORY, dir_fd=parent)
+            descriptor = os.open(name, lockdown.DIRECTORY, dir_fd=parent)
             try:
                 info = os.fstat(descriptor)
                 if info.st_uid != os.geteuid() or info.st_mode & 0o022:

@@ -16,8 +16,6 @@ from eggcache.system import lockdown, workers
 
 Advance = Callable[[int, int], object]  # so many more files, and bytes of the zip
 
-_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NATIVE = (".so", ".dll", ".dylib", ".pyd", ".sl")  # what bdist_egg counts as native libraries
 
 # What a file costs beside its bytes, in bytes that could be inflated and written instead; and what forking costs
@@ -119,7 +117,7 @@ class Extraction:
             native = self.native_mode is not None and executable(name)
             mode = self.native_mode if native and self.native_mode else owner.file_mode
             moment = self.times[member.date_time]
-            descriptor = os.open(name, _CREATE, 0o600, dir_fd=self.into)
+            descriptor = os.open(name, lockdown.CREATE, 0o600, dir_fd=self.into)
             try:
                 for chunk in self._bytes(member):
                     written = os.write(descriptor, chunk)
@@ -142,7 +140,7 @@ class Extraction:
         """Give the directories, children first, their owner and mode."""
         owner = self.ownership
         for name in reversed(self.directories):
-            descriptor = os.open(name, _DIRECTORY, dir_fd=self.into)
+            descriptor = os.open(name, lockdown.DIRECTORY, dir_fd=self.into)
             try:
                 lockdown.own(descriptor, owner.uid, owner.gid, owner.directory_mode)
             finally:

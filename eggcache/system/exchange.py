@@ -23,7 +23,6 @@ from eggcache.errors import EggcacheError, NotPermitted
 from eggcache.model import Ownership
 from eggcache.system import lockdown, staging, syscalls
 
-_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _LARGEST = 10_000  # bytes: a journal has two names
 _SCHEMA = 1
 
@@ -92,7 +91,7 @@ def pending(directory: int) -> str | None:
 def _read(directory: int) -> tuple[str, str] | None:
     """The name and where it was to move aside; None where there is no journal."""
     try:
-        descriptor = os.open(lockdown.JOURNAL, _READ, dir_fd=directory)
+        descriptor = os.open(lockdown.JOURNAL, lockdown.READ, dir_fd=directory)
     except FileNotFoundError:
         return None
     path = os.path.join(os.readlink(f"/proc/self/fd/{directory}"), lockdown.JOURNAL)

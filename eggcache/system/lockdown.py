@@ -23,13 +23,17 @@ TYPE_CHECKING = False  # as in freshness
 if TYPE_CHECKING:
     from eggcache.progress import Progress
 
+# How what lies in a verified directory is opened: no link is followed, no FIFO waited for, no program inherits it.
+DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
 # What eggcache has in directories that it works in; in a cache, `entries` tells whose an entry is.
 LOCK = ".eggcache.lock"
 STAGE = ".eggcache-stage-"  # how a stage's name begins
 JOURNAL = ".eggcache-gap.json"
 ASIDE = ".eggcache-gap-"  # how the name begins of what moves aside, see `exchange`
 
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _MOST_LINKS = 40  # as Linux' own ELOOP limit
 _MOST_TURNS = 1000
 _ACLS = ("system.posix_acl_access", "system.posix_acl_default")
@@ -99,7 +103,7 @@ def open_place(path: str) -> int:
 
 def _walk(path: str, create: bool, group_may: bool = False) -> int:
     """Open `path` component by component; see open_directory. The caller closes the descriptor."""
-    trail: list[tuple[int, str]] = [(os.open("/", _DIRECTORY), "/")]
+    trail: list[tuple[int, str]] = [(os.open("/", DIRECTORY), "/")]
     pending = [part for part in reversed(path.split("/")) if part]
     links = 0
     try:
@@ -115,7 +119,7 @@ def _walk(path: str, create: bool, group_may: bool = False) -> int:
             _check_parent(parent, where, group_may)
             here = os.path.join(where, name)
             try:
-                trail.append((os.open(name, _DIRECTORY, dir_fd=parent), here))
+                trail.append((os.open(name, DIRECTORY, dir_fd=parent), here))
             except FileNotFoundError:
                 if not create or pending:
                     raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), here) from None
@@ -146,7 +150,7 @@ def make(parent: int, name: str) -> int:
         except FileExistsError:
             made = False
         try:
-            descriptor = os.open(name, _DIRECTORY, dir_fd=parent)
+            descriptor = os.open(name, DIRECTORY, dir_fd=parent)
         except FileNotFoundError:
             continue
         except OSError as error:

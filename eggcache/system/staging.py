@@ -14,10 +14,8 @@ from contextlib import ExitStack, contextmanager
 
 from eggcache.errors import NotPermitted
 from eggcache.model import Ownership
-from eggcache.system.lockdown import STAGE, drop_acls, own
+from eggcache.system.lockdown import CREATE, DIRECTORY, READ, STAGE, drop_acls, own
 
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _PIECE = 1 << 20  # bytes of a file in memory: it may be larger than that is
 
 
@@ -27,7 +25,7 @@ def stage(descriptor: int) -> Iterator[tuple[str, int]]:
     name = STAGE + secrets.token_hex(8)
     try:
         os.mkdir(name, 0o700, dir_fd=descriptor)
-        inside = os.open(name, _DIRECTORY, dir_fd=descriptor)
+        inside = os.open(name, DIRECTORY, dir_fd=descriptor)
         try:
             if os.fstat(inside).st_uid != os.geteuid():
                 raise NotPermitted(name, "somebody exchanged it while it was made", "use a directory of root's")
@@ -60,9 +58,8 @@ def remove_stages(descriptor: int) -> None:
 def replace(descriptor: int, name: str, pieces: Iterable[bytes], ownership: Ownership) -> None:
     """Make the file `name` in the verified directory `descriptor` hold `pieces`: whole, or as it was before."""
     temporary = STAGE + secrets.token_hex(8)  # a killed run's is removed like any stage
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
-        with open(os.open(temporary, flags, 0o600, dir_fd=descriptor), "wb") as stream:
+        with open(os.open(temporary, CREATE, 0o600, dir_fd=descriptor), "wb") as stream:
             stream.writelines(pieces)
             stream.flush()
             own(stream.fileno(), ownership.uid, ownership.gid, ownership.file_mode)
@@ -91,7 +88,7 @@ def remove(descriptor: int, name: str) -> None:
             continue
         except (IsADirectoryError, PermissionError):  # PermissionError is what POSIX says for a directory
             pass
-        inside = os.open(here, _DIRECTORY, dir_fd=descriptor)
+        inside = os.open(here, DIRECTORY, dir_fd=descriptor)
         try:
             own(inside, os.geteuid(), os.fstat(inside).st_gid, 0o700)
             drop_acls(inside)
@@ -113,7 +110,7 @@ def same_bytes(one: str, other: str, one_in: int | None = None, other_in: int | 
         streams = []
         for name, directory in ((one, one_in), (other, other_in)):
             try:
-                descriptor = os.open(name, _READ, dir_fd=directory)
+                descriptor = os.open(name, READ, dir_fd=directory)
             except OSError:
                 return False
             streams.append(stack.enter_context(open(descriptor, "rb")))

@@ -12,7 +12,6 @@ from eggcache.errors import EggcacheError, NotPermitted, UsageError, of_disk
 from eggcache.model import Ownership
 from eggcache.system import accounts, lockdown, staging
 
-_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _PIECE = 1 << 20  # bytes of a zip in memory: it may be larger than that is
 
 
@@ -112,6 +111,6 @@ def keep(path: str, was: os.stat_result, descriptor: int, backup: int) -> None:
             raise
         mode = stat.S_IMODE(was.st_mode) & 0o644
         owner = Ownership(was.st_uid, was.st_gid, mode, mode)
-        with open(os.open(name, _READ, dir_fd=descriptor), "rb") as stream:
+        with open(os.open(name, lockdown.READ, dir_fd=descriptor), "rb") as stream:
             staging.replace(backup, name, iter(partial(stream.read, _PIECE), b""), owner)
         os.utime(name, ns=(was.st_atime_ns, was.st_mtime_ns), dir_fd=backup, follow_symlinks=False)

@@ -23,8 +23,6 @@ from eggcache.target.launch import Launch
 from eggcache.unzip import backup
 
 _LATEST = 0x7FFFFFFF  # seconds: Python 2 reads the stamp in a .pyc as a signed 32-bit number
-_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @dataclass(frozen=True)
@@ -183,7 +181,7 @@ def _total(descriptor: int, names: Iterable[str]) -> int:
 
 def _open(descriptor: int, name: str, path: str) -> int:
     try:
-        return os.open(name, _READ, dir_fd=descriptor)
+        return os.open(name, lockdown.READ, dir_fd=descriptor)
     except PermissionError:
         raise accounts.in_the_way(path, accounts.current()) from None
     except OSError as error:
@@ -256,7 +254,7 @@ def _mtime(date_time: tuple[int, int, int, int, int, int]) -> int:
 
 def _own(name: str, staged: int, ownership: Ownership) -> None:
     try:
-        descriptor = os.open(name, _READ, dir_fd=staged)
+        descriptor = os.open(name, lockdown.READ, dir_fd=staged)
     except FileNotFoundError:
         return  # it could not be compiled
     try:
@@ -269,7 +267,7 @@ def _own(name: str, staged: int, ownership: Ownership) -> None:
 
 def _own_all(name: str, staged: int, ownership: Ownership) -> None:
     try:
-        descriptor = os.open(name, _DIRECTORY, dir_fd=staged)
+        descriptor = os.open(name, lockdown.DIRECTORY, dir_fd=staged)
     except (FileNotFoundError, NotADirectoryError):
         return
     try:

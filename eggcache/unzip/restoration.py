@@ -21,10 +21,6 @@ from eggcache.target.interpreter import TURBOGEARS, Roots, Target
 from eggcache.unzip import backup as backups
 from eggcache.unzip import conversion, processes, unzipping
 
-_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-
 _OF_ALL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)  # what the disk refuses one egg, it refuses the others
 
 RESTART = (
@@ -173,7 +169,7 @@ class Restoration:
 
     def _open(self, name: str) -> int:
         try:
-            return os.open(name, _READ, dir_fd=self.backup)
+            return os.open(name, lockdown.READ, dir_fd=self.backup)
         except OSError as error:
             kept = os.path.join(_directory(self.backup), name)
             raise EggcacheError(kept, f"cannot be opened: {error.strerror}", "see to that and run again") from None
@@ -188,7 +184,7 @@ class Restoration:
         before = freshness.digest(descriptor, name)  # "" where not all of it can be read: comparing then says what
         source = self._open(name)
         try:
-            into = os.open(name, _CREATE, 0o600, dir_fd=staged)
+            into = os.open(name, lockdown.CREATE, 0o600, dir_fd=staged)
             try:
                 was = os.fstat(source)
                 owner = conversion.ownership_of(os.path.join(self.path, name), was)
@@ -303,7 +299,7 @@ def _below(descriptor: int, name: str) -> Iterator[str]:
     pending = [""]
     while pending:
         here = pending.pop()
-        inside = os.open(f"{name}/{here}", _DIRECTORY, dir_fd=descriptor)
+        inside = os.open(f"{name}/{here}", lockdown.DIRECTORY, dir_fd=descriptor)
         try:
             with os.scandir(inside) as entries:
                 for entry in entries:
@@ -319,7 +315,7 @@ def _below(descriptor: int, name: str) -> Iterator[str]:
 def _same(source: int, egg: eggs.Egg, member: Member, name: str, descriptor: int) -> bool:
     """Whether the file `name` holds the bytes of `member`."""
     try:
-        there = os.open(name, _READ, dir_fd=descriptor)
+        there = os.open(name, lockdown.READ, dir_fd=descriptor)
     except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError as error:

@@ -14,14 +14,12 @@ from eggcache.eggs import layout
 from eggcache.eggs import reader as eggs
 from eggcache.errors import EggcacheError, EggRefused
 from eggcache.model import DateTime, Distribution, Kind, Limits
-from eggcache.system import accounts
+from eggcache.system import accounts, lockdown
 from eggcache.system.accounts import Account
 from eggcache.target import owners
 
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _PIECE = 4 << 20  # bytes that are read at once
 _DEPTH = 64  # directories in one name, as of a zipped egg
-_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _EARLIEST, _LATEST = 315_532_800, 4_354_819_198  # seconds: what the date of a zip's member can be, 1980 to 2107
 
 
@@ -139,10 +137,10 @@ def _below(descriptor: int, name: str) -> Iterator[int]:
 
     One component at a time: O_NOFOLLOW is about the last one only, and any of them may have become a link by now.
     """
-    here = os.open(".", _DIRECTORY, dir_fd=descriptor)
+    here = os.open(".", lockdown.DIRECTORY, dir_fd=descriptor)
     try:
         for part in filter(None, name.split("/")):
-            above, here = here, os.open(part, _DIRECTORY, dir_fd=here)
+            above, here = here, os.open(part, lockdown.DIRECTORY, dir_fd=here)
             os.close(above)
         yield here
     finally:
@@ -154,7 +152,7 @@ def _pieces(descriptor: int, path: str, name: str, info: os.stat_result, account
     directory, _, base = name.rpartition("/")
     try:
         with accounts.acting(account), _below(descriptor, directory) as here:
-            opened = os.open(base, _READ, dir_fd=here)
+            opened = os.open(base, lockdown.READ, dir_fd=here)
     except PermissionError:
         raise accounts.in_the_way(os.path.join(path, name), account) from None
     except OSError:

@@ -24,7 +24,6 @@ from eggcache.wheelhouse import contents
 if TYPE_CHECKING:
     from eggcache.wheelhouse.wheel_files import Plan
 
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _SHARED, _OWN = 0o644, 0o600  # of a wheel whose egg everybody may read, and of another one
 
 
@@ -137,7 +136,7 @@ def _workplace(descriptor: int | None) -> Iterator[int]:
             yield stage
         return
     with tempfile.TemporaryDirectory(prefix="eggcache-") as made:
-        stage = os.open(made, _DIRECTORY)
+        stage = os.open(made, lockdown.DIRECTORY)
         try:
             yield stage
         finally:

@@ -121,8 +121,7 @@ def _exchange(path: str, renewed: Callable[[bytes], tuple[bytes, bool]], mode: i
             # Not under `path` itself: a half-written script there would be run at boot. Not mkstemp's: it follows no
             # dir_fd.
             temporary = f".eggcache-{secrets.token_hex(8)}"
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-            file = os.open(temporary, flags, 0o600, dir_fd=directory)
+            file = os.open(temporary, lockdown.CREATE, 0o600, dir_fd=directory)
             try:
                 with open(file, "wb") as stream:
                     stream.write(new)
@@ -192,7 +191,7 @@ def _replaceable(directory: int, path: str, base: str, theirs: bool) -> os.stat_
 
 
 def _content(directory: int, base: str) -> bytes:
-    with open(os.open(base, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory), "rb") as stream:
+    with open(os.open(base, lockdown.READ, dir_fd=directory), "rb") as stream:
         return stream.read()
 
 
@@ -201,7 +200,7 @@ def _take_over(directory: int, base: str, there: os.stat_result, file: int) -> N
     if (there.st_uid, there.st_gid) != (os.fstat(file).st_uid, os.fstat(file).st_gid):
         os.fchown(file, there.st_uid, there.st_gid)
     os.fchmod(file, stat.S_IMODE(there.st_mode))
-    old = os.open(base, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
+    old = os.open(base, lockdown.READ, dir_fd=directory)
     try:
         with suppress(OSError):  # a file system that has none
             for name in os.listxattr(old):
