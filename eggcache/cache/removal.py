@@ -12,7 +12,7 @@ from eggcache.cache import entries as cache_names
 from eggcache.cache import freshness, receipt, replacement
 from eggcache.errors import NotPermitted
 from eggcache.model import DEFAULT_RUN, Outcome, Report, Run
-from eggcache.system import lockdown, procfs, walking
+from eggcache.system import files, lockdown, procfs
 
 
 def remove(directory: str, run: Run = DEFAULT_RUN) -> Report:
@@ -119,7 +119,7 @@ def _counted(descriptor: int, name: str) -> tuple[int, int]:
     """Files and bytes below `name`, of which no receipt tells."""
     sizes = [
         os.stat(os.path.join(here, file), dir_fd=descriptor, follow_symlinks=False).st_size
-        for here, _, files in walking.below(name, descriptor)
+        for here, _, files in files.below(name, descriptor)
         for file in files
     ]
     return len(sizes), sum(sizes)

@@ -9,7 +9,7 @@ from shlex import quote
 
 from eggcache.errors import NotPermitted
 from eggcache.model import Finding
-from eggcache.system import accounts, lockdown, walking
+from eggcache.system import accounts, files, lockdown
 from eggcache.system.accounts import Account
 
 SHOWN = 50  # paths in the detail of one finding
@@ -77,8 +77,8 @@ def _open_to_others(directory: str) -> Finding | None:
 def _writable(directory: str, account: Account) -> list[str]:
     """`directory` and what in it `account` can write to, or owns; of links, who owns them."""
     paths, own = [directory], set()
-    for top, directories, files in walking.below(directory):
-        paths += [os.path.join(top, name) for name in sorted([*directories, *files])]
+    for top, directories, others in files.below(directory):
+        paths += [os.path.join(top, name) for name in sorted([*directories, *others])]
     plain = []
     for path in paths:
         try:

@@ -10,6 +10,7 @@ from shlex import quote
 
 from eggcache.model import Finding
 from eggcache.servers import apache, cleaners
+from eggcache.system import files
 
 _VOLATILE = ("tmpfs", "ramfs", "devtmpfs")
 _EXECUTABLE = ("lib_t", "textrel_shlib_t", "httpd_modules_t")  # httpd_t may map them executable, and write none
@@ -55,7 +56,7 @@ def findings(directory: str, host: apache.Apache, *, native: bool, root: str = "
 def _file_system(directory: str) -> str:
     """The type of the file system that `directory` is on, proc(5) on mountinfo; "" where it cannot be told."""
     real, best, kind = os.path.realpath(directory), -1, ""
-    for line in cleaners.read_lines("/proc/self/mountinfo"):
+    for line in files.lines("/proc/self/mountinfo"):
         before, _, after = line.partition(" - ")
         fields = before.split()
         if len(fields) < 5 or not after:

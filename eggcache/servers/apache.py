@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 from eggcache.errors import NotPermitted
 from eggcache.model import Finding
 from eggcache.servers import systemd
+from eggcache.system import files
 
 # Where Apache is when PATH, as cron or a boot script leaves it, does not say so; the last one is upstream's default.
 _SEARCH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/apache2/bin"
@@ -138,7 +139,7 @@ def _deepest(places: Sequence[str], real: str) -> str:
 
 def hands_over(program: str) -> bool:
     """Whether this apachectl is a script that calls systemctl; what is compiled, or upstream's, does not."""
-    lines = list(systemd.lines(program))
+    lines = files.lines(program)
     return bool(lines) and lines[0].startswith("#!") and any("systemctl" in line.partition("#")[0] for line in lines)
 
 
@@ -266,7 +267,7 @@ def _usual(root: str) -> Apache:
     suffix = directory[len("/etc/apache2") :] if directory.startswith("/etc/apache2-") else ""  # as the file has it
     # `export NAME=value` is Debian's; `: ${NAME:=value}` is what container images turn it into.
     assignment = re.compile(r"""(?:(?:export )?|: "?\$\{)(APACHE_[A-Z_]+):?=["']?([\w./-]+?)["']?\}?"?""")
-    for line in systemd.lines(os.environ.get("APACHE_ENVVARS") or os.path.join(directory, "envvars")):
+    for line in files.lines(os.environ.get("APACHE_ENVVARS") or os.path.join(directory, "envvars")):
         match = assignment.fullmatch(line.replace("$SUFFIX", suffix).strip())
         if match:
             values[match[1]] = match[2]

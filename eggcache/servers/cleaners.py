@@ -12,6 +12,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 
 from eggcache.model import Finding
+from eggcache.system import files
 
 _DIRECTORIES = ("etc/tmpfiles.d", "run/tmpfiles.d", "usr/local/lib/tmpfiles.d", "usr/lib/tmpfiles.d")  # tmpfiles.d(5)
 _AGED = "dDevqQC"  # types of tmpfiles.d(5) whose age field has what is below their path cleaned
@@ -101,7 +102,7 @@ def _fields(line: str) -> tuple[str, str, str]:
 
 def _lines(root: str) -> Iterator[tuple[str, str]]:
     """(file, line) of the configuration: of files with one name the one of the first directory counts."""
-    files: dict[str, str] = {}
+    found: dict[str, str] = {}
     for directory in _DIRECTORIES:
         try:
             names = os.listdir(os.path.join(root, directory))
@@ -109,9 +110,9 @@ def _lines(root: str) -> Iterator[tuple[str, str]]:
             continue
         for name in names:
             if name.endswith(".conf"):
-                files.setdefault(name, os.path.join(root, directory, name))
-    for _, file in sorted(files.items()):
-        for line in read_lines(file):
+                found.setdefault(name, os.path.join(root, directory, name))
+    for _, file in sorted(found.items()):
+        for line in files.lines(file):
             if line.strip() and not line.lstrip().startswith("#"):
                 yield file, line.strip()
 
@@ -122,7 +123,7 @@ def _reaped(real: str, root: str) -> bool:
     configuration = os.path.join(root, "etc/tmpreaper.conf")
     if not os.path.exists(configuration) or not os.path.exists(os.path.join(root, "etc/cron.daily/tmpreaper")):
         return False
-    for line in read_lines(configuration):
+    for line in files.lines(configuration):
         match = re.fullmatch(r"\s*(?:export )?([A-Z_]+)=[\"']?(.*?)[\"']?\s*", line)
         if match and match[1] in values:
             values[match[1]] = match[2]
@@ -133,12 +134,3 @@ def _reaped(real: str, root: str) -> bool:
         and any(part in places for part in _parts(real)[1:])
         and not any(fnmatch.fnmatchcase(part, pattern) for part in _parts(real) for pattern in protected)
     )
-
-
-def read_lines(file: str) -> list[str]:
-    """The lines of a file; none where it cannot be read."""
-    try:
-        with open(file, encoding="utf-8", errors="surrogateescape") as stream:
-            return stream.read(1 << 20).splitlines()
-    except OSError:
-        return []

@@ -15,13 +15,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from eggcache.servers import apache
-from eggcache.system import procfs
+from eggcache.system import files, procfs
 
 MODULES = {"python_module": "mod_python", "wsgi_module": "mod_wsgi"}
 _FILES = {"mod_python": ("mod_python.so",), "mod_wsgi": ("mod_wsgi.so", "mod_wsgi_python3.so")}
 # Where modules are when no LoadModule says so: Debian, RHEL and SUSE, upstream
 _PLACES = ("/usr/lib/apache2/modules", "/usr/lib64/httpd/modules", "/usr/lib64/apache2", "/usr/local/apache2/modules")
-_LARGEST = 16 << 20  # bytes of a file read here; a mod_wsgi.so with debugging information has about two MiB
 # Asked in a process of its own: what a library does when it is loaded is no business of ours. RTLD_DEEPBIND, so
 # that it asks itself and not the Python that runs this.
 _VERSION = """\
@@ -178,7 +177,7 @@ def _shared(text: str) -> dict[str, str]:
     root = re.search(r'^ServerRoot: "(/.*)"$', text, re.MULTILINE)
     found: dict[str, str] = {}
     for file in re.findall(r"^\s+\((?:\*|[0-9]+)\) (/.+)$", text, re.MULTILINE):
-        for line in beginning(file).decode("utf-8", "surrogateescape").split("\n"):
+        for line in files.lines(file):
             match = re.match(r"\s*LoadModule\s+(\w+)\s+(.+)", line, re.IGNORECASE)
             path = os.path.join(root[1] if root else "/", next(_words(match[2]), "")) if match else ""
             # One behind an <IfModule> that does not hold, or with a variable, may name nothing
@@ -213,7 +212,7 @@ def _version_of(module: str, file: str | None) -> str | None:
 
     mod_python's Python package has one as well, and may be that of another build than the module that is loaded.
     """
-    data = beginning(file) if file else b""
+    data = files.beginning(file) if file else b""
     if module == "mod_python":
         found = re.findall(rb"mod_python/([0-9]+\.[0-9]+[\w.+-]{0,60})\0", data)
     else:  # not joined to its name in the file; what it was compiled with may be there too, and is lower
@@ -236,7 +235,7 @@ def _python(libpython: str | None) -> tuple[int, ...]:
 
 def _mapped(pid_file: str | None) -> Iterable[str]:
     """The files that a running Apache has in its memory; none where there is none, or we may not look."""
-    pid = beginning(pid_file).strip() if pid_file else b""
+    pid = files.beginning(pid_file).strip() if pid_file else b""
     if not re.fullmatch(rb"[0-9]{1,9}", pid):
         return ()
     try:
@@ -247,14 +246,3 @@ def _mapped(pid_file: str | None) -> Iterable[str]:
         return ()
     told = procfs.ask([int(pid)], lambda pid: os.fsdecode(procfs.maps(pid)), [])
     return dict.fromkeys(file for _, maps in told for file in re.findall(r" (/\S.*\.so\S*)$", maps, re.MULTILINE))
-
-
-def beginning(path: str) -> bytes:
-    """The beginning of a file, 16 MiB of it; nothing where it cannot be read, or is none."""
-    try:
-        if not os.path.isfile(path):  # a FIFO would wait for its writer
-            return b""
-        with open(path, "rb") as file:
-            return file.read(_LARGEST)
-    except (OSError, ValueError):
-        return b""

@@ -13,8 +13,7 @@ from eggcache.eggs import layout
 from eggcache.model import DateTime, Finding
 from eggcache.servers import systemd
 from eggcache.servers.apache import Apache
-from eggcache.servers.cleaners import read_lines
-from eggcache.system import procfs
+from eggcache.system import files, procfs
 from eggcache.system.accounts import Account
 from eggcache.target.interpreter import Target
 
@@ -150,13 +149,13 @@ def declared(unit: systemd.Unit | None, root: str = "/") -> Iterator[Environment
     if unit:
         known = {name: unit.environment[name] for name in _NAMES if name in unit.environment}
         yield _environment(unit.name, known)
-    files = [os.environ.get("APACHE_ENVVARS") or os.path.join(root, "etc/apache2/envvars")]
-    files.append(os.path.join(root, "etc/sysconfig/httpd"))
+    shell = [os.environ.get("APACHE_ENVVARS") or os.path.join(root, "etc/apache2/envvars")]
+    shell.append(os.path.join(root, "etc/sysconfig/httpd"))
     scripts = os.path.join(root, "etc/init.d")
     if os.path.isdir(scripts):
-        files += [os.path.join(scripts, name) for name in sorted(os.listdir(scripts))]
-    for file in files:
-        found = _assigned(read_lines(file))
+        shell += [os.path.join(scripts, name) for name in sorted(os.listdir(scripts))]
+    for file in shell:
+        found = _assigned(files.lines(file))
         # an init script of something else has a TZ of its own
         if "TZ" in found and ("PYTHON_EGG_CACHE" in found or "/init.d/" not in file):
             yield _environment(file, found)

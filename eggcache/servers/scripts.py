@@ -6,7 +6,8 @@ import os
 import re
 from collections.abc import Iterator
 
-from eggcache.servers.configuration import Configuration, beginning
+from eggcache.servers.configuration import Configuration
+from eggcache.system import files
 
 _MOST = 100  # scripts of one directory
 _NAME = r"[bBrRuU]*['\"]PYTHON_EGG_CACHE['\"]"
@@ -33,8 +34,8 @@ def _texts(configuration: Configuration) -> Iterator[str]:
         if not path.startswith("/"):
             continue
         try:
-            files = [os.path.join(path, name) for name in sorted(os.listdir(path))[:_MOST]]
+            texts = [os.path.join(path, name) for name in sorted(os.listdir(path))[:_MOST]]
         except OSError:  # it is the script itself
-            files = [path]
-        for file in files:
-            yield beginning(file).decode("utf-8", "replace")
+            texts = [path]
+        for file in texts:
+            yield files.beginning(file).decode("utf-8", "replace")

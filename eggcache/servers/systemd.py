@@ -12,6 +12,8 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from eggcache.system import files
+
 _PATH = (  # systemd.unit(5), highest priority first
     "/etc/systemd/system",
     "/run/systemd/system",
@@ -21,7 +23,6 @@ _PATH = (  # systemd.unit(5), highest priority first
 )
 _SYSTEMCTL = "/usr/local/bin:/usr/bin:/bin"  # where it is on every distribution
 _TIMEOUT = 10.0  # seconds; it answers in 0.02
-_LARGEST = 1 << 20  # bytes, more than any unit file: a longer one is cut off
 _ASKED = (
     "LoadState,PrivateTmp,BindPaths,BindReadOnlyPaths,TemporaryFileSystem,InaccessiblePaths,Environment,"
     "UnsetEnvironment,NeedDaemonReload,MainPID"
@@ -55,15 +56,6 @@ def read(names: Sequence[str], root: str = "/") -> Unit | None:
     if loaded is not None:
         return next((unit for unit in loaded if unit), None)
     return next((unit for unit in (_written(name, root) for name in names) if unit), None)
-
-
-def lines(path: str) -> Iterator[str]:
-    """The lines of a file; none where it cannot be read."""
-    try:
-        with open(path, "rb") as file:
-            yield from file.read(_LARGEST).decode("utf-8", "surrogateescape").split("\n")
-    except OSError:
-        return
 
 
 # ------------------------------------------------------------------------------------------------- as it is loaded
@@ -153,7 +145,7 @@ def _written(name: str, root: str) -> Unit | None:
 def _settings(path: str) -> Iterator[tuple[str, str]]:
     """The keys and values in the [Service] section of a unit file, systemd.syntax(7)."""
     section = ""
-    for line in lines(path):
+    for line in files.lines(path):
         text = line.strip()
         if text.startswith("["):
             section = text

@@ -21,7 +21,7 @@ from contextlib import suppress
 
 from eggcache.errors import EggcacheError, NotPermitted
 from eggcache.model import Ownership
-from eggcache.system import lockdown, staging, syscalls
+from eggcache.system import files, lockdown, staging, syscalls
 
 _LARGEST = 10_000  # bytes: a journal has two names
 _SCHEMA = 1
@@ -72,8 +72,8 @@ def recover(directory: int) -> bool:
         return False
     name, aside = entry
     with staging.undisturbed():
-        if _exists(directory, aside):
-            if not _exists(directory, name):
+        if files.exists(aside, directory):
+            if not files.exists(name, directory):
                 os.rename(aside, name, src_dir_fd=directory, dst_dir_fd=directory)
             os.fsync(directory)  # what has its place now is on the disk before the other one is gone
             staging.remove(directory, aside)
@@ -85,7 +85,7 @@ def recover(directory: int) -> bool:
 def pending(directory: int) -> str | None:
     """The name that is missing from `directory` until `recover` puts it back; None where none is."""
     entry = _read(directory)
-    return entry[0] if entry and _exists(directory, entry[1]) and not _exists(directory, entry[0]) else None
+    return entry[0] if entry and files.exists(entry[1], directory) and not files.exists(entry[0], directory) else None
 
 
 def _read(directory: int) -> tuple[str, str] | None:
@@ -127,11 +127,3 @@ def _read(directory: int) -> tuple[str, str] | None:
 def _component(name: str) -> bool:
     """Whether `name`, which was read from a file, is one component of a path and no more."""
     return name not in ("", ".", "..") and "/" not in name and "\0" not in name
-
-
-def _exists(directory: int, name: str) -> bool:
-    try:
-        os.stat(name, dir_fd=directory, follow_symlinks=False)
-    except FileNotFoundError:
-        return False
-    return True

@@ -8,15 +8,12 @@ from __future__ import annotations
 import os
 import secrets
 import signal
-import stat
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 
 from eggcache.errors import NotPermitted
 from eggcache.model import Ownership
-from eggcache.system.lockdown import CREATE, DIRECTORY, READ, STAGE, drop_acls, own
-
-_PIECE = 1 << 20  # bytes of a file in memory: it may be larger than that is
+from eggcache.system.lockdown import CREATE, DIRECTORY, STAGE, drop_acls, own
 
 
 @contextmanager
@@ -102,24 +99,3 @@ def remove(descriptor: int, name: str) -> None:
         finally:
             os.close(inside)
         os.rmdir(here, dir_fd=descriptor)
-
-
-def same_bytes(one: str, other: str, one_in: int | None = None, other_in: int | None = None) -> bool:
-    """Whether two names lead to regular files with the same bytes."""
-    with ExitStack() as stack:
-        streams = []
-        for name, directory in ((one, one_in), (other, other_in)):
-            try:
-                descriptor = os.open(name, READ, dir_fd=directory)
-            except OSError:
-                return False
-            streams.append(stack.enter_context(open(descriptor, "rb")))
-        first, second = (os.fstat(stream.fileno()) for stream in streams)
-        if not (stat.S_ISREG(first.st_mode) and stat.S_ISREG(second.st_mode) and first.st_size == second.st_size):
-            return False
-        while True:
-            piece = streams[0].read(_PIECE)
-            if piece != streams[1].read(_PIECE):
-                return False
-            if not piece:
-                return True

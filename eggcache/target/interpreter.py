@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 import sys
 from collections import namedtuple
 
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
     from eggcache.system.accounts import Account
 
 REMEDY = "name the interpreter that Apache runs with --python PATH"
-_BEGINNING = 64 << 10  # bytes
 
 
 class Target(namedtuple("Target", ("python", "paths", "account", "group", "timezone"))):
@@ -104,20 +102,3 @@ def find(python: str | None = None) -> str:
     if not os.access(path, os.X_OK):
         raise UsageError(f"{origin} {path}", "it is not executable", REMEDY)
     return path
-
-
-def home(executable: str) -> str | None:
-    """The directory of the interpreter that a virtual environment was made from: `home` in its pyvenv.cfg (PEP 405)."""
-    text = beginning(os.path.join(os.path.dirname(os.path.dirname(executable)), "pyvenv.cfg"), os.O_NOFOLLOW)
-    told = next((line.partition("=")[2] for line in text.splitlines() if line.partition("=")[0].strip() == "home"), "")
-    return told.strip() if told.strip().startswith("/") and "\0" not in told else None
-
-
-def beginning(path: str, flags: int = 0) -> str:
-    """The beginning of a file, "" where it cannot be read. It may be somebody else's, opened as
-    root: nothing but a regular one is read."""
-    try:
-        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | flags), "rb") as file:
-            return os.fsdecode(file.read(_BEGINNING)) if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else ""
-    except OSError:
-        return ""

@@ -14,8 +14,8 @@ import time
 from contextlib import ExitStack, suppress
 
 from eggcache.errors import EggcacheError, NotPermitted
-from eggcache.system import accounts, orphans, packaged
-from eggcache.target.interpreter import REMEDY, Target, beginning, home
+from eggcache.system import accounts, files, orphans, packaged
+from eggcache.target.interpreter import REMEDY, Target
 
 TYPE_CHECKING = False  # as in freshness
 if TYPE_CHECKING:
@@ -236,7 +236,7 @@ def no_python(executable: str, words: str, account: Account | None = None) -> Eg
 
 def _run_by(executable: str) -> str | None:
     """What its first line, `#!`, has the kernel run a script by, execve(2); None where it is none."""
-    line, _, _ = beginning(executable).partition("\n")
+    line = next(iter(files.lines(executable)), "")
     words = line[2:].split() if line.startswith("#!") else []
     if words and os.path.basename(words[0]) == "env":  # which finds it on the PATH
         words = [word for word in words[1:] if not word.startswith("-")]
@@ -246,6 +246,15 @@ def _run_by(executable: str) -> str | None:
 def _is_python(program: str) -> bool:
     name = os.path.basename(program)
     return name.startswith(("python", "pypy")) and (program == name or os.access(program, os.X_OK))
+
+
+def home(executable: str) -> str | None:
+    """The directory of the interpreter that a virtual environment was made from: `home` in its pyvenv.cfg (PEP 405)."""
+    lines = files.lines(os.path.join(os.path.dirname(os.path.dirname(executable)), "pyvenv.cfg"), flags=os.O_NOFOLLOW)
+    told = next(
+        (value.strip() for key, _, value in (line.partition("=") for line in lines) if key.strip() == "home"), ""
+    )
+    return told if told.startswith("/") and "\0" not in told else None
 
 
 def in_the_way(executable: str, account: Account) -> OutOfReach | None:

@@ -11,10 +11,11 @@ import glob
 import os
 import pwd
 import re
-import stat
 import struct
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+
+from eggcache.system import files
 
 _MOST_STARTS = 40  # an environment of an environment of …
 _MOST_LINES = 1 << 20  # bytes of a .pth or of a pyvenv.cfg
@@ -196,15 +197,7 @@ def _listed(variable: str) -> list[str]:
 
 
 def _text(file: str) -> str:
-    """What a file says that may be anybody's, a FIFO or without end; nothing where it cannot be read."""
-    try:
-        descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with open(descriptor, "rb") as stream:
-            if stat.S_ISREG(os.fstat(descriptor).st_mode):
-                return os.fsdecode(stream.read(_MOST_LINES).removeprefix(b"\xef\xbb\xbf"))
-    except (OSError, ValueError):
-        pass
-    return ""
+    return os.fsdecode(files.beginning(file, _MOST_LINES).removeprefix(b"\xef\xbb\xbf"))
 
 
 # -------------------------------------------------------------------------------------- shared libraries

@@ -10,7 +10,7 @@ from functools import partial
 
 from eggcache.errors import EggcacheError, NotPermitted, UsageError, of_disk
 from eggcache.model import Ownership
-from eggcache.system import accounts, lockdown, staging
+from eggcache.system import accounts, files, lockdown, staging
 
 _PIECE = 1 << 20  # bytes of a zip in memory: it may be larger than that is
 
@@ -76,7 +76,7 @@ def _check_backup(path: str, keep: int, found: Mapping[str, Iterable[str]]) -> N
         for name in zips:
             egg = os.path.join(directory, name)
             for other in (os.path.join(path, name), seen.setdefault(name, egg)):
-                if other != egg and os.path.lexists(other) and not staging.same_bytes(egg, other):
+                if other != egg and os.path.lexists(other) and not files.same_bytes(egg, other):
                     raise _conflict(egg, other)
 
 
@@ -104,7 +104,7 @@ def keep(path: str, was: os.stat_result, descriptor: int, backup: int) -> None:
     try:
         os.link(name, name, src_dir_fd=descriptor, dst_dir_fd=backup, follow_symlinks=False)
     except FileExistsError:
-        if not staging.same_bytes(name, name, descriptor, backup):
+        if not files.same_bytes(name, name, descriptor, backup):
             raise _conflict(path, os.path.join(os.readlink(f"/proc/self/fd/{backup}"), name)) from None
     except OSError as error:
         if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP):

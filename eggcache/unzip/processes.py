@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 
 from eggcache.model import Process
 from eggcache.servers import apache
-from eggcache.system import accounts, procfs, walking
-from eggcache.target import interpreter
+from eggcache.system import accounts, files, procfs
+from eggcache.target import launch
 
 _MOST_FILES = 200_000  # below the directories looked at
 _SHOWN = 10
@@ -106,7 +106,7 @@ class _Look:
         since a container sees them under other names."""
         left = _MOST_FILES
         for directory in self.directories:
-            for top, _, names in walking.below(directory):
+            for top, _, names in files.below(directory):
                 left -= len(names)
                 if left < 0:
                     return
@@ -202,12 +202,12 @@ def _environment(python: str) -> str | None:
 
 def _base(python: str) -> str:
     """The prefix of the installation that an interpreter, or its virtual environment, belongs to."""
-    directory = interpreter.home(python)
+    directory = launch.home(python)
     if directory:
         return os.path.dirname(directory)
     environment = glob.escape(os.path.dirname(os.path.dirname(python)))
     for path in glob.glob(f"{environment}/lib/python*/orig-prefix.txt"):  # of virtualenv before 20
-        told = interpreter.beginning(path).strip()
+        told = os.fsdecode(files.beginning(path)).strip()
         if told.startswith("/"):
             return told
     return os.path.dirname(os.path.dirname(os.path.realpath(python)))

@@ -11,8 +11,7 @@ from contextlib import ExitStack, suppress
 
 from eggcache.errors import Busy, EggcacheError, NotPermitted, of_disk
 from eggcache.model import DEFAULT_RUN, Distribution, Finding, Interpreter, Kind, Outcome, Process, Report, Run, Tree
-from eggcache.servers import cleaners
-from eggcache.system import exchange, lockdown, staging
+from eggcache.system import exchange, files, lockdown, staging
 from eggcache.target import owners, resolver, skipped
 from eggcache.target.interpreter import TURBOGEARS, Roots, Target
 from eggcache.unzip import processes
@@ -211,7 +210,7 @@ def _led_to(tree: Tree) -> set[str]:
     """The directories that .pth files and links in site-packages lead to, though an egg be missing there."""
     found = set()
     for pth in tree.interpreter.pth:
-        lines = (line.strip() for line in cleaners.read_lines(pth))
+        lines = (line.strip() for line in files.lines(pth))
         found |= {os.path.join(os.path.dirname(pth), line) for line in lines if line.endswith(".egg")}
     for directory in tree.interpreter.site_packages:
         found |= set(glob.glob(os.path.join(glob.escape(directory), "*.egg")))

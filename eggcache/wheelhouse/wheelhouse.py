@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from eggcache.errors import EggcacheError, NotPermitted
 from eggcache.model import DEFAULT_RUN, Distribution, Finding, Interpreter, Kind, Limits, Machine, Outcome, Report, Run
-from eggcache.system import lockdown, staging, syscalls
+from eggcache.system import files, lockdown, staging, syscalls
 from eggcache.system.accounts import Account
 from eggcache.target import resolver, selection, skipped
 from eggcache.target.interpreter import TURBOGEARS, Roots, Target
@@ -197,7 +197,7 @@ class _Work:
 
     def _compare(self, first: _Made, plan: Plan, distribution: Distribution, stage: int) -> None:
         """Two eggs whose wheels have one name: the first is made, and another one is told of."""
-        if not staging.same_bytes(plan.file_name, f"second/{plan.file_name}", stage, stage):
+        if not files.same_bytes(plan.file_name, f"second/{plan.file_name}", stage, stage):
             cause = f"its wheel would have the name of that of {first.distribution.location}, and other content"
             self.findings.append(Finding("wheel-shared-name", distribution.location, cause, "remove one of the eggs"))
         staging.remove(stage, "second")
@@ -264,7 +264,7 @@ def _action(name: str, one: _Made, descriptor: int | None, stage: int) -> str:
     except FileNotFoundError:
         return "made"
     same = (stat.S_IFMT(there.st_mode), stat.S_IMODE(there.st_mode)) == (stat.S_IFREG, one.mode)
-    same = same and there.st_uid == os.geteuid() and staging.same_bytes(name, name, descriptor, stage)
+    same = same and there.st_uid == os.geteuid() and files.same_bytes(name, name, descriptor, stage)
     return "kept" if same else "replaced"
 
 

@@ -17,7 +17,7 @@ from support.parts import missing
 from support.sites import Site, write_egg
 
 from eggcache.proof import permissions
-from eggcache.system import accounts, walking
+from eggcache.system import accounts, files
 from eggcache.unzip import processes
 
 LEVELS = 1900  # paths of them are below PATH_MAX, and deeper than Python's own stack
@@ -44,7 +44,7 @@ def shallow_again(shared_tmp: Path) -> Iterator[Path]:
     )
 
 
-def test_walking_is_os_walk(tmp_path: Path) -> None:
+def test_below_is_os_walk(tmp_path: Path) -> None:
     """It goes where os.walk goes, links to directories left out, from a path and from a descriptor."""
     for name in ("a/b/c", "a/d", "e"):
         (tmp_path / name).mkdir(parents=True)
@@ -52,11 +52,11 @@ def test_walking_is_os_walk(tmp_path: Path) -> None:
     (tmp_path / "a/link").symlink_to("/usr")
     expected = {top: (set(names), set(files)) for top, names, files in os.walk(tmp_path)}
     expected[f"{tmp_path}/a"] = ({"b", "d"}, {"link"})  # os.walk counts a link to a directory as one, and stays out
-    assert {top: (set(names), set(files)) for top, names, files in walking.below(str(tmp_path))} == expected
+    assert {top: (set(names), set(files)) for top, names, files in files.below(str(tmp_path))} == expected
     descriptor = os.open(tmp_path, os.O_RDONLY)
     try:
-        assert sorted(top for top, _, _ in walking.below("a", descriptor)) == ["a", "a/b", "a/b/c", "a/d"]
-        assert list(walking.below("a/link", descriptor)) == []
+        assert sorted(top for top, _, _ in files.below("a", descriptor)) == ["a", "a/b", "a/b/c", "a/d"]
+        assert list(files.below("a/link", descriptor)) == []
     finally:
         os.close(descriptor)
 
