@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 import stat
 from collections.abc import Collection, Iterator
 
 from eggcache.cache import freshness
 from eggcache.errors import NotPermitted
 from eggcache.model import Finding
-from eggcache.system import lockdown
+from eggcache.system import lockdown, procfs
 
 _RESET = "or let --reset move the directory aside"
 
@@ -81,7 +80,5 @@ def check(descriptor: int, path: str) -> None:
 
 
 def _mounts_below(directory: str) -> list[str]:
-    """What is mounted below `directory`, relative to it, as proc_pid_mountinfo(5) tells; st_dev shows no bind mount."""
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as stream:
-        places = [re.sub(r"\\(\d{3})", lambda octal: chr(int(octal[1], 8)), line.split(" ")[4]) for line in stream]
-    return sorted(place[len(directory) + 1 :] for place in places if place.startswith(directory + "/"))
+    """What is mounted below `directory`, relative to it: st_dev shows no bind mount."""
+    return sorted(place[len(directory) + 1 :] for place, _ in procfs.mounts() if place.startswith(directory + "/"))

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 from dataclasses import replace
 from shlex import quote
 
 from eggcache.model import Finding
 from eggcache.servers import apache, cleaners
-from eggcache.system import files
+from eggcache.system import procfs
 
 _VOLATILE = ("tmpfs", "ramfs", "devtmpfs")
 _EXECUTABLE = ("lib_t", "textrel_shlib_t", "httpd_modules_t")  # httpd_t may map them executable, and write none
@@ -54,18 +53,11 @@ def findings(directory: str, host: apache.Apache, *, native: bool, root: str = "
 
 
 def _file_system(directory: str) -> str:
-    """The type of the file system that `directory` is on, proc(5) on mountinfo; "" where it cannot be told."""
-    real, best, kind = os.path.realpath(directory), -1, ""
-    for line in files.lines("/proc/self/mountinfo"):
-        before, _, after = line.partition(" - ")
-        fields = before.split()
-        if len(fields) < 5 or not after:
-            continue
-        place = re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), fields[4])
-        below = real == place or real.startswith(place.rstrip("/") + "/")
-        if below and len(place) >= best:  # of two on one place the later one hides the other
-            best, kind = len(place), after.split()[0]
-    return kind
+    """The type of the file system that `directory` is on; "" where it cannot be told."""
+    real = os.path.realpath(directory)
+    around = [(place, kind) for place, kind in procfs.mounts() if f"{real}/".startswith(place.rstrip("/") + "/")]
+    around.sort(key=lambda mount: len(mount[0]))  # of two on one place the later one hides the other
+    return around[-1][1] if around else ""
 
 
 def _label(directory: str, root: str) -> str:

@@ -42,16 +42,15 @@ def _children(uid: int) -> list[int]:
     found = []
     for file in glob.glob("/proc/self/task/*/children"):
         with suppress(OSError), open(file, encoding="ascii") as stream:
-            for pid in stream.read().split():
-                if uid in _uids(pid):
-                    found.append(int(pid))
+            found += [pid for pid in map(int, stream.read().split()) if _runs_as(pid, uid)]
     return found
 
 
-def _uids(pid: str) -> list[int]:
-    """The real, effective, saved and file system uid; not from the owner of /proc/PID, which a process can change."""
-    with suppress(OSError), open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as stream:
-        for line in stream:
-            if line.startswith("Uid:"):
-                return [int(word) for word in line.split()[1:]]
-    return []
+def _runs_as(pid: int, uid: int) -> bool:
+    """Whether the real, effective, saved or file system uid of a process is `uid`; by its status, since a process can
+    change the owner of /proc/PID."""
+    from eggcache.system import procfs  # which is not loaded yet when a target is started
+
+    with suppress(OSError):
+        return str(uid) in procfs.status(pid)["Uid"].split()
+    return False

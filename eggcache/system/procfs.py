@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import marshal
 import os
+import re
 import select
 import signal
 import struct
@@ -18,7 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, NoReturn, TypeVar
 
-from eggcache.system import syscalls
+from eggcache.system import files, syscalls
 
 Told = TypeVar("Told")
 
@@ -150,6 +151,28 @@ def parent(pid: int) -> int:
     """The process that started it, or that took it over; 0 for none."""
     with open(f"/proc/{pid}/stat", "rb") as stream:
         return int(stream.read().rpartition(b")")[2].split()[1])
+
+
+def unit(pid: int) -> str | None:
+    """The service of systemd's that a process is of, as its control group is called; not that of a user's session."""
+    try:
+        with open(f"/proc/{pid}/cgroup", encoding="utf-8", errors="surrogateescape") as stream:
+            groups = [line.rstrip("\n").split(":", 2)[2] for line in stream if re.match(r"0::|\d+:name=systemd:", line)]
+    except (OSError, IndexError):
+        return None
+    units = [part for group in groups for part in group.split("/") if part.endswith(".service")]
+    return units[-1] if units and "user.slice" not in "".join(groups) else None
+
+
+def mounts() -> list[tuple[str, str]]:
+    """What is mounted for us, the later above the earlier: its place, and the type of its file system."""
+    found = []
+    for line in os.fsdecode(files.beginning("/proc/self/mountinfo")).split("\n"):
+        before, mark, after = line.partition(" - ")
+        if mark:
+            place = re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), before.split(" ")[4])
+            found.append((place, after.split(" ")[0]))
+    return found
 
 
 def ancestors() -> set[int]:

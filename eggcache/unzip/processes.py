@@ -126,7 +126,7 @@ class _Look:
             if not uses or status.get("PPid") == str(us):
                 return False
             # /proc/PID itself is root's for one that may not be traced, as Apache's workers
-            return int(status["Uid"].split()[1]), _shown(pid, status["Name"]), uses, _unit(pid)
+            return int(status["Uid"].split()[1]), _shown(pid, status["Name"]), uses, procfs.unit(pid)
         except PermissionError:
             return _may_serve(pid, _first_word(pid))
 
@@ -241,14 +241,3 @@ def _first_word(pid: int) -> str:
 def _shown(pid: int, name: str) -> str:
     command = " ".join(procfs.command(pid)).strip() or f"[{name}]"
     return command if len(command) <= _LONGEST else command[: _LONGEST - 3] + "..."
-
-
-def _unit(pid: int) -> str | None:
-    """The service of systemd's that it belongs to, as its control group is called; not that of a user's session."""
-    try:
-        with open(f"/proc/{pid}/cgroup", encoding="utf-8", errors="surrogateescape") as stream:
-            groups = [line.rstrip("\n").split(":", 2)[2] for line in stream if re.match(r"0::|\d+:name=systemd:", line)]
-    except (OSError, IndexError):
-        return None
-    units = [part for group in groups for part in group.split("/") if part.endswith(".service")]
-    return units[-1] if units and "user.slice" not in "".join(groups) else None
