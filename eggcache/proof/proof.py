@@ -19,7 +19,7 @@ from eggcache.eggs import layout
 from eggcache.errors import EggcacheError, NotPermitted
 from eggcache.model import DEFAULT_RUN, Finding, Interpreter, Outcome, Report, Run, Tree
 from eggcache.proof import application as applications
-from eggcache.proof import lookups, permissions, surroundings
+from eggcache.proof import location, lookups, permissions
 from eggcache.proof.application import Application
 from eggcache.proof.comparison import strangers
 from eggcache.proof.observation import Observation
@@ -149,7 +149,7 @@ class _With:
             found += self._evident()
         native = any(one.kind == "native" for one in self.evident.imports)
         host, writers = self.looked.host, self.looked.writers
-        around = list(surroundings.findings(self.cache, host, native=native))
+        around = list(location.findings(self.cache, host, native=native))
         if not self.away:
             found += self._native(any(one.code == "noexec" for one in around))
         found += writers

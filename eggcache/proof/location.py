@@ -1,7 +1,4 @@
-"""Programs that remove old files from a directory: systemd-tmpfiles and tmpreaper.
-
-An extracted member is as old as its egg's zip says, and is read once at the start of each worker.
-"""
+"""The place of a cache: its file system, its SELinux label, the /tmp that Apache has, and what cleans it."""
 
 from __future__ import annotations
 
@@ -10,17 +7,82 @@ import os
 import re
 import shlex
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from eggcache.model import Finding
-from eggcache.system import files
+from eggcache.servers import apache
+from eggcache.system import files, procfs
 
+_VOLATILE = ("tmpfs", "ramfs", "devtmpfs")
+_EXECUTABLE = ("lib_t", "textrel_shlib_t", "httpd_modules_t")  # httpd_t may map them executable, and write none
+_READABLE = (*_EXECUTABLE, "usr_t", "etc_t", "httpd_sys_content_t", "httpd_sys_script_exec_t", "bin_t")
 _DIRECTORIES = ("etc/tmpfiles.d", "run/tmpfiles.d", "usr/local/lib/tmpfiles.d", "usr/lib/tmpfiles.d")  # tmpfiles.d(5)
 _AGED = "dDevqQC"  # types of tmpfiles.d(5) whose age field has what is below their path cleaned
 _SPECIFIERS = {"%": "%", "t": "/run", "S": "/var/lib", "C": "/var/cache", "L": "/var/log", "T": "/tmp", "V": "/var/tmp"}  # noqa: S108
 
 
-def findings(directory: str, root: str = "/") -> Iterator[Finding]:
-    """What would clean `directory`. `root` is where the configuration is looked up."""
+def findings(directory: str, host: apache.Apache, *, native: bool, root: str = "/") -> Iterator[Finding]:
+    """What is wrong with where `directory` lies.
+
+    `host` is this host's Apache; `native`: shared libraries are loaded from it. `root` is where configuration and
+    /sys are looked up.
+    """
+    hidden = apache.hides(host, directory)
+    if hidden:
+        yield replace(hidden, status=3)  # `prepare` only warns; here it is the answer
+    kind = _file_system(directory)
+    if kind in _VOLATILE:
+        yield Finding(
+            "volatile",
+            directory,
+            f"it is on {kind}, which is empty after the next boot",
+            "prepare it at every start of Apache, as the wrappers do, or use /var/cache/eggcache",
+        )
+    if native and os.statvfs(directory).f_flag & os.ST_NOEXEC:
+        yield Finding(
+            "noexec",
+            directory,
+            "it is on a file system that is mounted noexec, so the shared libraries in it cannot be loaded",
+            "use a directory elsewhere, such as /var/cache/eggcache, or unzip the eggs: eggcache unzip-all",
+        )
+    yield from cleaned(directory, root)
+    label, real = _label(directory, root), os.path.realpath(directory)
+    if label and label not in (_EXECUTABLE if native else _READABLE):
+        yield Finding(
+            "selinux-label",
+            directory,
+            f"SELinux is on, and its type is {label}, from which httpd may not "
+            + ("load shared libraries" if native else "read"),
+            f"semanage fcontext -a -t lib_t {shlex.quote(real + '(/.*)?')} && restorecon -R {shlex.quote(real)}",
+        )
+
+
+def _file_system(directory: str) -> str:
+    """The type of the file system that `directory` is on; "" where it cannot be told."""
+    real = os.path.realpath(directory)
+    around = [(place, kind) for place, kind in procfs.mounts() if f"{real}/".startswith(place.rstrip("/") + "/")]
+    around.sort(key=lambda mount: len(mount[0]))  # of two on one place the later one hides the other
+    return around[-1][1] if around else ""
+
+
+def _label(directory: str, root: str) -> str:
+    """The SELinux type of `directory`; "" where SELinux is off or there is none."""
+    if not os.path.exists(os.path.join(root, "sys/fs/selinux/enforce")):
+        return ""
+    try:
+        context = os.getxattr(directory, "security.selinux").decode("ascii", "replace")
+    except OSError:
+        return ""
+    parts = context.rstrip("\0").split(":")
+    return parts[2] if len(parts) > 2 else ""
+
+
+# -------------------------------------------------------------------------------------- what cleans it
+
+
+def cleaned(directory: str, root: str = "/") -> Iterator[Finding]:
+    """Whether systemd-tmpfiles or tmpreaper cleans `directory`, whose files are as old as the eggs' zips say and read
+    once by each worker. `root` is where the configuration is looked up."""
     real = os.path.realpath(directory)
     line = _governing(real, root)
     if line:
