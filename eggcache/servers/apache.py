@@ -10,18 +10,17 @@ import contextlib
 import os
 import pwd
 import re
-import selectors
 import shutil
 import signal
 import subprocess
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from eggcache.errors import NotPermitted
 from eggcache.model import Finding
 from eggcache.servers import systemd
-from eggcache.system import files
+from eggcache.system import files, pipes
 
 # Where Apache is when PATH, as cron or a boot script leaves it, does not say so; the last one is upstream's default.
 _SEARCH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/apache2/bin"
@@ -183,12 +182,15 @@ def ask(argv: Sequence[str]) -> Said:
         )
     except (OSError, ValueError) as error:  # ValueError: a NUL in an argument
         return Said("", str(error))
-    problem = ""
-    texts = (bytearray(), bytearray())
+    texts = {stream.fileno(): bytearray() for stream in (process.stdout, process.stderr) if stream}
+
+    def take(text: bytearray, data: bytes) -> bool:
+        text += data
+        return sum(map(len, texts.values())) <= _LONGEST
+
+    ended = False
     try:
-        _collect(process, texts)
-    except (TimeoutError, OverflowError) as error:
-        problem = str(error)
+        ended = pipes.listen(process, {number: partial(take, text) for number, text in texts.items()}, _TIMEOUT)
     finally:
         # Its whole group, and before it is waited for: until then no other group can have got its number.
         with contextlib.suppress(OSError):
@@ -196,11 +198,14 @@ def ask(argv: Sequence[str]) -> Said:
         status = process.wait()
         for stream in filter(None, (process.stdout, process.stderr)):
             stream.close()
-    output, errors = (bytes(text).decode("utf-8", "surrogateescape") for text in texts)
-    if status == 0 and not problem:
+    if not ended:
+        much = sum(map(len, texts.values())) > _LONGEST
+        return Said("", f"it prints more than {_LONGEST >> 20} MiB" if much else f"no answer within {_TIMEOUT:g} s")
+    output, errors = (bytes(text).decode("utf-8", "surrogateescape") for text in texts.values())
+    if status == 0:
         return Said(output)
     lines = ["".join(char if char.isprintable() else "?" for char in line.strip()) for line in errors.split("\n")]
-    return Said("", problem or _cause(list(filter(None, lines)))[:300] or f"it ended with status {status}")
+    return Said("", _cause(list(filter(None, lines)))[:300] or f"it ended with status {status}")
 
 
 def _cause(lines: list[str]) -> str:
@@ -214,37 +219,6 @@ def _cause(lines: list[str]) -> str:
         if "Syntax error on line " in line:
             return " ".join(lines[number : number + 2] if line.endswith(":") else [line])
     return next(filter(_ERROR.match, lines), lines[-1] if lines else "")
-
-
-def _collect(process: subprocess.Popen[bytes], texts: tuple[bytearray, bytearray]) -> None:
-    """Collect stdout and stderr until the process has ended. Raises TimeoutError and OverflowError.
-
-    The end of the *process* counts: somebody who left its session may hold the other ends of the pipes for ever.
-    """
-    deadline = time.monotonic() + _TIMEOUT
-    with selectors.DefaultSelector() as selector:
-        for stream, text in zip((process.stdout, process.stderr), texts):
-            if stream is not None:
-                os.set_blocking(stream.fileno(), False)
-                selector.register(stream.fileno(), selectors.EVENT_READ, text)
-        over = False
-        while True:
-            listening = bool(selector.get_map())
-            ready = selector.select(0 if over else 0.05) if listening else []
-            if not listening and not over:  # both pipes are closed: there is only the end to wait for
-                time.sleep(0.002)
-            if over and not ready:
-                return
-            for key, _ in ready:
-                data = os.read(key.fd, 1 << 16)
-                key.data.extend(data)
-                if not data:
-                    selector.unregister(key.fd)
-            if sum(map(len, texts)) > _LONGEST:
-                raise OverflowError(f"it prints more than {_LONGEST >> 20} MiB")
-            over = over or os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-            if not over and time.monotonic() > deadline:
-                raise TimeoutError(f"no answer within {_TIMEOUT:g} s")
 
 
 def _configured(text: str) -> Apache:

@@ -14,7 +14,7 @@ import time
 from contextlib import ExitStack, suppress
 
 from eggcache.errors import EggcacheError, NotPermitted
-from eggcache.system import accounts, files, orphans, packaged
+from eggcache.system import accounts, files, orphans, packaged, pipes
 from eggcache.target.interpreter import REMEDY, Target
 
 TYPE_CHECKING = False  # as in freshness
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
     from eggcache.system.accounts import Account
     from eggcache.target.interpreter import Roots
-
-KEPT = 64 << 10  # bytes that are read at once, and of what it prints, the last ones
 
 # In front of a script goes what it calls
 PARTS = {
@@ -101,7 +99,7 @@ class Launch:
         # What a .pth file started and left behind goes too.
         ended = False
         try:
-            ended = self.ended()
+            ended = pipes.ended(self.process)
         finally:
             with suppress(OSError):
                 os.killpg(self.process.pid, signal.SIGKILL)
@@ -111,10 +109,6 @@ class Launch:
         for pipe in filter(None, (self.process.stdin, self.process.stdout, self.process.stderr)):
             with suppress(OSError):
                 pipe.close()
-
-    def ended(self) -> bool:
-        """Whether its first process has ended."""
-        return os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
     def _begin(self, script: bytes) -> bytes:
         """Put as much of the script into the pipe as there is room for, and close it where that is all of it: a Python
@@ -177,7 +171,7 @@ def _outlive(answers: int) -> None:
     write. For a second at most, since a child in a session of its own is beyond reach."""
     deadline = time.monotonic() + 1.0
     while (left := deadline - time.monotonic()) > 0 and select.select([answers], [], [], left)[0]:
-        if not os.read(answers, KEPT):
+        if not os.read(answers, pipes.PIECE):
             return
 
 

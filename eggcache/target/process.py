@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import json
 import os
-import selectors
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from eggcache.errors import EggcacheError, one_line
+from eggcache.system import pipes
 from eggcache.system.accounts import Account
 from eggcache.target import launch
 from eggcache.target.interpreter import REMEDY
-from eggcache.target.launch import KEPT, Launch
+from eggcache.target.launch import Launch
 
+_KEPT = 64 << 10  # bytes of what it prints, the last ones
 LIMIT = 16 << 20  # bytes of an answer; the largest real one, a site with 1,000 distributions, is below one MiB
 ITEMS = 500_000  # values in an answer; a site with 1,000 distributions has 30,000
 HANDSHAKE = b"eggcache\n"  # inside/answer.py sends it first: only a Python gets that far
@@ -43,10 +44,14 @@ def run(
     Raises NotPermitted where the account cannot run the target, and EggcacheError where it is no Python, says
     nothing within `timeout` seconds, or does not answer sensibly.
     """
-    executable, ended = launched.executable, False
+    executable = launched.executable
     talk = _Conversation(early=None if early is None else lambda row: early(_parsed(executable, row)))
     with launched:
-        ended = _listen(launched, talk, time.monotonic() + timeout, meanwhile or (lambda: None))
+        process, takers = launched.process, {launched.answers: talk.take}
+        for stream in filter(None, (process.stderr, process.stdout)):
+            takers[stream.fileno()] = partial(talk.keep, talk.printed.setdefault(stream.fileno(), bytearray()))
+        tick = meanwhile or (lambda: None)
+        ended = pipes.listen(process, takers, timeout, feed=launched.script, tick=tick)
     talk.status = launched.status if ended else None
     return _understand(executable, launched.account, talk, timeout)
 
@@ -62,17 +67,22 @@ class _Conversation:
     early: Callable[[bytes], None] | None = None  # what to do with the first row of two, as soon as it is there
     first: bytes | None = None  # that row
 
-    def take(self, data: bytes) -> float:
-        """Add `data` to the answer; the seconds that it took to do something with the first row."""
+    def take(self, data: bytes) -> bool:
+        """Add `data` to the answer, and do something with the first row as soon as it is there."""
         self.answer += data
         end = self.answer.find(b"\n", len(HANDSHAKE))
-        if self.early is None or self.first is not None or end < 0 or not self.answer.startswith(HANDSHAKE):
-            return 0.0
-        self.first = bytes(self.answer[len(HANDSHAKE) : end])
-        del self.answer[len(HANDSHAKE) : end + 1]
-        started = time.monotonic()
-        self.early(self.first)
-        return time.monotonic() - started
+        if self.early is not None and self.first is None and end >= 0 and self.answer.startswith(HANDSHAKE):
+            self.first = bytes(self.answer[len(HANDSHAKE) : end])
+            del self.answer[len(HANDSHAKE) : end + 1]
+            self.early(self.first)
+        return len(self.answer) <= LIMIT
+
+    def keep(self, kept: bytearray, data: bytes) -> bool:
+        """Add `data` to what it has printed, of which the end is kept."""
+        kept += data
+        del kept[:-_KEPT]
+        self.flood += len(data)
+        return self.flood <= LIMIT
 
     def words(self, *, python: bool) -> str:
         """The line on stderr, else on stdout, that has the cause, printable and short: it may hold anything.
@@ -95,62 +105,6 @@ def _telling(lines: list[str]) -> str | None:
     if fatal or not traces:
         return fatal
     return next((line for line in lines[traces[-1] + 1 :] if not line.startswith(" ")), None)
-
-
-def _listen(launched: Launch, talk: _Conversation, deadline: float, meanwhile: Callable[[], object]) -> bool:
-    """Feed the script and collect what comes until the process ends; False where it has to be ended.
-
-    The end of the *process* counts, not that of its pipes: a child of a .pth file may keep them open for ever.
-    """
-    process, answers = launched.process, launched.answers
-    if process.stdin is None or process.stdout is None or process.stderr is None:
-        return False
-    writing, rest = -1 if process.stdin.closed else process.stdin.fileno(), memoryview(launched.script)
-    talk.printed = {process.stderr.fileno(): bytearray(), process.stdout.fileno(): bytearray()}
-    with selectors.DefaultSelector() as selector:
-        if rest:
-            selector.register(writing, selectors.EVENT_WRITE)
-        for reading in (*talk.printed, answers):
-            selector.register(reading, selectors.EVENT_READ)
-            os.set_blocking(reading, False)
-        over = False
-        while True:
-            began = time.monotonic()
-            meanwhile()
-            deadline += time.monotonic() - began
-            left = deadline - time.monotonic()
-            if left <= 0:
-                return False
-            ready = selector.select(0 if over else min(left, 0.1 if selector.get_map() else 0.002))
-            if over and not ready:
-                return True
-            for key, _ in ready:
-                try:
-                    if key.fd == writing:
-                        rest = rest[os.write(writing, rest[:KEPT]) :]
-                        if not rest:
-                            selector.unregister(writing)
-                            process.stdin.close()
-                        continue
-                    data = os.read(key.fd, KEPT)
-                except BlockingIOError:
-                    continue
-                except OSError:  # it has closed its standard input: it is not going to read the script
-                    data = b""
-                if not data:
-                    selector.unregister(key.fd)
-                elif key.fd == answers:
-                    deadline += talk.take(data)
-                    if len(talk.answer) > LIMIT:
-                        return False
-                else:
-                    kept = talk.printed[key.fd]
-                    kept += data
-                    del kept[:-KEPT]
-                    talk.flood += len(data)
-                    if talk.flood > LIMIT:
-                        return False
-            over = over or launched.ended()
 
 
 def _understand(executable: str, account: Account, talk: _Conversation, timeout: float) -> object:

@@ -1,0 +1,67 @@
+"""What a process that we have started says on its pipes, heard within bounds."""
+
+from __future__ import annotations
+
+import os
+import selectors
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+
+PIECE = 64 << 10  # bytes that are read or written at once: what a pipe holds
+
+
+def listen(
+    process: subprocess.Popen[bytes],
+    takers: Mapping[int, Callable[[bytes], bool]],
+    seconds: float,
+    *,
+    feed: bytes = b"",
+    tick: Callable[[], object] = lambda: None,
+) -> bool:
+    """Hand what comes on each descriptor to its taker until the process ends; False where it has to be ended, since it
+    did not end while we waited for it for `seconds`, or since a taker says False, that it has more than enough.
+
+    The end of the *process* counts, not that of its pipes: whoever has left its session may keep them open for ever.
+    Meanwhile `feed` is written to its standard input, which is closed then, and `tick` is called some ten times a
+    second. Raises what `tick` and takers raise.
+    """
+    rest, over = memoryview(feed), False
+    with selectors.DefaultSelector() as selector:
+        if rest and process.stdin is not None:
+            selector.register(process.stdin, selectors.EVENT_WRITE)
+        for reading in takers:
+            selector.register(reading, selectors.EVENT_READ)
+            os.set_blocking(reading, False)
+        while True:
+            tick()
+            began = time.monotonic()
+            ready = selector.select(0 if over else min(seconds, 0.1 if selector.get_map() else 0.002))
+            seconds -= time.monotonic() - began
+            if over and not ready:
+                return True
+            for key, _ in ready:
+                try:
+                    if key.fd not in takers:
+                        rest = rest[os.write(key.fd, rest[:PIECE]) :]
+                        if not rest and process.stdin is not None:
+                            selector.unregister(process.stdin)
+                            process.stdin.close()
+                        continue
+                    data = os.read(key.fd, PIECE)
+                except BlockingIOError:
+                    continue
+                except OSError:  # it has closed its standard input: it is not going to read on
+                    data = b""
+                if not data:
+                    selector.unregister(key.fileobj)
+                elif not takers[key.fd](data):
+                    return False
+            over = over or ended(process)
+            if not over and seconds <= 0:
+                return False
+
+
+def ended(process: subprocess.Popen[bytes]) -> bool:
+    """Whether it has ended; it is not waited for, so that its number, and that of its group, stays its own."""
+    return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
