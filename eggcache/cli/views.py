@@ -5,15 +5,27 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import time
+from collections.abc import Iterator
 from dataclasses import asdict
 
 from eggcache import progress
 from eggcache.cache import inventory
-from eggcache.cli import arguments, console, drawing, graphs, listing, outline, report
+from eggcache.cache.inventory import Content, Inventory, Prepare, asked
+from eggcache.cli import arguments, console, graphs, outline, report
 from eggcache.errors import EggcacheError, UsageError
 from eggcache.model import Tree
+from eggcache.system import accounts, lockdown
 from eggcache.target import resolver, selection
 from eggcache.target.interpreter import EVERYTHING
+
+_STATES = {
+    "current": "current",
+    "egg-changed": "stale: its egg changed",
+    "egg-gone": "stale: its egg is gone",
+    "altered": "stale: altered in the cache",
+    "missing": "stale: not in the cache any more",
+}
 
 
 def tree(options: argparse.Namespace) -> int:
@@ -32,26 +44,12 @@ def tree(options: argparse.Namespace) -> int:
                 console.warn("nothing is on the path more than once", options)
         else:
             lines = outline.lines(found, prepared, reverse=options.reverse, depth=options.depth)
-        drawing.draw(lines, sys.stdout)
-        drawing.draw([outline.total(found, prepared)], sys.stdout)
+        outline.draw(lines, sys.stdout)
+        outline.draw([outline.total(found, prepared)], sys.stdout)
     else:
         for line in (graphs.dot if form == "dot" else graphs.mermaid)(found, prepared):
             print(line)
     return console.conclude(resolver.findings(found), options)
-
-
-def status(options: argparse.Namespace) -> int:
-    """Print what is in a cache, and return the exit status."""
-    found = inventory.status(options.directory)
-    if options.quiet:
-        pass
-    elif options.json:
-        told = {"schema": 1, "command": "status", "source": "receipt", **report.plain(asdict(found))}
-        print(report.as_json(told))
-    else:
-        for line in listing.lines(found, verbose=options.verbose > 0):
-            print(console.one_line(line))
-    return console.conclude(found.findings, options)
 
 
 def _resolved(options: argparse.Namespace) -> Tree:
@@ -92,3 +90,58 @@ def _prepared(options: argparse.Namespace, found: Tree) -> tuple[str | None, tup
             raise
         console.warn(f"{error}: what is prepared is not told apart", options)
         return None, ()
+
+
+def status(options: argparse.Namespace) -> int:
+    """Print what is in a cache, and return the exit status."""
+    found = inventory.status(options.directory)
+    if options.quiet:
+        pass
+    elif options.json:
+        told = {"schema": 1, "command": "status", "source": "receipt", **report.plain(asdict(found))}
+        print(report.as_json(told))
+    else:
+        for line in status_lines(found, verbose=options.verbose > 0):
+            print(console.one_line(line))
+    return console.conclude(found.findings, options)
+
+
+def status_lines(found: Inventory, *, verbose: bool = False) -> Iterator[str]:
+    """The cache, each prepare, each egg; with `verbose` all that changed, and what each prepare found wrong."""
+    if found.mode is None or found.uid is None or found.gid is None:
+        return
+    count, files = len(found.contents), report.files(sum(one.files for one in found.contents))
+    size = f"{files}, {report.size(sum(one.size for one in found.contents))}"
+    owner = f"{lockdown.owner_name(found.uid)}, group {accounts.group_name(found.gid)}, mode {found.mode:04o}"
+    yield f"{found.directory}: {count} egg{'s' * (count != 1)}, {size}; {owner}"
+    for one in found.prepares:
+        yield from _prepare(one, verbose)
+    for content in found.contents:
+        yield _content(content)
+    for name in found.stages:
+        doing = "a run works in it" if found.running else "a killed run left it, and the next prepare removes it"
+        yield f"{name}  {doing}"
+    if found.running:
+        yield "another run holds the lock: what it prepares is not in here yet"
+    yield "as the receipt and the dates of files say; eggcache check proves it"
+
+
+def _prepare(one: Prepare, verbose: bool) -> Iterator[str]:
+    version = ".".join(map(str, one.version))
+    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(one.when))
+    state = "stale" if one.changed else "current"
+    yield f"{state}: {asked(one)} (Python {version}), prepared {when} by eggcache {one.eggcache}"
+    paths = "".join(f", --path {path}" for path in one.paths)
+    zone = "the host's time zone" if one.timezone is None else f"time zone {one.timezone or 'UTC'}"
+    yield f"  for {one.user}, group {accounts.group_name(one.gid)}; {zone}{paths}; digest {one.digest}"
+    for path in one.changed[: None if verbose else 3]:
+        yield f"  changed: {path}"
+    if len(one.changed) > 3 and not verbose:
+        yield f"  and {len(one.changed) - 3} more: see -v"
+    for finding in one.findings if verbose else ():
+        yield f"  found then: {finding} [{finding.code}]"
+
+
+def _content(one: Content) -> str:
+    state = _STATES[one.state] if one.needed else "not needed any more: prepare --prune removes it"
+    return f"{one.name}  {state}  {report.files(one.files)}, {report.size(one.size)}  {one.egg}"
