@@ -41,7 +41,7 @@ class Prepare:
 
 
 @dataclass(frozen=True)
-class Content:
+class CachedEgg:
     """A directory of the cache that the receipt knows."""
 
     name: str  #: its name in the cache
@@ -61,7 +61,7 @@ class Inventory:
     gid: int | None  #: its group; None likewise
     mode: int | None  #: its permission bits; None likewise
     prepares: tuple[Prepare, ...]  #: one for each target, path and tree
-    contents: tuple[Content, ...]  #: the directories that the receipt knows
+    contents: tuple[CachedEgg, ...]  #: the directories that the receipt knows
     stages: tuple[str, ...]  #: what a run works in, or a killed one left; the next prepare removes the latter
     running: bool  #: whether a run holds the lock
     findings: tuple[Finding, ...]  #: what is wrong
@@ -89,7 +89,7 @@ def status(directory: str) -> Inventory:
         cache_names.refuse_other(directory, names, "name the egg cache")
         needed = {name for entry in known.entries.values() for name in entry.names}
         contents = tuple(
-            Content(name, one.egg, _state(descriptor, name, one), one.files, one.size, name in needed)
+            CachedEgg(name, one.egg, _state(descriptor, name, one), one.files, one.size, name in needed)
             for name, one in sorted(known.extracted.items())
         )
         altered = {one.name for one in contents if one.state in ("altered", "missing")}

@@ -11,7 +11,7 @@ from dataclasses import asdict
 
 from eggcache import progress
 from eggcache.cache import inventory
-from eggcache.cache.inventory import Content, Inventory, Prepare, asked
+from eggcache.cache.inventory import CachedEgg, Inventory, Prepare, asked
 from eggcache.cli import arguments, console, graphs, outline, report
 from eggcache.errors import EggcacheError, UsageError
 from eggcache.model import Tree
@@ -117,7 +117,7 @@ def status_lines(found: Inventory, *, verbose: bool = False) -> Iterator[str]:
     for one in found.prepares:
         yield from _prepare(one, verbose)
     for content in found.contents:
-        yield _content(content)
+        yield _cached(content)
     for name in found.stages:
         doing = "a run works in it" if found.running else "a killed run left it, and the next prepare removes it"
         yield f"{name}  {doing}"
@@ -142,6 +142,6 @@ def _prepare(one: Prepare, verbose: bool) -> Iterator[str]:
         yield f"  found then: {finding} [{finding.code}]"
 
 
-def _content(one: Content) -> str:
+def _cached(one: CachedEgg) -> str:
     state = _STATES[one.state] if one.needed else "not needed any more: prepare --prune removes it"
     return f"{one.name}  {state}  {report.files(one.files)}, {report.size(one.size)}  {one.egg}"

@@ -57,7 +57,7 @@ def check(
     """
     if cache is not None:
         cache = os.path.abspath(cache)
-        _settled(cache, run)
+        _wait_for_prepare(cache, run)
     looked = Observation(cache, target, roots, run)
 
     def early(tree: Tree) -> None:
@@ -91,11 +91,11 @@ def check(
     return Report("check", cache, outcomes, findings, (*_notes(target.account, host), *filter(None, notes)))
 
 
-def _settled(cache: str, run: Run) -> None:
+def _wait_for_prepare(cache: str, run: Run) -> None:
     """Wait until no prepare is at work in `cache`. Raises Busy, and NotPermitted where the caller cannot open it."""
     with ExitStack() as held:
         try:
-            lock = held.enter_context(_opened(lockdown.LOCK, held.enter_context(_opened(cache))))
+            lock = held.enter_context(_descriptor(lockdown.LOCK, held.enter_context(_descriptor(cache))))
         except PermissionError as error:
             if error.filename == cache:
                 raise accounts.in_the_way(cache, accounts.current()) from None
@@ -107,7 +107,7 @@ def _settled(cache: str, run: Run) -> None:
 
 
 @contextmanager
-def _opened(name: str, within: int | None = None) -> Iterator[int]:
+def _descriptor(name: str, within: int | None = None) -> Iterator[int]:
     """A descriptor, for reading, of the directory `name`; of whatever `name` is in the directory `within`."""
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (os.O_DIRECTORY if within is None else os.O_NOFOLLOW)
     descriptor = os.open(name, flags, dir_fd=within)
@@ -155,7 +155,7 @@ class _With:
         found += writers
         if any(one.code == "cache-writable" for one in writers):
             found += _race(self.looked.tree.interpreter, self.cache)
-        with _opened(self.cache) as directory:
+        with _descriptor(self.cache) as directory:
             if compared.shifted:
                 found.append(self._shifted())
             found += strangers(directory, self.cache, compared.names)

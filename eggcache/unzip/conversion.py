@@ -59,7 +59,7 @@ class Conversion:
         self.findings: list[Finding] = []
 
     def convert(self) -> None:
-        with opened(self.path) as descriptor:
+        with working_in(self.path) as descriptor:
             check_writable(descriptor, self.path)
             if self.run.dry_run:
                 for name in self.zips:
@@ -282,7 +282,7 @@ def _own_all(name: str, staged: int, ownership: Ownership) -> None:
 
 
 @contextmanager
-def opened(directory: str) -> Iterator[int]:
+def working_in(directory: str) -> Iterator[int]:
     """A descriptor of a directory of eggs in which it is safe to work, see lockdown.open_place."""
     descriptor = lockdown.open_place(directory)
     try:

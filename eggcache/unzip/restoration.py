@@ -112,7 +112,7 @@ class Restoration:
         self.findings: list[Finding] = []
 
     def restore(self) -> None:
-        with conversion.opened(self.path) as descriptor:
+        with conversion.working_in(self.path) as descriptor:
             conversion.check_writable(descriptor, self.path)
             if self.run.dry_run:
                 self.progress.phase("comparing with the zips")

@@ -16,7 +16,7 @@ from eggcache.target import owners, resolver, skipped
 from eggcache.target.interpreter import TURBOGEARS, Roots, Target
 from eggcache.unzip import processes
 from eggcache.unzip.backup import open_backup
-from eggcache.unzip.conversion import Conversion, as_finding, opened, tidy
+from eggcache.unzip.conversion import Conversion, as_finding, tidy, working_in
 
 RESTART = (
     "restart every server that uses these eggs: a process that has scanned a zip cannot import from the directory "
@@ -137,11 +137,11 @@ def settled_tree(target: Target, roots: Roots, run: Run) -> Tree:
             tree = resolver.resolve(target, roots, need_pkg_resources=False, meanwhile=run.progress.tick)
             known |= places(tree)
         except EggcacheError as error:
-            if error.status != 1 or not again or not _settled(known, started, run):
+            if error.status != 1 or not again or not _changed_meanwhile(known, started, run):
                 raise
         else:
             recovered = _close_gaps(known | _led_to(tree), run)
-            if not again or not (_settled(known, started, run) or recovered):
+            if not again or not (_changed_meanwhile(known, started, run) or recovered):
                 return tree
     raise AssertionError("the last turn returns or raises")
 
@@ -156,7 +156,10 @@ def _close_gaps(places: Iterable[str], run: Run) -> bool:
         if not os.path.lexists(os.path.join(directory, lockdown.JOURNAL)):
             continue
         try:
-            with opened(directory) as descriptor, lockdown.locked_itself(descriptor, directory, run.wait, run.progress):
+            with (
+                working_in(directory) as descriptor,
+                lockdown.locked_itself(descriptor, directory, run.wait, run.progress),
+            ):
                 missing = exchange.pending(descriptor) if run.dry_run else None
                 found |= not run.dry_run and exchange.recover(descriptor)
         except OSError as error:
@@ -167,7 +170,7 @@ def _close_gaps(places: Iterable[str], run: Run) -> bool:
     return found
 
 
-def _settled(directories: Iterable[str], started: int, run: Run) -> bool:
+def _changed_meanwhile(directories: Iterable[str], started: int, run: Run) -> bool:
     """Whether one of these directories has changed meanwhile; if so, no run is working there any more."""
     changed = False
     for directory in directories:
@@ -175,7 +178,7 @@ def _settled(directories: Iterable[str], started: int, run: Run) -> bool:
             if started <= os.stat(directory).st_mtime_ns <= time.time_ns() + 1_000_000_000:  # not one dated 2098
                 changed = True
                 with (
-                    opened(directory) as descriptor,
+                    working_in(directory) as descriptor,
                     lockdown.locked_itself(descriptor, directory, run.wait, run.progress),
                 ):
                     pass
@@ -264,7 +267,7 @@ def remove_leftovers(directories: Iterable[str]) -> None:
         try:
             if not any(name.startswith(lockdown.STAGE) for name in os.listdir(directory)):
                 continue
-            with opened(directory) as descriptor, lockdown.locked_itself(descriptor, directory, 0):
+            with working_in(directory) as descriptor, lockdown.locked_itself(descriptor, directory, 0):
                 tidy(descriptor)
         except (OSError, Busy, NotPermitted):
             pass  # somebody else's, or in use

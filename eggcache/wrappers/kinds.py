@@ -70,7 +70,7 @@ def _before_user(_path: str, text: str) -> int:
 
 
 @dataclass(frozen=True)
-class Kind:
+class WrapperKind:
     """One kind of wrapper. Where it is registered is the end of this module."""
 
     template: str | Callable[[Wanted], str]
@@ -241,8 +241,8 @@ def _docker(wanted: Wanted) -> dict[str, str]:
 # A kind is registered here and nowhere else.
 _TWO_LINES = ("TZ={}\nexport TZ", "unset TZ")
 _STOP_AND_START = "{apachectl} stop; {apachectl} start"
-KINDS: dict[str, Kind] = {
-    "apachectl": Kind(
+KINDS: dict[str, WrapperKind] = {
+    "apachectl": WrapperKind(
         "apachectl.sh",
         _script,
         executable=True,
@@ -250,7 +250,7 @@ KINDS: dict[str, Kind] = {
         starts_apache=True,
         after="{apachectl} stop; {file} start",
     ),
-    "init.d": Kind(
+    "init.d": WrapperKind(
         "init.d.sh",
         _script,
         executable=True,
@@ -260,7 +260,7 @@ KINDS: dict[str, Kind] = {
         place="/etc/init.d/{name}",
         after="{file} restart && {boot}",
     ),
-    "envvars": Kind(
+    "envvars": WrapperKind(
         lambda w: "envvars.debian.sh" if w.debian else "envvars.sh",
         _sourced,
         starts_apache=True,
@@ -268,45 +268,47 @@ KINDS: dict[str, Kind] = {
         comment="#",
         after="{envvars}" + _STOP_AND_START,
     ),
-    "sysconfig": Kind(
+    "sysconfig": WrapperKind(
         "sysconfig.sh",
         _stated(quoting.environment_file, *_TWO_LINES),
         comment="#",
         after="service httpd stop; service httpd start",
     ),
-    "systemd": Kind(
+    "systemd": WrapperKind(
         "dropin.conf", _drop_in, place=_DROP_IN, after="systemctl daemon-reload && systemctl restart {unit}"
     ),
-    "tmpfiles.d": Kind("tmpfiles.conf", _tmpfiles, place="/etc/tmpfiles.d/eggcache.conf"),
-    "mod_python": Kind(
+    "tmpfiles.d": WrapperKind("tmpfiles.conf", _tmpfiles, place="/etc/tmpfiles.d/eggcache.conf"),
+    "mod_python": WrapperKind(
         "mod_python.conf", _mod_python, comment="#", after="{enable}{apachectl} configtest && {restart}"
     ),
-    "mod_wsgi": Kind(
+    "mod_wsgi": WrapperKind(
         "mod_wsgi.conf",
         _mod_wsgi,
         comment="#",
         after="{enable}{apachectl} configtest && {restart}",
     ),
-    "freebsd": Kind(
+    "freebsd": WrapperKind(
         "freebsd.env",
         _stated(quoting.shell, *_TWO_LINES),
         after="service apache24 stop; service apache24 start",
     ),
-    "supervisord": Kind(
+    "supervisord": WrapperKind(
         "supervisord.conf",
         _supervisord,
         comment=";",
         position=_in_program,
         after="supervisorctl reread && supervisorctl update",
     ),
-    "uwsgi": Kind("uwsgi.ini", _uwsgi, comment=";", after="stop uWSGI and start it: a reload keeps the environment"),
-    "gunicorn": Kind(
+    "uwsgi": WrapperKind(
+        "uwsgi.ini", _uwsgi, comment=";", after="stop uWSGI and start it: a reload keeps the environment"
+    ),
+    "gunicorn": WrapperKind(
         "gunicorn.conf.py.in",
         _gunicorn,
         comment="#",
         undone=r"^[ \t]*(?:def[ \t]+on_starting\b|on_starting[ \t]*[:=][^=]|from[ \t].*\bimport\b.*\bon_starting\b)",
         after="stop gunicorn and start it",
     ),
-    "docker": Kind("Dockerfile", _docker, comment="#", position=_before_user, after="docker build"),
-    "shell": Kind("shell.sh", _stated(quoting.shell, "TZ={};\nexport TZ;", "unset TZ;"), starts_apache=True),
+    "docker": WrapperKind("Dockerfile", _docker, comment="#", position=_before_user, after="docker build"),
+    "shell": WrapperKind("shell.sh", _stated(quoting.shell, "TZ={};\nexport TZ;", "unset TZ;"), starts_apache=True),
 }
