@@ -86,7 +86,7 @@ def test_depth(own: Deployment, shallow_again: Path) -> None:
         for name in (f"{egg.name}-tmp", "Old-1.0.egg-tmp"):
             (cache / name).mkdir(exist_ok=True)
             deepen(cache / name)
-        run("status", cache, status=4)
+        run("status", cache, status=3)
         assert "stale-directory" in run("check", *options, "--user", "nobody", "--cache", cache, status=3)
         assert "replaced" in run("prepare", cache, *options, "--user", "nobody")
         (cache / ".eggcache.json").unlink()  # so that all in it is counted
