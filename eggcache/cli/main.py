@@ -215,6 +215,8 @@ def _unzip_all(options: argparse.Namespace) -> int:
     from dataclasses import replace
 
     from eggcache import progress, remedies
+    from eggcache.cli import report  # noqa: F401
+    from eggcache.system import locks  # noqa: F401
     from eggcache.target import launch, owners
     from eggcache.unzip import processes, restoration, unzipping
 
