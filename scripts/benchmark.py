@@ -55,7 +55,8 @@ for egg in sys.argv[1:]:
 # Extraction alone: without the start, the target, the sync, the swap and the receipt. It says how long that took.
 _EXTRACT = r"""
 import os, sys, time
-from eggcache.eggs import reader as egg; from eggcache.eggs import extract
+from eggcache.eggs import extract
+from eggcache.eggs import reader as egg
 from eggcache.model import Ownership
 top, owner = os.open(sys.argv[1], os.O_RDONLY), Ownership(os.geteuid(), os.getegid(), 0o755, 0o644)
 started, ready = time.perf_counter(), []
@@ -63,7 +64,7 @@ for path in sys.argv[2:]:
     source, name = os.open(path, os.O_RDONLY), os.path.basename(path) + "-tmp"
     os.mkdir(name, 0o700, dir_fd=top)
     into = os.open(name, os.O_RDONLY, dir_fd=top)
-    ready.append(extract.Extraction(source, egg.read(source, path), into, owner))
+    ready.append(extract.Extraction(extract.Opened(source, egg.read(source, path)), into, owner))
 wrong = [error for error in extract.together(ready) if error]
 print(wrong or time.perf_counter() - started)
 """

@@ -202,10 +202,8 @@ def test_two_users_of_one_group(site: Site) -> None:
 def test_public_cache_is_not_closed_to_a_group(site: Site, shared_tmp: Path) -> None:
     """A cache that everybody may read is not closed to all but a group, nor one of a group opened to everybody."""
     start = (
-        "import sys; from pathlib import Path; from eggcache.system import accounts\n"
-        "from eggcache.cache import preparation as cache\n"
-        "cache.prepare(sys.argv[1], (), python=sys.argv[2], paths=[sys.argv[3]], everything=True,"
-        " account=accounts.lookup('nobody'))"
+        "import sys; from eggcache import EVERYTHING, Target, prepare; from eggcache.system import accounts\n"
+        "prepare(sys.argv[1], Target(sys.argv[2], [sys.argv[3]], accounts.lookup('nobody')), EVERYTHING)"
     )
     command = [sys.executable, "-c", start, site.cache, site.python, site.eggs]
 

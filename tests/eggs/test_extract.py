@@ -25,16 +25,18 @@ OWN = Ownership(os.geteuid(), os.getegid(), 0o750, 0o640)
 
 EXTRACT = """
 import os, sys
-from eggcache.eggs import batch; from eggcache.system import workers
-from eggcache.eggs import reader as egg as eggs
+from eggcache.eggs import batch
+from eggcache.eggs import reader as eggs
+from eggcache.eggs.extract import Opened
 from eggcache.model import Ownership
+from eggcache.system import workers
 workers.cores = lambda: int(sys.argv[3])
 staged = os.open(sys.argv[2], os.O_RDONLY)
 source = os.open(sys.argv[1], os.O_RDONLY)
 egg = eggs.read(source, sys.argv[1])
 with batch.Batch(staged, lambda *_: None) as together:
     owner = Ownership(os.geteuid(), os.getegid(), 0o750, 0o640)
-    together.add("x.egg-tmp", source, egg, owner, lambda why: None)
+    together.add("x.egg-tmp", Opened(source, egg), owner, lambda why: None)
 """
 
 
@@ -150,7 +152,7 @@ def test_more_eggs_than_files_may_be_open(tmp_path: Path) -> None:
             def then(why: EggcacheError | None, number: int = number) -> None:
                 told[number] = why
 
-            together.add(f"{number}.egg-tmp", source, eggs.read(source, str(egg)), OWN, then)
+            together.add(f"{number}.egg-tmp", extract.Opened(source, eggs.read(source, str(egg))), OWN, then)
             os.close(source)
             assert len(os.listdir("/proc/self/fd")) <= before + 130
     assert len(os.listdir("/proc/self/fd")) == before

@@ -14,7 +14,8 @@ from support import ROOT
 COMPARE = r"""
 import json, os, random, sys, zlib
 from zlib_ng import zlib_ng
-from eggcache.eggs import reader as egg as eggs, inflation
+from eggcache.eggs import inflation
+from eggcache.eggs import reader as eggs
 
 assert inflation.decompressobj is zlib_ng.decompressobj
 streams, served = [], 0

@@ -90,8 +90,9 @@ def slow(stage: Path, interpreter: Callable[[str], Path]) -> Iterator[tuple[subp
     asking = (
         "import sys, json, signal; sys.path.insert(0, sys.argv[1])\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # tests that run in the background ignore it
-        "from eggcache.target import process as target\n"
-        "print(target.run(sys.argv[2], 'compile.py', json.loads(sys.argv[3]), flags=('-S',), timeout=600))\n"
+        "from eggcache import Target; from eggcache.target import launch, process\n"
+        "launched = launch.Launch(Target(sys.argv[2]), 'compile.py', json.loads(sys.argv[3]), flags=('-S',))\n"
+        "print(process.run(launched, timeout=600))\n"
     )
     wanted = json.dumps(request_for(stage, 2))
     command = [sys.executable, "-c", asking, str(Path(process.__file__).parents[2])]
