@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from dataclasses import astuple
 
 from eggcache.cache import freshness, receipt, serving
-from eggcache.cache.filling import Cache, Filling
+from eggcache.cache.filling import Filling
+from eggcache.cache.plan import Cache
 from eggcache.eggs import layout
 from eggcache.errors import EggcacheError
 from eggcache.model import Limits, Ownership, Run
@@ -27,14 +28,7 @@ from eggcache.target.interpreter import Roots, Target
 
 def of(directory: str, key: str) -> receipt.Receipt:
     """What the receipt of `directory`, safe or not, tells of the prepares other than `key` that it serves."""
-    try:
-        descriptor = os.open(directory, lockdown.DIRECTORY)
-    except OSError:
-        return receipt.Receipt()
-    try:
-        known = receipt.read(descriptor)
-    finally:
-        os.close(descriptor)
+    known = receipt.at(directory, os.O_NOFOLLOW)
     entries = {
         other: entry
         for other, entry in serving.living(known)
@@ -50,13 +44,9 @@ def named(directory: str, key: str) -> str:
     return f"{directory}: {' '.join(requirements) or '--all'} of {python}, which it serves as well,"
 
 
-def prepare(others: receipt.Receipt, directory: str, descriptor: int, progress: Progress) -> list[str]:
+def prepare(others: receipt.Receipt, directory: str, descriptor: int, progress: Progress) -> Iterator[str]:
     """Prepare the entries of `others` in the new and locked directory `descriptor`, which will be `directory`, and say
     so of each. What fails is said with the command that does it again, and the next one has its turn."""
-    return list(_each(others, directory, descriptor, progress))
-
-
-def _each(others: receipt.Receipt, directory: str, descriptor: int, progress: Progress) -> Iterator[str]:
     for key, entry in others.entries.items():
         try:
             _prepare(key, entry, directory, descriptor, progress)
@@ -83,7 +73,7 @@ def _prepare(key: str, entry: receipt.Entry, directory: str, descriptor: int, pr
     known = receipt.read(descriptor)
     with layout.zone(target.timezone), staging.stage(descriptor) as (_, staged):
         lockdown.own(descriptor, owner.uid, owner.gid, owner.directory_mode)
-        work = Filling(Cache(directory, descriptor, owner, known, key), target, run)
+        work = Filling(Cache(directory, owner, known, key), descriptor, target, run)
         work.fill(tree, staged)
         work.swap(staged, allow_gap=False)
         work.sign(options, tree, started)

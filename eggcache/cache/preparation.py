@@ -161,7 +161,7 @@ class Preparation:
 
     def _fill(self, tree: Tree, read: Ahead | None, unsafe: NotPermitted | None, started: int) -> Report | None:
         """Fill the directory under its lock; None where another run has renewed it meanwhile."""
-        from eggcache.cache import filling, serving
+        from eggcache.cache import filling, plan, serving
 
         directory, target, notes = self.directory, self.target, list[str]()
         with layout.zone(target.timezone), ExitStack() as held:
@@ -183,8 +183,8 @@ class Preparation:
                         return self._unchanged(finished)  # whoever held the lock did it
                     lockdown.own(descriptor, self.owner.uid, self.owner.gid, self.owner.directory_mode)
                     _, staged = held.enter_context(staging.stage(descriptor))
-            cache = filling.Cache(directory, descriptor, self.owner, known, self.key)
-            work = filling.Filling(cache, target, self.run, read)
+            cache = plan.Cache(directory, self.owner, known, self.key)
+            work = filling.Filling(cache, descriptor, target, self.run, read)
             work.fill(tree, staged)
             if staged is not None:
                 work.swap(staged, self.run.allow_gap)
@@ -198,7 +198,8 @@ class Preparation:
                     if new.overtaken():
                         return None
                     aside = new.take_place(self.run.allow_gap)
-                    notes += [_moved(directory, aside)] if aside else []
+                    moved = f"{directory}: was not safe, or somebody else's: moved aside to {aside}"
+                    notes += [moved] if aside else []
                 elif work.displaced:
                     self.run.progress.phase("")
                     time.sleep(_GRACE)
@@ -270,7 +271,7 @@ class Preparation:
     def _leave(self, work: Filling, descriptor: int) -> str:
         """What to say of a cache on a read-only file system that is current. Raises OSError where it is not: an egg
         that is only newer needs nothing, as pkg_resources compares with what is in it."""
-        lacking = work.known.lacks(descriptor, work.expected)
+        lacking = work.cache.known.lacks(descriptor, work.expected)
         if lacking or not lockdown.owned(descriptor, self.owner.uid, self.owner.gid, self.owner.directory_mode):
             raise OSError(errno.EROFS, os.strerror(errno.EROFS), os.path.join(self.directory, *lacking[:1]))
         work.outcomes = [replace(outcome, action="kept") for outcome in work.outcomes]
@@ -314,7 +315,3 @@ def _tidied(descriptor: int) -> Iterator[None]:
     finally:
         with staging.undisturbed():
             staging.remove_stages(descriptor)
-
-
-def _moved(directory: str, aside: str) -> str:
-    return f"{directory}: was not safe, or somebody else's: moved aside to {aside}"

@@ -111,6 +111,18 @@ def read(directory: int) -> Receipt:
     return understood(freshness.load(directory))
 
 
+def at(directory: str, flags: int = 0) -> Receipt:
+    """The receipt of `directory`, safe or not, opened with more `flags`; an empty one where it cannot be opened."""
+    try:
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | flags)
+    except OSError:
+        return Receipt()
+    try:
+        return read(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def understood(data: Mapping[str, Any]) -> Receipt:
     """The nouns of a receipt as it was written, without prepares of a root that was not installed, which earlier
     releases kept. An empty one where anything in it has not the shape that `dump` writes: what does not come from

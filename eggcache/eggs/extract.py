@@ -37,11 +37,9 @@ class Opened:
     inside: str = ""
 
     def members(self) -> Iterator[tuple[str, Member]]:
-        """What is extracted of it, by the name that it has in the cache."""
-        for member in self.egg.members:
-            name = layout.cached_name(member, self.inside)
-            if name is not None:
-                yield name, member
+        """What is extracted of it, by the name that it has in its directory of a cache."""
+        root = self.inside
+        return ((one.name[len(root) :], one) for one in self.egg.members if one.name.startswith(root))
 
     def directories(self) -> list[str]:
         """The directories that it lists as entries of their own, by their names in the cache."""

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 
-from eggcache.model import DateTime, Distribution, Member
+from eggcache.model import DateTime, Distribution
 
 
 @contextmanager
@@ -62,9 +62,3 @@ def cache_directory(distribution: Distribution) -> str:
     if not distribution.cache_name:
         raise ValueError(f"{distribution.location} is not zipped")
     return distribution.cache_name + "-tmp"
-
-
-def cached_name(member: Member, inside: str) -> str | None:
-    """The path of `member` below its cache directory, where `inside` is the root of the egg in the zip
-    (a basket's "inner.egg/"); None where it is not below that root."""
-    return member.name[len(inside) :] if member.name.startswith(inside) else None

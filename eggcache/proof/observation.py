@@ -37,10 +37,10 @@ class Observation:
         """Look at the eggs of `tree`, at what the cache has of them, at its rights and at Apache."""
         self.tree = tree
         if self.cache is not None:
-            self.known = _known(self.cache)
+            self.known = receipt.at(self.cache)
             self.away = self._unreachable(self.cache)
             self.comparison.reachable = self.away is None
-        self.comparison.fill(tree, None)
+        self.comparison.compare(tree)
         if self.cache is not None and os.path.isdir(self.cache):
             self.writers = list(permissions.findings(self.cache, self.account, self.rebuilt))
         self.host = apache.read()
@@ -70,15 +70,3 @@ class Observation:
         return Finding(
             "cache-unreachable", cache, error.cause, again if where == cache else f"chmod o+x {quote(where)}"
         )
-
-
-def _known(cache: str) -> receipt.Receipt:
-    """The receipt of the cache; an empty one where there is none that we may read."""
-    try:
-        descriptor = os.open(cache, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError:
-        return receipt.Receipt()
-    try:
-        return receipt.read(descriptor)
-    finally:
-        os.close(descriptor)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 
 from eggcache.eggs import reader as eggs
@@ -13,6 +13,10 @@ from eggcache.errors import EggcacheError
 from eggcache.model import Limits
 from eggcache.system import accounts
 from eggcache.system.accounts import Account
+
+# Opens the egg at a path, with the rights of whoever it is for. Raises EggcacheError where it is refused, and its kind
+# NotPermitted where that account may not read it.
+Opening = Callable[[str], AbstractContextManager["tuple[int, eggs.Egg]"]]
 
 _EGGS, _MEMBERS = 64, 16_384  # no more are kept in memory
 _SECONDS = 0.25  # no more is spent on what perhaps nobody asks for
@@ -40,10 +44,13 @@ class Ahead:
                 self._read[egg] = eggs.read(source, egg, self._least)
                 members += len(self._read[egg].members)
 
-    def egg(self, source: int, path: str) -> eggs.Egg:
-        """What eggs.read tells of the egg at `path`, which is open at `source`."""
-        read = self._read.pop(path, None)
-        return read if read and _same(read.stat, os.fstat(source)) else eggs.read(source, path, self._limits)
+    @contextmanager
+    def opened(self, path: str) -> Iterator[tuple[int, eggs.Egg]]:
+        """A descriptor of the egg at `path`, and what eggs.read tells of it. It is an Opening, and raises as such."""
+        with accounts.reading(path, self._account) as source:
+            read = self._read.pop(path, None)
+            same = read and _same(read.stat, os.fstat(source))
+            yield source, read if read and same else eggs.read(source, path, self._limits)
 
 
 def _same(before: os.stat_result, now: os.stat_result) -> bool:

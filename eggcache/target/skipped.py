@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from itertools import islice
 
-from eggcache.eggs import reader as eggs
 from eggcache.errors import EggcacheError, NotPermitted
 from eggcache.model import Finding, Limits, Tree
 from eggcache.progress import Progress
@@ -41,25 +40,38 @@ def paths(tree: Tree, account: Account) -> Iterator[tuple[str, bool]]:
             yield path, readable
 
 
-def findings(tree: Tree, account: Account, limits: Limits, progress: Progress) -> Iterator[Finding]:
-    """What is wrong with each of them, of the first hundred with which anything is."""
-    progress.phase("looking for eggs that are passed over")
-    return islice(_findings(tree, account, limits, progress), _MOST)
-
-
-def _findings(tree: Tree, account: Account, limits: Limits, progress: Progress) -> Iterator[Finding]:
-    for path, readable in islice(paths(tree, account), _LOOKS):
-        progress.tick()
+def refusals(
+    looked: Iterable[tuple[str, bool]], account: Account, opening: ahead.Opening
+) -> Iterator[tuple[str, EggcacheError]]:
+    """Of what `paths` yields that which `account` cannot read, or `opening` refuses, and why."""
+    for path, readable in looked:
         try:
             if not readable:
                 raise accounts.in_the_way(path, account)
-            with accounts.reading(path, account) as source:
-                eggs.read(source, path, limits)
-        except NotPermitted as error:
-            yield Finding("egg-unreadable", error.thing, error.cause, error.remedy, error.status)
+            with opening(path):
+                pass
         except EggcacheError as error:
-            if os.path.isfile(path):  # else it is gone, or another run has just unzipped it
-                yield Finding("egg-refused", error.thing, error.cause, error.remedy)
+            yield path, error
+
+
+def findings(tree: Tree, account: Account, limits: Limits, progress: Progress) -> Iterator[Finding]:
+    """What is wrong with each of them, of the first hundred with which anything is."""
+    progress.phase("looking for eggs that are passed over")
+
+    def looked() -> Iterator[tuple[str, bool]]:
+        for one in islice(paths(tree, account), _LOOKS):
+            progress.tick()
+            yield one
+
+    refused = refusals(looked(), account, ahead.Ahead(account, limits).opened)  # or gone, as another run unzipped it
+    return islice((refusal(error) for path, error in refused if os.path.isfile(path)), _MOST)
+
+
+def refusal(error: EggcacheError) -> Finding:
+    """What is wrong with an egg that could not be opened, or read."""
+    if isinstance(error, NotPermitted):
+        return Finding("egg-unreadable", error.thing, error.cause, error.remedy, error.status)
+    return Finding("egg-refused", error.thing, error.cause, error.remedy)
 
 
 def _project(name: str) -> str:

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from time import gmtime
 
-from eggcache.eggs import layout
 from eggcache.eggs import reader as eggs
+from eggcache.eggs.extract import Opened
 from eggcache.errors import EggcacheError, EggRefused
 from eggcache.model import DateTime, Distribution, Kind, Limits
 from eggcache.system import accounts, lockdown
@@ -69,13 +69,11 @@ def opened(distribution: Distribution, account: Account, limits: Limits) -> Iter
 def _zip(descriptor: int, path: str, inside: str, limits: Limits) -> Contents:
     egg = eggs.read(descriptor, path, limits)
     files = {}
-    for member in egg.members:
-        name = layout.cached_name(member, inside)
-        if name is not None:
-            _check_name(path, name)
-            files[name] = Content(
-                name, member.size, member.date_time, lambda member=member: eggs.chunks(descriptor, egg, member)  # type: ignore[misc]
-            )  # fmt: skip
+    for name, member in Opened(descriptor, egg, inside).members():
+        _check_name(path, name)
+        files[name] = Content(
+            name, member.size, member.date_time, lambda member=member: eggs.chunks(descriptor, egg, member)  # type: ignore[misc]
+        )  # fmt: skip
     return Contents(files, bool(egg.stat.st_mode & 0o004))
 
 

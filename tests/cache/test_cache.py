@@ -19,7 +19,8 @@ from support import ROOT, deployment
 from support.judge import as_json, eggcache, environment, judge, listing, served
 from support.sites import Site, write_egg
 
-from eggcache.cache.filling import Cache, Filling
+from eggcache.cache.filling import Filling
+from eggcache.cache.plan import Cache
 from eggcache.cache.receipt import Receipt, gone
 from eggcache.errors import EggcacheError
 from eggcache.model import DEFAULT_RUN, Interpreter, Ownership, Tree
@@ -333,7 +334,7 @@ def test_unreadable_without_end(site: Site) -> None:
     path = (*again, str(site.eggs / "Hidden7-1.0-py3.11.egg"))
     tree = Tree(Interpreter(str(site.python), (3, 11), "/", path, None, None), (), (), ())
     target = Target(str(site.python), account=accounts.lookup(site.account.pw_name))
-    filling = Filling(Cache(str(site.cache), None, Ownership(0, 0, 0o750, 0o640), Receipt(), ""), target, DEFAULT_RUN)
+    filling = Filling(Cache(str(site.cache), Ownership(0, 0, 0o750, 0o640), Receipt(), ""), None, target, DEFAULT_RUN)
     began = time.monotonic()
     filling.fill(tree, None)
     assert time.monotonic() - began < 20  # it takes 0.3; 2.6 million eggs take minutes

@@ -14,7 +14,7 @@ from support.judge import as_json, eggcache, judge, listing, served
 from support.sites import Site
 from support.zips import Entry, archive, deflate
 
-from eggcache.cache import twins
+from eggcache.cache import plan
 from eggcache.eggs.extract import Opened
 from eggcache.eggs.reader import read
 
@@ -185,7 +185,7 @@ def same_content(tmp_path: Path, *eggs: bytes) -> bool:
             descriptor = os.open(tmp_path / f"{number}.egg", os.O_RDONLY)
             held.callback(os.close, descriptor)
             opened.append(Opened(descriptor, read(descriptor, f"{number}.egg")))
-        return twins.same(*opened)
+        return plan.same(*opened)
 
 
 def test_memory_is_bounded(tmp_path: Path) -> None:

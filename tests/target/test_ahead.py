@@ -34,8 +34,8 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def asked(looked: ahead.Ahead, egg: Path) -> list[str]:
-    with egg.open("rb") as stream:
-        return [member.name for member in looked.egg(stream.fileno(), str(egg)).members]
+    with looked.opened(str(egg)) as (_, found):
+        return [member.name for member in found.members]
 
 
 def test_read_once(tmp_path: Path, read: list[str]) -> None:
