@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 
@@ -13,6 +14,8 @@ from eggcache.cache import freshness, receipt, replacement
 from eggcache.errors import NotPermitted
 from eggcache.model import DEFAULT_RUN, Outcome, Report, Run
 from eggcache.system import files, lockdown, procfs
+
+_MOST_LOOKS, _BETWEEN = 20, 0.05  # seconds between two looks at an empty directory
 
 
 def remove(directory: str, run: Run = DEFAULT_RUN) -> Report:
@@ -45,7 +48,11 @@ def remove(directory: str, run: Run = DEFAULT_RUN) -> Report:
         except FileNotFoundError:
             return missing  # with all that was around it
         held.callback(os.close, parent)
-        _check_ours(descriptor, directory)
+        if not _ours(descriptor):
+            if not lockdown.leads_to(path, descriptor):
+                return missing  # another run removed it
+            cause = "eggcache did not make it: it has neither a receipt nor a lock"
+            raise NotPermitted(directory, cause, "name the egg cache")
         if not run.dry_run:
             held.enter_context(lockdown.locked(descriptor, directory, run.wait, run.progress))
             if not lockdown.leads_to(path, descriptor):
@@ -88,16 +95,19 @@ def _finish(directory: str) -> None:
             os.close(parent)
 
 
-def _check_ours(descriptor: int, directory: str) -> None:
-    """Refuse what eggcache never worked in: pkg_resources fills caches as well, and directories can be empty."""
-    for name in (freshness.NAME, lockdown.LOCK):
-        try:
-            info = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
-        except FileNotFoundError:
-            continue
-        if stat.S_ISREG(info.st_mode) and info.st_uid == os.geteuid():
-            return
-    raise NotPermitted(directory, "eggcache did not make it: it has neither a receipt nor a lock", "name the egg cache")
+def _ours(descriptor: int) -> bool:
+    """Whether eggcache ever worked in it: pkg_resources fills caches as well, and directories can be empty. A prepare
+    that has made a directory has its lock there soon after: what is empty is looked at again for a moment."""
+    for _ in range(_MOST_LOOKS):
+        for name in (freshness.NAME, lockdown.LOCK):
+            with suppress(FileNotFoundError):
+                info = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+                if stat.S_ISREG(info.st_mode) and info.st_uid == os.geteuid():
+                    return True
+        if os.listdir(descriptor):
+            break
+        time.sleep(_BETWEEN)
+    return False
 
 
 def _check_entries(descriptor: int, directory: str, known: receipt.Receipt) -> None:
