@@ -245,7 +245,7 @@ class _Work:
         if not self.machine.finds_wheels:
             what = interpreter.setuptools or "the pkg_resources"
             yield f"{what} of {interpreter.executable} finds no wheels: they can take the eggs' place under a newer one"
-        elif not self.machine.pip:
+        elif not self.machine.pip and any(one.action != "kept" for one in self.outcomes):
             python = shlex.quote(interpreter.executable)
             yield f"{interpreter.executable} has no pip; to give it one: {python} -m ensurepip"
         tops = [interpreter.prefix] if self.machine.virtual else []
