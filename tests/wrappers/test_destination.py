@@ -80,7 +80,7 @@ def test_only_the_block_is_renewed(tmp_path: Path, kind: str, emit: Callable[...
     inode = file.stat().st_ino
     assert "it has this text already: nothing was written" in emit(kind, "/srv/one", file)
     assert file.stat().st_ino == inode
-    assert "kept" not in emit(kind, "/srv/two", file)
+    assert "is kept in" not in emit(kind, "/srv/two", file)
     assert file.read_text().count("eggcache wrote") == 2
     assert emit(kind, "/srv/one", file)
     assert file.read_text() == first + added
@@ -129,7 +129,7 @@ def test_changed_file_is_kept_beside_the_new_one(tmp_path: Path, kind: str, emit
     first = file.read_text()
     assert file.stat().st_mode & 0o7777 == (0o755 if wrappers.KINDS[kind].executable else 0o644)
     assert "nothing was written" in emit(kind, "/srv/one", file, debian=True)
-    assert "kept" not in emit(kind, "/srv/two", file, debian=True)
+    assert "is kept in" not in emit(kind, "/srv/two", file, debian=True)
     for number, name in enumerate(["file.bak", "file.bak2"]):
         changed = file.read_text().replace("\n", f"\n# mine {number}\n", 1)
         file.write_text(changed)
