@@ -27,7 +27,6 @@ PATIENCE = 2.0  # seconds for one process: the slowest on a busy machine needs s
 TOTAL = 10.0  # seconds for all of them
 _LARGEST = 32 << 20  # bytes of /proc/PID/maps; Linux allows 65,530 mappings
 _HEAD = struct.Struct("=I")  # how long an answer is
-_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def numbers() -> list[int]:
@@ -63,7 +62,7 @@ def _fork(pids: list[int], question: Callable[[int], object]) -> tuple[int, int]
     reading, writing = os.pipe2(os.O_CLOEXEC)
     parent = os.getpid()
     # A signal must find it with no handler of ours: that would clean up under our feet
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, syscalls.FATAL)
     try:
         child = os.fork()
         if not child:
@@ -86,10 +85,7 @@ def _answer(
 ) -> NoReturn:
     """What the child does all its life."""
     try:
-        for number in _SIGNALS:
-            signal.signal(number, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        syscalls.die_with(parent)
+        syscalls.begin_child(parent, mask)
         os.dup2(writing, 0)
         for name in os.listdir("/proc/self/fd"):  # a lock of ours, or a pipe whose end somebody waits for
             if name != "0":

@@ -7,10 +7,11 @@ import errno
 import os
 import platform
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from eggcache.errors import EggcacheError
 
+FATAL = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # what we clean up for; blocked while a child is forked
 _RENAME_NOREPLACE, _RENAME_EXCHANGE = 1, 2
 _PR_SET_PDEATHSIG = 1
 _RENAMEAT2 = {"x86_64": 316, "aarch64": 276, "ppc64le": 357, "s390x": 347, "riscv64": 276}  # for glibc < 2.28
@@ -61,8 +62,13 @@ def sync_filesystem(descriptor: int) -> None:
         raise OSError(code, os.strerror(code))
 
 
-def die_with(parent: int) -> None:
-    """Have the kernel kill this process when `parent`, which forked it, ends in whatever way (prctl(2))."""
+def begin_child(parent: int, mask: Iterable[int]) -> None:
+    """What a child does first that `parent` forked with FATAL blocked: those signals end it, as they do any process,
+    with the `mask` that its parent had before; and the kernel kills it when its parent ends in whatever way (prctl(2)).
+    """
+    for number in FATAL:
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL) or os.getppid() != parent:  # it may have been too late
         os._exit(1)

@@ -22,7 +22,6 @@ Done = Callable[[int, "Exception | None"], None]
 MOST_JOBS = 8192  # of one call: their numbers fit into a pipe (16 pages of 4 KiB on Linux)
 _MOST_WORKERS = 8  # each has a few MiB of its own
 _NUMBER, _HEAD = struct.Struct("=I"), struct.Struct("=II")  # a job's number; with the length of its pickled error
-_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def cores() -> int:
@@ -83,7 +82,7 @@ class _Crew:
             return False
         parent = os.getpid()
         # A signal must find a worker with no handler of ours: that would clean up under its parent's feet
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, syscalls.FATAL)
         try:
             pid = os.fork()
             if not pid:
@@ -144,10 +143,7 @@ def _worker(
 ) -> NoReturn:
     """What a worker does all its life. It never returns to what its parent was doing."""
     try:
-        for number in _SIGNALS:
-            signal.signal(number, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        syscalls.die_with(parent)
+        syscalls.begin_child(parent, mask)
         while (taken := _next(queue)) is not None:
             error = _outcome(work, jobs[taken])
             said = _dumps(error) if error else b""
