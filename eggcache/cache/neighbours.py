@@ -2,7 +2,7 @@
 
 A directory that is not safe is replaced as a whole, and what it holds is not taken over: it may be anybody's. But the
 servers of the other trees use it as well, and nobody has asked for theirs to fail. What the receipt tells of them is
-root's word (or the caller's), for nobody else can write one that `validity.load` takes.
+root's word (or the caller's), for nobody else can write one that `freshness.load` takes.
 """
 
 from __future__ import annotations

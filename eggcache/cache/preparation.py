@@ -84,7 +84,9 @@ class Preparation:
         ):
             return self._unchanged(previous)
         started = time.time_ns()
-        tree, read = self._resolve(launched)
+        from eggcache.target import ahead
+
+        tree, read = ahead.resolve(self.target, self.roots, self.run, launched, _load)
         try:
             done = self._fill(tree, read, unsafe, started)
         except PermissionError as error:
@@ -139,27 +141,7 @@ class Preparation:
         done = Report("prepare", self.directory, tuple(outcomes), tuple(findings), digest=digest, owner=self.owner)
         return replace(done, dry_run=self.run.dry_run)
 
-    def _resolve(self, launched: Launch | None) -> tuple[Tree, Ahead | None]:
-        """The tree, and what was read of its eggs while the target was at work."""
-        from eggcache.target import resolver
-
-        read: Ahead | None = None
-
-        def meanwhile() -> None:
-            """Load what is needed next while the target is at work; filelock alone takes 50 ms. Read the eggs, too."""
-            from eggcache.target import owners
-            from eggcache.target.ahead import Ahead
-
-            self.run.progress.tick()
-            nonlocal read
-            if read is None:
-                read = Ahead(self.target.account, self.run.limits)
-                read.look([*self.target.paths, *owners.site_directories(self.target.python)])
-
-        self.run.progress.phase(f"asking {self.target.python} for the tree")
-        return resolver.resolve(self.target, self.roots, meanwhile=meanwhile, launched=launched), read
-
-    def _fill(self, tree: Tree, read: Ahead | None, unsafe: NotPermitted | None, started: int) -> Report | None:
+    def _fill(self, tree: Tree, read: Ahead, unsafe: NotPermitted | None, started: int) -> Report | None:
         """Fill the directory under its lock; None where another run has renewed it meanwhile."""
         from eggcache.cache import filling, plan, serving
 
@@ -276,6 +258,12 @@ class Preparation:
             raise OSError(errno.EROFS, os.strerror(errno.EROFS), os.path.join(self.directory, *lacking[:1]))
         work.outcomes = [replace(outcome, action="kept") for outcome in work.outcomes]
         return f"{self.directory}: it is read-only, and was left as it is: what it serves is current"
+
+
+def _load() -> None:
+    """Load what is needed once the tree is known; filelock alone takes 50 ms."""
+    from eggcache.cache import neighbours, replacement  # noqa: F401
+    from eggcache.system import locks  # noqa: F401
 
 
 def _open_existing(directory: str) -> int | None:

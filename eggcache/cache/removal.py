@@ -129,8 +129,8 @@ def _counted(descriptor: int, name: str) -> tuple[int, int]:
     """Files and bytes below `name`, of which no receipt tells."""
     sizes = [
         os.stat(os.path.join(here, file), dir_fd=descriptor, follow_symlinks=False).st_size
-        for here, _, files in files.below(name, descriptor)
-        for file in files
+        for here, _, others in files.below(name, descriptor)
+        for file in others
     ]
     return len(sizes), sum(sizes)
 

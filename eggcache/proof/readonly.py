@@ -15,8 +15,7 @@ from eggcache.eggs import layout
 from eggcache.eggs.extract import Opened
 from eggcache.model import DEFAULT_RUN, Finding, Member, Report, Run
 from eggcache.proof.comparison import Comparison
-from eggcache.target import owners, resolver
-from eggcache.target.ahead import Ahead
+from eggcache.target import ahead
 from eggcache.target.interpreter import TURBOGEARS, Roots, Target
 from eggcache.target.launch import Launch
 
@@ -24,7 +23,7 @@ _PIECE = 1 << 20  # bytes
 
 
 def _as_listed(descriptor: int, _: Opened, member: Member) -> bool:
-    """Compares with what the egg lists, and inflates nothing: a third of the time, at the start of a server."""
+    """Compares with what the egg lists, and inflates nothing: a server is waiting for this."""
     crc = at = 0
     while piece := os.pread(descriptor, _PIECE, at):
         crc, at = zlib.crc32(piece, crc), at + len(piece)
@@ -44,19 +43,8 @@ def verify(
     The arguments are those of `preparation.prepare`; `launched` is that of `resolver.resolve`. What is not current is a
     finding with exit status 3, whose remedy is what root has to run. Raises EggcacheError where the target fails.
     """
-    read: Ahead | None = None
-
-    def meanwhile() -> None:
-        """Read the eggs while the target is at work."""
-        run.progress.tick()
-        nonlocal read
-        if read is None:
-            read = Ahead(target.account, run.limits)
-            read.look([*target.paths, *owners.site_directories(target.python)])
-
-    run.progress.phase(f"asking {target.python} for the tree")
     with layout.zone(target.timezone):
-        tree = resolver.resolve(target, roots, meanwhile=meanwhile, launched=launched)
+        tree, read = ahead.resolve(target, roots, run, launched)
         root = f"run as root: eggcache prepare {quote(directory)} --user {quote(target.account.name)}"
         compared = Comparison(directory, target, run, lambda: root, reachable=True, same=_as_listed)
         compared.compare(tree, read)

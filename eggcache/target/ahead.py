@@ -10,9 +10,12 @@ from dataclasses import replace
 
 from eggcache.eggs import reader as eggs
 from eggcache.errors import EggcacheError
-from eggcache.model import Limits
+from eggcache.model import Limits, Run, Tree
 from eggcache.system import accounts
 from eggcache.system.accounts import Account
+from eggcache.target import owners, resolver
+from eggcache.target.interpreter import Roots, Target
+from eggcache.target.launch import Launch
 
 # Opens the egg at a path, with the rights of whoever it is for. Raises EggcacheError where it is refused, and its kind
 # NotPermitted where that account may not read it.
@@ -51,6 +54,25 @@ class Ahead:
             read = self._read.pop(path, None)
             same = read and _same(read.stat, os.fstat(source))
             yield source, read if read and same else eggs.read(source, path, self._limits)
+
+
+def resolve(
+    target: Target, roots: Roots, run: Run, launched: Launch | None, load: Callable[[], object] = lambda: None
+) -> tuple[Tree, Ahead]:
+    """The tree, as resolver.resolve tells it, and what was read of its eggs while the target was at work. `load` is
+    called then as well: it imports what is needed next."""
+    read = list[Ahead]()
+
+    def meanwhile() -> None:
+        run.progress.tick()
+        if not read:
+            read.append(Ahead(target.account, run.limits))
+            load()
+            read[0].look([*target.paths, *owners.site_directories(target.python)])
+
+    run.progress.phase(f"asking {target.python} for the tree")
+    tree = resolver.resolve(target, roots, meanwhile=meanwhile, launched=launched)
+    return tree, read[0] if read else Ahead(target.account, run.limits)
 
 
 def _same(before: os.stat_result, now: os.stat_result) -> bool:

@@ -63,6 +63,33 @@ def test_second_run_imports_what_it_uses(site: Site) -> None:
     assert not loaded & {"ctypes", "dataclasses", "filelock", "rich", "secrets", "subprocess", "traceback", "typing"}
 
 
+LATE = """
+import sys
+from eggcache.target import resolver
+
+ask, known = resolver.resolve, set()
+
+def resolve(*arguments, **named):
+    tree = ask(*arguments, **named)
+    known.update(sys.modules)
+    return tree
+
+resolver.resolve = resolve
+from eggcache.cli import main
+status = main.main()
+late = [name for name in set(sys.modules) - known if name.startswith(("eggcache.cache", "eggcache.eggs", "filelock"))]
+print(sorted(late))
+sys.exit(status)
+"""
+
+
+def test_first_run_imports_while_the_target_is_at_work(site: Site) -> None:
+    """What fills a cache, and the lock, is there when the target has answered: it is loaded meanwhile."""
+    command = [sys.executable, "-c", LATE, "prepare", str(site.cache), *site.options]
+    done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
 @pytest.mark.parametrize(("mode", "status"), [(0o750, 0), (0o777, 4)])
 def test_target_is_asked_where_there_is_something_to_ask(site: Site, mode: int, status: int) -> None:
     """With nothing changed --json and -v tell what is there, and an unsafe directory is refused, before anybody else's

@@ -19,6 +19,7 @@ from support.sites import Site
 
 from eggcache.cache import removal
 from eggcache.errors import NotPermitted
+from eggcache.system import lockdown
 
 
 def beside(site: Site) -> list[str]:
@@ -239,6 +240,28 @@ def test_link_and_unsafe_places(site: Site) -> None:
     site.cache.parent.chmod(0o777)
     done = eggcache("remove", site.cache)
     assert done.returncode == 4
+    assert site.cache.is_dir()
+
+
+def test_directory_that_a_prepare_has_just_made(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty directory is looked at again: a prepare has its lock there soon. Without one it is nobody's cache."""
+    site.cache.mkdir(0o700)
+    looks: list[float] = []
+
+    def prepared(seconds: float) -> None:
+        looks.append(seconds)
+        if looks[1:]:
+            (site.cache / lockdown.LOCK).touch(0o600)
+
+    monkeypatch.setattr(time, "sleep", prepared)
+    removal.remove(str(site.cache))
+    assert len(looks) == 2
+    assert not site.cache.exists()
+    site.cache.mkdir(0o700)
+    monkeypatch.setattr(time, "sleep", looks.append)
+    with pytest.raises(NotPermitted, match="neither a receipt nor a lock"):
+        removal.remove(str(site.cache))
+    assert 0.5 < sum(looks[2:]) < 2
     assert site.cache.is_dir()
 
 
