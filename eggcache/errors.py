@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from collections import namedtuple
 from collections.abc import Iterable
 
 _DISK = {
@@ -19,12 +20,38 @@ _DISK = {
 }
 
 
+class Remedy(namedtuple("Remedy", ("text", "command"), defaults=("",))):
+    """What to do about something that is wrong. As a string it is one line, at whose end the command stands.
+
+    :param text: what to do, in words; "" where nothing can be named
+    :param command: what a shell does it with, as it stands: all that the user told this command is in it; "" where the
+        words are all
+    """
+
+    __slots__ = ()
+    text: str
+    command: str
+
+    @classmethod
+    def of(cls, remedy: Remedy | str) -> Remedy:
+        """What is nothing but words, as a remedy."""
+        return remedy if isinstance(remedy, Remedy) else cls(remedy)
+
+    def __str__(self) -> str:
+        return f"{self.text}: {self.command}" if self.command else self.text
+
+
+def in_one_line(thing: str, cause: str, remedy: Remedy) -> str:
+    """What is wrong, as every message has it."""
+    return f"{thing}: {cause}; {remedy}" if remedy.text else f"{thing}: {cause}"
+
+
 class EggcacheError(Exception):
     """Failed; what was there is whole, and running it again completes (exit status 1).
 
     :param thing: what the error is about: a path, an option, a requirement
     :param cause: what is wrong with it
-    :param remedy: what to do, often a command that can be copied; "" where nothing can be named
+    :param remedy: what to do; a text where that is no command, "" where nothing can be named
 
     As a string it is one line that has all three.
     """
@@ -32,15 +59,14 @@ class EggcacheError(Exception):
     status = 1  #: the exit status of a command that ends with it
     lenient: int | None = None  #: the exit status of `prepare --lenient` with it; None: the same. It is not about DIR
 
-    def __init__(self, thing: str, cause: str, remedy: str = "") -> None:
+    def __init__(self, thing: str, cause: str, remedy: Remedy | str = "") -> None:
         self.thing = thing
         self.cause = cause
-        self.remedy = remedy
-        super().__init__(thing, cause, remedy)
+        self.remedy = Remedy.of(remedy)
+        super().__init__(thing, cause, self.remedy)
 
     def __str__(self) -> str:
-        text = f"{self.thing}: {self.cause}"
-        return f"{text}; {self.remedy}" if self.remedy else text
+        return in_one_line(self.thing, self.cause, self.remedy)
 
 
 class UsageError(EggcacheError):

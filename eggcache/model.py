@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
+from eggcache.errors import Remedy, in_one_line
 from eggcache.progress import Progress
 
 DateTime = tuple[int, int, int, int, int, int]  # DOS fields as they are: month 0 and second 62 occur
@@ -155,19 +156,34 @@ class Member:
     date_time: DateTime  #: year, month, day, hour, minute and second, in no time zone
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class Finding:
-    """Something wrong, with its cause and its remedy. As a string it is one line that has all three."""
+    """Something wrong, with its cause and its remedy. As a string it is one line that has all three.
+
+    It is made with a text as its remedy where that is no command, "" for a notice.
+    """
 
     code: str  #: stable: scripts may match on it; the reference explains each
     thing: str  #: what is wrong: a path, a requirement
     cause: str  #: why
-    remedy: str  #: what to do; "" for a notice
+    remedy: Remedy  #: what to do
     status: int = 3  #: the exit status that it asks for; 0 for a notice
     context: tuple[str, ...] = field(default=())  #: details, for `-v` and JSON
 
+    def __init__(
+        self,
+        code: str,
+        thing: str,
+        cause: str,
+        remedy: Remedy | str,
+        status: int = 3,
+        context: tuple[str, ...] = (),
+    ) -> None:
+        remedy = Remedy.of(remedy)
+        vars(self).update(code=code, thing=thing, cause=cause, remedy=remedy, status=status, context=context)
+
     def __str__(self) -> str:
-        return f"{self.thing}: {self.cause}; {self.remedy}" if self.remedy else f"{self.thing}: {self.cause}"
+        return in_one_line(self.thing, self.cause, self.remedy)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from eggcache.errors import Remedy
 from eggcache.model import Finding, Report
 
 _WORD = r"(?:/[\w@%+=:,./-]*?(?=[,;:.]*(?:\s|$))|'[^']*'(?:\"'\"'[^']*')*)"  # a path, as shlex.quote has it
@@ -69,8 +70,12 @@ def completed(findings: Iterable[Finding], options: argparse.Namespace) -> tuple
     return tuple(replace(finding, remedy=complete(finding.remedy, options, finding.thing)) for finding in findings)
 
 
-def complete(remedy: str, options: argparse.Namespace, thing: str = "") -> str:
-    """The remedy of a finding, or of an error, about `thing`, of a command that has a target: see `completed`."""
+def complete(of: Remedy, options: argparse.Namespace, thing: str = "") -> Remedy:
+    """The remedy of a finding, or of an error, about `thing`, of a command that has a target: see `completed`. A
+    remedy that has its command is complete."""
+    if of.command:
+        return of
+    remedy = of.text
     target, roots = _target(options), tree(options.requirements, options.all)
 
     def prepare(found: re.Match[str]) -> str:
@@ -85,7 +90,7 @@ def complete(remedy: str, options: argparse.Namespace, thing: str = "") -> str:
         named = found[2] or " ".join(["", *map(shlex.quote, roots)])
         return f"eggcache unzip-all{''.join(f' {shlex.quote(word)}' for word in said)}{found[1]}{named}"
 
-    return _UNZIP.sub(unzip, _PREPARE.sub(prepare, remedy))
+    return Remedy(_UNZIP.sub(unzip, _PREPARE.sub(prepare, remedy)))
 
 
 def _target(options: argparse.Namespace) -> list[str]:

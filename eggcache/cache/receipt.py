@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from eggcache.cache import freshness
+from eggcache.errors import Remedy
 from eggcache.model import Finding
 
 if TYPE_CHECKING:
@@ -135,7 +136,8 @@ def understood(data: Mapping[str, Any]) -> Receipt:
                 **{
                     **entry,
                     "findings": [
-                        Finding(**{**finding, "context": tuple(finding["context"])}) for finding in entry["findings"]
+                        Finding(**{**one, "remedy": Remedy(*one["remedy"]), "context": tuple(one["context"])})
+                        for one in entry["findings"]
                     ],
                 }
             )
@@ -209,7 +211,9 @@ def _is_extracted(one: Any) -> bool:
 def _is_finding(finding: Any) -> bool:
     return (
         _has(finding, {one.name for one in fields(Finding)})
-        and all(_is_text(finding[name]) for name in ("code", "thing", "cause", "remedy"))
+        and all(_is_text(finding[name]) for name in ("code", "thing", "cause"))
+        and _is_list(finding["remedy"], _is_text)
+        and len(finding["remedy"]) == 2
         and _is_count(finding["status"])
         and finding["status"] in (0, 1, 3, 4, 5)
         and _is_list(finding["context"], _is_text)

@@ -12,7 +12,7 @@ from dataclasses import replace
 from eggcache import remedies
 from eggcache.cache import freshness, receipt, serving
 from eggcache.cli import arguments, console, report
-from eggcache.errors import NotPermitted, UsageError
+from eggcache.errors import NotPermitted, Remedy, UsageError, in_one_line
 from eggcache.servers import apache, systemd
 from eggcache.system import accounts, lockdown
 from eggcache.target import interpreter
@@ -187,7 +187,7 @@ def _warn_of_another(directory: str, target: Target, options: argparse.Namespace
     finally:
         os.close(descriptor)
     entry = known.entries.get(freshness.key(target, arguments.roots(options)))
-    cause, remedy = "", ""
+    cause, remedy = "", Remedy("")
     try:
         serving.keep_readers(known, directory, freshness.ownership(target.group), target.account.name)
     except serving.ServesOthers as error:
@@ -196,10 +196,9 @@ def _warn_of_another(directory: str, target: Target, options: argparse.Namespace
         cause = "it was prepared for another --python, --path or REQ than this wrapper is for"
     elif entry and entry.options.get("timezone") != target.timezone and not cause:
         cause = f"it is prepared for {serving.shown(entry.options['timezone'])}"
-        remedy = serving.in_zone(known, directory, entry.names, target.timezone) or ""
+        remedy = Remedy(serving.in_zone(known, directory, entry.names, target.timezone) or "")
     if cause:
-        more = f"; {remedies.complete(remedy, options)}" if remedy else ""
-        console.warn(f"{directory}: {cause}{more}", options)
+        console.warn(in_one_line(directory, cause, remedies.complete(remedy, options)), options)
 
 
 def _ourselves() -> list[str]:

@@ -56,7 +56,7 @@ def main(words: Sequence[str] | None = None) -> int:
     except EggcacheError as error:
         if verbose > 1:
             console.trace(error)
-        if "eggcache " in error.remedy and "python" in options:
+        if "eggcache " in error.remedy.text and "python" in options:
             from eggcache import remedies
 
             error.remedy = remedies.complete(error.remedy, options)

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from enum import Enum
 from typing import Any
 
-from eggcache.errors import Missing
+from eggcache.errors import Missing, Remedy
 from eggcache.model import Report, Tree
 from eggcache.target import resolver
 
@@ -24,11 +24,15 @@ def tree_json(tree: Tree, *, cache: str | None = None, prepared: Sequence[bool] 
 
 
 def plain(value: Any) -> Any:
-    """What JSON has no word for: enumerations as their words, tuples as lists."""
+    """What JSON has no word for: enumerations as their words, a remedy as its line and its command, tuples as lists."""
     if isinstance(value, Enum):
         return value.value
+    if isinstance(value, Remedy):
+        return str(value)
     if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
+        remedy = value.get("remedy")
+        command = {"command": remedy.command} if isinstance(remedy, Remedy) else {}
+        return {**{key: plain(item) for key, item in value.items()}, **command}
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
     return value

@@ -25,7 +25,7 @@ def lines(done: Report, account: Account, *, verbose: bool = False, width: int |
         else:
             yield f"no zipped egg in the tree, as {account.name}: nothing to extract"
         return
-    rows = [(one.code, one.thing, one.cause, one.remedy) for one in done.findings]
+    rows = [(one.code, one.thing, one.cause, str(one.remedy)) for one in done.findings]
     widths = [max(len(row[column]) for row in (_HEAD, *rows)) for column in range(4)]
     narrow = width is not None and sum(widths) + 2 * 3 > width
     for number, row in enumerate((_HEAD, *rows)):

@@ -207,7 +207,7 @@ def test_root_that_is_not_installed_in_an_earlier_receipt(site: Site) -> None:
     document = json.loads(file.read_text())
     (entry,) = document["entries"].values()
     entry["findings"].append(
-        {"code": "root-not-installed", "thing": "NoSuch", "cause": "c", "remedy": "r", "status": 5, "context": []}
+        {"code": "root-not-installed", "thing": "NoSuch", "cause": "c", "remedy": ["r", ""], "status": 5, "context": []}
     )
     document["entries"] = {json.dumps([str(site.python), [str(site.eggs)], ["NoSuch"]]): entry}
     file.write_text(json.dumps(document))

@@ -268,7 +268,7 @@ def test_remedies_repeat_what_was_said(python: Path, eggs: Path) -> None:
         "eggcache unzip-all, or": "eggcache unzip-all --python /usr/bin/python3 --path '/a b' kid, or",
         "use eggcache prepare": "use eggcache prepare",
     }.items():
-        assert remedies.completed([Finding("x", "x", "x", remedy)], options)[0].remedy == full
+        assert remedies.completed([Finding("x", "x", "x", remedy)], options)[0].remedy.text == full
 
 
 @pytest.mark.parametrize("project", ["x; touch y", "$(id)", "--all", "-x", "a b", "x\n", "`id`", "x'", ""])

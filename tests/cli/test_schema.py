@@ -81,7 +81,7 @@ def test_real_trees(turbogears1: Deployment, shared_tmp: Path) -> None:
 
 def test_what_is_not_documented_is_refused() -> None:
     """The schema can fail: a field more, one less, another word."""
-    finding = {"code": "c", "thing": "t", "cause": "w", "remedy": "r", "status": 3, "context": []}
+    finding = {"code": "c", "thing": "t", "cause": "w", "remedy": "r", "command": "", "status": 3, "context": []}
     report = {
         "schema": 1, "command": "remove", "directory": "/c", "outcomes": [], "findings": [finding], "notes": [],
         "unchanged": False, "dry_run": False, "digest": None, "owner": None, "processes": [], "install": [],

@@ -382,7 +382,7 @@ def test_refuses(case: Case, tmp_path: Any) -> None:
     assert (f"{path}, member {case.member}" if case.member else path) in error.thing
     assert case.refused is not None
     assert case.refused in error.cause
-    assert error.remedy
+    assert error.remedy.text
     assert str(error).isprintable()
 
 

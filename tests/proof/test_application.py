@@ -113,7 +113,7 @@ class Configured:
 
     def findings(self, location: str | None = None) -> list[tuple[str, str, str]]:
         found = application.findings(Application(str(self.config), location), self.target)
-        assert all(finding.status == 3 and finding.remedy and "\n" not in str(finding) for finding in found)
+        assert all(finding.status == 3 and finding.remedy.text and "\n" not in str(finding) for finding in found)
         return [(finding.code, finding.thing, finding.cause) for finding in found]
 
     def parse(self, text: str | bytes) -> object:

@@ -398,7 +398,7 @@ def test_hides(directory: str, hidden: bool) -> None:
     if finding:
         assert finding.code == "private-tmp"
         assert directory in str(finding)
-        assert "/var/cache/eggcache" in finding.remedy
+        assert "/var/cache/eggcache" in finding.remedy.text
     assert apache.hides(Apache(unit="apache2.service"), directory) is None
 
 

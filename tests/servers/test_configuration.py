@@ -64,7 +64,7 @@ class Host:
         mutex: bool = True,
     ) -> list[Finding]:
         found = checks.host_findings(self.read(text, modules, mutex), interpreter=interpreter, cache=cache)
-        assert all(finding.status == 3 and finding.remedy and "\n" not in str(finding) for finding in found)
+        assert all(finding.status == 3 and finding.remedy.text and "\n" not in str(finding) for finding in found)
         return list(found)
 
 
@@ -518,7 +518,7 @@ def test_setenv_that_the_application_reads(host: Host, script: str, named: str) 
     text = f"{alias}\nSetEnv PYTHON_EGG_CACHE /var/c"
     found = host.findings(text, ["wsgi", env], cache="/var/c")
     assert codes(found) == ([] if SCRIPTS[script] else ["egg-cache-ignored"])
-    assert not any("take it out" in one.remedy for one in found)
+    assert not any("take it out" in one.remedy.text for one in found)
     assert checks.tells(host.read(text, ["wsgi", env]), "/var/c") == SCRIPTS[script]
     if SCRIPTS[script]:
         (found,) = host.findings(text, ["wsgi", env], cache="/var/other")

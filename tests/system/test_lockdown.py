@@ -50,7 +50,7 @@ def state(path: Path) -> dict[str, tuple[object, ...]]:
 def refusal(path: Path, *, create: bool = True) -> str:
     with pytest.raises(NotPermitted) as refused:
         os.close(lockdown.open_directory(str(path), create=create))
-    assert refused.value.remedy
+    assert refused.value.remedy.text
     return str(refused.value)
 
 

@@ -191,7 +191,7 @@ def test_root_not_installed(turbogears2_27: Deployment) -> None:
     (finding,) = findings(ask(turbogears2_27, "TurboGears"))
     assert (finding.code, finding.thing, finding.status) == ("root-not-installed", "TurboGears", 5)
     assert str(turbogears2_27.python) in finding.cause
-    assert "TurboGears2" in finding.remedy
+    assert "TurboGears2" in finding.remedy.text
 
 
 @pytest.mark.parametrize("requirement", ["TurboGears >= 1 2", "===", "", "# none", "one\ntwo", "[future]"])
