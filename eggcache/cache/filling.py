@@ -13,7 +13,7 @@ from eggcache.cache import entries, freshness, receipt, serving
 from eggcache.cache.plan import Cache, Claim, Place, Plan
 from eggcache.eggs.batch import Batch
 from eggcache.eggs.extract import Opened
-from eggcache.errors import EggcacheError, Remedy
+from eggcache.errors import EggcacheError
 from eggcache.model import Finding, Outcome, Run, Tree
 from eggcache.system import exchange, files, staging, syscalls
 from eggcache.target.ahead import Ahead
@@ -60,7 +60,7 @@ class Filling:
         """Keep the directory that is claimed, where it is as it should be already; else make it anew."""
         place, one, expected = claim.place, claim.opened, claim.expected
         for zone in claim.redated:
-            serving.keep_dates(self.cache.directory, place.egg, zone, self.target.timezone)
+            serving.keep_dates(self.cache.wanted, place.egg, zone)
         seen, before = freshness.of_stat(one.egg.stat), self.cache.known.extracted.get(place.name)
         into = os.path.join(self.cache.directory, place.name)
         self.expected[place.name] = expected
@@ -144,7 +144,7 @@ class Filling:
             name = os.path.basename(one.thing)
             if one.status and name.endswith("-tmp") and name in known.needed_beside(key):
                 # what is not to be removed by hand, since others are served from it
-                one = replace(one, remedy=Remedy(serving.rebuilt(known, directory, key, [one.thing])))
+                one = replace(one, remedy=serving.rebuilt(known, self.cache.wanted, [one.thing]))
             self.findings.append(one)
             if one.status:
                 self.sources[one.thing] = freshness.fingerprint(one.thing)  # when it is gone, so is the finding

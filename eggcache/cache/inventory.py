@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from eggcache.cache import entries as cache_names
 from eggcache.cache import freshness, receipt, serving
 from eggcache.eggs import layout
-from eggcache.errors import EggcacheError, NotPermitted
+from eggcache.errors import EggcacheError, NotPermitted, Remedy
 from eggcache.model import Finding, Tree
 from eggcache.system import accounts, lockdown
 
@@ -79,9 +79,8 @@ def status(directory: str) -> Inventory:
     directory = os.path.abspath(directory)
     with _opened(directory) as descriptor:
         if descriptor is None:
-            gone = Finding(
-                "cache-missing", directory, "it does not exist", f"eggcache prepare {shlex.quote(directory)}"
-            )
+            remedy = Remedy("prepare it", f"eggcache prepare {shlex.quote(directory)}")
+            gone = Finding("cache-missing", directory, "it does not exist", remedy)
             return Inventory(directory, None, None, None, (), (), (), False, (gone,))
         info = os.fstat(descriptor)
         known = receipt.read(descriptor)
@@ -184,7 +183,7 @@ def _prepare(directory: str, key: str, known: receipt.Receipt, altered: set[str]
         entry.eggcache,
         tuple(entry.names),
         receipt.content({name: known.extracted[name].expected for name in entry.names if name in known.extracted}),
-        serving.command(directory, key, entry),
+        serving.prepare(directory, key, entry).line(),
         tuple(sorted(changed)),
         tuple(entry.findings),
     )
@@ -193,15 +192,15 @@ def _prepare(directory: str, key: str, known: receipt.Receipt, altered: set[str]
 def _stale(directory: str, prepares: tuple[Prepare, ...]) -> Iterator[Finding]:
     if not prepares:
         cause = "there is no receipt of this eggcache in it, so nothing is known of what it holds"
-        yield Finding(
-            "cache-stale", directory, cause, f"eggcache prepare {shlex.quote(directory)}, with the options of before"
-        )
+        yield Finding("cache-stale", directory, cause, "prepare it again, with the options of before")
     for one in prepares:
         if one.changed:
             others = f" and {len(one.changed) - 1} more" if len(one.changed) > 1 else ""
             cause = f"prepared for {asked(one)}, and {one.changed[0]}{others} changed since"
-            gone = "" if not receipt.gone(one.python) else "; its Python is gone: --prune with another forgets it"
-            yield Finding("cache-stale", directory, cause, one.command + gone, context=one.changed)
+            remedy = Remedy("prepare it again", one.command)
+            if receipt.gone(one.python):
+                remedy = Remedy("its Python is gone: prepare --prune with another one forgets it")
+            yield Finding("cache-stale", directory, cause, remedy, context=one.changed)
 
 
 def asked(one: Prepare) -> str:

@@ -11,19 +11,16 @@ import os
 import shlex
 import time
 from collections.abc import Iterator
-from dataclasses import astuple
 
 from eggcache.cache import freshness, receipt, serving
 from eggcache.cache.filling import Filling
 from eggcache.cache.plan import Cache
 from eggcache.eggs import layout
 from eggcache.errors import EggcacheError
-from eggcache.model import Limits, Ownership, Run
+from eggcache.model import Ownership, Run
 from eggcache.progress import Progress
-from eggcache.system import accounts, lockdown, staging
-from eggcache.system.accounts import Account
+from eggcache.system import lockdown, staging
 from eggcache.target import resolver
-from eggcache.target.interpreter import Roots, Target
 
 
 def of(directory: str, key: str) -> receipt.Receipt:
@@ -51,29 +48,26 @@ def prepare(others: receipt.Receipt, directory: str, descriptor: int, progress: 
         try:
             _prepare(key, entry, directory, descriptor, progress)
         except EggcacheError as error:
-            why, again = f"{error.thing}: {error.cause}", serving.command(directory, key, entry)
+            why, again = f"{error.thing}: {error.cause}", serving.prepare(directory, key, entry).line()
             yield f"{named(directory, key)} could not be prepared anew: {why}; see to that, and run: {again}"
         else:
             yield f"{named(directory, key)} was prepared anew"
 
 
 def _prepare(key: str, entry: receipt.Entry, directory: str, descriptor: int, progress: Progress) -> None:
-    python, paths, requirements = receipt.asked(key)
-    uid, gid, *groups = entry.options["user"]
-    account, owner = Account(accounts.user_name(uid), uid, gid, tuple(groups)), Ownership(*entry.options["owner"])
-    target = Target(python, paths, account, serving.readers(astuple(owner)), entry.options["timezone"])
-    run = Run(Limits(**entry.options["limits"]), progress=progress)
+    again, owner = serving.prepare(directory, key, entry), Ownership(*entry.options["owner"])
+    target, python, run = again.target, again.target.python, Run(again.limits, progress=progress)
     options = freshness.asked(target, entry.options["limits"])
     for name, value in entry.options["environment"].items():
         if options["environment"].get(name) != value:
             raise EggcacheError(python, f"it was prepared with {name}={shlex.quote(value or '')}", "")
     progress.phase(f"asking {python} for the tree")
     started = time.time_ns()
-    tree = resolver.resolve(target, Roots(requirements), meanwhile=progress.tick)
+    tree = resolver.resolve(target, again.roots, meanwhile=progress.tick)
     known = receipt.read(descriptor)
     with layout.zone(target.timezone), staging.stage(descriptor) as (_, staged):
         lockdown.own(descriptor, owner.uid, owner.gid, owner.directory_mode)
-        work = Filling(Cache(directory, owner, known, key), descriptor, target, run)
+        work = Filling(Cache(again, owner, known), descriptor, target, run)
         work.fill(tree, staged)
         work.swap(staged, allow_gap=False)
         work.sign(options, tree, started)

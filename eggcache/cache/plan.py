@@ -14,16 +14,16 @@ from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
-from eggcache import remedies
 from eggcache.cache import freshness, receipt, serving, unservable
 from eggcache.eggs import extract, layout
 from eggcache.eggs import reader as eggs
 from eggcache.eggs.extract import Opened
-from eggcache.errors import EggcacheError, EggRefused, NotPermitted
+from eggcache.errors import EggcacheError, EggRefused, NotPermitted, Remedy
 from eggcache.model import Distribution, Finding, Kind, Ownership, Tree
 from eggcache.system import accounts
-from eggcache.target import resolver, skipped
+from eggcache.target import commands, resolver, skipped
 from eggcache.target.ahead import Opening
+from eggcache.target.commands import Prepare
 from eggcache.target.interpreter import Target
 from eggcache.target.skipped import refusal
 
@@ -70,10 +70,18 @@ class Step:
 class Cache:
     """What a plan has to know of the cache that it is for."""
 
-    directory: str
+    wanted: Prepare
     owner: Ownership  # whose it is to be
     known: receipt.Receipt
-    key: str  # what the receipt calls this prepare
+
+    @property
+    def directory(self) -> str:
+        return self.wanted.directory
+
+    @property
+    def key(self) -> str:
+        """What the receipt calls this prepare."""
+        return freshness.key(self.wanted.target, self.wanted.roots)
 
     def ownership(self, egg: eggs.Egg) -> Ownership:
         """The owner and modes of what is extracted: no more rights to read than those of the egg."""
@@ -104,7 +112,7 @@ class Plan:
         Whoever finds such an egg damaged throws that EggcacheError into this generator: the step that refuses the egg
         is what `throw` returns, and another egg may claim the place.
         """
-        yield Step((*resolver.findings(self.tree), *unservable.in_target(self.tree.interpreter)))
+        yield Step((*resolver.findings(self.tree), *unservable.in_target(self.tree, self.target)))
         yield from self._passed_over()
         taken: dict[str, Place] = {}
         asked: dict[tuple[str | None, ...], Distribution] = {}
@@ -134,7 +142,7 @@ class Plan:
             with self.opening(path) as (source, egg):
                 sources[path] = freshness.of_stat(egg.stat)
                 own = Opened(source, egg, distribution.inside)
-                found += unservable.in_egg(own, distribution, self.tree.interpreter)
+                found += unservable.in_egg(own, distribution, self.tree.interpreter, self.target)
                 place = _place(path, distribution)
                 if place is not None:
                     said = self._said(place, replace(own, inside=place.inside), taken.get(place.name))
@@ -163,9 +171,16 @@ class Plan:
             wanted = expected(one, cache.ownership(one.egg))
             rival = self._rival(cache, place, one, wanted)
         if rival is not None:  # when it goes, the name is free
-            return Step((_shared(place, rival),), {rival: freshness.fingerprint(rival)})
+            return Step((self._shared(place, rival),), {rival: freshness.fingerprint(rival)})
         redated = tuple(self._redated(cache, place, one, wanted)) if cache and not first else ()
         return Step(claim=Claim(place, one, first, wanted, redated))
+
+    def _shared(self, place: Place, other: str) -> Finding:
+        cause = f"{other} has the same name and other content, dates or modes, and pkg_resources looks for both in "
+        remedy = Remedy(
+            "use a cache directory of its own, or unzip it", commands.unzip(self.target, place.distribution)
+        )
+        return Finding("shared-name", place.egg, cause + place.name, remedy)
 
     def _private(self, cache: Cache, place: Place, egg: eggs.Egg) -> Finding | None:
         """That not all who read the cache may read this egg: nobody shall see more of it in the cache."""
@@ -174,12 +189,13 @@ class Plan:
         if granted or not shown or os.geteuid() != 0:  # as anybody else, the egg's own rights are kept: see ownership
             return None
         cause = f"it may not be read by everybody who reads the cache (mode {stat.S_IMODE(mode):04o})"
-        remedy = f"unzip it: {remedies.unzip(place.distribution.project)}"
         if mode & 0o040 and egg.stat.st_gid in (self.target.account.gid, *self.target.account.groups):
             group = shlex.quote(accounts.group_name(egg.stat.st_gid))
-            remedy += f", or prepare another directory with its group: --group {group}"
+            text = f"prepare another directory, with its group (--group {group}), or unzip it"
+            remedy = Remedy(text, commands.unzip(self.target, place.distribution))
         else:
-            remedy = f"let {'its readers' if shown == 0o040 else 'everybody'} read it, if nobody minds: chmod o+r"
+            whom = "its readers" if shown == 0o040 else "everybody"
+            remedy = Remedy(f"let {whom} read it, if nobody minds", f"chmod o+r {shlex.quote(place.egg)}")
         return Finding("egg-private", place.egg, cause, remedy)
 
     def _same(self, other: str, inside: str, one: Opened) -> bool:
@@ -227,12 +243,6 @@ def _place(path: str, distribution: Distribution) -> Place | None:
     if len(os.fsencode(name)) > _LONGEST:
         raise EggRefused(path, "its name is too long for a cache directory", "unzip it")
     return Place(name, distribution, path, distribution.inside if own else "")
-
-
-def _shared(place: Place, other: str) -> Finding:
-    cause = f"{other} has the same name and other content, dates or modes, and pkg_resources looks for both in "
-    remedy = f"unzip it: {remedies.unzip(place.distribution.project)}, or use a cache directory of its own"
-    return Finding("shared-name", place.egg, cause + place.name, remedy)
 
 
 def expected(one: Opened, owner: Ownership) -> str:

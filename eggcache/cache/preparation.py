@@ -8,12 +8,12 @@ import shlex
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, astuple, replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from eggcache.cache import entries, freshness, receipt
 from eggcache.eggs import layout
-from eggcache.errors import EggcacheError, NotPermitted, of_disk
+from eggcache.errors import EggcacheError, NotPermitted, Remedy, of_disk
 from eggcache.model import DEFAULT_RUN, Finding, Outcome, Ownership, Report, Run, Tree
 from eggcache.system import lockdown, staging
 from eggcache.target.interpreter import TURBOGEARS, Roots, Target
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from eggcache.cache import replacement
     from eggcache.cache.filling import Filling
     from eggcache.target.ahead import Ahead
+    from eggcache.target.commands import Prepare
     from eggcache.target.launch import Launch
 
 # A process that has opened a directory to list it, or is on its way through it, sees what is removed there go. Nobody
@@ -144,8 +145,10 @@ class Preparation:
     def _fill(self, tree: Tree, read: Ahead, unsafe: NotPermitted | None, started: int) -> Report | None:
         """Fill the directory under its lock; None where another run has renewed it meanwhile."""
         from eggcache.cache import filling, plan, serving
+        from eggcache.target.commands import Prepare
 
         directory, target, notes = self.directory, self.target, list[str]()
+        wanted = Prepare(directory, target, self.roots, self.run.limits)
         with layout.zone(target.timezone), ExitStack() as held:
             descriptor, new, known = self._open(unsafe, held, notes)
             held.enter_context(_never_lenient(directory, new or unsafe))
@@ -154,9 +157,11 @@ class Preparation:
                 entries.refuse_other(directory, os.listdir(descriptor), "name a new or an empty directory")
                 fixed = not self.run.dry_run and bool(os.fstatvfs(descriptor).f_flag & os.ST_RDONLY)
                 if not self.run.dry_run and not fixed:
-                    self._lock(descriptor, new, held, notes)
+                    self._lock(descriptor, new, held)
+                    if new is not None:
+                        notes += self._prepare_neighbours(descriptor, wanted)
                 known = receipt.read(descriptor)
-            serving.keep_readers(known, directory, astuple(self.owner), target.account.name)
+            serving.keep_readers(known, wanted)
             if descriptor is not None:
                 notes += self._forget(known) if self.prune and not fixed else []
                 if not self.run.dry_run and not fixed:
@@ -165,7 +170,7 @@ class Preparation:
                         return self._unchanged(finished)  # whoever held the lock did it
                     lockdown.own(descriptor, self.owner.uid, self.owner.gid, self.owner.directory_mode)
                     _, staged = held.enter_context(staging.stage(descriptor))
-            cache = plan.Cache(directory, self.owner, known, self.key)
+            cache = plan.Cache(wanted, self.owner, known)
             work = filling.Filling(cache, descriptor, target, self.run, read)
             work.fill(tree, staged)
             if staged is not None:
@@ -223,21 +228,22 @@ class Preparation:
             return new.descriptor, new, others
         return descriptor, None, others
 
-    def _lock(self, descriptor: int, new: replacement.Renewal | None, held: ExitStack, notes: list[str]) -> None:
-        """Take the lock of the cache, and away what a killed run has left. Of a `new` one nobody knows yet: what the
-        directory serves beside this it has to serve afterwards."""
+    def _lock(self, descriptor: int, new: replacement.Renewal | None, held: ExitStack) -> None:
+        """Take the lock of the cache, and away what a killed run has left. Of a `new` one nobody knows yet."""
         lockdown.drop_acls(descriptor)  # before the lock, which would inherit from them
         if new is None:
             held.enter_context(lockdown.locked(descriptor, self.directory, self.run.wait, self.run.progress))
             if not lockdown.leads_to(self.directory, descriptor):
                 raise EggcacheError(self.directory, "another run took it away meanwhile", "run it again")
         held.enter_context(_tidied(descriptor))
-        if new is not None:
-            from eggcache.cache import neighbours, serving
 
-            others = neighbours.of(self.directory, self.key)
-            serving.keep_readers(others, self.directory, astuple(self.owner), self.target.account.name)
-            notes += neighbours.prepare(others, self.directory, descriptor, self.run.progress)
+    def _prepare_neighbours(self, descriptor: int, wanted: Prepare) -> Iterator[str]:
+        """Prepare what the directory serves beside this in the new one, and say so of each."""
+        from eggcache.cache import neighbours, serving
+
+        others = neighbours.of(self.directory, self.key)
+        serving.keep_readers(others, wanted)
+        yield from neighbours.prepare(others, self.directory, descriptor, self.run.progress)
 
     def _forget(self, known: receipt.Receipt) -> list[str]:
         """Let `known` forget the trees that no process can need any more, so that what was extracted for them goes."""
@@ -274,7 +280,8 @@ def _open_existing(directory: str) -> int | None:
 
 
 def _no_parent(directory: str, missing: str) -> EggcacheError:
-    return EggcacheError(directory, f"{missing} does not exist", f"mkdir -p {shlex.quote(os.path.dirname(directory))}")
+    remedy = Remedy("make it", f"mkdir -p {shlex.quote(os.path.dirname(directory))}")
+    return EggcacheError(directory, f"{missing} does not exist", remedy)
 
 
 @contextmanager

@@ -187,6 +187,7 @@ def _is_entry(entry: Any) -> bool:
         and len(options["owner"]) == 4
         and (options["timezone"] is None or _is_text(options["timezone"]))
         and _is_dict(options["limits"], _is_count)
+        and options["limits"].keys() <= freshness.LIMITS.keys()
         and _is_dict(options["environment"], lambda value: value is None or _is_text(value))
         and _is_dict(entry["inputs"], _is_fingerprint)
         and _is_list(entry["names"], _is_name)

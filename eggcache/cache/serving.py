@@ -12,12 +12,14 @@ import re
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
 
-from eggcache import remedies
-from eggcache.cache import entries, receipt
+from eggcache.cache import entries, freshness, receipt
 from eggcache.cache.receipt import Entry, Receipt
-from eggcache.errors import NotPermitted
+from eggcache.errors import NotPermitted, Remedy
+from eggcache.model import Limits
 from eggcache.system import accounts
 from eggcache.system.accounts import Account
+from eggcache.target.commands import Prepare
+from eggcache.target.interpreter import Roots, Target
 
 
 class ServesOthers(NotPermitted):
@@ -29,19 +31,20 @@ class ServesOthers(NotPermitted):
 _LIMITED = 0o750  # the mode of a cache that one group alone may read, see freshness.ownership
 
 
-def keep_readers(known: Receipt, directory: str, owner: Sequence[int], user: str) -> None:
-    """Raise ServesOthers where giving the cache `directory` to `owner` (uid, gid and modes), for `user`, would close it
-    to somebody whom it serves, or open it to everybody."""
-    wanted = readers(owner)
+def keep_readers(known: Receipt, wanted: Prepare) -> None:
+    """Raise ServesOthers where giving its cache to whom `wanted` is for would close it to somebody whom it serves, or
+    open it to everybody."""
+    group = readers(freshness.ownership(wanted.target.group))
     for _, entry in living(known):
-        if readers(entry.options["owner"]) != wanted:
-            raise ServesOthers(directory, f"it is prepared for {_whom(entry)}", _another(directory, user, wanted))
+        if readers(entry.options["owner"]) != group:
+            raise ServesOthers(wanted.directory, f"it is prepared for {_whom(entry)}", _another(wanted))
 
 
-def keep_dates(directory: str, egg: str, zone: str | None, timezone: str | None) -> None:
-    """Raise ServesOthers: the `egg` is in the cache `directory` dated for `zone`, and would be dated for `timezone`."""
-    cause = f"it is prepared for {shown(zone)}, and {egg} cannot be current in {shown(timezone)} as well"
-    raise ServesOthers(directory, cause, _in_zone(directory, zone, timezone))
+def keep_dates(wanted: Prepare, egg: str, zone: str | None) -> None:
+    """Raise ServesOthers: the `egg` is in the cache dated for `zone`, and would be dated for another one."""
+    other = shown(wanted.target.timezone)
+    cause = f"it is prepared for {shown(zone)}, and {egg} cannot be current in {other} as well"
+    raise ServesOthers(wanted.directory, cause, _in_zone(wanted, zone))
 
 
 def zones(known: Receipt, name: str, timezone: str | None) -> list[str | None]:
@@ -55,72 +58,67 @@ def prepared_for(known: Receipt, places: Iterable[str]) -> list[str | None]:
     return list(dict.fromkeys(e.options["timezone"] for _, e in living(known) if wanted & set(e.names)))
 
 
-def in_zone(known: Receipt, directory: str, places: Iterable[str], timezone: str | None) -> str | None:
-    """The remedy for directories `places` of the cache `directory` that are current in another zone than `timezone`,
+def in_zone(known: Receipt, wanted: Prepare, places: Iterable[str]) -> Remedy | None:
+    """The remedy for directories `places` of a cache that are current in another zone than the one that is `wanted`,
     and shall stay so for those who need them; None where nobody does, as far as the receipt tells."""
+    timezone = wanted.target.timezone
     zone = next((zone for zone in prepared_for(known, places) if zone != timezone), timezone)
-    return None if zone == timezone else _in_zone(directory, zone, timezone)
+    return None if zone == timezone else _in_zone(wanted, zone)
 
 
-def again(known: Receipt, directory: str, key: str, account: Account, timezone: str | None) -> str | None:
-    """What makes the cache `directory` right for `account` and `timezone`, with the prepare called `key`, and takes it
-    from nobody; None where that is to prepare it as the check was asked for."""
+def again(known: Receipt, wanted: Prepare) -> Remedy | None:
+    """What makes the cache right for whom `wanted` is for, and takes it from nobody; None where that is to prepare it
+    as it is wanted."""
+    account, key = wanted.target.account, freshness.key(wanted.target, wanted.roots)
     own, theirs = known.entries.get(key), None
     for _, entry in living(known):
         group = readers(entry.options["owner"])
         if group is not None and group not in (account.gid, *account.groups):
-            return _another(directory, account.name, account.gid)
-        if group != account.gid or entry.options["timezone"] != timezone:
+            return _another(wanted.readable(account.gid))
+        if group != account.gid or entry.options["timezone"] != wanted.target.timezone:
             theirs = entry
     if theirs is None:
         return None
     if own:
-        return f"run again: {command(directory, key, own)}"
+        return Remedy("run again", prepare(wanted.directory, key, own).line())
     group = readers(theirs.options["owner"])
     if group == account.gid:
         return None
     if group is None:
-        return _another(directory, account.name, account.gid)
-    user = shlex.join(["--user", account.name, "--group", accounts.group_name(group)])
-    return f"run: eggcache prepare {shlex.quote(directory)} {user}"
+        return _another(wanted.readable(account.gid))
+    return Remedy("prepare it for its group", wanted.readable(group).line())
 
 
-def rebuilt(known: Receipt, directory: str, key: str, paths: Iterable[str]) -> str:
-    """What makes `paths` in the cache `directory` anew, for those whom it serves: the prepare called `key`, and of each
-    other one that alone needs such a directory its own; or what to do about one that nobody needs."""
+def rebuilt(known: Receipt, wanted: Prepare, paths: Iterable[str]) -> Remedy:
+    """What makes `paths` in a cache anew, for those whom it serves: the prepare that is `wanted`, and of each other one
+    that alone needs such a directory its own; or what to do about one that nobody needs."""
+    directory, key = wanted.directory, freshness.key(wanted.target, wanted.roots)
     remade, foreign = dict[str, None](), dict[str, None]()
-    for path in paths:
-        name = os.path.relpath(path, directory).split("/")[0]
+    for name in dict.fromkeys(os.path.relpath(path, directory).split("/")[0] for path in paths):
         needed = [other for other, entry in living(known) if name in entry.names]
         if key in needed or not known.entries or name == "." or entries.own(name):
-            remade[f"eggcache prepare --reset {shlex.quote(directory)}"] = None
+            remade[wanted.line("--reset")] = None
         elif needed:
-            remade[command(directory, needed[0], known.entries[needed[0]])] = None
+            remade[prepare(directory, needed[0], known.entries[needed[0]]).line()] = None
         else:
             foreign[f"see whose {shlex.quote(os.path.join(directory, name))} is, and remove it"] = None
-    return "; ".join([*([f"as root: {' && '.join(remade)}"] if remade else []), *foreign])
+    return Remedy("; ".join([*foreign, *(["as root"] if remade else [])]), " && ".join(remade))
 
 
-def command(directory: str, key: str, entry: Entry) -> str:
-    """The command line that does the prepare called `key` again."""
+def prepare(directory: str, key: str, entry: Entry) -> Prepare:
+    """The prepare called `key`, as it was asked for."""
     python, paths, requirements = receipt.asked(key)
-    group, options = readers(entry.options["owner"]), entry.options
-    words = remedies.words(
-        python=python,
-        paths=paths,
-        user=None if group is None else accounts.user_name(options["user"][0]),
-        group=None if group is None else accounts.group_name(group),
-        timezone=options["timezone"],
-        limits=[f"{name}={count}" for name, count in sorted(options["limits"].items())],
-    )
-    return shlex.join(["eggcache", "prepare", directory, *words, *remedies.tree(requirements, not requirements)])
+    options = entry.options
+    uid, gid, *groups = options["user"]
+    account = Account(accounts.user_name(uid), uid, gid, tuple(groups))
+    target = Target(python, paths, account, readers(options["owner"]), options["timezone"])
+    return Prepare(directory, target, Roots(requirements), Limits(**options["limits"]))
 
 
-def _another(directory: str, user: str, gid: int | None) -> str:
-    """The remedy for a `user` who cannot have the cache `directory` without taking it from others."""
-    who = "" if gid is None else f" {shlex.join(['--user', user, '--group', accounts.group_name(gid)])}"
-    own = f"eggcache prepare {_beside(directory, user)}{who}"
-    return f"prepare another directory: {own}; or a new one for both, with a --group that both are in"
+def _another(wanted: Prepare) -> Remedy:
+    """The remedy for who cannot have a cache without taking it from others."""
+    own = wanted.at(_beside(wanted.directory, wanted.target.account.name))
+    return Remedy("prepare another directory, or a new one for both, with a --group that both are in", own.line())
 
 
 def shown(zone: str | None) -> str:
@@ -128,15 +126,14 @@ def shown(zone: str | None) -> str:
     return "the host's time zone" if zone is None else f"TZ={zone}"
 
 
-def _in_zone(directory: str, zone: str | None, timezone: str | None) -> str:
-    own = f"eggcache prepare {_beside(directory, timezone or 'local')}"
-    tz = "" if timezone is None else f" --tz {shlex.quote(timezone)}"
-    return f"prepare another directory: {own}{tz}; or run both in {shown(zone)}"
+def _in_zone(wanted: Prepare, zone: str | None) -> Remedy:
+    own = wanted.at(_beside(wanted.directory, wanted.target.timezone or "local"))
+    return Remedy(f"prepare another directory, or run both in {shown(zone)}", own.line())
 
 
 def _beside(directory: str, name: str) -> str:
     plain = re.sub("[^A-Za-z0-9_]+", "-", name).strip("-") or "2"
-    return shlex.quote(f"{directory.rstrip('/')}-{plain}")
+    return f"{directory.rstrip('/')}-{plain}"
 
 
 def living(known: Receipt) -> Iterator[tuple[str, Entry]]:

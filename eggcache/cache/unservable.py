@@ -10,11 +10,13 @@ import re
 from collections.abc import Iterator
 from itertools import chain
 
-from eggcache import remedies
 from eggcache.eggs import extract, layout
 from eggcache.eggs import reader as eggs
 from eggcache.eggs.extract import Opened
-from eggcache.model import Distribution, Finding, Interpreter, Kind, Member
+from eggcache.errors import Remedy
+from eggcache.model import Distribution, Finding, Interpreter, Kind, Member, Tree
+from eggcache.target import commands
+from eggcache.target.interpreter import Roots, Target
 
 _TEXT = 1 << 20  # bytes of the longest listing or stub that is looked into: real ones are a thousandth of that
 # Releases whose pkg_resources raises AttributeError whenever it is asked for a file.
@@ -23,22 +25,24 @@ _BROKEN = ("distribute 0.6.46", "distribute 0.6.47", "setuptools 0.7.5", "setupt
 Wrong = tuple[str, str, list[str]]  # a code, the cause, and the names of what it is about
 
 
-def in_target(interpreter: Interpreter) -> Iterator[Finding]:
+def in_target(tree: Tree, target: Target) -> Iterator[Finding]:
     """What keeps this target from using any cache."""
+    interpreter = tree.interpreter
     release = (interpreter.setuptools or "").lower()
     if release in _BROKEN:
         cause = f"the pkg_resources of {interpreter.setuptools} fails whenever it is asked for a file"
-        remedy = "install another release of setuptools, or unzip the eggs: eggcache unzip-all"
+        unzip = commands.unzip_all(target, Roots(tree.requirements))
+        remedy = Remedy("install another release of setuptools, or unzip the eggs", unzip)
         yield Finding("broken-pkg-resources", interpreter.executable, cause, remedy)
 
 
-def in_egg(one: Opened, distribution: Distribution, interpreter: Interpreter) -> Iterator[Finding]:
+def in_egg(one: Opened, distribution: Distribution, interpreter: Interpreter, target: Target) -> Iterator[Finding]:
     """What of the distribution in the egg `one`, from its own root on, no cache can serve to this target."""
-    members, remedy = dict(one.members()), f"unzip it: {remedies.unzip(distribution.project)}"
+    members, no_egg = dict(one.members()), list[Wrong]()
     if distribution.kind is Kind.ZIP:
-        cause = "pkg_resources extracts from zips named .egg only"
-        yield Finding("not-an-egg", distribution.location, cause, remedy)
-    for code, cause, names in chain(_listed(one, members), _native(one, members, interpreter)):
+        no_egg = [("not-an-egg", "pkg_resources extracts from zips named .egg only", [])]
+    for code, cause, names in chain(no_egg, _listed(one, members), _native(one, members, interpreter)):
+        remedy = Remedy("unzip it", commands.unzip(target, distribution))
         yield Finding(code, distribution.location, cause, remedy, context=tuple(names))
 
 

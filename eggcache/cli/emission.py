@@ -13,9 +13,11 @@ from eggcache import remedies
 from eggcache.cache import freshness, receipt, serving
 from eggcache.cli import arguments, console, report
 from eggcache.errors import NotPermitted, Remedy, UsageError, in_one_line
+from eggcache.model import Limits
 from eggcache.servers import apache, systemd
 from eggcache.system import accounts, lockdown
 from eggcache.target import interpreter
+from eggcache.target.commands import Prepare
 from eggcache.target.interpreter import TURBOGEARS, Target
 from eggcache.wrappers import destination, kinds, modpython, wrappers
 
@@ -186,19 +188,20 @@ def _warn_of_another(directory: str, target: Target, options: argparse.Namespace
         known = receipt.read(descriptor)
     finally:
         os.close(descriptor)
-    entry = known.entries.get(freshness.key(target, arguments.roots(options)))
+    wanted = Prepare(directory, target, arguments.roots(options), Limits(**arguments.limits(options)))
+    entry = known.entries.get(freshness.key(target, wanted.roots))
     cause, remedy = "", Remedy("")
     try:
-        serving.keep_readers(known, directory, freshness.ownership(target.group), target.account.name)
+        serving.keep_readers(known, wanted)
     except serving.ServesOthers as error:
         cause, remedy = error.cause, error.remedy
     if known.entries and entry is None and not cause:
         cause = "it was prepared for another --python, --path or REQ than this wrapper is for"
     elif entry and entry.options.get("timezone") != target.timezone and not cause:
         cause = f"it is prepared for {serving.shown(entry.options['timezone'])}"
-        remedy = Remedy(serving.in_zone(known, directory, entry.names, target.timezone) or "")
+        remedy = serving.in_zone(known, wanted, entry.names) or Remedy("")
     if cause:
-        console.warn(in_one_line(directory, cause, remedies.complete(remedy, options)), options)
+        console.warn(in_one_line(directory, cause, remedy), options)
 
 
 def _ourselves() -> list[str]:

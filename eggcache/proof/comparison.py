@@ -10,7 +10,6 @@ import os
 import stat
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from shlex import quote
 from time import localtime, strftime
 
 from eggcache.cache import entries, freshness, receipt
@@ -18,12 +17,13 @@ from eggcache.cache.plan import Place, Plan
 from eggcache.eggs import layout
 from eggcache.eggs import reader as eggs
 from eggcache.eggs.extract import Opened
-from eggcache.errors import EggcacheError
+from eggcache.errors import EggcacheError, Remedy
 from eggcache.model import DateTime, Finding, Member, Outcome, Run, Tree
 from eggcache.proof.lookups import Lookup
 from eggcache.proof.permissions import SHOWN
 from eggcache.system import accounts, lockdown
 from eggcache.target.ahead import Ahead
+from eggcache.target.commands import Prepare
 from eggcache.target.interpreter import Target
 
 _PARTLY = {"directory-entries", "eager-missing", "unusual-names", "ambiguous-time"}  # no cache can serve all of it
@@ -42,10 +42,9 @@ def _inflated(descriptor: int, one: Opened, member: Member) -> bool:
 class Comparison:
     """Holds the plan of a tree against a cache: what is there of each egg, as the runtime user sees it."""
 
-    directory: str
-    target: Target
+    wanted: Prepare  # the cache should have come of it
     run: Run
-    again: Callable[[], str | None]  # the remedy where the plain one would take a directory of the cache from others
+    again: Callable[[], Remedy | None]  # the remedy where the plain one would take a directory from others
     reachable: bool  # False: no member needs to be looked for
     #: whether the file open at a descriptor, which has the size of a member, has its bytes
     same: Callable[[int, Opened, Member], bool] = _inflated
@@ -56,6 +55,14 @@ class Comparison:
     wrong: set[str] = field(default_factory=set)  # eggs of which a finding speaks already
     dates: set[DateTime] = field(default_factory=set)
     reported: list[tuple[int, tuple[str, str]]] = field(default_factory=list)  # a finding, by position, and its egg
+
+    @property
+    def directory(self) -> str:
+        return self.wanted.directory
+
+    @property
+    def target(self) -> Target:
+        return self.wanted.target
 
     def compare(self, tree: Tree, read: Ahead | None = None) -> None:
         """Look at all that the cache should have of `tree`, in the zone of layout.zone; `read`: its eggs, so far."""
@@ -140,18 +147,19 @@ class Comparison:
 
     def _report(self, place: Place, into: str, found: Differences) -> None:
         """The findings about one egg."""
+        if not found:
+            return
         self.shifted += found.get(_SHIFTED, ())
         if _SHIFTED in found:
             self.wrong.add(place.egg)
         other = self.again()
-        again = other or f"run again: eggcache prepare {quote(self.directory)}"
-        user = f" --user {quote(self.target.account.name)}"
+        again = other or Remedy("run again", self.wanted.line())
         whole = not os.path.lexists(into)
         for code, remedy in (
             ("member-missing", again),
-            ("member-unreadable", other or again + user),
+            ("member-unreadable", other or Remedy("run again", self.wanted.readable().line())),
             ("member-outdated", again),
-            ("member-changed", f"find out who changed it, and {again}"),
+            ("member-changed", Remedy(f"find out who changed it, and {again.text}", again.command)),
         ):
             rows = found.get(code)
             if not rows:
@@ -177,7 +185,7 @@ class Comparison:
             self.findings[position] = replace(found, context=(*found.context, *told))
 
 
-def strangers(descriptor: int, directory: str, needed: Sequence[str]) -> list[Finding]:
+def strangers(descriptor: int, wanted: Prepare, needed: Sequence[str]) -> list[Finding]:
     """The directories in the cache open at `descriptor` that neither this tree needs nor any tree in the receipt.
 
     Where there is a receipt that we may not read, or must not believe, nobody knows what other trees need.
@@ -186,11 +194,12 @@ def strangers(descriptor: int, directory: str, needed: Sequence[str]) -> list[Fi
     present = sorted(os.listdir(descriptor))
     if freshness.NAME in present and not known.entries:
         return []
-    wanted = known.needed_beside("") | set(needed)
+    required = known.needed_beside("") | set(needed)
     cause = "no tree that was prepared here needs it"
-    prune, other = f"eggcache prepare --prune {quote(directory)}", "remove it, if you know what it is"
+    prune, other = Remedy("have it removed", wanted.line("--prune")), Remedy("remove it, if you know what it is")
+    remedies = {name: prune if name in known.extracted else other for name in present}
     return [
-        Finding("stale-directory", os.path.join(directory, name), cause, prune if name in known.extracted else other)
+        Finding("stale-directory", os.path.join(wanted.directory, name), cause, remedies[name])
         for name in present
-        if name.endswith("-tmp") and not entries.own(name) and name not in wanted
+        if name.endswith("-tmp") and not entries.own(name) and name not in required
     ]

@@ -9,6 +9,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from eggcache.errors import Remedy
 from eggcache.model import Finding
 from eggcache.servers import apache
 from eggcache.system import files, procfs
@@ -21,11 +22,11 @@ _AGED = "dDevqQC"  # types of tmpfiles.d(5) whose age field has what is below th
 _SPECIFIERS = {"%": "%", "t": "/run", "S": "/var/lib", "C": "/var/cache", "L": "/var/log", "T": "/tmp", "V": "/var/tmp"}  # noqa: S108
 
 
-def findings(directory: str, host: apache.Apache, *, native: bool, root: str = "/") -> Iterator[Finding]:
+def findings(directory: str, host: apache.Apache, *, native: bool, unzip: str, root: str = "/") -> Iterator[Finding]:
     """What is wrong with where `directory` lies.
 
-    `host` is this host's Apache; `native`: shared libraries are loaded from it. `root` is where configuration and
-    /sys are looked up.
+    `host` is this host's Apache; `native`: shared libraries are loaded from it; `unzip` unzips the eggs. `root` is
+    where configuration and /sys are looked up.
     """
     hidden = apache.hides(host, directory)
     if hidden:
@@ -43,7 +44,7 @@ def findings(directory: str, host: apache.Apache, *, native: bool, root: str = "
             "noexec",
             directory,
             "it is on a file system that is mounted noexec, so the shared libraries in it cannot be loaded",
-            "use a directory elsewhere, such as /var/cache/eggcache, or unzip the eggs: eggcache unzip-all",
+            Remedy("use a directory elsewhere, such as /var/cache/eggcache, or unzip the eggs", unzip),
         )
     yield from cleaned(directory, root)
     label, real = _label(directory, root), os.path.realpath(directory)
@@ -53,7 +54,10 @@ def findings(directory: str, host: apache.Apache, *, native: bool, root: str = "
             directory,
             f"SELinux is on, and its type is {label}, from which httpd may not "
             + ("load shared libraries" if native else "read"),
-            f"semanage fcontext -a -t lib_t {shlex.quote(real + '(/.*)?')} && restorecon -R {shlex.quote(real)}",
+            Remedy(
+                "give it the label of libraries",
+                f"semanage fcontext -a -t lib_t {shlex.quote(real + '(/.*)?')} && restorecon -R {shlex.quote(real)}",
+            ),
         )
 
 

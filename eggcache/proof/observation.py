@@ -6,12 +6,14 @@ import os
 from collections.abc import Sequence
 from shlex import quote
 
-from eggcache.cache import freshness, receipt, serving
+from eggcache.cache import receipt, serving
+from eggcache.errors import Remedy
 from eggcache.model import Finding, Run, Tree
 from eggcache.proof import permissions
 from eggcache.proof.comparison import Comparison
 from eggcache.servers import apache, checks, configuration
 from eggcache.system import accounts
+from eggcache.target.commands import Prepare
 from eggcache.target.interpreter import Roots, Target
 
 
@@ -27,11 +29,11 @@ class Observation:
         self.cache = cache
         self.target = target
         self.account = target.account
-        self.key = freshness.key(target, roots)  # what the receipt calls the prepare that is looked at
+        self.wanted = Prepare(cache or "", target, roots, run.limits)  # what is looked at should have come of it
         self.known = receipt.Receipt()
         self.away: Finding | None = None  # that the runtime user cannot even get to the cache
         self.writers: list[Finding] = []
-        self.comparison = Comparison(cache or "", target, run, self.again, reachable=False)
+        self.comparison = Comparison(self.wanted, run, self.again, reachable=False)
 
     def at(self, tree: Tree) -> None:
         """Look at the eggs of `tree`, at what the cache has of them, at its rights and at Apache."""
@@ -42,31 +44,31 @@ class Observation:
             self.comparison.reachable = self.away is None
         self.comparison.compare(tree)
         if self.cache is not None and os.path.isdir(self.cache):
-            self.writers = list(permissions.findings(self.cache, self.account, self.rebuilt))
+            self.writers = list(permissions.findings(self.wanted, self.rebuilt))
         self.host = apache.read()
         self.told = configuration.read(self.host)
         self.beside = checks.beside(self.told, tree.interpreter, self.account)
         if self.beside:
             self.host = apache.Apache()
 
-    def again(self) -> str | None:
+    def again(self) -> Remedy | None:
         """What makes right what is wrong in the cache; None: to prepare it again. See `serving.again`."""
-        return serving.again(self.known, self.cache or "", self.key, self.account, self.target.timezone)
+        return serving.again(self.known, self.wanted)
 
-    def rebuilt(self, paths: Sequence[str]) -> str:
+    def rebuilt(self, paths: Sequence[str]) -> Remedy:
         """What makes anew what the runtime user can write to. See `serving.rebuilt`."""
-        return serving.rebuilt(self.known, self.cache or "", self.key, paths)
+        return serving.rebuilt(self.known, self.wanted, paths)
 
     def _unreachable(self, cache: str) -> Finding | None:
         if not os.path.isdir(cache):
             what = "it is no directory" if os.path.lexists(cache) else "it does not exist"
-            return Finding("cache-missing", cache, what, f"eggcache prepare {quote(cache)}")
+            return Finding("cache-missing", cache, what, Remedy("prepare it", self.wanted.line()))
         with accounts.acting(self.account):
             if os.access(cache, os.X_OK | os.R_OK, effective_ids=True):
                 return None
         error = accounts.in_the_way(cache, self.account)
         where = accounts.obstacle(cache, self.account)
-        again = self.again() or f"eggcache prepare {quote(cache)} --user {self.account.name}"
-        return Finding(
-            "cache-unreachable", cache, error.cause, again if where == cache else f"chmod o+x {quote(where)}"
-        )
+        remedy = Remedy("let everybody through", f"chmod o+x {quote(where)}")
+        if where == cache:
+            remedy = self.again() or Remedy("prepare it for that user", self.wanted.readable().line())
+        return Finding("cache-unreachable", cache, error.cause, remedy)

@@ -5,23 +5,25 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
-from shlex import quote
 
-from eggcache.errors import NotPermitted
+from eggcache.errors import NotPermitted, Remedy
 from eggcache.model import Finding
 from eggcache.system import accounts, files, lockdown
 from eggcache.system.accounts import Account
+from eggcache.target import commands
 
 SHOWN = 50  # paths in the detail of one finding
 
 
-def findings(directory: str, account: Account, rebuilt: Callable[[Sequence[str]], str]) -> Iterator[Finding]:
-    """What is wrong with the owners and modes of `directory`, of everything in it and of everything above it.
+def findings(wanted: commands.Prepare, rebuilt: Callable[[Sequence[str]], Remedy]) -> Iterator[Finding]:
+    """What is wrong with the owners and modes of the cache, of everything in it and of everything above it.
 
-    The stat results say who owns and who may write; the kernel is asked as well, with the rights of `account`,
-    since an ACL or a capability does not show in a mode. `rebuilt` is the remedy for paths that somebody may write to.
+    The stat results say who owns and who may write; the kernel is asked as well, with the rights of the account that
+    `wanted` is for, since an ACL or a capability does not show in a mode. `rebuilt` is the remedy for paths that
+    somebody may write to.
     """
-    open_to_others = _open_to_others(directory)
+    directory, account = wanted.directory, wanted.target.account
+    open_to_others = _open_to_others(directory, wanted.line("--reset"))
     writable = _writable(directory, account)
     above = [place for place in _above(directory) if _replaceable(place, directory, account)]
     if open_to_others:
@@ -40,7 +42,10 @@ def findings(directory: str, account: Account, rebuilt: Callable[[Sequence[str]]
             "parent-writable",
             place,
             f"{account.name} can exchange what is in it, and so the whole cache {directory}",
-            "prepare one below directories of root's, and start Apache with it: eggcache prepare /var/cache/eggcache",
+            Remedy(
+                "start Apache with one below directories of root's, and prepare that",
+                wanted.at(commands.ELSEWHERE).line(),
+            ),
         )
     if os.geteuid() == 0 and not (open_to_others or writable or above):
         try:
@@ -61,7 +66,7 @@ def can_write(path: str, account: Account) -> bool:
         return info.st_uid == account.uid or os.access(path, os.W_OK, effective_ids=True)
 
 
-def _open_to_others(directory: str) -> Finding | None:
+def _open_to_others(directory: str, anew: str) -> Finding | None:
     """pkg_resources (0.7.7 to 81, ResourceManager._warn_unsafe_extraction_path) warns of the top directory alone."""
     mode = stat.S_IMODE(os.stat(directory).st_mode)
     if not mode & 0o022:
@@ -70,7 +75,7 @@ def _open_to_others(directory: str) -> Finding | None:
         "cache-open-to-others",
         directory,
         f"its mode {mode:04o} lets others than its owner write to it, and pkg_resources warns of that at every start",
-        f"as root: eggcache prepare --reset {quote(directory)}: what is in it may be anybody's",
+        Remedy("what is in it may be anybody's: make it anew as root", anew),
     )
 
 

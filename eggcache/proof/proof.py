@@ -12,12 +12,11 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
-from shlex import quote
 
 from eggcache.cache import serving
 from eggcache.eggs import layout
-from eggcache.errors import EggcacheError, NotPermitted
-from eggcache.model import DEFAULT_RUN, Finding, Interpreter, Outcome, Report, Run, Tree
+from eggcache.errors import EggcacheError, NotPermitted, Remedy
+from eggcache.model import DEFAULT_RUN, Finding, Outcome, Report, Run, Tree
 from eggcache.proof import application as applications
 from eggcache.proof import location, lookups, permissions
 from eggcache.proof.application import Application
@@ -26,6 +25,7 @@ from eggcache.proof.observation import Observation
 from eggcache.servers import apache, checks, configuration, environments
 from eggcache.system import accounts, lockdown
 from eggcache.system.accounts import Account
+from eggcache.target import commands
 from eggcache.target.interpreter import TURBOGEARS, Roots, Target
 
 _NOTICES = ("unparsed-requirement", "app-config-unread")  # they ask for no exit status
@@ -133,6 +133,7 @@ class _With:
         self.target = looked.target
         self.away = looked.away
         self.comparison = looked.comparison
+        self.unzip = commands.unzip_all(looked.target, looked.wanted.roots)
 
     def findings(self) -> list[Finding]:
         """All of them, what concerns the eggs first."""
@@ -149,16 +150,16 @@ class _With:
             found += self._evident()
         native = any(one.kind == "native" for one in self.evident.imports)
         host, writers = self.looked.host, self.looked.writers
-        around = list(location.findings(self.cache, host, native=native))
+        around = list(location.findings(self.cache, host, native=native, unzip=self.unzip))
         if not self.away:
             found += self._native(any(one.code == "noexec" for one in around))
         found += writers
         if any(one.code == "cache-writable" for one in writers):
-            found += _race(self.looked.tree.interpreter, self.cache)
+            found += _race(self.looked, self.cache)
         with _descriptor(self.cache) as directory:
             if compared.shifted:
                 found.append(self._shifted())
-            found += strangers(directory, self.cache, compared.names)
+            found += strangers(directory, self.looked.wanted, compared.names)
         found += around
         dates = sorted(compared.dates)
         python = self.looked.tree.interpreter.version
@@ -170,10 +171,10 @@ class _With:
         known, names = self.looked.known, self.comparison.names
         zones = serving.prepared_for(known, names)
         why = " and ".join(map(serving.shown, zones)) or "another time zone"
-        remedy = f"eggcache prepare {quote(self.cache)} --tz ZONE with the zone of Apache, and check with the same"
+        remedy = Remedy("prepare it with the zone of Apache (--tz), and check with the same")
         if zones:
-            again = f"eggcache prepare {quote(self.cache)}"
-            remedy = serving.in_zone(known, self.cache, names, self.target.timezone) or again
+            again = Remedy("prepare it again", self.looked.wanted.line())
+            remedy = serving.in_zone(known, self.looked.wanted, names) or again
         return Finding(
             "time-zone",
             self.cache,
@@ -200,7 +201,7 @@ class _With:
                 lookup.egg,
                 f"{lookup.failed} of its files and directories are not taken from the cache: {first.kind} "
                 f"{first.name}: {first.told}",
-                "see what else writes or configures its egg cache (-v has the detail), or unzip it: eggcache unzip-all",
+                Remedy("see what else writes or configures its egg cache (-v has the detail), or unzip it", self.unzip),
                 context=tuple(f"{one.kind} {one.name}: {one.told}" for one in lookup.wrong),
             )
 
@@ -222,7 +223,7 @@ class _With:
                     "native-module-empty",
                     one.module,
                     f"it imports from {one.file} as an empty module",
-                    f"unzip it: eggcache unzip-all, {one.egg}",
+                    Remedy(f"unzip {one.egg}", self.unzip),
                 )
             else:
                 yield Finding(
@@ -265,17 +266,19 @@ class _Without:
         version = self.looked.tree.interpreter.version
         used = [one for one in environments.running(self.account, version) if "PYTHON_EGG_CACHE" in one.values]
         has = "".join(f"; {one.thing} has {one.values['PYTHON_EGG_CACHE']}, see it with --cache" for one in used)
+        wanted = self.looked.wanted
+        unzip = commands.unzip_all(wanted.target, wanted.roots)
         found.append(
             Finding(
                 "no-cache",
                 self.default,
                 f"without PYTHON_EGG_CACHE, {count} are extracted to it, {what}{has}",
-                "eggcache prepare /var/cache/eggcache, or eggcache unzip-all",
+                Remedy(f"unzip them ({unzip}), or prepare a cache", wanted.at(commands.ELSEWHERE).line()),
                 context=tuple(one.egg for one in outcomes),
             )
         )
         if writable:
-            found += _race(self.looked.tree.interpreter, self.default)
+            found += _race(self.looked, self.default)
         return found
 
     def _writable(self) -> bool:
@@ -287,15 +290,16 @@ class _Without:
             return os.access(place, os.W_OK | os.X_OK, effective_ids=True)
 
 
-def _race(interpreter: Interpreter, cache: str) -> Iterator[Finding]:
+def _race(looked: Observation, cache: str) -> Iterator[Finding]:
     """Workers that extract at the same time: EEXIST was fatal before setuptools 40.1.0 (pypa/setuptools 1256)."""
+    interpreter = looked.tree.interpreter
     match = re.match(r"(setuptools|distribute) (\d+)(?:\.(\d+))?", interpreter.setuptools or "")
     if match and (match[1] == "distribute" or (int(match[2]), int(match[3] or 0)) < (40, 1)):
         yield Finding(
             "extraction-race",
             interpreter.executable,
             f"{interpreter.setuptools} fails where two workers make one directory in {cache} at the same time",
-            "prepare a cache that nobody has to write to: eggcache prepare /var/cache/eggcache",
+            Remedy("prepare a cache that nobody has to write to", looked.wanted.at(commands.ELSEWHERE).line()),
         )
 
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import os
 import zlib
-from shlex import quote
 
 from eggcache.eggs import layout
 from eggcache.eggs.extract import Opened
+from eggcache.errors import Remedy
 from eggcache.model import DEFAULT_RUN, Finding, Member, Report, Run
 from eggcache.proof.comparison import Comparison
 from eggcache.target import ahead
+from eggcache.target.commands import Prepare
 from eggcache.target.interpreter import TURBOGEARS, Roots, Target
 from eggcache.target.launch import Launch
 
@@ -45,8 +46,9 @@ def verify(
     """
     with layout.zone(target.timezone):
         tree, read = ahead.resolve(target, roots, run, launched)
-        root = f"run as root: eggcache prepare {quote(directory)} --user {quote(target.account.name)}"
-        compared = Comparison(directory, target, run, lambda: root, reachable=True, same=_as_listed)
+        wanted = Prepare(directory, target, roots, run.limits).readable()
+        root = Remedy("run as root", wanted.line())
+        compared = Comparison(wanted, run, lambda: root, reachable=True, same=_as_listed)
         compared.compare(tree, read)
     found = list(compared.findings)
     if compared.shifted:

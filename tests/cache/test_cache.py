@@ -25,7 +25,8 @@ from eggcache.cache.receipt import Receipt, gone
 from eggcache.errors import EggcacheError
 from eggcache.model import DEFAULT_RUN, Interpreter, Ownership, Tree
 from eggcache.system import accounts
-from eggcache.target.interpreter import Target
+from eggcache.target.commands import Prepare
+from eggcache.target.interpreter import EVERYTHING, Target
 
 
 def test_second_run_does_nothing(site: Site) -> None:
@@ -361,7 +362,8 @@ def test_unreadable_without_end(site: Site) -> None:
     path = (*again, str(site.eggs / "Hidden7-1.0-py3.11.egg"))
     tree = Tree(Interpreter(str(site.python), (3, 11), "/", path, None, None), (), (), ())
     target = Target(str(site.python), account=accounts.lookup(site.account.pw_name))
-    filling = Filling(Cache(str(site.cache), Ownership(0, 0, 0o750, 0o640), Receipt(), ""), None, target, DEFAULT_RUN)
+    cache = Cache(Prepare(str(site.cache), target, EVERYTHING), Ownership(0, 0, 0o750, 0o640), Receipt())
+    filling = Filling(cache, None, target, DEFAULT_RUN)
     began = time.monotonic()
     filling.fill(tree, None)
     assert time.monotonic() - began < 20  # it takes 0.3; 2.6 million eggs take minutes

@@ -59,8 +59,8 @@ def test_command_does_it_again(site: Site, more: list[str]) -> None:
     site.prepare(*more)
     os.utime(site.eggs / "One-1.0-py3.11.egg")
     code, found = status(site.cache)
-    assert (code, found["findings"][0]["remedy"]) == (3, found["prepares"][0]["command"])
-    done = eggcache(*shlex.split(found["findings"][0]["remedy"])[1:])
+    assert (code, found["findings"][0]["command"]) == (3, found["prepares"][0]["command"])
+    done = eggcache(*shlex.split(found["findings"][0]["command"])[1:])
     assert done.returncode == 0, done.stderr
     code, after = status(site.cache)
     assert (code, len(after["prepares"]), after["prepares"][0]["changed"]) == (0, 1, [])

@@ -18,7 +18,8 @@ from eggcache.eggs import layout
 from eggcache.eggs.reader import Egg, read
 from eggcache.errors import EggcacheError, EggRefused, NotPermitted
 from eggcache.model import Distribution, Interpreter, Kind, Ownership, Tree
-from eggcache.target.interpreter import Target
+from eggcache.target.commands import Prepare
+from eggcache.target.interpreter import Roots, Target
 
 ONE, TWO = "/first/One-1.0.egg", "/second/One-1.0.egg"
 INFO = Entry(b"EGG-INFO/PKG-INFO", b"Metadata-Version: 1.0\nName: One\nVersion: 1.0\n")
@@ -65,7 +66,7 @@ def plan(eggs: Eggs, *distributions: Distribution, cache: Cache | None = None, z
 
 
 def cache(known: Receipt | None = None) -> Cache:
-    return Cache("/cache", OWNER, known or Receipt(), json.dumps(["/", [], ["One"]]))
+    return Cache(Prepare("/cache", Target("/"), Roots(["One"])), OWNER, known or Receipt())
 
 
 def prepared(egg: str, zone: str | None) -> Receipt:

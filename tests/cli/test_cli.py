@@ -257,8 +257,8 @@ def test_remedies_repeat_what_was_said(python: Path, eggs: Path) -> None:
     for tree in (["--all"], ["One"]):
         cache = eggs / f"it's a cache; for {tree[0]}"
         found = json.loads(eggcache("check", "--json", "--cache", cache, *said, *tree).stdout)["findings"]
-        (remedy,) = (one["remedy"] for one in found if one["code"] == "cache-missing")
-        assert eggcache(*shlex.split(remedy)[1:]).returncode == 0
+        (command,) = (one["command"] for one in found if one["code"] == "cache-missing")
+        assert eggcache(*shlex.split(command)[1:]).returncode == 0
         done = eggcache("check", "--cache", cache, *said, *tree)
         assert done.returncode == 0, done.stdout
     mine = ["--python", "/usr/bin/python3", "--path", "/a b"]

@@ -297,7 +297,7 @@ def test_stale_directory(site: Checked) -> None:
     site.prepare()
     found = site.check()["stale-directory"]
     assert found["thing"].endswith("Two-1.0-py3.11.egg-tmp")
-    assert found["remedy"].startswith("eggcache prepare --prune")
+    assert found["command"].startswith("eggcache prepare --prune")
 
 
 # ------------------------------------------------------------------------------------------------------ the zone
@@ -423,14 +423,14 @@ def test_unreachable(site: Checked) -> None:
     found = site.check()
     assert set(found) == {"cache-unreachable"}
     assert f"{private} is root's, mode 0700" in found["cache-unreachable"]["cause"]
-    assert found["cache-unreachable"]["remedy"] == f"chmod o+x {private}"
-    subprocess.run(["sh", "-c", found["cache-unreachable"]["remedy"]], check=True)
+    assert found["cache-unreachable"]["command"] == f"chmod o+x {private}"
+    subprocess.run(["sh", "-c", found["cache-unreachable"]["command"]], check=True)
     assert site.check() == {}
     site.cache.chmod(0o700)
     found = site.check()
-    remedy = found["cache-unreachable"]["remedy"]
-    assert remedy.startswith(f"eggcache prepare {site.cache} --python ")
-    assert remedy.count("--user ") == 1
+    command = found["cache-unreachable"]["command"]
+    assert command.startswith(f"eggcache prepare {site.cache} --python ")
+    assert command.count("--user ") == 1
 
 
 def test_remedy_is_quoted(site: Checked) -> None:
@@ -441,7 +441,7 @@ def test_remedy_is_quoted(site: Checked) -> None:
     odd.chmod(0o700)
     found = site.check()
     assert set(found) == {"cache-unreachable"}
-    subprocess.run(["sh", "-c", found["cache-unreachable"]["remedy"]], cwd=site.cache.parent, check=True)
+    subprocess.run(["sh", "-c", found["cache-unreachable"]["command"]], cwd=site.cache.parent, check=True)
     assert site.check() == {}
     assert os.listdir(odd) == ["cache"]
 

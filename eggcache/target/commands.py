@@ -1,0 +1,93 @@
+"""Command lines of eggcache's own, complete as they stand: for remedies, and for what `status` prints.
+
+Each names its target, path, tree, user and limits as they were resolved, not as they were asked for: who runs it may
+have another environment, and another Apache may be there then.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
+
+from eggcache.model import DEFAULT_LIMITS, Distribution, Limits
+from eggcache.system import accounts
+from eggcache.target.interpreter import Roots, Target
+
+ELSEWHERE = "/var/cache/eggcache"  # where a cache is right on every host
+
+_PROJECT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+@dataclass(frozen=True)
+class Prepare:
+    """One `prepare`: what a cache is, or would be, for."""
+
+    directory: str  # the cache
+    target: Target
+    roots: Roots
+    limits: Limits = DEFAULT_LIMITS
+
+    def line(self, *more: str) -> str:
+        """It for a shell, with `more` options."""
+        served = [*_target(self.target), *_readers(self.target), *_limits(self.limits), *_tree(self.roots)]
+        return shlex.join(["eggcache", "prepare", *more, self.directory, *served])
+
+    def at(self, directory: str) -> Prepare:
+        """The same in another directory."""
+        return replace(self, directory=directory)
+
+    def readable(self, group: int | None = None) -> Prepare:
+        """The same for the `group` alone; where there is none, for that of the target's account."""
+        gid = group if group is not None else self.target.group
+        return replace(self, target=self.target._replace(group=self.target.account.gid if gid is None else gid))
+
+
+def unzip(target: Target, distribution: Distribution) -> str:
+    """What unzips the egg of this distribution. Its name comes from the target, which may have been told to say
+    anything: what is no plain name stands for all. An egg in a directory that only --path names has to be named."""
+    egg = distribution.egg or distribution.location
+    alone = egg.rpartition("/")[0] in target.paths
+    project = distribution.project
+    named = [project] if _PROJECT.fullmatch(project) else ["--all"]
+    return shlex.join(["eggcache", "unzip-all", *_target(target, [egg] if alone else ()), *named])
+
+
+def unzip_all(target: Target, roots: Roots, *more: str) -> str:
+    """What unzips the eggs of a tree, with `more` options."""
+    return shlex.join(["eggcache", "unzip-all", *_target(target), *more, *_tree(roots)])
+
+
+def tree(python: str, paths: Iterable[str]) -> str:
+    """What shows everything that a Python has."""
+    return shlex.join(["eggcache", "tree", "--all", *_target(Target(python, paths))])
+
+
+def limits(wanted: Limits) -> list[str]:
+    """The options that say what an egg may unpack to, where that is not the default."""
+    return list(_limits(wanted))
+
+
+def _target(target: Target, more: Iterable[str] = ()) -> Iterator[str]:
+    yield from ("--python", target.python)
+    for path in (*target.paths, *more):
+        yield from ("--path", path)
+
+
+def _readers(target: Target) -> Iterator[str]:
+    if target.group is not None:
+        yield from ("--user", target.account.name, "--group", accounts.group_name(target.group))
+    if target.timezone is not None:
+        yield from ("--tz", target.timezone)
+
+
+def _limits(wanted: Limits) -> Iterator[str]:
+    usual = asdict(DEFAULT_LIMITS)
+    for name, limit in sorted(asdict(wanted).items()):
+        if limit != usual[name]:
+            yield from ("--limit", f"{name}={limit}")
+
+
+def _tree(roots: Roots) -> Iterable[str]:
+    return ["--all"] if roots.everything else roots.requirements
