@@ -42,7 +42,7 @@ def emit(options: argparse.Namespace) -> int:
         kind, why = wrappers.choose(host)
         console.warn(f"--for {kind}: {why}", options)
     if kind == "systemd":
-        wrappers.check_seen(directory, host.unit or "", host.private_tmp, f"use another: {_elsewhere(options)}")
+        wrappers.check_seen(directory, host.unit or "", host.private_tmp, Remedy("use another", _elsewhere(options)))
     timezone = arguments.timezone(options)
     user, group = options.user or host.user, options.group or (None if options.user else host.group)
     python = interpreter.find(options.python)

@@ -163,7 +163,7 @@ class _With:
         found += around
         dates = sorted(compared.dates)
         python = self.looked.tree.interpreter.version
-        found += environments.findings(self.cache, self.target, host, python, dates=dates)
+        found += environments.findings(self.looked.wanted, host, python, dates=dates)
         return found
 
     def _shifted(self) -> Finding:

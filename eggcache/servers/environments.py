@@ -10,12 +10,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from eggcache.eggs import layout
+from eggcache.errors import Remedy
 from eggcache.model import DateTime, Finding
 from eggcache.servers import systemd
 from eggcache.servers.apache import Apache
 from eggcache.system import files, procfs
 from eggcache.system.accounts import Account
-from eggcache.target.interpreter import Target
+from eggcache.target.commands import Prepare
 
 _PROGRAMS = ("apache2", "httpd")
 _NAMES = ("PYTHON_EGG_CACHE", "TZ")
@@ -34,20 +35,21 @@ class Environment:
 
 
 def findings(
-    directory: str,
-    target: Target,
+    prepare: Prepare,
     host: Apache,
     python: tuple[int, ...],
     *,
     dates: Sequence[DateTime],
     root: str = "/",
 ) -> Iterator[Finding]:
-    """Where Apache has, or will have, another cache than `directory`, or a time zone in which it is not current.
+    """Where Apache has, or will have, another cache than that of `prepare`, or a time zone in which it is not current.
 
     `python` is the version of the target. `dates` are the zip's dates of what is extracted: two zones that agree on all
     of them are the same here. `root` is where units and scripts are looked up.
     """
+    directory, target = prepare.directory, prepare.target
     wanted, zone = os.path.realpath(directory), target.timezone
+    drop_in = prepare.at(wanted).wrapper("systemd")
     unit = systemd.read([host.unit], root) if host.systemd and host.unit else None
     for found in (*running(target.account, python), *declared(unit, root)):
         cache = found.values.get("PYTHON_EGG_CACHE")
@@ -56,15 +58,26 @@ def findings(
                 "running-without-cache",
                 found.thing,
                 "it runs without PYTHON_EGG_CACHE in its environment",
-                f"{_anew(unit, found.pid, wanted)}: reload, graceful and apachectl's restart keep the old environment",
+                _anew(
+                    unit,
+                    found.pid,
+                    wanted,
+                    drop_in,
+                    "reload, graceful and apachectl's restart keep the old environment, so ",
+                ),
             )
         elif found.pid and cache and os.path.realpath(cache) != wanted:
             yield Finding(
                 "running-with-other-cache",
                 found.thing,
                 f"it runs with PYTHON_EGG_CACHE={cache}",
-                f"check what it uses: --cache {shlex.quote(cache)}; or, if {directory} is to take its place, "
-                + _anew(unit, found.pid, wanted),
+                _anew(
+                    unit,
+                    found.pid,
+                    wanted,
+                    drop_in,
+                    f"check what it uses (--cache {shlex.quote(cache)}); or, if {directory} is to take its place, ",
+                ),
             )
         elif "TZ" in found.known and (cache is None or os.path.realpath(cache) == wanted):
             other = found.values.get("TZ")
@@ -77,16 +90,17 @@ def findings(
                 )
 
 
-def _anew(unit: systemd.Unit | None, pid: int, wanted: str) -> str:
-    """How this process of Apache gets the cache; what is a unit's, systemd starts in a new environment at a restart."""
+def _anew(unit: systemd.Unit | None, pid: int, wanted: str, drop_in: str, before: str) -> Remedy:
+    """How this process of Apache gets the cache; what is a unit's, systemd starts in a new environment at a restart.
+    `drop_in` prints what sets the environment of a unit, and `before` is what to know first."""
     if not unit or unit.process != pid:
-        return "stop it, and start it by the wrapper"
-    cache, restart = unit.environment.get("PYTHON_EGG_CACHE"), f"systemctl restart {unit.name}"
+        return Remedy(f"{before}stop it, and start it by the wrapper")
+    cache, restart = unit.environment.get("PYTHON_EGG_CACHE"), f"systemctl restart {shlex.quote(unit.name)}"
     if cache and os.path.realpath(cache) == wanted:
-        return restart
+        return Remedy(f"{before}restart it", restart)
     if unit.changed:
-        return f"systemctl daemon-reload && {restart}"
-    return f"install the drop-in that eggcache wrapper {shlex.quote(wanted)} --for systemd prints, as its head says"
+        return Remedy(f"{before}restart it with its new settings", f"systemctl daemon-reload && {restart}")
+    return Remedy(f"{before}install the drop-in that this prints, as its head says", drop_in)
 
 
 def shown(zone: str | None) -> str:

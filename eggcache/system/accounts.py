@@ -11,7 +11,7 @@ from collections import namedtuple
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from eggcache.errors import EggcacheError, NotPermitted, UsageError
+from eggcache.errors import EggcacheError, NotPermitted, Remedy, UsageError
 
 
 class Account(namedtuple("Account", ("name", "uid", "gid", "groups"), defaults=((),))):
@@ -149,7 +149,7 @@ def need_proc() -> None:
     """Raises EggcacheError where /proc, by which open files are named, is not mounted, as in a bare chroot."""
     if not os.path.exists("/proc/self/fd"):
         cause = "it is not mounted here, and files are opened by way of it"
-        raise EggcacheError("/proc", cause, "mount -t proc proc /proc, and run it again")
+        raise EggcacheError("/proc", cause, Remedy("mount it, and run it again", "mount -t proc proc /proc"))
 
 
 def _open(path: str) -> int:

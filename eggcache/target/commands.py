@@ -31,8 +31,15 @@ class Prepare:
 
     def line(self, *more: str) -> str:
         """It for a shell, with `more` options."""
-        served = [*_target(self.target), *_readers(self.target), *_limits(self.limits), *_tree(self.roots)]
-        return shlex.join(["eggcache", "prepare", *more, self.directory, *served])
+        return shlex.join(["eggcache", "prepare", *more, *self._words()])
+
+    def wrapper(self, kind: str) -> str:
+        """What prints the wrapper of that `kind` that does it."""
+        return shlex.join(["eggcache", "wrapper", "--for", kind, *self._words()])
+
+    def _words(self) -> Iterator[str]:
+        yield self.directory
+        yield from (*_target(self.target), *_readers(self.target), *_limits(self.limits), *_tree(self.roots))
 
     def at(self, directory: str) -> Prepare:
         """The same in another directory."""

@@ -10,11 +10,11 @@ import shlex
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from eggcache.errors import EggcacheError, UsageError
+from eggcache.errors import EggcacheError, Remedy, UsageError
 from eggcache.model import Finding, Need, State, Tree
-from eggcache.target import launch, process
+from eggcache.target import commands, launch, process
 from eggcache.target.answer import Answer
-from eggcache.target.interpreter import TURBOGEARS, Roots, Target
+from eggcache.target.interpreter import EVERYTHING, TURBOGEARS, Roots, Target
 from eggcache.target.selection import named
 
 _LONGEST = 30  # steps of a chain that a person reads
@@ -82,17 +82,19 @@ def _understood(target: Target, roots: Roots, said: object, *, need_pkg_resource
     broken = answer.text("broken")
     if broken and (need_pkg_resources or not roots.everything):
         unread, failing = answer.pair("blame")
-        raise _without_pkg_resources(target.python, broken, unread, failing)
+        raise _without_pkg_resources(target, broken, unread, failing)
     return answer.tree(roots.requirements)
 
 
-def _without_pkg_resources(executable: str, reason: str, unread: str, failing: str) -> EggcacheError:
+def _without_pkg_resources(target: Target, reason: str, unread: str, failing: str) -> EggcacheError:
     """Why a target has no pkg_resources: it lacks one; a file of metadata that is read when it is imported, or a module
     that it imports then, of a namespace package, is to blame; or it is itself."""
+    executable = target.python
     pip = f'{shlex.quote(executable)} -m pip install --force-reinstall "setuptools<82"'
     if re.fullmatch("No module named '?pkg_resources'?", reason):
         # --force-reinstall: where another package took pkg_resources away, pip takes setuptools for installed
-        remedy = f"install one: {pip}; or unzip its eggs: eggcache unzip-all --all"
+        unzip = commands.unzip_all(target, EVERYTHING)
+        remedy = Remedy(f"unzip its eggs, which needs none ({unzip}), or install one", pip)
         return EggcacheError(executable, "has no pkg_resources to ask", remedy)
     if unread:
         cause = f"it keeps {executable} from importing its pkg_resources: {reason}"
@@ -100,7 +102,7 @@ def _without_pkg_resources(executable: str, reason: str, unread: str, failing: s
     if failing:
         cause = f"it keeps {executable} from importing its pkg_resources, which imports it: {reason}"
         return EggcacheError(failing, cause, "install what it needs, or another build of what it belongs to")
-    return EggcacheError(executable, f"cannot import its pkg_resources: {reason}", f"install it anew: {pip}")
+    return EggcacheError(executable, f"cannot import its pkg_resources: {reason}", Remedy("install it anew", pip))
 
 
 def findings(tree: Tree) -> tuple[Finding, ...]:

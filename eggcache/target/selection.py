@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from eggcache.errors import Missing
+from eggcache.errors import Missing, Remedy
 from eggcache.model import Need, Tree
+from eggcache.target import commands
 
 
 def normalised(name: str) -> str:
@@ -39,7 +40,8 @@ def leading_to(tree: Tree, names: Sequence[str]) -> Tree:
     for key, name in wanted.items():
         if key not in lost and not any(key == project(one.project) for one in tree.distributions):
             cause = f"is neither installed for {tree.interpreter.executable} nor required by anything there"
-            raise Missing(name, cause, "eggcache tree --all lists what there is")
+            everything = commands.tree(tree.interpreter.executable, tree.interpreter.added)
+            raise Missing(name, cause, Remedy("see what there is", everything))
     above: dict[int | None, list[Need]] = {}
     for need in tree.needs:
         above.setdefault(need.found, []).append(need)

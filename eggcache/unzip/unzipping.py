@@ -6,13 +6,13 @@ import glob
 import os
 import shlex
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 
-from eggcache.errors import Busy, EggcacheError, NotPermitted, of_disk
+from eggcache.errors import Busy, EggcacheError, NotPermitted, Remedy, of_disk
 from eggcache.model import DEFAULT_RUN, Distribution, Finding, Interpreter, Kind, Outcome, Process, Report, Run, Tree
 from eggcache.system import exchange, files, lockdown, staging
-from eggcache.target import owners, resolver, skipped
+from eggcache.target import commands, owners, resolver, skipped
 from eggcache.target.interpreter import TURBOGEARS, Roots, Target
 from eggcache.unzip import processes
 from eggcache.unzip.backup import open_backup
@@ -55,7 +55,15 @@ def unzip_all(
     tree = settled_tree(target, roots, run)
     found = by_directory(tree.distributions)
     outcomes: list[Outcome] = []
-    findings = [*resolver.findings(tree), *not_on_path(found, tree.interpreter)]
+
+    def naming(eggs: Sequence[str]) -> str:
+        """The command that unzips these as well, as this one was asked to."""
+        more = [word for egg in eggs for word in ("--path", egg)]
+        more += ["--backup", os.path.abspath(backup)] if backup else []
+        more += commands.limits(run.limits) + ["--allow-gap"] * run.allow_gap
+        return commands.unzip_all(target, roots, *more)
+
+    findings = [*resolver.findings(tree), *not_on_path(found, tree.interpreter, naming)]
     findings += disbelieved(found, target)
     findings += skipped.findings(tree, target.account, run.limits, run.progress)
     errors: list[EggcacheError] = []
@@ -237,9 +245,11 @@ def disbelieved(found: dict[str, dict[str, Distribution]], target: Target) -> li
     return list(map(as_finding, errors))
 
 
-def not_on_path(found: dict[str, dict[str, Distribution]], interpreter: Interpreter) -> Iterator[Finding]:
+def not_on_path(
+    found: dict[str, dict[str, Distribution]], interpreter: Interpreter, naming: Callable[[Sequence[str]], str]
+) -> Iterator[Finding]:
     """Take out of `found` the eggs in directories that only `--path` names, and say so: whoever put an egg there may
-    open it as a file, as Scrapyd does. An egg that `--path` itself names is meant."""
+    open it as a file, as Scrapyd does. An egg that `--path` itself names is meant: the command of `naming`."""
     added = set(map(os.path.realpath, interpreter.added))
     own = {os.path.realpath(path) for path in interpreter.path if path not in interpreter.added}
     for directory, zips in list(found.items()):
@@ -256,8 +266,7 @@ def not_on_path(found: dict[str, dict[str, Distribution]], interpreter: Interpre
             cause = (
                 f"only --path names this directory, so {which} zipped: whoever put them there may open them as files"
             )
-            named = " ".join(f"--path {shlex.quote(egg)}" for egg in left)
-            remedy = f"where nothing does, name each of them: eggcache unzip-all {named}"
+            remedy = Remedy("where nothing does, name each of them", naming(left))
             yield Finding("not-on-path", directory, cause, remedy, context=tuple(left))
 
 

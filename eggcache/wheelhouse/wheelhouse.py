@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from eggcache.errors import EggcacheError, NotPermitted
+from eggcache.errors import EggcacheError, NotPermitted, Remedy
 from eggcache.model import DEFAULT_RUN, Distribution, Finding, Interpreter, Kind, Limits, Machine, Outcome, Report, Run
 from eggcache.system import files, lockdown, staging, syscalls
 from eggcache.system.accounts import Account
@@ -48,7 +48,8 @@ def wheels(out: str, target: Target, roots: Roots = TURBOGEARS, run: Run = DEFAU
     progress.phase(f"asking {target.python} for the tree")
     tree, said = resolver.describe("tags.py", target, roots, meanwhile=progress.tick)
     machine = _machine(tree.interpreter, said.get("tags"))
-    work = _Work(writer, machine, target.account, roots.everything, run.limits, {}, [], list(resolver.findings(tree)))
+    wrong, place = list(resolver.findings(tree)), os.path.abspath(out)
+    work = _Work(writer, machine, place, target.account, roots.everything, run.limits, {}, [], wrong)
     work.findings += skipped.findings(tree, target.account, run.limits, progress)
     with _open(out, run.dry_run) as descriptor, ExitStack() as stack:
         if descriptor is not None and not run.dry_run:
@@ -85,7 +86,9 @@ def _writer() -> Any:
     try:
         from eggcache.wheelhouse import wheel_files
     except ImportError as error:
-        remedy = f"install them for eggcache: {sys.executable} -m pip install wheel packaging"
+        remedy = Remedy(
+            "install them for eggcache", shlex.join([sys.executable, "-m", "pip", "install", "wheel", "packaging"])
+        )
         raise EggcacheError("eggcache wheels", f"wheel and packaging are needed: {error}", remedy) from error
     return wheel_files
 
@@ -159,6 +162,7 @@ class _Work:
 
     writer: Any
     machine: Machine
+    out: str
     account: Account
     everything: bool  # so that what is no egg was not asked for, either
     limits: Limits
@@ -170,7 +174,7 @@ class _Work:
         """Write one distribution's wheel into the stage, or a finding; `wrote` is called after each file."""
         if distribution.kind in (Kind.EGG_INFO, Kind.DIST_INFO, Kind.DEVELOP, Kind.ZIP, Kind.OTHER):
             if distribution.kind is Kind.DEVELOP or not self.everything:
-                self.findings.append(_no_egg(distribution))
+                self.findings.append(_no_egg(distribution, self.out))
             return
         try:
             with contents.opened(distribution, self.account, self.limits) as found:
@@ -272,13 +276,15 @@ def _below(path: str, tops: Sequence[str]) -> bool:
     return any(os.path.realpath(path).startswith(os.path.realpath(top) + "/") for top in tops)
 
 
-def _no_egg(distribution: Distribution) -> Finding:
+def _no_egg(distribution: Distribution, out: str) -> Finding:
     """A notice: pip can get, or build, what was not installed as an egg."""
-    remedy = f"where {distribution.project} is to be installed from there too: pip wheel --no-deps -w OUT "
-    remedy += shlex.quote(
-        distribution.location if distribution.kind is Kind.DEVELOP
-        else f"{distribution.project}=={distribution.version}"
-    )  # fmt: skip
+    source = f"{distribution.project}=={distribution.version}"
+    if distribution.kind is Kind.DEVELOP:
+        source = distribution.location
+    remedy = Remedy(
+        f"where {distribution.project} is to be installed from there too",
+        shlex.join(["pip", "wheel", "--no-deps", "-w", out, source]),
+    )
     cause = f"{distribution.project} is no egg ({distribution.kind.value}), and left out"
     return Finding("wheel-no-egg", distribution.location, cause, remedy, 0)
 

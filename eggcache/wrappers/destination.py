@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 
-from eggcache.errors import EggcacheError, NotPermitted
+from eggcache.errors import EggcacheError, NotPermitted, Remedy
 from eggcache.system import lockdown
 
 _END = re.compile(rb"^[#;] end of what eggcache wrote ([0-9a-f]{32})(?:\n|\Z)", re.MULTILINE)
@@ -142,7 +142,9 @@ def _exchange(path: str, renewed: Callable[[bytes], tuple[bytes, bool]], mode: i
         finally:
             os.close(directory)
     except FileNotFoundError as error:
-        raise EggcacheError(path, f"{parent} does not exist", f"mkdir -p {shlex.quote(parent)}") from error
+        raise EggcacheError(
+            path, f"{parent} does not exist", Remedy("make it", f"mkdir -p {shlex.quote(parent)}")
+        ) from error
     except OSError as error:
         denied = error.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
         kind = NotPermitted if denied else EggcacheError

@@ -13,7 +13,7 @@ import shlex
 import sys
 from dataclasses import replace
 
-from eggcache.errors import UsageError, meant
+from eggcache.errors import Remedy, UsageError, meant
 from eggcache.model import Finding
 from eggcache.servers.apache import Apache, hides, in_tmp
 from eggcache.wrappers import destination
@@ -57,7 +57,9 @@ def wrapper(kind: str, wanted: Wanted) -> str:
     return destination.sealed(text) if own else destination.block(text, KINDS[kind].comment)
 
 
-def check_seen(directory: str, unit: str, private_tmp: bool | None, remedy: str = "use /var/cache/eggcache") -> None:
+def check_seen(
+    directory: str, unit: str, private_tmp: bool | None, remedy: Remedy | str = "use /var/cache/eggcache"
+) -> None:
     """Raise UsageError where a drop-in would give `unit` a cache that is not in the /tmp that it has of its own.
 
     What is bound into that fails the start where the directory is gone, as after a boot that empties /tmp, is

@@ -183,7 +183,7 @@ def test_without_proc(site: Site) -> None:
             assert (done.returncode, done.stdout) == (1, ""), command
             assert done.stderr == (
                 "eggcache: /proc: it is not mounted here, and files are opened by way of it; "
-                "mount -t proc proc /proc, and run it again\n"
+                "mount it, and run it again: mount -t proc proc /proc\n"
             )
     assert {path: path.stat().st_ctime_ns for path in site.cache.parent.rglob("*")} == before
     assert inside(bare, "prepare", site.cache, *site.options).returncode == 0

@@ -865,7 +865,7 @@ def test_eggs_that_are_somebodys_files(
         assert found["context"] == [str(egg) for egg in (theirs if "--all" in more else theirs[:1])]
         assert all(egg.is_dir() != ("-n" in more) for egg in own)
         assert listing(projects) == before
-    command = shlex.split(found["remedy"].partition("eggcache ")[2])
+    command = shlex.split(found["command"])[1:]
     done = eggcache(*command)
     assert done.returncode == 0, done.stderr
     assert [egg.is_dir() for egg in theirs] == [True, False]
