@@ -9,9 +9,8 @@ import subprocess
 import sys
 from dataclasses import replace
 
-from eggcache import remedies
 from eggcache.cache import freshness, receipt, serving
-from eggcache.cli import arguments, console, report
+from eggcache.cli import arguments, console, following, report
 from eggcache.errors import NotPermitted, Remedy, UsageError, in_one_line
 from eggcache.model import Limits
 from eggcache.servers import apache, systemd
@@ -53,7 +52,7 @@ def emit(options: argparse.Namespace) -> int:
     _warn_of_another(directory, Target(python, arguments.paths(options), account, gid, timezone), options)
     arguments.limits(options)  # a wrong one shall not wait for Apache's start
     command = [*_ourselves(), "prepare", directory, "--lenient"]
-    command += remedies.words(
+    command += following.words(
         python=python,
         paths=arguments.paths(options),
         user=user,
@@ -132,7 +131,7 @@ def _elsewhere(options: argparse.Namespace) -> str:
     """The command that prints, or writes, the same drop-in for a directory that every unit sees."""
     other = argparse.Namespace(**{**vars(options), "directory": "/var/cache/eggcache"})
     more = ["--for", "systemd", *(["--unit", options.unit] if options.unit else [])]
-    return f"{remedies.following(other)} {shlex.join([*more, *(['-o', options.output] if options.output else [])])}"
+    return f"{following.wrapper(other)} {shlex.join([*more, *(['-o', options.output] if options.output else [])])}"
 
 
 def _with_modules(options: argparse.Namespace, kind: str, text: str, wanted: kinds.Wanted) -> str:

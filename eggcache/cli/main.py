@@ -56,10 +56,6 @@ def main(words: Sequence[str] | None = None) -> int:
     except EggcacheError as error:
         if verbose > 1:
             console.trace(error)
-        if "eggcache " in error.remedy.text and "python" in options:
-            from eggcache import remedies
-
-            error.remedy = remedies.complete(error.remedy, options)
         if not getattr(options, "lenient", False):
             return console.complain(error, error.status)
         return _starting(console.complain(error, error.status if error.lenient is None else error.lenient), options)
@@ -174,15 +170,12 @@ def _prepare(options: argparse.Namespace) -> int:
 
 
 def _verify(options: argparse.Namespace, target: Target, roots: Roots, launched: Launch) -> int:
-    from dataclasses import replace
-
-    from eggcache import progress, remedies
+    from eggcache import progress
     from eggcache.proof import readonly
 
     with progress.watched(options.quiet, options.verbose > 0) as watcher:
         run = arguments.run(options, watcher)
         done = readonly.verify(os.path.abspath(options.directory), target, roots, run, launched=launched)
-    done = replace(done, findings=remedies.completed(done.findings, options))
     return console.present(done, options, lenient=options.lenient)
 
 
@@ -191,8 +184,9 @@ def _prepare_anew(
 ) -> int:
     from dataclasses import replace
 
-    from eggcache import progress, remedies
+    from eggcache import progress
     from eggcache.cache.preparation import Preparation
+    from eggcache.cli import following
 
     _doubt(options)
     directory = os.path.abspath(options.directory)
@@ -200,21 +194,19 @@ def _prepare_anew(
         run = arguments.run(options, watcher)
         preparation = Preparation(directory, target, roots, run, reset=options.reset, prune=options.prune)
         done = preparation.report(launched)
-    done = replace(done, findings=remedies.completed(done.findings, options))
     if not done.unchanged:
         from eggcache.servers import apache
 
         hidden = apache.hides(apache.read(), directory) if apache.in_tmp(directory) else None
         done = replace(done, notes=(*notes, *done.notes, *([str(hidden)] if hidden else ())))
-    return console.present(done, options, lenient=options.lenient, following=remedies.following(options))
+    return console.present(done, options, lenient=options.lenient, following=following.wrapper(options))
 
 
 def _unzip_all(options: argparse.Namespace) -> int:
     # All that will be needed: the owner of the target's site-packages may be unable to read where we are installed.
     import fcntl, pickle, traceback  # noqa: E401, F401, I001
-    from dataclasses import replace
 
-    from eggcache import progress, remedies
+    from eggcache import progress
     from eggcache.cli import report  # noqa: F401
     from eggcache.system import locks  # noqa: F401
     from eggcache.target import launch, owners
@@ -246,13 +238,11 @@ def _unzip_all(options: argparse.Namespace) -> int:
 
         target, roots, run = arguments.owned(options), arguments.roots(options), arguments.run(options, watcher)
         done = act(target, roots, run, backup=options.backup, users=users, warn=warn)
-    return console.present(replace(done, findings=remedies.completed(done.findings, options)), options)
+    return console.present(done, options)
 
 
 def _check(options: argparse.Namespace) -> int:
-    from dataclasses import replace
-
-    from eggcache import progress, remedies
+    from eggcache import progress
     from eggcache.cli import report, table
     from eggcache.proof import proof
     from eggcache.proof.application import Application
@@ -267,7 +257,6 @@ def _check(options: argparse.Namespace) -> int:
             imports=options.imports,
             application=Application(options.app_config, options.location) if options.app_config else None,
         )
-    done = replace(done, findings=remedies.completed(done.findings, options))
     for note in (*(f"{note}, so this is checked as {target.account.name}" for note in notes), *done.notes):
         console.warn(note, options)
     if options.json:
@@ -301,14 +290,15 @@ def _remove(options: argparse.Namespace) -> int:
 
 
 def _wheels(options: argparse.Namespace) -> int:
-    from eggcache import progress, remedies
+    from eggcache import progress
+    from eggcache.cli import following
     from eggcache.wheelhouse import wheelhouse
 
     os.umask(0o077)
     target = arguments.owned(options)
     with progress.watched(options.quiet, options.verbose > 0) as watcher:
         done = wheelhouse.wheels(options.directory, target, arguments.roots(options), arguments.run(options, watcher))
-    return console.present(done, options, following=remedies.install(done, target.python, _installer(target.python)))
+    return console.present(done, options, following=following.install(done, target.python, _installer(target.python)))
 
 
 def _installer(python: str) -> str:

@@ -18,9 +18,11 @@ from support.judge import SLOW, eggcache, environment
 from support.parts import missing
 from support.sites import named, write_egg
 
-from eggcache import remedies
 from eggcache.cli import arguments as parser
-from eggcache.model import Finding
+from eggcache.model import Distribution, Kind, Limits
+from eggcache.system.accounts import Account
+from eggcache.target import commands
+from eggcache.target.interpreter import EVERYTHING, Roots, Target
 
 
 @pytest.fixture
@@ -261,21 +263,33 @@ def test_remedies_repeat_what_was_said(python: Path, eggs: Path) -> None:
         assert eggcache(*shlex.split(command)[1:]).returncode == 0
         done = eggcache("check", "--cache", cache, *said, *tree)
         assert done.returncode == 0, done.stdout
-    mine = ["--python", "/usr/bin/python3", "--path", "/a b"]
-    options = parser.parse(["unzip-all", *mine, "kid"])
-    for remedy, full in {
-        "unzip it: eggcache unzip-all X.Y": "unzip it: eggcache unzip-all --python /usr/bin/python3 --path '/a b' X.Y",
-        "eggcache unzip-all, or": "eggcache unzip-all --python /usr/bin/python3 --path '/a b' kid, or",
-        "use eggcache prepare": "use eggcache prepare",
-    }.items():
-        assert remedies.completed([Finding("x", "x", "x", remedy)], options)[0].remedy.text == full
+
+
+def test_command_says_all_that_its_target_is() -> None:
+    """A command names the target, who reads the cache, the zone, the limits and the tree; each quoted for a shell."""
+    target = Target("/usr/bin/python3", ["/a b"], Account("www", 33, 33), 0, "Asia/Tokyo")
+    prepare = commands.Prepare("/c", target, Roots(["kid>=1"]), Limits(ratio=300))
+    same = "--python /usr/bin/python3 --path '/a b'"
+    served = f"{same} --user www --group root --tz Asia/Tokyo --limit ratio=300 'kid>=1'"
+    assert prepare.line("--reset") == f"eggcache prepare --reset /c {served}"
+    assert prepare.wrapper("systemd") == f"eggcache wrapper --for systemd /c {served}"
+    assert commands.unzip_all(target, EVERYTHING) == f"eggcache unzip-all {same} --all"
+    assert parser.parse(shlex.split(prepare.line())[1:]).requirements == ["kid>=1"]
+    for_all = Target("/p", account=Account("nobody", 65534, 65534))
+    assert commands.Prepare("/c", for_all, EVERYTHING).line() == "eggcache prepare /c --python /p --all"
 
 
 @pytest.mark.parametrize("project", ["x; touch y", "$(id)", "--all", "-x", "a b", "x\n", "`id`", "x'", ""])
 def test_remedies_hold_no_command_of_others(project: str) -> None:
     """What a target calls a project is no part of a command, unless it is a plain name."""
-    assert remedies.unzip(project) == "eggcache unzip-all --all"
-    assert remedies.unzip("zope.interface-x_1") == "eggcache unzip-all zope.interface-x_1"
+    target = Target("/p", ["/a"])
+
+    def unzip(project: str, egg: str) -> str:
+        return commands.unzip(target, Distribution(project, "1", egg, Kind.ZIPPED, egg=egg))
+
+    assert unzip(project, "/e/E.egg") == "eggcache unzip-all --python /p --path /a --all"
+    assert unzip("zope.interface-x_1", "/e/E.egg") == "eggcache unzip-all --python /p --path /a zope.interface-x_1"
+    assert unzip("E", "/a/E.egg") == "eggcache unzip-all --python /p --path /a --path /a/E.egg E"
 
 
 def test_ignored_sigchld(python: Path, eggs: Path) -> None:

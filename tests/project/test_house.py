@@ -14,7 +14,7 @@ import eggcache
 SOURCE = Path(eggcache.__file__).parent
 # From the ground up. A room imports from those before it; rooms of one line do not import each other.
 ROOMS = [
-    {"errors", "findings", "model", "progress", "remedies"},
+    {"errors", "findings", "model", "progress"},
     {"system"},
     {"eggs"},
     {"target"},
@@ -72,7 +72,7 @@ def test_no_public_function_takes_more_than_six() -> None:
 LONGER = {
     "findings.py": 600,
     "cli/arguments.py": 400,
-    "cli/main.py": 370,
+    "cli/main.py": 360,
     "servers/checks.py": 360,
 }
 
@@ -83,6 +83,15 @@ def test_modules_are_short() -> None:
     lines = {str(path): len((SOURCE / path).read_text().splitlines()) for path in MODULES}
     assert {name: count for name, count in lines.items() if count > LONGER.get(name, 350)} == {}
     assert {name for name in LONGER if lines[name] <= 350} == set()
+
+
+def test_no_text_holds_a_command() -> None:
+    """What a shell is to run is the command of a Remedy, and never at the end of a text, where it is looked for."""
+    command = re.compile(r": (eggcache|chmod|chown|chgrp|mkdir|mount|rm|semanage|systemctl) [\w-]")
+    for path in set(MODULES) - {Path("findings.py")}:  # which is the text of pages
+        for node in ast.walk(ast.parse((SOURCE / path).read_text())):
+            text = node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
+            assert "\n" in text or not command.search(text), (path, text)
 
 
 def test_no_test_imports_another() -> None:
