@@ -12,6 +12,10 @@ import sys
 from collections import namedtuple
 from collections.abc import Iterable
 
+TYPE_CHECKING = False  # importing typing takes longer than many a run
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 _DISK = {
     errno.ENOSPC: "make room there (df -h, df -i)",
     errno.EDQUOT: "raise that user's quota, or make room there",
@@ -79,6 +83,28 @@ class EggRefused(EggcacheError):
     """Findings: check said no, an egg was refused as damaged or hostile, or no cache can serve it (exit status 3)."""
 
     status = 3
+
+
+class EggDamaged(EggRefused):
+    """Bytes of the egg are missing, or are not those that it declares."""
+
+
+class EggAmbiguous(EggRefused):
+    """Pythons and programs would not all read the same files from the egg, as it is written."""
+
+
+class EggTooLarge(EggRefused):
+    """The egg has, or unpacks to, more than the limits let in."""
+
+    limits: Mapping[str, int] = {}  #: by the names of `Limits`, what would let it in; empty where nothing would
+
+
+class EggChanged(EggRefused):
+    """The egg changed while it was read; or the directory that it became, since it was unzipped."""
+
+
+class EggUnsuitable(EggRefused):
+    """The egg is sound, and cannot become what it is to become: the cause says why."""
 
 
 class NotPermitted(EggcacheError):

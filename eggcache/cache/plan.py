@@ -18,7 +18,7 @@ from eggcache.cache import freshness, receipt, serving, unservable
 from eggcache.eggs import extract, layout
 from eggcache.eggs import reader as eggs
 from eggcache.eggs.extract import Opened
-from eggcache.errors import EggcacheError, EggRefused, NotPermitted, Remedy
+from eggcache.errors import EggcacheError, EggUnsuitable, NotPermitted, Remedy
 from eggcache.model import Distribution, Finding, Kind, Ownership, Tree
 from eggcache.system import accounts
 from eggcache.target import commands, resolver, skipped
@@ -234,14 +234,14 @@ class Plan:
 
 def _place(path: str, distribution: Distribution) -> Place | None:
     """The place of a distribution in the egg at `path`; None for one of which pkg_resources extracts nothing. Raises
-    EggRefused where no directory can have its name."""
+    EggUnsuitable where no directory can have its name."""
     if distribution.kind is Kind.ZIP or distribution.cache_name is None:
         return None
     # A basket's inner egg has a directory of its own up to setuptools 49.5, and not since.
     own = distribution.cache_name != os.path.basename(path)
     name = layout.cache_directory(distribution)
     if len(os.fsencode(name)) > _LONGEST:
-        raise EggRefused(path, "its name is too long for a cache directory", "unzip it")
+        raise EggUnsuitable(path, "its name is too long for a cache directory", "unzip it")
     return Place(name, distribution, path, distribution.inside if own else "")
 
 

@@ -96,10 +96,10 @@ FILES = (
 def statuses() -> Iterator[tuple[str, str]]:
     """Each exit status and its meaning, read off the errors; where several apply, 4 wins, then 1, 5 and 3."""
     yield "0", "Done, or nothing to do."
-    found = {}
+    found: dict[int, str] = {}
     for cls in vars(errors).values():
         if isinstance(cls, type) and issubclass(cls, errors.EggcacheError):
-            found[cls.status] = (inspect.getdoc(cls) or "").partition(" (exit status")[0] + "."
+            found.setdefault(cls.status, (inspect.getdoc(cls) or "").partition(" (exit status")[0] + ".")
     yield from ((str(status), found[status]) for status in sorted(found))
     yield "128+N", "Ended by signal N."
 

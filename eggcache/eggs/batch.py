@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from eggcache.eggs import extract
-from eggcache.errors import EggcacheError, EggRefused
+from eggcache.errors import EggcacheError, EggChanged
 from eggcache.model import Ownership
 from eggcache.system import lockdown, staging
 
@@ -68,7 +68,7 @@ class Batch:
         for one, why in zip(now, refused):
             egg = one.extraction.egg
             if why is None and _changed(egg.stat, os.fstat(one.extraction.source)):
-                why = EggRefused(egg.path, "it changed while it was read", "run again when it is installed")
+                why = EggChanged(egg.path, "it changed while it was read", "run again when it is installed")
             if why is not None:
                 staging.remove(self.staged, one.name)
             one.then(why)

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
-from eggcache.errors import EggcacheError, EggRefused, one_line
+from eggcache.errors import EggAmbiguous, EggcacheError, EggDamaged, EggRefused, one_line
 from eggcache.model import Member
 
 try:  # the extra "fast": as strict as zlib, which isal is not
@@ -52,9 +52,13 @@ class File:
             self._window, self._start, start = self.read(at, self.reach), at, 0
         return self._window[start : start + size]
 
-    def refuse(self, fault: object, member: str | bytes = "", remedy: str = REBUILD) -> NoReturn:
+    def thing(self, member: str | bytes = "") -> str:
+        """What an error is about: this egg, or one of its members."""
         name = shown(os.fsdecode(member))
-        raise EggRefused(shown(self.path) + (f", member {name}" if name else ""), str(fault), remedy)
+        return shown(self.path) + (f", member {name}" if name else "")
+
+    def refuse(self, fault: object, member: str | bytes = "", kind: type[EggRefused] = EggAmbiguous) -> NoReturn:
+        raise kind(self.thing(member), str(fault), REBUILD)
 
 
 def chunks(file: File, member: Member, start: int) -> Iterator[bytes]:
@@ -92,24 +96,24 @@ def data(file: File, member: Member, start: int) -> bytes:
         return b"".join(chunks(file, member, start))
     found = file.near(start, member.packed)
     if len(found) < member.packed:
-        file.refuse("the file was cut off inside it", member.name)
+        file.refuse("the file was cut off inside it", member.name, EggDamaged)
     if member.method:
         inflater = decompressobj(-zlib.MAX_WBITS)
         try:
             found = inflater.decompress(found, member.size + 1)  # one more, so that a longer one shows
         except inflate_error as error:
-            file.refuse(f"damaged: {error}", member.name)
+            file.refuse(f"damaged: {error}", member.name, EggDamaged)
         if len(found) <= member.size and (not inflater.eof or inflater.unused_data):
-            file.refuse("its deflated data ends before its packed bytes, or not at all", member.name)
+            file.refuse("its deflated data ends before its packed bytes, or not at all", member.name, EggDamaged)
     _judge(file, member, len(found), crc32(found))
     return found
 
 
 def _judge(file: File, member: Member, size: int, crc: int) -> None:
     if size != member.size:
-        file.refuse(f"not of the {member.size} bytes that it declares", member.name)
+        file.refuse(f"not of the {member.size} bytes that it declares", member.name, EggDamaged)
     if crc != member.crc:
-        file.refuse(f"its CRC is {crc:08x}, it declares {member.crc:08x}", member.name)
+        file.refuse(f"its CRC is {crc:08x}, it declares {member.crc:08x}", member.name, EggDamaged)
 
 
 def _packed(file: File, member: Member, position: int) -> Iterator[bytes]:
@@ -117,7 +121,7 @@ def _packed(file: File, member: Member, position: int) -> Iterator[bytes]:
     while position < end:
         piece = file.read(position, min(PIECE, end - position))
         if not piece:
-            file.refuse("the file was cut off inside it", member.name)
+            file.refuse("the file was cut off inside it", member.name, EggDamaged)
         position += len(piece)
         yield piece
 
@@ -127,18 +131,18 @@ def _inflated(file: File, member: Member, packed: Iterator[bytes]) -> Iterator[b
     most = min(PIECE, member.size + 1)  # one more than declared, so that a longer one shows; 0 would be "no limit"
     for piece in packed:
         if inflater.eof:  # here, because zlib would collect them all
-            file.refuse("bytes after the end of its deflated data", member.name)
+            file.refuse("bytes after the end of its deflated data", member.name, EggDamaged)
         more = b""
         while piece or len(more) == most:
             try:
                 more = inflater.decompress(piece, most)
             except inflate_error as error:
-                file.refuse(f"damaged: {error}", member.name)
+                file.refuse(f"damaged: {error}", member.name, EggDamaged)
             piece = inflater.unconsumed_tail
             if more:
                 yield more
     if not inflater.eof or inflater.unused_data:
-        file.refuse("its deflated data ends before its packed bytes, or not at all", member.name)
+        file.refuse("its deflated data ends before its packed bytes, or not at all", member.name, EggDamaged)
 
 
 def shown(name: str) -> str:

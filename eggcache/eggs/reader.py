@@ -15,9 +15,11 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import NoReturn
 
 from eggcache.eggs import inflation
 from eggcache.eggs.inflation import PIECE, REBUILD, WINDOW, File
+from eggcache.errors import EggAmbiguous, EggDamaged, EggRefused, EggTooLarge
 from eggcache.model import DEFAULT_LIMITS, Limits, Member
 
 _END = struct.Struct("<4s4H2LH")  # 4.3.16 end of central directory record
@@ -90,32 +92,36 @@ def read(descriptor: int, path: str, limits: Limits = DEFAULT_LIMITS) -> Egg:
         file.refuse("not a regular file")
     count, at, size, prefix = _end(file, status.st_size)
     if count > limits.entries:
-        file.refuse(f"{count} entries, the limit is {limits.entries}", remedy=_raised(entries=count))
+        _too_large(file, f"{count} entries, the limit is {limits.entries}", {"entries": count})
     central = file.read(at, size)
     entries = list(_entries(file, central, count, prefix))
     everything, most = [entry[-1] for entry in entries], min(limits.member, _INT)
     for member in everything:
         if member.size > most or (member.size > _NO_BOMB and member.size > limits.ratio * member.packed):
-            remedy = _above(limits, "member", member.size, member.packed)
-            file.refuse(f"unpacks {member.packed} bytes to {member.size}, like a bomb", member.name, remedy)
+            wanted = _above(limits, "member", member.size, member.packed)
+            _too_large(file, f"unpacks {member.packed} bytes to {member.size}, like a bomb", wanted, member.name)
     total = sum(member.size for member in everything)
     if total > limits.total or total > max(_NO_BOMB, limits.ratio * status.st_size):
-        file.refuse(f"unpacks to {total} bytes, like a bomb", remedy=_above(limits, "total", total, status.st_size))
+        _too_large(file, f"unpacks to {total} bytes, like a bomb", _above(limits, "total", total, status.st_size))
     return _collect(file, everything, status, prefix, _starts(file, sorted(entries), central, at), limits.entries)
 
 
-def _above(limits: Limits, name: str, size: int, packed: int) -> str:
-    """The remedy for what unpacks `packed` bytes to `size`: which limits, `name` or the ratio, have to be raised."""
+def _above(limits: Limits, name: str, size: int, packed: int) -> dict[str, int]:
+    """The limits that let in what unpacks `packed` bytes to `size`, `name` or the ratio; none where no limit would."""
     if not packed or (name == "member" and size > _INT):
-        return REBUILD  # no limit would help
+        return {}
     wanted = {name: size} if size > getattr(limits, name) else {}
     if size > max(_NO_BOMB, limits.ratio * packed):
         wanted["ratio"] = -(-size // packed)
-    return _raised(**wanted)
+    return wanted
 
 
-def _raised(**wanted: int) -> str:
-    return "if you trust it: " + " ".join(f"--limit {name}={value}" for name, value in wanted.items())
+def _too_large(file: File, fault: str, wanted: dict[str, int], member: str = "") -> NoReturn:
+    """Refuse an egg that the limits that are `wanted` would let in."""
+    options = " ".join(f"--limit {name}={value}" for name, value in wanted.items())
+    error = EggTooLarge(file.thing(member), fault, f"if you trust it: {options}" if options else REBUILD)
+    error.limits = wanted
+    raise error
 
 
 def _end(file: File, size: int) -> tuple[int, int, int, int]:
@@ -123,7 +129,7 @@ def _end(file: File, size: int) -> tuple[int, int, int, int]:
     tail = file.read(max(size - 0xFFFF - _END.size, 0), 0xFFFF + _END.size)
     end, before = tail[-_END.size :], tail[: -_END.size]
     if len(end) < _END.size or not end.startswith(b"PK\5\6"):
-        file.refuse(_endless(file, tail))
+        file.refuse(*_endless(file, tail))
     _, disk, first_disk, here, count, length, offset, comment = _END.unpack(end)
     at = size - _END.size - length
     fault = (
@@ -138,25 +144,27 @@ def _end(file: File, size: int) -> tuple[int, int, int, int]:
         or (length > _CENTRAL_MOST and f"a central directory of {length} bytes")
     )
     if fault:
-        file.refuse(fault)
+        file.refuse(fault, kind=EggDamaged if fault is _NO_COMMENT else EggAmbiguous)
     return count, at, length, at - offset
 
 
-def _endless(file: File, tail: bytes) -> str:
-    """Why the last bytes of the file, `tail`, do not end with an end record."""
+def _endless(file: File, tail: bytes) -> tuple[str, str, type[EggRefused]]:
+    """Why the last bytes of the file, `tail`, do not end with an end record: the fault, of no member, and its kind."""
     at = tail.rfind(b"PK\5\6")
     if at < 0:
         begins = file.read(0, 4) == b"PK\3\4"
         if begins:
-            return "truncated: it begins as a zip file, and its end is missing"
-        return "not a zip file" if tail else "not a zip file: it is empty"
+            return "truncated: it begins as a zip file, and its end is missing", "", EggDamaged
+        return "not a zip file" if tail else "not a zip file: it is empty", "", EggDamaged
     left = len(tail) - at - _END.size
     if left < 0:
-        return "truncated: its end record is cut off"
+        return "truncated: its end record is cut off", "", EggDamaged
     comment: int = _END.unpack_from(tail, at)[-1]
     if left == comment:
-        return "an archive comment, which Python 2.7 to 3.7 do not read"
-    return _NO_COMMENT if left < comment else "bytes after the end record"
+        return "an archive comment, which Python 2.7 to 3.7 do not read", "", EggAmbiguous
+    if left < comment:
+        return _NO_COMMENT, "", EggDamaged
+    return "bytes after the end record", "", EggAmbiguous
 
 
 def _entries(file: File, central: bytes, count: int, prefix: int) -> Iterator[_Entry]:
@@ -284,8 +292,8 @@ def _collect(
             parents.add(name[:cut])
             cut = name.rfind("/", 0, cut)
         if len(parents) > most:
-            remedy = _raised(entries=DEFAULT_LIMITS.entries) if most < DEFAULT_LIMITS.entries else REBUILD
-            file.refuse(f"more than {most} directories", remedy=remedy)
+            wanted = {"entries": DEFAULT_LIMITS.entries} if most < DEFAULT_LIMITS.entries else {}
+            _too_large(file, f"more than {most} directories", wanted)
         if name.endswith("/"):
             directories[name] = None
             continue

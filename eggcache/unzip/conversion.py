@@ -14,7 +14,7 @@ from eggcache.eggs import layout
 from eggcache.eggs import reader as eggs
 from eggcache.eggs.batch import Batch
 from eggcache.eggs.extract import Opened
-from eggcache.errors import Busy, EggcacheError, EggRefused, NotPermitted
+from eggcache.errors import Busy, EggcacheError, EggUnsuitable, NotPermitted
 from eggcache.model import Distribution, Finding, Interpreter, Kind, Outcome, Ownership, Run
 from eggcache.system import accounts, exchange, lockdown, staging, syscalls
 from eggcache.target import owners, process
@@ -191,11 +191,13 @@ def _open(descriptor: int, name: str, path: str) -> int:
 def _check(distribution: Distribution, egg: eggs.Egg) -> None:
     """Refuse what would be another distribution, or none, once it is a directory."""
     if distribution.kind is Kind.ZIP or not egg.path.lower().endswith(".egg"):
-        raise EggRefused(egg.path, "its name does not end in .egg, so as a directory it would be no egg", "rename it")
+        raise EggUnsuitable(
+            egg.path, "its name does not end in .egg, so as a directory it would be no egg", "rename it"
+        )
     for member in egg.members:
         parts = member.name.split("/")
         if len(parts) > 2 and parts[0].lower().endswith(".egg") and parts[1] == "EGG-INFO":
-            raise EggRefused(
+            raise EggUnsuitable(
                 egg.path,
                 f"it is a basket: pkg_resources would not look for {parts[0]} in a directory of this name",
                 "install that egg beside it, or leave it zipped and use eggcache prepare",
@@ -204,7 +206,7 @@ def _check(distribution: Distribution, egg: eggs.Egg) -> None:
         try:
             os.fsencode(name).decode("utf-8")
         except UnicodeDecodeError:
-            raise EggRefused(
+            raise EggUnsuitable(
                 egg.path, f"Pythons disagree on the name of {name!a}", "install this distribution unzipped"
             ) from None
 

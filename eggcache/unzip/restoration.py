@@ -13,7 +13,7 @@ from functools import partial
 
 from eggcache.cache import freshness
 from eggcache.eggs import reader as eggs
-from eggcache.errors import EggcacheError, EggRefused, NotPermitted
+from eggcache.errors import EggcacheError, EggChanged, NotPermitted
 from eggcache.model import DEFAULT_RUN, Finding, Member, Outcome, Report, Run
 from eggcache.system import accounts, exchange, lockdown, staging, syscalls
 from eggcache.target import resolver
@@ -206,7 +206,7 @@ class Restoration:
         yield name, egg, before
 
     def _compare(self, source: int, name: str, descriptor: int) -> eggs.Egg:
-        """The zip, where the directory `name` holds what unzipping it gave, and byte code. Raises EggRefused."""
+        """The zip, where the directory `name` holds what unzipping it gave, and byte code. Raises EggChanged."""
         path = os.path.join(self.path, name)
         egg = eggs.read(source, os.path.join(_directory(self.backup), name), self.run.limits)
         members = {member.name: member for member in egg.members}
@@ -245,13 +245,9 @@ def _unzipped(directory: str, names: set[str]) -> set[str]:
 # ---------------------------------------------------------------------------------------------- what was changed
 
 
-class _Changed(EggRefused):
-    pass
-
-
-def _changed(path: str, entry: str, what: str) -> _Changed:
+def _changed(path: str, entry: str, what: str) -> EggChanged:
     remedy = "save it elsewhere, make the directory what it was, and run again"
-    return _Changed(path, f"it was changed since it was unzipped: {entry} {what}", remedy)
+    return EggChanged(path, f"it was changed since it was unzipped: {entry} {what}", remedy)
 
 
 def _meanwhile(path: str) -> EggcacheError:
@@ -259,7 +255,7 @@ def _meanwhile(path: str) -> EggcacheError:
 
 
 def _as_finding(error: EggcacheError) -> Finding:
-    if isinstance(error, _Changed):
+    if isinstance(error, EggChanged):
         return Finding("egg-changed", error.thing, error.cause, error.remedy)
     finding = conversion.as_finding(error)
     return replace(finding, code="not-restored") if finding.code == "not-unzipped" else finding

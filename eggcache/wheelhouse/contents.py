@@ -12,7 +12,7 @@ from time import gmtime
 
 from eggcache.eggs import reader as eggs
 from eggcache.eggs.extract import Opened
-from eggcache.errors import EggcacheError, EggRefused
+from eggcache.errors import EggcacheError, EggTooLarge, EggUnsuitable
 from eggcache.model import DateTime, Distribution, Kind, Limits
 from eggcache.system import accounts, lockdown
 from eggcache.system.accounts import Account
@@ -85,9 +85,9 @@ def _directory(descriptor: int, path: str, account: Account, limits: Limits) -> 
         public = public and bool(info.st_mode & 0o004)
         if number > limits.entries:
             cause = f"more than {limits.entries} files and directories"
-            raise EggRefused(path, cause, "raise --limit entries for it, if you trust it")
+            raise EggTooLarge(path, cause, "raise --limit entries for it, if you trust it")
         if name.count("/") > _DEPTH:
-            raise EggRefused(path, f"more than {_DEPTH} directories in each other", "install another build")
+            raise EggUnsuitable(path, f"more than {_DEPTH} directories in each other", "install another build")
         if stat.S_ISDIR(info.st_mode):
             public = public and bool(info.st_mode & 0o001)
             continue
@@ -95,7 +95,7 @@ def _directory(descriptor: int, path: str, account: Account, limits: Limits) -> 
         total += info.st_size
         if info.st_size > limits.member or total > limits.total:
             cause = f"more than {limits.total} bytes, or than {limits.member} in one file"
-            raise EggRefused(path, cause, "raise --limit for it, if you trust it")
+            raise EggTooLarge(path, cause, "raise --limit for it, if you trust it")
         when = gmtime(min(max(int(info.st_mtime), _EARLIEST), _LATEST))
         files[name] = Content(
             name, info.st_size, when[:6], lambda name=name, info=info: _pieces(descriptor, path, name, info, account)  # type: ignore[misc]
@@ -124,7 +124,7 @@ def _walk(descriptor: int, path: str, account: Account) -> Iterator[tuple[str, o
                 below.append(full)
             elif not stat.S_ISREG(info.st_mode):
                 cause = f"{full!a} is a link, a device or the like"
-                raise EggRefused(path, cause, "put the file itself in its place")
+                raise EggUnsuitable(path, cause, "put the file itself in its place")
             yield full, info
         pending += reversed(below)
 
@@ -181,6 +181,8 @@ def _check_name(path: str, name: str) -> None:
     try:
         os.fsencode(name).decode("utf-8")
     except UnicodeDecodeError:
-        raise EggRefused(path, f"the name {name!a} is not UTF-8, as a wheel's are", "install another build") from None
+        raise EggUnsuitable(
+            path, f"the name {name!a} is not UTF-8, as a wheel's are", "install another build"
+        ) from None
     if re.search(r"[\x00-\x1f\x7f\\]", name):
-        raise EggRefused(path, f"the name {name!a} has a backslash or a control character", "install another build")
+        raise EggUnsuitable(path, f"the name {name!a} has a backslash or a control character", "install another build")

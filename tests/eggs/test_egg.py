@@ -6,6 +6,7 @@ import bz2
 import errno
 import hashlib
 import os
+import pickle
 import random
 import stat
 import struct
@@ -22,7 +23,7 @@ import pytest
 from support.zips import VERSIONS, Entry, Zipimport, archive, deflate
 
 from eggcache.eggs import reader as eggs
-from eggcache.errors import EggcacheError, EggRefused
+from eggcache.errors import EggAmbiguous, EggcacheError, EggDamaged, EggRefused, EggTooLarge
 
 TEXT = b"import this\n" * 40
 PLAIN = Entry(b"pkg/a.py", TEXT)
@@ -378,6 +379,7 @@ def test_refuses(case: Case, tmp_path: Any) -> None:
     with pytest.raises(EggRefused) as caught:
         ours(path)
     error = caught.value
+    assert type(error) in (EggDamaged, EggAmbiguous, EggTooLarge)
     assert error.thing.startswith(path)
     assert (f"{path}, member {case.member}" if case.member else path) in error.thing
     assert case.refused is not None
@@ -390,7 +392,7 @@ def test_cut_anywhere_is_truncated(tmp_path: Any) -> None:
     """A download that broke off, wherever that was, is named as one."""
     for whole in (FULL, archive(PLAIN, end={"comment_size": 5}, tail=b"hello")):
         for length in range(4, len(whole)):
-            with pytest.raises(EggRefused, match="truncated: ") as caught:
+            with pytest.raises(EggDamaged, match="truncated: ") as caught:
                 ours(written(tmp_path, whole[:length]))
             end = whole.index(b"PK\5\6")
             part = "it begins" if length < end + 4 else "its end record" if length < end + 22 else "its archive comment"
@@ -583,19 +585,21 @@ def test_last_duplicate_wins(tmp_path: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("limits", "cause"),
+    ("limits", "cause", "wanted"),
     [
-        (eggs.Limits(entries=1), "2 entries, the limit is 1"),
-        (eggs.Limits(member=255), "unpacks"),
-        (eggs.Limits(total=700), "unpacks to 736 bytes"),
+        (eggs.Limits(entries=1), "2 entries, the limit is 1", {"entries": 2}),
+        (eggs.Limits(member=255), "unpacks", {"member": len(TEXT)}),
+        (eggs.Limits(total=700), "unpacks to 736 bytes", {"total": 736}),
     ],
 )
-def test_limits(limits: eggs.Limits, cause: str, tmp_path: Any) -> None:
-    """Each limit refuses what is above it, and not what just meets it."""
+def test_limits(limits: eggs.Limits, cause: str, wanted: dict[str, int], tmp_path: Any) -> None:
+    """Each limit refuses what is above it, and says what would let it in, and not what just meets it."""
     path = written(tmp_path, FULL)
     descriptor = os.open(path, os.O_RDONLY)
-    with pytest.raises(EggRefused, match=cause):
+    with pytest.raises(EggTooLarge, match=cause) as caught:
         eggs.read(descriptor, path, limits)
+    assert caught.value.limits == wanted
+    assert pickle.loads(pickle.dumps(caught.value)).limits == wanted  # as a worker hands it on
     assert eggs.read(descriptor, path, eggs.Limits(entries=2, member=len(TEXT), total=len(TEXT) + 256))
 
 
@@ -604,7 +608,7 @@ def test_directories_are_limited(tmp_path: Any) -> None:
     deep = [Entry(b"%d/" % i * 60 + b"x") for i in range(3)]
     path = written(tmp_path, archive(*deep, Entry(b"listed/", method=0)))
     with open(path, "rb") as file:
-        with pytest.raises(EggRefused, match="more than 180 directories; if you trust it: --limit entries=65535"):
+        with pytest.raises(EggTooLarge, match="more than 180 directories; if you trust it: --limit entries=65535"):
             eggs.read(file.fileno(), path, eggs.Limits(entries=180))
         assert len(eggs.read(file.fileno(), path, eggs.Limits(entries=181)).members) == 3
 
@@ -613,7 +617,7 @@ def test_bomb_of_many(tmp_path: Any) -> None:
     """A bomb is refused whether it is one member or many, each of them below what counts as one."""
     small = deflate(bytes(3 << 20))
     path = written(tmp_path, archive(*(Entry(b"%d" % i, bytes(3 << 20), packed=small) for i in range(9))))
-    with pytest.raises(EggRefused, match="like a bomb"):
+    with pytest.raises(EggTooLarge, match="like a bomb"):
         ours(path)
 
 
@@ -649,7 +653,7 @@ def test_refuses_what_claims_to_be_huge(size: int, length: int, cause: str, tmp_
 def test_junk_after_the_first_piece(tmp_path: Any) -> None:
     """Deflated data that ends long before its packed bytes is refused, whatever follows, piece by piece."""
     packed = deflate(TEXT) + bytes(9 << 20)
-    with pytest.raises(EggRefused, match="after the end of its deflated data"):
+    with pytest.raises(EggDamaged, match="after the end of its deflated data"):
         ours(written(tmp_path, archive(Entry(b"x", TEXT, packed=packed))))
 
 
@@ -657,7 +661,7 @@ def test_cut_off_while_it_is_read(tmp_path: Any) -> None:
     """An egg that shrinks after `read` is refused, not served short."""
     descriptor, egg = opened(tmp_path, archive(Entry(b"x", NOISE, 0)))
     os.truncate(egg.path, 1000)
-    with pytest.raises(EggRefused, match="cut off"):
+    with pytest.raises(EggDamaged, match="cut off"):
         eggs.data(descriptor, egg, egg.members[0])
 
 

@@ -27,7 +27,7 @@ from support.sites import measured, write_egg
 from support.wheels import other_setuptools, pip, verify
 from support.zips import big_egg
 
-from eggcache.errors import EggcacheError, EggRefused, NotPermitted
+from eggcache.errors import EggcacheError, EggTooLarge, EggUnsuitable, NotPermitted
 from eggcache.model import DEFAULT_LIMITS, Distribution, Kind, Limits
 from eggcache.system import accounts
 from eggcache.system.accounts import Account
@@ -717,12 +717,12 @@ def test_deep_and_many(shared_tmp: Path) -> None:
     """An unzipped egg is limited as a zipped one: by how many names it has, directories too, and how deep they are."""
     egg = unzipped_egg(shared_tmp / "Foo-1.0-py3.11.egg")
     assert files_of(egg, Limits(entries=2)) == ["EGG-INFO/PKG-INFO"]
-    with pytest.raises(EggRefused, match="files and directories"):
+    with pytest.raises(EggTooLarge, match="files and directories"):
         files_of(egg, Limits(entries=1))
     (egg / "/".join("d" * 65)).mkdir(parents=True)
     assert files_of(egg) == ["EGG-INFO/PKG-INFO"]
     (egg / "/".join("d" * 66)).mkdir()
-    with pytest.raises(EggRefused, match="directories in each other"):
+    with pytest.raises(EggUnsuitable, match="directories in each other"):
         files_of(egg)
 
 
