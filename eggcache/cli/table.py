@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
-from eggcache.model import Report
+from eggcache.model import Finding, Report
 from eggcache.system.accounts import Account
 
 _HEAD = ("CODE", "THING", "CAUSE", "REMEDY")
@@ -32,17 +32,19 @@ def lines(done: Report, account: Account, *, verbose: bool = False, width: int |
         if not narrow:
             yield "  ".join(cell.ljust(room) for cell, room in zip(row, widths)).rstrip()
         elif number:
-            yield from _paragraph(row, width or 80)
+            yield from _paragraph(done.findings[number - 1], width or 80)
         for detail in done.findings[number - 1].context if verbose and number else ():
             yield f"  {detail}"
 
 
-def _paragraph(row: Sequence[str], width: int) -> Iterator[str]:
-    """A finding as lines of `width` columns; what is to be copied, a path or an option, stays in one piece."""
-    code, thing, cause, remedy = row
+def _paragraph(one: Finding, width: int) -> Iterator[str]:
+    """A finding as lines of `width` columns; what is to be copied, a path, option or command, stays in one piece."""
+    code, thing, todo, command = one.code, one.thing, one.remedy.text, one.remedy.command
     yield from (f"{code}  {thing}",) if len(code) + 2 + len(thing) <= width else (code, f"    {thing}")
-    for text in filter(None, (cause, f"-> {remedy}" if remedy else "")):
+    for text in filter(None, (one.cause, todo and f"-> {todo}{':' if command else ''}")):
         yield from textwrap.wrap(
             text, max(width, 20), initial_indent="    ", subsequent_indent="    ", break_long_words=False,
             break_on_hyphens=False,
         )  # fmt: skip
+    if command:
+        yield f"    {command}"

@@ -19,6 +19,7 @@ from support.sites import named, write_egg
 from support.terminals import show
 
 from eggcache.cli import arguments, console, manual, table
+from eggcache.errors import Remedy
 from eggcache.model import Finding, Report
 from eggcache.system.accounts import Account
 
@@ -181,12 +182,12 @@ def test_narrow_table(place: Place) -> None:
 
 def test_paragraph_keeps_every_word() -> None:
     """Wrapping loses and breaks nothing."""
-    finding = Finding(
-        "a-code", "/a/very/long/path/" + "x" * 40, "the cause of it, at length " * 4, "run eggcache --all", 3
-    )
+    remedy = Remedy("see to it, or " * 3 + "run", "eggcache prepare /a/directory " + "--all " * 9)
+    finding = Finding("a-code", "/a/very/long/path/" + "x" * 40, "the cause of it, at length " * 4, remedy, 3)
     done = Report("check", None, findings=(finding,), outcomes=())
     lines = list(table.lines(done, Account("nobody", 1, 1), width=30))
     assert lines[0] == "a-code"
+    assert lines[-1].strip() == remedy.command.strip()  # to be copied
     text = " ".join(" ".join(lines).split())
     assert text == " ".join(f"{finding.code} {finding.thing} {finding.cause} -> {finding.remedy}".split())
 
