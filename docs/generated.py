@@ -13,7 +13,7 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 from eggcache.cli import arguments, manual
-from eggcache.wrappers import kinds, wrappers
+from eggcache.wrappers import emission, kinds
 
 ROOT = Path(__file__).resolve().parent.parent
 # What an installation has that followed the README, on Debian.
@@ -64,7 +64,7 @@ def wrapper(kind: str) -> Iterator[str]:
         "/var/cache/eggcache", PREPARE, None, apachectl="/usr/sbin/apache2ctl",
         pid_file="/var/run/apache2/apache2.pid", unit="apache2.service", debian=True,
     )  # fmt: skip
-    text = wrappers.wrapper(kind, wanted)
+    text = emission.wrapper(kind, wanted)
     yield from (".. code-block:: text", "")
     yield from (f"    {line}".rstrip() for line in text.splitlines())
 

@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     from eggcache.cache.removal import remove
     from eggcache.model import Limits, Run
     from eggcache.proof.application import Application
-    from eggcache.proof.proof import check
+    from eggcache.proof.checking import check
     from eggcache.system.accounts import Account
     from eggcache.target.interpreter import EVERYTHING, TURBOGEARS, Roots, Target
     from eggcache.target.resolver import resolve
     from eggcache.unzip.restoration import undo
     from eggcache.unzip.unzipping import unzip_all
     from eggcache.wheelhouse.wheelhouse import wheels
+    from eggcache.wrappers.emission import wrapper
     from eggcache.wrappers.kinds import Wanted
-    from eggcache.wrappers.wrappers import wrapper
 
 __all__ = [
     "EVERYTHING",

@@ -9,12 +9,12 @@ from collections.abc import Collection, Iterator
 from eggcache.cache import freshness
 from eggcache.errors import NotPermitted
 from eggcache.model import Finding
-from eggcache.system import lockdown, procfs
+from eggcache.system import procfs, safe_dirs
 
 _RESET = "or let --reset move the directory aside"
 
 
-_OWN = (freshness.NAME, lockdown.LOCK, lockdown.JOURNAL, "lost+found")
+_OWN = (freshness.NAME, safe_dirs.LOCK, safe_dirs.JOURNAL, "lost+found")
 
 
 def own(name: str) -> bool:
@@ -24,7 +24,7 @@ def own(name: str) -> bool:
 
 def left(name: str) -> bool:
     """Whether a killed run left a directory or file of that name, or a running one works in it; the next clears it."""
-    return name.startswith((lockdown.STAGE, lockdown.ASIDE))
+    return name.startswith((safe_dirs.STAGE, safe_dirs.ASIDE))
 
 
 def foreign(descriptor: int, directory: str, extracted: Collection[str], *, lost: bool) -> Iterator[Finding]:
@@ -42,7 +42,7 @@ def foreign(descriptor: int, directory: str, extracted: Collection[str], *, lost
             continue
         path, remedy = os.path.join(directory, name), "see whose it is, and remove it"
         if freshness.anothers(info, os.geteuid()):
-            who, mode = lockdown.owner_name(info.st_uid), stat.S_IMODE(info.st_mode)
+            who, mode = safe_dirs.owner_name(info.st_uid), stat.S_IMODE(info.st_mode)
             cause = f"it belongs to {who}, or others can write to it (mode {mode:04o})"
             yield Finding(freshness.FOREIGN, path, cause, remedy, NotPermitted.status)
         elif not (
@@ -65,7 +65,7 @@ def check(descriptor: int, path: str) -> None:
     Everything else that may lie there, such as a FIFO, a device or a link, is replaced or removed without being
     opened. Raises NotPermitted: the message names it, and --reset moves the whole directory aside.
     """
-    lockdown.check_lock(descriptor, path)
+    safe_dirs.check_lock(descriptor, path)
     try:
         info = os.stat(freshness.NAME, dir_fd=descriptor, follow_symlinks=False)
     except FileNotFoundError:

@@ -16,7 +16,7 @@ from eggcache.eggs.extract import Opened
 from eggcache.errors import EggcacheError
 from eggcache.model import Finding, Outcome, Run, Tree
 from eggcache.system import exchange, files, staging, syscalls
-from eggcache.target.ahead import Ahead
+from eggcache.target.early_reading import EarlyReader
 from eggcache.target.interpreter import Target
 from eggcache.target.skipped import refusal
 
@@ -35,7 +35,7 @@ class Filling:
     descriptor: int | None  # the verified cache; None: there is none yet, in a dry run
     target: Target  # layout.zone has set its time zone
     run: Run
-    read: Ahead | None = None  # what was read of the eggs already
+    read: EarlyReader | None = None  # what was read of the eggs already
     outcomes: list[Outcome] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     expected: dict[str, str] = field(default_factory=dict)  # by the names that this tree needs, digests of the content
@@ -46,7 +46,8 @@ class Filling:
     def fill(self, tree: Tree, staged: int | None) -> None:
         """Extract below `staged` what is not there yet (None: a dry run); findings go on the list. Raises ServesOthers
         where an egg would be taken from another time zone."""
-        plan = Plan(tree, self.target, (self.read or Ahead(self.target.account, self.run.limits)).opened, self.cache)
+        read = self.read or EarlyReader(self.target.account, self.run.limits)
+        plan = Plan(tree, self.target, read.opened, self.cache)
         self.run.progress.phase("extracting", plan.size())
         with nullcontext() if staged is None else Batch(staged, self.run.progress.advance) as batch:
             for step in plan.steps():

@@ -13,7 +13,7 @@ import os
 import stat
 from hashlib import blake2b
 
-from eggcache.system import lockdown
+from eggcache.system import safe_dirs
 
 TYPE_CHECKING = False  # importing typing for its constant takes longer than reading the receipt
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def digest(directory: int, name: str) -> str:
     while pending:
         path = pending.pop()
         try:
-            descriptor = os.open(path, lockdown.DIRECTORY, dir_fd=directory)
+            descriptor = os.open(path, safe_dirs.DIRECTORY, dir_fd=directory)
         except (OSError, ValueError):  # ValueError: no name at all, in a receipt that makes no sense
             return ""
         try:
@@ -111,7 +111,7 @@ def load(directory: int) -> dict[str, Any]:
     """The receipt in `directory` as it was written; an empty one where there is none or it is not to be trusted."""
     nothing: dict[str, Any] = {"entries": {}, "extracted": {}}
     try:
-        descriptor = os.open(NAME, lockdown.READ, dir_fd=directory)
+        descriptor = os.open(NAME, safe_dirs.READ, dir_fd=directory)
     except OSError:
         return nothing
     info = os.fstat(descriptor)
@@ -153,7 +153,7 @@ def holds(data: Mapping[str, Any], key: str, options: Mapping[str, Any], directo
 
 def leftovers(directory: int) -> bool:
     """Whether a run is at work in `directory`, or was killed there."""
-    left = lockdown.STAGE, lockdown.JOURNAL, lockdown.ASIDE
+    left = safe_dirs.STAGE, safe_dirs.JOURNAL, safe_dirs.ASIDE
     return any(name.startswith(left) for name in os.listdir(directory))
 
 
@@ -162,7 +162,7 @@ def standing(directory: str, key: str, options: Mapping[str, Any]) -> dict[str, 
     not, or there is no such directory, or something was left in it: whoever goes the whole way then removes that.
     Raises NotPermitted where the directory is not safe."""
     try:
-        descriptor = lockdown.open_directory(directory)
+        descriptor = safe_dirs.open_directory(directory)
     except OSError:
         return None
     try:

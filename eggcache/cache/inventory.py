@@ -16,7 +16,7 @@ from eggcache.cache import freshness, receipt, serving
 from eggcache.eggs import layout
 from eggcache.errors import EggcacheError, NotPermitted, Remedy
 from eggcache.model import Finding, Tree
-from eggcache.system import accounts, lockdown
+from eggcache.system import accounts, safe_dirs
 
 
 @dataclass(frozen=True)
@@ -137,11 +137,11 @@ def _opened(directory: str) -> Iterator[int | None]:
     try:
         info = os.stat(directory)
         if info.st_uid != os.geteuid():
-            owner = lockdown.owner_name(info.st_uid)
+            owner = safe_dirs.owner_name(info.st_uid)
             raise NotPermitted(
                 directory, f"it belongs to {owner}, who alone may read its receipt", f"run it as {owner}"
             )
-        descriptor = lockdown.open_directory(directory)
+        descriptor = safe_dirs.open_directory(directory)
     except (FileNotFoundError, NotADirectoryError):
         yield None
         return
@@ -212,7 +212,7 @@ def _running(descriptor: int) -> bool:
     """Whether a prepare holds the lock: asked for as a reader, and given back at once, which no other run notices
     unless it is not ready to wait at all."""
     try:
-        lock = os.open(lockdown.LOCK, lockdown.READ, dir_fd=descriptor)
+        lock = os.open(safe_dirs.LOCK, safe_dirs.READ, dir_fd=descriptor)
     except OSError:
         return False
     try:

@@ -19,7 +19,7 @@ from eggcache.eggs import layout
 from eggcache.errors import EggcacheError
 from eggcache.model import Ownership, Run
 from eggcache.progress import Progress
-from eggcache.system import lockdown, staging
+from eggcache.system import safe_dirs, staging
 from eggcache.target import resolver
 
 
@@ -66,7 +66,7 @@ def _prepare(key: str, entry: receipt.Entry, directory: str, descriptor: int, pr
     tree = resolver.resolve(target, again.roots, meanwhile=progress.tick)
     known = receipt.read(descriptor)
     with layout.zone(target.timezone), staging.stage(descriptor) as (_, staged):
-        lockdown.own(descriptor, owner.uid, owner.gid, owner.directory_mode)
+        safe_dirs.own(descriptor, owner.uid, owner.gid, owner.directory_mode)
         work = Filling(Cache(again, owner, known), descriptor, target, run)
         work.fill(tree, staged)
         work.swap(staged, allow_gap=False)

@@ -22,8 +22,8 @@ from eggcache.errors import EggcacheError, EggUnsuitable, NotPermitted, Remedy
 from eggcache.model import Distribution, Finding, Kind, Ownership, Tree
 from eggcache.system import accounts
 from eggcache.target import commands, resolver, skipped
-from eggcache.target.ahead import Opening
 from eggcache.target.commands import Prepare
+from eggcache.target.early_reading import Opening
 from eggcache.target.interpreter import Target
 from eggcache.target.skipped import refusal
 

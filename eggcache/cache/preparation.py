@@ -15,14 +15,14 @@ from eggcache.cache import entries, freshness, receipt
 from eggcache.eggs import layout
 from eggcache.errors import EggcacheError, NotPermitted, Remedy, of_disk
 from eggcache.model import DEFAULT_RUN, Finding, Outcome, Ownership, Report, Run, Tree
-from eggcache.system import lockdown, staging
+from eggcache.system import safe_dirs, staging
 from eggcache.target.interpreter import TURBOGEARS, Roots, Target
 
 if TYPE_CHECKING:
     from eggcache.cache import replacement
     from eggcache.cache.filling import Filling
-    from eggcache.target.ahead import Ahead
     from eggcache.target.commands import Prepare
+    from eggcache.target.early_reading import EarlyReader
     from eggcache.target.launch import Launch
 
 # A process that has opened a directory to list it, or is on its way through it, sees what is removed there go. Nobody
@@ -85,9 +85,9 @@ class Preparation:
         ):
             return self._unchanged(previous)
         started = time.time_ns()
-        from eggcache.target import ahead
+        from eggcache.target import early_reading
 
-        tree, read = ahead.resolve(self.target, self.roots, self.run, launched, _load)
+        tree, read = early_reading.resolve(self.target, self.roots, self.run, launched, _load)
         try:
             done = self._fill(tree, read, unsafe, started)
         except PermissionError as error:
@@ -111,7 +111,7 @@ class Preparation:
                 elif not self.run.dry_run and freshness.leftovers(descriptor):
                     # A run was killed after it had written the receipt; or one is at work for another tree, and will do
                     # this.
-                    locked = lockdown.locked(descriptor, self.directory, 0)
+                    locked = safe_dirs.locked(descriptor, self.directory, 0)
                     with suppress(EggcacheError, OSError), locked, _tidied(descriptor):
                         pass
                 return held, None
@@ -142,7 +142,7 @@ class Preparation:
         done = Report("prepare", self.directory, tuple(outcomes), tuple(findings), digest=digest, owner=self.owner)
         return replace(done, dry_run=self.run.dry_run)
 
-    def _fill(self, tree: Tree, read: Ahead, unsafe: NotPermitted | None, started: int) -> Report | None:
+    def _fill(self, tree: Tree, read: EarlyReader, unsafe: NotPermitted | None, started: int) -> Report | None:
         """Fill the directory under its lock; None where another run has renewed it meanwhile."""
         from eggcache.cache import filling, plan, serving
         from eggcache.target.commands import Prepare
@@ -168,7 +168,7 @@ class Preparation:
                     finished = None if self.prune else self._held(descriptor)
                     if finished:
                         return self._unchanged(finished)  # whoever held the lock did it
-                    lockdown.own(descriptor, self.owner.uid, self.owner.gid, self.owner.directory_mode)
+                    safe_dirs.own(descriptor, self.owner.uid, self.owner.gid, self.owner.directory_mode)
                     _, staged = held.enter_context(staging.stage(descriptor))
             cache = plan.Cache(wanted, self.owner, known)
             work = filling.Filling(cache, descriptor, target, self.run, read)
@@ -216,7 +216,7 @@ class Preparation:
             return there, None, others
         replacement.tidy(directory)
         try:
-            descriptor = lockdown.open_directory(directory, create=True)
+            descriptor = safe_dirs.open_directory(directory, create=True)
             held.callback(os.close, descriptor)
             entries.check(descriptor, directory)
         except FileNotFoundError as error:
@@ -230,10 +230,10 @@ class Preparation:
 
     def _lock(self, descriptor: int, new: replacement.Renewal | None, held: ExitStack) -> None:
         """Take the lock of the cache, and away what a killed run has left. Of a `new` one nobody knows yet."""
-        lockdown.drop_acls(descriptor)  # before the lock, which would inherit from them
+        safe_dirs.drop_acls(descriptor)  # before the lock, which would inherit from them
         if new is None:
-            held.enter_context(lockdown.locked(descriptor, self.directory, self.run.wait, self.run.progress))
-            if not lockdown.leads_to(self.directory, descriptor):
+            held.enter_context(safe_dirs.locked(descriptor, self.directory, self.run.wait, self.run.progress))
+            if not safe_dirs.leads_to(self.directory, descriptor):
                 raise EggcacheError(self.directory, "another run took it away meanwhile", "run it again")
         held.enter_context(_tidied(descriptor))
 
@@ -260,7 +260,7 @@ class Preparation:
         """What to say of a cache on a read-only file system that is current. Raises OSError where it is not: an egg
         that is only newer needs nothing, as pkg_resources compares with what is in it."""
         lacking = work.cache.known.lacks(descriptor, work.expected)
-        if lacking or not lockdown.owned(descriptor, self.owner.uid, self.owner.gid, self.owner.directory_mode):
+        if lacking or not safe_dirs.owned(descriptor, self.owner.uid, self.owner.gid, self.owner.directory_mode):
             raise OSError(errno.EROFS, os.strerror(errno.EROFS), os.path.join(self.directory, *lacking[:1]))
         work.outcomes = [replace(outcome, action="kept") for outcome in work.outcomes]
         return f"{self.directory}: it is read-only, and was left as it is: what it serves is current"
@@ -274,7 +274,7 @@ def _load() -> None:
 
 def _open_existing(directory: str) -> int | None:
     try:
-        return lockdown.open_directory(directory)
+        return safe_dirs.open_directory(directory)
     except FileNotFoundError:
         return None
 

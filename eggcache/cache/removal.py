@@ -13,7 +13,7 @@ from eggcache.cache import entries as cache_names
 from eggcache.cache import freshness, receipt, replacement
 from eggcache.errors import NotPermitted
 from eggcache.model import DEFAULT_RUN, Outcome, Report, Run
-from eggcache.system import files, lockdown, procfs
+from eggcache.system import files, procfs, safe_dirs
 
 _MOST_LOOKS, _BETWEEN = 20, 0.05  # seconds between two looks at an empty directory
 
@@ -35,7 +35,7 @@ def remove(directory: str, run: Run = DEFAULT_RUN) -> Report:
     missing = Report("remove", directory, (), (), (f"{directory}: there is none: nothing to do",), True, run.dry_run)
     with ExitStack() as held:
         try:
-            descriptor = lockdown.open_directory(directory)
+            descriptor = safe_dirs.open_directory(directory)
         except FileNotFoundError:
             if not run.dry_run:
                 _finish(directory)
@@ -44,18 +44,18 @@ def remove(directory: str, run: Run = DEFAULT_RUN) -> Report:
         # Not os.path.realpath, which follows any link, whoever planted it.
         path = os.readlink(f"/proc/self/fd/{descriptor}")
         try:
-            parent = lockdown.open_parent(path)
+            parent = safe_dirs.open_parent(path)
         except FileNotFoundError:
             return missing  # with all that was around it
         held.callback(os.close, parent)
         if not _ours(descriptor):
-            if not lockdown.leads_to(path, descriptor):
+            if not safe_dirs.leads_to(path, descriptor):
                 return missing  # another run removed it
             cause = "eggcache did not make it: it has neither a receipt nor a lock"
             raise NotPermitted(directory, cause, "name the egg cache")
         if not run.dry_run:
-            held.enter_context(lockdown.locked(descriptor, directory, run.wait, run.progress))
-            if not lockdown.leads_to(path, descriptor):
+            held.enter_context(safe_dirs.locked(descriptor, directory, run.wait, run.progress))
+            if not safe_dirs.leads_to(path, descriptor):
                 return missing  # whoever held the lock removed it
         known = receipt.read(descriptor)
         names = sorted(os.listdir(descriptor))
@@ -88,7 +88,7 @@ def _finish(directory: str) -> None:
     it is missing is known from open_directory, which refuses the others."""
     path = os.path.realpath(directory)
     with suppress(FileNotFoundError):
-        parent = lockdown.open_parent(path)
+        parent = safe_dirs.open_parent(path)
         try:
             replacement.remove_leftovers(parent, (_prefix(path), replacement.prefix(path)))
         finally:
@@ -99,7 +99,7 @@ def _ours(descriptor: int) -> bool:
     """Whether eggcache ever worked in it: pkg_resources fills caches as well, and directories can be empty. A prepare
     that has made a directory has its lock there soon after: what is empty is looked at again for a moment."""
     for _ in range(_MOST_LOOKS):
-        for name in (freshness.NAME, lockdown.LOCK):
+        for name in (freshness.NAME, safe_dirs.LOCK):
             with suppress(FileNotFoundError):
                 info = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
                 if stat.S_ISREG(info.st_mode) and info.st_uid == os.geteuid():

@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager, suppress
 
 from eggcache.cache import entries
 from eggcache.errors import Busy, EggcacheError, NotPermitted, of_disk
-from eggcache.system import lockdown, staging, syscalls
+from eggcache.system import safe_dirs, staging, syscalls
 
 _MOST_TURNS = 1000
 
@@ -35,7 +35,7 @@ class Renewal:
     def overtaken(self) -> bool:
         """Whether a directory is at `path` meanwhile that needs no renewal: another run's."""
         try:
-            descriptor = lockdown.open_directory(self.path)
+            descriptor = safe_dirs.open_directory(self.path)
         except (OSError, NotPermitted):
             return False
         try:
@@ -126,25 +126,25 @@ def renewal(path: str, wait: float) -> Iterator[Renewal]:
     path = os.path.abspath(path)
     with ExitStack() as stack:
         try:
-            parent = lockdown.open_parent(path)
+            parent = safe_dirs.open_parent(path)
             stack.callback(os.close, parent)
             _check_movable(path, parent)
             remove_leftovers(parent, (prefix(path),))
             name = prefix(path) + secrets.token_hex(8)
-            descriptor = lockdown.make(parent, name)
+            descriptor = safe_dirs.make(parent, name)
         except OSError as error:
             raise _immovable(path, error) from None
         stack.callback(os.close, descriptor)
         new = Renewal(path, parent, name, descriptor)
         stack.callback(new.discard)
-        stack.enter_context(lockdown.locked(descriptor, path, wait))
+        stack.enter_context(safe_dirs.locked(descriptor, path, wait))
         yield new
 
 
 def tidy(path: str) -> None:
     """Remove what killed runs were building for `path`, where that can be done."""
     with suppress(OSError, NotPermitted):
-        parent = lockdown.open_parent(path)
+        parent = safe_dirs.open_parent(path)
         try:
             remove_leftovers(parent, (prefix(path),))
         finally:
@@ -155,7 +155,7 @@ def check(path: str) -> None:
     """Raise what `renewal` would raise before it makes anything: for a dry run."""
     path = os.path.abspath(path)
     try:
-        parent = lockdown.open_parent(path)
+        parent = safe_dirs.open_parent(path)
         try:
             _check_movable(path, parent)
         finally:
@@ -192,15 +192,15 @@ def remove_leftovers(parent: int, prefixes: tuple[str, ...]) -> None:
         if not any(re.fullmatch(re.escape(prefix) + "[0-9a-f]{16}", name) for prefix in prefixes):
             continue
         with suppress(OSError, NotPermitted, Busy):
-            descriptor = os.open(name, lockdown.DIRECTORY, dir_fd=parent)
+            descriptor = os.open(name, safe_dirs.DIRECTORY, dir_fd=parent)
             try:
                 info = os.fstat(descriptor)
                 if info.st_uid != os.geteuid() or info.st_mode & 0o022:
                     continue
-                if lockdown.LOCK not in os.listdir(descriptor):
+                if safe_dirs.LOCK not in os.listdir(descriptor):
                     os.rmdir(name, dir_fd=parent)  # where there is anything in it, it was not we who made it
                     continue
-                with lockdown.locked(descriptor, name, 0):
+                with safe_dirs.locked(descriptor, name, 0):
                     remove(parent, name, descriptor)
             finally:
                 os.close(descriptor)
@@ -210,7 +210,7 @@ def remove(parent: int, name: str, descriptor: int, removed: Callable[[str], obj
     """Remove the directory `name` of `parent`, which is `descriptor`, with all that is in it: the lock last. `removed`
     gets the name of each of its entries that is gone."""
     for _ in range(_MOST_TURNS):
-        for entry in sorted(os.listdir(descriptor), key=lambda entry: entry == lockdown.LOCK):
+        for entry in sorted(os.listdir(descriptor), key=lambda entry: entry == safe_dirs.LOCK):
             staging.remove(descriptor, entry)
             removed(entry)
         try:

@@ -77,7 +77,7 @@ def silent(findings: Iterable[tuple[str, int]], options: argparse.Namespace) -> 
 
 def present(done: Report, options: argparse.Namespace, *, lenient: bool = False, following: str = "") -> int:
     """Print what a command did, then what is wrong, and return the exit status."""
-    from eggcache.cli import report  # not needed where nothing had to be done
+    from eggcache.cli.render import report  # not needed where nothing had to be done
 
     quiet = done.unchanged and lenient  # an init script that had nothing to do says nothing
     for note in done.notes if not quiet else ():

@@ -10,15 +10,16 @@ import sys
 from dataclasses import replace
 
 from eggcache.cache import freshness, receipt, serving
-from eggcache.cli import arguments, console, following, report
+from eggcache.cli import arguments, console, following
+from eggcache.cli.render import report
 from eggcache.errors import NotPermitted, Remedy, UsageError, in_one_line
 from eggcache.model import Limits
 from eggcache.servers import apache, systemd
-from eggcache.system import accounts, lockdown
+from eggcache.system import accounts, safe_dirs
 from eggcache.target import interpreter
 from eggcache.target.commands import Prepare
 from eggcache.target.interpreter import TURBOGEARS, Target
-from eggcache.wrappers import destination, kinds, modpython, wrappers
+from eggcache.wrappers import destination, emission, kinds, modpython
 
 _MOD_PYTHON = {  # options of `wrapper` that are of no use to other kinds
     "--directory": "module_directory",
@@ -38,10 +39,10 @@ def emit(options: argparse.Namespace) -> int:
     directory = os.path.abspath(options.directory)
     kind, why = options.kind, None
     if not kind:
-        kind, why = wrappers.choose(host)
+        kind, why = emission.choose(host)
         console.warn(f"--for {kind}: {why}", options)
     if kind == "systemd":
-        wrappers.check_seen(directory, host.unit or "", host.private_tmp, Remedy("use another", _elsewhere(options)))
+        emission.check_seen(directory, host.unit or "", host.private_tmp, Remedy("use another", _elsewhere(options)))
     timezone = arguments.timezone(options)
     user, group = options.user or host.user, options.group or (None if options.user else host.group)
     python = interpreter.find(options.python)
@@ -65,7 +66,7 @@ def emit(options: argparse.Namespace) -> int:
     command += ["--wait", _WAIT]
     command += ["--all"] if options.all else ["--", *arguments.roots(options).requirements]
     pid_file = options.pid_file or host.pid_file
-    debian = bool(host.apachectl) and wrappers.takes_envvars(host.apachectl or "")
+    debian = bool(host.apachectl) and emission.takes_envvars(host.apachectl or "")
     wanted = kinds.Wanted(
         directory,
         command,
@@ -76,8 +77,8 @@ def emit(options: argparse.Namespace) -> int:
         debian=debian,
         private_tmp=host.private_tmp,
     )
-    text = _with_modules(options, kind, wrappers.wrapper(kind, wanted), wanted)
-    for finding in wrappers.warnings(kind, directory, host):
+    text = _with_modules(options, kind, emission.wrapper(kind, wanted), wanted)
+    for finding in emission.warnings(kind, directory, host):
         console.warn(str(finding), options)
     part = kinds.part(kind, debian=debian)
     if options.output:
@@ -90,7 +91,7 @@ def emit(options: argparse.Namespace) -> int:
                 console.warn(f"{path}: {cause}; put what is there above what eggcache wrote, which calls it", options)
         else:
             written = destination.write(path, text, mode=0o755 if kinds.KINDS[kind].executable else 0o644)
-        _say(path, written, wrappers.following(kind, path, host, debian=debian), options)
+        _say(path, written, emission.following(kind, path, host, debian=debian), options)
     if options.json:
         emitted = {
             "schema": 1,
@@ -98,7 +99,7 @@ def emit(options: argparse.Namespace) -> int:
             "directory": directory,
             "kind": kind,
             "why": why,
-            "place": wrappers.place(kind, host, debian=debian),
+            "place": emission.place(kind, host, debian=debian),
             "part": part,
             "executable": kinds.KINDS[kind].executable,
             "apachectl": host.apachectl,
@@ -180,7 +181,7 @@ def _say(path: str, written: destination.Written, following: str, options: argpa
 def _warn_of_another(directory: str, target: Target, options: argparse.Namespace) -> None:
     """Say so where `directory` was prepared, but not by what the wrapper is going to run."""
     try:
-        descriptor = lockdown.open_directory(directory)
+        descriptor = safe_dirs.open_directory(directory)
     except (OSError, NotPermitted):
         return
     try:

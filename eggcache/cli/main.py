@@ -106,10 +106,10 @@ def _starting(status: int, options: argparse.Namespace) -> int:
     where anybody may, as --reset says, with 4, by which no server starts with what somebody else has put there."""
     if status == NotPermitted.status or not (getattr(options, "lenient", False) and options.reset):
         return status
-    from eggcache.system import lockdown
+    from eggcache.system import safe_dirs
 
     try:
-        os.close(lockdown.open_directory(os.path.abspath(options.directory)))
+        os.close(safe_dirs.open_directory(os.path.abspath(options.directory)))
     except NotPermitted as unsafe:
         return console.complain(unsafe, unsafe.status)
     except OSError as error:
@@ -148,9 +148,9 @@ def _prepare(options: argparse.Namespace) -> int:
     try:
         held = freshness.standing(directory, freshness.key(target, roots), freshness.asked(target, limits))
     except NotPermitted:
-        from eggcache.system import lockdown
+        from eggcache.system import safe_dirs
 
-        if lockdown.only_roots(directory):
+        if safe_dirs.only_roots(directory):
             from eggcache.target import launch
 
             with launch.probe(target, roots) as launched:
@@ -207,7 +207,7 @@ def _unzip_all(options: argparse.Namespace) -> int:
     import fcntl, pickle, traceback  # noqa: E401, F401, I001
 
     from eggcache import progress
-    from eggcache.cli import report  # noqa: F401
+    from eggcache.cli.render import report  # noqa: F401
     from eggcache.system import locks  # noqa: F401
     from eggcache.target import launch, owners
     from eggcache.unzip import processes, restoration, unzipping
@@ -243,13 +243,13 @@ def _unzip_all(options: argparse.Namespace) -> int:
 
 def _check(options: argparse.Namespace) -> int:
     from eggcache import progress
-    from eggcache.cli import report, table
-    from eggcache.proof import proof
+    from eggcache.cli.render import findings_table, report
+    from eggcache.proof import checking
     from eggcache.proof.application import Application
 
     target, notes = arguments.served(options)
     with progress.watched(options.quiet, options.verbose > 0) as watcher:
-        done = proof.check(
+        done = checking.check(
             options.cache or os.environ.get("PYTHON_EGG_CACHE") or None,
             target,
             arguments.roots(options),
@@ -262,7 +262,7 @@ def _check(options: argparse.Namespace) -> int:
     if options.json:
         print(report.as_json(report.report_json(done)))
     elif not options.quiet:
-        for line in table.lines(done, target.account, verbose=options.verbose > 0, width=console.width()):
+        for line in findings_table.lines(done, target.account, verbose=options.verbose > 0, width=console.width()):
             print(console.one_line(line))
     return max((finding.status for finding in done.findings), default=0)
 
@@ -337,9 +337,9 @@ def _in_child_as(account: Account) -> int | None:
 
 
 def _version(options: argparse.Namespace) -> int:
-    from eggcache.cli import versions
+    from eggcache.cli import version
 
-    for line in versions.lines(verbose=options.verbose > 0):
+    for line in version.lines(verbose=options.verbose > 0):
         print(console.one_line(line))
     return 0
 

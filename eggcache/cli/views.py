@@ -12,10 +12,11 @@ from dataclasses import asdict
 from eggcache import progress
 from eggcache.cache import inventory
 from eggcache.cache.inventory import CachedEgg, Inventory, Prepare, asked
-from eggcache.cli import arguments, console, graphs, outline, report
+from eggcache.cli import arguments, console
+from eggcache.cli.render import graphs, report, tree_lines
 from eggcache.errors import EggcacheError, UsageError
 from eggcache.model import Tree
-from eggcache.system import accounts, lockdown
+from eggcache.system import accounts, safe_dirs
 from eggcache.target import resolver, selection
 from eggcache.target.interpreter import EVERYTHING
 
@@ -39,13 +40,13 @@ def tree(options: argparse.Namespace) -> int:
         print(report.as_json(report.tree_json(found, cache=cache, prepared=prepared)))
     elif form == "text":
         if options.duplicates:
-            lines = outline.duplicates(found, prepared)
+            lines = tree_lines.duplicates(found, prepared)
             if not found.distributions:
                 console.warn("nothing is on the path more than once", options)
         else:
-            lines = outline.lines(found, prepared, reverse=options.reverse, depth=options.depth)
-        outline.draw(lines, sys.stdout)
-        outline.draw([outline.total(found, prepared)], sys.stdout)
+            lines = tree_lines.lines(found, prepared, reverse=options.reverse, depth=options.depth)
+        tree_lines.draw(lines, sys.stdout)
+        tree_lines.draw([tree_lines.total(found, prepared)], sys.stdout)
     else:
         for line in (graphs.dot if form == "dot" else graphs.mermaid)(found, prepared):
             print(line)
@@ -112,7 +113,7 @@ def status_lines(found: Inventory, *, verbose: bool = False) -> Iterator[str]:
         return
     count, files = len(found.contents), report.files(sum(one.files for one in found.contents))
     size = f"{files}, {report.size(sum(one.size for one in found.contents))}"
-    owner = f"{lockdown.owner_name(found.uid)}, group {accounts.group_name(found.gid)}, mode {found.mode:04o}"
+    owner = f"{safe_dirs.owner_name(found.uid)}, group {accounts.group_name(found.gid)}, mode {found.mode:04o}"
     yield f"{found.directory}: {count} egg{'s' * (count != 1)}, {size}; {owner}"
     for one in found.prepares:
         yield from _prepare(one, verbose)

@@ -12,7 +12,7 @@ from typing import Any
 from eggcache.eggs import extract
 from eggcache.errors import EggcacheError, EggChanged
 from eggcache.model import Ownership
-from eggcache.system import lockdown, staging
+from eggcache.system import safe_dirs, staging
 
 _EGGS = 64  # each keeps two files open: at most half of those that we may
 _MEMBERS = 16_384  # that are known at once, beyond those of one egg
@@ -52,7 +52,7 @@ class Batch:
     def add(self, name: str, one: extract.Opened, ownership: Ownership, then: Then, **more: Any) -> None:
         """Stage this egg as the directory `name`; see extract.Extraction for `more`. Raises what `flush` does."""
         os.mkdir(name, 0o700, dir_fd=self.staged)
-        into = os.open(name, lockdown.DIRECTORY, dir_fd=self.staged)
+        into = os.open(name, safe_dirs.DIRECTORY, dir_fd=self.staged)
         self.opened.callback(os.close, into)
         source = os.dup(one.source)  # the caller's is closed before the batch is full
         self.opened.callback(os.close, source)

@@ -12,7 +12,7 @@ from eggcache.eggs import reader as eggs
 from eggcache.eggs.inflation import WINDOW, File
 from eggcache.errors import EggcacheError
 from eggcache.model import DateTime, Member, Ownership
-from eggcache.system import lockdown, workers
+from eggcache.system import safe_dirs, workers
 
 Advance = Callable[[int, int], object]  # so many more files, and bytes of the zip
 
@@ -115,7 +115,7 @@ class Extraction:
             native = self.native_mode is not None and executable(name)
             mode = self.native_mode if native and self.native_mode else owner.file_mode
             moment = self.times[member.date_time]
-            descriptor = os.open(name, lockdown.CREATE, 0o600, dir_fd=self.into)
+            descriptor = os.open(name, safe_dirs.CREATE, 0o600, dir_fd=self.into)
             try:
                 for chunk in self._bytes(member):
                     written = os.write(descriptor, chunk)
@@ -138,12 +138,12 @@ class Extraction:
         """Give the directories, children first, their owner and mode."""
         owner = self.ownership
         for name in reversed(self.directories):
-            descriptor = os.open(name, lockdown.DIRECTORY, dir_fd=self.into)
+            descriptor = os.open(name, safe_dirs.DIRECTORY, dir_fd=self.into)
             try:
-                lockdown.own(descriptor, owner.uid, owner.gid, owner.directory_mode)
+                safe_dirs.own(descriptor, owner.uid, owner.gid, owner.directory_mode)
             finally:
                 os.close(descriptor)
-        lockdown.own(self.into, owner.uid, owner.gid, owner.directory_mode)
+        safe_dirs.own(self.into, owner.uid, owner.gid, owner.directory_mode)
 
 
 def together(

@@ -21,9 +21,9 @@ from eggcache.errors import EggcacheError, Remedy
 from eggcache.model import DateTime, Finding, Member, Outcome, Run, Tree
 from eggcache.proof.lookups import Lookup
 from eggcache.proof.permissions import SHOWN
-from eggcache.system import accounts, lockdown
-from eggcache.target.ahead import Ahead
+from eggcache.system import accounts, safe_dirs
 from eggcache.target.commands import Prepare
+from eggcache.target.early_reading import EarlyReader
 from eggcache.target.interpreter import Target
 
 _PARTLY = {"directory-entries", "eager-missing", "unusual-names", "ambiguous-time"}  # no cache can serve all of it
@@ -64,9 +64,9 @@ class Comparison:
     def target(self) -> Target:
         return self.wanted.target
 
-    def compare(self, tree: Tree, read: Ahead | None = None) -> None:
+    def compare(self, tree: Tree, read: EarlyReader | None = None) -> None:
         """Look at all that the cache should have of `tree`, in the zone of layout.zone; `read`: its eggs, so far."""
-        plan = Plan(tree, self.target, (read or Ahead(self.target.account, self.run.limits)).opened)
+        plan = Plan(tree, self.target, (read or EarlyReader(self.target.account, self.run.limits)).opened)
         self.run.progress.phase("comparing with the eggs", plan.size())
         steps = plan.steps()
         for step in steps:
@@ -119,7 +119,7 @@ class Comparison:
     def _difference(self, path: str, one: Opened, member: Member) -> tuple[str, str]:
         """What is wrong with the file at `path`, which should be this `member`: a code, "" for nothing, and why."""
         try:
-            descriptor = os.open(path, lockdown.READ)
+            descriptor = os.open(path, safe_dirs.READ)
         except OSError as error:
             if error.errno in (errno.ENOENT, errno.ENOTDIR):
                 return "member-missing", "is not there"

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from eggcache.errors import NotPermitted, Remedy
 from eggcache.model import Finding
-from eggcache.system import accounts, files, lockdown
+from eggcache.system import accounts, files, safe_dirs
 from eggcache.system.accounts import Account
 from eggcache.target import commands
 
@@ -49,7 +49,7 @@ def findings(wanted: commands.Prepare, rebuilt: Callable[[Sequence[str]], Remedy
         )
     if os.geteuid() == 0 and not (open_to_others or writable or above):
         try:
-            os.close(lockdown.open_directory(directory))
+            os.close(safe_dirs.open_directory(directory))
         except NotPermitted as unsafe:
             yield Finding("cache-unsafe", unsafe.thing, unsafe.cause, unsafe.remedy)
         except OSError:

@@ -15,7 +15,7 @@ from eggcache.eggs.extract import Opened
 from eggcache.errors import Remedy
 from eggcache.model import DEFAULT_RUN, Finding, Member, Report, Run
 from eggcache.proof.comparison import Comparison
-from eggcache.target import ahead
+from eggcache.target import early_reading
 from eggcache.target.commands import Prepare
 from eggcache.target.interpreter import TURBOGEARS, Roots, Target
 from eggcache.target.launch import Launch
@@ -45,7 +45,7 @@ def verify(
     finding with exit status 3, whose remedy is what root has to run. Raises EggcacheError where the target fails.
     """
     with layout.zone(target.timezone):
-        tree, read = ahead.resolve(target, roots, run, launched)
+        tree, read = early_reading.resolve(target, roots, run, launched)
         wanted = Prepare(directory, target, roots, run.limits).readable()
         root = Remedy("run as root", wanted.line())
         compared = Comparison(wanted, run, lambda: root, reachable=True, same=_as_listed)

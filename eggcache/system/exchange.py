@@ -21,7 +21,7 @@ from contextlib import suppress
 
 from eggcache.errors import EggcacheError, NotPermitted
 from eggcache.model import Ownership
-from eggcache.system import files, lockdown, staging, syscalls
+from eggcache.system import files, safe_dirs, staging, syscalls
 
 _LARGEST = 10_000  # bytes: a journal has two names
 _SCHEMA = 1
@@ -44,12 +44,12 @@ def swap(staged: int, directory: int, name: str, allow_gap: bool) -> None:
 
 
 def _rename_twice(staged: int, directory: int, name: str) -> None:
-    aside = lockdown.ASIDE + secrets.token_hex(8)
+    aside = safe_dirs.ASIDE + secrets.token_hex(8)
     entry = json.dumps({"schema": _SCHEMA, "name": name, "aside": aside}).encode("ascii")
     ours = Ownership(os.geteuid(), os.getegid(), 0o700, 0o600)
     with staging.undisturbed():  # a signal must not make the gap longer
         try:
-            staging.replace(directory, lockdown.JOURNAL, [entry], ours)
+            staging.replace(directory, safe_dirs.JOURNAL, [entry], ours)
             os.rename(name, aside, src_dir_fd=directory, dst_dir_fd=directory)
             os.rename(name, name, src_dir_fd=staged, dst_dir_fd=directory)
             os.fsync(directory)
@@ -78,7 +78,7 @@ def recover(directory: int) -> bool:
             os.fsync(directory)  # what has its place now is on the disk before the other one is gone
             staging.remove(directory, aside)
             os.fsync(directory)
-        os.unlink(lockdown.JOURNAL, dir_fd=directory)
+        os.unlink(safe_dirs.JOURNAL, dir_fd=directory)
     return True
 
 
@@ -91,16 +91,16 @@ def pending(directory: int) -> str | None:
 def _read(directory: int) -> tuple[str, str] | None:
     """The name and where it was to move aside; None where there is no journal."""
     try:
-        descriptor = os.open(lockdown.JOURNAL, lockdown.READ, dir_fd=directory)
+        descriptor = os.open(safe_dirs.JOURNAL, safe_dirs.READ, dir_fd=directory)
     except FileNotFoundError:
         return None
-    path = os.path.join(os.readlink(f"/proc/self/fd/{directory}"), lockdown.JOURNAL)
+    path = os.path.join(os.readlink(f"/proc/self/fd/{directory}"), safe_dirs.JOURNAL)
     with open(descriptor, "rb") as stream:
         info = os.fstat(descriptor)
         if not stat.S_ISREG(info.st_mode) or info.st_uid != os.geteuid() or info.st_nlink != 1 or info.st_mode & 0o022:
             raise NotPermitted(
                 path,
-                f"it is no journal of ours (mode {info.st_mode:06o}, {lockdown.owner_name(info.st_uid)}, "
+                f"it is no journal of ours (mode {info.st_mode:06o}, {safe_dirs.owner_name(info.st_uid)}, "
                 f"{info.st_nlink} links)",
                 "run it as that user, or see what is there and remove it",
             )
@@ -109,7 +109,7 @@ def _read(directory: int) -> tuple[str, str] | None:
             name, aside = entry["name"], entry["aside"]
             sane = (
                 entry["schema"] == _SCHEMA
-                and aside.startswith(lockdown.ASIDE)
+                and aside.startswith(safe_dirs.ASIDE)
                 and _component(name)
                 and _component(aside)
             )
@@ -119,7 +119,7 @@ def _read(directory: int) -> tuple[str, str] | None:
         raise EggcacheError(
             path,
             "it makes no sense, and an egg may lie aside",
-            f"see what the {lockdown.ASIDE}* beside it are, then remove it",
+            f"see what the {safe_dirs.ASIDE}* beside it are, then remove it",
         )
     return name, aside
 

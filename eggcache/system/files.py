@@ -7,7 +7,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import ExitStack
 
-from eggcache.system.lockdown import DIRECTORY, READ
+from eggcache.system.safe_dirs import DIRECTORY, READ
 
 _LARGEST = 16 << 20  # bytes; a mod_wsgi.so with debugging information has about two MiB
 _PIECE = 1 << 20  # bytes of a file in memory: it may be larger than that is

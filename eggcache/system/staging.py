@@ -1,6 +1,6 @@
 """Stages: files and trees that are made where nobody looks, and removed without a trace.
 
-Everything here is below the descriptor of a directory that `lockdown` has verified.
+Everything here is below the descriptor of a directory that `safe_dirs` has verified.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 from eggcache.errors import NotPermitted
 from eggcache.model import Ownership
-from eggcache.system.lockdown import CREATE, DIRECTORY, STAGE, drop_acls, own
+from eggcache.system.safe_dirs import CREATE, DIRECTORY, STAGE, drop_acls, own
 
 
 @contextmanager

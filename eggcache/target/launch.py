@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 
 # In front of a script goes what it calls
 PARTS = {
-    "probe.py": ("answer.py", "walk.py", "probe.py"),
-    "compile.py": ("library.py", "answer.py", "compile.py"),
-    "prove.py": ("answer.py", "walk.py", "prove.py", "probe.py"),  # it completes what probe.py answers
-    "config.py": ("answer.py", "walk.py", "config.py"),
-    "tags.py": ("answer.py", "walk.py", "tags.py", "probe.py"),  # likewise
+    "probe.py": ("preamble.py", "walk.py", "probe.py"),
+    "compile.py": ("library.py", "preamble.py", "compile.py"),
+    "prove.py": ("preamble.py", "walk.py", "prove.py", "probe.py"),  # it completes what probe.py answers
+    "config.py": ("preamble.py", "walk.py", "config.py"),
+    "tags.py": ("preamble.py", "walk.py", "tags.py", "probe.py"),  # likewise
 }
 
 # What Apache passes on, or what its wrapper sets. Not HOME: Apache's own start scripts clear it.
@@ -137,7 +137,7 @@ def question(target: Target, roots: Roots) -> dict[str, object]:
 def compose(script_name: str, request: object) -> bytes:
     """The text of a script with its request in front: every Python from 2.4 on reads it the same."""
     parts = [f"REQUEST = {literal(request)}\n".encode("ascii")]
-    for name in PARTS.get(script_name, ("answer.py", script_name)):
+    for name in PARTS.get(script_name, ("preamble.py", script_name)):
         parts.append(packaged.read(f"target/inside/{name}"))
     return b"".join((*parts, b"\nleave()\n"))
 
@@ -145,7 +145,7 @@ def compose(script_name: str, request: object) -> bytes:
 def literal(value: object) -> str:
     """A Python literal of `value` in ASCII, with one `\\xNN` for each byte of a string that is not plain.
 
-    It is a str in Python 2 and in Python 3; inside/answer.py turns it into the path that it stands for.
+    It is a str in Python 2 and in Python 3; inside/preamble.py turns it into the path that it stands for.
     """
     if value is None or isinstance(value, (bool, int, float)):
         return repr(value)

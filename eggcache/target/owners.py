@@ -13,8 +13,8 @@ from contextlib import suppress
 from eggcache.errors import NotPermitted, UsageError
 from eggcache.system import accounts
 from eggcache.system.accounts import Account
-from eggcache.target import startup
-from eggcache.target.startup import site_directories as site_directories
+from eggcache.target import startup_files
+from eggcache.target.startup_files import site_directories as site_directories
 
 _MOST_STEPS = 400  # of links and directories on the way to a place
 _MOST_ENTRIES = 300_000  # that are looked at; a standard library has 8,000, a large site-packages 50,000
@@ -62,13 +62,13 @@ def runner(executable: str, paths: Sequence[str] = ()) -> Account:
     """Whom the target runs as when root wants to know its tree: nobody who may decide what it runs shall have more
     rights by that than he has.
 
-    Root only where everything that the target loads when it starts and answers, see startup.look, is root's and not
-    writable by others, from "/" on. Else the one other owner, or nobody, where there are several, where anybody may
-    write, or where it cannot be told.
+    Root only where everything that the target loads when it starts and answers, see startup_files.look, is root's and
+    not writable by others, from "/" on. Else the one other owner, or nobody, where there are several, where anybody
+    may write, or where it cannot be told.
     """
     if os.geteuid() != 0:
         return accounts.current()
-    others = _Look(startup.look(executable, paths)).everything().others
+    others = _Look(startup_files.look(executable, paths)).everything().others
     if not others:
         return Cleared(*accounts.current())
     return _account(others.popitem()[0]) if len(others) == 1 else accounts.lookup("nobody")
@@ -79,7 +79,7 @@ def check_bare(executable: str) -> None:
     site-packages: its program or its standard library is not root's alone, or cannot be told."""
     if os.geteuid() != 0:
         return
-    found = startup.look(executable)
+    found = startup_files.look(executable)
     for uid, place in _Look(found).core().others.items():
         whose = "several may change" if uid == -1 else f"{accounts.user_name(uid)} may change"
         cause = f"{whose} what it runs, at {place}" if found.told else "what it runs cannot be told from the outside"
@@ -93,13 +93,13 @@ def check_bare(executable: str) -> None:
 
 def is_roots(library: str) -> bool:
     """Whether a directory of a standard library is root's alone, with all that is in it."""
-    return not _Look(startup.Startup(library=[library])).core().others
+    return not _Look(startup_files.Startup(library=[library])).core().others
 
 
 class _Look:
     """Who may change what a target loads, found by looking at all of it, and once at each."""
 
-    def __init__(self, found: startup.Startup) -> None:
+    def __init__(self, found: startup_files.Startup) -> None:
         self.others: dict[int, str] = {}  # who is not root, -1 for several or anybody: where this was seen
         self._found = found
         self._seen: dict[tuple[int, int], bool] = {}  # each directory: whether the whole of it
@@ -260,7 +260,7 @@ def named(executable: str, paths: Sequence[str] = ()) -> set[str]:
     here = [*site_directories(executable), *paths, *filter(None, os.environ.get("PYTHONPATH", "").split(":"))]
     here += [*site_directories(os.path.realpath(executable)), *glob.glob("/usr/local/lib/python*/*-packages")]
     for place in list(here):
-        lines = startup.pth_names(place) if not owner(place) else []
+        lines = startup_files.pth_names(place) if not owner(place) else []
         links = glob.glob(os.path.join(glob.escape(place), "*.egg"))
         here += [path for line in (*lines, *links) for path in (line, os.path.dirname(os.path.realpath(line)))]
     return set(map(os.path.realpath, here))

@@ -22,7 +22,7 @@ from eggcache.target.launch import Launch
 _KEPT = 64 << 10  # bytes of what it prints, the last ones
 LIMIT = 16 << 20  # bytes of an answer; the largest real one, a site with 1,000 distributions, is below one MiB
 ITEMS = 500_000  # values in an answer; a site with 1,000 distributions has 30,000
-HANDSHAKE = b"eggcache\n"  # inside/answer.py sends it first: only a Python gets that far
+HANDSHAKE = b"eggcache\n"  # inside/preamble.py sends it first: only a Python gets that far
 
 
 def run(

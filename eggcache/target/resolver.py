@@ -13,8 +13,8 @@ from typing import Any
 from eggcache.errors import EggcacheError, Remedy, UsageError
 from eggcache.model import Finding, Need, State, Tree
 from eggcache.target import commands, launch, process
-from eggcache.target.answer import Answer
 from eggcache.target.interpreter import EVERYTHING, TURBOGEARS, Roots, Target
+from eggcache.target.parsing import Answer
 from eggcache.target.selection import named
 
 _LONGEST = 30  # steps of a chain that a person reads

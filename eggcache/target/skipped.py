@@ -13,7 +13,7 @@ from eggcache.model import Finding, Limits, Tree
 from eggcache.progress import Progress
 from eggcache.system import accounts
 from eggcache.system.accounts import Account
-from eggcache.target import ahead, answer, selection
+from eggcache.target import early_reading, parsing, selection
 
 _MOST = 100  # findings: more of them nobody reads
 _LOOKS = 1000  # eggs that are no part of what was asked for: each may take a third of a second
@@ -31,7 +31,7 @@ def paths(tree: Tree, account: Account) -> Iterator[tuple[str, bool]]:
 
     seen = {place(distribution.egg) for distribution in tree.distributions if distribution.egg}
     missing = {selection.project(need.requirement) for need in tree.needs if need.found is None}
-    for path in islice(ahead.on_path(tree.interpreter.path), answer.MOST):
+    for path in islice(early_reading.on_path(tree.interpreter.path), parsing.MOST):
         if (tree.requirements and _project(os.path.basename(path)) not in missing) or not os.path.isfile(path):
             continue
         with accounts.acting(account):
@@ -41,7 +41,7 @@ def paths(tree: Tree, account: Account) -> Iterator[tuple[str, bool]]:
 
 
 def refusals(
-    looked: Iterable[tuple[str, bool]], account: Account, opening: ahead.Opening
+    looked: Iterable[tuple[str, bool]], account: Account, opening: early_reading.Opening
 ) -> Iterator[tuple[str, EggcacheError]]:
     """Of what `paths` yields that which `account` cannot read, or `opening` refuses, and why."""
     for path, readable in looked:
@@ -63,8 +63,9 @@ def findings(tree: Tree, account: Account, limits: Limits, progress: Progress) -
             progress.tick()
             yield one
 
-    refused = refusals(looked(), account, ahead.Ahead(account, limits).opened)  # or gone, as another run unzipped it
-    return islice((refusal(error) for path, error in refused if os.path.isfile(path)), _MOST)
+    refused = refusals(looked(), account, early_reading.EarlyReader(account, limits).opened)
+    there = (error for path, error in refused if os.path.isfile(path))  # else another run has unzipped it
+    return islice(map(refusal, there), _MOST)
 
 
 def refusal(error: EggcacheError) -> Finding:

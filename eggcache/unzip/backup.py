@@ -10,7 +10,7 @@ from functools import partial
 
 from eggcache.errors import EggcacheError, NotPermitted, UsageError, of_disk
 from eggcache.model import Ownership
-from eggcache.system import accounts, files, lockdown, staging
+from eggcache.system import accounts, files, safe_dirs, staging
 
 _PIECE = 1 << 20  # bytes of a zip in memory: it may be larger than that is
 
@@ -53,7 +53,7 @@ def open_kept(path: str, directories: Iterable[str]) -> int:
 
 def _open(path: str, create: bool) -> int:
     try:
-        return lockdown.open_directory(path, create=create)
+        return safe_dirs.open_directory(path, create=create)
     except FileNotFoundError:
         raise
     except PermissionError as error:
@@ -111,6 +111,6 @@ def keep(path: str, was: os.stat_result, descriptor: int, backup: int) -> None:
             raise
         mode = stat.S_IMODE(was.st_mode) & 0o644
         owner = Ownership(was.st_uid, was.st_gid, mode, mode)
-        with open(os.open(name, lockdown.READ, dir_fd=descriptor), "rb") as stream:
+        with open(os.open(name, safe_dirs.READ, dir_fd=descriptor), "rb") as stream:
             staging.replace(backup, name, iter(partial(stream.read, _PIECE), b""), owner)
         os.utime(name, ns=(was.st_atime_ns, was.st_mtime_ns), dir_fd=backup, follow_symlinks=False)

@@ -16,7 +16,7 @@ from eggcache.eggs.batch import Batch
 from eggcache.eggs.extract import Opened
 from eggcache.errors import Busy, EggcacheError, EggUnsuitable, NotPermitted
 from eggcache.model import Distribution, Finding, Interpreter, Kind, Outcome, Ownership, Run
-from eggcache.system import accounts, exchange, lockdown, staging, syscalls
+from eggcache.system import accounts, exchange, safe_dirs, staging, syscalls
 from eggcache.target import owners, process
 from eggcache.target.interpreter import Target
 from eggcache.target.launch import Launch
@@ -181,7 +181,7 @@ def _total(descriptor: int, names: Iterable[str]) -> int:
 
 def _open(descriptor: int, name: str, path: str) -> int:
     try:
-        return os.open(name, lockdown.READ, dir_fd=descriptor)
+        return os.open(name, safe_dirs.READ, dir_fd=descriptor)
     except PermissionError:
         raise accounts.in_the_way(path, accounts.current()) from None
     except OSError as error:
@@ -221,7 +221,7 @@ def ownership_of(path: str, info: os.stat_result) -> Ownership:
     if os.geteuid() not in (0, info.st_uid):
         raise NotPermitted(
             path,
-            f"it belongs to {lockdown.owner_name(info.st_uid)}, whom its files have to belong to as well",
+            f"it belongs to {safe_dirs.owner_name(info.st_uid)}, whom its files have to belong to as well",
             "run it as root, or as that user",
         )
     if os.geteuid() != 0 and gid not in (os.getegid(), *os.getgroups()):
@@ -256,26 +256,26 @@ def _mtime(date_time: tuple[int, int, int, int, int, int]) -> int:
 
 def _own(name: str, staged: int, ownership: Ownership) -> None:
     try:
-        descriptor = os.open(name, lockdown.READ, dir_fd=staged)
+        descriptor = os.open(name, safe_dirs.READ, dir_fd=staged)
     except FileNotFoundError:
         return  # it could not be compiled
     try:
         directory = stat.S_ISDIR(os.fstat(descriptor).st_mode)
         mode = ownership.directory_mode if directory else ownership.file_mode
-        lockdown.own(descriptor, ownership.uid, ownership.gid, mode)
+        safe_dirs.own(descriptor, ownership.uid, ownership.gid, mode)
     finally:
         os.close(descriptor)
 
 
 def _own_all(name: str, staged: int, ownership: Ownership) -> None:
     try:
-        descriptor = os.open(name, lockdown.DIRECTORY, dir_fd=staged)
+        descriptor = os.open(name, safe_dirs.DIRECTORY, dir_fd=staged)
     except (FileNotFoundError, NotADirectoryError):
         return
     try:
         for entry in os.listdir(descriptor):
             _own(entry, descriptor, ownership)
-        lockdown.own(descriptor, ownership.uid, ownership.gid, ownership.directory_mode)
+        safe_dirs.own(descriptor, ownership.uid, ownership.gid, ownership.directory_mode)
     finally:
         os.close(descriptor)
 
@@ -285,8 +285,8 @@ def _own_all(name: str, staged: int, ownership: Ownership) -> None:
 
 @contextmanager
 def working_in(directory: str) -> Iterator[int]:
-    """A descriptor of a directory of eggs in which it is safe to work, see lockdown.open_place."""
-    descriptor = lockdown.open_place(directory)
+    """A descriptor of a directory of eggs in which it is safe to work, see safe_dirs.open_place."""
+    descriptor = safe_dirs.open_place(directory)
     try:
         yield descriptor
     finally:
@@ -301,7 +301,7 @@ def check_writable(descriptor: int, path: str) -> None:
     info, me = os.fstat(descriptor), accounts.current()
     raise NotPermitted(
         path,
-        f"{me.name} cannot write to this directory of eggs: it belongs to {lockdown.owner_name(info.st_uid)}, "
+        f"{me.name} cannot write to this directory of eggs: it belongs to {safe_dirs.owner_name(info.st_uid)}, "
         f"mode {stat.S_IMODE(info.st_mode):04o}",
         "run it as root, or as the owner",
     )
@@ -310,7 +310,7 @@ def check_writable(descriptor: int, path: str) -> None:
 @contextmanager
 def staged_in(descriptor: int, path: str, run: Run) -> Iterator[tuple[str, int]]:
     """The lock of the directory of eggs `path`, and a stage in it, with which all goes that is in it at the end."""
-    with lockdown.locked_itself(descriptor, path, run.wait, run.progress):
+    with safe_dirs.locked_itself(descriptor, path, run.wait, run.progress):
         try:
             tidy(descriptor)
             with staging.stage(descriptor) as made:

@@ -15,7 +15,7 @@ from eggcache.cache import freshness
 from eggcache.eggs import reader as eggs
 from eggcache.errors import EggcacheError, EggChanged, NotPermitted
 from eggcache.model import DEFAULT_RUN, Finding, Member, Outcome, Report, Run
-from eggcache.system import accounts, exchange, lockdown, staging, syscalls
+from eggcache.system import accounts, exchange, safe_dirs, staging, syscalls
 from eggcache.target import resolver
 from eggcache.target.interpreter import TURBOGEARS, Roots, Target
 from eggcache.unzip import backup as backups
@@ -68,7 +68,7 @@ def undo(
         keep = backups.open_kept(backup, found)
         stack.callback(os.close, keep)
         if not run.dry_run:
-            stack.enter_context(lockdown.locked_itself(keep, f"--backup {backup}", run.wait, run.progress))
+            stack.enter_context(safe_dirs.locked_itself(keep, f"--backup {backup}", run.wait, run.progress))
         there = set(os.listdir(keep))
         lacking = sorted(name for names in found.values() for name in names.keys() - there)
         wanted = {directory: names.keys() & there for directory, names in found.items()}
@@ -169,7 +169,7 @@ class Restoration:
 
     def _open(self, name: str) -> int:
         try:
-            return os.open(name, lockdown.READ, dir_fd=self.backup)
+            return os.open(name, safe_dirs.READ, dir_fd=self.backup)
         except OSError as error:
             kept = os.path.join(_directory(self.backup), name)
             raise EggcacheError(kept, f"cannot be opened: {error.strerror}", "see to that and run again") from None
@@ -184,7 +184,7 @@ class Restoration:
         before = freshness.digest(descriptor, name)  # "" where not all of it can be read: comparing then says what
         source = self._open(name)
         try:
-            into = os.open(name, lockdown.CREATE, 0o600, dir_fd=staged)
+            into = os.open(name, safe_dirs.CREATE, 0o600, dir_fd=staged)
             try:
                 was = os.fstat(source)
                 owner = conversion.ownership_of(os.path.join(self.path, name), was)
@@ -194,7 +194,7 @@ class Restoration:
                 egg = self._compare(into, name, descriptor)
                 if not before:
                     raise _meanwhile(os.path.join(self.path, name))
-                lockdown.own(into, owner.uid, owner.gid, stat.S_IMODE(was.st_mode) & 0o755)
+                safe_dirs.own(into, owner.uid, owner.gid, stat.S_IMODE(was.st_mode) & 0o755)
                 os.utime(into, ns=(was.st_atime_ns, was.st_mtime_ns))
             except BaseException:
                 staging.remove(staged, name)
@@ -295,7 +295,7 @@ def _below(descriptor: int, name: str) -> Iterator[str]:
     pending = [""]
     while pending:
         here = pending.pop()
-        inside = os.open(f"{name}/{here}", lockdown.DIRECTORY, dir_fd=descriptor)
+        inside = os.open(f"{name}/{here}", safe_dirs.DIRECTORY, dir_fd=descriptor)
         try:
             with os.scandir(inside) as entries:
                 for entry in entries:
@@ -311,7 +311,7 @@ def _below(descriptor: int, name: str) -> Iterator[str]:
 def _same(source: int, egg: eggs.Egg, member: Member, name: str, descriptor: int) -> bool:
     """Whether the file `name` holds the bytes of `member`."""
     try:
-        there = os.open(name, lockdown.READ, dir_fd=descriptor)
+        there = os.open(name, safe_dirs.READ, dir_fd=descriptor)
     except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError as error:

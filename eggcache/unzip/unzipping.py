@@ -11,7 +11,7 @@ from contextlib import ExitStack, suppress
 
 from eggcache.errors import Busy, EggcacheError, NotPermitted, Remedy, of_disk
 from eggcache.model import DEFAULT_RUN, Distribution, Finding, Interpreter, Kind, Outcome, Process, Report, Run, Tree
-from eggcache.system import exchange, files, lockdown, staging
+from eggcache.system import exchange, files, safe_dirs, staging
 from eggcache.target import commands, owners, resolver, skipped
 from eggcache.target.interpreter import TURBOGEARS, Roots, Target
 from eggcache.unzip import processes
@@ -74,7 +74,7 @@ def unzip_all(
         if keep is not None:
             stack.callback(os.close, keep)
             if not run.dry_run:
-                stack.enter_context(lockdown.locked_itself(keep, f"--backup {backup}", run.wait, run.progress))
+                stack.enter_context(safe_dirs.locked_itself(keep, f"--backup {backup}", run.wait, run.progress))
                 staging.remove_stages(keep)
         told = Announcement(
             users, target.python, [*places(tree), *around(target.paths), *found], "eggcache unzip-all", warn
@@ -161,12 +161,12 @@ def _close_gaps(places: Iterable[str], run: Run) -> bool:
     """
     found = False
     for directory in places:
-        if not os.path.lexists(os.path.join(directory, lockdown.JOURNAL)):
+        if not os.path.lexists(os.path.join(directory, safe_dirs.JOURNAL)):
             continue
         try:
             with (
                 working_in(directory) as descriptor,
-                lockdown.locked_itself(descriptor, directory, run.wait, run.progress),
+                safe_dirs.locked_itself(descriptor, directory, run.wait, run.progress),
             ):
                 missing = exchange.pending(descriptor) if run.dry_run else None
                 found |= not run.dry_run and exchange.recover(descriptor)
@@ -187,7 +187,7 @@ def _changed_meanwhile(directories: Iterable[str], started: int, run: Run) -> bo
                 changed = True
                 with (
                     working_in(directory) as descriptor,
-                    lockdown.locked_itself(descriptor, directory, run.wait, run.progress),
+                    safe_dirs.locked_itself(descriptor, directory, run.wait, run.progress),
                 ):
                     pass
     return changed
@@ -274,9 +274,9 @@ def remove_leftovers(directories: Iterable[str]) -> None:
     """Remove what a run left that was killed after its last swap, where no zip would lead the next run."""
     for directory in directories:
         try:
-            if not any(name.startswith(lockdown.STAGE) for name in os.listdir(directory)):
+            if not any(name.startswith(safe_dirs.STAGE) for name in os.listdir(directory)):
                 continue
-            with working_in(directory) as descriptor, lockdown.locked_itself(descriptor, directory, 0):
+            with working_in(directory) as descriptor, safe_dirs.locked_itself(descriptor, directory, 0):
                 tidy(descriptor)
         except (OSError, Busy, NotPermitted):
             pass  # somebody else's, or in use

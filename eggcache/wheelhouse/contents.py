@@ -14,7 +14,7 @@ from eggcache.eggs import reader as eggs
 from eggcache.eggs.extract import Opened
 from eggcache.errors import EggcacheError, EggTooLarge, EggUnsuitable
 from eggcache.model import DateTime, Distribution, Kind, Limits
-from eggcache.system import accounts, lockdown
+from eggcache.system import accounts, safe_dirs
 from eggcache.system.accounts import Account
 from eggcache.target import owners
 
@@ -135,10 +135,10 @@ def _below(descriptor: int, name: str) -> Iterator[int]:
 
     One component at a time: O_NOFOLLOW is about the last one only, and any of them may have become a link by now.
     """
-    here = os.open(".", lockdown.DIRECTORY, dir_fd=descriptor)
+    here = os.open(".", safe_dirs.DIRECTORY, dir_fd=descriptor)
     try:
         for part in filter(None, name.split("/")):
-            above, here = here, os.open(part, lockdown.DIRECTORY, dir_fd=here)
+            above, here = here, os.open(part, safe_dirs.DIRECTORY, dir_fd=here)
             os.close(above)
         yield here
     finally:
@@ -150,7 +150,7 @@ def _pieces(descriptor: int, path: str, name: str, info: os.stat_result, account
     directory, _, base = name.rpartition("/")
     try:
         with accounts.acting(account), _below(descriptor, directory) as here:
-            opened = os.open(base, lockdown.READ, dir_fd=here)
+            opened = os.open(base, safe_dirs.READ, dir_fd=here)
     except PermissionError:
         raise accounts.in_the_way(os.path.join(path, name), account) from None
     except OSError:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from eggcache.errors import EggcacheError, NotPermitted, Remedy
 from eggcache.model import DEFAULT_RUN, Distribution, Finding, Interpreter, Kind, Limits, Machine, Outcome, Report, Run
-from eggcache.system import files, lockdown, staging, syscalls
+from eggcache.system import files, safe_dirs, staging, syscalls
 from eggcache.system.accounts import Account
 from eggcache.target import resolver, selection, skipped
 from eggcache.target.interpreter import TURBOGEARS, Roots, Target
@@ -53,7 +53,7 @@ def wheels(out: str, target: Target, roots: Roots = TURBOGEARS, run: Run = DEFAU
     work.findings += skipped.findings(tree, target.account, run.limits, progress)
     with _open(out, run.dry_run) as descriptor, ExitStack() as stack:
         if descriptor is not None and not run.dry_run:
-            stack.enter_context(lockdown.locked_itself(descriptor, out, run.wait, progress))
+            stack.enter_context(safe_dirs.locked_itself(descriptor, out, run.wait, progress))
             staging.remove_stages(descriptor)
         try:
             stage = stack.enter_context(_workplace(None if run.dry_run else descriptor))
@@ -113,7 +113,7 @@ def _machine(interpreter: Interpreter, said: object) -> Machine:
 def _open(out: str, dry_run: bool) -> Iterator[int | None]:
     """The directory for the wheels: whoever can write there can have code installed by whoever installs from it."""
     try:
-        descriptor = lockdown.open_directory(out, create=not dry_run)
+        descriptor = safe_dirs.open_directory(out, create=not dry_run)
     except FileNotFoundError as error:
         if dry_run and error.filename == os.path.abspath(out):
             yield None
@@ -139,7 +139,7 @@ def _workplace(descriptor: int | None) -> Iterator[int]:
             yield stage
         return
     with tempfile.TemporaryDirectory(prefix="eggcache-") as made:
-        stage = os.open(made, lockdown.DIRECTORY)
+        stage = os.open(made, safe_dirs.DIRECTORY)
         try:
             yield stage
         finally:

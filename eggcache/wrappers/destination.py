@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from hashlib import blake2b
 
 from eggcache.errors import EggcacheError, NotPermitted, Remedy
-from eggcache.system import lockdown
+from eggcache.system import safe_dirs
 
 _END = re.compile(rb"^[#;] end of what eggcache wrote ([0-9a-f]{32})(?:\n|\Z)", re.MULTILINE)
 _BEGIN = re.compile(rb"^[#;] begin of what eggcache wrote[^\n]*\n", re.MULTILINE)
@@ -121,7 +121,7 @@ def _exchange(path: str, renewed: Callable[[bytes], tuple[bytes, bool]], mode: i
             # Not under `path` itself: a half-written script there would be run at boot. Not mkstemp's: it follows no
             # dir_fd.
             temporary = f".eggcache-{secrets.token_hex(8)}"
-            file = os.open(temporary, lockdown.CREATE, 0o600, dir_fd=directory)
+            file = os.open(temporary, safe_dirs.CREATE, 0o600, dir_fd=directory)
             try:
                 with open(file, "wb") as stream:
                     stream.write(new)
@@ -155,7 +155,7 @@ def _exchange(path: str, renewed: Callable[[bytes], tuple[bytes, bool]], mode: i
 def _place(parent: str) -> int:
     """The verified directory; one such as apache2.service.d, which a package leaves for others to make, is made."""
     if parent.endswith(".d") and not os.path.lexists(parent):
-        above = lockdown.open_place(os.path.dirname(parent))
+        above = safe_dirs.open_place(os.path.dirname(parent))
         try:
             os.mkdir(os.path.basename(parent), dir_fd=above)
             os.chmod(os.path.basename(parent), 0o755, dir_fd=above)  # noqa: S103 - whatever the umask
@@ -163,7 +163,7 @@ def _place(parent: str) -> int:
             pass
         finally:
             os.close(above)
-    return lockdown.open_place(parent)
+    return safe_dirs.open_place(parent)
 
 
 def _replaceable(directory: int, path: str, base: str, theirs: bool) -> os.stat_result | None:
@@ -187,13 +187,13 @@ def _replaceable(directory: int, path: str, base: str, theirs: bool) -> os.stat_
     if not stat.S_ISREG(there.st_mode):
         raise EggcacheError(path, "not a regular file", "name a file, or leave out -o to print it")
     if theirs and parent.st_mode & stat.S_IWOTH and there.st_uid not in (0, os.geteuid()):
-        who = lockdown.owner_name(there.st_uid)
+        who = safe_dirs.owner_name(there.st_uid)
         raise NotPermitted(path, f"it belongs to {who}, in a directory of everybody's", "name another file")
     return there
 
 
 def _content(directory: int, base: str) -> bytes:
-    with open(os.open(base, lockdown.READ, dir_fd=directory), "rb") as stream:
+    with open(os.open(base, safe_dirs.READ, dir_fd=directory), "rb") as stream:
         return stream.read()
 
 
@@ -202,7 +202,7 @@ def _take_over(directory: int, base: str, there: os.stat_result, file: int) -> N
     if (there.st_uid, there.st_gid) != (os.fstat(file).st_uid, os.fstat(file).st_gid):
         os.fchown(file, there.st_uid, there.st_gid)
     os.fchmod(file, stat.S_IMODE(there.st_mode))
-    old = os.open(base, lockdown.READ, dir_fd=directory)
+    old = os.open(base, safe_dirs.READ, dir_fd=directory)
     try:
         with suppress(OSError):  # a file system that has none
             for name in os.listxattr(old):

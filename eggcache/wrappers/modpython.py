@@ -69,7 +69,7 @@ def mod_python(
     texts: dict[str, str] = {}
     if modules is not None:
         values["PATH"] = f"PythonPath {quoting.apache(_python_path([modules, *paths]))}"
-        texts[MODULE] = inside("modpython.py")
+        texts[MODULE] = inside("eggcache_modpython.py")
     if application is not None:
         if modules is None:
             raise UsageError("--app", "its launcher and the gateway are files", "say where they go with --directory")
@@ -79,7 +79,7 @@ def mod_python(
         values["SERVER"] = fill("mod_python_server.conf", **server)
         location = {"LOCATION": quoting.apache(application.location), "APP": application.module}
         values["LOCATION"] = fill("mod_python_location.conf", **location)
-        texts[GATEWAY] = inside("gateway.py")
+        texts[GATEWAY] = inside("eggcache_gateway.py")
         texts[launcher_name(application)] = _launcher(application)
     configuration = re.sub(r"\n\n\n+", "\n\n", fill("mod_python.conf", **values)).rstrip("\n") + "\n"
     modules_sealed = {name: destination.sealed(source) for name, source in texts.items()}

@@ -59,7 +59,7 @@ def test_second_run_imports_what_it_uses(site: Site) -> None:
     assert {"eggcache.cache.freshness", "argparse", "json"} <= loaded
     ours = {name.partition(".")[2] for name in loaded if name.startswith("eggcache.")}
     cli = {"cli", "cli.arguments", "cli.console", "cli.main"}
-    system = {"system", "system.accounts", "system.lockdown"}
+    system = {"system", "system.accounts", "system.safe_dirs"}
     assert ours == {"errors", *cli, *system, "cache", "cache.freshness", "target", "target.interpreter"}
     assert not loaded & {"ctypes", "dataclasses", "filelock", "rich", "secrets", "subprocess", "traceback", "typing"}
 

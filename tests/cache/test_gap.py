@@ -18,7 +18,7 @@ from support.injection import program, traced
 from support.judge import as_json, eggcache, listing
 
 from eggcache.errors import EggcacheError, NotPermitted
-from eggcache.system import exchange, lockdown, syscalls
+from eggcache.system import exchange, safe_dirs, syscalls
 
 JOURNAL = ".eggcache-gap.json"
 
@@ -323,7 +323,7 @@ def test_signal_waits(place: tuple[Path, int], monkeypatch: pytest.MonkeyPatch) 
         signal.signal(signal.SIGHUP, before)
         os.close(staged)
     assert states == ["new"]
-    assert lockdown.STAGE not in "".join(os.listdir(made))
+    assert safe_dirs.STAGE not in "".join(os.listdir(made))
 
 
 @pytest.mark.parametrize("call", ["syncfs", "renameat2"])

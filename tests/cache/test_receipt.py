@@ -19,7 +19,8 @@ from support.sites import Site, write_egg
 
 from eggcache.cache import freshness, inventory, receipt, removal, serving
 from eggcache.cache.preparation import prepare
-from eggcache.cli import console, report, views
+from eggcache.cli import console, views
+from eggcache.cli.render import report
 from eggcache.errors import NotPermitted
 from eggcache.model import Limits, Run
 from eggcache.proof import comparison

@@ -19,7 +19,7 @@ from support.sites import Site
 
 from eggcache.cache import removal
 from eggcache.errors import NotPermitted
-from eggcache.system import lockdown
+from eggcache.system import safe_dirs
 
 
 def beside(site: Site) -> list[str]:
@@ -251,7 +251,7 @@ def test_directory_that_a_prepare_has_just_made(site: Site, monkeypatch: pytest.
     def prepared(seconds: float) -> None:
         looks.append(seconds)
         if looks[1:]:
-            (site.cache / lockdown.LOCK).touch(0o600)
+            (site.cache / safe_dirs.LOCK).touch(0o600)
 
     monkeypatch.setattr(time, "sleep", prepared)
     removal.remove(str(site.cache))

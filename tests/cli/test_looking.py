@@ -24,7 +24,7 @@ from support.parts import missing
 from support.sites import write_egg
 from support.terminals import show
 
-from eggcache.cli import graphs, outline
+from eggcache.cli.render import graphs, tree_lines
 from eggcache.model import Distribution, Interpreter, Kind, Need, State, Tree
 from eggcache.target import selection
 
@@ -118,7 +118,7 @@ def test_depth_opens_later_what_it_cut_first() -> None:
     """What is cut where it is first met is opened out where it is met again nearer to the root, and not `(above)`."""
     found = chain(3)
     needs = (found.needs[0], Need("n2", 0, 2, State.MET), *found.needs[1:])  # n0 -> n1 -> n2 -> n3, and n0 -> n2
-    drawn = ["".join(part.text for part in line) for line in outline.lines(replace(found, needs=needs), depth=2)]
+    drawn = ["".join(part.text for part in line) for line in tree_lines.lines(replace(found, needs=needs), depth=2)]
     assert drawn == [
         "n0 1  unzipped egg, not active  /",
         "|-- n1 1  unzipped egg, not active  /",
@@ -131,7 +131,7 @@ def test_depth_opens_later_what_it_cut_first() -> None:
 def test_drawn_no_deeper_than_a_hundred() -> None:
     """A chain of thousands is cut after 100 steps and goes on flat: each line repeats the guides of those above it."""
     for depth, count, last in ((None, 3001, "n3000 1  unzipped egg, not active  /"), (2000, 101, "(+1)")):
-        drawn = ["".join(part.text for part in line) for line in outline.lines(chain(3000), depth=depth)]
+        drawn = ["".join(part.text for part in line) for line in tree_lines.lines(chain(3000), depth=depth)]
         assert len(drawn) == count
         assert drawn[100].endswith("`-- n100 1  unzipped egg, not active  /  (+1)")
         assert drawn[-1].endswith(last)
@@ -143,7 +143,7 @@ def test_cycle_after_another_branch() -> None:
     found = chain(3)
     ends = ((None, 0), (0, 2), (0, 1), (2, 3), (3, 2), (1, 3))  # n0 -> n1 -> n3, and n0 -> n2 -> n3 -> n2
     needs = tuple(Need(f"n{to}", by, to, State.MET) for by, to in ends)
-    drawn = ["".join(part.text for part in line) for line in outline.lines(replace(found, needs=needs))]
+    drawn = ["".join(part.text for part in line) for line in tree_lines.lines(replace(found, needs=needs))]
     facts = "  unzipped egg, not active  /"
     assert drawn == [
         f"n0 1{facts}",
@@ -160,7 +160,7 @@ def test_cycle_in_a_later_branch() -> None:
     found = chain(3)
     ends = ((None, 0), (0, 2), (0, 1), (2, 3), (3, 2))  # n0 -> n1, and n0 -> n2 -> n3 -> n2
     needs = tuple(Need(f"n{to}", by, to, State.MET) for by, to in ends)
-    drawn = ["".join(part.text for part in line) for line in outline.lines(replace(found, needs=needs))]
+    drawn = ["".join(part.text for part in line) for line in tree_lines.lines(replace(found, needs=needs))]
     assert drawn[-1] == "        `-- n2 1  (cycle)"
 
 
@@ -420,12 +420,12 @@ def test_real_tree(turbogears1: Deployment, mermaid: Callable[[str], dict[str, A
 def test_deep_and_wide() -> None:
     """How deep a tree is, the eggs decide: nothing recurses."""
     deep = chain(3000)
-    assert sum(1 for _ in outline.lines(deep)) == 3001
+    assert sum(1 for _ in tree_lines.lines(deep)) == 3001
     assert sum(1 for _ in graphs.dot(deep)) == 3001 + 3000 + 5
     assert len(selection.leading_to(deep, ["n3000"]).distributions) == 3001
     assert len(selection.within(deep, 2000).distributions) == 2001
     upward = selection.leading_to(deep, ["n3000"])
-    assert sum(1 for _ in outline.lines(upward, reverse=True)) == 101
+    assert sum(1 for _ in tree_lines.lines(upward, reverse=True)) == 101
     assert len(selection.within(upward, 10, reverse=True).distributions) == 11
 
 

@@ -156,7 +156,7 @@ def modules(site: Shop) -> str:
     emitted = site.wrapper("mod_python", "--directory", site.home / "mods", "--path", site.tree.site_packages)
     from eggcache.wrappers import modpython
 
-    (site.home / "mods" / modpython.GATEWAY).write_text(modpython.inside("gateway.py"))
+    (site.home / "mods" / modpython.GATEWAY).write_text(modpython.inside("eggcache_gateway.py"))
     return emitted
 
 

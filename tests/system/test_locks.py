@@ -19,7 +19,7 @@ from support import ROOT, deployment
 from support.judge import eggcache, environment
 from support.sites import Site
 
-from eggcache.system import lockdown
+from eggcache.system import safe_dirs
 
 # The oldest that setup.py allows, those around a change of what filelock does with a path, and the newest.
 RELEASES = ["3.12.0", "3.20.0", "3.29.0", "4.0.0", "4.3.1"] if sys.version_info >= (3, 10) else ["3.12.0"]
@@ -59,10 +59,10 @@ def test_never_by_a_path(site: Site, release: dict[str, str]) -> None:
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         calls = log.read_text().splitlines()
-        opened = [call for call in calls if lockdown.LOCK in call and "open" in call]
+        opened = [call for call in calls if safe_dirs.LOCK in call and "open" in call]
         assert opened
         for call in opened:
-            assert re.search(rf' openat\(\d+, "{re.escape(lockdown.LOCK)}", [^)]*O_NOFOLLOW', call), call
+            assert re.search(rf' openat\(\d+, "{re.escape(safe_dirs.LOCK)}", [^)]*O_NOFOLLOW', call), call
             assert "O_TRUNC" not in call
         for call in calls:
             assert not re.search(r'"/proc/self/fd/\d+/', call)
@@ -71,7 +71,7 @@ def test_never_by_a_path(site: Site, release: dict[str, str]) -> None:
 
 @contextmanager
 def somebody_elses(site: Site) -> Iterator[None]:
-    with (site.cache / lockdown.LOCK).open("r+b") as lock:
+    with (site.cache / safe_dirs.LOCK).open("r+b") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
@@ -125,7 +125,7 @@ def waits_for_a_lock(pid: int) -> bool:
     """Whether the process has a lock file open."""
     for link in os.listdir(f"/proc/{pid}/fd"):
         with suppress(FileNotFoundError):
-            if os.readlink(f"/proc/{pid}/fd/{link}").endswith(f"/{lockdown.LOCK}"):
+            if os.readlink(f"/proc/{pid}/fd/{link}").endswith(f"/{safe_dirs.LOCK}"):
                 return True
     return False
 

@@ -18,13 +18,13 @@ from support import ROOT, deployment
 from support.deployment import Deployment
 from support.parts import built
 
-from eggcache.cli import outline
-from eggcache.cli.report import tree_json
+from eggcache.cli.render import tree_lines
+from eggcache.cli.render.report import tree_json
 from eggcache.errors import EggcacheError, UsageError
 from eggcache.model import Distribution, Interpreter, Kind, Need, State, Tree
 from eggcache.system import accounts
 from eggcache.system.accounts import Account
-from eggcache.target import answer
+from eggcache.target import parsing
 from eggcache.target.interpreter import EVERYTHING, Roots, Target
 from eggcache.target.owners import Cleared
 from eggcache.target.resolver import findings, resolve
@@ -592,7 +592,7 @@ def test_hostile_answers_are_refused(answer: object, answering: Callable[[object
 
 def draw_tree(tree: Tree) -> list[str]:
     """The tree's lines, as plain text."""
-    return ["".join(part.text for part in line) for line in outline.lines(tree)]
+    return ["".join(part.text for part in line) for line in tree_lines.lines(tree)]
 
 
 def made(count: int, needs: list[Need]) -> Tree:
@@ -648,6 +648,6 @@ def test_json(turbogears1: Deployment) -> None:
 
 def test_answer_with_more_than_any_site_has() -> None:
     """What is done with an answer takes time as well: lists beyond all measure are refused before it is begun."""
-    rows = ["x"] * (answer.MOST + 1)
+    rows = ["x"] * (parsing.MOST + 1)
     with pytest.raises(EggcacheError, match="more than any site has"):
-        answer.Answer("/python", {"projects": rows}).pairs("projects")
+        parsing.Answer("/python", {"projects": rows}).pairs("projects")

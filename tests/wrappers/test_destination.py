@@ -16,7 +16,7 @@ from support.judge import eggcache
 from support.parts import missing
 
 from eggcache.errors import EggcacheError, NotPermitted
-from eggcache.wrappers import destination, wrappers
+from eggcache.wrappers import destination, emission
 
 # For each kind of which the text becomes a block: what an administrator has in that file already, and what he adds.
 THEIRS = {
@@ -29,8 +29,8 @@ THEIRS = {
     "gunicorn": ("bind = 'unix:/run/shop'\n\n\ndef on_starting(server):\n    pass\n", "workers = 4\n"),
     "docker": ("FROM old\nUSER x\nFROM debian\nRUN pip install shop\nUSER www-data\nCMD shop\n", "EXPOSE 80\n"),
 }
-PARTS = sorted(kind for kind, registered in wrappers.KINDS.items() if registered.comment)
-WHOLE = sorted({"envvars", *wrappers.KINDS} - (set(PARTS) - {"envvars"}))
+PARTS = sorted(kind for kind, registered in emission.KINDS.items() if registered.comment)
+WHOLE = sorted({"envvars", *emission.KINDS} - (set(PARTS) - {"envvars"}))
 
 
 @pytest.fixture
@@ -127,7 +127,7 @@ def test_changed_file_is_kept_beside_the_new_one(tmp_path: Path, kind: str, emit
     file = tmp_path / ("apache2.service.d/50-eggcache.conf" if kind == "systemd" else "file")  # UNIT.d is made
     emit(kind, "/srv/one", file, debian=True)
     first = file.read_text()
-    assert file.stat().st_mode & 0o7777 == (0o755 if wrappers.KINDS[kind].executable else 0o644)
+    assert file.stat().st_mode & 0o7777 == (0o755 if emission.KINDS[kind].executable else 0o644)
     assert "nothing was written" in emit(kind, "/srv/one", file, debian=True)
     assert "is kept in" not in emit(kind, "/srv/two", file, debian=True)
     for number, name in enumerate(["file.bak", "file.bak2"]):

@@ -23,7 +23,7 @@ from support.parts import missing
 
 from eggcache.errors import UsageError
 from eggcache.servers.apache import Apache
-from eggcache.wrappers import destination, wrappers
+from eggcache.wrappers import destination, emission
 from eggcache.wrappers.kinds import Wanted
 
 assert server  # a fixture
@@ -71,7 +71,7 @@ def text(kind: str, directory: str, **values: Any) -> str:
         "unit": "apache2.service",
         **values,
     }
-    return wrappers.wrapper(kind, Wanted(directory, **given))
+    return emission.wrapper(kind, Wanted(directory, **given))
 
 
 def good(kind: str) -> list[str]:
@@ -101,10 +101,10 @@ def tool(name: str, package: str = "") -> str:
 
 
 def test_every_kind_is_tested() -> None:
-    """A kind that is registered is in the tables of these tests, or is a script, which test_wrappers.py runs."""
+    """A kind that is registered is in the tables of these tests, or is a script, which test_emission.py runs."""
     others = {"mod_python"}  # has a file of its own
-    scripts = {kind for kind, registered in wrappers.KINDS.items() if registered.executable}
-    assert set(wrappers.KINDS) - scripts - others == set(REFUSED)
+    scripts = {kind for kind, registered in emission.KINDS.items() if registered.executable}
+    assert set(emission.KINDS) - scripts - others == set(REFUSED)
 
 
 @pytest.mark.parametrize("kind", REFUSED)
@@ -139,7 +139,7 @@ def test_readme() -> None:
     """The README's table of kinds has each of them, and no other."""
     section = (ROOT / "README.rst").read_text().split("Starting Apache\n---")[1].split("\nExit statuses\n")[0]
     rows = set(re.findall(r"^``([\w.]+)`` ", section, re.MULTILINE))
-    assert rows == set(wrappers.KINDS) | {"mod_python"}
+    assert rows == set(emission.KINDS) | {"mod_python"}
 
 
 # ------------------------------------------------------------------------------------------------ read by sh
@@ -562,7 +562,7 @@ def test_gunicorn_with_a_hook_below(tmp_path: Path, prepare: Callable[..., list[
         missing("gunicorn is not installed")
     file, hook = tmp_path / "gunicorn.conf.py", "def on_starting(server):\n    open('theirs', 'w').close()\n"
     made = text("gunicorn", "/srv/x", prepare=prepare())
-    registered = wrappers.KINDS["gunicorn"]
+    registered = emission.KINDS["gunicorn"]
     (tmp_path / "app.py").write_text("open('done', 'w').close()\ndef application(environ, start_response): pass\n")
     argv = [sys.executable, "-m", "gunicorn", "-b", f"unix:{tmp_path}/s", "--worker-tmp-dir", tmp_path, "app"]
     for content in (made + hook, hook + made):
@@ -609,7 +609,7 @@ def test_what_starts_apache_is_found_out(tmp_path: Path) -> None:
     under = Apache(debian, "www-data", "www-data", None, True, "apache2.service", True, True)
 
     def chosen(apache: Apache, **more: str) -> tuple[str, str]:
-        return wrappers.choose(apache, root=str(tmp_path), **more)
+        return emission.choose(apache, root=str(tmp_path), **more)
 
     assert chosen(under) == ("systemd", "systemd starts Apache here, as apache2.service")
     assert chosen(Apache(other, systemd=True))[0] == "envvars"
@@ -623,7 +623,7 @@ def test_what_starts_apache_is_found_out(tmp_path: Path) -> None:
     assert chosen(Apache(), platform="freebsd14")[0] == "freebsd"
     with pytest.raises(UsageError, match="no Apache"):
         chosen(Apache())
-    assert wrappers.takes_envvars("/not/there") is False
+    assert emission.takes_envvars("/not/there") is False
 
 
 def test_warnings() -> None:
@@ -631,7 +631,7 @@ def test_warnings() -> None:
     under = Apache("/usr/sbin/apache2ctl", "www-data", "www-data", None, True, "apache2.service", True, True)
 
     def codes(kind: str, directory: str) -> list[str]:
-        return [finding.code for finding in wrappers.warnings(kind, directory, under)]
+        return [finding.code for finding in emission.warnings(kind, directory, under)]
 
     assert codes("systemd", "/srv/x") == codes("mod_wsgi", "/srv/x") == []
     assert codes("mod_wsgi", "/tmp/x") == ["private-tmp"]

@@ -316,7 +316,7 @@ def server(where: Path) -> Iterator[Httpd]:
     mods = home / "mods"
     require("python")
     mods.mkdir(parents=True)
-    (mods / modpython.GATEWAY).write_text(modpython.inside("gateway.py"))
+    (mods / modpython.GATEWAY).write_text(modpython.inside("eggcache_gateway.py"))
     (mods / "gateway_app.py").write_text(APP)
     httpd = Httpd(home / "apache", LOCATIONS.format(mods=mods), "python")
     home.chmod(0o755)

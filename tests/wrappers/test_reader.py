@@ -14,7 +14,7 @@ import pytest
 from support.parts import missing
 from support.sites import Site, write_egg
 
-from eggcache.wrappers import wrappers
+from eggcache.wrappers import emission
 from eggcache.wrappers.kinds import Wanted
 
 UWSGI = "/usr/bin/uwsgi-core"
@@ -24,7 +24,7 @@ def emitted(site: Site, checkout: Path, kind: str) -> str:
     """The text, with a prepare that this user can run."""
     prepare = [str(site.python), "-m", "eggcache", "prepare", str(site.cache), "--lenient", "--all"]
     words = [*prepare, "--path", str(site.eggs), "--python", str(site.python), "--user", site.account.pw_name]
-    return wrappers.wrapper(kind, Wanted(str(site.cache), ["/usr/bin/env", f"PYTHONPATH={checkout}", *words], None))
+    return emission.wrapper(kind, Wanted(str(site.cache), ["/usr/bin/env", f"PYTHONPATH={checkout}", *words], None))
 
 
 def started(site: Site, kind: str, checkout: Path, home: Path) -> tuple[bool, str]:

@@ -1,4 +1,4 @@
-# Runs INSIDE the target, after answer.py: byte-compiles sources that are about to be moved to their final place.
+# Runs INSIDE the target, after preamble.py: byte-compiles sources that are about to be moved to their final place.
 # Python 2.4 to 3.14 syntax. Only the target's own compiler writes what the target will take for current.
 import errno
 import py_compile

@@ -1,4 +1,4 @@
-# Runs INSIDE a target, in front of answer.py: with -S, a virtualenv for Python 2 does not find its standard library.
+# Runs INSIDE a target, in front of preamble.py: with -S, a virtualenv for Python 2 does not find its standard library.
 import sys
 
 sys.path.extend(REQUEST["library"])

@@ -1,4 +1,4 @@
-# Runs INSIDE the target, after answer.py and walk.py: says what it is, and what the requirements pull in.
+# Runs INSIDE the target, after preamble.py and walk.py: says what it is, and what the requirements pull in.
 # Python 2.4 to 3.14 syntax: no `with`, no `except X as e`, no conditional expression, no bytes literal.
 
 

@@ -1,4 +1,4 @@
-# Runs INSIDE the target, between answer.py and probe.py: the walk through its own pkg_resources.
+# Runs INSIDE the target, between preamble.py and probe.py: the walk through its own pkg_resources.
 # Python 2.4 to 3.14 syntax: no `with`, no `except X as e`, no conditional expression, no bytes literal.
 #
 # WorkingSet.resolve() stops at the first requirement that is missing, conflicts or cannot be parsed. So the walk

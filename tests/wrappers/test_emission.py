@@ -19,10 +19,10 @@ from support.parts import missing
 
 from eggcache.errors import UsageError
 from eggcache.servers.apache import Apache
-from eggcache.wrappers import destination, wrappers
+from eggcache.wrappers import destination, emission
 from eggcache.wrappers.kinds import Wanted
 
-SCRIPTS = sorted(kind for kind in wrappers.KINDS if wrappers.KINDS[kind].executable)  # the rest: test_kinds.py
+SCRIPTS = sorted(kind for kind in emission.KINDS if emission.KINDS[kind].executable)  # the rest: test_kinds.py
 FAILURES = [1, 2, 4, 75, 126, 137]
 HARMLESS = [
     ["stop"],
@@ -132,7 +132,7 @@ def emit(tmp_path: Path) -> Callable[..., Emitted]:
             "apachectl": str(recording),
             "pid_file": str(inside / "apache.pid"),
         }
-        text = wrappers.wrapper(kind, Wanted(str(inside), **{**arguments, **values}))
+        text = emission.wrapper(kind, Wanted(str(inside), **{**arguments, **values}))
         script = tmp_path / kind
         destination.write(str(script), edit(text))
         return Emitted(str(inside), script, prepare, tmp_path)
@@ -192,7 +192,7 @@ def test_usage(values: dict[str, Any]) -> None:
     """What cannot make a script that works from everywhere is refused, in one line."""
 
     def text(kind: str, **given: Any) -> str:
-        return wrappers.wrapper(kind, Wanted(**given))
+        return emission.wrapper(kind, Wanted(**given))
 
     good: dict[str, Any] = {
         "kind": "init.d",
@@ -210,18 +210,18 @@ def test_usage(values: dict[str, Any]) -> None:
 
 def test_apachectl_needs_no_pid_file() -> None:
     """Only the init script has to know the pid file."""
-    assert wrappers.wrapper("apachectl", Wanted("/d", ["/p"], None, apachectl="/a"))
+    assert emission.wrapper("apachectl", Wanted("/d", ["/p"], None, apachectl="/a"))
 
 
 def test_from_a_zip(tmp_path: Path) -> None:
     """The templates are found where eggcache itself runs from a zip."""
-    source = Path(wrappers.__file__).parents[1]
+    source = Path(emission.__file__).parents[1]
     archive = tmp_path / "eggcache.pyz"
     with zipfile.ZipFile(archive, "w") as out:
         for file in [*source.rglob("*.py"), *(source / "wrappers" / "templates").iterdir()]:
             out.write(file, f"eggcache/{file.relative_to(source)}")
     call = "wrappers.wrapper('init.d', kinds.Wanted('/d', ['/p'], None, '/a', '/f'))"
-    code = f"from eggcache.wrappers import kinds, wrappers; print(wrappers.__file__); print({call})"
+    code = f"from eggcache.wrappers import kinds, wrappers; print(emission.__file__); print({call})"
     environment = {"PYTHONPATH": str(archive)}
     done = subprocess.run([sys.executable, "-c", code], env=environment, cwd="/", capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -664,12 +664,12 @@ def test_dropin(emit: Callable[..., Emitted], tmp_path: Path, name: str, timezon
 def test_dropin_for_a_directory_in_tmp() -> None:
     """No drop-in is advised for a cache in a /tmp that the unit may not see; any other is read-only there."""
     for private_tmp in (None, True):
-        hidden = wrappers.wrapper("apachectl", Wanted("/tmp/x", ["/p"], None, "/a", private_tmp=private_tmp))
+        hidden = emission.wrapper("apachectl", Wanted("/tmp/x", ["/p"], None, "/a", private_tmp=private_tmp))
         assert "[Service]" not in hidden
         assert "\n#   eggcache wrapper /var/cache/eggcache --for systemd\n" in hidden
-    seen = wrappers.wrapper("apachectl", Wanted("/tmp/x", ["/p"], None, "/a", private_tmp=False))
+    seen = emission.wrapper("apachectl", Wanted("/tmp/x", ["/p"], None, "/a", private_tmp=False))
     assert '\nReadOnlyPaths="-/tmp/x"\n' in seen
-    elsewhere = wrappers.wrapper("apachectl", Wanted("/var/cache/x", ["/p"], None, "/a"))
+    elsewhere = emission.wrapper("apachectl", Wanted("/var/cache/x", ["/p"], None, "/a"))
     assert '\nReadOnlyPaths="-/var/cache/x"\n' in elsewhere
 
 
@@ -678,13 +678,13 @@ def test_warnings() -> None:
     under = Apache("/usr/sbin/apache2ctl", "www-data", "www-data", None, True, "apache2.service", True, True)
 
     def codes(directory: str, **values: Any) -> list[str]:
-        return [f.code for f in wrappers.warnings("init.d", directory, Apache(**{**vars(under), **values}))]
+        return [f.code for f in emission.warnings("init.d", directory, Apache(**{**vars(under), **values}))]
 
     assert codes("/var/cache/x") == ["systemd-starts-apache"]
     assert codes("/tmp/x") == ["systemd-starts-apache", "private-tmp"]
     assert codes("/tmp/x", hands_over=False) == ["private-tmp"]
     assert codes("/tmp/x", systemd=False, private_tmp=False) == []
-    assert all(finding.status == 0 for finding in wrappers.warnings("apachectl", "/tmp/x", under))
+    assert all(finding.status == 0 for finding in emission.warnings("apachectl", "/tmp/x", under))
 
 
 # --------------------------------------------------------------- an Apache that runs already, or is about to end

@@ -1,4 +1,4 @@
-"""lockdown: every attack is performed, and the victim looked at afterwards."""
+"""safe_dirs: every attack is performed, and the victim looked at afterwards."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 
 from eggcache.cache import replacement
 from eggcache.errors import Busy, NotPermitted
-from eggcache.system import lockdown, staging, syscalls
+from eggcache.system import safe_dirs, staging, syscalls
 
 OTHER = 12345  # a uid that nobody on this host has
 
@@ -49,7 +49,7 @@ def state(path: Path) -> dict[str, tuple[object, ...]]:
 
 def refusal(path: Path, *, create: bool = True) -> str:
     with pytest.raises(NotPermitted) as refused:
-        os.close(lockdown.open_directory(str(path), create=create))
+        os.close(safe_dirs.open_directory(str(path), create=create))
     assert refused.value.remedy.text
     return str(refused.value)
 
@@ -59,7 +59,7 @@ def test_new_directory_is_private(safe: Path) -> None:
     for mask in (0o000, 0o777):
         before = os.umask(mask)
         try:
-            descriptor = lockdown.open_directory(str(safe / f"new{mask}"), create=True)
+            descriptor = safe_dirs.open_directory(str(safe / f"new{mask}"), create=True)
         finally:
             os.umask(before)
         info = os.fstat(descriptor)
@@ -70,7 +70,7 @@ def test_new_directory_is_private(safe: Path) -> None:
 def test_missing_parent_is_not_made(safe: Path) -> None:
     """Only the last component is ever made."""
     with pytest.raises(FileNotFoundError) as missing:
-        lockdown.open_directory(str(safe / "not" / "there"), create=True)
+        safe_dirs.open_directory(str(safe / "not" / "there"), create=True)
     assert missing.value.filename == str(safe / "not")
     assert not (safe / "not").exists()
 
@@ -108,7 +108,7 @@ def test_parent_that_others_can_write_to_is_refused(safe: Path, owner: int, mode
     os.chown(parent, owner, 0)
     parent.chmod(mode)
     if ok:
-        os.close(lockdown.open_directory(str(parent / "cache"), create=True))
+        os.close(safe_dirs.open_directory(str(parent / "cache"), create=True))
     else:
         assert str(parent) in refusal(parent / "cache")
         assert not (parent / "cache").exists()
@@ -154,7 +154,7 @@ def test_link_of_roots_is_followed(safe: Path) -> None:
     """A link that root made where nobody else can write is followed: /var/run is one on most hosts."""
     (safe / "real").mkdir()
     (safe / "link").symlink_to("../" + safe.name + "/real")
-    descriptor = lockdown.open_directory(str(safe / "link" / "cache"), create=True)
+    descriptor = safe_dirs.open_directory(str(safe / "link" / "cache"), create=True)
     os.close(descriptor)
     assert (safe / "real" / "cache").is_dir()
 
@@ -180,9 +180,9 @@ def test_default_acl_is_dropped(safe: Path) -> None:
     parent = safe / "parent"
     parent.mkdir()
     subprocess.run(["setfacl", "-d", "-m", "u:1001:rwx", str(parent)], check=True)
-    descriptor = lockdown.open_directory(str(parent / "cache"), create=True)
+    descriptor = safe_dirs.open_directory(str(parent / "cache"), create=True)
     try:
-        lockdown.own(descriptor, 0, 0, 0o750)
+        safe_dirs.own(descriptor, 0, 0, 0o750)
         with staging.stage(descriptor) as (name, _):
             for path in (parent / "cache", parent / "cache" / name):
                 seen = subprocess.run(["getfacl", "-cp", str(path)], check=True, capture_output=True, text=True).stdout
@@ -196,10 +196,10 @@ def test_planted_lock(safe: Path, plant: Callable[[Path, Path], None]) -> None:
     """What is no regular file of ours is never opened as the lock, and a link's victim is not emptied."""
     victim = safe / "victim"
     victim.write_text("precious")
-    descriptor = lockdown.open_directory(str(safe / "cache"), create=True)
-    plant(safe / "cache" / lockdown.LOCK, victim)
+    descriptor = safe_dirs.open_directory(str(safe / "cache"), create=True)
+    plant(safe / "cache" / safe_dirs.LOCK, victim)
     try:
-        with pytest.raises(NotPermitted), lockdown.locked(descriptor, "cache", 0):
+        with pytest.raises(NotPermitted), safe_dirs.locked(descriptor, "cache", 0):
             pass
     finally:
         os.close(descriptor)
@@ -210,10 +210,10 @@ def test_hard_link_as_lock(safe: Path) -> None:
     """A lock file with a second name is somebody's file."""
     victim = safe / "victim"
     victim.write_text("precious")
-    descriptor = lockdown.open_directory(str(safe / "cache"), create=True)
-    os.link(victim, safe / "cache" / lockdown.LOCK)
+    descriptor = safe_dirs.open_directory(str(safe / "cache"), create=True)
+    os.link(victim, safe / "cache" / safe_dirs.LOCK)
     try:
-        with pytest.raises(NotPermitted), lockdown.locked(descriptor, "cache", 0):
+        with pytest.raises(NotPermitted), safe_dirs.locked(descriptor, "cache", 0):
             pass
     finally:
         os.close(descriptor)
@@ -222,18 +222,18 @@ def test_hard_link_as_lock(safe: Path) -> None:
 
 def test_lock_is_exclusive_private_and_stays(safe: Path) -> None:
     """A second holder gets Busy; the file is 0600 and is not unlinked, or two could hold locks of one name."""
-    descriptor = lockdown.open_directory(str(safe / "cache"), create=True)
+    descriptor = safe_dirs.open_directory(str(safe / "cache"), create=True)
     answers = []
 
     def second() -> None:
         try:
-            with lockdown.locked(descriptor, "cache", 0.1):
+            with safe_dirs.locked(descriptor, "cache", 0.1):
                 answers.append("got it")
         except Busy as busy:
             answers.append(str(busy.status))
 
     try:
-        with lockdown.locked(descriptor, "cache", 0):
+        with safe_dirs.locked(descriptor, "cache", 0):
             thread = threading.Thread(target=second)
             thread.start()
             thread.join()
@@ -241,7 +241,7 @@ def test_lock_is_exclusive_private_and_stays(safe: Path) -> None:
     finally:
         os.close(descriptor)
     assert answers == ["75", "got it"]
-    assert stat.S_IMODE((safe / "cache" / lockdown.LOCK).stat().st_mode) == 0o600
+    assert stat.S_IMODE((safe / "cache" / safe_dirs.LOCK).stat().st_mode) == 0o600
 
 
 def test_exchange_swaps_a_file_and_a_directory(shared_tmp: Path) -> None:
@@ -297,7 +297,7 @@ def test_renewal(safe: Path) -> None:
     assert aside
     assert (Path(aside) / "planted").read_text() == "x"
     assert squatted.stat().st_uid == 0
-    assert os.listdir(squatted) == [lockdown.LOCK]
+    assert os.listdir(squatted) == [safe_dirs.LOCK]
     assert sorted(os.listdir(parent)) == ["cache", Path(aside).name]
 
 
@@ -322,7 +322,7 @@ def test_renewal_after_a_kill(safe: Path) -> None:
     killed, foreign, alike = f"cache.new-{'0' * 16}", f"cache.new-{'f' * 16}", "cache.new-alike"
     for name, owner in ((killed, 0), (foreign, OTHER), (alike, 0)):
         (safe / name / "egg-tmp").mkdir(parents=True)
-        (safe / name / lockdown.LOCK).touch(0o600)
+        (safe / name / safe_dirs.LOCK).touch(0o600)
         os.chown(safe / name, owner, owner)
     bare = f"cache.new-{'1' * 16}"
     (safe / bare).mkdir()  # killed before it had its lock
@@ -340,10 +340,10 @@ def test_alike_but_not_ours(safe: Path, lock: str) -> None:
     alike.mkdir()
     (alike / "work").write_text("mine")
     if lock == "a link":
-        (alike / lockdown.LOCK).symlink_to(alike / "work")
+        (alike / safe_dirs.LOCK).symlink_to(alike / "work")
     elif lock != "none":
-        (alike / lockdown.LOCK).write_text("x" * (lock == "with text"))
-        (alike / lockdown.LOCK).chmod(0o644 if lock == "readable" else 0o600)
+        (alike / safe_dirs.LOCK).write_text("x" * (lock == "with text"))
+        (alike / safe_dirs.LOCK).chmod(0o644 if lock == "readable" else 0o600)
     before = sorted(os.listdir(alike))
     with replacement.renewal(str(safe / "cache"), 0):
         assert sorted(os.listdir(alike)) == before
@@ -372,12 +372,12 @@ def test_renewal_beats_a_squatter(safe: Path) -> None:
         try:
             for _ in range(50):
                 try:
-                    descriptor = lockdown.open_directory(str(parent / "cache"), create=True)
+                    descriptor = safe_dirs.open_directory(str(parent / "cache"), create=True)
                 except NotPermitted:
                     with replacement.renewal(str(parent / "cache"), 0) as new:
                         new.take_place(allow_gap=False)
                         descriptor = os.dup(new.descriptor)
-                    os.unlink(lockdown.LOCK, dir_fd=descriptor)
+                    os.unlink(safe_dirs.LOCK, dir_fd=descriptor)
                 assert os.path.samestat(os.fstat(descriptor), (parent / "cache").stat())
                 assert os.fstat(descriptor).st_uid == 0
                 os.close(descriptor)
@@ -401,7 +401,7 @@ def test_remove_while_its_owner_works_in_it(safe: Path) -> None:
         "  try: os.unlink('a'); os.rename('b', 'a')\n"
         "  except OSError: pass\n"
     )
-    descriptor = lockdown.open_directory(str(safe / "cache"), create=True)
+    descriptor = safe_dirs.open_directory(str(safe / "cache"), create=True)
     os.chmod(safe / "cache", 0o755)
     for _ in range(20):
         tree = safe / "cache" / "x.egg-tmp"
@@ -429,11 +429,11 @@ def test_remove_while_another_run_takes_the_lock(safe: Path) -> None:
     """A lock that a run makes in a directory whose own lock is gone already does not keep the directory; and a lock in
     a directory that is gone is had at once, and makes nothing."""
     parent = os.open(safe, os.O_RDONLY)
-    descriptor = lockdown.open_directory(str(safe / "cache"), create=True)
-    with lockdown.locked(descriptor, "cache", 0):
-        late = iter([lambda: (safe / "cache" / lockdown.LOCK).touch(0o600)])
+    descriptor = safe_dirs.open_directory(str(safe / "cache"), create=True)
+    with safe_dirs.locked(descriptor, "cache", 0):
+        late = iter([lambda: (safe / "cache" / safe_dirs.LOCK).touch(0o600)])
         replacement.remove(parent, "cache", descriptor, lambda _entry: next(late, int)())
-    with lockdown.locked(descriptor, "cache", 0):
+    with safe_dirs.locked(descriptor, "cache", 0):
         pass
     os.close(descriptor)
     os.close(parent)
@@ -442,9 +442,9 @@ def test_remove_while_another_run_takes_the_lock(safe: Path) -> None:
 
 def test_lock_that_others_can_open(safe: Path) -> None:
     """A lock file that somebody else could open, and hold, is refused."""
-    descriptor = lockdown.open_directory(str(safe / "cache"), create=True)
-    (safe / "cache" / lockdown.LOCK).touch(mode=0o644)
-    with pytest.raises(NotPermitted), lockdown.locked(descriptor, "cache", 0):
+    descriptor = safe_dirs.open_directory(str(safe / "cache"), create=True)
+    (safe / "cache" / safe_dirs.LOCK).touch(mode=0o644)
+    with pytest.raises(NotPermitted), safe_dirs.locked(descriptor, "cache", 0):
         pass
     os.close(descriptor)
 
@@ -455,14 +455,14 @@ def test_place_of_another_user(safe: Path) -> None:
     place = safe / "site-packages"
     place.mkdir()
     place.chmod(0o2775)
-    os.close(lockdown.open_place(str(place)))
+    os.close(safe_dirs.open_place(str(place)))
     for owner, mode in ((OTHER, 0o755), (0, 0o777)):
         os.chown(place, owner, 0)
         place.chmod(mode)
         for path in (place, place / "below"):
             (place / "below").mkdir(exist_ok=True)
             with pytest.raises(NotPermitted, match="root cannot safely work in it"):
-                lockdown.open_place(str(path))
+                safe_dirs.open_place(str(path))
 
 
 def test_replace_is_whole_or_not_at_all(shared_tmp: Path) -> None:

@@ -26,7 +26,7 @@ _SECONDS = 0.25  # no more is spent on what perhaps nobody asks for
 _SMALL = Limits(entries=_MEMBERS, total=64 << 20)  # what asks for more may ask for seconds: it is left for later
 
 
-class Ahead:
+class EarlyReader:
     """The structure of eggs that `account` may read, read before anybody has asked for them."""
 
     def __init__(self, account: Account, limits: Limits) -> None:
@@ -58,21 +58,21 @@ class Ahead:
 
 def resolve(
     target: Target, roots: Roots, run: Run, launched: Launch | None, load: Callable[[], object] = lambda: None
-) -> tuple[Tree, Ahead]:
+) -> tuple[Tree, EarlyReader]:
     """The tree, as resolver.resolve tells it, and what was read of its eggs while the target was at work. `load` is
     called then as well: it imports what is needed next."""
-    read = list[Ahead]()
+    read = list[EarlyReader]()
 
     def meanwhile() -> None:
         run.progress.tick()
         if not read:
-            read.append(Ahead(target.account, run.limits))
+            read.append(EarlyReader(target.account, run.limits))
             load()
             read[0].look([*target.paths, *owners.site_directories(target.python)])
 
     run.progress.phase(f"asking {target.python} for the tree")
     tree = resolver.resolve(target, roots, meanwhile=meanwhile, launched=launched)
-    return tree, read[0] if read else Ahead(target.account, run.limits)
+    return tree, read[0] if read else EarlyReader(target.account, run.limits)
 
 
 def _same(before: os.stat_result, now: os.stat_result) -> bool:

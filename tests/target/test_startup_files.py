@@ -21,7 +21,7 @@ from support.sites import write_egg
 
 from eggcache.errors import NotPermitted
 from eggcache.system import accounts
-from eggcache.target import owners, startup
+from eggcache.target import owners, startup_files
 
 WHO = "import os; open(%r, 'a').write('%%d ' %% os.geteuid())\n"
 START = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from eggcache.cli.main import main; sys.exit(main())"
@@ -249,7 +249,7 @@ def test_names_in_pth_files(shared_tmp: Path) -> None:
     text = "\ufeffmarked\n# no\n\n  blank \nup/../x\r/abs\x0c/form\nimports/lib\nimport sys; sys.path.append('/code')\n"
     (shared_tmp / ".x.pth").write_bytes(text.encode())
     (shared_tmp / "y.pth.txt").write_text("/never\n")
-    found = set(startup.pth_names(str(shared_tmp)))
+    found = set(startup_files.pth_names(str(shared_tmp)))
     below = {str(shared_tmp / name) for name in (".x.pth", "marked", "  blank", "x", "imports/lib")}
     assert found == below | {"/abs", "/form", "/abs\x0c/form", "/code"}
 
@@ -380,4 +380,4 @@ def test_the_look_is_bounded(mixed: Mixed, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(owners, "_MOST_ENTRIES", 1000)
     assert owners.runner(str(mixed.python)).name == "nobody"
     (mixed.env / "pyvenv.cfg").write_text(f"home = {mixed.env}/bin\n")
-    assert startup.look(str(mixed.python)).told
+    assert startup_files.look(str(mixed.python)).told

@@ -15,13 +15,13 @@ from support.sites import Site, write_egg
 from eggcache.eggs import reader as eggs
 from eggcache.model import DEFAULT_LIMITS, Limits
 from eggcache.system import accounts
-from eggcache.target import ahead
+from eggcache.target import early_reading
 
 
 @pytest.fixture
 def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the eggs that are read from now on, for which there is time enough."""
-    monkeypatch.setattr(ahead, "_SECONDS", 60.0)
+    monkeypatch.setattr(early_reading, "_SECONDS", 60.0)
     names: list[str] = []
     real = eggs.read
 
@@ -33,7 +33,7 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
-def asked(looked: ahead.Ahead, egg: Path) -> list[str]:
+def asked(looked: early_reading.EarlyReader, egg: Path) -> list[str]:
     with looked.opened(str(egg)) as (_, found):
         return [member.name for member in found.members]
 
@@ -45,7 +45,7 @@ def test_read_once(tmp_path: Path, read: list[str]) -> None:
         write_egg(tmp_path / name, {"old.py": ""})
     (tmp_path / "E-1.egg").write_text("no zip")
     (tmp_path / "F-1.egg").mkdir()
-    looked = ahead.Ahead(accounts.current(), DEFAULT_LIMITS)
+    looked = early_reading.EarlyReader(accounts.current(), DEFAULT_LIMITS)
     looked.look([str(tmp_path), str(tmp_path / "gone"), str(tmp_path)])
     assert read == [*names, "E-1.egg"]
     status = (tmp_path / "B-1.egg").stat()
@@ -66,11 +66,11 @@ def test_no_more_than_memory_has_room_for(tmp_path: Path, read: list[str], monke
     """A site of thousands of eggs is not read before its time."""
     for number in range(80):
         write_egg(tmp_path / f"A{number:03}-1.egg", {f"{module}.py": "" for module in range(9)})
-    ahead.Ahead(accounts.current(), DEFAULT_LIMITS).look([str(tmp_path)])
+    early_reading.EarlyReader(accounts.current(), DEFAULT_LIMITS).look([str(tmp_path)])
     assert len(read) == 64
     read.clear()
-    monkeypatch.setattr(ahead, "_MEMBERS", 25)
-    ahead.Ahead(accounts.current(), DEFAULT_LIMITS).look([str(tmp_path)])
+    monkeypatch.setattr(early_reading, "_MEMBERS", 25)
+    early_reading.EarlyReader(accounts.current(), DEFAULT_LIMITS).look([str(tmp_path)])
     assert len(read) == 3
 
 
@@ -78,12 +78,12 @@ def test_no_more_time_than_it_is_worth(tmp_path: Path, read: list[str], monkeypa
     """What takes long to read, or would, is left until somebody asks for it."""
     for name in ("A", "B", "C"):
         write_egg(tmp_path / f"{name}-1.egg", {"text.txt": "x" * 5000})
-    monkeypatch.setattr(ahead, "_SECONDS", -1.0)
-    ahead.Ahead(accounts.current(), DEFAULT_LIMITS).look([str(tmp_path)])
+    monkeypatch.setattr(early_reading, "_SECONDS", -1.0)
+    early_reading.EarlyReader(accounts.current(), DEFAULT_LIMITS).look([str(tmp_path)])
     assert read == []
-    monkeypatch.setattr(ahead, "_SECONDS", 60.0)
-    monkeypatch.setattr(ahead, "_SMALL", Limits(total=4000))
-    looked = ahead.Ahead(accounts.current(), DEFAULT_LIMITS)
+    monkeypatch.setattr(early_reading, "_SECONDS", 60.0)
+    monkeypatch.setattr(early_reading, "_SMALL", Limits(total=4000))
+    looked = early_reading.EarlyReader(accounts.current(), DEFAULT_LIMITS)
     looked.look([str(tmp_path)])
     assert len(read) == 3
     assert "text.txt" in asked(looked, tmp_path / "A-1.egg")

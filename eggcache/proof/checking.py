@@ -23,7 +23,7 @@ from eggcache.proof.application import Application
 from eggcache.proof.comparison import strangers
 from eggcache.proof.observation import Observation
 from eggcache.servers import apache, checks, configuration, environments
-from eggcache.system import accounts, lockdown
+from eggcache.system import accounts, safe_dirs
 from eggcache.system.accounts import Account
 from eggcache.target import commands
 from eggcache.target.interpreter import TURBOGEARS, Roots, Target
@@ -95,7 +95,7 @@ def _wait_for_prepare(cache: str, run: Run) -> None:
     """Wait until no prepare is at work in `cache`. Raises Busy, and NotPermitted where the caller cannot open it."""
     with ExitStack() as held:
         try:
-            lock = held.enter_context(_descriptor(lockdown.LOCK, held.enter_context(_descriptor(cache))))
+            lock = held.enter_context(_descriptor(safe_dirs.LOCK, held.enter_context(_descriptor(cache))))
         except PermissionError as error:
             if error.filename == cache:
                 raise accounts.in_the_way(cache, accounts.current()) from None
@@ -103,7 +103,7 @@ def _wait_for_prepare(cache: str, run: Run) -> None:
         except OSError:  # there is none
             return
         with suppress(OSError):  # a file system without locks
-            held.enter_context(lockdown.locked_itself(lock, cache, run.wait, run.progress))
+            held.enter_context(safe_dirs.locked_itself(lock, cache, run.wait, run.progress))
 
 
 @contextmanager

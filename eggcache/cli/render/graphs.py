@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from eggcache.cli import outline
 from eggcache.cli.console import one_line
+from eggcache.cli.render import tree_lines
 from eggcache.model import Need, State, Tree
 
 _FILLS = {"zipped": "#ffe9a8", "prepared": "#c8e6c9", "unzipped": "#d6eaf8", "missing": "#f5b7b1"}
@@ -47,7 +47,7 @@ def _nodes(tree: Tree, prepared: Sequence[bool]) -> dict[str, tuple[str, str, st
     """By the graph's own names: the label, what it is in words, and the state that it is coloured by."""
     prepared = prepared or [False] * len(tree.distributions)
     nodes = {
-        f"n{index}": (found.title, outline.what(found, done), outline.state(found, done))
+        f"n{index}": (found.title, tree_lines.what(found, done), tree_lines.state(found, done))
         for index, (found, done) in enumerate(zip(tree.distributions, prepared))
     }
     for requirement, name in _lost(tree).items():
