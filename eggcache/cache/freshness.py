@@ -77,7 +77,8 @@ def anothers(info: os.stat_result, uid: int) -> bool:
 
 
 def digest(directory: int, name: str) -> str:
-    """Over the name, inode, mode, owner, size, mtime and ctime of everything below `name`; "" where it is missing."""
+    """Over the name, inode, mode, owner, size, mtime and ctime of everything below `name`; "" where it is missing, or
+    another run takes it away meanwhile."""
     found = blake2b(digest_size=16)
     pending = [name]
     while pending:
@@ -99,6 +100,8 @@ def digest(directory: int, name: str) -> str:
                         (entry.name, info.st_ino, mode, info.st_uid, info.st_gid, info.st_size, info.st_mtime_ns,
                          info.st_ctime_ns)
                     )  # fmt: skip
+        except FileNotFoundError:  # listed, and then gone
+            return ""
         finally:
             os.close(descriptor)
         pending.sort()
@@ -148,6 +151,8 @@ def holds(data: Mapping[str, Any], key: str, options: Mapping[str, Any], directo
         extracted = data["extracted"]
         return all(extracted[name]["found"] == digest(directory, name) != "" for name in entry["names"])
     except (KeyError, TypeError, AttributeError):  # a receipt that makes no sense
+        return False
+    except FileNotFoundError:  # another run takes away what we look at
         return False
 
 
