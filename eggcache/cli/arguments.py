@@ -264,7 +264,7 @@ def _target_options(parser: argparse.ArgumentParser) -> None:
 def _runtime_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("who reads the cache")
     group.add_argument("--user", metavar="NAME", help="the user Apache runs as (default: as this host's Apache says)")
-    group.add_argument("--group", metavar="NAME", help="its group (default: the user's)")
+    group.add_argument("--group", metavar="NAME", help="its group (default: the user's; 0 where it has none)")
     group.add_argument("--tz", metavar="ZONE", help="the TZ that Apache runs with (default: this process's)")
 
 
@@ -377,7 +377,7 @@ def runtime(options: argparse.Namespace) -> tuple[accounts.Account, int | None, 
     """Who will read the cache, the group that may (None: everybody), and what is to be said about that."""
     if os.geteuid() != 0:
         mine = accounts.current()
-        if options.user and accounts.lookup(options.user).uid != mine.uid:
+        if options.user and accounts.named(options.user).uid != mine.uid:
             raise NotPermitted(f"--user {options.user}", "only root can act for another user", "run it as root")
         if options.group and accounts.group(options.group) != mine.gid:
             raise NotPermitted(f"--group {options.group}", "only root can give a cache to a group", "run it as root")
@@ -388,7 +388,7 @@ def runtime(options: argparse.Namespace) -> tuple[accounts.Account, int | None, 
 
         host = apache.read()
         user, group = host.user, group or host.group
-    account = accounts.lookup(user or "nobody", "--user" if options.user else "Apache's User")
+    account = accounts.named(user or "nobody", "--user" if options.user else "Apache's User")
     if group:
         account = account._replace(gid=accounts.group(group, "--group" if options.group else "Apache's Group"))
     if user or group:

@@ -46,7 +46,7 @@ def emit(options: argparse.Namespace) -> int:
     timezone = arguments.timezone(options)
     user, group = options.user or host.user, options.group or (None if options.user else host.group)
     python = interpreter.find(options.python)
-    account = accounts.lookup(user or "nobody", "--user" if options.user else "Apache's User")
+    account = accounts.named(user or "nobody", "--user" if options.user else "Apache's User")
     if user:
         group = group or str(account.gid)
     gid = accounts.group(group, "--group" if options.group else "Apache's Group") if group else None

@@ -6,12 +6,15 @@ import errno
 import grp
 import os
 import pwd
+import re
 import stat
 from collections import namedtuple
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from eggcache.errors import EggcacheError, NotPermitted, Remedy, UsageError
+
+_NOBODYS = 0xFFFFFFFF
 
 
 class Account(namedtuple("Account", ("name", "uid", "gid", "groups"), defaults=((),))):
@@ -70,20 +73,41 @@ def lookup(user: str, asked: str = "--user") -> Account:
     return Account(entry.pw_name, entry.pw_uid, entry.pw_gid, groups)
 
 
+def named(user: str, asked: str = "--user") -> Account:
+    """The account that an administrator means by `user`: as `lookup`, but a number needs no entry in /etc/passwd.
+
+    The group of such a number is 0: that is what a container gives a user whom its /etc/passwd does not have (OCI
+    runtimes, `docker run --user`, and OpenShift, whose numbers are arbitrary). Raises UsageError as `lookup` does.
+    """
+    try:
+        return lookup(user, asked)
+    except UsageError:
+        number = _number(user)
+        if number is None:
+            raise
+        return Account(str(number), number, 0)
+
+
 def group(name: str, asked: str = "--group") -> int:
-    """The number of the group called `name`, a name or a number.
+    """The number of the group called `name`, a name or a number, which needs no entry in /etc/group.
 
     Raises UsageError, which says who `asked` for it, where there is none.
     """
     try:
         return grp.getgrnam(name).gr_gid
     except KeyError:
-        try:
-            return grp.getgrgid(int(name)).gr_gid
-        except (KeyError, ValueError, OverflowError):
+        number = _number(name)
+        if number is None:
             raise UsageError(
                 f"{asked} {name}", "there is no such group on this host", "name one of /etc/group with --group"
             ) from None
+        return number
+
+
+def _number(text: str) -> int | None:
+    """The number of a user or a group in decimal digits; None for what is none, as the last one, (uid_t)-1."""
+    number = int(text) if re.fullmatch("[0-9]{1,10}", text) else _NOBODYS
+    return number if number < _NOBODYS else None
 
 
 @contextmanager

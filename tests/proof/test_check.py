@@ -638,6 +638,22 @@ def test_frames_of_a_stranger() -> None:
             lookups._taken_apart({**said, "imports": [[*row, frames]]})
 
 
+@pytest.mark.parametrize("group", [(), ("--group", "4242424242")])
+def test_number_without_an_entry(site: Checked, nobody: pwd.struct_passwd, group: tuple[str, ...]) -> None:
+    """A container's user need be in no /etc/passwd: his number is taken, with the group 0 that runtimes give him, or
+    the one that is named; the cache is right for him, and for nobody else. What is no number of a user is refused."""
+    site.cache = site.cache.parent / "numbered"
+    who = ("--user", "4242424242", *group)
+    assert site.prepare(*who).returncode == 0
+    assert site.cache.stat().st_gid == int((group or ("", 0))[1])
+    assert site.check(*who) == {}
+    assert "cache-unreachable" in site.check()
+    emitted = eggcache("wrapper", site.cache, *site.options, *who, "--for", "sysconfig", "--apachectl", "/bin/true")
+    assert "4242424242" in emitted.stdout, emitted.stderr
+    refused = eggcache("prepare", site.cache, *site.options, "--user", "4294967295")
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+
+
 # ---------------------------------------------------------------------------------------------- eggs and the tree
 
 
