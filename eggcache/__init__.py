@@ -54,7 +54,7 @@ _HOMES = {
     "Account": "system.accounts",
     "Application": "proof.application",
     "Wanted": "wrappers.kinds",
-    "check": "proof.proof",
+    "check": "proof.checking",
     "prepare": "cache.preparation",
     "remove": "cache.removal",
     "resolve": "target.resolver",
@@ -62,7 +62,7 @@ _HOMES = {
     "undo": "unzip.restoration",
     "unzip_all": "unzip.unzipping",
     "wheels": "wheelhouse.wheelhouse",
-    "wrapper": "wrappers.wrappers",
+    "wrapper": "wrappers.emission",
 }
 
 
