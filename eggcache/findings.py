@@ -113,6 +113,14 @@ EGGS = (
         "Unzip it.",
     ),
     Explanation(
+        "not-zip-safe",
+        "Code in the egg looks for files beside itself (__file__), and the egg has such files. A notice: whether that "
+        "code ever runs is not known. Code that asks pkg_resources is not named.",
+        "Templates, catalogues or other data are not found: NotADirectoryError, TemplateNotFound or their like, or "
+        "nothing but an empty list, whatever the cache.",
+        "Unzip it. What -v names are the modules, with the lines.",
+    ),
+    Explanation(
         "directory-entries",
         "The egg lists directories as entries of their own: zip -r made it.",
         "Asking for a directory fails, whatever the cache.",
@@ -290,7 +298,9 @@ IMPORTS = (
         "import-fails",
         "A module that --import named does not import.",
         "Most likely the application does not start.",
-        "See with -v which line of which file it was; import it by hand as that user, with the same PYTHON_EGG_CACHE.",
+        "Where a path leads through a zipped egg, unzip that; where what is lacking is installed and not active, have "
+        "a .pth file name it, as the message says. Else see with -v which line of which file it was, and import it by "
+        "hand as that user, with the same PYTHON_EGG_CACHE.",
     ),
     Explanation(
         "import-writes",

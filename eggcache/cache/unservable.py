@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import chain
 
-from eggcache.eggs import extract, layout
+from eggcache.eggs import extract, layout, zip_safety
 from eggcache.eggs import reader as eggs
 from eggcache.eggs.extract import Opened
-from eggcache.errors import Remedy
-from eggcache.model import Distribution, Finding, Interpreter, Kind, Member, Tree
+from eggcache.errors import EggcacheError, Remedy
+from eggcache.model import DEFAULT_LIMITS, Distribution, Finding, Interpreter, Kind, Member, Tree
 from eggcache.target import commands
+from eggcache.target.early_reading import EarlyReader
 from eggcache.target.interpreter import Roots, Target
 
 _TEXT = 1 << 20  # bytes of the longest listing or stub that is looked into: real ones are a thousandth of that
@@ -44,6 +46,25 @@ def in_egg(one: Opened, distribution: Distribution, interpreter: Interpreter, ta
     for code, cause, names in chain(no_egg, _listed(one, members), _native(one, members, interpreter)):
         remedy = Remedy("unzip it", commands.unzip(target, distribution))
         yield Finding(code, distribution.location, cause, remedy, context=tuple(names))
+    yield from _not_zip_safe(one, distribution, target)
+
+
+def in_tree(tree: Tree, target: Target) -> Iterator[Finding]:
+    """The eggs of `tree` whose code looks for files beside itself. What is wrong with one that cannot be read is told
+    where its files are needed."""
+    opening = EarlyReader(target.account, DEFAULT_LIMITS).opened
+    for distribution in tree.distributions:
+        if distribution.egg is not None:
+            with suppress(EggcacheError), opening(distribution.egg) as (source, egg):
+                yield from _not_zip_safe(Opened(source, egg, distribution.inside), distribution, target)
+
+
+def _not_zip_safe(one: Opened, distribution: Distribution, target: Target) -> Iterator[Finding]:
+    places = zip_safety.looks_beside(one)
+    if places:
+        cause = f"its code looks for files beside itself, which a zip has none of, whatever the cache ({places[0]})"
+        remedy = Remedy("if pages fail for that, unzip it", commands.unzip(target, distribution))
+        yield Finding("not-zip-safe", distribution.location, cause, remedy, 0, tuple(places))
 
 
 def _listed(one: Opened, members: dict[str, Member]) -> Iterator[Wrong]:

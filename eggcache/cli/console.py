@@ -71,8 +71,8 @@ def keeps_down(code: str, status: int) -> bool:
 
 def silent(findings: Iterable[tuple[str, int]], options: argparse.Namespace) -> bool:
     """Whether a prepare that had nothing to do says nothing and exits 0, with findings of these codes and statuses: an
-    init script, which is lenient, was told of them when something was done."""
-    return all(options.lenient and not keeps_down(code, status) for code, status in findings)
+    init script, which is lenient, was told of them when something was done, and everybody was of notices."""
+    return all(not status or (options.lenient and not keeps_down(code, status)) for code, status in findings)
 
 
 def present(done: Report, options: argparse.Namespace, *, lenient: bool = False, following: str = "") -> int:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 
 from eggcache import progress
-from eggcache.cache import inventory
+from eggcache.cache import inventory, unservable
 from eggcache.cache.inventory import CachedEgg, Inventory, Prepare, asked
 from eggcache.cli import arguments, console
 from eggcache.cli.render import graphs, report, tree_lines
@@ -18,7 +18,7 @@ from eggcache.errors import EggcacheError, UsageError
 from eggcache.model import Tree
 from eggcache.system import accounts, safe_dirs
 from eggcache.target import resolver, selection
-from eggcache.target.interpreter import EVERYTHING
+from eggcache.target.interpreter import EVERYTHING, Target
 
 _STATES = {
     "current": "current",
@@ -31,13 +31,15 @@ _STATES = {
 
 def tree(options: argparse.Namespace) -> int:
     """Print what `options` ask for, and return the exit status."""
-    found = _resolved(options)
+    target, found = _resolved(options)
+    plain = not (options.reverse or options.duplicates or options.quiet)
+    eggs = list(unservable.in_tree(found, target)) if plain else []
     cache, prepared = _prepared(options, found)
     form = "json" if options.json else options.format
     if options.quiet:
         pass
     elif form == "json":
-        print(report.as_json(report.tree_json(found, cache=cache, prepared=prepared)))
+        print(report.as_json(report.tree_json(found, cache=cache, prepared=prepared, eggs=eggs)))
     elif form == "text":
         if options.duplicates:
             lines = tree_lines.duplicates(found, prepared)
@@ -50,10 +52,10 @@ def tree(options: argparse.Namespace) -> int:
     else:
         for line in (graphs.dot if form == "dot" else graphs.mermaid)(found, prepared):
             print(line)
-    return console.conclude(resolver.findings(found), options)
+    return console.conclude([*resolver.findings(found), *eggs], options)
 
 
-def _resolved(options: argparse.Namespace) -> Tree:
+def _resolved(options: argparse.Namespace) -> tuple[Target, Tree]:
     roots = arguments.roots(options)
     if options.reverse and (options.all or options.duplicates or not options.requirements):
         raise UsageError("--reverse", "needs to know what is looked for", "eggcache tree --reverse NAME")
@@ -69,13 +71,13 @@ def _resolved(options: argparse.Namespace) -> Tree:
             meanwhile=watcher.tick,
         )
     if options.duplicates:
-        return selection.duplicates(found)
+        return target, selection.duplicates(found)
     if options.reverse:
         found = selection.leading_to(found, roots.requirements)
     # What is drawn as text says where it goes on, and counts all of it
     if options.depth is not None and (options.json or options.format != "text"):
         found = selection.within(found, options.depth, reverse=options.reverse)
-    return found
+    return target, found
 
 
 def _prepared(options: argparse.Namespace, found: Tree) -> tuple[str | None, tuple[bool, ...]]:

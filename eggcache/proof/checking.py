@@ -18,7 +18,7 @@ from eggcache.eggs import layout
 from eggcache.errors import EggcacheError, NotPermitted, Remedy
 from eggcache.model import DEFAULT_RUN, Finding, Outcome, Report, Run, Tree
 from eggcache.proof import application as applications
-from eggcache.proof import location, lookups, permissions
+from eggcache.proof import imported, location, lookups, permissions
 from eggcache.proof.application import Application
 from eggcache.proof.comparison import strangers
 from eggcache.proof.observation import Observation
@@ -28,7 +28,7 @@ from eggcache.system.accounts import Account
 from eggcache.target import commands
 from eggcache.target.interpreter import TURBOGEARS, Roots, Target
 
-_NOTICES = ("unparsed-requirement", "app-config-unread")  # they ask for no exit status
+_NOTICES = ("unparsed-requirement", "not-zip-safe", "app-config-unread")  # they ask for no exit status
 
 
 def check(
@@ -80,7 +80,7 @@ def check(
         else:
             found = _With(cache, looked, evident).findings()
             outcomes = tuple(looked.comparison.outcomes)
-        found += _imports(evident, cache)
+        found += imported.findings(evident.imports, cache, tree, target)
         if cache is not None and checks.tells(told, cache):  # what a process was started with does not matter then
             found = [one for one in found if one.code not in environments.RUNNING]
         found += checks.host_findings(told, interpreter=tree.interpreter, cache=cache, account=target.account)
@@ -229,7 +229,7 @@ class _With:
                 yield Finding(
                     "native-module-fails",
                     one.module,
-                    f"it does not import: {_words(one)}",
+                    f"it does not import: {imported.words(one)}",
                     f"install {one.egg} as built for this machine and this Python, and what it needs",
                 )
 
@@ -301,41 +301,6 @@ def _race(looked: Observation, cache: str) -> Iterator[Finding]:
             f"{interpreter.setuptools} fails where two workers make one directory in {cache} at the same time",
             Remedy("prepare a cache that nobody has to write to", looked.wanted.at(commands.ELSEWHERE).line()),
         )
-
-
-def _imports(evident: lookups.Evidence, cache: str | None) -> Iterator[Finding]:
-    """What --import named and does not import."""
-    for one in evident.imports:
-        if one.kind != "application" or one.state == "ok" or (cache is None and one.call):
-            continue
-        if one.state == "elsewhere":
-            yield Finding(
-                "not-served",
-                one.module,
-                f"when it is imported, it has pkg_resources extract to {one.file}, and not to {cache}",
-                "have it set no cache of its own, or this one",
-            )
-        elif one.call and not (cache and (one.path + "/").startswith(cache + "/")):
-            yield Finding(
-                "import-writes",
-                one.module,
-                f"importing it wants to write ({one.call} {one.path}), which check prevents: {_words(one)}",
-                "see that the runtime user may write there, or let it write later than at import",
-                context=one.frames,
-            )
-        else:
-            yield Finding(
-                "import-fails",
-                one.module,
-                f"it does not import: {_words(one)}",
-                ("see with -v where, and " if one.frames else "see ")
-                + "whether it imports by hand, as that user and with that PYTHON_EGG_CACHE",
-                context=one.frames,
-            )
-
-
-def _words(one: lookups.Import) -> str:
-    return one.words[:300]
 
 
 def _module(name: str) -> str:

@@ -96,7 +96,8 @@ class Comparison:
             self._conclude(place, done.files, done.size)
 
     def _conclude(self, place: Place, files: int, size: int) -> None:
-        codes = {finding.code for finding in self.findings if finding.thing == place.distribution.location}
+        found = [one for one in self.findings if one.thing == place.distribution.location]
+        codes = {one.code for one in found if one.status}  # a notice takes nothing from what is proven
         if codes & _PARTLY:
             self.wrong.add(place.egg)
         action = "unproven" if codes or place.egg in self.wrong or not self.reachable else "proven"

@@ -134,14 +134,16 @@ def test_healthy(
     shared_tmp: Path,
     nobody: pwd.struct_passwd,
 ) -> None:
-    """A prepared cache of a real tree has no finding: one line says how much was proven, the exit status is 0."""
+    """A prepared cache of a real tree has nothing but notices: one line says how much was proven, the status is 0."""
     own: Deployment = request.getfixturevalue(tree)
     cache = shared_tmp / "cache"
     target = ["--python", str(own.python), "--user", "nobody"]
     assert eggcache("prepare", cache, *options[:1], *target).returncode == 0
     done = eggcache("check", "--cache", cache, *options, *target)
-    said = re.fullmatch(r"([\d,]+) files of (\d+) eggs, as nobody: all current, nothing to write\n", done.stdout)
+    first, *rest = done.stdout.splitlines()
+    said = re.fullmatch(r"([\d,]+) files of (\d+) eggs, as nobody: all current, nothing to write", first)
     assert said, done.stdout + done.stderr
+    assert {line.split()[0] for line in rest} <= {"CODE", "not-zip-safe"}  # notices, of CherryPy and Paste
     assert (done.returncode, done.stderr) == (0, "")
     assert int(said[1].replace(",", "")) >= least
     assert int(said[2]) >= 5
@@ -623,6 +625,57 @@ def test_imports(site: Checked) -> None:
     found = check("writes")
     assert set(found) == {"import-writes"}
     assert "(open /var/log/app.log)" in found["import-writes"]["cause"]
+
+
+def test_import_through_an_egg(site: Checked) -> None:
+    """A module that opens a file beside itself fails with the egg named that is in its way, by either word for it; what
+    the finding says to run cures it, and the plain text of another error is left as it is."""
+    code = "import os\n{}(os.path.join(os.path.dirname(__file__), 'page.txt'))\n"
+    shop = write_egg(
+        site.eggs / "Shop-1.0-py3.11.egg",
+        {
+            "shop/__init__.py": "", "shop/page.txt": "",
+            "shop/opens.py": code.format("open"), "shop/lists.py": code.format("os.listdir"),
+        },
+    )  # fmt: skip
+    site.prepare()
+    for module in ("shop.opens", "shop.lists"):
+        done = site.run("--json", "--path", shop, "--import", module)
+        found = {one["code"]: one for one in as_json(done)["findings"]}
+        assert f"{shop} is a zip" in found["import-fails"]["cause"]
+        assert found["import-fails"]["status"] == done.returncode == 3
+        assert found["not-zip-safe"]["status"] == 0
+        assert found["import-fails"]["command"] == found["not-zip-safe"]["command"]
+    assert eggcache(*found["import-fails"]["command"].split()[1:]).returncode == 0
+    done = site.run("--json", "--path", shop, "--import", "shop.opens")
+    assert "import-fails" not in {one["code"] for one in as_json(done)["findings"]}
+
+
+def test_import_of_what_is_not_active(
+    target: Callable[[str, str], Deployment], shared_tmp: Path, nobody: object
+) -> None:
+    """A module that is missing because no .pth file names its egg, zipped or not, is told from one that is nowhere; the
+    line that the finding names is all that it takes."""
+    own = target("3.11", "65.5.0")
+    write_egg(own.site_packages / "App-1.0-py3.11.egg", {"app.py": "import part, rest\n"}, project="App")
+    write_egg(own.site_packages / "Part-1.0-py3.11.egg", {"part.py": ""}, project="Part")
+    rest = own.site_packages / "Rest-1.0-py3.11.egg"
+    with zipfile.ZipFile(write_egg(shared_tmp / "rest.zip", {"rest/__init__.py": ""}, project="Rest")) as archive:
+        archive.extractall(rest)
+    pth = own.site_packages / "easy-install.pth"
+    pth.write_text("./App-1.0-py3.11.egg\n")
+    site = Checked(own.python, own.site_packages, shared_tmp / "cache")
+    words = ["--all", "--python", str(own.python), "--user", "nobody"]
+    eggcache("prepare", site.cache, *words)
+    for name in ("Part", "Rest"):
+        done = eggcache("check", "--cache", site.cache, *words, "--import", "app", "--json")
+        (found,) = (one for one in as_json(done)["findings"] if one["code"] == "import-fails")
+        assert f"{name} 1.0 has it, and is not active" in found["cause"]
+        assert found["remedy"] == f"add the line ./{name}-1.0-py3.11.egg to {pth}"
+        pth.write_text(f"{pth.read_text()}./{name}-1.0-py3.11.egg\n")
+    done = eggcache("check", "--cache", site.cache, *words, "--import", "app", "--import", "nowhere", "--json")
+    (found,) = (one for one in as_json(done)["findings"] if one["code"] == "import-fails")
+    assert (found["thing"], "not active" in found["cause"]) == ("nowhere", False)
 
 
 def test_frames_of_a_stranger() -> None:

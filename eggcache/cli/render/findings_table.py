@@ -12,18 +12,20 @@ _HEAD = ("CODE", "THING", "CAUSE", "REMEDY")
 
 
 def lines(done: Report, account: Account, *, verbose: bool = False, width: int | None = None) -> Iterator[str]:
-    """The findings, one in a line, in columns; or the one line that says all is well. With `verbose` their detail.
+    """The findings, one in a line, in columns, below the one line that says all is well, where they are nothing but
+    notices. With `verbose` their detail.
 
     Where a terminal of `width` columns has no room for that, each finding is a paragraph.
     """
     proven = [outcome for outcome in done.outcomes if outcome.action == "proven"]
-    if not done.findings:
+    if not any(one.status for one in done.findings):
         if proven:
             files = sum(outcome.files for outcome in proven)
             eggs = f"{len(proven):,} egg{'s' * (len(proven) != 1)}"
             yield f"{files:,} file{'s' * (files != 1)} of {eggs}, as {account.name}: all current, nothing to write"
         else:
             yield f"no zipped egg in the tree, as {account.name}: nothing to extract"
+    if not done.findings:
         return
     rows = [(one.code, one.thing, one.cause, str(one.remedy)) for one in done.findings]
     widths = [max(len(row[column]) for row in (_HEAD, *rows)) for column in range(4)]

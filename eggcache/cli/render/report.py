@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from enum import Enum
 from typing import Any
 
 from eggcache.errors import Missing, Remedy
-from eggcache.model import Report, Tree
+from eggcache.model import Finding, Report, Tree
 from eggcache.target import resolver
 
 
-def tree_json(tree: Tree, *, cache: str | None = None, prepared: Sequence[bool] = ()) -> dict[str, Any]:
-    """A tree as what `--json` prints: the fields of the model, by their names, and what is wrong with it. Whether
-    each distribution is `prepared` in the `cache` is null where there was none to look at."""
+def tree_json(
+    tree: Tree, *, cache: str | None = None, prepared: Sequence[bool] = (), eggs: Iterable[Finding] = ()
+) -> dict[str, Any]:
+    """A tree as what `--json` prints: the fields of the model, by their names, and what is wrong with it, and with its
+    `eggs`. Whether each distribution is `prepared` in the `cache` is null where there was none to look at."""
     found: dict[str, Any] = plain(asdict(tree))
     for number, row in enumerate(found["distributions"]):
         row["prepared"] = prepared[number] if prepared else None
-    wrong = [plain(asdict(one)) for one in resolver.findings(tree)]
+    wrong = [plain(asdict(one)) for one in (*resolver.findings(tree), *eggs)]
     return {"schema": 1, "command": "tree", **found, "cache": cache, "findings": wrong}
 
 

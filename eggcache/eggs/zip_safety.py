@@ -1,0 +1,249 @@
+"""Code in an egg that looks for files beside itself: an unzipped egg has them, a zip has not, whatever the cache.
+
+setuptools' own analysis (bdist_egg.scan_module) takes the name __file__ anywhere for unsafe, which most eggs have that
+serve a site zipped. Here a statement counts that makes a path out of where its module is, and names data that the egg
+has there, or lists a directory. Sources are read word by word, since the parser of one Python refuses those of another.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from eggcache.eggs import inflation
+from eggcache.eggs.extract import Opened, executable
+from eggcache.eggs.inflation import File
+from eggcache.model import Member
+
+_LONGEST = 512 << 10  # bytes of a source that is looked into
+_MOST = 1 << 20  # bytes of the sources of one egg that are taken apart: of real ones, those that count have a quarter
+_NAMES = 32  # that lead to a file, in one module
+_WORDS = 2000  # of one statement; what has more is a table
+_SHOWN = 20  # places that are told of one egg
+
+_PLACES = (b"__file__", b"__path__")
+# What is on a line with that where it becomes a path: most modules that have it only reload or name themselves
+_MADE = re.compile(
+    rb"dirname|abspath|realpath|normpath|split|join|parent|Path|listdir|scandir|walk|glob|(?:=|^) *[\w.]*__file__"
+)
+# A module that knows another way than a path takes that one where there is no file
+_ANOTHER_WAY = re.compile(rb"pkg_resources|importlib[._]resources|get_data|__loader__")
+# What no server imports
+_ASIDE = re.compile(
+    r"(?:^|/)(?:tests?|testing|docs?|examples?|EGG-INFO)/"
+    r"|(?:^|/)(?:test_[^/]*|[^/]*_tests?|tests?|setup|conftest|__main__)\.py$"
+)
+_TO_A_PATH = {"abspath", "realpath", "normpath", "Path", "resolve"}
+_TO_A_DIRECTORY = {"dirname", "split", "parent", "parents", "join"}
+_ASKING = {"open", "file", "exists", "isfile", "isdir", "execfile", "load_source"}
+_ASKING |= {"listdir", "scandir", "walk", "glob", "iglob", "rglob", "iterdir"}
+
+# Each kind of string ends with the text at the latest, so that one that is left open costs one pass and no more
+_STRING = r"""(?s:
+    \"{3} (?P<long> (?: [^\\"]+ | \\(?:.|\Z) | "(?!"") )* ) (?: \"{3} | \Z )
+  | '{3} (?P<long_too> (?: [^\\']+ | \\(?:.|\Z) | '(?!'') )* ) (?: '{3} | \Z )
+  | " (?P<short> (?: [^\\"\n]+ | \\(?:.|\Z) )* ) "?
+  | ' (?P<short_too> (?: [^\\'\n]+ | \\(?:.|\Z) )* ) '? )"""
+_NO_CODE = re.compile(rf"\#[^\n]* | {_STRING}", re.VERBOSE)
+_LINE = re.compile(rf"(?: [^\#\"'\\\n]+ | \#[^\n]* | {_STRING} | \\(?s:.|\Z) )* \n?", re.VERBOSE)
+_FUNCTION = re.compile(r"\n(?=[ \t]*(?:def|class)\b)")
+_WORD = re.compile(
+    rf"""\#[^\n]* | [A-Za-z]{{0,2}} (?: {_STRING} )
+    | (?P<name> [A-Za-z_][A-Za-z0-9_]* ) | (?P<sign> [=!<>+*/%|&^-]= | [^\s\w\\] )""",
+    re.VERBOSE,
+)
+
+
+class _Word(NamedTuple):
+    """A name, a sign, or a string without its quotes; `depth` counts the brackets around it."""
+
+    kind: str
+    text: str
+    depth: int
+
+
+def looks_beside(one: Opened) -> list[str]:
+    """Where the egg `one`, from its root on, has code that looks for files beside itself, each place in words.
+
+    A guess: whether that code ever runs, and what it does where there is no file, is not known. Raises EggRefused
+    where a source is damaged.
+    """
+    members = dict(one.members())
+    held = _Held(members)
+    found: list[str] = []
+    left, file = _MOST, File(one.source, one.egg.path, reach=inflation.WINDOW)
+    for name, member in members.items():
+        if not name.endswith(".py") or member.size > _LONGEST or _ASIDE.search(name) or not held.beside(name):
+            continue
+        text = inflation.data(file, member, one.egg.starts[member.offset])
+        if not _makes_a_path(text) or _ANOTHER_WAY.search(text):
+            continue
+        left -= len(text)
+        if left < 0 or len(found) >= _SHOWN:
+            break
+        found += _Module(name, text, held).told()
+    return found[:_SHOWN]
+
+
+def _makes_a_path(text: bytes) -> bool:
+    """Whether there is a line that may make a path out of where its module is."""
+    if not any(place in text for place in _PLACES):
+        return False
+    return any(_MADE.search(line) for line in text.split(b"\n") if any(place in line for place in _PLACES))
+
+
+class _Held:
+    """What an egg holds beside its modules: data, and the directories that have any."""
+
+    def __init__(self, members: dict[str, Member]) -> None:
+        self.data = {name for name in members if not _is_code(name) and not name.startswith("EGG-INFO/")}
+        self.directories = {name[:cut] for name in self.data for cut in _cuts(name)}
+
+    def beside(self, module: str) -> bool:
+        """Whether there is data in, or below, a directory that the module is in."""
+        return any(module[:cut] in self.directories for cut in _cuts(module))
+
+    def named(self, module: str, text: str) -> str:
+        """The data that `text` names, seen from the directory of the module or one above; "" for none."""
+        path = text.strip("/").removeprefix("./")
+        first = path.split("/")[0]
+        if not first or first in (".", ".."):
+            return ""
+        for cut in (*_cuts(module)[::-1], 0):
+            place = f"{module[:cut]}/" if cut else ""
+            if place + path in self.data:
+                return place + path
+            if place + first in self.directories and not module.startswith(f"{place}{first}/"):
+                return f"{place}{first}/"
+        return ""
+
+
+def _cuts(name: str) -> list[int]:
+    return [at for at, char in enumerate(name) if char == "/"]
+
+
+def _is_code(name: str) -> bool:
+    return name.endswith((".py", ".pyc", ".pyo", ".c", ".h", ".pyx", ".pxd", ".pyi")) or executable(name)
+
+
+class _Module:
+    """One source, and the names in it that lead to where it is: to the file, or to a directory."""
+
+    def __init__(self, name: str, text: bytes, held: _Held) -> None:
+        self.name = name
+        self.held = held
+        self.text = text.decode("latin-1")
+        self.lasting: dict[str, bool] = {}  # names of the module, and ".attributes": whether to a directory
+        self.local: dict[str, bool] = {}  # names of the function that is read
+
+    def told(self) -> Iterator[str]:
+        """The statements that look for a file, in words."""
+        line, program = 1, False  # what follows `if __name__` only runs where this is no module
+        for part in _FUNCTION.split(self.text):
+            self.local.clear()
+            program = program and part[:1] in (" ", "\t")
+            if any(name.lstrip(".") in part for name in ("__file__", "__path__", *self.lasting)):
+                for at, text in _statements(part):
+                    indented = text[:1] in (" ", "\t")
+                    if not indented and not text.startswith(("#", "\n", "\r")):
+                        program = text.startswith("if __name__")
+                    words = [] if program else self._told(text)
+                    what = self._wanted(words)
+                    if what:
+                        yield f"{self.name}, line {line + at}: {what}"
+                    self._follow(words, self.local if indented else self.lasting)
+            line += part.count("\n") + 1
+
+    def _told(self, text: str) -> list[_Word]:
+        """The words of a statement, where one of them leads anywhere."""
+        if not any(name.lstrip(".") in text for name in ("__file__", "__path__", *self.lasting, *self.local)):
+            return []
+        words = _words(text)
+        return words if len(words) <= _WORDS and self._leads(words) else []
+
+    def _known(self, words: list[_Word], at: int) -> bool | None:
+        """Whether the name at that position leads to a directory; None: it leads nowhere."""
+        text = words[at].text
+        if words[at].kind != "name" or text == "__file__":
+            return False if words[at].kind == "name" else None
+        if text == "__path__":
+            return True
+        if at and words[at - 1].text == ".":
+            return self.lasting.get(f".{text}")
+        return self.local.get(text, self.lasting.get(text))
+
+    def _leads(self, words: list[_Word]) -> bool:
+        return any(self._known(words, at) is not None for at in range(len(words)))
+
+    def _to_a_directory(self, words: list[_Word]) -> bool:
+        known = [self._known(words, at) for at in range(len(words))]
+        named = {word.text for word in words if word.kind == "name"}
+        return True in known or (False in known and not _TO_A_DIRECTORY.isdisjoint(named))
+
+    def _wanted(self, words: list[_Word]) -> str:
+        """What a statement with such a name looks for; "" for nothing that is known."""
+        if not self._to_a_directory(words):
+            return ""
+        for word in words:
+            named = self.held.named(self.name, word.text) if word.kind == "string" else ""
+            if named:
+                return f"a path to {named}"
+        for at, word in enumerate(words[:-1]):
+            asks = word.kind == "name" and word.text in _ASKING and words[at + 1].text == "("
+            if asks and not (word.text == "file" and at and words[at - 1].text == "."):  # Python 2 has it as a function
+                inside = words[at + 2 :]
+                end = next((number for number, one in enumerate(inside) if one.depth <= word.depth), len(inside))
+                method = at > 1 and words[at - 1].text == "." and self._known(words, at - 2)
+                if method or self._to_a_directory(inside[:end]):
+                    return f"{word.text}() of a path that begins beside it"
+        return ""
+
+    def _follow(self, words: list[_Word], names: dict[str, bool]) -> None:
+        """Keep in mind what is given a path in this statement."""
+        equals = [at for at, word in enumerate(words) if word.text == "=" and word.kind == "sign" and not word.depth]
+        value = words[equals[-1] + 1 :] if equals else []
+        if not self._leads(value):
+            return
+        directory = self._to_a_directory(value)
+        used = {word.text for word in value if word.kind != "string"}
+        if len(value) > 3 and not directory and _TO_A_PATH.isdisjoint(used):  # three are module.__file__
+            return
+        for at, word in enumerate(words[: equals[-1]]):
+            if word.kind == "name" and not word.depth and words[at + 1].text in ("=", ",", ")", ":"):
+                attribute = at > 0 and words[at - 1].text == "."
+                known, name = (self.lasting, f".{word.text}") if attribute else (names, word.text)
+                if len(known) < _NAMES or name in known:
+                    known[name] = directory
+
+
+def _statements(text: str) -> Iterator[tuple[int, str]]:
+    """The statements of a source, each with the number of its first line, from 0 on, as far as brackets tell."""
+    line = begun = depth = 0
+    pieces: list[str] = []
+    for match in _LINE.finditer(text):
+        piece = match.group()
+        pieces.append(piece)
+        line += piece.count("\n")
+        code = _NO_CODE.sub("", piece)
+        depth += sum(map(code.count, "([{")) - sum(map(code.count, ")]}"))
+        if depth <= 0:
+            yield begun, "".join(pieces)
+            begun, depth, pieces = line, 0, []
+    if pieces:
+        yield begun, "".join(pieces)
+
+
+def _words(statement: str) -> list[_Word]:
+    words, depth = list[_Word](), 0
+    for match in _WORD.finditer(statement):
+        kind = match.lastgroup
+        if kind == "sign" and match.group() in ("(", "[", "{"):
+            words.append(_Word(kind, match.group(), depth))
+            depth += 1
+        elif kind in ("name", "sign"):
+            depth -= match.group() in (")", "]", "}")
+            words.append(_Word(kind, match.group(), depth))
+        elif kind:
+            words.append(_Word("string", match[kind], depth))
+    return words
