@@ -154,7 +154,7 @@ class Filling:
         """Write the receipt of a prepare that began at `started` (nanoseconds since the epoch); without it where a root
         of its tree is not installed: a name that was mistyped must not pass for a cache that is current, nor be taken
         for what it is for."""
-        inputs = {**_inputs(tree, self.target.timezone), **self.sources}
+        inputs = {**_inputs(tree, self.target), **self.sources}
         settled = {path: _settled(seen, started) for path, seen in inputs.items()}
         self.cache.known.entries.pop(self.cache.key, None)
         if not any(one.code == freshness.NO_ROOT for one in self.findings):
@@ -179,16 +179,17 @@ def _damage(one: Opened) -> EggcacheError | None:
     return None
 
 
-def _inputs(tree: Tree, timezone: str | None) -> dict[str, Fingerprint]:
+def _inputs(tree: Tree, target: Target) -> dict[str, Fingerprint]:
     """The fingerprints of all that the tree and the mtimes were computed from, eggs apart."""
     interpreter = tree.interpreter
     paths = {interpreter.executable, os.path.realpath(interpreter.executable), "/etc/localtime"}
     paths.add(os.path.join(interpreter.prefix, "pyvenv.cfg"))
     paths.update(interpreter.path, interpreter.pth, interpreter.site_packages, tree.read)
+    paths.update(target.paths)  # a script of buildout's stands for others
     if interpreter.pkg_resources:
         paths.add(interpreter.pkg_resources)
-    if timezone:
-        paths.add(os.path.join("/usr/share/zoneinfo", timezone.lstrip(":")))
+    if target.timezone:
+        paths.add(os.path.join("/usr/share/zoneinfo", target.timezone.lstrip(":")))
     return {path: freshness.fingerprint(path) for path in sorted(paths)}
 
 

@@ -15,6 +15,7 @@ from contextlib import ExitStack, suppress
 
 from eggcache.errors import EggcacheError, NotPermitted
 from eggcache.system import accounts, files, orphans, packaged, pipes
+from eggcache.target import buildout
 from eggcache.target.interpreter import REMEDY, Target
 
 TYPE_CHECKING = False  # as in freshness
@@ -33,6 +34,10 @@ PARTS = {
     "config.py": ("preamble.py", "walk.py", "config.py"),
     "tags.py": ("preamble.py", "walk.py", "tags.py", "probe.py"),  # likewise
 }
+
+# For every target, those as well that take no "-", as the interpreter that zc.recipe.egg generates: it knows -c, -m and
+# the name of a file. Without blanks, since wrappers in shell hand on $@ without quotes.
+_READ = 'exec(__import__("sys").stdin.read())'
 
 # What Apache passes on, or what its wrapper sets. Not HOME: Apache's own start scripts clear it.
 PASSED_ON = ("PATH", "LANG", "LANGUAGE", "TZ", "PYTHONPATH", "LD_LIBRARY_PATH")
@@ -68,9 +73,11 @@ class Launch:
     ) -> None:
         script = compose(script_name, request)
         self.executable = target.python
+        if flags:  # which a script has no use for
+            self.executable = buildout.interpreter(target.python) or target.python
         self.account = target.account
         if os.geteuid() == 0 and self.account.uid == 0:
-            self.account = _cleared(target, flags)
+            self.account = _cleared(target._replace(python=self.executable), flags)
         self.status: int | None = None
         with ExitStack() as undo:
             undo.enter_context(orphans.ended(self.account.uid))
@@ -130,7 +137,7 @@ def probe(target: Target, roots: Roots, *, related: bool = False) -> Launch:
 
 def question(target: Target, roots: Roots) -> dict[str, object]:
     """What probe.py is asked."""
-    paths = [os.path.abspath(path) for path in target.paths]
+    paths = buildout.expanded(map(os.path.abspath, target.paths))
     return {"requirements": list(roots.requirements), "paths": paths, "everything": roots.everything}
 
 
@@ -199,7 +206,7 @@ def _start(
         become = {"user": account.uid, "group": account.gid, "extra_groups": account.groups}
     try:
         return subprocess.Popen(
-            [executable, *flags, "-", str(writing)],
+            [executable, *flags, "-c", _READ, str(writing)],
             bufsize=0,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -219,27 +226,17 @@ def _start(
 
 def no_python(executable: str, words: str, account: Account | None = None) -> EggcacheError:
     for_whom = f" that user {account.name} can run" if account is not None and account.uid != os.geteuid() else ""
-    runs = _run_by(executable)
+    runs = buildout.run_by(executable)
     if runs is None:
         return EggcacheError(executable, f"is no Python{for_whom}: {words}", REMEDY)
-    if _is_python(runs):
+    if buildout.interpreter(executable):
+        cause = "is no Python, but a script of buildout's that has a list of eggs"
+        options = shlex.join(["--python", runs, "--path", executable])
+        return EggcacheError(executable, cause, f"name both: {options}")
+    if buildout.is_python(runs):
         remedy = f"name the interpreter itself: --python {shlex.quote(runs)}"
         return EggcacheError(executable, f"is no Python, but a script that {runs} runs", remedy)
     return EggcacheError(executable, f"is no Python{for_whom}, but a script that {runs} runs: {words}", REMEDY)
-
-
-def _run_by(executable: str) -> str | None:
-    """What its first line, `#!`, has the kernel run a script by, execve(2); None where it is none."""
-    line = next(iter(files.lines(executable)), "")
-    words = line[2:].split() if line.startswith("#!") else []
-    if words and os.path.basename(words[0]) == "env":  # which finds it on the PATH
-        words = [word for word in words[1:] if not word.startswith("-")]
-    return words[0] if words else None
-
-
-def _is_python(program: str) -> bool:
-    name = os.path.basename(program)
-    return name.startswith(("python", "pypy")) and (program == name or os.access(program, os.X_OK))
 
 
 def home(executable: str) -> str | None:
@@ -251,12 +248,19 @@ def home(executable: str) -> str | None:
     return told if told.startswith("/") and "\0" not in told else None
 
 
+def _on_the_way(executable: str) -> list[str | None]:
+    found = [os.path.dirname(executable), os.path.realpath(executable), home(executable)]
+    runs = buildout.interpreter(executable)
+    return found + _on_the_way(runs) if runs else found
+
+
 def in_the_way(executable: str, account: Account) -> OutOfReach | None:
     """The error that names the directory which keeps `account` from the target; None where it can reach it.
 
-    A virtual environment's python leads to another one, by a link or by the libraries it loads.
+    A virtual environment's python leads to another one, by a link or by the libraries it loads; and a script to the
+    Python that runs it.
     """
-    for path in (os.path.dirname(executable), os.path.realpath(executable), home(executable)):
+    for path in _on_the_way(executable):
         with accounts.acting(account):
             reachable = path is None or os.access(path, os.X_OK, effective_ids=True)
         if path is not None and not reachable:

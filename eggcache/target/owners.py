@@ -13,7 +13,7 @@ from contextlib import suppress
 from eggcache.errors import NotPermitted, UsageError
 from eggcache.system import accounts
 from eggcache.system.accounts import Account
-from eggcache.target import startup_files
+from eggcache.target import buildout, startup_files
 from eggcache.target.startup_files import site_directories as site_directories
 
 _MOST_STEPS = 400  # of links and directories on the way to a place
@@ -34,7 +34,8 @@ def site_owner(executable: str) -> Account:
 
     Asking the target where its site-packages are would run its code as root already, so this looks where CPython,
     its virtual environments and Debian put them: `lib*/python*/site-packages` and `dist-packages` below the prefix,
-    then at the executable and its directory. The first owner who is not root is taken.
+    then at the executable and its directory; and at a script of buildout's, before the Python that runs it. The first
+    owner who is not root is taken.
 
     Raises NotPermitted where more than the owner may write to one of these.
     """
@@ -54,8 +55,9 @@ def site_owner(executable: str) -> Account:
 
 
 def _places(executable: str) -> list[str]:
-    directory = os.path.dirname(os.path.abspath(executable))
-    return [*site_directories(executable), directory, executable, os.path.realpath(executable)]
+    directory, runs = os.path.dirname(os.path.abspath(executable)), buildout.interpreter(executable)
+    own = [directory, executable, os.path.realpath(executable)]
+    return [*own, *_places(runs)] if runs else [*site_directories(executable), *own]
 
 
 def runner(executable: str, paths: Sequence[str] = ()) -> Account:
@@ -256,14 +258,24 @@ def _granted(path: str, name: str, owner: int) -> bool:
 
 def named(executable: str, paths: Sequence[str] = ()) -> set[str]:
     """The directories of eggs that root can find by itself: site-packages, `paths`, PYTHONPATH, and where .pth files of
-    root's lead. What somebody else's code answers may name any other."""
+    root's lead. What somebody else's code answers may name any other; a script of buildout's only those of its owner,
+    unless that is root."""
+    runs = buildout.interpreter(executable)
+    if runs:
+        executable, paths = runs, [*paths, executable]
     here = [*site_directories(executable), *paths, *filter(None, os.environ.get("PYTHONPATH", "").split(":"))]
     here += [*site_directories(os.path.realpath(executable)), *glob.glob("/usr/local/lib/python*/*-packages")]
     for place in list(here):
         lines = startup_files.pth_names(place) if not owner(place) else []
         links = glob.glob(os.path.join(glob.escape(place), "*.egg"))
         here += [path for line in (*lines, *links) for path in (line, os.path.dirname(os.path.realpath(line)))]
-    return set(map(os.path.realpath, here))
+    found = set(map(os.path.realpath, here))
+    for script in filter(os.path.isfile, paths):
+        whose = owner(script)
+        listed = {os.path.realpath(path) for path in buildout.eggs(script) or ()}
+        listed |= set(map(os.path.dirname, listed))
+        found |= {place for place in listed if whose in (0, owner(place)) and whose != -1}
+    return found
 
 
 def reader(place: str, info: os.stat_result, account: Account) -> Account:

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from eggcache.system import files
+from eggcache.target import buildout
 
 _MOST_STARTS = 40  # an environment of an environment of …
 _MOST_LINES = 1 << 20  # bytes of a .pth or of a pyvenv.cfg
@@ -38,10 +39,20 @@ def look(executable: str, paths: Sequence[str] = ()) -> Startup:
     """What the target `executable` loads with `paths` in front of its sys.path, in the environment that we have.
 
     With no program that the kernel itself can start, and no standard library where the program would look for it first,
-    it cannot be told. Reads others' files, and bounded: what is there may be anything.
+    it cannot be told. Of a script that buildout generated, the Python that runs it is looked at, and what it names.
+    Reads others' files, and bounded: what is there may be anything.
     """
     found = Startup()
-    found.path += [os.path.join("/", path) for path in (*paths, *_listed("PYTHONPATH"))]
+    runs = buildout.interpreter(executable)
+    if runs:
+        found.files.append(executable)
+        executable, paths = runs, [*paths, executable]
+    for path in paths:
+        found.path.append(os.path.join("/", path))
+        listed = buildout.eggs(path) if os.path.isfile(path) else None
+        if listed is not None:
+            found.path += [*listed, *_quoted(_text(path))]
+    found.path += [os.path.join("/", path) for path in _listed("PYTHONPATH")]
     prefixes = _prefixes(executable, found)
     names = _names(executable)
     start = os.path.dirname(os.path.abspath(executable))
@@ -94,10 +105,15 @@ def pth_names(directory: str) -> list[str]:
         lines = dict.fromkeys(line.rstrip() for line in (*re.split("[\r\n]+", text), *text.splitlines()))
         for line in lines:
             if line.startswith("import"):  # code to 2.4 and 2.5 whatever follows, and later with a blank alone
-                found.update(dict.fromkeys(re.findall(r"""['"](/[^'"]+)['"]""", line)))
+                found.update(dict.fromkeys(_quoted(line)))
             if line and not line.startswith(("#", "import ", "import\t")) and "\0" not in line:
                 found[os.path.abspath(os.path.join(directory, line))] = None
     return list(found)
+
+
+def _quoted(code: str) -> list[str]:
+    """The absolute names in quotes."""
+    return re.findall(r"""['"](/[^'"]+)['"]""", code)
 
 
 # ---------------------------------------------------------------------------------------------- the prefix

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from eggcache.model import Process
 from eggcache.servers import apache
 from eggcache.system import accounts, files, procfs
-from eggcache.target import launch
+from eggcache.target import buildout, launch
 
 _MOST_FILES = 200_000  # below the directories looked at
 _SHOWN = 10
@@ -91,6 +91,7 @@ class _Look:
     """One look at all processes, for one target."""
 
     def __init__(self, python: str, directories: Iterable[str]) -> None:
+        python = buildout.interpreter(python) or python
         self.python = python
         self.identity = _identity(python)
         self.environment = _environment(python)

@@ -10,7 +10,7 @@ import warnings
 
 warnings.filterwarnings("ignore")  # pkg_resources warns of itself, and of every legacy version
 
-ANSWER_FD = int(sys.argv[1])
+ANSWER_FD = int(sys.argv[-1])  # a script that stands for a Python has its own name and -c in front
 
 
 def send(text):

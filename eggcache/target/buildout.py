@@ -1,0 +1,97 @@
+"""Scripts that zc.buildout generated: each puts a list of eggs in front of sys.path. They are read, never run.
+
+The form is that of `script_template`, `py_script_template` and `relative_paths_setup` of zc/buildout/easy_install.py,
+1.0 to 3.0; recipes for mod_wsgi, Zope and Django use these, too.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+
+from eggcache.errors import UsageError
+from eggcache.system import files
+
+_LARGEST = 4 << 20  # bytes; a Plone's has about 50,000
+_LIST = re.compile(rb"^sys\.path\[0?:0\][ \t]*=[ \t]*\[[ \t]*\r?\n(.*?)^[ \t]*\]", re.MULTILINE | re.DOTALL)
+_TEXT = rb"""[bu]?(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""
+_ITEM = re.compile(rb"\s*(?:(base)|(join\(base, *)?(" + _TEXT + rb")(?(2)\))) *,?\s*")
+_UPWARD = re.compile(rb"^base = os\.path\.dirname\(base\)", re.MULTILINE)
+
+
+def eggs(script: str) -> list[str] | None:
+    """The list in a `script`: absolute paths of eggs and directories, in order; None where it has no such list.
+
+    With `relative-paths = true` they are below a `base`, which is so many directories above the script as it says.
+    """
+    text = files.beginning(script, _LARGEST)
+    found = _LIST.search(text)
+    if not found:
+        return None
+    base = os.path.dirname(os.path.realpath(script))
+    for _ in _UPWARD.findall(text[: found.start()]):
+        base = os.path.dirname(base)
+    listed = []
+    for line in found[1].splitlines():
+        item = _ITEM.fullmatch(line)
+        if item:
+            try:
+                listed.append(os.path.join(base, "" if item[1] else _literal(item[3])).rstrip("/"))
+            except (SyntaxError, ValueError):  # UnicodeError is a ValueError
+                return None
+        elif line.strip(b" \t,") and not line.lstrip().startswith(b"#"):
+            return None
+    return listed
+
+
+def _literal(text: bytes) -> str:
+    """The path that a string stands for, one character a byte: Python 2 escapes bytes, 3 writes UTF-8 as it is."""
+    import ast  # a target without a list has no use for it
+
+    value = ast.literal_eval(text.lstrip(b"bu").decode("latin-1"))
+    return os.fsdecode(str(value).encode("latin-1"))
+
+
+def expanded(paths: Iterable[str]) -> list[str]:
+    """These `paths` of sys.path, where a script that buildout generated stands for the list in it.
+
+    Raises UsageError for a file that is neither such a script nor an egg or another zip.
+    """
+    found = []
+    for path in paths:
+        if not os.path.isfile(path) or path.lower().endswith((".egg", ".zip")):
+            found.append(path)
+            continue
+        listed = eggs(path)
+        found += [path] if listed is None else listed
+        if listed is None and not _is_zip(path):
+            cause = "it is no directory and no egg, and no list of eggs can be read in it, as buildout writes it"
+            raise UsageError(path, cause, "name a script that buildout generated, such as bin/instance")
+    return found
+
+
+def _is_zip(path: str) -> bool:
+    import zipfile  # for names that no egg has
+
+    return zipfile.is_zipfile(path)
+
+
+def run_by(script: str) -> str | None:
+    """What its first line, `#!`, has the kernel run a script by, execve(2); None where it is none."""
+    line = files.beginning(script, 4096).partition(b"\n")[0]
+    words = os.fsdecode(line[2:]).split() if line.startswith(b"#!") else []
+    if words and os.path.basename(words[0]) == "env":  # which finds it on the PATH
+        words = [word for word in words[1:] if not word.startswith("-")]
+    return words[0] if words else None
+
+
+def is_python(program: str) -> bool:
+    name = os.path.basename(program)
+    return name.startswith(("python", "pypy")) and (program == name or os.access(program, os.X_OK))
+
+
+def interpreter(script: str) -> str | None:
+    """The Python that runs a `script` with a list, by its absolute name; None where it has no list or no such line."""
+    program = run_by(script)
+    return program if program and program.startswith("/") and is_python(program) and eggs(script) is not None else None

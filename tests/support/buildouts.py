@@ -1,0 +1,101 @@
+"""Directories as zc.buildout leaves them: eggs in several versions, and scripts that its own code wrote."""
+
+from __future__ import annotations
+
+import os
+import tarfile
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from support import deployment
+from support.deployment import Deployment
+from support.sites import write_egg
+
+# What zc.recipe.egg calls for its parts, 1.2 to 2.0: a script for each entry point, and the interpreter.
+_GENERATE = """
+import sys
+import pkg_resources
+from zc.buildout import easy_install
+bin, eggs, relative, initialization = sys.argv[1:5]
+working = pkg_resources.WorkingSet([])
+for pin in sys.argv[5:]:
+    dist = [one for one in pkg_resources.find_distributions(eggs) if str(one.as_requirement()) == pin]
+    working.add(dist[0])
+arguments = [["acme.site"], working, sys.executable, bin]
+keywords = {"interpreter": "zopepy", "relative_paths": relative, "extra_paths": [eggs + "/../src"]}
+if initialization:
+    keywords["initialization"] = initialization
+easy_install.scripts(*arguments, **keywords)
+"""
+_SKIN = """
+import pkg_resources
+def css():
+    return pkg_resources.resource_filename("acme_skin", "style/a.css")
+"""
+_SITE = """
+import sys
+from acme_skin import css
+def main():
+    sys.stdout.write(css())
+"""
+
+
+@dataclass(frozen=True)
+class Buildout:
+    """One that pins acme.skin 1.0, where 2.0 is in the directory of eggs as well."""
+
+    top: Path
+    target: Deployment  # the Python that it was run by
+
+    @property
+    def interpreter(self) -> Path:
+        """What zc.recipe.egg calls the interpreter."""
+        return self.top / "bin" / "zopepy"
+
+    @property
+    def script(self) -> Path:
+        """The script that starts the application, which prints where its template is."""
+        return self.top / "bin" / "site"
+
+    def egg(self, name: str) -> Path:
+        """The zipped egg of that name and version, such as acme.skin-1.0."""
+        return next((self.top / "eggs").glob(f"{name}-py*.egg"))
+
+
+def generate(
+    target: Deployment, top: Path, *, relative: bool = False, initialization: str = "", pins: Sequence[str] = ()
+) -> Buildout:
+    """A buildout in the directory `top`, made by zc.buildout 1.4.4 on Python 2, and by 3.0.1 on 3."""
+    python = target.site_packages.parent.name.removeprefix("python")
+    with deployment.umask(0o022):
+        for name in ("bin", "eggs", "src"):
+            (top / name).mkdir(exist_ok=True)
+        for version in ("1.0", "2.0"):
+            egg = top / "eggs" / f"acme.skin-{version}-py{python}.egg"
+            info = {"EGG-INFO/PKG-INFO": f"Metadata-Version: 1.0\nName: acme.skin\nVersion: {version}\n"}
+            write_egg(egg, {**info, "acme_skin/__init__.py": _SKIN, "acme_skin/style/a.css": version})
+        entry = "[console_scripts]\nsite = acme_site:main\n"
+        site = {"EGG-INFO/requires.txt": "acme.skin\n", "EGG-INFO/entry_points.txt": entry}
+        write_egg(top / "eggs" / f"acme.site-1.0-py{python}.egg", {**site, "acme_site/__init__.py": _SITE})
+        wanted = pins or ("acme.site==1.0", "acme.skin==1.0")
+        words = [top / "bin", top / "eggs", top if relative else "", initialization, *wanted]
+        deployment.run([target.python, "-W", "ignore", "-c", _GENERATE, *words], env={"PYTHONPATH": _buildout(python)})
+    return Buildout(top, target)
+
+
+def _buildout(python: str) -> str:
+    """The code of zc.buildout, for PYTHONPATH, with the pip and the wheel that its release 3 requires."""
+    into = Path(os.environ["EGGCACHE_TESTS"], f"zc.buildout-{python}")
+    sdist, wheel = deployment.downloads(use="buildout")
+    with deployment.once(into) as absent:
+        if absent and python.startswith("2."):
+            with tarfile.open(deployment.fetch_all([sdist])[0]) as archive:
+                archive.extractall(into)
+        elif absent:
+            others = [*deployment.downloads(use="pip-3.11"), *deployment.downloads(use="wheels-oldest")]
+            for path in deployment.fetch_all([wheel, *others]):
+                with zipfile.ZipFile(path) as archive:
+                    archive.extractall(into)
+    return str(next(into.glob("*/src"), into))

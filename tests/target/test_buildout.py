@@ -1,0 +1,178 @@
+"""buildout: the list of eggs in a script that zc.buildout wrote is read, and its interpreter is a target."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from support import buildouts, deployment
+from support.buildouts import Buildout
+from support.deployment import Deployment
+from support.judge import as_json, eggcache
+from support.parts import built
+
+from eggcache.errors import UsageError
+from eggcache.target import buildout, owners
+
+PLACES = ["eggs/acme.site-1.0", "eggs/acme.skin-1.0", "src"]
+
+
+@pytest.fixture(scope="module")
+def targets(plain: Deployment, where: Path) -> dict[str, Deployment]:
+    """By version: Pythons that tests only run."""
+    return {"3.11": plain, "2.7": built(lambda: deployment.target("2.7", "44.1.1", where))}
+
+
+@pytest.fixture
+def made(plain: Deployment, shared_tmp: Path) -> Buildout:
+    """A buildout of the test's own, on Python 3.11."""
+    return buildouts.generate(plain, shared_tmp)
+
+
+def short(listed: list[str] | None, top: Path) -> list[str]:
+    assert listed is not None
+    return [os.path.relpath(path, top).partition("-py")[0] for path in listed]
+
+
+@pytest.mark.parametrize("version", ["2.7", "3.11"])
+@pytest.mark.parametrize("relative", [False, True])
+def test_the_list_is_what_the_script_has_on_its_path(
+    version: str, relative: bool, targets: dict[str, Deployment], shared_tmp: Path
+) -> None:
+    """In order, with absolute and with relative paths, by the first buildouts and by the last."""
+    made = buildouts.generate(targets[version], shared_tmp, relative=relative)
+    real = deployment.run([made.interpreter, "-c", "import sys; print('\\n'.join(sys.path))"]).stdout.splitlines()
+    for script in (made.interpreter, made.script):
+        listed = buildout.eggs(str(script))
+        assert short(listed, shared_tmp) == PLACES
+        assert [os.path.normpath(path) for path in real[: len(PLACES)]] == listed
+        assert buildout.interpreter(str(script)) == str(targets[version].python)
+
+
+def test_a_directory_with_an_odd_name(plain: Deployment, shared_tmp: Path) -> None:
+    """Quotes, blanks and bytes that are no UTF-8 in a path are read as they are meant."""
+    top = shared_tmp / "o'da \"d ü"
+    top.mkdir()
+    made = buildouts.generate(plain, top)
+    assert short(buildout.eggs(str(made.script)), top) == PLACES
+    python2 = shared_tmp / "script"
+    python2.write_bytes(
+        b"#!/usr/bin/python2\nimport sys\nsys.path[0:0] = [\n  '/caf\\xe9/a.egg',\n  '/caf\xe9/b.egg',\n  ]\n"
+    )
+    assert buildout.eggs(str(python2)) == [os.fsdecode(b"/caf\xe9/a.egg"), os.fsdecode(b"/caf\xe9/b.egg")]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "import sys\nsys.path.insert(0, '/eggs')\n", "sys.path[0:0] = [\n  find('eggs'),\n  ]\n",
+     "sys.path[0:0] = [\n  '\\x4',\n  ]\n", "sys.path[0:0] = [\n  '/a.egg',\n"],
+)  # fmt: skip
+def test_what_has_no_list(text: str, shared_tmp: Path) -> None:
+    """What cannot be read as a list of paths is none, and an error of one line where it is to be one."""
+    script = shared_tmp / "script"
+    script.write_text(text)
+    assert buildout.eggs(str(script)) is None
+    with pytest.raises(UsageError, match="no list of eggs can be read in it"):
+        buildout.expanded([str(script)])
+
+
+def test_files_that_are_no_scripts_stay(site: object, shared_tmp: Path) -> None:
+    """An egg, whole or not, a zip of any name, a directory, and what is not there are themselves."""
+    damaged = shared_tmp / "a.egg"
+    damaged.write_text("rubbish")
+    zipped = shutil.make_archive(str(shared_tmp / "b"), "zip", shared_tmp)
+    renamed = shutil.copy(zipped, shared_tmp / "b.pyz")
+    paths = [str(path) for path in (damaged, zipped, renamed, shared_tmp, shared_tmp / "absent")]
+    assert buildout.expanded(paths) == paths
+
+
+@pytest.mark.parametrize("version", ["2.7", "3.11"])
+def test_its_interpreter_is_a_target(version: str, targets: dict[str, Deployment], shared_tmp: Path) -> None:
+    """The tree has the versions that are pinned; what buildout was told to run first has run there, as well."""
+    mark = "import sys\nsys.stderr.write('initialized ' * 0)\nsys.path.append('/more')"
+    made = buildouts.generate(targets[version], shared_tmp, initialization="" if version == "2.7" else mark)
+    tree = as_json(eggcache("tree", "acme.site", "--python", made.interpreter, "--json"))
+    assert [(one["project"], one["version"], one["active"]) for one in tree["distributions"]] == [
+        ("acme.site", "1.0", True),
+        ("acme.skin", "1.0", True),
+    ]
+    assert ("/more" in tree["interpreter"]["path"]) is (version == "3.11")
+
+
+def test_a_cache_for_it_serves_the_application(made: Buildout, shared_tmp: Path, nobody: pwd.struct_passwd) -> None:
+    """The ExtractionError first, then not; and as soon as buildout is run again, the cache is renewed."""
+    cache = shared_tmp / "cache"
+    more = ("--user", nobody.pw_name, "--json")
+    environment = {"PYTHON_EGG_CACHE": str(cache)}
+
+    def served() -> str:
+        done = deployment.run([made.script], user=nobody.pw_name, env=environment, check=False)
+        return done.stdout + done.stderr
+
+    cache.mkdir(mode=0o755)
+    assert "ExtractionError" in served() or "Permission denied" in served()
+    cache.rmdir()
+    for target in (["--python", made.interpreter], ["--python", made.target.python, "--path", made.script]):
+        done = eggcache("prepare", cache, "acme.site", *target, *more)
+        assert done.returncode == 0, done.stderr
+        assert served() == f"{cache}/{made.egg('acme.skin-1.0').name}-tmp/acme_skin/style/a.css"
+        assert as_json(eggcache("prepare", cache, "acme.site", *target, *more))["unchanged"] is True
+    buildouts.generate(made.target, made.top, pins=["acme.site==1.0", "acme.skin==2.0"])
+    for target in (["--python", made.interpreter], ["--python", made.target.python, "--path", made.script]):
+        assert as_json(eggcache("prepare", cache, "acme.site", *target, *more))["unchanged"] is False
+        assert served() == f"{cache}/{made.egg('acme.skin-2.0').name}-tmp/acme_skin/style/a.css"
+
+
+def test_unzip_all_takes_the_eggs_of_its_list(made: Buildout, nobody: pwd.struct_passwd) -> None:
+    """What is pinned is unzipped in place, byte-compiled by the Python that runs the script; the rest stays zipped."""
+    done = eggcache("unzip-all", "acme.site", "--python", made.interpreter)
+    assert done.returncode == 0, done.stderr
+    unzipped = made.egg("acme.skin-1.0")
+    assert list(unzipped.glob("acme_skin/__pycache__/*.pyc"))
+    assert made.egg("acme.skin-2.0").is_file()
+    said = deployment.run([made.script], user=nobody.pw_name).stdout
+    assert said == f"{unzipped}/acme_skin/style/a.css"
+
+
+def test_a_script_that_is_no_interpreter(made: Buildout) -> None:
+    """--python with the application's own script is told how to name it."""
+    done = eggcache("tree", "acme.site", "--python", made.script)
+    options = f"--python {made.target.python} --path {made.script}"
+    assert done.returncode == 1
+    cause = "is no Python, but a script of buildout's that has a list of eggs"
+    assert done.stderr == f"eggcache: {made.script}: {cause}; name both: {options}\n"
+
+
+def test_root_runs_it_only_where_all_of_it_is_roots(
+    made: Buildout, nobody: pwd.struct_passwd, give: Callable[[Path], None]
+) -> None:
+    """Its script, the eggs in its list, and what else it names are looked at before root runs it himself."""
+    python, cleared = str(made.interpreter), owners.Cleared
+    assert isinstance(owners.runner(python), cleared)
+    for place in (made.interpreter, made.egg("acme.skin-1.0"), made.top / "src"):
+        give(place)
+        assert owners.runner(python).name == nobody.pw_name
+        os.chown(place, 0, 0)
+    more = made.top / "more"
+    more.mkdir()
+    give(more)
+    with made.interpreter.open("a") as script:
+        script.write(f"sys.path.append('{more}')\n")
+    assert owners.runner(python).name == nobody.pw_name
+
+
+def test_root_unzips_for_a_list_only_what_is_its_owners(made: Buildout, nobody: pwd.struct_passwd) -> None:
+    """A script of somebody's cannot name root's eggs, nor a third one's, for root to work in their directories."""
+    eggs = str(made.top / "eggs")
+    assert eggs in owners.named(str(made.target.python), [str(made.script)])
+    os.chown(made.script, nobody.pw_uid, nobody.pw_gid)
+    assert eggs not in owners.named(str(made.target.python), [str(made.script)])
+
+
+@pytest.fixture
+def give(nobody: pwd.struct_passwd) -> Callable[[Path], None]:
+    return lambda place: os.chown(place, nobody.pw_uid, nobody.pw_gid)
