@@ -14,13 +14,14 @@ from collections.abc import Iterator
 
 from eggcache.cache import freshness, receipt, serving
 from eggcache.cache.filling import Filling
-from eggcache.cache.plan import Cache
+from eggcache.cache.plan import Cache, Plan
 from eggcache.eggs import layout
 from eggcache.errors import EggcacheError
-from eggcache.model import Ownership, Run
+from eggcache.model import Ownership
 from eggcache.progress import Progress
 from eggcache.system import safe_dirs, staging
 from eggcache.target import resolver
+from eggcache.target.early_reading import EarlyReader
 
 
 def of(directory: str, key: str) -> receipt.Receipt:
@@ -56,7 +57,7 @@ def prepare(others: receipt.Receipt, directory: str, descriptor: int, progress: 
 
 def _prepare(key: str, entry: receipt.Entry, directory: str, descriptor: int, progress: Progress) -> None:
     again, owner = serving.prepare(directory, key, entry), Ownership(*entry.options["owner"])
-    target, python, run = again.target, again.target.python, Run(again.limits, progress=progress)
+    target, python = again.target, again.target.python
     options = freshness.asked(target, entry.options["limits"])
     for name, value in entry.options["environment"].items():
         if options["environment"].get(name) != value:
@@ -67,7 +68,8 @@ def _prepare(key: str, entry: receipt.Entry, directory: str, descriptor: int, pr
     known = receipt.read(descriptor)
     with layout.zone(target.timezone), staging.stage(descriptor) as (_, staged):
         safe_dirs.own(descriptor, owner.uid, owner.gid, owner.directory_mode)
-        work = Filling(Cache(again, owner, known), descriptor, target, run)
-        work.fill(tree, staged)
-        work.swap(staged, allow_gap=False)
+        cache, read = Cache(again, owner, known), EarlyReader(target.account, again.limits)
+        work = Filling(cache, descriptor, staged, progress)
+        work.fill(Plan(tree, target, read.opened, cache))
+        work.swap(allow_gap=False)
         work.sign(options, tree, started)

@@ -20,7 +20,7 @@ from eggcache.target.interpreter import TURBOGEARS, Roots, Target
 
 if TYPE_CHECKING:
     from eggcache.cache import replacement
-    from eggcache.cache.filling import Filling
+    from eggcache.cache.plan import Cache, Plan
     from eggcache.target.commands import Prepare
     from eggcache.target.early_reading import EarlyReader
     from eggcache.target.launch import Launch
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 # A process that has opened a directory to list it, or is on its way through it, sees what is removed there go. Nobody
 # needs a directory that long: without the wait, 118 of 900,000 listings came back empty, with a fifth of it none did.
 _GRACE = 1.0  # seconds
+
+_EMPTY = "name a new or an empty directory"
 
 
 def prepare(
@@ -89,6 +91,8 @@ class Preparation:
 
         tree, read = early_reading.resolve(self.target, self.roots, self.run, launched, _load)
         try:
+            if self.run.dry_run:
+                return self._foresee(tree, read, unsafe)
             done = self._fill(tree, read, unsafe, started)
         except PermissionError as error:
             cause = f"cannot be made or filled: {error.strerror}"
@@ -142,91 +146,115 @@ class Preparation:
         done = Report("prepare", self.directory, tuple(outcomes), tuple(findings), digest=digest, owner=self.owner)
         return replace(done, dry_run=self.run.dry_run)
 
-    def _fill(self, tree: Tree, read: EarlyReader, unsafe: NotPermitted | None, started: int) -> Report | None:
-        """Fill the directory under its lock; None where another run has renewed it meanwhile."""
-        from eggcache.cache import filling, plan, serving
-        from eggcache.target.commands import Prepare
+    def _foresee(self, tree: Tree, read: EarlyReader, unsafe: NotPermitted | None) -> Report:
+        """What `_fill` would do, in a dry run."""
+        from eggcache.cache import neighbours, outcomes, replacement
 
-        directory, target, notes = self.directory, self.target, list[str]()
-        wanted = Prepare(directory, target, self.roots, self.run.limits)
-        with layout.zone(target.timezone), ExitStack() as held:
-            descriptor, new, known = self._open(unsafe, held, notes)
-            held.enter_context(_never_lenient(directory, new or unsafe))
-            staged, fixed = None, False
-            if descriptor is not None:
-                entries.refuse_other(directory, os.listdir(descriptor), "name a new or an empty directory")
-                fixed = not self.run.dry_run and bool(os.fstatvfs(descriptor).f_flag & os.ST_RDONLY)
-                if not self.run.dry_run and not fixed:
-                    self._lock(descriptor, new, held)
-                    if new is not None:
-                        notes += self._prepare_neighbours(descriptor, wanted)
-                known = receipt.read(descriptor)
-            serving.keep_readers(known, wanted)
-            if descriptor is not None:
-                notes += self._forget(known) if self.prune and not fixed else []
-                if not self.run.dry_run and not fixed:
-                    finished = None if self.prune else self._held(descriptor)
-                    if finished:
-                        return self._unchanged(finished)  # whoever held the lock did it
-                    safe_dirs.own(descriptor, self.owner.uid, self.owner.gid, self.owner.directory_mode)
-                    _, staged = held.enter_context(staging.stage(descriptor))
-            cache = plan.Cache(wanted, self.owner, known)
-            work = filling.Filling(cache, descriptor, target, self.run, read)
-            work.fill(tree, staged)
-            if staged is not None:
-                work.swap(staged, self.run.allow_gap)
-            work.drop(self.prune and not fixed, staged)
-            work.look_for_foreign()
-            if fixed and descriptor is not None:
-                notes.append(self._leave(work, descriptor))
-            if staged is not None:
-                work.sign(self.options, tree, started)
-                if new is not None:
-                    if new.overtaken():
-                        return None
-                    aside = new.take_place(self.run.allow_gap)
-                    moved = f"{directory}: was not safe, or somebody else's: moved aside to {aside}"
-                    notes += [moved] if aside else []
-                elif work.displaced:
-                    self.run.progress.phase("")
-                    time.sleep(_GRACE)
-        return replace(self._report(work.outcomes, work.findings, work.expected), notes=tuple(notes))
-
-    def _open(
-        self, unsafe: NotPermitted | None, held: ExitStack, notes: list[str]
-    ) -> tuple[int | None, replacement.Renewal | None, receipt.Receipt]:
-        """The cache, made where it is missing; with `reset`, where what is there may not stay, what will take its
-        place. A dry run makes nothing: None where there is no cache, or an `unsafe` one, and of that, what it serves.
-        """
-        from eggcache.cache import neighbours, replacement
-
-        directory, others = self.directory, receipt.Receipt()
-        if self.run.dry_run:
+        directory, known, there, notes = self.directory, receipt.Receipt(), None, list[str]()
+        with layout.zone(self.target.timezone), ExitStack() as held, _never_lenient(directory, unsafe):
             if unsafe:
                 replacement.check(directory)
                 notes.append(f"{directory}: {unsafe.cause}: it would be moved aside, to {directory}.aside-...")
-                others = neighbours.of(directory, self.key)
-                notes += [f"{neighbours.named(directory, key)} would be prepared anew" for key in others.entries]
-                return None, None, others
-            there = _open_existing(directory)
-            if there is not None:
-                held.callback(os.close, there)
-            elif not os.path.isdir(os.path.dirname(directory)):
-                raise _no_parent(directory, os.path.dirname(directory))
-            return there, None, others
-        replacement.tidy(directory)
+                known = neighbours.of(directory, self.key)
+                notes += [f"{neighbours.named(directory, key)} would be prepared anew" for key in known.entries]
+            else:
+                there = _open_existing(directory)
+                if there is not None:
+                    held.callback(os.close, there)
+                    entries.refuse_other(directory, os.listdir(there), _EMPTY)
+                    known = receipt.read(there)
+                elif not os.path.isdir(os.path.dirname(directory)):
+                    raise _no_parent(directory, os.path.dirname(directory))
+            cache, plan = self._planned(tree, read, known)
+            notes += self._forget(known) if self.prune else []
+            made, findings, expected = outcomes.foresee(plan, cache, there, self.run.progress)
+            made += [outcomes.removed(cache, name) for name in known.prunable(self.key, expected) if self.prune]
+        return replace(self._report(made, findings, expected), notes=tuple(notes))
+
+    def _fill(self, tree: Tree, read: EarlyReader, unsafe: NotPermitted | None, started: int) -> Report | None:
+        """Fill the directory under its lock; None where another run has renewed it meanwhile."""
+        from eggcache.cache.filling import Filling
+
+        with layout.zone(self.target.timezone), ExitStack() as held:
+            descriptor, new = self._open(held)
+            held.enter_context(_never_lenient(self.directory, new or unsafe))
+            entries.refuse_other(self.directory, os.listdir(descriptor), _EMPTY)
+            if os.fstatvfs(descriptor).f_flag & os.ST_RDONLY:
+                return self._leave(tree, read, descriptor)
+            self._lock(descriptor, new, held)
+            notes = self._prepare_neighbours(descriptor) if new else []
+            cache, plan = self._planned(tree, read, receipt.read(descriptor))
+            notes += self._forget(cache.known) if self.prune else []
+            finished = None if self.prune else self._held(descriptor)
+            if finished:
+                return self._unchanged(finished)  # whoever held the lock did it
+            safe_dirs.own(descriptor, self.owner.uid, self.owner.gid, self.owner.directory_mode)
+            _, staged = held.enter_context(staging.stage(descriptor))
+            work = Filling(cache, descriptor, staged, self.run.progress)
+            work.fill(plan)
+            work.swap(self.run.allow_gap)
+            if self.prune:
+                work.prune()
+            work.look_for_foreign()
+            work.sign(self.options, tree, started)
+            if new is not None:
+                if new.overtaken():
+                    return None
+                aside = new.take_place(self.run.allow_gap)
+                if aside:
+                    notes.append(f"{self.directory}: was not safe, or somebody else's: moved aside to {aside}")
+            elif work.displaced:
+                self.run.progress.phase("")
+                time.sleep(_GRACE)
+        return replace(self._report(work.outcomes, work.findings, work.expected), notes=tuple(notes))
+
+    def _leave(self, tree: Tree, read: EarlyReader, descriptor: int) -> Report:
+        """What there is in a cache on a read-only file system that is current. Raises OSError where it is not: an egg
+        that is only newer needs nothing, as pkg_resources compares with what is in it."""
+        from eggcache.cache import outcomes
+
+        cache, plan = self._planned(tree, read, receipt.read(descriptor))
+        made, findings, expected = outcomes.foresee(plan, cache, descriptor, self.run.progress)
+        lacking = cache.known.lacks(descriptor, expected)
+        if lacking or not safe_dirs.owned(descriptor, self.owner.uid, self.owner.gid, self.owner.directory_mode):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), os.path.join(self.directory, *lacking[:1]))
+        note = f"{self.directory}: it is read-only, and was left as it is: what it serves is current"
+        kept = [replace(outcome, action="kept") for outcome in made]
+        return replace(self._report(kept, findings, expected), notes=(note,))
+
+    @property
+    def _wanted(self) -> Prepare:
+        from eggcache.target.commands import Prepare
+
+        return Prepare(self.directory, self.target, self.roots, self.run.limits)
+
+    def _planned(self, tree: Tree, read: EarlyReader, known: receipt.Receipt) -> tuple[Cache, Plan]:
+        """What is to be in the cache of which this is known. Raises ServesOthers where that closes it to others."""
+        from eggcache.cache import serving
+        from eggcache.cache.plan import Cache, Plan
+
+        cache = Cache(self._wanted, self.owner, known)
+        serving.keep_readers(known, cache.wanted)
+        return cache, Plan(tree, self.target, read.opened, cache)
+
+    def _open(self, held: ExitStack) -> tuple[int, replacement.Renewal | None]:
+        """The cache, made where it is missing; with `reset`, where what is there may not stay, what will take its
+        place."""
+        from eggcache.cache import replacement
+
+        replacement.tidy(self.directory)
         try:
-            descriptor = safe_dirs.open_directory(directory, create=True)
+            descriptor = safe_dirs.open_directory(self.directory, create=True)
             held.callback(os.close, descriptor)
-            entries.check(descriptor, directory)
+            entries.check(descriptor, self.directory)
         except FileNotFoundError as error:
-            raise _no_parent(directory, error.filename) from None
+            raise _no_parent(self.directory, error.filename) from None
         except NotPermitted:
             if not self.reset:
                 raise
-            new = held.enter_context(replacement.renewal(directory, self.run.wait))
-            return new.descriptor, new, others
-        return descriptor, None, others
+            new = held.enter_context(replacement.renewal(self.directory, self.run.wait))
+            return new.descriptor, new
+        return descriptor, None
 
     def _lock(self, descriptor: int, new: replacement.Renewal | None, held: ExitStack) -> None:
         """Take the lock of the cache, and away what a killed run has left. Of a `new` one nobody knows yet."""
@@ -237,13 +265,13 @@ class Preparation:
                 raise EggcacheError(self.directory, "another run took it away meanwhile", "run it again")
         held.enter_context(_tidied(descriptor))
 
-    def _prepare_neighbours(self, descriptor: int, wanted: Prepare) -> Iterator[str]:
+    def _prepare_neighbours(self, descriptor: int) -> list[str]:
         """Prepare what the directory serves beside this in the new one, and say so of each."""
         from eggcache.cache import neighbours, serving
 
         others = neighbours.of(self.directory, self.key)
-        serving.keep_readers(others, wanted)
-        yield from neighbours.prepare(others, self.directory, descriptor, self.run.progress)
+        serving.keep_readers(others, self._wanted)
+        return list(neighbours.prepare(others, self.directory, descriptor, self.run.progress))
 
     def _forget(self, known: receipt.Receipt) -> list[str]:
         """Let `known` forget the trees that no process can need any more, so that what was extracted for them goes."""
@@ -255,15 +283,6 @@ class Preparation:
             notes.append(f"{self.directory}: {done}: {' '.join(requirements) or '--all'} of {python}, {why}")
             del known.entries[other]
         return notes
-
-    def _leave(self, work: Filling, descriptor: int) -> str:
-        """What to say of a cache on a read-only file system that is current. Raises OSError where it is not: an egg
-        that is only newer needs nothing, as pkg_resources compares with what is in it."""
-        lacking = work.cache.known.lacks(descriptor, work.expected)
-        if lacking or not safe_dirs.owned(descriptor, self.owner.uid, self.owner.gid, self.owner.directory_mode):
-            raise OSError(errno.EROFS, os.strerror(errno.EROFS), os.path.join(self.directory, *lacking[:1]))
-        work.outcomes = [replace(outcome, action="kept") for outcome in work.outcomes]
-        return f"{self.directory}: it is read-only, and was left as it is: what it serves is current"
 
 
 def _load() -> None:

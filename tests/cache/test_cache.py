@@ -19,13 +19,13 @@ from support import ROOT, deployment
 from support.judge import as_json, eggcache, environment, judge, listing, served
 from support.sites import Site, write_egg
 
-from eggcache.cache.filling import Filling
-from eggcache.cache.plan import Cache
+from eggcache.cache.plan import Cache, Plan
 from eggcache.cache.receipt import Receipt, gone
 from eggcache.errors import EggcacheError
-from eggcache.model import DEFAULT_RUN, Interpreter, Ownership, Tree
+from eggcache.model import DEFAULT_LIMITS, Interpreter, Ownership, Tree
 from eggcache.system import accounts
 from eggcache.target.commands import Prepare
+from eggcache.target.early_reading import EarlyReader
 from eggcache.target.interpreter import EVERYTHING, Target
 
 
@@ -261,6 +261,34 @@ def test_dry_run(site: Site) -> None:
     assert listing(site.cache) == before
 
 
+def test_dry_run_says_what_a_run_does(site: Site) -> None:
+    """-n has the outcomes, findings and status of the run after it: with an egg that is new, one that is damaged, one
+    whose place somebody else has got, one that is gone, and an entry of the cache that nobody knows."""
+    egg, strange = site.eggs / "One-1.0-py3.11.egg", site.cache / "strange.egg-tmp"
+
+    def damage() -> None:
+        data = bytearray(egg.read_bytes())
+        data[data.index(b"one/data/text.txt") + len("one/data/text.txt") + 1] ^= 0xFF
+        egg.write_bytes(data)
+
+    for number, change in enumerate((
+        lambda: None,
+        lambda: write_egg(site.eggs / "Three-1.0-py3.11.egg", {"three.py": ""}),
+        lambda: os.chown(site.cache / "Two-1.0-py3.11.egg-tmp", 12345, 12345),
+        damage,
+        lambda: (site.eggs / "Two-1.0-py3.11.egg").unlink(),
+        lambda: (strange.mkdir(), os.chown(strange, 12345, 12345)),
+    )):  # fmt: skip
+        change()
+        dry, done = (site.prepare("--prune", "--json", *more) for more in (["-n"], []))
+        assert dry.returncode == done.returncode, (number, dry.stderr)
+        foreseen, report = as_json(dry), as_json(done)
+        assert (foreseen.pop("dry_run"), report.pop("dry_run")) == (True, False)
+        assert foreseen == report
+    assert {finding["code"] for finding in report["findings"]} == {"egg-refused", "foreign-entry"}
+    assert [outcome["action"] for outcome in report["outcomes"]] == ["kept"]
+
+
 def test_two_hosts_are_compared_by_one_digest(site: Site, shared_tmp: Path) -> None:
     """Equal content has one digest wherever it lies, however its eggs were packed and whatever its inodes; -n tells
     it beforehand. Other bytes, times, modes or owners have another."""
@@ -363,11 +391,11 @@ def test_unreadable_without_end(site: Site) -> None:
     tree = Tree(Interpreter(str(site.python), (3, 11), "/", path, None, None), (), (), ())
     target = Target(str(site.python), account=accounts.lookup(site.account.pw_name))
     cache = Cache(Prepare(str(site.cache), target, EVERYTHING), Ownership(0, 0, 0o750, 0o640), Receipt())
-    filling = Filling(cache, None, target, DEFAULT_RUN)
+    plan = Plan(tree, target, EarlyReader(target.account, DEFAULT_LIMITS).opened, cache)
     began = time.monotonic()
-    filling.fill(tree, None)
+    findings = [finding for step in plan.steps() for finding in step.findings]
     assert time.monotonic() - began < 20  # it takes 0.3; 2.6 million eggs take minutes
-    unreadable = [finding for finding in filling.findings if finding.code == "egg-unreadable"]
+    unreadable = [finding for finding in findings if finding.code == "egg-unreadable"]
     assert len({finding.thing for finding in unreadable}) == len(unreadable) == 101
     assert "cannot read 30 more eggs" in unreadable[-1].cause
     assert {finding.status for finding in unreadable} == {4}

@@ -11,13 +11,16 @@ from pathlib import PurePath
 import pytest
 from support.zips import Entry, archive
 
+from eggcache.cache.outcomes import foresee
 from eggcache.cache.plan import Cache, Plan, Step
 from eggcache.cache.receipt import Entry as Prepared
 from eggcache.cache.receipt import Receipt
+from eggcache.cache.serving import ServesOthers
 from eggcache.eggs import layout
 from eggcache.eggs.reader import Egg, read
 from eggcache.errors import EggcacheError, EggRefused, NotPermitted
-from eggcache.model import Distribution, Interpreter, Kind, Ownership, Tree
+from eggcache.model import Distribution, Interpreter, Kind, Outcome, Ownership, Tree
+from eggcache.progress import Progress
 from eggcache.target.commands import Prepare
 from eggcache.target.interpreter import Roots, Target
 
@@ -26,6 +29,7 @@ INFO = Entry(b"EGG-INFO/PKG-INFO", b"Metadata-Version: 1.0\nName: One\nVersion: 
 EGG = archive(INFO, Entry(b"one/__init__.py", b"x = 1\n"))  # its files are of noon on the first of January 2010
 REPACKED = archive(INFO, Entry(b"one/__init__.py", b"x = 1\n", 0))
 OTHER = archive(INFO, Entry(b"one/__init__.py", b"x = 2\n"))
+DAMAGED = archive(INFO, Entry(b"one/__init__.py", b"x = 1\n", both={"crc": 1}))
 NOON = 1_262_347_200  # in UTC
 OWNER = Ownership(0, 0, 0o755, 0o644)
 
@@ -200,3 +204,46 @@ def test_zip_that_is_no_egg_has_no_place() -> None:
     steps = list(plan(Eggs({"/a/one.zip": EGG}), zipped).steps())
     assert codes(steps) == [("not-an-egg", "/a/one.zip")]
     assert places(steps) == []
+
+
+class Count(Progress):
+    """How many files and bytes there were, and how many bytes there should be."""
+
+    files = size = total = 0
+
+    def phase(self, name: str, total: int = 0) -> None:
+        self.total += total
+
+    def advance(self, files: int, size: int) -> None:
+        self.files, self.size = self.files + files, self.size + size
+
+
+def test_outcomes_of_a_cache_that_is_not_there() -> None:
+    """Each place is made, with all files of its egg, and expected by its digest; an egg that has the place of another
+    one as well makes none of its own."""
+    eggs, aim, count = Eggs({ONE: EGG, TWO: REPACKED, "/first/Two-1.0.egg": OTHER}), cache(), Count()
+    steps = plan(eggs, cache=aim).steps()
+    digests = {one.claim.place.name: one.claim.expected for one in steps if one.claim and not one.claim.first}
+    made, findings, expected = foresee(plan(eggs, cache=aim), aim, None, count)
+    size = len(INFO.data) + len(b"x = 1\n")
+    names = {ONE: "One-1.0.egg-tmp", "/first/Two-1.0.egg": "Two-1.0.egg-tmp"}
+    assert made == [Outcome(egg, f"/cache/{name}", "made", 2, size) for egg, name in names.items()]
+    assert (findings, expected) == ([], digests)
+    assert (count.files, count.size) == (4, len(EGG) + len(OTHER))
+
+
+def test_outcomes_of_damage() -> None:
+    """An egg whose bytes are damaged is refused by a dry run as well; nothing is made of it or expected."""
+    aim = cache()
+    made, findings, expected = foresee(plan(Eggs({ONE: DAMAGED, "/a/A.egg": EGG}), cache=aim), aim, None, Count())
+    assert [(one.code, one.thing) for one in findings] == [("egg-refused", f"{ONE}, member one/__init__.py")]
+    assert [one.into for one in made] == ["/cache/A.egg-tmp"]
+    assert list(expected) == ["A.egg-tmp"]
+
+
+def test_outcomes_of_another_zone() -> None:
+    """A place that is current in another zone is not taken from there: not in a dry run either."""
+    with layout.zone("America/New_York"):
+        aim = cache(prepared(ONE, "UTC"))
+        with pytest.raises(ServesOthers, match="TZ=UTC"):
+            foresee(plan(Eggs({ONE: EGG}), cache=aim, zone="America/New_York"), aim, None, Count())
