@@ -356,6 +356,13 @@ SURROUNDINGS = (
         "Install the drop-in that the wrapper prints.",
     ),
     Explanation(
+        "cache-relative",
+        "PYTHON_EGG_CACHE, as Apache or what starts it has it, is no whole path: eggs, or ~/eggs in quotes.",
+        "pkg_resources expands no ~, and takes it from the working directory of each process: another cache for each, "
+        "and none that was prepared.",
+        "Write the whole path there, and start Apache anew.",
+    ),
+    Explanation(
         "running-without-cache",
         "An Apache that runs now, with the target's version of Python in it, has no PYTHON_EGG_CACHE in its "
         "environment.",

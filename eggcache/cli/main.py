@@ -246,11 +246,12 @@ def _check(options: argparse.Namespace) -> int:
     from eggcache.cli.render import findings_table, report
     from eggcache.proof import checking
     from eggcache.proof.application import Application
+    from eggcache.servers import environments
 
     target, notes = arguments.served(options)
     with progress.watched(options.quiet, options.verbose > 0) as watcher:
         done = checking.check(
-            options.cache or os.environ.get("PYTHON_EGG_CACHE") or None,
+            options.cache or environments.inherited(),
             target,
             arguments.roots(options),
             arguments.run(options, watcher),

@@ -16,6 +16,7 @@ from eggcache.cli import arguments, console
 from eggcache.cli.render import graphs, report, tree_lines
 from eggcache.errors import EggcacheError, UsageError
 from eggcache.model import Tree
+from eggcache.servers import environments
 from eggcache.system import accounts, safe_dirs
 from eggcache.target import resolver, selection
 from eggcache.target.interpreter import EVERYTHING, Target
@@ -83,10 +84,10 @@ def _resolved(options: argparse.Namespace) -> tuple[Target, Tree]:
 def _prepared(options: argparse.Namespace, found: Tree) -> tuple[str | None, tuple[bool, ...]]:
     """The cache that is looked at, and which of the distributions it has. One that nobody named and that cannot be
     read is no reason to show no tree."""
-    directory = options.cache or os.environ.get("PYTHON_EGG_CACHE")
-    if not directory:
-        return None, ()
     try:
+        directory = options.cache or environments.inherited()
+        if not directory:
+            return None, ()
         return os.path.abspath(directory), inventory.prepared(directory, found)
     except EggcacheError as error:
         if options.cache:

@@ -264,7 +264,8 @@ class _Without:
             else f"which {self.account.name} cannot write to: an ExtractionError at the first request"
         )
         version = self.looked.tree.interpreter.version
-        used = [one for one in environments.running(self.account, version) if "PYTHON_EGG_CACHE" in one.values]
+        running = environments.running(self.account, version)
+        used = [one for one in running if one.values.get("PYTHON_EGG_CACHE", "").startswith("/")]
         has = "".join(f"; {one.thing} has {one.values['PYTHON_EGG_CACHE']}, see it with --cache" for one in used)
         wanted = self.looked.wanted
         unzip = commands.unzip_all(wanted.target, wanted.roots)

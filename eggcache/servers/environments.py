@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from eggcache.eggs import layout
-from eggcache.errors import Remedy
+from eggcache.errors import Remedy, UsageError
 from eggcache.model import DateTime, Finding
 from eggcache.servers import systemd
 from eggcache.servers.apache import Apache
@@ -22,6 +22,9 @@ _PROGRAMS = ("apache2", "httpd")
 _NAMES = ("PYTHON_EGG_CACHE", "TZ")
 
 RUNNING = ("running-without-cache", "running-with-other-cache")  # of the environment that a process has
+
+# As every release takes it: os.path.join, without os.path.expanduser
+_RELATIVE = "nobody expands ~, and each process takes a relative path from its own working directory"
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,11 @@ def findings(
     unit = systemd.read([host.unit], root) if host.systemd and host.unit else None
     for found in (*running(target.account, python), *declared(unit, root)):
         cache = found.values.get("PYTHON_EGG_CACHE")
-        if found.pid and cache is None:
+        if _relative(cache):
+            cause = f"PYTHON_EGG_CACHE is {cache!r} there: {_RELATIVE}"
+            there = _anew(unit, found.pid, wanted, drop_in, "") if found.pid else Remedy(f"write {wanted} there")
+            yield Finding("cache-relative", found.thing, cause, there)
+        elif found.pid and cache is None:
             yield Finding(
                 "running-without-cache",
                 found.thing,
@@ -88,6 +95,20 @@ def findings(
                     f"{shown(other)} there, {shown(zone)} here, and pkg_resources reckons in the zone of its process",
                     f"have Apache started with the zone of the cache, or say which is meant: --tz {other or 'ZONE'}",
                 )
+
+
+def _relative(cache: str | None) -> bool:
+    return bool(cache) and not str(cache).startswith("/")
+
+
+def inherited() -> str | None:
+    """The cache that our own environment names; None: none. Raises UsageError where that is no whole path."""
+    cache = os.environ.get("PYTHON_EGG_CACHE") or None
+    if _relative(cache):
+        raise UsageError(
+            "PYTHON_EGG_CACHE", f"{cache!r}: {_RELATIVE}", "set it to a whole path, or name it with --cache"
+        )
+    return cache
 
 
 def _anew(unit: systemd.Unit | None, pid: int, wanted: str, drop_in: str, before: str) -> Remedy:
@@ -171,7 +192,8 @@ def declared(unit: systemd.Unit | None, root: str = "/") -> Iterator[Environment
     for file in shell:
         found = _assigned(files.lines(file))
         # an init script of something else has a TZ of its own
-        if "TZ" in found and ("PYTHON_EGG_CACHE" in found or "/init.d/" not in file):
+        zone = "TZ" in found and ("PYTHON_EGG_CACHE" in found or "/init.d/" not in file)
+        if zone or _relative(found.get("PYTHON_EGG_CACHE")):
             yield _environment(file, found)
 
 

@@ -789,6 +789,23 @@ def test_shared_name(site: Checked) -> None:
     assert "shared-name" in site.check("--path", second)
 
 
+def test_relative_cache_of_what_starts_apache(site: Checked) -> None:
+    """A cache that an init script, or the unit of Apache, names by no whole path is told, with the file."""
+    if not os.path.exists("/lib/systemd/system/apache2.service"):
+        missing("Debian's apache2 is not installed")
+    (site.cache.parent / "script").write_text("export PYTHON_EGG_CACHE='~/eggs'\n")
+    (site.cache.parent / "unit").write_text("[Service]\nEnvironment=PYTHON_EGG_CACHE=eggs\n")
+    before = (
+        "mount -t tmpfs none /run; mount -t tmpfs none /etc/init.d; mkdir -p /run/systemd/system/apache2.service.d; "
+        f"cp {site.cache.parent}/script /etc/init.d/site; "
+        f"cp {site.cache.parent}/unit /run/systemd/system/apache2.service.d/a.conf"
+    )
+    done = site.run("--json", before=before)
+    found = [one for one in as_json(done)["findings"] if one["code"] == "cache-relative"]
+    assert [one["thing"] for one in found] == ["apache2.service", "/etc/init.d/site"]
+    assert all(one["remedy"] == f"write {site.cache} there" for one in found)
+
+
 # ------------------------------------------------------------------------------------------------ without a cache
 
 
@@ -803,6 +820,11 @@ def test_without_a_cache(site: Checked) -> None:
     home = pwd.getpwnam("nobody").pw_dir
     assert found["thing"].startswith(home)
     assert eggcache("check", *site.options, env={"PYTHON_EGG_CACHE": str(site.cache)}).returncode == 0
+    for value in ("~/eggs", "eggs"):  # another directory in each process: nobody is told to make one of them
+        done = eggcache("check", *site.options, env={"PYTHON_EGG_CACHE": value})
+        assert (done.returncode, done.stdout) == (2, "")
+        assert f"PYTHON_EGG_CACHE: '{value}': nobody expands ~" in done.stderr
+        assert eggcache("tree", *site.options[:-2], env={"PYTHON_EGG_CACHE": value}).returncode == 0
 
 
 def test_without_a_cache_and_a_home(target: Callable[[str, str], Deployment], shared_tmp: Path) -> None:
@@ -1022,6 +1044,7 @@ def test_running_apache_that_imports_no_egg(site: Checked, apache: Callable[...,
         ({"PYTHON_EGG_CACHE": "{cache}"}, set()),
         ({"PYTHON_EGG_CACHE": "{cache}/../cache"}, set()),
         ({"PYTHON_EGG_CACHE": "/var/elsewhere"}, {"running-with-other-cache"}),
+        ({"PYTHON_EGG_CACHE": "~/eggs"}, {"cache-relative"}),
         ({"PYTHON_EGG_CACHE": "{cache}", "TZ": "Asia/Tokyo"}, {"time-zone"}),
     ],
 )
@@ -1031,6 +1054,9 @@ def test_running_apache_with_a_cache(
     """What a running Apache has is compared with what is checked; and without --cache, what it has is said."""
     apache(**{name: value.format(cache=site.cache) for name, value in variables.items()})
     assert set(site.check()) == expected
+    if expected == {"cache-relative"}:
+        assert "working directory" in site.check()["cache-relative"]["cause"]
+        return  # it is no cache to look at
     (found,) = as_json(eggcache("check", *site.options, "--json"))["findings"]
     assert f"has {variables['PYTHON_EGG_CACHE'].format(cache=site.cache)}, see it with --cache" in found["cause"]
 
