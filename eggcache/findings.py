@@ -314,15 +314,17 @@ IMPORTS = (
 SURROUNDINGS = (
     Explanation(
         "private-tmp",
-        "The cache is in /tmp or /var/tmp, and systemd gives Apache another /tmp (PrivateTmp).",
-        "Apache does not see the cache: the workers extract into their own /tmp, anew after each start.",
-        "Use /var/cache/eggcache. What is bound into Apache's /tmp does not last: systemd-tmpfiles unmounts it.",
+        "The cache, an egg, or the target is in /tmp or /var/tmp, and systemd gives Apache another /tmp (PrivateTmp).",
+        "Apache does not see it. Without the cache the workers extract into their own /tmp, anew after each start; "
+        "without an egg they do not start.",
+        "Use /var/cache/eggcache; install the egg where it is to stay. What is bound into Apache's /tmp does not "
+        "last: systemd-tmpfiles unmounts it.",
     ),
     Explanation(
         "hidden-by-unit",
         "Apache's unit keeps the directory from Apache (InaccessiblePaths), or shows a file system of its own in the "
         "place of it (TemporaryFileSystem).",
-        "Apache does not see the cache: an ExtractionError, though everything is prepared.",
+        "Apache does not see the cache, an egg or the target there: an ExtractionError, though everything is prepared.",
         "Use a directory outside of what the unit hides, or take the setting out of the unit.",
     ),
     Explanation(

@@ -80,6 +80,7 @@ def check(
         else:
             found = _With(cache, looked, evident).findings()
             outcomes = tuple(looked.comparison.outcomes)
+        found += location.unseen(tree, host)
         found += imported.findings(evident.imports, cache, tree, target)
         if cache is not None and checks.tells(told, cache):  # what a process was started with does not matter then
             found = [one for one in found if one.code not in environments.RUNNING]

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from eggcache.errors import Remedy
-from eggcache.model import Finding
+from eggcache.model import Finding, Tree
 from eggcache.servers import apache
 from eggcache.system import files, procfs
 
@@ -59,6 +59,17 @@ def findings(directory: str, host: apache.Apache, *, native: bool, unzip: str, r
                 f"semanage fcontext -a -t lib_t {shlex.quote(real + '(/.*)?')} && restorecon -R {shlex.quote(real)}",
             ),
         )
+
+
+def unseen(tree: Tree, host: apache.Apache) -> Iterator[Finding]:
+    """What of the target and its eggs Apache will not see where it is, each with what is below it once."""
+    python, told = tree.interpreter, list[str]()
+    places = {python.prefix, *python.path, *(one.egg or one.location for one in tree.distributions)}
+    for place in sorted(filter(os.path.exists, places), key=lambda place: (len(place), place)):
+        hidden = None if place.startswith(tuple(told)) else apache.hides(host, place)
+        if hidden:
+            told.append(f"{place}/")
+            yield replace(hidden, remedy=Remedy("install it where Apache sees it, with what names it there"), status=3)
 
 
 def _file_system(directory: str) -> str:

@@ -867,7 +867,8 @@ def test_without_zipped_eggs(site: Checked) -> None:
 
 
 def test_private_tmp(site: Checked) -> None:
-    """Under systemd, Debian's unit hides a cache in /tmp, and does not with PrivateTmp off or another directory."""
+    """Under systemd, Debian's unit hides a cache, the target and its eggs in /tmp, and does not with PrivateTmp off; a
+    cache in another directory is none of them. Each is told once, and nothing below it."""
     if not os.path.exists("/lib/systemd/system/apache2.service"):
         missing("Debian's apache2 is not installed")
     if not str(site.cache).startswith("/var/tmp/"):
@@ -875,12 +876,18 @@ def test_private_tmp(site: Checked) -> None:
     found = site.check(before=SYSTEMD)
     assert set(found) == {"private-tmp"}
     assert "apache2.service" in found["private-tmp"]["cause"]
+    done = site.run("--json", before=SYSTEMD)
+    things = [one["thing"] for one in as_json(done)["findings"]]
+    assert {str(site.cache), str(site.eggs), str(site.python.parents[1])} <= set(things)
+    assert not [thing for thing in things for other in things if thing.startswith(f"{other}/")]
     off = "mkdir /run/systemd/system/apache2.service.d; "
     off += "printf '[Service]\\nPrivateTmp=no\\n' >/run/systemd/system/apache2.service.d/a.conf"
     assert site.check(before=f"{SYSTEMD}; {off}") == {}
     elsewhere = f"mount -t tmpfs none /opt; mkdir /opt/e; mount --bind {site.cache.parent} /opt/e; {SYSTEMD}"
     done = namespace(elsewhere, "check", *map(str, site.options), "--json", "--cache", "/opt/e/cache")
-    assert as_json(done)["findings"] == []
+    found = as_json(done)["findings"]
+    assert {one["code"] for one in found} == {"private-tmp"}
+    assert {one["thing"] for one in found} == set(things) - {str(site.cache)}
 
 
 @pytest.mark.parametrize(
