@@ -224,9 +224,11 @@ CACHE = (
     ),
     Explanation(
         "not-served",
-        "The files in the cache are right, and the target's pkg_resources does not take them all the same.",
+        "The files in the cache are right, and the target's pkg_resources does not take them all the same; or a module "
+        "sets another cache when it is imported (os.environ, set_extraction_path).",
         "An ExtractionError, or files from another place.",
-        "See whether a .pth file, sitecustomize or the egg itself sets another cache; or unzip the egg.",
+        "See whether a .pth file, sitecustomize or the egg itself sets another cache; or unzip the egg. Have a module "
+        "that does set none, or the one that is checked.",
     ),
     Explanation(
         "cache-stale",
@@ -243,7 +245,8 @@ CACHE = (
     ),
     Explanation(
         "time-zone",
-        "The files are current in another time zone than the one that Apache's processes have, or will have.",
+        "The files are current in another time zone than the one that Apache's processes have, or will have: by what "
+        "starts Apache, or by a module that sets TZ when it is imported, as Django does with its TIME_ZONE.",
         "pkg_resources compares local times: it wants to extract all of them anew, an ExtractionError on every page.",
         "Prepare, check and start Apache with one zone: --tz, or the wrapper, which exports it. Two zones take two "
         "caches.",
@@ -296,11 +299,19 @@ IMPORTS = (
     ),
     Explanation(
         "import-fails",
-        "A module that --import named does not import.",
+        "A module that --import named does not import; or a top-level module of a root, by the fault of an egg, of the "
+        "cache or of a requirement. It was tried in a process of its own, in the locale of the server.",
         "Most likely the application does not start.",
         "Where a path leads through a zipped egg, unzip that; where what is lacking is installed and not active, have "
         "a .pth file name it, as the message says. Else see with -v which line of which file it was, and import it by "
         "hand as that user, with the same PYTHON_EGG_CACHE.",
+    ),
+    Explanation(
+        "root-import-fails",
+        "A top-level module of a root (as its top_level.txt or its RECORD names them) does not import, for a reason "
+        "that has nothing to do with eggs. A notice: it may be for another server, or need what only the server has.",
+        "Nothing, where the server does not import it; else the application does not start.",
+        "Import it by hand, as that user. --no-import leaves these imports out.",
     ),
     Explanation(
         "import-writes",

@@ -11,6 +11,7 @@ import os
 import re
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from eggcache.cache import entries, freshness, receipt
 from eggcache.cache.receipt import Entry, Receipt
@@ -129,6 +130,12 @@ def shown(zone: str | None) -> str:
 def _in_zone(wanted: Prepare, zone: str | None) -> Remedy:
     own = wanted.at(_beside(wanted.directory, wanted.target.timezone or "local"))
     return Remedy(f"prepare another directory, or run both in {shown(zone)}", own.line())
+
+
+def in_another(wanted: Prepare, zone: str | None) -> Remedy:
+    """The remedy for a cache as it is `wanted` whose application reckons in `zone`."""
+    meant = replace(wanted, target=wanted.target._replace(timezone=zone))
+    return _in_zone(meant, wanted.target.timezone)
 
 
 def _beside(directory: str, name: str) -> str:

@@ -28,7 +28,12 @@ from eggcache.system.accounts import Account
 from eggcache.target import commands
 from eggcache.target.interpreter import TURBOGEARS, Roots, Target
 
-_NOTICES = ("unparsed-requirement", "not-zip-safe", "app-config-unread")  # they ask for no exit status
+_NOTICES = (
+    "unparsed-requirement",
+    "not-zip-safe",
+    "app-config-unread",
+    "root-import-fails",
+)  # they ask for no exit status
 
 
 def check(
@@ -37,7 +42,7 @@ def check(
     roots: Roots = TURBOGEARS,
     run: Run = DEFAULT_RUN,
     *,
-    imports: Sequence[str] = (),
+    imports: Sequence[str] | None = (),
     application: Application | None = None,
 ) -> Report:
     """Prove that the zipped eggs of the tree of `roots` are served from a cache, and that nobody else can write to it.
@@ -46,7 +51,7 @@ def check(
         do today
     :param target: the Python whose eggs are meant; it is run, and everything opened, with the rights of its account
     :param roots: which distributions the tree is of
-    :param imports: modules that have to import
+    :param imports: modules that have to import, beside those of the `roots` themselves; None: nothing is imported
     :param application: a TurboGears application whose configuration is looked at as well
     :param run: limits, waiting, dry run and progress
     :returns: the findings; each asks for exit status 3, but for notices, which ask for none
@@ -67,8 +72,14 @@ def check(
     run.progress.phase(f"asking {target.python} for the tree")
     with layout.zone(target.timezone):
         try:
+            around = looked.around()
             evident = lookups.gather(
-                target, roots, cache=cache, imports=imports, early=early, meanwhile=run.progress.tick
+                target,
+                roots,
+                cache=cache,
+                imports=lookups.Imports(imports, around),
+                early=early,
+                meanwhile=run.progress.tick,
             )
         except EggcacheError as error:
             if error.status != EggcacheError.status:
@@ -81,7 +92,7 @@ def check(
             found = _With(cache, looked, evident).findings()
             outcomes = tuple(looked.comparison.outcomes)
         found += location.unseen(tree, host)
-        found += imported.findings(evident.imports, cache, tree, target)
+        found += imported.findings(evident.imports, looked, around)
         if cache is not None and checks.tells(told, cache):  # what a process was started with does not matter then
             found = [one for one in found if one.code not in environments.RUNNING]
         found += checks.host_findings(told, interpreter=tree.interpreter, cache=cache, account=target.account)

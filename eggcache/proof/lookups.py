@@ -6,15 +6,18 @@ stranger's, as the resolver's is; here it can lead to nothing but a wrong findin
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from eggcache.errors import EggcacheError
 from eggcache.model import Tree
+from eggcache.servers.environments import Locale
 from eggcache.target import launch, resolver
 from eggcache.target.interpreter import Roots, Target
 
+_SECONDS = 60  # that the imports of an application may take together: process.run waits for 120
 _FRAMES, _LONGEST = 20, 300  # of a traceback, and characters of each: a stranger says them
 
 
@@ -47,10 +50,18 @@ class Lookup:
 
 
 @dataclass(frozen=True)
+class Imports:
+    """What to import beside the shared libraries, and how."""
+
+    modules: Sequence[str] | None = ()  # beside the top-level modules of the roots; None: nothing at all
+    locale: Locale | None = None  # in which the target runs; None: ours
+
+
+@dataclass(frozen=True)
 class Import:
     """What an import came to."""
 
-    kind: str  # "native": a shared library of an egg; "application": what --import names
+    kind: str  # "native": a shared library of an egg; "application": what --import names; "root": of a root's own
     module: str
     egg: str
     state: str  # "ok", "failed", "empty", "elsewhere": it is imported, and not from the cache
@@ -58,7 +69,9 @@ class Import:
     call: str
     path: str
     words: str
+    raised: tuple[str, ...]  # the classes of what it raised, and of what that came of; "ENOTDIR" for that errno
     frames: tuple[str, ...]  # where it failed, in which files, the last place last
+    zone: tuple[str | None, ...]  # the TZ that it has set, where it is not as it was
 
 
 @dataclass(frozen=True)
@@ -75,17 +88,21 @@ def gather(
     roots: Roots,
     *,
     cache: str | None,
-    imports: Sequence[str] = (),
+    imports: Imports = Imports(),
     early: Callable[[Tree], None],
     meanwhile: Callable[[], object] | None = None,
 ) -> Evidence:
-    """What the target makes of `cache`, with the tree of `roots`, and of the modules `imports`.
+    """What the target makes of `cache`, with the tree of `roots`, and of `imports`.
 
     The tree goes to `early` as soon as it is known: what that does is done while the target looks. Nothing is
     written, see inside/prove.py. Raises as resolver.resolve does.
     """
-    request = {"cache": cache, "imports": list(imports), **launch.question(target, roots)}
-    variables = {} if cache is None else {"PYTHON_EGG_CACHE": cache}
+    modules = imports.modules
+    wanted = {"imports": list(modules or ()), "import_roots": modules is not None, "seconds": _SECONDS}
+    request = {"cache": cache, **wanted, **launch.question(target, roots)}
+    variables: dict[str, str | None] = {} if cache is None else {"PYTHON_EGG_CACHE": cache}
+    if imports.locale is not None:
+        variables.update({**dict.fromkeys(filter(launch.of_locale, os.environ)), **imports.locale.variables()})
     launched = launch.Launch(target, "prove.py", request, variables=variables)
     said = resolver.examine(launched, target, roots, early=early, meanwhile=meanwhile)
     try:
@@ -111,10 +128,12 @@ def _taken_apart(said: Mapping[str, Any]) -> Evidence:
 
 
 def _import(row: list[Any]) -> Import:
-    *texts, frames = row
-    if not isinstance(frames, list):
-        raise TypeError(frames)
-    return Import(*[*_texts(texts), tuple(text[:_LONGEST] for text in _texts(frames)[-_FRAMES:])])
+    *texts, raised, frames, zone = row
+    if not all(isinstance(each, list) for each in (raised, frames, zone)):
+        raise TypeError(row)
+    where = tuple(text[:_LONGEST] for text in _texts(frames)[-_FRAMES:])
+    now: list[Any] = zone if zone == [None] else _texts(zone[:1])
+    return Import(*[*_texts(texts), tuple(_texts(raised)), where, tuple(now)])
 
 
 def _texts(row: list[Any]) -> list[Any]:

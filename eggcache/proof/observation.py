@@ -11,7 +11,7 @@ from eggcache.errors import Remedy
 from eggcache.model import Finding, Run, Tree
 from eggcache.proof import permissions
 from eggcache.proof.comparison import Comparison
-from eggcache.servers import apache, checks, configuration
+from eggcache.servers import apache, checks, configuration, environments
 from eggcache.system import accounts
 from eggcache.target.commands import Prepare
 from eggcache.target.interpreter import Roots, Target
@@ -35,8 +35,14 @@ class Observation:
         self.writers: list[Finding] = []
         self.comparison = Comparison(self.wanted, run, self.again, reachable=False)
 
+    def around(self) -> environments.Locale | None:
+        """Look at this host's Apache: the locale that the server has, see `environments.locale`."""
+        self.host = apache.read()
+        self.told = configuration.read(self.host)
+        return environments.locale(self.account, self.host, self.told, self.cache)
+
     def at(self, tree: Tree) -> None:
-        """Look at the eggs of `tree`, at what the cache has of them, at its rights and at Apache."""
+        """Look at the eggs of `tree`, at what the cache has of them, and at its rights."""
         self.tree = tree
         if self.cache is not None:
             self.known = receipt.at(self.cache)
@@ -45,8 +51,6 @@ class Observation:
         self.comparison.compare(tree)
         if self.cache is not None and os.path.isdir(self.cache):
             self.writers = list(permissions.findings(self.wanted, self.rebuilt))
-        self.host = apache.read()
-        self.told = configuration.read(self.host)
         self.beside = checks.beside(self.told, tree.interpreter, self.account)
         if self.beside:
             self.host = apache.Apache()

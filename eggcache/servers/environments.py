@@ -7,6 +7,7 @@ import pwd
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from eggcache.eggs import layout
@@ -14,12 +15,15 @@ from eggcache.errors import Remedy, UsageError
 from eggcache.model import DateTime, Finding
 from eggcache.servers import systemd
 from eggcache.servers.apache import Apache
+from eggcache.servers.configuration import Configuration, options
 from eggcache.system import files, procfs
 from eggcache.system.accounts import Account
+from eggcache.target import launch
 from eggcache.target.commands import Prepare
 
 _PROGRAMS = ("apache2", "httpd")
 _NAMES = ("PYTHON_EGG_CACHE", "TZ")
+_COMMANDS = 80  # characters of the name of a program, in a message
 
 RUNNING = ("running-without-cache", "running-with-other-cache")  # of the environment that a process has
 
@@ -32,9 +36,23 @@ class Environment:
     """What one way of starting Apache, or one that runs, has of the variables that matter."""
 
     thing: str  # a file, a unit, or "Apache (process 123)"
-    values: dict[str, str]  # those of _NAMES that are set
+    values: dict[str, str]  # those of _NAMES, and of the locale, that are set
     known: frozenset[str]  # those that are set or unset there: of others the file says nothing
     pid: int = 0
+
+
+@dataclass(frozen=True)
+class Locale:
+    """In which locale the server runs."""
+
+    values: dict[str, str]  # LANG, LANGUAGE and LC_*
+    origin: str  # who says so
+    embedded: bool  # whether it embeds its Python, as Apache does
+
+    def variables(self) -> dict[str, str]:
+        """What has a Python run in it as in the server: one that is embedded makes nothing better of the C locale
+        (bpo-36443), as one that is a program does from 3.7 on (PEP 538, PEP 540)."""
+        return {**self.values, **({"PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"} if self.embedded else {})}
 
 
 def findings(
@@ -88,7 +106,7 @@ def findings(
             )
         elif "TZ" in found.known and (cache is None or os.path.realpath(cache) == wanted):
             other = found.values.get("TZ")
-            if other != zone and _moments(dates, other) != _moments(dates, zone):
+            if not agree(dates, other, zone):
                 yield Finding(
                     "time-zone",
                     found.thing,
@@ -129,6 +147,11 @@ def shown(zone: str | None) -> str:
     return "TZ is not set" if zone is None else f"TZ is {zone!r}"
 
 
+def agree(dates: Sequence[DateTime], zone: str | None, other: str | None) -> bool:
+    """Whether two zones, values of TZ, are the same for files of all these zip's dates."""
+    return zone == other or _moments(dates, zone) == _moments(dates, other)
+
+
 def _moments(dates: Sequence[DateTime], zone: str | None) -> list[int]:
     with layout.zone(zone):
         return [layout.mtime(date) for date in dates]
@@ -137,9 +160,35 @@ def _moments(dates: Sequence[DateTime], zone: str | None) -> list[int]:
 # ------------------------------------------------------------------------------------------- what is running
 
 
-def running(account: Account, python: tuple[int, ...]) -> Iterator[Environment]:
-    """The Apaches that run here with workers of `account` and a Python of the version `python`, by their first process;
-    those that we may not ask are left out."""
+def using(cache: str, account: Account) -> Iterator[Environment]:
+    """The servers of whatever kind that run here as `account` with that `cache` in their environment, by their first
+    process; those that we may not ask are left out."""
+    wanted, parents = os.path.realpath(cache), dict[int, int]()
+    for pid in procfs.numbers():
+        with suppress(OSError):
+            if os.stat(f"/proc/{pid}").st_uid == account.uid:
+                parents[pid] = procfs.parent(pid)
+    found = {}
+    for pid, values in procfs.ask(sorted(parents.keys() - procfs.ancestors()), _values, []):
+        if os.path.realpath(values.get("PYTHON_EGG_CACHE") or "/") == wanted:
+            found[pid] = values
+    starters = set[int]()  # that may be root's, with many workers of the account
+    for pid, values in found.items():
+        if parents[pid] not in {*found, *starters}:
+            starters.add(parents[pid])
+            with suppress(OSError):
+                name = os.path.basename(procfs.program(pid))[:_COMMANDS]
+                yield Environment(f"{name} (process {pid})", values, frozenset(_NAMES), pid)
+
+
+def _values(pid: int) -> dict[str, str]:
+    pairs = (os.fsdecode(variable).partition("=") for variable in procfs.environment(pid))
+    return {name: value for name, _, value in pairs if name in _NAMES or launch.of_locale(name)}
+
+
+def running(account: Account, python: tuple[int, ...] | None) -> Iterator[Environment]:
+    """The Apaches that run here with workers of `account` and a Python of the version `python` (None: of any), by their
+    first process; those that we may not ask are left out."""
     parents: dict[int, int] = {}
     owners: dict[int, int] = {}
     for pid in procfs.numbers():
@@ -157,23 +206,22 @@ def running(account: Account, python: tuple[int, ...]) -> Iterator[Environment]:
         firsts.append(pid)
 
     def has(pid: int) -> dict[str, str] | None:
-        if not _embeds(pid, python):
-            return None
-        pairs = (os.fsdecode(variable).partition("=") for variable in procfs.environment(pid))
-        return {name: value for name, _, value in pairs if name in _NAMES}
+        return _values(pid) if _embeds(pid, python) else None
 
     for pid, values in procfs.ask(firsts, has, []):
         if values is not None:
             yield Environment(f"Apache (process {pid})", values, frozenset(_NAMES), pid)
 
 
-def _embeds(pid: int, python: tuple[int, ...]) -> bool:
+def _embeds(pid: int, python: tuple[int, ...] | None) -> bool:
     """Whether an Apache may import eggs of a Python of that version: by what it has in its memory. One that only serves
     files, or proxies to who does, has no Python there; a CGI script's environment is not Apache's."""
     lines = os.fsdecode(procfs.maps(pid)).splitlines()
     mapped = " ".join(line.partition("/")[2].rpartition("/")[2] for line in lines)
     libraries = {tuple(map(int, found)) for found in re.findall(r"\blibpython([23])\.([0-9]{1,3})", mapped)}
-    return python[:2] in libraries if libraries else bool(re.search(r"\bmod_(?:wsgi|python)\b|\bmod_wsgi_", mapped))
+    if libraries:
+        return python is None or python[:2] in libraries
+    return bool(re.search(r"\bmod_(?:wsgi|python)\b|\bmod_wsgi_", mapped))
 
 
 # --------------------------------------------------------------------------------------- what starts Apache
@@ -190,7 +238,7 @@ def declared(unit: systemd.Unit | None, root: str = "/") -> Iterator[Environment
     if os.path.isdir(scripts):
         shell += [os.path.join(scripts, name) for name in sorted(os.listdir(scripts))]
     for file in shell:
-        found = _assigned(files.lines(file))
+        found = _assigned(files.lines(file), _NAMES)
         # an init script of something else has a TZ of its own
         zone = "TZ" in found and ("PYTHON_EGG_CACHE" in found or "/init.d/" not in file)
         if zone or _relative(found.get("PYTHON_EGG_CACHE")):
@@ -201,17 +249,57 @@ def _environment(thing: str, found: Mapping[str, str | None]) -> Environment:
     return Environment(thing, {name: value for name, value in found.items() if value is not None}, frozenset(found))
 
 
-def _assigned(lines: Sequence[str]) -> dict[str, str | None]:
-    """What a shell script assigns to the variables, as far as it can be read without running it; None: unset."""
+def _assigned(lines: Sequence[str], names: Sequence[str]) -> dict[str, str | None]:
+    """What a shell script assigns to the variables `names`, which are expressions, as far as it can be read without
+    running it; None: unset."""
     found: dict[str, str | None] = {}
     for line in lines:
-        match = re.fullmatch(rf"\s*(?:export )?({'|'.join(_NAMES)})=(.*)", line)
-        unset = re.fullmatch(rf"\s*unset ({'|'.join(_NAMES)})\s*", line)
+        match = re.fullmatch(rf"\s*(?:export )?({'|'.join(names)})=(.*)", line)
+        unset = re.fullmatch(rf"\s*unset ({'|'.join(names)})\s*", line)
         if match and "$" not in match[2] and "`" not in match[2]:
             found[match[1]] = (systemd.words(match[2]) or [""])[0]
         elif unset:
             found[unset[1]] = None
     return found
+
+
+def locale(account: Account, host: Apache, told: Configuration, cache: str | None, root: str = "/") -> Locale | None:
+    """The locale that the server of `account` has; None where nobody tells.
+
+    A server that runs says it first, then what starts this `host`'s Apache: its unit, and the file of variables that
+    apachectl reads after that. mod_wsgi sets LANG and LC_ALL of its daemons (lang=, locale=) before Python starts.
+    """
+    served = [*using(cache, account)] if cache else []
+    found = next(iter(served or running(account, None)), None)
+    if found:
+        values, origin = _of_locale(found.values), found.thing
+    else:
+        values, origin = _declared_locale(host, root)
+    for name, option in (("LANG", "lang"), ("LC_ALL", "locale")):
+        lines = list(told.named("WSGIDaemonProcess")) if not served else []
+        chosen = {options(line).get(option) for line in lines}
+        if len(chosen) == 1 and (value := chosen.pop()):
+            values[name], origin = value, lines[0].place
+    return Locale(values, origin, embedded=not served) if origin else None
+
+
+def _declared_locale(host: Apache, root: str) -> tuple[dict[str, str], str]:
+    unit = systemd.read([host.unit], root) if host.systemd and host.unit else None
+    values: dict[str, str | None] = dict(unit.environment) if unit else {}
+    origin = unit.name if unit and _of_locale(values) else ""
+    file = os.environ.get("APACHE_ENVVARS") or os.path.join(root, "etc/apache2/envvars")
+    for name in (file, os.path.join(root, "etc/sysconfig/httpd")) if host.apachectl else ():
+        lines = files.lines(name)
+        if any(re.fullmatch(r"\s*(?:\.|source)\s+/etc/default/locale\s*", line) for line in lines):
+            lines = [*files.lines(os.path.join(root, "etc/default/locale")), *lines]
+        assigned = _assigned(lines, ("LANG", "LANGUAGE", "LC_[A-Z]+"))
+        values.update(assigned)
+        origin = name if assigned else origin
+    return _of_locale(values), origin
+
+
+def _of_locale(values: Mapping[str, str | None]) -> dict[str, str]:
+    return {name: value for name, value in values.items() if value is not None and launch.of_locale(name)}
 
 
 def user_of(host: Apache) -> str | None:

@@ -40,7 +40,8 @@ PARTS = {
 _READ = 'exec(__import__("sys").stdin.read())'
 
 # What Apache passes on, or what its wrapper sets. Not HOME: Apache's own start scripts clear it.
-PASSED_ON = ("PATH", "LANG", "LANGUAGE", "TZ", "PYTHONPATH", "LD_LIBRARY_PATH")
+PASSED_ON = ("PATH", "TZ", "PYTHONPATH", "LD_LIBRARY_PATH")
+_COERCED = ("C.UTF-8", "C.utf8", "UTF-8")  # what a Python that is started in the C locale sets LC_CTYPE to (PEP 538)
 
 
 class OutOfReach(NotPermitted):
@@ -168,9 +169,21 @@ def literal(value: object) -> str:
 
 def environment() -> dict[str, str]:
     """What the target runs in: what Apache would give it, as far as our own environment tells."""
-    kept = {name: value for name, value in os.environ.items() if name in PASSED_ON or name.startswith("LC_")}
+    kept = {name: value for name, value in os.environ.items() if name in PASSED_ON or of_locale(name)}
+    if kept.get("LC_CTYPE") in _COERCED and not _given("LC_CTYPE"):
+        del kept["LC_CTYPE"]
     # The working directory is "/", so that nothing is imported from where an administrator happens to be
     return {"PATH": "/usr/local/bin:/usr/bin:/bin", **kept, "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def of_locale(name: str) -> bool:
+    """Whether an environment variable says in which locale a process runs: locale(7)."""
+    return name in ("LANG", "LANGUAGE") or name.startswith("LC_")
+
+
+def _given(name: str) -> bool:
+    """Whether we were started with this variable: our own Python may have set it since."""
+    return any(line.startswith(f"{name}=".encode()) for line in files.beginning("/proc/self/environ").split(b"\0"))
 
 
 def _outlive(answers: int) -> None:

@@ -681,14 +681,20 @@ def test_import_of_what_is_not_active(
 def test_frames_of_a_stranger() -> None:
     """Of what the target says of an import the last twenty places are kept, each cut; another form is refused."""
     row = ["application", "app", "", "failed", "", "", "", "no database"]
-    said = {"lookups": [], "default": None, "imports": [[*row, [str(number) + "x" * 1000 for number in range(50)]]]}
+    places = [str(number) + "x" * 1000 for number in range(50)]
+    said = {"lookups": [], "default": None, "imports": [[*row, ["Error"], places, [None]]]}
     (found,) = lookups._taken_apart(said).imports
+    assert (found.raised, found.zone) == (("Error",), (None,))
     assert found.words == "no database"
     assert [len(frame) for frame in found.frames] == [300] * 20
     assert found.frames[-1].startswith("49x")
     for frames in ("text", [1], {"a": "b"}, None):
         with pytest.raises((TypeError, ValueError)):
-            lookups._taken_apart({**said, "imports": [[*row, frames]]})
+            lookups._taken_apart({**said, "imports": [[*row, [], frames, []]]})
+        with pytest.raises((TypeError, ValueError)):
+            lookups._taken_apart({**said, "imports": [[*row, frames, [], []]]})
+    with pytest.raises((TypeError, ValueError)):
+        lookups._taken_apart({**said, "imports": [[*row, [], [], [1]]]})
 
 
 @pytest.mark.parametrize("group", [(), ("--group", "4242424242")])

@@ -6,11 +6,13 @@
 # wherever a module has it already, by one that writes down what was wanted and fails as on a read-only disk. It is
 # known by what it is, not by its name: pkg_resources 0.6c11 has a `replace` of its own, which reads versions.
 # A shared library is code, so imports are tried in a child that may crash without taking the rest. No server has
-# looked anything up before it imports its application, so nor has that child.
+# looked anything up before it imports its application, so nor has that child; and none of what another module has done
+# to its process, so each module of an application has a child of its own.
 import errno
 import select
 import signal
 import tempfile
+import time
 import zipfile
 import zipimport
 
@@ -20,6 +22,8 @@ FRAMES = 20  # of its traceback: the last ones
 CHANGING = ("mkdir", "makedirs", "mkfifo", "mknod", "rename", "renames", "replace", "unlink", "remove", "rmdir",
             "removedirs", "chmod", "lchmod", "chown", "lchown", "utime", "link", "symlink", "truncate")
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+# What ends up beside a project's own package by the mistake of its setup.py; nobody serves it
+BY_ACCIDENT = ("test", "tests", "testing", "docs", "doc", "examples", "example", "setup", "ez_setup", "distribute_setup")
 ATTEMPTS = []
 DENIED = {}  # by the identity of a function: it, and what stands in for it
 tell = answer
@@ -212,25 +216,70 @@ def native_modules(row, archive, cache):
     return found
 
 
+def top_level(pr, row):
+    """The modules and packages that a distribution has at the top of its own, as it says itself; [] where it says
+    nothing."""
+    for dist in attempt(pr.find_distributions, row["location"]) or []:
+        if dist.project_name == row["project"]:
+            break
+    else:
+        return []
+    names = (attempt(dist.get_metadata, "top_level.txt") or "").split()
+    if not names:  # a wheel need not have that
+        for line in (attempt(dist.get_metadata, "RECORD") or "").splitlines():
+            parts = line.split(",")[0].split("/")
+            if len(parts) == 1 and parts[0].endswith(".py"):
+                names.append(parts[0][:-3])
+            elif len(parts) == 2 and parts[1] == "__init__.py":
+                names.append(parts[0])
+    return [name for name in unique(names) if re.match("[A-Za-z_][A-Za-z_0-9]*$", name) and name not in BY_ACCIDENT]
+
+
+def of_roots(pr, result):
+    """(module, whether it is on the path) for the top-level modules of the roots; of TurboGears, where the tree is
+    everything."""
+    found = [need["found"] for need in result["needs"] if need["by"] is None and need["found"] is not None]
+    rows = [result["distributions"][index] for index in unique(found)]
+    if REQUEST["everything"]:
+        rows = [row for row in result["distributions"] if row["project"].lower() == "turbogears" and row["active"]]
+    return unique([(name, row["active"]) for row in rows for name in top_level(pr, row)])
+
+
 def import_one(kind, module, library):
-    """[state, file, what it wanted to write, where, what it says, the lines that led there]"""
-    before = len(ATTEMPTS)
+    """[state, file, what it wanted to write, where, what it says, the classes of what it raised, the lines that led
+    there, the time zone that it has set]"""
+    before, zone = len(ATTEMPTS), os.environ.get("TZ")
     try:
         __import__(module)
         found = sys.modules[module]
     except KeyboardInterrupt:
         raise
     except:  # SystemExit, and what Python 2 lets be raised
-        return ["failed", ""] + attempt_or_words(before) + [frames(sys.exc_info()[2])]
+        kinds, trace, place = classes(sys.exc_info()[1]), frames(sys.exc_info()[2]), ""
+        if kind != "native":
+            place = attempt(elsewhere) or ""
+        return ["failed", place] + attempt_or_words(before) + [kinds, trace, []]
     file = getattr(found, "__file__", None) or ""
     state = "ok"
-    if kind == "application" and elsewhere():
+    if kind != "native" and elsewhere():
         state, file = "elsewhere", elsewhere()
     elif kind == "native" and file != library:
         state = "elsewhere"
     elif kind == "native" and not [name for name in dir(found) if not name.startswith("__")]:
         state = "empty"
-    return [state, str(file), "", "", "", []]
+    now = os.environ.get("TZ")
+    return [state, str(file), "", "", "", [], [], [now][:now != zone]]
+
+
+def classes(error):
+    """The names of the classes of an exception, and of those that it came of, and that a path leads through a file."""
+    found, seen = [], 0
+    while error is not None and seen < FRAMES:
+        found.extend([kind.__name__ for kind in getattr(error.__class__, "__mro__", [error.__class__])])
+        if getattr(error, "errno", None) == errno.ENOTDIR:
+            found.append("ENOTDIR")
+        error, seen = getattr(error, "__cause__", None) or getattr(error, "__context__", None), seen + 1
+    return unique(found)
 
 
 def elsewhere():
@@ -258,7 +307,8 @@ def frames(trace):
 
 
 def import_all(wanted, locations):
-    """A row of JSON for each of `wanted`: a child answers for as many as it survives, then the next one goes on."""
+    """A row of JSON for each of `wanted`, with `locations` at the end of the path: a child answers for as many as it
+    survives, then the next one goes on."""
     rows = []
     while len(rows) < len(wanted):
         rest = wanted[len(rows):]
@@ -281,14 +331,28 @@ def import_all(wanted, locations):
                 if os.WTERMSIG(ended) == signal.SIGALRM:
                     reason = "it was not done after %d s" % SECONDS
             kind, module, egg, library = rest[len(lines)]
-            rows.append(to_json([kind, module, egg, "failed", "", "", "", reason, []]))
+            rows.append(not_imported(rest[len(lines)], reason))
     return rows
 
 
+def import_each(wanted):
+    """As import_all, with a child and locations for each, as long as there is time."""
+    rows, started = [], time.time()
+    for one, locations in wanted:
+        if rows and time.time() - started > REQUEST["seconds"]:
+            rows.append(not_imported(one, "it was not tried: the modules before it took %d s" % REQUEST["seconds"]))
+        else:
+            rows.extend(import_all([one], locations))
+    return rows
+
+
+def not_imported(wanted, reason):
+    return to_json(list(wanted[:3]) + ["failed", "", "", "", reason, [], [], []])
+
+
 def import_in_child(wanted, locations, writing):
+    sys.path.extend([place for place in locations if place not in sys.path])
     for kind, module, egg, library in wanted:
-        if kind == "native":  # what a requirement activates later is not on the path yet
-            sys.path.extend([place for place in locations if place not in sys.path])
         signal.alarm(SECONDS)
         row = to_json([kind, module, egg] + import_one(kind, module, library)) + "\n"
         signal.alarm(0)
@@ -332,7 +396,12 @@ def answer(result):
     cache = REQUEST["cache"]
     default, lookups, importable = None, [], one_of_each(rows)
     locations = [row["location"] for row in importable]
-    imports = import_all([("application", module, "", "") for module in REQUEST["imports"]], locations)
+    wanted = [(("application", module, "", ""), []) for module in unique(REQUEST["imports"])]
+    if REQUEST["import_roots"]:
+        for name, active in of_roots(pr, result):
+            if name not in REQUEST["imports"]:  # what a requirement activates later is not on the path yet
+                wanted.append((("root", name, "", ""), [place for place in locations if not active]))
+    imports = import_each(wanted)
     if cache is None:
         default = absolute(attempt(pr.get_default_cache))
     else:
