@@ -15,6 +15,7 @@ from eggcache.errors import EggcacheError
 from eggcache.model import Finding, Outcome, Tree
 from eggcache.progress import Progress
 from eggcache.system import exchange, files, staging, syscalls
+from eggcache.target import search_path
 from eggcache.target.interpreter import Target
 from eggcache.target.skipped import refusal
 
@@ -131,7 +132,7 @@ def _inputs(tree: Tree, target: Target) -> dict[str, Fingerprint]:
     paths = {interpreter.executable, os.path.realpath(interpreter.executable), "/etc/localtime"}
     paths.add(os.path.join(interpreter.prefix, "pyvenv.cfg"))
     paths.update(interpreter.path, interpreter.pth, interpreter.site_packages, tree.read)
-    paths.update(target.paths)  # a script of buildout's stands for others
+    paths.update(search_path.read(target.paths))
     if interpreter.pkg_resources:
         paths.add(interpreter.pkg_resources)
     if target.timezone:

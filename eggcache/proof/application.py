@@ -20,7 +20,7 @@ from eggcache.errors import EggcacheError, NotPermitted, UsageError
 from eggcache.model import Finding
 from eggcache.system import accounts
 from eggcache.system.accounts import Account
-from eggcache.target import buildout, process
+from eggcache.target import process, search_path
 from eggcache.target.interpreter import Target
 from eggcache.target.launch import Launch
 
@@ -92,7 +92,7 @@ def parse(data: bytes, target: Target) -> Section | None:
     account runs, else by that of our own Python. None: there is neither. Raises Unreadable."""
     if len(data) > _LARGEST:
         raise Unreadable(f"TurboGears cannot read it: it has more than {_LARGEST >> 20} MiB")
-    paths = buildout.expanded(map(os.path.abspath, target.paths))
+    paths = search_path.expanded(map(os.path.abspath, target.paths))
     request = {"data": os.fsdecode(data), "defaults": _DEFAULTS, "paths": paths}
     try:
         said = process.run(Launch(target, "config.py", request))

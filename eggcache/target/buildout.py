@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
 
-from eggcache.errors import UsageError
 from eggcache.system import files
 
 _LARGEST = 4 << 20  # bytes; a Plone's has about 50,000
@@ -51,30 +49,6 @@ def _literal(text: bytes) -> str:
 
     value = ast.literal_eval(text.lstrip(b"bu").decode("latin-1"))
     return os.fsdecode(str(value).encode("latin-1"))
-
-
-def expanded(paths: Iterable[str]) -> list[str]:
-    """These `paths` of sys.path, where a script that buildout generated stands for the list in it.
-
-    Raises UsageError for a file that is neither such a script nor an egg or another zip.
-    """
-    found = []
-    for path in paths:
-        if not os.path.isfile(path) or path.lower().endswith((".egg", ".zip")):
-            found.append(path)
-            continue
-        listed = eggs(path)
-        found += [path] if listed is None else listed
-        if listed is None and not _is_zip(path):
-            cause = "it is no directory and no egg, and no list of eggs can be read in it, as buildout writes it"
-            raise UsageError(path, cause, "name a script that buildout generated, such as bin/instance")
-    return found
-
-
-def _is_zip(path: str) -> bool:
-    import zipfile  # for names that no egg has
-
-    return zipfile.is_zipfile(path)
 
 
 def run_by(script: str) -> str | None:

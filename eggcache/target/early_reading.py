@@ -18,7 +18,7 @@ from eggcache.errors import EggcacheError
 from eggcache.model import Limits, Run, Tree
 from eggcache.system import accounts
 from eggcache.system.accounts import Account
-from eggcache.target import buildout, owners, resolver
+from eggcache.target import owners, resolver, search_path
 from eggcache.target.interpreter import Roots, Target
 from eggcache.target.launch import Launch
 
@@ -73,7 +73,7 @@ def resolve(
         if not read:
             read.append(EarlyReader(target.account, run.limits))
             load()
-            read[0].look([*buildout.expanded(target.paths), *owners.site_directories(target.python)])
+            read[0].look([*search_path.expanded(target.paths), *owners.site_directories(target.python)])
 
     run.progress.phase(f"asking {target.python} for the tree")
     tree = resolver.resolve(target, roots, meanwhile=meanwhile, launched=launched)

@@ -23,7 +23,7 @@ class Target(namedtuple("Target", ("python", "paths", "account", "group", "timez
 
     :param python: the path of the interpreter, absolute
     :param paths: directories and eggs to put in front of its sys.path, as mod_python's PythonPath does; a script that
-        buildout generated stands for the list of eggs in it
+        buildout generated stands for the list of eggs in it, and a Trac environment for its directories of plugins
     :param account: the user who reads the cache: the target runs, and its eggs are opened, with the rights of this
         account; None: those of the caller
     :param group: the number of the group that alone may read a cache that root prepares; None: everybody may

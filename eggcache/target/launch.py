@@ -15,7 +15,7 @@ from contextlib import ExitStack, suppress
 
 from eggcache.errors import EggcacheError, NotPermitted
 from eggcache.system import accounts, files, orphans, packaged, pipes
-from eggcache.target import buildout
+from eggcache.target import buildout, search_path
 from eggcache.target.interpreter import REMEDY, Target
 
 TYPE_CHECKING = False  # as in freshness
@@ -138,7 +138,7 @@ def probe(target: Target, roots: Roots, *, related: bool = False) -> Launch:
 
 def question(target: Target, roots: Roots) -> dict[str, object]:
     """What probe.py is asked."""
-    paths = buildout.expanded(map(os.path.abspath, target.paths))
+    paths = search_path.expanded(map(os.path.abspath, target.paths))
     return {"requirements": list(roots.requirements), "paths": paths, "everything": roots.everything}
 
 

@@ -13,7 +13,7 @@ from contextlib import suppress
 from eggcache.errors import NotPermitted, UsageError
 from eggcache.system import accounts
 from eggcache.system.accounts import Account
-from eggcache.target import buildout, startup_files
+from eggcache.target import buildout, search_path, startup_files
 from eggcache.target.startup_files import site_directories as site_directories
 
 _MOST_STEPS = 400  # of links and directories on the way to a place
@@ -258,8 +258,8 @@ def _granted(path: str, name: str, owner: int) -> bool:
 
 def named(executable: str, paths: Sequence[str] = ()) -> set[str]:
     """The directories of eggs that root can find by itself: site-packages, `paths`, PYTHONPATH, and where .pth files of
-    root's lead. What somebody else's code answers may name any other; a script of buildout's only those of its owner,
-    unless that is root."""
+    root's lead. What somebody else's code answers may name any other; a script of buildout's, or the configuration of
+    a Trac, only those of its owner, unless that is root."""
     runs = buildout.interpreter(executable)
     if runs:
         executable, paths = runs, [*paths, executable]
@@ -270,11 +270,11 @@ def named(executable: str, paths: Sequence[str] = ()) -> set[str]:
         links = glob.glob(os.path.join(glob.escape(place), "*.egg"))
         here += [path for line in (*lines, *links) for path in (line, os.path.dirname(os.path.realpath(line)))]
     found = set(map(os.path.realpath, here))
-    for script in filter(os.path.isfile, paths):
-        whose = owner(script)
-        listed = {os.path.realpath(path) for path in buildout.eggs(script) or ()}
-        listed |= set(map(os.path.dirname, listed))
-        found |= {place for place in listed if whose in (0, owner(place)) and whose != -1}
+    for path in paths:
+        whose = {owner(file) for file in search_path.read([path])} - {0}
+        for place in map(os.path.realpath, search_path.expanded([path])):
+            if -1 not in whose and (not whose or whose == {owner(place)}):
+                found |= {place, os.path.dirname(place)} if place.lower().endswith(".egg") else {place}
     return found
 
 

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from eggcache.system import files
-from eggcache.target import buildout
+from eggcache.target import buildout, search_path
 
 _MOST_STARTS = 40  # an environment of an environment of …
 _MOST_LINES = 1 << 20  # bytes of a .pth or of a pyvenv.cfg
@@ -47,11 +47,10 @@ def look(executable: str, paths: Sequence[str] = ()) -> Startup:
     if runs:
         found.files.append(executable)
         executable, paths = runs, [*paths, executable]
-    for path in paths:
-        found.path.append(os.path.join("/", path))
-        listed = buildout.eggs(path) if os.path.isfile(path) else None
-        if listed is not None:
-            found.path += [*listed, *_quoted(_text(path))]
+    paths = [os.path.join("/", path) for path in paths]
+    found.path += [*search_path.expanded(paths), *search_path.read(paths)]
+    for script in filter(os.path.isfile, paths):
+        found.path += _quoted(_text(script)) if buildout.eggs(script) is not None else ()
     found.path += [os.path.join("/", path) for path in _listed("PYTHONPATH")]
     prefixes = _prefixes(executable, found)
     names = _names(executable)

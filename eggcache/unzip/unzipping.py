@@ -12,7 +12,7 @@ from contextlib import ExitStack, suppress
 from eggcache.errors import Busy, EggcacheError, NotPermitted, Remedy, of_disk
 from eggcache.model import DEFAULT_RUN, Distribution, Finding, Interpreter, Kind, Outcome, Process, Report, Run, Tree
 from eggcache.system import exchange, files, safe_dirs, staging
-from eggcache.target import buildout, commands, owners, resolver, skipped
+from eggcache.target import commands, owners, resolver, search_path, skipped
 from eggcache.target.interpreter import TURBOGEARS, Roots, Target
 from eggcache.unzip import processes
 from eggcache.unzip.backup import open_backup
@@ -214,7 +214,7 @@ def places(tree: Tree) -> set[str]:
 
 def around(paths: Iterable[str]) -> list[str]:
     """What `--path` names, and for an egg the directory that it is in, too."""
-    paths = buildout.expanded(paths)
+    paths = search_path.expanded(paths)
     return [one for path in paths for one in (path, os.path.dirname(path))[: 1 + path.lower().endswith(".egg")]]
 
 

@@ -16,7 +16,7 @@ from support.judge import as_json, eggcache
 from support.parts import built
 
 from eggcache.errors import UsageError
-from eggcache.target import buildout, owners
+from eggcache.target import buildout, owners, search_path
 
 PLACES = ["eggs/acme.site-1.0", "eggs/acme.skin-1.0", "src"]
 
@@ -77,7 +77,7 @@ def test_what_has_no_list(text: str, shared_tmp: Path) -> None:
     script.write_text(text)
     assert buildout.eggs(str(script)) is None
     with pytest.raises(UsageError, match="no list of eggs can be read in it"):
-        buildout.expanded([str(script)])
+        search_path.expanded([str(script)])
 
 
 def test_files_that_are_no_scripts_stay(site: object, shared_tmp: Path) -> None:
@@ -87,7 +87,7 @@ def test_files_that_are_no_scripts_stay(site: object, shared_tmp: Path) -> None:
     zipped = shutil.make_archive(str(shared_tmp / "b"), "zip", shared_tmp)
     renamed = shutil.copy(zipped, shared_tmp / "b.pyz")
     paths = [str(path) for path in (damaged, zipped, renamed, shared_tmp, shared_tmp / "absent")]
-    assert buildout.expanded(paths) == paths
+    assert search_path.expanded(paths) == paths
 
 
 @pytest.mark.parametrize("version", ["2.7", "3.11"])

@@ -1,0 +1,92 @@
+"""trac: a Trac environment on the path stands for the directories that Trac takes plugins from."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from pathlib import Path
+
+import pytest
+from support.judge import as_json, eggcache
+from support.sites import write_egg
+
+from eggcache.errors import UsageError
+from eggcache.target import owners, search_path
+
+
+def environment(top: Path, configuration: str) -> Path:
+    """A directory as `trac-admin initenv` leaves it, as far as plugins are concerned."""
+    made = top / "env"
+    (made / "conf").mkdir(parents=True)
+    (made / "plugins").mkdir()
+    (made / "VERSION").write_text("Trac Environment Version 1\n")
+    (made / "conf" / "trac.ini").write_text(f"# -*- coding: utf-8 -*-\n\n{configuration}\n[trac]\ntwo = %(percent\n")
+    return made
+
+
+@pytest.mark.parametrize(
+    ("configuration", "shared"),
+    [
+        ("", None),
+        ("[inherit]\nplugins_dir =\n", None),
+        ("[inherit]\nplugins_dir = /srv/plugins\n", "/srv/plugins"),
+        ("[inherit]\nPlugins_Dir: ../more\n", "env/more"),
+        ("[inherit]\nfile = ../../site.ini\n", "env/conf/site-plugins"),
+        ("[inherit]\nfile = absent.ini, ../../site.ini\n", "env/conf/site-plugins"),
+        ("[inherit]\nfile = ../../site.ini\nplugins_dir =\n", None),
+        ("[inherit]\nfile = trac.ini\n", None),
+    ],
+)
+def test_plugins_and_what_is_inherited(configuration: str, shared: str | None, shared_tmp: Path) -> None:
+    """As Trac reads its trac.ini: other files in turn, the first value counts, paths are relative to conf."""
+    made = environment(shared_tmp, configuration)
+    (shared_tmp / "site.ini").write_text("[inherit]\nfile = base.ini\n")
+    (shared_tmp / "base.ini").write_text("[inherit]\nplugins_dir = site-plugins\n")
+    found = [os.path.normpath(path) for path in search_path.expanded([str(made)])]
+    assert found == [str(made / "plugins"), *([str(shared_tmp / shared)] if shared else [])]
+
+
+def test_what_is_no_trac(shared_tmp: Path) -> None:
+    """A directory with a trac.ini but without Trac's mark is itself; a trac.ini that Trac cannot read is an error."""
+    made = environment(shared_tmp, "no section\n")
+    with pytest.raises(UsageError, match=r"trac\.ini: Trac cannot read it: .*; correct that line"):
+        search_path.expanded([str(made)])
+    (made / "VERSION").unlink()
+    assert search_path.expanded([str(made)]) == [str(made)]
+
+
+def test_a_cache_for_its_plugins(python: Path, shared_tmp: Path, nobody: pwd.struct_passwd) -> None:
+    """All that is on the path is prepared, and again as soon as another directory is inherited, by its own file."""
+    made = environment(shared_tmp, "[inherit]\nfile = ../../site.ini\n")
+    site = shared_tmp / "site.ini"
+    site.write_text("")
+    for name in ("plugins", "../shared"):
+        (made / name).mkdir(exist_ok=True)
+    write_egg(made / "plugins" / "One-1.0-py3.11.egg", {"one/__init__.py": "", "one/htdocs/a.css": "a"})
+    write_egg(shared_tmp / "shared" / "Two-1.0-py3.11.egg", {"two/__init__.py": "", "two/htdocs/a.css": "a"})
+    words = ["prepare", shared_tmp / "cache", "--all", "--path", made, "--python", python, "--user", nobody.pw_name]
+
+    def prepared() -> tuple[bool, list[str]]:
+        done = eggcache(*words, "--json")
+        assert done.returncode == 0, done.stderr
+        report = as_json(done)
+        return report["unchanged"], sorted(os.path.basename(one["egg"]) for one in report["outcomes"])
+
+    assert prepared() == (False, ["One-1.0-py3.11.egg"])
+    assert prepared()[0] is True
+    site.write_text(f"[inherit]\nplugins_dir = {shared_tmp}/shared\n")
+    assert prepared() == (False, ["One-1.0-py3.11.egg", "Two-1.0-py3.11.egg"])
+
+
+def test_root_runs_nothing_of_its_owners(python: Path, shared_tmp: Path, nobody: pwd.struct_passwd) -> None:
+    """Plugins are the server's user's, mostly: a target that has them on its path is run as he."""
+    made = environment(shared_tmp, f"[inherit]\nplugins_dir = {shared_tmp}/shared\n")
+    (shared_tmp / "shared").mkdir()
+    assert isinstance(owners.runner(str(python), [str(made)]), owners.Cleared)
+    for place in (made / "plugins", made / "conf/trac.ini", shared_tmp / "shared"):
+        os.chown(place, nobody.pw_uid, nobody.pw_gid)
+        assert owners.runner(str(python), [str(made)]).name == nobody.pw_name
+        os.chown(place, 0, 0)
+    assert str(shared_tmp / "shared") in owners.named(str(python), [str(made)])
+    os.chown(made / "conf/trac.ini", nobody.pw_uid, nobody.pw_gid)
+    assert str(shared_tmp / "shared") not in owners.named(str(python), [str(made)])
