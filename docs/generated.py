@@ -12,7 +12,7 @@ from docutils.statemachine import StringList
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from eggcache.cli import arguments, manual
+from eggcache.cli import main, manual
 from eggcache.wrappers import emission, kinds
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -25,7 +25,7 @@ PREPARE = shlex.split(
 
 def commands() -> Iterator[str]:
     """Each command with its usage, options and examples."""
-    for command in manual.commands(arguments.program()):
+    for command in manual.commands(main.parser()):
         name = f"eggcache {command.name}".strip()
         if command.name:
             yield from ("", name, "-" * len(name), "")

@@ -132,6 +132,14 @@ class Busy(EggcacheError):
     status = 75
 
 
+class Ended(BaseException):
+    """A signal asked us to end. Not an Exception, so that nothing but the clean-up is done on the way out."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
 def meant(word: str, known: Iterable[str]) -> str:
     """The question to ask back where `word` is none of those `known`; "" where none of them is like it."""
     import difflib

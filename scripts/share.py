@@ -24,8 +24,9 @@ if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
 from eggcache import __version__  # noqa: E402 - only after its directory is on the path
-from eggcache.cli import arguments, manual  # noqa: E402 - only after its directory is on the path
+from eggcache.cli import main, manual  # noqa: E402 - only after its directory is on the path
 from eggcache.cli.manual import Command, Option  # noqa: E402 - the same
+from eggcache.cli.verbs import wrapper  # noqa: E402 - the same
 
 FILES = (
     "man/man1/eggcache.1",
@@ -38,7 +39,7 @@ ZONES = "awk '!/^#/ { print $3 }' /usr/share/zoneinfo/zone.tab 2>/dev/null"
 
 def write(directory: Path) -> None:
     """All four."""
-    commands = manual.commands(arguments.program())
+    commands = manual.commands(main.parser())
     for name, lines in zip(FILES, (man(commands), bash(commands), zsh(commands), fish(commands))):
         path = directory / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -105,7 +106,7 @@ def roff(text: str) -> str:
 
 def bash(commands: list[Command]) -> Iterator[str]:
     """For bash 4 and newer; readline itself completes files and directories (bash(1), Programmable Completion)."""
-    kinds = " ".join(arguments.KINDS.split(", "))
+    kinds = " ".join(wrapper.KINDS.split(", "))
     yield """# bash completion for eggcache, made by scripts/share.py from its parser
 _eggcache() {
     local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]}
@@ -193,7 +194,7 @@ def zsh_action(option: Option) -> str:
     """What completes a value."""
     return {
         "directory": "_files -/", "file": "_files", "user": "_users", "group": "_groups", "zone": "_time_zone",
-        "kind": "(" + " ".join(arguments.KINDS.split(", ")) + ")", "choice": "(" + " ".join(option.choices) + ")",
+        "kind": "(" + " ".join(wrapper.KINDS.split(", ")) + ")", "choice": "(" + " ".join(option.choices) + ")",
     }.get(option.wants, "")  # fmt: skip
 
 
@@ -219,7 +220,7 @@ def fish_option(option: Option, condition: str) -> str:
         "directory": " -x -a '(__fish_complete_directories)'", "file": " -r -F",
         "user": " -x -a '(__fish_complete_users)'", "group": " -x -a '(__fish_complete_groups)'",
         "zone": f" -x -a {quoted('(' + ZONES + ')')}",
-        "kind": f" -x -a {quoted(' '.join(arguments.KINDS.split(', ')))}",
+        "kind": f" -x -a {quoted(' '.join(wrapper.KINDS.split(', ')))}",
         "choice": f" -x -a {quoted(' '.join(option.choices))}", "text": " -x",
     }[option.wants] if option.value else ""  # fmt: skip
     return f"complete -c eggcache -n {quoted(condition)} {spelled}{how} -d {quoted(option.help)}"

@@ -7,8 +7,6 @@ import os
 import shlex
 from collections.abc import Iterable
 
-from eggcache.model import Report
-
 
 def words(
     *,
@@ -38,18 +36,3 @@ def wrapper(options: argparse.Namespace) -> str:
     )
     tree = ["--all"] if options.all else options.requirements
     return shlex.join(["eggcache", "wrapper", os.path.abspath(options.directory), *same, *tree])
-
-
-def install(done: Report, python: str, installer: str) -> str:
-    """The command that has the pip of the target, and no other, put the wheels in the place of the eggs; and what else
-    there is to know of it: it serves a new environment, too.
-
-    The `installer` is whom to run it as, "" for whoever runs this: to root, somebody else's pip is code of his.
-    """
-    if not done.install:
-        return ""
-    who = f"run as {installer}, whose pip it is; " if installer else ""
-    return (
-        f"{shlex.join([python, '-m', 'pip', *done.install])}\n"
-        f"with: {who}in a new environment, its python in place of this one; not uv or pipx, which leave the eggs there"
-    )

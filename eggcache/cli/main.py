@@ -1,7 +1,7 @@
 """The entry point: it parses the command line, runs the command, and ends with its exit status.
 
-Results go to stdout, messages to stderr. What a command needs is imported when it runs: `prepare` runs at
-every start of Apache, and mostly finds that nothing has to be done.
+Results go to stdout, messages to stderr. Only the module of the command that is asked for is imported: `prepare` runs
+at every start of Apache, and mostly finds that nothing has to be done.
 """
 
 from __future__ import annotations
@@ -9,33 +9,30 @@ from __future__ import annotations
 import argparse
 import errno
 import gc
+import importlib
 import os
 import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
 
-from eggcache.cache import freshness
-from eggcache.cli import arguments, console
-from eggcache.errors import EggcacheError, NotPermitted, UsageError
-from eggcache.system import accounts
-from eggcache.target import interpreter
+from eggcache.cli import console
+from eggcache.errors import EggcacheError, Ended, NotPermitted, UsageError, meant
 
 TYPE_CHECKING = False  # as in freshness
 if TYPE_CHECKING:
-    from typing import NoReturn
+    from typing import Any, NoReturn
 
-    from eggcache.system.accounts import Account
-    from eggcache.target.interpreter import Roots, Target
-    from eggcache.target.launch import Launch
-
-
-class _Ended(BaseException):
-    """A signal asked us to end. Not an Exception, so that nothing but the clean-up is done on the way out."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.number = number
+COMMANDS = {  # what the help says of each; what it does is in the module of verbs that has its name
+    "tree": "show the dependency tree: zipped, unzipped, missing, conflicting",
+    "unzip-all": "make each zipped egg of the tree an unzipped one, in place",
+    "prepare": "extract the tree's eggs into the egg cache DIR, locked down",
+    "check": "will Apache's user get everything, and be able to write nothing?",
+    "wrapper": "print what starts Apache with the cache prepared and exported",
+    "status": "say what is in the egg cache DIR, for whom, and whether it is current",
+    "remove": "take away the egg cache DIR, which prepare made, and nothing else",
+    "wheels": "write each egg of the tree, zipped or not, into OUT as a wheel",
+}
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -47,11 +44,9 @@ def main(words: Sequence[str] | None = None) -> int:
             signal.signal(number, _end)
     verbose, options = 0, argparse.Namespace()
     try:
-        options = arguments.parse(words)
+        options = parse(words)
         verbose = options.verbose
-        if options.command != "prepare":  # which says nothing where nothing has changed
-            _doubt(options)
-        status = _COMMANDS[options.command](options)
+        status: int = options.run(options)
         sys.stdout.flush()
     except EggcacheError as error:
         if verbose > 1:
@@ -59,7 +54,7 @@ def main(words: Sequence[str] | None = None) -> int:
         if not getattr(options, "lenient", False):
             return console.complain(error, error.status)
         return _starting(console.complain(error, error.status if error.lenient is None else error.lenient), options)
-    except _Ended as ended:
+    except Ended as ended:
         return 128 + ended.number
     except BrokenPipeError:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (Python flushes stdout at exit)
@@ -121,238 +116,107 @@ def _starting(status: int, options: argparse.Namespace) -> int:
 def _end(number: int, _frame: object) -> None:
     for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(each, signal.SIG_IGN)  # a second Ctrl-C must not end the clean-up
-    raise _Ended(number)
+    raise Ended(number)
 
 
-# ------------------------------------------------------------------------------------------------ commands
+class _Formatter(argparse.HelpFormatter):
+    """Wraps what is prose to the terminal's width, and leaves the examples as they are."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return text if text.startswith("examples:") else super()._fill_text(text, width, indent)
 
 
-def _doubt(options: argparse.Namespace) -> None:
-    if options.command in ("prepare", "check", "unzip-all", "wheels", "remove"):
-        accounts.need_proc()
-    for line in arguments.doubts(options):
-        console.warn(line, options)
+class _Parser(argparse.ArgumentParser):
+    columns: int | None = 78  # None: the terminal's. It takes an import to know, and options are checked by a formatter
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(allow_abbrev=False, formatter_class=self._formatter, **kwargs)
+
+    def _formatter(self, prog: str) -> _Formatter:
+        return _Formatter(prog, width=self.columns)
+
+    def format_help(self) -> str:
+        from eggcache.cli import manual  # its text is of no use to a command that works
+
+        self.columns = None
+        self.epilog = manual.epilog(self.prog.partition(" ")[2])
+        return super().format_help()
+
+    def error(self, message: str) -> NoReturn:
+        remedy = f"see {self.prog} --help"
+        choice, _, choices = message.partition(" (choose from ")
+        if choices:
+            wrong = choice.partition("invalid choice: ")[2].strip("'")
+            remedy = meant(wrong, choices.rstrip(")").replace("'", "").split(", ")) or remedy
+        unknown = message.partition("unrecognized arguments: ")[2]
+        if unknown.startswith("--"):
+            remedy = meant(unknown.partition("=")[0], self._option_string_actions) or remedy
+        if message.startswith("the following arguments are required"):
+            message = message.replace(", REQ", "")  # argparse counts it, though there may be none
+        raise UsageError(self.prog.partition(" ")[2] or "arguments", message, remedy)
 
 
-def _tree(options: argparse.Namespace) -> int:
-    from eggcache.cli import views
+def parse(words: Sequence[str] | None) -> argparse.Namespace:
+    """The options. argparse lets no REQ follow an option where DIR came before it, so what it leaves over is taken
+    for what it is: an unknown option, or a REQ."""
+    words = sys.argv[1:] if words is None else words
+    options, rest = parser(words).parse_known_args(words)
+    used: argparse.ArgumentParser = options.parser
+    if "run" not in options:
+        if not options.version:
+            used.error("the following arguments are required: COMMAND")
+        from eggcache.cli import version
 
-    return views.tree(options)
-
-
-def _prepare(options: argparse.Namespace) -> int:
-    os.umask(0o077)
-    target, notes = arguments.served(options)
-    roots, limits = arguments.roots(options), arguments.limits(options)
-    directory, held = os.path.abspath(options.directory), None
-    try:
-        held = freshness.standing(directory, freshness.key(target, roots), freshness.asked(target, limits))
-    except NotPermitted:
-        from eggcache.system import safe_dirs
-
-        if safe_dirs.only_roots(directory):
-            from eggcache.target import launch
-
-            with launch.probe(target, roots) as launched:
-                return _verify(options, target, roots, launched)
-        if not options.reset:
-            raise
-    if held is not None:
-        more = options.prune or options.json or options.verbose  # to do, or to say
-        if not more and console.silent(((one["code"], one["status"]) for one in held["findings"]), options):
-            return 0
-        return _prepare_anew(options, target, roots, notes, None)
-    from eggcache.target import launch
-
-    # Before anything else: it takes longer than to load all that is left of us
-    with launch.probe(target, roots) as launched:
-        return _prepare_anew(options, target, roots, notes, launched)
+        options.run = version.run
+    for word in rest[: rest.index("--")] if "--" in rest else rest:
+        if word.startswith("-") or "requirements" not in options:
+            used.error(f"unrecognized arguments: {word}")
+    if rest:
+        options.requirements = [*options.requirements, *(word for word in rest if word != "--")]
+    for action in used._actions:
+        value = getattr(options, action.dest, None)
+        if action.dest != "tz" and (value == "" or (isinstance(value, list) and "" in value)):  # TZ= is UTC
+            name = action.option_strings[0] if action.option_strings else action.metavar
+            used.error(f"{name} is empty: is a variable not set?")
+    directory = getattr(options, "directory", None)
+    if directory is not None and "requirements" in options and "/" not in directory and not os.path.isdir(directory):
+        used.error(f"DIR comes first, and there is no {directory!r} here: write ./{directory} to have it made")
+    if not getattr(options, "wait", 0.0) >= 0:  # nan is neither
+        used.error("--wait takes seconds, 0 or more")
+    if (getattr(options, "depth", None) or 0) < 0:
+        used.error("--depth takes a number of steps, 0 or more")
+    return options
 
 
-def _verify(options: argparse.Namespace, target: Target, roots: Roots, launched: Launch) -> int:
-    from eggcache import progress
-    from eggcache.proof import readonly
-
-    with progress.watched(options.quiet, options.verbose > 0) as watcher:
-        run = arguments.run(options, watcher)
-        done = readonly.verify(os.path.abspath(options.directory), target, roots, run, launched=launched)
-    return console.present(done, options, lenient=options.lenient)
-
-
-def _prepare_anew(
-    options: argparse.Namespace, target: Target, roots: Roots, notes: Sequence[str], launched: Launch | None
-) -> int:
-    from dataclasses import replace
-
-    from eggcache import progress
-    from eggcache.cache.preparation import Preparation
-    from eggcache.cli import following
-
-    _doubt(options)
-    directory = os.path.abspath(options.directory)
-    with progress.watched(options.quiet, options.verbose > 0) as watcher:
-        run = arguments.run(options, watcher)
-        preparation = Preparation(directory, target, roots, run, reset=options.reset, prune=options.prune)
-        done = preparation.report(launched)
-    if not done.unchanged:
-        from eggcache.servers import apache
-
-        hidden = apache.hides(apache.read(), directory) if apache.in_tmp(directory) else None
-        done = replace(done, notes=(*notes, *done.notes, *([str(hidden)] if hidden else ())))
-    return console.present(done, options, lenient=options.lenient, following=following.wrapper(options))
+def parser(words: Sequence[str] | None = None) -> argparse.ArgumentParser:
+    """The parser of a command line of these `words`, where only the command that they name has its options: no other
+    is loaded. Without `words`, the parser of all: the manual page, the completions and docs/ are made from it."""
+    program = _Parser(
+        prog="eggcache", description="Zipped Python eggs behind Apache: unzip them, or prepare their egg cache."
+    )
+    program.add_argument("--version", action="store_true", help="the version; with -v also the target's")
+    _loudness(program, quiet=False, verbose=0)
+    program.set_defaults(parser=program)
+    # `prog` is what it would find out by formatting a help text
+    commands = program.add_subparsers(prog="eggcache", metavar="COMMAND", parser_class=_Parser)
+    first = words[0] if words else ""
+    named = None if words is None else next((word for word in words if not word.startswith("-")), "")
+    for name, summary in COMMANDS.items():
+        if first in COMMANDS and name != first:
+            continue  # the list of them is for the help of eggcache itself, and for who mistypes one
+        description = f"{summary[0].upper()}{summary[1:]}{'' if summary[-1] == '?' else '.'}"
+        command = commands.add_parser(name, help=summary, description=description)
+        # What stands before the command holds
+        _loudness(command, quiet=argparse.SUPPRESS, verbose=argparse.SUPPRESS)
+        if named in (None, name):
+            verb = importlib.import_module(f"eggcache.cli.verbs.{name.replace('-', '_')}")
+            verb.add_options(command)
+            command.set_defaults(command=name, run=verb.run, parser=command, limits=[], dry_run=False, allow_gap=False)
+    return program
 
 
-def _unzip_all(options: argparse.Namespace) -> int:
-    # All that will be needed: the owner of the target's site-packages may be unable to read where we are installed.
-    import fcntl, pickle, traceback  # noqa: E401, F401, I001
-
-    from eggcache import progress
-    from eggcache.cli.render import report  # noqa: F401
-    from eggcache.system import locks  # noqa: F401
-    from eggcache.target import launch, owners
-    from eggcache.unzip import processes, restoration, unzipping
-
-    os.umask(0o077)
-    if options.undo and not options.backup:
-        raise UsageError("--undo", "it takes the zips from the directory that kept them", "name it with --backup DIR")
-    python = interpreter.find(options.python)
-    for script in ("probe.py", "compile.py"):
-        launch.compose(script, None)
-    users, watcher = None, progress.watched(options.quiet, options.verbose > 0)
-    if os.geteuid() == 0:
-        owner = owners.site_owner(python)
-        if owner.uid != 0:
-            # He may not look into other users' processes
-            places = [*owners.site_directories(python), *unzipping.around(arguments.paths(options))]
-            users = processes.users(python, places)
-            watcher.load()
-            status = _in_child_as(owner)
-            if status is not None:
-                return status
-    act = restoration.undo if options.undo else unzipping.unzip_all
-    with watcher:
-
-        def warn(line: str) -> None:
-            watcher.close()
-            console.warn(line, options)
-
-        target, roots, run = arguments.owned(options), arguments.roots(options), arguments.run(options, watcher)
-        done = act(target, roots, run, backup=options.backup, users=users, warn=warn)
-    return console.present(done, options)
-
-
-def _check(options: argparse.Namespace) -> int:
-    from eggcache import progress
-    from eggcache.cli.render import findings_table, report
-    from eggcache.proof import checking
-    from eggcache.proof.application import Application
-    from eggcache.servers import environments
-
-    target, notes = arguments.served(options)
-    with progress.watched(options.quiet, options.verbose > 0) as watcher:
-        done = checking.check(
-            options.cache or environments.inherited(),
-            target,
-            arguments.roots(options),
-            arguments.run(options, watcher),
-            imports=options.imports,
-            application=Application(options.app_config, options.location) if options.app_config else None,
-        )
-    for note in (*(f"{note}, so this is checked as {target.account.name}" for note in notes), *done.notes):
-        console.warn(note, options)
-    if options.json:
-        print(report.as_json(report.report_json(done)))
-    elif not options.quiet:
-        for line in findings_table.lines(done, target.account, verbose=options.verbose > 0, width=console.width()):
-            print(console.one_line(line))
-    return max((finding.status for finding in done.findings), default=0)
-
-
-def _wrapper(options: argparse.Namespace) -> int:
-    from eggcache.cli import emission
-
-    return emission.emit(options)
-
-
-def _status(options: argparse.Namespace) -> int:
-    from eggcache.cli import views
-
-    return views.status(options)
-
-
-def _remove(options: argparse.Namespace) -> int:
-    from eggcache import progress
-    from eggcache.cache import removal
-
-    os.umask(0o077)
-    with progress.watched(options.quiet, options.verbose > 0) as watcher:
-        done = removal.remove(options.directory, arguments.run(options, watcher))
-    return console.present(done, options)
-
-
-def _wheels(options: argparse.Namespace) -> int:
-    from eggcache import progress
-    from eggcache.cli import following
-    from eggcache.wheelhouse import wheelhouse
-
-    os.umask(0o077)
-    target = arguments.owned(options)
-    with progress.watched(options.quiet, options.verbose > 0) as watcher:
-        done = wheelhouse.wheels(options.directory, target, arguments.roots(options), arguments.run(options, watcher))
-    return console.present(done, options, following=following.install(done, target.python, _installer(target.python)))
-
-
-def _installer(python: str) -> str:
-    """Whom to run the pip of an environment as, "" for whoever we are."""
-    from eggcache.errors import NotPermitted
-    from eggcache.target import owners
-
-    try:
-        account = owners.site_owner(python)
-    except NotPermitted:  # several may change it, and root is to be none of them
-        return "the user who installs there"
-    return account.name if account.uid != os.geteuid() else ""
-
-
-def _in_child_as(account: Account) -> int | None:
-    """Fork; in the child, become `account` for good and return None; in the parent, the child's exit status."""
-    from eggcache.system import orphans
-
-    with accounts.acting(account):
-        pass  # or the error that names who root cannot become
-    child = os.fork()
-    if not child:
-        os.setgroups(account.groups)
-        os.setresgid(account.gid, account.gid, account.gid)
-        os.setresuid(account.uid, account.uid, account.uid)
-        return None
-
-    with orphans.ended(account.uid):
-        while True:
-            try:
-                _, status = os.waitpid(child, 0)
-                break
-            except _Ended as ended:  # the child cleans up; we say how it ended
-                os.kill(child, ended.number)
-    return os.waitstatus_to_exitcode(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
-
-
-def _version(options: argparse.Namespace) -> int:
-    from eggcache.cli import version
-
-    for line in version.lines(verbose=options.verbose > 0):
-        print(console.one_line(line))
-    return 0
-
-
-_COMMANDS = {
-    "version": _version,
-    "tree": _tree,
-    "unzip-all": _unzip_all,
-    "prepare": _prepare,
-    "check": _check,
-    "wrapper": _wrapper,
-    "status": _status,
-    "remove": _remove,
-    "wheels": _wheels,
-}
+def _loudness(parser: argparse.ArgumentParser, *, quiet: object, verbose: object) -> None:
+    parser.add_argument("-q", "--quiet", action="store_true", default=quiet, help="errors only, and no results")
+    parser.add_argument(
+        "-v", "--verbose", action="count", default=verbose, help="more detail; -vv: all that is known of a failure"
+    )

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from importlib import metadata
 
 from eggcache import __version__
+from eggcache.cli import console
 from eggcache.errors import EggcacheError
 from eggcache.target import interpreter, owners, resolver
 from eggcache.target.interpreter import EVERYTHING, Target
+
+
+def run(options: argparse.Namespace) -> int:
+    for line in lines(verbose=options.verbose > 0):
+        print(console.one_line(line))
+    return 0
 
 
 def lines(*, verbose: bool = False) -> Iterator[str]:

@@ -19,8 +19,9 @@ from support.sites import Site, write_egg
 
 from eggcache.cache import freshness, inventory, receipt, removal, serving
 from eggcache.cache.preparation import prepare
-from eggcache.cli import console, views
+from eggcache.cli import console
 from eggcache.cli.render import report
+from eggcache.cli.verbs import status
 from eggcache.errors import NotPermitted
 from eggcache.model import Limits, Run
 from eggcache.proof import comparison
@@ -96,7 +97,7 @@ def use(site: Site, descriptor: int, key: str, options: dict[str, Any]) -> None:
     if held is not None:
         console.silent(((one["code"], one["status"]) for one in held["findings"]), quiet)
     found = inventory.status(directory)
-    assert list(views.status_lines(found, verbose=True))
+    assert list(status.lines(found, verbose=True))
     if known.entries:
         told = {"schema": 1, "command": "status", "source": "receipt", **report.plain(asdict(found))}
         STATUS.validate(json.loads(json.dumps(told)))

@@ -18,7 +18,7 @@ from support.judge import SLOW, eggcache, environment
 from support.parts import missing
 from support.sites import named, write_egg
 
-from eggcache.cli import arguments as parser
+from eggcache.cli import main
 from eggcache.model import Distribution, Kind, Limits
 from eggcache.system.accounts import Account
 from eggcache.target import commands
@@ -116,11 +116,34 @@ def test_version(python: Path) -> None:
     assert "target: $EGGCACHE_PYTHON /not/there: there is no such file" in done.stdout
 
 
+def test_only_the_command_that_is_asked_for_is_loaded() -> None:
+    """Each module of verbs is a command; a command line loads its own alone, and the help of all loads none."""
+    # --help ends by SystemExit
+    code = (
+        "import atexit, sys; atexit.register(lambda: print(*sys.modules)); from eggcache.cli import main; main.main()"
+    )
+    for words, verbs in (
+        (["status", "/not/there"], {"status"}),
+        (["-v", "remove", "--help"], {"remove"}),
+        (["--help"], set()),
+        (["prepar"], set()),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-c", code, *words],
+            cwd=ROOT,
+            env=environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert set(re.findall(r"\beggcache\.cli\.verbs\.(\w+)", done.stdout)) == verbs
+    modules = {path.stem for path in Path(main.__file__).with_name("verbs").glob("*.py")} - {"__init__"}
+    assert modules == {name.replace("-", "_") for name in main.COMMANDS}
+
+
 def test_no_option_without_a_use() -> None:
     """Only the commands that exchange something under a server offer --allow-gap."""
-    from eggcache.cli import arguments
-
-    offering = {word for word in arguments._COMMANDS if "--allow-gap" in eggcache(word, "--help").stdout}
+    offering = {word for word in main.COMMANDS if "--allow-gap" in eggcache(word, "--help").stdout}
     assert offering == {"prepare", "unzip-all"}
     for word in ("remove", "wheels"):
         done = eggcache(word, "/not/there", "--allow-gap")
@@ -129,10 +152,10 @@ def test_no_option_without_a_use() -> None:
 
 def test_kinds_in_the_help() -> None:
     """The help of wrapper names every kind that there is."""
-    from eggcache.cli import arguments
+    from eggcache.cli.verbs import wrapper
     from eggcache.wrappers import kinds
 
-    assert sorted(arguments.KINDS.split(", ")) == sorted(kinds.KINDS)
+    assert sorted(wrapper.KINDS.split(", ")) == sorted(kinds.KINDS)
 
 
 def test_json_is_one_object(python: Path, eggs: Path) -> None:
@@ -274,7 +297,7 @@ def test_command_says_all_that_its_target_is() -> None:
     assert prepare.line("--reset") == f"eggcache prepare --reset /c {served}"
     assert prepare.wrapper("systemd") == f"eggcache wrapper --for systemd /c {served}"
     assert commands.unzip_all(target, EVERYTHING) == f"eggcache unzip-all {same} --all"
-    assert parser.parse(shlex.split(prepare.line())[1:]).requirements == ["kid>=1"]
+    assert main.parse(shlex.split(prepare.line())[1:]).requirements == ["kid>=1"]
     for_all = Target("/p", account=Account("nobody", 65534, 65534))
     assert commands.Prepare("/c", for_all, EVERYTHING).line() == "eggcache prepare /c --python /p --all"
 

@@ -14,7 +14,7 @@ from support.judge import eggcache
 from support.schema import SCHEMA, VALIDATOR
 from support.sites import Site
 
-from eggcache.cli import arguments
+from eggcache.cli import main
 
 
 def checked(*arguments: str | Path, statuses: tuple[int, ...] = (0,)) -> dict[str, Any]:
@@ -101,7 +101,5 @@ def test_what_is_not_documented_is_refused() -> None:
 
 def _parsers() -> dict[str, set[str]]:
     """The options of each command."""
-    (action,) = (
-        one for one in arguments.program()._actions if hasattr(one, "choices") and isinstance(one.choices, dict)
-    )
+    (action,) = (one for one in main.parser()._actions if hasattr(one, "choices") and isinstance(one.choices, dict))
     return {name: set(parser._option_string_actions) for name, parser in dict(action.choices or {}).items()}

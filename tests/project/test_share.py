@@ -15,9 +15,9 @@ from support.judge import environment
 from support.parts import missing
 from support.terminals import show
 
-from eggcache.cli import arguments, manual
+from eggcache.cli import main, manual
 
-COMMANDS = manual.commands(arguments.program())
+COMMANDS = manual.commands(main.parser())
 
 
 @pytest.fixture(scope="module")

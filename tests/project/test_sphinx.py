@@ -17,7 +17,7 @@ from support.parts import missing
 
 import eggcache
 from eggcache import findings
-from eggcache.cli import arguments, manual
+from eggcache.cli import main, manual
 from eggcache.wrappers import kinds
 
 DOCS = ROOT / "docs"
@@ -64,7 +64,7 @@ def test_every_page_is_built(site: Path) -> None:
 def test_reference_is_whole(site: Path) -> None:
     """Every command, option, exit status and finding is in the reference."""
     page = text(site / "reference" / "commands.html")
-    for action in arguments.program()._actions:
+    for action in main.parser()._actions:
         for name, command in (action.choices or {}).items():
             assert f"eggcache {name}" in page
             for option in (spelled for one in command._actions for spelled in one.option_strings):
@@ -92,7 +92,7 @@ def test_commands_in_the_documentation_parse(site: Path) -> None:
     for line in typed:
         words = shlex.split(line.replace("\\\n", " ").partition(" || ")[0], comments=True)[1:]
         if "COMMAND" not in words and not line.startswith("eval"):
-            parsed = arguments.program().parse_known_args(words)[0]
+            parsed = main.parser().parse_known_args(words)[0]
             assert parsed.command in words
 
 
@@ -114,7 +114,7 @@ def test_rooms_are_drawn(site: Path) -> None:
     rooms = {path.parent.name for path in (ROOT / "eggcache").glob("*/__init__.py")}
     imports = set()
     for room in rooms:
-        for line in "".join(path.read_text() for path in (ROOT / "eggcache" / room).glob("*.py")).splitlines():
+        for line in "".join(path.read_text() for path in (ROOT / "eggcache" / room).rglob("*.py")).splitlines():
             inside, names = re.match(r"\s*from eggcache(?:\.(\w+)[\w.]*)? import (.*)|", line).groups()
             imports |= {
                 (room, other) for other in ({inside} if inside else re.findall(r"\w+", names or "")) if other != room

@@ -1,0 +1,50 @@
+"""The command `check`."""
+
+from __future__ import annotations
+
+import argparse
+
+from eggcache import progress
+from eggcache.cli import arguments, console
+from eggcache.cli.render import findings_table, report
+from eggcache.proof import checking
+from eggcache.proof.application import Application
+from eggcache.servers import environments
+from eggcache.system import accounts
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    arguments.target_options(parser)
+    arguments.runtime_options(parser)
+    arguments.limit_option(parser)
+    parser.add_argument("--cache", metavar="DIR", help="the egg cache (default: $PYTHON_EGG_CACHE)")
+    parser.add_argument(
+        "--import", dest="imports", metavar="MODULE", action="append", default=[],
+        help="a module that has to import, such as the application (repeatable)",
+    )  # fmt: skip
+    parser.add_argument("--app-config", metavar="FILE", help="the application's TurboGears configuration")
+    parser.add_argument("--location", metavar="PATH", help="where Apache serves the application (default: /)")
+    parser.add_argument("--wait", metavar="S", type=float, default=120.0, help="seconds to wait for a prepare (120)")
+
+
+def run(options: argparse.Namespace) -> int:
+    accounts.need_proc()
+    arguments.doubt(options)
+    target, notes = arguments.served(options)
+    with progress.watched(options.quiet, options.verbose > 0) as watcher:
+        done = checking.check(
+            options.cache or environments.inherited(),
+            target,
+            arguments.roots(options),
+            arguments.run(options, watcher),
+            imports=options.imports,
+            application=Application(options.app_config, options.location) if options.app_config else None,
+        )
+    for note in (*(f"{note}, so this is checked as {target.account.name}" for note in notes), *done.notes):
+        console.warn(note, options)
+    if options.json:
+        print(report.as_json(report.report_json(done)))
+    elif not options.quiet:
+        for line in findings_table.lines(done, target.account, verbose=options.verbose > 0, width=console.width()):
+            print(console.one_line(line))
+    return max((finding.status for finding in done.findings), default=0)

@@ -1,0 +1,97 @@
+"""The command `prepare`. It runs at every start of Apache: what only a run that has something to do needs is imported
+when that is known, and what is left of it while the target is at work."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+
+from eggcache.cache import freshness
+from eggcache.cli import arguments, console
+from eggcache.errors import NotPermitted
+from eggcache.system import accounts
+
+TYPE_CHECKING = False  # as in freshness
+if TYPE_CHECKING:
+    from eggcache.target.interpreter import Roots, Target
+    from eggcache.target.launch import Launch
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("directory", metavar="DIR", help="what PYTHON_EGG_CACHE will name")
+    arguments.target_options(parser)
+    arguments.runtime_options(parser)
+    arguments.limit_option(parser)
+    parser.add_argument("--prune", action="store_true", help="remove what no tree prepared in DIR needs any more")
+    parser.add_argument("--reset", action="store_true", help="move an unsafe DIR aside and build it anew")
+    parser.add_argument(
+        "--lenient",
+        action="store_true",
+        help="exit 0 for what is wrong with eggs, requirements, or whom DIR serves: Apache starts as it did before",
+    )
+    arguments.gap_option(parser)
+    arguments.writing_options(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    os.umask(0o077)
+    target, notes = arguments.served(options)
+    roots, limits = arguments.roots(options), arguments.limits(options)
+    directory, held = os.path.abspath(options.directory), None
+    try:
+        held = freshness.standing(directory, freshness.key(target, roots), freshness.asked(target, limits))
+    except NotPermitted:
+        from eggcache.system import safe_dirs
+
+        if safe_dirs.only_roots(directory):
+            from eggcache.target import launch
+
+            with launch.probe(target, roots) as launched:
+                return _verify(options, target, roots, launched)
+        if not options.reset:
+            raise
+    if held is not None:
+        more = options.prune or options.json or options.verbose  # to do, or to say
+        if not more and console.silent(((one["code"], one["status"]) for one in held["findings"]), options):
+            return 0
+        return _anew(options, target, roots, notes, None)
+    from eggcache.target import launch
+
+    # Before anything else: it takes longer than to load all that is left of us
+    with launch.probe(target, roots) as launched:
+        return _anew(options, target, roots, notes, launched)
+
+
+def _verify(options: argparse.Namespace, target: Target, roots: Roots, launched: Launch) -> int:
+    from eggcache import progress
+    from eggcache.proof import readonly
+
+    with progress.watched(options.quiet, options.verbose > 0) as watcher:
+        run = arguments.run(options, watcher)
+        done = readonly.verify(os.path.abspath(options.directory), target, roots, run, launched=launched)
+    return console.present(done, options, lenient=options.lenient)
+
+
+def _anew(
+    options: argparse.Namespace, target: Target, roots: Roots, notes: Sequence[str], launched: Launch | None
+) -> int:
+    from dataclasses import replace
+
+    from eggcache import progress
+    from eggcache.cache.preparation import Preparation
+    from eggcache.cli import following
+
+    accounts.need_proc()
+    arguments.doubt(options)
+    directory = os.path.abspath(options.directory)
+    with progress.watched(options.quiet, options.verbose > 0) as watcher:
+        run = arguments.run(options, watcher)
+        preparation = Preparation(directory, target, roots, run, reset=options.reset, prune=options.prune)
+        done = preparation.report(launched)
+    if not done.unchanged:
+        from eggcache.servers import apache
+
+        hidden = apache.hides(apache.read(), directory) if apache.in_tmp(directory) else None
+        done = replace(done, notes=(*notes, *done.notes, *([str(hidden)] if hidden else ())))
+    return console.present(done, options, lenient=options.lenient, following=following.wrapper(options))

@@ -1,0 +1,81 @@
+"""The command `unzip-all`, which acts as the owner of the target's site-packages."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from eggcache import progress
+from eggcache.cli import arguments, console
+from eggcache.errors import Ended, UsageError
+from eggcache.system import accounts, orphans
+from eggcache.system.accounts import Account
+from eggcache.target import interpreter, launch, owners
+from eggcache.unzip import processes, restoration, unzipping
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    arguments.target_options(parser)
+    parser.add_argument("--backup", metavar="DIR", help="keep each zip in DIR")
+    parser.add_argument("--undo", action="store_true", help="put the zips that --backup DIR kept back in their places")
+    arguments.limit_option(parser)
+    arguments.gap_option(parser)
+    arguments.writing_options(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    accounts.need_proc()
+    arguments.doubt(options)
+    # All that will be needed: the owner of the target's site-packages may be unable to read where we are installed.
+    import fcntl, pickle, traceback  # noqa: E401, F401, I001
+    from eggcache.cli.render import report  # noqa: F401
+    from eggcache.system import locks  # noqa: F401
+
+    os.umask(0o077)
+    if options.undo and not options.backup:
+        raise UsageError("--undo", "it takes the zips from the directory that kept them", "name it with --backup DIR")
+    python = interpreter.find(options.python)
+    for script in ("probe.py", "compile.py"):
+        launch.compose(script, None)
+    users, watcher = None, progress.watched(options.quiet, options.verbose > 0)
+    if os.geteuid() == 0:
+        owner = owners.site_owner(python)
+        if owner.uid != 0:
+            # He may not look into other users' processes
+            places = [*owners.site_directories(python), *unzipping.around(arguments.paths(options))]
+            users = processes.users(python, places)
+            watcher.load()
+            status = _in_child_as(owner)
+            if status is not None:
+                return status
+    act = restoration.undo if options.undo else unzipping.unzip_all
+    with watcher:
+
+        def warn(line: str) -> None:
+            watcher.close()
+            console.warn(line, options)
+
+        target, roots, run = arguments.owned(options), arguments.roots(options), arguments.run(options, watcher)
+        done = act(target, roots, run, backup=options.backup, users=users, warn=warn)
+    return console.present(done, options)
+
+
+def _in_child_as(account: Account) -> int | None:
+    """Fork; in the child, become `account` for good and return None; in the parent, the child's exit status."""
+    with accounts.acting(account):
+        pass  # or the error that names who root cannot become
+    child = os.fork()
+    if not child:
+        os.setgroups(account.groups)
+        os.setresgid(account.gid, account.gid, account.gid)
+        os.setresuid(account.uid, account.uid, account.uid)
+        return None
+
+    with orphans.ended(account.uid):
+        while True:
+            try:
+                _, status = os.waitpid(child, 0)
+                break
+            except Ended as ended:  # the child cleans up; we say how it ended
+                os.kill(child, ended.number)
+    return os.waitstatus_to_exitcode(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
