@@ -1,4 +1,4 @@
-"""Trac environments: the directories that each takes plugins from. Its configuration is read, and no code of Trac's run.
+"""Trac environments: the directories that each takes plugins from. Its configuration is read, and no code of it run.
 
 The rules are those of trac/env.py and trac/config.py, 1.0 to 1.6, and of configparser, by which they read trac.ini.
 """
