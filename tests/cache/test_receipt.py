@@ -26,6 +26,7 @@ from eggcache.errors import NotPermitted
 from eggcache.model import Limits, Run
 from eggcache.proof import comparison
 from eggcache.system import accounts
+from eggcache.target.commands import Prepare
 from eggcache.target.interpreter import EVERYTHING, Roots, Target
 
 NAME = ".eggcache.json"
@@ -109,7 +110,8 @@ def use(site: Site, descriptor: int, key: str, options: dict[str, Any]) -> None:
         assert all(os.path.basename(name) == name for name in known.prunable(other, entry.names))
         assert console.conclude(entry.findings, quiet) in (0, 1, 3, 4, 5)
         known.forgettable(other)
-    comparison.strangers(descriptor, directory, [])
+    target = Target(str(site.python), [str(site.eggs)], accounts.lookup(site.account.pw_name))
+    comparison.strangers(descriptor, Prepare(directory, target, EVERYTHING), [])
     serving.prepared_for(known, ["One-1.0-py3.11.egg-tmp"])
     with pytest.raises(NotPermitted, match=r"precious-tmp: no prepare"):
         removal.remove(directory, Run(dry_run=True))

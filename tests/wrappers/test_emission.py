@@ -220,8 +220,8 @@ def test_from_a_zip(tmp_path: Path) -> None:
     with zipfile.ZipFile(archive, "w") as out:
         for file in [*source.rglob("*.py"), *(source / "wrappers" / "templates").iterdir()]:
             out.write(file, f"eggcache/{file.relative_to(source)}")
-    call = "wrappers.wrapper('init.d', kinds.Wanted('/d', ['/p'], None, '/a', '/f'))"
-    code = f"from eggcache.wrappers import kinds, wrappers; print(emission.__file__); print({call})"
+    call = "emission.wrapper('init.d', kinds.Wanted('/d', ['/p'], None, '/a', '/f'))"
+    code = f"from eggcache.wrappers import emission, kinds; print(emission.__file__); print({call})"
     environment = {"PYTHONPATH": str(archive)}
     done = subprocess.run([sys.executable, "-c", code], env=environment, cwd="/", capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
