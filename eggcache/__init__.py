@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from eggcache.proof.application import Application
     from eggcache.proof.checking import check
     from eggcache.system.accounts import Account
-    from eggcache.target.interpreter import EVERYTHING, TURBOGEARS, Roots, Target
+    from eggcache.target.interpreter import EVERYTHING, Roots, Target
     from eggcache.target.resolver import resolve
     from eggcache.unzip.restoration import undo
     from eggcache.unzip.unzipping import unzip_all
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EVERYTHING",
-    "TURBOGEARS",
     "Account",
     "Application",
     "Limits",
@@ -49,7 +48,7 @@ __all__ = [
 __version__ = "0.1.0"
 
 _HOMES = {
-    **dict.fromkeys(("EVERYTHING", "TURBOGEARS", "Roots", "Target"), "target.interpreter"),
+    **dict.fromkeys(("EVERYTHING", "Roots", "Target"), "target.interpreter"),
     **dict.fromkeys(("Limits", "Run"), "model"),
     "Account": "system.accounts",
     "Application": "proof.application",

@@ -72,6 +72,7 @@ class Need:
     found: int | None  #: the index of the distribution that meets it, or that conflicts; None where there is none
     state: State  #: whether it is met
     reason: str = ""  #: where it is not met, why, in the target's own words
+    extra: str = ""  #: the extra that has it, where nobody has asked for that: it counts since what meets it is there
 
 
 @dataclass(frozen=True)
@@ -107,11 +108,17 @@ class Tree:
     """The distributions that the root requirements pull in, in the order in which the target resolves them."""
 
     interpreter: Interpreter  #: the target
-    requirements: tuple[str, ...]  #: the roots, as the user wrote them; () with --all
+    requirements: tuple[str, ...]  #: the roots, as the user wrote them; () for everything on the path
     distributions: tuple[Distribution, ...]  #: each once
     needs: tuple[Need, ...]  #: the roots first, then all others in the order of resolution
     nearby: tuple[str, ...] = ()  #: where a root is missing: installed projects with a similar name
     read: tuple[str, ...] = ()  #: metadata files and directories that the answer depends on
+    outside: tuple[str, ...] = ()  #: zipped eggs on the path to which no requirement has led
+
+    @property
+    def reported(self) -> bool:
+        """Whether it has a root: one that was named, or TurboGears where none was."""
+        return any(need.by is None for need in self.needs)
 
 
 @dataclass(frozen=True)
@@ -232,4 +239,5 @@ class Report:
     digest: str | None = None  #: prepare: of what the cache holds for this tree; equal on two hosts where that is equal
     owner: Ownership | None = None  #: prepare: whose the cache is
     processes: tuple[Process, ...] = ()  #: unzip-all: who used the target or its eggs when the command began
+    outside: tuple[str, ...] = ()  #: zipped eggs on the path that were not worked on: no requirement has led to them
     install: tuple[str, ...] = ()  #: wheels: arguments for pip, by which the wheels replace the eggs; () where none do

@@ -120,7 +120,7 @@ class Filling:
             lasting = [one for one in self.findings if one.status or one.code != freshness.FOREIGN]
             self.cache.known.entries[self.cache.key] = receipt.Entry(
                 options, settled, list(self.expected), lasting, int(time.time()), __version__,
-                list(tree.interpreter.version),
+                list(tree.interpreter.version), list(tree.outside),
             )  # fmt: skip
         owner = replace(self.cache.owner, file_mode=0o600)  # it tells of paths that only we may see
         staging.replace(self.descriptor, freshness.NAME, [receipt.dump(self.cache.known)], owner)

@@ -33,8 +33,9 @@ LIMITS = {"entries": 65_535, "member": 0x7FFFFFFF, "total": 4 << 30, "ratio": 20
 
 
 def key(target: Target, roots: Roots) -> str:
-    """What the receipt calls a prepare: one for each target, path and tree; no requirements stand for --all."""
-    return json.dumps([target.python, target.paths, roots.requirements])
+    """What the receipt calls a prepare: one for each target, path and tree; no requirements stand for everything."""
+    strict = [True] if roots.strict and roots.requirements else []  # of everything, it is the same eggs
+    return json.dumps([target.python, target.paths, roots.requirements, *strict])
 
 
 def ownership(gid: int | None) -> tuple[int, int, int, int]:
@@ -45,13 +46,15 @@ def ownership(gid: int | None) -> tuple[int, int, int, int]:
     return os.geteuid(), os.getegid(), 0o755, 0o644
 
 
-def asked(target: Target, limits: Mapping[str, int]) -> dict[str, Any]:
+def asked(target: Target, roots: Roots, limits: Mapping[str, int]) -> dict[str, Any]:
     """What the receipt keeps of how a prepare was asked for, beside its key. `limits`: by the names of model.Limits,
-    where a default one is as good as none."""
+    where a default one is as good as none. Earlier builds had no "strict": all of theirs were, and none of them holds.
+    """
     account = target.account
     return {
         "user": [account.uid, account.gid, *account.groups],
         "owner": [*ownership(target.group)],
+        "strict": roots.strict,
         "timezone": target.timezone,
         "limits": {name: limit for name, limit in limits.items() if limit != LIMITS[name]},
         "environment": {name: os.environ.get(name) or None for name in ("PYTHONPATH", "LD_LIBRARY_PATH")},

@@ -26,7 +26,8 @@ class Prepare:
     python: str  #: the target
     version: tuple[int, ...]  #: its version, for example (2, 7, 18)
     paths: tuple[str, ...]  #: what `--path` put in front of its sys.path
-    requirements: tuple[str, ...]  #: the roots of the tree; () with --all
+    requirements: tuple[str, ...]  #: the roots of the tree; () for everything on the path
+    strict: bool  #: whether what is declared alone counts: `--strict-tree`, or `--all`
     user: str  #: the user who reads the cache
     uid: int  #: the number of that user
     gid: int  #: the primary group of that user
@@ -175,6 +176,7 @@ def _prepare(directory: str, key: str, known: receipt.Receipt, altered: set[str]
         tuple(entry.python),
         tuple(paths),
         tuple(requirements),
+        entry.strict,
         accounts.user_name(uid),
         uid,
         gid,
@@ -205,7 +207,7 @@ def _stale(directory: str, prepares: tuple[Prepare, ...]) -> Iterator[Finding]:
 
 def asked(one: Prepare) -> str:
     """What a prepare was for: `TurboGears of /srv/tg/bin/python`."""
-    return f"{' '.join(one.requirements) or '--all'} of {one.python}"
+    return f"{receipt.tree_of(one.requirements, one.strict)} of {one.python}"
 
 
 def _running(descriptor: int) -> bool:

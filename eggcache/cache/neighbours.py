@@ -36,10 +36,10 @@ def of(directory: str, key: str) -> receipt.Receipt:
     return receipt.Receipt(entries, {name: known.extracted[name] for name in needed})
 
 
-def named(directory: str, key: str) -> str:
+def named(directory: str, key: str, entry: receipt.Entry) -> str:
     """How a message calls the prepare `key` of `directory`."""
     python, _, requirements = receipt.asked(key)
-    return f"{directory}: {' '.join(requirements) or '--all'} of {python}, which it serves as well,"
+    return f"{directory}: {receipt.tree_of(requirements, entry.strict)} of {python}, which it serves as well,"
 
 
 def prepare(others: receipt.Receipt, directory: str, descriptor: int, progress: Progress) -> Iterator[str]:
@@ -50,15 +50,15 @@ def prepare(others: receipt.Receipt, directory: str, descriptor: int, progress: 
             _prepare(key, entry, directory, descriptor, progress)
         except EggcacheError as error:
             why, again = f"{error.thing}: {error.cause}", serving.prepare(directory, key, entry).line()
-            yield f"{named(directory, key)} could not be prepared anew: {why}; see to that, and run: {again}"
+            yield f"{named(directory, key, entry)} could not be prepared anew: {why}; see to that, and run: {again}"
         else:
-            yield f"{named(directory, key)} was prepared anew"
+            yield f"{named(directory, key, entry)} was prepared anew"
 
 
 def _prepare(key: str, entry: receipt.Entry, directory: str, descriptor: int, progress: Progress) -> None:
     again, owner = serving.prepare(directory, key, entry), Ownership(*entry.options["owner"])
     target, python = again.target, again.target.python
-    options = freshness.asked(target, entry.options["limits"])
+    options = freshness.asked(target, again.roots, entry.options["limits"])
     for name, value in entry.options["environment"].items():
         if options["environment"].get(name) != value:
             raise EggcacheError(python, f"it was prepared with {name}={shlex.quote(value or '')}", "")

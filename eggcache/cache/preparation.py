@@ -16,7 +16,7 @@ from eggcache.eggs import layout
 from eggcache.errors import EggcacheError, NotPermitted, Remedy, of_disk
 from eggcache.model import DEFAULT_RUN, Finding, Outcome, Ownership, Report, Run, Tree
 from eggcache.system import safe_dirs, staging
-from eggcache.target.interpreter import TURBOGEARS, Roots, Target
+from eggcache.target.interpreter import EVERYTHING, Roots, Target
 
 if TYPE_CHECKING:
     from eggcache.cache import replacement
@@ -35,7 +35,7 @@ _EMPTY = "name a new or an empty directory"
 def prepare(
     directory: str,
     target: Target,
-    roots: Roots = TURBOGEARS,
+    roots: Roots = EVERYTHING,
     run: Run = DEFAULT_RUN,
     *,
     reset: bool = False,
@@ -74,7 +74,7 @@ class Preparation:
         self.reset = reset
         self.prune = prune
         self.key = freshness.key(target, roots)
-        self.options = freshness.asked(target, asdict(run.limits))
+        self.options = freshness.asked(target, roots, asdict(run.limits))
         self.owner = Ownership(*self.options["owner"])
 
     def report(self, launched: Launch | None = None) -> Report:
@@ -87,19 +87,23 @@ class Preparation:
         ):
             return self._unchanged(previous)
         started = time.time_ns()
-        from eggcache.target import early_reading
+        from eggcache.target import early_reading, resolver
 
         tree, read = early_reading.resolve(self.target, self.roots, self.run, launched, _load)
         try:
             if self.run.dry_run:
-                return self._foresee(tree, read, unsafe)
-            done = self._fill(tree, read, unsafe, started)
+                done: Report | None = self._foresee(tree, read, unsafe)
+            else:
+                done = self._fill(tree, read, unsafe, started)
         except PermissionError as error:
             cause = f"cannot be made or filled: {error.strerror}"
             raise NotPermitted(self.directory, cause, "run it as root, or name a directory in one of yours") from error
         except OSError as error:
             raise of_disk(self.directory, "cannot be filled", error) from error
-        return done or self.report()  # another run was to renew it as well, and was faster
+        if done is None:
+            return self.report()  # another run was to renew it as well, and was faster
+        notes = () if done.unchanged else resolver.notes(tree, self.roots)
+        return replace(done, notes=(*done.notes, *notes), outside=tree.outside)
 
     def _previous(self) -> tuple[receipt.Receipt | None, NotPermitted | None]:
         """The receipt, where it says that nothing has to be done; and what is unsafe about the directory, where
@@ -139,7 +143,8 @@ class Preparation:
             for done in (known.extracted[place],)
         )
         expected = {place: known.extracted[place].expected for place in entry.names}
-        return replace(self._report(outcomes, entry.findings, expected), unchanged=True)
+        done = self._report(outcomes, entry.findings, expected)
+        return replace(done, unchanged=True, outside=tuple(entry.outside))
 
     def _report(self, outcomes: Iterable[Outcome], findings: Iterable[Finding], expected: Mapping[str, str]) -> Report:
         digest = receipt.content(expected)
@@ -156,7 +161,8 @@ class Preparation:
                 replacement.check(directory)
                 notes.append(f"{directory}: {unsafe.cause}: it would be moved aside, to {directory}.aside-...")
                 known = neighbours.of(directory, self.key)
-                notes += [f"{neighbours.named(directory, key)} would be prepared anew" for key in known.entries]
+                others = known.entries.items()
+                notes += [f"{neighbours.named(directory, key, entry)} would be prepared anew" for key, entry in others]
             else:
                 there = _open_existing(directory)
                 if there is not None:
@@ -278,9 +284,10 @@ class Preparation:
         notes = []
         for other in known.forgettable(self.key):
             python, _, requirements = receipt.asked(other)
+            tree = receipt.tree_of(requirements, known.entries[other].strict)
             why = "which is gone" if receipt.gone(python) else "for which nothing was extracted"
             done = "would be forgotten" if self.run.dry_run else "forgotten"
-            notes.append(f"{self.directory}: {done}: {' '.join(requirements) or '--all'} of {python}, {why}")
+            notes.append(f"{self.directory}: {done}: {tree} of {python}, {why}")
             del known.entries[other]
         return notes
 

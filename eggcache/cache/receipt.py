@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +47,12 @@ class Entry:
     when: int  # seconds since the epoch
     eggcache: str  # the version that did it
     python: list[int]  # the target's version
+    outside: list[str] = field(default_factory=list)  # zipped eggs that were on the path and in no tree
+
+    @property
+    def strict(self) -> bool:
+        """Whether its roots were. An earlier build knew no other ones."""
+        return self.options.get("strict") is not False
 
     def eggs(self, name: str) -> list[str]:
         """The eggs that are as they were at this prepare and that it serves from the directory `name`: more than one
@@ -95,10 +101,17 @@ def gone(python: str) -> bool:
 
 def asked(key: str) -> tuple[str, list[str], list[str]]:
     """What freshness.key made a key from: python, paths, and requirements. Raises ValueError for any other text."""
-    python, paths, requirements = json.loads(key)
-    if not (_is_text(python) and _is_list(paths, _is_text) and _is_list(requirements, _is_text)):
+    python, paths, requirements, *strict = json.loads(key)
+    if not (_is_text(python) and _is_list(paths, _is_text) and _is_list(requirements, _is_text)) or (
+        strict and (strict != [True] or not requirements)
+    ):
         raise ValueError(key)
     return python, paths, requirements
+
+
+def tree_of(requirements: Sequence[str], strict: bool) -> str:
+    """How a message calls the tree of a prepare: as on the command line, or "everything"."""
+    return " ".join([*(["--strict-tree"] if strict else []), *requirements]) if requirements else "everything"
 
 
 def content(expected: Mapping[str, str]) -> str:
@@ -180,17 +193,19 @@ def _is_whole(data: Mapping[str, Any]) -> bool:
 def _is_entry(entry: Any) -> bool:
     options = entry["options"]
     return (
-        _has(entry, {one.name for one in fields(Entry)})
+        _has({"outside": [], **entry}, {one.name for one in fields(Entry)})
         and _is_list(options["user"], _is_id)
         and len(options["user"]) > 1
         and _is_list(options["owner"], _is_id)
         and len(options["owner"]) == 4
+        and type(options.get("strict", True)) is bool
         and (options["timezone"] is None or _is_text(options["timezone"]))
         and _is_dict(options["limits"], _is_count)
         and options["limits"].keys() <= freshness.LIMITS.keys()
         and _is_dict(options["environment"], lambda value: value is None or _is_text(value))
         and _is_dict(entry["inputs"], _is_fingerprint)
         and _is_list(entry["names"], _is_name)
+        and _is_list(entry.get("outside", []), _is_text)
         and _is_list(entry["findings"], _is_finding)
         and _is_count(entry["when"])
         and entry["when"] <= _END_OF_TIME

@@ -113,7 +113,7 @@ def prepare(directory: str, key: str, entry: Entry) -> Prepare:
     uid, gid, *groups = options["user"]
     account = Account(accounts.user_name(uid), uid, gid, tuple(groups))
     target = Target(python, paths, account, readers(options["owner"]), options["timezone"])
-    return Prepare(directory, target, Roots(requirements), Limits(**options["limits"]))
+    return Prepare(directory, target, Roots(requirements, entry.strict), Limits(**options["limits"]))
 
 
 def _another(wanted: Prepare) -> Remedy:

@@ -10,7 +10,7 @@ from eggcache.cli import console
 from eggcache.errors import NotPermitted, UsageError
 from eggcache.system import accounts
 from eggcache.target import interpreter
-from eggcache.target.interpreter import EVERYTHING, TURBOGEARS, Roots, Target
+from eggcache.target.interpreter import Roots, Target
 
 TYPE_CHECKING = False  # as in freshness: a run with nothing to do pays for every import
 if TYPE_CHECKING:
@@ -21,7 +21,10 @@ _HIGHEST = {"entries": 65_535, "member": 0x7FFFFFFF, "total": 1 << 62, "ratio": 
 
 
 def target_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("requirements", metavar="REQ", nargs="*", help="root of the tree (default: TurboGears)")
+    parser.add_argument(
+        "requirements", metavar="REQ", nargs="*",
+        help="root of the tree, as your application (default: everything that the target can import)",
+    )  # fmt: skip
     group = parser.add_argument_group("the target")
     group.add_argument(
         "--python",
@@ -35,7 +38,12 @@ def target_options(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="put DIR on its path, as PythonPath does (repeatable)",
     )
-    group.add_argument("--all", action="store_true", help="every distribution on its path instead of a tree")
+    group.add_argument(
+        "--strict-tree", action="store_true", help="what REQ declares alone, without extras that happen to be installed"
+    )
+    group.add_argument(
+        "--all", action="store_true", help="as without REQ, and name what any distribution on its path lacks"
+    )
     json_option(parser)
 
 
@@ -75,7 +83,9 @@ def roots(options: argparse.Namespace) -> Roots:
         raise UsageError(
             "--all", f"it means every distribution, so {options.requirements[0]} says too much", "drop one"
         )
-    return EVERYTHING if options.all else Roots(options.requirements) if options.requirements else TURBOGEARS
+    if options.strict_tree and not options.requirements:
+        raise UsageError("--strict-tree", "it is about the tree of a REQ, and there is none", "name your application")
+    return Roots(options.requirements, options.all or options.strict_tree)
 
 
 def paths(options: argparse.Namespace) -> tuple[str, ...]:
@@ -104,7 +114,11 @@ def run(options: argparse.Namespace, watcher: Progress) -> Run:
 
 
 def doubt(options: argparse.Namespace) -> None:
-    """Say what the options name and this host does not have. No error: a wrapper may be for what is yet to come."""
+    """Say what the options name and this host does not have. Raises UsageError for a --path, where that is looked into
+    now: a wrapper may be for what is yet to come, and a server starts without it as it did before."""
+    for path in options.path:
+        if not (options.command == "wrapper" or getattr(options, "lenient", False) or os.path.exists(path)):
+            raise UsageError(f"--path {path}", "there is nothing of that name", "name what Apache has on its path")
     named = {"--path": options.path, "--apachectl": [getattr(options, "apachectl", None)]}
     for name, paths in named.items():
         for path in paths:

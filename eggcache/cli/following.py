@@ -34,5 +34,5 @@ def wrapper(options: argparse.Namespace) -> str:
         timezone=options.tz,
         limits=options.limits,
     )
-    tree = ["--all"] if options.all else options.requirements
+    tree = [*(["--strict-tree"] if options.strict_tree else []), *options.requirements]
     return shlex.join(["eggcache", "wrapper", os.path.abspath(options.directory), *same, *tree])

@@ -25,8 +25,8 @@ from eggcache.proof.observation import Observation
 from eggcache.servers import apache, checks, configuration, environments
 from eggcache.system import accounts, safe_dirs
 from eggcache.system.accounts import Account
-from eggcache.target import commands
-from eggcache.target.interpreter import TURBOGEARS, Roots, Target
+from eggcache.target import commands, resolver
+from eggcache.target.interpreter import EVERYTHING, Roots, Target
 
 _NOTICES = (
     "unparsed-requirement",
@@ -39,7 +39,7 @@ _NOTICES = (
 def check(
     cache: str | None,
     target: Target,
-    roots: Roots = TURBOGEARS,
+    roots: Roots = EVERYTHING,
     run: Run = DEFAULT_RUN,
     *,
     imports: Sequence[str] | None = (),
@@ -99,8 +99,8 @@ def check(
         if application is not None:
             found += applications.findings(application, target)
     findings = tuple(one if one.code in _NOTICES else replace(one, status=3) for one in found)
-    notes = (looked.beside, configuration.untold(told))
-    return Report("check", cache, outcomes, findings, (*_notes(target.account, host), *filter(None, notes)))
+    notes = (*resolver.notes(tree, roots), *_notes(target.account, host), looked.beside, configuration.untold(told))
+    return Report("check", cache, outcomes, findings, tuple(filter(None, notes)), outside=tree.outside)
 
 
 def _wait_for_prepare(cache: str, run: Run) -> None:

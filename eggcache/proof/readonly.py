@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import os
 import zlib
+from dataclasses import replace
 
 from eggcache.eggs import layout
 from eggcache.eggs.extract import Opened
 from eggcache.errors import Remedy
 from eggcache.model import DEFAULT_RUN, Finding, Member, Report, Run
 from eggcache.proof.comparison import Comparison
-from eggcache.target import early_reading
+from eggcache.target import early_reading, resolver
 from eggcache.target.commands import Prepare
-from eggcache.target.interpreter import TURBOGEARS, Roots, Target
+from eggcache.target.interpreter import EVERYTHING, Roots, Target
 from eggcache.target.launch import Launch
 
 _PIECE = 1 << 20  # bytes
@@ -34,7 +35,7 @@ def _as_listed(descriptor: int, _: Opened, member: Member) -> bool:
 def verify(
     directory: str,
     target: Target,
-    roots: Roots = TURBOGEARS,
+    roots: Roots = EVERYTHING,
     run: Run = DEFAULT_RUN,
     *,
     launched: Launch | None = None,
@@ -55,4 +56,5 @@ def verify(
         path, off = compared.shifted[0]
         more = f", and {len(compared.shifted) - 1} more files" if len(compared.shifted) > 1 else ""
         found.append(Finding("member-outdated", path, f"it is of another time zone ({off}){more}", root))
-    return Report("prepare", directory, tuple(compared.outcomes), tuple(found), unchanged=not found)
+    done = Report("prepare", directory, tuple(compared.outcomes), tuple(found), resolver.notes(tree, roots))
+    return replace(done, unchanged=not found, outside=tree.outside)

@@ -57,7 +57,7 @@ def unzip(target: Target, distribution: Distribution) -> str:
     egg = distribution.egg or distribution.location
     alone = egg.rpartition("/")[0] in target.paths
     project = distribution.project
-    named = [project] if _PROJECT.fullmatch(project) else ["--all"]
+    named = [project] if _PROJECT.fullmatch(project) else []
     return shlex.join(["eggcache", "unzip-all", *_target(target, [egg] if alone else ()), *named])
 
 
@@ -97,4 +97,6 @@ def _limits(wanted: Limits) -> Iterator[str]:
 
 
 def _tree(roots: Roots) -> Iterable[str]:
-    return ["--all"] if roots.everything else roots.requirements
+    if roots.strict:
+        yield "--all" if roots.everything else "--strict-tree"
+    yield from roots.requirements

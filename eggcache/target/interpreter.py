@@ -48,18 +48,22 @@ class Target(namedtuple("Target", ("python", "paths", "account", "group", "timez
         return super().__new__(cls, python, tuple(paths), account or accounts.current(), group, timezone)
 
 
-class Roots(namedtuple("Roots", ("requirements",))):
+class Roots(namedtuple("Roots", ("requirements", "strict"))):
     """The roots of a tree.
 
-    :param requirements: the tree has the distributions that meet these, and those that they require in turn; where
-        there are none, everything that the target's pkg_resources finds on its path, active or not
+    :param requirements: the tree has the distributions that meet these, those that they require in turn, and of each
+        extra of theirs what is installed; where there are none, everything that the target's pkg_resources finds on
+        its path, active or not, and of the tree of TurboGears, where that is installed, it is told what is missing
+    :param strict: what is declared counts, and that alone: no extra that nobody has asked for belongs to the tree; of
+        everything, it is told what is missing of the requirements of each distribution
     """
 
     __slots__ = ()
     requirements: tuple[str, ...]
+    strict: bool
 
-    def __new__(cls, requirements: Iterable[str]) -> Roots:
-        return super().__new__(cls, tuple(requirements))
+    def __new__(cls, requirements: Iterable[str], strict: bool = False) -> Roots:
+        return super().__new__(cls, tuple(requirements), strict)
 
     @property
     def everything(self) -> bool:
@@ -67,7 +71,8 @@ class Roots(namedtuple("Roots", ("requirements",))):
         return not self.requirements
 
 
-TURBOGEARS, EVERYTHING = Roots(["TurboGears"]), Roots([])
+REPORTED = ("TurboGears",)  # whose tree is looked through for what is missing where no requirement names one
+EVERYTHING = Roots([])
 
 
 def find(python: str | None = None) -> str:

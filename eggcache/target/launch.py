@@ -16,7 +16,7 @@ from contextlib import ExitStack, suppress
 from eggcache.errors import EggcacheError, NotPermitted
 from eggcache.system import accounts, files, orphans, packaged, pipes
 from eggcache.target import buildout, search_path
-from eggcache.target.interpreter import REMEDY, Target
+from eggcache.target.interpreter import REMEDY, REPORTED, Target
 
 TYPE_CHECKING = False  # as in freshness
 if TYPE_CHECKING:
@@ -138,8 +138,13 @@ def probe(target: Target, roots: Roots, *, related: bool = False) -> Launch:
 
 def question(target: Target, roots: Roots) -> dict[str, object]:
     """What probe.py is asked."""
-    paths = search_path.expanded(map(os.path.abspath, target.paths))
-    return {"requirements": list(roots.requirements), "paths": paths, "everything": roots.everything}
+    return {
+        "requirements": list(roots.requirements),
+        "paths": search_path.expanded(map(os.path.abspath, target.paths)),
+        "everything": roots.everything,
+        "strict": roots.strict,
+        "reported": list(REPORTED),
+    }
 
 
 def compose(script_name: str, request: object) -> bytes:

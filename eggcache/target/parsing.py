@@ -96,7 +96,8 @@ class Answer:
         needs = tuple(self._need(self._row(row), len(distributions)) for row in self._list("needs"))
         missing = (need.requirement for need in needs if need.by is None and need.state is State.MISSING)
         nearby = _nearby(islice(missing, 10), self._texts("projects"))
-        return Tree(self._interpreter(), requirements, distributions, needs, nearby, self._paths("read"))
+        read, outside = self._paths("read"), self._paths("outside")
+        return Tree(self._interpreter(), requirements, distributions, needs, nearby, read, outside)
 
     def _interpreter(self) -> Interpreter:
         version = self._list("version")
@@ -159,7 +160,8 @@ class Answer:
         ):
             self._refuse(f"a need that is not {state.value}")
         by = self._index("by", row, length)
-        return Need(self.text("requirement", row), by, found, state, self.text("reason", row))
+        reason, extra = self.text("reason", row), self.text("extra", row)
+        return Need(self.text("requirement", row), by, found, state, reason, extra)
 
 
 def _nearby(roots: Iterable[str], projects: Sequence[str]) -> tuple[str, ...]:

@@ -5,24 +5,26 @@ The script inside/probe.py walks through the tree in the target, and `answer` ta
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from eggcache.errors import EggcacheError, Remedy, UsageError
-from eggcache.model import Finding, Need, State, Tree
+from eggcache.model import Finding, Kind, Need, State, Tree
 from eggcache.target import commands, launch, process
-from eggcache.target.interpreter import EVERYTHING, TURBOGEARS, Roots, Target
+from eggcache.target.interpreter import EVERYTHING, Roots, Target
 from eggcache.target.parsing import Answer
 from eggcache.target.selection import named
 
 _LONGEST = 30  # steps of a chain that a person reads
+_NAMES = 40  # of eggs, likewise
 
 
 def resolve(
     target: Target,
-    roots: Roots = TURBOGEARS,
+    roots: Roots = EVERYTHING,
     *,
     need_pkg_resources: bool = True,
     related: bool = False,
@@ -35,8 +37,8 @@ def resolve(
 
     :param target: the Python that is asked, with the rights of its account
     :param roots: which distributions the tree is of
-    :param need_pkg_resources: False, with `EVERYTHING`: look at file names where the target has no pkg_resources
-    :param related: True, with `EVERYTHING`: the tree also has the needs of each distribution, as of a root
+    :param need_pkg_resources: False, of everything: look at file names where the target has no pkg_resources
+    :param related: True, of everything and strict: the tree also has the needs that are met, of each distribution
     :param meanwhile: called some ten times a second while the target is at work
     :param launched: the same question, where the caller has started the target already
     :returns: the tree
@@ -67,7 +69,7 @@ def describe(
 ) -> tuple[Tree, Mapping[str, Any]]:
     """The tree as `resolve` has it, and the whole of an answer to which a `script` adds something of its own.
 
-    With EVERYTHING, a target without pkg_resources is looked through by file name. What is added is the caller's
+    Of everything, a target without pkg_resources is looked through by file name. What is added is the caller's
     to take apart. Else as `resolve`.
     """
     said = process.run(launch.Launch(target, script, launch.question(target, roots)), meanwhile=meanwhile)
@@ -121,6 +123,25 @@ def findings(tree: Tree) -> tuple[Finding, ...]:
             needs.setdefault(key, need)
             chains.setdefault(key, []).append(_chain(tree, parents, need))
     return tuple(_finding(tree, need, chains[key]) for key, need in needs.items())
+
+
+def notes(tree: Tree, roots: Roots) -> tuple[str, ...]:
+    """What is to be said of the tree of `roots` that asks for nothing: which zipped eggs are outside of it; or that
+    none was named, where TurboGears is not installed either."""
+    if roots.everything:
+        what = "everything on the path; name your application to narrow it down"
+        if not any(one.kind.zipped or one.kind is Kind.UNZIPPED for one in tree.distributions):
+            what = "no egg on the path; if Apache runs another Python, name that with --python PATH"
+        return () if roots.strict or tree.reported else (f"{tree.interpreter.executable}: {what}",)
+    return (f"{outside(tree)}; where one of them is imported, name it as well, or no REQ",) if tree.outside else ()
+
+
+def outside(tree: Tree) -> str:
+    """The line that names the zipped eggs on the path to which no requirement has led."""
+    count, names = len(tree.outside), ", ".join(map(os.path.basename, tree.outside[:_NAMES]))
+    more = f" and {count - _NAMES} more" if count > _NAMES else ""
+    eggs = f"{count} zipped egg on the path is" if count == 1 else f"{count} zipped eggs on the path are"
+    return f"{eggs} outside of the tree: {names}{more}"
 
 
 def _finding(tree: Tree, need: Need, chains: list[str]) -> Finding:

@@ -88,6 +88,11 @@ def within(tree: Tree, depth: int, *, reverse: bool = False) -> Tree:
     return _part(tree, {index for index in kept if index is not None}, (need for need in tree.needs if need in needs))
 
 
+def led_to(tree: Tree) -> Tree:
+    """What its requirements lead to, without what else is on the path."""
+    return _part(tree, {need.found for need in tree.needs if need.found is not None}, tree.needs)
+
+
 def duplicates(tree: Tree) -> Tree:
     """The distributions of which the path has more than one, by project, and best first, as they were found."""
     times = Counter(project(one.project) for one in tree.distributions)

@@ -17,7 +17,7 @@ from eggcache.errors import EggcacheError, EggChanged, NotPermitted
 from eggcache.model import DEFAULT_RUN, Finding, Member, Outcome, Report, Run
 from eggcache.system import accounts, exchange, safe_dirs, staging, syscalls
 from eggcache.target import resolver
-from eggcache.target.interpreter import TURBOGEARS, Roots, Target
+from eggcache.target.interpreter import EVERYTHING, Roots, Target
 from eggcache.unzip import backup as backups
 from eggcache.unzip import conversion, processes, unzipping
 
@@ -31,7 +31,7 @@ RESTART = (
 
 def undo(
     target: Target,
-    roots: Roots = TURBOGEARS,
+    roots: Roots = EVERYTHING,
     run: Run = DEFAULT_RUN,
     *,
     backup: str,

@@ -13,7 +13,7 @@ from eggcache.errors import Busy, EggcacheError, NotPermitted, Remedy, of_disk
 from eggcache.model import DEFAULT_RUN, Distribution, Finding, Interpreter, Kind, Outcome, Process, Report, Run, Tree
 from eggcache.system import exchange, files, safe_dirs, staging
 from eggcache.target import commands, owners, resolver, search_path, skipped
-from eggcache.target.interpreter import TURBOGEARS, Roots, Target
+from eggcache.target.interpreter import EVERYTHING, Roots, Target
 from eggcache.unzip import processes
 from eggcache.unzip.backup import open_backup
 from eggcache.unzip.conversion import Conversion, as_finding, tidy, working_in
@@ -26,7 +26,7 @@ RESTART = (
 
 def unzip_all(
     target: Target,
-    roots: Roots = TURBOGEARS,
+    roots: Roots = EVERYTHING,
     run: Run = DEFAULT_RUN,
     *,
     backup: str | None = None,
@@ -40,7 +40,7 @@ def unzip_all(
     cannot be written, where there are others. At any moment each egg is a whole zip or a whole directory.
 
     :param target: the Python whose eggs are meant; it byte-compiles what is extracted
-    :param roots: with `EVERYTHING` the target needs no pkg_resources
+    :param roots: which distributions the tree is of; of everything, the target needs no pkg_resources
     :param backup: the directory that keeps each zip; None: the zips are removed
     :param users: the processes that use the target; None: those that the caller may look into
     :param warn: called with each line that names these processes, before anything is changed
@@ -90,7 +90,7 @@ def unzip_all(
     if errors and not outcomes and len(found) == 1:
         raise errors[0]
     findings += map(as_finding, errors)
-    notes = (RESTART,) if outcomes and not run.dry_run else ()
+    notes = (*resolver.notes(tree, roots), *((RESTART,) if outcomes and not run.dry_run else ()))
     return Report(
         "unzip-all",
         None,
@@ -100,6 +100,7 @@ def unzip_all(
         not outcomes,
         run.dry_run,
         processes=told.found or (),
+        outside=tree.outside,
     )
 
 

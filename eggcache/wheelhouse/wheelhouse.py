@@ -18,16 +18,17 @@ from eggcache.model import DEFAULT_RUN, Distribution, Finding, Interpreter, Kind
 from eggcache.system import files, safe_dirs, staging, syscalls
 from eggcache.system.accounts import Account
 from eggcache.target import resolver, selection, skipped
-from eggcache.target.interpreter import TURBOGEARS, Roots, Target
+from eggcache.target.interpreter import EVERYTHING, Roots, Target
 from eggcache.wheelhouse import contents
 
 if TYPE_CHECKING:
     from eggcache.wheelhouse.wheel_files import Plan
 
+_LACKED_BEFORE = ("missing-distribution", "conflicting-distribution")  # what no wheel makes worse
 _SHARED, _OWN = 0o644, 0o600  # of a wheel whose egg everybody may read, and of another one
 
 
-def wheels(out: str, target: Target, roots: Roots = TURBOGEARS, run: Run = DEFAULT_RUN) -> Report:
+def wheels(out: str, target: Target, roots: Roots = EVERYTHING, run: Run = DEFAULT_RUN) -> Report:
     """Write each egg of the tree of `roots`, zipped or not, as a wheel into a directory.
 
     A wheel that is there already with the same bytes is kept. A distribution that is no egg, an egg that no wheel can
@@ -74,9 +75,10 @@ def wheels(out: str, target: Target, roots: Roots = TURBOGEARS, run: Run = DEFAU
         os.path.abspath(out),
         tuple(work.outcomes),
         tuple(dict.fromkeys(work.findings)),
-        tuple(work.notes(tree.interpreter, target.paths)),
+        (*resolver.notes(tree, roots), *work.notes(tree.interpreter, target.paths)),
         unchanged=all(outcome.action == "kept" for outcome in work.outcomes) and bool(work.outcomes),
         dry_run=run.dry_run,
+        outside=tree.outside,
         install=work.installation(os.path.abspath(out)),
     )
 
@@ -233,7 +235,8 @@ class _Work:
         beside it that waits for a require(). In an environment, --require-virtualenv keeps a pip that comes first on
         somebody's PATH from doing this to the whole system.
         """
-        if not self.machine.finds_wheels or any(finding.status for finding in self.findings):
+        wrong = (finding for finding in self.findings if finding.code not in _LACKED_BEFORE)
+        if not self.machine.finds_wheels or any(finding.status for finding in wrong):
             return ()
         pins: dict[str, str] = {}
         for one in self.made.values():

@@ -243,7 +243,7 @@ def test_prune_forgets(site: Site) -> None:
     assert site.actions("--prune", "-n") == {"One": "kept", "Two": "kept", "Three": "removed"}
     assert len(json.loads((site.cache / ".eggcache.json").read_text())["entries"]) == 2
     done = site.prepare("--prune")
-    assert f"forgotten: --all of {link}/bin/python, which is gone\n" in done.stderr
+    assert f"forgotten: everything of {link}/bin/python, which is gone\n" in done.stderr
     assert "Typo" not in done.stderr
     assert "1 egg removed" in done.stdout
     assert {path.name[:3] for path in site.cache.glob("*-tmp")} == {"One", "Two"}

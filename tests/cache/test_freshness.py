@@ -107,7 +107,7 @@ def test_receipt_that_makes_no_sense(tmp_path: Path, text: str) -> None:
 def test_receipt_round_trip(tmp_path: Path) -> None:
     """What is written is read again, surrogate escapes in paths included."""
     target = Target("/p", ["/q"], Account("www-data", 33, 33), 33, "UTC")
-    options = freshness.asked(target, {"ratio": 300})
+    options = freshness.asked(target, Roots(["r"]), {"ratio": 300})
     made = receipt.Receipt(
         {
             freshness.key(target, Roots(["r"])): receipt.Entry(
@@ -118,6 +118,7 @@ def test_receipt_round_trip(tmp_path: Path) -> None:
                 1_700_000_000,
                 "0.1.0",
                 [2, 7, 18],
+                ["/y.egg"],
             )
         },
         {"x.egg-tmp": receipt.Extracted("/x.egg", [1] * 7, "e", "f", 2, 3)},

@@ -49,7 +49,7 @@ def test_what_was_prepared_is_current(site: Site) -> None:
     assert sum(content["size"] for content in found["contents"]) == sum(o["size"] for o in done["outcomes"])
     text = eggcache("status", site.cache)
     assert (text.returncode, text.stderr) == (0, "")
-    assert f"current: --all of {site.python} (Python 3.11.7), prepared 20" in text.stdout
+    assert f"current: everything of {site.python} (Python 3.11.7), prepared 20" in text.stdout
     assert "check proves it" in text.stdout
 
 
@@ -102,7 +102,7 @@ def test_what_prepare_would_notice_is_stale(site: Site, change: str) -> None:
     assert {finding["code"] for finding in found["findings"]} == {"cache-stale"}
     text = eggcache("status", "-v", site.cache)
     assert f"changed: {one['changed'][0]}" in text.stdout
-    assert "stale: --all of" in text.stdout
+    assert "stale: everything of" in text.stdout
     site.prepare()
     assert status(site.cache)[0] == 0
 

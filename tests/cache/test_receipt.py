@@ -124,18 +124,17 @@ def test_how_it_was_asked(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
     account = accounts.lookup(site.account.pw_name)
     target = Target(str(site.python), [str(site.eggs)], account, account.gid, "UTC")
-    cache, one = str(site.cache), Roots(["One"])
+    cache, one, every = str(site.cache), Roots(["One"]), Roots([], strict=True)
 
     def stands(target: Target, roots: Roots, **limits: int) -> bool:
-        return bool(freshness.standing(cache, freshness.key(target, roots), freshness.asked(target, limits)))
+        return bool(freshness.standing(cache, freshness.key(target, roots), freshness.asked(target, roots, limits)))
 
     site.prepare("--tz", "UTC", "--limit", "ratio=300", "--limit", "entries=65535")
-    assert stands(target, EVERYTHING, ratio=300, member=freshness.LIMITS["member"])
+    assert stands(target, every, ratio=300, member=freshness.LIMITS["member"])
     others = {"paths": (), "account": account._replace(groups=(0,)), "group": None, "timezone": None}
-    assert [
-        name for name, other in others.items() if stands(target._replace(**{name: other}), EVERYTHING, ratio=300)
-    ] == []
-    assert not stands(target, EVERYTHING)
+    assert [name for name, other in others.items() if stands(target._replace(**{name: other}), every, ratio=300)] == []
+    assert not stands(target, every)
+    assert not stands(target, EVERYTHING, ratio=300)  # of which other things are told
     assert not stands(target, one, ratio=300)
     assert not prepare(cache, target, one, Run(Limits(ratio=300))).unchanged
     assert prepare(cache, target, one, Run(Limits(ratio=300))).unchanged

@@ -143,7 +143,7 @@ def test_reset_takes_nothing(site: Site) -> None:
         assert "prepared for nobody (group nogroup)" in done.stderr
     assert site.cache.stat().st_mode & 0o777 == 0o770
     dry = site.prepare("--reset", "-n").stderr
-    assert f"--all of {other.python}, which it serves as well, would be prepared anew\n" in dry
+    assert f"everything of {other.python}, which it serves as well, would be prepared anew\n" in dry
     other.python.chmod(0o644)
     done = site.prepare("--reset")
     assert done.returncode == 0

@@ -51,6 +51,8 @@ def eggs(shared_tmp: Path) -> Path:
         (["prepare", "/x", "--group", "no such group"], "no such group"),
         (["prepare", "/x", "--tz", "Europe/Nowhere"], "no such time zone"),
         (["prepare", "/x", "--all", "TurboGears"], "--all"),
+        (["prepare", "/x", "--strict-tree"], "--strict-tree"),
+        (["wheels", "/x", "--path", "/not/there"], "--path /not/there: there is nothing of that name"),
         (["tree", "--python", "/not/there"], "/not/there"),
         (["wrapper", "/x", "--for", "nonsense"], "no such kind"),
         (["prepare", "/x", "--wait", "soon"], "--wait"),
@@ -245,9 +247,10 @@ def test_wrapper_carries_what_was_resolved(python: Path, eggs: Path) -> None:
     )  # fmt: skip
     assert ran.returncode == 0, ran.stderr
     assert (cache / "One-1.0-py3.11.egg-tmp" / "one.py").stat().st_mtime == 1245034800  # noon in Tokyo
-    for option in ("--lenient", f"--python {python}", "--user nobody", "--group 65534", "--tz Asia/Tokyo", "--all"):
+    for option in ("--lenient", f"--python {python}", "--user nobody", "--group 65534", "--tz Asia/Tokyo"):
         assert option in done.stdout
     assert "--reset" not in done.stdout
+    assert "--all" not in done.stdout  # without REQ it is everything
 
 
 def test_next_command_repeats_what_was_said(python: Path, eggs: Path) -> None:
@@ -264,14 +267,18 @@ def test_next_command_repeats_what_was_said(python: Path, eggs: Path) -> None:
 
 
 def test_what_is_not_there_is_named(python: Path, eggs: Path) -> None:
-    """A path that has nothing at its end, most of all one with a typing error, is no error, and is not passed over."""
+    """A --path that has nothing at its end, most of all one with a typing error, is a usage error of who looks into it
+    now; whoever starts a server, or writes a wrapper for what is yet to come, is told."""
     said = ["--all", "--path", eggs, "--path", eggs / "typo", "--python", python]
     cache = eggs.with_name(f"{eggs.name}-cache")  # not below what is looked at
-    line = f"eggcache: --path {eggs}/typo: there is nothing of that name\n"
+    line = f"eggcache: --path {eggs}/typo: there is nothing of that name"
     for command in (["tree"], ["prepare", cache], ["check", "--cache", cache], ["unzip-all", "-n", *named(eggs)]):
         done = eggcache(*command, *said)
-        assert (done.returncode, done.stderr) == (0, line), command
-    assert eggcache("prepare", cache, *said).stderr == ""  # as at every start of Apache
+        assert (done.returncode, done.stderr.partition(";")[0]) == (2, line), command
+    for before in (f"{line}\n", ""):  # the second time nothing is to be done
+        done = eggcache("prepare", cache, "--lenient", *said)
+        assert (done.returncode, done.stderr) == (0, before)
+    assert f"{line}\n" in eggcache("wrapper", cache, *said, "--for", "shell").stderr
     done = eggcache("wrapper", cache, *said[:3], "--apachectl", eggs / "ctl", "--for", "apachectl")
     assert f"--apachectl {eggs}/ctl: there is nothing of that name\n" in done.stderr
 
@@ -296,10 +303,12 @@ def test_command_says_all_that_its_target_is() -> None:
     served = f"{same} --user www --group root --tz Asia/Tokyo --limit ratio=300 'kid>=1'"
     assert prepare.line("--reset") == f"eggcache prepare --reset /c {served}"
     assert prepare.wrapper("systemd") == f"eggcache wrapper --for systemd /c {served}"
-    assert commands.unzip_all(target, EVERYTHING) == f"eggcache unzip-all {same} --all"
+    assert commands.unzip_all(target, EVERYTHING) == f"eggcache unzip-all {same}"
+    assert commands.unzip_all(target, Roots([], strict=True)) == f"eggcache unzip-all {same} --all"
+    assert commands.unzip_all(target, Roots(["kid"], strict=True)) == f"eggcache unzip-all {same} --strict-tree kid"
     assert main.parse(shlex.split(prepare.line())[1:]).requirements == ["kid>=1"]
     for_all = Target("/p", account=Account("nobody", 65534, 65534))
-    assert commands.Prepare("/c", for_all, EVERYTHING).line() == "eggcache prepare /c --python /p --all"
+    assert commands.Prepare("/c", for_all, EVERYTHING).line() == "eggcache prepare /c --python /p"
 
 
 @pytest.mark.parametrize("project", ["x; touch y", "$(id)", "--all", "-x", "a b", "x\n", "`id`", "x'", ""])
@@ -310,7 +319,7 @@ def test_remedies_hold_no_command_of_others(project: str) -> None:
     def unzip(project: str, egg: str) -> str:
         return commands.unzip(target, Distribution(project, "1", egg, Kind.ZIPPED, egg=egg))
 
-    assert unzip(project, "/e/E.egg") == "eggcache unzip-all --python /p --path /a --all"
+    assert unzip(project, "/e/E.egg") == "eggcache unzip-all --python /p --path /a"
     assert unzip("zope.interface-x_1", "/e/E.egg") == "eggcache unzip-all --python /p --path /a zope.interface-x_1"
     assert unzip("E", "/a/E.egg") == "eggcache unzip-all --python /p --path /a --path /a/E.egg E"
 
@@ -342,10 +351,11 @@ def test_wrapper_runs_nobody_elses_modules(python: Path, eggs: Path) -> None:
 
 
 def test_wrapper_in_tmp_resets(python: Path) -> None:
-    """Where anybody can squat the directory, the emitted command moves it aside."""
-    done = eggcache("wrapper", "/tmp/some-cache", "--python", python, "--for", "apachectl")
-    assert "--reset" in done.stdout
-    assert "-- TurboGears" in done.stdout
+    """Where anybody can squat the directory, the emitted command moves it aside; of REQ it has what was named."""
+    said = ("wrapper", "/tmp/some-cache", "--python", python, "--for", "apachectl")
+    assert "--reset --wait 60 </dev/null" in eggcache(*said).stdout
+    assert "--reset --wait 60 -- TurboGears </dev/null" in eggcache(*said, "TurboGears").stdout
+    assert "--reset --wait 60 --strict-tree -- kid </dev/null" in eggcache(*said, "--strict-tree", "kid").stdout
 
 
 def without_apache(*arguments: str | Path) -> subprocess.CompletedProcess[str]:

@@ -84,7 +84,8 @@ def test_what_is_not_documented_is_refused() -> None:
     finding = {"code": "c", "thing": "t", "cause": "w", "remedy": "r", "command": "", "status": 3, "context": []}
     report = {
         "schema": 1, "command": "remove", "directory": "/c", "outcomes": [], "findings": [finding], "notes": [],
-        "unchanged": False, "dry_run": False, "digest": None, "owner": None, "processes": [], "install": [],
+        "unchanged": False, "dry_run": False, "digest": None, "owner": None, "processes": [], "outside": [],
+        "install": [],
     }  # fmt: skip
     VALIDATOR.validate(report)
     for wrong in (

@@ -27,7 +27,7 @@ from eggcache.system.accounts import Account
 from eggcache.target import parsing
 from eggcache.target.interpreter import EVERYTHING, Roots, Target
 from eggcache.target.owners import Cleared
-from eggcache.target.resolver import findings, resolve
+from eggcache.target.resolver import findings, notes, resolve
 
 MakeTarget = Callable[[str, str], Deployment]
 
@@ -84,8 +84,10 @@ def ask(
     everything: bool = False,
     account: Account | None = None,
     need_pkg_resources: bool = True,
+    strict: bool = True,
 ) -> Tree:
-    roots = EVERYTHING if everything else Roots(requirements)
+    """The tree of what is declared alone, as require() has it; not `strict`: with what happens to be installed."""
+    roots = EVERYTHING if everything else Roots(requirements, strict)
     return resolve(Target(str(made.python), paths, account), roots, need_pkg_resources=need_pkg_resources)
 
 
@@ -139,10 +141,21 @@ def test_turbogears_as_installed_misses_peak_rules(turbogears1: Deployment) -> N
 
 
 def test_everything_of_turbogears(turbogears1: Deployment) -> None:
-    """`--all` takes every egg that is there, in the tree of a requirement or not, and nothing is missed."""
-    tree = ask(turbogears1, everything=True)
-    assert {found.egg for found in tree.distributions if found.kind.zipped} == {str(path) for path in turbogears1.eggs}
-    assert (tree.needs, tree.requirements, findings(tree)) == ((), (), ())
+    """Without a requirement, and with `--all`, every egg that is there is taken, in a tree or not. What TurboGears
+    lacks is named, of which the tree is told as well; with `--all`, what anything lacks."""
+    tree, every = ask(turbogears1, everything=True), resolve(Target(str(turbogears1.python)), Roots([], strict=True))
+    for one in (tree, every):
+        eggs = {found.egg for found in one.distributions if found.kind.zipped}
+        assert (eggs, one.requirements) == ({str(path) for path in turbogears1.eggs}, ())
+        told = [(wrong.code, wrong.thing, wrong.status) for wrong in findings(one)]
+        assert sorted(told) == [
+            ("missing-distribution", f"PEAK-Rules>=0.5a1.dev-r{number}", 5) for number in (2555, 2600)
+        ]
+    assert states(tree) == states(ask(turbogears1, "TurboGears", strict=False))
+    assert "TurboGears 1.1.3 -> TurboJson 1.3.2 -> PEAK-Rules" in " ".join(map(str, findings(tree)))
+    assert {State.MISSING} == set(states(every).values())
+    assert tree.outside == ask(turbogears1, "TurboGears", strict=False).outside
+    assert (notes(tree, EVERYTHING), every.outside) == ((), ())
 
 
 @pytest.mark.parametrize(
@@ -184,6 +197,47 @@ def test_extras(turbogears1: Deployment) -> None:
     (finding,) = [wrong for wrong in findings(ask(turbogears1, "TurboGears[nonsense]")) if "nonsense" in wrong.thing]
     assert (finding.code, finding.status) == ("conflicting-distribution", 5)
     assert "no such extra feature 'nonsense'" in finding.cause
+
+
+@pytest.mark.parametrize(("python", "release"), [RELEASES[0], RELEASES[-1]])
+def test_installed_extras(python: str, release: str, released: MakeTarget, shared_tmp: Path) -> None:
+    """Of each extra, what is installed belongs to the tree, with what that requires, though nobody has asked for it;
+    what is not, or does not suit, is not missed. The declared tree alone has none of it. What else is zipped is named.
+    """
+    target, paths = released(python, release), [str(shared_tmp)]
+    egg(shared_tmp, "Root", "1", "Leaf\n\n[db]\nDriver>=1\n\n[docs]\nNowhere\n\n[old]\nWrong>=2\n", python)
+    egg(shared_tmp, "Leaf", "1", "\n[more]\nRoot\nTip\n", python)
+    egg(shared_tmp, "Driver", "1", "Gone>=1\nDeep\n", python)
+    eggs = {name: egg(shared_tmp, name, "1", "", python) for name in ("Deep", "Tip", "Wrong", "Other", "Apart")}
+    tree = ask(target, "Root", paths=paths, strict=False)
+    assert {found.project for found in tree.distributions} == {"Root", "Leaf", "Driver", "Deep", "Tip", "Wrong"}
+    assert {(need.requirement, need.extra) for need in tree.needs} == {
+        ("Root", ""), ("Leaf", ""), ("Driver>=1", "db"), ("Deep", ""), ("Tip", "more"), ("Root", "more"),
+    }  # fmt: skip
+    assert (findings(tree), tree.outside) == ((), (str(eggs["Apart"]), str(eggs["Other"])))
+    (note,) = notes(tree, Roots(["Root"]))
+    both = f"{eggs['Apart'].name}, {eggs['Other'].name}"
+    assert note.startswith(f"2 zipped eggs on the path are outside of the tree: {both}; ")
+    assert "<- Driver>=1  (extra db)" in "\n".join(draw_tree(tree))
+    strict = ask(target, "Root", paths=paths)
+    assert {found.project for found in strict.distributions} == {"Root", "Leaf"}
+    assert {os.path.basename(path).split("-")[0] for path in strict.outside} == {*eggs, "Driver"}
+
+
+def test_everything_where_there_is_no_turbogears(own: Deployment, shared_tmp: Path) -> None:
+    """Nothing is missing where nobody has named anything, and a note says so; with `--all`, what any lacks is."""
+    egg(shared_tmp, "Driver", "1", "Gone>=1\n\n[more]\nNowhere\n", "3.11")
+    every, target = Roots([], strict=True), Target(str(own.python), [str(shared_tmp)])
+    tree = resolve(target)
+    assert (findings(tree), tree.needs, len(tree.outside)) == ((), (), 1)
+    told = "everything on the path; name your application to narrow it down"
+    assert notes(tree, EVERYTHING) == (f"{own.python}: {told}",)
+    (finding,) = findings(resolve(target, every))
+    assert (finding.code, finding.thing, finding.status) == ("missing-distribution", "Gone>=1", 5)
+    assert "Driver 1 -> Gone>=1 (missing)" in finding.cause
+    assert notes(resolve(target, every), every) == ()
+    (note,) = notes(resolve(target._replace(paths=())), EVERYTHING)
+    assert "no egg on the path; if Apache runs another Python, name that with --python" in note
 
 
 def test_root_not_installed(turbogears2_27: Deployment) -> None:
@@ -403,7 +457,7 @@ def test_path_comes_first(turbogears2_27: Deployment, shared_tmp: Path) -> None:
 
 @pytest.mark.parametrize("python", ["2.7", "3.13"])
 def test_without_pkg_resources(python: str, target: MakeTarget, shared_tmp: Path) -> None:
-    """A target without pkg_resources gets a clear error, but for `--all` without need of it: eggs by their names."""
+    """A target without pkg_resources gets a clear error, but for everything without need of it: eggs by their names."""
     deployment = target(python, "")
     path = egg(deployment.site_packages, "My_Leaf", "1.0-r7", "", python)
     on_path = egg(shared_tmp, "Other", "2", "", python)
@@ -411,9 +465,7 @@ def test_without_pkg_resources(python: str, target: MakeTarget, shared_tmp: Path
     (deployment.site_packages / "Fake-1.egg").write_text("no zip")
     (deployment.site_packages / "easy-install.pth").write_text(f"{on_path}\n")
     for options in ({}, {"everything": True}, {"need_pkg_resources": False}):
-        with pytest.raises(
-            EggcacheError, match=r"has no pkg_resources.*unzip-all --python \S+ --all\).*\"setuptools<82\""
-        ):
+        with pytest.raises(EggcacheError, match=r"has no pkg_resources.*unzip-all --python \S+\).*\"setuptools<82\""):
             ask(deployment, "My-Leaf", **options)
     tree = ask(deployment, everything=True, need_pkg_resources=False)
     eggs = [found for found in tree.distributions if found.kind is Kind.ZIPPED]
@@ -511,11 +563,12 @@ def _snapshot(root: Path) -> list[tuple[str, int, int, int]]:
 HONEST: dict[str, Any] = {
     "version": [2, 7, 18], "prefix": "/usr", "path": ["/a"], "added": [], "pth": [], "site": [],
     "pkg_resources": "/a/p.py", "setuptools": "setuptools 1", "broken": "", "projects": [], "read": [], "bad": [],
+    "outside": [],
     "distributions": [
         {"project": "A", "version": "1", "location": "/a/A-1.egg", "kind": "zipped egg", "extras": [], "active": True,
          "egg": "/a/A-1.egg", "inside": "", "cache_name": "A-1.egg"},
     ],
-    "needs": [{"requirement": "A", "by": None, "found": 0, "state": "met", "reason": ""}],
+    "needs": [{"requirement": "A", "by": None, "found": 0, "state": "met", "reason": "", "extra": ""}],
 }  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from eggcache.errors import EggcacheError, NotPermitted, UsageError
 from eggcache.system import accounts, packaged
 from eggcache.system.accounts import Account
 from eggcache.target import launch, process
-from eggcache.target.interpreter import EVERYTHING, TURBOGEARS, Roots, Target, find
+from eggcache.target.interpreter import EVERYTHING, Roots, Target, find
 from eggcache.target.launch import Launch, environment, literal
 from eggcache.target.owners import Cleared
 
@@ -100,11 +100,12 @@ def test_nouns_stay_as_they_are_made() -> None:
     target, roots = Target("/p", ["/a"]), Roots(name for name in ("A", "B"))
     assert {target: 1, roots: 2} == {Target("/p", ("/a",), accounts.current()): 1, Roots(["A", "B"]): 2}
     assert target != target._replace(timezone="UTC") != target._replace(timezone="CET")
-    for noun, name in ((target, "python"), (target, "new"), (roots, "requirements")):
+    for noun, name in ((target, "python"), (target, "new"), (roots, "requirements"), (roots, "strict")):
         with pytest.raises(AttributeError):
             setattr(noun, name, "x")
     assert (target.account, target.group, target.timezone) == (accounts.current(), None, None)
-    assert (TURBOGEARS.everything, EVERYTHING.everything, Roots([]) == EVERYTHING) == (False, True, True)
+    assert (roots.everything, EVERYTHING.everything, Roots([]) == EVERYTHING) == (False, True, True)
+    assert (roots.strict, Roots(["A", "B"], strict=True) != roots) == (False, True)
 
 
 # ----------------------------------------------------------------------------------------------- talking to it

@@ -126,6 +126,8 @@ def _downward(tree: Tree) -> _Graph:
     for need in tree.needs:
         node: _Node = need.requirement if need.found is None else need.found
         (roots if need.by is None else children.setdefault(need.by, [])).append((node, need))
+    for below in children.values():  # what nobody has asked for stands last
+        below.sort(key=lambda one: not (one[1] and one[1].extra))
     return _Graph(roots, children)
 
 
@@ -163,6 +165,8 @@ def _node(
             yield Part(f"  {'->' if reverse else '<-'} {need.requirement}", "mark")
         if bad and need.found is not None:
             yield Part(f"  {need.state.value}", need.state.value)
+        if need.extra:
+            yield Part(f"  (extra {need.extra})", "mark")
     if mark:
         yield Part(f"  {mark}", "mark")
 

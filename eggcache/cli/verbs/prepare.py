@@ -40,7 +40,7 @@ def run(options: argparse.Namespace) -> int:
     roots, limits = arguments.roots(options), arguments.limits(options)
     directory, held = os.path.abspath(options.directory), None
     try:
-        held = freshness.standing(directory, freshness.key(target, roots), freshness.asked(target, limits))
+        held = freshness.standing(directory, freshness.key(target, roots), freshness.asked(target, roots, limits))
     except NotPermitted:
         from eggcache.system import safe_dirs
 

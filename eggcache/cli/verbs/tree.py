@@ -14,7 +14,7 @@ from eggcache.errors import EggcacheError, UsageError
 from eggcache.model import Tree
 from eggcache.servers import environments
 from eggcache.target import resolver, selection
-from eggcache.target.interpreter import EVERYTHING, Target
+from eggcache.target.interpreter import EVERYTHING, Roots, Target
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -35,8 +35,10 @@ def run(options: argparse.Namespace) -> int:
     target, found = _resolved(options)
     plain = not (options.reverse or options.duplicates or options.quiet)
     eggs = list(unservable.in_tree(found, target)) if plain else []
-    cache, prepared = _prepared(options, found)
     form = "json" if options.json else options.format
+    if form != "json" and not found.requirements and found.reported:
+        found = selection.led_to(found)  # what else there is, a line names
+    cache, prepared = _prepared(options, found)
     if options.quiet:
         pass
     elif form == "json":
@@ -50,9 +52,14 @@ def run(options: argparse.Namespace) -> int:
             lines = tree_lines.lines(found, prepared, reverse=options.reverse, depth=options.depth)
         tree_lines.draw(lines, sys.stdout)
         tree_lines.draw([tree_lines.total(found, prepared)], sys.stdout)
+        if found.outside and found.reported:
+            print(console.one_line(resolver.outside(found)))
     else:
         for line in (graphs.dot if form == "dot" else graphs.mermaid)(found, prepared):
             print(line)
+    if not (options.reverse or options.duplicates or found.reported):
+        for note in resolver.notes(found, arguments.roots(options)):
+            console.warn(note, options)
     return console.conclude([*resolver.findings(found), *eggs], options)
 
 
@@ -67,7 +74,7 @@ def _resolved(options: argparse.Namespace) -> tuple[Target, Tree]:
         watcher.phase(f"asking {target.python} for the tree")
         found = resolver.resolve(
             target,
-            EVERYTHING if options.reverse or options.duplicates else roots,
+            Roots([], strict=True) if options.reverse else EVERYTHING if options.duplicates else roots,
             related=options.reverse,
             meanwhile=watcher.tick,
         )

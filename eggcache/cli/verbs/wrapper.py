@@ -18,7 +18,7 @@ from eggcache.servers import apache, systemd
 from eggcache.system import accounts, safe_dirs
 from eggcache.target import interpreter
 from eggcache.target.commands import Prepare
-from eggcache.target.interpreter import TURBOGEARS, Target
+from eggcache.target.interpreter import REPORTED, Target
 from eggcache.wrappers import destination, emission, kinds, modpython
 
 KINDS = (  # as the help has them; a test compares them with kinds.KINDS
@@ -89,7 +89,8 @@ def run(options: argparse.Namespace) -> int:
     if _shared(os.path.dirname(directory)):
         command += ["--reset"]
     command += ["--wait", _WAIT]
-    command += ["--all"] if options.all else ["--", *arguments.roots(options).requirements]
+    command += [*(["--strict-tree"] if options.strict_tree else [])]
+    command += ["--", *options.requirements] if options.requirements else []
     pid_file = options.pid_file or host.pid_file
     debian = bool(host.apachectl) and emission.takes_envvars(host.apachectl or "")
     wanted = kinds.Wanted(
@@ -175,7 +176,7 @@ def _with_modules(options: argparse.Namespace, kind: str, text: str, wanted: kin
         options.app,
         options.location or f"/{options.app}",
         os.path.abspath(options.app_config),
-        (TURBOGEARS if options.all else arguments.roots(options)).requirements,
+        options.requirements or REPORTED,
     )
     emitted = modpython.mod_python(
         wanted,

@@ -149,6 +149,23 @@ def parse_roots(pr):
     return roots, bad
 
 
+def parsed(pr, names):
+    roots = [attempt(pr.Requirement.parse, name) for name in names]
+    return [root for root in roots if root is not None]
+
+
+def outside(walk, links):
+    """The zipped eggs on the path to which no requirement has led."""
+    inside, found = {}, []
+    for index in walk.reached:
+        inside[os.path.realpath(on_disk(walk.dists[index], links)[1] or "")] = True
+    for dist in walk.installed.everything():
+        kind, egg = on_disk(dist, links)[:2]
+        if kind in ("zipped egg", "inside a basket") and os.path.realpath(egg) not in inside:
+            found.append(absolute(egg))
+    return unique(found)
+
+
 def to_blame():
     """What keeps pkg_resources from being imported, by the lines that led to the exception being handled: (a file of
     metadata that it could not read, a file that it imported and that failed), "" for what it is not."""
@@ -187,7 +204,7 @@ def main():
                 links[egg_link_target(file)] = True
     result = {"version": list(sys.version_info[:3]), "prefix": absolute(sys.prefix), "path": path, "added": added,
               "pth": pth, "site": site, "pkg_resources": None, "setuptools": None, "broken": "", "blame": ["", ""], "distributions": [], "needs": [],
-              "projects": [], "read": [], "bad": []}
+              "projects": [], "read": [], "bad": [], "outside": []}
     pr = None
     try:
         import pkg_resources as pr
@@ -204,14 +221,20 @@ def main():
     if REQUEST["everything"]:
         for dist in installed.everything():
             walk.add(dist)
-        if REQUEST.get("related"):
-            names = unique([dist.project_name for dist in walk.dists])
-            roots = [attempt(pr.Requirement.parse, name) for name in names]
-            walk.run([root for root in roots if root is not None])
+        if REQUEST["strict"]:
+            walk.run(parsed(pr, unique([dist.project_name for dist in walk.dists])))
+            if not REQUEST.get("related"):  # what is required and there needs no word
+                walk.needs = [need for need in walk.needs if need["by"] is not None and need["state"] != MET]
+        else:
+            walk.run([root for root in parsed(pr, REQUEST["reported"]) if walk.find(root, "")[0] is not None])
     else:
         roots, result["bad"] = parse_roots(pr)
         walk.run(roots)
         walk.compare(roots)
+    if not REQUEST["strict"]:
+        walk.optional()
+    if not (REQUEST["everything"] and REQUEST["strict"]):
+        result["outside"] = outside(walk, links)
     read = list(link_files)
     for position in range(len(walk.dists)):
         dist = walk.dists[position]

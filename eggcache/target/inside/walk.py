@@ -159,6 +159,7 @@ class Walk:
         self.best = {}
         self.requires = {}
         self.clean = True
+        self.reached = []
 
     def add(self, dist):
         identity = self.installed.identity(dist)
@@ -167,6 +168,13 @@ class Walk:
             self.dists.append(dist)
             self.extras.append([])
         return self.index[identity]
+
+    def reach(self, dist):
+        """Add what a requirement has led to."""
+        index = self.add(dist)
+        if index not in self.reached:
+            self.reached.append(index)
+        return index
 
     def run(self, roots):
         # (requirement or None, the line as it stands, the distribution that has it)
@@ -190,7 +198,7 @@ class Walk:
             found, state, reason, extras = self.find(req, line)
             index = None
             if found is not None:
-                index = self.add(found)
+                index = self.reach(found)
                 for extra in extras:
                     if extra not in self.extras[index]:
                         self.extras[index].append(extra)
@@ -204,11 +212,12 @@ class Walk:
             processed[name] = (index, state, reason)
             self.need(line, by, index, state, reason)
 
-    def need(self, line, by, found, state, reason):
+    def need(self, line, by, found, state, reason, extra=""):
         self.clean = self.clean and state == MET
         if (line, by) not in self.told:  # met again where a distribution is wanted with one more extra
             self.told[(line, by)] = True
-            self.needs.append({"requirement": line, "by": by, "found": found, "state": state, "reason": reason})
+            self.needs.append({"requirement": line, "by": by, "found": found, "state": state, "reason": reason,
+                               "extra": extra})
 
     def wanted(self, req, demanded):
         try:
@@ -317,12 +326,42 @@ class Walk:
             return  # it would stop where the walk went on
         try:
             for dist in self.installed.ws.resolve(roots):
-                self.add(dist)
+                self.reach(dist)
         except Exception:
             # 66.0 fails for a version that it cannot sort, whether or not anybody wants that distribution
             for need in self.needs:
                 if need["by"] is None:
                     need["state"], need["reason"] = UNPARSED, words()
+
+    def optional(self):
+        """Add what the extras of those that were reached require, where it is installed, and what that requires: a
+        library is imported where it is there, whether or not anybody has asked for the extra. What is not there, or
+        suits nobody, is no matter: nobody has asked for it."""
+        for index in self.reached:  # which grows meanwhile
+            dist = self.dists[index]
+            taken = dict([(need["found"], True) for need in self.needs if need["by"] == index])
+            plain = self.requirements(dist, self.extras[index])[0]
+            for req, line in plain:
+                self.take(req, line, index, self.extras[index], "", taken)
+            for extra in sorted(attempt(list, attempt(getattr, dist, "extras")) or []):
+                for req, line in self.requirements(dist, [extra])[0]:
+                    if (req, line) not in plain:
+                        self.take(req, line, index, [extra], extra, taken)
+
+    def take(self, req, line, by, extras, extra, taken):
+        demanded = {}
+        if hasattr(self.pr, "_ReqExtras"):
+            demanded = self.pr._ReqExtras()
+            demanded[req] = tuple(extras)
+        if req is not None and not self.wanted(req, demanded):
+            return
+        found, state, reason, more = self.find(req, line)
+        if found is None:
+            return
+        index = self.reach(found)
+        if state == MET and index not in taken:
+            taken[index] = True
+            self.need(line, by, index, state, reason, extra)
 
 
 def by_line(pr, dist, extras):
