@@ -579,7 +579,7 @@ def answering(shared_tmp: Path) -> Callable[[object], str]:
     def make(answer: object) -> str:
         (shared_tmp / "answer").write_text(f"eggcache\n{json.dumps(answer)}\n")
         program = shared_tmp / "python"
-        program.write_text(f"#!/bin/sh\ncat >/dev/null\ncat {shared_tmp}/answer > /proc/$$/fd/$2\n")
+        program.write_text(f"#!/bin/sh\ncat >/dev/null\ncat {shared_tmp}/answer > /proc/$$/fd/$3\n")
         program.chmod(0o755)
         return str(program)
 
