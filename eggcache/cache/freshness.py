@@ -11,9 +11,13 @@ import json
 import marshal
 import os
 import stat
-from hashlib import blake2b
 
 from eggcache.system import safe_dirs
+
+try:
+    from _blake2 import blake2b  # hashlib has the same, and loads OpenSSL first: 3 of 40 ms
+except ImportError:  # a build that has OpenSSL's alone
+    from hashlib import blake2b
 
 TYPE_CHECKING = False  # importing typing for its constant takes longer than reading the receipt
 if TYPE_CHECKING:

@@ -63,7 +63,17 @@ def test_second_run_imports_what_it_uses(site: Site) -> None:
     cli = {"cli", "cli.arguments", "cli.console", "cli.main", "cli.verbs", "cli.verbs.prepare"}
     system = {"system", "system.accounts", "system.safe_dirs"}
     assert ours == {"errors", *cli, *system, "cache", "cache.freshness", "target", "target.interpreter"}
-    assert not loaded & {"ctypes", "dataclasses", "filelock", "rich", "secrets", "subprocess", "traceback", "typing"}
+    assert not loaded & {
+        "ctypes",
+        "dataclasses",
+        "filelock",
+        "hashlib",
+        "rich",
+        "secrets",
+        "subprocess",
+        "traceback",
+        "typing",
+    }
 
 
 LATE = """
