@@ -246,7 +246,7 @@ CACHE = (
     Explanation(
         "time-zone",
         "The files are current in another time zone than the one that Apache's processes have, or will have: by what "
-        "starts Apache, or by a module that sets TZ when it is imported, as Django does with its TIME_ZONE.",
+        "starts Apache, or by a script or a module that sets TZ, as Django does with its TIME_ZONE.",
         "pkg_resources compares local times: it wants to extract all of them anew, an ExtractionError on every page.",
         "Prepare, check and start Apache with one zone: --tz, or the wrapper, which exports it. Two zones take two "
         "caches.",
@@ -499,9 +499,24 @@ APPLICATION = (
     ),
     Explanation(
         "egg-cache-elsewhere",
-        "Apache's configuration names another cache: WSGIPythonEggs, python-eggs=, or a PythonOption.",
+        "Apache's configuration names another cache: WSGIPythonEggs, python-eggs=, or a PythonOption; or a script that "
+        "it runs sets one (os.environ, set_extraction_path). Scripts are read, never run.",
         "It counts more than PYTHON_EGG_CACHE: the cache that was checked is not used.",
         "Check the directory that is named there; or name this one there, if it is for the same application.",
+    ),
+    Explanation(
+        "path-not-checked",
+        "Apache's configuration puts eggs on the path of the application (python-path=, WSGIPythonPath, PythonPath) "
+        "that are on no path that was checked.",
+        "An ExtractionError at the first request for one of them: it is in no cache.",
+        "Prepare with them, and check with the same: --path. The message has the command.",
+    ),
+    Explanation(
+        "another-application",
+        "Apache runs several scripts, or process groups, that may be of this Python; one of them sets another cache, "
+        "another zone or another path; or only who runs a script can tell what it sets. A notice.",
+        "Nothing, if that is another application. If it is this one, an ExtractionError.",
+        "Look at the line that is named; --script FILE says which script is the application's.",
     ),
     Explanation(
         "egg-cache-ignored",

@@ -45,6 +45,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "check": (
         ("eggcache check --cache /var/cache/eggcache", "will Apache's user get all of it?"),
         ("eggcache check myapp --cache /var/cache/eggcache --import myapp", "and does the application import?"),
+        ("eggcache check myapp --script /srv/myapp/app.wsgi", "and does its script set another cache?"),
         ("eggcache check --app-config /srv/myapp/prod.cfg --location /myapp", "and is its configuration right?"),
         ("eggcache check --json", "for a monitor: exit status 3 is a finding"),
     ),

@@ -39,10 +39,14 @@ class Unreadable(ValueError):
 
 
 class Application(NamedTuple):
-    """A TurboGears application that a server has, or will have."""
+    """An application that a server has, or will have."""
 
-    config: str  #: the file of its configuration
+    config: str | None = None  #: the file of its configuration, where it is a TurboGears application with one
     location: str | None = None  #: the path under which it is served; None: not known, or "/"
+    scripts: tuple[str, ...] = ()  #: the scripts that a server runs it by, such as .wsgi files; (): those of Apache
+
+
+UNKNOWN = Application()
 
 
 def findings(application: Application, target: Target) -> tuple[Finding, ...]:
@@ -51,8 +55,10 @@ def findings(application: Application, target: Target) -> tuple[Finding, ...]:
     The target reads it; that, and trying its log files, is done with the rights of the target's account where we are
     root, and with our own otherwise. What nobody here can read is a notice, with
     status 0. Raises UsageError where there is no such file, or it is not a regular one, and NotPermitted where the
-    account cannot run the target.
+    account cannot run the target. Nothing is found where it has none.
     """
+    if application.config is None:
+        return ()
     path = os.path.abspath(application.config)
     try:
         os.stat(path)

@@ -33,6 +33,7 @@ _NOTICES = (
     "not-zip-safe",
     "app-config-unread",
     "root-import-fails",
+    "another-application",
 )  # they ask for no exit status
 
 
@@ -43,7 +44,7 @@ def check(
     run: Run = DEFAULT_RUN,
     *,
     imports: Sequence[str] | None = (),
-    application: Application | None = None,
+    application: Application = applications.UNKNOWN,
 ) -> Report:
     """Prove that the zipped eggs of the tree of `roots` are served from a cache, and that nobody else can write to it.
 
@@ -52,7 +53,7 @@ def check(
     :param target: the Python whose eggs are meant; it is run, and everything opened, with the rights of its account
     :param roots: which distributions the tree is of
     :param imports: modules that have to import, beside those of the `roots` themselves; None: nothing is imported
-    :param application: a TurboGears application whose configuration is looked at as well
+    :param application: the configuration and the scripts of an application, which are looked at as well
     :param run: limits, waiting, dry run and progress
     :returns: the findings; each asks for exit status 3, but for notices, which ask for none
     :raises UsageError: one of the `roots` is no requirement to the target
@@ -96,10 +97,13 @@ def check(
         if cache is not None and checks.tells(told, cache):  # what a process was started with does not matter then
             found = [one for one in found if one.code not in environments.RUNNING]
         found += checks.host_findings(told, interpreter=tree.interpreter, cache=cache, account=target.account)
-        if application is not None:
-            found += applications.findings(application, target)
+        found += applications.findings(application, target)
+        unlike, by_line = looked.deployed(application.scripts)
+        found += unlike
     findings = tuple(one if one.code in _NOTICES else replace(one, status=3) for one in found)
-    notes = (*resolver.notes(tree, roots), *_notes(target.account, host), looked.beside, configuration.untold(told))
+    read = f"{', '.join(by_line)}: read by line, since eggcache's own Python cannot parse it" if by_line else None
+    about = (looked.beside, configuration.untold(told), read)
+    notes = (*resolver.notes(tree, roots), *_notes(target.account, host), *about)
     return Report("check", cache, outcomes, findings, tuple(filter(None, notes)), outside=tree.outside)
 
 

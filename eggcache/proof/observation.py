@@ -11,7 +11,7 @@ from eggcache.errors import Remedy
 from eggcache.model import Finding, Run, Tree
 from eggcache.proof import permissions
 from eggcache.proof.comparison import Comparison
-from eggcache.servers import apache, checks, configuration, environments
+from eggcache.servers import apache, checks, configuration, environments, wsgi_scripts
 from eggcache.system import accounts
 from eggcache.target.commands import Prepare
 from eggcache.target.interpreter import Roots, Target
@@ -54,6 +54,12 @@ class Observation:
         self.beside = checks.beside(self.told, tree.interpreter, self.account)
         if self.beside:
             self.host = apache.Apache()
+
+    def deployed(self, scripts: Sequence[str]) -> tuple[list[Finding], list[str]]:
+        """What Apache's configuration, or else `scripts`, have the application use; see `wsgi_scripts.findings`."""
+        told = configuration.Configuration() if self.beside else self.told
+        dates = sorted(self.comparison.dates)
+        return wsgi_scripts.findings(told, self.wanted, self.tree.interpreter, dates, scripts)
 
     def again(self) -> Remedy | None:
         """What makes right what is wrong in the cache; None: to prepare it again. See `serving.again`."""

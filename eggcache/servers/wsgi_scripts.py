@@ -1,19 +1,43 @@
-"""The scripts that mod_wsgi runs: what they do with the egg cache. They are read as text, never run."""
+"""The scripts and the path that the server's configuration gives an application: held against what was checked.
+
+The scripts are read as text, never run: see `script_text`. A host may serve several applications by one Apache. What a
+process group with another Python or another cache runs is none of this application; where it cannot be told whose
+script it is, what it says is a notice.
+"""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
-from eggcache.servers.configuration import Configuration
+from eggcache.errors import Remedy
+from eggcache.model import DateTime, Finding, Interpreter
+from eggcache.servers import environments, script_text
+from eggcache.servers.configuration import Configuration, Directive, options
+from eggcache.servers.script_text import Setting
 from eggcache.system import files
+from eggcache.target.commands import Prepare
 
 _MOST = 100  # scripts of one directory
+_LARGEST = 1 << 20  # bytes of a script
+_NAMED = ("WSGIScriptAlias", "WSGIScriptAliasMatch", "WSGIHandlerScript")
 _NAME = r"[bBrRuU]*['\"]PYTHON_EGG_CACHE['\"]"
 _READS = re.compile(rf"^[^#\n]*{_NAME}", re.MULTILINE)
 # os.environ["PYTHON_EGG_CACHE"], os.environ.get("PYTHON_EGG_CACHE"), os.getenv("PYTHON_EGG_CACHE"): of the process
 _OWN = re.compile(rf"\bos\s*\.\s*(?:environ\s*(?:\[|\.\s*\w+\s*\()|getenv\s*\(|putenv\s*\()\s*{_NAME}")
+
+
+@dataclass(frozen=True)
+class Script:
+    """A script that a server runs, and what it sets."""
+
+    file: str
+    settings: tuple[Setting, ...]
+    parsed: bool  # False: it was read by line
+    asks: bool  # whether it reads PYTHON_EGG_CACHE from the WSGI environment
 
 
 def take_cache(configuration: Configuration) -> bool:
@@ -22,20 +46,174 @@ def take_cache(configuration: Configuration) -> bool:
     As the trac.wsgi does that `trac-admin deploy` writes (Trac 1.2, web/templates/deploy_trac.wsgi): there SetEnv
     decides, and not the environment of the process.
     """
-    return any(_READS.search(_OWN.sub("", text)) for text in _texts(configuration))
+    lines = configuration.named(*_NAMED)
+    return any(read(file).asks for line in lines for file in _files(line))
 
 
-def _texts(configuration: Configuration) -> Iterator[str]:
-    """The scripts, as far as directives name them."""
-    for line in configuration.named("WSGIScriptAlias", "WSGIScriptAliasMatch", "WSGIHandlerScript"):
-        path = line.words[1] if len(line.words) > 1 else ""
-        if "$" in path:  # what a part of the expression matched
-            path = os.path.dirname(path.partition("$")[0])
-        if not path.startswith("/"):
-            continue
+def read(file: str) -> Script:
+    """The script `file`; one that cannot be read sets nothing."""
+    text = files.beginning(file, _LARGEST).decode("utf-8", "replace")
+    found, parsed = script_text.settings(file, text)
+    return Script(file, tuple(found), parsed, bool(_READS.search(_OWN.sub("", text))))
+
+
+def findings(
+    configuration: Configuration,
+    wanted: Prepare,
+    interpreter: Interpreter,
+    dates: Sequence[DateTime],
+    named: Sequence[str],
+) -> tuple[list[Finding], list[str]]:
+    """What the configuration gives the application that was not checked, and the scripts that were read by line.
+
+    `wanted` is what was checked, by `interpreter`; two zones that agree on all `dates` are the same. The scripts that
+    are `named` are the application's; where there are none, those of the configuration may be.
+    """
+    daemons = list(_daemons(configuration, wanted, interpreter))
+    scripts = [read(file) for file in named or _scripts(configuration, daemons)]
+    found = list(_of_scripts(scripts, wanted, dates, sure=bool(named)))
+    found += _of_paths(configuration, daemons, wanted, interpreter)
+    return found, [script.file for script in scripts if not script.parsed]
+
+
+# ------------------------------------------------------------------------------------------------ which are whose
+
+
+def _daemons(configuration: Configuration, wanted: Prepare, interpreter: Interpreter) -> Iterator[Directive]:
+    """The process groups that may run the application: those that no other Python and no other cache is given to."""
+    default = [line.words[0] for line in configuration.named("WSGIPythonHome") if line.words][-1:]
+    for line in configuration.named("WSGIDaemonProcess"):
+        chosen = options(line)
+        home = chosen.get("python-home") or (default[0] if default else None)
+        path, cache = chosen.get("python-path", ""), chosen.get("python-eggs")
+        own = home is None or _same(home, interpreter.prefix) or any(site in path for site in interpreter.site_packages)
+        if own and (not cache or not wanted.directory or _same(cache, wanted.directory)):
+            yield line
+
+
+def _scripts(configuration: Configuration, daemons: Sequence[Directive]) -> list[str]:
+    """The scripts that these process groups run, or that Apache runs itself."""
+    groups = {options(line)[""] for line in configuration.named("WSGIDaemonProcess")}
+    others = groups - {options(line)[""] for line in daemons}
+    found = dict[str, None]()
+    for line in configuration.named(*_NAMED, "WSGIImportScript"):
+        if _group(line, configuration) not in others:
+            found.update(dict.fromkeys(_files(line)))
+    return list(found)
+
+
+def _group(line: Directive, configuration: Configuration) -> str | None:
+    """The process group that a script is given to: by its own line, or by the WSGIProcessGroup of its section."""
+    own = options(line).get("process-group")
+    around = [
+        given.words[0]
+        for given in configuration.named("WSGIProcessGroup")
+        if given.words and given.context == line.context[: len(given.context)]
+    ]
+    return own or (around[-1] if around else None)
+
+
+def _files(line: Directive) -> Iterator[str]:
+    """The scripts that a directive names."""
+    number = 0 if line.name.lower() == "wsgiimportscript" else 1
+    path = line.words[number] if len(line.words) > number else ""
+    if "$" in path:  # what a part of the expression matched
+        path = os.path.dirname(path.partition("$")[0])
+    if path.startswith("/"):
         try:
-            texts = [os.path.join(path, name) for name in sorted(os.listdir(path))[:_MOST]]
+            yield from (os.path.join(path, name) for name in sorted(os.listdir(path))[:_MOST])
         except OSError:  # it is the script itself
-            texts = [path]
-        for file in texts:
-            yield files.beginning(file).decode("utf-8", "replace")
+            yield path
+
+
+# ----------------------------------------------------------------------------------------------- what they set
+
+
+def _of_scripts(
+    scripts: Sequence[Script], wanted: Prepare, dates: Sequence[DateTime], *, sure: bool
+) -> Iterator[Finding]:
+    """What is set there. One that names the cache is the application's, and the others are not; where some set none,
+    nobody can tell which is meant, unless it is `sure`."""
+    caches = [(script, one) for script in scripts for one in script.settings if one.name == "PYTHON_EGG_CACHE"]
+    if not wanted.directory:
+        return
+    if sure or not any(one.value is not None and _same(one.value, wanted.directory) for _, one in caches):
+        certain = sure or len({script.file for script, _ in caches}) == len(scripts)
+        for script, one in caches:
+            if one.value is None and script.asks:
+                continue  # it is what SetEnv says
+            if one.value is None or not _same(one.value, wanted.directory):
+                yield _of_cache(script, one, wanted, certain=certain)
+    for script in scripts:
+        for one in script.settings:
+            zone, here = one.value, wanted.target.timezone
+            if one.name == "TZ" and zone is not None and not environments.agree(dates, zone, here):
+                cause = f"it sets TZ to {zone!r}, {environments.shown(here)} here{_by_line(script)}"
+                yield _judged("time-zone", script, one, cause, _in_zone(wanted, zone), sure or len(scripts) == 1)
+
+
+def _of_cache(script: Script, one: Setting, wanted: Prepare, *, certain: bool) -> Finding:
+    if one.value is None:
+        cause = f"it sets an egg cache, and only who runs it can tell which{_by_line(script)}"
+        return _judged("", script, one, cause, Remedy(f"see that it is {wanted.directory}"), certain=False)
+    cause = f"it has the application use {one.value}, whatever the server says, and not {wanted.directory}"
+    words = f"have it name {wanted.directory}, if it is for the same application"
+    remedy = Remedy(f"{words}, or check what it uses (--cache {shlex.quote(one.value)})")
+    if one.value.startswith("/") and not os.path.lexists(one.value):
+        remedy = Remedy(f"{words}, or prepare what it uses", wanted.at(one.value).line())
+    return _judged("egg-cache-elsewhere", script, one, f"{cause}{_by_line(script)}", remedy, certain)
+
+
+def _judged(code: str, script: Script, one: Setting, cause: str, remedy: Remedy, certain: bool) -> Finding:
+    if not certain:
+        return Finding("another-application", f"{script.file}:{one.line}", cause, remedy, 0)
+    return Finding(code, f"{script.file}:{one.line}", cause, remedy)
+
+
+def _by_line(script: Script) -> str:
+    return "" if script.parsed else " (read by line: it is no Python that eggcache's own can parse)"
+
+
+def _in_zone(wanted: Prepare, zone: str) -> Remedy:
+    own = f"{wanted.directory}-{re.sub('[^A-Za-z0-9_]+', '-', zone).strip('-') or 'local'}"
+    other = replace(wanted, directory=own, target=wanted.target._replace(timezone=zone))
+    return Remedy("have it set none, or prepare a cache for that zone, and have the server use it", other.line())
+
+
+# ----------------------------------------------------------------------------------------------------- the path
+
+
+def _of_paths(
+    configuration: Configuration, daemons: Sequence[Directive], wanted: Prepare, interpreter: Interpreter
+) -> Iterator[Finding]:
+    """Eggs that Apache puts on the path of the application, and that are on none that was checked."""
+    checked = {os.path.realpath(path) for path in interpreter.path}
+    told = [(line, options(line).get("python-path", "").split(":")) for line in daemons]
+    told += [(line, (line.words or ("",))[0].split(":")) for line in configuration.named("WSGIPythonPath")][-1:]
+    told += [(line, re.findall(r"['\"](/[^'\"]+)['\"]", line.arguments)) for line in configuration.named("PythonPath")]
+    told = [(line, paths) for line, paths in told if any(map(_has_eggs, paths))]
+    for line, paths in told:
+        new = [path for path in paths if _has_eggs(path) and os.path.realpath(path) not in checked]
+        if new:
+            more = replace(wanted, target=wanted.target._replace(paths=(*wanted.target.paths, *new)))
+            cause = f"{line.name} puts {' and '.join(new)} on the path, whose eggs were not looked at"
+            code, status = ("path-not-checked", 3) if len(told) == 1 else ("another-application", 0)
+            yield Finding(
+                code, line.place, cause, Remedy("prepare it with them, and check with the same", more.line()), status
+            )
+
+
+def _has_eggs(path: str) -> bool:
+    """Whether pkg_resources finds zipped eggs by this entry of a path: it is one, or has some in it."""
+    if not path.startswith("/"):
+        return False
+    try:
+        return any(
+            name.lower().endswith(".egg") and os.path.isfile(os.path.join(path, name)) for name in os.listdir(path)
+        )
+    except OSError:
+        return os.path.isfile(path)
+
+
+def _same(path: str, other: str) -> bool:
+    return os.path.realpath(path) == os.path.realpath(other)

@@ -143,6 +143,25 @@ def test_imports_are_bounded(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Non
     assert [one.code for one in done.findings] == ["no-cache"]
 
 
+def test_options(shop: Shop, shared_tmp: Path) -> None:
+    """--no-import leaves all imports out, and goes with no --import; --script names a script that no server's
+    configuration names, which is read in any Python's syntax and never run; one that is not there is a usage error."""
+    shop.add("Fails", "1 / 0\n")
+    assert list(shop.check(status=0)) == ["fails"]
+    assert shop.check("--no-import", status=0) == {}
+    done = eggcache("check", *shop.options, "--no-import", "--import", "fails")
+    assert (done.returncode, "not allowed with" in done.stderr) == (2, True)
+    script = shared_tmp / "app.wsgi"
+    script.write_text("print 'hello'\nos.environ['PYTHON_EGG_CACHE'] = '/elsewhere'\n")
+    (found,) = shop.check("--no-import", "--script", str(script)).values()
+    assert (found["code"], found["thing"]) == ("egg-cache-elsewhere", f"{script}:2")
+    assert "prepare /elsewhere --python" in found["command"]
+    done = eggcache("check", *shop.options, "--cache", shop.cache, "--script", script, "Fails")
+    assert f"{script}: read by line" in done.stderr
+    done = eggcache("check", *shop.options, "--script", "/not/there.wsgi")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+
+
 # ------------------------------------------------------------------------------------------------------- the locale
 
 

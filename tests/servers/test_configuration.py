@@ -16,9 +16,11 @@ import pytest
 from support.parts import missing
 
 from eggcache.model import Finding, Interpreter
-from eggcache.servers import apache, checks, configuration
+from eggcache.servers import apache, checks, configuration, wsgi_scripts
 from eggcache.servers.configuration import Configuration, Directive
 from eggcache.system import accounts
+from eggcache.target.commands import Prepare
+from eggcache.target.interpreter import EVERYTHING, Target
 
 MODULES = "/usr/lib/apache2/modules"
 MUTEX = 'PythonOption mod_python.mutex_directory "logs/"\nPythonOption mod_python.mutex_locks 32\n'
@@ -601,3 +603,113 @@ def test_options_and_words() -> None:
     line = Directive("WSGIDaemonProcess", "'a b' user=x python-eggs=\"/y \\\"z\\\"\" home='/q r' = lone x=", "/f", 1)
     assert configuration.options(line) == {"": "a b", "user": "x", "python-eggs": '/y "z"', "home": "/q r", "x": ""}
     assert configuration.options(Directive("WSGIDaemonProcess", "", "/f", 1)) == {"": ""}
+
+
+# ------------------------------------------------------------------------------------------- what its scripts do
+
+
+SETS = "import os\nos.environ['PYTHON_EGG_CACHE'] = '{}'\ndef application(environ, start): pass\n"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        (SETS.format("/elsewhere"), None, ["egg-cache-elsewhere"]),
+        (SETS.format("{cache}/../cache"), None, []),
+        (SETS.format("/elsewhere"), SETS.format("/other"), ["egg-cache-elsewhere", "egg-cache-elsewhere"]),
+        (SETS.format("/elsewhere"), SETS.format("{cache}"), []),  # that is this application's
+        (SETS.format("/elsewhere"), "def application(environ, start): pass\n", ["another-application"]),
+        ("import os, sys\nos.environ['PYTHON_EGG_CACHE'] = sys.prefix\n", None, ["another-application"]),
+        ("import os\ndef application(environ, start):\n"
+         "    os.environ['PYTHON_EGG_CACHE'] = environ['PYTHON_EGG_CACHE']\n", None, []),
+        ("import os, time\nos.environ['TZ'] = 'Asia/Tokyo'\ntime.tzset()\n", None, ["time-zone"]),
+        ("import os\nos.environ['TZ'] = 'UTC'\n", None, []),
+        ("import os\nos.environ['TZ'] = 'Asia/Tokyo'\n", "", ["another-application"]),
+        ("print 'x'\nimport os\nos.environ['PYTHON_EGG_CACHE'] = '/elsewhere'\n", None, ["egg-cache-elsewhere"]),
+    ],
+)  # fmt: skip
+def test_what_scripts_set(
+    host: Host, debian_python: Interpreter, first: str, second: str | None, expected: list[str]
+) -> None:
+    """A script that sets another cache or zone is named with its line; where another script may be the application's,
+    that is a notice, unless the script is named; and one that was read by line is said to be."""
+    cache, dates = host.root / "cache", [(2009, 6, 15, 12, 0, 0)]
+    lines = []
+    for name, text in (("first", first), ("second", second)):
+        if text is not None:
+            (host.root / f"{name}.wsgi").write_text(text.replace("{cache}", str(cache)))
+            lines.append(f"WSGIScriptAlias /{name} {host.root}/{name}.wsgi")
+    read = host.read("\n".join(lines), ["wsgi"])
+    wanted = Prepare(str(cache), Target(debian_python.executable, timezone="UTC"), EVERYTHING)
+    found, by_line = wsgi_scripts.findings(read, wanted, debian_python, dates, ())
+    assert codes(found) == expected
+    assert all(one.status == (0 if one.code == "another-application" else 3) for one in found)
+    assert by_line == ([f"{host.root}/first.wsgi"] if "print 'x'" in first else [])
+    assert all(re.match(rf"{host.root}/(first|second)\.wsgi:\d$", one.thing) for one in found)
+    assert all(("(read by line" in one.cause) == bool(by_line) for one in found)
+    named, _ = wsgi_scripts.findings(Configuration(), wanted, debian_python, dates, [f"{host.root}/first.wsgi"])
+    sure = {"another-application"} if "sys.prefix" in first else {"egg-cache-elsewhere", "time-zone"}
+    assert {one.code for one in named} <= sure
+    if expected == ["another-application"]:
+        assert len(named) == 1
+
+
+def test_scripts_of_other_process_groups(host: Host, debian_python: Interpreter) -> None:
+    """What a process group of another Python, or of another cache, runs is none of this application; an import script
+    of its own is."""
+    text = SETS.format("/elsewhere")
+    for name in ("own", "other", "cached", "imported"):
+        (host.root / f"{name}.wsgi").write_text(text)
+    read = host.read(
+        f"WSGIDaemonProcess own python-home={debian_python.prefix}\nWSGIDaemonProcess other python-home=/srv/other\n"
+        f"WSGIDaemonProcess cached python-eggs=/srv/eggs\n"
+        f"WSGIScriptAlias /own {host.root}/own.wsgi process-group=own\n"
+        f"<VirtualHost *:1>\nWSGIProcessGroup other\nWSGIScriptAlias /other {host.root}/other.wsgi\n</VirtualHost>\n"
+        f"WSGIScriptAlias /cached {host.root}/cached.wsgi process-group=cached\n"
+        f"WSGIImportScript {host.root}/imported.wsgi process-group=own application-group=%{{GLOBAL}}\n",
+        ["wsgi"],
+    )
+    wanted = Prepare(str(host.root / "cache"), Target(debian_python.executable, timezone="UTC"), EVERYTHING)
+    found, _ = wsgi_scripts.findings(read, wanted, debian_python, [], ())
+    assert {one.thing for one in found} == {f"{host.root}/own.wsgi:2", f"{host.root}/imported.wsgi:2"}
+    assert codes(found) == ["egg-cache-elsewhere"] * 2
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("WSGIDaemonProcess one python-path={eggs}/A-1.0.egg:/none", ["path-not-checked"]),
+        ("WSGIDaemonProcess one python-path={eggs}", ["path-not-checked"]),
+        ("WSGIDaemonProcess one python-path={root}/source", []),  # no eggs
+        ("WSGIDaemonProcess one python-path={eggs}/checked", []),
+        ("WSGIDaemonProcess one python-path={eggs} python-home=/srv/other", []),  # another application's
+        ("WSGIDaemonProcess one python-path={eggs}\nWSGIDaemonProcess two python-path={eggs}/checked",
+         ["another-application"]),
+        ("WSGIPythonPath {eggs}", ["path-not-checked"]),
+        ("PythonPath \"['{eggs}'] + sys.path\"", ["path-not-checked"]),
+    ],
+)  # fmt: skip
+def test_path_that_was_not_checked(host: Host, debian_python: Interpreter, line: str, expected: list[str]) -> None:
+    """Eggs that Apache puts on the path, and that are on none that was checked, are named with the command that
+    prepares them; directories without eggs, and those of another Python, are not."""
+    eggs = host.root / "eggs"
+    for directory in (eggs / "checked", host.root / "source"):
+        directory.mkdir(parents=True)
+    for egg in (eggs / "A-1.0.egg", eggs / "checked" / "B-1.0.egg"):
+        egg.write_bytes(b"PK")
+    read = host.read(line.format(eggs=eggs, root=host.root), ["python" if line.startswith("PythonPath") else "wsgi"])
+    checked = Interpreter(
+        debian_python.executable,
+        debian_python.version,
+        debian_python.prefix,
+        (str(eggs / "checked"),),
+        None,
+        None,
+        (),
+        (),
+    )
+    wanted = Prepare("/cache", Target(debian_python.executable, ["/own"]), EVERYTHING)
+    found, _ = wsgi_scripts.findings(read, wanted, checked, [], ())
+    assert codes(found) == expected
+    for one in found:
+        assert f"--path /own --path {eggs}" in one.remedy.command

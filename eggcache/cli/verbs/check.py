@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import os
 
 from eggcache import progress
 from eggcache.cli import arguments, console
 from eggcache.cli.render import findings_table, report
+from eggcache.errors import UsageError
 from eggcache.proof import checking
 from eggcache.proof.application import Application
 from eggcache.servers import environments
@@ -18,9 +20,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     arguments.runtime_options(parser)
     arguments.limit_option(parser)
     parser.add_argument("--cache", metavar="DIR", help="the egg cache (default: $PYTHON_EGG_CACHE)")
-    parser.add_argument(
+    imports = parser.add_mutually_exclusive_group()
+    imports.add_argument(
         "--import", dest="imports", metavar="MODULE", action="append", default=[],
         help="a module that has to import, such as the application (repeatable)",
+    )  # fmt: skip
+    imports.add_argument("--no-import", action="store_true", help="import nothing, not even the modules of the roots")
+    parser.add_argument(
+        "--script", dest="scripts", metavar="FILE", action="append", default=[],
+        help="the application's .wsgi script (repeatable; default: those of Apache's configuration); it is not run",
     )  # fmt: skip
     parser.add_argument("--app-config", metavar="FILE", help="the application's TurboGears configuration")
     parser.add_argument("--location", metavar="PATH", help="where Apache serves the application (default: /)")
@@ -37,8 +45,8 @@ def run(options: argparse.Namespace) -> int:
             target,
             arguments.roots(options),
             arguments.run(options, watcher),
-            imports=options.imports,
-            application=Application(options.app_config, options.location) if options.app_config else None,
+            imports=None if options.no_import else options.imports,
+            application=Application(options.app_config, options.location, _scripts(options)),
         )
     for note in (*(f"{note}, so this is checked as {target.account.name}" for note in notes), *done.notes):
         console.warn(note, options)
@@ -48,3 +56,10 @@ def run(options: argparse.Namespace) -> int:
         for line in findings_table.lines(done, target.account, verbose=options.verbose > 0, width=console.width()):
             print(console.one_line(line))
     return max((finding.status for finding in done.findings), default=0)
+
+
+def _scripts(options: argparse.Namespace) -> tuple[str, ...]:
+    for script in options.scripts:
+        if not os.path.isfile(script):
+            raise UsageError(f"--script {script}", "there is no such file", "name what the server runs, as app.wsgi")
+    return tuple(map(os.path.abspath, options.scripts))

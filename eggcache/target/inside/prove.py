@@ -237,11 +237,12 @@ def top_level(pr, row):
 
 def of_roots(pr, result):
     """(module, whether it is on the path) for the top-level modules of the roots; of TurboGears, where the tree is
-    everything."""
+    of everything."""
     found = [need["found"] for need in result["needs"] if need["by"] is None and need["found"] is not None]
     rows = [result["distributions"][index] for index in unique(found)]
     if REQUEST["everything"]:
-        rows = [row for row in result["distributions"] if row["project"].lower() == "turbogears" and row["active"]]
+        names = [name.lower() for name in REQUEST["reported"]]
+        rows = [row for row in result["distributions"] if row["project"].lower() in names and row["active"]]
     return unique([(name, row["active"]) for row in rows for name in top_level(pr, row)])
 
 

@@ -1,0 +1,141 @@
+"""What a script of an application sets that a cache depends on, by its text: it is read, never run.
+
+`ast` reads what the Python that runs eggcache can parse. A script may be in any Python's syntax, Python 2's above all:
+what cannot be parsed is read by line, by which a value is only known where it is a plain string.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+_NAMES = ("PYTHON_EGG_CACHE", "TZ")
+_TEXT = r"[bBrRuU]{0,2}(['\"])([^'\"\\\n]*)\1"
+_ASSIGNED = re.compile(rf"^[^#\n]*?\benviron\s*\[\s*{_TEXT}\s*\]\s*=(?!=)\s*(?:{_TEXT.replace('1', '3')})?")
+_PUT = re.compile(rf"^[^#\n]*?\bputenv\s*\(\s*{_TEXT}\s*,\s*(?:{_TEXT.replace('1', '3')})?")
+_CHOSEN = re.compile(rf"^[^#\n]*?\bset_extraction_path\s*\(\s*(?:{_TEXT})?")
+_PATHS = ("join", "dirname", "abspath", "realpath", "normpath")  # of os.path, which look at nothing or at links alone
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a line of a script sets, in the environment of its process or in pkg_resources."""
+
+    name: str  # "PYTHON_EGG_CACHE", for set_extraction_path too, or "TZ"
+    value: str | None  # None: only who runs the script can tell
+    line: int
+
+
+def settings(file: str, text: str) -> tuple[list[Setting], bool]:
+    """What the script `file` of this `text` sets, and whether it was parsed."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of '\d', which is what it looks like
+            tree = ast.parse(text)
+        return sorted(_Reader(file, tree).settings(), key=lambda one: one.line), True
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return list(_by_line(text)), False
+
+
+def _by_line(text: str) -> Iterator[Setting]:
+    for number, line in enumerate(text.split("\n"), 1):
+        for pattern in (_ASSIGNED, _PUT):
+            match = pattern.match(line)
+            if match and match[2] in _NAMES:
+                yield Setting(match[2], match[4], number)
+        match = _CHOSEN.match(line)
+        if match and not line.lstrip().startswith("def "):
+            yield Setting("PYTHON_EGG_CACHE", match[2], number)
+
+
+class _Reader:
+    """Reads one script that was parsed."""
+
+    def __init__(self, file: str, tree: ast.Module) -> None:
+        self.tree = tree
+        self.imported: dict[str, str] = {}  # what a name of the script's is: "os.environ"
+        self.known: dict[str, str | None] = {"__file__": file}  # variables, and what they are
+        for node in ast.walk(tree):
+            if isinstance(node, (ast.Import, ast.ImportFrom)):
+                module = f"{node.module}." if isinstance(node, ast.ImportFrom) and node.module else ""
+                for alias in node.names:
+                    name = alias.asname or alias.name
+                    self.imported[name] = module + alias.name if alias.asname or module else name
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
+                name = node.targets[0].id
+                value = self._value(node.value)
+                self.known[name] = value if self.known.get(name, value) == value else None
+
+    def settings(self) -> Iterator[Setting]:
+        """In no order."""
+        yield from self._below(self.tree, frozenset())
+
+    def _below(self, node: ast.AST, arguments: frozenset[str]) -> Iterator[Setting]:
+        """What `node` sets, where `arguments` are names that functions around it have been given: no imports."""
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
+            given = node.args
+            arguments |= {one.arg for one in (*given.posonlyargs, *given.args, *given.kwonlyargs)}
+        if isinstance(node, ast.Assign):
+            for target in node.targets:
+                if isinstance(target, ast.Subscript) and self._name(target.value, arguments) == "os.environ":
+                    yield from self._set(target.slice, node.value, node.lineno)
+        elif isinstance(node, ast.Call):
+            yield from self._called(node, arguments)
+        for child in ast.iter_child_nodes(node):
+            yield from self._below(child, arguments)
+
+    def _called(self, node: ast.Call, arguments: frozenset[str]) -> Iterator[Setting]:
+        called, first, second = self._name(node.func, arguments), *[*node.args, None, None][:2]
+        if called.endswith("set_extraction_path") and first:
+            yield Setting("PYTHON_EGG_CACHE", self._value(first), node.lineno)
+        elif called == "os.putenv" and first and second:
+            yield from self._set(first, second, node.lineno)
+        elif called == "os.environ.setdefault" and first and second and self._value(first) == "TZ":
+            yield from self._set(first, second, node.lineno)  # of a cache, what the server was started with stands
+        elif called == "os.environ.update":
+            for keyword in node.keywords:
+                if keyword.arg in _NAMES:
+                    yield Setting(keyword.arg, self._value(keyword.value), node.lineno)
+            if isinstance(first, ast.Dict):
+                for key, value in zip(first.keys, first.values):
+                    if key is not None:
+                        yield from self._set(key, value, key.lineno)
+
+    def _set(self, key: ast.expr, value: ast.expr, line: int) -> Iterator[Setting]:
+        name = self._value(key)
+        if name in _NAMES:
+            yield Setting(name, self._value(value), line)
+
+    def _name(self, node: ast.AST, arguments: frozenset[str] = frozenset()) -> str:
+        """The whole name of what `node` is: "os.environ"; "" where it has none."""
+        if isinstance(node, ast.Attribute):
+            before = self._name(node.value, arguments)
+            return f"{before}.{node.attr}"
+        if isinstance(node, ast.Name) and node.id not in arguments:
+            return self.imported.get(node.id, node.id if node.id != "environ" else "")
+        return ""
+
+    def _value(self, node: ast.AST) -> str | None:
+        """The text that an expression comes to; None where that is not to be told without running it."""
+        if isinstance(node, ast.Constant):
+            value = os.fsdecode(node.value) if isinstance(node.value, bytes) else node.value
+            return value if isinstance(value, str) else None
+        if isinstance(node, ast.Name):
+            return self.known.get(node.id)
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+            left, right = self._value(node.left), self._value(node.right)
+            return left + right if left is not None and right is not None else None
+        if isinstance(node, ast.Call):
+            module, _, function = self._name(node.func).rpartition(".")
+            words = [word for word in map(self._value, node.args) if word is not None]
+            if module != "os.path" or function not in _PATHS or not words or len(words) < len(node.args):
+                return None
+            if function == "join":
+                return os.path.join(words[0], *words[1:])
+            return str(getattr(os.path, function)(words[0])) if len(words) == 1 else None
+        return None
