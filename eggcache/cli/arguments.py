@@ -14,6 +14,8 @@ from eggcache.target.interpreter import Roots, Target
 
 TYPE_CHECKING = False  # as in freshness: a run with nothing to do pays for every import
 if TYPE_CHECKING:
+    from typing import Any
+
     from eggcache.model import Run
     from eggcache.progress import Progress
 
@@ -39,12 +41,34 @@ def target_options(parser: argparse.ArgumentParser) -> None:
         help="put DIR on its path, as PythonPath does (repeatable)",
     )
     group.add_argument(
+        "--path-from",
+        metavar="SCRIPT",
+        action=_StandsForMore,
+        help="put the eggs on its path that SCRIPT lists, which buildout generated (repeatable)",
+    )
+    group.add_argument(
+        "--trac-env",
+        metavar="DIR",
+        action=_StandsForMore,
+        help="put the directories on its path that this Trac environment takes plugins from (repeatable)",
+    )
+    group.add_argument(
         "--strict-tree", action="store_true", help="what REQ declares alone, without extras that happen to be installed"
     )
     group.add_argument(
         "--all", action="store_true", help="as without REQ, and name what any distribution on its path lacks"
     )
     json_option(parser)
+
+
+class _StandsForMore(argparse.Action):
+    """An entry of `path` as well, in the order of the command line: see search_path."""
+
+    def __call__(
+        self, _parser: argparse.ArgumentParser, namespace: argparse.Namespace, value: Any, _option: str | None = None
+    ) -> None:
+        namespace.path = [*namespace.path, value]
+        setattr(namespace, self.dest, [*(getattr(namespace, self.dest) or ()), value])
 
 
 def json_option(parser: argparse.ArgumentParser) -> None:
@@ -92,19 +116,29 @@ def paths(options: argparse.Namespace) -> tuple[str, ...]:
     return tuple(os.path.abspath(path) for path in options.path)
 
 
+def python(options: argparse.Namespace) -> str:
+    """The target: what --python names, else what runs the first script of --path-from, else as interpreter.find."""
+    named = options.python
+    if named is None and options.path_from:
+        from eggcache.target import buildout
+
+        named = buildout.interpreter(options.path_from[0])
+    return interpreter.find(named)
+
+
 def served(options: argparse.Namespace) -> tuple[Target, list[str]]:
     """The target as a server runs it, and what is to be said of who that is taken to be."""
-    python = interpreter.find(options.python)
+    executable = python(options)
     account, group, notes = runtime(options)
-    return Target(python, paths(options), account, group, timezone(options)), notes
+    return Target(executable, paths(options), account, group, timezone(options)), notes
 
 
 def owned(options: argparse.Namespace) -> Target:
     """The target as whoever decides what it runs may run it: see owners.runner."""
     from eggcache.target import owners
 
-    python = interpreter.find(options.python)
-    return Target(python, paths(options), owners.runner(python, paths(options)))
+    executable = python(options)
+    return Target(executable, paths(options), owners.runner(executable, paths(options)))
 
 
 def run(options: argparse.Namespace, watcher: Progress) -> Run:
@@ -115,7 +149,8 @@ def run(options: argparse.Namespace, watcher: Progress) -> Run:
 
 def doubt(options: argparse.Namespace) -> None:
     """Say what the options name and this host does not have. Raises UsageError for a --path, where that is looked into
-    now: a wrapper may be for what is yet to come, and a server starts without it as it did before."""
+    now: a wrapper may be for what is yet to come, and a server starts without it as it did before; and for what is
+    there and stands for nothing that its option is for."""
     for path in options.path:
         if not (options.command == "wrapper" or getattr(options, "lenient", False) or os.path.exists(path)):
             raise UsageError(f"--path {path}", "there is nothing of that name", "name what Apache has on its path")
@@ -124,6 +159,17 @@ def doubt(options: argparse.Namespace) -> None:
         for path in paths:
             if path and not os.path.exists(path):
                 console.warn(f"{name} {path}: there is nothing of that name", options)
+    if (options.path_from or options.trac_env) and not getattr(options, "lenient", False):
+        from eggcache.target import search_path
+
+        for path in options.path_from or ():
+            if os.path.exists(path) and not search_path.is_script(path):
+                cause = "it has no list of eggs, as scripts have that buildout generates"
+                raise UsageError(f"--path-from {path}", cause, "name one such as bin/instance")
+        for path in options.trac_env or ():
+            if os.path.exists(path) and not search_path.is_trac(path):
+                cause = "it is no Trac environment, which has a file VERSION that says so"
+                raise UsageError(f"--trac-env {path}", cause, "name the directory that has conf/trac.ini")
 
 
 def limits(options: argparse.Namespace) -> dict[str, int]:

@@ -7,6 +7,8 @@ import os
 import shlex
 from collections.abc import Iterable
 
+from eggcache.target import search_path
+
 
 def words(
     *,
@@ -18,9 +20,11 @@ def words(
     limits: Iterable[str] = (),
 ) -> list[str]:
     """The options that say the same to another command."""
-    said = {"--python": [python], "--path": paths, "--user": [user], "--group": [group], "--tz": [timezone]}
-    return [word for name, values in {**said, "--limit": limits}.items() for value in values if value is not None
-            for word in (name, value)]  # fmt: skip
+    said = {"--user": [user], "--group": [group], "--tz": [timezone], "--limit": limits}
+    found = [] if python is None else ["--python", python]
+    found += search_path.options(paths)
+    return found + [word for name, values in said.items() for value in values if value is not None
+                    for word in (name, value)]  # fmt: skip
 
 
 def wrapper(options: argparse.Namespace) -> str:

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, replace
 
 from eggcache.model import DEFAULT_LIMITS, Distribution, Limits
 from eggcache.system import accounts
+from eggcache.target import search_path
 from eggcache.target.interpreter import Roots, Target
 
 ELSEWHERE = "/var/cache/eggcache"  # where a cache is right on every host
@@ -78,8 +79,7 @@ def limits(wanted: Limits) -> list[str]:
 
 def _target(target: Target, more: Iterable[str] = ()) -> Iterator[str]:
     yield from ("--python", target.python)
-    for path in (*target.paths, *more):
-        yield from ("--path", path)
+    yield from search_path.options((*target.paths, *more))
 
 
 def _readers(target: Target) -> Iterator[str]:

@@ -249,7 +249,7 @@ def no_python(executable: str, words: str, account: Account | None = None) -> Eg
         return EggcacheError(executable, f"is no Python{for_whom}: {words}", REMEDY)
     if buildout.interpreter(executable):
         cause = "is no Python, but a script of buildout's that has a list of eggs"
-        options = shlex.join(["--python", runs, "--path", executable])
+        options = shlex.join(["--python", runs, "--path-from", executable])
         return EggcacheError(executable, cause, f"name both: {options}")
     if buildout.is_python(runs):
         remedy = f"name the interpreter itself: --python {shlex.quote(runs)}"

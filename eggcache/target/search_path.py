@@ -10,13 +10,22 @@ import os
 from collections.abc import Iterable, Iterator
 
 from eggcache.errors import UsageError
+from eggcache.system import files
 from eggcache.target import buildout
+
+_TRAC = b"Trac Environment Version"  # how the file VERSION begins, _VERSION of trac/env.py
+
+
+class StandsForNothing(UsageError):
+    """What was to stand for entries of sys.path does not say for which."""
+
+    lenient = 0  # a server starts as it did before
 
 
 def expanded(paths: Iterable[str]) -> list[str]:
     """The directories and eggs that `paths` stand for, in order, each once.
 
-    Raises UsageError for a file that is neither a script with a list, nor an egg or another zip, and for a Trac
+    Raises StandsForNothing for a file that is neither a script with a list, nor an egg or another zip, and for a Trac
     environment whose configuration cannot be read.
     """
     found = dict[str, None]()
@@ -25,15 +34,24 @@ def expanded(paths: Iterable[str]) -> list[str]:
             listed = buildout.eggs(path)
             if listed is None and not _is_zip(path):
                 cause = "it is no directory and no egg, and no list of eggs can be read in it, as buildout writes it"
-                raise UsageError(path, cause, "name a script that buildout generated, such as bin/instance")
+                raise StandsForNothing(path, cause, "name a script that buildout generated, such as bin/instance")
             found.update(dict.fromkeys([path] if listed is None else listed))
         elif is_trac(path):
-            from eggcache.target import trac
-
-            found.update(dict.fromkeys(trac.plugins(path)))
+            found.update(dict.fromkeys(_plugins(path)))
         else:
             found[path] = None
     return list(found)
+
+
+def _plugins(environment: str) -> list[str]:
+    from eggcache.target import trac  # which reads with a parser that no other target has use for
+
+    try:
+        return trac.plugins(environment)
+    except trac.Unreadable as error:
+        raise StandsForNothing(
+            environment, f"Trac cannot read its configuration: {error}", "correct that line"
+        ) from None
 
 
 def read(paths: Iterable[str]) -> Iterator[str]:
@@ -47,19 +65,19 @@ def read(paths: Iterable[str]) -> Iterator[str]:
 
 
 def is_trac(path: str) -> bool:
-    """Whether it is a Trac environment."""
-    if not os.path.exists(os.path.join(path, "conf", "trac.ini")):
-        return False
-    from eggcache.target import trac  # which reads with a parser that no other target has use for
-
-    return trac.is_environment(path)
+    """Whether it is a Trac environment, which `trac-admin DIR initenv` has made."""
+    return files.beginning(os.path.join(path, "VERSION"), len(_TRAC)) == _TRAC
 
 
 def options(paths: Iterable[str]) -> Iterator[str]:
     """The options of a command line that name `paths`."""
     for path in paths:
-        script = _may_be_script(path) and not _is_zip(path)
-        yield from ("--path-from" if script else "--trac-env" if is_trac(path) else "--path", path)
+        yield from ("--path-from" if is_script(path) else "--trac-env" if is_trac(path) else "--path", path)
+
+
+def is_script(path: str) -> bool:
+    """Whether it is a script with a list of eggs, as buildout generates them."""
+    return _may_be_script(path) and buildout.eggs(path) is not None
 
 
 def _may_be_script(path: str) -> bool:

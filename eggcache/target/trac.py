@@ -8,24 +8,22 @@ from __future__ import annotations
 import configparser
 import os
 
-from eggcache.errors import UsageError, one_line
+from eggcache.errors import one_line
 from eggcache.system import files
 
 _LARGEST = 4 << 20  # bytes of a trac.ini
 _DEEPEST = 20  # files that inherit from each other
-_MARK = b"Trac Environment Version"  # how VERSION begins, _VERSION of trac/env.py
 
 
-def is_environment(directory: str) -> bool:
-    """Whether Trac made this directory (`trac-admin DIR initenv`)."""
-    return files.beginning(os.path.join(directory, "VERSION"), len(_MARK)) == _MARK
+class Unreadable(Exception):
+    """A configuration that Trac does not start with, and why."""
 
 
 def plugins(environment: str) -> list[str]:
     """Where Trac looks for plugins: `plugins`, and what [inherit] plugins_dir names, if anything; from the first one
     that is there, and it need not be.
 
-    Raises UsageError where its configuration cannot be read.
+    Raises Unreadable where its configuration makes no sense.
     """
     own, told = os.path.join(environment, "plugins"), _Configuration(_ini(environment)).get("plugins_dir")
     # Trac takes it as relative to the environment's own trac.ini, wherever it is written
@@ -61,7 +59,7 @@ class _Configuration:
         try:
             parser.read_string(os.fsdecode(files.beginning(file, _LARGEST)))
         except configparser.Error as error:
-            raise UsageError(file, f"Trac cannot read it: {one_line(str(error))}", "correct that line") from None
+            raise Unreadable(one_line(str(error).replace("<string>", file))) from None
         section = dict(parser["inherit"]) if parser.has_section("inherit") else {}
         self._sections.append(section)
         for name in filter(None, map(str.strip, section.get("file", "").split(","))):

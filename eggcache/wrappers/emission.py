@@ -82,11 +82,17 @@ def place(kind: str, apache: Apache, *, name: str = "eggcache-apache", debian: b
     return KINDS[kind].place.format(name=name, unit=unit) or None
 
 
-def choose(apache: Apache, *, root: str = "/", platform: str = sys.platform) -> tuple[str, str]:
-    """The kind that is right on this host, and why; `root` is where files of the packaging are looked up.
+def choose(apache: Apache, *, trac: bool = False, root: str = "/", platform: str = sys.platform) -> tuple[str, str]:
+    """The kind that is right on this host, and why; `root` is where files of the packaging are looked up. `trac`: for
+    a Trac environment, whatever starts Apache.
 
     Raises UsageError where there is no Apache to choose for.
     """
+    if trac:
+        return (
+            "trac",
+            "Trac takes its cache from Apache's configuration, and not from its environment",
+        )
     if platform.startswith("freebsd"):
         return "freebsd", "FreeBSD's Apache reads the files in its envvars.d"
     if apache.systemd and apache.unit:

@@ -287,6 +287,7 @@ KINDS: dict[str, WrapperKind] = {
         comment="#",
         after="{enable}{apachectl} configtest && {restart}",
     ),
+    "trac": WrapperKind("trac.conf", _mod_wsgi, comment="#", after="{enable}{apachectl} configtest && {restart}"),
     "freebsd": WrapperKind(
         "freebsd.env",
         _stated(quoting.shell, *_TWO_LINES),

@@ -116,15 +116,28 @@ def test_a_cache_for_it_serves_the_application(made: Buildout, shared_tmp: Path,
     cache.mkdir(mode=0o755)
     assert "ExtractionError" in served() or "Permission denied" in served()
     cache.rmdir()
-    for target in (["--python", made.interpreter], ["--python", made.target.python, "--path", made.script]):
+    for target in (["--python", made.interpreter], ["--python", made.target.python, "--path-from", made.script]):
         done = eggcache("prepare", cache, "acme.site", *target, *more)
         assert done.returncode == 0, done.stderr
         assert served() == f"{cache}/{made.egg('acme.skin-1.0').name}-tmp/acme_skin/style/a.css"
         assert as_json(eggcache("prepare", cache, "acme.site", *target, *more))["unchanged"] is True
     buildouts.generate(made.target, made.top, pins=["acme.site==1.0", "acme.skin==2.0"])
-    for target in (["--python", made.interpreter], ["--python", made.target.python, "--path", made.script]):
+    for target in (["--python", made.interpreter], ["--python", made.target.python, "--path-from", made.script]):
         assert as_json(eggcache("prepare", cache, "acme.site", *target, *more))["unchanged"] is False
         assert served() == f"{cache}/{made.egg('acme.skin-2.0').name}-tmp/acme_skin/style/a.css"
+
+
+def test_the_script_names_its_python(made: Buildout, shared_tmp: Path) -> None:
+    """--path-from alone is enough; what it names has to have a list, and the emitted command is the same."""
+    done = eggcache("tree", "acme.site", "--path-from", made.script, "--json")
+    assert as_json(done)["interpreter"]["executable"] == str(made.target.python)
+    done = eggcache("wrapper", shared_tmp / "cache", "acme.site", "--path-from", made.script, "--for", "shell")
+    assert f" --python {made.target.python} --path-from {made.script} " in done.stdout
+    done = eggcache("tree", "acme.site", "--path-from", made.target.python)
+    assert done.returncode == 2
+    assert done.stderr.startswith(
+        f"eggcache: --path-from {made.target.python}: it has no list of eggs, as scripts have"
+    )
 
 
 def test_unzip_all_takes_the_eggs_of_its_list(made: Buildout, nobody: pwd.struct_passwd) -> None:
@@ -141,7 +154,7 @@ def test_unzip_all_takes_the_eggs_of_its_list(made: Buildout, nobody: pwd.struct
 def test_a_script_that_is_no_interpreter(made: Buildout) -> None:
     """--python with the application's own script is told how to name it."""
     done = eggcache("tree", "acme.site", "--python", made.script)
-    options = f"--python {made.target.python} --path {made.script}"
+    options = f"--python {made.target.python} --path-from {made.script}"
     assert done.returncode == 1
     cause = "is no Python, but a script of buildout's that has a list of eggs"
     assert done.stderr == f"eggcache: {made.script}: {cause}; name both: {options}\n"

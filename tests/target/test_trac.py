@@ -46,11 +46,15 @@ def test_plugins_and_what_is_inherited(configuration: str, shared: str | None, s
     assert found == [str(made / "plugins"), *([str(shared_tmp / shared)] if shared else [])]
 
 
-def test_what_is_no_trac(shared_tmp: Path) -> None:
+def test_what_is_no_trac(python: Path, shared_tmp: Path) -> None:
     """A directory with a trac.ini but without Trac's mark is itself; a trac.ini that Trac cannot read is an error."""
     made = environment(shared_tmp, "no section\n")
-    with pytest.raises(UsageError, match=r"trac\.ini: Trac cannot read it: .*; correct that line"):
+    with pytest.raises(UsageError, match=r"env: Trac cannot read its configuration: .*/trac\.ini.*; correct that line"):
         search_path.expanded([str(made)])
+    # What a server is started by does not keep it down for that
+    words = ["prepare", shared_tmp / "cache", "--trac-env", made, "--python", python]
+    assert eggcache(*words).returncode == 2
+    assert eggcache(*words, "--lenient").returncode == 0
     (made / "VERSION").unlink()
     assert search_path.expanded([str(made)]) == [str(made)]
 
@@ -64,7 +68,7 @@ def test_a_cache_for_its_plugins(python: Path, shared_tmp: Path, nobody: pwd.str
         (made / name).mkdir(exist_ok=True)
     write_egg(made / "plugins" / "One-1.0-py3.11.egg", {"one/__init__.py": "", "one/htdocs/a.css": "a"})
     write_egg(shared_tmp / "shared" / "Two-1.0-py3.11.egg", {"two/__init__.py": "", "two/htdocs/a.css": "a"})
-    words = ["prepare", shared_tmp / "cache", "--all", "--path", made, "--python", python, "--user", nobody.pw_name]
+    words = ["prepare", shared_tmp / "cache", "--all", "--trac-env", made, "--python", python, "--user", nobody.pw_name]
 
     def prepared() -> tuple[bool, list[str]]:
         done = eggcache(*words, "--json")
@@ -76,6 +80,19 @@ def test_a_cache_for_its_plugins(python: Path, shared_tmp: Path, nobody: pwd.str
     assert prepared()[0] is True
     site.write_text(f"[inherit]\nplugins_dir = {shared_tmp}/shared\n")
     assert prepared() == (False, ["One-1.0-py3.11.egg", "Two-1.0-py3.11.egg"])
+
+
+def test_the_wrapper_is_what_trac_reads(python: Path, shared_tmp: Path) -> None:
+    """Where nobody says --for, it is Apache's configuration, and what prepares names the environment, and no other."""
+    made = environment(shared_tmp, "")
+    done = eggcache("wrapper", shared_tmp / "cache", "--all", "--trac-env", made, "--python", python)
+    assert done.returncode == 0, done.stderr
+    assert f'\nSetEnv PYTHON_EGG_CACHE "{shared_tmp}/cache"\n' in done.stdout
+    assert f" --trac-env {made} " in done.stdout
+    assert "--for trac: Trac takes its cache from" in done.stderr
+    done = eggcache("wrapper", shared_tmp / "cache", "--all", "--trac-env", shared_tmp, "--python", python)
+    assert done.returncode == 2
+    assert f"--trac-env {shared_tmp}: it is no Trac environment" in done.stderr
 
 
 def test_root_runs_nothing_of_its_owners(python: Path, shared_tmp: Path, nobody: pwd.struct_passwd) -> None:

@@ -40,6 +40,7 @@ REFUSED: dict[str, set[str]] = {
     "systemd": RAW,
     "tmpfiles.d": CONTROL,
     "mod_wsgi": CONTROL | EXPANDED,
+    "trac": CONTROL | EXPANDED,
     "freebsd": CONTROL,
     "shell": CONTROL,
     "supervisord": CONTROL | RAW,
@@ -130,7 +131,7 @@ def test_comments(kind: str, timezone: str | None) -> None:
     assert re.search("Where:|/etc/systemd/system/", "\n".join(comments))
     assert re.search("After:|Afterwards:", "\n".join(comments))
     assert "/srv/cache" in code
-    assert ("Europe/Madrid" in code) == (timezone is not None and kind not in ("mod_wsgi", "tmpfiles.d"))
+    assert ("Europe/Madrid" in code) == (timezone is not None and kind not in ("mod_wsgi", "trac", "tmpfiles.d"))
     assert any("/bin/true prepare /srv/cache" in c for c in comments) or "/bin/true" in code
     assert all(len(line) <= 120 for line in comments)
 

@@ -12,6 +12,7 @@ from eggcache.cache.inventory import CachedEgg, Inventory, Prepare, asked
 from eggcache.cli import arguments, console
 from eggcache.cli.render import report
 from eggcache.system import accounts, safe_dirs
+from eggcache.target import search_path
 
 _STATES = {
     "current": "current",
@@ -66,7 +67,8 @@ def _prepared(one: Prepare, verbose: bool) -> Iterator[str]:
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(one.when))
     state = "stale" if one.changed else "current"
     yield f"{state}: {asked(one)} (Python {version}), prepared {when} by eggcache {one.eggcache}"
-    paths = "".join(f", --path {path}" for path in one.paths)
+    words = list(search_path.options(one.paths))
+    paths = "".join(f", {option} {path}" for option, path in zip(words[::2], words[1::2]))
     zone = "the host's time zone" if one.timezone is None else f"time zone {one.timezone or 'UTC'}"
     yield f"  for {one.user}, group {accounts.group_name(one.gid)}; {zone}{paths}; digest {one.digest}"
     for path in one.changed[: None if verbose else 3]:

@@ -10,7 +10,7 @@ from eggcache.cli import arguments, console
 from eggcache.errors import Ended, UsageError
 from eggcache.system import accounts, orphans
 from eggcache.system.accounts import Account
-from eggcache.target import interpreter, launch, owners
+from eggcache.target import launch, owners
 from eggcache.unzip import processes, restoration, unzipping
 
 
@@ -34,7 +34,7 @@ def run(options: argparse.Namespace) -> int:
     os.umask(0o077)
     if options.undo and not options.backup:
         raise UsageError("--undo", "it takes the zips from the directory that kept them", "name it with --backup DIR")
-    python = interpreter.find(options.python)
+    python = arguments.python(options)
     for script in ("probe.py", "compile.py"):
         launch.compose(script, None)
     users, watcher = None, progress.watched(options.quiet, options.verbose > 0)

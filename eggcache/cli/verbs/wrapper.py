@@ -16,14 +16,14 @@ from eggcache.errors import NotPermitted, Remedy, UsageError, in_one_line
 from eggcache.model import Limits
 from eggcache.servers import apache, systemd
 from eggcache.system import accounts, safe_dirs
-from eggcache.target import interpreter
+from eggcache.target import search_path
 from eggcache.target.commands import Prepare
 from eggcache.target.interpreter import REPORTED, Target
 from eggcache.wrappers import destination, emission, kinds, modpython
 
 KINDS = (  # as the help has them; a test compares them with kinds.KINDS
-    "apachectl, init.d, systemd, envvars, sysconfig, freebsd, mod_python, mod_wsgi, tmpfiles.d, supervisord, uwsgi, "
-    "gunicorn, docker, shell"
+    "apachectl, init.d, systemd, envvars, sysconfig, freebsd, mod_python, mod_wsgi, trac, tmpfiles.d, supervisord, "
+    "uwsgi, gunicorn, docker, shell"
 )
 
 _MOD_PYTHON = {  # options of `wrapper` that are of no use to other kinds
@@ -64,13 +64,13 @@ def run(options: argparse.Namespace) -> int:
     directory = os.path.abspath(options.directory)
     kind, why = options.kind, None
     if not kind:
-        kind, why = emission.choose(host)
+        kind, why = emission.choose(host, trac=any(map(search_path.is_trac, arguments.paths(options))))
         console.warn(f"--for {kind}: {why}", options)
     if kind == "systemd":
         emission.check_seen(directory, host.unit or "", host.private_tmp, Remedy("use another", _elsewhere(options)))
     timezone = arguments.timezone(options)
     user, group = options.user or host.user, options.group or (None if options.user else host.group)
-    python = interpreter.find(options.python)
+    python = arguments.python(options)
     account = accounts.named(user or "nobody", "--user" if options.user else "Apache's User")
     if user:
         group = group or str(account.gid)
