@@ -339,6 +339,14 @@ SURROUNDINGS = (
         "Use a directory outside of what the unit hides, or take the setting out of the unit.",
     ),
     Explanation(
+        "hidden-from-process",
+        "A server that runs does not see the cache where it is: its unit has a file system of its own there "
+        "(ProtectHome, TemporaryFileSystem, PrivateTmp, InaccessiblePaths), or something was mounted or unmounted "
+        "since it was started.",
+        "An ExtractionError, though everything is prepared.",
+        "Restart it; where that does not help, use a directory that it sees, such as /var/cache/eggcache.",
+    ),
+    Explanation(
         "volatile",
         "The cache is on a file system in memory.",
         "It is empty after a boot: an ExtractionError until it is prepared.",

@@ -92,7 +92,7 @@ def check(
         else:
             found = _With(cache, looked, evident).findings()
             outcomes = tuple(looked.comparison.outcomes)
-        found += location.unseen(tree, host)
+        found += location.unseen_eggs(tree, host)
         found += imported.findings(evident.imports, looked, around)
         if cache is not None and checks.tells(told, cache):  # what a process was started with does not matter then
             found = [one for one in found if one.code not in environments.RUNNING]
@@ -177,6 +177,8 @@ class _With:
                 found.append(self._shifted())
             found += strangers(directory, self.looked.wanted, compared.names)
         found += around
+        if not any(one.code in ("hidden-by-unit", "private-tmp") for one in around):
+            found += location.hidden(self.looked.wanted, self.looked.tree.interpreter.version)
         dates = sorted(compared.dates)
         python = self.looked.tree.interpreter.version
         found += environments.findings(self.looked.wanted, host, python, dates=dates)

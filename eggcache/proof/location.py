@@ -11,8 +11,10 @@ from dataclasses import replace
 
 from eggcache.errors import Remedy
 from eggcache.model import Finding, Tree
-from eggcache.servers import apache
+from eggcache.servers import apache, environments
 from eggcache.system import files, procfs
+from eggcache.target import commands
+from eggcache.target.commands import Prepare
 
 _VOLATILE = ("tmpfs", "ramfs", "devtmpfs")
 _EXECUTABLE = ("lib_t", "textrel_shlib_t", "httpd_modules_t")  # httpd_t may map them executable, and write none
@@ -28,9 +30,9 @@ def findings(directory: str, host: apache.Apache, *, native: bool, unzip: str, r
     `host` is this host's Apache; `native`: shared libraries are loaded from it; `unzip` unzips the eggs. `root` is
     where configuration and /sys are looked up.
     """
-    hidden = apache.hides(host, directory)
-    if hidden:
-        yield replace(hidden, status=3)  # `prepare` only warns; here it is the answer
+    unseen = apache.hides(host, directory)
+    if unseen:
+        yield replace(unseen, status=3)  # `prepare` only warns; here it is the answer
     kind = _file_system(directory)
     if kind in _VOLATILE:
         yield Finding(
@@ -61,15 +63,33 @@ def findings(directory: str, host: apache.Apache, *, native: bool, unzip: str, r
         )
 
 
-def unseen(tree: Tree, host: apache.Apache) -> Iterator[Finding]:
+def unseen_eggs(tree: Tree, host: apache.Apache) -> Iterator[Finding]:
     """What of the target and its eggs Apache will not see where it is, each with what is below it once."""
     python, told = tree.interpreter, list[str]()
     places = {python.prefix, *python.path, *(one.egg or one.location for one in tree.distributions)}
     for place in sorted(filter(os.path.exists, places), key=lambda place: (len(place), place)):
-        hidden = None if place.startswith(tuple(told)) else apache.hides(host, place)
-        if hidden:
+        unseen = None if place.startswith(tuple(told)) else apache.hides(host, place)
+        if unseen:
             told.append(f"{place}/")
-            yield replace(hidden, remedy=Remedy("install it where Apache sees it, with what names it there"), status=3)
+            yield replace(unseen, remedy=Remedy("install it where Apache sees it, with what names it there"), status=3)
+
+
+def hidden(wanted: Prepare, python: tuple[int, ...]) -> Iterator[Finding]:
+    """Whether the servers that run with the cache of `wanted`, or are Apaches with that Python, see it where it is.
+
+    What a unit says is known before (`apache.hides`); this is what came of it, of ProtectHome= and the like, and of
+    what was mounted or unmounted since a server was started.
+    """
+    cache, account = os.path.realpath(wanted.directory), wanted.target.account
+    servers = {one.pid: one for one in (*environments.using(cache, account), *environments.running(account, python))}
+    for pid, seen in procfs.ask(sorted(servers), lambda pid: procfs.shows(pid, cache), []):
+        if seen is False:
+            again = "restart it, where something was mounted or unmounted since it started"
+            remedy = Remedy(f"{again}; else use a directory that it sees")
+            if cache != commands.ELSEWHERE:
+                remedy = remedy._replace(command=wanted.at(commands.ELSEWHERE).line())
+            cause = f"{servers[pid].thing} does not see it: in its mount namespace that is another place, or none"
+            yield Finding("hidden-from-process", wanted.directory, cause, remedy)
 
 
 def _file_system(directory: str) -> str:

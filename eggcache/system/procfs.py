@@ -198,6 +198,18 @@ def command(pid: int) -> list[str]:
         return os.fsdecode(stream.read(1 << 16)).rstrip("\0").split("\0")
 
 
+def shows(pid: int, path: str) -> bool | None:
+    """Whether a process sees at `path`, without links, what we see there; None where all of its root is another one, as
+    in a container. A file system of its own may be mounted there, or none where we have one: mount_namespaces(7)."""
+    root = f"/proc/{pid}/root"
+    if not os.path.samestat(os.stat(f"{root}/"), os.stat("/")):
+        return None
+    try:
+        return os.path.samestat(os.stat(root + path), os.stat(path))
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+
+
 def maps(pid: int) -> bytes:
     """What a process has mapped."""
     with open(f"/proc/{pid}/maps", "rb") as stream:

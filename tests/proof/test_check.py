@@ -1144,3 +1144,36 @@ def test_as_anybody(site: Checked, checkout: Path) -> None:
     assert done.returncode == 4
     assert f"{site.cache} is root's, mode 0750" in done.stderr
     assert stat.S_IMODE(site.cache.stat().st_mode) == 0o750
+
+
+@pytest.mark.parametrize(
+    ("mounts", "expected"),
+    [
+        ("", set()),
+        ("mount --bind {cache} {cache}; mount -o remount,ro,bind {cache}", set()),  # as BindReadOnlyPaths= has it
+        ("mount -t tmpfs none {cache}/..", {"hidden-from-process"}),  # TemporaryFileSystem=, PrivateTmp=
+        ("mount -t tmpfs -o mode=000 none {cache}", {"hidden-from-process"}),  # InaccessiblePaths=, ProtectHome=
+        ("mount --bind {cache}/../eggs {cache}", {"hidden-from-process"}),
+    ],
+)
+def test_server_that_does_not_see_the_cache(
+    site: Checked, nobody: pwd.struct_passwd, mounts: str, expected: set[str]
+) -> None:
+    """A server of any kind that has the cache in its environment, and another place or none where it is, is named with
+    a directory that it sees; one that sees it is not, however it came to be there."""
+    become = "exec setpriv --reuid nobody --regid nogroup --clear-groups sleep 600"
+    script = f"set -e; {mounts.format(cache=site.cache) or 'true'}; echo there; {become}"
+    command = ["unshare", "-m", "sh", "-c", script]
+    with subprocess.Popen(
+        command, env=environment({"PYTHON_EGG_CACHE": str(site.cache)}), stdout=subprocess.PIPE
+    ) as server:
+        assert server.stdout
+        assert server.stdout.readline() == b"there\n"
+        while os.path.basename(os.readlink(f"/proc/{server.pid}/exe")) != "sleep":
+            time.sleep(0.01)
+        found = site.check()
+        assert set(found) == expected
+        if expected:
+            assert f"sleep (process {server.pid}) does not see it" in found["hidden-from-process"]["cause"]
+            assert found["hidden-from-process"]["command"].startswith("eggcache prepare /var/cache/eggcache --python ")
+        server.kill()
