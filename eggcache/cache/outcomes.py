@@ -92,8 +92,7 @@ def foreign(cache: Cache, there: int) -> Iterator[Finding]:
 def _damage(one: Opened) -> EggcacheError | None:
     """Why extracting this egg would be refused."""
     try:
-        for _, member in one.members():
-            one.bytes_of(member)
+        one.check()
     except EggcacheError as error:
         return error
     return None

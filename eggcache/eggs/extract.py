@@ -46,6 +46,12 @@ class Opened:
         root = self.inside
         return [name[len(root) :] for name in self.egg.directories if name.startswith(root)]
 
+    def check(self) -> None:
+        """Raise EggRefused where one of them is damaged."""
+        for _, member in self.members():
+            for _piece in eggs.chunks(self.source, self.egg, member):
+                pass
+
     def bytes_of(self, member: Member) -> bytes:
         """A digest of them: a member need not have room in memory. Raises EggRefused where it is damaged."""
         found = blake2b()

@@ -5,12 +5,21 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 
 from eggcache.system.safe_dirs import DIRECTORY, READ
 
 _LARGEST = 16 << 20  # bytes; a mod_wsgi.so with debugging information has about two MiB
 _PIECE = 1 << 20  # bytes of a file in memory: it may be larger than that is
+
+
+@contextmanager
+def closing(descriptor: int) -> Iterator[int]:
+    """`descriptor`, which is closed at the end."""
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def beginning(path: str, size: int = _LARGEST, *, flags: int = 0) -> bytes:

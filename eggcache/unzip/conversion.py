@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from eggcache.eggs import layout
 from eggcache.eggs import reader as eggs
 from eggcache.eggs.batch import Batch
 from eggcache.eggs.extract import Opened
-from eggcache.errors import Busy, EggcacheError, EggUnsuitable, NotPermitted
-from eggcache.model import Distribution, Finding, Interpreter, Kind, Outcome, Ownership, Run
-from eggcache.system import accounts, exchange, safe_dirs, staging, syscalls
+from eggcache.errors import EggcacheError, EggUnsuitable
+from eggcache.model import Distribution, Interpreter, Kind, Ownership, Run
+from eggcache.system import accounts, exchange, files, safe_dirs, syscalls
 from eggcache.target import owners, process
 from eggcache.target.interpreter import Target
 from eggcache.target.launch import Launch
 from eggcache.unzip import backup
+from eggcache.unzip.place import Place, ownership_of
 
 _LATEST = 0x7FFFFFFF  # seconds: Python 2 reads the stamp in a .pyc as a signed 32-bit number
 
@@ -36,8 +36,14 @@ class _Staged:
     size: int
 
 
-class Conversion:
-    """The zips in one directory, which are staged, compiled, synced and swapped together."""
+class Conversion(Place):
+    """The zips in one directory, which become directories."""
+
+    action = "unzipped"
+    restart = (
+        "restart every server that uses these eggs: a process that has scanned a zip cannot import from the directory "
+        "that took its place"
+    )
 
     def __init__(
         self,
@@ -48,29 +54,16 @@ class Conversion:
         run: Run,
         before_swap: Callable[[], object],
     ) -> None:
-        self.path = path
+        super().__init__(path, run, before_swap)
         self.zips = zips
         self.interpreter = interpreter
         self.backup = backup
-        self.run = run
-        self.progress = run.progress
-        self.before_swap = before_swap
-        self.outcomes: list[Outcome] = []
-        self.findings: list[Finding] = []
 
-    def convert(self) -> None:
-        with working_in(self.path) as descriptor:
-            check_writable(descriptor, self.path)
-            if self.run.dry_run:
-                for name in self.zips:
-                    self._each(descriptor, name, self._plan)
-                if self.outcomes:
-                    self.before_swap()
-                return
-            with staged_in(descriptor, self.path, self.run) as (stage, staged):
-                self._convert(descriptor, stage, staged)
+    def plan(self, descriptor: int) -> None:
+        for name in self.zips:
+            self._each(descriptor, name, self._plan)
 
-    def _convert(self, descriptor: int, stage: str, staged: int) -> None:
+    def exchange(self, descriptor: int, staged: int) -> None:
         ready: list[_Staged] = []
         self.progress.phase("extracting", _total(descriptor, self.zips))
         with Batch(staged, self.progress.advance) as batch:
@@ -79,7 +72,7 @@ class Conversion:
         if not ready:
             return
         self.progress.phase("byte-compiling")
-        self._compile(ready, staged, os.path.join(self.path, stage))
+        self._compile(ready, staged)
         self.progress.phase("writing to the disk")
         syscalls.sync_filesystem(staged)
         if self.backup is not None:
@@ -95,24 +88,18 @@ class Conversion:
         """Open one egg, judge it, and `act`; an egg that is refused becomes a finding."""
         path = os.path.join(self.path, name)
         try:
-            source = _open(descriptor, name, path)
-            try:
+            with files.closing(_open(descriptor, name, path)) as source:
                 if stat.S_ISDIR(os.fstat(source).st_mode):
                     return  # another run was faster
                 egg = eggs.read(source, path, self.run.limits)
                 _check(self.zips[name], egg)
                 act(source, egg, ownership_of(egg.path, egg.stat))
-            finally:
-                os.close(source)
         except EggcacheError as error:
-            self.findings.append(as_finding(error))
+            self.findings.append(self.as_finding(error))
 
     def _plan(self, source: int, egg: eggs.Egg, _: Ownership) -> None:
-        for member in egg.members:  # a damaged one is refused now as it would be then
-            for _piece in eggs.chunks(source, egg, member):
-                pass
-        size = sum(member.size for member in egg.members)
-        self.outcomes.append(Outcome(egg.path, egg.path, "unzipped", len(egg.members), size))
+        Opened(source, egg).check()  # a damaged one is refused now as it would be then
+        self.done(os.path.basename(egg.path), len(egg.members), sum(member.size for member in egg.members))
 
     def _stage(self, source: int, egg: eggs.Egg, ownership: Ownership, batch: Batch, ready: list[_Staged]) -> None:
         name = os.path.basename(egg.path)
@@ -126,16 +113,16 @@ class Conversion:
             if why is None:
                 ready.append(done)
             else:
-                self.findings.append(as_finding(why))
+                self.findings.append(self.as_finding(why))
 
         self.progress.advance(0, egg.stat.st_size - sum(member.packed for member in egg.members))
         batch.add(name, Opened(source, egg), ownership, then, native_mode=ownership.directory_mode, mtime=_mtime)
 
-    def _compile(self, ready: list[_Staged], staged: int, stage: str) -> None:
+    def _compile(self, ready: list[_Staged], staged: int) -> None:
         """Have the target compile every source, and give what it wrote the owner and modes of its egg."""
         info = os.fstat(staged)
         request = {
-            "stage": stage,
+            "stage": os.readlink(f"/proc/self/fd/{staged}"),
             "identity": [info.st_dev, info.st_ino],
             "library": _library(self.interpreter),
             "processes": len(os.sched_getaffinity(0)),
@@ -167,7 +154,7 @@ class Conversion:
         if (now.st_ino, now.st_size, now.st_mtime_ns) != (was.st_ino, was.st_size, was.st_mtime_ns):
             raise EggcacheError(one.path, "it changed while it was unzipped", "run again when it is installed")
         exchange.swap(staged, descriptor, one.name, self.run.allow_gap)
-        self.outcomes.append(Outcome(one.path, one.path, "unzipped", one.files, one.size))
+        self.done(one.name, one.files, one.size)
 
 
 def _total(descriptor: int, names: Iterable[str]) -> int:
@@ -211,30 +198,6 @@ def _check(distribution: Distribution, egg: eggs.Egg) -> None:
             ) from None
 
 
-def ownership_of(path: str, info: os.stat_result) -> Ownership:
-    """The owner and group of the egg at `path`, its rights to read, and for the owner alone the right to write.
-
-    Raises NotPermitted where we may not give them to what takes its place.
-    """
-    gid = info.st_gid
-    file_mode = 0o600 | (info.st_mode & 0o044)
-    if os.geteuid() not in (0, info.st_uid):
-        raise NotPermitted(
-            path,
-            f"it belongs to {safe_dirs.owner_name(info.st_uid)}, whom its files have to belong to as well",
-            "run it as root, or as that user",
-        )
-    if os.geteuid() != 0 and gid not in (os.getegid(), *os.getgroups()):
-        if (file_mode >> 3 ^ file_mode) & 0o4:
-            raise NotPermitted(
-                path,
-                f"its owner is not in its group {gid}, which may read it unlike others, and so cannot give files to it",
-                "give it to a group of its owner with chgrp",
-            )
-        gid = os.getegid()  # no matter: the group may read as much as everybody
-    return Ownership(info.st_uid, gid, file_mode | 0o100 | ((file_mode & 0o044) >> 2), file_mode)
-
-
 def _library(interpreter: Interpreter) -> list[str]:
     """Where the standard library of a Python 2 is: with -S, which keeps everybody's .pth files out, a virtualenv for
     it has none. Root takes none that is somebody else's."""
@@ -256,84 +219,21 @@ def _mtime(date_time: tuple[int, int, int, int, int, int]) -> int:
 
 def _own(name: str, staged: int, ownership: Ownership) -> None:
     try:
-        descriptor = os.open(name, safe_dirs.READ, dir_fd=staged)
+        opened = os.open(name, safe_dirs.READ, dir_fd=staged)
     except FileNotFoundError:
         return  # it could not be compiled
-    try:
+    with files.closing(opened) as descriptor:
         directory = stat.S_ISDIR(os.fstat(descriptor).st_mode)
         mode = ownership.directory_mode if directory else ownership.file_mode
         safe_dirs.own(descriptor, ownership.uid, ownership.gid, mode)
-    finally:
-        os.close(descriptor)
 
 
 def _own_all(name: str, staged: int, ownership: Ownership) -> None:
     try:
-        descriptor = os.open(name, safe_dirs.DIRECTORY, dir_fd=staged)
+        opened = os.open(name, safe_dirs.DIRECTORY, dir_fd=staged)
     except (FileNotFoundError, NotADirectoryError):
         return
-    try:
+    with files.closing(opened) as descriptor:
         for entry in os.listdir(descriptor):
             _own(entry, descriptor, ownership)
         safe_dirs.own(descriptor, ownership.uid, ownership.gid, ownership.directory_mode)
-    finally:
-        os.close(descriptor)
-
-
-# ------------------------------------------------------------------------------- directories, stages, signals
-
-
-@contextmanager
-def working_in(directory: str) -> Iterator[int]:
-    """A descriptor of a directory of eggs in which it is safe to work, see safe_dirs.open_place."""
-    descriptor = safe_dirs.open_place(directory)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-def check_writable(descriptor: int, path: str) -> None:
-    if os.access(f"/proc/self/fd/{descriptor}", os.W_OK | os.X_OK, effective_ids=True):
-        return
-    if os.fstatvfs(descriptor).f_flag & os.ST_RDONLY:
-        raise NotPermitted(path, "the file system of these eggs is mounted read-only", "remount it and run again")
-    info, me = os.fstat(descriptor), accounts.current()
-    raise NotPermitted(
-        path,
-        f"{me.name} cannot write to this directory of eggs: it belongs to {safe_dirs.owner_name(info.st_uid)}, "
-        f"mode {stat.S_IMODE(info.st_mode):04o}",
-        "run it as root, or as the owner",
-    )
-
-
-@contextmanager
-def staged_in(descriptor: int, path: str, run: Run) -> Iterator[tuple[str, int]]:
-    """The lock of the directory of eggs `path`, and a stage in it, with which all goes that is in it at the end."""
-    with safe_dirs.locked_itself(descriptor, path, run.wait, run.progress):
-        try:
-            tidy(descriptor)
-            with staging.stage(descriptor) as made:
-                yield made
-        finally:
-            tidy(descriptor)  # where a signal came while the stage was being removed
-
-
-def tidy(descriptor: int) -> None:
-    """Remove every stage, even while the compiler of a killed run writes its last file there."""
-    for again in range(50, -1, -1):
-        try:
-            with staging.undisturbed():
-                staging.remove_stages(descriptor)
-            return
-        except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.ENOENT) or not again:
-                raise
-            time.sleep(0.1)
-
-
-def as_finding(error: EggcacheError) -> Finding:
-    """What a report says of an egg, or a directory of eggs, that had to be left as it was."""
-    code = {3: "egg-refused", 4: "not-permitted"}.get(error.status, "not-unzipped")
-    status = 1 if isinstance(error, Busy) else error.status  # what could be done was done: running again completes
-    return Finding(code, error.thing, error.cause, error.remedy, status)

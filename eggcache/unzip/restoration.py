@@ -7,26 +7,22 @@ import os
 import shutil
 import stat
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import replace
 from functools import partial
 
 from eggcache.cache import freshness
 from eggcache.eggs import reader as eggs
 from eggcache.errors import EggcacheError, EggChanged, NotPermitted
-from eggcache.model import DEFAULT_RUN, Finding, Member, Outcome, Report, Run
-from eggcache.system import accounts, exchange, safe_dirs, staging, syscalls
+from eggcache.model import DEFAULT_RUN, Finding, Member, Report, Run
+from eggcache.system import accounts, exchange, files, safe_dirs, staging, syscalls
 from eggcache.target import resolver
 from eggcache.target.interpreter import EVERYTHING, Roots, Target
 from eggcache.unzip import backup as backups
-from eggcache.unzip import conversion, processes, unzipping
+from eggcache.unzip import processes, unzipping
+from eggcache.unzip.place import Place, ownership_of
 
 _OF_ALL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)  # what the disk refuses one egg, it refuses the others
-
-RESTART = (
-    "restart every server that uses these eggs: a process that has looked into a directory cannot import from the zip "
-    "that took its place"
-)
 
 
 def undo(
@@ -59,8 +55,6 @@ def undo(
     tree = unzipping.settled_tree(target, roots, run)
     found = unzipping.by_directory(tree.distributions, zipped=False)
     findings = [*resolver.findings(tree), *unzipping.disbelieved(found, target)]
-    outcomes: list[Outcome] = []
-    errors: list[EggcacheError] = []
     if not run.dry_run:  # what a killed run left is also where there is nothing more to do
         left = {*unzipping.places(tree), *unzipping.by_directory(tree.distributions)}
         unzipping.remove_leftovers(unzipping.believed(left, target))
@@ -79,52 +73,33 @@ def undo(
         wanted = {directory: names for directory, names in wanted.items() if names}
         directories = [*unzipping.places(tree), *unzipping.around(target.paths), *wanted]
         told = unzipping.Announcement(users, target.python, directories, "eggcache unzip-all --undo", warn)
-        for directory, names in wanted.items():
-            work = Restoration(directory, names, keep, run, told)
-            try:
-                work.restore()
-            except (EggcacheError, OSError) as error:
-                errors.append(unzipping.explained(directory, error))
-            outcomes += work.outcomes
-            findings += work.findings
-    if errors and not outcomes and len(wanted) == 1:
-        raise errors[0]
-    findings += map(_as_finding, errors)
-    notes = [f"--backup {backup} has no zip of {', '.join(lacking)}: left unzipped"] if lacking else []
-    notes += [RESTART] if outcomes and not run.dry_run else []
-    done = Report("unzip-all", None, tuple(outcomes), tuple(findings), tuple(notes), not outcomes, run.dry_run)
-    return replace(done, processes=told.found or ())
+        works = [Restoration(directory, names, keep, run, told) for directory, names in wanted.items()]
+        notes = [f"--backup {backup} has no zip of {', '.join(lacking)}: left unzipped"] if lacking else []
+        return unzipping.report(works, findings, notes, told, run)
 
 
-class Restoration:
-    """The unzipped eggs in one directory, whose zips are staged, synced and exchanged together."""
+class Restoration(Place):
+    """The unzipped eggs in one directory, which become their zips again."""
+
+    action = "restored"
+    restart = (
+        "restart every server that uses these eggs: a process that has looked into a directory cannot import from the "
+        "zip that took its place"
+    )
 
     def __init__(
         self, path: str, names: Iterable[str], backup: int, run: Run, before_swap: Callable[[], object]
     ) -> None:
-        self.path = path
+        super().__init__(path, run, before_swap)
         self.names = sorted(names)
         self.backup = backup
-        self.run = run
-        self.progress = run.progress
-        self.before_swap = before_swap
-        self.outcomes: list[Outcome] = []
-        self.findings: list[Finding] = []
 
-    def restore(self) -> None:
-        with conversion.working_in(self.path) as descriptor:
-            conversion.check_writable(descriptor, self.path)
-            if self.run.dry_run:
-                self.progress.phase("comparing with the zips")
-                for name in self.names:
-                    self._each(name, lambda name: self._plan(name, descriptor))
-                if self.outcomes:
-                    self.before_swap()
-                return
-            with conversion.staged_in(descriptor, self.path, self.run) as (_, staged):
-                self._restore(descriptor, staged)
+    def plan(self, descriptor: int) -> None:
+        self.progress.phase("comparing with the zips")
+        for name in self.names:
+            self._each(name, lambda name: self._plan(name, descriptor))
 
-    def _restore(self, descriptor: int, staged: int) -> None:
+    def exchange(self, descriptor: int, staged: int) -> None:
         ready: list[tuple[str, eggs.Egg, str]] = []
         self.progress.phase("comparing with the zips")
         for name in self.names:
@@ -140,36 +115,38 @@ class Restoration:
         finally:
             os.fsync(descriptor)  # before the directories are removed with the stage
 
+    def as_finding(self, error: EggcacheError) -> Finding:
+        if isinstance(error, EggChanged):
+            return Finding("egg-changed", error.thing, error.cause, error.remedy)
+        finding = super().as_finding(error)
+        return replace(finding, code="not-restored") if finding.code == "not-unzipped" else finding
+
     def _each(self, name: str, act: Callable[[str], object]) -> None:
         """Do something to one egg; what is wrong with it becomes a finding."""
         try:
             act(name)
         except EggcacheError as error:
-            self.findings.append(_as_finding(error))
+            self.findings.append(self.as_finding(error))
         except OSError as error:
             if error.errno in _OF_ALL:
                 raise
             path, cause = os.path.join(self.path, name), f"it cannot be put back: {error.filename}: {error.strerror}"
             denied = NotPermitted(path, cause, f"let {accounts.current().name} read it, and run again")
             other = EggcacheError(path, cause, "see to that and run again")
-            self.findings.append(_as_finding(denied if isinstance(error, PermissionError) else other))
+            self.findings.append(self.as_finding(denied if isinstance(error, PermissionError) else other))
 
     def _plan(self, name: str, descriptor: int) -> None:
-        source = self._open(name)
-        try:
+        with self._opened(name) as source:
             egg = self._compare(source, name, descriptor)
-            conversion.ownership_of(os.path.join(self.path, name), egg.stat)
-        finally:
-            os.close(source)
+            ownership_of(os.path.join(self.path, name), egg.stat)
         self._report(name, egg)
 
     def _report(self, name: str, egg: eggs.Egg) -> None:
-        path, size = os.path.join(self.path, name), sum(member.size for member in egg.members)
-        self.outcomes.append(Outcome(path, path, "restored", len(egg.members), size))
+        self.done(name, len(egg.members), sum(member.size for member in egg.members))
 
-    def _open(self, name: str) -> int:
+    def _opened(self, name: str) -> AbstractContextManager[int]:
         try:
-            return os.open(name, safe_dirs.READ, dir_fd=self.backup)
+            return files.closing(os.open(name, safe_dirs.READ, dir_fd=self.backup))
         except OSError as error:
             kept = os.path.join(_directory(self.backup), name)
             raise EggcacheError(kept, f"cannot be opened: {error.strerror}", "see to that and run again") from None
@@ -182,12 +159,11 @@ class Restoration:
         if not stat.S_ISDIR(os.stat(name, dir_fd=descriptor, follow_symlinks=False).st_mode):
             return
         before = freshness.digest(descriptor, name)  # "" where not all of it can be read: comparing then says what
-        source = self._open(name)
+        into = os.open(name, safe_dirs.CREATE, 0o600, dir_fd=staged)
         try:
-            into = os.open(name, safe_dirs.CREATE, 0o600, dir_fd=staged)
-            try:
+            with files.closing(into), self._opened(name) as source:
                 was = os.fstat(source)
-                owner = conversion.ownership_of(os.path.join(self.path, name), was)
+                owner = ownership_of(os.path.join(self.path, name), was)
                 if stat.S_ISREG(was.st_mode):  # else it stays empty, and is refused
                     with open(source, "rb", closefd=False) as packed, open(into, "wb", closefd=False) as stream:
                         shutil.copyfileobj(packed, stream, 1 << 20)
@@ -196,13 +172,9 @@ class Restoration:
                     raise _meanwhile(os.path.join(self.path, name))
                 safe_dirs.own(into, owner.uid, owner.gid, stat.S_IMODE(was.st_mode) & 0o755)
                 os.utime(into, ns=(was.st_atime_ns, was.st_mtime_ns))
-            except BaseException:
-                staging.remove(staged, name)
-                raise
-            finally:
-                os.close(into)
-        finally:
-            os.close(source)
+        except BaseException:
+            staging.remove(staged, name)
+            raise
         yield name, egg, before
 
     def _compare(self, source: int, name: str, descriptor: int) -> eggs.Egg:
@@ -254,13 +226,6 @@ def _meanwhile(path: str) -> EggcacheError:
     return EggcacheError(path, "it changed while its zip was put back", "run again when nobody works there")
 
 
-def _as_finding(error: EggcacheError) -> Finding:
-    if isinstance(error, EggChanged):
-        return Finding("egg-changed", error.thing, error.cause, error.remedy)
-    finding = conversion.as_finding(error)
-    return replace(finding, code="not-restored") if finding.code == "not-unzipped" else finding
-
-
 def _directory(descriptor: int) -> str:
     return os.readlink(f"/proc/self/fd/{descriptor}")
 
@@ -295,33 +260,27 @@ def _below(descriptor: int, name: str) -> Iterator[str]:
     pending = [""]
     while pending:
         here = pending.pop()
-        inside = os.open(f"{name}/{here}", safe_dirs.DIRECTORY, dir_fd=descriptor)
-        try:
-            with os.scandir(inside) as entries:
-                for entry in entries:
-                    if entry.is_dir(follow_symlinks=False):
-                        pending.append(f"{here}{entry.name}/")
-                        yield pending[-1]
-                    else:
-                        yield here + entry.name
-        finally:
-            os.close(inside)
+        inside = files.closing(os.open(f"{name}/{here}", safe_dirs.DIRECTORY, dir_fd=descriptor))
+        with inside as opened, os.scandir(opened) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    pending.append(f"{here}{entry.name}/")
+                    yield pending[-1]
+                else:
+                    yield here + entry.name
 
 
 def _same(source: int, egg: eggs.Egg, member: Member, name: str, descriptor: int) -> bool:
     """Whether the file `name` holds the bytes of `member`."""
     try:
-        there = os.open(name, safe_dirs.READ, dir_fd=descriptor)
+        opened = os.open(name, safe_dirs.READ, dir_fd=descriptor)
     except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError as error:
         if error.errno == errno.ELOOP:
             return False
         raise
-    try:
+    with files.closing(opened) as there:
         info = os.fstat(there)
-        return (
-            stat.S_ISREG(info.st_mode) and info.st_size == member.size and eggs.same_bytes(there, source, egg, member)
-        )
-    finally:
-        os.close(there)
+        same_size = stat.S_ISREG(info.st_mode) and info.st_size == member.size
+        return same_size and eggs.same_bytes(there, source, egg, member)

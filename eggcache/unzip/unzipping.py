@@ -8,20 +8,17 @@ import shlex
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 
-from eggcache.errors import Busy, EggcacheError, NotPermitted, Remedy, of_disk
-from eggcache.model import DEFAULT_RUN, Distribution, Finding, Interpreter, Kind, Outcome, Process, Report, Run, Tree
+from eggcache.errors import Busy, EggcacheError, NotPermitted, Remedy
+from eggcache.model import DEFAULT_RUN, Distribution, Finding, Interpreter, Kind, Process, Report, Run, Tree
 from eggcache.system import exchange, files, safe_dirs, staging
 from eggcache.target import commands, owners, resolver, search_path, skipped
 from eggcache.target.interpreter import EVERYTHING, Roots, Target
 from eggcache.unzip import processes
 from eggcache.unzip.backup import open_backup
-from eggcache.unzip.conversion import Conversion, as_finding, tidy, working_in
-
-RESTART = (
-    "restart every server that uses these eggs: a process that has scanned a zip cannot import from the directory "
-    "that took its place"
-)
+from eggcache.unzip.conversion import Conversion
+from eggcache.unzip.place import Place, as_finding, explained, tidy
 
 
 def unzip_all(
@@ -54,7 +51,6 @@ def unzip_all(
     owners.check_bare(target.python)
     tree = settled_tree(target, roots, run)
     found = by_directory(tree.distributions)
-    outcomes: list[Outcome] = []
 
     def naming(eggs: Sequence[str]) -> str:
         """The command that unzips these as well, as this one was asked to."""
@@ -66,7 +62,6 @@ def unzip_all(
     findings = [*resolver.findings(tree), *not_on_path(found, tree.interpreter, naming)]
     findings += disbelieved(found, target)
     findings += skipped.findings(tree, target.account, run.limits, run.progress)
-    errors: list[EggcacheError] = []
     if not run.dry_run:
         remove_leftovers(believed(places(tree) - found.keys(), target))
     with ExitStack() as stack:
@@ -79,29 +74,28 @@ def unzip_all(
         told = Announcement(
             users, target.python, [*places(tree), *around(target.paths), *found], "eggcache unzip-all", warn
         )
-        for directory, zips in found.items():
-            work = Conversion(directory, zips, tree.interpreter, keep, run, told)
-            try:
-                work.convert()
-            except (EggcacheError, OSError) as error:
-                errors.append(explained(directory, error))
-            outcomes += work.outcomes
-            findings += work.findings
-    if errors and not outcomes and len(found) == 1:
-        raise errors[0]
-    findings += map(as_finding, errors)
-    notes = (*resolver.notes(tree, roots), *((RESTART,) if outcomes and not run.dry_run else ()))
-    return Report(
-        "unzip-all",
-        None,
-        tuple(outcomes),
-        tuple(findings),
-        notes,
-        not outcomes,
-        run.dry_run,
-        processes=told.found or (),
-        outside=tree.outside,
-    )
+        works = [Conversion(directory, zips, tree.interpreter, keep, run, told) for directory, zips in found.items()]
+        done = report(works, findings, [*resolver.notes(tree, roots)], told, run)
+    return replace(done, outside=tree.outside)
+
+
+def report(works: Sequence[Place], findings: list[Finding], notes: list[str], told: Announcement, run: Run) -> Report:
+    """Do the `works`: what came of them, beside the `findings` and `notes` of before. What kept a whole directory of
+    eggs from being worked in is raised where there is no other one, else it is a finding."""
+    errors = []
+    for work in works:
+        try:
+            work.work()
+        except EggcacheError as error:
+            if len(works) == 1 and not work.outcomes:
+                raise
+            errors.append(work.as_finding(error))
+    outcomes = tuple(outcome for work in works for outcome in work.outcomes)
+    findings += [finding for work in works for finding in work.findings] + errors
+    if outcomes and not run.dry_run:
+        notes.append(works[0].restart)
+    done = Report("unzip-all", None, outcomes, tuple(findings), tuple(notes), not outcomes, run.dry_run)
+    return replace(done, processes=told.found or ())
 
 
 class Announcement:
@@ -166,7 +160,7 @@ def _close_gaps(places: Iterable[str], run: Run) -> bool:
             continue
         try:
             with (
-                working_in(directory) as descriptor,
+                files.closing(safe_dirs.open_place(directory)) as descriptor,
                 safe_dirs.locked_itself(descriptor, directory, run.wait, run.progress),
             ):
                 missing = exchange.pending(descriptor) if run.dry_run else None
@@ -187,7 +181,7 @@ def _changed_meanwhile(directories: Iterable[str], started: int, run: Run) -> bo
             if started <= os.stat(directory).st_mtime_ns <= time.time_ns() + 1_000_000_000:  # not one dated 2098
                 changed = True
                 with (
-                    working_in(directory) as descriptor,
+                    files.closing(safe_dirs.open_place(directory)) as descriptor,
                     safe_dirs.locked_itself(descriptor, directory, run.wait, run.progress),
                 ):
                     pass
@@ -278,20 +272,10 @@ def remove_leftovers(directories: Iterable[str]) -> None:
         try:
             if not any(name.startswith(safe_dirs.STAGE) for name in os.listdir(directory)):
                 continue
-            with working_in(directory) as descriptor, safe_dirs.locked_itself(descriptor, directory, 0):
+            with (
+                files.closing(safe_dirs.open_place(directory)) as descriptor,
+                safe_dirs.locked_itself(descriptor, directory, 0),
+            ):
                 tidy(descriptor)
         except (OSError, Busy, NotPermitted):
             pass  # somebody else's, or in use
-
-
-def explained(directory: str, error: EggcacheError | OSError) -> EggcacheError:
-    """The one line for an error that kept a whole directory of eggs from being converted."""
-    if isinstance(error, EggcacheError):
-        return error
-    if isinstance(error, PermissionError):
-        return NotPermitted(
-            directory,
-            f"eggs there cannot be unzipped: {error.strerror}",
-            "run it as root, or as the owner of these eggs",
-        )
-    return of_disk(directory, "eggs there cannot be unzipped", error)

@@ -1,0 +1,143 @@
+"""A directory of eggs in which they are exchanged: safe to work in, writable, locked, and with a stage in it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from eggcache.errors import Busy, EggcacheError, NotPermitted, of_disk
+from eggcache.model import Finding, Outcome, Ownership, Run
+from eggcache.system import accounts, files, safe_dirs, staging
+
+
+class Place:
+    """The directory `path`, whose eggs are made ready in a stage, put on the disk and then swapped, all together."""
+
+    action: str  # of its outcomes
+    restart: str  # why servers have to be restarted then
+
+    def __init__(self, path: str, run: Run, before_swap: Callable[[], object]) -> None:
+        self.path = path
+        self.run = run
+        self.progress = run.progress
+        self.before_swap = before_swap
+        self.outcomes: list[Outcome] = []
+        self.findings: list[Finding] = []
+
+    def work(self) -> None:
+        """Do it, or in a dry run look what would be done. What is wrong with a single egg is a finding; raises
+        EggcacheError for what is wrong with the directory, or the disk."""
+        try:
+            self._work()
+        except OSError as error:
+            raise explained(self.path, error) from error
+
+    def _work(self) -> None:
+        with files.closing(safe_dirs.open_place(self.path)) as descriptor:
+            _check_writable(descriptor, self.path)
+            if self.run.dry_run:
+                self.plan(descriptor)
+                if self.outcomes:
+                    self.before_swap()
+                return
+            with _staged_in(descriptor, self.path, self.run) as staged:
+                self.exchange(descriptor, staged)
+
+    def plan(self, descriptor: int) -> None:
+        """Look what would be done in the directory, which is open at `descriptor`."""
+        raise NotImplementedError
+
+    def exchange(self, descriptor: int, staged: int) -> None:
+        """Do it, by way of the stage that is open at `staged`."""
+        raise NotImplementedError
+
+    def done(self, name: str, files: int, size: int) -> None:
+        """Report the egg `name` as done."""
+        path = os.path.join(self.path, name)
+        self.outcomes.append(Outcome(path, path, self.action, files, size))
+
+    def as_finding(self, error: EggcacheError) -> Finding:
+        """What a report says of an egg, or of the directory, that had to be left as it was."""
+        return as_finding(error)
+
+
+def as_finding(error: EggcacheError) -> Finding:
+    """What a report says of an egg, or a directory of eggs, that had to be left as it was."""
+    code = {3: "egg-refused", 4: "not-permitted"}.get(error.status, "not-unzipped")
+    status = 1 if isinstance(error, Busy) else error.status  # what could be done was done: running again completes
+    return Finding(code, error.thing, error.cause, error.remedy, status)
+
+
+def explained(directory: str, error: OSError) -> EggcacheError:
+    """The one line for an error that kept a whole directory of eggs from being converted."""
+    if isinstance(error, PermissionError):
+        cause = f"eggs there cannot be unzipped: {error.strerror}"
+        return NotPermitted(directory, cause, "run it as root, or as the owner of these eggs")
+    return of_disk(directory, "eggs there cannot be unzipped", error)
+
+
+def ownership_of(path: str, info: os.stat_result) -> Ownership:
+    """The owner and group of the egg at `path`, its rights to read, and for the owner alone the right to write.
+
+    Raises NotPermitted where we may not give them to what takes its place.
+    """
+    gid = info.st_gid
+    file_mode = 0o600 | (info.st_mode & 0o044)
+    if os.geteuid() not in (0, info.st_uid):
+        raise NotPermitted(
+            path,
+            f"it belongs to {safe_dirs.owner_name(info.st_uid)}, whom its files have to belong to as well",
+            "run it as root, or as that user",
+        )
+    if os.geteuid() != 0 and gid not in (os.getegid(), *os.getgroups()):
+        if (file_mode >> 3 ^ file_mode) & 0o4:
+            raise NotPermitted(
+                path,
+                f"its owner is not in its group {gid}, which may read it unlike others, and so cannot give files to it",
+                "give it to a group of its owner with chgrp",
+            )
+        gid = os.getegid()  # no matter: the group may read as much as everybody
+    return Ownership(info.st_uid, gid, file_mode | 0o100 | ((file_mode & 0o044) >> 2), file_mode)
+
+
+def _check_writable(descriptor: int, path: str) -> None:
+    if os.access(f"/proc/self/fd/{descriptor}", os.W_OK | os.X_OK, effective_ids=True):
+        return
+    if os.fstatvfs(descriptor).f_flag & os.ST_RDONLY:
+        raise NotPermitted(path, "the file system of these eggs is mounted read-only", "remount it and run again")
+    info, me = os.fstat(descriptor), accounts.current()
+    raise NotPermitted(
+        path,
+        f"{me.name} cannot write to this directory of eggs: it belongs to {safe_dirs.owner_name(info.st_uid)}, "
+        f"mode {stat.S_IMODE(info.st_mode):04o}",
+        "run it as root, or as the owner",
+    )
+
+
+@contextmanager
+def _staged_in(descriptor: int, path: str, run: Run) -> Iterator[int]:
+    """The lock of the directory of eggs `path`, and a stage in it, with which all goes that is in it at the end."""
+    with safe_dirs.locked_itself(descriptor, path, run.wait, run.progress):
+        try:
+            tidy(descriptor)
+            with staging.stage(descriptor) as (_, staged):
+                yield staged
+        finally:
+            tidy(descriptor)  # where a signal came while the stage was being removed
+
+
+def tidy(descriptor: int) -> None:
+    """Remove every stage, even while the compiler of a killed run writes its last file there."""
+    for again in range(50, -1, -1):
+        try:
+            with staging.undisturbed():
+                staging.remove_stages(descriptor)
+            return
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.ENOENT) or not again:
+                raise
+            time.sleep(0.1)
