@@ -16,7 +16,7 @@ from eggcache.cache import freshness, receipt, serving
 from eggcache.eggs import layout
 from eggcache.errors import EggcacheError, NotPermitted, Remedy
 from eggcache.model import Finding, Tree
-from eggcache.system import accounts, safe_dirs
+from eggcache.system import accounts, files, safe_dirs
 
 
 @dataclass(frozen=True)
@@ -150,10 +150,8 @@ def _opened(directory: str) -> Iterator[int | None]:
         raise NotPermitted(directory, f"cannot be looked at: {error.strerror}", "run it as its owner") from None
     except OSError as error:  # a link that leads to itself, a name that is too long
         raise EggcacheError(directory, f"cannot be looked at: {error.strerror}", "name the egg cache") from None
-    try:
+    with files.closing(descriptor):
         yield descriptor
-    finally:
-        os.close(descriptor)
 
 
 def _state(descriptor: int, name: str, one: receipt.Extracted) -> str:

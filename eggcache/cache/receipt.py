@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from eggcache.cache import freshness
 from eggcache.errors import Remedy
 from eggcache.model import Finding
+from eggcache.system import files
 
 if TYPE_CHECKING:
     from eggcache.cache.freshness import Fingerprint
@@ -131,10 +132,8 @@ def at(directory: str, flags: int = 0) -> Receipt:
         descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | flags)
     except OSError:
         return Receipt()
-    try:
+    with files.closing(descriptor):
         return read(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def understood(data: Mapping[str, Any]) -> Receipt:

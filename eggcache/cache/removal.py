@@ -87,12 +87,8 @@ def _finish(directory: str) -> None:
     """Remove what a killed run left of `directory`, which is gone. Every link that leads there is a trusted one: that
     it is missing is known from open_directory, which refuses the others."""
     path = os.path.realpath(directory)
-    with suppress(FileNotFoundError):
-        parent = safe_dirs.open_parent(path)
-        try:
-            replacement.remove_leftovers(parent, (_prefix(path), replacement.prefix(path)))
-        finally:
-            os.close(parent)
+    with suppress(FileNotFoundError), files.closing(safe_dirs.open_parent(path)) as parent:
+        replacement.remove_leftovers(parent, (_prefix(path), replacement.prefix(path)))
 
 
 def _ours(descriptor: int) -> bool:

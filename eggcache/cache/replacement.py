@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager, suppress
 
 from eggcache.cache import entries
 from eggcache.errors import Busy, EggcacheError, NotPermitted, of_disk
-from eggcache.system import safe_dirs, staging, syscalls
+from eggcache.system import files, safe_dirs, staging, syscalls
 
 _MOST_TURNS = 1000
 
@@ -34,17 +34,10 @@ class Renewal:
 
     def overtaken(self) -> bool:
         """Whether a directory is at `path` meanwhile that needs no renewal: another run's."""
-        try:
-            descriptor = safe_dirs.open_directory(self.path)
-        except (OSError, NotPermitted):
-            return False
-        try:
+        with suppress(OSError, NotPermitted), files.closing(safe_dirs.open_directory(self.path)) as descriptor:
             entries.check(descriptor, self.path)
-        except NotPermitted:
-            return False
-        finally:
-            os.close(descriptor)
-        return True
+            return True
+        return False
 
     def take_place(self, allow_gap: bool) -> str | None:
         """Put the new directory at `path`, whatever is there: where that was moved to, None where nothing was.
@@ -143,23 +136,16 @@ def renewal(path: str, wait: float) -> Iterator[Renewal]:
 
 def tidy(path: str) -> None:
     """Remove what killed runs were building for `path`, where that can be done."""
-    with suppress(OSError, NotPermitted):
-        parent = safe_dirs.open_parent(path)
-        try:
-            remove_leftovers(parent, (prefix(path),))
-        finally:
-            os.close(parent)
+    with suppress(OSError, NotPermitted), files.closing(safe_dirs.open_parent(path)) as parent:
+        remove_leftovers(parent, (prefix(path),))
 
 
 def check(path: str) -> None:
     """Raise what `renewal` would raise before it makes anything: for a dry run."""
     path = os.path.abspath(path)
     try:
-        parent = safe_dirs.open_parent(path)
-        try:
+        with files.closing(safe_dirs.open_parent(path)) as parent:
             _check_movable(path, parent)
-        finally:
-            os.close(parent)
     except OSError as error:
         raise _immovable(path, error) from None
 
@@ -191,19 +177,18 @@ def remove_leftovers(parent: int, prefixes: tuple[str, ...]) -> None:
     for name in os.listdir(parent):
         if not any(re.fullmatch(re.escape(prefix) + "[0-9a-f]{16}", name) for prefix in prefixes):
             continue
-        with suppress(OSError, NotPermitted, Busy):
-            descriptor = os.open(name, safe_dirs.DIRECTORY, dir_fd=parent)
-            try:
-                info = os.fstat(descriptor)
-                if info.st_uid != os.geteuid() or info.st_mode & 0o022:
-                    continue
-                if safe_dirs.LOCK not in os.listdir(descriptor):
-                    os.rmdir(name, dir_fd=parent)  # where there is anything in it, it was not we who made it
-                    continue
-                with safe_dirs.locked(descriptor, name, 0):
-                    remove(parent, name, descriptor)
-            finally:
-                os.close(descriptor)
+        with (
+            suppress(OSError, NotPermitted, Busy),
+            files.closing(os.open(name, safe_dirs.DIRECTORY, dir_fd=parent)) as descriptor,
+        ):
+            info = os.fstat(descriptor)
+            if info.st_uid != os.geteuid() or info.st_mode & 0o022:
+                continue
+            if safe_dirs.LOCK not in os.listdir(descriptor):
+                os.rmdir(name, dir_fd=parent)  # where there is anything in it, it was not we who made it
+                continue
+            with safe_dirs.locked(descriptor, name, 0):
+                remove(parent, name, descriptor)
 
 
 def remove(parent: int, name: str, descriptor: int, removed: Callable[[str], object] = lambda _entry: None) -> None:

@@ -12,7 +12,7 @@ from eggcache.eggs import reader as eggs
 from eggcache.eggs.inflation import WINDOW, File
 from eggcache.errors import EggcacheError
 from eggcache.model import DateTime, Member, Ownership
-from eggcache.system import safe_dirs, workers
+from eggcache.system import files, safe_dirs, workers
 
 Advance = Callable[[int, int], object]  # so many more files, and bytes of the zip
 
@@ -144,11 +144,8 @@ class Extraction:
         """Give the directories, children first, their owner and mode."""
         owner = self.ownership
         for name in reversed(self.directories):
-            descriptor = os.open(name, safe_dirs.DIRECTORY, dir_fd=self.into)
-            try:
+            with files.closing(os.open(name, safe_dirs.DIRECTORY, dir_fd=self.into)) as descriptor:
                 safe_dirs.own(descriptor, owner.uid, owner.gid, owner.directory_mode)
-            finally:
-                os.close(descriptor)
         safe_dirs.own(self.into, owner.uid, owner.gid, owner.directory_mode)
 
 

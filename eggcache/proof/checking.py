@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import replace
 
 from eggcache.cache import serving
@@ -23,7 +23,7 @@ from eggcache.proof.application import Application
 from eggcache.proof.comparison import strangers
 from eggcache.proof.observation import Observation
 from eggcache.servers import apache, checks, configuration, environments
-from eggcache.system import accounts, safe_dirs
+from eggcache.system import accounts, files, safe_dirs
 from eggcache.system.accounts import Account
 from eggcache.target import commands, resolver
 from eggcache.target.interpreter import EVERYTHING, Roots, Target
@@ -111,26 +111,21 @@ def _wait_for_prepare(cache: str, run: Run) -> None:
     """Wait until no prepare is at work in `cache`. Raises Busy, and NotPermitted where the caller cannot open it."""
     with ExitStack() as held:
         try:
-            lock = held.enter_context(_descriptor(safe_dirs.LOCK, held.enter_context(_descriptor(cache))))
+            directory = held.enter_context(_opened(cache))
+            lock = os.open(safe_dirs.LOCK, safe_dirs.READ, dir_fd=directory)
         except PermissionError as error:
             if error.filename == cache:
                 raise accounts.in_the_way(cache, accounts.current()) from None
             return
         except OSError:  # there is none
             return
+        held.callback(os.close, lock)
         with suppress(OSError):  # a file system without locks
             held.enter_context(safe_dirs.locked_itself(lock, cache, run.wait, run.progress))
 
 
-@contextmanager
-def _descriptor(name: str, within: int | None = None) -> Iterator[int]:
-    """A descriptor, for reading, of the directory `name`; of whatever `name` is in the directory `within`."""
-    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (os.O_DIRECTORY if within is None else os.O_NOFOLLOW)
-    descriptor = os.open(name, flags, dir_fd=within)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
+def _opened(cache: str) -> AbstractContextManager[int]:
+    return files.closing(os.open(cache, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
 
 
 def _notes(account: Account, host: apache.Apache) -> tuple[str, ...]:
@@ -172,7 +167,7 @@ class _With:
         found += writers
         if any(one.code == "cache-writable" for one in writers):
             found += _race(self.looked, self.cache)
-        with _descriptor(self.cache) as directory:
+        with _opened(self.cache) as directory:
             if compared.shifted:
                 found.append(self._shifted())
             found += strangers(directory, self.looked.wanted, compared.names)

@@ -21,7 +21,7 @@ from eggcache.errors import EggcacheError, Remedy
 from eggcache.model import DateTime, Finding, Member, Outcome, Run, Tree
 from eggcache.proof.lookups import Lookup
 from eggcache.proof.permissions import SHOWN
-from eggcache.system import accounts, safe_dirs
+from eggcache.system import accounts, files, safe_dirs
 from eggcache.target.commands import Prepare
 from eggcache.target.early_reading import EarlyReader
 from eggcache.target.interpreter import Target
@@ -120,22 +120,20 @@ class Comparison:
     def _difference(self, path: str, one: Opened, member: Member) -> tuple[str, str]:
         """What is wrong with the file at `path`, which should be this `member`: a code, "" for nothing, and why."""
         try:
-            descriptor = os.open(path, safe_dirs.READ)
+            opened = os.open(path, safe_dirs.READ)
         except OSError as error:
             if error.errno in (errno.ENOENT, errno.ENOTDIR):
                 return "member-missing", "is not there"
             if error.errno == errno.ELOOP:
                 return "member-changed", "is a symbolic link"
             return "member-unreadable", f"cannot be read: {error.strerror}"
-        try:
+        with files.closing(opened) as descriptor:
             found = os.fstat(descriptor)
             if not stat.S_ISREG(found.st_mode):
                 return "member-changed", "is no regular file"
             if found.st_size != member.size:
                 return "member-outdated", f"has {found.st_size} bytes, the egg's has {member.size}"
             same = self.same(descriptor, one, member)
-        finally:
-            os.close(descriptor)
         off = found.st_mtime_ns - layout.mtime(member.date_time) * 10**9
         seconds, rest = divmod(off, 10**9)
         if off and same and not rest and not seconds % _QUARTER and abs(seconds) <= _DAY:

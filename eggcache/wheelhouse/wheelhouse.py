@@ -125,12 +125,10 @@ def _open(out: str, dry_run: bool) -> Iterator[int | None]:
         raise NotPermitted(error.thing, error.cause, "name a directory that only you can write to") from None
     except OSError as error:
         raise NotPermitted(out, f"cannot be used: {error.strerror}", "name another directory") from None
-    try:
+    with files.closing(descriptor):
         if not dry_run and stat.S_IMODE(os.fstat(descriptor).st_mode) == 0o700 and not os.listdir(descriptor):
             os.fchmod(descriptor, 0o755)
         yield descriptor
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager
@@ -140,12 +138,9 @@ def _workplace(descriptor: int | None) -> Iterator[int]:
         with staging.stage(descriptor) as (_, stage):
             yield stage
         return
-    with tempfile.TemporaryDirectory(prefix="eggcache-") as made:
-        stage = os.open(made, safe_dirs.DIRECTORY)
-        try:
-            yield stage
-        finally:
-            os.close(stage)
+    temporary = tempfile.TemporaryDirectory(prefix="eggcache-")
+    with temporary as made, files.closing(os.open(made, safe_dirs.DIRECTORY)) as stage:
+        yield stage
 
 
 @dataclass

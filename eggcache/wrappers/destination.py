@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from hashlib import blake2b
 
 from eggcache.errors import EggcacheError, NotPermitted, Remedy
-from eggcache.system import safe_dirs
+from eggcache.system import files, safe_dirs
 
 _END = re.compile(rb"^[#;] end of what eggcache wrote ([0-9a-f]{32})(?:\n|\Z)", re.MULTILINE)
 _BEGIN = re.compile(rb"^[#;] begin of what eggcache wrote[^\n]*\n", re.MULTILINE)
@@ -111,8 +111,7 @@ def _exchange(path: str, renewed: Callable[[bytes], tuple[bytes, bool]], mode: i
     path = os.path.abspath(path)
     parent, base = os.path.split(path)
     try:
-        directory = _place(parent)  # root is about to run what is written there
-        try:
+        with files.closing(_place(parent)) as directory:  # root is about to run what is written there
             there = _replaceable(directory, path, base, theirs)
             old = b"" if there is None else _content(directory, base)
             new, keep = renewed(old)
@@ -139,8 +138,6 @@ def _exchange(path: str, renewed: Callable[[bytes], tuple[bytes, bool]], mode: i
                 os.unlink(temporary, dir_fd=directory)
                 raise
             os.fsync(directory)
-        finally:
-            os.close(directory)
     except FileNotFoundError as error:
         raise EggcacheError(
             path, f"{parent} does not exist", Remedy("make it", f"mkdir -p {shlex.quote(parent)}")
@@ -155,14 +152,9 @@ def _exchange(path: str, renewed: Callable[[bytes], tuple[bytes, bool]], mode: i
 def _place(parent: str) -> int:
     """The verified directory; one such as apache2.service.d, which a package leaves for others to make, is made."""
     if parent.endswith(".d") and not os.path.lexists(parent):
-        above = safe_dirs.open_place(os.path.dirname(parent))
-        try:
+        with files.closing(safe_dirs.open_place(os.path.dirname(parent))) as above, suppress(FileExistsError):
             os.mkdir(os.path.basename(parent), dir_fd=above)
             os.chmod(os.path.basename(parent), 0o755, dir_fd=above)  # noqa: S103 - whatever the umask
-        except FileExistsError:
-            pass
-        finally:
-            os.close(above)
     return safe_dirs.open_place(parent)
 
 
@@ -202,14 +194,13 @@ def _take_over(directory: int, base: str, there: os.stat_result, file: int) -> N
     if (there.st_uid, there.st_gid) != (os.fstat(file).st_uid, os.fstat(file).st_gid):
         os.fchown(file, there.st_uid, there.st_gid)
     os.fchmod(file, stat.S_IMODE(there.st_mode))
-    old = os.open(base, safe_dirs.READ, dir_fd=directory)
-    try:
-        with suppress(OSError):  # a file system that has none
-            for name in os.listxattr(old):
-                with suppress(OSError):  # one that is the kernel's to set
-                    os.setxattr(file, name, os.getxattr(old, name))
-    finally:
-        os.close(old)
+    with (
+        files.closing(os.open(base, safe_dirs.READ, dir_fd=directory)) as old,
+        suppress(OSError),  # a file system that has none
+    ):
+        for name in os.listxattr(old):
+            with suppress(OSError):  # one that is the kernel's to set
+                os.setxattr(file, name, os.getxattr(old, name))
 
 
 def _keep(directory: int, base: str, path: str) -> str:
