@@ -20,7 +20,7 @@ def site_27(turbogears2_27: Deployment, shared_tmp: Path, where: Path, checkout:
     require()
     site = new_shop(shared_tmp, turbogears2_27, checkout)
     # WebOb imports simplejson where it finds it, without requiring it; it is a zipped egg as well.
-    site.what = ["--all"]
+    site.what = []
     site.python_home = str(deployment.interpreter("2.7", where).parent.parent)
     yield site
     site.httpd.stop()
@@ -30,6 +30,7 @@ def site_27(turbogears2_27: Deployment, shared_tmp: Path, where: Path, checkout:
 def site_wsgi(turbogears2_311: Deployment, shared_tmp: Path, checkout: Path) -> Iterator[Shop]:
     """Under Debian's mod_wsgi for Python 3.11: TurboGears2 2.5.0, 5 zipped eggs and the shop."""
     site = new_shop(shared_tmp, turbogears2_311, checkout, "wsgi")
+    site.what = []
     yield site
     site.httpd.stop()
 

@@ -73,7 +73,7 @@ class Shop:
     home: Path
     program: Path  # eggcache, as it would be installed
     python_home: str = ""
-    what: Sequence[str] = ("shop",)  # of which eggs the cache is made
+    what: Sequence[str] = ("shop",)  # of which eggs the cache is made; () for everything on the path
 
     @property
     def cache(self) -> Path:
@@ -105,8 +105,8 @@ class Shop:
 
 def new_shop(home: Path, tree: Deployment, checkout: Path, *modules: str, module_path: str = "") -> Shop:
     """A copy of `tree` with the shop as one more zipped egg, and an Apache that is not started yet."""
-    require(*modules)
-    copied = deployment.copy(tree, home / "tree")
+    site = new_site(home, tree, checkout, START, *modules)
+    copied = site.tree
     source = home / "source"
     for name, text in (("__init__.py", SHOP), ("templates/page.txt", PAGE), ("public/logo.txt", "a static file\n")):
         path = source / "shop" / name
@@ -117,12 +117,19 @@ def new_shop(home: Path, tree: Deployment, checkout: Path, *modules: str, module
     egg = next(copied.site_packages.glob("shop-*.egg"))
     with (copied.site_packages / "easy-install.pth").open("a") as pth:
         pth.write(f"./{egg.name}\n")
+    return site
+
+
+def new_site(home: Path, tree: Deployment, checkout: Path, start: str, *modules: str) -> Shop:
+    """A copy of `tree`, and an Apache that is not started yet, which serves the `application` of the text `start`."""
+    require(*modules)
+    copied = deployment.copy(tree, home / "tree")
     program = home / "eggcache"
     code = f"import sys\nsys.path.insert(0, {str(checkout)!r})\nfrom eggcache.cli.main import main\nsys.exit(main())\n"
     program.write_text(f"#!{sys.executable}\n{code}")
     program.chmod(0o755)
     (home / "mods").mkdir()
-    (home / "mods" / "shop_start.py").write_text(START)
+    (home / "mods" / "shop_start.py").write_text(start)
     httpd = Httpd(home / "apache", "", *modules)
     return Shop(httpd, copied, home, program)
 

@@ -1,0 +1,86 @@
+"""A zipped TurboGears 1.1.3 behind a real Apache, with SQLAlchemy beside it, which TurboGears imports and does not
+require: one command without any requirement, and each page is served."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support import deployment
+from support.deployment import Deployment
+from support.httpd import APACHECTL, Page, differences, mod_wsgi_27, wait_for
+from support.judge import listing
+from support.shop import Shop, mod_wsgi, new_site
+
+START = """
+import pkg_resources
+pkg_resources.require("TurboGears")
+import cherrypy
+import turbogears
+from cherrypy._cpwsgi import wsgiApp as application
+
+
+class Root(turbogears.controllers.RootController):
+    @turbogears.expose(content_type="text/plain")
+    def index(self):
+        import sqlalchemy.cprocessors
+        return "native=" + sqlalchemy.cprocessors.__file__
+
+
+cherrypy.config.update({"global": {"autoreload.on": False, "server.environment": "production"}})
+cherrypy.root = Root()
+cherrypy.server.start(initOnly=True, serverClass=None)
+"""
+
+
+@pytest.fixture
+def site(turbogears1_complete: Deployment, shared_tmp: Path, where: Path, checkout: Path) -> Iterator[Shop]:
+    """Under mod_wsgi for CPython 2.7: 26 zipped eggs, SQLAlchemy's among them, and a controller."""
+    made = new_site(shared_tmp, turbogears1_complete, checkout, START)
+    made.what = []
+    made.python_home = str(deployment.interpreter("2.7", where).parent.parent)
+    made.httpd.configure(mod_wsgi(made, so=mod_wsgi_27(where)))
+    yield made
+    made.httpd.stop()
+
+
+def told(pages: list[Page]) -> set[tuple[int, str]]:
+    """The statuses, and what the pages say."""
+    return {(page.status, page.text if page.status == 200 else "") for page in pages}
+
+
+def test_one_command_and_the_pages_are_served(site: Shop) -> None:
+    """Each page is an ExtractionError, for the tree that TurboGears declares as well; after prepare and the emitted
+    apachectl, and after unzip-all, neither of which was told what to take, each is served, and nothing is written."""
+    httpd, python = site.httpd, site.tree.python
+    native = "SQLAlchemy-0.7.10-py2.7-linux-x86_64.egg{}/sqlalchemy/cprocessors.so"
+
+    def fails() -> None:
+        assert told(httpd.crowd("/", 8)) == {(500, "")}
+        wait_for(lambda: "ExtractionError" in httpd.log(), httpd.log)
+
+    httpd.start()
+    fails()
+    httpd.stop()
+    httpd.forget_log()
+    site.eggcache("prepare", site.cache, "TurboGears", "--strict-tree", "--python", python)
+    httpd.start(PYTHON_EGG_CACHE=str(site.cache))
+    fails()
+    httpd.stop()
+    httpd.forget_log()
+
+    site.eggcache("prepare", site.cache, "--python", python)
+    before = listing(site.cache)
+    httpd.control = ["/bin/sh", site.script("apachectl", "--apachectl", APACHECTL)]
+    httpd.start()
+    assert told(httpd.crowd("/", 16)) == {(200, f"native={site.cache}/{native.format('-tmp')}")}, httpd.log()
+    assert differences(before, listing(site.cache)) == []
+    httpd.stop()
+
+    httpd.control = [APACHECTL]
+    deployment.run(["rm", "-r", site.cache])
+    site.eggcache("unzip-all", "--python", python)
+    assert site.tree.eggs == []
+    httpd.start()
+    assert told(httpd.crowd("/", 16)) == {(200, f"native={site.tree.site_packages}/{native.format('')}")}, httpd.log()
