@@ -139,6 +139,7 @@ def test_only_the_command_that_is_asked_for_is_loaded() -> None:
             check=False,
         )
         assert set(re.findall(r"\beggcache\.cli\.verbs\.(\w+)", done.stdout)) == verbs
+    assert "  wheels " in eggcache("--help", "tree").stdout
     modules = {path.stem for path in Path(main.__file__).with_name("verbs").glob("*.py")} - {"__init__"}
     assert modules == {name.replace("-", "_") for name in main.COMMANDS}
 
@@ -272,7 +273,13 @@ def test_what_is_not_there_is_named(python: Path, eggs: Path) -> None:
     said = ["--all", "--path", eggs, "--path", eggs / "typo", "--python", python]
     cache = eggs.with_name(f"{eggs.name}-cache")  # not below what is looked at
     line = f"eggcache: --path {eggs}/typo: there is nothing of that name"
-    for command in (["tree"], ["prepare", cache], ["check", "--cache", cache], ["unzip-all", "-n", *named(eggs)]):
+    for command in (
+        ["tree"],
+        ["prepare", cache],
+        ["check", "--cache", cache],
+        ["unzip-all", "-n", *named(eggs)],
+        ["wheels", "-n", cache],
+    ):
         done = eggcache(*command, *said)
         assert (done.returncode, done.stderr.partition(";")[0]) == (2, line), command
     for before in (f"{line}\n", ""):  # the second time nothing is to be done
