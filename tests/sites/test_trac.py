@@ -1,0 +1,64 @@
+"""Trac with a zipped plugin behind a real Apache: its own scripts override what Apache has as PYTHON_EGG_CACHE."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support import deployment, tracs
+from support.httpd import WORKERS, Httpd, differences, mod_wsgi_27, require, wait_for
+from support.judge import as_json, eggcache, listing
+from support.parts import built
+from support.tracs import Trac
+
+FEW = f"MaxRequestWorkers {WORKERS * 2}\n"
+
+
+@pytest.fixture
+def apache(shared_tmp: Path) -> Iterator[Httpd]:
+    require("wsgi")
+    httpd = Httpd(shared_tmp / "apache", "", "env")
+    yield httpd
+    httpd.stop()
+
+
+@pytest.fixture(params=["2.7", "3.11"])
+def trac(request: pytest.FixtureRequest, shared_tmp: Path, where: Path) -> Trac:
+    return tracs.new(built(lambda: tracs.installed(request.param, where)), shared_tmp)
+
+
+def test_trac_under_mod_wsgi(trac: Trac, apache: Httpd, shared_tmp: Path, where: Path) -> None:
+    """An ExtractionError, also with the cache in Apache's environment; then one prepare and what is emitted, and every
+    page and file of the plugin comes from the cache, in which nothing changes. check is content, and was not before."""
+    two = trac.tree.site_packages.parent.name == "python2.7"
+    module = mod_wsgi_27(where) if two else "/usr/lib/apache2/modules/mod_wsgi.so"
+    home = f"WSGIPythonHome {deployment.interpreter('2.7', where).parent.parent}\n" if two else ""
+    directives = f"LoadModule wsgi_module {module}\n{home}{FEW}{trac.directives}"
+    cache, target = shared_tmp / "cache", ["--trac-env", trac.environment, "--python", trac.tree.python]
+    done = eggcache("prepare", cache, *target, "--user", "www-data")
+    assert done.returncode == 0, done.stderr
+    apache.configure(directives)
+    apache.start(PYTHON_EGG_CACHE=str(cache))
+    assert apache.get("/trac/hello").status == 500
+    wait_for(lambda: f"{trac.environment}/.egg-cache" in apache.log(), apache.log)
+    assert "ExtractionError: Can't extract file(s) to egg cache" in apache.log()
+    apache.stop()
+
+    emitted = eggcache("wrapper", cache, *target, "--user", "www-data").stdout
+    before = listing(cache)
+    apache.configure(directives + emitted)
+    apache.start()
+    pages = apache.crowd("/trac/hello", 8)
+    assert {(one.status, one.text) for one in pages} == {
+        (200, str(next(cache.glob("hello-1.0-*.egg-tmp")) / "hello" / "htdocs"))
+    }
+    assert apache.get("/trac/chrome/hello/a.css").text == "a {}\n"
+    assert apache.get("/trac/about").status == 200
+    assert differences(before, listing(cache)) == []
+    told = as_json(
+        eggcache(
+            "check", *target, "--cache", cache, "--user", "www-data", "--json", env={"APACHE_CONFDIR": str(apache.home)}
+        )
+    )
+    assert [one["code"] for one in told["findings"] if one["status"]] == []
