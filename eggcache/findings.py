@@ -39,13 +39,27 @@ TREE = (
         "missing-distribution",
         "A distribution of the tree requires one that is not installed, or that the runtime user cannot read.",
         "pkg_resources.require() raises DistributionNotFound, and often the application does not start.",
-        "Install it for the same Python. The message has the chain of requirements that leads to it.",
+        "Install it for the same Python. The message has the chain of requirements that leads to it, and what on the "
+        "disk tells why: a line of a .pth file or an egg-link that leads nowhere, an egg for another Python.",
     ),
     Explanation(
         "conflicting-distribution",
         "The installed version of a distribution is not one that another distribution asks for.",
         "pkg_resources.require() raises VersionConflict.",
-        "Install a version that suits all who need it.",
+        "Install a version that suits all who need it; or, where the message names one that is there, put it in front.",
+    ),
+    Explanation(
+        "pth-ignored",
+        "A .pth file that the user cannot read, or a line in one below an import that fails. A notice.",
+        "What it names is not on the path: it is missing, or found and not active, so that it does not import.",
+        "Make the file readable; or take out the line that fails, which Python names whenever it starts.",
+    ),
+    Explanation(
+        "egg-other-python",
+        "An egg on the path is for another Python or another platform, as its name says, and there is no other of that "
+        "project. A notice.",
+        "pkg_resources passes it over in silence.",
+        "Install it for the Python that the server runs, or name that Python with --python.",
     ),
     Explanation(
         "unparsed-requirement",
@@ -76,7 +90,7 @@ EGGS = (
     ),
     Explanation(
         "egg-unreadable",
-        "The user that Apache runs as, or whom unzip-all and wheels read eggs as, cannot read the egg.",
+        "The user that Apache runs as, or whom unzip-all and wheels read eggs as, cannot read the egg or its metadata.",
         "Python, run as that user, behaves as if it were not there. eggcache copies nothing that he could not read.",
         "Make the egg, and the directories above it, readable.",
     ),

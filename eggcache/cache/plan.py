@@ -21,7 +21,7 @@ from eggcache.eggs.extract import Opened
 from eggcache.errors import EggcacheError, EggUnsuitable, NotPermitted, Remedy
 from eggcache.model import Distribution, Finding, Kind, Ownership, Tree
 from eggcache.system import accounts
-from eggcache.target import commands, resolver, skipped
+from eggcache.target import absence, commands, resolver, skipped
 from eggcache.target.commands import Prepare
 from eggcache.target.early_reading import Opening
 from eggcache.target.interpreter import Target
@@ -112,7 +112,10 @@ class Plan:
         Whoever finds such an egg damaged throws that EggcacheError into this generator: the step that refuses the egg
         is what `throw` returns, and another egg may claim the place.
         """
-        yield Step((*resolver.findings(self.tree), *unservable.in_target(self.tree, self.target)))
+        tree, account = self.tree, self.target.account
+        yield Step((*resolver.findings(tree, account), *unservable.in_target(tree, self.target)))
+        gone = (line.path for line in absence.lines(tree, account) if not os.path.lexists(line.path))
+        yield Step(tuple(absence.findings(tree, account)), {path: freshness.fingerprint(path) for path in gone})
         yield from self._passed_over()
         taken: dict[str, Place] = {}
         asked: dict[tuple[str | None, ...], Distribution] = {}

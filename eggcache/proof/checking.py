@@ -28,13 +28,15 @@ from eggcache.system.accounts import Account
 from eggcache.target import commands, resolver
 from eggcache.target.interpreter import EVERYTHING, Roots, Target
 
-_NOTICES = (
+_NOTICES = (  # they ask for no exit status
     "unparsed-requirement",
+    "pth-ignored",
+    "egg-other-python",
     "not-zip-safe",
     "app-config-unread",
     "root-import-fails",
     "another-application",
-)  # they ask for no exit status
+)
 
 
 def check(

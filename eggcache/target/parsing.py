@@ -161,7 +161,8 @@ class Answer:
             self._refuse(f"a need that is not {state.value}")
         by = self._index("by", row, length)
         reason, extra = self.text("reason", row), self.text("extra", row)
-        return Need(self.text("requirement", row), by, found, state, reason, extra)
+        suits = self._path("suits", row) if row.get("suits") else ""
+        return Need(self.text("requirement", row), by, found, state, reason, extra, suits)
 
 
 def _nearby(roots: Iterable[str], projects: Sequence[str]) -> tuple[str, ...]:

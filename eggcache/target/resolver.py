@@ -13,7 +13,9 @@ from typing import Any
 
 from eggcache.errors import EggcacheError, Remedy, UsageError
 from eggcache.model import Finding, Kind, Need, State, Tree
-from eggcache.target import commands, launch, process
+from eggcache.system import accounts
+from eggcache.system.accounts import Account
+from eggcache.target import absence, commands, launch, process
 from eggcache.target.interpreter import EVERYTHING, Roots, Target
 from eggcache.target.parsing import Answer
 from eggcache.target.selection import named
@@ -107,12 +109,13 @@ def _without_pkg_resources(target: Target, reason: str, unread: str, failing: st
     return EggcacheError(executable, f"cannot import its pkg_resources: {reason}", Remedy("install it anew", pip))
 
 
-def findings(tree: Tree) -> tuple[Finding, ...]:
+def findings(tree: Tree, account: Account | None = None) -> tuple[Finding, ...]:
     """What is wrong with a tree, each with the chain of requirements that leads to it from a root.
 
     What is missing or conflicts asks for exit status 5. A line that the target cannot parse is a notice, with
     status 0: the distribution that it names was followed all the same. One finding for each requirement; where
-    several distributions have it, the other chains are its context.
+    several distributions have it, the other chains are its context. `account` looks for what on the disk tells why;
+    None: we do.
     """
     chains: dict[tuple[State, str], list[str]] = {}
     needs: dict[tuple[State, str], Need] = {}
@@ -122,7 +125,8 @@ def findings(tree: Tree) -> tuple[Finding, ...]:
             key = need.state, need.requirement
             needs.setdefault(key, need)
             chains.setdefault(key, []).append(_chain(tree, parents, need))
-    return tuple(_finding(tree, need, chains[key]) for key, need in needs.items())
+    looking = account or accounts.current()
+    return tuple(_finding(tree, need, chains[key], looking) for key, need in needs.items())
 
 
 def notes(tree: Tree, roots: Roots) -> tuple[str, ...]:
@@ -144,7 +148,7 @@ def outside(tree: Tree) -> str:
     return f"{eggs} outside of the tree: {names}{more}"
 
 
-def _finding(tree: Tree, need: Need, chains: list[str]) -> Finding:
+def _finding(tree: Tree, need: Need, chains: list[str], account: Account) -> Finding:
     context = tuple(chains[1:])
     name = named(need.requirement)
     python = f"{tree.interpreter.executable} (Python {'.'.join(map(str, tree.interpreter.version))})"
@@ -153,15 +157,42 @@ def _finding(tree: Tree, need: Need, chains: list[str]) -> Finding:
         cause = f"{what} cannot parse it ({need.reason}), so it was followed by name: {chains[0]}"
         return Finding("unparsed-requirement", need.requirement, cause, "", 0, context)
     if need.state is State.CONFLICTING:
-        remedy = f"install a {name} that suits all who need it"
-        return Finding("conflicting-distribution", need.requirement, f"{need.reason}: {chains[0]}", remedy, 5, context)
+        return _unreadable(need, chains, account) or _conflicting(tree, need, chains, account)
+    why = absence.why(tree, account, need.requirement)
+    reason = f"{need.reason} ({why})" if why else need.reason
     if need.by is None:
         remedy = "name its interpreter with --python, or its directory with --path"
         if tree.nearby:
             remedy = f"there is {', '.join(tree.nearby)}; {remedy}"
-        return Finding("root-not-installed", need.requirement, f"{need.reason} for {python}", remedy, 5, context)
-    cause = f"{need.reason}: {chains[0]}"
+        return Finding("root-not-installed", need.requirement, f"{reason} for {python}", remedy, 5, context)
+    cause = f"{reason}: {chains[0]}"
     return Finding("missing-distribution", need.requirement, cause, f"install {name} for {python}", 5, context)
+
+
+def _conflicting(tree: Tree, need: Need, chains: list[str], account: Account) -> Finding:
+    cause, name = f"{need.reason}: {chains[0]}", named(need.requirement)
+    remedy = f"install a {name} that suits all who need it"
+    if need.suits and need.found is not None:
+        there = tree.distributions[need.found]
+        line = absence.in_front(tree, account, there.location)
+        remedy = f"have {need.suits} on the path, which suits all who need it, and not {there.location}"
+        if line:
+            remedy = f"{need.suits} suits all who need it: put its line in the place of {line}"
+    return Finding("conflicting-distribution", need.requirement, cause, remedy, 5, tuple(chains[1:]))
+
+
+def _unreadable(need: Need, chains: list[str], account: Account) -> Finding | None:
+    """That it conflicts only because its metadata, which the target was not let read, could not be asked."""
+    match = re.search(r"\[Errno 13\][^:]*: '(/[^']+)'", need.reason)
+    path = match[1] if match else "/"
+    with accounts.acting(account):
+        if os.access(path, os.R_OK, effective_ids=True):
+            return None
+    error, directory = accounts.in_the_way(path, account), os.path.dirname(path)
+    metadata = directory.endswith((".egg-info", ".dist-info", "/EGG-INFO"))
+    chmod = f"chmod -R o+rX {shlex.quote(directory)}" if metadata else f"chmod o+r {shlex.quote(path)}"
+    cause, remedy = f"{error.cause}: {chains[0]}", Remedy("let everybody read that metadata", chmod)
+    return Finding("egg-unreadable", path, cause, remedy, error.status, tuple(chains[1:]))
 
 
 def _parents(tree: Tree) -> dict[int, Need]:

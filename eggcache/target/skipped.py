@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from itertools import islice
@@ -13,7 +12,7 @@ from eggcache.model import Finding, Limits, Tree
 from eggcache.progress import Progress
 from eggcache.system import accounts
 from eggcache.system.accounts import Account
-from eggcache.target import early_reading, parsing, selection
+from eggcache.target import absence, early_reading, parsing, selection
 
 _MOST = 100  # findings: more of them nobody reads
 _LOOKS = 1000  # eggs that are no part of what was asked for: each may take a third of a second
@@ -32,12 +31,16 @@ def paths(tree: Tree, account: Account) -> Iterator[tuple[str, bool]]:
     seen = {place(distribution.egg) for distribution in tree.distributions if distribution.egg}
     missing = {selection.project(need.requirement) for need in tree.needs if need.found is None}
     for path in islice(early_reading.on_path(tree.interpreter.path), parsing.MOST):
-        if (tree.requirements and _project(os.path.basename(path)) not in missing) or not os.path.isfile(path):
+        if tree.requirements and absence.project_of(os.path.basename(path)) not in missing:
             continue
-        with accounts.acting(account):
-            readable = os.access(path, os.R_OK, effective_ids=True)
-        if not readable or place(path) not in seen:
-            yield path, readable
+        if os.path.isdir(path):  # an unzipped one, without whose metadata there is no distribution
+            closed = next((one for one in (path, os.path.join(path, "EGG-INFO")) if not _open(one, account)), None)
+            if closed:
+                yield closed, False
+        elif os.path.isfile(path):
+            readable = _open(path, account)
+            if not readable or place(path) not in seen:
+                yield path, readable
 
 
 def refusals(
@@ -75,7 +78,9 @@ def refusal(error: EggcacheError) -> Finding:
     return Finding("egg-refused", error.thing, error.cause, error.remedy)
 
 
-def _project(name: str) -> str:
-    """The project that the file name of an egg begins with, normalised."""
-    project = re.match(r"[A-Za-z0-9._]+(?:-(?!\d|py\d)[A-Za-z0-9._]+)*", name)
-    return selection.normalised(project[0]) if project else ""
+def _open(path: str, account: Account) -> bool:
+    """Whether `account` can read it, and enter it if it is a directory; True where there is nothing."""
+    if not os.path.exists(path):
+        return True
+    with accounts.acting(account):
+        return os.access(path, os.R_OK | (os.X_OK if os.path.isdir(path) else 0), effective_ids=True)

@@ -13,7 +13,7 @@ from eggcache.cli.render import graphs, report, tree_lines
 from eggcache.errors import EggcacheError, UsageError
 from eggcache.model import Tree
 from eggcache.servers import environments
-from eggcache.target import resolver, selection
+from eggcache.target import absence, resolver, selection
 from eggcache.target.interpreter import EVERYTHING, Roots, Target
 
 
@@ -34,7 +34,7 @@ def run(options: argparse.Namespace) -> int:
     arguments.doubt(options)
     target, found = _resolved(options)
     plain = not (options.reverse or options.duplicates or options.quiet)
-    eggs = list(unservable.in_tree(found, target)) if plain else []
+    eggs = [*absence.findings(found, target.account), *unservable.in_tree(found, target)] if plain else []
     form = "json" if options.json else options.format
     if form != "json" and not found.requirements and found.reported:
         found = selection.led_to(found)  # what else there is, a line names
@@ -60,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
     if not (options.reverse or options.duplicates or found.reported):
         for note in resolver.notes(found, arguments.roots(options)):
             console.warn(note, options)
-    return console.conclude([*resolver.findings(found), *eggs], options)
+    return console.conclude([*resolver.findings(found, target.account), *eggs], options)
 
 
 def _resolved(options: argparse.Namespace) -> tuple[Target, Tree]:

@@ -244,6 +244,8 @@ def main():
             "project": dist.project_name, "version": version_of(dist), "location": absolute(dist.location), "kind": kind,
             "extras": walk.extras[position], "active": installed.identity(dist) in installed.active,
             "egg": absolute(egg), "inside": inside, "cache_name": cache_name})
+    for need in walk.needs:
+        need["suits"] = absolute(need["suits"] or None) or ""
     result["needs"] = walk.needs
     result["read"] = unique(read)
     if [need for need in walk.needs if need["by"] is None and need["state"] == MISSING]:

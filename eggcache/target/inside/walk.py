@@ -132,9 +132,21 @@ class Installed:
         for key in sorted(list(env)):
             found.extend(env[key])
         known = dict([(self.identity(dist), True) for dist in found])
-        for dist in list(self.ws.by_key.values()):
+        for dist in list(self.ws.by_key.values()) + self.without_metadata():
             if self.identity(dist) not in known:
                 found.append(dist)
+        return found
+
+    def without_metadata(self):
+        """The zips on the path that are named as eggs and are no distributions, having no EGG-INFO: pkg_resources
+        extracts from them all the same."""
+        found, taken = [], [dist.location for dist in self.ws]
+        for entry in [entry for entry in self.ws.entries if is_text(entry) and entry.lower().endswith(".egg")]:
+            if entry not in taken and os.path.isfile(entry):
+                metadata = attempt(lambda: self.pr.EggMetadata(zipimport.zipimporter(entry)))
+                if metadata is not None and not attempt(metadata.has_metadata, "PKG-INFO"):
+                    name = os.path.basename(entry)[:-len(".egg")]
+                    found.append(self.pr.Distribution(entry, metadata, project_name=name))
         return found
 
 
@@ -156,6 +168,7 @@ class Walk:
         self.index = {}
         self.needs = []
         self.told = {}
+        self.asked = {}
         self.best = {}
         self.requires = {}
         self.clean = True
@@ -210,14 +223,27 @@ class Walk:
                     if new is not None:
                         demanded[new] = tuple(extras)
             processed[name] = (index, state, reason)
+            if req is not None:
+                self.asked.setdefault(req.key, []).append(req)
             self.need(line, by, index, state, reason)
+        for need in self.needs:
+            if need["state"] == CONFLICTING:
+                need["suits"] = self.suiting(self.dists[need["found"]])
+
+    def suiting(self, dist):
+        """Where there is another distribution of that project, in a version that all who need it take; "" for none."""
+        wanted = self.asked.get(dist.key, [])
+        for other in self.installed.candidates(dist.key):
+            if wanted and not [req for req in wanted if self.judge(other, req)[0] != MET]:
+                return other.location
+        return ""
 
     def need(self, line, by, found, state, reason, extra=""):
         self.clean = self.clean and state == MET
         if (line, by) not in self.told:  # met again where a distribution is wanted with one more extra
             self.told[(line, by)] = True
             self.needs.append({"requirement": line, "by": by, "found": found, "state": state, "reason": reason,
-                               "extra": extra})
+                               "extra": extra, "suits": ""})
 
     def wanted(self, req, demanded):
         try:

@@ -1,0 +1,137 @@
+"""Why a distribution is not there, or not active, as far as the disk tells: .pth files, and eggs for other Pythons.
+
+The rules are those of Lib/site.py (addpackage): a line names what is put on sys.path if it exists, and after one that
+fails, which only an import can, the rest of the file is ignored. pkg_resources passes over an egg whose name ends in
+another Python's version, or in another platform.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from collections.abc import Iterator
+from itertools import islice
+from typing import NamedTuple
+
+from eggcache.errors import Remedy
+from eggcache.model import Finding, Tree
+from eggcache.system import accounts, files
+from eggcache.system.accounts import Account
+from eggcache.target import early_reading, parsing, selection
+
+_MOST = 100  # findings: more of them nobody reads
+_LINES = 10_000  # of one .pth file
+_PROJECT = re.compile(r"[A-Za-z0-9._]+(?:-(?!\d|py\d)[A-Za-z0-9._]+)*")
+_TAG = re.compile(r"-py(\d+\.\d+)(?:-(.+))?\.egg")
+
+
+class Line(NamedTuple):
+    """A line of a .pth file that names a place, and the import above it, if any, that may have failed."""
+
+    file: str
+    number: int
+    path: str
+    code: int  # the number of the last line above it that is run; 0 for none
+
+    @property
+    def place(self) -> str:
+        """Where it stands, in words."""
+        return f"{self.file}, line {self.number}"
+
+
+def project_of(name: str) -> str:
+    """The project that the file name of an egg, or its link, begins with, normalised; "" where it is no such name."""
+    match = _PROJECT.match(name)
+    return selection.normalised(match[0].removesuffix(".egg").removesuffix(".egg-link")) if match else ""
+
+
+def lines(tree: Tree, account: Account) -> list[Line]:
+    """What the .pth files in the site directories of a target name, as far as `account` can read them."""
+    found, sites = list[Line](), {os.path.realpath(place) for place in tree.interpreter.site_packages}
+    for file in islice(tree.interpreter.pth, parsing.MOST):
+        directory, code = os.path.dirname(file), 0
+        if os.path.realpath(directory) not in sites:
+            continue
+        with accounts.acting(account):
+            text = files.lines(file)
+        for number, line in enumerate(islice(text, _LINES), 1):
+            if line.startswith(("import ", "import\t")):
+                code = number
+            elif line.strip() and not line.startswith("#") and "\0" not in line:
+                path = os.path.abspath(os.path.join(directory, line.rstrip()))
+                found.append(Line(file, number, path, code))
+    return found
+
+
+def why(tree: Tree, account: Account, requirement: str) -> str:
+    """What on the disk tells why no distribution of the project that a requirement names is there; "" for nothing."""
+    project = selection.project(requirement)
+    for line in lines(tree, account):
+        if project_of(os.path.basename(line.path)) == project and not os.path.lexists(line.path):
+            return f"{line.place} names {line.path}, which does not exist"
+    for site in tree.interpreter.site_packages:
+        for name in _entries(site, account):
+            link = os.path.join(site, name)
+            if name.endswith(".egg-link") and project_of(name) == project:
+                with accounts.acting(account):
+                    place = next((one.strip() for one in files.lines(link) if one.strip()), "")
+                if not os.path.exists(os.path.join(site, place)):
+                    return f"{link} leads to {place}, which does not exist"
+    return next((f"{path} {cause}" for path, its, cause in _for_others(tree) if its == project), "")
+
+
+def in_front(tree: Tree, account: Account, location: str) -> str:
+    """The line of a .pth file that puts what is at `location` on the path, in words; "" where there is none."""
+    real = os.path.realpath(location)
+    return next((one.place for one in lines(tree, account) if os.path.realpath(one.path) == real), "")
+
+
+def findings(tree: Tree, account: Account) -> Iterator[Finding]:
+    """Notices of what keeps eggs from the path of a target, whether or not anything is known to require them."""
+    yield from islice(_found(tree, account), _MOST)
+
+
+def _found(tree: Tree, account: Account) -> Iterator[Finding]:
+    for file in islice(tree.interpreter.pth, parsing.MOST):
+        with accounts.acting(account):
+            readable = os.access(file, os.R_OK, effective_ids=True)
+        if not readable and os.path.isfile(file):
+            error = accounts.in_the_way(file, account)
+            cause = f"{error.cause}, so that nothing that it names is on the path"
+            yield Finding("pth-ignored", file, cause, error.remedy, 0)
+    on_path = {os.path.realpath(place) for place in tree.interpreter.path}
+    told, says = set[str](), shlex.join([tree.interpreter.executable, "-c", ""])
+    for line in lines(tree, account):
+        if not line.code or line.file in told or not os.path.exists(line.path):
+            continue
+        if os.path.realpath(line.path) not in on_path:
+            told.add(line.file)
+            cause = f"it names {line.path}, which is not on the path: line {line.code} fails, it seems, and Python "
+            todo = f"take line {line.code} out, or install what it needs; Python says why when it starts"
+            yield Finding("pth-ignored", line.place, f"{cause}ignores the rest", Remedy(todo, says), 0)
+    if not tree.requirements:
+        there = {selection.normalised(one.project) for one in tree.distributions}
+        for path, project, cause in _for_others(tree):
+            if project not in there:
+                cause = f"it {cause}, and pkg_resources passes it over"
+                yield Finding("egg-other-python", path, cause, "install it for this Python, if anything needs it", 0)
+
+
+def _for_others(tree: Tree) -> Iterator[tuple[str, str, str]]:
+    """The eggs on the path that are for another Python or machine: path, project, and for which."""
+    version = ".".join(map(str, tree.interpreter.version[:2]))
+    for path in islice(early_reading.on_path(tree.interpreter.path), parsing.MOST):
+        tag = _TAG.search(os.path.basename(path))
+        if tag and tag[1] != version:
+            yield path, project_of(os.path.basename(path)), f"is for Python {tag[1]}, not {version}"
+        elif tag and tag[2] and tag[2] != f"linux-{os.uname().machine}":
+            yield path, project_of(os.path.basename(path)), f"is for {tag[2]}"
+
+
+def _entries(directory: str, account: Account) -> list[str]:
+    try:
+        with accounts.acting(account):
+            return sorted(os.listdir(directory))
+    except OSError:
+        return []
