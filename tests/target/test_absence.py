@@ -134,6 +134,8 @@ def test_a_version_that_is_shadowed(own: Python) -> None:
     own.names(f"./{old.name}", f"./{app.name}", f"./{new.name}", f"./{other.name}")
     found = own.found("App")["conflicting-distribution"]
     assert found["remedy"] == f"{new} suits all who need it: put its line in the place of {own.pth}, line 1"
+    extra = own.found("Other[none]")["conflicting-distribution"]  # of an extra that there is not: no version suits
+    assert extra["remedy"] == "install a Other that suits all who need it"
     both = own.found("App", "Other")["conflicting-distribution"]
     assert both["remedy"] == "install a Base that suits all who need it"
     own.names(f"./{new.name}", f"./{app.name}", f"./{other.name}")

@@ -52,7 +52,8 @@ def test_half_an_egg(python: Path, eggs: Path, shared_tmp: Path) -> None:
     for asked, named in ((["--all"], True), (["Needs"], True), (["Whole"], False)):
         for words in commands(shared_tmp).values():
             done = eggcache(*words, *asked, "--path", eggs, "--python", python, "--json", env={"PYTHONPATH": str(eggs)})
-            found = [one for one in as_json(done)["findings"] if one["thing"] == f"{eggs}/half.one-1.0-py3.11.egg"]
+            half = [one for one in as_json(done)["findings"] if one["thing"] == f"{eggs}/half.one-1.0-py3.11.egg"]
+            found = [one for one in half if one["code"] != "egg-other-python"]  # which it is, too, for 2.7
             assert [one["code"] for one in found] == (["egg-refused"] if named else []), (words, asked)
             assert all(one["cause"].startswith("truncated: ") for one in found)
     assert (eggs / "Whole-1.0.egg").is_dir()

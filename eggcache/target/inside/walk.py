@@ -233,8 +233,10 @@ class Walk:
     def suiting(self, dist):
         """Where there is another distribution of that project, in a version that all who need it take; "" for none."""
         wanted = self.asked.get(dist.key, [])
-        for other in self.installed.candidates(dist.key):
+        for other in [dist] + self.installed.candidates(dist.key):
             if wanted and not [req for req in wanted if self.judge(other, req)[0] != MET]:
+                if other is dist:
+                    return ""  # not its version is what is wrong
                 return other.location
         return ""
 
