@@ -5,74 +5,62 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 
 from eggcache.errors import EggcacheError, NotPermitted, UsageError, of_disk
-from eggcache.model import Ownership
+from eggcache.model import Ownership, Run
 from eggcache.system import accounts, files, safe_dirs, staging
 
 _PIECE = 1 << 20  # bytes of a zip in memory: it may be larger than that is
 
 
-def open_backup(path: str, found: Mapping[str, Iterable[str]], dry_run: bool) -> int | None:
-    """The backup directory, which nobody else can write and which holds no other zip of these names.
+@contextmanager
+def to_fill(path: str | None, found: Mapping[str, Iterable[str]], run: Run) -> Iterator[int | None]:
+    """The backup directory, made where it is missing, which holds no other zip of the names that were `found` in
+    directories. None without a `path`, and where it is missing and this is a dry run."""
+    if path is None or (
+        run.dry_run and not os.path.lexists(path) and os.path.isdir(os.path.dirname(os.path.abspath(path)))
+    ):
+        yield None
+        return
+    with _opened(path, run, found, "create it", create=not run.dry_run) as keep:
+        _check_backup(path, found)
+        if not run.dry_run:
+            staging.remove_stages(keep)
+        yield keep
 
-    None where it is missing and this is a dry run.
-    """
+
+def filled(path: str, directories: Iterable[str], run: Run) -> AbstractContextManager[int]:
+    """The backup directory that an earlier run filled with zips out of `directories`."""
+    return _opened(path, run, directories, "name the directory that has the zips", create=False)
+
+
+@contextmanager
+def _opened(path: str, run: Run, apart: Iterable[str], remedy: str, *, create: bool) -> Iterator[int]:
+    """A directory that nobody else can write, and that is `apart` from others; locked, but in a dry run."""
+    told = f"--backup {path}"
     try:
-        keep = _open(path, create=not dry_run)
+        keep = safe_dirs.open_directory(path, create=create)
     except FileNotFoundError as error:
-        if dry_run and error.filename == os.path.abspath(path):
-            return None
-        raise EggcacheError(f"--backup {path}", f"{error.filename} does not exist", "create it") from None
-    try:
-        _check_backup(path, keep, found)
-    except BaseException:
-        os.close(keep)
-        raise
-    return keep
-
-
-def open_kept(path: str, directories: Iterable[str]) -> int:
-    """The backup directory that an earlier run filled with zips out of `directories`, which nobody else can write."""
-    try:
-        keep = _open(path, create=False)
-    except FileNotFoundError as error:
-        raise EggcacheError(
-            f"--backup {path}", f"{error.filename} does not exist", "name the directory that has the zips"
-        ) from None
-    try:
-        for directory in directories:
-            _check_apart(path, keep, directory)
-    except BaseException:
-        os.close(keep)
-        raise
-    return keep
-
-
-def _open(path: str, create: bool) -> int:
-    try:
-        return safe_dirs.open_directory(path, create=create)
-    except FileNotFoundError:
-        raise
+        raise EggcacheError(told, f"{error.filename} does not exist", remedy) from None
     except PermissionError as error:
-        raise NotPermitted(
-            f"--backup {path}", f"{accounts.current().name} cannot use it: {error.strerror}", "name another directory"
-        ) from None
+        cause = f"{accounts.current().name} cannot use it: {error.strerror}"
+        raise NotPermitted(told, cause, "name another directory") from None
     except OSError as error:
-        raise EggcacheError(f"--backup {path}", f"cannot be used: {error.strerror}", "name another") from None
+        raise EggcacheError(told, f"cannot be used: {error.strerror}", "name another") from None
+    with files.closing(keep):
+        for directory in apart:
+            if os.path.samestat(os.stat(directory), os.fstat(keep)):
+                raise UsageError(told, "that is where the eggs are", "name another directory")
+        with nullcontext() if run.dry_run else safe_dirs.locked_itself(keep, told, run.wait, run.progress):
+            yield keep
 
 
-def _check_apart(path: str, keep: int, directory: str) -> None:
-    if os.path.samestat(os.stat(directory), os.fstat(keep)):
-        raise UsageError(f"--backup {path}", "that is where the eggs are", "name another directory")
-
-
-def _check_backup(path: str, keep: int, found: Mapping[str, Iterable[str]]) -> None:
+def _check_backup(path: str, found: Mapping[str, Iterable[str]]) -> None:
     seen: dict[str, str] = {}
     for directory, zips in found.items():
-        _check_apart(path, keep, directory)
         for name in zips:
             egg = os.path.join(directory, name)
             for other in (os.path.join(path, name), seen.setdefault(name, egg)):

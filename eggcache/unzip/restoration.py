@@ -7,7 +7,7 @@ import os
 import shutil
 import stat
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, ExitStack, suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from functools import partial
 
@@ -58,11 +58,7 @@ def undo(
     if not run.dry_run:  # what a killed run left is also where there is nothing more to do
         left = {*unzipping.places(tree), *unzipping.by_directory(tree.distributions)}
         unzipping.remove_leftovers(unzipping.believed(left, target))
-    with ExitStack() as stack:
-        keep = backups.open_kept(backup, found)
-        stack.callback(os.close, keep)
-        if not run.dry_run:
-            stack.enter_context(safe_dirs.locked_itself(keep, f"--backup {backup}", run.wait, run.progress))
+    with backups.filled(backup, found, run) as keep:
         there = set(os.listdir(keep))
         lacking = sorted(name for names in found.values() for name in names.keys() - there)
         wanted = {directory: names.keys() & there for directory, names in found.items()}

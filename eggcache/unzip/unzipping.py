@@ -7,16 +7,16 @@ import os
 import shlex
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import replace
 
 from eggcache.errors import Busy, EggcacheError, NotPermitted, Remedy
 from eggcache.model import DEFAULT_RUN, Distribution, Finding, Interpreter, Kind, Process, Report, Run, Tree
-from eggcache.system import exchange, files, safe_dirs, staging
+from eggcache.system import exchange, files, safe_dirs
 from eggcache.target import commands, owners, resolver, search_path, skipped
 from eggcache.target.interpreter import EVERYTHING, Roots, Target
 from eggcache.unzip import processes
-from eggcache.unzip.backup import open_backup
+from eggcache.unzip.backup import to_fill
 from eggcache.unzip.conversion import Conversion
 from eggcache.unzip.place import Place, as_finding, explained, tidy
 
@@ -64,13 +64,7 @@ def unzip_all(
     findings += skipped.findings(tree, target.account, run.limits, run.progress)
     if not run.dry_run:
         remove_leftovers(believed(places(tree) - found.keys(), target))
-    with ExitStack() as stack:
-        keep = None if backup is None or not found else open_backup(backup, found, run.dry_run)
-        if keep is not None:
-            stack.callback(os.close, keep)
-            if not run.dry_run:
-                stack.enter_context(safe_dirs.locked_itself(keep, f"--backup {backup}", run.wait, run.progress))
-                staging.remove_stages(keep)
+    with to_fill(backup if found else None, found, run) as keep:
         told = Announcement(
             users, target.python, [*places(tree), *around(target.paths), *found], "eggcache unzip-all", warn
         )
