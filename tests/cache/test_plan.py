@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import PurePath
 
 import pytest
@@ -17,7 +19,7 @@ from eggcache.cache.receipt import Entry as Prepared
 from eggcache.cache.receipt import Receipt
 from eggcache.cache.serving import ServesOthers
 from eggcache.eggs import layout
-from eggcache.eggs.reader import Egg, read
+from eggcache.eggs.reader import Egg, chunks, read
 from eggcache.errors import EggcacheError, EggRefused, NotPermitted
 from eggcache.model import Distribution, Interpreter, Kind, Outcome, Ownership, Tree
 from eggcache.progress import Progress
@@ -204,6 +206,28 @@ def test_zip_that_is_no_egg_has_no_place() -> None:
     steps = list(plan(Eggs({"/a/one.zip": EGG}), zipped).steps())
     assert codes(steps) == [("not-an-egg", "/a/one.zip")]
     assert places(steps) == []
+
+
+def test_archive_of_a_plan() -> None:
+    """A plan alone has all that a tar archive of the cache is written of: places, members in the egg's order, bytes,
+    mtimes, owner and modes."""
+    aim, buffer = cache(), BytesIO()
+    with layout.zone("America/New_York"), tarfile.open(fileobj=buffer, mode="w") as tar:
+        for step in plan(Eggs({ONE: EGG, TWO: REPACKED}), cache=aim).steps():
+            if step.claim and not step.claim.first:
+                one, owner = step.claim.opened, aim.ownership(step.claim.opened.egg)
+                for name, member in one.members():
+                    info = tarfile.TarInfo(f"{step.claim.place.name}/{name}")
+                    info.size, info.mtime, info.mode = member.size, layout.mtime(member.date_time), owner.file_mode
+                    tar.addfile(info, BytesIO(b"".join(chunks(one.source, one.egg, member))))
+    buffer.seek(0)
+    with tarfile.open(fileobj=buffer) as tar:
+        held = [(one.name, one.mode, one.mtime, tar.extractfile(one).read()) for one in tar]  # type: ignore[union-attr]
+    noon = NOON + 5 * 3600
+    assert held == [
+        ("One-1.0.egg-tmp/EGG-INFO/PKG-INFO", 0o644, noon, INFO.data),
+        ("One-1.0.egg-tmp/one/__init__.py", 0o644, noon, b"x = 1\n"),
+    ]
 
 
 class Count(Progress):
