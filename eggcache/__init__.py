@@ -1,8 +1,8 @@
-"""eggcache: zipped Python eggs behind Apache, unzipped or pre-extracted into a locked-down egg cache.
+"""Zipped Python eggs behind Apache, unzipped or extracted beforehand into a cache that nobody else can write to.
 
-The public API is what the commands call: `resolve`, `prepare`, `unzip_all`, `undo`, `check`, `wrapper`, `status`,
-`remove`, `wheels`. They are asked in three nouns: a `Target` (the Python, as a server runs it), its `Roots` (which of
-its distributions are meant) and a `Run` (how the command goes about it).
+The public API has one function for each command: `resolve`, `prepare`, `unzip_all`, `undo`, `check`, `wrapper`,
+`status`, `remove`, `wheels`. Their arguments are three nouns: a `Target` (the Python, as a server runs it), its `Roots`
+(which distributions) and a `Run` (limits, waiting, dry run, progress).
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> object:
-    """Import what is asked for and no more: a `prepare` with nothing to do runs at every start of Apache."""
+    """Import only the module that has `name`: `prepare` runs at every start of Apache."""
     if name in _HOMES:
         return getattr(importlib.import_module(f"eggcache.{_HOMES[name]}"), name)
     raise AttributeError(f"module 'eggcache' has no attribute {name!r}")

@@ -25,11 +25,10 @@ _DISK = {
 
 
 class Remedy(namedtuple("Remedy", ("text", "command"), defaults=("",))):
-    """What to do about something that is wrong. As a string it is one line, at whose end the command stands.
+    """What to do about a fault. As a string it is one line, with the command at its end.
 
-    :param text: what to do, in words; "" where nothing can be named
-    :param command: what a shell does it with, as it stands: all that the user told this command is in it; "" where the
-        words are all
+    :param text: what to do, in words; "" where there is no advice
+    :param command: the shell command that does it, with all options that it needs; "" where no command does it
     """
 
     __slots__ = ()
@@ -38,7 +37,7 @@ class Remedy(namedtuple("Remedy", ("text", "command"), defaults=("",))):
 
     @classmethod
     def of(cls, remedy: Remedy | str) -> Remedy:
-        """What is nothing but words, as a remedy."""
+        """A remedy from a text without a command."""
         return remedy if isinstance(remedy, Remedy) else cls(remedy)
 
     def __str__(self) -> str:
@@ -46,18 +45,16 @@ class Remedy(namedtuple("Remedy", ("text", "command"), defaults=("",))):
 
 
 def in_one_line(thing: str, cause: str, remedy: Remedy) -> str:
-    """What is wrong, as every message has it."""
+    """The one line of an error or a finding."""
     return f"{thing}: {cause}; {remedy}" if remedy.text else f"{thing}: {cause}"
 
 
 class EggcacheError(Exception):
-    """Failed; what was there is whole, and running it again completes (exit status 1).
+    """Failed; what was there is whole, and running it again completes (exit status 1). As a string it is one line.
 
     :param thing: what the error is about: a path, an option, a requirement
     :param cause: what is wrong with it
-    :param remedy: what to do; a text where that is no command, "" where nothing can be named
-
-    As a string it is one line that has all three.
+    :param remedy: what to do; a text where no command does it, "" where there is no advice
     """
 
     status = 1  #: the exit status of a command that ends with it
@@ -86,25 +83,25 @@ class EggRefused(EggcacheError):
 
 
 class EggDamaged(EggRefused):
-    """Bytes of the egg are missing, or are not those that it declares."""
+    """Bytes of the egg are missing, or differ from its checksums."""
 
 
 class EggAmbiguous(EggRefused):
-    """Pythons and programs would not all read the same files from the egg, as it is written."""
+    """Not every Python and program would read the same files from the egg."""
 
 
 class EggTooLarge(EggRefused):
-    """The egg has, or unpacks to, more than the limits let in."""
+    """The egg has more entries, or unpacks to more bytes, than the limits allow."""
 
-    limits: Mapping[str, int] = {}  #: by the names of `Limits`, what would let it in; empty where nothing would
+    limits: Mapping[str, int] = {}  #: the limits that would allow it, by the names of `Limits`; empty: none would
 
 
 class EggChanged(EggRefused):
-    """The egg changed while it was read; or the directory that it became, since it was unzipped."""
+    """The egg changed while it was read, or its unzipped directory changed since."""
 
 
 class EggUnsuitable(EggRefused):
-    """The egg is sound, and cannot become what it is to become: the cause says why."""
+    """The egg is sound, but cannot become what was asked for: the cause says why."""
 
 
 class NotPermitted(EggcacheError):
@@ -114,7 +111,7 @@ class NotPermitted(EggcacheError):
 
 
 def of_disk(thing: str, cause: str, error: OSError) -> EggcacheError:
-    """The one line for what the disk, or the kernel, refused. One that is read-only is not unsafe for that."""
+    """The error for a refusal of the disk or the kernel. A read-only disk is not unsafe: the status is 1."""
     why = error.strerror or str(error)
     where = f" ({error.filename})" if isinstance(error.filename, str) and error.filename != thing else ""
     return EggcacheError(thing, f"{cause}: {why}{where}", f"{_DISK.get(error.errno or 0, 'see to that')} and run again")
@@ -141,7 +138,7 @@ class Ended(BaseException):
 
 
 def meant(word: str, known: Iterable[str]) -> str:
-    """The question to ask back where `word` is none of those `known`; "" where none of them is like it."""
+    """ "did you mean NAME?" with the name of `known` that is most like `word`; "" where none is like it."""
     import difflib
 
     near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
@@ -149,13 +146,12 @@ def meant(word: str, known: Iterable[str]) -> str:
 
 
 def one_line(text: str) -> str:
-    """Fit for a terminal and a log: names in messages come from eggs and from the target."""
+    """The text with unprintable characters escaped: names in messages come from eggs and from the target."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def tell(line: str) -> None:
-    """Print a message. Where nobody reads messages any more, or their disk is full, the work goes on, and its exit
-    status stands."""
+    """Print a message on stderr. A closed stderr or a full disk neither stops the work nor changes the exit status."""
     try:
         print(line, file=sys.stderr)
     except OSError:

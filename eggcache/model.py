@@ -1,7 +1,7 @@
-"""The nouns that all rooms share, as frozen dataclasses without behaviour. The words are those of pkg_resources.
+"""The nouns that all rooms share: frozen dataclasses, in the words of pkg_resources.
 
-Paths are `str` as `os.fsdecode` gives them: what is not valid in the file system's encoding is kept as
-surrogate escapes, so that every path of a target can be opened again.
+Paths are `str` as `os.fsdecode` gives them. Bytes outside the file system's encoding become surrogate escapes, so that
+every path of a target can be opened again.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ class Kind(str, Enum):
 
 
 class State(str, Enum):
-    """What the target's pkg_resources says of one requirement."""
+    """How the target's pkg_resources judges one requirement."""
 
     MET = "met"  #: a distribution meets it
     MISSING = "missing"  #: no distribution of that project is on the path
-    CONFLICTING = "conflicting"  #: a distribution of that project is there, in a version that is not wanted
+    CONFLICTING = "conflicting"  #: a distribution of that project is on the path, in a version that does not meet it
     UNPARSED = "unparsed"  #: the target cannot parse the line; the tree goes on with the project that it names
 
 
@@ -65,7 +65,7 @@ class Distribution:
 
 @dataclass(frozen=True)
 class Need:
-    """One requirement of a tree: which distribution has it, and which one meets it."""
+    """One requirement of a tree: the distribution that has it, and the distribution that meets it."""
 
     requirement: str  #: as the target prints it; the line of the metadata where the target cannot parse it
     by: int | None  #: the index in `Tree.distributions` of the distribution that requires it; None for a root
@@ -93,7 +93,7 @@ class Interpreter:
 
 @dataclass(frozen=True)
 class Machine:
-    """What the tags of wheels are made of, as the target describes itself (`inside/tags.py`)."""
+    """What the tags of wheels are made from, as the target describes itself (`inside/tags.py`)."""
 
     version: tuple[int, ...]  #: for example (2, 7, 18)
     platform: str  #: as eggs are named: "linux-x86_64"
@@ -124,7 +124,8 @@ class Tree:
 
 @dataclass(frozen=True)
 class Limits:
-    """How much an egg may unpack to before it is refused as a bomb. The defaults refuse none of the uploaded eggs."""
+    """How much an egg may unpack to before it is refused as a bomb. The defaults refuse no egg that was ever uploaded
+    to PyPI."""
 
     entries: int = 65_535  #: entries of the zip: as many as a zip without zip64 can count
     member: int = 0x7FFFFFFF  #: bytes of one member: as many as Python 2.7 can read
@@ -137,15 +138,15 @@ DEFAULT_LIMITS = Limits()
 
 @dataclass(frozen=True)
 class Run:
-    """How a command does its work. A command that has no use for a field ignores it."""
+    """How a command does its work. A command ignores the fields that it has no use for."""
 
     limits: Limits = DEFAULT_LIMITS  #: how much an egg may unpack to
     wait: float = 120.0  #: seconds to wait for another run
-    dry_run: bool = False  #: whether to say what would be done, and write nothing
-    #: whether to take two steps where the file system cannot exchange the old and the new in one: in between the egg is
-    #: missing, and if the run is killed there, until the next run
+    dry_run: bool = False  #: whether to report what would be done, and write nothing
+    #: whether to rename twice where the file system cannot exchange two names at once: the egg is missing in between,
+    #: and stays missing until the next run if this one is killed there
     allow_gap: bool = False
-    progress: Progress = field(default_factory=Progress)  #: is told how far the command has got
+    progress: Progress = field(default_factory=Progress)  #: shows how far the command has got
 
 
 DEFAULT_RUN = Run()
@@ -166,16 +167,16 @@ class Member:
 
 @dataclass(frozen=True, init=False)
 class Finding:
-    """Something wrong, with its cause and its remedy. As a string it is one line that has all three.
+    """A fault, with its cause and its remedy. As a string it is one line that has all three.
 
-    It is made with a text as its remedy where that is no command, "" for a notice.
+    The constructor takes a text as the remedy where no command does it, "" for a notice.
     """
 
     code: str  #: stable: scripts may match on it; the reference explains each
     thing: str  #: what is wrong: a path, a requirement
     cause: str  #: why
     remedy: Remedy  #: what to do
-    status: int = 3  #: the exit status that it asks for; 0 for a notice
+    status: int = 3  #: the exit status of a command that reports it; 0 for a notice
     context: tuple[str, ...] = field(default=())  #: details, for `-v` and JSON
 
     def __init__(
@@ -196,7 +197,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Ownership:
-    """Who owns what is extracted, and with which modes. Neither the group nor others may ever write."""
+    """The owner and the modes of extracted files. Neither the group nor others may ever write."""
 
     uid: int  #: the owner
     gid: int  #: the group
@@ -217,7 +218,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Process:
-    """A process that runs the target, or has files beside its eggs open, and may fail when an egg is swapped."""
+    """A process that runs the target, or has files beside its eggs open: it may fail when an egg is swapped."""
 
     pid: int  #: its number
     user: str  #: the name of its user

@@ -26,27 +26,28 @@ _REFRESH = 0.1  # seconds from one drawing to the next
 
 
 class Progress:
-    """Progress that nobody sees. Derive from it to show the progress of a command, which is in one phase at a time.
-    Whoever makes it closes it, by `with` for example."""
+    """Progress that shows nothing. A subclass shows the progress of a command, which is in one phase at a time. The
+    code that makes one closes it, for example by `with`."""
 
     def phase(self, doing: str, size: int = 0) -> None:
-        """A phase begins.
+        """Begin a phase.
 
-        :param doing: what is done in it, for a person; "" where nobody need know
-        :param size: bytes after which it is over; 0 where that is not known
+        :param doing: the work of this phase, for a person to read; "" for a phase that nobody needs to see
+        :param size: bytes to do in this phase; 0 where that is not known
         """
 
     def advance(self, files: int, size: int) -> None:
-        """More is done in this phase: so many `files`, and `size` bytes of those that `phase` was told."""
+        """Count `files` more files as done, and `size` more bytes of the size of this phase."""
 
     def tick(self) -> None:
-        """Time has passed, and nothing is done. It is called some ten times a second while the target is at work."""
+        """Time has passed without a step. Called about ten times a second while the target is at work."""
 
     def close(self) -> None:
-        """The last phase is over."""
+        """End the last phase."""
 
     def load(self) -> None:
-        """Import what the other methods need: the process is about to become a user who may be unable to read it."""
+        """Import what the other methods need: the process is about to become a user who may not be able to read
+        eggcache."""
 
     def __enter__(self) -> Progress:
         return self
@@ -56,7 +57,7 @@ class Progress:
 
 
 class Log(Progress):
-    """A line for each phase that took longer than a second, or for each phase, when it is over."""
+    """A line at the end of each phase: of those that took longer than a second, or of all."""
 
     def __init__(self, everything: bool) -> None:
         self.least = 0.0 if everything else _PATIENCE
@@ -81,8 +82,8 @@ class Log(Progress):
 
 
 class Display(Progress):
-    """A bar on a terminal, drawn with rich, once the command has taken longer than a second. Where it can be drawn no
-    longer, the terminal being gone, the work goes on without."""
+    """A bar on a terminal, drawn with rich, once the command has taken longer than a second. The work goes on without
+    the bar where the terminal is gone."""
 
     def __init__(self) -> None:
         self.began = self.drawn = time.monotonic()
@@ -140,7 +141,7 @@ class Display(Progress):
 
 
 def watched(quiet: bool, verbose: bool) -> Progress:
-    """What suits stderr: nothing, a bar, or lines for a log."""
+    """The progress that suits stderr: none, a bar, or lines for a log."""
     if quiet:
         return Progress()
     try:

@@ -1,4 +1,4 @@
-"""Accounts: looked up once by name, then used by number, to act with their rights."""
+"""User accounts: looked up once by name, then used by number to act with their rights."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NOBODYS = 0xFFFFFFFF
 
 
 class Account(namedtuple("Account", ("name", "uid", "gid", "groups"), defaults=((),))):
-    """A user to act as. Names are for messages alone, so that nobody looks one up twice.
+    """A user to act as. The name is for messages alone.
 
     :param name: the name of the user
     :param uid: the number of the user
@@ -34,7 +34,7 @@ class Account(namedtuple("Account", ("name", "uid", "gid", "groups"), defaults=(
 
 
 def user_name(uid: int) -> str:
-    """What `uid` is called; its digits where it has no name, as in many a container."""
+    """The name of the user `uid`; the number in digits where it has no name, as in many containers."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
@@ -42,7 +42,7 @@ def user_name(uid: int) -> str:
 
 
 def group_name(gid: int) -> str:
-    """What `gid` is called; its digits where it has no name."""
+    """The name of the group `gid`; the number in digits where it has no name."""
     try:
         return grp.getgrgid(gid).gr_name
     except KeyError:
@@ -56,9 +56,10 @@ def current() -> Account:
 
 
 def lookup(user: str, asked: str = "--user") -> Account:
-    """The account called `user`, a name or a number, with the groups that logging in would give it.
+    """The account of `user`, a name or a number, with the groups that a login would give it.
 
-    Raises UsageError, which says who `asked` for it, where the host knows no such user.
+    :param asked: the option or file that names the user, for the error
+    :raises UsageError: where this host has no such user
     """
     try:
         entry = pwd.getpwnam(user)
@@ -74,10 +75,10 @@ def lookup(user: str, asked: str = "--user") -> Account:
 
 
 def named(user: str, asked: str = "--user") -> Account:
-    """The account that an administrator means by `user`: as `lookup`, but a number needs no entry in /etc/passwd.
+    """The account of `user`, as `lookup` finds it; but a number needs no entry in /etc/passwd.
 
-    The group of such a number is 0: that is what a container gives a user whom its /etc/passwd does not have (OCI
-    runtimes, `docker run --user`, and OpenShift, whose numbers are arbitrary). Raises UsageError as `lookup` does.
+    The group of such a number is 0, as a container gives it (OCI runtimes, `docker run --user`, and OpenShift, whose
+    numbers are arbitrary). Raises UsageError as `lookup` does.
     """
     try:
         return lookup(user, asked)
@@ -89,9 +90,10 @@ def named(user: str, asked: str = "--user") -> Account:
 
 
 def group(name: str, asked: str = "--group") -> int:
-    """The number of the group called `name`, a name or a number, which needs no entry in /etc/group.
+    """The number of the group `name`, a name or a number; a number needs no entry in /etc/group.
 
-    Raises UsageError, which says who `asked` for it, where there is none.
+    :param asked: the option or file that names the group, for the error
+    :raises UsageError: where this host has no such group
     """
     try:
         return grp.getgrnam(name).gr_gid
@@ -105,17 +107,18 @@ def group(name: str, asked: str = "--group") -> int:
 
 
 def _number(text: str) -> int | None:
-    """The number of a user or a group in decimal digits; None for what is none, as the last one, (uid_t)-1."""
+    """The number of a user or a group from decimal digits; None for any other text, and for (uid_t)-1, which is
+    nobody's."""
     number = int(text) if re.fullmatch("[0-9]{1,10}", text) else _NOBODYS
     return number if number < _NOBODYS else None
 
 
 @contextmanager
 def acting(account: Account) -> Iterator[None]:
-    """Open files with the rights of `account`, as root; anybody else has its own rights and keeps them.
+    """Act with the rights of `account` as root. Any other caller keeps its own rights.
 
-    Only the effective ids change and the real ones stay root's, so that the account can neither trace nor
-    signal this process meanwhile. Raises NotPermitted where this root may not act as others.
+    Only the effective ids change. The real ids stay root's, so that the account can neither trace nor signal this
+    process. Raises NotPermitted where this root may not act as others.
     """
     if os.geteuid() != 0 or account.uid == 0:
         yield
@@ -138,13 +141,13 @@ def acting(account: Account) -> Iterator[None]:
 
 
 def powerless(thing: str, what: str, error: OSError) -> NotPermitted:
-    """The error for a root who may not do `what` for a user or a group: user_namespaces(7) and capabilities(7)."""
+    """The error where root may not do `what` for a user or a group: see user_namespaces(7) and capabilities(7)."""
     cause = f"root cannot {what} here ({error.strerror}): it lacks the capability, or its user namespace has no such id"
     return NotPermitted(thing, cause, "run it as root of the host, or in a container with a range of ids, subuid(5)")
 
 
 def obstacle(path: str, account: Account) -> str:
-    """The first directory on the way to `path` that `account` cannot search; `path` itself, where there is none."""
+    """The first directory on the way to `path` that `account` cannot search; `path` itself where there is none."""
     with acting(account):
         where = "/"
         for part in os.path.abspath(path).split("/")[1:]:
@@ -170,15 +173,15 @@ def in_the_way(path: str, account: Account) -> NotPermitted:
 
 
 def need_proc() -> None:
-    """Raises EggcacheError where /proc, by which open files are named, is not mounted, as in a bare chroot."""
+    """Raise EggcacheError where /proc, by which open files are named, is not mounted, as in a bare chroot."""
     if not os.path.exists("/proc/self/fd"):
         cause = "it is not mounted here, and files are opened by way of it"
         raise EggcacheError("/proc", cause, Remedy("mount it, and run it again", "mount -t proc proc /proc"))
 
 
 def _open(path: str) -> int:
-    """Open `path`, and by its real name again: /proc/self/cwd and /proc/self/fd lead into directories that we can
-    search, and the account perhaps cannot."""
+    """Open `path`, then open its real name: /proc/self/cwd and /proc/self/fd lead into directories that this process
+    can search, and the account perhaps cannot."""
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
     descriptor = os.open(path, flags)
     try:
@@ -198,8 +201,8 @@ def _open(path: str) -> int:
 def reading(path: str, account: Account) -> Iterator[int]:
     """A descriptor of the file at `path`, opened with the rights of `account`.
 
-    Raises NotPermitted, which names what is in the way, where the account may not read it, and EggcacheError
-    where it cannot be opened. The caller judges what kind of file it is: opening a FIFO does not hang.
+    The caller judges what kind of file it is: opening a FIFO does not hang. Raises NotPermitted, which names the
+    directory or file in the way, and EggcacheError for any other failure.
     """
     try:
         with acting(account):

@@ -1,14 +1,14 @@
-"""Putting a staged directory in the place of the old one: in one step, or, where that is allowed, with a gap.
+"""Putting a staged directory in the place of the old directory: in one step, or, where that is allowed, with a gap.
 
-A file system that cannot exchange two names (FUSE, NFS, vfat, a kernel before 3.15) needs two renames, and a moment
-in between at which the name is missing. So that nobody loses an egg in it:
+Some file systems cannot exchange two names (FUSE, NFS, vfat, a kernel before 3.15). They need two renames, and the name
+is missing between the two. So that no egg is lost then:
 
-1. A journal, on the disk before anything moves, says which name is about to move where.
-2. The old one moves aside, within the directory and not into the stage, which clean-ups remove.
-3. The staged one moves in, and that is on the disk before the old one is removed, and the journal last.
+1. A journal on the disk says, before any rename, which name moves and where to.
+2. The old directory moves aside: within the directory, not into the stage, which clean-ups remove.
+3. The new directory moves in. That is on the disk before the old directory is removed, and the journal is removed last.
 
-Whoever finds a journal, under the lock of the directory, knows the rest: where the name is missing, the old one moves
-back; where it is there, either nothing has moved or the new one has, and what lies aside goes. Both leave a whole egg.
+A run that meets a journal, under the lock of the directory, can tell what happened. Where the name is missing, the old
+directory moves back. Where the name is there, what lies aside is removed. Both ways leave a whole egg.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ _SCHEMA = 1
 
 
 def swap(staged: int, directory: int, name: str, allow_gap: bool) -> None:
-    """Put `name` from the stage `staged`, which is on the disk, where `name` in the verified `directory` is.
+    """Put `name` from the stage `staged`, which is on the disk, in the place of `name` in the verified `directory`.
 
-    The caller holds the lock of `directory` and removes the stage, where the old one may end up. Raises
-    CannotExchange where that would take a gap and `allow_gap` is not given, OSError where the disk refuses: `name` is
-    then as it was, or, where the disk refuses that too, is so after the next `recover`.
+    The caller holds the lock of `directory` and removes the stage, where the old directory may end up. Raises
+    CannotExchange where a gap is needed and `allow_gap` is False, and OSError where the disk refuses: then `name` is as
+    it was, at the latest after the next `recover`.
     """
     try:
         syscalls.exchange(staged, name, directory, name)
@@ -62,10 +62,10 @@ def _rename_twice(staged: int, directory: int, name: str) -> None:
 
 
 def recover(directory: int) -> bool:
-    """Finish, or take back, what the journal in `directory` says was under way: whether there was one.
+    """Finish or take back the renames that the journal in `directory` describes.
 
-    The caller holds the lock. Raises NotPermitted for a journal of somebody else's, EggcacheError for one that makes
-    no sense, and OSError where the disk refuses; the journal then stays.
+    The caller holds the lock. Returns whether there was a journal. Raises NotPermitted for a journal of another user,
+    EggcacheError for a journal that makes no sense, OSError where the disk refuses; the journal then stays.
     """
     entry = _read(directory)
     if entry is None:
@@ -83,13 +83,13 @@ def recover(directory: int) -> bool:
 
 
 def pending(directory: int) -> str | None:
-    """The name that is missing from `directory` until `recover` puts it back; None where none is."""
+    """The name that is missing from `directory` until the next `recover`; None where none is missing."""
     entry = _read(directory)
     return entry[0] if entry and files.exists(entry[1], directory) and not files.exists(entry[0], directory) else None
 
 
 def _read(directory: int) -> tuple[str, str] | None:
-    """The name and where it was to move aside; None where there is no journal."""
+    """The name that moves, and its name aside; None where there is no journal."""
     try:
         descriptor = os.open(safe_dirs.JOURNAL, safe_dirs.READ, dir_fd=directory)
     except FileNotFoundError:

@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from eggcache.system.safe_dirs import DIRECTORY, READ
 
 _LARGEST = 16 << 20  # bytes; a mod_wsgi.so with debugging information has about two MiB
-_PIECE = 1 << 20  # bytes of a file in memory: it may be larger than that is
+_PIECE = 1 << 20  # bytes of a file in memory at once: the file may be larger than the memory
 
 
 @contextmanager
@@ -23,9 +23,9 @@ def closing(descriptor: int) -> Iterator[int]:
 
 
 def beginning(path: str, size: int = _LARGEST, *, flags: int = 0) -> bytes:
-    """The first `size` bytes of a file; nothing where it cannot be read, or is none. `flags` are more of open(2).
+    """The first `size` bytes of a regular file; b"" where it cannot be read. `flags` are added to those of open(2).
 
-    A FIFO or a device is not read: it would wait for its other end, or have no end.
+    A FIFO or a device is not read: it could wait for its other end, or have no end.
     """
     try:
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | flags), "rb") as stream:
@@ -35,12 +35,12 @@ def beginning(path: str, size: int = _LARGEST, *, flags: int = 0) -> bytes:
 
 
 def lines(path: str, *, flags: int = 0) -> list[str]:
-    """The lines of the beginning of a file, whichever system wrote them, as os.fsdecode decodes them."""
+    """The lines of the beginning of a file, with line ends of any system, as os.fsdecode decodes them."""
     return [os.fsdecode(line) for line in beginning(path, flags=flags).splitlines()]
 
 
 def exists(name: str, directory: int) -> bool:
-    """Whether there is an entry `name` in the directory: a link that leads nowhere is one."""
+    """Whether the directory has an entry `name`, be it a link that leads nowhere."""
     try:
         os.stat(name, dir_fd=directory, follow_symlinks=False)
     except FileNotFoundError:
@@ -70,11 +70,11 @@ def same_bytes(one: str, other: str, one_in: int | None = None, other_in: int | 
 
 
 def below(top: str, within: int | None = None) -> Iterator[tuple[str, list[str], list[str]]]:
-    """As os.walk, however deep: each directory from `top` down, the names of the directories in it, and of all else.
-    (os.walk calls itself for each level up to Python 3.11, os.fwalk always.)
+    """As os.walk: each directory from `top` down, with the names of its directories and of its other entries.
 
-    `within`: a descriptor of the directory that `top` is relative to. No link is followed, but for `top` itself where
-    `within` is None. What cannot be listed, or has a path that the kernel takes for too long, is passed over.
+    No depth is too great for it (os.walk calls itself for each level up to Python 3.11, os.fwalk always). `within` is a
+    descriptor of the directory that `top` is relative to. No link is followed, except `top` itself where `within` is
+    None. A directory that cannot be listed, or has a path that is too long for the kernel, is passed over.
     """
     pending, flags = [top], DIRECTORY & ~os.O_NOFOLLOW if within is None else DIRECTORY
     while pending:

@@ -1,8 +1,8 @@
 """A lock on a descriptor: filelock does the waiting, and gets no path.
 
-From the path that its own FileLock is given, filelock resolves the parent, makes it where it is missing, and (before
-3.29) empties and unlinks the file: each of these by name, where the name may lead elsewhere by then. What differs from
-release to release is in FileLock; BaseFileLock has asked the same two things of a lock class since 3.12.
+filelock's own FileLock resolves the parent of its path, makes it where it is missing, and (before 3.29) empties and
+unlinks the file. It does so by name, and the name may lead elsewhere by then. FileLock also differs from release to
+release, while BaseFileLock has needed the same two methods since 3.12.
 """
 
 from __future__ import annotations
@@ -47,8 +47,10 @@ class Lock(BaseFileLock):  # type: ignore[misc]  # mypy does not follow filelock
 
 @contextmanager
 def held(descriptor: int, path: str, wait: float, progress: Progress | None) -> Iterator[None]:
-    """Hold the lock of the open file `descriptor`. Raises Busy after `wait` seconds, and OSError where the file system
-    has no locks; `progress` is told that the lock of `path` is waited for, and stays in that phase."""
+    """Hold the lock of the open file `descriptor`, and show on `progress` that the lock of `path` is waited for.
+
+    Raises Busy after `wait` seconds, and OSError where the file system has no locks.
+    """
     if progress:
         progress.phase(f"waiting for the lock of {path}")
     lock = Lock(_NOWHERE)

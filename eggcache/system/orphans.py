@@ -1,4 +1,4 @@
-"""Processes that a target leaves behind in sessions of their own, and how they are ended."""
+"""The processes that a target leaves behind in sessions of their own, and how they are ended."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 _SET, _GET = 36, 37  # PR_SET_CHILD_SUBREAPER, PR_GET_CHILD_SUBREAPER: prctl(2), Linux 3.4
-_PATIENCE = 5.0  # seconds: what goes on making children for longer than that has won
+_PATIENCE = 5.0  # seconds: a process that makes new children for longer than that has won
 
 
 @contextmanager
 def ended(uid: int) -> Iterator[None]:
-    """What children of ours start meanwhile becomes ours when its parent ends; at the end, all of it that runs as
-    `uid` is killed. Root alone can tell it from its own processes, so for anybody else nothing is done."""
+    """Kill at the end all processes of `uid` that children of ours started in the body, also those whose parent has
+    ended.
+
+    As root only: any other user cannot tell such processes from its own, and then nothing is killed.
+    """
     if os.geteuid() != 0 or uid == 0:
         yield
         return
@@ -29,8 +32,8 @@ def ended(uid: int) -> Iterator[None]:
         yield
     finally:
         until = time.monotonic() + _PATIENCE
-        while (found := _children(uid)) and time.monotonic() < until:
-            for pid in found:  # its own children are ours in the next turn
+        while (pids := _children(uid)) and time.monotonic() < until:
+            for pid in pids:  # its own children are ours in the next turn
                 with suppress(OSError):
                     os.kill(pid, signal.SIGKILL)
                     os.waitpid(pid, 0)
@@ -39,17 +42,17 @@ def ended(uid: int) -> Iterator[None]:
 
 def _children(uid: int) -> list[int]:
     """Our children that run as `uid`: proc_pid_task_children(5), where the kernel has it."""
-    found = []
+    pids = []
     for file in glob.glob("/proc/self/task/*/children"):
         with suppress(OSError), open(file, encoding="ascii") as stream:
-            found += [pid for pid in map(int, stream.read().split()) if _runs_as(pid, uid)]
-    return found
+            pids += [pid for pid in map(int, stream.read().split()) if _runs_as(pid, uid)]
+    return pids
 
 
 def _runs_as(pid: int, uid: int) -> bool:
-    """Whether the real, effective, saved or file system uid of a process is `uid`; by its status, since a process can
-    change the owner of /proc/PID."""
-    from eggcache.system import procfs  # which is not loaded yet when a target is started
+    """Whether the real, effective, saved or file system uid of a process is `uid`. Read from its status: a process can
+    change the owner of its /proc/PID."""
+    from eggcache.system import procfs  # here, since starting a target does not need it
 
     with suppress(OSError):
         return str(uid) in procfs.status(pid)["Uid"].split()

@@ -1,4 +1,4 @@
-"""Files that are installed with eggcache and are no modules: scripts for a target, templates."""
+"""Files that are installed with eggcache and are not modules: scripts for a target, templates."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _HERE = os.path.dirname(os.path.dirname(__file__))  # eggcache's own directory
 
 
 def read(name: str) -> bytes:
-    """The file `name` below eggcache's own directory, which may lie in a zip. Raises EggcacheError where it is missing.
+    """The bytes of the file `name` below eggcache's own directory, which may lie in a zip.
 
-    It is read once: a process that has become somebody else may not be able to. pkgutil does the same without that,
-    and takes longer to load than a file.
+    A file is read once: the process may become a user who cannot read it. pkgutil takes longer to load than a file.
+    Raises EggcacheError where the file is missing.
     """
     if name not in _read:
         path = os.path.join(_HERE, name)

@@ -1,4 +1,4 @@
-"""What a process that we have started says on its pipes, heard within bounds."""
+"""Reading the pipes of a process that eggcache has started, within bounds of time and size."""
 
 from __future__ import annotations
 
@@ -19,12 +19,14 @@ def listen(
     feed: bytes = b"",
     tick: Callable[[], object] = lambda: None,
 ) -> bool:
-    """Hand what comes on each descriptor to its taker until the process ends; False where it has to be ended, since it
-    did not end while we waited for it for `seconds`, or since a taker says False, that it has more than enough.
+    """Hand the bytes that arrive on each descriptor to its taker, until the process ends.
 
-    The end of the *process* counts, not that of its pipes: whoever has left its session may keep them open for ever.
-    Meanwhile `feed` is written to its standard input, which is closed then, and `tick` is called some ten times a
-    second. Raises what `tick` and takers raise.
+    The end of the *process* counts, not that of its pipes: a process that left its session may keep them open for ever.
+    `feed` is written to the standard input, which is then closed. `tick` is called about ten times a second.
+
+    :param seconds: how long to wait for the process, without the time that takers and `tick` use
+    :returns: False where the process has to be ended: the time is over, or a taker returned False since it has too much
+    :raises Exception: what `tick` and takers raise
     """
     rest, over = memoryview(feed), False
     with selectors.DefaultSelector() as selector:
@@ -63,5 +65,5 @@ def listen(
 
 
 def ended(process: subprocess.Popen[bytes]) -> bool:
-    """Whether it has ended; it is not waited for, so that its number, and that of its group, stays its own."""
+    """Whether the process has ended. It is not reaped, so that no other process or group can get its number."""
     return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None

@@ -1,9 +1,9 @@
-"""What /proc tells of other processes (proc(5)), without waiting for any of them.
+"""What /proc says of other processes (proc(5)), without waiting for any of them.
 
-A read of the environment, the command line or the maps of a process waits for the lock of that process's memory. Its
-owner can hold that lock for ever, by a change of the memory that waits for a file system of his own (FUSE), and such
-a reader need not end when it is killed. So a child reads. Where the child does not answer it is left behind: it has
-none of our descriptors, so that it holds no lock, and nobody waits for it.
+Reading the environment, the command line or the maps of a process waits for the lock of its memory. The owner of the
+process can hold that lock for ever, by a change of that memory that waits for his own file system (FUSE). The reader
+may then not even die when it is killed. So a child reads. A child that does not answer is left behind: it has none of our
+descriptors, so that it holds no lock, and nobody waits for it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any, NoReturn, TypeVar
 
 from eggcache.system import files, syscalls
 
-Told = TypeVar("Told")
+Answer = TypeVar("Answer")
 
 PATIENCE = 2.0  # seconds for one process: the slowest on a busy machine needs some hundredths
 TOTAL = 10.0  # seconds for all of them
@@ -30,38 +30,41 @@ _HEAD = struct.Struct("=I")  # how long an answer is
 
 
 def numbers() -> list[int]:
-    """The processes that there are."""
+    """The numbers of all processes."""
     return sorted(int(name) for name in os.listdir("/proc") if name.isdigit())
 
 
-def ask(pids: Sequence[int], question: Callable[[int], Told], silent: list[int]) -> Iterator[tuple[int, Told]]:
-    """Each of `pids` with what `question`, called in a child, answers to it, which is something that marshal can write;
-    those that have ended, and those of which we may see nothing, are left out, and so are those that keep the child
-    waiting: `silent` gets these."""
+def ask(pids: Sequence[int], question: Callable[[int], Answer], silent: list[int]) -> Iterator[tuple[int, Answer]]:
+    """Call `question` with each of `pids` in a child; yield each number with the answer, which must be fit for marshal.
+
+    A process that has ended, or that we may not look at, is left out. A process that keeps the child waiting, or at which
+    `question` itself fails, is left
+    out too, and its number is appended to `silent`.
+    """
     rest, until = list(pids), time.monotonic() + TOTAL
     while rest and time.monotonic() < until:
         try:
-            child, told = _fork(rest, question)
+            child, reading = _fork(rest, question)
         except OSError:  # there are no more processes, or files, for us
             break
         try:
-            for answer in _heard(told, until):
+            for answer in _heard(reading, until):
                 pid = rest.pop(0)
                 if answer:
                     yield pid, answer[0]
         finally:
-            os.close(told)
+            os.close(reading)
             _leave(child)
-        if rest:  # it is the one that the child waits for
+        if rest:  # the child waits for the first of them
             silent.append(rest.pop(0))
     silent += rest
 
 
 def _fork(pids: list[int], question: Callable[[int], object]) -> tuple[int, int]:
-    """A child that answers about one process after the other: its number, and where to read what it says."""
+    """A child that answers about one process after the other: its number, and the descriptor to read."""
     reading, writing = os.pipe2(os.O_CLOEXEC)
     parent = os.getpid()
-    # A signal must find it with no handler of ours: that would clean up under our feet
+    # A signal must not meet a handler of ours in the child: that would clean up under our feet
     before = signal.pthread_sigmask(signal.SIG_BLOCK, syscalls.FATAL)
     try:
         child = os.fork()
@@ -83,7 +86,7 @@ def _answer(
     pids: list[int],
     question: Callable[[int], object],
 ) -> NoReturn:
-    """What the child does all its life."""
+    """The whole life of the child: answer about each process, then exit."""
     try:
         syscalls.begin_child(parent, mask)
         os.dup2(writing, 0)
@@ -94,10 +97,10 @@ def _answer(
         os.chdir("/")
         for pid in pids:
             try:
-                told: tuple[Any, ...] = (question(pid),)
+                answer: tuple[Any, ...] = (question(pid),)
             except OSError:
-                told = ()
-            message = marshal.dumps(told)
+                answer = ()
+            message = marshal.dumps(answer)
             message = _HEAD.pack(len(message)) + message
             while message:
                 message = message[os.write(0, message) :]
@@ -106,30 +109,31 @@ def _answer(
         os._exit(1)
 
 
-def _heard(told: int, until: float) -> Iterator[tuple[Any, ...]]:
-    """What the child says of each process, a tuple of one thing or of none, until it says nothing more."""
-    heard, poll = bytearray(), select.poll()
-    poll.register(told, select.POLLIN)
+def _heard(reading: int, until: float) -> Iterator[tuple[Any, ...]]:
+    """The answers of the child, until it ends or is silent: each a tuple of one answer, or an empty tuple for a
+    failure."""
+    buffer, poll = bytearray(), select.poll()
+    poll.register(reading, select.POLLIN)
     while poll.poll(max(0, min(PATIENCE, until - time.monotonic())) * 1000):
-        said = os.read(told, 1 << 16)
-        if not said:
+        data = os.read(reading, 1 << 16)
+        if not data:
             return
-        heard += said
-        while len(heard) >= _HEAD.size and len(heard) >= (end := _HEAD.size + _HEAD.unpack_from(heard)[0]):
-            yield marshal.loads(heard[_HEAD.size : end])  # noqa: S302 - from a process of our own, forked from this one
-            del heard[:end]
+        buffer += data
+        while len(buffer) >= _HEAD.size and len(buffer) >= (end := _HEAD.size + _HEAD.unpack_from(buffer)[0]):
+            yield marshal.loads(buffer[_HEAD.size : end])  # noqa: S302 - from a process of our own, forked from this one
+            del buffer[:end]
 
 
 def _leave(child: int) -> None:
-    """Kill the child, and take note of its end if that comes at once."""
+    """Kill the child, and reap it if it ends at once."""
     os.kill(child, signal.SIGKILL)
-    for again in range(10, -1, -1):
-        if os.waitpid(child, os.WNOHANG)[0] or not again:
+    for attempts in range(10, -1, -1):
+        if os.waitpid(child, os.WNOHANG)[0] or not attempts:
             return
         time.sleep(0.01)
 
 
-# ------------------------------------------------------------------------------------- what does not keep one waiting
+# ---------------------------------------------------------------------------------- what does not keep a reader waiting
 
 
 def program(pid: int) -> str:
@@ -138,19 +142,19 @@ def program(pid: int) -> str:
 
 
 def status(pid: int) -> dict[str, str]:
-    """What /proc/PID/status says."""
+    """The fields of /proc/PID/status."""
     with open(f"/proc/{pid}/status", encoding="utf-8", errors="surrogateescape") as stream:
         return {name: value.strip() for name, _, value in (line.partition(":") for line in stream)}
 
 
 def parent(pid: int) -> int:
-    """The process that started it, or that took it over; 0 for none."""
+    """The number of the process that started `pid` or took it over; 0 for none."""
     with open(f"/proc/{pid}/stat", "rb") as stream:
         return int(stream.read().rpartition(b")")[2].split()[1])
 
 
 def unit(pid: int) -> str | None:
-    """The service of systemd's that a process is of, as its control group is called; not that of a user's session."""
+    """The name of the systemd service that a process belongs to, by its control group; None for a user's session."""
     try:
         with open(f"/proc/{pid}/cgroup", encoding="utf-8", errors="surrogateescape") as stream:
             groups = [line.rstrip("\n").split(":", 2)[2] for line in stream if re.match(r"0::|\d+:name=systemd:", line)]
@@ -161,39 +165,39 @@ def unit(pid: int) -> str | None:
 
 
 def mounts() -> list[tuple[str, str]]:
-    """What is mounted for us, the later above the earlier: its place, and the type of its file system."""
-    found = []
+    """The mounts that this process sees, in the order of mounting: the directory, and the type of its file system."""
+    places = []
     for line in os.fsdecode(files.beginning("/proc/self/mountinfo")).split("\n"):
-        before, mark, after = line.partition(" - ")
-        if mark:
+        before, dash, after = line.partition(" - ")
+        if dash:
             place = re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), before.split(" ")[4])
-            found.append((place, after.split(" ")[0]))
-    return found
+            places.append((place, after.split(" ")[0]))
+    return places
 
 
 def ancestors() -> set[int]:
-    """Ourselves, and those that we were started by."""
-    found, pid = set[int](), os.getpid()
-    while pid > 0 and pid not in found:
-        found.add(pid)
+    """The numbers of this process, its parent, and so on."""
+    pids, pid = set[int](), os.getpid()
+    while pid > 0 and pid not in pids:
+        pids.add(pid)
         try:
             pid = parent(pid)
         except OSError:
             break
-    return found
+    return pids
 
 
 # ------------------------------------------------------------------------------------------- what only a child may ask
 
 
 def environment(pid: int) -> list[bytes]:
-    """The variables that a process was started with."""
+    """The variables that a process was started with, each as NAME=VALUE."""
     with open(f"/proc/{pid}/environ", "rb") as stream:
         return stream.read(_LARGEST).split(b"\0")
 
 
 def command(pid: int) -> list[str]:
-    """The words that a process was started with, or that it shows in their place."""
+    """The words of a process's command line; a process can change them."""
     with open(f"/proc/{pid}/cmdline", "rb") as stream:
         return os.fsdecode(stream.read(1 << 16)).rstrip("\0").split("\0")
 
@@ -211,6 +215,6 @@ def shows(pid: int, path: str) -> bool | None:
 
 
 def maps(pid: int) -> bytes:
-    """What a process has mapped."""
+    """The text of /proc/PID/maps: the files and memory that a process has mapped."""
     with open(f"/proc/{pid}/maps", "rb") as stream:
         return stream.read(_LARGEST)

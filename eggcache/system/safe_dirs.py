@@ -1,11 +1,10 @@
 """Directories that nobody else can change: opening, creating, verifying, locking and owning them.
 
-A `prepare` with nothing to do needs `open_directory` alone: the other functions import what they need in their
-bodies.
+Everything is relative to descriptors that were verified when they were opened. A path is walked once, from "/". A
+component is safe when only root or the caller could have put it there: every directory on the way belongs to one of the
+two, and others cannot write to it unless it is sticky, as /tmp.
 
-Everything is relative to descriptors that were verified when they were opened. A path is walked once, from
-"/", and a component counts as safe when nobody but root and the caller could have put it there: every
-directory on the way belongs to one of the two, and is not writable by others unless it is sticky (as /tmp).
+A `prepare` with nothing to do needs `open_directory` alone: the other functions import what they need in their bodies.
 """
 
 from __future__ import annotations
@@ -23,16 +22,16 @@ TYPE_CHECKING = False  # as in freshness
 if TYPE_CHECKING:
     from eggcache.progress import Progress
 
-# How what lies in a verified directory is opened: no link is followed, no FIFO waited for, no program inherits it.
+# Flags for entries of a verified directory: no link is followed, no FIFO is waited for, no program inherits it.
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
-# What eggcache has in directories that it works in; in a cache, `entries` tells whose an entry is.
+# Names of eggcache's own in the directories that it works in; in a cache, `entries` tells whose an entry is.
 LOCK = ".eggcache.lock"
 STAGE = ".eggcache-stage-"  # how a stage's name begins
 JOURNAL = ".eggcache-gap.json"
-ASIDE = ".eggcache-gap-"  # how the name begins of what moves aside, see `exchange`
+ASIDE = ".eggcache-gap-"  # how the name of a directory begins that moves aside, see `exchange`
 
 _MOST_LINKS = 40  # as Linux' own ELOOP limit
 _MOST_TURNS = 1000
@@ -40,7 +39,7 @@ _ACLS = ("system.posix_acl_access", "system.posix_acl_default")
 
 
 def owner_name(uid: int) -> str:
-    """How a message calls the owner `uid`: by name where it has one, and by number."""
+    """The owner `uid` for a message: the name where there is one, and the number."""
     try:
         return f"{pwd.getpwuid(uid).pw_name} (uid {uid})"
     except KeyError:
@@ -51,11 +50,12 @@ def owner_name(uid: int) -> str:
 
 
 def open_directory(path: str, *, create: bool = False, roots: bool = False) -> int:
-    """A descriptor of the directory `path`, which nobody but root and the caller can change or replace.
+    """A descriptor of the directory `path`, which only root and the caller can change or replace.
 
-    The last component must belong to the caller, or with `roots` to root; with `create` it is made (0700) where it is
-    missing, its parents never are. Raises FileNotFoundError where it is missing, NotPermitted where it, or a directory
-    above it, is not safe: the message names the component, its owner and its mode.
+    :param create: make the directory (0700) where it is missing; its parents are never made
+    :param roots: the directory may be root's too, not only the caller's
+    :raises FileNotFoundError: where it is missing
+    :raises NotPermitted: where it, or a directory above it, is not safe, with that component, its owner and its mode
     """
     descriptor = _walk(os.path.abspath(path), create)
     try:
@@ -83,9 +83,9 @@ def open_directory(path: str, *, create: bool = False, roots: bool = False) -> i
 def open_place(path: str) -> int:
     """A descriptor of the directory `path`, in which eggs are and may be swapped.
 
-    As root only where it, and every directory above it, is root's, and not everybody's to write. Its group may write:
-    Debian lets `staff` install below /usr/local, who could replace what root runs from there anyway. Anybody else
-    works with no more than his own rights. Raises NotPermitted, and OSError where it cannot be opened.
+    For root: only where it and every directory above it are root's, and not writable by everybody. The group may write:
+    Debian lets `staff` install below /usr/local, and `staff` can replace what root runs from there anyway. Any other
+    user has no more than his own rights. Raises NotPermitted, and OSError where it cannot be opened.
     """
     if os.geteuid() != 0:
         return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -102,7 +102,7 @@ def open_place(path: str) -> int:
 
 
 def _walk(path: str, create: bool, group_may: bool = False) -> int:
-    """Open `path` component by component; see open_directory. The caller closes the descriptor."""
+    """Open `path` component by component, as `open_directory` says. The caller closes the descriptor."""
     trail: list[tuple[int, str]] = [(os.open("/", DIRECTORY), "/")]
     pending = [part for part in reversed(path.split("/")) if part]
     links = 0
@@ -142,7 +142,8 @@ def _walk(path: str, create: bool, group_may: bool = False) -> int:
 
 
 def make(parent: int, name: str) -> int:
-    """Create the directory `name` in `parent`; one that appeared meanwhile is opened, and judged by its owner."""
+    """Create the directory `name` in `parent` and open it. A directory that appears meanwhile is opened too; the caller
+    judges its owner."""
     for _ in range(_MOST_TURNS):  # in /tmp somebody else may make and remove one of that name
         try:
             os.mkdir(name, 0o700, dir_fd=parent)
@@ -181,7 +182,8 @@ def _check_parent(descriptor: int, where: str, group_may: bool = False) -> None:
 
 
 def _trusted_link(parent: int, name: str, here: str, group_may: bool) -> str:
-    """Where the symbolic link `name` leads; refused unless root (or the caller) made it where nobody else writes."""
+    """Where the symbolic link `name` leads. Refused unless root or the caller made it, in a directory that nobody else
+    writes to."""
     try:
         info = os.stat(name, dir_fd=parent, follow_symlinks=False)
     except FileNotFoundError:
@@ -203,7 +205,7 @@ def _trusted_link(parent: int, name: str, here: str, group_may: bool) -> str:
 
 
 def open_parent(path: str) -> int:
-    """A descriptor of the directory that `path` is in, in which nobody but root and the caller can exchange names.
+    """A descriptor of the parent directory of `path`, in which only root and the caller can exchange names.
 
     Raises NotPermitted, and FileNotFoundError where it is missing.
     """
@@ -218,7 +220,8 @@ def open_parent(path: str) -> int:
 
 
 def only_roots(directory: str) -> bool:
-    """Whether `directory` is root's, which we, who are not root, may read and nobody but root can change."""
+    """Whether `directory` is root's, may be read by this user, who is not root, and cannot be changed by anybody but
+    root."""
     if os.geteuid() == 0:
         return False
     try:
@@ -232,7 +235,7 @@ def only_roots(directory: str) -> bool:
 
 
 def leads_to(path: str, descriptor: int) -> bool:
-    """Whether `path` is still the directory `descriptor`, which may have been moved or removed."""
+    """Whether `path` still leads to the directory `descriptor`, which may have been moved or removed."""
     try:
         return os.path.samestat(os.stat(path), os.fstat(descriptor))
     except OSError:
@@ -243,7 +246,7 @@ def leads_to(path: str, descriptor: int) -> bool:
 
 
 def drop_acls(descriptor: int) -> None:
-    """Remove both POSIX ACLs, which grant rights that the mode does not show and that files below would inherit."""
+    """Remove both POSIX ACLs: they grant rights that the mode does not show, and new files would inherit them."""
     for name in _ACLS:
         try:
             os.removexattr(descriptor, name)
@@ -253,8 +256,10 @@ def drop_acls(descriptor: int) -> None:
 
 
 def own(descriptor: int, uid: int, gid: int, mode: int) -> None:
-    """Give an open file or directory its owner and mode: chown first, since chown clears setuid bits only then.
-    Raises NotPermitted where root has no such owner to give."""
+    """Give an open file or directory its owner and mode: chown first, since chown clears the setuid bits.
+
+    Raises NotPermitted where root cannot give files to that owner.
+    """
     info = os.fstat(descriptor)
     if (info.st_uid, info.st_gid) != (uid, gid):
         try:
@@ -270,20 +275,20 @@ def own(descriptor: int, uid: int, gid: int, mode: int) -> None:
 
 
 def owned(descriptor: int, uid: int, gid: int, mode: int) -> bool:
-    """Whether an open file or directory has its owner and mode."""
+    """Whether an open file or directory has this owner and this mode."""
     info = os.fstat(descriptor)
     return (info.st_uid, info.st_gid, stat.S_IMODE(info.st_mode)) == (uid, gid, mode)
 
 
 def check_lock(descriptor: int, path: str) -> None:
-    """Raises NotPermitted where what lies at the lock's name in the directory `descriptor` is not a lock of ours."""
+    """Raise NotPermitted where the lock of the directory `descriptor` exists and is not a lock file of ours."""
     with suppress(FileNotFoundError):
         _check_lock(os.stat(LOCK, dir_fd=descriptor, follow_symlinks=False), path)
 
 
 def _check_lock(info: os.stat_result, path: str) -> None:
     ours = stat.S_ISREG(info.st_mode) and info.st_uid == os.geteuid() and info.st_nlink <= 1
-    # Whoever can open it can hold it for ever; and what has something in it was meant for something else.
+    # Whoever can open the file can hold the lock for ever. A file with contents has another purpose.
     if not ours or info.st_mode & 0o077 or info.st_size:
         raise NotPermitted(
             f"{path}/{LOCK}",
@@ -295,11 +300,11 @@ def _check_lock(info: os.stat_result, path: str) -> None:
 
 @contextmanager
 def locked(descriptor: int, path: str, wait: float, progress: Progress | None = None) -> Iterator[None]:
-    """Hold the lock of the verified directory `descriptor`. Raises Busy after `wait` seconds; `progress` is told what
-    is waited for, and stays in that phase. Who waited asks leads_to whether the directory is still there.
+    """Hold the lock of the verified directory `descriptor`, and show on `progress` that it is waited for.
 
-    The lock file is 0600, so that the runtime user cannot open it and block root for ever, and it is never
-    unlinked: whoever waits for an unlinked file would share the lock with whoever made the next one.
+    The lock file is 0600: else the runtime user could open it and block root for ever. It is never unlinked: a process
+    that waits for an unlinked file would share the lock with the process that makes the next file. The directory may be
+    gone after the wait: see `leads_to`. Raises Busy after `wait` seconds.
     """
     from eggcache.system import locks  # filelock: 0.07 s, which a run with nothing to do need not pay
 
@@ -314,8 +319,8 @@ def locked(descriptor: int, path: str, wait: float, progress: Progress | None = 
 
 
 def _open_lock(directory: int, path: str) -> int:
-    """The lock file in `directory`, made where it is missing; where the directory has been removed, and nobody can have
-    a lock in it any more, the directory itself. Raises as check_lock does."""
+    """A descriptor of the lock file in `directory`, made where it is missing. Where the directory itself has been
+    removed, and no other run can lock it any more: a descriptor of that directory. Raises as `check_lock` does."""
     check_lock(directory, path)  # first: opening a device may do something
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
@@ -325,7 +330,7 @@ def _open_lock(directory: int, path: str) -> int:
     try:
         info = os.fstat(lock)
         _check_lock(info, path)
-        if stat.S_IMODE(info.st_mode) != 0o600:  # a umask may have taken that from us
+        if stat.S_IMODE(info.st_mode) != 0o600:  # a umask may have taken bits away
             os.fchmod(lock, 0o600)
     except BaseException:
         os.close(lock)
@@ -335,14 +340,15 @@ def _open_lock(directory: int, path: str) -> int:
 
 @contextmanager
 def locked_itself(descriptor: int, path: str, wait: float, progress: Progress | None = None) -> Iterator[None]:
-    """Hold a lock on the file or directory `descriptor` itself, so that no lock file stays behind; else as `locked`.
+    """Hold a lock on the file or directory `descriptor` itself, so that no lock file stays behind; otherwise as
+    `locked`.
 
-    Whoever may read it could hold it, too: good for a command that a person waits for, not for one that Apache's start
-    depends on.
+    Every user who may read it can hold this lock for ever. So it suits a command that a person waits for, and not the
+    start of Apache.
     """
     from eggcache.system import locks
 
-    lock = os.dup(descriptor)  # what is locked is closed in forked processes, which may need the directory
+    lock = os.dup(descriptor)  # filelock closes it in forked processes, which may need the directory
     try:
         with locks.held(lock, path, wait, progress):
             yield

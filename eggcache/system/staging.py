@@ -1,6 +1,6 @@
-"""Stages: files and trees that are made where nobody looks, and removed without a trace.
+"""Stages: files and trees that are made under a private name, then moved into place or removed without a trace.
 
-Everything here is below the descriptor of a directory that `safe_dirs` has verified.
+Everything is below the descriptor of a directory that `safe_dirs` has verified.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from eggcache.system.safe_dirs import CREATE, DIRECTORY, STAGE, drop_acls, own
 
 @contextmanager
 def stage(descriptor: int) -> Iterator[tuple[str, int]]:
-    """A private directory (0700, unguessable) inside `descriptor`: its name and descriptor. Removed at the end."""
+    """A private directory (0700, with an unguessable name) in `descriptor`: its name and its descriptor. Removed at the
+    end."""
     name = STAGE + secrets.token_hex(8)
     try:
         os.mkdir(name, 0o700, dir_fd=descriptor)
@@ -37,7 +38,7 @@ def stage(descriptor: int) -> Iterator[tuple[str, int]]:
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Let signals wait: a second Ctrl-C must not leave half of the cleaning undone."""
+    """Block signals: a second Ctrl-C must not interrupt a clean-up."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
     try:
         yield
@@ -46,15 +47,15 @@ def undisturbed() -> Iterator[None]:
 
 
 def remove_stages(descriptor: int) -> None:
-    """Remove the stages that killed runs left in `descriptor`, under whose lock the caller is."""
+    """Remove the stages that killed runs left in `descriptor`. The caller holds its lock."""
     for name in os.listdir(descriptor):
         if name.startswith(STAGE):
             remove(descriptor, name)
 
 
 def replace(descriptor: int, name: str, pieces: Iterable[bytes], ownership: Ownership) -> None:
-    """Make the file `name` in the verified directory `descriptor` hold `pieces`: whole, or as it was before."""
-    temporary = STAGE + secrets.token_hex(8)  # a killed run's is removed like any stage
+    """Make `pieces` the file `name` of the verified directory `descriptor`: whole, or the old file stays as it was."""
+    temporary = STAGE + secrets.token_hex(8)  # if this run is killed, the next one removes it like any stage
     try:
         with open(os.open(temporary, CREATE, 0o600, dir_fd=descriptor), "wb") as stream:
             stream.writelines(pieces)
@@ -69,11 +70,11 @@ def replace(descriptor: int, name: str, pieces: Iterable[bytes], ownership: Owne
 
 
 def remove(descriptor: int, name: str) -> None:
-    """Remove the file or the whole directory `name` in `descriptor`; nothing outside is ever followed into.
+    """Remove the file or the whole directory `name` in `descriptor`, and nothing outside.
 
-    What is removed may be somebody else's, who still works in it: each directory is made ours before it is looked
-    into, and moved up before its turn comes, so that every name that is opened is one component in a directory that
-    nobody else can change.
+    The directory may be another user's, who may still change it. So each directory gets our owner before it is listed,
+    and its directories are moved up into `descriptor` before their turn. Every name that is opened is then one
+    component in a directory that nobody else can change.
     """
     pending = [name]
     while pending:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 
 from eggcache.errors import EggcacheError
 
-FATAL = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # what we clean up for; blocked while a child is forked
+FATAL = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # signals with a clean-up; blocked while a child is forked
 _RENAME_NOREPLACE, _RENAME_EXCHANGE = 1, 2
 _PR_SET_PDEATHSIG = 1
 _RENAMEAT2 = {"x86_64": 316, "aarch64": 276, "ppc64le": 357, "s390x": 347, "riscv64": 276}  # for glibc < 2.28
@@ -19,19 +19,19 @@ _NOT_HERE = (errno.EINVAL, errno.ENOSYS, errno.EXDEV, errno.EPERM, errno.EOPNOTS
 
 
 class CannotExchange(EggcacheError):
-    """This file system, or kernel, cannot swap two names at once."""
+    """This file system, or this kernel, cannot exchange two names at once."""
 
 
 def exchange(old: int, old_name: str, new: int, new_name: str) -> None:
-    """Swap two names atomically: at no moment is either of them missing (renameat2(2), RENAME_EXCHANGE).
+    """Exchange two names at once: neither is missing at any moment (renameat2(2), RENAME_EXCHANGE).
 
-    Raises CannotExchange where the file system cannot, and OSError for anything else.
+    Raises CannotExchange where the file system cannot, and OSError for any other failure.
     """
     _renameat2(old, old_name, new, new_name, _RENAME_EXCHANGE)
 
 
 def rename_new(old: int, old_name: str, new: int, new_name: str) -> None:
-    """Rename to a name that must not exist yet (renameat2(2), RENAME_NOREPLACE): FileExistsError where it does."""
+    """Rename to a name that must not exist yet (renameat2(2), RENAME_NOREPLACE); FileExistsError where it does."""
     _renameat2(old, old_name, new, new_name, _RENAME_NOREPLACE)
 
 
@@ -55,7 +55,7 @@ def _renameat2(old: int, old_name: str, new: int, new_name: str, flags: int) -> 
 
 
 def sync_filesystem(descriptor: int) -> None:
-    """Write everything of the file system that `descriptor` is on to the disk: one call for all staged files."""
+    """Write the whole file system of `descriptor` to the disk: one call for all staged files (syncfs(2))."""
     libc = ctypes.CDLL(None, use_errno=True)
     code = _call(lambda: libc.syncfs(descriptor))
     if code:
@@ -63,19 +63,21 @@ def sync_filesystem(descriptor: int) -> None:
 
 
 def begin_child(parent: int, mask: Iterable[int]) -> None:
-    """What a child does first that `parent` forked with FATAL blocked: those signals end it, as they do any process,
-    with the `mask` that its parent had before; and the kernel kills it when its parent ends in whatever way (prctl(2)).
+    """The first call of a forked child: it forgets our signal handlers, and dies with its `parent` (prctl(2)).
+
+    :param mask: the signal mask that the parent had before it blocked FATAL for the fork
     """
     for number in FATAL:
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL) or os.getppid() != parent:  # it may have been too late
+    if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL) or os.getppid() != parent:  # the parent may have ended before
         os._exit(1)
 
 
 def _call(function: Callable[[], int]) -> int:
-    """The errno that `function` ends with, 0 for none: ctypes does not repeat what a signal interrupted (PEP 475)."""
+    """Repeat `function` while a signal interrupts it, which ctypes does not (PEP 475). Returns its errno, 0 for
+    success."""
     while True:
         if not function():
             return 0

@@ -1,7 +1,7 @@
-"""Work that is shared by processes, one for each core.
+"""Work that processes share, one for each core.
 
-Threads would take turns, since the work for a small member is done under the interpreter's lock. A worker is forked
-and has all that its parent had, so that only the number of a job is sent to it.
+Threads would take turns: the work for a small member holds the interpreter's lock. A worker is forked and has
+everything that its parent had, so that only the number of a job is sent to it.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ def cores() -> int:
 
 
 def share(jobs: Sequence[Job], work: Callable[[Job], object], done: Done, workers: int) -> None:
-    """Call `work` with each of `jobs`, at most MOST_JOBS, in `workers` processes, of which this one is the first.
+    """Call `work` with each of `jobs`, at most MOST_JOBS, in `workers` processes; the first is this process.
 
-    As each job ends, `done` is called in this process with its position and the exception that it raised, or None.
-    Raises ChildProcessError where a worker was killed. No worker outlives this call, however it ends, nor this process.
+    As each job ends, `done` is called in this process with the position of the job and its exception, or None. No
+    worker outlives this call or this process. Raises ChildProcessError where a worker was killed.
     """
     numbers, feed = os.pipe2(os.O_CLOEXEC)
     with open(numbers, "rb", buffering=0) as queue:
@@ -43,7 +43,7 @@ def share(jobs: Sequence[Job], work: Callable[[Job], object], done: Done, worker
         try:
             for _ in range(min(workers, _MOST_WORKERS, len(jobs)) - 1):
                 if not crew.hire(queue.fileno(), jobs, work):
-                    break  # no more processes for us: so do it with those that there are
+                    break  # the system has no more processes for us
             while (number := _next(queue.fileno())) is not None:
                 done(number, _outcome(work, jobs[number]))
                 crew.hear(0)
@@ -54,8 +54,8 @@ def share(jobs: Sequence[Job], work: Callable[[Job], object], done: Done, worker
 
 
 def _next(queue: int) -> int | None:
-    taken = os.read(queue, _NUMBER.size)  # a pipe gives each reader a number of its own
-    return int(_NUMBER.unpack(taken)[0]) if taken else None
+    data = os.read(queue, _NUMBER.size)  # a pipe gives each reader a number of its own
+    return int(_NUMBER.unpack(data)[0]) if data else None
 
 
 def _outcome(work: Callable[[Job], object], job: Job) -> Exception | None:
@@ -67,21 +67,21 @@ def _outcome(work: Callable[[Job], object], job: Job) -> Exception | None:
 
 
 class _Crew:
-    """The forked workers, and the pipes on which each tells what became of its jobs."""
+    """The forked workers, and the pipe on which each reports its jobs."""
 
     def __init__(self, done: Done) -> None:
         self.done = done
-        self.results: dict[int, bytearray] = {}  # by descriptor: what was read and is no whole message yet
-        self.pids: dict[int, int] = {}  # likewise
+        self.results: dict[int, bytearray] = {}  # by descriptor: the bytes read of a message that is not whole yet
+        self.pids: dict[int, int] = {}  # by descriptor
 
     def hire(self, queue: int, jobs: Sequence[Job], work: Callable[[Job], object]) -> bool:
-        """Fork one more; False where the system has no more processes, or files, for us."""
+        """Fork a worker; False where the system has no more processes or files for us."""
         try:
             reading, writing = os.pipe2(os.O_CLOEXEC)
         except OSError:
             return False
         parent = os.getpid()
-        # A signal must find a worker with no handler of ours: that would clean up under its parent's feet
+        # A signal must not meet a handler of ours in a worker: that would clean up under its parent's feet
         before = signal.pthread_sigmask(signal.SIG_BLOCK, syscalls.FATAL)
         try:
             pid = os.fork()
@@ -98,29 +98,30 @@ class _Crew:
         return True
 
     def hear(self, wait: float | None) -> None:
-        """Pass on what workers have to say; wait for it (None: as long as it takes)."""
+        """Read the messages of workers and pass them on; wait for them up to `wait` seconds (None: as long as it
+        takes)."""
         if not self.results:
             return
         for reading in select.select(list(self.results), (), (), wait)[0]:
-            said = os.read(reading, 1 << 16)
-            told = self.results[reading]
-            told += said
-            while len(told) >= _HEAD.size:
-                number, length = _HEAD.unpack_from(told)
-                if len(told) < _HEAD.size + length:
+            data = os.read(reading, 1 << 16)
+            buffer = self.results[reading]
+            buffer += data
+            while len(buffer) >= _HEAD.size:
+                number, length = _HEAD.unpack_from(buffer)
+                if len(buffer) < _HEAD.size + length:
                     break
-                self.done(number, _loads(bytes(told[_HEAD.size : _HEAD.size + length])))
-                del told[: _HEAD.size + length]
-            if not said:
+                self.done(number, _loads(bytes(buffer[_HEAD.size : _HEAD.size + length])))
+                del buffer[: _HEAD.size + length]
+            if not data:
                 os.close(reading)
                 del self.results[reading]
                 _, status = os.waitpid(self.pids[reading], 0)
                 del self.pids[reading]
-                if status:  # it has left a job undone
+                if status:  # a job is not done
                     raise ChildProcessError(errno.ECHILD, f"a worker process ended early ({_ending(status)})")
 
     def dismiss(self) -> None:
-        """End whoever is left."""
+        """Kill the workers that still run."""
         for reading in self.results:
             os.close(reading)
         for pid in self.pids.values():
@@ -141,13 +142,13 @@ def _worker(
     jobs: Sequence[Job],
     work: Callable[[Job], object],
 ) -> NoReturn:
-    """What a worker does all its life. It never returns to what its parent was doing."""
+    """The whole life of a worker. It never returns to the code of its parent."""
     try:
         syscalls.begin_child(parent, mask)
-        while (taken := _next(queue)) is not None:
-            error = _outcome(work, jobs[taken])
-            said = _dumps(error) if error else b""
-            message = memoryview(_HEAD.pack(taken, len(said)) + said)
+        while (number := _next(queue)) is not None:
+            error = _outcome(work, jobs[number])
+            pickled = _dumps(error) if error else b""
+            message = memoryview(_HEAD.pack(number, len(pickled)) + pickled)
             while message:
                 message = message[os.write(writing, message) :]
         os._exit(0)
@@ -161,10 +162,10 @@ def _dumps(error: Exception) -> bytes:
     return pickle.dumps(error)
 
 
-def _loads(said: bytes) -> Exception | None:
-    if not said:
+def _loads(pickled: bytes) -> Exception | None:
+    if not pickled:
         return None
     import pickle
 
-    error = pickle.loads(said)  # noqa: S301 - from a process of our own, and forked from this one
+    error = pickle.loads(pickled)  # noqa: S301 - from a process of our own, and forked from this one
     return error if isinstance(error, Exception) else None
