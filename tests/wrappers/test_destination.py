@@ -24,6 +24,7 @@ THEIRS = {
     "sysconfig": ("OPTIONS=-DSSL\nHTTPD=/usr/sbin/httpd.worker", "\nLANG=C\n"),
     "mod_python": ("ServerTokens Prod\n", "<Location /x>\nRequire all denied\n</Location>\n"),
     "mod_wsgi": ("WSGIRestrictStdout Off", "\nWSGILazyInitialization On\n"),
+    "trac": ("SetEnv TRAC_ENV /srv/trac\n", "TimeOut 300\n"),
     "supervisord": ("[supervisord]\nuser=root\n[program:x]\ncommand=/bin/x\n\n[group:g]\nprograms=x\n", "priority=1\n"),
     "uwsgi": ("[uwsgi]\nsocket = /run/shop.sock\n[other]\nworkers = 2\n", "workers = 4\n"),
     "gunicorn": ("bind = 'unix:/run/shop'\n\n\ndef on_starting(server):\n    pass\n", "workers = 4\n"),
