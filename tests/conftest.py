@@ -34,6 +34,8 @@ LONGEST = {
     "test_resolver", "test_wheels_found", "test_systemd", "test_ansible", "test_gap", "test_stateful", "test_race",
 }  # fmt: skip
 
+SAME = {"project", "sites", "wrappers"}  # of the checkout, the host and the shell: the same under every Python
+
 
 def pytest_configure(config: pytest.Config) -> None:
     """Make the session's directory. Workers of pytest-xdist find the one of their controller in the environment."""
@@ -47,8 +49,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files that take minutes come first, so that no worker is left alone with one at the end."""
+    """Files that take minutes come first, so that no worker is left alone with one at the end. Tests of a room that use
+    nothing which is built are fast: every Python that eggcache runs on runs them."""
     items.sort(key=lambda item: item.path.stem not in LONGEST)
+    for item in items:
+        if "where" not in item.fixturenames and item.path.parent.name not in SAME:  # type: ignore[attr-defined]
+            item.add_marker("fast")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -98,7 +98,11 @@ def in_tmp(directory: str) -> str | None:
     Raises NotPermitted where that is not to be told, as of /proc/1/root where process 1 is somebody else's.
     """
     try:
-        real = os.path.realpath(directory)
+        real = part = os.path.realpath(directory)
+        while part != os.path.dirname(part):
+            if os.path.islink(part):
+                os.readlink(part)  # since Python 3.13 realpath answers with a link that cannot be read
+            part = os.path.dirname(part)
     except OSError as error:
         raise NotPermitted(directory, f"cannot be looked at: {error.strerror}", "name another directory") from error
     return next((top for top in ("/tmp", "/var/tmp") if real == top or real.startswith(top + "/")), None)  # noqa: S108

@@ -98,3 +98,21 @@ def test_no_test_imports_another() -> None:
     for path in (ROOT / "tests").rglob("*.py"):
         found = re.findall(r"^ *(?:from|import) +(\S*\btest_\S*|\S*\bconftest\b\S*)", path.read_text(), re.MULTILINE)
         assert found == [], path
+
+
+# At the beginning of a word: what ends another path is another's, as /srv/tests/data
+NAMED = re.compile(r"(?<![\w./@<>*-])(?:tests|scripts|eggcache|docs|findings)/[\w./*-]*\w")
+MADE = {"docs/_build"}  # by sphinx
+
+
+def test_files_that_are_named_are_there() -> None:
+    """Each file of this project that a script, the configuration, a page, a test or the source names is there."""
+    top = (".ci/run", "pyproject.toml", "setup.py", "MANIFEST.in", "README.rst", "CONTRIBUTING.rst")
+    naming = [*(ROOT / name for name in top), *(path for path in (ROOT / "scripts").iterdir() if path.is_file())]
+    naming += [path for room in ("eggcache", "tests") for path in (ROOT / room).rglob("*.py")]
+    naming += (ROOT / "docs").rglob("*.rst")
+    lost = []
+    for path in naming:
+        names = {name for name in NAMED.findall(path.read_text()) if "NAME" not in name} - MADE
+        lost += [(str(path.relative_to(ROOT)), name) for name in names if not any(ROOT.glob(name))]
+    assert lost == []

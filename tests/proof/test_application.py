@@ -137,7 +137,7 @@ def turbogears(shared_tmp: Path, turbogears1_complete: Deployment) -> Configured
 
 
 @pytest.fixture(params=["turbogears", "site"])
-def either(request: pytest.FixtureRequest) -> Configured:
+def either(request: pytest.FixtureRequest, where: Path) -> Configured:
     """For what depends on how it is read: both."""
     found = request.getfixturevalue(request.param)
     assert isinstance(found, Configured)

@@ -158,6 +158,7 @@ def test_everything_of_turbogears(turbogears1: Deployment) -> None:
     assert (notes(tree, EVERYTHING), every.outside) == ((), ())
 
 
+@pytest.mark.usefixtures("where")
 @pytest.mark.parametrize(
     ("fixture", "root", "eggs"),
     [("turbogears1_complete", "TurboGears", 21), ("turbogears2_27", "TurboGears2", 5),

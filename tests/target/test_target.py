@@ -33,7 +33,7 @@ def run(
 
 @pytest.fixture
 def script(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
-    """A factory: script("answer(1)") is the name of a script with that text, as if it were in eggcache/inside."""
+    """A factory: script("answer(1)") is the name of a script with that text, as if in eggcache/target/inside."""
     real = packaged.read
 
     def use(text: str) -> str:
