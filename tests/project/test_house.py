@@ -94,7 +94,10 @@ def test_no_text_holds_a_command() -> None:
 
 
 def test_no_test_imports_another() -> None:
-    """What tests share lies in tests/support: no test's module imports another one's, or conftest."""
+    """What tests share lies in tests/support: no test's module imports another one's, or conftest. Each has a name of
+    its own, without which pytest takes none of them."""
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert len(names) == len(set(names))
     for path in (ROOT / "tests").rglob("*.py"):
         found = re.findall(r"^ *(?:from|import) +(\S*\btest_\S*|\S*\bconftest\b\S*)", path.read_text(), re.MULTILINE)
         assert found == [], path
