@@ -522,9 +522,11 @@ APPLICATION = (
     Explanation(
         "egg-cache-elsewhere",
         "Apache's configuration names another cache: WSGIPythonEggs, python-eggs=, or a PythonOption; or a script that "
-        "it runs sets one (os.environ, set_extraction_path). Scripts are read, never run.",
+        "it runs sets one (os.environ, set_extraction_path); or Trac is told none, and uses its own. Scripts are read, "
+        "never run.",
         "It counts more than PYTHON_EGG_CACHE: the cache that was checked is not used.",
-        "Check the directory that is named there; or name this one there, if it is for the same application.",
+        "Check the directory that is named there; or name this one there, if it is for the same application. For Trac: "
+        "eggcache wrapper --for trac prints what tells it.",
     ),
     Explanation(
         "path-not-checked",

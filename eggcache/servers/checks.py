@@ -12,7 +12,7 @@ from contextlib import suppress
 
 from eggcache.errors import UsageError
 from eggcache.model import Finding, Interpreter
-from eggcache.servers import wsgi_scripts
+from eggcache.servers import trac, wsgi_scripts
 from eggcache.servers.configuration import Configuration, Directive, options
 from eggcache.system import accounts
 from eggcache.system.accounts import Account
@@ -223,7 +223,7 @@ def _other(thing: str, cause: str) -> Finding:
 
 def _ignored(configuration: Configuration) -> Iterator[Finding]:
     """What the manual's author tried: mod_python and mod_wsgi hand neither to the environment of the process."""
-    if not configuration.embedded or _trac(configuration):  # a CGI script does get what SetEnv sets
+    if not configuration.embedded or trac.handled(configuration):  # a CGI script does get what SetEnv sets
         return
     for directive in configuration.named("SetEnv", "PythonOption"):
         if directive.words[:1] != ("PYTHON_EGG_CACHE",) or (
@@ -252,7 +252,7 @@ def _told(configuration: Configuration) -> tuple[list[tuple[Directive, str]], ..
     that read it themselves."""
     daemons = [(line, options(line).get("python-eggs", "")) for line in configuration.named("WSGIDaemonProcess")]
     embedded = [(line, line.words[0] if line.words else "") for line in configuration.named("WSGIPythonEggs")]
-    names = {"eggcache.directory", *(["PYTHON_EGG_CACHE"] if _trac(configuration) else [])}
+    names = {"eggcache.directory", *(["PYTHON_EGG_CACHE"] if trac.handled(configuration) else [])}
     chosen = [line for line in configuration.named("PythonOption") if line.words and line.words[0] in names]
     by_script = [line for line in configuration.named("SetEnv") if line.words[:1] == ("PYTHON_EGG_CACHE",)]
     read = by_script if by_script and wsgi_scripts.take_cache(configuration) else []
@@ -332,11 +332,6 @@ def _first_unreadable(cache: str, account: Account) -> str | None:
             except OSError:
                 return directory
     return None
-
-
-def _trac(configuration: Configuration) -> bool:
-    """Whether Trac's own handler is there: it takes its cache from a PythonOption or a SetEnv."""
-    return any("trac.web.modpython_frontend" in line.arguments for line in configuration.named("PythonHandler"))
 
 
 def _last(configuration: Configuration, name: str) -> Directive | None:

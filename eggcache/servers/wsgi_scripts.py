@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 from eggcache.errors import Remedy
 from eggcache.model import DateTime, Finding, Interpreter
-from eggcache.servers import environments, script_text
+from eggcache.servers import environments, script_text, trac
 from eggcache.servers.configuration import Configuration, Directive, options
 from eggcache.servers.script_text import Setting
 from eggcache.system import files
@@ -72,6 +72,7 @@ def findings(
     daemons = list(_daemons(configuration, wanted, interpreter))
     scripts = [read(file) for file in named or _scripts(configuration, daemons)]
     found = list(_of_scripts(scripts, wanted, dates, sure=bool(named)))
+    found += trac.findings(configuration, [script.file for script in scripts if script.asks], wanted)
     found += _of_paths(configuration, daemons, wanted, interpreter)
     return found, [script.file for script in scripts if not script.parsed]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -43,6 +43,7 @@ def test_trac_under_mod_wsgi(trac: Trac, apache: Httpd, shared_tmp: Path, where:
     assert apache.get("/trac/hello").status == 500
     wait_for(lambda: f"{trac.environment}/.egg-cache" in apache.log(), apache.log)
     assert "ExtractionError: Can't extract file(s) to egg cache" in apache.log()
+    assert found(apache, cache, target) == ["egg-cache-elsewhere"]
     apache.stop()
 
     emitted = eggcache("wrapper", cache, *target, "--user", "www-data").stdout
@@ -56,9 +57,48 @@ def test_trac_under_mod_wsgi(trac: Trac, apache: Httpd, shared_tmp: Path, where:
     assert apache.get("/trac/chrome/hello/a.css").text == "a {}\n"
     assert apache.get("/trac/about").status == 200
     assert differences(before, listing(cache)) == []
-    told = as_json(
-        eggcache(
-            "check", *target, "--cache", cache, "--user", "www-data", "--json", env={"APACHE_CONFDIR": str(apache.home)}
-        )
-    )
-    assert [one["code"] for one in told["findings"] if one["status"]] == []
+    assert found(apache, cache, target) == []
+
+
+def test_trac_under_mod_python(
+    shared_tmp: Path, where: Path, copy_of: Callable[[deployment.Deployment], deployment.Deployment]
+) -> None:
+    """Trac 1.6's own handler: the same, by the same piece of configuration, where no native module comes out of an egg
+    before the handler is asked."""
+    trac = tracs.new(copy_of(built(lambda: tracs.installed("3.11", where))), shared_tmp)
+    assert eggcache("unzip-all", "MarkupSafe", "--python", trac.tree.python).returncode == 0
+    cache, target = shared_tmp / "cache", ["--trac-env", trac.environment, "--python", trac.tree.python]
+    done = eggcache("prepare", cache, *target, "--user", "www-data")
+    assert done.returncode == 0, done.stderr
+    apache = Httpd(shared_tmp / "apache", "", "env", "python")
+    directives = f"""{FEW}<Location /trac>
+    SetHandler mod_python
+    PythonInterpreter main_interpreter
+    PythonPath "__import__('site').addsitedir('{trac.tree.site_packages}') or sys.path"
+    PythonHandler trac.web.modpython_frontend
+    PythonOption TracEnv {trac.environment}
+    PythonOption TracUriRoot /trac
+    </Location>
+    """
+    apache.configure(directives)
+    try:
+        apache.start(PYTHON_EGG_CACHE=str(cache))
+        page = apache.get("/trac/hello")
+        assert (page.status, f"{trac.environment}/.egg-cache" in page.text) == (500, True), page.text
+        assert "egg-cache-elsewhere" in found(apache, cache, target)
+        apache.stop()
+        emitted = eggcache("wrapper", cache, *target, "--user", "www-data").stdout
+        apache.configure(directives + emitted)
+        apache.start()
+        page = apache.get("/trac/hello")
+        assert (page.status, page.text) == (200, str(next(cache.glob("hello-1.0-*.egg-tmp")) / "hello" / "htdocs"))
+        assert "egg-cache-elsewhere" not in found(apache, cache, target)
+    finally:
+        apache.stop()
+
+
+def found(apache: Httpd, cache: Path, target: Sequence[str | Path]) -> list[str]:
+    """The findings of check that are no notices, and none of them is about the tree of some other installation."""
+    words = ["check", *target, "--cache", cache, "--user", "www-data", "--json"]
+    told = as_json(eggcache(*words, env={"APACHE_CONFDIR": str(apache.home)}))
+    return [one["code"] for one in told["findings"] if one["status"]]
