@@ -124,8 +124,7 @@ class Tree:
 
 @dataclass(frozen=True)
 class Limits:
-    """How much an egg may unpack to before it is refused as a bomb. The defaults refuse no egg that was ever uploaded
-    to PyPI."""
+    """How much an egg may unpack to before it is refused as a bomb. The defaults refuse none of the uploaded eggs."""
 
     entries: int = 65_535  #: entries of the zip: as many as a zip without zip64 can count
     member: int = 0x7FFFFFFF  #: bytes of one member: as many as Python 2.7 can read

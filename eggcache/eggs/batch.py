@@ -1,4 +1,4 @@
-"""Eggs that are extracted together: as many as keep all cores busy and as memory has room for."""
+"""Eggs that are extracted together: as many as keep all cores busy, and as memory has room for."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class _Waiting:
 
 
 class Batch:
-    """Eggs on their way into the stage that is open at `staged`. Whoever adds an egg is told later what became of it:
-    `then` is called with the reason why it was refused, when what was staged of it is gone again, or with None."""
+    """Eggs on their way into the stage that is open at `staged`. For each egg, `then` is called later: with None when
+    it is written, or with the reason why it was refused, when its files in the stage are removed again."""
 
     def __init__(self, staged: int, advance: extract.Advance) -> None:
         self.staged = staged
@@ -49,29 +49,30 @@ class Batch:
         finally:
             self.opened.close()
 
-    def add(self, name: str, one: extract.Opened, ownership: Ownership, then: Then, **more: Any) -> None:
-        """Stage this egg as the directory `name`; see extract.Extraction for `more`. Raises what `flush` does."""
+    def add(self, name: str, opened: extract.Opened, ownership: Ownership, then: Then, **more: Any) -> None:
+        """Stage the egg `opened` as the directory `name`; see extract.Extraction for `more`. Raises what `flush`
+        does."""
         os.mkdir(name, 0o700, dir_fd=self.staged)
         into = os.open(name, safe_dirs.DIRECTORY, dir_fd=self.staged)
         self.opened.callback(os.close, into)
-        source = os.dup(one.source)  # the caller's is closed before the batch is full
+        source = os.dup(opened.source)  # the caller's is closed before the batch is full
         self.opened.callback(os.close, source)
-        extraction = extract.Extraction(replace(one, source=source), into, ownership, **more)
+        extraction = extract.Extraction(replace(opened, source=source), into, ownership, **more)
         self.waiting.append(_Waiting(name, extraction, then))
-        if len(self.waiting) >= self.most or sum(one.extraction.files for one in self.waiting) >= _MEMBERS:
+        if len(self.waiting) >= self.most or sum(waiting.extraction.files for waiting in self.waiting) >= _MEMBERS:
             self.flush()
 
     def flush(self) -> None:
-        """Write all that waits. Raises OSError where the disk refuses, and where a worker was killed."""
+        """Write all waiting eggs. Raises OSError where the disk refuses, and where a worker was killed."""
         now, self.waiting = self.waiting, []
-        refused = extract.together([one.extraction for one in now], self.advance)
-        for one, why in zip(now, refused):
-            egg = one.extraction.egg
-            if why is None and _changed(egg.stat, os.fstat(one.extraction.source)):
+        refused = extract.together([waiting.extraction for waiting in now], self.advance)
+        for waiting, why in zip(now, refused):
+            egg = waiting.extraction.egg
+            if why is None and _changed(egg.stat, os.fstat(waiting.extraction.source)):
                 why = EggChanged(egg.path, "it changed while it was read", "run again when it is installed")
             if why is not None:
-                staging.remove(self.staged, one.name)
-            one.then(why)
+                staging.remove(self.staged, waiting.name)
+            waiting.then(why)
         self.opened.close()
 
 

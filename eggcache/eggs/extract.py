@@ -30,19 +30,20 @@ def executable(name: str) -> bool:
 
 @dataclass(frozen=True)
 class Opened:
-    """An egg that is open at `source`, and the root in it (a basket's "inner.egg/") from which it is extracted."""
+    """An egg that is open at `source`, and its root: the directory in it that is extracted (a basket's "inner.egg/"),
+    or ""."""
 
     source: int
     egg: eggs.Egg
     inside: str = ""
 
     def members(self) -> Iterator[tuple[str, Member]]:
-        """What is extracted of it, by the name that it has in its directory of a cache."""
+        """The members below the root, each with its name in the directory of the cache."""
         root = self.inside
-        return ((one.name[len(root) :], one) for one in self.egg.members if one.name.startswith(root))
+        return ((member.name[len(root) :], member) for member in self.egg.members if member.name.startswith(root))
 
     def directories(self) -> list[str]:
-        """The directories that it lists as entries of their own, by their names in the cache."""
+        """The directories that have entries of their own in the egg, by their names in the cache."""
         root = self.inside
         return [name[len(root) :] for name in self.egg.directories if name.startswith(root)]
 
@@ -53,57 +54,58 @@ class Opened:
                 pass
 
     def bytes_of(self, member: Member) -> bytes:
-        """A digest of them: a member need not have room in memory. Raises EggRefused where it is damaged."""
-        found = blake2b()
+        """A digest of the bytes of a member, which may be too large for the memory. Raises EggRefused where it is
+        damaged."""
+        digest = blake2b()
         for piece in eggs.chunks(self.source, self.egg, member):
-            found.update(piece)
-        return found.digest()
+            digest.update(piece)
+        return digest.digest()
 
 
 class Extraction:
-    """One egg on its way into a directory: its directories are there at once, its members come in shares, and the
-    directories get their owner and modes last.
+    """One egg on its way into a directory. Its directories are made at once, its members are written in shares, and the
+    directories get their owner and modes last. Modes of the zip are never applied.
 
-    `into` must be an empty directory that nobody else can enter, since the modes are widened here and the caller swaps
-    it into place only later. Only what is below the egg's root is written, without it. `mtime` gives the seconds for a
-    zip's date, `native_mode` is the mode of native libraries (default: as any file). Zip modes are never applied.
+    :param into: an empty directory that nobody else can enter: the modes are widened here, before the caller swaps it
+    :param native_mode: the mode of native libraries; None: as any file
+    :param mtime: the seconds since the epoch for a zip's date
     """
 
     def __init__(
         self,
-        one: Opened,
+        opened: Opened,
         into: int,
         ownership: Ownership,
         *,
         native_mode: int | None = None,
         mtime: Callable[[DateTime], int] = layout.mtime,
     ) -> None:
-        self.source = one.source
-        self.egg = one.egg
+        self.source = opened.source
+        self.egg = opened.egg
         self.into = into
         self.ownership = ownership
         self.native_mode = native_mode
-        self.file = File(one.source, one.egg.path, reach=WINDOW)
-        self.wanted = [(member, name) for name, member in one.members()]
+        self.file = File(opened.source, opened.egg.path, reach=WINDOW)
+        self.wanted = [(member, name) for name, member in opened.members()]
         self.wanted.sort(key=lambda entry: entry[0].offset)  # to read the file from first to last
         self.times = {moment: mtime(moment) for moment in {member.date_time for member, _ in self.wanted}}
         self.size = sum(member.size for member, _ in self.wanted)
-        self.directories = directories([name for _, name in self.wanted], one.directories())
+        self.directories = directories([name for _, name in self.wanted], opened.directories())
         for directory in self.directories:
             os.mkdir(directory, 0o700, dir_fd=into)
 
     @property
     def files(self) -> int:
-        """How many files it has."""
+        """The number of files."""
         return len(self.wanted)
 
     @property
     def cost(self) -> int:
-        """What it is to write it, in bytes or what takes as long."""
+        """The time that writing takes, in bytes that could be written instead."""
         return self.size + self.files * _FILE
 
     def shares(self, most: int) -> Iterator[range]:
-        """Its members, as positions in `wanted`, in pieces that cost about `most`."""
+        """The positions of members in `wanted`, in ranges that cost about `most`."""
         start = cost = 0
         for position, (member, _) in enumerate(self.wanted):
             cost += member.size + _FILE
@@ -114,8 +116,8 @@ class Extraction:
             yield range(start, len(self.wanted))
 
     def write(self, positions: range) -> None:
-        """Write these members. Raises EggRefused for one that does not decompress to what its entry promises, OSError
-        where the disk refuses."""
+        """Write the members at these positions. Raises EggRefused for a member that does not decompress to what its
+        entry declares, and OSError where the disk refuses."""
         owner = self.ownership
         for member, name in self.wanted[positions.start : positions.stop]:
             native = self.native_mode is not None and executable(name)
@@ -136,8 +138,8 @@ class Extraction:
     def _bytes(self, member: Member) -> Iterable[bytes]:
         start = self.egg.starts[member.offset]
         if inflation.small(member):
-            found = inflation.data(self.file, member, start)
-            return (found,) if found else ()
+            data = inflation.data(self.file, member, start)
+            return (data,) if data else ()
         return inflation.chunks(self.file, member, start)
 
     def finish(self) -> None:
@@ -152,14 +154,14 @@ class Extraction:
 def together(
     extractions: Sequence[Extraction], advance: Advance = lambda _files, _size: None
 ) -> list[EggcacheError | None]:
-    """Write all of these, on all cores where it pays; for each, why it was refused, or None.
+    """Write all of these, on all cores where that is faster. Returns for each the reason why it was refused, or None.
 
-    `advance` is told of what is done. Raises OSError where the disk refuses, and where a worker was killed: nothing is
-    complete then.
+    `advance` is called with the files and bytes written. Raises OSError where the disk refuses, and where a worker was
+    killed: then nothing is complete.
     """
-    total = sum(one.cost for one in extractions)
+    total = sum(extraction.cost for extraction in extractions)
     most = max(_SHARE, total // (workers.MOST_JOBS // 2))
-    jobs = [(number, part) for number, one in enumerate(extractions) for part in one.shares(most)]
+    jobs = [(number, part) for number, extraction in enumerate(extractions) for part in extraction.shares(most)]
     refused: list[EggcacheError | None] = [None] * len(extractions)
 
     def work(job: tuple[int, range]) -> None:
@@ -177,18 +179,18 @@ def together(
     for start in range(0, len(jobs), workers.MOST_JOBS):
         now = jobs[start : start + workers.MOST_JOBS]
         workers.share(now, work, done, min(workers.cores(), 1 + total // _FORK))
-    for one, why in zip(extractions, refused):
+    for extraction, why in zip(extractions, refused):
         if why is None:
-            one.finish()
+            extraction.finish()
     return refused
 
 
 def directories(names: Iterable[str], empty: Iterable[str]) -> list[str]:
     """All the directories that hold `names`, and the `empty` ones, parents first."""
-    found: set[str] = set()
+    paths: set[str] = set()
     for name in (*names, *empty):
         cut = name.rfind("/")
-        while cut > 0 and name[:cut] not in found:
-            found.add(name[:cut])
+        while cut > 0 and name[:cut] not in paths:
+            paths.add(name[:cut])
             cut = name.rfind("/", 0, cut)
-    return sorted(found, key=lambda directory: (directory.count("/"), directory))
+    return sorted(paths, key=lambda directory: (directory.count("/"), directory))

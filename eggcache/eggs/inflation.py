@@ -23,8 +23,8 @@ REBUILD = "build or download the egg again"
 
 
 class File:
-    """The open descriptor of an egg, and how to complain about it. Of one that is read from first to last, `reach`
-    bytes are read at once, so that small members share a system call."""
+    """The open descriptor of an egg, and its errors. A file that is read from first to last is read `reach` bytes at
+    once, so that small members share a system call."""
 
     def __init__(self, descriptor: int, path: str, reach: int = 0) -> None:
         self.descriptor, self.path, self.reach = descriptor, path, reach
@@ -37,14 +37,14 @@ class File:
             raise EggcacheError(shown(self.path), f"cannot be read: {error.strerror}", "check the disk") from error
 
     def read(self, at: int, size: int) -> bytes:
-        """`size` bytes from `at`; fewer only at the end of the file."""
-        found: bytes = self.call(os.pread, size, at)
-        while len(found) < size and (more := self.call(os.pread, size - len(found), at + len(found))):
-            found += more
-        return found
+        """`size` bytes from position `at`; fewer only at the end of the file."""
+        data: bytes = self.call(os.pread, size, at)
+        while len(data) < size and (piece := self.call(os.pread, size - len(data), at + len(data))):
+            data += piece
+        return data
 
     def near(self, at: int, size: int) -> bytes:
-        """The same, out of what is at hand where it can be."""
+        """The same, from the bytes that were read last where they are among them."""
         start = at - self._start
         if start < 0 or start + size > len(self._window):
             if 2 * size >= self.reach:
@@ -53,7 +53,7 @@ class File:
         return self._window[start : start + size]
 
     def thing(self, member: str | bytes = "") -> str:
-        """What an error is about: this egg, or one of its members."""
+        """The thing that an error is about: this egg, or a member of it."""
         name = shown(os.fsdecode(member))
         return shown(self.path) + (f", member {name}" if name else "")
 
@@ -62,12 +62,12 @@ class File:
 
 
 def chunks(file: File, member: Member, start: int) -> Iterator[bytes]:
-    """The bytes of `member`, whose packed bytes begin at `start`, in pieces of 4 MiB at most; a smaller member is one
-    piece.
+    """The bytes of `member`, whose packed bytes begin at `start`: one piece for a small member, else pieces of 4 MiB at
+    most.
 
-    Raises EggRefused, after the last piece at the latest, unless they have exactly the declared size and CRC and,
-    deflated, end exactly where the packed bytes end: stage what you write. That the file is still the same is for the
-    caller to compare.
+    Raises EggRefused, at the latest after the last piece, unless the bytes have exactly the declared size and CRC and,
+    deflated, end exactly where the packed bytes end: so stage what you write. The caller compares whether the file is
+    still the same.
     """
     if small(member):
         whole = data(file, member, start)
@@ -86,7 +86,7 @@ def chunks(file: File, member: Member, start: int) -> Iterator[bytes]:
 
 
 def small(member: Member) -> bool:
-    """Whether `data` reads it in one go."""
+    """Whether `data` reads the member in one go."""
     return member.packed <= PIECE and member.size <= PIECE
 
 
@@ -146,6 +146,6 @@ def _inflated(file: File, member: Member, packed: Iterator[bytes]) -> Iterator[b
 
 
 def shown(name: str) -> str:
-    """A name out of a zip, or of a target's answer, fit for one line of a message."""
+    """A name from a zip, or from a target's answer, printable and short enough for a message."""
     text = one_line(name)
     return text if len(text) <= 300 else f"{text[:140]}...{text[-140:]}"

@@ -19,7 +19,7 @@ from eggcache.model import DateTime, Distribution
 
 @contextmanager
 def zone(name: str | None) -> Iterator[None]:
-    """Reckon in the time zone `name` (a TZ value) meanwhile; None: the host's, as with TZ unset."""
+    """Use the time zone `name`, a value of TZ, in the body; None: the host's zone, as with TZ unset."""
     before = os.environ.get("TZ")
     _set_zone(name)
     try:
@@ -58,7 +58,7 @@ def ambiguous(date_time: DateTime) -> bool:
 
 
 def cache_directory(distribution: Distribution) -> str:
-    """The directory inside the cache in which the target looks for the members of this distribution."""
+    """The name of the directory in the cache where the target looks for the members of this distribution."""
     if not distribution.cache_name:
         raise ValueError(f"{distribution.location} is not zipped")
     return distribution.cache_name + "-tmp"

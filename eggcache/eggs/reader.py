@@ -1,9 +1,9 @@
 """The structure of one zipped egg: the reader accepts what every zipimport reads alike, and refuses the rest.
 
-What is read is byte for byte what the zipimport of CPython 2.7 to 3.13 serves. They, and `zipfile`, disagree on
-damaged and hostile archives, so only what all read alike is accepted: every byte of the file belongs to a shell
-header in front, to one member, to the central directory or to its end record (section numbers: PKWARE's APPNOTE).
-No path is opened: the caller opens the egg with the rights that are due and hands over the descriptor.
+An accepted egg reads byte for byte as the zipimport of CPython 2.7 to 3.13 reads it. These and `zipfile` disagree on
+damaged and hostile archives. So every byte of the file has to belong to a shell header in front, to one member, to the
+central directory or to its end record (section numbers: PKWARE's APPNOTE). No path is opened: the caller opens the egg
+with the right account, and passes the descriptor.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Egg:
 
 
 def chunks(descriptor: int, egg: Egg, member: Member) -> Iterator[bytes]:
-    """The bytes of a `member` of the `egg` that is open at `descriptor`, as inflation.chunks has them."""
+    """The bytes of a `member` of the `egg` that is open at `descriptor`: see inflation.chunks."""
     return inflation.chunks(File(descriptor, egg.path), member, egg.starts[member.offset])
 
 
@@ -70,7 +70,7 @@ def same_bytes(descriptor: int, source: int, egg: Egg, member: Member) -> bool:
 
 
 def data(descriptor: int, egg: Egg, member: Member) -> bytes:
-    """All of them, of one that is known to be small."""
+    """All bytes of a `member` that is known to be small."""
     return inflation.data(File(descriptor, egg.path), member, egg.starts[member.offset])
 
 
@@ -80,11 +80,12 @@ _Entry = tuple[int, int, bytes, int, Member]
 
 
 def read(descriptor: int, path: str, limits: Limits = DEFAULT_LIMITS) -> Egg:
-    """The structure of the egg open at `descriptor`; `path` is for messages only.
+    """The structure of the egg that is open at `descriptor`. Members are not inflated, except duplicates: `chunks` does
+    that.
 
-    All is checked that needs no inflating, and the bytes of duplicates where there are any: `chunks` checks the rest.
-    Raises EggRefused for what is damaged, hostile, above `limits` or not read alike by all targets; EggcacheError
-    where the disk fails.
+    :param path: the name of the egg in messages
+    :raises EggRefused: it is damaged, hostile, above `limits`, or not read alike by all targets
+    :raises EggcacheError: the disk fails
     """
     file = File(descriptor, path)
     status: os.stat_result = file.call(os.fstat)
@@ -107,7 +108,8 @@ def read(descriptor: int, path: str, limits: Limits = DEFAULT_LIMITS) -> Egg:
 
 
 def _above(limits: Limits, name: str, size: int, packed: int) -> dict[str, int]:
-    """The limits that let in what unpacks `packed` bytes to `size`, `name` or the ratio; none where no limit would."""
+    """The limits that would let in `packed` bytes that unpack to `size`: `name`, or the ratio, or both; none where none
+    would."""
     if not packed or (name == "member" and size > _INT):
         return {}
     wanted = {name: size} if size > getattr(limits, name) else {}
@@ -117,7 +119,7 @@ def _above(limits: Limits, name: str, size: int, packed: int) -> dict[str, int]:
 
 
 def _too_large(file: File, fault: str, wanted: dict[str, int], member: str = "") -> NoReturn:
-    """Refuse an egg that the limits that are `wanted` would let in."""
+    """Refuse an egg that would be let in with the limits that are `wanted`."""
     options = " ".join(f"--limit {name}={value}" for name, value in wanted.items())
     error = EggTooLarge(file.thing(member), fault, f"if you trust it: {options}" if options else REBUILD)
     error.limits = wanted

@@ -1,7 +1,7 @@
-"""This host's Apache: the user whom it runs as, what starts it, and whether systemd hides /tmp from it.
+"""This host's Apache: the user it runs as, what starts it, and whether systemd hides /tmp from it.
 
-Apache's own answer comes first (`-t -D DUMP_RUN_CFG`). Where Apache cannot read its configuration, the values that
-its packaging is known to set take their place. Nothing here fails: what cannot be found out is None.
+Apache's own answer comes first (`-t -D DUMP_RUN_CFG`). Where Apache cannot read its configuration, the defaults of its
+packaging take its place. Nothing here fails: what cannot be found is None.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _LONGEST = 16 << 20  # bytes of an answer; a configuration with 10,000 virtual h
 
 @dataclass(frozen=True)
 class Apache:
-    """This host's Apache. Every field is None or False where there is no Apache, or where it could not be told."""
+    """This host's Apache. A field is None or False where there is no Apache, or where its value cannot be found."""
 
     apachectl: str | None = None  # absolute; apache2ctl on Debian
     user: str | None = None  # a name, or a number where Apache is configured with one (`User #33`)
@@ -67,7 +67,7 @@ def read(*, search: str | None = None, root: str = "/") -> Apache:
     apache = _configured(ask([program, "-t", "-D", "DUMP_RUN_CFG"]).output)
     usual = _usual(root)
     unit = systemd.read(_UNITS, root)
-    found = replace(
+    complete = replace(
         apache,
         apachectl=None if os.path.basename(program) == "httpd" else program,
         user=apache.user or usual.user,
@@ -76,11 +76,11 @@ def read(*, search: str | None = None, root: str = "/") -> Apache:
         systemd=systemd.running(root),
         hands_over=hands_over(program),
     )
-    return started_as(found, unit) if unit else found
+    return started_as(complete, unit) if unit else complete
 
 
 def started_as(apache: Apache, unit: systemd.Unit) -> Apache:
-    """This Apache, where it is `unit` that starts it."""
+    """The same Apache, started by `unit`."""
     return replace(
         apache,
         unit=unit.name,
@@ -93,9 +93,9 @@ def started_as(apache: Apache, unit: systemd.Unit) -> Apache:
 
 
 def in_tmp(directory: str) -> str | None:
-    """Which of the directories that PrivateTmp hides this one is below; None: it is not, so nobody need ask.
+    """The directory that PrivateTmp hides and `directory` is below; None where it is not below one.
 
-    Raises NotPermitted where that is not to be told, as of /proc/1/root where process 1 is somebody else's.
+    Raises NotPermitted where that cannot be told, as of /proc/1/root where process 1 is another user's.
     """
     try:
         real = part = os.path.realpath(directory)
@@ -109,11 +109,11 @@ def in_tmp(directory: str) -> str | None:
 
 
 def hides(apache: Apache, directory: str) -> Finding | None:
-    """The finding that Apache, started by systemd, will not see `directory`; None if it will.
+    """The finding that Apache, started by systemd, does not see `directory`; None where it does.
 
-    systemd.exec(5), PrivateTmp=: /tmp and /var/tmp of the unit are new and empty, whatever is in the host's, but for
-    what BindPaths= and BindReadOnlyPaths= put there. TemporaryFileSystem= does so at any place; of those and the bound
-    ones the deepest counts. What InaccessiblePaths= names nobody sees, nor what is bound below.
+    systemd.exec(5): with PrivateTmp= the unit has a new and empty /tmp and /var/tmp, except what BindPaths= and
+    BindReadOnlyPaths= put there. TemporaryFileSystem= empties any directory; of these and the bound ones the deepest
+    counts. A directory in InaccessiblePaths= hides everything below.
     """
     if not apache.systemd:
         return None
@@ -141,7 +141,7 @@ def _deepest(places: Sequence[str], real: str) -> str:
 
 
 def hands_over(program: str) -> bool:
-    """Whether this apachectl is a script that calls systemctl; what is compiled, or upstream's, does not."""
+    """Whether this apachectl is a script that calls systemctl. A compiled one, and upstream's script, do not."""
     lines = files.lines(program)
     return bool(lines) and lines[0].startswith("#!") and any("systemctl" in line.partition("#")[0] for line in lines)
 
@@ -160,16 +160,16 @@ def _find(search: str) -> str | None:
 
 @dataclass(frozen=True)
 class Said:
-    """What a command answered: all of its output, or why there is none."""
+    """The answer of a command: all of its output, or why there is none."""
 
     output: str  # "" unless it ended in time with status 0, and was not too long
     error: str = ""  # what it had to say is wrong, printable and short
 
 
 def ask(argv: Sequence[str]) -> Said:
-    """What a command of Apache prints on stdout. It has to end within 10 s, and to stay below 16 MiB. Raises nothing.
+    """The stdout of a command of Apache, which has to end within 10 s and to print less than 16 MiB. Raises nothing.
 
-    Its environment is empty but for the two variables by which an administrator says *which* Apache is meant:
+    Its environment is empty, except for the two variables by which an administrator says *which* Apache is meant:
     Debian's own init script keeps these as well.
     """
     environment = {"PATH": _SEARCH, "LC_ALL": "C"}
@@ -213,10 +213,10 @@ def ask(argv: Sequence[str]) -> Said:
 
 
 def _cause(lines: list[str]) -> str:
-    """What a program of Apache's says is wrong, of all the lines that it has on stderr; "" where there are none.
+    """The cause in the stderr of a program of Apache's; "" where there is none.
 
-    As Apache 2.2 and 2.4 print them: what is wrong with a line of the configuration follows on the file and the number
-    of that line; what comes before are warnings, and after an error what could not be done because of it.
+    As Apache 2.2 and 2.4 print it: after the file and the number of a line of the configuration comes the fault of that
+    line. Before it come warnings, and after it what could not be done because of it.
     """
     lines = [line for line in lines if not _SAYS_NOTHING.search(line)]
     for number, line in enumerate(lines):
@@ -239,7 +239,7 @@ def _configured(text: str) -> Apache:
 
 
 def _usual(root: str) -> Apache:
-    """What the packaging sets: Debian's envvars file, read as text and never run, or RHEL's account."""
+    """The defaults of the packaging: Debian's envvars file, read as text and never run, or RHEL's account."""
     values: dict[str, str] = {}
     directory = os.environ.get("APACHE_CONFDIR") or os.path.join(root, "etc/apache2")
     suffix = directory[len("/etc/apache2") :] if directory.startswith("/etc/apache2-") else ""  # as the file has it

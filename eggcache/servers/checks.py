@@ -1,7 +1,5 @@
-"""Findings about this host's Apache, from its own configuration.
-
-Everything here is what the TurboGears manual asks of Apache, or what keeps a prepared cache from being used.
-"""
+"""Findings about this host's Apache, from its own configuration: the TurboGears manual asks for it, or the cache needs
+it."""
 
 from __future__ import annotations
 
@@ -76,7 +74,7 @@ def beside(configuration: Configuration, interpreter: Interpreter, account: Acco
 
 
 def _uids(configuration: Configuration) -> set[int]:
-    """Whom Apache has processes of; AssignUserID is mpm_itk's, and RUidGid mod_ruid2's."""
+    """The accounts that Apache has processes of; AssignUserID is mpm_itk's, and RUidGid mod_ruid2's."""
     users = [configuration.user, *(options(line).get("user") for line in configuration.named("WSGIDaemonProcess"))]
     users += [line.words[0] for line in configuration.named("AssignUserID", "RUidGid") if line.words]
     found = set()
@@ -102,10 +100,10 @@ def _proxies(configuration: Configuration) -> Iterator[Directive]:
 
 
 def daemon_account(configuration: Configuration, daemon: Directive) -> Account | None:
-    """Whom the processes of a WSGIDaemonProcess run as; None where it cannot be told.
+    """The account of the processes of a WSGIDaemonProcess; None where it cannot be found.
 
-    mod_wsgi's wsgi_setup_access: user= and group= are Apache's own where they are not given, the group by itself as
-    well; supplementary groups are the user's, or those of supplementary-groups=.
+    mod_wsgi's wsgi_setup_access: user= and group= default to Apache's own, each by itself. Supplementary groups are the
+    user's, or those of supplementary-groups=.
     """
     chosen = options(daemon)
     user, group = chosen.get("user") or configuration.user, chosen.get("group") or configuration.group

@@ -48,7 +48,7 @@ class Directive:
 
     @property
     def place(self) -> str:
-        """Where it stands, for a message."""
+        """The file and line, for a message."""
         return f"{self.file}:{self.line}"
 
 
@@ -65,7 +65,7 @@ class Embedded:
 
 @dataclass(frozen=True)
 class Configuration:
-    """All of Apache's configuration that could be read. `problem` says why it could not; "": it could."""
+    """All of Apache's configuration that could be read. `problem` is the reason where it could not; else ""."""
 
     problem: str = ""
     directives: tuple[Directive, ...] = ()
@@ -115,8 +115,8 @@ def read(host: apache.Apache) -> Configuration:
 
 
 def untold(told: Configuration) -> str | None:
-    """The notice that this host's Apache, which root could ask, does not tell us its configuration; None: it does, or
-    there is none, or it does not tell root, which is a finding."""
+    """The notice that root could read this host's Apache's configuration and we cannot; None where we can, where there
+    is no Apache, or where root cannot read it either, which is a finding."""
     if not told.program or not told.problem or os.geteuid() == 0:
         return None
     cause = f"only root can see its whole configuration ({told.problem})"
@@ -187,7 +187,7 @@ def _shared(text: str) -> dict[str, str]:
 
 
 def _info(shared: dict[str, str]) -> list[str]:
-    """The argument that has Apache load mod_info for this once; [] where it is not installed."""
+    """The argument that has Apache load mod_info for this one run; [] where mod_info is not installed."""
     for directory in dict.fromkeys([*map(os.path.dirname, shared.values()), *_PLACES]):
         path = os.path.join(directory, "mod_info.so")
         if os.path.isfile(path) and not re.search(r'[\s"\\]', path):
@@ -234,7 +234,7 @@ def _python(libpython: str | None) -> tuple[int, ...]:
 
 
 def _mapped(pid_file: str | None) -> Iterable[str]:
-    """The files that a running Apache has in its memory; none where there is none, or we may not look."""
+    """The files that a running Apache has mapped; none where no Apache runs, or we may not look."""
     pid = files.beginning(pid_file).strip() if pid_file else b""
     if not re.fullmatch(rb"[0-9]{1,9}", pid):
         return ()

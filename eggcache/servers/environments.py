@@ -1,4 +1,4 @@
-"""The environments of Apache: those that units and scripts give it, and those of processes that run."""
+"""The environments of Apache: those from units and scripts, and those of running processes."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Environment:
 
 @dataclass(frozen=True)
 class Locale:
-    """In which locale the server runs."""
+    """The locale that the server runs in."""
 
     values: dict[str, str]  # LANG, LANGUAGE and LC_*
     origin: str  # who says so
@@ -120,7 +120,7 @@ def _relative(cache: str | None) -> bool:
 
 
 def inherited() -> str | None:
-    """The cache that our own environment names; None: none. Raises UsageError where that is no whole path."""
+    """The cache that our own environment names; None where it names none. Raises UsageError for a relative path."""
     cache = os.environ.get("PYTHON_EGG_CACHE") or None
     if _relative(cache):
         raise UsageError(
@@ -148,7 +148,7 @@ def shown(zone: str | None) -> str:
 
 
 def agree(dates: Sequence[DateTime], zone: str | None, other: str | None) -> bool:
-    """Whether two zones, values of TZ, are the same for files of all these zip's dates."""
+    """Whether two zones, values of TZ, give the same times for all these dates of zips."""
     return zone == other or _moments(dates, zone) == _moments(dates, other)
 
 

@@ -1,7 +1,7 @@
-"""What a script of an application sets that a cache depends on, by its text: it is read, never run.
+"""The settings of an application's script that a cache depends on. The script is read as text, never run.
 
-`ast` reads what the Python that runs eggcache can parse. A script may be in any Python's syntax, Python 2's above all:
-what cannot be parsed is read by line, by which a value is only known where it is a plain string.
+`ast` reads what the Python that runs eggcache can parse. A script may have the syntax of any Python, above all of
+Python 2. A script that cannot be parsed is read by line: then a value is known only where it is a plain string.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _PATHS = ("join", "dirname", "abspath", "realpath", "normpath")  # of os.path, w
 
 @dataclass(frozen=True)
 class Setting:
-    """What a line of a script sets, in the environment of its process or in pkg_resources."""
+    """A variable that a line of a script sets, in the environment of its process or in pkg_resources."""
 
     name: str  # "PYTHON_EGG_CACHE", for set_extraction_path too, or "TZ"
     value: str | None  # None: only who runs the script can tell
@@ -72,7 +72,7 @@ class _Reader:
                 self.known[name] = value if self.known.get(name, value) == value else None
 
     def settings(self) -> Iterator[Setting]:
-        """In no order."""
+        """The settings, in no order."""
         yield from self._below(self.tree, frozenset())
 
     def _below(self, node: ast.AST, arguments: frozenset[str]) -> Iterator[Setting]:
@@ -112,7 +112,7 @@ class _Reader:
             yield Setting(name, self._value(value), line)
 
     def _name(self, node: ast.AST, arguments: frozenset[str] = frozenset()) -> str:
-        """The whole name of what `node` is: "os.environ"; "" where it has none."""
+        """The dotted name of `node`: "os.environ"; "" where it has none."""
         if isinstance(node, ast.Attribute):
             before = self._name(node.value, arguments)
             return f"{before}.{node.attr}"
@@ -121,7 +121,7 @@ class _Reader:
         return ""
 
     def _value(self, node: ast.AST) -> str | None:
-        """The text that an expression comes to; None where that is not to be told without running it."""
+        """The text that an expression evaluates to; None where only running it would tell."""
         if isinstance(node, ast.Constant):
             value = os.fsdecode(node.value) if isinstance(node.value, bytes) else node.value
             return value if isinstance(value, str) else None

@@ -1,7 +1,7 @@
-"""One unit of systemd: what systemd has loaded, or what the unit's files say where systemd does not answer.
+"""One unit of systemd: as systemd has loaded it, or by its files where systemd does not answer.
 
-A unit is started as systemd has loaded it: a file that has changed since counts after `systemctl daemon-reload`.
-Nothing here fails.
+systemd starts a unit as it was loaded: a file that has changed since counts after `systemctl daemon-reload`. Nothing
+here fails.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _YES, _NO = ("1", "yes", "y", "true", "t", "on", "disconnected", "connected"), (
 
 @dataclass(frozen=True)
 class Unit:
-    """What counts here of a unit."""
+    """The settings of a unit that matter here."""
 
     name: str
     private_tmp: bool = False
@@ -51,7 +51,7 @@ def running(root: str = "/") -> bool:
 
 
 def read(names: Sequence[str], root: str = "/") -> Unit | None:
-    """The first of these units that there is; None where there is none. `root` is where files are looked up."""
+    """The first of these units that exists; None where none does. `root` is where files are looked up."""
     loaded = _loaded(names) if root == "/" and running() else None
     if loaded is not None:
         return next((unit for unit in loaded if unit), None)
@@ -112,7 +112,7 @@ def _seen(process: int, place: str) -> bool:
 
 
 def _written(name: str, root: str) -> Unit | None:
-    """The unit by its file, then its drop-ins, of which the last one wins."""
+    """The unit by its file and its drop-ins, of which the last one wins."""
     path = [os.path.join(root, directory[1:]) for directory in _PATH]
     file = next((f for f in (os.path.join(d, name) for d in path) if os.path.lexists(f)), None)
     if file is None:

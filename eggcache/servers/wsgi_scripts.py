@@ -1,8 +1,8 @@
-"""The scripts and the path that the server's configuration gives an application: held against what was checked.
+"""The scripts and the path that the server's configuration gives an application, compared with what was checked.
 
-The scripts are read as text, never run: see `script_text`. A host may serve several applications by one Apache. What a
-process group with another Python or another cache runs is none of this application; where it cannot be told whose
-script it is, what it says is a notice.
+The scripts are read as text, never run: see `script_text`. A host may serve several applications by one Apache. A
+process group with another Python or another cache belongs to another application. Where it is not clear whose a script
+is, its settings give a notice.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def take_cache(configuration: Configuration) -> bool:
 
 
 def read(file: str) -> Script:
-    """The script `file`; one that cannot be read sets nothing."""
+    """The script `file`; a script that cannot be read sets nothing."""
     text = files.beginning(file, _LARGEST).decode("utf-8", "replace")
     found, parsed = script_text.settings(file, text)
     return Script(file, tuple(found), parsed, bool(_READS.search(_OWN.sub("", text))))
@@ -133,42 +133,44 @@ def _files(line: Directive) -> Iterator[str]:
 def _of_scripts(
     scripts: Sequence[Script], wanted: Prepare, dates: Sequence[DateTime], *, sure: bool
 ) -> Iterator[Finding]:
-    """What is set there. One that names the cache is the application's, and the others are not; where some set none,
-    nobody can tell which is meant, unless it is `sure`."""
-    caches = [(script, one) for script in scripts for one in script.settings if one.name == "PYTHON_EGG_CACHE"]
+    """Findings about the settings of scripts. A script that names the cache is the application's, and then the others
+    are not. Where some scripts name no cache, nobody can tell which script is meant, unless it is `sure`."""
+    caches = [
+        (script, setting) for script in scripts for setting in script.settings if setting.name == "PYTHON_EGG_CACHE"
+    ]
     if not wanted.directory:
         return
-    if sure or not any(one.value is not None and _same(one.value, wanted.directory) for _, one in caches):
+    if sure or not any(setting.value is not None and _same(setting.value, wanted.directory) for _, setting in caches):
         certain = sure or len({script.file for script, _ in caches}) == len(scripts)
-        for script, one in caches:
-            if one.value is None and script.asks:
+        for script, setting in caches:
+            if setting.value is None and script.asks:
                 continue  # it is what SetEnv says
-            if one.value is None or not _same(one.value, wanted.directory):
-                yield _of_cache(script, one, wanted, certain=certain)
+            if setting.value is None or not _same(setting.value, wanted.directory):
+                yield _of_cache(script, setting, wanted, certain=certain)
     for script in scripts:
-        for one in script.settings:
-            zone, here = one.value, wanted.target.timezone
-            if one.name == "TZ" and zone is not None and not environments.agree(dates, zone, here):
+        for setting in script.settings:
+            zone, here = setting.value, wanted.target.timezone
+            if setting.name == "TZ" and zone is not None and not environments.agree(dates, zone, here):
                 cause = f"it sets TZ to {zone!r}, {environments.shown(here)} here{_by_line(script)}"
-                yield _judged("time-zone", script, one, cause, _in_zone(wanted, zone), sure or len(scripts) == 1)
+                yield _judged("time-zone", script, setting, cause, _in_zone(wanted, zone), sure or len(scripts) == 1)
 
 
-def _of_cache(script: Script, one: Setting, wanted: Prepare, *, certain: bool) -> Finding:
-    if one.value is None:
+def _of_cache(script: Script, setting: Setting, wanted: Prepare, *, certain: bool) -> Finding:
+    if setting.value is None:
         cause = f"it sets an egg cache, and only who runs it can tell which{_by_line(script)}"
-        return _judged("", script, one, cause, Remedy(f"see that it is {wanted.directory}"), certain=False)
-    cause = f"it has the application use {one.value}, whatever the server says, and not {wanted.directory}"
+        return _judged("", script, setting, cause, Remedy(f"see that it is {wanted.directory}"), certain=False)
+    cause = f"it has the application use {setting.value}, whatever the server says, and not {wanted.directory}"
     words = f"have it name {wanted.directory}, if it is for the same application"
-    remedy = Remedy(f"{words}, or check what it uses (--cache {shlex.quote(one.value)})")
-    if one.value.startswith("/") and not os.path.lexists(one.value):
-        remedy = Remedy(f"{words}, or prepare what it uses", wanted.at(one.value).line())
-    return _judged("egg-cache-elsewhere", script, one, f"{cause}{_by_line(script)}", remedy, certain)
+    remedy = Remedy(f"{words}, or check what it uses (--cache {shlex.quote(setting.value)})")
+    if setting.value.startswith("/") and not os.path.lexists(setting.value):
+        remedy = Remedy(f"{words}, or prepare what it uses", wanted.at(setting.value).line())
+    return _judged("egg-cache-elsewhere", script, setting, f"{cause}{_by_line(script)}", remedy, certain)
 
 
-def _judged(code: str, script: Script, one: Setting, cause: str, remedy: Remedy, certain: bool) -> Finding:
+def _judged(code: str, script: Script, setting: Setting, cause: str, remedy: Remedy, certain: bool) -> Finding:
     if not certain:
-        return Finding("another-application", f"{script.file}:{one.line}", cause, remedy, 0)
-    return Finding(code, f"{script.file}:{one.line}", cause, remedy)
+        return Finding("another-application", f"{script.file}:{setting.line}", cause, remedy, 0)
+    return Finding(code, f"{script.file}:{setting.line}", cause, remedy)
 
 
 def _by_line(script: Script) -> str:
@@ -187,18 +189,20 @@ def _in_zone(wanted: Prepare, zone: str) -> Remedy:
 def _of_paths(
     configuration: Configuration, daemons: Sequence[Directive], wanted: Prepare, interpreter: Interpreter
 ) -> Iterator[Finding]:
-    """Eggs that Apache puts on the path of the application, and that are on none that was checked."""
+    """Eggs that Apache puts on the path of the application, and that no path of the check has."""
     checked = {os.path.realpath(path) for path in interpreter.path}
-    told = [(line, options(line).get("python-path", "").split(":")) for line in daemons]
-    told += [(line, (line.words or ("",))[0].split(":")) for line in configuration.named("WSGIPythonPath")][-1:]
-    told += [(line, re.findall(r"['\"](/[^'\"]+)['\"]", line.arguments)) for line in configuration.named("PythonPath")]
-    told = [(line, paths) for line, paths in told if any(map(_has_eggs, paths))]
-    for line, paths in told:
+    entries = [(line, options(line).get("python-path", "").split(":")) for line in daemons]
+    entries += [(line, (line.words or ("",))[0].split(":")) for line in configuration.named("WSGIPythonPath")][-1:]
+    entries += [
+        (line, re.findall(r"['\"](/[^'\"]+)['\"]", line.arguments)) for line in configuration.named("PythonPath")
+    ]
+    entries = [(line, paths) for line, paths in entries if any(map(_has_eggs, paths))]
+    for line, paths in entries:
         new = [path for path in paths if _has_eggs(path) and os.path.realpath(path) not in checked]
         if new:
             more = replace(wanted, target=wanted.target._replace(paths=(*wanted.target.paths, *new)))
             cause = f"{line.name} puts {' and '.join(new)} on the path, whose eggs were not looked at"
-            code, status = ("path-not-checked", 3) if len(told) == 1 else ("another-application", 0)
+            code, status = ("path-not-checked", 3) if len(entries) == 1 else ("another-application", 0)
             yield Finding(
                 code, line.place, cause, Remedy("prepare it with them, and check with the same", more.line()), status
             )

@@ -1,9 +1,9 @@
 """What /proc says of other processes (proc(5)), without waiting for any of them.
 
 Reading the environment, the command line or the maps of a process waits for the lock of its memory. The owner of the
-process can hold that lock for ever, by a change of that memory that waits for his own file system (FUSE). The reader
-may then not even die when it is killed. So a child reads. A child that does not answer is left behind: it has none of our
-descriptors, so that it holds no lock, and nobody waits for it.
+process can hold that lock for ever, by a change of that memory that waits for a file system of his own (FUSE). The
+reader may then not even die when it is killed. So a child reads. A child that does not answer is left behind: it has
+none of our descriptors, so that it holds no lock, and nobody waits for it.
 """
 
 from __future__ import annotations
@@ -37,9 +37,8 @@ def numbers() -> list[int]:
 def ask(pids: Sequence[int], question: Callable[[int], Answer], silent: list[int]) -> Iterator[tuple[int, Answer]]:
     """Call `question` with each of `pids` in a child; yield each number with the answer, which must be fit for marshal.
 
-    A process that has ended, or that we may not look at, is left out. A process that keeps the child waiting, or at which
-    `question` itself fails, is left
-    out too, and its number is appended to `silent`.
+    A process that has ended, or that we may not look at, is left out. A process that keeps the child waiting, or at
+    which `question` breaks, is left out too, and its number is appended to `silent`.
     """
     rest, until = list(pids), time.monotonic() + TOTAL
     while rest and time.monotonic() < until:

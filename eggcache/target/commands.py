@@ -1,7 +1,7 @@
-"""Command lines of eggcache's own, complete as they stand: for remedies, and for what `status` prints.
+"""Complete command lines of eggcache: for remedies, and for `status` to print.
 
-Each names its target, path, tree, user and limits as they were resolved, not as they were asked for: who runs it may
-have another environment, and another Apache may be there then.
+Each has its target, path, tree, user and limits as they were resolved, not as they were given: a person who runs it
+later may have another environment, and the host another Apache.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _PROJECT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 @dataclass(frozen=True)
 class Prepare:
-    """One `prepare`: what a cache is, or would be, for."""
+    """One `prepare`: what a cache is for, or would be."""
 
     directory: str  # the cache
     target: Target
@@ -31,11 +31,11 @@ class Prepare:
     limits: Limits = DEFAULT_LIMITS
 
     def line(self, *more: str) -> str:
-        """It for a shell, with `more` options."""
+        """The command line for a shell, with `more` options."""
         return shlex.join(["eggcache", "prepare", *more, *self._words()])
 
     def wrapper(self, kind: str) -> str:
-        """What prints the wrapper of that `kind` that does it."""
+        """The command that prints the wrapper of that `kind` for this `prepare`."""
         return shlex.join(["eggcache", "wrapper", "--for", kind, *self._words()])
 
     def _words(self) -> Iterator[str]:
@@ -47,14 +47,15 @@ class Prepare:
         return replace(self, directory=directory)
 
     def readable(self, group: int | None = None) -> Prepare:
-        """The same for the `group` alone; where there is none, for that of the target's account."""
+        """The same for the `group` alone; None: for the group of the target's account."""
         gid = group if group is not None else self.target.group
         return replace(self, target=self.target._replace(group=self.target.account.gid if gid is None else gid))
 
 
 def unzip(target: Target, distribution: Distribution) -> str:
-    """What unzips the egg of this distribution. Its name comes from the target, which may have been told to say
-    anything: what is no plain name stands for all. An egg in a directory that only --path names has to be named."""
+    """The command that unzips the egg of this distribution. Its name comes from the target, which may say anything:
+    `--all` takes the place of a name that is not plain. An egg that lies in a directory of --path has to be named by
+    --path."""
     egg = distribution.egg or distribution.location
     alone = egg.rpartition("/")[0] in target.paths
     project = distribution.project
@@ -63,17 +64,17 @@ def unzip(target: Target, distribution: Distribution) -> str:
 
 
 def unzip_all(target: Target, roots: Roots, *more: str) -> str:
-    """What unzips the eggs of a tree, with `more` options."""
+    """The command that unzips the eggs of a tree, with `more` options."""
     return shlex.join(["eggcache", "unzip-all", *_target(target), *more, *_tree(roots)])
 
 
 def tree(python: str, paths: Iterable[str]) -> str:
-    """What shows everything that a Python has."""
+    """The command that shows all distributions of a Python."""
     return shlex.join(["eggcache", "tree", "--all", *_target(Target(python, paths))])
 
 
 def limits(wanted: Limits) -> list[str]:
-    """The options that say what an egg may unpack to, where that is not the default."""
+    """The options of the limits that are not the defaults."""
     return list(_limits(wanted))
 
 

@@ -1,4 +1,4 @@
-"""Which Python is the target, and which of its distributions are meant: what a cache is for, and what a tree is of."""
+"""Which Python is the target, and which of its distributions are meant."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Roots(namedtuple("Roots", ("requirements", "strict"))):
 
     @property
     def everything(self) -> bool:
-        """Whether no requirement narrows it down."""
+        """Whether there is no requirement, so that all distributions are meant."""
         return not self.requirements
 
 
@@ -76,10 +76,11 @@ EVERYTHING = Roots([])
 
 
 def find(python: str | None = None) -> str:
-    """The absolute path of the target: `python`, else $EGGCACHE_PYTHON, an active virtualenv's, our own.
+    """The absolute path of the target: `python`, else $EGGCACHE_PYTHON, the active virtualenv's, the one that runs
+    eggcache.
 
-    Symbolic links are kept, since a virtual environment is found through the link that it was started by.
-    Raises UsageError where there is no such program.
+    Symbolic links stay, since a virtual environment is found by the link that starts it. Raises UsageError where there
+    is no such program.
     """
     origin, name = "--python", python
     if name is None and os.environ.get("EGGCACHE_PYTHON"):
@@ -91,14 +92,14 @@ def find(python: str | None = None) -> str:
     if not name or "\0" in name:
         raise UsageError(origin, "names no program", REMEDY)
     if "/" in name or (python is not None and os.path.isdir(name)):
-        found: str | None = name
+        program: str | None = name
     else:
         import shutil  # which reads archives, too
 
-        found = shutil.which(name)
-    if found is None:
+        program = shutil.which(name)
+    if program is None:
         raise UsageError(f"{origin} {name}", "there is no such program on the PATH", REMEDY)
-    path = os.path.abspath(found)
+    path = os.path.abspath(program)
     if not os.path.exists(path):
         raise UsageError(f"{origin} {path}", "there is no such file", REMEDY)
     if os.path.isdir(path):

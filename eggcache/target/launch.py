@@ -45,22 +45,22 @@ _COERCED = ("C.UTF-8", "C.utf8", "UTF-8")  # what a Python that is started in th
 
 
 class OutOfReach(NotPermitted):
-    """The account cannot run the target. Nothing is unsafe about that: what is prepared still serves."""
+    """The account cannot run the target. That is not unsafe: an earlier cache still serves."""
 
     lenient = EggcacheError.status
 
 
 class Launch:
-    """A script that runs in the `target`, as its account, from when this is made to `end`.
+    """A script that runs in the `target`, as its account, from the construction of this object to `end`.
 
-    Root runs it as somebody else, who is then its `account`, where others decide what it loads: see owners.runner.
-    `variables` are added to the target's environment; one that is None is taken out.
+    Root runs it as another user, who is then `account`, where others decide what the target loads: see owners.runner.
 
-    `process` is its first process, whose standard streams are pipes: `script` is what is still to be written to the
-    first one, which is closed where there is nothing. What it answers is to be read from `answers`.
+    `process` is the first process, and its standard streams are pipes. `script` is the rest that is still to be written
+    to its standard input, which is closed where there is none. Its answer arrives on `answers`.
 
-    Raises NotPermitted where the account cannot run the target, where root would run others' code with -S, and
-    EggcacheError where it is no Python.
+    :param variables: changes to the target's environment; None takes a variable out
+    :raises NotPermitted: the account cannot run the target, or root would run others' code with -S
+    :raises EggcacheError: the target is not a Python
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class Launch:
         self.end()
 
     def end(self) -> None:
-        """End it, where it has not ended, and whatever it has started; `status` is then how it ended."""
+        """Kill the process, where it still runs, and all that it has started. `status` is then its exit status."""
         self._undo.close()
 
     def _end(self) -> None:
@@ -119,8 +119,8 @@ class Launch:
                 pipe.close()
 
     def _begin(self, script: bytes) -> bytes:
-        """Put as much of the script into the pipe as there is room for, and close it where that is all of it: a Python
-        starts on what it has read when there is no more to come. What is left of the script."""
+        """Write as much of the script as the pipe has room for, and close the pipe after the whole of it: a Python
+        begins when its input ends. Returns the rest."""
         if self.process.stdin is None:
             return script
         os.set_blocking(self.process.stdin.fileno(), False)
@@ -132,12 +132,12 @@ class Launch:
 
 
 def probe(target: Target, roots: Roots, *, related: bool = False) -> Launch:
-    """The target, asked for the tree; see resolver.resolve."""
+    """The target, started with the question for the tree; see resolver.resolve."""
     return Launch(target, "probe.py", {"related": related, **question(target, roots)})
 
 
 def question(target: Target, roots: Roots) -> dict[str, object]:
-    """What probe.py is asked."""
+    """The request for probe.py."""
     return {
         "requirements": list(roots.requirements),
         "paths": search_path.expanded(map(os.path.abspath, target.paths)),
@@ -173,7 +173,7 @@ def literal(value: object) -> str:
 
 
 def environment() -> dict[str, str]:
-    """What the target runs in: what Apache would give it, as far as our own environment tells."""
+    """The environment of the target: Apache's, as far as our own tells."""
     kept = {name: value for name, value in os.environ.items() if name in PASSED_ON or of_locale(name)}
     if kept.get("LC_CTYPE") in _COERCED and not _given("LC_CTYPE"):
         del kept["LC_CTYPE"]
@@ -201,7 +201,7 @@ def _outlive(answers: int) -> None:
 
 
 def _cleared(target: Target, flags: Sequence[str]) -> Account:
-    """Whom the target runs as in root's place; root's account where root himself may."""
+    """The account that the target runs as in place of root; root's where it is safe."""
     from eggcache.target import owners
 
     if isinstance(target.account, owners.Cleared):
@@ -273,10 +273,10 @@ def _on_the_way(executable: str) -> list[str | None]:
 
 
 def in_the_way(executable: str, account: Account) -> OutOfReach | None:
-    """The error that names the directory which keeps `account` from the target; None where it can reach it.
+    """The error with the directory that keeps `account` from the target; None where the account can reach it.
 
-    A virtual environment's python leads to another one, by a link or by the libraries it loads; and a script to the
-    Python that runs it.
+    A virtual environment's python leads to another one, by a link or by the libraries that it loads; and a script leads
+    to the Python that runs it.
     """
     for path in _on_the_way(executable):
         with accounts.acting(account):

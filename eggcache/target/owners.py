@@ -1,4 +1,4 @@
-"""Whose code a target runs, found out without running it."""
+"""Who can change the code that a target runs, found without running it."""
 
 from __future__ import annotations
 
@@ -24,20 +24,19 @@ _ACCESS, _DEFAULT = "system.posix_acl_access", "system.posix_acl_default"  # acl
 
 
 class Cleared(Account):
-    """Root, where all that a target loads is root's alone. Without this, launch.Launch looks before root runs it."""
+    """Root, for a target that loads only what nobody but root can change. launch.Launch looks for itself with any other
+    account."""
 
     __slots__ = ()
 
 
 def site_owner(executable: str) -> Account:
-    """Whom `unzip-all` acts as: the owner of the target's site-packages where we are root, else ourselves.
+    """The account that `unzip-all` acts as: as root the owner of the target's site-packages, else the current user.
 
-    Asking the target where its site-packages are would run its code as root already, so this looks where CPython,
-    its virtual environments and Debian put them: `lib*/python*/site-packages` and `dist-packages` below the prefix,
-    then at the executable and its directory; and at a script of buildout's, before the Python that runs it. The first
-    owner who is not root is taken.
-
-    Raises NotPermitted where more than the owner may write to one of these.
+    The target cannot be asked where its site-packages are: that would run its code as root. So this looks where
+    CPython, its virtual environments and Debian put them: `lib*/python*/site-packages` and `dist-packages` below the
+    prefix, then at the executable and its directory, and at a script of buildout's before the Python that runs it. The
+    first owner who is not root is taken. Raises NotPermitted where more than the owner may write to one of these.
     """
     if os.geteuid() != 0:
         return accounts.current()
@@ -61,12 +60,12 @@ def _places(executable: str) -> list[str]:
 
 
 def runner(executable: str, paths: Sequence[str] = ()) -> Account:
-    """Whom the target runs as when root wants to know its tree: nobody who may decide what it runs shall have more
-    rights by that than he has.
+    """The account that the target runs as when root asks for its tree: nobody who can change its code gains rights by
+    that.
 
-    Root only where everything that the target loads when it starts and answers, see startup_files.look, is root's and
-    not writable by others, from "/" on. Else the one other owner, or nobody, where there are several, where anybody
-    may write, or where it cannot be told.
+    Root, only where everything that the target loads to start and to answer (startup_files.look) is root's, and not
+    writable by others, from "/" on. Else the one other owner; nobody where there are several, where anybody may write,
+    or where it cannot be told.
     """
     if os.geteuid() != 0:
         return accounts.current()
@@ -77,8 +76,8 @@ def runner(executable: str, paths: Sequence[str] = ()) -> Account:
 
 
 def check_bare(executable: str) -> None:
-    """Raise NotPermitted where root would run others' code by running `executable` with -S, which loads nothing of
-    site-packages: its program or its standard library is not root's alone, or cannot be told."""
+    """Raise NotPermitted where root would run others' code by `executable` with -S, which loads nothing of
+    site-packages: where its program or standard library is not root's alone, or cannot be told."""
     if os.geteuid() != 0:
         return
     found = startup_files.look(executable)
@@ -189,8 +188,9 @@ def _entries(directory: str) -> list[str]:
 def owner(place: str) -> int:
     """The uid that decides what is at `place`: 0 for root alone, -1 for several or anybody.
 
-    Whoever can exchange a name on the way there decides, too, links included; and whoever can add a file to a directory
-    decides what is imported from it, so that the sticky bit, which keeps names from being exchanged, is of no help.
+    A user who can exchange a name on the way decides too, links included. So does a user who can add a file to a
+    directory: its modules are imported, and the sticky bit, which keeps names from being exchanged, does not prevent
+    that.
     """
     others: set[int] = set()
     here, sticky, pending = "/", False, [part for part in reversed(os.path.abspath(place).split("/")) if part]
@@ -279,10 +279,10 @@ def named(executable: str, paths: Sequence[str] = ()) -> set[str]:
 
 
 def reader(place: str, info: os.stat_result, account: Account) -> Account:
-    """With whose rights to read what is in the directory `place`, open already and of this `info`, as `account`.
+    """The account to read with, as `account`, in the directory `place`, which is open and has this `info`.
 
-    Root reads with those of the directory's owner, or of nobody, where more may write to it: a hard link, or what was
-    moved there meanwhile, shall show them nothing that they cannot read.
+    Root reads as the directory's owner, or as nobody where more may write there: a hard link, or a file moved there
+    meanwhile, must not show them what they cannot read themselves.
     """
     if os.geteuid() != 0 or account.uid != 0:
         return account

@@ -1,8 +1,8 @@
-"""The target's answer about a tree: it is checked as a stranger's word, and taken apart.
+"""The target's answer about a tree: checked like a stranger's, then taken apart.
 
-`.pth` files and eggs run with the target, and may answer in its place. So everything that has not exactly the right
-form is refused, above all what could lead a command that writes to another place: a path that is not absolute and
-plain, or a cache name that is more than a name.
+`.pth` files and eggs run in the target, and may answer in its place. So every part that has not exactly the right form
+is refused. Most of all: a path that is not absolute and plain, or a cache name that is more than a name, which could
+make a command write somewhere else.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ MOST = 20_000  # of anything that a target answers with: what is done with an an
 
 
 class Answer:
-    """What the target said, taken apart; EggcacheError at the first thing that is not as it must be."""
+    """The target's answer, taken apart; EggcacheError at the first part of a wrong form."""
 
-    def __init__(self, executable: str, said: object) -> None:
+    def __init__(self, executable: str, answer: object) -> None:
         self._executable = executable
-        self.said: dict[str, Any] = self._row(said)
+        self.said: dict[str, Any] = self._row(answer)
 
     def _refuse(self, what: str) -> NoReturn:
         cause = f"is no Python to trust: it answered with {what}"
@@ -45,7 +45,7 @@ class Answer:
         return value
 
     def text(self, name: str, row: dict[str, Any] | None = None) -> str:
-        """A string of the answer."""
+        """The string `name` of the answer, or of a row of it."""
         value = (self.said if row is None else row).get(name)
         if not isinstance(value, str) or "\0" in value:
             self._refuse(f"no text as {name}")
@@ -91,7 +91,7 @@ class Answer:
         return (row[0], row[1]) if len(row) == 2 else self._refuse(f"no pair as {name}")
 
     def tree(self, requirements: tuple[str, ...]) -> Tree:
-        """The whole of it."""
+        """The whole answer as a Tree."""
         distributions = tuple(self._distribution(self._row(row)) for row in self._list("distributions"))
         needs = tuple(self._need(self._row(row), len(distributions)) for row in self._list("needs"))
         missing = (need.requirement for need in needs if need.by is None and need.state is State.MISSING)

@@ -1,7 +1,7 @@
 """A script in the target, from its start to its answer.
 
-`.pth` files and eggs run there as well, and they are somebody else's code. So the target gets the environment that
-Apache would give it, its output is only shown, and its answer is bounded in size, in time and in depth.
+`.pth` files and eggs run there as well, and they are other people's code. So the target gets the environment that
+Apache would give it, its output is only shown, and its answer is bounded in size, time and depth.
 """
 
 from __future__ import annotations
@@ -32,17 +32,18 @@ def run(
     meanwhile: Callable[[], object] | None = None,
     early: Callable[[object], None] | None = None,
 ) -> object:
-    """What the script that is `launched` answers to its request, inside the target; the target has ended then.
+    """The answer of the `launched` script to its request; the target has then ended.
 
-    The request is made of None, booleans, numbers, strings, lists and dicts, and so is the answer. Strings of both
-    are as `os.fsdecode` makes them: any path gets through. Nothing is written and nothing shows in a process list:
-    the script and its request are the target's standard input, the answer comes on a pipe of its own. `meanwhile` is
-    called when the target has been given something to do, and then some ten times a second until it has answered. A
-    script that answers twice is given `early`, which gets the first answer while the target is at work on the one to be
-    returned; its time does not count for `timeout`, and what it raises ends the target.
+    Request and answer are made of None, booleans, numbers, strings, lists and dicts. Their strings are as `os.fsdecode`
+    makes them: any path gets through. The script and its request are the target's standard input, and the answer has a
+    pipe of its own: no file is written, and a list of processes shows nothing.
 
-    Raises NotPermitted where the account cannot run the target, and EggcacheError where it is no Python, says
-    nothing within `timeout` seconds, or does not answer sensibly.
+    :param timeout: seconds until the target is ended, without the time that `early` takes
+    :param meanwhile: called about ten times a second while the target is at work
+    :param early: called with the first answer of a script that answers twice, while the script is at work on the
+        second, which is returned; an exception of it ends the target
+    :raises NotPermitted: the account cannot run the target
+    :raises EggcacheError: the target is not a Python, or gives no sensible answer within `timeout`
     """
     executable = launched.executable
     talk = _Conversation(early=None if early is None else lambda row: early(_parsed(executable, row)))
@@ -58,7 +59,7 @@ def run(
 
 @dataclass
 class _Conversation:
-    """What came out of the target before it ended, or before we ended it."""
+    """The output of the target."""
 
     answer: bytearray = field(default_factory=bytearray)
     printed: dict[int, bytearray] = field(default_factory=dict)  # by file descriptor: the end of each
@@ -68,7 +69,7 @@ class _Conversation:
     first: bytes | None = None  # that row
 
     def take(self, data: bytes) -> bool:
-        """Add `data` to the answer, and do something with the first row as soon as it is there."""
+        """Add `data` to the answer; hand on its first row as soon as it is whole."""
         self.answer += data
         end = self.answer.find(b"\n", len(HANDSHAKE))
         if self.early is not None and self.first is None and end >= 0 and self.answer.startswith(HANDSHAKE):
@@ -78,17 +79,17 @@ class _Conversation:
         return len(self.answer) <= LIMIT
 
     def keep(self, kept: bytearray, data: bytes) -> bool:
-        """Add `data` to what it has printed, of which the end is kept."""
+        """Add `data` to the output, of which the end is kept."""
         kept += data
         del kept[:-_KEPT]
         self.flood += len(data)
         return self.flood <= LIMIT
 
     def words(self, *, python: bool) -> str:
-        """The line on stderr, else on stdout, that has the cause, printable and short: it may hold anything.
+        """The line of stderr, else of stdout, that has the cause, printable and short.
 
-        Of a Python, what it could not do when it started, or its last exception; else, as of any program that has ended
-        early, its last line. Other programs say first what is wrong, and then how to use them.
+        For a Python: why it could not start, or its last exception; else its last line. Other programs say first what
+        is wrong, and then how they are used: so their first line.
         """
         for text in self.printed.values():
             lines = [line for line in text.decode("utf-8", "replace").split("\n") if line.strip()]
@@ -99,7 +100,7 @@ class _Conversation:
 
 
 def _telling(lines: list[str]) -> str | None:
-    """The line of a Python's messages that has the cause; None where they are not a Python's."""
+    """The line of a Python's messages that has the cause; None where the messages are not a Python's."""
     fatal = next((line for line in lines if line.startswith("Fatal Python error")), None)
     traces = [number for number, line in enumerate(lines) if line.startswith("Traceback (most recent call last)")]
     if fatal or not traces:

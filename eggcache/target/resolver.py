@@ -1,6 +1,6 @@
-"""The tree of distributions that requirements pull in: the target's own pkg_resources is asked for it.
+"""The tree of distributions that requirements pull in, as the target's own pkg_resources resolves it.
 
-The script inside/probe.py walks through the tree in the target, and `answer` takes its answer apart.
+The script inside/probe.py walks the tree in the target, and `parsing` takes its answer apart.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def resolve(
     meanwhile: Callable[[], object] | None = None,
     launched: launch.Launch | None = None,
 ) -> Tree:
-    """Find what the `roots` pull in, as the target's own pkg_resources tells it.
+    """The tree of the `roots`, as the target's own pkg_resources resolves it.
 
     A requirement that is missing, conflicts or cannot be parsed is in the tree, as a `Need` with its state.
 
@@ -41,10 +41,10 @@ def resolve(
     :param roots: which distributions the tree is of
     :param need_pkg_resources: False, of everything: look at file names where the target has no pkg_resources
     :param related: True, of everything and strict: the tree also has the needs that are met, of each distribution
-    :param meanwhile: called some ten times a second while the target is at work
+    :param meanwhile: called about ten times a second while the target is at work
     :param launched: the same question, where the caller has started the target already
     :returns: the tree
-    :raises UsageError: one of the `roots` is no requirement to the target
+    :raises UsageError: the target cannot parse one of the `roots`
     :raises NotPermitted: the account cannot run the target
     :raises EggcacheError: the target has no pkg_resources, or gives no sensible answer
     """
@@ -60,8 +60,8 @@ def examine(
     meanwhile: Callable[[], object] | None = None,
     early: Callable[[Tree], None],
 ) -> Mapping[str, Any]:
-    """What a script answers once it has answered with the tree, which `early` gets at once. The script is `launched`
-    with launch.question in its request; what it answers is the caller's to take apart. Else as `resolve`."""
+    """The second answer of a script, whose first answer is the tree, which `early` gets at once. The script is
+    `launched` with launch.question in its request. The caller checks the second answer. Otherwise as `resolve`."""
     said = process.run(launched, meanwhile=meanwhile, early=lambda first: early(_understood(target, roots, first)))
     return Answer(target.python, said).said
 
@@ -110,12 +110,12 @@ def _without_pkg_resources(target: Target, reason: str, unread: str, failing: st
 
 
 def findings(tree: Tree, account: Account | None = None) -> tuple[Finding, ...]:
-    """What is wrong with a tree, each with the chain of requirements that leads to it from a root.
+    """The faults of a tree, each with the chain of requirements that leads to it from a root.
 
-    What is missing or conflicts asks for exit status 5. A line that the target cannot parse is a notice, with
-    status 0: the distribution that it names was followed all the same. One finding for each requirement; where
-    several distributions have it, the other chains are its context. `account` looks for what on the disk tells why;
-    None: we do.
+    A missing or conflicting distribution asks for exit status 5. A line that the target cannot parse is a notice
+    (status 0): the distribution that it names was followed. There is one finding for each requirement; where several
+    distributions have it, the other chains are its context. The disk is searched for a cause with the rights of
+    `account`, None: with ours.
     """
     chains: dict[tuple[State, str], list[str]] = {}
     needs: dict[tuple[State, str], Need] = {}
@@ -196,7 +196,7 @@ def _unreadable(need: Need, chains: list[str], account: Account) -> Finding | No
 
 
 def _parents(tree: Tree) -> dict[int, Need]:
-    """The need that each distribution was found by first: needs are in breadth-first order, so the nearest."""
+    """The first need of each distribution: needs are in breadth-first order, so it is the nearest to a root."""
     parents: dict[int, Need] = {}
     for need in tree.needs:
         if need.found is not None:

@@ -1,4 +1,4 @@
-"""Parts of a tree: its first levels, what leads to a distribution, what is there twice. Pure: Tree in, Tree out."""
+"""Parts of a tree: its first levels, what leads to a distribution, duplicates. Pure functions from Tree to Tree."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ def normalised(name: str) -> str:
 
 
 def named(requirement: str) -> str:
-    """The project that a requirement names, as it stands there: `TurboGears`; all of it where there is no name."""
+    """The project name at the beginning of a requirement, as it is spelt: `TurboGears`; the whole text where there is
+    none."""
     match = re.match(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)", requirement)
     return match[1] if match else requirement
 
@@ -29,10 +30,10 @@ def project(requirement: str) -> str:
 
 
 def leading_to(tree: Tree, names: Sequence[str]) -> Tree:
-    """What needs the distributions called `names`, directly or through others, and they themselves; its
-    `requirements` are the names. One that is not installed counts, where something requires it.
+    """The distributions that need those called `names`, directly or through others, and these themselves.
 
-    Raises Missing for a name that is neither there nor required.
+    The `requirements` of the tree are the names. A distribution that is not installed counts where another requires it.
+    Raises Missing for a name that is neither installed nor required.
     """
     wanted = {project(name): name for name in names}
     found = [project(one.project) in wanted for one in tree.distributions]
@@ -94,14 +95,14 @@ def led_to(tree: Tree) -> Tree:
 
 
 def duplicates(tree: Tree) -> Tree:
-    """The distributions of which the path has more than one, by project, and best first, as they were found."""
+    """The distributions that the path has more than once, by project, best first."""
     times = Counter(project(one.project) for one in tree.distributions)
     twice = {index for index, one in enumerate(tree.distributions) if times[project(one.project)] > 1}
     return _part(tree, twice, ())
 
 
 def _part(tree: Tree, kept: set[int], needs: Iterable[Need]) -> Tree:
-    """The tree with the distributions `kept` alone, and these of its needs; indexes are made to fit."""
+    """The tree with only the distributions `kept` and their needs of each other, with new indexes."""
     place = {old: new for new, old in enumerate(sorted(kept))}
     return replace(
         tree,

@@ -1,4 +1,4 @@
-"""Eggs on a target's path that its pkg_resources passes over in silence: unreadable ones, and damaged ones."""
+"""Eggs on a target's path that its pkg_resources passes over in silence: unreadable eggs, and damaged eggs."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def paths(tree: Tree, account: Account) -> Iterator[tuple[str, bool]]:
 def refusals(
     looked: Iterable[tuple[str, bool]], account: Account, opening: early_reading.Opening
 ) -> Iterator[tuple[str, EggcacheError]]:
-    """Of what `paths` yields that which `account` cannot read, or `opening` refuses, and why."""
+    """The eggs of `paths` that `account` cannot read, or that `opening` refuses, each with the reason."""
     for path, readable in looked:
         try:
             if not readable:
@@ -58,7 +58,7 @@ def refusals(
 
 
 def findings(tree: Tree, account: Account, limits: Limits, progress: Progress) -> Iterator[Finding]:
-    """What is wrong with each of them, of the first hundred with which anything is."""
+    """A finding for each of these eggs, for the first hundred."""
     progress.phase("looking for eggs that are passed over")
 
     def looked() -> Iterator[tuple[str, bool]]:
@@ -72,7 +72,7 @@ def findings(tree: Tree, account: Account, limits: Limits, progress: Progress) -
 
 
 def refusal(error: EggcacheError) -> Finding:
-    """What is wrong with an egg that could not be opened, or read."""
+    """The finding for an egg that could not be opened or read."""
     if isinstance(error, NotPermitted):
         return Finding("egg-unreadable", error.thing, error.cause, error.remedy, error.status)
     return Finding("egg-refused", error.thing, error.cause, error.remedy)

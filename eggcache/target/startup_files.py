@@ -1,8 +1,8 @@
-"""The files that a target loads when it starts and answers, found out without starting it.
+"""The files that a target loads to start and to answer, found without starting it.
 
-The rules are CPython's own. The prefix: Modules/getpath.c, from 3.11 on Modules/getpath.py. sys.path: Lib/site.py of
-2.4 to 3.13, of virtualenv (orig-prefix.txt before its release 20) and of Debian (dist-packages). Shared libraries:
-ld.so(8). Where releases differ, a file counts that any of them would load.
+The rules are CPython's. The prefix: Modules/getpath.c, from 3.11 on Modules/getpath.py. sys.path: Lib/site.py of 2.4 to
+3.13, of virtualenv (orig-prefix.txt before its release 20) and of Debian (dist-packages). Shared libraries: ld.so(8).
+Where releases differ, a file counts that any of them would load.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _HOMES = ("home", "base-prefix", "base-exec-prefix", "base-executable", "executa
 
 @dataclass
 class Startup:
-    """What a target loads: each name as the target would use it, links included."""
+    """The files that a target loads, by the names that it uses, links included."""
 
     files: list[str] = field(default_factory=list)  # its program, what says where its library is, shared libraries
     library: list[str] = field(default_factory=list)  # the directories of the standard library, with all that is below
@@ -36,23 +36,23 @@ class Startup:
 
 
 def look(executable: str, paths: Sequence[str] = ()) -> Startup:
-    """What the target `executable` loads with `paths` in front of its sys.path, in the environment that we have.
+    """The files that the target `executable` loads with `paths` in front of its sys.path, in our environment.
 
-    With no program that the kernel itself can start, and no standard library where the program would look for it first,
-    it cannot be told. Of a script that buildout generated, the Python that runs it is looked at, and what it names.
-    Reads others' files, and bounded: what is there may be anything.
+    `told` is False where the kernel cannot start the program itself, or the program's first place for its standard
+    library has none. For a script that buildout generated, the Python that runs it counts, and the names in the script.
+    Other users' files are read, and only up to a bound: they may hold anything.
     """
-    found = Startup()
+    startup = Startup()
     runs = buildout.interpreter(executable)
     if runs:
-        found.files.append(executable)
+        startup.files.append(executable)
         executable, paths = runs, [*paths, executable]
     paths = [os.path.join("/", path) for path in paths]
-    found.path += [*search_path.expanded(paths), *search_path.read(paths)]
+    startup.path += [*search_path.expanded(paths), *search_path.read(paths)]
     for script in filter(os.path.isfile, paths):
-        found.path += _quoted(_text(script)) if buildout.eggs(script) is not None else ()
-    found.path += [os.path.join("/", path) for path in _listed("PYTHONPATH")]
-    prefixes = _prefixes(executable, found)
+        startup.path += _quoted(_text(script)) if buildout.eggs(script) is not None else ()
+    startup.path += [os.path.join("/", path) for path in _listed("PYTHONPATH")]
+    prefixes = _prefixes(executable, startup)
     names = _names(executable)
     start = os.path.dirname(os.path.abspath(executable))
     if (
@@ -63,14 +63,14 @@ def look(executable: str, paths: Sequence[str] = ()) -> Startup:
     else:
         reading = [*prefixes, "/usr/local", os.path.join(pwd.getpwuid(os.geteuid()).pw_dir, ".local")]
     for prefix in reading:
-        found.path += _sites(prefix, names)
-    for place in found.path:  # it grows
+        startup.path += _sites(prefix, names)
+    for place in startup.path:  # it grows
         for name in pth_names(place):
-            if name not in found.path:
-                found.path.append(name)
-    modules = [file for place in found.library for file in glob.glob(os.path.join(glob.escape(place), "*.so"))]
-    _add_shared(found, os.path.realpath(executable), modules, [*prefixes, "/usr/local"])
-    return found
+            if name not in startup.path:
+                startup.path.append(name)
+    modules = [file for place in startup.library for file in glob.glob(os.path.join(glob.escape(place), "*.so"))]
+    _add_shared(startup, os.path.realpath(executable), modules, [*prefixes, "/usr/local"])
+    return startup
 
 
 def site_directories(executable: str) -> list[str]:
@@ -93,21 +93,21 @@ def pth_names(directory: str) -> list[str]:
     Those whose names begin with a dot are read before 3.13. A line of code is its author's; quoted absolute names in it
     are taken for what is to be loaded.
     """
-    found: dict[str, None] = {}
+    entries: dict[str, None] = {}
     try:
         names = [name for name in os.listdir(directory) if name.endswith(".pth")]
     except (OSError, ValueError):
         return []
     for file in sorted(os.path.join(directory, name) for name in names):
-        found[file] = None
+        entries[file] = None
         text = _text(file)
         lines = dict.fromkeys(line.rstrip() for line in (*re.split("[\r\n]+", text), *text.splitlines()))
         for line in lines:
             if line.startswith("import"):  # code to 2.4 and 2.5 whatever follows, and later with a blank alone
-                found.update(dict.fromkeys(_quoted(line)))
+                entries.update(dict.fromkeys(_quoted(line)))
             if line and not line.startswith(("#", "import ", "import\t")) and "\0" not in line:
-                found[os.path.abspath(os.path.join(directory, line))] = None
-    return list(found)
+                entries[os.path.abspath(os.path.join(directory, line))] = None
+    return list(entries)
 
 
 def _quoted(code: str) -> list[str]:
@@ -192,9 +192,9 @@ def _sites(prefix: str, names: Iterable[str]) -> list[str]:
 
 def _homes(start: str) -> list[str]:
     """Where the pyvenv.cfg of `start` says that the library is; virtualenv writes more keys than PEP 405."""
-    found = [value for key, value in _configuration(start).items() if key in _HOMES]
-    found = [value for value in found if value.startswith("/") and "\0" not in value]
-    return [os.path.dirname(value) if os.path.isfile(value) else value for value in found]
+    homes = [value for key, value in _configuration(start).items() if key in _HOMES]
+    homes = [value for value in homes if value.startswith("/") and "\0" not in value]
+    return [os.path.dirname(value) if os.path.isfile(value) else value for value in homes]
 
 
 def _configuration(start: str) -> dict[str, str]:
@@ -230,11 +230,11 @@ def _add_shared(found: Startup, program: str, modules: Iterable[str], prefixes: 
         if file in seen:
             continue
         seen.add(file)
-        told = _needed(file)
-        if told is None or len(seen) > _MOST_LIBRARIES:
+        elf = _needed(file)
+        if elf is None or len(seen) > _MOST_LIBRARIES:
             found.told = False  # a script, maybe: what that runs is anything
             continue
-        needed, directories = told
+        needed, directories = elf
         directories = [*inherited, *directories]
         for name in needed:
             places = [os.path.join("/", directory, name) for directory in ([""] if "/" in name else directories)]
@@ -258,7 +258,7 @@ def _needed(file: str) -> tuple[list[str], list[str]] | None:
             place, size, count = struct.unpack_from(order + ("32xQ14xHH" if wide else "28xI10xHH"), head)
             stream.seek(place)
             segments = [_segment(stream.read(size), order, wide) for _ in range(min(count, 100))]
-            dynamic = next((one for one in segments if one[0] == 2), None)
+            dynamic = next((segment for segment in segments if segment[0] == 2), None)
             if dynamic is None:
                 return [], []
             stream.seek(dynamic[1])
@@ -266,7 +266,9 @@ def _needed(file: str) -> tuple[list[str], list[str]] | None:
             entries = list(struct.iter_unpack(order + ("QQ" if wide else "II"), table[: len(table) // 16 * 16]))
             address = next(value for tag, value in entries if tag == 5)
             start = next(
-                one[1] + address - one[2] for one in segments if one[0] == 1 and 0 <= address - one[2] < one[3]
+                segment[1] + address - segment[2]
+                for segment in segments
+                if segment[0] == 1 and 0 <= address - segment[2] < segment[3]
             )
 
             def string(offset: int) -> str:
