@@ -353,6 +353,13 @@ SURROUNDINGS = (
         "Use a directory outside of what the unit hides, or take the setting out of the unit.",
     ),
     Explanation(
+        "egg-replaced",
+        "Processes of the runtime user run the target since before an egg was replaced.",
+        "zipimport keeps where in the egg each module was: the next import fails (bad local file header), or finds "
+        "another module's bytes.",
+        "Restart them. Stop servers before eggs are replaced, or unzip the eggs.",
+    ),
+    Explanation(
         "hidden-from-process",
         "A server that runs does not see the cache where it is: its unit has a file system of its own there "
         "(ProtectHome, TemporaryFileSystem, PrivateTmp, InaccessiblePaths), or something was mounted or unmounted "

@@ -239,6 +239,7 @@ class Report:
     dry_run: bool = False  #: whether this is what would be done
     digest: str | None = None  #: prepare: of what the cache holds for this tree; equal on two hosts where that is equal
     owner: Ownership | None = None  #: prepare: whose the cache is
-    processes: tuple[Process, ...] = ()  #: unzip-all: who used the target or its eggs when the command began
+    #: unzip-all: who used the target or its eggs when the command began; prepare: who does since before an egg changed
+    processes: tuple[Process, ...] = ()
     outside: tuple[str, ...] = ()  #: zipped eggs on the path that were not worked on: no requirement has led to them
     install: tuple[str, ...] = ()  #: wheels: arguments for pip, by which the wheels replace the eggs; () where none do

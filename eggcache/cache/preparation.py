@@ -212,7 +212,15 @@ class Preparation:
             elif work.displaced:
                 self.run.progress.phase("")
                 time.sleep(_GRACE)
-        return replace(self._report(work.outcomes, work.findings, work.expected), notes=tuple(notes))
+        done = self._report(work.outcomes, work.findings, work.expected)
+        replaced = [each.egg for each in work.outcomes if each.action == "replaced"]
+        if replaced:
+            from eggcache.servers import processes
+
+            older = processes.outdated(self.target.python, max(os.stat(egg).st_ctime for egg in replaced))
+            notes += processes.told(older, replaced)
+            done = replace(done, processes=older)
+        return replace(done, notes=tuple(notes))
 
     def _leave(self, tree: Tree, read: EarlyReader, descriptor: int) -> Report:
         """What there is in a cache on a read-only file system that is current. Raises OSError where it is not: an egg

@@ -100,6 +100,7 @@ def check(
             found = [one for one in found if one.code not in environments.RUNNING]
         found += checks.host_findings(told, interpreter=tree.interpreter, cache=cache, account=target.account)
         found += applications.findings(application, target)
+        found += looked.outdated()
         unlike, by_line = looked.deployed(application.scripts)
         found += unlike
     findings = tuple(one if one.code in _NOTICES else replace(one, status=3) for one in found)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from shlex import quote
 
 from eggcache.cache import receipt, serving
@@ -11,7 +12,7 @@ from eggcache.errors import Remedy
 from eggcache.model import Finding, Run, Tree
 from eggcache.proof import permissions
 from eggcache.proof.comparison import Comparison
-from eggcache.servers import apache, checks, configuration, environments, wsgi_scripts
+from eggcache.servers import apache, checks, configuration, environments, processes, wsgi_scripts
 from eggcache.system import accounts
 from eggcache.target.commands import Prepare
 from eggcache.target.interpreter import Roots, Target
@@ -54,6 +55,23 @@ class Observation:
         self.beside = checks.beside(self.told, tree.interpreter, self.account)
         if self.beside:
             self.host = apache.Apache()
+
+    def outdated(self) -> Iterator[Finding]:
+        """That processes of the account run the target since before an egg was replaced.
+
+        By the time of its contents: a change of its rights, or another name for it, breaks nothing.
+        """
+        dated = [(os.stat(one.egg).st_mtime, one.egg) for one in self.comparison.outcomes if os.path.exists(one.egg)]
+        past = [each for each in dated if each[0] <= time.time()]  # a date in the future tells nothing
+        changed, egg = max(past, default=(0.0, ""))
+        older = processes.outdated(self.target.python, changed, self.account.uid) if egg else ()
+        if older:
+            units = {one.unit for one in older}
+            command = (
+                f"systemctl restart {quote(min(filter(None, units)))}" if len(units) == 1 and None not in units else ""
+            )
+            cause = f"it was replaced while they run, whose next import from it can fail: {processes.named(older)}"
+            yield Finding("egg-replaced", egg, cause, Remedy("restart them", command))
 
     def deployed(self, scripts: Sequence[str]) -> tuple[list[Finding], list[str]]:
         """What Apache's configuration, or else `scripts`, have the application use; see `wsgi_scripts.findings`."""

@@ -152,6 +152,13 @@ def parent(pid: int) -> int:
         return int(stream.read().rpartition(b")")[2].split()[1])
 
 
+def started(pid: int) -> float:
+    """When it was started, in seconds since the epoch, to a hundredth."""
+    with open(f"/proc/{pid}/stat", "rb") as stream:
+        ticks = int(stream.read().rpartition(b")")[2].split()[19])
+    return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + ticks / os.sysconf("SC_CLK_TCK")
+
+
 def unit(pid: int) -> str | None:
     """The name of the systemd service that a process belongs to, by its control group; None for a user's session."""
     try:

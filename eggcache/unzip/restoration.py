@@ -15,11 +15,12 @@ from eggcache.cache import freshness
 from eggcache.eggs import reader as eggs
 from eggcache.errors import EggcacheError, EggChanged, NotPermitted
 from eggcache.model import DEFAULT_RUN, Finding, Member, Report, Run
+from eggcache.servers import processes
 from eggcache.system import accounts, exchange, files, safe_dirs, staging, syscalls
 from eggcache.target import resolver
 from eggcache.target.interpreter import EVERYTHING, Roots, Target
 from eggcache.unzip import backup as backups
-from eggcache.unzip import processes, unzipping
+from eggcache.unzip import unzipping
 from eggcache.unzip.place import Place, ownership_of
 
 _OF_ALL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)  # what the disk refuses one egg, it refuses the others

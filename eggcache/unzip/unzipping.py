@@ -12,10 +12,10 @@ from dataclasses import replace
 
 from eggcache.errors import Busy, EggcacheError, NotPermitted, Remedy
 from eggcache.model import DEFAULT_RUN, Distribution, Finding, Interpreter, Kind, Process, Report, Run, Tree
+from eggcache.servers import processes
 from eggcache.system import exchange, files, safe_dirs
 from eggcache.target import commands, owners, resolver, search_path, skipped
 from eggcache.target.interpreter import EVERYTHING, Roots, Target
-from eggcache.unzip import processes
 from eggcache.unzip.backup import to_fill
 from eggcache.unzip.conversion import Conversion
 from eggcache.unzip.place import Place, as_finding, explained, tidy

@@ -17,8 +17,8 @@ from support.parts import missing
 from support.sites import Site, write_egg
 
 from eggcache.proof import permissions
+from eggcache.servers import processes
 from eggcache.system import accounts, files
-from eggcache.unzip import processes
 
 LEVELS = 1900  # paths of them are below PATH_MAX, and deeper than Python's own stack
 

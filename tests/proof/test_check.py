@@ -1171,9 +1171,47 @@ def test_server_that_does_not_see_the_cache(
         assert server.stdout.readline() == b"there\n"
         while os.path.basename(os.readlink(f"/proc/{server.pid}/exe")) != "sleep":
             time.sleep(0.01)
-        found = site.check()
+        try:
+            found = site.check()
+        finally:
+            server.kill()
         assert set(found) == expected
         if expected:
             assert f"sleep (process {server.pid}) does not see it" in found["hidden-from-process"]["cause"]
             assert found["hidden-from-process"]["command"].startswith("eggcache prepare /var/cache/eggcache --python ")
-        server.kill()
+
+
+@contextmanager
+def running(python: Path, account: pwd.struct_passwd) -> Iterator[int]:
+    """A process of the target, by its number."""
+    code = "import time; print('there', flush=True); time.sleep(600)"
+    command = [python, "-c", code]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, user=account.pw_uid, group=account.pw_gid) as process:
+        try:
+            assert process.stdout
+            assert process.stdout.readline() == b"there\n"
+            yield process.pid
+        finally:
+            process.kill()
+
+
+def test_egg_replaced_under_a_server(site: Checked, nobody: pwd.struct_passwd) -> None:
+    """Who runs the target since before an egg was replaced is named by the prepare that replaces its files, and by
+    check where that is the runtime user; nobody is who started later, or where only the rights of an egg changed."""
+    egg = site.eggs / "Two-1.0-py3.11.egg"
+    site.prepare()
+    with running(site.python, nobody) as older:
+        egg.chmod(0o640)
+        egg.chmod(0o644)
+        assert site.check() == {}
+        write_egg(site.eggs / "new", {"two/__init__.py": "", "two/other.txt": "2"}, project="Two").rename(egg)
+        with running(site.python, nobody) as newer:
+            done = site.prepare("--json")
+            assert [one["pid"] for one in as_json(done)["processes"]] == [older]
+            assert f"{egg} was replaced, and what runs since before" in done.stderr
+            found = site.check()
+            assert set(found) == {"egg-replaced"}
+            assert found["egg-replaced"]["thing"] == str(egg)
+            assert f"process {older} of nobody" in found["egg-replaced"]["cause"]
+            assert str(newer) not in found["egg-replaced"]["cause"]
+    assert site.check() == {}

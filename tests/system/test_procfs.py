@@ -16,8 +16,8 @@ from support.parts import missing
 from support.sites import Site
 
 import eggcache as package
+from eggcache.servers import processes
 from eggcache.system import procfs
-from eggcache.unzip import processes
 
 # A file system that answers everything but a write, and a process of nobody's whose memory is shut while it waits for
 # one: mmap(2) closes the mapping of the changed file that it puts another in the place of, with the lock of all memory.

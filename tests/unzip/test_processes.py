@@ -20,7 +20,7 @@ from support.parts import built, missing
 from support.schema import VALIDATOR
 from support.zips import Entry, make
 
-from eggcache.unzip import processes
+from eggcache.servers import processes
 
 EGG = "Used-1.0-py3.11.egg"
 WAIT = "import sys, time; sys.path.insert(0, {egg!r}); import used; print('ready', flush=True); time.sleep(600)"
@@ -130,7 +130,7 @@ def test_as_anybody_else(site: Deployment, nobody: pwd.struct_passwd, shared_tmp
     """Who is not root sees his own processes, and is told that there may be others."""
     with running(idle(site)) as roots, running(idle(site), user="nobody") as own:
         code = (
-            "from eggcache.unzip import processes; import sys\n"
+            "from eggcache.servers import processes; import sys\n"
             "found = processes.users(sys.argv[1], [sys.argv[2]])\n"
             "print([one.pid for one in found.processes], list(processes.warning(found, 'unzip'))[-1])\n"
         )
@@ -181,7 +181,7 @@ def test_other_pythons_are_left_out(site: Deployment, plain: Deployment, interpr
     with running([interpreter("3.9"), *wait]), running([plain.python, *wait]):
         assert looked(site) == before
     here = deployment.run(
-        [site.python, "-c", "from eggcache.unzip import processes; import sys\n"
+        [site.python, "-c", "from eggcache.servers import processes; import sys\n"
          "print(len(processes.users(sys.executable, []).processes))"],
         env={"PYTHONPATH": str(Path(processes.__file__).parents[2])},
     )  # fmt: skip

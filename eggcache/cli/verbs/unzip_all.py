@@ -8,10 +8,11 @@ import os
 from eggcache import progress
 from eggcache.cli import arguments, console
 from eggcache.errors import Ended, UsageError
+from eggcache.servers import processes
 from eggcache.system import accounts, orphans
 from eggcache.system.accounts import Account
 from eggcache.target import launch, owners
-from eggcache.unzip import processes, restoration, unzipping
+from eggcache.unzip import restoration, unzipping
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -1,4 +1,4 @@
-"""Processes that a swapped egg may break: they run the target's interpreter, or have its files open.
+"""Processes that an egg which is swapped, or was replaced, may break: they run the target, or have its files open.
 
 Only /proc is read (proc(5)), with the rights of the caller. What a process has imported cannot be told from outside,
 since zipimport closes an egg after each read. So each process that runs the interpreter counts, and is named with the
@@ -12,6 +12,7 @@ import os
 import re
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from eggcache.model import Process
@@ -21,6 +22,7 @@ from eggcache.target import buildout, launch
 
 _MOST_FILES = 200_000  # below the directories looked at
 _SHOWN = 10
+_FEW = 3  # in one line
 _LONGEST = 80  # characters of a command
 _APACHES = ("apache2", "httpd")
 _SERVER = re.compile(r"python|apache|httpd|wsgi|gunicorn|paster|twistd|zope|plone|trac")
@@ -43,16 +45,47 @@ def users(python: str, directories: Iterable[str]) -> Users:
     who wait for us. Raises nothing."""
     numbers, ours = procfs.numbers(), procfs.ancestors() - {1}
     found = Users(hidden=os.geteuid() != 0 and 1 not in numbers)  # hidepid
-    look, us, silent = _Look(python, directories), os.getpid(), list[int]()
-    others = [pid for pid in numbers if pid not in ours]
-    for pid, told in procfs.ask(others, lambda pid: look.at(pid, us), silent):
+    _look(found, _Look(python, directories), [pid for pid in numbers if pid not in ours])
+    return found
+
+
+def outdated(python: str, changed: float, uid: int | None = None) -> tuple[Process, ...]:
+    """Those of the user `uid`, or of anybody, that run the interpreter `python` since before the time `changed`, in
+    seconds, of an egg. zipimport keeps what it has read of an egg's directory: their next import from it can fail."""
+    older, ours = list[int](), procfs.ancestors()
+    for pid in procfs.numbers():
+        with suppress(OSError):
+            if pid not in ours and procfs.started(pid) < changed and uid in (None, os.stat(f"/proc/{pid}").st_uid):
+                older.append(pid)
+    found = Users()
+    if older:
+        _look(found, _Look(python, ()), older)
+    return tuple(found.processes)
+
+
+def told(older: Sequence[Process], eggs: Sequence[str]) -> Iterator[str]:
+    """The line that names those that run since before these `eggs` were replaced."""
+    if older:
+        what = f"{eggs[0]} and {len(eggs) - 1} more eggs were" if len(eggs) > 1 else f"{eggs[0]} was"
+        yield f"{what} replaced, and what runs since before can fail at its next import: restart {named(older)}"
+
+
+def named(processes: Sequence[Process]) -> str:
+    """The first of them, for a message."""
+    few = [f"process {one.pid} of {one.user} ({one.command})" for one in processes[:_FEW]]
+    return ", ".join([*few, *([f"{len(processes) - _FEW} more"] if len(processes) > _FEW else [])])
+
+
+def _look(found: Users, look: _Look, pids: Sequence[int]) -> None:
+    """Add what a `look` at these processes tells."""
+    us, silent = os.getpid(), list[int]()
+    for pid, told in procfs.ask(pids, lambda pid: look.at(pid, us), silent):
         if told is True:
             found.hidden = True
         elif told:
             uid, command, uses, unit = told
             found.processes.append(Process(pid, accounts.user_name(uid), command, uses, unit))
     found.hidden = found.hidden or any(map(_may_serve, silent))
-    return found
 
 
 def warning(found: Users, command: str) -> Iterator[str]:
