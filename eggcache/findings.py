@@ -67,6 +67,12 @@ TREE = (
         "From setuptools 66 on, pkg_resources.require() raises InvalidRequirement or InvalidVersion for that egg.",
         "Use an older setuptools if the application calls require().",
     ),
+    Explanation(
+        "other-version",
+        "A directory that --path names has another version of a distribution of the tree, too. A notice.",
+        "A script that zc.buildout generated has a list of its own, and may load that version, which was not looked at.",
+        "Name the script with --path-from, in place of --path.",
+    ),
 )
 
 EGGS = (

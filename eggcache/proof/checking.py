@@ -30,6 +30,7 @@ from eggcache.target.interpreter import EVERYTHING, Roots, Target
 
 _NOTICES = (  # they ask for no exit status
     "unparsed-requirement",
+    "other-version",
     "pth-ignored",
     "egg-other-python",
     "not-zip-safe",
@@ -95,6 +96,7 @@ def check(
             found = _With(cache, looked, evident).findings()
             outcomes = tuple(looked.comparison.outcomes)
         found += location.unseen_eggs(tree, host)
+        found += resolver.rivals(tree)
         found += imported.findings(evident.imports, looked, around)
         if cache is not None and checks.tells(told, cache):  # what a process was started with does not matter then
             found = [one for one in found if one.code not in environments.RUNNING]

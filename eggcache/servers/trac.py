@@ -15,7 +15,8 @@ from eggcache.system import files
 from eggcache.target.commands import Prepare
 
 _LARGEST = 1 << 20  # bytes of a script
-_SCRIPT = re.compile(rb"^\s*from trac\.web\.main import\b", re.MULTILINE)
+# Trac's own, or what somebody wrote after it
+_SCRIPT = re.compile(rb"""^\s*from trac\.web\.main import\b|^[^#\n]*['"/]\.egg-cache['"]""", re.MULTILINE)
 
 
 def handled(configuration: Configuration) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from eggcache.errors import EggcacheError, Remedy, UsageError
@@ -18,7 +18,7 @@ from eggcache.system.accounts import Account
 from eggcache.target import absence, commands, launch, process
 from eggcache.target.interpreter import EVERYTHING, Roots, Target
 from eggcache.target.parsing import Answer
-from eggcache.target.selection import named
+from eggcache.target.selection import named, normalised
 
 _LONGEST = 30  # steps of a chain that a person reads
 _NAMES = 40  # of eggs, likewise
@@ -138,6 +138,23 @@ def notes(tree: Tree, roots: Roots) -> tuple[str, ...]:
             what = "no egg on the path; if Apache runs another Python, name that with --python PATH"
         return () if roots.strict or tree.reported else (f"{tree.interpreter.executable}: {what}",)
     return (f"{outside(tree)}; where one of them is imported, name it as well, or no REQ",) if tree.outside else ()
+
+
+def rivals(tree: Tree) -> Iterator[Finding]:
+    """Notices: other versions beside those that were chosen of what is on the path and not active.
+
+    A script of buildout's has a list of its own, and may load any of these.
+    """
+    chosen = {
+        (normalised(one.project), os.path.dirname(one.egg)): one
+        for one in tree.distributions
+        if one.egg and not one.active
+    }
+    for egg in tree.outside:
+        one = chosen.get((absence.project_of(os.path.basename(egg)), os.path.dirname(egg)))
+        if one is not None:
+            cause = f"{one.title} was looked at, and not this version beside it, which a script of buildout's may list"
+            yield Finding("other-version", egg, cause, "name such a script with --path-from, in place of --path", 0)
 
 
 def outside(tree: Tree) -> str:

@@ -127,6 +127,17 @@ def test_a_cache_for_it_serves_the_application(made: Buildout, shared_tmp: Path,
         assert served() == f"{cache}/{made.egg('acme.skin-2.0').name}-tmp/acme_skin/style/a.css"
 
 
+def test_a_directory_of_eggs_has_other_versions(made: Buildout, shared_tmp: Path) -> None:
+    """Where --path names it, check says which version it did not look at; with the script's list nothing is left."""
+    words = ["check", "acme.site", "--python", made.target.python, "--no-import", "--json"]
+    told = as_json(eggcache(*words, "--path", made.top / "eggs"))
+    found = [one for one in told["findings"] if one["code"] == "other-version"]
+    assert [(one["thing"], one["status"]) for one in found] == [(str(made.egg("acme.skin-1.0")), 0)]
+    assert found[0]["cause"].startswith("acme.skin 2.0 was looked at, and not this version beside it")
+    told = as_json(eggcache(*words, "--path-from", made.script))
+    assert "other-version" not in {one["code"] for one in told["findings"]}
+
+
 def test_the_script_names_its_python(made: Buildout, shared_tmp: Path) -> None:
     """--path-from alone is enough; what it names has to have a list, and the emitted command is the same."""
     done = eggcache("tree", "acme.site", "--path-from", made.script, "--json")
