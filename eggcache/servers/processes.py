@@ -1,8 +1,7 @@
 """Processes that an egg which is swapped, or was replaced, may break: they run the target, or have its files open.
 
-Only /proc is read (proc(5)), with the rights of the caller. What a process has imported cannot be told from outside,
-since zipimport closes an egg after each read. So each process that runs the interpreter counts, and is named with the
-reason.
+Only /proc is read (proc(5)), with the rights of the caller. Nobody can tell from outside what a process has imported,
+since zipimport closes an egg after each read. So each process that runs the interpreter counts, with its reason.
 """
 
 from __future__ import annotations
@@ -34,15 +33,15 @@ Identity = tuple[int, int]  # device and inode
 
 @dataclass
 class Users:
-    """The processes that were found, and whether servers may run that we cannot look into."""
+    """The processes that use the target, and whether there may be servers that we cannot look into."""
 
     processes: list[Process] = field(default_factory=list)
     hidden: bool = False
 
 
 def users(python: str, directories: Iterable[str]) -> Users:
-    """Who runs the interpreter `python`, or has files below `directories` open or mapped; not ourselves and those
-    who wait for us. Raises nothing."""
+    """The processes that run the interpreter `python`, or have files below `directories` open or mapped; not this
+    process and its ancestors. Raises nothing."""
     numbers, ours = procfs.numbers(), procfs.ancestors() - {1}
     found = Users(hidden=os.geteuid() != 0 and 1 not in numbers)  # hidepid
     _look(found, _Look(python, directories), [pid for pid in numbers if pid not in ours])
@@ -89,7 +88,7 @@ def _look(found: Users, look: _Look, pids: Sequence[int]) -> None:
 
 
 def warning(found: Users, command: str) -> Iterator[str]:
-    """The lines that name them, and the order that is safe around `command`."""
+    """The lines that name these processes, and the safe order of steps around `command`."""
     if found.processes:
         count = len(found.processes)
         stop, start = _order(found.processes)
@@ -136,8 +135,8 @@ class _Look:
         self._collect()
 
     def _collect(self) -> None:
-        """What of the directories a process can have open or mapped for long: eggs and shared libraries. By identity,
-        since a container sees them under other names."""
+        """The files of the directories that a process can have open or mapped for long: eggs and shared libraries. By
+        identity, since a container sees them under other names."""
         left = _MOST_FILES
         for directory in self.directories:
             for top, _, names in files.below(directory):
@@ -192,7 +191,7 @@ class _Look:
         return None
 
     def _elsewhere(self, pid: int) -> bool:
-        """Whether it was started as the Python of another virtual environment on the same interpreter."""
+        """Whether the process was started as the Python of another virtual environment on the same interpreter."""
         started = procfs.command(pid)[0]
         return (
             started.startswith("/")
@@ -258,7 +257,7 @@ def _libraries(python: str) -> set[Identity]:
 
 
 def _may_serve(pid: int, word: str = "") -> bool:
-    """Whether one that we may not look into is called like something that could use eggs."""
+    """Whether a process that we cannot look into has the name of a server that could use eggs."""
     try:
         return _SERVER.search(f"{procfs.status(pid).get('Name')} {word}") is not None
     except OSError:

@@ -18,8 +18,8 @@ _PIECE = 1 << 20  # bytes of a zip in memory: it may be larger than that is
 
 @contextmanager
 def to_fill(path: str | None, found: Mapping[str, Iterable[str]], run: Run) -> Iterator[int | None]:
-    """The backup directory, made where it is missing, which holds no other zip of the names that were `found` in
-    directories. None without a `path`, and where it is missing and this is a dry run."""
+    """The backup directory, made where it is missing. It has no other zips of the names that were `found` in
+    directories. None without a `path`, and in a dry run where the directory is missing."""
     if path is None or (
         run.dry_run and not os.path.lexists(path) and os.path.isdir(os.path.dirname(os.path.abspath(path)))
     ):
@@ -33,13 +33,13 @@ def to_fill(path: str | None, found: Mapping[str, Iterable[str]], run: Run) -> I
 
 
 def filled(path: str, directories: Iterable[str], run: Run) -> AbstractContextManager[int]:
-    """The backup directory that an earlier run filled with zips out of `directories`."""
+    """The backup directory that an earlier run filled with zips from `directories`."""
     return _opened(path, run, directories, "name the directory that has the zips", create=False)
 
 
 @contextmanager
 def _opened(path: str, run: Run, apart: Iterable[str], remedy: str, *, create: bool) -> Iterator[int]:
-    """A directory that nobody else can write, and that is `apart` from others; locked, but in a dry run."""
+    """A directory that nobody else can write to and that is `apart` from others; locked, except in a dry run."""
     told = f"--backup {path}"
     try:
         keep = safe_dirs.open_directory(path, create=create)
@@ -73,7 +73,7 @@ def _conflict(egg: str, other: str) -> EggcacheError:
 
 
 def keep_all(zips: Iterable[tuple[str, os.stat_result]], descriptor: int, backup: int) -> None:
-    """Keep every zip, of which the path and the stat result are given, on the disk of `backup`: see keep."""
+    """Keep every zip, given by path and stat result, on the disk of `backup`: see `keep`."""
     try:
         for path, was in zips:
             keep(path, was, descriptor, backup)
@@ -84,9 +84,9 @@ def keep_all(zips: Iterable[tuple[str, os.stat_result]], descriptor: int, backup
 
 
 def keep(path: str, was: os.stat_result, descriptor: int, backup: int) -> None:
-    """Keep the zip at `path`, in the directory `descriptor`, in `backup`: by a link where that is possible.
+    """Keep the zip at `path`, in the directory `descriptor`, in `backup`: by a hard link where that is possible.
 
-    Raises EggcacheError where another zip of that name is there.
+    Raises EggcacheError where `backup` has another zip of that name.
     """
     name = os.path.basename(path)
     try:

@@ -85,7 +85,7 @@ class Conversion(Place):
             os.fsync(descriptor)  # before the zips are removed with the stage
 
     def _each(self, descriptor: int, name: str, act: Callable[[int, eggs.Egg, Ownership], object]) -> None:
-        """Open one egg, judge it, and `act`; an egg that is refused becomes a finding."""
+        """Open each egg, check it, and `act` on it; an egg that is refused becomes a finding."""
         path = os.path.join(self.path, name)
         try:
             with files.closing(_open(descriptor, name, path)) as source:
@@ -119,7 +119,7 @@ class Conversion(Place):
         batch.add(name, Opened(source, egg), ownership, then, native_mode=ownership.directory_mode, mtime=_mtime)
 
     def _compile(self, ready: list[_Staged], staged: int) -> None:
-        """Have the target compile every source, and give what it wrote the owner and modes of its egg."""
+        """Have the target compile every source, and give the byte code the owner and modes of its egg."""
         info = os.fstat(staged)
         request = {
             "stage": os.readlink(f"/proc/self/fd/{staged}"),
@@ -149,7 +149,8 @@ class Conversion(Place):
                 _own_all(f"{directory}/__pycache__", staged, one.ownership)
 
     def _swap(self, one: _Staged, descriptor: int, staged: int) -> None:
-        """Put the directory where the zip is; the zip goes, or ends up in the stage, which is about to be removed."""
+        """Put the directory in the place of the zip. The zip is removed, or ends up in the stage, which is removed
+        next."""
         now, was = os.stat(one.name, dir_fd=descriptor, follow_symlinks=False), one.was
         if (now.st_ino, now.st_size, now.st_mtime_ns) != (was.st_ino, was.st_size, was.st_mtime_ns):
             raise EggcacheError(one.path, "it changed while it was unzipped", "run again when it is installed")
@@ -176,7 +177,7 @@ def _open(descriptor: int, name: str, path: str) -> int:
 
 
 def _check(distribution: Distribution, egg: eggs.Egg) -> None:
-    """Refuse what would be another distribution, or none, once it is a directory."""
+    """Refuse an egg that would be another distribution, or none, as a directory."""
     if distribution.kind is Kind.ZIP or not egg.path.lower().endswith(".egg"):
         raise EggUnsuitable(
             egg.path, "its name does not end in .egg, so as a directory it would be no egg", "rename it"
@@ -199,8 +200,8 @@ def _check(distribution: Distribution, egg: eggs.Egg) -> None:
 
 
 def _library(interpreter: Interpreter) -> list[str]:
-    """Where the standard library of a Python 2 is: with -S, which keeps everybody's .pth files out, a virtualenv for
-    it has none. Root takes none that is somebody else's."""
+    """The directory of a Python 2's standard library: with -S, which keeps .pth files out, a virtualenv needs it. Root
+    takes only a directory of root's."""
     if interpreter.version >= (3,):
         return []
     found = [

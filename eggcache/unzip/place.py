@@ -15,7 +15,7 @@ from eggcache.system import accounts, files, safe_dirs, staging
 
 
 class Place:
-    """The directory `path`, whose eggs are made ready in a stage, put on the disk and then swapped, all together."""
+    """The directory `path`, whose eggs are prepared in a stage, written to the disk and then swapped, all together."""
 
     action: str  # of its outcomes
     restart: str  # why servers have to be restarted then
@@ -29,8 +29,10 @@ class Place:
         self.findings: list[Finding] = []
 
     def work(self) -> None:
-        """Do it, or in a dry run look what would be done. What is wrong with a single egg is a finding; raises
-        EggcacheError for what is wrong with the directory, or the disk."""
+        """Do the work, or in a dry run find out what would be done.
+
+        A fault of a single egg is a finding. Raises EggcacheError for a fault of the directory or the disk.
+        """
         try:
             self._work()
         except OSError as error:
@@ -48,11 +50,11 @@ class Place:
                 self.exchange(descriptor, staged)
 
     def plan(self, descriptor: int) -> None:
-        """Look what would be done in the directory, which is open at `descriptor`."""
+        """Find out what would be done in the directory, which is open at `descriptor`."""
         raise NotImplementedError
 
     def exchange(self, descriptor: int, staged: int) -> None:
-        """Do it, by way of the stage that is open at `staged`."""
+        """Do the work, by the stage that is open at `staged`."""
         raise NotImplementedError
 
     def done(self, name: str, files: int, size: int) -> None:
@@ -61,19 +63,19 @@ class Place:
         self.outcomes.append(Outcome(path, path, self.action, files, size))
 
     def as_finding(self, error: EggcacheError) -> Finding:
-        """What a report says of an egg, or of the directory, that had to be left as it was."""
+        """The finding for an egg, or a directory, that had to be left as it was."""
         return as_finding(error)
 
 
 def as_finding(error: EggcacheError) -> Finding:
-    """What a report says of an egg, or a directory of eggs, that had to be left as it was."""
+    """The finding for an egg, or a directory of eggs, that had to be left as it was."""
     code = {3: "egg-refused", 4: "not-permitted"}.get(error.status, "not-unzipped")
     status = 1 if isinstance(error, Busy) else error.status  # what could be done was done: running again completes
     return Finding(code, error.thing, error.cause, error.remedy, status)
 
 
 def explained(directory: str, error: OSError) -> EggcacheError:
-    """The one line for an error that kept a whole directory of eggs from being converted."""
+    """The text of an error that kept a whole directory of eggs from being converted."""
     if isinstance(error, PermissionError):
         cause = f"eggs there cannot be unzipped: {error.strerror}"
         return NotPermitted(directory, cause, "run it as root, or as the owner of these eggs")
@@ -81,9 +83,9 @@ def explained(directory: str, error: OSError) -> EggcacheError:
 
 
 def ownership_of(path: str, info: os.stat_result) -> Ownership:
-    """The owner and group of the egg at `path`, its rights to read, and for the owner alone the right to write.
+    """The owner and group of the egg at `path`, its rights to read, and the right to write for the owner alone.
 
-    Raises NotPermitted where we may not give them to what takes its place.
+    Raises NotPermitted where we may not give these to its replacement.
     """
     gid = info.st_gid
     file_mode = 0o600 | (info.st_mode & 0o044)
@@ -120,7 +122,7 @@ def _check_writable(descriptor: int, path: str) -> None:
 
 @contextmanager
 def _staged_in(descriptor: int, path: str, run: Run) -> Iterator[int]:
-    """The lock of the directory of eggs `path`, and a stage in it, with which all goes that is in it at the end."""
+    """Hold the lock of the directory of eggs `path`, and yield a stage in it, which is removed at the end."""
     with safe_dirs.locked_itself(descriptor, path, run.wait, run.progress):
         try:
             tidy(descriptor)

@@ -35,20 +35,20 @@ def undo(
     users: processes.Users | None = None,
     warn: Callable[[str], object] = str,
 ) -> Report:
-    """Put the zip of every unzipped egg of the tree of `roots` that `backup` kept back in its place.
+    """Put the backup's zip of every unzipped egg of the tree of `roots` back in the place of its directory.
 
-    At any moment each egg is a whole zip or a whole directory. The backup keeps its zips. A directory that somebody has
-    changed since it was unzipped stays, and is a finding that names the file; a note names the eggs of which the backup
-    has no zip.
+    At any moment each egg is a whole zip or a whole directory. The backup keeps its zips. A directory that was changed
+    since it was unzipped stays, and is a finding that names the changed file. A note names the eggs whose zips the
+    backup does not have.
 
     :param target: the Python whose eggs are meant
     :param roots: which distributions the tree is of
-    :param backup: the directory that kept the zips
+    :param backup: the directory that has the zips
     :param users: as for `unzip_all`
     :param warn: as for `unzip_all`
     :param run: limits, waiting, dry run and progress
     :returns: what was done; with `run.dry_run`, what would be done
-    :raises UsageError: one of the `roots` is no requirement to the target
+    :raises UsageError: the target cannot parse one of the `roots`
     :raises NotPermitted: nothing could be done, for want of rights or of a safe directory
     :raises Busy: another run holds the lock for longer than `run.wait`
     :raises EggcacheError: nothing could be done; another run completes it
@@ -119,7 +119,7 @@ class Restoration(Place):
         return replace(finding, code="not-restored") if finding.code == "not-unzipped" else finding
 
     def _each(self, name: str, act: Callable[[str], object]) -> None:
-        """Do something to one egg; what is wrong with it becomes a finding."""
+        """Act on each egg; a fault of an egg becomes a finding."""
         try:
             act(name)
         except EggcacheError as error:
@@ -149,9 +149,9 @@ class Restoration(Place):
             raise EggcacheError(kept, f"cannot be opened: {error.strerror}", "see to that and run again") from None
 
     def _stage(self, name: str, descriptor: int, staged: int) -> Iterator[tuple[str, eggs.Egg, str]]:
-        """A copy of the zip, so that whoever writes into an installed egg later does not change the backup, too.
+        """Stage a copy of the zip: a program that writes into an installed egg later must not change the backup.
 
-        The egg, and the digest of the directory that was compared with it; nothing where another run was faster.
+        Yields the egg, and the digest of the directory that was compared with it; nothing where another run was faster.
         """
         if not stat.S_ISDIR(os.stat(name, dir_fd=descriptor, follow_symlinks=False).st_mode):
             return
@@ -175,7 +175,8 @@ class Restoration(Place):
         yield name, egg, before
 
     def _compare(self, source: int, name: str, descriptor: int) -> eggs.Egg:
-        """The zip, where the directory `name` holds what unzipping it gave, and byte code. Raises EggChanged."""
+        """The zip, if the directory `name` holds its files and byte code alone. Raises EggChanged for any other
+        file."""
         path = os.path.join(self.path, name)
         egg = eggs.read(source, os.path.join(_directory(self.backup), name), self.run.limits)
         members = {member.name: member for member in egg.members}
@@ -194,7 +195,7 @@ class Restoration(Place):
         return egg
 
     def _swap(self, egg: eggs.Egg, before: str, descriptor: int, staged: int, name: str) -> None:
-        """Put the zip where the directory is; that ends up in the stage, which is about to be removed."""
+        """Put the zip in the place of the directory, which ends up in the stage and is removed next."""
         with staging.undisturbed():  # a signal must not have the stage removed before it is known what is in it
             exchange.swap(staged, descriptor, name, self.run.allow_gap)
             if freshness.digest(staged, name) != before:

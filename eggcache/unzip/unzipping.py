@@ -30,11 +30,11 @@ def unzip_all(
     users: processes.Users | None = None,
     warn: Callable[[str], object] = str,
 ) -> Report:
-    """Turn every zipped egg of the tree of `roots` into an unzipped one at the same path.
+    """Turn every zipped egg of the tree of `roots` into an unzipped egg at the same path.
 
-    Each directory has the egg's owner and group, and whoever could read the egg can read it. Call it as the owner of
-    the target's site-packages. An egg that is refused stays as it is and is a finding; so is a directory of eggs that
-    cannot be written, where there are others. At any moment each egg is a whole zip or a whole directory.
+    Each directory has the egg's owner and group, and whoever could read the egg can read it. Call this as the owner of
+    the target's site-packages. An egg that is refused stays as it is, and is a finding. So is a directory of eggs that
+    cannot be written to, where there are other directories. At any moment each egg is a whole zip or a whole directory.
 
     :param target: the Python whose eggs are meant; it byte-compiles what is extracted
     :param roots: which distributions the tree is of; of everything, the target needs no pkg_resources
@@ -43,7 +43,7 @@ def unzip_all(
     :param warn: called with each line that names these processes, before anything is changed
     :param run: limits, waiting, dry run and progress
     :returns: what was done; with `run.dry_run`, what would be done
-    :raises UsageError: one of the `roots` is no requirement to the target
+    :raises UsageError: the target cannot parse one of the `roots`
     :raises NotPermitted: nothing could be done, for want of rights or of a safe directory
     :raises Busy: another run holds the lock for longer than `run.wait`
     :raises EggcacheError: nothing could be done; another run completes it
@@ -74,8 +74,8 @@ def unzip_all(
 
 
 def report(works: Sequence[Place], findings: list[Finding], notes: list[str], told: Announcement, run: Run) -> Report:
-    """Do the `works`: what came of them, beside the `findings` and `notes` of before. What kept a whole directory of
-    eggs from being worked in is raised where there is no other one, else it is a finding."""
+    """Do the `works`, and report their results after the `findings` and `notes` so far. An error of a whole directory
+    is raised where it is the only one; else it is a finding."""
     errors = []
     for work in works:
         try:
@@ -93,7 +93,7 @@ def report(works: Sequence[Place], findings: list[Finding], notes: list[str], to
 
 
 class Announcement:
-    """Says who uses the target, or its eggs, once, when the first of them is about to be exchanged."""
+    """Names the processes that use the target or its eggs: once, just before the first exchange."""
 
     def __init__(
         self,
@@ -118,11 +118,11 @@ class Announcement:
 
 
 def settled_tree(target: Target, roots: Roots, run: Run) -> Tree:
-    """The tree, of a moment at which no other run was swapping, and no egg was missing in the gap of a killed one.
+    """The tree at a moment when no other run was swapping, and no egg was missing in the gap of a killed run.
 
     1. Another run swaps Foo.egg after the target listed site-packages and before it reads Foo.egg.
     2. The target's pkg_resources fails with "Is a directory", or takes Foo for not installed.
-    3. The swap has moved the mtime of the directory: wait until that run lets go of its lock, and ask again.
+    3. The swap has changed the mtime of the directory: wait until that run releases its lock, and ask again.
     """
     prefix = glob.escape(os.path.dirname(os.path.dirname(target.python)))
     known = {*glob.glob(os.path.join(prefix, "lib*", "python*", "*-packages")), *around(target.paths)}
@@ -144,9 +144,10 @@ def settled_tree(target: Target, roots: Roots, run: Run) -> Tree:
 
 
 def _close_gaps(places: Iterable[str], run: Run) -> bool:
-    """Recover what a run left that was killed in a gap, where the target would see no egg: whether there was any.
+    """Recover the directories where a run was killed in a gap, in which the target would miss an egg: whether there
+    were any.
 
-    Raises EggcacheError where that fails, and for a dry run, which would be wrong about the tree.
+    Raises EggcacheError where that fails, and in a dry run, whose tree would be wrong.
     """
     found = False
     for directory in places:
@@ -168,7 +169,7 @@ def _close_gaps(places: Iterable[str], run: Run) -> bool:
 
 
 def _changed_meanwhile(directories: Iterable[str], started: int, run: Run) -> bool:
-    """Whether one of these directories has changed meanwhile; if so, no run is working there any more."""
+    """Whether one of these directories has changed since; if so, wait until no run is working there."""
     changed = False
     for directory in directories:
         with suppress(OSError, NotPermitted):
@@ -219,14 +220,14 @@ def _led_to(tree: Tree) -> set[str]:
 
 
 def believed(directories: Iterable[str], target: Target) -> set[str]:
-    """Those of these directories in which root may work though somebody else's code named them."""
+    """Those of these directories in which root may work although another user's code named them."""
     if os.geteuid() != 0 or target.account.uid == 0:
         return set(directories)
     return set(directories) & owners.named(target.python, around(target.paths))
 
 
 def disbelieved(found: dict[str, dict[str, Distribution]], target: Target) -> list[Finding]:
-    """Take the others out of `found`, and say so: a forged answer could name any egg of the host's."""
+    """Remove the other directories from `found`, with a finding: a forged answer could name any egg of the host."""
     wrong = found.keys() - believed(found, target)
     cause = f"root finds these eggs by the word of what {target.account.name} runs alone"
     errors = [NotPermitted(place, cause, f"name it: --path {shlex.quote(place)}") for place in sorted(wrong)]
@@ -238,8 +239,8 @@ def disbelieved(found: dict[str, dict[str, Distribution]], target: Target) -> li
 def not_on_path(
     found: dict[str, dict[str, Distribution]], interpreter: Interpreter, naming: Callable[[Sequence[str]], str]
 ) -> Iterator[Finding]:
-    """Take out of `found` the eggs in directories that only `--path` names, and say so: whoever put an egg there may
-    open it as a file, as Scrapyd does. An egg that `--path` itself names is meant: the command of `naming`."""
+    """Remove from `found` the eggs in directories that only `--path` names, with a finding: a program may open such an
+    egg as a file, as Scrapyd does. An egg that `--path` itself names stays. `naming` makes its command."""
     added = set(map(os.path.realpath, interpreter.added))
     own = {os.path.realpath(path) for path in interpreter.path if path not in interpreter.added}
     for directory, zips in list(found.items()):
@@ -261,7 +262,7 @@ def not_on_path(
 
 
 def remove_leftovers(directories: Iterable[str]) -> None:
-    """Remove what a run left that was killed after its last swap, where no zip would lead the next run."""
+    """Remove what a run left that was killed after its last swap: no zip would lead the next run there."""
     for directory in directories:
         try:
             if not any(name.startswith(safe_dirs.STAGE) for name in os.listdir(directory)):

@@ -1,1 +1,1 @@
-"""Eggs as wheels: their files, their metadata, and the directory that holds them."""
+"""Eggs as wheels: the files of each, its metadata, and the directory of the wheels."""

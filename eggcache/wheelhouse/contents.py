@@ -33,7 +33,7 @@ class Content:
     pieces: Callable[[], Iterator[bytes]]  # each of 4 MiB at most
 
     def read(self) -> bytes:
-        """All its bytes, of a file that is known to be small."""
+        """All bytes of a file that is known to be small."""
         return b"".join(self.pieces())
 
 
@@ -47,12 +47,11 @@ class Contents:
 
 @contextmanager
 def opened(distribution: Distribution, account: Account, limits: Limits) -> Iterator[Contents]:
-    """What is in an egg, read with the rights of `account`, of what is below `limits`.
+    """The files of an egg, read with the rights of `account`, within the `limits`.
 
-    Where that is root, an unzipped egg of somebody else is read with its owner's rights: whoever can change a
-    directory while it is read decides what is read.
-    Raises EggRefused for a damaged or hostile one, NotPermitted where the account cannot read it, and EggcacheError
-    where it changed while it was read.
+    As root, an unzipped egg of another user is read with its owner's rights: a user who can change a directory while it
+    is read decides what is read. Raises EggRefused for a damaged or hostile egg, NotPermitted where the account cannot
+    read it, and EggcacheError where it changed while it was read.
     """
     path = distribution.egg or distribution.location
     with accounts.reading(path, account) as descriptor:
@@ -131,9 +130,9 @@ def _walk(descriptor: int, path: str, account: Account) -> Iterator[tuple[str, o
 
 @contextmanager
 def _below(descriptor: int, name: str) -> Iterator[int]:
-    """A descriptor of the directory `name` below an open one; "" is that one itself.
+    """A descriptor of the directory `name` below an open directory; "" is that directory itself.
 
-    One component at a time: O_NOFOLLOW is about the last one only, and any of them may have become a link by now.
+    One component at a time: O_NOFOLLOW guards only the last one, and any of them may have become a link by now.
     """
     here = os.open(".", safe_dirs.DIRECTORY, dir_fd=descriptor)
     try:
@@ -146,7 +145,7 @@ def _below(descriptor: int, name: str) -> Iterator[int]:
 
 
 def _pieces(descriptor: int, path: str, name: str, info: os.stat_result, account: Account) -> Iterator[bytes]:
-    """What is in the file `name`, which has to be the one that `info` is of."""
+    """The bytes of the file `name`, which has to be the file that `info` describes."""
     directory, _, base = name.rpartition("/")
     try:
         with accounts.acting(account), _below(descriptor, directory) as here:
@@ -168,7 +167,7 @@ def _pieces(descriptor: int, path: str, name: str, info: os.stat_result, account
 
 
 def _identity(info: os.stat_result) -> tuple[int, ...]:
-    """What is another one where a file is another one, or was written to."""
+    """Values that differ between two files, and change when a file is written to."""
     return info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns
 
 

@@ -1,8 +1,8 @@
-"""Versions and requirements of old eggs, in the words that installers of today accept (PEP 440, PEP 508).
+"""Versions and requirements of old eggs, in the form that today's installers accept (PEP 440, PEP 508).
 
-The meaning of the old words is that of pkg_resources up to setuptools 7 (`parse_version`): a word that sorts before
+The old words mean what they mean to pkg_resources up to setuptools 7 (`parse_version`): a word that sorts before
 "final" makes a pre-release; a word that sorts behind it, and a dash, make a later release; "dev" comes before
-everything. Only what means the same in PEP 440 is rewritten.
+everything. A line is rewritten only where PEP 440 can say the same.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Rewritten:
 
 
 def version(text: str) -> str | None:
-    """The PEP 440 version of the same place in the order, normalized; None where there is none."""
+    """The normalized PEP 440 version that sorts at the same place; None where there is none."""
     text = text.strip().lower()
     if len(text) > _LONGEST_VERSION:
         return None
@@ -75,7 +75,7 @@ def version(text: str) -> str | None:
 
 
 def is_version(text: str) -> bool:
-    """Whether it is a version as it stands (PEP 440)."""
+    """Whether the text is a version of PEP 440 as it stands."""
     try:
         return len(text) <= _LONGEST and bool(Version(text))
     except InvalidVersion:
@@ -91,19 +91,21 @@ def admits(text: str, version: tuple[int, ...]) -> bool:
 
 
 def name(text: str) -> str:
-    """The project's name as PEP 508 has it; "" where nothing is left of it."""
+    """The project's name in the form of PEP 508; "" where nothing is left of it."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", text.strip()).strip("-_.")
 
 
 def key(text: str) -> str:
-    """What pkg_resources, of any release, compares projects by: `safe_name` in lower case, and so a dot is no dash."""
+    """The name by which every release of pkg_resources compares projects: `safe_name` in lower case, so a dot is no
+    dash."""
     return re.sub(r"[^A-Za-z0-9.]+", "-", text).lower()
 
 
-def same_version(one: str, other: str) -> bool:
-    """Whether two spellings mean one version: a file's name has what `safe_version` and `to_filename` left of it."""
-    safe = [re.sub(r"[^A-Za-z0-9.]+", "-", text.replace(" ", ".")).lower() for text in (one, other)]
-    return safe[0] == safe[1] or (version(one) is not None and version(one) == version(other))
+def same_version(spelling: str, other: str) -> bool:
+    """Whether two spellings mean one version: file names have what `safe_version` and `to_filename` left of a
+    version."""
+    safe = [re.sub(r"[^A-Za-z0-9.]+", "-", text.replace(" ", ".")).lower() for text in (spelling, other)]
+    return safe[0] == safe[1] or (version(spelling) is not None and version(spelling) == version(other))
 
 
 def extra_name(text: str) -> str:
@@ -123,7 +125,7 @@ def marker(*parts: str) -> str | None:
 
 
 def requirement(line: str, where: str = "", extra: str = "") -> Rewritten:
-    """One line of requires.txt, which counts where the marker `where` is true, too, and for the `extra` alone."""
+    """One line of requires.txt as PEP 508, for the `extra` alone, and where the marker `where` is true."""
     before = line.strip()
     parsed = _parsed(before)
     if parsed is not None:
@@ -170,7 +172,7 @@ def _parsed(line: str) -> Requirement | None:
 
 
 def _clause(operator: str, text: str) -> str | None:
-    """One clause, normalized; None where PEP 440 has none that means it."""
+    """One clause, normalized; None where no clause of PEP 440 has its meaning."""
     if text.endswith(".*"):
         text = text if operator in ("==", "!=") else text[:-2] if operator in (">=", "<") else ""
     if operator == "===" or text.endswith(".*"):

@@ -1,4 +1,4 @@
-"""The metadata of an egg (PKG-INFO, requires.txt) as that of a wheel (METADATA). Pure: text in, text out."""
+"""The metadata of an egg (PKG-INFO, requires.txt) as that of a wheel (METADATA). Pure functions from text to text."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ class PkgInfo:
     description: str
 
     def one(self, field: str) -> str:
-        """The first value of a field on one line, "" where there is none."""
+        """The first value of a field that has one line; "" where there is none."""
         return " ".join(self.fields.get(field.lower(), [""])[0].split())
 
 
 def decoded(raw: bytes) -> str:
-    """Text that is UTF-8 nowadays, and before was in the encoding of whoever built the egg."""
+    """The text of bytes in UTF-8, as today, or in the encoding of the machine that built the egg."""
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -78,11 +78,11 @@ def parse(text: str) -> PkgInfo:
 
 
 def spelled(info: PkgInfo, project: str, version: str) -> tuple[str, str]:
-    """The name and version of an egg that pkg_resources, which goes by the file's name, knows as `project` and
-    `version`: in PKG-INFO's spelling, which is the original one.
+    """The name and version of an egg in PKG-INFO's spelling, which is the original one. pkg_resources goes by the
+    file's name, and knows the egg as `project` and `version`.
 
-    Where PKG-INFO names others it does not count: the wheel would take the name of another project's, and nobody would
-    find it as what it is required as.
+    A PKG-INFO with another project or version does not count: the wheel would take another project's name, and a
+    requirement for this project would not find it.
     """
     name, told = info.one("Name"), info.one("Version")
     if legacy.key(name) != legacy.key(project):
@@ -112,7 +112,7 @@ def sections(text: str) -> Iterator[tuple[str, str]]:
 
 
 def requirements(text: str) -> tuple[list[str], list[Rewritten]]:
-    """The extras that requires.txt knows, and its lines, each with the extra and the marker of its section."""
+    """The extras that requires.txt has, and its lines, each with the extra and the marker of its section."""
     extras: dict[str, None] = {}
     found = []
     for section, line in sections(text):
@@ -126,8 +126,8 @@ def requirements(text: str) -> tuple[list[str], list[Rewritten]]:
 
 
 def bound_to_others(info: PkgInfo, version: tuple[int, ...]) -> list[Rewritten]:
-    """Take Requires-Python out where it excludes the Python that has the egg: nobody reads it in an egg, and pip
-    would refuse the wheel."""
+    """Remove a Requires-Python that excludes the Python that has the egg: pkg_resources does not read it in an egg, and
+    pip would refuse the wheel."""
     told = info.one("Requires-Python")
     if not told or legacy.admits(told, version):
         return []

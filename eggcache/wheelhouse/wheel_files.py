@@ -42,7 +42,7 @@ logging.getLogger("wheel").setLevel(logging.WARNING)  # the releases before 0.41
 
 
 class Unfit(Exception):
-    """No wheel can be made of this egg: the code of the finding, its cause and its remedy."""
+    """An egg that no wheel can be made of: the code of the finding, its cause and its remedy."""
 
     def __init__(self, code: str, cause: str, remedy: str) -> None:
         super().__init__(code, cause, remedy)
@@ -51,7 +51,7 @@ class Unfit(Exception):
 
 @dataclass
 class Plan:
-    """A wheel that is yet to be written."""
+    """The content of a wheel that is not written yet."""
 
     project: str
     version: str
@@ -76,12 +76,12 @@ class Plan:
 
     @property
     def file_name(self) -> str:
-        """What the wheel is called."""
+        """The file name of the wheel."""
         return f"{self.stem}-{self.tag}.whl"
 
 
 def plan(contents: Contents, distribution: Distribution, machine: Machine) -> Plan:
-    """What the wheel of an egg will hold. Raises Unfit, and what reading the egg raises."""
+    """The plan of an egg's wheel. Raises Unfit, and the errors of reading the egg."""
     info, made = _identity(contents, distribution)
     _choose(contents, made)
     namespaces = _namespaces(contents)
@@ -112,7 +112,7 @@ def plan(contents: Contents, distribution: Distribution, machine: Machine) -> Pl
 
 
 def renamed(distribution: Distribution) -> bool:
-    """Whether a wheel cannot have its name and version as they are: those that it takes may be another egg's."""
+    """Whether the name or the version has to change for a wheel: the new ones may be those of another egg."""
     version = distribution.version or ""
     return (legacy.name(distribution.project), legacy.version(version) or "") != (distribution.project, version)
 
@@ -134,7 +134,7 @@ def _identity(contents: Contents, distribution: Distribution) -> tuple[metadata.
 
 
 def _choose(contents: Contents, made: Plan) -> None:
-    """Fill `made.files`: everything of the egg that an installed package has, where the wheel has it."""
+    """Fill `made.files` with all files of the egg that an installed package has, at their places in the wheel."""
     inner = {name.partition("/")[0] for name in contents.files if re.match(r"(?i)[^/]+\.egg/EGG-INFO/", name)}
     # bdist_egg wrote a .py beside each native module, to load it; in a directory Python finds the module itself
     loaders = {re.sub(r"\.[^/]*$", ".py", name) for name in contents.files if extract.executable(name)}
@@ -158,7 +158,7 @@ def _choose(contents: Contents, made: Plan) -> None:
 
 
 def _of_egg_info(name: str, stem: str) -> str:
-    """Where a file of EGG-INFO goes; "" for nowhere."""
+    """The place of a file of EGG-INFO in the wheel; "" for none."""
     if name in _LEFT_OUT or name.endswith((".pyc", ".pyo")):
         return ""
     return f"{stem}.data/{name}" if name.startswith("scripts/") else f"{stem}.dist-info/{name}"
@@ -233,9 +233,9 @@ def _namespace(package: str) -> str:
 
 
 def _text(contents: Contents, *names: str) -> str:
-    """The text of small files, one after the other; those that are not there are empty."""
-    found = (contents.files[name] for name in names if name in contents.files)
-    return "\n".join(metadata.decoded(_small(content)) for content in found)
+    """The text of small files, one after the other; a missing file is empty."""
+    small = (contents.files[name] for name in names if name in contents.files)
+    return "\n".join(metadata.decoded(_small(content)) for content in small)
 
 
 def _requires(contents: Contents) -> str:
@@ -291,11 +291,10 @@ class _Wheel(WheelFile):  # type: ignore[misc, unused-ignore]
 
 
 def write(made: Plan, directory: str, wrote: Callable[[], object] = lambda: None) -> str:
-    """Write the wheel into `directory`: its path. The same plan gives the same bytes, whenever and wherever. `wrote` is
-    called after each file.
+    """Write the wheel into `directory`, and return its path. `wrote` is called after each file.
 
-    SOURCE_DATE_EPOCH is the date of everything, where it is set; otherwise each file has its own, and what is made
-    anew has that of the newest.
+    The same plan always gives the same bytes. SOURCE_DATE_EPOCH, where it is set, is the date of every file; otherwise
+    each file has its own date, and a generated file that of the newest.
     """
     epoch = _epoch()
     dates = [_date(content.date_time) for content in made.files.values()]
@@ -318,7 +317,7 @@ def write(made: Plan, directory: str, wrote: Callable[[], object] = lambda: None
 
 
 def _for_any_python(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """A script with the first line for which an installer puts its own interpreter."""
+    """A script whose first line an installer replaces by its own interpreter."""
     for number, piece in enumerate(pieces):
         yield piece if number else _SHEBANG.sub(_PYTHON, piece)
 
@@ -332,7 +331,7 @@ def _entry(name: str, date_time: DateTime, mode: int) -> ZipInfo:
 
 
 def _date(date_time: DateTime) -> DateTime:
-    """A date that there is: real eggs have a month 0, and seconds of 62."""
+    """The nearest date that exists: real eggs have a month 0, and seconds of 62."""
     try:
         datetime(*date_time, tzinfo=timezone.utc)
     except ValueError:

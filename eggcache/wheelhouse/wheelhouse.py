@@ -32,14 +32,14 @@ def wheels(out: str, target: Target, roots: Roots = EVERYTHING, run: Run = DEFAU
     """Write each egg of the tree of `roots`, zipped or not, as a wheel into a directory.
 
     A wheel that is there already with the same bytes is kept. A distribution that is no egg, an egg that no wheel can
-    be made of, and what a wheel cannot say are findings. Nothing of an egg is executed.
+    be made of, and metadata that a wheel cannot have are findings. No code of an egg is executed.
 
-    :param out: the directory; it is made where it is missing, and nobody but the caller may be able to write to it
+    :param out: the directory; it is made where it is missing, and only the caller may be able to write to it
     :param target: the Python that native eggs become wheels for; its account has to be able to read the eggs
     :param roots: which distributions the tree is of
     :param run: limits, waiting, dry run and progress
     :returns: what was written; with `run.dry_run`, what would be written
-    :raises UsageError: one of the `roots` is no requirement to the target
+    :raises UsageError: the target cannot parse one of the `roots`
     :raises NotPermitted: `out` is not safe
     :raises Busy: another run holds the lock for longer than `run.wait`
     :raises EggcacheError: nothing could be done: `out` has whole wheels, and another run completes them
@@ -84,7 +84,7 @@ def wheels(out: str, target: Target, roots: Roots = EVERYTHING, run: Run = DEFAU
 
 
 def _writer() -> Any:
-    """The module that writes them: all that needs `wheel` and `packaging` is imported now, and by nothing else."""
+    """The module that writes wheels. Its imports, `wheel` and `packaging`, are needed here alone."""
     try:
         from eggcache.wheelhouse import wheel_files
     except ImportError as error:
@@ -96,7 +96,7 @@ def _writer() -> Any:
 
 
 def _machine(interpreter: Interpreter, said: object) -> Machine:
-    """What the target says of itself, as a stranger's word: it ends up in file names."""
+    """The target's description of itself, checked like a stranger's: it becomes part of file names."""
     told = said if isinstance(said, dict) else {}
     platform, abi, bits = told.get("platform"), told.get("abi"), told.get("bits")
     if (
@@ -113,7 +113,7 @@ def _machine(interpreter: Interpreter, said: object) -> Machine:
 
 @contextmanager
 def _open(out: str, dry_run: bool) -> Iterator[int | None]:
-    """The directory for the wheels: whoever can write there can have code installed by whoever installs from it."""
+    """The directory for the wheels. A user who can write there decides what other users install from there."""
     try:
         descriptor = safe_dirs.open_directory(out, create=not dry_run)
     except FileNotFoundError as error:
@@ -133,7 +133,7 @@ def _open(out: str, dry_run: bool) -> Iterator[int | None]:
 
 @contextmanager
 def _workplace(descriptor: int | None) -> Iterator[int]:
-    """A private directory to write wheels in: a stage in OUT; of a dry run, one that has nothing to do with it."""
+    """A private directory to write wheels in: a stage in OUT, or for a dry run a directory elsewhere."""
     if descriptor is not None:
         with staging.stage(descriptor) as (_, stage):
             yield stage
@@ -155,7 +155,7 @@ class _Made:
 
 @dataclass
 class _Work:
-    """One run of the command: what was made so far, and what is wrong."""
+    """One run of the command: the wheels made so far, and the findings."""
 
     writer: Any
     machine: Machine
@@ -197,14 +197,14 @@ class _Work:
         self.findings += _notices(plan, distribution)
 
     def _compare(self, first: _Made, plan: Plan, distribution: Distribution, stage: int) -> None:
-        """Two eggs whose wheels have one name: the first is made, and another one is told of."""
+        """Where the wheels of two eggs have one name: the first is made, and the other is a finding."""
         if not files.same_bytes(plan.file_name, f"second/{plan.file_name}", stage, stage):
             cause = f"its wheel would have the name of that of {first.distribution.location}, and other content"
             self.findings.append(Finding("wheel-shared-name", distribution.location, cause, "remove one of the eggs"))
         staging.remove(stage, "second")
 
     def settle(self, out: str, descriptor: int | None, stage: int, dry_run: bool) -> None:
-        """Put the wheels that are new in their place."""
+        """Move the new wheels into the directory."""
         if not dry_run:
             for name, one in self.made.items():
                 os.chmod(name, one.mode, dir_fd=stage)
@@ -243,7 +243,7 @@ class _Work:
         return (*words, *pins.values()) if pins else ()
 
     def notes(self, interpreter: Interpreter, paths: Sequence[str]) -> Iterator[str]:
-        """What would not be as expected where the eggs are."""
+        """Notes about what differs where the eggs are."""
         if not self.machine.finds_wheels:
             what = interpreter.setuptools or "the pkg_resources"
             yield f"{what} of {interpreter.executable} finds no wheels: they can take the eggs' place under a newer one"
@@ -275,7 +275,7 @@ def _below(path: str, tops: Sequence[str]) -> bool:
 
 
 def _no_egg(distribution: Distribution, out: str) -> Finding:
-    """A notice: pip can get, or build, what was not installed as an egg."""
+    """The notice for a distribution that is not an egg: pip can download or build it."""
     source = f"{distribution.project}=={distribution.version}"
     if distribution.kind is Kind.DEVELOP:
         source = distribution.location
@@ -288,7 +288,7 @@ def _no_egg(distribution: Distribution, out: str) -> Finding:
 
 
 def _notices(plan: Plan, distribution: Distribution) -> Iterator[Finding]:
-    """What the wheel says in other words than the egg, or cannot say."""
+    """Notices of the metadata that the wheel changes, or cannot have."""
     if plan.before:
         now = f"{plan.project} {plan.version}"
         yield Finding("wheel-renamed", distribution.location, f"{plan.before!a} is {now} in the wheel", "", 0)

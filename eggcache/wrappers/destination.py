@@ -1,7 +1,7 @@
-"""The file of a wrapper: eggcache's own as a whole, or a block in somebody else's file.
+"""The file of a wrapper: a whole file of eggcache's, or a block in another file.
 
-Both end with a line that has the digest of the lines above. By this digest a later run sees that somebody has changed
-the lines: then it keeps the file as it was beside the new one, under another name. Nobody's lines are ever lost.
+The last line of both has the digest of the lines above. By that digest a later run sees that somebody has changed the
+lines. It then keeps the old file beside the new one, under another name: nobody's lines are ever lost.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _MOST_KEPT = 100  # files beside one that somebody changes again and again
 
 @dataclass(frozen=True)
 class Written:
-    """What became of a file."""
+    """The result for a file."""
 
     changed: bool  # False: it had this text already, and was not touched
     kept: str | None = None  # the file as it was, where somebody had changed what eggcache wrote
@@ -36,21 +36,23 @@ class Written:
 
 
 def sealed(text: str, comment: str = "#") -> str:
-    """`text` with its last line, in the comments of its syntax: the digest of all above."""
+    """`text` with its last line, a comment in its syntax: the digest of all lines above."""
     return f"{text}{comment} end of what eggcache wrote {_digest(os.fsencode(text))}\n"
 
 
 def block(text: str, comment: str) -> str:
-    """`text` as a block of somebody's file: between two lines that are comments of its syntax."""
+    """`text` as a block of another file: between two lines that are comments in its syntax."""
     return sealed(f"{comment} begin of what eggcache wrote; your own lines go above or below\n{text}", comment)
 
 
 def write(path: str, text: str, *, mode: int = 0o755) -> Written:
-    """Put `text`, which is `sealed` or will be changed by nobody, at `path`, as a whole or not at all, with this mode.
+    """Write `text`, which is `sealed` or will not be changed, to `path` with this mode: the whole file, or no change.
 
-    A file that somebody has changed since eggcache wrote it is kept beside, with .bak after its name. Raises
-    NotPermitted where the directory cannot be written, or is one where others could exchange the file that root is
-    about to run, and where `path` is a link; EggcacheError where it is no file, is not eggcache's, or the disk says no.
+    A file that was changed since eggcache wrote it is kept beside, as NAME.bak.
+
+    :raises NotPermitted: the directory cannot be written, or others could exchange the file there that root is about to
+        run; or `path` is a link
+    :raises EggcacheError: `path` is no regular file, or is not eggcache's, or the disk refuses
     """
     new = os.fsencode(text)
 
@@ -65,14 +67,17 @@ def write(path: str, text: str, *, mode: int = 0o755) -> Written:
 
 
 def insert(path: str, text: str, *, position: Callable[[str, str], int], undone: str = "") -> Written:
-    """Put `text`, a `block`, into the file at `path`: in the place of the block that is there, else at `position`.
+    """Put `text`, a `block`, into the file at `path`: in place of the block that is there, else at `position`.
 
-    All else in the file stays as it is, and so do its mode, its owner and its extended attributes. `position` is given
-    the path and what the file holds, and returns the offset of a line; it may raise where there is no place. `undone`
-    is a pattern of what takes the block's effect away where it stands below the block; "" where nothing does. Where
-    somebody has changed the block, the file as it was is kept beside, with .bak after its name.
-    Raises what `write` raises, and EggcacheError where the file has more than one block, half of one, or a text of
-    eggcache's that is no block, as 0.1.0 wrote it: where that ends cannot be told.
+    The rest of the file, its mode, its owner and its extended attributes stay as they are. If the block was changed,
+    the old file is kept beside, as NAME.bak.
+
+    :param position: called with the path and the content; it returns the offset of a line, and may raise where none
+        fits
+    :param undone: a pattern of lines that would undo the block if they stood below it; "" where there are none
+    :raises EggcacheError: the file has more than one block, half of one, or a text that 0.1.0 wrote, whose end is not
+        marked
+    :raises NotPermitted: as for `write`
     """
     new, line = os.fsencode(text), None
 
@@ -104,9 +109,9 @@ def insert(path: str, text: str, *, position: Callable[[str, str], int], undone:
 
 
 def _exchange(path: str, renewed: Callable[[bytes], tuple[bytes, bool]], mode: int, theirs: bool = False) -> Written:
-    """Have `path` hold what `renewed` makes of its content; and keep the file as it was, where it says so.
+    """Replace the content of `path` by what `renewed` makes of it, and keep the old file where `renewed` says so.
 
-    With `theirs` the new file is the old one's owner's, with its mode and attributes.
+    With `theirs` the new file has the owner, mode and attributes of the old one.
     """
     path = os.path.abspath(path)
     parent, base = os.path.split(path)
@@ -150,7 +155,8 @@ def _exchange(path: str, renewed: Callable[[bytes], tuple[bytes, bool]], mode: i
 
 
 def _place(parent: str) -> int:
-    """The verified directory; one such as apache2.service.d, which a package leaves for others to make, is made."""
+    """The verified directory. A directory such as apache2.service.d, which packages leave for others to make, is
+    made."""
     if parent.endswith(".d") and not os.path.lexists(parent):
         with files.closing(safe_dirs.open_place(os.path.dirname(parent))) as above, suppress(FileExistsError):
             os.mkdir(os.path.basename(parent), dir_fd=above)
@@ -159,8 +165,8 @@ def _place(parent: str) -> int:
 
 
 def _replaceable(directory: int, path: str, base: str, theirs: bool) -> os.stat_result | None:
-    """What is called `base` in this directory, None: nothing. Raises where it could be somebody else's doing, or is
-    no file."""
+    """The status of `base` in this directory; None where it is missing. Raises where another user could have put it
+    there, or it is no regular file."""
     parent = os.fstat(directory)
     if parent.st_mode & stat.S_IWOTH and not parent.st_mode & stat.S_ISVTX:
         raise NotPermitted(
@@ -190,7 +196,7 @@ def _content(directory: int, base: str) -> bytes:
 
 
 def _take_over(directory: int, base: str, there: os.stat_result, file: int) -> None:
-    """Give the new file the owner, the mode and the extended attributes (ACLs, labels) of the one that is there."""
+    """Give the new file the owner, the mode and the extended attributes (ACLs, labels) of the old file."""
     if (there.st_uid, there.st_gid) != (os.fstat(file).st_uid, os.fstat(file).st_gid):
         os.fchown(file, there.st_uid, there.st_gid)
     os.fchmod(file, stat.S_IMODE(there.st_mode))
@@ -204,7 +210,7 @@ def _take_over(directory: int, base: str, there: os.stat_result, file: int) -> N
 
 
 def _keep(directory: int, base: str, path: str) -> str:
-    """Give the file a second name that nothing else has: it is what was there, with all that belongs to it."""
+    """Give the file a second name that is free: that keeps all that belongs to it."""
     for number in range(1, _MOST_KEPT):
         more = ".bak" if number == 1 else f".bak{number}"
         try:

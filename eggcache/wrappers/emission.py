@@ -1,8 +1,7 @@
 """The command `wrapper`: the text that starts Apache with its egg cache prepared, from templates/.
 
-Root runs or reads this text at every start of Apache. So every value is quoted for the place where it stands
-(`quoting`), no value stands in a comment that it could end, and in the tests the program of each kind (`kinds`) reads
-it.
+Root runs or reads this text at every start of Apache. So every value is quoted for its place (`quoting`), no value
+stands in a comment that it could end, and the tests have the real program of each kind (`kinds`) read it.
 """
 
 from __future__ import annotations
@@ -21,12 +20,12 @@ from eggcache.wrappers.kinds import KINDS, Wanted, fill, part
 
 
 def wrapper(kind: str, wanted: Wanted) -> str:
-    """Make the text of a wrapper, by which a directory is the egg cache of a server.
+    """The text of a wrapper, which makes a directory the egg cache of a server.
 
     Rules from outside: LSB 5.0 (init scripts, exit statuses); for each syntax, what `quoting` names.
 
-    :param kind: which wrapper, as `--for` has it
-    :param wanted: what the text is made of
+    :param kind: which wrapper, as for `--for`
+    :param wanted: the values of the text
     :returns: the text; names that are not UTF-8 are surrogate escapes in it
     :raises UsageError: there is no such kind; a value is not absolute where it must be, or cannot be expressed in the
         syntax of this kind; `init.d` without a pid file; a drop-in for a directory that the unit does not see
@@ -74,8 +73,8 @@ def check_seen(
 
 
 def place(kind: str, apache: Apache, *, name: str = "eggcache-apache", debian: bool = False) -> str | None:
-    """The file that the wrapper of `kind` goes into on this host; None where it becomes a part of one, or where
-    that is for its user to say. `name` and `debian` are those of `wrapper`."""
+    """The file for the wrapper of `kind` on this host; None where it becomes part of a file, or its user chooses.
+    `name` and `debian` are those of `wrapper`."""
     if kind == "envvars" and not debian:
         return None
     unit = apache.unit or _unit(apache.apachectl or "")
@@ -118,7 +117,7 @@ def takes_envvars(apachectl: str) -> bool:
 
 
 def warnings(kind: str, directory: str, apache: Apache) -> tuple[Finding, ...]:
-    """What will not work on this host with a wrapper of `kind` for `directory`; they ask for no exit status."""
+    """Notices of what will not work on this host with a wrapper of `kind` for `directory`."""
     found = []
     if KINDS[kind].starts_apache and apache.systemd and apache.hands_over:
         found.append(
@@ -136,8 +135,11 @@ def warnings(kind: str, directory: str, apache: Apache) -> tuple[Finding, ...]:
 
 
 def following(kind: str, path: str, apache: Apache, *, debian: bool = False, root: str = "/") -> str:
-    """What to run on this host when the wrapper of `kind` is at `path`; "" where nothing has to be. `debian` is that
-    of `wrapper`; `root` is where Debian's update-rc.d is looked up."""
+    """The command to run on this host after the wrapper of `kind` is at `path`; "" for none.
+
+    :param debian: as for `wrapper`
+    :param root: where Debian's update-rc.d is looked up
+    """
     file, name = shlex.quote(path), shlex.quote(os.path.basename(path))
     control, unit = shlex.quote(apache.apachectl or "apachectl"), apache.unit or _unit(apache.apachectl or "")
     boot = f"chkconfig httpd off && chkconfig --add {name}"
@@ -158,5 +160,5 @@ def following(kind: str, path: str, apache: Apache, *, debian: bool = False, roo
 
 
 def _unit(apachectl: str) -> str:
-    """The unit that goes with this script, where nobody knows better: Debian's or everybody else's."""
+    """The usual unit of Apache for this script: Debian's, or that of all others."""
     return "apache2.service" if os.path.basename(apachectl).startswith("apache2") else "httpd.service"

@@ -20,7 +20,7 @@ from eggcache.wrappers import quoting
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a wrapper is made of. Names that are not UTF-8 are in the text as surrogate escapes."""
+    """The values of a wrapper. Names that are not UTF-8 are in the text as surrogate escapes."""
 
     directory: str  #: the egg cache
     prepare: Sequence[str]  #: the complete command, absolute and as resolved, that fills it
@@ -38,18 +38,18 @@ class Wanted:
         return self.private_tmp is not False and in_tmp(self.directory) is not None
 
     def zone(self, quote: Callable[[str], str], given: str, none: str) -> str:
-        """What sets the zone, `given` with the quoted zone for its {}, or what unsets it."""
+        """The text that sets the zone, `given` with the quoted zone for its {}; or the text that unsets it."""
         return none if self.timezone is None else given.format(quote(self.timezone))
 
 
 def at_end(_path: str, text: str) -> int:
-    """Where a block goes in most files."""
+    """The position of a block in most files."""
     return len(text)
 
 
 def _in_program(path: str, text: str) -> int:
-    """Below the head of the one program in supervisord's file, which must not have an environment yet: of two in one
-    section supervisord takes the last and says nothing."""
+    """Below the head of the only program in supervisord's file, which must not have an environment yet: of two in one
+    section supervisord takes the last, in silence."""
     heads = list(re.finditer(r"^\[(?:fcgi-)?program:[^\]\n]*\][^\n]*\n", text, re.MULTILINE))
     if len(heads) != 1:
         cause = f"the text goes into the section of one program, and there are {len(heads)} in it"
@@ -62,7 +62,7 @@ def _in_program(path: str, text: str) -> int:
 
 
 def _before_user(_path: str, text: str) -> int:
-    """In a Dockerfile before the first USER of the last stage: what prepares has to be root."""
+    """Before the first USER of the last stage of a Dockerfile: `prepare` has to be root."""
     stages = list(re.finditer(r"^\s*FROM\s", text, re.MULTILINE | re.IGNORECASE))
     start = stages[-1].start() if stages else 0
     user = re.compile(r"^\s*USER\s", re.MULTILINE | re.IGNORECASE).search(text, start)
@@ -71,7 +71,7 @@ def _before_user(_path: str, text: str) -> int:
 
 @dataclass(frozen=True)
 class WrapperKind:
-    """One kind of wrapper. Where it is registered is the end of this module."""
+    """One kind of wrapper. They are registered at the end of this module."""
 
     template: str | Callable[[Wanted], str]
     values: Callable[[Wanted], Mapping[str, str]]  # of the template's @NAME@s, quoted as its syntax wants it
@@ -99,7 +99,7 @@ def part(kind: str, *, debian: bool) -> bool:
 
 
 def _running(wanted: Wanted, *, indent: str = "") -> str:
-    """What finds the Apache that runs, and tells whether it has the cache."""
+    """The text that finds the running Apache and tells whether it has the cache."""
     return fill("running.sh", indent=indent, PROGRAMS=_programs(wanted.apachectl)).rstrip("\n")
 
 
@@ -117,7 +117,7 @@ _DROP_IN = "/etc/systemd/system/{unit}.d/50-eggcache.conf"
 
 
 def _dropin(wanted: Wanted) -> dict[str, str]:
-    """What does for systemd's Apache what the scripts would have done."""
+    """The advice for an Apache of systemd's: what does there what the script does."""
     return {
         "PATH": _DROP_IN.format(unit=wanted.unit),
         "UNIT": wanted.unit,
@@ -172,7 +172,7 @@ def _drop_in(wanted: Wanted) -> dict[str, str]:
 
 
 def _stated(quote: Callable[[str], str], given: str = "", none: str = "") -> Callable[[Wanted], dict[str, str]]:
-    """For what cannot prepare at start, and gives the command in a comment."""
+    """For a kind that cannot prepare at start, and has the command in a comment."""
     return lambda wanted: {
         "DIRECTORY": quote(wanted.directory),
         "ZONE": wanted.zone(quote, given, none),

@@ -1,7 +1,7 @@
 """The wrapper for mod_python: a PythonOption that sets the egg cache, and the deployment of an application.
 
-What runs inside Apache is in inside/: the module that reads the option, and the WSGI gateway. Both are written as
-they are, beside the launcher of the application.
+The modules that run inside Apache are in inside/: one reads the option, one is the WSGI gateway. Both are written
+unchanged beside the launcher of the application.
 """
 
 from __future__ import annotations
@@ -49,15 +49,15 @@ def mod_python(
     mutexes: str = "logs/",
     root: str = "/",
 ) -> Emitted:
-    """What makes a directory the egg cache of Apache's mod_python.
+    """The configuration that makes a directory the egg cache of Apache's mod_python.
 
-    `modules` is the directory where the modules will be put;
-    it and `paths` become PythonPath. `application` adds its whole deployment, for which `mutexes` is the directory of
-    mod_python's lock files. `root` is where the file of mod_python itself is looked up.
+    `modules` is the directory of the modules; it and `paths` become PythonPath. `application` adds its whole
+    deployment, and `mutexes` is then the directory of mod_python's lock files. `root` is where the file of mod_python
+    itself is looked up. Rules from outside: mod_python's documentation on PythonOption, PythonPath and PythonImport;
+    the TurboGears manual.
 
-    Raises UsageError for a value that is not absolute where it must be, that Apache's configuration cannot express,
-    or that is no name of a module; and for an application without `modules`. Rules from outside: mod_python's
-    documentation on PythonOption, PythonPath and PythonImport; the TurboGears manual.
+    :raises UsageError: a value is not absolute where it must be, cannot be expressed in Apache's configuration, or is
+        no name of a module; an application without `modules`
     """
     for value in (wanted.directory, wanted.prepare[0], *paths, *([modules] if modules is not None else [])):
         if not value.startswith("/"):
@@ -87,7 +87,7 @@ def mod_python(
 
 
 def launcher_name(application: Application) -> str:
-    """The file name of the launcher, as the manual has it."""
+    """The file name of the launcher, as in the manual."""
     return f"{application.module}_modpython.py"
 
 
@@ -130,5 +130,5 @@ def _directory(path: str) -> str:
 
 
 def inside(name: str) -> str:
-    """The text of a script of inside/, as it is written for Apache."""
+    """The text of a script of inside/, as Apache gets it."""
     return packaged.read(f"target/inside/{name}").decode("ascii")

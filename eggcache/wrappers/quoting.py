@@ -1,7 +1,7 @@
-"""Quoting: a value in the syntax of each wrapper, such that its program reads the same bytes back.
+"""Quoting: a value in the syntax of each wrapper, so that the wrapper's program reads back the same bytes.
 
-Every function returns the value with its quotes, and raises UsageError where the syntax cannot express it: a wrapper
-that names another directory than the one that was prepared is worse than none.
+Every function returns the quoted value, and raises UsageError where the syntax cannot express it: a wrapper that names
+another directory than the prepared one is worse than none.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def tmpfiles(text: str, below: str = "") -> str:
 
 
 def comment(words: Sequence[str]) -> str:
-    """A command as one would type it, in a comment: that ends where a line ends."""
+    """A command as one would type it, in a comment: so it may have no line end."""
     for word in words:
         _no_control(word, "the comment that gives the command")
     return shlex.join(words)
@@ -112,7 +112,7 @@ def _no_control(text: str, syntax: str) -> None:
 
 
 def utf8(text: str, syntax: str) -> None:
-    """Raise where the text is not UTF-8."""
+    """Raise UsageError where the text is not UTF-8."""
     try:
         text.encode()
     except UnicodeEncodeError:
