@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shlex
+import stat
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
@@ -230,7 +231,8 @@ class Preparation:
         cache, plan = self._planned(tree, read, receipt.read(descriptor))
         made, findings, expected = outcomes.foresee(plan, cache, descriptor, self.run.progress)
         lacking = cache.known.lacks(descriptor, expected)
-        if lacking or not safe_dirs.owned(descriptor, self.owner.uid, self.owner.gid, self.owner.directory_mode):
+        here = os.fstat(descriptor)
+        if lacking or [here.st_uid, here.st_gid, stat.S_IMODE(here.st_mode)] != self.options["owner"][:3]:
             raise OSError(errno.EROFS, os.strerror(errno.EROFS), os.path.join(self.directory, *lacking[:1]))
         note = f"{self.directory}: it is read-only, and was left as it is: what it serves is current"
         kept = [replace(outcome, action="kept") for outcome in made]

@@ -274,12 +274,6 @@ def own(descriptor: int, uid: int, gid: int, mode: int) -> None:
         os.fchmod(descriptor, mode)
 
 
-def owned(descriptor: int, uid: int, gid: int, mode: int) -> bool:
-    """Whether an open file or directory has this owner and this mode."""
-    info = os.fstat(descriptor)
-    return (info.st_uid, info.st_gid, stat.S_IMODE(info.st_mode)) == (uid, gid, mode)
-
-
 def check_lock(descriptor: int, path: str) -> None:
     """Raise NotPermitted where the lock of the directory `descriptor` exists and is not a lock file of ours."""
     with suppress(FileNotFoundError):
