@@ -1,6 +1,6 @@
 """An unprivileged user exchanges names in and around DIR while root prepares it, over and over.
 
-In the manner of the kernel's own rename_attack: many attempts, and not one that gets out of its place. It takes 30
+In the manner of the kernel's own rename_attack: many attempts, and not one that gets out of its place. It takes 12
 seconds; EGGCACHE_RACE_SECONDS makes it longer.
 """
 
@@ -25,7 +25,7 @@ from eggcache.errors import EggcacheError
 from eggcache.model import Ownership
 from eggcache.system import safe_dirs, staging
 
-SECONDS = float(os.environ.get("EGGCACHE_RACE_SECONDS", "30"))
+SECONDS = float(os.environ.get("EGGCACHE_RACE_SECONDS", "12"))
 
 # Runs as the attacker, in Python for the system calls alone. It says how much it has tried, and how often it worked.
 ATTACKER = r"""
@@ -152,7 +152,7 @@ def put_away(path: Path, private: Path) -> None:
 
 
 def test_names_exchanged_all_the_time(site: Site) -> None:
-    """Of 100,000 attempts in 30 seconds none leads root out of DIR, moves a mode of the attacker's files, reaches a
+    """Of 3,000 attempts a second none leads root out of DIR, moves a mode of the attacker's files, reaches a
     victim or brings what only root may read into the cache; and runs of prepare still succeed."""
     top = site.eggs.parent
     tmp, evil, private = top / "tmp", top / "evil", top / "private"
@@ -190,7 +190,7 @@ def test_names_exchanged_all_the_time(site: Site) -> None:
             assert attacker.stdout.readline() == "ready\n"
             until = time.monotonic() + SECONDS
             turn = 0
-            while time.monotonic() < until:
+            while time.monotonic() < until or turn < 8:  # on a slow machine few runs come to their end
                 turn += 1
                 done = site.prepare("--path", evil, *(["--reset"] if turn % 3 else []), "--wait", "5")
                 assert done.returncode in (0, 1, 3, 4), done.stderr
@@ -209,8 +209,8 @@ def test_names_exchanged_all_the_time(site: Site) -> None:
             said, _ = attacker.communicate(timeout=60)
     tries, works = map(int, said.split()[-2:])
     print(f"{tries} attempts, {works} of them worked, in {SECONDS:g} s:", *ends.most_common(), sep="\n  ")
-    assert tries >= 100_000
-    assert works >= 1000
+    assert tries >= 3000 * SECONDS
+    assert works >= 30 * SECONDS
     assert ends["prepare 0"] + ends["prepare 3"] >= 3
     assert ends["opened"] + ends["renewed"] >= 50
     assert (listing(victim), listing(empty), listing(secret)) == before
