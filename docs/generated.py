@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # What an installation has that followed the README, on Debian.
 PREPARE = shlex.split(
     "/opt/eggcache/bin/python3 -I /opt/eggcache/bin/eggcache prepare /var/cache/eggcache --lenient "
-    "--python /srv/turbogears/bin/python --user www-data --group www-data --wait 60 -- TurboGears"
+    "--python /srv/turbogears/bin/python --user www-data --group www-data --wait 60"
 )
 
 

@@ -30,14 +30,15 @@ class Explanation:
 TREE = (
     Explanation(
         "root-not-installed",
-        "A requirement that you named (or TurboGears, where you named none) is not installed for this Python.",
+        "A requirement that you named is not installed for this Python.",
         "There is no tree to work on.",
-        "Name Apache's interpreter with --python, the directories that its PythonPath adds with --path, or your "
-        "application in place of TurboGears.",
+        "Name Apache's interpreter with --python, the directories that its PythonPath adds with --path, or nothing: "
+        "then it is everything on the path.",
     ),
     Explanation(
         "missing-distribution",
-        "A distribution of the tree requires one that is not installed, or that the runtime user cannot read.",
+        "A distribution of the tree (of that of TurboGears, where you named none; with --all, any on the path) "
+        "requires one that is not installed, or that the runtime user cannot read.",
         "pkg_resources.require() raises DistributionNotFound, and often the application does not start.",
         "Install it for the same Python. The message has the chain of requirements that leads to it, and what on the "
         "disk tells why: a line of a .pth file or an egg-link that leads nowhere, an egg for another Python.",

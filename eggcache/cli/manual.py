@@ -21,7 +21,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("eggcache COMMAND --help", "the options of one of them"),
     ),
     "tree": (
-        ("eggcache tree", "the tree of TurboGears"),
+        ("eggcache tree", "the tree of TurboGears, or else all that is on the path"),
         ("eggcache tree myapp --python /srv/myapp/bin/python", "of an application, for Apache's Python"),
         ("eggcache tree --all --path /srv/eggs", "all that is on the path, and in /srv/eggs"),
         ("eggcache tree --reverse kid", "who needs kid?"),
@@ -37,7 +37,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "prepare": (
         ("eggcache prepare -n /var/cache/eggcache", "what would be done"),
-        ("eggcache prepare /var/cache/eggcache", "the tree of TurboGears"),
+        ("eggcache prepare /var/cache/eggcache", "everything that the server can import"),
         ("eggcache prepare /var/cache/eggcache myapp --user www-data", "of an application, for that user"),
         ("eggcache prepare --reset /tmp/turbogears-eggcache", "where anybody could have been first"),
         ("eggcache prepare --prune /var/cache/eggcache", "and remove what no egg needs any more"),
@@ -61,7 +61,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "wheels": (
         ("eggcache wheels -n /srv/wheels", "what would be written"),
         ("eggcache wheels /srv/wheels TurboGears2", "a tree, for pip install --no-index --find-links /srv/wheels"),
-        ("eggcache wheels /srv/wheels --all", "every egg on the path"),
+        ("eggcache wheels /srv/wheels", "every egg on the path"),
     ),
     "wrapper": (
         ("eggcache wrapper /var/cache/eggcache", "what is right on this host, and why"),

@@ -15,13 +15,13 @@ options:
     default: eggcache
   requirements:
     description:
-      - The roots of the tree, as pkg_resources reads requirements. Empty means TurboGears.
+      - The roots of the tree, as pkg_resources reads requirements. Empty means everything that the target can import.
     type: list
     elements: str
     default: []
   all:
     description:
-      - Every distribution on the target's path instead of a tree.
+      - As without requirements, and name what any distribution on the target's path lacks.
     type: bool
     default: false
   python:

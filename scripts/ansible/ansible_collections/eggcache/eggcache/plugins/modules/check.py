@@ -56,7 +56,6 @@ EXAMPLES = r"""
   eggcache.eggcache.check:
     cache: /var/cache/eggcache
     python: /srv/turbogears/bin/python
-    all: true
     ignore:
       - running-without-cache
       - running-with-other-cache

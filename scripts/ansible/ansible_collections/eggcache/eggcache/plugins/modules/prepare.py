@@ -49,7 +49,6 @@ EXAMPLES = r"""
   eggcache.eggcache.prepare:
     directory: /var/cache/eggcache
     python: /srv/turbogears/bin/python
-    all: true
 
 - name: Prepare one application's tree, and wait for whoever is at it
   eggcache.eggcache.prepare:

@@ -36,7 +36,6 @@ EXAMPLES = r"""
 - name: Leave zipped eggs behind, and keep the zips
   eggcache.eggcache.unzip_all:
     python: /srv/turbogears/bin/python
-    all: true
     backup: /var/backups/eggs
   notify: Stop and start Apache
 """

@@ -57,7 +57,6 @@ EXAMPLES = r"""
   eggcache.eggcache.wrapper:
     directory: /var/cache/eggcache
     python: /srv/turbogears/bin/python
-    all: true
   notify: Stop and start Apache
 """
 
