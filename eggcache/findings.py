@@ -71,7 +71,7 @@ TREE = (
     Explanation(
         "other-version",
         "A directory that --path names has another version of a distribution of the tree, too. A notice.",
-        "A script that zc.buildout generated has a list of its own, and may load that version, which was not looked at.",
+        "A script that zc.buildout generated has a list of its own, and may load that version, which nobody looked at.",
         "Name the script with --path-from, in place of --path.",
     ),
 )
