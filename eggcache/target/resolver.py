@@ -150,7 +150,10 @@ def rivals(tree: Tree) -> Iterator[Finding]:
         for one in tree.distributions
         if one.egg and not one.active
     }
+    looked_at = {one.egg for one in tree.distributions}
     for egg in tree.outside:
+        if egg in looked_at:  # without a requirement, all of them are
+            continue
         one = chosen.get((absence.project_of(os.path.basename(egg)), os.path.dirname(egg)))
         if one is not None:
             cause = f"{one.title} was looked at, and not this version beside it, which a script of buildout's may list"
