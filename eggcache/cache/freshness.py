@@ -163,7 +163,7 @@ def holds(data: Mapping[str, Any], key: str, options: Mapping[str, Any], directo
         return False
 
 
-def leftovers(directory: int) -> bool:
+def leftovers(directory: int | str) -> bool:
     """Whether a run is at work in `directory`, or was killed there."""
     left = safe_dirs.STAGE, safe_dirs.JOURNAL, safe_dirs.ASIDE
     return any(name.startswith(left) for name in os.listdir(directory))

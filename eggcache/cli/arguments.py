@@ -6,6 +6,7 @@ import argparse
 import os
 import re
 
+from eggcache.cache import freshness
 from eggcache.cli import console
 from eggcache.errors import NotPermitted, UsageError
 from eggcache.system import accounts
@@ -147,12 +148,23 @@ def run(options: argparse.Namespace, watcher: Progress) -> Run:
     return Run(Limits(**limits(options)), options.wait, options.dry_run, options.allow_gap, watcher)
 
 
+def _missing(path: str) -> bool:
+    """Whether nothing has that name; not so where a killed unzip-all has put an egg aside, which the next one puts
+    back."""
+    if os.path.exists(path):
+        return False
+    try:
+        return not freshness.leftovers(os.path.dirname(path))
+    except OSError:
+        return True
+
+
 def doubt(options: argparse.Namespace) -> None:
     """Say what the options name and this host does not have. Raises UsageError for a --path, where that is looked into
     now: a wrapper may be for what is yet to come, and a server starts without it as it did before; and for what is
     there and stands for nothing that its option is for."""
     for path in options.path:
-        if not (options.command == "wrapper" or getattr(options, "lenient", False) or os.path.exists(path)):
+        if not (options.command == "wrapper" or getattr(options, "lenient", False)) and _missing(path):
             raise UsageError(f"--path {path}", "there is nothing of that name", "name what Apache has on its path")
     named = {"--path": options.path, "--apachectl": [getattr(options, "apachectl", None)]}
     for name, paths in named.items():
