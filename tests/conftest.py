@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from support import deployment, stock
+from support import coverage, deployment, stock
 from support.crashing import Caches, Sites
 from support.deployment import Deployment
 from support.emitted import server  # noqa: F401 - a fixture of several rooms
@@ -55,6 +55,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "where" not in item.fixturenames and item.path.parent.name not in SAME:  # type: ignore[attr-defined]
             item.add_marker("fast")
+
+
+def pytest_sessionfinish() -> None:
+    """What a worker has reached is written before its controller hears that it has finished, and may end it."""
+    coverage.end()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from support import ROOT
+from support import ROOT, coverage
 
 # "?": strace knows which of them this machine has.
 _WRITING = (
@@ -169,9 +169,10 @@ def eggcache(
     user: str | None = None,
     python: str = sys.executable,
 ) -> subprocess.CompletedProcess[str]:
-    """Run the program as a user would, in an environment of its own."""
+    """Run the program as a user would, in an environment of its own. Where coverage is measured, so is this run."""
+    measured = coverage.RUN if python == sys.executable and user is None else []
     done = subprocess.run(
-        [python, "-m", "eggcache", *map(str, arguments)],
+        [python, *measured, "-m", "eggcache", *map(str, arguments)],
         env=environment({"PYTHONPATH": "", "PYTHONWARNINGS": "error", **env}),
         cwd=ROOT,
         stdin=subprocess.DEVNULL,
