@@ -28,6 +28,9 @@ from eggcache.system.accounts import Account
 from eggcache.target import commands, resolver
 from eggcache.target.interpreter import EVERYTHING, Roots, Target
 
+# Files that are not as they should be, and what else keeps modules from being imported
+_DIFFERING = ("egg-not-in-cache", "member-missing", "member-unreadable", "member-outdated", "member-changed")
+_BREAKING = (*_DIFFERING, "time-zone", "cache-missing", "cache-unreachable", "noexec", "not-served")
 _NOTICES = (  # they ask for no exit status
     "unparsed-requirement",
     "other-version",
@@ -97,7 +100,8 @@ def check(
             outcomes = tuple(looked.comparison.outcomes)
         found += location.unseen_eggs(tree, host)
         found += resolver.rivals(tree)
-        found += imported.findings(evident.imports, looked, around)
+        known = any(one.code in _BREAKING for one in found)
+        found += imported.findings(evident.imports, looked, around, known=known)
         if cache is not None and checks.tells(told, cache):  # what a process was started with does not matter then
             found = [one for one in found if one.code not in environments.RUNNING]
         found += checks.host_findings(told, interpreter=tree.interpreter, cache=cache, account=target.account)
@@ -253,8 +257,7 @@ class _With:
 
     def _differing(self) -> set[str]:
         """Eggs whose files in the cache are not as they should be: what follows from that is not told again."""
-        codes = ("egg-not-in-cache", "member-missing", "member-unreadable", "member-outdated", "member-changed")
-        paths = [one.thing for one in self.comparison.findings if one.code in codes]
+        paths = [one.thing for one in self.comparison.findings if one.code in _DIFFERING]
         paths += [path for path, _ in self.comparison.shifted]
         below = len(os.path.join(self.cache, ""))
         tops = {path[below:].split("/")[0] for path in paths}

@@ -31,8 +31,14 @@ _NO_MODULE = re.compile(r"No module named '?([A-Za-z_]\w*)")
 _OF_EGGS = {"ExtractionError", "ResolutionError", "ZipImportError", "BadZipfile", "BadZipFile", "ENOTDIR"}
 
 
-def findings(imports: Sequence[Import], looked: Observation, around: environments.Locale | None) -> Iterator[Finding]:
-    """What is wrong with `imports`, which were tried in the locale `around`."""
+def findings(
+    imports: Sequence[Import], looked: Observation, around: environments.Locale | None, *, known: bool
+) -> Iterator[Finding]:
+    """What is wrong with `imports`, which were tried in the locale `around`.
+
+    Where something is wrong with the cache or an egg, as is `known`, a root that does not import is not told as well:
+    it would most likely follow from that.
+    """
     locale = _shown(around)
     for one in imports:
         if one.kind == "native":
@@ -41,7 +47,7 @@ def findings(imports: Sequence[Import], looked: Observation, around: environment
             yield from _zone(one, looked)
         if one.state == "elsewhere" or (one.state == "failed" and one.file):
             yield _elsewhere(one, looked.cache or "")
-        elif one.state == "failed" and not (looked.cache is None and one.call):
+        elif one.state == "failed" and not (looked.cache is None and one.call) and not (known and one.kind == "root"):
             yield _failed(one, looked, locale)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
@@ -212,11 +213,15 @@ def _home(configuration: Configuration, interpreter: Interpreter) -> Iterator[Fi
     if any(directory in paths for directory in interpreter.site_packages):
         return
     for home, place in homes.items():
-        yield _other(place, f"mod_wsgi's Python is the one of {home}, and {interpreter.executable} is of {wanted}")
+        yield _other(
+            place, f"mod_wsgi's Python is the one of {home}, and {interpreter.executable} is of {wanted}", home
+        )
 
 
-def _other(thing: str, cause: str) -> Finding:
-    return Finding("other-python", thing, cause, "name the interpreter that Apache runs with --python PATH")
+def _other(thing: str, cause: str, home: str | None = None) -> Finding:
+    program = os.path.join(home, "bin", "python") if home else ""
+    path = shlex.quote(program) if os.access(program, os.X_OK) else "PATH"
+    return Finding("other-python", thing, cause, f"name the interpreter that Apache runs with --python {path}")
 
 
 def _ignored(configuration: Configuration) -> Iterator[Finding]:

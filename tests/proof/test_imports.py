@@ -187,6 +187,10 @@ def test_locale(shop: Shop, shared_tmp: Path) -> None:
     found = shop.check(status=0, env={"LC_ALL": "C.UTF-8", "APACHE_ENVVARS": str(envvars)})
     said = "LANG=tr_TR.UTF-8"
     assert found["tells"]["cause"] == f"it does not import with {said}, as {envvars} has it: {said}"
+    # Apache embeds its Python, which makes nothing better of the C locale, as a program does (bpo-36443)
+    shop.add("Tells", "import sys\nraise RuntimeError(sys.getfilesystemencoding())\n")
+    envvars.write_text(envvars.read_text() + "export LANG=C\n")
+    assert shop.check(status=0, env={"APACHE_ENVVARS": str(envvars)})["tells"]["cause"].endswith(": ascii")
 
 
 def test_what_our_own_python_makes_of_the_locale() -> None:

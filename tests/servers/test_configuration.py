@@ -713,3 +713,4 @@ def test_path_that_was_not_checked(host: Host, debian_python: Interpreter, line:
     assert codes(found) == expected
     for one in found:
         assert f"--path /own --path {eggs}" in one.remedy.command
+        assert "/none" not in one.remedy.command

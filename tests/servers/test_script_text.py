@@ -33,6 +33,7 @@ CACHE, ZONE = "PYTHON_EGG_CACHE", "TZ"
         ("from pkg_resources import set_extraction_path as choose\nchoose('/eggs')\n", [(CACHE, "/eggs", 2)]),
         # of a request, and what only looks like it
         ("def application(environ, start):\n    environ['PYTHON_EGG_CACHE'] = '/x'\n", []),
+        ("from os import environ\ndef application(environ, start):\n    environ['PYTHON_EGG_CACHE'] = '/x'\n", []),
         ("import os\n# os.environ['PYTHON_EGG_CACHE'] = '/x'\nprint(os.environ.get('PYTHON_EGG_CACHE', '/x'))\n", []),
         ("import os\nif os.environ.get('TZ') == 'x': pass\ndef set_extraction_path(path): pass\n", []),
         # Python 2's, by line

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -191,6 +192,20 @@ def test_unreadable_parent(case: Case) -> None:
     assert f"{parent} is root's, mode 0700" in found["cache-unreachable"]["cause"]
     parent.chmod(0o755)
     case.healthy()
+
+
+def test_script_that_sets_another_cache(case: Case) -> None:
+    """A script that sets a cache beats the one that Apache was started with: an ExtractionError; check names its line,
+    and by the command that it tells every page is served from what the script names."""
+    script, other = case.home / "mods" / "shop_start.py", case.cache.parent / "other"
+    script.write_text(f"import os\nos.environ['PYTHON_EGG_CACHE'] = {str(other)!r}\n{script.read_text()}")
+    case.fails(EXTRACTION)
+    found = case.check("--script", script)
+    assert set(found) == {"egg-cache-elsewhere"}
+    assert found["egg-cache-elsewhere"]["thing"] == f"{script}:2"
+    assert eggcache(*shlex.split(found["egg-cache-elsewhere"]["command"])[1:]).returncode == 0
+    case.start()
+    serves(case, other, WORKERS)
 
 
 @contextmanager
