@@ -155,7 +155,7 @@ def test_turbogears_1(turbogears1: Deployment, shared_tmp: Path) -> None:
     """The tree with PEAK-Rules missing: that is said, with the chain; the rest is made, its requirement in the words
     of today. wheel's own convert fails on the same egg."""
     out = shared_tmp / "out"
-    done = eggcache("wheels", out, "--python", turbogears1.python)
+    done = eggcache("wheels", out, "TurboGears", "--python", turbogears1.python)
     assert done.returncode == 5
     assert "TurboGears 1.1.3 -> TurboJson 1.3.2 -> PEAK-Rules>=0.5a1.dev-r2600 (missing)" in done.stderr
     assert "'PEAK-Rules>=0.5a1.dev-r2555' is PEAK-Rules>=0.5a1.dev2555 in the wheel [wheel-requirement-rewritten]" in (
@@ -164,7 +164,7 @@ def test_turbogears_1(turbogears1: Deployment, shared_tmp: Path) -> None:
     assert re.search(
         r"setuptools is no egg \(dist-info\), .*pip wheel .* setuptools==44.1.1 \[wheel-no-egg\]", done.stderr
     )
-    assert "next:" not in done.stdout
+    assert f"next: {turbogears1.python} -m pip install" in done.stdout  # what is missing is so with the eggs, too
     requires = verify(out / "turbogears-1.1.3-py27-none-any.whl").requires_dist or []
     assert "PEAK-Rules>=0.5a1.dev2555" in map(str, requires)
     egg = next(turbogears1.site_packages.glob("TurboGears-*.egg"))
@@ -192,7 +192,7 @@ def test_uploaded_eggs(
     for number, group in enumerate(rounds(dict(uploaded), version)):
         paths: list[str | Path] = [word for egg in group for word in ("--path", egg)]
         out = shared_tmp / f"out{number}"
-        done = eggcache("wheels", out, "--all", *paths, "--python", python.python, "--json")
+        done = eggcache("wheels", out, *paths, "--python", python.python, "--json")
         assert done.returncode in (0, 3), done.stderr
         told = as_json(done)
         for finding in told["findings"]:

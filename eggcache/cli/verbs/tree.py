@@ -51,9 +51,9 @@ def run(options: argparse.Namespace) -> int:
         else:
             lines = tree_lines.lines(found, prepared, reverse=options.reverse, depth=options.depth)
         tree_lines.draw(lines, sys.stdout)
-        tree_lines.draw([tree_lines.total(found, prepared)], sys.stdout)
         if found.outside and found.reported:
             print(console.one_line(resolver.outside(found)))
+        tree_lines.draw([tree_lines.total(found, prepared)], sys.stdout)
     else:
         for line in (graphs.dot if form == "dot" else graphs.mermaid)(found, prepared):
             print(line)
