@@ -1,4 +1,4 @@
-"""The names in a cache: which of them are eggcache's own, and which must not be there."""
+"""The names in a cache: those of eggcache's own, and those that must not be there."""
 
 from __future__ import annotations
 
@@ -18,22 +18,23 @@ _OWN = (freshness.NAME, safe_dirs.LOCK, safe_dirs.JOURNAL, "lost+found")
 
 
 def own(name: str) -> bool:
-    """Whether an entry of a cache is eggcache's for its name alone, whatever the receipt says, or nobody's."""
+    """Whether the name alone makes an entry of a cache eggcache's own, or harmless."""
     return name in _OWN or left(name)
 
 
 def left(name: str) -> bool:
-    """Whether a killed run left a directory or file of that name, or a running one works in it; the next clears it."""
+    """Whether a killed run left a file or directory of that name, or a running one uses it; the next run removes it."""
     return name.startswith((safe_dirs.STAGE, safe_dirs.ASIDE))
 
 
 def foreign(descriptor: int, directory: str, extracted: Collection[str], *, lost: bool) -> Iterator[Finding]:
-    """What in the cache `directory`, open at `descriptor`, is not eggcache's own.
+    """The entries of the cache `directory`, open at `descriptor`, that are not eggcache's own.
 
-    extracted  the names that the receipt knows
-    lost       there is no receipt, or another eggcache's: a directory that has a name as eggs' directories have is ours
+    A name that somebody else can change asks for exit status 4. A name that only nobody knows is a notice.
 
-    What somebody else can change asks for exit status 4; what only nobody knows of is a notice.
+    :param extracted: the names that the receipt knows
+    :param lost: there is no receipt, or another eggcache's: then a directory with a name such as eggs' directories have
+        is ours
     """
     for name in sorted(os.listdir(descriptor)):
         try:
@@ -52,7 +53,8 @@ def foreign(descriptor: int, directory: str, extracted: Collection[str], *, lost
 
 
 def refuse_other(directory: str, names: Collection[str], remedy: str) -> None:
-    """Raise NotPermitted where the directory that holds `names` has no receipt, and holds what no egg cache does."""
+    """Raise NotPermitted where the directory with these `names` has no receipt, and has entries that no egg cache
+    has."""
     if freshness.NAME not in names:
         for name in sorted(names):
             if not own(name) and not name.endswith("-tmp"):  # pkg_resources fills caches as well
@@ -60,10 +62,10 @@ def refuse_other(directory: str, names: Collection[str], remedy: str) -> None:
 
 
 def check(descriptor: int, path: str) -> None:
-    """Refuse the cache open at `descriptor` where a run would fail half-way, or reach something else.
+    """Refuse the cache open at `descriptor` where a run would fail half-way, or reach other files.
 
-    Everything else that may lie there, such as a FIFO, a device or a link, is replaced or removed without being
-    opened. Raises NotPermitted: the message names it, and --reset moves the whole directory aside.
+    Any other entry, such as a FIFO, a device or a link, is replaced or removed without being opened. Raises
+    NotPermitted with the name of the entry; --reset moves the whole directory aside.
     """
     safe_dirs.check_lock(descriptor, path)
     try:

@@ -1,4 +1,4 @@
-"""Filling a cache as a plan says: what holds already is kept, the rest is extracted and swapped into its place."""
+"""Filling a cache by a plan: current directories are kept, the rest is extracted and swapped into place."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _TICK = 20_000_000  # nanoseconds
 
 @dataclass
 class Filling:
-    """What one prepare does to the directories of a cache, egg by egg."""
+    """The steps of one prepare in the directories of a cache, egg by egg."""
 
     cache: Cache
     descriptor: int  # the cache, verified and locked
@@ -42,7 +42,8 @@ class Filling:
     sources: dict[str, Fingerprint] = field(default_factory=dict)  # of the eggs
 
     def fill(self, plan: Plan) -> None:
-        """Extract into the stage what is not in the cache yet; findings go on the list. Raises as outcomes.of does."""
+        """Extract into the stage all directories that the cache lacks; findings go on the list. Raises as outcomes.of
+        does."""
         self.progress.phase("extracting", plan.size())
         with Batch(self.staged, self.progress.advance) as batch:
             for step in plan.steps():
@@ -53,7 +54,7 @@ class Filling:
                     self._fill(step.claim, batch)
 
     def _fill(self, claim: Claim, batch: Batch) -> None:
-        """Keep the directory that is claimed, where it is as it should be already; else make it anew."""
+        """Keep the claimed directory if it is current; else make it anew."""
         place, one = claim.place, claim.opened
         outcome = outcomes.of(claim, self.cache, self.descriptor)
         self.outcomes.append(outcome)
@@ -76,8 +77,8 @@ class Filling:
         batch.add(place.name, one, self.cache.ownership(one.egg), then)
 
     def swap(self, allow_gap: bool) -> None:
-        """Put what is staged in its place, on the disk before it can be seen (a power cut must not leave empty
-        files behind names that promise an egg). For `allow_gap` see `exchange`."""
+        """Move the staged directories into place. They are on the disk before: a power cut must not leave empty files
+        under names that promise an egg. For `allow_gap` see `exchange`."""
         if not self.ready:
             return
         self.progress.phase("writing to the disk")
@@ -92,7 +93,7 @@ class Filling:
             self.cache.known.extracted[place.name] = replace(done, found=found)
 
     def prune(self) -> None:
-        """Move what no tree needs any more into the stage, which is about to be removed."""
+        """Move the directories that no tree needs any more into the stage, which is removed next."""
         known = self.cache.known
         for name in known.prunable(self.cache.key, self.expected):
             self.outcomes.append(outcomes.removed(self.cache, name))
@@ -102,22 +103,24 @@ class Filling:
             del known.extracted[name]
 
     def look_for_foreign(self) -> None:
-        """Tell what is not eggcache's own in the cache, now that all has its place."""
+        """Find entries that are not eggcache's own, after all directories have their place."""
         for one in outcomes.foreign(self.cache, self.descriptor):
             self.findings.append(one)
             if one.status:
                 self.sources[one.thing] = freshness.fingerprint(one.thing)  # when it is gone, so is the finding
 
     def sign(self, options: dict[str, Any], tree: Tree, started: int) -> None:
-        """Write the receipt of a prepare that began at `started` (nanoseconds since the epoch); without it where a root
-        of its tree is not installed: a name that was mistyped must not pass for a cache that is current, nor be taken
-        for what it is for."""
+        """Write the receipt of a prepare that began at `started` (nanoseconds since the epoch).
+
+        Without the entry of this prepare where a root of its tree is not installed: a mistyped name must not count as a
+        current cache, or as what the cache is for.
+        """
         inputs = {**_inputs(tree, self.cache.wanted.target), **self.sources}
         settled = {path: _settled(seen, started) for path, seen in inputs.items()}
         self.cache.known.entries.pop(self.cache.key, None)
-        if not any(one.code == freshness.NO_ROOT for one in self.findings):
+        if not any(finding.code == freshness.NO_ROOT for finding in self.findings):
             # Whoever writes to a file that only nobody knows of changes nothing that this prepare depends on.
-            lasting = [one for one in self.findings if one.status or one.code != freshness.FOREIGN]
+            lasting = [finding for finding in self.findings if finding.status or finding.code != freshness.FOREIGN]
             self.cache.known.entries[self.cache.key] = receipt.Entry(
                 options, settled, list(self.expected), lasting, int(time.time()), __version__,
                 list(tree.interpreter.version), list(tree.outside),
@@ -127,7 +130,7 @@ class Filling:
 
 
 def _inputs(tree: Tree, target: Target) -> dict[str, Fingerprint]:
-    """The fingerprints of all that the tree and the mtimes were computed from, eggs apart."""
+    """The fingerprints of all that the tree and the mtimes depend on, except the eggs."""
     interpreter = tree.interpreter
     paths = {interpreter.executable, os.path.realpath(interpreter.executable), "/etc/localtime"}
     paths.add(os.path.join(interpreter.prefix, "pyvenv.cfg"))
@@ -141,6 +144,6 @@ def _inputs(tree: Tree, target: Target) -> dict[str, Fingerprint]:
 
 
 def _settled(seen: Fingerprint, started: int) -> Fingerprint:
-    """A fingerprint, or one that never matches where the file has changed since `started` (nanoseconds since the
-    epoch): the target, or we, may have seen it before."""
+    """A fingerprint; one that never matches where the file has changed since `started` (nanoseconds since the epoch),
+    so that the target or we may have read the old content."""
     return [] if seen and seen[-1] >= started - _TICK else seen

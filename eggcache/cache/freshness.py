@@ -1,8 +1,8 @@
 """Whether the receipt of a cache still holds: all that a `prepare` with nothing to do needs.
 
-That run is at every start of Apache, so this module imports next to nothing, and works on the receipt as plain JSON;
-`receipt` has its nouns. The receipt is a cache of the truth, not the truth: where anything has changed, or the
-receipt cannot be read, everything is done again.
+That run is at every start of Apache. So this module imports next to nothing, and works on the receipt as plain JSON;
+`receipt` has its nouns. The receipt only caches the truth: where an input has changed, or the receipt cannot be read,
+everything is done again.
 """
 
 from __future__ import annotations
@@ -37,22 +37,27 @@ LIMITS = {"entries": 65_535, "member": 0x7FFFFFFF, "total": 4 << 30, "ratio": 20
 
 
 def key(target: Target, roots: Roots) -> str:
-    """What the receipt calls a prepare: one for each target, path and tree; no requirements stand for everything."""
+    """The receipt's key for a prepare: one for each target, path and tree. No requirements means everything."""
     strict = [True] if roots.strict and roots.requirements else []  # of everything, it is the same eggs
     return json.dumps([target.python, target.paths, roots.requirements, *strict])
 
 
 def ownership(gid: int | None) -> tuple[int, int, int, int]:
-    """Who shall own a cache, and its modes for directories and for files: root and the group `gid` alone, where root
-    prepares it; readable by all where there is no such group, and the caller's where anybody else prepares it."""
+    """The owner of a cache, and its modes for directories and for files.
+
+    Where root prepares it: root and the group `gid` alone, or readable by all where there is no such group. Where
+    another user prepares it: the caller's, readable by all.
+    """
     if os.geteuid() == 0 and gid is not None:
         return 0, gid, 0o750, 0o640
     return os.geteuid(), os.getegid(), 0o755, 0o644
 
 
 def asked(target: Target, roots: Roots, limits: Mapping[str, int]) -> dict[str, Any]:
-    """What the receipt keeps of how a prepare was asked for, beside its key. `limits`: by the names of model.Limits,
-    where a default one is as good as none. Earlier builds had no "strict": all of theirs were, and none of them holds.
+    """The options of a prepare that the receipt keeps, beside its key.
+
+    `limits` are by the names of model.Limits, and a default counts as none. Receipts of earlier builds have no
+    "strict": all of theirs were strict, and none of them holds.
     """
     account = target.account
     return {
@@ -66,7 +71,8 @@ def asked(target: Target, roots: Roots, limits: Mapping[str, int]) -> dict[str, 
 
 
 def fingerprint(path: str) -> Fingerprint:
-    """What changes when the file or directory at `path` does; None where there is none (or none to be seen)."""
+    """A value that changes when the file or directory at `path` changes; None where there is none, or none that we
+    see."""
     try:
         return of_stat(os.stat(path))
     except (OSError, ValueError):
@@ -74,18 +80,18 @@ def fingerprint(path: str) -> Fingerprint:
 
 
 def of_stat(info: os.stat_result) -> list[int]:
-    """A stat result as the receipt keeps it. The device is left out: it may change at every boot."""
+    """A stat result as the receipt keeps it, without the device, whose number may change at every boot."""
     return [info.st_ino, info.st_mode, info.st_uid, info.st_gid, info.st_size, info.st_mtime_ns, info.st_ctime_ns]
 
 
 def anothers(info: os.stat_result, uid: int) -> bool:
-    """Whether somebody else than `uid` can change what this is the stat result of: a link has no mode of its own."""
+    """Whether a user other than `uid` can change the file of this stat result; a link has no mode of its own."""
     return info.st_uid != uid or bool(info.st_mode & 0o022 and not stat.S_ISLNK(info.st_mode))
 
 
 def digest(directory: int, name: str) -> str:
-    """Over the name, inode, mode, owner, size, mtime and ctime of everything below `name`; "" where it is missing, or
-    another run takes it away meanwhile."""
+    """A digest of name, inode, mode, owner, size, mtime and ctime of everything below `name`; "" where it is missing,
+    or another run removes it meanwhile."""
     found = blake2b(digest_size=16)
     pending = [name]
     while pending:
@@ -118,7 +124,7 @@ def digest(directory: int, name: str) -> str:
 
 
 def load(directory: int) -> dict[str, Any]:
-    """The receipt in `directory` as it was written; an empty one where there is none or it is not to be trusted."""
+    """The receipt in `directory` as plain JSON; an empty one where there is none, or it is not to be trusted."""
     nothing: dict[str, Any] = {"entries": {}, "extracted": {}}
     try:
         descriptor = os.open(NAME, safe_dirs.READ, dir_fd=directory)
@@ -139,8 +145,8 @@ def load(directory: int) -> dict[str, Any]:
 
 
 def holds(data: Mapping[str, Any], key: str, options: Mapping[str, Any], directory: int) -> bool:
-    """Whether the entry `key` of the receipt `data` was made with these options, from inputs that are all as they
-    were, and what it extracted lies in `directory` as it was left."""
+    """Whether the entry `key` of the receipt `data` was made with these options, all its inputs are unchanged, and the
+    directories that it extracted into `directory` are unchanged too."""
     try:
         entry = data["entries"].get(key)
         if entry is None or entry["options"] != options or type(entry["names"]) is not list:
@@ -170,9 +176,11 @@ def leftovers(directory: int | str) -> bool:
 
 
 def standing(directory: str, key: str, options: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The entry `key` of the receipt in the cache `directory`, as it was written, where it holds; None where it does
-    not, or there is no such directory, or something was left in it: whoever goes the whole way then removes that.
-    Raises NotPermitted where the directory is not safe."""
+    """The entry `key` of the receipt in the cache `directory`, as plain JSON, if it holds.
+
+    None where it does not, where there is no such directory, or where a killed run left something in it, which a full
+    run then removes. Raises NotPermitted where the directory is not safe.
+    """
     try:
         descriptor = safe_dirs.open_directory(directory)
     except OSError:

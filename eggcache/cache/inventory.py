@@ -21,7 +21,7 @@ from eggcache.system import accounts, files, safe_dirs
 
 @dataclass(frozen=True)
 class Prepare:
-    """One prepare that the receipt knows: the last one for this target, path and tree."""
+    """One prepare in the receipt: the last one for this target, path and tree."""
 
     python: str  #: the target
     version: tuple[int, ...]  #: its version, for example (2, 7, 18)
@@ -43,7 +43,7 @@ class Prepare:
 
 @dataclass(frozen=True)
 class CachedEgg:
-    """A directory of the cache that the receipt knows."""
+    """A directory of the cache that is in the receipt."""
 
     name: str  #: its name in the cache
     egg: str  #: the zip that it was extracted from
@@ -69,13 +69,13 @@ class Inventory:
 
 
 def status(directory: str) -> Inventory:
-    """Look at what is in a cache, and whether the next prepare would have anything to do.
+    """The content of a cache, and whether the next prepare would have anything to do.
 
-    It is fast: it compares the receipt with the dates, sizes and owners of the eggs and of what was extracted.
+    It is fast: it compares the receipt with the dates, sizes and owners of the eggs and of the extracted files.
 
     :param directory: the cache
     :returns: its content; where there is no such directory, an inventory with the finding `cache-missing`
-    :raises NotPermitted: the directory is not safe, is no egg cache, or belongs to somebody else
+    :raises NotPermitted: the directory is not safe, is no egg cache, or belongs to another user
     """
     directory = os.path.abspath(directory)
     with _opened(directory) as descriptor:
@@ -92,7 +92,7 @@ def status(directory: str) -> Inventory:
             CachedEgg(name, one.egg, _state(descriptor, name, one), one.files, one.size, name in needed)
             for name, one in sorted(known.extracted.items())
         )
-        altered = {one.name for one in contents if one.state in ("altered", "missing")}
+        altered = {content.name for content in contents if content.state in ("altered", "missing")}
         prepares = tuple(_prepare(directory, key, known, altered) for key in sorted(known.entries))
         return Inventory(
             directory,
@@ -111,9 +111,9 @@ def status(directory: str) -> Inventory:
 
 
 def prepared(directory: str, tree: Tree) -> tuple[bool, ...]:
-    """For each distribution of the tree, whether the cache `directory` has it, extracted from the egg as it is now.
+    """Whether the cache `directory` has each distribution of the tree, extracted from the egg as it is now.
 
-    From the receipt: whether all of it is still there is for `status` and `check` to see. Raises as `status` does.
+    By the receipt: `status` and `check` see whether the files are still there. Raises as `status` does.
     """
     with _opened(directory) as descriptor:
         known = receipt.Receipt() if descriptor is None else receipt.read(descriptor)
@@ -193,19 +193,19 @@ def _stale(directory: str, prepares: tuple[Prepare, ...]) -> Iterator[Finding]:
     if not prepares:
         cause = "there is no receipt of this eggcache in it, so nothing is known of what it holds"
         yield Finding("cache-stale", directory, cause, "prepare it again, with the options of before")
-    for one in prepares:
-        if one.changed:
-            others = f" and {len(one.changed) - 1} more" if len(one.changed) > 1 else ""
-            cause = f"prepared for {asked(one)}, and {one.changed[0]}{others} changed since"
-            remedy = Remedy("prepare it again", one.command)
-            if receipt.gone(one.python):
+    for prepare in prepares:
+        if prepare.changed:
+            others = f" and {len(prepare.changed) - 1} more" if len(prepare.changed) > 1 else ""
+            cause = f"prepared for {asked(prepare)}, and {prepare.changed[0]}{others} changed since"
+            remedy = Remedy("prepare it again", prepare.command)
+            if receipt.gone(prepare.python):
                 remedy = Remedy("its Python is gone: prepare --prune with another one forgets it")
-            yield Finding("cache-stale", directory, cause, remedy, context=one.changed)
+            yield Finding("cache-stale", directory, cause, remedy, context=prepare.changed)
 
 
-def asked(one: Prepare) -> str:
-    """What a prepare was for: `TurboGears of /srv/tg/bin/python`."""
-    return f"{receipt.tree_of(one.requirements, one.strict)} of {one.python}"
+def asked(prepare: Prepare) -> str:
+    """The target and tree of a prepare: `TurboGears of /srv/tg/bin/python`."""
+    return f"{receipt.tree_of(prepare.requirements, prepare.strict)} of {prepare.python}"
 
 
 def _running(descriptor: int) -> bool:

@@ -1,8 +1,8 @@
-"""The other trees that a cache serves: they are prepared anew with it where --reset exchanges the directory.
+"""The other trees that a cache serves: they are prepared again where --reset exchanges the directory.
 
-A directory that is not safe is replaced as a whole, and what it holds is not taken over: it may be anybody's. But the
-servers of the other trees use it as well, and nobody has asked for theirs to fail. What the receipt tells of them is
-root's word (or the caller's), for nobody else can write one that `freshness.load` takes.
+A directory that is not safe is replaced as a whole, and none of its files is kept: any of them may be forged. But the
+servers of the other trees use it as well, and must not fail. The receipt names them, and it can be trusted:
+`freshness.load` takes none that another user could write.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from eggcache.target.early_reading import EarlyReader
 
 
 def of(directory: str, key: str) -> receipt.Receipt:
-    """What the receipt of `directory`, safe or not, tells of the prepares other than `key` that it serves."""
+    """The prepares in the receipt of `directory`, safe or not, other than `key`."""
     known = receipt.at(directory, os.O_NOFOLLOW)
     entries = {
         other: entry
@@ -37,14 +37,14 @@ def of(directory: str, key: str) -> receipt.Receipt:
 
 
 def named(directory: str, key: str, entry: receipt.Entry) -> str:
-    """How a message calls the prepare `key` of `directory`."""
+    """The prepare `key` of `directory` for a message."""
     python, _, requirements = receipt.asked(key)
     return f"{directory}: {receipt.tree_of(requirements, entry.strict)} of {python}, which it serves as well,"
 
 
 def prepare(others: receipt.Receipt, directory: str, descriptor: int, progress: Progress) -> Iterator[str]:
-    """Prepare the entries of `others` in the new and locked directory `descriptor`, which will be `directory`, and say
-    so of each. What fails is said with the command that does it again, and the next one has its turn."""
+    """Prepare the entries of `others` in the new and locked directory `descriptor`, which will be `directory`, with a
+    note on each. Where one fails, its note has the command to repeat it, and the next one follows."""
     for key, entry in others.entries.items():
         try:
             _prepare(key, entry, directory, descriptor, progress)

@@ -1,6 +1,6 @@
-"""What becomes of each directory of a cache: a prepare keeps it, makes it, replaces it or removes it.
+"""The outcome for each directory of a cache: a prepare keeps it, makes it, replaces it or removes it.
 
-A dry run ends with that. Nothing is written here.
+A dry run reports these. Nothing is written here.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ Outcomes = tuple[list[Outcome], list[Finding], dict[str, str]]  # and the digest
 
 
 def foresee(plan: Plan, cache: Cache, there: int | None, progress: Progress) -> Outcomes:
-    """What filling the `cache` as the `plan` says would do and find, where it is open at `there`; None: it is not there
-    yet. Raises as `of` does."""
+    """The outcomes and findings of filling the `cache`, open at `there` (None: it does not exist yet), by the `plan`.
+    Raises as `of` does."""
     outcomes, findings, expected = list[Outcome](), list[Finding](), dict[str, str]()
     progress.phase("reading the eggs", plan.size())
     for step in plan.steps():
@@ -44,7 +44,7 @@ def foresee(plan: Plan, cache: Cache, there: int | None, progress: Progress) -> 
 
 
 def of(claim: Claim, cache: Cache, there: int | None) -> Outcome:
-    """What becomes of the place of a `claim` that is the first to it, in the `cache` that is open at `there`. Raises
+    """The outcome for the place of a `claim` that is the first to it, in the `cache` that is open at `there`. Raises
     ServesOthers where the place would be taken from another time zone."""
     place, one, before = claim.place, claim.opened, cache.known.extracted.get(claim.place.name)
     for zone in claim.redated:
@@ -72,7 +72,7 @@ def _holds(claim: Claim, cache: Cache, there: int) -> bool:
 
 
 def removed(cache: Cache, name: str) -> Outcome:
-    """That the directory `name`, which no tree needs any more, is removed."""
+    """The outcome for the directory `name`, which no tree needs any more."""
     done = cache.known.extracted[name]
     return Outcome(done.egg, os.path.join(cache.directory, name), "removed", done.files, done.size)
 
@@ -89,10 +89,10 @@ def foreign(cache: Cache, there: int) -> Iterator[Finding]:
             yield one
 
 
-def _damage(one: Opened) -> EggcacheError | None:
-    """Why extracting this egg would be refused."""
+def _damage(opened: Opened) -> EggcacheError | None:
+    """The error for which this egg would be refused; None where it would not."""
     try:
-        one.check()
+        opened.check()
     except EggcacheError as error:
         return error
     return None

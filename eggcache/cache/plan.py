@@ -1,7 +1,7 @@
-"""A plan: which directory of a cache each egg of a tree fills, with what, and which eggs are refused.
+"""A plan: which directory of a cache each egg of a tree fills, with which files, and which eggs are refused.
 
-It is walked through egg by egg, each of which is open meanwhile: a tree may have hundreds of them, and one of them a
-hundred thousand members. Nothing is written, and of a cache nothing is known but what its receipt tells.
+The plan opens one egg after the other: a tree may have hundreds, and an egg a hundred thousand members. It writes
+nothing, and of the cache it knows only the receipt.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ class Place:
 
 @dataclass(frozen=True)
 class Claim:
-    """The claim of an egg, which is open, to its place. What it has there are the members of `opened`, each with the
-    mtime that layout.mtime has for its date."""
+    """The claim of an open egg to its place. Its files there are the members of `opened`, each with the mtime that
+    layout.mtime has for its date."""
 
     place: Place
     opened: Opened
@@ -59,7 +59,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Step:
-    """What a plan says of one egg, or of the tree."""
+    """The part of a plan for one egg, or for the tree."""
 
     findings: tuple[Finding, ...] = ()
     sources: Mapping[str, Fingerprint] = field(default_factory=dict)  # files that this depends on
@@ -68,7 +68,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Cache:
-    """What a plan has to know of the cache that it is for."""
+    """What a plan needs to know of its cache."""
 
     wanted: Prepare
     owner: Ownership  # whose it is to be
@@ -80,7 +80,7 @@ class Cache:
 
     @property
     def key(self) -> str:
-        """What the receipt calls this prepare."""
+        """The receipt's key for this prepare."""
         return freshness.key(self.wanted.target, self.wanted.roots)
 
     def ownership(self, egg: eggs.Egg) -> Ownership:
@@ -93,8 +93,8 @@ class Cache:
 
 @dataclass(frozen=True)
 class Plan:
-    """What belongs in a cache for the zipped eggs of `tree`, for `target`, in whose time zone it is walked through
-    (layout.zone). Without a `cache` it tells whose egg has which place, and nothing of owners and other trees."""
+    """The content of a cache for the zipped eggs of `tree` and for `target`, in whose time zone it is to be walked
+    (layout.zone). Without a `cache` it has the place of each egg, but no owners and no other trees."""
 
     tree: Tree
     target: Target
@@ -102,15 +102,15 @@ class Plan:
     cache: Cache | None = None
 
     def size(self) -> int:
-        """Bytes of all the eggs, for the progress."""
-        zips = {one.egg for one in self.tree.distributions if one.egg is not None}
+        """The bytes of all eggs, for the progress."""
+        zips = {distribution.egg for distribution in self.tree.distributions if distribution.egg is not None}
         return sum((freshness.fingerprint(egg) or [0] * 7)[4] for egg in zips)
 
     def steps(self) -> Generator[Step, None, None]:
-        """What is wrong with the tree; then of each egg what is wrong with it, and its claim, while it is open.
+        """First the faults of the tree; then for each egg its faults and its claim, while the egg is open.
 
-        Whoever finds such an egg damaged throws that EggcacheError into this generator: the step that refuses the egg
-        is what `throw` returns, and another egg may claim the place.
+        A caller that finds such an egg damaged throws that EggcacheError into this generator. `throw` then returns the
+        step that refuses the egg, and another egg may claim the place.
         """
         tree, account = self.tree, self.target.account
         yield Step((*resolver.findings(tree, account), *unservable.in_target(tree, self.target)))
@@ -139,44 +139,44 @@ class Plan:
             yield Step((refusal(NotPermitted(self.tree.interpreter.executable, cause, remedy)),))
 
     def _steps(self, path: str, distribution: Distribution, taken: dict[str, Place]) -> Iterator[Step]:
-        found: list[Finding] = []
+        findings: list[Finding] = []
         sources: dict[str, Fingerprint] = {}
         try:
             with self.opening(path) as (source, egg):
                 sources[path] = freshness.of_stat(egg.stat)
                 own = Opened(source, egg, distribution.inside)
-                found += unservable.in_egg(own, distribution, self.tree.interpreter, self.target)
+                findings += unservable.in_egg(own, distribution, self.tree.interpreter, self.target)
                 place = _place(path, distribution)
                 if place is not None:
                     said = self._said(place, replace(own, inside=place.inside), taken.get(place.name))
-                    step, found = Step((*found, *said.findings), {**said.sources, **sources}, said.claim), []
+                    step, findings = Step((*findings, *said.findings), {**said.sources, **sources}, said.claim), []
                     yield step
                     if step.claim:
                         taken.setdefault(place.name, place)
                     return
         except EggcacheError as error:  # refused, or gone since the target saw it
             sources.setdefault(path, freshness.fingerprint(path) if isinstance(error, NotPermitted) else [])
-            found.append(refusal(error))
-        yield Step(tuple(found), sources)
+            findings.append(refusal(error))
+        yield Step(tuple(findings), sources)
 
-    def _said(self, place: Place, one: Opened, first: Place | None) -> Step:
+    def _said(self, place: Place, opened: Opened, first: Place | None) -> Step:
         """The claim to `place`, which is that of the `first` egg of this name, if any; or what there is against it."""
         cache, wanted = self.cache, ""
         if first is not None:
             one_file = (os.path.realpath(first.egg), first.inside) == (os.path.realpath(place.egg), place.inside)
-            rival = None if one_file or self._same(first.egg, first.inside, one) else first.egg
+            rival = None if one_file or self._same(first.egg, first.inside, opened) else first.egg
         elif cache is None:
             rival = None
         else:
-            private = self._private(cache, place, one.egg)
+            private = self._private(cache, place, opened.egg)
             if private:
                 return Step((private,))
-            wanted = expected(one, cache.ownership(one.egg))
-            rival = self._rival(cache, place, one, wanted)
+            wanted = expected(opened, cache.ownership(opened.egg))
+            rival = self._rival(cache, place, opened, wanted)
         if rival is not None:  # when it goes, the name is free
             return Step((self._shared(place, rival),), {rival: freshness.fingerprint(rival)})
-        redated = tuple(self._redated(cache, place, one, wanted)) if cache and not first else ()
-        return Step(claim=Claim(place, one, first, wanted, redated))
+        redated = tuple(self._redated(cache, place, opened, wanted)) if cache and not first else ()
+        return Step(claim=Claim(place, opened, first, wanted, redated))
 
     def _shared(self, place: Place, other: str) -> Finding:
         cause = f"{other} has the same name and other content, dates or modes, and pkg_resources looks for both in "
@@ -186,7 +186,7 @@ class Plan:
         return Finding("shared-name", place.egg, cause + place.name, remedy)
 
     def _private(self, cache: Cache, place: Place, egg: eggs.Egg) -> Finding | None:
-        """That not all who read the cache may read this egg: nobody shall see more of it in the cache."""
+        """The finding that not all readers of the cache may read this egg: nobody may see more of it in the cache."""
         mode, shown = egg.stat.st_mode, cache.owner.file_mode & 0o044
         granted = mode & 0o004 or (shown == 0o040 and mode & 0o040 and egg.stat.st_gid == cache.owner.gid)
         if granted or not shown or os.geteuid() != 0:  # as anybody else, the egg's own rights are kept: see ownership
@@ -201,18 +201,18 @@ class Plan:
             remedy = Remedy(f"let {whom} read it, if nobody minds", f"chmod o+r {shlex.quote(place.egg)}")
         return Finding("egg-private", place.egg, cause, remedy)
 
-    def _same(self, other: str, inside: str, one: Opened) -> bool:
-        """Whether what is extracted of the egg at `other` serves for `one`, too, and as many may read it."""
+    def _same(self, other: str, inside: str, opened: Opened) -> bool:
+        """Whether what is extracted of the egg at `other` serves for `opened`, too, and as many may read it."""
         try:
             with self.opening(other) as (source, egg):
-                wider = self.cache and self.cache.ownership(one.egg).file_mode & ~self.cache.ownership(egg).file_mode
-                return not wider and same(Opened(source, egg, inside), one)
+                wider = self.cache and self.cache.ownership(opened.egg).file_mode & ~self.cache.ownership(egg).file_mode
+                return not wider and same(Opened(source, egg, inside), opened)
         except EggcacheError as error:
-            if error.thing.startswith(one.egg.path):
+            if error.thing.startswith(opened.egg.path):
                 raise
             return False  # and what is wrong with the other one is told when its turn comes
 
-    def _rival(self, cache: Cache, place: Place, one: Opened, wanted: str) -> str | None:
+    def _rival(self, cache: Cache, place: Place, opened: Opened, wanted: str) -> str | None:
         """An egg of the same name with which another tree cannot share the directory of `place`; None: there is none.
         Who owns the directory, and in which zone it is dated, is as in the receipt, too."""
         name, known, before = place.name, cache.known, cache.known.extracted.get(place.name)
@@ -223,20 +223,20 @@ class Plan:
             others.add(before.egg)
         for egg in sorted(others - {place.egg}):
             inside = "" if f"{os.path.basename(egg)}-tmp" == name else f"{place.distribution.cache_name}/"
-            if not self._same(egg, inside, one):
+            if not self._same(egg, inside, opened):
                 return egg
         return None
 
-    def _redated(self, cache: Cache, place: Place, one: Opened, wanted: str) -> Iterator[str | None]:
+    def _redated(self, cache: Cache, place: Place, opened: Opened, wanted: str) -> Iterator[str | None]:
         for zone in serving.zones(cache.known, place.name, self.target.timezone):
             with layout.zone(zone):
-                there = expected(one, cache.ownership(one.egg))
+                there = expected(opened, cache.ownership(opened.egg))
             if there != wanted:  # two zones may agree on every date
                 yield zone
 
 
 def _place(path: str, distribution: Distribution) -> Place | None:
-    """The place of a distribution in the egg at `path`; None for one of which pkg_resources extracts nothing. Raises
+    """The place of a distribution in the egg at `path`; None where pkg_resources extracts nothing of it. Raises
     EggUnsuitable where no directory can have its name."""
     if distribution.kind is Kind.ZIP or distribution.cache_name is None:
         return None
@@ -248,14 +248,14 @@ def _place(path: str, distribution: Distribution) -> Place | None:
     return Place(name, distribution, path, distribution.inside if own else "")
 
 
-def expected(one: Opened, owner: Ownership) -> str:
-    """Over everything that extracting this egg would write, but for bytes, for which it has their CRC: the same for the
-    same content, wherever it lies and however it is packed."""
+def expected(opened: Opened, owner: Ownership) -> str:
+    """A digest of everything that extracting this egg would write, with a CRC for the bytes of each file. It is the
+    same for the same content, wherever the egg lies and however it is packed."""
     found = blake2b(repr(owner).encode(), digest_size=16)
-    named = sorted(one.members(), key=lambda entry: entry[0])  # who packed it had the order from a file system
+    named = sorted(opened.members(), key=lambda entry: entry[0])  # who packed it had the order from a file system
     for name, member in named:
         found.update(repr((name, member.size, member.crc, layout.mtime(member.date_time))).encode())
-    below = one.directories()
+    below = opened.directories()
     names = [name for name, _ in named]
     empty = set(extract.directories(names, below)).difference(extract.directories(names, ())) if below else ()
     found.update(repr(sorted(empty)).encode())

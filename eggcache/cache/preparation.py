@@ -44,17 +44,17 @@ def prepare(
 ) -> Report:
     """Extract every zipped egg of the tree of `roots` into `directory`, as pkg_resources would.
 
-    What is wrong with single eggs or requirements is a finding of the report, and the rest is done. Whatever happens,
-    the cache holds whole eggs only, and another run completes it.
+    A fault of a single egg or requirement is a finding of the report, and the rest is done. Whatever happens, the cache
+    holds whole eggs only, and another run completes it.
 
     :param directory: the cache; it is made where it is missing, its parent is not
-    :param target: the Python whose eggs are meant; its account, group and time zone are those of who reads the cache
+    :param target: the Python whose eggs are meant; its account, group and time zone are those of the cache's readers
     :param roots: which distributions the tree is of
     :param reset: move an unsafe `directory` aside, and build it anew
-    :param prune: remove what an earlier prepare extracted and no tree needs any more
+    :param prune: remove directories of earlier prepares that no tree needs any more
     :param run: limits, waiting, dry run and progress
     :returns: what was done; with `run.dry_run`, what would be done
-    :raises UsageError: one of the `roots` is no requirement to the target
+    :raises UsageError: the target cannot parse one of the `roots`
     :raises NotPermitted: the directory is not safe, or serves another group, or the same eggs in another time zone
     :raises Busy: another run holds the lock for longer than `run.wait`
     :raises EggcacheError: the target or the disk fails
@@ -63,7 +63,7 @@ def prepare(
 
 
 class Preparation:
-    """One `prepare`, whose arguments it has."""
+    """One `prepare`, with its arguments."""
 
     def __init__(
         self, directory: str, target: Target, roots: Roots, run: Run, *, reset: bool = False, prune: bool = False
@@ -79,8 +79,8 @@ class Preparation:
         self.owner = Ownership(*self.options["owner"])
 
     def report(self, launched: Launch | None = None) -> Report:
-        """Do it; what was done. `launched` is what launch.probe has made of the target and the roots, where the caller
-        has started the target already."""
+        """Prepare, and report what was done. `launched` is the result of launch.probe for the target and the roots,
+        where the caller has started the target already."""
         previous, unsafe = self._previous()
         if previous and not (
             self.prune
@@ -107,8 +107,8 @@ class Preparation:
         return replace(done, notes=(*done.notes, *notes), outside=tree.outside)
 
     def _previous(self) -> tuple[receipt.Receipt | None, NotPermitted | None]:
-        """The receipt, where it says that nothing has to be done; and what is unsafe about the directory, where
-        `reset` may see to that."""
+        """The receipt if it says that nothing has to be done, and the error of an unsafe directory that `reset` may
+        replace."""
         try:
             descriptor = _open_existing(self.directory)
             if descriptor is None:
@@ -153,7 +153,7 @@ class Preparation:
         return replace(done, dry_run=self.run.dry_run)
 
     def _foresee(self, tree: Tree, read: EarlyReader, unsafe: NotPermitted | None) -> Report:
-        """What `_fill` would do, in a dry run."""
+        """The report of a dry run: what `_fill` would do."""
         from eggcache.cache import neighbours, outcomes, replacement
 
         directory, known, there, notes = self.directory, receipt.Receipt(), None, list[str]()
@@ -214,7 +214,7 @@ class Preparation:
                 self.run.progress.phase("")
                 time.sleep(_GRACE)
         done = self._report(work.outcomes, work.findings, work.expected)
-        replaced = [each.egg for each in work.outcomes if each.action == "replaced"]
+        replaced = [outcome.egg for outcome in work.outcomes if outcome.action == "replaced"]
         if replaced:
             from eggcache.servers import processes
 
@@ -224,8 +224,8 @@ class Preparation:
         return replace(done, notes=tuple(notes))
 
     def _leave(self, tree: Tree, read: EarlyReader, descriptor: int) -> Report:
-        """What there is in a cache on a read-only file system that is current. Raises OSError where it is not: an egg
-        that is only newer needs nothing, as pkg_resources compares with what is in it."""
+        """The content of a current cache on a read-only file system. Raises OSError where it is not current: but an egg
+        that is only newer needs nothing, as pkg_resources compares with the files in it."""
         from eggcache.cache import outcomes
 
         cache, plan = self._planned(tree, read, receipt.read(descriptor))
@@ -254,8 +254,8 @@ class Preparation:
         return cache, Plan(tree, self.target, read.opened, cache)
 
     def _open(self, held: ExitStack) -> tuple[int, replacement.Renewal | None]:
-        """The cache, made where it is missing; with `reset`, where what is there may not stay, what will take its
-        place."""
+        """The cache, made where it is missing; with `reset`, for a directory that may not stay, its future
+        replacement."""
         from eggcache.cache import replacement
 
         replacement.tidy(self.directory)
@@ -273,7 +273,7 @@ class Preparation:
         return descriptor, None
 
     def _lock(self, descriptor: int, new: replacement.Renewal | None, held: ExitStack) -> None:
-        """Take the lock of the cache, and away what a killed run has left. Of a `new` one nobody knows yet."""
+        """Take the lock of the cache, and remove what a killed run left. Nobody else knows a `new` one yet."""
         safe_dirs.drop_acls(descriptor)  # before the lock, which would inherit from them
         if new is None:
             held.enter_context(safe_dirs.locked(descriptor, self.directory, self.run.wait, self.run.progress))
@@ -303,7 +303,7 @@ class Preparation:
 
 
 def _load() -> None:
-    """Load what is needed once the tree is known; filelock alone takes 50 ms."""
+    """Import what is needed once the tree is known; filelock alone takes 50 ms."""
     from eggcache.cache import neighbours, replacement  # noqa: F401
     from eggcache.system import locks  # noqa: F401
 

@@ -1,4 +1,4 @@
-"""The receipt of a cache: what each prepare was computed from, and what it extracted.
+"""The receipt of a cache: the inputs of each prepare, and what it extracted.
 
 The receipt lies in the cache directory, which only its owner can write. `freshness` tells whether it still holds.
 """
@@ -39,7 +39,7 @@ class Extracted:
 
 @dataclass(frozen=True)
 class Entry:
-    """One prepare: what its answer depended on, and which directories of the cache it needs."""
+    """One prepare: its inputs, and the directories of the cache that it needs."""
 
     options: dict[str, Any]
     inputs: dict[str, Fingerprint]
@@ -52,7 +52,7 @@ class Entry:
 
     @property
     def strict(self) -> bool:
-        """Whether its roots were. An earlier build knew no other ones."""
+        """Whether its roots were strict, as all were in earlier builds."""
         return self.options.get("strict") is not False
 
     def eggs(self, name: str) -> list[str]:
@@ -71,16 +71,16 @@ class Receipt:
     extracted: dict[str, Extracted] = field(default_factory=dict)
 
     def forgettable(self, key: str) -> list[str]:
-        """The entries, other than `key`, for which nothing is kept in the cache, or whose Python is gone."""
+        """The entries other than `key` that have no directory in the cache, or whose Python is gone."""
         others = [(other, entry) for other, entry in sorted(self.entries.items()) if other != key]
         return [other for other, entry in others if not entry.names or gone(asked(other)[0])]
 
     def prunable(self, key: str, names: Iterable[str]) -> list[str]:
-        """What an earlier prepare extracted and neither `names` nor another entry than `key` needs."""
+        """The directories of earlier prepares that neither `names` nor another entry than `key` needs."""
         return sorted(self.extracted.keys() - self.needed_beside(key) - set(names))
 
     def lacks(self, directory: int, expected: Mapping[str, str]) -> list[str]:
-        """The names of what is not in the cache open at `directory` as it was left, with the content `expected`."""
+        """The names that the cache open at `directory` does not have unchanged, with the content `expected`."""
         held = {name: done for name, done in self.extracted.items() if done.expected == expected.get(name)}
         return [name for name in expected if name not in held or held[name].found != freshness.digest(directory, name)]
 
@@ -90,7 +90,7 @@ class Receipt:
 
 
 def gone(python: str) -> bool:
-    """Whether nothing has that name any more; not so where a disk fails, or nobody may look."""
+    """Whether no file has that name any more; False where the disk fails, or we may not look."""
     try:
         os.lstat(python)
     except (FileNotFoundError, NotADirectoryError):
@@ -101,7 +101,7 @@ def gone(python: str) -> bool:
 
 
 def asked(key: str) -> tuple[str, list[str], list[str]]:
-    """What freshness.key made a key from: python, paths, and requirements. Raises ValueError for any other text."""
+    """Python, paths and requirements from a key of freshness.key. Raises ValueError for any other text."""
     python, paths, requirements, *strict = json.loads(key)
     if not (_is_text(python) and _is_list(paths, _is_text) and _is_list(requirements, _is_text)) or (
         strict and (strict != [True] or not requirements)
@@ -111,13 +111,13 @@ def asked(key: str) -> tuple[str, list[str], list[str]]:
 
 
 def tree_of(requirements: Sequence[str], strict: bool) -> str:
-    """How a message calls the tree of a prepare: as on the command line, or "everything"."""
+    """The tree of a prepare for a message: as on the command line, or "everything"."""
     return " ".join([*(["--strict-tree"] if strict else []), *requirements]) if requirements else "everything"
 
 
 def content(expected: Mapping[str, str]) -> str:
-    """One digest for what a prepare wants in a cache: `expected` is the digest of each directory's content, by name.
-    Two hosts where it is equal have the same names, sizes, CRCs, mtimes, owners (by number) and modes there."""
+    """One digest for the content of a cache: `expected` has the digest of each directory, by name. Two hosts with the
+    same digest have the same names, sizes, CRCs, mtimes, owners (by number) and modes."""
     return hashlib.blake2b(repr(sorted(expected.items())).encode(), digest_size=16).hexdigest()
 
 
@@ -137,9 +137,8 @@ def at(directory: str, flags: int = 0) -> Receipt:
 
 
 def understood(data: Mapping[str, Any]) -> Receipt:
-    """The nouns of a receipt as it was written, without prepares of a root that was not installed, which earlier
-    releases kept. An empty one where anything in it has not the shape that `dump` writes: what does not come from
-    there, nobody can tell what it says."""
+    """The receipt from plain JSON, without prepares of a root that was not installed, which earlier releases kept. An
+    empty receipt where any part has not the form that `dump` writes."""
     try:
         if not _is_whole(data):
             return Receipt()
@@ -192,7 +191,7 @@ def _is_whole(data: Mapping[str, Any]) -> bool:
 def _is_entry(entry: Any) -> bool:
     options = entry["options"]
     return (
-        _has({"outside": [], **entry}, {one.name for one in fields(Entry)})
+        _has({"outside": [], **entry}, {field.name for field in fields(Entry)})
         and _is_list(options["user"], _is_id)
         and len(options["user"]) > 1
         and _is_list(options["owner"], _is_id)
@@ -215,7 +214,7 @@ def _is_entry(entry: Any) -> bool:
 
 def _is_extracted(one: Any) -> bool:
     return (
-        _has(one, {each.name for each in fields(Extracted)})
+        _has(one, {field.name for field in fields(Extracted)})
         and all(_is_text(one[name]) and one[name] for name in ("egg", "expected", "found"))
         and _is_fingerprint(one["source"])
         and _is_count(one["files"])
@@ -225,7 +224,7 @@ def _is_extracted(one: Any) -> bool:
 
 def _is_finding(finding: Any) -> bool:
     return (
-        _has(finding, {one.name for one in fields(Finding)})
+        _has(finding, {field.name for field in fields(Finding)})
         and all(_is_text(finding[name]) for name in ("code", "thing", "cause"))
         and _is_list(finding["remedy"], _is_text)
         and len(finding["remedy"]) == 2
@@ -245,7 +244,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _is_name(name: Any) -> bool:
-    """Whether it is a directory's in the cache, and nobody else's: what is not needed any more is removed."""
+    """Whether it is the name of an egg's directory and no other: directories that are not needed are removed."""
     return _is_text(name) and name.endswith("-tmp") and "/" not in name
 
 

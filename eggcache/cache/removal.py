@@ -1,4 +1,4 @@
-"""The command `remove`: it takes a whole cache away, and nothing else."""
+"""The command `remove`: it removes a whole cache, and nothing else."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _MOST_LOOKS, _BETWEEN = 20, 0.05  # seconds between two looks at an empty direct
 
 
 def remove(directory: str, run: Run = DEFAULT_RUN) -> Report:
-    """Take away a cache that prepare made: what its receipt names and its owner owns, and the directory itself.
+    """Remove a cache that prepare made: what its receipt names and its owner owns, and the directory itself.
 
     1. The content is looked at under the lock. Where anything is not eggcache's own, everything stays.
-    2. The directory is renamed: from one moment to the next it is gone, and nobody sees half of it.
+    2. The directory is renamed: it is gone from one moment to the next, and nobody sees half of it.
     3. The content is removed, the lock last, then the directory. A killed run leaves a directory beside it, of a name
        that only eggcache gives, and the next run removes that.
 
-    :param directory: the cache; one that does not exist is nothing to do
+    :param directory: the cache; where it does not exist, there is nothing to do
     :param run: limits, waiting, dry run and progress
     :returns: what was removed; with `run.dry_run`, what would be removed
     :raises NotPermitted: the directory is no egg cache of the caller's, is not safe, or cannot be renamed
@@ -70,7 +70,7 @@ def remove(directory: str, run: Run = DEFAULT_RUN) -> Report:
             except OSError as error:  # a mount point, or a parent that is not ours to write
                 cause = f"cannot be taken away: {error.strerror}"
                 raise NotPermitted(directory, cause, f"see to {os.path.dirname(path)}, or empty it yourself") from None
-            sizes = {os.path.basename(one.into): (one.files, one.size) for one in outcomes}
+            sizes = {os.path.basename(outcome.into): (outcome.files, outcome.size) for outcome in outcomes}
             run.progress.phase("removing", sum(size for _, size in sizes.values()))
             replacement.remove(parent, aside, descriptor, lambda name: run.progress.advance(*sizes.get(name, (0, 0))))
     notes = list(_users(path))  # when no lock is held any more: others may be slow to tell
@@ -84,8 +84,8 @@ def _prefix(path: str) -> str:
 
 
 def _finish(directory: str) -> None:
-    """Remove what a killed run left of `directory`, which is gone. Every link that leads there is a trusted one: that
-    it is missing is known from open_directory, which refuses the others."""
+    """Remove what a killed run left of `directory`, which is gone. Every link on the way is trusted: open_directory
+    refuses others, and it has said that the directory is missing."""
     path = os.path.realpath(directory)
     with suppress(FileNotFoundError), files.closing(safe_dirs.open_parent(path)) as parent:
         replacement.remove_leftovers(parent, (_prefix(path), replacement.prefix(path)))
@@ -122,7 +122,7 @@ def _outcomes(descriptor: int, directory: str, names: list[str], known: receipt.
 
 
 def _counted(descriptor: int, name: str) -> tuple[int, int]:
-    """Files and bytes below `name`, of which no receipt tells."""
+    """Files and bytes below `name`, which no receipt counts."""
     sizes = [
         os.stat(os.path.join(here, file), dir_fd=descriptor, follow_symlinks=False).st_size
         for here, _, others in files.below(name, descriptor)
@@ -132,8 +132,8 @@ def _counted(descriptor: int, name: str) -> tuple[int, int]:
 
 
 def _users(path: str) -> Iterator[str]:
-    """What there is to say of the processes that have `path` in their environment as the egg cache, as far as we may
-    see; but for those that we were started by."""
+    """Notes on the processes that have `path` as the egg cache in their environment, as far as we may see; not on our
+    own ancestors."""
     wanted, silent = b"PYTHON_EGG_CACHE=" + os.fsencode(path), list[int]()
     ours = procfs.ancestors()
     others = [pid for pid in procfs.numbers() if pid not in ours]

@@ -18,11 +18,11 @@ _MOST_TURNS = 1000
 
 
 class Renewal:
-    """What shall be at `path`: a new directory of ours, private (0700) until the caller opens it, then whole.
+    """The replacement for `path`: a new directory of ours, private (0700) until the caller opens it, then whole.
 
-    1. A server uses a cache that is not safe: its own user can write it.
-    2. Were that moved aside first, every request would find an empty directory until it is filled again.
-    3. So the new one is filled under a name that nobody can guess, and then exchanged with what is there.
+    1. A server uses a cache that is not safe: its own user can write to it.
+    2. If that cache moved aside first, every request would meet an empty directory until it is filled again.
+    3. So the new one is filled under a name that nobody can guess, and then exchanged with the old one.
     """
 
     def __init__(self, path: str, parent: int, name: str, descriptor: int) -> None:
@@ -33,18 +33,18 @@ class Renewal:
         self._placed = False
 
     def overtaken(self) -> bool:
-        """Whether a directory is at `path` meanwhile that needs no renewal: another run's."""
+        """Whether `path` is a directory of another run by now, which needs no renewal."""
         with suppress(OSError, NotPermitted), files.closing(safe_dirs.open_directory(self.path)) as descriptor:
             entries.check(descriptor, self.path)
             return True
         return False
 
     def take_place(self, allow_gap: bool) -> str | None:
-        """Put the new directory at `path`, whatever is there: where that was moved to, None where nothing was.
+        """Put the new directory at `path`. Returns where the old entry moved to, None where there was none.
 
-        In one step: in /tmp anybody could make another one between two. Where the file system has no such step, and
-        with `allow_gap`, in two, and as often as somebody does. Raises CannotExchange, NotPermitted where what is there
-        cannot be moved, and EggcacheError where the disk refuses.
+        In one step: between two, anybody could make another entry in /tmp. In two steps where the file system needs
+        that and `allow_gap` is given, and again as often as somebody does so. Raises CannotExchange, NotPermitted where
+        the old entry cannot be moved, and EggcacheError where the disk refuses.
         """
         with staging.undisturbed():  # whoever ends it in between could not tell which of the two is the new one
             return self._exchange(os.path.basename(self.path), allow_gap)
@@ -71,8 +71,8 @@ class Renewal:
         raise NotPermitted(self.path, "somebody makes and removes it over and over", "name another directory")
 
     def _rename_twice(self, name: str) -> str | None:
-        """take_place in two steps. No journal: where a run is killed in between, the next one makes `path` anew, and
-        what lies aside was to go."""
+        """take_place in two steps. There is no journal: if the run is killed in between, the next one makes `path`
+        anew, and the old entry was to go."""
         found = None
         try:
             for _ in range(_MOST_TURNS):
@@ -94,7 +94,7 @@ class Renewal:
         raise NotPermitted(self.path, "somebody makes it over and over", "name another directory")
 
     def _rename(self, prefix: str) -> str:
-        """Give what was displaced a name that says so, unless its owner, in /tmp, has moved it already."""
+        """Give the displaced entry a telling name, unless its owner, in /tmp, has moved it already."""
         os.fsync(self._parent)
         aside = prefix + secrets.token_hex(8)
         try:
@@ -135,13 +135,13 @@ def renewal(path: str, wait: float) -> Iterator[Renewal]:
 
 
 def tidy(path: str) -> None:
-    """Remove what killed runs were building for `path`, where that can be done."""
+    """Remove the directories that killed runs were building for `path`, where that is possible."""
     with suppress(OSError, NotPermitted), files.closing(safe_dirs.open_parent(path)) as parent:
         remove_leftovers(parent, (prefix(path),))
 
 
 def check(path: str) -> None:
-    """Raise what `renewal` would raise before it makes anything: for a dry run."""
+    """For a dry run: raise what `renewal` would raise before it makes anything."""
     path = os.path.abspath(path)
     try:
         with files.closing(safe_dirs.open_parent(path)) as parent:
@@ -151,7 +151,7 @@ def check(path: str) -> None:
 
 
 def prefix(path: str) -> str:
-    """How the names of directories begin that are built beside `path`."""
+    """The beginning of the names of directories that are built beside `path`."""
     return f"{os.path.basename(path)}.new-"
 
 
@@ -171,9 +171,9 @@ def _check_movable(path: str, parent: int) -> None:
 
 
 def remove_leftovers(parent: int, prefixes: tuple[str, ...]) -> None:
-    """Remove what killed runs left in `parent`: directories of ours with a name as only eggcache gives them, one of
-    `prefixes` and 16 hexadecimal digits, that are empty or have our lock: it is the first in and the last out. No link
-    is followed, and whoever is still at work holds the lock."""
+    """Remove what killed runs left in `parent`: directories of ours whose name only eggcache gives (one of `prefixes`
+    and 16 hexadecimal digits), and that are empty or have our lock, which is the first entry in and the last out. No
+    link is followed, and a running run holds the lock."""
     for name in os.listdir(parent):
         if not any(re.fullmatch(re.escape(prefix) + "[0-9a-f]{16}", name) for prefix in prefixes):
             continue

@@ -1,8 +1,8 @@
-"""Whom a cache serves, by its receipt: what no prepare and no remedy may take from them.
+"""Whom a cache serves, by its receipt: no prepare and no remedy may take it from them.
 
 A cache has one group, and each file in it one date. Another group, or the dates of another time zone, take the cache
-from those whom it serves: each of their pages is an ExtractionError from then on, though nobody has touched their
-server. An administrator who wants that removes the cache first; `remove` names the processes that use it.
+from its users: each of their pages is then an ExtractionError, though nobody has touched their server. An administrator
+who wants that removes the cache first; `remove` names the processes that use it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from eggcache.target.interpreter import Roots, Target
 
 
 class ServesOthers(NotPermitted):
-    """The cache serves others, from whom it is not taken. Nothing is unsafe about that: it keeps no server down."""
+    """The cache serves others, and is not taken from them. That is not unsafe, and keeps no server from starting."""
 
     lenient = 0  # the server starts as it did before
 
@@ -33,8 +33,8 @@ _LIMITED = 0o750  # the mode of a cache that one group alone may read, see fresh
 
 
 def keep_readers(known: Receipt, wanted: Prepare) -> None:
-    """Raise ServesOthers where giving its cache to whom `wanted` is for would close it to somebody whom it serves, or
-    open it to everybody."""
+    """Raise ServesOthers where a cache for the readers of `wanted` would be closed to others that it serves, or be open
+    to everybody."""
     group = readers(freshness.ownership(wanted.target.group))
     for _, entry in living(known):
         if readers(entry.options["owner"]) != group:
@@ -68,8 +68,7 @@ def in_zone(known: Receipt, wanted: Prepare, places: Iterable[str]) -> Remedy | 
 
 
 def again(known: Receipt, wanted: Prepare) -> Remedy | None:
-    """What makes the cache right for whom `wanted` is for, and takes it from nobody; None where that is to prepare it
-    as it is wanted."""
+    """The remedy that makes the cache right for `wanted` and takes it from nobody; None: prepare it as `wanted`."""
     account, key = wanted.target.account, freshness.key(wanted.target, wanted.roots)
     own, theirs = known.entries.get(key), None
     for _, entry in living(known):
@@ -91,8 +90,8 @@ def again(known: Receipt, wanted: Prepare) -> Remedy | None:
 
 
 def rebuilt(known: Receipt, wanted: Prepare, paths: Iterable[str]) -> Remedy:
-    """What makes `paths` in a cache anew, for those whom it serves: the prepare that is `wanted`, and of each other one
-    that alone needs such a directory its own; or what to do about one that nobody needs."""
+    """The remedy that makes `paths` in a cache anew, for all whom it serves: the `wanted` prepare, and each other
+    prepare that alone needs such a directory; or what to do about a directory that nobody needs."""
     directory, key = wanted.directory, freshness.key(wanted.target, wanted.roots)
     remade, foreign = dict[str, None](), dict[str, None]()
     for name in dict.fromkeys(os.path.relpath(path, directory).split("/")[0] for path in paths):
@@ -107,7 +106,7 @@ def rebuilt(known: Receipt, wanted: Prepare, paths: Iterable[str]) -> Remedy:
 
 
 def prepare(directory: str, key: str, entry: Entry) -> Prepare:
-    """The prepare called `key`, as it was asked for."""
+    """The prepare called `key`, with its options."""
     python, paths, requirements = receipt.asked(key)
     options = entry.options
     uid, gid, *groups = options["user"]
@@ -117,7 +116,7 @@ def prepare(directory: str, key: str, entry: Entry) -> Prepare:
 
 
 def _another(wanted: Prepare) -> Remedy:
-    """The remedy for who cannot have a cache without taking it from others."""
+    """The remedy for a user who cannot have this cache without taking it from others."""
     own = wanted.at(_beside(wanted.directory, wanted.target.account.name))
     return Remedy("prepare another directory, or a new one for both, with a --group that both are in", own.line())
 
@@ -133,7 +132,7 @@ def _in_zone(wanted: Prepare, zone: str | None) -> Remedy:
 
 
 def in_another(wanted: Prepare, zone: str | None) -> Remedy:
-    """The remedy for a cache as it is `wanted` whose application reckons in `zone`."""
+    """The remedy for a cache as `wanted`, for an application whose time zone is `zone`."""
     meant = replace(wanted, target=wanted.target._replace(timezone=zone))
     return _in_zone(meant, wanted.target.timezone)
 
@@ -144,7 +143,7 @@ def _beside(directory: str, name: str) -> str:
 
 
 def living(known: Receipt) -> Iterator[tuple[str, Entry]]:
-    """The prepares that the receipt tells of, by key; not those whose Python is gone: they serve nobody."""
+    """The prepares in the receipt, by key, except those whose Python is gone: they serve nobody."""
     return ((key, entry) for key, entry in known.entries.items() if not receipt.gone(receipt.asked(key)[0]))
 
 

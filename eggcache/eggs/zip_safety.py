@@ -63,20 +63,20 @@ class _Word(NamedTuple):
     depth: int
 
 
-def looks_beside(one: Opened) -> list[str]:
-    """Where the egg `one`, from its root on, has code that looks for files beside itself, each place in words.
+def looks_beside(opened: Opened) -> list[str]:
+    """Where the egg `opened`, from its root on, has code that looks for files beside itself, each place in words.
 
     A guess: whether that code ever runs, and what it does where there is no file, is not known. Raises EggRefused
     where a source is damaged.
     """
-    members = dict(one.members())
+    members = dict(opened.members())
     held = _Held(members)
     found: list[str] = []
-    left, file = _MOST, File(one.source, one.egg.path, reach=inflation.WINDOW)
+    left, file = _MOST, File(opened.source, opened.egg.path, reach=inflation.WINDOW)
     for name, member in members.items():
         if not name.endswith(".py") or member.size > _LONGEST or _ASIDE.search(name) or not held.beside(name):
             continue
-        text = inflation.data(file, member, one.egg.starts[member.offset])
+        text = inflation.data(file, member, opened.egg.starts[member.offset])
         if not _makes_a_path(text) or _ANOTHER_WAY.search(text):
             continue
         left -= len(text)

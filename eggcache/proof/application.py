@@ -1,8 +1,8 @@
-"""A TurboGears 1.x application's configuration: ConfigObj reads it, and the findings are what the manual objects to.
+"""A TurboGears 1.x application's configuration: ConfigObj reads it, and findings say what the manual objects to.
 
-The target's own ConfigObj reads it, as turbogears.config has it do; where the target has none, that of eggcache's own
-environment. The file belongs to whoever deploys the application, and is opened with the runtime user's rights; it holds
-the database's password, so that no message shows any of it but the paths of log files.
+The target's own ConfigObj reads it, by the rules of turbogears.config; where the target has none, that of eggcache's
+own environment does. The file belongs to the person who deploys the application, and is opened with the runtime user's
+rights. It holds the database's password: no message shows any of it except the paths of log files.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ Section = dict[str, Any]  # a value, or a section inside it
 
 
 class Unreadable(ValueError):
-    """ConfigObj refuses the configuration: who says so, and why. Nothing of its text is in that."""
+    """ConfigObj refuses the configuration: which ConfigObj, and why, without any of the text."""
 
 
 class Application(NamedTuple):
-    """An application that a server has, or will have."""
+    """An application that a server runs, or will run."""
 
     config: str | None = None  #: the file of its configuration, where it is a TurboGears application with one
     location: str | None = None  #: the path under which it is served; None: not known, or "/"
@@ -50,12 +50,11 @@ UNKNOWN = Application()
 
 
 def findings(application: Application, target: Target) -> tuple[Finding, ...]:
-    """What the configuration of the `application` lacks for its deployment.
+    """The faults in the deployment configuration of the `application`.
 
-    The target reads it; that, and trying its log files, is done with the rights of the target's account where we are
-    root, and with our own otherwise. What nobody here can read is a notice, with
-    status 0. Raises UsageError where there is no such file, or it is not a regular one, and NotPermitted where the
-    account cannot run the target. Nothing is found where it has none.
+    The target reads it, and its log files are tried, with the rights of the target's account as root, and with our own
+    otherwise. A file that nobody here can read is a notice (status 0). Raises UsageError where there is no such regular
+    file, and NotPermitted where the account cannot run the target.
     """
     if application.config is None:
         return ()
@@ -94,8 +93,8 @@ def _no_configuration(app_config: str, cause: str) -> UsageError:
 
 
 def parse(data: bytes, target: Target) -> Section | None:
-    """A configuration as nested dicts, as turbogears.config has it: by the ConfigObj of the `target`, which its
-    account runs, else by that of our own Python. None: there is neither. Raises Unreadable."""
+    """A configuration as nested dicts, by the rules of turbogears.config: from the ConfigObj of the `target`, which its
+    account runs, else from that of our own Python. None where neither has one. Raises Unreadable."""
     if len(data) > _LARGEST:
         raise Unreadable(f"TurboGears cannot read it: it has more than {_LARGEST >> 20} MiB")
     paths = search_path.expanded(map(os.path.abspath, target.paths))
@@ -136,7 +135,7 @@ def _read_here(data: bytes) -> Section | None:
 
 
 def _exposed(path: str, info: os.stat_result) -> Iterator[Finding]:
-    """Whether everybody can read the file: by its own mode, and by those of all directories on the way."""
+    """Whether everybody can read the file: by its mode, and by those of all directories above it."""
     where, open_to_all = os.path.realpath(path), info.st_mode & stat.S_IROTH
     while open_to_all and where != "/":
         where = os.path.dirname(where)
@@ -215,7 +214,7 @@ def _log_files(path: str, config: Section, account: Account) -> Iterator[Finding
 
 
 def _first_argument(args: object) -> str | None:
-    """The file that a handler is made with: `args` is a tuple in a string. None where that is no plain path."""
+    """The file of a handler: `args` is a tuple in a string. None where it is no plain path."""
     if not isinstance(args, str) or len(args) > _LONGEST:
         return None
     try:
@@ -229,7 +228,7 @@ def _first_argument(args: object) -> str | None:
 
 
 def _unwritable(log: str, *, renames: bool) -> str | None:
-    """What keeps us from writing the file, or from making it; None where nothing does. Rotating is renaming."""
+    """Why we cannot write the file or make it; None where we can. Rotating is renaming."""
     file = os.path.realpath(log)
     directory = os.path.dirname(file)
     where = "/"

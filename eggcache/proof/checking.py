@@ -1,8 +1,8 @@
-"""The command `check`: whether Apache's user gets everything out of the cache, and can write nothing.
+"""The command `check`: whether Apache's user gets every file from the cache, and cannot write to it.
 
-Three witnesses, none of which is the receipt: the target's own pkg_resources, run as the runtime user (`lookups`);
-the files themselves, compared with the eggs (`comparison`); and the kernel, asked what that user could write
-(`permissions`). None of them changes anything.
+There are three witnesses, and the receipt is none of them: the target's own pkg_resources, run as the runtime user
+(`lookups`); the files themselves, compared with the eggs (`comparison`); and the kernel, asked what that user could
+write (`permissions`). None of them changes anything.
 """
 
 from __future__ import annotations
@@ -59,10 +59,10 @@ def check(
     :param target: the Python whose eggs are meant; it is run, and everything opened, with the rights of its account
     :param roots: which distributions the tree is of
     :param imports: modules that have to import, beside those of the `roots` themselves; None: nothing is imported
-    :param application: the configuration and the scripts of an application, which are looked at as well
+    :param application: the configuration and the scripts of an application, which are checked as well
     :param run: limits, waiting, dry run and progress
-    :returns: the findings; each asks for exit status 3, but for notices, which ask for none
-    :raises UsageError: one of the `roots` is no requirement to the target
+    :returns: the findings; each asks for exit status 3, except notices, which ask for none
+    :raises UsageError: the target cannot parse one of the `roots`
     :raises NotPermitted: the account cannot run the target, or the caller cannot open the cache
     :raises Busy: a prepare is at work in the cache for longer than `run.wait`
     :raises EggcacheError: the target has no pkg_resources, or gives no sensible answer
@@ -144,7 +144,7 @@ def _notes(account: Account, host: apache.Apache) -> tuple[str, ...]:
 
 
 class _With:
-    """Judges a cache."""
+    """The findings for a cache."""
 
     def __init__(self, cache: str, looked: Observation, evident: lookups.Evidence) -> None:
         self.cache = cache
@@ -156,7 +156,7 @@ class _With:
         self.unzip = commands.unzip_all(looked.target, looked.wanted.roots)
 
     def findings(self) -> list[Finding]:
-        """All of them, what concerns the eggs first."""
+        """All findings, those about eggs first."""
         compared = self.comparison
         compared.testify(self.evident.lookups)
         found = compared.findings
@@ -168,20 +168,20 @@ class _With:
                 return found
         else:
             found += self._evident()
-        native = any(one.kind == "native" for one in self.evident.imports)
+        native = any(attempt.kind == "native" for attempt in self.evident.imports)
         host, writers = self.looked.host, self.looked.writers
         around = list(location.findings(self.cache, host, native=native, unzip=self.unzip))
         if not self.away:
-            found += self._native(any(one.code == "noexec" for one in around))
+            found += self._native(any(finding.code == "noexec" for finding in around))
         found += writers
-        if any(one.code == "cache-writable" for one in writers):
+        if any(finding.code == "cache-writable" for finding in writers):
             found += _race(self.looked, self.cache)
         with _opened(self.cache) as directory:
             if compared.shifted:
                 found.append(self._shifted())
             found += strangers(directory, self.looked.wanted, compared.names)
         found += around
-        if not any(one.code in ("hidden-by-unit", "private-tmp") for one in around):
+        if not any(finding.code in ("hidden-by-unit", "private-tmp") for finding in around):
             found += location.hidden(self.looked.wanted, self.looked.tree.interpreter.version)
         dates = sorted(compared.dates)
         python = self.looked.tree.interpreter.version
@@ -207,8 +207,8 @@ class _With:
         )
 
     def _evident(self) -> Iterator[Finding]:
-        """What the target's pkg_resources would not have taken from the cache, though nothing else is wrong with it."""
-        if any(one.code == "broken-pkg-resources" for one in self.comparison.findings):
+        """Findings for look-ups that the cache did not serve although nothing else is wrong with it."""
+        if any(finding.code == "broken-pkg-resources" for finding in self.comparison.findings):
             return
         asked = {lookup.egg for lookup in self.evident.lookups if lookup.files}
         for done in self.comparison.outcomes:
@@ -224,35 +224,35 @@ class _With:
                 f"{lookup.failed} of its files and directories are not taken from the cache: {first.kind} "
                 f"{first.name}: {first.told}",
                 Remedy("see what else writes or configures its egg cache (-v has the detail), or unzip it", self.unzip),
-                context=tuple(f"{one.kind} {one.name}: {one.told}" for one in lookup.wrong),
+                context=tuple(f"{failure.kind} {failure.name}: {failure.told}" for failure in lookup.wrong),
             )
 
     def _native(self, noexec: bool) -> Iterator[Finding]:
-        """Shared libraries that do not import, where no other finding says so already."""
+        """Shared libraries that do not import, except where another finding says so already."""
         told = {
-            name for one in self.comparison.findings if one.code.startswith("stub-") for name in one.context
+            name for finding in self.comparison.findings if finding.code.startswith("stub-") for name in finding.context
         }  # in its egg; another egg's of that name would be told by its own finding
         differing = self._differing()
-        for one in self.evident.imports:
-            if one.kind != "native" or one.state in ("ok", "elsewhere") or one.egg in differing:
+        for attempt in self.evident.imports:
+            if attempt.kind != "native" or attempt.state in ("ok", "elsewhere") or attempt.egg in differing:
                 continue
-            if any(one.file.endswith(f"-tmp/{name}") or one.module == _module(name) for name in told):
+            if any(attempt.file.endswith(f"-tmp/{name}") or attempt.module == _module(name) for name in told):
                 continue
-            if noexec and "failed to map segment" in one.words:
+            if noexec and "failed to map segment" in attempt.words:
                 continue
-            if one.state == "empty":
+            if attempt.state == "empty":
                 yield Finding(
                     "native-module-empty",
-                    one.module,
-                    f"it imports from {one.file} as an empty module",
-                    Remedy(f"unzip {one.egg}", self.unzip),
+                    attempt.module,
+                    f"it imports from {attempt.file} as an empty module",
+                    Remedy(f"unzip {attempt.egg}", self.unzip),
                 )
             else:
                 yield Finding(
                     "native-module-fails",
-                    one.module,
-                    f"it does not import: {imported.words(one)}",
-                    f"install {one.egg} as built for this machine and this Python, and what it needs",
+                    attempt.module,
+                    f"it does not import: {imported.words(attempt)}",
+                    f"install {attempt.egg} as built for this machine and this Python, and what it needs",
                 )
 
     def _differing(self) -> set[str]:
@@ -265,7 +265,7 @@ class _With:
 
 
 class _Without:
-    """Says what Apache would do without a cache."""
+    """The findings where there is no cache: what Apache would do."""
 
     def __init__(self, looked: Observation, evident: lookups.Evidence) -> None:
         self.looked = looked
@@ -273,7 +273,7 @@ class _Without:
         self.account = looked.account
 
     def findings(self) -> list[Finding]:
-        """What is wrong with the tree and its eggs, and that there is no cache."""
+        """The faults of the tree and its eggs, and that there is no cache."""
         found, outcomes = self.looked.comparison.findings, self.looked.comparison.outcomes
         if not outcomes:
             return found
@@ -286,7 +286,7 @@ class _Without:
         )
         version = self.looked.tree.interpreter.version
         running = environments.running(self.account, version)
-        used = [one for one in running if one.values.get("PYTHON_EGG_CACHE", "").startswith("/")]
+        used = [server for server in running if server.values.get("PYTHON_EGG_CACHE", "").startswith("/")]
         has = "".join(f"; {one.thing} has {one.values['PYTHON_EGG_CACHE']}, see it with --cache" for one in used)
         wanted = self.looked.wanted
         unzip = commands.unzip_all(wanted.target, wanted.roots)
@@ -296,7 +296,7 @@ class _Without:
                 self.default,
                 f"without PYTHON_EGG_CACHE, {count} are extracted to it, {what}{has}",
                 Remedy(f"unzip them ({unzip}), or prepare a cache", wanted.at(commands.ELSEWHERE).line()),
-                context=tuple(one.egg for one in outcomes),
+                context=tuple(outcome.egg for outcome in outcomes),
             )
         )
         if writable:

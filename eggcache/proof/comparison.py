@@ -1,6 +1,6 @@
 """The files of a cache, compared with the eggs by eggcache itself: byte by byte, with the runtime user's rights.
 
-pkg_resources is asked as well, see lookups; but releases up to 0.6c11 look at size and time alone.
+pkg_resources is asked as well (`lookups`); but releases up to 0.6c11 look at size and time alone.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ _QUARTER, _DAY = 900, 26 * 3600  # seconds: zones differ by quarters of an hour,
 Differences = dict[str, list[tuple[str, str]]]  # what is wrong with the members of one egg, by code: path, and why
 
 
-def _inflated(descriptor: int, one: Opened, member: Member) -> bool:
-    return eggs.same_bytes(descriptor, one.source, one.egg, member)
+def _inflated(descriptor: int, opened: Opened, member: Member) -> bool:
+    return eggs.same_bytes(descriptor, opened.source, opened.egg, member)
 
 
 @dataclass
 class Comparison:
-    """Holds the plan of a tree against a cache: what is there of each egg, as the runtime user sees it."""
+    """The plan of a tree held against a cache: which files of each egg are there, as the runtime user sees it."""
 
     wanted: Prepare  # the cache should have come of it
     run: Run
@@ -65,7 +65,8 @@ class Comparison:
         return self.wanted.target
 
     def compare(self, tree: Tree, read: EarlyReader | None = None) -> None:
-        """Look at all that the cache should have of `tree`, in the zone of layout.zone; `read`: its eggs, so far."""
+        """Compare all that the cache should have of `tree`, in the zone of layout.zone. `read` has the eggs read so
+        far."""
         plan = Plan(tree, self.target, (read or EarlyReader(self.target.account, self.run.limits)).opened)
         self.run.progress.phase("comparing with the eggs", plan.size())
         steps = plan.steps()
@@ -79,38 +80,38 @@ class Comparison:
             except EggcacheError as error:  # its bytes are read here for the first time
                 self.findings += steps.throw(error).findings
 
-    def _judge(self, place: Place, one: Opened) -> None:
-        members = list(one.members())
+    def _judge(self, place: Place, opened: Opened) -> None:
+        members = list(opened.members())
         self.names.append(place.name)
         self.dates.update(member.date_time for _, member in members)
         into = os.path.join(self.directory, place.name)
-        self.run.progress.advance(0, one.egg.stat.st_size - sum(member.packed for _, member in members))
+        self.run.progress.advance(0, opened.egg.stat.st_size - sum(member.packed for _, member in members))
         if self.reachable:
-            self._report(place, into, self._differences(into, one, members))
+            self._report(place, into, self._differences(into, opened, members))
         self._conclude(place, len(members), sum(member.size for _, member in members))
 
     def _share(self, first: Place, place: Place) -> None:
         if first.egg != place.egg:  # what is wrong with the one is wrong with the other
             self.wrong.update({place.egg} if first.egg in self.wrong else ())
-            done = next(one for one in self.outcomes if one.egg == first.egg)
+            done = next(outcome for outcome in self.outcomes if outcome.egg == first.egg)
             self._conclude(place, done.files, done.size)
 
     def _conclude(self, place: Place, files: int, size: int) -> None:
-        found = [one for one in self.findings if one.thing == place.distribution.location]
+        found = [finding for finding in self.findings if finding.thing == place.distribution.location]
         codes = {one.code for one in found if one.status}  # a notice takes nothing from what is proven
         if codes & _PARTLY:
             self.wrong.add(place.egg)
         action = "unproven" if codes or place.egg in self.wrong or not self.reachable else "proven"
         self.outcomes.append(Outcome(place.egg, os.path.join(self.directory, place.name), action, files, size))
 
-    def _differences(self, into: str, one: Opened, members: list[tuple[str, Member]]) -> Differences:
+    def _differences(self, into: str, opened: Opened, members: list[tuple[str, Member]]) -> Differences:
         found: Differences = {}
         for start in range(0, len(members), _AT_ONCE):
             now = members[start : start + _AT_ONCE]
             with accounts.acting(self.target.account):
                 for name, member in now:
                     path = os.path.join(into, name)
-                    code, why = self._difference(path, one, member)
+                    code, why = self._difference(path, opened, member)
                     if code:
                         found.setdefault(code, []).append((path, why))
             # As ourselves: he may be unable to read what is loaded to draw it
@@ -118,7 +119,7 @@ class Comparison:
         return found
 
     def _difference(self, path: str, one: Opened, member: Member) -> tuple[str, str]:
-        """What is wrong with the file at `path`, which should be this `member`: a code, "" for nothing, and why."""
+        """The fault of the file at `path`, which should be this `member`: its code, "" for none, and the reason."""
         try:
             opened = os.open(path, safe_dirs.READ)
         except OSError as error:
@@ -175,19 +176,19 @@ class Comparison:
             self.findings.append(Finding(code, path, cause, remedy, context=detail))
 
     def testify(self, lookups: Sequence[Lookup]) -> None:
-        """Add to what is found what the target's pkg_resources said of these eggs."""
+        """Add what the target's pkg_resources said of these eggs to the findings."""
         by_egg = {(lookup.egg, lookup.inside): lookup for lookup in lookups}
         for position, egg in self.reported:
             wrong = by_egg[egg].wrong[:SHOWN] if egg in by_egg else ()
-            told = (f"pkg_resources: {one.kind} {one.name}: {one.told}" for one in wrong)
+            told = (f"pkg_resources: {failure.kind} {failure.name}: {failure.told}" for failure in wrong)
             found = self.findings[position]
             self.findings[position] = replace(found, context=(*found.context, *told))
 
 
 def strangers(descriptor: int, wanted: Prepare, needed: Sequence[str]) -> list[Finding]:
-    """The directories in the cache open at `descriptor` that neither this tree needs nor any tree in the receipt.
+    """The directories in the cache open at `descriptor` that neither this tree nor any tree in the receipt needs.
 
-    Where there is a receipt that we may not read, or must not believe, nobody knows what other trees need.
+    With a receipt that we may not read, or must not believe, nobody knows what other trees need.
     """
     known = receipt.read(descriptor)
     present = sorted(os.listdir(descriptor))

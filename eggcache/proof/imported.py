@@ -1,9 +1,9 @@
-"""What the imports of an application came to, those that --import names and those of the roots' own modules; and which
-egg is in their way.
+"""The results of importing an application's modules, those of --import and those of the roots, and the eggs that are
+the cause of a failure.
 
-A module that --import names has to import: the administrator says so. A top-level module of a root need not: it may be
-for another server (mod_python's handlers import only in Apache), or for a database that is not here. So that is a
-notice, unless an egg, the cache or a requirement is the cause: those are what `check` answers for.
+A module of --import has to import: the administrator says so. A top-level module of a root need not: it may be for
+another server (mod_python's handlers import only in Apache), or for a database that is not here. So its failure is a
+notice, unless an egg, the cache or a requirement is the cause: `check` answers for those.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ def findings(
     it would most likely follow from that.
     """
     locale = _shown(around)
-    for one in imports:
-        if one.kind == "native":
+    for attempt in imports:
+        if attempt.kind == "native":
             continue
         if one.zone:
             yield from _zone(one, looked)
@@ -51,41 +51,45 @@ def findings(
             yield _failed(one, looked, locale)
 
 
-def _zone(one: Import, looked: Observation) -> Iterator[Finding]:
+def _zone(attempt: Import, looked: Observation) -> Iterator[Finding]:
     """As Django does with TIME_ZONE: from then on no file of the cache is current, unless the zones agree on all."""
-    (zone,), wanted = one.zone, looked.wanted
+    (zone,), wanted = attempt.zone, looked.wanted
     dates = sorted(looked.comparison.dates)
     if looked.cache is None or environments.agree(dates, zone, wanted.target.timezone):
         return
     here, there = environments.shown(wanted.target.timezone), environments.shown(zone)
     yield Finding(
         "time-zone",
-        one.module,
+        attempt.module,
         f"once it is imported, {there} in its process, {here} here, and pkg_resources reckons in the process's zone",
         serving.in_another(wanted, zone),
     )
 
 
-def _elsewhere(one: Import, cache: str) -> Finding:
-    fails = f", and fails: {words(one)}" if one.state == "failed" else ""
+def _elsewhere(attempt: Import, cache: str) -> Finding:
+    fails = f", and fails: {words(attempt)}" if attempt.state == "failed" else ""
     return Finding(
         "not-served",
-        one.module,
-        f"when it is imported, it has pkg_resources extract to {one.file}, and not to {cache}{fails}",
+        attempt.module,
+        f"when it is imported, it has pkg_resources extract to {attempt.file}, and not to {cache}{fails}",
         "have it set no cache of its own, or this one",
-        context=one.frames,
+        context=attempt.frames,
     )
 
 
-def _failed(one: Import, looked: Observation, locale: str) -> Finding:
-    asked, cache = one.kind == "application", looked.cache
-    if one.call and not (cache and (one.path + "/").startswith(cache + "/")) and not _OF_EGGS & {*one.raised}:
-        cause = f"importing it wants to write ({one.call} {one.path}), which check prevents: {words(one)}"
+def _failed(attempt: Import, looked: Observation, locale: str) -> Finding:
+    asked, cache = attempt.kind == "application", looked.cache
+    if (
+        attempt.call
+        and not (cache and (attempt.path + "/").startswith(cache + "/"))
+        and not _OF_EGGS & {*attempt.raised}
+    ):
+        cause = f"importing it wants to write ({attempt.call} {attempt.path}), which check prevents: {words(attempt)}"
         remedy = Remedy("see that the runtime user may write there, or let it write later than at import")
         code, status = ("import-writes", 3) if asked else ("root-import-fails", 0)
-        return Finding(code, one.module, cause, remedy, status, one.frames)
-    cause, tree, target = f"it does not import{locale}: {words(one)}", looked.tree, looked.target
-    through, inactive = _through(one, tree), _inactive(one, tree, target)
+        return Finding(code, attempt.module, cause, remedy, status, attempt.frames)
+    cause, tree, target = f"it does not import{locale}: {words(attempt)}", looked.tree, looked.target
+    through, inactive = _through(attempt, tree), _inactive(attempt, tree, target)
     if through is not None:
         remedy = Remedy("unzip it", commands.unzip(target, through))
         cause = f"{cause}: {through.egg} is a zip, and what asks for a file in it wants a directory"
@@ -93,22 +97,26 @@ def _failed(one: Import, looked: Observation, locale: str) -> Finding:
         cause = f"{cause}; {inactive.title} has it, and is not active: no .pth file has {inactive.location} on sys.path"
         remedy = _activate(inactive, tree)
     else:
-        see = "see with -v where, and " if one.frames else "see "
+        see = "see with -v where, and " if attempt.frames else "see "
         remedy = Remedy(f"{see}whether it imports by hand, as that user and with that PYTHON_EGG_CACHE")
-    if asked or through is not None or _of_eggs(one, looked):
-        return Finding("import-fails", one.module, cause, remedy, 3, one.frames)
+    if asked or through is not None or _of_eggs(attempt, looked):
+        return Finding("import-fails", attempt.module, cause, remedy, 3, attempt.frames)
     remedy = remedy._replace(text=f"nothing, where the server does not import it; else {remedy.text}")
-    return Finding("root-import-fails", one.module, cause, remedy, 0, one.frames)
+    return Finding("root-import-fails", attempt.module, cause, remedy, 0, attempt.frames)
 
 
-def _of_eggs(one: Import, looked: Observation) -> bool:
-    """Whether an egg, the cache or a requirement is why it fails: by what it raised, or by what that says."""
+def _of_eggs(attempt: Import, looked: Observation) -> bool:
+    """Whether an egg, the cache or a requirement is the cause, by the class of the exception or by its text."""
     places = [done.egg for done in looked.comparison.outcomes] + ([looked.cache] if looked.cache else [])
-    return bool(_OF_EGGS & {*one.raised}) or "egg cache" in one.words or any(place in one.words for place in places)
+    return (
+        bool(_OF_EGGS & {*attempt.raised})
+        or "egg cache" in attempt.words
+        or any(place in attempt.words for place in places)
+    )
 
 
 def _shown(around: environments.Locale | None) -> str:
-    """The locale, for a message, where it is not our own."""
+    """The locale for a message; "" where it is our own."""
     own = {name: value for name, value in launch.environment().items() if launch.of_locale(name)}
     if around is None or around.values == own:
         return ""
@@ -116,15 +124,15 @@ def _shown(around: environments.Locale | None) -> str:
     return f" with {values}, as {around.origin} has it"
 
 
-def words(one: Import) -> str:
-    """What it said, shortened."""
-    return one.words[:_LONGEST]
+def words(attempt: Import) -> str:
+    """The text of the exception, shortened."""
+    return attempt.words[:_LONGEST]
 
 
-def _through(one: Import, tree: Tree) -> Distribution | None:
-    """The zipped egg through which a path leads that it asked for, as if the egg were a directory."""
+def _through(attempt: Import, tree: Tree) -> Distribution | None:
+    """The zipped egg that a path in the exception leads through, as if the egg were a directory."""
     zips = {os.path.realpath(found.egg): found for found in tree.distributions if found.egg is not None}
-    for path in _PATH.findall(one.words):
+    for path in _PATH.findall(attempt.words):
         place = os.path.dirname(os.path.normpath(path))
         while place != "/":
             if os.path.realpath(place) in zips:
@@ -133,10 +141,9 @@ def _through(one: Import, tree: Tree) -> Distribution | None:
     return None
 
 
-def _inactive(one: Import, tree: Tree, target: Target) -> Distribution | None:
-    """The distribution that has the module which it lacks, where that is in the tree and no server has it on its path
-    when it starts."""
-    lacking = _NO_MODULE.search(one.words)
+def _inactive(attempt: Import, tree: Tree, target: Target) -> Distribution | None:
+    """The distribution with the missing module, where it is in the tree but on no server's path at start."""
+    lacking = _NO_MODULE.search(attempt.words)
     idle = [found for found in tree.distributions if not found.active] if lacking else []
     return next((found for found in idle if lacking and _has(found, lacking[1], target)), None)
 

@@ -25,10 +25,12 @@ _SPECIFIERS = {"%": "%", "t": "/run", "S": "/var/lib", "C": "/var/cache", "L": "
 
 
 def findings(directory: str, host: apache.Apache, *, native: bool, unzip: str, root: str = "/") -> Iterator[Finding]:
-    """What is wrong with where `directory` lies.
+    """The faults of the place of `directory`.
 
-    `host` is this host's Apache; `native`: shared libraries are loaded from it; `unzip` unzips the eggs. `root` is
-    where configuration and /sys are looked up.
+    :param host: this host's Apache
+    :param native: whether shared libraries are loaded from the directory
+    :param unzip: the command that unzips the eggs
+    :param root: where configuration and /sys are looked up
     """
     unseen = apache.hides(host, directory)
     if unseen:
@@ -64,9 +66,13 @@ def findings(directory: str, host: apache.Apache, *, native: bool, unzip: str, r
 
 
 def unseen_eggs(tree: Tree, host: apache.Apache) -> Iterator[Finding]:
-    """What of the target and its eggs Apache will not see where it is, each with what is below it once."""
+    """The directories of the target and its eggs that Apache will not see, each once, with the finding for it."""
     python, told = tree.interpreter, list[str]()
-    places = {python.prefix, *python.path, *(one.egg or one.location for one in tree.distributions)}
+    places = {
+        python.prefix,
+        *python.path,
+        *(distribution.egg or distribution.location for distribution in tree.distributions),
+    }
     for place in sorted(filter(os.path.exists, places), key=lambda place: (len(place), place)):
         unseen = None if place.startswith(tuple(told)) else apache.hides(host, place)
         if unseen:
@@ -75,13 +81,15 @@ def unseen_eggs(tree: Tree, host: apache.Apache) -> Iterator[Finding]:
 
 
 def hidden(wanted: Prepare, python: tuple[int, ...]) -> Iterator[Finding]:
-    """Whether the servers that run with the cache of `wanted`, or are Apaches with that Python, see it where it is.
+    """Whether the running servers with the cache of `wanted`, or Apaches with that Python, see it at its place.
 
-    What a unit says is known before (`apache.hides`); this is what came of it, of ProtectHome= and the like, and of
-    what was mounted or unmounted since a server was started.
+    The settings of a unit are checked before (`apache.hides`). This is about their effect, that of ProtectHome= and the
+    like, and about mounts since a server was started.
     """
     cache, account = os.path.realpath(wanted.directory), wanted.target.account
-    servers = {one.pid: one for one in (*environments.using(cache, account), *environments.running(account, python))}
+    servers = {
+        server.pid: server for server in (*environments.using(cache, account), *environments.running(account, python))
+    }
     for pid, seen in procfs.ask(sorted(servers), lambda pid: procfs.shows(pid, cache), []):
         if seen is False:
             again = "restart it, where something was mounted or unmounted since it started"
@@ -156,9 +164,9 @@ def _governing(real: str, root: str) -> tuple[str, str] | None:
 def _ages(entry: str, lines: Sequence[tuple[str, str, str, str, str]]) -> tuple[str, str] | None:
     """(file, line) of the line that has `entry` cleaned.
 
-    It is under the line with the deepest path (tmpfiles.c, dir_cleanup: on its way down from the directory of a line an
-    entry that has one of its own is passed over): so `x` on the path of a line that ages it takes nothing back. `X`
-    excludes only the directory itself.
+    The line with the deepest path counts (tmpfiles.c, dir_cleanup: below the directory of a line, an entry that has a
+    line of its own is passed over). So `x` on the path of a line that ages it takes nothing back. `X` excludes only the
+    directory itself.
     """
     best: tuple[int, bool, str, str, str] | None = None
     for file, line, kind, path, age in lines:
@@ -198,7 +206,7 @@ def _fields(line: str) -> tuple[str, str, str]:
 
 
 def _lines(root: str) -> Iterator[tuple[str, str]]:
-    """(file, line) of the configuration: of files with one name the one of the first directory counts."""
+    """(file, line) of the configuration: of files with one name, that of the first directory counts."""
     found: dict[str, str] = {}
     for directory in _DIRECTORIES:
         try:

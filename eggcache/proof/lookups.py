@@ -1,7 +1,7 @@
 """The look-ups of the target: its own pkg_resources asks for everything in a cache, and imports modules.
 
 One process in the target answers with the tree and then with the look-ups (inside/prove.py). The answer is a
-stranger's, as the resolver's is; here it can lead to nothing but a wrong finding, so only its form is checked.
+stranger's, like the resolver's. A forged one can lead to a wrong finding at most, so only its form is checked.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ class Wrong:
 
     @property
     def told(self) -> str:
-        """In words."""
+        """The failure in words."""
         return f"it wants to write ({self.call} {self.path})" if self.call else self.words
 
 
 @dataclass(frozen=True)
 class Lookup:
-    """What came back for everything in one egg."""
+    """The results of all look-ups in one egg."""
 
     egg: str
     inside: str
@@ -51,7 +51,7 @@ class Lookup:
 
 @dataclass(frozen=True)
 class Imports:
-    """What to import beside the shared libraries, and how."""
+    """What to import in addition to the shared libraries, and how."""
 
     modules: Sequence[str] | None = ()  # beside the top-level modules of the roots; None: nothing at all
     locale: Locale | None = None  # in which the target runs; None: ours
@@ -59,7 +59,7 @@ class Imports:
 
 @dataclass(frozen=True)
 class Import:
-    """What an import came to."""
+    """The result of an import."""
 
     kind: str  # "native": a shared library of an egg; "application": what --import names; "root": of a root's own
     module: str
@@ -76,7 +76,7 @@ class Import:
 
 @dataclass(frozen=True)
 class Evidence:
-    """All that the target said of the cache."""
+    """All that the target says of the cache."""
 
     default: str | None  # where it would extract to without PYTHON_EGG_CACHE, asked only without a cache
     lookups: tuple[Lookup, ...]
@@ -92,10 +92,10 @@ def gather(
     early: Callable[[Tree], None],
     meanwhile: Callable[[], object] | None = None,
 ) -> Evidence:
-    """What the target makes of `cache`, with the tree of `roots`, and of `imports`.
+    """The target's look-ups in `cache` for the tree of `roots`, and the results of `imports`.
 
-    The tree goes to `early` as soon as it is known: what that does is done while the target looks. Nothing is
-    written, see inside/prove.py. Raises as resolver.resolve does.
+    `early` gets the tree as soon as it is known, and works while the target goes on. Nothing is written, see
+    inside/prove.py. Raises as resolver.resolve does.
     """
     modules = imports.modules
     wanted = {"imports": list(modules or ()), "import_roots": modules is not None, "seconds": _SECONDS}

@@ -1,4 +1,4 @@
-"""What `check` looks at while the target is at work: the cache's files, who can write there, and Apache."""
+"""What `check` observes while the target is at work: the cache's files, who can write there, and Apache."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from eggcache.target.interpreter import Roots, Target
 
 
 class Observation:
-    """A tree, what a cache (None: there is none) has of its eggs, who may write there, and this host's Apache."""
+    """A tree, the files that a cache (None: there is none) has for it, who may write there, and this host's Apache."""
 
     tree: Tree
     host: apache.Apache
@@ -37,13 +37,13 @@ class Observation:
         self.comparison = Comparison(self.wanted, run, self.again, reachable=False)
 
     def around(self) -> environments.Locale | None:
-        """Look at this host's Apache: the locale that the server has, see `environments.locale`."""
+        """Look at this host's Apache and its locale, see `environments.locale`."""
         self.host = apache.read()
         self.told = configuration.read(self.host)
         return environments.locale(self.account, self.host, self.told, self.cache)
 
     def at(self, tree: Tree) -> None:
-        """Look at the eggs of `tree`, at what the cache has of them, and at its rights."""
+        """Look at the eggs of `tree`, their files in the cache, and its rights."""
         self.tree = tree
         if self.cache is not None:
             self.known = receipt.at(self.cache)
@@ -61,7 +61,11 @@ class Observation:
 
         By the time of its contents: a change of its rights, or another name for it, breaks nothing.
         """
-        dated = [(os.stat(one.egg).st_mtime, one.egg) for one in self.comparison.outcomes if os.path.exists(one.egg)]
+        dated = [
+            (os.stat(outcome.egg).st_mtime, outcome.egg)
+            for outcome in self.comparison.outcomes
+            if os.path.exists(outcome.egg)
+        ]
         past = [each for each in dated if each[0] <= time.time()]  # a date in the future tells nothing
         changed, egg = max(past, default=(0.0, ""))
         older = processes.outdated(self.target.python, changed, self.account.uid) if egg else ()
@@ -74,17 +78,18 @@ class Observation:
             yield Finding("egg-replaced", egg, cause, Remedy("restart them", command))
 
     def deployed(self, scripts: Sequence[str]) -> tuple[list[Finding], list[str]]:
-        """What Apache's configuration, or else `scripts`, have the application use; see `wsgi_scripts.findings`."""
+        """The settings that Apache's configuration, or else `scripts`, give the application; see
+        `wsgi_scripts.findings`."""
         told = configuration.Configuration() if self.beside else self.told
         dates = sorted(self.comparison.dates)
         return wsgi_scripts.findings(told, self.wanted, self.tree.interpreter, dates, scripts)
 
     def again(self) -> Remedy | None:
-        """What makes right what is wrong in the cache; None: to prepare it again. See `serving.again`."""
+        """The remedy for faults in the cache; None: prepare it again. See `serving.again`."""
         return serving.again(self.known, self.wanted)
 
     def rebuilt(self, paths: Sequence[str]) -> Remedy:
-        """What makes anew what the runtime user can write to. See `serving.rebuilt`."""
+        """The remedy for paths that the runtime user can write to. See `serving.rebuilt`."""
         return serving.rebuilt(self.known, self.wanted, paths)
 
     def _unreachable(self, cache: str) -> Finding | None:

@@ -16,11 +16,10 @@ SHOWN = 50  # paths in the detail of one finding
 
 
 def findings(wanted: commands.Prepare, rebuilt: Callable[[Sequence[str]], Remedy]) -> Iterator[Finding]:
-    """What is wrong with the owners and modes of the cache, of everything in it and of everything above it.
+    """The faults in the owners and modes of the cache, of everything in it and of everything above it.
 
-    The stat results say who owns and who may write; the kernel is asked as well, with the rights of the account that
-    `wanted` is for, since an ACL or a capability does not show in a mode. `rebuilt` is the remedy for paths that
-    somebody may write to.
+    Owners and modes come from stat. The kernel is asked as well, with the rights of the account of `wanted`: an ACL or
+    a capability does not show in a mode. `rebuilt` is the remedy for paths that somebody may write to.
     """
     directory, account = wanted.directory, wanted.target.account
     open_to_others = _open_to_others(directory, wanted.line("--reset"))
@@ -80,7 +79,7 @@ def _open_to_others(directory: str, anew: str) -> Finding | None:
 
 
 def _writable(directory: str, account: Account) -> list[str]:
-    """`directory` and what in it `account` can write to, or owns; of links, who owns them."""
+    """`directory` and everything in it that `account` can write to or owns; for links the owner counts."""
     paths, own = [directory], set()
     for top, directories, others in files.below(directory):
         paths += [os.path.join(top, name) for name in sorted([*directories, *others])]
@@ -100,7 +99,7 @@ def _writable(directory: str, account: Account) -> list[str]:
 
 
 def _above(directory: str) -> list[str]:
-    """The directories above `directory`, as it is named and as it really is, the nearest first."""
+    """The directories above `directory`, both as it is named and as it really is, the nearest first."""
     found: dict[str, None] = {}
     for path in (os.path.abspath(directory), os.path.realpath(directory)):
         while path != "/":

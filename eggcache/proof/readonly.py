@@ -1,8 +1,7 @@
 """`prepare` by a user who only reads the cache: it compares the cache with the eggs, and writes nothing.
 
-A server such as gunicorn or uWSGI prepares as the user that it runs as. Only root can read the receipt, so the
-target's own pkg_resources is asked for the tree, and each file is compared with what its egg lists: size, time and
-CRC-32. The receipt, by which root compares, knows no bytes at all, and what lies there only root can have changed.
+A server such as gunicorn or uWSGI prepares as the user that it runs as. Only root can read the receipt, so the target's
+own pkg_resources is asked for the tree, and each file is compared with the size, time and CRC-32 in its egg.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ _PIECE = 1 << 20  # bytes
 
 
 def _as_listed(descriptor: int, _: Opened, member: Member) -> bool:
-    """Compares with what the egg lists, and inflates nothing: a server is waiting for this."""
+    """Compares with the sizes, times and CRCs in the egg, and inflates nothing: a server is waiting for this."""
     crc = at = 0
     while piece := os.pread(descriptor, _PIECE, at):
         crc, at = zlib.crc32(piece, crc), at + len(piece)
@@ -40,10 +39,11 @@ def verify(
     *,
     launched: Launch | None = None,
 ) -> Report:
-    """Whether root's cache `directory` has all of the tree as it is now, for us who read it.
+    """Whether root's cache `directory` has the whole tree as it is now, for us who read it.
 
-    The arguments are those of `preparation.prepare`; `launched` is that of `resolver.resolve`. What is not current is a
-    finding with exit status 3, whose remedy is what root has to run. Raises EggcacheError where the target fails.
+    The arguments are those of `preparation.prepare`; `launched` is that of `resolver.resolve`. A cache that is not
+    current is a finding with exit status 3, whose remedy is the command for root. Raises EggcacheError where the target
+    fails.
     """
     with layout.zone(target.timezone):
         tree, read = early_reading.resolve(target, roots, run, launched)

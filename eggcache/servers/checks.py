@@ -35,9 +35,9 @@ def host_findings(
     ourselves: nobody else can act as another user. Raises nothing. Nothing is found where there is no Apache; where it
     does not tell root its configuration, that is the finding, and `configuration.untold` a notice for anybody else.
     """
-    found: list[Finding] = []
+    findings: list[Finding] = []
     if configuration.program and configuration.problem and os.geteuid() == 0:
-        found.append(
+        findings.append(
             Finding(
                 "apache-configuration",
                 configuration.program,
@@ -45,18 +45,18 @@ def host_findings(
                 f"see what `{configuration.program} configtest` says, as root",
             )
         )
-    found += _modules(configuration)
-    found += _mutex(configuration)
-    found += _debug(configuration)
+    findings += _modules(configuration)
+    findings += _mutex(configuration)
+    findings += _debug(configuration)
     if interpreter is not None:
         if beside(configuration, interpreter, account):
-            return tuple(found)
-        found += _python(configuration, interpreter)
+            return tuple(findings)
+        findings += _python(configuration, interpreter)
     if cache is not None:
-        found += _ignored(configuration)
-        found += _elsewhere(configuration, cache)
-        found += _unreadable(configuration, cache)
-    return tuple(found)
+        findings += _ignored(configuration)
+        findings += _elsewhere(configuration, cache)
+        findings += _unreadable(configuration, cache)
+    return tuple(findings)
 
 
 def beside(configuration: Configuration, interpreter: Interpreter, account: Account | None) -> str:

@@ -43,9 +43,9 @@ def users(python: str, directories: Iterable[str]) -> Users:
     """The processes that run the interpreter `python`, or have files below `directories` open or mapped; not this
     process and its ancestors. Raises nothing."""
     numbers, ours = procfs.numbers(), procfs.ancestors() - {1}
-    found = Users(hidden=os.geteuid() != 0 and 1 not in numbers)  # hidepid
-    _look(found, _Look(python, directories), [pid for pid in numbers if pid not in ours])
-    return found
+    users = Users(hidden=os.geteuid() != 0 and 1 not in numbers)  # hidepid
+    _look(users, _Look(python, directories), [pid for pid in numbers if pid not in ours])
+    return users
 
 
 def outdated(python: str, changed: float, uid: int | None = None) -> tuple[Process, ...]:
@@ -56,10 +56,10 @@ def outdated(python: str, changed: float, uid: int | None = None) -> tuple[Proce
         with suppress(OSError):
             if pid not in ours and procfs.started(pid) < changed and uid in (None, os.stat(f"/proc/{pid}").st_uid):
                 older.append(pid)
-    found = Users()
+    users = Users()
     if older:
-        _look(found, _Look(python, ()), older)
-    return tuple(found.processes)
+        _look(users, _Look(python, ()), older)
+    return tuple(users.processes)
 
 
 def told(older: Sequence[Process], eggs: Sequence[str]) -> Iterator[str]:
@@ -71,45 +71,45 @@ def told(older: Sequence[Process], eggs: Sequence[str]) -> Iterator[str]:
 
 def named(processes: Sequence[Process]) -> str:
     """The first of them, for a message."""
-    few = [f"process {one.pid} of {one.user} ({one.command})" for one in processes[:_FEW]]
+    few = [f"process {process.pid} of {process.user} ({process.command})" for process in processes[:_FEW]]
     return ", ".join([*few, *([f"{len(processes) - _FEW} more"] if len(processes) > _FEW else [])])
 
 
-def _look(found: Users, look: _Look, pids: Sequence[int]) -> None:
+def _look(users: Users, look: _Look, pids: Sequence[int]) -> None:
     """Add what a `look` at these processes tells."""
     us, silent = os.getpid(), list[int]()
     for pid, told in procfs.ask(pids, lambda pid: look.at(pid, us), silent):
         if told is True:
-            found.hidden = True
+            users.hidden = True
         elif told:
             uid, command, uses, unit = told
-            found.processes.append(Process(pid, accounts.user_name(uid), command, uses, unit))
-    found.hidden = found.hidden or any(map(_may_serve, silent))
+            users.processes.append(Process(pid, accounts.user_name(uid), command, uses, unit))
+    users.hidden = users.hidden or any(map(_may_serve, silent))
 
 
-def warning(found: Users, command: str) -> Iterator[str]:
+def warning(users: Users, command: str) -> Iterator[str]:
     """The lines that name these processes, and the safe order of steps around `command`."""
-    if found.processes:
-        count = len(found.processes)
-        stop, start = _order(found.processes)
+    if users.processes:
+        count = len(users.processes)
+        stop, start = _order(users.processes)
         yield (
             f"{count} process{'es use' if count > 1 else ' uses'} this Python or its eggs, and can fail from now on, "
             f"until started again; the order that is safe: {stop}, {command}, {start}"
         )
-    for one in found.processes[:_SHOWN]:
-        yield f"  process {one.pid} of {one.user}, {one.command}: {one.uses}"
-    if len(found.processes) > _SHOWN:
-        yield f"  and {len(found.processes) - _SHOWN} more, which --json names"
-    if found.hidden:
+    for process in users.processes[:_SHOWN]:
+        yield f"  process {process.pid} of {process.user}, {process.command}: {process.uses}"
+    if len(users.processes) > _SHOWN:
+        yield f"  and {len(users.processes) - _SHOWN} more, which --json names"
+    if users.hidden:
         yield "servers may run that could not be looked into: that takes root and, in a container, CAP_SYS_PTRACE"
 
 
 def _order(processes: Sequence[Process]) -> tuple[str, str]:
-    units = sorted({shlex.quote(one.unit) for one in processes if one.unit})
+    units = sorted({shlex.quote(process.unit) for process in processes if process.unit})
     stop, start = [], []
     if units:
         stop, start = [f"systemctl stop {' '.join(units)}"], [f"systemctl start {' '.join(units)}"]
-    others = [one for one in processes if not one.unit]
+    others = [process for process in processes if not process.unit]
     servers = [one for one in others if os.path.basename(one.command.split(" ")[0]) in _APACHES]
     if servers:
         control = apache.read().apachectl or "apachectl"

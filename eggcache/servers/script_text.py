@@ -79,7 +79,7 @@ class _Reader:
         """What `node` sets, where `arguments` are names that functions around it have been given: no imports."""
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
             given = node.args
-            arguments |= {one.arg for one in (*given.posonlyargs, *given.args, *given.kwonlyargs)}
+            arguments |= {argument.arg for argument in (*given.posonlyargs, *given.args, *given.kwonlyargs)}
         if isinstance(node, ast.Assign):
             for target in node.targets:
                 if isinstance(target, ast.Subscript) and self._name(target.value, arguments) == "os.environ":

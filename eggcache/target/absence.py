@@ -76,7 +76,7 @@ def why(tree: Tree, account: Account, requirement: str) -> str:
             link = os.path.join(site, name)
             if name.endswith(".egg-link") and project_of(name) == project:
                 with accounts.acting(account):
-                    place = next((one.strip() for one in files.lines(link) if one.strip()), "")
+                    place = next((line.strip() for line in files.lines(link) if line.strip()), "")
                 if not os.path.exists(os.path.join(site, place)):
                     return f"{link} leads to {place}, which does not exist"
     return next((f"{path} {cause}" for path, its, cause in _for_others(tree) if its == project), "")
@@ -85,7 +85,7 @@ def why(tree: Tree, account: Account, requirement: str) -> str:
 def in_front(tree: Tree, account: Account, location: str) -> str:
     """The line of a .pth file that puts what is at `location` on the path, in words; "" where there is none."""
     real = os.path.realpath(location)
-    return next((one.place for one in lines(tree, account) if os.path.realpath(one.path) == real), "")
+    return next((line.place for line in lines(tree, account) if os.path.realpath(line.path) == real), "")
 
 
 def findings(tree: Tree, account: Account) -> Iterator[Finding]:
@@ -112,7 +112,7 @@ def _found(tree: Tree, account: Account) -> Iterator[Finding]:
             todo = f"take line {line.code} out, or install what it needs; Python says why when it starts"
             yield Finding("pth-ignored", line.place, f"{cause}ignores the rest", Remedy(todo, says), 0)
     if not tree.requirements:
-        there = {selection.normalised(one.project) for one in tree.distributions}
+        there = {selection.normalised(distribution.project) for distribution in tree.distributions}
         for path, project, cause in _for_others(tree):
             if project not in there:
                 cause = f"it {cause}, and pkg_resources passes it over"

@@ -100,9 +100,9 @@ def is_roots(library: str) -> bool:
 class _Look:
     """Who may change what a target loads, found by looking at all of it, and once at each."""
 
-    def __init__(self, found: startup_files.Startup) -> None:
+    def __init__(self, startup: startup_files.Startup) -> None:
         self.others: dict[int, str] = {}  # who is not root, -1 for several or anybody: where this was seen
-        self._found = found
+        self._found = startup
         self._seen: dict[tuple[int, int], bool] = {}  # each directory: whether the whole of it
         self._left = _MOST_ENTRIES
 
@@ -149,7 +149,9 @@ class _Look:
         except OSError:
             self._add(-1, place)  # a file system on which root is nobody, maybe
             return
-        package = os.path.basename(place) == "__pycache__" or any(one.name.startswith("__init__.") for one in entries)
+        package = os.path.basename(place) == "__pycache__" or any(
+            entry.name.startswith("__init__.") for entry in entries
+        )
         whole = whole or (package and not top)
         if not whole and not top:
             return

@@ -134,7 +134,9 @@ def notes(tree: Tree, roots: Roots) -> tuple[str, ...]:
     none was named, where TurboGears is not installed either."""
     if roots.everything:
         what = "everything on the path; name your application to narrow it down"
-        if not any(one.kind.zipped or one.kind is Kind.UNZIPPED for one in tree.distributions):
+        if not any(
+            distribution.kind.zipped or distribution.kind is Kind.UNZIPPED for distribution in tree.distributions
+        ):
             what = "no egg on the path; if Apache runs another Python, name that with --python PATH"
         return () if roots.strict or tree.reported else (f"{tree.interpreter.executable}: {what}",)
     return (f"{outside(tree)}; where one of them is imported, name it as well, or no REQ",) if tree.outside else ()
@@ -146,9 +148,9 @@ def rivals(tree: Tree) -> Iterator[Finding]:
     A script of buildout's has a list of its own, and may load any of these.
     """
     chosen = {
-        (normalised(one.project), os.path.dirname(one.egg)): one
-        for one in tree.distributions
-        if one.egg and not one.active
+        (normalised(distribution.project), os.path.dirname(distribution.egg)): distribution
+        for distribution in tree.distributions
+        if distribution.egg and not distribution.active
     }
     looked_at = {one.egg for one in tree.distributions}
     for egg in tree.outside:

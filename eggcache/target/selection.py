@@ -36,10 +36,10 @@ def leading_to(tree: Tree, names: Sequence[str]) -> Tree:
     Raises Missing for a name that is neither installed nor required.
     """
     wanted = {project(name): name for name in names}
-    found = [project(one.project) in wanted for one in tree.distributions]
+    found = [project(distribution.project) in wanted for distribution in tree.distributions]
     lost = {project(need.requirement) for need in tree.needs if need.found is None}
     for key, name in wanted.items():
-        if key not in lost and not any(key == project(one.project) for one in tree.distributions):
+        if key not in lost and not any(key == project(distribution.project) for distribution in tree.distributions):
             cause = f"is neither installed for {tree.interpreter.executable} nor required by anything there"
             everything = commands.tree(tree.interpreter.executable, tree.interpreter.added)
             raise Missing(name, cause, Remedy("see what there is", everything))
@@ -96,7 +96,7 @@ def led_to(tree: Tree) -> Tree:
 
 def duplicates(tree: Tree) -> Tree:
     """The distributions that the path has more than once, by project, best first."""
-    times = Counter(project(one.project) for one in tree.distributions)
+    times = Counter(project(distribution.project) for distribution in tree.distributions)
     twice = {index for index, one in enumerate(tree.distributions) if times[project(one.project)] > 1}
     return _part(tree, twice, ())
 

@@ -118,41 +118,41 @@ def _quoted(code: str) -> list[str]:
 # ---------------------------------------------------------------------------------------------- the prefix
 
 
-def _prefixes(executable: str, found: Startup) -> list[str]:
-    """Where the target looks for its library, with what it finds there added to `found`."""
+def _prefixes(executable: str, startup: Startup) -> list[str]:
+    """Where the target looks for its library, with what it finds there added to `startup`."""
     names, prefixes = _names(executable), dict[str, None]()
     pending, seen, dynamic = [os.path.abspath(executable), os.path.realpath(executable)], set[str](), False
-    found.files += pending
+    startup.files += pending
     while pending:
         start = os.path.dirname(pending.pop())
         if start in seen:
             continue
         seen.add(start)
         if len(seen) > _MOST_STARTS:
-            found.told = False
+            startup.told = False
             break
-        found.files += [os.path.join(place, "pyvenv.cfg") for place in (start, os.path.dirname(start))]
+        startup.files += [os.path.join(place, "pyvenv.cfg") for place in (start, os.path.dirname(start))]
         homes = _homes(start)
         for home in homes:
             program = os.path.join(home, os.path.basename(executable))
             pending += [program, os.path.realpath(program), os.path.join(home, "bin", "python")]
         if glob.glob(os.path.join(glob.escape(start), "pybuilddir.txt")) or os.path.exists(f"{start}/Modules/Setup"):
-            found.told = False  # where it was built, it finds its library by other rules
+            startup.told = False  # where it was built, it finds its library by other rules
         for steps, prefix in enumerate(_upward(start)):
             if homes and steps > 1:
                 break  # from there on it looks where the other one is
             prefixes[prefix] = None
             libraries = [place for place in _below(prefix, names) if _is_library(place)]
-            found.library += [place for place in libraries if place not in found.library]
-            found.files += _below(prefix, ["python[0-9]*.zip"])
+            startup.library += [place for place in libraries if place not in startup.library]
+            startup.files += _below(prefix, ["python[0-9]*.zip"])
             for place in libraries:
                 original = _text(os.path.join(place, "orig-prefix.txt")).strip()
                 pending += [os.path.join(original, "bin", "python")] if original.startswith("/") else []
             dynamic = dynamic or any(os.path.isdir(os.path.join(place, "lib-dynload")) for place in libraries)
             if dynamic and libraries and names != ("python*",):
                 break
-    found.library += [os.path.join(place, "lib-dynload") for place in found.library]
-    found.told = found.told and dynamic
+    startup.library += [os.path.join(place, "lib-dynload") for place in startup.library]
+    startup.told = startup.told and dynamic
     return list(prefixes)
 
 
@@ -218,7 +218,7 @@ def _text(file: str) -> str:
 # -------------------------------------------------------------------------------------- shared libraries
 
 
-def _add_shared(found: Startup, program: str, modules: Iterable[str], prefixes: Iterable[str]) -> None:
+def _add_shared(startup: Startup, program: str, modules: Iterable[str], prefixes: Iterable[str]) -> None:
     """The shared libraries that are not looked for in the system's own places alone, which are root's; Python's own may
     be in one of its `prefixes`, which ld.so.conf names then."""
     homes = [os.path.join(prefix, library) for prefix in prefixes for library in _LIBRARIES]
@@ -232,19 +232,19 @@ def _add_shared(found: Startup, program: str, modules: Iterable[str], prefixes: 
         seen.add(file)
         elf = _needed(file)
         if elf is None or len(seen) > _MOST_LIBRARIES:
-            found.told = False  # a script, maybe: what that runs is anything
+            startup.told = False  # a script, maybe: what that runs is anything
             continue
         needed, directories = elf
         directories = [*inherited, *directories]
         for name in needed:
             places = [os.path.join("/", directory, name) for directory in ([""] if "/" in name else directories)]
-            found.files += places  # one that is missing could be made
+            startup.files += places  # one that is missing could be made
             if name.startswith("libpython"):
                 there = [path for home in homes if os.path.isfile(path := os.path.join(home, name))]
-                found.files += there
+                startup.files += there
                 places += there
             pending += [(path, directories) for path in places if os.path.isfile(path)]
-    found.files[:] = dict.fromkeys(found.files)
+    startup.files[:] = dict.fromkeys(startup.files)
 
 
 def _needed(file: str) -> tuple[list[str], list[str]] | None:

@@ -180,8 +180,8 @@ class Restoration(Place):
         path = os.path.join(self.path, name)
         egg = eggs.read(source, os.path.join(_directory(self.backup), name), self.run.limits)
         members = {member.name: member for member in egg.members}
-        directories = {f"{parent}/" for one in members for parent in _parents(one)} | set(egg.directories)
-        modules = {one[:-2] for one in members if one.endswith(".py")}
+        directories = {f"{parent}/" for member in members for parent in _parents(member)} | set(egg.directories)
+        modules = {member[:-2] for member in members if member.endswith(".py")}
         for entry in _below(descriptor, name):
             if not (entry in members or entry in directories or _byte_code(entry, modules)):
                 raise _changed(path, entry, "is not in the zip")
@@ -240,7 +240,7 @@ def _byte_code(entry: str, modules: set[str]) -> bool:
     parent, _, last = directory.rpartition("/")
     if entry.endswith("__pycache__/"):
         parent = entry[: -len("__pycache__/")]
-        return any(one.startswith(parent) and "/" not in one[len(parent) :] for one in modules)
+        return any(module.startswith(parent) and "/" not in module[len(parent) :] for module in modules)
     if not name.endswith((".pyc", ".pyo")):
         return False
     if last != "__pycache__":

@@ -196,7 +196,7 @@ def by_directory(distributions: Iterable[Distribution], *, zipped: bool = True) 
 
 def places(tree: Tree) -> set[str]:
     """The directories in which an earlier run may have worked."""
-    unzipped = (one.location for one in tree.distributions if one.kind is Kind.UNZIPPED)
+    unzipped = (distribution.location for distribution in tree.distributions if distribution.kind is Kind.UNZIPPED)
     return {*map(os.path.realpath, tree.interpreter.site_packages)} | {
         os.path.dirname(os.path.realpath(location)) for location in unzipped
     }

@@ -247,7 +247,7 @@ class _Work:
         if not self.machine.finds_wheels:
             what = interpreter.setuptools or "the pkg_resources"
             yield f"{what} of {interpreter.executable} finds no wheels: they can take the eggs' place under a newer one"
-        elif not self.machine.pip and any(one.action != "kept" for one in self.outcomes):
+        elif not self.machine.pip and any(outcome.action != "kept" for outcome in self.outcomes):
             python = shlex.quote(interpreter.executable)
             yield f"{interpreter.executable} has no pip; to give it one: {python} -m ensurepip"
         tops = [interpreter.prefix] if self.machine.virtual else []
@@ -293,14 +293,14 @@ def _notices(plan: Plan, distribution: Distribution) -> Iterator[Finding]:
         now = f"{plan.project} {plan.version}"
         yield Finding("wheel-renamed", distribution.location, f"{plan.before!a} is {now} in the wheel", "", 0)
     told = set()
-    for one in plan.requirements:
-        if one.before in told:  # for another extra
+    for requirement in plan.requirements:
+        if requirement.before in told:  # for another extra
             continue
-        told.add(one.before)
-        if one.lost:
-            kept = f"the wheel requires {one.text}" if one.text else "the wheel does not require it"
-            cause = f"{one.before!a}: {one.lost}, so {kept}"
+        told.add(requirement.before)
+        if requirement.lost:
+            kept = f"the wheel requires {requirement.text}" if requirement.text else "the wheel does not require it"
+            cause = f"{requirement.before!a}: {requirement.lost}, so {kept}"
             yield Finding("wheel-requirement-lost", distribution.location, cause, "see that it is installed, in time")
-        elif one.changed:
-            cause = f"{one.before!a} is {one.text} in the wheel"
+        elif requirement.changed:
+            cause = f"{requirement.before!a} is {requirement.text} in the wheel"
             yield Finding("wheel-requirement-rewritten", distribution.location, cause, "", 0)

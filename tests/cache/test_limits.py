@@ -33,9 +33,9 @@ def refusals(done: subprocess.CompletedProcess[str]) -> list[str]:
     if done.stdout.startswith("{"):
         findings = as_json(done)["findings"]
         return [
-            f"{one['thing']}: {one['cause']}; {one['remedy']} [{one['code']}]"
-            for one in findings
-            if one["code"] == "egg-refused"
+            f"{finding['thing']}: {finding['cause']}; {finding['remedy']} [{finding['code']}]"
+            for finding in findings
+            if finding["code"] == "egg-refused"
         ]
     return [line.removeprefix("eggcache: ") for line in done.stderr.splitlines() if line.endswith("[egg-refused]")]
 

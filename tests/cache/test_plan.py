@@ -84,12 +84,12 @@ def prepared(egg: str, zone: str | None) -> Receipt:
 
 
 def codes(steps: list[Step]) -> list[tuple[str, str]]:
-    return [(one.code, one.thing) for step in steps for one in step.findings]
+    return [(finding.code, finding.thing) for step in steps for finding in step.findings]
 
 
 def places(steps: list[Step]) -> list[tuple[str, str]]:
     """The name of each place, and the egg that is to fill it."""
-    return [(one.claim.place.name, one.claim.place.egg) for one in steps if one.claim and not one.claim.first]
+    return [(step.claim.place.name, step.claim.place.egg) for step in steps if step.claim and not step.claim.first]
 
 
 def test_each_egg_has_a_place(capsys: pytest.CaptureFixture[str]) -> None:
@@ -115,7 +115,7 @@ def test_one_name_claimed_by_two(aim: Cache | None) -> None:
     steps = list(plan(Eggs({ONE: EGG, TWO: REPACKED}), cache=aim).steps())
     assert codes(steps) == []
     assert places(steps) == [("One-1.0.egg-tmp", ONE)]
-    (second,) = (one.claim for one in steps if one.claim and one.claim.first)
+    (second,) = (step.claim for step in steps if step.claim and step.claim.first)
     assert second.first is not None
     assert (second.place.egg, second.first.egg) == (TWO, ONE)
     steps = list(plan(Eggs({ONE: EGG, TWO: OTHER}), cache=aim).steps())
@@ -164,7 +164,7 @@ def test_mtimes_are_those_of_the_zone() -> None:
     for zone, hours in (("UTC", 0), ("America/New_York", 5), ("Europe/London", 0)):
         with layout.zone(zone):
             aim = cache(prepared(ONE, "UTC"))
-            (claim,) = (one.claim for one in plan(Eggs({ONE: EGG}), cache=aim, zone=zone).steps() if one.claim)
+            (claim,) = (step.claim for step in plan(Eggs({ONE: EGG}), cache=aim, zone=zone).steps() if step.claim)
             mtimes = {layout.mtime(member.date_time) for _, member in claim.opened.members()}
         assert mtimes == {NOON + 3600 * hours}
         assert claim.redated == (("UTC",) if hours else ())
@@ -181,7 +181,7 @@ def test_egg_in_a_basket(old: bool) -> None:
     asked = (distribution("/b/Basket.egg", f"{name}/", name if old else "Basket.egg") for name in names)
     steps = list(plan(Eggs({"/b/Basket.egg": basket}), *asked).steps())
     assert codes(steps) == []
-    found = [(one.claim.place.name, [name for name, _ in one.claim.opened.members()]) for one in steps if one.claim]
+    found = [(step.claim.place.name, [name for name, _ in step.claim.opened.members()]) for step in steps if step.claim]
     inside = [f"{name}/EGG-INFO/PKG-INFO" for name in names]
     if old:
         assert found == [(f"{name}-tmp", ["EGG-INFO/PKG-INFO"]) for name in names]
@@ -247,7 +247,7 @@ def test_outcomes_of_a_cache_that_is_not_there() -> None:
     one as well makes none of its own."""
     eggs, aim, count = Eggs({ONE: EGG, TWO: REPACKED, "/first/Two-1.0.egg": OTHER}), cache(), Count()
     steps = plan(eggs, cache=aim).steps()
-    digests = {one.claim.place.name: one.claim.expected for one in steps if one.claim and not one.claim.first}
+    digests = {step.claim.place.name: step.claim.expected for step in steps if step.claim and not step.claim.first}
     made, findings, expected = foresee(plan(eggs, cache=aim), aim, None, count)
     size = len(INFO.data) + len(b"x = 1\n")
     names = {ONE: "One-1.0.egg-tmp", "/first/Two-1.0.egg": "Two-1.0.egg-tmp"}
@@ -260,7 +260,9 @@ def test_outcomes_of_damage() -> None:
     """An egg whose bytes are damaged is refused by a dry run as well; nothing is made of it or expected."""
     aim = cache()
     made, findings, expected = foresee(plan(Eggs({ONE: DAMAGED, "/a/A.egg": EGG}), cache=aim), aim, None, Count())
-    assert [(one.code, one.thing) for one in findings] == [("egg-refused", f"{ONE}, member one/__init__.py")]
+    assert [(finding.code, finding.thing) for finding in findings] == [
+        ("egg-refused", f"{ONE}, member one/__init__.py")
+    ]
     assert [one.into for one in made] == ["/cache/A.egg-tmp"]
     assert list(expected) == ["A.egg-tmp"]
 

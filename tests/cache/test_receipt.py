@@ -103,7 +103,7 @@ def use(site: Site, descriptor: int, key: str, options: dict[str, Any]) -> None:
         told = {"schema": 1, "command": "status", "source": "receipt", **report.plain(asdict(found))}
         STATUS.validate(json.loads(json.dumps(told)))
     else:
-        assert [one.code for one in found.findings if one.code == "cache-stale"] == ["cache-stale"]
+        assert [finding.code for finding in found.findings if finding.code == "cache-stale"] == ["cache-stale"]
         assert "no receipt" in found.findings[0].cause
     for other, entry in known.entries.items():
         assert "precious-tmp" not in known.prunable(other, entry.names)

@@ -131,7 +131,7 @@ def test_deep_and_linked(site: Site) -> None:
             os.close(os.open("deep", os.O_CREAT, dir_fd=here))
     os.close(os.open("deeper", os.O_CREAT, dir_fd=here))
     os.close(here)
-    (done,) = [one for one in removal.remove(str(site.cache)).outcomes if one.into == str(stage)]
+    (done,) = [outcome for outcome in removal.remove(str(site.cache)).outcomes if outcome.into == str(stage)]
     assert (done.files, done.size) == (3, 5 + len(str(site.eggs)))
     assert beside(site) == []
     assert len(list(site.eggs.iterdir())) == 2

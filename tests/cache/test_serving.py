@@ -238,7 +238,7 @@ def found(site: Site, *more: str) -> dict[str, Any]:
     who = [] if "--user" in more else ["--user", "nobody"]
     tree: Sequence[str | Path] = ["--all", "--path", site.eggs, "--python", site.python, *who]
     findings = as_json(eggcache("check", *tree, "--cache", site.cache, "--json", *more))["findings"]
-    return {one["code"]: one for one in findings if not one["code"].startswith("running-")}
+    return {finding["code"]: finding for finding in findings if not finding["code"].startswith("running-")}
 
 
 @pytest.mark.parametrize(

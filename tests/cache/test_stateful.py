@@ -127,7 +127,7 @@ class History(RuleBasedStateMachine):
         assert not ("--prune" in options and extra)
         others = {re.escape(name) for name in extra | self.planted.keys()}
         there = re.compile(rf"(?:{re.escape(str(self.site.cache))}/)?(?:{'|'.join(others) or '$'})(?:/|:|$)")
-        assert [one for one in self.site.wrong() if not there.match(one)] == []
+        assert [failure for failure in self.site.wrong() if not there.match(failure)] == []
         assert not list(self.site.cache.glob(".eggcache-stage-*"))
 
     @rule(call=st.sampled_from(CALLS), when=st.integers(1, 12), what=st.sampled_from(("signal=KILL", *ERRORS)))

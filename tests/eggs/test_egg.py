@@ -366,7 +366,7 @@ def differences(egg: eggs.Egg, files: dict[str, bytes], answer: tuple[Any, Any])
     digests = {os.fsencode(name).hex(): hashlib.md5(data).hexdigest() for name, data in files.items()}
     if egg.unusual:  # names are not comparable, and the caller is told so
         return [] if served and sorted(served.values()) == sorted(digests.values()) else [f"{served} != {digests}"]
-    sizes = {os.fsencode(each.name).hex(): [each.size, *each.date_time] for each in egg.members}
+    sizes = {os.fsencode(member.name).hex(): [member.size, *member.date_time] for member in egg.members}
     found = {name: value for name, value in (listed or {}).items() if not name.endswith("2f")}
     wrong = [] if served == digests else [f"zipimport serves {served}, we read {digests}"]
     return wrong + ([] if found == sizes else [f"zipfile lists {found}, we read {sizes}"])

@@ -60,9 +60,9 @@ def test_comparisons_are_of_what_was_measured(ran: tuple[dict[str, Any], str, st
         found = rows[("cold prepare / unzip -q egg by egg", medium)]
         ratio = medians[("prepare", medium, "eggcache prepare")] / medians[("prepare", medium, "unzip -q")]
         assert found["ratio"] == pytest.approx(ratio)
-    for one in rows.values():
-        expected = one["ratio"] >= one["limit"] if one["at_least"] else one["ratio"] <= one["limit"]
-        assert one["holds"] is expected
+    for row in rows.values():
+        expected = row["ratio"] >= row["limit"] if row["at_least"] else row["ratio"] <= row["limit"]
+        assert row["holds"] is expected
 
 
 def test_table_and_chart_show_the_figures(ran: tuple[dict[str, Any], str, str]) -> None:

@@ -57,13 +57,19 @@ def test_no_public_function_takes_more_than_six() -> None:
     of any module takes, each `*` and `**` counted; some take six, so it is known that they were looked at."""
     taken = {}
     for path in SOURCE.rglob("*.py"):
-        for one in ast.walk(ast.parse(path.read_text())):
-            if isinstance(one, ast.FunctionDef) and (
-                one.name in ("__init__", "__new__") or not one.name.startswith("_")
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef) and (
+                node.name in ("__init__", "__new__") or not node.name.startswith("_")
             ):
-                given = [*one.args.posonlyargs, *one.args.args, *one.args.kwonlyargs, one.args.vararg, one.args.kwarg]
+                given = [
+                    *node.args.posonlyargs,
+                    *node.args.args,
+                    *node.args.kwonlyargs,
+                    node.args.vararg,
+                    node.args.kwarg,
+                ]
                 names = [each.arg for each in given if each and each.arg not in ("self", "cls")]
-                taken[f"{path}:{one.lineno} {one.name}"] = len(names)
+                taken[f"{path}:{node.lineno} {node.name}"] = len(names)
     assert {name: count for name, count in taken.items() if count > 6} == {}
     assert max(taken.values()) == 6
 

@@ -112,9 +112,9 @@ class Configured:
         self.write(f"{SETTINGS}{more}\n[logging]\n[[handlers]]\n[[[out]]]\nclass={kind!r}\nargs={args!r}\n")
 
     def findings(self, location: str | None = None) -> list[tuple[str, str, str]]:
-        found = application.findings(Application(str(self.config), location), self.target)
-        assert all(finding.status == 3 and finding.remedy.text and "\n" not in str(finding) for finding in found)
-        return [(finding.code, finding.thing, finding.cause) for finding in found]
+        findings = application.findings(Application(str(self.config), location), self.target)
+        assert all(finding.status == 3 and finding.remedy.text and "\n" not in str(finding) for finding in findings)
+        return [(finding.code, finding.thing, finding.cause) for finding in findings]
 
     def parse(self, text: str | bytes) -> object:
         data = text if isinstance(text, bytes) else text.encode()
@@ -303,9 +303,9 @@ def test_root_is_not_made_to_read_for_others(site: Configured) -> None:
     secret.write_text("root:$6$secret\n")
     secret.chmod(0o600)
     site.config.symlink_to(secret)
-    found = application.findings(Application(str(site.config)), site.target)
-    assert [finding.code for finding in found] == ["app-config-unreadable"]
-    assert "$6$" not in str(found)
+    findings = application.findings(Application(str(site.config)), site.target)
+    assert [finding.code for finding in findings] == ["app-config-unreadable"]
+    assert "$6$" not in str(findings)
 
 
 def test_what_is_no_file(site: Configured) -> None:
@@ -544,9 +544,9 @@ def test_without_any_configobj(
     site.write(SETTINGS.replace("production", "staging"), 0o644)
     assert site.codes() == ["app-config-exposed", "not-production"]
     monkeypatch.setitem(sys.modules, "configobj", None)
-    found = application.findings(Application(str(site.config)), site.target)
-    assert [(one.code, one.status) for one in found] == [("app-config-exposed", 3), ("app-config-unread", 0)]
-    assert f"neither {own.python} nor eggcache's own Python has a ConfigObj" in found[1].cause
+    findings = application.findings(Application(str(site.config)), site.target)
+    assert [(one.code, one.status) for one in findings] == [("app-config-exposed", 3), ("app-config-unread", 0)]
+    assert f"neither {own.python} nor eggcache's own Python has a ConfigObj" in findings[1].cause
 
 
 def test_not_active_yet(shared_tmp: Path, turbogears1: Deployment, copy_of: Callable[[Deployment], Deployment]) -> None:

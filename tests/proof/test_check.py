@@ -62,9 +62,9 @@ class Checked(Site):
         assert done.returncode in (0, 3), done.stderr
         findings = as_json(done)["findings"]
         assert done.returncode == (3 if findings else 0)
-        assert all(one["status"] == 3 and one["cause"] and one["remedy"] for one in findings)
+        assert all(finding["status"] == 3 and finding["cause"] and finding["remedy"] for finding in findings)
         assert listing(self.cache) == seen
-        return {one["code"]: one for one in findings}
+        return {finding["code"]: finding for finding in findings}
 
     def member(self, pattern: str) -> Path:
         (found,) = self.cache.glob(pattern)

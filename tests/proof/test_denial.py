@@ -72,7 +72,7 @@ class Application:
         assert done.returncode == 0, done.stderr
         imports = [word for name in modules or sources for word in ("--import", name)]
         findings = as_json(eggcache("check", *common, "--cache", self.cache, "--json", *imports))["findings"]
-        return [one for one in findings if not one["code"].startswith("running-")]
+        return [finding for finding in findings if not finding["code"].startswith("running-")]
 
 
 @pytest.fixture

@@ -136,11 +136,11 @@ def test_imports_are_bounded(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Non
     target, roots = Target(str(shop.python), [str(shop.eggs)], accounts.lookup("nobody")), Roots(["First", "Second"])
     monkeypatch.setattr(lookups, "_SECONDS", 0)
     done = checking.check(None, target, roots, Run())
-    assert [one.cause.partition(": ")[2] for one in done.findings if one.code == "root-import-fails"] == [
+    assert [finding.cause.partition(": ")[2] for finding in done.findings if finding.code == "root-import-fails"] == [
         "division by zero", "it was not tried: the modules before it took 0 s",
     ]  # fmt: skip
     done = checking.check(None, target, roots, Run(), imports=None)
-    assert [one.code for one in done.findings] == ["no-cache"]
+    assert [finding.code for finding in done.findings] == ["no-cache"]
 
 
 def test_options(shop: Shop, shared_tmp: Path) -> None:

@@ -65,9 +65,9 @@ class Host:
         cache: str | None = None,
         mutex: bool = True,
     ) -> list[Finding]:
-        found = checks.host_findings(self.read(text, modules, mutex), interpreter=interpreter, cache=cache)
-        assert all(finding.status == 3 and finding.remedy.text and "\n" not in str(finding) for finding in found)
-        return list(found)
+        findings = checks.host_findings(self.read(text, modules, mutex), interpreter=interpreter, cache=cache)
+        assert all(finding.status == 3 and finding.remedy.text and "\n" not in str(finding) for finding in findings)
+        return list(findings)
 
 
 @pytest.fixture
@@ -96,8 +96,8 @@ def other(interpreter: Interpreter, prefix: str, site: str = "/none") -> Interpr
     return Interpreter(f"{prefix}/bin/python", interpreter.version, prefix, (), None, None, (), (site,))
 
 
-def codes(found: Sequence[Finding]) -> list[str]:
-    return [finding.code for finding in found]
+def codes(findings: Sequence[Finding]) -> list[str]:
+    return [finding.code for finding in findings]
 
 
 # --------------------------------------------------------------------------------------------- what Apache tells
@@ -322,9 +322,9 @@ def test_old_mod_python(host: Host) -> None:
         assert name
         old = f"mod_python/{version}".encode().ljust(len(name[0]), b"\0")
         (host.root / "mod_python.so").write_bytes(data.replace(name[0], old))
-        found = host.findings("", [f"LoadModule python_module {host.root}/mod_python.so"])
-        assert codes(found) == expected
-        assert all(finding.thing == f"{host.root}/mod_python.so" and version in finding.cause for finding in found)
+        findings = host.findings("", [f"LoadModule python_module {host.root}/mod_python.so"])
+        assert codes(findings) == expected
+        assert all(finding.thing == f"{host.root}/mod_python.so" and version in finding.cause for finding in findings)
     assert host.findings("", ["python"]) == []
 
 
@@ -340,11 +340,11 @@ def test_mutex_options(host: Host) -> None:
 
 def test_python_debug(host: Host) -> None:
     """PythonDebug on is a finding wherever it stands, the last of a section counting; off is none."""
-    found = host.findings(
+    findings = host.findings(
         "<Location /a>\nPythonDebug on\n</Location>\n<Location /b>\nPythonDebug On\n</Location>", ["python"]
     )
-    assert codes(found) == ["mod-python-debug"] * 2
-    assert re.fullmatch(rf"{host.root}/apache2\.conf:[0-9]+", found[0].thing)
+    assert codes(findings) == ["mod-python-debug"] * 2
+    assert re.fullmatch(rf"{host.root}/apache2\.conf:[0-9]+", findings[0].thing)
     assert host.findings("PythonDebug off", ["python"]) == []
     assert host.findings("PythonDebug on\nPythonDebug off", ["python"]) == []
 
@@ -356,8 +356,8 @@ def test_the_manuals_own_apache_configuration(host: Host) -> None:
         "    PythonOption wsgi.application cherrypy._cpwsgi::wsgiApp\n    PythonFixupHandler myapp_modpython\n"
         "    PythonDebug on\n</Location>"
     )
-    found = host.findings(MUTEX + location, ["python"], mutex=False, cache="/tmp/turbogears-eggcache")
-    assert codes(found) == ["mod-python-debug"]
+    findings = host.findings(MUTEX + location, ["python"], mutex=False, cache="/tmp/turbogears-eggcache")
+    assert codes(findings) == ["mod-python-debug"]
 
 
 # --------------------------------------------------------------------------------------------------- which Python
@@ -518,13 +518,13 @@ def test_setenv_that_the_application_reads(host: Host, script: str, named: str) 
     if named == "Match":
         alias = f"WSGIScriptAliasMatch ^/([a-z]+) {host.root}/scripts/$1.wsgi"
     text = f"{alias}\nSetEnv PYTHON_EGG_CACHE /var/c"
-    found = host.findings(text, ["wsgi", env], cache="/var/c")
-    assert codes(found) == ([] if SCRIPTS[script] else ["egg-cache-ignored"])
-    assert not any("take it out" in one.remedy.text for one in found)
+    findings = host.findings(text, ["wsgi", env], cache="/var/c")
+    assert codes(findings) == ([] if SCRIPTS[script] else ["egg-cache-ignored"])
+    assert not any("take it out" in one.remedy.text for one in findings)
     assert checks.tells(host.read(text, ["wsgi", env]), "/var/c") == SCRIPTS[script]
     if SCRIPTS[script]:
-        (found,) = host.findings(text, ["wsgi", env], cache="/var/other")
-        assert found.code == "egg-cache-elsewhere"
+        (findings,) = host.findings(text, ["wsgi", env], cache="/var/other")
+        assert findings.code == "egg-cache-elsewhere"
 
 
 @pytest.fixture

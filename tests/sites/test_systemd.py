@@ -289,10 +289,10 @@ def test_hidden_by_the_unit(server: Server, settings: str, hidden: str) -> None:
     server.dropin("10-other.conf", f"Environment=PYTHON_EGG_CACHE={CACHE}\n{settings}")
     assert server.systemctl("start") == ""
     assert server.page() == ("500\n" if hidden else f"{SERVED}one\n")
-    found = server.findings()
-    assert set(found) == ({"hidden-by-unit"} if hidden else set())
+    findings = server.findings()
+    assert set(findings) == ({"hidden-by-unit"} if hidden else set())
     if hidden:
-        assert found["hidden-by-unit"]["remedy"] == f"use a directory outside of {hidden}"
+        assert findings["hidden-by-unit"]["remedy"] == f"use a directory outside of {hidden}"
 
 
 def test_remedy_of_a_unit(server: Server) -> None:

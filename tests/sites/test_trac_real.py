@@ -51,7 +51,7 @@ def test_trac_under_mod_wsgi(trac: Trac, apache: Httpd, shared_tmp: Path, where:
     apache.configure(directives + emitted)
     apache.start()
     pages = apache.crowd("/trac/hello", 8)
-    assert {(one.status, one.text) for one in pages} == {
+    assert {(page.status, page.text) for page in pages} == {
         (200, str(next(cache.glob("hello-1.0-*.egg-tmp")) / "hello" / "htdocs"))
     }
     assert apache.get("/trac/chrome/hello/a.css").text == "a {}\n"

@@ -99,6 +99,6 @@ def new(tree: Deployment, top: Path) -> Trac:
     configuration.chmod(0o640)
     for name in ("db", "log"):
         for directory, _, names in os.walk(made / name):
-            for path in (directory, *(os.path.join(directory, one) for one in names)):
+            for path in (directory, *(os.path.join(directory, name) for name in names)):
                 os.chown(path, www_data().pw_uid, www_data().pw_gid)
     return Trac(tree, made, scripts / "cgi-bin")

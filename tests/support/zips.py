@@ -92,7 +92,7 @@ def _header(
     name = changes.get("name", entry.name)
     extra, comment = changes.get("extra", b""), changes.get("comment", b"")
     fields = {**fields, "name_size": len(name), "extra_size": len(extra), "comment_size": len(comment), **changes}
-    packed = struct.pack(layout, *(fields[each] for each in names))
+    packed = struct.pack(layout, *(fields[name] for name in names))
     return bytes(changes.get("signature", signature) + packed + name + extra + comment)
 
 
@@ -171,7 +171,7 @@ def make(path: Path, *entries: Entry, prefix: bytes = b"", date: int | None = No
     info = f"Metadata-Version: 1.0\nName: {name}\nVersion: 1.0\n".encode()
     entries = (*entries, Entry(b"EGG-INFO/PKG-INFO", info))
     if date is not None:
-        entries = tuple(Entry(one.name, one.data, both={"date": date, "time": time}) for one in entries)
+        entries = tuple(Entry(entry.name, entry.data, both={"date": date, "time": time}) for entry in entries)
     path.write_bytes(archive(*entries, prefix=prefix))
     path.chmod(0o644)
     return path

@@ -157,7 +157,7 @@ def test_many_at_once(site: Site, release: dict[str, str]) -> None:
             while to_come := [each for each in to_come if not waits_for_a_lock(each.pid)]:
                 assert [each.poll() for each in to_come] == [None] * len(to_come)
                 time.sleep(0.02)
-        ended = [(each.args[3], each.communicate(timeout=60)[1], each.returncode) for each in running]
+        ended = [(server.args[3], server.communicate(timeout=60)[1], server.returncode) for server in running]
         for command, said, status in ended:
             taken = command == "prepare" and said.endswith(": another run took it away meanwhile; run it again\n")
             assert status == (1 if taken else 0), (command, said)

@@ -379,7 +379,7 @@ def test_refused_eggs_stay(zoo: Zoo) -> None:
     assert zoo.done.returncode == 3, zoo.done.stderr
     findings = {Path(one["thing"].split(",")[0]).name.split("-")[0]: one for one in as_json(zoo.done)["findings"]}
     assert set(findings) == {"Damaged", "Basket"}
-    assert {one["code"] for one in findings.values()} == {"egg-refused"}
+    assert {finding["code"] for finding in findings.values()} == {"egg-refused"}
     assert "m_crc.py" in findings["Damaged"]["thing"]
     for egg in zoo.deployment.site_packages.glob("*-py*.egg"):
         refused = egg.name.split("-")[0] in findings

@@ -517,7 +517,7 @@ def test_left_out(code: str, python: Path, shared_tmp: Path, eggs: Path) -> None
     write_egg(eggs / name, dict(files), project="Foo")
     write_egg(eggs / "Good-1.0-py3.11.egg", {"good.py": ""})
     out, findings = wheels_of(python, shared_tmp, "--path", eggs / name, status=3)
-    assert [(one["code"], one["thing"]) for one in findings] == [(code.split()[0], findings[0]["thing"])]
+    assert [(finding["code"], finding["thing"]) for finding in findings] == [(code.split()[0], findings[0]["thing"])]
     assert name in findings[0]["thing"]
     assert [path.name for path in out.iterdir()] == ["good-1.0-py311-none-any.whl"]
 
@@ -528,7 +528,7 @@ def test_what_a_wheel_cannot_say_is_told(python: Path, shared_tmp: Path, eggs: P
     requires = "Bar==dev\nBaz>=1.0.dev-r1\n"
     write_egg(eggs / "Foo-0.5a1.dev_r2555-py3.11.egg", {"EGG-INFO/PKG-INFO": info, "EGG-INFO/requires.txt": requires})
     out, findings = wheels_of(python, shared_tmp, status=3)
-    assert {one["code"]: one["status"] for one in findings} == {
+    assert {finding["code"]: finding["status"] for finding in findings} == {
         "wheel-renamed": 0,
         "wheel-requirement-rewritten": 0,
         "wheel-requirement-lost": 3,
@@ -549,7 +549,7 @@ def test_a_name_belongs_to_its_project(python: Path, shared_tmp: Path, eggs: Pat
     for name in ("Owner", "Later", "Plain"):
         write_egg(eggs / f"{name}-1.0-py3.11.egg", {f"{name.lower()}.py": ""})
     out, findings = wheels_of(python, shared_tmp, status=3)
-    told = sorted((one["code"], os.path.basename(one["thing"])) for one in findings)
+    told = sorted((finding["code"], os.path.basename(finding["thing"])) for finding in findings)
     assert told == [
         ("wheel-renamed", "Aaa-1.0-py3.11.egg"),
         ("wheel-renamed", "Later-2.0-py3.11.egg"),
@@ -578,7 +578,7 @@ def test_two_eggs_of_one_name(python: Path, shared_tmp: Path, eggs: Path) -> Non
         write_egg(place / "Same-1.0-py3.11.egg", {"same.py": ""})
         write_egg(place / "Differs-1.0-py3.11.egg", {"differs.py": f"place = {str(place)!r}\n"})
     out, findings = wheels_of(python, shared_tmp, "--path", other, status=3)
-    assert [(one["code"], one["thing"]) for one in findings] == [
+    assert [(finding["code"], finding["thing"]) for finding in findings] == [
         ("wheel-shared-name", str(eggs / "Differs-1.0-py3.11.egg"))
     ]
     assert str(other).encode() in zipfile.ZipFile(out / "differs-1.0-py311-none-any.whl").read("differs.py")
@@ -597,7 +597,7 @@ def test_links_are_refused(python: Path, shared_tmp: Path, eggs: Path) -> None:
     }.items():
         make(unzipped_egg(eggs / f"{name}-1.0-py3.11.egg") / "thing")
     out, findings = wheels_of(python, shared_tmp, status=3)
-    assert sorted((one["code"], os.path.basename(one["thing"])[:4]) for one in findings) == [
+    assert sorted((finding["code"], os.path.basename(finding["thing"])[:4]) for finding in findings) == [
         ("egg-refused", "Fifo"),
         ("egg-refused", "Link"),
         ("egg-refused", "Plac"),
@@ -776,7 +776,7 @@ def test_unreadable(python: Path, shared_tmp: Path, eggs: Path, nobody: pwd.stru
     (unzipped / "key.txt").chmod(0o600)
     os.chown(eggs, nobody.pw_uid, nobody.pw_gid)
     out, findings = wheels_of(python, shared_tmp, status=4)
-    assert [one["code"] for one in findings] == ["egg-unreadable"]
+    assert [finding["code"] for finding in findings] == ["egg-unreadable"]
     assert "key.txt is root's, mode 0600" in findings[0]["cause"]
     assert list(out.iterdir()) == []
 

@@ -18,7 +18,7 @@ def lines(done: Report, account: Account, *, verbose: bool = False, width: int |
     Where a terminal of `width` columns has no room for that, each finding is a paragraph.
     """
     proven = [outcome for outcome in done.outcomes if outcome.action == "proven"]
-    if not any(one.status for one in done.findings):
+    if not any(finding.status for finding in done.findings):
         if proven:
             files = sum(outcome.files for outcome in proven)
             eggs = f"{len(proven):,} egg{'s' * (len(proven) != 1)}"
@@ -27,7 +27,7 @@ def lines(done: Report, account: Account, *, verbose: bool = False, width: int |
             yield f"no zipped egg in the tree, as {account.name}: nothing to extract"
     if not done.findings:
         return
-    rows = [(one.code, one.thing, one.cause, str(one.remedy)) for one in done.findings]
+    rows = [(finding.code, finding.thing, finding.cause, str(finding.remedy)) for finding in done.findings]
     widths = [max(len(row[column]) for row in (_HEAD, *rows)) for column in range(4)]
     narrow = width is not None and sum(widths) + 2 * 3 > width
     for number, row in enumerate((_HEAD, *rows)):
@@ -39,11 +39,11 @@ def lines(done: Report, account: Account, *, verbose: bool = False, width: int |
             yield f"  {detail}"
 
 
-def _paragraph(one: Finding, width: int) -> Iterator[str]:
+def _paragraph(finding: Finding, width: int) -> Iterator[str]:
     """A finding as lines of `width` columns; what is to be copied, a path, option or command, stays in one piece."""
-    code, thing, todo, command = one.code, one.thing, one.remedy.text, one.remedy.command
+    code, thing, todo, command = finding.code, finding.thing, finding.remedy.text, finding.remedy.command
     yield from (f"{code}  {thing}",) if len(code) + 2 + len(thing) <= width else (code, f"    {thing}")
-    for text in filter(None, (one.cause, todo and f"-> {todo}{':' if command else ''}")):
+    for text in filter(None, (finding.cause, todo and f"-> {todo}{':' if command else ''}")):
         yield from textwrap.wrap(
             text, max(width, 20), initial_indent="    ", subsequent_indent="    ", break_long_words=False,
             break_on_hyphens=False,

@@ -21,7 +21,7 @@ def tree_json(
     found: dict[str, Any] = plain(asdict(tree))
     for number, row in enumerate(found["distributions"]):
         row["prepared"] = prepared[number] if prepared else None
-    wrong = [plain(asdict(one)) for one in (*resolver.findings(tree), *eggs)]
+    wrong = [plain(asdict(egg)) for egg in (*resolver.findings(tree), *eggs)]
     return {"schema": 1, "command": "tree", **found, "cache": cache, "findings": wrong}
 
 

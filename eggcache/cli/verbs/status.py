@@ -42,40 +42,42 @@ def run(options: argparse.Namespace) -> int:
     return console.conclude(found.findings, options)
 
 
-def lines(found: Inventory, *, verbose: bool = False) -> Iterator[str]:
+def lines(inventory: Inventory, *, verbose: bool = False) -> Iterator[str]:
     """The cache, each prepare, each egg; with `verbose` all that changed, and what each prepare found wrong."""
-    if found.mode is None or found.uid is None or found.gid is None:
+    if inventory.mode is None or inventory.uid is None or inventory.gid is None:
         return
-    count, files = len(found.contents), report.files(sum(one.files for one in found.contents))
-    size = f"{files}, {report.size(sum(one.size for one in found.contents))}"
-    owner = f"{safe_dirs.owner_name(found.uid)}, group {accounts.group_name(found.gid)}, mode {found.mode:04o}"
-    yield f"{found.directory}: {count} egg{'s' * (count != 1)}, {size}; {owner}"
-    for one in found.prepares:
-        yield from _prepared(one, verbose)
-    for content in found.contents:
+    count, files = len(inventory.contents), report.files(sum(content.files for content in inventory.contents))
+    size = f"{files}, {report.size(sum(content.size for content in inventory.contents))}"
+    owner = (
+        f"{safe_dirs.owner_name(inventory.uid)}, group {accounts.group_name(inventory.gid)}, mode {inventory.mode:04o}"
+    )
+    yield f"{inventory.directory}: {count} egg{'s' * (count != 1)}, {size}; {owner}"
+    for prepare in inventory.prepares:
+        yield from _prepared(prepare, verbose)
+    for content in inventory.contents:
         yield _cached(content)
-    for name in found.stages:
-        doing = "a run works in it" if found.running else "a killed run left it, and the next prepare removes it"
+    for name in inventory.stages:
+        doing = "a run works in it" if inventory.running else "a killed run left it, and the next prepare removes it"
         yield f"{name}  {doing}"
-    if found.running:
+    if inventory.running:
         yield "another run holds the lock: what it prepares is not in here yet"
     yield "as the receipt and the dates of files say; eggcache check proves it"
 
 
-def _prepared(one: Prepare, verbose: bool) -> Iterator[str]:
-    version = ".".join(map(str, one.version))
-    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(one.when))
-    state = "stale" if one.changed else "current"
-    yield f"{state}: {asked(one)} (Python {version}), prepared {when} by eggcache {one.eggcache}"
-    words = list(search_path.options(one.paths))
+def _prepared(prepare: Prepare, verbose: bool) -> Iterator[str]:
+    version = ".".join(map(str, prepare.version))
+    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(prepare.when))
+    state = "stale" if prepare.changed else "current"
+    yield f"{state}: {asked(prepare)} (Python {version}), prepared {when} by eggcache {prepare.eggcache}"
+    words = list(search_path.options(prepare.paths))
     paths = "".join(f", {option} {path}" for option, path in zip(words[::2], words[1::2]))
-    zone = "the host's time zone" if one.timezone is None else f"time zone {one.timezone or 'UTC'}"
-    yield f"  for {one.user}, group {accounts.group_name(one.gid)}; {zone}{paths}; digest {one.digest}"
-    for path in one.changed[: None if verbose else 3]:
+    zone = "the host's time zone" if prepare.timezone is None else f"time zone {prepare.timezone or 'UTC'}"
+    yield f"  for {prepare.user}, group {accounts.group_name(prepare.gid)}; {zone}{paths}; digest {prepare.digest}"
+    for path in prepare.changed[: None if verbose else 3]:
         yield f"  changed: {path}"
-    if len(one.changed) > 3 and not verbose:
-        yield f"  and {len(one.changed) - 3} more: see -v"
-    for finding in one.findings if verbose else ():
+    if len(prepare.changed) > 3 and not verbose:
+        yield f"  and {len(prepare.changed) - 3} more: see -v"
+    for finding in prepare.findings if verbose else ():
         yield f"  found then: {finding} [{finding.code}]"
 
 
