@@ -47,7 +47,7 @@ TREE = (
         "conflicting-distribution",
         "The installed version of a distribution is not one that another distribution asks for.",
         "pkg_resources.require() raises VersionConflict.",
-        "Install a version that suits all who need it; or, where the message names one that is there, put it in front.",
+        "Install a version that suits everything that needs it; or, where the message names one, put it in front.",
     ),
     Explanation(
         "pth-ignored",

@@ -73,7 +73,7 @@ class Need:
     state: State  #: whether it is met
     reason: str = ""  #: where it is not met, why, in the target's own words
     extra: str = ""  #: the extra that has it, where nobody has asked for that: it counts since what meets it is there
-    suits: str = ""  #: where one conflicts, the location of another that suits all who need it; "" for none
+    suits: str = ""  #: where one conflicts, the location of another that suits everything that needs it; "" for none
 
 
 @dataclass(frozen=True)

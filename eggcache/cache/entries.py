@@ -49,7 +49,7 @@ def foreign(descriptor: int, directory: str, extracted: Collection[str], *, lost
         elif not (
             own(name) or name in extracted or (lost and name.endswith(".egg-tmp") and stat.S_ISDIR(info.st_mode))
         ):
-            yield Finding(freshness.FOREIGN, path, "no prepare that the receipt knows made it", remedy, 0)
+            yield Finding(freshness.FOREIGN, path, "no prepare in the receipt made it", remedy, 0)
 
 
 def refuse_other(directory: str, names: Collection[str], remedy: str) -> None:

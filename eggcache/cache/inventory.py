@@ -191,15 +191,15 @@ def _prepare(directory: str, key: str, known: receipt.Receipt, altered: set[str]
 
 def _stale(directory: str, prepares: tuple[Prepare, ...]) -> Iterator[Finding]:
     if not prepares:
-        cause = "there is no receipt of this eggcache in it, so nothing is known of what it holds"
-        yield Finding("cache-stale", directory, cause, "prepare it again, with the options of before")
+        cause = "it has no receipt of this eggcache, so its content is unknown"
+        yield Finding("cache-stale", directory, cause, "prepare it again, with the same options as before")
     for prepare in prepares:
         if prepare.changed:
             others = f" and {len(prepare.changed) - 1} more" if len(prepare.changed) > 1 else ""
             cause = f"prepared for {asked(prepare)}, and {prepare.changed[0]}{others} changed since"
             remedy = Remedy("prepare it again", prepare.command)
             if receipt.gone(prepare.python):
-                remedy = Remedy("its Python is gone: prepare --prune with another one forgets it")
+                remedy = Remedy("its Python is gone: prepare --prune with another Python forgets it")
             yield Finding("cache-stale", directory, cause, remedy, context=prepare.changed)
 
 

@@ -135,7 +135,7 @@ class Plan:
             yield Step((refusal(error),) if told else (), {path: freshness.fingerprint(path)})
         if more > 0:
             cause = f"{account.name} cannot read {more} more eggs on its path"
-            remedy = "see to those that are named, and run it again"
+            remedy = "see to the named eggs, and run it again"
             yield Step((refusal(NotPermitted(self.tree.interpreter.executable, cause, remedy)),))
 
     def _steps(self, path: str, distribution: Distribution, taken: dict[str, Place]) -> Iterator[Step]:
@@ -191,14 +191,14 @@ class Plan:
         granted = mode & 0o004 or (shown == 0o040 and mode & 0o040 and egg.stat.st_gid == cache.owner.gid)
         if granted or not shown or os.geteuid() != 0:  # as anybody else, the egg's own rights are kept: see ownership
             return None
-        cause = f"it may not be read by everybody who reads the cache (mode {stat.S_IMODE(mode):04o})"
+        cause = f"not everybody who reads the cache may read it (mode {stat.S_IMODE(mode):04o})"
         if mode & 0o040 and egg.stat.st_gid in (self.target.account.gid, *self.target.account.groups):
             group = shlex.quote(accounts.group_name(egg.stat.st_gid))
             text = f"prepare another directory, with its group (--group {group}), or unzip it"
             remedy = Remedy(text, commands.unzip(self.target, place.distribution))
         else:
             whom = "its readers" if shown == 0o040 else "everybody"
-            remedy = Remedy(f"let {whom} read it, if nobody minds", f"chmod o+r {shlex.quote(place.egg)}")
+            remedy = Remedy(f"let {whom} read it, if its content is no secret", f"chmod o+r {shlex.quote(place.egg)}")
         return Finding("egg-private", place.egg, cause, remedy)
 
     def _same(self, other: str, inside: str, opened: Opened) -> bool:

@@ -234,7 +234,7 @@ class Preparation:
         here = os.fstat(descriptor)
         if lacking or [here.st_uid, here.st_gid, stat.S_IMODE(here.st_mode)] != self.options["owner"][:3]:
             raise OSError(errno.EROFS, os.strerror(errno.EROFS), os.path.join(self.directory, *lacking[:1]))
-        note = f"{self.directory}: it is read-only, and was left as it is: what it serves is current"
+        note = f"{self.directory}: it is read-only, and was left as it is: its content is current"
         kept = [replace(outcome, action="kept") for outcome in made]
         return replace(self._report(kept, findings, expected), notes=(note,))
 
@@ -278,7 +278,7 @@ class Preparation:
         if new is None:
             held.enter_context(safe_dirs.locked(descriptor, self.directory, self.run.wait, self.run.progress))
             if not safe_dirs.leads_to(self.directory, descriptor):
-                raise EggcacheError(self.directory, "another run took it away meanwhile", "run it again")
+                raise EggcacheError(self.directory, "another run removed it meanwhile", "run it again")
         held.enter_context(_tidied(descriptor))
 
     def _prepare_neighbours(self, descriptor: int) -> list[str]:

@@ -68,7 +68,7 @@ class Renewal:
             return self._rename_twice(name)
         except OSError as error:
             raise _immovable(self.path, error) from None
-        raise NotPermitted(self.path, "somebody makes and removes it over and over", "name another directory")
+        raise NotPermitted(self.path, "another user makes and removes it again and again", "name another directory")
 
     def _rename_twice(self, name: str) -> str | None:
         """take_place in two steps. There is no journal: if the run is killed in between, the next one makes `path`
@@ -206,4 +206,4 @@ def remove(parent: int, name: str, descriptor: int, removed: Callable[[str], obj
         else:
             return
         # A run that had opened the directory before made a lock in it; it will find that the directory is gone.
-    raise EggcacheError(name, "somebody puts things into it over and over", "run it again")
+    raise EggcacheError(name, "another user puts files into it again and again", "run it again")

@@ -62,7 +62,7 @@ def in_tree(tree: Tree, target: Target) -> Iterator[Finding]:
 def _not_zip_safe(opened: Opened, distribution: Distribution, target: Target) -> Iterator[Finding]:
     places = zip_safety.looks_beside(opened)
     if places:
-        cause = f"its code looks for files beside itself, which a zip has none of, whatever the cache ({places[0]})"
+        cause = f"its code looks for files in its own directory, which no zip has, whatever the cache ({places[0]})"
         remedy = Remedy("if pages fail for that, unzip it", commands.unzip(target, distribution))
         yield Finding("not-zip-safe", distribution.location, cause, remedy, 0, tuple(places))
 
@@ -78,7 +78,7 @@ def _listed(opened: Opened, members: dict[str, Member]) -> Iterator[Wrong]:
         yield "unusual-names", f"Pythons and locales disagree on the name of {unusual[0]!a}", unusual
     doubtful = [name for name, member in members.items() if layout.ambiguous(member.date_time)]
     if doubtful:
-        cause = f"{doubtful[0]} is dated in the hour that the clocks go through twice, where the mtime that "
+        cause = f"{doubtful[0]} is dated in the hour that occurs twice when the clocks go back, where the mtime that "
         yield "ambiguous-time", f"{cause}pkg_resources expects is a matter of chance", doubtful
     present, absent = _eager(opened, members)
     if present and absent:  # where none is there, nobody can ask for one

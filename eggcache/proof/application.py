@@ -80,7 +80,7 @@ def findings(application: Application, target: Target) -> tuple[Finding, ...]:
     except Unreadable as error:
         return (*found, Finding("app-config-invalid", path, str(error), "correct that line"))
     if config is None:
-        cause = f"neither {target.python} nor eggcache's own Python has a ConfigObj: nothing in it was looked at"
+        cause = f"neither {target.python} nor eggcache's own Python has a ConfigObj: nothing in it was checked"
         remedy = "name TurboGears' Python with --python, or install configobj for eggcache"
         return (*found, Finding("app-config-unread", path, cause, remedy, 0))
     found += _settings(path, config, application.location)

@@ -143,7 +143,7 @@ class Comparison:
             then = strftime("%Y-%m-%d %H:%M:%S", localtime(found.st_mtime))
             now = strftime("%Y-%m-%d %H:%M:%S", localtime(layout.mtime(member.date_time)))
             return "member-outdated", f"is of {then}, the egg's is of {now}"
-        return ("", "") if same else ("member-changed", "has the size and the time of the egg's, and other bytes")
+        return ("", "") if same else ("member-changed", "has the size and the time of the egg's, but other bytes")
 
     def _report(self, place: Place, into: str, found: Differences) -> None:
         """The findings about one egg."""
@@ -170,7 +170,7 @@ class Comparison:
             cause = f"it {why} ({more}{place.egg})"
             if whole:
                 code, path = "egg-not-in-cache", into
-                cause = f"it is not there, with the {len(rows)} files of {place.egg}"
+                cause = f"it is missing, with the {len(rows)} files of {place.egg}"
             detail = tuple(f"{one} {reason}" for one, reason in rows[:SHOWN])
             self.reported.append((len(self.findings), (place.egg, place.distribution.inside)))
             self.findings.append(Finding(code, path, cause, remedy, context=detail))

@@ -72,7 +72,7 @@ def _elsewhere(attempt: Import, cache: str) -> Finding:
         "not-served",
         attempt.module,
         f"when it is imported, it has pkg_resources extract to {attempt.file}, and not to {cache}{fails}",
-        "have it set no cache of its own, or this one",
+        "have it set no cache, or this cache",
         context=attempt.frames,
     )
 
@@ -92,7 +92,7 @@ def _failed(attempt: Import, looked: Observation, locale: str) -> Finding:
     through, inactive = _through(attempt, tree), _inactive(attempt, tree, target)
     if through is not None:
         remedy = Remedy("unzip it", commands.unzip(target, through))
-        cause = f"{cause}: {through.egg} is a zip, and what asks for a file in it wants a directory"
+        cause = f"{cause}: {through.egg} is a zip, and the code that asks for a file in it needs a directory"
     elif inactive is not None:
         cause = f"{cause}; {inactive.title} has it, and is not active: no .pth file has {inactive.location} on sys.path"
         remedy = _activate(inactive, tree)

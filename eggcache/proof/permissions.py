@@ -42,7 +42,7 @@ def findings(wanted: commands.Prepare, rebuilt: Callable[[Sequence[str]], Remedy
             place,
             f"{account.name} can exchange what is in it, and so the whole cache {directory}",
             Remedy(
-                "start Apache with one below directories of root's, and prepare that",
+                "prepare a cache below directories of root's, and start Apache with that",
                 wanted.at(commands.ELSEWHERE).line(),
             ),
         )
@@ -74,7 +74,7 @@ def _open_to_others(directory: str, anew: str) -> Finding | None:
         "cache-open-to-others",
         directory,
         f"its mode {mode:04o} lets others than its owner write to it, and pkg_resources warns of that at every start",
-        Remedy("what is in it may be anybody's: make it anew as root", anew),
+        Remedy("its content may be anybody's: make it anew as root", anew),
     )
 
 

@@ -41,7 +41,7 @@ def host_findings(
             Finding(
                 "apache-configuration",
                 configuration.program,
-                f"it does not tell its configuration: {configuration.problem}",
+                f"it does not print its configuration: {configuration.problem}",
                 f"see what `{configuration.program} configtest` says, as root",
             )
         )
@@ -69,9 +69,9 @@ def beside(configuration: Configuration, interpreter: Interpreter, account: Acco
     if other is None:
         return ""
     if account is not None and os.geteuid() == 0 and account.uid not in _uids(configuration):
-        return f"{other.cause}: no process of Apache's is {account.name}'s, so another server is taken to run it"
+        return f"{other.cause}: no process of Apache's is {account.name}'s, so another server seems to run it"
     proxy = next(_proxies(configuration), None)
-    return f"{other.cause}: {proxy.place} proxies, so another server is taken to run it" if proxy else ""
+    return f"{other.cause}: {proxy.place} proxies, so another server seems to run it" if proxy else ""
 
 
 def _uids(configuration: Configuration) -> set[int]:
@@ -134,14 +134,14 @@ def _modules(configuration: Configuration) -> Iterator[Finding]:
         yield Finding(
             "mod-python-old",
             mod_python.file or "mod_python",
-            f"it is mod_python {mod_python.version}, which has a bug that TurboGears meets",
+            f"it is mod_python {mod_python.version}, which has a bug that TurboGears runs into",
             f"install mod_python {'.'.join(map(str, OLDEST))} or newer",
         )
     if mod_python and mod_wsgi and _numbers(mod_wsgi.version or "4") >= (4,):
         yield Finding(
             "mod-python-and-mod-wsgi",
             " and ".join(embedded.file or embedded.module for embedded in (mod_python, mod_wsgi)),
-            "both are loaded, and mod_wsgi 4 does not let Apache start beside mod_python, though configtest is content",
+            "both are loaded, and mod_wsgi 4 does not let Apache start beside mod_python, although configtest passes",
             "disable one of them (Debian: a2dismod python, or a2dismod wsgi)",
         )
 
@@ -174,7 +174,7 @@ def _debug(configuration: Configuration) -> Iterator[Finding]:
             yield Finding(
                 "mod-python-debug",
                 directive.place,
-                "PythonDebug is on: whoever makes a page fail is shown the traceback, with paths and source lines",
+                "PythonDebug is on: a visitor who makes a page fail sees the traceback, with paths and source lines",
                 "set it to off; tracebacks go to Apache's error log then",
             )
 

@@ -102,14 +102,14 @@ def read(host: apache.Apache) -> Configuration:
     problem = said.error
     directives: tuple[Directive, ...] = ()
     if not problem and not info and "info_module" not in loaded:
-        problem = "mod_info.so is not installed, and without it Apache does not tell its configuration"
+        problem = "mod_info.so is not installed, and without it Apache does not print its configuration"
     if not problem:
         try:
             directives = tuple(parse(said.output))
             if not directives:  # no Apache does without a Listen
                 raise ValueError("it is empty")
         except ValueError as error:
-            problem = f"what Apache tells makes no sense: {error}"
+            problem = f"what Apache prints makes no sense: {error}"
     embedded = tuple(_embedded(MODULES[name], shared.get(name), host) for name in MODULES if name in loaded)
     return Configuration(problem, directives, loaded, embedded, host.user, host.group, program)
 
@@ -120,7 +120,7 @@ def untold(told: Configuration) -> str | None:
     if not told.program or not told.problem or os.geteuid() == 0:
         return None
     cause = f"only root can see its whole configuration ({told.problem})"
-    return f"{told.program}: {cause}, so it was not looked at; run check as root"
+    return f"{told.program}: {cause}, so it was not checked; run check as root"
 
 
 def parse(text: str) -> Iterator[Directive]:

@@ -66,7 +66,7 @@ def told(older: Sequence[Process], eggs: Sequence[str]) -> Iterator[str]:
     """The line that names those that run since before these `eggs` were replaced."""
     if older:
         what = f"{eggs[0]} and {len(eggs) - 1} more eggs were" if len(eggs) > 1 else f"{eggs[0]} was"
-        yield f"{what} replaced, and what runs since before can fail at its next import: restart {named(older)}"
+        yield f"{what} replaced, and older processes can fail at their next import: restart {named(older)}"
 
 
 def named(processes: Sequence[Process]) -> str:
@@ -94,7 +94,7 @@ def warning(users: Users, command: str) -> Iterator[str]:
         stop, start = _order(users.processes)
         yield (
             f"{count} process{'es use' if count > 1 else ' uses'} this Python or its eggs, and can fail from now on, "
-            f"until started again; the order that is safe: {stop}, {command}, {start}"
+            f"until restarted; the safe order: {stop}, {command}, {start}"
         )
     for process in users.processes[:_SHOWN]:
         yield f"  process {process.pid} of {process.user}, {process.command}: {process.uses}"
@@ -187,7 +187,7 @@ class _Look:
             return None  # it embeds another installation's
         for path in mapped:
             if _EMBEDDING.fullmatch(os.path.basename(path)):
-                return f"has {path} mapped, which has a Python built in: of which version cannot be told"
+                return f"has {path} mapped, which has a Python built in, of an unknown version"
         return None
 
     def _elsewhere(self, pid: int) -> bool:

@@ -157,7 +157,7 @@ def _of_scripts(
 
 def _of_cache(script: Script, setting: Setting, wanted: Prepare, *, certain: bool) -> Finding:
     if setting.value is None:
-        cause = f"it sets an egg cache, and only who runs it can tell which{_by_line(script)}"
+        cause = f"it sets an egg cache, and only running it tells which{_by_line(script)}"
         return _judged("", script, setting, cause, Remedy(f"see that it is {wanted.directory}"), certain=False)
     cause = f"it has the application use {setting.value}, whatever the server says, and not {wanted.directory}"
     words = f"have it name {wanted.directory}, if it is for the same application"
@@ -174,7 +174,7 @@ def _judged(code: str, script: Script, setting: Setting, cause: str, remedy: Rem
 
 
 def _by_line(script: Script) -> str:
-    return "" if script.parsed else " (read by line: it is no Python that eggcache's own can parse)"
+    return "" if script.parsed else " (read by line: eggcache's own Python cannot parse it)"
 
 
 def _in_zone(wanted: Prepare, zone: str) -> Remedy:
@@ -201,7 +201,7 @@ def _of_paths(
         new = [path for path in paths if _has_eggs(path) and os.path.realpath(path) not in checked]
         if new:
             more = replace(wanted, target=wanted.target._replace(paths=(*wanted.target.paths, *new)))
-            cause = f"{line.name} puts {' and '.join(new)} on the path, whose eggs were not looked at"
+            cause = f"{line.name} puts {' and '.join(new)} on the path, whose eggs were not checked"
             code, status = ("path-not-checked", 3) if len(entries) == 1 else ("another-application", 0)
             yield Finding(
                 code, line.place, cause, Remedy("prepare it with them, and check with the same", more.line()), status

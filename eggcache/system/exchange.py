@@ -100,7 +100,7 @@ def _read(directory: int) -> tuple[str, str] | None:
         if not stat.S_ISREG(info.st_mode) or info.st_uid != os.geteuid() or info.st_nlink != 1 or info.st_mode & 0o022:
             raise NotPermitted(
                 path,
-                f"it is no journal of ours (mode {info.st_mode:06o}, {safe_dirs.owner_name(info.st_uid)}, "
+                f"it is not a journal of eggcache's (mode {info.st_mode:06o}, {safe_dirs.owner_name(info.st_uid)}, "
                 f"{info.st_nlink} links)",
                 "run it as that user, or see what is there and remove it",
             )

@@ -161,7 +161,7 @@ def make(parent: int, name: str) -> int:
         if made and os.fstat(descriptor).st_uid == os.geteuid():
             drop_acls(descriptor)  # a default ACL of the parent came along
         return descriptor
-    raise NotPermitted(name, "somebody makes and removes it over and over", "name another directory")
+    raise NotPermitted(name, "another user makes and removes it again and again", "name another directory")
 
 
 def _check_parent(descriptor: int, where: str, group_may: bool = False) -> None:
@@ -187,7 +187,7 @@ def _trusted_link(parent: int, name: str, here: str, group_may: bool) -> str:
     try:
         info = os.stat(name, dir_fd=parent, follow_symlinks=False)
     except FileNotFoundError:
-        raise NotPermitted(here, "somebody exchanges it all the time", "name another directory") from None
+        raise NotPermitted(here, "another user exchanges it again and again", "name another directory") from None
     if not stat.S_ISLNK(info.st_mode):
         raise NotPermitted(
             here, "it is no directory", "remove it, name another directory, or let --reset move it aside"
@@ -286,7 +286,7 @@ def _check_lock(info: os.stat_result, path: str) -> None:
     if not ours or info.st_mode & 0o077 or info.st_size:
         raise NotPermitted(
             f"{path}/{LOCK}",
-            f"it is not a lock file of ours (mode {info.st_mode:06o}, {owner_name(info.st_uid)}, "
+            f"it is not a lock file of eggcache's (mode {info.st_mode:06o}, {owner_name(info.st_uid)}, "
             f"{info.st_nlink} links, {info.st_size} bytes)",
             "remove it, or let --reset move the directory aside",
         )

@@ -48,7 +48,7 @@ def _renameat2(old: int, old_name: str, new: int, new_name: str, flags: int) -> 
         raise CannotExchange(
             new_name,
             f"this file system cannot exchange two names at once (renameat2: {os.strerror(code)})",
-            "use a directory on ext4, xfs, btrfs or tmpfs, or allow a moment without it: --allow-gap",
+            "use a directory on ext4, xfs, btrfs or tmpfs, or allow a moment without that name: --allow-gap",
         )
     if code:
         raise OSError(code, os.strerror(code), new_name)

@@ -45,8 +45,8 @@ def site_owner(executable: str) -> Account:
         if uid == -1:
             raise NotPermitted(
                 place,
-                "several may change what the target runs there, or the way there, so root acts as none of them",
-                "run unzip-all as one who installs there, or leave the eggs zipped and use eggcache prepare instead",
+                "several users may change what the target runs there, or the way there, so root acts as none of them",
+                "run unzip-all as a user who installs there, or leave the eggs zipped and use eggcache prepare instead",
             )
         if uid:
             return _account(uid)

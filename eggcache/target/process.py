@@ -119,7 +119,7 @@ def _understand(executable: str, account: Account, talk: _Conversation, timeout:
         elif talk.status is None:
             words = f"no answer within {timeout:g} s"
         elif not words:
-            words = f"it ended with status {talk.status} and said nothing"
+            words = f"it ended with status {talk.status} and printed nothing"
         raise launch.in_the_way(executable, account) or launch.no_python(executable, words, account)
     if talk.status is None:
         cause = "prints without end" if talk.flood > LIMIT else f"did not answer within {timeout:g} s"

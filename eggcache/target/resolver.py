@@ -158,7 +158,7 @@ def rivals(tree: Tree) -> Iterator[Finding]:
             continue
         one = chosen.get((absence.project_of(os.path.basename(egg)), os.path.dirname(egg)))
         if one is not None:
-            cause = f"{one.title} was looked at, and not this version beside it, which a script of buildout's may list"
+            cause = f"{one.title} was checked, and not this version beside it, which a script of buildout's may list"
             yield Finding("other-version", egg, cause, "name such a script with --path-from, in place of --path", 0)
 
 
@@ -193,13 +193,13 @@ def _finding(tree: Tree, need: Need, chains: list[str], account: Account) -> Fin
 
 def _conflicting(tree: Tree, need: Need, chains: list[str], account: Account) -> Finding:
     cause, name = f"{need.reason}: {chains[0]}", named(need.requirement)
-    remedy = f"install a {name} that suits all who need it"
+    remedy = f"install a {name} that suits everything that needs it"
     if need.suits and need.found is not None:
         there = tree.distributions[need.found]
         line = absence.in_front(tree, account, there.location)
-        remedy = f"have {need.suits} on the path, which suits all who need it, and not {there.location}"
+        remedy = f"have {need.suits} on the path, which suits everything that needs it, and not {there.location}"
         if line:
-            remedy = f"{need.suits} suits all who need it: put its line in the place of {line}"
+            remedy = f"{need.suits} suits everything that needs it: put its line in the place of {line}"
     return Finding("conflicting-distribution", need.requirement, cause, remedy, 5, tuple(chains[1:]))
 
 

@@ -92,14 +92,15 @@ def ownership_of(path: str, info: os.stat_result) -> Ownership:
     if os.geteuid() not in (0, info.st_uid):
         raise NotPermitted(
             path,
-            f"it belongs to {safe_dirs.owner_name(info.st_uid)}, whom its files have to belong to as well",
+            f"it belongs to {safe_dirs.owner_name(info.st_uid)}, and its files have to belong to the same user",
             "run it as root, or as that user",
         )
     if os.geteuid() != 0 and gid not in (os.getegid(), *os.getgroups()):
         if (file_mode >> 3 ^ file_mode) & 0o4:
             raise NotPermitted(
                 path,
-                f"its owner is not in its group {gid}, which may read it unlike others, and so cannot give files to it",
+                f"its owner is not in its group {gid}, which may read it while others may not, and so cannot give files "
+                "to it",
                 "give it to a group of its owner with chgrp",
             )
         gid = os.getegid()  # no matter: the group may read as much as everybody

@@ -163,7 +163,7 @@ def _close_gaps(places: Iterable[str], run: Run) -> bool:
         except OSError as error:
             raise explained(directory, error) from error
         if missing is not None:
-            cause = "it is missing since a run was killed while it swapped it"
+            cause = "it is missing since a run was killed during its swap"
             raise EggcacheError(os.path.join(directory, missing), cause, "run it without -n, which puts it back")
     return found
 
@@ -229,7 +229,7 @@ def believed(directories: Iterable[str], target: Target) -> set[str]:
 def disbelieved(found: dict[str, dict[str, Distribution]], target: Target) -> list[Finding]:
     """Remove the other directories from `found`, with a finding: a forged answer could name any egg of the host."""
     wrong = found.keys() - believed(found, target)
-    cause = f"root finds these eggs by the word of what {target.account.name} runs alone"
+    cause = f"root knows these eggs only from code that {target.account.name} runs"
     errors = [NotPermitted(place, cause, f"name it: --path {shlex.quote(place)}") for place in sorted(wrong)]
     for place in wrong:
         del found[place]

@@ -86,7 +86,7 @@ def _directory(descriptor: int, path: str, account: Account, limits: Limits) -> 
             cause = f"more than {limits.entries} files and directories"
             raise EggTooLarge(path, cause, "raise --limit entries for it, if you trust it")
         if name.count("/") > _DEPTH:
-            raise EggUnsuitable(path, f"more than {_DEPTH} directories in each other", "install another build")
+            raise EggUnsuitable(path, f"more than {_DEPTH} nested directories", "install another build")
         if stat.S_ISDIR(info.st_mode):
             public = public and bool(info.st_mode & 0o001)
             continue

@@ -62,7 +62,7 @@ def test_read_only(site: Site, shared_tmp: Path) -> None:
         assert set(site.actions("--prune").values()) == {"kept"}
         done = site.prepare("--lenient")
         assert (done.returncode, done.stderr.count("\n")) == (0, 1)
-        assert "it is read-only, and was left as it is: what it serves is current" in done.stderr
+        assert "it is read-only, and was left as it is: its content is current" in done.stderr
         for more in ([], ["--lenient"]):
             write_egg(egg, {"one/__init__.py": "", "one/data/text.txt": "other\n"})
             done = site.prepare(*more)

@@ -24,7 +24,7 @@ LEVELS = 1900  # paths of them are below PATH_MAX, and deeper than Python's own 
 
 
 def deepen(directory: Path) -> None:
-    """Make directories in each other, and a file in the last one."""
+    """Make nested directories, and a file in the last one."""
     here = os.open(directory, os.O_RDONLY)
     for _ in range(LEVELS):
         os.mkdir("d", 0o755, dir_fd=here)

@@ -159,7 +159,7 @@ def opened(pid: int) -> set[str]:
 
 @pytest.mark.parametrize(
     ("command", "status", "says"),
-    [("prepare", 1, "took it away meanwhile; run it again"), ("remove", 0, "nothing to do")],
+    [("prepare", 1, "removed it meanwhile; run it again"), ("remove", 0, "nothing to do")],
 )
 def test_waited_while_it_was_removed(site: Site, command: str, status: int, says: str) -> None:
     """Who waited while the cache was removed does not work in a directory that is gone, and says so."""

@@ -1208,7 +1208,7 @@ def test_egg_replaced_under_a_server(site: Checked, nobody: pwd.struct_passwd) -
         with running(site.python, nobody) as newer:
             done = site.prepare("--json")
             assert [one["pid"] for one in as_json(done)["processes"]] == [older]
-            assert f"{egg} was replaced, and what runs since before" in done.stderr
+            assert f"{egg} was replaced, and older processes" in done.stderr
             found = site.check()
             assert set(found) == {"egg-replaced"}
             assert found["egg-replaced"]["thing"] == str(egg)

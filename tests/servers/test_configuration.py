@@ -267,10 +267,10 @@ def script(path: Path, body: str) -> apache.Apache:
         ("yes", "it prints more than 0 MiB"),
         ("yes >&2", "it prints more than 0 MiB"),
         ("echo", "it does not say what it loads"),
-        ("echo ' core_module (static)'", "what Apache tells makes no sense: line 1 of it stands nowhere"),
+        ("echo ' core_module (static)'", "what Apache prints makes no sense: line 1 of it stands nowhere"),
         (
             "case $* in *DUMP_MODULES*) echo ' core_module (static)';; esac",
-            "what Apache tells makes no sense: it is empty",
+            "what Apache prints makes no sense: it is empty",
         ),
     ],
 )

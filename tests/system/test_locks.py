@@ -92,7 +92,7 @@ def test_busy(site: Site, release: dict[str, str]) -> None:
 @pytest.mark.parametrize(
     ("command", "how", "status", "says"),
     [
-        ("prepare", "exchanged", 1, "another run took it away meanwhile"),
+        ("prepare", "exchanged", 1, "another run removed it meanwhile"),
         ("remove", "removed", 0, "nothing to do"),
     ],
 )
@@ -159,7 +159,7 @@ def test_many_at_once(site: Site, release: dict[str, str]) -> None:
                 time.sleep(0.02)
         ended = [(server.args[3], server.communicate(timeout=60)[1], server.returncode) for server in running]
         for command, said, status in ended:
-            taken = command == "prepare" and said.endswith(": another run took it away meanwhile; run it again\n")
+            taken = command == "prepare" and said.endswith(": another run removed it meanwhile; run it again\n")
             assert status == (1 if taken else 0), (command, said)
         beside = sorted(os.listdir(site.cache.parent))
         assert beside in (before, sorted([*before, "cache"])), beside

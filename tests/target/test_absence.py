@@ -133,11 +133,11 @@ def test_a_version_that_is_shadowed(own: Python) -> None:
     app, other = own.egg("App", "Base>=1.3.8\n"), own.egg("Other", "Base<1.3.8\n")
     own.names(f"./{old.name}", f"./{app.name}", f"./{new.name}", f"./{other.name}")
     found = own.found("App")["conflicting-distribution"]
-    assert found["remedy"] == f"{new} suits all who need it: put its line in the place of {own.pth}, line 1"
+    assert found["remedy"] == f"{new} suits everything that needs it: put its line in the place of {own.pth}, line 1"
     extra = own.found("Other[none]")["conflicting-distribution"]  # of an extra that there is not: no version suits
-    assert extra["remedy"] == "install a Other that suits all who need it"
+    assert extra["remedy"] == "install a Other that suits everything that needs it"
     both = own.found("App", "Other")["conflicting-distribution"]
-    assert both["remedy"] == "install a Base that suits all who need it"
+    assert both["remedy"] == "install a Base that suits everything that needs it"
     own.names(f"./{new.name}", f"./{app.name}", f"./{other.name}")
     assert own.found("App") == {}
 

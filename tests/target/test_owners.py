@@ -236,7 +236,7 @@ def test_forged_answer(
     done = eggcache("unzip-all", "--all", "--python", deployment.python, "--path", theirs)
     assert (done.returncode, done.stdout) == (4, ""), done.stderr
     assert (
-        f"{victim}: root finds these eggs by the word of what nobody runs alone; name it: --path {victim} "
+        f"{victim}: root knows these eggs only from code that nobody runs; name it: --path {victim} "
         "[not-permitted]" in done.stderr
     )
     assert sorted(victim.iterdir()) == before

@@ -240,7 +240,7 @@ def test_site_packages_of_several(mixed: Mixed) -> None:
     os.setxattr(mixed.site, "system.posix_acl_access", acl((0x02, 7, mixed.account.pw_uid)))
     done, _ = ran(mixed, mixed.python, ["unzip-all"])
     assert (done.returncode, egg.is_file()) == (4, True)
-    assert done.stderr.startswith(f"eggcache: {mixed.site}: several may change what the target runs there")
+    assert done.stderr.startswith(f"eggcache: {mixed.site}: several users may change what the target runs there")
 
 
 def test_names_in_pth_files(shared_tmp: Path) -> None:

@@ -234,7 +234,7 @@ def test_safe_order() -> None:
         users = processes.Users(
             [Process(number, "u", command, "x", unit) for number, (command, unit) in enumerate(given)]
         )
-        return next(processes.warning(users, "UNZIP")).partition("is safe: ")[2]
+        return next(processes.warning(users, "UNZIP")).partition("the safe order: ")[2]
 
     assert order(("apache2 -k", "apache2.service"), ("x", "a b.service")) == (
         "systemctl stop 'a b.service' apache2.service, UNZIP, systemctl start 'a b.service' apache2.service"

@@ -110,5 +110,5 @@ def test_other_bytes(site: Site, checkout: Path) -> None:
     os.utime(file, ns=(then.st_atime_ns, then.st_mtime_ns))
     done = prepared()
     assert done.returncode == 3
-    assert f"{file}: it has the size and the time of the egg's, and other bytes" in done.stderr
+    assert f"{file}: it has the size and the time of the egg's, but other bytes" in done.stderr
     assert "[member-changed]" in done.stderr

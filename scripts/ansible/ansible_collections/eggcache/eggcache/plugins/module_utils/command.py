@@ -115,7 +115,7 @@ def _message(run: Run, findings: list[dict[str, Any]]) -> str:
         return "; ".join([*run.messages[-1:], advice])
     if run.findings:
         return "\n".join(_line(finding) for finding in findings if finding["status"])
-    return "\n".join(run.messages) or f"eggcache ended with status {run.status} and said nothing"
+    return "\n".join(run.messages) or f"eggcache ended with status {run.status} and printed nothing"
 
 
 def _line(finding: dict[str, Any]) -> str:
