@@ -43,6 +43,6 @@ def findings(configuration: Configuration, scripts: Iterable[str], wanted: Prepa
 
 def _cause(directive: str) -> str:
     return (
-        f"Trac takes its egg cache from {directive} PYTHON_EGG_CACHE, which Apache's configuration does not have; so it "
-        "uses .egg-cache in its environment, whatever Apache's own environment says"
+        f"Trac takes its egg cache from {directive} PYTHON_EGG_CACHE, which Apache's configuration does not have; so "
+        "it uses .egg-cache in its environment, whatever Apache's own environment says"
     )

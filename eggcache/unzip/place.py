@@ -99,8 +99,8 @@ def ownership_of(path: str, info: os.stat_result) -> Ownership:
         if (file_mode >> 3 ^ file_mode) & 0o4:
             raise NotPermitted(
                 path,
-                f"its owner is not in its group {gid}, which may read it while others may not, and so cannot give files "
-                "to it",
+                f"its owner is not in its group {gid}, which may read it while others may not, and so cannot give "
+                "files to it",
                 "give it to a group of its owner with chgrp",
             )
         gid = os.getegid()  # no matter: the group may read as much as everybody
