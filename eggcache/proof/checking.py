@@ -256,8 +256,8 @@ class _With:
                 )
 
     def _differing(self) -> set[str]:
-        """Eggs whose files in the cache are not as they should be: what follows from that is not told again."""
-        paths = [one.thing for one in self.comparison.findings if one.code in _DIFFERING]
+        """Eggs whose files in the cache are not as they should be: further findings about these follow from that."""
+        paths = [finding.thing for finding in self.comparison.findings if finding.code in _DIFFERING]
         paths += [path for path, _ in self.comparison.shifted]
         below = len(os.path.join(self.cache, ""))
         tops = {path[below:].split("/")[0] for path in paths}

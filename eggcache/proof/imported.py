@@ -34,21 +34,25 @@ _OF_EGGS = {"ExtractionError", "ResolutionError", "ZipImportError", "BadZipfile"
 def findings(
     imports: Sequence[Import], looked: Observation, around: environments.Locale | None, *, known: bool
 ) -> Iterator[Finding]:
-    """What is wrong with `imports`, which were tried in the locale `around`.
+    """The findings about `imports`, which were tried in the locale `around`.
 
-    Where something is wrong with the cache or an egg, as is `known`, a root that does not import is not told as well:
-    it would most likely follow from that.
+    Where the cache or an egg has a fault already, as is `known`, a root that does not import is no finding: that would
+    most likely be the consequence.
     """
     locale = _shown(around)
     for attempt in imports:
         if attempt.kind == "native":
             continue
-        if one.zone:
-            yield from _zone(one, looked)
-        if one.state == "elsewhere" or (one.state == "failed" and one.file):
-            yield _elsewhere(one, looked.cache or "")
-        elif one.state == "failed" and not (looked.cache is None and one.call) and not (known and one.kind == "root"):
-            yield _failed(one, looked, locale)
+        if attempt.zone:
+            yield from _zone(attempt, looked)
+        if attempt.state == "elsewhere" or (attempt.state == "failed" and attempt.file):
+            yield _elsewhere(attempt, looked.cache or "")
+        elif (
+            attempt.state == "failed"
+            and not (looked.cache is None and attempt.call)
+            and not (known and attempt.kind == "root")
+        ):
+            yield _failed(attempt, looked, locale)
 
 
 def _zone(attempt: Import, looked: Observation) -> Iterator[Finding]:
