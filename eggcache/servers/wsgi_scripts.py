@@ -196,7 +196,6 @@ def _of_paths(
     entries += [
         (line, re.findall(r"['\"](/[^'\"]+)['\"]", line.arguments)) for line in configuration.named("PythonPath")
     ]
-    entries = [(line, paths) for line, paths in entries if any(map(_has_eggs, paths))]
     for line, paths in entries:
         new = [path for path in paths if _has_eggs(path) and os.path.realpath(path) not in checked]
         if new:

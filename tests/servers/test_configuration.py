@@ -685,6 +685,7 @@ def test_scripts_of_other_process_groups(host: Host, debian_python: Interpreter)
         ("WSGIDaemonProcess one python-path={eggs} python-home=/srv/other", []),  # another application's
         ("WSGIDaemonProcess one python-path={eggs}\nWSGIDaemonProcess two python-path={eggs}/checked",
          ["another-application"]),
+        ("WSGIDaemonProcess one python-path={eggs}\nWSGIDaemonProcess two", ["another-application"]),
         ("WSGIPythonPath {eggs}", ["path-not-checked"]),
         ("PythonPath \"['{eggs}'] + sys.path\"", ["path-not-checked"]),
     ],
