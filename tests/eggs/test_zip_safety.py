@@ -131,7 +131,7 @@ def here():
     path = os.path.dirname(__file__)
     return path
 def use(path='/'):
-    return os.listdir(path), os.path.exists(os.path.join(path, 'data'))
+    return os.listdir(path), os.path.basename(__file__)
 """,
     "stamp": """
 import os

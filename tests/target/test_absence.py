@@ -74,7 +74,9 @@ def test_a_line_that_leads_nowhere(newer: Python, shared_tmp: Path) -> None:
     assert newer.found(*prepare, command="prepare").keys() == {"missing-distribution"}
     (shared_tmp / "aside").rename(gone)
     assert newer.found(*prepare, command="prepare") == {}
-    newer.names(f"./{app.name}")
+    (newer.site / "Part").mkdir()
+    newer.names(f"./{app.name}", "./Part")  # it is there: that is not why
+    assert str(newer.pth) not in newer.found("App")["missing-distribution"]["cause"]
     link = newer.site / "Part.egg-link"
     link.write_text(f"{shared_tmp}/checkout\n.")
     says = f"{link} leads to {shared_tmp}/checkout, which does not exist"
