@@ -163,3 +163,39 @@ def test_every_place_and_every_type(prepared: Site) -> None:
     finally:
         os.close(descriptor)
     assert count > 4000
+
+
+def test_receipt_of_an_earlier_build(site: Site) -> None:
+    """An entry that does not say how its tree was asked for is of what was declared: it stands for nothing that is
+    asked for today, is renewed in its place, and what it has extracted is kept."""
+    one = ["One", *site.options[1:]]
+    assert eggcache("prepare", site.cache, *one).returncode == 0
+    file = site.cache / NAME
+    document = json.loads(file.read_text())
+    for entry in document["entries"].values():
+        del entry["options"]["strict"], entry["outside"]
+    file.write_text(json.dumps(document))
+    (before,) = inventory.status(str(site.cache)).prepares
+    assert (before.strict, " --strict-tree One" in before.command) == (True, True)
+    done = as_json(eggcache("prepare", site.cache, *one, "--json"))
+    assert (done["unchanged"], [one["action"] for one in done["outcomes"]]) == (False, ["kept"])
+    (after,) = inventory.status(str(site.cache)).prepares
+    assert (after.strict, after.command.endswith(" One")) == (False, True)
+
+
+def test_what_is_outside_is_kept(site: Site) -> None:
+    """What is zipped on the path and outside of the tree is told by the first prepare, and by one with nothing to do;
+    the declared tree is a tree of its own. Everything is one entry, with `--all` and without."""
+    for more in ((), ("--strict-tree",)):
+        for unchanged in (False, True):
+            done = as_json(eggcache("prepare", site.cache, "One", *more, *site.options[1:], "--json"))
+            assert (done["unchanged"], done["outside"]) == (unchanged, [str(site.eggs / "Two-1.0-py3.11.egg")])
+            told = "1 zipped egg on the path is outside of the tree: Two-1.0-py3.11.egg; "
+            assert [note.startswith(told) for note in done["notes"]] == [True] * (not unchanged)
+    assert as_json(eggcache("prepare", site.cache, *site.options[1:], "--json"))["outcomes"][1]["action"] == "made"
+    for words in (site.options, site.options[1:], site.options):
+        done = as_json(eggcache("prepare", site.cache, *words, "--json"))
+        assert {one["action"] for one in done["outcomes"]} == {"kept"}
+        prepares = inventory.status(str(site.cache)).prepares
+        assert len(prepares) == 3
+        assert [one.strict for one in prepares if not one.requirements] == [words == site.options]
