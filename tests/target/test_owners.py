@@ -223,7 +223,8 @@ def test_forged_answer(
     }  # fmt: skip
     also = {**row, "location": f"/a/{app.name}.egg", "egg": str(app), "cache_name": f"{app.name}.egg"}
     answer = {
-        "distributions": [row, also], "needs": [], "projects": [], "read": [], "version": [2, 7, 18], "prefix": "/usr",
+        "distributions": [row, also], "needs": [], "projects": [], "read": [], "outside": [],
+        "version": [2, 7, 18], "prefix": "/usr",
         "path": [str(sticky)], "added": [], "pth": [], "site": [str(victim)], "pkg_resources": "/x/pkg_resources.py",
         "setuptools": "setuptools 44", "bad": [], "broken": "",
     }  # fmt: skip
