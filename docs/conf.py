@@ -24,7 +24,7 @@ autodoc_typehints_format = "short"
 python_use_unqualified_type_names = True
 nitpick_ignore_regex = [
     ("py:class", r"collections\.abc\..*"),  # Python's documentation is not at hand offline
-    ("py:class", r"(?:eggcache\.target\.)?launch\.Launch|(?:eggcache\.servers\.)?processes\.Users"),  # the commands' own
+    ("py:class", r"(?:eggcache\.target\.)?launch\.Launch|(?:eggcache\.servers\.)?processes\.Users"),  # of commands
 ]
 graphviz_output_format = "svg"
 exclude_patterns = ["_build"]
