@@ -69,6 +69,8 @@ def looks_beside(opened: Opened) -> list[str]:
     A guess: whether that code ever runs, and what it does where there is no file, is not known. Raises EggRefused
     where a source is damaged.
     """
+    if opened.egg.beside is not None and not opened.inside:
+        return list(opened.egg.beside)
     members = dict(opened.members())
     held = _Held(members)
     found: list[str] = []

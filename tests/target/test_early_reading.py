@@ -13,6 +13,8 @@ from support.judge import environment
 from support.sites import Site, write_egg
 
 from eggcache.eggs import reader as eggs
+from eggcache.eggs import zip_safety
+from eggcache.eggs.extract import Opened
 from eggcache.model import DEFAULT_LIMITS, Limits
 from eggcache.system import accounts
 from eggcache.target import early_reading
@@ -60,6 +62,24 @@ def test_read_once(tmp_path: Path, read: list[str]) -> None:
     for name in ("B-1.egg", "C-1.egg", "G-1.egg"):
         assert "new.py" in asked(looked, tmp_path / name)
     assert read == ["B-1.egg", "C-1.egg", "G-1.egg"]
+
+
+def test_sources_are_looked_into_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the sources of an egg look for beside themselves is found while the target is at work, and kept; not so of
+    an egg that is another one by then."""
+    code = {"shop/__init__.py": "import os\nopen(os.path.join(os.path.dirname(__file__), 'a.txt'))\n", "shop/a.txt": ""}
+    for name in ("A-1.egg", "B-1.egg"):
+        write_egg(tmp_path / name, code)
+    looked = early_reading.EarlyReader(accounts.current(), DEFAULT_LIMITS)
+    looked.look([str(tmp_path)])
+    write_egg(tmp_path / "B-1.egg", {"b.py": ""})
+    held = {}
+    for name in ("A-1.egg", "B-1.egg"):
+        with looked.opened(str(tmp_path / name)) as (source, egg), monkeypatch.context() as later:
+            if name == "A-1.egg":
+                later.setattr(zip_safety, "_Held", None)  # to look again would fail
+            held[name] = zip_safety.looks_beside(Opened(source, egg))
+    assert held == {"A-1.egg": ["shop/__init__.py, line 2: a path to shop/a.txt"], "B-1.egg": []}
 
 
 def test_no_more_than_memory_has_room_for(tmp_path: Path, read: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
