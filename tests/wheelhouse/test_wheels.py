@@ -323,7 +323,7 @@ def test_only_what_differs_is_written_anew(python: Path, shared_tmp: Path) -> No
 def wheels_of(python: Path, shared_tmp: Path, *more: str | Path, status: int = 0) -> tuple[Path, list[dict[str, Any]]]:
     """The wheels of the eggs in shared_tmp/eggs, and the findings."""
     out, eggs = shared_tmp / "out", shared_tmp / "eggs"
-    done = eggcache("wheels", out, "--all", "--path", eggs, "--python", python, "--json", *more)
+    done = eggcache("wheels", out, "--path", eggs, "--python", python, "--json", *more)
     assert done.returncode == status, done.stderr
     findings: list[dict[str, Any]] = as_json(done)["findings"]
     return out, findings
@@ -617,7 +617,7 @@ def test_reads_with_the_rights_of_the_eggs_owner(
     os.chown(eggs / "Private-1.0-py3.11.egg", nobody.pw_uid, nobody.pw_gid)
     (eggs / "Secret-1.0-py3.11.egg").symlink_to(secret)
     os.chown(eggs, nobody.pw_uid, nobody.pw_gid)
-    done = eggcache("wheels", shared_tmp / "out", "--all", "--path", eggs, "--python", python, "--json")
+    done = eggcache("wheels", shared_tmp / "out", "--path", eggs, "--python", python, "--json")
     made = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (shared_tmp / "out").iterdir()}
     assert made == {"private-1.0-py311-none-any.whl": 0o600, "public-1.0-py311-none-any.whl": 0o644}
     assert "secret" not in done.stdout.lower().replace("secret-1.0-py3.11.egg", "")
