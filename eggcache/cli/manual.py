@@ -39,6 +39,8 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("eggcache prepare -n /var/cache/eggcache", "what would be done"),
         ("eggcache prepare /var/cache/eggcache", "everything that the server can import"),
         ("eggcache prepare /var/cache/eggcache myapp --user www-data", "of an application, for that user"),
+        ("eggcache prepare --path-from /srv/shop/bin/instance /var/cache/eggcache", "of a zc.buildout"),
+        ("eggcache prepare --trac-env /srv/trac/env /var/cache/eggcache", "with the plugins of a Trac"),
         ("eggcache prepare --reset /tmp/turbogears-eggcache", "where anybody could have been first"),
         ("eggcache prepare --prune /var/cache/eggcache", "and remove what no egg needs any more"),
     ),
