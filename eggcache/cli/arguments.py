@@ -32,7 +32,8 @@ def target_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--python",
         metavar="PATH",
-        help="the Python whose eggs are meant (default: $EGGCACHE_PYTHON, an active virtualenv, this one)",
+        help="the Python whose eggs are meant (default: $EGGCACHE_PYTHON, what the cache is for, an active virtualenv, "
+        "this one)",
     )
     group.add_argument(
         "--path",
@@ -78,9 +79,17 @@ def json_option(parser: argparse.ArgumentParser) -> None:
 
 def runtime_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("who reads the cache")
-    group.add_argument("--user", metavar="NAME", help="the user Apache runs as (default: as this host's Apache says)")
+    group.add_argument(
+        "--user",
+        metavar="NAME",
+        help="the user Apache runs as (default: what the cache is for, else as this host's Apache says)",
+    )
     group.add_argument("--group", metavar="NAME", help="its group (default: the user's; 0 where it has none)")
-    group.add_argument("--tz", metavar="ZONE", help="the TZ that Apache runs with (default: this process's)")
+    group.add_argument(
+        "--tz",
+        metavar="ZONE",
+        help="the TZ that Apache runs with (default: what the cache is for, else this process's)",
+    )
 
 
 def limit_option(parser: argparse.ArgumentParser) -> None:
@@ -202,6 +211,8 @@ def limits(options: argparse.Namespace) -> dict[str, int]:
 
 def timezone(options: argparse.Namespace) -> str | None:
     """The TZ to reckon in. One that does not exist would silently be UTC."""
+    if getattr(options, "host_zone", False):  # a receipt says so
+        return None
     name: str | None = os.environ.get("TZ") if options.tz is None else options.tz
     known = "/usr/share/zoneinfo"
     if name and os.path.isdir(known):

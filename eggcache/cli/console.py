@@ -6,7 +6,7 @@ import argparse
 import io
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from eggcache.cache import freshness
 from eggcache.errors import one_line as one_line  # for those who print
@@ -102,7 +102,12 @@ def conclude(findings: Iterable[Finding], options: argparse.Namespace, *, lenien
         if options.verbose:
             for detail in finding.context:
                 warn(f"  {detail}", options)
-    return next((status for status in _ORDER if status in asked), 0)
+    return winning(asked)
+
+
+def winning(statuses: Collection[int]) -> int:
+    """Which exit status counts where several apply; 2 and 75 win where nothing else does."""
+    return next((status for status in (*_ORDER, *sorted(statuses, reverse=True)) if status in statuses), 0)
 
 
 def warn(text: str, options: argparse.Namespace) -> None:

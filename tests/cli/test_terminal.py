@@ -22,7 +22,6 @@ from eggcache.cli import console, main, manual
 from eggcache.cli.render import findings_table
 from eggcache.errors import Remedy
 from eggcache.model import Finding, Report
-from eggcache.system.accounts import Account
 
 COMMANDS = {command.name: command for command in manual.commands(main.parser()) if command.name}
 ESCAPE = "\x1b"
@@ -186,7 +185,7 @@ def test_paragraph_keeps_every_word() -> None:
     remedy = Remedy("see to it, or " * 3 + "run", "eggcache prepare /a/directory " + "--all " * 9)
     finding = Finding("a-code", "/a/very/long/path/" + "x" * 40, "the cause of it, at length " * 4, remedy, 3)
     done = Report("check", None, findings=(finding,), outcomes=())
-    lines = list(findings_table.lines(done, Account("nobody", 1, 1), width=30))
+    lines = list(findings_table.lines(done, "nobody", width=30))
     assert lines[0] == "a-code"
     assert lines[-1].strip() == remedy.command.strip()  # to be copied
     text = " ".join(" ".join(lines).split())

@@ -6,14 +6,13 @@ import textwrap
 from collections.abc import Iterator
 
 from eggcache.model import Finding, Report
-from eggcache.system.accounts import Account
 
 _HEAD = ("CODE", "THING", "CAUSE", "REMEDY")
 
 
-def lines(done: Report, account: Account, *, verbose: bool = False, width: int | None = None) -> Iterator[str]:
+def lines(done: Report, name: str, *, verbose: bool = False, width: int | None = None) -> Iterator[str]:
     """The findings, one in a line, in columns, below the one line that says all is well, where they are nothing but
-    notices. With `verbose` their detail.
+    notices, to the account of that `name`. With `verbose` their detail.
 
     Where a terminal of `width` columns has no room for that, each finding is a paragraph.
     """
@@ -22,9 +21,9 @@ def lines(done: Report, account: Account, *, verbose: bool = False, width: int |
         if proven:
             files = sum(outcome.files for outcome in proven)
             eggs = f"{len(proven):,} egg{'s' * (len(proven) != 1)}"
-            yield f"{files:,} file{'s' * (files != 1)} of {eggs}, as {account.name}: all current, nothing to write"
+            yield f"{files:,} file{'s' * (files != 1)} of {eggs}, as {name}: all current, nothing to write"
         else:
-            yield f"no zipped egg in the tree, as {account.name}: nothing to extract"
+            yield f"no zipped egg in the tree, as {name}: nothing to extract"
     if not done.findings:
         return
     rows = [(finding.code, finding.thing, finding.cause, str(finding.remedy)) for finding in done.findings]

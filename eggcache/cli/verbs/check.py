@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Sequence
+from dataclasses import replace
 
 from eggcache import progress
-from eggcache.cli import arguments, console
+from eggcache.cli import arguments, console, remembered
 from eggcache.cli.render import findings_table, report
 from eggcache.errors import UsageError
+from eggcache.model import Report
 from eggcache.proof import checking
 from eggcache.proof.application import Application
 from eggcache.servers import environments
@@ -37,25 +40,49 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     accounts.need_proc()
+    cache = options.cache or environments.inherited()
+    trees = remembered.trees(options, os.path.abspath(cache)) if cache else [options]
+    found = [_checked(tree, cache) for tree in trees]
+    done, names = _together([one for one, _ in found]), " and ".join(dict.fromkeys(name for _, name in found))
+    for note in done.notes:
+        console.warn(note, options)
+    if options.json:
+        print(report.as_json(report.report_json(done)))
+    elif not options.quiet:
+        for line in findings_table.lines(done, names, verbose=options.verbose > 0, width=console.width()):
+            print(console.one_line(line))
+    return max((finding.status for finding in done.findings), default=0)
+
+
+def _checked(options: argparse.Namespace, cache: str | None) -> tuple[Report, str]:
+    """What there is to say of the tree that `options` name, and the name of the account that it was checked as."""
     arguments.doubt(options)
     target, notes = arguments.served(options)
     with progress.watched(options.quiet, options.verbose > 0) as watcher:
         done = checking.check(
-            options.cache or environments.inherited(),
+            cache,
             target,
             arguments.roots(options),
             arguments.run(options, watcher),
             imports=None if options.no_import else options.imports,
             application=Application(options.app_config, options.location, _scripts(options)),
         )
-    for note in (*(f"{note}, so this is checked as {target.account.name}" for note in notes), *done.notes):
-        console.warn(note, options)
-    if options.json:
-        print(report.as_json(report.report_json(done)))
-    elif not options.quiet:
-        for line in findings_table.lines(done, target.account, verbose=options.verbose > 0, width=console.width()):
-            print(console.one_line(line))
-    return max((finding.status for finding in done.findings), default=0)
+    told = [f"{note}, so this is checked as {target.account.name}" for note in notes]
+    return replace(done, notes=(*told, *done.notes)), target.account.name
+
+
+def _together(reports: Sequence[Report]) -> Report:
+    """One report of all trees of a cache: what several have in common, such as an egg or what the host lacks, once."""
+    first = reports[0]
+    if len(reports) == 1:
+        return first
+    return replace(
+        first,
+        outcomes=tuple(dict.fromkeys(one for done in reports for one in done.outcomes)),
+        findings=tuple(dict.fromkeys(one for done in reports for one in done.findings)),
+        notes=tuple(dict.fromkeys(one for done in reports for one in done.notes)),
+        outside=tuple(dict.fromkeys(one for done in reports for one in done.outside)),
+    )
 
 
 def _scripts(options: argparse.Namespace) -> tuple[str, ...]:

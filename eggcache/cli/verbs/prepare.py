@@ -36,6 +36,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     os.umask(0o077)
+    if options.python is not None or options.path_from:  # a server's start: nothing is left to the receipt
+        return _prepare(options)
+    from eggcache.cli import remembered
+
+    return remembered.in_turn(options, os.path.abspath(options.directory), _prepare)
+
+
+def _prepare(options: argparse.Namespace) -> int:
     target, notes = arguments.served(options)
     roots, limits = arguments.roots(options), arguments.limits(options)
     directory, held = os.path.abspath(options.directory), None

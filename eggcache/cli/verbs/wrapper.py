@@ -10,7 +10,7 @@ import sys
 from dataclasses import replace
 
 from eggcache.cache import freshness, receipt, serving
-from eggcache.cli import arguments, console, following
+from eggcache.cli import arguments, console, following, remembered
 from eggcache.cli.render import report
 from eggcache.errors import NotPermitted, Remedy, UsageError, in_one_line
 from eggcache.model import Limits
@@ -59,6 +59,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the wrapper that `options` ask for, or write it where they say; the exit status."""
+    options = remembered.alone(options, os.path.abspath(options.directory))
     arguments.doubt(options)
     host = _host(options)
     directory = os.path.abspath(options.directory)

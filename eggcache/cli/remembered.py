@@ -1,0 +1,133 @@
+"""What a command line leaves to the receipt of the cache that it names: the target, the tree, the readers, the zone.
+
+A command line that names its Python says all of it, as emitted wrappers do, and never comes here. Another one means the
+trees that the cache was prepared for, each as it was asked for, but for what the command line says otherwise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+from collections.abc import Callable, Iterator
+
+from eggcache.cache import receipt, serving
+from eggcache.cache.receipt import Receipt
+from eggcache.cli import console, following
+from eggcache.errors import EggcacheError, NotPermitted, UsageError
+from eggcache.system import files, safe_dirs
+from eggcache.target import commands, interpreter
+from eggcache.target.commands import Prepare
+
+
+def trees(options: argparse.Namespace, directory: str) -> list[argparse.Namespace]:
+    """The options for each tree of `directory`, completed from its receipt, which is said; or `options` as they are,
+    where they name a Python, or where there is no receipt that this user believes.
+
+    A Python that $EGGCACHE_PYTHON names counts: no tree of another one is meant then. Raises UsageError where REQ or
+    --path are of no tree in the receipt, and several could be meant.
+    """
+    if options.python is not None or options.path_from:
+        return [options]
+    entries = _believed(directory)
+    if os.environ.get("EGGCACHE_PYTHON"):
+        named = interpreter.find()
+        entries = [one for one in entries if one.target.python == named]
+    whole = options.all or options.requirements
+    for said, alike in (
+        (whole, [one for one in entries if list(one.roots.requirements) == options.requirements]),
+        (options.path, [one for one in entries if list(one.target.paths) == list(map(os.path.abspath, options.path))]),
+    ):
+        if said and not alike and len({one.target[:2] for one in entries}) > 1:
+            raise _which(directory, entries)
+        entries = alike if said and alike else entries
+    found: dict[str, argparse.Namespace] = {}
+    for one in entries:
+        completed, taken = _completed(options, one)
+        found.setdefault(taken, completed)
+    for taken in found:
+        if not getattr(options, "lenient", False):  # an init script that had nothing to do says nothing
+            console.warn(f"{directory}: as its receipt says: {taken}", options)
+    return list(found.values()) or [options]
+
+
+def alone(options: argparse.Namespace, directory: str) -> argparse.Namespace:
+    """The same where one tree can be meant only. Raises UsageError where the receipt has several, and names them."""
+    found = trees(argparse.Namespace(**{**vars(options), "quiet": True}), directory)
+    if len(found) > 1:
+        raise _which(directory, _believed(directory))
+    return trees(options, directory)[0]
+
+
+def in_turn(options: argparse.Namespace, directory: str, run: Callable[[argparse.Namespace], int]) -> int:
+    """Do `run` with the options for each tree of `directory`, and return the exit status that they ask for together.
+    What fails with one of several is said, and the next one has its turn."""
+    found, statuses = (trees(options, directory) if not options.json else [alone(options, directory)]), set[int]()
+    for tree in found:
+        try:
+            statuses.add(run(tree))
+        except EggcacheError as error:
+            if len(found) == 1:
+                raise
+            kept = error.lenient if getattr(options, "lenient", False) else None
+            statuses.add(console.complain(error, error.status if kept is None else kept))
+    return console.winning(statuses)
+
+
+def _believed(directory: str) -> list[Prepare]:
+    """The prepares that the receipt of `directory` tells of: of a safe directory, and of this user's own receipt."""
+    try:
+        descriptor = safe_dirs.open_directory(directory)
+    except (OSError, NotPermitted):
+        known = Receipt()
+    else:
+        with files.closing(descriptor):
+            known = receipt.read(descriptor)
+    return [serving.prepare(directory, key, entry) for key, entry in sorted(serving.living(known))]
+
+
+def _completed(options: argparse.Namespace, one: Prepare) -> tuple[argparse.Namespace, str]:
+    """The options with what they do not say taken from `one`, and what that was, as words of a command line."""
+    new, target = argparse.Namespace(**vars(options)), one.target
+    new.python = target.python
+    taken = dict[str, object]()
+    if not options.path:
+        new.path = taken["paths"] = list(target.paths)
+    if options.user is None and target.group is not None and os.geteuid() == 0:
+        new.user = taken["user"] = target.account.name
+        if options.group is None:
+            new.group = taken["group"] = _group(target.group)
+    if options.tz is None:
+        new.tz = taken["timezone"] = target.timezone
+        new.host_zone = target.timezone is None
+    if not options.limits:
+        new.limits = taken["limits"] = commands.limits(one.limits)[1::2]
+    words = following.words(python=target.python, **taken)  # type: ignore[arg-type]
+    if not (options.all or options.requirements):
+        new.requirements, strict = list(one.roots.requirements), one.roots.strict
+        new.all = strict and one.roots.everything
+        new.strict_tree = options.strict_tree or (strict and not one.roots.everything)
+        words += _tree(new)
+    shown = shlex.join(words)
+    return new, f"{shown}, with TZ unset" if getattr(new, "host_zone", False) and "TZ" in os.environ else shown
+
+
+def _group(gid: int) -> str:
+    from eggcache.system import accounts
+
+    return accounts.group_name(gid)
+
+
+def _tree(options: argparse.Namespace) -> Iterator[str]:
+    if options.all:
+        yield "--all"
+    elif options.strict_tree:
+        yield "--strict-tree"
+    yield from options.requirements
+
+
+def _which(directory: str, entries: list[Prepare]) -> UsageError:
+    told = " and ".join(f"{receipt.tree_of(*one.roots)} of {one.target.python}" for one in entries)
+    return UsageError(
+        directory, f"it is prepared for {told}", "name one with --python, --path and REQ, as status has them"
+    )

@@ -1,0 +1,129 @@
+"""What a command line does not say of a cache, its receipt does; and nobody's receipt but one that is believed."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+from support.judge import as_json, eggcache
+from support.sites import Site, write_egg
+
+ELSEWHERE = {"TZ": "Asia/Tokyo", "VIRTUAL_ENV": "/not/there"}  # the shell of somebody who comes later
+
+
+def neighbour(site: Site) -> Site:
+    """Another tree in the same cache."""
+    eggs = site.cache.parent / "others"
+    eggs.mkdir()
+    write_egg(eggs / "Three-1.0-py3.11.egg", {"three/__init__.py": "", "three/data.txt": "three"})
+    return Site(site.python, eggs, site.cache, site.account)
+
+
+def traced(site: Site) -> tuple[Path, Path]:
+    """A program that leaves a mark and runs the site's Python, and the mark."""
+    mark, program = site.cache.parent / "mark", site.cache.parent / "python"
+    program.write_text(f'#!/bin/sh\necho x >> {mark}\nexec {site.python} "$@"\n')
+    program.chmod(0o755)
+    mark.touch()
+    mark.chmod(0o666)
+    return program, mark
+
+
+@pytest.mark.parametrize("zone", ["UTC", None])
+def test_as_it_was(site: Site, zone: str | None) -> None:
+    """With nothing but DIR, prepare, check and wrapper take target, path, user, group, zone and limits from its
+    receipt, whatever the shell has, and say so in one line each."""
+    more = ["--tz", zone] if zone else []
+    assert site.prepare("--limit", "ratio=7000", *more).returncode == 0
+    (entry,) = as_json(eggcache("status", site.cache, "--json"))["prepares"]
+    words = ["--python", site.python, "--path", site.eggs, "--user", "nobody", "--group", "nogroup", *more]
+    said = f"{site.cache}: as its receipt says: {shlex.join(map(str, [*words, '--limit', 'ratio=7000', '--all']))}"
+    line = f"eggcache: {said}{'' if zone else ', with TZ unset'}\n"
+    assert (again := eggcache("prepare", site.cache, env=ELSEWHERE)).stderr == line
+    assert (again.returncode, again.stdout) == (0, "")  # warm: nothing differs from what was asked for
+    write_egg(site.eggs / "Two-1.0-py3.11.egg", {"two/__init__.py": "", "two/data.txt": "changed"})
+    renewed = as_json(eggcache("prepare", site.cache, "--json", env=ELSEWHERE))
+    assert [Path(one["egg"]).name[:3] for one in renewed["outcomes"] if one["action"] == "replaced"] == ["Two"]
+    checked = eggcache("check", "--cache", site.cache, "--json", env=ELSEWHERE)
+    assert checked.stderr == line
+    assert (as_json(checked)["findings"], len(as_json(checked)["outcomes"])) == ([], 2)
+    made = eggcache("wrapper", site.cache, "--for", "shell", env=ELSEWHERE)
+    assert made.stderr == line
+    command = shlex.split(made.stdout.partition("\n#   ")[2].partition(" || exit\n")[0])
+    assert command[command.index("--lenient") + 1 :][: len(words)] == list(map(str, words))
+    (after,) = as_json(eggcache("status", site.cache, "--json"))["prepares"]
+    assert [after[name] for name in ("python", "paths", "user", "timezone")] == [
+        entry[name] for name in ("python", "paths", "user", "timezone")
+    ]
+
+
+def test_option_wins(site: Site) -> None:
+    """What the command line says holds, and the rest is the receipt's."""
+    assert site.prepare().returncode == 0
+    found = as_json(eggcache("check", "--json", "--cache", site.cache, "--user", "daemon"))["findings"]
+    assert ["daemon cannot use it" in one["cause"] for one in found if one["code"] == "cache-unreachable"] == [True]
+    refused = eggcache("prepare", site.cache, "--tz", "Asia/Tokyo")
+    assert (refused.returncode, "cannot be current in TZ=Asia/Tokyo" in refused.stderr) == (4, True)
+    assert "--user nobody --group nogroup --tz Asia/Tokyo" in refused.stderr
+    assert "there is nothing of that name" in eggcache("prepare", site.cache, "--path", "/not/there").stderr
+
+
+def test_python_of_the_environment(site: Site) -> None:
+    """$EGGCACHE_PYTHON names a target, and what the receipt has of another one is not meant."""
+    assert site.prepare().returncode == 0
+    program, mark = traced(site)
+    done = eggcache(
+        "prepare", site.cache, "--path", site.eggs, "--user", "nobody", env={"EGGCACHE_PYTHON": str(program)}
+    )
+    assert (done.returncode, "receipt" in done.stderr) == (0, False)
+    assert mark.read_text()
+    done = eggcache("prepare", site.cache, "--all", env={"EGGCACHE_PYTHON": str(site.python)})
+    assert f"receipt says: --python {site.python} --path {site.eggs}" in done.stderr
+
+
+def test_each_in_turn(site: Site) -> None:
+    """Several trees are each prepared anew and checked together; one that fails does not keep the others back; a
+    wrapper is for one, and the error names them all."""
+    other = neighbour(site)
+    for tree in (site, other):
+        assert tree.prepare().returncode == 0
+        (egg,) = list(tree.eggs.glob("T*.egg"))
+        name = egg.name.partition("-")[0].lower()
+        write_egg(egg, {f"{name}/__init__.py": "", f"{name}/data.txt": "changed"})
+    assert eggcache("status", site.cache).returncode == 3
+    done = eggcache("prepare", site.cache)
+    assert (done.returncode, done.stderr.count("as its receipt says"), done.stdout.count("replaced")) == (0, 2, 2)
+    assert eggcache("status", site.cache).returncode == 0
+    checked = as_json(eggcache("check", "--cache", site.cache, "--json"))
+    assert (checked["findings"], len(checked["outcomes"])) == ([], 3)
+    for words in (("wrapper", site.cache, "--for", "shell"), ("prepare", site.cache, "--json")):
+        which = eggcache(*words)
+        assert (which.returncode, which.stdout, which.stderr.count("\n")) == (2, "", 1)
+        assert which.stderr.count(f"everything of {site.python}") == 2
+    one = eggcache("wrapper", site.cache, "--for", "shell", "--path", other.eggs)
+    assert (one.returncode, f"--path {other.eggs}" in one.stdout) == (0, True)
+    assert eggcache("prepare", site.cache, "No-Such-Root").returncode == 2  # of which of the two?
+    shutil.rmtree(site.eggs)
+    write_egg(other.eggs / "Three-1.0-py3.11.egg", {"three/__init__.py": "", "three/data.txt": "again"})
+    failed = eggcache("prepare", site.cache)
+    assert (failed.returncode, f"--path {site.eggs}: there is nothing" in failed.stderr) == (2, True)
+    assert other.prepare().stdout == ""  # it had its turn
+
+
+@pytest.mark.parametrize("whose", ["the directory", "the receipt", "who may write"])
+def test_not_believed(site: Site, whose: str) -> None:
+    """No receipt says what root runs but root's own, in a directory that nobody else can write to."""
+    program, mark = traced(site)
+    site.python = program
+    assert site.prepare().returncode == 0
+    ran = mark.read_text()
+    if whose == "who may write":
+        site.cache.chmod(0o777)
+    else:
+        os.chown(site.cache / (".eggcache.json" if whose == "the receipt" else "."), site.account.pw_uid, -1)
+    for words in (("prepare", site.cache, "-n"), ("check", "--cache", site.cache), ("wrapper", site.cache)):
+        assert "receipt says" not in eggcache(*words, "--user", "nobody").stderr
+    assert mark.read_text() == ran
