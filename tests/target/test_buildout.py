@@ -133,7 +133,7 @@ def test_a_directory_of_eggs_has_other_versions(made: Buildout, shared_tmp: Path
     told = as_json(eggcache(*words, "--path", made.top / "eggs"))
     found = [one for one in told["findings"] if one["code"] == "other-version"]
     assert [(one["thing"], one["status"]) for one in found] == [(str(made.egg("acme.skin-1.0")), 0)]
-    assert found[0]["cause"].startswith("acme.skin 2.0 was looked at, and not this version beside it")
+    assert found[0]["cause"].startswith("acme.skin 2.0 was checked, and not this version beside it")
     told = as_json(eggcache(words[0], *words[2:], "--path", made.top / "eggs"))
     assert "other-version" not in {one["code"] for one in told["findings"]}  # both are looked at
     told = as_json(eggcache(*words, "--path-from", made.script))
