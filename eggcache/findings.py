@@ -37,8 +37,8 @@ TREE = (
     ),
     Explanation(
         "missing-distribution",
-        "A distribution of the tree (of that of TurboGears, where you named none; with --all, any on the path) "
-        "requires one that is not installed, or that the runtime user cannot read.",
+        "A distribution of the tree (of that of TurboGears, where you named none) requires one that is not installed, "
+        "or that the runtime user cannot read. With --all, any on the path, as a notice.",
         "pkg_resources.require() raises DistributionNotFound, and often the application does not start.",
         "Install it for the same Python. The message has the chain of requirements that leads to it, and what on the "
         "disk tells why: a line of a .pth file or an egg-link that leads nowhere, an egg for another Python.",

@@ -109,7 +109,8 @@ def check(
         found += looked.outdated()
         unlike, by_line = looked.deployed(application.scripts)
         found += unlike
-    findings = tuple(one if one.code in _NOTICES else replace(one, status=3) for one in found)
+    notices = _NOTICES if resolver.wanted(tree) else (*_NOTICES, *resolver.LACKING)
+    findings = tuple(one if one.code in notices else replace(one, status=3) for one in found)
     read = f"{', '.join(by_line)}: read by line, since eggcache's own Python cannot parse it" if by_line else None
     about = (looked.beside, configuration.untold(told), read)
     notes = (*resolver.notes(tree, roots), *_notes(target.account, host), *about)

@@ -9,6 +9,7 @@ import os
 import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from eggcache.errors import EggcacheError, Remedy, UsageError
@@ -16,10 +17,11 @@ from eggcache.model import Finding, Kind, Need, State, Tree
 from eggcache.system import accounts
 from eggcache.system.accounts import Account
 from eggcache.target import absence, commands, launch, process
-from eggcache.target.interpreter import EVERYTHING, Roots, Target
+from eggcache.target.interpreter import EVERYTHING, REPORTED, Roots, Target
 from eggcache.target.parsing import Answer
 from eggcache.target.selection import named, normalised
 
+LACKING = ("missing-distribution", "conflicting-distribution")  # the codes of what is not there as it is required
 _LONGEST = 30  # steps of a chain that a person reads
 _NAMES = 40  # of eggs, likewise
 
@@ -112,10 +114,11 @@ def _without_pkg_resources(target: Target, reason: str, unread: str, failing: st
 def findings(tree: Tree, account: Account | None = None) -> tuple[Finding, ...]:
     """The faults of a tree, each with the chain of requirements that leads to it from a root.
 
-    A missing or conflicting distribution asks for exit status 5. A line that the target cannot parse is a notice
-    (status 0): the distribution that it names was followed. There is one finding for each requirement; where several
-    distributions have it, the other chains are its context. The disk is searched for a cause with the rights of
-    `account`, None: with ours.
+    A missing or conflicting distribution asks for exit status 5; with --all it is a notice (status 0), since nobody has
+    said which distributions matter, and a site may work without what another program lacks. A line that the target
+    cannot parse is a notice: the distribution that it names was followed. There is one finding for each requirement;
+    where several distributions have it, the other chains are its context. The disk is searched for a cause with the
+    rights of `account`, None: with ours.
     """
     chains: dict[tuple[State, str], list[str]] = {}
     needs: dict[tuple[State, str], Need] = {}
@@ -126,7 +129,14 @@ def findings(tree: Tree, account: Account | None = None) -> tuple[Finding, ...]:
             needs.setdefault(key, need)
             chains.setdefault(key, []).append(_chain(tree, parents, need))
     looking = account or accounts.current()
-    return tuple(_finding(tree, need, chains[key], looking) for key, need in needs.items())
+    faults = (_finding(tree, need, chains[key], looking) for key, need in needs.items())
+    return tuple(replace(fault, status=0) if fault.code in LACKING and not wanted(tree) else fault for fault in faults)
+
+
+def wanted(tree: Tree) -> bool:
+    """Whether what is missing matters: of a requirement, or of TurboGears where none was named; not with --all."""
+    roots = {need.requirement for need in tree.needs if need.by is None}
+    return bool(tree.requirements) or (bool(roots) and roots.issubset(REPORTED))
 
 
 def notes(tree: Tree, roots: Roots) -> tuple[str, ...]:

@@ -24,7 +24,6 @@ from eggcache.wheelhouse import contents
 if TYPE_CHECKING:
     from eggcache.wheelhouse.wheel_files import Plan
 
-_LACKED_BEFORE = ("missing-distribution", "conflicting-distribution")  # what no wheel makes worse
 _SHARED, _OWN = 0o644, 0o600  # of a wheel whose egg everybody may read, and of another one
 
 
@@ -230,7 +229,7 @@ class _Work:
         beside it that waits for a require(). In an environment, --require-virtualenv keeps a pip that comes first on
         somebody's PATH from doing this to the whole system.
         """
-        wrong = (finding for finding in self.findings if finding.code not in _LACKED_BEFORE)
+        wrong = (finding for finding in self.findings if finding.code not in resolver.LACKING)
         if not self.machine.finds_wheels or any(finding.status for finding in wrong):
             return ()
         pins: dict[str, str] = {}
