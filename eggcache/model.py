@@ -242,4 +242,5 @@ class Report:
     #: unzip-all: who used the target or its eggs when the command began; prepare: who does since before an egg changed
     processes: tuple[Process, ...] = ()
     outside: tuple[str, ...] = ()  #: zipped eggs on the path that were not worked on: no requirement has led to them
+    ignored: tuple[Finding, ...] = ()  #: check: what is wrong as well, and was not to count
     install: tuple[str, ...] = ()  #: wheels: arguments for pip, by which the wheels replace the eggs; () where none do

@@ -39,10 +39,10 @@ def open_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def width() -> int | None:
-    """The columns of the terminal that stdout is, or that $COLUMNS says it has; None where it is no terminal."""
+def width() -> int:
+    """The columns of the terminal that stdout is, or that $COLUMNS says it has; 80 where it is no terminal."""
     if not sys.stdout.isatty():
-        return None
+        return 80
     import shutil
 
     return shutil.get_terminal_size().columns

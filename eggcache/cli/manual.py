@@ -49,7 +49,11 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("eggcache check myapp --cache /var/cache/eggcache --import myapp", "and does the application import?"),
         ("eggcache check myapp --script /srv/myapp/app.wsgi", "and does its script set another cache?"),
         ("eggcache check --app-config /srv/myapp/prod.cfg --location /myapp", "and is its configuration right?"),
-        ("eggcache check --json", "for a monitor: exit status 3 is a finding"),
+        (
+            "eggcache check -q --cache /var/cache/eggcache",
+            "for a mail: nothing but findings, of each tree that it is for",
+        ),
+        ("eggcache check --json --ignore other-python", "for a monitor: exit status 3 is a finding of another code"),
     ),
     "status": (
         ("eggcache status /var/cache/eggcache", "what is in it, and is it current?"),

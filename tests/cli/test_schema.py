@@ -85,6 +85,7 @@ def test_what_is_not_documented_is_refused() -> None:
     report = {
         "schema": 1, "command": "remove", "directory": "/c", "outcomes": [], "findings": [finding], "notes": [],
         "unchanged": False, "dry_run": False, "digest": None, "owner": None, "processes": [], "outside": [],
+        "ignored": [],
         "install": [],
     }  # fmt: skip
     VALIDATOR.validate(report)

@@ -177,7 +177,8 @@ def test_narrow_table(place: Place) -> None:
         assert len(line) <= 60 or str(place.top) in line or str(place.python) in line, line  # a path stays in one piece
     for text in ("member-missing", "directory-entries", "text.txt"):
         assert text in narrow
-    assert place.run(words, env={"COLUMNS": "60"}).stdout == wide  # in a file or a pipe a line is a finding
+    piped = place.run(words, env={"COLUMNS": "60"}).stdout
+    assert piped == on_terminal(words, 80, {"TERM": "dumb"}).replace("\r\n", "\n")  # for who reads a mail
 
 
 def test_paragraph_keeps_every_word() -> None:

@@ -182,17 +182,43 @@ def test_receipt_is_not_believed(site: Checked) -> None:
     assert site.check() == {}
 
 
-def test_findings_are_a_table_on_a_terminal(site: Checked) -> None:
-    """On a terminal findings are a table: a line for each, in columns, with the detail under it where -v is given."""
-    site.member("One*/one/data/text.txt").unlink()
+def test_findings_for_a_mail(site: Checked) -> None:
+    """Where nobody's terminal is, findings are paragraphs of 80 columns, a path or command in one piece; those that
+    differ in the thing alone are one with a count; -v has each, and -q nothing but the findings."""
+    for name in ("another", "others", "stranger"):
+        (site.cache / f"{name}.egg-tmp").mkdir()
     site.cache.chmod(0o770)
     done = site.run()
-    lines = done.stdout.splitlines()
-    assert (done.returncode, len(lines)) == (3, 4), done.stdout  # group-write is one for nobody's group, too
-    assert re.match(r"CODE +THING +CAUSE +REMEDY$", lines[0])
-    assert len({line.index(column) for line, column in zip(lines[:2], ("THING", str(site.cache)))}) == 1
-    assert any(line.startswith("  pkg_resources: ") for line in site.run("-v").stdout.splitlines())
-    assert (site.run("-q").stdout, site.run("-q").returncode) == ("", 3)
+    heads = [line.split()[0] for line in done.stdout.splitlines() if not line.startswith(" ")]
+    assert (done.returncode, sorted(heads)) == (3, ["cache-open-to-others", "cache-writable", "stale-directory"])
+    assert "/another.egg-tmp and 2 more (-v names them)\n" in done.stdout
+    assert all(str(site.cache.parent) in line for line in done.stdout.splitlines() if len(line) > 80)
+    loud = site.run("-v").stdout
+    assert (loud.count("stale-directory"), str(site.cache / "stranger.egg-tmp") in loud) == (3, True)
+    assert (site.run("-q").stdout, site.run("-q").returncode) == (done.stdout, 3)
+    site.prepare("--reset")
+    assert "all current" in site.run().stdout
+    assert (site.run("-q").stdout, site.run("-q").returncode) == ("", 0)
+
+
+def test_ignored(site: Checked) -> None:
+    """What --ignore names, by its code or of one thing alone, does not count, and is listed: in the text, and in JSON.
+    A code that there is not is a usage error."""
+    gone = site.member("One*/one/data/text.txt")
+    gone.unlink()
+    site.cache.chmod(0o770)
+    every = ["--ignore", "cache-writable", "--ignore", "cache-open-to-others"]
+    one = ["--ignore", f"member-missing:{gone}"]
+    told = as_json(site.run("--json", *one))
+    assert (told["ignored"][0]["thing"], [each["code"] for each in told["ignored"]]) == (str(gone), ["member-missing"])
+    assert {each["code"] for each in told["findings"]} == {"cache-open-to-others", "cache-writable"}
+    assert site.run(*every).returncode == 3
+    assert site.run("--ignore", "member-missing:/another", *every).returncode == 3
+    done = site.run(*every, *one)
+    assert (done.returncode, done.stdout.count("ignored: "), "all current" in done.stdout) == (0, 3, False)
+    assert site.run("-q", *every, *one).stdout == ""
+    wrong = site.run("--ignore", "cache-writeable")
+    assert (wrong.returncode, "did you mean cache-writable?" in wrong.stderr) == (2, True)
 
 
 # ---------------------------------------------------------------------------------------------------- the files

@@ -3,39 +3,54 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from eggcache.model import Finding, Report
 
 _HEAD = ("CODE", "THING", "CAUSE", "REMEDY")
 
 
-def lines(done: Report, name: str, *, verbose: bool = False, width: int | None = None) -> Iterator[str]:
-    """The findings, one in a line, in columns, below the one line that says all is well, where they are nothing but
-    notices, to the account of that `name`. With `verbose` their detail.
-
-    Where a terminal of `width` columns has no room for that, each finding is a paragraph.
-    """
+def lines(done: Report, name: str, *, verbose: bool = False, width: int = 80) -> Iterator[str]:
+    """The `table`, below the one line that says all is well, where the findings are nothing but notices, to the account
+    of that `name`; and above a line for each finding that was ignored."""
     proven = [outcome for outcome in done.outcomes if outcome.action == "proven"]
-    if not any(finding.status for finding in done.findings):
+    if not any(finding.status for finding in (*done.findings, *done.ignored)):
         if proven:
             files = sum(outcome.files for outcome in proven)
             eggs = f"{len(proven):,} egg{'s' * (len(proven) != 1)}"
             yield f"{files:,} file{'s' * (files != 1)} of {eggs}, as {name}: all current, nothing to write"
         else:
             yield f"no zipped egg in the tree, as {name}: nothing to extract"
-    if not done.findings:
+    yield from table(done.findings, verbose=verbose, width=width)
+    for finding in done.ignored:
+        yield f"ignored: {finding.code}  {finding.thing}"
+
+
+def table(findings: Sequence[Finding], *, verbose: bool = False, width: int = 80) -> Iterator[str]:
+    """The findings, one in a line, in columns; where `width` columns have no room for that, each is a paragraph. Those
+    of several things that have nothing else apart are one. With `verbose` each stands for itself, with its detail."""
+    if not findings:
         return
-    rows = [(finding.code, finding.thing, finding.cause, str(finding.remedy)) for finding in done.findings]
+    shown = list(findings if verbose else _counted(findings))
+    rows = [(finding.code, finding.thing, finding.cause, str(finding.remedy)) for finding in shown]
     widths = [max(len(row[column]) for row in (_HEAD, *rows)) for column in range(4)]
-    narrow = width is not None and sum(widths) + 2 * 3 > width
+    narrow = sum(widths) + 2 * 3 > width
     for number, row in enumerate((_HEAD, *rows)):
         if not narrow:
             yield "  ".join(cell.ljust(room) for cell, room in zip(row, widths)).rstrip()
         elif number:
-            yield from _paragraph(done.findings[number - 1], width or 80)
-        for detail in done.findings[number - 1].context if verbose and number else ():
+            yield from _paragraph(shown[number - 1], width)
+        for detail in shown[number - 1].context if verbose and number else ():
             yield f"  {detail}"
+
+
+def _counted(findings: Iterable[Finding]) -> Iterator[Finding]:
+    alike: dict[tuple[str, str, str], list[Finding]] = {}
+    for finding in findings:
+        alike.setdefault((finding.code, finding.cause, str(finding.remedy)), []).append(finding)
+    for first, *more in alike.values():
+        yield replace(first, thing=f"{first.thing} and {len(more)} more (-v names them)") if more else first
 
 
 def _paragraph(finding: Finding, width: int) -> Iterator[str]:

@@ -7,10 +7,10 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 
-from eggcache import progress
+from eggcache import findings, progress
 from eggcache.cli import arguments, console, remembered
 from eggcache.cli.render import findings_table, report
-from eggcache.errors import UsageError
+from eggcache.errors import UsageError, meant
 from eggcache.model import Report
 from eggcache.proof import checking
 from eggcache.proof.application import Application
@@ -35,23 +35,45 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--app-config", metavar="FILE", help="the application's TurboGears configuration")
     parser.add_argument("--location", metavar="PATH", help="where Apache serves the application (default: /)")
+    parser.add_argument(
+        "--ignore", metavar="CODE[:THING]", action="append", default=[],
+        help="a finding that shall not count: any of that code, or of that thing alone (repeatable); it is listed",
+    )  # fmt: skip
     parser.add_argument("--wait", metavar="S", type=float, default=120.0, help="seconds to wait for a prepare (120)")
 
 
 def run(options: argparse.Namespace) -> int:
     accounts.need_proc()
+    ignored = _ignored(options)
     cache = options.cache or environments.inherited()
     trees = remembered.trees(options, os.path.abspath(cache)) if cache else [options]
     found = [_checked(tree, cache) for tree in trees]
     done, names = _together([one for one, _ in found]), " and ".join(dict.fromkeys(name for _, name in found))
+    aside = tuple(one for one in done.findings if ignored & {(one.code, ""), (one.code, one.thing)})
+    done = replace(done, findings=tuple(one for one in done.findings if one not in aside), ignored=aside)
     for note in done.notes:
         console.warn(note, options)
     if options.json:
         print(report.as_json(report.report_json(done)))
-    elif not options.quiet:
-        for line in findings_table.lines(done, names, verbose=options.verbose > 0, width=console.width()):
+    else:
+        look, width = options.verbose > 0, console.width()
+        table = findings_table.table(done.findings, verbose=look, width=width)
+        for line in table if options.quiet else findings_table.lines(done, names, verbose=look, width=width):
             print(console.one_line(line))
     return max((finding.status for finding in done.findings), default=0)
+
+
+def _ignored(options: argparse.Namespace) -> set[tuple[str, str]]:
+    """The codes, and of which thing, "" for any, that --ignore names. Raises UsageError for a code that there is not:
+    what is mistyped would wake somebody up."""
+    named = set()
+    for word in options.ignore:
+        code, _, thing = word.partition(":")
+        if code not in findings.explanations():
+            near = meant(code, findings.explanations()) or "see docs/reference/findings.rst for them"
+            raise UsageError(f"--ignore {word}", "there is no finding of that code", near)
+        named.add((code, thing))
+    return named
 
 
 def _checked(options: argparse.Namespace, cache: str | None) -> tuple[Report, str]:
