@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from itertools import chain
 
-from eggcache.eggs import extract, layout, zip_safety
+from eggcache.eggs import extract, layout, source_scan
 from eggcache.eggs import reader as eggs
 from eggcache.eggs.extract import Opened
 from eggcache.errors import EggcacheError, Remedy
@@ -60,7 +60,7 @@ def in_tree(tree: Tree, target: Target) -> Iterator[Finding]:
 
 
 def _not_zip_safe(opened: Opened, distribution: Distribution, target: Target) -> Iterator[Finding]:
-    places = zip_safety.looks_beside(opened)
+    places = source_scan.looks_beside(opened)
     if places:
         cause = f"its code looks for files in its own directory, which no zip has, whatever the cache ({places[0]})"
         remedy = Remedy("if pages fail for that, unzip it", commands.unzip(target, distribution))

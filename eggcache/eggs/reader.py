@@ -52,7 +52,7 @@ class Egg:
     unusual: tuple[str, ...]  # names outside ASCII: Python 2, Python 3 and locales disagree on them, so unzip the egg
     prefix: int  # bytes in front that the zip's offsets do not count, where a header was put in front unadjusted
     starts: dict[int, int] = field(repr=False)  # Member.offset -> where in the file its packed bytes start
-    beside: tuple[str, ...] | None = None  # what zip_safety.looks_beside says of it, where that was asked already
+    beside: tuple[str, ...] | None = None  # what source_scan.looks_beside says of it, where that was asked already
 
 
 def chunks(descriptor: int, egg: Egg, member: Member) -> Iterator[bytes]:

@@ -22,7 +22,7 @@ from eggcache.proof import imported, location, lookups, permissions
 from eggcache.proof.application import Application
 from eggcache.proof.comparison import strangers
 from eggcache.proof.observation import Observation
-from eggcache.servers import apache, checks, configuration, environments
+from eggcache.servers import apache, apache_findings, configuration, environments
 from eggcache.system import accounts, files, safe_dirs
 from eggcache.system.accounts import Account
 from eggcache.target import commands, resolver
@@ -102,9 +102,11 @@ def check(
         found += resolver.rivals(tree)
         known = any(one.code in _BREAKING for one in found)
         found += imported.findings(evident.imports, looked, around, known=known)
-        if cache is not None and checks.tells(told, cache):  # what a process was started with does not matter then
+        if cache is not None and apache_findings.tells(
+            told, cache
+        ):  # what a process was started with does not matter then
             found = [one for one in found if one.code not in environments.RUNNING]
-        found += checks.host_findings(told, interpreter=tree.interpreter, cache=cache, account=target.account)
+        found += apache_findings.host_findings(told, interpreter=tree.interpreter, cache=cache, account=target.account)
         found += applications.findings(application, target)
         found += looked.outdated()
         unlike, by_line = looked.deployed(application.scripts)

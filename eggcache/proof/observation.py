@@ -12,7 +12,7 @@ from eggcache.errors import Remedy
 from eggcache.model import Finding, Run, Tree
 from eggcache.proof import permissions
 from eggcache.proof.comparison import Comparison
-from eggcache.servers import apache, checks, configuration, environments, processes, wsgi_scripts
+from eggcache.servers import apache, apache_findings, configuration, environments, processes, wsgi_scripts
 from eggcache.system import accounts
 from eggcache.target.commands import Prepare
 from eggcache.target.interpreter import Roots, Target
@@ -52,7 +52,7 @@ class Observation:
         self.comparison.compare(tree)
         if self.cache is not None and os.path.isdir(self.cache):
             self.writers = list(permissions.findings(self.wanted, self.rebuilt))
-        self.beside = checks.beside(self.told, tree.interpreter, self.account)
+        self.beside = apache_findings.beside(self.told, tree.interpreter, self.account)
         if self.beside:
             self.host = apache.Apache()
 

@@ -1,6 +1,6 @@
 """The scripts and the path that the server's configuration gives an application, compared with what was checked.
 
-The scripts are read as text, never run: see `script_text`. A host may serve several applications by one Apache. A
+The scripts are read as text, never run: see `script_settings`. A host may serve several applications by one Apache. A
 process group with another Python or another cache belongs to another application. Where it is not clear whose a script
 is, its settings give a notice.
 """
@@ -15,9 +15,9 @@ from dataclasses import dataclass, replace
 
 from eggcache.errors import Remedy
 from eggcache.model import DateTime, Finding, Interpreter
-from eggcache.servers import environments, script_text, trac
+from eggcache.servers import environments, script_settings, trac
 from eggcache.servers.configuration import Configuration, Directive, options
-from eggcache.servers.script_text import Setting
+from eggcache.servers.script_settings import Setting
 from eggcache.system import files
 from eggcache.target.commands import Prepare
 
@@ -53,7 +53,7 @@ def take_cache(configuration: Configuration) -> bool:
 def read(file: str) -> Script:
     """The script `file`; a script that cannot be read sets nothing."""
     text = files.beginning(file, _LARGEST).decode("utf-8", "replace")
-    found, parsed = script_text.settings(file, text)
+    found, parsed = script_settings.settings(file, text)
     return Script(file, tuple(found), parsed, bool(_READS.search(_OWN.sub("", text))))
 
 

@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 
 from eggcache.eggs import reader as eggs
-from eggcache.eggs import zip_safety
+from eggcache.eggs import source_scan
 from eggcache.eggs.extract import Opened
 from eggcache.errors import EggcacheError
 from eggcache.model import Limits, Run, Tree
@@ -54,7 +54,7 @@ class EarlyReader:
             with suppress(EggcacheError), accounts.reading(egg, self._account) as source:
                 read = self._read[egg] = eggs.read(source, egg, self._least)
                 members += len(read.members)
-                self._read[egg] = replace(read, beside=tuple(zip_safety.looks_beside(Opened(source, read))))
+                self._read[egg] = replace(read, beside=tuple(source_scan.looks_beside(Opened(source, read))))
 
     @contextmanager
     def opened(self, path: str) -> Iterator[tuple[int, eggs.Egg]]:

@@ -16,7 +16,7 @@ import pytest
 from support.parts import missing
 
 from eggcache.model import Finding, Interpreter
-from eggcache.servers import apache, checks, configuration, wsgi_scripts
+from eggcache.servers import apache, apache_findings, configuration, wsgi_scripts
 from eggcache.servers.configuration import Configuration, Directive
 from eggcache.system import accounts
 from eggcache.target.commands import Prepare
@@ -65,7 +65,7 @@ class Host:
         cache: str | None = None,
         mutex: bool = True,
     ) -> list[Finding]:
-        findings = checks.host_findings(self.read(text, modules, mutex), interpreter=interpreter, cache=cache)
+        findings = apache_findings.host_findings(self.read(text, modules, mutex), interpreter=interpreter, cache=cache)
         assert all(finding.status == 3 and finding.remedy.text and "\n" not in str(finding) for finding in findings)
         return list(findings)
 
@@ -229,7 +229,7 @@ def test_no_apache() -> None:
         missing("this host has an httpd besides Debian's apache2")
     found = configuration.read(apache.Apache())
     assert found == Configuration()
-    assert checks.host_findings(found, cache="/none") == ()
+    assert apache_findings.host_findings(found, cache="/none") == ()
 
 
 def test_broken_configuration(host: Host) -> None:
@@ -282,7 +282,7 @@ def test_an_apachectl_that_misbehaves(tmp_path: Path, monkeypatch: pytest.Monkey
     (tmp_path / "mod_info.so").touch()
     found = configuration.read(script(tmp_path / "apachectl", body))
     assert (found.problem, found.directives) == (problem, ())
-    (finding,) = checks.host_findings(found, cache="/none")
+    (finding,) = apache_findings.host_findings(found, cache="/none")
     assert finding.code == "apache-configuration"
 
 
@@ -425,10 +425,10 @@ def test_server_beside_apache(host: Host, debian_python: Interpreter, proxy: str
     modules = ["wsgi", "proxy", "proxy_http", "rewrite"]
     text = f"WSGIPythonEggs /var/other\n{proxy}"
     found = host.read(text, modules)
-    assert "Python 2.7.18" in checks.beside(found, python27, None)
-    assert f"{host.root}/apache2.conf:" in checks.beside(found, python27, None)
+    assert "Python 2.7.18" in apache_findings.beside(found, python27, None)
+    assert f"{host.root}/apache2.conf:" in apache_findings.beside(found, python27, None)
     assert host.findings(text, modules, interpreter=python27, cache="/var/c") == []
-    assert checks.beside(found, debian_python, None) == ""
+    assert apache_findings.beside(found, debian_python, None) == ""
     assert codes(host.findings(text, modules, interpreter=debian_python, cache="/var/c")) == ["egg-cache-elsewhere"]
     exception = "WSGIPythonEggs /var/other\nProxyPass /shop !"
     assert codes(host.findings(exception, modules, interpreter=python27)) == ["other-python"]
@@ -439,8 +439,8 @@ def test_user_that_apache_has_no_process_of(host: Host) -> None:
     python27 = Interpreter("/opt/bin/python2.7", (2, 7, 18), "/opt", (), None, None)
     found = host.read("WSGIDaemonProcess one user=nobody\nWSGIDaemonProcess two user=#1", ["wsgi"])
     for name in ("www-data", "nobody", "daemon"):
-        assert checks.beside(found, python27, accounts.lookup(name)) == ""
-    assert "no process of Apache's is mail's" in checks.beside(found, python27, accounts.lookup("mail"))
+        assert apache_findings.beside(found, python27, accounts.lookup(name)) == ""
+    assert "no process of Apache's is mail's" in apache_findings.beside(found, python27, accounts.lookup("mail"))
 
 
 # ----------------------------------------------------------------------------------------------------- which cache
@@ -469,9 +469,9 @@ def test_another_cache(host: Host, module: str, text: str) -> None:
 @pytest.mark.parametrize("text", ["WSGIPythonEggs /var/c", "WSGIDaemonProcess a python-eggs=/var/c"])
 def test_cache_that_a_directive_names(host: Host, text: str) -> None:
     """Where a directive names the cache, the environment that a running Apache was started with is no matter."""
-    assert checks.tells(host.read(text, ["wsgi"]), "/var/c")
-    assert not checks.tells(host.read(text, ["wsgi"]), "/var/other")
-    assert not checks.tells(host.read("", ["wsgi"]), "/var/c")
+    assert apache_findings.tells(host.read(text, ["wsgi"]), "/var/c")
+    assert not apache_findings.tells(host.read(text, ["wsgi"]), "/var/other")
+    assert not apache_findings.tells(host.read("", ["wsgi"]), "/var/c")
 
 
 def test_caches_of_several_applications(host: Host) -> None:
@@ -521,7 +521,7 @@ def test_setenv_that_the_application_reads(host: Host, script: str, named: str) 
     findings = host.findings(text, ["wsgi", env], cache="/var/c")
     assert codes(findings) == ([] if SCRIPTS[script] else ["egg-cache-ignored"])
     assert not any("take it out" in one.remedy.text for one in findings)
-    assert checks.tells(host.read(text, ["wsgi", env]), "/var/c") == SCRIPTS[script]
+    assert apache_findings.tells(host.read(text, ["wsgi", env]), "/var/c") == SCRIPTS[script]
     if SCRIPTS[script]:
         (findings,) = host.findings(text, ["wsgi", env], cache="/var/other")
         assert findings.code == "egg-cache-elsewhere"
@@ -579,7 +579,7 @@ def test_whom_a_daemon_runs_as(running: Host) -> None:
     subprocess.run(["/usr/sbin/apache2", "-d", str(running.root), "-k", "restart"], check=True, capture_output=True)
     found = configuration.read(apache.read())
     (daemon,) = found.named("WSGIDaemonProcess")
-    account = checks.daemon_account(found, daemon)
+    account = apache_findings.daemon_account(found, daemon)
     assert account
     parent = int(running.pid_file.read_text())
     for _ in range(100):

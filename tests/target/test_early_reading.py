@@ -13,7 +13,7 @@ from support.judge import environment
 from support.sites import Site, write_egg
 
 from eggcache.eggs import reader as eggs
-from eggcache.eggs import zip_safety
+from eggcache.eggs import source_scan
 from eggcache.eggs.extract import Opened
 from eggcache.model import DEFAULT_LIMITS, Limits
 from eggcache.system import accounts
@@ -77,8 +77,8 @@ def test_sources_are_looked_into_once(tmp_path: Path, monkeypatch: pytest.Monkey
     for name in ("A-1.egg", "B-1.egg"):
         with looked.opened(str(tmp_path / name)) as (source, egg), monkeypatch.context() as later:
             if name == "A-1.egg":
-                later.setattr(zip_safety, "_Held", None)  # to look again would fail
-            held[name] = zip_safety.looks_beside(Opened(source, egg))
+                later.setattr(source_scan, "_Held", None)  # to look again would fail
+            held[name] = source_scan.looks_beside(Opened(source, egg))
     assert held == {"A-1.egg": ["shop/__init__.py, line 2: a path to shop/a.txt"], "B-1.egg": []}
 
 

@@ -15,7 +15,7 @@ from support.deployment import Deployment
 from support.judge import as_json, eggcache
 from support.sites import Site, write_egg
 
-from eggcache.eggs import reader, zip_safety
+from eggcache.eggs import reader, source_scan
 from eggcache.eggs.extract import Opened
 
 DATA = {"shop/__init__.py": "", "shop/data/page.txt": "a page", "shop/sub/__init__.py": ""}
@@ -146,7 +146,7 @@ def told(egg: Path) -> list[str]:
     """What is said of an egg."""
     descriptor = os.open(egg, os.O_RDONLY)
     try:
-        return zip_safety.looks_beside(Opened(descriptor, reader.read(descriptor, str(egg))))
+        return source_scan.looks_beside(Opened(descriptor, reader.read(descriptor, str(egg))))
     finally:
         os.close(descriptor)
 

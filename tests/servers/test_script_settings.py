@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from eggcache.servers import script_text
+from eggcache.servers import script_settings
 
 CACHE, ZONE = "PYTHON_EGG_CACHE", "TZ"
 
@@ -51,7 +51,7 @@ def test_settings(text: str, expected: list[tuple[str, str | None, int]], tmp_pa
     """Each line that sets something is found with its value, as far as the text has it; nothing else is. What runs the
     script ends with these values."""
     script = tmp_path / "app.wsgi"
-    found, parsed = script_text.settings(str(script), text)
+    found, parsed = script_settings.settings(str(script), text)
     wanted = [(name, value and value.format(here=tmp_path), line) for name, value, line in expected]
     assert [(one.name, one.value, one.line) for one in found] == wanted
     assert parsed == ("print 'x'" not in text and "hello" not in text and text[0] not in "(\0")
