@@ -47,7 +47,7 @@ class CachedEgg:
 
     name: str  #: its name in the cache
     egg: str  #: the zip that it was extracted from
-    state: str  #: "current", "egg-changed", "egg-gone", "altered" (the directory has changed) or "missing" (it is gone)
+    state: str  #: "current", "egg-changed", "egg-gone", "missing", "altered", "copied" (or given other rights)
     files: int  #: how many files it has
     size: int  #: bytes of these files
     needed: bool  #: whether a prepare that the receipt knows needs it; `prepare --prune` removes others
@@ -92,7 +92,8 @@ def status(directory: str) -> Inventory:
             CachedEgg(name, one.egg, _state(descriptor, name, one), one.files, one.size, name in needed)
             for name, one in sorted(known.extracted.items())
         )
-        altered = {content.name for content in contents if content.state in ("altered", "missing")}
+        altered = {content.name for content in contents if content.state in ("altered", "copied", "missing")}
+        copied = {os.path.join(directory, each.name) for each in contents if each.state == "copied"}
         prepares = tuple(_prepare(directory, key, known, altered) for key in sorted(known.entries))
         return Inventory(
             directory,
@@ -104,7 +105,7 @@ def status(directory: str) -> Inventory:
             tuple(name for name in names if cache_names.left(name)),
             _running(descriptor),
             (
-                *_stale(directory, prepares),
+                *_stale(directory, prepares, copied),
                 *cache_names.foreign(descriptor, directory, known.extracted, lost=not known.entries),
             ),
         )
@@ -157,10 +158,22 @@ def _opened(directory: str) -> Iterator[int | None]:
 def _state(descriptor: int, name: str, one: receipt.Extracted) -> str:
     source, found = freshness.fingerprint(one.egg), freshness.digest(descriptor, name)
     if found != one.found:
-        return "altered" if found else "missing"
+        return "missing" if not found else "copied" if _is_copy(descriptor, name, one) else "altered"
     if source != one.source:
         return "egg-changed" if source else "egg-gone"
     return "current"
+
+
+def _is_copy(descriptor: int, name: str, one: receipt.Extracted) -> bool:
+    """Whether all below `name` came there after the receipt was written, with the size that it tells of. A prepare
+    writes its receipt last; tar, rsync and the layers of containers keep mtimes, and ctimes are those of the copy."""
+    written, files, size = os.stat(freshness.NAME, dir_fd=descriptor).st_mtime_ns, 0, 0
+    for _, _, names, place in os.fwalk(name, dir_fd=descriptor):
+        for info in (os.fstat(place), *(os.stat(each, dir_fd=place, follow_symlinks=False) for each in names)):
+            if info.st_ctime_ns <= written:
+                return False
+            files, size = (files + 1, size + info.st_size) if not stat.S_ISDIR(info.st_mode) else (files, size)
+    return (files, size) == (one.files, one.size)
 
 
 def _prepare(directory: str, key: str, known: receipt.Receipt, altered: set[str]) -> Prepare:
@@ -189,7 +202,7 @@ def _prepare(directory: str, key: str, known: receipt.Receipt, altered: set[str]
     )
 
 
-def _stale(directory: str, prepares: tuple[Prepare, ...]) -> Iterator[Finding]:
+def _stale(directory: str, prepares: tuple[Prepare, ...], copied: set[str]) -> Iterator[Finding]:
     if not prepares:
         cause = "it has no receipt of this eggcache, so its content is unknown"
         yield Finding("cache-stale", directory, cause, "prepare it again, with the same options as before")
@@ -197,6 +210,8 @@ def _stale(directory: str, prepares: tuple[Prepare, ...]) -> Iterator[Finding]:
         if prepare.changed:
             others = f" and {len(prepare.changed) - 1} more" if len(prepare.changed) > 1 else ""
             cause = f"prepared for {asked(prepare)}, and {prepare.changed[0]}{others} changed since"
+            if copied.issuperset(prepare.changed):
+                cause = f"prepared for {asked(prepare)}, and copied since: its content is not compared"
             remedy = Remedy("prepare it again", prepare.command)
             if receipt.gone(prepare.python):
                 remedy = Remedy("its Python is gone: prepare --prune with another Python forgets it")

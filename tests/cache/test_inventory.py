@@ -107,6 +107,40 @@ def test_what_prepare_would_notice_is_stale(site: Site, change: str) -> None:
     assert status(site.cache)[0] == 0
 
 
+@pytest.mark.parametrize(
+    "how", ["cp -a {0} {0}2", "tar -C {1} -cf {0}.tar cache && mkdir {0}2 && tar -C {0}2 -xf {0}.tar --strip 1"]
+)
+def test_copied(site: Site, how: str) -> None:
+    """A copy that keeps dates is called one, and no altered cache; a copy in which something was altered as well is
+    not called copied. Neither is current: prepare, as status says, makes it so."""
+    site.prepare()
+    subprocess.run(["sh", "-c", how.format(site.cache, site.cache.parent)], check=True)
+    copy = Site(site.python, site.eggs, site.cache.parent / "cache2", site.account)
+    code, found = status(copy.cache)
+    assert (code, states(found)) == (3, {"One": "copied", "Two": "copied"})
+    shown = eggcache("status", copy.cache)
+    assert shown.stdout.count("stale: copied, contents not compared") == 2
+    assert "copied since: its content is not compared" in shown.stderr
+    next(copy.cache.glob("One*/one/__init__.py")).write_text("x")
+    assert states(status(copy.cache)[1]) == {"One": "altered", "Two": "copied"}
+    copy.prepare()
+    assert status(copy.cache)[0] == 0
+    next(copy.cache.glob("One*/one/__init__.py")).touch()
+    assert states(status(copy.cache)[1]) == {"One": "altered", "Two": "current"}
+
+
+def test_what_is_well_is_one_line(site: Site) -> None:
+    """status names each egg that is not current, and counts the others; -v names all."""
+    site.prepare()
+    shown = eggcache("status", site.cache).stdout
+    assert ("2 current: 7 files, " in shown, "One-1.0" in shown) == (True, False)
+    os.utime(site.eggs / "One-1.0-py3.11.egg")
+    shown = eggcache("status", site.cache).stdout
+    assert ("1 more current: " in shown, "Two-1.0" in shown) == (True, False)
+    assert "One-1.0-py3.11.egg-tmp  stale: its egg changed  " in shown
+    assert "Two-1.0-py3.11.egg-tmp  current  " in eggcache("status", "-v", site.cache).stdout
+
+
 def test_not_needed(site: Site) -> None:
     """What no prepare needs is said to be what --prune removes, and that is what it then removes, and no more."""
     site.prepare()

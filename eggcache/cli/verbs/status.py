@@ -19,6 +19,7 @@ _STATES = {
     "egg-changed": "stale: its egg changed",
     "egg-gone": "stale: its egg is gone",
     "altered": "stale: altered in the cache",
+    "copied": "stale: copied, contents not compared",
     "missing": "stale: not in the cache any more",
 }
 
@@ -43,7 +44,8 @@ def run(options: argparse.Namespace) -> int:
 
 
 def lines(inventory: Inventory, *, verbose: bool = False) -> Iterator[str]:
-    """The cache, each prepare, each egg; with `verbose` all that changed, and what each prepare found wrong."""
+    """The cache, each prepare, each egg that is not current, and how many are; with `verbose` each egg, all that
+    changed, and what each prepare found wrong."""
     if inventory.mode is None or inventory.uid is None or inventory.gid is None:
         return
     count, files = len(inventory.contents), report.files(sum(content.files for content in inventory.contents))
@@ -54,8 +56,14 @@ def lines(inventory: Inventory, *, verbose: bool = False) -> Iterator[str]:
     yield f"{inventory.directory}: {count} egg{'s' * (count != 1)}, {size}; {owner}"
     for prepare in inventory.prepares:
         yield from _prepared(prepare, verbose)
+    well = [one for one in inventory.contents if one.needed and one.state == "current" and not verbose]
     for content in inventory.contents:
-        yield _cached(content)
+        if content not in well:
+            yield _cached(content)
+    if well:
+        rest = " more" if len(well) < count else ""
+        held = f"{report.files(sum(one.files for one in well))}, {report.size(sum(one.size for one in well))}"
+        yield f"{len(well)}{rest} current: {held}; -v names them"
     for name in inventory.stages:
         doing = "a run works in it" if inventory.running else "a killed run left it, and the next prepare removes it"
         yield f"{name}  {doing}"
