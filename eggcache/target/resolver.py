@@ -84,7 +84,10 @@ def _understood(target: Target, roots: Roots, said: object, *, need_pkg_resource
     """The tree in what a script `said` to launch.question. Raises as `resolve` does."""
     answer = Answer(target.python, said)
     for line, reason in answer.pairs("bad"):
-        raise UsageError(f"requirement {line!r}", reason, "write it as NAME, NAME==VERSION or NAME[EXTRA]")
+        remedy = "write it as NAME, NAME==VERSION or NAME[EXTRA]"
+        if os.sep in line and "@" not in line:
+            remedy = "it is a NAME: the egg cache is named by --cache DIR, an egg, or a directory of eggs, by --path"
+        raise UsageError(f"requirement {line!r}", reason, remedy)
     broken = answer.text("broken")
     if broken and (need_pkg_resources or not roots.everything):
         unread, failing = answer.pair("blame")

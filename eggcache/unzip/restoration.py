@@ -13,8 +13,8 @@ from functools import partial
 
 from eggcache.cache import freshness
 from eggcache.eggs import reader as eggs
-from eggcache.errors import EggcacheError, EggChanged, NotPermitted
-from eggcache.model import DEFAULT_RUN, Finding, Member, Report, Run
+from eggcache.errors import EggcacheError, EggChanged, NotPermitted, UsageError
+from eggcache.model import DEFAULT_RUN, Finding, Member, Report, Run, Tree
 from eggcache.servers import processes
 from eggcache.system import accounts, exchange, files, safe_dirs, staging, syscalls
 from eggcache.target import resolver
@@ -48,7 +48,7 @@ def undo(
     :param warn: as for `unzip_all`
     :param run: limits, waiting, dry run and progress
     :returns: what was done; with `run.dry_run`, what would be done
-    :raises UsageError: the target cannot parse one of the `roots`
+    :raises UsageError: the target cannot parse one of the `roots`, or the zips are those of another Python
     :raises NotPermitted: nothing could be done, for want of rights or of a safe directory
     :raises Busy: another run holds the lock for longer than `run.wait`
     :raises EggcacheError: nothing could be done; another run completes it
@@ -68,11 +68,22 @@ def undo(
             for directory in unzipping.believed(named, target):
                 wanted[directory] = wanted.get(directory, set()) | _unzipped(directory, there)
         wanted = {directory: names for directory, names in wanted.items() if names}
+        if roots.everything and not wanted:
+            _refuse_others(backup, there, tree)
         directories = [*unzipping.places(tree), *unzipping.around(target.paths), *wanted]
         told = unzipping.Announcement(users, target.python, directories, "eggcache unzip-all --undo", warn)
         works = [Restoration(directory, names, keep, run, told) for directory, names in wanted.items()]
         notes = [f"--backup {backup} has no zip of {', '.join(lacking)}: left unzipped"] if lacking else []
         return unzipping.report(works, findings, notes, told, run)
+
+
+def _refuse_others(backup: str, there: set[str], tree: Tree) -> None:
+    """Raise UsageError where the zips in `backup` are another Python's: none has the name of an egg of `tree`."""
+    eggs = {name for name in there if name.endswith(".egg")}
+    paths = (path for one in tree.distributions for path in (one.egg, one.location) if path)
+    if eggs and eggs.isdisjoint(map(os.path.basename, paths)):
+        cause = f"none of its {len(eggs)} zips is that of an egg of {tree.interpreter.executable}"
+        raise UsageError(f"--backup {backup}", cause, "name the Python whose eggs they were with --python PATH")
 
 
 class Restoration(Place):

@@ -211,6 +211,17 @@ def test_zip_that_is_missing(kept: Kept) -> None:
     assert [(kept.site / name).is_file() for name in NAMES] == [True, True, False]
 
 
+def test_backup_of_another_python(kept: Kept, target: Callable[[str, str], Deployment]) -> None:
+    """That all zips of a backup are another Python's eggs is said; once they are put back, there is nothing to do."""
+    other = target("3.11", "65.5.0")
+    done = eggcache("unzip-all", "--undo", "--backup", kept.backup, "--python", other.python)
+    assert done.returncode == 2
+    assert f"--backup {kept.backup}: none of its 3 zips is that of an egg of {other.python}; name the" in done.stderr
+    assert kept.undo().returncode == 0
+    again = kept.undo()
+    assert (again.returncode, again.stderr) == (0, "")
+
+
 def test_zip_that_is_damaged(kept: Kept) -> None:
     """A zip in the backup that the strict reader refuses, or another zip of that name, replaces nothing."""
     damaged = bytearray((kept.backup / NAMES[0]).read_bytes())
