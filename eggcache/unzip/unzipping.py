@@ -223,7 +223,9 @@ def believed(directories: Iterable[str], target: Target) -> set[str]:
     """Those of these directories in which root may work although another user's code named them."""
     if os.geteuid() != 0 or target.account.uid == 0:
         return set(directories)
-    return set(directories) & owners.named(target.python, around(target.paths))
+    # A script or a Trac as it stands: only so is it seen whose list of eggs it is
+    beside = [os.path.dirname(path) for path in target.paths if path.lower().endswith(".egg")]
+    return set(directories) & owners.named(target.python, [*target.paths, *beside])
 
 
 def disbelieved(found: dict[str, dict[str, Distribution]], target: Target) -> list[Finding]:

@@ -197,6 +197,16 @@ def test_root_unzips_for_a_list_only_what_is_its_owners(made: Buildout, nobody: 
     assert eggs in owners.named(str(made.target.python), [str(made.script)])
     os.chown(made.script, nobody.pw_uid, nobody.pw_gid)
     assert eggs not in owners.named(str(made.target.python), [str(made.script)])
+    words = ["unzip-all", "acme.site", "--python", made.target.python]
+    done = eggcache(*words, "--path-from", made.script)
+    assert f"{eggs}: root knows these eggs only from code that {nobody.pw_name} runs" in done.stderr
+    assert made.egg("acme.skin-1.0").is_file()
+    # What root names himself is his own choice
+    named = [word for name in ("acme.site-1.0", "acme.skin-1.0") for word in ("--path", made.egg(name))]
+    for more in ([], ["--undo"]):
+        done = eggcache(*words, "--path-from", made.script, *named, "--backup", made.top / "zips", *more)
+        assert done.returncode == 0, done.stderr
+        assert made.egg("acme.skin-1.0").is_file() is bool(more)
 
 
 @pytest.fixture
