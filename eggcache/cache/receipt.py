@@ -138,8 +138,9 @@ def at(directory: str, flags: int = 0) -> Receipt:
 
 def understood(data: Mapping[str, Any]) -> Receipt:
     """The receipt from plain JSON, without prepares of a root that was not installed, which earlier releases kept. An
-    empty receipt where any part has not the form that `dump` writes."""
+    empty receipt where any part has not the form that `dump` writes, or that 0.1.0 wrote."""
     try:
+        data = {**data, "entries": {key: _of_today(entry) for key, entry in data["entries"].items()}}
         if not _is_whole(data):
             return Receipt()
         entries = {
@@ -175,6 +176,14 @@ def dump(receipt: Receipt) -> bytes:
 
 _NO_TEXT = re.compile("[\0\ud800-\udc7f\udd00-\udfff]")  # what no os.fsdecode gives: the kernel takes none of it
 _END_OF_TIME = 253_402_300_799  # the last second of the year 9999
+
+
+def _of_today(entry: Any) -> Any:
+    """An entry in the form that `dump` writes: 0.1.0 wrote the remedy of a finding as one text."""
+    remedied = [
+        {**one, "remedy": [one["remedy"], ""]} if type(one["remedy"]) is str else one for one in entry["findings"]
+    ]
+    return {**entry, "findings": remedied}
 
 
 def _is_whole(data: Mapping[str, Any]) -> bool:

@@ -183,6 +183,29 @@ def test_receipt_of_an_earlier_build(site: Site) -> None:
     assert (after.strict, after.command.endswith(" One")) == (False, True)
 
 
+def test_receipt_of_the_first_release(prepared: Site) -> None:
+    """A receipt of 0.1.0, whose remedies are texts, is understood and not changed by that: whom its cache serves keeps
+    it, and it is renewed in its place."""
+    file = prepared.cache / NAME
+    document = json.loads(file.read_text())
+    count = 0
+    for entry in document["entries"].values():
+        del entry["options"]["strict"], entry["outside"]
+        for finding in entry["findings"]:
+            finding["remedy"], count = finding["remedy"][0], count + 1
+    assert count
+    file.write_text(json.dumps(document))
+    known = receipt.understood(document)
+    assert json.loads(file.read_text()) == document
+    assert known.entries.keys() == document["entries"].keys()
+    assert all(finding.remedy.text for entry in known.entries.values() for finding in entry.findings)
+    assert receipt.understood(json.loads(receipt.dump(known))) == known
+    refused = prepared.prepare("--tz", "UTC", "--user", "daemon", "--group", "daemon")
+    assert (refused.returncode, "it is prepared for nobody" in refused.stderr) == (4, True)
+    renewed = as_json(prepared.prepare("--tz", "UTC", "--limit", "ratio=300", "--json"))
+    assert (renewed["unchanged"], {one["action"] for one in renewed["outcomes"]}) == (False, {"kept"})
+
+
 def test_what_is_outside_is_kept(site: Site) -> None:
     """What is zipped on the path and outside of the tree is told by the first prepare, and by one with nothing to do;
     the declared tree is a tree of its own. Everything is one entry, with `--all` and without."""
