@@ -185,7 +185,7 @@ class _With:
             found += strangers(directory, self.looked.wanted, compared.names)
         found += around
         if not any(finding.code in ("hidden-by-unit", "private-tmp") for finding in around):
-            found += location.hidden(self.looked.wanted, self.looked.tree.interpreter.version)
+            found += location.hidden(self.looked.wanted)
         dates = sorted(compared.dates)
         python = self.looked.tree.interpreter.version
         found += environments.findings(self.looked.wanted, host, python, dates=dates)

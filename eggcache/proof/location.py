@@ -80,16 +80,15 @@ def unseen_eggs(tree: Tree, host: apache.Apache) -> Iterator[Finding]:
             yield replace(unseen, remedy=Remedy("install it where Apache sees it, with what names it there"), status=3)
 
 
-def hidden(wanted: Prepare, python: tuple[int, ...]) -> Iterator[Finding]:
-    """Whether the running servers with the cache of `wanted`, or Apaches with that Python, see it at its place.
+def hidden(wanted: Prepare) -> Iterator[Finding]:
+    """Whether the running servers with the cache of `wanted` in their environment see it at its place. Another Apache
+    may be anybody's: that it has another cache, or none, is told by `environments.findings`.
 
     The settings of a unit are checked before (`apache.hides`). This is about their effect, that of ProtectHome= and the
     like, and about mounts since a server was started.
     """
     cache, account = os.path.realpath(wanted.directory), wanted.target.account
-    servers = {
-        server.pid: server for server in (*environments.using(cache, account), *environments.running(account, python))
-    }
+    servers = {server.pid: server for server in environments.using(cache, account)}
     for pid, seen in procfs.ask(sorted(servers), lambda pid: procfs.shows(pid, cache), []):
         if seen is False:
             again = "restart it, where something was mounted or unmounted since it started"

@@ -18,6 +18,7 @@ _TEXT = r"[bBrRuU]{0,2}(['\"])([^'\"\\\n]*)\1"
 _ASSIGNED = re.compile(rf"^[^#\n]*?\benviron\s*\[\s*{_TEXT}\s*\]\s*=(?!=)\s*(?:{_TEXT.replace('1', '3')})?")
 _PUT = re.compile(rf"^[^#\n]*?\bputenv\s*\(\s*{_TEXT}\s*,\s*(?:{_TEXT.replace('1', '3')})?")
 _CHOSEN = re.compile(rf"^[^#\n]*?\bset_extraction_path\s*\(\s*(?:{_TEXT})?")
+_LONGEST = 4096  # characters of a value: the kernel takes no longer path
 _PATHS = ("join", "dirname", "abspath", "realpath", "normpath")  # of os.path, which look at nothing or at links alone
 
 
@@ -50,6 +51,11 @@ def _by_line(text: str) -> Iterator[Setting]:
         match = _CHOSEN.match(line)
         if match and not line.lstrip().startswith("def "):
             yield Setting("PYTHON_EGG_CACHE", match[2], number)
+
+
+def _bounded(text: str) -> str | None:
+    """A text that a script puts together, where it may be a path: each of a few lines can make it twice as long."""
+    return text if len(text) <= _LONGEST else None
 
 
 class _Reader:
@@ -129,13 +135,13 @@ class _Reader:
             return self.known.get(node.id)
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
             left, right = self._value(node.left), self._value(node.right)
-            return left + right if left is not None and right is not None else None
+            return None if left is None or right is None else _bounded(left + right)
         if isinstance(node, ast.Call):
             module, _, function = self._name(node.func).rpartition(".")
             words = [word for word in map(self._value, node.args) if word is not None]
             if module != "os.path" or function not in _PATHS or not words or len(words) < len(node.args):
                 return None
             if function == "join":
-                return os.path.join(words[0], *words[1:])
+                return _bounded(os.path.join(words[0], *words[1:]))
             return str(getattr(os.path, function)(words[0])) if len(words) == 1 else None
         return None

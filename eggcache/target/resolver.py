@@ -192,7 +192,7 @@ def _finding(tree: Tree, need: Need, chains: list[str], account: Account) -> Fin
         cause = f"{what} cannot parse it ({need.reason}), so it was followed by name: {chains[0]}"
         return Finding("unparsed-requirement", need.requirement, cause, "", 0, context)
     if need.state is State.CONFLICTING:
-        return _unreadable(need, chains, account) or _conflicting(tree, need, chains, account)
+        return _unreadable(tree, need, chains, account) or _conflicting(tree, need, chains, account)
     why = absence.why(tree, account, need.requirement)
     reason = f"{need.reason} ({why})" if why else need.reason
     if need.by is None:
@@ -216,18 +216,29 @@ def _conflicting(tree: Tree, need: Need, chains: list[str], account: Account) ->
     return Finding("conflicting-distribution", need.requirement, cause, remedy, 5, tuple(chains[1:]))
 
 
-def _unreadable(need: Need, chains: list[str], account: Account) -> Finding | None:
+def _unreadable(tree: Tree, need: Need, chains: list[str], account: Account) -> Finding | None:
     """That it conflicts only because its metadata, which the target was not let read, could not be asked."""
     match = re.search(r"\[Errno 13\][^:]*: '(/[^']+)'", need.reason)
     path = match[1] if match else "/"
     with accounts.acting(account):
         if os.access(path, os.R_OK, effective_ids=True):
             return None
-    error, directory = accounts.in_the_way(path, account), os.path.dirname(path)
-    metadata = directory.endswith((".egg-info", ".dist-info", "/EGG-INFO"))
-    chmod = f"chmod -R o+rX {shlex.quote(directory)}" if metadata else f"chmod o+r {shlex.quote(path)}"
-    cause, remedy = f"{error.cause}: {chains[0]}", Remedy("let everybody read that metadata", chmod)
+    error = accounts.in_the_way(path, account)
+    cause, remedy = f"{error.cause}: {chains[0]}", Remedy("let everybody read that metadata", _opening(tree, path))
     return Finding("egg-unreadable", path, cause, remedy, error.status, tuple(chains[1:]))
+
+
+def _opening(tree: Tree, path: str) -> str:
+    """What lets everybody read the metadata that the file `path` belongs to; "" where that is not metadata on the path
+    of the target. The path is a stranger's word: root must not be told to open anything else, nor follow a link."""
+    for place in (path, os.path.dirname(path)):
+        above, name = os.path.split(place)
+        site = os.path.dirname(above) if name == "EGG-INFO" else above
+        if name == "EGG-INFO" or name.endswith((".egg-info", ".dist-info")):
+            on_path = {*map(os.path.realpath, tree.interpreter.path)}
+            if os.path.realpath(path) == path and not {site, above}.isdisjoint(on_path):
+                return f"chmod {'-R o+rX' if os.path.isdir(place) else 'o+r'} {shlex.quote(place)}"
+    return ""
 
 
 def _parents(tree: Tree) -> dict[int, Need]:

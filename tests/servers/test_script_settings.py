@@ -43,6 +43,9 @@ CACHE, ZONE = "PYTHON_EGG_CACHE", "TZ"
          [(CACHE, None, 2), (ZONE, "UTC", 3)]),
         ("print 'x'\npkg_resources.set_extraction_path(\"/eggs\")\ndef set_extraction_path(x): pass\n",
          [(CACHE, "/eggs", 2)]),
+        # no path is that long, and a few more lines would fill the memory
+        ("import os\nx0 = '/aaaaaaa'\n" + "".join(f"x{n} = x{n - 1} + x{n - 1}\n" for n in range(1, 12))
+         + "os.environ['TZ'] = x11\n", [(ZONE, None, 14)]),
         ("(" * 5000 + "\nos.environ['TZ'] = 'UTC'\n", [(ZONE, "UTC", 2)]),
         ("\0\nos.environ['TZ'] = 'UTC'\n", [(ZONE, "UTC", 2)]),
     ],

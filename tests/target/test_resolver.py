@@ -10,6 +10,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -692,6 +693,36 @@ def test_deep_and_cyclic_trees() -> None:
     )
     assert len(draw_tree(orphan)) == 2
     assert "X (missing)" in findings(orphan)[0].cause
+
+
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [
+        ("secret", ""),
+        ("elsewhere/Part.egg-info/requires.txt", ""),
+        ("site/Link.egg-info/requires.txt", ""),
+        ("site/Part.egg-info/requires.txt", "chmod -R o+rX {tmp}/site/Part.egg-info"),
+        ("site/Part.egg/EGG-INFO/requires.txt", "chmod -R o+rX {tmp}/site/Part.egg/EGG-INFO"),
+        ("site/Old.egg-info", "chmod o+r {tmp}/site/Old.egg-info"),
+    ],
+)
+def test_only_metadata_on_the_path_is_to_be_opened(
+    shared_tmp: Path, nobody: pwd.struct_passwd, name: str, command: str
+) -> None:
+    """Which file could not be read is a stranger's word: root is told to open metadata that is there, and nothing
+    else, nor what a link leads to."""
+    (shared_tmp / "site").mkdir()
+    (shared_tmp / "hidden").mkdir()
+    (shared_tmp / "site" / "Link.egg-info").symlink_to("../hidden")
+    file = shared_tmp / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("")
+    file.chmod(0o600)
+    reason = f"[Errno 13] Permission denied: '{file}'"
+    tree = made(1, [Need("P0", None, 0, State.MET), Need("Part", 0, 0, State.CONFLICTING, reason)])
+    target = replace(tree.interpreter, path=(str(shared_tmp / "site"), str(shared_tmp / "site" / "Part.egg")))
+    (found,) = findings(replace(tree, interpreter=target), accounts.lookup(nobody.pw_name))
+    assert (found.code, found.remedy.command) == ("egg-unreadable", command.format(tmp=shared_tmp))
 
 
 def test_json(turbogears1: Deployment) -> None:
