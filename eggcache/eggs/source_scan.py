@@ -20,6 +20,7 @@ _LONGEST = 512 << 10  # bytes of a source that is looked into
 _MOST = 1 << 20  # bytes of the sources of one egg that are taken apart: of real ones, those that count have a quarter
 _NAMES = 32  # that lead to a file, in one module
 _WORDS = 2000  # of one statement; what has more is a table
+_ASKED = 8  # calls in one statement that are looked into: of nested ones each is read to its end
 _SHOWN = 20  # places that are told of one egg
 
 _PLACES = (b"__file__", b"__path__")
@@ -191,9 +192,13 @@ class _Module:
             named = self.held.named(self.name, word.text) if word.kind == "string" else ""
             if named:
                 return f"a path to {named}"
+        asked = 0
         for at, word in enumerate(words[:-1]):
             asks = word.kind == "name" and word.text in _ASKING and words[at + 1].text == "("
             if asks and not (word.text == "file" and at and words[at - 1].text == "."):  # Python 2 has it as a function
+                asked += 1
+                if asked > _ASKED:
+                    break
                 inside = words[at + 2 :]
                 end = next((number for number, one in enumerate(inside) if one.depth <= word.depth), len(inside))
                 method = at > 1 and words[at - 1].text == "." and self._known(words, at - 2)

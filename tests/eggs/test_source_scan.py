@@ -224,7 +224,7 @@ def test_notice(site: Site) -> None:
     again = site.prepare()
     assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
     said = eggcache(*asked[2])
-    assert re.match(r"[0-9]+ files of 4 eggs, as nobody: all current, nothing to write\nCODE ", said.stdout)
+    assert re.match(r"[0-9]+ files of 4 eggs, as nobody: all current, nothing to write\nnot-zip-safe\n", said.stdout)
     assert site.served() > 0
     words = shlex.split(found["command"])
     assert eggcache(*words[1:]).returncode == 0
