@@ -61,15 +61,18 @@ def alone(options: argparse.Namespace, directory: str) -> argparse.Namespace:
 
 def in_turn(options: argparse.Namespace, directory: str, run: Callable[[argparse.Namespace], int]) -> int:
     """Do `run` with the options for each tree of `directory`, and return the exit status that they ask for together.
-    What fails with one of several is said, and the next one has its turn."""
+    What fails with one of several is said, and the next one has its turn. With `--lenient` a tree of the receipt whose
+    Python cannot be started keeps no server from starting, one or several."""
+    lenient = getattr(options, "lenient", False)
     found, statuses = (trees(options, directory) if not options.json else [alone(options, directory)]), set[int]()
     for tree in found:
         try:
             statuses.add(run(tree))
         except EggcacheError as error:
-            if len(found) == 1:
+            remembered = lenient and tree is not options and isinstance(error, UsageError)
+            if len(found) == 1 and not remembered:
                 raise
-            kept = error.lenient if getattr(options, "lenient", False) else None
+            kept = 0 if remembered else error.lenient if lenient else None
             statuses.add(console.complain(error, error.status if kept is None else kept))
     return console.winning(statuses)
 

@@ -113,6 +113,24 @@ def test_each_in_turn(site: Site) -> None:
     assert other.prepare().stdout == ""  # it had its turn
 
 
+@pytest.mark.parametrize("several", [False, True])
+def test_lenient_where_a_python_cannot_be_started(site: Site, several: bool) -> None:
+    """A tree of the receipt whose Python cannot be started any more is said, and with --lenient keeps no server down
+    and no other tree back; what the command line itself says wrong is refused as ever."""
+    program, _ = traced(site)
+    assert Site(program, site.eggs, site.cache, site.account).prepare().returncode == 0
+    other = neighbour(site)
+    if several:
+        assert other.prepare().returncode == 0
+        write_egg(other.eggs / "Three-1.0-py3.11.egg", {"three/__init__.py": "", "three/data.txt": "changed"})
+    program.chmod(0o644)
+    assert eggcache("prepare", site.cache).returncode == 2
+    done = eggcache("prepare", site.cache, "--lenient")
+    assert (done.returncode, done.stderr.count(f"{program}: it is not executable")) == (0, 1)
+    assert (other.prepare("-n").stdout == "") == several  # it had its turn
+    assert eggcache("prepare", site.cache, "--lenient", "--python", program).returncode == 2
+
+
 @pytest.mark.parametrize("whose", ["the directory", "the receipt", "who may write"])
 def test_not_believed(site: Site, whose: str) -> None:
     """No receipt says what root runs but root's own, in a directory that nobody else can write to."""
