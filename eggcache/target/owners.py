@@ -292,6 +292,20 @@ def reader(place: str, info: os.stat_result, account: Account) -> Account:
     return _account(uid) if uid else account
 
 
+def configuring(file: str) -> Account:
+    """The account to read a configuration with, and what it names: who can change it must not be shown by root what he
+    cannot read himself. Where these are several, its owner; and for a file of root's, nobody with its group."""
+    uid = owner(file) if os.geteuid() == 0 else 0
+    if uid != -1:
+        return _account(uid) if uid else accounts.current()
+    nobody = accounts.lookup("nobody")
+    try:
+        info = os.lstat(file)
+    except OSError:
+        return nobody
+    return _account(info.st_uid) if info.st_uid else nobody._replace(gid=info.st_gid or nobody.gid)
+
+
 def _account(uid: int) -> Account:
     nobody = accounts.lookup("nobody")
     if uid == -1:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 
 from eggcache.errors import UsageError
 from eggcache.system import files
@@ -44,14 +45,13 @@ def expanded(paths: Iterable[str]) -> list[str]:
 
 
 def _plugins(environment: str) -> list[str]:
-    from eggcache.target import trac  # which reads with a parser that no other target has use for
+    from eggcache.target import trac  # which no other target has use for
 
     try:
         return trac.plugins(environment)
     except trac.Unreadable as error:
-        raise StandsForNothing(
-            environment, f"Trac cannot read its configuration: {error}", "correct that line"
-        ) from None
+        cause = f"Trac cannot read its configuration: {error}"
+        raise StandsForNothing(environment, cause, "correct that line") from None
 
 
 def read(paths: Iterable[str]) -> Iterator[str]:
@@ -61,7 +61,8 @@ def read(paths: Iterable[str]) -> Iterator[str]:
         if is_trac(path):
             from eggcache.target import trac
 
-            yield from trac.configurations(path)
+            with suppress(trac.Unreadable):  # that is said where the plugins are asked for
+                yield from trac.configurations(path)
 
 
 def is_trac(path: str) -> bool:

@@ -1,22 +1,25 @@
 """Trac environments: the directories that each takes plugins from. Its configuration is read, and no code of it run.
 
 The rules are those of trac/env.py and trac/config.py, 1.0 to 1.6, and of configparser, by which they read trac.ini.
+configparser itself takes a time that grows with the square of a line's blanks, and of the lines that it cannot read.
 """
 
 from __future__ import annotations
 
-import configparser
 import os
+import re
 
 from eggcache.errors import one_line
-from eggcache.system import files
+from eggcache.system import accounts, files
+from eggcache.system.accounts import Account
+from eggcache.target import owners
 
 _LARGEST = 4 << 20  # bytes of a trac.ini
 _DEEPEST = 20  # files that inherit from each other
 
 
 class Unreadable(Exception):
-    """A configuration that Trac does not start with, and why."""
+    """A configuration that Trac does not start with: its file and line, and no text of it, which may be secret."""
 
 
 def plugins(environment: str) -> list[str]:
@@ -31,7 +34,7 @@ def plugins(environment: str) -> list[str]:
 
 
 def configurations(environment: str) -> list[str]:
-    """The files that `plugins` reads."""
+    """The files that `plugins` reads. Raises Unreadable as it does."""
     return _Configuration(_ini(environment)).files
 
 
@@ -45,22 +48,51 @@ class _Configuration:
     def __init__(self, file: str) -> None:
         self.files: list[str] = []
         self._sections: list[dict[str, str]] = []
-        self._read(os.path.abspath(file))
+        self._read(os.path.abspath(file), None)
 
     def get(self, option: str) -> str:
         """An option of the section [inherit]; the first file that has it counts, with an empty value too."""
         return next((section[option] for section in self._sections if option in section), "")
 
-    def _read(self, file: str) -> None:
+    def _read(self, file: str, account: Account | None) -> None:
+        """Read `file` with the rights of `account`, which the file that names it was read with."""
         if file in self.files or len(self.files) >= _DEEPEST:
             return
         self.files.append(file)
-        parser = configparser.RawConfigParser(strict=False)
-        try:
-            parser.read_string(os.fsdecode(files.beginning(file, _LARGEST)))
-        except configparser.Error as error:
-            raise Unreadable(one_line(str(error).replace("<string>", file))) from None
-        section = dict(parser["inherit"]) if parser.has_section("inherit") else {}
+        if account is None or account.uid == 0:
+            account = owners.configuring(file)
+        with accounts.acting(account):
+            text = os.fsdecode(files.beginning(file, _LARGEST))
+        section = _inherit(text, file)
         self._sections.append(section)
         for name in filter(None, map(str.strip, section.get("file", "").split(","))):
-            self._read(os.path.join(os.path.dirname(file), name))
+            self._read(os.path.join(os.path.dirname(file), name), account)
+
+
+def _inherit(text: str, file: str) -> dict[str, str]:
+    """The options of the section [inherit], as configparser.RawConfigParser(strict=False) has them."""
+    sections = dict[str, dict[str, list[str]]]()
+    section: dict[str, list[str]] | None = None
+    value: list[str] | None = None
+    indent = 0
+    for number, line in enumerate(text.split("\n"), 1):
+        stripped = line.strip()
+        if not stripped or stripped[0] in "#;":
+            continue
+        deep = len(line) - len(line.lstrip())
+        if value is not None and deep > indent:
+            value.append(stripped)
+            continue
+        indent = deep
+        end = stripped.rfind("]") if stripped[0] == "[" else 0
+        name, *rest = re.split("[=:]", stripped, maxsplit=1)
+        if end > 1:
+            section, value = sections.setdefault(stripped[1:end], {}), None
+        elif section is None or not rest or not name:
+            raise Unreadable(one_line(f"{file}, line {number}"))
+        else:
+            value = section[name.rstrip().lower()] = [rest[0].strip()]
+    if "inherit" not in sections:
+        return {}
+    found = {**sections.get("DEFAULT", {}), **sections["inherit"]}
+    return {option: "\n".join(lines).rstrip() for option, lines in found.items()}

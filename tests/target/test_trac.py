@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import configparser
 import os
 import pwd
+import re
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from support.judge import as_json, eggcache
 from support.sites import write_egg
 
 from eggcache.errors import UsageError
-from eggcache.target import owners, search_path
+from eggcache.target import owners, search_path, trac
 
 
 def environment(top: Path, configuration: str) -> Path:
@@ -57,6 +61,55 @@ def test_what_is_no_trac(python: Path, shared_tmp: Path) -> None:
     assert eggcache(*words, "--lenient").returncode == 0
     (made / "VERSION").unlink()
     assert search_path.expanded([str(made)]) == [str(made)]
+
+
+LINES = """[inherit]|[DEFAULT]|[other]|[]|a||# b| ; c|File = x, y|file:z|  plugins_dir=q|   more = 1|=| [inherit]
+|\tdeep|plugins_dir|[inherit]] # d|file =|a = = b\r"""
+
+
+@given(st.lists(st.sampled_from(LINES.replace("\n", "").split("|"))))
+def test_read_as_configparser_reads(lines: list[str]) -> None:
+    """The same options, and an error for the same files."""
+    parser = configparser.RawConfigParser(strict=False)
+    expected: dict[str, str] | None = {}
+    try:
+        parser.read_string("\n".join(lines))
+        expected = dict(parser["inherit"]) if parser.has_section("inherit") else {}
+    except configparser.Error:
+        expected = None
+    found: dict[str, str] | None
+    try:
+        found = trac._inherit("\n".join(lines), "trac.ini")
+    except trac.Unreadable:
+        found = None
+    if expected is not None:  # an empty line within a value is of no meaning to Trac
+        expected = {name: re.sub("\n+", "\n", value) for name, value in expected.items()}
+    assert found == expected
+
+
+def test_it_shows_nobody_what_he_cannot_read(shared_tmp: Path, nobody: pwd.struct_passwd) -> None:
+    """Root reads what a trac.ini names with the rights of its owner; and no message has text of a file."""
+    made = environment(shared_tmp, "[inherit]\nfile = ../../secret.ini\n")
+    secret, configuration = shared_tmp / "secret.ini", made / "conf" / "trac.ini"
+    secret.write_text("[inherit]\nroot:$y$hash\nplugins_dir = /srv/secret\nother\n")
+    secret.chmod(0o600)
+    with pytest.raises(UsageError, match=re.escape(f"configuration: {made}/conf/../../secret.ini, line 4; correct")):
+        search_path.expanded([str(made)])
+    os.chown(configuration, nobody.pw_uid, nobody.pw_gid)
+    assert search_path.expanded([str(made)]) == [str(made / "plugins")]
+    os.chown(secret, nobody.pw_uid, nobody.pw_gid)
+    with pytest.raises(UsageError, match="line 4"):
+        search_path.expanded([str(made)])
+    # Nor does it take longer than a file is long
+    configuration.write_text("[inherit]\na" + " " * 200_000 + "b\n" * 200_000)
+    with pytest.raises(UsageError, match=r"trac\.ini, line 2;"):
+        search_path.expanded([str(made)])
+    # A Trac whose group may write, as many are: its owner reads it, and for root's a member of that group
+    configuration.write_text("[inherit]\nplugins_dir = /srv/plugins\n")
+    for uid in (nobody.pw_uid, 0):
+        os.chown(configuration, uid, nobody.pw_gid)
+        configuration.chmod(0o660)
+        assert search_path.expanded([str(made)]) == [str(made / "plugins"), "/srv/plugins"]
 
 
 def test_a_cache_for_its_plugins(python: Path, shared_tmp: Path, nobody: pwd.struct_passwd) -> None:
