@@ -12,9 +12,10 @@ import re
 from eggcache.system import files
 
 _LARGEST = 4 << 20  # bytes; a Plone's has about 50,000
-_LIST = re.compile(rb"^sys\.path\[0?:0\][ \t]*=[ \t]*\[[ \t]*\r?\n(.*?)^[ \t]*\]", re.MULTILINE | re.DOTALL)
+_LIST = re.compile(rb"^sys\.path\[0?:0\][ \t]*=[ \t]*\[[ \t]*\r?\n", re.MULTILINE)
+_END = re.compile(rb"^[ \t]*\]", re.MULTILINE)
 _TEXT = rb"""[bu]?(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""
-_ITEM = re.compile(rb"\s*(?:(base)|(join\(base, *)?(" + _TEXT + rb")(?(2)\))) *,?\s*")
+_ITEM = re.compile(rb"(?:(base)|(join\(base, *)?(" + _TEXT + rb")(?(2)\))) *,?")
 _UPWARD = re.compile(rb"^base = os\.path\.dirname\(base\)", re.MULTILINE)
 
 
@@ -25,14 +26,15 @@ def eggs(script: str) -> list[str] | None:
     """
     text = files.beginning(script, _LARGEST)
     found = _LIST.search(text)
-    if not found:
+    end = _END.search(text, found.end()) if found else None  # once, from the first: a text may have many without an end
+    if not found or not end:
         return None
     base = os.path.dirname(os.path.realpath(script))
     for _ in _UPWARD.findall(text[: found.start()]):
         base = os.path.dirname(base)
     listed = []
-    for line in found[1].splitlines():
-        item = _ITEM.fullmatch(line)
+    for line in text[found.end() : end.start()].splitlines():
+        item = _ITEM.fullmatch(line.strip())
         if item:
             try:
                 listed.append(os.path.join(base, "" if item[1] else _literal(item[3])).rstrip("/"))
@@ -48,6 +50,8 @@ def _literal(text: bytes) -> str:
     import ast  # a target without a list has no use for it
 
     value = ast.literal_eval(text.lstrip(b"bu").decode("latin-1"))
+    if "\0" in value:
+        raise ValueError("no path has a NUL")
     return os.fsdecode(str(value).encode("latin-1"))
 
 

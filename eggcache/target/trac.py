@@ -77,6 +77,8 @@ def _inherit(text: str, file: str) -> dict[str, str]:
     indent = 0
     for number, line in enumerate(text.split("\n"), 1):
         stripped = line.strip()
+        if "\0" in line:  # no path has one
+            raise Unreadable(one_line(f"{file}, line {number}"))
         if not stripped or stripped[0] in "#;":
             continue
         deep = len(line) - len(line.lstrip())

@@ -69,7 +69,10 @@ def test_a_directory_with_an_odd_name(plain: Deployment, shared_tmp: Path) -> No
 @pytest.mark.parametrize(
     "text",
     ["", "import sys\nsys.path.insert(0, '/eggs')\n", "sys.path[0:0] = [\n  find('eggs'),\n  ]\n",
-     "sys.path[0:0] = [\n  '\\x4',\n  ]\n", "sys.path[0:0] = [\n  '/a.egg',\n"],
+     "sys.path[0:0] = [\n  '\\x4',\n  ]\n", "sys.path[0:0] = [\n  '/a.egg',\n",
+     "sys.path[0:0] = [\n  '/a\\0.egg',\n  ]\n", "sys.path[0:0] = [\n" * 200_000,
+     f"sys.path[0:0] = [\n  '/a.egg'{' ' * 200_000}b\n  ]\n"],
+    ids=["nothing", "other", "call", "escape", "no-end", "nul", "many", "blanks"],
 )  # fmt: skip
 def test_what_has_no_list(text: str, shared_tmp: Path) -> None:
     """What cannot be read as a list of paths is none, and an error of one line where it is to be one."""

@@ -52,7 +52,10 @@ def test_plugins_and_what_is_inherited(configuration: str, shared: str | None, s
 
 def test_what_is_no_trac(python: Path, shared_tmp: Path) -> None:
     """A directory with a trac.ini but without Trac's mark is itself; a trac.ini that Trac cannot read is an error."""
-    made = environment(shared_tmp, "no section\n")
+    made = environment(shared_tmp, "[inherit]\nplugins_dir = /a\0\n")
+    with pytest.raises(UsageError, match=r"trac\.ini, line 4;"):
+        search_path.expanded([str(made)])
+    (made / "conf" / "trac.ini").write_text("no section\n")
     with pytest.raises(UsageError, match=r"env: Trac cannot read its configuration: .*/trac\.ini.*; correct that line"):
         search_path.expanded([str(made)])
     # What a server is started by does not keep it down for that
