@@ -32,7 +32,7 @@ def target_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--python",
         metavar="PATH",
-        help="the Python whose eggs are meant (default: $EGGCACHE_PYTHON, what the cache is for, an active virtualenv, "
+        help="the Python whose eggs are meant (default: $EGGCACHE_PYTHON, an active virtualenv, what the cache is for, "
         "this one)",
     )
     group.add_argument(

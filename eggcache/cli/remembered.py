@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
+import sys
 from collections.abc import Callable, Iterator
 
 from eggcache.cache import receipt, serving
@@ -22,25 +23,20 @@ from eggcache.target.commands import Prepare
 
 def trees(options: argparse.Namespace, directory: str) -> list[argparse.Namespace]:
     """The options for each tree of `directory`, completed from its receipt, which is said; or `options` as they are,
-    where they name a Python, or where there is no receipt that this user believes.
+    where they name a Python, where REQ or --path are of no tree in it, or where there is no receipt that this user
+    believes.
 
-    A Python that $EGGCACHE_PYTHON names counts: no tree of another one is meant then. Raises UsageError where REQ or
-    --path are of no tree in the receipt, and several could be meant.
+    A Python that $EGGCACHE_PYTHON or an active virtualenv names counts: no tree of another one is meant then. Raises
+    UsageError where $EGGCACHE_PYTHON names no program.
     """
     if options.python is not None or options.path_from:
         return [options]
-    entries = _believed(directory)
-    if os.environ.get("EGGCACHE_PYTHON"):
-        named = interpreter.find()
-        entries = [one for one in entries if one.target.python == named]
-    whole = options.all or options.requirements
-    for said, alike in (
-        (whole, [one for one in entries if list(one.roots.requirements) == options.requirements]),
-        (options.path, [one for one in entries if list(one.target.paths) == list(map(os.path.abspath, options.path))]),
-    ):
-        if said and not alike and len({one.target[:2] for one in entries}) > 1:
-            raise _which(directory, entries)
-        entries = alike if said and alike else entries
+    entries = _of_environment(_believed(directory))
+    if options.all or options.requirements:
+        entries = [one for one in entries if list(one.roots.requirements) == options.requirements]
+    if options.path:
+        paths = list(map(os.path.abspath, options.path))
+        entries = [one for one in entries if list(one.target.paths) == paths]
     found: dict[str, argparse.Namespace] = {}
     for one in entries:
         completed, taken = _completed(options, one)
@@ -87,6 +83,21 @@ def _believed(directory: str) -> list[Prepare]:
         with files.closing(descriptor):
             known = receipt.read(descriptor)
     return [serving.prepare(directory, key, entry) for key, entry in sorted(serving.living(known))]
+
+
+def _of_environment(entries: list[Prepare]) -> list[Prepare]:
+    """Those of the Python that the environment names. The virtualenv of eggcache itself is active for its sake, and one
+    that is gone names no Python."""
+    if os.environ.get("EGGCACHE_PYTHON"):
+        named = interpreter.find()
+        return [one for one in entries if one.target.python == named]
+    active = os.environ.get("VIRTUAL_ENV")
+    if not active or os.path.realpath(active) == os.path.realpath(sys.prefix):
+        return entries
+    programs = os.path.realpath(os.path.join(active, "bin"))
+    if not os.path.exists(os.path.join(programs, "python")):
+        return entries
+    return [one for one in entries if os.path.realpath(os.path.dirname(one.target.python)) == programs]
 
 
 def _completed(options: argparse.Namespace, one: Prepare) -> tuple[argparse.Namespace, str]:

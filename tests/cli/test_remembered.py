@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -68,7 +69,8 @@ def test_option_wins(site: Site) -> None:
     refused = eggcache("prepare", site.cache, "--tz", "Asia/Tokyo")
     assert (refused.returncode, "cannot be current in TZ=Asia/Tokyo" in refused.stderr) == (4, True)
     assert "--user nobody --group nogroup --tz Asia/Tokyo" in refused.stderr
-    assert "there is nothing of that name" in eggcache("prepare", site.cache, "--path", "/not/there").stderr
+    absent = eggcache("prepare", site.cache, "--path", "/not/there", env={"EGGCACHE_PYTHON": str(site.python)})
+    assert "there is nothing of that name" in absent.stderr
 
 
 def test_python_of_the_environment(site: Site) -> None:
@@ -82,6 +84,38 @@ def test_python_of_the_environment(site: Site) -> None:
     assert mark.read_text()
     done = eggcache("prepare", site.cache, "--all", env={"EGGCACHE_PYTHON": str(site.python)})
     assert f"receipt says: --python {site.python} --path {site.eggs}" in done.stderr
+
+
+def test_active_virtualenv(site: Site) -> None:
+    """An active virtualenv names a target as $EGGCACHE_PYTHON does, by whichever of its programs; eggcache's own, and
+    one that is gone, do not."""
+    assert site.prepare().returncode == 0
+    (site.cache.parent / "bin").mkdir()
+    program, mark = traced(site)
+    program.rename(site.cache.parent / "bin" / "python")
+    tree = ["--path", site.eggs, "--user", "nobody"]
+    for words in (["One", *tree], ["--all", *tree]):
+        done = eggcache("prepare", site.cache, *words, env={"VIRTUAL_ENV": str(site.cache.parent)})
+        assert (done.returncode, "receipt says" in done.stderr) == (0, False), done.stderr
+        assert mark.read_text()
+        mark.write_text("")
+    assert len(as_json(eggcache("status", site.cache, "--json"))["prepares"]) == 3
+    theirs = f"receipt says: --python {site.python} --path {site.eggs}"
+    for active in (site.python.parent.parent, sys.prefix, "/not/there"):
+        assert theirs in eggcache("prepare", site.cache, "--all", env={"VIRTUAL_ENV": str(active)}).stderr
+
+
+def test_another_tree_borrows_nothing(site: Site) -> None:
+    """REQ or --path of no tree in the receipt means what it meant before there was one: no Python and no path of
+    another tree."""
+    program, mark = traced(site)
+    site.python, other = program, neighbour(site).eggs
+    assert eggcache("prepare", site.cache, "One", *site.options[1:]).returncode == 0
+    ran = mark.read_text()
+    for words in (["Other"], ["One", "--path", other], ["--all"]):
+        done = eggcache("prepare", site.cache, "-n", *words, "--user", "nobody")
+        assert "receipt says" not in done.stderr
+    assert mark.read_text() == ran
 
 
 def test_each_in_turn(site: Site) -> None:
@@ -105,7 +139,6 @@ def test_each_in_turn(site: Site) -> None:
         assert which.stderr.count(f"everything of {site.python}") == 2
     one = eggcache("wrapper", site.cache, "--for", "shell", "--path", other.eggs)
     assert (one.returncode, f"--path {other.eggs}" in one.stdout) == (0, True)
-    assert eggcache("prepare", site.cache, "No-Such-Root").returncode == 2  # of which of the two?
     shutil.rmtree(site.eggs)
     write_egg(other.eggs / "Three-1.0-py3.11.egg", {"three/__init__.py": "", "three/data.txt": "again"})
     failed = eggcache("prepare", site.cache)
