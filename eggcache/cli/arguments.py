@@ -191,6 +191,16 @@ def doubt(options: argparse.Namespace) -> None:
             if os.path.exists(path) and not search_path.is_trac(path):
                 cause = "it is no Trac environment, which has a file VERSION that says so"
                 raise UsageError(f"--trac-env {path}", cause, "name the directory that has conf/trac.ini")
+    if options.path:
+        from eggcache.target import search_path
+
+        for path in options.path:
+            try:
+                search_path.check(os.path.abspath(path))
+            except search_path.StandsForNothing as error:
+                if not getattr(options, "lenient", False):
+                    raise
+                console.warn(str(error), options)  # and the server has the rest
 
 
 def limits(options: argparse.Namespace) -> dict[str, int]:

@@ -26,22 +26,26 @@ class StandsForNothing(UsageError):
 def expanded(paths: Iterable[str]) -> list[str]:
     """The directories and eggs that `paths` stand for, in order, each once.
 
-    Raises StandsForNothing for a file that is neither a script with a list, nor an egg or another zip, and for a Trac
-    environment whose configuration cannot be read.
+    A file that is neither a script with a list, nor an egg or another zip, adds nothing: see `check`. Raises
+    StandsForNothing for a Trac environment whose configuration cannot be read.
     """
     found = dict[str, None]()
     for path in paths:
         if _may_be_script(path):
             listed = buildout.eggs(path)
-            if listed is None and not _is_zip(path):
-                cause = "it is no directory and no egg, and no list of eggs can be read in it, as buildout writes it"
-                raise StandsForNothing(path, cause, "name a script that buildout generated, such as bin/instance")
-            found.update(dict.fromkeys([path] if listed is None else listed))
+            found.update(dict.fromkeys(([path] if _is_zip(path) else []) if listed is None else listed))
         elif is_trac(path):
             found.update(dict.fromkeys(_plugins(path)))
         else:
             found[path] = None
     return list(found)
+
+
+def check(path: str) -> None:
+    """Raise StandsForNothing for a file that is neither a script with a list, nor an egg or another zip."""
+    if _may_be_script(path) and buildout.eggs(path) is None and not _is_zip(path):
+        cause = "it is no directory and no egg, and no list of eggs can be read in it, as buildout writes it"
+        raise StandsForNothing(path, cause, "name a script that buildout generated, such as bin/instance")
 
 
 def _plugins(environment: str) -> list[str]:

@@ -14,6 +14,7 @@ from support.buildouts import Buildout
 from support.deployment import Deployment
 from support.judge import as_json, eggcache
 from support.parts import built
+from support.sites import write_egg
 
 from eggcache.errors import UsageError
 from eggcache.target import buildout, owners, search_path
@@ -80,7 +81,25 @@ def test_what_has_no_list(text: str, shared_tmp: Path) -> None:
     script.write_text(text)
     assert buildout.eggs(str(script)) is None
     with pytest.raises(UsageError, match="no list of eggs can be read in it"):
-        search_path.expanded([str(script)])
+        search_path.check(str(script))
+
+
+def test_what_has_no_list_keeps_nothing_else_from_a_server(python: Path, shared_tmp: Path) -> None:
+    """A lenient prepare says so, passes it over, and prepares the rest; any other command ends there."""
+    script, eggs = shared_tmp / "script", shared_tmp / "eggs"
+    script.write_text("")
+    eggs.mkdir()
+    write_egg(eggs / "One-1.0-py3.11.egg", {"one/__init__.py": "", "one/htdocs/a.css": "a"})
+    words = ["--all", "--path", script, "--path", eggs, "--python", python]
+    prepare = ["prepare", shared_tmp / "cache", *words]
+    for command in (["tree", *words[1:]], prepare):
+        done = eggcache(*command)
+        assert (done.returncode, done.stderr.count("no list of eggs can be read in it")) == (2, 1), done.stderr
+    done = eggcache(*prepare, "--lenient")
+    assert (done.returncode, done.stderr.count("no list of eggs can be read in it")) == (0, 1), done.stderr
+    assert (shared_tmp / "cache" / "One-1.0-py3.11.egg-tmp" / "one" / "htdocs" / "a.css").is_file()
+    again = eggcache(*prepare, "--lenient", "--json")
+    assert as_json(again)["unchanged"] is True
 
 
 def test_files_that_are_no_scripts_stay(site: object, shared_tmp: Path) -> None:
