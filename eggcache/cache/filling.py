@@ -95,7 +95,7 @@ class Filling:
     def prune(self) -> None:
         """Move the directories that no tree needs any more into the stage, which is removed next."""
         known = self.cache.known
-        for name in known.prunable(self.cache.key, self.expected):
+        for name in known.prunable(self.cache.key, self.expected, self.findings):
             self.outcomes.append(outcomes.removed(self.cache, name))
             if files.exists(name, self.descriptor):
                 os.rename(name, f"{name}.pruned", src_dir_fd=self.descriptor, dst_dir_fd=self.staged)
@@ -113,12 +113,16 @@ class Filling:
         """Write the receipt of a prepare that began at `started` (nanoseconds since the epoch).
 
         Without the entry of this prepare where a root of its tree is not installed: a mistyped name must not count as a
-        current cache, or as what the cache is for.
+        current cache, or as what the cache is for. An earlier entry stays then, and holds no more.
         """
         inputs = {**_inputs(tree, self.cache.wanted.target), **self.sources}
         settled = {path: _settled(seen, started) for path, seen in inputs.items()}
-        self.cache.known.entries.pop(self.cache.key, None)
-        if not any(finding.code == freshness.NO_ROOT for finding in self.findings):
+        earlier = self.cache.known.entries.pop(self.cache.key, None)
+        if receipt.rootless(self.findings):
+            if earlier:
+                never = {**earlier.inputs, self.cache.wanted.target.python: []}
+                self.cache.known.entries[self.cache.key] = replace(earlier, inputs=never)
+        else:
             # Whoever writes to a file that only nobody knows of changes nothing that this prepare depends on.
             lasting = [finding for finding in self.findings if finding.status or finding.code != freshness.FOREIGN]
             self.cache.known.entries[self.cache.key] = receipt.Entry(

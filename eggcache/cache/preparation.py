@@ -175,7 +175,8 @@ class Preparation:
             cache, plan = self._planned(tree, read, known)
             notes += self._forget(known) if self.prune else []
             made, findings, expected = outcomes.foresee(plan, cache, there, self.run.progress)
-            made += [outcomes.removed(cache, name) for name in known.prunable(self.key, expected) if self.prune]
+            removed = known.prunable(self.key, expected, findings) if self.prune else []
+            made += [outcomes.removed(cache, name) for name in removed]
         return replace(self._report(made, findings, expected), notes=tuple(notes))
 
     def _fill(self, tree: Tree, read: EarlyReader, unsafe: NotPermitted | None, started: int) -> Report | None:

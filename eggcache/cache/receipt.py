@@ -75,9 +75,11 @@ class Receipt:
         others = [(other, entry) for other, entry in sorted(self.entries.items()) if other != key]
         return [other for other, entry in others if not entry.names or gone(asked(other)[0])]
 
-    def prunable(self, key: str, names: Iterable[str]) -> list[str]:
-        """The directories of earlier prepares that neither `names` nor another entry than `key` needs."""
-        return sorted(self.extracted.keys() - self.needed_beside(key) - set(names))
+    def prunable(self, key: str, names: Iterable[str], findings: Iterable[Finding] = ()) -> list[str]:
+        """The directories of earlier prepares that neither `names` nor another entry than `key` needs; nor this one,
+        which stays where the prepare with these `findings` found no root."""
+        needed = self.needed_beside("" if rootless(findings) else key)
+        return sorted(self.extracted.keys() - needed - set(names))
 
     def lacks(self, directory: int, expected: Mapping[str, str]) -> list[str]:
         """The names that the cache open at `directory` does not have unchanged, with the content `expected`."""
@@ -87,6 +89,11 @@ class Receipt:
     def needed_beside(self, key: str) -> set[str]:
         """The names that another entry than `key` needs."""
         return {name for other, entry in self.entries.items() if other != key for name in entry.names}
+
+
+def rootless(findings: Iterable[Finding]) -> bool:
+    """Whether a root was not installed, by the findings of a prepare."""
+    return any(finding.code == freshness.NO_ROOT for finding in findings)
 
 
 def gone(python: str) -> bool:

@@ -261,6 +261,27 @@ def test_prune_forgets(site: Site) -> None:
     assert site.prepare("--prune").stderr == ""
 
 
+def test_one_bad_start_forgets_nothing(site: Site) -> None:
+    """A prepare that does not find the root, for once, leaves what the cache is for in its receipt, and what that needs
+    in the cache; it is not called current, and the next prepare is a whole one."""
+    words = ["One", *site.options[1:]]
+    assert eggcache("prepare", site.cache, *words).returncode == 0
+    egg, away = site.eggs / "One-1.0-py3.11.egg", site.eggs.parent / "away"
+    egg.rename(away)
+    for more in ((), ("-n", "--prune"), ("--prune",), ("--lenient",)):
+        done = eggcache("prepare", site.cache, *words, *more)
+        assert (done.returncode, "[root-not-installed]" in done.stderr) == (0 if more == ("--lenient",) else 5, True)
+        assert "removed" not in done.stdout
+    assert (site.cache / "One-1.0-py3.11.egg-tmp").exists()
+    away.rename(egg)
+    stale = eggcache("status", site.cache)
+    assert (stale.returncode, "--prune" in stale.stdout, f"One of {site.python}" in stale.stdout) == (3, False, True)
+    again = eggcache("prepare", site.cache, "--json")
+    assert f"as its receipt says: --python {site.python}" in again.stderr
+    assert (as_json(again)["unchanged"], [one["action"] for one in as_json(again)["outcomes"]]) == (False, ["replaced"])
+    assert eggcache("status", site.cache).returncode == 0
+
+
 def test_dry_run(site: Site) -> None:
     """-n says what would be done and writes nothing, before the first run and after."""
     first = site.prepare("-n")
