@@ -97,11 +97,12 @@ def rootless(findings: Iterable[Finding]) -> bool:
 
 
 def gone(python: str) -> bool:
-    """Whether no file has that name any more; False where the disk fails, or we may not look."""
+    """Whether no file has that name any more, or a link of a virtualenv leads to none in a directory that is there;
+    False where the disk fails or is away, or we may not look."""
     try:
-        os.lstat(python)
+        os.stat(python)
     except (FileNotFoundError, NotADirectoryError):
-        return True
+        return not os.path.islink(python) or os.path.isdir(os.path.dirname(os.path.realpath(python)))
     except (OSError, ValueError):  # ValueError: it cannot be named in this locale
         pass
     return False

@@ -232,10 +232,13 @@ def test_prune(site: Site) -> None:
 
 
 def test_python_is_gone_where_no_such_name_is(tmp_path: Path) -> None:
-    """A Python is gone where there is no such name; one whose other end is on a disk that is away is not."""
+    """A Python is gone where there is no such name, or its link leads to none in a directory that is there, as in a
+    virtualenv whose base was removed; one whose other end is on a disk that is away is not."""
     (tmp_path / "file").touch()
     (tmp_path / "link").symlink_to("/not/there/python")
-    names = {"no": True, "file/x": True, "file": False, "link": False}
+    (tmp_path / "base").symlink_to(tmp_path / "python3.9")
+    (tmp_path / "python").symlink_to("base")
+    names = {"no": True, "file/x": True, "file": False, "link": False, "base": True, "python": True}
     assert {name: gone(str(tmp_path / name)) for name in names} == names
 
 

@@ -221,14 +221,21 @@ def test_public_cache_is_not_closed_to_a_group(site: Site, shared_tmp: Path) -> 
     assert "it is prepared for nobody (group nogroup)" in for_all().stderr
 
 
-def test_python_that_is_gone(site: Site) -> None:
-    """A tree whose Python is gone keeps nobody from the cache."""
-    link = site.cache.parent / "old"
+@pytest.mark.parametrize("base", [False, True])
+def test_python_that_is_gone(site: Site, base: bool) -> None:
+    """A tree whose Python is gone keeps nobody from the cache; nor does one whose virtualenv has lost its base."""
+    link, program = site.cache.parent / "old", site.cache.parent / "python"
     link.symlink_to(site.python.parent.parent)
-    tree = ["--all", "--path", site.eggs, "--python", link / "bin" / "python", "--user", "daemon"]
+    if base:
+        program.write_text(f'#!/bin/sh\nexec {site.python} "$@"\n')
+        program.chmod(0o755)
+    tree = ["--all", "--path", site.eggs, "--python", program if base else link / "bin" / "python", "--user", "daemon"]
     assert eggcache("prepare", site.cache, *tree).returncode == 0
     assert site.prepare().returncode == 4
     link.unlink()
+    if base:
+        program.unlink()
+        program.symlink_to(site.cache.parent / "python3.9")
     assert site.actions() == {"One": "replaced", "Two": "replaced"}
     assert site.served()
 
