@@ -6,7 +6,7 @@ import os
 import pwd
 import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -179,6 +179,13 @@ def using(cache: str, account: Account) -> Iterator[Environment]:
             with suppress(OSError):
                 name = os.path.basename(procfs.program(pid))[:_COMMANDS]
                 yield Environment(f"{name} (process {pid})", values, frozenset(_NAMES), pid)
+
+
+def with_cache(pids: Iterable[int], cache: str) -> set[int]:
+    """Which of these processes have that `cache` in their environment; those that we may not ask are left out."""
+    wanted = os.path.realpath(cache)
+    told = procfs.ask(sorted(pids), lambda pid: _values(pid).get("PYTHON_EGG_CACHE") or "/", [])
+    return {pid for pid, value in told if os.path.realpath(value) == wanted}
 
 
 def _values(pid: int) -> dict[str, str]:

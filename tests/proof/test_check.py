@@ -143,7 +143,7 @@ def test_healthy(
     first, *rest = done.stdout.splitlines()
     said = re.fullmatch(r"([\d,]+) files of (\d+) eggs, as nobody: all current, nothing to write", first)
     assert said, done.stdout + done.stderr
-    assert {line.split()[0] for line in rest} <= {"CODE", "not-zip-safe"}  # notices, of CherryPy and Paste
+    assert {line for line in rest if not line.startswith(" ")} <= {"not-zip-safe"}  # notices, of CherryPy and Paste
     assert (done.returncode, done.stderr) == (0, "")
     assert int(said[1].replace(",", "")) >= least
     assert int(said[2]) >= 5
@@ -796,7 +796,9 @@ def test_tree_findings_exit_3(site: Checked) -> None:
     """Missing distributions, unreadable and damaged eggs keep their codes, and check's exit status is 3 for them."""
     write_egg(site.eggs / "Needs-1.0-py3.11.egg", {"EGG-INFO/requires.txt": "Nowhere>=1.0\n"})
     assert eggcache("prepare", site.cache, *site.options[1:]).returncode == 0  # nobody has named what is missing
-    assert set(site.check()) == {"missing-distribution"}  # with --all
+    everything = site.run("--json")
+    assert [(one["code"], one["status"]) for one in as_json(everything)["findings"]] == [("missing-distribution", 0)]
+    assert everything.returncode == 0
     tree = ["--path", site.eggs, "--python", site.python, "--user", "nobody", "--cache", site.cache, "--json"]
     done = eggcache("check", "Needs", *tree)
     assert done.returncode == 3
@@ -966,6 +968,7 @@ def test_cleaner(site: Checked, lines: str, cleaned: bool) -> None:
         command = ["systemd-tmpfiles", "--clean", str(configuration / "site.conf")]
         subprocess.run(command, check=True, capture_output=True)
         assert bool(list(site.cache.glob("*-tmp/*/__init__.py"))) is not cleaned
+    site.eggs.mkdir(exist_ok=True)  # it may have gone with the rest
     assert site.check(before="mkdir -p /etc/tmpfiles.d").keys() <= {
         "cache-missing",
         "member-missing",
@@ -1209,11 +1212,14 @@ def test_server_that_does_not_see_the_cache(
 
 
 @contextmanager
-def running(python: Path, account: pwd.struct_passwd) -> Iterator[int]:
-    """A process of the target, by its number."""
+def running(python: Path, account: pwd.struct_passwd, cache: Path) -> Iterator[int]:
+    """A process of the target with that cache, by its number."""
     code = "import time; print('there', flush=True); time.sleep(600)"
     command = [python, "-c", code]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, user=account.pw_uid, group=account.pw_gid) as process:
+    with subprocess.Popen(
+        command, env=environment({"PYTHON_EGG_CACHE": str(cache)}), stdout=subprocess.PIPE, user=account.pw_uid,
+        group=account.pw_gid,
+    ) as process:  # fmt: skip
         try:
             assert process.stdout
             assert process.stdout.readline() == b"there\n"
@@ -1224,21 +1230,23 @@ def running(python: Path, account: pwd.struct_passwd) -> Iterator[int]:
 
 def test_egg_replaced_under_a_server(site: Checked, nobody: pwd.struct_passwd) -> None:
     """Who runs the target since before an egg was replaced is named by the prepare that replaces its files, and by
-    check where that is the runtime user; nobody is who started later, or where only the rights of an egg changed."""
+    check where that is the runtime user with this cache; nobody is who started later, or where only the rights of an
+    egg changed."""
     egg = site.eggs / "Two-1.0-py3.11.egg"
     site.prepare()
-    with running(site.python, nobody) as older:
+    with running(site.python, nobody, site.cache) as older, running(site.python, nobody, site.eggs) as another:
         egg.chmod(0o640)
         egg.chmod(0o644)
         assert site.check() == {}
         write_egg(site.eggs / "new", {"two/__init__.py": "", "two/other.txt": "2"}, project="Two").rename(egg)
-        with running(site.python, nobody) as newer:
+        with running(site.python, nobody, site.cache) as newer:
             done = site.prepare("--json")
-            assert [one["pid"] for one in as_json(done)["processes"]] == [older]
+            told = {one["pid"] for one in as_json(done)["processes"]}  # and processes of other tests
+            assert (told & {older, another, newer}) == {older, another}
             assert f"{egg} was replaced, and older processes" in done.stderr
             found = site.check()
             assert set(found) == {"egg-replaced"}
             assert found["egg-replaced"]["thing"] == str(egg)
             assert f"process {older} of nobody" in found["egg-replaced"]["cause"]
-            assert str(newer) not in found["egg-replaced"]["cause"]
+            assert not re.search(rf"\b({newer}|{another})\b", found["egg-replaced"]["cause"])
     assert site.check() == {}

@@ -212,13 +212,14 @@ def test_dry_run_told_what_was_done(converted: Converted) -> None:
 
 
 def test_second_run_does_nothing(converted: Converted) -> None:
-    """Run again it writes nothing and says nothing but what is missing."""
+    """Run again it writes nothing and says nothing but what is missing, and what is outside of the tree."""
     before = listing(converted.deployment.root)
     again = eggcache("unzip-all", converted.root, "--python", converted.deployment.python)
     assert again.stdout == ""
     assert RESTART not in again.stderr
     assert again.returncode == converted.done.returncode
-    assert again.stderr == "" or again.returncode == 5
+    other = [line for line in again.stderr.splitlines() if "outside of the tree" not in line]
+    assert other == [] or again.returncode == 5
     assert listing(converted.deployment.root) == before
 
 
@@ -529,7 +530,7 @@ def test_without_pkg_resources(small: Deployment) -> None:
     assert asked.returncode == 1
     assert asked.stderr.count("\n") == 1
     assert "has no pkg_resources to ask" in asked.stderr
-    assert f"eggcache unzip-all --python {small.python} --all" in asked.stderr
+    assert f"eggcache unzip-all --python {small.python}" in asked.stderr
     assert kinds(small) == {"zip"}
     done = eggcache("unzip-all", "--all", "--python", small.python)
     assert done.returncode == 0, done.stderr
@@ -662,7 +663,8 @@ def test_tree_asked_for_during_a_swap(
     """A run whose target looks around while another swaps waits for that, and takes nothing for missing or broken."""
     made, other = copy_of(turbogears1_complete), copy_of(turbogears1_complete)
     arguments = ("unzip-all", "TurboGears", "--python")
-    assert eggcache(*arguments, other.python).returncode == 0
+    undisturbed = eggcache(*arguments, other.python)
+    assert undisturbed.returncode == 0
     names = [egg.name for egg in made.eggs]
     here, there = (os.open(one.site_packages, os.O_RDONLY) for one in (made, other))
     try:
@@ -685,7 +687,7 @@ def test_tree_asked_for_during_a_swap(
         os.close(there)
     output, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
-    assert "21 eggs unzipped" in output
+    assert output.split(" eggs unzipped")[0] == undisturbed.stdout.split(" eggs unzipped")[0]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
