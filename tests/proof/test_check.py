@@ -1239,6 +1239,7 @@ def test_egg_replaced_under_a_server(site: Checked, nobody: pwd.struct_passwd) -
         egg.chmod(0o644)
         assert site.check() == {}
         write_egg(site.eggs / "new", {"two/__init__.py": "", "two/other.txt": "2"}, project="Two").rename(egg)
+        time.sleep(0.1)  # /proc has the hundredth of a second in which a process was started
         with running(site.python, nobody, site.cache) as newer:
             done = site.prepare("--json")
             told = {one["pid"] for one in as_json(done)["processes"]}  # and processes of other tests

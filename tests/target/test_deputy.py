@@ -187,7 +187,7 @@ def forged(hostile: Hostile, egg: Path, **more: object) -> str:
            "active": True, "egg": str(egg), "inside": "", "cache_name": egg.name}  # fmt: skip
     answer = {
         "version": [3, 11, 9], "prefix": "/usr", "path": [str(egg.parent)], "added": [], "pth": [], "site": [],
-        "projects": [], "pkg_resources": None, "setuptools": None, "broken": "", "read": [], "bad": [],
+        "projects": [], "pkg_resources": None, "setuptools": None, "broken": "", "read": [], "bad": [], "outside": [],
         "distributions": [row], "needs": [], "evidence": {"lookups": [], "default": None}, "imports": [], **more,
     }  # fmt: skip
     return FORGED + f"forge({json.dumps(answer).encode()!r})\n"
