@@ -29,8 +29,17 @@ def trees(options: argparse.Namespace, directory: str) -> list[argparse.Namespac
     A Python that $EGGCACHE_PYTHON or an active virtualenv names counts: no tree of another one is meant then. Raises
     UsageError where $EGGCACHE_PYTHON names no program.
     """
+    found = _trees(options, directory)
+    for taken in found:
+        if taken and not getattr(options, "lenient", False):  # an init script that had nothing to do says nothing
+            console.warn(f"{directory}: as its receipt says: {taken}", options)
+    return list(found.values())
+
+
+def _trees(options: argparse.Namespace, directory: str) -> dict[str, argparse.Namespace]:
+    """The same, by what is to be said of each: "" of `options` as they are."""
     if options.python is not None or options.path_from:
-        return [options]
+        return {"": options}
     entries = _of_environment(_believed(directory))
     if options.all or options.requirements:
         entries = [one for one in entries if list(one.roots.requirements) == options.requirements]
@@ -41,16 +50,12 @@ def trees(options: argparse.Namespace, directory: str) -> list[argparse.Namespac
     for one in entries:
         completed, taken = _completed(options, one)
         found.setdefault(taken, completed)
-    for taken in found:
-        if not getattr(options, "lenient", False):  # an init script that had nothing to do says nothing
-            console.warn(f"{directory}: as its receipt says: {taken}", options)
-    return list(found.values()) or [options]
+    return found or {"": options}
 
 
 def alone(options: argparse.Namespace, directory: str) -> argparse.Namespace:
     """The same where one tree can be meant only. Raises UsageError where the receipt has several, and names them."""
-    found = trees(argparse.Namespace(**{**vars(options), "quiet": True}), directory)
-    if len(found) > 1:
+    if len(_trees(options, directory)) > 1:
         raise _which(directory, _believed(directory))
     return trees(options, directory)[0]
 

@@ -102,9 +102,8 @@ def check(
         found += resolver.rivals(tree)
         known = any(one.code in _BREAKING for one in found)
         found += imported.findings(evident.imports, looked, around, known=known)
-        if cache is not None and apache_findings.tells(
-            told, cache
-        ):  # what a process was started with does not matter then
+        # What a process was started with does not matter then
+        if cache is not None and apache_findings.tells(told, cache):
             found = [one for one in found if one.code not in environments.RUNNING]
         found += apache_findings.host_findings(told, interpreter=tree.interpreter, cache=cache, account=target.account)
         found += applications.findings(application, target)

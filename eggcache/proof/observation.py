@@ -69,8 +69,9 @@ class Observation:
         past = [each for each in dated if each[0] <= time.time()]  # a date in the future tells nothing
         changed, egg = max(past, default=(0.0, ""))
         older = processes.outdated(self.target.python, changed, self.account.uid) if egg else ()
-        having = environments.with_cache([one.pid for one in older], self.wanted.directory)
-        older = tuple(one for one in older if one.pid in having)  # others may be anybody's, with the same Python
+        if self.cache is not None:  # others may be anybody's, with the same Python
+            having = environments.with_cache([one.pid for one in older], self.cache)
+            older = tuple(one for one in older if one.pid in having)
         if older:
             units = {one.unit for one in older}
             command = (

@@ -163,15 +163,12 @@ def _moments(dates: Sequence[DateTime], zone: str | None) -> list[int]:
 def using(cache: str, account: Account) -> Iterator[Environment]:
     """The servers of whatever kind that run here as `account` with that `cache` in their environment, by their first
     process; those that we may not ask are left out."""
-    wanted, parents = os.path.realpath(cache), dict[int, int]()
+    parents = dict[int, int]()
     for pid in procfs.numbers():
         with suppress(OSError):
             if os.stat(f"/proc/{pid}").st_uid == account.uid:
                 parents[pid] = procfs.parent(pid)
-    found = {}
-    for pid, values in procfs.ask(sorted(parents.keys() - procfs.ancestors()), _values, []):
-        if os.path.realpath(values.get("PYTHON_EGG_CACHE") or "/") == wanted:
-            found[pid] = values
+    found = with_cache(parents.keys() - procfs.ancestors(), cache)
     starters = set[int]()  # that may be root's, with many workers of the account
     for pid, values in found.items():
         if parents[pid] not in {*found, *starters}:
@@ -181,11 +178,11 @@ def using(cache: str, account: Account) -> Iterator[Environment]:
                 yield Environment(f"{name} (process {pid})", values, frozenset(_NAMES), pid)
 
 
-def with_cache(pids: Iterable[int], cache: str) -> set[int]:
-    """Which of these processes have that `cache` in their environment; those that we may not ask are left out."""
-    wanted = os.path.realpath(cache)
-    told = procfs.ask(sorted(pids), lambda pid: _values(pid).get("PYTHON_EGG_CACHE") or "/", [])
-    return {pid for pid, value in told if os.path.realpath(value) == wanted}
+def with_cache(pids: Iterable[int], cache: str) -> dict[int, dict[str, str]]:
+    """Those of these processes that have that `cache` in their environment, with what we read there; those that we may
+    not ask are left out."""
+    wanted, told = os.path.realpath(cache), procfs.ask(sorted(pids), _values, [])
+    return {pid: values for pid, values in told if os.path.realpath(values.get("PYTHON_EGG_CACHE") or "/") == wanted}
 
 
 def _values(pid: int) -> dict[str, str]:

@@ -11,12 +11,10 @@ from collections.abc import Iterable, Iterator
 from eggcache.errors import Remedy
 from eggcache.model import Finding
 from eggcache.servers.configuration import Configuration
-from eggcache.system import files
 from eggcache.target.commands import Prepare
 
-_LARGEST = 1 << 20  # bytes of a script
 # Trac's own, or what somebody wrote after it
-_SCRIPT = re.compile(rb"""^\s*from trac\.web\.main import\b|^[^#\n]*['"/]\.egg-cache['"]""", re.MULTILINE)
+_SCRIPT = re.compile(r"""^\s*from trac\.web\.main import\b|^[^#\n]*['"/]\.egg-cache['"]""", re.MULTILINE)
 
 
 def handled(configuration: Configuration) -> bool:
@@ -24,15 +22,20 @@ def handled(configuration: Configuration) -> bool:
     return any("trac.web.modpython_frontend" in line.arguments for line in configuration.named("PythonHandler"))
 
 
+def wrote(text: str) -> bool:
+    """Whether a script of this `text` is the one that `trac-admin deploy` writes, or was written after it."""
+    return bool(_SCRIPT.search(text))
+
+
 def findings(configuration: Configuration, scripts: Iterable[str], wanted: Prepare) -> Iterator[Finding]:
-    """Where nothing tells Trac its cache, so that it uses `.egg-cache` in its environment. `scripts` are those that
-    take one from the WSGI environment."""
+    """Where nothing tells Trac its cache, so that it uses `.egg-cache` in its environment. `scripts` are those of
+    Trac's that take one from the WSGI environment."""
     if not wanted.directory or configuration.problem:
         return
     remedy = Remedy("put what this prints into Apache's configuration", wanted.wrapper("trac"))
     given = [line for line in configuration.named("SetEnv", "PassEnv") if "PYTHON_EGG_CACHE" in line.words]
     for script in scripts:
-        if not given and _SCRIPT.search(files.beginning(script, _LARGEST)):
+        if not given:
             yield Finding("egg-cache-elsewhere", script, _cause("SetEnv"), remedy)
     options = {line.words[0] for line in configuration.named("PythonOption") if len(line.words) > 1}
     if options & {"TracEnv", "TracEnvParentDir"} and "PYTHON_EGG_CACHE" not in options:

@@ -38,6 +38,7 @@ class Script:
     settings: tuple[Setting, ...]
     parsed: bool  # False: it was read by line
     asks: bool  # whether it reads PYTHON_EGG_CACHE from the WSGI environment
+    tracs: bool  # whether it is Trac's
 
 
 def take_cache(configuration: Configuration) -> bool:
@@ -54,7 +55,7 @@ def read(file: str) -> Script:
     """The script `file`; a script that cannot be read sets nothing."""
     text = files.beginning(file, _LARGEST).decode("utf-8", "replace")
     found, parsed = script_settings.settings(file, text)
-    return Script(file, tuple(found), parsed, bool(_READS.search(_OWN.sub("", text))))
+    return Script(file, tuple(found), parsed, bool(_READS.search(_OWN.sub("", text))), trac.wrote(text))
 
 
 def findings(
@@ -72,7 +73,7 @@ def findings(
     daemons = list(_daemons(configuration, wanted, interpreter))
     scripts = [read(file) for file in named or _scripts(configuration, daemons)]
     found = list(_of_scripts(scripts, wanted, dates, sure=bool(named)))
-    found += trac.findings(configuration, [script.file for script in scripts if script.asks], wanted)
+    found += trac.findings(configuration, [script.file for script in scripts if script.asks and script.tracs], wanted)
     found += _of_paths(configuration, daemons, wanted, interpreter)
     return found, [script.file for script in scripts if not script.parsed]
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from support import ROOT
 from support.judge import as_json, eggcache
+from support.parts import missing
 from support.sites import write_egg
 
 from eggcache.model import Run
@@ -177,10 +178,11 @@ def server(shop: Shop, nobody: pwd.struct_passwd) -> Iterator[subprocess.Popen[b
         process.kill()
 
 
-@pytest.mark.skipif(not os.path.exists("/usr/sbin/apache2ctl"), reason="Debian's apache2 is not installed")
 def test_locale(shop: Shop, shared_tmp: Path) -> None:
     """Modules are imported in the locale that starts Apache, as its last assignments have it, and the message says so
     where it is not the caller's."""
+    if not os.path.exists("/usr/sbin/apache2ctl"):
+        missing("Debian's apache2 is not installed")
     shop.add("Tells", TELLS)
     envvars = shared_tmp / "envvars"
     envvars.write_text(Path("/etc/apache2/envvars").read_text() + "export LANG=tr_TR.UTF-8\n# export LC_ALL=C\n")
