@@ -167,13 +167,15 @@ def _state(descriptor: int, name: str, one: receipt.Extracted) -> str:
 def _is_copy(descriptor: int, name: str, one: receipt.Extracted) -> bool:
     """Whether all below `name` came there after the receipt was written, with the size that it tells of. A prepare
     writes its receipt last; tar, rsync and the layers of containers keep mtimes, and ctimes are those of the copy."""
-    written, files, size = os.stat(freshness.NAME, dir_fd=descriptor).st_mtime_ns, 0, 0
-    for _, _, names, place in os.fwalk(name, dir_fd=descriptor):
-        for info in (os.fstat(place), *(os.stat(each, dir_fd=place, follow_symlinks=False) for each in names)):
+    written, count, size = os.stat(freshness.NAME, dir_fd=descriptor).st_mtime_ns, 0, 0
+    for here, _, others in files.below(name, descriptor):
+        for path in (here, *(os.path.join(here, other) for other in others)):
+            info = os.stat(path, dir_fd=descriptor, follow_symlinks=False)
             if info.st_ctime_ns <= written:
                 return False
-            files, size = (files + 1, size + info.st_size) if not stat.S_ISDIR(info.st_mode) else (files, size)
-    return (files, size) == (one.files, one.size)
+            if not stat.S_ISDIR(info.st_mode):
+                count, size = count + 1, size + info.st_size
+    return (count, size) == (one.files, one.size)
 
 
 def _prepare(directory: str, key: str, known: receipt.Receipt, altered: set[str]) -> Prepare:

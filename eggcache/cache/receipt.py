@@ -14,9 +14,9 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from eggcache.cache import freshness
-from eggcache.errors import Remedy
+from eggcache.errors import NotPermitted, Remedy
 from eggcache.model import Finding
-from eggcache.system import files
+from eggcache.system import files, safe_dirs
 
 if TYPE_CHECKING:
     from eggcache.cache.freshness import Fingerprint
@@ -139,6 +139,16 @@ def at(directory: str, flags: int = 0) -> Receipt:
     try:
         descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | flags)
     except OSError:
+        return Receipt()
+    with files.closing(descriptor):
+        return read(descriptor)
+
+
+def believed(directory: str) -> Receipt:
+    """The receipt of `directory`; an empty one where it cannot be opened, or where others could have put it there."""
+    try:
+        descriptor = safe_dirs.open_directory(directory)
+    except (OSError, NotPermitted):
         return Receipt()
     with files.closing(descriptor):
         return read(descriptor)

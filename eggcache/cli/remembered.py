@@ -10,13 +10,11 @@ import argparse
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from eggcache.cache import receipt, serving
-from eggcache.cache.receipt import Receipt
 from eggcache.cli import console, following
-from eggcache.errors import EggcacheError, NotPermitted, UsageError
-from eggcache.system import files, safe_dirs
+from eggcache.errors import EggcacheError, UsageError
 from eggcache.target import commands, interpreter
 from eggcache.target.commands import Prepare
 
@@ -80,13 +78,7 @@ def in_turn(options: argparse.Namespace, directory: str, run: Callable[[argparse
 
 def _believed(directory: str) -> list[Prepare]:
     """The prepares that the receipt of `directory` tells of: of a safe directory, and of this user's own receipt."""
-    try:
-        descriptor = safe_dirs.open_directory(directory)
-    except (OSError, NotPermitted):
-        known = Receipt()
-    else:
-        with files.closing(descriptor):
-            known = receipt.read(descriptor)
+    known = receipt.believed(directory)
     return [serving.prepare(directory, key, entry) for key, entry in sorted(serving.living(known))]
 
 
@@ -126,7 +118,7 @@ def _completed(options: argparse.Namespace, one: Prepare) -> tuple[argparse.Name
         new.requirements, strict = list(one.roots.requirements), one.roots.strict
         new.all = strict and one.roots.everything
         new.strict_tree = options.strict_tree or (strict and not one.roots.everything)
-        words += _tree(new)
+        words += commands.tree_words(one.roots)
     shown = shlex.join(words)
     return new, f"{shown}, with TZ unset" if getattr(new, "host_zone", False) and "TZ" in os.environ else shown
 
@@ -135,14 +127,6 @@ def _group(gid: int) -> str:
     from eggcache.system import accounts
 
     return accounts.group_name(gid)
-
-
-def _tree(options: argparse.Namespace) -> Iterator[str]:
-    if options.all:
-        yield "--all"
-    elif options.strict_tree:
-        yield "--strict-tree"
-    yield from options.requirements
 
 
 def _which(directory: str, entries: list[Prepare]) -> UsageError:

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from eggcache.errors import NotPermitted
 from eggcache.model import Ownership
 from eggcache.system.safe_dirs import CREATE, DIRECTORY, STAGE, drop_acls, own
+from eggcache.system.syscalls import FATAL
 
 
 @contextmanager
@@ -39,7 +40,7 @@ def stage(descriptor: int) -> Iterator[tuple[str, int]]:
 @contextmanager
 def undisturbed() -> Iterator[None]:
     """Block signals: a second Ctrl-C must not interrupt a clean-up."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, FATAL)
     try:
         yield
     finally:

@@ -40,7 +40,7 @@ class Prepare:
 
     def _words(self) -> Iterator[str]:
         yield self.directory
-        yield from (*_target(self.target), *_readers(self.target), *_limits(self.limits), *_tree(self.roots))
+        yield from (*_target(self.target), *_readers(self.target), *_limits(self.limits), *tree_words(self.roots))
 
     def at(self, directory: str) -> Prepare:
         """The same in another directory."""
@@ -65,7 +65,7 @@ def unzip(target: Target, distribution: Distribution) -> str:
 
 def unzip_all(target: Target, roots: Roots, *more: str) -> str:
     """The command that unzips the eggs of a tree, with `more` options."""
-    return shlex.join(["eggcache", "unzip-all", *_target(target), *more, *_tree(roots)])
+    return shlex.join(["eggcache", "unzip-all", *_target(target), *more, *tree_words(roots)])
 
 
 def tree(python: str, paths: Iterable[str]) -> str:
@@ -97,7 +97,8 @@ def _limits(wanted: Limits) -> Iterator[str]:
             yield from ("--limit", f"{name}={limit}")
 
 
-def _tree(roots: Roots) -> Iterable[str]:
+def tree_words(roots: Roots) -> Iterator[str]:
+    """What says on a command line which tree is meant."""
     if roots.strict:
         yield "--all" if roots.everything else "--strict-tree"
     yield from roots.requirements

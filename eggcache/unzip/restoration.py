@@ -218,8 +218,8 @@ class Restoration(Place):
 def _unzipped(directory: str, names: set[str]) -> set[str]:
     """Those of `names` that are directories of eggs in `directory`."""
     with suppress(OSError), os.scandir(directory) as entries:
-        eggs_there = {entry.name for entry in entries if entry.name.lower().endswith(".egg")}
-        return {name for name in names & eggs_there if stat.S_ISDIR(os.lstat(os.path.join(directory, name)).st_mode)}
+        there = (entry for entry in entries if entry.name in names and entry.is_dir(follow_symlinks=False))
+        return {entry.name for entry in there if entry.name.lower().endswith(".egg")}
     return set()
 
 

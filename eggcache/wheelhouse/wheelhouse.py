@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import shlex
 import stat
@@ -13,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from eggcache.errors import EggcacheError, NotPermitted, Remedy
+from eggcache.errors import EggcacheError, NotPermitted, Remedy, of_disk
 from eggcache.model import DEFAULT_RUN, Distribution, Finding, Interpreter, Kind, Limits, Machine, Outcome, Report, Run
 from eggcache.system import files, safe_dirs, staging, syscalls
 from eggcache.system.accounts import Account
@@ -65,10 +64,7 @@ def wheels(out: str, target: Target, roots: Roots = EVERYTHING, run: Run = DEFAU
             progress.phase("writing to the disk")
             work.settle(os.path.abspath(out), descriptor, stage, run.dry_run)
         except OSError as error:
-            remedy = "make room there" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "see to that"
-            raise EggcacheError(
-                out, f"wheels cannot be written: {error.strerror or error}", f"{remedy} and run again"
-            ) from error
+            raise of_disk(out, "wheels cannot be written", error) from error
     return Report(
         "wheels",
         os.path.abspath(out),

@@ -23,10 +23,11 @@ from typing import Any
 import pytest
 from support import ROOT, deployment
 from support.deployment import Deployment
+from support.httpd import wait_for
 from support.judge import as_json, eggcache, environment, listing, watched
 from support.parts import built
 from support.probe import build
-from support.sites import leftovers, named
+from support.sites import leftovers, named, write_egg
 from support.zips import Entry, make
 
 from eggcache.system import syscalls
@@ -654,6 +655,25 @@ def test_parallel_runs(count: int, small: Deployment) -> None:
     assert sum(RESTART in errors for _, errors, _ in ended) == 1
     assert sorted(bool(output) for output, _, _ in ended) == [False] * (count - 1) + [True]
     assert kinds(small) == {"directory"}
+    assert leftovers(small.site_packages) == []
+
+
+def test_zip_that_changes_meanwhile(small: Deployment) -> None:
+    """An egg that is installed anew while the old one is unzipped stays as it was installed, and is named."""
+    egg = small.site_packages / "Small0-1.0-py3.11.egg"
+    inject = ["strace", "-qq", "-o", "/dev/null", "-e", "trace=syncfs", "-e", "inject=syncfs:delay_enter=2000000"]
+    process = subprocess.Popen(
+        [*inject, *PROGRAM, "--all", "--python", str(small.python)],
+        cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    wait_for(lambda: any(small.site_packages.glob(f".eggcache-stage-*/{egg.name}/EGG-INFO/PKG-INFO")))
+    newer = write_egg(small.root / "new.egg", {"newer.py": ""}, project="Small0")
+    newer.rename(egg)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert f"{egg}: it changed while it was unzipped; run again" in errors
+    with zipfile.ZipFile(egg) as archive:
+        assert "newer.py" in archive.namelist()
     assert leftovers(small.site_packages) == []
 
 

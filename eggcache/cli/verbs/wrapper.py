@@ -12,10 +12,10 @@ from dataclasses import replace
 from eggcache.cache import freshness, receipt, serving
 from eggcache.cli import arguments, console, following, remembered
 from eggcache.cli.render import report
-from eggcache.errors import NotPermitted, Remedy, UsageError, in_one_line
+from eggcache.errors import Remedy, UsageError, in_one_line
 from eggcache.model import Limits
 from eggcache.servers import apache, systemd
-from eggcache.system import accounts, safe_dirs
+from eggcache.system import accounts
 from eggcache.target import search_path
 from eggcache.target.commands import Prepare
 from eggcache.target.interpreter import REPORTED, Target
@@ -207,14 +207,7 @@ def _say(path: str, written: destination.Written, following: str, options: argpa
 
 def _warn_of_another(directory: str, target: Target, options: argparse.Namespace) -> None:
     """Say so where `directory` was prepared, but not by what the wrapper is going to run."""
-    try:
-        descriptor = safe_dirs.open_directory(directory)
-    except (OSError, NotPermitted):
-        return
-    try:
-        known = receipt.read(descriptor)
-    finally:
-        os.close(descriptor)
+    known = receipt.believed(directory)
     wanted = Prepare(directory, target, arguments.roots(options), Limits(**arguments.limits(options)))
     entry = known.entries.get(freshness.key(target, wanted.roots))
     cause, remedy = "", Remedy("")
