@@ -1,7 +1,7 @@
 """Every finding by its stable code: what it means, what happens, what to do.
 
-docs/reference/findings.rst and README.rst's section "Troubleshooting" are made from this by scripts/findings. A test
-keeps them in step: the source, where findings are made; this registry; and the two pages.
+docs/reference/findings.rst is made from this by scripts/findings, and `eggcache explain` prints it. A test keeps the
+source, where findings are made, this registry and the page in step.
 """
 
 from __future__ import annotations
@@ -649,26 +649,6 @@ SECTIONS = (
 def explanations() -> dict[str, Explanation]:
     """All of them, by code."""
     return {one.code: one for _, section in SECTIONS for one in section}
-
-
-# What people come with who search for an error: the README has these.
-MOST_SEARCHED = (
-    "no-cache",
-    "member-outdated",
-    "time-zone",
-    "private-tmp",
-    "running-without-cache",
-)
-
-
-def troubleshooting() -> Iterator[str]:
-    """The lines of README.rst's section, without its title."""
-    yield "A finding has a code, in brackets at the end of a message or in the first column of ``check``. The reference"
-    yield "`explains each of them <docs/reference/findings.rst>`_; these are the ones that most people come with:"
-    yield ""
-    known = explanations()
-    for code in MOST_SEARCHED:
-        yield from known[code].lines()
 
 
 def reference() -> Iterator[str]:

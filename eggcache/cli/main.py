@@ -32,6 +32,7 @@ COMMANDS = {  # what the help says of each; what it does is in the module of ver
     "status": "say what is in the egg cache DIR, for whom, and whether it is current",
     "remove": "take away the egg cache DIR, which prepare made, and nothing else",
     "wheels": "write each egg of the tree, zipped or not, into OUT as a wheel",
+    "explain": "say what the code of a finding means, and what to do",
 }
 
 
@@ -159,7 +160,11 @@ class _Parser(argparse.ArgumentParser):
 def parse(words: Sequence[str] | None) -> argparse.Namespace:
     """The options. argparse lets no REQ follow an option where DIR came before it, so what it leaves over is taken
     for what it is: an unknown option, or a REQ."""
-    words = sys.argv[1:] if words is None else words
+    words = list(sys.argv[1:] if words is None else words)
+    if words[:1] == ["help"]:
+        words = [*words[1:], "--help"]
+    elif words[:1] == ["version"]:
+        words[0] = "--version"
     options, rest = parser(words).parse_known_args(words)
     used: argparse.ArgumentParser = options.parser
     if "run" not in options:

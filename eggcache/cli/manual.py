@@ -69,6 +69,10 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("eggcache wheels /srv/wheels TurboGears2", "a tree, for pip install --no-index --find-links /srv/wheels"),
         ("eggcache wheels /srv/wheels", "every egg on the path"),
     ),
+    "explain": (
+        ("eggcache explain member-outdated", "what a message means that ends in [member-outdated]"),
+        ("eggcache explain", "every code that there is"),
+    ),
     "wrapper": (
         ("eggcache wrapper /var/cache/eggcache", "what is right on this host, and why"),
         ("eggcache wrapper /var/cache/eggcache --for init.d -o /etc/init.d/apache-eggs", "an init script, installed"),

@@ -22,7 +22,7 @@ def checked(*arguments: str | Path, statuses: tuple[int, ...] = (0,)) -> dict[st
     done = eggcache(*arguments, "--json")
     assert done.returncode in statuses, done.stderr
     found = json.loads(done.stdout)
-    name = found["command"] if found["command"] in ("tree", "status", "wrapper") else "report"
+    name = found["command"] if found["command"] in ("tree", "status", "wrapper", "explain") else "report"
     jsonschema.Draft202012Validator({**SCHEMA, "oneOf": [{"$ref": f"#/$defs/{name}"}]}).validate(found)
     VALIDATOR.validate(found)
     assert isinstance(found, dict)
@@ -57,6 +57,8 @@ def test_every_command(site: Site) -> None:
         (["unzip-all", *common, "-n"], (3,)),
         (["unzip-all", *site.unzipping, "-n"], (0,)),
         (["wheels", site.cache.parent / "wheels", *common], (0,)),
+        (["explain", "no-cache"], (0,)),
+        (["explain"], (0,)),
         (["remove", site.cache, "-n"], (0,)),
         (["remove", site.cache], (0,)),
         (["remove", site.cache], (0,)),

@@ -1,0 +1,57 @@
+"""explain, help and version: what somebody types who has a message, and no manual at hand."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from support.judge import eggcache
+
+from eggcache import findings
+from eggcache.cli import main
+
+
+def test_what_a_message_ends_with_is_explained() -> None:
+    """A code, in its brackets or without them, leads to all that the reference has of it, in lines of 80 columns."""
+    printed = " ".join(eggcache("explain", *findings.explanations()).stdout.split())
+    for explanation in findings.explanations().values():
+        parts = (explanation.code, explanation.means, "What happens:", explanation.happens)
+        assert f"{' '.join(parts)} What to do: {explanation.remedy}" in printed
+    done = eggcache("explain", "[no-cache]", "member-outdated")
+    assert [line for line in done.stdout.splitlines() if line[:1].strip()] == ["no-cache", "member-outdated"]
+    assert max(map(len, done.stdout.splitlines())) <= 80
+
+
+def test_every_code_is_listed() -> None:
+    """Without a code, each that there is has its line, below the part of a site that it is about."""
+    lines = eggcache("explain").stdout.splitlines()
+    assert [line.strip() for line in lines if line[:2] == "  " and line[2] != " "] == list(findings.explanations())
+    assert [line for line in lines if line[:1].strip()] == [title for title, _ in findings.SECTIONS]
+
+
+def test_unknown_code() -> None:
+    """A code that there is not is a fault of the command line, with the one that was meant."""
+    done = eggcache("explain", "member-outdate")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "eggcache: explain: no finding has the code 'member-outdate'; did you mean member-outdated?\n"
+    assert "eggcache explain lists" in eggcache("explain", "x" * 30).stderr
+
+
+def test_explained_for_a_program() -> None:
+    """--json has the same as fields."""
+    (explanation,) = json.loads(eggcache("explain", "time-zone", "--json").stdout)["explanations"]
+    known = findings.explanations()["time-zone"]
+    assert explanation == {
+        "code": "time-zone", "means": known.means, "happens": known.happens, "remedy": known.remedy
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("command", ["", *main.COMMANDS])
+def test_help_is_a_word_too(command: str) -> None:
+    """`help COMMAND` is `COMMAND --help`, and `version` is --version."""
+    words = [command] if command else []
+    asked, told = eggcache("help", *words), eggcache(*words, "--help")
+    assert (asked.returncode, asked.stdout) == (0, told.stdout)
+    assert len(asked.stdout.splitlines()) > 8
+    assert eggcache("version").stdout == eggcache("--version").stdout
+    assert eggcache("version", "-v").stdout == eggcache("--version", "-v").stdout
