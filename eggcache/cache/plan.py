@@ -85,7 +85,7 @@ class Cache:
 
     def ownership(self, egg: eggs.Egg) -> Ownership:
         """The owner and modes of what is extracted: no more rights to read than those of the egg."""
-        if os.geteuid() == 0:
+        if self.owner.uid == 0:
             return self.owner
         mode = 0o600 | (egg.stat.st_mode & self.owner.file_mode & 0o044)
         return replace(self.owner, file_mode=mode, directory_mode=mode | 0o100 | (mode & 0o044) >> 2)
@@ -106,8 +106,9 @@ class Plan:
         zips = {distribution.egg for distribution in self.tree.distributions if distribution.egg is not None}
         return sum((freshness.fingerprint(egg) or [0] * 7)[4] for egg in zips)
 
-    def steps(self) -> Generator[Step, None, None]:
-        """First the faults of the tree; then for each egg its faults and its claim, while the egg is open.
+    def steps(self, *, by_name: bool = False) -> Generator[Step, None, None]:
+        """First the faults of the tree; then for each egg its faults and its claim, while the egg is open: in the order
+        of the tree, or, `by_name`, in that of the names of their places, of which two of one name keep the tree's.
 
         A caller that finds such an egg damaged throws that EggcacheError into this generator. `throw` then returns the
         step that refuses the egg, and another egg may claim the place.
@@ -122,7 +123,10 @@ class Plan:
         for one in self.tree.distributions:
             if one.kind.zipped and one.egg is not None:
                 asked.setdefault((one.egg, one.inside, one.cache_name), one)
-        for (path, *_), distribution in asked.items():
+        turns = (
+            sorted(asked.items(), key=lambda one: os.fsencode(one[1].cache_name or "")) if by_name else asked.items()
+        )
+        for (path, *_), distribution in turns:
             yield from self._steps(path or "", distribution, taken)
 
     def _passed_over(self) -> Iterator[Step]:
@@ -189,7 +193,7 @@ class Plan:
         """The finding that not all readers of the cache may read this egg: nobody may see more of it in the cache."""
         mode, shown = egg.stat.st_mode, cache.owner.file_mode & 0o044
         granted = mode & 0o004 or (shown == 0o040 and mode & 0o040 and egg.stat.st_gid == cache.owner.gid)
-        if granted or not shown or os.geteuid() != 0:  # as anybody else, the egg's own rights are kept: see ownership
+        if granted or not shown or cache.owner.uid != 0:  # anybody else's keeps the egg's own rights: see ownership
             return None
         cause = f"not everybody who reads the cache may read it (mode {stat.S_IMODE(mode):04o})"
         if mode & 0o040 and egg.stat.st_gid in (self.target.account.gid, *self.target.account.groups):

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from eggcache.eggs import extract
-from eggcache.errors import EggcacheError, EggChanged
+from eggcache.errors import EggcacheError
 from eggcache.model import Ownership
 from eggcache.system import safe_dirs, staging
 
@@ -67,14 +67,8 @@ class Batch:
         now, self.waiting = self.waiting, []
         refused = extract.together([waiting.extraction for waiting in now], self.advance)
         for waiting, why in zip(now, refused):
-            egg = waiting.extraction.egg
-            if why is None and _changed(egg.stat, os.fstat(waiting.extraction.source)):
-                why = EggChanged(egg.path, "it changed while it was read", "run again when it is installed")
+            why = why or extract.changed(waiting.extraction.egg, waiting.extraction.source)
             if why is not None:
                 staging.remove(self.staged, waiting.name)
             waiting.then(why)
         self.opened.close()
-
-
-def _changed(before: os.stat_result, now: os.stat_result) -> bool:
-    return (before.st_size, before.st_mtime_ns, before.st_ctime_ns) != (now.st_size, now.st_mtime_ns, now.st_ctime_ns)

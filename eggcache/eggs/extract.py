@@ -10,7 +10,7 @@ from hashlib import blake2b
 from eggcache.eggs import inflation, layout
 from eggcache.eggs import reader as eggs
 from eggcache.eggs.inflation import WINDOW, File
-from eggcache.errors import EggcacheError
+from eggcache.errors import EggcacheError, EggChanged
 from eggcache.model import DateTime, Member, Ownership
 from eggcache.system import files, safe_dirs, workers
 
@@ -60,6 +60,14 @@ class Opened:
         for piece in eggs.chunks(self.source, self.egg, member):
             digest.update(piece)
         return digest.digest()
+
+
+def changed(egg: eggs.Egg, source: int) -> EggChanged | None:
+    """The error where the egg that is open at `source` is not as it was when its structure was read; None: it is."""
+    before, now = egg.stat, os.fstat(source)
+    if (before.st_size, before.st_mtime_ns, before.st_ctime_ns) == (now.st_size, now.st_mtime_ns, now.st_ctime_ns):
+        return None
+    return EggChanged(egg.path, "it changed while it was read", "run again when it is installed")
 
 
 class Extraction:

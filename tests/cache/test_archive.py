@@ -1,0 +1,85 @@
+"""archive: a cache as a tar archive, the same tree that `prepare` leaves."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.zips import Entry, archive
+
+from eggcache.cache.archiving import Archive, Extra
+from eggcache.cache.plan import Cache, Plan
+from eggcache.cache.receipt import Receipt
+from eggcache.eggs import layout, packing
+from eggcache.model import DEFAULT_LIMITS, Distribution, Interpreter, Kind, Ownership, Tree
+from eggcache.progress import Progress
+from eggcache.system import accounts
+from eggcache.target.commands import Prepare
+from eggcache.target.early_reading import EarlyReader
+from eggcache.target.interpreter import EVERYTHING, Target
+
+NOON = 1_262_347_200  # in UTC: of the files in `archive`
+GROUP = Ownership(0, 48, 0o750, 0o640)
+INFO = Entry(b"EGG-INFO/PKG-INFO", b"Metadata-Version: 1.0\nName: One\nVersion: 1.0\n")
+ONE = archive(Entry(b"one/z.txt", b"z" * 600), Entry(b"one/data/a.txt", b""), INFO)
+DAMAGED = archive(INFO, Entry(b"one/__init__.py", b"x = 1\n", both={"crc": 1}))
+
+
+def write(eggs: dict[Path, bytes], *extra: Extra) -> tuple[Archive, tarfile.TarFile]:
+    """The archive of these eggs for the group 48 of a host, and what is in it."""
+    for path, data in eggs.items():
+        path.write_bytes(data)
+        path.chmod(0o644)
+    found = [Distribution("One", "1", str(path), Kind.ZIPPED, egg=str(path), cache_name=path.name) for path in eggs]
+    target = Target("/", timezone="UTC0")
+    tree = Tree(Interpreter("/", (2, 7, 18), "/", (), None, "setuptools 44.1.1"), (), tuple(found), ())
+    cache = Cache(Prepare("/var/cache/eggcache", target, EVERYTHING), GROUP, Receipt())
+    made, stream = Archive(cache, Progress()), io.BytesIO()
+    with layout.zone("UTC0"):
+        made.write(Plan(tree, target, EarlyReader(accounts.current(), DEFAULT_LIMITS).opened, cache), stream, extra)
+    stream.seek(0)
+    return made, tarfile.open(fileobj=stream)
+
+
+def test_what_is_in_it(tmp_path: Path) -> None:
+    """The cache's own directory, then egg by egg its directories and its files, by name, as `prepare` leaves them; what
+    else is to be in it comes last."""
+    two = archive(INFO)
+    _, found = write({tmp_path / "Two.egg": two, tmp_path / "One.egg": ONE}, Extra("last.py", b"pass\n", 0o640))
+    assert [(one.name, one.mode, one.mtime) for one in found] == [
+        ("var/cache/eggcache", 0o750, 315_532_800),
+        ("var/cache/eggcache/One.egg-tmp", 0o750, NOON),
+        ("var/cache/eggcache/One.egg-tmp/EGG-INFO", 0o750, NOON),
+        ("var/cache/eggcache/One.egg-tmp/one", 0o750, NOON),
+        ("var/cache/eggcache/One.egg-tmp/one/data", 0o750, NOON),
+        ("var/cache/eggcache/One.egg-tmp/EGG-INFO/PKG-INFO", 0o640, NOON),
+        ("var/cache/eggcache/One.egg-tmp/one/data/a.txt", 0o640, NOON),
+        ("var/cache/eggcache/One.egg-tmp/one/z.txt", 0o640, NOON),
+        ("var/cache/eggcache/Two.egg-tmp", 0o750, NOON),
+        ("var/cache/eggcache/Two.egg-tmp/EGG-INFO", 0o750, NOON),
+        ("var/cache/eggcache/Two.egg-tmp/EGG-INFO/PKG-INFO", 0o640, NOON),
+        ("var/cache/eggcache/last.py", 0o640, 315_532_800),
+    ]
+    assert {(one.uid, one.gid, one.uname, one.gname) for one in found} == {(0, 48, "", "")}
+
+
+@pytest.fixture(params=[packing._HELD, 0], ids=["held", "read twice"])
+def held(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Eggs that fit into the memory, and eggs that do not."""
+    monkeypatch.setattr(packing, "_HELD", request.param)
+    return
+
+
+@pytest.mark.usefixtures("held")
+def test_a_damaged_egg(tmp_path: Path) -> None:
+    """Nothing of a damaged egg is in the archive, it is named, and the other eggs are in it."""
+    made, found = write({tmp_path / "Bad.egg": DAMAGED, tmp_path / "One.egg": ONE})
+    assert [(finding.code, finding.thing) for finding in made.findings] == [
+        ("egg-refused", f"{tmp_path}/Bad.egg, member one/__init__.py")
+    ]
+    assert [one.name for one in found if "One.egg-tmp" not in one.name] == ["var/cache/eggcache"]
+    assert [one.egg for one in made.outcomes] == [str(tmp_path / "One.egg")]
+    assert found.extractfile("var/cache/eggcache/One.egg-tmp/one/z.txt").read() == b"z" * 600  # type: ignore[union-attr]

@@ -1,0 +1,56 @@
+"""tar: what is written is what GNU tar, busybox and libarchive read."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from support.parts import missing
+
+from eggcache.model import Ownership
+from eggcache.system.tar import Tar
+
+READERS = {"GNU tar": ["tar"], "libarchive": ["bsdtar"], "busybox": ["busybox", "tar"]}
+OWNER = Ownership(0, 33, 0o750, 0o640)
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_names_and_bytes_come_back(tmp_path: Path, reader: str) -> None:
+    """Long names, names of any bytes, files of no bytes, of one block and of several pieces are read as they were
+    written, by each program that an old host may have."""
+    if not shutil.which(READERS[reader][0]):
+        missing(f"there is no {READERS[reader][0]}")
+    names = {"short": b"", "x" * 200 + "/" + "y" * 200: b"z" * 512, "n\udcffame é": b"ab" * 700}
+    stream = io.BytesIO()
+    tar = Tar(stream)
+    tar.directory("/d", 1, OWNER)
+    tar.directory("/d/" + "x" * 200, 1, OWNER)
+    for name, data in names.items():
+        tar.file(f"/d/{name}", len(data), (data[:600], data[600:]), 1_262_347_200, OWNER)
+    tar.end()
+    assert len(stream.getvalue()) % 10240 == 0
+    subprocess.run([*READERS[reader], "-xf", "-"], input=stream.getvalue(), cwd=tmp_path, check=True)
+    found = {str(path.relative_to(tmp_path / "d")): path for path in tmp_path.rglob("*") if path.is_file()}
+    assert {name: path.read_bytes() for name, path in found.items()} == names
+    assert {path.stat().st_mtime_ns for path in found.values()} == {1_262_347_200_000_000_000}
+
+
+def test_numbers_of_any_size() -> None:
+    """Owners and dates beyond what octal digits hold are listed by GNU tar as they are."""
+    stream = io.BytesIO()
+    tar = Tar(stream)
+    tar.file("f", 0, (), 1 << 34, Ownership(0, 0xFFFFFFFE, 0o750, 0o640))
+    tar.end()
+    listed = subprocess.run(
+        ["tar", "-tvf", "-"], input=stream.getvalue(), capture_output=True, check=True, env={"TZ": "UTC0"}
+    )
+    assert listed.stdout.split() == [b"-rw-r-----", b"0/4294967294", b"0", b"2514-05-30", b"01:53", b"f"]
+
+
+def test_a_size_that_is_not_kept() -> None:
+    """A file of other than the announced size ends the writing: what follows would be read as headers."""
+    with pytest.raises(ValueError, match="1 bytes in place of 2"):
+        Tar(io.BytesIO()).file("f", 2, (b"1",), 0, OWNER)
