@@ -5,12 +5,11 @@ pkg_resources is asked as well (`lookups`); but releases up to 0.6c11 look at si
 
 from __future__ import annotations
 
-import errno
 import os
-import stat
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from time import localtime, strftime
+from functools import cache
+from typing import Any
 
 from eggcache.cache import entries, freshness, receipt
 from eggcache.cache.plan import Place, Plan
@@ -21,7 +20,7 @@ from eggcache.errors import EggcacheError, Remedy
 from eggcache.model import DateTime, Finding, Member, Outcome, Run, Tree
 from eggcache.proof.lookups import Lookup
 from eggcache.proof.permissions import SHOWN
-from eggcache.system import accounts, files, safe_dirs
+from eggcache.system import accounts, packaged
 from eggcache.target.commands import Prepare
 from eggcache.target.early_reading import EarlyReader
 from eggcache.target.interpreter import Target
@@ -29,13 +28,26 @@ from eggcache.target.interpreter import Target
 _PARTLY = {"directory-entries", "eager-missing", "unusual-names", "ambiguous-time"}  # no cache can serve all of it
 _AT_ONCE = 256  # members, from one report of progress to the next
 _SHIFTED = "time-zone"  # the code of what is current in another zone
-_QUARTER, _DAY = 900, 26 * 3600  # seconds: zones differ by quarters of an hour, and by 26 hours at most
 
 Differences = dict[str, list[tuple[str, str]]]  # what is wrong with the members of one egg, by code: path, and why
 
 
 def _inflated(descriptor: int, opened: Opened, member: Member) -> bool:
     return eggs.same_bytes(descriptor, opened.source, opened.egg, member)
+
+
+# The path of a file, its size and mtime, and whether the open file has the bytes: a code, "" for none, and the reason
+_Rule = Callable[[str, int, int, Callable[[int], bool]], tuple[str, str]]
+
+
+@cache
+def _rule() -> _Rule:
+    """`difference` of inside/difference.py, by which a target judges as well. What is inside/ is text to eggcache: in a
+    zip it can be no package."""
+    names: dict[str, Any] = {}
+    exec(packaged.read("target/inside/difference.py"), names)  # noqa: S102
+    rule: _Rule = names["difference"]
+    return rule
 
 
 @dataclass
@@ -106,44 +118,22 @@ class Comparison:
 
     def _differences(self, into: str, opened: Opened, members: list[tuple[str, Member]]) -> Differences:
         found: Differences = {}
+        difference = _rule()  # as ourselves: what is read first, he may be unable to read
         for start in range(0, len(members), _AT_ONCE):
             now = members[start : start + _AT_ONCE]
             with accounts.acting(self.target.account):
                 for name, member in now:
                     path = os.path.join(into, name)
-                    code, why = self._difference(path, opened, member)
+                    mtime = layout.mtime(member.date_time)
+                    code, why = difference(path, member.size, mtime, self._bytes_of(opened, member))
                     if code:
                         found.setdefault(code, []).append((path, why))
             # As ourselves: he may be unable to read what is loaded to draw it
             self.run.progress.advance(len(now), sum(member.packed for _, member in now))
         return found
 
-    def _difference(self, path: str, one: Opened, member: Member) -> tuple[str, str]:
-        """The fault of the file at `path`, which should be this `member`: its code, "" for none, and the reason."""
-        try:
-            opened = os.open(path, safe_dirs.READ)
-        except OSError as error:
-            if error.errno in (errno.ENOENT, errno.ENOTDIR):
-                return "member-missing", "is not there"
-            if error.errno == errno.ELOOP:
-                return "member-changed", "is a symbolic link"
-            return "member-unreadable", f"cannot be read: {error.strerror}"
-        with files.closing(opened) as descriptor:
-            found = os.fstat(descriptor)
-            if not stat.S_ISREG(found.st_mode):
-                return "member-changed", "is no regular file"
-            if found.st_size != member.size:
-                return "member-outdated", f"has {found.st_size} bytes, the egg's has {member.size}"
-            same = self.same(descriptor, one, member)
-        off = found.st_mtime_ns - layout.mtime(member.date_time) * 10**9
-        seconds, rest = divmod(off, 10**9)
-        if off and same and not rest and not seconds % _QUARTER and abs(seconds) <= _DAY:
-            return _SHIFTED, f"{seconds / 3600:+g} h"
-        if off:
-            then = strftime("%Y-%m-%d %H:%M:%S", localtime(found.st_mtime))
-            now = strftime("%Y-%m-%d %H:%M:%S", localtime(layout.mtime(member.date_time)))
-            return "member-outdated", f"is of {then}, the egg's is of {now}"
-        return ("", "") if same else ("member-changed", "has the size and the time of the egg's, but other bytes")
+    def _bytes_of(self, opened: Opened, member: Member) -> Callable[[int], bool]:
+        return lambda descriptor: self.same(descriptor, opened, member)
 
     def _report(self, place: Place, into: str, found: Differences) -> None:
         """The findings about one egg."""

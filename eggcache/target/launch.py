@@ -28,11 +28,13 @@ if TYPE_CHECKING:
 
 # In front of a script goes what it calls
 PARTS = {
-    "probe.py": ("preamble.py", "walk.py", "probe.py"),
-    "compile.py": ("library.py", "preamble.py", "compile.py"),
-    "prove.py": ("preamble.py", "walk.py", "prove.py", "probe.py"),  # it completes what probe.py answers
-    "config.py": ("preamble.py", "walk.py", "config.py"),
-    "tags.py": ("preamble.py", "walk.py", "tags.py", "probe.py"),  # likewise
+    "probe.py": ("pipe.py", "preamble.py", "walk.py", "probe.py"),
+    "compile.py": ("library.py", "pipe.py", "preamble.py", "compile.py"),
+    "prove.py": ("pipe.py", "preamble.py", "walk.py", "prove.py", "probe.py"),  # it completes what probe.py answers
+    "config.py": ("pipe.py", "preamble.py", "walk.py", "config.py"),
+    "tags.py": ("pipe.py", "preamble.py", "walk.py", "tags.py", "probe.py"),  # likewise
+    # No script for a Launch: a file that a person runs, see proof/verifier.py
+    "verify.py": ("terminal.py", "preamble.py", "walk.py", "difference.py", "prove.py", "verify.py", "probe.py"),
 }
 
 # For every target, those as well that take no "-", as the interpreter that zc.recipe.egg generates: it knows -c, -m and
@@ -150,7 +152,7 @@ def question(target: Target, roots: Roots) -> dict[str, object]:
 def compose(script_name: str, request: object) -> bytes:
     """The text of a script with its request in front: every Python from 2.4 on reads it the same."""
     parts = [f"REQUEST = {literal(request)}\n".encode("ascii")]
-    for name in PARTS.get(script_name, ("preamble.py", script_name)):
+    for name in PARTS.get(script_name, ("pipe.py", "preamble.py", script_name)):
         parts.append(packaged.read(f"target/inside/{name}"))
     return b"".join((*parts, b"\nleave()\n"))
 

@@ -28,10 +28,19 @@ from support.probe import build
 from support.sites import Site, write_egg
 
 from eggcache.proof import lookups
+from eggcache.proof.verifier import Archived, verifier
 from eggcache.servers import environments
 from eggcache.system import accounts
+from eggcache.target.interpreter import Target
 
 Finding = dict[str, Any]
+
+# What the verifier of an archive looks at as well: the cache, its eggs, and nothing of the server
+VERIFIED = {
+    "egg-not-in-cache", "member-missing", "member-unreadable", "member-outdated", "member-changed", "time-zone",
+    "cache-missing", "cache-unreachable", "not-served", "native-module-fails", "native-module-empty", "noexec",
+    "cache-writable", "cache-open-to-others", "parent-writable",
+}  # fmt: skip
 
 
 @dataclass
@@ -69,6 +78,24 @@ class Checked(Site):
     def member(self, pattern: str) -> Path:
         (found,) = self.cache.glob(pattern)
         return found
+
+    def verified(self, found: Mapping[str, Finding], **env: str) -> None:
+        """The verifier of an archive, run by hand, says the same of the cache as check has `found`, as far as it looks:
+        a line for each kind, the status 3 where there is any, and else how much it has proven."""
+        file = self.eggs.parent / "verifier.py"
+        target = Target(str(self.python), [str(self.eggs)], accounts.lookup("nobody"))
+        file.write_bytes(verifier(Archived(str(self.cache), [], None), target))
+        done = subprocess.run(
+            [self.python, file], env=environment({"PYTHON_EGG_CACHE": str(self.cache), **env}), cwd="/",
+            capture_output=True, text=True, check=False, user="nobody", group=self.account.pw_gid, extra_groups=[],
+        )  # fmt: skip
+        expected = [code for code in found if code in VERIFIED]
+        lines = done.stdout.splitlines()
+        assert (done.returncode, done.stderr) == (3 if expected else 0, ""), done.stdout
+        if expected:
+            assert sorted(line.split(": ")[0] for line in lines) == sorted(expected)
+        else:
+            assert re.fullmatch(r"\d+ files of \d eggs, as nobody: all current, nothing to write\n", done.stdout)
 
 
 @pytest.fixture(scope="module")
@@ -271,12 +298,14 @@ FILES: dict[str, tuple[str, Callable[[Checked], object]]] = {
 
 @pytest.mark.parametrize("change", FILES)
 def test_file_that_is_wrong_is_named(site: Checked, change: str) -> None:
-    """Whatever is wrong with a file is found, as the one thing that it is, and named with what pkg_resources says."""
+    """Whatever is wrong with a file is found, as the one thing that it is, and named with what pkg_resources says; the
+    verifier says the same."""
     code, make = FILES[change]
     assert site.check() == {}
     make(site)
     found = site.check()
     assert set(found) == {code}
+    site.verified(found)
     assert str(site.cache) in found[code]["thing"]
     told = any(line.startswith("pkg_resources: ") for line in found[code]["context"])
     assert told or change == "a link"  # which it follows
@@ -293,6 +322,7 @@ def test_old_release_that_compares_no_bytes(target: Callable[[str, str], Deploym
     _same_size_and_time(other.member("One*/one/data/text.txt"))
     found = other.check()
     assert set(found) == {"member-changed"}
+    other.verified(found)
     assert not any(line.startswith("pkg_resources: ") for line in found["member-changed"]["context"])
 
 
@@ -305,6 +335,7 @@ def test_not_served(site: Checked, own: Deployment) -> None:
     (own.site_packages / "other.pth").write_text(line)
     found = site.check()
     assert set(found) == {"not-served"}
+    site.verified(found)
     assert "(mkdir /var/tmp/elsewhere" in found["not-served"]["cause"]
 
 
@@ -340,7 +371,9 @@ def test_time_zone(site: Checked) -> None:
     assert "'America/New_York'" in found["time-zone"]["cause"]
     assert "off by -6 h" in found["time-zone"]["cause"]
     assert set(site.check()) == {"time-zone"}
+    site.verified(found, TZ="America/New_York")
     assert site.check(env={"TZ": "Europe/Madrid"}) == {}
+    site.verified({}, TZ="Europe/Madrid")
     assert site.check("--tz", "Europe/Paris") == {}
 
 
@@ -438,7 +471,9 @@ def test_who_could_put_other_files_is_found(site: Checked, nobody: pwd.struct_pa
     """Whoever could put other files where Apache reads them is found, by mode, owner, ACL and directory above."""
     codes, make = RIGHTS[change]
     make(site, nobody)
-    assert set(site.check()) == codes
+    found = site.check()
+    assert set(found) == codes
+    site.verified(found)
 
 
 def test_unreachable(site: Checked) -> None:
@@ -450,6 +485,7 @@ def test_unreachable(site: Checked) -> None:
     private.chmod(0o700)
     found = site.check()
     assert set(found) == {"cache-unreachable"}
+    site.verified(found)
     assert f"{private} is root's, mode 0700" in found["cache-unreachable"]["cause"]
     assert found["cache-unreachable"]["command"] == f"chmod o+x {private}"
     subprocess.run(["sh", "-c", found["cache-unreachable"]["command"]], check=True)
@@ -477,9 +513,11 @@ def test_remedy_is_quoted(site: Checked) -> None:
 def test_cache_missing(site: Checked) -> None:
     """A cache that does not exist, or is a file, is a finding and no error."""
     shutil.rmtree(site.cache)
-    assert set(site.check()) == {"cache-missing"}
-    site.cache.touch()
-    assert set(site.check()) == {"cache-missing"}
+    for _ in range(2):
+        found = site.check()
+        assert set(found) == {"cache-missing"}
+        site.verified(found)
+        site.cache.touch()
 
 
 @pytest.mark.parametrize(("release", "racing"), [("36.0.1", True), ("44.1.1", False)])
@@ -503,6 +541,7 @@ def test_race(
 def test_native_module(native: Checked) -> None:
     """A native module that imports from the cache is no finding, and noexec is one for it alone."""
     assert native.check() == {}
+    native.verified({})
 
 
 def test_noexec(site: Checked, probe: Path) -> None:
@@ -516,6 +555,7 @@ def test_noexec(site: Checked, probe: Path) -> None:
         site.prepare()
         found = site.check()
         assert set(found) == {"volatile", "noexec"}
+        site.verified(found)
         subprocess.run(["mount", "-o", "remount,exec", str(disk)], check=True)
         assert set(site.check()) == {"volatile"}
 
@@ -543,6 +583,7 @@ def test_wrong_architecture(native: Checked) -> None:
     native.prepare()
     found = native.check()
     assert set(found) == {"native-module-fails"}
+    native.verified(found)
     assert found["native-module-fails"]["thing"] == "probe.ns._native"
 
 
@@ -556,6 +597,7 @@ def test_crashing_module(native: Checked) -> None:
     native.prepare()
     found = native.check("--import", "json")
     assert set(found) == {"native-module-fails"}
+    native.verified(found)
     assert f"signal {signal.SIGABRT.value}" in found["native-module-fails"]["cause"]
 
 
@@ -581,7 +623,9 @@ def test_multi_phase_module(site: Checked, own: Deployment) -> None:
         ),
     )
     site.prepare()
-    assert set(site.check()) == {"native-module-empty"}
+    found = site.check()
+    assert set(found) == {"native-module-empty"}
+    site.verified(found)
 
 
 def test_stub_of_newer_setuptools(target: Callable[[str, str], Deployment], shared_tmp: Path, nobody: object) -> None:

@@ -1,25 +1,15 @@
-# Runs INSIDE a target, in front of every other script of this directory: Python 2.4 to 3.14 syntax, ASCII only.
+# Runs INSIDE a target, in front of every other script of this directory but those that say where answers go, pipe.py
+# and terminal.py: Python 2.4 to 3.14 syntax, ASCII only.
 #
 # eggcache/target/launch.py prepends `REQUEST = ...`, a literal whose strings hold one character per *byte* of what was
 # meant. That is the one spelling of a path that both a Python 2 str and a Python 3 str can be made from. Answers
-# go the same way back: JSON on a pipe of its own, a \u00XX for each byte that is not plain ASCII, since neither
-# Python 2.4 nor 2.5 has a json module and a file name need not be valid in any encoding.
+# go the same way back: JSON, a \u00XX for each byte that is not plain ASCII, since neither Python 2.4 nor 2.5 has a
+# json module and a file name need not be valid in any encoding.
 import os
 import sys
 import warnings
 
 warnings.filterwarnings("ignore")  # pkg_resources warns of itself, and of every legacy version
-
-ANSWER_FD = int(sys.argv[-1])  # a script that stands for a Python has its own name and -c in front
-
-
-def send(text):
-    data = text.encode("ascii")
-    while data:
-        data = data[os.write(ANSWER_FD, data):]
-
-
-send("eggcache\n")  # only a Python gets this far
 
 
 def from_bytes(value):
@@ -67,11 +57,6 @@ def text_to_json(value):
             parts.append("\\u%04x" % ord(char))
     parts.append('"')
     return "".join(parts)
-
-
-def answer(value):
-    """Hand `value` back. The newline says that it is whole."""
-    send(to_json(value) + "\n")
 
 
 def leave():

@@ -1,0 +1,45 @@
+"""The verifier of an archive: one file that proves on a host without eggcache what `check` proves where eggcache is.
+
+It is check's own script (inside/prove.py), with a tail that prints in place of the pipe to eggcache, in the syntax that
+Python 2.4 to 3.14 share. What should be in the cache it reads off the eggs of that host: they are what counts there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from eggcache.target import launch
+from eggcache.target.interpreter import EVERYTHING, Roots, Target
+
+_HEAD = """\
+# Proves that a Python has all its zipped eggs served from the egg cache that an archive of eggcache's has brought, and
+# that its user could write to nothing there. Run it with the Python that the server runs, as the server's user, with
+# the server's TZ, in Python 2.4 or newer:
+#
+#   su -s /bin/sh USER -c 'PYTHON_EGG_CACHE=DIR PYTHON THIS_FILE [PATH ...]'
+#
+# PATH is a directory or an egg that Apache's PythonPath adds. It writes nothing. One line says what was proven (exit
+# status 0), or what is wrong, one for each kind of fault (3); 2: it was not run as above.
+"""
+
+
+@dataclass(frozen=True)
+class Archived:
+    """What an archive holds."""
+
+    directory: str  #: the egg cache, where the archive is extracted
+    names: Sequence[str]  #: the directories in it, one for each egg
+    timezone: str | None  #: the zone it is for, a value of TZ; None: a host's own, with TZ unset
+    rules: str = ""  #: the release of the zone data that it was made by, such as "2025b"; "" where that is not known
+
+
+def verifier(archived: Archived, target: Target, roots: Roots = EVERYTHING) -> bytes:
+    """The text of the verifier of an archive, for the Python of its host.
+
+    :param target: whose paths are added to that Python's, where whoever runs the verifier names no other
+    :param roots: which distributions the archive was made for
+    """
+    question = launch.question(target, roots)
+    known = {"names": list(archived.names), "timezone": archived.timezone, "rules": archived.rules}
+    return _HEAD.encode("ascii") + launch.compose("verify.py", {"cache": archived.directory, **known, **question})

@@ -1,0 +1,19 @@
+# Runs INSIDE a target, in front of preamble.py: answers go to eggcache, on a pipe of their own.
+import os
+import sys
+
+ANSWER_FD = int(sys.argv[-1])  # a script that stands for a Python has its own name and -c in front
+
+
+def send(text):
+    data = text.encode("ascii")
+    while data:
+        data = data[os.write(ANSWER_FD, data):]
+
+
+send("eggcache\n")  # only a Python gets this far
+
+
+def answer(value):
+    """Hand `value` back. The newline says that it is whole."""
+    send(to_json(value) + "\n")

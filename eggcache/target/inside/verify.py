@@ -1,0 +1,278 @@
+# Runs INSIDE the target, after prove.py and before probe.py, on a host where there is no eggcache: as its runtime user,
+# with the egg cache that an archive has brought. It says what `check` says, a line for each kind of fault: what is
+# wrong with the files (difference.py), what this pkg_resources makes of them and whether their shared libraries load
+# (prove.py), and what its user could write. Python 2.4 to 3.14 syntax.
+AGAIN = "extract the archive again, as root and with -p"
+NATIVE = {"elsewhere": "native-module-fails", "failed": "native-module-fails", "empty": "native-module-empty"}
+FAULTS = []  # (code, thing, cause, remedy), in the order in which they were found
+
+
+def fault(code, thing, cause, remedy):
+    FAULTS.append((code, thing, cause, remedy))
+
+
+# ---------------------------------------------------------------------------------------------------- what is asked
+
+
+def begin():
+    """Take the command line and the environment; end where they make no sense."""
+    if [word for word in sys.argv[1:] if word.startswith("-")]:
+        usage("its arguments are directories and eggs, such as Apache's PythonPath adds")
+    if os.getuid() == 0:
+        usage("as root it proves nothing: run it as the user that the server runs as, su -s /bin/sh USER -c '...'")
+    if sys.argv[1:]:
+        REQUEST["paths"] = [os.path.abspath(word) for word in sys.argv[1:]]
+        for path in REQUEST["paths"]:
+            if not os.path.exists(path):
+                usage("%s: there is no such directory or egg, or %s cannot get there" % (path, user()))
+    given = os.environ.get("PYTHON_EGG_CACHE")
+    if given:
+        REQUEST["cache"] = given
+    if not os.path.isabs(REQUEST["cache"]):
+        usage("PYTHON_EGG_CACHE=%s: write it in full" % REQUEST["cache"])
+    os.environ["PYTHON_EGG_CACHE"] = REQUEST["cache"] = os.path.abspath(REQUEST["cache"])
+    os.chdir("/")
+
+
+def usage(text):
+    show("%s: %s" % (sys.argv[0], text))
+    end(USAGE)
+
+
+def user():
+    import pwd
+    try:
+        return pwd.getpwuid(os.getuid())[0]
+    except KeyError:
+        return "user %d" % os.getuid()
+
+
+# ---------------------------------------------------------------------------------------------------- what is there
+
+
+def reached(cache):
+    """Whether the cache is a directory that this user can read."""
+    place = cache
+    while place != "/" and not os.path.lexists(place):
+        place = os.path.dirname(place)
+    if place == cache and not os.path.isdir(cache):
+        fault("cache-missing", cache, "it is no directory", AGAIN)
+    elif not os.access(place, os.X_OK) or place == cache and not os.access(place, os.R_OK):
+        fault("cache-unreachable", place, "%s may not search it" % user(), "let %s through, or %s" % (user(), AGAIN))
+    elif place != cache:
+        fault("cache-missing", cache, "it does not exist", AGAIN)
+    else:
+        return True
+    return False
+
+
+def place_of(row, cache):
+    """The directory of an egg in the cache, and the root in the zip of what it holds."""
+    inside = row["inside"]
+    if row["cache_name"] == os.path.basename(row["egg"]):
+        inside = ""  # a basket, since setuptools 49.6
+    return os.path.join(cache, str(row["cache_name"]) + "-tmp"), inside
+
+
+def compare(row, cache, shifted):
+    """Compare each file of one egg with the egg; whether there was a fault. `shifted` gets what is current in another
+    time zone."""
+    into, inside = place_of(row, cache)
+    archive = zipfile.ZipFile(row["egg"])
+    try:
+        members = dict([(info.filename, info) for info in archive.infolist()])  # of two with one name the last one
+        wrong, count = {}, 0
+        for name in sorted(members):
+            if name.startswith(inside) and not name.endswith("/"):
+                count += 1
+                path = os.path.join(into, *name[len(inside):].split("/"))
+                code, why = one(archive, members[name], path)
+                if code == "time-zone":
+                    shifted.append((path, why, members[name].date_time))
+                elif code:
+                    wrong.setdefault(code, []).append((path, why))
+    finally:
+        archive.close()
+    for code in sorted(wrong):
+        path, why = wrong[code][0]
+        more, remedy = "", AGAIN
+        if len(wrong[code]) > 1:
+            more = " (and %d more of %s)" % (len(wrong[code]) - 1, row["egg"])
+        if not os.path.lexists(into):
+            fault("egg-not-in-cache", into, "it is missing, with the %d files of %s" % (count, row["egg"]),
+                  AGAIN + ", or make one with this egg")
+            break
+        if code == "member-changed":
+            remedy = "find out who changed it, and " + AGAIN
+        fault(code, path, "it %s%s" % (why, more), remedy)
+    return bool(wrong)
+
+
+def one(archive, info, path):
+    def same(descriptor):
+        stream = os.fdopen(os.dup(descriptor), "rb")
+        try:
+            return stream.read() == archive.read(info.filename)
+        finally:
+            stream.close()
+    mtime = int(time.mktime(tuple(info.date_time) + (0, 0, -1)))
+    return difference(path, info.file_size, mtime, same)
+
+
+def shift(shifted):
+    """What makes files current in another zone: the zone of this process, or this host's rules of the archive's."""
+    path, why, date = shifted[0]
+    cause = "%d files are not current, %s is off by %s" % (len(shifted), path, why)
+    wanted, here = REQUEST["timezone"], os.environ.get("TZ")
+    words = {True: "without TZ", False: "with TZ=%s" % wanted}[wanted is None]
+    if wanted == here:
+        rules = ""
+        if REQUEST["rules"]:
+            rules = ", which had release %s," % REQUEST["rules"]
+        cause = "%s, though it runs %s, as the archive was made: the zone data of this host are not those of the one " \
+                "that made it%s or it has no such zone" % (cause, words, rules or ",")
+        remedy = "have it made with --tz UTC, or with the rule itself, as --tz 'CET-1CEST,M3.5.0,M10.5.0/3', and start " \
+                 "the server with that TZ"
+    else:
+        now = "without TZ"
+        if here is not None:
+            now = "with TZ=%s" % here
+        cause = "%s: the archive is for a server %s, and this runs %s" % (cause, words, now)
+        remedy = "run this, and the server, %s, as the wrapper does" % words
+    fault("time-zone", REQUEST["cache"], cause, remedy)
+
+
+def writable(top):
+    """What this user could write, or owns, in the cache and above it; who else could, as far as pkg_resources looks."""
+    mode = os.stat(top).st_mode
+    if mode & (stat.S_IWGRP | stat.S_IWOTH):
+        fault("cache-open-to-others", top, "others than its owner may write to it, of which pkg_resources warns at every "
+              "start", "remove the cache, and " + AGAIN)
+    place = top
+    while place != "/":
+        entry, place = place, os.path.dirname(place)
+        mine = os.stat(place).st_uid == os.getuid()
+        if mine or os.access(place, os.W_OK):
+            # sticky, as /tmp: only the owner of an entry can exchange it
+            if mine or not os.stat(place).st_mode & stat.S_ISVTX or os.lstat(entry).st_uid == os.getuid():
+                fault("parent-writable", place, "%s can exchange what is in it, and so the whole cache %s" % (user(), top),
+                      "make an archive for a directory below directories of root's")
+    found, places = [], [top]
+    for directory, directories, files in os.walk(top):
+        places.extend([os.path.join(directory, name) for name in directories + files])
+    for path in places:
+        try:
+            info = os.lstat(path)
+        except OSError:
+            continue
+        if info.st_uid == os.getuid() or not os.path.islink(path) and os.access(path, os.W_OK):
+            found.append(path)
+    if found:
+        more = ""
+        if len(found) > 1:
+            more = " (and to %d more)" % (len(found) - 1)
+        fault("cache-writable", found[0], "%s can write to it, so whoever breaks into the server can change the code "
+              "that it runs%s" % (user(), more), "remove the cache, and " + AGAIN)
+
+
+def native(rows, within, locations, differing):
+    """The shared libraries that do not load from the cache."""
+    wanted = []
+    for row, (names, modules) in zip(rows, within):
+        if names is not None and row["egg"] not in differing:
+            wanted.extend([("native", module, row["egg"], library) for module, library in modules])
+    for line in import_all(wanted, locations):
+        texts = [plain(text) for text in re.findall(r'"((?:[^"\\]|\\u[0-9a-f]{4})*)"', line)[:8]]
+        kind, module, egg, state, file, call, path, said = texts
+        if state == "ok":
+            continue
+        cause = "it does not import: " + said
+        if state == "elsewhere":
+            cause = "it is imported from %s" % file
+        elif state == "empty":
+            cause = "it imports from %s as an empty module" % file
+        elif "failed to map segment" in said:
+            fault("noexec", REQUEST["cache"], "%s: %s" % (module, said), "mount that without noexec")
+            continue
+        fault(NATIVE[state], module, cause, "unzip %s, or install it as built for this machine" % egg)
+
+
+def plain(text):
+    """A string of to_json()."""
+    return from_bytes(re.sub(r"\\u00(..)", lambda match: chr(int(match.group(1), 16)), text))
+
+
+def unseen(rows, cache):
+    """The eggs of the archive that this Python does not have on its path."""
+    seen = [os.path.basename(place_of(row, cache)[0]) for row in rows]
+    missing = [name for name in REQUEST["names"] if name not in seen]
+    if missing:
+        more = ""
+        if len(missing) > 1:
+            more = " (and %d more)" % (len(missing) - 1)
+        fault("egg-unseen", missing[0][:-len("-tmp")], "it is in the archive, and %s finds no egg of that name%s"
+              % (sys.executable, more), "name the directory that it lies in, behind %s, or let %s read it"
+              % (sys.argv[0], user()))
+
+
+# ---------------------------------------------------------------------------------------------------------- together
+
+
+def answer(result):
+    """Say what is wrong with the cache for the tree that probe.py has found, and end."""
+    if result["broken"]:
+        fault("broken-pkg-resources", sys.executable, "its pkg_resources does not import: %s" % result["broken"],
+              "see to that")
+        conclude([], [])
+    pr, cache = sys.modules["pkg_resources"], REQUEST["cache"]
+    rows = [row for row in result["distributions"] if row["kind"] in ("zipped egg", "inside a basket")]
+    unseen(rows, cache)
+    lookups = []
+    if reached(cache):
+        differing, shifted = [], []
+        within = [listed(row, cache) for row in rows]
+        for row in rows:
+            before = len(shifted)
+            try:
+                wrong = compare(row, cache, shifted)
+            except Exception:
+                wrong = True
+                fault("egg-refused", row["egg"], "it cannot be read: %s" % words(), "install it anew")
+            if wrong or len(shifted) > before:
+                differing.append(row["egg"])
+        importable = one_of_each(rows)
+        chosen = [(row, names) for row, names in zip(rows, within) if row in importable]
+        native([row for row, names in chosen], [names for row, names in chosen],
+               [row["location"] for row in importable], differing)
+        for row, found in zip(rows, within):
+            lookups.append(look_up(pr, manager_of(pr), row, cache, found))
+            if lookups[-1]["failed"] and row["egg"] not in differing:
+                kind, name, call, path, said = lookups[-1]["wrong"][0]
+                if call:
+                    said = "it wants to write (%s %s)" % (call, path)
+                fault("not-served", row["egg"], "%d of its files and directories are not taken from the cache: %s %s: %s"
+                      % (lookups[-1]["failed"], kind, name, said), "unzip it, or see what else sets the egg cache")
+        if shifted:
+            shift(shifted)
+        writable(cache)
+    conclude(rows, lookups)
+
+
+def conclude(rows, lookups):
+    """Print a line for each kind of fault, or the one that says how much was proven."""
+    for code in unique([row[0] for row in FAULTS]):
+        those = [row for row in FAULTS if row[0] == code]
+        more = ""
+        if len(those) > 1:
+            more = ", the first of %d such" % len(those)
+        show("%s: %s: %s%s; %s" % (code, those[0][1], those[0][2], more, those[0][3]))
+    if FAULTS:
+        end(FOUND)
+    files = "%d" % sum([found["files"] for found in lookups])
+    for cut in range(len(files) - 3, 0, -3):
+        files = files[:cut] + "," + files[cut:]
+    show("%s files of %d eggs, as %s: all current, nothing to write" % (files, len(rows), user()))
+    end(0)
+
+
+begin()
