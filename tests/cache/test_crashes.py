@@ -1,7 +1,7 @@
 """Crashes: killed, interrupted or refused by the disk at each system call that changes a cache or site-packages.
 
-The eggs are small, and long rows of like calls are thinned out. With EGGCACHE_CRASH_TREE=1 none is left out, the next
-run follows every single kill, and TurboGears is prepared and unzipped as well, with faults in every process of it.
+The eggs are small, and one call of a kind stands for all. With EGGCACHE_CRASH_TREE=1 none is left out, the next run
+follows every single kill, and TurboGears is prepared and unzipped as well, with faults in every process of it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from support.crashing import Caches, Case, Sites
 from support.deployment import Deployment
-from support.injection import Call, check_said, inject, program, record, spread, traced
+from support.injection import Call, check_said, each_kind, inject, program, record, spread, taking_turns, traced
 
 LONG = bool(os.environ.get("EGGCACHE_CRASH_TREE"))
 NO_EXCHANGE = ("-e", "inject=renameat2:error=EINVAL")
@@ -75,13 +75,10 @@ def until(name: str, calls: list[Call]) -> list[Call]:
 
 
 def thinned(calls: list[Call]) -> list[Call]:
-    """All that moves or syncs something and what comes after that, and of the others every fifth."""
-    before = ["", *(call.name for call in calls)]
-    return [
-        call
-        for number, call in enumerate(calls)
-        if LONG or number % 5 == 0 or swapping(call) or before[number].startswith(("rename", "syncfs"))
-    ]
+    """The first of each kind and, where that moves or syncs something, what comes after it."""
+    first = each_kind(calls)
+    after = {later for call, later in zip(calls, calls[1:]) if call in first and swapping(call)}
+    return calls if LONG else [call for call in calls if call in first or call in after]
 
 
 def swapping(call: Call) -> bool:
@@ -89,7 +86,8 @@ def swapping(call: Call) -> bool:
 
 
 def test_killed_at_any_call_what_is_there_is_whole(case: Case, calls: list[Call]) -> None:
-    """SIGKILL at any call that changes something: what is there is whole, the next run completes and leaves nothing."""
+    """SIGKILL at any kind of call that changes something: what is there is whole, the next run completes and leaves
+    nothing. Of calls that do the same in the same kind of place, such as the files of one egg, one stands for all."""
     for call in thinned(calls):
         status, _ = case.run(call, "signal=KILL")
         assert status == -signal.SIGKILL, call
@@ -98,10 +96,11 @@ def test_killed_at_any_call_what_is_there_is_whole(case: Case, calls: list[Call]
 
 
 def test_disk_refuses(case: Case, calls: list[Call]) -> None:
-    """An error of the disk at a call: one line that says what to do, nothing left over, and the next run completes."""
-    faults = list(spread(calls))
-    whole = LONG or len(faults) < 20 or (case.begin.__name__ in ("nothing", "zipped") and case.since == "")
-    for call, error in faults if whole else faults[::3]:
+    """An error of the disk at a call: one line that says what to do, nothing left over, and the next run completes.
+
+    Whole runs meet each error that a call can have; what differs in the others meets one in each kind of call."""
+    whole = LONG or (case.begin.__name__ in ("nothing", "zipped") and case.since == "")
+    for call, error in spread(calls) if whole else taking_turns(calls):
         status, said = case.run(call, f"error={error}")
         check_said(status, said, error, str(call))
         assert status == 0 or call.name.startswith(("unlink", "rmdir")) or case.left() == set(), call

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from support.injection import Call, inject, program, record, traced
+from support.injection import HURRIED, Call, hurried, inject, program, record
 from support.judge import SLOW
 from support.sites import write_egg
 
@@ -82,7 +82,7 @@ class Case:
 
     def complete(self) -> None:
         """The next run does the rest, without a word of what was wrong, and leaves nothing over."""
-        done = traced([], self.again or self.command)
+        done = hurried(self.again or self.command)
         assert done.returncode == 0, done.stderr
         self.check()
         self.finished()
@@ -129,8 +129,8 @@ class Caches:
 
     def case(self, begin: Callable[[], None], *more: str, since: str = "", options: tuple[str, ...] = ()) -> Case:
         return Case(
-            self.command(*more), [self.cache], begin, self.check, self.finished,
-            options=options, since=since, again=self.command(*(word for word in more if word != "--allow-gap")),
+            self.command(*more), [self.cache], begin, self.check, self.finished, options=(*options, *HURRIED),
+            since=since, again=self.command(*(word for word in more if word != "--allow-gap")),
         )  # fmt: skip
 
     def nothing(self) -> None:
@@ -144,7 +144,7 @@ class Caches:
         saved = self.top / "saved"
         if not saved.exists():
             gone = write_egg(self.eggs / f"Gone-{NAME}", content(1), project="Gone")
-            assert traced([], self.command()).returncode == 0
+            assert hurried(self.command()).returncode == 0
             gone.unlink()
             shutil.move(self.cache, saved)
         shutil.copytree(saved, self.cache, copy_function=shutil.copy2)
@@ -237,7 +237,7 @@ class Sites:
         once = self.top / "unzipped"
         if not once.exists():
             self.zipped()
-            done = traced([], self.command("--backup", self.backup))
+            done = hurried(self.command("--backup", self.backup))
             assert done.returncode == 0, done.stderr
             once.mkdir()
             for place in (self.site, self.backup):

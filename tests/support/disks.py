@@ -64,7 +64,7 @@ class PowerCut:
         self.image, self.where = top / "image", top / "disk"
         self.where.mkdir()
         with self.image.open("wb") as stream:
-            stream.truncate(24 << 20)
+            stream.truncate(8 << 20)
         trouble = _run("mkfs.ext4", "-q", "-F", self.image)
         if trouble:
             missing(trouble)
@@ -84,7 +84,7 @@ class PowerCut:
 
     def sync(self) -> None:
         """Bring what the test has prepared to the disk."""
-        os.sync()
+        assert _run("sync", "--file-system", self.where) == ""
 
     def cut(self) -> None:
         """Lose what is not on the disk, and mount what is there: its journal is replayed.

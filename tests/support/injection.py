@@ -58,6 +58,16 @@ SAID = {
     "EINTR": (1, "Interrupted system call"),
 }
 _TRACE = "trace=" + ",".join(f"?{name}" for name in ERRORS)
+# A prepare leaves what it displaced for a second, for whoever reads there: in these runs nobody does
+HURRIED = ("-e", "inject=clock_nanosleep:retval=0")
+# What two calls of one kind may differ in
+_ALIKE = (
+    (r"-[0-9a-f]{16}", "-"),  # the names of stages
+    (r"\d+<", "<"),
+    (r"(?<=\.eggcache-stage-)/[^>]*>", "/>"),
+    (r'"(?:(\.[^"\\]*)|(?:[^"\\]|\\.)*)"(?:\.\.\.)?', r'"\1"'),  # content, and names that are not eggcache's own
+    (r'(?<=""), \d+\) += \d+| = \d+.*', ""),  # sizes and descriptors
+)
 
 
 @dataclass(frozen=True)
@@ -71,6 +81,14 @@ class Call:
 
     def __str__(self) -> str:
         return f"{self.name} {self.number}: {self.text}"
+
+    @property
+    def kind(self) -> str:
+        """What it does, where, and with what result: the same for every file of an egg, and in every stage."""
+        text = self.text
+        for pattern, instead in _ALIKE:
+            text = re.sub(pattern, instead, text)
+        return f"{self.name} {text}"
 
 
 def program(*arguments: str | Path) -> list[str]:
@@ -130,6 +148,11 @@ def _calls(log: str, places: Sequence[str]) -> Iterator[Call]:
             yield Call(name, number, process == first, text)
 
 
+def hurried(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    """Run `command` without a fault."""
+    return traced(["--seccomp-bpf", "-e", "trace=clock_nanosleep", *HURRIED], command, everywhere=True)
+
+
 def inject(
     command: Sequence[str], call: Call, fault: str, *, options: Sequence[str] = (), onwards: bool = False
 ) -> subprocess.CompletedProcess[str]:
@@ -154,6 +177,11 @@ def check_said(status: int, said: str, error: str, where: str) -> None:
     assert len([line for line in lines if re.search(words, line)]) == 1, (where, said)
 
 
+def each_kind(calls: Sequence[Call]) -> list[Call]:
+    """The first call of each kind."""
+    return list({call.kind: call for call in reversed(calls)}.values())[::-1]
+
+
 def spread(calls: Sequence[Call]) -> Iterator[tuple[Call, str]]:
     """Faults for `calls` so that every name meets each of its errors, at its first, its last, and calls in between."""
     for name in dict.fromkeys(call.name for call in calls):
@@ -161,3 +189,9 @@ def spread(calls: Sequence[Call]) -> Iterator[tuple[Call, str]]:
         errors = ERRORS[name]
         for count, error in enumerate(errors):
             yield here[round(count * (len(here) - 1) / max(1, len(errors) - 1))], error
+
+
+def taking_turns(calls: Sequence[Call]) -> Iterator[tuple[Call, str]]:
+    """A fault for each kind of call: the errors that its name can meet take turns."""
+    for number, call in enumerate(each_kind(calls)):
+        yield call, ERRORS[call.name][number % len(ERRORS[call.name])]
