@@ -12,7 +12,7 @@ from docutils.statemachine import StringList
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from eggcache.cli import main, manual
+from eggcache.cli import main, manual, reference
 from eggcache.wrappers import emission, kinds
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -25,7 +25,7 @@ PREPARE = shlex.split(
 
 def commands() -> Iterator[str]:
     """Each command with its usage, options and examples."""
-    for command in manual.commands(main.parser()):
+    for command in reference.commands(main.parser()):
         name = f"eggcache {command.name}".strip()
         if command.name:
             yield from ("", name, "-" * len(name), "")
@@ -48,13 +48,13 @@ def literal(text: str) -> str:
 def statuses() -> Iterator[str]:
     """The table of exit statuses."""
     yield from (".. list-table::", "    :widths: 10 90", "")
-    for status, meaning in manual.statuses():
+    for status, meaning in reference.statuses():
         yield from (f"    * - {status}", f"      - {literal(meaning)}")
 
 
 def environment() -> Iterator[str]:
     """The environment variables."""
-    for name, meaning in manual.ENVIRONMENT:
+    for name, meaning in reference.ENVIRONMENT:
         yield from (f"``{name}``", f"    {literal(meaning)}", "")
 
 

@@ -24,8 +24,8 @@ if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
 from eggcache import __version__  # noqa: E402 - only after its directory is on the path
-from eggcache.cli import main, manual  # noqa: E402 - only after its directory is on the path
-from eggcache.cli.manual import Command, Option  # noqa: E402 - the same
+from eggcache.cli import main, manual, reference  # noqa: E402 - only after its directory is on the path
+from eggcache.cli.reference import Command, Option  # noqa: E402 - the same
 from eggcache.cli.verbs import wrapper  # noqa: E402 - the same
 
 FILES = (
@@ -39,7 +39,7 @@ ZONES = "awk '!/^#/ { print $3 }' /usr/share/zoneinfo/zone.tab 2>/dev/null"
 
 def write(directory: Path) -> None:
     """All four."""
-    commands = manual.commands(main.parser())
+    commands = reference.commands(main.parser())
     for name, lines in zip(FILES, (man(commands), bash(commands), zsh(commands), fish(commands))):
         path = directory / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -70,13 +70,13 @@ def man(commands: list[Command]) -> Iterator[str]:
                 yield from item(option)
         yield from examples(command)
     yield from (".SH EXIT STATUS", "Where several apply: 4, then 1, 5, 3.")
-    for status, meaning in manual.statuses():
+    for status, meaning in reference.statuses():
         yield from (".TP", rf".B {roff(status)}", roff(meaning))
     yield ".SH ENVIRONMENT"
-    for name, meaning in manual.ENVIRONMENT:
+    for name, meaning in reference.ENVIRONMENT:
         yield from (".TP", rf".B {roff(name)}", roff(meaning))
     yield ".SH FILES"
-    for name, meaning in manual.FILES:
+    for name, meaning in reference.FILES:
         yield from (".TP", rf".I {roff(name)}", roff(meaning))
     yield from (".SH EXAMPLES", "To find out, cure and prove:")
     yield from examples(program)

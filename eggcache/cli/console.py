@@ -41,11 +41,19 @@ def open_streams() -> None:
 
 def width() -> int:
     """The columns of the terminal that stdout is, or that $COLUMNS says it has; 80 where it is no terminal."""
-    if not sys.stdout.isatty():
-        return 80
-    import shutil
+    return columns() if sys.stdout.isatty() else 80
 
-    return shutil.get_terminal_size().columns
+
+def columns() -> int:
+    """What shutil.get_terminal_size has as columns: $COLUMNS, else the terminal's, else 80. To import shutil takes as
+    long as to make a help text."""
+    wanted = os.environ.get("COLUMNS", "")
+    if wanted.isdecimal() and int(wanted) > 0:
+        return int(wanted)
+    try:
+        return os.get_terminal_size(sys.__stdout__.fileno() if sys.__stdout__ else 1).columns or 80
+    except (OSError, ValueError):
+        return 80
 
 
 def trace(error: BaseException) -> None:

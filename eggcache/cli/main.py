@@ -128,7 +128,7 @@ class _Formatter(argparse.HelpFormatter):
 
 
 class _Parser(argparse.ArgumentParser):
-    columns: int | None = 78  # None: the terminal's. It takes an import to know, and options are checked by a formatter
+    columns = 78  # options are checked by a formatter, too, for which the terminal is not asked
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(allow_abbrev=False, formatter_class=self._formatter, **kwargs)
@@ -139,7 +139,7 @@ class _Parser(argparse.ArgumentParser):
     def format_help(self) -> str:
         from eggcache.cli import manual  # its text is of no use to a command that works
 
-        self.columns = None
+        self.columns = console.columns() - 2
         self.epilog = manual.epilog(self.prog.partition(" ")[2])
         return super().format_help()
 

@@ -6,13 +6,10 @@ import argparse
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
-from importlib import metadata
 
 from eggcache import __version__
 from eggcache.cli import console
 from eggcache.errors import EggcacheError
-from eggcache.target import interpreter, owners, resolver
-from eggcache.target.interpreter import EVERYTHING, Target
 
 
 def run(options: argparse.Namespace) -> int:
@@ -29,6 +26,11 @@ def lines(*, verbose: bool = False) -> Iterator[str]:
     yield f"eggcache {__version__}"
     if not verbose:
         return
+    from importlib import metadata  # slow, as the target's resolver is
+
+    from eggcache.target import interpreter, owners, resolver
+    from eggcache.target.interpreter import EVERYTHING, Target
+
     yield f"  run by Python {_dotted(sys.version_info[:3])}, {sys.executable}"
     for library in ("configobj", "filelock", "rich", "zlib-ng", "wheel"):
         with suppress(metadata.PackageNotFoundError):

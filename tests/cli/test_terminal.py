@@ -18,12 +18,12 @@ from support.judge import as_json, eggcache, environment, listing
 from support.sites import named, write_egg
 from support.terminals import show
 
-from eggcache.cli import console, main, manual
+from eggcache.cli import console, main, reference
 from eggcache.cli.render import findings_table
 from eggcache.errors import Remedy
 from eggcache.model import Finding, Report
 
-COMMANDS = {command.name: command for command in manual.commands(main.parser()) if command.name}
+COMMANDS = {command.name: command for command in reference.commands(main.parser()) if command.name}
 ESCAPE = "\x1b"
 COLOUR = re.compile(r"\x1b\[[0-9;]*(?:3[0-8]|4[0-8]|9[0-7]|10[0-7])[0-9;]*m")
 

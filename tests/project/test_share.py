@@ -15,9 +15,9 @@ from support.judge import environment
 from support.parts import missing
 from support.terminals import show
 
-from eggcache.cli import main, manual
+from eggcache.cli import main, manual, reference
 
-COMMANDS = manual.commands(main.parser())
+COMMANDS = reference.commands(main.parser())
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,7 @@ def test_page_is_whole(share: Path) -> None:
             assert " ".join(option.help.split()) in text
         for words, _ in manual.EXAMPLES[command.name]:
             assert f"\n              {words}\n" in page or f"\n       {words}\n" in page
-    for _, meaning in manual.statuses():
+    for _, meaning in reference.statuses():
         assert meaning in text
 
 

@@ -17,7 +17,7 @@ from support.parts import missing
 
 import eggcache
 from eggcache import findings
-from eggcache.cli import main, manual
+from eggcache.cli import main, manual, reference
 from eggcache.wrappers import kinds
 
 DOCS = ROOT / "docs"
@@ -180,6 +180,6 @@ def test_no_environment_variable_is_forgotten() -> None:
     """What the source reads in its environment by name, the reference explains."""
     source = "".join(path.read_text() for path in (ROOT / "eggcache").rglob("*.py") if "inside" not in path.parts)
     read = set(re.findall(r'environ(?:\.get\(|\[)"([A-Z_]+)"', source)) - {"PATH", "HOME"}
-    explained = " ".join(name for name, _ in manual.ENVIRONMENT)
+    explained = " ".join(name for name, _ in reference.ENVIRONMENT)
     assert len(read) > 3
     assert {name for name in read if name not in explained} == set()
