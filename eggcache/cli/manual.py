@@ -71,6 +71,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("eggcache wrapper /var/cache/eggcache --for init.d -o /etc/init.d/apache-eggs", "an init script, installed"),
         ("eggcache wrapper /var/cache/eggcache --for systemd", "a drop-in for Apache's unit"),
         ('eval "$(eggcache wrapper /var/cache/eggcache --for shell)"', "in a script of your own"),
+        ("eggcache wrapper /var/cache/eggcache --for shell --prepared-elsewhere", "for a host without eggcache"),
     ),
 }
 """Of each command (and of eggcache itself, under ""): what to type, and what for."""

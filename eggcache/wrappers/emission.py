@@ -37,7 +37,7 @@ def wrapper(kind: str, wanted: Wanted) -> str:
         raise UsageError(f"--for {kind}", "Apache does not say where its pid file is", "name it with --pid-file")
     if KINDS[kind].apachectl and not wanted.apachectl:
         raise UsageError(f"--for {kind}", "there is no apachectl on this host", "say where it is with --apachectl")
-    for value in (wanted.directory, wanted.prepare[0], wanted.apachectl or "/", wanted.pid_file or "/"):
+    for value in (wanted.directory, *wanted.prepare[:1], wanted.apachectl or "/", wanted.pid_file or "/"):
         if not value.startswith("/"):  # the script runs from any directory
             raise UsageError(value, "not an absolute path", "write it in full")
     for value in (wanted.directory, *wanted.prepare, wanted.timezone or "", wanted.apachectl, wanted.pid_file):

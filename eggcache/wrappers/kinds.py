@@ -23,7 +23,7 @@ class Wanted:
     """The values of a wrapper. Names that are not UTF-8 are in the text as surrogate escapes."""
 
     directory: str  #: the egg cache
-    prepare: Sequence[str]  #: the complete command, absolute and as resolved, that fills it
+    prepare: Sequence[str]  #: the complete command, absolute and as resolved, that fills it; empty: an archive does
     timezone: str | None  #: the zone it was prepared for; None: the host's own
     apachectl: str = ""  #: absolute; apachectl and init.d need it
     pid_file: str = ""  #: Apache's; init.d needs it
@@ -86,10 +86,19 @@ class WrapperKind:
     after: str = ""  # what to run when it is written, what stands in braces is filled in
 
 
+_CHOICE = re.compile(r"^@if ([A-Z_]+)@\n(.*?)(?:^@else@\n(.*?))?^@end@\n", re.MULTILINE | re.DOTALL)
+
+
 def fill(template: str, *, indent: str = "", **values: str) -> str:
-    """A template's text, its lines indented, with its @NAME@s replaced, in one pass: a value may hold @NAME@ itself."""
+    """A template's text, its lines indented, with its @NAME@s replaced, in one pass: a value may hold @NAME@ itself.
+
+    The lines between "@if NAME@" and "@else@" are kept where that value is not empty, and those between "@else@" and
+    "@end@" where it is.
+    """
     # Shell scripts are full of "$", so string.Template would be of no help.
-    text = textwrap.indent(packaged.read(f"wrappers/templates/{template}").decode("ascii"), indent)
+    text = packaged.read(f"wrappers/templates/{template}").decode("ascii")
+    text = _CHOICE.sub(lambda match: match[2] if values[match[1]] else match[3] or "", text)
+    text = textwrap.indent(text, indent)
     return re.sub("@([A-Z_]+)@", lambda match: values[match[1]], text)
 
 
@@ -159,7 +168,7 @@ def _sourced(wanted: Wanted) -> dict[str, str]:
     pid_file = "${APACHE_PID_FILE-}" if wanted.debian else quoting.shell(wanted.pid_file)
     harmless, running = fill("harmless.sh", indent="    ").rstrip("\n"), _running(wanted, indent="    ")
     values = {**_sh(wanted), "HARMLESS": harmless, "RUNNING": running, "PID_FILE": pid_file}
-    return {"SOURCED": fill("sourced.sh", **values).rstrip("\n")}
+    return {"SOURCED": fill("sourced.sh", **values).rstrip("\n"), "PREPARE": values["PREPARE"]}
 
 
 def _drop_in(wanted: Wanted) -> dict[str, str]:
@@ -226,7 +235,7 @@ def _gunicorn(wanted: Wanted) -> dict[str, str]:
     return {
         "DIRECTORY": quoting.python(wanted.directory),
         "ZONE": wanted.zone(quoting.python, 'os.environ["TZ"] = {}', 'os.environ.pop("TZ", None)'),
-        "PREPARE": f"[{', '.join(map(quoting.python, wanted.prepare))}]",
+        "PREPARE": f"[{', '.join(map(quoting.python, wanted.prepare))}]" if wanted.prepare else "",
     }
 
 
@@ -234,7 +243,7 @@ def _docker(wanted: Wanted) -> dict[str, str]:
     return {
         "DIRECTORY": quoting.dockerfile(wanted.directory),
         "ZONE": wanted.zone(quoting.dockerfile, "ENV TZ={}", "# No TZ was set: nothing before this may set one."),
-        "PREPARE": quoting.dockerfile_command(wanted.prepare),
+        "PREPARE": quoting.dockerfile_command(wanted.prepare) if wanted.prepare else "",
     }
 
 

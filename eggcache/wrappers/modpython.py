@@ -59,7 +59,7 @@ def mod_python(
     :raises UsageError: a value is not absolute where it must be, cannot be expressed in Apache's configuration, or is
         no name of a module; an application without `modules`
     """
-    for value in (wanted.directory, wanted.prepare[0], *paths, *([modules] if modules is not None else [])):
+    for value in (wanted.directory, *wanted.prepare[:1], *paths, *([modules] if modules is not None else [])):
         if not value.startswith("/"):
             raise UsageError(value, "not an absolute path", "write it in full")
     for value in (wanted.directory, *wanted.prepare, wanted.timezone or "", modules or "", *paths):
@@ -74,7 +74,7 @@ def mod_python(
         if modules is None:
             raise UsageError("--app", "its launcher and the gateway are files", "say where they go with --directory")
         _check(application)
-        there = os.path.exists(os.path.join(root, _DEBIAN[1:]))
+        there = os.path.exists(os.path.join(root, _DEBIAN[1:])) if wanted.prepare else wanted.debian
         server = {"MODULE": _DEBIAN if there else _LOADED, "MUTEXES": quoting.apache(mutexes)}
         values["SERVER"] = fill("mod_python_server.conf", **server)
         location = {"LOCATION": quoting.apache(application.location), "APP": application.module}

@@ -47,6 +47,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--apachectl", metavar="PATH", help="Apache's control script (default: this host's)")
     parser.add_argument("--pid-file", metavar="PATH", help="Apache's pid file (default: as Apache says)")
     parser.add_argument("--unit", metavar="NAME", help="Apache's unit of systemd's (default: this host's)")
+    parser.add_argument(
+        "--prepared-elsewhere",
+        action="store_true",
+        help="for a host without eggcache, where the cache comes in an archive: it prepares nothing, and nothing that "
+        "is true of this host is in it",
+    )
     parser.add_argument("-o", "--output", metavar="FILE", help="write it there, instead of stdout")
     group = parser.add_argument_group("with --for mod_python")
     group.add_argument(
@@ -59,7 +65,55 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the wrapper that `options` ask for, or write it where they say; the exit status."""
-    options = remembered.alone(options, os.path.abspath(options.directory))
+    if options.prepared_elsewhere:
+        host, kind, why, wanted = _for_another_host(options)
+    else:
+        options = remembered.alone(options, os.path.abspath(options.directory))
+        host, kind, why, wanted = _for_this_host(options)
+    directory, debian, pid_file = wanted.directory, wanted.debian, wanted.pid_file or None
+    text = _with_modules(options, kind, emission.wrapper(kind, wanted), wanted)
+    for finding in emission.warnings(kind, directory, host):
+        console.warn(str(finding), options)
+    part = kinds.part(kind, debian=debian)
+    if options.output:
+        path = os.path.abspath(options.output)
+        if part:
+            registered = kinds.KINDS[kind]
+            undone = registered.undone if wanted.prepare else ""
+            written = destination.insert(path, text, position=registered.position, undone=undone)
+            if written.undone:
+                cause = f"line {written.undone}, below what eggcache wrote, takes its place: nothing prepares the cache"
+                console.warn(f"{path}: {cause}; put what is there above what eggcache wrote, which calls it", options)
+        else:
+            written = destination.write(path, text, mode=0o755 if kinds.KINDS[kind].executable else 0o644)
+        after = emission.following(kind, path, host, debian=debian)
+        if options.prepared_elsewhere:
+            after = "take it to that host, and do there what its first lines say"
+        _say(path, written, after, options)
+    if options.json:
+        emitted = {
+            "schema": 1,
+            "command": "wrapper",
+            "directory": directory,
+            "kind": kind,
+            "why": why,
+            "place": emission.place(kind, host, debian=debian),
+            "part": part,
+            "executable": kinds.KINDS[kind].executable,
+            "apachectl": host.apachectl,
+            "pid_file": pid_file,
+            "unit": host.unit,
+            "text": text,
+        }
+        print(report.as_json(emitted))
+    elif not options.output:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(os.fsencode(text))  # a path in it may be no UTF-8
+    return 0
+
+
+def _for_this_host(options: argparse.Namespace) -> tuple[apache.Apache, str, str | None, kinds.Wanted]:
+    """This host's Apache, the kind, why it is that where nobody has said so, and the values of the text."""
     arguments.doubt(options)
     host = _host(options)
     directory = os.path.abspath(options.directory)
@@ -104,41 +158,26 @@ def run(options: argparse.Namespace) -> int:
         debian=debian,
         private_tmp=host.private_tmp,
     )
-    text = _with_modules(options, kind, emission.wrapper(kind, wanted), wanted)
-    for finding in emission.warnings(kind, directory, host):
-        console.warn(str(finding), options)
-    part = kinds.part(kind, debian=debian)
-    if options.output:
-        path = os.path.abspath(options.output)
-        if part:
-            registered = kinds.KINDS[kind]
-            written = destination.insert(path, text, position=registered.position, undone=registered.undone)
-            if written.undone:
-                cause = f"line {written.undone}, below what eggcache wrote, takes its place: nothing prepares the cache"
-                console.warn(f"{path}: {cause}; put what is there above what eggcache wrote, which calls it", options)
-        else:
-            written = destination.write(path, text, mode=0o755 if kinds.KINDS[kind].executable else 0o644)
-        _say(path, written, emission.following(kind, path, host, debian=debian), options)
-    if options.json:
-        emitted = {
-            "schema": 1,
-            "command": "wrapper",
-            "directory": directory,
-            "kind": kind,
-            "why": why,
-            "place": emission.place(kind, host, debian=debian),
-            "part": part,
-            "executable": kinds.KINDS[kind].executable,
-            "apachectl": host.apachectl,
-            "pid_file": pid_file,
-            "unit": host.unit,
-            "text": text,
-        }
-        print(report.as_json(emitted))
-    elif not options.output:
-        sys.stdout.flush()
-        sys.stdout.buffer.write(os.fsencode(text))  # a path in it may be no UTF-8
-    return 0
+    return host, kind, why, wanted
+
+
+def _for_another_host(options: argparse.Namespace) -> tuple[apache.Apache, str, str | None, kinds.Wanted]:
+    """The same for a host without eggcache: what the options say, and nothing that is true of this host."""
+    if not options.kind:
+        known = f"name the kind: --for, and one of {', '.join(sorted(kinds.KINDS))}"
+        raise UsageError("--prepared-elsewhere", "it cannot be told from here what starts a server there", known)
+    host = apache.Apache(apachectl=options.apachectl, pid_file=options.pid_file, unit=options.unit)
+    debian = os.path.basename(options.apachectl or "").startswith("apache2")
+    wanted = kinds.Wanted(
+        options.directory,
+        (),
+        options.tz,
+        apachectl=options.apachectl or "",
+        pid_file=options.pid_file or "",
+        unit=options.unit or "",
+        debian=debian,
+    )
+    return host, options.kind, None, wanted
 
 
 def _host(options: argparse.Namespace) -> apache.Apache:

@@ -1,9 +1,18 @@
 #!/bin/sh
+@if PREPARE@
 # apachectl for an Apache whose Python needs an egg cache: the cache is prepared before anything that can start Apache.
+@else@
+# apachectl for an Apache whose Python needs an egg cache, which comes in an archive (eggcache archive).
+@end@
 # Written by `eggcache wrapper`; write it anew instead of changing it.
 #
+@if PREPARE@
 # Use it wherever apachectl was used: same arguments, same exit status. Where the cache cannot be prepared, Apache is
 # left as it is and the exit status is that of `eggcache prepare`. A running Apache keeps its old environment over
+@else@
+# Use it wherever apachectl was used: same arguments, same exit status. Where the cache is not there, Apache is left as
+# it is and the exit status is 1. A running Apache keeps its old environment over
+@end@
 # restart and graceful: for the first time, stop it and start it with this script. `stop` returns when Apache has ended;
 # `start` waits for one that is about to end, and fails where one without this egg cache stays.
 
@@ -29,12 +38,16 @@ case $action in
             refuse_systemd
             exit 1
         fi
+@if PREPARE@
         status=0
         prepare || status=$?
         if [ "$status" -ne 0 ]; then
             say "the egg cache could not be prepared (exit status $status): $apachectl was not run"
             exit "$status"
         fi
+@else@
+        present || exit 1
+@end@
         if [ "$action" = renew ]; then
             lacks_cache
         elif ! cleared && lacks_cache; then

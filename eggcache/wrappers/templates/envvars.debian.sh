@@ -6,8 +6,13 @@
 #         apache2ctl stop; apache2ctl start
 #
 # apache2ctl and /etc/init.d/apache2 read the file that APACHE_ENVVARS names, `service` and systemd do not pass the name
+@if PREPARE@
 # on: `--for init.d` and `--for systemd` are for them. Where the cache cannot be prepared, whoever reads this ends before
 # it starts Apache; stop, status and configtest are not touched.
+@else@
+# on: `--for init.d` and `--for systemd` are for them. Where the cache, which came in an archive, is not there, whoever
+# reads this ends before it starts Apache; stop, status and configtest are not touched.
+@end@
 
 # shellcheck source=/dev/null
 . "${APACHE_CONFDIR:-/etc/apache2}/envvars"

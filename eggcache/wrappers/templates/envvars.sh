@@ -4,8 +4,13 @@
 # Where:  at the end of the envvars file beside apachectl, such as /usr/local/apache2/bin/envvars.
 # After:  stop Apache and start it, with apachectl: a running Apache never gets a new environment.
 #
+@if PREPARE@
 # apachectl reads it each time. Where the cache cannot be prepared, apachectl ends before it starts Apache; stop, status
 # and configtest are not touched. On a system other than Linux eggcache cannot prepare: there, PYTHON_EGG_CACHE and its
 # export, the first two lines, are all that is wanted.
+@else@
+# apachectl reads it each time. Where the cache, which came in an archive, is not there, apachectl ends before it starts
+# Apache; stop, status and configtest are not touched.
+@end@
 
 @SOURCED@

@@ -1,6 +1,10 @@
 #!/bin/sh
 # chkconfig: 2345 85 15
+@if PREPARE@
 # description: Apache, with an egg cache that is prepared before each start
+@else@
+# description: Apache, with an egg cache that came in an archive
+@end@
 ### BEGIN INIT INFO
 # Provides:          @NAME@
 # Required-Start:    $local_fs $remote_fs $network
@@ -10,8 +14,12 @@
 # Default-Start:     2 3 4 5
 # Default-Stop:      0 1 6
 # Short-Description: Apache with a prepared egg cache
+@if PREPARE@
 # Description:       Prepares the directory that PYTHON_EGG_CACHE names, then
 #                    starts Apache with it by way of apachectl.
+@else@
+# Description:       Starts Apache by way of apachectl, with PYTHON_EGG_CACHE.
+@end@
 ### END INIT INFO
 #
 # Written by `eggcache wrapper`; write it anew instead of changing it.
@@ -40,6 +48,7 @@ ready() {
         refuse_systemd
         exit 1
     fi
+@if PREPARE@
     status=0
     prepare || status=$?
     if [ "$status" -ne 0 ]; then
@@ -47,6 +56,9 @@ ready() {
         [ "$status" -ne 4 ] || exit 4 # LSB's and eggcache's number for missing rights
         exit 1
     fi
+@else@
+    present || exit 1
+@end@
 }
 
 start() {

@@ -9,12 +9,22 @@ export PYTHON_EGG_CACHE
 # pkg_resources compares local times: Apache must have the zone that the cache was prepared for.
 @ZONE@
 
+@if PREPARE@
 # Apache and its Python inherit what this script has, so the cache is prepared in the same environment; but not in the
 # same directory, which may be anybody's: Python can import from there. (A function's body in () is a subshell.)
 prepare() (
     cd / || exit 1
     exec @PREPARE@ </dev/null >&2
 )
+@else@
+# Whether the egg cache is there, which came in an archive; else no page works that needs it.
+present() {
+    [ -d "$PYTHON_EGG_CACHE" ] || {
+        say "there is no egg cache $PYTHON_EGG_CACHE: Apache is left as it is; extract its archive again (tar -xpf FILE.tar -C /)"
+        return 1
+    }
+}
+@end@
 
 # Whether `apachectl "$1"` is given to systemctl, which starts Apache without the environment of this script.
 handed_over() {
