@@ -1,8 +1,8 @@
 """Zipped Python eggs behind Apache, unzipped or extracted beforehand into a cache that nobody else can write to.
 
 The public API has one function for each command: `resolve`, `prepare`, `unzip_all`, `undo`, `check`, `wrapper`,
-`status`, `remove`, `wheels`. Their arguments are three nouns: a `Target` (the Python, as a server runs it), its `Roots`
-(which distributions) and a `Run` (limits, waiting, dry run, progress).
+`status`, `remove`, `wheels`, `archive`. Their arguments are three nouns: a `Target` (the Python, as a server runs it),
+its `Roots` (which distributions) and a `Run` (limits, waiting, dry run, progress).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import importlib
 
 TYPE_CHECKING = False  # importing typing takes longer than many a run
 if TYPE_CHECKING:
+    from eggcache.cache.archiving import archive
     from eggcache.cache.inventory import status
     from eggcache.cache.preparation import prepare
     from eggcache.cache.removal import remove
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from eggcache.proof.application import Application
     from eggcache.proof.checking import check
     from eggcache.system.accounts import Account
+    from eggcache.target.elsewhere import Host
     from eggcache.target.interpreter import EVERYTHING, Roots, Target
     from eggcache.target.resolver import resolve
     from eggcache.unzip.restoration import undo
@@ -30,11 +32,13 @@ __all__ = [
     "EVERYTHING",
     "Account",
     "Application",
+    "Host",
     "Limits",
     "Roots",
     "Run",
     "Target",
     "Wanted",
+    "archive",
     "check",
     "prepare",
     "remove",
@@ -52,7 +56,9 @@ _HOMES = {
     **dict.fromkeys(("Limits", "Run"), "model"),
     "Account": "system.accounts",
     "Application": "proof.application",
+    "Host": "target.elsewhere",
     "Wanted": "wrappers.kinds",
+    "archive": "cache.archiving",
     "check": "proof.checking",
     "prepare": "cache.preparation",
     "remove": "cache.removal",

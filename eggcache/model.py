@@ -210,7 +210,7 @@ class Outcome:
 
     egg: str  #: the zip file
     into: str  #: what holds, or would hold, its members: a directory; for `wheels` a file
-    action: str  #: "made", "replaced", "kept", "removed", "unzipped", "restored"
+    action: str  #: "made", "replaced", "kept", "removed", "unzipped", "restored", "packed"
     files: int = 0  #: how many files that is
     size: int = 0  #: bytes of these files
 
@@ -227,6 +227,16 @@ class Process:
 
 
 @dataclass(frozen=True)
+class Zone:
+    """A time zone, as the machine knows it that reckons in it."""
+
+    name: str  #: a value of TZ; "" where the machine's own has no name
+    rules: str | None  #: the version of the machine's rules for it, "2025b"; None where unknown, or none are needed
+    depends: bool  #: whether another machine with other rules may have other dates in it
+    posix: str  #: a value of TZ that says the same of today, and depends on no rules; "" where none is known
+
+
+@dataclass(frozen=True)
 class Report:
     """What a command did, and what it found."""
 
@@ -237,10 +247,13 @@ class Report:
     notes: tuple[str, ...] = ()  #: lines for the user that ask for nothing
     unchanged: bool = False  #: whether nothing had to be done, and nothing was written
     dry_run: bool = False  #: whether this is what would be done
-    digest: str | None = None  #: prepare: of what the cache holds for this tree; equal on two hosts where that is equal
-    owner: Ownership | None = None  #: prepare: whose the cache is
+    digest: str | None = (
+        None  #: prepare, archive: of what the cache holds for this tree; equal on two hosts where that is equal
+    )
+    owner: Ownership | None = None  #: prepare, archive: whose the cache is
     #: unzip-all: who used the target or its eggs when the command began; prepare: who does since before an egg changed
     processes: tuple[Process, ...] = ()
     outside: tuple[str, ...] = ()  #: zipped eggs on the path that were not worked on: no requirement has led to them
     ignored: tuple[Finding, ...] = ()  #: check: what is wrong as well, and was not to count
     install: tuple[str, ...] = ()  #: wheels: arguments for pip, by which the wheels replace the eggs; () where none do
+    zone: Zone | None = None  #: archive: the time zone that its files are dated in

@@ -1,20 +1,84 @@
-"""A cache as a tar archive: what a plan says, written to a stream in place of a directory."""
+"""The command `archive`: a cache as a tar archive, for a host or an image where eggcache cannot run.
+
+What a plan says is written to a stream in place of a directory. On the host tar puts it where PYTHON_EGG_CACHE will
+name it, with the owners, modes and dates that `prepare` would leave there.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import BinaryIO, NamedTuple
 
+from eggcache.cache import archive_file, receipt
 from eggcache.cache.plan import Cache, Claim, Plan
 from eggcache.eggs import layout, packing
-from eggcache.errors import EggcacheError
-from eggcache.model import Finding, Outcome
+from eggcache.errors import EggcacheError, UsageError
+from eggcache.model import DEFAULT_RUN, Finding, Outcome, Ownership, Report, Run, Zone
 from eggcache.progress import Progress
+from eggcache.system import zones
 from eggcache.system.tar import Tar
+from eggcache.target import commands, early_reading, elsewhere, resolver
+from eggcache.target.commands import Prepare
+from eggcache.target.early_reading import EarlyReader
+from eggcache.target.elsewhere import Host
+from eggcache.target.interpreter import EVERYTHING, Roots, Target
 
-_FIRST = (1980, 1, 1, 0, 0, 0)  # of the dates that a zip can have
+
+def archive(
+    file: str | BinaryIO,
+    target: Target,
+    roots: Roots = EVERYTHING,
+    run: Run = DEFAULT_RUN,
+    *,
+    directory: str = commands.ELSEWHERE,
+    host: Host | None = None,
+) -> Report:
+    """Write what `prepare` would extract as a tar archive that the root of another host extracts at "/".
+
+    It is the same to the byte for the same eggs and arguments. A fault of a single egg or requirement is a finding of
+    the report; nothing of such an egg is in the archive, and the rest is.
+
+    :param file: the archive, gzipped where its name says so, or a stream. An archive that is there is replaced, any
+        other file is not
+    :param target: the Python whose eggs are meant, or "", with a `host`; its account opens the eggs, its group (a
+        number of the host's) alone may read the cache, and its time zone is that of the host
+    :param roots: which distributions the tree is of
+    :param run: limits, dry run and progress
+    :param directory: the cache on the host, absolute
+    :param host: where the eggs are for: all that lie in the target's paths are taken, and no Python is asked
+    :returns: what was written; with `run.dry_run`, what would be written
+    :raises UsageError: the target cannot parse one of the `roots`; or `file` or `directory` does not do
+    :raises NotPermitted: others can exchange what is in the directory of `file`, or the account cannot run the target
+    :raises EggcacheError: the target or the disk fails
+    """
+    directory = _plain(directory)
+    owner = Ownership(0, 0, 0o755, 0o644) if target.group is None else Ownership(0, target.group, 0o750, 0o640)
+    cache = Cache(Prepare(directory, target, roots, run.limits), owner, receipt.Receipt())
+    with archive_file.opened(file, 0o644 if target.group is None else 0o600, run.dry_run) as stream:
+        if host is None:
+            tree, read = early_reading.resolve(target, roots, run, None)
+        else:
+            read = EarlyReader(target.account, run.limits)
+            run.progress.phase("reading the eggs")
+            tree = elsewhere.tree(host, target.paths, read.opened)
+        work = Archive(cache, run.progress)
+        with layout.zone(target.timezone):
+            work.write(Plan(tree, target, read.opened, cache), stream)
+    zone = zones.of(target.timezone)
+    return Report(
+        "archive",
+        directory,
+        tuple(work.outcomes),
+        tuple(work.findings),
+        (*(resolver.notes(tree, roots) if host is None else ()), *_dated(zone, target.timezone)),
+        dry_run=run.dry_run,
+        digest=receipt.content(work.expected),
+        owner=owner,
+        outside=tree.outside,
+        zone=zone,
+    )
 
 
 class Extra(NamedTuple):
@@ -37,15 +101,15 @@ class Archive:
 
     def write(self, plan: Plan, stream: BinaryIO, more: Iterable[Extra] = ()) -> None:
         """Write the cache that the `plan` says: its directory, the eggs by the names of their places, and `more`, which
-        is asked for when the eggs are written.
+        is asked for when the eggs are written. The caller has the zone of the plan in use.
 
         :raises Spoiled: an egg has changed while it was written
         :raises OSError: the stream takes no more
         :raises EggcacheError: the plan fails
         """
         self.progress.phase("writing the archive", plan.size())
-        tar, newest = Tar(stream), layout.mtime(_FIRST)
-        tar.directory(self.cache.directory, newest, self.cache.owner)
+        tar, first = Tar(stream), layout.mtime(archive_file.FIRST)
+        tar.directory(self.cache.directory, first, self.cache.owner)
         steps = plan.steps(by_name=True)
         step = next(steps, None)
         while step is not None:
@@ -61,7 +125,7 @@ class Archive:
                 step = next(steps, None)
         for extra in more:
             owner = replace(self.cache.owner, file_mode=extra.mode)
-            tar.file(os.path.join(self.cache.directory, extra.name), len(extra.data), (extra.data,), newest, owner)
+            tar.file(os.path.join(self.cache.directory, extra.name), len(extra.data), (extra.data,), first, owner)
         tar.end()
 
     def _add(self, tar: Tar, claim: Claim) -> None:
@@ -69,6 +133,25 @@ class Archive:
         into = os.path.join(self.cache.directory, place.name)
         packing.pack(tar, one, into, self.cache.ownership(one.egg))
         sizes = [member.size for _, member in one.members()]
-        self.outcomes.append(Outcome(place.egg, into, "made", len(sizes), sum(sizes)))
+        self.outcomes.append(Outcome(place.egg, into, "packed", len(sizes), sum(sizes)))
         self.expected[place.name] = claim.expected
         self.progress.advance(len(sizes), one.egg.stat.st_size)
+
+
+def _plain(directory: str) -> str:
+    """The cache on the host. Raises UsageError where it names no place there, whatever directory tar runs in."""
+    if not directory.startswith("/") or os.path.normpath(directory).strip("/") in ("", ".."):
+        cause = "it is a directory of the host, where no other one is current"
+        raise UsageError(f"--cache {directory}", cause, f"write it from / on, as {commands.ELSEWHERE}")
+    return "/" + os.path.normpath(directory).lstrip("/")
+
+
+def _dated(zone: Zone, name: str | None) -> Iterator[str]:
+    """What is to be said of the zone that the files are dated in, where the host's may differ."""
+    shown = zone.name or "a zone without a name"
+    if name is None:
+        yield f"dated in {shown}, this machine's own zone: with --tz, in that of the host"
+    if zone.depends:
+        rules = f"by the rules of {zone.rules}" if zone.rules else "by rules of unknown version"
+        other = f"; --tz '{zone.posix}' says the same of today, and needs none" if zone.posix else ""
+        yield f"dated in {shown} {rules}: a host that has other rules may find eggs outdated{other}"

@@ -32,6 +32,7 @@ COMMANDS = {  # what the help says of each; what it does is in the module of ver
     "status": "say what is in the egg cache DIR, for whom, and whether it is current",
     "remove": "take away the egg cache DIR, which prepare made, and nothing else",
     "wheels": "write each egg of the tree, zipped or not, into OUT as a wheel",
+    "archive": "write the egg cache as a tar archive, for a host where eggcache cannot run",
     "explain": "say what the code of a finding means, and what to do",
 }
 

@@ -62,6 +62,15 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("eggcache wheels /srv/wheels TurboGears2", "a tree, for pip install --no-index --find-links /srv/wheels"),
         ("eggcache wheels /srv/wheels", "every egg on the path"),
     ),
+    "archive": (
+        ("eggcache archive -n cache.tar", "what would be in it"),
+        ("eggcache archive cache.tar --group 48 --tz UTC0", "for a host that has no eggcache, and its group 48"),
+        ("eggcache archive - --group 48 --tz UTC0 | ssh host tar -xpf - -C /", "put in its place there"),
+        (
+            "eggcache archive cache.tar --eggs-in ./eggs --for-python 2.4 --for-setuptools 0.6c11",
+            "of a copy of the eggs, without their Python",
+        ),
+    ),
     "explain": (
         ("eggcache explain member-outdated", "what a message means that ends in [member-outdated]"),
         ("eggcache explain", "every code that there is"),

@@ -5,16 +5,20 @@ Everything is below the descriptor of a directory that `safe_dirs` has verified.
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import signal
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import BinaryIO
 
 from eggcache.errors import NotPermitted
 from eggcache.model import Ownership
 from eggcache.system.safe_dirs import CREATE, DIRECTORY, STAGE, drop_acls, own
 from eggcache.system.syscalls import FATAL
+
+_BUFFER = 1 << 20  # bytes: an archive is thousands of small pieces
 
 
 @contextmanager
@@ -66,6 +70,37 @@ def replace(descriptor: int, name: str, pieces: Iterable[bytes], ownership: Owne
         os.rename(temporary, name, src_dir_fd=descriptor, dst_dir_fd=descriptor)
     except BaseException:
         remove(descriptor, temporary)
+        raise
+    os.fsync(descriptor)
+
+
+@contextmanager
+def unnamed(descriptor: int, name: str) -> Iterator[BinaryIO]:
+    """A file of 0600 for the caller to fill, which becomes the file `name` of the directory `descriptor` at the end:
+    whole, or the old file stays as it was.
+
+    It has no name before that (open(2), O_TMPFILE), so that nothing is left of a run that is killed. On a file system
+    that has no such files, as NFS, a killed run leaves a file whose name begins with STAGE.
+    """
+    temporary = STAGE + secrets.token_hex(8)
+    try:
+        opened = os.open(".", os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600, dir_fd=descriptor)
+        hidden = True
+    except OSError as error:
+        if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT):  # a kernel before 3.11: the latter two
+            raise
+        opened, hidden = os.open(temporary, CREATE, 0o600, dir_fd=descriptor), False
+    try:
+        with open(opened, "wb", buffering=_BUFFER) as stream:
+            yield stream
+            stream.flush()
+            os.fsync(opened)
+            if hidden:
+                os.link(f"/proc/self/fd/{opened}", temporary, dst_dir_fd=descriptor, follow_symlinks=True)
+        os.rename(temporary, name, src_dir_fd=descriptor, dst_dir_fd=descriptor)
+    except BaseException:
+        with undisturbed():
+            remove(descriptor, temporary)
         raise
     os.fsync(descriptor)
 

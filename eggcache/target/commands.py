@@ -55,7 +55,9 @@ class Prepare:
 def unzip(target: Target, distribution: Distribution) -> str:
     """The command that unzips the egg of this distribution. Its name comes from the target, which may say anything:
     `--all` takes the place of a name that is not plain. An egg that lies in a directory of --path has to be named by
-    --path."""
+    --path. "" where the target is on another host, which has no eggcache."""
+    if not target.python:
+        return ""
     egg = distribution.egg or distribution.location
     alone = egg.rpartition("/")[0] in target.paths
     project = distribution.project
@@ -64,7 +66,9 @@ def unzip(target: Target, distribution: Distribution) -> str:
 
 
 def unzip_all(target: Target, roots: Roots, *more: str) -> str:
-    """The command that unzips the eggs of a tree, with `more` options."""
+    """The command that unzips the eggs of a tree, with `more` options; "" as for `unzip`."""
+    if not target.python:
+        return ""
     return shlex.join(["eggcache", "unzip-all", *_target(target), *more, *tree_words(roots)])
 
 

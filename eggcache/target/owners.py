@@ -75,6 +75,15 @@ def runner(executable: str, paths: Sequence[str] = ()) -> Account:
     return _account(others.popitem()[0]) if len(others) == 1 else accounts.lookup("nobody")
 
 
+def keeper(paths: Sequence[str]) -> Account:
+    """The account that eggs are read as which lie at `paths`, when root is not told by which: root, where only root
+    could have put them there; else the one other owner, or nobody where there are several."""
+    if os.geteuid() != 0:
+        return accounts.current()
+    others = {owner(path) for path in paths} - {0}
+    return accounts.current() if not others else _account(others.pop() if len(others) == 1 else -1)
+
+
 def check_bare(executable: str) -> None:
     """Raise NotPermitted where root would run others' code by `executable` with -S, which loads nothing of
     site-packages: where its program or standard library is not root's alone, or cannot be told."""

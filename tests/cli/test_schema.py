@@ -57,6 +57,7 @@ def test_every_command(site: Site) -> None:
         (["unzip-all", *common, "-n"], (3,)),
         (["unzip-all", *site.unzipping, "-n"], (0,)),
         (["wheels", site.cache.parent / "wheels", *common], (0,)),
+        (["archive", site.cache.parent / "cache.tar", *common, "--tz", "Europe/Madrid"], (0,)),
         (["explain", "no-cache"], (0,)),
         (["explain"], (0,)),
         (["remove", site.cache, "-n"], (0,)),
@@ -89,6 +90,7 @@ def test_what_is_not_documented_is_refused() -> None:
         "unchanged": False, "dry_run": False, "digest": None, "owner": None, "processes": [], "outside": [],
         "ignored": [],
         "install": [],
+        "zone": None,
     }  # fmt: skip
     VALIDATOR.validate(report)
     for wrong in (

@@ -58,11 +58,11 @@ def summary(done: Report, *, following: str = "", verbose: bool = False) -> Iter
     for outcome in done.outcomes:
         if verbose or (done.dry_run and outcome.action != "kept"):
             yield f"{would}{outcome.action}: {outcome.into} ({files(outcome.files)}, {size(outcome.size)})"
-    for action in ("made", "replaced", "kept", "removed", "unzipped", "restored"):
+    for action in ("made", "replaced", "kept", "removed", "unzipped", "restored", "packed"):
         those = [outcome for outcome in done.outcomes if outcome.action == action]
         if those:
             total = f"{files(sum(one.files for one in those))}, {size(sum(one.size for one in those))}"
-            where = f" in {done.directory}" if done.directory else ""
+            where = f" {'for' if action == 'packed' else 'in'} {done.directory}" if done.directory else ""
             verb = action if action == "kept" else would + action
             yield f"{len(those)} {noun}{'s' * (len(those) != 1)} {verb}{where}: {total}"
     if done.command == "remove":

@@ -1,0 +1,155 @@
+"""The command `archive`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shlex
+import sys
+from contextlib import redirect_stdout
+from dataclasses import replace
+from typing import BinaryIO
+
+from eggcache import progress
+from eggcache.cache import archive_file, archiving
+from eggcache.cli import arguments, console
+from eggcache.errors import Remedy, UsageError, of_disk
+from eggcache.model import Limits, Run
+from eggcache.system import accounts
+from eggcache.system.accounts import Account
+from eggcache.target import commands, owners
+from eggcache.target.elsewhere import Host
+from eggcache.target.interpreter import EVERYTHING, Target
+
+_STDOUT = "-"
+_PYTHON = re.compile(r"\d{1,3}\.\d{1,3}(\.\d{1,3})?")
+_SETUPTOOLS = re.compile(r"(?:(setuptools|distribute) )?(\d[\w.]{0,30})")
+_HERE = ("python", "path", "path_from", "trac_env", "strict_tree", "all", "requirements")  # options of a target
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", metavar="FILE", help="the archive, as cache.tar or cache.tar.gz; - for standard output")
+    arguments.target_options(parser)
+    group = parser.add_argument_group("the host")
+    group.add_argument(
+        "--cache",
+        metavar="DIR",
+        default=commands.ELSEWHERE,
+        help=f"what PYTHON_EGG_CACHE names there ({commands.ELSEWHERE})",
+    )
+    group.add_argument(
+        "--group", metavar="NAME", help="the group that alone may read it, by its number there (default: everybody may)"
+    )
+    group.add_argument("--user", metavar="NAME", help="who reads the eggs here; without --group its group is meant")
+    group.add_argument("--tz", metavar="ZONE", help="the TZ that Apache runs with there (default: this process's)")
+    group = parser.add_argument_group("without a target")
+    group.add_argument(
+        "--eggs-in",
+        metavar="DIR",
+        action="append",
+        default=[],
+        help="all eggs that lie in DIR, whatever Python they are for (repeatable)",
+    )
+    group.add_argument("--for-python", metavar="VERSION", help="the version of the host's Python, as 2.4")
+    group.add_argument("--for-setuptools", metavar="VERSION", help="the version of its setuptools, as 0.6c11")
+    arguments.limit_option(parser)
+    parser.add_argument("-n", "--dry-run", action="store_true", help="say what would be done, and write nothing")
+
+
+def run(options: argparse.Namespace) -> int:
+    accounts.need_proc()
+    if options.file != _STDOUT or options.dry_run:
+        if options.file != _STDOUT and not options.file.endswith(archive_file.SUFFIXES):
+            cause = f"FILE comes first, and its name ends in {', '.join(archive_file.SUFFIXES)}"
+            raise UsageError(options.file, cause, "name it so, or write - for standard output")
+        return _archive(options, options.file if options.file != _STDOUT else sys.stdout.buffer)
+    out = sys.stdout
+    if out.isatty():
+        cause = "standard output is a terminal, which has no use for an archive"
+        raise UsageError(_STDOUT, cause, "send it to a file or a program, or name a FILE")
+    if options.json:
+        raise UsageError("--json", "standard output is to get the archive", "name a FILE")
+    try:
+        with redirect_stdout(sys.stderr), open(os.dup(out.fileno()), "wb", buffering=1 << 20) as stream:
+            return _archive(options, stream)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise of_disk("standard output", "cannot be written to", error) from error
+
+
+def _archive(options: argparse.Namespace, file: str | BinaryIO) -> int:
+    host = _host(options)
+    arguments.doubt(options)
+    account, group, notes = _readers(options)
+    paths, roots = tuple(map(os.path.abspath, options.eggs_in)), EVERYTHING
+    python = ""
+    if host is None:
+        python, paths, roots = arguments.python(options), arguments.paths(options), arguments.roots(options)
+    target = Target(python, paths, account, group, arguments.timezone(options))
+    with progress.watched(options.quiet, options.verbose > 0) as watcher:
+        run = Run(Limits(**arguments.limits(options)), dry_run=options.dry_run, progress=watcher)
+        done = archiving.archive(file, target, roots, run, directory=options.cache, host=host)
+    done = replace(done, notes=(*notes, *done.notes))
+    return console.present(done, options, following=_following(options))
+
+
+def _host(options: argparse.Namespace) -> Host | None:
+    """What the options say of a host whose eggs lie here without their Python; None where there is a target here."""
+    said = {"--for-python": (options.for_python, _PYTHON), "--for-setuptools": (options.for_setuptools, _SETUPTOOLS)}
+    for name, (value, form) in said.items():
+        if value is not None and not options.eggs_in:
+            raise UsageError(name, "it is for eggs whose Python is not here", "name their directory with --eggs-in")
+        if value is not None and not form.fullmatch(value):
+            raise UsageError(f"{name} {value}", "that is no version", "write it as 2.4, or for setuptools as 0.6c11")
+    if not options.eggs_in:
+        return None
+    for name in _HERE:
+        if getattr(options, name):
+            word = options.requirements[0] if name == "requirements" else f"--{name.replace('_', '-')}"
+            raise UsageError(word, "with --eggs-in no Python is asked: all eggs that lie there are taken", "drop one")
+    for path in options.eggs_in:
+        if not os.path.exists(path):
+            raise UsageError(f"--eggs-in {path}", "there is nothing of that name", "name a directory of eggs")
+    version = tuple(map(int, options.for_python.split("."))) if options.for_python else ()
+    release = _SETUPTOOLS.fullmatch(options.for_setuptools or "")
+    return Host(version, f"{release[1] or 'setuptools'} {release[2]}" if release else None)
+
+
+def _readers(options: argparse.Namespace) -> tuple[Account, int | None, list[str]]:
+    """Who opens the eggs here; the number of the group that alone may read them on the host, None: everybody may; and
+    what is to be said of that."""
+    group = _group(options.group) if options.group else None
+    if options.eggs_in and not options.user:
+        account = owners.keeper(options.eggs_in)
+    else:
+        account, found, _ = arguments.runtime(argparse.Namespace(user=options.user, group=None))
+        if group is None and options.user and found is not None:
+            name = accounts.group_name(found)
+            return (
+                account,
+                found,
+                [f"for the group {found} alone, which is {name}'s number here: --group is the host's"],
+            )
+    if group is None:
+        return account, None, ["readable by all: with --group, by the group alone that Apache has on the host"]
+    return account, group, []
+
+
+def _group(name: str) -> int:
+    try:
+        return accounts.group(name)
+    except UsageError:
+        remedy = Remedy(
+            "write the number that the host has for it, as this prints there", f"getent group {shlex.quote(name)}"
+        )
+        raise UsageError(f"--group {name}", "there is no such group on this machine", remedy) from None
+
+
+def _following(options: argparse.Namespace) -> str:
+    """What puts the archive in its place, on the host."""
+    if options.file == _STDOUT:
+        return ""
+    file = shlex.quote(os.path.basename(options.file))
+    return f"on the host, as root: tar -xpf {file} -C /"

@@ -1,0 +1,66 @@
+"""Eggs that lie in directories of this machine, without the Python that they are for: that is on another host.
+
+There is no target to ask. So every egg is taken, whatever Python it is for, and where the host's pkg_resources looks
+for its files follows from the release of setuptools, as far as somebody says which that is.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from typing import NamedTuple
+
+from eggcache.errors import EggcacheError
+from eggcache.model import Distribution, Interpreter, Kind, Tree
+from eggcache.target import early_reading
+from eggcache.target.early_reading import Opening
+
+_BASKETS = (49, 5)  # the last release whose pkg_resources has a directory for each egg in a basket
+_METADATA = "EGG-INFO/PKG-INFO"  # without it, pkg_resources finds no distribution in a zip
+
+
+class Host(NamedTuple):
+    """What is known of the host."""
+
+    python: tuple[int, ...] = ()  # its version, as (2, 4); () where unknown
+    setuptools: str | None = None  # as "setuptools 0.6c11"; None where unknown
+
+    @property
+    def baskets(self) -> bool | None:
+        """Whether its pkg_resources has a directory for each egg in a basket, and none for the rest of the basket; None
+        where unknown."""
+        release = re.search(r"(\d+)\.?(\d*)", self.setuptools or "")
+        return (int(release[1]), int(release[2] or 0)) <= _BASKETS if release else None
+
+
+def tree(host: Host, paths: Sequence[str], opening: Opening) -> Tree:
+    """All eggs that `paths` name, or that lie in them, as a tree of no requirements. An egg that cannot be read is part
+    of it: what is wrong is told where its files are needed."""
+    found = [one for egg in early_reading.on_path(paths) if os.path.isfile(egg) for one in _in(host, egg, opening)]
+    version = f" {'.'.join(map(str, host.python))}" if host.python else ""
+    python = Interpreter(f"the host's Python{version}", host.python, "/", (), None, host.setuptools)
+    return Tree(python, (), tuple(found), ())
+
+
+def _in(host: Host, egg: str, opening: Opening) -> Iterator[Distribution]:
+    """What the host's pkg_resources makes of a file: a distribution, or of a basket one for each egg in it."""
+    inner, own = list[str](), True
+    with suppress(EggcacheError), opening(egg) as (_, read):
+        names = [member.name for member in read.members if member.name.endswith(_METADATA)]
+        roots = [name[: -len(_METADATA)] for name in names]
+        inner = sorted(root for root in roots if root.count("/") == 1 and root.lower().endswith(".egg/"))
+        own = not inner or "" in roots or not host.baskets
+    if own:
+        yield _distribution(egg, "", os.path.basename(egg))
+    for root in inner if host.baskets is not False else ():
+        yield _distribution(egg, root, root[:-1])
+
+
+def _distribution(egg: str, inside: str, name: str) -> Distribution:
+    parts = name[: -len(".egg")].split("-")  # bdist_egg: NAME-VERSION-pyX.Y-PLATFORM, with _ for the - in each
+    version = parts[1].replace("_", "-") if len(parts) > 1 else None
+    kind = Kind.BASKET if inside else Kind.ZIPPED
+    location = os.path.join(egg, inside).rstrip("/")
+    return Distribution(parts[0].replace("_", "-"), version, location, kind, egg=egg, inside=inside, cache_name=name)
