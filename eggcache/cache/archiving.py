@@ -7,7 +7,7 @@ name it, with the owners, modes and dates that `prepare` would leave there.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import BinaryIO, NamedTuple
 
@@ -22,63 +22,8 @@ from eggcache.system.tar import Tar
 from eggcache.target import commands, early_reading, elsewhere, resolver
 from eggcache.target.commands import Prepare
 from eggcache.target.early_reading import EarlyReader
-from eggcache.target.elsewhere import Host
+from eggcache.target.elsewhere import HOST, Host
 from eggcache.target.interpreter import EVERYTHING, Roots, Target
-
-
-def archive(
-    file: str | BinaryIO,
-    target: Target,
-    roots: Roots = EVERYTHING,
-    run: Run = DEFAULT_RUN,
-    *,
-    directory: str = commands.ELSEWHERE,
-    host: Host | None = None,
-) -> Report:
-    """Write what `prepare` would extract as a tar archive that the root of another host extracts at "/".
-
-    It is the same to the byte for the same eggs and arguments. A fault of a single egg or requirement is a finding of
-    the report; nothing of such an egg is in the archive, and the rest is.
-
-    :param file: the archive, gzipped where its name says so, or a stream. An archive that is there is replaced, any
-        other file is not
-    :param target: the Python whose eggs are meant, or "", with a `host`; its account opens the eggs, its group (a
-        number of the host's) alone may read the cache, and its time zone is that of the host
-    :param roots: which distributions the tree is of
-    :param run: limits, dry run and progress
-    :param directory: the cache on the host, absolute
-    :param host: where the eggs are for: all that lie in the target's paths are taken, and no Python is asked
-    :returns: what was written; with `run.dry_run`, what would be written
-    :raises UsageError: the target cannot parse one of the `roots`; or `file` or `directory` does not do
-    :raises NotPermitted: others can exchange what is in the directory of `file`, or the account cannot run the target
-    :raises EggcacheError: the target or the disk fails
-    """
-    directory = _plain(directory)
-    owner = Ownership(0, 0, 0o755, 0o644) if target.group is None else Ownership(0, target.group, 0o750, 0o640)
-    cache = Cache(Prepare(directory, target, roots, run.limits), owner, receipt.Receipt())
-    with archive_file.opened(file, 0o644 if target.group is None else 0o600, run.dry_run) as stream:
-        if host is None:
-            tree, read = early_reading.resolve(target, roots, run, None)
-        else:
-            read = EarlyReader(target.account, run.limits)
-            run.progress.phase("reading the eggs")
-            tree = elsewhere.tree(host, target.paths, read.opened)
-        work = Archive(cache, run.progress)
-        with layout.zone(target.timezone):
-            work.write(Plan(tree, target, read.opened, cache), stream)
-    zone = zones.of(target.timezone)
-    return Report(
-        "archive",
-        directory,
-        tuple(work.outcomes),
-        tuple(work.findings),
-        (*(resolver.notes(tree, roots) if host is None else ()), *_dated(zone, target.timezone)),
-        dry_run=run.dry_run,
-        digest=receipt.content(work.expected),
-        owner=owner,
-        outside=tree.outside,
-        zone=zone,
-    )
 
 
 class Extra(NamedTuple):
@@ -87,6 +32,70 @@ class Extra(NamedTuple):
     name: str  # in the cache
     data: bytes
     mode: int  # permission bits
+
+
+More = Callable[[Sequence[str]], Iterable[Extra]]  # by the names of the directories in the archive
+
+
+def nothing(_names: Sequence[str]) -> Iterable[Extra]:
+    """No more files than those of the eggs."""
+    return ()
+
+
+def archive(
+    file: str | BinaryIO,
+    target: Target,
+    roots: Roots = EVERYTHING,
+    run: Run = DEFAULT_RUN,
+    *,
+    host: Host = HOST,
+    more: More = nothing,
+) -> Report:
+    """Write what `prepare` would extract as a tar archive that the root of another host extracts at "/".
+
+    It is the same to the byte for the same eggs and arguments. A fault of a single egg or requirement is a finding of
+    the report; nothing of such an egg is in the archive, and the rest is.
+
+    :param file: the archive, gzipped where its name says so, or a stream. An archive that is there is replaced, any
+        other file is not
+    :param target: the Python whose eggs are meant; "" for all eggs that lie in its paths, of which no Python is asked;
+        its account opens the eggs, its group, a number of the host's, alone may read the cache, and its time zone is
+        that of the host
+    :param roots: which distributions the tree is of
+    :param run: limits, dry run and progress
+    :param host: where the cache is there, and, where the target is "", its Python
+    :param more: files that are to be in the cache as well, by the names of the directories that are in it
+    :returns: what was written; with `run.dry_run`, what would be written
+    :raises UsageError: the target cannot parse one of the `roots`; or `file`, or the host's directory, does not do
+    :raises NotPermitted: others can exchange what is in the directory of `file`, or the account cannot run the target
+    :raises EggcacheError: the target or the disk fails
+    """
+    directory = _plain(host.directory)
+    owner = Ownership(0, 0, 0o755, 0o644) if target.group is None else Ownership(0, target.group, 0o750, 0o640)
+    cache = Cache(Prepare(directory, target, roots, run.limits), owner, receipt.Receipt())
+    with archive_file.opened(file, 0o644 if target.group is None else 0o600, run.dry_run) as stream:
+        if target.python:
+            tree, read = early_reading.resolve(target, roots, run, None)
+        else:
+            read = EarlyReader(target.account, run.limits)
+            run.progress.phase("reading the eggs")
+            tree = elsewhere.tree(host, target.paths, read.opened)
+        work = Archive(cache, run.progress)
+        with layout.zone(target.timezone):
+            work.write(Plan(tree, target, read.opened, cache), stream, more)
+    zone = zones.of(target.timezone)
+    return Report(
+        "archive",
+        directory,
+        tuple(work.outcomes),
+        tuple(work.findings),
+        (*(resolver.notes(tree, roots) if target.python else ()), *_dated(zone, target.timezone)),
+        dry_run=run.dry_run,
+        digest=receipt.content(work.expected),
+        owner=owner,
+        outside=tree.outside,
+        zone=zone,
+    )
 
 
 @dataclass
@@ -99,9 +108,9 @@ class Archive:
     findings: list[Finding] = field(default_factory=list)
     expected: dict[str, str] = field(default_factory=dict)  # by the names in the cache, digests of the content
 
-    def write(self, plan: Plan, stream: BinaryIO, more: Iterable[Extra] = ()) -> None:
-        """Write the cache that the `plan` says: its directory, the eggs by the names of their places, and `more`, which
-        is asked for when the eggs are written. The caller has the zone of the plan in use.
+    def write(self, plan: Plan, stream: BinaryIO, more: More = nothing) -> None:
+        """Write the cache that the `plan` says: its directory, the eggs by the names of their places, and `more`
+        files. The caller has the zone of the plan in use.
 
         :raises Spoiled: an egg has changed while it was written
         :raises OSError: the stream takes no more
@@ -123,7 +132,7 @@ class Archive:
                 step = steps.throw(error)
             else:
                 step = next(steps, None)
-        for extra in more:
+        for extra in more(list(self.expected)):
             owner = replace(self.cache.owner, file_mode=extra.mode)
             tar.file(os.path.join(self.cache.directory, extra.name), len(extra.data), (extra.data,), first, owner)
         tar.end()

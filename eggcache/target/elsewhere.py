@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from eggcache.errors import EggcacheError
 from eggcache.model import Distribution, Interpreter, Kind, Tree
-from eggcache.target import early_reading
+from eggcache.target import commands, early_reading
 from eggcache.target.early_reading import Opening
 
 _BASKETS = (49, 5)  # the last release whose pkg_resources has a directory for each egg in a basket
@@ -22,10 +22,16 @@ _METADATA = "EGG-INFO/PKG-INFO"  # without it, pkg_resources finds no distributi
 
 
 class Host(NamedTuple):
-    """What is known of the host."""
+    """What is known of the host.
 
-    python: tuple[int, ...] = ()  # its version, as (2, 4); () where unknown
-    setuptools: str | None = None  # as "setuptools 0.6c11"; None where unknown
+    :param directory: its egg cache, absolute
+    :param python: the version of its Python, as (2, 4); () where unknown
+    :param setuptools: its release, as "setuptools 0.6c11"; None where unknown
+    """
+
+    directory: str = commands.ELSEWHERE
+    python: tuple[int, ...] = ()
+    setuptools: str | None = None
 
     @property
     def baskets(self) -> bool | None:
@@ -33,6 +39,9 @@ class Host(NamedTuple):
         where unknown."""
         release = re.search(r"(\d+)\.?(\d*)", self.setuptools or "")
         return (int(release[1]), int(release[2] or 0)) <= _BASKETS if release else None
+
+
+HOST = Host()
 
 
 def tree(host: Host, paths: Sequence[str], opening: Opening) -> Tree:

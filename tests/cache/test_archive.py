@@ -39,7 +39,11 @@ def write(eggs: dict[Path, bytes], *extra: Extra) -> tuple[Archive, tarfile.TarF
     cache = Cache(Prepare("/var/cache/eggcache", target, EVERYTHING), GROUP, Receipt())
     made, stream = Archive(cache, Progress()), io.BytesIO()
     with layout.zone("UTC0"):
-        made.write(Plan(tree, target, EarlyReader(accounts.current(), DEFAULT_LIMITS).opened, cache), stream, extra)
+        made.write(
+            Plan(tree, target, EarlyReader(accounts.current(), DEFAULT_LIMITS).opened, cache),
+            stream,
+            lambda names: extra,
+        )
     stream.seek(0)
     return made, tarfile.open(fileobj=stream)
 

@@ -83,29 +83,26 @@ def _archive(options: argparse.Namespace, file: str | BinaryIO) -> int:
     host = _host(options)
     arguments.doubt(options)
     account, group, notes = _readers(options)
-    paths, roots = tuple(map(os.path.abspath, options.eggs_in)), EVERYTHING
-    python = ""
-    if host is None:
+    python, paths, roots = "", tuple(map(os.path.abspath, options.eggs_in)), EVERYTHING
+    if not paths:
         python, paths, roots = arguments.python(options), arguments.paths(options), arguments.roots(options)
     target = Target(python, paths, account, group, arguments.timezone(options))
     with progress.watched(options.quiet, options.verbose > 0) as watcher:
         run = Run(Limits(**arguments.limits(options)), dry_run=options.dry_run, progress=watcher)
-        done = archiving.archive(file, target, roots, run, directory=options.cache, host=host)
+        done = archiving.archive(file, target, roots, run, host=host)
     done = replace(done, notes=(*notes, *done.notes))
     return console.present(done, options, following=_following(options))
 
 
-def _host(options: argparse.Namespace) -> Host | None:
-    """What the options say of a host whose eggs lie here without their Python; None where there is a target here."""
+def _host(options: argparse.Namespace) -> Host:
+    """What the options say of the host. Raises UsageError where they say of its Python what is asked of a target."""
     said = {"--for-python": (options.for_python, _PYTHON), "--for-setuptools": (options.for_setuptools, _SETUPTOOLS)}
     for name, (value, form) in said.items():
         if value is not None and not options.eggs_in:
             raise UsageError(name, "it is for eggs whose Python is not here", "name their directory with --eggs-in")
         if value is not None and not form.fullmatch(value):
             raise UsageError(f"{name} {value}", "that is no version", "write it as 2.4, or for setuptools as 0.6c11")
-    if not options.eggs_in:
-        return None
-    for name in _HERE:
+    for name in _HERE if options.eggs_in else ():
         if getattr(options, name):
             word = options.requirements[0] if name == "requirements" else f"--{name.replace('_', '-')}"
             raise UsageError(word, "with --eggs-in no Python is asked: all eggs that lie there are taken", "drop one")
@@ -114,7 +111,7 @@ def _host(options: argparse.Namespace) -> Host | None:
             raise UsageError(f"--eggs-in {path}", "there is nothing of that name", "name a directory of eggs")
     version = tuple(map(int, options.for_python.split("."))) if options.for_python else ()
     release = _SETUPTOOLS.fullmatch(options.for_setuptools or "")
-    return Host(version, f"{release[1] or 'setuptools'} {release[2]}" if release else None)
+    return Host(options.cache, version, f"{release[1] or 'setuptools'} {release[2]}" if release else None)
 
 
 def _readers(options: argparse.Namespace) -> tuple[Account, int | None, list[str]]:
