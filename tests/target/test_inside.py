@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from support import ROOT
 
+from eggcache.target import launch
+
 SCRIPTS = sorted((ROOT / "eggcache" / "target" / "inside").glob("*.py"))
 VERSIONS = ("2.7", "3.6", "3.7", "3.8", "3.9", "3.10", "3.11", "3.12", "3.13")
 
@@ -95,6 +97,17 @@ def test_the_check_lets_a_script_go_on_without_a_module() -> None:
     text = "try: import json\nexcept ImportError: {}"
     assert beyond_2_4(ast.parse(text.format("pass"))) == []
     assert beyond_2_4(ast.parse(text.format("import json")))
+
+
+@pytest.mark.parametrize("script", launch.PARTS)
+def test_parts_share_no_name(script: str) -> None:
+    """Of the parts that a script is put together with none takes another one's function away, but for the answer, which
+    each completes."""
+    names: list[str] = []
+    for part in launch.PARTS[script]:
+        tree = ast.parse((SCRIPTS[0].parent / part).read_text())
+        names += [node.name for node in tree.body if isinstance(node, (ast.FunctionDef, ast.ClassDef))]
+    assert {name for name in names if names.count(name) > 1} <= {"answer"}
 
 
 @pytest.mark.parametrize("version", VERSIONS)

@@ -1,0 +1,120 @@
+"""The verifier of an archive, as a person runs it; test_check.py has it say what check says."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from support.judge import environment, watched
+from support.sites import Site, write_egg
+
+from eggcache.proof.verifier import Archived, verifier
+from eggcache.system import accounts
+from eggcache.target.interpreter import Target
+
+
+class Host:
+    """A site whose eggs lie in a directory, with a cache that is said to have come in an archive."""
+
+    def __init__(self, site: Site, timezone: str | None = None, rules: str = "") -> None:
+        site.prepare(*([] if timezone is None else ["--tz", timezone]))
+        self.site = site
+        self.file = site.eggs.parent / "verifier.py"
+        names = [f"{egg.name}-tmp" for egg in site.eggs.iterdir()]
+        target = Target(str(site.python), [str(site.eggs)], accounts.lookup("nobody"))
+        self.file.write_bytes(verifier(Archived(str(site.cache), names, timezone, rules), target))
+
+    def run(self, *arguments: str | Path, user: str = "nobody", **env: str) -> tuple[int, str]:
+        """Its exit status, and the one line that it prints."""
+        done = subprocess.run(
+            [self.site.python, self.file, *arguments], env=environment(env), cwd="/", user=user,
+            group=pwd.getpwnam(user).pw_gid, extra_groups=[], capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert (done.stdout.count("\n"), done.stderr) == (1, "")
+        return done.returncode, done.stdout
+
+
+def test_what_it_is_run_with(site: Site) -> None:
+    """Without PYTHON_EGG_CACHE the archive's directory is meant. As root, with an option, with a path that is not there
+    or with a relative cache it is exit status 2 and one line, and nothing is asked."""
+    host = Host(site)
+    assert host.run() == (0, "7 files of 2 eggs, as nobody: all current, nothing to write\n")
+    assert host.run(PYTHON_EGG_CACHE=str(site.cache), TZ="UTC0")[0] == 0
+    assert host.run(PYTHON_EGG_CACHE="/var/empty")[1].startswith("cache-missing: /var/empty: ")
+    for arguments, user, env, says in (
+        ((), "root", {}, "run it as the user that the server runs as"),
+        (("--help",), "nobody", {}, "directories and eggs"),
+        (("/not/there",), "nobody", {}, "/not/there: there is no such directory or egg, or nobody cannot get there"),
+        ((), "nobody", {"PYTHON_EGG_CACHE": "cache"}, "PYTHON_EGG_CACHE=cache: write it in full"),
+    ):
+        status, line = host.run(*arguments, user=user, **env)
+        assert (status, says in line) == (2, True), line
+
+
+def test_eggs_that_are_not_on_the_path(site: Site) -> None:
+    """An egg of the archive that this Python does not find is named, and found in the directory that is named; an egg
+    that no archive has brought is missing."""
+    host = Host(site)
+    elsewhere = site.eggs.rename(site.eggs.parent / "elsewhere")
+    status, line = host.run()
+    assert (status, line.startswith("egg-unseen: ")) == (3, True)
+    assert "-1.0-py3.11.egg: it is in the archive, and " in line
+    assert "(and 1 more)" in line
+    assert host.run(elsewhere)[0] == 0
+    write_egg(elsewhere / "Three-1.0-py3.11.egg", {"three.py": ""})
+    assert host.run(elsewhere)[1].startswith(f"egg-not-in-cache: {site.cache}/Three-1.0-py3.11.egg-tmp: ")
+
+
+def test_zone(site: Site) -> None:
+    """It tells a process that has another zone from a host that has other rules for the zone, or none; what it says to
+    do is right."""
+    host = Host(site, "Europe/Madrid", "2025b")
+    assert host.run(TZ="Europe/Madrid")[0] == 0
+    status, line = host.run()
+    assert (status, line.startswith(f"time-zone: {site.cache}: 7 files are not current, ")) == (3, True)
+    assert "is off by -2 h: the archive is for a server with TZ=Europe/Madrid, and this runs without TZ; " in line
+    other = site.eggs.parent / "zoneinfo"
+    (other / "Europe").mkdir(parents=True)
+    shutil.copyfile("/usr/share/zoneinfo/America/New_York", other / "Europe" / "Madrid")
+    for directory in (other, site.eggs):  # glibc takes a zone that it does not find for UTC
+        status, line = host.run(TZ="Europe/Madrid", TZDIR=str(directory))
+        assert (status, "the zone data of this host are not those" in line, "2025b" in line) == (3, True, True)
+    shutil.rmtree(site.cache)
+    host = Host(site, "CET-1CEST,M3.5.0,M10.5.0/3")
+    assert host.run(TZ="CET-1CEST,M3.5.0,M10.5.0/3", TZDIR=str(other))[0] == 0
+
+
+def test_it_writes_nothing_and_imports_nothing_beside_it(site: Site, nobody: pwd.struct_passwd) -> None:
+    """Where its user could write everything, no process writes, compiled modules included; a module that lies beside it
+    is not imported."""
+    host = Host(site)
+    for name in ("warnings", "zipfile", "pkg_resources", "re"):
+        (host.file.parent / f"{name}.py").write_text("raise SystemExit('taken')\n")
+    for top, _, files in os.walk(host.file.parent):
+        for path in (top, *(os.path.join(top, name) for name in files)):
+            os.chown(path, nobody.pw_uid, nobody.pw_gid)
+    shutil.rmtree(next(site.cache.glob("One*")))
+    done, attempts = watched([str(site.python), str(host.file)], nobody, env=environment({}))
+    codes = [line.split(": ")[0] for line in done.stdout.splitlines()]
+    assert (done.returncode, attempts) == (3, [])
+    assert codes == ["egg-not-in-cache", "parent-writable", "cache-writable"]
+
+
+@pytest.mark.parametrize("name", ["a new\nline", "caf\u00e9", "not-utf8-\udcff"])
+def test_names(site: Site, name: str) -> None:
+    """Whatever the directory is called, it is found, and printed in one line."""
+    site.cache = site.eggs.parent / name / "cache"
+    site.cache.parent.mkdir()
+    host = Host(site)
+    assert host.run(LC_ALL="C.UTF-8")[0] == 0
+    next(site.cache.glob("One*/one/data/text.txt")).unlink()
+    done = subprocess.run(
+        [site.python, host.file], env=environment({}), user="nobody", group=site.account.pw_gid, extra_groups=[],
+        capture_output=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout.count(b"\n"), done.stderr) == (3, 1, b"")
+    assert os.fsencode(name).replace(b"\n", b"\\n") in done.stdout
