@@ -27,11 +27,16 @@ from eggcache.target.interpreter import EVERYTHING, Roots, Target
 
 
 class Extra(NamedTuple):
-    """A file of an archive beside the eggs."""
+    """A file of an archive beside the eggs.
 
-    name: str  # in the cache
+    :param name: its name in the cache
+    :param data: its bytes
+    :param mode: its permission bits
+    """
+
+    name: str
     data: bytes
-    mode: int  # permission bits
+    mode: int
 
 
 More = Callable[[Sequence[str]], Iterable[Extra]]  # by the names of the directories in the archive
