@@ -14,7 +14,7 @@ from eggcache.eggs.batch import Batch
 from eggcache.errors import EggcacheError
 from eggcache.model import Finding, Outcome, Tree
 from eggcache.progress import Progress
-from eggcache.system import exchange, files, staging, syscalls
+from eggcache.system import directory_swap, files, staging, syscalls
 from eggcache.target import search_path
 from eggcache.target.interpreter import Target
 from eggcache.target.skipped import refusal
@@ -78,14 +78,14 @@ class Filling:
 
     def swap(self, allow_gap: bool) -> None:
         """Move the staged directories into place. They are on the disk before: a power cut must not leave empty files
-        under names that promise an egg. For `allow_gap` see `exchange`."""
+        under names that promise an egg. For `allow_gap` see `directory_swap`."""
         if not self.ready:
             return
         self.progress.phase("writing to the disk")
         syscalls.sync_filesystem(self.staged)
         for place, done in self.ready:
             if files.exists(place.name, self.descriptor):
-                exchange.swap(self.staged, self.descriptor, place.name, allow_gap)
+                directory_swap.swap(self.staged, self.descriptor, place.name, allow_gap)
                 self.displaced = True
             else:
                 os.rename(place.name, place.name, src_dir_fd=self.staged, dst_dir_fd=self.descriptor)

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from eggcache.cache import entries as cache_names
-from eggcache.cache import freshness, receipt, serving
+from eggcache.cache import freshness, readers, receipt
 from eggcache.eggs import layout
 from eggcache.errors import EggcacheError, NotPermitted, Remedy
 from eggcache.model import Finding, Tree
@@ -198,7 +198,7 @@ def _prepare(directory: str, key: str, known: receipt.Receipt, altered: set[str]
         entry.eggcache,
         tuple(entry.names),
         receipt.content({name: known.extracted[name].expected for name in entry.names if name in known.extracted}),
-        serving.prepare(directory, key, entry).line(),
+        readers.prepare_of(directory, key, entry).line(),
         tuple(sorted(changed)),
         tuple(entry.findings),
     )

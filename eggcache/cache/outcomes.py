@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import replace
 
-from eggcache.cache import entries, freshness, serving
+from eggcache.cache import entries, freshness, readers
 from eggcache.cache.plan import Cache, Claim, Plan
 from eggcache.eggs.extract import Opened
 from eggcache.errors import EggcacheError
@@ -48,7 +48,7 @@ def of(claim: Claim, cache: Cache, there: int | None) -> Outcome:
     ServesOthers where the place would be taken from another time zone."""
     place, one, before = claim.place, claim.opened, cache.known.extracted.get(claim.place.name)
     for zone in claim.redated:
-        serving.keep_dates(cache.wanted, place.egg, zone)
+        readers.keep_dates(cache.wanted, place.egg, zone)
     into = os.path.join(cache.directory, place.name)
     if before and there is not None and _holds(claim, cache, there):
         return Outcome(place.egg, into, "kept", before.files, before.size)
@@ -84,7 +84,7 @@ def foreign(cache: Cache, there: int) -> Iterator[Finding]:
         name = os.path.basename(one.thing)
         if one.status and name.endswith("-tmp") and name in known.needed_beside(cache.key):
             # what is not to be removed by hand, since others are served from it
-            yield replace(one, remedy=serving.rebuilt(known, cache.wanted, [one.thing]))
+            yield replace(one, remedy=readers.rebuilt(known, cache.wanted, [one.thing]))
         else:
             yield one
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
-from eggcache.cache import freshness, receipt, serving, unservable
+from eggcache.cache import freshness, readers, receipt, unservable
 from eggcache.eggs import extract, layout
 from eggcache.eggs import reader as eggs
 from eggcache.eggs.extract import Opened
@@ -232,7 +232,7 @@ class Plan:
         return None
 
     def _redated(self, cache: Cache, place: Place, opened: Opened, wanted: str) -> Iterator[str | None]:
-        for zone in serving.zones(cache.known, place.name, self.target.timezone):
+        for zone in readers.zones(cache.known, place.name, self.target.timezone):
             with layout.zone(zone):
                 there = expected(opened, cache.ownership(opened.egg))
             if there != wanted:  # two zones may agree on every date

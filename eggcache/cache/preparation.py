@@ -154,16 +154,16 @@ class Preparation:
 
     def _foresee(self, tree: Tree, read: EarlyReader, unsafe: NotPermitted | None) -> Report:
         """The report of a dry run: what `_fill` would do."""
-        from eggcache.cache import neighbours, outcomes, replacement
+        from eggcache.cache import other_trees, outcomes, replacement
 
         directory, known, there, notes = self.directory, receipt.Receipt(), None, list[str]()
         with layout.zone(self.target.timezone), ExitStack() as held, _never_lenient(directory, unsafe):
             if unsafe:
                 replacement.check(directory)
                 notes.append(f"{directory}: {unsafe.cause}: it would be moved aside, to {directory}.aside-...")
-                known = neighbours.of(directory, self.key)
+                known = other_trees.of(directory, self.key)
                 others = known.entries.items()
-                notes += [f"{neighbours.named(directory, key, entry)} would be prepared anew" for key, entry in others]
+                notes += [f"{other_trees.named(directory, key, entry)} would be prepared anew" for key, entry in others]
             else:
                 there = _open_existing(directory)
                 if there is not None:
@@ -247,11 +247,11 @@ class Preparation:
 
     def _planned(self, tree: Tree, read: EarlyReader, known: receipt.Receipt) -> tuple[Cache, Plan]:
         """What is to be in the cache of which this is known. Raises ServesOthers where that closes it to others."""
-        from eggcache.cache import serving
+        from eggcache.cache import readers
         from eggcache.cache.plan import Cache, Plan
 
         cache = Cache(self._wanted, self.owner, known)
-        serving.keep_readers(known, cache.wanted)
+        readers.keep_readers(known, cache.wanted)
         return cache, Plan(tree, self.target, read.opened, cache)
 
     def _open(self, held: ExitStack) -> tuple[int, replacement.Renewal | None]:
@@ -284,11 +284,11 @@ class Preparation:
 
     def _prepare_neighbours(self, descriptor: int) -> list[str]:
         """Prepare what the directory serves beside this in the new one, and say so of each."""
-        from eggcache.cache import neighbours, serving
+        from eggcache.cache import other_trees, readers
 
-        others = neighbours.of(self.directory, self.key)
-        serving.keep_readers(others, self._wanted)
-        return list(neighbours.prepare(others, self.directory, descriptor, self.run.progress))
+        others = other_trees.of(self.directory, self.key)
+        readers.keep_readers(others, self._wanted)
+        return list(other_trees.prepare(others, self.directory, descriptor, self.run.progress))
 
     def _forget(self, known: receipt.Receipt) -> list[str]:
         """Let `known` forget the trees that no process can need any more, so that what was extracted for them goes."""
@@ -305,7 +305,7 @@ class Preparation:
 
 def _load() -> None:
     """Import what is needed once the tree is known; filelock alone takes 50 ms."""
-    from eggcache.cache import neighbours, replacement  # noqa: F401
+    from eggcache.cache import other_trees, replacement  # noqa: F401
     from eggcache.system import locks  # noqa: F401
 
 
@@ -324,11 +324,11 @@ def _no_parent(directory: str, missing: str) -> EggcacheError:
 @contextmanager
 def _never_lenient(directory: str, unsafe: object) -> Iterator[None]:
     """What a safe directory serves others is lenient about, an `unsafe` one is not: no server may start with that."""
-    from eggcache.cache import serving
+    from eggcache.cache import readers
 
     try:
         yield
-    except serving.ServesOthers as error:
+    except readers.ServesOthers as error:
         if unsafe is None:
             raise
         raise NotPermitted(directory, f"is not safe, and is not built anew: {error.cause}", error.remedy) from None
@@ -338,10 +338,10 @@ def _never_lenient(directory: str, unsafe: object) -> Iterator[None]:
 def _tidied(descriptor: int) -> Iterator[None]:
     """Without what a killed run has left, and, when this one ends, whenever a signal came, without what it has left.
     The caller holds the lock."""
-    from eggcache.system import exchange
+    from eggcache.system import directory_swap
 
     try:
-        exchange.recover(descriptor)
+        directory_swap.recover(descriptor)
         staging.remove_stages(descriptor)
         yield
     finally:

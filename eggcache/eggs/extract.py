@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 
-from eggcache.eggs import inflation, layout
+from eggcache.eggs import decompression, layout
 from eggcache.eggs import reader as eggs
-from eggcache.eggs.inflation import WINDOW, File
+from eggcache.eggs.decompression import WINDOW, File
 from eggcache.errors import EggcacheError, EggChanged
 from eggcache.model import DateTime, Member, Ownership
 from eggcache.system import files, safe_dirs, workers
@@ -145,10 +145,10 @@ class Extraction:
 
     def _bytes(self, member: Member) -> Iterable[bytes]:
         start = self.egg.starts[member.offset]
-        if inflation.small(member):
-            data = inflation.data(self.file, member, start)
+        if decompression.small(member):
+            data = decompression.data(self.file, member, start)
             return (data,) if data else ()
-        return inflation.chunks(self.file, member, start)
+        return decompression.chunks(self.file, member, start)
 
     def finish(self) -> None:
         """Give the directories, children first, their owner and mode."""

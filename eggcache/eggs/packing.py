@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
-from eggcache.eggs import extract, inflation, layout
+from eggcache.eggs import decompression, extract, layout
 from eggcache.eggs import reader as eggs
+from eggcache.eggs.decompression import WINDOW, File
 from eggcache.eggs.extract import Opened
-from eggcache.eggs.inflation import WINDOW, File
 from eggcache.errors import EggcacheError
 from eggcache.model import DateTime, Member, Ownership
 from eggcache.system.tar import Tar
@@ -54,7 +54,7 @@ def pack(tar: Tar, opened: Opened, into: str, ownership: Ownership, wanted: Iter
     if sum(entry.member.size for entry in files) <= _HELD:
         by_place = sorted(files, key=lambda entry: entry.member.offset)  # to read the file from first to last
         file, starts = File(opened.source, opened.egg.path, reach=WINDOW), opened.egg.starts
-        held = {entry.name: inflation.data(file, entry.member, starts[entry.member.offset]) for entry in by_place}
+        held = {entry.name: decompression.data(file, entry.member, starts[entry.member.offset]) for entry in by_place}
     else:
         for entry in files:
             for _piece in eggs.chunks(opened.source, opened.egg, entry.member):

@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NoReturn
 
-from eggcache.eggs import inflation
-from eggcache.eggs.inflation import PIECE, REBUILD, WINDOW, File
+from eggcache.eggs import decompression
+from eggcache.eggs.decompression import PIECE, REBUILD, WINDOW, File
 from eggcache.errors import EggAmbiguous, EggDamaged, EggRefused, EggTooLarge
 from eggcache.model import DEFAULT_LIMITS, Limits, Member
 
@@ -56,8 +56,8 @@ class Egg:
 
 
 def chunks(descriptor: int, egg: Egg, member: Member) -> Iterator[bytes]:
-    """The bytes of a `member` of the `egg` that is open at `descriptor`: see inflation.chunks."""
-    return inflation.chunks(File(descriptor, egg.path), member, egg.starts[member.offset])
+    """The bytes of a `member` of the `egg` that is open at `descriptor`: see decompression.chunks."""
+    return decompression.chunks(File(descriptor, egg.path), member, egg.starts[member.offset])
 
 
 def same_bytes(descriptor: int, source: int, egg: Egg, member: Member) -> bool:
@@ -72,7 +72,7 @@ def same_bytes(descriptor: int, source: int, egg: Egg, member: Member) -> bool:
 
 def data(descriptor: int, egg: Egg, member: Member) -> bytes:
     """All bytes of a `member` that is known to be small."""
-    return inflation.data(File(descriptor, egg.path), member, egg.starts[member.offset])
+    return decompression.data(File(descriptor, egg.path), member, egg.starts[member.offset])
 
 
 # An entry, file or directory: where its local header is in the file and its central one in the central directory, its
@@ -309,7 +309,7 @@ def _collect(
     unusual = tuple(name for name in (*members, *directories) if not name.isascii())
     egg = Egg(file.path, status, tuple(members.values()), tuple(directories), unusual, prefix, starts)
     for first, last in doubles:
-        if last.size > PIECE or inflation.data(file, first, starts[first.offset]) != inflation.data(
+        if last.size > PIECE or decompression.data(file, first, starts[first.offset]) != decompression.data(
             file, last, starts[last.offset]
         ):
             file.refuse("twice in the egg, with different bytes or too large to compare", last.name)

@@ -11,9 +11,9 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from eggcache.eggs import inflation
+from eggcache.eggs import decompression
+from eggcache.eggs.decompression import File
 from eggcache.eggs.extract import Opened, executable
-from eggcache.eggs.inflation import File
 from eggcache.model import Member
 
 _LONGEST = 512 << 10  # bytes of a source that is looked into
@@ -75,11 +75,11 @@ def looks_beside(opened: Opened) -> list[str]:
     members = dict(opened.members())
     held = _Held(members)
     found: list[str] = []
-    left, file = _MOST, File(opened.source, opened.egg.path, reach=inflation.WINDOW)
+    left, file = _MOST, File(opened.source, opened.egg.path, reach=decompression.WINDOW)
     for name, member in members.items():
         if not name.endswith(".py") or member.size > _LONGEST or _ASIDE.search(name) or not held.beside(name):
             continue
-        text = inflation.data(file, member, opened.egg.starts[member.offset])
+        text = decompression.data(file, member, opened.egg.starts[member.offset])
         if not _makes_a_path(text) or _ANOTHER_WAY.search(text):
             continue
         left -= len(text)

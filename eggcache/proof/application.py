@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from eggcache.eggs.inflation import shown
+from eggcache.eggs.decompression import shown
 from eggcache.errors import EggcacheError, NotPermitted, UsageError
 from eggcache.model import Finding
 from eggcache.system import accounts

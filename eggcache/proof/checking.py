@@ -13,15 +13,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import replace
 
-from eggcache.cache import serving
+from eggcache.cache import readers
 from eggcache.eggs import layout
 from eggcache.errors import EggcacheError, NotPermitted, Remedy
 from eggcache.model import DEFAULT_RUN, Finding, Outcome, Report, Run, Tree
 from eggcache.proof import application as applications
-from eggcache.proof import imported, location, lookups, permissions
+from eggcache.proof import cache_location, imported, lookups, permissions
 from eggcache.proof.application import Application
 from eggcache.proof.comparison import strangers
-from eggcache.proof.observation import Observation
+from eggcache.proof.host_side import HostSide
 from eggcache.servers import apache, apache_findings, configuration, environments
 from eggcache.system import accounts, files, safe_dirs
 from eggcache.system.accounts import Account
@@ -70,7 +70,7 @@ def check(
     if cache is not None:
         cache = os.path.abspath(cache)
         _wait_for_prepare(cache, run)
-    looked = Observation(cache, target, roots, run)
+    looked = HostSide(cache, target, roots, run)
 
     def early(tree: Tree) -> None:
         looked.at(tree)
@@ -98,7 +98,7 @@ def check(
         else:
             found = _With(cache, looked, evident).findings()
             outcomes = tuple(looked.comparison.outcomes)
-        found += location.unseen_eggs(tree, host)
+        found += cache_location.unseen_eggs(tree, host)
         found += resolver.rivals(tree)
         known = any(one.code in _BREAKING for one in found)
         found += imported.findings(evident.imports, looked, around, known=known)
@@ -148,7 +148,7 @@ def _notes(account: Account, host: apache.Apache) -> tuple[str, ...]:
 class _With:
     """The findings for a cache."""
 
-    def __init__(self, cache: str, looked: Observation, evident: lookups.Evidence) -> None:
+    def __init__(self, cache: str, looked: HostSide, evident: lookups.Evidence) -> None:
         self.cache = cache
         self.looked = looked
         self.evident = evident
@@ -172,7 +172,7 @@ class _With:
             found += self._evident()
         native = any(attempt.kind == "native" for attempt in self.evident.imports)
         host, writers = self.looked.host, self.looked.writers
-        around = list(location.findings(self.cache, host, native=native, unzip=self.unzip))
+        around = list(cache_location.findings(self.cache, host, native=native, unzip=self.unzip))
         if not self.away:
             found += self._native(any(finding.code == "noexec" for finding in around))
         found += writers
@@ -184,7 +184,7 @@ class _With:
             found += strangers(directory, self.looked.wanted, compared.names)
         found += around
         if not any(finding.code in ("hidden-by-unit", "private-tmp") for finding in around):
-            found += location.hidden(self.looked.wanted)
+            found += cache_location.hidden(self.looked.wanted)
         dates = sorted(compared.dates)
         python = self.looked.tree.interpreter.version
         found += environments.findings(self.looked.wanted, host, python, dates=dates)
@@ -193,12 +193,12 @@ class _With:
     def _shifted(self) -> Finding:
         paths = self.comparison.shifted
         known, names = self.looked.known, self.comparison.names
-        zones = serving.prepared_for(known, names)
-        why = " and ".join(map(serving.shown, zones)) or "another time zone"
+        zones = readers.prepared_for(known, names)
+        why = " and ".join(map(readers.shown, zones)) or "another time zone"
         remedy = Remedy("prepare it with the zone of Apache (--tz), and check with the same")
         if zones:
             again = Remedy("prepare it again", self.looked.wanted.line())
-            remedy = serving.in_zone(known, self.looked.wanted, names) or again
+            remedy = readers.in_zone(known, self.looked.wanted, names) or again
         return Finding(
             "time-zone",
             self.cache,
@@ -269,7 +269,7 @@ class _With:
 class _Without:
     """The findings where there is no cache: what Apache would do."""
 
-    def __init__(self, looked: Observation, evident: lookups.Evidence) -> None:
+    def __init__(self, looked: HostSide, evident: lookups.Evidence) -> None:
         self.looked = looked
         self.default = evident.default or "the default directory"
         self.account = looked.account
@@ -314,7 +314,7 @@ class _Without:
             return os.access(place, os.W_OK | os.X_OK, effective_ids=True)
 
 
-def _race(looked: Observation, cache: str) -> Iterator[Finding]:
+def _race(looked: HostSide, cache: str) -> Iterator[Finding]:
     """Workers that extract at the same time: EEXIST was fatal before setuptools 40.1.0 (pypa/setuptools 1256)."""
     interpreter = looked.tree.interpreter
     match = re.match(r"(setuptools|distribute) (\d+)(?:\.(\d+))?", interpreter.setuptools or "")

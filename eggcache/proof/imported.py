@@ -13,11 +13,11 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
-from eggcache.cache import serving
+from eggcache.cache import readers
 from eggcache.errors import EggcacheError, Remedy
 from eggcache.model import DEFAULT_LIMITS, Distribution, Finding, Tree
+from eggcache.proof.host_side import HostSide
 from eggcache.proof.lookups import Import
-from eggcache.proof.observation import Observation
 from eggcache.servers import environments
 from eggcache.system import accounts
 from eggcache.target import commands, launch
@@ -32,7 +32,7 @@ _OF_EGGS = {"ExtractionError", "ResolutionError", "ZipImportError", "BadZipfile"
 
 
 def findings(
-    imports: Sequence[Import], looked: Observation, around: environments.Locale | None, *, known: bool
+    imports: Sequence[Import], looked: HostSide, around: environments.Locale | None, *, known: bool
 ) -> Iterator[Finding]:
     """The findings about `imports`, which were tried in the locale `around`.
 
@@ -55,7 +55,7 @@ def findings(
             yield _failed(attempt, looked, locale)
 
 
-def _zone(attempt: Import, looked: Observation) -> Iterator[Finding]:
+def _zone(attempt: Import, looked: HostSide) -> Iterator[Finding]:
     """As Django does with TIME_ZONE: from then on no file of the cache is current, unless the zones agree on all."""
     (zone,), wanted = attempt.zone, looked.wanted
     dates = sorted(looked.comparison.dates)
@@ -66,7 +66,7 @@ def _zone(attempt: Import, looked: Observation) -> Iterator[Finding]:
         "time-zone",
         attempt.module,
         f"once it is imported, {there} in its process, {here} here, and pkg_resources reckons in the process's zone",
-        serving.in_another(wanted, zone),
+        readers.in_another(wanted, zone),
     )
 
 
@@ -81,7 +81,7 @@ def _elsewhere(attempt: Import, cache: str) -> Finding:
     )
 
 
-def _failed(attempt: Import, looked: Observation, locale: str) -> Finding:
+def _failed(attempt: Import, looked: HostSide, locale: str) -> Finding:
     asked, cache = attempt.kind == "application", looked.cache
     if (
         attempt.call
@@ -109,7 +109,7 @@ def _failed(attempt: Import, looked: Observation, locale: str) -> Finding:
     return Finding("root-import-fails", attempt.module, cause, remedy, 0, attempt.frames)
 
 
-def _of_eggs(attempt: Import, looked: Observation) -> bool:
+def _of_eggs(attempt: Import, looked: HostSide) -> bool:
     """Whether an egg, the cache or a requirement is the cause, by the class of the exception or by its text."""
     places = [done.egg for done in looked.comparison.outcomes] + ([looked.cache] if looked.cache else [])
     return (

@@ -31,7 +31,7 @@ CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 LOCK = ".eggcache.lock"
 STAGE = ".eggcache-stage-"  # how a stage's name begins
 JOURNAL = ".eggcache-gap.json"
-ASIDE = ".eggcache-gap-"  # how the name of a directory begins that moves aside, see `exchange`
+ASIDE = ".eggcache-gap-"  # how the name of a directory begins that moves aside, see `directory_swap`
 
 _MOST_LINKS = 40  # as Linux' own ELOOP limit
 _MOST_TURNS = 1000

@@ -18,7 +18,7 @@ from support.injection import program, traced
 from support.judge import as_json, eggcache, listing
 
 from eggcache.errors import EggcacheError, NotPermitted
-from eggcache.system import exchange, safe_dirs, syscalls
+from eggcache.system import directory_swap, safe_dirs, syscalls
 
 JOURNAL = ".eggcache-gap.json"
 
@@ -175,7 +175,7 @@ def test_readers_may_miss_it_and_never_see_half(fuse: Path) -> None:
             put(stage / "egg", version)
             staged = os.open(stage, os.O_RDONLY)
             kept.append(staged)  # what was displaced stays there, for those who read it
-            exchange.swap(staged, descriptor, "egg", True)
+            directory_swap.swap(staged, descriptor, "egg", True)
             count, patience = len(seen), time.monotonic() + 60
             while len(seen) == count and reader.is_alive() and time.monotonic() < patience:
                 time.sleep(0.001)  # however slow the file system is, each version is read at least once
@@ -283,7 +283,7 @@ def test_hostile_journal(case: str, place: tuple[Path, int]) -> None:
     change(made)
     before = {path: path.lstat().st_ino for path in (*made.iterdir(), victim)}
     with pytest.raises(error):
-        exchange.recover(descriptor)
+        directory_swap.recover(descriptor)
     assert {path: path.lstat().st_ino for path in (*made.iterdir(), victim)} == before
     assert not (made / "egg").exists()
 
@@ -292,15 +292,15 @@ def test_installed_meanwhile(place: tuple[Path, int]) -> None:
     """What an installer has put under the name in the gap stays; what lies aside goes."""
     made, descriptor = place
     (made / "egg").write_text("installed")
-    assert exchange.recover(descriptor)
+    assert directory_swap.recover(descriptor)
     assert {path.name: path.read_text() for path in made.iterdir()} == {"egg": "installed"}
-    assert not exchange.recover(descriptor)
+    assert not directory_swap.recover(descriptor)
 
 
 def test_signal_waits(place: tuple[Path, int], monkeypatch: pytest.MonkeyPatch) -> None:
     """A signal that arrives between the two renames is delivered when the new one is there."""
     made, descriptor = place
-    exchange.recover(descriptor)
+    directory_swap.recover(descriptor)
     (made / "stage").mkdir()
     (made / "stage" / "egg").write_text("new")
     staged = os.open(made / "stage", os.O_RDONLY)
@@ -318,7 +318,7 @@ def test_signal_waits(place: tuple[Path, int], monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(syscalls, "exchange", refuse)
     monkeypatch.setattr(os, "rename", rename)
     try:
-        exchange.swap(staged, descriptor, "egg", True)
+        directory_swap.swap(staged, descriptor, "egg", True)
     finally:
         signal.signal(signal.SIGHUP, before)
         os.close(staged)

@@ -15,9 +15,9 @@ from support.zips import Entry, archive
 
 from eggcache.cache.outcomes import foresee
 from eggcache.cache.plan import Cache, Plan, Step
+from eggcache.cache.readers import ServesOthers
 from eggcache.cache.receipt import Entry as Prepared
 from eggcache.cache.receipt import Receipt
-from eggcache.cache.serving import ServesOthers
 from eggcache.eggs import layout
 from eggcache.eggs.reader import Egg, chunks, read
 from eggcache.errors import EggcacheError, EggRefused, NotPermitted

@@ -16,7 +16,7 @@ from support import ROOT
 
 from eggcache.eggs import batch, extract
 from eggcache.eggs import reader as eggs
-from eggcache.eggs.inflation import File
+from eggcache.eggs.decompression import File
 from eggcache.errors import EggcacheError
 from eggcache.model import Ownership
 from eggcache.system import workers

@@ -14,10 +14,10 @@ from support import ROOT
 COMPARE = r"""
 import json, os, random, sys, zlib
 from zlib_ng import zlib_ng
-from eggcache.eggs import inflation
+from eggcache.eggs import decompression
 from eggcache.eggs import reader as eggs
 
-assert inflation.decompressobj is zlib_ng.decompressobj
+assert decompression.decompressobj is zlib_ng.decompressobj
 streams, served = [], 0
 for path in sys.argv[2:]:
     descriptor = os.open(path, os.O_RDONLY)

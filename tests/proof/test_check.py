@@ -1032,16 +1032,16 @@ def test_cleaner(site: Checked, lines: str, cleaned: bool) -> None:
 )
 def test_tmpreaper(tmp_path: Path, text: str, cleaned: bool) -> None:
     """tmpreaper's configuration is read as its cron job reads it, with its defaults."""
-    from eggcache.proof import location
+    from eggcache.proof import cache_location
 
     cache = "/tmp/some-cache"
     for name in ("etc/cron.daily/tmpreaper", "etc/tmpreaper.conf"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text.format(parent="/tmp", cache=cache))
-    found = list(location.cleaned(cache, str(tmp_path)))
+    found = list(cache_location.cleaned(cache, str(tmp_path)))
     assert [one.code for one in found] == (["cleaned"] if cleaned else [])
     (tmp_path / "etc/cron.daily/tmpreaper").unlink()
-    assert list(location.cleaned(cache, str(tmp_path))) == []
+    assert list(cache_location.cleaned(cache, str(tmp_path))) == []
 
 
 def test_selinux_label(native: Checked) -> None:

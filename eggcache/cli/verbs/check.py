@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from eggcache import findings, progress
-from eggcache.cli import arguments, console, remembered
+from eggcache.cli import arguments, console, receipt_defaults
 from eggcache.cli.render import findings_table, report
 from eggcache.errors import UsageError, meant
 from eggcache.model import Report
@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
     accounts.need_proc()
     ignored = _ignored(options)
     cache = options.cache or environments.inherited()
-    trees = remembered.trees(options, os.path.abspath(cache)) if cache else [options]
+    trees = receipt_defaults.trees(options, os.path.abspath(cache)) if cache else [options]
     found = [_checked(tree, cache) for tree in trees]
     done, names = _together([one for one, _ in found]), " and ".join(dict.fromkeys(name for _, name in found))
     aside = tuple(one for one in done.findings if ignored & {(one.code, ""), (one.code, one.thing)})

@@ -38,9 +38,9 @@ def run(options: argparse.Namespace) -> int:
     os.umask(0o077)
     if options.python is not None or options.path_from:  # a server's start: nothing is left to the receipt
         return _prepare(options)
-    from eggcache.cli import remembered
+    from eggcache.cli import receipt_defaults
 
-    return remembered.in_turn(options, os.path.abspath(options.directory), _prepare)
+    return receipt_defaults.in_turn(options, os.path.abspath(options.directory), _prepare)
 
 
 def _prepare(options: argparse.Namespace) -> int:
@@ -88,7 +88,7 @@ def _anew(
 
     from eggcache import progress
     from eggcache.cache.preparation import Preparation
-    from eggcache.cli import following
+    from eggcache.cli import next_command
 
     accounts.need_proc()
     arguments.doubt(options)
@@ -102,4 +102,4 @@ def _anew(
 
         hidden = apache.hides(apache.read(), directory) if apache.in_tmp(directory) else None
         done = replace(done, notes=(*notes, *done.notes, *([str(hidden)] if hidden else ())))
-    return console.present(done, options, lenient=options.lenient, following=following.wrapper(options))
+    return console.present(done, options, lenient=options.lenient, following=next_command.wrapper(options))

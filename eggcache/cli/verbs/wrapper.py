@@ -9,8 +9,8 @@ import subprocess
 import sys
 from dataclasses import replace
 
-from eggcache.cache import freshness, receipt, serving
-from eggcache.cli import arguments, console, following, remembered
+from eggcache.cache import freshness, readers, receipt
+from eggcache.cli import arguments, console, next_command, receipt_defaults
 from eggcache.cli.render import report
 from eggcache.errors import Remedy, UsageError, in_one_line
 from eggcache.model import Limits
@@ -68,7 +68,7 @@ def run(options: argparse.Namespace) -> int:
     if options.prepared_elsewhere:
         host, kind, why, wanted = _for_another_host(options)
     else:
-        options = remembered.alone(options, os.path.abspath(options.directory))
+        options = receipt_defaults.alone(options, os.path.abspath(options.directory))
         host, kind, why, wanted = _for_this_host(options)
     directory, debian, pid_file = wanted.directory, wanted.debian, wanted.pid_file or None
     text = _with_modules(options, kind, emission.wrapper(kind, wanted), wanted)
@@ -133,7 +133,7 @@ def _for_this_host(options: argparse.Namespace) -> tuple[apache.Apache, str, str
     _warn_of_another(directory, Target(python, arguments.paths(options), account, gid, timezone), options)
     arguments.limits(options)  # a wrong one shall not wait for Apache's start
     command = [*_ourselves(), "prepare", directory, "--lenient"]
-    command += following.words(
+    command += next_command.words(
         python=python,
         paths=arguments.paths(options),
         user=user,
@@ -198,7 +198,7 @@ def _elsewhere(options: argparse.Namespace) -> str:
     """The command that prints, or writes, the same drop-in for a directory that every unit sees."""
     other = argparse.Namespace(**{**vars(options), "directory": "/var/cache/eggcache"})
     more = ["--for", "systemd", *(["--unit", options.unit] if options.unit else [])]
-    return f"{following.wrapper(other)} {shlex.join([*more, *(['-o', options.output] if options.output else [])])}"
+    return f"{next_command.wrapper(other)} {shlex.join([*more, *(['-o', options.output] if options.output else [])])}"
 
 
 def _with_modules(options: argparse.Namespace, kind: str, text: str, wanted: kinds.Wanted) -> str:
@@ -251,14 +251,14 @@ def _warn_of_another(directory: str, target: Target, options: argparse.Namespace
     entry = known.entries.get(freshness.key(target, wanted.roots))
     cause, remedy = "", Remedy("")
     try:
-        serving.keep_readers(known, wanted)
-    except serving.ServesOthers as error:
+        readers.keep_readers(known, wanted)
+    except readers.ServesOthers as error:
         cause, remedy = error.cause, error.remedy
     if known.entries and entry is None and not cause:
         cause = "it was prepared for another --python, --path or REQ than this wrapper is for"
     elif entry and entry.options.get("timezone") != target.timezone and not cause:
-        cause = f"it is prepared for {serving.shown(entry.options['timezone'])}"
-        remedy = serving.in_zone(known, wanted, entry.names) or Remedy("")
+        cause = f"it is prepared for {readers.shown(entry.options['timezone'])}"
+        remedy = readers.in_zone(known, wanted, entry.names) or Remedy("")
     if cause:
         console.warn(in_one_line(directory, cause, remedy), options)
 

@@ -1,4 +1,4 @@
-"""The place of a cache: its file system, its SELinux label, the /tmp that Apache has, and what cleans it."""
+"""Where a cache lies: its file system, its SELinux label, the /tmp that Apache has, and what cleans it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whom a cache serves, by its receipt: no prepare and no remedy may take it from them.
+"""The readers of a cache, by its receipt: no prepare and no remedy may take it from them.
 
 A cache has one group, and each file in it one date. Another group, or the dates of another time zone, take the cache
 from its users: each of their pages is then an ExtractionError, though nobody has touched their server. An administrator
@@ -35,9 +35,9 @@ _LIMITED = 0o750  # the mode of a cache that one group alone may read, see fresh
 def keep_readers(known: Receipt, wanted: Prepare) -> None:
     """Raise ServesOthers where a cache for the readers of `wanted` would be closed to others that it serves, or be open
     to everybody."""
-    group = readers(freshness.ownership(wanted.target.group))
+    group = group_of(freshness.ownership(wanted.target.group))
     for _, entry in living(known):
-        if readers(entry.options["owner"]) != group:
+        if group_of(entry.options["owner"]) != group:
             raise ServesOthers(wanted.directory, f"it is prepared for {_whom(entry)}", _another(wanted))
 
 
@@ -72,7 +72,7 @@ def again(known: Receipt, wanted: Prepare) -> Remedy | None:
     account, key = wanted.target.account, freshness.key(wanted.target, wanted.roots)
     own, theirs = known.entries.get(key), None
     for _, entry in living(known):
-        group = readers(entry.options["owner"])
+        group = group_of(entry.options["owner"])
         if group is not None and group not in (account.gid, *account.groups):
             return _another(wanted.readable(account.gid))
         if group != account.gid or entry.options["timezone"] != wanted.target.timezone:
@@ -80,8 +80,8 @@ def again(known: Receipt, wanted: Prepare) -> Remedy | None:
     if theirs is None:
         return None
     if own:
-        return Remedy("run again", prepare(wanted.directory, key, own).line())
-    group = readers(theirs.options["owner"])
+        return Remedy("run again", prepare_of(wanted.directory, key, own).line())
+    group = group_of(theirs.options["owner"])
     if group == account.gid:
         return None
     if group is None:
@@ -99,19 +99,19 @@ def rebuilt(known: Receipt, wanted: Prepare, paths: Iterable[str]) -> Remedy:
         if key in needed or not known.entries or name == "." or entries.own(name):
             remade[wanted.line("--reset")] = None
         elif needed:
-            remade[prepare(directory, needed[0], known.entries[needed[0]]).line()] = None
+            remade[prepare_of(directory, needed[0], known.entries[needed[0]]).line()] = None
         else:
             foreign[f"see whose {shlex.quote(os.path.join(directory, name))} is, and remove it"] = None
     return Remedy("; ".join([*foreign, *(["as root"] if remade else [])]), " && ".join(remade))
 
 
-def prepare(directory: str, key: str, entry: Entry) -> Prepare:
+def prepare_of(directory: str, key: str, entry: Entry) -> Prepare:
     """The prepare called `key`, with its options."""
     python, paths, requirements = receipt.asked(key)
     options = entry.options
     uid, gid, *groups = options["user"]
     account = Account(accounts.user_name(uid), uid, gid, tuple(groups))
-    target = Target(python, paths, account, readers(options["owner"]), options["timezone"])
+    target = Target(python, paths, account, group_of(options["owner"]), options["timezone"])
     return Prepare(directory, target, Roots(requirements, entry.strict), Limits(**options["limits"]))
 
 
@@ -147,13 +147,13 @@ def living(known: Receipt) -> Iterator[tuple[str, Entry]]:
     return ((key, entry) for key, entry in known.entries.items() if not receipt.gone(receipt.asked(key)[0]))
 
 
-def readers(owner: Sequence[int]) -> int | None:
+def group_of(owner: Sequence[int]) -> int | None:
     """The group that alone may read a cache of this owner; None: everybody may."""
     return owner[1] if owner[2] == _LIMITED else None
 
 
 def _whom(entry: Entry) -> str:
-    group = readers(entry.options["owner"])
+    group = group_of(entry.options["owner"])
     if group is None:
         return "everybody"
     return f"{accounts.user_name(entry.options['user'][0])} (group {accounts.group_name(group)})"

@@ -1,4 +1,4 @@
-"""What `check` observes while the target is at work: the cache's files, who can write there, and Apache."""
+"""What `check` looks at on the host while the target answers: the cache's files, who can write there, and Apache."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from shlex import quote
 
-from eggcache.cache import receipt, serving
+from eggcache.cache import readers, receipt
 from eggcache.errors import Remedy
 from eggcache.model import Finding, Run, Tree
 from eggcache.proof import permissions
@@ -18,7 +18,7 @@ from eggcache.target.commands import Prepare
 from eggcache.target.interpreter import Roots, Target
 
 
-class Observation:
+class HostSide:
     """A tree, the files that a cache (None: there is none) has for it, who may write there, and this host's Apache."""
 
     tree: Tree
@@ -88,12 +88,12 @@ class Observation:
         return wsgi_scripts.findings(told, self.wanted, self.tree.interpreter, dates, scripts)
 
     def again(self) -> Remedy | None:
-        """The remedy for faults in the cache; None: prepare it again. See `serving.again`."""
-        return serving.again(self.known, self.wanted)
+        """The remedy for faults in the cache; None: prepare it again. See `readers.again`."""
+        return readers.again(self.known, self.wanted)
 
     def rebuilt(self, paths: Sequence[str]) -> Remedy:
-        """The remedy for paths that the runtime user can write to. See `serving.rebuilt`."""
-        return serving.rebuilt(self.known, self.wanted, paths)
+        """The remedy for paths that the runtime user can write to. See `readers.rebuilt`."""
+        return readers.rebuilt(self.known, self.wanted, paths)
 
     def _unreachable(self, cache: str) -> Finding | None:
         if not os.path.isdir(cache):

@@ -12,8 +12,8 @@ import shlex
 import sys
 from collections.abc import Callable
 
-from eggcache.cache import receipt, serving
-from eggcache.cli import console, following
+from eggcache.cache import readers, receipt
+from eggcache.cli import console, next_command
 from eggcache.errors import EggcacheError, UsageError
 from eggcache.target import commands, interpreter
 from eggcache.target.commands import Prepare
@@ -79,7 +79,7 @@ def in_turn(options: argparse.Namespace, directory: str, run: Callable[[argparse
 def _believed(directory: str) -> list[Prepare]:
     """The prepares that the receipt of `directory` tells of: of a safe directory, and of this user's own receipt."""
     known = receipt.believed(directory)
-    return [serving.prepare(directory, key, entry) for key, entry in sorted(serving.living(known))]
+    return [readers.prepare_of(directory, key, entry) for key, entry in sorted(readers.living(known))]
 
 
 def _of_environment(entries: list[Prepare]) -> list[Prepare]:
@@ -113,7 +113,7 @@ def _completed(options: argparse.Namespace, one: Prepare) -> tuple[argparse.Name
         new.host_zone = target.timezone is None
     if not options.limits:
         new.limits = taken["limits"] = commands.limits(one.limits)[1::2]
-    words = following.words(python=target.python, **taken)  # type: ignore[arg-type]
+    words = next_command.words(python=target.python, **taken)  # type: ignore[arg-type]
     if not (options.all or options.requirements):
         new.requirements, strict = list(one.roots.requirements), one.roots.strict
         new.all = strict and one.roots.everything
