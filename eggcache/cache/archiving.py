@@ -17,13 +17,15 @@ from eggcache.eggs import layout, packing
 from eggcache.errors import EggcacheError, UsageError
 from eggcache.model import DEFAULT_RUN, Finding, Outcome, Ownership, Report, Run, Zone
 from eggcache.progress import Progress
-from eggcache.system import zones
+from eggcache.system import safe_dirs, zones
 from eggcache.system.tar import Tar
 from eggcache.target import commands, early_reading, elsewhere, resolver
 from eggcache.target.commands import Prepare
 from eggcache.target.early_reading import EarlyReader
 from eggcache.target.elsewhere import HOST, Host
 from eggcache.target.interpreter import EVERYTHING, Roots, Target
+
+_LOCK = Ownership(0, 0, 0o700, 0o600)  # as `prepare` makes it: whoever could open it could hold it for ever
 
 
 class Extra(NamedTuple):
@@ -124,6 +126,9 @@ class Archive:
         self.progress.phase("writing the archive", plan.size())
         tar, first = Tar(stream), layout.mtime(archive_file.FIRST)
         tar.directory(self.cache.directory, first, self.cache.owner)
+        # By it `remove` knows the directory for eggcache's, on a host that has eggcache one day. The receipt, which is
+        # of this host, is not for that one: without it `prepare` makes everything anew.
+        tar.file(os.path.join(self.cache.directory, safe_dirs.LOCK), 0, (), first, _LOCK)
         steps = plan.steps(by_name=True)
         step = next(steps, None)
         while step is not None:
