@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 WORDS = "the words"  # the modules of eggcache/ itself, which every room may import
+TEXTS = "findings"  # a folder for its length: as the modules of eggcache/ itself
 
 
 def imports(source: Path) -> dict[str, set[str]]:
     """For each room of the package `source`, the other rooms that a module of it imports from, anywhere in it."""
-    rooms = {path.parent.name for path in source.glob("*/__init__.py")}
+    rooms = {path.parent.name for path in source.glob("*/__init__.py")} - {TEXTS}
     drawn: dict[str, set[str]] = defaultdict(set)
     for path in source.rglob("*.py"):
         top = path.relative_to(source).parts[0]

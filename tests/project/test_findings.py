@@ -13,7 +13,7 @@ from support import ROOT
 
 from eggcache import findings
 
-SOURCES = [path for path in (ROOT / "eggcache").rglob("*.py") if path.name != "findings.py"]
+SOURCES = [path for path in (ROOT / "eggcache").rglob("*.py") if path.parent.name != "findings"]
 
 
 def made(path: Path) -> set[str]:

@@ -111,7 +111,7 @@ def test_public_api_is_whole(site: Path) -> None:
 def test_rooms_are_drawn(site: Path) -> None:
     """The page on the source has a picture with every import from room to room, and a section for each room."""
     page = site / "explanation" / "architecture.html"
-    rooms = {path.parent.name for path in (ROOT / "eggcache").glob("*/__init__.py")}
+    rooms = {path.parent.name for path in (ROOT / "eggcache").glob("*/__init__.py")} - {"findings"}  # texts alone
     imports = set()
     for room in rooms:
         for line in "".join(path.read_text() for path in (ROOT / "eggcache" / room).rglob("*.py")).splitlines():

@@ -11,7 +11,7 @@ from eggcache import findings
 from eggcache.cli import arguments, console
 from eggcache.cli.render import report
 from eggcache.errors import UsageError, meant
-from eggcache.findings import Explanation
+from eggcache.findings.explanation import Explanation
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

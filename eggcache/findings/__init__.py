@@ -1,0 +1,41 @@
+"""Every finding by its stable code: what it means, what happens, what to do. Each module has those of one subject.
+
+docs/reference/findings.rst is made from this by scripts/findings, and `eggcache explain` prints it. A test keeps the
+source, where findings are made, this registry and the page in step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from eggcache.findings.cache import CACHE
+from eggcache.findings.configuration import APPLICATION
+from eggcache.findings.eggs import EGGS
+from eggcache.findings.explanation import Explanation
+from eggcache.findings.imports import IMPORTS
+from eggcache.findings.surroundings import SURROUNDINGS
+from eggcache.findings.tree import TREE
+from eggcache.findings.wheels import WHEELS
+
+SECTIONS = (
+    ("The tree", TREE),
+    ("Eggs that no cache can serve, and damaged ones", EGGS),
+    ("The cache", CACHE),
+    ("Wheels", WHEELS),
+    ("Imports", IMPORTS),
+    ("The surroundings", SURROUNDINGS),
+    ("The application and Apache's configuration", APPLICATION),
+)
+
+
+def explanations() -> dict[str, Explanation]:
+    """:returns: every explanation, by the code of its finding"""
+    return {explanation.code: explanation for _, section in SECTIONS for explanation in section}
+
+
+def reference() -> Iterator[str]:
+    """:returns: the lines of docs/reference/findings.rst, without its head: every finding, with a label for links"""
+    for title, section in SECTIONS:
+        yield from ("", title, "-" * len(title), "")
+        for explanation in section:
+            yield from (f".. _{explanation.code}:", "", *explanation.lines(), "")

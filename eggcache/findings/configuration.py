@@ -1,0 +1,147 @@
+"""Findings about the application's configuration, and Apache's."""
+
+from __future__ import annotations
+
+from eggcache.findings.explanation import Explanation
+
+APPLICATION = (
+    Explanation(
+        "autoreload-on",
+        "The application's configuration has autoreload.on on, or leaves it to an environment that has it on.",
+        "CherryPy's autoreloader watches the source files, and wants to start the process anew, which is Apache's.",
+        "Set autoreload.on = False in [global].",
+    ),
+    Explanation(
+        "not-production",
+        "The application's configuration has another server.environment than production, or none.",
+        "CherryPy takes that for development: visitors see tracebacks.",
+        'Set server.environment = "production" in [global].',
+    ),
+    Explanation(
+        "base-url-filter-off",
+        "The application is under a location such as /myapp, and base_url_filter.on (or baseUrlFilter.on, its older "
+        "spelling) is not on.",
+        "It redirects and links to addresses outside of its location.",
+        "Set base_url_filter.on = True in [global].",
+    ),
+    Explanation(
+        "log-file-unwritable",
+        "A handler of the application's [logging] has a file that the runtime user cannot write, or, where it rotates, "
+        "cannot rename.",
+        "TurboGears raises ConfigError when it reads its configuration: the application does not start. Rotation fails "
+        "when it is due.",
+        "Give that user the file, or a directory that holds nothing but logs.",
+    ),
+    Explanation(
+        "log-file-unknown",
+        "The file of a handler is put together from what only the application knows.",
+        "Nothing, if the runtime user can write it: check cannot tell.",
+        "Write the whole path into args.",
+    ),
+    Explanation(
+        "app-config-unreadable",
+        "The runtime user cannot read the application's configuration.",
+        "The application does not start, or starts without it, depending on how it looks for it.",
+        "Give the file the group that Apache runs as, and that group the right to read it.",
+    ),
+    Explanation(
+        "app-config-exposed",
+        "Everybody on the host can read the application's configuration.",
+        "The database's password is in it.",
+        "Give it the group that Apache runs as, and then chmod o= FILE.",
+    ),
+    Explanation(
+        "app-config-invalid",
+        "The application's configuration is not what ConfigObj reads: a value is no Python literal, a section is not "
+        "closed, a name comes twice.",
+        "update_config() fails, and the application does not start.",
+        "See the line that the message names.",
+    ),
+    Explanation(
+        "app-config-unread",
+        "The target has no ConfigObj to read the application's configuration with, and neither has the Python that "
+        "runs eggcache. It is a notice.",
+        "Nothing in it could be looked at; without ConfigObj, TurboGears 1 does not start either.",
+        "Name the Python that has TurboGears with --python, or install configobj where eggcache is installed.",
+    ),
+    Explanation(
+        "apache-configuration",
+        "Apache does not tell root its configuration: it does not pass configtest, or there is no mod_info.so. Anybody "
+        "else who may not see it is told so, and that is no finding.",
+        "Nothing below could be looked at; where configtest fails, Apache does not start.",
+        "See what apachectl configtest says.",
+    ),
+    Explanation(
+        "mod-python-old",
+        "mod_python is older than 3.2.7.",
+        "The TurboGears manual reports a bug in it.",
+        "Install a newer one.",
+    ),
+    Explanation(
+        "mod-python-mutex-directory",
+        "There is no PythonOption mod_python.mutex_directory outside of all sections.",
+        "mod_python puts its locks where it was compiled to; Apache may be unable to write there.",
+        'Add PythonOption mod_python.mutex_directory "logs/" after its LoadModule.',
+    ),
+    Explanation(
+        "mod-python-mutex-locks",
+        "There is no PythonOption mod_python.mutex_locks outside of all sections.",
+        "On systems with few semaphores Apache ends at its start, with errors that do not say why.",
+        "Add PythonOption mod_python.mutex_locks 32 after its LoadModule.",
+    ),
+    Explanation(
+        "mod-python-debug",
+        "PythonDebug is on.",
+        "Visitors see tracebacks, with paths and lines of the source.",
+        "Set it to off; the tracebacks are in Apache's error log then.",
+    ),
+    Explanation(
+        "mod-python-and-mod-wsgi",
+        "mod_python and mod_wsgi 4 or newer are both enabled, as installing both of Debian's packages leaves them.",
+        "configtest says Syntax OK, and Apache does not start.",
+        "Disable one: a2dismod python, or a2dismod wsgi.",
+    ),
+    Explanation(
+        "other-python",
+        "The Python that Apache embeds has another version than the target, or mod_wsgi is told another installation "
+        "(WSGIPythonHome, python-home).",
+        "What was prepared and checked is not what Apache runs.",
+        "Name the interpreter that Apache runs with --python. Where Apache proxies, or has no process of the --user "
+        "that is checked for, another server is taken to run the target, and this is said as a message only.",
+    ),
+    Explanation(
+        "egg-cache-elsewhere",
+        "Apache's configuration names another cache: WSGIPythonEggs, python-eggs=, or a PythonOption; or a script that "
+        "it runs sets one (os.environ, set_extraction_path); or Trac is told none, and uses its own. Scripts are read, "
+        "never run.",
+        "It counts more than PYTHON_EGG_CACHE: the cache that was checked is not used.",
+        "Check the directory that is named there; or name this one there, if it is for the same application. For Trac: "
+        "eggcache wrapper --for trac prints what tells it.",
+    ),
+    Explanation(
+        "path-not-checked",
+        "Apache's configuration puts eggs on the path of the application (python-path=, WSGIPythonPath, PythonPath) "
+        "that are on no path that was checked.",
+        "An ExtractionError at the first request for one of them: it is in no cache.",
+        "Prepare with them, and check with the same: --path. The message has the command.",
+    ),
+    Explanation(
+        "another-application",
+        "Apache runs several scripts, or process groups, that may be of this Python; one of them sets another cache, "
+        "another zone or another path; or only who runs a script can tell what it sets. A notice.",
+        "Nothing, if that is another application. If it is this one, an ExtractionError.",
+        "Look at the line that is named; --script FILE says which script is the application's.",
+    ),
+    Explanation(
+        "egg-cache-ignored",
+        "SetEnv PYTHON_EGG_CACHE, or PythonOption PYTHON_EGG_CACHE without a handler that looks for it.",
+        "Nothing, unless the application itself reads it: it does not reach the environment of the process.",
+        "Leave it there, and use what eggcache wrapper --for mod_python, or --for mod_wsgi, prints as well.",
+    ),
+    Explanation(
+        "daemon-user-cannot-read",
+        "The user of a WSGIDaemonProcess cannot read the cache.",
+        "An ExtractionError on every page that this process group serves.",
+        "Give it the group of the cache with group=, or a cache of its own with python-eggs=.",
+    ),
+)

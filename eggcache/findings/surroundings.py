@@ -1,0 +1,90 @@
+"""Findings about where a cache lies: its file system, SELinux, what cleans it, the environment of servers."""
+
+from __future__ import annotations
+
+from eggcache.findings.explanation import Explanation
+
+SURROUNDINGS = (
+    Explanation(
+        "private-tmp",
+        "The cache, an egg, or the target is in /tmp or /var/tmp, and systemd gives Apache another /tmp (PrivateTmp).",
+        "Apache does not see it. Without the cache the workers extract into their own /tmp, anew after each start; "
+        "without an egg they do not start.",
+        "Use /var/cache/eggcache; install the egg where it is to stay. What is bound into Apache's /tmp does not "
+        "last: systemd-tmpfiles unmounts it.",
+    ),
+    Explanation(
+        "hidden-by-unit",
+        "Apache's unit keeps the directory from Apache (InaccessiblePaths), or shows a file system of its own in the "
+        "place of it (TemporaryFileSystem).",
+        "Apache does not see the cache, an egg or the target there: an ExtractionError, though everything is prepared.",
+        "Use a directory outside of what the unit hides, or take the setting out of the unit.",
+    ),
+    Explanation(
+        "egg-replaced",
+        "Processes of the runtime user run the target since before an egg was replaced.",
+        "zipimport keeps where in the egg each module was: the next import fails (bad local file header), or finds "
+        "another module's bytes.",
+        "Restart them. Stop servers before eggs are replaced, or unzip the eggs.",
+    ),
+    Explanation(
+        "hidden-from-process",
+        "A server that runs does not see the cache where it is: its unit has a file system of its own there "
+        "(ProtectHome, TemporaryFileSystem, PrivateTmp, InaccessiblePaths), or something was mounted or unmounted "
+        "since it was started.",
+        "An ExtractionError, though everything is prepared.",
+        "Restart it; where that does not help, use a directory that it sees, such as /var/cache/eggcache.",
+    ),
+    Explanation(
+        "volatile",
+        "The cache is on a file system in memory.",
+        "It is empty after a boot: an ExtractionError until it is prepared.",
+        "Prepare at every start of Apache, as the wrappers do, or use /var/cache/eggcache.",
+    ),
+    Explanation(
+        "noexec",
+        "The cache is on a file system that is mounted noexec, and native modules are loaded from it.",
+        "ImportError: failed to map segment from shared object.",
+        "Use a directory on another file system, or unzip the eggs.",
+    ),
+    Explanation(
+        "cleaned",
+        "systemd-tmpfiles or tmpreaper removes old files from the directory that the cache is in.",
+        "Some weeks after the start files are gone: an ExtractionError.",
+        "Write the exclusion that the message has, or use /var/cache/eggcache.",
+    ),
+    Explanation(
+        "selinux-label",
+        "SELinux is on, and the cache has a type from which httpd may not read or load libraries.",
+        "Permission denied, though the modes are right; the audit log has the denial.",
+        "semanage fcontext and restorecon, as the message has them.",
+    ),
+    Explanation(
+        "systemd-starts-apache",
+        "Under systemd, this apachectl has systemctl start Apache.",
+        "What a wrapper exports does not arrive; the wrapper refuses.",
+        "Install the drop-in that the wrapper prints.",
+    ),
+    Explanation(
+        "cache-relative",
+        "PYTHON_EGG_CACHE, as Apache or what starts it has it, is no whole path: eggs, or ~/eggs in quotes.",
+        "pkg_resources expands no ~, and takes it from the working directory of each process: another cache for each, "
+        "and none that was prepared.",
+        "Write the whole path there, and start Apache anew.",
+    ),
+    Explanation(
+        "running-without-cache",
+        "An Apache that runs now, with the target's version of Python in it, has no PYTHON_EGG_CACHE in its "
+        "environment.",
+        "Its workers extract below the home directory, unless its configuration sets a cache (WSGIPythonEggs, "
+        "python-eggs, PythonOption).",
+        "systemctl restart, once its unit has the drop-in. Without systemd: stop it and start it by the wrapper, since "
+        "apachectl's restart keeps the old environment, as reload and graceful do.",
+    ),
+    Explanation(
+        "running-with-other-cache",
+        "An Apache that runs now has another directory in PYTHON_EGG_CACHE.",
+        "It does not use the cache that was checked.",
+        "Check the directory that it has; or, if this one is to take its place, stop it and start it by the wrapper.",
+    ),
+)
