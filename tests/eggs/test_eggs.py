@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import pwd
 import re
+import shutil
+import subprocess
 import zipfile
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from support.archives import tree
 from support.deployment import Deployment
 from support.judge import Answer, as_json, eggcache, environment, judge, served, watched
 from support.probe import build, rounds
@@ -81,6 +84,22 @@ RELEASES = [
     ("3.12", "69.5.1"),
     ("3.13", "80.9.0"),
 ]
+ARCHIVED = ("0.6c11", "36.0.1", "44.1.1", "58.1.0", "80.9.0")  # of these, that archives are tried with
+
+
+def archived(cache: Path, eggs: Path, python: Path, setuptools: str) -> None:
+    """Have tar put an archive of the eggs in the place of their prepared cache, in which nothing is then different; it
+    is the same whether the Python was asked, or its release of setuptools is all that is known."""
+    archive, alone, before = cache.parent / "cache.tar", cache.parent / "alone.tar", tree(cache)
+    readers = ["--cache", cache, "--user", "nobody"]
+    paths = [word for path in [*sorted(eggs.glob("*.egg")), eggs] for word in ("--path", path)]
+    assert eggcache("archive", archive, "--all", *paths, "--python", python, *readers).returncode in (0, 3)
+    said = ["--eggs-in", eggs, "--for-setuptools", setuptools, *readers]
+    assert eggcache("archive", alone, *said).returncode in (0, 3)
+    assert alone.read_bytes() == archive.read_bytes()
+    shutil.rmtree(cache)
+    subprocess.run(["tar", "-xpf", archive, "-C", "/"], check=True)
+    assert tree(cache) == before
 
 
 @pytest.mark.parametrize(("python", "setuptools"), RELEASES)
@@ -88,7 +107,7 @@ def test_built_eggs(
     python: str, setuptools: str, target: Callable[[str, str], Deployment], shared_tmp: Path, nobody: pwd.struct_passwd
 ) -> None:
     """An egg with everything that bdist_egg knows, the same behind a shell header, and a basket: all served; and the
-    native module imports from the cache, or a finding says that it does not."""
+    native module imports from the cache, or a finding says that it does not. So it is by way of an archive."""
     deployment = target(python, setuptools)
     egg = build(deployment, shared_tmp)
     place = shared_tmp / "eggs"
@@ -114,6 +133,8 @@ def test_built_eggs(
     ignored = setuptools == "80.9.0"  # whose stub never asks for the cache
     assert set(found) == ({"stub-ignores-cache"} if ignored else set()), done.stderr
     assert done.returncode == (3 if ignored else 0)
+    if setuptools in ARCHIVED:
+        archived(cache, place, deployment.python, setuptools)
     verdict = judge(deployment.python, cache, [installed, header, (basket, inner + "/")], nobody)
     assert served(verdict, cache) > 30
 

@@ -1,0 +1,56 @@
+"""Archives as other programs extract them, and trees to compare."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from support.parts import missing
+
+READERS = {"GNU tar": ["tar"], "libarchive": ["bsdtar"], "busybox": ["busybox", "tar"]}
+
+
+def reader(name: str) -> list[str]:
+    """The program that is called `name` in READERS."""
+    if not shutil.which(READERS[name][0]):
+        missing(f"there is no {READERS[name][0]}")
+    return READERS[name]
+
+
+@contextmanager
+def extracted(program: str, archive: Path) -> Iterator[Path]:
+    """The root of a host, where root has extracted the archive at "/". It lies in memory where that can be had, since
+    it has thousands of files."""
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    with tempfile.TemporaryDirectory(dir=memory) as root:
+        os.chmod(root, 0o755)
+        done = subprocess.run(
+            [*reader(program), "-xpf", archive, "-C", root], capture_output=True, text=True, check=False, umask=0o022
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        yield Path(root)
+
+
+def compare(archive: Path, root: Path) -> tuple[int, str]:
+    """What GNU tar says of what lies below `root`, beside the archive: its exit status, and its lines."""
+    done = subprocess.run(["tar", "-df", archive, "-C", root], capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+def tree(directory: Path) -> dict[str, tuple[object, ...]]:
+    """Everything in a cache but its receipt, by name: type and mode, owners, and of files mtime and bytes."""
+    found: dict[str, tuple[object, ...]] = {}
+    for top, _, files in os.walk(directory):
+        for path in (top, *(os.path.join(top, name) for name in files if name != ".eggcache.json")):
+            info = os.lstat(path)
+            data = Path(path).read_bytes() if stat.S_ISREG(info.st_mode) else None
+            # Of no directory the mtime matters to anybody, nor that of the lock
+            mtime = None if data is None or path.endswith("/.eggcache.lock") else info.st_mtime_ns
+            found[os.path.relpath(path, directory)] = (info.st_mode, info.st_uid, info.st_gid, mtime, data)
+    return found
