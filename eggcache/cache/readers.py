@@ -38,7 +38,7 @@ def keep_readers(known: Receipt, wanted: Prepare) -> None:
     group = group_of(freshness.ownership(wanted.target.group))
     for _, entry in living(known):
         if group_of(entry.options["owner"]) != group:
-            raise ServesOthers(wanted.directory, f"it is prepared for {_whom(entry)}", _another(wanted))
+            raise ServesOthers(wanted.directory, f"it is prepared for {_whom(entry)}", another(wanted))
 
 
 def keep_dates(wanted: Prepare, egg: str, zone: str | None) -> None:
@@ -74,7 +74,7 @@ def again(known: Receipt, wanted: Prepare) -> Remedy | None:
     for _, entry in living(known):
         group = group_of(entry.options["owner"])
         if group is not None and group not in (account.gid, *account.groups):
-            return _another(wanted.readable(account.gid))
+            return another(wanted.readable(account.gid))
         if group != account.gid or entry.options["timezone"] != wanted.target.timezone:
             theirs = entry
     if theirs is None:
@@ -85,7 +85,7 @@ def again(known: Receipt, wanted: Prepare) -> Remedy | None:
     if group == account.gid:
         return None
     if group is None:
-        return _another(wanted.readable(account.gid))
+        return another(wanted.readable(account.gid))
     return Remedy("prepare it for its group", wanted.readable(group).line())
 
 
@@ -115,7 +115,7 @@ def prepare_of(directory: str, key: str, entry: Entry) -> Prepare:
     return Prepare(directory, target, Roots(requirements, entry.strict), Limits(**options["limits"]))
 
 
-def _another(wanted: Prepare) -> Remedy:
+def another(wanted: Prepare) -> Remedy:
     """The remedy for a user who cannot have this cache without taking it from others."""
     own = wanted.at(_beside(wanted.directory, wanted.target.account.name))
     return Remedy("prepare another directory, or a new one for both, with a --group that both are in", own.line())

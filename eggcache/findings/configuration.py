@@ -112,16 +112,16 @@ APPLICATION = (
     Explanation(
         "egg-cache-elsewhere",
         "Apache's configuration names another cache: WSGIPythonEggs, python-eggs=, or a PythonOption; or a script that "
-        "it runs sets one (os.environ, set_extraction_path); or Trac is told none, and uses its own. Scripts are read, "
-        "never run.",
+        "a server runs sets one (os.environ, set_extraction_path), or gunicorn's configuration or uWSGI's (raw_env, "
+        "env); or Trac is told none, and uses its own. Scripts are read, never run.",
         "It counts more than PYTHON_EGG_CACHE: the cache that was checked is not used.",
         "Check the directory that is named there; or name this one there, if it is for the same application. For Trac: "
         "eggcache wrapper --for trac prints what tells it.",
     ),
     Explanation(
         "path-not-checked",
-        "Apache's configuration puts eggs on the path of the application (python-path=, WSGIPythonPath, PythonPath) "
-        "that are on no path that was checked.",
+        "A server's configuration puts eggs on the path of the application (python-path=, WSGIPythonPath, PythonPath, "
+        "gunicorn's and uWSGI's pythonpath) that are on no path that was checked.",
         "An ExtractionError at the first request for one of them: it is in no cache.",
         "Prepare with them, and check with the same: --path. The message has the command.",
     ),
@@ -140,8 +140,10 @@ APPLICATION = (
     ),
     Explanation(
         "daemon-user-cannot-read",
-        "The user of a WSGIDaemonProcess cannot read the cache.",
-        "An ExtractionError on every page that this process group serves.",
-        "Give it the group of the cache with group=, or a cache of its own with python-eggs=.",
+        "The user of a WSGIDaemonProcess, or of a gunicorn, a uWSGI or a program of supervisord's that runs the "
+        "target, cannot read the cache.",
+        "An ExtractionError on every page that it serves.",
+        "Give a process group the group of the cache with group=, or a cache of its own with python-eggs=. For another "
+        "server prepare one with --user.",
     ),
 )

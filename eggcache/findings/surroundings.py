@@ -74,16 +74,17 @@ SURROUNDINGS = (
     ),
     Explanation(
         "running-without-cache",
-        "An Apache that runs now, with the target's version of Python in it, has no PYTHON_EGG_CACHE in its "
-        "environment.",
+        "An Apache that runs now, with the target's version of Python in it, or a gunicorn, a uWSGI or a program of "
+        "supervisord's that runs the target, has no PYTHON_EGG_CACHE in its environment.",
         "Its workers extract below the home directory, unless its configuration sets a cache (WSGIPythonEggs, "
         "python-eggs, PythonOption).",
         "systemctl restart, once its unit has the drop-in. Without systemd: stop it and start it by the wrapper, since "
-        "apachectl's restart keeps the old environment, as reload and graceful do.",
+        "apachectl's restart keeps the old environment, as reload and graceful do. For another server the message has "
+        "the wrapper.",
     ),
     Explanation(
         "running-with-other-cache",
-        "An Apache that runs now has another directory in PYTHON_EGG_CACHE.",
+        "A server that runs now has another directory in PYTHON_EGG_CACHE.",
         "It does not use the cache that was checked.",
         "Check the directory that it has; or, if this one is to take its place, stop it and start it by the wrapper.",
     ),

@@ -43,7 +43,10 @@ class Application(NamedTuple):
 
     config: str | None = None  #: the file of its configuration, where it is a TurboGears application with one
     location: str | None = None  #: the path under which it is served; None: not known, or "/"
-    scripts: tuple[str, ...] = ()  #: the scripts that a server runs it by, such as .wsgi files; (): those of Apache
+    scripts: tuple[
+        str, ...
+    ] = ()  #: the scripts that a server runs it by, such as .wsgi files; (): as that server has them
+    server: str | None = None  #: "apache", "gunicorn", "uwsgi", "supervisord" or "none"; None: found by looking
 
 
 UNKNOWN = Application()

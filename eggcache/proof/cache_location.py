@@ -6,13 +6,15 @@ import fnmatch
 import os
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
+from eggcache.cache import readers
 from eggcache.errors import Remedy
 from eggcache.model import Finding, Tree
-from eggcache.servers import apache, environments
-from eggcache.system import files, procfs
+from eggcache.servers import apache, apache_findings, environments
+from eggcache.servers.application_servers import ApplicationServer
+from eggcache.system import accounts, files, procfs
 from eggcache.target import commands
 from eggcache.target.commands import Prepare
 
@@ -80,15 +82,18 @@ def unseen_eggs(tree: Tree, host: apache.Apache) -> Iterator[Finding]:
             yield replace(unseen, remedy=Remedy("install it where Apache sees it, with what names it there"), status=3)
 
 
-def hidden(wanted: Prepare) -> Iterator[Finding]:
-    """Whether the running servers with the cache of `wanted` in their environment see it at its place. Another Apache
-    may be anybody's: that it has another cache, or none, is told by `environments.findings`.
+def hidden(wanted: Prepare, others: Iterable[ApplicationServer] = ()) -> Iterator[Finding]:
+    """Whether the running servers with the cache of `wanted` in their environment, and those `others` whose files name
+    it, see it at its place. Another Apache may be anybody's: that it has another cache, or none, is told by
+    `environments.findings`.
 
     The settings of a unit are checked before (`apache.hides`). This is about their effect, that of ProtectHome= and the
     like, and about mounts since a server was started.
     """
     cache, account = os.path.realpath(wanted.directory), wanted.target.account
     servers = {server.pid: server for server in environments.using(cache, account)}
+    having = (one for one in others if one.cache and os.path.realpath(one.cache) == cache)
+    servers.update((one.environment.pid, one.environment) for one in having)
     for pid, seen in procfs.ask(sorted(servers), lambda pid: procfs.shows(pid, cache), []):
         if seen is False:
             again = "restart it, where something was mounted or unmounted since it started"
@@ -97,6 +102,18 @@ def hidden(wanted: Prepare) -> Iterator[Finding]:
                 remedy = remedy._replace(command=wanted.at(commands.ELSEWHERE).line())
             cause = f"{servers[pid].thing} does not see it: in its mount namespace that is another place, or none"
             yield Finding("hidden-from-process", wanted.directory, cause, remedy)
+
+
+def unreadable(wanted: Prepare, servers: Iterable[ApplicationServer]) -> Iterator[Finding]:
+    """Whether these `servers`, which are of other users than that of `wanted`, can read its cache."""
+    for server in servers if os.geteuid() == 0 else ():
+        account = accounts.named(str(server.uid))
+        path = apache_findings.first_unreadable(wanted.directory, account)
+        if path is not None:
+            cause = accounts.in_the_way(path, account).cause.replace("cannot use it", "cannot read the cache")
+            own = replace(wanted, target=wanted.target._replace(account=account, group=account.gid))
+            cause = f"its processes run as {account.name}, and {cause}"
+            yield Finding("daemon-user-cannot-read", server.environment.thing, cause, readers.another(own))
 
 
 def _file_system(directory: str) -> str:

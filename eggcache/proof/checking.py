@@ -70,7 +70,7 @@ def check(
     if cache is not None:
         cache = os.path.abspath(cache)
         _wait_for_prepare(cache, run)
-    looked = HostSide(cache, target, roots, run)
+    looked = HostSide(cache, target, roots, run, application.server)
 
     def early(tree: Tree) -> None:
         looked.at(tree)
@@ -92,7 +92,7 @@ def check(
             if error.status != EggcacheError.status:
                 raise
             raise NotPermitted(error.thing, error.cause, error.remedy) from error  # what could not look, said nothing
-        tree, host, told = looked.tree, looked.host, looked.told
+        tree, host, told = looked.tree, looked.host, looked.told  # of Apache nothing, where another server is meant
         if cache is None:
             found, outcomes = _Without(looked, evident).findings(), tuple[Outcome, ...]()
         else:
@@ -113,7 +113,7 @@ def check(
     notices = _NOTICES if resolver.wanted(tree) else (*_NOTICES, *resolver.LACKING)
     findings = tuple(one if one.code in notices else replace(one, status=3) for one in found)
     read = f"{', '.join(by_line)}: read by line, since eggcache's own Python cannot parse it" if by_line else None
-    about = (looked.beside, configuration.untold(told), read)
+    about = (looked.beside, configuration.untold(told), read, *_others(looked))
     notes = (*resolver.notes(tree, roots), *_notes(target.account, host), *about)
     return Report("check", cache, outcomes, findings, tuple(filter(None, notes)), outside=tree.outside)
 
@@ -143,6 +143,13 @@ def _notes(account: Account, host: apache.Apache) -> tuple[str, ...]:
     if os.geteuid() == 0 or environments.user_of(host) in (None, account.name):
         return ()
     return (f"checked as {account.name}, who runs this; Apache runs as {host.user}: root can check as that user",)
+
+
+def _others(looked: HostSide) -> Iterator[str]:
+    """That another user's server runs the target, and none of the user that it was checked as."""
+    for one in looked.strangers[:1] if looked.beside else ():
+        user, thing = accounts.user_name(one.uid), one.environment.thing
+        yield f"checked as {looked.account.name}; {thing} runs as {user}: --user {user} checks as that user"
 
 
 class _With:
@@ -184,11 +191,8 @@ class _With:
             found += strangers(directory, self.looked.wanted, compared.names)
         found += around
         if not any(finding.code in ("hidden-by-unit", "private-tmp") for finding in around):
-            found += cache_location.hidden(self.looked.wanted)
-        dates = sorted(compared.dates)
-        python = self.looked.tree.interpreter.version
-        found += environments.findings(self.looked.wanted, host, python, dates=dates)
-        return found
+            found += cache_location.hidden(self.looked.wanted, self.looked.servers)
+        return [*found, *self.looked.environments(), *self.looked.unread()]
 
     def _shifted(self) -> Finding:
         paths = self.comparison.shifted
@@ -287,9 +291,10 @@ class _Without:
             else f"which {self.account.name} cannot write to: an ExtractionError at the first request"
         )
         version = self.looked.tree.interpreter.version
-        running = environments.running(self.account, version)
-        used = [server for server in running if server.values.get("PYTHON_EGG_CACHE", "").startswith("/")]
-        has = "".join(f"; {one.thing} has {one.values['PYTHON_EGG_CACHE']}, see it with --cache" for one in used)
+        apaches = environments.running(self.account, version) if not self.looked.beside else ()
+        used = [(one.thing, one.values.get("PYTHON_EGG_CACHE") or "") for one in apaches]
+        used += [(one.environment.thing, one.cache or "") for one in self.looked.servers]
+        has = "".join(f"; {thing} has {cache}, see it with --cache" for thing, cache in used if cache.startswith("/"))
         wanted = self.looked.wanted
         unzip = commands.unzip_all(wanted.target, wanted.roots)
         found.append(

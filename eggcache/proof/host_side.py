@@ -1,4 +1,4 @@
-"""What `check` looks at on the host while the target answers: the cache's files, who can write there, and Apache."""
+"""What `check` looks at on the host while the target answers: the cache's files, who can write there, and servers."""
 
 from __future__ import annotations
 
@@ -10,24 +10,28 @@ from shlex import quote
 from eggcache.cache import readers, receipt
 from eggcache.errors import Remedy
 from eggcache.model import Finding, Run, Tree
-from eggcache.proof import permissions
+from eggcache.proof import cache_location, permissions
 from eggcache.proof.comparison import Comparison
 from eggcache.servers import apache, apache_findings, configuration, environments, processes, wsgi_scripts
+from eggcache.servers.application_servers import ApplicationServer, chosen, running
 from eggcache.system import accounts
 from eggcache.target.commands import Prepare
 from eggcache.target.interpreter import Roots, Target
 
 
 class HostSide:
-    """A tree, the files that a cache (None: there is none) has for it, who may write there, and this host's Apache."""
+    """A tree, the files that a cache (None: there is none) has for it, who may write there, and this host's servers."""
 
     tree: Tree
     host: apache.Apache
     told: configuration.Configuration
     beside: str = ""  # why another server than Apache is taken to run the target
+    servers: Sequence[ApplicationServer] = ()  # those of other kinds that run the target as the account
+    strangers: Sequence[ApplicationServer] = ()  # those of other users, where none is of the account
 
-    def __init__(self, cache: str | None, target: Target, roots: Roots, run: Run) -> None:
+    def __init__(self, cache: str | None, target: Target, roots: Roots, run: Run, server: str | None = None) -> None:
         self.cache = cache
+        self.server = server  # the kind of server, where the administrator names it
         self.target = target
         self.account = target.account
         self.wanted = Prepare(cache or "", target, roots, run.limits)  # what is looked at should have come of it
@@ -37,10 +41,25 @@ class HostSide:
         self.comparison = Comparison(self.wanted, run, self.again, reachable=False)
 
     def around(self) -> environments.Locale | None:
-        """Look at this host's Apache and its locale, see `environments.locale`."""
+        """Look at the servers of this host and their locale, see `environments.locale`."""
         self.host = apache.read()
         self.told = configuration.read(self.host)
-        return environments.locale(self.account, self.host, self.told, self.cache)
+        if self.server not in ("apache", "none"):
+            found = [one for one in running(self.target) if self.server in (None, one.kind)]
+            self.servers = list(chosen(found, self.account.uid, self.cache))
+            self.strangers = [one for one in found if one.uid != self.account.uid] if not self.servers else []
+        if self.server not in (None, "apache"):
+            self._leave_apache(f"--server {self.server}")
+        elif self.servers and self.server is None and configuration.idle(self.told):
+            self._leave_apache(
+                f"{self.servers[0].environment.thing} runs {self.target.python}, and Apache runs nothing"
+            )
+        judged = [one.environment for one in self.servers] if self.beside else []
+        return environments.locale(self.account, self.host, self.told, self.cache, judged)
+
+    def _leave_apache(self, why: str) -> None:
+        """Nothing of this host's Apache is of any matter."""
+        self.beside, self.host, self.told = why, apache.Apache(), configuration.Configuration()
 
     def at(self, tree: Tree) -> None:
         """Look at the eggs of `tree`, their files in the cache, and its rights."""
@@ -52,9 +71,10 @@ class HostSide:
         self.comparison.compare(tree)
         if self.cache is not None and os.path.isdir(self.cache):
             self.writers = list(permissions.findings(self.wanted, self.rebuilt))
-        self.beside = apache_findings.beside(self.told, tree.interpreter, self.account)
-        if self.beside:
-            self.host = apache.Apache()
+        if not self.beside and self.server is None:
+            why = apache_findings.beside(self.told, tree.interpreter, self.account)
+            if why:
+                self._leave_apache(why)
 
     def outdated(self) -> Iterator[Finding]:
         """That processes of the account run the target since before an egg was replaced.
@@ -83,9 +103,31 @@ class HostSide:
     def deployed(self, scripts: Sequence[str]) -> tuple[list[Finding], list[str]]:
         """The settings that Apache's configuration, or else `scripts`, give the application; see
         `wsgi_scripts.findings`."""
-        told = configuration.Configuration() if self.beside else self.told
         dates = sorted(self.comparison.dates)
-        return wsgi_scripts.findings(told, self.wanted, self.tree.interpreter, dates, scripts)
+        return wsgi_scripts.findings(self.told, self.wanted, self.tree.interpreter, dates, scripts, self.servers)
+
+    def environments(self) -> Iterator[Finding]:
+        """The environments of servers, and of what starts them, held against the cache. Where one server has the cache,
+        it is the application's, and the others are not."""
+        python, unit = self.tree.interpreter.version, None
+        found = [one.environment for one in self.servers]
+        if not self.beside:
+            unit = environments.unit(self.host)
+            apaches = list(environments.running(self.account, python))
+            if any(self._has(one.values.get("PYTHON_EGG_CACHE")) for one in apaches):
+                found = []
+            if any(self._has(one.cache) for one in self.servers):
+                apaches = []
+            found += [*apaches, *environments.declared(unit)]
+        yield from environments.findings(self.wanted, found, unit, dates=sorted(self.comparison.dates))
+
+    def unread(self) -> Iterator[Finding]:
+        """That servers of other users cannot read the cache, where they have it, or nobody else runs the target."""
+        meant = [one for one in self.strangers if self.beside or self._has(one.cache)]
+        yield from cache_location.unreadable(self.wanted, meant)
+
+    def _has(self, cache: str | None) -> bool:
+        return bool(cache) and os.path.realpath(str(cache)) == os.path.realpath(self.wanted.directory)
 
     def again(self) -> Remedy | None:
         """The remedy for faults in the cache; None: prepare it again. See `readers.again`."""

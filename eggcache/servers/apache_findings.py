@@ -12,7 +12,7 @@ from contextlib import suppress
 from eggcache.errors import UsageError
 from eggcache.model import Finding, Interpreter
 from eggcache.servers import trac, wsgi_scripts
-from eggcache.servers.configuration import Configuration, Directive, options
+from eggcache.servers.configuration import Configuration, Directive, idle, options, proxies
 from eggcache.system import accounts
 from eggcache.system.accounts import Account
 
@@ -65,12 +65,14 @@ def beside(configuration: Configuration, interpreter: Interpreter, account: Acco
     Apache does not run a target of which each Python that it embeds differs. That is a mistake in --python, unless the
     `account` is none that Apache has processes of, or Apache proxies: to gunicorn, uWSGI, or what else runs the target.
     """
+    proxy = next(proxies(configuration), None)
+    if proxy and idle(configuration):
+        return f"{proxy.place} proxies, and Apache runs no Python, so another server runs it"
     other = next(_python(configuration, interpreter), None)
     if other is None:
         return ""
     if account is not None and os.geteuid() == 0 and account.uid not in _uids(configuration):
         return f"{other.cause}: no process of Apache's is {account.name}'s, so another server seems to run it"
-    proxy = next(_proxies(configuration), None)
     return f"{other.cause}: {proxy.place} proxies, so another server seems to run it" if proxy else ""
 
 
@@ -83,21 +85,6 @@ def _uids(configuration: Configuration) -> set[int]:
         with suppress(UsageError):
             found.add(accounts.lookup(user.lstrip("#")).uid)
     return found
-
-
-def _proxies(configuration: Configuration) -> Iterator[Directive]:
-    """The directives by which Apache hands requests to another server."""
-    for line in configuration.named("ProxyPass", "ProxyPassMatch", "RewriteRule", "SetHandler"):
-        last = line.words[-1] if line.words else ""
-        name = line.name.lower()
-        if name == "rewriterule":
-            proxies = bool(re.fullmatch(r"\[(?:.*,)?(?:P|proxy)(?:,.*)?\]", last, re.IGNORECASE))
-        else:
-            proxies = (
-                last.startswith("proxy:") if name == "sethandler" else last != "!"
-            )  # "!" is an exception to others
-        if proxies:
-            yield line
 
 
 def daemon_account(configuration: Configuration, daemon: Directive) -> Account | None:
@@ -297,7 +284,7 @@ def _unreadable(configuration: Configuration, cache: str) -> Iterator[Finding]:
             continue
         if account is None or os.geteuid() not in (0, account.uid):
             continue
-        path = _first_unreadable(cache, account)
+        path = first_unreadable(cache, account)
         if path is not None:
             cause = accounts.in_the_way(path, account).cause.replace("cannot use it", "cannot read the cache")
             yield Finding(
@@ -309,7 +296,7 @@ def _unreadable(configuration: Configuration, cache: str) -> Iterator[Finding]:
             )
 
 
-def _first_unreadable(cache: str, account: Account) -> str | None:
+def first_unreadable(cache: str, account: Account) -> str | None:
     """The first path of a cache that the account cannot read; None where it can read all that pkg_resources asks for.
 
     What is not a *-tmp directory is eggcache's own: its receipt and its lock.

@@ -164,6 +164,29 @@ def options(directive: Directive) -> dict[str, str]:
     return found
 
 
+def idle(configuration: Configuration) -> bool:
+    """Whether this Apache runs no application: nothing is said to mod_wsgi or mod_python, and there is no CGI."""
+    names = [line.name.lower() for line in configuration.directives]
+    handlers = [line.words[0] for line in configuration.named("SetHandler", "AddHandler") if line.words]
+    runs = any(name.startswith(("wsgi", "python", "scriptalias")) for name in names)
+    return not (configuration.problem or runs or any(re.search("cgi|wsgi|python", name) for name in handlers))
+
+
+def proxies(configuration: Configuration) -> Iterator[Directive]:
+    """The directives by which Apache hands requests to another server."""
+    for line in configuration.named("ProxyPass", "ProxyPassMatch", "RewriteRule", "SetHandler"):
+        last = line.words[-1] if line.words else ""
+        name = line.name.lower()
+        if name == "rewriterule":
+            proxies = bool(re.fullmatch(r"\[(?:.*,)?(?:P|proxy)(?:,.*)?\]", last, re.IGNORECASE))
+        else:
+            proxies = (
+                last.startswith("proxy:") if name == "sethandler" else last != "!"
+            )  # "!" is an exception to others
+        if proxies:
+            yield line
+
+
 def _words(text: str) -> Iterator[str]:
     """The words of a line by Apache's rules: quotes group, a backslash takes the quote or backslash after it."""
     for match in re.finditer(r""""((?:\\.|[^"\\])*)"?|'((?:\\.|[^'\\])*)'?|(\S+)""", text):

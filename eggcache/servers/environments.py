@@ -9,6 +9,7 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 from eggcache.eggs import layout
 from eggcache.errors import Remedy, UsageError
@@ -39,6 +40,7 @@ class Environment:
     values: dict[str, str]  # those of _NAMES, and of the locale, that are set
     known: frozenset[str]  # those that are set or unset there: of others the file says nothing
     pid: int = 0
+    kind: str = ""  # of the wrapper for it, where it is another server than Apache: "gunicorn"
 
 
 @dataclass(frozen=True)
@@ -57,61 +59,40 @@ class Locale:
 
 def findings(
     prepare: Prepare,
-    host: Apache,
-    python: tuple[int, ...],
+    found: Iterable[Environment],
+    unit: systemd.Unit | None,
     *,
     dates: Sequence[DateTime],
-    root: str = "/",
 ) -> Iterator[Finding]:
-    """Where Apache has, or will have, another cache than that of `prepare`, or a time zone in which it is not current.
+    """Where a server has, or will have, another cache than that of `prepare`, or a zone in which it is not current.
 
-    `python` is the version of the target. `dates` are the zip's dates of what is extracted: two zones that agree on all
-    of them are the same here. `root` is where units and scripts are looked up.
+    `unit` is Apache's. `dates` are the zip's dates of what is extracted: two zones that agree on all of them are the
+    same here.
     """
-    directory, target = prepare.directory, prepare.target
-    wanted, zone = os.path.realpath(directory), target.timezone
-    drop_in = prepare.at(wanted).wrapper("systemd")
-    unit = systemd.read([host.unit], root) if host.systemd and host.unit else None
-    for found in (*running(target.account, python), *declared(unit, root)):
-        cache = found.values.get("PYTHON_EGG_CACHE")
+    directory, zone = prepare.directory, prepare.target.timezone
+    wanted = os.path.realpath(directory)
+    for one in found:
+        cache, anew = one.values.get("PYTHON_EGG_CACHE"), partial(_anew, one, unit, prepare.at(wanted))
         if _relative(cache):
             cause = f"PYTHON_EGG_CACHE is {cache!r} there: {_RELATIVE}"
-            there = _anew(unit, found.pid, wanted, drop_in, "") if found.pid else Remedy(f"write {wanted} there")
-            yield Finding("cache-relative", found.thing, cause, there)
-        elif found.pid and cache is None:
-            yield Finding(
-                "running-without-cache",
-                found.thing,
-                "it runs without PYTHON_EGG_CACHE in its environment",
-                _anew(
-                    unit,
-                    found.pid,
-                    wanted,
-                    drop_in,
-                    "reload, graceful and apachectl's restart keep the old environment, so ",
-                ),
-            )
-        elif found.pid and cache and os.path.realpath(cache) != wanted:
-            yield Finding(
-                "running-with-other-cache",
-                found.thing,
-                f"it runs with PYTHON_EGG_CACHE={cache}",
-                _anew(
-                    unit,
-                    found.pid,
-                    wanted,
-                    drop_in,
-                    f"check what it uses (--cache {shlex.quote(cache)}); or, if {directory} is to take its place, ",
-                ),
-            )
-        elif "TZ" in found.known and (cache is None or os.path.realpath(cache) == wanted):
-            other = found.values.get("TZ")
+            there = anew("") if one.pid else Remedy(f"write {wanted} there")
+            yield Finding("cache-relative", one.thing, cause, there)
+        elif one.pid and cache is None and "PYTHON_EGG_CACHE" in one.known:
+            before = "" if one.kind else "reload, graceful and apachectl's restart keep the old environment, so "
+            cause = "it runs without PYTHON_EGG_CACHE in its environment"
+            yield Finding("running-without-cache", one.thing, cause, anew(before))
+        elif one.pid and cache and os.path.realpath(cache) != wanted:
+            before = f"check what it uses (--cache {shlex.quote(cache)}); or, if {directory} is to take its place, "
+            cause = f"it runs with PYTHON_EGG_CACHE={cache}"
+            yield Finding("running-with-other-cache", one.thing, cause, anew(before))
+        elif "TZ" in one.known and (cache is None or os.path.realpath(cache) == wanted):
+            other = one.values.get("TZ")
             if not agree(dates, other, zone):
                 yield Finding(
                     "time-zone",
-                    found.thing,
+                    one.thing,
                     f"{shown(other)} there, {shown(zone)} here, and pkg_resources reckons in the zone of its process",
-                    f"have Apache started with the zone of the cache, or say which is meant: --tz {other or 'ZONE'}",
+                    f"have it started with the zone of the cache, or say which is meant: --tz {other or 'ZONE'}",
                 )
 
 
@@ -129,17 +110,21 @@ def inherited() -> str | None:
     return cache
 
 
-def _anew(unit: systemd.Unit | None, pid: int, wanted: str, drop_in: str, before: str) -> Remedy:
-    """How this process of Apache gets the cache; what is a unit's, systemd starts in a new environment at a restart.
-    `drop_in` prints what sets the environment of a unit, and `before` is what to know first."""
-    if not unit or unit.process != pid:
+def _anew(found: Environment, unit: systemd.Unit | None, prepare: Prepare, before: str) -> Remedy:
+    """How this process gets the cache of `prepare`; what is a unit's, systemd starts in a new environment at a restart.
+    `before` is what to know first."""
+    if found.kind:
+        return Remedy(
+            f"{before}put what this prints where its head says, and do what it says", prepare.wrapper(found.kind)
+        )
+    if not unit or unit.process != found.pid:
         return Remedy(f"{before}stop it, and start it by the wrapper")
     cache, restart = unit.environment.get("PYTHON_EGG_CACHE"), f"systemctl restart {shlex.quote(unit.name)}"
-    if cache and os.path.realpath(cache) == wanted:
+    if cache and os.path.realpath(cache) == prepare.directory:
         return Remedy(f"{before}restart it", restart)
     if unit.changed:
         return Remedy(f"{before}restart it with its new settings", f"systemctl daemon-reload && {restart}")
-    return Remedy(f"{before}install the drop-in that this prints, as its head says", drop_in)
+    return Remedy(f"{before}install the drop-in that this prints, as its head says", prepare.wrapper("systemd"))
 
 
 def shown(zone: str | None) -> str:
@@ -181,13 +166,15 @@ def using(cache: str, account: Account) -> Iterator[Environment]:
 def with_cache(pids: Iterable[int], cache: str) -> dict[int, dict[str, str]]:
     """Those of these processes that have that `cache` in their environment, with what we read there; those that we may
     not ask are left out."""
-    wanted, told = os.path.realpath(cache), procfs.ask(sorted(pids), _values, [])
+    wanted, told = os.path.realpath(cache), procfs.ask(sorted(pids), variables, [])
     return {pid: values for pid, values in told if os.path.realpath(values.get("PYTHON_EGG_CACHE") or "/") == wanted}
 
 
-def _values(pid: int) -> dict[str, str]:
+def variables(pid: int, *more: str) -> dict[str, str]:
+    """The variables that matter, and `more`, of those that a process was started with. Raises OSError. See procfs: a
+    child has to ask."""
     pairs = (os.fsdecode(variable).partition("=") for variable in procfs.environment(pid))
-    return {name: value for name, _, value in pairs if name in _NAMES or launch.of_locale(name)}
+    return {name: value for name, _, value in pairs if name in (*_NAMES, *more) or launch.of_locale(name)}
 
 
 def running(account: Account, python: tuple[int, ...] | None) -> Iterator[Environment]:
@@ -210,7 +197,7 @@ def running(account: Account, python: tuple[int, ...] | None) -> Iterator[Enviro
         firsts.append(pid)
 
     def has(pid: int) -> dict[str, str] | None:
-        return _values(pid) if _embeds(pid, python) else None
+        return variables(pid) if _embeds(pid, python) else None
 
     for pid, values in procfs.ask(firsts, has, []):
         if values is not None:
@@ -229,6 +216,11 @@ def _embeds(pid: int, python: tuple[int, ...] | None) -> bool:
 
 
 # --------------------------------------------------------------------------------------- what starts Apache
+
+
+def unit(host: Apache, root: str = "/") -> systemd.Unit | None:
+    """The unit of this host's Apache, where systemd runs it."""
+    return systemd.read([host.unit], root) if host.systemd and host.unit else None
 
 
 def declared(unit: systemd.Unit | None, root: str = "/") -> Iterator[Environment]:
@@ -267,13 +259,21 @@ def _assigned(lines: Sequence[str], names: Sequence[str]) -> dict[str, str | Non
     return found
 
 
-def locale(account: Account, host: Apache, told: Configuration, cache: str | None, root: str = "/") -> Locale | None:
+def locale(
+    account: Account,
+    host: Apache,
+    told: Configuration,
+    cache: str | None,
+    servers: Sequence[Environment] = (),
+    root: str = "/",
+) -> Locale | None:
     """The locale that the server of `account` has; None where nobody tells.
 
-    A server that runs says it first, then what starts this `host`'s Apache: its unit, and the file of variables that
-    apachectl reads after that. mod_wsgi sets LANG and LC_ALL of its daemons (lang=, locale=) before Python starts.
+    A server that runs says it first, the known `servers` of other kinds before others, then what starts this `host`'s
+    Apache: its unit, and the file of variables that apachectl reads after that. mod_wsgi sets LANG and LC_ALL of its
+    daemons (lang=, locale=) before Python starts.
     """
-    served = [*using(cache, account)] if cache else []
+    served = [*servers, *(using(cache, account) if cache else ())]
     found = next(iter(served or running(account, None)), None)
     if found:
         values, origin = _of_locale(found.values), found.thing
@@ -288,9 +288,9 @@ def locale(account: Account, host: Apache, told: Configuration, cache: str | Non
 
 
 def _declared_locale(host: Apache, root: str) -> tuple[dict[str, str], str]:
-    unit = systemd.read([host.unit], root) if host.systemd and host.unit else None
-    values: dict[str, str | None] = dict(unit.environment) if unit else {}
-    origin = unit.name if unit and _of_locale(values) else ""
+    of_unit = unit(host, root)
+    values: dict[str, str | None] = dict(of_unit.environment) if of_unit else {}
+    origin = of_unit.name if of_unit and _of_locale(values) else ""
     file = os.environ.get("APACHE_ENVVARS") or os.path.join(root, "etc/apache2/envvars")
     for name in (file, os.path.join(root, "etc/sysconfig/httpd")) if host.apachectl else ():
         lines = files.lines(name)

@@ -11,9 +11,10 @@ import os
 import re
 import warnings
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
-_NAMES = ("PYTHON_EGG_CACHE", "TZ")
+NAMES = ("PYTHON_EGG_CACHE", "TZ")
 _TEXT = r"[bBrRuU]{0,2}(['\"])([^'\"\\\n]*)\1"
 _ASSIGNED = re.compile(rf"^[^#\n]*?\benviron\s*\[\s*{_TEXT}\s*\]\s*=(?!=)\s*(?:{_TEXT.replace('1', '3')})?")
 _PUT = re.compile(rf"^[^#\n]*?\bputenv\s*\(\s*{_TEXT}\s*,\s*(?:{_TEXT.replace('1', '3')})?")
@@ -33,20 +34,36 @@ class Setting:
 
 def settings(file: str, text: str) -> tuple[list[Setting], bool]:
     """What the script `file` of this `text` sets, and whether it was parsed."""
+    tree = _parsed(text)
+    with suppress(RecursionError, MemoryError):
+        if tree:
+            return sorted(_Reader(file, tree).settings(), key=lambda one: one.line), True
+    return list(_by_line(text)), False
+
+
+def constants(file: str, text: str) -> dict[str, str]:
+    """The names to which a script gives one text, and that text; none where it cannot be parsed."""
+    tree = _parsed(text)
+    with suppress(RecursionError, MemoryError):
+        if tree:
+            return {name: value for name, value in _Reader(file, tree).known.items() if value is not None}
+    return {}
+
+
+def _parsed(text: str) -> ast.Module | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of '\d', which is what it looks like
-            tree = ast.parse(text)
-        return sorted(_Reader(file, tree).settings(), key=lambda one: one.line), True
+            return ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return list(_by_line(text)), False
+        return None
 
 
 def _by_line(text: str) -> Iterator[Setting]:
     for number, line in enumerate(text.split("\n"), 1):
         for pattern in (_ASSIGNED, _PUT):
             match = pattern.match(line)
-            if match and match[2] in _NAMES:
+            if match and match[2] in NAMES:
                 yield Setting(match[2], match[4], number)
         match = _CHOSEN.match(line)
         if match and not line.lstrip().startswith("def "):
@@ -90,10 +107,19 @@ class _Reader:
             for target in node.targets:
                 if isinstance(target, ast.Subscript) and self._name(target.value, arguments) == "os.environ":
                     yield from self._set(target.slice, node.value, node.lineno)
+                elif isinstance(target, ast.Name) and target.id == "raw_env":  # of gunicorn's configuration
+                    yield from self._listed(node.value)
         elif isinstance(node, ast.Call):
             yield from self._called(node, arguments)
         for child in ast.iter_child_nodes(node):
             yield from self._below(child, arguments)
+
+    def _listed(self, node: ast.expr) -> Iterator[Setting]:
+        """What a list of NAME=VALUE sets."""
+        for element in node.elts if isinstance(node, (ast.List, ast.Tuple)) else ():
+            name, equals, value = (self._value(element) or "").partition("=")
+            if equals and name in NAMES:
+                yield Setting(name, value, element.lineno)
 
     def _called(self, node: ast.Call, arguments: frozenset[str]) -> Iterator[Setting]:
         called, first, second = self._name(node.func, arguments), *[*node.args, None, None][:2]
@@ -101,11 +127,13 @@ class _Reader:
             yield Setting("PYTHON_EGG_CACHE", self._value(first), node.lineno)
         elif called == "os.putenv" and first and second:
             yield from self._set(first, second, node.lineno)
+        elif called == "os.environ.pop" and first and self._value(first) == "TZ":
+            yield Setting("TZ", None, node.lineno)
         elif called == "os.environ.setdefault" and first and second and self._value(first) == "TZ":
             yield from self._set(first, second, node.lineno)  # of a cache, what the server was started with stands
         elif called == "os.environ.update":
             for keyword in node.keywords:
-                if keyword.arg in _NAMES:
+                if keyword.arg in NAMES:
                     yield Setting(keyword.arg, self._value(keyword.value), node.lineno)
             if isinstance(first, ast.Dict):
                 for key, value in zip(first.keys, first.values):
@@ -114,7 +142,7 @@ class _Reader:
 
     def _set(self, key: ast.expr, value: ast.expr, line: int) -> Iterator[Setting]:
         name = self._value(key)
-        if name in _NAMES:
+        if name in NAMES:
             yield Setting(name, self._value(value), line)
 
     def _name(self, node: ast.AST, arguments: frozenset[str] = frozenset()) -> str:

@@ -11,34 +11,19 @@ import os
 import re
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from eggcache.errors import Remedy
 from eggcache.model import DateTime, Finding, Interpreter
-from eggcache.servers import environments, script_settings, trac
+from eggcache.servers import environments, trac
+from eggcache.servers.application_servers import ApplicationServer
 from eggcache.servers.configuration import Configuration, Directive, options
 from eggcache.servers.script_settings import Setting
-from eggcache.system import files
+from eggcache.servers.scripts import Script, read
 from eggcache.target.commands import Prepare
 
 _MOST = 100  # scripts of one directory
-_LARGEST = 1 << 20  # bytes of a script
 _NAMED = ("WSGIScriptAlias", "WSGIScriptAliasMatch", "WSGIHandlerScript")
-_NAME = r"[bBrRuU]*['\"]PYTHON_EGG_CACHE['\"]"
-_READS = re.compile(rf"^[^#\n]*{_NAME}", re.MULTILINE)
-# os.environ["PYTHON_EGG_CACHE"], os.environ.get("PYTHON_EGG_CACHE"), os.getenv("PYTHON_EGG_CACHE"): of the process
-_OWN = re.compile(rf"\bos\s*\.\s*(?:environ\s*(?:\[|\.\s*\w+\s*\()|getenv\s*\(|putenv\s*\()\s*{_NAME}")
-
-
-@dataclass(frozen=True)
-class Script:
-    """A script that a server runs, and what it sets."""
-
-    file: str
-    settings: tuple[Setting, ...]
-    parsed: bool  # False: it was read by line
-    asks: bool  # whether it reads PYTHON_EGG_CACHE from the WSGI environment
-    tracs: bool  # whether it is Trac's
 
 
 def take_cache(configuration: Configuration) -> bool:
@@ -51,30 +36,28 @@ def take_cache(configuration: Configuration) -> bool:
     return any(read(file).asks for line in lines for file in _files(line))
 
 
-def read(file: str) -> Script:
-    """The script `file`; a script that cannot be read sets nothing."""
-    text = files.beginning(file, _LARGEST).decode("utf-8", "replace")
-    found, parsed = script_settings.settings(file, text)
-    return Script(file, tuple(found), parsed, bool(_READS.search(_OWN.sub("", text))), trac.wrote(text))
-
-
 def findings(
     configuration: Configuration,
     wanted: Prepare,
     interpreter: Interpreter,
     dates: Sequence[DateTime],
     named: Sequence[str],
+    servers: Sequence[ApplicationServer] = (),
 ) -> tuple[list[Finding], list[str]]:
     """What the configuration gives the application that was not checked, and the scripts that were read by line.
 
     `wanted` is what was checked, by `interpreter`; two zones that agree on all `dates` are the same. The scripts that
-    are `named` are the application's; where there are none, those of the configuration may be.
+    are `named` are the application's; where there are none, those of the configuration may be, and those of the
+    `servers` of other kinds.
     """
     daemons = list(_daemons(configuration, wanted, interpreter))
     scripts = [read(file) for file in named or _scripts(configuration, daemons)]
-    found = list(_of_scripts(scripts, wanted, dates, sure=bool(named)))
+    if not named:
+        scripts += [script for server in servers for script in server.scripts]
+    sure = bool(named) or (len(servers) == 1 and {*scripts} == {*servers[0].scripts})
+    found = list(_of_scripts(scripts, wanted, dates, sure=sure))
     found += trac.findings(configuration, [script.file for script in scripts if script.asks and script.tracs], wanted)
-    found += _of_paths(configuration, daemons, wanted, interpreter)
+    found += _of_paths(configuration, daemons, servers, wanted, interpreter)
     return found, [script.file for script in scripts if not script.parsed]
 
 
@@ -188,23 +171,27 @@ def _in_zone(wanted: Prepare, zone: str) -> Remedy:
 
 
 def _of_paths(
-    configuration: Configuration, daemons: Sequence[Directive], wanted: Prepare, interpreter: Interpreter
+    configuration: Configuration,
+    daemons: Sequence[Directive],
+    servers: Sequence[ApplicationServer],
+    wanted: Prepare,
+    interpreter: Interpreter,
 ) -> Iterator[Finding]:
-    """Eggs that Apache puts on the path of the application, and that no path of the check has."""
+    """Eggs that a server puts on the path of the application, and that no path of the check has."""
     checked = {os.path.realpath(path) for path in interpreter.path}
-    entries = [(line, options(line).get("python-path", "").split(":")) for line in daemons]
-    entries += [(line, (line.words or ("",))[0].split(":")) for line in configuration.named("WSGIPythonPath")][-1:]
-    entries += [
-        (line, re.findall(r"['\"](/[^'\"]+)['\"]", line.arguments)) for line in configuration.named("PythonPath")
-    ]
-    for line, paths in entries:
+    lines = [(line, options(line).get("python-path", "").split(":")) for line in daemons]
+    lines += [(line, (line.words or ("",))[0].split(":")) for line in configuration.named("WSGIPythonPath")][-1:]
+    lines += [(line, re.findall(r"['\"](/[^'\"]+)['\"]", line.arguments)) for line in configuration.named("PythonPath")]
+    entries = [(line.place, line.name, paths) for line, paths in lines]
+    entries += [(server.environment.thing, "its configuration", list(server.paths)) for server in servers]
+    for place, name, paths in entries:
         new = [path for path in paths if _has_eggs(path) and os.path.realpath(path) not in checked]
         if new:
             more = replace(wanted, target=wanted.target._replace(paths=(*wanted.target.paths, *new)))
-            cause = f"{line.name} puts {' and '.join(new)} on the path, whose eggs were not checked"
+            cause = f"{name} puts {' and '.join(new)} on the path, whose eggs were not checked"
             code, status = ("path-not-checked", 3) if len(entries) == 1 else ("another-application", 0)
             yield Finding(
-                code, line.place, cause, Remedy("prepare it with them, and check with the same", more.line()), status
+                code, place, cause, Remedy("prepare it with them, and check with the same", more.line()), status
             )
 
 

@@ -432,6 +432,8 @@ def test_server_beside_apache(host: Host, debian_python: Interpreter, proxy: str
     assert codes(host.findings(text, modules, interpreter=debian_python, cache="/var/c")) == ["egg-cache-elsewhere"]
     exception = "WSGIPythonEggs /var/other\nProxyPass /shop !"
     assert codes(host.findings(exception, modules, interpreter=python27)) == ["other-python"]
+    assert "Apache runs no Python" in apache_findings.beside(host.read(proxy, modules), debian_python, None)
+    assert apache_findings.beside(host.read("", modules), debian_python, None) == ""
 
 
 def test_user_that_apache_has_no_process_of(host: Host) -> None:

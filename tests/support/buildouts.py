@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
+import shutil
 import tarfile
 import zipfile
 from collections.abc import Sequence
@@ -11,6 +13,7 @@ from pathlib import Path
 
 from support import deployment
 from support.deployment import Deployment
+from support.parts import missing
 from support.sites import write_egg
 
 # What zc.recipe.egg calls for its parts, 1.2 to 2.0: a script for each entry point, and the interpreter.
@@ -23,7 +26,7 @@ working = pkg_resources.WorkingSet([])
 for pin in sys.argv[5:]:
     dist = [one for one in pkg_resources.find_distributions(eggs) if str(one.as_requirement()) == pin]
     working.add(dist[0])
-arguments = [["acme.site"], working, sys.executable, bin]
+arguments = [[pin.split("==")[0] for pin in sys.argv[5:]], working, sys.executable, bin]
 keywords = {"interpreter": "zopepy", "relative_paths": relative, "extra_paths": [eggs + "/../src"]}
 if initialization:
     keywords["initialization"] = initialization
@@ -39,6 +42,13 @@ import sys
 from acme_skin import css
 def main():
     sys.stdout.write(css())
+def application(environ, start_response):
+    file = css()
+    if environ["PATH_INFO"] == "/a.css":
+        with open(file) as stream:
+            file = stream.read()
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [file.encode("utf-8")]
 """
 
 
@@ -58,6 +68,11 @@ class Buildout:
     def script(self) -> Path:
         """The script that starts the application, which prints where its template is."""
         return self.top / "bin" / "site"
+
+    @property
+    def gunicorn(self) -> Path:
+        """The script that starts gunicorn, where that is one of the pins."""
+        return self.top / "bin" / "gunicorn"
 
     def egg(self, name: str) -> Path:
         """The zipped egg of that name and version, such as acme.skin-1.0."""
@@ -80,9 +95,24 @@ def generate(
         site = {"EGG-INFO/requires.txt": "acme.skin\n", "EGG-INFO/entry_points.txt": entry}
         write_egg(top / "eggs" / f"acme.site-1.0-py{python}.egg", {**site, "acme_site/__init__.py": _SITE})
         wanted = pins or ("acme.site==1.0", "acme.skin==1.0")
+        for pin in wanted:
+            if not pin.startswith("acme."):
+                _unzipped(pin.split("==")[0], top / "eggs" / f"{pin.replace('==', '-')}-py{python}.egg")
         words = [top / "bin", top / "eggs", top if relative else "", initialization, *wanted]
         deployment.run([target.python, "-W", "ignore", "-c", _GENERATE, *words], env={"PYTHONPATH": _buildout(python)})
     return Buildout(top, target)
+
+
+def _unzipped(name: str, egg: Path) -> None:
+    """What these tests run with, as the unzipped egg that buildout makes of a wheel."""
+    try:
+        found = importlib.metadata.distribution(name)
+    except importlib.metadata.PackageNotFoundError:
+        missing(f"{name} is not installed")
+    shutil.copytree(str(found.locate_file(name)), egg / name, ignore=shutil.ignore_patterns("__pycache__"))
+    (egg / "EGG-INFO").mkdir()
+    (egg / "EGG-INFO" / "PKG-INFO").write_text(f"Metadata-Version: 1.0\nName: {name}\nVersion: {found.version}\n")
+    (egg / "EGG-INFO" / "entry_points.txt").write_text(found.read_text("entry_points.txt") or "")
 
 
 def _buildout(python: str) -> str:

@@ -15,6 +15,7 @@ from eggcache.model import Report
 from eggcache.proof import checking
 from eggcache.proof.application import Application
 from eggcache.servers import environments
+from eggcache.servers.application_servers import KINDS
 from eggcache.system import accounts
 
 
@@ -31,7 +32,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     imports.add_argument("--no-import", action="store_true", help="import nothing, not even the modules of the roots")
     parser.add_argument(
         "--script", dest="scripts", metavar="FILE", action="append", default=[],
-        help="the application's .wsgi script (repeatable; default: those of Apache's configuration); it is not run",
+        help="the application's .wsgi script, gunicorn's configuration or uWSGI's ini file (repeatable; default: those "
+        "of Apache's configuration, and of what runs); it is not run",
+    )  # fmt: skip
+    parser.add_argument(
+        "--server", choices=KINDS, metavar="KIND",
+        help=f"what runs the application: one of {', '.join(KINDS)} (default: found by looking)",
     )  # fmt: skip
     parser.add_argument("--app-config", metavar="FILE", help="the application's TurboGears configuration")
     parser.add_argument("--location", metavar="PATH", help="where Apache serves the application (default: /)")
@@ -87,7 +93,7 @@ def _checked(options: argparse.Namespace, cache: str | None) -> tuple[Report, st
             arguments.roots(options),
             arguments.run(options, watcher),
             imports=None if options.no_import else options.imports,
-            application=Application(options.app_config, options.location, _scripts(options)),
+            application=Application(options.app_config, options.location, _scripts(options), options.server),
         )
     told = [f"{note}, so this is checked as {target.account.name}" for note in notes]
     return replace(done, notes=(*told, *done.notes)), target.account.name

@@ -1,0 +1,173 @@
+"""What gunicorn and uWSGI are told by their command lines and their configuration files, which are read and never run.
+
+The rules are those of gunicorn's app/base.py and config.py, 19 to 23, and of uWSGI's core/config.py and core/ini.c: of
+what is told twice, gunicorn's command line counts, and after it GUNICORN_CMD_ARGS. What only running would tell is left
+out.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from eggcache.servers import script_settings
+from eggcache.servers.script_settings import Setting
+from eggcache.system import files
+
+_LARGEST = 1 << 20  # bytes of a file
+_DEEPEST = 10  # ini files that name each other
+_GUNICORN = re.compile(r"gunicorn[0-9.]*(?:-[0-9.]+)?|gunicorn\.app\.wsgiapp")  # its script, or what -m names
+_USUAL = "gunicorn.conf.py"
+_SHORT = {"-c": "--config", "-e": "--env"}  # gunicorn's
+_PLAIN = {  # options of gunicorn's that take no value
+    "--capture-output", "--casefold-http-method", "--check-config", "--daemon", "--disable-redirect-access-to-syslog",
+    "--do-handshake-on-connect", "--enable-stdio-inheritance", "--help", "--initgroups", "--log-syslog",
+    "--no-sendfile", "--permit-obsolete-folding", "--permit-unconventional-http-method",
+    "--permit-unconventional-http-version", "--preload", "--print-config", "--proxy-protocol", "--reload",
+    "--reuse-port", "--spew", "--strip-header-spaces", "--suppress-ragged-eofs", "--version", "-D", "-R", "-h", "-v",
+}  # fmt: skip
+_UWSGI = {  # options of uWSGI's, by what they tell
+    "wsgi-file": "file", "file": "file", "module": "module", "wsgi": "module", "w": "module", "env": "env",
+    "unenv": "unenv", "pythonpath": "path", "python-path": "path", "pp": "path", "home": "home", "virtualenv": "home",
+    "venv": "home", "pyhome": "home", "H": "home", "chdir": "chdir", "ini": "ini", "chdir2": "chdir",
+}  # fmt: skip
+
+
+@dataclass
+class Told:
+    """What a server is told; paths are absolute."""
+
+    variables: dict[str, str | None] = field(default_factory=dict)  # by its command line; None: taken away
+    files: list[str] = field(default_factory=list)  # its configuration, then the application's own file
+    paths: list[str] = field(default_factory=list)  # what it puts on sys.path
+    home: str | None = None  # the virtual environment that uWSGI is to use
+
+
+def gunicorn(words: Sequence[str], directories: Sequence[str], environment: Mapping[str, str]) -> Told | None:
+    """What the gunicorn of this command line is told; None where it is none. `directories` are those that it may have
+    been started in, and then works in; `environment` is what it was started with."""
+    title = re.match(r"gunicorn: \w+ \[(.+?)\]", words[0])  # with setproctitle nothing else is left
+    number = next((n for n, word in enumerate(words[:6]) if _GUNICORN.fullmatch(word.rpartition("/")[2])), None)
+    if number is None and not title:
+        return None
+    given, names = ({}, [title[1]]) if title else _options(words[(number or 0) + 1 :])
+    with suppress(ValueError):
+        more, _ = _options(shlex.split(environment.get("GUNICORN_CMD_ARGS", "")))
+        given = {**more, **given}
+    told = Told()
+    for pair in given.get("--env", ()):
+        name, _, value = pair.partition("=")
+        told.variables[name] = value
+    file, settings = _found((_last(given, "--config") or _USUAL).removeprefix("file:"), directories), dict[str, str]()
+    if file:
+        told.files.append(file)
+        settings = script_settings.constants(file, files.beginning(file, _LARGEST).decode("utf-8", "replace"))
+    work = os.path.join(directories[-1], _last(given, "--chdir") or settings.get("chdir", ""))
+    python_path = _last(given, "--pythonpath") or settings.get("pythonpath", "")
+    told.paths = [os.path.normpath(os.path.join(work, path)) for path in ("", *filter(None, python_path.split(",")))]
+    _application(told, (names[0] if names else settings.get("wsgi_app", "")).partition(":")[0])
+    return told
+
+
+def uwsgi(words: Sequence[str], directories: Sequence[str]) -> Told:
+    """What the uWSGI of this command line is told; the other arguments as those of `gunicorn`."""
+    lines, rest = list[tuple[str, str]](), iter(words[1:])
+    for word in rest:
+        name, equals, value = word.lstrip("-").partition("=")
+        if word.startswith("-") and name in _UWSGI:
+            lines.append((_UWSGI[name], value if equals else next(rest, "")))
+        elif not word.startswith("-") and word.partition(":")[0].endswith(".ini"):
+            lines.append(("ini", word))
+    told = Told()
+    for name, value in lines:
+        if name in ("env", "unenv"):
+            variable, _, text = value.partition("=")
+            told.variables[variable] = text if name == "env" else None
+    for value in [value for name, value in lines if name == "ini"]:
+        name, _, section = value.partition(":")
+        found = _found(name, directories)
+        if found:
+            told.files.append(found)
+            read = [(key, text) for key, text, known, _ in _ini(found, section or "uwsgi", 0) if known]
+            lines += [(_UWSGI[key], text) for key, text in read if key in _UWSGI and key != "ini"]
+    work = os.path.join(directories[-1], _told(lines, "chdir") or "")
+    told.paths = [os.path.normpath(os.path.join(work, path)) for path in ("", *(v for n, v in lines if n == "path"))]
+    home, file, module = (_told(lines, name) for name in ("home", "file", "module"))
+    told.home = os.path.join(work, home) if home else None
+    if file:
+        told.files.append(os.path.join(work, file))
+    else:
+        _application(told, (module or "").partition(":")[0])
+    return told
+
+
+def uwsgi_settings(file: str) -> list[Setting]:
+    """The variables that the section [uwsgi] of an ini file sets, as the settings of a script."""
+    found = []
+    for key, text, known, line in _ini(file, "uwsgi", 0):
+        name, _, value = text.partition("=")
+        if key == "env" and name in script_settings.NAMES:
+            found.append(Setting(name, value if known else None, line))
+        elif key == "unenv" and text == "TZ":
+            found.append(Setting(text, None, line))
+    return found
+
+
+def _options(words: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
+    """The options of gunicorn's with their values, and what is no option."""
+    given, names, rest = dict[str, list[str]](), list[str](), iter(words)
+    for word in rest:
+        if not word.startswith("-"):
+            names.append(word)
+            continue
+        long = word.startswith("--")
+        name, value = (word.partition("=")[0], word.partition("=")[2]) if long else (word[:2], word[2:])
+        if not value and "=" not in word and name not in _PLAIN:
+            value = next(rest, "")
+        given.setdefault(_SHORT.get(name, name), []).append(value)
+    return given, names
+
+
+def _last(given: Mapping[str, Sequence[str]], name: str) -> str:
+    return given[name][-1] if name in given else ""
+
+
+def _told(lines: Sequence[tuple[str, str]], name: str) -> str | None:
+    return next((value for told, value in reversed(lines) if told == name), None)
+
+
+def _found(name: str, directories: Sequence[str]) -> str | None:
+    places = (os.path.normpath(os.path.join(directory, name)) for directory in directories)
+    return next((place for place in places if os.path.isfile(place)), None)
+
+
+def _application(told: Told, module: str) -> None:
+    """Add the file of the application's module, where it is in a directory that the server puts on the path."""
+    if re.fullmatch(r"[A-Za-z_][\w.]*", module):
+        below = module.replace(".", "/")
+        file = _found(f"{below}.py", told.paths) or _found(f"{below}/__init__.py", told.paths)
+        told.files += [file] if file else []
+
+
+def _ini(file: str, section: str, depth: int) -> Iterator[tuple[str, str, bool, int]]:
+    """The keys and values of a section, whether a value is known, which one with a variable of uWSGI's is not, and the
+    lines."""
+    current = ""
+    places = {"d": os.path.dirname(file) + "/", "p": file, "s": os.path.basename(file)}
+    places["n"] = places["s"].rpartition(".")[0]
+    for number, line in enumerate(files.beginning(file, _LARGEST).decode("utf-8", "replace").split("\n"), 1):
+        text = line.strip()
+        if text.startswith("["):
+            current = text[1:].partition("]")[0]
+        elif current == section and text[:1] not in ("", ";", "#"):
+            key, _, value = (part.strip() for part in text.partition("="))
+            plain = re.sub(r"%([%dnps])", lambda match: {**places, "%": "%"}[match[1]], value)
+            known = not re.search(r"[%$@]\(", value)
+            yield key, plain, known, number
+            if key == "ini" and known and depth < _DEEPEST:
+                more, _, other = plain.partition(":")
+                yield from _ini(os.path.join(os.path.dirname(file), more), other or "uwsgi", depth + 1)

@@ -1,0 +1,123 @@
+"""What gunicorn and uWSGI are told is read off their command lines and files; gunicorn itself agrees."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+from support.parts import missing
+
+from eggcache.servers import scripts, server_files
+
+PYTHON = "/usr/bin/python3"
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A directory with an application, and another one in a package below."""
+    (tmp_path / "lib" / "shop").mkdir(parents=True)
+    (tmp_path / "app.py").write_text("import os\nos.environ['PYTHON_EGG_CACHE'] = '/app'\n")
+    (tmp_path / "lib" / "shop" / "__init__.py").write_text("")
+    (tmp_path / "lib" / "shop" / "wsgi.py").write_text("application = None\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("words", "configuration", "files", "paths"),
+    [
+        ([PYTHON, "/v/bin/gunicorn", "app:app"], None, ["app.py"], ["."]),
+        ([PYTHON, "-m", "gunicorn", "-b", ":1", "--preload", "app"], "", ["gunicorn.conf.py", "app.py"], ["."]),
+        (["gunicorn: master [app:app]"], "", ["gunicorn.conf.py", "app.py"], ["."]),
+        ([PYTHON, "/usr/bin/gunicorn3", "--chdir=lib", "-w2", "shop.wsgi"], None, ["lib/shop/wsgi.py"], ["lib"]),
+        ([PYTHON, "/b/gunicorn", "-c", "file:c.py", "-D"], "wsgi_app = 'shop.wsgi:x'\npythonpath = 'lib,/more'\n",
+         ["c.py", "lib/shop/wsgi.py"], [".", "lib", "/more"]),
+        ([PYTHON, "/b/gunicorn", "-cc.py", "shop"], "chdir = 'l' + 'ib'\n", ["c.py", "lib/shop/__init__.py"], ["lib"]),
+        ([PYTHON, "/b/gunicorn", "--config", "python:settings", "nothing.there"], None, [], ["."]),
+    ],
+)  # fmt: skip
+def test_gunicorn(
+    words: Sequence[str], configuration: str | None, files: Sequence[str], paths: Sequence[str], home: Path
+) -> None:
+    """Its configuration, by option or by its usual name, the application's file, and the path, as each is told."""
+    name = "gunicorn.conf.py" if "gunicorn.conf.py" in files else "c.py"
+    if configuration is not None:
+        (home / name).write_text(configuration)
+    told = server_files.gunicorn(words, ["/nowhere", str(home)], {})
+    assert told
+    assert told.files == [str(home / file) for file in files]
+    assert told.paths == [str((home / path).resolve()) for path in paths]
+
+
+def test_gunicorn_as_it_reads_itself(home: Path) -> None:
+    """gunicorn prints the same: its command line counts before GUNICORN_CMD_ARGS, and that before its file."""
+    (home / "c.py").write_text("pythonpath = 'no'\nchdir = '/'\nraw_env = ['TZ=UTC', 'PYTHON_EGG_CACHE=/c']\n")
+    variables = {"GUNICORN_CMD_ARGS": "--pythonpath=lib -c c.py --env TZ=Asia/Tokyo"}
+    words = [sys.executable, "-m", "gunicorn", "--chdir", str(home), "shop.wsgi:application"]
+    told = server_files.gunicorn(words, [str(home)], variables)
+    assert told
+    assert (told.files, told.variables) == ([f"{home}/c.py", f"{home}/lib/shop/wsgi.py"], {"TZ": "Asia/Tokyo"})
+    assert [(one.name, one.value, one.line) for one in scripts.read(told.files[0]).settings] == [
+        ("TZ", "UTC", 3), ("PYTHON_EGG_CACHE", "/c", 3),
+    ]  # fmt: skip
+    done = subprocess.run(
+        [*words, "--print-config"], cwd=home, env=variables, capture_output=True, text=True, check=False
+    )
+    if "No module named gunicorn" in done.stderr:
+        missing("gunicorn is not installed")
+    printed = dict(line.partition("= ")[::2] for line in done.stdout.splitlines())
+    told_itself = {name.strip(): value for name, value in printed.items()}
+    assert told_itself["chdir"] == str(home)
+    assert told_itself["pythonpath"] == "lib"
+    assert told_itself["raw_env"] == "['TZ=Asia/Tokyo']"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["/usr/bin/python3", "app.py"], ["/usr/bin/python3", "-c", "gunicorn.conf.py"], ["/usr/sbin/apache2", "-k"], [""]],
+)
+def test_no_gunicorn(words: Sequence[str]) -> None:
+    """Another program is none, whatever its arguments."""
+    assert server_files.gunicorn(words, ["/"], {}) is None
+
+
+@pytest.mark.parametrize(
+    ("words", "text", "variables", "files", "home_of"),
+    [
+        (["--wsgi-file", "app.py", "--env=TZ=UTC", "--unenv", "LANG"], None, {"TZ": "UTC", "LANG": None}, ["app.py"],
+         None),
+        (["--master", "u.ini"], "[uwsgi]\nmodule = shop.wsgi:x\npythonpath = %dlib\nvirtualenv=/v\n", {},
+         ["u.ini", "lib/shop/wsgi.py"], "/v"),
+        (["--ini", "u.ini:two"], "[uwsgi]\nwsgi-file=no.py\n[two]\nfile = %dapp.py\n", {}, ["u.ini", "app.py"], None),
+        (["--ini=u.ini"], "; wsgi-file = no.py\n[other]\nfile=no.py\n[uwsgi]\nchdir = %d/lib\nwsgi = shop\n", {},
+         ["u.ini", "lib/shop/__init__.py"], None),
+        (["--ini", "u.ini"], "[uwsgi]\nwsgi-file = $(APP)\nini = more.ini\n", {}, ["u.ini", "app.py"], None),
+    ],
+)  # fmt: skip
+def test_uwsgi(
+    words: Sequence[str], text: str | None, variables: Mapping[str, str], files: Sequence[str], home_of: str, home: Path
+) -> None:
+    """Its ini files, the section that is named, the application's file and the virtual environment."""
+    if text is not None:
+        (home / "u.ini").write_text(text)
+    (home / "more.ini").write_text("[uwsgi]\nwsgi-file = app.py\nini = more.ini\n")
+    told = server_files.uwsgi(["/usr/bin/uwsgi", *words], [str(home)])
+    assert told.variables == variables
+    assert told.files == [str(home / file) for file in files]
+    assert told.home == home_of
+
+
+def test_variables_of_an_ini_file(tmp_path: Path) -> None:
+    """Each env of its section sets one, with uWSGI's placeholders; which one a variable of uWSGI's own gives, only
+    running it would tell."""
+    ini = tmp_path / "shop.ini"
+    ini.write_text(
+        "[other]\nenv = TZ=no\n[uwsgi]\nenv = TZ=UTC\nenv=PYTHON_EGG_CACHE=%d%n/100%%\nunenv = TZ\nenv = A=b\n"
+        "env = PYTHON_EGG_CACHE=$(HOME)/eggs\n"
+    )
+    assert [(one.name, one.value, one.line) for one in scripts.read(str(ini)).settings] == [
+        ("TZ", "UTC", 4), ("PYTHON_EGG_CACHE", f"{tmp_path}/shop/100%", 5), ("TZ", None, 6),
+        ("PYTHON_EGG_CACHE", None, 8),
+    ]  # fmt: skip

@@ -1,0 +1,161 @@
+"""Servers that are no Apache: check finds the one that runs the target, and what its files give the application."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from support.hosts import free_port
+from support.httpd import Httpd, wait_for
+from support.judge import as_json, eggcache, environment
+from support.parts import missing
+from support.sites import Site, write_egg
+
+UWSGI = "/usr/bin/uwsgi-core"
+DEBIAN = Path("/usr/bin/python3")
+WAITS = "import signal\nprint('up', flush=True)\nsignal.pause()\n"
+
+
+@contextlib.contextmanager
+def started(words: Sequence[str | Path], home: Path, *, up: str, **variables: str) -> Iterator[int]:
+    """A server of root's, as soon as its log says `up`."""
+    with (home / "log").open("wb") as log:
+        process = subprocess.Popen(
+            words, cwd=home, env=environment(variables), stdin=subprocess.DEVNULL, stdout=log, stderr=log
+        )
+    try:
+        wait_for(lambda: up in (home / "log").read_text() or process.poll() is not None)
+        assert process.poll() is None, (home / "log").read_text()
+        yield process.pid
+    finally:
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def found(site: Site, *more: str | Path) -> dict[str, str]:
+    """The findings of check that are no notices, and what each is about."""
+    home = site.cache.parent / "apache"
+    words = ["check", *site.options, "--cache", site.cache, "--no-import", "--json", *more]
+    told = as_json(eggcache(*words, env={"APACHE_CONFDIR": str(home), "APACHE_ENVVARS": f"{home}/envvars"}))
+    return {one["code"]: one["thing"] for one in told["findings"] if one["status"]}
+
+
+@pytest.fixture
+def prepared(site: Site) -> Site:
+    """A cache for the user that each server's application is run by, and an Apache that has another zone."""
+    assert site.prepare().returncode == 0
+    home = site.cache.parent / "apache"
+    Httpd(home)
+    with (home / "envvars").open("a") as envvars:
+        envvars.write("export TZ=Asia/Tokyo\n")
+    return site
+
+
+def packages(home: Path, *names: str) -> None:
+    """Copy what these tests run with to where every user can read it."""
+    for name in names:
+        try:
+            place = importlib.metadata.distribution(name).locate_file(name)
+        except importlib.metadata.PackageNotFoundError:
+            missing(f"{name} is not installed")
+        shutil.copytree(str(place), home / name, ignore=shutil.ignore_patterns("__pycache__"))
+
+
+def test_gunicorn(prepared: Site, shared_tmp: Path) -> None:
+    """Its environment, its configuration and the application's own file are held against the cache, one after the
+    other; with --server another kind is meant, and nothing of gunicorn counts."""
+    home, user = shared_tmp / "home", prepared.account
+    home.mkdir()
+    packages(home, "gunicorn", "packaging")
+    own = f"bind = 'unix:{home}/s'\nuser = {user.pw_uid}\ngroup = {user.pw_gid}\nwsgi_app = 'app:application'\n"
+    configuration, application = home / "gunicorn.conf.py", home / "app.py"
+    words = [prepared.python, "-m", "gunicorn"]
+
+    def starts(text: str, code: str = "", **variables: str) -> contextlib.AbstractContextManager[int]:
+        configuration.write_text(own + text)
+        application.write_text(f"{code}def application(environ, start_response): pass\n")
+        return started(words, home, up="Booting worker", PYTHONPATH=str(home), **variables)
+
+    with starts("") as pid:
+        thing = f"gunicorn (process {pid})"
+        assert found(prepared) == found(prepared, "--server", "gunicorn") == {"running-without-cache": thing}
+        assert {*found(prepared, "--server", "uwsgi"), *found(prepared, "--server", "none")} == set()
+        assert [*found(prepared, "--server", "apache")] == ["time-zone"]
+    with starts("", PYTHON_EGG_CACHE="/var/other"):
+        assert [*found(prepared)] == ["running-with-other-cache"]
+    with starts(f"raw_env = ['A=b', 'PYTHON_EGG_CACHE={prepared.cache}']\n"):
+        assert found(prepared) == {}
+    with starts("raw_env = ['PYTHON_EGG_CACHE=/var/other']\n", PYTHON_EGG_CACHE=str(prepared.cache)):
+        assert found(prepared) == {"egg-cache-elsewhere": f"{configuration}:5"}
+    code = "import os\nos.environ['TZ'] = 'Asia/Tokyo'\n"
+    (home / "more").mkdir()
+    write_egg(home / "more" / "More-1.0-py3.11.egg", {"more/a.txt": "x"})
+    with starts("pythonpath = 'more'\n", code, PYTHON_EGG_CACHE=str(prepared.cache)) as pid:
+        assert found(prepared) == {"time-zone": f"{application}:2", "path-not-checked": f"gunicorn (process {pid})"}
+
+
+def test_a_configuration_that_is_named(prepared: Site, shared_tmp: Path) -> None:
+    """--script takes gunicorn's file and uWSGI's, of servers that do not run."""
+    (shared_tmp / "g.py").write_text("raw_env = ['PYTHON_EGG_CACHE=/var/other']\n")
+    (shared_tmp / "u.ini").write_text("[uwsgi]\nenv = PYTHON_EGG_CACHE=/var/other\n")
+    for name, line in (("g.py", 1), ("u.ini", 2)):
+        words = ["--server", "none", "--script", shared_tmp / name]
+        assert found(prepared, *words) == {"egg-cache-elsewhere": f"{shared_tmp / name}:{line}"}
+
+
+def test_uwsgi(prepared: Site, shared_tmp: Path) -> None:
+    """uWSGI, which embeds Debian's Python: what it lacks is said, and with what is emitted nothing is wrong."""
+    if not Path(UWSGI).exists() or not list(Path("/usr/lib/uwsgi/plugins").glob("python3*_plugin.so")):
+        missing("uwsgi-core and uwsgi-plugin-python3 are not installed")
+    prepared.python = DEBIAN
+    (shared_tmp / "app.py").write_text("def application(environ, start_response): pass\n")
+    ini, user = shared_tmp / "u.ini", prepared.account
+    own = "[uwsgi]\nplugins = python3\nmaster = true\ndie-on-term = true\nchdir = %d\n"
+    own += f"uid = {user.pw_uid}\ngid = {user.pw_gid}\n"
+    ini.write_text(f"{own}wsgi-file = app.py\nsocket = 127.0.0.1:{free_port()}\n")
+    words = [UWSGI, "--ini", ini]
+    prepared.cache = shared_tmp / "debian"
+    assert prepared.prepare().returncode == 0
+    with started(words, shared_tmp, up="spawned uWSGI worker") as pid:
+        assert found(prepared) == {"running-without-cache": f"uWSGI (process {pid})"}
+    done = eggcache("wrapper", prepared.cache, *prepared.options, "--for", "uwsgi", "-o", ini)
+    assert done.returncode == 0, done.stderr
+    with started(words, shared_tmp, up="spawned uWSGI worker"):
+        assert found(prepared) == {}
+    ini.write_text(f"{ini.read_text()}\n[uwsgi]\nhome = {shared_tmp}\nenv = PYTHON_EGG_CACHE=/var/other\n")
+    assert found(prepared, "--script", ini)["egg-cache-elsewhere"] == f"{ini}:{len(ini.read_text().splitlines())}"
+
+
+def test_supervisord(prepared: Site, shared_tmp: Path) -> None:
+    """A program that supervisord starts as another user has what its section says, and without it check names it."""
+    packages(shared_tmp, "supervisor")
+    conf, user = shared_tmp / "supervisord.conf", prepared.account
+    (shared_tmp / "app.py").write_text(WAITS)
+    own = (
+        f"[supervisord]\nlogfile={shared_tmp}/d.log\npidfile={shared_tmp}/pid\nuser=root\n[program:shop]\n"
+        f"command={prepared.python} {shared_tmp}/app.py\nuser={user.pw_name}\nstdout_logfile={shared_tmp}/shop.log\n"
+    )
+    words = [sys.executable, "-m", "supervisor.supervisord", "-n", "-c", conf]
+    for emitted in (False, True):
+        conf.write_text(own)
+        (shared_tmp / "shop.log").write_text("")
+        if emitted:
+            done = eggcache("wrapper", prepared.cache, *prepared.options, "--for", "supervisord")
+            conf.write_text(own + done.stdout)
+        with started(words, shared_tmp, up="spawned: 'shop'"):
+            wait_for(lambda: "up" in (shared_tmp / "shop.log").read_text())
+            told = found(prepared)
+            assert [*told] == ([] if emitted else ["running-without-cache"])
+            if not emitted:
+                assert told["running-without-cache"].startswith("a program of supervisord's (process ")
+                assert found(prepared, "--server", "supervisord") == told
