@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -115,9 +116,9 @@ class Place:
     out: Path
 
     def slow(self) -> None:
-        """Have the target take two seconds to start from now on."""
+        """Have the target take more than the second to start after which it is worth a word."""
         site = next(self.python.parent.parent.glob("lib/python3*/site-packages"))
-        (site / "slow.pth").write_text("import time; time.sleep(2)\n")
+        (site / "slow.pth").write_text("import time; time.sleep(1.3)\n")
 
     def words(self, name: str) -> list[str]:
         """A command line of that command."""
@@ -150,17 +151,16 @@ def place(own: Deployment, shared_tmp: Path) -> Place:
 def test_log_of_a_real_run(place: Place) -> None:
     """A run whose target is slow says so in a log, once; a quiet one does not."""
     place.slow()
-    with ThreadPoolExecutor() as pool:  # they write nothing, and wait most of their time
+    with ThreadPoolExecutor() as pool:  # they wait most of their time
         dry = [(name, "-q", *(["-n"] if name != "tree" else [])) for name in ("prepare", "wheels", "tree", "unzip-all")]
         for quiet in pool.map(lambda words: place.run(*words), dry):
             assert (quiet.returncode, quiet.stderr) == (0, "")
-    for name in ("prepare", "check", "wheels", "tree", "unzip-all"):
-        write_egg(place.eggs / f"Of_{name.replace('-', '_')}-1.0-py3.11.egg", {"of.py": ""})  # something to do
-        done = place.run(name)
-        assert done.returncode == (3 if name == "check" else 0), done.stderr
-        lines = [line for line in done.stderr.splitlines() if "for the tree" in line]
-        assert len(lines) == 1, name
-        assert re.fullmatch(rf"eggcache: asking {re.escape(str(place.python))} for the tree: \d+\.\d s", lines[0])
+        for together in (["prepare"], ["check", "wheels", "tree"], ["unzip-all"]):
+            write_egg(place.eggs / f"Of_{together[0].replace('-', '_')}-1.0-py3.11.egg", {"of.py": ""})
+            for name, done in zip(together, pool.map(place.run, together)):  # each has something to do
+                assert done.returncode == (3 if name == "check" else 0), done.stderr
+                (line,) = (line for line in done.stderr.splitlines() if "for the tree" in line)
+                assert re.fullmatch(rf"eggcache: asking {re.escape(str(place.python))} for the tree: \d+\.\d s", line)
     assert place.run("check", "-q").stderr == ""
 
 
@@ -239,23 +239,20 @@ def test_waiting_for_another_run(place: Place) -> None:
     write_egg(place.eggs / "Two-1.0-py3.11.egg", {"two.py": ""})  # else there is nothing to wait for
     place.out.mkdir()
     env = environment({"TERM": "xterm"})
-    for name, held, file in (
-        ("prepare", place.cache, ".eggcache.lock"),
-        ("check", place.cache, ".eggcache.lock"),
-        ("remove", place.cache, ".eggcache.lock"),
-        ("unzip-all", place.eggs, "."),
-        ("wheels", place.out, "."),
-    ):
-        lock = os.open(held / file, os.O_RDONLY)
-        try:
+    cache, eggs, out = place.cache, place.eggs, place.out
+    places = {"prepare": cache, "check": cache, "remove": cache, "unzip-all": eggs, "wheels": out}
+    with ExitStack() as held, ThreadPoolExecutor(len(places)) as pool:
+        for path in (cache / ".eggcache.lock", eggs, out):
+            lock = os.open(path, os.O_RDONLY)
+            held.callback(os.close, lock)
             fcntl.flock(lock, fcntl.LOCK_EX)
-            done = show([*place.words(name), "--wait", "2"], env=env, streams=["stderr"], columns=300)
-        finally:
-            os.close(lock)
-        assert done.status == 75
-        assert f"waiting for the lock of {held}" in done.terminal
-        assert done.terminal.count("\x1b[?25l") == done.terminal.count("\x1b[?25h") == 1  # the cursor is back
-        assert f"{held}: another run holds its lock for more than 2 s; wait for it, or raise --wait" in done.terminal
+        wait = lambda name: show([*place.words(name), "--wait", "2"], env=env, streams=["stderr"], columns=300)  # noqa: E731
+        for directory, done in zip(places.values(), pool.map(wait, places)):
+            assert done.status == 75
+            assert f"waiting for the lock of {directory}" in done.terminal
+            assert done.terminal.count("\x1b[?25l") == done.terminal.count("\x1b[?25h") == 1  # the cursor is back
+            said = f"{directory}: another run holds its lock for more than 2 s; wait for it, or raise --wait"
+            assert said in done.terminal
 
 
 def test_bar_of_a_real_run(place: Place) -> None:

@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.judge import as_json, eggcache
 from support.sites import write_egg
@@ -70,6 +70,7 @@ LINES = """[inherit]|[DEFAULT]|[other]|[]|a||# b| ; c|File = x, y|file:z|  plugi
 |\tdeep|plugins_dir|[inherit]] # d|file =|a = = b\r"""
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # on a busy machine anything is slow
 @given(st.lists(st.sampled_from(LINES.replace("\n", "").split("|"))))
 def test_read_as_configparser_reads(lines: list[str]) -> None:
     """The same options, and an error for the same files."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from packaging.metadata import Metadata
 from packaging.requirements import Requirement
@@ -109,7 +109,7 @@ def test_an_alternative_is_lost_where_nothing_stands_beside_it() -> None:
     assert legacy.requirement("SQLObject==bugfix,>=0.7").lost == ""
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.text("abcdefinlprv019.-_+!*<>=,;[]()'\" ", max_size=40))
 def test_anything_is_answered(line: str) -> None:
     """No line raises, and what comes out is a requirement of today."""
