@@ -80,26 +80,23 @@ def _parent(file: str) -> Iterator[int]:
 
 def _look(file: str, parent: int) -> None:
     """Raise UsageError where something of that name is there that is no archive of eggcache's."""
-    try:
-        descriptor = os.open(os.path.basename(file), safe_dirs.READ, dir_fd=parent)
-    except FileNotFoundError:
-        return
-    except OSError:
-        pass
-    else:
-        with open(descriptor, "rb") as stream:
+    name = os.path.basename(file)
+    with suppress(OSError):
+        if not files.exists(name, parent):
+            return
+        with files.closing(os.open(name, safe_dirs.READ, dir_fd=parent)) as descriptor:
             info = os.fstat(descriptor)
-            if stat.S_ISREG(info.st_mode) and (not info.st_size or _ours(stream)):
+            if stat.S_ISREG(info.st_mode) and (not info.st_size or _ours(descriptor)):
                 return
     raise UsageError(
         file, "something else is there, which is no archive of eggcache's", "name another file, or remove it"
     )
 
 
-def _ours(stream: BinaryIO) -> bool:
+def _ours(descriptor: int) -> bool:
     """Whether a file begins as an archive does: with a directory of the first day that a zip knows."""
     with suppress(OSError, tarfile.TarError, EOFError, zlib.error):
-        with tarfile.open(fileobj=stream, mode="r|*") as found:
+        with open(os.dup(descriptor), "rb") as stream, tarfile.open(fileobj=stream, mode="r|*") as found:
             first = found.next()
         return first is not None and first.isdir() and abs(first.mtime - _BEGAN) <= _DAY
     return False

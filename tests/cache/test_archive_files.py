@@ -1,0 +1,232 @@
+"""archive: where it goes, whole or not at all; the same to the byte; and what a host makes of it later."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from support import ROOT
+from support.archives import tree
+from support.disks import tmpfs
+from support.judge import as_json, eggcache, environment
+from support.sites import Site, measured, write_egg
+from support.terminals import show
+
+WORDS = [sys.executable, "-m", "eggcache", "archive"]
+
+
+def options(site: Site) -> list[str]:
+    """What archives the eggs of a site, without any Python."""
+    return ["--eggs-in", str(site.eggs), "--group", "65534", "--tz", "UTC0"]
+
+
+def run(
+    site: Site, file: str | Path, *more: str, env: Mapping[str, str] = {}, checkout: Path | None = None, **how: object
+) -> subprocess.CompletedProcess[bytes]:
+    """How `archive` ends, with its output as bytes: that of a `checkout`, where another user is to run it."""
+    python = sys.executable if checkout is None else str(site.python)
+    return subprocess.run(
+        [python, *WORDS[1:], str(file), *options(site), *more],
+        env={**environment({"PYTHONPATH": str(checkout or ROOT)}), **env}, cwd="/", stdin=subprocess.DEVNULL,
+        check=False, **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **how},
+    )  # type: ignore[call-overload, no-any-return]  # fmt: skip
+
+
+def test_the_same_to_the_byte(site: Site, shared_tmp: Path, checkout: Path) -> None:
+    """The same eggs and options make the same archive, whoever makes it, with whatever umask, locale and hash seed, and
+    whenever: on standard output, in a file, and gzipped."""
+    shared_tmp.chmod(0o1777)
+    first = run(site, "-").stdout
+    assert len(first) > 10_000
+    for path in site.eggs.iterdir():
+        os.utime(path)
+    others: list[dict[str, object]] = [
+        {"umask": 0o077, "env": {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}},
+        {"umask": 0, "env": {"PYTHONHASHSEED": "1", "TZ": "Asia/Tokyo"}},
+        {"user": "nobody", "group": "nogroup", "extra_groups": [], "checkout": checkout},
+    ]
+    for number, how in enumerate(others):
+        file = shared_tmp / f"{number}.tar"
+        assert run(site, file, **how).returncode == 0  # type: ignore[arg-type]
+        assert file.read_bytes() == first, how
+        packed = shared_tmp / f"{number}.tgz"
+        assert run(site, packed, **how).returncode == 0  # type: ignore[arg-type]
+        assert packed.read_bytes() == (shared_tmp / "0.tgz").read_bytes()
+        assert packed.stat().st_size < len(first) / 2
+    assert gzip.decompress((shared_tmp / "0.tgz").read_bytes()) == first
+
+
+def test_standard_output(site: Site) -> None:
+    """ "-" sends the archive and nothing else to standard output, and says the rest on the other stream; a terminal is
+    refused, as is --json, which goes there too; who stops reading ends it, and a full disk is an error."""
+    done = run(site, "-", "-v")
+    assert done.returncode == 0
+    assert subprocess.run(["tar", "-tf", "-"], input=done.stdout, capture_output=True, check=True).stderr == b""
+    assert b"2 eggs packed for /var/cache/eggcache" in done.stderr
+    shown = show([*WORDS, "-", *options(site)], env=environment())
+    assert shown.status == 2
+    assert "standard output is a terminal" in shown.terminal
+    assert run(site, "-", "--json").returncode == 2
+    assert as_json(eggcache("archive", "-", *options(site), "-n", "--json"))["outcomes"]
+    write_egg(site.eggs / "Large-1.0-py3.11.egg", {"large.txt": os.urandom(1 << 20).hex()})
+    reading, writing = os.pipe()
+    os.close(reading)
+    full = os.open("/dev/full", os.O_WRONLY)
+    for stream, status, says in ((writing, 128 + signal.SIGPIPE, b""), (full, 1, b"No space left")):
+        with open(stream, "wb") as taken:
+            done = run(site, "-", "-q", stdout=taken)
+        assert done.returncode == status
+        assert says in done.stderr
+        assert b"Traceback" not in done.stderr
+
+
+def test_what_is_there_already(site: Site, shared_tmp: Path) -> None:
+    """An archive takes the place of an archive, or of an empty file. Whatever else has the name stays as it is, and a
+    name that no archive has is no FILE."""
+    for name in ("cache.tar", "cache.tar.gz"):
+        file = shared_tmp / name
+        file.touch()
+        for expected in (2, 3):
+            assert run(site, file).returncode == 0
+            listed = subprocess.run(["tar", "-tf", file], capture_output=True, text=True, check=True).stdout
+            assert listed.count("-tmp/\n") == expected
+            write_egg(site.eggs / "Three-1.0-py3.11.egg", {"three.py": ""})
+        (site.eggs / "Three-1.0-py3.11.egg").unlink()
+    others = shared_tmp / "others.tar"
+    subprocess.run(["tar", "-cf", others, "-C", site.eggs, "."], check=True)
+    (shared_tmp / "link.tar").symlink_to("cache.tar")
+    (shared_tmp / "egg.tar").write_bytes((site.eggs / "One-1.0-py3.11.egg").read_bytes())
+    (shared_tmp / "directory.tar").mkdir()
+    os.mkfifo(shared_tmp / "fifo.tar")
+    before = {path: path.lstat().st_ctime_ns for path in shared_tmp.glob("*.tar")}
+    for name in ("others.tar", "link.tar", "egg.tar", "directory.tar", "fifo.tar"):
+        done = run(site, shared_tmp / name)
+        assert (done.returncode, b"something else is there" in done.stderr) == (2, True), name
+    for name in ("cache.zip", "TurboGears"):
+        assert run(site, shared_tmp / name).returncode == 2
+    assert run(site, shared_tmp / "no" / "cache.tar").returncode == 1
+    assert {path: path.lstat().st_ctime_ns for path in shared_tmp.glob("*.tar")} == before
+    assert not list(shared_tmp.glob(".egg*"))
+
+
+def test_a_directory_of_somebody_else(site: Site, shared_tmp: Path) -> None:
+    """Root writes no archive where another user could exchange it on its way to a host, whose root extracts it."""
+    place = shared_tmp / "theirs"
+    place.mkdir()
+    os.chown(place, site.account.pw_uid, site.account.pw_gid)
+    done = run(site, place / "cache.tar")
+    assert done.returncode == 4
+    assert b"write to standard output" in done.stderr
+    assert os.listdir(place) == []
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])
+def test_killed(site: Site, shared_tmp: Path, end: signal.Signals) -> None:
+    """A run that is killed leaves the archive that was there, and nothing beside it."""
+    file = shared_tmp / "cache.tar"
+    assert run(site, file).returncode == 0
+    before = file.read_bytes()
+    write_egg(site.eggs / "Large-1.0-py3.11.egg", {"large.txt": "x" * 100_000_000})
+    process = subprocess.Popen([*WORDS, str(file), *options(site)], env=environment({"PYTHONPATH": str(ROOT)}), cwd="/")
+    while not any(size > 20_000_000 for size in written(process.pid)):
+        assert process.poll() is None
+        time.sleep(0.01)
+    assert [path.name for path in shared_tmp.iterdir() if path.is_file()] == ["cache.tar"]
+    process.send_signal(end)
+    assert process.wait() in (-signal.SIGKILL, 128 + signal.SIGTERM)
+    assert [path.name for path in shared_tmp.iterdir() if path.is_file()] == ["cache.tar"]
+    assert file.read_bytes() == before
+
+
+def written(pid: int) -> list[int]:
+    """The sizes of the files that a process has open."""
+    sizes = []
+    for name in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            sizes.append(os.stat(f"/proc/{pid}/fd/{name}").st_size)
+        except OSError:
+            continue
+    return sizes
+
+
+def test_a_full_disk(site: Site, shared_tmp: Path) -> None:
+    """Where the disk is full, the archive that was there stays, nothing is left beside it, and the error says so."""
+    with tmpfs(shared_tmp / "small", "size=300k") as small:
+        assert run(site, small / "cache.tar").returncode == 0
+        before = (small / "cache.tar").read_bytes()
+        write_egg(site.eggs / "Large-1.0-py3.11.egg", {"large.txt": "x" * 400_000})
+        done = run(site, small / "cache.tar")
+        assert (done.returncode, b"No space left on device" in done.stderr) == (1, True)
+        assert os.listdir(small) == ["cache.tar"]
+        assert (small / "cache.tar").read_bytes() == before
+        assert run(site, small / "cache.tgz").returncode == 0
+
+
+def test_memory(site: Site, shared_tmp: Path) -> None:
+    """A member of 120 MB costs no more memory than others, and all of it less than 60 MiB."""
+    write_egg(site.eggs / "Large-1.0-py3.11.egg", {"large.txt": "x" * 120_000_000})
+    done, peak = measured(["archive", str(shared_tmp / "cache.tar"), *options(site), "--limit", "ratio=2000"])
+    assert done.returncode == 0, done.stderr
+    assert (shared_tmp / "cache.tar").stat().st_size > 120_000_000
+    assert peak < 60 << 10
+
+
+def test_whose_it_is(site: Site, shared_tmp: Path) -> None:
+    """With a group the archive is its owner's alone, and all in it that group's; without, everybody may read it and
+    what is in it, which is said. A group that this machine does not know has no number, and one is asked for."""
+    file = shared_tmp / "cache.tar"
+    common = ["--eggs-in", site.eggs, "--tz", "UTC0"]
+    for words, mode, listed, says in (
+        (["--group", "48"], 0o600, {"drwxr-x--- 0/48", "-rw-r----- 0/48", "-rw------- 0/0"}, ""),
+        ([], 0o644, {"drwxr-xr-x 0/0", "-rw-r--r-- 0/0", "-rw------- 0/0"}, "readable by all"),
+        (["--user", "nobody"], 0o600, {"drwxr-x--- 0/65534", "-rw-r----- 0/65534", "-rw------- 0/0"}, "65534 alone"),
+    ):
+        done = eggcache("archive", file, *common, *words)
+        assert (done.returncode, says in done.stderr) == (0, True), done.stderr
+        assert file.stat().st_mode == 0o100000 | mode
+        lines = subprocess.run(["tar", "-tvf", file], capture_output=True, text=True, check=True).stdout.splitlines()
+        assert {" ".join(line.split()[:2]) for line in lines} == listed
+    done = eggcache("archive", file, *common, "--group", "no such group")
+    assert (done.returncode, "getent group 'no such group'" in done.stderr) == (2, True)
+
+
+def test_a_private_egg(site: Site, checkout: Path) -> None:
+    """An egg that not everybody may read is in no archive for everybody, whoever makes it: it is named, as `prepare`
+    names it, and the rest is done."""
+    egg = site.eggs / "One-1.0-py3.11.egg"
+    egg.chmod(0o600)
+    os.chown(egg, site.account.pw_uid, -1)
+    for how in ({}, {"user": "nobody", "group": "nogroup", "extra_groups": [], "checkout": checkout}):
+        done = run(site, "-", **how)  # type: ignore[arg-type]
+        assert (done.returncode, b"[egg-private]" in done.stderr) == (3, True)
+        listed = subprocess.run(["tar", "-tf", "-"], input=done.stdout, capture_output=True, check=True).stdout
+        assert [line for line in listed.splitlines() if line.endswith(b"-tmp/")] == [
+            b"var/cache/eggcache/Two-1.0-py3.11.egg-tmp/"
+        ]
+
+
+def test_a_host_that_gets_eggcache(site: Site, shared_tmp: Path) -> None:
+    """In the place of an archive `status` says that it knows nothing, `prepare` makes the same content its own, of the
+    digest that the archive has, and `remove` takes it away."""
+    file, readers = shared_tmp / "cache.tar", ["--cache", str(site.cache), "--user", "nobody", "--tz", "UTC0"]
+    archived = as_json(eggcache("archive", file, "--eggs-in", site.eggs, *readers, "--json"))
+    subprocess.run(["tar", "-xpf", file, "-C", "/"], check=True)
+    said = as_json(eggcache("status", site.cache, "--json"))["findings"]
+    assert [finding["code"] for finding in said] == ["cache-stale"]
+    before = tree(site.cache)
+    assert site.served() > 0
+    done = as_json(site.prepare("--tz", "UTC0", "--json"))
+    assert (done["digest"], done["owner"], done["findings"]) == (archived["digest"], archived["owner"], [])
+    assert tree(site.cache) == before
+    shutil.rmtree(site.cache)
+    subprocess.run(["tar", "-xpf", file, "-C", "/"], check=True)
+    assert eggcache("remove", site.cache).returncode == 0
+    assert not site.cache.exists()
