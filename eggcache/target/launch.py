@@ -27,14 +27,16 @@ if TYPE_CHECKING:
     from eggcache.target.interpreter import Roots
 
 # In front of a script goes what it calls
+_TREE = ("preamble.py", "installed.py", "walk.py")
+_PROOF = ("denial.py", "imports.py", "prove.py")
 PARTS = {
-    "probe.py": ("pipe.py", "preamble.py", "walk.py", "probe.py"),
+    "probe.py": ("pipe.py", *_TREE, "probe.py"),
     "compile.py": ("library.py", "pipe.py", "preamble.py", "compile.py"),
-    "prove.py": ("pipe.py", "preamble.py", "walk.py", "prove.py", "probe.py"),  # it completes what probe.py answers
-    "config.py": ("pipe.py", "preamble.py", "walk.py", "config.py"),
-    "tags.py": ("pipe.py", "preamble.py", "walk.py", "tags.py", "probe.py"),  # likewise
+    "prove.py": ("pipe.py", *_TREE, *_PROOF, "probe.py"),  # it completes what probe.py answers
+    "config.py": ("pipe.py", "preamble.py", "installed.py", "config.py"),
+    "tags.py": ("pipe.py", *_TREE, "tags.py", "probe.py"),  # likewise
     # No script for a Launch: a file that a person runs, see proof/verifier.py
-    "verify.py": ("terminal.py", "preamble.py", "walk.py", "difference.py", "prove.py", "verify.py", "probe.py"),
+    "verify.py": ("terminal.py", *_TREE, "difference.py", *_PROOF, "verify.py", "probe.py"),
 }
 
 # For every target, those as well that take no "-", as the interpreter that zc.recipe.egg generates: it knows -c, -m and

@@ -75,9 +75,10 @@ def test_no_public_function_takes_more_than_six() -> None:
 
 
 def test_modules_are_short() -> None:
-    """No module has more than 350 lines."""
-    lines = {str(path): len((SOURCE / path).read_text().splitlines()) for path in MODULES}
-    assert {name: count for name, count in lines.items() if count > 350} == {}
+    """No module has more than 350 lines, scripts of the target included; but for the gateway, which servers get as it
+    stands, and whose lines their logs name."""
+    lines = {str(path.relative_to(SOURCE)): len(path.read_text().splitlines()) for path in SOURCE.rglob("*.py")}
+    assert {name for name, count in lines.items() if count > 350} == {"target/inside/eggcache_gateway.py"}
 
 
 def test_no_text_holds_a_command() -> None:

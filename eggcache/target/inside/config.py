@@ -1,4 +1,4 @@
-# Runs INSIDE the target, after preamble.py and walk.py: has its own ConfigObj read a TurboGears configuration, as the
+# Runs INSIDE the target, after preamble.py and installed.py: has its own ConfigObj read a TurboGears configuration, as the
 # turbogears.config of 1.0.10 and 1.1.3 does. Python 2.4 to 3.14 syntax.
 
 

@@ -1,0 +1,150 @@
+# Runs INSIDE the target, between preamble.py and walk.py: what its own pkg_resources finds on the path.
+# Python 2.4 to 3.14 syntax: no `with`, no `except X as e`, no conditional expression, no bytes literal.
+import zipimport
+
+KEPT = 50  # zips
+
+
+def words():
+    """What the exception being handled says, in one line."""
+    kind, error = sys.exc_info()[:2]
+    try:
+        text = " ".join(str(error).split())
+    except Exception:  # a Python 2 exception may hold unicode that str() cannot print
+        text = " ".join(repr(error).split())
+    return text or kind.__name__
+
+
+def attempt(function, *args):
+    """The result of a function of the target's libraries, or None: they raise what they like."""
+    try:
+        return function(*args)
+    except Exception:
+        return None
+
+
+def entries_of(directory):
+    try:
+        return sorted(os.listdir(directory))
+    except OSError:
+        return []
+
+
+def is_text(value):
+    return isinstance(value, str) or type(value).__name__ == "unicode"
+
+
+def unique(values):
+    found, seen = [], {}
+    for value in values:
+        if value not in seen:
+            seen[value] = True
+            found.append(value)
+    return found
+
+
+class Reopened:
+    """Stands for a zipimporter, and makes one where more than its place is asked for."""
+
+    def __init__(self, archive, prefix):
+        self.archive, self.prefix = archive, prefix
+
+    def __getattr__(self, name):
+        return getattr(zipimport.zipimporter(os.path.join(self.archive, self.prefix).rstrip(os.sep)), name)
+
+
+class Installed:
+    """The working set and everything else on the path, as far as this pkg_resources survives looking at it."""
+
+    def __init__(self, pr, already):
+        self.pr = pr
+        self.ws = pr.working_set
+        if already:  # imported by a .pth file, before `--path` was there
+            for entry in sys.path:
+                if entry not in self.ws.entries:
+                    attempt(self.ws.add_entry, entry)
+        self.active = {}
+        for dist in list(self.ws.by_key.values()):
+            self.active[self.identity(dist)] = True
+        self.scanned = None
+
+    def identity(self, dist):
+        provider = getattr(dist, "_provider", None)
+        return (dist.key, version_of(dist), dist.location, getattr(provider, "egg_info", None))
+
+    def environment(self):
+        """{key: distributions, best first}, and scanned lazily, since a complete working set needs no scan."""
+        if self.scanned is None:
+            env = self.pr.Environment([])
+            refused = {}
+            for entry in list(self.ws.entries):
+                for dist in self.found_on(entry):
+                    try:
+                        env.add(dist)
+                    except Exception:
+                        # 66.0 sorts by a version that it cannot parse. One it has taken all the same, or not
+                        if [other for other in env._distmap.get(dist.key, []) if other is dist] == []:
+                            refused.setdefault(dist.key, []).append(dist)
+            self.scanned = {}
+            for key in unique(list(env._distmap) + list(refused)):
+                self.scanned[key] = list(attempt(env.__getitem__, key) or env._distmap.get(key, []))
+                self.scanned[key].extend(refused.get(key, []))
+        return self.scanned
+
+    def found_on(self, entry):
+        found = []
+        try:
+            for dist in self.pr.find_distributions(entry):
+                found.append(dist)
+                self.forget(dist)
+        except Exception:
+            # one damaged egg or unreadable link must not hide the others beside it
+            for name in entries_of(entry):
+                if name.lower().endswith(".egg"):
+                    found.extend(attempt(list, self.pr.find_distributions(os.path.join(entry, name))) or [])
+        return found
+
+    def forget(self, dist):
+        """Let go of what was read of a zip that is not on the path itself: a kilobyte for every member of it."""
+        kept = getattr(getattr(self.pr, "ZipProvider", None), "_zip_manifests", None)  # since 5.8
+        if isinstance(kept, dict) and len(kept) > KEPT:
+            kept.clear()
+        provider = getattr(dist, "_provider", None)
+        loader = getattr(provider, "loader", None)
+        if isinstance(loader, zipimport.zipimporter) and loader.archive not in sys.path:
+            provider.loader = Reopened(loader.archive, loader.prefix)
+            for cache in (zipimport._zip_directory_cache, sys.path_importer_cache):
+                cache.pop(loader.archive, None)
+
+    def candidates(self, key):
+        return self.environment().get(key, [])
+
+    def everything(self):
+        env = self.environment()
+        found = []
+        for key in sorted(list(env)):
+            found.extend(env[key])
+        known = dict([(self.identity(dist), True) for dist in found])
+        for dist in list(self.ws.by_key.values()) + self.without_metadata():
+            if self.identity(dist) not in known:
+                found.append(dist)
+        return found
+
+    def without_metadata(self):
+        """The zips on the path that are named as eggs and are no distributions, having no EGG-INFO: pkg_resources
+        extracts from them all the same."""
+        found, taken = [], [dist.location for dist in self.ws]
+        for entry in [entry for entry in self.ws.entries if is_text(entry) and entry.lower().endswith(".egg")]:
+            if entry not in taken and os.path.isfile(entry):
+                metadata = attempt(lambda: self.pr.EggMetadata(zipimport.zipimporter(entry)))
+                if metadata is not None and not attempt(metadata.has_metadata, "PKG-INFO"):
+                    name = os.path.basename(entry)[:-len(".egg")]
+                    found.append(self.pr.Distribution(entry, metadata, project_name=name))
+        return found
+
+
+def version_of(dist):
+    version = attempt(getattr, dist, "version")  # ValueError: its metadata has none
+    if version is None or is_text(version):
+        return version
+    return str(version)
