@@ -17,7 +17,8 @@ import struct
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from typing import Any, NoReturn, TypeVar
+from functools import partial
+from typing import Any, TypeVar
 
 from eggcache.system import files, syscalls
 
@@ -43,7 +44,7 @@ def ask(pids: Sequence[int], question: Callable[[int], Answer], silent: list[int
     rest, until = list(pids), time.monotonic() + TOTAL
     while rest and time.monotonic() < until:
         try:
-            child, reading = _fork(rest, question)
+            child, reading = syscalls.child(partial(_answer, rest, question))
         except OSError:  # there are no more processes, or files, for us
             break
         try:
@@ -59,53 +60,23 @@ def ask(pids: Sequence[int], question: Callable[[int], Answer], silent: list[int
     silent += rest
 
 
-def _fork(pids: list[int], question: Callable[[int], object]) -> tuple[int, int]:
-    """A child that answers about one process after the other: its number, and the descriptor to read."""
-    reading, writing = os.pipe2(os.O_CLOEXEC)
-    parent = os.getpid()
-    # A signal must not meet a handler of ours in the child: that would clean up under our feet
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, syscalls.FATAL)
-    try:
-        child = os.fork()
-        if not child:
-            _answer(parent, before, writing, pids, question)
-    except OSError:
-        os.close(reading)
-        raise
-    finally:
-        os.close(writing)
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    return child, reading
-
-
-def _answer(
-    parent: int,
-    mask: set[int | signal.Signals],
-    writing: int,
-    pids: list[int],
-    question: Callable[[int], object],
-) -> NoReturn:
-    """The whole life of the child: answer about each process, then exit."""
-    try:
-        syscalls.begin_child(parent, mask)
-        os.dup2(writing, 0)
-        for name in os.listdir("/proc/self/fd"):  # a lock of ours, or a pipe whose end somebody waits for
-            if name != "0":
-                with suppress(OSError):
-                    os.close(int(name))
-        os.chdir("/")
-        for pid in pids:
-            try:
-                answer: tuple[Any, ...] = (question(pid),)
-            except OSError:
-                answer = ()
-            message = marshal.dumps(answer)
-            message = _HEAD.pack(len(message)) + message
-            while message:
-                message = message[os.write(0, message) :]
-        os._exit(0)
-    finally:
-        os._exit(1)
+def _answer(pids: Sequence[int], question: Callable[[int], object], writing: int) -> None:
+    """The whole life of the child: answer about one process after the other."""
+    os.dup2(writing, 0)
+    for name in os.listdir("/proc/self/fd"):  # a lock of ours, or a pipe whose end somebody waits for
+        if name != "0":
+            with suppress(OSError):
+                os.close(int(name))
+    os.chdir("/")
+    for pid in pids:
+        try:
+            answer: tuple[Any, ...] = (question(pid),)
+        except OSError:
+            answer = ()
+        message = marshal.dumps(answer)
+        message = _HEAD.pack(len(message)) + message
+        while message:
+            message = message[os.write(0, message) :]
 
 
 def _heard(reading: int, until: float) -> Iterator[tuple[Any, ...]]:

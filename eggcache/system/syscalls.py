@@ -7,7 +7,7 @@ import errno
 import os
 import platform
 import signal
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from eggcache.errors import EggcacheError
 
@@ -62,14 +62,38 @@ def sync_filesystem(descriptor: int) -> None:
         raise OSError(code, os.strerror(code))
 
 
-def begin_child(parent: int, mask: Iterable[int]) -> None:
-    """The first call of a forked child: it forgets our signal handlers, and dies with its `parent` (prctl(2)).
+def child(life: Callable[[int], object]) -> tuple[int, int]:
+    """Fork a child that calls `life` with the descriptor of a pipe to write to, and exits. It forgets our signal
+    handlers, which would clean up under our feet, and dies with this process (prctl(2)).
 
-    :param mask: the signal mask that the parent had before it blocked FATAL for the fork
+    :returns: the number of the child, and the descriptor to read from
+    :raises OSError: the system has no more processes or files for us
     """
+    reading, writing = os.pipe2(os.O_CLOEXEC)
+    parent = os.getpid()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, FATAL)
+    try:
+        pid = os.fork()
+        if not pid:
+            try:
+                _begin_child(parent)
+                life(writing)
+                os._exit(0)
+            finally:
+                os._exit(1)
+    except OSError:
+        os.close(reading)
+        raise
+    finally:
+        os.close(writing)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return pid, reading
+
+
+def _begin_child(parent: int) -> None:
     for number in FATAL:
         signal.signal(number, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, FATAL)
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL) or os.getppid() != parent:  # the parent may have ended before
         os._exit(1)

@@ -12,9 +12,9 @@ import select
 import signal
 import struct
 from collections.abc import Callable, Sequence
-from typing import NoReturn, TypeVar
+from typing import TypeVar
 
-from eggcache.system import syscalls
+from eggcache.system import staging, syscalls
 
 Job = TypeVar("Job")
 Done = Callable[[int, "Exception | None"], None]
@@ -77,24 +77,11 @@ class _Crew:
     def hire(self, queue: int, jobs: Sequence[Job], work: Callable[[Job], object]) -> bool:
         """Fork a worker; False where the system has no more processes or files for us."""
         try:
-            reading, writing = os.pipe2(os.O_CLOEXEC)
+            with staging.undisturbed():  # a signal in between would leave a worker that nobody dismisses
+                pid, reading = syscalls.child(lambda writing: _work_off(queue, writing, jobs, work))
+                self.pids[reading], self.results[reading] = pid, bytearray()
         except OSError:
             return False
-        parent = os.getpid()
-        # A signal must not meet a handler of ours in a worker: that would clean up under its parent's feet
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, syscalls.FATAL)
-        try:
-            pid = os.fork()
-            if not pid:
-                _worker(parent, before, queue, writing, jobs, work)
-            self.pids[reading] = pid
-            self.results[reading] = bytearray()
-        except OSError:
-            os.close(reading)
-            return False
-        finally:
-            os.close(writing)
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         return True
 
     def hear(self, wait: float | None) -> None:
@@ -134,26 +121,14 @@ def _ending(status: int) -> str:
     return f"signal {os.WTERMSIG(status)}" if os.WIFSIGNALED(status) else f"status {os.WEXITSTATUS(status)}"
 
 
-def _worker(
-    parent: int,
-    mask: set[int | signal.Signals],
-    queue: int,
-    writing: int,
-    jobs: Sequence[Job],
-    work: Callable[[Job], object],
-) -> NoReturn:
-    """The whole life of a worker. It never returns to the code of its parent."""
-    try:
-        syscalls.begin_child(parent, mask)
-        while (number := _next(queue)) is not None:
-            error = _outcome(work, jobs[number])
-            pickled = _dumps(error) if error else b""
-            message = memoryview(_HEAD.pack(number, len(pickled)) + pickled)
-            while message:
-                message = message[os.write(writing, message) :]
-        os._exit(0)
-    finally:
-        os._exit(1)
+def _work_off(queue: int, writing: int, jobs: Sequence[Job], work: Callable[[Job], object]) -> None:
+    """The whole life of a worker: do jobs as long as there are any, and report each."""
+    while (number := _next(queue)) is not None:
+        error = _outcome(work, jobs[number])
+        pickled = _dumps(error) if error else b""
+        message = memoryview(_HEAD.pack(number, len(pickled)) + pickled)
+        while message:
+            message = message[os.write(writing, message) :]
 
 
 def _dumps(error: Exception) -> bytes:

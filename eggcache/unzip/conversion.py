@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 from eggcache.eggs import layout
 from eggcache.eggs import reader as eggs
@@ -15,7 +16,7 @@ from eggcache.eggs.batch import Batch
 from eggcache.eggs.extract import Opened
 from eggcache.errors import EggcacheError, EggUnsuitable
 from eggcache.model import Distribution, Interpreter, Kind, Ownership, Run
-from eggcache.system import accounts, directory_swap, files, safe_dirs, syscalls
+from eggcache.system import accounts, directory_swap, files, safe_dirs
 from eggcache.target import owners, process
 from eggcache.target.interpreter import Target
 from eggcache.target.launch import Launch
@@ -73,16 +74,16 @@ class Conversion(Place):
             return
         self.progress.phase("byte-compiling")
         self._compile(ready, staged)
-        self.progress.phase("writing to the disk")
-        syscalls.sync_filesystem(staged)
+        self.swap(
+            descriptor,
+            staged,
+            [partial(self._swap, egg, descriptor, staged) for egg in ready],
+            partial(self._keep, ready, descriptor),
+        )
+
+    def _keep(self, ready: list[_Staged], descriptor: int) -> None:
         if self.backup is not None:
-            backup.keep_all(((one.path, one.was) for one in ready), descriptor, self.backup)
-        self.before_swap()
-        try:
-            for one in ready:
-                self._swap(one, descriptor, staged)
-        finally:
-            os.fsync(descriptor)  # before the zips are removed with the stage
+            backup.keep_all(((egg.path, egg.was) for egg in ready), descriptor, self.backup)
 
     def _each(self, descriptor: int, name: str, act: Callable[[int, eggs.Egg, Ownership], object]) -> None:
         """Open each egg, check it, and `act` on it; an egg that is refused becomes a finding."""

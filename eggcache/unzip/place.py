@@ -6,12 +6,12 @@ import errno
 import os
 import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from eggcache.errors import Busy, EggcacheError, NotPermitted, of_disk
 from eggcache.model import Finding, Outcome, Ownership, Run
-from eggcache.system import accounts, files, safe_dirs, staging
+from eggcache.system import accounts, files, safe_dirs, staging, syscalls
 
 
 class Place:
@@ -56,6 +56,24 @@ class Place:
     def exchange(self, descriptor: int, staged: int) -> None:
         """Do the work, by the stage that is open at `staged`."""
         raise NotImplementedError
+
+    def swap(
+        self,
+        descriptor: int,
+        staged: int,
+        swaps: Iterable[Callable[[], object]],
+        keep: Callable[[], object] = lambda: None,
+    ) -> None:
+        """Put what is in the stage in its place by `swaps`, when it is on the disk and `keep` has kept the eggs."""
+        self.progress.phase("writing to the disk")
+        syscalls.sync_filesystem(staged)
+        keep()
+        self.before_swap()
+        try:
+            for swap in swaps:
+                swap()
+        finally:
+            os.fsync(descriptor)  # before what was there is removed with the stage
 
     def done(self, name: str, files: int, size: int) -> None:
         """Report the egg `name` as done."""

@@ -16,7 +16,7 @@ from eggcache.eggs import reader as eggs
 from eggcache.errors import EggcacheError, EggChanged, NotPermitted, UsageError
 from eggcache.model import DEFAULT_RUN, Finding, Member, Report, Run, Tree
 from eggcache.servers import processes
-from eggcache.system import accounts, directory_swap, files, safe_dirs, staging, syscalls
+from eggcache.system import accounts, directory_swap, files, safe_dirs, staging
 from eggcache.target import resolver
 from eggcache.target.interpreter import EVERYTHING, Roots, Target
 from eggcache.unzip import backup as backups
@@ -114,14 +114,8 @@ class Restoration(Place):
             self._each(name, lambda name: ready.extend(self._stage(name, descriptor, staged)))
         if not ready:
             return
-        self.progress.phase("writing to the disk")
-        syscalls.sync_filesystem(staged)
-        self.before_swap()
-        try:
-            for name, egg, before in ready:
-                self._each(name, partial(self._swap, egg, before, descriptor, staged))
-        finally:
-            os.fsync(descriptor)  # before the directories are removed with the stage
+        swaps = ((name, partial(self._swap, egg, before, descriptor, staged)) for name, egg, before in ready)
+        self.swap(descriptor, staged, (partial(self._each, name, swap) for name, swap in swaps))
 
     def as_finding(self, error: EggcacheError) -> Finding:
         if isinstance(error, EggChanged):

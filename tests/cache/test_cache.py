@@ -20,13 +20,15 @@ from support.judge import as_json, eggcache, environment, judge, listing, served
 from support.sites import Site, write_egg
 
 from eggcache.cache.plan import Cache, Plan
+from eggcache.cache.preparation import prepare
 from eggcache.cache.receipt import Receipt, gone
 from eggcache.errors import EggcacheError
-from eggcache.model import DEFAULT_LIMITS, Interpreter, Ownership, Tree
+from eggcache.model import DEFAULT_LIMITS, Interpreter, Ownership, Run, Tree
+from eggcache.progress import Progress
 from eggcache.system import accounts
 from eggcache.target.commands import Prepare
 from eggcache.target.early_reading import EarlyReader
-from eggcache.target.interpreter import EVERYTHING, Target
+from eggcache.target.interpreter import EVERYTHING, Roots, Target
 
 
 def test_second_run_does_nothing(site: Site) -> None:
@@ -456,6 +458,34 @@ def test_foreign_directory_and_reset(site: Site) -> None:
     inode = site.cache.stat().st_ino
     assert site.prepare("--reset").stdout == ""
     assert site.cache.stat().st_ino == inode
+
+
+def test_two_resets_at_once_move_one_directory_aside(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two --reset of one unsafe directory the slower one finds that of the faster in its place, current and safe: it
+    leaves that, reports it, and removes what it has built itself."""
+    site.cache.mkdir()
+    os.chown(site.cache, site.account.pw_uid, site.account.pw_gid)
+    faster: list[int] = []
+
+    class Overtaken(Progress):
+        def phase(self, doing: str, size: int = 0) -> None:
+            if doing == "writing to the disk":  # all of it lies in a directory beside
+                assert len(list(site.cache.parent.glob("cache.new-*"))) == 1
+                assert site.prepare("--reset", "--tz", "UTC").returncode == 0
+                faster.append(site.cache.stat().st_ino)
+
+    for name in ("PYTHONPATH", "LD_LIBRARY_PATH"):  # as the command that is faster has it
+        monkeypatch.delenv(name, raising=False)
+    account = accounts.lookup(site.account.pw_name)
+    target = Target(str(site.python), [str(site.eggs)], account, account.gid, "UTC")
+    done = prepare(str(site.cache), target, Roots([], strict=True), Run(progress=Overtaken()), reset=True)
+    assert done.unchanged
+    assert {os.path.basename(outcome.into) for outcome in done.outcomes} == {
+        "One-1.0-py3.11.egg-tmp", "Two-1.0-py3.11.egg-tmp"
+    }  # fmt: skip
+    assert [site.cache.stat().st_ino] == faster
+    assert len(list(site.cache.parent.glob("cache?*"))) == 1  # what was moved aside
+    assert site.served()
 
 
 def test_directory_that_serves_something_else(site: Site) -> None:

@@ -19,7 +19,9 @@ from support import ROOT, deployment
 from support.judge import eggcache, environment
 from support.sites import Site
 
-from eggcache.system import safe_dirs
+from eggcache.errors import EggcacheError
+from eggcache.progress import Progress
+from eggcache.system import files, safe_dirs
 
 # The oldest that setup.py allows, those around a change of what filelock does with a path, and the newest.
 RELEASES = ["3.12.0", "3.20.0", "3.29.0", "4.0.0", "4.3.1"] if sys.version_info >= (3, 10) else ["3.12.0"]
@@ -119,6 +121,31 @@ def test_the_directory_goes_meanwhile(
     assert (waiting.returncode, says in said) == (status, True), said
     assert sorted(path.name for path in site.cache.parent.glob("*cache*")) == ["cache"] * (how == "exchanged")
     assert how == "removed" or os.listdir(site.cache) == []
+
+
+def test_lock_file_that_is_removed_while_it_is_waited_for(tmp_path: Path) -> None:
+    """Who waited for a lock file that somebody has unlinked does nothing: the next run makes another one, and would
+    hold that at the same time."""
+    shutil.copymode("/", tmp_path)
+    path = tmp_path / safe_dirs.LOCK
+    path.touch(0o600)
+    held = path.open("r+b")
+    fcntl.flock(held, fcntl.LOCK_EX)
+
+    class Waiting(Progress):
+        def tick(self) -> None:
+            path.unlink(missing_ok=True)
+            held.close()
+
+    with files.closing(os.open(tmp_path, os.O_RDONLY)) as directory:
+        with (
+            pytest.raises(EggcacheError, match="somebody removed it while it was waited for") as raised,
+            safe_dirs.locked(directory, str(tmp_path), 10, Waiting()),
+        ):
+            pytest.fail("it holds a lock that nobody else sees")
+        assert raised.value.remedy.text == "run it again"
+        with safe_dirs.locked(directory, str(tmp_path), 0):
+            assert path.exists()
 
 
 def waits_for_a_lock(pid: int) -> bool:
