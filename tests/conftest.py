@@ -28,11 +28,13 @@ sys.modules["zlib_ng"] = None  # type: ignore[assignment]
 
 EGGS = Path(__file__).resolve().parent / "support" / "eggs.tsv"
 
-LONGEST = {
-    "test_crashes", "test_apache_real", "test_apache_fails", "test_untouched", "test_quickstart", "test_eggs",
-    "test_shipping", "test_trees", "test_wheels", "test_progress", "test_unzip", "test_disks", "test_terminal",
-    "test_resolver", "test_wheels_found", "test_systemd", "test_ansible", "test_gap", "test_stateful", "test_race",
-}  # fmt: skip
+LONGEST = (  # the longest first
+    "test_crashes", "test_ansible", "test_check", "test_resolver", "test_wheels", "test_unzip", "test_apache_real",
+    "test_emission", "test_disks", "test_trees", "test_shipping", "test_eggs", "test_terminal", "test_kinds",
+    "test_cache", "test_apache_fails", "test_quickstart", "test_source_scan", "test_looking", "test_application",
+    "test_replaced", "test_cli", "test_untouched", "test_systemd", "test_progress", "test_servers", "test_trac_real",
+    "test_wheels_found", "test_undo", "test_gap", "test_race", "test_stateful", "test_turbogears1",
+)  # fmt: skip
 
 SAME = {"project", "sites", "wrappers"}  # of the checkout, the host and the shell: the same under every Python
 
@@ -51,7 +53,8 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files that take minutes come first, so that no worker is left alone with one at the end. Tests of a room that use
     nothing which is built are fast: every Python that eggcache runs on runs them."""
-    items.sort(key=lambda item: item.path.stem not in LONGEST)
+    order = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(order)))
     for item in items:
         if "where" not in item.fixturenames and item.path.parent.name not in SAME:  # type: ignore[attr-defined]
             item.add_marker("fast")
