@@ -257,3 +257,4 @@ class Report:
     ignored: tuple[Finding, ...] = ()  #: check: what is wrong as well, and was not to count
     install: tuple[str, ...] = ()  #: wheels: arguments for pip, by which the wheels replace the eggs; () where none do
     zone: Zone | None = None  #: archive: the time zone that its files are dated in
+    commands: tuple[str, ...] = ()  #: archive: what puts it in its place and proves it, for root on the host; in order

@@ -14,7 +14,8 @@ from eggcache.system import procfs, safe_dirs
 _RESET = "or let --reset move the directory aside"
 
 
-_OWN = (freshness.NAME, safe_dirs.LOCK, safe_dirs.JOURNAL, "lost+found")
+VERIFIER = "eggcache-verifier.py"  # comes with an archive; whoever proves the cache types its name
+_OWN = (freshness.NAME, safe_dirs.LOCK, safe_dirs.JOURNAL, VERIFIER, "lost+found")
 
 
 def own(name: str) -> bool:

@@ -6,11 +6,16 @@ Python 2.4 to 3.14 share. What should be in the cache it reads off the eggs of t
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from shlex import quote
 
+from eggcache.cache import entries
 from eggcache.target import launch
 from eggcache.target.interpreter import EVERYTHING, Roots, Target
+
+NAME = entries.VERIFIER
 
 _HEAD = """\
 # Proves that a Python has all its zipped eggs served from the egg cache that an archive of eggcache's has brought, and
@@ -32,6 +37,13 @@ class Archived:
     names: Sequence[str]  #: the directories in it, one for each egg
     timezone: str | None  #: the zone it is for, a value of TZ; None: a host's own, with TZ unset
     rules: str = ""  #: the release of the zone data that it was made by, such as "2025b"; "" where that is not known
+
+    def command(self, python: str, user: str) -> str:
+        """The command by which the root of the host has `user` run the verifier that is in the archive."""
+        zone = "unset TZ;" if self.timezone is None else f"TZ={quote(self.timezone)}"
+        file = os.path.join(self.directory, NAME)
+        words = f"{zone} PYTHON_EGG_CACHE={quote(self.directory)} {quote(python)} {quote(file)}"
+        return f"su -s /bin/sh {quote(user)} -c {quote(words)}"
 
 
 def verifier(archived: Archived, target: Target, roots: Roots = EVERYTHING) -> bytes:

@@ -91,6 +91,7 @@ def test_what_is_not_documented_is_refused() -> None:
         "ignored": [],
         "install": [],
         "zone": None,
+        "commands": [],
     }  # fmt: skip
     VALIDATOR.validate(report)
     for wrong in (

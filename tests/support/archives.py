@@ -6,11 +6,14 @@ import os
 import shutil
 import stat
 import subprocess
+import tarfile
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+from eggcache.proof.verifier import NAME
 from support.parts import missing
 
 READERS = {"GNU tar": ["tar"], "libarchive": ["bsdtar"], "busybox": ["busybox", "tar"]}
@@ -44,13 +47,23 @@ def compare(archive: Path, root: Path) -> tuple[int, str]:
 
 
 def tree(directory: Path) -> dict[str, tuple[object, ...]]:
-    """Everything in a cache but its receipt, by name: type and mode, owners, and of files mtime and bytes."""
+    """Everything in a cache but its receipt and a verifier, by name: type and mode, owners, and of files mtime and
+    bytes."""
     found: dict[str, tuple[object, ...]] = {}
     for top, _, files in os.walk(directory):
-        for path in (top, *(os.path.join(top, name) for name in files if name != ".eggcache.json")):
+        for path in (top, *(os.path.join(top, name) for name in files if name not in (".eggcache.json", NAME))):
             info = os.lstat(path)
             data = Path(path).read_bytes() if stat.S_ISREG(info.st_mode) else None
             # Of no directory the mtime matters to anybody, nor that of the lock
             mtime = None if data is None or path.endswith("/.eggcache.lock") else info.st_mtime_ns
             found[os.path.relpath(path, directory)] = (info.st_mode, info.st_uid, info.st_gid, mtime, data)
     return found
+
+
+def eggs(archive: Path) -> list[tuple[str, dict[str, Any], bytes]]:
+    """What an archive has of eggs, in its order: name, header and bytes of each entry."""
+    with tarfile.open(archive) as found:
+        rows = [
+            (one.name, one.get_info(), found.extractfile(one)) for one in found if not one.name.endswith(f"/{NAME}")
+        ]
+        return [(name, {**info}, stream.read() if stream else b"") for name, info, stream in rows]

@@ -93,12 +93,12 @@ def environment(extra: Mapping[str, str] = {}) -> dict[str, str]:
 
 
 def watched(
-    command: Sequence[str], account: pwd.struct_passwd, *, env: Mapping[str, str], text: str = ""
+    command: Sequence[str], account: pwd.struct_passwd | None, *, env: Mapping[str, str], text: str = ""
 ) -> tuple[subprocess.CompletedProcess[str], list[str]]:
     """Run `command` as `account` under strace: how it ended, and its attempts to create, write or change anything."""
     with tempfile.NamedTemporaryFile("r", errors="replace") as log:
         strace = ["strace", "-f", "-qq", "-y", "-s", "300", "-o", log.name, "-e", _TRACE]
-        if os.geteuid() == 0:
+        if os.geteuid() == 0 and account is not None:
             strace += ["-u", account.pw_name]
         done = subprocess.run(
             [*strace, *command],
@@ -126,17 +126,20 @@ def judge(
     python: str | Path,
     cache: str | Path,
     eggs: Sequence[str | Path | tuple[str | Path, str]],
-    account: pwd.struct_passwd,
+    account: pwd.struct_passwd | None = None,
     *,
     env: Mapping[str, str] = {},
+    root: Path | None = None,
 ) -> Verdict:
     """Have the pkg_resources of `python`, as `account`, look up everything in `eggs` with `cache` as its egg cache.
 
-    An egg is a path, or a path and the root of a basket's egg in it.
+    An egg is a path, or a path and the root of a basket's egg in it. With a `root` directory all of it is there, and
+    Debian's www-data the account.
     """
+    prefix = [] if root is None else ["/usr/sbin/chroot", "--userspec=33:33", str(root)]
     request = [(str(egg[0]), egg[1]) if isinstance(egg, tuple) else (str(egg), "") for egg in eggs]
     done, attempts = watched(
-        [str(python), "-B", "-c", _ASK],
+        [*prefix, str(python), "-B", "-c", _ASK],
         account,
         env=environment({"PYTHON_EGG_CACHE": str(cache), **env}),
         text=repr(request),

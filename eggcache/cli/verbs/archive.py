@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 import sys
+from collections.abc import Iterator, Sequence
 from contextlib import redirect_stdout
 from dataclasses import replace
 from typing import BinaryIO
@@ -16,11 +17,14 @@ from eggcache.cache import archive_file, archiving
 from eggcache.cli import arguments, console
 from eggcache.errors import Remedy, UsageError, of_disk
 from eggcache.model import Limits, Run
-from eggcache.system import accounts
+from eggcache.proof import verifier
+from eggcache.proof.verifier import Archived
+from eggcache.system import accounts, zones
 from eggcache.system.accounts import Account
 from eggcache.target import commands, owners
 from eggcache.target.elsewhere import Host
-from eggcache.target.interpreter import EVERYTHING, Target
+from eggcache.target.interpreter import EVERYTHING, Roots, Target
+from eggcache.wrappers import destination
 
 _STDOUT = "-"
 _PYTHON = re.compile(r"\d{1,3}\.\d{1,3}(\.\d{1,3})?")
@@ -53,6 +57,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--for-python", metavar="VERSION", help="the version of the host's Python, as 2.4")
     group.add_argument("--for-setuptools", metavar="VERSION", help="the version of its setuptools, as 0.6c11")
+    parser.add_argument(
+        "--verifier",
+        metavar="FILE.py",
+        help=f"write there as well what proves the cache on the host; in the archive it is {verifier.NAME}",
+    )
     arguments.limit_option(parser)
     parser.add_argument("-n", "--dry-run", action="store_true", help="say what would be done, and write nothing")
 
@@ -89,9 +98,40 @@ def _archive(options: argparse.Namespace, file: str | BinaryIO) -> int:
     target = Target(python, paths, account, group, arguments.timezone(options))
     with progress.watched(options.quiet, options.verbose > 0) as watcher:
         run = Run(Limits(**arguments.limits(options)), dry_run=options.dry_run, progress=watcher)
-        done = archiving.archive(file, target, roots, run, host=host)
-    done = replace(done, notes=(*notes, *done.notes))
-    return console.present(done, options, following=_following(options))
+        proof = _Proof(target, roots, host)
+        done = archiving.archive(file, target, roots, run, host=host, more=proof)
+    if options.verifier and not options.dry_run:
+        destination.write(options.verifier, destination.sealed(proof.text.decode("ascii")), mode=0o644)
+    done = replace(done, notes=(*notes, *done.notes), commands=tuple(_commands(options, proof)))
+    following = "\n  ".join(["on the host, as root; the last one here, for what starts its server:", *done.commands])
+    return console.present(done, options, following=following)
+
+
+class _Proof:
+    """The verifier in the archive, of which it is made when the eggs are written."""
+
+    text = b""
+
+    def __init__(self, target: Target, roots: Roots, host: Host) -> None:
+        self.target, self.roots, self.host = target, roots, host
+        self.archived = self._archived(())
+
+    def __call__(self, names: Sequence[str]) -> Iterator[archiving.Extra]:
+        self.archived = self._archived(names)
+        # Where its eggs lie here says nothing of where they lie there
+        target = self.target if self.target.python else self.target._replace(paths=())
+        self.text = verifier.verifier(self.archived, target, self.roots)
+        yield archiving.Extra(verifier.NAME, self.text, 0o644 if target.group is None else 0o640)
+
+    def _archived(self, names: Sequence[str]) -> Archived:
+        zone = self.target.timezone
+        return Archived(os.path.normpath(self.host.directory), names, zone, zones.of(zone).rules or "")
+
+    @property
+    def python(self) -> str:
+        """The Python that runs it on the host."""
+        version = ".".join(map(str, self.host.python[:2]))
+        return self.target.python or f"python{version}"
 
 
 def _host(options: argparse.Namespace) -> Host:
@@ -144,9 +184,13 @@ def _group(name: str) -> int:
         raise UsageError(f"--group {name}", "there is no such group on this machine", remedy) from None
 
 
-def _following(options: argparse.Namespace) -> str:
-    """What puts the archive in its place, on the host."""
-    if options.file == _STDOUT:
-        return ""
-    file = shlex.quote(os.path.basename(options.file))
-    return f"on the host, as root: tar -xpf {file} -C /"
+def _commands(options: argparse.Namespace, proof: _Proof) -> Iterator[str]:
+    """What puts the archive in its place and proves it, for root on the host, and the command for a wrapper."""
+    archived, file = proof.archived, shlex.quote(os.path.basename(options.file))
+    packed = "" if options.file == _STDOUT or options.file.endswith(".tar") else "z"
+    yield f"tar -x{packed}pf {file} -C /"
+    if options.file != _STDOUT:
+        yield f"tar -d{packed}f {file} -C /"
+    yield archived.command(proof.python, options.user or "USER")
+    zone = [] if archived.timezone is None else ["--tz", archived.timezone]
+    yield shlex.join(["eggcache", "wrapper", archived.directory, "--for", "KIND", "--prepared-elsewhere", *zone])

@@ -1,0 +1,191 @@
+"""A host with an old Python that cannot run eggcache, and no other: busybox and CPython 2.7, by chroot."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.deployment import Deployment
+from support.judge import as_json, eggcache, judge, served
+from support.parts import missing
+from support.sites import write_egg
+
+ZONE = "CET-1CEST,M3.5.0,M10.5.0/3"  # there are no zone data on this host
+CACHE = "/var/cache/eggcache"
+
+
+@dataclass
+class OldHost:
+    """A root directory, and a TurboGears in it at the path that it has here."""
+
+    root: Path
+    own: Deployment
+    said: dict[str, Any] = field(default_factory=dict)  # by `archive`, of the cache that is extracted
+
+    @property
+    def prove(self) -> str:
+        """The command of the archive that has the verifier run."""
+        command: str = self.said["commands"][2]
+        return command.replace("USER", "www-data")
+
+    def __truediv__(self, path: str | Path) -> Path:
+        return self.root / str(path).lstrip("/")
+
+    def run(self, command: str, **env: str) -> subprocess.CompletedProcess[str]:
+        """A command line of its root's, in /root."""
+        return subprocess.run(
+            ["/usr/sbin/chroot", self.root, "/bin/sh", "-c", f"cd /root && {command}"], env={"PATH": "/bin", **env},
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300, check=False,
+        )  # fmt: skip
+
+    def bring(self, *options: str | Path, name: str = "cache.tar") -> dict[str, Any]:
+        """What `archive` says of the archive that it has put into /root."""
+        done = eggcache("archive", self / "root" / name, *options, "--json")
+        assert done.returncode == 0, done.stderr
+        return as_json(done)
+
+
+def libraries(*programs: Path) -> set[str]:
+    """What the dynamic linker loads for these programs."""
+    done = subprocess.run(["ldd", *programs], capture_output=True, text=True, check=False)
+    return set(re.findall(r"(/\S+/lib\S+?|/lib\S+/ld-\S+) \(0x", done.stdout))
+
+
+@pytest.fixture(scope="module")
+def host(turbogears1_complete: Deployment, where: Path) -> OldHost:
+    """Busybox, a shell, two accounts, and a CPython 2.7 with TurboGears 1.1.3 in zipped eggs; nothing else."""
+    busybox = shutil.which("busybox")
+    if os.geteuid() != 0:
+        missing("only root can chroot")
+    if not busybox or "\nsu\n" not in subprocess.run([busybox, "--list"], capture_output=True, text=True).stdout:
+        missing("busybox-static is not installed: the other busybox has no su")
+    root = where / "old-host"
+    for name in ("bin", "dev", "etc", "root", "tmp", "var/cache"):
+        (root / name).mkdir(parents=True)
+    home = next(path for path in where.glob("python-2.7*") if path.is_dir())
+    for tree in (home, turbogears1_complete.root):
+        (root / str(tree.parent).lstrip("/")).mkdir(parents=True, exist_ok=True)
+        subprocess.run(["cp", "-al", tree, root / str(tree).lstrip("/")], check=True)
+    for top in where.parents:
+        (root / str(top).lstrip("/")).chmod(0o755)
+    shutil.copy(busybox, root / "bin")
+    modules = [*home.glob("lib/python2.7/lib-dynload/*.so"), turbogears1_complete.python, Path(busybox)]
+    for library in libraries(*modules):
+        if not (root / library.lstrip("/")).exists():
+            (root / os.path.dirname(library).lstrip("/")).mkdir(parents=True, exist_ok=True)
+            shutil.copy(library, root / library.lstrip("/"))
+    os.mknod(root / "dev" / "null", 0o020666, os.makedev(1, 3))
+    (root / "dev" / "null").chmod(0o666)
+    (root / "etc" / "passwd").write_text("root:x:0:0::/root:/bin/sh\nwww-data:x:33:33::/:/bin/false\n")
+    (root / "etc" / "group").write_text("root:x:0:\nwww-data:x:33:\n")
+    subprocess.run(["/usr/sbin/chroot", root, "/bin/busybox", "--install", "-s", "/bin"], check=True)
+    made = OldHost(root, turbogears1_complete)
+    options = ("--python", made.own.python, "--group", "33", "--tz", ZONE)
+    made.said = made.bring(*options, "--verifier", made / "root/verifier.py")
+    return made
+
+
+@pytest.fixture
+def prepared(host: OldHost) -> OldHost:
+    """The same with the cache extracted."""
+    if not (host / CACHE).exists():
+        done = host.run(host.said["commands"][0])
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    return host
+
+
+def test_all_of_it(prepared: OldHost) -> None:
+    """As the archive's commands say it: busybox extracts the cache, the host's Python proves it as its server's user,
+    and serves every resource to that user, who tries to write nothing."""
+    host = prepared
+    compare = host.said["commands"][1].replace("-C /", f"-C {host.root}")  # busybox has no such option
+    done = subprocess.run(["sh", "-c", compare], cwd=host / "root", capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    done = host.run(host.prove)
+    files = sum(one["files"] for one in host.said["outcomes"])
+    eggs = len(host.own.eggs)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"{files:,} files of {eggs} eggs, as www-data: all current, nothing to write\n"
+    verdict = judge(host.own.python, CACHE, host.own.eggs, env={"TZ": ZONE}, root=host.root)
+    assert served(verdict, CACHE) > files
+    done = host.run(
+        f"TZ='{ZONE}' PYTHON_EGG_CACHE={CACHE} su -s /bin/sh www-data -c '{host.own.python} -c \"import turbogears\"'"
+    )
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    assert (host / "root/verifier.py").read_text().startswith((host / CACHE / "eggcache-verifier.py").read_text())
+
+
+def _changed(file: Path) -> None:
+    info = file.stat()
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+    os.utime(file, ns=(info.st_atime_ns, info.st_mtime_ns))
+
+
+CHANGES: dict[str, tuple[str, str, Callable[[Path], object]]] = {
+    "a byte": ("member-changed", "has the size and the time of the egg's, but other bytes", _changed),
+    "the size": ("member-outdated", " bytes, the egg's has ", lambda file: os.truncate(file, 3)),
+    "a time": ("member-outdated", ", the egg's is of ", lambda file: os.utime(file, (1, 1))),
+    "a file": ("member-missing", "is not there", lambda file: file.unlink()),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_is_wrong(prepared: OldHost, change: str) -> None:
+    """Whatever is not as it was in the archive is told in one line, with exit status 3."""
+    code, says, make = CHANGES[change]
+    (egg,) = (prepared / CACHE).glob("TurboJson-*")
+    kept = prepared / "root/kept"
+    subprocess.run(["cp", "-a", egg, kept], check=True)
+    make(egg / "turbojson" / "jsonsupport.py")
+    done = prepared.run(prepared.prove)
+    shutil.rmtree(egg, ignore_errors=True)
+    kept.rename(egg)
+    assert (done.returncode, done.stdout.count("\n"), done.stderr) == (3, 1, ""), done.stdout + done.stderr
+    assert done.stdout.startswith(f"{code}: {CACHE}/")
+    assert says in done.stdout
+
+
+def test_zone(prepared: OldHost) -> None:
+    """Another zone is told in one line, and so is one that this host knows nothing of."""
+    verifier = f"su -s /bin/sh www-data -c '{{}} {prepared.own.python} {CACHE}/eggcache-verifier.py'"
+    for zone, says in (
+        ("unset TZ;", "this runs without TZ"),
+        ("TZ=EST5EDT,M3.2.0,M11.1.0", "this runs with TZ=EST5EDT,M3"),
+    ):
+        done = prepared.run(verifier.format(zone))
+        assert (done.returncode, done.stdout.count("\n"), says in done.stdout) == (3, 1, True), done.stdout
+    said = prepared.bring("--python", prepared.own.python, "--group", "33", "--tz", "Europe/Madrid", name="other.tar")
+    for command in said["commands"][0], said["commands"][2].replace("USER", "www-data"):
+        done = prepared.run(command)
+    assert (done.returncode, done.stdout.count("\n")) == (3, 1)
+    assert (
+        "though it runs with TZ=Europe/Madrid, as the archive was made: the zone data of this host are not"
+        in done.stdout
+    )
+
+
+def test_eggs_without_their_python(host: OldHost, tmp_path: Path) -> None:
+    """Of eggs alone, whose Python is not here, an archive is made, and proven there by the Python that its command is
+    completed with; it names the directory that the eggs lie in where Python does not have it on its path."""
+    shutil.rmtree(host / CACHE, ignore_errors=True)  # the last test that needs it was the one before
+    eggs = tmp_path / "eggs"
+    eggs.mkdir()
+    write_egg(eggs / "Plug-1.0-py2.7.egg", {"plug/__init__.py": "", "plug/page.html": "page"})
+    shutil.copytree(eggs, host / "srv/eggs")
+    said = host.bring("--eggs-in", eggs, "--for-python", "2.7", "--tz", "UTC0", name="eggs.tar.gz")
+    assert host.run(said["commands"][0]).returncode == 0
+    prove = said["commands"][2].replace("USER", "www-data").replace("python2.7", str(host.own.python))
+    done = host.run(prove)
+    assert (done.returncode, "egg-unseen: Plug-1.0-py2.7.egg: it is in the archive" in done.stdout) == (3, True)
+    done = host.run(prove.replace("verifier.py", "verifier.py /srv/eggs"))
+    assert "egg-unseen" not in done.stdout
+    assert f"egg-not-in-cache: {CACHE}/" in done.stdout  # TurboGears', which are on its path
