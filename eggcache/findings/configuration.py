@@ -119,6 +119,13 @@ APPLICATION = (
         "eggcache wrapper --for trac prints what tells it.",
     ),
     Explanation(
+        "extracted-first",
+        "Trac runs under mod_python, and a library that it requires is a zipped egg with a native module.",
+        "The module is extracted before Trac chooses its cache. The first page of each worker is a ValueError: Can't "
+        "change extraction path, files already extracted.",
+        "Unzip that egg. The message has the command.",
+    ),
+    Explanation(
         "path-not-checked",
         "A server's configuration puts eggs on the path of the application (python-path=, WSGIPythonPath, PythonPath, "
         "gunicorn's and uWSGI's pythonpath) that are on no path that was checked.",

@@ -22,7 +22,7 @@ from eggcache.proof import cache_location, imported, lookups, permissions
 from eggcache.proof.application import Application
 from eggcache.proof.comparison import strangers
 from eggcache.proof.host_side import HostSide
-from eggcache.servers import apache, apache_findings, configuration, environments
+from eggcache.servers import apache, apache_findings, configuration, environments, trac
 from eggcache.system import accounts, files, safe_dirs
 from eggcache.system.accounts import Account
 from eggcache.target import commands, resolver
@@ -80,11 +80,12 @@ def check(
     with layout.zone(target.timezone):
         try:
             around = looked.around()
+            aside = (trac.IMPORTED,) if trac.handled(looked.told) else ()
             evident = lookups.gather(
                 target,
                 roots,
                 cache=cache,
-                imports=lookups.Imports(imports, around),
+                imports=lookups.Imports(imports, around, aside),
                 early=early,
                 meanwhile=run.progress.tick,
             )
@@ -106,6 +107,7 @@ def check(
         if cache is not None and apache_findings.tells(told, cache):
             found = [one for one in found if one.code not in environments.RUNNING]
         found += apache_findings.host_findings(told, interpreter=tree.interpreter, cache=cache, account=target.account)
+        found += imported.extracted_first(evident.imports, looked)
         found += applications.findings(application, target)
         found += looked.outdated()
         unlike, by_line = looked.deployed(application.scripts)

@@ -41,7 +41,7 @@ def findings(
     """
     locale = _shown(around)
     for attempt in imports:
-        if attempt.kind == "native":
+        if attempt.kind not in ("application", "root"):
             continue
         if attempt.zone:
             yield from _zone(attempt, looked)
@@ -53,6 +53,24 @@ def findings(
             and not (known and attempt.kind == "root")
         ):
             yield _failed(attempt, looked, locale)
+
+
+def extracted_first(imports: Sequence[Import], looked: HostSide) -> Iterator[Finding]:
+    """The eggs of which Trac's libraries have something extracted when they are imported.
+
+    Its handler for mod_python, `handler` of trac/web/modpython_frontend.py, chooses its cache at its first request. By
+    then they are imported, and pkg_resources takes no other cache after it has extracted anything, a ValueError.
+    """
+    files = [file for attempt in imports if attempt.kind == "aside" for file in attempt.extracted]
+    places = {done.into: done.egg for done in looked.comparison.outcomes}
+    first = {egg: file for into, egg in places.items() for file in files if file.startswith(f"{into}/")}
+    for found in looked.tree.distributions:
+        if found.egg in first:
+            cause = (
+                "Trac's handler for mod_python chooses its cache at the first request, when this egg's "
+                f"{os.path.basename(first[found.egg])} is extracted already: each worker's first page is a ValueError"
+            )
+            yield Finding("extracted-first", found.egg, cause, Remedy("unzip it", commands.unzip(looked.target, found)))
 
 
 def _zone(attempt: Import, looked: HostSide) -> Iterator[Finding]:

@@ -55,13 +55,14 @@ class Imports:
 
     modules: Sequence[str] | None = ()  # beside the top-level modules of the roots; None: nothing at all
     locale: Locale | None = None  # in which the target runs; None: ours
+    aside: Sequence[str] = ()  # of which the question is what they have extracted, and not whether they import
 
 
 @dataclass(frozen=True)
 class Import:
     """The result of an import."""
 
-    kind: str  # "native": a shared library of an egg; "application": what --import names; "root": of a root's own
+    kind: str  # "native": of an egg; "application": of --import; "root": of a root's own; "aside": see Imports
     module: str
     egg: str
     state: str  # "ok", "failed", "empty", "elsewhere": it is imported, and not from the cache
@@ -72,6 +73,7 @@ class Import:
     raised: tuple[str, ...]  # the classes of what it raised, and of what that came of; "ENOTDIR" for that errno
     frames: tuple[str, ...]  # where it failed, in which files, the last place last
     zone: tuple[str | None, ...]  # the TZ that it has set, where it is not as it was
+    extracted: tuple[str, ...] = ()  # files of eggs that it has had extracted, where it is "aside"
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,8 @@ def gather(
     inside/prove.py. Raises as resolver.resolve does.
     """
     modules = imports.modules
-    wanted = {"imports": list(modules or ()), "import_roots": modules is not None, "seconds": _SECONDS}
+    aside = list(imports.aside if modules is not None else ())
+    wanted = {"imports": list(modules or ()), "aside": aside, "import_roots": modules is not None, "seconds": _SECONDS}
     request = {"cache": cache, **wanted, **launch.question(target, roots)}
     variables: dict[str, str | None] = {} if cache is None else {"PYTHON_EGG_CACHE": cache}
     if imports.locale is not None:
@@ -128,12 +131,12 @@ def _taken_apart(said: Mapping[str, Any]) -> Evidence:
 
 
 def _import(row: list[Any]) -> Import:
-    *texts, raised, frames, zone = row
-    if not all(isinstance(each, list) for each in (raised, frames, zone)):
+    *texts, raised, frames, zone, extracted = row
+    if not all(isinstance(each, list) for each in (raised, frames, zone, extracted)):
         raise TypeError(row)
     where = tuple(text[:_LONGEST] for text in _texts(frames)[-_FRAMES:])
     now: list[Any] = zone if zone == [None] else _texts(zone[:1])
-    return Import(*[*_texts(texts), tuple(_texts(raised)), where, tuple(now)])
+    return Import(*[*_texts(texts), tuple(_texts(raised)), where, tuple(now), tuple(_texts(extracted))])
 
 
 def _texts(row: list[Any]) -> list[Any]:

@@ -58,7 +58,7 @@ def of_roots(pr, result):
 
 def import_one(kind, module, library):
     """[state, file, what it wanted to write, where, what it says, the classes of what it raised, the lines that led
-    there, the time zone that it has set]"""
+    there, the time zone that it has set, what it has had extracted]"""
     before, zone = len(ATTEMPTS), os.environ.get("TZ")
     try:
         __import__(module)
@@ -69,7 +69,7 @@ def import_one(kind, module, library):
         kinds, trace, place = classes(sys.exc_info()[1]), frames(sys.exc_info()[2]), ""
         if kind != "native":
             place = attempt(elsewhere) or ""
-        return ["failed", place] + attempt_or_words(before) + [kinds, trace, []]
+        return ["failed", place] + attempt_or_words(before) + [kinds, trace, [], []]
     file = getattr(found, "__file__", None) or ""
     state = "ok"
     if kind != "native" and elsewhere():
@@ -79,7 +79,8 @@ def import_one(kind, module, library):
     elif kind == "native" and not [name for name in dir(found) if not name.startswith("__")]:
         state = "empty"
     now = os.environ.get("TZ")
-    return [state, str(file), "", "", "", [], [], [now][:now != zone]]
+    extracted = kind == "aside" and sorted(map(str, manager_of(sys.modules["pkg_resources"]).cached_files)) or []
+    return [state, str(file), "", "", "", [], [], [now][:now != zone], extracted[:FRAMES]]
 
 
 def classes(error):
@@ -158,7 +159,7 @@ def import_each(wanted):
 
 
 def not_imported(wanted, reason):
-    return to_json(list(wanted[:3]) + ["failed", "", "", "", reason, [], [], []])
+    return to_json(list(wanted[:3]) + ["failed", "", "", "", reason, [], [], [], []])
 
 
 def import_in_child(wanted, locations, writing):

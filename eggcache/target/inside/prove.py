@@ -115,6 +115,7 @@ def answer(result):
     default, lookups, importable = None, [], one_of_each(rows)
     locations = [row["location"] for row in importable]
     wanted = [(("application", module, "", ""), []) for module in unique(REQUEST["imports"])]
+    wanted.extend([(("aside", module, "", ""), []) for module in REQUEST["aside"]])
     if REQUEST["import_roots"]:
         for name, active in of_roots(pr, result):
             if name not in REQUEST["imports"]:  # what a requirement activates later is not on the path yet
