@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -36,8 +35,8 @@ class Batch:
         self.advance = advance
         self.waiting: list[_Waiting] = []
         self.opened = ExitStack()
-        may = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        self.most = min(_EGGS, may // 4) if may != resource.RLIM_INFINITY else _EGGS
+        may = os.sysconf("SC_OPEN_MAX")  # -1: no limit. On a kernel before 2.6.36, of which glibc cannot ask it, 256
+        self.most = min(_EGGS, may // 4) if may > 0 else _EGGS
 
     def __enter__(self) -> Batch:
         return self

@@ -237,12 +237,12 @@ def _unwritable(log: str, *, renames: bool) -> str | None:
     where = "/"
     for part in directory.split("/")[1:]:
         where = os.path.join(where, part)
-        if not os.access(where, os.X_OK, effective_ids=True):  # or it is not there
+        if not accounts.may(where, os.X_OK):  # or it is not there
             return where
     there = os.path.lexists(file)
-    if there and (os.path.isdir(file) or not os.access(file, os.W_OK, effective_ids=True)):
+    if there and (os.path.isdir(file) or not accounts.may(file, os.W_OK)):
         return file
-    if (renames or not there) and not os.access(directory, os.W_OK, effective_ids=True):
+    if (renames or not there) and not accounts.may(directory, os.W_OK):
         return directory
     return None
 

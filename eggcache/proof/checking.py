@@ -318,7 +318,7 @@ class _Without:
         while not os.path.lexists(place) and place != os.path.dirname(place):
             place = os.path.dirname(place)
         with accounts.acting(self.account):
-            return os.access(place, os.W_OK | os.X_OK, effective_ids=True)
+            return accounts.may(place, os.W_OK | os.X_OK)
 
 
 def _race(looked: HostSide, cache: str) -> Iterator[Finding]:

@@ -142,7 +142,7 @@ class HostSide:
             what = "it is no directory" if os.path.lexists(cache) else "it does not exist"
             return Finding("cache-missing", cache, what, Remedy("prepare it", self.wanted.line()))
         with accounts.acting(self.account):
-            if os.access(cache, os.X_OK | os.R_OK, effective_ids=True):
+            if accounts.may(cache, os.X_OK | os.R_OK):
                 return None
         error = accounts.in_the_way(cache, self.account)
         where = accounts.obstacle(cache, self.account)

@@ -62,7 +62,7 @@ def can_write(path: str, account: Account) -> bool:
     except OSError:
         return False
     with accounts.acting(account):
-        return info.st_uid == account.uid or os.access(path, os.W_OK, effective_ids=True)
+        return info.st_uid == account.uid or accounts.may(path, os.W_OK)
 
 
 def _open_to_others(directory: str, anew: str) -> Finding | None:
@@ -94,7 +94,7 @@ def _writable(directory: str, account: Account) -> list[str]:
         if not stat.S_ISLNK(info.st_mode):
             plain.append(path)
     with accounts.acting(account):
-        found = {path for path in plain if os.access(path, os.W_OK, effective_ids=True)}
+        found = {path for path in plain if accounts.may(path, os.W_OK)}
     return [path for path in paths if path in found or path in own]
 
 

@@ -315,7 +315,7 @@ def first_unreadable(cache: str, account: Account) -> str | None:
                             continue
                         if entry.is_dir(follow_symlinks=False):
                             pending.append(entry.path)
-                        elif not os.access(entry.path, os.R_OK, effective_ids=True):
+                        elif not accounts.may(entry.path, os.R_OK):
                             return entry.path
             except FileNotFoundError:
                 continue  # a cache that is not there is a finding of its own

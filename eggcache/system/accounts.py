@@ -146,12 +146,35 @@ def powerless(thing: str, what: str, error: OSError) -> NotPermitted:
     return NotPermitted(thing, cause, "run it as root of the host, or in a container with a range of ids, subuid(5)")
 
 
+def may(path: str, mode: int) -> bool:
+    """Whether the effective ids of this process have the rights `mode` on `path`: see access(2).
+
+    A kernel before 5.8 has no call for that (faccessat2), and for a process that has changed its ids glibc then asks
+    for the real ones: root's. There the real ids change too for the moment of the question, in which the account can
+    signal this process, and cannot trace it.
+    """
+    uid, gid = os.getresuid()[0], os.getresgid()[0]
+    if uid == os.geteuid() or _kernel() >= (5, 8):
+        return os.access(path, mode, effective_ids=True)
+    try:
+        os.setresgid(os.getegid(), -1, -1)
+        os.setresuid(os.geteuid(), -1, -1)
+        return os.access(path, mode)
+    finally:
+        os.setresuid(uid, -1, -1)
+        os.setresgid(gid, -1, -1)
+
+
+def _kernel() -> tuple[int, ...]:
+    return tuple(map(int, re.findall("[0-9]+", os.uname().release)[:2]))
+
+
 def obstacle(path: str, account: Account) -> str:
     """The first directory on the way to `path` that `account` cannot search; `path` itself where there is none."""
     with acting(account):
         where = "/"
         for part in os.path.abspath(path).split("/")[1:]:
-            if not os.access(where, os.X_OK, effective_ids=True):
+            if not may(where, os.X_OK):
                 break
             where = os.path.join(where, part)
     return where

@@ -55,10 +55,13 @@ def _renameat2(old: int, old_name: str, new: int, new_name: str, flags: int) -> 
 
 
 def sync_filesystem(descriptor: int) -> None:
-    """Write the whole file system of `descriptor` to the disk: one call for all staged files (syncfs(2))."""
+    """Write the whole file system of `descriptor` to the disk: one call for all staged files (syncfs(2)). A kernel
+    before 2.6.39 has sync(2) alone, which writes all file systems."""
     libc = ctypes.CDLL(None, use_errno=True)
     code = _call(lambda: libc.syncfs(descriptor))
-    if code:
+    if code == errno.ENOSYS:
+        os.sync()
+    elif code:
         raise OSError(code, os.strerror(code))
 
 

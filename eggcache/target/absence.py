@@ -96,7 +96,7 @@ def findings(tree: Tree, account: Account) -> Iterator[Finding]:
 def _found(tree: Tree, account: Account) -> Iterator[Finding]:
     for file in islice(tree.interpreter.pth, parsing.MOST):
         with accounts.acting(account):
-            readable = os.access(file, os.R_OK, effective_ids=True)
+            readable = accounts.may(file, os.R_OK)
         if not readable and os.path.isfile(file):
             error = accounts.in_the_way(file, account)
             cause = f"{error.cause}, so that nothing that it names is on the path"

@@ -284,7 +284,7 @@ def in_the_way(executable: str, account: Account) -> OutOfReach | None:
     """
     for path in _on_the_way(executable):
         with accounts.acting(account):
-            reachable = path is None or os.access(path, os.X_OK, effective_ids=True)
+            reachable = path is None or accounts.may(path, os.X_OK)
         if path is not None and not reachable:
             cause = accounts.in_the_way(path, account).cause
             remedy = f"name Apache's Python with --python, or let {account.name} use this one"

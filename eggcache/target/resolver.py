@@ -221,7 +221,7 @@ def _unreadable(tree: Tree, need: Need, chains: list[str], account: Account) -> 
     match = re.search(r"\[Errno 13\][^:]*: '(/[^']+)'", need.reason)
     path = match[1] if match else "/"
     with accounts.acting(account):
-        if os.access(path, os.R_OK, effective_ids=True):
+        if accounts.may(path, os.R_OK):
             return None
     error = accounts.in_the_way(path, account)
     cause, remedy = f"{error.cause}: {chains[0]}", Remedy("let everybody read that metadata", _opening(tree, path))

@@ -83,4 +83,4 @@ def _open(path: str, account: Account) -> bool:
     if not os.path.exists(path):
         return True
     with accounts.acting(account):
-        return os.access(path, os.R_OK | (os.X_OK if os.path.isdir(path) else 0), effective_ids=True)
+        return accounts.may(path, os.R_OK | (os.X_OK if os.path.isdir(path) else 0))

@@ -126,7 +126,7 @@ def ownership_of(path: str, info: os.stat_result) -> Ownership:
 
 
 def _check_writable(descriptor: int, path: str) -> None:
-    if os.access(f"/proc/self/fd/{descriptor}", os.W_OK | os.X_OK, effective_ids=True):
+    if accounts.may(f"/proc/self/fd/{descriptor}", os.W_OK | os.X_OK):
         return
     if os.fstatvfs(descriptor).f_flag & os.ST_RDONLY:
         raise NotPermitted(path, "the file system of these eggs is mounted read-only", "remount it and run again")
