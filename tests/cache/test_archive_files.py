@@ -64,7 +64,7 @@ def test_the_same_to_the_byte(site: Site, shared_tmp: Path, checkout: Path) -> N
     assert gzip.decompress((shared_tmp / "0.tgz").read_bytes()) == first
 
 
-def test_standard_output(site: Site) -> None:
+def test_dash_sends_the_archive_alone_to_standard_output(site: Site) -> None:
     """ "-" sends the archive and nothing else to standard output, and says the rest on the other stream; a terminal is
     refused, as is --json, which goes there too; who stops reading ends it, and a full disk is an error."""
     done = run(site, "-", "-v")
@@ -129,7 +129,9 @@ def test_a_directory_of_somebody_else(site: Site, shared_tmp: Path) -> None:
 
 
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])
-def test_killed(site: Site, shared_tmp: Path, end: signal.Signals) -> None:
+def test_a_killed_run_leaves_the_old_archive_and_nothing_else(
+    site: Site, shared_tmp: Path, end: signal.Signals
+) -> None:
     """A run that is killed leaves the archive that was there, and nothing beside it."""
     file = shared_tmp / "cache.tar"
     assert run(site, file).returncode == 0
@@ -170,7 +172,7 @@ def test_a_full_disk(site: Site, shared_tmp: Path) -> None:
         assert run(site, small / "cache.tgz").returncode == 0
 
 
-def test_memory(site: Site, shared_tmp: Path) -> None:
+def test_a_large_member_takes_no_more_memory(site: Site, shared_tmp: Path) -> None:
     """A member of 120 MB costs no more memory than others, and all of it less than 60 MiB."""
     write_egg(site.eggs / "Large-1.0-py3.11.egg", {"large.txt": "x" * 120_000_000})
     done, peak = measured(["archive", str(shared_tmp / "cache.tar"), *options(site), "--limit", "ratio=2000"])

@@ -213,7 +213,7 @@ def test_target_that_changed_is_noticed(
     assert "More" not in site.actions()
 
 
-def test_prune(site: Site) -> None:
+def test_prune_removes_what_no_tree_needs(site: Site) -> None:
     """An egg that went is left alone, until --prune; what another tree needs stays all the same."""
     site.prepare()
     other = site.cache.parent / "other"
@@ -244,7 +244,7 @@ def test_python_is_gone_where_no_such_name_is(tmp_path: Path) -> None:
     assert {name: gone(str(tmp_path / name)) for name in names} == names
 
 
-def test_prune_forgets(site: Site) -> None:
+def test_prune_forgets_trees_whose_python_is_gone(site: Site) -> None:
     """A tree whose Python is gone stays in the receipt until --prune; one whose root is not installed is in none."""
     other, link = site.cache.parent / "other", site.cache.parent / "virtualenv"
     other.mkdir()
@@ -287,7 +287,7 @@ def test_one_bad_start_forgets_nothing(site: Site) -> None:
     assert eggcache("status", site.cache).returncode == 0
 
 
-def test_dry_run(site: Site) -> None:
+def test_dry_run_says_what_would_be_done_and_writes_nothing(site: Site) -> None:
     """-n says what would be done and writes nothing, before the first run and after."""
     first = site.prepare("-n")
     assert f"2 eggs would be made in {site.cache}: 7 files" in first.stdout
@@ -367,7 +367,7 @@ def test_two_hosts_are_compared_by_one_digest(site: Site, shared_tmp: Path) -> N
     assert len({first, *others}) == 7
 
 
-def test_damaged_egg(site: Site) -> None:
+def test_damaged_egg_is_named_and_the_rest_is_done(site: Site) -> None:
     """A damaged egg is named and exits 3, what was extracted before stays, the rest is done, --lenient exits 0."""
     site.prepare()
     egg = site.eggs / "One-1.0-py3.11.egg"
@@ -408,7 +408,7 @@ def test_egg_that_the_runtime_user_cannot_read(site: Site) -> None:
     assert len(list(site.cache.glob("*-tmp"))) == 4
 
 
-def test_unreadable_requirement(site: Site) -> None:
+def test_requirement_that_cannot_be_read_is_told_from_a_missing_one(site: Site) -> None:
     """A requirement that is missing only because the runtime user cannot read its egg is told so."""
     write_egg(site.eggs / "Needs-1.0-py3.11.egg", {"EGG-INFO/requires.txt": "Hidden_Thing>=1.0\n"})
     hidden = write_egg(site.eggs / "Hidden_Thing-1.0-py3.11.egg", {"hidden.py": ""})
@@ -499,7 +499,7 @@ def test_directory_that_serves_something_else(site: Site) -> None:
     assert listing(site.cache) == before
 
 
-def test_missing_parent(site: Site) -> None:
+def test_missing_parent_is_named_with_the_command_that_makes_it(site: Site) -> None:
     """A missing parent is named with the command that makes it."""
     site.cache = site.cache / "deep" / "cache"
     for done in (site.prepare(), site.prepare("-n")):
@@ -714,7 +714,7 @@ def test_readers_see_whole_eggs_while_they_change(site: Site) -> None:
     assert rebuilt >= 2
 
 
-def test_deep_egg(site: Site) -> None:
+def test_deep_members_are_extracted_kept_and_removed(site: Site) -> None:
     """A member below 60 directories is extracted, kept, and removed again with its egg."""
     write_egg(site.eggs / "Deep-1.0-py3.11.egg", {"d/" * 60 + "file.txt": "deep"})
     assert site.actions()["Deep"] == "made"
@@ -734,7 +734,7 @@ def test_name_that_is_too_long(site: Site) -> None:
     assert len(list(site.cache.glob("*-tmp"))) == 2
 
 
-def test_foreign_entry(site: Site) -> None:
+def test_foreign_entry_is_named(site: Site) -> None:
     """What somebody else left in the cache while he could is named, exit 4: he could still change it."""
     site.prepare()
     planted = site.cache / "Old-1.0-py3.11.egg-tmp"
@@ -795,7 +795,7 @@ def test_egg_that_pkg_resources_passes_over(site: Site, size: int, why: str) -> 
     assert site.served() == 12
 
 
-def test_private_egg(site: Site) -> None:
+def test_private_egg_is_not_shown_to_more_readers(site: Site) -> None:
     """An egg that not everybody may read who can read the cache is not shown to them: its owner is Apache's user, the
     cache would be its whole group's."""
     private = site.eggs / "One-1.0-py3.11.egg"
@@ -810,7 +810,7 @@ def test_private_egg(site: Site) -> None:
     assert site.actions()["One"] == "made"
 
 
-def test_magic_link(site: Site) -> None:
+def test_link_of_proc_opens_nothing_for_the_account(site: Site) -> None:
     """A path that leads through the directory in which root works opens nothing that the account cannot open itself."""
     secret = site.cache.parent / "secret"
     (secret / "in").mkdir(parents=True)

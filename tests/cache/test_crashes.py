@@ -95,7 +95,7 @@ def test_killed_at_any_call_what_is_there_is_whole(case: Case, calls: list[Call]
             case.complete()
 
 
-def test_disk_refuses(case: Case, calls: list[Call]) -> None:
+def test_disk_error_leaves_nothing_and_the_next_run_completes(case: Case, calls: list[Call]) -> None:
     """An error of the disk at a call: one line that says what to do, nothing left over, and the next run completes.
 
     Whole runs meet each error that a call can have; what differs in the others meets one in each kind of call."""

@@ -49,7 +49,7 @@ def test_full_disk_of_site_packages(limits: str, sites: Sites, shared_tmp: Path)
         sites.finished()
 
 
-def test_read_only(site: Site, shared_tmp: Path) -> None:
+def test_read_only_disk_is_a_note_where_nothing_has_to_be_written(site: Site, shared_tmp: Path) -> None:
     """On a read-only disk an egg that is only newer is a note, and needs nothing; what has to be written fails, without
     the status of what is not safe; nothing changes there, and writable it works."""
     with tmpfs(shared_tmp / "tmpfs", "size=10m") as disk:
@@ -115,7 +115,7 @@ def moments(calls: list[Call]) -> Iterator[Call]:
             yield call
 
 
-def test_power_cut(case: Case, power: PowerCut) -> None:
+def test_after_a_power_cut_eggs_are_whole(case: Case, power: PowerCut) -> None:
     """Where the power goes, what comes back is whole, the old or the new; and the next run completes."""
     for call in moments(case.calls()):
         case.begin()

@@ -18,7 +18,7 @@ from eggcache.target.interpreter import Roots, Target
 
 
 @pytest.mark.parametrize("change", ["content", "touch", "chmod", "add", "remove", "rename", "retype"])
-def test_digest_notices(tmp_path: Path, change: str) -> None:
+def test_digest_changes_with_every_change(tmp_path: Path, change: str) -> None:
     """Every change below a cache directory changes its digest; looking does not."""
     top = tmp_path / "x.egg-tmp"
     (top / "pkg").mkdir(parents=True)

@@ -203,7 +203,9 @@ def test_dry_run_writes_nothing(sites: Sites) -> None:
 
 
 @pytest.mark.parametrize("way", ["pth", "link"])
-def test_egg_elsewhere(way: str, sites: Sites, target: Callable[[str, str], Deployment]) -> None:
+def test_egg_that_a_pth_file_or_a_link_leads_to_is_put_back(
+    way: str, sites: Sites, target: Callable[[str, str], Deployment]
+) -> None:
     """An egg that a .pth file or a link in site-packages leads to is put back as well, though the target sees none."""
     made = target("3.11", "")
     packages = made.site_packages
@@ -273,7 +275,7 @@ HOSTILE: dict[str, tuple[Callable[[Path], object], type[Exception]]] = {
 
 
 @pytest.mark.parametrize("case", HOSTILE)
-def test_hostile_journal(case: str, place: tuple[Path, int]) -> None:
+def test_hostile_journal_is_refused_and_nothing_moves(case: str, place: tuple[Path, int]) -> None:
     """A journal that is not ours, or makes no sense, is refused: nothing moves, nothing is removed."""
     made, descriptor = place
     victim = made.parent / "victim"
@@ -288,7 +290,7 @@ def test_hostile_journal(case: str, place: tuple[Path, int]) -> None:
     assert not (made / "egg").exists()
 
 
-def test_installed_meanwhile(place: tuple[Path, int]) -> None:
+def test_what_was_installed_in_the_gap_stays(place: tuple[Path, int]) -> None:
     """What an installer has put under the name in the gap stays; what lies aside goes."""
     made, descriptor = place
     (made / "egg").write_text("installed")
@@ -297,7 +299,7 @@ def test_installed_meanwhile(place: tuple[Path, int]) -> None:
     assert not directory_swap.recover(descriptor)
 
 
-def test_signal_waits(place: tuple[Path, int], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_signal_waits_for_the_second_rename(place: tuple[Path, int], monkeypatch: pytest.MonkeyPatch) -> None:
     """A signal that arrives between the two renames is delivered when the new one is there."""
     made, descriptor = place
     directory_swap.recover(descriptor)

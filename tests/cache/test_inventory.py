@@ -110,7 +110,7 @@ def test_what_prepare_would_notice_is_stale(site: Site, change: str) -> None:
 @pytest.mark.parametrize(
     "how", ["cp -a {0} {0}2", "tar -C {1} -cf {0}.tar cache && mkdir {0}2 && tar -C {0}2 -xf {0}.tar --strip 1"]
 )
-def test_copied(site: Site, how: str) -> None:
+def test_copy_is_told_from_an_altered_cache(site: Site, how: str) -> None:
     """A copy that keeps dates is called one, and no altered cache; a copy in which something was altered as well is
     not called copied. Neither is current: prepare, as status says, makes it so."""
     site.prepare()
@@ -141,7 +141,7 @@ def test_what_is_well_is_one_line(site: Site) -> None:
     assert "Two-1.0-py3.11.egg-tmp  current  " in eggcache("status", "-v", site.cache).stdout
 
 
-def test_not_needed(site: Site) -> None:
+def test_status_names_what_prune_removes(site: Site) -> None:
     """What no prepare needs is said to be what --prune removes, and that is what it then removes, and no more."""
     site.prepare()
     other = site.eggs.parent / "other"
@@ -195,7 +195,7 @@ def test_what_is_foreign_is_named(site: Site) -> None:
     assert "\x1b" not in eggcache("status", site.cache).stderr
 
 
-def test_no_cache(site: Site) -> None:
+def test_no_cache_and_an_empty_one_are_told_apart(site: Site) -> None:
     """A directory that is not there is stale, one that is something else is refused, and an empty one is unknown."""
     code, found = status(site.cache)
     assert (code, found["mode"], found["prepares"]) == (3, None, [])

@@ -86,7 +86,7 @@ def test_default_limits_change_nothing(site: Site) -> None:
 
 
 @pytest.mark.parametrize("limit", ["entries=2", "member=1000", "total=1k", "member=1k"])
-def test_each_limit(site: Site, limit: str) -> None:
+def test_each_limit_refuses_what_is_above_it(site: Site, limit: str) -> None:
     """Each limit refuses what is above it, in prepare, unzip-all and check, and its remedy lets exactly that in."""
     name = limit.partition("=")[0]
     done = site.prepare("--limit", limit)
@@ -120,7 +120,7 @@ def test_warm_run_notices_a_limit(site: Site) -> None:
     "limit", ["", "member", "member=", "member=0", "member=-1", "member=1T", "ratio=1k", "size=5", "total=1.5G",
               "entries=65536", "member=2G", "total=٣"],
 )  # fmt: skip
-def test_no_limit(limit: str, tmp_path: Path) -> None:
+def test_nonsense_for_a_limit_is_a_usage_error(limit: str, tmp_path: Path) -> None:
     """What is no limit, or more than an egg can have, is a usage error, on every command that takes one."""
     for command in (
         ["prepare", tmp_path / "x"],

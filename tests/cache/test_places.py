@@ -61,7 +61,7 @@ def test_below_is_os_walk(tmp_path: Path) -> None:
         os.close(descriptor)
 
 
-def test_depth(own: Deployment, shallow_again: Path) -> None:
+def test_directories_1900_deep_stop_no_command(own: Deployment, shallow_again: Path) -> None:
     """Where directories lie 1,900 deep in the target's, in the cache and in what nobody needs there, every command does
     its work, and a process that uses the target is warned of."""
     egg = write_egg(own.site_packages / "One-1.0-py3.11.egg", {"one/__init__.py": "", "one/text": "one\n"})
@@ -169,7 +169,7 @@ def test_root_of_a_user_namespace(site: Site) -> None:
     assert not list((site.cache.parent / "other").glob("*-tmp"))
 
 
-def test_without_proc(site: Site) -> None:
+def test_without_proc_commands_say_what_they_need(site: Site) -> None:
     """Without /proc each command that needs it says that, and how to get it, before it does anything; the others do
     their work, and so does a prepare with nothing to do."""
     site.prepare()

@@ -140,7 +140,9 @@ def refused(name: str, plant: Plant) -> bool:
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("plant", PLANTS, ids=lambda plant: plant.__name__)
-def test_planted(site: Site, victims: Victims, name: str, plant: Plant) -> None:
+def test_planted_entry_is_refused_or_replaced_and_never_followed(
+    site: Site, victims: Victims, name: str, plant: Plant
+) -> None:
     """It is refused, naming it and the remedy, or replaced; what it leads to is as before; no run hangs; and --reset
     moves a poisoned directory aside and builds anew."""
     site.cache = site.cache.parent / "tmp" / "cache"

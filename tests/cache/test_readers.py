@@ -42,7 +42,7 @@ def served_to(site: Site, cache: Path, name: str, zone: str = "") -> int:
 
 
 @pytest.mark.parametrize("option", OTHERS, ids=" ".join)
-def test_not_taken(site: Site, option: tuple[str, str]) -> None:
+def test_cache_is_not_taken_from_whom_it_serves(site: Site, option: tuple[str, str]) -> None:
     """The same tree for another user, group or zone is refused before anything is changed: one line, which names whom
     the cache serves, and whose command, as it stands, serves the other as well."""
     site.prepare()

@@ -212,7 +212,7 @@ def test_killed_at_any_step_it_is_whole_or_gone(site: Site) -> None:
     assert (("cache", ".removed-"),) in seen  # killed while it was half done
 
 
-def test_planted_leftovers(site: Site) -> None:
+def test_planted_leftovers_are_left_alone(site: Site) -> None:
     """In a directory like /tmp somebody plants a leftover of a name like ours: it is left alone, link or not."""
     site.prepare()
     planted = site.cache.parent / "cache.removed-0123456789abcdef"
@@ -266,7 +266,7 @@ def test_directory_that_a_prepare_has_just_made(site: Site, monkeypatch: pytest.
     assert site.cache.is_dir()
 
 
-def test_planted_link(site: Site) -> None:
+def test_planted_link_is_refused(site: Site) -> None:
     """A link that somebody else made in a directory for everybody is refused, and nothing at its end is touched; also
     where it leads to nothing."""
     site.prepare()
@@ -308,7 +308,7 @@ def test_touches_nothing_of_others(site: Site) -> None:
     assert (alike / "work").read_text() == "mine"
 
 
-def test_mount_point(site: Site) -> None:
+def test_mount_point_is_left_whole(site: Site) -> None:
     """What cannot be renamed is left whole, exit 4."""
     site.cache.mkdir()
     script = (
@@ -339,7 +339,7 @@ def test_warns_of_a_server(site: Site) -> None:
     assert done.stderr == f"eggcache: sleep (process {server.pid}) has it as its egg cache: restart it without\n"
 
 
-def test_as_anybody(site: Site, checkout: Path) -> None:
+def test_ordinary_user_removes_his_own_cache_only(site: Site, checkout: Path) -> None:
     """An ordinary user removes a cache of his own, and not root's."""
     site.prepare()
     home = site.eggs.parent / "home"

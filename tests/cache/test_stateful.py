@@ -192,7 +192,7 @@ class History(RuleBasedStateMachine):
             assert held in self.versions[place.name], place
 
 
-def test_any_history(python: Path, where: Path, nobody: pwd.struct_passwd) -> None:
+def test_invariants_hold_after_any_history(python: Path, where: Path, nobody: pwd.struct_passwd) -> None:
     """Whatever happens to a cache, and in whatever order, its invariants hold after every step."""
     machine = type("Machine", (History,), {"python": python, "where": where, "account": nobody})
     run_state_machine_as_test(

@@ -67,7 +67,7 @@ def eggs(shared_tmp: Path) -> Path:
         (["unzip-all", "--path", "/x", "--path", ""], "--path is empty"),
     ],
 )
-def test_usage(arguments: list[str], says: str) -> None:
+def test_nonsense_is_one_line_and_status_2(arguments: list[str], says: str) -> None:
     """What makes no sense is one line that names it, on stderr, with exit status 2."""
     done = eggcache(*arguments)
     assert (done.returncode, done.stdout) == (2, "")
@@ -87,7 +87,7 @@ def test_requirements_stand_anywhere(python: Path) -> None:
 
 
 @pytest.mark.parametrize("command", ["", "tree", "unzip-all", "prepare", "check", "wrapper"])
-def test_help(command: str) -> None:
+def test_each_command_has_help_with_examples(command: str) -> None:
     """Every command has its help with examples, on stdout, as wide as the terminal is."""
     done = eggcache(*command.split(), "--help", env={"COLUMNS": "50"})
     assert (done.returncode, done.stderr) == (0, "")
@@ -100,7 +100,7 @@ def test_help(command: str) -> None:
     assert len(wide.splitlines()) < len(done.stdout.splitlines())
 
 
-def test_version(python: Path) -> None:
+def test_version_is_one_line_and_more_with_v(python: Path) -> None:
     """--version is one line; with -v, on either side, it says what runs here and what the target has."""
     from eggcache import __version__
 
@@ -192,7 +192,7 @@ def test_wrapper_as_json(python: Path, kind: str) -> None:
         assert places[kind].rpartition("/")[2] in plain.stdout
 
 
-def test_quiet(python: Path, eggs: Path) -> None:
+def test_quiet_prints_nothing_when_all_is_well(python: Path, eggs: Path) -> None:
     """-q prints nothing when all is well."""
     done = eggcache("prepare", eggs / "cache", "--all", "--path", eggs, "--python", python, "--user", "nobody", "-q")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
@@ -221,7 +221,7 @@ def test_message_stays_on_its_line(python: Path, shared_tmp: Path) -> None:
     assert "\x1b" not in done.stderr
 
 
-def test_closed_output(python: Path) -> None:
+def test_reader_that_goes_away_ends_the_command_quietly(python: Path) -> None:
     """A reader that goes away ends the command quietly."""
     read, write = os.pipe()
     os.close(read)
@@ -332,7 +332,7 @@ def test_remedies_hold_no_command_of_others(project: str) -> None:
     assert unzip("E", "/a/E.egg") == "eggcache unzip-all --python /p --path /a --path /a/E.egg E"
 
 
-def test_ignored_sigchld(python: Path, eggs: Path) -> None:
+def test_children_are_heard_of_though_sigchld_is_ignored(python: Path, eggs: Path) -> None:
     """A daemon that ignores SIGCHLD hands that on: children of ours end in a way that one can ask for all the same."""
     start = "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])"
     command = [sys.executable, "-m", "eggcache", "prepare", eggs / "cache", "--all", "--path", eggs, "--python", python]
@@ -388,7 +388,9 @@ def test_host_without_apache(python: Path, eggs: Path) -> None:
     assert "--apachectl" in done.stderr
 
 
-def test_every_python(interpreter: Callable[[str], Path], eggs: Path, checkout: Path) -> None:
+def test_eggcache_runs_on_its_oldest_and_newest_python(
+    interpreter: Callable[[str], Path], eggs: Path, checkout: Path
+) -> None:
     """eggcache itself runs on the oldest and the newest Python that it promises."""
     write_egg(eggs / "Plain-1.0.egg", {"plain.py": ""})
     for version in ("3.9", "3.13"):

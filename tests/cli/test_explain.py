@@ -29,7 +29,7 @@ def test_every_code_is_listed() -> None:
     assert [line for line in lines if line[:1].strip()] == [title for title, _ in findings.SECTIONS]
 
 
-def test_unknown_code() -> None:
+def test_unknown_code_is_refused_with_the_one_that_was_meant() -> None:
     """A code that there is not is a fault of the command line, with the one that was meant."""
     done = eggcache("explain", "member-outdate")
     assert (done.returncode, done.stdout) == (2, "")

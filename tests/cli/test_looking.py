@@ -67,7 +67,7 @@ def on_terminal(*arguments: str | Path, columns: int = 200, env: dict[str, str] 
 # ----------------------------------------------------------------------------------------------- as text
 
 
-def test_plain(python: Path, eggs: Path) -> None:
+def test_tree_is_plain_text_without_a_terminal(python: Path, eggs: Path) -> None:
     """Elsewhere than on a terminal it is plain text: each once, cycles end, and what is wrong is said where it is."""
     egg = f"zipped egg, not active  {eggs}"
     assert tree(python, eggs, "App") == (
@@ -82,7 +82,7 @@ def test_plain(python: Path, eggs: Path) -> None:
     )
 
 
-def test_reverse(python: Path, eggs: Path) -> None:
+def test_reverse_shows_who_needs_it(python: Path, eggs: Path) -> None:
     """--reverse shows who needs something, wherever on the path that is, also where it is not installed."""
     egg = f"zipped egg, not active  {eggs}"
     assert tree(python, eggs, "--reverse", "gone", "lib") == (
@@ -101,7 +101,7 @@ def test_reverse(python: Path, eggs: Path) -> None:
     assert "Nonsense: is neither installed" in done.stderr
 
 
-def test_depth(python: Path, eggs: Path) -> None:
+def test_depth_ends_there_and_counts_what_is_below(python: Path, eggs: Path) -> None:
     """--depth ends there, says how much there is below, and counts all of it."""
     lines = tree(python, eggs, "App", "--depth", "1").splitlines()
     assert [line.split()[-1] for line in lines if "Lib" in line] == ["(+2)"]
@@ -165,7 +165,7 @@ def test_cycle_in_a_later_branch() -> None:
     assert drawn[-1] == "        `-- n2 1  (cycle)"
 
 
-def test_duplicates(python: Path, eggs: Path) -> None:
+def test_duplicates_names_each_project_that_is_there_twice(python: Path, eggs: Path) -> None:
     """--duplicates names each project that is there twice, and which of its distributions is active."""
     shown = tree(python, eggs, "--duplicates", "--path", eggs / "Base-0.5-py3.11.egg")
     assert shown == (
@@ -183,14 +183,14 @@ def test_duplicates(python: Path, eggs: Path) -> None:
 @pytest.mark.parametrize(
     "arguments", [("--reverse",), ("--reverse", "--all"), ("--duplicates", "App"), ("--depth", "-1", "App")]
 )
-def test_usage(arguments: tuple[str, ...]) -> None:
+def test_nonsense_for_tree_is_a_usage_error(arguments: tuple[str, ...]) -> None:
     """What makes no sense is said, exit 2."""
     done = eggcache("tree", *arguments)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.count("\n") == 1
 
 
-def test_prepared(python: Path, eggs: Path, shared_tmp: Path) -> None:
+def test_tree_tells_what_a_cache_has(python: Path, eggs: Path, shared_tmp: Path) -> None:
     """What a cache has, from the egg as it is now, is told apart: by --cache, or PYTHON_EGG_CACHE."""
     cache = shared_tmp / "cache"
     assert eggcache("prepare", cache, "Lib", "--path", eggs, "--python", python, "--user", "nobody").returncode == 5
@@ -232,7 +232,7 @@ def test_cache_of_somebody_else(python: Path, eggs: Path, shared_tmp: Path) -> N
 # ------------------------------------------------------------------------------------------- on a terminal
 
 
-def test_terminal(python: Path, eggs: Path, shared_tmp: Path) -> None:
+def test_each_state_has_a_colour_on_a_terminal(python: Path, eggs: Path, shared_tmp: Path) -> None:
     """On a terminal each state has a colour of its own, and the words are all there."""
     cache = shared_tmp / "cache"
     assert eggcache("prepare", cache, "--path", eggs, "--python", python, "--user", "nobody").returncode == 0
@@ -250,12 +250,12 @@ def test_terminal(python: Path, eggs: Path, shared_tmp: Path) -> None:
 
 
 @pytest.mark.parametrize("env", [{"TERM": "dumb"}, {"TERM": ""}], ids=str)
-def test_dumb_terminal(python: Path, eggs: Path, env: dict[str, str]) -> None:
+def test_dumb_terminal_gets_what_a_pipe_gets(python: Path, eggs: Path, env: dict[str, str]) -> None:
     """A terminal that can do nothing gets what a pipe gets."""
     assert on_terminal("tree", "App", "--path", eggs, "--python", python, env=env) == tree(python, eggs, "App")
 
 
-def test_no_color(python: Path, eggs: Path) -> None:
+def test_no_color_takes_the_colours_alone(python: Path, eggs: Path) -> None:
     """NO_COLOR takes the colours, https://no-color.org, and nothing else."""
     shown = on_terminal("tree", "App", "--path", eggs, "--python", python, env={"NO_COLOR": "1"})
     codes = {code for match in re.findall(r"\x1b\[([0-9;]*)m", shown) for code in match.split(";")}
@@ -263,7 +263,7 @@ def test_no_color(python: Path, eggs: Path) -> None:
     assert "├── Base 1.0" in COLOUR.sub("", shown)
 
 
-def test_without_rich(python: Path, eggs: Path, shared_tmp: Path) -> None:
+def test_without_rich_the_tree_is_plain_text(python: Path, eggs: Path, shared_tmp: Path) -> None:
     """Where rich is not installed the terminal gets plain text; and what is not drawn there never imports it."""
     broken = shared_tmp / "without"
     broken.mkdir()
@@ -278,7 +278,7 @@ def test_without_rich(python: Path, eggs: Path, shared_tmp: Path) -> None:
     assert (shared_tmp / "asked").exists()
 
 
-def test_narrow_terminal(python: Path, eggs: Path) -> None:
+def test_location_gives_way_on_a_narrow_terminal(python: Path, eggs: Path) -> None:
     """Where a line does not fit, the location gives way and no word of the rest does."""
     shown = COLOUR.sub("", on_terminal("tree", "App", "--path", eggs, "--python", python, columns=48))
     lines = shown.splitlines()
@@ -399,7 +399,9 @@ def test_graphviz_draws_the_names(mermaid: Callable[[str], dict[str, Any]]) -> N
     assert "\n".join((*graphs.dot(found), *graphs.mermaid(found))).isascii()
 
 
-def test_real_tree(turbogears1: Deployment, mermaid: Callable[[str], dict[str, Any]]) -> None:
+def test_every_distribution_of_a_real_tree_is_drawn(
+    turbogears1: Deployment, mermaid: Callable[[str], dict[str, Any]]
+) -> None:
     """TurboGears' tree is drawn: every distribution, every arrow, by both, and in text."""
     common = ["tree", "--python", turbogears1.python]
     tree_json = json.loads(eggcache(*common, "--json").stdout)

@@ -80,7 +80,7 @@ def test_names_are_fit_for_a_terminal(clock: Clock, capsys: pytest.CaptureFixtur
         assert [task.description for task in display.bar.tasks] == ["asking \\x1b[2J\\x07"]
 
 
-def test_display_waits(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_drawn_before_a_second_is_over(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is drawn, and rich is not loaded, before a second is over."""
     monkeypatch.setitem(sys.modules, "rich.progress", None)
     with Display() as display:
@@ -93,7 +93,7 @@ def test_display_waits(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
             display.tick()
 
 
-def test_what_suits(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_kind_of_output_gets_the_progress_that_suits_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Quiet is quiet; what is no terminal, or cannot move its cursor, gets lines, as with -v."""
     monkeypatch.setenv("TERM", "xterm")
     assert type(progress.watched(True, True)) is Progress
@@ -210,7 +210,7 @@ def test_terminal_that_is_gone(clock: Clock, monkeypatch: pytest.MonkeyPatch) ->
         full.detach()  # with what could not be written
 
 
-def test_phases(place: Place) -> None:
+def test_log_has_a_line_for_each_phase(place: Place) -> None:
     """With -v a log has a line for each phase, with the files of those that go through files."""
     phases = {
         "prepare": ["asking PYTHON for the tree", "waiting for the lock of CACHE", "extracting: 51 files",

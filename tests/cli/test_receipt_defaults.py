@@ -61,7 +61,7 @@ def test_as_it_was(site: Site, zone: str | None) -> None:
     ]
 
 
-def test_option_wins(site: Site) -> None:
+def test_option_counts_more_than_the_receipt(site: Site) -> None:
     """What the command line says holds, and the rest is the receipt's."""
     assert site.prepare().returncode == 0
     found = as_json(eggcache("check", "--json", "--cache", site.cache, "--user", "daemon"))["findings"]
@@ -86,7 +86,7 @@ def test_python_of_the_environment(site: Site) -> None:
     assert f"receipt says: --python {site.python} --path {site.eggs}" in done.stderr
 
 
-def test_active_virtualenv(site: Site) -> None:
+def test_active_virtualenv_names_a_target(site: Site) -> None:
     """An active virtualenv names a target as $EGGCACHE_PYTHON does, by whichever of its programs; eggcache's own, and
     one that is gone, do not."""
     assert site.prepare().returncode == 0
@@ -165,7 +165,7 @@ def test_lenient_where_a_python_cannot_be_started(site: Site, several: bool) -> 
 
 
 @pytest.mark.parametrize("whose", ["the directory", "the receipt", "who may write"])
-def test_not_believed(site: Site, whose: str) -> None:
+def test_no_receipt_of_others_says_what_root_runs(site: Site, whose: str) -> None:
     """No receipt says what root runs but root's own, in a directory that nobody else can write to."""
     program, mark = traced(site)
     site.python = program

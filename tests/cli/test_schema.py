@@ -38,7 +38,7 @@ def test_the_schema_is_one() -> None:
             assert part["required"] == list(part["properties"]), name
 
 
-def test_every_command(site: Site) -> None:
+def test_json_of_every_command_follows_the_schema(site: Site) -> None:
     """Each command that has --json prints what the schema says, when there is something to do and when there is not."""
     seen = set()
     common = ["--all", "--path", site.eggs, "--python", site.python]
@@ -74,7 +74,7 @@ def test_every_command(site: Site) -> None:
     assert seen == with_json
 
 
-def test_real_trees(turbogears1: Deployment, shared_tmp: Path) -> None:
+def test_json_of_real_trees_follows_the_schema(turbogears1: Deployment, shared_tmp: Path) -> None:
     """So are those of a real tree, with what is missing in it."""
     common = ["--python", turbogears1.python]
     tree = checked("tree", *common, statuses=(5,))

@@ -99,7 +99,7 @@ SCENARIOS: dict[str, dict[str, object]] = {
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_surroundings(place: Place, name: str) -> None:
+def test_no_command_minds_where_it_is_run(place: Place, name: str) -> None:
     """No command fails, or does anything else, for where it is run."""
     # unzip-all leaves nothing to do for the next one; prepare too, but says so
     fresh = name not in ("tree", "check", "wrapper")
@@ -156,7 +156,7 @@ def on_terminal(words: Sequence[str], columns: int, env: Mapping[str, str] = {})
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_plain_terminals(place: Place, name: str) -> None:
+def test_plain_terminals_get_no_escape_sequence(place: Place, name: str) -> None:
     """A dumb terminal gets no escape sequence, and NO_COLOR gets no colour."""
     place.run(place.words("prepare"))
     words = place.words(name, *(["-n"] if any("-n" in option.names for option in COMMANDS[name].options) else []))
@@ -164,7 +164,7 @@ def test_plain_terminals(place: Place, name: str) -> None:
     assert not COLOUR.search(on_terminal(words, 80, {"NO_COLOR": "1"}))
 
 
-def test_narrow_table(place: Place) -> None:
+def test_findings_are_paragraphs_where_a_table_has_no_room(place: Place) -> None:
     """A table of findings that a terminal has no room for is told in paragraphs as wide as the terminal."""
     place.run(place.words("prepare"))
     (place.cache / "One-1.0-py3.11.egg-tmp" / "one" / "text.txt").unlink()
@@ -206,7 +206,7 @@ def test_trace_is_fit_for_a_terminal(place: Place) -> None:
         assert all(line.startswith("  ") for line in said[:-1])
 
 
-def test_levels(place: Place) -> None:
+def test_q_and_v_change_how_much_is_said(place: Place) -> None:
     """Silence, results, a line for each egg: -q, nothing, -v; before the command and after it."""
     quiet = eggcache(*place.words("prepare", "-n", "-q"))
     assert (quiet.returncode, quiet.stdout, quiet.stderr) == (3, "", "")
@@ -256,7 +256,7 @@ def dry_and_real(place: Place, words: Sequence[str]) -> tuple[list[str], list[st
     return calm(dry.stderr), calm(real.stderr)
 
 
-def test_dry_prepare(place: Place) -> None:
+def test_dry_prepare_says_what_the_real_one_does(place: Place) -> None:
     """A dry prepare says each directory that the real one makes, replaces and removes, and finds the same."""
     dry, real = dry_and_real(place, place.words("prepare"))
     assert dry == real
@@ -271,7 +271,7 @@ def test_dry_prepare(place: Place) -> None:
     assert listed - set(os.listdir(place.cache)) == {"Three-1.0-py3.11.egg-tmp"}
 
 
-def test_dry_reset(place: Place, nobody: pwd.struct_passwd) -> None:
+def test_dry_reset_says_what_the_real_one_moves(place: Place, nobody: pwd.struct_passwd) -> None:
     """A dry --reset says what the real one moves aside, and why."""
     place.cache.mkdir()
     os.chown(place.cache, nobody.pw_uid, nobody.pw_gid)
@@ -286,7 +286,7 @@ def test_dry_reset(place: Place, nobody: pwd.struct_passwd) -> None:
     assert told(eggcache(*place.words("prepare", "--reset", "-n"))) == []
 
 
-def test_dry_unzip(place: Place) -> None:
+def test_dry_unzip_says_what_the_real_one_unzips(place: Place) -> None:
     """A dry unzip-all says each egg that the real one unzips."""
     backup = place.top / "backup"
     backup.mkdir()
@@ -297,7 +297,7 @@ def test_dry_unzip(place: Place) -> None:
 
 
 @pytest.mark.parametrize("reset", [False, True])
-def test_dry_refusals(place: Place, nobody: pwd.struct_passwd, reset: bool) -> None:
+def test_dry_run_refuses_what_the_real_one_refuses(place: Place, nobody: pwd.struct_passwd, reset: bool) -> None:
     """What the real run refuses, the dry one refuses in the same words, with the same exit status."""
     shared = place.top / "shared"
     shared.mkdir()

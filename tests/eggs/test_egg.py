@@ -373,7 +373,7 @@ def differences(egg: eggs.Egg, files: dict[str, bytes], answer: tuple[Any, Any])
 
 
 @pytest.mark.parametrize("case", REFUSED, ids=lambda case: case.id)
-def test_refuses(case: Case, tmp_path: Any) -> None:
+def test_zip_that_pythons_could_read_differently_is_refused(case: Case, tmp_path: Any) -> None:
     """A zip that the targets could read differently is refused in one line that names the member and the reason."""
     path = written(tmp_path, case.data)
     with pytest.raises(EggRefused) as caught:
@@ -537,7 +537,7 @@ def opened(tmp_path: Any, data: bytes) -> tuple[int, eggs.Egg]:
 NOT_EGGS: dict[str, str] = {}
 
 
-def test_uploaded_eggs(judge: Zipimport, uploaded: dict[str, Path]) -> None:
+def test_no_uploaded_egg_is_refused_but_those_named(judge: Zipimport, uploaded: dict[str, Path]) -> None:
     """No egg that somebody uploaded is refused, save those listed by name, and zipimport serves what we read."""
     refusals = {}
     for name, path in uploaded.items():
@@ -567,7 +567,7 @@ def test_egg_says_what_is_in_the_file(tmp_path: Any) -> None:
     assert egg.unusual == ()
 
 
-def test_unusual_names(tmp_path: Any) -> None:
+def test_unusual_names_are_written_as_their_raw_bytes(tmp_path: Any) -> None:
     """Names outside ASCII are listed, flagged or not, and are the raw bytes of the zip once they are on disk."""
     flagged = {"flags": 0x800}
     names = ["é".encode(), b"\x82", b"plain"]
@@ -592,7 +592,9 @@ def test_last_duplicate_wins(tmp_path: Any) -> None:
         (eggs.Limits(total=700), "unpacks to 736 bytes", {"total": 736}),
     ],
 )
-def test_limits(limits: eggs.Limits, cause: str, wanted: dict[str, int], tmp_path: Any) -> None:
+def test_what_just_meets_a_limit_is_read(
+    limits: eggs.Limits, cause: str, wanted: dict[str, int], tmp_path: Any
+) -> None:
     """Each limit refuses what is above it, and says what would let it in, and not what just meets it."""
     path = written(tmp_path, FULL)
     descriptor = os.open(path, os.O_RDONLY)
@@ -665,7 +667,7 @@ def test_cut_off_while_it_is_read(tmp_path: Any) -> None:
         eggs.data(descriptor, egg, egg.members[0])
 
 
-def test_disk_errors(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_disk_error_is_no_verdict_on_the_egg(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the disk refuses is an error of eggcache's, with the reason, not a verdict on the egg."""
     descriptor, egg = opened(tmp_path, FULL)
 
@@ -833,7 +835,7 @@ def mutant(chance: random.Random, eggs_: list[bytes]) -> bytes:
     return bytes(data)
 
 
-def test_fuzz(judge: Zipimport, tmp_path: Any) -> None:
+def test_what_is_read_of_damaged_archives_zipimport_serves_alike(judge: Zipimport, tmp_path: Any) -> None:
     """Whatever we accept of damaged archives, zipimport serves to the byte; nothing but EggRefused is raised.
 
     It goes on for 20 seconds, all targets together, from another seed each time; for EGGCACHE_FUZZ_SECONDS, where set.

@@ -27,7 +27,7 @@ UNSERVABLE = {
 
 
 @pytest.mark.parametrize(("python", "setuptools", "least"), [("2.7", "44.1.1", 80), ("3.11", "65.5.0", 20)])
-def test_uploaded_eggs(
+def test_every_uploaded_egg_is_served_or_named_by_a_finding(
     python: str,
     setuptools: str,
     least: int,
@@ -104,7 +104,7 @@ def archived(cache: Path, eggs: Path, python: Path, setuptools: str) -> None:
 
 
 @pytest.mark.parametrize(("python", "setuptools"), RELEASES)
-def test_built_eggs(
+def test_everything_that_bdist_egg_knows_is_served(
     python: str, setuptools: str, target: Callable[[str, str], Deployment], shared_tmp: Path, nobody: pwd.struct_passwd
 ) -> None:
     """An egg with everything that bdist_egg knows, the same behind a shell header, and a basket: all served; and the
@@ -187,7 +187,7 @@ def test_stub_of_another_generation(target: Callable[[str, str], Deployment], sh
     assert done.returncode == 3
 
 
-def test_symbolic_link(own: Deployment, shared_tmp: Path, nobody: pwd.struct_passwd) -> None:
+def test_egg_is_cached_under_the_name_of_its_link(own: Deployment, shared_tmp: Path, nobody: pwd.struct_passwd) -> None:
     """An egg that is on the path by a link's name is cached under that name, as pkg_resources asks for it."""
     egg = build(own, shared_tmp)
     link = shared_tmp / egg.name.replace("Probe", "Link")

@@ -22,7 +22,9 @@ from eggcache.eggs import layout
         ("UTC", (2107, 12, 31, 23, 59, 58), 4354819198),
     ],
 )
-def test_mtime(name: str, moment: tuple[int, int, int, int, int, int], expected: int) -> None:
+def test_dates_are_those_of_mktime_in_the_zone(
+    name: str, moment: tuple[int, int, int, int, int, int], expected: int
+) -> None:
     """Dates are reckoned as mktime does it in the zone asked for, impossible ones included."""
     with layout.zone(name):
         assert layout.mtime(moment) == expected
@@ -39,7 +41,7 @@ def test_zone_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
     time.tzset()
 
 
-def test_ambiguous_hour() -> None:
+def test_only_local_times_that_occur_twice_are_ambiguous() -> None:
     """Only local times that occur twice are ambiguous; the gap in spring is not."""
     with layout.zone("Europe/Madrid"):
         assert layout.ambiguous((2009, 10, 25, 2, 30, 0))

@@ -159,7 +159,7 @@ def works(place: Path) -> bool:
 
 
 @pytest.mark.parametrize("name", [*UNSAFE, *SAFE])
-def test_truth(name: str, tmp_path: Path) -> None:
+def test_what_fails_from_a_zip_alone_is_named(name: str, tmp_path: Path) -> None:
     """What fails from a zip, and not from a directory, is named with its line; what works from both is not."""
     egg = write_egg(tmp_path / "shop-1.0-py3.egg", {**DATA, "shop/code.py": {**UNSAFE, **SAFE}[name]})
     with zipfile.ZipFile(egg) as archive:
@@ -179,7 +179,7 @@ def test_what_no_server_imports(tmp_path: Path) -> None:
     assert told(write_egg(tmp_path / "bare-1.egg", {"shop/__init__.py": "", "shop/code.py": code})) == []
 
 
-def test_python_2(tmp_path: Path) -> None:
+def test_source_of_python_2_is_read(tmp_path: Path) -> None:
     """A source that the parser of Python 3 refuses is read all the same."""
     code = "import os\nprint 'x', `1`, 0777, ur'''\n'''\nif 1 <> 2: exec 'y'\n" + UNSAFE["opens"]
     assert told(write_egg(tmp_path / "two-1.egg", {**DATA, "shop/code.py": code})) == [
@@ -190,7 +190,7 @@ def test_python_2(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "piece", ['\\"""', '"""', "open(d", "d;", "d\n", "def d\n", "x = d\n", "\\", '"d', "(d\n", "d.", "'\\", "(\n"]
 )
-def test_hostile_sources(piece: str, tmp_path: Path) -> None:
+def test_hostile_source_is_read_once(piece: str, tmp_path: Path) -> None:
     """A source that is made to be read again and again is read once: it takes seconds at most, and fails nothing."""
     head = "import os\nd = os.path.dirname(__file__)\n"
     code = head + piece * ((1 << 16) // len(piece))
@@ -202,14 +202,14 @@ def named(deployment: Deployment) -> set[str]:
     return {egg.name.split("-")[0] for egg in deployment.site_packages.glob("*.egg") if egg.is_file() and told(egg)}
 
 
-def test_real_trees(turbogears1: Deployment, turbogears2_27: Deployment) -> None:
+def test_libraries_whose_suites_fail_zipped_are_named(turbogears1: Deployment, turbogears2_27: Deployment) -> None:
     """Of the libraries whose own suites were run zipped and unzipped those are named whose code, and not that of their
     tests alone, lost tests; CherryPy, whose suite was not run, has its favicon.ico beside it."""
     assert named(turbogears2_27) == {"Babel", "Paste", "tw2.core", "tw2.forms"}
     assert named(turbogears1) == {"CherryPy", "Paste"}
 
 
-def test_notice(site: Site) -> None:
+def test_notice_names_the_egg_once_and_its_remedy_ends_it(site: Site) -> None:
     """tree, prepare and check name the egg, each as a notice, once; it is served all the same, and what the notice
     says to run ends it."""
     shop = write_egg(site.eggs / "shop-1.0-py3.11.egg", {**DATA, "shop/code.py": UNSAFE["opens"]})
@@ -234,7 +234,7 @@ def test_notice(site: Site) -> None:
         assert {one["code"] for one in left} <= {"stale-directory"}  # what the cache had of it
 
 
-def test_damaged(site: Site) -> None:
+def test_damaged_source_is_refused_as_damaged(site: Site) -> None:
     """What is damaged is refused as such, and not for what its code looks for; tree, which reads no bytes but these,
     shows it all the same."""
     shop = write_egg(site.eggs / "shop-1.0-py3.11.egg", {**DATA, "shop/code.py": UNSAFE["opens"]})

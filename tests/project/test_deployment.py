@@ -145,7 +145,9 @@ def test_missing_interpreter_is_named(where: Path) -> None:
         deployment.interpreter("2.2", where)
 
 
-def test_scrubbed_environment(turbogears2_311: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_pythonpath_of_the_caller_reaches_a_deployment(
+    turbogears2_311: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Nothing of the caller's PYTHON* reaches a deployment."""
     monkeypatch.setenv("PYTHONPATH", "/nowhere")
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")

@@ -36,7 +36,7 @@ def stop_apache() -> Iterator[None]:
         subprocess.run(["/usr/sbin/apache2ctl", "stop"], check=True, capture_output=True)
 
 
-def test_session(
+def test_readme_session_is_what_a_user_sees(
     turbogears1: Deployment, copy_of: Callable[[Deployment], Deployment], shared_tmp: Path, stop_apache: None
 ) -> None:
     """The session is what a user sees: each command is typed in, in order, and each line of its output compared."""
@@ -53,7 +53,7 @@ def test_session(
     assert b"PYTHON_EGG_CACHE=" + os.fsencode(shared_tmp / "cache") in running
 
 
-def test_tutorial(turbogears2_311: Deployment, shared_tmp: Path, checkout: Path) -> None:
+def test_tutorial_is_what_its_reader_sees(turbogears2_311: Deployment, shared_tmp: Path, checkout: Path) -> None:
     """The tutorial is what its reader sees, from the ExtractionError to the page."""
     site = new_shop(shared_tmp, turbogears2_311, checkout, "wsgi")
     httpd = site.httpd
@@ -82,7 +82,9 @@ def test_tutorial(turbogears2_311: Deployment, shared_tmp: Path, checkout: Path)
         httpd.stop()
 
 
-def test_python(turbogears2_311: Deployment, shared_tmp: Path, checkout: Path) -> None:
+def test_python_of_the_readme_does_what_the_command_does(
+    turbogears2_311: Deployment, shared_tmp: Path, checkout: Path
+) -> None:
     """The few lines of Python that are shown do what the command does: a dry run names what would be made, and writes
     nothing."""
     (block,) = blocks((ROOT / "docs" / "reference" / "api.rst").read_text(encoding="utf-8"), "python")
@@ -104,7 +106,7 @@ def test_comparison_can_fail() -> None:
     assert not matches("a\n", "a\nb\n")
 
 
-def test_commands_exist() -> None:
+def test_commands_for_developers_are_scripts() -> None:
     """The two commands of the README are the scripts that there are, and CI runs the one for the tests."""
     assert {"scripts/quickstart\n", "scripts/test\n"} <= set(blocks(README, "sh"))
     for name in ("scripts/quickstart", "scripts/test", ".ci/run"):
@@ -112,7 +114,7 @@ def test_commands_exist() -> None:
     assert re.search(r"^exec scripts/test$", (ROOT / ".ci/run").read_text(), re.MULTILINE)
 
 
-def test_exit_statuses() -> None:
+def test_readme_names_the_exit_statuses_of_errors() -> None:
     """The README's line of exit statuses names those of the errors, and no other."""
     from eggcache import errors
 
@@ -140,7 +142,7 @@ def test_promises_have_their_tests() -> None:
             assert re.search(rf"^def {name}\(", (ROOT / file).read_text(encoding="utf-8"), re.MULTILINE), (file, name)
 
 
-def test_public_api() -> None:
+def test_public_api_of_the_readme_is_there() -> None:
     """What the README calls the public API can be had from the package, and has a docstring."""
     import eggcache
 

@@ -52,7 +52,7 @@ def test_every_explanation_is_used() -> None:
     assert codes.keys() - set().union(*map(strings, SOURCES)) == set()
 
 
-def test_pages() -> None:
+def test_reference_explains_every_finding() -> None:
     """The reference explains every finding, as it is in the registry."""
     done = subprocess.run(
         [sys.executable, str(ROOT / "scripts" / "findings"), "--check"], capture_output=True, text=True, check=False

@@ -64,7 +64,7 @@ def told(output: str) -> None:
         position = found
 
 
-def test_as_root(clone: Path, turbogears1: deployment.Deployment) -> None:
+def test_quickstart_shows_error_and_cure_on_turbogears_1(clone: Path, turbogears1: deployment.Deployment) -> None:
     """It shows the tree, the error, the cure and the wrapper, on TurboGears 1.1.3; a second time, too, and nothing
     but its own directory and the cache is left over."""
     if os.geteuid() != 0:
@@ -93,7 +93,7 @@ def test_as_root(clone: Path, turbogears1: deployment.Deployment) -> None:
     assert ELSEWHERE.exists() == elsewhere
 
 
-def test_as_anybody(clone: Path, nobody: pwd.struct_passwd) -> None:
+def test_quickstart_runs_without_root(clone: Path, nobody: pwd.struct_passwd) -> None:
     """Without root, and with no Python but the system's, it does the same with TurboGears2 and its own rights."""
     if not os.access("/usr/bin/python3", os.X_OK):
         missing("there is no /usr/bin/python3 that everybody can run")

@@ -125,7 +125,7 @@ def typed(shell: Sequence[str], start: str, lines: Sequence[str], there: Path) -
     return [part.splitlines() for part in got.read_text().split(".\n")[:-1]]
 
 
-def test_bash(share: Path, there: Path) -> None:
+def test_bash_completes_commands_options_and_names(share: Path, there: Path) -> None:
     """bash completes commands, options, kinds, accounts, files and directories; names with spaces are quoted."""
     file = share / "bash-completion" / "completions" / "eggcache"
     subprocess.run(["bash", "-n", str(file)], check=True)
@@ -148,7 +148,7 @@ def test_shell_is_sound(share: Path) -> None:
         assert (done.returncode, done.stdout) == (0, "")
 
 
-def test_zsh(share: Path, there: Path) -> None:
+def test_zsh_completes_likewise(share: Path, there: Path) -> None:
     """zsh does likewise, in the place where it looks for functions."""
     start = (
         f"fpath=({share}/zsh/site-functions $fpath); autoload -Uz compinit; compinit -u -d {there}/dump; "
@@ -159,7 +159,7 @@ def test_zsh(share: Path, there: Path) -> None:
     assert got == [[word.rstrip("/") for word in words] for _, words in TYPED]
 
 
-def test_fish(share: Path, there: Path) -> None:
+def test_fish_completes_likewise(share: Path, there: Path) -> None:
     """fish does likewise; what it would offer, it says itself."""
     if not shutil.which("fish"):
         missing("there is no fish on this host")

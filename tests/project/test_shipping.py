@@ -104,7 +104,7 @@ def test_wheel_is_whole(dist: Path) -> None:
 
 
 @pytest.mark.parametrize(("version", "what"), [("3.9", "*.whl"), ("3.11", "*.whl"), ("3.13", "*.tar.gz")])
-def test_installed(
+def test_wheel_and_sdist_work_in_each_python(
     dist: Path,
     version: str,
     what: str,
@@ -156,7 +156,7 @@ def test_zipapp_is_reproducible(pyz: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("version", ["3.9", "3.13"])
-def test_zipapp_runs(
+def test_zipapp_does_what_the_installed_program_does(
     pyz: Path, version: str, interpreter: Callable[[str], Path], python: Path, eggs: Path, nobody: pwd.struct_passwd
 ) -> None:
     """The single file does all that the installed program does, with a Python that has nothing installed."""

@@ -153,7 +153,7 @@ def _site(root: Path, python: Path) -> Configured:
 # ------------------------------------------------------------------------------------------- the manual's own
 
 
-def test_manual(either: Configured) -> None:
+def test_configuration_of_the_manual_has_no_finding_but_its_log(either: Configured) -> None:
     """The manual's configuration gives nothing but its log file, as long as that cannot be written."""
     either.write(MANUAL)
     if os.path.exists("/usr/local/apache2"):
@@ -199,7 +199,9 @@ sys.stdout.write(str(Template(source=source, searchList=[names])))
         ("+package+/config/log.cfg_tmpl", ["not-production", "autoreload-on", "base-url-filter-off"]),
     ],
 )
-def test_quickstart(either: Configured, turbogears1_complete: Deployment, template: str, codes: list[str]) -> None:
+def test_configuration_of_tg_admin_quickstart_is_read(
+    either: Configured, turbogears1_complete: Deployment, template: str, codes: list[str]
+) -> None:
     """What `tg-admin quickstart` of TurboGears 1.1.3 writes is read, with the directories of a package in it."""
     either.write(turbogears1_complete.run(QUICKSTART, template).stdout)
     assert either.codes("/shop") == codes
@@ -321,7 +323,7 @@ def test_what_is_no_file(site: Configured) -> None:
 
 
 @pytest.mark.parametrize("kind", ["FileHandler", "handlers.WatchedFileHandler"])
-def test_log_file(site: Configured, kind: str) -> None:
+def test_log_file_has_to_be_writable(site: Configured, kind: str) -> None:
     """A log file has to be the runtime user's to write, or its directory where it is not there yet; no more."""
     log = site.logs / "myapp.log"
     site.handler(kind, f"({str(log)!r}, 'a')")

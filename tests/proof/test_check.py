@@ -153,7 +153,7 @@ def mounted(directory: Path, options: str) -> Iterator[None]:
         ("turbogears2_311", ["TurboGears2", "--import", "tg"], 290),
     ],
 )
-def test_healthy(
+def test_prepared_cache_of_a_real_tree_has_only_notices(
     tree: str,
     options: list[str],
     least: int,
@@ -228,7 +228,7 @@ def test_findings_for_a_mail(site: Checked) -> None:
     assert (site.run("-q").stdout, site.run("-q").returncode) == ("", 0)
 
 
-def test_ignored(site: Checked) -> None:
+def test_ignored_findings_are_listed_and_do_not_count(site: Checked) -> None:
     """What --ignore names, by its code or of one thing alone, does not count, and is listed: in the text, and in JSON.
     A code that there is not is a usage error."""
     gone = site.member("One*/one/data/text.txt")
@@ -326,7 +326,7 @@ def test_old_release_that_compares_no_bytes(target: Callable[[str, str], Deploym
     assert not any(line.startswith("pkg_resources: ") for line in found["member-changed"]["context"])
 
 
-def test_not_served(site: Checked, own: Deployment) -> None:
+def test_pth_file_that_sets_another_cache_is_noticed(site: Checked, own: Deployment) -> None:
     """A .pth file that sets another egg cache is noticed, though the files are all right."""
     site.python = own.python
     site.prepare()
@@ -339,7 +339,7 @@ def test_not_served(site: Checked, own: Deployment) -> None:
     assert "(mkdir /var/tmp/elsewhere" in found["not-served"]["cause"]
 
 
-def test_stale_directory(site: Checked) -> None:
+def test_directory_that_no_tree_needs_is_named(site: Checked) -> None:
     """A directory that no tree needs is named, with --prune where an earlier prepare made it; another tree's is not."""
     site.prepare()
     other = site.cache.parent / "others"
@@ -362,7 +362,7 @@ def test_stale_directory(site: Checked) -> None:
 # ------------------------------------------------------------------------------------------------------ the zone
 
 
-def test_time_zone(site: Checked) -> None:
+def test_another_time_zone_is_one_finding(site: Checked) -> None:
     """Another zone is one finding, which names both; one that agrees on every date is none."""
     site.prepare("--tz", "Europe/Madrid")
     found = site.check("--tz", "America/New_York")
@@ -476,7 +476,7 @@ def test_who_could_put_other_files_is_found(site: Checked, nobody: pwd.struct_pa
     site.verified(found)
 
 
-def test_unreachable(site: Checked) -> None:
+def test_closed_directory_above_the_cache_is_the_one_finding(site: Checked) -> None:
     """A directory above the cache that the runtime user cannot search is named, as the one thing that is wrong."""
     private = site.cache.parent / "private"
     private.mkdir(0o755)
@@ -510,7 +510,7 @@ def test_remedy_is_quoted(site: Checked) -> None:
     assert os.listdir(odd) == ["cache"]
 
 
-def test_cache_missing(site: Checked) -> None:
+def test_missing_cache_is_a_finding_and_no_error(site: Checked) -> None:
     """A cache that does not exist, or is a file, is a finding and no error."""
     shutil.rmtree(site.cache)
     for _ in range(2):
@@ -521,7 +521,7 @@ def test_cache_missing(site: Checked) -> None:
 
 
 @pytest.mark.parametrize(("release", "racing"), [("36.0.1", True), ("44.1.1", False)])
-def test_race(
+def test_writable_cache_is_worse_with_an_old_pkg_resources(
     target: Callable[[str, str], Deployment], shared_tmp: Path, nobody: pwd.struct_passwd, release: str, racing: bool
 ) -> None:
     """A cache that workers write to is worse with a pkg_resources before 40.1; a locked one is not."""
@@ -538,13 +538,13 @@ def test_race(
 # ------------------------------------------------------------------------------------------------ native modules
 
 
-def test_native_module(native: Checked) -> None:
+def test_native_module_that_imports_is_no_finding(native: Checked) -> None:
     """A native module that imports from the cache is no finding, and noexec is one for it alone."""
     assert native.check() == {}
     native.verified({})
 
 
-def test_noexec(site: Checked, probe: Path) -> None:
+def test_noexec_matters_to_native_modules_alone(site: Checked, probe: Path) -> None:
     """A noexec mount is found where a native module has to be loaded from it, and not where there is none."""
     disk = site.cache.parent / "disk"
     site.cache = disk / "cache"
@@ -569,7 +569,7 @@ def rewritten(egg: Path, change: Callable[[str, bytes], bytes]) -> None:
             archive.writestr(info, change(info.filename, data))
 
 
-def test_wrong_architecture(native: Checked) -> None:
+def test_shared_library_of_another_machine_is_found(native: Checked) -> None:
     """A shared library for another machine is found by importing it."""
 
     def other(name: str, data: bytes) -> bytes:
@@ -587,7 +587,7 @@ def test_wrong_architecture(native: Checked) -> None:
     assert found["native-module-fails"]["thing"] == "probe.ns._native"
 
 
-def test_crashing_module(native: Checked) -> None:
+def test_module_that_crashes_is_found_and_the_rest_is_tried(native: Checked) -> None:
     """A native module that ends the process is found, and what comes after it is still looked at."""
 
     def crash(name: str, data: bytes) -> bytes:
@@ -655,7 +655,7 @@ def test_import_that_leaves_a_process(site: Checked) -> None:
     )  # fmt: skip
 
 
-def test_imports(site: Checked) -> None:
+def test_import_finds_modules_that_fail_or_write(site: Checked) -> None:
     """--import finds a module that is missing, fails or writes, and nothing about one that imports."""
     app = write_egg(
         site.eggs / "App-1.0-py3.11.egg",
@@ -822,7 +822,7 @@ def test_zip_that_is_no_egg(site: Checked) -> None:
     assert set(site.check("--path", other)) == {"not-an-egg"}
 
 
-def test_broken_release(own: Deployment, site: Checked) -> None:
+def test_release_that_cannot_extract_is_named_once(own: Deployment, site: Checked) -> None:
     """A release whose pkg_resources cannot extract at all is named once, and not each file that fails of it."""
     site.python = own.python
     assert site.check().keys() <= {"stale-directory"}
@@ -860,7 +860,7 @@ def test_tree_findings_exit_3(site: Checked) -> None:
     assert set(site.check()) >= {"egg-refused"}
 
 
-def test_shared_name(site: Checked) -> None:
+def test_two_eggs_of_one_name_are_told(site: Checked) -> None:
     """Two eggs of one name and other content are told."""
     second = site.cache.parent / "second"
     second.mkdir()
@@ -945,7 +945,7 @@ def test_without_zipped_eggs(site: Checked) -> None:
 # ----------------------------------------------------------------------------------------------- the surroundings
 
 
-def test_private_tmp(site: Checked) -> None:
+def test_what_private_tmp_hides_is_named(site: Checked) -> None:
     """Under systemd, Debian's unit hides a cache, the target and its eggs in /tmp, and does not with PrivateTmp off; a
     cache in another directory is none of them. Each is told once, and nothing below it."""
     if not os.path.exists("/lib/systemd/system/apache2.service"):
@@ -991,7 +991,7 @@ def test_private_tmp(site: Checked) -> None:
         ("d {parent} 755 root root 0\nd {cache} - - - -", False),
     ],
 )
-def test_cleaner(site: Checked, lines: str, cleaned: bool) -> None:
+def test_tmpfiles_line_that_ages_the_cache_is_named(site: Checked, lines: str, cleaned: bool) -> None:
     """A tmpfiles.d line that ages the directory is named, unless another one excludes it; and where the age is 0 the
     real systemd-tmpfiles, run afterwards, proves it."""
     configuration = site.cache.parent / "tmpfiles"
@@ -1030,7 +1030,7 @@ def test_cleaner(site: Checked, lines: str, cleaned: bool) -> None:
         ("TMPREAPER_PROTECT_EXTRA='{cache}*'\n", False),
     ],
 )
-def test_tmpreaper(tmp_path: Path, text: str, cleaned: bool) -> None:
+def test_tmpreaper_is_read_as_its_cron_job_reads_it(tmp_path: Path, text: str, cleaned: bool) -> None:
     """tmpreaper's configuration is read as its cron job reads it, with its defaults."""
     from eggcache.proof import cache_location
 
@@ -1044,7 +1044,7 @@ def test_tmpreaper(tmp_path: Path, text: str, cleaned: bool) -> None:
     assert list(cache_location.cleaned(cache, str(tmp_path))) == []
 
 
-def test_selinux_label(native: Checked) -> None:
+def test_selinux_type_that_httpd_may_not_load_is_named(native: Checked) -> None:
     """Where SELinux is on, a type that httpd may not load libraries from is named; lib_t, and no SELinux, is well."""
     on = "mount -t tmpfs none /sys/fs; mkdir /sys/fs/selinux; echo 1 >/sys/fs/selinux/enforce"
     for kind, expected in (("user_tmp_t", {"selinux-label"}), ("lib_t", set())):
@@ -1095,7 +1095,9 @@ def apache(shared_tmp: Path) -> Iterator[Callable[..., int]]:
         time.sleep(0.05)
 
 
-def test_running_apache(site: Checked, apache: Callable[..., int], nobody: pwd.struct_passwd) -> None:
+def test_apache_that_runs_with_another_cache_is_named(
+    site: Checked, apache: Callable[..., int], nobody: pwd.struct_passwd
+) -> None:
     """An Apache that was started without the variable, with another directory or zone is named; the right one is
     not, nor is one that runs as another user."""
     pid = apache(PATH="/usr/bin:/bin")
@@ -1185,7 +1187,7 @@ def test_prepare_at_work(site: Checked) -> None:
     assert site.run("--wait", "0.2").returncode == 0
 
 
-def test_as_anybody(site: Checked, checkout: Path) -> None:
+def test_without_root_the_caller_is_checked(site: Checked, checkout: Path) -> None:
     """Without root it is checked as the caller, which is said, and what only root could know is left out; a cache that
     the caller cannot open is exit 4."""
     site.prepare()

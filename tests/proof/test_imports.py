@@ -144,7 +144,7 @@ def test_imports_are_bounded(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Non
     assert [finding.code for finding in done.findings] == ["no-cache"]
 
 
-def test_options(shop: Shop, shared_tmp: Path) -> None:
+def test_options_choose_what_is_imported(shop: Shop, shared_tmp: Path) -> None:
     """--no-import leaves all imports out, and goes with no --import; --script names a script that no server's
     configuration names, which is read in any Python's syntax and never run; one that is not there is a usage error."""
     shop.add("Fails", "1 / 0\n")
@@ -178,7 +178,7 @@ def server(shop: Shop, nobody: pwd.struct_passwd) -> Iterator[subprocess.Popen[b
         process.kill()
 
 
-def test_locale(shop: Shop, shared_tmp: Path) -> None:
+def test_modules_are_imported_in_the_locale_of_apache(shop: Shop, shared_tmp: Path) -> None:
     """Modules are imported in the locale that starts Apache, as its last assignments have it, and the message says so
     where it is not the caller's."""
     if not os.path.exists("/usr/sbin/apache2ctl"):

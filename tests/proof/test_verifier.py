@@ -69,7 +69,7 @@ def test_eggs_that_are_not_on_the_path(site: Site) -> None:
     assert host.run(elsewhere)[1].startswith(f"egg-not-in-cache: {site.cache}/Three-1.0-py3.11.egg-tmp: ")
 
 
-def test_zone(site: Site) -> None:
+def test_another_zone_is_told_from_other_rules_of_the_zone(site: Site) -> None:
     """It tells a process that has another zone from a host that has other rules for the zone, or none; what it says to
     do is right."""
     host = Host(site, "Europe/Madrid", "2025b")
@@ -105,7 +105,7 @@ def test_it_writes_nothing_and_imports_nothing_beside_it(site: Site, nobody: pwd
 
 
 @pytest.mark.parametrize("name", ["a new\nline", "caf\u00e9", "not-utf8-\udcff"])
-def test_names(site: Site, name: str) -> None:
+def test_directory_of_any_name_is_found(site: Site, name: str) -> None:
     """Whatever the directory is called, it is found, and printed in one line."""
     site.cache = site.eggs.parent / name / "cache"
     site.cache.parent.mkdir()

@@ -66,10 +66,10 @@ def tree(root: Path, **files: str) -> None:
 
 
 @pytest.mark.usefixtures("debian")
-def test_debian() -> None:
+def test_everything_is_known_of_debians_apache() -> None:
     """Debian's Apache is found without /usr/sbin on PATH, and everything about it is known."""
     if os.path.isdir("/run/systemd/system"):
-        pytest.skip("systemd runs here: test_private_tmp covers that")
+        pytest.skip("systemd runs here: test_private_tmp_counts_where_systemd_runs covers that")
     assert read() == Apache(
         apachectl="/usr/sbin/apache2ctl",
         user="www-data",
@@ -83,10 +83,10 @@ def test_debian() -> None:
 
 
 @pytest.mark.usefixtures("debian")
-def test_debian_unprivileged() -> None:
+def test_anybody_can_ask_apache() -> None:
     """Anybody can ask: as non-root, Apache marks user and group as not used and they are read all the same."""
     if os.geteuid() != 0:
-        pytest.skip("only root can become somebody else; anybody else has asked in test_debian")
+        pytest.skip("only root can become somebody else; anybody else has asked in the test of Debian's Apache")
     nobody = pwd.getpwnam("nobody")
     python = "/usr/bin/python3"  # the tests' own may be where nobody cannot go
     if not os.path.exists(python):
@@ -128,20 +128,20 @@ def test_which_apache_is_the_administrators_to_say(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("debian")
-def test_no_apache() -> None:
+def test_without_apache_nothing_is_known() -> None:
     """Without Apache every field is None or False, even where systemd runs and Debian's configuration is left."""
     assert read("mount -t tmpfs none /usr/sbin; mount -t tmpfs none /run; mkdir -p /run/systemd/system") == Apache()
 
 
 @pytest.mark.usefixtures("debian")
-def test_broken_configuration() -> None:
+def test_envvars_say_whom_a_broken_configuration_runs_as() -> None:
     """Where Apache cannot read its configuration, Debian's envvars file says who it runs as."""
     found = read("mount -t tmpfs none /etc/apache2/sites-enabled; echo Nonsense >/etc/apache2/sites-enabled/x.conf")
     assert (found.user, found.group, found.pid_file) == ("www-data", "www-data", "/var/run/apache2/apache2.pid")
 
 
 @pytest.mark.usefixtures("debian")
-def test_private_tmp() -> None:
+def test_private_tmp_counts_where_systemd_runs() -> None:
     """The unit that Debian ships has PrivateTmp: it counts where systemd runs, and a drop-in turns it off."""
     systemd = "mount -t tmpfs none /run; mkdir -p /run/systemd/system"
     found = read(systemd)
@@ -166,14 +166,14 @@ def test_httpd_of_red_hat(tmp_path: Path) -> None:
     )
 
 
-def test_self_compiled(tmp_path: Path) -> None:
+def test_apachectl_without_systemctl_hands_nothing_over(tmp_path: Path) -> None:
     """An apachectl that does not call systemctl, or mentions it in a comment, hands nothing over."""
     script = answering(tmp_path / "apachectl", '# systemctl\nUser: name="daemon" id=1\nGroup: name="daemon" id=1')
     found = apache.read(search=str(tmp_path), root=str(tmp_path))
     assert found == Apache(apachectl=str(script), user="daemon", group="daemon")
 
 
-def test_httpd_alone(tmp_path: Path) -> None:
+def test_httpd_without_apachectl_says_whom_it_runs_as(tmp_path: Path) -> None:
     """An httpd without its apachectl says who it runs as, but is not taken for one."""
     answering(tmp_path / "httpd", 'User: name="daemon" id=1')
     assert apache.read(search=str(tmp_path), root=str(tmp_path)) == Apache(user="daemon")
@@ -194,13 +194,13 @@ def test_httpd_alone(tmp_path: Path) -> None:
         "rubbish",
     ],
 )
-def test_strange_answers(tmp_path: Path, answer: str) -> None:
+def test_only_what_apache_prints_is_believed(tmp_path: Path, answer: str) -> None:
     """What is not exactly as Apache prints it is not believed."""
     script = answering(tmp_path / "apachectl", answer)
     assert apache.read(search=str(tmp_path), root=str(tmp_path)) == Apache(apachectl=str(script))
 
 
-def test_failed_answer(tmp_path: Path) -> None:
+def test_answer_with_a_failure_is_none(tmp_path: Path) -> None:
     """An answer with a failure is none."""
     script = answering(tmp_path / "apachectl", 'User: name="a" id=1', status=1)
     assert apache.read(search=str(tmp_path), root=str(tmp_path)) == Apache(apachectl=str(script))
@@ -245,7 +245,7 @@ def test_why_apache_refuses(shared_tmp: Path, nobody: pwd.struct_passwd, refused
     assert cause.replace("@", str(file)) in said.error
 
 
-def test_never_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_apache_that_never_answers_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An Apache that never answers is ended with what it started, and one that escapes is not waited for."""
     monkeypatch.setattr(apache, "_TIMEOUT", 0.5)
     script = program(
@@ -290,7 +290,7 @@ def test_environment_is_scrubbed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert (tmp_path / "cwd").read_text() == "/\n"
 
 
-def test_relative_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_apachectl_of_the_current_directory_is_never_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An apachectl in the current directory is never run, even where PATH has "." or an empty entry."""
     program(tmp_path / "apachectl", "exit 0")
     monkeypatch.chdir(tmp_path)
@@ -315,7 +315,7 @@ def test_order_of_the_search(tmp_path: Path) -> None:
         "export APACHE_RUN_GROUP=web\nexport APACHE_PID_FILE=/run/apache2/a.pid\nexport LANG=$(id)\n",
     ],
 )
-def test_envvars(tmp_path: Path, envvars: str) -> None:
+def test_envvars_are_read_and_never_run(tmp_path: Path, envvars: str) -> None:
     """Debian's envvars file is read in the spellings that are about, the last assignment counts, nothing is run."""
     program(tmp_path / "apachectl", "exit 1")
     tree(tmp_path, **{"etc/apache2/envvars": envvars})
@@ -323,7 +323,7 @@ def test_envvars(tmp_path: Path, envvars: str) -> None:
     assert (found.user, found.group, found.pid_file) == ("web", "web", "/run/apache2/a.pid")
 
 
-def test_envvars_computed(tmp_path: Path) -> None:
+def test_computed_value_of_envvars_is_unknown(tmp_path: Path) -> None:
     """A value that a shell would have to compute is unknown, not guessed."""
     program(tmp_path / "apachectl", "exit 1")
     tree(tmp_path, **{"etc/apache2/envvars": "export APACHE_RUN_USER=$(id -un)\nexport APACHE_RUN_GROUP=$GROUP\n"})
@@ -366,12 +366,14 @@ ON, OFF = "[Service]\nPrivateTmp=true\n", "[Service]\nPrivateTmp=false\n"
         ({UNIT: OFF, "etc/systemd/system/service.d/a.conf": ON, f"{UNIT}.d/a.conf": OFF}, False),
     ],
 )
-def test_units(tmp_path: Path, files: dict[str, str], expected: bool | None) -> None:
+def test_unit_files_are_read_as_systemd_reads_them(
+    tmp_path: Path, files: dict[str, str], expected: bool | None
+) -> None:
     """Without systemd's answer PrivateTmp is what systemd.unit(5) makes of files: the last wins, /etc hides /usr."""
     assert private_tmp(tmp_path, **files) is expected
 
 
-def test_without_systemd(tmp_path: Path) -> None:
+def test_unit_that_nothing_runs_hides_nothing(tmp_path: Path) -> None:
     """A unit that nothing runs hides no directory."""
     program(tmp_path / "bin/apachectl", "exit 1")
     tree(tmp_path, **{UNIT: ON})
@@ -390,7 +392,7 @@ def test_without_systemd(tmp_path: Path) -> None:
         ("/tmpfoo", False),
     ],
 )
-def test_hides(directory: str, hidden: bool) -> None:
+def test_hidden_directory_is_reported_with_one_to_use(directory: str, hidden: bool) -> None:
     """A directory in /tmp or /var/tmp is reported under PrivateTmp, with the directory to use instead."""
     unit = Apache(apachectl="/usr/sbin/apache2ctl", systemd=True, unit="apache2.service", private_tmp=True)
     finding = apache.hides(unit, directory)

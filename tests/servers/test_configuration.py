@@ -103,7 +103,7 @@ def codes(findings: Sequence[Finding]) -> list[str]:
 # --------------------------------------------------------------------------------------------- what Apache tells
 
 
-def test_the_configuration(host: Host) -> None:
+def test_every_directive_has_its_file_and_line(host: Host) -> None:
     """Every directive comes with its words, its file and line, and the sections around it; conditions are resolved."""
     (host.root / "inc").mkdir()
     (host.root / "inc" / "a b.conf").write_text('\n PythonOption a "b \\"c\\" \\d <e>"\n')
@@ -143,7 +143,7 @@ def test_words_are_what_apache_makes_of_them(host: Host) -> None:
         os.unlink(admin.file)
 
 
-def test_embedded(host: Host, debian_python: Interpreter) -> None:
+def test_embedded_python_is_known_to_the_last_digit(host: Host, debian_python: Interpreter) -> None:
     """The modules' versions are Debian's packages', and the Python that they embed is Debian's, to the last digit."""
     found = host.read("", ["python", "wsgi"])
     assert [(e.module, e.file) for e in found.embedded] == [
@@ -223,7 +223,7 @@ def test_a_running_apache_tells(running: Host, debian_python: Interpreter, monke
 # ------------------------------------------------------------------------------------------ where it does not tell
 
 
-def test_no_apache() -> None:
+def test_without_apache_there_is_no_configuration() -> None:
     """Without Apache there is nothing to read and nothing wrong."""
     if os.path.exists("/usr/sbin/httpd") or os.path.exists("/usr/local/apache2/bin/httpd"):
         missing("this host has an httpd besides Debian's apache2")
@@ -232,7 +232,7 @@ def test_no_apache() -> None:
     assert apache_findings.host_findings(found, cache="/none") == ()
 
 
-def test_broken_configuration(host: Host) -> None:
+def test_refused_configuration_is_a_finding_in_apaches_words(host: Host) -> None:
     """A configuration that Apache refuses is a finding, in Apache's own words; a right one is none."""
     assert host.findings("") == []
     (found,) = host.findings("Nonsense")
@@ -328,7 +328,7 @@ def test_old_mod_python(host: Host) -> None:
     assert host.findings("", ["python"]) == []
 
 
-def test_mutex_options(host: Host) -> None:
+def test_missing_mutex_option_is_a_finding(host: Host) -> None:
     """Each of the manual's two mutex options that is missing is a finding; in a section they do not count."""
     both = ["mod-python-mutex-directory", "mod-python-mutex-locks"]
     assert codes(host.findings("", ["python"], mutex=False)) == both
@@ -338,7 +338,7 @@ def test_mutex_options(host: Host) -> None:
     assert host.findings("", ["wsgi"], mutex=False) == []
 
 
-def test_python_debug(host: Host) -> None:
+def test_python_debug_is_a_finding_wherever_it_stands(host: Host) -> None:
     """PythonDebug on is a finding wherever it stands, the last of a section counting; off is none."""
     findings = host.findings(
         "<Location /a>\nPythonDebug on\n</Location>\n<Location /b>\nPythonDebug On\n</Location>", ["python"]
@@ -363,7 +363,7 @@ def test_the_manuals_own_apache_configuration(host: Host) -> None:
 # --------------------------------------------------------------------------------------------------- which Python
 
 
-def test_both_modules(host: Host) -> None:
+def test_mod_python_and_mod_wsgi_together_are_a_finding(host: Host) -> None:
     """mod_python and mod_wsgi 4 together are a finding, and rightly: Apache finds the syntax OK and does not start."""
     (found,) = host.findings("", ["python", "wsgi"])
     assert found.code == "mod-python-and-mod-wsgi"
@@ -376,7 +376,7 @@ def test_both_modules(host: Host) -> None:
     assert started.returncode != 0
 
 
-def test_another_python(host: Host, debian_python: Interpreter) -> None:
+def test_target_of_another_version_is_a_finding(host: Host, debian_python: Interpreter) -> None:
     """A target of another version than the one Apache embeds is a finding; the embedded one itself is none."""
     python27 = Interpreter("/opt/bin/python2.7", (2, 7, 18), "/opt", (), None, None)
     for module in ("python", "wsgi"):
@@ -388,7 +388,7 @@ def test_another_python(host: Host, debian_python: Interpreter) -> None:
     assert host.findings("", interpreter=python27) == []
 
 
-def test_another_installation(host: Host, debian_python: Interpreter) -> None:
+def test_installation_of_mod_wsgi_has_to_be_the_targets(host: Host, debian_python: Interpreter) -> None:
     """Where mod_wsgi is told which installation it is of, one that is told has to be the target's."""
     venv = other(debian_python, "/srv/venv", "/srv/venv/lib/python3/site-packages")
     (found,) = host.findings("WSGIPythonHome /usr", ["wsgi"], interpreter=venv)
@@ -457,7 +457,7 @@ def test_user_that_apache_has_no_process_of(host: Host) -> None:
         ("python", "PythonOption PYTHON_EGG_CACHE DIR\nPythonHandler trac.web.modpython_frontend"),
     ],
 )
-def test_another_cache(host: Host, module: str, text: str) -> None:
+def test_directive_with_another_cache_is_a_finding(host: Host, module: str, text: str) -> None:
     """A directive that names another directory than the cache that is checked is a finding; the same one is none."""
     (found,) = host.findings(text.replace("DIR", "/var/other"), [module], cache="/var/cache/eggcache")
     assert found.code == "egg-cache-elsewhere"

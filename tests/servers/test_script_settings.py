@@ -50,7 +50,9 @@ CACHE, ZONE = "PYTHON_EGG_CACHE", "TZ"
         ("\0\nos.environ['TZ'] = 'UTC'\n", [(ZONE, "UTC", 2)]),
     ],
 )  # fmt: skip
-def test_settings(text: str, expected: list[tuple[str, str | None, int]], tmp_path: Path) -> None:
+def test_each_line_that_sets_something_is_found(
+    text: str, expected: list[tuple[str, str | None, int]], tmp_path: Path
+) -> None:
     """Each line that sets something is found with its value, as far as the text has it; nothing else is. What runs the
     script ends with these values."""
     script = tmp_path / "app.wsgi"

@@ -38,7 +38,7 @@ def home(tmp_path: Path) -> Path:
         ([PYTHON, "/b/gunicorn", "--config", "python:settings", "nothing.there"], None, [], ["."]),
     ],
 )  # fmt: skip
-def test_gunicorn(
+def test_files_and_path_of_gunicorn_are_found(
     words: Sequence[str], configuration: str | None, files: Sequence[str], paths: Sequence[str], home: Path
 ) -> None:
     """Its configuration, by option or by its usual name, the application's file, and the path, as each is told."""
@@ -78,7 +78,7 @@ def test_gunicorn_as_it_reads_itself(home: Path) -> None:
     "words",
     [["/usr/bin/python3", "app.py"], ["/usr/bin/python3", "-c", "gunicorn.conf.py"], ["/usr/sbin/apache2", "-k"], [""]],
 )
-def test_no_gunicorn(words: Sequence[str]) -> None:
+def test_other_programs_are_no_gunicorn(words: Sequence[str]) -> None:
     """Another program is none, whatever its arguments."""
     assert server_files.gunicorn(words, ["/"], {}) is None
 
@@ -96,7 +96,7 @@ def test_no_gunicorn(words: Sequence[str]) -> None:
         (["--ini", "u.ini"], "[uwsgi]\nwsgi-file = $(APP)\nini = more.ini\n", {}, ["u.ini", "app.py"], None),
     ],
 )  # fmt: skip
-def test_uwsgi(
+def test_files_and_environment_of_uwsgi_are_found(
     words: Sequence[str], text: str | None, variables: Mapping[str, str], files: Sequence[str], home_of: str, home: Path
 ) -> None:
     """Its ini files, the section that is named, the application's file and the virtual environment."""

@@ -234,7 +234,7 @@ def failures(results: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
     ]
 
 
-def test_rollout(rolled: Fleet) -> None:
+def test_rollout_ends_at_the_first_broken_host(rolled: Fleet) -> None:
     """Host by host: a broken one ends it, those before it have the cache, those behind it serve as they did.
 
     Repaired, check mode predicts the rest, which is then done, and what is done is not done again.
@@ -400,7 +400,7 @@ def test_two_hosts_are_compared_by_the_digest(modules: Modules) -> None:
     assert not facts("cache")["current"]
 
 
-def test_missing_distribution(modules: Modules) -> None:
+def test_missing_distribution_fails_the_task_and_is_named(modules: Modules) -> None:
     """It fails the task and is named, with what was done all the same; lenient makes it a warning."""
     (eggs(modules) / "lib-1.0-py3.11.egg").unlink()
     done = modules.prepare(check=True)
@@ -414,7 +414,7 @@ def test_missing_distribution(modules: Modules) -> None:
     assert "[missing-distribution]" in str(lenient["warnings"])
 
 
-def test_unsafe_directory(modules: Modules) -> None:
+def test_unsafe_directory_fails_the_task(modules: Modules) -> None:
     """Somebody else's directory fails the task, lenient or not, in check mode too."""
     cache = modules.home / "cache"
     cache.mkdir()
@@ -428,7 +428,7 @@ def test_unsafe_directory(modules: Modules) -> None:
     assert modules.prepare(reset=True)["changed"]
 
 
-def test_busy(modules: Modules) -> None:
+def test_held_lock_fails_the_task_and_says_how_to_retry(modules: Modules) -> None:
     """Another run holds the lock: it fails, says so in what it returns, and how to retry."""
     modules.prepare()
     member(modules).unlink()
@@ -455,7 +455,7 @@ def test_requirement_is_no_option(modules: Modules) -> None:
     assert cache.stat().st_uid == 65534
 
 
-def test_without_eggcache(modules: Modules) -> None:
+def test_check_mode_goes_on_before_eggcache_is_installed(modules: Modules) -> None:
     """Where eggcache is not installed yet, check mode goes on, and a real run says what is missing."""
     absent = str(modules.home / "absent")
     done = modules.prepare(executable=absent, check=True)
@@ -467,7 +467,7 @@ def test_without_eggcache(modules: Modules) -> None:
     assert absent in done["msg"]
 
 
-def test_check(modules: Modules) -> None:
+def test_check_module_fails_with_its_findings(modules: Modules) -> None:
     """No cache is a failure with its findings, a prepared one is none; what is ignored is returned as such."""
     options: dict[str, Any] = {"user": "nobody", "group": "nogroup"}
     done = modules.run("check", **options)
@@ -491,7 +491,7 @@ def test_check(modules: Modules) -> None:
     assert len(before) == len(listing(modules.home))
 
 
-def test_unzip_all(modules: Modules) -> None:
+def test_unzip_all_module_unzips_once(modules: Modules) -> None:
     """Zipped eggs become directories, as predicted, once."""
     before = listing(eggs(modules))
     predicted = modules.run("unzip_all", check=True)
@@ -549,7 +549,7 @@ def test_handler_knows_the_kind(control: Control, tmp_path: Path, kind: str, inc
     assert ("no kind of wrapper" in done.stdout) is not included
 
 
-def test_wrapper(modules: Modules) -> None:
+def test_wrapper_module_installs_it_once(modules: Modules) -> None:
     """It is installed where it is told, once; what was changed is put right, and what is not ours is left alone."""
     dest = modules.home / "start"
     options: dict[str, Any] = {
@@ -577,7 +577,7 @@ def test_wrapper(modules: Modules) -> None:
 # ----------------------------------------------------------------------------------------- what its users read
 
 
-def test_lint(control: Control, tmp_path: Path) -> None:
+def test_ansible_lint_has_nothing_to_say(control: Control, tmp_path: Path) -> None:
     """ansible-lint's strictest profile has nothing to say."""
     copied = tmp_path / "ansible_collections" / "eggcache" / "eggcache"
     shutil.copytree(SOURCE, copied)
@@ -586,7 +586,7 @@ def test_lint(control: Control, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (SOURCE / "plugins" / "modules").glob("*.py")))
-def test_documentation(control: Control, name: str) -> None:
+def test_ansible_doc_shows_the_options_that_there_are(control: Control, name: str) -> None:
     """ansible-doc shows it, it documents the options that the module takes, and its examples use no others."""
     done = control.run("ansible-doc", "-t", "module", "--json", f"eggcache.eggcache.{name}")
     shown = json.loads(done.stdout)[f"eggcache.eggcache.{name}"]

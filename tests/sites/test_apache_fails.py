@@ -145,7 +145,7 @@ def test_file_that_is_wrong_is_an_error_until_prepared(case: Case, broken: str) 
     case.healthy()
 
 
-def test_updated_egg(case: Case) -> None:
+def test_updated_egg_fails_until_it_is_prepared(case: Case) -> None:
     """An egg updated after prepare is an ExtractionError; check names the old file; prepare has the new one served."""
     (egg,) = case.tree.site_packages.glob("shop-*.egg")
     with zipfile.ZipFile(egg) as archive:
@@ -166,7 +166,7 @@ def test_updated_egg(case: Case) -> None:
 # ---------------------------------------------------------------------------------------------------- surroundings
 
 
-def test_time_zone(case: Case) -> None:
+def test_apache_in_another_zone_fails_and_check_names_it(case: Case) -> None:
     """An Apache in another zone is an ExtractionError; check names the cache, or, in the cache's zone, that Apache."""
     zone = "America/New_York"
     case.fails(EXTRACTION, TZ=zone)
@@ -183,7 +183,7 @@ def test_time_zone(case: Case) -> None:
     case.healthy("--tz", zone, TZ=zone)
 
 
-def test_unreadable_parent(case: Case) -> None:
+def test_closed_parent_fails_and_check_names_it(case: Case) -> None:
     """A closed directory above the cache is an ExtractionError; check names it; opened, every page is served."""
     parent = case.cache.parent
     parent.chmod(0o700)
@@ -221,7 +221,7 @@ def remounted(directory: Path, options: str) -> Iterator[None]:
         subprocess.run(["umount", "-l", directory], check=True)
 
 
-def test_noexec(case: Case) -> None:
+def test_noexec_fails_the_native_library_and_check_names_it(case: Case) -> None:
     """On a noexec mount the native library is an ImportError; check says noexec alone; on another one it is served."""
     with remounted(case.cache, "noexec"):
         case.fails(NOEXEC)
@@ -249,7 +249,7 @@ def in_tmp(case: Case) -> Iterator[Case]:
     shutil.rmtree(place)
 
 
-def test_private_tmp(in_tmp: Case) -> None:
+def test_private_tmp_hides_the_cache_and_check_names_it(in_tmp: Case) -> None:
     """With a /tmp of its own Apache runs what its workers wrote; check says private-tmp. Without it, from the cache."""
     if not os.path.exists("/lib/systemd/system/apache2.service"):
         missing("Debian's apache2 is not installed")

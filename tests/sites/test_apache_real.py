@@ -162,7 +162,7 @@ def test_mod_python_other_zone(site_python: Shop) -> None:
     serves_from_cache(site, before)
 
 
-def test_init_script(site_python: Shop) -> None:
+def test_init_script_takes_apache_through_its_life(site_python: Shop) -> None:
     """The init script takes a real Apache through start, status, reload, restart and stop, and pages are served."""
     site, httpd = site_python, site_python.httpd
     modules(site)

@@ -115,7 +115,7 @@ def server(installed: Server) -> Iterator[Server]:
     )
 
 
-def test_dropin(server: Server) -> None:
+def test_dropin_serves_pages_from_a_cache_nobody_can_write(server: Server) -> None:
     """Without the drop-in a page is an error; with it, it is served from the cache, in which root of the unit, too,
     cannot write. An egg that is updated is served after a restart."""
     assert server.systemctl("start") == ""
@@ -131,7 +131,7 @@ def test_dropin(server: Server) -> None:
     assert server.page() == f"{SERVED}another\n"
 
 
-def test_readme(server: Server) -> None:
+def test_readme_commands_end_the_extraction_error(server: Server) -> None:
     """The README's commands for a host with systemd, as they stand, end a site's ExtractionError."""
     (commands,) = (block for block in blocks((ROOT / "README.rst").read_text(), "sh") if "systemctl restart" in block)
     server.host.write("/usr/lib/python3/dist-packages/demo.pth", f"{EGG}\n")
@@ -213,7 +213,7 @@ def test_lock_that_is_held(server: Server) -> None:
     assert "another run holds its lock for more than 1 s" in journal
 
 
-def test_unsafe(server: Server) -> None:
+def test_unsafe_directory_keeps_apache_from_starting(server: Server) -> None:
     """A directory that others can write keeps Apache from starting, and the journal says why and what to do."""
     server.install()
     assert server.systemctl("start") == ""
@@ -224,7 +224,7 @@ def test_unsafe(server: Server) -> None:
     assert server.systemctl("start") == ""
 
 
-def test_in_tmp(server: Server) -> None:
+def test_no_dropin_for_a_directory_in_tmp(server: Server) -> None:
     """For a directory in /tmp there is no drop-in, and the command that the refusal names works as it stands; where the
     unit is known to have no PrivateTmp there is one, and a boot that empties /tmp does no harm."""
     directory, file = "/tmp/turbogears-eggcache", f"{DROPINS}/50-eggcache.conf"
@@ -321,7 +321,7 @@ def commands(page: str) -> str:
     return block[1].replace(words, shlex.join([*EGGCACHE, "wrapper", CACHE, *ON_SITE]))
 
 
-def test_pages(server: Server) -> None:
+def test_pages_on_init_scripts_leave_apache_running(server: Server) -> None:
     """Whoever follows the page on init scripts here has Apache running and enabled, as it was, and the drop-in on the
     screen; the page on systemd, to which that one sends, makes the page of the site be served."""
     assert server.systemctl("start") == ""

@@ -78,7 +78,7 @@ def somebody_elses(site: Site) -> Iterator[None]:
         yield
 
 
-def test_busy(site: Site, release: dict[str, str]) -> None:
+def test_who_waits_in_vain_is_told_and_changes_nothing(site: Site, release: dict[str, str]) -> None:
     """Who waited --wait in vain is told, exit 75, and has changed nothing; who comes afterwards has the lock."""
     assert site.prepare().returncode == 0
     with somebody_elses(site):

@@ -163,7 +163,7 @@ def test_link_of_roots_is_followed(safe: Path) -> None:
     assert (safe / "real" / "cache").is_dir()
 
 
-def test_link_loop(safe: Path) -> None:
+def test_links_in_a_circle_are_refused(safe: Path) -> None:
     """Links that lead in a circle are refused, not followed for ever."""
     (safe / "a").symlink_to("b")
     (safe / "b").symlink_to("a")
@@ -196,7 +196,7 @@ def test_default_acl_is_dropped(safe: Path) -> None:
 
 
 @pytest.mark.parametrize("plant", [link, second_name, fifo, device, bound_socket])
-def test_planted_lock(safe: Path, plant: Callable[[Path, Path], None]) -> None:
+def test_planted_lock_is_never_opened(safe: Path, plant: Callable[[Path, Path], None]) -> None:
     """What is no regular file of ours, with one name, is never opened as the lock, and a link's victim is not
     emptied."""
     victim = safe / "victim"
@@ -272,7 +272,7 @@ def test_remove_does_not_follow(shared_tmp: Path) -> None:
     assert state(victim) == before
 
 
-def test_renewal(safe: Path) -> None:
+def test_what_is_in_the_way_stays_under_another_name(safe: Path) -> None:
     """What is in the way is exchanged with a new directory of ours and stays, untouched, under another name."""
     parent = safe / "tmp"
     parent.mkdir()

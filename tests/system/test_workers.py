@@ -45,7 +45,7 @@ def test_each_job_once(jobs: int, count: int, tmp_path: Path) -> None:
     assert children() <= before
 
 
-def test_several_processes(tmp_path: Path) -> None:
+def test_jobs_that_wait_for_each_other_get_done(tmp_path: Path) -> None:
     """With as many workers as jobs, and jobs that wait for each other, it takes several processes to get done."""
 
     def work(job: int) -> None:
@@ -79,7 +79,7 @@ def test_errors_come_back() -> None:
             assert error is None
 
 
-def test_killed_worker() -> None:
+def test_killed_worker_fails_the_run() -> None:
     """A worker that is killed, as by a lack of memory, fails the run: its job is not done."""
     me, before = os.getpid(), children()
 
@@ -137,7 +137,7 @@ except Ended:
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_nobody_outlives(number: signal.Signals) -> None:
+def test_no_worker_outlives_its_parent(number: signal.Signals) -> None:
     """However this process ends, so do the workers; and what cleans up is this process alone."""
     command = [sys.executable, "-c", FOREVER]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:

@@ -129,7 +129,7 @@ time.sleep(0.2)
 
 
 @pytest.mark.parametrize("command", ["tree", "prepare", "check", "unzip-all"])
-def test_pth_file(hostile: Hostile, command: str) -> None:
+def test_hostile_pth_file_gets_nowhere(hostile: Hostile, command: str) -> None:
     """A .pth file that reads root's files, writes to the cache, kills and traces root's process gets nowhere, and what
     it leaves behind, in a session of its own, is ended with it."""
     assert hostile.site.prepare().returncode == 0
@@ -150,7 +150,7 @@ def test_pth_file(hostile: Hostile, command: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["symlink", "hard link"])
-def test_linked_egg(hostile: Hostile, kind: str) -> None:
+def test_link_to_a_zip_of_roots_is_not_copied(hostile: Hostile, kind: str) -> None:
     """An egg that is a link to a zip that only root may read is named and not copied, by any command."""
     link, egg = hostile.site.eggs / "Secret-1.0-py3.11.egg", hostile.secret / "Secret-1.0-py3.11.egg"
     if kind == "symlink":
@@ -194,7 +194,7 @@ def forged(hostile: Hostile, egg: Path, **more: object) -> str:
 
 
 @pytest.mark.parametrize("command", ["prepare", "check", "tree", "unzip-all"])
-def test_forged_answer(hostile: Hostile, command: str) -> None:
+def test_zip_that_a_forged_answer_names_is_opened_with_the_users_rights(hostile: Hostile, command: str) -> None:
     """An answer that names a zip of root's is taken for what it is worth: root opens it with the user's rights."""
     egg = hostile.secret / "Secret-1.0-py3.11.egg"
     hostile.plant(forged(hostile, egg))

@@ -40,7 +40,7 @@ def asked(looked: early_reading.EarlyReader, egg: Path) -> list[str]:
         return [member.name for member in found.members]
 
 
-def test_read_once(tmp_path: Path, read: list[str]) -> None:
+def test_egg_that_is_the_same_is_read_once(tmp_path: Path, read: list[str]) -> None:
     """What was read and is still the same is not read again; what changed, in whatever way, or is new, is."""
     names = ["A-1.egg", "B-1.egg", "C-1.egg", "D-1.egg"]
     for name in names:

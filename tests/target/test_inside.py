@@ -111,7 +111,7 @@ def test_parts_share_no_name(script: str) -> None:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_scripts_compile(version: str, interpreter: Callable[[str], Path]) -> None:
+def test_scripts_compile_on_every_interpreter(version: str, interpreter: Callable[[str], Path]) -> None:
     """Every script compiles on every interpreter here, without a warning."""
     python = interpreter(version)
     for script in SCRIPTS:

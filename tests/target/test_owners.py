@@ -76,7 +76,9 @@ def test_code_of_others_never_runs_as_root(
     assert set(told.read_text().split()) == {str(nobody.pw_uid)}
 
 
-def test_several_owners(spied: tuple[Deployment, Path, Path], shared_tmp: Path, nobody: pwd.struct_passwd) -> None:
+def test_no_owner_runs_the_code_of_another(
+    spied: tuple[Deployment, Path, Path], shared_tmp: Path, nobody: pwd.struct_passwd
+) -> None:
     """Of two other users neither may run the other's code: nobody does. The same where anybody may write."""
     deployment, theirs, _ = spied
     python, another = str(deployment.python), shared_tmp / "another"
@@ -202,7 +204,7 @@ os._exit(0)
 """
 
 
-def test_forged_answer(
+def test_eggs_that_another_users_code_names_are_not_touched(
     spied: tuple[Deployment, Path, Path], shared_tmp: Path, nobody: pwd.struct_passwd, uploaded: dict[str, Path]
 ) -> None:
     """Eggs that only another user's code names are not touched by root, nor is what is no egg, and no library of his is

@@ -166,7 +166,7 @@ def test_everything_of_turbogears(turbogears1: Deployment) -> None:
     [("turbogears1_complete", "TurboGears", 21), ("turbogears2_27", "TurboGears2", 5),
      ("turbogears2_311", "TurboGears2", 5)],
 )  # fmt: skip
-def test_complete_trees(fixture: str, root: str, eggs: int, request: pytest.FixtureRequest) -> None:
+def test_complete_tree_is_that_of_require(fixture: str, root: str, eggs: int, request: pytest.FixtureRequest) -> None:
     """A complete tree is what the target's own require() says, to the distribution, and nothing is found wrong."""
     deployment: Deployment = request.getfixturevalue(fixture)
     tree = ask(deployment, root)
@@ -184,13 +184,13 @@ def test_all_that_is_installed_agrees(turbogears2_27: Deployment) -> None:
         assert projects(ask(turbogears2_27, project)) == required(turbogears2_27, project)
 
 
-def test_as_nobody(turbogears2_311: Deployment, nobody: pwd.struct_passwd) -> None:
+def test_tree_is_the_same_for_another_account(turbogears2_311: Deployment, nobody: pwd.struct_passwd) -> None:
     """As root, for another account, it is the same tree."""
     tree = ask(turbogears2_311, "TurboGears2", account=accounts.lookup("nobody"))
     assert projects(tree) == projects(ask(turbogears2_311, "TurboGears2"))
 
 
-def test_extras(turbogears1: Deployment) -> None:
+def test_extra_brings_what_it_requires(turbogears1: Deployment) -> None:
     """An extra of the root brings what it requires; one that there is not is a conflict, told in its words."""
     plain, future = ask(turbogears1, "TurboGears"), ask(turbogears1, "TurboGears[future]")
     assert named(future, "TurboGears").extras == ("future",)
@@ -203,7 +203,9 @@ def test_extras(turbogears1: Deployment) -> None:
 
 
 @pytest.mark.parametrize(("python", "release"), [RELEASES[0], RELEASES[-1]])
-def test_installed_extras(python: str, release: str, released: MakeTarget, shared_tmp: Path) -> None:
+def test_what_is_installed_of_an_extra_belongs_to_the_tree(
+    python: str, release: str, released: MakeTarget, shared_tmp: Path
+) -> None:
     """Of each extra, what is installed belongs to the tree, with what that requires, though nobody has asked for it;
     what is not, or does not suit, is not missed. The declared tree alone has none of it. What else is zipped is named.
     """
@@ -252,7 +254,7 @@ def test_root_not_installed(turbogears2_27: Deployment) -> None:
 
 
 @pytest.mark.parametrize("requirement", ["TurboGears >= 1 2", "===", "", "# none", "one\ntwo", "[future]"])
-def test_wrong_requirements(requirement: str, turbogears2_311: Deployment) -> None:
+def test_no_requirement_is_a_usage_error(requirement: str, turbogears2_311: Deployment) -> None:
     """What the target takes for no requirement, or for more than one, is a usage error that says why."""
     with pytest.raises(UsageError, match="requirement"):
         ask(turbogears2_311, requirement)
@@ -262,7 +264,9 @@ def test_wrong_requirements(requirement: str, turbogears2_311: Deployment) -> No
 
 
 @pytest.mark.parametrize(("python", "release"), RELEASES)
-def test_every_release(python: str, release: str, released: MakeTarget, shared_tmp: Path) -> None:
+def test_each_release_tells_missing_from_conflicting(
+    python: str, release: str, released: MakeTarget, shared_tmp: Path
+) -> None:
     """Missing, conflicting, legacy and cyclic requirements are told apart under each release, and the rest is done."""
     target = released(python, release)
     egg(shared_tmp, "Root", "1.0", f"Leaf>=1\nGone>=2\nClash>=2\nLegacy{LEGACY}\n\n[extra]\nExtra\n", python)
@@ -406,7 +410,9 @@ def test_kinds_of_distributions_are_told_apart(
     [("2.7", "0.6c11", "Inner-1-py2.7.egg"), ("2.7", "36.0.1", "Inner-1-py2.7.egg"),
      ("3.6", "40.8.0", "Inner-1-py3.6.egg"), ("3.9", "58.1.0", "outer.egg"), ("3.13", "80.9.0", "outer.egg")],
 )  # fmt: skip
-def test_baskets(python: str, release: str, cache_name: str, released: MakeTarget, shared_tmp: Path) -> None:
+def test_egg_in_a_basket_is_cached_under_the_name_of_its_release(
+    python: str, release: str, cache_name: str, released: MakeTarget, shared_tmp: Path
+) -> None:
     """An egg inside an egg is cached under the name that this very release will look for: 49.6 changed it."""
     target = released(python, release)
     inner = egg(shared_tmp, "Inner", "1", "", python)
@@ -663,7 +669,7 @@ def made(count: int, needs: list[Need]) -> Tree:
     return Tree(target, ("P0",), eggs, tuple(needs))
 
 
-def test_drawing() -> None:
+def test_children_are_drawn_in_their_authors_order() -> None:
     """Children are in their author's order, the requirement is behind, repeated ones are marked, the rest is listed."""
     needs = [
         Need("P0", None, 0, State.MET), Need("Gone", 0, None, State.MISSING, "not installed"),
@@ -725,7 +731,7 @@ def test_only_metadata_on_the_path_is_to_be_opened(
     assert (found.code, found.remedy.command) == ("egg-unreadable", command.format(tmp=shared_tmp))
 
 
-def test_json(turbogears1: Deployment) -> None:
+def test_json_of_a_tree_has_every_field(turbogears1: Deployment) -> None:
     """The JSON has the schema, every field of the model in plain types, and what is wrong."""
     tree = tree_json(ask(turbogears1, "TurboGears"))
     assert json.loads(json.dumps(tree)) == tree

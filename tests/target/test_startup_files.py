@@ -202,7 +202,9 @@ def test_what_is_others_never_runs_as_root(mixed: Mixed, others: Callable[[Mixed
 
 @pytest.mark.parametrize("command", ["wheels", "prepare", "check", "unzip-all"])
 @pytest.mark.parametrize("others", [hidden_pth, library], ids=lambda function: function.__name__)
-def test_every_command(mixed: Mixed, command: str, others: Callable[[Mixed], Path]) -> None:
+def test_no_command_runs_others_startup_files_as_root(
+    mixed: Mixed, command: str, others: Callable[[Mixed], Path]
+) -> None:
     """No command runs it as root, not for the runtime user root either; root does not compile with such a library, and
     says whose it is, with nothing changed."""
     egg = write_egg(mixed.site / "One-1.0-py3.11.egg", {"one.py": "one = 1\n"})
@@ -254,7 +256,7 @@ def test_names_in_pth_files(shared_tmp: Path) -> None:
     assert found == below | {"/abs", "/form", "/abs\x0c/form", "/code"}
 
 
-def test_user_site(mixed: Mixed, shared_tmp: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_user_site_counts_for_root(mixed: Mixed, shared_tmp: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is below ~/.local counts: the target reads it for root as well."""
     packages = shared_tmp / ".local/lib/python3.11/site-packages"
     packages.mkdir(parents=True)

@@ -100,7 +100,9 @@ def test_application_imports_from_a_cache(
 
 
 @pytest.mark.parametrize("zone", ["America/New_York", "Asia/Kolkata"])
-def test_time_zone(turbogears2_311: Deployment, shared_tmp: Path, nobody: pwd.struct_passwd, zone: str) -> None:
+def test_cache_is_current_in_its_own_zone_alone(
+    turbogears2_311: Deployment, shared_tmp: Path, nobody: pwd.struct_passwd, zone: str
+) -> None:
     """A cache is current in the zone that it was prepared for, and in no other."""
     cache = shared_tmp / "cache"
     eggcache("prepare", cache, "TurboGears2", "--python", turbogears2_311.python, "--user", "nobody", "--tz", zone)

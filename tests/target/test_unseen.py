@@ -79,7 +79,7 @@ def test_egg_that_cannot_be_read(python: Path, eggs: Path, shared_tmp: Path, nob
     assert "mode 0600" in found[0]["cause"]
 
 
-def test_another_spelling(python: Path, eggs: Path, shared_tmp: Path) -> None:
+def test_refused_egg_is_told_of_once(python: Path, eggs: Path, shared_tmp: Path) -> None:
     """An egg that is refused is told of once, whichever name its directory has."""
     (shared_tmp / "link").symlink_to(eggs)
     egg = write_egg(eggs / "Twice-1.0.egg", {"twice.py": "x = 1\n" * 1000})

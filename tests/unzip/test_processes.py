@@ -198,7 +198,7 @@ def test_another_mount_namespace(site: Deployment) -> None:
 
 
 @pytest.mark.parametrize("module", ["wsgi", "python"])
-def test_apache(module: str, site: Deployment, shared_tmp: Path) -> None:
+def test_apache_that_embeds_the_target_is_named(module: str, site: Deployment, shared_tmp: Path) -> None:
     """A real Apache that embeds the target's Python is named with its workers, and apachectl in the safe order."""
     require(module)
     httpd = Httpd(shared_tmp / "apache", "", module)
@@ -226,7 +226,7 @@ def test_apache(module: str, site: Deployment, shared_tmp: Path) -> None:
         httpd.stop()
 
 
-def test_safe_order() -> None:
+def test_each_server_is_named_with_its_way_to_be_stopped() -> None:
     """Units of systemd's, an Apache without one, and others: each with its way to be stopped; names are escaped."""
     from eggcache.model import Process
 

@@ -114,7 +114,9 @@ def kept(pristine: Deployment, copy_of: Callable[[Deployment], Deployment]) -> K
     return kept
 
 
-def test_round_trip(turbogears1_complete: Deployment, copy_of: Callable[[Deployment], Deployment]) -> None:
+def test_unzip_and_undo_give_every_byte_back(
+    turbogears1_complete: Deployment, copy_of: Callable[[Deployment], Deployment]
+) -> None:
     """A real TurboGears, unzipped and put back: every byte, mode, owner and mtime as before, and it works as before."""
     made = copy_of(turbogears1_complete)
     code = "import pkg_resources; print(sorted(map(str, pkg_resources.require('TurboGears')))); import turbogears"
@@ -143,7 +145,7 @@ def test_round_trip(turbogears1_complete: Deployment, copy_of: Callable[[Deploym
     assert facts(made.site_packages) == before
 
 
-def test_put_back(kept: Kept) -> None:
+def test_zips_are_what_they_were_and_the_backup_keeps_its_own(kept: Kept) -> None:
     """The zips are what they were; the backup keeps its own, which a write into an installed egg does not change."""
     backup = listing(kept.backup)
     done = kept.undo()
@@ -175,7 +177,7 @@ CHANGES: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_changed_since(change: str, kept: Kept) -> None:
+def test_changed_directory_stays_and_is_named(change: str, kept: Kept) -> None:
     """What somebody changed in a directory is not lost: it stays and is named; the others are put back (exit 3)."""
     egg = kept.site / NAMES[1]
     act, words = CHANGES[change]
@@ -237,7 +239,7 @@ def test_zip_that_is_damaged(kept: Kept) -> None:
     assert leftovers(kept.site) == []
 
 
-def test_usage(kept: Kept) -> None:
+def test_undo_without_a_safe_backup_does_nothing(kept: Kept) -> None:
     """Without --backup, with one that is missing, that others can write, or that is site-packages: nothing is done."""
     before = listing(kept.site)
     done = eggcache("unzip-all", "--all", "--undo", "--python", kept.deployment.python)
@@ -266,7 +268,7 @@ def test_as_the_owner_of_site_packages(kept: Kept, nobody: pwd.struct_passwd) ->
 
 
 @pytest.mark.parametrize("faults", [(), ("renameat2:signal=TERM:when=1",)], ids=["", "terminated"])
-def test_changed_meanwhile(faults: tuple[str, ...], kept: Kept) -> None:
+def test_what_is_written_during_undo_comes_back(faults: tuple[str, ...], kept: Kept) -> None:
     """What is written into a directory after it was compared comes back with it, and is not removed with the stage,
     even where a signal comes right after the exchange."""
     process = kept.injected("syncfs:delay_enter=2000000", *faults)

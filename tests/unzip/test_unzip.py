@@ -224,7 +224,7 @@ def test_second_run_does_nothing(converted: Converted) -> None:
     assert listing(converted.deployment.root) == before
 
 
-def test_same_distributions(converted: Converted) -> None:
+def test_pip_and_pkg_resources_see_the_same_distributions(converted: Converted) -> None:
     """pkg_resources and pip see the same distributions, versions and places."""
     assert seen(converted.deployment) == converted.seen
 
@@ -601,7 +601,7 @@ def as_nobody(
 
 
 @pytest.mark.parametrize("dry", [(), ("-n",)], ids=["run", "dry-run"])
-def test_not_permitted(
+def test_nobody_changes_nothing_in_roots_site_packages(
     dry: tuple[str, ...], small: Deployment, as_nobody: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
     """Nobody on root's site-packages: exit 4, one line with cause and remedy, nothing changed; -n says the same."""
@@ -647,7 +647,7 @@ def test_site_packages_behind_a_link(small: Deployment) -> None:
 
 
 @pytest.mark.parametrize("count", [2, 50])
-def test_parallel_runs(count: int, small: Deployment) -> None:
+def test_one_of_parallel_runs_converts(count: int, small: Deployment) -> None:
     """Of runs at once all exit 0, one converts, the others do and say nothing, and nothing is left over."""
     processes = [start(small) for _ in range(count)]
     ended = [(*process.communicate(timeout=120), process.returncode) for process in processes]
@@ -730,7 +730,7 @@ def test_signals_at_random_moments(number: signal.Signals, small: Deployment, pr
     assert leftovers(small.site_packages) == []
 
 
-def test_busy(small: Deployment) -> None:
+def test_held_directory_is_75_and_nothing_is_changed(small: Deployment) -> None:
     """Where another run holds the directory longer than --wait: exit 75, and nothing is changed."""
     descriptor = os.open(small.site_packages, os.O_RDONLY)
     try:
@@ -772,7 +772,7 @@ def test_full_disk_of_the_compiler(small: Deployment) -> None:
     assert leftovers(small.site_packages) == []
 
 
-def test_backup_beside(small: Deployment) -> None:
+def test_backup_on_the_same_disk_is_the_very_zip(small: Deployment) -> None:
     """On the same file system the backup is the very zip; a second run, and one after a kill, find it there."""
     backup = small.root / "zips"
     inodes = {egg.name: egg.stat().st_ino for egg in small.eggs}
@@ -799,7 +799,7 @@ def test_larger_than_memory(small: Deployment) -> None:
         assert os.stat(f"{elsewhere}/zips/{egg.name}").st_size == egg.stat().st_size > size
 
 
-def test_backup_conflict(small: Deployment) -> None:
+def test_another_zip_in_the_backup_stops_the_run(small: Deployment) -> None:
     """Another zip of one name in the backup stops it before anything is swapped or kept; -n says the same."""
     backup = small.root / "zips"
     backup.mkdir(0o755)
@@ -823,7 +823,9 @@ def test_backup_conflict(small: Deployment) -> None:
     ],
     ids=["eggs", "missing", "writable"],
 )
-def test_backup_refused(make_backup: Callable[[Deployment], Path], status: int, words: str, small: Deployment) -> None:
+def test_backup_that_would_lose_zips_is_refused(
+    make_backup: Callable[[Deployment], Path], status: int, words: str, small: Deployment
+) -> None:
     """A backup that would lose the zips, or that others can write, is refused before anything is done."""
     done = eggcache("unzip-all", "--all", "--python", small.python, "--backup", make_backup(small))
     assert (done.returncode, done.stderr.count("\n")) == (status, 1), done.stderr[-1000:]

@@ -40,7 +40,7 @@ VERSIONS = {
 
 
 @pytest.mark.parametrize("old", VERSIONS)
-def test_versions(old: str) -> None:
+def test_version_is_written_in_words_of_pep_440(old: str) -> None:
     """A version is written in the words of PEP 440 where they have a place for it, else nothing is said."""
     assert legacy.version(old) == VERSIONS[old]
 
@@ -96,7 +96,7 @@ REQUIREMENTS = {
 
 
 @pytest.mark.parametrize("line", REQUIREMENTS)
-def test_requirements(line: str) -> None:
+def test_requirement_is_rewritten_where_it_means_the_same(line: str) -> None:
     """A requirement is rewritten where it means the same; what is lost is told, and whatever is left can be parsed."""
     found = legacy.requirement(line)
     assert (found.text, found.changed, bool(found.lost)) == REQUIREMENTS[line]
@@ -181,7 +181,7 @@ Lost
 """
 
 
-def test_sections() -> None:
+def test_extras_and_markers_become_markers() -> None:
     """Extras and markers of requires.txt become markers of the requirements; an extra without any is still one."""
     extras, found = metadata.requirements(REQUIRES)
     assert extras == ["bad", "empty", "mysql", "test_extra"]
@@ -229,7 +229,7 @@ Requires: something
 """  # noqa: W293
 
 
-def test_metadata() -> None:
+def test_old_pkg_info_becomes_strict_metadata() -> None:
     """A PKG-INFO as the distutils of the time wrote it becomes metadata that the strictest reader accepts."""
     text = metadata.compose(metadata.parse(PKG_INFO), "Foo", "1.0", ["x"], ["Bar>=1", "Bar>=1"])
     read = Metadata.from_email(text.encode())
@@ -243,7 +243,7 @@ def test_metadata() -> None:
 
 
 @pytest.mark.parametrize(("told", "kept"), [(">=2.7,!=3.0.*", True), ("==2.7,>=3.6", False), ("whatever", False)])
-def test_requires_python(told: str, kept: bool) -> None:
+def test_requires_python_that_refuses_the_target_is_dropped(told: str, kept: bool) -> None:
     """It is dropped, and told as lost, where pip would refuse the wheel for the very Python that has the egg."""
     info = metadata.parse(f"Metadata-Version: 1.2\nName: Foo\nVersion: 1\nRequires-Python: {told}\n")
     lost = metadata.bound_to_others(info, (3, 11, 7))
@@ -251,7 +251,7 @@ def test_requires_python(told: str, kept: bool) -> None:
     assert (f"Requires-Python: {told}" in metadata.compose(info, "Foo", "1", [], [])) == kept
 
 
-def test_metadata_2() -> None:
+def test_description_of_metadata_2_is_the_body() -> None:
     """From Metadata 2 on the description is the body, and what looks like a field there is none."""
     text = "Metadata-Version: 2.4\nName: Foo\nVersion: 1\nLicense-Expression: MIT\n\nSummary: of the body\n\nmore\n"
     info = metadata.parse(text)
@@ -269,6 +269,6 @@ def test_metadata_injects_nothing() -> None:
     assert lines == ["Metadata-Version: 2.1", "Name: Foo", "Version: 1.0", "Author: A", "License: x"]
 
 
-def test_any_encoding() -> None:
+def test_pkg_info_in_latin_1_is_written_as_utf_8() -> None:
     """PyAMF 0.5 has a PKG-INFO in Latin-1: it is read, and written as UTF-8."""
     assert metadata.decoded("Jürgen".encode("latin-1")) == metadata.decoded("Jürgen".encode()) == "Jürgen"

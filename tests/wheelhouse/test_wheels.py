@@ -151,7 +151,7 @@ def test_all_of_a_large_tree(
     assert left.keys() == {"repoze.who", "paste.httpserver"}
 
 
-def test_turbogears_1(turbogears1: Deployment, shared_tmp: Path) -> None:
+def test_wheels_of_turbogears_1_install(turbogears1: Deployment, shared_tmp: Path) -> None:
     """The tree with PEAK-Rules missing: that is said, with the chain; the rest is made, its requirement in the words
     of today. wheel's own convert fails on the same egg."""
     out = shared_tmp / "out"
@@ -176,7 +176,7 @@ def test_turbogears_1(turbogears1: Deployment, shared_tmp: Path) -> None:
 
 
 @pytest.mark.parametrize(("version", "setuptools", "made"), [("2.7", "44.1.1", 75), ("3.11", "65.5.0", 19)])
-def test_uploaded_eggs(
+def test_every_uploaded_egg_becomes_a_wheel_or_a_finding(
     version: str,
     setuptools: str,
     made: int,
@@ -228,7 +228,7 @@ def bytes_of(out: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(out.iterdir())}
 
 
-def test_reproducible(turbogears2_311: Deployment, shared_tmp: Path) -> None:
+def test_wheels_are_the_same_to_the_byte_anywhere(turbogears2_311: Deployment, shared_tmp: Path) -> None:
     """The same bytes in another zone, locale, umask and order of hashing, and nothing in them is of today."""
     arguments = ("TurboGears2", "--python", turbogears2_311.python)
     assert eggcache("wheels", shared_tmp / "one", *arguments).returncode == 0
@@ -248,7 +248,7 @@ def test_reproducible(turbogears2_311: Deployment, shared_tmp: Path) -> None:
         assert {one.date_time for one in zipfile.ZipFile(wheel).infolist()} == {(2001, 9, 9, 1, 46, 40)}
 
 
-def test_oldest_dependencies(turbogears2_311: Deployment, shared_tmp: Path) -> None:
+def test_oldest_wheel_and_packaging_give_the_same_bytes(turbogears2_311: Deployment, shared_tmp: Path) -> None:
     """The oldest wheel and packaging that setup.py allows give the same bytes, and print nothing of their own."""
     oldest = shared_tmp / "oldest"
     pins = deployment.downloads(use="wheels-oldest")
@@ -445,7 +445,9 @@ NAMESPACE = "__import__('pkg_resources').declare_namespace(__name__)\n"
 
 
 @pytest.mark.parametrize("version", ["2.7", "3.11"])
-def test_namespaces(version: str, python: Path, turbogears2_27: Deployment, shared_tmp: Path, eggs: Path) -> None:
+def test_no_wheel_holds_the_file_of_a_namespace(
+    version: str, python: Path, turbogears2_27: Deployment, shared_tmp: Path, eggs: Path
+) -> None:
     """No wheel holds the file that its neighbours of the namespace have too; Python 2 gets a .pth file in its place.
     A package below one that is no namespace stays as it is."""
     name = f"Spaced-1.0-py{version}.egg"
@@ -470,7 +472,7 @@ def test_namespaces(version: str, python: Path, turbogears2_27: Deployment, shar
             assert [re.findall(r"eggcache_name = '(\S+)';", line) for line in lines] == [["one"], ["one.two"]]
 
 
-def test_basket(turbogears2_27: Deployment, shared_tmp: Path, eggs: Path) -> None:
+def test_eggs_in_a_basket_are_wheels_of_their_own(turbogears2_27: Deployment, shared_tmp: Path, eggs: Path) -> None:
     """The eggs in a basket are wheels of their own, and none is in that of the basket."""
     inner = "Inner-1.0-py2.7.egg"
     basket = write_egg(
@@ -511,7 +513,7 @@ LEFT_OUT = {
 
 
 @pytest.mark.parametrize("code", LEFT_OUT)
-def test_left_out(code: str, python: Path, shared_tmp: Path, eggs: Path) -> None:
+def test_what_has_no_wheel_is_named(code: str, python: Path, shared_tmp: Path, eggs: Path) -> None:
     """What no wheel can be made of is named, and what lies beside it is made all the same."""
     name, files = LEFT_OUT[code]
     write_egg(eggs / name, dict(files), project="Foo")
@@ -755,7 +757,7 @@ def test_a_command_in_a_remedy_is_quoted(python: Path, shared_tmp: Path, eggs: P
     assert shlex.split(finding["command"]) == ["pip", "wheel", "--no-deps", "-w", out, str(place)]
 
 
-def test_unzipped_rights(python: Path, shared_tmp: Path, eggs: Path) -> None:
+def test_wheel_is_for_everybody_where_all_in_it_is(python: Path, shared_tmp: Path, eggs: Path) -> None:
     """The wheel of an unzipped egg is for everybody only where all that it holds is."""
     for name, mode in {"Open": 0o644, "File": 0o640}.items():
         unzipped = unzipped_egg(eggs / f"{name}-1.0-py3.11.egg")
@@ -769,7 +771,9 @@ def test_unzipped_rights(python: Path, shared_tmp: Path, eggs: Path) -> None:
     assert modes == {"open": 0o644, "file": 0o600, "shut": 0o600}
 
 
-def test_unreadable(python: Path, shared_tmp: Path, eggs: Path, nobody: pwd.struct_passwd) -> None:
+def test_unzipped_egg_with_an_unreadable_file_is_left_out(
+    python: Path, shared_tmp: Path, eggs: Path, nobody: pwd.struct_passwd
+) -> None:
     """An unzipped egg with a file that its reader may not read is left out, whole."""
     unzipped = unzipped_egg(eggs / "Foo-1.0-py3.11.egg")
     (unzipped / "key.txt").write_text("secret\n")
@@ -798,7 +802,7 @@ def test_an_unsafe_directory(python: Path, shared_tmp: Path, eggs: Path) -> None
     assert done.returncode == 1
 
 
-def test_without_wheel(python: Path, shared_tmp: Path, eggs: Path) -> None:
+def test_missing_package_wheel_is_named(python: Path, shared_tmp: Path, eggs: Path) -> None:
     """Where the package wheel is not installed the error names the remedy, and nothing is made."""
     (shared_tmp / "wheel.py").write_text("raise ImportError(\"No module named 'wheel'\")\n")
     done = eggcache("wheels", shared_tmp / "out", "--all", "--python", python, env={"PYTHONPATH": str(shared_tmp)})
@@ -832,7 +836,7 @@ def test_an_egg_that_changes_meanwhile(python: Path, shared_tmp: Path, eggs: Pat
 
 
 @pytest.mark.parametrize(("call", "when"), [("renameat", 2), ("syncfs", 1), ("fchmodat", 2), ("mkdirat", 2)])
-def test_killed(call: str, when: int, python: Path, shared_tmp: Path, eggs: Path) -> None:
+def test_killed_run_leaves_whole_wheels(call: str, when: int, python: Path, shared_tmp: Path, eggs: Path) -> None:
     """Killed at any moment, OUT holds whole wheels and one stage, which the next run removes; and that completes."""
     for name in ("One", "Two", "Three"):
         write_egg(eggs / f"{name}-1.0-py3.11.egg", {f"{name.lower()}.py": ""})

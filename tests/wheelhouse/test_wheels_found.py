@@ -154,7 +154,7 @@ def test_no_wheels_for_a_target_that_finds_none(target: Callable[[str, str], Dep
     assert "next:" not in done.stdout
 
 
-def test_whose_pip(own: Deployment, shared_tmp: Path, nobody: pwd.struct_passwd) -> None:
+def test_root_is_told_as_whom_to_run_pip(own: Deployment, shared_tmp: Path, nobody: pwd.struct_passwd) -> None:
     """Root is told as whom to run the pip of an environment that is somebody else's. An egg outside of the environment
     is named, and with --all one that is not active is left to wait for its require()."""
     write_egg(own.site_packages / "Active-1.0-py3.11.egg", {"active.py": ""})

@@ -115,7 +115,9 @@ def test_block_is_where_the_program_reads_it(tmp_path: Path, emit: Callable[...,
         ("[program:x]\ncommand=a\nenvironment=A=1\n[other]\n", "can have one only"),
     ],
 )
-def test_no_place(tmp_path: Path, emit: Callable[..., str], text: str, says: str) -> None:
+def test_block_that_supervisord_would_misread_is_not_written(
+    tmp_path: Path, emit: Callable[..., str], text: str, says: str
+) -> None:
     """Where supervisord would take the block for something else, or drop a line of somebody's, nothing is written."""
     (tmp_path / "conf").write_text(text)
     assert says in emit("supervisord", "/srv/x", tmp_path / "conf", status=1)
@@ -141,7 +143,7 @@ def test_changed_file_is_kept_beside_the_new_one(tmp_path: Path, kind: str, emit
 
 
 @pytest.mark.parametrize("change", ["# mine\n", ""])
-def test_changed_block(tmp_path: Path, emit: Callable[..., str], change: str) -> None:
+def test_changed_block_is_kept_beside(tmp_path: Path, emit: Callable[..., str], change: str) -> None:
     """What somebody wrote into the block, or took out of it, is kept beside in the file as it was."""
     file = tmp_path / "httpd"
     emit("sysconfig", "/srv/one", file)
@@ -185,7 +187,7 @@ def test_text_without_marks(tmp_path: Path, emit: Callable[..., str], kind: str,
 @pytest.mark.parametrize(
     "line", ["def on_starting(server):\n    pass\n", "on_starting = f\n", "from h import on_starting\n"]
 )
-def test_undone(tmp_path: Path, emit: Callable[..., str], line: str) -> None:
+def test_what_takes_the_place_of_a_block_is_named(tmp_path: Path, emit: Callable[..., str], line: str) -> None:
     """What takes the place of a block below it is named each time, by its line; above it, it is the block's to call."""
     file = tmp_path / "gunicorn.conf.py"
     file.write_text(line)
@@ -222,7 +224,7 @@ def test_somebody_at_the_same_time(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["conf"]
 
 
-def test_strangers_file(shared_tmp: Path) -> None:
+def test_root_renews_no_file_of_another_user(shared_tmp: Path) -> None:
     """In a directory of everybody's, root renews no file that is another user's."""
     if os.geteuid() != 0:
         missing("only root can give a file away")

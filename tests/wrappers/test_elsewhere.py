@@ -35,7 +35,7 @@ def emitted(kind: str, *more: str | Path, directory: str | Path = DIRECTORY) -> 
 
 
 @pytest.mark.parametrize("kind", sorted(emission.KINDS))
-def test_prepares_nothing(kind: str) -> None:
+def test_wrapper_for_elsewhere_names_no_command_of_this_host(kind: str) -> None:
     """No kind names eggcache's command, or this host's Python; each has the directory, and the zone where one is named,
     and says in its comments where a new egg comes from."""
     text = emitted(kind, "--tz", "Europe/Madrid")
@@ -48,7 +48,7 @@ def test_prepares_nothing(kind: str) -> None:
     assert "archive" in text or kind == "systemd"
 
 
-def test_linters(tmp_path: Path) -> None:
+def test_scripts_for_elsewhere_are_posix_sh(tmp_path: Path) -> None:
     """What sh reads is POSIX sh without a warning, with a zone and without, and dash parses it."""
     files = []
     for number, (kind, debian) in enumerate((*((kind, False) for kind in SHELL), ("envvars", True))):
@@ -66,7 +66,7 @@ def test_linters(tmp_path: Path) -> None:
         assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
 
-def test_gunicorn(tmp_path: Path) -> None:
+def test_gunicorn_elsewhere_has_directory_and_zone(tmp_path: Path) -> None:
     """gunicorn's configuration, read by Python, sets the directory and the zone at once, and has no hook."""
     text = emitted("gunicorn", "--tz", "Europe/Madrid")
     (tmp_path / "conf.py").write_text(text)

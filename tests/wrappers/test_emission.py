@@ -154,7 +154,7 @@ def arguments(emitted: Emitted) -> list[str] | None:
 )
 @pytest.mark.parametrize("kind", SCRIPTS)
 @pytest.mark.parametrize("name", NASTY)
-def test_linters(emit: Callable[..., Emitted], kind: str, name: str, tool: list[str]) -> None:
+def test_scripts_are_posix_sh(emit: Callable[..., Emitted], kind: str, name: str, tool: list[str]) -> None:
     """The scripts are POSIX sh without a warning, whatever the directory is called."""
     if not shutil.which(tool[0]):
         missing(f"{tool[0]} is not installed")
@@ -188,7 +188,7 @@ def test_no_value_in_a_comment(emit: Callable[..., Emitted], kind: str) -> None:
         {"unit": "x\n[Service]"},
     ],
 )
-def test_usage(values: dict[str, Any]) -> None:
+def test_script_that_could_not_work_is_refused(values: dict[str, Any]) -> None:
     """What cannot make a script that works from everywhere is refused, in one line."""
 
     def text(kind: str, **given: Any) -> str:
@@ -233,7 +233,7 @@ def test_from_a_zip(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", NASTY)
-def test_quoting(emit: Callable[..., Emitted], name: str) -> None:
+def test_values_arrive_byte_for_byte(emit: Callable[..., Emitted], name: str) -> None:
     """Directory, zone, prepare's and apachectl's own path and arguments arrive byte for byte."""
     emitted = emit("apachectl", name, timezone=f":/zone/{name}")
     given = ["-k", "start", "", "a b", name, "*"]
@@ -254,7 +254,9 @@ def test_quoting(emit: Callable[..., Emitted], name: str) -> None:
 
 @pytest.mark.parametrize(("timezone", "expected"), [(None, "unset"), ("", ""), ("Europe/Madrid", "Europe/Madrid")])
 @pytest.mark.parametrize("kind", SCRIPTS)
-def test_zone(emit: Callable[..., Emitted], kind: str, timezone: str | None, expected: str) -> None:
+def test_prepare_and_apache_have_one_zone(
+    emit: Callable[..., Emitted], kind: str, timezone: str | None, expected: str
+) -> None:
     """prepare and Apache have the one zone that was asked for, or none, whatever the caller's is."""
     emitted = emit(kind, timezone=timezone, edit=impatient)
     emitted.run("start", TZ="Asia/Tokyo")
@@ -263,7 +265,7 @@ def test_zone(emit: Callable[..., Emitted], kind: str, timezone: str | None, exp
 
 
 @pytest.mark.parametrize("given", HARMLESS, ids=" ".join)
-def test_pass_through(emit: Callable[..., Emitted], given: list[str]) -> None:
+def test_what_cannot_start_apache_prepares_nothing(emit: Callable[..., Emitted], given: list[str]) -> None:
     """A broken cache is not in the way of what cannot start Apache, and prepare is not even asked."""
     emitted = emit("apachectl")
     emitted.fail(1)
@@ -274,7 +276,7 @@ def test_pass_through(emit: Callable[..., Emitted], given: list[str]) -> None:
 
 
 @pytest.mark.parametrize("given", STARTING, ids=" ".join)
-def test_prepared_first(emit: Callable[..., Emitted], given: list[str]) -> None:
+def test_whatever_starts_apache_prepares_first(emit: Callable[..., Emitted], given: list[str]) -> None:
     """Whatever could start Apache prepares first, and does not reach apachectl if that fails."""
     emitted = emit("apachectl")
     assert emitted.run(*given).returncode == 42
@@ -287,7 +289,7 @@ def test_prepared_first(emit: Callable[..., Emitted], given: list[str]) -> None:
 
 
 @pytest.mark.parametrize("status", FAILURES)
-def test_failed_prepare(emit: Callable[..., Emitted], status: int) -> None:
+def test_failed_prepare_is_the_exit_status(emit: Callable[..., Emitted], status: int) -> None:
     """The exit status of a prepare that failed is the wrapper's, and stderr says that Apache was not run."""
     emitted = emit("apachectl")
     emitted.fail(status)
@@ -297,7 +299,7 @@ def test_failed_prepare(emit: Callable[..., Emitted], status: int) -> None:
     assert arguments(emitted) is None
 
 
-def test_missing_prepare(emit: Callable[..., Emitted]) -> None:
+def test_apache_is_not_started_without_eggcache(emit: Callable[..., Emitted]) -> None:
     """Where eggcache was uninstalled, Apache is not started."""
     emitted = emit("apachectl", prepare=["/nowhere/eggcache", "prepare"])
     assert emitted.run("start").returncode == 127
@@ -305,7 +307,7 @@ def test_missing_prepare(emit: Callable[..., Emitted]) -> None:
 
 
 @pytest.mark.parametrize(("kind", "expected"), [("apachectl", "0077"), ("init.d", "0022")])
-def test_umask(emit: Callable[..., Emitted], kind: str, expected: str) -> None:
+def test_init_script_gives_apache_the_umask_of_a_boot(emit: Callable[..., Emitted], kind: str, expected: str) -> None:
     """The init script gives Apache the umask that it has at boot; the other leaves the caller's, as apachectl does."""
     emitted = emit(kind, edit=impatient)
     emitted.run("start", before=["sh", "-c", 'umask 077; exec "$@"', "sh"])
@@ -326,7 +328,9 @@ def on_server(server: Server, emit: Callable[..., Emitted], kind: str, **values:
 
 
 @pytest.mark.parametrize("timezone", [None, "America/New_York"])
-def test_real_apachectl(server: Server, emit: Callable[..., Emitted], timezone: str | None) -> None:
+def test_apache_and_its_workers_have_cache_and_zone(
+    server: Server, emit: Callable[..., Emitted], timezone: str | None
+) -> None:
     """Apache and its workers, as www-data, have PYTHON_EGG_CACHE and the zone in their environment."""
     emitted = on_server(server, emit, "apachectl", timezone=timezone)
     done = emitted.run("start", TZ="Asia/Tokyo", **server.environment)
@@ -464,7 +468,9 @@ def test_rubbish_in_the_pid_file(server: Server, emit: Callable[..., Emitted], c
     assert emitted.run("stop", **server.environment).returncode == 0
 
 
-def test_broken_configuration(server: Server, emit: Callable[..., Emitted]) -> None:
+def test_restart_with_a_wrong_configuration_leaves_the_server_alone(
+    server: Server, emit: Callable[..., Emitted]
+) -> None:
     """With a wrong configuration restart leaves the server alone (6), start fails (1), and stop stops."""
     emitted = on_server(server, emit, "init.d")
     assert emitted.run("start", **server.environment).returncode == 0
@@ -530,7 +536,9 @@ def test_two_starts_at_once(server: Server, emit: Callable[..., Emitted]) -> Non
     assert emitted.run("status", **server.environment).returncode == 0
 
 
-def test_started_meanwhile(server: Server, emit: Callable[..., Emitted], tmp_path: Path) -> None:
+def test_apache_that_was_started_meanwhile_is_left_alone(
+    server: Server, emit: Callable[..., Emitted], tmp_path: Path
+) -> None:
     """An Apache that somebody started while the cache was prepared is left alone, its pid file too."""
     with subprocess.Popen(["sleep", "60"]) as other:
         try:
@@ -546,7 +554,7 @@ def test_started_meanwhile(server: Server, emit: Callable[..., Emitted], tmp_pat
             other.kill()
 
 
-def test_not_installed(emit: Callable[..., Emitted]) -> None:
+def test_uninstalled_apache_is_status_5(emit: Callable[..., Emitted]) -> None:
     """Where Apache was uninstalled, the init script says so with LSB's 5, and status still answers."""
     emitted = emit("init.d", apachectl="/nowhere/apachectl")
     assert [emitted.run(action).returncode for action in ("start", "stop", "restart", "reload")] == [5, 5, 5, 5]
@@ -554,7 +562,7 @@ def test_not_installed(emit: Callable[..., Emitted]) -> None:
     assert emitted.prepared() == []
 
 
-def test_status_unprivileged(server: Server, emit: Callable[..., Emitted]) -> None:
+def test_status_without_rights_is_unknown(server: Server, emit: Callable[..., Emitted]) -> None:
     """A user who cannot look at the pid file is told that (LSB's 4), not that Apache is stopped."""
     emitted = on_server(server, emit, "init.d")
     server.pid_file.parent.chmod(0o700)
@@ -568,7 +576,7 @@ def test_status_unprivileged(server: Server, emit: Callable[..., Emitted]) -> No
 # --------------------------------------------------------------------------------------------- under systemd
 
 
-def test_systemd_refused(server: Server, emit: Callable[..., Emitted]) -> None:
+def test_apachectl_under_systemd_is_refused(server: Server, emit: Callable[..., Emitted]) -> None:
     """Under systemd Debian's apachectl would have systemctl start Apache: refused, before anything is prepared."""
     emitted = on_server(server, emit, "apachectl", private_tmp=False)
     done = emitted.run("start", before=INSIDE_SYSTEMD, **server.environment)
@@ -640,7 +648,9 @@ def test_systemd_compiled_apachectl(emit: Callable[..., Emitted], tmp_path: Path
 
 @pytest.mark.parametrize("name", [name for name in NASTY if "utf8" not in name])
 @pytest.mark.parametrize("timezone", [None, "Europe/Madrid"])
-def test_dropin(emit: Callable[..., Emitted], tmp_path: Path, name: str, timezone: str | None) -> None:
+def test_systemd_accepts_the_dropin(
+    emit: Callable[..., Emitted], tmp_path: Path, name: str, timezone: str | None
+) -> None:
     """systemd itself has nothing against the drop-in that the scripts print."""
     if not shutil.which("systemd-analyze"):
         missing("systemd is not installed")
@@ -673,7 +683,7 @@ def test_dropin_for_a_directory_in_tmp() -> None:
     assert '\nReadOnlyPaths="-/var/cache/x"\n' in elsewhere
 
 
-def test_warnings() -> None:
+def test_emitter_warns_of_what_will_fail_alone() -> None:
     """The emitter warns of what the script will refuse and of what Apache will not see, and of nothing else."""
     under = Apache("/usr/sbin/apache2ctl", "www-data", "www-data", None, True, "apache2.service", True, True)
 
@@ -803,7 +813,7 @@ def test_what_cannot_be_told(server: Server, emit: Callable[..., Emitted], kind:
     assert b"without this egg cache" not in done.stderr
 
 
-def test_stop_waits(server: Server, emit: Callable[..., Emitted], shared_tmp: Path) -> None:
+def test_stop_returns_when_apache_has_ended(server: Server, emit: Callable[..., Emitted], shared_tmp: Path) -> None:
     """The script in place of apachectl returns from `stop` when Apache has ended."""
     slow = slow_to_stop(server, shared_tmp)
     emitted = on_server(server, emit, "apachectl")

@@ -109,7 +109,7 @@ def test_every_kind_is_tested() -> None:
 
 
 @pytest.mark.parametrize("kind", REFUSED)
-def test_refused(kind: str) -> None:
+def test_value_that_a_syntax_cannot_express_is_refused(kind: str) -> None:
     """What a syntax cannot express is refused in one line that says so; everything else is not."""
     for name in NAMES:
         if name in REFUSED[kind]:
@@ -123,7 +123,7 @@ def test_refused(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", REFUSED)
 @pytest.mark.parametrize("timezone", [None, "Europe/Madrid"])
-def test_comments(kind: str, timezone: str | None) -> None:
+def test_head_says_where_it_goes_and_what_to_do(kind: str, timezone: str | None) -> None:
     """Each says where it goes and what to do then, and names the directory and the zone outside of its comments."""
     made = text(kind, "/srv/cache", timezone=timezone)
     comments = [line for line in made.splitlines() if line[:1] in ("#", ";")]
@@ -147,7 +147,7 @@ def test_reference_has_each_kind() -> None:
 
 
 @pytest.mark.parametrize(("kind", "debian"), [*((kind, False) for kind in SOURCED), ("envvars", True)])
-def test_linters(tmp_path: Path, kind: str, debian: bool) -> None:
+def test_kinds_for_sh_are_posix_sh(tmp_path: Path, kind: str, debian: bool) -> None:
     """What sh reads is POSIX sh without a warning, whatever the directory is called."""
     files = []
     for number, name in enumerate(good(kind)):
@@ -173,7 +173,7 @@ def sourced(file: Path, *words: str, **environment: str) -> subprocess.Completed
 
 
 @pytest.mark.parametrize("kind", SOURCED)
-def test_sourced(tmp_path: Path, kind: str, prepare: Callable[..., list[str]]) -> None:
+def test_sh_has_directory_and_zone_byte_for_byte(tmp_path: Path, kind: str, prepare: Callable[..., list[str]]) -> None:
     """sh has the directory and the zone byte for byte, and no TZ at all where none was prepared for."""
     for name in good(kind):
         for timezone in (None, f":{name}"):
@@ -274,7 +274,7 @@ def controlled(
     return Controlled(server, debian, made, tmp_path)
 
 
-def test_envvars(controlled: Controlled) -> None:
+def test_envvars_give_apache_cache_and_zone(controlled: Controlled) -> None:
     """A real Apache and its workers have the cache and the zone, from Debian's apachectl and from upstream's."""
     assert controlled("start").returncode == 0
     server = controlled.server
@@ -344,7 +344,7 @@ def test_envvars_and_debians_init_script(controlled: Controlled) -> None:
 
 
 @pytest.mark.parametrize("timezone", [None, "Europe/Madrid"])
-def test_systemd(tmp_path: Path, timezone: str | None) -> None:
+def test_systemd_accepts_the_kind_and_reads_only(tmp_path: Path, timezone: str | None) -> None:
     """systemd has nothing against the drop-in, in whose unit the directory is read-only."""
     place, names = "/srv", good("systemd")
     for number, name in enumerate(names):
@@ -382,13 +382,13 @@ def test_systemd(tmp_path: Path, timezone: str | None) -> None:
         ("/srv/x", {"prepare": ["/opt/eggcache", "--path", "\udcff"]}, "UTF-8"),
     ],
 )
-def test_systemd_refuses(directory: str, values: dict[str, Any], says: str) -> None:
+def test_what_systemd_would_ignore_is_refused(directory: str, values: dict[str, Any], says: str) -> None:
     """What systemd would ignore, or read as something else, is no drop-in."""
     with pytest.raises(UsageError, match=says):
         text("systemd", directory, **values)
 
 
-def test_tmpfiles(tmp_path: Path) -> None:
+def test_cleaner_spares_the_directory(tmp_path: Path) -> None:
     """The cleaner spares the directory, whatever it is called, also where a line ages itself; and nothing beside it."""
     names = good("tmpfiles.d")
     lines = ["d /tmp 1777 root root 0", "d /tmp/plain 755 root root 0"]
@@ -418,7 +418,7 @@ def application(environ, start_response):
 """
 
 
-def test_mod_wsgi(server: Server, shared_tmp: Path) -> None:
+def test_mod_wsgi_has_the_cache_in_each_mode(server: Server, shared_tmp: Path) -> None:
     """Applications in embedded mode and in daemon processes have the cache in os.environ."""
     module = Path("/usr/lib/apache2/modules/mod_wsgi.so")
     if not module.exists():
@@ -479,7 +479,7 @@ def running(argv: Sequence[str | Path], cwd: Path, **environment: str) -> Iterat
             process.wait()
 
 
-def test_supervisord(tmp_path: Path) -> None:
+def test_program_of_supervisord_has_cache_and_zone(tmp_path: Path) -> None:
     """The program that supervisord starts has the cache and the zone."""
     lines = [f"[supervisord]\nlogfile={tmp_path}/supervisord.log\npidfile={tmp_path}/pid\nuser=root\n"]
     names = good("supervisord")
@@ -504,7 +504,9 @@ def test_supervisord(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("timezone", [None, "Europe/Madrid"])
-def test_uwsgi(tmp_path: Path, prepare: Callable[..., list[str]], timezone: str | None) -> None:
+def test_uwsgi_prepares_before_it_goes_on(
+    tmp_path: Path, prepare: Callable[..., list[str]], timezone: str | None
+) -> None:
     """uWSGI has the cache and the zone, prepares before it goes on, and ends where that fails."""
     for name in good("uwsgi") if timezone is None else ["plain"]:
         made = text("uwsgi", f"/srv/{name}", timezone=timezone, prepare=prepare(name))
@@ -526,7 +528,9 @@ def test_uwsgi(tmp_path: Path, prepare: Callable[..., list[str]], timezone: str 
 
 
 @pytest.mark.parametrize("timezone", [None, "Europe/Madrid"])
-def test_gunicorn(tmp_path: Path, prepare: Callable[..., list[str]], timezone: str | None) -> None:
+def test_gunicorn_prepares_before_its_workers(
+    tmp_path: Path, prepare: Callable[..., list[str]], timezone: str | None
+) -> None:
     """gunicorn's workers have the cache and the zone, prepared before, and there are none where that fails."""
     try:
         import gunicorn
@@ -587,7 +591,7 @@ def test_gunicorn_on_old_pythons(interpreter: Callable[[str], Path], tmp_path: P
     subprocess.run([interpreter("2.7"), "-c", code], check=True)
 
 
-def test_docker() -> None:
+def test_dockerfile_says_what_was_meant() -> None:
     """A Dockerfile's ENV and RUN say what was meant, in the words of the Dockerfile reference."""
     # The only reader that can be had without a daemon is buildah's, which is Docker's: it was asked by hand.
     for name in good("docker"):
@@ -627,7 +631,7 @@ def test_what_starts_apache_is_found_out(tmp_path: Path) -> None:
     assert emission.takes_envvars("/not/there") is False
 
 
-def test_warnings() -> None:
+def test_private_tmp_is_warned_of() -> None:
     """systemd's PrivateTmp is warned of for a directory in /tmp, and that it takes the start over from scripts."""
     under = Apache("/usr/sbin/apache2ctl", "www-data", "www-data", None, True, "apache2.service", True, True)
 
@@ -649,7 +653,7 @@ def emitted(*words: str | Path, inside: Sequence[str] = ()) -> subprocess.Comple
     )
 
 
-def test_without_for(server: Server) -> None:
+def test_without_for_the_right_kind_is_printed(server: Server) -> None:
     """Without --for the right kind is printed, and stderr says in one line which it is and why."""
     done = emitted("/srv/x", inside=INSIDE_SYSTEMD)
     assert "\n[Service]\nEnvironment=" in done.stdout
@@ -675,7 +679,7 @@ def test_self_compiled_beside_a_packaged_one(server: Server, tmp_path: Path) -> 
     assert "APACHE_CONFDIR" not in done.stdout
 
 
-def test_without_apache() -> None:
+def test_kinds_without_apachectl_need_no_apache() -> None:
     """What has nothing to do with apachectl can be had on a host without Apache, and no kind is guessed there."""
     if os.geteuid() != 0:
         missing("only root can hide Apache")

@@ -349,7 +349,7 @@ def closed(server: Httpd, name: str) -> bool:
 # ----------------------------------------------------------------------------------------------- the request
 
 
-def test_environ(server: Httpd) -> None:
+def test_environ_is_that_of_pep_3333(server: Httpd) -> None:
     """environ has PEP 3333's keys, native strings alone, and what Apache knows of the request."""
     page = server.get("/environ/a%20b?x=%C3%A9&y", Authorization="Basic eA==", Proxy="http://evil", X_Two="1")
     values, kinds = environ(page), json.loads(page.body)["kinds"]
@@ -397,7 +397,7 @@ def test_bytes_of_clients(server: Httpd) -> None:
         ("/whole", "", "/whole"),
     ],
 )
-def test_location(server: Httpd, path: str, script_name: str, path_info: str) -> None:
+def test_script_name_is_the_path_of_the_location(server: Httpd, path: str, script_name: str, path_info: str) -> None:
     """SCRIPT_NAME is the path of the <Location> or what the option says, and PATH_INFO the rest."""
     if path == "/whole":
         assert server.get(path).status == 500  # do_whole: the application got the whole path
@@ -454,7 +454,7 @@ def test_connection_goes_on(server: Httpd, sent: bytes, chunked: bool, how: str)
     assert b'"/environ/next"' in answer
 
 
-def test_continue(server: Httpd) -> None:
+def test_client_that_waits_for_continue_is_told(server: Httpd) -> None:
     """A client that waits for "100 Continue" is told to go on, when the body is wanted."""
     for framing in (b"Content-Length: 5\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n"):
         answer = server.raw(
@@ -466,7 +466,7 @@ def test_continue(server: Httpd) -> None:
 
 
 @pytest.mark.parametrize("bad", [b"zz\r\nhello\r\n0\r\n\r\n", b"5\r\nhel", b""])
-def test_bad_chunks(server: Httpd, bad: bytes) -> None:
+def test_bad_chunks_are_no_page(server: Httpd, bad: bytes) -> None:
     """A chunked body that is none, or stops half way, is no page, and the worker lives."""
     request = b"POST /body?all HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n" + bad
     server.forget_log()
@@ -475,7 +475,7 @@ def test_bad_chunks(server: Httpd, bad: bytes) -> None:
     assert "Segmentation" not in server.log()
 
 
-def test_short_body(server: Httpd) -> None:
+def test_short_body_is_no_page(server: Httpd) -> None:
     """A client that closes before the promised length does not get a page for the part."""
     request = b"POST /body?all HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\nConnection: close\r\n\r\nhalf"
     server.forget_log()
@@ -484,7 +484,7 @@ def test_short_body(server: Httpd) -> None:
 
 
 @pytest.mark.parametrize("pieces", [[b"x" * 100], [b"x" * 5, b"y" * 95]])
-def test_too_large(server: Httpd, pieces: list[bytes]) -> None:
+def test_limit_request_body_counts(server: Httpd, pieces: list[bytes]) -> None:
     """Apache's LimitRequestBody counts, with a length and chunked."""
     assert server.get("/body/small?all", "POST", b"x" * 10).status == 200
     assert server.get("/body/small?all", "POST", b"".join(pieces)).status == 413
@@ -495,7 +495,7 @@ def test_too_large(server: Httpd, pieces: list[bytes]) -> None:
 # ---------------------------------------------------------------------------------------------- the response
 
 
-def test_headers(server: Httpd) -> None:
+def test_headers_are_those_of_the_application(server: Httpd) -> None:
     """Status, reason and headers are the application's, several of one name and Latin-1 included."""
     page = server.get("/headers")
     assert (page.status, page.reason) == (404, "Nothing here, sorry")
@@ -505,7 +505,7 @@ def test_headers(server: Httpd) -> None:
     assert page.body == b"onetwo"
 
 
-def test_head(server: Httpd) -> None:
+def test_head_has_the_headers_of_get_and_no_body(server: Httpd) -> None:
     """HEAD has the headers of GET, its length too, and no body; and so have the statuses without one."""
     got, head = server.get("/environ/x"), server.get("/environ/x", "HEAD")
     assert head.body == b""
@@ -579,7 +579,7 @@ def test_content_length_counts(server: Httpd) -> None:
         ("status", "ValueError: 'OK' is no status"),
     ],
 )
-def test_exceptions(server: Httpd, what: str, said: str) -> None:
+def test_exception_is_a_500_with_a_traceback_in_the_log(server: Httpd, what: str, said: str) -> None:
     """What goes wrong before the first byte is a 500 without the application's headers, and a traceback in the log."""
     server.forget_log()
     page = server.get(f"/{what}")
@@ -723,7 +723,7 @@ def test_option_is_applied(apache: Httpd, shared_tmp: Path, name: str) -> None:
     assert "eggcache:" not in apache.log()
 
 
-def test_every_interpreter(apache: Httpd, shared_tmp: Path) -> None:
+def test_interpreters_that_are_made_later_have_the_cache(apache: Httpd, shared_tmp: Path) -> None:
     """Interpreters that are made later, one for each directory here, have it too."""
     emitted = emit(str(shared_tmp), modules=str(shared_tmp / "mods"))
     install(emitted, shared_tmp / "mods")
@@ -733,7 +733,7 @@ def test_every_interpreter(apache: Httpd, shared_tmp: Path) -> None:
     assert seen(apache)[0] == os.fsencode(shared_tmp)
 
 
-def test_host_zone(apache: Httpd, shared_tmp: Path) -> None:
+def test_cache_without_a_zone_is_used_without_tz(apache: Httpd, shared_tmp: Path) -> None:
     """A cache that was prepared without TZ is used without it, whatever Apache was started with."""
     emitted = emit(str(shared_tmp), modules=str(shared_tmp / "mods"))
     install(emitted, shared_tmp / "mods")
@@ -785,7 +785,7 @@ def test_for_one_location(apache: Httpd, shared_tmp: Path) -> None:
 
 @pytest.mark.parametrize("value", ["/a\nb", "/a\rb", "/a\0b", "/a${HOME}b", "relative"])
 @pytest.mark.parametrize("what", ["directory", "modules", "paths", "prepare"])
-def test_refused(what: str, value: str) -> None:
+def test_what_apaches_configuration_cannot_express_is_refused(what: str, value: str) -> None:
     """What the configuration cannot express, or would read differently, is refused in one line, or has an escape."""
     values: dict[str, Any] = {"directory": "/d", "modules": "/mods"}
     values[what] = [value, "prepare"] if what == "prepare" else [value] if what == "paths" else value
@@ -800,7 +800,7 @@ def test_refused(what: str, value: str) -> None:
 
 
 @pytest.mark.parametrize("config", ["/a\nb", "/a'b", '/a"b\\', "/caf\u00e9", "/\udcff", "/a${HOME}b"])
-def test_configuration_file(config: str) -> None:
+def test_configuration_file_is_named_by_its_bytes(config: str) -> None:
     """The launcher names the file by its bytes, in ASCII, whatever they are."""
     application = modpython.Application("myapp", "/myapp", config)
     launcher = emit(modules="/mods", application=application).modules["myapp_modpython.py"]
@@ -823,7 +823,7 @@ def test_configuration_file(config: str) -> None:
         modpython.Application("myapp", "http://x/", "/c"),
     ],
 )
-def test_application_refused(application: modpython.Application) -> None:
+def test_wrong_package_name_or_path_is_refused(application: modpython.Application) -> None:
     """The name of a package and the path of a URL are nothing else."""
     with pytest.raises(UsageError):
         emit(modules="/mods", application=application)
@@ -873,7 +873,7 @@ def test_deployment_is_configuration(apache: Httpd, shared_tmp: Path) -> None:
     logged(apache, "Creating 32 session mutexes")
 
 
-def test_command_line(shared_tmp: Path) -> None:
+def test_command_writes_modules_and_prints_their_configuration(shared_tmp: Path) -> None:
     """The command writes the modules, for all to read, and prints the configuration that names where they are."""
     (shared_tmp / "mods").mkdir()
     arguments = ["wrapper", "/var/cache/x", "--for", "mod_python", "--directory", shared_tmp / "mods"]
@@ -904,7 +904,7 @@ def test_command_line(shared_tmp: Path) -> None:
         ["--for", "mod_python", "--app", "x", "--app-config", "/x"],
     ],
 )
-def test_usage(arguments: list[str]) -> None:
+def test_option_without_its_partner_is_refused(arguments: list[str]) -> None:
     """Options without what they belong to are refused with exit status 2, and nothing is printed."""
     done = eggcache("wrapper", "/var/cache/x", "--python", "/usr/bin/python3", *arguments)
     assert (done.returncode, done.stdout) == (2, "")
@@ -1009,7 +1009,9 @@ os.write(2, "\n" + repr(answers))
 
 
 @pytest.mark.parametrize("webpath", ['server.webpath="/myapp"\n', ""], ids=["as in the manual", "not said"])
-def test_turbogears_1(turbogears1_complete: Deployment, shared_tmp: Path, webpath: str) -> None:
+def test_turbogears_1_answers_by_the_emitted_gateway(
+    turbogears1_complete: Deployment, shared_tmp: Path, webpath: str
+) -> None:
     """TurboGears 1.1.3 answers at its location by the emitted launcher and gateway: GET, POST, cookies, a 404, URLs."""
     mods = shared_tmp / "mods"
     config = shared_tmp / "caf\u00e9.cfg"

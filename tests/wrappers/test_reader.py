@@ -69,7 +69,7 @@ def started(site: Site, kind: str, checkout: Path, home: Path) -> tuple[bool, st
 
 
 @pytest.mark.parametrize("kind", ["gunicorn", "uwsgi"])
-def test_server(site: Site, checkout: Path, shared_tmp: Path, kind: str) -> None:
+def test_server_of_a_reader_starts_with_roots_cache(site: Site, checkout: Path, shared_tmp: Path, kind: str) -> None:
     """With root's cache current it starts and says nothing; with a stale one it starts and names root's command; with
     none that it can read, it does not start."""
     done = site.prepare()
@@ -90,7 +90,7 @@ def test_server(site: Site, checkout: Path, shared_tmp: Path, kind: str) -> None
     assert not was, log
 
 
-def test_other_bytes(site: Site, checkout: Path) -> None:
+def test_other_bytes_are_named_to_a_reader(site: Site, checkout: Path) -> None:
     """What has the size and the time of the egg's file, and other bytes, is named to a user who only reads."""
     assert site.prepare().returncode == 0
     words = ["-m", "eggcache", "prepare", site.cache, *site.options]
