@@ -35,9 +35,9 @@ from inputs import Input, fresh
 from support import deployment
 
 HERE = Path(__file__).resolve().parent
-_ENOUGH = 60  # seconds for the rounds of one table, of which there are seven, on a machine that others use as well
+_ENOUGH = 60  # seconds for the rounds of one table, of which there are eight, on a machine that others use as well
 _LAST = 360  # seconds: what has not begun then is left out
-GROUPS = ("prepare", "extract", "warm", "unzip-all", "check", "scale", "syscalls")
+GROUPS = ("prepare", "extract", "warm", "unzip-all", "check", "archive", "scale", "syscalls")
 
 # Looks at every member of each egg once, through the target's own pkg_resources, which extracts what it does not find.
 _LOOK = r"""
@@ -343,6 +343,20 @@ class Bench:
         ratio = ours.median / own.median
         self.compare("check", "check / pkg_resources' own look at every member", self._ram(), ratio, 2.0)
 
+    def archive(self, tree: Input) -> None:
+        """An archive to nowhere, the whole process, beside a cold prepare: both read, inflate and check all members.
+        One process writes an archive; all cores write a cache, and a disk has to have it."""
+        written = self.eggcache("archive", "-", *tree.arguments, *(self.user if os.geteuid() == 0 else []))
+        for medium, top in self.media.items():
+            place = fresh(top / "archive")
+            prepare = self.extracting(tree, place, rivals=[], keep=medium == "disk")[0]
+            ways = [Way("eggcache archive", ["sh", "-c", 'exec "$@" >/dev/null', "sh", *written]), prepare]
+            ours, cold = self.measure("archive", tree, medium, ways, self.rounds(9))
+            limit = 0.8 if medium == "disk" else 1.5
+            self.compare("archive", "archive to /dev/null / cold prepare", medium, ours.median / cold.median, limit)
+            self.compare("archive", "memory of an archive, MiB", medium, ours.peak_mib, 60.0)
+            shutil.rmtree(place)
+
     def scale(self, series: Sequence[Input], extremes: Sequence[Input]) -> None:
         """Time for each file from one tree to a hundred; memory for every input."""
         found = []
@@ -527,6 +541,8 @@ def _all(bench: Bench, made: deployment.Deployment) -> None:
         bench.unzip_all(made, tree)
     if bench.wanted("check"):
         bench.check(tree)
+    if bench.wanted("archive"):
+        bench.archive(tree)
     if bench.wanted("syscalls"):
         bench.count_syscalls(tree)
     if bench.wanted("scale"):

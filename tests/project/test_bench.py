@@ -45,6 +45,7 @@ def test_everything_is_measured_or_said(ran: tuple[dict[str, Any], str, str]) ->
     assert {"eggcache prepare", "unzip -q", "tar -x", "prototype", "pkg_resources"} <= ways["prepare"]
     assert ways["unzip-all"] == {"eggcache unzip-all", "easy_install -Z"}
     assert ways["check"] == {"eggcache check", "pkg_resources, once"}
+    assert ways["archive"] == {"eggcache archive", "eggcache prepare"}
     assert ways["warm"] == {"eggcache prepare, warm", "python -c pass"}
     assert {"eggcache prepare", "unzip -q", "tar -x"} <= ways["scale"]
     assert "extract" in ways or any("tmpfs" in note for note in result["not_run"])
