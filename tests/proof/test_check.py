@@ -752,19 +752,19 @@ def test_frames_of_a_stranger() -> None:
     """Of what the target says of an import the last twenty places are kept, each cut; another form is refused."""
     row = ["application", "app", "", "failed", "", "", "", "no database"]
     places = [str(number) + "x" * 1000 for number in range(50)]
-    said = {"lookups": [], "default": None, "imports": [[*row, ["Error"], places, [None]]]}
+    said = {"lookups": [], "default": None, "imports": [[*row, ["Error"], places, [None], ["file"]]]}
     (found,) = lookups._taken_apart(said).imports
     assert (found.raised, found.zone) == (("Error",), (None,))
     assert found.words == "no database"
     assert [len(frame) for frame in found.frames] == [300] * 20
     assert found.frames[-1].startswith("49x")
-    for frames in ("text", [1], {"a": "b"}, None):
-        with pytest.raises((TypeError, ValueError)):
-            lookups._taken_apart({**said, "imports": [[*row, [], frames, []]]})
-        with pytest.raises((TypeError, ValueError)):
-            lookups._taken_apart({**said, "imports": [[*row, frames, [], []]]})
-    with pytest.raises((TypeError, ValueError)):
-        lookups._taken_apart({**said, "imports": [[*row, [], [], [1]]]})
+    for at in range(4):
+        for wrong in ("text", [1], {"a": "b"}, None):
+            lists: list[object] = [[], [], [], []]
+            lookups._taken_apart({**said, "imports": [[*row, *lists]]})
+            lists[at] = wrong
+            with pytest.raises((TypeError, ValueError)):
+                lookups._taken_apart({**said, "imports": [[*row, *lists]]})
 
 
 @pytest.mark.parametrize("group", [(), ("--group", "4242424242")])

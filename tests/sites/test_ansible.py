@@ -274,8 +274,8 @@ def test_rollout_ends_at_the_first_broken_host(rolled: Fleet) -> None:
     assert restarted(watch.seen["gamma"])
 
     assert stats(second, "changed")["alpha"] == 0
-    status, third = rolled.rollout("--limit", "beta,gamma")
-    assert (status, stats(third, "changed")) == (0, {"beta": 0, "gamma": 0})
+    status, third = rolled.rollout("--limit", "gamma")  # which has wheels; alpha and beta have the zipapp
+    assert (status, stats(third, "changed")) == (0, {"gamma": 0})
 
     # As an interrupted rollout leaves it: everything is installed, and Apache was never started with it.
     hosts["alpha"].run("/etc/init.d/eggcache-apache", "stop")
