@@ -15,7 +15,6 @@ from typing import BinaryIO, cast
 from eggcache.errors import EggcacheError, NotPermitted, UsageError, of_disk
 from eggcache.system import files, safe_dirs, staging
 
-SUFFIXES = (".tar", ".tar.gz", ".tgz")
 FIRST = (1980, 1, 1, 0, 0, 0)  # of the dates that a zip can have: of the directory that an archive begins with
 
 _BEGAN, _DAY = 315_532_800, 86_400  # seconds: the same in UTC, and as far as a zone may be off

@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from eggcache.cache import archive_file, receipt
 from eggcache.cache.plan import Cache, Claim, Plan
 from eggcache.eggs import layout, packing
 from eggcache.errors import EggcacheError, UsageError
-from eggcache.model import DEFAULT_RUN, Finding, Outcome, Ownership, Report, Run, Zone
+from eggcache.model import DEFAULT_RUN, Finding, Outcome, Ownership, Report, Run, Tree, Zone
 from eggcache.progress import Progress
 from eggcache.system import safe_dirs, zones
 from eggcache.system.tar import Tar
@@ -24,6 +24,9 @@ from eggcache.target.commands import Prepare
 from eggcache.target.early_reading import EarlyReader
 from eggcache.target.elsewhere import HOST, Host
 from eggcache.target.interpreter import EVERYTHING, Roots, Target
+
+if TYPE_CHECKING:
+    from eggcache.target.launch import Launch
 
 _LOCK = Ownership(0, 0, 0o700, 0o600)  # as `prepare` makes it: whoever could open it could hold it for ever
 
@@ -77,32 +80,53 @@ def archive(
     :raises NotPermitted: others can exchange what is in the directory of `file`, or the account cannot run the target
     :raises EggcacheError: the target or the disk fails
     """
-    directory = _plain(host.directory)
-    owner = Ownership(0, 0, 0o755, 0o644) if target.group is None else Ownership(0, target.group, 0o750, 0o640)
-    cache = Cache(Prepare(directory, target, roots, run.limits), owner, receipt.Receipt())
-    with archive_file.opened(file, 0o644 if target.group is None else 0o600, run.dry_run) as stream:
-        if target.python:
-            tree, read = early_reading.resolve(target, roots, run, None)
-        else:
-            read = EarlyReader(target.account, run.limits)
-            run.progress.phase("reading the eggs")
-            tree = elsewhere.tree(host, target.paths, read.opened)
-        work = Archive(cache, run.progress)
-        with layout.zone(target.timezone):
-            work.write(Plan(tree, target, read.opened, cache), stream, more)
-    zone = zones.of(target.timezone)
-    return Report(
-        "archive",
-        directory,
-        tuple(work.outcomes),
-        tuple(work.findings),
-        (*(resolver.notes(tree, roots) if target.python else ()), *_dated(zone, target.timezone)),
-        dry_run=run.dry_run,
-        digest=receipt.content(work.expected),
-        owner=owner,
-        outside=tree.outside,
-        zone=zone,
-    )
+    return Archiving(file, target, roots, run, host, more).report()
+
+
+class Archiving:
+    """One `archive`, with its arguments."""
+
+    def __init__(
+        self, file: str | BinaryIO, target: Target, roots: Roots, run: Run, host: Host = HOST, more: More = nothing
+    ) -> None:
+        self.file = file
+        self.target = target
+        self.roots = roots
+        self.run = run
+        self.host = host
+        self.more = more
+
+    def report(self, launched: Launch | None = None) -> Report:
+        """Write the archive, and report what was written. `launched` is the result of launch.probe for the target and
+        the roots, where the caller has started the target already."""
+        target, run, directory = self.target, self.run, _plain(self.host.directory)
+        owner = Ownership(0, 0, 0o755, 0o644) if target.group is None else Ownership(0, target.group, 0o750, 0o640)
+        cache = Cache(Prepare(directory, target, self.roots, run.limits), owner, receipt.Receipt())
+        with archive_file.opened(self.file, 0o644 if target.group is None else 0o600, run.dry_run) as stream:
+            tree, read = self._tree(launched)
+            work = Archive(cache, run.progress)
+            with layout.zone(target.timezone):
+                work.write(Plan(tree, target, read.opened, cache), stream, self.more)
+        zone = zones.of(target.timezone)
+        return Report(
+            "archive",
+            directory,
+            tuple(work.outcomes),
+            tuple(work.findings),
+            (*(resolver.notes(tree, self.roots) if target.python else ()), *_dated(zone, target.timezone)),
+            dry_run=run.dry_run,
+            digest=receipt.content(work.expected),
+            owner=owner,
+            outside=tree.outside,
+            zone=zone,
+        )
+
+    def _tree(self, launched: Launch | None) -> tuple[Tree, EarlyReader]:
+        if self.target.python:
+            return early_reading.resolve(self.target, self.roots, self.run, launched)
+        self.run.progress.phase("reading the eggs")
+        read = EarlyReader(self.target.account, self.run.limits)
+        return elsewhere.tree(self.host, self.target.paths, read.opened), read
 
 
 @dataclass

@@ -14,8 +14,7 @@ from eggcache.system import procfs, safe_dirs
 _RESET = "or let --reset move the directory aside"
 
 
-VERIFIER = "eggcache-verifier.py"  # comes with an archive; whoever proves the cache types its name
-_OWN = (freshness.NAME, safe_dirs.LOCK, safe_dirs.JOURNAL, VERIFIER, "lost+found")
+_OWN = (freshness.NAME, safe_dirs.LOCK, safe_dirs.JOURNAL, safe_dirs.VERIFIER, "lost+found")
 
 
 def own(name: str) -> bool:

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from shlex import quote
 
-from eggcache.cache import entries
+from eggcache.system import safe_dirs
 from eggcache.target import launch
 from eggcache.target.interpreter import EVERYTHING, Roots, Target
 
-NAME = entries.VERIFIER
+NAME = safe_dirs.VERIFIER
 
 _HEAD = """\
 # Proves that a Python has all its zipped eggs served from the egg cache that an archive of eggcache's has brought, and

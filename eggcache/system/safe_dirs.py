@@ -29,6 +29,7 @@ CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 # Names of eggcache's own in the directories that it works in; in a cache, `entries` tells whose an entry is.
 LOCK = ".eggcache.lock"
+VERIFIER = "eggcache-verifier.py"  # comes with an archive; whoever proves the cache types its name
 STAGE = ".eggcache-stage-"  # how a stage's name begins
 JOURNAL = ".eggcache-gap.json"
 ASIDE = ".eggcache-gap-"  # how the name of a directory begins that moves aside, see `directory_swap`

@@ -14,9 +14,8 @@ from dataclasses import asdict, dataclass, replace
 from eggcache.model import DEFAULT_LIMITS, Distribution, Limits
 from eggcache.system import accounts
 from eggcache.target import search_path
+from eggcache.target.interpreter import ELSEWHERE as ELSEWHERE  # for remedies
 from eggcache.target.interpreter import Roots, Target
-
-ELSEWHERE = "/var/cache/eggcache"  # where a cache is right on every host
 
 _PROJECT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 

@@ -14,31 +14,25 @@ from typing import NamedTuple
 
 from eggcache.errors import EggcacheError
 from eggcache.model import Distribution, Interpreter, Kind, Tree
-from eggcache.target import commands, early_reading
+from eggcache.target import early_reading
 from eggcache.target.early_reading import Opening
+from eggcache.target.interpreter import ELSEWHERE
 
 _BASKETS = (49, 5)  # the last release whose pkg_resources has a directory for each egg in a basket
 _METADATA = "EGG-INFO/PKG-INFO"  # without it, pkg_resources finds no distribution in a zip
 
 
 class Host(NamedTuple):
-    """What is known of the host.
+    """Another host, on which eggcache cannot run, as far as it is known.
 
     :param directory: its egg cache, absolute
     :param python: the version of its Python, as (2, 4); () where unknown
     :param setuptools: its release, as "setuptools 0.6c11"; None where unknown
     """
 
-    directory: str = commands.ELSEWHERE
+    directory: str = ELSEWHERE
     python: tuple[int, ...] = ()
     setuptools: str | None = None
-
-    @property
-    def baskets(self) -> bool | None:
-        """Whether its pkg_resources has a directory for each egg in a basket, and none for the rest of the basket; None
-        where unknown."""
-        release = re.search(r"(\d+)\.?(\d*)", self.setuptools or "")
-        return (int(release[1]), int(release[2] or 0)) <= _BASKETS if release else None
 
 
 HOST = Host()
@@ -53,17 +47,24 @@ def tree(host: Host, paths: Sequence[str], opening: Opening) -> Tree:
     return Tree(python, (), tuple(found), ())
 
 
+def _baskets(host: Host) -> bool | None:
+    """Whether its pkg_resources has a directory for each egg in a basket, and none for the rest of the basket; None
+    where unknown."""
+    release = re.search(r"(\d+)\.?(\d*)", host.setuptools or "")
+    return (int(release[1]), int(release[2] or 0)) <= _BASKETS if release else None
+
+
 def _in(host: Host, egg: str, opening: Opening) -> Iterator[Distribution]:
     """What the host's pkg_resources makes of a file: a distribution, or of a basket one for each egg in it."""
-    inner, own = list[str](), True
+    inner, own, baskets = list[str](), True, _baskets(host)
     with suppress(EggcacheError), opening(egg) as (_, read):
         names = [member.name for member in read.members if member.name.endswith(_METADATA)]
         roots = [name[: -len(_METADATA)] for name in names]
         inner = sorted(root for root in roots if root.count("/") == 1 and root.lower().endswith(".egg/"))
-        own = not inner or "" in roots or not host.baskets
+        own = not inner or "" in roots or not baskets
     if own:
         yield _distribution(egg, "", os.path.basename(egg))
-    for root in inner if host.baskets is not False else ():
+    for root in inner if baskets is not False else ():
         yield _distribution(egg, root, root[:-1])
 
 

@@ -71,6 +71,7 @@ class Roots(namedtuple("Roots", ("requirements", "strict"))):
         return not self.requirements
 
 
+ELSEWHERE = "/var/cache/eggcache"  # where a cache is right on every host
 REPORTED = ("TurboGears",)  # whose tree is looked through for what is missing where no requirement names one
 EVERYTHING = Roots([])
 

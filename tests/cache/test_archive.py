@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -33,19 +34,26 @@ def write(eggs: dict[Path, bytes], *extra: Extra) -> tuple[Archive, tarfile.TarF
     for path, data in eggs.items():
         path.write_bytes(data)
         path.chmod(0o644)
+    stream = io.BytesIO()
+    made = written(eggs, stream, *extra)
+    stream.seek(0)
+    return made, tarfile.open(fileobj=stream)
+
+
+def written(eggs: Iterable[Path], stream: io.BytesIO, *extra: Extra) -> Archive:
+    """The same, written to a `stream`."""
     found = [Distribution("One", "1", str(path), Kind.ZIPPED, egg=str(path), cache_name=path.name) for path in eggs]
     target = Target("/", timezone="UTC0")
     tree = Tree(Interpreter("/", (2, 7, 18), "/", (), None, "setuptools 44.1.1"), (), tuple(found), ())
     cache = Cache(Prepare("/var/cache/eggcache", target, EVERYTHING), GROUP, Receipt())
-    made, stream = Archive(cache, Progress()), io.BytesIO()
+    made = Archive(cache, Progress())
     with layout.zone("UTC0"):
         made.write(
             Plan(tree, target, EarlyReader(accounts.current(), DEFAULT_LIMITS).opened, cache),
             stream,
             lambda names: extra,
         )
-    stream.seek(0)
-    return made, tarfile.open(fileobj=stream)
+    return made
 
 
 def test_what_is_in_it(tmp_path: Path) -> None:
@@ -91,3 +99,28 @@ def test_a_damaged_egg(tmp_path: Path) -> None:
     ]
     assert [one.egg for one in made.outcomes] == [str(tmp_path / "One.egg")]
     assert found.extractfile("var/cache/eggcache/One.egg-tmp/one/z.txt").read() == b"z" * 600  # type: ignore[union-attr]
+
+
+class Cutting(io.BytesIO):
+    """A stream that cuts an egg short as soon as the egg's directory is written."""
+
+    def __init__(self, egg: Path) -> None:
+        super().__init__()
+        self.egg = egg
+
+    def write(self, data: object) -> int:
+        if b"One.egg-tmp" in bytes(data):  # type: ignore[call-overload]
+            os.truncate(self.egg, 0)
+        return super().write(data)  # type: ignore[arg-type]
+
+
+def test_an_egg_that_changes_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has been checked and then changes ends the archive, which has a part of it. An egg that is in memory by then
+    is whole."""
+    egg = tmp_path / "One.egg"
+    egg.write_bytes(ONE)
+    assert len(written([egg], Cutting(egg)).outcomes) == 1
+    egg.write_bytes(ONE)
+    monkeypatch.setattr(packing, "_HELD", 0)
+    with pytest.raises(packing.Spoiled, match="it changed while it was written to the archive"):
+        written([egg], Cutting(egg))

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -198,6 +199,63 @@ def test_whose_it_is(site: Site, shared_tmp: Path) -> None:
         assert {" ".join(line.split()[:2]) for line in lines} == listed
     done = eggcache("archive", file, *common, "--group", "no such group")
     assert (done.returncode, "getent group 'no such group'" in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--eggs-in", "EGGS", "--python", "/usr/bin/python3"], "--python: with --eggs-in no Python is asked"),
+        (["--eggs-in", "EGGS", "--path", "EGGS"], "--path: with --eggs-in no Python is asked"),
+        (["--eggs-in", "EGGS", "--path-from", "EGGS"], "--path-from: with --eggs-in no Python is asked"),
+        (["One", "--eggs-in", "EGGS"], "One: with --eggs-in no Python is asked"),
+        (["--eggs-in", "EGGS/none"], "EGGS/none: there is nothing of that name"),
+        (["--eggs-in", "EGGS", "--for-python", "py27"], "--for-python py27: that is no version"),
+        (["--eggs-in", "EGGS", "--for-setuptools", "44; rm"], "--for-setuptools 44; rm: that is no version"),
+        (["--for-python", "2.4"], "name their directory with --eggs-in"),
+        (["--eggs-in", "EGGS", "--cache", "cache"], "--cache cache: it is a directory of the host"),
+        (["--eggs-in", "EGGS", "--cache", "/"], "--cache /: it is a directory of the host"),
+    ],
+)
+def test_usage(site: Site, shared_tmp: Path, words: list[str], says: str) -> None:
+    """What makes no sense together, or on a host, is a usage error, and nothing is written."""
+    said = [word.replace("EGGS", str(site.eggs)) for word in words]
+    done = eggcache("archive", shared_tmp / "cache.tar", *said)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert says.replace("EGGS", str(site.eggs)) in done.stderr
+    assert not list(shared_tmp.glob("cache.tar"))
+
+
+def test_what_no_cache_can_serve_there(site: Site, shared_tmp: Path) -> None:
+    """Without their Python the eggs are judged for the release of setuptools, and for the Python, that the host is said
+    to have; no remedy is a command that this machine cannot run. A dry run says the same, and writes nothing."""
+    with zipfile.ZipFile(site.eggs / "Two-1.0-py3.11.egg", "a") as egg:
+        egg.writestr(zipfile.ZipInfo("two/data/", (2009, 6, 15, 12, 0, 0)), "")
+    common = ["archive", shared_tmp / "cache.tar", *options(site), "--json"]
+    said = ["--for-python", "2.7", "--for-setuptools", "0.7.5"]
+    for words in (["-n"], []):
+        assert not list(shared_tmp.glob("cache.tar"))
+        done = eggcache(*common, *said, *words)
+        found = [(one["code"], os.path.basename(one["thing"]), one["command"]) for one in as_json(done)["findings"]]
+        assert (done.returncode, found) == (3, [
+            ("broken-pkg-resources", "the host's Python 2.7", ""), ("directory-entries", "Two-1.0-py3.11.egg", ""),
+        ])  # fmt: skip
+        assert [one["action"] for one in as_json(done)["outcomes"]] == ["packed", "packed"]
+    assert as_json(eggcache(*common, "--for-setuptools", "distribute 0.6.49"))["findings"][0]["code"] == found[1][0]
+
+
+def test_the_zone_is_named(site: Site, shared_tmp: Path) -> None:
+    """A zone whose rules may differ on the host is named with their version, and with what says the same without any;
+    so is this machine's own, where none is named."""
+    common = ["archive", shared_tmp / "cache.tar", "--eggs-in", site.eggs, "--group", "48", "--json"]
+    named = as_json(eggcache(*common, "--tz", "Europe/Madrid"))
+    assert named["zone"].pop("rules")
+    assert named["zone"] == {"name": "Europe/Madrid", "depends": True, "posix": "CET-1CEST,M3.5.0,M10.5.0/3"}
+    assert "--tz 'CET-1CEST,M3.5.0,M10.5.0/3'" in named["notes"][0]
+    archived = (shared_tmp / "cache.tar").read_bytes()
+    same = as_json(eggcache(*common, "--tz", "CET-1CEST,M3.5.0,M10.5.0/3"))
+    assert (same["zone"]["depends"], same["notes"]) == (False, [])
+    assert (shared_tmp / "cache.tar").read_bytes() == archived
+    assert "this machine's own zone" in as_json(eggcache(*common))["notes"][0]
 
 
 def test_a_private_egg(site: Site, checkout: Path) -> None:

@@ -1,4 +1,4 @@
-"""The command `archive`."""
+"""The command `archive`. The target starts before what needs its answer is imported, as for `prepare`."""
 
 from __future__ import annotations
 
@@ -8,28 +8,25 @@ import re
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import redirect_stdout
-from dataclasses import replace
-from typing import BinaryIO
+from contextlib import nullcontext, redirect_stdout
+from typing import TYPE_CHECKING, BinaryIO
 
-from eggcache import progress
-from eggcache.cache import archive_file, archiving
 from eggcache.cli import arguments, console
 from eggcache.errors import Remedy, UsageError, of_disk
-from eggcache.model import Limits, Run
-from eggcache.proof import verifier
-from eggcache.proof.verifier import Archived
-from eggcache.system import accounts, zones
+from eggcache.system import accounts, safe_dirs
 from eggcache.system.accounts import Account
-from eggcache.target import commands, owners
-from eggcache.target.elsewhere import Host
-from eggcache.target.interpreter import EVERYTHING, Roots, Target
-from eggcache.wrappers import destination
+from eggcache.target.interpreter import ELSEWHERE, EVERYTHING, Roots, Target
 
+if TYPE_CHECKING:
+    from eggcache.cache.archiving import Extra
+    from eggcache.proof.verifier import Archived
+    from eggcache.target.elsewhere import Host
+
+_SUFFIXES = (".tar", ".tar.gz", ".tgz")
 _STDOUT = "-"
 _PYTHON = re.compile(r"\d{1,3}\.\d{1,3}(\.\d{1,3})?")
 _SETUPTOOLS = re.compile(r"(?:(setuptools|distribute) )?(\d[\w.]{0,30})")
-_HERE = ("python", "path", "path_from", "trac_env", "strict_tree", "all", "requirements")  # options of a target
+_HERE = ("python", "path_from", "trac_env", "path", "strict_tree", "all", "requirements")  # options of a target
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -39,8 +36,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--cache",
         metavar="DIR",
-        default=commands.ELSEWHERE,
-        help=f"what PYTHON_EGG_CACHE names there ({commands.ELSEWHERE})",
+        default=ELSEWHERE,
+        help=f"what PYTHON_EGG_CACHE names there ({ELSEWHERE})",
     )
     group.add_argument(
         "--group", metavar="NAME", help="the group that alone may read it, by its number there (default: everybody may)"
@@ -60,7 +57,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--verifier",
         metavar="FILE.py",
-        help=f"write there as well what proves the cache on the host; in the archive it is {verifier.NAME}",
+        help=f"write there as well what proves the cache on the host; in the archive it is {safe_dirs.VERIFIER}",
     )
     arguments.limit_option(parser)
     parser.add_argument("-n", "--dry-run", action="store_true", help="say what would be done, and write nothing")
@@ -69,8 +66,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     accounts.need_proc()
     if options.file != _STDOUT or options.dry_run:
-        if options.file != _STDOUT and not options.file.endswith(archive_file.SUFFIXES):
-            cause = f"FILE comes first, and its name ends in {', '.join(archive_file.SUFFIXES)}"
+        if options.file != _STDOUT and not options.file.endswith(_SUFFIXES):
+            cause = f"FILE comes first, and its name ends in {', '.join(_SUFFIXES)}"
             raise UsageError(options.file, cause, "name it so, or write - for standard output")
         return _archive(options, options.file if options.file != _STDOUT else sys.stdout.buffer)
     out = sys.stdout
@@ -96,10 +93,21 @@ def _archive(options: argparse.Namespace, file: str | BinaryIO) -> int:
     if not paths:
         python, paths, roots = arguments.python(options), arguments.paths(options), arguments.roots(options)
     target = Target(python, paths, account, group, arguments.timezone(options))
-    with progress.watched(options.quiet, options.verbose > 0) as watcher:
-        run = Run(Limits(**arguments.limits(options)), dry_run=options.dry_run, progress=watcher)
-        proof = _Proof(target, roots, host)
-        done = archiving.archive(file, target, roots, run, host=host, more=proof)
+    from eggcache.target import launch
+
+    with launch.probe(target, roots) if python else nullcontext() as launched:
+        from dataclasses import replace
+
+        from eggcache import progress
+        from eggcache.cache import archiving
+        from eggcache.model import Limits, Run
+        from eggcache.target.elsewhere import Host
+        from eggcache.wrappers import destination
+
+        with progress.watched(options.quiet, options.verbose > 0) as watcher:
+            run = Run(Limits(**arguments.limits(options)), dry_run=options.dry_run, progress=watcher)
+            proof = _Proof(target, roots, Host(*host))
+            done = archiving.Archiving(file, target, roots, run, proof.host, proof).report(launched)
     if options.verifier and not options.dry_run:
         destination.write(options.verifier, destination.sealed(proof.text.decode("ascii")), mode=0o644)
     done = replace(done, notes=(*notes, *done.notes), commands=tuple(_commands(options, proof)))
@@ -116,14 +124,20 @@ class _Proof:
         self.target, self.roots, self.host = target, roots, host
         self.archived = self._archived(())
 
-    def __call__(self, names: Sequence[str]) -> Iterator[archiving.Extra]:
+    def __call__(self, names: Sequence[str]) -> Iterator[Extra]:
+        from eggcache.cache.archiving import Extra
+        from eggcache.proof import verifier
+
         self.archived = self._archived(names)
         # Where its eggs lie here says nothing of where they lie there
         target = self.target if self.target.python else self.target._replace(paths=())
         self.text = verifier.verifier(self.archived, target, self.roots)
-        yield archiving.Extra(verifier.NAME, self.text, 0o644 if target.group is None else 0o640)
+        yield Extra(verifier.NAME, self.text, 0o644 if target.group is None else 0o640)
 
     def _archived(self, names: Sequence[str]) -> Archived:
+        from eggcache.proof.verifier import Archived
+        from eggcache.system import zones
+
         zone = self.target.timezone
         return Archived(os.path.normpath(self.host.directory), names, zone, zones.of(zone).rules or "")
 
@@ -134,8 +148,9 @@ class _Proof:
         return self.target.python or f"python{version}"
 
 
-def _host(options: argparse.Namespace) -> Host:
-    """What the options say of the host. Raises UsageError where they say of its Python what is asked of a target."""
+def _host(options: argparse.Namespace) -> tuple[str, tuple[int, ...], str | None]:
+    """What the options say of the host, as elsewhere.Host has it. Raises UsageError where they make no sense beside
+    those of a target."""
     said = {"--for-python": (options.for_python, _PYTHON), "--for-setuptools": (options.for_setuptools, _SETUPTOOLS)}
     for name, (value, form) in said.items():
         if value is not None and not options.eggs_in:
@@ -151,7 +166,7 @@ def _host(options: argparse.Namespace) -> Host:
             raise UsageError(f"--eggs-in {path}", "there is nothing of that name", "name a directory of eggs")
     version = tuple(map(int, options.for_python.split("."))) if options.for_python else ()
     release = _SETUPTOOLS.fullmatch(options.for_setuptools or "")
-    return Host(options.cache, version, f"{release[1] or 'setuptools'} {release[2]}" if release else None)
+    return options.cache, version, (f"{release[1] or 'setuptools'} {release[2]}" if release else None)
 
 
 def _readers(options: argparse.Namespace) -> tuple[Account, int | None, list[str]]:
@@ -159,16 +174,14 @@ def _readers(options: argparse.Namespace) -> tuple[Account, int | None, list[str
     what is to be said of that."""
     group = _group(options.group) if options.group else None
     if options.eggs_in and not options.user:
+        from eggcache.target import owners
+
         account = owners.keeper(options.eggs_in)
     else:
         account, found, _ = arguments.runtime(argparse.Namespace(user=options.user, group=None))
         if group is None and options.user and found is not None:
-            name = accounts.group_name(found)
-            return (
-                account,
-                found,
-                [f"for the group {found} alone, which is {name}'s number here: --group is the host's"],
-            )
+            note = f"for the group {found} alone, which is {accounts.group_name(found)} here: --group says the host's"
+            return account, found, [note]
     if group is None:
         return account, None, ["readable by all: with --group, by the group alone that Apache has on the host"]
     return account, group, []
