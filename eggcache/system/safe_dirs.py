@@ -34,8 +34,7 @@ STAGE = ".eggcache-stage-"  # how a stage's name begins
 JOURNAL = ".eggcache-gap.json"
 ASIDE = ".eggcache-gap-"  # how the name of a directory begins that moves aside, see `directory_swap`
 
-_MOST_LINKS = 40  # as Linux' own ELOOP limit
-_MOST_TURNS = 1000
+_MOST_LINKS, _MOST_TURNS = 40, 1000  # the former as Linux' own ELOOP limit
 _ACLS = ("system.posix_acl_access", "system.posix_acl_default")
 
 
