@@ -113,43 +113,51 @@ def test_mod_wsgi_27_wrappers(site_27: Shop, where: Path) -> None:
 
 
 def test_mod_wsgi_311(site_wsgi: Shop) -> None:
-    """3.11 under mod_wsgi: ExtractionError; served after prepare by the emitted directive; and after unzip-all."""
+    """3.11 under mod_wsgi: ExtractionError; served after prepare by the emitted directive; and after unzip-all. check
+    finds what is wrong, and nothing else."""
     site, httpd = site_wsgi, site_wsgi.httpd
     httpd.configure(mod_wsgi(site))
     httpd.start()
     fails(site)
+    assert site.found() == {"no-cache"}
     httpd.stop()
     httpd.forget_log()
     before = site.prepare()
     httpd.configure(mod_wsgi(site, eggs=site.wrapper("mod_wsgi")))
     httpd.start()
     serves_from_cache(site, before)
+    assert site.found("--cache", site.cache) == set()
     httpd.stop()
     deployment.run(["rm", "-r", site.cache])
     httpd.configure(mod_wsgi(site))
     unzipped(site, httpd.start)
+    assert site.found() == set()
 
 
 # -------------------------------------------------------------------------------------- mod_python for 3.11
 
 
 def test_mod_python_311(site_python: Shop) -> None:
-    """3.11 under mod_python: ExtractionError; served after prepare by the emitted PythonOption; after unzip-all."""
+    """3.11 under mod_python: ExtractionError; served after prepare by the emitted PythonOption; after unzip-all. check
+    finds what is wrong, and nothing else."""
     site, httpd = site_python, site_python.httpd
     emitted = modules(site)
     httpd.configure(mod_python("", site))
     httpd.start()
     fails(site)
+    assert site.found() == {"no-cache"}
     httpd.stop()
     httpd.forget_log()
     before = site.prepare()
     httpd.configure(mod_python(emitted, site))
     httpd.start()
     serves_from_cache(site, before)
+    assert site.found("--cache", site.cache) == set()
     httpd.stop()
     deployment.run(["rm", "-r", site.cache])
     httpd.configure(mod_python("", site))
     unzipped(site, httpd.start)
+    assert site.found() == set()
 
 
 def test_mod_python_other_zone(site_python: Shop) -> None:

@@ -25,13 +25,19 @@ def apache(shared_tmp: Path) -> Iterator[Httpd]:
 
 
 @pytest.fixture(params=["2.7", "3.11"])
-def trac(request: pytest.FixtureRequest, shared_tmp: Path, where: Path) -> Trac:
-    return tracs.new(built(lambda: tracs.installed(request.param, where)), shared_tmp)
+def trac(
+    request: pytest.FixtureRequest,
+    shared_tmp: Path,
+    where: Path,
+    copy_of: Callable[[deployment.Deployment], deployment.Deployment],
+) -> Trac:
+    return tracs.new(copy_of(built(lambda: tracs.installed(request.param, where))), shared_tmp)
 
 
 def test_trac_under_mod_wsgi(trac: Trac, apache: Httpd, shared_tmp: Path, where: Path) -> None:
     """An ExtractionError, also with the cache in Apache's environment; then one prepare and what is emitted, and every
-    page and file of the plugin comes from the cache, in which nothing changes. check is content, and was not before."""
+    page and file of the plugin comes from the cache, in which nothing changes. check is content, and was not before.
+    unzip-all unzips Trac, and leaves its plugin to the cache."""
     two = trac.tree.site_packages.parent.name == "python2.7"
     module = mod_wsgi_27(where) if two else "/usr/lib/apache2/modules/mod_wsgi.so"
     home = f"WSGIPythonHome {deployment.interpreter('2.7', where).parent.parent}\n" if two else ""
@@ -51,14 +57,22 @@ def test_trac_under_mod_wsgi(trac: Trac, apache: Httpd, shared_tmp: Path, where:
     before = listing(cache)
     apache.configure(directives + emitted)
     apache.start()
-    pages = apache.crowd("/trac/hello", 8)
-    assert {(page.status, page.text) for page in pages} == {
-        (200, str(next(cache.glob("hello-1.0-*.egg-tmp")) / "hello" / "htdocs"))
-    }
-    assert apache.get("/trac/chrome/hello/a.css").text == "a {}\n"
-    assert apache.get("/trac/about").status == 200
-    assert differences(before, listing(cache)) == []
-    assert found(apache, cache, target) == []
+
+    def serves() -> None:
+        pages = apache.crowd("/trac/hello", 8)
+        assert {(page.status, page.text) for page in pages} == {
+            (200, str(next(cache.glob("hello-1.0-*.egg-tmp")) / "hello" / "htdocs"))
+        }
+        assert apache.get("/trac/chrome/hello/a.css").text == "a {}\n"
+        assert apache.get("/trac/about").status == 200
+        assert differences(before, listing(cache)) == []
+        assert found(apache, cache, target) == []
+
+    serves()
+    done = eggcache("unzip-all", "--python", trac.tree.python)
+    assert (done.returncode, trac.tree.eggs) == (0, []), done.stderr
+    apache.restart()
+    serves()
 
 
 def test_trac_under_mod_python(

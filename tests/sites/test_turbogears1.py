@@ -52,7 +52,8 @@ def told(pages: list[Page]) -> set[tuple[int, str]]:
 
 def test_one_command_and_the_pages_are_served(site: Shop) -> None:
     """Each page is an ExtractionError, for the tree that TurboGears declares as well; after prepare and the emitted
-    apachectl, and after unzip-all, neither of which was told what to take, each is served, and nothing is written."""
+    apachectl, and after unzip-all, neither of which was told what to take, each is served, and nothing is written.
+    check says so in each state."""
     httpd, python = site.httpd, site.tree.python
     native = "SQLAlchemy-0.7.10-py2.7-linux-x86_64.egg{}/sqlalchemy/cprocessors.so"
 
@@ -62,11 +63,13 @@ def test_one_command_and_the_pages_are_served(site: Shop) -> None:
 
     httpd.start()
     fails()
+    assert site.found() == {"no-cache"}
     httpd.stop()
     httpd.forget_log()
     site.eggcache("prepare", site.cache, "TurboGears", "--strict-tree", "--python", python)
     httpd.start(PYTHON_EGG_CACHE=str(site.cache))
     fails()
+    assert "egg-not-in-cache" in site.found("--cache", site.cache)
     httpd.stop()
     httpd.forget_log()
 
@@ -76,6 +79,7 @@ def test_one_command_and_the_pages_are_served(site: Shop) -> None:
     httpd.start()
     assert told(httpd.crowd("/", 16)) == {(200, f"native={site.cache}/{native.format('-tmp')}")}, httpd.log()
     assert differences(before, listing(site.cache)) == []
+    assert site.found("--cache", site.cache) == set()
     httpd.stop()
 
     httpd.control = [APACHECTL]
@@ -84,3 +88,4 @@ def test_one_command_and_the_pages_are_served(site: Shop) -> None:
     assert site.tree.eggs == []
     httpd.start()
     assert told(httpd.crowd("/", 16)) == {(200, f"native={site.tree.site_packages}/{native.format('')}")}, httpd.log()
+    assert site.found() == set()

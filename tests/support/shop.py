@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections.abc import Sequence
@@ -85,6 +86,13 @@ class Shop:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
+    def found(self, *words: str | Path) -> set[str]:
+        """The codes of what check finds that is no notice, of what the cache is made of."""
+        told = [self.program, "check", *self.what, "--python", self.tree.python, "--user", "www-data", "--json"]
+        env = environment({"APACHE_CONFDIR": str(self.httpd.home)})
+        done = deployment.run([*told, *words], env=env, check=False)
+        return {one["code"] for one in json.loads(done.stdout)["findings"] if one["status"]}
+
     def prepare(self) -> dict[str, tuple[int, ...]]:
         """Fill the cache as the administrator does, and what is in it then."""
         self.eggcache("prepare", self.cache, *self.what, "--python", self.tree.python, "--user", "www-data")
@@ -155,7 +163,9 @@ def mod_python(emitted: str, site: Shop) -> str:
     """The configuration that serves the shop by the gateway, after what eggcache emitted, or without it."""
     where = "" if emitted else f"PythonPath \"['{site.home}/mods', '{site.tree.site_packages}'] + sys.path\"\n"
     location = "<Location />\n    SetHandler python-program\n    PythonHandler eggcache_gateway::handler\n"
-    return f"{FEW}\n{where}{emitted}{location}    PythonOption wsgi.application shop_start::application\n</Location>\n"
+    mutexes = 'PythonOption mod_python.mutex_directory "run/"\nPythonOption mod_python.mutex_locks 8\n'
+    location += "    PythonOption wsgi.application shop_start::application\n</Location>\n"
+    return f"{FEW}\n{mutexes}{where}{emitted}{location}"
 
 
 def modules(site: Shop) -> str:
