@@ -61,7 +61,9 @@ def remove(directory: str, run: Run = DEFAULT_RUN) -> Report:
                 return missing  # whoever held the lock removed it
         known = receipt.read(descriptor)
         names = sorted(os.listdir(descriptor))
-        _check_entries(descriptor, directory, known)
+        for foreign in cache_names.foreign(descriptor, directory, known.extracted, lost=not known.entries):
+            cause = f"{foreign.cause}, so nothing was removed"
+            raise NotPermitted(foreign.thing, cause, "see whose it is; then run again")
         outcomes = tuple(_outcomes(descriptor, directory, names, known))
         if not run.dry_run:
             replacement.remove_leftovers(parent, (_prefix(path), replacement.prefix(path)))
@@ -106,11 +108,6 @@ def _ours(descriptor: int) -> bool:
             break
         time.sleep(_BETWEEN)
     return False
-
-
-def _check_entries(descriptor: int, directory: str, known: receipt.Receipt) -> None:
-    for one in cache_names.foreign(descriptor, directory, known.extracted, lost=not known.entries):
-        raise NotPermitted(one.thing, f"{one.cause}, so nothing was removed", "see whose it is; then run again")
 
 
 def _outcomes(descriptor: int, directory: str, names: list[str], known: receipt.Receipt) -> Iterator[Outcome]:

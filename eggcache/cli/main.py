@@ -37,8 +37,11 @@ COMMANDS = {  # what the help says of each; what it does is in the module of ver
 }
 
 
-def main(words: Sequence[str] | None = None) -> int:
-    """Run the command line `words` (default: the process's) and return the exit status."""
+def main() -> int:
+    """Run the command line of this process.
+
+    :returns: the exit status
+    """
     console.open_streams()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # where it is ignored, nobody learns how a child ended
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -46,7 +49,7 @@ def main(words: Sequence[str] | None = None) -> int:
             signal.signal(number, _end)
     verbose, options = 0, argparse.Namespace()
     try:
-        options = parse(words)
+        options = parse(sys.argv[1:])
         verbose = options.verbose
         status: int = options.run(options)
         sys.stdout.flush()
@@ -158,10 +161,10 @@ class _Parser(argparse.ArgumentParser):
         raise UsageError(self.prog.partition(" ")[2] or "arguments", message, remedy)
 
 
-def parse(words: Sequence[str] | None) -> argparse.Namespace:
+def parse(words: Sequence[str]) -> argparse.Namespace:
     """The options. argparse lets no REQ follow an option where DIR came before it, so what it leaves over is taken
     for what it is: an unknown option, or a REQ."""
-    words = list(sys.argv[1:] if words is None else words)
+    words = list(words)
     if words[:1] == ["help"]:
         words = [*words[1:], "--help"]
     elif words[:1] == ["version"]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ from eggcache.eggs import reader as eggs
 from eggcache.eggs.decompression import WINDOW, File
 from eggcache.eggs.extract import Opened
 from eggcache.errors import EggcacheError
-from eggcache.model import DateTime, Member, Ownership
+from eggcache.model import Member, Ownership
 from eggcache.system.tar import Tar
 
 _HELD = 16 << 20  # bytes of an egg's members, unpacked, that are kept in memory until all are known to be sound
@@ -31,10 +31,10 @@ class Entry(NamedTuple):
     mode: int  # permission bits
 
 
-def entries(opened: Opened, ownership: Ownership, mtime: Callable[[DateTime], int] = layout.mtime) -> Iterator[Entry]:
-    """All files of an egg, as a cache has them: each with the mtime for its date in the zip."""
+def entries(opened: Opened, ownership: Ownership) -> Iterator[Entry]:
+    """All files of an egg, as a cache has them."""
     for name, member in opened.members():
-        yield Entry(name, member, mtime(member.date_time), ownership.file_mode)
+        yield Entry(name, member, layout.mtime(member.date_time), ownership.file_mode)
 
 
 def pack(tar: Tar, opened: Opened, into: str, ownership: Ownership, wanted: Iterable[Entry] | None = None) -> None:

@@ -91,8 +91,6 @@ def looks_beside(opened: Opened) -> list[str]:
 
 def _makes_a_path(text: bytes) -> bool:
     """Whether there is a line that may make a path out of where its module is."""
-    if not any(place in text for place in _PLACES):
-        return False
     return any(_MADE.search(line) for line in text.split(b"\n") if any(place in line for place in _PLACES))
 
 

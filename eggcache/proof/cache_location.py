@@ -26,13 +26,12 @@ _AGED = "dDevqQC"  # types of tmpfiles.d(5) whose age field has what is below th
 _SPECIFIERS = {"%": "%", "t": "/run", "S": "/var/lib", "C": "/var/cache", "L": "/var/log", "T": "/tmp", "V": "/var/tmp"}  # noqa: S108
 
 
-def findings(directory: str, host: apache.Apache, *, native: bool, unzip: str, root: str = "/") -> Iterator[Finding]:
+def findings(directory: str, host: apache.Apache, *, native: bool, unzip: str) -> Iterator[Finding]:
     """The faults of the place of `directory`.
 
     :param host: this host's Apache
     :param native: whether shared libraries are loaded from the directory
     :param unzip: the command that unzips the eggs
-    :param root: where configuration and /sys are looked up
     """
     unseen = apache.hides(host, directory)
     if unseen:
@@ -52,8 +51,8 @@ def findings(directory: str, host: apache.Apache, *, native: bool, unzip: str, r
             "it is on a file system that is mounted noexec, so the shared libraries in it cannot be loaded",
             Remedy("use a directory elsewhere, such as /var/cache/eggcache, or unzip the eggs", unzip),
         )
-    yield from cleaned(directory, root)
-    label, real = _label(directory, root), os.path.realpath(directory)
+    yield from cleaned(directory)
+    label, real = _label(directory), os.path.realpath(directory)
     if label and label not in (_EXECUTABLE if native else _READABLE):
         yield Finding(
             "selinux-label",
@@ -124,9 +123,9 @@ def _file_system(directory: str) -> str:
     return around[-1][1] if around else ""
 
 
-def _label(directory: str, root: str) -> str:
+def _label(directory: str) -> str:
     """The SELinux type of `directory`; "" where SELinux is off or there is none."""
-    if not os.path.exists(os.path.join(root, "sys/fs/selinux/enforce")):
+    if not os.path.exists("/sys/fs/selinux/enforce"):
         return ""
     try:
         context = os.getxattr(directory, "security.selinux").decode("ascii", "replace")

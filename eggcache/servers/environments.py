@@ -218,21 +218,19 @@ def _embeds(pid: int, python: tuple[int, ...] | None) -> bool:
 # --------------------------------------------------------------------------------------- what starts Apache
 
 
-def unit(host: Apache, root: str = "/") -> systemd.Unit | None:
+def unit(host: Apache) -> systemd.Unit | None:
     """The unit of this host's Apache, where systemd runs it."""
-    return systemd.read([host.unit], root) if host.systemd and host.unit else None
+    return systemd.read([host.unit]) if host.systemd and host.unit else None
 
 
-def declared(unit: systemd.Unit | None, root: str = "/") -> Iterator[Environment]:
+def declared(unit: systemd.Unit | None) -> Iterator[Environment]:
     """What the unit of Apache, its envvars file and the init scripts that set a cache say of the variables."""
     if unit:
         known = {name: unit.environment[name] for name in _NAMES if name in unit.environment}
         yield _environment(unit.name, known)
-    shell = [os.environ.get("APACHE_ENVVARS") or os.path.join(root, "etc/apache2/envvars")]
-    shell.append(os.path.join(root, "etc/sysconfig/httpd"))
-    scripts = os.path.join(root, "etc/init.d")
-    if os.path.isdir(scripts):
-        shell += [os.path.join(scripts, name) for name in sorted(os.listdir(scripts))]
+    shell = [os.environ.get("APACHE_ENVVARS") or "/etc/apache2/envvars", "/etc/sysconfig/httpd"]
+    if os.path.isdir("/etc/init.d"):
+        shell += [os.path.join("/etc/init.d", name) for name in sorted(os.listdir("/etc/init.d"))]
     for file in shell:
         found = _assigned(files.lines(file), _NAMES)
         # an init script of something else has a TZ of its own
@@ -265,7 +263,6 @@ def locale(
     told: Configuration,
     cache: str | None,
     servers: Sequence[Environment] = (),
-    root: str = "/",
 ) -> Locale | None:
     """The locale that the server of `account` has; None where nobody tells.
 
@@ -278,7 +275,7 @@ def locale(
     if found:
         values, origin = _of_locale(found.values), found.thing
     else:
-        values, origin = _declared_locale(host, root)
+        values, origin = _declared_locale(host)
     for name, option in (("LANG", "lang"), ("LC_ALL", "locale")):
         lines = list(told.named("WSGIDaemonProcess")) if not served else []
         chosen = {options(line).get(option) for line in lines}
@@ -287,15 +284,15 @@ def locale(
     return Locale(values, origin, embedded=not served) if origin else None
 
 
-def _declared_locale(host: Apache, root: str) -> tuple[dict[str, str], str]:
-    of_unit = unit(host, root)
+def _declared_locale(host: Apache) -> tuple[dict[str, str], str]:
+    of_unit = unit(host)
     values: dict[str, str | None] = dict(of_unit.environment) if of_unit else {}
     origin = of_unit.name if of_unit and _of_locale(values) else ""
-    file = os.environ.get("APACHE_ENVVARS") or os.path.join(root, "etc/apache2/envvars")
-    for name in (file, os.path.join(root, "etc/sysconfig/httpd")) if host.apachectl else ():
+    file = os.environ.get("APACHE_ENVVARS") or "/etc/apache2/envvars"
+    for name in (file, "/etc/sysconfig/httpd") if host.apachectl else ():
         lines = files.lines(name)
         if any(re.fullmatch(r"\s*(?:\.|source)\s+/etc/default/locale\s*", line) for line in lines):
-            lines = [*files.lines(os.path.join(root, "etc/default/locale")), *lines]
+            lines = [*files.lines("/etc/default/locale"), *lines]
         assigned = _assigned(lines, ("LANG", "LANGUAGE", "LC_[A-Z]+"))
         values.update(assigned)
         origin = name if assigned else origin

@@ -154,7 +154,8 @@ def may(path: str, mode: int) -> bool:
     signal this process, and cannot trace it.
     """
     uid, gid = os.getresuid()[0], os.getresgid()[0]
-    if uid == os.geteuid() or _kernel() >= (5, 8):
+    kernel = tuple(map(int, re.findall("[0-9]+", os.uname().release)[:2]))
+    if uid == os.geteuid() or kernel >= (5, 8):
         return os.access(path, mode, effective_ids=True)
     try:
         os.setresgid(os.getegid(), -1, -1)
@@ -163,10 +164,6 @@ def may(path: str, mode: int) -> bool:
     finally:
         os.setresuid(uid, -1, -1)
         os.setresgid(gid, -1, -1)
-
-
-def _kernel() -> tuple[int, ...]:
-    return tuple(map(int, re.findall("[0-9]+", os.uname().release)[:2]))
 
 
 def obstacle(path: str, account: Account) -> str:

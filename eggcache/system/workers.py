@@ -125,16 +125,14 @@ def _work_off(queue: int, writing: int, jobs: Sequence[Job], work: Callable[[Job
     """The whole life of a worker: do jobs as long as there are any, and report each."""
     while (number := _next(queue)) is not None:
         error = _outcome(work, jobs[number])
-        pickled = _dumps(error) if error else b""
+        pickled = b""
+        if error:
+            import pickle
+
+            pickled = pickle.dumps(error)
         message = memoryview(_HEAD.pack(number, len(pickled)) + pickled)
         while message:
             message = message[os.write(writing, message) :]
-
-
-def _dumps(error: Exception) -> bytes:
-    import pickle
-
-    return pickle.dumps(error)
 
 
 def _loads(pickled: bytes) -> Exception | None:

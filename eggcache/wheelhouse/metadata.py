@@ -141,7 +141,9 @@ def compose(info: PkgInfo, name: str, version: str, extras: Iterable[str], requi
     for field in _FIELDS:
         values = info.fields.get(field.lower(), [])
         for value in values if field in _MANY else values[:1]:
-            written = _folded(value) if field == "License" else " ".join(value.split())
+            written = " ".join(value.split())
+            if field == "License":  # it may be a text of many lines: each but the first indented, none of them empty
+                written = "\n        ".join(line.strip() for line in value.splitlines() if line.strip())
             if field == "Description-Content-Type" and not _CONTENT_TYPE.fullmatch(written):
                 continue
             if written and written != "UNKNOWN":
@@ -150,9 +152,3 @@ def compose(info: PkgInfo, name: str, version: str, extras: Iterable[str], requi
     lines += [f"Requires-Dist: {line}" for line in dict.fromkeys(requires)]
     body = info.description.strip("\n")
     return "\n".join(lines) + "\n" + (f"\n{body}\n" if body.strip() not in ("", "UNKNOWN") else "")
-
-
-def _folded(value: str) -> str:
-    """A license may be a text of many lines: each but the first indented, none of them empty."""
-    lines = [line.strip() for line in value.splitlines() if line.strip()]
-    return "\n        ".join(lines)

@@ -118,7 +118,10 @@ def _exchange(path: str, renewed: Callable[[bytes], tuple[bytes, bool]], mode: i
     try:
         with files.closing(_place(parent)) as directory:  # root is about to run what is written there
             there = _replaceable(directory, path, base, theirs)
-            old = b"" if there is None else _content(directory, base)
+            old = b""
+            if there is not None:
+                with open(os.open(base, safe_dirs.READ, dir_fd=directory), "rb") as stream:
+                    old = stream.read()
             new, keep = renewed(old)
             if there is not None and old == new and (theirs or stat.S_IMODE(there.st_mode) == mode):
                 return Written(False)
@@ -188,11 +191,6 @@ def _replaceable(directory: int, path: str, base: str, theirs: bool) -> os.stat_
         who = safe_dirs.owner_name(there.st_uid)
         raise NotPermitted(path, f"it belongs to {who}, in a directory of everybody's", "name another file")
     return there
-
-
-def _content(directory: int, base: str) -> bytes:
-    with open(os.open(base, safe_dirs.READ, dir_fd=directory), "rb") as stream:
-        return stream.read()
 
 
 def _take_over(directory: int, base: str, there: os.stat_result, file: int) -> None:

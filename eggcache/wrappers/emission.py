@@ -134,16 +134,13 @@ def warnings(kind: str, directory: str, apache: Apache) -> tuple[Finding, ...]:
     return (*found, hidden) if hidden else tuple(found)
 
 
-def following(kind: str, path: str, apache: Apache, *, debian: bool = False, root: str = "/") -> str:
-    """The command to run on this host after the wrapper of `kind` is at `path`; "" for none.
-
-    :param debian: as for `wrapper`
-    :param root: where Debian's update-rc.d is looked up
-    """
+def following(kind: str, path: str, apache: Apache, *, debian: bool = False) -> str:
+    """The command to run on this host after the wrapper of `kind` is at `path`; "" for none. For `debian` see
+    `wrapper`."""
     file, name = shlex.quote(path), shlex.quote(os.path.basename(path))
     control, unit = shlex.quote(apache.apachectl or "apachectl"), apache.unit or _unit(apache.apachectl or "")
     boot = f"chkconfig httpd off && chkconfig --add {name}"
-    if os.path.exists(os.path.join(root, "usr/sbin/update-rc.d")):
+    if os.path.exists("/usr/sbin/update-rc.d"):
         boot = f"update-rc.d apache2 disable && update-rc.d {name} defaults"
     available = re.fullmatch(r"(.*/conf-)available/(.+)\.conf", path)
     return KINDS[kind].after.format(

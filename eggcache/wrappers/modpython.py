@@ -80,15 +80,10 @@ def mod_python(
         location = {"LOCATION": quoting.apache(application.location), "APP": application.module}
         values["LOCATION"] = fill("mod_python_location.conf", **location)
         texts[GATEWAY] = inside("eggcache_gateway.py")
-        texts[launcher_name(application)] = _launcher(application)
+        texts[f"{application.module}_modpython.py"] = _launcher(application)
     configuration = re.sub(r"\n\n\n+", "\n\n", fill("mod_python.conf", **values)).rstrip("\n") + "\n"
     modules_sealed = {name: destination.sealed(source) for name, source in texts.items()}
     return Emitted(destination.block(configuration, KINDS["mod_python"].comment), modules_sealed)
-
-
-def launcher_name(application: Application) -> str:
-    """The file name of the launcher, as in the manual."""
-    return f"{application.module}_modpython.py"
 
 
 def _check(application: Application) -> None:

@@ -29,7 +29,7 @@ def python(text: str) -> str:
 def unit(text: str) -> str:
     """One word of a unit file: systemd.syntax(7) on quoting, systemd.unit(5) on specifiers."""
     text = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
-    return '"' + _CONTROL.sub(_escape, text) + '"'
+    return '"' + _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text) + '"'
 
 
 def unit_arguments(words: Sequence[str]) -> str:
@@ -95,10 +95,6 @@ def comment(words: Sequence[str]) -> str:
     for word in words:
         _no_control(word, "the comment that gives the command")
     return shlex.join(words)
-
-
-def _escape(match: re.Match[str]) -> str:
-    return f"\\x{ord(match[0]):02x}"
 
 
 def _plain(text: str, syntax: str) -> None:

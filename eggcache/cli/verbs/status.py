@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 
 from eggcache.cache import inventory
-from eggcache.cache.inventory import CachedEgg, Inventory, Prepare, asked
+from eggcache.cache.inventory import Inventory, Prepare, asked
 from eggcache.cli import arguments, console
 from eggcache.cli.render import report
 from eggcache.system import accounts, safe_dirs
@@ -59,7 +59,9 @@ def lines(inventory: Inventory, *, verbose: bool = False) -> Iterator[str]:
     well = [one for one in inventory.contents if one.needed and one.state == "current" and not verbose]
     for content in inventory.contents:
         if content not in well:
-            yield _cached(content)
+            state = _STATES[content.state] if content.needed else "not needed any more: prepare --prune removes it"
+            amount = f"{report.files(content.files)}, {report.size(content.size)}"
+            yield f"{content.name}  {state}  {amount}  {content.egg}"
     if well:
         rest = " more" if len(well) < count else ""
         held = f"{report.files(sum(one.files for one in well))}, {report.size(sum(one.size for one in well))}"
@@ -87,8 +89,3 @@ def _prepared(prepare: Prepare, verbose: bool) -> Iterator[str]:
         yield f"  and {len(prepare.changed) - 3} more: see -v"
     for finding in prepare.findings if verbose else ():
         yield f"  found then: {finding} [{finding.code}]"
-
-
-def _cached(one: CachedEgg) -> str:
-    state = _STATES[one.state] if one.needed else "not needed any more: prepare --prune removes it"
-    return f"{one.name}  {state}  {report.files(one.files)}, {report.size(one.size)}  {one.egg}"
