@@ -58,7 +58,7 @@ setup(
     ],
     packages=find_packages(include=["eggcache", "eggcache.*"]),
     # inside/ and templates/ are read as text: they run elsewhere, and have no __init__.py on purpose.
-    package_data={"eggcache": ["target/inside/*.py", "wrappers/templates/*", "py.typed", "schema.json"]},
+    package_data={"eggcache": ["target/inside/*.py", "wrappers/templates/*", "unzip/*.sh", "py.typed", "schema.json"]},
     data_files=[(f"share/{Path(name).parent}", [f"build/share/{name}"]) for name in SHARED],
     cmdclass={"install_data": InstallData},
     python_requires=">=3.9",

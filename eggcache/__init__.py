@@ -1,8 +1,8 @@
 """Zipped Python eggs behind Apache, unzipped or extracted beforehand into a cache that nobody else can write to.
 
 The public API has one function for each command: `resolve`, `prepare`, `unzip_all`, `undo`, `check`, `wrapper`,
-`status`, `remove`, `wheels`, `archive`. Their arguments are three nouns: a `Target` (the Python, as a server runs it),
-its `Roots` (which distributions) and a `Run` (limits, waiting, dry run, progress).
+`status`, `remove`, `wheels`, `archive` (and `archive_unzipped`). Their arguments are three nouns: a `Target` (the
+Python, as a server runs it), its `Roots` (which distributions) and a `Run` (limits, waiting, dry run, progress).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from eggcache.target.elsewhere import Host
     from eggcache.target.interpreter import EVERYTHING, Roots, Target
     from eggcache.target.resolver import resolve
+    from eggcache.unzip.archive import archive_unzipped
     from eggcache.unzip.restoration import undo
     from eggcache.unzip.unzipping import unzip_all
     from eggcache.wheelhouse.wheelhouse import wheels
@@ -39,6 +40,7 @@ __all__ = [
     "Target",
     "Wanted",
     "archive",
+    "archive_unzipped",
     "check",
     "prepare",
     "remove",
@@ -59,6 +61,7 @@ _HOMES = {
     "Wanted": "wrappers.kinds",
     "Host": "target.elsewhere",
     "archive": "cache.archiving",
+    "archive_unzipped": "unzip.archive",
     "check": "proof.checking",
     "prepare": "cache.preparation",
     "remove": "cache.removal",

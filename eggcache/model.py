@@ -257,4 +257,6 @@ class Report:
     ignored: tuple[Finding, ...] = ()  #: check: what is wrong as well, and was not to count
     install: tuple[str, ...] = ()  #: wheels: arguments for pip, by which the wheels replace the eggs; () where none do
     zone: Zone | None = None  #: archive: the time zone that its files are dated in
-    commands: tuple[str, ...] = ()  #: archive: what puts it in its place and proves it, for root on the host; in order
+    commands: tuple[
+        str, ...
+    ] = ()  #: archive: what puts it in its place on the host, and proves a cache there; in order

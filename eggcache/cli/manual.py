@@ -70,6 +70,10 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
             "eggcache archive cache.tar --eggs-in ./eggs --for-python 2.4 --for-setuptools 0.6c11",
             "of a copy of the eggs, without their Python",
         ),
+        (
+            "eggcache archive eggs.tar --unzipped --eggs-in ./eggs --site-packages /usr/lib/python2.6/site-packages",
+            "no cache: directories for the zips that lie there on the host",
+        ),
     ),
     "explain": (
         ("eggcache explain member-outdated", "what a message means that ends in [member-outdated]"),

@@ -71,6 +71,13 @@ def unzip_all(target: Target, roots: Roots, *more: str) -> str:
     return shlex.join(["eggcache", "unzip-all", *_target(target), *more, *tree_words(roots)])
 
 
+def archive_unzipped(file: str, target: Target, roots: Roots, *more: str) -> str:
+    """The command that packs the eggs of a tree as directories, with `more` options."""
+    user = ["--user", target.account.name] if target.group is not None else []
+    words = [file, "--unzipped", *_target(target), *user, *more, *tree_words(roots)]
+    return shlex.join(["eggcache", "archive", *words])
+
+
 def tree(python: str, paths: Iterable[str]) -> str:
     """The command that shows all distributions of a Python."""
     return shlex.join(["eggcache", "tree", "--all", *_target(Target(python, paths))])

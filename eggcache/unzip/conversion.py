@@ -10,20 +10,18 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
-from eggcache.eggs import layout
+from eggcache.eggs import byte_code, layout
 from eggcache.eggs import reader as eggs
 from eggcache.eggs.batch import Batch
 from eggcache.eggs.extract import Opened
-from eggcache.errors import EggcacheError, EggUnsuitable
-from eggcache.model import Distribution, Interpreter, Kind, Ownership, Run
+from eggcache.errors import EggcacheError
+from eggcache.model import DateTime, Distribution, Interpreter, Ownership, Run
 from eggcache.system import accounts, directory_swap, files, safe_dirs
 from eggcache.target import owners, process
 from eggcache.target.interpreter import Target
 from eggcache.target.launch import Launch
-from eggcache.unzip import backup
+from eggcache.unzip import backup, unzipped
 from eggcache.unzip.place import Place, ownership_of
-
-_LATEST = 0x7FFFFFFF  # seconds: Python 2 reads the stamp in a .pyc as a signed 32-bit number
 
 
 @dataclass(frozen=True)
@@ -93,7 +91,7 @@ class Conversion(Place):
                 if stat.S_ISDIR(os.fstat(source).st_mode):
                     return  # another run was faster
                 egg = eggs.read(source, path, self.run.limits)
-                _check(self.zips[name], egg)
+                unzipped.check(self.zips[name], egg)
                 act(source, egg, ownership_of(egg.path, egg.stat))
         except EggcacheError as error:
             self.findings.append(self.as_finding(error))
@@ -177,29 +175,6 @@ def _open(descriptor: int, name: str, path: str) -> int:
         raise EggcacheError(path, f"cannot be opened: {error.strerror}", "see whether it is still installed") from None
 
 
-def _check(distribution: Distribution, egg: eggs.Egg) -> None:
-    """Refuse an egg that would be another distribution, or none, as a directory."""
-    if distribution.kind is Kind.ZIP or not egg.path.lower().endswith(".egg"):
-        raise EggUnsuitable(
-            egg.path, "its name does not end in .egg, so as a directory it would be no egg", "rename it"
-        )
-    for member in egg.members:
-        parts = member.name.split("/")
-        if len(parts) > 2 and parts[0].lower().endswith(".egg") and parts[1] == "EGG-INFO":
-            raise EggUnsuitable(
-                egg.path,
-                f"it is a basket: pkg_resources would not look for {parts[0]} in a directory of this name",
-                "install that egg beside it, or leave it zipped and use eggcache prepare",
-            )
-    for name in egg.unusual:
-        try:
-            os.fsencode(name).decode("utf-8")
-        except UnicodeDecodeError:
-            raise EggUnsuitable(
-                egg.path, f"Pythons disagree on the name of {name!a}", "install this distribution unzipped"
-            ) from None
-
-
 def _library(interpreter: Interpreter) -> list[str]:
     """The directory of a Python 2's standard library: with -S, which keeps .pth files out, a virtualenv needs it. Root
     takes only a directory of root's."""
@@ -213,10 +188,10 @@ def _library(interpreter: Interpreter) -> list[str]:
     return [path for path in found if os.geteuid() != 0 or owners.is_roots(path)]
 
 
-def _mtime(date_time: tuple[int, int, int, int, int, int]) -> int:
+def _mtime(date_time: DateTime) -> int:
     """The zip's date, as far as the .pyc of a Python 2 can name it; real eggs are dated 2098."""
     there = layout.mtime(date_time)
-    return there if there <= _LATEST else int(time.time())
+    return there if there <= byte_code.LATEST else int(time.time())
 
 
 def _own(name: str, staged: int, ownership: Ownership) -> None:

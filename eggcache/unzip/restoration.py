@@ -12,6 +12,7 @@ from dataclasses import replace
 from functools import partial
 
 from eggcache.cache import freshness
+from eggcache.eggs import byte_code
 from eggcache.eggs import reader as eggs
 from eggcache.errors import EggcacheError, EggChanged, NotPermitted, UsageError
 from eggcache.model import DEFAULT_RUN, Finding, Member, Report, Run, Tree
@@ -20,7 +21,7 @@ from eggcache.system import accounts, directory_swap, files, safe_dirs, staging
 from eggcache.target import resolver
 from eggcache.target.interpreter import EVERYTHING, Roots, Target
 from eggcache.unzip import backup as backups
-from eggcache.unzip import unzipping
+from eggcache.unzip import unzipped, unzipping
 from eggcache.unzip.place import Place, ownership_of
 
 _OF_ALL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)  # what the disk refuses one egg, it refuses the others
@@ -54,10 +55,10 @@ def undo(
     :raises EggcacheError: nothing could be done; another run completes it
     """
     tree = unzipping.settled_tree(target, roots, run)
-    found = unzipping.by_directory(tree.distributions, zipped=False)
+    found = unzipped.by_directory(tree.distributions, zipped=False)
     findings = [*resolver.findings(tree), *unzipping.disbelieved(found, target)]
     if not run.dry_run:  # what a killed run left is also where there is nothing more to do
-        left = {*unzipping.places(tree), *unzipping.by_directory(tree.distributions)}
+        left = {*unzipping.places(tree), *unzipped.by_directory(tree.distributions)}
         unzipping.remove_leftovers(unzipping.believed(left, target))
     with backups.filled(backup, found, run) as keep:
         there = set(os.listdir(keep))
@@ -186,12 +187,12 @@ class Restoration(Place):
         egg = eggs.read(source, os.path.join(_directory(self.backup), name), self.run.limits)
         members = {member.name: member for member in egg.members}
         directories = {f"{parent}/" for member in members for parent in _parents(member)} | set(egg.directories)
-        modules = {member[:-2] for member in members if member.endswith(".py")}
+        sources = {member for member in members if member.endswith(".py")}
         for entry in _below(descriptor, name):
-            if not (entry in members or entry in directories or _byte_code(entry, modules)):
+            if not (entry in members or entry in directories or _byte_code(entry, sources)):
                 raise _changed(path, entry, "is not in the zip")
         for member in egg.members:
-            if _byte_code(member.name, modules):  # made anew by unzip-all
+            if _byte_code(member.name, sources):  # made anew by unzip-all
                 for _ in eggs.chunks(source, egg, member):
                     pass  # its bytes are judged as they are read
             elif not _same(source, egg, member, f"{name}/{member.name}", descriptor):
@@ -239,23 +240,12 @@ def _parents(name: str) -> Iterator[str]:
         yield name
 
 
-def _byte_code(entry: str, modules: set[str]) -> bool:
-    """Whether Python wrote `entry` for a module, or may have: x.pyc beside x.py, or in __pycache__ (PEP 3147)."""
-    directory, _, name = entry.rpartition("/")
-    parent, _, last = directory.rpartition("/")
+def _byte_code(entry: str, sources: set[str]) -> bool:
+    """Whether Python made `entry` for its byte code, or may have."""
     if entry.endswith("__pycache__/"):
         parent = entry[: -len("__pycache__/")]
-        return any(module.startswith(parent) and "/" not in module[len(parent) :] for module in modules)
-    if not name.endswith((".pyc", ".pyo")):
-        return False
-    if last != "__pycache__":
-        return f"{entry[:-3]}" in modules
-    stem, where = name, f"{parent}/" if parent else ""
-    while "." in stem:  # x.cpython-311.opt-1.pyc
-        stem = stem.rpartition(".")[0]
-        if f"{where}{stem}." in modules:
-            return True
-    return False
+        return any(source.startswith(parent) and "/" not in source[len(parent) :] for source in sources)
+    return byte_code.source_of(entry, sources) is not None
 
 
 def _below(descriptor: int, name: str) -> Iterator[str]:

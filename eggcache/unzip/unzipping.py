@@ -16,6 +16,7 @@ from eggcache.servers import processes
 from eggcache.system import directory_swap, files, safe_dirs
 from eggcache.target import commands, owners, resolver, search_path, skipped
 from eggcache.target.interpreter import EVERYTHING, Roots, Target
+from eggcache.unzip import unzipped
 from eggcache.unzip.backup import to_fill
 from eggcache.unzip.conversion import Conversion
 from eggcache.unzip.place import Place, as_finding, explained, tidy
@@ -50,7 +51,7 @@ def unzip_all(
     """
     owners.check_bare(target.python)
     tree = settled_tree(target, roots, run)
-    found = by_directory(tree.distributions)
+    found = unzipped.by_directory(tree.distributions)
 
     def naming(eggs: Sequence[str]) -> str:
         """The command that unzips these as well, as this one was asked to."""
@@ -181,17 +182,6 @@ def _changed_meanwhile(directories: Iterable[str], started: int, run: Run) -> bo
                 ):
                     pass
     return changed
-
-
-def by_directory(distributions: Iterable[Distribution], *, zipped: bool = True) -> dict[str, dict[str, Distribution]]:
-    """The zipped eggs, or the unzipped ones, by directory and name. A link on the path goes on leading to the egg."""
-    found: dict[str, dict[str, Distribution]] = {}
-    for distribution in distributions:
-        where = distribution.egg if distribution.kind.zipped else distribution.location
-        if where is not None and (distribution.kind.zipped if zipped else distribution.kind is Kind.UNZIPPED):
-            directory, name = os.path.split(os.path.realpath(where))
-            found.setdefault(directory, {}).setdefault(name, distribution)
-    return found
 
 
 def places(tree: Tree) -> set[str]:

@@ -44,6 +44,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--user", metavar="NAME", help="who reads the eggs here; without --group its group is meant")
     group.add_argument("--tz", metavar="ZONE", help="the TZ that Apache runs with there (default: this process's)")
+    group.add_argument(
+        "--unzipped",
+        action="store_true",
+        help="in place of a cache: the eggs as directories, and a shell script that exchanges the zips there for them",
+    )
+    group.add_argument(
+        "--site-packages",
+        metavar="DIR",
+        help="with --unzipped: where the eggs lie on the host (default: the same directory as here)",
+    )
     group = parser.add_argument_group("without a target")
     group.add_argument(
         "--eggs-in",
@@ -93,6 +103,8 @@ def _archive(options: argparse.Namespace, file: str | BinaryIO) -> int:
     if not paths:
         python, paths, roots = arguments.python(options), arguments.paths(options), arguments.roots(options)
     target = Target(python, paths, account, group, arguments.timezone(options))
+    if options.unzipped:
+        return _unzipped(options, file, target, roots, host)
     from eggcache.target import launch
 
     with launch.probe(target, roots) if python else nullcontext() as launched:
@@ -113,6 +125,28 @@ def _archive(options: argparse.Namespace, file: str | BinaryIO) -> int:
     done = replace(done, notes=(*notes, *done.notes), commands=tuple(_commands(options, proof)))
     following = "\n  ".join(["on the host, as root; the last one here, for what starts its server:", *done.commands])
     return console.present(done, options, following=following)
+
+
+def _unzipped(
+    options: argparse.Namespace,
+    file: str | BinaryIO,
+    target: Target,
+    roots: Roots,
+    host: tuple[str, tuple[int, ...], str | None],
+) -> int:
+    from dataclasses import replace
+
+    from eggcache import progress
+    from eggcache.model import Limits, Run
+    from eggcache.target.elsewhere import Host
+    from eggcache.unzip.archive import archive_unzipped
+
+    with progress.watched(options.quiet, options.verbose > 0) as watcher:
+        run = Run(Limits(**arguments.limits(options)), dry_run=options.dry_run, progress=watcher)
+        done = archive_unzipped(file, target, roots, run, host=Host(*host), site_packages=options.site_packages)
+    done = replace(done, commands=(_tar(options, "x", "p"), *done.commands))
+    head = "on the host, as the owner of its eggs, with the servers stopped that use them:"
+    return console.present(done, options, following="\n  ".join([head, *done.commands]))
 
 
 class _Proof:
@@ -157,6 +191,13 @@ def _host(options: argparse.Namespace) -> tuple[str, tuple[int, ...], str | None
             raise UsageError(name, "it is for eggs whose Python is not here", "name their directory with --eggs-in")
         if value is not None and not form.fullmatch(value):
             raise UsageError(f"{name} {value}", "that is no version", "write it as 2.4, or for setuptools as 0.6c11")
+    if options.site_packages is not None and not options.unzipped:
+        raise UsageError("--site-packages", "it says where unzipped eggs go", "write --unzipped as well, or drop it")
+    other = ("--cache", options.cache != ELSEWHERE), ("--group", options.group), ("--tz", options.tz)
+    for name, given in (*other, ("--verifier", options.verifier)) if options.unzipped else ():
+        if given:
+            cause = "it is about a cache; unzipped eggs get the owner, the group and the rights of the host's zips"
+            raise UsageError(name, cause, "drop it, or --unzipped")
     for name in _HERE if options.eggs_in else ():
         if getattr(options, name):
             word = options.requirements[0] if name == "requirements" else f"--{name.replace('_', '-')}"
@@ -199,11 +240,15 @@ def _group(name: str) -> int:
 
 def _commands(options: argparse.Namespace, proof: _Proof) -> Iterator[str]:
     """What puts the archive in its place and proves it, for root on the host, and the command for a wrapper."""
-    archived, file = proof.archived, shlex.quote(os.path.basename(options.file))
-    packed = "" if options.file == _STDOUT or options.file.endswith(".tar") else "z"
-    yield f"tar -x{packed}pf {file} -C /"
+    archived = proof.archived
+    yield _tar(options, "x", "p")
     if options.file != _STDOUT:
-        yield f"tar -d{packed}f {file} -C /"
+        yield _tar(options, "d")
     yield archived.command(proof.python, options.user or "USER")
     zone = [] if archived.timezone is None else ["--tz", archived.timezone]
     yield shlex.join(["eggcache", "wrapper", archived.directory, "--for", "KIND", "--prepared-elsewhere", *zone])
+
+
+def _tar(options: argparse.Namespace, action: str, more: str = "") -> str:
+    packed = "" if options.file == _STDOUT or options.file.endswith(".tar") else "z"
+    return f"tar -{action}{packed}{more}f {shlex.quote(os.path.basename(options.file))} -C /"

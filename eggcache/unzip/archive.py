@@ -1,0 +1,183 @@
+"""The command `archive --unzipped`: unzipped eggs as a tar archive, and a script that puts them in their places.
+
+On the host tar puts both into one directory beside the zipped eggs: on their file system, so that names are exchanged
+by renaming, and of a name that neither site nor pkg_resources looks into. The script comes last, so that none is there
+where tar was interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from hashlib import md5
+from typing import BinaryIO
+
+from eggcache.cache import archive_file
+from eggcache.eggs import byte_code, layout, packing
+from eggcache.eggs import reader as eggs
+from eggcache.eggs.extract import Opened
+from eggcache.errors import EggcacheError, EggUnsuitable, UsageError
+from eggcache.model import DEFAULT_RUN, Distribution, Finding, Outcome, Ownership, Report, Run
+from eggcache.system import packaged
+from eggcache.system.tar import Tar
+from eggcache.target import commands, early_reading, elsewhere, resolver, skipped
+from eggcache.target.early_reading import EarlyReader
+from eggcache.target.elsewhere import HOST, Host
+from eggcache.target.interpreter import EVERYTHING, Roots, Target
+from eggcache.unzip import unzipped, unzipping
+from eggcache.unzip.place import as_finding
+
+STAGE = ".eggcache-unzipped"  #: the directory beside the eggs; no name of those that a Python looks into
+SCRIPT = "put-in-place.sh"  #: in it
+
+_LIST = "eggs"
+_SCRIPT = f"unzip/{SCRIPT}"
+_PRIVATE = Ownership(0, 0, 0o700, 0o600)
+_EGGS = Ownership(0, 0, 0o755, 0o644)  # the script makes them the zip's
+_ZONE = "UTC0"  # nobody asks for the dates of unzipped eggs: so they depend on no zone
+_NAME = re.compile(r"-py(\d)\.(\d+)")  # bdist_egg: NAME-VERSION-pyX.Y-PLATFORM.egg
+_PIECE = 1 << 20  # bytes of a zip in memory
+
+
+def archive_unzipped(
+    file: str | BinaryIO,
+    target: Target,
+    roots: Roots = EVERYTHING,
+    run: Run = DEFAULT_RUN,
+    *,
+    host: Host = HOST,
+    site_packages: str | None = None,
+) -> Report:
+    """Write the zipped eggs of the tree of `roots` as directories into a tar archive that another host extracts at "/",
+    with a POSIX shell script that puts each in the place of its zip, and back.
+
+    A directory has what `unzip_all` would extract, and the byte code of the egg itself in place of new one. It is the
+    same to the byte for the same eggs and arguments. An egg that is refused is a finding, and nothing of it is in the
+    archive.
+
+    :param file: as for `archive`
+    :param target: the Python whose eggs are meant; "" for all eggs that lie in its paths; its account opens them
+    :param roots: which distributions the tree is of
+    :param run: limits, dry run and progress
+    :param host: where the target is "", its Python; without a version, that which the name of each egg says
+    :param site_packages: the directory that the eggs lie in on the host; None: the same as here
+    :returns: what was written; with `run.dry_run`, what would be written
+    :raises UsageError: the target cannot parse one of the `roots`; the eggs lie in several directories, and
+        `site_packages` names one; or `file` does not do
+    :raises NotPermitted: others can exchange what is in the directory of `file`, or the account cannot run the target
+    :raises EggcacheError: the target or the disk fails
+    """
+    if target.python:
+        tree, read = early_reading.resolve(target, roots, run, None)
+    else:
+        read = EarlyReader(target.account, run.limits)
+        run.progress.phase("reading the eggs")
+        tree = elsewhere.tree(host, target.paths, read.opened)
+    found = unzipped.by_directory(tree.distributions)
+    findings = []
+    if target.python:
+
+        def naming(paths: Sequence[str]) -> str:
+            """The command that packs these as well."""
+            more = ["--site-packages", site_packages] if site_packages else []
+            more += [word for path in paths for word in ("--path", path)]
+            return commands.archive_unzipped(file if isinstance(file, str) else "-", target, roots, *more)
+
+        findings = [*resolver.findings(tree), *unzipping.not_on_path(found, tree.interpreter, naming)]
+        findings += skipped.findings(tree, target.account, run.limits, run.progress)
+    if site_packages is not None:
+        _check_place(site_packages, found)
+    useless = isinstance(file, str) and not found  # a stream gets an empty archive
+    with archive_file.opened(file, 0o600, run.dry_run or useless) as stream, layout.zone(_ZONE):
+        work = Archive(Tar(stream), tree.interpreter.version, read)
+        total = sum(os.path.getsize(os.path.join(directory, name)) for directory in found for name in found[directory])
+        run.progress.phase("writing the archive", total)
+        for directory in sorted(found, key=os.fsencode):
+            work.write(directory, site_packages or directory, found[directory], run)
+        work.tar.end()
+    notes = resolver.notes(tree, roots) if target.python else ()
+    return Report(
+        "archive", None, tuple(work.outcomes), (*findings, *work.findings), tuple(notes), dry_run=run.dry_run,
+        outside=tree.outside, commands=tuple(_scripts(work.outcomes)),
+    )  # fmt: skip
+
+
+def _scripts(outcomes: Iterable[Outcome]) -> Iterator[str]:
+    """The commands of the host that put these eggs in their places, one for each directory of eggs."""
+    for place in sorted({os.path.dirname(outcome.into) for outcome in outcomes}):
+        yield shlex.join(["sh", os.path.join(place, STAGE, SCRIPT)])
+
+
+def _check_place(site_packages: str, found: dict[str, dict[str, Distribution]]) -> None:
+    told = f"--site-packages {site_packages}"
+    if not site_packages.startswith("/") or ".." in site_packages.split("/"):
+        raise UsageError(told, "it is a directory of the host, where no other one is current", "write it from / on")
+    if len(found) > 1:
+        cause = f"the eggs lie in {len(found)} directories here: {', '.join(sorted(found))}"
+        raise UsageError(told, cause, "make an archive for each of them: --eggs-in DIR")
+
+
+@dataclass
+class Archive:
+    """The archive of unzipped eggs, on its way to a stream."""
+
+    tar: Tar
+    version: tuple[int, ...]  # of the host's Python; () where unknown
+    read: EarlyReader
+    outcomes: list[Outcome] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+
+    def write(self, here: str, there: str, zips: dict[str, Distribution], run: Run) -> None:
+        """Write the eggs `zips` of the directory `here` for the directory `there` of the host, and the script."""
+        stage, first = os.path.join(there, STAGE), layout.mtime(archive_file.FIRST)
+        self.tar.directory(stage, first, _PRIVATE)
+        lines: list[bytes] = []
+        for name in sorted(zips, key=os.fsencode):
+            path = os.path.join(here, name)
+            try:
+                with self.read.opened(path) as (source, egg):
+                    unzipped.check(zips[name], egg)
+                    lines.append(self._add(Opened(source, egg), name, stage))
+            except packing.Spoiled:
+                raise
+            except EggcacheError as error:
+                self.findings.append(as_finding(error))
+                continue
+            sizes = [member.size for member in egg.members]
+            self.outcomes.append(Outcome(path, os.path.join(there, name), "packed", len(sizes), sum(sizes)))
+            run.progress.advance(len(sizes), egg.stat.st_size)
+        for name, data in ((_LIST, b"".join(lines)), (SCRIPT, packaged.read(_SCRIPT))):
+            self.tar.file(os.path.join(stage, name), len(data), (data,), first, _PRIVATE)
+
+    def _add(self, opened: Opened, name: str, stage: str) -> bytes:
+        """Add an egg. Returns its line in the list: the sums of its zip and of its directory, and its name."""
+        if name != name.strip() or not name.isprintable():
+            raise EggUnsuitable(opened.egg.path, "a shell script cannot read its name from a list", "rename it")
+        sums, headers = {}, {}
+        for member_name, member in opened.members():
+            digest, begins = md5(usedforsecurity=False), b""
+            for piece in eggs.chunks(opened.source, opened.egg, member):
+                digest.update(piece)
+                begins += piece[: byte_code.HEADER - len(begins)]
+            sums[member_name], headers[member_name] = digest.hexdigest(), begins
+        entries = list(unzipped.entries(opened, _EGGS, self._version(name), headers))
+        zip_sum = _sum(opened.source)
+        packing.pack(self.tar, opened, f"{stage}/{name}.unzipped", _EGGS, entries)
+        lines = sorted(os.fsencode(f"{sums[entry.name]}  ./{entry.name}\n") for entry in entries)
+        tree_sum = md5(b"".join(lines), usedforsecurity=False).hexdigest()
+        return os.fsencode(f"{zip_sum} {tree_sum} {name}\n")
+
+    def _version(self, name: str) -> tuple[int, ...]:
+        said = _NAME.search(name)
+        return self.version or ((int(said[1]), int(said[2])) if said else ())
+
+
+def _sum(descriptor: int) -> str:
+    digest, at = md5(usedforsecurity=False), 0
+    while piece := os.pread(descriptor, _PIECE, at):
+        digest.update(piece)
+        at += len(piece)
+    return digest.hexdigest()

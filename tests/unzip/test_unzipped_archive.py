@@ -1,0 +1,604 @@
+"""archive --unzipped: a tar archive of unzipped eggs, and the script that exchanges zips for them on another host."""
+
+from __future__ import annotations
+
+import io
+import os
+import pwd
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from support import ROOT
+from support.deployment import Deployment
+from support.judge import as_json, eggcache, environment, listing, watched
+from support.parts import missing
+from support.zips import Entry, make
+
+from eggcache.unzip.archive import SCRIPT, STAGE
+
+SHELLS = {"dash": ["dash"], "bash": ["bash", "--posix"], "busybox": ["busybox", "sh"]}
+NAMES = ("One-1.0-py2.7.egg", "Two words-1.0-py2.7.egg")
+MAGIC = b"\x03\xf3\r\n"  # of 2.7
+STAMP = 1_234_567_890
+CURRENT = MAGIC + STAMP.to_bytes(4, "little") + b"code"
+
+
+def made_eggs(directory: Path) -> None:
+    """Two eggs: one that a group alone may read, of another owner, and one with all that is special."""
+    directory.mkdir()
+    make(directory / NAMES[0], Entry(b"one/__init__.py", b"one = 1\n"), Entry(b"one/__init__.pyc", CURRENT))
+    os.chown(directory / NAMES[0], 12345, 23456)
+    (directory / NAMES[0]).chmod(0o640)
+    make(
+        directory / NAMES[1],
+        Entry(b"two/__init__.py"),
+        Entry(b"two/native.so", b"\x7fELF"),
+        Entry(b"two/a b.txt", b"text"),
+        Entry("two/ä.txt".encode(), b"text", both={"flags": 0x800}),
+        Entry(b"two/empty/", method=0, central={"attributes": 0o040755 << 16}),
+    )
+
+
+def tree(directory: Path) -> dict[str, tuple[object, ...]]:
+    """Name, mode, owner and bytes of everything below a directory, and the mtimes of files; not what is eggcache's."""
+    found: dict[str, tuple[object, ...]] = {}
+    for path in directory.rglob("*"):
+        name = str(path.relative_to(directory))
+        if name.split("/")[0] != STAGE:
+            info = path.lstat()
+            content = (path.read_bytes(), info.st_mtime) if path.is_file() else ("directory",)
+            found[name] = (oct(info.st_mode), info.st_uid, info.st_gid, *content)
+    return found
+
+
+def commands(done: subprocess.CompletedProcess[str]) -> list[str]:
+    """What was printed to be run on the host."""
+    return [line.strip() for line in done.stdout.splitlines() if line.startswith("  ")]
+
+
+@dataclass
+class Host:
+    """A directory of eggs of another host, in which an archive was extracted."""
+
+    eggs: Path
+    shell: Sequence[str] = ("dash",)
+
+    @property
+    def stage(self) -> Path:
+        return self.eggs / STAGE
+
+    def extract(self, archive: Path) -> None:
+        subprocess.run(["tar", "-xpf", archive, "-C", "/"], check=True)
+
+    def run(
+        self, *options: str | Path, env: Mapping[str, str] = {}, user: str | None = None, own_session: bool = False
+    ) -> subprocess.CompletedProcess[str]:
+        env = environment({"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", **env})
+        return subprocess.run(
+            [*self.shell, self.stage / SCRIPT, *options], env=env,
+            cwd="/", capture_output=True, text=True, timeout=60, check=False, user=user,
+            group=pwd.getpwnam(user).pw_gid if user else None, start_new_session=own_session,
+        )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def small(where: Path) -> Iterator[tuple[Path, Path]]:
+    """Two eggs, and their archive: for the directory "/host/eggs", which tests exchange for their own."""
+    if os.geteuid() != 0:
+        missing("only root can own what another user owns")
+    place = Path(tempfile.mkdtemp(prefix="unzipped-", dir=where))
+    place.chmod(0o755)
+    made_eggs(place / "eggs")
+    done = eggcache(
+        "archive", place / "x.tar", "--unzipped", "--eggs-in", place / "eggs", "--site-packages", "/host/eggs"
+    )
+    assert done.returncode == 0, done.stderr
+    yield place / "eggs", place / "x.tar"
+    shutil.rmtree(place)
+
+
+@pytest.fixture
+def host(small: tuple[Path, Path], shared_tmp: Path) -> Host:
+    """The two eggs in another directory, with the archive extracted there."""
+    shutil.copytree(small[0], shared_tmp / "eggs")
+    for name in NAMES:
+        info = (small[0] / name).stat()
+        os.chown(shared_tmp / "eggs" / name, info.st_uid, info.st_gid)
+    move = ["--strip-components=2", "-C", shared_tmp / "eggs"]
+    subprocess.run(["tar", "-xpf", small[1], *move], check=True)
+    return Host(shared_tmp / "eggs")
+
+
+# ---------------------------------------------------------------------------------------------------- real trees
+
+# Imports what it is told to, with all that this requires.
+_IMPORT = "import pkg_resources, sys; pkg_resources.require(sys.argv[1]); __import__(sys.argv[2])"
+
+# How many of the sources named on stdin have byte code that this Python takes for current, and which have none.
+_STAMPS = r"""
+import os, struct, sys
+if sys.version_info[0] == 2:
+    import imp
+    magic, at, place = imp.get_magic(), 4, lambda path: path + "c"
+else:
+    import importlib.util as util
+    magic, at, place = util.MAGIC_NUMBER, 8, util.cache_from_source
+count, wrong = 0, []
+for path in sys.stdin.read().splitlines():
+    data = b""
+    if os.path.exists(place(path)):
+        data = open(place(path), "rb").read(16)
+    if data[:4] == magic and struct.unpack("<I", data[at:at + 4])[0] == int(os.stat(path).st_mtime):
+        count += 1
+    else:
+        try:
+            compile(open(path, "rb").read(), path, "exec", 0, 1)
+        except Exception:
+            continue
+        wrong.append(path)
+print(repr((count, wrong)))
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "root", "module"),
+    [("turbogears1_complete", "TurboGears", "turbogears"), ("turbogears2_311", "TurboGears2", "tg")],
+)
+def test_as_unzip_all_leaves_it(
+    request: pytest.FixtureRequest,
+    copy_of: Callable[[Deployment], Deployment],
+    nobody: pwd.struct_passwd,
+    shared_tmp: Path,
+    name: str,
+    root: str,
+    module: str,
+) -> None:
+    """Of a real tree, the script leaves what unzip-all leaves; the target then has no byte code to write, and attempts
+    none; and the way back leads to each zip as it was."""
+    made = copy_of(request.getfixturevalue(name))
+    before = tree(made.site_packages)
+    archive = shared_tmp / "x.tar.gz"
+    done = eggcache("archive", archive, "--unzipped", root, "--python", made.python, "--user", nobody.pw_name)
+    assert done.returncode == 0, done.stderr
+    command = " && ".join(commands(done))
+    assert command.startswith("tar -xzpf x.tar.gz -C / && sh /")
+    ran = subprocess.run(command, shell=True, cwd=shared_tmp, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert "restart every server that uses these eggs" in ran.stdout
+    put = said(made)
+    sources = "\n".join(map(str, made.site_packages.glob("*.egg/**/*.py")))
+    stamps = subprocess.run([made.python, "-c", _STAMPS], input=sources, capture_output=True, text=True, check=True)
+    count, wrong = eval(stamps.stdout)
+    assert wrong == []
+    assert count > 100
+    imported, attempts = watched([str(made.python), "-c", _IMPORT, root, module], nobody, env=environment())
+    assert imported.returncode == 0, imported.stderr
+    assert [attempt for attempt in attempts if str(made.site_packages) in attempt] == []
+    back = Host(made.site_packages).run("--undo")
+    assert back.returncode == 0, back.stderr
+    assert tree(made.site_packages) == before
+    unzipped = eggcache("unzip-all", root, "--python", made.python)
+    assert unzipped.returncode == 0, unzipped.stderr
+    assert said(made) == put
+    assert len(put) > 300
+
+
+def said(made: Deployment) -> dict[str, tuple[object, ...]]:
+    """What is to be the same of unzipped eggs: all but dates, and what compilers write."""
+    inside = {name: fact for name, fact in tree(made.site_packages).items() if ".egg" in name}
+    return {name: fact[:3] + (() if name.endswith(".pyc") else fact[3:4]) for name, fact in inside.items()}
+
+
+# ------------------------------------------------------------------------------------------------------ the script
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_there_and_back(small: tuple[Path, Path], host: Host, shell: str) -> None:
+    """In each shell: the directories have the owner, the group and the rights of their zips; again there is nothing to
+    do; the zips come back as they were; and all of it once more."""
+    if not shutil.which(SHELLS[shell][0]):
+        missing(f"there is no {shell}")
+    host.shell = SHELLS[shell]
+    before = tree(host.eggs)
+    for _ in range(2):
+        done = host.run()
+        assert (done.returncode, done.stderr) == (0, ""), done.stderr
+        assert [line.partition("/eggs/")[2] for line in done.stdout.splitlines()[:2]] == [
+            f"{name}: unzipped" for name in NAMES
+        ]
+        after = tree(host.eggs)
+        assert after[NAMES[0]][:3] == ("0o40750", 12345, 23456)
+        assert after[f"{NAMES[0]}/one/__init__.py"] == ("0o100640", 12345, 23456, b"one = 1\n", STAMP)
+        assert after[f"{NAMES[0]}/one/__init__.pyc"][:4] == ("0o100640", 12345, 23456, CURRENT)
+        assert after[f"{NAMES[1]}/two"][:3] == ("0o40755", 0, 0)
+        assert after[f"{NAMES[1]}/two/native.so"][:4] == ("0o100755", 0, 0, b"\x7fELF")
+        assert after[f"{NAMES[1]}/two/ä.txt"][:4] == ("0o100644", 0, 0, b"text")
+        assert after[f"{NAMES[1]}/two/empty"] == ("0o40755", 0, 0, "directory")
+        assert stat.S_IMODE((host.stage / "zips").stat().st_mode) == 0o700
+        again = host.run()
+        assert (again.returncode, again.stdout, again.stderr) == (0, "nothing to do\n", "")
+        assert tree(host.eggs) == after
+        back = host.run("--undo")
+        assert (back.returncode, back.stderr) == (0, ""), back.stderr
+        assert tree(host.eggs) == before
+        assert host.run("--undo").stdout == "nothing to do\n"
+    assert sorted(os.listdir(host.stage)) == sorted([*(f"{name}.unzipped" for name in NAMES), "eggs", SCRIPT])
+
+
+def test_dry_run(host: Host) -> None:
+    """-n says what would be done in both directions, and writes nothing."""
+    for ran, option, what in ((), "-n", "would be unzipped"), ((), "-n", ""):
+        del ran, option
+        before = listing(host.eggs)
+        done = host.run("-n", *([] if what else ["--undo"]))
+        told = [f"{host.eggs}/{name}: {what or 'its zip would be put back'}" for name in NAMES]
+        assert (done.returncode, done.stdout.splitlines(), done.stderr) == (0, told, "")
+        assert listing(host.eggs) == before
+        host.run()
+
+
+@pytest.mark.parametrize("elsewhere", [False, True], ids=["beside", "another file system"])
+def test_killed_at_each_step(host: Host, shared_tmp: Path, elsewhere: bool) -> None:
+    """Killed before any of its steps, in either direction, the script completes when it is run again. In the meantime
+    each egg is its zip, its directory, or missing with its zip kept."""
+    backup = Path(tempfile.mkdtemp(dir="/dev/shm")) if elsewhere else host.stage / "zips"
+    assert not elsewhere or backup.stat().st_dev != host.eggs.stat().st_dev
+    options = ["--backup", backup] if elsewhere else []
+    env = {"PATH": f"{counted_steps(shared_tmp)}:/usr/sbin:/usr/bin:/sbin:/bin", "COUNT": str(shared_tmp / "count")}
+    before = tree(host.eggs)
+    copied = shared_tmp / "before"
+    subprocess.run(["cp", "-a", host.eggs, copied], check=True)
+    host.run(*options)
+    after = tree(host.eggs)
+    try:
+        for undo, wanted in ([], after), (["--undo"], before):
+            for last in range(1, 99):
+                if not undo:
+                    shutil.rmtree(host.eggs)
+                    subprocess.run(["cp", "-a", copied, host.eggs], check=True)
+                    for name in os.listdir(backup) if backup.exists() else []:
+                        (backup / name).unlink()
+                elif last > 1:
+                    host.run(*options)
+                (shared_tmp / "count").write_text("0\n")
+                done = host.run(*undo, *options, env={**env, "LAST": str(last)}, own_session=True)
+                for name in NAMES:
+                    assert (host.eggs / name).exists() or (backup / name).read_bytes() == before[name][3]
+                again = host.run(*undo, *options)
+                assert (again.returncode, again.stderr, tree(host.eggs)) == (0, "", wanted), last
+                if done.returncode == 0:
+                    break
+                assert done.returncode == -signal.SIGKILL, done.stderr
+            assert last > 10
+            assert sorted(os.listdir(backup) if backup.exists() else []) == ([] if undo else sorted(NAMES))
+            if elsewhere:  # back is the same but for the copying, which has been killed
+                break
+    finally:
+        if elsewhere:
+            shutil.rmtree(backup)
+
+
+def counted_steps(place: Path) -> Path:
+    """A directory for PATH, whose programs do what theirs do. Before that whose turn it is ($LAST), all are killed."""
+    steps = place / "steps"
+    steps.mkdir()
+    for step in ("mkdir", "ln", "cp", "chown", "chmod", "mv", "rm", "sync"):
+        (steps / step).write_text(
+            '#!/bin/sh\nread -r count <"$COUNT"\ncount=$((count + 1))\necho $count >"$COUNT"\n'
+            f'[ $count -ne "$LAST" ] || kill -9 0\nexec {shutil.which(step)} "$@"\n'
+        )
+        (steps / step).chmod(0o755)
+    return steps
+
+
+def other_zip(host: Host) -> None:
+    """Another release of it was installed."""
+    make(host.eggs / NAMES[0], Entry(b"one/__init__.py", b"one = 2\n"))
+
+
+def link(host: Host) -> None:
+    """It is a link."""
+    (host.eggs / NAMES[0]).rename(host.eggs / "elsewhere")
+    (host.eggs / NAMES[0]).symlink_to("elsewhere")
+
+
+def directory(host: Host) -> None:
+    """Somebody else has unzipped it."""
+    (host.eggs / NAMES[0]).unlink()
+    (host.eggs / NAMES[0]).mkdir()
+
+
+def gone(host: Host) -> None:
+    """It is not installed."""
+    (host.eggs / NAMES[0]).unlink()
+
+
+def cut_off(host: Host) -> None:
+    """The disk was full when tar extracted it."""
+    os.truncate(host.stage / f"{NAMES[0]}.unzipped/one/__init__.pyc", 3)
+
+
+def lost(host: Host) -> None:
+    """It was not extracted."""
+    shutil.rmtree(host.stage / f"{NAMES[0]}.unzipped")
+
+
+def kept_other(host: Host) -> None:
+    """The backup has another zip of that name."""
+    (host.stage / "zips").mkdir(0o700)
+    (host.stage / "zips" / NAMES[0]).write_text("another")
+
+
+REFUSED = [
+    (other_zip, 3, "it is not the zip that the archive was made of"),
+    (link, 3, "it is a symbolic link"),
+    (directory, 3, "it is a directory already"),
+    (gone, 3, "there is no such egg"),
+    (cut_off, 1, "it is not what the archive has"),
+    (lost, 1, "it is missing"),
+    (kept_other, 3, "it is another zip of that name"),
+]
+
+
+@pytest.mark.parametrize(("harm", "status", "why"), REFUSED, ids=[harm[0].__name__ for harm in REFUSED])
+def test_an_egg_that_is_left(host: Host, harm: Callable[[Host], None], status: int, why: str) -> None:
+    """An egg that is not as it was when the archive was made, or whose directory is not, stays as it is, and one line
+    names it, the cause and a remedy; the other egg is unzipped."""
+    harm(host)
+    before = {name: fact for name, fact in tree(host.eggs).items() if not name.startswith(NAMES[1])}
+    done = host.run()
+    assert done.returncode == status
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"put-in-place: {host.eggs}")
+    assert f"{NAMES[0]}" in line
+    assert f": {why}" in line
+    assert "; " in line
+    assert {name: fact for name, fact in tree(host.eggs).items() if not name.startswith(NAMES[1])} == before
+    assert (host.eggs / NAMES[1]).is_dir()
+
+
+def test_remedies_are_followed(small: tuple[Path, Path], host: Host) -> None:
+    """What the script says of a directory that is not the archive's, and of one that is there, is run as it stands."""
+    cut_off(host)
+    said = host.run().stderr
+    subprocess.run(said.partition("remove it (")[2].partition(")")[0], shell=True, check=True)
+    subprocess.run(["tar", "-xpf", small[1], "--strip-components=2", "-C", host.eggs], check=True)
+    assert host.run().returncode == 0
+    assert not list(host.stage.glob("*.unzipped")), "what was extracted again is removed"
+    assert host.run("--undo").returncode == 0
+    directory(host)
+    subprocess.run(host.run().stderr.partition("leave it so: ")[2], shell=True, check=True)
+    assert host.run().returncode == 0
+
+
+def test_another_zip_stays_when_the_others_go_back(host: Host) -> None:
+    """--undo leaves an egg that was installed anew, and the zip in the backup."""
+    host.run()
+    shutil.rmtree(host.eggs / NAMES[0])
+    other_zip(host)
+    (host.stage / f"{NAMES[0]}.unzipped").mkdir()
+    before = (host.eggs / NAMES[0]).read_bytes()
+    done = host.run("--undo")
+    assert done.returncode == 3
+    assert "it is another zip than the one in the backup" in done.stderr
+    assert (host.eggs / NAMES[0]).read_bytes() == before
+    assert (host.stage / "zips" / NAMES[0]).exists()
+    assert (host.eggs / NAMES[1]).is_file()
+
+
+def test_what_was_changed_is_kept(host: Host) -> None:
+    """A file that somebody has changed in a directory is set aside by --undo, not lost."""
+    host.run()
+    (host.eggs / NAMES[0] / "one/__init__.py").write_text("one = 'mine'\n")
+    assert host.run("--undo").returncode == 0
+    assert (host.stage / f"{NAMES[0]}.unzipped/one/__init__.py").read_text() == "one = 'mine'\n"
+    done = host.run()
+    assert (done.returncode, (host.eggs / NAMES[0]).is_file()) == (1, True)
+    assert "it is not what the archive has" in done.stderr
+
+
+def test_only_the_owner(host: Host, nobody: pwd.struct_passwd) -> None:
+    """Who does not own the directory of the eggs, root included, is told who does, and nothing is done."""
+    host.stage.chmod(0o755)
+    (host.stage / SCRIPT).chmod(0o644)
+    before = listing(host.eggs)
+    done = host.run(user=nobody.pw_name)
+    assert done.returncode == 4
+    assert f"{host.eggs}: it belongs to user 0, and you are user {nobody.pw_uid}" in done.stderr
+    assert listing(host.eggs) == before
+    os.chown(host.eggs, nobody.pw_uid, nobody.pw_gid)
+    done = host.run()
+    assert done.returncode == 4
+    assert f"it belongs to user {nobody.pw_uid}, and you are user 0" in done.stderr
+
+
+def test_an_owner_who_is_not_root(host: Host, nobody: pwd.struct_passwd) -> None:
+    """The owner of the directory unzips an egg of his own; that of somebody else he cannot, and is told to ask root."""
+    os.chown(host.eggs / NAMES[1], nobody.pw_uid, nobody.pw_gid)
+    for path in (host.eggs, host.stage, *host.stage.rglob("*")):
+        os.chown(path, nobody.pw_uid, nobody.pw_gid)
+    (host.eggs / NAMES[0]).chmod(0o644)
+    done = host.run(user=nobody.pw_name)
+    assert done.returncode == 4
+    assert "its zip belongs to user 12345: only root can give it to that user; run this as root" in done.stderr
+    assert (host.eggs / NAMES[0]).is_file()
+    assert tree(host.eggs)[f"{NAMES[1]}/two/native.so"][:3] == ("0o100755", nobody.pw_uid, nobody.pw_gid)
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "why"),
+    [
+        (["-x"], 2, "-x: there is no such option"),
+        (["--backup"], 2, "--backup: it names a directory"),
+        (["--backup", "/tmp"], 4, "/tmp: others may write there"),
+        (["--undo", "--backup", "/nowhere"], 1, "--backup /nowhere: there is no such directory"),
+        (["--backup", "/nowhere/at/all"], 1, "/nowhere/at/all: it cannot be made"),
+    ],
+)
+def test_options_that_do_not_do(host: Host, options: list[str], status: int, why: str) -> None:
+    """A wrong option or backup directory is one line, and nothing is done."""
+    before = listing(host.eggs)
+    done = host.run(*options)
+    assert done.returncode == status
+    assert len(done.stderr.splitlines()) == 1
+    assert why in done.stderr
+    assert listing(host.eggs) == before
+
+
+def test_two_at_once(host: Host) -> None:
+    """While one is at work, another one ends with 75; a lock that a killed one has left is in nobody's way."""
+    (host.stage / "lock").write_text(f"{os.getpid()}\n")
+    done = host.run()
+    assert (done.returncode, f"process {os.getpid()} holds it" in done.stderr) == (75, True)
+    gone = subprocess.run(["sh", "-c", "echo $$"], capture_output=True, text=True, check=True).stdout
+    (host.stage / "lock").write_text(gone)
+    assert host.run().returncode == 0
+    assert not (host.stage / "lock").exists()
+
+
+def test_the_script_is_posix() -> None:
+    """shellcheck and checkbashisms have nothing to say about the script."""
+    script = ROOT / "eggcache" / "unzip" / SCRIPT
+    for command in (["shellcheck", "-s", "sh"], ["checkbashisms", "--posix"]):
+        if not shutil.which(command[0]):
+            missing(f"there is no {command[0]}")
+        done = subprocess.run([*command, script], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+# ----------------------------------------------------------------------------------------------------- the archive
+
+
+def packed(*arguments: str | Path, env: Mapping[str, str] = {}) -> bytes:
+    """An archive that goes to standard output."""
+    done = subprocess.run(
+        [sys.executable, "-m", "eggcache", "archive", "-", "--unzipped", *arguments],
+        env=environment(env), cwd=ROOT, capture_output=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_same_bytes(tmp_path: Path) -> None:
+    """The same eggs make the same archive, whatever the zone, the umask, the locale and the hash seed."""
+    made_eggs(tmp_path / "eggs")
+    options = ("--eggs-in", tmp_path / "eggs", "--site-packages", "/eggs")
+    one = packed(*options, env={"TZ": "Asia/Tokyo", "PYTHONHASHSEED": "1"})
+    umask = os.umask(0)
+    try:
+        assert packed(*options, env={"TZ": "America/Lima", "PYTHONHASHSEED": "2", "LC_ALL": "C.UTF-8"}) == one
+    finally:
+        os.umask(umask)
+
+
+def test_nothing_is_an_egg_before_its_time(small: tuple[Path, Path]) -> None:
+    """All lies in one private directory whose name begins with a dot; no directory ends in .egg; the script is last."""
+    with tarfile.open(small[1]) as found:
+        members = found.getmembers()
+    assert (members[0].name, members[0].mode) == (f"host/eggs/{STAGE}", 0o700)
+    assert {member.name.split("/")[2] for member in members} == {STAGE}
+    assert [member.name for member in members if member.isdir() and member.name.endswith(".egg")] == []
+    assert [os.path.basename(member.name) for member in members[-2:]] == ["eggs", SCRIPT]
+
+
+def test_byte_code(tmp_path: Path) -> None:
+    """Byte code is in the archive where the Python named takes it for current, its source then with the mtime that it
+    asks for; other byte code of a source is not; and that without a source is."""
+    (tmp_path / "eggs").mkdir()
+    entries = {
+        "good.py": b"", "good.pyc": CURRENT, "good.pyo": CURRENT, "bad.py": b"", "bad.pyc": b"\xb3\xf2\r\n" + bytes(8),
+        "optimized.py": b"", "optimized.pyc": CURRENT, "optimized.pyo": MAGIC + bytes(8), "alone.pyc": b"what",
+        "late.py": b"", "late.pyc": MAGIC + b"\xff" * 8,
+    }  # fmt: skip
+    make(tmp_path / "eggs/A-1.0.egg", *(Entry(name.encode(), data) for name, data in entries.items()))
+
+    def of(*more: str) -> dict[str, float]:
+        with tarfile.open(fileobj=io.BytesIO(packed("--eggs-in", tmp_path / "eggs", *more))) as found:
+            names = {one.name: one.mtime for one in found if one.name.endswith((".pyc", ".pyo", ".py"))}
+        return {os.path.basename(name): mtime for name, mtime in names.items()}
+
+    date = of()["good.py"]
+    sources = {name: date for name in entries if name.endswith(".py")}
+    assert of() == {**sources, "alone.pyc": date}, "nothing says which Python"
+    good = dict.fromkeys(("good.py", "optimized.py"), float(STAMP))
+    compiled = dict.fromkeys(("good.pyc", "good.pyo", "optimized.pyc", "alone.pyc"), date)
+    assert of("--for-python", "2.7") == {**sources, **good, **compiled}
+    (tmp_path / "eggs/A-1.0.egg").rename(tmp_path / "eggs/A-1.0-py2.7.egg")
+    assert of() == {**sources, **good, **compiled}, "its name says which Python"
+    assert of("--for-python", "2.5") == {**sources, "bad.pyc": date, "alone.pyc": date, "bad.py": 0.0}
+
+
+def test_eggs_that_stay_zipped(tmp_path: Path) -> None:
+    """An egg that would be another as a directory, or is damaged, is named and not in the archive; the others are."""
+    made_eggs(tmp_path / "eggs")
+    inner = Entry(b"inner-1.0-py2.7.egg/EGG-INFO/PKG-INFO", b"Metadata-Version: 1.0\nName: inner\n")
+    make(tmp_path / "eggs/Basket-1.0.egg", inner)
+    (tmp_path / "eggs/Cut-1.0.egg").write_bytes((tmp_path / "eggs" / NAMES[0]).read_bytes()[:200])
+    done = eggcache("archive", tmp_path / "x.tar", "--unzipped", "--eggs-in", tmp_path / "eggs", "--json")
+    assert done.returncode == 3
+    said = as_json(done)
+    assert sorted(one["thing"].partition("eggs/")[2] for one in said["findings"]) == ["Basket-1.0.egg", "Cut-1.0.egg"]
+    assert [os.path.basename(one["into"]) for one in said["outcomes"]] == list(NAMES)
+    with tarfile.open(tmp_path / "x.tar") as found:
+        assert [name for name in found.getnames() if "Basket" in name or "Cut" in name] == []
+
+
+def test_where_the_eggs_lie_on_the_host(tmp_path: Path) -> None:
+    """Eggs of two directories here go to the same two there; one directory of the host for both is refused."""
+    for name in ("a", "b"):
+        made_eggs(tmp_path / name)
+    both = ("--eggs-in", tmp_path / "a", "--eggs-in", tmp_path / "b")
+    done = eggcache("archive", tmp_path / "x.tar", "--unzipped", *both)
+    scripts = [f"sh {tmp_path}/{name}/{STAGE}/{SCRIPT}" for name in ("a", "b")]
+    assert commands(done) == ["tar -xpf x.tar -C /", *scripts]
+    done = eggcache("archive", tmp_path / "y.tar", "--unzipped", *both, "--site-packages", "/eggs")
+    assert done.returncode == 2
+    assert "the eggs lie in 2 directories here" in done.stderr
+    assert not (tmp_path / "y.tar").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        (["--site-packages", "/x"], "--site-packages: it says where unzipped eggs go"),
+        (["--unzipped", "--group", "0"], "--group: it is about a cache"),
+        (["--unzipped", "--tz", "UTC0"], "--tz: it is about a cache"),
+        (["--unzipped", "--verifier", "x.py"], "--verifier: it is about a cache"),
+        (["--unzipped", "--cache", "/x"], "--cache: it is about a cache"),
+        (["--unzipped", "--site-packages", "x"], "--site-packages x: it is a directory of the host"),
+    ],
+)
+def test_options_of_the_other_kind(tmp_path: Path, options: list[str], why: str) -> None:
+    """What is asked of a cache, or of unzipped eggs, is refused for the other."""
+    made_eggs(tmp_path / "eggs")
+    done = eggcache("archive", tmp_path / "x.tar", "--eggs-in", tmp_path / "eggs", *options)
+    assert done.returncode == 2
+    assert why in done.stderr
+
+
+def test_eggs_on_no_path_of_the_targets_own(plain: Deployment, shared_tmp: Path) -> None:
+    """As for unzip-all, eggs that only --path leads to stay zipped until they are named, by a command that works."""
+    make(shared_tmp / "One-1.0-py3.11.egg", Entry(b"one/__init__.py"))
+    options = ("--python", plain.python, "--path", shared_tmp, "--site-packages", "/host's eggs")
+    done = eggcache("archive", shared_tmp / "x.tar", "--unzipped", *options)
+    assert done.returncode == 3
+    assert "[not-on-path]" in done.stderr
+    assert not (shared_tmp / "x.tar").exists()
+    command = done.stderr.partition("name each of them: ")[2].partition(" [")[0]
+    assert command.startswith(f"eggcache archive {shared_tmp}/x.tar --unzipped")
+    again = subprocess.run(
+        command.replace("eggcache", f"{sys.executable} -m eggcache", 1), shell=True, env=environment(), cwd=ROOT,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert again.returncode == 0, again.stderr
+    assert "1 egg packed" in again.stdout
+    assert commands(again)[1] == f"sh '/host'\"'\"'s eggs/{STAGE}/{SCRIPT}'"
