@@ -12,7 +12,8 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from eggcache.errors import EggcacheError
-from eggcache.servers import processes, scripts, server_files
+from eggcache.servers import configuration, processes, scripts, server_files
+from eggcache.servers.apache import Apache
 from eggcache.servers.environments import Environment, variables
 from eggcache.servers.script_settings import NAMES
 from eggcache.servers.scripts import Script
@@ -100,6 +101,12 @@ def _same(told: Told, words: Sequence[str], target: Target) -> bool:
         return any({*one} & {*other} for one in listed for other in wanted)
     home = os.path.dirname(os.path.dirname(target.python))
     return told.home is None or os.path.realpath(told.home) == os.path.realpath(home)
+
+
+def instead_of(host: Apache, target: Target) -> ApplicationServer | None:
+    """The server that runs the target, where this `host` has no Apache that runs any Python; None where none does."""
+    found = running(target)
+    return found[0] if found and configuration.idle(configuration.read(host)) else None
 
 
 def chosen(found: Sequence[ApplicationServer], uid: int, cache: str | None) -> Iterator[ApplicationServer]:

@@ -117,8 +117,9 @@ def test_one_command_and_the_pages_are_served(shop: Shop, nobody: pwd.struct_pas
     assert shop.found("--cache", shop.cache) == {"running-without-cache": f"gunicorn (process {shop.process.pid})"}
     before = listing(shop.cache)
     own = shop.configuration.read_text()
-    done = eggcache("wrapper", shop.cache, *target, *who, "--for", "gunicorn", "-o", shop.configuration)
+    done = eggcache("wrapper", shop.cache, "-o", shop.configuration)
     assert done.returncode == 0, done.stderr
+    assert f"--for gunicorn: gunicorn (process {shop.process.pid}) runs the target here" in done.stderr
     shop.restart()
     shop.served(shop.cache / f"{shop.made.egg('acme.skin-1.0').name}-tmp")
     assert differences(before, listing(shop.cache)) == []

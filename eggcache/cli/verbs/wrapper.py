@@ -14,7 +14,7 @@ from eggcache.cli import arguments, console, next_command, receipt_defaults
 from eggcache.cli.render import report
 from eggcache.errors import Remedy, UsageError, in_one_line
 from eggcache.model import Limits
-from eggcache.servers import apache, systemd
+from eggcache.servers import apache, application_servers, systemd
 from eggcache.system import accounts
 from eggcache.target import search_path
 from eggcache.target.commands import Prepare
@@ -112,6 +112,16 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
+def _kind(options: argparse.Namespace, host: apache.Apache) -> tuple[str, str]:
+    """The kind for what runs the target here, and why."""
+    server = None
+    if not (options.apachectl or options.unit or options.pid_file):
+        server = application_servers.instead_of(host, Target(arguments.python(options), arguments.paths(options)))
+    if server:
+        return server.kind, f"{server.environment.thing} runs the target here, and Apache runs no Python"
+    return emission.choose(host, trac=any(map(search_path.is_trac, arguments.paths(options))))
+
+
 def _for_this_host(options: argparse.Namespace) -> tuple[apache.Apache, str, str | None, kinds.Wanted]:
     """This host's Apache, the kind, why it is that where nobody has said so, and the values of the text."""
     arguments.doubt(options)
@@ -119,7 +129,7 @@ def _for_this_host(options: argparse.Namespace) -> tuple[apache.Apache, str, str
     directory = os.path.abspath(options.directory)
     kind, why = options.kind, None
     if not kind:
-        kind, why = emission.choose(host, trac=any(map(search_path.is_trac, arguments.paths(options))))
+        kind, why = _kind(options, host)
         console.warn(f"--for {kind}: {why}", options)
     if kind == "systemd":
         emission.check_seen(directory, host.unit or "", host.private_tmp, Remedy("use another", _elsewhere(options)))
