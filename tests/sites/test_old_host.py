@@ -6,12 +6,15 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support import ROOT
 from support.deployment import Deployment
 from support.judge import as_json, eggcache, judge, served
 from support.parts import missing
@@ -87,7 +90,7 @@ def host(turbogears1_complete: Deployment, where: Path) -> OldHost:
     (root / "etc" / "group").write_text("root:x:0:\nwww-data:x:33:\n")
     subprocess.run(["/usr/sbin/chroot", root, "/bin/busybox", "--install", "-s", "/bin"], check=True)
     made = OldHost(root, turbogears1_complete)
-    options = ("--python", made.own.python, "--group", "33", "--tz", ZONE)
+    options = ("--python", made.own.python, "--group", "33", "--tz", ZONE, "TurboJson")  # five eggs; the page has all
     made.said = made.bring(*options, "--verifier", made / "root/verifier.py")
     return made
 
@@ -109,16 +112,12 @@ def test_all_of_it(prepared: OldHost) -> None:
     done = subprocess.run(["sh", "-c", compare], cwd=host / "root", capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     done = host.run(host.prove)
-    files = sum(one["files"] for one in host.said["outcomes"])
-    eggs = len(host.own.eggs)
+    packed = host.said["outcomes"]
+    files = sum(one["files"] for one in packed)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == f"{files:,} files of {eggs} eggs, as www-data: all current, nothing to write\n"
-    verdict = judge(host.own.python, CACHE, host.own.eggs, env={"TZ": ZONE}, root=host.root)
+    assert done.stdout == f"{files:,} files of {len(packed)} eggs, as www-data: all current, nothing to write\n"
+    verdict = judge(host.own.python, CACHE, [one["egg"] for one in packed], env={"TZ": ZONE}, root=host.root)
     assert served(verdict, CACHE) > files
-    done = host.run(
-        f"TZ='{ZONE}' PYTHON_EGG_CACHE={CACHE} su -s /bin/sh www-data -c '{host.own.python} -c \"import turbogears\"'"
-    )
-    assert (done.returncode, done.stdout) == (0, ""), done.stderr
     assert (host / "root/verifier.py").read_text().startswith((host / CACHE / "eggcache-verifier.py").read_text())
 
 
@@ -163,7 +162,9 @@ def test_zone(prepared: OldHost) -> None:
     ):
         done = prepared.run(verifier.format(zone))
         assert (done.returncode, done.stdout.count("\n"), says in done.stdout) == (3, 1, True), done.stdout
-    said = prepared.bring("--python", prepared.own.python, "--group", "33", "--tz", "Europe/Madrid", name="other.tar")
+    said = prepared.bring(
+        "--python", prepared.own.python, "--group", "33", "--tz", "Europe/Madrid", "TurboJson", name="other.tar"
+    )
     for command in said["commands"][0], said["commands"][2].replace("USER", "www-data"):
         done = prepared.run(command)
     assert (done.returncode, done.stdout.count("\n")) == (3, 1)
@@ -176,7 +177,7 @@ def test_zone(prepared: OldHost) -> None:
 def test_eggs_without_their_python(host: OldHost, tmp_path: Path) -> None:
     """Of eggs alone, whose Python is not here, an archive is made, and proven there by the Python that its command is
     completed with; it names the directory that the eggs lie in where Python does not have it on its path."""
-    shutil.rmtree(host / CACHE, ignore_errors=True)  # the last test that needs it was the one before
+    shutil.rmtree(host / CACHE, ignore_errors=True)
     eggs = tmp_path / "eggs"
     eggs.mkdir()
     write_egg(eggs / "Plug-1.0-py2.7.egg", {"plug/__init__.py": "", "plug/page.html": "page"})
@@ -189,3 +190,34 @@ def test_eggs_without_their_python(host: OldHost, tmp_path: Path) -> None:
     done = host.run(prove.replace("verifier.py", "verifier.py /srv/eggs"))
     assert "egg-unseen" not in done.stdout
     assert f"egg-not-in-cache: {CACHE}/" in done.stdout  # TurboGears', which are on its path
+
+
+def test_page(host: OldHost, tmp_path: Path) -> None:
+    """Each command of the page is typed in, here or there, does what it is for, and says what the page has of it."""
+    (tmp_path / "eggs").mkdir()
+    for egg in host.own.eggs:
+        shutil.copy2(egg, tmp_path / "eggs")
+    (host / "bin/python2.7").symlink_to(host.own.python)
+    shutil.rmtree(host / CACHE, ignore_errors=True)
+    page = (ROOT / "docs" / "howto" / "old-host.rst").read_text()
+    typed = re.findall(r"^    (here\$|host#) (.+)\n((?:    (?!here|host).+\n)*)", page, re.MULTILINE)
+    assert len(typed) == 6
+    for prompt, command, output in typed:
+        compares = command.startswith("tar -d")  # which busybox cannot
+        if prompt == "host#" and not compares:
+            shutil.copy2(tmp_path / "cache.tar", host / "root")  # as scp does
+            done = host.run(command)
+        else:
+            there = host / "root" if compares else tmp_path
+            done = subprocess.run(
+                ["sh", "-c", command.replace("-C /", f"-C {host.root}")], cwd=there, capture_output=True, text=True,
+                env={"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin"}, check=False,
+            )  # fmt: skip
+        assert done.returncode == 0, (command, done.stdout, done.stderr)
+        for line in output.splitlines():
+            assert fnmatch(done.stdout.splitlines()[0], line.strip().replace("...", "*"))
+    subprocess.run(["sh", "-n", tmp_path / "eggcache-apache"], check=True)
+    done = host.run(
+        f"su -s /bin/sh www-data -c 'TZ={ZONE} PYTHON_EGG_CACHE={CACHE} python2.7 -c \"import turbogears\"'"
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
