@@ -64,10 +64,11 @@ def look(executable: str, paths: Sequence[str] = ()) -> Startup:
         reading = [*prefixes, "/usr/local", os.path.join(pwd.getpwuid(os.geteuid()).pw_dir, ".local")]
     for prefix in reading:
         startup.path += _sites(prefix, names)
+    known = set(startup.path)
     for place in startup.path:  # it grows
-        for name in pth_names(place):
-            if name not in startup.path:
-                startup.path.append(name)
+        new = [name for name in pth_names(place) if name not in known]
+        startup.path += new
+        known.update(new)
     modules = [file for place in startup.library for file in glob.glob(os.path.join(glob.escape(place), "*.so"))]
     _add_shared(startup, os.path.realpath(executable), modules, [*prefixes, "/usr/local"])
     return startup

@@ -60,8 +60,9 @@ class Installed:
         self.pr = pr
         self.ws = pr.working_set
         if already:  # imported by a .pth file, before `--path` was there
+            known = dict.fromkeys(self.ws.entries)
             for entry in sys.path:
-                if entry not in self.ws.entries:
+                if entry not in known:
                     attempt(self.ws.add_entry, entry)
         self.active = {}
         for dist in list(self.ws.by_key.values()):
@@ -77,6 +78,7 @@ class Installed:
         if self.scanned is None:
             env = self.pr.Environment([])
             refused = {}
+            self.path = dict.fromkeys(sys.path)
             for entry in list(self.ws.entries):
                 for dist in self.found_on(entry):
                     try:
@@ -111,7 +113,7 @@ class Installed:
             kept.clear()
         provider = getattr(dist, "_provider", None)
         loader = getattr(provider, "loader", None)
-        if isinstance(loader, zipimport.zipimporter) and loader.archive not in sys.path:
+        if isinstance(loader, zipimport.zipimporter) and loader.archive not in self.path:
             provider.loader = Reopened(loader.archive, loader.prefix)
             for cache in (zipimport._zip_directory_cache, sys.path_importer_cache):
                 cache.pop(loader.archive, None)
@@ -133,7 +135,7 @@ class Installed:
     def without_metadata(self):
         """The zips on the path that are named as eggs and are no distributions, having no EGG-INFO: pkg_resources
         extracts from them all the same."""
-        found, taken = [], [dist.location for dist in self.ws]
+        found, taken = [], dict.fromkeys([dist.location for dist in self.ws])
         for entry in [entry for entry in self.ws.entries if is_text(entry) and entry.lower().endswith(".egg")]:
             if entry not in taken and os.path.isfile(entry):
                 metadata = attempt(lambda: self.pr.EggMetadata(zipimport.zipimporter(entry)))

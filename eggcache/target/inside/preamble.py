@@ -6,6 +6,7 @@
 # go the same way back: JSON, a \u00XX for each byte that is not plain ASCII, since neither Python 2.4 nor 2.5 has a
 # json module and a file name need not be valid in any encoding.
 import os
+import re
 import sys
 import warnings
 
@@ -40,7 +41,12 @@ def to_json(value):
     return text_to_json(value)
 
 
+PLAIN = re.compile(r"[ !#-\[\]-~]*$").match  # to JSON, too; "$" lets a newline pass at the end
+
+
 def text_to_json(value):
+    if isinstance(value, str) and PLAIN(value) and value[-1:] != "\n":
+        return '"%s"' % value
     if sys.version_info[0] > 2:
         try:
             raw = value.encode(sys.getfilesystemencoding(), "surrogateescape")

@@ -14,7 +14,7 @@ def clean_path():
     # Apache's interpreter has neither '' nor this script's working directory in front
     kept = [entry for entry in sys.path if entry not in ("", "/")]
     sys.path[:] = REQUEST["paths"] + [entry for entry in kept if entry not in REQUEST["paths"]]
-    own = [absolute(entry) for entry in kept if is_text(entry)]
+    own = dict.fromkeys([absolute(entry) for entry in kept if is_text(entry)])
     path = [absolute(entry) for entry in sys.path if is_text(entry)]
     return path, [entry for entry in path if entry not in own]
 

@@ -26,6 +26,7 @@ class Walk:
         self.requires = {}
         self.clean = True
         self.reached = []
+        self.within = {}  # of each index of `reached`: the indexes that its own requirements have led to
 
     def add(self, dist):
         identity = self.installed.identity(dist)
@@ -38,7 +39,8 @@ class Walk:
     def reach(self, dist):
         """Add what a requirement has led to."""
         index = self.add(dist)
-        if index not in self.reached:
+        if index not in self.within:
+            self.within[index] = {}
             self.reached.append(index)
         return index
 
@@ -97,6 +99,8 @@ class Walk:
         self.clean = self.clean and state == MET
         if (line, by) not in self.told:  # met again where a distribution is wanted with one more extra
             self.told[(line, by)] = True
+            if by in self.within:
+                self.within[by][found] = True
             self.needs.append({"requirement": line, "by": by, "found": found, "state": state, "reason": reason,
                                "extra": extra, "suits": ""})
 
@@ -220,7 +224,7 @@ class Walk:
         suits nobody, is no matter: nobody has asked for it."""
         for index in self.reached:  # which grows meanwhile
             dist = self.dists[index]
-            taken = dict([(need["found"], True) for need in self.needs if need["by"] == index])
+            taken = self.within[index]
             plain = self.requirements(dist, self.extras[index])[0]
             for req, line in plain:
                 self.take(req, line, index, self.extras[index], "", taken)
@@ -241,7 +245,6 @@ class Walk:
             return
         index = self.reach(found)
         if state == MET and index not in taken:
-            taken[index] = True
             self.need(line, by, index, state, reason, extra)
 
 
