@@ -83,19 +83,19 @@ def silent(findings: Iterable[tuple[str, int]], options: argparse.Namespace) -> 
     return all(not status or (options.lenient and not keeps_down(code, status)) for code, status in findings)
 
 
-def present(done: Report, options: argparse.Namespace, *, lenient: bool = False, following: str = "") -> int:
+def present(result: Report, options: argparse.Namespace, *, lenient: bool = False, following: str = "") -> int:
     """Print what a command did, then what is wrong, and return the exit status."""
     from eggcache.cli.render import report  # not needed where nothing had to be done
 
-    quiet = done.unchanged and lenient  # an init script that had nothing to do says nothing
-    for note in done.notes if not quiet else ():
+    quiet = result.unchanged and lenient  # an init script that had nothing to do says nothing
+    for note in result.notes if not quiet else ():
         warn(note, options)
     if options.json:
-        print(report.as_json(report.report_json(done)))
-    elif not options.quiet and not done.unchanged:
-        for line in report.summary(done, following=following, verbose=options.verbose > 0):
+        print(report.as_json(report.report_json(result)))
+    elif not options.quiet and not result.unchanged:
+        for line in report.summary(result, following=following, verbose=options.verbose > 0):
             print(one_line(line))
-    findings = [finding for finding in done.findings if not quiet or keeps_down(finding.code, finding.status)]
+    findings = [finding for finding in result.findings if not quiet or keeps_down(finding.code, finding.status)]
     return conclude(findings, options, lenient=lenient)
 
 

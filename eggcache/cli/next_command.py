@@ -20,10 +20,10 @@ def words(
     limits: Iterable[str] = (),
 ) -> list[str]:
     """The options that say the same to another command."""
-    said = {"--user": [user], "--group": [group], "--tz": [timezone], "--limit": limits}
-    found = [] if python is None else ["--python", python]
-    found += search_path.options(paths)
-    return found + [word for name, values in said.items() for value in values if value is not None
+    options = {"--user": [user], "--group": [group], "--tz": [timezone], "--limit": limits}
+    command = [] if python is None else ["--python", python]
+    command += search_path.options(paths)
+    return command + [word for name, values in options.items() for value in values if value is not None
                     for word in (name, value)]  # fmt: skip
 
 

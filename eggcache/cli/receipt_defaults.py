@@ -27,11 +27,11 @@ def trees(options: argparse.Namespace, directory: str) -> list[argparse.Namespac
     A Python that $EGGCACHE_PYTHON or an active virtualenv names counts: no tree of another one is meant then. Raises
     UsageError where $EGGCACHE_PYTHON names no program.
     """
-    found = _trees(options, directory)
-    for taken in found:
+    completed = _trees(options, directory)
+    for taken in completed:
         if taken and not getattr(options, "lenient", False):  # an init script that had nothing to do says nothing
             console.warn(f"{directory}: as its receipt says: {taken}", options)
-    return list(found.values())
+    return list(completed.values())
 
 
 def _trees(options: argparse.Namespace, directory: str) -> dict[str, argparse.Namespace]:
@@ -40,15 +40,15 @@ def _trees(options: argparse.Namespace, directory: str) -> dict[str, argparse.Na
         return {"": options}
     entries = _of_environment(_believed(directory))
     if options.all or options.requirements:
-        entries = [one for one in entries if list(one.roots.requirements) == options.requirements]
+        entries = [entry for entry in entries if list(entry.roots.requirements) == options.requirements]
     if options.path:
         paths = list(map(os.path.abspath, options.path))
-        entries = [one for one in entries if list(one.target.paths) == paths]
-    found: dict[str, argparse.Namespace] = {}
-    for one in entries:
-        completed, taken = _completed(options, one)
-        found.setdefault(taken, completed)
-    return found or {"": options}
+        entries = [entry for entry in entries if list(entry.target.paths) == paths]
+    completed: dict[str, argparse.Namespace] = {}
+    for entry in entries:
+        tree, taken = _completed(options, entry)
+        completed.setdefault(taken, tree)
+    return completed or {"": options}
 
 
 def alone(options: argparse.Namespace, directory: str) -> argparse.Namespace:
@@ -63,13 +63,13 @@ def in_turn(options: argparse.Namespace, directory: str, run: Callable[[argparse
     What fails with one of several is said, and the next one has its turn. With `--lenient` a tree of the receipt whose
     Python cannot be started keeps no server from starting, one or several."""
     lenient = getattr(options, "lenient", False)
-    found, statuses = (trees(options, directory) if not options.json else [alone(options, directory)]), set[int]()
-    for tree in found:
+    several, statuses = (trees(options, directory) if not options.json else [alone(options, directory)]), set[int]()
+    for tree in several:
         try:
             statuses.add(run(tree))
         except EggcacheError as error:
             remembered = lenient and tree is not options and isinstance(error, UsageError)
-            if len(found) == 1 and not remembered:
+            if len(several) == 1 and not remembered:
                 raise
             kept = 0 if remembered else error.lenient if lenient else None
             statuses.add(console.complain(error, error.status if kept is None else kept))
@@ -87,19 +87,19 @@ def _of_environment(entries: list[Prepare]) -> list[Prepare]:
     that is gone names no Python."""
     if os.environ.get("EGGCACHE_PYTHON"):
         named = interpreter.find()
-        return [one for one in entries if one.target.python == named]
+        return [entry for entry in entries if entry.target.python == named]
     active = os.environ.get("VIRTUAL_ENV")
     if not active or os.path.realpath(active) == os.path.realpath(sys.prefix):
         return entries
     programs = os.path.realpath(os.path.join(active, "bin"))
     if not os.path.exists(os.path.join(programs, "python")):
         return entries
-    return [one for one in entries if os.path.realpath(os.path.dirname(one.target.python)) == programs]
+    return [entry for entry in entries if os.path.realpath(os.path.dirname(entry.target.python)) == programs]
 
 
-def _completed(options: argparse.Namespace, one: Prepare) -> tuple[argparse.Namespace, str]:
-    """The options with what they do not say taken from `one`, and what that was, as words of a command line."""
-    new, target = argparse.Namespace(**vars(options)), one.target
+def _completed(options: argparse.Namespace, entry: Prepare) -> tuple[argparse.Namespace, str]:
+    """The options with what they do not say taken from `entry`, and what that was, as words of a command line."""
+    new, target = argparse.Namespace(**vars(options)), entry.target
     new.python = target.python
     taken = dict[str, object]()
     if not options.path:
@@ -112,13 +112,13 @@ def _completed(options: argparse.Namespace, one: Prepare) -> tuple[argparse.Name
         new.tz = taken["timezone"] = target.timezone
         new.host_zone = target.timezone is None
     if not options.limits:
-        new.limits = taken["limits"] = commands.limits(one.limits)[1::2]
+        new.limits = taken["limits"] = commands.limits(entry.limits)[1::2]
     words = next_command.words(python=target.python, **taken)  # type: ignore[arg-type]
     if not (options.all or options.requirements):
-        new.requirements, strict = list(one.roots.requirements), one.roots.strict
-        new.all = strict and one.roots.everything
-        new.strict_tree = options.strict_tree or (strict and not one.roots.everything)
-        words += commands.tree_words(one.roots)
+        new.requirements, strict = list(entry.roots.requirements), entry.roots.strict
+        new.all = strict and entry.roots.everything
+        new.strict_tree = options.strict_tree or (strict and not entry.roots.everything)
+        words += commands.tree_words(entry.roots)
     shown = shlex.join(words)
     return new, f"{shown}, with TZ unset" if getattr(new, "host_zone", False) and "TZ" in os.environ else shown
 
@@ -130,7 +130,7 @@ def _group(gid: int) -> str:
 
 
 def _which(directory: str, entries: list[Prepare]) -> UsageError:
-    told = " and ".join(f"{receipt.tree_of(*one.roots)} of {one.target.python}" for one in entries)
+    trees = " and ".join(f"{receipt.tree_of(*entry.roots)} of {entry.target.python}" for entry in entries)
     return UsageError(
-        directory, f"it is prepared for {told}", "name one with --python, --path and REQ, as status has them"
+        directory, f"it is prepared for {trees}", "name one with --python, --path and REQ, as status has them"
     )

@@ -35,11 +35,11 @@ FILES = (
 def statuses() -> Iterator[tuple[str, str]]:
     """Each exit status and its meaning, read off the errors; where several apply, 4 wins, then 1, 5 and 3."""
     yield "0", "Done, or nothing to do."
-    found: dict[int, str] = {}
+    meanings: dict[int, str] = {}
     for cls in vars(errors).values():
         if isinstance(cls, type) and issubclass(cls, errors.EggcacheError):
-            found.setdefault(cls.status, (inspect.getdoc(cls) or "").partition(" (exit status")[0] + ".")
-    yield from ((str(status), found[status]) for status in sorted(found))
+            meanings.setdefault(cls.status, (inspect.getdoc(cls) or "").partition(" (exit status")[0] + ".")
+    yield from ((str(status), meanings[status]) for status in sorted(meanings))
     yield "128+N", "Ended by signal N."
 
 
@@ -85,8 +85,8 @@ def commands(program: argparse.ArgumentParser) -> list[Command]:
     """What the parser knows, read off its actions: argparse has no public way to do that."""
     subparsers = next(action for action in program._actions if isinstance(action, argparse._SubParsersAction))
     summaries = {action.dest: action.help or "" for action in subparsers._choices_actions}
-    found = [_command("", "", program)]
-    return found + [_command(name, summaries[name], parser) for name, parser in subparsers.choices.items()]
+    commands = [_command("", "", program)]
+    return commands + [_command(name, summaries[name], parser) for name, parser in subparsers.choices.items()]
 
 
 def _command(name: str, summary: str, parser: argparse.ArgumentParser) -> Command:

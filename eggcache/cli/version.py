@@ -37,13 +37,13 @@ def lines(*, verbose: bool = False) -> Iterator[str]:
             yield f"  {library} {metadata.version(library)}"
     try:
         python = interpreter.find()
-        found = resolver.resolve(Target(python, account=owners.runner(python)), EVERYTHING).interpreter
+        facts = resolver.resolve(Target(python, account=owners.runner(python)), EVERYTHING).interpreter
     except EggcacheError as error:
         yield f"  target: {error}"
         return
-    yield f"  target: Python {_dotted(found.version)}, {found.executable}"
-    where = f", {found.pkg_resources}" if found.pkg_resources else ""
-    yield f"  pkg_resources of the target: {found.setuptools or ('none' if not where else 'unknown')}{where}"
+    yield f"  target: Python {_dotted(facts.version)}, {facts.executable}"
+    where = f", {facts.pkg_resources}" if facts.pkg_resources else ""
+    yield f"  pkg_resources of the target: {facts.setuptools or ('none' if not where else 'unknown')}{where}"
 
 
 def _dotted(version: tuple[int, ...]) -> str:

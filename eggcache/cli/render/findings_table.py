@@ -11,19 +11,19 @@ from eggcache.model import Finding, Report
 _HEAD = ("CODE", "THING", "CAUSE", "REMEDY")
 
 
-def lines(done: Report, name: str, *, verbose: bool = False, width: int = 80) -> Iterator[str]:
+def lines(result: Report, name: str, *, verbose: bool = False, width: int = 80) -> Iterator[str]:
     """The `table`, below the one line that says all is well, where the findings are nothing but notices, to the account
     of that `name`; and above a line for each finding that was ignored."""
-    proven = [outcome for outcome in done.outcomes if outcome.action == "proven"]
-    if not any(finding.status for finding in (*done.findings, *done.ignored)):
+    proven = [outcome for outcome in result.outcomes if outcome.action == "proven"]
+    if not any(finding.status for finding in (*result.findings, *result.ignored)):
         if proven:
             files = sum(outcome.files for outcome in proven)
             eggs = f"{len(proven):,} egg{'s' * (len(proven) != 1)}"
             yield f"{files:,} file{'s' * (files != 1)} of {eggs}, as {name}: all current, nothing to write"
         else:
             yield f"no zipped egg in the tree, as {name}: nothing to extract"
-    yield from table(done.findings, verbose=verbose, width=width)
-    for finding in done.ignored:
+    yield from table(result.findings, verbose=verbose, width=width)
+    for finding in result.ignored:
         yield f"ignored: {finding.code}  {finding.thing}"
 
 

@@ -21,9 +21,9 @@ def dot(tree: Tree, prepared: Sequence[bool] = ()) -> Iterator[str]:
     yield '  edge [fontname="sans-serif", fontsize=10];'
     for name, (label, words, state) in _nodes(tree, prepared).items():
         yield f'  {name} [label="{_dot(label)}\\n{_dot(words)}", fillcolor="{_FILLS[state]}"];'
-    for by, found, label, bad in _edges(tree):
+    for by, to, label, bad in _edges(tree):
         colour = f', color="{_BAD}", fontcolor="{_BAD}"' if bad else ""
-        yield f'  {by} -> {found} [label="{_dot(label)}"{colour}];'
+        yield f'  {by} -> {to} [label="{_dot(label)}"{colour}];'
     yield "}"
 
 
@@ -33,8 +33,8 @@ def mermaid(tree: Tree, prepared: Sequence[bool] = ()) -> Iterator[str]:
     for name, (label, words, state) in _nodes(tree, prepared).items():
         yield f'  {name}["{_mermaid(label)}<br/>{_mermaid(words)}"]:::{state}'
     bad_edges = []
-    for number, (by, found, label, bad) in enumerate(_edges(tree)):
-        yield f'  {by} -->|"{_mermaid(label)}"| {found}' if label else f"  {by} --> {found}"
+    for number, (by, to, label, bad) in enumerate(_edges(tree)):
+        yield f'  {by} -->|"{_mermaid(label)}"| {to}' if label else f"  {by} --> {to}"
         if bad:
             bad_edges.append(str(number))
     for state, fill in _FILLS.items():
@@ -47,8 +47,8 @@ def _nodes(tree: Tree, prepared: Sequence[bool]) -> dict[str, tuple[str, str, st
     """By the graph's own names: the label, what it is in words, and the state that it is coloured by."""
     prepared = prepared or [False] * len(tree.distributions)
     nodes = {
-        f"n{index}": (found.title, tree_lines.what(found, done), tree_lines.state(found, done))
-        for index, (found, done) in enumerate(zip(tree.distributions, prepared))
+        f"n{index}": (distribution.title, tree_lines.what(distribution, ready), tree_lines.state(distribution, ready))
+        for index, (distribution, ready) in enumerate(zip(tree.distributions, prepared))
     }
     for requirement, name in _lost(tree).items():
         nodes[name] = (requirement, State.MISSING.value, "missing")
@@ -66,8 +66,8 @@ def _edges(tree: Tree) -> Iterator[tuple[str, str, str, bool]]:
     lost = _lost(tree)
     for need in tree.needs:
         if need.by is not None:
-            found = lost[need.requirement] if need.found is None else f"n{need.found}"
-            yield f"n{need.by}", found, _wanted(tree, need), need.state is not State.MET
+            to = lost[need.requirement] if need.found is None else f"n{need.found}"
+            yield f"n{need.by}", to, _wanted(tree, need), need.state is not State.MET
 
 
 def _wanted(tree: Tree, need: Need) -> str:

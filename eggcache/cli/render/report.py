@@ -18,11 +18,11 @@ def tree_json(
 ) -> dict[str, Any]:
     """A tree as what `--json` prints: the fields of the model, by their names, and what is wrong with it, and with its
     `eggs`. Whether each distribution is `prepared` in the `cache` is null where there was none to look at."""
-    found: dict[str, Any] = plain(asdict(tree))
-    for number, row in enumerate(found["distributions"]):
+    fields: dict[str, Any] = plain(asdict(tree))
+    for number, row in enumerate(fields["distributions"]):
         row["prepared"] = prepared[number] if prepared else None
     wrong = [plain(asdict(egg)) for egg in (*resolver.findings(tree), *eggs)]
-    return {"schema": 1, "command": "tree", **found, "cache": cache, "findings": wrong}
+    return {"schema": 1, "command": "tree", **fields, "cache": cache, "findings": wrong}
 
 
 def plain(value: Any) -> Any:
@@ -40,9 +40,9 @@ def plain(value: Any) -> Any:
     return value
 
 
-def report_json(done: Report) -> dict[str, Any]:
+def report_json(result: Report) -> dict[str, Any]:
     """A report as what `--json` prints."""
-    return {"schema": 1, **plain(asdict(done))}
+    return {"schema": 1, **plain(asdict(result))}
 
 
 def as_json(value: dict[str, Any]) -> str:
@@ -50,26 +50,26 @@ def as_json(value: dict[str, Any]) -> str:
     return json.dumps(value, indent=2)
 
 
-def summary(done: Report, *, following: str = "", verbose: bool = False) -> Iterator[str]:
+def summary(result: Report, *, following: str = "", verbose: bool = False) -> Iterator[str]:
     """The lines that say what a command did: with `verbose` a line for each egg, always a total, and what to do next:
     the command `following`."""
-    would = "would be " if done.dry_run else ""
-    noun = "wheel" if done.command == "wheels" else "egg"
-    for outcome in done.outcomes:
-        if verbose or (done.dry_run and outcome.action != "kept"):
+    would = "would be " if result.dry_run else ""
+    noun = "wheel" if result.command == "wheels" else "egg"
+    for outcome in result.outcomes:
+        if verbose or (result.dry_run and outcome.action != "kept"):
             yield f"{would}{outcome.action}: {outcome.into} ({files(outcome.files)}, {size(outcome.size)})"
     for action in ("made", "replaced", "kept", "removed", "unzipped", "restored", "packed"):
-        those = [outcome for outcome in done.outcomes if outcome.action == action]
+        those = [outcome for outcome in result.outcomes if outcome.action == action]
         if those:
-            total = f"{files(sum(one.files for one in those))}, {size(sum(one.size for one in those))}"
-            where = f" {'for' if action == 'packed' else 'in'} {done.directory}" if done.directory else ""
+            total = f"{files(sum(outcome.files for outcome in those))}, {size(sum(outcome.size for outcome in those))}"
+            where = f" {'for' if action == 'packed' else 'in'} {result.directory}" if result.directory else ""
             verb = action if action == "kept" else would + action
             yield f"{len(those)} {noun}{'s' * (len(those) != 1)} {verb}{where}: {total}"
-    if done.command == "remove":
-        yield f"{would}removed: {done.directory}"
-    elif not done.outcomes and not any(finding.status == Missing.status for finding in done.findings):
+    if result.command == "remove":
+        yield f"{would}removed: {result.directory}"
+    elif not result.outcomes and not any(finding.status == Missing.status for finding in result.findings):
         yield f"there is no {'egg' if noun == 'wheel' else 'zipped egg'} in the tree: nothing to do"
-    elif done.outcomes and following and not done.dry_run:
+    elif result.outcomes and following and not result.dry_run:
         yield from f"next: {following}".splitlines()
 
 

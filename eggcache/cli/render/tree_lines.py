@@ -53,14 +53,18 @@ class _Graph:
     children: dict[_Node, list[tuple[_Node, Need | None]]]
 
 
-def state(found: Distribution, prepared: bool = False) -> str:
+def state(distribution: Distribution, prepared: bool = False) -> str:
     """What a distribution is, in one word: "zipped", "prepared" or "unzipped"."""
-    return "unzipped" if not found.kind.zipped else PREPARED if prepared else "zipped"
+    return "unzipped" if not distribution.kind.zipped else PREPARED if prepared else "zipped"
 
 
-def what(found: Distribution, prepared: bool = False) -> str:
+def what(distribution: Distribution, prepared: bool = False) -> str:
     """The same in all words: `zipped egg, prepared, not active`."""
-    words = [found.kind.value, *([PREPARED] if prepared else []), *([] if found.active else ["not active"])]
+    words = [distribution.kind.value]
+    if prepared:
+        words.append(PREPARED)
+    if not distribution.active:
+        words.append("not active")
     return ", ".join(words)
 
 
@@ -113,9 +117,9 @@ def lines(
     if reverse:
         return
     led_to = {need.found for need in tree.needs}
-    for index, found in enumerate(tree.distributions):
+    for index, distribution in enumerate(tree.distributions):
         if index not in seen and (depth is None or index not in led_to):  # else it is further down than `depth`
-            yield (Part("", "guide"), *_facts(found, prepared[index]))
+            yield (Part("", "guide"), *_facts(distribution, prepared[index]))
 
 
 def _downward(tree: Tree) -> _Graph:
@@ -127,7 +131,7 @@ def _downward(tree: Tree) -> _Graph:
         node: _Node = need.requirement if need.found is None else need.found
         (roots if need.by is None else children.setdefault(need.by, [])).append((node, need))
     for below in children.values():  # what nobody has asked for stands last
-        below.sort(key=lambda one: not (one[1] and one[1].extra))
+        below.sort(key=lambda child: not (child[1] and child[1].extra))
     return _Graph(roots, children)
 
 
@@ -135,8 +139,8 @@ def _upward(tree: Tree) -> _Graph:
     wanted = {selection.project(name): name for name in tree.requirements}
     roots: dict[str, dict[_Node, None]] = {key: {} for key in wanted}
     children: dict[_Node, list[tuple[_Node, Need | None]]] = {}
-    for index, found in enumerate(tree.distributions):
-        roots.get(selection.project(found.project), {})[index] = None
+    for index, distribution in enumerate(tree.distributions):
+        roots.get(selection.project(distribution.project), {})[index] = None
     for need in tree.needs:
         if need.by is not None:
             key = selection.project(need.requirement)
@@ -171,30 +175,33 @@ def _node(
         yield Part(f"  {mark}", "mark")
 
 
-def _facts(found: Distribution, prepared: bool) -> Iterator[Part]:
-    yield Part(found.title, "name")
-    yield Part(f"  {what(found, prepared)}", state(found, prepared))
-    yield Part(f"  {found.location}", "place")
+def _facts(distribution: Distribution, prepared: bool) -> Iterator[Part]:
+    yield Part(distribution.title, "name")
+    yield Part(f"  {what(distribution, prepared)}", state(distribution, prepared))
+    yield Part(f"  {distribution.location}", "place")
 
 
 def duplicates(tree: Tree, prepared: Sequence[bool] = ()) -> Iterator[Line]:
     """The lines that show a tree of duplicates, project by project: which one is active, and the others."""
     prepared = prepared or [False] * len(tree.distributions)
     projects: dict[str, list[int]] = {}
-    for index, found in enumerate(tree.distributions):
-        projects.setdefault(selection.project(found.project), []).append(index)
+    for index, distribution in enumerate(tree.distributions):
+        projects.setdefault(selection.project(distribution.project), []).append(index)
     for those in projects.values():
         yield (
             Part("", "guide"), Part(tree.distributions[those[0]].project, "name"),
             Part(f"  {len(those)} on the path", "mark"),
         )  # fmt: skip
         for number, index in enumerate(those, 1):
-            found = tree.distributions[index]
+            distribution = tree.distributions[index]
             yield (
                 Part("`-- " if number == len(those) else "|-- ", "guide"),
-                Part(found.version or "(no version)", "name"),
-                Part(f"  {what(found, prepared[index])}{', active' * found.active}", state(found, prepared[index])),
-                Part(f"  {found.location}", "place"),
+                Part(distribution.version or "(no version)", "name"),
+                Part(
+                    f"  {what(distribution, prepared[index])}{', active' * distribution.active}",
+                    state(distribution, prepared[index]),
+                ),
+                Part(f"  {distribution.location}", "place"),
             )  # fmt: skip
 
 
@@ -202,9 +209,9 @@ def total(tree: Tree, prepared: Sequence[bool] = ()) -> Line:
     """The line that counts: `25 distributions: 15 zipped, 7 prepared, 3 unzipped; 1 missing`."""
     count = len(tree.distributions)
     prepared = prepared or [False] * count
-    states = Counter(state(found, done) for found, done in zip(tree.distributions, prepared))
+    states = Counter(state(distribution, ready) for distribution, ready in zip(tree.distributions, prepared))
     troubles = Counter(
-        one.value for one, _ in {(need.state, selection.project(need.requirement)) for need in tree.needs}
+        how.value for how, _ in {(need.state, selection.project(need.requirement)) for need in tree.needs}
     )
     parts = [Part("", "guide"), Part(f"{count:,} distribution{'s' * (count != 1)}", "total")]
     for number, word in enumerate(word for word in ("zipped", PREPARED, "unzipped") if states[word]):

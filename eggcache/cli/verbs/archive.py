@@ -119,12 +119,12 @@ def _archive(options: argparse.Namespace, file: str | BinaryIO) -> int:
         with progress.watched(options.quiet, options.verbose > 0) as watcher:
             run = Run(Limits(**arguments.limits(options)), dry_run=options.dry_run, progress=watcher)
             proof = _Proof(target, roots, Host(*host))
-            done = archiving.Archiving(file, target, roots, run, proof.host, proof).report(launched)
+            result = archiving.Archiving(file, target, roots, run, proof.host, proof).report(launched)
     if options.verifier and not options.dry_run:
         destination.write(options.verifier, destination.sealed(proof.text.decode("ascii")), mode=0o644)
-    done = replace(done, notes=(*notes, *done.notes), commands=tuple(_commands(options, proof)))
-    following = "\n  ".join(["on the host, as root; the last one here, for what starts its server:", *done.commands])
-    return console.present(done, options, following=following)
+    result = replace(result, notes=(*notes, *result.notes), commands=tuple(_commands(options, proof)))
+    following = "\n  ".join(["on the host, as root; the last one here, for what starts its server:", *result.commands])
+    return console.present(result, options, following=following)
 
 
 def _unzipped(
@@ -185,8 +185,11 @@ class _Proof:
 def _host(options: argparse.Namespace) -> tuple[str, tuple[int, ...], str | None]:
     """What the options say of the host, as elsewhere.Host has it. Raises UsageError where they make no sense beside
     those of a target."""
-    said = {"--for-python": (options.for_python, _PYTHON), "--for-setuptools": (options.for_setuptools, _SETUPTOOLS)}
-    for name, (value, form) in said.items():
+    versions = {
+        "--for-python": (options.for_python, _PYTHON),
+        "--for-setuptools": (options.for_setuptools, _SETUPTOOLS),
+    }
+    for name, (value, form) in versions.items():
         if value is not None and not options.eggs_in:
             raise UsageError(name, "it is for eggs whose Python is not here", "name their directory with --eggs-in")
         if value is not None and not form.fullmatch(value):
@@ -219,10 +222,10 @@ def _readers(options: argparse.Namespace) -> tuple[Account, int | None, list[str
 
         account = owners.keeper(options.eggs_in)
     else:
-        account, found, _ = arguments.runtime(argparse.Namespace(user=options.user, group=None))
-        if group is None and options.user and found is not None:
-            note = f"for the group {found} alone, which is {accounts.group_name(found)} here: --group says the host's"
-            return account, found, [note]
+        account, gid, _ = arguments.runtime(argparse.Namespace(user=options.user, group=None))
+        if group is None and options.user and gid is not None:
+            note = f"for the group {gid} alone, which is {accounts.group_name(gid)} here: --group says the host's"
+            return account, gid, [note]
     if group is None:
         return account, None, ["readable by all: with --group, by the group alone that Apache has on the host"]
     return account, group, []

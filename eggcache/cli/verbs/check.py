@@ -53,20 +53,24 @@ def run(options: argparse.Namespace) -> int:
     ignored = _ignored(options)
     cache = options.cache or environments.inherited()
     trees = receipt_defaults.trees(options, os.path.abspath(cache)) if cache else [options]
-    found = [_checked(tree, cache) for tree in trees]
-    done, names = _together([one for one, _ in found]), " and ".join(dict.fromkeys(name for _, name in found))
-    aside = tuple(one for one in done.findings if ignored & {(one.code, ""), (one.code, one.thing)})
-    done = replace(done, findings=tuple(one for one in done.findings if one not in aside), ignored=aside)
-    for note in done.notes:
+    checked = [_checked(tree, cache) for tree in trees]
+    result = _together([result for result, _ in checked])
+    names = " and ".join(dict.fromkeys(name for _, name in checked))
+    aside = tuple(
+        finding for finding in result.findings if ignored & {(finding.code, ""), (finding.code, finding.thing)}
+    )
+    left = tuple(finding for finding in result.findings if finding not in aside)
+    result = replace(result, findings=left, ignored=aside)
+    for note in result.notes:
         console.warn(note, options)
     if options.json:
-        print(report.as_json(report.report_json(done)))
+        print(report.as_json(report.report_json(result)))
     else:
         look, width = options.verbose > 0, console.width()
-        table = findings_table.table(done.findings, verbose=look, width=width)
-        for line in table if options.quiet else findings_table.lines(done, names, verbose=look, width=width):
+        table = findings_table.table(result.findings, verbose=look, width=width)
+        for line in table if options.quiet else findings_table.lines(result, names, verbose=look, width=width):
             print(console.one_line(line))
-    return max((finding.status for finding in done.findings), default=0)
+    return max((finding.status for finding in result.findings), default=0)
 
 
 def _ignored(options: argparse.Namespace) -> set[tuple[str, str]]:
@@ -87,7 +91,7 @@ def _checked(options: argparse.Namespace, cache: str | None) -> tuple[Report, st
     arguments.doubt(options)
     target, notes = arguments.served(options)
     with progress.watched(options.quiet, options.verbose > 0) as watcher:
-        done = checking.check(
+        result = checking.check(
             cache,
             target,
             arguments.roots(options),
@@ -95,8 +99,8 @@ def _checked(options: argparse.Namespace, cache: str | None) -> tuple[Report, st
             imports=None if options.no_import else options.imports,
             application=Application(options.app_config, options.location, _scripts(options), options.server),
         )
-    told = [f"{note}, so this is checked as {target.account.name}" for note in notes]
-    return replace(done, notes=(*told, *done.notes)), target.account.name
+    whom = [f"{note}, so this is checked as {target.account.name}" for note in notes]
+    return replace(result, notes=(*whom, *result.notes)), target.account.name
 
 
 def _together(reports: Sequence[Report]) -> Report:
@@ -106,10 +110,10 @@ def _together(reports: Sequence[Report]) -> Report:
         return first
     return replace(
         first,
-        outcomes=tuple(dict.fromkeys(one for done in reports for one in done.outcomes)),
-        findings=tuple(dict.fromkeys(one for done in reports for one in done.findings)),
-        notes=tuple(dict.fromkeys(one for done in reports for one in done.notes)),
-        outside=tuple(dict.fromkeys(one for done in reports for one in done.outside)),
+        outcomes=tuple(dict.fromkeys(outcome for result in reports for outcome in result.outcomes)),
+        findings=tuple(dict.fromkeys(finding for result in reports for finding in result.findings)),
+        notes=tuple(dict.fromkeys(note for result in reports for note in result.notes)),
+        outside=tuple(dict.fromkeys(name for result in reports for name in result.outside)),
     )
 
 

@@ -61,7 +61,7 @@ def _prepare(options: argparse.Namespace) -> int:
             raise
     if held is not None:
         more = options.prune or options.json or options.verbose  # to do, or to say
-        if not more and console.silent(((one["code"], one["status"]) for one in held["findings"]), options):
+        if not more and console.silent(((finding["code"], finding["status"]) for finding in held["findings"]), options):
             return 0
         return _anew(options, target, roots, notes, None)
     from eggcache.target import launch
@@ -77,8 +77,8 @@ def _verify(options: argparse.Namespace, target: Target, roots: Roots, launched:
 
     with progress.watched(options.quiet, options.verbose > 0) as watcher:
         run = arguments.run(options, watcher)
-        done = readonly.verify(os.path.abspath(options.directory), target, roots, run, launched=launched)
-    return console.present(done, options, lenient=options.lenient)
+        result = readonly.verify(os.path.abspath(options.directory), target, roots, run, launched=launched)
+    return console.present(result, options, lenient=options.lenient)
 
 
 def _anew(
@@ -96,10 +96,10 @@ def _anew(
     with progress.watched(options.quiet, options.verbose > 0) as watcher:
         run = arguments.run(options, watcher)
         preparation = Preparation(directory, target, roots, run, reset=options.reset, prune=options.prune)
-        done = preparation.report(launched)
-    if not done.unchanged:
+        result = preparation.report(launched)
+    if not result.unchanged:
         from eggcache.servers import apache
 
         hidden = apache.hides(apache.read(), directory) if apache.in_tmp(directory) else None
-        done = replace(done, notes=(*notes, *done.notes, *([str(hidden)] if hidden else ())))
-    return console.present(done, options, lenient=options.lenient, following=next_command.wrapper(options))
+        result = replace(result, notes=(*notes, *result.notes, *([str(hidden)] if hidden else ())))
+    return console.present(result, options, lenient=options.lenient, following=next_command.wrapper(options))

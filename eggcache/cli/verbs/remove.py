@@ -21,5 +21,5 @@ def run(options: argparse.Namespace) -> int:
     accounts.need_proc()
     os.umask(0o077)
     with progress.watched(options.quiet, options.verbose > 0) as watcher:
-        done = removal.remove(options.directory, arguments.run(options, watcher))
-    return console.present(done, options)
+        result = removal.remove(options.directory, arguments.run(options, watcher))
+    return console.present(result, options)

@@ -31,16 +31,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print what is in a cache, and return the exit status."""
-    found = inventory.status(options.directory)
+    cache = inventory.status(options.directory)
     if options.quiet:
         pass
     elif options.json:
-        told = {"schema": 1, "command": "status", "source": "receipt", **report.plain(asdict(found))}
-        print(report.as_json(told))
+        fields = {"schema": 1, "command": "status", "source": "receipt", **report.plain(asdict(cache))}
+        print(report.as_json(fields))
     else:
-        for line in lines(found, verbose=options.verbose > 0):
+        for line in lines(cache, verbose=options.verbose > 0):
             print(console.one_line(line))
-    return console.conclude(found.findings, options)
+    return console.conclude(cache.findings, options)
 
 
 def lines(inventory: Inventory, *, verbose: bool = False) -> Iterator[str]:
@@ -56,7 +56,7 @@ def lines(inventory: Inventory, *, verbose: bool = False) -> Iterator[str]:
     yield f"{inventory.directory}: {count} egg{'s' * (count != 1)}, {size}; {owner}"
     for prepare in inventory.prepares:
         yield from _prepared(prepare, verbose)
-    well = [one for one in inventory.contents if one.needed and one.state == "current" and not verbose]
+    well = [egg for egg in inventory.contents if egg.needed and egg.state == "current" and not verbose]
     for content in inventory.contents:
         if content not in well:
             state = _STATES[content.state] if content.needed else "not needed any more: prepare --prune removes it"
@@ -64,7 +64,7 @@ def lines(inventory: Inventory, *, verbose: bool = False) -> Iterator[str]:
             yield f"{content.name}  {state}  {amount}  {content.egg}"
     if well:
         rest = " more" if len(well) < count else ""
-        held = f"{report.files(sum(one.files for one in well))}, {report.size(sum(one.size for one in well))}"
+        held = f"{report.files(sum(egg.files for egg in well))}, {report.size(sum(egg.size for egg in well))}"
         yield f"{len(well)}{rest} current: {held}; -v names them"
     for name in inventory.stages:
         doing = "a run works in it" if inventory.running else "a killed run left it, and the next prepare removes it"

@@ -32,35 +32,35 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print what `options` ask for, and return the exit status."""
     arguments.doubt(options)
-    target, found = _resolved(options)
+    target, tree = _resolved(options)
     plain = not (options.reverse or options.duplicates or options.quiet)
-    eggs = [*absence.findings(found, target.account), *unservable.in_tree(found, target)] if plain else []
+    eggs = [*absence.findings(tree, target.account), *unservable.in_tree(tree, target)] if plain else []
     form = "json" if options.json else options.format
-    if form != "json" and not found.requirements and found.reported:
-        found = selection.led_to(found)  # what else there is, a line names
-    cache, prepared = _prepared(options, found)
+    if form != "json" and not tree.requirements and tree.reported:
+        tree = selection.led_to(tree)  # what else there is, a line names
+    cache, prepared = _prepared(options, tree)
     if options.quiet:
         pass
     elif form == "json":
-        print(report.as_json(report.tree_json(found, cache=cache, prepared=prepared, eggs=eggs)))
+        print(report.as_json(report.tree_json(tree, cache=cache, prepared=prepared, eggs=eggs)))
     elif form == "text":
         if options.duplicates:
-            lines = tree_lines.duplicates(found, prepared)
-            if not found.distributions:
+            lines = tree_lines.duplicates(tree, prepared)
+            if not tree.distributions:
                 console.warn("nothing is on the path more than once", options)
         else:
-            lines = tree_lines.lines(found, prepared, reverse=options.reverse, depth=options.depth)
+            lines = tree_lines.lines(tree, prepared, reverse=options.reverse, depth=options.depth)
         tree_lines.draw(lines, sys.stdout)
-        if found.outside and found.reported:
-            print(console.one_line(resolver.outside(found)))
-        tree_lines.draw([tree_lines.total(found, prepared)], sys.stdout)
+        if tree.outside and tree.reported:
+            print(console.one_line(resolver.outside(tree)))
+        tree_lines.draw([tree_lines.total(tree, prepared)], sys.stdout)
     else:
-        for line in (graphs.dot if form == "dot" else graphs.mermaid)(found, prepared):
+        for line in (graphs.dot if form == "dot" else graphs.mermaid)(tree, prepared):
             print(line)
-    if not (options.reverse or options.duplicates or found.reported):
-        for note in resolver.notes(found, arguments.roots(options)):
+    if not (options.reverse or options.duplicates or tree.reported):
+        for note in resolver.notes(tree, arguments.roots(options)):
             console.warn(note, options)
-    return console.conclude([*resolver.findings(found, target.account), *eggs], options)
+    return console.conclude([*resolver.findings(tree, target.account), *eggs], options)
 
 
 def _resolved(options: argparse.Namespace) -> tuple[Target, Tree]:
@@ -72,30 +72,30 @@ def _resolved(options: argparse.Namespace) -> tuple[Target, Tree]:
     target = arguments.owned(options)
     with progress.watched(options.quiet, options.verbose > 0) as watcher:
         watcher.phase(f"asking {target.python} for the tree")
-        found = resolver.resolve(
+        tree = resolver.resolve(
             target,
             Roots([], strict=True) if options.reverse else EVERYTHING if options.duplicates else roots,
             related=options.reverse,
             meanwhile=watcher.tick,
         )
     if options.duplicates:
-        return target, selection.duplicates(found)
+        return target, selection.duplicates(tree)
     if options.reverse:
-        found = selection.leading_to(found, roots.requirements)
+        tree = selection.leading_to(tree, roots.requirements)
     # What is drawn as text says where it goes on, and counts all of it
     if options.depth is not None and (options.json or options.format != "text"):
-        found = selection.within(found, options.depth, reverse=options.reverse)
-    return target, found
+        tree = selection.within(tree, options.depth, reverse=options.reverse)
+    return target, tree
 
 
-def _prepared(options: argparse.Namespace, found: Tree) -> tuple[str | None, tuple[bool, ...]]:
+def _prepared(options: argparse.Namespace, tree: Tree) -> tuple[str | None, tuple[bool, ...]]:
     """The cache that is looked at, and which of the distributions it has. One that nobody named and that cannot be
     read is no reason to show no tree."""
     try:
         directory = options.cache or environments.inherited()
         if not directory:
             return None, ()
-        return os.path.abspath(directory), inventory.prepared(directory, found)
+        return os.path.abspath(directory), inventory.prepared(directory, tree)
     except EggcacheError as error:
         if options.cache:
             raise

@@ -57,8 +57,8 @@ def run(options: argparse.Namespace) -> int:
             console.warn(line, options)
 
         target, roots, run = arguments.owned(options), arguments.roots(options), arguments.run(options, watcher)
-        done = act(target, roots, run, backup=options.backup, users=users, warn=warn)
-    return console.present(done, options)
+        result = act(target, roots, run, backup=options.backup, users=users, warn=warn)
+    return console.present(result, options)
 
 
 def _in_child_as(account: Account) -> int | None:

@@ -28,21 +28,21 @@ def run(options: argparse.Namespace) -> int:
     os.umask(0o077)
     target = arguments.owned(options)
     with progress.watched(options.quiet, options.verbose > 0) as watcher:
-        done = wheelhouse.wheels(options.directory, target, arguments.roots(options), arguments.run(options, watcher))
-    return console.present(done, options, following=_install(done, target.python, _installer(target.python)))
+        result = wheelhouse.wheels(options.directory, target, arguments.roots(options), arguments.run(options, watcher))
+    return console.present(result, options, following=_install(result, target.python, _installer(target.python)))
 
 
-def _install(done: Report, python: str, installer: str) -> str:
+def _install(result: Report, python: str, installer: str) -> str:
     """The command that has the pip of the target, and no other, put the wheels in the place of the eggs; and what else
     there is to know of it: it serves a new environment, too.
 
     The `installer` is whom to run it as, "" for whoever runs this: to root, somebody else's pip is code of his.
     """
-    if not done.install:
+    if not result.install:
         return ""
     who = f"run as {installer}, whose pip it is; " if installer else ""
     return (
-        f"{shlex.join([python, '-m', 'pip', *done.install])}\n"
+        f"{shlex.join([python, '-m', 'pip', *result.install])}\n"
         f"with: {who}in a new environment, its python in place of this one; not uv or pipx, which leave the eggs there"
     )
 
