@@ -278,3 +278,23 @@ def test_remedy_for_the_same_readers(site: Site) -> None:
     for one in told.values():
         assert eggcache(*shlex.split(one["command"])[1:]).returncode == 0
     assert found(site, "--group", "daemon", "--tz", "Europe/Madrid") == {}
+
+
+@pytest.mark.parametrize("group", [[], ["--group", "1000620000"]], ids=["group-0", "own-group"])
+def test_user_without_an_entry(site: Site, group: list[str]) -> None:
+    """A number that no passwd file has, as containers run as, is a user like any other: a cache is prepared and checked
+    for it, what is emitted names it, and its process gets its files and can write none."""
+    number, gid = 1000620000, int([0, *group][-1])
+    who = ["--user", str(number), *group]
+    assert site.prepare(*who).returncode == 0
+    assert {os.stat(top).st_gid for top, _, _ in os.walk(site.cache)} == {gid}
+    done = eggcache("check", "--cache", site.cache, "--no-import", "--json")
+    assert [one for one in as_json(done)["findings"] if one["status"]] == []
+    emitted = eggcache("wrapper", site.cache, *site.options, *who, "--for", "shell").stdout
+    assert f"--user {number} --group {gid}" in emitted
+    code = "import os, pkg_resources as p; f = p.resource_filename('one', 'data/text.txt'); print(f, os.access(f, 2))"
+    done = subprocess.run(
+        [site.python, "-c", code], user=number, group=gid, extra_groups=[], capture_output=True, text=True, check=False,
+        env={"PYTHON_EGG_CACHE": str(site.cache), "PYTHONPATH": str(site.eggs / "One-1.0-py3.11.egg")},
+    )  # fmt: skip
+    assert done.stdout == f"{site.cache}/One-1.0-py3.11.egg-tmp/one/data/text.txt False\n", done.stderr

@@ -131,28 +131,23 @@ def base(mixed: Mixed) -> Path:
     return mixed.python
 
 
-def library(mixed: Mixed) -> Path:
-    mixed.append(mixed.library / "sitecustomize.py")
-    mixed.give(mixed.library)
-    return mixed.python
+def part(name: str, file: str, given: str = "") -> Callable[[Mixed], Path]:
+    """What makes `file`, or the directory `given` that it is in, nobody's, both below the directory of a Mixed."""
+
+    def others(mixed: Mixed) -> Path:
+        mixed.append(mixed.top / file)
+        mixed.give(mixed.top / (given or file))
+        return mixed.python
+
+    others.__name__ = name
+    return others
 
 
-def file_of_the_library(mixed: Mixed) -> Path:
-    mixed.append(mixed.library / "email/parser.py")
-    mixed.give(mixed.library / "email/parser.py")
-    return mixed.python
-
-
-def extension_modules(mixed: Mixed) -> Path:
-    mixed.append(mixed.library / "lib-dynload/sitecustomize.py")
-    mixed.give(mixed.library / "lib-dynload")
-    return mixed.python
-
-
-def file_of_pkg_resources(mixed: Mixed) -> Path:
-    mixed.append(mixed.site / "pkg_resources/__init__.py")
-    mixed.give(mixed.site / "pkg_resources/__init__.py")
-    return mixed.python
+LIBRARY = "base/lib/python3.11"
+library = part("library", f"{LIBRARY}/sitecustomize.py", LIBRARY)
+file_of_the_library = part("file_of_the_library", f"{LIBRARY}/email/parser.py")
+extension_modules = part("extension_modules", f"{LIBRARY}/lib-dynload/sitecustomize.py", f"{LIBRARY}/lib-dynload")
+file_of_pkg_resources = part("file_of_pkg_resources", "env/lib/python3.11/site-packages/pkg_resources/__init__.py")
 
 
 def byte_code_of_pkg_resources(mixed: Mixed) -> Path:
