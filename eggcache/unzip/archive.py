@@ -136,24 +136,25 @@ class Archive:
         self.tar.directory(stage, first, _PRIVATE)
         lines: list[bytes] = []
         for name in sorted(zips, key=os.fsencode):
-            path = os.path.join(here, name)
             try:
-                with self.read.opened(path) as (source, egg):
+                with self.read.opened(os.path.join(here, name)) as (source, egg):
                     unzipped.check(zips[name], egg)
-                    lines.append(self._add(Opened(source, egg), name, stage))
+                    entries, line = self._add(Opened(source, egg), name, stage)
             except packing.Spoiled:
                 raise
             except EggcacheError as error:
                 self.findings.append(as_finding(error))
                 continue
-            sizes = [member.size for member in egg.members]
-            self.outcomes.append(Outcome(path, os.path.join(there, name), "packed", len(sizes), sum(sizes)))
+            lines.append(line)
+            sizes = [entry.member.size for entry in entries]
+            self.outcomes.append(Outcome(egg.path, os.path.join(there, name), "packed", len(sizes), sum(sizes)))
             run.progress.advance(len(sizes), egg.stat.st_size)
         for name, data in ((_LIST, b"".join(lines)), (SCRIPT, packaged.read(_SCRIPT))):
             self.tar.file(os.path.join(stage, name), len(data), (data,), first, _PRIVATE)
 
-    def _add(self, opened: Opened, name: str, stage: str) -> bytes:
-        """Add an egg. Returns its line in the list: the sums of its zip and of its directory, and its name."""
+    def _add(self, opened: Opened, name: str, stage: str) -> tuple[list[packing.Entry], bytes]:
+        """Add an egg. Returns its files, and its line in the list: the sums of its zip and of its directory, and its
+        name."""
         if name != name.strip() or not name.isprintable():
             raise EggUnsuitable(opened.egg.path, "a shell script cannot read its name from a list", "rename it")
         sums, headers = {}, {}
@@ -168,7 +169,7 @@ class Archive:
         packing.pack(self.tar, opened, f"{stage}/{name}.unzipped", _EGGS, entries)
         lines = sorted(os.fsencode(f"{sums[entry.name]}  ./{entry.name}\n") for entry in entries)
         tree_sum = md5(b"".join(lines), usedforsecurity=False).hexdigest()
-        return os.fsencode(f"{zip_sum} {tree_sum} {name}\n")
+        return entries, os.fsencode(f"{zip_sum} {tree_sum} {name}\n")
 
     def _version(self, name: str) -> tuple[int, ...]:
         said = _NAME.search(name)

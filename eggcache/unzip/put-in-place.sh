@@ -74,6 +74,13 @@ rights() { # PATH: its mode, owner and group
     }
 }
 
+owner_of() { # PATH
+    rights "$1" | {
+        read -r _ uid _
+        printf '%s\n' "$uid"
+    }
+}
+
 first() { # prints the first word of its input
     read -r word _
     printf '%s\n' "$word"
@@ -201,13 +208,14 @@ signals() {
 # Who may exchange names in the directory is who could do this by hand. As root in somebody else's directory, this would
 # follow that user's links.
 me=$(id -u)
-for directory in "$site" "$here"; do
-    owner=$(rights "$directory")
-    owner=${owner#* }
-    owner=${owner% *}
-    [ "$owner" -eq "$me" ] ||
-        die 4 "$directory: it belongs to user $owner, and you are user $me; extract the archive and run this as that user"
-done
+owner=$(owner_of "$site")
+other=$(owner_of "$here")
+if [ "$other" -ne "$owner" ]; then
+    why="$here: it belongs to user $other, and the directory of the eggs to user $owner"
+    die 4 "$why; remove it as user $other (rm -r '$here'), then extract the archive and run this as user $owner"
+elif [ "$owner" -ne "$me" ]; then
+    die 4 "$site: it belongs to user $owner, and you are user $me; run this as user $owner"
+fi
 [ -w "$site" ] || die 4 "$site: it cannot be written to; mount its file system writable"
 [ -r "$here/eggs" ] || die 1 "$here/eggs: it is missing; extract the archive again"
 

@@ -19,10 +19,13 @@ from pathlib import Path
 import pytest
 from support import ROOT
 from support.deployment import Deployment
-from support.judge import as_json, eggcache, environment, listing, watched
+from support.judge import eggcache, environment, listing, watched
 from support.parts import missing
 from support.zips import Entry, make
 
+from eggcache import Host, Target, archive_unzipped
+from eggcache.errors import UsageError
+from eggcache.model import Report
 from eggcache.unzip.archive import SCRIPT, STAGE
 
 SHELLS = {"dash": ["dash"], "bash": ["bash", "--posix"], "busybox": ["busybox", "sh"]}
@@ -66,25 +69,23 @@ def commands(done: subprocess.CompletedProcess[str]) -> list[str]:
 
 
 @dataclass
-class Host:
+class Other:
     """A directory of eggs of another host, in which an archive was extracted."""
 
     eggs: Path
     shell: Sequence[str] = ("dash",)
+    path: str = "/usr/sbin:/usr/bin:/sbin:/bin"
 
     @property
     def stage(self) -> Path:
         return self.eggs / STAGE
 
-    def extract(self, archive: Path) -> None:
-        subprocess.run(["tar", "-xpf", archive, "-C", "/"], check=True)
-
     def run(
         self, *options: str | Path, env: Mapping[str, str] = {}, user: str | None = None, own_session: bool = False
     ) -> subprocess.CompletedProcess[str]:
-        env = environment({"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", **env})
+        env = environment({"PATH": self.path, **env})
         return subprocess.run(
-            [*self.shell, self.stage / SCRIPT, *options], env=env,
+            [shutil.which(self.shell[0]) or "", *self.shell[1:], self.stage / SCRIPT, *options], env=env,
             cwd="/", capture_output=True, text=True, timeout=60, check=False, user=user,
             group=pwd.getpwnam(user).pw_gid if user else None, start_new_session=own_session,
         )  # fmt: skip
@@ -107,7 +108,7 @@ def small(where: Path) -> Iterator[tuple[Path, Path]]:
 
 
 @pytest.fixture
-def host(small: tuple[Path, Path], shared_tmp: Path) -> Host:
+def host(small: tuple[Path, Path], shared_tmp: Path) -> Other:
     """The two eggs in another directory, with the archive extracted there."""
     shutil.copytree(small[0], shared_tmp / "eggs")
     for name in NAMES:
@@ -115,7 +116,7 @@ def host(small: tuple[Path, Path], shared_tmp: Path) -> Host:
         os.chown(shared_tmp / "eggs" / name, info.st_uid, info.st_gid)
     move = ["--strip-components=2", "-C", shared_tmp / "eggs"]
     subprocess.run(["tar", "-xpf", small[1], *move], check=True)
-    return Host(shared_tmp / "eggs")
+    return Other(shared_tmp / "eggs")
 
 
 # ---------------------------------------------------------------------------------------------------- real trees
@@ -183,7 +184,7 @@ def test_as_unzip_all_leaves_it(
     imported, attempts = watched([str(made.python), "-c", _IMPORT, root, module], nobody, env=environment())
     assert imported.returncode == 0, imported.stderr
     assert [attempt for attempt in attempts if str(made.site_packages) in attempt] == []
-    back = Host(made.site_packages).run("--undo")
+    back = Other(made.site_packages).run("--undo")
     assert back.returncode == 0, back.stderr
     assert tree(made.site_packages) == before
     unzipped = eggcache("unzip-all", root, "--python", made.python)
@@ -202,12 +203,17 @@ def said(made: Deployment) -> dict[str, tuple[object, ...]]:
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-def test_there_and_back(small: tuple[Path, Path], host: Host, shell: str) -> None:
-    """In each shell: the directories have the owner, the group and the rights of their zips; again there is nothing to
-    do; the zips come back as they were; and all of it once more."""
+def test_there_and_back(host: Other, shared_tmp: Path, shell: str) -> None:
+    """In each shell, busybox's with no other utilities than its own: the directories have the owner, the group and the
+    rights of their zips; again there is nothing to do; the zips come back as they were; and all of it once more."""
     if not shutil.which(SHELLS[shell][0]):
         missing(f"there is no {shell}")
     host.shell = SHELLS[shell]
+    if shell == "busybox":
+        host.path = str(shared_tmp / "bin")
+        os.mkdir(host.path)
+        for applet in subprocess.run(["busybox", "--list"], capture_output=True, text=True, check=True).stdout.split():
+            os.symlink(shutil.which("busybox") or "", f"{host.path}/{applet}")
     before = tree(host.eggs)
     for _ in range(2):
         done = host.run()
@@ -234,7 +240,7 @@ def test_there_and_back(small: tuple[Path, Path], host: Host, shell: str) -> Non
     assert sorted(os.listdir(host.stage)) == sorted([*(f"{name}.unzipped" for name in NAMES), "eggs", SCRIPT])
 
 
-def test_dry_run(host: Host) -> None:
+def test_dry_run(host: Other) -> None:
     """-n says what would be done in both directions, and writes nothing."""
     for ran, option, what in ((), "-n", "would be unzipped"), ((), "-n", ""):
         del ran, option
@@ -247,13 +253,13 @@ def test_dry_run(host: Host) -> None:
 
 
 @pytest.mark.parametrize("elsewhere", [False, True], ids=["beside", "another file system"])
-def test_killed_at_each_step(host: Host, shared_tmp: Path, elsewhere: bool) -> None:
+def test_killed_at_each_step(host: Other, shared_tmp: Path, elsewhere: bool) -> None:
     """Killed before any of its steps, in either direction, the script completes when it is run again. In the meantime
     each egg is its zip, its directory, or missing with its zip kept."""
     backup = Path(tempfile.mkdtemp(dir="/dev/shm")) if elsewhere else host.stage / "zips"
     assert not elsewhere or backup.stat().st_dev != host.eggs.stat().st_dev
     options = ["--backup", backup] if elsewhere else []
-    env = {"PATH": f"{counted_steps(shared_tmp)}:/usr/sbin:/usr/bin:/sbin:/bin", "COUNT": str(shared_tmp / "count")}
+    env = {"PATH": f"{counted_steps(shared_tmp)}:{host.path}", "COUNT": str(shared_tmp / "count")}
     before = tree(host.eggs)
     copied = shared_tmp / "before"
     subprocess.run(["cp", "-a", host.eggs, copied], check=True)
@@ -300,39 +306,39 @@ def counted_steps(place: Path) -> Path:
     return steps
 
 
-def other_zip(host: Host) -> None:
+def other_zip(host: Other) -> None:
     """Another release of it was installed."""
     make(host.eggs / NAMES[0], Entry(b"one/__init__.py", b"one = 2\n"))
 
 
-def link(host: Host) -> None:
+def link(host: Other) -> None:
     """It is a link."""
     (host.eggs / NAMES[0]).rename(host.eggs / "elsewhere")
     (host.eggs / NAMES[0]).symlink_to("elsewhere")
 
 
-def directory(host: Host) -> None:
+def directory(host: Other) -> None:
     """Somebody else has unzipped it."""
     (host.eggs / NAMES[0]).unlink()
     (host.eggs / NAMES[0]).mkdir()
 
 
-def gone(host: Host) -> None:
+def gone(host: Other) -> None:
     """It is not installed."""
     (host.eggs / NAMES[0]).unlink()
 
 
-def cut_off(host: Host) -> None:
+def cut_off(host: Other) -> None:
     """The disk was full when tar extracted it."""
     os.truncate(host.stage / f"{NAMES[0]}.unzipped/one/__init__.pyc", 3)
 
 
-def lost(host: Host) -> None:
+def lost(host: Other) -> None:
     """It was not extracted."""
     shutil.rmtree(host.stage / f"{NAMES[0]}.unzipped")
 
 
-def kept_other(host: Host) -> None:
+def kept_other(host: Other) -> None:
     """The backup has another zip of that name."""
     (host.stage / "zips").mkdir(0o700)
     (host.stage / "zips" / NAMES[0]).write_text("another")
@@ -350,7 +356,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("harm", "status", "why"), REFUSED, ids=[harm[0].__name__ for harm in REFUSED])
-def test_an_egg_that_is_left(host: Host, harm: Callable[[Host], None], status: int, why: str) -> None:
+def test_an_egg_that_is_left(host: Other, harm: Callable[[Other], None], status: int, why: str) -> None:
     """An egg that is not as it was when the archive was made, or whose directory is not, stays as it is, and one line
     names it, the cause and a remedy; the other egg is unzipped."""
     harm(host)
@@ -366,7 +372,7 @@ def test_an_egg_that_is_left(host: Host, harm: Callable[[Host], None], status: i
     assert (host.eggs / NAMES[1]).is_dir()
 
 
-def test_remedies_are_followed(small: tuple[Path, Path], host: Host) -> None:
+def test_remedies_are_followed(small: tuple[Path, Path], host: Other) -> None:
     """What the script says of a directory that is not the archive's, and of one that is there, is run as it stands."""
     cut_off(host)
     said = host.run().stderr
@@ -380,7 +386,7 @@ def test_remedies_are_followed(small: tuple[Path, Path], host: Host) -> None:
     assert host.run().returncode == 0
 
 
-def test_another_zip_stays_when_the_others_go_back(host: Host) -> None:
+def test_another_zip_stays_when_the_others_go_back(host: Other) -> None:
     """--undo leaves an egg that was installed anew, and the zip in the backup."""
     host.run()
     shutil.rmtree(host.eggs / NAMES[0])
@@ -395,7 +401,7 @@ def test_another_zip_stays_when_the_others_go_back(host: Host) -> None:
     assert (host.eggs / NAMES[1]).is_file()
 
 
-def test_what_was_changed_is_kept(host: Host) -> None:
+def test_what_was_changed_is_kept(host: Other) -> None:
     """A file that somebody has changed in a directory is set aside by --undo, not lost."""
     host.run()
     (host.eggs / NAMES[0] / "one/__init__.py").write_text("one = 'mine'\n")
@@ -406,8 +412,9 @@ def test_what_was_changed_is_kept(host: Host) -> None:
     assert "it is not what the archive has" in done.stderr
 
 
-def test_only_the_owner(host: Host, nobody: pwd.struct_passwd) -> None:
-    """Who does not own the directory of the eggs, root included, is told who does, and nothing is done."""
+def test_only_the_owner(small: tuple[Path, Path], host: Other, nobody: pwd.struct_passwd) -> None:
+    """Who does not own the directory of the eggs, root included, is told who does, and nothing is done. Root does what
+    that says, and the owner then extracts and runs it himself."""
     host.stage.chmod(0o755)
     (host.stage / SCRIPT).chmod(0o644)
     before = listing(host.eggs)
@@ -418,10 +425,21 @@ def test_only_the_owner(host: Host, nobody: pwd.struct_passwd) -> None:
     os.chown(host.eggs, nobody.pw_uid, nobody.pw_gid)
     done = host.run()
     assert done.returncode == 4
-    assert f"it belongs to user {nobody.pw_uid}, and you are user 0" in done.stderr
+    said = done.stderr
+    assert f"it belongs to user 0, and the directory of the eggs to user {nobody.pw_uid}" in said
+    subprocess.run(said.partition("remove it as user 0 (")[2].partition(")")[0], shell=True, check=True)
+    for name in NAMES:
+        os.chown(host.eggs / name, nobody.pw_uid, nobody.pw_gid)
+    with small[1].open("rb") as archive:
+        subprocess.run(
+            ["tar", "-xpf", "-", "--strip-components=2", "-C", host.eggs], stdin=archive, check=True,
+            user=nobody.pw_uid, group=nobody.pw_gid, extra_groups=[],
+        )  # fmt: skip
+    done = host.run(user=nobody.pw_name)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_an_owner_who_is_not_root(host: Host, nobody: pwd.struct_passwd) -> None:
+def test_an_owner_who_is_not_root(host: Other, nobody: pwd.struct_passwd) -> None:
     """The owner of the directory unzips an egg of his own; that of somebody else he cannot, and is told to ask root."""
     os.chown(host.eggs / NAMES[1], nobody.pw_uid, nobody.pw_gid)
     for path in (host.eggs, host.stage, *host.stage.rglob("*")):
@@ -444,7 +462,7 @@ def test_an_owner_who_is_not_root(host: Host, nobody: pwd.struct_passwd) -> None
         (["--backup", "/nowhere/at/all"], 1, "/nowhere/at/all: it cannot be made"),
     ],
 )
-def test_options_that_do_not_do(host: Host, options: list[str], status: int, why: str) -> None:
+def test_options_that_do_not_do(host: Other, options: list[str], status: int, why: str) -> None:
     """A wrong option or backup directory is one line, and nothing is done."""
     before = listing(host.eggs)
     done = host.run(*options)
@@ -454,7 +472,7 @@ def test_options_that_do_not_do(host: Host, options: list[str], status: int, why
     assert listing(host.eggs) == before
 
 
-def test_two_at_once(host: Host) -> None:
+def test_two_at_once(host: Other) -> None:
     """While one is at work, another one ends with 75; a lock that a killed one has left is in nobody's way."""
     (host.stage / "lock").write_text(f"{os.getpid()}\n")
     done = host.run()
@@ -488,16 +506,27 @@ def packed(*arguments: str | Path, env: Mapping[str, str] = {}) -> bytes:
     return done.stdout
 
 
-def test_the_same_bytes(tmp_path: Path) -> None:
+def test_the_same_bytes(shared_tmp: Path) -> None:
     """The same eggs make the same archive, whatever the zone, the umask, the locale and the hash seed."""
-    made_eggs(tmp_path / "eggs")
-    options = ("--eggs-in", tmp_path / "eggs", "--site-packages", "/eggs")
+    made_eggs(shared_tmp / "eggs")
+    options = ("--eggs-in", shared_tmp / "eggs", "--site-packages", "/eggs")
     one = packed(*options, env={"TZ": "Asia/Tokyo", "PYTHONHASHSEED": "1"})
     umask = os.umask(0)
     try:
         assert packed(*options, env={"TZ": "America/Lima", "PYTHONHASHSEED": "2", "LC_ALL": "C.UTF-8"}) == one
     finally:
         os.umask(umask)
+
+
+def written(
+    *eggs: Path, python: tuple[int, ...] = (), site_packages: str | None = None
+) -> tuple[Report, tarfile.TarFile]:
+    """What an archive of the eggs in these directories has, and what is said of it."""
+    stream = io.BytesIO()
+    target = Target("", list(map(str, eggs)))
+    said = archive_unzipped(stream, target, host=Host(python=python), site_packages=site_packages)
+    stream.seek(0)
+    return said, tarfile.open(fileobj=stream)
 
 
 def test_nothing_is_an_egg_before_its_time(small: tuple[Path, Path]) -> None:
@@ -521,9 +550,9 @@ def test_byte_code(tmp_path: Path) -> None:
     }  # fmt: skip
     make(tmp_path / "eggs/A-1.0.egg", *(Entry(name.encode(), data) for name, data in entries.items()))
 
-    def of(*more: str) -> dict[str, float]:
-        with tarfile.open(fileobj=io.BytesIO(packed("--eggs-in", tmp_path / "eggs", *more))) as found:
-            names = {one.name: one.mtime for one in found if one.name.endswith((".pyc", ".pyo", ".py"))}
+    def of(*version: int) -> dict[str, float]:
+        _, found = written(tmp_path / "eggs", python=version)
+        names = {one.name: one.mtime for one in found if one.name.endswith((".pyc", ".pyo", ".py"))}
         return {os.path.basename(name): mtime for name, mtime in names.items()}
 
     date = of()["good.py"]
@@ -531,10 +560,10 @@ def test_byte_code(tmp_path: Path) -> None:
     assert of() == {**sources, "alone.pyc": date}, "nothing says which Python"
     good = dict.fromkeys(("good.py", "optimized.py"), float(STAMP))
     compiled = dict.fromkeys(("good.pyc", "good.pyo", "optimized.pyc", "alone.pyc"), date)
-    assert of("--for-python", "2.7") == {**sources, **good, **compiled}
+    assert of(2, 7) == {**sources, **good, **compiled}
     (tmp_path / "eggs/A-1.0.egg").rename(tmp_path / "eggs/A-1.0-py2.7.egg")
     assert of() == {**sources, **good, **compiled}, "its name says which Python"
-    assert of("--for-python", "2.5") == {**sources, "bad.pyc": date, "alone.pyc": date, "bad.py": 0.0}
+    assert of(2, 5) == {**sources, "bad.pyc": date, "alone.pyc": date, "bad.py": 0.0}
 
 
 def test_eggs_that_stay_zipped(tmp_path: Path) -> None:
@@ -543,27 +572,21 @@ def test_eggs_that_stay_zipped(tmp_path: Path) -> None:
     inner = Entry(b"inner-1.0-py2.7.egg/EGG-INFO/PKG-INFO", b"Metadata-Version: 1.0\nName: inner\n")
     make(tmp_path / "eggs/Basket-1.0.egg", inner)
     (tmp_path / "eggs/Cut-1.0.egg").write_bytes((tmp_path / "eggs" / NAMES[0]).read_bytes()[:200])
-    done = eggcache("archive", tmp_path / "x.tar", "--unzipped", "--eggs-in", tmp_path / "eggs", "--json")
-    assert done.returncode == 3
-    said = as_json(done)
-    assert sorted(one["thing"].partition("eggs/")[2] for one in said["findings"]) == ["Basket-1.0.egg", "Cut-1.0.egg"]
-    assert [os.path.basename(one["into"]) for one in said["outcomes"]] == list(NAMES)
-    with tarfile.open(tmp_path / "x.tar") as found:
-        assert [name for name in found.getnames() if "Basket" in name or "Cut" in name] == []
+    said, found = written(tmp_path / "eggs")
+    assert sorted(one.thing.partition("eggs/")[2] for one in said.findings) == ["Basket-1.0.egg", "Cut-1.0.egg"]
+    assert {(one.code, one.status) for one in said.findings} == {("egg-refused", 3)}
+    assert [os.path.basename(one.into) for one in said.outcomes] == list(NAMES)
+    assert [name for name in found.getnames() if "Basket" in name or "Cut" in name] == []
 
 
 def test_where_the_eggs_lie_on_the_host(tmp_path: Path) -> None:
     """Eggs of two directories here go to the same two there; one directory of the host for both is refused."""
     for name in ("a", "b"):
         made_eggs(tmp_path / name)
-    both = ("--eggs-in", tmp_path / "a", "--eggs-in", tmp_path / "b")
-    done = eggcache("archive", tmp_path / "x.tar", "--unzipped", *both)
-    scripts = [f"sh {tmp_path}/{name}/{STAGE}/{SCRIPT}" for name in ("a", "b")]
-    assert commands(done) == ["tar -xpf x.tar -C /", *scripts]
-    done = eggcache("archive", tmp_path / "y.tar", "--unzipped", *both, "--site-packages", "/eggs")
-    assert done.returncode == 2
-    assert "the eggs lie in 2 directories here" in done.stderr
-    assert not (tmp_path / "y.tar").exists()
+    said, _ = written(tmp_path / "a", tmp_path / "b")
+    assert list(said.commands) == [f"sh {tmp_path}/{name}/{STAGE}/{SCRIPT}" for name in ("a", "b")]
+    with pytest.raises(UsageError, match="the eggs lie in 2 directories here"):
+        written(tmp_path / "a", tmp_path / "b", site_packages="/eggs")
 
 
 @pytest.mark.parametrize(
@@ -577,10 +600,9 @@ def test_where_the_eggs_lie_on_the_host(tmp_path: Path) -> None:
         (["--unzipped", "--site-packages", "x"], "--site-packages x: it is a directory of the host"),
     ],
 )
-def test_options_of_the_other_kind(tmp_path: Path, options: list[str], why: str) -> None:
+def test_options_of_the_other_kind(shared_tmp: Path, options: list[str], why: str) -> None:
     """What is asked of a cache, or of unzipped eggs, is refused for the other."""
-    made_eggs(tmp_path / "eggs")
-    done = eggcache("archive", tmp_path / "x.tar", "--eggs-in", tmp_path / "eggs", *options)
+    done = eggcache("archive", shared_tmp / "x.tar", "--eggs-in", shared_tmp, *options)
     assert done.returncode == 2
     assert why in done.stderr
 
