@@ -24,6 +24,7 @@ _HIGHEST = {"entries": 65_535, "member": 0x7FFFFFFF, "total": 1 << 62, "ratio": 
 
 
 def target_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of commands that have a target: which Python, what is on its path, which tree."""
     parser.add_argument(
         "requirements", metavar="REQ", nargs="*",
         help="root of the tree, as your application (default: everything that the target can import)",
@@ -74,10 +75,12 @@ class _StandsForMore(argparse.Action):
 
 
 def json_option(parser: argparse.ArgumentParser) -> None:
+    """Add `--json`, which every command has that reports."""
     parser.add_argument("--json", action="store_true", help="the result as JSON")
 
 
 def runtime_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say who reads the cache, and in which time zone."""
     group = parser.add_argument_group("who reads the cache")
     group.add_argument(
         "--user",
@@ -93,6 +96,7 @@ def runtime_options(parser: argparse.ArgumentParser) -> None:
 
 
 def limit_option(parser: argparse.ArgumentParser) -> None:
+    """Add `--limit`, which `limits` reads."""
     parser.add_argument(
         "--limit", dest="limits", metavar="NAME=N", action="append", default=[],
         help="how much an egg may unpack to before it counts as a bomb: entries=N, member=SIZE, total=SIZE (bytes, or "
@@ -101,6 +105,7 @@ def limit_option(parser: argparse.ArgumentParser) -> None:
 
 
 def gap_option(parser: argparse.ArgumentParser) -> None:
+    """Add `--allow-gap`, for commands that exchange what a server uses."""
     parser.add_argument(
         "--allow-gap", action="store_true",
         help="where two names cannot be exchanged at once, let the egg be missing for a moment",
@@ -108,11 +113,16 @@ def gap_option(parser: argparse.ArgumentParser) -> None:
 
 
 def writing_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of commands that write, under a lock."""
     parser.add_argument("-n", "--dry-run", action="store_true", help="say what would be done, and write nothing")
     parser.add_argument("--wait", metavar="S", type=float, default=120.0, help="seconds to wait for another run (120)")
 
 
 def roots(options: argparse.Namespace) -> Roots:
+    """The roots of the tree that the command line means.
+
+    :raises UsageError: REQ, `--all` and `--strict-tree` contradict each other
+    """
     if options.all and options.requirements:
         raise UsageError(
             "--all", f"it means every distribution, so {options.requirements[0]} says too much", "drop one"
@@ -123,11 +133,16 @@ def roots(options: argparse.Namespace) -> Roots:
 
 
 def paths(options: argparse.Namespace) -> tuple[str, ...]:
+    """What is put on the path of the target, as absolute paths, in the order of the command line."""
     return tuple(os.path.abspath(path) for path in options.path)
 
 
 def python(options: argparse.Namespace) -> str:
-    """The target: what --python names, else what runs the first script of --path-from, else as interpreter.find."""
+    """The target's interpreter: what `--python` names, else what runs the first script of `--path-from`, else what
+    `interpreter.find` finds.
+
+    :raises UsageError: there is no such program
+    """
     named = options.python
     if named is None and options.path_from:
         from eggcache.target import buildout
@@ -137,14 +152,19 @@ def python(options: argparse.Namespace) -> str:
 
 
 def served(options: argparse.Namespace) -> tuple[Target, list[str]]:
-    """The target as a server runs it, and what is to be said of who that is taken to be."""
+    """The target as a server runs it.
+
+    :returns: the target, and notes on the account that the server is taken to run as
+    :raises UsageError: a user, a group or a time zone does not exist
+    :raises NotPermitted: only root may act for that user or group
+    """
     executable = python(options)
     account, group, notes = runtime(options)
     return Target(executable, paths(options), account, group, timezone(options)), notes
 
 
 def owned(options: argparse.Namespace) -> Target:
-    """The target as whoever decides what it runs may run it: see owners.runner."""
+    """The target as the account that decides what it runs: see `owners.runner`."""
     from eggcache.target import owners
 
     executable = python(options)
@@ -152,6 +172,11 @@ def owned(options: argparse.Namespace) -> Target:
 
 
 def run(options: argparse.Namespace, watcher: Progress) -> Run:
+    """How a command that writes does its work.
+
+    :param watcher: what shows its progress
+    :raises UsageError: a `--limit` makes no sense
+    """
     from eggcache.model import Limits, Run
 
     return Run(Limits(**limits(options)), options.wait, options.dry_run, options.allow_gap, watcher)
@@ -169,9 +194,13 @@ def _missing(path: str) -> bool:
 
 
 def doubt(options: argparse.Namespace) -> None:
-    """Say what the options name and this host does not have. Raises UsageError for a --path, where that is looked into
-    now: a wrapper may be for what is yet to come, and a server starts without it as it did before; and for what is
-    there and stands for nothing that its option is for."""
+    """Warn of what the options name and this host does not have.
+
+    A wrapper may name what is yet to come, and a server starts without it as it did before: there it is a warning.
+
+    :raises UsageError: a `--path` that is looked into now is not there; or what an option names is there, and is none
+        of the things that the option is for
+    """
     for path in options.path:
         if not (options.command == "wrapper" or getattr(options, "lenient", False)) and _missing(path):
             raise UsageError(f"--path {path}", "there is nothing of that name", "name what Apache has on its path")
@@ -204,7 +233,11 @@ def doubt(options: argparse.Namespace) -> None:
 
 
 def limits(options: argparse.Namespace) -> dict[str, int]:
-    """What an egg may ask for, as far as --limit says: fields of model.Limits. Sizes are in bytes, k is 1,024."""
+    """What an egg may ask for, as far as `--limit` says.
+
+    :returns: values for the fields of `model.Limits`; sizes in bytes, k being 1,024
+    :raises UsageError: a word is no limit, or allows more than an egg can have
+    """
     wanted = {}
     for word in options.limits:
         name, _, text = word.partition("=")
@@ -220,7 +253,11 @@ def limits(options: argparse.Namespace) -> dict[str, int]:
 
 
 def timezone(options: argparse.Namespace) -> str | None:
-    """The TZ to reckon in. One that does not exist would silently be UTC."""
+    """The zone that dates are reckoned in.
+
+    :returns: a value of TZ; None: the host's own zone, with TZ unset
+    :raises UsageError: there is no such zone, which the C library would silently take for UTC
+    """
     if getattr(options, "host_zone", False):  # a receipt says so
         return None
     name: str | None = os.environ.get("TZ") if options.tz is None else options.tz
@@ -251,7 +288,12 @@ def _is_zone(file: str) -> bool | None:
 
 
 def runtime(options: argparse.Namespace) -> tuple[accounts.Account, int | None, list[str]]:
-    """Who will read the cache, the group that may (None: everybody), and what is to be said about that."""
+    """Who reads the cache: whom `--user` and `--group` name, else whom this host's Apache runs as.
+
+    :returns: the account, the number of the group that alone may read (None: everybody may), and notes
+    :raises UsageError: there is no such user or group
+    :raises NotPermitted: only root may act for that user or group
+    """
     if os.geteuid() != 0:
         mine = accounts.current()
         if options.user and accounts.named(options.user).uid != mine.uid:

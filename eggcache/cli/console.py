@@ -47,9 +47,9 @@ def width() -> int:
 def columns() -> int:
     """What shutil.get_terminal_size has as columns: $COLUMNS, else the terminal's, else 80. To import shutil takes as
     long as to make a help text."""
-    wanted = os.environ.get("COLUMNS", "")
-    if wanted.isdecimal() and int(wanted) > 0:
-        return int(wanted)
+    variable = os.environ.get("COLUMNS", "")
+    if variable.isdecimal() and int(variable) > 0:
+        return int(variable)
     try:
         return os.get_terminal_size(sys.__stdout__.fileno() if sys.__stdout__ else 1).columns or 80
     except (OSError, ValueError):
@@ -57,7 +57,7 @@ def columns() -> int:
 
 
 def trace(error: BaseException) -> None:
-    """Print what led to an error, for -vv, each line fit for a terminal."""
+    """Print the traceback of an error, for `-vv`, each line fit for a terminal."""
     import traceback
 
     for text in traceback.format_exception(type(error), error, error.__traceback__):
@@ -72,19 +72,31 @@ def complain(message: object, status: int) -> int:
 
 
 def keeps_down(code: str, status: int) -> bool:
-    """Whether a finding of a prepare keeps a server down, though it is lenient: one of what others can change in DIR.
-    Any other is about an egg, a requirement or the target, as they were when the server started without eggcache."""
+    """Whether a finding of a prepare keeps a server down, though the prepare is lenient.
+
+    Only a finding about what others can change in DIR does. Any other finding is about an egg, a requirement or the
+    target, as they were when the server started without eggcache.
+    """
     return status != 0 and code == freshness.FOREIGN
 
 
 def silent(findings: Iterable[tuple[str, int]], options: argparse.Namespace) -> bool:
-    """Whether a prepare that had nothing to do says nothing and exits 0, with findings of these codes and statuses: an
-    init script, which is lenient, was told of them when something was done, and everybody was of notices."""
+    """Whether a prepare that had nothing to do says nothing and exits 0.
+
+    An init script, which is lenient, named the findings when something was done; notices were named to everybody then.
+
+    :param findings: the code and the status of each
+    """
     return all(not status or (options.lenient and not keeps_down(code, status)) for code, status in findings)
 
 
 def present(result: Report, options: argparse.Namespace, *, lenient: bool = False, following: str = "") -> int:
-    """Print what a command did, then what is wrong, and return the exit status."""
+    """Print what a command did, then what is wrong.
+
+    :param lenient: whether an init script runs this, which starts a server whatever most findings say
+    :param following: the command to run next; "" for none
+    :returns: the exit status
+    """
     from eggcache.cli.render import report  # not needed where nothing had to be done
 
     quiet = result.unchanged and lenient  # an init script that had nothing to do says nothing
@@ -100,21 +112,25 @@ def present(result: Report, options: argparse.Namespace, *, lenient: bool = Fals
 
 
 def conclude(findings: Iterable[Finding], options: argparse.Namespace, *, lenient: bool = False) -> int:
-    """Print the findings, and return the status that they ask for."""
-    asked = set()
+    """Print the findings.
+
+    :param lenient: as for `present`
+    :returns: the exit status of the findings together
+    """
+    statuses = set()
     for finding in findings:
         if not lenient or keeps_down(finding.code, finding.status):
-            asked.add(finding.status)
+            statuses.add(finding.status)
         if not options.quiet or finding.status in (1, 4):
             say(f"{finding} [{finding.code}]")
         if options.verbose:
             for detail in finding.context:
                 warn(f"  {detail}", options)
-    return winning(asked)
+    return winning(statuses)
 
 
 def winning(statuses: Collection[int]) -> int:
-    """Which exit status counts where several apply; 2 and 75 win where nothing else does."""
+    """The exit status that counts where several apply; 2 and 75 count where nothing else does."""
     return next((status for status in (*_ORDER, *sorted(statuses, reverse=True)) if status in statuses), 0)
 
 

@@ -1,4 +1,4 @@
-"""The command to run next, which ends a result: with all that the user told this one."""
+"""The command to run next, which a result ends with: it has all that this command line said."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ def words(
     timezone: str | None = None,
     limits: Iterable[str] = (),
 ) -> list[str]:
-    """The options that say the same to another command."""
+    """The words of these options, for another command line.
+
+    :param limits: values of `--limit`
+    """
     options = {"--user": [user], "--group": [group], "--tz": [timezone], "--limit": limits}
     command = [] if python is None else ["--python", python]
     command += search_path.options(paths)

@@ -20,12 +20,13 @@ from eggcache.target.commands import Prepare
 
 
 def trees(options: argparse.Namespace, directory: str) -> list[argparse.Namespace]:
-    """The options for each tree of `directory`, completed from its receipt, which is said; or `options` as they are,
-    where they name a Python, where REQ or --path are of no tree in it, or where there is no receipt that this user
-    believes.
+    """The options for each tree of the cache `directory`, completed from its receipt. A message says what was taken.
 
-    A Python that $EGGCACHE_PYTHON or an active virtualenv names counts: no tree of another one is meant then. Raises
-    UsageError where $EGGCACHE_PYTHON names no program.
+    A Python that $EGGCACHE_PYTHON or an active virtualenv names counts: no tree of another Python is meant then.
+
+    :returns: an object for each tree; `options` alone where they name a Python, where REQ or `--path` are of no tree in
+        the receipt, or where this user believes no receipt
+    :raises UsageError: $EGGCACHE_PYTHON names no program
     """
     completed = _trees(options, directory)
     for taken in completed:
@@ -52,16 +53,24 @@ def _trees(options: argparse.Namespace, directory: str) -> dict[str, argparse.Na
 
 
 def alone(options: argparse.Namespace, directory: str) -> argparse.Namespace:
-    """The same where one tree can be meant only. Raises UsageError where the receipt has several, and names them."""
+    """The options, completed as by `trees`, for a command that is about a single tree.
+
+    :raises UsageError: the receipt has several trees, which the cause names
+    """
     if len(_trees(options, directory)) > 1:
         raise _which(directory, _believed(directory))
     return trees(options, directory)[0]
 
 
 def in_turn(options: argparse.Namespace, directory: str, run: Callable[[argparse.Namespace], int]) -> int:
-    """Do `run` with the options for each tree of `directory`, and return the exit status that they ask for together.
-    What fails with one of several is said, and the next one has its turn. With `--lenient` a tree of the receipt whose
-    Python cannot be started keeps no server from starting, one or several."""
+    """Do `run` with the options for each tree of `directory`.
+
+    An error of one tree of several is printed, and the next tree has its turn. With `--lenient` a tree of the receipt
+    whose Python cannot be started keeps no server from starting.
+
+    :returns: the exit status of all together
+    :raises EggcacheError: there is a single tree, and `run` failed
+    """
     lenient = getattr(options, "lenient", False)
     several, statuses = (trees(options, directory) if not options.json else [alone(options, directory)]), set[int]()
     for tree in several:

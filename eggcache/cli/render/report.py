@@ -16,8 +16,12 @@ from eggcache.target import resolver
 def tree_json(
     tree: Tree, *, cache: str | None = None, prepared: Sequence[bool] = (), eggs: Iterable[Finding] = ()
 ) -> dict[str, Any]:
-    """A tree as what `--json` prints: the fields of the model, by their names, and what is wrong with it, and with its
-    `eggs`. Whether each distribution is `prepared` in the `cache` is null where there was none to look at."""
+    """A tree as `--json` prints it: the fields of the model, by their names, and what is wrong with the tree.
+
+    :param cache: the directory that was looked at; None: there was none
+    :param prepared: whether each distribution is prepared there; empty: null in the JSON
+    :param eggs: what is wrong with the eggs of the tree
+    """
     fields: dict[str, Any] = plain(asdict(tree))
     for number, row in enumerate(fields["distributions"]):
         row["prepared"] = prepared[number] if prepared else None
@@ -26,7 +30,8 @@ def tree_json(
 
 
 def plain(value: Any) -> Any:
-    """What JSON has no word for: enumerations as their words, a remedy as its line and its command, tuples as lists."""
+    """`value` in types that JSON has: an enumeration as its word, a remedy as its line and its command, a tuple as a
+    list."""
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, Remedy):
@@ -41,7 +46,7 @@ def plain(value: Any) -> Any:
 
 
 def report_json(result: Report) -> dict[str, Any]:
-    """A report as what `--json` prints."""
+    """A report as `--json` prints it."""
     return {"schema": 1, **plain(asdict(result))}
 
 
@@ -51,8 +56,11 @@ def as_json(value: dict[str, Any]) -> str:
 
 
 def summary(result: Report, *, following: str = "", verbose: bool = False) -> Iterator[str]:
-    """The lines that say what a command did: with `verbose` a line for each egg, always a total, and what to do next:
-    the command `following`."""
+    """The lines that say what a command did, which end with a total.
+
+    :param following: the command to run next; "" for none
+    :param verbose: whether each egg has a line
+    """
     would = "would be " if result.dry_run else ""
     noun = "wheel" if result.command == "wheels" else "egg"
     for outcome in result.outcomes:
