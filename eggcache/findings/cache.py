@@ -8,22 +8,22 @@ CACHE = (
     Explanation(
         "no-cache",
         "There are zipped eggs, and neither --cache nor PYTHON_EGG_CACHE says where they are extracted.",
-        "pkg_resources extracts at the first request, below the home directory: an ExtractionError where Apache's user "
-        "may not write, and code that whoever breaks in can change where it may.",
-        "eggcache prepare and a wrapper, or eggcache unzip-all.",
+        "pkg_resources extracts at the first request, below the home directory. Where Apache's user may not write, "
+        "that is an ExtractionError; where it may, an intruder can change the code.",
+        "Run eggcache prepare and install a wrapper, or run eggcache unzip-all.",
     ),
     Explanation(
         "cache-missing",
         "The cache does not exist, or is no directory.",
-        "pkg_resources wants to make it: an ExtractionError.",
-        "eggcache prepare DIR.",
+        "pkg_resources wants to make the directory: an ExtractionError.",
+        "Run eggcache prepare DIR.",
     ),
     Explanation(
         "cache-unreachable",
         "The runtime user cannot get to the cache: a directory above it, or itself, is closed to that user.",
-        "pkg_resources takes it for missing: an ExtractionError.",
-        "Open that directory with chmod. Where the cache serves another user, prepare another one, or a new one for "
-        "both with a --group that both are in: prepare takes it from nobody.",
+        "pkg_resources takes the cache for missing: an ExtractionError.",
+        "Open that directory with chmod. Where the cache serves another user, prepare another cache, or a new one for "
+        "both users with a --group that both are in: prepare takes a cache from nobody.",
     ),
     Explanation(
         "egg-not-in-cache",
@@ -34,26 +34,26 @@ CACHE = (
     Explanation(
         "member-missing",
         "A file of an egg is not in the cache.",
-        "An ExtractionError when it is asked for.",
+        "An ExtractionError when the application asks for the file.",
         "Prepare again.",
     ),
     Explanation(
         "member-unreadable",
         "The runtime user cannot read a file in the cache.",
         "An ExtractionError, or a permission error in the application.",
-        "Prepare again, or, where the cache serves others, another one, as the message says.",
+        "Prepare again; or, where the cache serves others, prepare another cache, as the message says.",
     ),
     Explanation(
         "member-outdated",
         "A file in the cache has another size or time than the egg's: the egg was updated after it was prepared, or "
         "somebody touched the file.",
-        "pkg_resources wants to extract it anew: an ExtractionError.",
+        "pkg_resources wants to extract the file anew: an ExtractionError.",
         "Prepare again, and have the cache prepared at every start of Apache.",
     ),
     Explanation(
         "member-changed",
-        "A file in the cache has other bytes than the egg's, though size and time are right; or it is no plain file.",
-        "Releases up to setuptools 0.6c11 run what is there. Newer ones want to extract anew: an ExtractionError.",
+        "A file in the cache has other bytes than the egg's, though size and time are right; or it is no regular file.",
+        "Up to setuptools 0.6c11, pkg_resources runs what is there. Newer releases extract anew: an ExtractionError.",
         "Find out who could change it; then prepare again, with --reset.",
     ),
     Explanation(
@@ -61,58 +61,58 @@ CACHE = (
         "The files in the cache are right, and the target's pkg_resources does not take them all the same; or a module "
         "sets another cache when it is imported (os.environ, set_extraction_path).",
         "An ExtractionError, or files from another place.",
-        "See whether a .pth file, sitecustomize or the egg itself sets another cache; or unzip the egg. Have a module "
-        "that does set none, or the one that is checked.",
+        "See whether a .pth file, sitecustomize or the egg itself sets another cache; or unzip the egg. A module that "
+        "sets a cache should set none, or the one that is checked.",
     ),
     Explanation(
         "cache-stale",
         "Something that a prepare depended on is not as it was: an egg, a directory of the path, the cache itself; or "
         "the cache has no receipt.",
-        "What changed may be an ExtractionError at the first request for it. Of the rest nothing is lost.",
+        "A changed egg may be an ExtractionError at the first request for it. The other eggs are served.",
         "Prepare again. eggcache status -v DIR names all that changed.",
     ),
     Explanation(
         "stale-directory",
         "A directory in the cache belongs to no tree that was prepared there.",
-        "It takes room, and nothing else.",
-        "eggcache prepare --prune removes what an earlier prepare made; the rest is yours to judge.",
+        "The directory takes room on the disk, and does no other harm.",
+        "eggcache prepare --prune removes directories that an earlier prepare made. Judge any other one yourself.",
     ),
     Explanation(
         "time-zone",
         "The files are current in another time zone than the one that Apache's processes have, or will have: by what "
         "starts Apache, or by a script or a module that sets TZ, as Django does with its TIME_ZONE.",
-        "pkg_resources compares local times: it wants to extract all of them anew, an ExtractionError on every page.",
-        "Prepare, check and start Apache with one zone: --tz, or the wrapper, which exports it. Two zones take two "
+        "pkg_resources compares local times, and wants to extract all files anew: an ExtractionError on every page.",
+        "Prepare, check and start Apache in one time zone: --tz, or the wrapper, which exports TZ. Two zones need two "
         "caches.",
     ),
     Explanation(
         "cache-writable",
         "The runtime user can write to the cache, or owns something in it.",
-        "Whoever breaks into the web server can change the code that it runs, and what stays after a restart.",
-        "As root: eggcache prepare --reset DIR, or the command of the tree that alone needs it, as the message says.",
+        "An intruder in the web server can change the code that it runs, also after the next restart.",
+        "As root, run eggcache prepare --reset DIR, or the command that the message names, which is for one tree.",
     ),
     Explanation(
         "cache-open-to-others",
         "The group, or everybody, may write to the cache.",
-        "The same, by more people; and pkg_resources warns of it at every start.",
-        "As root: eggcache prepare --reset DIR.",
+        "Any of these users can change the code that Apache runs. pkg_resources warns of it at every start.",
+        "As root, run eggcache prepare --reset DIR.",
     ),
     Explanation(
         "cache-unsafe",
         "Somebody else than root could have made the cache, or could exchange it.",
-        "What Apache runs is that user's to decide.",
+        "That user decides what Apache runs.",
         "Use a directory below directories of root, such as /var/cache/eggcache, or eggcache prepare --reset DIR.",
     ),
     Explanation(
         "parent-writable",
         "The runtime user can rename what is in a directory above the cache.",
-        "It can put another cache in the place of yours.",
+        "That user can put another cache in the place of yours.",
         "Use /var/cache/eggcache, or another directory below directories of root's.",
     ),
     Explanation(
         "extraction-race",
         "The cache is writable and setuptools is older than 40.1.",
         "Workers that start together make the same directories, and all but the first fail with File exists.",
-        "A prepared cache, which nobody has to write to.",
+        "Prepare the cache: nobody has to write to it then.",
     ),
 )

@@ -8,20 +8,20 @@ APPLICATION = (
     Explanation(
         "autoreload-on",
         "The application's configuration has autoreload.on on, or leaves it to an environment that has it on.",
-        "CherryPy's autoreloader watches the source files, and wants to start the process anew, which is Apache's.",
+        "CherryPy's autoreloader watches the source files, and restarts its process, which is one of Apache's.",
         "Set autoreload.on = False in [global].",
     ),
     Explanation(
         "not-production",
         "The application's configuration has another server.environment than production, or none.",
-        "CherryPy takes that for development: visitors see tracebacks.",
+        "CherryPy runs in development mode: visitors see tracebacks.",
         'Set server.environment = "production" in [global].',
     ),
     Explanation(
         "base-url-filter-off",
         "The application is under a location such as /myapp, and base_url_filter.on (or baseUrlFilter.on, its older "
         "spelling) is not on.",
-        "It redirects and links to addresses outside of its location.",
+        "Redirects and links of the application lead outside of its location.",
         "Set base_url_filter.on = True in [global].",
     ),
     Explanation(
@@ -34,21 +34,21 @@ APPLICATION = (
     ),
     Explanation(
         "log-file-unknown",
-        "The file of a handler is put together from what only the application knows.",
+        "The name of a handler's file is computed from values that only the application has.",
         "Nothing, if the runtime user can write it: check cannot tell.",
-        "Write the whole path into args.",
+        "Write the absolute path into args.",
     ),
     Explanation(
         "app-config-unreadable",
         "The runtime user cannot read the application's configuration.",
-        "The application does not start, or starts without it, depending on how it looks for it.",
+        "The application does not start, or starts without its configuration.",
         "Give the file the group that Apache runs as, and that group the right to read it.",
     ),
     Explanation(
         "app-config-exposed",
         "Everybody on the host can read the application's configuration.",
-        "The database's password is in it.",
-        "Give it the group that Apache runs as, and then chmod o= FILE.",
+        "Every user of the host can read the password of the database.",
+        "Give the file the group that Apache runs as, and then run chmod o= FILE.",
     ),
     Explanation(
         "app-config-invalid",
@@ -60,40 +60,40 @@ APPLICATION = (
     Explanation(
         "app-config-unread",
         "The target has no ConfigObj to read the application's configuration with, and neither has the Python that "
-        "runs eggcache. It is a notice.",
-        "Nothing in it could be looked at; without ConfigObj, TurboGears 1 does not start either.",
+        "runs eggcache. A notice.",
+        "The configuration was not checked. Without ConfigObj, TurboGears 1 does not start either.",
         "Name the Python that has TurboGears with --python, or install configobj where eggcache is installed.",
     ),
     Explanation(
         "apache-configuration",
-        "Apache does not tell root its configuration: it does not pass configtest, or there is no mod_info.so. Anybody "
-        "else who may not see it is told so, and that is no finding.",
-        "Nothing below could be looked at; where configtest fails, Apache does not start.",
-        "See what apachectl configtest says.",
+        "Root cannot ask Apache for its configuration: configtest fails, or there is no mod_info.so. For another user "
+        "who may not see the configuration, that is a message and no finding.",
+        "Apache's configuration was not checked. Where configtest fails, Apache does not start.",
+        "Run apachectl configtest, and correct what it names.",
     ),
     Explanation(
         "mod-python-old",
         "mod_python is older than 3.2.7.",
-        "The TurboGears manual reports a bug in it.",
-        "Install a newer one.",
+        "The TurboGears manual reports a bug in those releases.",
+        "Install a newer release.",
     ),
     Explanation(
         "mod-python-mutex-directory",
         "There is no PythonOption mod_python.mutex_directory outside of all sections.",
-        "mod_python puts its locks where it was compiled to; Apache may be unable to write there.",
+        "mod_python puts its locks into a directory that was chosen when it was compiled, where Apache may not write.",
         'Add PythonOption mod_python.mutex_directory "logs/" after its LoadModule.',
     ),
     Explanation(
         "mod-python-mutex-locks",
         "There is no PythonOption mod_python.mutex_locks outside of all sections.",
-        "On systems with few semaphores Apache ends at its start, with errors that do not say why.",
+        "On systems with few semaphores Apache ends at its start, and its errors do not name the cause.",
         "Add PythonOption mod_python.mutex_locks 32 after its LoadModule.",
     ),
     Explanation(
         "mod-python-debug",
         "PythonDebug is on.",
         "Visitors see tracebacks, with paths and lines of the source.",
-        "Set it to off; the tracebacks are in Apache's error log then.",
+        "Set PythonDebug to off; tracebacks are in Apache's error log then.",
     ),
     Explanation(
         "mod-python-and-mod-wsgi",
@@ -114,7 +114,7 @@ APPLICATION = (
         "Apache's configuration names another cache: WSGIPythonEggs, python-eggs=, or a PythonOption; or a script that "
         "a server runs sets one (os.environ, set_extraction_path), or gunicorn's configuration or uWSGI's (raw_env, "
         "env); or Trac is told none, and uses its own. Scripts are read, never run.",
-        "It counts more than PYTHON_EGG_CACHE: the cache that was checked is not used.",
+        "That cache takes precedence over PYTHON_EGG_CACHE: the cache that was checked is not used.",
         "Check the directory that is named there; or name this one there, if it is for the same application. For Trac: "
         "eggcache wrapper --for trac prints what tells it.",
     ),
@@ -142,8 +142,8 @@ APPLICATION = (
     Explanation(
         "egg-cache-ignored",
         "SetEnv PYTHON_EGG_CACHE, or PythonOption PYTHON_EGG_CACHE without a handler that looks for it.",
-        "Nothing, unless the application itself reads it: it does not reach the environment of the process.",
-        "Leave it there, and use what eggcache wrapper --for mod_python, or --for mod_wsgi, prints as well.",
+        "The setting does not reach the environment of the process. Only an application that reads it itself uses it.",
+        "Leave the line there, and add what eggcache wrapper --for mod_python, or --for mod_wsgi, prints.",
     ),
     Explanation(
         "daemon-user-cannot-read",

@@ -8,15 +8,15 @@ SURROUNDINGS = (
     Explanation(
         "private-tmp",
         "The cache, an egg, or the target is in /tmp or /var/tmp, and systemd gives Apache another /tmp (PrivateTmp).",
-        "Apache does not see it. Without the cache the workers extract into their own /tmp, anew after each start; "
-        "without an egg they do not start.",
-        "Use /var/cache/eggcache; install the egg where it is to stay. What is bound into Apache's /tmp does not "
-        "last: systemd-tmpfiles unmounts it.",
+        "Apache sees another /tmp. Without the cache, workers extract there, anew after each start; without an egg or "
+        "the target, they do not start.",
+        "Use /var/cache/eggcache, and install eggs outside of /tmp. A bind mount in Apache's /tmp does not last: "
+        "systemd-tmpfiles unmounts it.",
     ),
     Explanation(
         "hidden-by-unit",
-        "Apache's unit keeps the directory from Apache (InaccessiblePaths), or shows a file system of its own in the "
-        "place of it (TemporaryFileSystem).",
+        "Apache's unit keeps the directory from Apache (InaccessiblePaths), or mounts another file system over it "
+        "(TemporaryFileSystem).",
         "Apache does not see the cache, an egg or the target there: an ExtractionError, though everything is prepared.",
         "Use a directory outside of what the unit hides, or take the setting out of the unit.",
     ),
@@ -33,12 +33,12 @@ SURROUNDINGS = (
         "(ProtectHome, TemporaryFileSystem, PrivateTmp, InaccessiblePaths), or something was mounted or unmounted "
         "since it was started.",
         "An ExtractionError, though everything is prepared.",
-        "Restart it; where that does not help, use a directory that it sees, such as /var/cache/eggcache.",
+        "Restart the server; where that does not help, use a directory that it sees, such as /var/cache/eggcache.",
     ),
     Explanation(
         "volatile",
         "The cache is on a file system in memory.",
-        "It is empty after a boot: an ExtractionError until it is prepared.",
+        "The cache is empty after a boot: an ExtractionError until somebody prepares it.",
         "Prepare at every start of Apache, as the wrappers do, or use /var/cache/eggcache.",
     ),
     Explanation(
@@ -50,27 +50,27 @@ SURROUNDINGS = (
     Explanation(
         "cleaned",
         "systemd-tmpfiles or tmpreaper removes old files from the directory that the cache is in.",
-        "Some weeks after the start files are gone: an ExtractionError.",
+        "Some weeks after the start, files are missing from the cache: an ExtractionError.",
         "Write the exclusion that the message has, or use /var/cache/eggcache.",
     ),
     Explanation(
         "selinux-label",
         "SELinux is on, and the cache has a type from which httpd may not read or load libraries.",
         "Permission denied, though the modes are right; the audit log has the denial.",
-        "semanage fcontext and restorecon, as the message has them.",
+        "Run semanage fcontext and restorecon, as the message has them.",
     ),
     Explanation(
         "systemd-starts-apache",
         "Under systemd, this apachectl has systemctl start Apache.",
-        "What a wrapper exports does not arrive; the wrapper refuses.",
+        "Apache does not get what a wrapper exports, so the wrapper refuses to run it.",
         "Install the drop-in that the wrapper prints.",
     ),
     Explanation(
         "cache-relative",
-        "PYTHON_EGG_CACHE, as Apache or what starts it has it, is no whole path: eggs, or ~/eggs in quotes.",
-        "pkg_resources expands no ~, and takes it from the working directory of each process: another cache for each, "
-        "and none that was prepared.",
-        "Write the whole path there, and start Apache anew.",
+        "PYTHON_EGG_CACHE of Apache, or of what starts Apache, is no absolute path: eggs, or ~/eggs in quotes.",
+        "pkg_resources expands no ~, and reads the path from the working directory of each process. Each process has "
+        "another cache, and none of them was prepared.",
+        "Write the absolute path there, and start Apache anew.",
     ),
     Explanation(
         "running-without-cache",
@@ -85,7 +85,7 @@ SURROUNDINGS = (
     Explanation(
         "running-with-other-cache",
         "A server that runs now has another directory in PYTHON_EGG_CACHE.",
-        "It does not use the cache that was checked.",
-        "Check the directory that it has; or, if this one is to take its place, stop it and start it by the wrapper.",
+        "The server does not use the cache that was checked.",
+        "Check the directory that the server has; or, to have it use this one, stop it and start it by the wrapper.",
     ),
 )
