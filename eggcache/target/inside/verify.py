@@ -78,13 +78,16 @@ def compare(row, cache, shifted):
     """Compare each file of one egg with the egg; whether there was a fault. `shifted` gets what is current in another
     time zone."""
     into, inside = place_of(row, cache)
-    archive = zipfile.ZipFile(row["egg"])
+    archive, twice = zipfile.ZipFile(row["egg"]), []
     try:
         members = dict([(info.filename, info) for info in archive.infolist()])  # of two with one name the last one
         wrong, count = {}, 0
         for name in sorted(members):
             if name.startswith(inside) and not name.endswith("/"):
                 count += 1
+                if ambiguous(tuple(members[name].date_time)):
+                    twice.append(name)
+                    continue
                 path = os.path.join(into, *name[len(inside):].split("/"))
                 code, why = one(archive, members[name], path)
                 if code == "time-zone":
@@ -93,6 +96,9 @@ def compare(row, cache, shifted):
                     wrong.setdefault(code, []).append((path, why))
     finally:
         archive.close()
+    if twice:
+        fault("ambiguous-time", row["egg"], "%s is of an hour that there is twice here, when the clocks go back: no file is "
+              "current for every process" % twice[0], "unzip it, or use a TZ without summer time")
     for code in sorted(wrong):
         path, why = wrong[code][0]
         more, remedy = "", AGAIN
@@ -105,7 +111,13 @@ def compare(row, cache, shifted):
         if code == "member-changed":
             remedy = "find out who changed it, and " + AGAIN
         fault(code, path, "it %s%s" % (why, more), remedy)
-    return bool(wrong)
+    return bool(wrong or twice)
+
+
+def ambiguous(date):
+    """Whether this local time occurs twice: see eggcache/eggs/layout.py."""
+    winter, summer = time.mktime(date + (0, 0, 0)), time.mktime(date + (0, 0, 1))
+    return winter != summer and time.localtime(winter)[:6] == time.localtime(summer)[:6]
 
 
 def one(archive, info, path):
