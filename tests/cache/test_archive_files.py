@@ -217,7 +217,9 @@ def test_whose_it_is(site: Site, shared_tmp: Path) -> None:
         (["--eggs-in", "EGGS", "--cache", "/"], "--cache /: it is a directory of the host"),
     ],
 )
-def test_usage(site: Site, shared_tmp: Path, words: list[str], says: str) -> None:
+def test_options_that_contradict_each_other_write_nothing(
+    site: Site, shared_tmp: Path, words: list[str], says: str
+) -> None:
     """What makes no sense together, or on a host, is a usage error, and nothing is written."""
     said = [word.replace("EGGS", str(site.eggs)) for word in words]
     done = eggcache("archive", shared_tmp / "cache.tar", *said)

@@ -71,7 +71,7 @@ def packages(home: Path, *names: str) -> None:
         shutil.copytree(str(place), home / name, ignore=shutil.ignore_patterns("__pycache__"))
 
 
-def test_gunicorn(prepared: Site, shared_tmp: Path) -> None:
+def test_each_place_that_gunicorn_is_told_a_cache_is_checked(prepared: Site, shared_tmp: Path) -> None:
     """Its environment, its configuration and the application's own file are held against the cache, one after the
     other; with --server another kind is meant, and nothing of gunicorn counts."""
     home, user = shared_tmp / "home", prepared.account
@@ -113,7 +113,7 @@ def test_a_configuration_that_is_named(prepared: Site, shared_tmp: Path) -> None
         assert found(prepared, *words) == {"egg-cache-elsewhere": f"{shared_tmp / name}:{line}"}
 
 
-def test_uwsgi(prepared: Site, shared_tmp: Path) -> None:
+def test_what_uwsgi_lacks_is_named_until_it_has_what_is_emitted(prepared: Site, shared_tmp: Path) -> None:
     """uWSGI, which embeds Debian's Python: what it lacks is said, and with what is emitted nothing is wrong."""
     if not Path(UWSGI).exists() or not list(Path("/usr/lib/uwsgi/plugins").glob("python3*_plugin.so")):
         missing("uwsgi-core and uwsgi-plugin-python3 are not installed")
@@ -136,7 +136,7 @@ def test_uwsgi(prepared: Site, shared_tmp: Path) -> None:
     assert found(prepared, "--script", ini)["egg-cache-elsewhere"] == f"{ini}:{len(ini.read_text().splitlines())}"
 
 
-def test_supervisord(prepared: Site, shared_tmp: Path) -> None:
+def test_program_of_supervisord_is_named_without_its_section(prepared: Site, shared_tmp: Path) -> None:
     """A program that supervisord starts as another user has what its section says, and without it check names it."""
     packages(shared_tmp, "supervisor")
     conf, user = shared_tmp / "supervisord.conf", prepared.account

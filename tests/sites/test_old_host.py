@@ -153,7 +153,7 @@ def test_what_is_wrong(prepared: OldHost, change: str) -> None:
     assert says in done.stdout
 
 
-def test_zone(prepared: OldHost) -> None:
+def test_another_or_unknown_zone_is_told_in_one_line(prepared: OldHost) -> None:
     """Another zone is told in one line, and so is one that this host knows nothing of."""
     verifier = f"su -s /bin/sh www-data -c '{{}} {prepared.own.python} {CACHE}/eggcache-verifier.py'"
     for zone, says in (
@@ -192,7 +192,7 @@ def test_eggs_without_their_python(host: OldHost, tmp_path: Path) -> None:
     assert f"egg-not-in-cache: {CACHE}/" in done.stdout  # TurboGears', which are on its path
 
 
-def test_page(host: OldHost, tmp_path: Path) -> None:
+def test_each_command_of_the_page_on_old_hosts_works(host: OldHost, tmp_path: Path) -> None:
     """Each command of the page is typed in, here or there, does what it is for, and says what the page has of it."""
     (tmp_path / "eggs").mkdir()
     for egg in host.own.eggs:

@@ -25,7 +25,7 @@ from eggcache.system import zones
         ("CET-1CEST,M3.5.0,M10.5.0/3", False, ""),
     ],
 )
-def test_zones(name: str, depends: bool, posix: str) -> None:
+def test_zone_depends_on_its_rules_where_its_offset_changes(name: str, depends: bool, posix: str) -> None:
     """A zone of a file depends on its rules where its offset ever changes, and the end of the file says those of today;
     what the text itself says depends on nothing."""
     if not Path("/usr/share/zoneinfo/Europe/Madrid").exists():

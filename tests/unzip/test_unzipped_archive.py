@@ -240,7 +240,7 @@ def test_there_and_back(host: Other, shared_tmp: Path, shell: str) -> None:
     assert sorted(os.listdir(host.stage)) == sorted([*(f"{name}.unzipped" for name in NAMES), "eggs", SCRIPT])
 
 
-def test_dry_run(host: Other) -> None:
+def test_dry_run_says_what_would_be_done_both_ways(host: Other) -> None:
     """-n says what would be done in both directions, and writes nothing."""
     for ran, option, what in ((), "-n", "would be unzipped"), ((), "-n", ""):
         del ran, option
@@ -539,7 +539,7 @@ def test_nothing_is_an_egg_before_its_time(small: tuple[Path, Path]) -> None:
     assert [os.path.basename(member.name) for member in members[-2:]] == ["eggs", SCRIPT]
 
 
-def test_byte_code(tmp_path: Path) -> None:
+def test_byte_code_is_archived_where_that_python_takes_it(tmp_path: Path) -> None:
     """Byte code is in the archive where the Python named takes it for current, its source then with the mtime that it
     asks for; other byte code of a source is not; and that without a source is."""
     (tmp_path / "eggs").mkdir()
