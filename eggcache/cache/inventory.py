@@ -80,7 +80,10 @@ def status(directory: str) -> Inventory:
     directory = os.path.abspath(directory)
     with _opened(directory) as descriptor:
         if descriptor is None:
-            remedy = Remedy("prepare it", f"eggcache prepare {shlex.quote(directory)}")
+            # for which Python, only its receipt could tell
+            remedy = (
+                f"prepare it for the Python that Apache runs, eggcache prepare {shlex.quote(directory)} --python PATH"
+            )
             gone = Finding("cache-missing", directory, "it does not exist", remedy)
             return Inventory(directory, None, None, None, (), (), (), False, (gone,))
         info = os.fstat(descriptor)

@@ -8,7 +8,7 @@ import re
 
 from eggcache.cache import freshness
 from eggcache.cli import console
-from eggcache.errors import NotPermitted, UsageError
+from eggcache.errors import NotPermitted, Remedy, UsageError
 from eggcache.system import accounts
 from eggcache.target import interpreter
 from eggcache.target.interpreter import Roots, Target
@@ -33,8 +33,8 @@ def target_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--python",
         metavar="PATH",
-        help="the Python whose eggs are meant (default: $EGGCACHE_PYTHON, an active virtualenv, what the cache is for, "
-        "this one)",
+        help="the Python whose eggs are meant (default: $EGGCACHE_PYTHON, an active virtualenv, what the cache is for; "
+        "this one only where eggs or your application are installed in it)",
     )
     group.add_argument(
         "--path",
@@ -132,22 +132,45 @@ def roots(options: argparse.Namespace) -> Roots:
     return Roots(options.requirements, options.all or options.strict_tree)
 
 
+def is_path(word: str) -> bool:
+    """Whether a REQ is none but the name of a file or directory; `NAME @ URL` is one, see PEP 508."""
+    return "/" in word and "@" not in word
+
+
+def _of_path(options: argparse.Namespace, path: str) -> Remedy:
+    """What to type for a path in the place of a REQ."""
+    from eggcache.cli import next_command
+
+    if options.command == "tree" and os.path.exists(os.path.join(path, freshness.NAME)):
+        return Remedy("to see what is prepared there", next_command.repeated(options, "--cache", path, without=path))
+    if os.path.exists(path):
+        again = next_command.repeated(options, "--path", path, without=path)
+        return Remedy("for an egg, or a directory of eggs, on its path", again)
+    return Remedy("name an egg, or a directory of eggs, by --path")
+
+
 def paths(options: argparse.Namespace) -> tuple[str, ...]:
     """What is put on the path of the target, as absolute paths, in the order of the command line."""
     return tuple(os.path.abspath(path) for path in options.path)
 
 
 def python(options: argparse.Namespace) -> str:
-    """The target's interpreter: what `--python` names, else what runs the first script of `--path-from`, else what
-    `interpreter.find` finds.
+    """The target's interpreter: what `--python` names, else what runs the first script of `--path-from`, else what the
+    environment names; where none of these does, the Python that runs eggcache, as far as `unnamed_target` allows.
 
-    :raises UsageError: there is no such program
+    :raises UsageError: there is no such program, or nobody has named one; or a REQ is a path
     """
+    for word in filter(is_path, options.requirements):
+        raise UsageError(word, "it is a path, and a REQ is the NAME of a distribution", _of_path(options, word))
     named = options.python
     if named is None and options.path_from:
         from eggcache.target import buildout
 
         named = buildout.interpreter(options.path_from[0])
+    if named is None and not interpreter.environment_names_one():
+        from eggcache.cli import unnamed_target
+
+        return unnamed_target.find(options)
     return interpreter.find(named)
 
 
@@ -158,9 +181,9 @@ def served(options: argparse.Namespace) -> tuple[Target, list[str]]:
     :raises UsageError: a user, a group or a time zone does not exist
     :raises NotPermitted: only root may act for that user or group
     """
-    executable = python(options)
     account, group, notes = runtime(options)
-    return Target(executable, paths(options), account, group, timezone(options)), notes
+    zone = timezone(options)
+    return Target(python(options), paths(options), account, group, zone), notes
 
 
 def owned(options: argparse.Namespace) -> Target:

@@ -104,7 +104,7 @@ def present(result: Report, options: argparse.Namespace, *, lenient: bool = Fals
         warn(note, options)
     if options.json:
         print(report.as_json(report.report_json(result)))
-    elif not options.quiet and not result.unchanged:
+    elif not (options.quiet or (result.unchanged and (lenient or not any(one.status for one in result.findings)))):
         for line in report.summary(result, following=following, verbose=options.verbose > 0):
             print(one_line(line))
     findings = [finding for finding in result.findings if not quiet or keeps_down(finding.code, finding.status)]

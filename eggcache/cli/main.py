@@ -170,6 +170,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     elif words[:1] == ["version"]:
         words[0] = "--version"
     options, rest = parser(words).parse_known_args(words)
+    options.words = words
     used: argparse.ArgumentParser = options.parser
     if "run" not in options:
         if not options.version:

@@ -30,6 +30,15 @@ def words(
                     for word in (name, value)]  # fmt: skip
 
 
+def repeated(options: argparse.Namespace, *more: str, without: str = "") -> str:
+    """The command line that was given, with `more` behind the command, and without a REQ."""
+    words = list(options.words)
+    if without:
+        del words[len(words) - 1 - words[::-1].index(without)]
+    after = words.index(options.command) + 1
+    return shlex.join(["eggcache", *words[:after], *more, *words[after:]])
+
+
 def wrapper(options: argparse.Namespace) -> str:
     """The command that prints a wrapper for what `prepare` has done."""
     python = options.python and (os.path.abspath(options.python) if "/" in options.python else options.python)
@@ -41,5 +50,10 @@ def wrapper(options: argparse.Namespace) -> str:
         timezone=options.tz,
         limits=options.limits,
     )
-    tree = [*(["--strict-tree"] if options.strict_tree else []), *options.requirements]
+    tree = [*tree_options(options), *options.requirements]
     return shlex.join(["eggcache", "wrapper", os.path.abspath(options.directory), *same, *tree])
+
+
+def tree_options(options: argparse.Namespace) -> list[str]:
+    """The options that say the same of the tree: another one would have `prepare` do its work anew."""
+    return ["--all"] * options.all + ["--strict-tree"] * options.strict_tree

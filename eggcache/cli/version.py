@@ -28,6 +28,7 @@ def lines(*, verbose: bool = False) -> Iterator[str]:
         return
     from importlib import metadata  # slow, as the target's resolver is
 
+    from eggcache.cli import unnamed_target
     from eggcache.target import interpreter, owners, resolver
     from eggcache.target.interpreter import EVERYTHING, Target
 
@@ -36,7 +37,10 @@ def lines(*, verbose: bool = False) -> Iterator[str]:
         with suppress(metadata.PackageNotFoundError):
             yield f"  {library} {metadata.version(library)}"
     try:
-        python = interpreter.find()
+        python = interpreter.find() if interpreter.environment_names_one() else unnamed_target.ours()
+        if not python:
+            yield "  target: none is named: --python, or EGGCACHE_PYTHON, names it"
+            return
         facts = resolver.resolve(Target(python, account=owners.runner(python)), EVERYTHING).interpreter
     except EggcacheError as error:
         yield f"  target: {error}"

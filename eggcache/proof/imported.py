@@ -15,7 +15,7 @@ from contextlib import suppress
 
 from eggcache.cache import readers
 from eggcache.errors import EggcacheError, Remedy
-from eggcache.model import DEFAULT_LIMITS, Distribution, Finding, Tree
+from eggcache.model import DEFAULT_LIMITS, Distribution, Finding, State, Tree
 from eggcache.proof.host_side import HostSide
 from eggcache.proof.lookups import Import
 from eggcache.servers import environments
@@ -23,10 +23,11 @@ from eggcache.system import accounts
 from eggcache.target import commands, launch
 from eggcache.target.early_reading import EarlyReader
 from eggcache.target.interpreter import Target
+from eggcache.target.selection import named, normalised
 
 _LONGEST = 300  # characters of what an import says
 _PATH = re.compile(r"""['"](/[^'"]+)['"]""")
-_NO_MODULE = re.compile(r"No module named '?([A-Za-z_]\w*)")
+_NO_MODULE = re.compile(r"No module named '?(([A-Za-z_]\w*)[\w.]*)")
 # pkg_resources' own exceptions, the importer's and the reader's of zips, and a path that leads through a file: an egg
 _OF_EGGS = {"ExtractionError", "ResolutionError", "ZipImportError", "BadZipfile", "BadZipFile", "ENOTDIR"}
 
@@ -110,7 +111,9 @@ def _failed(attempt: Import, looked: HostSide, locale: str) -> Finding:
         remedy = Remedy("see that the runtime user may write there, or let it write later than at import")
         code, status = ("import-writes", 3) if asked else ("root-import-fails", 0)
         return Finding(code, attempt.module, cause, remedy, status, attempt.frames)
-    cause, tree, target = f"it does not import{locale}: {words(attempt)}", looked.tree, looked.target
+    tree, target = looked.tree, looked.target
+    lacking = _lacking(attempt, tree)
+    cause = f"it does not import{'' if lacking else locale}: {words(attempt)}"  # no locale makes a module be missing
     through, inactive = _through(attempt, tree), _inactive(attempt, tree, target)
     if through is not None:
         remedy = Remedy("unzip it", commands.unzip(target, through))
@@ -118,6 +121,8 @@ def _failed(attempt: Import, looked: HostSide, locale: str) -> Finding:
     elif inactive is not None:
         cause = f"{cause}; {inactive.title} has it, and is not active: no .pth file has {inactive.location} on sys.path"
         remedy = _activate(inactive, tree)
+    elif lacking:
+        remedy = Remedy(f"install {lacking} for {target.python}")
     else:
         see = "see with -v where, and " if attempt.frames else "see "
         remedy = Remedy(f"{see}whether it imports by hand, as that user and with that PYTHON_EGG_CACHE")
@@ -167,7 +172,22 @@ def _inactive(attempt: Import, tree: Tree, target: Target) -> Distribution | Non
     """The distribution with the missing module, where it is in the tree but on no server's path at start."""
     lacking = _NO_MODULE.search(attempt.words)
     idle = [found for found in tree.distributions if not found.active] if lacking else []
-    return next((found for found in idle if lacking and _has(found, lacking[1], target)), None)
+    return next((found for found in idle if lacking and _has(found, lacking[2], target)), None)
+
+
+def _lacking(attempt: Import, tree: Tree) -> str:
+    """What is not installed, so that the import failed: a distribution that the tree lacks, by its name or by that of
+    its module, of which Python 2 may say the last word alone; else what has the module; "" where that is no fault."""
+    module = _NO_MODULE.search(attempt.words)
+    for need in tree.needs:
+        name = named(need.requirement)
+        spelt = normalised(name), *normalised(name).split("-")
+        if need.state is State.MISSING and (
+            (module and normalised(module[2]) in spelt)
+            or ("ResolutionError" in attempt.raised and name in attempt.words)
+        ):
+            return f"{name}, which is required,"
+    return f"what has {module[1]}" if module else ""
 
 
 def _has(found: Distribution, module: str, target: Target) -> bool:

@@ -123,6 +123,19 @@ def untold(told: Configuration) -> str | None:
     return f"{told.program}: {cause}, so it was not checked; run check as root"
 
 
+def pythons(told: Configuration) -> Iterator[str]:
+    """The interpreters of the Pythons that it has Apache embed: of WSGIPythonHome and python-home, then of what each
+    module is linked with."""
+    homes = [line.words[0] for line in told.named("WSGIPythonHome") if line.words]
+    homes += [options(line).get("python-home", "") for line in told.named("WSGIDaemonProcess")]
+    programs = [os.path.join(home, "bin", "python") for home in homes if home.startswith("/")]
+    for embedded in told.embedded:
+        if embedded.libpython and len(embedded.python) > 1:
+            prefix = embedded.libpython.partition("/lib")[0] or "/usr"  # /lib is /usr/lib where it is a link
+            programs.append(os.path.join(prefix, "bin", f"python{embedded.python[0]}.{embedded.python[1]}"))
+    return (path for path in programs if os.path.isfile(path) and os.access(path, os.X_OK))
+
+
 def parse(text: str) -> Iterator[Directive]:
     """The directives of a DUMP_CONFIG. Raises ValueError where it is not what mod_info prints."""
     file, line, context = "", 0, list[str]()

@@ -76,6 +76,15 @@ REPORTED = ("TurboGears",)  # whose tree is looked through for what is missing w
 EVERYTHING = Roots([])
 
 
+def environment_names_one() -> bool:
+    """Whether $EGGCACHE_PYTHON or an active virtualenv names a target. The virtualenv of eggcache itself is active for
+    its sake."""
+    if os.environ.get("EGGCACHE_PYTHON"):
+        return True
+    active = os.environ.get("VIRTUAL_ENV")
+    return bool(active) and os.path.realpath(active or "") != os.path.realpath(sys.prefix)
+
+
 def find(python: str | None = None) -> str:
     """The absolute path of the target: `python`, else $EGGCACHE_PYTHON, the active virtualenv's, the one that runs
     eggcache.

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from support.judge import as_json, eggcache
+from support.judge import as_json, eggcache, environment
 from support.sites import Site, write_egg
 
 ELSEWHERE = {"TZ": "Asia/Tokyo", "VIRTUAL_ENV": "/not/there"}  # the shell of somebody who comes later
@@ -55,10 +56,26 @@ def test_as_it_was(site: Site, zone: str | None) -> None:
     assert made.stderr == line
     command = shlex.split(made.stdout.partition("\n#   ")[2].partition(" || exit\n")[0])
     assert command[command.index("--lenient") + 1 :][: len(words)] == list(map(str, words))
+    written = (site.cache / ".eggcache.json").stat()
+    first = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
+    assert (first.returncode, first.stdout, first.stderr) == (0, "", "")
+    assert (site.cache / ".eggcache.json").stat() == written  # the first start of the server had nothing to do
     (after,) = as_json(eggcache("status", site.cache, "--json"))["prepares"]
     assert [after[name] for name in ("python", "paths", "user", "timezone")] == [
         entry[name] for name in ("python", "paths", "user", "timezone")
     ]
+
+
+def test_results_of_a_second_run(site: Site) -> None:
+    """What is missing still is when prepare runs again, and it has the same results on stdout, and what is next."""
+    egg = {"needs/__init__.py": "", "EGG-INFO/requires.txt": "Absent"}
+    write_egg(site.eggs / "Needs-1.0-py3.11.egg", egg)
+    made, again = (eggcache("prepare", site.cache, "Needs", *site.options[1:]) for _ in range(2))
+    assert (made.returncode, again.returncode) == (5, 5)
+    assert again.stdout == made.stdout.replace(" made in ", " kept in ")
+    assert again.stdout.count("\n") == 2
+    lenient = eggcache("prepare", site.cache, "Needs", *site.options[1:], "--lenient")
+    assert (lenient.returncode, lenient.stdout, lenient.stderr) == (0, "", "")
 
 
 def test_option_counts_more_than_the_receipt(site: Site) -> None:

@@ -90,6 +90,18 @@ def test_no_text_holds_a_command() -> None:
             assert "\n" in text or not command.search(text), (path, text)
 
 
+def test_commands_of_remedies_are_complete() -> None:
+    """A Remedy has no command of eggcache's that is written where the fault is seen: commands.py makes it, with the
+    whole target."""
+    for path in MODULES:
+        for node in ast.walk(ast.parse((SOURCE / path).read_text())):
+            if not isinstance(node, ast.Call) or getattr(node.func, "id", "") != "Remedy":
+                continue
+            for command in [*node.args[1:], *(keyword.value for keyword in node.keywords if keyword.arg == "command")]:
+                parts = [one.value for one in ast.walk(command) if isinstance(one, ast.Constant)]
+                assert not any(str(part).lstrip().startswith("eggcache") for part in parts), f"{path}, {node.lineno}"
+
+
 def test_no_test_imports_another() -> None:
     """What tests share lies in tests/support: no test's module imports another one's, or conftest. Each has a name of
     its own, without which pytest takes none of them."""

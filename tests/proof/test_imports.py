@@ -33,13 +33,14 @@ class Shop:
     eggs: Path
     cache: Path
 
-    def add(self, project: str, text: str, *more: str) -> None:
+    def add(self, project: str, text: str, *more: str, requires: str = "") -> None:
         """An egg whose package is `text`, and whose top_level.txt names `more` modules, each of which fails."""
         name = project.lower()
         files = {
             f"{name}/__init__.py": text,
             f"{name}/data.txt": "x",
             "EGG-INFO/top_level.txt": "\n".join([name, *more]),
+            "EGG-INFO/requires.txt": requires,
         }
         write_egg(self.eggs / f"{project}-1.0-py3.11.egg", {**files, **{f"{module}.py": "1 / 0\n" for module in more}})
 
@@ -102,6 +103,22 @@ def test_root_that_does_not_import(shop: Shop) -> None:
         "handler": ("import-fails", 3), "logs": ("root-import-fails", 0), "beside": ("import-fails", 3),
         "requires": ("import-fails", 3), "wraps": ("import-fails", 3),
     }  # fmt: skip
+
+
+def test_what_is_not_installed(shop: Shop) -> None:
+    """A root that fails since a module is missing is not blamed on the locale: what it requires, and is not installed,
+    is named; else the module."""
+    locale = {"LANG": "tr_TR.UTF-8"}
+    shop.add("Needs", "from peak_rules import x\n", requires="Peak-Rules>=1.0")
+    shop.add("Other", "import some.module\n")
+    for egg in shop.eggs.iterdir():
+        roots = [egg.name.split("-")[0]]
+        done = eggcache("check", *roots, *shop.options, "--json", env=locale)
+        found = {one["thing"]: one for one in as_json(done)["findings"]}
+        one = found[roots[0].lower()]
+        what = "Peak-Rules, which is required," if "Needs" in roots else "what has some"
+        assert one["cause"].startswith("it does not import: No module named "), one
+        assert one["remedy"].endswith(f"install {what} for {shop.python}")
 
 
 def test_modules_of_a_wheel(shop: Shop, own_site: Path) -> None:

@@ -8,7 +8,8 @@ from dataclasses import asdict
 from enum import Enum
 from typing import Any
 
-from eggcache.errors import Missing, Remedy
+from eggcache.cache import freshness
+from eggcache.errors import Remedy
 from eggcache.model import Finding, Report, Tree
 from eggcache.target import resolver
 
@@ -75,7 +76,7 @@ def summary(result: Report, *, following: str = "", verbose: bool = False) -> It
             yield f"{len(those)} {noun}{'s' * (len(those) != 1)} {verb}{where}: {total}"
     if result.command == "remove":
         yield f"{would}removed: {result.directory}"
-    elif not result.outcomes and not any(finding.status == Missing.status for finding in result.findings):
+    elif not result.outcomes and not any(finding.code == freshness.NO_ROOT for finding in result.findings):
         yield f"there is no {'egg' if noun == 'wheel' else 'zipped egg'} in the tree: nothing to do"
     elif result.outcomes and following and not result.dry_run:
         yield from f"next: {following}".splitlines()

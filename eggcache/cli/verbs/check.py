@@ -23,7 +23,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     arguments.target_options(parser)
     arguments.runtime_options(parser)
     arguments.limit_option(parser)
-    parser.add_argument("--cache", metavar="DIR", help="the egg cache (default: $PYTHON_EGG_CACHE)")
+    parser.add_argument(
+        "--cache",
+        metavar="DIR",
+        help="the egg cache; `check DIR` means it too, where DIR has a / in it (default: $PYTHON_EGG_CACHE)",
+    )
     imports = parser.add_mutually_exclusive_group()
     imports.add_argument(
         "--import", dest="imports", metavar="MODULE", action="append", default=[],
@@ -51,6 +55,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     accounts.need_proc()
     ignored = _ignored(options)
+    if options.cache is None and any(map(arguments.is_path, options.requirements[:1])):
+        options.cache = options.requirements.pop(0)  # as the other commands take DIR
     cache = options.cache or environments.inherited()
     trees = receipt_defaults.trees(options, os.path.abspath(cache)) if cache else [options]
     checked = [_checked(tree, cache) for tree in trees]

@@ -44,8 +44,8 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _prepare(options: argparse.Namespace) -> int:
-    target, notes = arguments.served(options)
     roots, limits = arguments.roots(options), arguments.limits(options)
+    target, notes = arguments.served(options)
     directory, held = os.path.abspath(options.directory), None
     try:
         held = freshness.standing(directory, freshness.key(target, roots), freshness.asked(target, roots, limits))

@@ -154,7 +154,7 @@ def _for_this_host(options: argparse.Namespace) -> tuple[apache.Apache, str, str
     if _shared(os.path.dirname(directory)):
         command += ["--reset"]
     command += ["--wait", _WAIT]
-    command += [*(["--strict-tree"] if options.strict_tree else [])]
+    command += next_command.tree_options(options)
     command += ["--", *options.requirements] if options.requirements else []
     pid_file = options.pid_file or host.pid_file
     debian = bool(host.apachectl) and emission.takes_envvars(host.apachectl or "")

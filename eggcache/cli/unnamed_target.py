@@ -1,0 +1,81 @@
+"""The target where nobody has named one: the Python that runs eggcache, where the application is installed beside it.
+
+An environment of eggcache's own has no egg. To take it for the target would say yes to an empty cache; which Python is
+meant instead is looked for, and left to the user.
+"""
+
+from __future__ import annotations
+
+import argparse
+import glob
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from importlib import metadata
+
+from eggcache.cli import next_command
+from eggcache.errors import Remedy, UsageError
+from eggcache.servers import apache, configuration
+from eggcache.target import interpreter, startup_files
+from eggcache.target.selection import named
+
+_ALWAYS = ("TurboGears", "TurboGears2")  # with either, all of it may be installed flat
+_SHOWN = 4  # Pythons that an error names
+# Where applications are installed, below the root directory; a home may be of anybody, and its Python is only named
+_PREFIXES = ("usr", "usr/local", "opt/*", "srv/*", "srv/*/*", "var/www/*", "var/www/*/*", "home/*", "home/*/*")
+
+
+def find(options: argparse.Namespace) -> str:
+    """The path of the Python that runs eggcache. Raises UsageError where neither an egg nor the application is in its
+    environment, and names other Pythons of this host: what its Apache embeds, and those that have eggs."""
+    own = ours(options.requirements)
+    if own:
+        return own
+    others = candidates()[:_SHOWN]
+    remedy = Remedy(interpreter.REMEDY)
+    if others:
+        more = f" (or {', '.join(others[1:])})" if others[1:] else ""
+        remedy = Remedy(f"name the one that Apache runs{more}", next_command.repeated(options, "--python", others[0]))
+    cause = f"none is named, and the environment of eggcache itself, {sys.prefix}, has no egg"
+    raise UsageError("the Python whose eggs are meant", cause, remedy)
+
+
+def ours(requirements: Iterable[str] = ()) -> str:
+    """The Python that runs eggcache, where its environment is an application's, of one of `requirements`, maybe; ""
+    where it is eggcache's alone."""
+    if _has_eggs(sys.executable) or any(map(_installed, [*_ALWAYS, *map(named, requirements)])):
+        return interpreter.find()
+    return ""
+
+
+def candidates(root: str = "/") -> list[str]:
+    """The Pythons of this host that may be meant, those with eggs first, and the one that Apache embeds before others.
+    Files below `root` are looked at, and none of them is run."""
+    found = [*configuration.pythons(configuration.read(apache.read())), *_with_eggs(root)]
+    return sorted(dict.fromkeys(found), key=lambda python: not _has_eggs(python))
+
+
+def _with_eggs(root: str) -> Iterator[str]:
+    """Those in whose site-packages an egg lies, by the usual names of such directories."""
+    for prefix in _PREFIXES:
+        place = os.path.join(glob.escape(root), prefix, "lib*", "python*", "*-packages", "*.egg")
+        for directory in sorted({os.path.dirname(egg) for egg in glob.iglob(place)}):
+            above, version = os.path.split(os.path.dirname(directory))
+            home = os.path.dirname(above)
+            homes = (home, os.path.dirname(home)) if os.path.basename(home) == "local" else (home,)
+            programs = (os.path.join(one, "bin", name) for one in homes for name in ("python", version))
+            yield from [program for program in programs if os.path.isfile(program) and os.access(program, os.X_OK)][:1]
+
+
+def _has_eggs(python: str) -> bool:
+    """Whether an egg, zipped or not, lies in its site-packages; or for our own Python, on its path."""
+    places = [*startup_files.site_directories(python), *(sys.path if python == sys.executable else [])]
+    here = [place for place in places if place.endswith((".egg", "-packages"))]
+    return any(place.endswith(".egg") or glob.glob(f"{glob.escape(place)}/*.egg") for place in here)
+
+
+def _installed(project: str) -> bool:
+    try:
+        return bool(metadata.version(project))
+    except (metadata.PackageNotFoundError, ValueError):
+        return False
