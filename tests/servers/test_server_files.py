@@ -11,6 +11,9 @@ import pytest
 from support.parts import missing
 
 from eggcache.servers import scripts, server_files
+from eggcache.servers.application_servers import ApplicationServer, chosen
+from eggcache.servers.environments import Environment
+from eggcache.servers.script_settings import Setting
 
 PYTHON = "/usr/bin/python3"
 
@@ -55,10 +58,10 @@ def test_gunicorn_as_it_reads_itself(home: Path) -> None:
     """gunicorn prints the same: its command line counts before GUNICORN_CMD_ARGS, and that before its file."""
     (home / "c.py").write_text("pythonpath = 'no'\nchdir = '/'\nraw_env = ['TZ=UTC', 'PYTHON_EGG_CACHE=/c']\n")
     variables = {"GUNICORN_CMD_ARGS": "--pythonpath=lib -c c.py --env TZ=Asia/Tokyo"}
-    words = [sys.executable, "-m", "gunicorn", "--chdir", str(home), "shop.wsgi:application"]
+    words = [sys.executable, "-m", "gunicorn", "--chdir", str(home), "-e", "TZ=Asia/Seoul", "shop.wsgi:application"]
     told = server_files.gunicorn(words, [str(home)], variables)
     assert told
-    assert (told.files, told.variables) == ([f"{home}/c.py", f"{home}/lib/shop/wsgi.py"], {"TZ": "Asia/Tokyo"})
+    assert (told.files, told.variables) == ([f"{home}/c.py", f"{home}/lib/shop/wsgi.py"], {"TZ": "Asia/Seoul"})
     assert [(one.name, one.value, one.line) for one in scripts.read(told.files[0]).settings] == [
         ("TZ", "UTC", 3), ("PYTHON_EGG_CACHE", "/c", 3),
     ]  # fmt: skip
@@ -71,7 +74,7 @@ def test_gunicorn_as_it_reads_itself(home: Path) -> None:
     told_itself = {name.strip(): value for name, value in printed.items()}
     assert told_itself["chdir"] == str(home)
     assert told_itself["pythonpath"] == "lib"
-    assert told_itself["raw_env"] == "['TZ=Asia/Tokyo']"
+    assert told_itself["raw_env"] == "['TZ=Asia/Seoul']"
 
 
 @pytest.mark.parametrize(
@@ -121,3 +124,17 @@ def test_variables_of_an_ini_file(tmp_path: Path) -> None:
         ("TZ", "UTC", 4), ("PYTHON_EGG_CACHE", f"{tmp_path}/shop/100%", 5), ("TZ", None, 6),
         ("PYTHON_EGG_CACHE", None, 8),
     ]  # fmt: skip
+
+
+def test_one_that_has_the_cache_is_the_applications() -> None:
+    """Of several servers of a user, those that have the cache, by their environment or by their files, are meant; of
+    another cache, any may be."""
+    none = Environment("", {}, frozenset())
+    by_file = scripts.Script("conf", (Setting("PYTHON_EGG_CACHE", "/b/../c", 1),), True, False, False)
+    told = ApplicationServer("gunicorn", 33, none, (by_file,))
+    has = ApplicationServer("uwsgi", 33, Environment("", {"PYTHON_EGG_CACHE": "/c"}, frozenset()))
+    lacks, others = ApplicationServer("gunicorn", 33, none), ApplicationServer("gunicorn", 34, none)
+    found = [lacks, told, has, others]
+    assert list(chosen(found, 33, "/c")) == [told, has]
+    assert list(chosen(found, 33, "/d")) == list(chosen(found, 33, None)) == [lacks, told, has]
+    assert list(chosen(found, 34, "/c")) == [others]

@@ -146,3 +146,13 @@ def test_a_cache_for_another_user(shop: Shop, nobody: pwd.struct_passwd) -> None
     done = eggcache(*shlex.split(found["command"])[1:])
     assert done.returncode == 0, done.stderr
     assert [*shop.found("--cache", f"{shop.cache}-nobody")] == ["running-without-cache"]
+
+
+def test_another_buildout_of_the_same_python(shop: Shop, plain: Deployment, nobody: pwd.struct_passwd) -> None:
+    """gunicorn is the server of the buildout whose eggs it lists, and of no other one."""
+    top = shop.made.top / "other"
+    top.mkdir()
+    other = buildouts.generate(plain, top)
+    words = ["--python", other.interpreter, "--user", nobody.pw_name]
+    assert eggcache("prepare", top / "cache", *words).returncode == 0
+    assert shop.found("--cache", top / "cache") == {}
