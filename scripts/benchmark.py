@@ -299,8 +299,15 @@ class Bench:
         prepare = self.eggcache("prepare", cache, *tree.arguments, *self.user)
         self.run(Way("first", prepare))
         ways = [Way("eggcache prepare, warm", prepare), Way("python -c pass", [self.python, "-c", "pass"])]
-        ours, bare = self.measure("warm", tree, self._ram(), ways, self.rounds(41))
+        if self.options.binary:
+            words = prepare[prepare.index("prepare") :]
+            ways.append(Way("scripts/binary, warm", [self.options.binary.resolve(), *words]))
+        ours, bare, *program = self.measure("warm", tree, self._ram(), ways, self.rounds(41))
         self.compare("warm", "warm prepare / python -c pass", self._ram(), ours.median / bare.median, 5.0)
+        for one in program:
+            self.compare(
+                "warm", "warm prepare of scripts/binary / installed", self._ram(), one.median / ours.median, 3.0
+            )
 
     def unzip_all(self, made: deployment.Deployment, tree: Input) -> None:
         """unzip-all beside easy_install -Z of the same eggs, egg by egg, from elsewhere: of what is installed it
@@ -468,6 +475,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="scripts/bench", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="tiny inputs, once each: a test of the benchmark itself")
     parser.add_argument("--only", choices=GROUPS, help="this group of measurements alone")
+    parser.add_argument(
+        "--binary", type=Path, metavar="FILE", help="what scripts/binary made, beside what is installed"
+    )
     parser.add_argument("--rounds", type=int, help="at most so many rounds")
     parser.add_argument("--work", type=Path, default=Path("/var/tmp/eggcache-bench"), help="directory on a disk")
     parser.add_argument("--draw", type=Path, metavar="JSON", help="measure nothing: draw the chart of an earlier run")

@@ -263,7 +263,9 @@ def _python(libpython: str | None) -> tuple[int, ...]:
     """
     if libpython is None:
         return ()
-    said = apache.ask([sys.executable, "-I", "-S", "-c", _VERSION, libpython]).output
+    said = ""
+    if not getattr(sys, "frozen", False):  # a program that is linked statically loads no library
+        said = apache.ask([sys.executable, "-I", "-S", "-c", _VERSION, libpython]).output
     match = re.match(r"([0-9]{1,3})\.([0-9]{1,3})\.([0-9]{1,3})", said)
     match = match or re.match(r"libpython([0-9])\.([0-9]{1,3})", os.path.basename(libpython))
     return tuple(map(int, match.groups())) if match else ()

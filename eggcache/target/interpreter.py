@@ -90,13 +90,17 @@ def find(python: str | None = None) -> str:
     eggcache.
 
     Symbolic links stay, since a virtual environment is found by the link that starts it. Raises UsageError where there
-    is no such program.
+    is no such program, and where eggcache is a program of its own (scripts/binary), which no Python runs, for the last.
     """
     origin, name = "--python", python
     if name is None and os.environ.get("EGGCACHE_PYTHON"):
         origin, name = "$EGGCACHE_PYTHON", os.environ["EGGCACHE_PYTHON"]
     if name is None and os.environ.get("VIRTUAL_ENV"):
         origin, name = "$VIRTUAL_ENV", os.path.join(os.environ["VIRTUAL_ENV"], "bin", "python")
+    if name is None and getattr(sys, "frozen", False):
+        raise UsageError(
+            "--python", "is not given, and no Python runs this eggcache, which is a program of its own", REMEDY
+        )
     if name is None:
         origin, name = "the interpreter running eggcache", sys.executable
     if not name or "\0" in name:

@@ -15,16 +15,20 @@ from pathlib import Path
 from support import ROOT
 from support.judge import as_json, eggcache, environment, judge, served
 
+WHEN = (2009, 6, 15, 12, 0, 0)
 
-def write_egg(path: Path, files: dict[str, str], *, project: str = "") -> Path:
-    """A real egg at `path` with `files` and the metadata of `project` (default: as the name says)."""
+
+def write_egg(
+    path: Path, files: dict[str, str], *, project: str = "", when: tuple[int, int, int, int, int, int] = WHEN
+) -> Path:
+    """A real egg at `path` with `files` and the metadata of `project` (default: as the name says), packed `when`."""
     name = project or path.name.split("-")[0]
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for member, text in {
             "EGG-INFO/PKG-INFO": f"Metadata-Version: 1.0\nName: {name}\nVersion: 1.0\n",
             **files,
         }.items():
-            archive.writestr(zipfile.ZipInfo(member, (2009, 6, 15, 12, 0, 0)), text)
+            archive.writestr(zipfile.ZipInfo(member, when), text)
     path.chmod(0o644)
     return path
 

@@ -275,6 +275,8 @@ def _warn_of_another(directory: str, target: Target, options: argparse.Namespace
 
 def _ourselves() -> list[str]:
     """The command that runs this program again, absolute."""
+    if getattr(sys, "frozen", False):  # the program is its own interpreter, and isolated: scripts/binary
+        return [sys.executable]
     program = os.path.abspath(sys.argv[0])
     if os.path.basename(program) in ("eggcache", "eggcache.pyz") and os.path.exists(program):
         how = [program]
