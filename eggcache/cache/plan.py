@@ -184,8 +184,11 @@ class Plan:
 
     def _shared(self, place: Place, other: str) -> Finding:
         cause = f"{other} has the same name and other content, dates or modes, and pkg_resources looks for both in "
-        remedy = Remedy(
-            "use a cache directory of its own, or unzip it", commands.unzip(self.target, place.distribution)
+        own = "use a cache directory of its own"
+        remedy = (
+            Remedy(own)
+            if commands.only_added(self.target, place.egg)
+            else Remedy(f"{own}, or unzip it", commands.unzip(self.target, place.distribution))
         )
         return Finding("shared-name", place.egg, cause + place.name, remedy)
 

@@ -91,7 +91,7 @@ def silent(findings: Iterable[tuple[str, int]], options: argparse.Namespace) -> 
 
 
 def present(result: Report, options: argparse.Namespace, *, lenient: bool = False, following: str = "") -> int:
-    """Print what a command did, then what is wrong.
+    """Print what a command did, then what is wrong. One of several reports is gathered for the one object of `--json`.
 
     :param lenient: whether an init script runs this, which starts a server whatever most findings say
     :param following: the command to run next; "" for none
@@ -103,7 +103,11 @@ def present(result: Report, options: argparse.Namespace, *, lenient: bool = Fals
     for note in result.notes if not quiet else ():
         warn(note, options)
     if options.json:
-        print(report.as_json(report.report_json(result)))
+        gathered = getattr(options, "gathered", None)
+        if gathered is None:
+            print(report.as_json(report.report_json(result)))
+        else:
+            gathered.append(result)
     elif not (options.quiet or (result.unchanged and (lenient or not any(one.status for one in result.findings)))):
         for line in report.summary(result, following=following, verbose=options.verbose > 0):
             print(one_line(line))

@@ -18,6 +18,10 @@ from eggcache.errors import EggcacheError, UsageError
 from eggcache.target import commands, interpreter
 from eggcache.target.commands import Prepare
 
+TYPE_CHECKING = False  # as in freshness
+if TYPE_CHECKING:
+    from eggcache.model import Report
+
 
 def trees(options: argparse.Namespace, directory: str) -> list[argparse.Namespace]:
     """The options for each tree of the cache `directory`, completed from its receipt. A message says what was taken.
@@ -66,14 +70,16 @@ def in_turn(options: argparse.Namespace, directory: str, run: Callable[[argparse
     """Do `run` with the options for each tree of `directory`.
 
     An error of one tree of several is printed, and the next tree has its turn. With `--lenient` a tree of the receipt
-    whose Python cannot be started keeps no server from starting.
+    whose Python cannot be started keeps no server from starting. With `--json` several reports are one.
 
     :returns: the exit status of all together
     :raises EggcacheError: there is a single tree, and `run` failed
     """
     lenient = getattr(options, "lenient", False)
-    several, statuses = (trees(options, directory) if not options.json else [alone(options, directory)]), set[int]()
+    several, statuses = trees(options, directory), set[int]()
+    gathered: list[Report] | None = [] if options.json and len(several) > 1 else None
     for tree in several:
+        tree.gathered = gathered
         try:
             statuses.add(run(tree))
         except EggcacheError as error:
@@ -82,6 +88,10 @@ def in_turn(options: argparse.Namespace, directory: str, run: Callable[[argparse
                 raise
             kept = 0 if remembered else error.lenient if lenient else None
             statuses.add(console.complain(error, error.status if kept is None else kept))
+    if gathered:
+        from eggcache.cli.render import report
+
+        print(report.as_json(report.report_json(report.together(gathered))))
     return console.winning(statuses)
 
 

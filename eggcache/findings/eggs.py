@@ -53,7 +53,7 @@ EGGS = (
         "shared-name",
         "Two eggs of one name and with different content are looked for in one directory of the cache.",
         "One of them is served, and the other is not: its files would overwrite those of the first.",
-        "Unzip one of them, or give each application a cache of its own.",
+        "Give each application a cache of its own; or unzip one, where nothing opens it as a file, as Scrapyd does.",
     ),
     Explanation(
         "not-an-egg",

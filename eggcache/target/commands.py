@@ -6,6 +6,7 @@ later may have another environment, and the host another Apache.
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from collections.abc import Iterable, Iterator
@@ -58,10 +59,17 @@ def unzip(target: Target, distribution: Distribution) -> str:
     if not target.python:
         return ""
     egg = distribution.egg or distribution.location
-    alone = egg.rpartition("/")[0] in target.paths
+    alone = only_added(target, egg)
     project = distribution.project
     named = [project] if _PROJECT.fullmatch(project) else []
     return shlex.join(["eggcache", "unzip-all", *_target(target, [egg] if alone else ()), *named])
+
+
+def only_added(target: Target, egg: str) -> bool:
+    """Whether this egg lies in a directory that --path names, or that a Trac environment takes plugins from. Somebody
+    may open it there as a file, as Scrapyd does, so `unzip-all` leaves it zipped unless it is named itself."""
+    places = map(os.path.realpath, search_path.expanded(target.paths))
+    return os.path.dirname(os.path.realpath(egg)) in places
 
 
 def unzip_all(target: Target, roots: Roots, *more: str) -> str:

@@ -252,7 +252,7 @@ def test_wrapper_carries_what_was_resolved(python: Path, eggs: Path) -> None:
     for option in ("--lenient", f"--python {python}", "--user nobody", "--group 65534", "--tz Asia/Tokyo"):
         assert option in done.stdout
     assert "--reset" not in done.stdout
-    assert "--all" not in done.stdout  # without REQ it is everything
+    assert "--wait 60 --all" in done.stdout  # as prepare was asked: the first start has nothing to do
 
 
 def test_next_command_repeats_what_was_said(python: Path, eggs: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from support.judge import as_json, eggcache, environment
+from support.schema import VALIDATOR
 from support.sites import Site, write_egg
 
 ELSEWHERE = {"TZ": "Asia/Tokyo", "VIRTUAL_ENV": "/not/there"}  # the shell of somebody who comes later
@@ -145,15 +146,20 @@ def test_each_in_turn(site: Site) -> None:
         name = egg.name.partition("-")[0].lower()
         write_egg(egg, {f"{name}/__init__.py": "", f"{name}/data.txt": "changed"})
     assert eggcache("status", site.cache).returncode == 3
+    would = eggcache("prepare", site.cache, "-n", "--json")
     done = eggcache("prepare", site.cache)
     assert (done.returncode, done.stderr.count("as its receipt says"), done.stdout.count("replaced")) == (0, 2, 2)
+    told = as_json(would)  # one object of all trees
+    VALIDATOR.validate(told)
+    assert [one["action"] for one in told["outcomes"]].count("replaced") == 2
+    assert (len(told["outcomes"]), told["unchanged"], told["digest"]) == (3, False, None)
+    assert as_json(eggcache("prepare", site.cache, "--json"))["unchanged"] is True
     assert eggcache("status", site.cache).returncode == 0
     checked = as_json(eggcache("check", "--cache", site.cache, "--json"))
     assert (checked["findings"], len(checked["outcomes"])) == ([], 3)
-    for words in (("wrapper", site.cache, "--for", "shell"), ("prepare", site.cache, "--json")):
-        which = eggcache(*words)
-        assert (which.returncode, which.stdout, which.stderr.count("\n")) == (2, "", 1)
-        assert which.stderr.count(f"everything of {site.python}") == 2
+    which = eggcache("wrapper", site.cache, "--for", "shell")
+    assert (which.returncode, which.stdout, which.stderr.count("\n")) == (2, "", 1)
+    assert which.stderr.count(f"everything of {site.python}") == 2
     one = eggcache("wrapper", site.cache, "--for", "shell", "--path", other.eggs)
     assert (one.returncode, f"--path {other.eggs}" in one.stdout) == (0, True)
     shutil.rmtree(site.eggs)

@@ -6,6 +6,7 @@ import configparser
 import os
 import pwd
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,18 @@ def test_what_is_no_trac(python: Path, shared_tmp: Path) -> None:
     assert eggcache(*words, "--lenient").returncode == 0
     (made / "VERSION").unlink()
     assert search_path.expanded([str(made)]) == [str(made)]
+
+
+def test_remedy_for_a_plugin(python: Path, shared_tmp: Path) -> None:
+    """The command with which prepare has a plugin unzipped unzips it: it names the egg, which no directory does."""
+    made = environment(shared_tmp, "")
+    files = {"plug.py": "", "x": "", "EGG-INFO/eager_resources.txt": "absent\nx\n"}
+    egg = write_egg(made / "plugins" / "Plug-1.0-py3.11.egg", files)
+    target = ["--trac-env", made, "--python", python, "--user", "nobody"]
+    finding, *_ = as_json(eggcache("prepare", shared_tmp / "cache", *target, "--json"))["findings"]
+    assert finding["thing"] == str(egg)
+    done = eggcache(*shlex.split(finding["command"])[1:])
+    assert (done.returncode, egg.is_dir()) == (0, True), done.stderr
 
 
 LINES = """[inherit]|[DEFAULT]|[other]|[]|a||# b| ; c|File = x, y|file:z|  plugins_dir=q|   more = 1|=| [inherit]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from enum import Enum
 from typing import Any
 
@@ -49,6 +49,25 @@ def plain(value: Any) -> Any:
 def report_json(result: Report) -> dict[str, Any]:
     """A report as `--json` prints it."""
     return {"schema": 1, **plain(asdict(result))}
+
+
+def together(reports: Sequence[Report]) -> Report:
+    """One report of all trees of a cache: what several have in common, such as an egg or what the host lacks, once. A
+    digest is of one tree."""
+    first = reports[0]
+    if len(reports) == 1:
+        return first
+    return replace(
+        first,
+        outcomes=tuple(dict.fromkeys(one for done in reports for one in done.outcomes)),
+        findings=tuple(dict.fromkeys(one for done in reports for one in done.findings)),
+        notes=tuple(dict.fromkeys(one for done in reports for one in done.notes)),
+        unchanged=all(done.unchanged for done in reports),
+        digest=None,
+        owner=first.owner if all(done.owner == first.owner for done in reports) else None,
+        processes=tuple(dict.fromkeys(one for done in reports for one in done.processes)),
+        outside=tuple(dict.fromkeys(one for done in reports for one in done.outside)),
+    )
 
 
 def as_json(value: dict[str, Any]) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
 from dataclasses import replace
 
 from eggcache import findings, progress
@@ -60,7 +59,7 @@ def run(options: argparse.Namespace) -> int:
     cache = options.cache or environments.inherited()
     trees = receipt_defaults.trees(options, os.path.abspath(cache)) if cache else [options]
     checked = [_checked(tree, cache) for tree in trees]
-    result = _together([result for result, _ in checked])
+    result = report.together([result for result, _ in checked])
     names = " and ".join(dict.fromkeys(name for _, name in checked))
     aside = tuple(
         finding for finding in result.findings if ignored & {(finding.code, ""), (finding.code, finding.thing)}
@@ -107,20 +106,6 @@ def _checked(options: argparse.Namespace, cache: str | None) -> tuple[Report, st
         )
     whom = [f"{note}, so this is checked as {target.account.name}" for note in notes]
     return replace(result, notes=(*whom, *result.notes)), target.account.name
-
-
-def _together(reports: Sequence[Report]) -> Report:
-    """One report of all trees of a cache: what several have in common, such as an egg or what the host lacks, once."""
-    first = reports[0]
-    if len(reports) == 1:
-        return first
-    return replace(
-        first,
-        outcomes=tuple(dict.fromkeys(outcome for result in reports for outcome in result.outcomes)),
-        findings=tuple(dict.fromkeys(finding for result in reports for finding in result.findings)),
-        notes=tuple(dict.fromkeys(note for result in reports for note in result.notes)),
-        outside=tuple(dict.fromkeys(name for result in reports for name in result.outside)),
-    )
 
 
 def _scripts(options: argparse.Namespace) -> tuple[str, ...]:
