@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
-from eggcache.errors import EggcacheError
+from eggcache.errors import EggcacheError, UsageError
 from eggcache.model import Distribution, Interpreter, Kind, Tree
 from eggcache.target import early_reading
 from eggcache.target.early_reading import Opening
@@ -40,8 +40,10 @@ HOST = Host()
 
 def tree(host: Host, paths: Sequence[str], opening: Opening) -> Tree:
     """All eggs that `paths` name, or that lie in them, as a tree of no requirements. An egg that cannot be read is part
-    of it: what is wrong is told where its files are needed."""
+    of it: what is wrong is told where its files are needed. Raises UsageError where there is none."""
     found = [one for egg in early_reading.on_path(paths) if os.path.isfile(egg) for one in _in(host, egg, opening)]
+    if not found:
+        raise UsageError(f"--eggs-in {paths[-1]}", "no zipped egg lies there", "name a directory of eggs")
     version = f" {'.'.join(map(str, host.python))}" if host.python else ""
     python = Interpreter(f"the host's Python{version}", host.python, "/", (), None, host.setuptools)
     return Tree(python, (), tuple(found), ())

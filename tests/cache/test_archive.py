@@ -15,9 +15,12 @@ from eggcache.cache.archiving import Archive, Extra
 from eggcache.cache.plan import Cache, Plan
 from eggcache.cache.receipt import Receipt
 from eggcache.eggs import layout, packing
+from eggcache.eggs.extract import Opened
+from eggcache.errors import EggChanged
 from eggcache.model import DEFAULT_LIMITS, Distribution, Interpreter, Kind, Ownership, Tree
 from eggcache.progress import Progress
 from eggcache.system import accounts
+from eggcache.system.tar import Tar
 from eggcache.target.commands import Prepare
 from eggcache.target.early_reading import EarlyReader
 from eggcache.target.interpreter import EVERYTHING, Target
@@ -124,3 +127,15 @@ def test_an_egg_that_changes_meanwhile(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(packing, "_HELD", 0)
     with pytest.raises(packing.Spoiled, match="it changed while it was written to the archive"):
         written([egg], Cutting(egg))
+
+
+def test_an_egg_that_has_changed(tmp_path: Path) -> None:
+    """Of an egg that is not as its structure was read there is nothing in the archive."""
+    egg = tmp_path / "One.egg"
+    egg.write_bytes(ONE)
+    stream = io.BytesIO()
+    with EarlyReader(accounts.current(), DEFAULT_LIMITS).opened(str(egg)) as (source, read):
+        os.utime(egg, (0, 0))
+        with pytest.raises(EggChanged):
+            packing.pack(Tar(stream), Opened(source, read), "One.egg-tmp", GROUP)
+    assert stream.getvalue() == b""

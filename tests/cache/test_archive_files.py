@@ -209,6 +209,7 @@ def test_whose_it_is(site: Site, shared_tmp: Path) -> None:
         (["--eggs-in", "EGGS", "--path", "EGGS"], "--path: with --eggs-in no Python is asked"),
         (["--eggs-in", "EGGS", "--path-from", "EGGS"], "--path-from: with --eggs-in no Python is asked"),
         (["One", "--eggs-in", "EGGS"], "One: with --eggs-in no Python is asked"),
+        (["--eggs-in", "EGGS/.."], "no zipped egg lies there"),
         (["--eggs-in", "EGGS/none"], "EGGS/none: there is nothing of that name"),
         (["--eggs-in", "EGGS", "--for-python", "py27"], "--for-python py27: that is no version"),
         (["--eggs-in", "EGGS", "--for-setuptools", "44; rm"], "--for-setuptools 44; rm: that is no version"),

@@ -96,7 +96,8 @@ def summary(result: Report, *, following: str = "", verbose: bool = False) -> It
     if result.command == "remove":
         yield f"{would}removed: {result.directory}"
     elif not result.outcomes and not any(finding.code == freshness.NO_ROOT for finding in result.findings):
-        yield f"there is no {'egg' if noun == 'wheel' else 'zipped egg'} in the tree: nothing to do"
+        so = "the cache in it is empty" if result.command == "archive" else "nothing to do"
+        yield f"there is no {'egg' if noun == 'wheel' else 'zipped egg'} in the tree: {so}"
     elif result.outcomes and following and not result.dry_run:
         yield from f"next: {following}".splitlines()
 
