@@ -37,7 +37,7 @@ def measured(words: Sequence[str | Path], before: str = "") -> tuple[subprocess.
     """How eggcache itself ended with these arguments, after the statements `before`, and its largest resident size, in
     KiB: its children's are not counted."""
     code = (
-        f"import os, sys\n{before}\nfrom eggcache.cli import main as cli\nstatus = cli.main(sys.argv[1:])\n"
+        f"import os, sys\n{before}\nfrom eggcache.cli import main as cli\nstatus = cli.main()\n"
         # VmHWM, since getrusage's maximum has the tests' own process in it, from before it became this one
         "size = open('/proc/self/status').read().partition('VmHWM:')[2].split()[0]\n"
         "print('peak', os.getpid(), size)\nsys.exit(status)\n"
