@@ -36,13 +36,18 @@ def find(options: argparse.Namespace) -> str:
     if others:
         more = f" (or {', '.join(others[1:])})" if others[1:] else ""
         remedy = Remedy(f"name the one that Apache runs{more}", next_command.repeated(options, "--python", others[0]))
-    cause = f"none is named, and the environment of eggcache itself, {sys.prefix}, has no egg"
+    runs = f"the environment of eggcache itself, {sys.prefix}, has no egg"
+    if getattr(sys, "frozen", False):
+        runs = "no Python runs this eggcache, which is a program of its own"  # scripts/binary
+    cause = f"none is named, and {runs}"
     raise UsageError("the Python whose eggs are meant", cause, remedy)
 
 
 def ours(requirements: Iterable[str] = ()) -> str:
     """The Python that runs eggcache, where its environment is an application's, of one of `requirements`, maybe; ""
     where it is eggcache's alone."""
+    if getattr(sys, "frozen", False):
+        return ""
     if _has_eggs(sys.executable) or any(map(_installed, [*_ALWAYS, *map(named, requirements)])):
         return interpreter.find()
     return ""

@@ -147,13 +147,13 @@ def test_nothing_is_needed(bare: Root) -> None:
     assert bare.run("--version").stdout == f"eggcache {__version__}\n"
     for command in COMMANDS:
         assert bare.run(command, "--help").stdout.startswith(f"usage: eggcache {command}")
-    assert "-v --version" not in bare.run("-v", "--version").stdout
+    assert "target: none is named" in bare.run("-v", "--version").stdout
     assert bare.run("explain", "not-zip-safe").stdout
     for user in (0, 1234):
         said = bare.run("tree", user=user, status=2).stderr
         assert said == (
-            "eggcache: --python: is not given, and no Python runs this eggcache, which is a program of its own; "
-            "name the interpreter that Apache runs with --python PATH\n"
+            "eggcache: the Python whose eggs are meant: none is named, and no Python runs this eggcache, which is a "
+            "program of its own; name the interpreter that Apache runs with --python PATH\n"
         )
     assert {path.name for path in bare.path.rglob("*")} == {"bin", "eggcache"}
 
