@@ -236,6 +236,7 @@ def test_there_and_back(host: Other, shared_tmp: Path, shell: str) -> None:
         back = host.run("--undo")
         assert (back.returncode, back.stderr) == (0, ""), back.stderr
         assert tree(host.eggs) == before
+        assert not (host.stage / "zips").exists()
         assert host.run("--undo").stdout == "nothing to do\n"
     assert sorted(os.listdir(host.stage)) == sorted([*(f"{name}.unzipped" for name in NAMES), "eggs", SCRIPT])
 
@@ -293,14 +294,29 @@ def test_killed_at_each_step(host: Other, shared_tmp: Path, elsewhere: bool) -> 
             shutil.rmtree(backup)
 
 
+@pytest.mark.parametrize("undo", [False, True], ids=["there", "back"])
+def test_ended_while_an_egg_is_missing(host: Other, shared_tmp: Path, undo: bool) -> None:
+    """A signal that comes between the removal of an egg and the renaming has to wait: no egg is missing afterwards."""
+    if undo:
+        host.run()
+    (shared_tmp / "mv").write_text(f'#!/bin/sh\nkill -TERM 0\nexec {shutil.which("mv")} "$@"\n')
+    (shared_tmp / "mv").chmod(0o755)
+    done = host.run(*["--undo"] * undo, env={"PATH": f"{shared_tmp}:{host.path}"}, own_session=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [(host.eggs / name).is_file() for name in NAMES] == [undo] * 2
+
+
 def counted_steps(place: Path) -> Path:
-    """A directory for PATH, whose programs do what theirs do. Before that whose turn it is ($LAST), all are killed."""
+    """A directory for PATH, whose programs do what theirs do. Before that whose turn it is ($LAST), all are killed; in
+    the midst of it, where it copies."""
     steps = place / "steps"
     steps.mkdir()
     for step in ("mkdir", "ln", "cp", "chown", "chmod", "mv", "rm", "sync"):
+        half = 'head -c 9 "$2" >"$3"' if step == "cp" else ":"
         (steps / step).write_text(
             '#!/bin/sh\nread -r count <"$COUNT"\ncount=$((count + 1))\necho $count >"$COUNT"\n'
-            f'[ $count -ne "$LAST" ] || kill -9 0\nexec {shutil.which(step)} "$@"\n'
+            f'[ $count -ne "$LAST" ] || {{ {half}; kill -9 0; }}\n'
+            f'exec {shutil.which(step)} "$@"\n'
         )
         (steps / step).chmod(0o755)
     return steps
