@@ -269,24 +269,33 @@ def _granted(path: str, name: str, owner: int) -> bool:
 
 def named(executable: str, paths: Sequence[str] = ()) -> set[str]:
     """The directories of eggs that root can find by itself: site-packages, `paths`, PYTHONPATH, and where .pth files of
-    root's lead. What somebody else's code answers may name any other; a script of buildout's, or the configuration of
-    a Trac, only those of its owner, unless that is root."""
+    root's lead. What somebody else's code answers may name any other; a link in his directory, a script of buildout's
+    or the configuration of a Trac, only those of its owner, unless that is root."""
     runs = buildout.interpreter(executable)
     if runs:
         executable, paths = runs, [*paths, executable]
     here = [*site_directories(executable), *paths, *filter(None, os.environ.get("PYTHONPATH", "").split(":"))]
     here += [*site_directories(os.path.realpath(executable)), *glob.glob("/usr/local/lib/python*/*-packages")]
     for place in list(here):
-        lines = startup_files.pth_names(place) if not owner(place) else []
-        links = glob.glob(os.path.join(glob.escape(place), "*.egg"))
-        here += [path for line in (*lines, *links) for path in (line, os.path.dirname(os.path.realpath(line)))]
+        whose = owner(place)
+        lines = startup_files.pth_names(place) if not whose else []
+        for line in (*lines, *glob.glob(os.path.join(glob.escape(place), "*.egg"))):
+            around = os.path.dirname(os.path.realpath(line))
+            here += [line, around] if not whose or _alone(around, whose) else []
     found = set(map(os.path.realpath, here))
     for path in paths:
-        whose = {owner(file) for file in search_path.read([path])} - {0}
+        told = {owner(file) for file in search_path.read([path])} - {0}
         for place in map(os.path.realpath, search_path.expanded([path])):
-            if -1 not in whose and (not whose or whose == {owner(place)}):
-                found |= {place, os.path.dirname(place)} if place.lower().endswith(".egg") else {place}
+            # Of an egg its directory, where others may have eggs as well: an egg of his own among them is not enough
+            places = {place, os.path.dirname(place)} if place.lower().endswith(".egg") else {place}
+            if not told or (len(told) == 1 and all(_alone(one, *told) for one in places)):
+                found |= places
     return found
+
+
+def _alone(place: str, uid: int) -> bool:
+    """Whether `uid`, who is neither root nor several, is the one who decides what is at `place`."""
+    return uid > 0 and owner(place) == uid
 
 
 def reader(place: str, info: os.stat_result, account: Account) -> Account:

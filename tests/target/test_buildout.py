@@ -219,6 +219,10 @@ def test_root_unzips_for_a_list_only_what_is_its_owners(made: Buildout, nobody: 
     assert eggs in owners.named(str(made.target.python), [str(made.script)])
     os.chown(made.script, nobody.pw_uid, nobody.pw_gid)
     assert eggs not in owners.named(str(made.target.python), [str(made.script)])
+    own = made.egg("acme.skin-1.0")
+    os.chown(own, nobody.pw_uid, nobody.pw_gid)  # one of his own among them makes no difference to the others
+    assert eggs not in owners.named(str(made.target.python), [str(made.script)])
+    os.chown(own, 0, 0)
     words = ["unzip-all", "acme.site", "--python", made.target.python]
     done = eggcache(*words, "--path-from", made.script)
     assert f"{eggs}: root knows these eggs only from code that {nobody.pw_name} runs" in done.stderr

@@ -187,6 +187,21 @@ def test_owner_on_the_way(shared_tmp: Path) -> None:
     assert owner(str(shared_tmp / "circle")) == -1
 
 
+def test_links_of_others_lead_to_what_is_their_own(python: Path, shared_tmp: Path, nobody: pwd.struct_passwd) -> None:
+    """A link in somebody's directory does not have root work in another's, and in his own it does, as root's does."""
+    theirs, own, roots = (shared_tmp / name for name in ("theirs", "own", "roots"))
+    for place in (theirs, own, roots):
+        place.mkdir()
+        (place / f"{place.name}.egg").touch()
+    for place in (own, roots):
+        (theirs / f"to-{place.name}.egg").symlink_to(place / f"{place.name}.egg")
+    assert {str(own), str(roots)} <= named(str(python), [str(theirs)])
+    for place in (theirs, own):
+        os.chown(place, nobody.pw_uid, nobody.pw_gid)
+    found = named(str(python), [str(theirs)])
+    assert ({str(theirs), str(own)} <= found, str(roots) in found) == (True, False)
+
+
 def test_fifo_as_pth(spied: tuple[Deployment, Path, Path]) -> None:
     """A FIFO where a .pth file should be hangs nobody."""
     deployment, theirs, _ = spied

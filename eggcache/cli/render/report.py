@@ -9,7 +9,7 @@ from enum import Enum
 from typing import Any
 
 from eggcache.cache import freshness
-from eggcache.errors import Remedy
+from eggcache.errors import Missing, Remedy
 from eggcache.model import Finding, Report, Tree
 from eggcache.target import resolver
 
@@ -95,7 +95,9 @@ def summary(result: Report, *, following: str = "", verbose: bool = False) -> It
             yield f"{len(those)} {noun}{'s' * (len(those) != 1)} {verb}{where}: {total}"
     if result.command == "remove":
         yield f"{would}removed: {result.directory}"
-    elif not result.outcomes and not any(finding.code == freshness.NO_ROOT for finding in result.findings):
+    elif not result.outcomes and all(
+        finding.status in (0, Missing.status) and finding.code != freshness.NO_ROOT for finding in result.findings
+    ):
         so = "the cache in it is empty" if result.command == "archive" else "nothing to do"
         yield f"there is no {'egg' if noun == 'wheel' else 'zipped egg'} in the tree: {so}"
     elif result.outcomes and following and not result.dry_run:
