@@ -618,7 +618,8 @@ def test_where_the_eggs_lie_on_the_host(tmp_path: Path) -> None:
 )
 def test_options_of_the_other_kind(shared_tmp: Path, options: list[str], why: str) -> None:
     """What is asked of a cache, or of unzipped eggs, is refused for the other."""
-    done = eggcache("archive", shared_tmp / "x.tar", "--eggs-in", shared_tmp, *options)
+    made_eggs(shared_tmp / "eggs")
+    done = eggcache("archive", shared_tmp / "x.tar", "--eggs-in", shared_tmp / "eggs", *options)
     assert done.returncode == 2
     assert why in done.stderr
 
