@@ -30,6 +30,7 @@ def main(eggcache: Path, libraries: Path, stdlib: Path) -> None:
     sys.modules.update(dict.fromkeys(WITHOUT))  # none of these can be imported
     sys.modules["_program"] = type(sys)("_program")  # program.c has it
     sys.path[:] = path
+    sys.dont_write_bytecode = True
     for file in sorted((eggcache / "eggcache").rglob("*.py")):  # some are imported by a name that is put together
         name = ".".join(file.relative_to(eggcache).with_suffix("").parts).replace(".__init__", "")
         if "inside" not in file.parts:
