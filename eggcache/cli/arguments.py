@@ -328,7 +328,7 @@ def runtime(options: argparse.Namespace) -> tuple[accounts.Account, int | None, 
     if not user:
         from eggcache.servers import apache
 
-        host = apache.read()
+        host = apache.read(getattr(options, "apachectl", None))
         user, group = host.user, group or host.group
     account = accounts.named(user or "nobody", "--user" if options.user else "Apache's User")
     if group:

@@ -47,6 +47,7 @@ class Application(NamedTuple):
         str, ...
     ] = ()  #: the scripts that a server runs it by, such as .wsgi files; (): as that server has them
     server: str | None = None  #: "apache", "gunicorn", "uwsgi", "supervisord" or "none"; None: found by looking
+    apachectl: str | None = None  #: the program that is asked what Apache's configuration is; None: this host's
 
 
 UNKNOWN = Application()

@@ -70,7 +70,7 @@ def check(
     if cache is not None:
         cache = os.path.abspath(cache)
         _wait_for_prepare(cache, run)
-    looked = HostSide(cache, target, roots, run, application.server)
+    looked = HostSide(cache, target, roots, run, application)
 
     def early(tree: Tree) -> None:
         looked.at(tree)

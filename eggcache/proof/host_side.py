@@ -11,6 +11,7 @@ from eggcache.cache import readers, receipt
 from eggcache.errors import Remedy
 from eggcache.model import Finding, Run, Tree
 from eggcache.proof import cache_location, permissions
+from eggcache.proof.application import UNKNOWN, Application
 from eggcache.proof.comparison import Comparison
 from eggcache.servers import apache, apache_findings, configuration, environments, processes, wsgi_scripts
 from eggcache.servers.application_servers import ApplicationServer, chosen, running
@@ -29,9 +30,12 @@ class HostSide:
     servers: Sequence[ApplicationServer] = ()  # those of other kinds that run the target as the account
     strangers: Sequence[ApplicationServer] = ()  # those of other users, where none is of the account
 
-    def __init__(self, cache: str | None, target: Target, roots: Roots, run: Run, server: str | None = None) -> None:
+    def __init__(
+        self, cache: str | None, target: Target, roots: Roots, run: Run, application: Application = UNKNOWN
+    ) -> None:
         self.cache = cache
-        self.server = server  # the kind of server, where the administrator names it
+        self.apachectl = application.apachectl
+        self.server = application.server  # the kind of server, where the administrator names it
         self.target = target
         self.account = target.account
         self.wanted = Prepare(cache or "", target, roots, run.limits)  # what is looked at should have come of it
@@ -42,7 +46,7 @@ class HostSide:
 
     def around(self) -> environments.Locale | None:
         """Look at the servers of this host and their locale, see `environments.locale`."""
-        self.host = apache.read()
+        self.host = apache.read(self.apachectl)
         self.told = configuration.read(self.host)
         if self.server not in ("apache", "none"):
             found = [one for one in running(self.target) if self.server in (None, one.kind)]

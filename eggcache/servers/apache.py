@@ -55,21 +55,25 @@ class Apache:
     changed: bool = False  # files of that unit are not what systemd has loaded
 
 
-def read(*, search: str | None = None, root: str = "/") -> Apache:
+def read(program: str | None = None, *, search: str | None = None, root: str = "/") -> Apache:
     """This host's Apache, in about 50 ms, or after a timeout of 10 s where Apache does not answer.
 
+    `program` is asked, an absolute path, where the administrator names one; else the first that is found. What the
+    packaging and systemd say is of the one that is found, and of another script that hands over to systemd.
     `search` is a list of directories like PATH, which it defaults to; `root` is where files of the packaging,
     of systemd and `/run` are looked up. Raises nothing: see the class.
     """
-    program = _find(f"{os.environ.get('PATH', '')}:{_SEARCH}" if search is None else search)
+    own = _find(f"{os.environ.get('PATH', '')}:{_SEARCH}" if search is None else search)
+    named, program = program, program or own
     if program is None:
         return Apache()
+    packaged = program == own or hands_over(program)
     apache = _configured(ask([program, "-t", "-D", "DUMP_RUN_CFG"]).output)
-    usual = _usual(root)
-    unit = systemd.read(_UNITS, root)
+    usual = _usual(root) if packaged else Apache()
+    unit = systemd.read(_UNITS, root) if packaged else None
     complete = replace(
         apache,
-        apachectl=None if os.path.basename(program) == "httpd" else program,
+        apachectl=None if os.path.basename(program) == "httpd" and not named else program,
         user=apache.user or usual.user,
         group=apache.group or usual.group,
         pid_file=apache.pid_file or usual.pid_file,

@@ -13,8 +13,11 @@ import time
 from pathlib import Path
 
 import pytest
+from support import httpd
 from support.httpd import where
+from support.judge import eggcache
 from support.parts import missing
+from support.sites import Site
 
 from eggcache.servers import apache, systemd
 from eggcache.servers.apache import Apache
@@ -439,3 +442,18 @@ def test_what_a_unit_hides(tmp_path: Path, line: str, seen: bool) -> None:
     assert unit.private_tmp == ("PrivateTmp=no" not in line)
     host = apache.started_as(apache.Apache(systemd=True), unit)
     assert (apache.hides(host, "/tmp/cache/x") is None) == seen
+
+
+def test_check_asks_the_apache_that_is_named(site: Site, shared_tmp: Path) -> None:
+    """check --apachectl asks that program for its configuration and for whom Apache runs as, and no other."""
+    server = httpd.Httpd(shared_tmp / "httpd", "User daemon\nGroup daemon")
+    control = shared_tmp / "ctl"
+    control.write_text(f'#!/bin/sh\nAPACHE_CONFDIR={server.home} exec {httpd.APACHECTL} "$@"\n')
+    control.chmod(0o755)
+    words = ["check", site.cache, *site.options[:5], "--no-import", "--apachectl"]
+    assert site.prepare("--user", "daemon").returncode == 0
+    done = eggcache(*words, control)
+    assert (done.returncode, "as daemon: all current" in done.stdout) == (0, True), done.stdout + done.stderr
+    server.configure("NoSuchDirective on")
+    assert f"{control}" in eggcache(*words, control).stdout
+    assert eggcache(*words, shared_tmp / "none").returncode == 2

@@ -43,6 +43,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help=f"what runs the application: one of {', '.join(KINDS)} (default: found by looking)",
     )  # fmt: skip
     parser.add_argument("--app-config", metavar="FILE", help="the application's TurboGears configuration")
+    parser.add_argument(
+        "--apachectl", metavar="PATH", help="the program that tells Apache's configuration (default: this host's)"
+    )
     parser.add_argument("--location", metavar="PATH", help="where Apache serves the application (default: /)")
     parser.add_argument(
         "--ignore", metavar="CODE[:THING]", action="append", default=[],
@@ -54,6 +57,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     accounts.need_proc()
     ignored = _ignored(options)
+    if options.apachectl:
+        options.apachectl = os.path.abspath(options.apachectl)
+        if not os.access(options.apachectl, os.X_OK) or os.path.isdir(options.apachectl):
+            cause = "there is no program of that name"
+            raise UsageError(f"--apachectl {options.apachectl}", cause, "name Apache's control script, or its httpd")
     if options.cache is None and any(map(arguments.is_path, options.requirements[:1])):
         options.cache = options.requirements.pop(0)  # as the other commands take DIR
     cache = options.cache or environments.inherited()
@@ -102,7 +110,9 @@ def _checked(options: argparse.Namespace, cache: str | None) -> tuple[Report, st
             arguments.roots(options),
             arguments.run(options, watcher),
             imports=None if options.no_import else options.imports,
-            application=Application(options.app_config, options.location, _scripts(options), options.server),
+            application=Application(
+                options.app_config, options.location, _scripts(options), options.server, options.apachectl
+            ),
         )
     whom = [f"{note}, so this is checked as {target.account.name}" for note in notes]
     return replace(result, notes=(*whom, *result.notes)), target.account.name
