@@ -388,6 +388,14 @@ def test_an_egg_that_is_left(host: Other, harm: Callable[[Other], None], status:
     assert (host.eggs / NAMES[1]).is_dir()
 
 
+def test_the_worse_of_two(host: Other) -> None:
+    """Where one egg fails and another is left as it is, the exit status is that of the failure."""
+    cut_off(host)
+    make(host.eggs / NAMES[1], Entry(b"two/__init__.py", b"two = 2\n"))
+    done = host.run()
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 2)
+
+
 def test_remedies_are_followed(small: tuple[Path, Path], host: Other) -> None:
     """What the script says of a directory that is not the archive's, and of one that is there, is run as it stands."""
     cut_off(host)
