@@ -9,8 +9,8 @@ import sys
 from collections.abc import Collection, Iterable
 
 from eggcache.cache import freshness
+from eggcache.errors import Missing, tell
 from eggcache.errors import one_line as one_line  # for those who print
-from eggcache.errors import tell
 
 TYPE_CHECKING = False  # as in freshness: a run with nothing to do only asks whether to be silent
 if TYPE_CHECKING:
@@ -108,11 +108,16 @@ def present(result: Report, options: argparse.Namespace, *, lenient: bool = Fals
             print(report.as_json(report.report_json(result)))
         else:
             gathered.append(result)
-    elif not (options.quiet or (result.unchanged and (lenient or not any(one.status for one in result.findings)))):
+    elif not options.quiet and not (result.unchanged and (lenient or not _lacking(result))):
         for line in report.summary(result, following=following, verbose=options.verbose > 0):
             print(one_line(line))
     findings = [finding for finding in result.findings if not quiet or keeps_down(finding.code, finding.status)]
     return conclude(findings, options, lenient=lenient)
+
+
+def _lacking(result: Report) -> bool:
+    """Whether something required is missing, which a user installs, and then looks at the same results again."""
+    return any(finding.status == Missing.status for finding in result.findings)
 
 
 def conclude(findings: Iterable[Finding], options: argparse.Namespace, *, lenient: bool = False) -> int:
