@@ -191,6 +191,10 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     directory = getattr(options, "directory", None)
     if directory is not None and "requirements" in options and "/" not in directory and not os.path.isdir(directory):
         used.error(f"DIR comes first, and there is no {directory!r} here: write ./{directory} to have it made")
+    if getattr(options, "limits", []):  # before anybody waits for Apache, or for a target
+        from eggcache.cli import arguments
+
+        arguments.limits(options)
     if not getattr(options, "wait", 0.0) >= 0:  # nan is neither
         used.error("--wait takes seconds, 0 or more")
     if (getattr(options, "depth", None) or 0) < 0:

@@ -141,7 +141,6 @@ def _for_this_host(options: argparse.Namespace) -> tuple[apache.Apache, str, str
         group = group or str(account.gid)
     gid = accounts.group(group, "--group" if options.group else "Apache's Group") if group else None
     _warn_of_another(directory, Target(python, arguments.paths(options), account, gid, timezone), options)
-    arguments.limits(options)  # a wrong one shall not wait for Apache's start
     command = [*_ourselves(), "prepare", directory, "--lenient"]
     command += next_command.words(
         python=python,
