@@ -187,7 +187,7 @@ def _lacking(attempt: Import, tree: Tree) -> str:
             or ("ResolutionError" in attempt.raised and name in attempt.words)
         ):
             return f"{name}, which is required,"
-    return f"what has {module[1]}" if module else ""
+    return f"the distribution that has the module {module[1]}" if module else ""
 
 
 def _has(found: Distribution, module: str, target: Target) -> bool:

@@ -692,7 +692,10 @@ def test_import_finds_modules_that_fail_or_write(site: Checked) -> None:
     assert check("deep")["import-fails"]["context"] == [f"{app}/deep.py, line 2, in down"] * 20
     missing = check("no_such", "good")["import-fails"]
     assert "no_such" in missing["cause"]
-    assert (missing["context"], missing["remedy"].startswith("see whether")) == ([], True)
+    assert (missing["context"], missing["remedy"]) == (
+        [],
+        f"install the distribution that has the module no_such for {site.python}",
+    )
     assert check("odd")["import-fails"]["context"] == [f"{app}/odd.py, line 1, in <module>"]
     assert "ended" in check("leaves", "good")["import-fails"]["cause"]
     found = check("writes")

@@ -660,7 +660,7 @@ def test_without_for_the_right_kind_is_printed(server: Server) -> None:
     assert done.stderr == "eggcache: --for systemd: systemd starts Apache here, as apache2.service\n"
     done = emitted("/tmp/x", "--all", inside=INSIDE_SYSTEMD)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.endswith(f"eggcache wrapper /var/cache/eggcache --python {sys.executable} --for systemd\n")
+    assert done.stderr.endswith(f"eggcache wrapper /var/cache/eggcache --python {sys.executable} --all --for systemd\n")
     done = emitted("/srv/x", "--unit", "apache2@blog.service", inside=INSIDE_SYSTEMD)
     assert done.stdout.startswith("# /etc/systemd/system/apache2@blog.service.d/50-eggcache.conf\n")
     here = "init.d" if os.path.exists("/etc/inittab") else "envvars"
