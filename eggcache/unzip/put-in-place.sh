@@ -5,7 +5,8 @@
 #
 #   -n            say what would be done, and do nothing
 #   --undo        put the zips back
-#   --backup DIR  where the zips go, in place of zips/ beside this script: on no Python's path; made where it is missing
+#   --backup DIR  where the zips go, in place of zips/ beside this script: on no Python's path; made where it is
+#                 missing. --undo leaves them there: several directories of eggs may share it
 #
 # tar has put this script, and the eggs as directories, into .eggcache-unzipped in the directory of the zipped eggs. Run
 # it as the owner of that directory, with the servers stopped: an egg is missing for a moment between the removal of its
@@ -26,13 +27,17 @@ export LC_ALL
 
 status=0 undo='' dry='' backup=''
 
+say() { # TEXT, which is one line, however many its cause has
+    printf 'put-in-place: %s\n' "$(printf '%s' "$1" | tr '\n' ' ')" >&2
+}
+
 die() { # STATUS LINE
-    printf 'put-in-place: %s\n' "$2" >&2
+    say "$2"
     exit "$1"
 }
 
 fault() { # STATUS LINE; 4 wins, then 1, then 3
-    printf 'put-in-place: %s\n' "$2" >&2
+    say "$2"
     case $status$1 in
         0? | 3? | 14) status=$1 ;;
     esac
@@ -94,6 +99,10 @@ sum_of_tree() { # DIRECTORY
     (cd "$1" && find . -type f -exec md5sum {} + | sort | md5sum) | first
 }
 
+has_all_of() { # EGG DIRECTORY: whether every file of the directory is in the egg, the same; the egg may have more
+    (cd "$2" && find . -type f -exec md5sum {} +) | (cd "$1" && md5sum -c) >/dev/null 2>&1
+}
+
 is_kept() { # NAME SUM: whether the backup has this zip
     [ -f "$backup/$1" ] && [ "$(sum_of_file "$backup/$1")" = "$2" ]
 }
@@ -101,6 +110,16 @@ is_kept() { # NAME SUM: whether the backup has this zip
 # Whether an egg is to be put in place. Says why where one is left as it is.
 wanted() { # NAME SUM_OF_ZIP SUM_OF_TREE
     egg=$site/$1 new=$here/$1.unzipped
+    if [ -d "$new.part" ]; then # see movable()
+        if [ "$(sum_of_tree "$new.part")" != "$3" ]; then
+            [ -n "$dry" ] || rm -rf "$new.part"
+        elif [ -n "$dry" ]; then
+            new=$new.part
+        elif ! why=$({ rm -rf "$new" && mv -f "$new.part" "$new"; } 2>&1); then
+            fault 1 "$new: it cannot be renamed: $why; see to that and run this again"
+            return 1
+        fi
+    fi
     if [ -h "$egg" ]; then
         fault 3 "$egg: it is a symbolic link; make an archive for the directory that it leads to"
         return 1
@@ -108,6 +127,11 @@ wanted() { # NAME SUM_OF_ZIP SUM_OF_TREE
         [ -d "$new" ] || return 1 # done, by this or by somebody else
         if ! is_kept "$1" "$2"; then
             fault 3 "$egg: it is a directory already, which this did not make; leave it so: rm -r '$new'"
+        elif [ "$(sum_of_tree "$new")" != "$3" ]; then
+            fault 1 "$new: it is not what the archive has; remove it (rm -r '$new') and extract the archive again"
+        elif ! has_all_of "$egg" "$new"; then
+            why="it is not what the archive has: somebody has changed it, or it was copied in part"
+            fault 3 "$egg: $why; keep it: rm -r '$new'; or else remove it: rm -r '$egg', and run this again"
         elif [ -z "$dry" ]; then
             rm -rf "$new" # the archive was extracted again
         fi
@@ -130,10 +154,48 @@ wanted() { # NAME SUM_OF_ZIP SUM_OF_TREE
     elif [ "$(sum_of_tree "$new")" != "$3" ]; then
         fault 1 "$new: it is not what the archive has; remove it (rm -r '$new') and extract the archive again"
         return 1
+    elif [ -z "$dry" ] && ! why=$(movable "$new" "$3" 2>&1); then
+        fault 1 "$new: it cannot be renamed: $why; make room and run this again"
+        return 1
+    fi
+}
+
+# Whether the zip of an egg is to be put back. Says why where one is left as it is.
+wanted_back() { # NAME SUM_OF_ZIP
+    egg=$site/$1 new=$here/$1.unzipped
+    if [ -h "$egg" ]; then
+        return 1 # this did not make it
+    elif [ -f "$egg" ]; then
+        if [ ! -e "$backup/$1" ]; then
+            :
+        elif ! cmp -s "$egg" "$backup/$1"; then
+            why='it is another zip than the one in the backup'
+            fault 3 "$egg: $why; remove that where you want this: rm '$backup/$1'"
+        elif [ -z "$dry$chosen" ]; then
+            rm -f "$backup/$1" # it is back
+        fi
+        return 1
+    elif [ ! -d "$egg" ] && [ ! -d "$new" ] && [ ! -d "$new.part" ]; then
+        return 1 # somebody has removed it
+    elif ! is_kept "$1" "$2"; then
+        [ -d "$egg" ] || [ -e "$backup/$1" ] || return 1
+        fault 3 "$egg: its zip is not in $backup; name the directory that has it: --undo --backup DIR"
+        return 1
     fi
 }
 
 # ------------------------------------------------------------------------------------------------- the steps
+
+# Makes a directory one that is renamed at once. overlayfs renames none that an image has: mv then copies it, and ends
+# in the midst where the disk is full. So it does that here, where nobody imports it; the copy is no longer the image's.
+movable() { # DIRECTORY SUM
+    if mv -f "$1" "$1.part" && [ "$(sum_of_tree "$1.part")" = "$2" ]; then
+        mv -f "$1.part" "$1"
+    else # mv removes what it has copied last of all
+        [ "$(sum_of_tree "$1.part")" = "$2" ] || rm -rf "$1.part"
+        return 1
+    fi
+}
 
 same() { # FROM TO: a file of the same bytes, which is there at once
     ln "$1" "$2" 2>/dev/null && return
@@ -174,6 +236,9 @@ exchange() { # NAME: remove the zip, which is kept, and rename the directory
     if why=$({ rm -f "$site/$1" && mv -f "$here/$1.unzipped" "$site/$1"; } 2>&1); then
         printf '%s: unzipped\n' "$site/$1"
     else
+        if [ -d "$site/$1" ] && [ -d "$here/$1.unzipped" ]; then
+            rm -rf "${site:?}/$1" # copied in part
+        fi
         [ -e "$site/$1" ] || same "$backup/$1" "$site/$1"
         fault 1 "$site/$1: it cannot be exchanged: $why; see to that and run this again"
     fi
@@ -187,9 +252,12 @@ restore() { # NAME: set the directory aside, and put the zip in its place
         return
     fi
     [ ! -d "$egg" ] || rm -rf "$new"
+    if [ -d "$egg" ] || [ -d "$new" ]; then
+        rm -rf "$new.part"
+    fi
     trap '' HUP INT TERM
     if why=$({ { [ ! -d "$egg" ] || mv -f "$egg" "$new"; } && mv -f "$here/$1.zip" "$egg"; } 2>&1); then
-        rm -f "$backup/$1"
+        [ -n "$chosen" ] || rm -f "$backup/$1"
         printf '%s: its zip is back\n' "$egg"
     else
         fault 1 "$egg: its zip cannot be put back: $why; see to that and run this again"
@@ -217,21 +285,8 @@ elif [ "$owner" -ne "$me" ]; then
     die 4 "$site: it belongs to user $owner, and you are user $me; run this as user $owner"
 fi
 [ -w "$site" ] || die 4 "$site: it cannot be written to; mount its file system writable"
+command -v md5sum >/dev/null || die 1 "md5sum: there is no such command on PATH; install GNU coreutils or busybox"
 [ -r "$here/eggs" ] || die 1 "$here/eggs: it is missing; extract the archive again"
-
-if [ -e "$backup" ]; then
-    case $(rights "$backup") in
-        d????w* | d???????w*) die 4 "$backup: others may write there; make it mode 0700" ;;
-        d*" $me "*) ;;
-        *) die 4 "$backup: it is no directory of user $me; name another one with --backup" ;;
-    esac
-    [ "$(cd "$backup" && pwd -P)" != "$site" ] ||
-        die 2 "--backup $chosen: that is where the eggs are; name another directory"
-elif [ -n "$undo" ] && [ -n "$chosen" ]; then
-    die 1 "--backup $chosen: there is no such directory; name the one that has the zips"
-elif [ -z "$undo$dry" ]; then
-    why=$(mkdir "$backup" 2>&1) || die 1 "$backup: it cannot be made: $why; see to that, or name another with --backup"
-fi
 
 if [ -z "$dry" ]; then
     signals
@@ -248,30 +303,28 @@ if [ -z "$dry" ]; then
     trap 'rm -f "$lock"' EXIT
 fi
 
-set --
-if [ -n "$undo" ]; then
-    for zip in "$backup"/*; do
-        name=${zip##*/}
-        case $name in
-            *.part) continue ;;
-        esac
-        [ -f "$zip" ] || continue
-        egg=$site/$name
-        if [ -d "$egg" ] || { [ ! -e "$egg" ] && [ -d "$here/$name.unzipped" ]; }; then
-            set -- "$@" "$name"
-        elif [ -f "$egg" ] && [ -d "$here/$name.unzipped" ]; then
-            if ! cmp -s "$egg" "$zip"; then
-                fault 3 "$egg: it is another zip than the one in the backup; remove that where you want this: rm '$zip'"
-            elif [ -z "$dry" ]; then
-                rm -f "$zip" # it is back
-            fi
-        fi
-    done
-else
-    while read -r zip tree name; do
-        ! wanted "$name" "$zip" "$tree" || set -- "$@" "$name"
-    done <"$here/eggs"
+if [ -e "$backup" ]; then
+    case $(rights "$backup") in
+        d????w* | d???????w*) die 4 "$backup: others may write there; make it mode 0700" ;;
+        d*" $me "*) ;;
+        *) die 4 "$backup: it is no directory of user $me; name another one with --backup" ;;
+    esac
+    [ "$(cd "$backup" && pwd -P)" != "$site" ] ||
+        die 2 "--backup $chosen: that is where the eggs are; name another directory"
+elif [ -n "$undo" ] && [ -n "$chosen" ]; then
+    die 1 "--backup $chosen: there is no such directory; name the one that has the zips"
+elif [ -z "$undo$dry" ]; then
+    why=$(mkdir "$backup" 2>&1) || die 1 "$backup: it cannot be made: $why; see to that, or name another with --backup"
 fi
+
+set --
+while read -r zip tree name; do
+    if [ -n "$undo" ]; then
+        ! wanted_back "$name" "$zip" || set -- "$@" "$name"
+    else
+        ! wanted "$name" "$zip" "$tree" || set -- "$@" "$name"
+    fi
+done <"$here/eggs"
 
 if [ -n "$dry" ]; then
     what='would be unzipped'

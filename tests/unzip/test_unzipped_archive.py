@@ -299,7 +299,9 @@ def test_ended_while_an_egg_is_missing(host: Other, shared_tmp: Path, undo: bool
     """A signal that comes between the removal of an egg and the renaming has to wait: no egg is missing afterwards."""
     if undo:
         host.run()
-    (shared_tmp / "mv").write_text(f'#!/bin/sh\nkill -TERM 0\nexec {shutil.which("mv")} "$@"\n')
+    (shared_tmp / "mv").write_text(
+        f'#!/bin/sh\ncase $3 in\n*.egg) kill -TERM 0 ;;\nesac\nexec {shutil.which("mv")} "$@"\n'
+    )
     (shared_tmp / "mv").chmod(0o755)
     done = host.run(*["--undo"] * undo, env={"PATH": f"{shared_tmp}:{host.path}"}, own_session=True)
     assert (done.returncode, done.stderr) == (0, "")
@@ -493,7 +495,10 @@ def test_options_that_do_not_do(host: Other, options: list[str], status: int, wh
     assert done.returncode == status
     assert len(done.stderr.splitlines()) == 1
     assert why in done.stderr
-    assert listing(host.eggs) == before
+    after = listing(host.eggs)
+    for said in (before, after):  # the lock came and went
+        del said[str(host.stage)]
+    assert after == before
 
 
 def test_two_at_once(host: Other) -> None:
@@ -505,6 +510,139 @@ def test_two_at_once(host: Other) -> None:
     (host.stage / "lock").write_text(gone)
     assert host.run().returncode == 0
     assert not (host.stage / "lock").exists()
+
+
+def test_the_lock_comes_first(host: Other) -> None:
+    """Of two first runs the second one ends with 75, and makes no backup directory."""
+    (host.stage / "lock").write_text(f"{os.getpid()}\n")
+    assert host.run("--backup", "/nowhere/at/all").returncode == 75
+    assert host.run().returncode == 75
+    assert not (host.stage / "zips").exists()
+
+
+# As mv, but it is killed in the midst of a copy, where the kernel does not rename.
+_KILLED_MV = """#!{python}
+import os, shutil, signal, sys
+_, _, source, target = sys.argv
+try:
+    os.rename(source, target)
+except OSError:
+    shutil.copytree(source, target)
+    for name in os.listdir(target):
+        shutil.rmtree(os.path.join(target, name))
+        break
+    if {killed}:
+        os.killpg(0, signal.SIGKILL)
+    sys.exit("mv: " + source + ": no space left\\non this device")
+"""
+
+
+@pytest.mark.parametrize("killed", [True, False], ids=["killed", "disk full"])
+def test_directories_that_cannot_be_renamed(host: Other, shared_tmp: Path, killed: bool) -> None:
+    """On overlayfs, which renames no directory of an image, an interrupted copy is no egg: each stays its zip, one line
+    says so where the disk is full, and the next run completes, also the way back."""
+    lower, upper = shared_tmp / "lower", shared_tmp / "upper"
+    before = tree(host.eggs)
+    host.eggs.rename(lower)
+    for path in (host.eggs, upper / "new", upper / "work"):
+        path.mkdir(parents=True)
+    layers = f"lowerdir={lower},upperdir={upper}/new,workdir={upper}/work"
+    mounted = subprocess.run(["mount", "-t", "overlay", "overlay", "-o", layers, host.eggs], check=False)
+    if mounted.returncode:
+        missing("no overlayfs can be mounted")
+    try:
+        with pytest.raises(OSError, match="cross-device"):
+            (host.stage / f"{NAMES[0]}.unzipped").rename(shared_tmp / "eggs" / "x")
+        (shared_tmp / "mv").write_text(_KILLED_MV.format(python=sys.executable, killed=killed))
+        (shared_tmp / "mv").chmod(0o755)
+        done = host.run(env={"PATH": f"{shared_tmp}:{host.path}"}, own_session=True)
+        assert done.returncode == (-signal.SIGKILL if killed else 1)
+        assert len(done.stderr.splitlines()) == (0 if killed else 2)
+        assert tree(host.eggs) == before
+        done = host.run()
+        assert (done.returncode, done.stderr) == (0, "")
+        assert (host.eggs / NAMES[0] / "one/__init__.pyc").read_bytes() == CURRENT
+        assert (host.eggs / NAMES[1] / "two/native.so").exists()
+        assert not list(host.stage.glob("*.part"))
+        assert host.run("--undo").returncode == 0
+        assert tree(host.eggs) == before
+    finally:
+        subprocess.run(["umount", host.eggs], check=True)
+
+
+def test_a_copy_in_part_makes_room_for_the_zip(host: Other, shared_tmp: Path) -> None:
+    """Where mv fails in the midst of an exchange, the zip is back at once, and one line says why."""
+    before = tree(host.eggs)
+    failing = 'mkdir "$3"; printf "one\\ntwo\\n" >&2; exit 1'
+    failing = f'#!/bin/sh\ncase $3 in\n*.egg) {failing} ;;\nesac\nexec {shutil.which("mv")} "$@"\n'
+    (shared_tmp / "mv").write_text(failing)
+    (shared_tmp / "mv").chmod(0o755)
+    done = host.run(env={"PATH": f"{shared_tmp}:{host.path}"})
+    assert (done.returncode, [line[-50:] for line in done.stderr.splitlines()]) == (
+        1, ["exchanged: one two; see to that and run this again"] * 2
+    )  # fmt: skip
+    assert tree(host.eggs) == before
+    assert host.run().returncode == 0
+
+
+def test_part_of_an_egg_is_not_taken_for_it(small: tuple[Path, Path], host: Other) -> None:
+    """Where the archive was extracted again, an egg that lacks a part of it is named, and both remedies work; what
+    Python has added to an egg is no fault."""
+    for remedy in ("keep it: ", "or else remove it: "):
+        host.run()
+        (host.eggs / NAMES[0] / "one/__init__.pyc").unlink(missing_ok=True)
+        (host.eggs / NAMES[1] / "two/__init__.pyc").write_bytes(CURRENT)
+        subprocess.run(["tar", "-xpf", small[1], "--strip-components=2", "-C", host.eggs], check=True)
+        done = host.run()
+        assert done.returncode == 3
+        (line,) = done.stderr.splitlines()
+        assert f"{NAMES[0]}: it is not what the archive has" in line
+        command = line.partition(remedy)[2].partition("; ")[0].removesuffix(", and run this again")
+        subprocess.run(command, shell=True, check=True)
+        assert host.run().returncode == 0
+    assert (host.eggs / NAMES[0] / "one/__init__.pyc").read_bytes() == CURRENT
+
+
+def test_a_backup_that_is_shared(host: Other, shared_tmp: Path) -> None:
+    """Two directories of eggs with one --backup both get their zips back; what the list does not name, or is another
+    zip than it says, is not touched, and an egg whose zip is nowhere is named."""
+    other = Other(shared_tmp / "others")
+    subprocess.run(["cp", "-a", host.eggs, other.eggs], check=True)
+    before = tree(host.eggs)
+    backup = shared_tmp / "backup"
+    for one in (host, other):
+        assert one.run("--backup", backup).returncode == 0
+    done = host.run("--undo")
+    assert (done.returncode, done.stderr.count("its zip is not in")) == (3, 2)
+    for name in ("Foreign-1.0.egg", "site.py"):
+        (backup / name).write_text("foreign")
+        (other.eggs / name).mkdir()
+    for one in (host, other):
+        done = one.run("--undo", "--backup", backup)
+        assert (done.returncode, done.stderr) == (0, "")
+    assert tree(host.eggs) == before
+    assert [(other.eggs / name).is_dir() for name in (*NAMES, "Foreign-1.0.egg", "site.py")] == [
+        False,
+        False,
+        True,
+        True,
+    ]
+    assert host.run("--backup", backup).returncode == 0
+    (backup / NAMES[0]).write_text("damaged")
+    done = host.run("--undo", "--backup", backup)
+    assert done.returncode == 3
+    assert [(host.eggs / name).is_dir() for name in NAMES] == [True, False]
+
+
+def test_without_md5sum(host: Other, shared_tmp: Path) -> None:
+    """Where the host has no md5sum, one line says so, and nothing is done."""
+    for name in ("dirname", "id", "ls", "tr"):
+        (shared_tmp / name).symlink_to(shutil.which(name) or "")
+    before = listing(host.eggs)
+    done = host.run(env={"PATH": str(shared_tmp)})
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+    assert "md5sum: there is no such command" in done.stderr
+    assert listing(host.eggs) == before
 
 
 def test_the_script_is_posix() -> None:
