@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 LISTED = Path(__file__).parent / "zipapp.txt"
+
+
+def look(output: Path) -> None:
+    """End the script where the directory of what it is to write is not there, before it works for minutes."""
+    if not output.parent.is_dir():
+        remedy = f"make it: mkdir -p {shlex.quote(str(output.parent))}"
+        sys.exit(f"{output.parent}: there is no such directory; {remedy}")
 
 
 def fetch(directory: str) -> None:

@@ -50,6 +50,15 @@ def pyz(where: Path) -> Path:
     return file
 
 
+@pytest.mark.parametrize("script", ["zipapp", "binary"])
+def test_a_directory_that_is_not_there(script: str, tmp_path: Path) -> None:
+    """What makes a single file says in one line, and before it fetches or compiles anything, that there is no place."""
+    command = [sys.executable, ROOT / "scripts" / script, "-o", tmp_path / "no such" / "eggcache"]
+    done = subprocess.run(command, env={"PATH": ""}, capture_output=True, text=True, check=False)
+    why = f"{tmp_path}/no such: there is no such directory; make it: mkdir -p '{tmp_path}/no such'\n"
+    assert (done.returncode, done.stderr) == (1, why)
+
+
 def zipapp(file: Path, *more: str, umask: int = 0o022) -> None:
     done = subprocess.run(
         [sys.executable, str(ROOT / "scripts" / "zipapp"), "-o", str(file), *more], cwd="/", capture_output=True,
