@@ -17,7 +17,9 @@ from eggcache.system import files, safe_dirs, staging
 
 FIRST = (1980, 1, 1, 0, 0, 0)  # of the dates that a zip can have: of the directory that an archive begins with
 
-_BEGAN, _DAY = 315_532_800, 86_400  # seconds: the same in UTC, and as far as a zone may be off
+# What the directory that an archive begins with has in the place of a link's target: no tar looks there
+MARK = "an archive of eggcache's"
+
 _LEVEL = 6  # gzip's own; Python's is 9, which takes three times as long for one per cent
 _BUFFER = 1 << 20  # bytes: an archive is thousands of small pieces
 
@@ -93,9 +95,9 @@ def _look(file: str, parent: int) -> None:
 
 
 def _ours(descriptor: int) -> bool:
-    """Whether a file begins as an archive does: with a directory of the first day that a zip knows."""
+    """Whether a file begins as an archive does: with a directory that has the mark."""
     with suppress(OSError, tarfile.TarError, EOFError, zlib.error):
         with open(os.dup(descriptor), "rb") as stream, tarfile.open(fileobj=stream, mode="r|*") as found:
             first = found.next()
-        return first is not None and first.isdir() and abs(first.mtime - _BEGAN) <= _DAY
+        return first is not None and first.isdir() and first.linkname == MARK
     return False

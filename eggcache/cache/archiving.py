@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 from eggcache.cache import archive_file, receipt
 from eggcache.cache.plan import Cache, Claim, Plan
 from eggcache.eggs import layout, packing
-from eggcache.errors import EggcacheError, UsageError
+from eggcache.errors import EggcacheError
 from eggcache.model import DEFAULT_RUN, Finding, Outcome, Ownership, Report, Run, Tree, Zone
 from eggcache.progress import Progress
 from eggcache.system import safe_dirs, zones
 from eggcache.system.tar import Tar
-from eggcache.target import commands, early_reading, elsewhere, resolver
+from eggcache.target import early_reading, elsewhere, resolver
 from eggcache.target.commands import Prepare
 from eggcache.target.early_reading import EarlyReader
 from eggcache.target.elsewhere import HOST, Host
-from eggcache.target.interpreter import EVERYTHING, Roots, Target
+from eggcache.target.interpreter import ELSEWHERE, EVERYTHING, Roots, Target
 
 if TYPE_CHECKING:
     from eggcache.target.launch import Launch
@@ -99,7 +99,11 @@ class Archiving:
     def report(self, launched: Launch | None = None) -> Report:
         """Write the archive, and report what was written. `launched` is the result of launch.probe for the target and
         the roots, where the caller has started the target already."""
-        target, run, directory = self.target, self.run, _plain(self.host.directory)
+        target, run, directory = (
+            self.target,
+            self.run,
+            elsewhere.place(self.host.directory, f"--cache {self.host.directory}"),
+        )
         owner = Ownership(0, 0, 0o755, 0o644) if target.group is None else Ownership(0, target.group, 0o750, 0o640)
         cache = Cache(Prepare(directory, target, self.roots, run.limits), owner, receipt.Receipt())
         with archive_file.opened(self.file, 0o644 if target.group is None else 0o600, run.dry_run) as stream:
@@ -113,13 +117,20 @@ class Archiving:
             directory,
             tuple(work.outcomes),
             tuple(work.findings),
-            (*(resolver.notes(tree, self.roots) if target.python else ()), *_dated(zone, target.timezone)),
+            tuple(self._notes(tree, directory, zone)),
             dry_run=run.dry_run,
             digest=receipt.content(work.expected),
             owner=owner,
             outside=tree.outside,
             zone=zone,
         )
+
+    def _notes(self, tree: Tree, directory: str, zone: Zone) -> Iterator[str]:
+        if self.target.python:
+            yield from resolver.notes(tree, self.roots)
+        if elsewhere.anybodys(directory):
+            yield f"{directory}: anybody on the host can have made that name first: better, --cache {ELSEWHERE}"
+        yield from _dated(zone, self.target.timezone)
 
     def _tree(self, launched: Launch | None) -> tuple[Tree, EarlyReader]:
         if self.target.python:
@@ -149,7 +160,7 @@ class Archive:
         """
         self.progress.phase("writing the archive", plan.size())
         tar, first = Tar(stream), layout.mtime(archive_file.FIRST)
-        tar.directory(self.cache.directory, first, self.cache.owner)
+        tar.directory(self.cache.directory, first, self.cache.owner, archive_file.MARK)
         # By it `remove` knows the directory for eggcache's, on a host that has eggcache one day. The receipt, which is
         # of this host, is not for that one: without it `prepare` makes everything anew.
         tar.file(os.path.join(self.cache.directory, safe_dirs.LOCK), 0, (), first, _LOCK)
@@ -179,14 +190,6 @@ class Archive:
         self.outcomes.append(Outcome(place.egg, into, "packed", len(sizes), sum(sizes)))
         self.expected[place.name] = claim.expected
         self.progress.advance(len(sizes), one.egg.stat.st_size)
-
-
-def _plain(directory: str) -> str:
-    """The cache on the host. Raises UsageError where it names no place there, whatever directory tar runs in."""
-    if not directory.startswith("/") or os.path.normpath(directory).strip("/") in ("", ".."):
-        cause = "it is a directory of the host, where no other one is current"
-        raise UsageError(f"--cache {directory}", cause, f"write it from / on, as {commands.ELSEWHERE}")
-    return "/" + os.path.normpath(directory).lstrip("/")
 
 
 def _dated(zone: Zone, name: str | None) -> Iterator[str]:

@@ -25,9 +25,10 @@ class Tar:
         self._stream = stream
         self._size = 0
 
-    def directory(self, name: str, mtime: int, ownership: Ownership) -> None:
-        """Add a directory. For `name` and `mtime` see `file`."""
-        self._header(name, 0, mtime, ownership, tarfile.DIRTYPE)
+    def directory(self, name: str, mtime: int, ownership: Ownership, mark: str = "") -> None:
+        """Add a directory. For `name` and `mtime` see `file`; what reads an archive may know it by the `mark`, which
+        stands where a link has its target, and of which no tar takes notice."""
+        self._header(name, 0, mtime, ownership, tarfile.DIRTYPE, mark)
 
     def file(self, name: str, size: int, pieces: Iterable[bytes], mtime: int, ownership: Ownership) -> None:
         """Add a regular file. Raises what the stream and the `pieces` raise; the archive has no use then.
@@ -51,9 +52,10 @@ class Tar:
         self._write(bytes(2 * _BLOCK))
         self._pad(_RECORD)
 
-    def _header(self, name: str, size: int, mtime: int, ownership: Ownership, kind: bytes) -> None:
+    def _header(self, name: str, size: int, mtime: int, ownership: Ownership, kind: bytes, mark: str = "") -> None:
         header = tarfile.TarInfo(name.lstrip("/"))
         header.type, header.size, header.mtime = kind, size, mtime
+        header.linkname = mark
         header.uid, header.gid = ownership.uid, ownership.gid
         header.mode = ownership.directory_mode if kind == tarfile.DIRTYPE else ownership.file_mode
         self._write(header.tobuf(tarfile.GNU_FORMAT, sys.getfilesystemencoding(), "surrogateescape"))

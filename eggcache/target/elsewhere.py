@@ -19,6 +19,16 @@ from eggcache.target.early_reading import Opening
 from eggcache.target.interpreter import ELSEWHERE
 
 _BASKETS = (49, 5)  # the last release whose pkg_resources has a directory for each egg in a basket
+# Directories of a host (FHS, and what Debian and Red Hat add), whose mode and owner tar would change: each of the first
+# level, these below one, and those whose every child is one
+_HOSTS = {
+    "/usr/local": "bin etc games include lib lib64 man sbin share src",
+    "/var": "backups cache db empty games lib local lock log mail opt run spool tmp www",
+    "/var/www": "cgi-bin html",
+    "/run": "lock user",
+}
+_ALL_BELOW = ("/boot", "/dev", "/etc", "/home", "/proc", "/sys", "/usr")
+_ANYBODYS = ("/tmp/", "/var/tmp/", "/dev/shm/", "/run/lock/", "/var/lock/")  # noqa: S108 - names, not files
 _METADATA = "EGG-INFO/PKG-INFO"  # without it, pkg_resources finds no distribution in a zip
 
 
@@ -36,6 +46,28 @@ class Host(NamedTuple):
 
 
 HOST = Host()
+
+
+def place(directory: str, told: str) -> str:
+    """The egg cache `directory` of a host, without what is double in its path.
+
+    :param told: what an error calls it
+    :raises UsageError: it names no place there, or one of the directories that every host has
+    """
+    plain = "/" + os.path.normpath(directory).lstrip("/")
+    if not directory.startswith("/"):
+        cause = "it is a directory of the host, where no other one is current"
+        raise UsageError(told, cause, f"write it from / on, as {ELSEWHERE}")
+    above, name = os.path.split(plain)
+    if above == "/" or above in _ALL_BELOW or name in _HOSTS.get(above, "").split():
+        cause = "it is a directory of the host's own, of which nothing else shall change the rights"
+        raise UsageError(told, cause, f"name a directory for the eggs alone, as {ELSEWHERE}")
+    return plain
+
+
+def anybodys(directory: str) -> bool:
+    """Whether it lies where anybody on a host can make names."""
+    return directory.startswith(_ANYBODYS)
 
 
 def tree(host: Host, paths: Sequence[str], opening: Opening) -> Tree:

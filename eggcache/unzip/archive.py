@@ -133,7 +133,7 @@ class Archive:
     def write(self, here: str, there: str, zips: dict[str, Distribution], run: Run) -> None:
         """Write the eggs `zips` of the directory `here` for the directory `there` of the host, and the script."""
         stage, first = os.path.join(there, STAGE), layout.mtime(archive_file.FIRST)
-        self.tar.directory(stage, first, _PRIVATE)
+        self.tar.directory(stage, first, _PRIVATE, archive_file.MARK)
         lines: list[bytes] = []
         for name in sorted(zips, key=os.fsencode):
             try:

@@ -16,11 +16,13 @@ from pathlib import Path
 
 import pytest
 from support import ROOT
-from support.archives import tree
+from support.archives import READERS, compare, extracted, tree
 from support.disks import tmpfs
 from support.judge import as_json, eggcache, environment
 from support.sites import Site, measured, write_egg
 from support.terminals import show
+
+from eggcache.cache.archive_file import MARK
 
 WORDS = [sys.executable, "-m", "eggcache", "archive"]
 
@@ -79,6 +81,12 @@ def test_dash_sends_the_archive_alone_to_standard_output(site: Site) -> None:
     assert run(site, "-", "--json").returncode == 2
     assert as_json(eggcache("archive", "-", *options(site), "-n", "--json"))["outcomes"]
     write_egg(site.eggs / "Large-1.0-py3.11.egg", {"large.txt": os.urandom(1 << 20).hex()})
+    closed = eggcache_closed("-", *options(site))
+    assert (closed.returncode, closed.stderr.count(b"\n"), b"standard output: it is closed" in closed.stderr) == (
+        1,
+        1,
+        True,
+    )
     reading, writing = os.pipe()
     os.close(reading)
     full = os.open("/dev/full", os.O_WRONLY)
@@ -88,6 +96,36 @@ def test_dash_sends_the_archive_alone_to_standard_output(site: Site) -> None:
         assert done.returncode == status
         assert says in done.stderr
         assert b"Traceback" not in done.stderr
+
+
+def eggcache_closed(*words: str) -> subprocess.CompletedProcess[bytes]:
+    """How `archive` ends whose standard output is closed."""
+    command = ["sh", "-c", 'exec "$@" >&-', "sh", *WORDS, *words]
+    return subprocess.run(command, env=environment({"PYTHONPATH": str(ROOT)}), capture_output=True, check=False)
+
+
+@pytest.mark.parametrize("program", READERS)
+def test_the_mark_is_of_no_account_to_tar(site: Site, shared_tmp: Path, program: str) -> None:
+    """No tar takes notice of what an archive is known by: it extracts as the same archive does without it, and as a
+    directory, not as a link."""
+    file, plain = shared_tmp / "cache.tar", shared_tmp / "plain.tar"
+    assert run(site, file).returncode == 0
+    with tarfile.open(file) as marked, tarfile.open(plain, "w", format=tarfile.GNU_FORMAT) as other:
+        for number, member in enumerate(marked):
+            assert (member.linkname == MARK) == (number == 0)
+            member.linkname = ""
+            other.addfile(member, marked.extractfile(member) if member.isfile() else None)
+    with extracted(program, file) as one, extracted(program, plain) as two:
+        assert tree(one) == tree(two)
+        assert len(tree(one)) > 8
+        assert compare(file, one) == (0, "")
+
+
+def test_a_cache_below_tmp(site: Site, shared_tmp: Path) -> None:
+    """Of a cache where anybody on the host can make names that is said, with a better place; of another one, not."""
+    for place, said in (("/var/tmp/eggs", True), ("//tmp/eggs", True), ("/srv/tmp/eggs", False)):
+        done = run(site, shared_tmp / "cache.tar", "--cache", place)
+        assert (done.returncode, b"anybody on the host can have made that name first" in done.stderr) == (0, said)
 
 
 def test_what_is_there_already(site: Site, shared_tmp: Path) -> None:
@@ -104,12 +142,16 @@ def test_what_is_there_already(site: Site, shared_tmp: Path) -> None:
         (site.eggs / "Three-1.0-py3.11.egg").unlink()
     others = shared_tmp / "others.tar"
     subprocess.run(["tar", "-cf", others, "-C", site.eggs, "."], check=True)
+    with tarfile.open(shared_tmp / "reproducible.tar", "w") as theirs:
+        first = tarfile.TarInfo("theirs")
+        first.type, first.mtime = tarfile.DIRTYPE, 315_532_800  # the first day of a zip, as for reproducible builds
+        theirs.addfile(first)
     (shared_tmp / "link.tar").symlink_to("cache.tar")
     (shared_tmp / "egg.tar").write_bytes((site.eggs / "One-1.0-py3.11.egg").read_bytes())
     (shared_tmp / "directory.tar").mkdir()
     os.mkfifo(shared_tmp / "fifo.tar")
     before = {path: path.lstat().st_ctime_ns for path in shared_tmp.glob("*.tar")}
-    for name in ("others.tar", "link.tar", "egg.tar", "directory.tar", "fifo.tar"):
+    for name in ("others.tar", "reproducible.tar", "link.tar", "egg.tar", "directory.tar", "fifo.tar"):
         done = run(site, shared_tmp / name)
         assert (done.returncode, b"something else is there" in done.stderr) == (2, True), name
     for name in ("cache.zip", "TurboGears"):
@@ -215,7 +257,10 @@ def test_whose_it_is(site: Site, shared_tmp: Path) -> None:
         (["--eggs-in", "EGGS", "--for-setuptools", "44; rm"], "--for-setuptools 44; rm: that is no version"),
         (["--for-python", "2.4"], "name their directory with --eggs-in"),
         (["--eggs-in", "EGGS", "--cache", "cache"], "--cache cache: it is a directory of the host"),
-        (["--eggs-in", "EGGS", "--cache", "/"], "--cache /: it is a directory of the host"),
+        *(
+            (["--eggs-in", "EGGS", "--cache", place], f"--cache {place}: it is a directory of the host's own")
+            for place in ("/", "/..", "/tmp", "//etc", "/srv/", "/var/cache", "/var/x/../tmp", "/usr/lib", "/home/me")
+        ),
     ],
 )
 def test_options_that_contradict_each_other_write_nothing(
@@ -266,6 +311,20 @@ def dated(archive: Path) -> dict[str, float]:
     """The dates of what is in an archive."""
     with tarfile.open(archive) as found:
         return {one.name: one.mtime for one in found}
+
+
+def test_what_is_of_this_machine_in_the_commands(site: Site, shared_tmp: Path) -> None:
+    """Where a Python here was asked, its path, which the host may not have, is said to be this machine's; the command
+    that only GNU tar has says so, and runs as it stands. Without a Python nothing of this machine is in them."""
+    file, own = shared_tmp / "cache.tar", "is of this machine"
+    asked = as_json(eggcache("archive", file, *site.options, "--cache", site.cache, "--tz", "UTC0", "--json"))
+    assert [note for note in asked["notes"] if own in note and note.startswith(f"{site.python} ")]
+    assert f" {site.python} " in asked["commands"][2]
+    assert asked["commands"][1] == "tar -df cache.tar -C /  # GNU tar"
+    for command in asked["commands"][:2]:
+        assert subprocess.run(["sh", "-c", command], cwd=shared_tmp, check=False).returncode == 0
+    said = as_json(eggcache("archive", file, *options(site), "--for-python", "2.7", "--json"))
+    assert (own in str(said["notes"]), str(site.python) in str(said["commands"])) == (False, False)
 
 
 def test_a_private_egg(site: Site, checkout: Path) -> None:

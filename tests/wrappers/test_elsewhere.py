@@ -92,7 +92,8 @@ def test_what_must_be_said(tmp_path: Path) -> None:
         done = eggcache(*words, *more)
         assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
         assert says in done.stderr
-    assert eggcache("wrapper", "cache", "--for", "shell", "--prepared-elsewhere").returncode == 2
+    for directory in ("cache", "//tmp", "/var/cache"):
+        assert eggcache("wrapper", directory, "--for", "shell", "--prepared-elsewhere").returncode == 2
     done = eggcache(*words, "--for", "apachectl", "--apachectl", "/x/apachectl", "-o", tmp_path / "file")
     assert (done.returncode, "next: take it to that host" in done.stderr) == (0, True)
     told = as_json(eggcache(*words, "--for", "envvars", "--apachectl", "/usr/sbin/apache2ctl", "--json"))

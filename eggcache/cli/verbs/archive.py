@@ -12,7 +12,7 @@ from contextlib import nullcontext, redirect_stdout
 from typing import TYPE_CHECKING, BinaryIO
 
 from eggcache.cli import arguments, console
-from eggcache.errors import Remedy, UsageError, of_disk
+from eggcache.errors import EggcacheError, Remedy, UsageError, of_disk
 from eggcache.system import accounts, safe_dirs
 from eggcache.system.accounts import Account
 from eggcache.target.interpreter import ELSEWHERE, EVERYTHING, Roots, Target
@@ -80,6 +80,8 @@ def run(options: argparse.Namespace) -> int:
             cause = f"FILE comes first, and its name ends in {', '.join(_SUFFIXES)}"
             raise UsageError(options.file, cause, "name it so, or write - for standard output")
         return _archive(options, options.file if options.file != _STDOUT else sys.stdout.buffer)
+    if sys.__stdout__ is None:
+        raise EggcacheError("standard output", "it is closed", "send it to a file or a program, or name a FILE")
     out = sys.stdout
     if out.isatty():
         cause = "standard output is a terminal, which has no use for an archive"
@@ -122,6 +124,8 @@ def _archive(options: argparse.Namespace, file: str | BinaryIO) -> int:
             result = archiving.Archiving(file, target, roots, run, proof.host, proof).report(launched)
     if options.verifier and not options.dry_run:
         destination.write(options.verifier, destination.sealed(proof.text.decode("ascii")), mode=0o644)
+    if python:
+        notes = [*notes, f"{python} is of this machine: in what is to run on the host, write the Python of the host"]
     result = replace(result, notes=(*notes, *result.notes), commands=tuple(_commands(options, proof)))
     following = "\n  ".join(["on the host, as root; the last one here, for what starts its server:", *result.commands])
     return console.present(result, options, following=following)
@@ -246,7 +250,7 @@ def _commands(options: argparse.Namespace, proof: _Proof) -> Iterator[str]:
     archived = proof.archived
     yield _tar(options, "x", "p")
     if options.file != _STDOUT:
-        yield _tar(options, "d")
+        yield f"{_tar(options, 'd')}  # GNU tar"
     yield archived.command(proof.python, options.user or "USER")
     zone = [] if archived.timezone is None else ["--tz", archived.timezone]
     yield shlex.join(["eggcache", "wrapper", archived.directory, "--for", "KIND", "--prepared-elsewhere", *zone])

@@ -16,7 +16,7 @@ from eggcache.errors import Remedy, UsageError, in_one_line
 from eggcache.model import Limits
 from eggcache.servers import apache, application_servers, systemd
 from eggcache.system import accounts
-from eggcache.target import search_path
+from eggcache.target import elsewhere, search_path
 from eggcache.target.commands import Prepare
 from eggcache.target.interpreter import REPORTED, Target
 from eggcache.wrappers import destination, emission, kinds, modpython
@@ -178,7 +178,7 @@ def _for_another_host(options: argparse.Namespace) -> tuple[apache.Apache, str, 
     host = apache.Apache(apachectl=options.apachectl, pid_file=options.pid_file, unit=options.unit)
     debian = os.path.basename(options.apachectl or "").startswith("apache2")
     wanted = kinds.Wanted(
-        options.directory,
+        elsewhere.place(options.directory, options.directory),
         (),
         options.tz,
         apachectl=options.apachectl or "",
