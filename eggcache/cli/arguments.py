@@ -310,6 +310,20 @@ def _is_zone(file: str) -> bool | None:
         os.close(descriptor)
 
 
+def reader(options: argparse.Namespace, user: str | None) -> accounts.Account:
+    """The account of `user`, whom the options or this host's Apache name; nobody's where neither does.
+
+    :raises UsageError: there is no such user
+    """
+    try:
+        return accounts.named(user or "nobody", "--user" if options.user else "Apache's User")
+    except UsageError:
+        if user:
+            raise
+        cause = "there is no Apache on this host that could tell, and no user nobody"
+        raise UsageError("who reads the cache", cause, "name the user of the server: --user NAME") from None
+
+
 def runtime(options: argparse.Namespace) -> tuple[accounts.Account, int | None, list[str]]:
     """Who reads the cache: whom `--user` and `--group` name, else whom this host's Apache runs as.
 
@@ -330,7 +344,7 @@ def runtime(options: argparse.Namespace) -> tuple[accounts.Account, int | None, 
 
         host = apache.read(getattr(options, "apachectl", None))
         user, group = host.user, group or host.group
-    account = accounts.named(user or "nobody", "--user" if options.user else "Apache's User")
+    account = reader(options, user)
     if group:
         account = account._replace(gid=accounts.group(group, "--group" if options.group else "Apache's Group"))
     if user or group:

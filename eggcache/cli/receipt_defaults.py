@@ -1,7 +1,8 @@
 """What a command line leaves to the receipt of the cache that it names: the target, the tree, the readers, the zone.
 
-A command line that names its Python says all of it, as emitted wrappers do, and never comes here. Another one means the
-trees that the cache was prepared for, each as it was asked for, but for what the command line says otherwise.
+A command line that names a Python says what the tree is, and one that names a user says for whom, too, as emitted
+wrappers do: it never comes here. Another one means the trees that the cache was prepared for, each as it was asked for,
+but for what the command line says otherwise.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from eggcache.cli import console, next_command
 from eggcache.errors import EggcacheError, UsageError
 from eggcache.target import commands, interpreter
 from eggcache.target.commands import Prepare
+from eggcache.target.interpreter import Target
 
 TYPE_CHECKING = False  # as in freshness
 if TYPE_CHECKING:
@@ -28,8 +30,9 @@ def trees(options: argparse.Namespace, directory: str) -> list[argparse.Namespac
 
     A Python that $EGGCACHE_PYTHON or an active virtualenv names counts: no tree of another Python is meant then.
 
-    :returns: an object for each tree; `options` alone where they name a Python, where REQ or `--path` are of no tree in
-        the receipt, or where this user believes no receipt
+    :returns: an object for each tree; a single one where `options` name a Python, for which the readers and the zone
+        alone are the receipt's; `options` themselves where REQ or `--path` are of no tree in the receipt, or where this
+        user believes no receipt
     :raises UsageError: $EGGCACHE_PYTHON names no program
     """
     completed = _trees(options, directory)
@@ -42,7 +45,7 @@ def trees(options: argparse.Namespace, directory: str) -> list[argparse.Namespac
 def _trees(options: argparse.Namespace, directory: str) -> dict[str, argparse.Namespace]:
     """The same, by what is to be said of each: "" of `options` as they are."""
     if options.python is not None or options.path_from:
-        return {"": options}
+        return _for_the_same(options, directory)
     entries = _of_environment(_believed(directory))
     if options.all or options.requirements:
         entries = [entry for entry in entries if list(entry.roots.requirements) == options.requirements]
@@ -83,7 +86,8 @@ def in_turn(options: argparse.Namespace, directory: str, run: Callable[[argparse
         try:
             statuses.add(run(tree))
         except EggcacheError as error:
-            remembered = lenient and tree is not options and isinstance(error, UsageError)
+            named = options.python is not None or options.path_from
+            remembered = lenient and tree is not options and not named and isinstance(error, UsageError)
             if len(several) == 1 and not remembered:
                 raise
             kept = 0 if remembered else error.lenient if lenient else None
@@ -123,13 +127,7 @@ def _completed(options: argparse.Namespace, entry: Prepare) -> tuple[argparse.Na
     taken = dict[str, object]()
     if not options.path:
         new.path = taken["paths"] = list(target.paths)
-    if options.user is None and target.group is not None and os.geteuid() == 0:
-        new.user = taken["user"] = target.account.name
-        if options.group is None:
-            new.group = taken["group"] = _group(target.group)
-    if options.tz is None:
-        new.tz = taken["timezone"] = target.timezone
-        new.host_zone = target.timezone is None
+    taken.update(_readers(new, target))
     if not options.limits:
         new.limits = taken["limits"] = commands.limits(entry.limits)[1::2]
     words = next_command.words(python=target.python, **taken)  # type: ignore[arg-type]
@@ -138,8 +136,38 @@ def _completed(options: argparse.Namespace, entry: Prepare) -> tuple[argparse.Na
         new.all = strict and entry.roots.everything
         new.strict_tree = options.strict_tree or (strict and not entry.roots.everything)
         words += commands.tree_words(entry.roots)
+    return new, _shown(new, words)
+
+
+def _for_the_same(options: argparse.Namespace, directory: str) -> dict[str, argparse.Namespace]:
+    """The options of one tree, as in `_trees`, with the readers of the cache, where all trees in it have the same."""
+    if options.user is not None:
+        return {"": options}
+    targets = [entry.target for entry in _believed(directory)]
+    if len({(target.account.name, target.group, target.timezone) for target in targets}) != 1:
+        return {"": options}
+    new = argparse.Namespace(**vars(options))
+    return {_shown(new, next_command.words(**_readers(new, targets[0]))): new}  # type: ignore[arg-type]
+
+
+def _readers(options: argparse.Namespace, target: Target) -> dict[str, object]:
+    """What the options do not say of whom the cache is for, and of the zone: set there to what `target` has, and
+    returned, as what next_command.words takes."""
+    taken = dict[str, object]()
+    if options.user is None and target.group is not None and os.geteuid() == 0:
+        options.user = taken["user"] = target.account.name
+        if options.group is None:
+            options.group = taken["group"] = _group(target.group)
+    if options.tz is None:
+        options.tz = taken["timezone"] = target.timezone
+        options.host_zone = target.timezone is None
+    return taken
+
+
+def _shown(options: argparse.Namespace, words: list[str]) -> str:
     shown = shlex.join(words)
-    return new, f"{shown}, with TZ unset" if getattr(new, "host_zone", False) and "TZ" in os.environ else shown
+    unset = getattr(options, "host_zone", False) and "TZ" in os.environ
+    return f"{shown}, with TZ unset".lstrip(", ") if unset else shown
 
 
 def _group(gid: int) -> str:

@@ -91,6 +91,24 @@ def test_option_counts_more_than_the_receipt(site: Site) -> None:
     assert "there is nothing of that name" in absent.stderr
 
 
+def test_readers_where_the_python_is_named(site: Site) -> None:
+    """A command line that names the Python, and not for whom, means those whom the cache is for: it is refused to
+    nobody else's server, and the wrapper prepares it for them. Another user on the command line is another one."""
+    assert site.prepare("--tz", "Europe/Madrid").returncode == 0
+    named = ["--python", site.python, "--path", site.eggs, "--all"]
+    said = f"eggcache: {site.cache}: as its receipt says: --user nobody --group nogroup --tz Europe/Madrid\n"
+    written = (site.cache / ".eggcache.json").stat().st_mtime_ns
+    for words in (["prepare", site.cache, *named], ["check", "--cache", site.cache, *named, "--no-import"]):
+        done = eggcache(*words)
+        assert (done.returncode, done.stderr) == (0, said)
+    assert (site.cache / ".eggcache.json").stat().st_mtime_ns == written
+    made = eggcache("wrapper", site.cache, *named, "--for", "shell")
+    assert made.stderr == said
+    assert "--user nobody --group nogroup --tz Europe/Madrid" in made.stdout
+    other = eggcache("prepare", site.cache, *named, "--user", "www-data", "--tz", "UTC")
+    assert (other.returncode, "receipt" in other.stderr) == (4, False)
+
+
 def test_python_of_the_environment(site: Site) -> None:
     """$EGGCACHE_PYTHON names a target, and what the receipt has of another one is not meant."""
     assert site.prepare().returncode == 0

@@ -36,8 +36,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     os.umask(0o077)
-    if options.python is not None or options.path_from:  # a server's start: nothing is left to the receipt
-        return _prepare(options)
+    if (options.python is not None or options.path_from) and (options.user is not None or os.geteuid() != 0):
+        return _prepare(options)  # a server's start: nothing is left to the receipt
     from eggcache.cli import receipt_defaults
 
     return receipt_defaults.in_turn(options, os.path.abspath(options.directory), _prepare)

@@ -136,7 +136,7 @@ def _for_this_host(options: argparse.Namespace) -> tuple[apache.Apache, str, str
     timezone = arguments.timezone(options)
     user, group = options.user or host.user, options.group or (None if options.user else host.group)
     python = arguments.python(options)
-    account = accounts.named(user or "nobody", "--user" if options.user else "Apache's User")
+    account = arguments.reader(options, user)
     if user:
         group = group or str(account.gid)
     gid = accounts.group(group, "--group" if options.group else "Apache's Group") if group else None
