@@ -32,6 +32,12 @@ CACHE = (
         "Prepare again, with the requirements and the --path of the application.",
     ),
     Explanation(
+        "egg-unseen",
+        "An egg of an archive is not on the path of the Python that ran the archive's verifier.",
+        "Nothing, where that egg has been unzipped, or removed. Else the verifier has not looked at its files.",
+        "Name the directory of the egg behind the verifier's name; or make the archive anew, without the egg.",
+    ),
+    Explanation(
         "member-missing",
         "A file of an egg is not in the cache.",
         "An ExtractionError when the application asks for the file.",
