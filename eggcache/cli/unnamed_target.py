@@ -1,7 +1,7 @@
 """The target where nobody has named one: the Python that runs eggcache, where the application is installed beside it.
 
-An environment of eggcache's own has no egg. To take it for the target would say yes to an empty cache; which Python is
-meant instead is looked for, and left to the user.
+An environment of eggcache's own has no egg, and eggcache's own libraries are no application. To take it for the target
+would say yes to an empty cache; which Python is meant instead is looked for, and left to the user.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ import glob
 import os
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from importlib import metadata
 
 from eggcache.cli import next_command
 from eggcache.errors import Remedy, UsageError
 from eggcache.servers import apache, configuration
 from eggcache.target import interpreter, startup_files
-from eggcache.target.selection import named
+from eggcache.target.selection import named, normalised, project
 
 _ALWAYS = ("TurboGears", "TurboGears2")  # with either, all of it may be installed flat
 _SHOWN = 4  # Pythons that an error names
@@ -48,7 +49,7 @@ def ours(requirements: Iterable[str] = ()) -> str:
     where it is eggcache's alone."""
     if getattr(sys, "frozen", False):
         return ""
-    if _has_eggs(sys.executable) or any(map(_installed, [*_ALWAYS, *map(named, requirements)])):
+    if _has_eggs(sys.executable) or any(map(_installed, [*_ALWAYS, *_others(requirements)])):
         return interpreter.find()
     return ""
 
@@ -73,14 +74,40 @@ def _with_eggs(root: str) -> Iterator[str]:
 
 
 def _has_eggs(python: str) -> bool:
-    """Whether an egg, zipped or not, lies in its site-packages; or for our own Python, on its path."""
-    places = [*startup_files.site_directories(python), *(sys.path if python == sys.executable else [])]
+    """Whether an egg, zipped or not, lies in its site-packages; or for our own Python, is on the path of its
+    environment."""
+    places = [*startup_files.site_directories(python), *(_path() if python == sys.executable else [])]
     here = [place for place in places if place.endswith((".egg", "-packages"))]
     return any(place.endswith(".egg") or glob.glob(f"{glob.escape(place)}/*.egg") for place in here)
 
 
-def _installed(project: str) -> bool:
-    try:
-        return bool(metadata.version(project))
-    except (metadata.PackageNotFoundError, ValueError):
-        return False
+def _path() -> list[str]:
+    """The entries of sys.path that the environment of our own Python has, and PYTHONPATH has not."""
+    added = {os.path.realpath(entry) for entry in os.environ.get("PYTHONPATH", "").split(":") if entry}
+    return [entry for entry in sys.path if os.path.realpath(entry) not in added]
+
+
+def _installed(name: str) -> bool:
+    places = [*startup_files.site_directories(sys.executable), *_path()]
+    return bool(name) and any(True for _ in metadata.distributions(name=name, path=places))
+
+
+def _others(requirements: Iterable[str]) -> list[str]:
+    """The projects that `requirements` name, without those that are in each environment that has eggcache."""
+    own = _own()
+    return [name for name in map(named, requirements) if normalised(name) not in own]
+
+
+def _own() -> set[str]:
+    """eggcache and what it requires, directly and through others: by their names, normalised. Extras of others are not
+    followed, which are no part of an environment that has eggcache alone."""
+    found, pending = set[str](), ["eggcache"]
+    while pending:
+        one = pending.pop()
+        if one in found:
+            continue
+        found.add(one)
+        with suppress(metadata.PackageNotFoundError, ValueError):
+            lines = metadata.requires(one) or []
+            pending += [project(line) for line in lines if one == "eggcache" or "extra" not in line.partition(";")[2]]
+    return found

@@ -141,7 +141,7 @@ def _read_here(data: bytes) -> Section | None:
 def _exposed(path: str, info: os.stat_result) -> Iterator[Finding]:
     """Whether everybody can read the file: by its mode, and by those of all directories above it."""
     where, open_to_all = os.path.realpath(path), info.st_mode & stat.S_IROTH
-    while open_to_all and where != "/":
+    while open_to_all and where != os.path.dirname(where):
         where = os.path.dirname(where)
         open_to_all = _mode(where) & stat.S_IXOTH
     if not open_to_all:

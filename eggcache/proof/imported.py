@@ -26,7 +26,7 @@ from eggcache.target.interpreter import Target
 from eggcache.target.selection import named, normalised
 
 _LONGEST = 300  # characters of what an import says
-_PATH = re.compile(r"""['"](/[^'"]+)['"]""")
+_PATH = re.compile(r"""['"](/[^'"\0]+)['"]""")
 _NO_MODULE = re.compile(r"No module named '?(([A-Za-z_]\w*)[\w.]*)")
 # pkg_resources' own exceptions, the importer's and the reader's of zips, and a path that leads through a file: an egg
 _OF_EGGS = {"ExtractionError", "ResolutionError", "ZipImportError", "BadZipfile", "BadZipFile", "ENOTDIR"}
@@ -161,7 +161,7 @@ def _through(attempt: Import, tree: Tree) -> Distribution | None:
     zips = {os.path.realpath(found.egg): found for found in tree.distributions if found.egg is not None}
     for path in _PATH.findall(attempt.words):
         place = os.path.dirname(os.path.normpath(path))
-        while place != "/":
+        while place != os.path.dirname(place):
             if os.path.realpath(place) in zips:
                 return zips[os.path.realpath(place)]
             place = os.path.dirname(place)

@@ -101,11 +101,17 @@ def _writable(directory: str, account: Account) -> list[str]:
 def _above(directory: str) -> list[str]:
     """The directories above `directory`, both as it is named and as it really is, the nearest first."""
     found: dict[str, None] = {}
-    for path in (os.path.abspath(directory), os.path.realpath(directory)):
-        while path != "/":
+    for path in _names(directory):
+        while path != os.path.dirname(path):
             path = os.path.dirname(path)
             found[path] = None
     return list(found)
+
+
+def _names(directory: str) -> tuple[str, str]:
+    """The absolute names of `directory`, as it is named and as it really is. Of two slashes at its beginning, which
+    POSIX lets a system give a meaning to, and Linux does not, os.path.abspath makes no one."""
+    return "/" + os.path.abspath(directory).lstrip("/"), os.path.realpath(directory)
 
 
 def _replaceable(place: str, directory: str, account: Account) -> bool:
@@ -116,7 +122,7 @@ def _replaceable(place: str, directory: str, account: Account) -> bool:
     if info.st_uid == account.uid or not info.st_mode & stat.S_ISVTX:
         return True
     # sticky, as /tmp: only the owner of an entry can exchange it
-    for path in (os.path.abspath(directory), os.path.realpath(directory)):
+    for path in _names(directory):
         if path.startswith(place.rstrip("/") + "/"):
             entry = os.path.join(place, path[len(place.rstrip("/")) + 1 :].split("/")[0])
             if os.lstat(entry).st_uid == account.uid:

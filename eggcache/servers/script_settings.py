@@ -64,15 +64,19 @@ def _by_line(text: str) -> Iterator[Setting]:
         for pattern in (_ASSIGNED, _PUT):
             match = pattern.match(line)
             if match and match[2] in NAMES:
-                yield Setting(match[2], match[4], number)
+                yield Setting(match[2], possible(match[4] or "") if match[3] else None, number)
         match = _CHOSEN.match(line)
         if match and not line.lstrip().startswith("def "):
-            yield Setting("PYTHON_EGG_CACHE", match[2], number)
+            yield Setting("PYTHON_EGG_CACHE", possible(match[2]) if match[1] else None, number)
 
 
-def _bounded(text: str) -> str | None:
-    """A text that a script puts together, where it may be a path: each of a few lines can make it twice as long."""
-    return text if len(text) <= _LONGEST else None
+def possible(text: str) -> str | None:
+    """A text that a file gives, where a variable of a process can have it, and a path can be it; else None. It may
+    have a NUL, or a character that this locale cannot encode, and each of a few lines can make it twice as long."""
+    try:
+        return text if len(text) <= _LONGEST and b"\0" not in os.fsencode(text) else None
+    except UnicodeEncodeError:
+        return None
 
 
 class _Reader:
@@ -158,18 +162,18 @@ class _Reader:
         """The text that an expression evaluates to; None where only running it would tell."""
         if isinstance(node, ast.Constant):
             value = os.fsdecode(node.value) if isinstance(node.value, bytes) else node.value
-            return value if isinstance(value, str) else None
+            return possible(value) if isinstance(value, str) else None
         if isinstance(node, ast.Name):
             return self.known.get(node.id)
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
             left, right = self._value(node.left), self._value(node.right)
-            return None if left is None or right is None else _bounded(left + right)
+            return None if left is None or right is None else possible(left + right)
         if isinstance(node, ast.Call):
             module, _, function = self._name(node.func).rpartition(".")
             words = [word for word in map(self._value, node.args) if word is not None]
             if module != "os.path" or function not in _PATHS or not words or len(words) < len(node.args):
                 return None
             if function == "join":
-                return _bounded(os.path.join(words[0], *words[1:]))
-            return str(getattr(os.path, function)(words[0])) if len(words) == 1 else None
+                return possible(os.path.join(words[0], *words[1:])) if sum(map(len, words)) <= _LONGEST else None
+            return possible(getattr(os.path, function)(words[0])) if len(words) == 1 else None
         return None

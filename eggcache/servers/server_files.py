@@ -10,16 +10,18 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import islice
 
 from eggcache.servers import script_settings
 from eggcache.servers.script_settings import Setting
 from eggcache.system import files
 
-_LARGEST = 1 << 20  # bytes of a file
-_DEEPEST = 10  # ini files that name each other
+_LARGEST = 1 << 20  # bytes of a file, and of all ini files that name each other
+_MOST_FILES = 30  # of these, and that a server is told of
+_MOST_PATHS = 100
 _GUNICORN = re.compile(r"gunicorn[0-9.]*(?:-[0-9.]+)?|gunicorn\.app\.wsgiapp")  # its script, or what -m names
 _USUAL = "gunicorn.conf.py"
 _SHORT = {"-c": "--config", "-e": "--env"}  # gunicorn's
@@ -68,7 +70,7 @@ def gunicorn(words: Sequence[str], directories: Sequence[str], environment: Mapp
         settings = script_settings.constants(file, files.beginning(file, _LARGEST).decode("utf-8", "replace"))
     work = os.path.join(directories[-1], _last(given, "--chdir") or settings.get("chdir", ""))
     python_path = _last(given, "--pythonpath") or settings.get("pythonpath", "")
-    told.paths = [os.path.normpath(os.path.join(work, path)) for path in ("", *filter(None, python_path.split(",")))]
+    told.paths = [os.path.normpath(os.path.join(work, path)) for path in ("", *_first(python_path.split(",")))]
     _application(told, (names[0] if names else settings.get("wsgi_app", "")).partition(":")[0])
     return told
 
@@ -82,20 +84,22 @@ def uwsgi(words: Sequence[str], directories: Sequence[str]) -> Told:
             lines.append((_UWSGI[name], value if equals else next(rest, "")))
         elif not word.startswith("-") and word.partition(":")[0].endswith(".ini"):
             lines.append(("ini", word))
-    told = Told()
+    told, inis = Told(), _Inis()
     for name, value in lines:
         if name in ("env", "unenv"):
             variable, _, text = value.partition("=")
             told.variables[variable] = text if name == "env" else None
-    for value in [value for name, value in lines if name == "ini"]:
+    for value in [value for name, value in lines if name == "ini"][:_MOST_FILES]:
         name, _, section = value.partition(":")
         found = _found(name, directories)
         if found:
             told.files.append(found)
-            read = [(key, text) for key, text, known, _ in _ini(found, section or "uwsgi", 0) if known]
+            read = [(key, text) for key, text, known, _ in inis.read(found, section or "uwsgi") if known]
             lines += [(_UWSGI[key], text) for key, text in read if key in _UWSGI and key != "ini"]
     work = os.path.join(directories[-1], _told(lines, "chdir") or "")
-    told.paths = [os.path.normpath(os.path.join(work, path)) for path in ("", *(v for n, v in lines if n == "path"))]
+    told.paths = [
+        os.path.normpath(os.path.join(work, path)) for path in ("", *_first(v for n, v in lines if n == "path"))
+    ]
     home, file, module = (_told(lines, name) for name in ("home", "file", "module"))
     told.home = os.path.join(work, home) if home else None
     if file:
@@ -108,7 +112,7 @@ def uwsgi(words: Sequence[str], directories: Sequence[str]) -> Told:
 def uwsgi_settings(file: str) -> list[Setting]:
     """The variables that the section [uwsgi] of an ini file sets, as the settings of a script."""
     found = []
-    for key, text, known, line in _ini(file, "uwsgi", 0):
+    for key, text, known, line in _Inis().read(file, "uwsgi"):
         name, _, value = text.partition("=")
         if key == "env" and name in script_settings.NAMES:
             found.append(Setting(name, value if known else None, line))
@@ -136,6 +140,10 @@ def _last(given: Mapping[str, Sequence[str]], name: str) -> str:
     return given[name][-1] if name in given else ""
 
 
+def _first(paths: Iterable[str]) -> Iterator[str]:
+    return islice(filter(None, paths), _MOST_PATHS)
+
+
 def _told(lines: Sequence[tuple[str, str]], name: str) -> str | None:
     return next((value for told, value in reversed(lines) if told == name), None)
 
@@ -153,21 +161,34 @@ def _application(told: Told, module: str) -> None:
         told.files += [file] if file else []
 
 
-def _ini(file: str, section: str, depth: int) -> Iterator[tuple[str, str, bool, int]]:
-    """The keys and values of a section, whether a value is known, which one with a variable of uWSGI's is not, and the
-    lines."""
-    current = ""
-    places = {"d": os.path.dirname(file) + "/", "p": file, "s": os.path.basename(file)}
-    places["n"] = places["s"].rpartition(".")[0]
-    for number, line in enumerate(files.beginning(file, _LARGEST).decode("utf-8", "replace").split("\n"), 1):
-        text = line.strip()
-        if text.startswith("["):
-            current = text[1:].partition("]")[0]
-        elif current == section and text[:1] not in ("", ";", "#"):
-            key, _, value = (part.strip() for part in text.partition("="))
-            plain = re.sub(r"%([%dnps])", lambda match: {**places, "%": "%"}[match[1]], value)
-            known = not re.search(r"[%$@]\(", value)
-            yield key, plain, known, number
-            if key == "ini" and known and depth < _DEEPEST:
-                more, _, other = plain.partition(":")
-                yield from _ini(os.path.join(os.path.dirname(file), more), other or "uwsgi", depth + 1)
+class _Inis:
+    """Reads ini files that name each other, each section of a file once: anybody's may name itself many times."""
+
+    def __init__(self) -> None:
+        self.seen: set[tuple[str, str]] = set()
+        self.left = _LARGEST
+
+    def read(self, file: str, section: str) -> Iterator[tuple[str, str, bool, int]]:
+        """The keys and values of a section, whether a value is known, which one with a variable of uWSGI's is not, and
+        the lines."""
+        place = os.path.realpath(file), section
+        if place in self.seen or len(self.seen) == _MOST_FILES:
+            return
+        self.seen.add(place)
+        data, current = files.beginning(file, self.left), ""
+        self.left -= len(data)
+        places = {"d": os.path.dirname(file) + "/", "p": file, "s": os.path.basename(file), "%": "%"}
+        places["n"] = places["s"].rpartition(".")[0]
+        for number, line in enumerate(data.decode("utf-8", "replace").split("\n"), 1):
+            text = line.strip()
+            if text.startswith("["):
+                current = text[1:].partition("]")[0]
+            elif current == section and text[:1] not in ("", ";", "#"):
+                key, _, value = (part.strip() for part in text.partition("="))
+                known = script_settings.possible(value) is not None and not re.search(r"[%$@]\(", value)
+                plain = re.sub(r"%([%dnps])", lambda match: places[match[1]], value) if known else value
+                known = known and script_settings.possible(plain) is not None
+                yield key, plain, known, number
+                if key == "ini" and known:
+                    more, _, other = plain.partition(":")
+                    yield from self.read(os.path.join(os.path.dirname(file), more), other or "uwsgi")

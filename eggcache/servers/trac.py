@@ -15,7 +15,7 @@ from eggcache.target.commands import Prepare
 
 IMPORTED = "trac.web.wsgi"  # by modpython_frontend.py, which itself can be imported in Apache alone
 # Trac's own, or what somebody wrote after it
-_SCRIPT = re.compile(r"""^\s*from trac\.web\.main import\b|^[^#\n]*['"/]\.egg-cache['"]""", re.MULTILINE)
+_SCRIPT = re.compile(r"""^[ \t]*from trac\.web\.main import\b|^[^#\n]*['"/]\.egg-cache['"]""", re.MULTILINE)
 
 
 def handled(configuration: Configuration) -> bool:

@@ -167,7 +167,7 @@ def _names(executable: str) -> tuple[str, ...]:
 
 def _upward(start: str) -> Iterator[str]:
     yield start
-    while start != "/":
+    while start != os.path.dirname(start):
         start = os.path.dirname(start)
         yield start
 

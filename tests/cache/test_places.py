@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -16,9 +17,12 @@ from support.judge import SLOW, eggcache, environment
 from support.parts import missing
 from support.sites import Site, write_egg
 
-from eggcache.proof import permissions
+from eggcache.model import Interpreter, Tree
+from eggcache.proof import imported, permissions
+from eggcache.proof.lookups import Import
 from eggcache.servers import processes
 from eggcache.system import accounts, files
+from eggcache.target import startup_files
 
 LEVELS = 1900  # paths of them are below PATH_MAX, and deeper than Python's own stack
 
@@ -114,6 +118,19 @@ def test_deep_libraries_are_seen(shallow_again: Path) -> None:
     assert "last.so" in look.file_names
     os.chmod(place, 0o777)
     assert place in permissions._writable(str(shallow_again), accounts.lookup("nobody"))
+
+
+def test_two_slashes_at_the_beginning(site: Site) -> None:
+    """A path that begins with two slashes, which os.path leaves as they are, is what it is with one."""
+    site.prepare()
+    done = eggcache("check", "--cache", f"/{site.cache}", *site.options)
+    assert done.returncode == 0, done.stdout
+    assert permissions._above("//tmp/x") == ["/tmp", "/"]
+    assert list(islice(startup_files._upward("//usr/bin"), 9)) == ["//usr/bin", "//usr", "//"]
+    words = f"NotADirectoryError: [Errno 20] Not a directory: '/{site.cache}/x/y'"
+    attempt = Import("root", "x", "", "failed", "", "", "", words, (), (), ())
+    nothing = Interpreter.__new__(Interpreter)
+    assert imported._through(attempt, Tree(nothing, (), (), ())) is None
 
 
 # ------------------------------------------------------------------------------------------------ root without rights

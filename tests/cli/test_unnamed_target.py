@@ -64,6 +64,30 @@ def test_beside_the_application(environment_of_its_own: Path, shared_tmp: Path) 
     assert f"--python {environment_of_its_own}" in emitted.stdout
 
 
+def test_what_eggcache_requires_is_no_application(environment_of_its_own: Path, shared_tmp: Path) -> None:
+    """A REQ that each environment with eggcache has, directly or by another's need, makes no target of it; nor does an
+    egg, or what lies beside it, that PYTHONPATH alone names."""
+    for name in ("filelock", "Rich", "Pygments>=2", "markdown_it-py", "eggcache"):
+        done = run(environment_of_its_own, "check", name)
+        assert (done.returncode, done.stdout, "has no egg" in done.stderr) == (2, "", True), done.stderr
+    (packages,) = (environment_of_its_own.parent.parent / "lib").glob("python*/site-packages")
+    elsewhere = write_egg(shared_tmp / f"Shop-1.0-{TAG}.egg", {"shop.py": ""})
+    around = environment({"PYTHONPATH": f"{ROOT}:{sysconfig.get_path('purelib')}:{elsewhere}"})
+    ask = "from eggcache.cli import unnamed_target as u; print(bool(u.ours()), bool(u.ours(['Shop'])))"
+
+    def asked() -> str:
+        words = [environment_of_its_own, "-c", ask]
+        return subprocess.run(words, env=around, cwd="/", capture_output=True, text=True, check=True).stdout
+
+    assert asked() == "False False\n"
+    (packages / "Shop-1.0.dist-info").mkdir()
+    (packages / "Shop-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: Shop\nVersion: 1.0\n")
+    assert asked() == "False True\n"
+    (packages / "shop.pth").write_text(f"{shared_tmp}/Other-1.0-{TAG}.egg\n")
+    write_egg(shared_tmp / f"Other-1.0-{TAG}.egg", {"other.py": ""})
+    assert asked() == "True True\n"
+
+
 def test_candidates_are_named(python: Path) -> None:
     """The error has the whole command again, with the Python on this host that has eggs, and as it was given."""
     home = "/srv/shop/lib/python2.7/site-packages/Kid-1.0-py2.7.egg"

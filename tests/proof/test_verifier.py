@@ -33,6 +33,7 @@ class Host:
         done = subprocess.run(
             [self.site.python, self.file, *arguments], env=environment(env), cwd="/", user=user,
             group=pwd.getpwnam(user).pw_gid, extra_groups=[], capture_output=True, text=True, check=False,
+            timeout=60,
         )  # fmt: skip
         assert (done.stdout.count("\n"), done.stderr) == (1, "")
         return done.returncode, done.stdout
@@ -45,6 +46,8 @@ def test_what_it_is_run_with(site: Site) -> None:
     assert host.run() == (0, "7 files of 2 eggs, as nobody: all current, nothing to write\n")
     assert host.run(PYTHON_EGG_CACHE=str(site.cache), TZ="UTC0")[0] == 0
     assert host.run(PYTHON_EGG_CACHE="/var/empty")[1].startswith("cache-missing: /var/empty: ")
+    assert host.run(PYTHON_EGG_CACHE=f"/{site.cache}")[0] == 0
+    assert host.run(PYTHON_EGG_CACHE="//var/empty/none")[1].startswith("cache-missing: //var/empty/none: ")
     for arguments, user, env, says in (
         ((), "root", {}, "run it as the user that the server runs as"),
         (("--help",), "nobody", {}, "directories and eggs"),

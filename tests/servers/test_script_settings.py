@@ -46,6 +46,11 @@ CACHE, ZONE = "PYTHON_EGG_CACHE", "TZ"
         # no path is that long, and a few more lines would fill the memory
         ("import os\nx0 = '/aaaaaaa'\n" + "".join(f"x{n} = x{n - 1} + x{n - 1}\n" for n in range(1, 12))
          + "os.environ['TZ'] = x11\n", [(ZONE, None, 14)]),
+        ("import os\n\ny = '/x\\0y'\nos.environ['PYTHON_EGG_CACHE'] = y\nos.environ['TZ'] = '\\ud800'\n"
+         "os.environ['TZ'] = os.path.realpath('/\\0')\n", [(CACHE, None, 4), (ZONE, None, 5), (ZONE, None, 6)]),
+        ("os.environ['PYTHON_EGG_CACHE'] = '/x\0y'\nprint 'x'\n", [(CACHE, None, 1)]),
+        ("import os\nx = '" + "a" * 4000 + "'\nos.environ['TZ'] = os.path.join(" + "x, " * 9 + "x)\n",
+         [(ZONE, None, 3)]),
         ("(" * 5000 + "\nos.environ['TZ'] = 'UTC'\n", [(ZONE, "UTC", 2)]),
         ("\0\nos.environ['TZ'] = 'UTC'\n", [(ZONE, "UTC", 2)]),
     ],

@@ -14,6 +14,7 @@ from eggcache.servers import scripts, server_files
 from eggcache.servers.application_servers import ApplicationServer, chosen
 from eggcache.servers.environments import Environment
 from eggcache.servers.script_settings import Setting
+from eggcache.system import files
 
 PYTHON = "/usr/bin/python3"
 
@@ -124,6 +125,55 @@ def test_variables_of_an_ini_file(tmp_path: Path) -> None:
         ("TZ", "UTC", 4), ("PYTHON_EGG_CACHE", f"{tmp_path}/shop/100%", 5), ("TZ", None, 6),
         ("PYTHON_EGG_CACHE", None, 8),
     ]  # fmt: skip
+
+
+def test_ini_files_that_name_each_other_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each section of a file is read once, however many lines lead to it, of a bounded number of files; and of a script
+    the last settings count."""
+    read, beginning = [], files.beginning
+    monkeypatch.setattr(files, "beginning", lambda file, size: read.append(file) or beginning(file, size))
+    evil = tmp_path / "evil.ini"
+    evil.write_text("[uwsgi]\nenv = TZ=UTC\n" + "ini = evil.ini\n" * 3 + "ini = link.ini\nini = evil.ini:two\n[two]\n")
+    (tmp_path / "link.ini").symlink_to(evil)
+    assert [one.value for one in scripts.read(str(evil)).settings] == ["UTC"]
+    assert len(read) == 2
+    for number in range(100):
+        (tmp_path / f"{number}.ini").write_text(f"[uwsgi]\nini = {number + 1}.ini\nenv = TZ={number}\n" * 2)
+    assert len(scripts.read(f"{tmp_path}/0.ini").settings) == 60
+    words = [f"--ini={number}.ini" for number in range(100)]
+    assert len(server_files.uwsgi(["uwsgi", *words], [str(tmp_path)]).files) == 30
+    assert len(read) == 62
+    evil.write_text("[uwsgi]\n" + "".join(f"env = TZ={number}\n" for number in range(999)))
+    assert [one.value for one in scripts.read(str(evil)).settings][::99] == ["899", "998"]
+
+
+@pytest.mark.parametrize("value", ["/x\0y", "%p" * 4000, "a" * 5000], ids=["nul", "grows", "long"])
+def test_what_no_process_can_have_is_unknown(value: str, tmp_path: Path) -> None:
+    """A text with a NUL, or longer than any path, is not taken for a value, a file or a directory."""
+    ini = tmp_path / "u.ini"
+    ini.write_text(f"[uwsgi]\nenv = TZ={value}\nini = {value}\nhome = {value}\nwsgi-file = {value}\npp = {value}\n")
+    assert [one.value for one in scripts.read(str(ini)).settings] == [None]
+    told = server_files.uwsgi(["uwsgi", str(ini)], ["/"])
+    assert (told.files, told.paths, told.home) == ([str(ini)], ["/"], None)
+
+
+@pytest.mark.parametrize("text", ["b" * (1 << 20), "\n" * (1 << 20)], ids=["b", "lines"])
+def test_a_script_of_one_character_is_read(text: str, tmp_path: Path) -> None:
+    """A script of nothing but the beginning of what is looked for is read in a time that grows with its length: with
+    its square, this test would take an hour."""
+    (tmp_path / "app.py").write_text(text)
+    script = scripts.read(f"{tmp_path}/app.py")
+    assert (script.asks, script.tracs) == (False, False)
+
+
+def test_paths_that_a_server_is_told_are_bounded(tmp_path: Path) -> None:
+    """Of thousands of directories, which are looked into one after another, the first are."""
+    (tmp_path / "u.ini").write_text("[uwsgi]\n" + "pp = /a\n" * 5000)
+    (tmp_path / "c.py").write_text(f"pythonpath = '{'/a,' * 1300}'\n")
+    assert len(server_files.uwsgi(["uwsgi", "u.ini"], [str(tmp_path)]).paths) == 101
+    told = server_files.gunicorn([PYTHON, "/b/gunicorn", "-c", "c.py"], [str(tmp_path)], {})
+    assert told
+    assert len(told.paths) == 101
 
 
 def test_one_that_has_the_cache_is_the_applications() -> None:

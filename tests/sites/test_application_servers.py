@@ -111,6 +111,8 @@ def test_a_configuration_that_is_named(prepared: Site, shared_tmp: Path) -> None
     for name, line in (("g.py", 1), ("u.ini", 2)):
         words = ["--server", "none", "--script", shared_tmp / name]
         assert found(prepared, *words) == {"egg-cache-elsewhere": f"{shared_tmp / name}:{line}"}
+    (shared_tmp / "g.py").write_text("import os\nos.environ['PYTHON_EGG_CACHE'] = '/x\\0y'\n")
+    assert found(prepared, "--server", "none", "--script", shared_tmp / "g.py") == {}  # that gunicorn does not start
 
 
 def test_what_uwsgi_lacks_is_named_until_it_has_what_is_emitted(prepared: Site, shared_tmp: Path) -> None:

@@ -53,7 +53,7 @@ def user():
 def reached(cache):
     """Whether the cache is a directory that this user can read."""
     place = cache
-    while place != "/" and not os.path.lexists(place):
+    while place != os.path.dirname(place) and not os.path.lexists(place):
         place = os.path.dirname(place)
     if place == cache and not os.path.isdir(cache):
         fault("cache-missing", cache, "it is no directory", AGAIN)
@@ -161,7 +161,7 @@ def writable(top):
         fault("cache-open-to-others", top, "others than its owner may write to it, of which pkg_resources warns at every "
               "start", "remove the cache, and " + AGAIN)
     place = top
-    while place != "/":
+    while place != os.path.dirname(place):  # of //tmp it is "//"
         entry, place = place, os.path.dirname(place)
         mine = os.stat(place).st_uid == os.getuid()
         if mine or os.access(place, os.W_OK):
