@@ -8,7 +8,7 @@ import re
 
 from eggcache.cache import freshness
 from eggcache.cli import console
-from eggcache.errors import NotPermitted, Remedy, UsageError
+from eggcache.errors import NotPermitted, UsageError
 from eggcache.system import accounts
 from eggcache.target import interpreter
 from eggcache.target.interpreter import Roots, Target
@@ -137,18 +137,6 @@ def is_path(word: str) -> bool:
     return "/" in word and "@" not in word
 
 
-def _of_path(options: argparse.Namespace, path: str) -> Remedy:
-    """What to type for a path in the place of a REQ."""
-    from eggcache.cli import next_command
-
-    if options.command == "tree" and os.path.exists(os.path.join(path, freshness.NAME)):
-        return Remedy("to see what is prepared there", next_command.repeated(options, "--cache", path, without=path))
-    if os.path.exists(path):
-        again = next_command.repeated(options, "--path", path, without=path)
-        return Remedy("for an egg, or a directory of eggs, on its path", again)
-    return Remedy("name an egg, or a directory of eggs, by --path")
-
-
 def paths(options: argparse.Namespace) -> tuple[str, ...]:
     """What is put on the path of the target, as absolute paths, in the order of the command line."""
     return tuple(os.path.abspath(path) for path in options.path)
@@ -161,7 +149,10 @@ def python(options: argparse.Namespace) -> str:
     :raises UsageError: there is no such program, or nobody has named one; or a REQ is a path
     """
     for word in filter(is_path, options.requirements):
-        raise UsageError(word, "it is a path, and a REQ is the NAME of a distribution", _of_path(options, word))
+        from eggcache.cli import next_command
+
+        remedy = next_command.for_path(options, word)
+        raise UsageError(word, "it is a path, and a REQ is the NAME of a distribution", remedy)
     named = options.python
     if named is None and options.path_from:
         from eggcache.target import buildout

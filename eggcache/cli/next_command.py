@@ -7,6 +7,8 @@ import os
 import shlex
 from collections.abc import Iterable
 
+from eggcache.cache import freshness
+from eggcache.errors import Remedy
 from eggcache.target import search_path
 
 
@@ -37,6 +39,16 @@ def repeated(options: argparse.Namespace, *more: str, without: str = "") -> str:
         del words[len(words) - 1 - words[::-1].index(without)]
     after = words.index(options.command) + 1
     return shlex.join(["eggcache", *words[:after], *more, *words[after:]])
+
+
+def for_path(options: argparse.Namespace, path: str) -> Remedy:
+    """What to type for a path in the place of a REQ."""
+    if options.command == "tree" and os.path.exists(os.path.join(path, freshness.NAME)):
+        return Remedy("to see what is prepared there", repeated(options, "--cache", path, without=path))
+    if os.path.exists(path):
+        again = repeated(options, "--path", path, without=path)
+        return Remedy("for an egg, or a directory of eggs, on its path", again)
+    return Remedy("name an egg, or a directory of eggs, by --path")
 
 
 def wrapper(options: argparse.Namespace) -> str:
