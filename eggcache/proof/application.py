@@ -48,6 +48,7 @@ class Application(NamedTuple):
     ] = ()  #: the scripts that a server runs it by, such as .wsgi files; (): as that server has them
     server: str | None = None  #: "apache", "gunicorn", "uwsgi", "supervisord" or "none"; None: found by looking
     apachectl: str | None = None  #: the program that is asked what Apache's configuration is; None: this host's
+    pid_file: str | None = None  #: the file that has the number of the Apache that is meant; None: whatever Apaches run
 
 
 UNKNOWN = Application()

@@ -292,8 +292,7 @@ class _Without:
             if writable
             else f"which {self.account.name} cannot write to: an ExtractionError at the first request"
         )
-        version = self.looked.tree.interpreter.version
-        apaches = environments.running(self.account, version) if not self.looked.beside else ()
+        apaches = self.looked.apaches(self.looked.tree.interpreter.version)
         used = [(one.thing, one.values.get("PYTHON_EGG_CACHE") or "") for one in apaches]
         used += [(one.environment.thing, one.cache or "") for one in self.looked.servers]
         has = "".join(f"; {thing} has {cache}, see it with --cache" for thing, cache in used if cache.startswith("/"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from shlex import quote
 
 from eggcache.cache import readers, receipt
@@ -15,6 +16,7 @@ from eggcache.proof.application import UNKNOWN, Application
 from eggcache.proof.comparison import Comparison
 from eggcache.servers import apache, apache_findings, configuration, environments, processes, wsgi_scripts
 from eggcache.servers.application_servers import ApplicationServer, chosen, running
+from eggcache.servers.environments import Environment
 from eggcache.system import accounts
 from eggcache.target.commands import Prepare
 from eggcache.target.interpreter import Roots, Target
@@ -35,6 +37,7 @@ class HostSide:
     ) -> None:
         self.cache = cache
         self.apachectl = application.apachectl
+        self.pid_file = application.pid_file
         self.server = application.server  # the kind of server, where the administrator names it
         self.target = target
         self.account = target.account
@@ -47,6 +50,8 @@ class HostSide:
     def around(self) -> environments.Locale | None:
         """Look at the servers of this host and their locale, see `environments.locale`."""
         self.host = apache.read(self.apachectl)
+        if self.pid_file:
+            self.host = replace(self.host, pid_file=self.pid_file)
         self.told = configuration.read(self.host)
         if self.server not in ("apache", "none"):
             found = [one for one in running(self.target) if self.server in (None, one.kind)]
@@ -117,13 +122,17 @@ class HostSide:
         found = [one.environment for one in self.servers]
         if not self.beside:
             unit = environments.unit(self.host)
-            apaches = list(environments.running(self.account, python))
+            apaches = self.apaches(python)
             if any(self._has(one.values.get("PYTHON_EGG_CACHE")) for one in apaches):
                 found = []
             if any(self._has(one.cache) for one in self.servers):
                 apaches = []
             found += [*apaches, *environments.declared(unit)]
         yield from environments.findings(self.wanted, found, unit, dates=sorted(self.comparison.dates))
+
+    def apaches(self, python: tuple[int, ...]) -> list[Environment]:
+        """The Apaches that run with workers of the account and a Python of that version, or the one of `pid_file`."""
+        return [] if self.beside else list(environments.running(self.account, python, self.pid_file))
 
     def unread(self) -> Iterator[Finding]:
         """That servers of other users cannot read the cache, where they have it, or nobody else runs the target."""

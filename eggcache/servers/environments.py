@@ -177,9 +177,12 @@ def variables(pid: int, *more: str) -> dict[str, str]:
     return {name: value for name, _, value in pairs if name in (*_NAMES, *more) or launch.of_locale(name)}
 
 
-def running(account: Account, python: tuple[int, ...] | None) -> Iterator[Environment]:
+def running(account: Account, python: tuple[int, ...] | None, pid_file: str | None = None) -> Iterator[Environment]:
     """The Apaches that run here with workers of `account` and a Python of the version `python` (None: of any), by their
-    first process; those that we may not ask are left out."""
+    first process; those that we may not ask are left out.
+
+    :param pid_file: only the one whose number is in that file is meant; none, where the file is not there
+    """
     parents: dict[int, int] = {}
     owners: dict[int, int] = {}
     for pid in procfs.numbers():
@@ -193,6 +196,8 @@ def running(account: Account, python: tuple[int, ...] | None) -> Iterator[Enviro
     for pid, parent in sorted(parents.items()):
         workers = {owners[child] for child, its in parents.items() if its == pid}
         if parent in parents or account.uid not in (workers or {owners[pid]}):
+            continue
+        if pid_file is not None and files.beginning(pid_file).strip() != str(pid).encode():
             continue
         firsts.append(pid)
 

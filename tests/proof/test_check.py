@@ -1159,6 +1159,17 @@ def test_running_apache_with_a_cache(
     assert f"has {variables['PYTHON_EGG_CACHE'].format(cache=site.cache)}, see it with --cache" in found["cause"]
 
 
+def test_the_apache_of_a_pid_file_is_meant(site: Checked, apache: Callable[..., int], tmp_path: Path) -> None:
+    """Of several Apaches --pid-file names the one that counts; where the file is not there, none runs."""
+    pid = apache(PATH="/usr/bin:/bin")
+    own, other = tmp_path / "own.pid", tmp_path / "other.pid"
+    own.write_text(f"{pid}\n")
+    other.write_text(f"{os.getpid()}\n")
+    assert set(site.check("--pid-file", str(own))) == set(site.check()) == {"running-without-cache"}
+    for file in (other, tmp_path / "none.pid"):
+        assert site.check("--pid-file", str(file)) == {}
+
+
 # --------------------------------------------------------------------------------------- what cannot be looked at
 
 

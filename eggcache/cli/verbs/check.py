@@ -46,6 +46,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--apachectl", metavar="PATH", help="the program that tells Apache's configuration (default: this host's)"
     )
+    parser.add_argument(
+        "--pid-file", metavar="FILE", help="Apache's: of all that run, the one with the number in it (default: all)"
+    )
     parser.add_argument("--location", metavar="PATH", help="where Apache serves the application (default: /)")
     parser.add_argument(
         "--ignore", metavar="CODE[:THING]", action="append", default=[],
@@ -111,7 +114,12 @@ def _checked(options: argparse.Namespace, cache: str | None) -> tuple[Report, st
             arguments.run(options, watcher),
             imports=None if options.no_import else options.imports,
             application=Application(
-                options.app_config, options.location, _scripts(options), options.server, options.apachectl
+                options.app_config,
+                options.location,
+                _scripts(options),
+                options.server,
+                options.apachectl,
+                options.pid_file and os.path.abspath(options.pid_file),
             ),
         )
     whom = [f"{note}, so this is checked as {target.account.name}" for note in notes]
