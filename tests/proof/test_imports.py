@@ -116,7 +116,7 @@ def test_what_is_not_installed(shop: Shop) -> None:
         done = eggcache("check", *roots, *shop.options, "--json", env=locale)
         found = {one["thing"]: one for one in as_json(done)["findings"]}
         one = found[roots[0].lower()]
-        what = "Peak-Rules, which is required," if "Needs" in roots else "what has some"
+        what = "Peak-Rules, which is required," if "Needs" in roots else "the distribution that has the module some"
         assert one["cause"].startswith("it does not import: No module named "), one
         assert one["remedy"].endswith(f"install {what} for {shop.python}")
 

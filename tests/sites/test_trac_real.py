@@ -125,5 +125,6 @@ def check(cache: Path, target: Sequence[str | Path]) -> list[str | Path]:
 
 def found(apache: Httpd, cache: Path, target: Sequence[str | Path]) -> list[str]:
     """The findings of check that are no notices, and none of them is about the tree of some other installation."""
-    told = as_json(eggcache(*check(cache, target), env={"APACHE_CONFDIR": str(apache.home)}))
+    mine = ["--pid-file", apache.pid_file]  # another test may run an Apache of the same user and Python
+    told = as_json(eggcache(*check(cache, target), *mine, env={"APACHE_CONFDIR": str(apache.home)}))
     return [one["code"] for one in told["findings"] if one["status"]]
