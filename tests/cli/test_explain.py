@@ -48,10 +48,14 @@ def test_explained_for_a_program() -> None:
 
 @pytest.mark.parametrize("command", ["", *main.COMMANDS])
 def test_help_is_a_word_too(command: str) -> None:
-    """`help COMMAND` is `COMMAND --help`, and `version` is --version."""
+    """`help COMMAND` is `COMMAND --help`."""
     words = [command] if command else []
     asked, told = eggcache("help", *words), eggcache(*words, "--help")
     assert (asked.returncode, asked.stdout) == (0, told.stdout)
     assert len(asked.stdout.splitlines()) > 8
-    assert eggcache("version").stdout == eggcache("--version").stdout
-    assert eggcache("version", "-v").stdout == eggcache("--version", "-v").stdout
+
+
+def test_version_is_a_word_too() -> None:
+    """`version` is --version, with -v as well."""
+    for more in ([], ["-v"]):
+        assert eggcache("version", *more).stdout == eggcache("--version", *more).stdout

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 from support import ROOT
+from support.archives import tree
 from support.deployment import Deployment
 from support.httpd import wait_for
 from support.judge import eggcache
@@ -118,19 +119,6 @@ def host(bare: Root, turbogears1_complete: Deployment, interpreter: Callable[[st
         Path(f"{bare.path}{directory}").mkdir(parents=True, exist_ok=True)
     binds = "\n".join(f'mount --bind "{directory}" "$R{directory}"' for directory in used)
     return Root(bare.path, f'{binds}\nmount -t proc none "$R/proc"')
-
-
-def tree(directory: Path) -> dict[str, tuple[int, ...]]:
-    """What lies below, by its name there: kind and mode, owner, group, mtime, and of a file the size."""
-    found = {}
-    for path in directory.rglob("*"):
-        info = path.lstat()
-        if not path.name.startswith("."):  # the receipt has dates of its own
-            found[str(path.relative_to(directory))] = (
-                info.st_mode, info.st_uid, info.st_gid, int(info.st_mtime) if path.is_file() else 0,
-                info.st_size if path.is_file() else 0,
-            )  # fmt: skip
-    return found
 
 
 def opened_elsewhere(descriptor: int) -> bool:

@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 from support import ROOT
 from support.deployment import Deployment
+from support.hosts import free_port
 from support.judge import as_json, eggcache, environment, listing, watched
 from support.namespaces import SYSTEMD, namespace
 from support.parts import missing
@@ -1066,8 +1067,12 @@ def test_selinux_type_that_httpd_may_not_load_is_named(native: Checked) -> None:
 
 
 @pytest.fixture
-def apache(shared_tmp: Path) -> Iterator[Callable[..., int]]:
-    """A factory: apache(NAME="value") starts Debian's Apache, workers as nobody, with that in its environment."""
+def apache(site: Checked, shared_tmp: Path) -> Iterator[Callable[..., int]]:
+    """A factory: apache(NAME="value") starts Debian's Apache with that in its environment. Its workers, and the readers
+    of the cache, are an account that no other test checks as: check sees each Apache of its account."""
+    site.account = pwd.getpwnam("games")
+    shutil.rmtree(site.cache)
+    site.prepare()
     program = "/usr/sbin/apache2"
     modules = "/usr/lib/apache2/modules"
     if not os.path.exists(program) or not os.path.exists(f"{modules}/mod_wsgi.so"):
@@ -1075,8 +1080,8 @@ def apache(shared_tmp: Path) -> Iterator[Callable[..., int]]:
     home = shared_tmp / "apache"
     home.mkdir()
     (home / "apache2.conf").write_text(
-        f"ServerRoot {home}\nServerName localhost\nListen 127.0.0.1:{20000 + os.getpid() % 20000}\nUser nobody\n"
-        f"Group nogroup\nPidFile {home}/pid\nErrorLog {home}/log\nMutex file:{home}\n"
+        f"ServerRoot {home}\nServerName localhost\nListen 127.0.0.1:{free_port()}\nUser games\n"
+        f"Group games\nPidFile {home}/pid\nErrorLog {home}/log\nMutex file:{home}\n"
         f"LoadModule mpm_prefork_module {modules}/mod_mpm_prefork.so\n"
         f"LoadModule authz_core_module {modules}/mod_authz_core.so\nStartServers 2\n"
         f"LoadModule wsgi_module {modules}/mod_wsgi.so\nWSGISocketPrefix {home}/wsgi\n"
@@ -1104,9 +1109,7 @@ def apache(shared_tmp: Path) -> Iterator[Callable[..., int]]:
         time.sleep(0.05)
 
 
-def test_apache_that_runs_with_another_cache_is_named(
-    site: Checked, apache: Callable[..., int], nobody: pwd.struct_passwd
-) -> None:
+def test_apache_that_runs_with_another_cache_is_named(site: Checked, apache: Callable[..., int]) -> None:
     """An Apache that was started without the variable, with another directory or zone is named; the right one is
     not, nor is one that runs as another user."""
     pid = apache(PATH="/usr/bin:/bin")
@@ -1114,7 +1117,7 @@ def test_apache_that_runs_with_another_cache_is_named(
     assert set(found) == {"running-without-cache"}
     assert found["running-without-cache"]["thing"] == f"Apache (process {pid})"
     assert "stop" in found["running-without-cache"]["remedy"]
-    done = eggcache("check", *[word if word != "nobody" else "daemon" for word in site.options], "--cache", site.cache)
+    done = eggcache("check", *[word if word != "games" else "daemon" for word in site.options], "--cache", site.cache)
     assert "running" not in done.stdout
 
 
@@ -1132,8 +1135,8 @@ def test_running_apache_that_imports_no_egg(site: Checked, apache: Callable[...,
         time.sleep(0.05)
     apache(PATH="/usr/bin:/bin")
     assert set(site.check()) == {"running-without-cache"}
-    assert list(environments.running(accounts.lookup("nobody"), (3, 11, 7)))
-    assert list(environments.running(accounts.lookup("nobody"), (2, 7, 18))) == []
+    assert list(environments.running(accounts.lookup("games"), (3, 11, 7)))
+    assert list(environments.running(accounts.lookup("games"), (2, 7, 18))) == []
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from support.deployment import Deployment
 from support.hosts import free_port
 from support.httpd import Httpd, wait_for
 from support.judge import as_json, eggcache, environment
@@ -51,8 +52,10 @@ def found(site: Site, *more: str | Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def prepared(site: Site) -> Site:
-    """A cache for the user that each server's application is run by, and an Apache that has another zone."""
+def prepared(site: Site, own: Deployment) -> Site:
+    """A cache for the user that each server's application is run by, and an Apache that has another zone. The Python is
+    the test's own: whoever checks another site of this machine finds what runs that site's Python."""
+    site.python = own.python
     assert site.prepare().returncode == 0
     home = site.cache.parent / "apache"
     Httpd(home)

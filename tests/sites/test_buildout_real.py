@@ -86,9 +86,9 @@ class Shop:
 
 
 @pytest.fixture
-def shop(plain: Deployment, shared_tmp: Path, nobody: pwd.struct_passwd) -> Iterator[Shop]:
+def shop(own: Deployment, shared_tmp: Path, nobody: pwd.struct_passwd) -> Iterator[Shop]:
     pins = [f"{name}=={version(name)}" for name in ("gunicorn", "packaging")]
-    made = buildouts.generate(plain, shared_tmp, pins=["acme.site==1.0", "acme.skin==1.0", *pins])
+    made = buildouts.generate(own, shared_tmp, pins=["acme.site==1.0", "acme.skin==1.0", *pins])
     port = free_port()
     httpd = Httpd(shared_tmp / "apache", f"ProxyPass / http://127.0.0.1:{port}/", "proxy", "proxy_http")
     site = Shop(made, httpd, port)
@@ -148,11 +148,11 @@ def test_a_cache_for_another_user(shop: Shop, nobody: pwd.struct_passwd) -> None
     assert [*shop.found("--cache", f"{shop.cache}-nobody")] == ["running-without-cache"]
 
 
-def test_another_buildout_of_the_same_python(shop: Shop, plain: Deployment, nobody: pwd.struct_passwd) -> None:
+def test_another_buildout_of_the_same_python(shop: Shop, own: Deployment, nobody: pwd.struct_passwd) -> None:
     """gunicorn is the server of the buildout whose eggs it lists, and of no other one."""
     top = shop.made.top / "other"
     top.mkdir()
-    other = buildouts.generate(plain, top)
+    other = buildouts.generate(own, top)
     words = ["--python", other.interpreter, "--user", nobody.pw_name]
     assert eggcache("prepare", top / "cache", *words).returncode == 0
     assert shop.found("--cache", top / "cache") == {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support import deployment, tracs
@@ -100,8 +101,7 @@ def test_trac_under_mod_python(
         page = apache.get("/trac/hello")
         wait_for(lambda: "ValueError: Can't change extraction path" in apache.log(), apache.log, 5)
         assert page.status == 500
-        told = as_json(eggcache(*check(cache, target), env={"APACHE_CONFDIR": str(apache.home)}))
-        (first,) = [one for one in told["findings"] if one["code"] == "extracted-first"]
+        (first,) = [one for one in checked(apache, cache, target)["findings"] if one["code"] == "extracted-first"]
         assert Path(first["thing"]).name.startswith("MarkupSafe-2.1.5")
         assert eggcache(*shlex.split(first["command"])[1:]).returncode == 0
         apache.restart(PYTHON_EGG_CACHE=str(cache))
@@ -119,12 +119,12 @@ def test_trac_under_mod_python(
         apache.stop()
 
 
-def check(cache: Path, target: Sequence[str | Path]) -> list[str | Path]:
-    return ["check", *target, "--cache", cache, "--user", "www-data", "--json"]
+def checked(apache: Httpd, cache: Path, target: Sequence[str | Path]) -> Any:
+    """What check says with this Apache: another test may run one of the same user and Python."""
+    words = ["check", *target, "--cache", cache, "--user", "www-data", "--json", "--pid-file", apache.pid_file]
+    return as_json(eggcache(*words, env={"APACHE_CONFDIR": str(apache.home)}))
 
 
 def found(apache: Httpd, cache: Path, target: Sequence[str | Path]) -> list[str]:
     """The findings of check that are no notices, and none of them is about the tree of some other installation."""
-    mine = ["--pid-file", apache.pid_file]  # another test may run an Apache of the same user and Python
-    told = as_json(eggcache(*check(cache, target), *mine, env={"APACHE_CONFDIR": str(apache.home)}))
-    return [one["code"] for one in told["findings"] if one["status"]]
+    return [one["code"] for one in checked(apache, cache, target)["findings"] if one["status"]]

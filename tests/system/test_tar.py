@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import io
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
-from support.parts import missing
+from support.archives import READERS, reader
 
 from eggcache.model import Ownership
 from eggcache.system.tar import Tar
 
-READERS = {"GNU tar": ["tar"], "libarchive": ["bsdtar"], "busybox": ["busybox", "tar"]}
 OWNER = Ownership(0, 33, 0o750, 0o640)
 
 
-@pytest.mark.parametrize("reader", READERS)
-def test_names_and_bytes_come_back(tmp_path: Path, reader: str) -> None:
+@pytest.mark.parametrize("program", READERS)
+def test_names_and_bytes_come_back(tmp_path: Path, program: str) -> None:
     """Long names, names of any bytes, files of no bytes, of one block and of several pieces are read as they were
     written, by each program that an old host may have."""
-    if not shutil.which(READERS[reader][0]):
-        missing(f"there is no {READERS[reader][0]}")
     names = {"short": b"a" * 700, "empty": b"", "x" * 200 + "/" + "y" * 200: b"z" * 512, "n\udcffame é": b"ab" * 700}
     stream = io.BytesIO()
     tar = Tar(stream)
@@ -32,7 +28,7 @@ def test_names_and_bytes_come_back(tmp_path: Path, reader: str) -> None:
         tar.file(f"/d/{name}", len(data), (data[:600], data[600:]), 1_262_347_200, OWNER)
     tar.end()
     assert len(stream.getvalue()) % 10240 == 0
-    subprocess.run([*READERS[reader], "-xf", "-"], input=stream.getvalue(), cwd=tmp_path, check=True)
+    subprocess.run([*reader(program), "-xf", "-"], input=stream.getvalue(), cwd=tmp_path, check=True)
     found = {str(path.relative_to(tmp_path / "d")): path for path in tmp_path.rglob("*") if path.is_file()}
     assert {name: path.read_bytes() for name, path in found.items()} == names
     assert {path.stat().st_mtime_ns for path in found.values()} == {1_262_347_200_000_000_000}

@@ -243,11 +243,10 @@ def test_there_and_back(host: Other, shared_tmp: Path, shell: str) -> None:
 
 def test_dry_run_says_what_would_be_done_both_ways(host: Other) -> None:
     """-n says what would be done in both directions, and writes nothing."""
-    for ran, option, what in ((), "-n", "would be unzipped"), ((), "-n", ""):
-        del ran, option
+    for undo, what in ((), "would be unzipped"), (("--undo",), "its zip would be put back"):
         before = listing(host.eggs)
-        done = host.run("-n", *([] if what else ["--undo"]))
-        told = [f"{host.eggs}/{name}: {what or 'its zip would be put back'}" for name in NAMES]
+        done = host.run("-n", *undo)
+        told = [f"{host.eggs}/{name}: {what}" for name in NAMES]
         assert (done.returncode, done.stdout.splitlines(), done.stderr) == (0, told, "")
         assert listing(host.eggs) == before
         host.run()
