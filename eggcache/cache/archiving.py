@@ -99,11 +99,8 @@ class Archiving:
     def report(self, launched: Launch | None = None) -> Report:
         """Write the archive, and report what was written. `launched` is the result of launch.probe for the target and
         the roots, where the caller has started the target already."""
-        target, run, directory = (
-            self.target,
-            self.run,
-            elsewhere.place(self.host.directory, f"--cache {self.host.directory}"),
-        )
+        target, run = self.target, self.run
+        directory = elsewhere.place(self.host.directory, f"--cache {self.host.directory}")
         owner = Ownership(0, 0, 0o755, 0o644) if target.group is None else Ownership(0, target.group, 0o750, 0o640)
         cache = Cache(Prepare(directory, target, self.roots, run.limits), owner, receipt.Receipt())
         with archive_file.opened(self.file, 0o644 if target.group is None else 0o600, run.dry_run) as stream:

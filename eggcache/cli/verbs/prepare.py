@@ -36,7 +36,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     os.umask(0o077)
-    if (options.python is not None or options.path_from) and (options.user is not None or os.geteuid() != 0):
+    if (options.python is not None or options.path_from) and (options.user is not None or options.lenient):
         return _prepare(options)  # a server's start: nothing is left to the receipt
     from eggcache.cli import receipt_defaults
 
