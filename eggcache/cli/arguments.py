@@ -33,8 +33,8 @@ def target_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--python",
         metavar="PATH",
-        help="the Python whose eggs are meant (default: $EGGCACHE_PYTHON, an active virtualenv, what the cache is for; "
-        "this one only where eggs or your application are installed in it)",
+        help="the Python whose eggs are meant, or its directory (default: $EGGCACHE_PYTHON, an active "
+        "virtualenv, what the cache is for; this one only where eggs or your application are installed in it)",
     )
     group.add_argument(
         "--path",
@@ -75,8 +75,8 @@ class _StandsForMore(argparse.Action):
 
 
 def json_option(parser: argparse.ArgumentParser) -> None:
-    """Add `--json`, which every command has that reports."""
-    parser.add_argument("--json", action="store_true", help="the result as JSON")
+    """Add `--json`, which every command has; what stands before the command holds."""
+    parser.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="the result as JSON")
 
 
 def runtime_options(parser: argparse.ArgumentParser) -> None:

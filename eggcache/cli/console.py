@@ -56,6 +56,24 @@ def columns() -> int:
         return 80
 
 
+def show(line: str) -> None:
+    """Print a line of a result; on a terminal too narrow for it as several, with each path and command in one piece.
+
+    A command to run next stays on one line, to be copied: the terminal folds it.
+    """
+    line = one_line(line)
+    if not sys.stdout.isatty() or len(line) <= columns() or line.startswith("next: "):
+        print(line)
+        return
+    import textwrap
+
+    indent = " " * (len(line) - len(line.lstrip()) + 4)
+    for part in textwrap.wrap(
+        line, max(columns(), 20), subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    ):
+        print(part)
+
+
 def trace(error: BaseException) -> None:
     """Print the traceback of an error, for `-vv`, each line fit for a terminal."""
     import traceback
@@ -108,9 +126,9 @@ def present(result: Report, options: argparse.Namespace, *, lenient: bool = Fals
             print(report.as_json(report.report_json(result)))
         else:
             gathered.append(result)
-    elif not options.quiet and not (result.unchanged and (lenient or not _lacking(result))):
+    elif not options.quiet and (result.dry_run or not (result.unchanged and (lenient or not _lacking(result)))):
         for line in report.summary(result, following=following, verbose=options.verbose > 0):
-            print(one_line(line))
+            show(line)
     findings = [finding for finding in result.findings if not quiet or keeps_down(finding.code, finding.status)]
     return conclude(findings, options, lenient=lenient)
 

@@ -175,6 +175,8 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     if "run" not in options:
         if not options.version:
             used.error("the following arguments are required: COMMAND")
+        if options.json:
+            used.error("unrecognized arguments: --json")  # the version is no command's result
         from eggcache.cli import version
 
         options.run = version.run
@@ -209,6 +211,7 @@ def parser(words: Sequence[str] | None = None) -> argparse.ArgumentParser:
         prog="eggcache", description="Zipped Python eggs behind Apache: unzip them, or prepare their egg cache."
     )
     program.add_argument("--version", action="store_true", help="the version; with -v also the target's")
+    program.add_argument("--json", action="store_true", help="the result as JSON, of any command")
     _loudness(program, quiet=False, verbose=0)
     program.set_defaults(parser=program)
     # `prog` is what it would find out by formatting a help text

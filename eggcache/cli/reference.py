@@ -13,7 +13,7 @@ from eggcache import errors
 ENVIRONMENT = (
     ("EGGCACHE_PYTHON", "The target, where --python does not name it: the Python whose eggs are meant, Apache's."),
     ("VIRTUAL_ENV", "The target, where neither of them names it: that of the active virtual environment."),
-    ("PYTHON_EGG_CACHE", "The cache that check and tree look at, where --cache does not name it."),
+    ("PYTHON_EGG_CACHE", "The cache that check, tree and status look at, where the command line names none."),
     ("TZ", "The time zone that Apache runs with, where neither --tz nor a cache names it. Unset: the host's own."),
     ("PYTHONPATH", "Goes to the target, as Apache's would. A cache is prepared anew where it has changed."),
     ("LD_LIBRARY_PATH", "The same."),

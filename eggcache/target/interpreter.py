@@ -89,7 +89,8 @@ def find(python: str | None = None) -> str:
     """The absolute path of the target: `python`, else $EGGCACHE_PYTHON, the active virtualenv's, the one that runs
     eggcache.
 
-    Symbolic links stay, since a virtual environment is found by the link that starts it. Raises UsageError where there
+    A directory that has a bin/python, as a virtual environment has, stands for that. Symbolic links stay, since a
+    virtual environment is found by the link that starts it. Raises UsageError where there
     is no such program, and where eggcache is a program of its own (scripts/binary), which no Python runs, for the last.
     """
     origin, name = "--python", python
@@ -118,8 +119,9 @@ def find(python: str | None = None) -> str:
         raise UsageError(f"{origin} {path}", "there is no such file", REMEDY)
     if os.path.isdir(path):
         inside = os.path.join(path, "bin", "python")
-        remedy = f"name the interpreter in it: --python {inside}" if os.access(inside, os.X_OK) else REMEDY
-        raise UsageError(f"{origin} {path}", "it is a directory", remedy)
+        if not os.path.isfile(inside):
+            raise UsageError(f"{origin} {path}", "it is a directory without a bin/python", REMEDY)
+        path = inside
     if not os.access(path, os.X_OK):
         raise UsageError(f"{origin} {path}", "it is not executable", REMEDY)
     return path

@@ -17,6 +17,7 @@ from support import ROOT
 from support.judge import SLOW, eggcache, environment
 from support.parts import missing
 from support.sites import named, write_egg
+from support.terminals import show
 
 from eggcache.cli import main
 from eggcache.model import Distribution, Kind, Limits
@@ -84,6 +85,65 @@ def test_requirements_stand_anywhere(python: Path) -> None:
         assert json.loads(done.stdout)["requirements"] == ["setuptools"]
     done = eggcache("prepare", "/proc/x", "-n", "--user", "nobody", "--python", python, "setuptools")
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_json_may_stand_before_the_command(python: Path) -> None:
+    """--json means the same before the command as behind it; the version alone has none."""
+    before, behind = (eggcache(*words) for words in (["--json", "explain"], ["explain", "--json"]))
+    assert before.stdout == behind.stdout
+    assert json.loads(before.stdout)["command"] == "explain"
+    assert eggcache("--json", "--version").returncode == 2
+
+
+def test_python_may_be_a_virtual_environment(python: Path, eggs: Path) -> None:
+    """A directory that has a bin/python is that Python, by the option or the environment, in what is next as well."""
+    venv = eggs / "venv"
+    venv.symlink_to(python.parent.parent)
+    for words, env in ((["--python", venv], {}), ([], {"EGGCACHE_PYTHON": str(venv)})):
+        done = eggcache("tree", "--json", "setuptools", *words, env=env)
+        assert json.loads(done.stdout)["interpreter"]["executable"] == str(venv / "bin" / "python")
+    done = subprocess.run(
+        [sys.executable, "-m", "eggcache", "prepare", "./cache", "--user", "nobody", "--python", "venv", "--path", "."],
+        cwd=eggs, env=environment({"PYTHONPATH": str(ROOT)}), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert f"next: eggcache wrapper {eggs}/cache --python {venv} " in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("columns", [80, 60])
+def test_results_fit_the_terminal(python: Path, eggs: Path, columns: int) -> None:
+    """On a terminal, lines of `prepare -n` and `status` end within it, but for a path that is longer than that."""
+    longer = eggs / "A.name.that.is.longer-1.2.3-py3.11-linux-x86_64.egg"
+    write_egg(longer, {"two.py": ""})
+    cache = eggs / "cache"
+    common = ["prepare", cache, "--user", "nobody", "--python", python, "--path", longer]
+    command = [sys.executable, "-m", "eggcache"]
+    dry = show([*command, *map(str, common), "-n"], columns=columns, env=environment())
+    assert eggcache(*common).returncode == 0
+    status = show([*command, "status", "-v", str(cache)], columns=columns, env=environment())
+    for shown in (dry, status):
+        assert shown.status == 0
+        lines = [line for line in shown.terminal.splitlines() if "eggcache: " not in line]
+        assert len(lines) > 3
+        assert [line for line in lines if len(line) > columns and len(line.split()) > 1] == []
+
+
+def test_dry_run_with_nothing_to_do_says_so(python: Path, eggs: Path) -> None:
+    """`prepare -n` of a cache that is current says that there is nothing to do, and the real one says nothing."""
+    common = ["prepare", eggs / "cache", "--user", "nobody", "--python", python, "--path", eggs / "One-1.0-py3.11.egg"]
+    assert "would be made: One-1.0-py3.11.egg-tmp (" in eggcache(*common, "-n").stdout
+    eggcache(*common)
+    assert "nothing to do: all of it is current" in eggcache(*common, "-n").stdout
+    assert eggcache(*common).stdout == ""
+
+
+def test_status_takes_the_cache_of_the_environment(python: Path, eggs: Path) -> None:
+    """Without DIR, status means PYTHON_EGG_CACHE; where that is not set either, an error says so."""
+    cache = eggs / "cache"
+    eggcache("prepare", cache, "--user", "nobody", "--python", python, "--path", eggs / "One-1.0-py3.11.egg")
+    named, inherited = eggcache("status", cache), eggcache("status", env={"PYTHON_EGG_CACHE": str(cache)})
+    assert (inherited.returncode, inherited.stdout) == (0, named.stdout)
+    done = eggcache("status")
+    assert (done.returncode, "PYTHON_EGG_CACHE is not set" in done.stderr) == (2, True)
 
 
 @pytest.mark.parametrize("command", ["", "tree", "unzip-all", "prepare", "check", "wrapper"])

@@ -99,10 +99,9 @@ def _taken_away(init: Path, python: Path) -> str:
 
 
 def test_what_is_no_interpreter(python: Path, shared_tmp: Path) -> None:
-    """A directory and a script of some Python are told as what they are, with the interpreter that is meant."""
-    environment = python.parent.parent
-    assert f"{environment}: it is a directory; name the interpreter in it: --python {python}" in told(environment)
-    assert f"{shared_tmp}: it is a directory; name the interpreter that Apache runs" in told(shared_tmp)
+    """A directory that is no environment and a script of some Python are told as what they are."""
+    cause = "it is a directory without a bin/python"
+    assert f"{shared_tmp}: {cause}; name the interpreter that Apache runs" in told(shared_tmp)
     script = shared_tmp / "app"
     script.write_text(f"#!{python}\nimport sys\nsys.exit('usage: app')\n")
     script.chmod(0o755)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
 from enum import Enum
@@ -10,7 +11,7 @@ from typing import Any
 
 from eggcache.cache import freshness
 from eggcache.errors import Missing, Remedy
-from eggcache.model import Finding, Report, Tree
+from eggcache.model import Finding, Outcome, Report, Tree
 from eggcache.target import resolver
 
 
@@ -85,7 +86,8 @@ def summary(result: Report, *, following: str = "", verbose: bool = False) -> It
     noun = "wheel" if result.command == "wheels" else "egg"
     for outcome in result.outcomes:
         if verbose or (result.dry_run and outcome.action != "kept"):
-            yield f"{would}{outcome.action}: {outcome.into} ({files(outcome.files)}, {size(outcome.size)})"
+            into = os.path.relpath(outcome.into, result.directory) if _inside(outcome, result) else outcome.into
+            yield f"{would}{outcome.action}: {into} ({files(outcome.files)}, {size(outcome.size)})"
     for action in ("made", "replaced", "kept", "removed", "unzipped", "restored", "packed"):
         those = [outcome for outcome in result.outcomes if outcome.action == action]
         if those:
@@ -93,6 +95,8 @@ def summary(result: Report, *, following: str = "", verbose: bool = False) -> It
             where = f" {'for' if action == 'packed' else 'in'} {result.directory}" if result.directory else ""
             verb = action if action == "kept" else would + action
             yield f"{len(those)} {noun}{'s' * (len(those) != 1)} {verb}{where}: {total}"
+    if result.dry_run and result.unchanged and result.outcomes:
+        yield "nothing to do: all of it is current"
     if result.command == "remove":
         yield f"{would}removed: {result.directory}"
     elif not result.outcomes and all(
@@ -102,6 +106,11 @@ def summary(result: Report, *, following: str = "", verbose: bool = False) -> It
         yield f"there is no {'egg' if noun == 'wheel' else 'zipped egg'} in the tree: {so}"
     elif result.outcomes and following and not result.dry_run:
         yield from f"next: {following}".splitlines()
+
+
+def _inside(outcome: Outcome, result: Report) -> bool:
+    """Whether the total names the directory that the outcome is in."""
+    return bool(result.directory) and outcome.into.startswith(f"{result.directory}/")
 
 
 def files(count: int) -> str:

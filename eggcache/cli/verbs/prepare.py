@@ -60,7 +60,7 @@ def _prepare(options: argparse.Namespace) -> int:
         if not options.reset:
             raise
     if held is not None:
-        more = options.prune or options.json or options.verbose  # to do, or to say
+        more = options.prune or options.json or options.verbose or options.dry_run  # to do, or to say
         if not more and console.silent(((finding["code"], finding["status"]) for finding in held["findings"]), options):
             return 0
         return _anew(options, target, roots, notes, None)

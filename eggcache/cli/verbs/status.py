@@ -11,6 +11,8 @@ from eggcache.cache import inventory
 from eggcache.cache.inventory import Inventory, Prepare, asked
 from eggcache.cli import arguments, console
 from eggcache.cli.render import report
+from eggcache.errors import UsageError
+from eggcache.servers import environments
 from eggcache.system import accounts, safe_dirs
 from eggcache.target import search_path
 
@@ -25,13 +27,16 @@ _STATES = {
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("directory", metavar="DIR", help="the egg cache")
+    parser.add_argument("directory", metavar="DIR", nargs="?", help="the egg cache (default: $PYTHON_EGG_CACHE)")
     arguments.json_option(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """Print what is in a cache, and return the exit status."""
-    cache = inventory.status(options.directory)
+    directory = options.directory or environments.inherited()
+    if directory is None:
+        raise UsageError("DIR", "none is named, and PYTHON_EGG_CACHE is not set", "eggcache status /var/cache/eggcache")
+    cache = inventory.status(directory)
     if options.quiet:
         pass
     elif options.json:
@@ -39,7 +44,7 @@ def run(options: argparse.Namespace) -> int:
         print(report.as_json(fields))
     else:
         for line in lines(cache, verbose=options.verbose > 0):
-            print(console.one_line(line))
+            console.show(line)
     return console.conclude(cache.findings, options)
 
 
