@@ -231,6 +231,26 @@ def test_json_is_one_object(python: Path, eggs: Path) -> None:
         assert json.loads(done.stdout)["schema"] == 1
 
 
+def test_init_script_provides_the_name_of_its_file(python: Path, shared_tmp: Path) -> None:
+    """The example of wrapper's help writes a script whose own text calls it as its file is called."""
+    script = shared_tmp / "apache-eggs"
+    done = eggcache(
+        "wrapper", "/srv/cache", "--for", "init.d", "-o", script, "--python", python, "--user", "nobody",
+        "--apachectl", "/usr/sbin/apache2ctl", "--pid-file", "/run/a.pid",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    text = script.read_text()
+    assert "# Provides:          apache-eggs\n" in text
+    assert ("update-rc.d apache-eggs defaults" in text, "eggcache-apache" in text) == (True, False)
+
+
+def test_cache_for_freebsd_is_its_groups(python: Path) -> None:
+    """The command in FreeBSD's file makes a cache for the group that its Apache has, unless another is named."""
+    command = ["wrapper", "/srv/cache", "--for", "freebsd", "--python", python, "--user", "nobody"]
+    for more, group in (([], "80"), (["--group", "daemon"], "daemon")):
+        assert f" --user nobody --group {group} " in eggcache(*command, *more).stdout
+
+
 @pytest.mark.parametrize("kind", ["systemd", "init.d", "envvars", "mod_wsgi"])
 def test_wrapper_as_json(python: Path, kind: str) -> None:
     """With --json a wrapper comes with its kind and the file that it goes into, as its own text has it."""

@@ -37,6 +37,8 @@ _MOD_PYTHON = {  # options of `wrapper` that are of no use to other kinds
 # ExecStartPre= unless somebody says otherwise, see systemd-system.conf(5); what is prepared then needs time as well.
 _WAIT = "60"
 
+_FREEBSD_GROUP = "80"  # FreeBSD's www, as which its Apache runs: /etc/group of FreeBSD's base system
+
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("directory", metavar="DIR", help="the egg cache")
@@ -68,7 +70,9 @@ def run(options: argparse.Namespace) -> int:
     if options.prepared_elsewhere:
         host, kind, why, wanted = _for_another_host(options)
     else:
+        group = _FREEBSD_GROUP if options.kind == "freebsd" and not options.group else ""
         options = receipt_defaults.alone(options, os.path.abspath(options.directory))
+        options.group = group or options.group
         host, kind, why, wanted = _for_this_host(options)
     directory, debian, pid_file = wanted.directory, wanted.debian, wanted.pid_file or None
     text = _with_modules(options, kind, emission.wrapper(kind, wanted), wanted)
@@ -166,6 +170,7 @@ def _for_this_host(options: argparse.Namespace) -> tuple[apache.Apache, str, str
         unit=host.unit or "",
         debian=debian,
         private_tmp=host.private_tmp,
+        name=_name(kind, options),
     )
     return host, kind, why, wanted
 
@@ -185,8 +190,14 @@ def _for_another_host(options: argparse.Namespace) -> tuple[apache.Apache, str, 
         pid_file=options.pid_file or "",
         unit=options.unit or "",
         debian=debian,
+        name=_name(options.kind, options),
     )
     return host, options.kind, None, wanted
+
+
+def _name(kind: str, options: argparse.Namespace) -> str:
+    """The name of an init script, which is that of its file: init systems find it by either."""
+    return os.path.basename(options.output) if kind == "init.d" and options.output else kinds.Wanted.name
 
 
 def _host(options: argparse.Namespace) -> apache.Apache:

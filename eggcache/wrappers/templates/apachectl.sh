@@ -6,6 +6,9 @@
 @end@
 # Written by `eggcache wrapper`; write it anew instead of changing it.
 #
+# Where:  on the PATH of root, under a name of its own, and executable: /usr/local/sbin/apachectl-eggs
+# After:  apachectl stop && apachectl-eggs start
+#
 @if PREPARE@
 # Use it wherever apachectl was used: same arguments, same exit status. Where the cache cannot be prepared, Apache is
 # left as it is and the exit status is that of `eggcache prepare`. A running Apache keeps its old environment over
