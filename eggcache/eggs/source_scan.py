@@ -91,7 +91,16 @@ def looks_beside(opened: Opened) -> list[str]:
 
 def _makes_a_path(text: bytes) -> bool:
     """Whether there is a line that may make a path out of where its module is."""
-    return any(_MADE.search(line) for line in text.split(b"\n") if any(place in line for place in _PLACES))
+    for place in _PLACES:
+        at = text.find(place)
+        while at >= 0:
+            start, end = text.rfind(b"\n", 0, at) + 1, text.find(b"\n", at)
+            if end < 0:
+                end = len(text)
+            if _MADE.search(text[start:end]):
+                return True
+            at = text.find(place, end)
+    return False
 
 
 class _Held:

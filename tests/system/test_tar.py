@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import subprocess
+import sys
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -44,6 +46,25 @@ def test_numbers_of_any_size() -> None:
         ["tar", "-tvf", "-"], input=stream.getvalue(), capture_output=True, check=True, env={"TZ": "UTC0"}
     )
     assert listed.stdout.split() == [b"-rw-r-----", b"0/4294967294", b"0", b"2514-05-30", b"01:53", b"f"]
+
+
+@pytest.mark.parametrize("length", [1, 98, 99, 100, 101, 102, 510, 511, 512, 600])
+def test_headers_are_those_of_the_standard_library(length: int) -> None:
+    """What is written is to the byte what tarfile writes in GNU's format, whatever the length of a name, its bytes and
+    the numbers; so archives stay the same from one release to the next."""
+    stream, others = io.BytesIO(), b""
+    tar = Tar(stream)
+    for end in ("a", "\xe9", "\udcff"):
+        for number in (0, 1, 8**7 - 1, 8**7, 0xFFFFFFFE, 8**11 - 1, 8**11, 1 << 40):
+            name, owner = end.rjust(length, "d"), Ownership(number % (1 << 32), 33, 0o750, 0o640)
+            for kind, mark, mode in ((tarfile.DIRTYPE, "mark", 0o750), (tarfile.REGTYPE, "", 0o640)):
+                header = tarfile.TarInfo(name)
+                header.type, header.linkname, header.mode, header.mtime = kind, mark, mode, number - 5
+                header.uid, header.gid = owner.uid, owner.gid
+                others += header.tobuf(tarfile.GNU_FORMAT, sys.getfilesystemencoding(), "surrogateescape")
+            tar.directory(f"/{name}", number - 5, owner, "mark")
+            tar.file(f"/{name}", 0, (), number - 5, owner)
+    assert stream.getvalue() == others
 
 
 def test_a_size_that_is_not_kept() -> None:
