@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pwd
 import shutil
 import subprocess
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -70,6 +72,35 @@ def test_eggs_that_are_not_on_the_path(site: Site) -> None:
     assert host.run(elsewhere)[0] == 0
     write_egg(elsewhere / "Three-1.0-py3.11.egg", {"three.py": ""})
     assert host.run(elsewhere)[1].startswith(f"egg-not-in-cache: {site.cache}/Three-1.0-py3.11.egg-tmp: ")
+
+
+def test_eggs_on_the_path_that_this_python_takes_for_none(site: Site) -> None:
+    """An egg that its user may not read, or that is no zip any more, is named by its place; one that is a directory now
+    needs no cache."""
+    host = Host(site)
+    one = next(site.eggs.glob("One*"))
+    kept = one.read_bytes()
+    one.chmod(0o600)
+    assert host.run() == (3, f"egg-unreadable: {one}: nobody may not read it; let nobody read it\n")
+    one.chmod(0o644)
+    one.write_bytes(kept[:-30])
+    status, line = host.run()
+    assert (status, line.startswith(f"egg-refused: {one}: ")) == (3, True)
+    one.unlink()
+    zipfile.ZipFile(io.BytesIO(kept)).extractall(one)
+    assert host.run()[0] == 0
+
+
+def test_what_cannot_be_printed_is_no_proof(site: Site) -> None:
+    """Where its line cannot be written, it is one line on the other stream, and exit status 1."""
+    host = Host(site)
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [site.python, host.file], env=environment({}), user="nobody", group=site.account.pw_gid, extra_groups=[],
+            stdout=full, stderr=subprocess.PIPE, check=False,
+        )  # fmt: skip
+    assert (done.returncode, done.stderr.count(b"\n")) == (1, 1)
+    assert b": standard output: [Errno 28] " in done.stderr
 
 
 def test_another_zone_is_told_from_other_rules_of_the_zone(site: Site) -> None:

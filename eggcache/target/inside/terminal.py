@@ -27,8 +27,14 @@ def show(text):
             line = line.encode("utf-8", "backslashreplace")
     elif not isinstance(line, str):
         line = line.encode("utf-8")
-    while line:
-        line = line[os.write(1, line):]
+    try:
+        while line:
+            line = line[os.write(1, line):]
+    except OSError:  # a full disk, or nobody reads it
+        try:
+            sys.stderr.write("%s: standard output: %s\n" % (sys.argv[0], sys.exc_info()[1]))
+        finally:
+            end(FAILED)
 
 
 def end(status):

@@ -215,16 +215,33 @@ def plain(text):
 
 
 def unseen(rows, cache):
-    """The eggs of the archive that this Python does not have on its path."""
+    """The eggs of the archive that this Python does not have on its path, or does not take for eggs there."""
     seen = [os.path.basename(place_of(row, cache)[0]) for row in rows]
-    missing = [name for name in REQUEST["names"] if name not in seen]
+    missing = []
+    for name in [name[:-len("-tmp")] for name in REQUEST["names"] if name not in seen]:
+        path = on_path(name)
+        if not path:
+            missing.append(name)
+        elif not os.access(path, os.R_OK):
+            fault("egg-unreadable", path, "%s may not read it" % user(), "let %s read it" % user())
+        elif not os.path.isdir(path):  # which needs no cache
+            fault("egg-refused", path, "%s does not take it for a zip" % sys.executable, "install it anew")
     if missing:
         more = ""
         if len(missing) > 1:
             more = " (and %d more)" % (len(missing) - 1)
-        fault("egg-unseen", missing[0][:-len("-tmp")], "it is in the archive, and %s finds no egg of that name%s"
+        fault("egg-unseen", missing[0], "it is in the archive, and %s finds no egg of that name%s"
               % (sys.executable, more), "name the directory that it lies in, behind %s, or let %s read it"
               % (sys.argv[0], user()))
+
+
+def on_path(name):
+    """Where a file or directory of that name lies on the path of this Python, as an entry or in one; "" if nowhere."""
+    for place in sys.path:
+        for path in (place, os.path.join(place, name)):
+            if os.path.basename(path) == name and os.path.exists(path):
+                return path
+    return ""
 
 
 # ---------------------------------------------------------------------------------------------------------- together
