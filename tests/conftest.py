@@ -189,8 +189,10 @@ def interpreter(where: Path) -> Callable[[str], Path]:
 
 
 @pytest.fixture(scope="session")
-def checkout(where: Path) -> Path:
-    """A copy of eggcache with what it depends on, for PYTHONPATH, where every user and every Python can read it."""
+def checkout(python: Path, where: Path) -> Path:
+    """A copy of eggcache with what it depends on, for PYTHONPATH, where every user and every Python can read it.
+
+    Byte-compiled for the Python 3.11 that mostly runs it: who cannot write there would compile it at every start."""
     into = where / "checkout"
     with deployment.once(into) as wanted:
         if wanted:
@@ -199,6 +201,7 @@ def checkout(where: Path) -> Path:
                 assert found
                 assert found.origin
                 shutil.copytree(Path(found.origin).parent, into / name, ignore=shutil.ignore_patterns("__pycache__"))
+            deployment.run([python, "-m", "compileall", "-q", into])
             deployment.world_readable(into)
     return into
 
