@@ -11,7 +11,7 @@ import importlib
 
 TYPE_CHECKING = False  # importing typing takes longer than many a run
 if TYPE_CHECKING:
-    from eggcache.cache.archiving import archive
+    from eggcache.cache.cache_archive import archive
     from eggcache.cache.inventory import status
     from eggcache.cache.preparation import prepare
     from eggcache.cache.removal import remove
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from eggcache.proof.application import Application
     from eggcache.proof.checking import check
     from eggcache.system.accounts import Account
-    from eggcache.target.elsewhere import Host
     from eggcache.target.interpreter import EVERYTHING, Roots, Target
+    from eggcache.target.other_host import Host
     from eggcache.target.resolver import resolve
-    from eggcache.unzip.archive import archive_unzipped
     from eggcache.unzip.restoration import undo
+    from eggcache.unzip.unzipped_archive import archive_unzipped
     from eggcache.unzip.unzipping import unzip_all
     from eggcache.wheelhouse.wheelhouse import wheels
     from eggcache.wrappers.emission import wrapper
@@ -59,9 +59,9 @@ _HOMES = {
     "Account": "system.accounts",
     "Application": "proof.application",
     "Wanted": "wrappers.kinds",
-    "Host": "target.elsewhere",
-    "archive": "cache.archiving",
-    "archive_unzipped": "unzip.archive",
+    "Host": "target.other_host",
+    "archive": "cache.cache_archive",
+    "archive_unzipped": "unzip.unzipped_archive",
     "check": "proof.checking",
     "prepare": "cache.preparation",
     "remove": "cache.removal",

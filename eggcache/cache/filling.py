@@ -8,13 +8,13 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from eggcache import __version__
-from eggcache.cache import freshness, outcomes, receipt
+from eggcache.cache import freshness, keep_or_replace, receipt
 from eggcache.cache.plan import Cache, Claim, Place, Plan
 from eggcache.eggs.batch import Batch
 from eggcache.errors import EggcacheError
 from eggcache.model import Finding, Outcome, Tree
 from eggcache.progress import Progress
-from eggcache.system import directory_swap, files, staging, syscalls
+from eggcache.system import files, staging, swap_or_gap, syscalls
 from eggcache.target import search_path
 from eggcache.target.interpreter import Target
 from eggcache.target.skipped import refusal
@@ -42,8 +42,8 @@ class Filling:
     sources: dict[str, Fingerprint] = field(default_factory=dict)  # of the eggs
 
     def fill(self, plan: Plan) -> None:
-        """Extract into the stage all directories that the cache lacks; findings go on the list. Raises as outcomes.of
-        does."""
+        """Extract into the stage all directories that the cache lacks; findings go on the list. Raises as
+        keep_or_replace.of does."""
         self.progress.phase("extracting", plan.size())
         with Batch(self.staged, self.progress.advance) as batch:
             for step in plan.steps():
@@ -56,7 +56,7 @@ class Filling:
     def _fill(self, claim: Claim, batch: Batch) -> None:
         """Keep the claimed directory if it is current; else make it anew."""
         place, one = claim.place, claim.opened
-        outcome = outcomes.of(claim, self.cache, self.descriptor)
+        outcome = keep_or_replace.of(claim, self.cache, self.descriptor)
         self.outcomes.append(outcome)
         self.expected[place.name] = claim.expected
         if outcome.action == "kept":
@@ -78,14 +78,14 @@ class Filling:
 
     def swap(self, allow_gap: bool) -> None:
         """Move the staged directories into place. They are on the disk before: a power cut must not leave empty files
-        under names that promise an egg. For `allow_gap` see `directory_swap`."""
+        under names that promise an egg. For `allow_gap` see `swap_or_gap`."""
         if not self.ready:
             return
         self.progress.phase("writing to the disk")
         syscalls.sync_filesystem(self.staged)
         for place, done in self.ready:
             if files.exists(place.name, self.descriptor):
-                directory_swap.swap(self.staged, self.descriptor, place.name, allow_gap)
+                swap_or_gap.swap(self.staged, self.descriptor, place.name, allow_gap)
                 self.displaced = True
             else:
                 os.rename(place.name, place.name, src_dir_fd=self.staged, dst_dir_fd=self.descriptor)
@@ -96,7 +96,7 @@ class Filling:
         """Move the directories that no tree needs any more into the stage, which is removed next."""
         known = self.cache.known
         for name in known.prunable(self.cache.key, self.expected, self.findings):
-            self.outcomes.append(outcomes.removed(self.cache, name))
+            self.outcomes.append(keep_or_replace.removed(self.cache, name))
             if files.exists(name, self.descriptor):
                 os.rename(name, f"{name}.pruned", src_dir_fd=self.descriptor, dst_dir_fd=self.staged)
                 self.displaced = True
@@ -104,7 +104,7 @@ class Filling:
 
     def look_for_foreign(self) -> None:
         """Find entries that are not eggcache's own, after all directories have their place."""
-        for one in outcomes.foreign(self.cache, self.descriptor):
+        for one in keep_or_replace.foreign(self.cache, self.descriptor):
             self.findings.append(one)
             if one.status:
                 self.sources[one.thing] = freshness.fingerprint(one.thing)  # when it is gone, so is the finding

@@ -14,16 +14,16 @@ from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
-from eggcache.cache import freshness, readers, receipt, unservable
+from eggcache.cache import freshness, groups_and_zones, receipt, unservable
 from eggcache.eggs import extract, layout
 from eggcache.eggs import reader as eggs
 from eggcache.eggs.extract import Opened
 from eggcache.errors import EggcacheError, EggUnsuitable, NotPermitted, Remedy
 from eggcache.model import Distribution, Finding, Kind, Ownership, Tree
 from eggcache.system import accounts
-from eggcache.target import absence, commands, resolver, skipped
+from eggcache.target import commands, resolver, skipped, why_missing
 from eggcache.target.commands import Prepare
-from eggcache.target.early_reading import Opening
+from eggcache.target.eggs_on_path import Opening
 from eggcache.target.interpreter import Target
 from eggcache.target.skipped import refusal
 
@@ -115,8 +115,8 @@ class Plan:
         """
         tree, account = self.tree, self.target.account
         yield Step((*resolver.findings(tree, account), *unservable.in_target(tree, self.target)))
-        gone = (line.path for line in absence.lines(tree, account) if not os.path.lexists(line.path))
-        yield Step(tuple(absence.findings(tree, account)), {path: freshness.fingerprint(path) for path in gone})
+        gone = (line.path for line in why_missing.lines(tree, account) if not os.path.lexists(line.path))
+        yield Step(tuple(why_missing.findings(tree, account)), {path: freshness.fingerprint(path) for path in gone})
         yield from self._passed_over()
         taken: dict[str, Place] = {}
         asked: dict[tuple[str | None, ...], Distribution] = {}
@@ -235,7 +235,7 @@ class Plan:
         return None
 
     def _redated(self, cache: Cache, place: Place, opened: Opened, wanted: str) -> Iterator[str | None]:
-        for zone in readers.zones(cache.known, place.name, self.target.timezone):
+        for zone in groups_and_zones.zones(cache.known, place.name, self.target.timezone):
             with layout.zone(zone):
                 there = expected(opened, cache.ownership(opened.egg))
             if there != wanted:  # two zones may agree on every date

@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
-from eggcache.cache import entries, freshness, receipt
+from eggcache.cache import foreign_entries, freshness, receipt
 from eggcache.eggs import layout
 from eggcache.errors import EggcacheError, NotPermitted, Remedy, of_disk
 from eggcache.model import DEFAULT_RUN, Finding, Outcome, Ownership, Report, Run, Tree
@@ -20,10 +20,10 @@ from eggcache.system import safe_dirs, staging
 from eggcache.target.interpreter import EVERYTHING, Roots, Target
 
 if TYPE_CHECKING:
-    from eggcache.cache import replacement
+    from eggcache.cache import reset_directory
     from eggcache.cache.plan import Cache, Plan
     from eggcache.target.commands import Prepare
-    from eggcache.target.early_reading import EarlyReader
+    from eggcache.target.eggs_on_path import EarlyReader
     from eggcache.target.launch import Launch
 
 # A process that has opened a directory to list it, or is on its way through it, sees what is removed there go. Nobody
@@ -88,9 +88,9 @@ class Preparation:
         ):
             return self._unchanged(previous)
         started = time.time_ns()
-        from eggcache.target import early_reading, resolver
+        from eggcache.target import eggs_on_path, resolver
 
-        tree, read = early_reading.resolve(self.target, self.roots, self.run, launched, _load)
+        tree, read = eggs_on_path.resolve(self.target, self.roots, self.run, launched, _load)
         try:
             if self.run.dry_run:
                 done: Report | None = self._foresee(tree, read, unsafe)
@@ -116,7 +116,7 @@ class Preparation:
             try:
                 held = self._held(descriptor)
                 if held is None:
-                    entries.check(descriptor, self.directory)
+                    foreign_entries.check(descriptor, self.directory)
                 elif not self.run.dry_run and freshness.leftovers(descriptor):
                     # A run was killed after it had written the receipt; or one is at work for another tree, and will do
                     # this.
@@ -154,29 +154,29 @@ class Preparation:
 
     def _foresee(self, tree: Tree, read: EarlyReader, unsafe: NotPermitted | None) -> Report:
         """The report of a dry run: what `_fill` would do."""
-        from eggcache.cache import other_trees, outcomes, replacement
+        from eggcache.cache import keep_or_replace, reset_directory, reset_other_trees
 
         directory, known, there, notes = self.directory, receipt.Receipt(), None, list[str]()
         with layout.zone(self.target.timezone), ExitStack() as held, _never_lenient(directory, unsafe):
             if unsafe:
-                replacement.check(directory)
+                reset_directory.check(directory)
                 notes.append(f"{directory}: {unsafe.cause}: it would be moved aside, to {directory}.aside-...")
-                known = other_trees.of(directory, self.key)
+                known = reset_other_trees.of(directory, self.key)
                 others = known.entries.items()
-                notes += [f"{other_trees.named(directory, key, entry)} would be prepared anew" for key, entry in others]
+                notes += [f"{reset_other_trees.named(directory, *other)} would be prepared anew" for other in others]
             else:
                 there = _open_existing(directory)
                 if there is not None:
                     held.callback(os.close, there)
-                    entries.refuse_other(directory, os.listdir(there), _EMPTY)
+                    foreign_entries.refuse_other(directory, os.listdir(there), _EMPTY)
                     known = receipt.read(there)
                 elif not os.path.isdir(os.path.dirname(directory)):
                     raise _no_parent(directory, os.path.dirname(directory))
             cache, plan = self._planned(tree, read, known)
             notes += self._forget(known) if self.prune else []
-            made, findings, expected = outcomes.foresee(plan, cache, there, self.run.progress)
+            made, findings, expected = keep_or_replace.foresee(plan, cache, there, self.run.progress)
             removed = known.prunable(self.key, expected, findings) if self.prune else []
-            made += [outcomes.removed(cache, name) for name in removed]
+            made += [keep_or_replace.removed(cache, name) for name in removed]
         return replace(self._report(made, findings, expected), notes=tuple(notes))
 
     def _fill(self, tree: Tree, read: EarlyReader, unsafe: NotPermitted | None, started: int) -> Report | None:
@@ -186,7 +186,7 @@ class Preparation:
         with layout.zone(self.target.timezone), ExitStack() as held:
             descriptor, new = self._open(held)
             held.enter_context(_never_lenient(self.directory, new or unsafe))
-            entries.refuse_other(self.directory, os.listdir(descriptor), _EMPTY)
+            foreign_entries.refuse_other(self.directory, os.listdir(descriptor), _EMPTY)
             if os.fstatvfs(descriptor).f_flag & os.ST_RDONLY:
                 return self._leave(tree, read, descriptor)
             self._lock(descriptor, new, held)
@@ -227,10 +227,10 @@ class Preparation:
     def _leave(self, tree: Tree, read: EarlyReader, descriptor: int) -> Report:
         """The content of a current cache on a read-only file system. Raises OSError where it is not current: but an egg
         that is only newer needs nothing, as pkg_resources compares with the files in it."""
-        from eggcache.cache import outcomes
+        from eggcache.cache import keep_or_replace
 
         cache, plan = self._planned(tree, read, receipt.read(descriptor))
-        made, findings, expected = outcomes.foresee(plan, cache, descriptor, self.run.progress)
+        made, findings, expected = keep_or_replace.foresee(plan, cache, descriptor, self.run.progress)
         lacking = cache.known.lacks(descriptor, expected)
         here = os.fstat(descriptor)
         if lacking or [here.st_uid, here.st_gid, stat.S_IMODE(here.st_mode)] != self.options["owner"][:3]:
@@ -247,33 +247,33 @@ class Preparation:
 
     def _planned(self, tree: Tree, read: EarlyReader, known: receipt.Receipt) -> tuple[Cache, Plan]:
         """What is to be in the cache of which this is known. Raises ServesOthers where that closes it to others."""
-        from eggcache.cache import readers
+        from eggcache.cache import groups_and_zones
         from eggcache.cache.plan import Cache, Plan
 
         cache = Cache(self._wanted, self.owner, known)
-        readers.keep_readers(known, cache.wanted)
+        groups_and_zones.keep_readers(known, cache.wanted)
         return cache, Plan(tree, self.target, read.opened, cache)
 
-    def _open(self, held: ExitStack) -> tuple[int, replacement.Renewal | None]:
+    def _open(self, held: ExitStack) -> tuple[int, reset_directory.Renewal | None]:
         """The cache, made where it is missing; with `reset`, for a directory that may not stay, its future
         replacement."""
-        from eggcache.cache import replacement
+        from eggcache.cache import reset_directory
 
-        replacement.tidy(self.directory)
+        reset_directory.tidy(self.directory)
         try:
             descriptor = safe_dirs.open_directory(self.directory, create=True)
             held.callback(os.close, descriptor)
-            entries.check(descriptor, self.directory)
+            foreign_entries.check(descriptor, self.directory)
         except FileNotFoundError as error:
             raise _no_parent(self.directory, error.filename) from None
         except NotPermitted:
             if not self.reset:
                 raise
-            new = held.enter_context(replacement.renewal(self.directory, self.run.wait))
+            new = held.enter_context(reset_directory.renewal(self.directory, self.run.wait))
             return new.descriptor, new
         return descriptor, None
 
-    def _lock(self, descriptor: int, new: replacement.Renewal | None, held: ExitStack) -> None:
+    def _lock(self, descriptor: int, new: reset_directory.Renewal | None, held: ExitStack) -> None:
         """Take the lock of the cache, and remove what a killed run left. Nobody else knows a `new` one yet."""
         safe_dirs.drop_acls(descriptor)  # before the lock, which would inherit from them
         if new is None:
@@ -284,11 +284,11 @@ class Preparation:
 
     def _prepare_neighbours(self, descriptor: int) -> list[str]:
         """Prepare what the directory serves beside this in the new one, and say so of each."""
-        from eggcache.cache import other_trees, readers
+        from eggcache.cache import groups_and_zones, reset_other_trees
 
-        others = other_trees.of(self.directory, self.key)
-        readers.keep_readers(others, self._wanted)
-        return list(other_trees.prepare(others, self.directory, descriptor, self.run.progress))
+        others = reset_other_trees.of(self.directory, self.key)
+        groups_and_zones.keep_readers(others, self._wanted)
+        return list(reset_other_trees.prepare(others, self.directory, descriptor, self.run.progress))
 
     def _forget(self, known: receipt.Receipt) -> list[str]:
         """Let `known` forget the trees that no process can need any more, so that what was extracted for them goes."""
@@ -305,7 +305,7 @@ class Preparation:
 
 def _load() -> None:
     """Import what is needed once the tree is known; filelock alone takes 50 ms."""
-    from eggcache.cache import other_trees, replacement  # noqa: F401
+    from eggcache.cache import reset_directory, reset_other_trees  # noqa: F401
     from eggcache.system import locks  # noqa: F401
 
 
@@ -324,11 +324,11 @@ def _no_parent(directory: str, missing: str) -> EggcacheError:
 @contextmanager
 def _never_lenient(directory: str, unsafe: object) -> Iterator[None]:
     """What a safe directory serves others is lenient about, an `unsafe` one is not: no server may start with that."""
-    from eggcache.cache import readers
+    from eggcache.cache import groups_and_zones
 
     try:
         yield
-    except readers.ServesOthers as error:
+    except groups_and_zones.ServesOthers as error:
         if unsafe is None:
             raise
         raise NotPermitted(directory, f"is not safe, and is not built anew: {error.cause}", error.remedy) from None
@@ -338,10 +338,10 @@ def _never_lenient(directory: str, unsafe: object) -> Iterator[None]:
 def _tidied(descriptor: int) -> Iterator[None]:
     """Without what a killed run has left, and, when this one ends, whenever a signal came, without what it has left.
     The caller holds the lock."""
-    from eggcache.system import directory_swap
+    from eggcache.system import swap_or_gap
 
     try:
-        directory_swap.recover(descriptor)
+        swap_or_gap.recover(descriptor)
         staging.remove_stages(descriptor)
         yield
     finally:

@@ -9,8 +9,8 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 
-from eggcache.cache import entries as cache_names
-from eggcache.cache import freshness, receipt, replacement
+from eggcache.cache import foreign_entries as cache_names
+from eggcache.cache import freshness, receipt, reset_directory
 from eggcache.errors import NotPermitted
 from eggcache.model import DEFAULT_RUN, Outcome, Report, Run
 from eggcache.system import files, procfs, safe_dirs
@@ -66,7 +66,7 @@ def remove(directory: str, run: Run = DEFAULT_RUN) -> Report:
             raise NotPermitted(foreign.thing, cause, "see whose it is; then run again")
         outcomes = tuple(_outcomes(descriptor, directory, names, known))
         if not run.dry_run:
-            replacement.remove_leftovers(parent, (_prefix(path), replacement.prefix(path)))
+            reset_directory.remove_leftovers(parent, (_prefix(path), reset_directory.prefix(path)))
             aside = _prefix(path) + secrets.token_hex(8)
             try:
                 # A plain rename, which every file system has: nobody can guess the name, and put something there.
@@ -76,7 +76,9 @@ def remove(directory: str, run: Run = DEFAULT_RUN) -> Report:
                 raise NotPermitted(directory, cause, f"see to {os.path.dirname(path)}, or empty it yourself") from None
             sizes = {os.path.basename(outcome.into): (outcome.files, outcome.size) for outcome in outcomes}
             run.progress.phase("removing", sum(size for _, size in sizes.values()))
-            replacement.remove(parent, aside, descriptor, lambda name: run.progress.advance(*sizes.get(name, (0, 0))))
+            reset_directory.remove(
+                parent, aside, descriptor, lambda name: run.progress.advance(*sizes.get(name, (0, 0)))
+            )
     notes = list(_users(path))  # when no lock is held any more: others may be slow to tell
     if os.path.islink(directory):
         notes.append(f"{directory}: the symbolic link to {path} is yours to remove")
@@ -92,7 +94,7 @@ def _finish(directory: str) -> None:
     refuses others, and it has said that the directory is missing."""
     path = os.path.realpath(directory)
     with suppress(FileNotFoundError), files.closing(safe_dirs.open_parent(path)) as parent:
-        replacement.remove_leftovers(parent, (_prefix(path), replacement.prefix(path)))
+        reset_directory.remove_leftovers(parent, (_prefix(path), reset_directory.prefix(path)))
 
 
 def _ours(descriptor: int) -> bool:

@@ -17,7 +17,7 @@ from eggcache.eggs.extract import Opened
 from eggcache.errors import EggcacheError, Remedy
 from eggcache.model import DEFAULT_LIMITS, Distribution, Finding, Interpreter, Kind, Member, Tree
 from eggcache.target import commands
-from eggcache.target.early_reading import EarlyReader
+from eggcache.target.eggs_on_path import EarlyReader
 from eggcache.target.interpreter import Roots, Target
 
 _TEXT = 1 << 20  # bytes of the longest listing or stub that is looked into: real ones are a thousandth of that

@@ -13,7 +13,7 @@ import shlex
 import sys
 from collections.abc import Callable
 
-from eggcache.cache import readers, receipt
+from eggcache.cache import groups_and_zones, receipt
 from eggcache.cli import console, next_command
 from eggcache.errors import EggcacheError, UsageError
 from eggcache.target import commands, interpreter
@@ -102,7 +102,7 @@ def in_turn(options: argparse.Namespace, directory: str, run: Callable[[argparse
 def _believed(directory: str) -> list[Prepare]:
     """The prepares that the receipt of `directory` tells of: of a safe directory, and of this user's own receipt."""
     known = receipt.believed(directory)
-    return [readers.prepare_of(directory, key, entry) for key, entry in sorted(readers.living(known))]
+    return [groups_and_zones.prepare_of(directory, key, entry) for key, entry in sorted(groups_and_zones.living(known))]
 
 
 def _of_environment(entries: list[Prepare]) -> list[Prepare]:

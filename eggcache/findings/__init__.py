@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from eggcache.findings.cache import CACHE
+from eggcache.findings.cache_location import CACHE_LOCATION
 from eggcache.findings.configuration import APPLICATION
 from eggcache.findings.eggs import EGGS
 from eggcache.findings.explanation import Explanation
 from eggcache.findings.imports import IMPORTS
-from eggcache.findings.surroundings import SURROUNDINGS
+from eggcache.findings.servers import SERVERS
 from eggcache.findings.tree import TREE
 from eggcache.findings.wheels import WHEELS
 
@@ -23,7 +24,8 @@ SECTIONS = (
     ("The cache", CACHE),
     ("Wheels", WHEELS),
     ("Imports", IMPORTS),
-    ("The surroundings", SURROUNDINGS),
+    ("Where the cache lies", CACHE_LOCATION),
+    ("Servers that run", SERVERS),
     ("The application and Apache's configuration", APPLICATION),
 )
 

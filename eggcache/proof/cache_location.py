@@ -9,7 +9,7 @@ import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from eggcache.cache import readers
+from eggcache.cache import groups_and_zones
 from eggcache.errors import Remedy
 from eggcache.model import Finding, Tree
 from eggcache.servers import apache, apache_findings, environments
@@ -112,7 +112,7 @@ def unreadable(wanted: Prepare, servers: Iterable[ApplicationServer]) -> Iterato
             cause = accounts.in_the_way(path, account).cause.replace("cannot use it", "cannot read the cache")
             own = replace(wanted, target=wanted.target._replace(account=account, group=account.gid))
             cause = f"its processes run as {account.name}, and {cause}"
-            yield Finding("daemon-user-cannot-read", server.environment.thing, cause, readers.another(own))
+            yield Finding("daemon-user-cannot-read", server.environment.thing, cause, groups_and_zones.another(own))
 
 
 def _file_system(directory: str) -> str:

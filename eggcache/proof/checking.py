@@ -1,7 +1,7 @@
 """The command `check`: whether Apache's user gets every file from the cache, and cannot write to it.
 
 There are three witnesses, and the receipt is none of them: the target's own pkg_resources, run as the runtime user
-(`lookups`); the files themselves, compared with the eggs (`comparison`); and the kernel, asked what that user could
+(`target_side`); the files themselves, compared with the eggs (`comparison`); and the kernel, asked what that user could
 write (`permissions`). None of them changes anything.
 """
 
@@ -13,12 +13,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import replace
 
-from eggcache.cache import readers
+from eggcache.cache import groups_and_zones
 from eggcache.eggs import layout
 from eggcache.errors import EggcacheError, NotPermitted, Remedy
 from eggcache.model import DEFAULT_RUN, Finding, Outcome, Report, Run, Tree
 from eggcache.proof import application as applications
-from eggcache.proof import cache_location, imported, lookups, permissions
+from eggcache.proof import cache_location, imported, permissions, target_side
 from eggcache.proof.application import Application
 from eggcache.proof.comparison import strangers
 from eggcache.proof.host_side import HostSide
@@ -81,11 +81,11 @@ def check(
         try:
             around = looked.around()
             aside = (trac.IMPORTED,) if trac.handled(looked.told) else ()
-            evident = lookups.gather(
+            evident = target_side.gather(
                 target,
                 roots,
                 cache=cache,
-                imports=lookups.Imports(imports, around, aside),
+                imports=target_side.Imports(imports, around, aside),
                 early=early,
                 meanwhile=run.progress.tick,
             )
@@ -157,7 +157,7 @@ def _others(looked: HostSide) -> Iterator[str]:
 class _With:
     """The findings for a cache."""
 
-    def __init__(self, cache: str, looked: HostSide, evident: lookups.Evidence) -> None:
+    def __init__(self, cache: str, looked: HostSide, evident: target_side.Evidence) -> None:
         self.cache = cache
         self.looked = looked
         self.evident = evident
@@ -199,12 +199,12 @@ class _With:
     def _shifted(self) -> Finding:
         paths = self.comparison.shifted
         known, names = self.looked.known, self.comparison.names
-        zones = readers.prepared_for(known, names)
-        why = " and ".join(map(readers.shown, zones)) or "another time zone"
+        zones = groups_and_zones.prepared_for(known, names)
+        why = " and ".join(map(groups_and_zones.shown, zones)) or "another time zone"
         remedy = Remedy("prepare it with the zone of Apache (--tz), and check with the same")
         if zones:
             again = Remedy("prepare it again", self.looked.wanted.line())
-            remedy = readers.in_zone(known, self.looked.wanted, names) or again
+            remedy = groups_and_zones.in_zone(known, self.looked.wanted, names) or again
         return Finding(
             "time-zone",
             self.cache,
@@ -275,7 +275,7 @@ class _With:
 class _Without:
     """The findings where there is no cache: what Apache would do."""
 
-    def __init__(self, looked: HostSide, evident: lookups.Evidence) -> None:
+    def __init__(self, looked: HostSide, evident: target_side.Evidence) -> None:
         self.looked = looked
         self.default = evident.default or "the default directory"
         self.account = looked.account

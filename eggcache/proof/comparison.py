@@ -1,6 +1,6 @@
 """The files of a cache, compared with the eggs by eggcache itself: byte by byte, with the runtime user's rights.
 
-pkg_resources is asked as well (`lookups`); but releases up to 0.6c11 look at size and time alone.
+pkg_resources is asked as well (`target_side`); but releases up to 0.6c11 look at size and time alone.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
-from eggcache.cache import entries, freshness, receipt
+from eggcache.cache import foreign_entries, freshness, receipt
 from eggcache.cache.plan import Place, Plan
 from eggcache.eggs import layout
 from eggcache.eggs import reader as eggs
 from eggcache.eggs.extract import Opened
 from eggcache.errors import EggcacheError, Remedy
 from eggcache.model import DateTime, Finding, Member, Outcome, Run, Tree
-from eggcache.proof.lookups import Lookup
 from eggcache.proof.permissions import SHOWN
+from eggcache.proof.target_side import Lookup
 from eggcache.system import accounts, packaged
 from eggcache.target.commands import Prepare
-from eggcache.target.early_reading import EarlyReader
+from eggcache.target.eggs_on_path import EarlyReader
 from eggcache.target.interpreter import Target
 
 _PARTLY = {"directory-entries", "eager-missing", "unusual-names", "ambiguous-time"}  # no cache can serve all of it
@@ -191,5 +191,5 @@ def strangers(descriptor: int, wanted: Prepare, needed: Sequence[str]) -> list[F
     return [
         Finding("stale-directory", os.path.join(wanted.directory, name), cause, remedies[name])
         for name in present
-        if name.endswith("-tmp") and not entries.own(name) and name not in required
+        if name.endswith("-tmp") and not foreign_entries.own(name) and name not in required
     ]

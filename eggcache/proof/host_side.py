@@ -8,13 +8,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from shlex import quote
 
-from eggcache.cache import readers, receipt
+from eggcache.cache import groups_and_zones, receipt
 from eggcache.errors import Remedy
 from eggcache.model import Finding, Run, Tree
 from eggcache.proof import cache_location, permissions
 from eggcache.proof.application import UNKNOWN, Application
 from eggcache.proof.comparison import Comparison
-from eggcache.servers import apache, apache_findings, configuration, environments, processes, wsgi_scripts
+from eggcache.servers import apache, apache_findings, configuration, environments, processes, script_findings
 from eggcache.servers.application_servers import ApplicationServer, chosen, running
 from eggcache.servers.environments import Environment
 from eggcache.system import accounts
@@ -111,9 +111,9 @@ class HostSide:
 
     def deployed(self, scripts: Sequence[str]) -> tuple[list[Finding], list[str]]:
         """The settings that Apache's configuration, or else `scripts`, give the application; see
-        `wsgi_scripts.findings`."""
+        `script_findings.findings`."""
         dates = sorted(self.comparison.dates)
-        return wsgi_scripts.findings(self.told, self.wanted, self.tree.interpreter, dates, scripts, self.servers)
+        return script_findings.findings(self.told, self.wanted, self.tree.interpreter, dates, scripts, self.servers)
 
     def environments(self) -> Iterator[Finding]:
         """The environments of servers, and of what starts them, held against the cache. Where one server has the cache,
@@ -143,12 +143,12 @@ class HostSide:
         return bool(cache) and os.path.realpath(str(cache)) == os.path.realpath(self.wanted.directory)
 
     def again(self) -> Remedy | None:
-        """The remedy for faults in the cache; None: prepare it again. See `readers.again`."""
-        return readers.again(self.known, self.wanted)
+        """The remedy for faults in the cache; None: prepare it again. See `groups_and_zones.again`."""
+        return groups_and_zones.again(self.known, self.wanted)
 
     def rebuilt(self, paths: Sequence[str]) -> Remedy:
-        """The remedy for paths that the runtime user can write to. See `readers.rebuilt`."""
-        return readers.rebuilt(self.known, self.wanted, paths)
+        """The remedy for paths that the runtime user can write to. See `groups_and_zones.rebuilt`."""
+        return groups_and_zones.rebuilt(self.known, self.wanted, paths)
 
     def _unreachable(self, cache: str) -> Finding | None:
         if not os.path.isdir(cache):

@@ -13,15 +13,15 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
-from eggcache.cache import readers
+from eggcache.cache import groups_and_zones
 from eggcache.errors import EggcacheError, Remedy
 from eggcache.model import DEFAULT_LIMITS, Distribution, Finding, State, Tree
 from eggcache.proof.host_side import HostSide
-from eggcache.proof.lookups import Import
+from eggcache.proof.target_side import Import
 from eggcache.servers import environments
 from eggcache.system import accounts
 from eggcache.target import commands, launch
-from eggcache.target.early_reading import EarlyReader
+from eggcache.target.eggs_on_path import EarlyReader
 from eggcache.target.interpreter import Target
 from eggcache.target.selection import named, normalised
 
@@ -85,7 +85,7 @@ def _zone(attempt: Import, looked: HostSide) -> Iterator[Finding]:
         "time-zone",
         attempt.module,
         f"once it is imported, {there} in its process, {here} here, and pkg_resources reckons in the process's zone",
-        readers.in_another(wanted, zone),
+        groups_and_zones.in_another(wanted, zone),
     )
 
 

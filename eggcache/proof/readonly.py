@@ -15,7 +15,7 @@ from eggcache.eggs.extract import Opened
 from eggcache.errors import Remedy
 from eggcache.model import DEFAULT_RUN, Finding, Member, Report, Run
 from eggcache.proof.comparison import Comparison
-from eggcache.target import early_reading, resolver
+from eggcache.target import eggs_on_path, resolver
 from eggcache.target.commands import Prepare
 from eggcache.target.interpreter import EVERYTHING, Roots, Target
 from eggcache.target.launch import Launch
@@ -46,7 +46,7 @@ def verify(
     fails.
     """
     with layout.zone(target.timezone):
-        tree, read = early_reading.resolve(target, roots, run, launched)
+        tree, read = eggs_on_path.resolve(target, roots, run, launched)
         wanted = Prepare(directory, target, roots, run.limits).readable()
         root = Remedy("run as root", wanted.line())
         compared = Comparison(wanted, run, lambda: root, reachable=True, same=_as_listed)

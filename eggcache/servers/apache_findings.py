@@ -11,7 +11,7 @@ from contextlib import suppress
 
 from eggcache.errors import UsageError
 from eggcache.model import Finding, Interpreter
-from eggcache.servers import trac, wsgi_scripts
+from eggcache.servers import script_findings, trac
 from eggcache.servers.configuration import Configuration, Directive, idle, options, proxies
 from eggcache.system import accounts
 from eggcache.system.accounts import Account
@@ -217,7 +217,7 @@ def _ignored(configuration: Configuration) -> Iterator[Finding]:
         return
     for directive in configuration.named("SetEnv", "PythonOption"):
         if directive.words[:1] != ("PYTHON_EGG_CACHE",) or (
-            directive.name.lower() == "setenv" and wsgi_scripts.take_cache(configuration)
+            directive.name.lower() == "setenv" and script_findings.take_cache(configuration)
         ):
             continue
         yield Finding(
@@ -245,7 +245,7 @@ def _told(configuration: Configuration) -> tuple[list[tuple[Directive, str]], ..
     names = {"eggcache.directory", *(["PYTHON_EGG_CACHE"] if trac.handled(configuration) else [])}
     chosen = [line for line in configuration.named("PythonOption") if line.words and line.words[0] in names]
     by_script = [line for line in configuration.named("SetEnv") if line.words[:1] == ("PYTHON_EGG_CACHE",)]
-    read = by_script if by_script and wsgi_scripts.take_cache(configuration) else []
+    read = by_script if by_script and script_findings.take_cache(configuration) else []
     asked, taken = (
         [(line, line.words[1] if len(line.words) > 1 else "") for line in lines] for lines in (chosen, read)
     )

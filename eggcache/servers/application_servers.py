@@ -12,12 +12,11 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from eggcache.errors import EggcacheError
-from eggcache.servers import configuration, processes, scripts, server_files
+from eggcache.servers import configuration, processes, server_files
 from eggcache.servers.apache import Apache
 from eggcache.servers.environments import Environment, variables
 from eggcache.servers.script_settings import NAMES
-from eggcache.servers.scripts import Script
-from eggcache.servers.server_files import Told
+from eggcache.servers.server_files import Script, Told
 from eggcache.system import accounts, procfs
 from eggcache.target import buildout
 from eggcache.target.interpreter import Target
@@ -84,7 +83,7 @@ def _server(
             kind, told = "supervisord", Told()
         if (kind == "supervisord" and not supervised) or not _same(told, words, target):
             return None
-        read = tuple(map(scripts.read, told.files))
+        read = tuple(map(server_files.read, told.files))
     set_later = {one.name for script in read for one in script.settings}
     values = {name: value for name, value in {**values, **told.variables}.items() if value is not None}
     kept = {name: value for name, value in values.items() if name not in {*set_later, *_OWN}}

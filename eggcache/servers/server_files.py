@@ -1,8 +1,8 @@
-"""What gunicorn and uWSGI are told by their command lines and their configuration files, which are read and never run.
+"""The files that a server runs an application by, or is configured by: read as text, never run.
 
-The rules are those of gunicorn's app/base.py and config.py, 19 to 23, and of uWSGI's core/config.py and core/ini.c: of
-what is told twice, gunicorn's command line counts, and after it GUNICORN_CMD_ARGS. What only running would tell is left
-out.
+For gunicorn and uWSGI the rules are those of gunicorn's app/base.py and config.py, 19 to 23, and of uWSGI's
+core/config.py and core/ini.c: of what is told twice, gunicorn's command line counts, and after it GUNICORN_CMD_ARGS.
+What only running would tell is left out.
 """
 
 from __future__ import annotations
@@ -15,11 +15,16 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 
-from eggcache.servers import script_settings
+from eggcache.servers import script_settings, trac
 from eggcache.servers.script_settings import Setting
 from eggcache.system import files
 
 _LARGEST = 1 << 20  # bytes of a file, and of all ini files that name each other
+_MOST = 100  # settings of one script, the last of which counts
+_NAME = r"[bBrRuU]{0,2}['\"]PYTHON_EGG_CACHE['\"]"
+_READS = re.compile(rf"^[^#\n]*{_NAME}", re.MULTILINE)
+# os.environ["PYTHON_EGG_CACHE"], os.environ.get("PYTHON_EGG_CACHE"), os.getenv("PYTHON_EGG_CACHE"): of the process
+_OWN = re.compile(rf"\bos\s*\.\s*(?:environ\s*(?:\[|\.\s*\w+\s*\()|getenv\s*\(|putenv\s*\()\s*{_NAME}")
 _MOST_FILES = 30  # of these, and that a server is told of
 _MOST_PATHS = 100
 _GUNICORN = re.compile(r"gunicorn[0-9.]*(?:-[0-9.]+)?|gunicorn\.app\.wsgiapp")  # its script, or what -m names
@@ -37,6 +42,26 @@ _UWSGI = {  # options of uWSGI's, by what they tell
     "unenv": "unenv", "pythonpath": "path", "python-path": "path", "pp": "path", "home": "home", "virtualenv": "home",
     "venv": "home", "pyhome": "home", "H": "home", "chdir": "chdir", "ini": "ini", "chdir2": "chdir",
 }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Script:
+    """A script that a server runs, and what it sets."""
+
+    file: str
+    settings: tuple[Setting, ...]
+    parsed: bool  # False: it was read by line
+    asks: bool  # whether it reads PYTHON_EGG_CACHE from the WSGI environment
+    tracs: bool  # whether it is Trac's
+
+
+def read(file: str) -> Script:
+    """The script `file`; a script that cannot be read sets nothing."""
+    if file.endswith(".ini"):
+        return Script(file, tuple(uwsgi_settings(file)[-_MOST:]), True, False, False)
+    text = files.beginning(file, _LARGEST).decode("utf-8", "replace")
+    found, parsed = script_settings.settings(file, text)
+    return Script(file, tuple(found[-_MOST:]), parsed, bool(_READS.search(_OWN.sub("", text))), trac.wrote(text))
 
 
 @dataclass

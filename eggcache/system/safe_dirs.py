@@ -27,12 +27,12 @@ DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
-# Names of eggcache's own in the directories that it works in; in a cache, `entries` tells whose an entry is.
+# Names of eggcache's own in the directories that it works in; in a cache, `foreign_entries` tells whose an entry is.
 LOCK = ".eggcache.lock"
 VERIFIER = "eggcache-verifier.py"  # comes with an archive; whoever proves the cache types its name
 STAGE = ".eggcache-stage-"  # how a stage's name begins
 JOURNAL = ".eggcache-gap.json"
-ASIDE = ".eggcache-gap-"  # how the name of a directory begins that moves aside, see `directory_swap`
+ASIDE = ".eggcache-gap-"  # how the name of a directory begins that moves aside, see `swap_or_gap`
 
 _MOST_LINKS, _MOST_TURNS = 40, 1000  # the former as Linux' own ELOOP limit
 _ACLS = ("system.posix_acl_access", "system.posix_acl_default")

@@ -16,7 +16,7 @@ from eggcache.errors import EggcacheError, Remedy, UsageError
 from eggcache.model import Finding, Kind, Need, State, Tree
 from eggcache.system import accounts
 from eggcache.system.accounts import Account
-from eggcache.target import absence, commands, launch, process
+from eggcache.target import commands, launch, process, why_missing
 from eggcache.target.interpreter import EVERYTHING, REPORTED, Roots, Target
 from eggcache.target.parsing import Answer
 from eggcache.target.selection import named, normalised
@@ -169,7 +169,7 @@ def rivals(tree: Tree) -> Iterator[Finding]:
     for egg in tree.outside:
         if egg in looked_at:  # without a requirement, all of them are
             continue
-        one = chosen.get((absence.project_of(os.path.basename(egg)), os.path.dirname(egg)))
+        one = chosen.get((why_missing.project_of(os.path.basename(egg)), os.path.dirname(egg)))
         if one is not None:
             cause = f"{one.title} was checked, and not this version beside it, which a script of buildout's may list"
             yield Finding("other-version", egg, cause, "name such a script with --path-from, in place of --path", 0)
@@ -193,7 +193,7 @@ def _finding(tree: Tree, need: Need, chains: list[str], account: Account) -> Fin
         return Finding("unparsed-requirement", need.requirement, cause, "", 0, context)
     if need.state is State.CONFLICTING:
         return _unreadable(tree, need, chains, account) or _conflicting(tree, need, chains, account)
-    why = absence.why(tree, account, need.requirement)
+    why = why_missing.why(tree, account, need.requirement)
     reason = f"{need.reason} ({why})" if why else need.reason
     if need.by is None:
         remedy = "name its interpreter with --python, or its directory with --path"
@@ -209,7 +209,7 @@ def _conflicting(tree: Tree, need: Need, chains: list[str], account: Account) ->
     remedy = f"install a {name} that suits everything that needs it"
     if need.suits and need.found is not None:
         there = tree.distributions[need.found]
-        line = absence.in_front(tree, account, there.location)
+        line = why_missing.in_front(tree, account, there.location)
         remedy = f"have {need.suits} on the path, which suits everything that needs it, and not {there.location}"
         if line:
             remedy = f"{need.suits} suits everything that needs it: put its line in the place of {line}"

@@ -12,7 +12,7 @@ from eggcache.model import Finding, Limits, Tree
 from eggcache.progress import Progress
 from eggcache.system import accounts
 from eggcache.system.accounts import Account
-from eggcache.target import absence, early_reading, parsing, selection
+from eggcache.target import eggs_on_path, parsing, selection, why_missing
 
 _MOST = 100  # findings: more of them nobody reads
 _LOOKS = 1000  # eggs that are no part of what was asked for: each may take a third of a second
@@ -30,8 +30,8 @@ def paths(tree: Tree, account: Account) -> Iterator[tuple[str, bool]]:
 
     seen = {place(distribution.egg) for distribution in tree.distributions if distribution.egg}
     missing = {selection.project(need.requirement) for need in tree.needs if need.found is None}
-    for path in islice(early_reading.on_path(tree.interpreter.path), parsing.MOST):
-        if tree.requirements and absence.project_of(os.path.basename(path)) not in missing:
+    for path in islice(eggs_on_path.on_path(tree.interpreter.path), parsing.MOST):
+        if tree.requirements and why_missing.project_of(os.path.basename(path)) not in missing:
             continue
         if os.path.isdir(path):  # an unzipped one, without whose metadata there is no distribution
             closed = next((one for one in (path, os.path.join(path, "EGG-INFO")) if not _open(one, account)), None)
@@ -44,7 +44,7 @@ def paths(tree: Tree, account: Account) -> Iterator[tuple[str, bool]]:
 
 
 def refusals(
-    looked: Iterable[tuple[str, bool]], account: Account, opening: early_reading.Opening
+    looked: Iterable[tuple[str, bool]], account: Account, opening: eggs_on_path.Opening
 ) -> Iterator[tuple[str, EggcacheError]]:
     """The eggs of `paths` that `account` cannot read, or that `opening` refuses, each with the reason."""
     for path, readable in looked:
@@ -66,7 +66,7 @@ def findings(tree: Tree, account: Account, limits: Limits, progress: Progress) -
             progress.tick()
             yield one
 
-    refused = refusals(looked(), account, early_reading.EarlyReader(account, limits).opened)
+    refused = refusals(looked(), account, eggs_on_path.EarlyReader(account, limits).opened)
     there = (error for path, error in refused if os.path.isfile(path))  # else another run has unzipped it
     return islice(map(refusal, there), _MOST)
 

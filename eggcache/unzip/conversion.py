@@ -16,7 +16,7 @@ from eggcache.eggs.batch import Batch
 from eggcache.eggs.extract import Opened
 from eggcache.errors import EggcacheError
 from eggcache.model import DateTime, Distribution, Interpreter, Ownership, Run
-from eggcache.system import accounts, directory_swap, files, safe_dirs
+from eggcache.system import accounts, files, safe_dirs, swap_or_gap
 from eggcache.target import owners, process
 from eggcache.target.interpreter import Target
 from eggcache.target.launch import Launch
@@ -153,7 +153,7 @@ class Conversion(Place):
         now, was = os.stat(one.name, dir_fd=descriptor, follow_symlinks=False), one.was
         if (now.st_ino, now.st_size, now.st_mtime_ns) != (was.st_ino, was.st_size, was.st_mtime_ns):
             raise EggcacheError(one.path, "it changed while it was unzipped", "run again when it is installed")
-        directory_swap.swap(staged, descriptor, one.name, self.run.allow_gap)
+        swap_or_gap.swap(staged, descriptor, one.name, self.run.allow_gap)
         self.done(one.name, one.files, one.size)
 
 

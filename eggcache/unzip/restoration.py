@@ -17,7 +17,7 @@ from eggcache.eggs import reader as eggs
 from eggcache.errors import EggcacheError, EggChanged, NotPermitted, UsageError
 from eggcache.model import DEFAULT_RUN, Finding, Member, Report, Run, Tree
 from eggcache.servers import processes
-from eggcache.system import accounts, directory_swap, files, safe_dirs, staging
+from eggcache.system import accounts, files, safe_dirs, staging, swap_or_gap
 from eggcache.target import resolver
 from eggcache.target.interpreter import EVERYTHING, Roots, Target
 from eggcache.unzip import backup as backups
@@ -203,9 +203,9 @@ class Restoration(Place):
     def _swap(self, egg: eggs.Egg, before: str, descriptor: int, staged: int, name: str) -> None:
         """Put the zip in the place of the directory, which ends up in the stage and is removed next."""
         with staging.undisturbed():  # a signal must not have the stage removed before it is known what is in it
-            directory_swap.swap(staged, descriptor, name, self.run.allow_gap)
+            swap_or_gap.swap(staged, descriptor, name, self.run.allow_gap)
             if freshness.digest(staged, name) != before:
-                directory_swap.swap(staged, descriptor, name, self.run.allow_gap)
+                swap_or_gap.swap(staged, descriptor, name, self.run.allow_gap)
                 raise _meanwhile(os.path.join(self.path, name))
         self._report(name, egg)
 

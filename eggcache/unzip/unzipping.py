@@ -13,7 +13,7 @@ from dataclasses import replace
 from eggcache.errors import Busy, EggcacheError, NotPermitted, Remedy
 from eggcache.model import DEFAULT_RUN, Distribution, Finding, Interpreter, Kind, Process, Report, Run, Tree
 from eggcache.servers import processes
-from eggcache.system import directory_swap, files, safe_dirs
+from eggcache.system import files, safe_dirs, swap_or_gap
 from eggcache.target import commands, owners, resolver, search_path, skipped
 from eggcache.target.interpreter import EVERYTHING, Roots, Target
 from eggcache.unzip import unzipped
@@ -159,8 +159,8 @@ def _close_gaps(places: Iterable[str], run: Run) -> bool:
                 files.closing(safe_dirs.open_place(directory)) as descriptor,
                 safe_dirs.locked_itself(descriptor, directory, run.wait, run.progress),
             ):
-                missing = directory_swap.pending(descriptor) if run.dry_run else None
-                found |= not run.dry_run and directory_swap.recover(descriptor)
+                missing = swap_or_gap.pending(descriptor) if run.dry_run else None
+                found |= not run.dry_run and swap_or_gap.recover(descriptor)
         except OSError as error:
             raise explained(directory, error) from error
         if missing is not None:

@@ -22,7 +22,7 @@ from support.judge import as_json, eggcache, environment
 from support.sites import Site, measured, write_egg
 from support.terminals import show
 
-from eggcache.cache.archive_file import MARK
+from eggcache.system.tar_file import MARK
 
 WORDS = [sys.executable, "-m", "eggcache", "archive"]
 

@@ -27,7 +27,7 @@ from eggcache.model import DEFAULT_LIMITS, Interpreter, Ownership, Run, Tree
 from eggcache.progress import Progress
 from eggcache.system import accounts
 from eggcache.target.commands import Prepare
-from eggcache.target.early_reading import EarlyReader
+from eggcache.target.eggs_on_path import EarlyReader
 from eggcache.target.interpreter import EVERYTHING, Roots, Target
 
 

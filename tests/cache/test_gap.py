@@ -18,7 +18,7 @@ from support.injection import program, traced
 from support.judge import as_json, eggcache, listing
 
 from eggcache.errors import EggcacheError, NotPermitted
-from eggcache.system import directory_swap, safe_dirs, syscalls
+from eggcache.system import safe_dirs, swap_or_gap, syscalls
 
 JOURNAL = ".eggcache-gap.json"
 
@@ -175,7 +175,7 @@ def test_readers_may_miss_it_and_never_see_half(fuse: Path) -> None:
             put(stage / "egg", version)
             staged = os.open(stage, os.O_RDONLY)
             kept.append(staged)  # what was displaced stays there, for those who read it
-            directory_swap.swap(staged, descriptor, "egg", True)
+            swap_or_gap.swap(staged, descriptor, "egg", True)
             count, patience = len(seen), time.monotonic() + 60
             while len(seen) == count and reader.is_alive() and time.monotonic() < patience:
                 time.sleep(0.001)  # however slow the file system is, each version is read at least once
@@ -285,7 +285,7 @@ def test_hostile_journal_is_refused_and_nothing_moves(case: str, place: tuple[Pa
     change(made)
     before = {path: path.lstat().st_ino for path in (*made.iterdir(), victim)}
     with pytest.raises(error):
-        directory_swap.recover(descriptor)
+        swap_or_gap.recover(descriptor)
     assert {path: path.lstat().st_ino for path in (*made.iterdir(), victim)} == before
     assert not (made / "egg").exists()
 
@@ -294,15 +294,15 @@ def test_what_was_installed_in_the_gap_stays(place: tuple[Path, int]) -> None:
     """What an installer has put under the name in the gap stays; what lies aside goes."""
     made, descriptor = place
     (made / "egg").write_text("installed")
-    assert directory_swap.recover(descriptor)
+    assert swap_or_gap.recover(descriptor)
     assert {path.name: path.read_text() for path in made.iterdir()} == {"egg": "installed"}
-    assert not directory_swap.recover(descriptor)
+    assert not swap_or_gap.recover(descriptor)
 
 
 def test_signal_waits_for_the_second_rename(place: tuple[Path, int], monkeypatch: pytest.MonkeyPatch) -> None:
     """A signal that arrives between the two renames is delivered when the new one is there."""
     made, descriptor = place
-    directory_swap.recover(descriptor)
+    swap_or_gap.recover(descriptor)
     (made / "stage").mkdir()
     (made / "stage" / "egg").write_text("new")
     staged = os.open(made / "stage", os.O_RDONLY)
@@ -320,7 +320,7 @@ def test_signal_waits_for_the_second_rename(place: tuple[Path, int], monkeypatch
     monkeypatch.setattr(syscalls, "exchange", refuse)
     monkeypatch.setattr(os, "rename", rename)
     try:
-        directory_swap.swap(staged, descriptor, "egg", True)
+        swap_or_gap.swap(staged, descriptor, "egg", True)
     finally:
         signal.signal(signal.SIGHUP, before)
         os.close(staged)

@@ -19,7 +19,7 @@ from support.sites import Site, write_egg
 
 from eggcache.model import Interpreter, Tree
 from eggcache.proof import imported, permissions
-from eggcache.proof.lookups import Import
+from eggcache.proof.target_side import Import
 from eggcache.servers import processes
 from eggcache.system import accounts, files
 from eggcache.target import startup_files

@@ -13,9 +13,9 @@ from pathlib import PurePath
 import pytest
 from support.zips import Entry, archive
 
-from eggcache.cache.outcomes import foresee
+from eggcache.cache.groups_and_zones import ServesOthers
+from eggcache.cache.keep_or_replace import foresee
 from eggcache.cache.plan import Cache, Plan, Step
-from eggcache.cache.readers import ServesOthers
 from eggcache.cache.receipt import Entry as Prepared
 from eggcache.cache.receipt import Receipt
 from eggcache.eggs import layout

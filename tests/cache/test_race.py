@@ -20,7 +20,7 @@ from pathlib import Path
 from support.judge import listing
 from support.sites import Site, write_egg
 
-from eggcache.cache import replacement
+from eggcache.cache import reset_directory
 from eggcache.errors import EggcacheError
 from eggcache.model import Ownership
 from eggcache.system import safe_dirs, staging
@@ -128,7 +128,7 @@ def tightly(directory: Path) -> str:
                 held.enter_context(safe_dirs.locked(descriptor, str(directory), 0))
                 how = "opened"
             except EggcacheError:
-                new = held.enter_context(replacement.renewal(str(directory), 0))
+                new = held.enter_context(reset_directory.renewal(str(directory), 0))
                 descriptor, how = new.descriptor, "renewed"
             with staging.stage(descriptor) as (_, staged):
                 os.mkdir("One-1.0-py3.11.egg-tmp", 0o700, dir_fd=staged)

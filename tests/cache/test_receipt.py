@@ -17,7 +17,7 @@ from support.judge import as_json, eggcache
 from support.schema import SCHEMA
 from support.sites import Site, write_egg
 
-from eggcache.cache import freshness, inventory, readers, receipt, removal
+from eggcache.cache import freshness, groups_and_zones, inventory, receipt, removal
 from eggcache.cache.preparation import prepare
 from eggcache.cli import console
 from eggcache.cli.render import report
@@ -112,7 +112,7 @@ def use(site: Site, descriptor: int, key: str, options: dict[str, Any]) -> None:
         known.forgettable(other)
     target = Target(str(site.python), [str(site.eggs)], accounts.lookup(site.account.pw_name))
     comparison.strangers(descriptor, Prepare(directory, target, EVERYTHING), [])
-    readers.prepared_for(known, ["One-1.0-py3.11.egg-tmp"])
+    groups_and_zones.prepared_for(known, ["One-1.0-py3.11.egg-tmp"])
     with pytest.raises(NotPermitted, match=r"precious-tmp: no prepare"):
         removal.remove(directory, Run(dry_run=True))
 

@@ -28,7 +28,7 @@ from support.parts import missing
 from support.probe import build
 from support.sites import Site, write_egg
 
-from eggcache.proof import lookups
+from eggcache.proof import target_side
 from eggcache.proof.verifier import Archived, verifier
 from eggcache.servers import environments
 from eggcache.system import accounts
@@ -760,7 +760,7 @@ def test_frames_of_a_stranger() -> None:
     row = ["application", "app", "", "failed", "", "", "", "no database"]
     places = [str(number) + "x" * 1000 for number in range(50)]
     said = {"lookups": [], "default": None, "imports": [[*row, ["Error"], places, [None], ["file"]]]}
-    (found,) = lookups._taken_apart(said).imports
+    (found,) = target_side._taken_apart(said).imports
     assert (found.raised, found.zone) == (("Error",), (None,))
     assert found.words == "no database"
     assert [len(frame) for frame in found.frames] == [300] * 20
@@ -768,10 +768,10 @@ def test_frames_of_a_stranger() -> None:
     for at in range(4):
         for wrong in ("text", [1], {"a": "b"}, None):
             lists: list[object] = [[], [], [], []]
-            lookups._taken_apart({**said, "imports": [[*row, *lists]]})
+            target_side._taken_apart({**said, "imports": [[*row, *lists]]})
             lists[at] = wrong
             with pytest.raises((TypeError, ValueError)):
-                lookups._taken_apart({**said, "imports": [[*row, *lists]]})
+                target_side._taken_apart({**said, "imports": [[*row, *lists]]})
 
 
 @pytest.mark.parametrize("group", [(), ("--group", "4242424242")])

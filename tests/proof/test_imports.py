@@ -18,7 +18,7 @@ from support.parts import missing
 from support.sites import write_egg
 
 from eggcache.model import Run
-from eggcache.proof import checking, lookups
+from eggcache.proof import checking, target_side
 from eggcache.system import accounts
 from eggcache.target.interpreter import Roots, Target
 
@@ -152,7 +152,7 @@ def test_imports_are_bounded(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Non
     shop.add("First", "1 / 0\n")
     shop.add("Second", "1 / 0\n")
     target, roots = Target(str(shop.python), [str(shop.eggs)], accounts.lookup("nobody")), Roots(["First", "Second"])
-    monkeypatch.setattr(lookups, "_SECONDS", 0)
+    monkeypatch.setattr(target_side, "_SECONDS", 0)
     done = checking.check(None, target, roots, Run())
     assert [finding.cause.partition(": ")[2] for finding in done.findings if finding.code == "root-import-fails"] == [
         "division by zero", "it was not tried: the modules before it took 0 s",

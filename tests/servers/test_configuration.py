@@ -16,7 +16,7 @@ import pytest
 from support.parts import missing
 
 from eggcache.model import Finding, Interpreter
-from eggcache.servers import apache, apache_findings, configuration, wsgi_scripts
+from eggcache.servers import apache, apache_findings, configuration, script_findings
 from eggcache.servers.configuration import Configuration, Directive
 from eggcache.system import accounts
 from eggcache.target.commands import Prepare
@@ -643,13 +643,13 @@ def test_what_scripts_set(
             lines.append(f"WSGIScriptAlias /{name} {host.root}/{name}.wsgi")
     read = host.read("\n".join(lines), ["wsgi"])
     wanted = Prepare(str(cache), Target(debian_python.executable, timezone="UTC"), EVERYTHING)
-    found, by_line = wsgi_scripts.findings(read, wanted, debian_python, dates, ())
+    found, by_line = script_findings.findings(read, wanted, debian_python, dates, ())
     assert codes(found) == expected
     assert all(one.status == (0 if one.code == "another-application" else 3) for one in found)
     assert by_line == ([f"{host.root}/first.wsgi"] if "print 'x'" in first else [])
     assert all(re.match(rf"{host.root}/(first|second)\.wsgi:\d$", one.thing) for one in found)
     assert all(("(read by line" in one.cause) == bool(by_line) for one in found)
-    named, _ = wsgi_scripts.findings(Configuration(), wanted, debian_python, dates, [f"{host.root}/first.wsgi"])
+    named, _ = script_findings.findings(Configuration(), wanted, debian_python, dates, [f"{host.root}/first.wsgi"])
     sure = {"another-application"} if "sys.prefix" in first else {"egg-cache-elsewhere", "time-zone"}
     assert {one.code for one in named} <= sure
     if expected == ["another-application"]:
@@ -672,7 +672,7 @@ def test_scripts_of_other_process_groups(host: Host, debian_python: Interpreter)
         ["wsgi"],
     )
     wanted = Prepare(str(host.root / "cache"), Target(debian_python.executable, timezone="UTC"), EVERYTHING)
-    found, _ = wsgi_scripts.findings(read, wanted, debian_python, [], ())
+    found, _ = script_findings.findings(read, wanted, debian_python, [], ())
     assert {one.thing for one in found} == {f"{host.root}/own.wsgi:2", f"{host.root}/imported.wsgi:2"}
     assert codes(found) == ["egg-cache-elsewhere"] * 2
 
@@ -712,7 +712,7 @@ def test_path_that_was_not_checked(host: Host, debian_python: Interpreter, line:
         (),
     )
     wanted = Prepare("/cache", Target(debian_python.executable, ["/own"]), EVERYTHING)
-    found, _ = wsgi_scripts.findings(read, wanted, checked, [], ())
+    found, _ = script_findings.findings(read, wanted, checked, [], ())
     assert codes(found) == expected
     for one in found:
         assert f"--path /own --path {eggs}" in one.remedy.command

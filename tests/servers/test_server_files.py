@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from support.parts import missing
 
-from eggcache.servers import scripts, server_files
+from eggcache.servers import server_files
 from eggcache.servers.application_servers import ApplicationServer, chosen
 from eggcache.servers.environments import Environment
 from eggcache.servers.script_settings import Setting
@@ -63,7 +63,7 @@ def test_gunicorn_as_it_reads_itself(home: Path) -> None:
     told = server_files.gunicorn(words, [str(home)], variables)
     assert told
     assert (told.files, told.variables) == ([f"{home}/c.py", f"{home}/lib/shop/wsgi.py"], {"TZ": "Asia/Seoul"})
-    assert [(one.name, one.value, one.line) for one in scripts.read(told.files[0]).settings] == [
+    assert [(one.name, one.value, one.line) for one in server_files.read(told.files[0]).settings] == [
         ("TZ", "UTC", 3), ("PYTHON_EGG_CACHE", "/c", 3),
     ]  # fmt: skip
     done = subprocess.run(
@@ -121,7 +121,7 @@ def test_variables_of_an_ini_file(tmp_path: Path) -> None:
         "[other]\nenv = TZ=no\n[uwsgi]\nenv = TZ=UTC\nenv=PYTHON_EGG_CACHE=%d%n/100%%\nunenv = TZ\nenv = A=b\n"
         "env = PYTHON_EGG_CACHE=$(HOME)/eggs\n"
     )
-    assert [(one.name, one.value, one.line) for one in scripts.read(str(ini)).settings] == [
+    assert [(one.name, one.value, one.line) for one in server_files.read(str(ini)).settings] == [
         ("TZ", "UTC", 4), ("PYTHON_EGG_CACHE", f"{tmp_path}/shop/100%", 5), ("TZ", None, 6),
         ("PYTHON_EGG_CACHE", None, 8),
     ]  # fmt: skip
@@ -135,16 +135,16 @@ def test_ini_files_that_name_each_other_end(tmp_path: Path, monkeypatch: pytest.
     evil = tmp_path / "evil.ini"
     evil.write_text("[uwsgi]\nenv = TZ=UTC\n" + "ini = evil.ini\n" * 3 + "ini = link.ini\nini = evil.ini:two\n[two]\n")
     (tmp_path / "link.ini").symlink_to(evil)
-    assert [one.value for one in scripts.read(str(evil)).settings] == ["UTC"]
+    assert [one.value for one in server_files.read(str(evil)).settings] == ["UTC"]
     assert len(read) == 2
     for number in range(100):
         (tmp_path / f"{number}.ini").write_text(f"[uwsgi]\nini = {number + 1}.ini\nenv = TZ={number}\n" * 2)
-    assert len(scripts.read(f"{tmp_path}/0.ini").settings) == 60
+    assert len(server_files.read(f"{tmp_path}/0.ini").settings) == 60
     words = [f"--ini={number}.ini" for number in range(100)]
     assert len(server_files.uwsgi(["uwsgi", *words], [str(tmp_path)]).files) == 30
     assert len(read) == 62
     evil.write_text("[uwsgi]\n" + "".join(f"env = TZ={number}\n" for number in range(999)))
-    assert [one.value for one in scripts.read(str(evil)).settings][::99] == ["899", "998"]
+    assert [one.value for one in server_files.read(str(evil)).settings][::99] == ["899", "998"]
 
 
 @pytest.mark.parametrize("value", ["/x\0y", "%p" * 4000, "a" * 5000], ids=["nul", "grows", "long"])
@@ -152,7 +152,7 @@ def test_what_no_process_can_have_is_unknown(value: str, tmp_path: Path) -> None
     """A text with a NUL, or longer than any path, is not taken for a value, a file or a directory."""
     ini = tmp_path / "u.ini"
     ini.write_text(f"[uwsgi]\nenv = TZ={value}\nini = {value}\nhome = {value}\nwsgi-file = {value}\npp = {value}\n")
-    assert [one.value for one in scripts.read(str(ini)).settings] == [None]
+    assert [one.value for one in server_files.read(str(ini)).settings] == [None]
     told = server_files.uwsgi(["uwsgi", str(ini)], ["/"])
     assert (told.files, told.paths, told.home) == ([str(ini)], ["/"], None)
 
@@ -162,7 +162,7 @@ def test_a_script_of_one_character_is_read(text: str, tmp_path: Path) -> None:
     """A script of nothing but the beginning of what is looked for is read in a time that grows with its length: with
     its square, this test would take an hour."""
     (tmp_path / "app.py").write_text(text)
-    script = scripts.read(f"{tmp_path}/app.py")
+    script = server_files.read(f"{tmp_path}/app.py")
     assert (script.asks, script.tracs) == (False, False)
 
 
@@ -180,7 +180,7 @@ def test_one_that_has_the_cache_is_the_applications() -> None:
     """Of several servers of a user, those that have the cache, by their environment or by their files, are meant; of
     another cache, any may be."""
     none = Environment("", {}, frozenset())
-    by_file = scripts.Script("conf", (Setting("PYTHON_EGG_CACHE", "/b/../c", 1),), True, False, False)
+    by_file = server_files.Script("conf", (Setting("PYTHON_EGG_CACHE", "/b/../c", 1),), True, False, False)
     told = ApplicationServer("gunicorn", 33, none, (by_file,))
     has = ApplicationServer("uwsgi", 33, Environment("", {"PYTHON_EGG_CACHE": "/c"}, frozenset()))
     lacks, others = ApplicationServer("gunicorn", 33, none), ApplicationServer("gunicorn", 34, none)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from eggcache.cache import replacement
+from eggcache.cache import reset_directory
 from eggcache.errors import Busy, NotPermitted
 from eggcache.system import safe_dirs, staging, syscalls
 
@@ -281,7 +281,7 @@ def test_what_is_in_the_way_stays_under_another_name(safe: Path) -> None:
     squatted.mkdir()
     (squatted / "planted").write_text("x")
     os.chown(squatted, OTHER, OTHER)
-    with replacement.renewal(str(squatted), 0) as new:
+    with reset_directory.renewal(str(squatted), 0) as new:
         assert sorted(os.listdir(squatted)) == ["planted"]
         aside = new.take_place(allow_gap=False)
         assert os.path.samestat(os.fstat(new.descriptor), squatted.stat())
@@ -297,7 +297,7 @@ def test_renewal_that_fails(safe: Path) -> None:
     (safe / "cache").write_text("in the way")
 
     def fail() -> None:
-        with replacement.renewal(str(safe / "cache"), 0) as new:
+        with reset_directory.renewal(str(safe / "cache"), 0) as new:
             os.mkdir("egg-tmp", dir_fd=new.descriptor)
             raise ZeroDivisionError
 
@@ -317,7 +317,7 @@ def test_renewal_after_a_kill(safe: Path) -> None:
         os.chown(safe / name, owner, owner)
     bare = f"cache.new-{'1' * 16}"
     (safe / bare).mkdir()  # killed before it had its lock
-    with replacement.renewal(str(safe / "cache"), 0), replacement.renewal(str(safe / "cache"), 0):
+    with reset_directory.renewal(str(safe / "cache"), 0), reset_directory.renewal(str(safe / "cache"), 0):
         names = os.listdir(safe)
         assert len(names) == 4
         assert {foreign, alike} < set(names)
@@ -336,7 +336,7 @@ def test_alike_but_not_ours(safe: Path, lock: str) -> None:
         (alike / safe_dirs.LOCK).write_text("x" * (lock == "with text"))
         (alike / safe_dirs.LOCK).chmod(0o644 if lock == "readable" else 0o600)
     before = sorted(os.listdir(alike))
-    with replacement.renewal(str(safe / "cache"), 0):
+    with reset_directory.renewal(str(safe / "cache"), 0):
         assert sorted(os.listdir(alike)) == before
 
 
@@ -345,7 +345,7 @@ def test_renewal_spares_shared_directories(safe: Path) -> None:
     shared = safe / "shared"
     shared.mkdir()
     shared.chmod(0o1777)
-    with pytest.raises(NotPermitted, match="for everybody"), replacement.renewal(str(shared), 0):
+    with pytest.raises(NotPermitted, match="for everybody"), reset_directory.renewal(str(shared), 0):
         pass
     assert os.listdir(safe) == ["shared"]
 
@@ -365,7 +365,7 @@ def test_renewal_beats_a_squatter(safe: Path) -> None:
                 try:
                     descriptor = safe_dirs.open_directory(str(parent / "cache"), create=True)
                 except NotPermitted:
-                    with replacement.renewal(str(parent / "cache"), 0) as new:
+                    with reset_directory.renewal(str(parent / "cache"), 0) as new:
                         new.take_place(allow_gap=False)
                         descriptor = os.dup(new.descriptor)
                     os.unlink(safe_dirs.LOCK, dir_fd=descriptor)
@@ -423,7 +423,7 @@ def test_remove_while_another_run_takes_the_lock(safe: Path) -> None:
     descriptor = safe_dirs.open_directory(str(safe / "cache"), create=True)
     with safe_dirs.locked(descriptor, "cache", 0):
         late = iter([lambda: (safe / "cache" / safe_dirs.LOCK).touch(0o600)])
-        replacement.remove(parent, "cache", descriptor, lambda _entry: next(late, int)())
+        reset_directory.remove(parent, "cache", descriptor, lambda _entry: next(late, int)())
     with safe_dirs.locked(descriptor, "cache", 0):
         pass
     os.close(descriptor)

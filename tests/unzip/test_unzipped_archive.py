@@ -26,7 +26,7 @@ from support.zips import Entry, make
 from eggcache import Host, Target, archive_unzipped
 from eggcache.errors import UsageError
 from eggcache.model import Report
-from eggcache.unzip.archive import SCRIPT, STAGE
+from eggcache.unzip.unzipped_archive import SCRIPT, STAGE
 
 SHELLS = {"dash": ["dash"], "bash": ["bash", "--posix"], "busybox": ["busybox", "sh"]}
 NAMES = ("One-1.0-py2.7.egg", "Two words-1.0-py2.7.egg")

@@ -18,9 +18,9 @@ from eggcache.system.accounts import Account
 from eggcache.target.interpreter import ELSEWHERE, EVERYTHING, Roots, Target
 
 if TYPE_CHECKING:
-    from eggcache.cache.archiving import Extra
+    from eggcache.cache.cache_archive import Extra
     from eggcache.proof.verifier import Archived
-    from eggcache.target.elsewhere import Host
+    from eggcache.target.other_host import Host
 
 _SUFFIXES = (".tar", ".tar.gz", ".tgz")
 _STDOUT = "-"
@@ -113,15 +113,15 @@ def _archive(options: argparse.Namespace, file: str | BinaryIO) -> int:
         from dataclasses import replace
 
         from eggcache import progress
-        from eggcache.cache import archiving
+        from eggcache.cache import cache_archive
         from eggcache.model import Limits, Run
-        from eggcache.target.elsewhere import Host
+        from eggcache.target.other_host import Host
         from eggcache.wrappers import destination
 
         with progress.watched(options.quiet, options.verbose > 0) as watcher:
             run = Run(Limits(**arguments.limits(options)), dry_run=options.dry_run, progress=watcher)
             proof = _Proof(target, roots, Host(*host))
-            result = archiving.Archiving(file, target, roots, run, proof.host, proof).report(launched)
+            result = cache_archive.Archiving(file, target, roots, run, proof.host, proof).report(launched)
     if options.verifier and not options.dry_run:
         destination.write(options.verifier, destination.sealed(proof.text.decode("ascii")), mode=0o644)
     if python:
@@ -142,8 +142,8 @@ def _unzipped(
 
     from eggcache import progress
     from eggcache.model import Limits, Run
-    from eggcache.target.elsewhere import Host
-    from eggcache.unzip.archive import archive_unzipped
+    from eggcache.target.other_host import Host
+    from eggcache.unzip.unzipped_archive import archive_unzipped
 
     with progress.watched(options.quiet, options.verbose > 0) as watcher:
         run = Run(Limits(**arguments.limits(options)), dry_run=options.dry_run, progress=watcher)
@@ -163,7 +163,7 @@ class _Proof:
         self.archived = self._archived(())
 
     def __call__(self, names: Sequence[str]) -> Iterator[Extra]:
-        from eggcache.cache.archiving import Extra
+        from eggcache.cache.cache_archive import Extra
         from eggcache.proof import verifier
 
         self.archived = self._archived(names)

@@ -13,7 +13,7 @@ from eggcache.cli.render import graphs, report, tree_lines
 from eggcache.errors import EggcacheError, UsageError
 from eggcache.model import Tree
 from eggcache.servers import environments
-from eggcache.target import absence, resolver, selection
+from eggcache.target import resolver, selection, why_missing
 from eggcache.target.interpreter import EVERYTHING, Roots, Target
 
 
@@ -34,7 +34,7 @@ def run(options: argparse.Namespace) -> int:
     arguments.doubt(options)
     target, tree = _resolved(options)
     plain = not (options.reverse or options.duplicates or options.quiet)
-    eggs = [*absence.findings(tree, target.account), *unservable.in_tree(tree, target)] if plain else []
+    eggs = [*why_missing.findings(tree, target.account), *unservable.in_tree(tree, target)] if plain else []
     form = "json" if options.json else options.format
     if form != "json" and not tree.requirements and tree.reported:
         tree = selection.led_to(tree)  # what else there is, a line names

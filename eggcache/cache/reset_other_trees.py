@@ -1,4 +1,4 @@
-"""The other trees that a cache serves: they are prepared again where --reset exchanges the directory.
+"""The other trees of a cache at `prepare --reset`: each is prepared again, with its own options and limits.
 
 A directory that is not safe is replaced as a whole, and none of its files is kept: any of them may be forged. But the
 servers of the other trees use it as well, and must not fail. The receipt names them, and it can be trusted:
@@ -12,7 +12,7 @@ import shlex
 import time
 from collections.abc import Iterator
 
-from eggcache.cache import freshness, readers, receipt
+from eggcache.cache import freshness, groups_and_zones, receipt
 from eggcache.cache.filling import Filling
 from eggcache.cache.plan import Cache, Plan
 from eggcache.eggs import layout
@@ -21,7 +21,7 @@ from eggcache.model import Ownership
 from eggcache.progress import Progress
 from eggcache.system import safe_dirs, staging
 from eggcache.target import resolver
-from eggcache.target.early_reading import EarlyReader
+from eggcache.target.eggs_on_path import EarlyReader
 
 
 def of(directory: str, key: str) -> receipt.Receipt:
@@ -29,7 +29,7 @@ def of(directory: str, key: str) -> receipt.Receipt:
     known = receipt.at(directory, os.O_NOFOLLOW)
     entries = {
         other: entry
-        for other, entry in readers.living(known)
+        for other, entry in groups_and_zones.living(known)
         if other != key and entry.names and entry.options["owner"][0] == os.geteuid()
     }
     needed = {name for entry in entries.values() for name in entry.names}
@@ -49,14 +49,14 @@ def prepare(others: receipt.Receipt, directory: str, descriptor: int, progress: 
         try:
             _prepare(key, entry, directory, descriptor, progress)
         except EggcacheError as error:
-            why, again = f"{error.thing}: {error.cause}", readers.prepare_of(directory, key, entry).line()
+            why, again = f"{error.thing}: {error.cause}", groups_and_zones.prepare_of(directory, key, entry).line()
             yield f"{named(directory, key, entry)} could not be prepared anew: {why}; see to that, and run: {again}"
         else:
             yield f"{named(directory, key, entry)} was prepared anew"
 
 
 def _prepare(key: str, entry: receipt.Entry, directory: str, descriptor: int, progress: Progress) -> None:
-    again, owner = readers.prepare_of(directory, key, entry), Ownership(*entry.options["owner"])
+    again, owner = groups_and_zones.prepare_of(directory, key, entry), Ownership(*entry.options["owner"])
     target, python = again.target, again.target.python
     options = freshness.asked(target, again.roots, entry.options["limits"])
     for name, value in entry.options["environment"].items():

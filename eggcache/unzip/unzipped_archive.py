@@ -15,18 +15,17 @@ from dataclasses import dataclass, field
 from hashlib import md5
 from typing import BinaryIO
 
-from eggcache.cache import archive_file
 from eggcache.eggs import byte_code, layout, packing
 from eggcache.eggs import reader as eggs
 from eggcache.eggs.extract import Opened
 from eggcache.errors import EggcacheError, EggUnsuitable, UsageError
 from eggcache.model import DEFAULT_RUN, Distribution, Finding, Outcome, Ownership, Report, Run
-from eggcache.system import packaged
+from eggcache.system import packaged, tar_file
 from eggcache.system.tar import Tar
-from eggcache.target import commands, early_reading, elsewhere, resolver, skipped
-from eggcache.target.early_reading import EarlyReader
-from eggcache.target.elsewhere import HOST, Host
+from eggcache.target import commands, eggs_on_path, other_host, resolver, skipped
+from eggcache.target.eggs_on_path import EarlyReader
 from eggcache.target.interpreter import EVERYTHING, Roots, Target
+from eggcache.target.other_host import HOST, Host
 from eggcache.unzip import unzipped, unzipping
 from eggcache.unzip.place import as_finding
 
@@ -71,11 +70,11 @@ def archive_unzipped(
     :raises EggcacheError: the target or the disk fails
     """
     if target.python:
-        tree, read = early_reading.resolve(target, roots, run, None)
+        tree, read = eggs_on_path.resolve(target, roots, run, None)
     else:
         read = EarlyReader(target.account, run.limits)
         run.progress.phase("reading the eggs")
-        tree = elsewhere.tree(host, target.paths, read.opened)
+        tree = other_host.tree(host, target.paths, read.opened)
     found = unzipped.by_directory(tree.distributions)
     findings = []
     if target.python:
@@ -91,7 +90,7 @@ def archive_unzipped(
     if site_packages is not None:
         _check_place(site_packages, found)
     useless = isinstance(file, str) and not found  # a stream gets an empty archive
-    with archive_file.opened(file, 0o600, run.dry_run or useless) as stream, layout.zone(_ZONE):
+    with tar_file.opened(file, 0o600, run.dry_run or useless) as stream, layout.zone(_ZONE):
         work = Archive(Tar(stream), tree.interpreter.version, read)
         total = sum(os.path.getsize(os.path.join(directory, name)) for directory in found for name in found[directory])
         run.progress.phase("writing the archive", total)
@@ -132,8 +131,8 @@ class Archive:
 
     def write(self, here: str, there: str, zips: dict[str, Distribution], run: Run) -> None:
         """Write the eggs `zips` of the directory `here` for the directory `there` of the host, and the script."""
-        stage, first = os.path.join(there, STAGE), layout.mtime(archive_file.FIRST)
-        self.tar.directory(stage, first, _PRIVATE, archive_file.MARK)
+        stage, first = os.path.join(there, STAGE), layout.mtime(tar_file.FIRST)
+        self.tar.directory(stage, first, _PRIVATE, tar_file.MARK)
         lines: list[bytes] = []
         for name in sorted(zips, key=os.fsencode):
             try:

@@ -11,19 +11,19 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
-from eggcache.cache import archive_file, receipt
+from eggcache.cache import receipt
 from eggcache.cache.plan import Cache, Claim, Plan
 from eggcache.eggs import layout, packing
 from eggcache.errors import EggcacheError
 from eggcache.model import DEFAULT_RUN, Finding, Outcome, Ownership, Report, Run, Tree, Zone
 from eggcache.progress import Progress
-from eggcache.system import safe_dirs, zones
+from eggcache.system import safe_dirs, tar_file, zones
 from eggcache.system.tar import Tar
-from eggcache.target import early_reading, elsewhere, resolver
+from eggcache.target import eggs_on_path, other_host, resolver
 from eggcache.target.commands import Prepare
-from eggcache.target.early_reading import EarlyReader
-from eggcache.target.elsewhere import HOST, Host
+from eggcache.target.eggs_on_path import EarlyReader
 from eggcache.target.interpreter import ELSEWHERE, EVERYTHING, Roots, Target
+from eggcache.target.other_host import HOST, Host
 
 if TYPE_CHECKING:
     from eggcache.target.launch import Launch
@@ -100,10 +100,10 @@ class Archiving:
         """Write the archive, and report what was written. `launched` is the result of launch.probe for the target and
         the roots, where the caller has started the target already."""
         target, run = self.target, self.run
-        directory = elsewhere.place(self.host.directory, f"--cache {self.host.directory}")
+        directory = other_host.place(self.host.directory, f"--cache {self.host.directory}")
         owner = Ownership(0, 0, 0o755, 0o644) if target.group is None else Ownership(0, target.group, 0o750, 0o640)
         cache = Cache(Prepare(directory, target, self.roots, run.limits), owner, receipt.Receipt())
-        with archive_file.opened(self.file, 0o644 if target.group is None else 0o600, run.dry_run) as stream:
+        with tar_file.opened(self.file, 0o644 if target.group is None else 0o600, run.dry_run) as stream:
             tree, read = self._tree(launched)
             work = Archive(cache, run.progress)
             with layout.zone(target.timezone):
@@ -125,16 +125,16 @@ class Archiving:
     def _notes(self, tree: Tree, directory: str, zone: Zone) -> Iterator[str]:
         if self.target.python:
             yield from resolver.notes(tree, self.roots)
-        if elsewhere.anybodys(directory):
+        if other_host.anybodys(directory):
             yield f"{directory}: anybody on the host can have made that name first: better, --cache {ELSEWHERE}"
         yield from _dated(zone, self.target.timezone)
 
     def _tree(self, launched: Launch | None) -> tuple[Tree, EarlyReader]:
         if self.target.python:
-            return early_reading.resolve(self.target, self.roots, self.run, launched)
+            return eggs_on_path.resolve(self.target, self.roots, self.run, launched)
         self.run.progress.phase("reading the eggs")
         read = EarlyReader(self.target.account, self.run.limits)
-        return elsewhere.tree(self.host, self.target.paths, read.opened), read
+        return other_host.tree(self.host, self.target.paths, read.opened), read
 
 
 @dataclass
@@ -156,8 +156,8 @@ class Archive:
         :raises EggcacheError: the plan fails
         """
         self.progress.phase("writing the archive", plan.size())
-        tar, first = Tar(stream), layout.mtime(archive_file.FIRST)
-        tar.directory(self.cache.directory, first, self.cache.owner, archive_file.MARK)
+        tar, first = Tar(stream), layout.mtime(tar_file.FIRST)
+        tar.directory(self.cache.directory, first, self.cache.owner, tar_file.MARK)
         # By it `remove` knows the directory for eggcache's, on a host that has eggcache one day. The receipt, which is
         # of this host, is not for that one: without it `prepare` makes everything anew.
         tar.file(os.path.join(self.cache.directory, safe_dirs.LOCK), 0, (), first, _LOCK)

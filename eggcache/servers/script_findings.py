@@ -1,4 +1,4 @@
-"""The scripts and the path that the server's configuration gives an application, compared with what was checked.
+"""Findings about the scripts and the path that the server's configuration gives an application.
 
 The scripts are read as text, never run: see `script_settings`. A host may serve several applications by one Apache. A
 process group with another Python or another cache belongs to another application. Where it is not clear whose a script
@@ -19,7 +19,7 @@ from eggcache.servers import environments, trac
 from eggcache.servers.application_servers import ApplicationServer
 from eggcache.servers.configuration import Configuration, Directive, options
 from eggcache.servers.script_settings import Setting
-from eggcache.servers.scripts import Script, read
+from eggcache.servers.server_files import Script, read
 from eggcache.target.commands import Prepare
 
 _MOST = 100  # scripts of one directory

@@ -1,4 +1,4 @@
-"""The readers of a cache, by its receipt: no prepare and no remedy may take it from them.
+"""The group and the time zones that a cache serves, by its receipt: no prepare and no remedy takes it from its readers.
 
 A cache has one group, and each file in it one date. Another group, or the dates of another time zone, take the cache
 from its users: each of their pages is then an ExtractionError, though nobody has touched their server. An administrator
@@ -13,7 +13,7 @@ import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from eggcache.cache import entries, freshness, receipt
+from eggcache.cache import foreign_entries, freshness, receipt
 from eggcache.cache.receipt import Entry, Receipt
 from eggcache.errors import NotPermitted, Remedy
 from eggcache.model import Limits
@@ -96,7 +96,7 @@ def rebuilt(known: Receipt, wanted: Prepare, paths: Iterable[str]) -> Remedy:
     remade, foreign = dict[str, None](), dict[str, None]()
     for name in dict.fromkeys(os.path.relpath(path, directory).split("/")[0] for path in paths):
         needed = [other for other, entry in living(known) if name in entry.names]
-        if key in needed or not known.entries or name == "." or entries.own(name):
+        if key in needed or not known.entries or name == "." or foreign_entries.own(name):
             remade[wanted.line("--reset")] = None
         elif needed:
             remade[prepare_of(directory, needed[0], known.entries[needed[0]]).line()] = None

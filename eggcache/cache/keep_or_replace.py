@@ -1,4 +1,4 @@
-"""The outcome for each directory of a cache: a prepare keeps it, makes it, replaces it or removes it.
+"""Which directories of a cache a prepare keeps, and which it makes, replaces or removes: the outcome for each.
 
 A dry run reports these. Nothing is written here.
 """
@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import replace
 
-from eggcache.cache import entries, freshness, readers
+from eggcache.cache import foreign_entries, freshness, groups_and_zones
 from eggcache.cache.plan import Cache, Claim, Plan
 from eggcache.eggs.extract import Opened
 from eggcache.errors import EggcacheError
@@ -48,7 +48,7 @@ def of(claim: Claim, cache: Cache, there: int | None) -> Outcome:
     ServesOthers where the place would be taken from another time zone."""
     place, one, before = claim.place, claim.opened, cache.known.extracted.get(claim.place.name)
     for zone in claim.redated:
-        readers.keep_dates(cache.wanted, place.egg, zone)
+        groups_and_zones.keep_dates(cache.wanted, place.egg, zone)
     into = os.path.join(cache.directory, place.name)
     if before and there is not None and _holds(claim, cache, there):
         return Outcome(place.egg, into, "kept", before.files, before.size)
@@ -80,11 +80,11 @@ def removed(cache: Cache, name: str) -> Outcome:
 def foreign(cache: Cache, there: int) -> Iterator[Finding]:
     """What is not eggcache's own in the cache as it is then: when all has its place, which may be theirs now."""
     known = cache.known
-    for one in entries.foreign(there, cache.directory, known.extracted, lost=False):
+    for one in foreign_entries.foreign(there, cache.directory, known.extracted, lost=False):
         name = os.path.basename(one.thing)
         if one.status and name.endswith("-tmp") and name in known.needed_beside(cache.key):
             # what is not to be removed by hand, since others are served from it
-            yield replace(one, remedy=readers.rebuilt(known, cache.wanted, [one.thing]))
+            yield replace(one, remedy=groups_and_zones.rebuilt(known, cache.wanted, [one.thing]))
         else:
             yield one
 

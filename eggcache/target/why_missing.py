@@ -19,7 +19,7 @@ from eggcache.errors import Remedy
 from eggcache.model import Finding, Tree
 from eggcache.system import accounts, files
 from eggcache.system.accounts import Account
-from eggcache.target import early_reading, parsing, selection
+from eggcache.target import eggs_on_path, parsing, selection
 
 _MOST = 100  # findings: more of them nobody reads
 _LINES = 10_000  # of one .pth file
@@ -122,7 +122,7 @@ def _found(tree: Tree, account: Account) -> Iterator[Finding]:
 def _for_others(tree: Tree) -> Iterator[tuple[str, str, str]]:
     """The eggs on the path that are for another Python or machine: path, project, and for which."""
     version = ".".join(map(str, tree.interpreter.version[:2]))
-    for path in islice(early_reading.on_path(tree.interpreter.path), parsing.MOST):
+    for path in islice(eggs_on_path.on_path(tree.interpreter.path), parsing.MOST):
         tag = _TAG.search(os.path.basename(path))
         if tag and tag[1] != version:
             yield path, project_of(os.path.basename(path)), f"is for Python {tag[1]}, not {version}"

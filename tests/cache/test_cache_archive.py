@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from support.zips import Entry, archive
 
-from eggcache.cache.archiving import Archive, Extra
+from eggcache.cache.cache_archive import Archive, Extra
 from eggcache.cache.plan import Cache, Plan
 from eggcache.cache.receipt import Receipt
 from eggcache.eggs import layout, packing
@@ -22,7 +22,7 @@ from eggcache.progress import Progress
 from eggcache.system import accounts
 from eggcache.system.tar import Tar
 from eggcache.target.commands import Prepare
-from eggcache.target.early_reading import EarlyReader
+from eggcache.target.eggs_on_path import EarlyReader
 from eggcache.target.interpreter import EVERYTHING, Target
 
 NOON = 1_262_347_200  # in UTC: of the files in `archive`

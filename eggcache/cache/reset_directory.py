@@ -1,4 +1,4 @@
-"""`prepare --reset`: a new directory that is built beside the old one, and takes its place in one step."""
+"""The directory at `prepare --reset`: a new one is built beside the old one, and takes its place in one step."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
-from eggcache.cache import entries
+from eggcache.cache import foreign_entries
 from eggcache.errors import Busy, EggcacheError, NotPermitted, of_disk
 from eggcache.system import files, safe_dirs, staging, syscalls
 
@@ -35,7 +35,7 @@ class Renewal:
     def overtaken(self) -> bool:
         """Whether `path` is a directory of another run by now, which needs no renewal."""
         with suppress(OSError, NotPermitted), files.closing(safe_dirs.open_directory(self.path)) as descriptor:
-            entries.check(descriptor, self.path)
+            foreign_entries.check(descriptor, self.path)
             return True
         return False
 

@@ -1,4 +1,4 @@
-"""The look-ups of the target: its own pkg_resources asks for everything in a cache, and imports modules.
+"""What `check` asks of the target: its own pkg_resources looks up everything in a cache, and imports modules.
 
 One process in the target answers with the tree and then with the look-ups (inside/prove.py). The answer is a
 stranger's, like the resolver's. A forged one can lead to a wrong finding at most, so only its form is checked.

@@ -17,13 +17,13 @@ from eggcache.eggs import source_scan
 from eggcache.eggs.extract import Opened
 from eggcache.model import DEFAULT_LIMITS, Limits
 from eggcache.system import accounts
-from eggcache.target import early_reading
+from eggcache.target import eggs_on_path
 
 
 @pytest.fixture
 def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the eggs that are read from now on, for which there is time enough."""
-    monkeypatch.setattr(early_reading, "_SECONDS", 60.0)
+    monkeypatch.setattr(eggs_on_path, "_SECONDS", 60.0)
     names: list[str] = []
     real = eggs.read
 
@@ -35,7 +35,7 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
-def asked(looked: early_reading.EarlyReader, egg: Path) -> list[str]:
+def asked(looked: eggs_on_path.EarlyReader, egg: Path) -> list[str]:
     with looked.opened(str(egg)) as (_, found):
         return [member.name for member in found.members]
 
@@ -47,7 +47,7 @@ def test_egg_that_is_the_same_is_read_once(tmp_path: Path, read: list[str]) -> N
         write_egg(tmp_path / name, {"old.py": ""})
     (tmp_path / "E-1.egg").write_text("no zip")
     (tmp_path / "F-1.egg").mkdir()
-    looked = early_reading.EarlyReader(accounts.current(), DEFAULT_LIMITS)
+    looked = eggs_on_path.EarlyReader(accounts.current(), DEFAULT_LIMITS)
     looked.look([str(tmp_path), str(tmp_path / "gone"), str(tmp_path)])
     assert read == [*names, "E-1.egg"]
     status = (tmp_path / "B-1.egg").stat()
@@ -70,7 +70,7 @@ def test_sources_are_looked_into_once(tmp_path: Path, monkeypatch: pytest.Monkey
     code = {"shop/__init__.py": "import os\nopen(os.path.join(os.path.dirname(__file__), 'a.txt'))\n", "shop/a.txt": ""}
     for name in ("A-1.egg", "B-1.egg"):
         write_egg(tmp_path / name, code)
-    looked = early_reading.EarlyReader(accounts.current(), DEFAULT_LIMITS)
+    looked = eggs_on_path.EarlyReader(accounts.current(), DEFAULT_LIMITS)
     looked.look([str(tmp_path)])
     write_egg(tmp_path / "B-1.egg", {"b.py": ""})
     held = {}
@@ -86,11 +86,11 @@ def test_no_more_than_memory_has_room_for(tmp_path: Path, read: list[str], monke
     """A site of thousands of eggs is not read before its time."""
     for number in range(80):
         write_egg(tmp_path / f"A{number:03}-1.egg", {f"{module}.py": "" for module in range(9)})
-    early_reading.EarlyReader(accounts.current(), DEFAULT_LIMITS).look([str(tmp_path)])
+    eggs_on_path.EarlyReader(accounts.current(), DEFAULT_LIMITS).look([str(tmp_path)])
     assert len(read) == 64
     read.clear()
-    monkeypatch.setattr(early_reading, "_MEMBERS", 25)
-    early_reading.EarlyReader(accounts.current(), DEFAULT_LIMITS).look([str(tmp_path)])
+    monkeypatch.setattr(eggs_on_path, "_MEMBERS", 25)
+    eggs_on_path.EarlyReader(accounts.current(), DEFAULT_LIMITS).look([str(tmp_path)])
     assert len(read) == 3
 
 
@@ -98,12 +98,12 @@ def test_no_more_time_than_it_is_worth(tmp_path: Path, read: list[str], monkeypa
     """What takes long to read, or would, is left until somebody asks for it."""
     for name in ("A", "B", "C"):
         write_egg(tmp_path / f"{name}-1.egg", {"text.txt": "x" * 5000})
-    monkeypatch.setattr(early_reading, "_SECONDS", -1.0)
-    early_reading.EarlyReader(accounts.current(), DEFAULT_LIMITS).look([str(tmp_path)])
+    monkeypatch.setattr(eggs_on_path, "_SECONDS", -1.0)
+    eggs_on_path.EarlyReader(accounts.current(), DEFAULT_LIMITS).look([str(tmp_path)])
     assert read == []
-    monkeypatch.setattr(early_reading, "_SECONDS", 60.0)
-    monkeypatch.setattr(early_reading, "_SMALL", Limits(total=4000))
-    looked = early_reading.EarlyReader(accounts.current(), DEFAULT_LIMITS)
+    monkeypatch.setattr(eggs_on_path, "_SECONDS", 60.0)
+    monkeypatch.setattr(eggs_on_path, "_SMALL", Limits(total=4000))
+    looked = eggs_on_path.EarlyReader(accounts.current(), DEFAULT_LIMITS)
     looked.look([str(tmp_path)])
     assert len(read) == 3
     assert "text.txt" in asked(looked, tmp_path / "A-1.egg")

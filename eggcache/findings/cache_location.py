@@ -1,10 +1,10 @@
-"""Findings about where a cache lies: its file system, SELinux, what cleans it, the environment of servers."""
+"""Findings about where a cache lies: its file system, SELinux, what cleans it, what hides it from servers."""
 
 from __future__ import annotations
 
 from eggcache.findings.explanation import Explanation
 
-SURROUNDINGS = (
+CACHE_LOCATION = (
     Explanation(
         "private-tmp",
         "The cache, an egg, or the target is in /tmp or /var/tmp, and systemd gives Apache another /tmp (PrivateTmp).",
@@ -19,13 +19,6 @@ SURROUNDINGS = (
         "(TemporaryFileSystem).",
         "Apache does not see the cache, an egg or the target there: an ExtractionError, though everything is prepared.",
         "Use a directory outside of what the unit hides, or take the setting out of the unit.",
-    ),
-    Explanation(
-        "egg-replaced",
-        "Processes of the runtime user run the target since before an egg was replaced.",
-        "zipimport keeps where in the egg each module was: the next import fails (bad local file header), or finds "
-        "another module's bytes.",
-        "Restart them. Stop servers before eggs are replaced, or unzip the eggs.",
     ),
     Explanation(
         "hidden-from-process",
@@ -58,34 +51,5 @@ SURROUNDINGS = (
         "SELinux is on, and the cache has a type from which httpd may not read or load libraries.",
         "Permission denied, though the modes are right; the audit log has the denial.",
         "Run semanage fcontext and restorecon, as the message has them.",
-    ),
-    Explanation(
-        "systemd-starts-apache",
-        "Under systemd, this apachectl has systemctl start Apache.",
-        "Apache does not get what a wrapper exports, so the wrapper refuses to run it.",
-        "Install the drop-in that the wrapper prints.",
-    ),
-    Explanation(
-        "cache-relative",
-        "PYTHON_EGG_CACHE of Apache, or of what starts Apache, is no absolute path: eggs, or ~/eggs in quotes.",
-        "pkg_resources expands no ~, and reads the path from the working directory of each process. Each process has "
-        "another cache, and none of them was prepared.",
-        "Write the absolute path there, and start Apache anew.",
-    ),
-    Explanation(
-        "running-without-cache",
-        "An Apache that runs now, with the target's version of Python in it, or a gunicorn, a uWSGI or a program of "
-        "supervisord's that runs the target, has no PYTHON_EGG_CACHE in its environment.",
-        "Its workers extract below the home directory, unless its configuration sets a cache (WSGIPythonEggs, "
-        "python-eggs, PythonOption).",
-        "systemctl restart, once its unit has the drop-in. Without systemd: stop it and start it by the wrapper, since "
-        "apachectl's restart keeps the old environment, as reload and graceful do. For another server the message has "
-        "the wrapper.",
-    ),
-    Explanation(
-        "running-with-other-cache",
-        "A server that runs now has another directory in PYTHON_EGG_CACHE.",
-        "The server does not use the cache that was checked.",
-        "Check the directory that the server has; or, to have it use this one, stop it and start it by the wrapper.",
     ),
 )

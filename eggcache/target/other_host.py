@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 from eggcache.errors import EggcacheError, UsageError
 from eggcache.model import Distribution, Interpreter, Kind, Tree
-from eggcache.target import early_reading
-from eggcache.target.early_reading import Opening
+from eggcache.target import eggs_on_path
+from eggcache.target.eggs_on_path import Opening
 from eggcache.target.interpreter import ELSEWHERE
 
 _BASKETS = (49, 5)  # the last release whose pkg_resources has a directory for each egg in a basket
@@ -73,7 +73,7 @@ def anybodys(directory: str) -> bool:
 def tree(host: Host, paths: Sequence[str], opening: Opening) -> Tree:
     """All eggs that `paths` name, or that lie in them, as a tree of no requirements. An egg that cannot be read is part
     of it: what is wrong is told where its files are needed. Raises UsageError where there is none."""
-    found = [one for egg in early_reading.on_path(paths) if os.path.isfile(egg) for one in _in(host, egg, opening)]
+    found = [one for egg in eggs_on_path.on_path(paths) if os.path.isfile(egg) for one in _in(host, egg, opening)]
     if not found:
         raise UsageError(f"--eggs-in {paths[-1]}", "no zipped egg lies there", "name a directory of eggs")
     version = f" {'.'.join(map(str, host.python))}" if host.python else ""

@@ -1,4 +1,4 @@
-"""The names in a cache: those of eggcache's own, and those that must not be there."""
+"""The entries of a cache, by their names: those of eggcache's own, and foreign ones, which must not be there."""
 
 from __future__ import annotations
 

@@ -1,0 +1,44 @@
+"""Findings about running servers, and about the egg cache that their environment names."""
+
+from __future__ import annotations
+
+from eggcache.findings.explanation import Explanation
+
+SERVERS = (
+    Explanation(
+        "egg-replaced",
+        "Processes of the runtime user run the target since before an egg was replaced.",
+        "zipimport keeps where in the egg each module was: the next import fails (bad local file header), or finds "
+        "another module's bytes.",
+        "Restart them. Stop servers before eggs are replaced, or unzip the eggs.",
+    ),
+    Explanation(
+        "systemd-starts-apache",
+        "Under systemd, this apachectl has systemctl start Apache.",
+        "Apache does not get what a wrapper exports, so the wrapper refuses to run it.",
+        "Install the drop-in that the wrapper prints.",
+    ),
+    Explanation(
+        "cache-relative",
+        "PYTHON_EGG_CACHE of Apache, or of what starts Apache, is no absolute path: eggs, or ~/eggs in quotes.",
+        "pkg_resources expands no ~, and reads the path from the working directory of each process. Each process has "
+        "another cache, and none of them was prepared.",
+        "Write the absolute path there, and start Apache anew.",
+    ),
+    Explanation(
+        "running-without-cache",
+        "An Apache that runs now, with the target's version of Python in it, or a gunicorn, a uWSGI or a program of "
+        "supervisord's that runs the target, has no PYTHON_EGG_CACHE in its environment.",
+        "Its workers extract below the home directory, unless its configuration sets a cache (WSGIPythonEggs, "
+        "python-eggs, PythonOption).",
+        "systemctl restart, once its unit has the drop-in. Without systemd: stop it and start it by the wrapper, since "
+        "apachectl's restart keeps the old environment, as reload and graceful do. For another server the message has "
+        "the wrapper.",
+    ),
+    Explanation(
+        "running-with-other-cache",
+        "A server that runs now has another directory in PYTHON_EGG_CACHE.",
+        "The server does not use the cache that was checked.",
+        "Check the directory that the server has; or, to have it use this one, stop it and start it by the wrapper.",
+    ),
+)
