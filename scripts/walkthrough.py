@@ -1,6 +1,6 @@
 """What the quickstart shows, step by step, on a real deployment: the error, the cache that cures it, the wrapper.
 
-    walkthrough.py DIRECTORY
+    walkthrough.py DIRECTORY [CACHE]
 
 It runs in the environment that scripts/quickstart has made in DIRECTORY. Lines that begin with "$ " are what an
 administrator would type.
@@ -15,7 +15,9 @@ import shutil
 import stat
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))  # where what builds real sites lies
@@ -23,8 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))  # whe
 from support import deployment
 from support.deployment import Deployment, DeploymentError
 
-CACHE = "/tmp/turbogears-eggcache"
-ELSEWHERE = Path("/var/tmp/eggcache-quickstart")
+ROOTS = Path("/var/cache/eggcache-quickstart")  # a place that nobody but root can change, and others can read
 MISSING = 5  # eggcache's exit status where a required distribution is missing
 
 RESOURCES = '''\
@@ -45,6 +46,26 @@ print("%d files of %d eggs, from %s" % (count, len(sys.argv) - 1, os.path.dirnam
 
 def say(text: str = "") -> None:
     print(text, flush=True)
+
+
+@contextmanager
+def patiently(text: str) -> Iterator[None]:
+    """Say what is done, with a dot for each two seconds of it."""
+    print(text, end=" ", flush=True)
+    ended = threading.Event()
+
+    def dots() -> None:
+        while not ended.wait(2):
+            print(".", end="", flush=True)
+
+    ticking = threading.Thread(target=dots)
+    ticking.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        ticking.join()
+        say()
 
 
 def step(text: str) -> None:
@@ -68,28 +89,33 @@ def place(own: Path) -> Path:
     """
     if os.geteuid() != 0 or deployment.others_can_use(own):
         return own / "deployment"
-    say(f"Other users cannot search {own}: the deployment is built in {ELSEWHERE}.")
+    say(f"Other users cannot search {own}: the deployment is built in {ROOTS}.")
+    return roots()
+
+
+def roots() -> Path:
+    """Root's own directory outside of the clone. Raises DeploymentError where it is somebody else's."""
     try:
-        ELSEWHERE.mkdir(mode=0o755)
-        ELSEWHERE.chmod(0o755)
+        ROOTS.mkdir(mode=0o755)
+        ROOTS.chmod(0o755)
     except FileExistsError:
-        info = ELSEWHERE.lstat()
+        info = ROOTS.lstat()
         if not stat.S_ISDIR(info.st_mode) or info.st_uid != 0 or info.st_mode & 0o022:
-            raise DeploymentError(f"{ELSEWHERE} is not a directory that only root can write: move it away") from None
-    return ELSEWHERE
+            raise DeploymentError(f"{ROOTS} is not a directory that only root can write: move it away") from None
+    return ROOTS
 
 
 def build(where: Path) -> tuple[Deployment, str, list[str]]:
     """The deployment, its root requirement, and some of the distributions that it pulls in."""
     if deployment.installed("2.7"):
-        say(f"Building TurboGears 1.1.3 for CPython 2.7 as zipped eggs in {where} ...")
         names = ["TurboGears", "CherryPy", "FormEncode", "Genshi", "kid", "simplejson", "tgMochiKit"]
-        return deployment.turbogears1(where), "TurboGears", names
+        with patiently(f"Building TurboGears 1.1.3 for CPython 2.7 as zipped eggs in {where} ..."):
+            return deployment.turbogears1(where), "TurboGears", names
     version = f"{sys.version_info[0]}.{sys.version_info[1]}"
-    say(f"There is no python2.7: building TurboGears2 for Python {version} as zipped eggs in {where} ...")
     setuptools = "65.7.0" if sys.version_info < (3, 12) else "75.8.0"
     names = ["TurboGears2", "WebOb", "MarkupSafe", "crank", "repoze.lru"]
-    return deployment.turbogears2(version, where, setuptools), "TurboGears2", names
+    with patiently(f"There is no python2.7: building TurboGears2 for Python {version} as zipped eggs in {where} ..."):
+        return deployment.turbogears2(version, where, setuptools), "TurboGears2", names
 
 
 def demonstrate(script: Path, made: Deployment, user: str | None, env: Mapping[str, str], names: Sequence[str]) -> int:
@@ -117,7 +143,9 @@ def listing(top: str) -> dict[str, tuple[int, ...]]:
     return {p: (i.st_ino, i.st_mode, i.st_uid, i.st_size, i.st_mtime_ns, i.st_ctime_ns) for p, i in infos.items()}
 
 
-def attempts(script: Path, made: Deployment, user: str | None, names: Sequence[str], trace: Path) -> list[str] | None:
+def attempts(
+    script: Path, made: Deployment, user: str | None, cache: str, names: Sequence[str], trace: Path
+) -> list[str] | None:
     """The system calls that try to write anything, seen by strace; None where it is not here, or not allowed."""
     strace = shutil.which("strace")
     if strace is None:
@@ -133,7 +161,7 @@ def attempts(script: Path, made: Deployment, user: str | None, names: Sequence[s
     as_user = ["-u", user] if user else []
     deployment.run(
         [*watching, *as_user, made.python, "-W", "ignore", script, *names],
-        env={**zone(), "PYTHON_EGG_CACHE": CACHE},
+        env={**zone(), "PYTHON_EGG_CACHE": cache},
     )
     lines = [line for line in trace.read_text(errors="replace").splitlines() if "(" in line and '"/dev/' not in line]
     trace.unlink()
@@ -141,13 +169,15 @@ def attempts(script: Path, made: Deployment, user: str | None, names: Sequence[s
     return [line for line in lines if not reading.match(line) or re.search("O_WRONLY|O_RDWR|O_CREAT|O_TRUNC", line)]
 
 
-def walk(own: Path) -> None:
-    """All of it. Raises DeploymentError where a step fails."""
+def walk(own: Path, asked: str | None = None) -> None:
+    """All of it, with the egg cache in `asked`, or in a directory of its own. Raises DeploymentError where a step
+    fails."""
     from eggcache.servers import apache
     from eggcache.system import accounts
 
     eggcache = own / "venv" / "bin" / "eggcache"
     where = place(own)
+    cache = asked or str((own if os.geteuid() else roots()) / "egg-cache")
     made, root, names = build(where)
     lacking = root == "TurboGears"
     target = ["--python", str(made.python)]
@@ -176,33 +206,42 @@ def walk(own: Path) -> None:
         raise DeploymentError("there should have been an ExtractionError")
 
     step(f"The cure: everything extracted once, where {user or 'that user'} can read it and nobody can write")
-    status = type_in(eggcache, "prepare", CACHE, *requirement, *target, *runtime, expected=(0, MISSING))
+    status = type_in(eggcache, "prepare", cache, *requirement, *target, *runtime, expected=(0, MISSING))
     if status == MISSING:
         say("(Exit status 5, by design: what is missing was said, what is there is prepared.)")
 
     step("The same user again")
-    before = listing(CACHE)
-    if demonstrate(script, made, user, {"PYTHON_EGG_CACHE": CACHE}, names) != 0:
-        raise DeploymentError(f"{CACHE} does not serve {user or 'this user'}")
-    if listing(CACHE) != before:
-        raise DeploymentError(f"something was written to {CACHE}")
+    before = listing(cache)
+    if demonstrate(script, made, user, {"PYTHON_EGG_CACHE": cache}, names) != 0:
+        raise DeploymentError(f"{cache} does not serve {user or 'this user'}")
+    if listing(cache) != before:
+        raise DeploymentError(f"something was written to {cache}")
     say(f"Nothing was written: {len(before)} files and directories, every time and inode as before.")
-    tried = attempts(script, made, user, names, where / "trace")
+    tried = attempts(script, made, user, cache, names, where / "trace")
     if tried:
         raise DeploymentError("strace saw attempts to write:\n" + "\n".join(tried))
     if tried is not None:
         say("strace saw no attempt to create, write, rename, chmod or remove anything.")
 
-    step("The wrapper: install it, and start Apache with it from now on")
-    control = [] if host.apachectl else ["--apachectl", "/usr/sbin/apachectl"]
-    type_in(eggcache, "wrapper", CACHE, *requirement, *target, *runtime, *control, "--for", "apachectl")
+    step("Next: the same for your own site, whose Python --python names")
+    site, apache_cache = "--python /srv/mysite/bin/python", "/var/cache/eggcache"
+    for words, what in (
+        (f"tree {site}", "what is zipped, and what is missing"),
+        (f"prepare {apache_cache} {site}", "as root: extract it once"),
+        (f"check --cache {apache_cache}", "does Apache's user get all of it?"),
+        (f"wrapper {apache_cache}", "what starts Apache with it, on this host"),
+    ):
+        say(f"$ eggcache {words}".ljust(66) + f"# {what}")
 
-    say(f"\nTo undo it: rm -r {own} {CACHE}" + ("" if own in where.parents else f" {where}"))
+    made_here = [own, where, Path(cache), *([ROOTS] if os.geteuid() == 0 else [])]
+    remove = [path for path in dict.fromkeys(made_here) if not set(path.parents) & set(made_here)]
+    say(f"\nTo undo it: {shlex.join(['rm', '-r', *map(str, remove)])}")
+    say(f"What it downloaded is in {deployment.download_cache()}, which the tests of eggcache use as well.")
 
 
 def main() -> int:
     try:
-        walk(Path(sys.argv[1]))
+        walk(Path(sys.argv[1]), *(os.path.abspath(word) for word in sys.argv[2:]))
     except DeploymentError as error:
         print(f"quickstart: {error}", file=sys.stderr)
         return 1

@@ -14,15 +14,14 @@ from support import ROOT, deployment
 from support.judge import environment, listing
 from support.parts import missing
 
-CACHE = Path("/tmp/turbogears-eggcache")
-ELSEWHERE = Path("/var/tmp/eggcache-quickstart")  # where it builds, if others cannot search the clone
+ROOTS = Path("/var/cache/eggcache-quickstart")  # where root has the egg cache, and builds what others could not reach
 
 
 @pytest.fixture
 def clone(shared_tmp: Path) -> Iterator[Path]:
-    """What a user has after `git clone`; the egg cache that the quickstart names is gone afterwards, as before."""
-    if CACHE.exists():
-        missing(f"{CACHE} is there already, and may be somebody's: remove it")
+    """What a user has after `git clone`; what root has elsewhere is gone afterwards, as before."""
+    if ROOTS.exists():
+        missing(f"{ROOTS} is there already, and may be somebody's: remove it")
     into = shared_tmp / "clone"
     names = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
@@ -34,7 +33,7 @@ def clone(shared_tmp: Path) -> Iterator[Path]:
         (into / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / name, into / name)
     yield into
-    shutil.rmtree(CACHE, ignore_errors=True)
+    shutil.rmtree(ROOTS, ignore_errors=True)
 
 
 def quickstart(clone: Path, env: Mapping[str, str], user: str | None = None) -> str:
@@ -55,9 +54,11 @@ def told(output: str) -> None:
         "zipped egg",
         "ExtractionError",
         "$ eggcache prepare",
-        str(CACHE),
-        "$ eggcache wrapper",
-        "export PYTHON_EGG_CACHE",
+        "egg-cache",
+        "Nothing was written",
+        "== Next",
+        "$ eggcache wrapper /var/cache/eggcache",
+        "To undo it: rm -r ",
     ):
         found = output.find(part, position)
         assert found >= 0, f"{part!r} does not come where it should:\n{output}"
@@ -78,23 +79,24 @@ def test_quickstart_shows_error_and_cure_on_turbogears_1(clone: Path, turbogears
     deployment.copy(turbogears1, own / "turbogears1")  # what the quickstart builds; the other test has it build its own
     (own / ".turbogears1.complete").touch()
     env["TMPDIR"] = str(temporary)
-    elsewhere = ELSEWHERE.exists()
     first = quickstart(clone, env)
     told(first)
     assert "TurboGears 1.1.3" in first
     assert "missing" in first
-    prepared = listing(CACHE)
+    prepared = listing(ROOTS / "egg-cache")
     second = quickstart(clone, env)
     told(second)
-    assert listing(CACHE) == prepared
+    assert listing(ROOTS / "egg-cache") == prepared
+    assert f"To undo it: rm -r {clone}/quickstart {ROOTS}\n" in second
+    assert os.listdir(ROOTS) == ["egg-cache"]
     names = {path.name for path in clone.iterdir()}
     assert names - {Path(name).parts[0] for name in os.listdir(ROOT)} <= {"quickstart"}
     assert os.listdir(temporary) == []
-    assert ELSEWHERE.exists() == elsewhere
 
 
 def test_quickstart_runs_without_root(clone: Path, nobody: pwd.struct_passwd) -> None:
-    """Without root, and with no Python but the system's, it does the same with TurboGears2 and its own rights."""
+    """Without root, and with no Python but the system's, it does the same with TurboGears2 and its own rights; after
+    root as well, whose directory is left alone."""
     if not os.access("/usr/bin/python3", os.X_OK):
         missing("there is no /usr/bin/python3 that everybody can run")
     downloads = clone.parent / "downloads"
@@ -102,6 +104,7 @@ def test_quickstart_runs_without_root(clone: Path, nobody: pwd.struct_passwd) ->
     for top, _, files in os.walk(clone.parent):
         for path in (top, *(os.path.join(top, name) for name in files)):
             os.chown(path, nobody.pw_uid, nobody.pw_gid)
+    (clone / "quickstart").mkdir()  # root's
     keep = {name: value for name, value in os.environ.items() if name.startswith(("PIP_", "SSL_", "REQUESTS_"))}
     env = environment(
         {**keep, "HOME": str(clone.parent), "EGGCACHE_DOWNLOADS": str(downloads), "PYTHON": "/usr/bin/python3"}
@@ -109,4 +112,16 @@ def test_quickstart_runs_without_root(clone: Path, nobody: pwd.struct_passwd) ->
     output = quickstart(clone, env, user="nobody")
     told(output)
     assert "TurboGears2" in output
-    assert CACHE.stat().st_uid == nobody.pw_uid
+    own = clone / "quickstart-nobody"
+    assert (own / "egg-cache").stat().st_uid == nobody.pw_uid
+    assert f"To undo it: rm -r {own}\n" in output
+    assert os.listdir(clone / "quickstart") == []
+
+
+def test_quickstart_says_what_it_does_before_it_does_it() -> None:
+    """--help ends with exit status 0, and an option that there is not with 2; neither makes anything."""
+    before = {path.name for path in ROOT.iterdir()}
+    for word, status in (("--help", 0), ("--nonsense", 2)):
+        done = subprocess.run([ROOT / "scripts" / "quickstart", word], capture_output=True, text=True, check=False)
+        assert (done.returncode, "quickstart" in done.stdout + done.stderr) == (status, True)
+    assert {path.name for path in ROOT.iterdir()} == before
