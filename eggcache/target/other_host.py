@@ -24,10 +24,14 @@ _BASKETS = (49, 5)  # the last release whose pkg_resources has a directory for e
 _HOSTS = {
     "/usr/local": "bin etc games include lib lib64 man sbin share src",
     "/var": "backups cache db empty games lib local lock log mail opt run spool tmp www",
-    "/var/www": "cgi-bin html",
-    "/run": "lock user",
 }
 _ALL_BELOW = ("/boot", "/dev", "/etc", "/home", "/proc", "/sys", "/usr")
+# What lies below these is a program's, or a site's, as buildout's `eggs` are, but for what is named as a cache of eggs
+_OTHERS = (
+    *("/home/", "/opt/", "/run/", "/srv/", "/usr/", "/var/cache/", "/var/lib/"),
+    *("/var/lock/", "/var/log/", "/var/opt/", "/var/run/", "/var/spool/", "/var/www/"),
+)
+_CACHES = re.compile("egg.*cache|cache.*egg|python-eggs", re.IGNORECASE | re.DOTALL)
 _ANYBODYS = ("/tmp/", "/var/tmp/", "/dev/shm/", "/run/lock/", "/var/lock/")  # noqa: S108 - names, not files
 _METADATA = "EGG-INFO/PKG-INFO"  # without it, pkg_resources finds no distribution in a zip
 
@@ -52,7 +56,8 @@ def place(directory: str, told: str) -> str:
     """The egg cache `directory` of a host, without what is double in its path.
 
     :param told: what an error calls it
-    :raises UsageError: it names no place there, or one of the directories that every host has
+    :raises UsageError: it names no place there, or one of the directories that every host has; or it lies where
+        programs have theirs, and is not named as a cache of eggs: tar would take Apache's own cache from Apache
     """
     plain = "/" + os.path.normpath(directory).lstrip("/")
     if not directory.startswith("/"):
@@ -61,6 +66,9 @@ def place(directory: str, told: str) -> str:
     above, name = os.path.split(plain)
     if above == "/" or above in _ALL_BELOW or name in _HOSTS.get(above, "").split():
         cause = "it is a directory of the host's own, of which nothing else shall change the rights"
+        raise UsageError(told, cause, f"name a directory for the eggs alone, as {ELSEWHERE}")
+    if plain.startswith(_OTHERS) and not _CACHES.search(plain):
+        cause = "it may be another program's, whose rights to it would change: its name is not that of a cache of eggs"
         raise UsageError(told, cause, f"name a directory for the eggs alone, as {ELSEWHERE}")
     return plain
 

@@ -123,7 +123,8 @@ def test_the_mark_is_of_no_account_to_tar(site: Site, shared_tmp: Path, program:
 
 def test_a_cache_below_tmp(site: Site, shared_tmp: Path) -> None:
     """Of a cache where anybody on the host can make names that is said, with a better place; of another one, not."""
-    for place, said in (("/var/tmp/eggs", True), ("//tmp/eggs", True), ("/srv/tmp/eggs", False)):
+    others = ("/srv/shop/Egg-Cache", "/var/cache/eggs")
+    for place, said in (("/var/tmp/eggs", True), ("//tmp/eggs", True), *((other, False) for other in others)):
         done = run(site, shared_tmp / "cache.tar", "--cache", place)
         assert (done.returncode, b"anybody on the host can have made that name first" in done.stderr) == (0, said)
 
@@ -244,6 +245,10 @@ def test_whose_it_is(site: Site, shared_tmp: Path) -> None:
         *(
             (["--eggs-in", "EGGS", "--cache", place], f"--cache {place}: it is a directory of the host's own")
             for place in ("/", "/..", "/tmp", "//etc", "/srv/", "/var/cache", "/var/x/../tmp", "/usr/lib", "/home/me")
+        ),
+        *(
+            (["--eggs-in", "EGGS", "--cache", place], f"--cache {place}: it may be another program's")
+            for place in ("/var/cache/apache2", "/var/cache/apache2/cache", "//srv/shop/eggs", "/run/lock")
         ),
     ],
 )

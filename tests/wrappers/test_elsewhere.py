@@ -19,7 +19,7 @@ from eggcache.wrappers.kinds import Wanted
 
 assert server  # a fixture
 
-DIRECTORY = "/srv/no such host's $cache"
+DIRECTORY = "/srv/no such host's $egg cache"
 HOST = ("--apachectl", "/usr/sbin/apachectl", "--pid-file", "/run/httpd.pid", "--unit", "httpd.service")
 SHELL = ("apachectl", "init.d", "envvars", "sysconfig", "freebsd", "shell")
 
@@ -92,7 +92,7 @@ def test_what_must_be_said(tmp_path: Path) -> None:
         done = eggcache(*words, *more)
         assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
         assert says in done.stderr
-    for directory in ("cache", "//tmp", "/var/cache"):
+    for directory in ("cache", "//tmp", "/var/cache", "/var/cache/apache2"):
         assert eggcache("wrapper", directory, "--for", "shell", "--prepared-elsewhere").returncode == 2
     done = eggcache(*words, "--for", "apachectl", "--apachectl", "/x/apachectl", "-o", tmp_path / "file")
     assert (done.returncode, "next: take it to that host" in done.stderr) == (0, True)
