@@ -19,6 +19,8 @@ from eggcache.target.interpreter import ELSEWHERE, EVERYTHING, Roots, Target
 
 if TYPE_CHECKING:
     from eggcache.cache.cache_archive import Extra
+    from eggcache.model import Run
+    from eggcache.progress import Progress
     from eggcache.proof.verifier import Archived
     from eggcache.target.other_host import Host
 
@@ -98,7 +100,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _archive(options: argparse.Namespace, file: str | BinaryIO) -> int:
-    host = _host(options)
+    _check(options)
     arguments.doubt(options)
     account, group, notes = _readers(options)
     python, paths, roots = "", tuple(map(os.path.abspath, options.eggs_in)), EVERYTHING
@@ -106,7 +108,7 @@ def _archive(options: argparse.Namespace, file: str | BinaryIO) -> int:
         python, paths, roots = arguments.python(options), arguments.paths(options), arguments.roots(options)
     target = Target(python, paths, account, group, arguments.timezone(options))
     if options.unzipped:
-        return _unzipped(options, file, target, roots, host)
+        return _unzipped(options, file, target, roots)
     from eggcache.target import launch
 
     with launch.probe(target, roots) if python else nullcontext() as launched:
@@ -114,13 +116,11 @@ def _archive(options: argparse.Namespace, file: str | BinaryIO) -> int:
 
         from eggcache import progress
         from eggcache.cache import cache_archive
-        from eggcache.model import Limits, Run
-        from eggcache.target.other_host import Host
         from eggcache.wrappers import destination
 
         with progress.watched(options.quiet, options.verbose > 0) as watcher:
-            run = Run(Limits(**arguments.limits(options)), dry_run=options.dry_run, progress=watcher)
-            proof = _Proof(target, roots, Host(*host))
+            proof = _Proof(target, roots, _host(options))
+            run = _run(options, watcher)
             result = cache_archive.Archiving(file, target, roots, run, proof.host, proof).report(launched)
     if options.verifier and not options.dry_run:
         destination.write(options.verifier, destination.sealed(proof.text.decode("ascii")), mode=0o644)
@@ -131,23 +131,21 @@ def _archive(options: argparse.Namespace, file: str | BinaryIO) -> int:
     return console.present(result, options, following=following)
 
 
-def _unzipped(
-    options: argparse.Namespace,
-    file: str | BinaryIO,
-    target: Target,
-    roots: Roots,
-    host: tuple[str, tuple[int, ...], str | None],
-) -> int:
+def _run(options: argparse.Namespace, watcher: Progress) -> Run:
+    from eggcache.model import Limits, Run
+
+    return Run(Limits(**arguments.limits(options)), dry_run=options.dry_run, progress=watcher)
+
+
+def _unzipped(options: argparse.Namespace, file: str | BinaryIO, target: Target, roots: Roots) -> int:
     from dataclasses import replace
 
     from eggcache import progress
-    from eggcache.model import Limits, Run
-    from eggcache.target.other_host import Host
     from eggcache.unzip.unzipped_archive import archive_unzipped
 
     with progress.watched(options.quiet, options.verbose > 0) as watcher:
-        run = Run(Limits(**arguments.limits(options)), dry_run=options.dry_run, progress=watcher)
-        done = archive_unzipped(file, target, roots, run, host=Host(*host), site_packages=options.site_packages)
+        run, host = _run(options, watcher), _host(options)
+        done = archive_unzipped(file, target, roots, run, host=host, site_packages=options.site_packages)
     done = replace(done, commands=(_tar(options, "x", "p"), *done.commands))
     head = "on the host, as the owner of its eggs, with the servers stopped that use them:"
     return console.present(done, options, following="\n  ".join([head, *done.commands]))
@@ -186,9 +184,8 @@ class _Proof:
         return self.target.python or f"python{version}"
 
 
-def _host(options: argparse.Namespace) -> tuple[str, tuple[int, ...], str | None]:
-    """What the options say of the host, as elsewhere.Host has it. Raises UsageError where they make no sense beside
-    those of a target."""
+def _check(options: argparse.Namespace) -> None:
+    """Raise UsageError where what the options say of the host makes no sense, or not beside those of a target."""
     versions = {
         "--for-python": (options.for_python, _PYTHON),
         "--for-setuptools": (options.for_setuptools, _SETUPTOOLS),
@@ -212,9 +209,15 @@ def _host(options: argparse.Namespace) -> tuple[str, tuple[int, ...], str | None
     for path in options.eggs_in:
         if not os.path.exists(path):
             raise UsageError(f"--eggs-in {path}", "there is nothing of that name", "name a directory of eggs")
+
+
+def _host(options: argparse.Namespace) -> Host:
+    """What the options say of the host, which have passed `_check`."""
+    from eggcache.target.other_host import Host
+
     version = tuple(map(int, options.for_python.split("."))) if options.for_python else ()
     release = _SETUPTOOLS.fullmatch(options.for_setuptools or "")
-    return options.cache, version, (f"{release[1] or 'setuptools'} {release[2]}" if release else None)
+    return Host(options.cache, version, f"{release[1] or 'setuptools'} {release[2]}" if release else None)
 
 
 def _readers(options: argparse.Namespace) -> tuple[Account, int | None, list[str]]:
