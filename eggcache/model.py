@@ -179,13 +179,7 @@ class Finding:
     context: tuple[str, ...] = field(default=())  #: details, for `-v` and JSON
 
     def __init__(
-        self,
-        code: str,
-        thing: str,
-        cause: str,
-        remedy: Remedy | str,
-        status: int = 3,
-        context: tuple[str, ...] = (),
+        self, code: str, thing: str, cause: str, remedy: Remedy | str, status: int = 3, context: tuple[str, ...] = ()
     ) -> None:
         remedy = Remedy.of(remedy)
         vars(self).update(code=code, thing=thing, cause=cause, remedy=remedy, status=status, context=context)

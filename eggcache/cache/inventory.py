@@ -143,9 +143,8 @@ def _opened(directory: str) -> Iterator[int | None]:
         info = os.stat(directory)
         if info.st_uid != os.geteuid():
             owner = safe_dirs.owner_name(info.st_uid)
-            raise NotPermitted(
-                directory, f"it belongs to {owner}, who alone may read its receipt", f"run it as {owner}"
-            )
+            cause = f"it belongs to {owner}, who alone may read its receipt"
+            raise NotPermitted(directory, cause, f"run it as {owner}")
         descriptor = safe_dirs.open_directory(directory)
     except (FileNotFoundError, NotADirectoryError):
         yield None

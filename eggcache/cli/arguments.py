@@ -124,9 +124,8 @@ def roots(options: argparse.Namespace) -> Roots:
     :raises UsageError: REQ, `--all` and `--strict-tree` contradict each other
     """
     if options.all and options.requirements:
-        raise UsageError(
-            "--all", f"it means every distribution, so {options.requirements[0]} says too much", "drop one"
-        )
+        cause = f"it means every distribution, so {options.requirements[0]} says too much"
+        raise UsageError("--all", cause, "drop one")
     if options.strict_tree and not options.requirements:
         raise UsageError("--strict-tree", "it is about the tree of a REQ, and there is none", "name your application")
     return Roots(options.requirements, options.all or options.strict_tree)
@@ -257,9 +256,8 @@ def limits(options: argparse.Namespace) -> dict[str, int]:
         name, _, text = word.partition("=")
         number = re.fullmatch(r"([0-9]{1,18})([kMG]?)" if name in ("member", "total") else r"([0-9]{1,18})()", text)
         if name not in _HIGHEST or number is None or not int(number[1]):
-            raise UsageError(
-                f"--limit {word}", "it is no limit", "write entries=N, ratio=N, member=SIZE or total=SIZE, as total=6G"
-            )
+            remedy = "write entries=N, ratio=N, member=SIZE or total=SIZE, as total=6G"
+            raise UsageError(f"--limit {word}", "it is no limit", remedy)
         wanted[name] = int(number[1]) << {"": 0, "k": 10, "M": 20, "G": 30}[number[2]]
         if wanted[name] > _HIGHEST[name]:
             raise UsageError(f"--limit {word}", "no egg can have that much", f"say {_HIGHEST[name]} at most")

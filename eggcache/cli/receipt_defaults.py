@@ -178,6 +178,5 @@ def _group(gid: int) -> str:
 
 def _which(directory: str, entries: list[Prepare]) -> UsageError:
     trees = " and ".join(f"{receipt.tree_of(*entry.roots)} of {entry.target.python}" for entry in entries)
-    return UsageError(
-        directory, f"it is prepared for {trees}", "name one with --python, --path and REQ, as status has them"
-    )
+    cause = f"it is prepared for {trees}"
+    return UsageError(directory, cause, "name one with --python, --path and REQ, as status has them")

@@ -147,12 +147,8 @@ def _exposed(path: str, info: os.stat_result) -> Iterator[Finding]:
         open_to_all = _mode(where) & stat.S_IXOTH
     if not open_to_all:
         return
-    yield Finding(
-        "app-config-exposed",
-        path,
-        f"every user of this host can read it (mode {stat.S_IMODE(info.st_mode):04o}), and the database's password",
-        "give it the group that Apache runs as, and then chmod o= it",
-    )
+    cause = f"every user of this host can read it (mode {stat.S_IMODE(info.st_mode):04o}), and the database's password"
+    yield Finding("app-config-exposed", path, cause, "give it the group that Apache runs as, and then chmod o= it")
 
 
 def _settings(path: str, config: Section, location: str | None) -> Iterator[Finding]:
@@ -198,24 +194,18 @@ def _log_files(path: str, config: Section, account: Account) -> Iterator[Finding
             continue
         file = _first_argument(handler.get("args"))
         if file is None:
-            yield Finding(
-                "log-file-unknown",
-                f"{path} [[[{shown(name)}]]]",
-                f"the file of this {kind} cannot be told from its args",
-                "write its whole path there: args = \"('/var/log/…',)\"",
-            )
+            cause = f"the file of this {kind} cannot be told from its args"
+            remedy = "write its whole path there: args = \"('/var/log/…',)\""
+            yield Finding("log-file-unknown", f"{path} [[[{shown(name)}]]]", cause, remedy)
             continue
         log = os.path.join("/", file)  # Apache's working directory
         with accounts.acting(account):
             problem = _unwritable(log, renames=kind not in ("FileHandler", "WatchedFileHandler"))
         if problem is not None:
             relative = "" if file.startswith("/") else "it is relative, to Apache's working directory /; "
-            yield Finding(
-                "log-file-unwritable",
-                shown(log),
-                f"{relative}{account.name} cannot write it: {_whose(problem)}",
-                f"make it {account.name}'s, in a directory that is there and holds nothing but logs",
-            )
+            cause = f"{relative}{account.name} cannot write it: {_whose(problem)}"
+            remedy = f"make it {account.name}'s, in a directory that is there and holds nothing but logs"
+            yield Finding("log-file-unwritable", shown(log), cause, remedy)
 
 
 def _first_argument(args: object) -> str | None:

@@ -38,32 +38,20 @@ def findings(directory: str, host: apache.Apache, *, native: bool, unzip: str) -
         yield replace(unseen, status=3)  # `prepare` only warns; here it is the answer
     kind = _file_system(directory)
     if kind in _VOLATILE:
-        yield Finding(
-            "volatile",
-            directory,
-            f"it is on {kind}, which is empty after the next boot",
-            "prepare it at every start of Apache, as the wrappers do, or use /var/cache/eggcache",
-        )
+        remedy = Remedy("prepare it at every start of Apache, as the wrappers do, or use /var/cache/eggcache")
+        yield Finding("volatile", directory, f"it is on {kind}, which is empty after the next boot", remedy)
     if native and os.statvfs(directory).f_flag & os.ST_NOEXEC:
-        yield Finding(
-            "noexec",
-            directory,
-            "it is on a file system that is mounted noexec, so the shared libraries in it cannot be loaded",
-            Remedy("use a directory elsewhere, such as /var/cache/eggcache, or unzip the eggs", unzip),
-        )
+        cause = "it is on a file system that is mounted noexec, so the shared libraries in it cannot be loaded"
+        remedy = Remedy("use a directory elsewhere, such as /var/cache/eggcache, or unzip the eggs", unzip)
+        yield Finding("noexec", directory, cause, remedy)
     yield from cleaned(directory)
     label, real = _label(directory), os.path.realpath(directory)
     if label and label not in (_EXECUTABLE if native else _READABLE):
-        yield Finding(
-            "selinux-label",
-            directory,
-            f"SELinux is on, and its type is {label}, from which httpd may not "
-            + ("load shared libraries" if native else "read"),
-            Remedy(
-                "give it the label of libraries",
-                f"semanage fcontext -a -t lib_t {shlex.quote(real + '(/.*)?')} && restorecon -R {shlex.quote(real)}",
-            ),
-        )
+        use = "load shared libraries" if native else "read"
+        cause = f"SELinux is on, and its type is {label}, from which httpd may not {use}"
+        relabel = f"semanage fcontext -a -t lib_t {shlex.quote(real + '(/.*)?')} && restorecon -R {shlex.quote(real)}"
+        remedy = Remedy("give it the label of libraries", relabel)
+        yield Finding("selinux-label", directory, cause, remedy)
 
 
 def unseen_eggs(tree: Tree, host: apache.Apache) -> Iterator[Finding]:
@@ -144,20 +132,16 @@ def cleaned(directory: str, root: str = "/") -> Iterator[Finding]:
     real = os.path.realpath(directory)
     line = _governing(real, root)
     if line:
-        yield Finding(
-            "cleaned",
-            directory,
-            f"systemd-tmpfiles removes old files from it: {line[0]} says {line[1]!r}",
+        cause = f"systemd-tmpfiles removes old files from it: {line[0]} says {line[1]!r}"
+        remedy = (
             f"write 'x {real}', 'x {real}/*' and 'x {real}/.*' to /etc/tmpfiles.d/eggcache.conf, each to a line of its "
-            "own, or use /var/cache/eggcache",
+            "own, or use /var/cache/eggcache"
         )
+        yield Finding("cleaned", directory, cause, remedy)
     elif _reaped(real, root):
-        yield Finding(
-            "cleaned",
-            directory,
-            f"tmpreaper removes old files from it, as {os.path.join(root, 'etc/tmpreaper.conf')} says",
-            f"add '{real}*' to TMPREAPER_PROTECT_EXTRA there, or use /var/cache/eggcache",
-        )
+        cause = f"tmpreaper removes old files from it, as {os.path.join(root, 'etc/tmpreaper.conf')} says"
+        remedy = f"add '{real}*' to TMPREAPER_PROTECT_EXTRA there, or use /var/cache/eggcache"
+        yield Finding("cleaned", directory, cause, remedy)
 
 
 def _governing(real: str, root: str) -> tuple[str, str] | None:

@@ -249,19 +249,12 @@ class _With:
             if noexec and "failed to map segment" in attempt.words:
                 continue
             if attempt.state == "empty":
-                yield Finding(
-                    "native-module-empty",
-                    attempt.module,
-                    f"it imports from {attempt.file} as an empty module",
-                    Remedy(f"unzip {attempt.egg}", self.unzip),
-                )
+                cause = f"it imports from {attempt.file} as an empty module"
+                yield Finding("native-module-empty", attempt.module, cause, Remedy(f"unzip {attempt.egg}", self.unzip))
             else:
-                yield Finding(
-                    "native-module-fails",
-                    attempt.module,
-                    f"it does not import: {imported.words(attempt)}",
-                    f"install {attempt.egg} as built for this machine and this Python, and what it needs",
-                )
+                cause = f"it does not import: {imported.words(attempt)}"
+                remedy = f"install {attempt.egg} as built for this machine and this Python, and what it needs"
+                yield Finding("native-module-fails", attempt.module, cause, remedy)
 
     def _differing(self) -> set[str]:
         """Eggs whose files in the cache are not as they should be: further findings about these follow from that."""
@@ -298,15 +291,10 @@ class _Without:
         has = "".join(f"; {thing} has {cache}, see it with --cache" for thing, cache in used if cache.startswith("/"))
         wanted = self.looked.wanted
         unzip = commands.unzip_all(wanted.target, wanted.roots)
-        found.append(
-            Finding(
-                "no-cache",
-                self.default,
-                f"without PYTHON_EGG_CACHE, {count} are extracted to it, {what}{has}",
-                Remedy(f"unzip them ({unzip}), or prepare a cache", wanted.at(commands.ELSEWHERE).line()),
-                context=tuple(outcome.egg for outcome in outcomes),
-            )
-        )
+        cause = f"without PYTHON_EGG_CACHE, {count} are extracted to it, {what}{has}"
+        remedy = Remedy(f"unzip them ({unzip}), or prepare a cache", wanted.at(commands.ELSEWHERE).line())
+        eggs = tuple(outcome.egg for outcome in outcomes)
+        found.append(Finding("no-cache", self.default, cause, remedy, context=eggs))
         if writable:
             found += _race(self.looked, self.default)
         return found
@@ -325,12 +313,9 @@ def _race(looked: HostSide, cache: str) -> Iterator[Finding]:
     interpreter = looked.tree.interpreter
     match = re.match(r"(setuptools|distribute) (\d+)(?:\.(\d+))?", interpreter.setuptools or "")
     if match and (match[1] == "distribute" or (int(match[2]), int(match[3] or 0)) < (40, 1)):
-        yield Finding(
-            "extraction-race",
-            interpreter.executable,
-            f"{interpreter.setuptools} fails where two workers make one directory in {cache} at the same time",
-            Remedy("prepare a cache that nobody has to write to", looked.wanted.at(commands.ELSEWHERE).line()),
-        )
+        cause = f"{interpreter.setuptools} fails where two workers make one directory in {cache} at the same time"
+        remedy = Remedy("prepare a cache that nobody has to write to", looked.wanted.at(commands.ELSEWHERE).line())
+        yield Finding("extraction-race", interpreter.executable, cause, remedy)
 
 
 def _module(name: str) -> str:

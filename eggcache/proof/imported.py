@@ -81,23 +81,14 @@ def _zone(attempt: Import, looked: HostSide) -> Iterator[Finding]:
     if looked.cache is None or environments.agree(dates, zone, wanted.target.timezone):
         return
     here, there = environments.shown(wanted.target.timezone), environments.shown(zone)
-    yield Finding(
-        "time-zone",
-        attempt.module,
-        f"once it is imported, {there} in its process, {here} here, and pkg_resources reckons in the process's zone",
-        groups_and_zones.in_another(wanted, zone),
-    )
+    cause = f"once it is imported, {there} in its process, {here} here, and pkg_resources reckons in the process's zone"
+    yield Finding("time-zone", attempt.module, cause, groups_and_zones.in_another(wanted, zone))
 
 
 def _elsewhere(attempt: Import, cache: str) -> Finding:
     fails = f", and fails: {words(attempt)}" if attempt.state == "failed" else ""
-    return Finding(
-        "not-served",
-        attempt.module,
-        f"when it is imported, it has pkg_resources extract to {attempt.file}, and not to {cache}{fails}",
-        "have it set no cache, or this cache",
-        context=attempt.frames,
-    )
+    cause = f"when it is imported, it has pkg_resources extract to {attempt.file}, and not to {cache}{fails}"
+    return Finding("not-served", attempt.module, cause, "have it set no cache, or this cache", context=attempt.frames)
 
 
 def _failed(attempt: Import, looked: HostSide, locale: str) -> Finding:

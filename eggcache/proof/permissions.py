@@ -28,24 +28,18 @@ def findings(wanted: commands.Prepare, rebuilt: Callable[[Sequence[str]], Remedy
     if open_to_others:
         yield open_to_others
     if writable:
-        yield Finding(
-            "cache-writable",
-            writable[0],
+        cause = (
             f"{account.name} can write to it, so whoever breaks into the web server can change the code that it runs"
-            + (f" (and to {len(writable) - 1} more)" if len(writable) > 1 else ""),
-            rebuilt(writable),
-            context=tuple(writable[:SHOWN]),
+            + (f" (and to {len(writable) - 1} more)" if len(writable) > 1 else "")
         )
+        yield Finding("cache-writable", writable[0], cause, rebuilt(writable), context=tuple(writable[:SHOWN]))
     for place in above:
-        yield Finding(
-            "parent-writable",
-            place,
-            f"{account.name} can exchange what is in it, and so the whole cache {directory}",
-            Remedy(
-                "prepare a cache below directories of root's, and start Apache with that",
-                wanted.at(commands.ELSEWHERE).line(),
-            ),
+        cause = f"{account.name} can exchange what is in it, and so the whole cache {directory}"
+        remedy = Remedy(
+            "prepare a cache below directories of root's, and start Apache with that",
+            wanted.at(commands.ELSEWHERE).line(),
         )
+        yield Finding("parent-writable", place, cause, remedy)
     if os.geteuid() == 0 and not (open_to_others or writable or above):
         try:
             os.close(safe_dirs.open_directory(directory))
@@ -70,12 +64,11 @@ def _open_to_others(directory: str, anew: str) -> Finding | None:
     mode = stat.S_IMODE(os.stat(directory).st_mode)
     if not mode & 0o022:
         return None
-    return Finding(
-        "cache-open-to-others",
-        directory,
-        f"its mode {mode:04o} lets others than its owner write to it, and pkg_resources warns of that at every start",
-        Remedy("its content may be anybody's: make it anew as root", anew),
+    cause = (
+        f"its mode {mode:04o} lets others than its owner write to it, and pkg_resources warns of that at every start"
     )
+    remedy = Remedy("its content may be anybody's: make it anew as root", anew)
+    return Finding("cache-open-to-others", directory, cause, remedy)
 
 
 def _writable(directory: str, account: Account) -> list[str]:

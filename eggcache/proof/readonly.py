@@ -32,12 +32,7 @@ def _as_listed(descriptor: int, _: Opened, member: Member) -> bool:
 
 
 def verify(
-    directory: str,
-    target: Target,
-    roots: Roots = EVERYTHING,
-    run: Run = DEFAULT_RUN,
-    *,
-    launched: Launch | None = None,
+    directory: str, target: Target, roots: Roots = EVERYTHING, run: Run = DEFAULT_RUN, *, launched: Launch | None = None
 ) -> Report:
     """Whether root's cache `directory` has the whole tree as it is now, for us who read it.
 

@@ -111,9 +111,8 @@ def gather(
     try:
         return _taken_apart(said)
     except (KeyError, TypeError, ValueError):
-        raise EggcacheError(
-            target.python, "is no Python to trust: its evidence makes no sense", "see what its .pth files and eggs do"
-        ) from None
+        cause = "is no Python to trust: its evidence makes no sense"
+        raise EggcacheError(target.python, cause, "see what its .pth files and eggs do") from None
 
 
 def _taken_apart(said: Mapping[str, Any]) -> Evidence:

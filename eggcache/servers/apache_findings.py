@@ -37,14 +37,9 @@ def host_findings(
     """
     findings: list[Finding] = []
     if configuration.program and configuration.problem and os.geteuid() == 0:
-        findings.append(
-            Finding(
-                "apache-configuration",
-                configuration.program,
-                f"it does not print its configuration: {configuration.problem}",
-                f"see what `{configuration.program} configtest` says, as root",
-            )
-        )
+        cause = f"it does not print its configuration: {configuration.problem}"
+        remedy = f"see what `{configuration.program} configtest` says, as root"
+        findings.append(Finding("apache-configuration", configuration.program, cause, remedy))
     findings += _modules(configuration)
     findings += _mutex(configuration)
     findings += _debug(configuration)
@@ -118,12 +113,9 @@ def _modules(configuration: Configuration) -> Iterator[Finding]:
     by_name = {embedded.module: embedded for embedded in configuration.embedded}
     mod_python, mod_wsgi = by_name.get("mod_python"), by_name.get("mod_wsgi")
     if mod_python and mod_python.version and _numbers(mod_python.version) < OLDEST:
-        yield Finding(
-            "mod-python-old",
-            mod_python.file or "mod_python",
-            f"it is mod_python {mod_python.version}, which has a bug that TurboGears runs into",
-            f"install mod_python {'.'.join(map(str, OLDEST))} or newer",
-        )
+        cause = f"it is mod_python {mod_python.version}, which has a bug that TurboGears runs into"
+        remedy = f"install mod_python {'.'.join(map(str, OLDEST))} or newer"
+        yield Finding("mod-python-old", mod_python.file or "mod_python", cause, remedy)
     if mod_python and mod_wsgi and _numbers(mod_wsgi.version or "4") >= (4,):
         yield Finding(
             "mod-python-and-mod-wsgi",
@@ -143,13 +135,12 @@ def _mutex(configuration: Configuration) -> Iterator[Finding]:
         ("mod-python-mutex-locks", "mutex_locks", "32"),
     ):
         if f"mod_python.{option}" not in given:
-            yield Finding(
-                code,
-                configuration.program or "Apache",
+            cause = (
                 f"there is no PythonOption mod_python.{option} outside of all sections: mod_python takes what it was "
-                "compiled with, and Apache may not start",
-                f"add after its LoadModule: PythonOption mod_python.{option} {example}",
+                "compiled with, and Apache may not start"
             )
+            remedy = f"add after its LoadModule: PythonOption mod_python.{option} {example}"
+            yield Finding(code, configuration.program or "Apache", cause, remedy)
 
 
 def _debug(configuration: Configuration) -> Iterator[Finding]:
@@ -158,12 +149,9 @@ def _debug(configuration: Configuration) -> Iterator[Finding]:
         last[directive.context] = directive  # of two in one section the second counts
     for directive in last.values():
         if directive.arguments.lower() == "on":
-            yield Finding(
-                "mod-python-debug",
-                directive.place,
-                "PythonDebug is on: a visitor who makes a page fail sees the traceback, with paths and source lines",
-                "set it to off; tracebacks go to Apache's error log then",
-            )
+            cause = "PythonDebug is on: a visitor who makes a page fail sees the traceback, with paths and source lines"
+            remedy = "set it to off; tracebacks go to Apache's error log then"
+            yield Finding("mod-python-debug", directive.place, cause, remedy)
 
 
 def _python(configuration: Configuration, interpreter: Interpreter) -> Iterator[Finding]:
@@ -220,13 +208,12 @@ def _ignored(configuration: Configuration) -> Iterator[Finding]:
             directive.name.lower() == "setenv" and script_findings.take_cache(configuration)
         ):
             continue
-        yield Finding(
-            "egg-cache-ignored",
-            directive.place,
+        cause = (
             f"{directive.name} PYTHON_EGG_CACHE does not reach the environment of the process: it has no effect, "
-            "unless the application itself reads it",
-            "leave it there, and use what `eggcache wrapper` prints (--for mod_python, --for mod_wsgi) as well",
+            "unless the application itself reads it"
         )
+        remedy = "leave it there, and use what `eggcache wrapper` prints (--for mod_python, --for mod_wsgi) as well"
+        yield Finding("egg-cache-ignored", directive.place, cause, remedy)
 
 
 def tells(configuration: Configuration, cache: str) -> bool:
@@ -267,12 +254,9 @@ def _elsewhere(configuration: Configuration, cache: str) -> Iterator[Finding]:
                 embedded.clear()
             continue
         for line, directory in chosen:
-            yield Finding(
-                "egg-cache-elsewhere",
-                line.place,
-                f"{line.name} has Apache use {directory}, whatever PYTHON_EGG_CACHE says, and not {cache}",
-                f"check that directory (--cache), or name {cache} there if it is for the same application",
-            )
+            cause = f"{line.name} has Apache use {directory}, whatever PYTHON_EGG_CACHE says, and not {cache}"
+            remedy = f"check that directory (--cache), or name {cache} there if it is for the same application"
+            yield Finding("egg-cache-elsewhere", line.place, cause, remedy)
 
 
 def _unreadable(configuration: Configuration, cache: str) -> Iterator[Finding]:

@@ -58,11 +58,7 @@ class Locale:
 
 
 def findings(
-    prepare: Prepare,
-    found: Iterable[Environment],
-    unit: systemd.Unit | None,
-    *,
-    dates: Sequence[DateTime],
+    prepare: Prepare, found: Iterable[Environment], unit: systemd.Unit | None, *, dates: Sequence[DateTime]
 ) -> Iterator[Finding]:
     """Where a server has, or will have, another cache than that of `prepare`, or a zone in which it is not current.
 
@@ -104,9 +100,8 @@ def inherited() -> str | None:
     """The cache that our own environment names; None where it names none. Raises UsageError for a relative path."""
     cache = os.environ.get("PYTHON_EGG_CACHE") or None
     if _relative(cache):
-        raise UsageError(
-            "PYTHON_EGG_CACHE", f"{cache!r}: {_RELATIVE}", "set it to a whole path, or name it with --cache"
-        )
+        cause = f"{cache!r}: {_RELATIVE}"
+        raise UsageError("PYTHON_EGG_CACHE", cause, "set it to a whole path, or name it with --cache")
     return cache
 
 
@@ -263,11 +258,7 @@ def _assigned(lines: Sequence[str], names: Sequence[str]) -> dict[str, str | Non
 
 
 def locale(
-    account: Account,
-    host: Apache,
-    told: Configuration,
-    cache: str | None,
-    servers: Sequence[Environment] = (),
+    account: Account, host: Apache, told: Configuration, cache: str | None, servers: Sequence[Environment] = ()
 ) -> Locale | None:
     """The locale that the server of `account` has; None where nobody tells.
 

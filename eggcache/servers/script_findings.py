@@ -190,9 +190,8 @@ def _of_paths(
             more = replace(wanted, target=wanted.target._replace(paths=(*wanted.target.paths, *new)))
             cause = f"{name} puts {' and '.join(new)} on the path, whose eggs were not checked"
             code, status = ("path-not-checked", 3) if len(entries) == 1 else ("another-application", 0)
-            yield Finding(
-                code, place, cause, Remedy("prepare it with them, and check with the same", more.line()), status
-            )
+            remedy = Remedy("prepare it with them, and check with the same", more.line())
+            yield Finding(code, place, cause, remedy, status)
 
 
 def _has_eggs(path: str) -> bool:

@@ -67,9 +67,8 @@ def lookup(user: str, asked: str = "--user") -> Account:
         try:
             entry = pwd.getpwuid(int(user))
         except (KeyError, ValueError, OverflowError):
-            raise UsageError(
-                f"{asked} {user}", "there is no such user on this host", "name one of /etc/passwd with --user"
-            ) from None
+            cause = "there is no such user on this host"
+            raise UsageError(f"{asked} {user}", cause, "name one of /etc/passwd with --user") from None
     groups = tuple(g for g in os.getgrouplist(entry.pw_name, entry.pw_gid) if g != entry.pw_gid)
     return Account(entry.pw_name, entry.pw_uid, entry.pw_gid, groups)
 
@@ -100,9 +99,8 @@ def group(name: str, asked: str = "--group") -> int:
     except KeyError:
         number = _number(name)
         if number is None:
-            raise UsageError(
-                f"{asked} {name}", "there is no such group on this host", "name one of /etc/group with --group"
-            ) from None
+            cause = "there is no such group on this host"
+            raise UsageError(f"{asked} {name}", cause, "name one of /etc/group with --group") from None
         return number
 
 
@@ -185,11 +183,8 @@ def in_the_way(path: str, account: Account) -> NotPermitted:
     except OSError as error:
         return NotPermitted(path, f"{account.name} cannot reach it: {where}: {error.strerror}", "")
     owner = user_name(info.st_uid)
-    return NotPermitted(
-        path,
-        f"{account.name} cannot use it: {where} is {owner}'s, mode {stat.S_IMODE(info.st_mode):04o}",
-        f"make it readable for {account.name}, or move what is needed to a place that is",
-    )
+    cause = f"{account.name} cannot use it: {where} is {owner}'s, mode {stat.S_IMODE(info.st_mode):04o}"
+    return NotPermitted(path, cause, f"make it readable for {account.name}, or move what is needed to a place that is")
 
 
 def need_proc() -> None:

@@ -61,19 +61,15 @@ def open_directory(path: str, *, create: bool = False, roots: bool = False) -> i
     try:
         info = os.fstat(descriptor)
         if info.st_uid != os.geteuid() and not (roots and info.st_uid == 0):
-            raise NotPermitted(
-                path,
-                f"it belongs to {owner_name(info.st_uid)}, who may hold files in it open",
-                "let --reset move it aside and build it anew, or name another directory",
-            )
+            cause = f"it belongs to {owner_name(info.st_uid)}, who may hold files in it open"
+            raise NotPermitted(path, cause, "let --reset move it aside and build it anew, or name another directory")
         if info.st_mode & 0o022:
-            raise NotPermitted(
-                path,
-                f"others can write to it (mode {stat.S_IMODE(info.st_mode):04o})",
+            remedy = (
                 "name a directory in it"
                 if info.st_mode & stat.S_ISVTX
-                else "let --reset move it aside and build it anew, or name another directory",
+                else "let --reset move it aside and build it anew, or name another directory"
             )
+            raise NotPermitted(path, f"others can write to it (mode {stat.S_IMODE(info.st_mode):04o})", remedy)
     except BaseException:
         os.close(descriptor)
         raise
@@ -168,17 +164,12 @@ def _check_parent(descriptor: int, where: str, group_may: bool = False) -> None:
     """Refuse a directory in which somebody else can exchange names."""
     info = os.fstat(descriptor)
     if info.st_uid not in (0, os.geteuid()):
-        raise NotPermitted(
-            where,
-            f"it belongs to {owner_name(info.st_uid)}, who can replace whatever is in it",
-            "name a directory below directories of root and of yourself, such as /var/cache/eggcache",
-        )
+        remedy = "name a directory below directories of root and of yourself, such as /var/cache/eggcache"
+        raise NotPermitted(where, f"it belongs to {owner_name(info.st_uid)}, who can replace whatever is in it", remedy)
     if info.st_mode & (0o002 if group_may else 0o022) and not info.st_mode & stat.S_ISVTX:
-        raise NotPermitted(
-            where,
-            f"others can rename what is in it (mode {stat.S_IMODE(info.st_mode):04o}, not sticky)",
-            "name a directory below directories that nobody else can write to, such as /var/cache/eggcache",
-        )
+        cause = f"others can rename what is in it (mode {stat.S_IMODE(info.st_mode):04o}, not sticky)"
+        remedy = "name a directory below directories that nobody else can write to, such as /var/cache/eggcache"
+        raise NotPermitted(where, cause, remedy)
 
 
 def _trusted_link(parent: int, name: str, here: str, group_may: bool) -> str:
@@ -189,15 +180,11 @@ def _trusted_link(parent: int, name: str, here: str, group_may: bool) -> str:
     except FileNotFoundError:
         raise NotPermitted(here, "another user exchanges it again and again", "name another directory") from None
     if not stat.S_ISLNK(info.st_mode):
-        raise NotPermitted(
-            here, "it is no directory", "remove it, name another directory, or let --reset move it aside"
-        )
+        cause = "it is no directory"
+        raise NotPermitted(here, cause, "remove it, name another directory, or let --reset move it aside")
     if info.st_uid not in (0, os.geteuid()) or os.fstat(parent).st_mode & (0o002 if group_may else 0o022):
-        raise NotPermitted(
-            here,
-            f"it is a symbolic link of {owner_name(info.st_uid)} that somebody else could have planted",
-            "remove it, name the directory itself, or let --reset move it aside",
-        )
+        cause = f"it is a symbolic link of {owner_name(info.st_uid)} that somebody else could have planted"
+        raise NotPermitted(here, cause, "remove it, name the directory itself, or let --reset move it aside")
     try:
         return os.readlink(name, dir_fd=parent)
     except OSError as error:  # /proc/1/root, in a container
@@ -284,12 +271,11 @@ def _check_lock(info: os.stat_result, path: str) -> None:
     ours = stat.S_ISREG(info.st_mode) and info.st_uid == os.geteuid() and info.st_nlink <= 1
     # Whoever can open the file can hold the lock for ever. A file with contents has another purpose.
     if not ours or info.st_mode & 0o077 or info.st_size:
-        raise NotPermitted(
-            f"{path}/{LOCK}",
+        cause = (
             f"it is not a lock file of eggcache's (mode {info.st_mode:06o}, {owner_name(info.st_uid)}, "
-            f"{info.st_nlink} links, {info.st_size} bytes)",
-            "remove it, or let --reset move the directory aside",
+            f"{info.st_nlink} links, {info.st_size} bytes)"
         )
+        raise NotPermitted(f"{path}/{LOCK}", cause, "remove it, or let --reset move the directory aside")
 
 
 @contextmanager

@@ -98,12 +98,11 @@ def _read(directory: int) -> tuple[str, str] | None:
     with open(descriptor, "rb") as stream:
         info = os.fstat(descriptor)
         if not stat.S_ISREG(info.st_mode) or info.st_uid != os.geteuid() or info.st_nlink != 1 or info.st_mode & 0o022:
-            raise NotPermitted(
-                path,
+            cause = (
                 f"it is not a journal of eggcache's (mode {info.st_mode:06o}, {safe_dirs.owner_name(info.st_uid)}, "
-                f"{info.st_nlink} links)",
-                "run it as that user, or see what is there and remove it",
+                f"{info.st_nlink} links)"
             )
+            raise NotPermitted(path, cause, "run it as that user, or see what is there and remove it")
         try:
             entry = json.loads(stream.read(_LARGEST))
             name, aside = entry["name"], entry["aside"]
@@ -116,11 +115,8 @@ def _read(directory: int) -> tuple[str, str] | None:
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             sane = False
     if not sane:
-        raise EggcacheError(
-            path,
-            "it makes no sense, and an egg may lie aside",
-            f"see what the {safe_dirs.ASIDE}* beside it are, then remove it",
-        )
+        cause = "it makes no sense, and an egg may lie aside"
+        raise EggcacheError(path, cause, f"see what the {safe_dirs.ASIDE}* beside it are, then remove it")
     return name, aside
 
 

@@ -45,11 +45,9 @@ def _renameat2(old: int, old_name: str, new: int, new_name: str, flags: int) -> 
     else:
         code = errno.ENOSYS
     if code in _NOT_HERE:
-        raise CannotExchange(
-            new_name,
-            f"this file system cannot exchange two names at once (renameat2: {os.strerror(code)})",
-            "use a directory on ext4, xfs, btrfs or tmpfs, or allow a moment without that name: --allow-gap",
-        )
+        cause = f"this file system cannot exchange two names at once (renameat2: {os.strerror(code)})"
+        remedy = "use a directory on ext4, xfs, btrfs or tmpfs, or allow a moment without that name: --allow-gap"
+        raise CannotExchange(new_name, cause, remedy)
     if code:
         raise OSError(code, os.strerror(code), new_name)
 

@@ -89,9 +89,8 @@ def _look(file: str, parent: int) -> None:
             info = os.fstat(descriptor)
             if stat.S_ISREG(info.st_mode) and (not info.st_size or _ours(descriptor)):
                 return
-    raise UsageError(
-        file, "something else is there, which is no archive of eggcache's", "name another file, or remove it"
-    )
+    cause = "something else is there, which is no archive of eggcache's"
+    raise UsageError(file, cause, "name another file, or remove it")
 
 
 def _ours(descriptor: int) -> bool:

@@ -99,9 +99,8 @@ def find(python: str | None = None) -> str:
     if name is None and os.environ.get("VIRTUAL_ENV"):
         origin, name = "$VIRTUAL_ENV", os.path.join(os.environ["VIRTUAL_ENV"], "bin", "python")
     if name is None and getattr(sys, "frozen", False):
-        raise UsageError(
-            "--python", "is not given, and no Python runs this eggcache, which is a program of its own", REMEDY
-        )
+        cause = "is not given, and no Python runs this eggcache, which is a program of its own"
+        raise UsageError("--python", cause, REMEDY)
     if name is None:
         origin, name = "the interpreter running eggcache", sys.executable
     if not name or "\0" in name:

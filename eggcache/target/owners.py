@@ -93,12 +93,11 @@ def check_bare(executable: str) -> None:
     for uid, place in _Look(found).core().others.items():
         whose = "several may change" if uid == -1 else f"{accounts.user_name(uid)} may change"
         cause = f"{whose} what it runs, at {place}" if found.told else "what it runs cannot be told from the outside"
-        raise NotPermitted(
-            executable,
-            f"{cause}, so root does not byte-compile with it",
+        remedy = (
             "name the Python itself with --python if this is a script; if not, leave the eggs zipped and use eggcache "
-            "prepare instead",
+            "prepare instead"
         )
+        raise NotPermitted(executable, f"{cause}, so root does not byte-compile with it", remedy)
 
 
 def is_roots(library: str) -> bool:

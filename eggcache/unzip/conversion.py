@@ -133,11 +133,8 @@ class Conversion(Place):
         said = process.run(launched, timeout=1800.0, meanwhile=self.progress.tick)
         trouble = said.get("trouble") if isinstance(said, dict) else "no sensible answer"
         if trouble != "":
-            raise EggcacheError(
-                self.path,
-                f"{self.interpreter.executable} cannot byte-compile there: {trouble}",
-                "see to that and run again",
-            )
+            cause = f"{self.interpreter.executable} cannot byte-compile there: {trouble}"
+            raise EggcacheError(self.path, cause, "see to that and run again")
         for one in ready:
             directories = {os.path.dirname(f"{one.name}/{source}") for source in one.sources}
             if self.interpreter.version < (3, 2):

@@ -108,19 +108,15 @@ def ownership_of(path: str, info: os.stat_result) -> Ownership:
     gid = info.st_gid
     file_mode = 0o600 | (info.st_mode & 0o044)
     if os.geteuid() not in (0, info.st_uid):
-        raise NotPermitted(
-            path,
-            f"it belongs to {safe_dirs.owner_name(info.st_uid)}, and its files have to belong to the same user",
-            "run it as root, or as that user",
-        )
+        cause = f"it belongs to {safe_dirs.owner_name(info.st_uid)}, and its files have to belong to the same user"
+        raise NotPermitted(path, cause, "run it as root, or as that user")
     if os.geteuid() != 0 and gid not in (os.getegid(), *os.getgroups()):
         if (file_mode >> 3 ^ file_mode) & 0o4:
-            raise NotPermitted(
-                path,
+            cause = (
                 f"its owner is not in its group {gid}, which may read it while others may not, and so cannot give "
-                "files to it",
-                "give it to a group of its owner with chgrp",
+                "files to it"
             )
+            raise NotPermitted(path, cause, "give it to a group of its owner with chgrp")
         gid = os.getegid()  # no matter: the group may read as much as everybody
     return Ownership(info.st_uid, gid, file_mode | 0o100 | ((file_mode & 0o044) >> 2), file_mode)
 
@@ -131,12 +127,11 @@ def _check_writable(descriptor: int, path: str) -> None:
     if os.fstatvfs(descriptor).f_flag & os.ST_RDONLY:
         raise NotPermitted(path, "the file system of these eggs is mounted read-only", "remount it and run again")
     info, me = os.fstat(descriptor), accounts.current()
-    raise NotPermitted(
-        path,
+    cause = (
         f"{me.name} cannot write to this directory of eggs: it belongs to {safe_dirs.owner_name(info.st_uid)}, "
-        f"mode {stat.S_IMODE(info.st_mode):04o}",
-        "run it as root, or as the owner",
+        f"mode {stat.S_IMODE(info.st_mode):04o}"
     )
+    raise NotPermitted(path, cause, "run it as root, or as the owner")
 
 
 @contextmanager

@@ -27,24 +27,20 @@ def by_directory(distributions: Iterable[Distribution], *, zipped: bool = True) 
 def check(distribution: Distribution, egg: eggs.Egg) -> None:
     """Refuse an egg that would be another distribution, or none, as a directory."""
     if distribution.kind is Kind.ZIP or not egg.path.lower().endswith(".egg"):
-        raise EggUnsuitable(
-            egg.path, "its name does not end in .egg, so as a directory it would be no egg", "rename it"
-        )
+        cause = "its name does not end in .egg, so as a directory it would be no egg"
+        raise EggUnsuitable(egg.path, cause, "rename it")
     for member in egg.members:
         parts = member.name.split("/")
         if len(parts) > 2 and parts[0].lower().endswith(".egg") and parts[1] == "EGG-INFO":
-            raise EggUnsuitable(
-                egg.path,
-                f"it is a basket: pkg_resources would not look for {parts[0]} in a directory of this name",
-                "install that egg beside it, or leave it zipped and use eggcache prepare",
-            )
+            cause = f"it is a basket: pkg_resources would not look for {parts[0]} in a directory of this name"
+            remedy = "install that egg beside it, or leave it zipped and use eggcache prepare"
+            raise EggUnsuitable(egg.path, cause, remedy)
     for name in egg.unusual:
         try:
             os.fsencode(name).decode("utf-8")
         except UnicodeDecodeError:
-            raise EggUnsuitable(
-                egg.path, f"Pythons disagree on the name of {name!a}", "install this distribution unzipped"
-            ) from None
+            cause = f"Pythons disagree on the name of {name!a}"
+            raise EggUnsuitable(egg.path, cause, "install this distribution unzipped") from None
 
 
 def entries(

@@ -180,8 +180,7 @@ def _check_name(path: str, name: str) -> None:
     try:
         os.fsencode(name).decode("utf-8")
     except UnicodeDecodeError:
-        raise EggUnsuitable(
-            path, f"the name {name!a} is not UTF-8, as a wheel's are", "install another build"
-        ) from None
+        cause = f"the name {name!a} is not UTF-8, as a wheel's are"
+        raise EggUnsuitable(path, cause, "install another build") from None
     if re.search(r"[\x00-\x1f\x7f\\]", name):
         raise EggUnsuitable(path, f"the name {name!a} has a backslash or a control character", "install another build")

@@ -195,13 +195,11 @@ def _tags(made: Plan, distribution: Distribution, machine: Machine) -> tuple[str
     shown = ".".join(map(str, here))
     native = made.native or platform is not None
     if own[0] != here[0] or own > here or ((native or made.sourceless) and own != here):
-        raise Unfit(
-            "wheel-other-python", f"it is for Python {told}, the target is {shown}", "name its Python with --python"
-        )
+        cause = f"it is for Python {told}, the target is {shown}"
+        raise Unfit("wheel-other-python", cause, "name its Python with --python")
     if platform and platform != machine.platform:
-        raise Unfit(
-            "wheel-other-platform", f"it is for {platform}, the target is {machine.platform}", "convert it there"
-        )
+        cause = f"it is for {platform}, the target is {machine.platform}"
+        raise Unfit("wheel-other-platform", cause, "convert it there")
     if native:
         if not machine.abi:
             raise Unfit("wheel-other-python", "it is native, and the target is no CPython", "build it anew for it")

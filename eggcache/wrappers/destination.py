@@ -147,9 +147,8 @@ def _exchange(path: str, renewed: Callable[[bytes], tuple[bytes, bool]], mode: i
                 raise
             os.fsync(directory)
     except FileNotFoundError as error:
-        raise EggcacheError(
-            path, f"{parent} does not exist", Remedy("make it", f"mkdir -p {shlex.quote(parent)}")
-        ) from error
+        cause = f"{parent} does not exist"
+        raise EggcacheError(path, cause, Remedy("make it", f"mkdir -p {shlex.quote(parent)}")) from error
     except OSError as error:
         denied = error.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
         kind = NotPermitted if denied else EggcacheError
@@ -172,9 +171,8 @@ def _replaceable(directory: int, path: str, base: str, theirs: bool) -> os.stat_
     there, or it is no regular file."""
     parent = os.fstat(directory)
     if parent.st_mode & stat.S_IWOTH and not parent.st_mode & stat.S_ISVTX:
-        raise NotPermitted(
-            path, "everybody can exchange files in its directory", "write it to /etc/init.d or /usr/local/sbin"
-        )
+        cause = "everybody can exchange files in its directory"
+        raise NotPermitted(path, cause, "write it to /etc/init.d or /usr/local/sbin")
     try:
         there = os.stat(base, dir_fd=directory, follow_symlinks=False)
     except FileNotFoundError:
@@ -182,9 +180,8 @@ def _replaceable(directory: int, path: str, base: str, theirs: bool) -> os.stat_
     if stat.S_ISLNK(there.st_mode):
         real = os.path.realpath(path)
         leads = os.path.isfile(real)
-        raise NotPermitted(
-            path, "a symbolic link", f"name the file that it leads to: -o {shlex.quote(real)}" if leads else "remove it"
-        )
+        remedy = f"name the file that it leads to: -o {shlex.quote(real)}" if leads else "remove it"
+        raise NotPermitted(path, "a symbolic link", remedy)
     if not stat.S_ISREG(there.st_mode):
         raise EggcacheError(path, "not a regular file", "name a file, or leave out -o to print it")
     if theirs and parent.st_mode & stat.S_IWOTH and there.st_uid not in (0, os.geteuid()):

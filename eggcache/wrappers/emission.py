@@ -67,9 +67,8 @@ def check_seen(
     top = in_tmp(directory)
     if top and private_tmp is not False:
         has = "has" if private_tmp else "may have"
-        raise UsageError(
-            directory, f"{unit or 'the unit'} {has} PrivateTmp, a {top} of its own, without this directory", remedy
-        )
+        cause = f"{unit or 'the unit'} {has} PrivateTmp, a {top} of its own, without this directory"
+        raise UsageError(directory, cause, remedy)
 
 
 def place(kind: str, apache: Apache, *, name: str = "eggcache-apache", debian: bool = False) -> str | None:
@@ -88,10 +87,7 @@ def choose(apache: Apache, *, trac: bool = False, root: str = "/", platform: str
     Raises UsageError where there is no Apache to choose for.
     """
     if trac:
-        return (
-            "trac",
-            "Trac takes its cache from Apache's configuration, and not from its environment",
-        )
+        return "trac", "Trac takes its cache from Apache's configuration, and not from its environment"
     if platform.startswith("freebsd"):
         return "freebsd", "FreeBSD's Apache reads the files in its envvars.d"
     if apache.systemd and apache.unit:
@@ -120,16 +116,10 @@ def warnings(kind: str, directory: str, apache: Apache) -> tuple[Finding, ...]:
     """Notices of what will not work on this host with a wrapper of `kind` for `directory`."""
     found = []
     if KINDS[kind].starts_apache and apache.systemd and apache.hands_over:
-        found.append(
-            Finding(
-                "systemd-starts-apache",
-                apache.apachectl or "apachectl",
-                "under systemd it has systemctl start Apache, without this environment"
-                + (", so the wrapper will refuse" if KINDS[kind].executable else ""),
-                f"give {apache.unit or 'its unit'} a drop-in instead: --for systemd prints it",
-                status=0,
-            )
-        )
+        refuses = ", so the wrapper will refuse" if KINDS[kind].executable else ""
+        cause = f"under systemd it has systemctl start Apache, without this environment{refuses}"
+        remedy = f"give {apache.unit or 'its unit'} a drop-in instead: --for systemd prints it"
+        found.append(Finding("systemd-starts-apache", apache.apachectl or "apachectl", cause, remedy, status=0))
     hidden = hides(apache, directory)
     return (*found, hidden) if hidden else tuple(found)
 

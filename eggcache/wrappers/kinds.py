@@ -291,16 +291,11 @@ KINDS: dict[str, WrapperKind] = {
         "mod_python.conf", _mod_python, comment="#", after="{enable}{apachectl} configtest && {restart}"
     ),
     "mod_wsgi": WrapperKind(
-        "mod_wsgi.conf",
-        _mod_wsgi,
-        comment="#",
-        after="{enable}{apachectl} configtest && {restart}",
+        "mod_wsgi.conf", _mod_wsgi, comment="#", after="{enable}{apachectl} configtest && {restart}"
     ),
     "trac": WrapperKind("trac.conf", _mod_wsgi, comment="#", after="{enable}{apachectl} configtest && {restart}"),
     "freebsd": WrapperKind(
-        "freebsd.env",
-        _stated(quoting.shell, *_TWO_LINES),
-        after="service apache24 stop; service apache24 start",
+        "freebsd.env", _stated(quoting.shell, *_TWO_LINES), after="service apache24 stop; service apache24 start"
     ),
     "supervisord": WrapperKind(
         "supervisord.conf",

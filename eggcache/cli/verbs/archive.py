@@ -36,10 +36,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     arguments.target_options(parser)
     group = parser.add_argument_group("the host")
     group.add_argument(
-        "--cache",
-        metavar="DIR",
-        default=ELSEWHERE,
-        help=f"what PYTHON_EGG_CACHE names there ({ELSEWHERE})",
+        "--cache", metavar="DIR", default=ELSEWHERE, help=f"what PYTHON_EGG_CACHE names there ({ELSEWHERE})"
     )
     group.add_argument(
         "--group", metavar="NAME", help="the group that alone may read it, by its number there (default: everybody may)"

@@ -147,12 +147,7 @@ def _for_this_host(options: argparse.Namespace) -> tuple[apache.Apache, str, str
     _warn_of_another(directory, Target(python, arguments.paths(options), account, gid, timezone), options)
     command = [*_ourselves(), "prepare", directory, "--lenient"]
     command += next_command.words(
-        python=python,
-        paths=arguments.paths(options),
-        user=user,
-        group=group,
-        timezone=timezone,
-        limits=options.limits,
+        python=python, paths=arguments.paths(options), user=user, group=group, timezone=timezone, limits=options.limits
     )
     if _shared(os.path.dirname(directory)):
         command += ["--reset"]
