@@ -45,7 +45,7 @@ CACHE = (
     ),
     Explanation(
         "member-unreadable",
-        "The runtime user cannot read a file in the cache.",
+        "The runtime user cannot read a file in the cache, or list a directory.",
         "An ExtractionError, or a permission error in the application.",
         "Prepare again; or, where the cache serves others, prepare another cache, as the message says.",
     ),

@@ -41,13 +41,12 @@ _Rule = Callable[[str, int, int, Callable[[int], bool]], tuple[str, str]]
 
 
 @cache
-def _rule() -> _Rule:
-    """`difference` of inside/difference.py, by which a target judges as well. What is inside/ is text to eggcache: in a
-    zip it can be no package."""
+def _judge() -> dict[str, Any]:
+    """What inside/difference.py defines, by which a target judges as well. What is inside/ is text to eggcache: it can
+    be no package in a zip."""
     names: dict[str, Any] = {}
     exec(packaged.read("target/inside/difference.py"), names)  # noqa: S102
-    rule: _Rule = names["difference"]
-    return rule
+    return names
 
 
 @dataclass
@@ -118,7 +117,7 @@ class Comparison:
 
     def _differences(self, into: str, opened: Opened, members: list[tuple[str, Member]]) -> Differences:
         found: Differences = {}
-        difference = _rule()  # as ourselves: what is read first, he may be unable to read
+        difference: _Rule = _judge()["difference"]  # as ourselves: what is read first, he may be unable to read
         for start in range(0, len(members), _AT_ONCE):
             now = members[start : start + _AT_ONCE]
             with accounts.acting(self.target.account):
@@ -130,6 +129,11 @@ class Comparison:
                         found.setdefault(code, []).append((path, why))
             # As ourselves: he may be unable to read what is loaded to draw it
             self.run.progress.advance(len(now), sum(member.packed for _, member in now))
+        with accounts.acting(self.target.account):
+            for path in _judge()["directories_of"](into, [name for name, _ in members]):
+                # Where he may not even search it, the files in it have been found unreadable
+                if not accounts.may(path, os.R_OK) and accounts.may(path, os.X_OK):
+                    found.setdefault("member-unreadable", []).append((path, "cannot be listed: Permission denied"))
         return found
 
     def _bytes_of(self, opened: Opened, member: Member) -> Callable[[int], bool]:

@@ -64,7 +64,7 @@ class HostSide:
                 f"{self.servers[0].environment.thing} runs {self.target.python}, and Apache runs nothing"
             )
         judged = [one.environment for one in self.servers] if self.beside else []
-        return environments.locale(self.account, self.host, self.told, self.cache, judged)
+        return environments.locale(self.account, self.host, self.told, self.cache, judged, self.pid_file)
 
     def _leave_apache(self, why: str) -> None:
         """Nothing of this host's Apache is of any matter."""

@@ -182,7 +182,7 @@ def running(account: Account, python: tuple[int, ...] | None, pid_file: str | No
     owners: dict[int, int] = {}
     for pid in procfs.numbers():
         try:
-            if os.path.basename(procfs.program(pid)).split(" ")[0] in _PROGRAMS:  # "... (deleted)" after an upgrade
+            if _is_apache(pid):
                 owners[pid] = os.stat(f"/proc/{pid}").st_uid
                 parents[pid] = procfs.parent(pid)
         except OSError:
@@ -202,6 +202,11 @@ def running(account: Account, python: tuple[int, ...] | None, pid_file: str | No
     for pid, values in procfs.ask(firsts, has, []):
         if values is not None:
             yield Environment(f"Apache (process {pid})", values, frozenset(_NAMES), pid)
+
+
+def _is_apache(pid: int) -> bool:
+    """Whether a process runs Apache's program. Raises OSError."""
+    return os.path.basename(procfs.program(pid)).split(" ")[0] in _PROGRAMS  # "... (deleted)" after an upgrade
 
 
 def _embeds(pid: int, python: tuple[int, ...] | None) -> bool:
@@ -258,16 +263,25 @@ def _assigned(lines: Sequence[str], names: Sequence[str]) -> dict[str, str | Non
 
 
 def locale(
-    account: Account, host: Apache, told: Configuration, cache: str | None, servers: Sequence[Environment] = ()
+    account: Account,
+    host: Apache,
+    told: Configuration,
+    cache: str | None,
+    servers: Sequence[Environment] = (),
+    pid_file: str | None = None,
 ) -> Locale | None:
     """The locale that the server of `account` has; None where nobody tells.
 
     A server that runs says it first, the known `servers` of other kinds before others, then what starts this `host`'s
     Apache: its unit, and the file of variables that apachectl reads after that. mod_wsgi sets LANG and LC_ALL of its
-    daemons (lang=, locale=) before Python starts.
+    daemons (lang=, locale=) before Python starts. `pid_file` is as for `running`.
     """
-    served = [*servers, *(using(cache, account) if cache else ())]
-    found = next(iter(served or running(account, None)), None)
+    having = list(using(cache, account)) if cache and pid_file is None else []
+    served, apaches = [*servers], list[Environment]()
+    for one in having:
+        with suppress(OSError):  # it has ended
+            (apaches if _is_apache(one.pid) else served).append(one)
+    found = next(iter(served or apaches or running(account, None, pid_file)), None)
     if found:
         values, origin = _of_locale(found.values), found.thing
     else:

@@ -31,6 +31,8 @@ from support.sites import Site, write_egg
 from eggcache.proof import target_side
 from eggcache.proof.verifier import Archived, verifier
 from eggcache.servers import environments
+from eggcache.servers.apache import Apache
+from eggcache.servers.configuration import Configuration, Directive
 from eggcache.system import accounts
 from eggcache.target.interpreter import Target
 
@@ -287,6 +289,8 @@ FILES: dict[str, tuple[str, Callable[[Checked], object]]] = {
     "touched": ("member-outdated", lambda site: os.utime(site.member("Two*/two/data.txt"))),
     "private": ("member-unreadable", lambda site: site.member("Two*/two/data.txt").chmod(0o600)),
     "closed directory": ("member-unreadable", lambda site: site.member("Two*/two").chmod(0o700)),
+    "directory not listed": ("member-unreadable", lambda site: site.member("Two*/two").chmod(0o711)),
+    "egg not listed": ("member-unreadable", lambda site: site.member("Two*").chmod(0o711)),
     "egg gone": ("egg-not-in-cache", lambda site: shutil.rmtree(site.member("Two*"))),
     "egg updated": (
         "member-outdated",
@@ -312,7 +316,7 @@ def test_file_that_is_wrong_is_named(site: Checked, change: str) -> None:
     site.verified(found)
     assert str(site.cache) in found[code]["thing"]
     told = any(line.startswith("pkg_resources: ") for line in found[code]["context"])
-    assert told or change == "a link"  # which it follows
+    assert told or change in ("a link", "directory not listed", "egg not listed")  # it follows one, and lists none
 
 
 def test_old_release_that_compares_no_bytes(target: Callable[[str, str], Deployment], site: Checked) -> None:
@@ -1171,6 +1175,32 @@ def test_the_apache_of_a_pid_file_is_meant(site: Checked, apache: Callable[..., 
     assert set(site.check("--pid-file", str(own))) == set(site.check()) == {"running-without-cache"}
     for file in (other, tmp_path / "none.pid"):
         assert site.check("--pid-file", str(file)) == {}
+
+
+def test_locale_is_that_of_the_apache_that_is_meant(
+    site: Checked, apache: Callable[..., int], shared_tmp: Path
+) -> None:
+    """An Apache with the cache embeds its Python, which makes nothing better of the C locale, and no other Apache's
+    locale counts than that of --pid-file."""
+    pid = apache(PYTHON_EGG_CACHE=str(site.cache), LANG="C")
+    own, other = shared_tmp / "own.pid", shared_tmp / "other.pid"
+    (shared_tmp / "failing").mkdir()
+    (shared_tmp / "failing" / "failing.py").write_text("1 / 0\n")
+    asked = ["--path", shared_tmp / "failing", "--import", "failing"]
+    own.write_text(f"{pid}\n")
+    other.write_text(f"{os.getpid()}\n")
+    account, here = accounts.lookup("games"), Apache()
+    for file in (None, own):
+        found = environments.locale(account, here, Configuration(), str(site.cache), (), file and str(file))
+        assert found
+        assert (found.values, found.embedded) == ({"LANG": "C"}, True)
+    daemon = Directive("WSGIDaemonProcess", "shop lang=tr_TR.UTF-8", "shop.conf", 1)
+    told = environments.locale(account, here, Configuration(directives=(daemon,)), str(site.cache))
+    assert told
+    assert (told.values, told.origin) == ({"LANG": "tr_TR.UTF-8"}, "shop.conf:1")
+    for file, seen in ((own, True), (other, False)):
+        cause = site.check(*asked, "--pid-file", file, env={"LANG": "C.UTF-8"})["import-fails"]["cause"]
+        assert (f"with LANG=C, as Apache (process {pid}) has it" in cause) is seen, cause
 
 
 # --------------------------------------------------------------------------------------- what cannot be looked at

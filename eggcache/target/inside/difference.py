@@ -47,6 +47,17 @@ def difference(path, size, mtime, same):
     return "", ""
 
 
+def directories_of(into, names):
+    """A directory of the cache, and those in it that files of these `names` lie in: an application may list each."""
+    found = {into: True}
+    for name in names:
+        cut = name.rfind("/")
+        while cut > 0:
+            found[os.path.join(into, *name[:cut].split("/"))] = True
+            cut = name.rfind("/", 0, cut)
+    return sorted(found)
+
+
 def nanoseconds(found):
     """The mtime, as exactly as this Python knows it: before 3.3 as a float."""
     if hasattr(found, "st_mtime_ns"):

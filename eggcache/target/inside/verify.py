@@ -94,6 +94,9 @@ def compare(row, cache, shifted):
                     shifted.append((path, why, members[name].date_time))
                 elif code:
                     wrong.setdefault(code, []).append((path, why))
+        for path in directories_of(into, [name[len(inside):] for name in members if name.startswith(inside)]):
+            if not os.access(path, os.R_OK) and os.access(path, os.X_OK):  # else its files are not readable, either
+                wrong.setdefault("member-unreadable", []).append((path, "cannot be listed: Permission denied"))
     finally:
         archive.close()
     if twice:
