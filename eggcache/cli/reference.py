@@ -1,5 +1,7 @@
-"""What the manual page, the completions and docs/ say of the command line: its parts, read off the parser, the
-environment, the files and the exit statuses. No command imports it."""
+"""The command line for the manual page, the completions and docs/: options, environment, files, exit statuses.
+
+The options are read off the parser. No command imports this module.
+"""
 
 from __future__ import annotations
 

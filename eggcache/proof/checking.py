@@ -22,7 +22,7 @@ from eggcache.proof import cache_location, imported, permissions, target_side
 from eggcache.proof.application import Application
 from eggcache.proof.comparison import strangers
 from eggcache.proof.host_side import HostSide
-from eggcache.servers import apache, apache_findings, configuration, environments, trac
+from eggcache.servers import apache, apache_findings, configuration, environments, trac_front_ends
 from eggcache.system import accounts, files, safe_dirs
 from eggcache.system.accounts import Account
 from eggcache.target import commands, resolver
@@ -80,7 +80,7 @@ def check(
     with layout.zone(target.timezone):
         try:
             around = looked.around()
-            aside = (trac.IMPORTED,) if trac.handled(looked.told) else ()
+            aside = (trac_front_ends.IMPORTED,) if trac_front_ends.handled(looked.told) else ()
             evident = target_side.gather(
                 target,
                 roots,

@@ -1,5 +1,4 @@
-"""The results of importing an application's modules, those of --import and those of the roots, and the eggs that are
-the cause of a failure.
+"""The results of importing an application's modules, and the eggs that are the cause where one fails.
 
 A module of --import has to import: the administrator says so. A top-level module of a root need not: it may be for
 another server (mod_python's handlers import only in Apache), or for a database that is not here. So its failure is a

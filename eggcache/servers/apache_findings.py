@@ -1,5 +1,4 @@
-"""Findings about this host's Apache, from its own configuration: the TurboGears manual asks for it, or the cache needs
-it."""
+"""Findings about this host's Apache, by its configuration: what the cache needs, and the TurboGears manual asks for."""
 
 from __future__ import annotations
 
@@ -11,7 +10,7 @@ from contextlib import suppress
 
 from eggcache.errors import UsageError
 from eggcache.model import Finding, Interpreter
-from eggcache.servers import script_findings, trac
+from eggcache.servers import script_findings, trac_front_ends
 from eggcache.servers.configuration import Configuration, Directive, idle, options, proxies
 from eggcache.system import accounts
 from eggcache.system.accounts import Account
@@ -201,7 +200,7 @@ def _other(thing: str, cause: str, home: str | None = None) -> Finding:
 
 def _ignored(configuration: Configuration) -> Iterator[Finding]:
     """What the manual's author tried: mod_python and mod_wsgi hand neither to the environment of the process."""
-    if not configuration.embedded or trac.handled(configuration):  # a CGI script does get what SetEnv sets
+    if not configuration.embedded or trac_front_ends.handled(configuration):  # a CGI script does get what SetEnv sets
         return
     for directive in configuration.named("SetEnv", "PythonOption"):
         if directive.words[:1] != ("PYTHON_EGG_CACHE",) or (
@@ -229,7 +228,7 @@ def _told(configuration: Configuration) -> tuple[list[tuple[Directive, str]], ..
     that read it themselves."""
     daemons = [(line, options(line).get("python-eggs", "")) for line in configuration.named("WSGIDaemonProcess")]
     embedded = [(line, line.words[0] if line.words else "") for line in configuration.named("WSGIPythonEggs")]
-    names = {"eggcache.directory", *(["PYTHON_EGG_CACHE"] if trac.handled(configuration) else [])}
+    names = {"eggcache.directory", *(["PYTHON_EGG_CACHE"] if trac_front_ends.handled(configuration) else [])}
     chosen = [line for line in configuration.named("PythonOption") if line.words and line.words[0] in names]
     by_script = [line for line in configuration.named("SetEnv") if line.words[:1] == ("PYTHON_EGG_CACHE",)]
     read = by_script if by_script and script_findings.take_cache(configuration) else []

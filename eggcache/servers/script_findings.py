@@ -15,7 +15,7 @@ from dataclasses import replace
 
 from eggcache.errors import Remedy
 from eggcache.model import DateTime, Finding, Interpreter
-from eggcache.servers import environments, trac
+from eggcache.servers import environments, trac_front_ends
 from eggcache.servers.application_servers import ApplicationServer
 from eggcache.servers.configuration import Configuration, Directive, options
 from eggcache.servers.script_settings import Setting
@@ -55,10 +55,11 @@ def findings(
     if not named:
         scripts += [script for server in servers for script in server.scripts]
     sure = bool(named) or (len(servers) == 1 and {*scripts} == {*servers[0].scripts})
-    found = list(_of_scripts(scripts, wanted, dates, sure=sure))
-    found += trac.findings(configuration, [script.file for script in scripts if script.asks and script.tracs], wanted)
-    found += _of_paths(configuration, daemons, servers, wanted, interpreter)
-    return found, [script.file for script in scripts if not script.parsed]
+    of_trac = [script.file for script in scripts if script.asks and script.tracs]
+    made = list(_of_scripts(scripts, wanted, dates, sure=sure))
+    made += trac_front_ends.findings(configuration, of_trac, wanted)
+    made += _of_paths(configuration, daemons, servers, wanted, interpreter)
+    return made, [script.file for script in scripts if not script.parsed]
 
 
 # ------------------------------------------------------------------------------------------------ which are whose

@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 
-from eggcache.servers import script_settings, trac
+from eggcache.servers import script_settings, trac_front_ends
 from eggcache.servers.script_settings import Setting
 from eggcache.system import files
 
@@ -60,8 +60,9 @@ def read(file: str) -> Script:
     if file.endswith(".ini"):
         return Script(file, tuple(uwsgi_settings(file)[-_MOST:]), True, False, False)
     text = files.beginning(file, _LARGEST).decode("utf-8", "replace")
-    found, parsed = script_settings.settings(file, text)
-    return Script(file, tuple(found[-_MOST:]), parsed, bool(_READS.search(_OWN.sub("", text))), trac.wrote(text))
+    settings, parsed = script_settings.settings(file, text)
+    asks = bool(_READS.search(_OWN.sub("", text)))
+    return Script(file, tuple(settings[-_MOST:]), parsed, asks, trac_front_ends.wrote(text))
 
 
 @dataclass

@@ -49,11 +49,11 @@ def check(path: str) -> None:
 
 
 def _plugins(environment: str) -> list[str]:
-    from eggcache.target import trac  # which no other target has use for
+    from eggcache.target import trac_environments  # which no other target has use for
 
     try:
-        return trac.plugins(environment)
-    except trac.Unreadable as error:
+        return trac_environments.plugins(environment)
+    except trac_environments.Unreadable as error:
         cause = f"Trac cannot read its configuration: {error}"
         raise StandsForNothing(environment, cause, "correct that line") from None
 
@@ -63,10 +63,10 @@ def read(paths: Iterable[str]) -> Iterator[str]:
     for path in paths:
         yield path
         if is_trac(path):
-            from eggcache.target import trac
+            from eggcache.target import trac_environments
 
-            with suppress(trac.Unreadable):  # that is said where the plugins are asked for
-                yield from trac.configurations(path)
+            with suppress(trac_environments.Unreadable):  # that is said where the plugins are asked for
+                yield from trac_environments.configurations(path)
 
 
 def is_trac(path: str) -> bool:

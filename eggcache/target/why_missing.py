@@ -1,5 +1,4 @@
-"""Why a distribution is not on the path, or not active, as far as the disk tells: .pth files, and eggs for other
-Pythons.
+"""Why a distribution is not on the path, or not active, as far as the disk tells: .pth files, eggs for other Pythons.
 
 The rules are those of Lib/site.py (addpackage): a line names an entry for sys.path, which is added if it exists. After
 a line that fails, which only an import can, the rest of the file is ignored. pkg_resources passes over an egg whose

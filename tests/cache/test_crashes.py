@@ -120,7 +120,7 @@ def test_told_to_end(case: Case, calls: list[Call]) -> None:
 if LONG:
 
     @pytest.mark.parametrize("command", ["prepare", "unzip-all"])
-    def test_tree(
+    def test_killed_on_a_real_tree(
         command: str,
         turbogears1_complete: Deployment,
         copy_of: Callable[[Deployment], Deployment],

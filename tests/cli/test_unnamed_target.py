@@ -97,7 +97,7 @@ def test_candidates_are_named(python: Path) -> None:
     assert (done.returncode, command in done.stderr) == (2, True), done.stderr
 
 
-def test_candidates(shared_tmp: Path) -> None:
+def test_candidates_of_each_layout(shared_tmp: Path) -> None:
     """A virtual environment's Python is named as python, Debian's by its version, and eggs below /usr/local are of the
     Python of /usr."""
     for egg, program in {

@@ -243,7 +243,7 @@ def test_replaced_while_it_runs(host: Root, turbogears1_complete: Deployment) ->
             assert "26 eggs made" in ends.result().stdout
 
 
-def test_reproducible(program: Path, tmp_path: Path) -> None:
+def test_program_is_the_same_to_the_byte(program: Path, tmp_path: Path) -> None:
     """The same source gives the same bytes, and none of them tells where it was made."""
     again = made(tmp_path / "again")
     assert again.read_bytes() == program.read_bytes()

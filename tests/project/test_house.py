@@ -1,4 +1,4 @@
-"""The house: which room imports which, and how much a function asks for."""
+"""The house: which room imports which, how modules are named, how long they are, and how much a function asks for."""
 
 from __future__ import annotations
 
@@ -36,6 +36,10 @@ def imports(path: Path) -> set[str]:
             found |= {alias.name for alias in node.names} - {"__version__"}
         elif isinstance(node, ast.ImportFrom) and str(node.module).startswith("eggcache."):
             found.add(str(node.module).split(".")[1])
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path}, {node.lineno}: a relative import"
+        elif isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("eggcache.")}
     return found
 
 
@@ -50,6 +54,18 @@ def test_imports_go_down_only(path: Path) -> None:
 def test_no_room_is_named_like_a_public_function() -> None:
     """eggcache.prepare is a function, whatever was imported before."""
     assert set(LEVEL) & set(eggcache.__all__) == set()
+    folders = {path.parent.name for path in SOURCE.glob("*/__init__.py")}
+    assert folders <= set(LEVEL)
+
+
+def test_names_tell_what_is_in_a_module() -> None:
+    """No module, of the source or shared by tests, is called what anything fits under; no two modules of
+    the source have one name, but for those of a command, and of findings, which are called like what they are about."""
+    vague = {"utils", "util", "helpers", "helper", "manager", "common", "misc", "tools", "base", "core"}
+    support = {path.relative_to(ROOT) for path in (ROOT / "tests" / "support").glob("*.py")}
+    assert {path for path in {*MODULES, *support} if path.stem in vague or path.parent.name in vague} == set()
+    names = [path.stem for path in MODULES if path.stem != "__init__" and path.parts[0] not in ("findings", "cli")]
+    assert len(names) == len(set(names))
 
 
 def test_no_public_function_takes_more_than_six() -> None:
@@ -81,6 +97,27 @@ def test_modules_are_short() -> None:
     assert {name for name, count in lines.items() if count > 350} == {"target/inside/eggcache_gateway.py"}
 
 
+def test_functions_are_short() -> None:
+    """No function has 80 lines, its docstring included: none needs to be scrolled."""
+    functions = {
+        f"{path.relative_to(SOURCE)}: {node.name}": (node.end_lineno or 0) - node.lineno + 1
+        for path in SOURCE.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef)
+    }
+    assert {name: lines for name, lines in functions.items() if lines >= 80} == {}
+
+
+def test_modules_say_what_is_in_them() -> None:
+    """A module begins with one line that is a sentence: what is in it. A script of the target has that as a comment."""
+    for path in MODULES:
+        said = (ast.get_docstring(ast.parse((SOURCE / path).read_text())) or "none").splitlines()
+        assert said[0].endswith("."), path
+        assert said[1:2] in ([], [""]), path
+    for path in SOURCE.glob("target/inside/*.py"):
+        assert re.match("# (Runs INSIDE (the|a) target|" + path.stem + ": )", path.read_text()), path
+
+
 def test_no_text_holds_a_command() -> None:
     """What a shell is to run is the command of a Remedy, and never at the end of a text, where it is looked for."""
     command = re.compile(r": (eggcache|chmod|chown|chgrp|mkdir|mount|rm|semanage|systemctl) [\w-]")
@@ -110,6 +147,15 @@ def test_no_test_imports_another() -> None:
     for path in (ROOT / "tests").rglob("*.py"):
         found = re.findall(r"^ *(?:from|import) +(\S*\btest_\S*|\S*\bconftest\b\S*)", path.read_text(), re.MULTILINE)
         assert found == [], path
+
+
+def test_names_of_tests_are_phrases() -> None:
+    """The name of each test has two words or more behind `test`: in a list of failures it says what is so no more."""
+    names = [
+        name for path in (ROOT / "tests").rglob("*.py") for name in re.findall(r"def (test_\w+)", path.read_text())
+    ]
+    assert len(names) > 1000
+    assert [name for name in names if name.count("_") < 2] == []
 
 
 # At the beginning of a word: what ends another path is another's, as /srv/tests/data

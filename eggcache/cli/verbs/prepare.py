@@ -1,5 +1,7 @@
-"""The command `prepare`. It runs at every start of Apache: what only a run that has something to do needs is imported
-when that is known, and what is left of it while the target is at work."""
+"""The command `prepare`, which runs at every start of Apache.
+
+So what only a run that has something to do needs is imported when that is known, and the rest while the target works.
+"""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from support.judge import as_json, eggcache
 from support.sites import write_egg
 
 from eggcache.errors import UsageError
-from eggcache.target import owners, search_path, trac
+from eggcache.target import owners, search_path, trac_environments
 
 
 def environment(top: Path, configuration: str) -> Path:
@@ -96,8 +96,8 @@ def test_read_as_configparser_reads(lines: list[str]) -> None:
         expected = None
     found: dict[str, str] | None
     try:
-        found = trac._inherit("\n".join(lines), "trac.ini")
-    except trac.Unreadable:
+        found = trac_environments._inherit("\n".join(lines), "trac.ini")
+    except trac_environments.Unreadable:
         found = None
     if expected is not None:  # an empty line within a value is of no meaning to Trac
         expected = {name: re.sub("\n+", "\n", value) for name, value in expected.items()}
