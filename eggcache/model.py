@@ -241,9 +241,8 @@ class Report:
     notes: tuple[str, ...] = ()  #: lines for the user that ask for nothing
     unchanged: bool = False  #: whether nothing had to be done, and nothing was written
     dry_run: bool = False  #: whether this is what would be done
-    digest: str | None = (
-        None  #: prepare, archive: of what the cache holds for this tree; equal on two hosts where that is equal
-    )
+    #: prepare, archive: of what the cache holds for this tree; equal on two hosts where that is equal
+    digest: str | None = None
     owner: Ownership | None = None  #: prepare, archive: whose the cache is
     #: unzip-all: who used the target or its eggs when the command began; prepare: who does since before an egg changed
     processes: tuple[Process, ...] = ()
@@ -251,6 +250,5 @@ class Report:
     ignored: tuple[Finding, ...] = ()  #: check: what is wrong as well, and was not to count
     install: tuple[str, ...] = ()  #: wheels: arguments for pip, by which the wheels replace the eggs; () where none do
     zone: Zone | None = None  #: archive: the time zone that its files are dated in
-    commands: tuple[
-        str, ...
-    ] = ()  #: archive: what puts it in its place on the host, and proves a cache there; in order
+    #: archive: what puts it in its place on the host, and proves a cache there; in order
+    commands: tuple[str, ...] = ()

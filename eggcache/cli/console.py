@@ -65,13 +65,16 @@ def show(line: str) -> None:
     if not sys.stdout.isatty() or len(line) <= columns() or line.startswith("next: "):
         print(line)
         return
-    import textwrap
+    print("\n".join(wrapped(line, max(columns(), 20), "", " " * (len(line) - len(line.lstrip()) + 4))))
 
-    indent = " " * (len(line) - len(line.lstrip()) + 4)
-    for part in textwrap.wrap(
-        line, max(columns(), 20), subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
-    ):
-        print(part)
+
+def wrapped(text: str, width: int, first: str, indent: str) -> list[str]:
+    """The lines of a paragraph of `width` columns; what is to be copied, a path, option or command, stays in one
+    piece. `first` is the indent of its first line."""
+    from textwrap import TextWrapper
+
+    whole = TextWrapper(width, first, indent, break_long_words=False, break_on_hyphens=False)
+    return whole.wrap(text)
 
 
 def trace(error: BaseException) -> None:

@@ -43,9 +43,8 @@ class Application(NamedTuple):
 
     config: str | None = None  #: the file of its configuration, where it is a TurboGears application with one
     location: str | None = None  #: the path under which it is served; None: not known, or "/"
-    scripts: tuple[
-        str, ...
-    ] = ()  #: the scripts that a server runs it by, such as .wsgi files; (): as that server has them
+    #: the scripts that a server runs it by, such as .wsgi files; (): as that server has them
+    scripts: tuple[str, ...] = ()
     server: str | None = None  #: "apache", "gunicorn", "uwsgi", "supervisord" or "none"; None: found by looking
     apachectl: str | None = None  #: the program that is asked what Apache's configuration is; None: this host's
     pid_file: str | None = None  #: the file that has the number of the Apache that is meant; None: whatever Apaches run

@@ -151,10 +151,7 @@ def _governing(real: str, root: str) -> tuple[str, str] | None:
     """
     if not os.path.isdir(os.path.join(root, "run/systemd/system")):
         return None
-    try:
-        names = sorted(os.listdir(real)) or ["-"]
-    except OSError:
-        names = ["-"]
+    names = files.names(real) or ["-"]
     lines = [(file, line, *_fields(line)) for file, line in _lines(root)]
     found = (_ages(os.path.join(real, name), lines) for name in names)
     return next(filter(None, found), None)
@@ -208,11 +205,7 @@ def _lines(root: str) -> Iterator[tuple[str, str]]:
     """(file, line) of the configuration: of files with one name, that of the first directory counts."""
     found: dict[str, str] = {}
     for directory in _DIRECTORIES:
-        try:
-            names = os.listdir(os.path.join(root, directory))
-        except OSError:
-            continue
-        for name in names:
+        for name in files.names(os.path.join(root, directory)):
             if name.endswith(".conf"):
                 found.setdefault(name, os.path.join(root, directory, name))
     for _, file in sorted(found.items()):

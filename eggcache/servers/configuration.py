@@ -193,9 +193,8 @@ def proxies(configuration: Configuration) -> Iterator[Directive]:
         if name == "rewriterule":
             proxies = bool(re.fullmatch(r"\[(?:.*,)?(?:P|proxy)(?:,.*)?\]", last, re.IGNORECASE))
         else:
-            proxies = (
-                last.startswith("proxy:") if name == "sethandler" else last != "!"
-            )  # "!" is an exception to others
+            # "!" is an exception to others
+            proxies = last.startswith("proxy:") if name == "sethandler" else last != "!"
         if proxies:
             yield line
 

@@ -20,6 +20,7 @@ from eggcache.servers.application_servers import ApplicationServer
 from eggcache.servers.configuration import Configuration, Directive, options
 from eggcache.servers.script_settings import Setting
 from eggcache.servers.server_files import Script, read
+from eggcache.system import files
 from eggcache.target.commands import Prepare
 
 _MOST = 100  # scripts of one directory
@@ -199,12 +200,8 @@ def _has_eggs(path: str) -> bool:
     """Whether pkg_resources finds zipped eggs by this entry of a path: it is one, or has some in it."""
     if not path.startswith("/"):
         return False
-    try:
-        return any(
-            name.lower().endswith(".egg") and os.path.isfile(os.path.join(path, name)) for name in os.listdir(path)
-        )
-    except OSError:
-        return os.path.isfile(path)
+    eggs = (name for name in files.names(path) if name.lower().endswith(".egg"))
+    return os.path.isfile(path) or any(os.path.isfile(os.path.join(path, egg)) for egg in eggs)
 
 
 def _same(path: str, other: str) -> bool:

@@ -120,7 +120,7 @@ def _written(name: str, root: str) -> Unit | None:
     dropins: dict[str, str] = {}
     # service.d is for every service. Of two of one name the more specific counts, then the one found first.
     for directory in [os.path.join(d, sub) for sub in (f"{name}.d", "service.d") for d in path]:
-        for base in _names(directory):
+        for base in files.names(directory):
             if base.endswith(".conf"):
                 dropins.setdefault(base, os.path.join(directory, base))
     private, lists = False, {key: list[str]() for key in _LISTS}
@@ -152,14 +152,6 @@ def _settings(path: str) -> Iterator[tuple[str, str]]:
         name, found, value = text.partition("=")
         if section == "[Service]" and found:
             yield name.strip(), value.strip()
-
-
-def _names(directory: str) -> list[str]:
-    """The names in a directory; none where it cannot be read."""
-    try:
-        return os.listdir(directory)
-    except OSError:
-        return []
 
 
 # ------------------------------------------------------------------------------------------------ values of both

@@ -39,6 +39,14 @@ def lines(path: str, *, flags: int = 0) -> list[str]:
     return [os.fsdecode(line) for line in beginning(path, flags=flags).splitlines()]
 
 
+def names(directory: str) -> list[str]:
+    """The names in a directory, in order; none where it cannot be listed."""
+    try:
+        return sorted(os.listdir(directory))
+    except OSError:
+        return []
+
+
 def exists(name: str, directory: int) -> bool:
     """Whether the directory has an entry `name`, be it a link that leads nowhere."""
     try:

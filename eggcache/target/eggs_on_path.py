@@ -18,7 +18,7 @@ from eggcache.eggs import source_scan
 from eggcache.eggs.extract import Opened
 from eggcache.errors import EggcacheError
 from eggcache.model import Limits, Run, Tree
-from eggcache.system import accounts
+from eggcache.system import accounts, files
 from eggcache.system.accounts import Account
 from eggcache.target import owners, resolver, search_path
 from eggcache.target.interpreter import Roots, Target
@@ -98,15 +98,9 @@ def on_path(path: Sequence[str]) -> Iterator[str]:
         entries.setdefault(os.path.realpath(entry), entry)
     seen: set[str] = set()
     for real, entry in entries.items():
-        for egg in [entry] if entry.endswith(".egg") else _in_directory(entry):
+        inside = [os.path.join(entry, name) for name in files.names(entry) if name.endswith(".egg")]
+        for egg in [entry] if entry.endswith(".egg") else inside:
             name = real if egg == entry else os.path.join(real, os.path.basename(egg))
             if name not in seen:
                 seen.add(name)
                 yield egg
-
-
-def _in_directory(directory: str) -> list[str]:
-    try:
-        return [os.path.join(directory, name) for name in sorted(os.listdir(directory)) if name.endswith(".egg")]
-    except OSError:  # absent, or a zip
-        return []

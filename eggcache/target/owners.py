@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from eggcache.errors import NotPermitted, UsageError
-from eggcache.system import accounts
+from eggcache.system import accounts, files
 from eggcache.system.accounts import Account
 from eggcache.target import buildout, search_path, startup_files
 from eggcache.target.startup_files import site_directories as site_directories
@@ -129,7 +129,7 @@ class _Look:
         self.core()
         for place in self._found.path:
             self._tree(place, whole=False)
-        for name in _entries("/"):  # the target's working directory, which is the first on its path
+        for name in files.names("/"):  # the target's working directory, which is the first on its path
             if os.path.splitext(name)[1] in (".py", ".pyc", ".so") or glob.glob(f"/{glob.escape(name)}/__init__.*"):
                 self._tree(f"/{name}", whole=False, top=False)
         return self
@@ -186,13 +186,6 @@ class _Look:
             self._add(-1, entry.path)
         if directory and not (whole and entry.name in _TESTS):
             self._below(entry.path, whole, top=False)
-
-
-def _entries(directory: str) -> list[str]:
-    try:
-        return os.listdir(directory)
-    except OSError:
-        return []
 
 
 def owner(place: str) -> int:

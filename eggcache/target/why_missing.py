@@ -71,7 +71,9 @@ def why(tree: Tree, account: Account, requirement: str) -> str:
         if project_of(os.path.basename(line.path)) == project and not os.path.lexists(line.path):
             return f"{line.place} names {line.path}, which does not exist"
     for site in tree.interpreter.site_packages:
-        for name in _entries(site, account):
+        with accounts.acting(account):
+            names = files.names(site)
+        for name in names:
             link = os.path.join(site, name)
             if name.endswith(".egg-link") and project_of(name) == project:
                 with accounts.acting(account):
@@ -127,11 +129,3 @@ def _for_others(tree: Tree) -> Iterator[tuple[str, str, str]]:
             yield path, project_of(os.path.basename(path)), f"is for Python {tag[1]}, not {version}"
         elif tag and tag[2] and tag[2] != f"linux-{os.uname().machine}":
             yield path, project_of(os.path.basename(path)), f"is for {tag[2]}"
-
-
-def _entries(directory: str, account: Account) -> list[str]:
-    try:
-        with accounts.acting(account):
-            return sorted(os.listdir(directory))
-    except OSError:
-        return []

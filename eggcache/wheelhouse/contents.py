@@ -20,7 +20,7 @@ from eggcache.target import owners
 
 _PIECE = 4 << 20  # bytes that are read at once
 _DEPTH = 64  # directories in one name, as of a zipped egg
-_EARLIEST, _LATEST = 315_532_800, 4_354_819_198  # seconds: what the date of a zip's member can be, 1980 to 2107
+EARLIEST, LATEST = 315_532_800, 4_354_819_198  # seconds: what the date of a zip's member can be, 1980 to 2107
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def _directory(descriptor: int, path: str, account: Account, limits: Limits) -> 
         if info.st_size > limits.member or total > limits.total:
             cause = f"more than {limits.total} bytes, or than {limits.member} in one file"
             raise EggTooLarge(path, cause, "raise --limit for it, if you trust it")
-        when = gmtime(min(max(int(info.st_mtime), _EARLIEST), _LATEST))
+        when = gmtime(min(max(int(info.st_mtime), EARLIEST), LATEST))
         files[name] = Content(
             name, info.st_size, when[:6], lambda name=name, info=info: _pieces(descriptor, path, name, info, account)  # type: ignore[misc]
         )  # fmt: skip

@@ -131,16 +131,8 @@ def requirement(line: str, where: str = "", extra: str = "") -> Rewritten:
     if parsed is not None:
         own = [str(parsed.marker)] if parsed.marker else []
         clauses = [_clause(one.operator, one.version) or str(one) for one in parsed.specifier]
-        return _together(
-            before,
-            parsed.name,
-            sorted(map(extra_name, parsed.extras)),
-            clauses,
-            parsed.url or "",
-            [where, *own],
-            extra,
-            [],
-        )
+        extras = sorted(map(extra_name, parsed.extras))
+        return _together(before, parsed.name, extras, clauses, parsed.url or "", [where, *own], extra, [])
     one_spaced = " ".join(before.split(" #")[0].split())
     match = _REQUIREMENT.fullmatch(one_spaced) if len(before) <= _LONGEST else None
     found = name(match["name"]) if match else ""
@@ -199,9 +191,7 @@ def _together(
     where = marker(*markers)
     if where is None:
         return Rewritten("", before, "its environment marker cannot be parsed")
-    if (
-        extra
-    ):  # as it is: packaging would write "my-extra" for "my_extra", which the pip of Python 2.7 takes for another
+    if extra:  # as it is: packaging would write "my-extra" for "my_extra", another one to the pip of Python 2.7
         where = f"({where}) and " if " or " in where else f"{where} and " if where else ""
         where += f'extra == "{extra}"'
     text = project + (f"[{','.join(extras)}]" if extras else "")

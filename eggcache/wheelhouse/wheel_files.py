@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from hashlib import sha256
 from io import StringIO
+from time import gmtime
 from zipfile import ZIP_DEFLATED, ZipInfo
 
 from wheel.wheelfile import WheelFile
@@ -20,7 +21,7 @@ from eggcache import __version__
 from eggcache.eggs import extract
 from eggcache.model import DateTime, Distribution, Machine
 from eggcache.wheelhouse import legacy, metadata
-from eggcache.wheelhouse.contents import Content, Contents
+from eggcache.wheelhouse.contents import EARLIEST, LATEST, Content, Contents
 from eggcache.wheelhouse.legacy import Rewritten
 
 _EGG_NAME = re.compile(r"(?P<name>[^-]+)(-(?P<version>[^-]+)(-py(?P<python>\d\.\d+)(-(?P<platform>.+))?)?)?", re.I)
@@ -342,6 +343,4 @@ def _epoch() -> DateTime | None:
     told = os.environ.get("SOURCE_DATE_EPOCH", "")
     if not told.isdigit():
         return None
-    seconds = min(max(int(told[:12]), 315_532_800), 4_354_819_198)
-    when = datetime.fromtimestamp(seconds, timezone.utc)
-    return when.year, when.month, when.day, when.hour, when.minute, when.second
+    return gmtime(min(max(int(told[:12]), EARLIEST), LATEST))[:6]

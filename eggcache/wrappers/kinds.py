@@ -117,9 +117,8 @@ def _programs(apachectl: str) -> str:
     # A server built under a name of its own (--with-program-name) may have a control script of that name.
     stem = re.sub(r"ctl$", "", os.path.basename(apachectl))[:15]  # all that Linux keeps of a name
     known = ("apache", "httpd")
-    return " | ".join(
-        [*(f"{name}*" for name in known), *(() if not stem or stem.startswith(known) else (quoting.shell(stem) + "*",))]
-    )
+    own = [quoting.shell(stem)] if stem and not stem.startswith(known) else []
+    return " | ".join(f"{name}*" for name in (*known, *own))
 
 
 _DROP_IN = "/etc/systemd/system/{unit}.d/50-eggcache.conf"
@@ -145,11 +144,10 @@ def _script(wanted: Wanted) -> dict[str, str]:
     values = {**_sh(wanted), "PID_FILE": quoting.shell(wanted.pid_file), "RUNNING": _running(wanted)}
     advice = "hidden.conf" if wanted.hidden else "dropin.conf"
     dropin = fill(advice, **_dropin(replace(wanted, unit=unit))).rstrip("\n")
+    apachectl = quoting.shell(wanted.apachectl)
     return {
         **values,
-        "PROLOGUE": fill("prologue.sh", APACHECTL=quoting.shell(wanted.apachectl), DROPIN=dropin, **values).rstrip(
-            "\n"
-        ),
+        "PROLOGUE": fill("prologue.sh", APACHECTL=apachectl, DROPIN=dropin, **values).rstrip("\n"),
         "HARMLESS": fill("harmless.sh").rstrip("\n"),
         "NAME": wanted.name,
     }

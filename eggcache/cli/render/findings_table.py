@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
+from eggcache.cli import console
 from eggcache.model import Finding, Report
 
 _HEAD = ("CODE", "THING", "CAUSE", "REMEDY")
@@ -54,13 +54,10 @@ def _counted(findings: Iterable[Finding]) -> Iterator[Finding]:
 
 
 def _paragraph(finding: Finding, width: int) -> Iterator[str]:
-    """A finding as lines of `width` columns; what is to be copied, a path, option or command, stays in one piece."""
+    """A finding as lines of `width` columns."""
     code, thing, todo, command = finding.code, finding.thing, finding.remedy.text, finding.remedy.command
     yield from (f"{code}  {thing}",) if len(code) + 2 + len(thing) <= width else (code, f"    {thing}")
     for text in filter(None, (finding.cause, todo and f"-> {todo}{':' if command else ''}")):
-        yield from textwrap.wrap(
-            text, max(width, 20), initial_indent="    ", subsequent_indent="    ", break_long_words=False,
-            break_on_hyphens=False,
-        )  # fmt: skip
+        yield from console.wrapped(text, max(width, 20), "    ", "    ")
     if command:
         yield f"    {command}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
@@ -45,7 +44,7 @@ def explained(explanations: Sequence[Explanation], width: int) -> Iterator[str]:
         yield from ([""] if number else []) + [explanation.code]
         happens, remedy = f"What happens: {explanation.happens}", f"What to do: {explanation.remedy}"
         for text in (explanation.means, happens, remedy):
-            yield from _wrapped(text, width, "    ")
+            yield from console.wrapped(text, max(width, 40), "    ", "    ")
 
 
 def listed(width: int) -> Iterator[str]:
@@ -54,11 +53,5 @@ def listed(width: int) -> Iterator[str]:
         yield from ([""] if number else []) + [title]
         for explanation in explanations:
             yield f"  {explanation.code}"
-            yield from _wrapped(explanation.means.partition(". ")[0].rstrip(".") + ".", width, "      ")
-
-
-def _wrapped(text: str, width: int, indent: str) -> list[str]:
-    return textwrap.wrap(
-        text, max(width, 40), initial_indent=indent, subsequent_indent=indent, break_long_words=False,
-        break_on_hyphens=False,
-    )  # fmt: skip
+            sentence = explanation.means.partition(". ")[0].rstrip(".") + "."
+            yield from console.wrapped(sentence, max(width, 40), "      ", "      ")
