@@ -17,7 +17,9 @@ from eggcache.system import accounts
 from eggcache.target import search_path
 from eggcache.target.interpreter import ELSEWHERE as ELSEWHERE  # for remedies
 from eggcache.target.interpreter import Roots, Target
+from eggcache.target.startup_files import site_directories
 
+_ZIPS = "eggcache-zips"
 _PROJECT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -52,17 +54,18 @@ class Prepare:
         return replace(self, target=self.target._replace(group=self.target.account.gid if gid is None else gid))
 
 
-def unzip(target: Target, distribution: Distribution) -> str:
-    """The command that unzips the egg of this distribution. Its name comes from the target, which may say anything:
-    `--all` takes the place of a name that is not plain. An egg that lies in a directory of --path has to be named by
-    --path. "" where the target is on another host, which has no eggcache."""
+def unzip(target: Target, distribution: Distribution, *, kept: bool = True) -> str:
+    """The command that unzips the egg of this distribution, and keeps the zip. Its name comes from the target, which
+    may say anything: `--all` takes the place of a name that is not plain. An egg that lies in a directory of --path has
+    to be named by --path. "" where the target is on another host, which has no eggcache."""
     if not target.python:
         return ""
     egg = distribution.egg or distribution.location
     alone = only_added(target, egg)
     project = distribution.project
     named = [project] if _PROJECT.fullmatch(project) else []
-    return shlex.join(["eggcache", "unzip-all", *_target(target, [egg] if alone else ()), *named])
+    keep = ["--backup", _beside(os.path.dirname(egg))] if kept else []
+    return shlex.join(["eggcache", "unzip-all", *_target(target, [egg] if alone else ()), *keep, *named])
 
 
 def only_added(target: Target, egg: str) -> bool:
@@ -72,11 +75,20 @@ def only_added(target: Target, egg: str) -> bool:
     return os.path.dirname(os.path.realpath(egg)) in places
 
 
-def unzip_all(target: Target, roots: Roots, *more: str) -> str:
-    """The command that unzips the eggs of a tree, with `more` options; "" as for `unzip`."""
+def unzip_all(target: Target, roots: Roots, *more: str, backup: str | None = None) -> str:
+    """The command that unzips the eggs of a tree, with `more` options; "" as for `unzip`. The zips are kept in
+    `backup`; None: in the first site-packages."""
     if not target.python:
         return ""
-    return shlex.join(["eggcache", "unzip-all", *_target(target), *more, *tree_words(roots)])
+    first = [*site_directories(target.python), os.path.dirname(os.path.dirname(target.python))][0]
+    words = [*_target(target), *more, "--backup", backup or _beside(first), *tree_words(roots)]
+    return shlex.join(["eggcache", "unzip-all", *words])
+
+
+def _beside(directory: str) -> str:
+    """Where zips from a directory of eggs are kept, by whoever may write there: in it, where no .pth file leads, and no
+    program that takes eggs looks. What is below /usr is the host's own."""
+    return os.path.join("/var/lib" if f"{directory}/".startswith("/usr/") else directory, _ZIPS)
 
 
 def archive_unzipped(file: str, target: Target, roots: Roots, *more: str) -> str:

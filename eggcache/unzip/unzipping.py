@@ -55,10 +55,11 @@ def unzip_all(
 
     def naming(eggs: Sequence[str]) -> str:
         """The command that unzips these as well, as this one was asked to."""
-        more = [word for egg in eggs for word in ("--path", egg)]
-        more += ["--backup", os.path.abspath(backup)] if backup else []
-        more += commands.limits(run.limits) + ["--allow-gap"] * run.allow_gap
-        return commands.unzip_all(target, roots, *more)
+        return command(*(word for egg in eggs for word in ("--path", egg)))
+
+    def command(*more: str) -> str:
+        more = (*more, *commands.limits(run.limits), *["--allow-gap"] * run.allow_gap)
+        return commands.unzip_all(target, roots, *more, backup=os.path.abspath(backup) if backup else None)
 
     findings = [*resolver.findings(tree), *not_on_path(found, tree.interpreter, naming)]
     findings += disbelieved(found, target)
@@ -71,6 +72,8 @@ def unzip_all(
         )
         works = [Conversion(directory, zips, tree.interpreter, keep, run, told) for directory, zips in found.items()]
         done = report(works, findings, [*resolver.notes(tree, roots)], told, run)
+    if backup and done.outcomes and not run.dry_run:
+        done = replace(done, notes=(*done.notes, f"to put the zips back: {command('--undo')}"))
     return replace(done, outside=tree.outside)
 
 

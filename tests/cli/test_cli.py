@@ -391,9 +391,10 @@ def test_command_says_all_that_its_target_is() -> None:
     served = f"{same} --user www --group root --tz Asia/Tokyo --limit ratio=300 'kid>=1'"
     assert prepare.line("--reset") == f"eggcache prepare --reset /c {served}"
     assert prepare.wrapper("systemd") == f"eggcache wrapper --for systemd /c {served}"
-    assert commands.unzip_all(target, EVERYTHING) == f"eggcache unzip-all {same}"
-    assert commands.unzip_all(target, Roots([], strict=True)) == f"eggcache unzip-all {same} --all"
-    assert commands.unzip_all(target, Roots(["kid"], strict=True)) == f"eggcache unzip-all {same} --strict-tree kid"
+    kept = f"{same} --backup /var/lib/eggcache-zips"
+    assert commands.unzip_all(target, EVERYTHING) == f"eggcache unzip-all {kept}"
+    assert commands.unzip_all(target, Roots([], strict=True)) == f"eggcache unzip-all {kept} --all"
+    assert commands.unzip_all(target, Roots(["kid"], strict=True)) == f"eggcache unzip-all {kept} --strict-tree kid"
     assert main.parse(shlex.split(prepare.line())[1:]).requirements == ["kid>=1"]
     for_all = Target("/p", account=Account("nobody", 65534, 65534))
     assert commands.Prepare("/c", for_all, EVERYTHING).line() == "eggcache prepare /c --python /p"
@@ -407,9 +408,10 @@ def test_remedies_hold_no_command_of_others(project: str) -> None:
     def unzip(project: str, egg: str) -> str:
         return commands.unzip(target, Distribution(project, "1", egg, Kind.ZIPPED, egg=egg))
 
-    assert unzip(project, "/e/E.egg") == "eggcache unzip-all --python /p --path /a"
-    assert unzip("zope.interface-x_1", "/e/E.egg") == "eggcache unzip-all --python /p --path /a zope.interface-x_1"
-    assert unzip("E", "/a/E.egg") == "eggcache unzip-all --python /p --path /a --path /a/E.egg E"
+    plain = "eggcache unzip-all --python /p --path /a"
+    assert unzip(project, "/e/E.egg") == f"{plain} --backup /e/eggcache-zips"
+    assert unzip("zope.interface-x_1", "/e/E.egg") == f"{plain} --backup /e/eggcache-zips zope.interface-x_1"
+    assert unzip("E", "/a/E.egg") == f"{plain} --path /a/E.egg --backup /a/eggcache-zips E"
 
 
 def test_children_are_heard_of_though_sigchld_is_ignored(python: Path, eggs: Path) -> None:

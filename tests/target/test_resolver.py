@@ -474,7 +474,9 @@ def test_without_pkg_resources(python: str, target: MakeTarget, shared_tmp: Path
     (deployment.site_packages / "Fake-1.egg").write_text("no zip")
     (deployment.site_packages / "easy-install.pth").write_text(f"{on_path}\n")
     for options in ({}, {"everything": True}, {"need_pkg_resources": False}):
-        with pytest.raises(EggcacheError, match=r"has no pkg_resources.*unzip-all --python \S+\).*\"setuptools<82\""):
+        with pytest.raises(
+            EggcacheError, match=r"has no pkg_resources.*unzip-all .* --backup \S+\).*\"setuptools<82\""
+        ):
             ask(deployment, "My-Leaf", **options)
     tree = ask(deployment, everything=True, need_pkg_resources=False)
     eggs = [found for found in tree.distributions if found.kind is Kind.ZIPPED]

@@ -6,6 +6,7 @@ import hashlib
 import os
 import pwd
 import re
+import shlex
 import shutil
 import stat
 import subprocess
@@ -142,6 +143,29 @@ def test_unzip_and_undo_give_every_byte_back(
     assert made.run(code, env={"PYTHON_EGG_CACHE": str(cache)}).stdout == said
     again = eggcache(*arguments, "--undo")
     assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
+    assert facts(made.site_packages) == before
+
+
+@pytest.mark.parametrize("owner", ["root", "daemon"])
+def test_remedy_has_a_way_back(pristine: Deployment, copy_of: Callable[[Deployment], Deployment], owner: str) -> None:
+    """What a remedy says, run as it stands, keeps the zips where the owner of the eggs may write; and what unzip-all
+    then says, run as it stands, gives every byte back."""
+    made, (uid, gid) = copy_of(pristine), pwd.getpwnam(owner)[2:4]
+    for path in (made.site_packages, *made.site_packages.rglob("*")):
+        os.chown(path, uid, gid, follow_symlinks=False)
+    before = facts(made.site_packages)
+    said = eggcache("prepare", made.root / "cache", "--python", made.python).stderr
+    for pattern in (r"\((eggcache unzip-all [^)]*)\)", r"to put the zips back: (eggcache unzip-all .*)"):
+        assert {(made.site_packages / name).is_file() for name in NAMES} == {"put" not in pattern}
+        command = re.search(pattern, said)
+        assert command, said
+        done = eggcache(*shlex.split(command[1])[1:])
+        assert done.returncode == 0, done.stderr
+        said = done.stderr
+    zips = made.site_packages / "eggcache-zips"
+    assert sorted(os.listdir(zips)) == NAMES
+    assert (zips.stat().st_uid, stat.S_IMODE(zips.stat().st_mode)) == (uid, 0o700)
+    shutil.rmtree(zips)
     assert facts(made.site_packages) == before
 
 
