@@ -125,6 +125,8 @@ class Archiving:
     def _notes(self, tree: Tree, directory: str, zone: Zone) -> Iterator[str]:
         if self.target.python:
             yield from resolver.notes(tree, self.roots)
+        else:
+            yield from other_host.notes(self.host, tree)
         if other_host.anybodys(directory):
             yield f"{directory}: anybody on the host can have made that name first: better, --cache {ELSEWHERE}"
         yield from _dated(zone, self.target.timezone)

@@ -33,6 +33,7 @@ _OTHERS = (
 )
 _CACHES = re.compile("egg.*cache|cache.*egg|python-eggs", re.IGNORECASE | re.DOTALL)
 _ANYBODYS = ("/tmp/", "/var/tmp/", "/dev/shm/", "/run/lock/", "/var/lock/")  # noqa: S108 - names, not files
+_FOR = re.compile(r"-py(\d+\.\d+)(?:-[^/]*)?\.egg$")  # bdist_egg: NAME-VERSION-pyX.Y-PLATFORM.egg
 _METADATA = "EGG-INFO/PKG-INFO"  # without it, pkg_resources finds no distribution in a zip
 
 
@@ -87,6 +88,16 @@ def tree(host: Host, paths: Sequence[str], opening: Opening) -> Tree:
     version = f" {'.'.join(map(str, host.python))}" if host.python else ""
     python = Interpreter(f"the host's Python{version}", host.python, "/", (), None, host.setuptools)
     return Tree(python, (), tuple(found), ())
+
+
+def notes(host: Host, tree: Tree) -> Iterator[str]:
+    """What is to be said where some of the eggs of `tree` are for another Python than that of the `host`."""
+    version = ".".join(map(str, host.python[:2]))
+    said = [(one.egg or "", _FOR.search(one.egg or "")) for one in tree.distributions]
+    others = [os.path.basename(egg) for egg, tag in said if tag and version and tag[1] != version]
+    if others:
+        more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+        yield f"for another Python than the host's {version}, which passes such eggs over: {others[0]}{more}"
 
 
 def _baskets(host: Host) -> bool | None:

@@ -97,7 +97,7 @@ def archive_unzipped(
         for directory in sorted(found, key=os.fsencode):
             work.write(directory, site_packages or directory, found[directory], run)
         work.tar.end()
-    notes = resolver.notes(tree, roots) if target.python else ()
+    notes = resolver.notes(tree, roots) if target.python else other_host.notes(host, tree)
     return Report(
         "archive", None, tuple(work.outcomes), (*findings, *work.findings), tuple(notes), dry_run=run.dry_run,
         outside=tree.outside, commands=tuple(_scripts(work.outcomes)),

@@ -281,6 +281,18 @@ def test_what_no_cache_can_serve_there(site: Site, shared_tmp: Path) -> None:
     assert as_json(eggcache(*common, "--for-setuptools", "distribute 0.6.49"))["findings"][0]["code"] == found[1][0]
 
 
+def test_eggs_for_another_python(site: Site, shared_tmp: Path) -> None:
+    """Where the host's Python is said, the eggs that it passes over are counted and one is named, in an archive of
+    either kind; where each is for that Python, or nothing is said of it, there is nothing to say."""
+    for more in (["--tz", "UTC0"], ["--unzipped"]):
+        for words, said in (
+            (["--for-python", "2.4"], ["One-1.0-py3.11.egg and 1 more"]), (["--for-python", "3.11.2"], []), ([], []),
+        ):  # fmt: skip
+            done = eggcache("archive", shared_tmp / "cache.tar", "--eggs-in", site.eggs, *more, *words, "--json", "-n")
+            notes = [note for note in as_json(done)["notes"] if "for another Python" in note]
+            assert [note.rpartition(": ")[2] for note in notes] == said
+
+
 def test_the_zone_is_named(site: Site, shared_tmp: Path) -> None:
     """A zone whose rules may differ on the host is named with their version, and with what says the same without any;
     so is this machine's own, where none is named."""
