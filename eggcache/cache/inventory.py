@@ -81,9 +81,8 @@ def status(directory: str) -> Inventory:
     with _opened(directory) as descriptor:
         if descriptor is None:
             # for which Python, only its receipt could tell
-            remedy = (
-                f"prepare it for the Python that Apache runs, eggcache prepare {shlex.quote(directory)} --python PATH"
-            )
+            again = f"eggcache prepare {shlex.quote(directory)} --python PATH"
+            remedy = f"prepare it for the Python that Apache runs, {again}"
             gone = Finding("cache-missing", directory, "it does not exist", remedy)
             return Inventory(directory, None, None, None, (), (), (), False, (gone,))
         info = os.fstat(descriptor)

@@ -162,21 +162,17 @@ def understood(data: Mapping[str, Any]) -> Receipt:
         if not _is_whole(data):
             return Receipt()
         entries = {
-            key: Entry(
-                **{
-                    **entry,
-                    "findings": [
-                        Finding(**{**one, "remedy": Remedy(*one["remedy"]), "context": tuple(one["context"])})
-                        for one in entry["findings"]
-                    ],
-                }
-            )
+            key: Entry(**{**entry, "findings": list(map(_finding, entry["findings"]))})
             for key, entry in data["entries"].items()
             if all(finding["code"] != freshness.NO_ROOT for finding in entry["findings"])
         }
         return Receipt(entries, {name: Extracted(**extracted) for name, extracted in data["extracted"].items()})
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return Receipt()
+
+
+def _finding(one: dict[str, Any]) -> Finding:
+    return Finding(**{**one, "remedy": Remedy(*one["remedy"]), "context": tuple(one["context"])})
 
 
 def dump(receipt: Receipt) -> bytes:

@@ -32,9 +32,8 @@ def remove(directory: str, run: Run = DEFAULT_RUN) -> Report:
     :raises NotPermitted: the directory is no egg cache of the caller's, is not safe, or cannot be renamed
     :raises Busy: another run holds the lock for longer than `run.wait`
     """
-    missing = Report(
-        "remove", directory, (), (), (f"{directory}: it does not exist: nothing to do",), True, run.dry_run
-    )
+    note = f"{directory}: it does not exist: nothing to do"
+    missing = Report("remove", directory, (), (), (note,), True, run.dry_run)
     with ExitStack() as held:
         try:
             descriptor = safe_dirs.open_directory(directory)

@@ -105,9 +105,8 @@ def _eager(opened: Opened, members: dict[str, Member]) -> tuple[list[str], list[
     names = set()
     for listing in ("EGG-INFO/native_libs.txt", "EGG-INFO/eager_resources.txt"):
         if listing in members and members[listing].size <= _TEXT:
-            lines = (
-                eggs.data(opened.source, opened.egg, members[listing]).decode("utf-8", "surrogateescape").splitlines()
-            )
+            text = eggs.data(opened.source, opened.egg, members[listing])
+            lines = text.decode("utf-8", "surrogateescape").splitlines()
             names |= {line.strip() for line in lines}  # as yield_lines(): bdist_egg on Windows left CRLF
     names = {name for name in names if name and not name.startswith("#")}
     present = {name for name in names if name.strip("/") in members.keys() | directories}

@@ -173,13 +173,9 @@ def _settings(path: str, config: Section, location: str | None) -> Iterator[Find
             if name in section
         ]
         if not given or not given[0]:
-            yield Finding(
-                "base-url-filter-off",
-                path,
-                f"base_url_filter.on is {'not set' if not given else 'off'}, and the application is at {location}: "
-                "it redirects and links to the wrong place",
-                "set base_url_filter.on = True in [global]",
-            )
+            cause = f"base_url_filter.on is {'not set' if not given else 'off'}, and the application is at {location}: "
+            cause += "it redirects and links to the wrong place"
+            yield Finding("base-url-filter-off", path, cause, "set base_url_filter.on = True in [global]")
 
 
 def _log_files(path: str, config: Section, account: Account) -> Iterator[Finding]:

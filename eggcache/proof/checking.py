@@ -81,14 +81,8 @@ def check(
         try:
             around = looked.around()
             aside = (trac_front_ends.IMPORTED,) if trac_front_ends.handled(looked.told) else ()
-            evident = target_side.gather(
-                target,
-                roots,
-                cache=cache,
-                imports=target_side.Imports(imports, around, aside),
-                early=early,
-                meanwhile=run.progress.tick,
-            )
+            modules, tick = target_side.Imports(imports, around, aside), run.progress.tick
+            evident = target_side.gather(target, roots, cache=cache, imports=modules, early=early, meanwhile=tick)
         except EggcacheError as error:
             if error.status != EggcacheError.status:
                 raise
@@ -205,14 +199,10 @@ class _With:
         if zones:
             again = Remedy("prepare it again", self.looked.wanted.line())
             remedy = groups_and_zones.in_zone(known, self.looked.wanted, names) or again
-        return Finding(
-            "time-zone",
-            self.cache,
-            f"prepared for {why}, and {environments.shown(self.target.timezone)} here: {len(paths)} files are not "
-            f"current, {paths[0][0]} is off by {paths[0][1]}",
-            remedy,
-            context=tuple(f"{path} {off}" for path, off in paths[: permissions.SHOWN]),
-        )
+        cause = f"prepared for {why}, and {environments.shown(self.target.timezone)} here: {len(paths)} files are not "
+        cause += f"current, {paths[0][0]} is off by {paths[0][1]}"
+        off = tuple(f"{path} {by}" for path, by in paths[: permissions.SHOWN])
+        return Finding("time-zone", self.cache, cause, remedy, context=off)
 
     def _evident(self) -> Iterator[Finding]:
         """Findings for look-ups that the cache did not serve although nothing else is wrong with it."""

@@ -90,11 +90,8 @@ class HostSide:
 
         By the time of its contents: a change of its rights, or another name for it, breaks nothing.
         """
-        dated = [
-            (os.stat(outcome.egg).st_mtime, outcome.egg)
-            for outcome in self.comparison.outcomes
-            if os.path.exists(outcome.egg)
-        ]
+        eggs = (outcome.egg for outcome in self.comparison.outcomes if os.path.exists(outcome.egg))
+        dated = ((os.stat(egg).st_mtime, egg) for egg in eggs)
         past = [each for each in dated if each[0] <= time.time()]  # a date in the future tells nothing
         changed, egg = max(past, default=(0.0, ""))
         older = processes.outdated(self.target.python, changed, self.account.uid) if egg else ()

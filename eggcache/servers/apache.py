@@ -254,11 +254,8 @@ def _usual(root: str) -> Apache:
         if match:
             values[match[1]] = match[2]
     if values:
-        return Apache(
-            user=values.get("APACHE_RUN_USER"),
-            group=values.get("APACHE_RUN_GROUP"),
-            pid_file=values.get("APACHE_PID_FILE"),
-        )
+        user, group = values.get("APACHE_RUN_USER"), values.get("APACHE_RUN_GROUP")
+        return Apache(user=user, group=group, pid_file=values.get("APACHE_PID_FILE"))
     if os.path.isdir(os.path.join(root, "etc/httpd/conf")):
         try:
             pwd.getpwnam("apache")

@@ -116,12 +116,12 @@ def _modules(configuration: Configuration) -> Iterator[Finding]:
         remedy = f"install mod_python {'.'.join(map(str, OLDEST))} or newer"
         yield Finding("mod-python-old", mod_python.file or "mod_python", cause, remedy)
     if mod_python and mod_wsgi and _numbers(mod_wsgi.version or "4") >= (4,):
-        yield Finding(
-            "mod-python-and-mod-wsgi",
-            " and ".join(embedded.file or embedded.module for embedded in (mod_python, mod_wsgi)),
-            "both are loaded, and mod_wsgi 4 does not let Apache start beside mod_python, although configtest passes",
-            "disable one of them (Debian: a2dismod python, or a2dismod wsgi)",
+        both = " and ".join(embedded.file or embedded.module for embedded in (mod_python, mod_wsgi))
+        cause = (
+            "both are loaded, and mod_wsgi 4 does not let Apache start beside mod_python, although configtest passes"
         )
+        remedy = "disable one of them (Debian: a2dismod python, or a2dismod wsgi)"
+        yield Finding("mod-python-and-mod-wsgi", both, cause, remedy)
 
 
 def _mutex(configuration: Configuration) -> Iterator[Finding]:
@@ -158,11 +158,9 @@ def _python(configuration: Configuration, interpreter: Interpreter) -> Iterator[
     wanted = interpreter.version[:2]
     if told and len(told) == len(configuration.embedded) and all(e.python[:2] != wanted for e in told):
         for embedded in told:
-            yield _other(
-                embedded.file or embedded.module,
-                f"Apache embeds Python {_dotted(embedded.python)} ({embedded.libpython}), and "
-                f"{interpreter.executable} is Python {_dotted(interpreter.version)}",
-            )
+            cause = f"Apache embeds Python {_dotted(embedded.python)} ({embedded.libpython}), and "
+            cause += f"{interpreter.executable} is Python {_dotted(interpreter.version)}"
+            yield _other(embedded.file or embedded.module, cause)
         return
     yield from _home(configuration, interpreter)
 
@@ -270,13 +268,10 @@ def _unreadable(configuration: Configuration, cache: str) -> Iterator[Finding]:
         path = first_unreadable(cache, account)
         if path is not None:
             cause = accounts.in_the_way(path, account).cause.replace("cannot use it", "cannot read the cache")
-            yield Finding(
-                "daemon-user-cannot-read",
-                daemon.place,
-                f"the processes of {chosen['']} run as {account.name}, and {cause}",
-                f"give them its group (group={accounts.group_name(os.stat(cache).st_gid)}), or another cache "
-                f"(python-eggs=…), prepared with --user {account.name}",
-            )
+            cause = f"the processes of {chosen['']} run as {account.name}, and {cause}"
+            remedy = f"give them its group (group={accounts.group_name(os.stat(cache).st_gid)}), or another cache "
+            remedy += f"(python-eggs=…), prepared with --user {account.name}"
+            yield Finding("daemon-user-cannot-read", daemon.place, cause, remedy)
 
 
 def first_unreadable(cache: str, account: Account) -> str | None:

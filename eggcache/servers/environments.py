@@ -84,12 +84,11 @@ def findings(
         elif "TZ" in one.known and (cache is None or os.path.realpath(cache) == wanted):
             other = one.values.get("TZ")
             if not agree(dates, other, zone):
-                yield Finding(
-                    "time-zone",
-                    one.thing,
-                    f"{shown(other)} there, {shown(zone)} here, and pkg_resources reckons in the zone of its process",
-                    f"have it started with the zone of the cache, or say which is meant: --tz {other or 'ZONE'}",
+                cause = (
+                    f"{shown(other)} there, {shown(zone)} here, and pkg_resources reckons in the zone of its process"
                 )
+                remedy = f"have it started with the zone of the cache, or say which is meant: --tz {other or 'ZONE'}"
+                yield Finding("time-zone", one.thing, cause, remedy)
 
 
 def _relative(cache: str | None) -> bool:

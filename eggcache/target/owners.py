@@ -43,11 +43,13 @@ def site_owner(executable: str) -> Account:
     for place in _places(executable):
         uid = owner(place)
         if uid == -1:
-            raise NotPermitted(
-                place,
-                "several users may change what the target runs there, or the way there, so root acts as none of them",
-                "run unzip-all as a user who installs there, or leave the eggs zipped and use eggcache prepare instead",
+            cause = (
+                "several users may change what the target runs there, or the way there, so root acts as none of them"
             )
+            remedy = (
+                "run unzip-all as a user who installs there, or leave the eggs zipped and use eggcache prepare instead"
+            )
+            raise NotPermitted(place, cause, remedy)
         if uid:
             return _account(uid)
     return accounts.current()

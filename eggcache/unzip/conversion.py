@@ -72,12 +72,8 @@ class Conversion(Place):
             return
         self.progress.phase("byte-compiling")
         self._compile(ready, staged)
-        self.swap(
-            descriptor,
-            staged,
-            [partial(self._swap, egg, descriptor, staged) for egg in ready],
-            partial(self._keep, ready, descriptor),
-        )
+        swaps = [partial(self._swap, egg, descriptor, staged) for egg in ready]
+        self.swap(descriptor, staged, swaps, partial(self._keep, ready, descriptor))
 
     def _keep(self, ready: list[_Staged], descriptor: int) -> None:
         if self.backup is not None:
@@ -177,12 +173,8 @@ def _library(interpreter: Interpreter) -> list[str]:
     takes only a directory of root's."""
     if interpreter.version >= (3,):
         return []
-    found = [
-        path
-        for path in interpreter.path
-        if os.path.isfile(os.path.join(path, "os.py")) or os.path.basename(path) == "lib-dynload"
-    ]
-    return [path for path in found if os.geteuid() != 0 or owners.is_roots(path)]
+    own = (path for path in interpreter.path if os.path.isfile(f"{path}/os.py") or path.endswith("/lib-dynload"))
+    return [path for path in own if os.geteuid() != 0 or owners.is_roots(path)]
 
 
 def _mtime(date_time: DateTime) -> int:

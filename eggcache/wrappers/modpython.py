@@ -91,8 +91,6 @@ def _check(application: Application) -> None:
         raise UsageError(f"--app {application.module}", "not the name of a package", "name the one with controllers.py")
     if not re.fullmatch(r"/[^\s?#*\\\"<>\[\]]*", application.location):
         raise UsageError(f"--location {application.location}", "not the path of a URL", "such as /myapp")
-    if not application.config.startswith("/"):
-        raise UsageError(application.config, "not an absolute path", "write it in full")
 
 
 def _launcher(application: Application) -> str:

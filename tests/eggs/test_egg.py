@@ -123,6 +123,8 @@ EXTRA = struct.pack("<2H", 0x5455, 5) + bytes(5)
 ZIP64_EXTRA = struct.pack("<2H2Q", 1, 16, len(TEXT), len(deflate(TEXT)))
 UNICODE = struct.pack("<2HBL", 0x7075, 5 + 8, 1, zlib.crc32(b"pkg/x.py")) + b"pkg/y.py"
 
+LARGE = bytes(5 << 20)  # more than is inflated in one go
+
 REFUSED = [
     # sizes, and where data ends
     x("size declared short", "not of the 7 bytes", both={"size": 7}),
@@ -133,6 +135,8 @@ REFUSED = [
     x("junk after the deflated end", "ends before its packed bytes", packed=deflate(TEXT) + b"junk"),
     x("no deflated data at all", "or not at all", data=b"", packed=b""),
     x("deflated data is damaged", "damaged", packed=b"\xff\xff\xff\xff"),
+    x("large, damaged inside", "damaged", data=LARGE, packed=deflate(LARGE)[:2000] + b"\xff" * 100),
+    x("large, without its end", "or not at all", data=LARGE, packed=deflate(LARGE)[:-9]),
     x("bad CRC", "its CRC is", both={"crc": 1}),
     x("bad CRC, stored", "its CRC is", method=0, both={"crc": 1}),
     x("deflated as isal reads and zlib does not", "invalid distances set", data=LENIENT[0], packed=LENIENT[1]),

@@ -227,12 +227,9 @@ def _with_modules(options: argparse.Namespace, kind: str, text: str, wanted: kin
         raise UsageError(asked[-1], "it belongs to an application", "name its package with --app")
     if options.app and not options.app_config:
         raise UsageError(f"--app {options.app}", "it has a configuration", "name the file with --app-config")
-    application = options.app and modpython.Application(
-        options.app,
-        options.location or f"/{options.app}",
-        os.path.abspath(options.app_config),
-        options.requirements or REPORTED,
-    )
+    location, needed = options.location or f"/{options.app}", options.requirements or REPORTED
+    config = options.app and os.path.abspath(options.app_config)
+    application = options.app and modpython.Application(options.app, location, config, needed)
     emitted = modpython.mod_python(
         wanted,
         modules=os.path.abspath(options.module_directory) if options.module_directory else None,
