@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 _HIGHEST = {"entries": 65_535, "member": 0x7FFFFFFF, "total": 1 << 62, "ratio": 1 << 62}  # that mean anything
 
 
-def target_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of commands that have a target: which Python, what is on its path, which tree."""
+def target_options(parser: argparse.ArgumentParser, *, json: bool = True) -> None:
+    """Add the options of commands that have a target: which Python, what is on its path, which tree; and --json."""
     parser.add_argument(
         "requirements", metavar="REQ", nargs="*",
         help="root of the tree, as your application (default: everything that the target can import)",
@@ -61,7 +61,8 @@ def target_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--all", action="store_true", help="as without REQ, and name what any distribution on its path lacks"
     )
-    json_option(parser)
+    if json:
+        json_option(parser)
 
 
 class _StandsForMore(argparse.Action):

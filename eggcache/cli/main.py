@@ -33,6 +33,7 @@ COMMANDS = {  # what the help says of each; what it does is in the module of ver
     "remove": "take away the egg cache DIR, which prepare made, and nothing else",
     "wheels": "write each egg of the tree, zipped or not, into OUT as a wheel",
     "archive": "write the egg cache as a tar archive, for a host where eggcache cannot run",
+    "report": "write the tree, what check finds, and the server as one HTML page; of several hosts, a table",
     "explain": "say what the code of a finding means, and what to do",
 }
 
@@ -172,6 +173,8 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     options, rest = parser(words).parse_known_args(words)
     options.words = words
     used: argparse.ArgumentParser = options.parser
+    if "--json" not in used._option_string_actions and getattr(options, "json", False):
+        used.error("unrecognized arguments: --json")
     if "run" not in options:
         if not options.version:
             used.error("the following arguments are required: COMMAND")

@@ -75,6 +75,10 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
             "no cache: directories for the zips that lie there on the host",
         ),
     ),
+    "report": (
+        ("eggcache report -o site.html --cache /var/cache/eggcache", "a page to look at, to print or to send"),
+        ("eggcache report -o fleet.html web1.json web2.json", "of what check --json said on each host: a table"),
+    ),
     "explain": (
         ("eggcache explain member-outdated", "what a message means that ends in [member-outdated]"),
         ("eggcache explain", "every code that there is"),

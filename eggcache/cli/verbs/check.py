@@ -19,7 +19,17 @@ from eggcache.system import accounts
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    arguments.target_options(parser)
+    proof_options(parser)
+    arguments.json_option(parser)
+    parser.add_argument(
+        "--ignore", metavar="CODE[:THING]", action="append", default=[],
+        help="a finding that shall not count: any of that code, or of that thing alone (repeatable); it is listed",
+    )  # fmt: skip
+
+
+def proof_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say what is to be checked, and how."""
+    arguments.target_options(parser, json=False)
     arguments.runtime_options(parser)
     arguments.limit_option(parser)
     parser.add_argument(
@@ -50,16 +60,33 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--pid-file", metavar="FILE", help="Apache's: of all that run, the one with the number in it (default: all)"
     )
     parser.add_argument("--location", metavar="PATH", help="where Apache serves the application (default: /)")
-    parser.add_argument(
-        "--ignore", metavar="CODE[:THING]", action="append", default=[],
-        help="a finding that shall not count: any of that code, or of that thing alone (repeatable); it is listed",
-    )  # fmt: skip
     parser.add_argument("--wait", metavar="S", type=float, default=120.0, help="seconds to wait for a prepare (120)")
 
 
 def run(options: argparse.Namespace) -> int:
-    accounts.need_proc()
     ignored = _ignored(options)
+    result, names, _, _ = proven(options)
+    aside = tuple(
+        finding for finding in result.findings if ignored & {(finding.code, ""), (finding.code, finding.thing)}
+    )
+    left = tuple(finding for finding in result.findings if finding not in aside)
+    result = replace(result, findings=left, ignored=aside)
+    if options.json:
+        print(report.as_json(report.report_json(result)))
+    else:
+        look, width = options.verbose > 0, console.width()
+        table = findings_table.table(result.findings, verbose=look, width=width)
+        for line in table if options.quiet else findings_table.lines(result, names, verbose=look, width=width):
+            print(console.one_line(line))
+    return max((finding.status for finding in result.findings), default=0)
+
+
+def proven(options: argparse.Namespace) -> tuple[Report, str, str | None, list[argparse.Namespace]]:
+    """Check what the options of `proof_options` say, and print the notes.
+
+    :returns: the report, whom it was checked as, the cache, and the options of each tree
+    """
+    accounts.need_proc()
     if options.apachectl:
         options.apachectl = os.path.abspath(options.apachectl)
         if not os.access(options.apachectl, os.X_OK) or os.path.isdir(options.apachectl):
@@ -71,22 +98,9 @@ def run(options: argparse.Namespace) -> int:
     trees = receipt_defaults.trees(options, os.path.abspath(cache)) if cache else [options]
     checked = [_checked(tree, cache) for tree in trees]
     result = report.together([result for result, _ in checked])
-    names = " and ".join(dict.fromkeys(name for _, name in checked))
-    aside = tuple(
-        finding for finding in result.findings if ignored & {(finding.code, ""), (finding.code, finding.thing)}
-    )
-    left = tuple(finding for finding in result.findings if finding not in aside)
-    result = replace(result, findings=left, ignored=aside)
     for note in result.notes:
         console.warn(note, options)
-    if options.json:
-        print(report.as_json(report.report_json(result)))
-    else:
-        look, width = options.verbose > 0, console.width()
-        table = findings_table.table(result.findings, verbose=look, width=width)
-        for line in table if options.quiet else findings_table.lines(result, names, verbose=look, width=width):
-            print(console.one_line(line))
-    return max((finding.status for finding in result.findings), default=0)
+    return result, " and ".join(dict.fromkeys(name for _, name in checked)), cache, trees
 
 
 def _ignored(options: argparse.Namespace) -> set[tuple[str, str]]:

@@ -1,0 +1,149 @@
+"""The page of one host: its trees, what is wrong by harm, what each egg needs, and the server as it runs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from eggcache import findings
+from eggcache.cli.render import page, tree_lines
+from eggcache.cli.render.report import files, size
+from eggcache.findings.eggs import EGGS
+from eggcache.model import Distribution, Finding, Report, Tree
+
+HARM = {  # by exit status, the worst first, as console._ORDER has them
+    4: "Not safe, or not permitted",
+    1: "Failed",
+    5: "Missing or conflicting",
+    3: "Wrong",
+    0: "To know",
+}
+_BY_EGG = {explanation.code for explanation in EGGS}
+
+
+@dataclass(frozen=True)
+class Site:
+    """One tree on this host, and what runs it."""
+
+    tree: Tree
+    prepared: Sequence[bool]  # for each distribution; () where no cache was looked at
+    sizes: Mapping[str, int]  # bytes of each zipped egg's file
+
+
+def render(
+    result: Report, sites: Sequence[Site], server: Mapping[str, object], *, host: str, whom: str, when: str
+) -> str:
+    """The page.
+
+    :param result: what `check` says of all `sites`
+    :param server: what is known of the server, by names
+    :param whom: the name of the account that it was checked as
+    """
+    cache = result.directory or "none"
+    wrong = sum(finding.status != 0 for finding in result.findings)
+    verdict = f"{wrong} finding{'s' * (wrong != 1)} to act on" if wrong else "nothing is wrong"
+    body = [
+        f"<p>{page.state('missing' if wrong else 'prepared', verdict)} as {page.text(whom)}, {page.text(when)}</p>",
+        *page.facts({"egg cache": cache, **{f"Python{n}": python(site) for n, site in _numbered(sites)}}),
+        *_findings(result.findings),
+    ]
+    body.append(_CONTROLS)
+    for number, site in _numbered(sites):
+        body += _tree(site, f"The tree{number}")
+    body += _eggs(result, sites)
+    body += ["<h2>The server as it runs</h2>", *page.facts(server)]
+    return page.page(f"The eggs of {host}", body)
+
+
+def python(site: Site) -> str:
+    """The target in one line: where it is, and what it has."""
+    target = site.tree.interpreter
+    return f"{target.executable}, {'.'.join(map(str, target.version))}, {target.setuptools or 'pkg_resources unknown'}"
+
+
+def _numbered(sites: Sequence[Site]) -> list[tuple[str, Site]]:
+    return [(f" {number}" if len(sites) > 1 else "", site) for number, site in enumerate(sites, 1)]
+
+
+def _findings(found: Sequence[Finding]) -> Iterator[str]:
+    known = findings.explanations()
+    yield "<h2>Findings, by harm</h2>"
+    if not found:
+        yield "<p>None.</p>"
+    for status, title in HARM.items():
+        those = [finding for finding in found if finding.status == status]
+        if those:
+            yield f"<h3>{title} ({len(those)})</h3>"
+        for one in those:
+            about = known.get(one.code)
+            explained = f"{about.means} What happens: {about.happens} What to do: {about.remedy}" if about else ""
+            shown = {"code": one.code, "thing": one.thing, "cause": one.cause, "todo": one.remedy.text}
+            shown["command"] = one.remedy.command
+            yield from page.finding(shown, acted_on=status != 0, explained=explained)
+
+
+_CONTROLS = (
+    '<p class="by-script"><label>Search the tree <input type="search" id="search"></label> '
+    '<button type="button" id="unfold">Unfold all</button> <button type="button" id="fold">Fold all</button></p>'
+)
+
+
+def _tree(site: Site, title: str) -> Iterator[str]:
+    total = "".join(part.text for part in tree_lines.total(site.tree, site.prepared))
+    yield f"<h2>{title}</h2><p>{page.text(total)}</p>"
+    rows = [(len(line[0].text) // 4, line[1:]) for line in tree_lines.lines(site.tree, site.prepared)]
+    yield '<ul class="tree">'
+    for (depth, parts), (following, _) in zip(rows, [*rows[1:], (0, ())]):
+        shown = "".join(map(_part, parts))
+        if following > depth:
+            yield f"<li><details open><summary>{shown}</summary><ul>"
+        else:
+            yield f'<li><span class="leaf">{shown}</span></li>' + "</ul></details></li>" * (depth - following)
+    yield "</ul>"
+
+
+def _part(part: tree_lines.Part) -> str:
+    words = part.text.strip()
+    if part.role == "name":
+        return f"<strong>{page.text(words)}</strong> "
+    if part.role in ("place", "mark"):
+        return f'<span class="dim mono">{page.text(words)}</span> '
+    return f"{page.state(part.role, words)} "
+
+
+def _eggs(result: Report, sites: Iterable[Site]) -> Iterator[str]:
+    """What each distribution needs, with a picture of its size; the largest first."""
+    extracted = {outcome.egg: outcome for outcome in result.outcomes}
+    rows: dict[str, tuple[Distribution, bool, int]] = {}
+    for site in sites:
+        prepared = site.prepared or [False] * len(site.tree.distributions)
+        for one, ready in zip(site.tree.distributions, prepared):
+            rows.setdefault(one.location, (one, ready, site.sizes.get(one.egg or "", 0)))
+    largest = max((weight for _, _, weight in rows.values()), default=0)
+    ordered = sorted(rows.values(), key=lambda row: (-row[2], row[0].title.lower()))
+    yield "<h2>What each egg needs</h2>"
+    cells = []
+    for one, ready, weight in ordered:
+        word, what = _need(one, ready, result.findings)
+        outcome = extracted.get(one.egg or "")
+        held = f"{files(outcome.files)}, {size(outcome.size)}" if outcome else ""
+        cells.append((
+            f'<strong>{page.text(one.title)}</strong><br><span class="dim mono">'
+            f"{page.text(os.path.basename(one.location))}</span>",
+            page.state(word, what),
+            page.bar(weight, largest, size(weight)) if one.kind.zipped else "",
+            size(weight) if one.kind.zipped else "",
+            page.text(held),
+        ))  # fmt: skip
+    yield from page.table(("distribution", "needs", "size of the zip", "", "in the cache"), cells, (3, 4))
+
+
+def _need(one: Distribution, ready: bool, found: Iterable[Finding]) -> tuple[str, str]:
+    """The state that colours it, and what it needs: the cache, to be unzipped, or nothing."""
+    if not one.kind.zipped:
+        return "unzipped", "nothing: it is unzipped"
+    against = [each for each in found if each.status and each.code in _BY_EGG and each.thing in (one.location, one.egg)]
+    if against:
+        return "missing", "to be unzipped" if against[0].remedy.command else "repair: see the findings"
+    return ("prepared", "nothing: the cache has it") if ready else ("zipped", "the cache, or to be unzipped")

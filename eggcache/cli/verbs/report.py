@@ -1,0 +1,123 @@
+"""The command `report`: a page of this host, or of many."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+from eggcache.cache import inventory
+from eggcache.cli import arguments, console
+from eggcache.cli.render import hosts_page, site_page
+from eggcache.cli.verbs import check
+from eggcache.errors import EggcacheError, UsageError, of_disk
+from eggcache.servers import apache, application_servers, environments
+from eggcache.system import files
+from eggcache.target import resolver
+
+_FIELDS = {"code": str, "thing": str, "cause": str, "remedy": str, "command": str, "status": int}
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-o", "--output", metavar="FILE", help="write the page there, instead of stdout")
+    check.proof_options(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the page, or write it to a file; the exit status is 0 when that is done, whatever was found."""
+    when = time.strftime("%Y-%m-%d %H:%M:%S")
+    hosts = [word for word in options.requirements if word.endswith(".json")]
+    if hosts and len(hosts) < len(options.requirements):
+        raise UsageError("report", "a page is of this host, or of files that check --json wrote", "name one of both")
+    page = hosts_page.render(_read(hosts), when) if hosts else _of_this_host(options, when)
+    data = page.encode("utf-8", "backslashreplace")  # a name may be of bytes that no encoding has
+    if options.output:
+        _write(os.path.abspath(options.output), data)
+        console.warn(f"{os.path.abspath(options.output)}: written", options)
+    elif not options.quiet:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(data)
+    return 0
+
+
+def _of_this_host(options: argparse.Namespace, when: str) -> str:
+    result, whom, cache, trees = check.proven(options)
+    targets = [arguments.served(one)[0] for one in trees]
+    sites = []
+    for one, target in zip(trees, targets):
+        tree = resolver.resolve(target, arguments.roots(one))
+        prepared: Sequence[bool] = ()
+        if cache:
+            with suppress(EggcacheError):  # what is wrong with it, a finding says
+                prepared = inventory.prepared(cache, tree)
+        sizes = dict[str, int]()
+        for egg in filter(None, (distribution.egg for distribution in tree.distributions)):
+            with suppress(OSError):
+                sizes[egg] = os.stat(egg).st_size
+        sites.append(site_page.Site(tree, prepared, sizes))
+    host = apache.read(options.apachectl)
+    server: dict[str, object] = {
+        "Apache's control program": host.apachectl or "there is no Apache on this host",
+        "user and group": f"{host.user or 'unknown'}, {host.group or 'unknown'}",
+        "unit of systemd's": host.unit or "none",
+        "a /tmp of its own": {True: "yes", False: "no", None: "unknown"}[host.private_tmp],
+    }
+    for site, target in zip(sites, targets):
+        version = site.tree.interpreter.version
+        found = [*environments.running(target.account, version, options.pid_file and os.path.abspath(options.pid_file))]
+        found += [one.environment for one in application_servers.running(target)]
+        for process in found:
+            has = (f"{name}={process.values.get(name, 'not set')}" for name in ("PYTHON_EGG_CACHE", "TZ"))
+            server[process.thing] = ", ".join(has).replace("=not set", " not set")
+    if len(server) == 4:
+        server["processes"] = f"none that runs this Python as {whom}, as far as may be seen"
+    return site_page.render(result, sites, server, host=os.uname().nodename, whom=whom, when=when)
+
+
+def _read(names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """What check said on each host, by the names of the files. Raises UsageError for a file that has nothing of the
+    kind: it is a stranger's."""
+    hosts = {}
+    for name in names:
+        if not os.path.isfile(name):
+            raise UsageError(name, "there is no such file", "name what check --json wrote, one for each host")
+        try:
+            said = json.loads(files.beginning(name))
+            known = said["schema"] == 1 and said["command"] == "check" and isinstance(said["outcomes"], list)
+            known = known and isinstance(said["directory"], (str, type(None)))
+            for one in said["findings"]:
+                known = known and all(type(one[field]) is kind for field, kind in _FIELDS.items())
+                known = known and one["status"] in site_page.HARM
+        except (ValueError, TypeError, KeyError, RecursionError):
+            known = False
+        if not known:
+            raise UsageError(name, "it is not what check --json writes", "name one of its files for each host")
+        host = os.path.basename(name)[: -len(".json")]
+        hosts[name if host in hosts else host] = said
+    return hosts
+
+
+def _write(path: str, data: bytes) -> None:
+    """Put the page at `path`, whole or not at all."""
+    if os.path.lexists(path) and (os.path.islink(path) or not os.path.isfile(path)):
+        raise UsageError(f"-o {path}", "it is no regular file", "name a file, or leave out -o to print the page")
+    try:
+        descriptor, new = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".eggcache-report-")
+        try:
+            with open(descriptor, "wb") as stream:
+                stream.write(data)
+                umask = os.umask(0)
+                os.umask(umask)
+                os.fchmod(stream.fileno(), 0o666 & ~umask & ~0o022)
+            os.replace(new, path)
+        except BaseException:
+            os.unlink(new)
+            raise
+    except OSError as error:
+        raise of_disk(path, "the page cannot be written", error) from error
