@@ -319,6 +319,15 @@ def test_file_that_is_wrong_is_named(site: Checked, change: str) -> None:
     assert told or change in ("a link", "directory not listed", "egg not listed")  # it follows one, and lists none
 
 
+def test_part_of_a_second_is_printed(site: Checked) -> None:
+    """A time that is off by less than a second is told from the egg's own, here and by the verifier."""
+    member = site.member("Two*/two/data.txt")
+    os.utime(member, ns=(0, member.stat().st_mtime_ns + 500_000_000))
+    found = site.check()
+    assert re.search(r"is of (\S+ \S+)\.5, the egg's is of \1 ", found["member-outdated"]["cause"])
+    site.verified(found)
+
+
 def test_old_release_that_compares_no_bytes(target: Callable[[str, str], Deployment], site: Checked) -> None:
     """A changed byte that pkg_resources itself takes for current (0.6c11) is found by eggcache."""
     old = target("2.7", "0.6c11")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import asdict
 
 from eggcache.cache import inventory
@@ -59,8 +60,9 @@ def lines(inventory: Inventory, *, verbose: bool = False) -> Iterator[str]:
         f"{safe_dirs.owner_name(inventory.uid)}, group {accounts.group_name(inventory.gid)}, mode {inventory.mode:04o}"
     )
     yield f"{inventory.directory}: {count} egg{'s' * (count != 1)}, {size}; {owner}"
+    copied = {os.path.join(inventory.directory, egg.name) for egg in inventory.contents if egg.state == "copied"}
     for prepare in inventory.prepares:
-        yield from _prepared(prepare, verbose)
+        yield from _prepared(prepare, copied, verbose)
     well = [egg for egg in inventory.contents if egg.needed and egg.state == "current" and not verbose]
     for content in inventory.contents:
         if content not in well:
@@ -79,7 +81,7 @@ def lines(inventory: Inventory, *, verbose: bool = False) -> Iterator[str]:
     yield "as the receipt and the dates of files say; eggcache check proves it"
 
 
-def _prepared(prepare: Prepare, verbose: bool) -> Iterator[str]:
+def _prepared(prepare: Prepare, copied: Collection[str], verbose: bool) -> Iterator[str]:
     version = ".".join(map(str, prepare.version))
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(prepare.when))
     state = "stale" if prepare.changed else "current"
@@ -89,7 +91,7 @@ def _prepared(prepare: Prepare, verbose: bool) -> Iterator[str]:
     zone = "the host's time zone" if prepare.timezone is None else f"time zone {prepare.timezone or 'UTC'}"
     yield f"  for {prepare.user}, group {accounts.group_name(prepare.gid)}; {zone}{paths}; digest {prepare.digest}"
     for path in prepare.changed[: None if verbose else 3]:
-        yield f"  changed: {path}"
+        yield f"  {'copied' if path in copied else 'changed'}: {path}"
     if len(prepare.changed) > 3 and not verbose:
         yield f"  and {len(prepare.changed) - 3} more: see -v"
     for finding in prepare.findings if verbose else ():

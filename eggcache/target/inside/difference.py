@@ -41,7 +41,7 @@ def difference(path, size, mtime, same):
     if off and equal and not rest and not seconds % QUARTER and abs(seconds) <= DAY:
         return "time-zone", "%+g h" % (seconds / 3600.0)
     if off:
-        return "member-outdated", "is of %s, the egg's is of %s" % (moment(found.st_mtime), moment(mtime))
+        return "member-outdated", "is of %s, the egg's is of %s" % (moment(nanoseconds(found)), moment(mtime * BILLION))
     if not equal:
         return "member-changed", "has the size and the time of the egg's, but other bytes"
     return "", ""
@@ -66,5 +66,7 @@ def nanoseconds(found):
     return whole * BILLION + int((found.st_mtime - whole) * BILLION)
 
 
-def moment(seconds):
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+def moment(mtime):
+    """A time in nanoseconds, with the part of a second that no egg's has."""
+    seconds, rest = divmod(mtime, BILLION)
+    return (time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds)) + ".%09d" % rest).rstrip("0").rstrip(".")
