@@ -7,8 +7,6 @@ Python, as a server runs it), its `Roots` (which distributions) and a `Run` (lim
 
 from __future__ import annotations
 
-import importlib
-
 TYPE_CHECKING = False  # importing typing takes longer than many a run
 if TYPE_CHECKING:
     from eggcache.cache.cache_archive import archive
@@ -77,5 +75,7 @@ _HOMES = {
 def __getattr__(name: str) -> object:
     """Import only the module that has `name`: `prepare` runs at every start of Apache."""
     if name in _HOMES:
+        import importlib  # which loads warnings
+
         return getattr(importlib.import_module(f"eggcache.{_HOMES[name]}"), name)
     raise AttributeError(f"module 'eggcache' has no attribute {name!r}")

@@ -1,6 +1,6 @@
 """`python -m eggcache`."""
 
-from eggcache.cli import main
+from eggcache.cli import start
 
 if __name__ == "__main__":
-    main.program()
+    start.program()

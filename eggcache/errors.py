@@ -10,11 +10,10 @@ import errno
 import os
 import sys
 from collections import namedtuple
-from collections.abc import Iterable
 
 TYPE_CHECKING = False  # importing typing takes longer than many a run
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 _DISK = {
     errno.ENOSPC: "make room there (df -h, df -i)",

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
 import os
-import re
 
 from eggcache.cache import freshness
 from eggcache.cli import console
@@ -15,7 +13,7 @@ from eggcache.target.interpreter import Roots, Target
 
 TYPE_CHECKING = False  # as in freshness: a run with nothing to do pays for every import
 if TYPE_CHECKING:
-    from typing import Any
+    import argparse
 
     from eggcache.model import Run
     from eggcache.progress import Progress
@@ -46,13 +44,13 @@ def target_options(parser: argparse.ArgumentParser, *, json: bool = True) -> Non
     group.add_argument(
         "--path-from",
         metavar="SCRIPT",
-        action=_StandsForMore,
+        action="stands-for-more",
         help="put the eggs on its path that SCRIPT lists, which buildout generated (repeatable)",
     )
     group.add_argument(
         "--trac-env",
         metavar="DIR",
-        action=_StandsForMore,
+        action="stands-for-more",
         help="put the directories on its path that this Trac environment takes plugins from (repeatable)",
     )
     group.add_argument(
@@ -65,18 +63,10 @@ def target_options(parser: argparse.ArgumentParser, *, json: bool = True) -> Non
         json_option(parser)
 
 
-class _StandsForMore(argparse.Action):
-    """An entry of `path` as well, in the order of the command line: see search_path."""
-
-    def __call__(
-        self, _parser: argparse.ArgumentParser, namespace: argparse.Namespace, value: Any, _option: str | None = None
-    ) -> None:
-        namespace.path = [*namespace.path, value]
-        setattr(namespace, self.dest, [*(getattr(namespace, self.dest) or ()), value])
-
-
 def json_option(parser: argparse.ArgumentParser) -> None:
     """Add `--json`, which every command has; what stands before the command holds."""
+    import argparse  # as in start
+
     parser.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="the result as JSON")
 
 
@@ -252,7 +242,11 @@ def limits(options: argparse.Namespace) -> dict[str, int]:
     :returns: values for the fields of `model.Limits`; sizes in bytes, k being 1,024
     :raises UsageError: a word is no limit, or allows more than an egg can have
     """
-    wanted = {}
+    wanted = dict[str, int]()
+    if not options.limits:
+        return wanted
+    import re  # as in start
+
     for word in options.limits:
         name, _, text = word.partition("=")
         number = re.fullmatch(r"([0-9]{1,18})([kMG]?)" if name in ("member", "total") else r"([0-9]{1,18})()", text)

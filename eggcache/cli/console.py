@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 import io
 import os
 import sys
-from collections.abc import Collection, Iterable
 
 from eggcache.cache import freshness
 from eggcache.errors import Missing, tell
@@ -14,6 +12,9 @@ from eggcache.errors import one_line as one_line  # for those who print
 
 TYPE_CHECKING = False  # as in freshness: a run with nothing to do only asks whether to be silent
 if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Collection, Iterable
+
     from eggcache.model import Finding, Report
 
 _ORDER = (4, 1, 5, 3)  # which status wins where several apply

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import argparse
 import errno
-import gc
 import importlib
 import os
 import signal
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 
 from eggcache.cli import console
 from eggcache.errors import EggcacheError, Ended, NotPermitted, UsageError, meant
@@ -62,27 +60,27 @@ def main() -> int:
         return _starting(console.complain(error, error.status if error.lenient is None else error.lenient), options)
     except Ended as ended:
         return 128 + ended.number
-    except BrokenPipeError:
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (Python flushes stdout at exit)
-        return 128 + signal.SIGPIPE
+    except BrokenPipeError as error:
+        return failed(error)
     except Exception as error:
-        if verbose > 1:
-            console.trace(error)
-        return _starting(console.complain(_explained(error), 1), options)
+        return _starting(failed(error, verbose), options)
     return status
 
 
-def program() -> NoReturn:
-    """The command: `main`, and the end of the process. What Python would tear down is gone with it anyhow, and that
-    takes longer than a run with nothing to do spends on its work."""
-    gc.set_threshold(100_000, 50, 50)  # nearly all that it would look at lasts until the end
-    status = main()
+def failed(error: Exception, verbose: int = 0) -> int:
+    """Say what there is to say of an error that no module expects, and return the exit status."""
+    if isinstance(error, BrokenPipeError):
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (Python flushes stdout at exit)
+        return 128 + signal.SIGPIPE
+    if verbose > 1:
+        console.trace(error)
+    return console.complain(_explained(error), 1)
+
+
+def ignore_signals() -> None:
+    """Let no signal disturb what is left to do."""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # it is over: there is nothing left to clean up
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):
-            stream.flush()
-    os._exit(status)
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _explained(error: Exception) -> str:
@@ -120,8 +118,7 @@ def _starting(status: int, options: argparse.Namespace) -> int:
 
 
 def _end(number: int, _frame: object) -> None:
-    for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(each, signal.SIG_IGN)  # a second Ctrl-C must not end the clean-up
+    ignore_signals()  # a second Ctrl-C must not end the clean-up
     raise Ended(number)
 
 
@@ -132,11 +129,22 @@ class _Formatter(argparse.HelpFormatter):
         return text if text.startswith("examples:") else super()._fill_text(text, width, indent)
 
 
+class _StandsForMore(argparse.Action):
+    """An entry of `path` as well, in the order of the command line: see search_path."""
+
+    def __call__(
+        self, _parser: argparse.ArgumentParser, namespace: argparse.Namespace, value: Any, _option: str | None = None
+    ) -> None:
+        namespace.path = [*namespace.path, value]
+        setattr(namespace, self.dest, [*(getattr(namespace, self.dest) or ()), value])
+
+
 class _Parser(argparse.ArgumentParser):
     columns = 78  # options are checked by a formatter, too, for which the terminal is not asked
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(allow_abbrev=False, formatter_class=self._formatter, **kwargs)
+        self.register("action", "stands-for-more", _StandsForMore)
 
     def _formatter(self, prog: str) -> _Formatter:
         return _Formatter(prog, width=self.columns)

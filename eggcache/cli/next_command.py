@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
 import os
-import shlex
-from collections.abc import Iterable
 
 from eggcache.cache import freshness
 from eggcache.errors import Remedy
-from eggcache.target import search_path
+
+TYPE_CHECKING = False  # as in freshness
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterable
+
+_PLAIN = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_@%+=:,./-")
 
 
 def words(
@@ -27,7 +30,10 @@ def words(
     """
     options = {"--user": [user], "--group": [group], "--tz": [timezone], "--limit": limits}
     command = [] if python is None else ["--python", python]
-    command += search_path.options(paths)
+    if paths := list(paths):
+        from eggcache.target import search_path
+
+        command += search_path.options(paths)
     return command + [word for name, values in options.items() for value in values if value is not None
                     for word in (name, value)]  # fmt: skip
 
@@ -38,7 +44,7 @@ def repeated(options: argparse.Namespace, *more: str, without: str = "") -> str:
     if without:
         del words[len(words) - 1 - words[::-1].index(without)]
     after = words.index(options.command) + 1
-    return shlex.join(["eggcache", *words[:after], *more, *words[after:]])
+    return _line(["eggcache", *words[:after], *more, *words[after:]])
 
 
 def for_path(options: argparse.Namespace, path: str) -> Remedy:
@@ -65,7 +71,16 @@ def wrapper(options: argparse.Namespace) -> str:
         limits=options.limits,
     )
     tree = [*tree_options(options), *options.requirements]
-    return shlex.join(["eggcache", "wrapper", os.path.abspath(options.directory), *same, *tree])
+    return _line(["eggcache", "wrapper", os.path.abspath(options.directory), *same, *tree])
+
+
+def _line(words: list[str]) -> str:
+    """The words for a shell. To load shlex, and re with it, takes longer than to say that nothing had to be done."""
+    if all(word and _PLAIN.issuperset(word) for word in words):
+        return " ".join(words)
+    import shlex
+
+    return shlex.join(words)
 
 
 def tree_options(options: argparse.Namespace) -> list[str]:

@@ -6,13 +6,15 @@ import errno
 import grp
 import os
 import pwd
-import re
 import stat
 from collections import namedtuple
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 
 from eggcache.errors import EggcacheError, NotPermitted, Remedy, UsageError
+
+TYPE_CHECKING = False  # as in freshness
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
 _NOBODYS = 0xFFFFFFFF
 
@@ -107,17 +109,22 @@ def group(name: str, asked: str = "--group") -> int:
 def _number(text: str) -> int | None:
     """The number of a user or a group from decimal digits; None for any other text, and for (uid_t)-1, which is
     nobody's."""
-    number = int(text) if re.fullmatch("[0-9]{1,10}", text) else _NOBODYS
+    number = int(text) if text.isascii() and text.isdigit() and len(text) <= 10 else _NOBODYS
     return number if number < _NOBODYS else None
 
 
-@contextmanager
-def acting(account: Account) -> Iterator[None]:
+def acting(account: Account) -> AbstractContextManager[None]:
     """Act with the rights of `account` as root. Any other caller keeps its own rights.
 
     Only the effective ids change. The real ids stay root's, so that the account can neither trace nor signal this
     process. Raises NotPermitted where this root may not act as others.
     """
+    from contextlib import contextmanager
+
+    return contextmanager(_acting)(account)
+
+
+def _acting(account: Account) -> Iterator[None]:
     if os.geteuid() != 0 or account.uid == 0:
         yield
         return
@@ -134,8 +141,11 @@ def acting(account: Account) -> Iterator[None]:
     finally:
         os.seteuid(0)
         os.setegid(before[1])
-        with suppress(*([OSError] if refused else [])):  # then nothing has changed
+        try:
             os.setgroups(before[0])
+        except OSError:
+            if not refused:  # else nothing has changed
+                raise
 
 
 def powerless(thing: str, what: str, error: OSError) -> NotPermitted:
@@ -151,6 +161,8 @@ def may(path: str, mode: int) -> bool:
     for the real ones: root's. There the real ids change too for the moment of the question, in which the account can
     signal this process, and cannot trace it.
     """
+    import re  # not to be loaded by a run with nothing to do
+
     uid, gid = os.getresuid()[0], os.getresgid()[0]
     kernel = tuple(map(int, re.findall("[0-9]+", os.uname().release)[:2]))
     if uid == os.geteuid() or kernel >= (5, 8):
@@ -212,13 +224,18 @@ def _open(path: str) -> int:
     return descriptor
 
 
-@contextmanager
-def reading(path: str, account: Account) -> Iterator[int]:
+def reading(path: str, account: Account) -> AbstractContextManager[int]:
     """A descriptor of the file at `path`, opened with the rights of `account`.
 
     The caller judges what kind of file it is: opening a FIFO does not hang. Raises NotPermitted, which names the
     directory or file in the way, and EggcacheError for any other failure.
     """
+    from contextlib import contextmanager
+
+    return contextmanager(_reading)(path, account)
+
+
+def _reading(path: str, account: Account) -> Iterator[int]:
     try:
         with acting(account):
             descriptor = _open(path)

@@ -13,13 +13,14 @@ import errno
 import os
 import pwd
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 
 from eggcache.errors import EggcacheError, NotPermitted
 
 TYPE_CHECKING = False  # as in freshness
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from contextlib import AbstractContextManager as Held
+
     from eggcache.progress import Progress
 
 # Flags for entries of a verified directory: no link is followed, no FIFO is waited for, no program inherits it.
@@ -263,8 +264,11 @@ def own(descriptor: int, uid: int, gid: int, mode: int) -> None:
 
 def check_lock(descriptor: int, path: str) -> None:
     """Raise NotPermitted where the lock of the directory `descriptor` exists and is not a lock file of ours."""
-    with suppress(FileNotFoundError):
-        _check_lock(os.stat(LOCK, dir_fd=descriptor, follow_symlinks=False), path)
+    try:
+        info = os.stat(LOCK, dir_fd=descriptor, follow_symlinks=False)
+    except FileNotFoundError:
+        return
+    _check_lock(info, path)
 
 
 def _check_lock(info: os.stat_result, path: str) -> None:
@@ -278,14 +282,19 @@ def _check_lock(info: os.stat_result, path: str) -> None:
         raise NotPermitted(f"{path}/{LOCK}", cause, "remove it, or let --reset move the directory aside")
 
 
-@contextmanager
-def locked(descriptor: int, path: str, wait: float, progress: Progress | None = None) -> Iterator[None]:
+def locked(descriptor: int, path: str, wait: float, progress: Progress | None = None) -> Held[None]:
     """Hold the lock of the verified directory `descriptor`, and show on `progress` that it is waited for.
 
     The lock file is 0600: else the runtime user could open it and block root for ever. It is never unlinked: a process
     that waits for an unlinked file would share the lock with the process that makes the next file. The directory may be
     gone after the wait: see `leads_to`. Raises Busy after `wait` seconds.
     """
+    from contextlib import contextmanager
+
+    return contextmanager(_locked)(descriptor, path, wait, progress)
+
+
+def _locked(descriptor: int, path: str, wait: float, progress: Progress | None) -> Iterator[None]:
     from eggcache.system import locks  # filelock: 0.07 s, which a run with nothing to do need not pay
 
     lock = _open_lock(descriptor, path)
@@ -318,14 +327,19 @@ def _open_lock(directory: int, path: str) -> int:
     return lock
 
 
-@contextmanager
-def locked_itself(descriptor: int, path: str, wait: float, progress: Progress | None = None) -> Iterator[None]:
+def locked_itself(descriptor: int, path: str, wait: float, progress: Progress | None = None) -> Held[None]:
     """Hold a lock on the file or directory `descriptor` itself, so that no lock file stays behind; otherwise as
     `locked`.
 
     Every user who may read it can hold this lock for ever. So it suits a command that a person waits for, and not the
     start of Apache.
     """
+    from contextlib import contextmanager
+
+    return contextmanager(_locked_itself)(descriptor, path, wait, progress)
+
+
+def _locked_itself(descriptor: int, path: str, wait: float, progress: Progress | None) -> Iterator[None]:
     from eggcache.system import locks
 
     lock = os.dup(descriptor)  # filelock closes it in forked processes, which may need the directory

@@ -96,7 +96,7 @@ def use(site: Site, descriptor: int, key: str, options: dict[str, Any]) -> None:
     assert receipt.understood(json.loads(receipt.dump(known))) == known
     held = freshness.standing(directory, key, options)
     if held is not None:
-        console.silent(((one["code"], one["status"]) for one in held["findings"]), quiet)
+        console.silent(((one["code"], one["status"]) for one in held["entries"][key]["findings"]), quiet)
     found = inventory.status(directory)
     assert list(status.lines(found, verbose=True))
     if known.entries:

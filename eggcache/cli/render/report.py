@@ -10,6 +10,9 @@ from enum import Enum
 from typing import Any
 
 from eggcache.cache import freshness
+from eggcache.cli.render.amounts import files as files  # for those who print
+from eggcache.cli.render.amounts import size as size
+from eggcache.cli.render.amounts import total
 from eggcache.errors import Missing, Remedy
 from eggcache.model import Finding, Outcome, Report, Tree
 from eggcache.target import resolver
@@ -91,10 +94,10 @@ def summary(result: Report, *, following: str = "", verbose: bool = False) -> It
     for action in ("made", "replaced", "kept", "removed", "unzipped", "restored", "packed"):
         those = [outcome for outcome in result.outcomes if outcome.action == action]
         if those:
-            total = f"{files(sum(outcome.files for outcome in those))}, {size(sum(outcome.size for outcome in those))}"
             where = f" {'for' if action == 'packed' else 'in'} {result.directory}" if result.directory else ""
             verb = action if action == "kept" else would + action
-            yield f"{len(those)} {noun}{'s' * (len(those) != 1)} {verb}{where}: {total}"
+            sums = sum(outcome.files for outcome in those), sum(outcome.size for outcome in those)
+            yield total(len(those), noun, f"{verb}{where}", *sums)
     if result.dry_run and result.unchanged and result.outcomes:
         yield "nothing to do: all of it is current"
     if result.command == "remove":
@@ -111,16 +114,3 @@ def summary(result: Report, *, following: str = "", verbose: bool = False) -> It
 def _inside(outcome: Outcome, result: Report) -> bool:
     """Whether the total names the directory that the outcome is in."""
     return bool(result.directory) and outcome.into.startswith(f"{result.directory}/")
-
-
-def files(count: int) -> str:
-    """`1,234 files`."""
-    return f"{count:,} file{'s' * (count != 1)}"
-
-
-def size(count: int) -> str:
-    """`1.2 MB`, of 1,000,000 bytes each."""
-    for unit, factor in (("GB", 1_000_000_000), ("MB", 1_000_000), ("kB", 1_000)):
-        if count >= factor:
-            return f"{count / factor:.1f} {unit}"
-    return f"{count} bytes"

@@ -5,9 +5,7 @@ So what only a run that has something to do needs is imported when that is known
 
 from __future__ import annotations
 
-import argparse
 import os
-from collections.abc import Sequence
 
 from eggcache.cache import freshness
 from eggcache.cli import arguments, console
@@ -16,6 +14,9 @@ from eggcache.system import accounts
 
 TYPE_CHECKING = False  # as in freshness
 if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
     from eggcache.target.interpreter import Roots, Target
     from eggcache.target.launch import Launch
 
@@ -36,6 +37,26 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     arguments.writing_options(parser)
 
 
+def unchanged(options: argparse.Namespace) -> int | None:
+    """The exit status of a run that has nothing to do, and has said what its receipt says of that.
+
+    :param options: plain ones, which say what the target is and for whom
+    :returns: None where there is more to do or to say, and nothing has been said
+    :raises EggcacheError: as `run` does
+    """
+    roots, limits = arguments.roots(options), arguments.limits(options)
+    target, _ = arguments.served(options)
+    directory, key = os.path.abspath(options.directory), freshness.key(target, roots)
+    held = freshness.standing(directory, key, freshness.asked(target, roots, limits))
+    if held is None:
+        return None
+    if console.silent(((one["code"], one["status"]) for one in held["entries"][key]["findings"]), options):
+        return 0
+    from eggcache.cli import unchanged
+
+    return unchanged.tell(held, key, options)
+
+
 def run(options: argparse.Namespace) -> int:
     os.umask(0o077)
     if (options.python is not None or options.path_from) and (options.user is not None or options.lenient):
@@ -48,9 +69,9 @@ def run(options: argparse.Namespace) -> int:
 def _prepare(options: argparse.Namespace) -> int:
     roots, limits = arguments.roots(options), arguments.limits(options)
     target, notes = arguments.served(options)
-    directory, held = os.path.abspath(options.directory), None
+    directory, key, held = os.path.abspath(options.directory), freshness.key(target, roots), None
     try:
-        held = freshness.standing(directory, freshness.key(target, roots), freshness.asked(target, roots, limits))
+        held = freshness.standing(directory, key, freshness.asked(target, roots, limits))
     except NotPermitted:
         from eggcache.system import safe_dirs
 
@@ -62,8 +83,9 @@ def _prepare(options: argparse.Namespace) -> int:
         if not options.reset:
             raise
     if held is not None:
+        findings = held["entries"][key]["findings"]
         more = options.prune or options.json or options.verbose or options.dry_run  # to do, or to say
-        if not more and console.silent(((finding["code"], finding["status"]) for finding in held["findings"]), options):
+        if not more and console.silent(((finding["code"], finding["status"]) for finding in findings), options):
             return 0
         return _anew(options, target, roots, notes, None)
     from eggcache.target import launch

@@ -1,0 +1,60 @@
+"""What a `prepare` with nothing to do says, from the receipt as plain JSON: what was found, and what is there.
+
+It is what `console.present` prints of the report that the whole way would have: a test compares.
+"""
+
+from __future__ import annotations
+
+import os
+
+from eggcache.cli import console, next_command
+from eggcache.cli.render import amounts
+from eggcache.errors import EggcacheError, Missing, Remedy, in_one_line
+from eggcache.system import accounts
+
+TYPE_CHECKING = False  # as in freshness
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Mapping
+    from typing import Any
+
+
+def tell(receipt: Mapping[str, Any], key: str, options: argparse.Namespace) -> int | None:
+    """Print what the entry `key` of the `receipt`, which holds, says of a prepare.
+
+    :returns: the exit status; None where more than the receipt has to be looked at: then nothing was printed
+    """
+    if options.lenient or not all(map(os.path.isdir, options.path)):
+        return None  # see arguments.doubt
+    try:
+        results, messages, status = _said(receipt, key, options)
+        accounts.need_proc()
+    except (EggcacheError, KeyError, TypeError, ValueError):  # a receipt that makes no sense, among others
+        return None
+    for line in results:
+        console.show(line)
+    for line in messages:
+        console.say(line)
+    return status
+
+
+def _said(receipt: Mapping[str, Any], key: str, options: argparse.Namespace) -> tuple[list[str], list[str], int]:
+    entry = receipt["entries"][key]
+    results, messages, statuses = list[str](), list[str](), set[int]()
+    for finding in entry["findings"]:
+        words = [finding["thing"], finding["cause"], *finding["remedy"], finding["code"]]
+        if len(words) != 5 or any(type(word) is not str for word in words) or finding["status"] not in (0, 1, 3, 4, 5):
+            raise ValueError(finding)
+        thing, cause, text, command, code = words
+        messages.append(f"{in_one_line(thing, cause, Remedy(text, command))} [{code}]")
+        statuses.add(finding["status"])
+    if Missing.status in statuses:  # see console.present
+        done = [receipt["extracted"][name] for name in entry["names"]]
+        if not done:
+            raise ValueError(key)
+        sums = sum(one["files"] for one in done), sum(one["size"] for one in done)
+        results = [
+            amounts.total(len(done), "egg", f"kept in {os.path.abspath(options.directory)}", *sums),
+            f"next: {next_command.wrapper(options)}",
+        ]
+    return results, messages, console.winning(statuses)
