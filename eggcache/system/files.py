@@ -43,7 +43,7 @@ def names(directory: str) -> list[str]:
     """The names in a directory, in order; none where it cannot be listed."""
     try:
         return sorted(os.listdir(directory))
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a NUL in the path
         return []
 
 

@@ -95,11 +95,7 @@ def pth_names(directory: str) -> list[str]:
     are taken for what is to be loaded.
     """
     entries: dict[str, None] = {}
-    try:
-        names = [name for name in os.listdir(directory) if name.endswith(".pth")]
-    except (OSError, ValueError):
-        return []
-    for file in sorted(os.path.join(directory, name) for name in names):
+    for file in (os.path.join(directory, name) for name in files.names(directory) if name.endswith(".pth")):
         entries[file] = None
         text = _text(file)
         lines = dict.fromkeys(line.rstrip() for line in (*re.split("[\r\n]+", text), *text.splitlines()))

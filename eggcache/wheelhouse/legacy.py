@@ -24,7 +24,7 @@ _VERSION = re.compile(
     (?:[-_.]?(?!dev)(?P<word>[a-z]+)[-_.]?(?P<post>\d*))?
     (?:[-_.]?(?P<dev>dev)[-_.]?r?(?P<revision>\d*))?
     (?:[-_.]?(?P<local>[a-z0-9]+(?:[-_.][a-z0-9]+)*))?""",
-    re.VERBOSE,
+    re.VERBOSE | re.ASCII,
 )
 _REQUIREMENT = re.compile(
     r"""(?P<name>[\w.-]+)(?![\w.-])[ ]?
@@ -68,10 +68,7 @@ def version(text: str) -> str | None:
     found += f".post{match['post']}" if match["word"] else ""
     found += f".dev{match['revision']}" if match["dev"] else ""
     found += f"+{match['local']}" if match["local"] else ""
-    try:
-        return str(Version(found))
-    except InvalidVersion:
-        return None
+    return str(Version(found))
 
 
 def is_version(text: str) -> bool:

@@ -87,6 +87,7 @@ REQUIREMENTS = {
     "Foo==dev": ("Foo", True, True),
     "Foo>=build7,<2": ("Foo<2", True, True),
     "Foo<=2.*": ("Foo", True, True),
+    "Foo ~= 1": ("Foo", True, True),  # it takes two numbers
     "Foo >= 1.0.dev-r1-2008": ("Foo", True, True),  # only == takes a local version
     "Foo>=1.0 <2.0": ("Foo", True, True),
     "???": ("", True, True),
