@@ -131,9 +131,21 @@ def test_power_cut_after_the_end(case: Case, power: PowerCut) -> None:
     case.begin()
     power.sync()
     assert traced(case.options and ["-e", "trace=renameat2", *case.options], case.command).returncode == 0
+    done = contents(case)
     power.cut()
     case.check()
     case.finished()
+    assert contents(case) == done
+
+
+def contents(case: Case) -> dict[Path, bytes]:
+    """What lies in its places, the receipt included, but for what the next run would remove."""
+    return {
+        path: path.read_bytes()
+        for place in case.places
+        for path in place.rglob("*")
+        if path.is_file() and not path.relative_to(place).parts[0].startswith(".eggcache-")
+    }
 
 
 def test_power_cut_loses_what_is_not_synced(power: PowerCut) -> None:
