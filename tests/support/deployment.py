@@ -10,6 +10,7 @@ Run as a program it is its own downloader: `deployment.py INDEX < rows`, in a Py
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -255,6 +256,7 @@ class Installed:
     headers: bool  # whether extension modules can be built
 
 
+@functools.cache  # each target is made of one of these, and asking starts every one of them
 def installed(version: str) -> list[Installed]:
     """Every Python `version` on this machine, pyenv's first: those come with headers, and all versions are there."""
     pyenvs = [os.environ.get("PYENV_ROOT", ""), os.path.expanduser("~/.pyenv")]
