@@ -15,6 +15,10 @@ from support.browser import Browser, browser
 from support.judge import eggcache
 from support.sites import write_egg
 
+from eggcache.cli.render import hosts_page, report, site_page
+from eggcache.errors import Remedy
+from eggcache.model import Distribution, Finding, Interpreter, Kind, Need, Outcome, Report, State, Tree
+
 HOSTILE = "<img src=x onerror=alert(1)>&\"'"
 
 
@@ -136,6 +140,37 @@ def test_hostile_names_stay_text(page: Path, shared_tmp: Path) -> None:
         assert not {tag for tag, _ in found} & {"img", "b", "iframe", "link"}
         assert not {name for _, name in found if name.startswith("on") or name in ("src", "style")}
         assert "default-src 'none'" in text
+
+
+def test_every_name_of_a_tree_stays_text() -> None:
+    """Whatever a distribution, a requirement, a finding, a process or a host is called, it is text in the page; and the
+    elements of a tree are closed, however it ends."""
+    egg = Distribution(HOSTILE, HOSTILE, f"/{HOSTILE}.egg", Kind.ZIPPED, egg=f"/{HOSTILE}.egg", active=True)
+    flat = Distribution("Flat", None, "/flat", Kind.UNZIPPED, active=True)
+    needs = (
+        Need(HOSTILE, None, 0, State.MET),
+        Need("Flat", 0, 1, State.MET),
+        Need(HOSTILE * 2, 1, None, State.MISSING),
+    )
+    target = Interpreter(HOSTILE, (2, 7, 18), "/", (), None, HOSTILE)
+    tree = Tree(target, (HOSTILE,), (egg, flat), needs)
+    found = (
+        Finding("not-an-egg", egg.location, HOSTILE, Remedy("unzip it", HOSTILE)),
+        Finding(HOSTILE, HOSTILE, HOSTILE, HOSTILE, 4),
+        Finding("rival", HOSTILE, HOSTILE, "", 0),
+    )
+    result = Report("check", f"/{HOSTILE}", (Outcome(egg.egg or "", "/x", "proven", 2, 3),), found)
+    sites = [site_page.Site(tree, ready, {egg.location: 1_500_000}) for ready in ((), (True, False))]
+    text = site_page.render(result, sites, {HOSTILE: HOSTILE}, host=HOSTILE, whom=HOSTILE, when="now")
+    said = report.report_json(result)
+    for page in (text, hosts_page.render({HOSTILE: said, "calm": {**said, "findings": []}}, "now")):
+        found_in = Elements(page).found
+        assert not {tag for tag, _ in found_in} & {"img", "b"}
+        assert not {name for _, name in found_in if name.startswith("on") or name in ("src", "style")}
+        for tag in ("ul", "li", "details", "article", "table"):
+            assert len(re.findall(f"<{tag}[ >]", page)) == page.count(f"</{tag}>"), tag
+    assert text.index("Not safe") < text.index("<h3>Wrong") < text.index("To know")
+    assert "to be unzipped" in text
 
 
 def test_table_of_many_hosts(python: Path, shared_tmp: Path, nobody: pwd.struct_passwd) -> None:
