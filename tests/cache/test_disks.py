@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -146,6 +147,21 @@ def contents(case: Case) -> dict[Path, bytes]:
         for path in place.rglob("*")
         if path.is_file() and not path.relative_to(place).parts[0].startswith(".eggcache-")
     }
+
+
+@pytest.mark.parametrize("kind", ["backup", "unzip-gap", "gap-recovery"])
+def test_each_step_is_on_the_disk_before_the_next(kind: str, sites: Sites) -> None:
+    """A name is on the disk before what relies on it: ext4 keeps the order of names by itself, and hides what lacks."""
+    case, order = {
+        "backup": (sites.case(sites.zipped, "--backup", sites.backup), "syncfs link fsync rename fsync unlink"),
+        "unzip-gap": (  # refused, the journal, aside, into place, what was there into the stage, the journal
+            sites.case(sites.zipped, "--allow-gap", options=("-e", "inject=renameat2:error=EINVAL")),
+            "syncfs rename fsync rename fsync rename rename fsync rename unlink fsync unlink",
+        ),
+        "gap-recovery": (sites.case(sites.gap), "rename fsync unlink fsync unlink"),
+    }[kind]
+    steps = [re.match("syncfs|fsync|rename|link|unlink", call.name) for call in case.calls()]
+    assert " ".join(step[0] for step in steps if step).startswith(order)
 
 
 def test_power_cut_loses_what_is_not_synced(power: PowerCut) -> None:
