@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from support.crashing import Caches, Case, Sites, files
 from support.disks import PowerCut, relax, tmpfs
-from support.injection import Call, check_said, each_kind, hurried, inject, traced
+from support.injection import Call, check_said, each_kind, hurried, inject, program, record, traced
 from support.sites import Site, write_egg
 
 LIMITS = [f"size={size}k,nr_inodes=1000" for size in (4, 8)] + [
@@ -162,6 +162,31 @@ def test_each_step_is_on_the_disk_before_the_next(kind: str, sites: Sites) -> No
     }[kind]
     steps = [re.match("syncfs|fsync|rename|link|unlink", call.name) for call in case.calls()]
     assert " ".join(step[0] for step in steps if step).startswith(order)
+
+
+@pytest.mark.parametrize(("verb", "order"), [
+    ("prepare", "rename fsync rename"),  # with the old directory, which then gets another name
+    ("wheels", "syncfs rename fsync"),
+    ("archive", "fsync link rename fsync"),
+    ("wrapper", "fsync rename fsync"),
+])  # fmt: skip
+def test_what_is_written_is_on_the_disk_before_its_name_and_the_name_at_the_end(
+    verb: str, order: str, caches: Caches
+) -> None:
+    """The same of each other command that puts something into place."""
+    caches.foreign()
+    place = caches.cache.parent
+    where = ["--path", str(caches.eggs), "--python", str(caches.python)]
+    commands = {
+        "prepare": caches.command("--reset"),
+        "wheels": program("wheels", place / "wheels", "--all", *where),
+        "archive": program("archive", place / "cache.tar", "--all", "--user", "nobody", *where),
+        "wrapper": program(
+            "wrapper", "/srv/cache", "--for", "apachectl", "--user", "nobody", "-o", place / "ctl", *where
+        ),
+    }
+    steps = (re.match("syncfs|fsync|rename|link|unlink", call.name) for call in record(commands[verb], [place]))
+    assert order in " ".join(step[0] for step in steps if step)
 
 
 def test_power_cut_loses_what_is_not_synced(power: PowerCut) -> None:
