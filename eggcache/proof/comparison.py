@@ -89,6 +89,7 @@ class Comparison:
                 elif step.claim:
                     self._judge(step.claim.place, step.claim.opened)
             except EggcacheError as error:  # its bytes are read here for the first time
+                self.wrong.update({step.claim.place.egg} if step.claim else ())
                 self.findings += steps.throw(error).findings
 
     def _judge(self, place: Place, opened: Opened) -> None:

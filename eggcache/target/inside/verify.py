@@ -259,8 +259,11 @@ def answer(result):
     pr, cache = sys.modules["pkg_resources"], REQUEST["cache"]
     rows = [row for row in result["distributions"] if row["kind"] in ("zipped egg", "inside a basket")]
     unseen(rows, cache)
-    lookups = []
-    if reached(cache):
+    lookups, works = [], hasattr(pr.ZipProvider, "_extract_resource")  # distribute 0.6.46, setuptools 0.7.5 and their next
+    if not works:
+        fault("broken-pkg-resources", sys.executable, "its pkg_resources fails whenever it is asked for a file",
+              "install another release of setuptools, or unzip the eggs")
+    if rows and reached(cache):
         differing, shifted = [], []
         within = [listed(row, cache) for row in rows]
         for row in rows:
@@ -278,7 +281,7 @@ def answer(result):
                [row["location"] for row in importable], differing)
         for row, found in zip(rows, within):
             lookups.append(look_up(pr, manager_of(pr), row, cache, found))
-            if lookups[-1]["failed"] and row["egg"] not in differing:
+            if works and lookups[-1]["failed"] and row["egg"] not in differing:
                 kind, name, call, path, said = lookups[-1]["wrong"][0]
                 if call:
                     said = "it wants to write (%s %s)" % (call, path)
