@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from support.archives import eggs as packed
 from support.archives import tree
-from support.deployment import Deployment
+from support.deployment import RELEASES, Deployment
 from support.judge import Answer, as_json, eggcache, environment, judge, served, watched
 from support.probe import build, rounds
 
@@ -74,17 +74,7 @@ def test_every_uploaded_egg_is_served_or_named_by_a_finding(
     assert verdict.warnings == []
 
 
-RELEASES = [
-    ("2.7", "0.6c11"),
-    ("2.7", "18.8.1"),
-    ("2.7", "36.0.1"),
-    ("2.7", "44.1.1"),
-    ("3.6", "40.8.0"),
-    ("3.9", "58.1.0"),
-    ("3.11", "65.5.0"),
-    ("3.12", "69.5.1"),
-    ("3.13", "80.9.0"),
-]
+JUDGES = [one for one in RELEASES if one[1] not in ("75.8.0", "81.0.0")]  # these extract as 80.9.0 does
 ARCHIVED = ("0.6c11", "36.0.1", "44.1.1", "58.1.0", "80.9.0")  # of these, that archives are tried with
 
 
@@ -103,7 +93,7 @@ def archived(cache: Path, eggs: Path, python: Path, setuptools: str) -> None:
     assert tree(cache) == before
 
 
-@pytest.mark.parametrize(("python", "setuptools"), RELEASES)
+@pytest.mark.parametrize(("python", "setuptools"), JUDGES)
 def test_everything_that_bdist_egg_knows_is_served(
     python: str, setuptools: str, target: Callable[[str, str], Deployment], shared_tmp: Path, nobody: pwd.struct_passwd
 ) -> None:

@@ -11,23 +11,9 @@ from pathlib import Path
 
 import pytest
 from support import deployment
-from support.deployment import Deployment
+from support.deployment import RELEASES, Deployment
 
 REQUIRE = "import pkg_resources, sys; print(len(pkg_resources.require(sys.argv[1])))"
-SETUPTOOLS = [
-    ("2.7", "0.6c11"),
-    ("2.7", "18.8.1"),
-    ("2.7", "36.0.1"),
-    ("2.7", "44.1.1"),
-    ("3.6", "40.8.0"),
-    ("3.9", "58.1.0"),
-    ("3.11", "65.5.0"),
-    ("3.12", "69.5.1"),
-    ("3.13", "75.8.0"),
-    ("3.13", "80.9.0"),
-    ("3.13", "81.0.0"),
-]
-
 OF_SETUPTOOLS = {
     "setuptools",
     "pkg_resources",
@@ -84,7 +70,7 @@ def test_turbogears2_is_zipped_and_complete(request: pytest.FixtureRequest, name
     assert int(made.run(REQUIRE, "TurboGears2").stdout) >= 5
 
 
-@pytest.mark.parametrize(("version", "setuptools"), SETUPTOOLS)
+@pytest.mark.parametrize(("version", "setuptools"), RELEASES)
 def test_target_has_that_setuptools_and_is_run_by_nobody(
     target: Callable[[str, str], Deployment], nobody: pwd.struct_passwd, version: str, setuptools: str
 ) -> None:
@@ -96,15 +82,7 @@ def test_target_has_that_setuptools_and_is_run_by_nobody(
     done = made.run(code, user=nobody.pw_name)
     assert done.stdout.split() == [version if len(version) == 4 else f"{version}.", setuptools]
     others = {path.name.partition("-")[0].partition(".")[0] for path in made.site_packages.iterdir()}
-    assert others <= {
-        "setuptools",
-        "pkg_resources",
-        "easy_install",
-        "_markerlib",
-        "_distutils_hack",
-        "distutils",
-        "__pycache__",
-    }
+    assert others <= OF_SETUPTOOLS
     writable = "import os, sys; print([p for p in sys.path if os.access(p, os.W_OK)])"
     assert made.run(writable, user=nobody.pw_name).stdout == "[]\n"
 

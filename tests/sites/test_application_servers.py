@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from support.hosts import free_port
 from support.httpd import Httpd, wait_for
 from support.judge import as_json, eggcache, environment
 from support.parts import missing
+from support.programs import running
 from support.sites import Site, write_egg
 
 UWSGI = "/usr/bin/uwsgi-core"
@@ -26,21 +26,10 @@ WAITS = "import signal\nprint('up', flush=True)\nsignal.pause()\n"
 @contextlib.contextmanager
 def started(words: Sequence[str | Path], home: Path, *, up: str, **variables: str) -> Iterator[int]:
     """A server of root's, as soon as its log says `up`."""
-    with (home / "log").open("wb") as log:
-        process = subprocess.Popen(
-            words, cwd=home, env=environment(variables), stdin=subprocess.DEVNULL, stdout=log, stderr=log
-        )
-    try:
+    with running(words, home, environment(variables)) as process:
         wait_for(lambda: up in (home / "log").read_text() or process.poll() is not None)
         assert process.poll() is None, (home / "log").read_text()
         yield process.pid
-    finally:
-        process.terminate()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
 
 def found(site: Site, *more: str | Path) -> dict[str, str]:

@@ -18,6 +18,7 @@ from support import ROOT
 from support.deployment import Deployment
 from support.judge import as_json, eggcache, judge, served
 from support.parts import missing
+from support.programs import libraries
 from support.sites import write_egg
 
 ZONE = "CET-1CEST,M3.5.0,M10.5.0/3"  # there are no zone data on this host
@@ -53,12 +54,6 @@ class OldHost:
         done = eggcache("archive", self / "root" / name, *options, "--json")
         assert done.returncode == 0, done.stderr
         return as_json(done)
-
-
-def libraries(*programs: Path) -> set[str]:
-    """What the dynamic linker loads for these programs."""
-    done = subprocess.run(["ldd", *programs], capture_output=True, text=True, check=False)
-    return set(re.findall(r"(/\S+/lib\S+?|/lib\S+/ld-\S+) \(0x", done.stdout))
 
 
 @pytest.fixture(scope="module")

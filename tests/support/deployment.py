@@ -31,6 +31,11 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 WORKERS = os.cpu_count() or 2
 BUILD_PATH = "/usr/local/bin:/usr/bin:/bin"
+# Pythons, and releases of setuptools that each can have: all that changed what a cache is or how eggs are found
+RELEASES = [
+    ("2.7", "0.6c11"), ("2.7", "18.8.1"), ("2.7", "36.0.1"), ("3.6", "40.8.0"), ("2.7", "44.1.1"), ("3.9", "58.1.0"),
+    ("3.11", "65.5.0"), ("3.12", "69.5.1"), ("3.13", "75.8.0"), ("3.13", "80.9.0"), ("3.13", "81.0.0"),
+]  # fmt: skip
 BUILT_LAST = ("PasteScript-1.7.5.tar.gz",)  # its setup.py loads its own plugins, which needs what it requires installed
 
 

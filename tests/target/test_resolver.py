@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from support import ROOT, deployment
-from support.deployment import Deployment
+from support.deployment import RELEASES, Deployment
 from support.parts import built
 
 from eggcache.cli.render import tree_lines
@@ -46,10 +46,6 @@ def released(where: Path) -> MakeTarget:
     return find
 
 
-RELEASES = [
-    ("2.7", "0.6c11"), ("2.7", "18.8.1"), ("2.7", "36.0.1"), ("3.6", "40.8.0"), ("2.7", "44.1.1"), ("3.9", "58.1.0"),
-    ("3.11", "65.5.0"), ("3.12", "69.5.1"), ("3.13", "75.8.0"), ("3.13", "80.9.0"), ("3.13", "81.0.0"),
-]  # fmt: skip
 LEGACY = ">=0.5a1.dev-r2555"
 
 

@@ -11,7 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from support import ROOT
 from support.emitted import INSIDE_SYSTEMD, NASTY, Server, executable, server, uid_of, variables, wait_for
 from support.judge import eggcache
 from support.parts import missing
+from support.programs import running
 
 from eggcache.errors import UsageError
 from eggcache.servers.apache import Apache
@@ -27,6 +28,8 @@ from eggcache.wrappers import destination, emission
 from eggcache.wrappers.kinds import Wanted
 
 assert server  # a fixture
+
+PLAIN = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
 
 SOURCED = ["envvars", "sysconfig", "freebsd", "shell"]  # what sh reads
 CONTROL = {name for name in NASTY if re.search(r"[\x00-\x1f]", name)}
@@ -461,24 +464,6 @@ def test_mod_wsgi_has_the_cache_in_each_mode(server: Server, shared_tmp: Path) -
 # ------------------------------------------------------------------------------------------ other servers
 
 
-@contextlib.contextmanager
-def running(argv: Sequence[str | Path], cwd: Path, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A server until the end of the block, and what it said in a file `log`."""
-    with (cwd / "log").open("wb") as log:
-        process = subprocess.Popen(
-            argv, cwd=cwd, env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", **environment}, stdout=log, stderr=log
-        )
-    try:
-        yield process
-    finally:
-        process.terminate()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
 def test_program_of_supervisord_has_cache_and_zone(tmp_path: Path) -> None:
     """The program that supervisord starts has the cache and the zone."""
     lines = [f"[supervisord]\nlogfile={tmp_path}/supervisord.log\npidfile={tmp_path}/pid\nuser=root\n"]
@@ -495,7 +480,8 @@ def test_program_of_supervisord_has_cache_and_zone(tmp_path: Path) -> None:
     except ImportError:
         missing("supervisor is not installed")
     assert supervisor
-    with running([sys.executable, "-m", "supervisor.supervisord", "-n", "-c", tmp_path / "conf"], tmp_path) as process:
+    argv = [sys.executable, "-m", "supervisor.supervisord", "-n", "-c", tmp_path / "conf"]
+    with running(argv, tmp_path, PLAIN) as process:
         files = [tmp_path / f"env{number}" for number in range(len(names))]
         wait_for(lambda: all(file.exists() for file in files) or process.poll() is not None)
         seen = [variables(file.read_bytes()) for file in files]
@@ -546,7 +532,7 @@ def test_gunicorn_prepares_before_its_workers(
         "os.rename('env', 'done')\ndef application(environ, start_response): pass\n"
     )
     argv = [sys.executable, "-m", "gunicorn", "-b", f"unix:{tmp_path}/s", "--worker-tmp-dir", tmp_path, "app"]
-    with running(argv, tmp_path, TZ="Asia/Tokyo", PYTHONPATH=str(tmp_path)) as process:
+    with running(argv, tmp_path, {**PLAIN, "TZ": "Asia/Tokyo", "PYTHONPATH": str(tmp_path)}) as process:
         wait_for(lambda: (tmp_path / "done").exists() or process.poll() is not None)
     environment = variables((tmp_path / "done").read_bytes())
     assert environment["PYTHON_EGG_CACHE"] == f"/srv/{name}"
@@ -554,7 +540,7 @@ def test_gunicorn_prepares_before_its_workers(
     assert (tmp_path / "prepared").read_bytes() == b"prepare\0" + os.fsencode(name) + b"\0"
     (tmp_path / "done").unlink()
     (tmp_path / "status").write_text("4")
-    with running(argv, tmp_path, PYTHONPATH=str(tmp_path)) as process:
+    with running(argv, tmp_path, {**PLAIN, "PYTHONPATH": str(tmp_path)}) as process:
         assert process.wait(20) == 1
     assert not (tmp_path / "done").exists()
     assert b"could not be prepared (exit status 4)" in (tmp_path / "log").read_bytes()
@@ -573,7 +559,7 @@ def test_gunicorn_with_a_hook_below(tmp_path: Path, prepare: Callable[..., list[
     for content in (made + hook, hook + made):
         file.write_text(content)
         # Both files have one size, and may have one second: byte code of the first would do for the second.
-        with running(argv, tmp_path, PYTHONPATH=str(tmp_path), PYTHONDONTWRITEBYTECODE="1") as process:
+        with running(argv, tmp_path, {**PLAIN, "PYTHONPATH": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}) as process:
             wait_for(lambda: (tmp_path / "done").exists() or process.poll() is not None)
         (tmp_path / "done").unlink()
         (tmp_path / "theirs").unlink()

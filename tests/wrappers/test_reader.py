@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from support.parts import missing
+from support.programs import running
 from support.sites import Site, write_egg
 
 from eggcache.wrappers import emission
@@ -49,21 +50,12 @@ def started(site: Site, kind: str, checkout: Path, home: Path) -> tuple[bool, st
         theirs = f"[uwsgi]\nsocket = {home}/s\n\n[other]\nworkers = 2\n\n"
         (home / "u.ini").write_text(f"{theirs}{emitted(site, checkout, kind)}exec-asap = touch {done}\n")
         argv = [UWSGI, "--ini", str(home / "u.ini")]
-    with (home / "log").open("wb") as log:
-        process = subprocess.Popen(
-            argv, cwd=home, env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(home)}, stdout=log, stderr=log,
-            user=site.account.pw_uid, group=site.account.pw_gid, extra_groups=[],
-        )  # fmt: skip
-    deadline = time.monotonic() + 40
-    while not done.exists() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.05)
-    was = done.exists()
-    process.terminate()
-    try:
-        process.wait(20)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+    plain = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(home)}
+    with running(argv, home, plain, site.account) as process:
+        deadline = time.monotonic() + 40
+        while not done.exists() and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.05)
+        was = done.exists()
     assert (home / "theirs").exists() == was or kind != "gunicorn"
     return was, (home / "log").read_text()
 
