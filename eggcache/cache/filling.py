@@ -89,8 +89,8 @@ class Filling:
                 self.displaced = True
             else:
                 os.rename(place.name, place.name, src_dir_fd=self.staged, dst_dir_fd=self.descriptor)
-            found = freshness.digest(self.descriptor, place.name)
-            self.cache.known.extracted[place.name] = replace(done, found=found)
+            digest = freshness.digest(self.descriptor, place.name)
+            self.cache.known.extracted[place.name] = replace(done, found=digest)
 
     def prune(self) -> None:
         """Move the directories that no tree needs any more into the stage, which is removed next."""

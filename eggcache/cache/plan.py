@@ -258,15 +258,15 @@ def _place(path: str, distribution: Distribution) -> Place | None:
 def expected(opened: Opened, owner: Ownership) -> str:
     """A digest of everything that extracting this egg would write, with a CRC for the bytes of each file. It is the
     same for the same content, wherever the egg lies and however it is packed."""
-    found = blake2b(repr(owner).encode(), digest_size=16)
+    hasher = blake2b(repr(owner).encode(), digest_size=16)
     named = sorted(opened.members(), key=lambda entry: entry[0])  # who packed it had the order from a file system
     for name, member in named:
-        found.update(repr((name, member.size, member.crc, layout.mtime(member.date_time))).encode())
+        hasher.update(repr((name, member.size, member.crc, layout.mtime(member.date_time))).encode())
     below = opened.directories()
     names = [name for name, _ in named]
     empty = set(extract.directories(names, below)).difference(extract.directories(names, ())) if below else ()
-    found.update(repr(sorted(empty)).encode())
-    return found.hexdigest()
+    hasher.update(repr(sorted(empty)).encode())
+    return hasher.hexdigest()
 
 
 def same(first: Opened, second: Opened) -> bool:

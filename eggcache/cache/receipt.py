@@ -59,8 +59,8 @@ class Entry:
         """The eggs that are as they were at this prepare and that it serves from the directory `name`: more than one
         where two of one name have the same content."""
         against = {finding.thing for finding in self.findings if finding.code in _AGAINST}
-        found = [path for path in self.inputs if f"{os.path.basename(path)}-tmp" == name] if name in self.names else []
-        return [path for path in found if path not in against and self.inputs[path] == freshness.fingerprint(path)]
+        paths = [path for path in self.inputs if f"{os.path.basename(path)}-tmp" == name] if name in self.names else []
+        return [path for path in paths if path not in against and self.inputs[path] == freshness.fingerprint(path)]
 
 
 @dataclass

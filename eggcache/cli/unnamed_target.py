@@ -57,8 +57,8 @@ def ours(requirements: Iterable[str] = ()) -> str:
 def candidates(root: str = "/") -> list[str]:
     """The Pythons of this host that may be meant, those with eggs first, and the one that Apache embeds before others.
     Files below `root` are looked at, and none of them is run."""
-    found = [*configuration.pythons(configuration.read(apache.read())), *_with_eggs(root)]
-    return sorted(dict.fromkeys(found), key=lambda python: not _has_eggs(python))
+    pythons = [*configuration.pythons(configuration.read(apache.read())), *_with_eggs(root)]
+    return sorted(dict.fromkeys(pythons), key=lambda python: not _has_eggs(python))
 
 
 def _with_eggs(root: str) -> Iterator[str]:

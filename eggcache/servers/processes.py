@@ -249,10 +249,10 @@ def _base(python: str) -> str:
 def _libraries(python: str) -> set[Identity]:
     """The libpython of an interpreter's installation, which whatever embeds it maps; none where it is static."""
     home = glob.escape(_base(python))
-    found = [path for below in ("lib*", "lib*/*") for path in glob.glob(f"{home}/{below}/libpython[0-9]*.so*")]
+    libraries = [path for below in ("lib*", "lib*/*") for path in glob.glob(f"{home}/{below}/libpython[0-9]*.so*")]
     version = re.search(r"python(\d\.\d+)", os.path.realpath(python))
     wanted = "libpython" + (version[1] if version else "")
-    identities = {_identity(path) for path in found if os.path.basename(path).startswith(wanted)}
+    identities = {_identity(path) for path in libraries if os.path.basename(path).startswith(wanted)}
     return {one for one in identities if one}
 
 

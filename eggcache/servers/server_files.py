@@ -137,14 +137,14 @@ def uwsgi(words: Sequence[str], directories: Sequence[str]) -> Told:
 
 def uwsgi_settings(file: str) -> list[Setting]:
     """The variables that the section [uwsgi] of an ini file sets, as the settings of a script."""
-    found = []
+    settings = []
     for key, text, known, line in _Inis().read(file, "uwsgi"):
         name, _, value = text.partition("=")
         if key == "env" and name in script_settings.NAMES:
-            found.append(Setting(name, value if known else None, line))
+            settings.append(Setting(name, value if known else None, line))
         elif key == "unenv" and text == "TZ":
-            found.append(Setting(text, None, line))
-    return found
+            settings.append(Setting(text, None, line))
+    return settings
 
 
 def _options(words: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:

@@ -25,15 +25,15 @@ def eggs(script: str) -> list[str] | None:
     With `relative-paths = true` they are below a `base`, which is so many directories above the script as it says.
     """
     text = files.beginning(script, _LARGEST)
-    found = _LIST.search(text)
-    end = _END.search(text, found.end()) if found else None  # once, from the first: a text may have many without an end
-    if not found or not end:
+    match = _LIST.search(text)
+    end = _END.search(text, match.end()) if match else None  # once, from the first: a text may have many without an end
+    if not match or not end:
         return None
     base = os.path.dirname(os.path.realpath(script))
-    for _ in _UPWARD.findall(text[: found.start()]):
+    for _ in _UPWARD.findall(text[: match.start()]):
         base = os.path.dirname(base)
     listed = []
-    for line in text[found.end() : end.start()].splitlines():
+    for line in text[match.end() : end.start()].splitlines():
         item = _ITEM.fullmatch(line.strip())
         if item:
             try:

@@ -271,9 +271,9 @@ def home(executable: str) -> str | None:
 
 
 def _on_the_way(executable: str) -> list[str | None]:
-    found = [os.path.dirname(executable), os.path.realpath(executable), home(executable)]
+    paths = [os.path.dirname(executable), os.path.realpath(executable), home(executable)]
     runs = buildout.interpreter(executable)
-    return found + _on_the_way(runs) if runs else found
+    return paths + _on_the_way(runs) if runs else paths
 
 
 def in_the_way(executable: str, account: Account) -> OutOfReach | None:

@@ -29,16 +29,16 @@ def expanded(paths: Iterable[str]) -> list[str]:
     A file that is neither a script with a list, nor an egg or another zip, adds nothing: see `check`. Raises
     StandsForNothing for a Trac environment whose configuration cannot be read.
     """
-    found = dict[str, None]()
+    entries = dict[str, None]()
     for path in paths:
         if _may_be_script(path):
             listed = buildout.eggs(path)
-            found.update(dict.fromkeys(([path] if _is_zip(path) else []) if listed is None else listed))
+            entries.update(dict.fromkeys(([path] if _is_zip(path) else []) if listed is None else listed))
         elif is_trac(path):
-            found.update(dict.fromkeys(_plugins(path)))
+            entries.update(dict.fromkeys(_plugins(path)))
         else:
-            found[path] = None
-    return list(found)
+            entries[path] = None
+    return list(entries)
 
 
 def check(path: str) -> None:

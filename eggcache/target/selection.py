@@ -36,7 +36,7 @@ def leading_to(tree: Tree, names: Sequence[str]) -> Tree:
     Raises Missing for a name that is neither installed nor required.
     """
     wanted = {project(name): name for name in names}
-    found = [project(distribution.project) in wanted for distribution in tree.distributions]
+    leading = [project(distribution.project) in wanted for distribution in tree.distributions]
     lost = {project(need.requirement) for need in tree.needs if need.found is None}
     for key, name in wanted.items():
         if key not in lost and not any(key == project(distribution.project) for distribution in tree.distributions):
@@ -46,7 +46,7 @@ def leading_to(tree: Tree, names: Sequence[str]) -> Tree:
     above: dict[int | None, list[Need]] = {}
     for need in tree.needs:
         above.setdefault(need.found, []).append(need)
-    kept = {index for index, one in enumerate(found) if one}
+    kept = {index for index, one in enumerate(leading) if one}
     needs = {need for need in above.get(None, ()) if project(need.requirement) in wanted and need.by is not None}
     pending = [*kept, *(need.by for need in needs if need.by is not None)]
     kept.update(pending)

@@ -114,15 +114,15 @@ def sections(text: str) -> Iterator[tuple[str, str]]:
 def requirements(text: str) -> tuple[list[str], list[Rewritten]]:
     """The extras that requires.txt has, and its lines, each with the extra and the marker of its section."""
     extras: dict[str, None] = {}
-    found = []
+    requires = []
     for section, line in sections(text):
         asked, _, where = section.partition(":")
         asked = legacy.extra_name(asked)
         if asked:
             extras[asked] = None
         if line:
-            found.append(legacy.requirement(line, where, asked))
-    return sorted(extras), found
+            requires.append(legacy.requirement(line, where, asked))
+    return sorted(extras), requires
 
 
 def bound_to_others(info: PkgInfo, version: tuple[int, ...]) -> list[Rewritten]:

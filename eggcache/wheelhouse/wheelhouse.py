@@ -169,14 +169,14 @@ class _Work:
                 self.findings.append(_no_egg(distribution, self.out))
             return
         try:
-            with contents.opened(distribution, self.account, self.limits) as found:
-                plan = self.writer.plan(found, distribution, self.machine)
+            with contents.opened(distribution, self.account, self.limits) as content:
+                plan = self.writer.plan(content, distribution, self.machine)
                 first = self.made.get(plan.file_name)
                 place = f"/proc/self/fd/{stage}" + ("/second" if first else "")
                 if first:
                     os.mkdir("second", 0o700, dir_fd=stage)
                 self.writer.write(plan, place, wrote)
-                mode = _SHARED if found.public else _OWN
+                mode = _SHARED if content.public else _OWN
         except self.writer.Unfit as error:
             self.findings.append(Finding(error.code, distribution.location, error.cause, error.remedy))
             return

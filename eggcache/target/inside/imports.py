@@ -62,7 +62,7 @@ def import_one(kind, module, library):
     before, zone = len(ATTEMPTS), os.environ.get("TZ")
     try:
         __import__(module)
-        found = sys.modules[module]
+        loaded = sys.modules[module]
     except KeyboardInterrupt:
         raise
     except:  # SystemExit, and what Python 2 lets be raised
@@ -70,13 +70,13 @@ def import_one(kind, module, library):
         if kind != "native":
             place = attempt(elsewhere) or ""
         return ["failed", place] + attempt_or_words(before) + [kinds, trace, [], []]
-    file = getattr(found, "__file__", None) or ""
+    file = getattr(loaded, "__file__", None) or ""
     state = "ok"
     if kind != "native" and elsewhere():
         state, file = "elsewhere", elsewhere()
     elif kind == "native" and file != library:
         state = "elsewhere"
-    elif kind == "native" and not [name for name in dir(found) if not name.startswith("__")]:
+    elif kind == "native" and not [name for name in dir(loaded) if not name.startswith("__")]:
         state = "empty"
     now = os.environ.get("TZ")
     extracted = kind == "aside" and sorted(map(str, manager_of(sys.modules["pkg_resources"]).cached_files)) or []
@@ -85,13 +85,13 @@ def import_one(kind, module, library):
 
 def classes(error):
     """The names of the classes of an exception, and of those that it came of, and that a path leads through a file."""
-    found, seen = [], 0
+    names, seen = [], 0
     while error is not None and seen < FRAMES:
-        found.extend([kind.__name__ for kind in getattr(error.__class__, "__mro__", [error.__class__])])
+        names.extend([kind.__name__ for kind in getattr(error.__class__, "__mro__", [error.__class__])])
         if getattr(error, "errno", None) == errno.ENOTDIR:
-            found.append("ENOTDIR")
+            names.append("ENOTDIR")
         error, seen = getattr(error, "__cause__", None) or getattr(error, "__context__", None), seen + 1
-    return unique(found)
+    return unique(names)
 
 
 def elsewhere():
@@ -108,14 +108,14 @@ def frames(trace):
 
     Not by traceback, which asks loaders for the text of each line: zipimport's fails for one that is not UTF-8.
     """
-    found = []
+    places = []
     while trace:
         code = trace.tb_frame.f_code
         if not code.co_filename.startswith("<"):
-            found.append("%s, line %s, in %s" % (code.co_filename, trace.tb_lineno, code.co_name))
-            del found[:-FRAMES]
+            places.append("%s, line %s, in %s" % (code.co_filename, trace.tb_lineno, code.co_name))
+            del places[:-FRAMES]
         trace = trace.tb_next
-    return found
+    return places
 
 
 def import_all(wanted, locations):

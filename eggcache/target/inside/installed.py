@@ -35,12 +35,12 @@ def is_text(value):
 
 
 def unique(values):
-    found, seen = [], {}
+    kept, seen = [], {}
     for value in values:
         if value not in seen:
             seen[value] = True
-            found.append(value)
-    return found
+            kept.append(value)
+    return kept
 
 
 class Reopened:
@@ -94,17 +94,17 @@ class Installed:
         return self.scanned
 
     def found_on(self, entry):
-        found = []
+        dists = []
         try:
             for dist in self.pr.find_distributions(entry):
-                found.append(dist)
+                dists.append(dist)
                 self.forget(dist)
         except Exception:
             # one damaged egg or unreadable link must not hide the others beside it
             for name in entries_of(entry):
                 if name.lower().endswith(".egg"):
-                    found.extend(attempt(list, self.pr.find_distributions(os.path.join(entry, name))) or [])
-        return found
+                    dists.extend(attempt(list, self.pr.find_distributions(os.path.join(entry, name))) or [])
+        return dists
 
     def forget(self, dist):
         """Let go of what was read of a zip that is not on the path itself: a kilobyte for every member of it."""
@@ -123,26 +123,26 @@ class Installed:
 
     def everything(self):
         env = self.environment()
-        found = []
+        dists = []
         for key in sorted(list(env)):
-            found.extend(env[key])
-        known = dict([(self.identity(dist), True) for dist in found])
+            dists.extend(env[key])
+        known = dict([(self.identity(dist), True) for dist in dists])
         for dist in list(self.ws.by_key.values()) + self.without_metadata():
             if self.identity(dist) not in known:
-                found.append(dist)
-        return found
+                dists.append(dist)
+        return dists
 
     def without_metadata(self):
         """The zips on the path that are named as eggs and are no distributions, having no EGG-INFO: pkg_resources
         extracts from them all the same."""
-        found, taken = [], dict.fromkeys([dist.location for dist in self.ws])
+        dists, taken = [], dict.fromkeys([dist.location for dist in self.ws])
         for entry in [entry for entry in self.ws.entries if is_text(entry) and entry.lower().endswith(".egg")]:
             if entry not in taken and os.path.isfile(entry):
                 metadata = attempt(lambda: self.pr.EggMetadata(zipimport.zipimporter(entry)))
                 if metadata is not None and not attempt(metadata.has_metadata, "PKG-INFO"):
                     name = os.path.basename(entry)[:-len(".egg")]
-                    found.append(self.pr.Distribution(entry, metadata, project_name=name))
-        return found
+                    dists.append(self.pr.Distribution(entry, metadata, project_name=name))
+        return dists
 
 
 def version_of(dist):

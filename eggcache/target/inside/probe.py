@@ -22,14 +22,14 @@ def clean_path():
 def site_directories(path):
     """The directories whose .pth files are read, existing ones."""
     site = sys.modules.get("site")
-    found = []
+    directories = []
     # virtualenv before release 20 has a site module of its own, without these functions
     if hasattr(site, "getsitepackages"):
-        found.extend(attempt(site.getsitepackages) or [])
+        directories.extend(attempt(site.getsitepackages) or [])
     if getattr(site, "ENABLE_USER_SITE", None) and hasattr(site, "getusersitepackages"):
-        found.append(attempt(site.getusersitepackages))
-    found.extend([entry for entry in path if os.path.basename(entry) in ("site-packages", "dist-packages")])
-    return unique([absolute(entry) for entry in found if entry and os.path.isdir(entry)])
+        directories.append(attempt(site.getusersitepackages))
+    directories.extend([entry for entry in path if os.path.basename(entry) in ("site-packages", "dist-packages")])
+    return unique([absolute(entry) for entry in directories if entry and os.path.isdir(entry)])
 
 
 def egg_link_target(link):
@@ -80,12 +80,12 @@ def on_disk(dist, links):
 def metadata_files(info):
     if not info or not os.path.exists(info):
         return []
-    found = [absolute(info)]
+    files = [absolute(info)]
     for name in ("PKG-INFO", "METADATA", "requires.txt", "depends.txt"):
-        path = os.path.join(found[0], name)
+        path = os.path.join(files[0], name)
         if os.path.exists(path):
-            found.append(path)
-    return found
+            files.append(path)
+    return files
 
 
 def pkg_resources_version(pr, ws):
@@ -103,16 +103,16 @@ def pkg_resources_version(pr, ws):
 
 def eggs_without_pkg_resources(path):
     """The eggs on sys.path and in its directories, by name alone."""
-    found = []
+    eggs = []
     for entry in path:
         names = [""]
         if not entry.lower().endswith(".egg"):
             names = [name for name in entries_of(entry) if name.lower().endswith(".egg")]
         for name in names:
             row = egg_by_name(os.path.join(entry, name).rstrip(os.sep), path)
-            if row is not None and row not in found:
-                found.append(row)
-    return found
+            if row is not None and row not in eggs:
+                eggs.append(row)
+    return eggs
 
 
 def egg_by_name(file, path):
@@ -140,10 +140,10 @@ def parse_roots(pr):
     roots, bad = [], []
     for line in REQUEST["requirements"]:
         try:
-            found = list(pr.parse_requirements(line))
-            if len(found) != 1:
+            reqs = list(pr.parse_requirements(line))
+            if len(reqs) != 1:
                 bad.append([line, "one requirement is expected"])
-            roots.extend(found)
+            roots.extend(reqs)
         except Exception:
             bad.append([line, words()])
     return roots, bad
@@ -156,14 +156,14 @@ def parsed(pr, names):
 
 def outside(walk, links):
     """The zipped eggs on the path to which no requirement has led."""
-    inside, found = {}, []
+    inside, zips = {}, []
     for index in walk.reached:
         inside[os.path.realpath(on_disk(walk.dists[index], links)[1] or "")] = True
     for dist in walk.installed.everything():
         kind, egg = on_disk(dist, links)[:2]
         if kind in ("zipped egg", "inside a basket") and os.path.realpath(egg) not in inside:
-            found.append(absolute(egg))
-    return unique(found)
+            zips.append(absolute(egg))
+    return unique(zips)
 
 
 def to_blame():

@@ -87,7 +87,7 @@ def look_up(pr, manager, row, cache, listed):
 
 def native_modules(row, archive, cache):
     """(module, its shared library in the cache) for each of an egg that has the stub loader of bdist_egg."""
-    found = []
+    modules = []
     try:
         names = dict.fromkeys(archive.namelist())
         for name in names:
@@ -98,10 +98,10 @@ def native_modules(row, archive, cache):
             stub = row["inside"] + "/".join(module) + ".py"
             if stub in names and str(archive.read(stub)).find("__bootstrap__") >= 0:
                 library = os.path.join(cache, str(row["cache_name"]) + "-tmp", *parts)
-                found.append((".".join(module), library))
+                modules.append((".".join(module), library))
     except Exception:
         pass  # told where everything in it is looked up
-    return found
+    return modules
 
 
 def answer(result):

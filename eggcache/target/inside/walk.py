@@ -63,14 +63,14 @@ class Walk:
                 continue
             if req is not None and not self.wanted(req, demanded):
                 continue
-            found, state, reason, extras = self.find(req, line)
+            dist, state, reason, extras = self.find(req, line)
             index = None
-            if found is not None:
-                index = self.reach(found)
+            if dist is not None:
+                index = self.reach(dist)
                 for extra in extras:
                     if extra not in self.extras[index]:
                         self.extras[index].append(extra)
-                lines, trouble = self.requirements(found, extras)
+                lines, trouble = self.requirements(dist, extras)
                 if trouble and state == MET:
                     state, reason = CONFLICTING, trouble
                 for new, text in lines[::-1]:
@@ -95,13 +95,13 @@ class Walk:
                 return other.location
         return ""
 
-    def need(self, line, by, found, state, reason, extra=""):
+    def need(self, line, by, index, state, reason, extra=""):
         self.clean = self.clean and state == MET
         if (line, by) not in self.told:  # met again where a distribution is wanted with one more extra
             self.told[(line, by)] = True
             if by in self.within:
-                self.within[by][found] = True
-            self.needs.append({"requirement": line, "by": by, "found": found, "state": state, "reason": reason,
+                self.within[by][index] = True
+            self.needs.append({"requirement": line, "by": by, "found": index, "state": state, "reason": reason,
                                "extra": extra, "suits": ""})
 
     def wanted(self, req, demanded):
@@ -240,10 +240,10 @@ class Walk:
             demanded[req] = tuple(extras)
         if req is not None and not self.wanted(req, demanded):
             return
-        found, state, reason, more = self.find(req, line)
-        if found is None:
+        dist, state, reason, more = self.find(req, line)
+        if dist is None:
             return
-        index = self.reach(found)
+        index = self.reach(dist)
         if state == MET and index not in taken:
             self.need(line, by, index, state, reason, extra)
 
