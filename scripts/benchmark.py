@@ -303,7 +303,7 @@ class Bench:
             words = prepare[prepare.index("prepare") :]
             ways.append(Way("scripts/binary, warm", [self.options.binary.resolve(), *words]))
         ours, bare, *program = self.measure("warm", tree, self._ram(), ways, self.rounds(41))
-        self.compare("warm", "warm prepare / python -c pass", self._ram(), ours.median / bare.median, 5.0)
+        self.compare("warm", "warm prepare / python -c pass", self._ram(), ours.median / bare.median, 3.0)
         for one in program:
             self.compare(
                 "warm", "warm prepare of scripts/binary / installed", self._ram(), one.median / ours.median, 3.0

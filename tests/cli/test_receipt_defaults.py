@@ -201,7 +201,7 @@ def test_lenient_where_a_python_cannot_be_started(site: Site, several: bool) -> 
     assert eggcache("prepare", site.cache).returncode == 2
     done = eggcache("prepare", site.cache, "--lenient")
     assert (done.returncode, done.stderr.count(f"{program}: it is not executable")) == (0, 1)
-    assert (other.prepare("-n").stdout == "") == several  # it had its turn
+    assert ("nothing to do" in other.prepare("-n").stdout) == several  # it had its turn
     assert eggcache("prepare", site.cache, "--lenient", "--python", program).returncode == 2
 
 
