@@ -63,7 +63,7 @@ def _not_zip_safe(opened: Opened, distribution: Distribution, target: Target) ->
     places = source_scan.looks_beside(opened)
     if places:
         cause = f"its code looks for files in its own directory, which no zip has, whatever the cache ({places[0]})"
-        remedy = Remedy("if pages fail for that, unzip it", commands.unzip(target, distribution, kept=False))
+        remedy = Remedy("if pages fail for that, unzip it", commands.unzip(target, distribution))
         yield Finding("not-zip-safe", distribution.location, cause, remedy, 0, tuple(places))
 
 

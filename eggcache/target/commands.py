@@ -54,7 +54,7 @@ class Prepare:
         return replace(self, target=self.target._replace(group=self.target.account.gid if gid is None else gid))
 
 
-def unzip(target: Target, distribution: Distribution, *, kept: bool = True) -> str:
+def unzip(target: Target, distribution: Distribution) -> str:
     """The command that unzips the egg of this distribution, and keeps the zip. Its name comes from the target, which
     may say anything: `--all` takes the place of a name that is not plain. An egg that lies in a directory of --path has
     to be named by --path. "" where the target is on another host, which has no eggcache."""
@@ -64,7 +64,7 @@ def unzip(target: Target, distribution: Distribution, *, kept: bool = True) -> s
     alone = only_added(target, egg)
     project = distribution.project
     named = [project] if _PROJECT.fullmatch(project) else []
-    keep = ["--backup", _beside(os.path.dirname(egg))] if kept else []
+    keep = ["--backup", _beside(os.path.dirname(egg))]
     return shlex.join(["eggcache", "unzip-all", *_target(target, [egg] if alone else ()), *keep, *named])
 
 

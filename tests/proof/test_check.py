@@ -693,8 +693,7 @@ def test_import_through_an_egg(site: Checked) -> None:
         assert f"{shop} is a zip" in found["import-fails"]["cause"]
         assert found["import-fails"]["status"] == done.returncode == 3
         assert found["not-zip-safe"]["status"] == 0
-        kept = f" --backup {site.eggs}/eggcache-zips"
-        assert found["import-fails"]["command"].replace(kept, "") == found["not-zip-safe"]["command"]
+        assert found["import-fails"]["command"] == found["not-zip-safe"]["command"]
     assert eggcache(*found["import-fails"]["command"].split()[1:]).returncode == 0
     done = site.run("--json", "--path", shop, "--import", "shop.opens")
     assert "import-fails" not in {one["code"] for one in as_json(done)["findings"]}
