@@ -165,7 +165,7 @@ def test_each_step_is_on_the_disk_before_the_next(kind: str, sites: Sites) -> No
 
 
 @pytest.mark.parametrize(("verb", "order"), [
-    ("prepare", "rename fsync rename"),  # with the old directory, which then gets another name
+    ("prepare", "fsync rename fsync rename fsync rename unlink"),  # receipt, the exchange, what was there
     ("wheels", "syncfs rename fsync"),
     ("archive", "fsync link rename fsync"),
     ("wrapper", "fsync rename fsync"),
