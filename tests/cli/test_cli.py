@@ -232,14 +232,18 @@ def test_json_is_one_object(python: Path, eggs: Path) -> None:
 
 
 def test_init_script_provides_the_name_of_its_file(python: Path, shared_tmp: Path) -> None:
-    """The example of wrapper's help writes a script whose own text calls it as its file is called."""
+    """The example of wrapper's help writes a script whose own text calls it as its file is called; -n prints it."""
     script = shared_tmp / "apache-eggs"
-    done = eggcache(
+    command = [
         "wrapper", "/srv/cache", "--for", "init.d", "-o", script, "--python", python, "--user", "nobody",
         "--apachectl", "/usr/sbin/apache2ctl", "--pid-file", "/run/a.pid",
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    ]  # fmt: skip
+    dry = eggcache(*command, "-n")
+    assert (dry.returncode, script.exists()) == (0, False), dry.stderr
+    done = eggcache(*command)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
     text = script.read_text()
+    assert text == dry.stdout
     assert "# Provides:          apache-eggs\n" in text
     assert ("update-rc.d apache-eggs defaults" in text, "eggcache-apache" in text) == (True, False)
 

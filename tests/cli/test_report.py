@@ -106,7 +106,8 @@ def test_page_is_readable_without_scripts(page: Path, shown: Browser) -> None:
         assert shown.tell("[...document.querySelectorAll('.tree details')].every(one => one.open)")
         assert shown.tell("[...document.querySelectorAll('button, input')].every(one => one.offsetParent === null)")
         shown.call("Emulation.setEmulatedMedia", media="print")
-        assert shown.tell("document.querySelector('article details p').checkVisibility({contentVisibilityAuto: true})")
+        content = "getComputedStyle(document.querySelector('article details'), '::details-content').contentVisibility"
+        assert shown.tell(content) == "visible"
     finally:
         shown.call("Emulation.setScriptExecutionDisabled", value=False)
         shown.call("Emulation.setEmulatedMedia", media="")

@@ -23,6 +23,7 @@ from support.httpd import wait_for
 from support.judge import eggcache
 from support.kernels import UNAME, old_kernel
 from support.parts import missing
+from support.programs import libraries
 from support.sites import write_egg
 
 from eggcache import __version__
@@ -98,17 +99,12 @@ def host(bare: Root, turbogears1_complete: Deployment, interpreter: Callable[[st
     """The same with accounts, TurboGears for a CPython 2.7, that CPython and its libraries."""
     python = interpreter("2.7")
     used = [python.parent.parent, turbogears1_complete.root]
-    libraries = set()
-    for file in (python, *python.parent.parent.glob("lib/python2.7/lib-dynload/*.so")):
-        told = subprocess.run(["ldd", file], capture_output=True, text=True, check=True).stdout
-        libraries.update(re.findall(r"(/(?:usr/)?lib\S*/(?:ld-linux|libc|libm|libdl|libz|libcrypto|libssl|libpthread"
-                                    r"|libutil|libffi|libcrypt)[-.]\S+) ", told))  # fmt: skip
-    for library in libraries:
+    for library in libraries(python, *python.parent.parent.glob("lib/python2.7/lib-dynload/*.so")):
         copy = Path(f"{bare.path}{library}")
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(library, copy)
     for name in ("dev", "etc", "proc", "tmp", "srv", "var/cache"):
-        (bare.path / name).mkdir(parents=True)
+        (bare.path / name).mkdir(parents=True, exist_ok=True)
     (bare.path / "tmp").chmod(0o1777)
     for name, numbers in DEVICES.items():
         os.mknod(bare.path / "dev" / name, 0o20666, os.makedev(*numbers))
@@ -183,6 +179,8 @@ def test_every_command(host: Root, turbogears1_complete: Deployment, user: int) 
     assert line
     run("wheels", "/srv/wheels", *python)
     assert len(list((host.path / "srv" / "wheels").glob("*.whl"))) > 20
+    page = run("report", "--cache", cache, *reader)
+    assert "<h2>The tree</h2>" in page
     run("archive", "/srv/cache.tar", *reader)
     assert (host.path / "srv" / "cache.tar").stat().st_size > 20_000_000
     assert "not-zip-safe" in run("explain", "not-zip-safe", proc=False)

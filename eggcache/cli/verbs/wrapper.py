@@ -56,6 +56,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "is true of this host is in it",
     )
     parser.add_argument("-o", "--output", metavar="FILE", help="write it there, instead of stdout")
+    parser.add_argument("-n", "--dry-run", action="store_true", help="print what -o would write, and write nothing")
     group = parser.add_argument_group("with --for mod_python")
     group.add_argument(
         "--directory", dest="module_directory", metavar="D", help="write the modules that go with it to D"
@@ -79,7 +80,7 @@ def run(options: argparse.Namespace) -> int:
     for finding in emission.warnings(kind, directory, host):
         console.warn(str(finding), options)
     part = kinds.part(kind, debian=debian)
-    if options.output:
+    if options.output and not options.dry_run:
         path = os.path.abspath(options.output)
         if part:
             registered = kinds.KINDS[kind]
@@ -110,7 +111,7 @@ def run(options: argparse.Namespace) -> int:
             "text": text,
         }
         print(report.as_json(emitted))
-    elif not options.output:
+    elif not options.output or options.dry_run:
         sys.stdout.flush()
         sys.stdout.buffer.write(os.fsencode(text))  # a path in it may be no UTF-8
     return 0
@@ -237,7 +238,7 @@ def _with_modules(options: argparse.Namespace, kind: str, text: str, wanted: kin
         application=application or None,
         mutexes=os.path.dirname(wanted.pid_file) or "logs/",
     )
-    for name, source in emitted.modules.items():
+    for name, source in [] if options.dry_run else emitted.modules.items():
         path = os.path.join(os.path.abspath(options.module_directory), name)
         written = destination.write(path, source, mode=0o644)
         if written.changed:

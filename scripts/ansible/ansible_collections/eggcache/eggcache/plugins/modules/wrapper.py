@@ -141,7 +141,8 @@ def main() -> None:
     for name in ("apachectl", "pid_file", "unit"):
         if params[name]:
             options += [f"--{name.replace('_', '-')}", params[name]]
-    run = command.Run(module, "wrapper", *options, writes=True)
+    named = ["--dry-run", "--output", params["dest"]] if params["dest"] else []  # an init script has its file's name
+    run = command.Run(module, "wrapper", *options, *named, writes=True)
     if run.status or not run.report:
         command.conclude(module, run, run.result(changed=False), [])
     told = run.report
