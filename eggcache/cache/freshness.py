@@ -17,7 +17,8 @@ try:
     from _json import encode_basestring_ascii, make_scanner  # what json consists of, which loads re first: 8 of 24 ms
 except ImportError:  # a Python without it
     from json.encoder import encode_basestring_ascii
-    from json.scanner import make_scanner
+
+    make_scanner = None  # type: ignore[assignment,misc]
 try:
     from _blake2 import blake2b  # hashlib has the same, and loads OpenSSL first: 3 of 40 ms
 except ImportError:  # a build that has OpenSSL's alone
@@ -44,11 +45,16 @@ class _Scanned:
     """How JSON is read, in the attributes of json.JSONDecoder."""
 
     strict, memo = True, dict[str, str]()
-    object_hook = object_pairs_hook = None
+    object_hook = object_pairs_hook = array_hook = None  # the last one is of 3.15
     parse_int, parse_float, parse_constant = int, float, float
 
 
-_scan = make_scanner(_Scanned)  # type: ignore[arg-type]
+try:
+    _scan = make_scanner(_Scanned)  # type: ignore[arg-type]
+except (TypeError, AttributeError):  # a Python without it, or whose scanner wants more
+    import json
+
+    _scan = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
 
 
 def key(target: Target, roots: Roots) -> str:

@@ -59,9 +59,7 @@ def for_path(options: argparse.Namespace, path: str) -> Remedy:
 
 def wrapper(options: argparse.Namespace) -> str:
     """The command that prints a wrapper for what `prepare` has done."""
-    python = options.python
-    if python and ("/" in python or os.path.isdir(python)):
-        python = os.path.abspath(python)
+    python = options.python and (os.path.abspath(options.python) if "/" in options.python else options.python)
     same = words(
         python=python,
         paths=map(os.path.abspath, options.path),

@@ -11,7 +11,6 @@ import os
 import sys
 
 from eggcache.cli import console
-from eggcache.errors import EggcacheError
 
 TYPE_CHECKING = False  # as in freshness
 if TYPE_CHECKING:
@@ -85,7 +84,7 @@ def unchanged(words: Sequence[str]) -> int | None:
         from eggcache.cli.verbs import prepare
 
         return prepare.unchanged(options)
-    except EggcacheError:
+    except Exception:  # the whole way meets it again, and says so
         return None
 
 

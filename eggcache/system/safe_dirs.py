@@ -58,19 +58,20 @@ def open_directory(path: str, *, create: bool = False, roots: bool = False) -> i
     :raises FileNotFoundError: where it is missing
     :raises NotPermitted: where it, or a directory above it, is not safe, with that component, its owner and its mode
     """
-    descriptor = _walk(os.path.abspath(path), create)
+    return owned(_walk(os.path.abspath(path), create), path, roots)
+
+
+def owned(descriptor: int, path: str, roots: bool = False) -> int:
+    """This descriptor of `path`: the caller's, and nobody else may write there. Else it is closed."""
+    anew = "let --reset move it aside and build it anew, or name another directory"
     try:
         info = os.fstat(descriptor)
         if info.st_uid != os.geteuid() and not (roots and info.st_uid == 0):
             cause = f"it belongs to {owner_name(info.st_uid)}, who may hold files in it open"
-            raise NotPermitted(path, cause, "let --reset move it aside and build it anew, or name another directory")
+            raise NotPermitted(path, cause, anew)
         if info.st_mode & 0o022:
-            remedy = (
-                "name a directory in it"
-                if info.st_mode & stat.S_ISVTX
-                else "let --reset move it aside and build it anew, or name another directory"
-            )
-            raise NotPermitted(path, f"others can write to it (mode {stat.S_IMODE(info.st_mode):04o})", remedy)
+            cause = f"others can write to it (mode {stat.S_IMODE(info.st_mode):04o})"
+            raise NotPermitted(path, cause, "name a directory in it" if info.st_mode & stat.S_ISVTX else anew)
     except BaseException:
         os.close(descriptor)
         raise
@@ -275,10 +276,8 @@ def _check_lock(info: os.stat_result, path: str) -> None:
     ours = stat.S_ISREG(info.st_mode) and info.st_uid == os.geteuid() and info.st_nlink <= 1
     # Whoever can open the file can hold the lock for ever. A file with contents has another purpose.
     if not ours or info.st_mode & 0o077 or info.st_size:
-        cause = (
-            f"it is not a lock file of eggcache's (mode {info.st_mode:06o}, {owner_name(info.st_uid)}, "
-            f"{info.st_nlink} links, {info.st_size} bytes)"
-        )
+        seen = f"mode {info.st_mode:06o}, {owner_name(info.st_uid)}, {info.st_nlink} links, {info.st_size} bytes"
+        cause = f"it is not a lock file of eggcache's ({seen})"
         raise NotPermitted(f"{path}/{LOCK}", cause, "remove it, or let --reset move the directory aside")
 
 

@@ -64,7 +64,7 @@ def unzip(target: Target, distribution: Distribution) -> str:
     alone = only_added(target, egg)
     project = distribution.project
     named = [project] if _PROJECT.fullmatch(project) else []
-    keep = ["--backup", _beside(os.path.dirname(egg))]
+    keep = ["--backup", _beside(os.path.dirname(egg), os.path.basename(egg))]
     return shlex.join(["eggcache", "unzip-all", *_target(target, [egg] if alone else ()), *keep, *named])
 
 
@@ -77,18 +77,23 @@ def only_added(target: Target, egg: str) -> bool:
 
 def unzip_all(target: Target, roots: Roots, *more: str, backup: str | None = None) -> str:
     """The command that unzips the eggs of a tree, with `more` options; "" as for `unzip`. The zips are kept in
-    `backup`; None: in the first site-packages."""
+    `backup`; None: in the first site-packages, where we may write there."""
     if not target.python:
         return ""
-    first = [*site_directories(target.python), os.path.dirname(os.path.dirname(target.python))][0]
-    words = [*_target(target), *more, "--backup", backup or _beside(first), *tree_words(roots)]
-    return shlex.join(["eggcache", "unzip-all", *words])
+    sites = [backup] if backup else [_beside(site) for site in site_directories(target.python) if _writable(site)]
+    keep = ["--backup", sites[0]] if sites else []
+    return shlex.join(["eggcache", "unzip-all", *_target(target), *more, *keep, *tree_words(roots)])
 
 
-def _beside(directory: str) -> str:
+def _writable(directory: str) -> bool:
+    return os.path.isdir(directory) and os.access(directory, os.W_OK)
+
+
+def _beside(directory: str, egg: str = "") -> str:
     """Where zips from a directory of eggs are kept, by whoever may write there: in it, where no .pth file leads, and no
-    program that takes eggs looks. What is below /usr is the host's own."""
-    return os.path.join("/var/lib" if f"{directory}/".startswith("/usr/") else directory, _ZIPS)
+    program that takes eggs looks; and where no earlier zip of the name of this `egg` is."""
+    places = (os.path.join(directory, _ZIPS + end) for end in ("", *(f"-{number}" for number in range(2, 100))))
+    return next(place for place in places if not egg or not os.path.lexists(os.path.join(place, egg)))
 
 
 def archive_unzipped(file: str, target: Target, roots: Roots, *more: str) -> str:

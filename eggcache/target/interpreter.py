@@ -89,9 +89,10 @@ def find(python: str | None = None) -> str:
     """The absolute path of the target: `python`, else $EGGCACHE_PYTHON, the active virtualenv's, the one that runs
     eggcache.
 
-    A directory that has a bin/python, as a virtual environment has, stands for that. Symbolic links stay, since a
-    virtual environment is found by the link that starts it. Raises UsageError where there
-    is no such program, and where eggcache is a program of its own (scripts/binary), which no Python runs, for the last.
+    A directory that has a bin/python, as a virtual environment has, stands for that. It has a / in its name, or what
+    somebody made here would be taken for a program of the PATH. Symbolic links stay, since a virtual environment is
+    found by the link that starts it. Raises UsageError where there is no such program, and where eggcache is a program
+    of its own (scripts/binary), which no Python runs, for the last.
     """
     origin, name = "--python", python
     if name is None and os.environ.get("EGGCACHE_PYTHON"):
@@ -105,7 +106,7 @@ def find(python: str | None = None) -> str:
         origin, name = "the interpreter running eggcache", sys.executable
     if not name or "\0" in name:
         raise UsageError(origin, "names no program", REMEDY)
-    if "/" in name or (python is not None and os.path.isdir(name)):
+    if "/" in name:
         program: str | None = name
     else:
         import shutil  # which reads archives, too

@@ -28,10 +28,11 @@ _HOSTS = {
 _ALL_BELOW = ("/boot", "/dev", "/etc", "/home", "/proc", "/sys", "/usr")
 # What lies below these is a program's, or a site's, as buildout's `eggs` are, but for what is named as a cache of eggs
 _OTHERS = (
-    *("/home/", "/opt/", "/run/", "/srv/", "/usr/", "/var/cache/", "/var/lib/"),
-    *("/var/lock/", "/var/log/", "/var/opt/", "/var/run/", "/var/spool/", "/var/www/"),
+    *("/bin/", "/boot/", "/etc/", "/home/", "/lib/", "/lib64/", "/opt/", "/root/", "/run/", "/sbin/", "/srv/", "/usr/"),
+    *("/var/backups/", "/var/cache/", "/var/db/", "/var/lib/", "/var/local/", "/var/lock/", "/var/log/", "/var/mail/"),
+    *("/var/opt/", "/var/run/", "/var/spool/", "/var/www/"),
 )
-_CACHES = re.compile("egg.*cache|cache.*egg|python-eggs", re.IGNORECASE | re.DOTALL)
+_CACHES = re.compile(r"egg.*cache|cache.*egg|python[-_.]eggs", re.IGNORECASE | re.DOTALL)
 _ANYBODYS = ("/tmp/", "/var/tmp/", "/dev/shm/", "/run/lock/", "/var/lock/")  # noqa: S108 - names, not files
 _FOR = re.compile(r"-py(\d+\.\d+)(?:-[^/]*)?\.egg$")  # bdist_egg: NAME-VERSION-pyX.Y-PLATFORM.egg
 _METADATA = "EGG-INFO/PKG-INFO"  # without it, pkg_resources finds no distribution in a zip
@@ -68,7 +69,8 @@ def place(directory: str, told: str) -> str:
     if above == "/" or above in _ALL_BELOW or name in _HOSTS.get(above, "").split():
         cause = "it is a directory of the host's own, of which nothing else shall change the rights"
         raise UsageError(told, cause, f"name a directory for the eggs alone, as {ELSEWHERE}")
-    if plain.startswith(_OTHERS) and not _CACHES.search(plain):
+    named = name if "cache" not in os.path.basename(above).lower() else f"cache/{name}"  # as /var/cache/eggs
+    if plain.startswith(_OTHERS) and not _CACHES.search(named):
         cause = "it may be another program's, whose rights to it would change: its name is not that of a cache of eggs"
         raise UsageError(told, cause, f"name a directory for the eggs alone, as {ELSEWHERE}")
     return plain

@@ -41,8 +41,11 @@ def filled(path: str, directories: Iterable[str], run: Run) -> AbstractContextMa
 def _opened(path: str, run: Run, apart: Iterable[str], remedy: str, *, create: bool) -> Iterator[int]:
     """A directory that nobody else can write to and that is `apart` from others; locked, except in a dry run."""
     told = f"--backup {path}"
+    apart = list(apart)
+    parent = os.path.dirname(os.path.abspath(path))
+    among = any(os.path.realpath(parent) == os.path.realpath(directory) for directory in apart)
     try:
-        keep = safe_dirs.open_directory(path, create=create)
+        keep = (_open_among if among else safe_dirs.open_directory)(path, create=create)
     except FileNotFoundError as error:
         raise EggcacheError(told, f"{error.filename} does not exist", remedy) from None
     except PermissionError as error:
@@ -56,6 +59,20 @@ def _opened(path: str, run: Run, apart: Iterable[str], remedy: str, *, create: b
                 raise UsageError(told, "that is where the eggs are", "name another directory")
         with nullcontext() if run.dry_run else safe_dirs.locked_itself(keep, told, run.wait, run.progress):
             yield keep
+
+
+def _open_among(path: str, *, create: bool) -> int:
+    """The same for a directory among eggs, above which the rule is theirs: whoever may change what is above it may
+    change the eggs as well."""
+    parent, name = os.path.split(os.path.abspath(path))
+    with files.closing(safe_dirs.open_place(parent)) as place:
+        try:
+            descriptor = os.open(name, safe_dirs.DIRECTORY, dir_fd=place)
+        except FileNotFoundError as error:
+            if not create:
+                raise FileNotFoundError(error.errno, error.strerror, path) from None
+            descriptor = safe_dirs.make(place, name)
+    return safe_dirs.owned(descriptor, path)
 
 
 def _check_backup(path: str, found: Mapping[str, Iterable[str]]) -> None:

@@ -23,6 +23,7 @@ from support.sites import Site, measured, write_egg
 from support.terminals import show
 
 from eggcache.system.tar_file import MARK
+from eggcache.target import other_host
 
 WORDS = [sys.executable, "-m", "eggcache", "archive"]
 
@@ -248,7 +249,16 @@ def test_whose_it_is(site: Site, shared_tmp: Path) -> None:
         ),
         *(
             (["--eggs-in", "EGGS", "--cache", place], f"--cache {place}: it may be another program's")
-            for place in ("/var/cache/apache2", "/var/cache/apache2/cache", "//srv/shop/eggs", "/run/lock")
+            for place in (
+                "/var/cache/apache2",
+                "/var/cache/apache2/cache",
+                "//srv/shop/eggs",
+                "/run/lock",
+                "/root/.ssh",
+                "/home/gregg/.cache",
+                "/srv/eggcache.example.org/htdocs",
+                "/etc/apache2/sites-enabled",
+            )
         ),
     ],
 )
@@ -360,3 +370,12 @@ def test_a_host_that_gets_eggcache(site: Site, shared_tmp: Path) -> None:
     subprocess.run(["tar", "-xpf", file, "-C", "/"], check=True)
     assert eggcache("remove", site.cache).returncode == 0
     assert not site.cache.exists()
+
+
+@pytest.mark.parametrize("place", [
+    "/var/cache/eggcache", "/var/www/.python_eggs", "/srv/shop/.python-eggs", "/tmp/turbogears-eggcache",
+    "/home/shop/egg-cache", "/srv/shop/Cache-of-eggs",
+])  # fmt: skip
+def test_a_cache_of_eggs_by_its_name(place: str) -> None:
+    """What sites call their egg caches may be one on another host as well."""
+    assert other_host.place(place, "--cache") == place

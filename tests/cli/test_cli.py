@@ -102,11 +102,17 @@ def test_python_may_be_a_virtual_environment(python: Path, eggs: Path) -> None:
     for words, env in ((["--python", venv], {}), ([], {"EGGCACHE_PYTHON": str(venv)})):
         done = eggcache("tree", "--json", "setuptools", *words, env=env)
         assert json.loads(done.stdout)["interpreter"]["executable"] == str(venv / "bin" / "python")
+    words = ["prepare", "./cache", "--user", "nobody", "--python", "./venv", "--path", "."]
     done = subprocess.run(
-        [sys.executable, "-m", "eggcache", "prepare", "./cache", "--user", "nobody", "--python", "venv", "--path", "."],
+        [sys.executable, "-m", "eggcache", *words],
         cwd=eggs, env=environment({"PYTHONPATH": str(ROOT)}), capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert f"next: eggcache wrapper {eggs}/cache --python {venv} " in done.stdout, done.stderr
+    command = [sys.executable, "-m", "eggcache", "tree", "--python", "venv"]  # which anybody may have made in /tmp
+    done = subprocess.run(
+        command, cwd=eggs, env=environment({"PYTHONPATH": str(ROOT)}), capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, "there is no such program on the PATH" in done.stderr) == (2, True)
 
 
 @pytest.mark.parametrize("columns", [80, 60])
@@ -395,7 +401,7 @@ def test_command_says_all_that_its_target_is() -> None:
     served = f"{same} --user www --group root --tz Asia/Tokyo --limit ratio=300 'kid>=1'"
     assert prepare.line("--reset") == f"eggcache prepare --reset /c {served}"
     assert prepare.wrapper("systemd") == f"eggcache wrapper --for systemd /c {served}"
-    kept = f"{same} --backup /var/lib/eggcache-zips"
+    kept = f"{same} --backup /usr/lib/python3/dist-packages/eggcache-zips" if os.geteuid() == 0 else same
     assert commands.unzip_all(target, EVERYTHING) == f"eggcache unzip-all {kept}"
     assert commands.unzip_all(target, Roots([], strict=True)) == f"eggcache unzip-all {kept} --all"
     assert commands.unzip_all(target, Roots(["kid"], strict=True)) == f"eggcache unzip-all {kept} --strict-tree kid"

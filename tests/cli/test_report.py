@@ -191,6 +191,9 @@ def test_table_of_many_hosts(python: Path, shared_tmp: Path, nobody: pwd.struct_
     rows = re.findall(r"<tr><td><a href=.*", done.stdout)
     assert [">web1<" in row for row in rows] == [True, False]
     assert ["no-cache" in row for row in rows] == [True, False]
+    files[0].write_text("")
+    silent = eggcache("report", *files)
+    assert (silent.returncode, "check said nothing there" in silent.stdout) == (0, True)
     for content in ("{}", "[]", "{", json.dumps({"schema": 1, "command": "check", "findings": [{}]})):
         files[0].write_text(content)
         refused = eggcache("report", *files)
@@ -202,6 +205,7 @@ def test_page_is_written_whole_or_not_at_all(shared_tmp: Path) -> None:
     """A page takes the place of the one before, with nothing left beside it; what is no file is left alone."""
     page = shared_tmp / "site.html"
     page.write_text("the one before")
+    page.chmod(0o600)
     before = sorted(os.listdir(page.parent))
     (page.parent / "h.json").write_text(
         '{"schema": 1, "command": "check", "directory": null, "outcomes": [], "findings": []}'
@@ -209,7 +213,7 @@ def test_page_is_written_whole_or_not_at_all(shared_tmp: Path) -> None:
     assert eggcache("report", page.parent / "h.json", "-o", page).returncode == 0
     assert sorted(os.listdir(page.parent)) == sorted([*before, "h.json"])
     assert "The eggs of all hosts" in page.read_text()
-    assert page.stat().st_mode & 0o022 == 0
+    assert page.stat().st_mode & 0o777 == 0o600  # who could read the one before
     for place, status in ((page.parent, 2), (Path("/dev/null"), 2), (page.parent / "no" / "x.html", 1)):
         assert eggcache("report", page.parent / "h.json", "-o", place).returncode == status
     assert Path("/dev/null").is_char_device()

@@ -162,3 +162,16 @@ def test_what_cannot_be_printed(lacking: list[str | Path]) -> None:
     done = subprocess.run(command, cwd=ROOT, env=environment(), stdout=writing, stderr=subprocess.DEVNULL, check=False)
     os.close(writing)
     assert done.returncode == 141
+
+
+@pytest.mark.parametrize("without", [
+    "sys.modules['_json'] = None",
+    "import _json; own = _json.make_scanner; _json.make_scanner = lambda each: each.parse_object and own(each)",
+], ids=["no _json", "a scanner that wants more"])  # fmt: skip
+def test_another_python_reads_its_json_by_itself(lacking: list[str | Path], without: str) -> None:
+    """Where the scanner that json is made of is not there, or wants more of what it is given than json had to give it
+    before, json itself reads the receipt."""
+    code = f"import sys; {without}; from eggcache.cli import start; start.program()"
+    words = [sys.executable, "-c", code, "prepare", *lacking]
+    done = subprocess.run(words, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == told(*lacking)

@@ -30,14 +30,14 @@ class Host:
         target = Target(str(site.python), [str(site.eggs)], accounts.lookup("nobody"))
         self.file.write_bytes(verifier(Archived(str(site.cache), names, timezone, rules), target))
 
-    def run(self, *arguments: str | Path, user: str = "nobody", **env: str) -> tuple[int, str]:
+    def run(self, *arguments: str | Path, user: str = "nobody", lines: int = 1, **env: str) -> tuple[int, str]:
         """Its exit status, and the one line that it prints."""
         done = subprocess.run(
             [self.site.python, self.file, *arguments], env=environment(env), cwd="/", user=user,
             group=pwd.getpwnam(user).pw_gid, extra_groups=[], capture_output=True, text=True, check=False,
             timeout=60,
         )  # fmt: skip
-        assert (done.stdout.count("\n"), done.stderr) == (1, "")
+        assert (done.stdout.count("\n"), done.stderr) == (lines, "")
         return done.returncode, done.stdout
 
 
@@ -89,6 +89,14 @@ def test_eggs_on_the_path_that_this_python_takes_for_none(site: Site) -> None:
     one.unlink()
     zipfile.ZipFile(io.BytesIO(kept)).extractall(one)
     assert host.run()[0] == 0
+    two = next(site.eggs.glob("Two*"))
+    kept = two.read_bytes()
+    two.unlink()
+    zipfile.ZipFile(io.BytesIO(kept)).extractall(two)
+    site.cache.chmod(0o777)  # a cache that nothing is in need of, and that is there
+    status, said = host.run(lines=2)
+    codes = [line.split(": ")[0] for line in said.splitlines()]
+    assert (status, codes) == (3, ["cache-open-to-others", "cache-writable"])
 
 
 def test_what_cannot_be_printed_is_no_proof(site: Site) -> None:

@@ -148,11 +148,13 @@ def test_unzip_and_undo_give_every_byte_back(
 
 @pytest.mark.parametrize("owner", ["root", "daemon"])
 def test_remedy_has_a_way_back(pristine: Deployment, copy_of: Callable[[Deployment], Deployment], owner: str) -> None:
-    """What a remedy says, run as it stands, keeps the zips where the owner of the eggs may write; and what unzip-all
-    then says, run as it stands, gives every byte back."""
+    """What a remedy says, run as it stands, keeps the zips where the owner of the eggs may write, be it group-writable
+    or not; and what unzip-all then says, run as it stands, gives every byte back."""
     made, (uid, gid) = copy_of(pristine), pwd.getpwnam(owner)[2:4]
     for path in (made.site_packages, *made.site_packages.rglob("*")):
         os.chown(path, uid, gid, follow_symlinks=False)
+    if owner == "root":
+        made.site_packages.chmod(0o775)  # by root's own group
     before = facts(made.site_packages)
     said = eggcache("prepare", made.root / "cache", "--python", made.python).stderr
     for pattern in (r"\((eggcache unzip-all [^)]*)\)", r"to put the zips back: (eggcache unzip-all .*)"):

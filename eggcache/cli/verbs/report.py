@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import stat
 import sys
 import tempfile
 import time
@@ -21,6 +22,7 @@ from eggcache.servers import apache, application_servers, environments
 from eggcache.system import files
 from eggcache.target import resolver
 
+_SILENT = "its file is empty: check said nothing there"  # of a host that did not answer
 _FIELDS = {"code": str, "thing": str, "cause": str, "remedy": str, "command": str, "status": int}
 
 
@@ -87,6 +89,12 @@ def _read(names: Sequence[str]) -> dict[str, dict[str, Any]]:
     for name in names:
         if not os.path.isfile(name):
             raise UsageError(name, "there is no such file", "name what check --json wrote, one for each host")
+        host = os.path.basename(name)[: -len(".json")]
+        host = name if host in hosts else host
+        if os.path.getsize(name) == 0:
+            lack = {"code": "", "thing": host, "cause": _SILENT, "remedy": "run it there", "command": "", "status": 1}
+            hosts[host] = {"outcomes": [], "directory": None, "findings": [lack]}
+            continue
         try:
             said = json.loads(files.beginning(name))
             known = said["schema"] == 1 and said["command"] == "check" and isinstance(said["outcomes"], list)
@@ -98,8 +106,7 @@ def _read(names: Sequence[str]) -> dict[str, dict[str, Any]]:
             known = False
         if not known:
             raise UsageError(name, "it is not what check --json writes", "name one of its files for each host")
-        host = os.path.basename(name)[: -len(".json")]
-        hosts[name if host in hosts else host] = said
+        hosts[host] = said
     return hosts
 
 
@@ -112,9 +119,14 @@ def _write(path: str, data: bytes) -> None:
         try:
             with open(descriptor, "wb") as stream:
                 stream.write(data)
-                umask = os.umask(0)
-                os.umask(umask)
-                os.fchmod(stream.fileno(), 0o666 & ~umask & ~0o022)
+                if os.path.exists(path):  # who may read it stays
+                    was = os.stat(path)
+                    os.fchown(stream.fileno(), was.st_uid, was.st_gid)
+                    os.fchmod(stream.fileno(), stat.S_IMODE(was.st_mode) & 0o644)
+                else:
+                    umask = os.umask(0)
+                    os.umask(umask)
+                    os.fchmod(stream.fileno(), 0o644 & ~umask)
             os.replace(new, path)
         except BaseException:
             os.unlink(new)

@@ -263,7 +263,7 @@ def answer(result):
     if not works:
         fault("broken-pkg-resources", sys.executable, "its pkg_resources fails whenever it is asked for a file",
               "install another release of setuptools, or unzip the eggs")
-    if rows and reached(cache):
+    if (rows or os.path.lexists(cache)) and reached(cache):
         differing, shifted = [], []
         within = [listed(row, cache) for row in rows]
         for row in rows:
