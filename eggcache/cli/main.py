@@ -77,13 +77,6 @@ def failed(error: Exception, verbose: int = 0) -> int:
     return console.complain(_explained(error), 1)
 
 
-def program() -> NoReturn:
-    """start.program, for the script of an editable install that was made before that had a module of its own."""
-    from eggcache.cli import start
-
-    start.program()
-
-
 def ignore_signals() -> None:
     """Let no signal disturb what is left to do."""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):

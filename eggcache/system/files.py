@@ -56,6 +56,13 @@ def exists(name: str, directory: int) -> bool:
     return True
 
 
+def allowed(mode: int) -> int:
+    """The permission bits of `mode` that this process's umask leaves a new file."""
+    umask = os.umask(0o077)
+    os.umask(umask)
+    return mode & ~umask
+
+
 def same_bytes(one: str, other: str, one_in: int | None = None, other_in: int | None = None) -> bool:
     """Whether two names lead to regular files with the same bytes."""
     with ExitStack() as stack:

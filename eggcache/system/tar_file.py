@@ -46,9 +46,7 @@ def opened(file: str | BinaryIO, mode: int, dry_run: bool = False) -> Iterator[B
                 with _packed(file, stream) as packed:
                     yield packed
                 if not dry_run:
-                    umask = os.umask(0o077)
-                    os.umask(umask)
-                    os.fchmod(stream.fileno(), mode & ~umask)
+                    os.fchmod(stream.fileno(), files.allowed(mode))
         except OSError as error:
             raise of_disk(file, "cannot be written", error) from error
 

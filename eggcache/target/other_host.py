@@ -22,15 +22,15 @@ _BASKETS = (49, 5)  # the last release whose pkg_resources has a directory for e
 # Directories of a host (FHS, and what Debian and Red Hat add), whose mode and owner tar would change: each of the first
 # level, these below one, and those whose every child is one
 _HOSTS = {
+    "/": "bin boot etc home lib lib64 opt root run sbin srv usr",
     "/usr/local": "bin etc games include lib lib64 man sbin share src",
     "/var": "backups cache db empty games lib local lock log mail opt run spool tmp www",
 }
 _ALL_BELOW = ("/boot", "/dev", "/etc", "/home", "/proc", "/sys", "/usr")
 # What lies below these is a program's, or a site's, as buildout's `eggs` are, but for what is named as a cache of eggs
 _OTHERS = (
-    *("/bin/", "/boot/", "/etc/", "/home/", "/lib/", "/lib64/", "/opt/", "/root/", "/run/", "/sbin/", "/srv/", "/usr/"),
-    *("/var/backups/", "/var/cache/", "/var/db/", "/var/lib/", "/var/local/", "/var/lock/", "/var/log/", "/var/mail/"),
-    *("/var/opt/", "/var/run/", "/var/spool/", "/var/www/"),
+    *(f"/{name}/" for name in _HOSTS["/"].split()),
+    *(f"/var/{name}/" for name in _HOSTS["/var"].split() if name not in ("empty", "tmp")),
 )
 _CACHES = re.compile(r"egg.*cache|cache.*egg|python[-_.]eggs", re.IGNORECASE | re.DOTALL)
 _ANYBODYS = ("/tmp/", "/var/tmp/", "/dev/shm/", "/run/lock/", "/var/lock/")  # noqa: S108 - names, not files

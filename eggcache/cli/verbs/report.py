@@ -7,7 +7,6 @@ import json
 import os
 import stat
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -19,7 +18,7 @@ from eggcache.cli.render import hosts_page, site_page
 from eggcache.cli.verbs import check
 from eggcache.errors import EggcacheError, UsageError, of_disk
 from eggcache.servers import apache, application_servers, environments
-from eggcache.system import files
+from eggcache.system import files, staging
 from eggcache.target import resolver
 
 _SILENT = "its file is empty: check said nothing there"  # of a host that did not answer
@@ -114,22 +113,16 @@ def _write(path: str, data: bytes) -> None:
     """Put the page at `path`, whole or not at all."""
     if os.path.lexists(path) and (os.path.islink(path) or not os.path.isfile(path)):
         raise UsageError(f"-o {path}", "it is no regular file", "name a file, or leave out -o to print the page")
+    where, name = os.path.split(path)
     try:
-        descriptor, new = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".eggcache-report-")
-        try:
-            with open(descriptor, "wb") as stream:
-                stream.write(data)
-                if os.path.exists(path):  # who may read it stays
-                    was = os.stat(path)
-                    os.fchown(stream.fileno(), was.st_uid, was.st_gid)
-                    os.fchmod(stream.fileno(), stat.S_IMODE(was.st_mode) & 0o644)
-                else:
-                    umask = os.umask(0)
-                    os.umask(umask)
-                    os.fchmod(stream.fileno(), 0o644 & ~umask)
-            os.replace(new, path)
-        except BaseException:
-            os.unlink(new)
-            raise
+        parent = os.open(where, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        with files.closing(parent), staging.unnamed(parent, name) as stream:
+            stream.write(data)
+            if os.path.exists(path):  # who may read it stays
+                was = os.stat(path)
+                os.fchown(stream.fileno(), was.st_uid, was.st_gid)
+                os.fchmod(stream.fileno(), stat.S_IMODE(was.st_mode) & 0o644)
+            else:
+                os.fchmod(stream.fileno(), files.allowed(0o644))
     except OSError as error:
         raise of_disk(path, "the page cannot be written", error) from error
