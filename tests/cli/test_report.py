@@ -7,12 +7,15 @@ import json
 import os
 import pwd
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support import ROOT
 from support.browser import Browser, browser
-from support.judge import eggcache
+from support.judge import eggcache, environment
 from support.sites import write_egg
 
 from eggcache.cli.render import hosts_page, report, site_page
@@ -214,6 +217,12 @@ def test_page_is_written_whole_or_not_at_all(shared_tmp: Path) -> None:
     assert sorted(os.listdir(page.parent)) == sorted([*before, "h.json"])
     assert "The eggs of all hosts" in page.read_text()
     assert page.stat().st_mode & 0o777 == 0o600  # who could read the one before
+    written, there = page.read_bytes(), sorted(os.listdir(page.parent))
+    command = [sys.executable, "-m", "eggcache", "report", page.parent / "h.json", "-o", page]
+    full = ["bash", "-c", 'ulimit -f 1; exec "$@"', "bash", *command]  # a disk of 1 KiB
+    done = subprocess.run(full, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False)
+    assert (done.returncode, "the page cannot be written" in done.stderr) == (1, True)
+    assert (page.read_bytes(), sorted(os.listdir(page.parent))) == (written, there)
     for place, status in ((page.parent, 2), (Path("/dev/null"), 2), (page.parent / "no" / "x.html", 1)):
         assert eggcache("report", page.parent / "h.json", "-o", place).returncode == status
     assert Path("/dev/null").is_char_device()
