@@ -185,7 +185,7 @@ class Archive:
         place, one = claim.place, claim.opened
         into = os.path.join(self.cache.directory, place.name)
         packing.pack(tar, one, into, self.cache.ownership(one.egg))
-        sizes = [member.size for _, member in one.members()]
+        sizes = [member.size for _, member in one.members]
         self.outcomes.append(Outcome(place.egg, into, "packed", len(sizes), sum(sizes)))
         self.expected[place.name] = claim.expected
         self.progress.advance(len(sizes), one.egg.stat.st_size)

@@ -73,7 +73,7 @@ class Filling:
             del self.expected[place.name]
             self.findings.append(refusal(why))
 
-        self.progress.advance(0, one.egg.stat.st_size - sum(member.packed for _, member in one.members()))
+        self.progress.advance(0, one.egg.stat.st_size - sum(member.packed for _, member in one.members))
         batch.add(place.name, one, self.cache.ownership(one.egg), then)
 
     def swap(self, allow_gap: bool) -> None:

@@ -53,7 +53,7 @@ def of(claim: Claim, cache: Cache, there: int | None) -> Outcome:
     if before and there is not None and _holds(claim, cache, there):
         return Outcome(place.egg, into, "kept", before.files, before.size)
     action = "replaced" if there is not None and files.exists(place.name, there) else "made"
-    sizes = [member.size for _, member in one.members()]
+    sizes = [member.size for _, member in one.members]
     return Outcome(place.egg, into, action, len(sizes), sum(sizes))
 
 

@@ -259,7 +259,7 @@ def expected(opened: Opened, owner: Ownership) -> str:
     """A digest of everything that extracting this egg would write, with a CRC for the bytes of each file. It is the
     same for the same content, wherever the egg lies and however it is packed."""
     hasher = blake2b(repr(owner).encode(), digest_size=16)
-    named = sorted(opened.members(), key=lambda entry: entry[0])  # who packed it had the order from a file system
+    named = sorted(opened.members, key=lambda entry: entry[0])  # who packed it had the order from a file system
     for name, member in named:
         hasher.update(repr((name, member.size, member.crc, layout.mtime(member.date_time))).encode())
     below = opened.directories()
@@ -276,5 +276,5 @@ def same(first: Opened, second: Opened) -> bool:
     """
     if expected(first, _ANYBODY) != expected(second, _ANYBODY):
         return False
-    others = dict(second.members())
-    return all(second.bytes_of(others[name]) == first.bytes_of(member) for name, member in first.members())
+    others = dict(second.members)
+    return all(second.bytes_of(others[name]) == first.bytes_of(member) for name, member in first.members)

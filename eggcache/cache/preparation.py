@@ -304,8 +304,8 @@ class Preparation:
 
 
 def _load() -> None:
-    """Import what is needed once the tree is known; filelock alone takes 50 ms."""
-    from eggcache.cache import reset_directory, reset_other_trees  # noqa: F401
+    """Import what is needed once the tree is known."""
+    from eggcache.cache import filling, reset_directory  # noqa: F401
     from eggcache.system import locks  # noqa: F401
 
 

@@ -40,7 +40,7 @@ def in_target(tree: Tree, target: Target) -> Iterator[Finding]:
 
 def in_egg(opened: Opened, distribution: Distribution, interpreter: Interpreter, target: Target) -> Iterator[Finding]:
     """What no cache can serve to this target of the distribution in `opened`, from its root on."""
-    members, no_egg = dict(opened.members()), list[Wrong]()
+    members, no_egg = dict(opened.members), list[Wrong]()
     if distribution.kind is Kind.ZIP:
         no_egg = [("not-an-egg", "pkg_resources extracts from zips named .egg only", [])]
     for code, cause, names in chain(no_egg, _listed(opened, members), _native(opened, members, interpreter)):
@@ -101,7 +101,6 @@ def _eager(opened: Opened, members: dict[str, Member]) -> tuple[list[str], list[
 
     pkg_resources extracts all of them when it is asked for any (ZipProvider.get_resource_filename).
     """
-    directories = {name.rsplit("/", depth)[0] for name in members for depth in range(1, name.count("/") + 1)}
     names = set()
     for listing in ("EGG-INFO/native_libs.txt", "EGG-INFO/eager_resources.txt"):
         if listing in members and members[listing].size <= _TEXT:
@@ -109,6 +108,9 @@ def _eager(opened: Opened, members: dict[str, Member]) -> tuple[list[str], list[
             lines = text.decode("utf-8", "surrogateescape").splitlines()
             names |= {line.strip() for line in lines}  # as yield_lines(): bdist_egg on Windows left CRLF
     names = {name for name in names if name and not name.startswith("#")}
+    if not names:
+        return [], []
+    directories = {name.rsplit("/", depth)[0] for name in members for depth in range(1, name.count("/") + 1)}
     present = {name for name in names if name.strip("/") in members.keys() | directories}
     return sorted(present), sorted(names - present)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NoReturn
 
 from eggcache.errors import EggAmbiguous, EggcacheError, EggDamaged, EggRefused, one_line
@@ -24,10 +24,10 @@ REBUILD = "build or download the egg again"
 
 class File:
     """The open descriptor of an egg, and its errors. A file that is read from first to last is read `reach` bytes at
-    once, so that small members share a system call."""
+    once, so that small members share a system call. `held`: the bytes of members that were read before, by offset."""
 
-    def __init__(self, descriptor: int, path: str, reach: int = 0) -> None:
-        self.descriptor, self.path, self.reach = descriptor, path, reach
+    def __init__(self, descriptor: int, path: str, reach: int = 0, held: Mapping[int, bytes] | None = None) -> None:
+        self.descriptor, self.path, self.reach, self.held = descriptor, path, reach, held or {}
         self._window, self._start = b"", 0  # what was read last, and where that starts
 
     def call(self, function: Callable[..., Any], *arguments: int) -> Any:
@@ -92,6 +92,8 @@ def small(member: Member) -> bool:
 
 def data(file: File, member: Member, start: int) -> bytes:
     """All the bytes of a `member` that is known to be small. Raises as `chunks` does."""
+    if member.offset in file.held:
+        return file.held[member.offset]
     if not small(member):
         return b"".join(chunks(file, member, start))
     found = file.near(start, member.packed)

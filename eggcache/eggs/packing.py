@@ -33,7 +33,7 @@ class Entry(NamedTuple):
 
 def entries(opened: Opened, ownership: Ownership) -> Iterator[Entry]:
     """All files of an egg, as a cache has them."""
-    for name, member in opened.members():
+    for name, member in opened.members:
         yield Entry(name, member, layout.mtime(member.date_time), ownership.file_mode)
 
 

@@ -53,6 +53,7 @@ class Egg:
     prefix: int  # bytes in front that the zip's offsets do not count, where a header was put in front unadjusted
     starts: dict[int, int] = field(repr=False)  # Member.offset -> where in the file its packed bytes start
     beside: tuple[str, ...] | None = None  # what source_scan.looks_beside says of it, where that was asked already
+    held: dict[int, bytes] | None = field(default=None, repr=False)  # where the bytes of members are kept, by offset
 
 
 def chunks(descriptor: int, egg: Egg, member: Member) -> Iterator[bytes]:

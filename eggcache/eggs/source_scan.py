@@ -72,14 +72,17 @@ def looks_beside(opened: Opened) -> list[str]:
     """
     if opened.egg.beside is not None and not opened.inside:
         return list(opened.egg.beside)
-    members = dict(opened.members())
+    members = dict(opened.members)
     held = _Held(members)
     found: list[str] = []
-    left, file = _MOST, File(opened.source, opened.egg.path, reach=decompression.WINDOW)
+    left, kept = _MOST, opened.egg.held
+    file = File(opened.source, opened.egg.path, reach=decompression.WINDOW, held=kept)
     for name, member in members.items():
         if not name.endswith(".py") or member.size > _LONGEST or _ASIDE.search(name) or not held.beside(name):
             continue
         text = decompression.data(file, member, opened.egg.starts[member.offset])
+        if kept is not None:
+            kept[member.offset] = text
         if not _makes_a_path(text) or _ANOTHER_WAY.search(text):
             continue
         left -= len(text)

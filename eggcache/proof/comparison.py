@@ -93,7 +93,7 @@ class Comparison:
                 self.findings += steps.throw(error).findings
 
     def _judge(self, place: Place, opened: Opened) -> None:
-        members = list(opened.members())
+        members = list(opened.members)
         self.names.append(place.name)
         self.dates.update(member.date_time for _, member in members)
         into = os.path.join(self.directory, place.name)

@@ -22,7 +22,8 @@ def listen(
     """Hand the bytes that arrive on each descriptor to its taker, until the process ends.
 
     The end of the *process* counts, not that of its pipes: a process that left its session may keep them open for ever.
-    `feed` is written to the standard input, which is then closed. `tick` is called about ten times a second.
+    `feed` is written to the standard input, which is then closed. `tick` is called about ten times a second, and,
+    as long as the process runs, again at once where it returns True: it has more to do.
 
     :param seconds: how long to wait for the process, without the time that takers and `tick` use
     :returns: False where the process has to be ended: the time is over, or a taker returned False since it has too much
@@ -36,9 +37,9 @@ def listen(
             selector.register(reading, selectors.EVENT_READ)
             os.set_blocking(reading, False)
         while True:
-            tick()
+            more = not over and tick() is True
             began = time.monotonic()
-            ready = selector.select(0 if over else min(seconds, 0.1 if selector.get_map() else 0.002))
+            ready = selector.select(0 if over or more else min(seconds, 0.1 if selector.get_map() else 0.002))
             seconds -= time.monotonic() - began
             if over and not ready:
                 return True

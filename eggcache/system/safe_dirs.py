@@ -294,7 +294,7 @@ def locked(descriptor: int, path: str, wait: float, progress: Progress | None = 
 
 
 def _locked(descriptor: int, path: str, wait: float, progress: Progress | None) -> Iterator[None]:
-    from eggcache.system import locks  # filelock: 0.07 s, which a run with nothing to do need not pay
+    from eggcache.system import locks
 
     lock = _open_lock(descriptor, path)
     try:
@@ -341,7 +341,7 @@ def locked_itself(descriptor: int, path: str, wait: float, progress: Progress | 
 def _locked_itself(descriptor: int, path: str, wait: float, progress: Progress | None) -> Iterator[None]:
     from eggcache.system import locks
 
-    lock = os.dup(descriptor)  # filelock closes it in forked processes, which may need the directory
+    lock = os.dup(descriptor)  # filelock may close it in forked processes, which may need the directory
     try:
         with locks.held(lock, path, wait, progress):
             yield

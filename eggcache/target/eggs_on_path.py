@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 
+from eggcache.eggs import decompression, source_scan
 from eggcache.eggs import reader as eggs
-from eggcache.eggs import source_scan
+from eggcache.eggs.decompression import WINDOW, File
 from eggcache.eggs.extract import Opened
 from eggcache.errors import EggcacheError
 from eggcache.model import Limits, Run, Tree
@@ -28,7 +29,8 @@ from eggcache.target.launch import Launch
 # NotPermitted where that account may not read it.
 Opening = Callable[[str], AbstractContextManager["tuple[int, eggs.Egg]"]]
 
-_EGGS, _MEMBERS = 64, 16_384  # no more are kept in memory
+_EGGS, _MEMBERS, _BYTES = 64, 32_768, 32 << 20  # no more eggs, members, and bytes of members are kept in memory
+_STEP = 1 << 20  # bytes that are inflated before it is asked again whether the target has answered
 _SECONDS = 0.25  # no more is spent on what perhaps nobody asks for
 _SMALL = Limits(entries=_MEMBERS, total=64 << 20)  # what asks for more may ask for seconds: it is left for later
 
@@ -42,19 +44,32 @@ class EarlyReader:
         self._least = replace(limits, entries=entries, total=total)
         self._read: dict[str, eggs.Egg] = {}
 
-    def look(self, path: Sequence[str]) -> None:
-        """Read what lies on `path`, and look into its sources, up to a limit. What cannot be read is left for whoever
-        asks for it."""
-        members, until = 0, time.monotonic() + _SECONDS
+    def look(self, path: Sequence[str]) -> Iterator[None]:
+        """Read what lies on `path`, and look into its sources, up to a limit; then inflate its members, up to another.
+        What cannot be read is left for whoever asks for it. It is done in steps of some milliseconds."""
+        members, left, until = 0, _BYTES, time.monotonic() + _SECONDS
         for count, egg in enumerate(on_path(path)):
             if count >= _EGGS or members >= _MEMBERS or time.monotonic() > until:
-                return
+                break
             if not os.path.isfile(egg):
                 continue
             with suppress(EggcacheError), accounts.reading(egg, self._account) as source:
-                read = self._read[egg] = eggs.read(source, egg, self._least)
+                held: dict[int, bytes] = {}
+                read = self._read[egg] = replace(eggs.read(source, egg, self._least), held=held)
                 members += len(read.members)
                 self._read[egg] = replace(read, beside=tuple(source_scan.looks_beside(Opened(source, read))))
+                left -= sum(map(len, held.values()))
+                if left < 0:
+                    held.clear()
+            yield
+        for egg, read in list(self._read.items()):
+            with suppress(EggcacheError), accounts.reading(egg, self._account) as source:
+                if _same(read.stat, os.fstat(source)):
+                    for size in _inflated(source, read, left):
+                        left -= size
+                        if left <= 0 or time.monotonic() > until:
+                            return
+                        yield
 
     @contextmanager
     def opened(self, path: str) -> Iterator[tuple[int, eggs.Egg]]:
@@ -70,18 +85,37 @@ def resolve(
 ) -> tuple[Tree, EarlyReader]:
     """The tree, as resolver.resolve tells it, and what was read of its eggs while the target was at work. `load` is
     called then as well: it imports what is needed next."""
-    read = list[EarlyReader]()
+    read = EarlyReader(target.account, run.limits)
 
-    def meanwhile() -> None:
+    def look() -> Iterator[None]:
+        load()
+        yield from read.look([*search_path.expanded(target.paths), *owners.site_directories(target.python)])
+
+    def meanwhile() -> bool:
         run.progress.tick()
-        if not read:
-            read.append(EarlyReader(target.account, run.limits))
-            load()
-            read[0].look([*search_path.expanded(target.paths), *owners.site_directories(target.python)])
+        return next(steps, True) is None
 
+    steps = look()
     run.progress.phase(f"asking {target.python} for the tree")
     tree = resolver.resolve(target, roots, meanwhile=meanwhile, launched=launched)
-    return tree, read[0] if read else EarlyReader(target.account, run.limits)
+    return tree, read
+
+
+def _inflated(source: int, egg: eggs.Egg, most: int) -> Iterator[int]:
+    """Inflate what is small of `egg`, open at `source`, and not held yet, in steps; yields the bytes of each."""
+    held, size = egg.held, 0
+    if held is None:
+        return
+    file = File(source, egg.path, reach=WINDOW)
+    for member in sorted(egg.members, key=lambda member: member.offset):
+        if member.offset not in held and decompression.small(member) and size + member.size <= most:
+            held[member.offset] = decompression.data(file, member, egg.starts[member.offset])
+            size += member.size
+            if size >= _STEP:
+                most -= size
+                yield size
+                size = 0
+    yield size
 
 
 def _same(before: os.stat_result, now: os.stat_result) -> bool:
@@ -94,8 +128,15 @@ def _same(before: os.stat_result, now: os.stat_result) -> bool:
 def on_path(path: Sequence[str]) -> Iterator[str]:
     """The eggs on a target's path, each once, however often and in whatever spelling the target's answer has it."""
     entries: dict[str, str] = {}
+    known: dict[str, str] = {}  # most entries are in one directory, whose place takes longest to find
     for entry in path:
-        entries.setdefault(os.path.realpath(entry), entry)
+        above, name = os.path.split(entry)
+        if name in ("", ".", "..") or os.path.islink(entry):
+            entries.setdefault(os.path.realpath(entry), entry)
+            continue
+        if above not in known:
+            known[above] = os.path.realpath(above)
+        entries.setdefault(os.path.join(known[above], name), entry)
     seen: set[str] = set()
     for real, entry in entries.items():
         inside = [os.path.join(entry, name) for name in files.names(entry) if name.endswith(".egg")]

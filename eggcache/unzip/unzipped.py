@@ -54,7 +54,7 @@ def entries(
 
     :param headers: how the byte code in the egg begins, by its name
     """
-    members = dict(opened.members())
+    members = dict(opened.members)
     sources = {name for name in members if name.endswith(".py")}
     mtimes = {name: _mtime(name, members[name].size, version, headers) for name in sources}
     for name, member in members.items():

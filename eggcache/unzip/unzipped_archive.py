@@ -157,7 +157,7 @@ class Archive:
         if name != name.strip() or not name.isprintable():
             raise EggUnsuitable(opened.egg.path, "a shell script cannot read its name from a list", "rename it")
         sums, headers = {}, {}
-        for member_name, member in opened.members():
+        for member_name, member in opened.members:
             digest, begins = md5(usedforsecurity=False), b""
             for piece in eggs.chunks(opened.source, opened.egg, member):
                 digest.update(piece)

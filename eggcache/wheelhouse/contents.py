@@ -68,7 +68,7 @@ def opened(distribution: Distribution, account: Account, limits: Limits) -> Iter
 def _zip(descriptor: int, path: str, inside: str, limits: Limits) -> Contents:
     egg = eggs.read(descriptor, path, limits)
     files = {}
-    for name, member in Opened(descriptor, egg, inside).members():
+    for name, member in Opened(descriptor, egg, inside).members:
         _check_name(path, name)
         files[name] = Content(
             name, member.size, member.date_time, lambda member=member: eggs.chunks(descriptor, egg, member)  # type: ignore[misc]

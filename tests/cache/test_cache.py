@@ -588,9 +588,9 @@ def test_egg_that_changes_while_it_is_read(site: Site) -> None:
     """An egg that is written to meanwhile is refused and not swapped in; the next run takes what is there then."""
     egg = site.eggs / "One-1.0-py3.11.egg"
     (site.eggs / "Two-1.0-py3.11.egg").unlink()
-    # The first fchown is that of the cache itself; from the second on a member of the egg has been written.
-    run, log = strace(site, "-e", "trace=fchown", "-e", "inject=fchown:delay_enter=1500000:when=3..4")
-    while (log.read_text() if log.exists() else "").count("fchown(") < 2 and run.poll() is None:
+    # From the first utimensat on a member of the egg has been written.
+    run, log = strace(site, "-e", "trace=utimensat", "-e", "inject=utimensat:delay_enter=1500000:when=2..3")
+    while (log.read_text() if log.exists() else "").count("utimensat(") < 1 and run.poll() is None:
         time.sleep(0.02)
     egg.touch()
     out, err = run.communicate(timeout=60)

@@ -99,7 +99,7 @@ def test_each_egg_has_a_place(capsys: pytest.CaptureFixture[str]) -> None:
     names = []
     for step in plan(eggs, *map(distribution, [*eggs, ONE])).steps():
         if step.claim:
-            names.append((step.claim.place.name, [name for name, _ in step.claim.opened.members()]))
+            names.append((step.claim.place.name, [name for name, _ in step.claim.opened.members]))
             assert os.fstat(step.claim.opened.source).st_size == len(bytes(eggs[step.claim.place.egg]))  # type: ignore[arg-type]
         assert not step.findings
     files = ["EGG-INFO/PKG-INFO", "one/__init__.py"]
@@ -165,7 +165,7 @@ def test_mtimes_are_those_of_the_zone() -> None:
         with layout.zone(zone):
             aim = cache(prepared(ONE, "UTC"))
             (claim,) = (step.claim for step in plan(Eggs({ONE: EGG}), cache=aim, zone=zone).steps() if step.claim)
-            mtimes = {layout.mtime(member.date_time) for _, member in claim.opened.members()}
+            mtimes = {layout.mtime(member.date_time) for _, member in claim.opened.members}
         assert mtimes == {NOON + 3600 * hours}
         assert claim.redated == (("UTC",) if hours else ())
         digests.append(claim.expected)
@@ -181,7 +181,7 @@ def test_egg_in_a_basket(old: bool) -> None:
     asked = (distribution("/b/Basket.egg", f"{name}/", name if old else "Basket.egg") for name in names)
     steps = list(plan(Eggs({"/b/Basket.egg": basket}), *asked).steps())
     assert codes(steps) == []
-    found = [(step.claim.place.name, [name for name, _ in step.claim.opened.members()]) for step in steps if step.claim]
+    found = [(step.claim.place.name, [name for name, _ in step.claim.opened.members]) for step in steps if step.claim]
     inside = [f"{name}/EGG-INFO/PKG-INFO" for name in names]
     if old:
         assert found == [(f"{name}-tmp", ["EGG-INFO/PKG-INFO"]) for name in names]
@@ -216,7 +216,7 @@ def test_archive_of_a_plan() -> None:
         for step in plan(Eggs({ONE: EGG, TWO: REPACKED}), cache=aim).steps():
             if step.claim and not step.claim.first:
                 one, owner = step.claim.opened, aim.ownership(step.claim.opened.egg)
-                for name, member in one.members():
+                for name, member in one.members:
                     info = tarfile.TarInfo(f"{step.claim.place.name}/{name}")
                     info.size, info.mtime, info.mode = member.size, layout.mtime(member.date_time), owner.file_mode
                     tar.addfile(info, BytesIO(b"".join(chunks(one.source, one.egg, member))))

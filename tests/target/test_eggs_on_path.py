@@ -12,10 +12,11 @@ from support import ROOT
 from support.judge import environment
 from support.sites import Site, write_egg
 
+from eggcache.eggs import decompression, extract, source_scan
 from eggcache.eggs import reader as eggs
-from eggcache.eggs import source_scan
 from eggcache.eggs.extract import Opened
-from eggcache.model import DEFAULT_LIMITS, Limits
+from eggcache.errors import EggRefused
+from eggcache.model import DEFAULT_LIMITS, Limits, Ownership
 from eggcache.system import accounts
 from eggcache.target import eggs_on_path
 
@@ -35,6 +36,14 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
+def look(*path: Path) -> eggs_on_path.EarlyReader:
+    """A reader that has taken all its steps."""
+    looked = eggs_on_path.EarlyReader(accounts.current(), DEFAULT_LIMITS)
+    for _ in looked.look([str(place) for place in path]):
+        pass
+    return looked
+
+
 def asked(looked: eggs_on_path.EarlyReader, egg: Path) -> list[str]:
     with looked.opened(str(egg)) as (_, found):
         return [member.name for member in found.members]
@@ -47,8 +56,7 @@ def test_egg_that_is_the_same_is_read_once(tmp_path: Path, read: list[str]) -> N
         write_egg(tmp_path / name, {"old.py": ""})
     (tmp_path / "E-1.egg").write_text("no zip")
     (tmp_path / "F-1.egg").mkdir()
-    looked = eggs_on_path.EarlyReader(accounts.current(), DEFAULT_LIMITS)
-    looked.look([str(tmp_path), str(tmp_path / "gone"), str(tmp_path)])
+    looked = look(tmp_path, tmp_path / "gone", tmp_path)
     assert read == [*names, "E-1.egg"]
     status = (tmp_path / "B-1.egg").stat()
     write_egg(tmp_path / "B-1.egg", {"new.py": ""})  # of the same size; and of the same time:
@@ -70,8 +78,7 @@ def test_sources_are_looked_into_once(tmp_path: Path, monkeypatch: pytest.Monkey
     code = {"shop/__init__.py": "import os\nopen(os.path.join(os.path.dirname(__file__), 'a.txt'))\n", "shop/a.txt": ""}
     for name in ("A-1.egg", "B-1.egg"):
         write_egg(tmp_path / name, code)
-    looked = eggs_on_path.EarlyReader(accounts.current(), DEFAULT_LIMITS)
-    looked.look([str(tmp_path)])
+    looked = look(tmp_path)
     write_egg(tmp_path / "B-1.egg", {"b.py": ""})
     held = {}
     for name in ("A-1.egg", "B-1.egg"):
@@ -82,15 +89,68 @@ def test_sources_are_looked_into_once(tmp_path: Path, monkeypatch: pytest.Monkey
     assert held == {"A-1.egg": ["shop/__init__.py, line 2: a path to shop/a.txt"], "B-1.egg": []}
 
 
+def test_what_was_inflated_is_extracted(tmp_path: Path, read: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Members are inflated while the target is at work, as far as memory has room, each egg in steps; what is extracted
+    is the same, and no packed byte is read again. An egg that is another one by then is read anew."""
+    files = {f"p/{number}.txt": os.urandom(99).hex() for number in range(40)}
+    for name in ("A-1.egg", "B-1.egg"):
+        write_egg(tmp_path / name, files)
+    monkeypatch.setattr(eggs_on_path, "_STEP", 2000)
+    looked = eggs_on_path.EarlyReader(accounts.current(), DEFAULT_LIMITS)
+    assert len(list(looked.look([str(tmp_path)]))) > 8
+    write_egg(tmp_path / "B-1.egg", {**files, "new.py": ""})
+    for name, more in (("A-1.egg", 0), ("B-1.egg", 1)):
+        (into := tmp_path / name[0]).mkdir(0o700)
+        directory = os.open(into, os.O_RDONLY)
+        with looked.opened(str(tmp_path / name)) as (source, egg), monkeypatch.context() as later:
+            if not more:
+                later.setattr(decompression, "decompressobj", None)  # to inflate again would fail
+            own = Ownership(os.geteuid(), os.getegid(), 0o755, 0o644)
+            assert extract.together([extract.Extraction(Opened(source, egg), directory, own)]) == [None]
+        os.close(directory)
+        assert {path.name: path.read_text() for path in (into / "p").iterdir()} == {
+            name[2:]: text for name, text in files.items()
+        }
+        assert len(list(into.rglob("*.py"))) == more
+
+
+def test_no_more_bytes_than_memory_has_room_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is inflated before its time stays within the limit, whatever the eggs hold, and a damaged egg is left as it
+    is until somebody asks for it."""
+    code = {"shop/__init__.py": "import os\n" * 300, "shop/a.txt": "a" * 3000}
+    for number in range(4):
+        write_egg(tmp_path / f"A{number}-1.egg", code)
+    damaged = bytearray((tmp_path / "A0-1.egg").read_bytes())
+    damaged[damaged.index(b"shop/a.txt") + len("shop/a.txt") + 3] ^= 0x55
+    (tmp_path / "A0-1.egg").write_bytes(damaged)
+    monkeypatch.setattr(eggs_on_path, "_SECONDS", 60.0)
+    for most in (0, 5000, 8000, 1 << 20):
+        monkeypatch.setattr(eggs_on_path, "_BYTES", most)
+        looked, held, fine = look(tmp_path), 0, 0
+        for number in range(4):
+            with looked.opened(str(tmp_path / f"A{number}-1.egg")) as (source, egg):
+                held += sum(map(len, (egg.held or {}).values()))
+                wrong = None
+                try:
+                    Opened(source, egg).check()
+                    fine += 1
+                except EggRefused as error:
+                    wrong = error
+                assert (wrong is not None) == (number == 0)
+        assert fine == 3
+        assert held <= most
+        assert most < 1 << 20 or held > 3 * 6000
+
+
 def test_no_more_than_memory_has_room_for(tmp_path: Path, read: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """A site of thousands of eggs is not read before its time."""
     for number in range(80):
         write_egg(tmp_path / f"A{number:03}-1.egg", {f"{module}.py": "" for module in range(9)})
-    eggs_on_path.EarlyReader(accounts.current(), DEFAULT_LIMITS).look([str(tmp_path)])
+    look(tmp_path)
     assert len(read) == 64
     read.clear()
     monkeypatch.setattr(eggs_on_path, "_MEMBERS", 25)
-    eggs_on_path.EarlyReader(accounts.current(), DEFAULT_LIMITS).look([str(tmp_path)])
+    look(tmp_path)
     assert len(read) == 3
 
 
@@ -99,12 +159,11 @@ def test_no_more_time_than_it_is_worth(tmp_path: Path, read: list[str], monkeypa
     for name in ("A", "B", "C"):
         write_egg(tmp_path / f"{name}-1.egg", {"text.txt": "x" * 5000})
     monkeypatch.setattr(eggs_on_path, "_SECONDS", -1.0)
-    eggs_on_path.EarlyReader(accounts.current(), DEFAULT_LIMITS).look([str(tmp_path)])
+    look(tmp_path)
     assert read == []
     monkeypatch.setattr(eggs_on_path, "_SECONDS", 60.0)
     monkeypatch.setattr(eggs_on_path, "_SMALL", Limits(total=4000))
-    looked = eggs_on_path.EarlyReader(accounts.current(), DEFAULT_LIMITS)
-    looked.look([str(tmp_path)])
+    looked = look(tmp_path)
     assert len(read) == 3
     assert "text.txt" in asked(looked, tmp_path / "A-1.egg")
     assert len(read) == 4
@@ -124,5 +183,5 @@ def test_prepare_reads_each_egg_once(site: Site) -> None:
     us = lines[0].split()[0]
     ends = next(number for number, line in enumerate(lines) if "exit_group" in line and line.split()[0] != us)
     opened = [number for number, line in enumerate(lines) if line.split()[0] == us and 'One-1.0-py3.11.egg"' in line]
-    assert len(opened) == 4  # now, and to extract from it, each time by its real name as well
-    assert opened[1] < ends < opened[2]
+    assert len(opened) == 6  # now, to inflate, and to extract from it, each time by its real name as well
+    assert opened[3] < ends < opened[4]

@@ -30,7 +30,7 @@ def run(options: argparse.Namespace) -> int:
     # All that will be needed: the owner of the target's site-packages may be unable to read where we are installed.
     import fcntl, pickle, traceback  # noqa: E401, F401, I001
     from eggcache.cli.render import report  # noqa: F401
-    from eggcache.system import locks  # noqa: F401
+    from eggcache.system import waiting  # noqa: F401
 
     os.umask(0o077)
     if options.undo and not options.backup:
