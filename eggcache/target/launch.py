@@ -47,6 +47,9 @@ _READ = 'exec(__import__("sys").stdin.read())'
 PASSED_ON = ("PATH", "TZ", "PYTHONPATH", "LD_LIBRARY_PATH")
 _COERCED = ("C.UTF-8", "C.utf8", "UTF-8")  # what a Python that is started in the C locale sets LC_CTYPE to (PEP 538)
 
+# Each byte in a literal
+_SPELLED = [chr(byte) if 0x20 <= byte < 0x7F and byte not in b"\"'\\" else f"\\x{byte:02x}" for byte in range(256)]
+
 
 class OutOfReach(NotPermitted):
     """The account cannot run the target. That is not unsafe: an earlier cache still serves."""
@@ -167,8 +170,7 @@ def literal(value: object) -> str:
     if value is None or isinstance(value, (bool, int, float)):
         return repr(value)
     if isinstance(value, str):
-        safe = {byte: chr(byte) for byte in range(0x20, 0x7F) if chr(byte) not in "\"'\\"}
-        return '"' + "".join(safe.get(byte) or f"\\x{byte:02x}" for byte in os.fsencode(value)) + '"'
+        return '"' + "".join(map(_SPELLED.__getitem__, os.fsencode(value))) + '"'
     if isinstance(value, dict):
         return "{" + ", ".join(f"{literal(key)}: {literal(item)}" for key, item in value.items()) + "}"
     if isinstance(value, (list, tuple)):

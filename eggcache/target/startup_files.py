@@ -221,7 +221,7 @@ def _add_shared(startup: Startup, program: str, modules: Iterable[str], prefixes
     homes = [os.path.join(prefix, library) for prefix in prefixes for library in _LIBRARIES]
     given = _listed("LD_LIBRARY_PATH")
     pending = [(program, given), *((module, given) for module in modules)]
-    seen = set()
+    seen, pythons = set(), dict[str, list[str]]()  # the same one is needed by most modules
     while pending:
         file, inherited = pending.pop()
         if file in seen:
@@ -237,10 +237,11 @@ def _add_shared(startup: Startup, program: str, modules: Iterable[str], prefixes
             places = [os.path.join("/", directory, name) for directory in ([""] if "/" in name else directories)]
             startup.files += places  # one that is missing could be made
             if name.startswith("libpython"):
-                there = [path for home in homes if os.path.isfile(path := os.path.join(home, name))]
-                startup.files += there
-                places += there
-            pending += [(path, directories) for path in places if os.path.isfile(path)]
+                if name not in pythons:
+                    pythons[name] = [path for home in homes if os.path.isfile(path := os.path.join(home, name))]
+                startup.files += pythons[name]
+                places += pythons[name]
+            pending += [(path, directories) for path in places if path not in seen and os.path.isfile(path)]
     startup.files[:] = dict.fromkeys(startup.files)
 
 

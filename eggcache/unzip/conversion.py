@@ -17,6 +17,7 @@ from eggcache.eggs.extract import Opened
 from eggcache.errors import EggcacheError
 from eggcache.model import DateTime, Distribution, Interpreter, Ownership, Run
 from eggcache.system import accounts, files, safe_dirs, swap_or_gap
+from eggcache.system.accounts import Account
 from eggcache.target import owners, process
 from eggcache.target.interpreter import Target
 from eggcache.target.launch import Launch
@@ -35,6 +36,15 @@ class _Staged:
     size: int
 
 
+@dataclass(frozen=True)
+class Compiler:
+    """The Python that byte-compiles what is extracted, as `account`; None: as the caller, who looks first whether root
+    may run it."""
+
+    python: Interpreter
+    account: Account | None = None
+
+
 class Conversion(Place):
     """The zips in one directory, which become directories."""
 
@@ -48,14 +58,14 @@ class Conversion(Place):
         self,
         path: str,
         zips: dict[str, Distribution],
-        interpreter: Interpreter,
+        compiler: Compiler,
         backup: int | None,
         run: Run,
         before_swap: Callable[[], object],
     ) -> None:
         super().__init__(path, run, before_swap)
         self.zips = zips
-        self.interpreter = interpreter
+        self.compiler = compiler
         self.backup = backup
 
     def plan(self, descriptor: int) -> None:
@@ -115,25 +125,25 @@ class Conversion(Place):
 
     def _compile(self, ready: list[_Staged], staged: int) -> None:
         """Have the target compile every source, and give the byte code the owner and modes of its egg."""
-        info = os.fstat(staged)
+        info, python = os.fstat(staged), self.compiler.python
         request = {
             "stage": os.readlink(f"/proc/self/fd/{staged}"),
             "identity": [info.st_dev, info.st_ino],
-            "library": _library(self.interpreter),
+            "library": _library(python, self.compiler.account),
             "processes": len(os.sched_getaffinity(0)),
             "eggs": [[one.name, one.path, one.sources] for one in ready if one.sources],
         }
         # Not -E, which would also take away that no byte code of the standard library's is written
-        target = Target(self.interpreter.executable)
+        target = Target(python.executable, account=self.compiler.account)
         launched = Launch(target, "compile.py", request, flags=("-S",), variables={"PYTHONPATH": None})
         said = process.run(launched, timeout=1800.0, meanwhile=self.progress.tick)
         trouble = said.get("trouble") if isinstance(said, dict) else "no sensible answer"
         if trouble != "":
-            cause = f"{self.interpreter.executable} cannot byte-compile there: {trouble}"
+            cause = f"{python.executable} cannot byte-compile there: {trouble}"
             raise EggcacheError(self.path, cause, "see to that and run again")
         for one in ready:
             directories = {os.path.dirname(f"{one.name}/{source}") for source in one.sources}
-            if self.interpreter.version < (3, 2):
+            if python.version < (3, 2):
                 for source in one.sources:
                     _own(f"{one.name}/{source}c", staged, one.ownership)  # x.pyc beside x.py
                 continue
@@ -168,13 +178,14 @@ def _open(descriptor: int, name: str, path: str) -> int:
         raise EggcacheError(path, f"cannot be opened: {error.strerror}", "see whether it is still installed") from None
 
 
-def _library(interpreter: Interpreter) -> list[str]:
+def _library(interpreter: Interpreter, account: Account | None) -> list[str]:
     """The directory of a Python 2's standard library: with -S, which keeps .pth files out, a virtualenv needs it. Root
-    takes only a directory of root's."""
+    takes only a directory of root's, where it was not looked at all that answers for the Python before."""
     if interpreter.version >= (3,):
         return []
     own = (path for path in interpreter.path if os.path.isfile(f"{path}/os.py") or path.endswith("/lib-dynload"))
-    return [path for path in own if os.geteuid() != 0 or owners.is_roots(path)]
+    known = os.geteuid() != 0 or isinstance(account, owners.Cleared)
+    return [path for path in own if known or owners.is_roots(path)]
 
 
 def _mtime(date_time: DateTime) -> int:

@@ -18,7 +18,7 @@ from eggcache.target import commands, owners, resolver, search_path, skipped
 from eggcache.target.interpreter import EVERYTHING, Roots, Target
 from eggcache.unzip import unzipped
 from eggcache.unzip.backup import to_fill
-from eggcache.unzip.conversion import Conversion
+from eggcache.unzip.conversion import Compiler, Conversion
 from eggcache.unzip.place import Place, as_finding, explained, tidy
 
 
@@ -49,7 +49,9 @@ def unzip_all(
     :raises Busy: another run holds the lock for longer than `run.wait`
     :raises EggcacheError: nothing could be done; another run completes it
     """
-    owners.check_bare(target.python)
+    cleared = target.account if isinstance(target.account, owners.Cleared) else None
+    if not cleared:  # that is known of more than what -S loads
+        owners.check_bare(target.python)
     tree = settled_tree(target, roots, run)
     found = unzipped.by_directory(tree.distributions)
 
@@ -70,7 +72,9 @@ def unzip_all(
         told = Announcement(
             users, target.python, [*places(tree), *around(target.paths), *found], "eggcache unzip-all", warn
         )
-        works = [Conversion(directory, zips, tree.interpreter, keep, run, told) for directory, zips in found.items()]
+        python = tree.interpreter
+        compiler = Compiler(python, cleared if python.executable == target.python else None)
+        works = [Conversion(directory, zips, compiler, keep, run, told) for directory, zips in found.items()]
         done = report(works, findings, [*resolver.notes(tree, roots)], told, run)
     if backup and done.outcomes and not run.dry_run:
         done = replace(done, notes=(*done.notes, f"to put the zips back: {command('--undo')}"))

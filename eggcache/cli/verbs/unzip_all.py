@@ -12,7 +12,7 @@ from eggcache.servers import processes
 from eggcache.system import accounts, orphans
 from eggcache.system.accounts import Account
 from eggcache.target import launch, owners
-from eggcache.unzip import restoration, unzipping
+from eggcache.unzip import unzipping
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -27,17 +27,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     accounts.need_proc()
     arguments.doubt(options)
-    # All that will be needed: the owner of the target's site-packages may be unable to read where we are installed.
-    import fcntl, pickle, traceback  # noqa: E401, F401, I001
-    from eggcache.cli.render import report  # noqa: F401
-    from eggcache.system import waiting  # noqa: F401
-
     os.umask(0o077)
     if options.undo and not options.backup:
         raise UsageError("--undo", "it takes the zips from the directory that kept them", "name it with --backup DIR")
     python = arguments.python(options)
-    for script in ("probe.py", "compile.py"):
-        launch.compose(script, None)
     users, watcher = None, progress.watched(options.quiet, options.verbose > 0)
     if os.geteuid() == 0:
         owner = owners.site_owner(python)
@@ -45,11 +38,10 @@ def run(options: argparse.Namespace) -> int:
             # He may not look into other users' processes
             places = [*owners.site_directories(python), *unzipping.around(arguments.paths(options))]
             users = processes.users(python, places)
-            watcher.load()
+            _load(watcher)
             status = _in_child_as(owner)
             if status is not None:
                 return status
-    act = restoration.undo if options.undo else unzipping.unzip_all
     with watcher:
 
         def warn(line: str) -> None:
@@ -57,8 +49,27 @@ def run(options: argparse.Namespace) -> int:
             console.warn(line, options)
 
         target, roots, run = arguments.owned(options), arguments.roots(options), arguments.run(options, watcher)
+        if options.undo:
+            from eggcache.unzip import restoration
+
+            act = restoration.undo
+        else:
+            act = unzipping.unzip_all
         result = act(target, roots, run, backup=options.backup, users=users, warn=warn)
     return console.present(result, options)
+
+
+def _load(watcher: progress.Progress) -> None:
+    """Load all that may be needed: the owner of the target's site-packages may be unable to read where we are
+    installed."""
+    import fcntl, pickle, traceback  # noqa: E401, F401, I001
+    from eggcache.cli.render import report  # noqa: F401
+    from eggcache.system import waiting  # noqa: F401
+    from eggcache.unzip import restoration  # noqa: F401
+
+    for script in ("probe.py", "compile.py"):
+        launch.compose(script, None)
+    watcher.load()
 
 
 def _in_child_as(account: Account) -> int | None:
