@@ -1,4 +1,4 @@
-"""The nouns that all rooms share: frozen dataclasses, in the words of pkg_resources.
+"""The nouns that all rooms share: values that never change, in the words of pkg_resources.
 
 Paths are `str` as `os.fsdecode` gives them. Bytes outside the file system's encoding become surrogate escapes, so that
 every path of a target can be opened again.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import NamedTuple
 
 from eggcache.errors import Remedy, in_one_line
 from eggcache.progress import Progress
@@ -151,9 +152,8 @@ class Run:
 DEFAULT_RUN = Run()
 
 
-@dataclass(frozen=True)
-class Member:
-    """An entry of an egg that is a file."""
+class Member(NamedTuple):
+    """An entry of an egg that is a file. A tuple, since an egg may have 200,000 of them."""
 
     name: str  #: separated by "/"; ASCII, unless `unusual` of the egg has it
     size: int  #: bytes

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import stat
 import time
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ from eggcache.cache import foreign_entries as cache_names
 from eggcache.cache import freshness, receipt, reset_directory
 from eggcache.errors import NotPermitted
 from eggcache.model import DEFAULT_RUN, Outcome, Report, Run
-from eggcache.system import files, procfs, safe_dirs
+from eggcache.system import files, procfs, safe_dirs, staging
 
 _MOST_LOOKS, _BETWEEN = 20, 0.05  # seconds between two looks at an empty directory
 
@@ -66,7 +65,7 @@ def remove(directory: str, run: Run = DEFAULT_RUN) -> Report:
         outcomes = tuple(_outcomes(descriptor, directory, names, known))
         if not run.dry_run:
             reset_directory.remove_leftovers(parent, (_prefix(path), reset_directory.prefix(path)))
-            aside = _prefix(path) + secrets.token_hex(8)
+            aside = _prefix(path) + staging.unguessable()
             try:
                 # A plain rename, which every file system has: nobody can guess the name, and put something there.
                 os.rename(os.path.basename(path), aside, src_dir_fd=parent, dst_dir_fd=parent)

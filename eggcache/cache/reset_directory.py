@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-import secrets
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -76,7 +75,7 @@ class Renewal:
         found = None
         try:
             for _ in range(_MOST_TURNS):
-                aside = f"{name}.aside-{secrets.token_hex(8)}"
+                aside = f"{name}.aside-{staging.unguessable()}"
                 with suppress(FileNotFoundError):
                     os.rename(name, aside, src_dir_fd=self._parent, dst_dir_fd=self._parent)
                     found = found or os.path.join(os.path.dirname(self.path), aside)
@@ -96,7 +95,7 @@ class Renewal:
     def _rename(self, prefix: str) -> str:
         """Give the displaced entry a telling name, unless its owner, in /tmp, has moved it already."""
         os.fsync(self._parent)
-        aside = prefix + secrets.token_hex(8)
+        aside = prefix + staging.unguessable()
         try:
             os.rename(self._name, aside, src_dir_fd=self._parent, dst_dir_fd=self._parent)
         except OSError:
@@ -123,7 +122,7 @@ def renewal(path: str, wait: float) -> Iterator[Renewal]:
             stack.callback(os.close, parent)
             _check_movable(path, parent)
             remove_leftovers(parent, (prefix(path),))
-            name = prefix(path) + secrets.token_hex(8)
+            name = prefix(path) + staging.unguessable()
             descriptor = safe_dirs.make(parent, name)
         except OSError as error:
             raise _immovable(path, error) from None

@@ -78,7 +78,7 @@ def looks_beside(opened: Opened) -> list[str]:
     left, kept = _MOST, opened.egg.held
     file = File(opened.source, opened.egg.path, reach=decompression.WINDOW, held=kept)
     for name, member in members.items():
-        if not name.endswith(".py") or member.size > _LONGEST or _ASIDE.search(name) or not held.beside(name):
+        if not name.endswith(".py") or member.size > _LONGEST or not held.beside(name) or _ASIDE.search(name):
             continue
         text = decompression.data(file, member, opened.egg.starts[member.offset])
         if kept is not None:
@@ -112,10 +112,14 @@ class _Held:
     def __init__(self, members: dict[str, Member]) -> None:
         self.data = {name for name in members if not _is_code(name) and not name.startswith("EGG-INFO/")}
         self.directories = {name[:cut] for name in self.data for cut in _cuts(name)}
+        self.known: dict[str, bool] = {}  # whether what is in a directory has data beside it
 
     def beside(self, module: str) -> bool:
         """Whether there is data in, or below, a directory that the module is in."""
-        return any(module[:cut] in self.directories for cut in _cuts(module))
+        where = module.rpartition("/")[0]
+        if where not in self.known:
+            self.known[where] = any(module[:cut] in self.directories for cut in _cuts(module))
+        return self.known[where]
 
     def named(self, module: str, text: str) -> str:
         """The data that `text` names, seen from the directory of the module or one above; "" for none."""

@@ -17,7 +17,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from eggcache.errors import NotPermitted
 from eggcache.model import Finding
 from eggcache.servers import systemd
 from eggcache.system import files, pipes
@@ -96,22 +95,6 @@ def started_as(apache: Apache, unit: systemd.Unit) -> Apache:
     )
 
 
-def in_tmp(directory: str) -> str | None:
-    """The directory that PrivateTmp hides and `directory` is below; None where it is not below one.
-
-    Raises NotPermitted where that cannot be told, as of /proc/1/root where process 1 is another user's.
-    """
-    try:
-        real = part = os.path.realpath(directory)
-        while part != os.path.dirname(part):
-            if os.path.islink(part):
-                os.readlink(part)  # since Python 3.13 realpath answers with a link that cannot be read
-            part = os.path.dirname(part)
-    except OSError as error:
-        raise NotPermitted(directory, f"cannot be looked at: {error.strerror}", "name another directory") from error
-    return next((top for top in ("/tmp", "/var/tmp") if real == top or real.startswith(top + "/")), None)  # noqa: S108
-
-
 def hides(apache: Apache, directory: str) -> Finding | None:
     """The finding that Apache, started by systemd, does not see `directory`; None where it does.
 
@@ -121,7 +104,7 @@ def hides(apache: Apache, directory: str) -> Finding | None:
     """
     if not apache.systemd:
         return None
-    top, real = in_tmp(directory) if apache.private_tmp else None, os.path.realpath(directory)
+    top, real = files.in_tmp(directory) if apache.private_tmp else None, os.path.realpath(directory)
     closed, emptied, bound = _deepest(apache.closed, real), _deepest(apache.emptied, real), _deepest(apache.bound, real)
     if closed:
         code, cause, instead = "hidden-by-unit", f"has InaccessiblePaths: {closed} is none that Apache may see", closed

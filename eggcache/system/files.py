@@ -7,6 +7,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
+from eggcache.errors import NotPermitted
 from eggcache.system.safe_dirs import DIRECTORY, READ
 
 _LARGEST = 16 << 20  # bytes; a mod_wsgi.so with debugging information has about two MiB
@@ -110,3 +111,19 @@ def below(top: str, within: int | None = None) -> Iterator[tuple[str, list[str],
         yield here, directories, others
         flags = DIRECTORY
         pending += [os.path.join(here, name) for name in reversed(directories)]
+
+
+def in_tmp(directory: str) -> str | None:
+    """The directory that PrivateTmp hides and `directory` is below; None where it is not below one.
+
+    Raises NotPermitted where that cannot be told, as of /proc/1/root where process 1 is another user's.
+    """
+    try:
+        real = part = os.path.realpath(directory)
+        while part != os.path.dirname(part):
+            if os.path.islink(part):
+                os.readlink(part)  # since Python 3.13 realpath answers with a link that cannot be read
+            part = os.path.dirname(part)
+    except OSError as error:
+        raise NotPermitted(directory, f"cannot be looked at: {error.strerror}", "name another directory") from error
+    return next((top for top in ("/tmp", "/var/tmp") if real == top or real.startswith(top + "/")), None)  # noqa: S108

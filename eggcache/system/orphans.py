@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import glob
 import os
 import signal
 import time
@@ -43,8 +42,8 @@ def ended(uid: int) -> Iterator[None]:
 def _children(uid: int) -> list[int]:
     """Our children that run as `uid`: proc_pid_task_children(5), where the kernel has it."""
     pids = []
-    for file in glob.glob("/proc/self/task/*/children"):
-        with suppress(OSError), open(file, encoding="ascii") as stream:
+    for task in os.listdir("/proc/self/task"):
+        with suppress(OSError), open(f"/proc/self/task/{task}/children", encoding="ascii") as stream:
             pids += [pid for pid in map(int, stream.read().split()) if _runs_as(pid, uid)]
     return pids
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import signal
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -21,11 +20,16 @@ from eggcache.system.syscalls import FATAL
 _BUFFER = 1 << 20  # bytes: an archive is thousands of small pieces
 
 
+def unguessable() -> str:
+    """A part of a name that nobody can make before: as secrets.token_hex(8), whose module takes 2 ms to load."""
+    return os.urandom(8).hex()
+
+
 @contextmanager
 def stage(descriptor: int) -> Iterator[tuple[str, int]]:
     """A private directory (0700, with an unguessable name) in `descriptor`: its name and its descriptor. Removed at the
     end."""
-    name = STAGE + secrets.token_hex(8)
+    name = STAGE + unguessable()
     try:
         os.mkdir(name, 0o700, dir_fd=descriptor)
         inside = os.open(name, DIRECTORY, dir_fd=descriptor)
@@ -60,7 +64,7 @@ def remove_stages(descriptor: int) -> None:
 
 def replace(descriptor: int, name: str, pieces: Iterable[bytes], ownership: Ownership) -> None:
     """Make `pieces` the file `name` of the verified directory `descriptor`: whole, or the old file stays as it was."""
-    temporary = STAGE + secrets.token_hex(8)  # if this run is killed, the next one removes it like any stage
+    temporary = STAGE + unguessable()  # if this run is killed, the next one removes it like any stage
     try:
         with open(os.open(temporary, CREATE, 0o600, dir_fd=descriptor), "wb") as stream:
             stream.writelines(pieces)
@@ -82,7 +86,7 @@ def unnamed(descriptor: int, name: str) -> Iterator[BinaryIO]:
     It has no name before that (open(2), O_TMPFILE), so that nothing is left of a run that is killed. On a file system
     that has no such files, as NFS, a killed run leaves a file whose name begins with STAGE.
     """
-    temporary = STAGE + secrets.token_hex(8)
+    temporary = STAGE + unguessable()
     try:
         opened = os.open(".", os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600, dir_fd=descriptor)
         hidden = True
@@ -130,7 +134,7 @@ def remove(descriptor: int, name: str) -> None:
                 try:
                     os.unlink(entry, dir_fd=inside)
                 except (IsADirectoryError, PermissionError):
-                    aside = STAGE + secrets.token_hex(8)  # a killed run's is removed like any stage
+                    aside = STAGE + unguessable()  # a killed run's is removed like any stage
                     os.rename(entry, aside, src_dir_fd=inside, dst_dir_fd=descriptor)
                     pending.append(aside)
         finally:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-import platform
 import signal
 from collections.abc import Callable
 
@@ -40,8 +39,8 @@ def _renameat2(old: int, old_name: str, new: int, new_name: str, flags: int) -> 
     arguments = (old, os.fsencode(old_name), new, os.fsencode(new_name), ctypes.c_uint(flags))
     if hasattr(libc, "renameat2"):
         code = _call(lambda: libc.renameat2(*arguments))
-    elif platform.machine() in _RENAMEAT2:
-        code = _call(lambda: libc.syscall(_RENAMEAT2[platform.machine()], *arguments))
+    elif os.uname().machine in _RENAMEAT2:
+        code = _call(lambda: libc.syscall(_RENAMEAT2[os.uname().machine], *arguments))
     else:
         code = errno.ENOSYS
     if code in _NOT_HERE:

@@ -7,7 +7,6 @@ make a command write somewhere else.
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Iterable, Sequence
 from itertools import islice
@@ -169,6 +168,8 @@ def _nearby(roots: Iterable[str], projects: Sequence[str]) -> tuple[str, ...]:
     by_key = {name.lower(): name for name in projects}
     close: dict[str, None] = {}
     for root in roots:
+        import difflib  # nearly always there is none
+
         key = named(root).lower()
         for near in difflib.get_close_matches(key, by_key, n=5, cutoff=0.7):
             close[by_key[near]] = None

@@ -14,7 +14,8 @@ from dataclasses import replace
 
 from eggcache.errors import Remedy, UsageError, meant
 from eggcache.model import Finding
-from eggcache.servers.apache import Apache, hides, in_tmp
+from eggcache.servers.apache import Apache, hides
+from eggcache.system.files import in_tmp
 from eggcache.wrappers import destination
 from eggcache.wrappers.kinds import KINDS, Wanted, fill, part
 

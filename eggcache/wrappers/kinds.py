@@ -13,8 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from eggcache.errors import EggcacheError, UsageError
-from eggcache.servers.apache import in_tmp
 from eggcache.system import packaged
+from eggcache.system.files import in_tmp
 from eggcache.wrappers import quoting
 
 

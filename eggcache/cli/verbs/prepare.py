@@ -95,6 +95,17 @@ def _prepare(options: argparse.Namespace) -> int:
         return _anew(options, target, roots, notes, launched)
 
 
+def _hidden(directory: str) -> list[str]:
+    from eggcache.system import files
+
+    if not files.in_tmp(directory):
+        return []
+    from eggcache.servers import apache
+
+    finding = apache.hides(apache.read(), directory)
+    return [str(finding)] if finding else []
+
+
 def _verify(options: argparse.Namespace, target: Target, roots: Roots, launched: Launch) -> int:
     from eggcache import progress
     from eggcache.proof import readonly
@@ -122,8 +133,5 @@ def _anew(
         preparation = Preparation(directory, target, roots, run, reset=options.reset, prune=options.prune)
         result = preparation.report(launched)
     if not result.unchanged:
-        from eggcache.servers import apache
-
-        hidden = apache.hides(apache.read(), directory) if apache.in_tmp(directory) else None
-        result = replace(result, notes=(*notes, *result.notes, *([str(hidden)] if hidden else ())))
+        result = replace(result, notes=(*notes, *result.notes, *_hidden(directory)))
     return console.present(result, options, lenient=options.lenient, following=next_command.wrapper(options))
