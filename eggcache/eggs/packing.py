@@ -53,7 +53,7 @@ def pack(tar: Tar, opened: Opened, into: str, ownership: Ownership, wanted: Iter
     held: dict[str, bytes] | None = None
     if sum(entry.member.size for entry in files) <= _HELD:
         by_place = sorted(files, key=lambda entry: entry.member.offset)  # to read the file from first to last
-        file, starts = File(opened.source, opened.egg.path, reach=WINDOW), opened.egg.starts
+        file, starts = File(opened.source, opened.egg.path, WINDOW, opened.egg.held), opened.egg.starts
         held = {entry.name: decompression.data(file, entry.member, starts[entry.member.offset]) for entry in by_place}
     else:
         for entry in files:

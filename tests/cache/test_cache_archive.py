@@ -6,6 +6,7 @@ import io
 import os
 import tarfile
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -127,6 +128,18 @@ def test_an_egg_that_changes_meanwhile(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(packing, "_HELD", 0)
     with pytest.raises(packing.Spoiled, match="it changed while it was written to the archive"):
         written([egg], Cutting(egg))
+
+
+def test_what_was_inflated_before(tmp_path: Path) -> None:
+    """An archive has the bytes that were inflated while the target was at work, and inflates none of them again."""
+    egg = tmp_path / "One.egg"
+    egg.write_bytes(ONE)
+    stream = io.BytesIO()
+    with EarlyReader(accounts.current(), DEFAULT_LIMITS).opened(str(egg)) as (source, read):
+        held = {member.offset: b"?" * member.size for member in read.members}  # nobody else has these bytes
+        packing.pack(Tar(stream), Opened(source, replace(read, held=held)), "One.egg-tmp", GROUP)
+    assert b"?" * 600 in stream.getvalue()
+    assert b"z" * 600 not in stream.getvalue()
 
 
 def test_an_egg_that_has_changed(tmp_path: Path) -> None:
