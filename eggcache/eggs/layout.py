@@ -16,6 +16,8 @@ from functools import lru_cache
 
 from eggcache.model import DateTime, Distribution
 
+_DAY = 86_400  # seconds
+
 
 @contextmanager
 def zone(name: str | None) -> Iterator[None]:
@@ -52,8 +54,14 @@ def mtime(date_time: DateTime) -> int:
 def ambiguous(date_time: DateTime) -> bool:
     """Whether this local time occurs twice, when the clocks go back: then mktime's answer depends on the
     calls that the process made before, and no mtime is right for every process."""
-    winter = time.mktime((*date_time, 0, 0, 0))
-    summer = time.mktime((*date_time, 0, 0, 1))
+    here = mtime(date_time)
+    if time.localtime(here - _DAY).tm_gmtoff == time.localtime(here + _DAY).tm_gmtoff:
+        return False  # no clock is put back; where there is no summer time, to ask mktime for it takes 20 microseconds
+    try:
+        winter = time.mktime((*date_time, 0, 0, 0))
+        summer = time.mktime((*date_time, 0, 0, 1))
+    except OverflowError:  # glibc finds none of the one kind: America/Cancun, 26 December 1981
+        return False
     return winter != summer and time.localtime(winter)[:6] == time.localtime(summer)[:6]
 
 

@@ -47,5 +47,7 @@ def test_only_local_times_that_occur_twice_are_ambiguous() -> None:
         assert layout.ambiguous((2009, 10, 25, 2, 30, 0))
         assert not layout.ambiguous((2009, 10, 25, 3, 0, 0))
         assert not layout.ambiguous((2009, 3, 29, 2, 30, 0))
+    with layout.zone("America/Cancun"):
+        assert not layout.ambiguous((1981, 12, 26, 2, 30, 62))
     with layout.zone("UTC"):
         assert not layout.ambiguous((2009, 10, 25, 2, 30, 0))
