@@ -35,7 +35,7 @@ staged = os.open(sys.argv[2], os.O_RDONLY)
 source = os.open(sys.argv[1], os.O_RDONLY)
 egg = eggs.read(source, sys.argv[1])
 with batch.Batch(staged, lambda *_: None) as together:
-    owner = Ownership(os.geteuid(), os.getegid(), 0o750, 0o640)
+    owner = Ownership(os.geteuid(), os.getegid() + int(sys.argv[4]), 0o750, 0o640)
     together.add("x.egg-tmp", Opened(source, egg), owner, lambda why: None)
 """
 
@@ -54,15 +54,16 @@ def content(directory: Path) -> dict[str, tuple[bytes, int]]:
     return found
 
 
-def test_system_calls_for_a_file(tmp_path: Path) -> None:
-    """A file costs open, write, utimensat and close: it is made with its owner and mode. What is read of the egg serves
-    many."""
+@pytest.mark.parametrize("other_group", [0, 1][: 1 + (os.geteuid() == 0)])
+def test_system_calls_for_a_file(tmp_path: Path, other_group: int) -> None:
+    """A file costs open, write, utimensat and close: it is made with its owner, group and mode. What is read of the egg
+    serves many."""
     counts = []
     for files in (100, 1100):
         egg = make(tmp_path / f"{files}.egg", {f"p/{number}.py": b"x = %d\n" % number for number in range(files)})
         into, log = tmp_path / str(files), tmp_path / f"{files}.log"
         into.mkdir()
-        command = ["strace", "-f", "-o", log, sys.executable, "-c", EXTRACT, egg, into, "1"]
+        command = ["strace", "-f", "-o", log, sys.executable, "-c", EXTRACT, egg, into, "1", str(other_group)]
         subprocess.run(command, cwd=ROOT, check=True)
         counts.append(Counter(re.findall(r"^\d+ +(\w+)\(", log.read_text(), re.M)))
         assert len(content(into / "x.egg-tmp")) == files + 1
@@ -123,7 +124,7 @@ def test_unordered_egg_is_read_once(tmp_path: Path) -> None:
     entries = [b"PK\x01\x02" + entry for entry in raw[start:-22].split(b"PK\x01\x02")[1:]]
     egg.write_bytes(raw[:start] + b"".join(reversed(entries)) + raw[-22:])
     (tmp_path / "into").mkdir()
-    command = [sys.executable, "-c", EXTRACT, egg, tmp_path / "into", "1"]
+    command = [sys.executable, "-c", EXTRACT, egg, tmp_path / "into", "1", "0"]
     log = tmp_path / "log"
     subprocess.run(["strace", "-f", "-e", "trace=pread64", "-o", log, *command], cwd=ROOT, check=True)
     with zipfile.ZipFile(egg) as file:
@@ -141,7 +142,7 @@ def test_same_on_any_number_of_cores(cores: int, tmp_path: Path) -> None:
     into, log = tmp_path / "into", tmp_path / "log"
     into.mkdir()
     trace = ["strace", "-f", "-o", log, "-e", "trace=openat"]
-    subprocess.run([*trace, sys.executable, "-c", EXTRACT, egg, into, str(cores)], cwd=ROOT, check=True)
+    subprocess.run([*trace, sys.executable, "-c", EXTRACT, egg, into, str(cores), "0"], cwd=ROOT, check=True)
     found = content(into / "x.egg-tmp")
     with zipfile.ZipFile(egg) as file:
         assert {name: found[name][0] for name in file.namelist()} == {name: file.read(name) for name in file.namelist()}

@@ -114,6 +114,23 @@ def test_what_was_inflated_is_extracted(tmp_path: Path, read: list[str], monkeyp
         assert len(list(into.rglob("*.py"))) == more
 
 
+def test_only_the_egg_that_was_read_is_inflated(tmp_path: Path) -> None:
+    """What lies in the place of an egg for a moment, between two steps, adds nothing to what is known of that egg."""
+    here, aside = tmp_path / "here", tmp_path / "aside"
+    for place in (here, aside):
+        place.mkdir()
+        write_egg(place / "A-1.egg", {"a.txt": "a" * 99})
+    looked = eggs_on_path.EarlyReader(accounts.current(), DEFAULT_LIMITS)
+    for number, _ in enumerate(looked.look([str(here)])):
+        if number == 0:
+            here.rename(tmp_path / "kept")
+            aside.rename(here)
+    here.rename(aside)
+    (tmp_path / "kept").rename(here)
+    with looked.opened(str(here / "A-1.egg")) as (_, egg):
+        assert egg.held == {}
+
+
 def test_no_more_bytes_than_memory_has_room_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is inflated before its time stays within the limit, whatever the eggs hold, and a damaged egg is left as it
     is until somebody asks for it."""

@@ -251,6 +251,23 @@ def test_it_works_while_we_do(
     assert seen[0]
 
 
+def test_more_to_do_is_done_at_once(
+    interpreter: Callable[[str], Path], script: Callable[[str], str], tmp_path: Path
+) -> None:
+    """While it is at work, our steps follow each other without a wait for as long as there are more."""
+    mark, steps = tmp_path / "mark", iter(range(400))
+
+    def meanwhile() -> bool:
+        if next(steps, None) is not None:
+            return True
+        mark.touch()
+        return False
+
+    wait = "import os, time\nfor turn in range(1000):\n    if not os.path.exists(%r): time.sleep(0.01)\n"
+    name = script(f"{wait % str(mark)}answer(os.path.exists({str(mark)!r}))")
+    assert run(str(interpreter("3.11")), name, None, meanwhile=meanwhile) is True
+
+
 def test_our_time_is_not_its(interpreter: Callable[[str], Path], script: Callable[[str], str]) -> None:
     """However long we are busy with something else, it has the time that it was given."""
     turns = iter([2.0])
