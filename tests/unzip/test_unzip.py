@@ -30,7 +30,9 @@ from support.probe import build
 from support.sites import leftovers, named, write_egg
 from support.zips import Entry, make
 
+from eggcache import Target, unzip_all
 from eggcache.system import syscalls
+from eggcache.target import owners, startup_files
 
 RESTART = "restart every server that uses these eggs"
 PROGRAM = [sys.executable, "-m", "eggcache", "unzip-all"]
@@ -541,6 +543,23 @@ def test_without_pkg_resources(small: Deployment) -> None:
     assert kinds(small) == {"directory"}
     again = eggcache("unzip-all", "--all", "--python", small.python)
     assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
+
+
+def test_root_looks_once_at_what_it_runs(
+    small: Deployment, nobody: pwd.struct_passwd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root looks once at who can change a target, however often it starts it; where the look is not at all that answers
+    for the target, it looks again before it compiles."""
+    looks, look = list[str](), startup_files.look
+    monkeypatch.setattr(startup_files, "look", lambda python, *more: looks.append(python) or look(python, *more))
+    cleared = owners.runner(str(small.python))
+    assert isinstance(cleared, owners.Cleared)
+    assert len(unzip_all(Target(str(small.python), account=cleared)).outcomes) == SMALL
+    assert looks == [str(small.python)]
+    looks.clear()
+    write_egg(small.site_packages / "late-1.0-py3.11.egg", {"late.py": ""})
+    assert len(unzip_all(Target(str(small.python))).outcomes) == 1
+    assert len(looks) >= 3, "before anything, for the tree, and for the compiler"
 
 
 def test_as_the_owner_of_site_packages(
