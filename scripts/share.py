@@ -24,9 +24,8 @@ if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
 from eggcache import __version__  # noqa: E402 - only after its directory is on the path
-from eggcache.cli import main, manual, reference  # noqa: E402 - only after its directory is on the path
+from eggcache.cli import command_options, main, manual, reference  # noqa: E402 - only after its directory is on the path
 from eggcache.cli.reference import Command, Option  # noqa: E402 - the same
-from eggcache.cli.verbs import wrapper  # noqa: E402 - the same
 
 FILES = (
     "man/man1/eggcache.1",
@@ -106,7 +105,7 @@ def roff(text: str) -> str:
 
 def bash(commands: list[Command]) -> Iterator[str]:
     """For bash 4 and newer; readline itself completes files and directories (bash(1), Programmable Completion)."""
-    kinds = " ".join(wrapper.KINDS.split(", "))
+    kinds = " ".join(command_options.WRAPPERS)
     yield """# bash completion for eggcache, made by scripts/share.py from its parser
 _eggcache() {
     local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]}
@@ -194,7 +193,7 @@ def zsh_action(option: Option) -> str:
     """What completes a value."""
     return {
         "directory": "_files -/", "file": "_files", "user": "_users", "group": "_groups", "zone": "_time_zone",
-        "kind": "(" + " ".join(wrapper.KINDS.split(", ")) + ")", "choice": "(" + " ".join(option.choices) + ")",
+        "kind": "(" + " ".join(command_options.WRAPPERS) + ")", "choice": "(" + " ".join(option.choices) + ")",
     }.get(option.wants, "")  # fmt: skip
 
 
@@ -220,7 +219,7 @@ def fish_option(option: Option, condition: str) -> str:
         "directory": " -x -a '(__fish_complete_directories)'", "file": " -r -F",
         "user": " -x -a '(__fish_complete_users)'", "group": " -x -a '(__fish_complete_groups)'",
         "zone": f" -x -a {quoted('(' + ZONES + ')')}",
-        "kind": f" -x -a {quoted(' '.join(wrapper.KINDS.split(', ')))}",
+        "kind": f" -x -a {quoted(' '.join(command_options.WRAPPERS))}",
         "choice": f" -x -a {quoted(' '.join(option.choices))}", "text": " -x",
     }[option.wants] if option.value else ""  # fmt: skip
     return f"complete -c eggcache -n {quoted(condition)} {spelled}{how} -d {quoted(option.help)}"

@@ -1,4 +1,4 @@
-"""What the options of several commands share: the options themselves, and the values that follow from them."""
+"""The values that follow from options of several commands: the target, who reads the cache, the zone, limits."""
 
 from __future__ import annotations
 
@@ -19,94 +19,6 @@ if TYPE_CHECKING:
     from eggcache.progress import Progress
 
 _HIGHEST = {"entries": 65_535, "member": 0x7FFFFFFF, "total": 1 << 62, "ratio": 1 << 62}  # that mean anything
-
-
-def target_options(parser: argparse.ArgumentParser, *, json: bool = True) -> None:
-    """Add the options of commands that have a target: which Python, what is on its path, which tree; and --json."""
-    parser.add_argument(
-        "requirements", metavar="REQ", nargs="*",
-        help="root of the tree, as your application (default: everything that the target can import)",
-    )  # fmt: skip
-    group = parser.add_argument_group("the target")
-    group.add_argument(
-        "--python",
-        metavar="PATH",
-        help="the Python whose eggs are meant, or its directory (default: $EGGCACHE_PYTHON, an active "
-        "virtualenv, what the cache is for; this one only where eggs or your application are installed in it)",
-    )
-    group.add_argument(
-        "--path",
-        metavar="DIR",
-        action="append",
-        default=[],
-        help="put DIR on its path, as PythonPath does (repeatable)",
-    )
-    group.add_argument(
-        "--path-from",
-        metavar="SCRIPT",
-        action="stands-for-more",
-        help="put the eggs on its path that SCRIPT lists, which buildout generated (repeatable)",
-    )
-    group.add_argument(
-        "--trac-env",
-        metavar="DIR",
-        action="stands-for-more",
-        help="put the directories on its path that this Trac environment takes plugins from (repeatable)",
-    )
-    group.add_argument(
-        "--strict-tree", action="store_true", help="what REQ declares alone, without extras that happen to be installed"
-    )
-    group.add_argument(
-        "--all", action="store_true", help="as without REQ, and name what any distribution on its path lacks"
-    )
-    if json:
-        json_option(parser)
-
-
-def json_option(parser: argparse.ArgumentParser) -> None:
-    """Add `--json`, which every command has; what stands before the command holds."""
-    import argparse  # as in start
-
-    parser.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="the result as JSON")
-
-
-def runtime_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say who reads the cache, and in which time zone."""
-    group = parser.add_argument_group("who reads the cache")
-    group.add_argument(
-        "--user",
-        metavar="NAME",
-        help="the user Apache runs as (default: what the cache is for, else as this host's Apache says)",
-    )
-    group.add_argument("--group", metavar="NAME", help="its group (default: the user's; 0 where it has none)")
-    group.add_argument(
-        "--tz",
-        metavar="ZONE",
-        help="the TZ that Apache runs with (default: what the cache is for, else this process's)",
-    )
-
-
-def limit_option(parser: argparse.ArgumentParser) -> None:
-    """Add `--limit`, which `limits` reads."""
-    parser.add_argument(
-        "--limit", dest="limits", metavar="NAME=N", action="append", default=[],
-        help="how much an egg may unpack to before it counts as a bomb: entries=N, member=SIZE, total=SIZE (bytes, or "
-        "with k, M or G), ratio=N (repeatable)",
-    )  # fmt: skip
-
-
-def gap_option(parser: argparse.ArgumentParser) -> None:
-    """Add `--allow-gap`, for commands that exchange what a server uses."""
-    parser.add_argument(
-        "--allow-gap", action="store_true",
-        help="where two names cannot be exchanged at once, let the egg be missing for a moment",
-    )  # fmt: skip
-
-
-def writing_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of commands that write, under a lock."""
-    parser.add_argument("-n", "--dry-run", action="store_true", help="say what would be done, and write nothing")
-    parser.add_argument("--wait", metavar="S", type=float, default=120.0, help="seconds to wait for another run (120)")
 
 
 def roots(options: argparse.Namespace) -> Roots:

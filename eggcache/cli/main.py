@@ -50,7 +50,7 @@ def main() -> int:
     try:
         options = parse(sys.argv[1:])
         verbose = options.verbose
-        status: int = options.run(options)
+        status = _run(options)
         sys.stdout.flush()
     except EggcacheError as error:
         if verbose > 1:
@@ -64,6 +64,13 @@ def main() -> int:
         return failed(error)
     except Exception as error:
         return _starting(failed(error, verbose), options)
+    return status
+
+
+def _run(options: argparse.Namespace) -> int:
+    """Load what was asked for, and run it: the module of the command, or what says the version."""
+    module = f"verbs.{options.command.replace('-', '_')}" if options.command else "version"
+    status: int = importlib.import_module(f"eggcache.cli.{module}").run(options)
     return status
 
 
@@ -183,14 +190,11 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     used: argparse.ArgumentParser = options.parser
     if "--json" not in used._option_string_actions and getattr(options, "json", False):
         used.error("unrecognized arguments: --json")
-    if "run" not in options:
+    if not options.command:
         if not options.version:
             used.error("the following arguments are required: COMMAND")
         if options.json:
             used.error("unrecognized arguments: --json")  # the version is no command's result
-        from eggcache.cli import version
-
-        options.run = version.run
     for word in rest[: rest.index("--")] if "--" in rest else rest:
         if word.startswith("-") or "requirements" not in options:
             used.error(f"unrecognized arguments: {word}")
@@ -224,7 +228,7 @@ def parser(words: Sequence[str] | None = None) -> argparse.ArgumentParser:
     program.add_argument("--version", action="store_true", help="the version; with -v also the target's")
     program.add_argument("--json", action="store_true", help="the result as JSON, of any command")
     _loudness(program, quiet=False, verbose=0)
-    program.set_defaults(parser=program)
+    program.set_defaults(command="", parser=program)
     # `prog` is what it would find out by formatting a help text
     commands = program.add_subparsers(prog="eggcache", metavar="COMMAND", parser_class=_Parser)
     first = words[0] if words else ""
@@ -237,9 +241,10 @@ def parser(words: Sequence[str] | None = None) -> argparse.ArgumentParser:
         # What stands before the command holds
         _loudness(command, quiet=argparse.SUPPRESS, verbose=argparse.SUPPRESS)
         if named in (None, name):
-            verb = importlib.import_module(f"eggcache.cli.verbs.{name.replace('-', '_')}")
-            verb.add_options(command)
-            command.set_defaults(command=name, run=verb.run, parser=command, limits=[], dry_run=False, allow_gap=False)
+            from eggcache.cli import command_options
+
+            command_options.add(name, command)
+            command.set_defaults(command=name, parser=command, limits=[], dry_run=False, allow_gap=False)
     return program
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import namedtuple
+
+TYPE_CHECKING = False  # as in freshness: what explains a finding is nothing to wait for
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
-@dataclass(frozen=True)
-class Explanation:
+class Explanation(namedtuple("Explanation", ("code", "means", "happens", "remedy"))):
     """What an administrator wants to know about a finding."""
 
+    __slots__ = ()
     code: str  # stable: scripts may match on it
     means: str
     happens: str

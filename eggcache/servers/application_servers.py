@@ -21,7 +21,6 @@ from eggcache.system import accounts, procfs
 from eggcache.target import buildout
 from eggcache.target.interpreter import Target
 
-KINDS = ("apache", "gunicorn", "uwsgi", "supervisord", "none")  # that an administrator can name
 _TITLES = {"gunicorn": "gunicorn", "uwsgi": "uWSGI", "supervisord": "a program of supervisord's"}
 _OWN = ("PWD", "GUNICORN_CMD_ARGS")  # variables that say what else a server is told
 

@@ -19,7 +19,7 @@ from support.parts import missing
 from support.sites import named, write_egg
 from support.terminals import show
 
-from eggcache.cli import main
+from eggcache.cli import command_options, main
 from eggcache.model import Distribution, Kind, Limits
 from eggcache.system.accounts import Account
 from eggcache.target import commands
@@ -185,27 +185,45 @@ def test_version_is_one_line_and_more_with_v(python: Path) -> None:
     assert "target: $EGGCACHE_PYTHON /not/there: there is no such file" in done.stdout
 
 
-def test_only_the_command_that_is_asked_for_is_loaded() -> None:
-    """Each module of verbs is a command; a command line loads its own alone, and the help of all loads none."""
-    # --help ends by SystemExit
-    code = (
-        "import atexit, sys; atexit.register(lambda: print(*sys.modules)); from eggcache.cli import main; main.main()"
+def loaded(words: list[str]) -> set[str]:
+    """The modules that a command line has loaded at its end, without those of this machine's own site."""
+    code = f"import atexit, sys; atexit.register(lambda: print(*sys.modules)); sys.path[:0] = [{str(ROOT)!r}]"
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", f"{code}; from eggcache.cli import main; sys.exit(main.main())", *words],
+        cwd=ROOT,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
     )
+    return set(done.stdout.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize("words", [*([command, "--help"] for command in main.COMMANDS), ["explain", "egg-refused"]])
+def test_a_text_to_read_loads_the_options_alone(words: list[str]) -> None:
+    """The help of a command loads the options of commands, and nothing that a command works with; what explains a
+    finding loads all findings besides."""
+    now = loaded(words)
+    ours = {name for name in now if name.startswith("eggcache.")}
+    shared = {"cli", "cli.main", "cli.console", "cli.command_options", "errors", "cache", "cache.freshness"}
+    shared |= {"system", "system.accounts", "system.safe_dirs", "target", "target.interpreter"}
+    more = {name for name in ours if name.startswith("eggcache.findings")}
+    more |= {"eggcache.cli.manual"} if "--help" in words else {"eggcache.cli.verbs", "eggcache.cli.verbs.explain"}
+    assert ours == {f"eggcache.{name}" for name in shared} | more
+    assert bool("eggcache.findings" in ours) == ("--help" not in words)
+    late = {"contextlib", "dataclasses", "inspect", "json", "shutil", "subprocess", "typing"}
+    assert now & late == set()
+
+
+def test_only_the_command_that_is_asked_for_is_loaded() -> None:
+    """Each module of verbs is a command; a command line loads its own alone, and a help or a mistake loads none."""
     for words, verbs in (
         (["status", "/not/there"], {"status"}),
-        (["-v", "remove", "--help"], {"remove"}),
-        (["--help"], set()),
+        (["explain", "egg-refused"], {"explain"}),
+        (["-v", "remove", "--help"], set()),
         (["prepar"], set()),
     ):
-        done = subprocess.run(
-            [sys.executable, "-c", code, *words],
-            cwd=ROOT,
-            env=environment(),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert set(re.findall(r"\beggcache\.cli\.verbs\.(\w+)", done.stdout)) == verbs
+        assert {name.rpartition(".")[2] for name in loaded(words) if name.startswith("eggcache.cli.verbs.")} == verbs
     assert "  wheels " in eggcache("--help", "tree").stdout
     modules = {path.stem for path in Path(main.__file__).with_name("verbs").glob("*.py")} - {"__init__"}
     assert modules == {name.replace("-", "_") for name in main.COMMANDS}
@@ -222,10 +240,9 @@ def test_no_option_without_a_use() -> None:
 
 def test_kinds_in_the_help() -> None:
     """The help of wrapper names every kind that there is."""
-    from eggcache.cli.verbs import wrapper
     from eggcache.wrappers import kinds
 
-    assert sorted(wrapper.KINDS.split(", ")) == sorted(kinds.KINDS)
+    assert sorted(command_options.WRAPPERS) == sorted(kinds.KINDS)
 
 
 def test_json_is_one_object(python: Path, eggs: Path) -> None:

@@ -62,8 +62,8 @@ def test_plain_command_lines_mean_what_the_parser_says(words: list[str]) -> None
     """Each option of a plain command line, and each that it leaves out, is what argparse makes of it."""
     options, parsed = start.plain(words), vars(main.parse(words))
     assert options is not None
-    # what finds the code, and two that only a receipt or another command sets
-    of_parser = {name: parsed.pop(name) for name in ("run", "parser", "version")}
+    # what finds the parser, and what another command sets
+    of_parser = {name: parsed.pop(name) for name in ("parser", "version")}
     assert of_parser["version"] is False
     assert vars(options) == parsed
 

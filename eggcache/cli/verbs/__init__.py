@@ -1,1 +1,1 @@
-"""The commands, a module each: `add_options` has what a command line may say, and `run` does it."""
+"""The commands, a module each: its `run` does what the command is for."""

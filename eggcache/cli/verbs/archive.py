@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from eggcache.cli import arguments, console
 from eggcache.errors import EggcacheError, Remedy, UsageError, of_disk
-from eggcache.system import accounts, safe_dirs
+from eggcache.system import accounts
 from eggcache.system.accounts import Account
 from eggcache.target.interpreter import ELSEWHERE, EVERYTHING, Roots, Target
 
@@ -29,47 +29,6 @@ _STDOUT = "-"
 _PYTHON = re.compile(r"\d{1,3}\.\d{1,3}(\.\d{1,3})?")
 _SETUPTOOLS = re.compile(r"(?:(setuptools|distribute) )?(\d[\w.]{0,30})")
 _HERE = ("python", "path_from", "trac_env", "path", "strict_tree", "all", "requirements")  # options of a target
-
-
-def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", metavar="FILE", help="the archive, as cache.tar or cache.tar.gz; - for standard output")
-    arguments.target_options(parser)
-    group = parser.add_argument_group("the host")
-    group.add_argument(
-        "--cache", metavar="DIR", default=ELSEWHERE, help=f"what PYTHON_EGG_CACHE names there ({ELSEWHERE})"
-    )
-    group.add_argument(
-        "--group", metavar="NAME", help="the group that alone may read it, by its number there (default: everybody may)"
-    )
-    group.add_argument("--user", metavar="NAME", help="who reads the eggs here; without --group its group is meant")
-    group.add_argument("--tz", metavar="ZONE", help="the TZ that Apache runs with there (default: this process's)")
-    group.add_argument(
-        "--unzipped",
-        action="store_true",
-        help="in place of a cache: the eggs as directories, and a shell script that exchanges the zips there for them",
-    )
-    group.add_argument(
-        "--site-packages",
-        metavar="DIR",
-        help="with --unzipped: where the eggs lie on the host (default: the same directory as here)",
-    )
-    group = parser.add_argument_group("without a target")
-    group.add_argument(
-        "--eggs-in",
-        metavar="DIR",
-        action="append",
-        default=[],
-        help="all eggs that lie in DIR, whatever Python they are for (repeatable)",
-    )
-    group.add_argument("--for-python", metavar="VERSION", help="the version of the host's Python, as 2.4")
-    group.add_argument("--for-setuptools", metavar="VERSION", help="the version of its setuptools, as 0.6c11")
-    parser.add_argument(
-        "--verifier",
-        metavar="FILE.py",
-        help=f"write there as well what proves the cache on the host; in the archive it is {safe_dirs.VERIFIER}",
-    )
-    arguments.limit_option(parser)
-    parser.add_argument("-n", "--dry-run", action="store_true", help="say what would be done, and write nothing")
 
 
 def run(options: argparse.Namespace) -> int:

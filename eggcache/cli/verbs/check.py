@@ -14,53 +14,7 @@ from eggcache.model import Report
 from eggcache.proof import checking
 from eggcache.proof.application import Application
 from eggcache.servers import environments
-from eggcache.servers.application_servers import KINDS
 from eggcache.system import accounts
-
-
-def add_options(parser: argparse.ArgumentParser) -> None:
-    proof_options(parser)
-    arguments.json_option(parser)
-    parser.add_argument(
-        "--ignore", metavar="CODE[:THING]", action="append", default=[],
-        help="a finding that shall not count: any of that code, or of that thing alone (repeatable); it is listed",
-    )  # fmt: skip
-
-
-def proof_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say what is to be checked, and how."""
-    arguments.target_options(parser, json=False)
-    arguments.runtime_options(parser)
-    arguments.limit_option(parser)
-    parser.add_argument(
-        "--cache",
-        metavar="DIR",
-        help="the egg cache; `check DIR` means it too, where DIR has a / in it (default: $PYTHON_EGG_CACHE)",
-    )
-    imports = parser.add_mutually_exclusive_group()
-    imports.add_argument(
-        "--import", dest="imports", metavar="MODULE", action="append", default=[],
-        help="a module that has to import, such as the application (repeatable)",
-    )  # fmt: skip
-    imports.add_argument("--no-import", action="store_true", help="import nothing, not even the modules of the roots")
-    parser.add_argument(
-        "--script", dest="scripts", metavar="FILE", action="append", default=[],
-        help="the application's .wsgi script, gunicorn's configuration or uWSGI's ini file (repeatable; default: those "
-        "of Apache's configuration, and of what runs); it is not run",
-    )  # fmt: skip
-    parser.add_argument(
-        "--server", choices=KINDS, metavar="KIND",
-        help=f"what runs the application: one of {', '.join(KINDS)} (default: found by looking)",
-    )  # fmt: skip
-    parser.add_argument("--app-config", metavar="FILE", help="the application's TurboGears configuration")
-    parser.add_argument(
-        "--apachectl", metavar="PATH", help="the program that tells Apache's configuration (default: this host's)"
-    )
-    parser.add_argument(
-        "--pid-file", metavar="FILE", help="Apache's: of all that run, the one with the number in it (default: all)"
-    )
-    parser.add_argument("--location", metavar="PATH", help="where Apache serves the application (default: /)")
-    parser.add_argument("--wait", metavar="S", type=float, default=120.0, help="seconds to wait for a prepare (120)")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -82,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def proven(options: argparse.Namespace) -> tuple[Report, str, str | None, list[argparse.Namespace]]:
-    """Check what the options of `proof_options` say, and print the notes.
+    """Check what `options` say, and print the notes.
 
     :returns: the report, whom it was checked as, the cache, and the options of each tree
     """

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict
-
 from eggcache import findings
-from eggcache.cli import arguments, console
-from eggcache.cli.render import report
+from eggcache.cli import console
 from eggcache.errors import UsageError, meant
-from eggcache.findings.explanation import Explanation
 
+TYPE_CHECKING = False  # as in freshness
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator, Sequence
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "codes", metavar="CODE", nargs="*", help="what a message has in brackets at its end; none: all are listed"
-    )
-    arguments.json_option(parser)
+    from eggcache.findings.explanation import Explanation
 
 
 def run(options: argparse.Namespace) -> int:
@@ -30,7 +24,10 @@ def run(options: argparse.Namespace) -> int:
             raise UsageError("explain", f"no finding has the code {code!r}", remedy)
     explanations = [known[code] for code in codes or known]
     if options.json:
-        print(report.as_json({"schema": 1, "command": "explain", "explanations": [asdict(e) for e in explanations]}))
+        from eggcache.cli.render import report
+
+        told = [explanation._asdict() for explanation in explanations]
+        print(report.as_json({"schema": 1, "command": "explain", "explanations": told}))
     elif not options.quiet:
         width = console.width()
         for line in explained(explanations, width) if codes else listed(width):

@@ -21,22 +21,6 @@ if TYPE_CHECKING:
     from eggcache.target.launch import Launch
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("directory", metavar="DIR", help="what PYTHON_EGG_CACHE will name")
-    arguments.target_options(parser)
-    arguments.runtime_options(parser)
-    arguments.limit_option(parser)
-    parser.add_argument("--prune", action="store_true", help="remove what no tree prepared in DIR needs any more")
-    parser.add_argument("--reset", action="store_true", help="move an unsafe DIR aside and build it anew")
-    parser.add_argument(
-        "--lenient",
-        action="store_true",
-        help="exit 0 for what is wrong with eggs, requirements, or whom DIR serves: Apache starts as it did before",
-    )
-    arguments.gap_option(parser)
-    arguments.writing_options(parser)
-
-
 def unchanged(options: argparse.Namespace) -> int | None:
     """The exit status of a run that has nothing to do, and has said what its receipt says of that.
 

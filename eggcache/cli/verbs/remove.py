@@ -11,12 +11,6 @@ from eggcache.cli import arguments, console
 from eggcache.system import accounts
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("directory", metavar="DIR", help="the egg cache")
-    arguments.json_option(parser)
-    arguments.writing_options(parser)
-
-
 def run(options: argparse.Namespace) -> int:
     accounts.need_proc()
     os.umask(0o077)

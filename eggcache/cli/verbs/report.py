@@ -25,11 +25,6 @@ _SILENT = "its file is empty: check said nothing there"  # of a host that did no
 _FIELDS = {"code": str, "thing": str, "cause": str, "remedy": str, "command": str, "status": int}
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-o", "--output", metavar="FILE", help="write the page there, instead of stdout")
-    check.proof_options(parser)
-
-
 def run(options: argparse.Namespace) -> int:
     """Print the page, or write it to a file; the exit status is 0 when that is done, whatever was found."""
     when = time.strftime("%Y-%m-%d %H:%M:%S")

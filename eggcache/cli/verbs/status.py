@@ -10,7 +10,7 @@ from dataclasses import asdict
 
 from eggcache.cache import inventory
 from eggcache.cache.inventory import Inventory, Prepare, asked
-from eggcache.cli import arguments, console
+from eggcache.cli import console
 from eggcache.cli.render import report
 from eggcache.errors import UsageError
 from eggcache.servers import environments
@@ -25,11 +25,6 @@ _STATES = {
     "copied": "stale: copied, contents not compared",
     "missing": "stale: not in the cache any more",
 }
-
-
-def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("directory", metavar="DIR", nargs="?", help="the egg cache (default: $PYTHON_EGG_CACHE)")
-    arguments.json_option(parser)
 
 
 def run(options: argparse.Namespace) -> int:

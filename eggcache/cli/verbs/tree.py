@@ -17,18 +17,6 @@ from eggcache.target import resolver, selection, why_missing
 from eggcache.target.interpreter import EVERYTHING, Roots, Target
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    arguments.target_options(parser)
-    parser.add_argument(
-        "--format", metavar="FORM", choices=("text", "json", "dot", "mermaid"), default="text",
-        help="text (the default), json, dot or mermaid",
-    )  # fmt: skip
-    parser.add_argument("--reverse", action="store_true", help="what needs REQ, anywhere on the path")
-    parser.add_argument("--depth", metavar="N", type=int, help="no more than N steps from REQ (0: REQ alone)")
-    parser.add_argument("--duplicates", action="store_true", help="what is on the path more than once")
-    parser.add_argument("--cache", metavar="DIR", help="say what is prepared in DIR (default: $PYTHON_EGG_CACHE)")
-
-
 def run(options: argparse.Namespace) -> int:
     """Print what `options` ask for, and return the exit status."""
     arguments.doubt(options)

@@ -15,15 +15,6 @@ from eggcache.target import launch, owners
 from eggcache.unzip import unzipping
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    arguments.target_options(parser)
-    parser.add_argument("--backup", metavar="DIR", help="keep each zip in DIR")
-    parser.add_argument("--undo", action="store_true", help="put the zips that --backup DIR kept back in their places")
-    arguments.limit_option(parser)
-    arguments.gap_option(parser)
-    arguments.writing_options(parser)
-
-
 def run(options: argparse.Namespace) -> int:
     accounts.need_proc()
     arguments.doubt(options)

@@ -15,13 +15,6 @@ from eggcache.target import owners
 from eggcache.wheelhouse import wheelhouse
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("directory", metavar="OUT", help="where the wheels go: made where it is missing")
-    arguments.target_options(parser)
-    arguments.limit_option(parser)
-    arguments.writing_options(parser)
-
-
 def run(options: argparse.Namespace) -> int:
     accounts.need_proc()
     arguments.doubt(options)

@@ -21,11 +21,6 @@ from eggcache.target.commands import Prepare
 from eggcache.target.interpreter import REPORTED, Target
 from eggcache.wrappers import destination, emission, kinds, modpython
 
-KINDS = (  # as the help has them; a test compares them with kinds.KINDS
-    "apachectl, init.d, systemd, envvars, sysconfig, freebsd, mod_python, mod_wsgi, trac, tmpfiles.d, supervisord, "
-    "uwsgi, gunicorn, docker, shell"
-)
-
 _MOD_PYTHON = {  # options of `wrapper` that are of no use to other kinds
     "--directory": "module_directory",
     "--app": "app",
@@ -38,32 +33,6 @@ _MOD_PYTHON = {  # options of `wrapper` that are of no use to other kinds
 _WAIT = "60"
 
 _FREEBSD_GROUP = "80"  # FreeBSD's www, as which its Apache runs: /etc/group of FreeBSD's base system
-
-
-def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("directory", metavar="DIR", help="the egg cache")
-    arguments.target_options(parser)
-    arguments.runtime_options(parser)
-    arguments.limit_option(parser)
-    parser.add_argument("--for", dest="kind", metavar="KIND", help=f"one of {KINDS} (default: what this host needs)")
-    parser.add_argument("--apachectl", metavar="PATH", help="Apache's control script (default: this host's)")
-    parser.add_argument("--pid-file", metavar="PATH", help="Apache's pid file (default: as Apache says)")
-    parser.add_argument("--unit", metavar="NAME", help="Apache's unit of systemd's (default: this host's)")
-    parser.add_argument(
-        "--prepared-elsewhere",
-        action="store_true",
-        help="for a host without eggcache, where the cache comes in an archive: it prepares nothing, and nothing that "
-        "is true of this host is in it",
-    )
-    parser.add_argument("-o", "--output", metavar="FILE", help="write it there, instead of stdout")
-    parser.add_argument("-n", "--dry-run", action="store_true", help="print what -o would write, and write nothing")
-    group = parser.add_argument_group("with --for mod_python")
-    group.add_argument(
-        "--directory", dest="module_directory", metavar="D", help="write the modules that go with it to D"
-    )
-    group.add_argument("--app", metavar="MODULE", help="deploy this TurboGears 1 application as well")
-    group.add_argument("--location", metavar="PATH", help="where it is served (default: /MODULE)")
-    group.add_argument("--app-config", metavar="FILE", help="its configuration, such as prod.cfg")
 
 
 def run(options: argparse.Namespace) -> int:
