@@ -1,4 +1,4 @@
-"""Sphinx's configuration: `sphinx-build -W -n docs OUT`. What can be read off the source is, by generated.py."""
+"""Sphinx's configuration, for scripts/docs. What can be read off the source is, by generated.py."""
 
 from __future__ import annotations
 
