@@ -8,6 +8,7 @@ import re
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from eggcache.cache import groups_and_zones
 from eggcache.errors import Remedy
@@ -22,8 +23,11 @@ _VOLATILE = ("tmpfs", "ramfs", "devtmpfs")
 _EXECUTABLE = ("lib_t", "textrel_shlib_t", "httpd_modules_t")  # httpd_t may map them executable, and write none
 _READABLE = (*_EXECUTABLE, "usr_t", "etc_t", "httpd_sys_content_t", "httpd_sys_script_exec_t", "bin_t")
 _DIRECTORIES = ("etc/tmpfiles.d", "run/tmpfiles.d", "usr/local/lib/tmpfiles.d", "usr/lib/tmpfiles.d")  # tmpfiles.d(5)
-_AGED = "dDevqQC"  # types of tmpfiles.d(5) whose age field has what is below their path cleaned
+_AGED = "dDvqQCexX"  # types of tmpfiles.d(5) whose age has what is below their path cleaned
+_PATTERNS = "wexXrRmzZtThHaA"  # types whose path is a pattern
+_OWNING = "fFdDvqQpLcbCwexXrR"  # types of which a path has one
 _SPECIFIERS = {"%": "%", "t": "/run", "S": "/var/lib", "C": "/var/cache", "L": "/var/log", "T": "/tmp", "V": "/var/tmp"}  # noqa: S108
+_IDENTITIES = {"b": "/proc/sys/kernel/random/boot_id", "m": "/etc/machine-id", "H": "/proc/sys/kernel/hostname"}
 
 
 def findings(directory: str, host: apache.Apache, *, native: bool, unzip: str) -> Iterator[Finding]:
@@ -130,51 +134,81 @@ def cleaned(directory: str, root: str = "/") -> Iterator[Finding]:
     """Whether systemd-tmpfiles or tmpreaper cleans `directory`, whose files are as old as the eggs' zips say and read
     once by each worker. `root` is where the configuration is looked up."""
     real = os.path.realpath(directory)
-    line = _governing(real, root)
+    lines = _effective(root)
+    line = _governing(real, lines)
     if line:
-        cause = f"systemd-tmpfiles removes old files from it: {line[0]} says {line[1]!r}"
-        remedy = (
+        cause = f"systemd-tmpfiles removes old files from it: {line.file} says {line.text!r}"
+        elsewhere = "use /var/cache/eggcache"
+        kept = [_Line("", "", "x", _fields(f"x {real}{below}")[1], "") for below in ("", "/*", "/.*")]
+        exclusion = (
             f"write 'x {real}', 'x {real}/*' and 'x {real}/.*' to /etc/tmpfiles.d/eggcache.conf, each to a line of its "
-            "own, or use /var/cache/eggcache"
+            f"own, or {elsewhere}"
         )
+        remedy = Remedy(elsewhere if _governing(real, [*kept, *lines]) else exclusion)
         yield Finding("cleaned", directory, cause, remedy)
     elif _reaped(real, root):
         cause = f"tmpreaper removes old files from it, as {os.path.join(root, 'etc/tmpreaper.conf')} says"
-        remedy = f"add '{real}*' to TMPREAPER_PROTECT_EXTRA there, or use /var/cache/eggcache"
+        remedy = Remedy(f"add '{real}*' to TMPREAPER_PROTECT_EXTRA there, or use /var/cache/eggcache")
         yield Finding("cleaned", directory, cause, remedy)
 
 
-def _governing(real: str, root: str) -> tuple[str, str] | None:
-    """(file, line) of the tmpfiles.d line that has something in `real` cleaned; None where there is none.
+class _Line(NamedTuple):
+    """A line of tmpfiles.d(5); its age is "" where it has nothing cleaned."""
 
-    Nothing is cleaned where systemd, whose timer does that, does not run.
+    file: str
+    text: str
+    kind: str
+    path: str
+    age: str
+
+    def is_on(self, path: str) -> bool:
+        return _matches(path, self.path) if self.kind in _PATTERNS else path == self.path
+
+
+def _governing(real: str, lines: Sequence[_Line]) -> _Line | None:
+    """The line that has something in `real` cleaned; None where there is none.
+
+    What is below the path of a line with an age is cleaned, down to the next mount point; an entry on the way that has
+    a line of its own, of whatever type, is passed over (tmpfiles.c, dir_cleanup). So `x` on the path of a line that
+    ages it takes nothing back.
+    """
+    above: _Line | None = None
+    mounts = {place for place, _ in procfs.mounts()}
+    for part in reversed(_parts(real)):
+        on_it = [line for line in lines if line.is_on(part)]
+        if on_it or part in mounts:
+            above = next((line for line in on_it if line.age), None)
+            break
+    inside = [line for line in lines if line.path.count("/") == real.count("/") + 1]
+    for name in files.names(real) or ["-"]:
+        own = [line for line in inside if line.is_on(os.path.join(real, name))]
+        found = next((line for line in own if line.age), None) if own else above
+        if found:
+            return found
+    return None
+
+
+def _effective(root: str) -> list[_Line]:
+    """The lines that `systemd-tmpfiles --clean` goes by; none where systemd, whose timer runs it, does not run.
+
+    Of two on one path the first counts, patterns and other paths apart. `X` has the age of the line that it is below.
     """
     if not os.path.isdir(os.path.join(root, "run/systemd/system")):
-        return None
-    names = files.names(real) or ["-"]
-    lines = [(file, line, *_fields(line)) for file, line in _lines(root)]
-    found = (_ages(os.path.join(real, name), lines) for name in names)
-    return next(filter(None, found), None)
+        return []
+    found: dict[tuple[bool, str, str], _Line] = {}
+    for file, text in _lines(root):
+        modified, path, age = _fields(text)
+        if modified and "!" not in modified:  # with "!" it is for the boot alone
+            kind = modified[0]
+            line = _Line(file, text, kind, path, age if kind in _AGED and age != "-" else "")
+            found.setdefault((kind in _PATTERNS, path, "" if kind in _OWNING else kind), line)
+    return [line if line.kind != "X" else _inheriting(line, found.values()) for line in found.values()]
 
 
-def _ages(entry: str, lines: Sequence[tuple[str, str, str, str, str]]) -> tuple[str, str] | None:
-    """(file, line) of the line that has `entry` cleaned.
-
-    The line with the deepest path counts (tmpfiles.c, dir_cleanup: below the directory of a line, an entry that has a
-    line of its own is passed over). So `x` on the path of a line that ages it takes nothing back. `X` excludes only the
-    directory itself.
-    """
-    best: tuple[int, bool, str, str, str] | None = None
-    for file, line, kind, path, age in lines:
-        if kind in ("x", "e"):  # their paths are patterns
-            depth = max((len(part) for part in _parts(entry) if _matches(part, path)), default=0)
-        elif kind in _AGED and kind and path in _parts(entry):
-            depth = len(path)
-        else:
-            continue
-        if depth and (best is None or (depth, kind != "x") > best[:2]):
-            best = depth, kind != "x", file, line, age
-    return (best[2], best[3]) if best and best[1] and best[4] not in ("", "-") else None
+def _inheriting(line: _Line, lines: Iterable[_Line]) -> _Line:
+    above = [one for one in lines if one.kind in "dDvqQ" and one.path in _parts(line.path)]
+    first = next((one for one in above if one.path == line.path), above[0] if above else line)
+    return line._replace(file=first.file, text=first.text, age=first.age) if first.age else line
 
 
 def _matches(path: str, pattern: str) -> bool:
@@ -191,14 +225,21 @@ def _parts(path: str) -> list[str]:
 
 
 def _fields(line: str) -> tuple[str, str, str]:
-    """Type, path and age of a line; empty where it has none."""
+    """Type with its modifiers, path and age of a line; empty where it has none."""
     try:
         words = shlex.split(line)
     except ValueError:
         return "", "", ""
     words += [""] * (6 - len(words))
-    path = re.sub("%(.)", lambda match: _SPECIFIERS.get(match[1], match[0]), words[1])
-    return words[0].rstrip("+!-=~^$?"), path.rstrip("/") or "/", words[5].lstrip("~")
+    path = re.sub("/+", "/", re.sub("%(.)", lambda match: _specifier(str(match[1])), words[1]))
+    return words[0], path.rstrip("/") or "/", words[5].lstrip("~")
+
+
+def _specifier(letter: str) -> str:
+    if letter in _IDENTITIES:
+        identity = os.fsdecode(files.beginning(_IDENTITIES[letter], 256)).strip()  # sysctl refuses a read of megabytes
+        return identity if letter == "H" else identity.replace("-", "")
+    return _SPECIFIERS.get(letter, f"%{letter}")
 
 
 def _lines(root: str) -> Iterator[tuple[str, str]]:

@@ -1,0 +1,189 @@
+"""What a real systemd-tmpfiles --clean takes from a cache, line by line of tmpfiles.d, and what check says before."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from support.systemd_host import booted
+
+from eggcache.wrappers import emission, quoting
+from eggcache.wrappers.kinds import Wanted
+
+CACHE = "/srv/place/cache"
+# In one process, as each start costs more than the cases: make the cache, ask eggcache, clean, look; and again with
+# what its remedy says.
+ONE_BY_ONE = """
+import json, os, pathlib, re, shutil, subprocess, sys
+from eggcache.proof import cache_location
+
+places = [pathlib.Path(place) for place in ("/etc/tmpfiles.d", "/run/tmpfiles.d", "/usr/lib/tmpfiles.d", "/srv/place")]
+
+def cleaned(cache):
+    inside = [pathlib.Path(cache, name) for name in ("Demo-1.0.egg-tmp/demo/data.txt", ".eggcache-receipt")]
+    for file in inside:
+        file.parent.mkdir(exist_ok=True, parents=True)
+        file.touch()
+        os.utime(file, (0, 0))
+    said = [(finding.cause, finding.remedy.text) for finding in cache_location.cleaned(cache)]
+    done = subprocess.run(["systemd-tmpfiles", "--clean"], capture_output=True)
+    return said, not all(file.exists() for file in inside)
+
+for files, cache, mounted in json.load(sys.stdin):
+    for place in (*places, pathlib.Path(cache)):
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir(parents=True)
+    if mounted:
+        subprocess.run(["mount", "--bind", cache, cache], check=True)
+    for name, text in files.items():
+        pathlib.Path(name).write_text(text + "\\n")
+    answer = cleaned(cache)
+    exclusion = re.findall("'(x .*?)'", str(answer[0]))
+    pathlib.Path("/etc/tmpfiles.d/eggcache.conf").write_text("\\n".join(exclusion) + "\\n")
+    print(json.dumps([*answer, cleaned(cache)[1] if exclusion else None]))
+    if mounted:
+        subprocess.run(["umount", cache], check=True)
+"""
+
+
+@dataclass
+class Case:
+    """Lines of tmpfiles.d by file, and how the one begins that has the cache cleaned, "" where none has."""
+
+    files: dict[str, str]
+    by: str
+    cache: str = CACHE
+    mounted: bool = False
+    in_vain: bool = False  # an exclusion does not keep it
+
+
+def lines(text: str, by: str = "", **more: Any) -> Case:
+    """A case of one file."""
+    return Case({"/etc/tmpfiles.d/site.conf": text}, by, **more)
+
+
+def emitted(cache: str) -> Case:
+    """What `wrapper` writes for it, where its parent and the cache itself are aged."""
+    aged = f"d /srv/place - - - 0\nd {quoting.unit(cache)} - - - 0\n"
+    wanted = Wanted(cache, prepare=["/bin/true"], timezone=None)
+    return lines(aged + emission.wrapper("tmpfiles.d", wanted), cache=cache)
+
+
+PRIVATE = """d /srv/place - - - 0
+x /srv/place/systemd-private-%b-*
+X /srv/place/systemd-private-%b-*/tmp"""
+CASES = {
+    "no line": lines("", ""),
+    "parent": lines("d /srv/place - - - 0", "d /srv/place"),
+    "itself": lines("d /srv/place/cache - - - 0", "d /srv/place/cache"),
+    "far above": lines("D /srv - - - 0", "D /srv"),
+    "subvolumes": lines("q /srv/place - - - 0", "q"),
+    "subvolumes Q": lines("Q /srv/place - - - 0", "Q"),
+    "subvolumes v": lines("v /srv/place - - - 0", "v"),
+    "glob": lines("e /srv/pl* - - - 0", "e"),
+    "glob on itself": lines("e /srv/*/ca?he - - - 0", "e"),
+    "glob below": lines("e /srv/place/cache/* - - - 0", "e", in_vain=True),
+    "d takes no glob": lines("d /srv/pl* - - - 0", ""),
+    "glob is no dot": lines("e /srv/*lace - - - 0\nx /srv/place/cache/*", "e"),
+    "no age": lines("d /srv/place", ""),
+    "age -": lines("d /srv/place - - - -", ""),
+    "by modification": lines("d /srv/place - - - mM:10d", "d"),
+    "by access": lines("d /srv/place - - - a:10d", "d"),
+    "not the first level": lines("d /srv/place - - - ~0", "d"),
+    "not the first level of itself": lines("d /srv/place/cache - - - ~0", "d"),
+    "at boot only": lines("d! /srv/place - - - 0", ""),
+    "excluded at boot only": lines("d /srv/place - - - 0\nx! /srv/place/cache", "d"),
+    "failure allowed": lines("d- /srv/place - - - 0", "d-"),
+    "x": lines("d /srv/place - - - 0\nx /srv/place/cache", ""),
+    "x before": lines("x /srv/place/cache\nd /srv/place - - - 0", ""),
+    "x on itself": lines("d /srv/place/cache - - - 0\nx /srv/place/cache", "d"),
+    "x on the parent": lines("d /srv/place - - - 0\nx /srv/place", "d"),
+    "x above the line": lines("x /srv/place\nd /srv/place/cache - - - 0", "d"),
+    "x on what it has": lines("d /srv/place/cache - - - 0\nx /srv/place/cache/*\nx /srv/place/cache/.*", ""),
+    "x not on what is hidden": lines("d /srv/place/cache - - - 0\nx /srv/place/cache/*", "d"),
+    "x before e": lines("x /srv/place/cache\ne /srv/place/cache - - - 0", ""),
+    "x after e": lines("e /srv/place/cache - - - 0\nx /srv/place/cache", "e"),
+    "x with an age": lines("x /srv/place/cache - - - 0", "x"),
+    "X": lines("d /srv/place - - - 0\nX /srv/place/cache", "d"),
+    "X without an age above": lines("X /srv/place/cache", ""),
+    "X below x": lines("d /srv - - - 0\nx /srv/place\nX /srv/place/cache", "d"),
+    "another line of its own": lines("d /srv/place - - - 0\nz /srv/place/cache", ""),
+    "a directory of its own": lines("d /srv/place - - - 0\nd /srv/place/cache", ""),
+    "r": lines("d /srv/place - - - 0\nr! /srv/place/cache", "d"),
+    "first of two": lines("d /srv/place - - - 0\nd /srv/place - - - -", "d"),
+    "second of two": lines("d /srv/place - - - -\nd /srv/place - - - 0", ""),
+    "quoted": lines('d "/srv/place" - - - 0', "d"),
+    "no escape that there is": lines("d /srv/pl\\x61ce - - - 0"),
+    "two slashes": lines("d /srv//place/ - - - 0", "d"),
+    "user with a blank": lines('d /srv/place - "root" root 0', "d"),
+    "masked": Case({"/etc/tmpfiles.d/a.conf": "", "/usr/lib/tmpfiles.d/a.conf": "d /srv/place - - - 0"}, ""),
+    "not masked": Case({"/etc/tmpfiles.d/b.conf": "", "/usr/lib/tmpfiles.d/a.conf": "d /srv/place - - - 0"}, "d"),
+    "order of files": Case(
+        {"/etc/tmpfiles.d/b.conf": "d /srv/place - - - 0", "/usr/lib/tmpfiles.d/a.conf": "d /srv/place - - - -"}, ""
+    ),
+    "no .conf": Case({"/etc/tmpfiles.d/a.conf.disabled": "d /srv/place - - - 0"}, ""),
+    "specifier": Case({"/etc/tmpfiles.d/a.conf": "e %C/place - - - 0"}, "e", "/var/cache/place/cache"),
+    "not its name": lines("d /srv/place - - - 0\nx /srv/place/cach%%", "d"),
+    "copied": lines("C /srv/place - - - 0 /etc/skel", "C"),
+    "line on a symbolic link": lines("d /srv/link - - - 0", ""),
+    "any line by a pattern": lines("d /srv/place - - - 0\nZ /srv/place/* 755", ""),
+    "pattern that is deeper": lines(
+        "e /srv/*/*/* - - - 0\nx /srv/place/cache\nx /srv/place/cache/*", "e", in_vain=True
+    ),
+    "X with an age": lines("d /srv/place\nX /srv/place/cache - - - 0", "X"),
+    "no type": lines("y /srv/place - - - 0", ""),
+    "no specifier that there is": lines("d /srv/place - - - 0\nx /srv/place/%j", "d"),
+    "no absolute path": lines("d srv/place - - - 0", ""),
+    "first of two types": lines("D /srv/place - - - -\nd /srv/place - - - 0", ""),
+    "first is a file": lines("f /srv/place - - - -\nd /srv/place - - - 0", ""),
+    "first owns nothing": lines("z /srv/place - - - -\nd /srv/place - - - 0", "d"),
+    "X below two": lines("d /srv - - - 0\nd /srv/place - - - -\nX /srv/place/cache", "d /srv -"),
+    "X below two, the other way": lines("d /srv/place - - - -\nd /srv - - - 0\nX /srv/place/cache", ""),
+    "X on a line": lines("d /srv - - - -\nd /srv/place/cache - - - 0\nX /srv/place/cache", "d /srv/place/cache"),
+    "blanks around": lines("  d /srv/place - - - 0  ", "d"),
+    "mounted": lines("d /srv/place - - - 0", "", mounted=True),
+    "mounted, and aged itself": lines("d /srv/place/cache - - - 0", "d", mounted=True),
+    "private tmp": lines(PRIVATE, "d /srv/place", cache="/srv/place/systemd-private-%b-apache2.service-x/tmp/cache"),
+    "private tmp, kept": lines(
+        f"{PRIVATE}\nx /srv/place/systemd-private-%b-*/tmp/cache",
+        "",
+        cache="/srv/place/systemd-private-%b-apache2.service-x/tmp/cache",
+    ),
+    "emitted": emitted(CACHE),
+    "emitted, with blanks": emitted("/srv/place/a  b"),
+    "emitted, with quotes": emitted("""/srv/place/a'b"c"""),
+    "emitted, no pattern": emitted("/srv/place/a [glob]?*"),
+    "emitted, with backslashes": emitted("/srv/place/a\\b\\x41"),
+    "emitted, with per cent": emitted("/srv/place/100%b"),
+}
+
+
+@pytest.fixture(scope="module")
+def answers() -> Iterator[dict[str, Any]]:
+    """What check said of each case, with its remedy; whether files went; and whether they did with the remedy."""
+    with booted() as host:
+        host.sh("mkdir -p /srv/place; ln -s place /srv/link")
+        boot = host.sh("tr -d - </proc/sys/kernel/random/boot_id").stdout.strip()
+        cases = [(case.files, case.cache.replace("-%b-", f"-{boot}-"), case.mounted) for case in CASES.values()]
+        host.write("/run/cases.json", json.dumps(cases))
+        done = host.sh(f"exec {shlex.join([sys.executable, '-c', ONE_BY_ONE])} </run/cases.json")
+        yield dict(zip(CASES, map(json.loads, done.stdout.splitlines())))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_check_says_what_systemd_takes(answers: dict[str, Any], name: str) -> None:
+    """check names the line that has systemd-tmpfiles take files of the cache, and says nothing where it takes none;
+    with the exclusion that the remedy has it takes none, and where an exclusion would not do, the remedy has none."""
+    said, gone, gone_again = answers[name]
+    by = CASES[name].by
+    assert gone is bool(by)
+    assert len(said) == gone
+    if said:
+        assert f" says {by!r}"[:-1] in said[0][0].replace('"', "'")
+        assert (gone_again is None) is CASES[name].in_vain
+    assert not gone_again
