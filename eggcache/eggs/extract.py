@@ -136,9 +136,9 @@ class Extraction:
         entry declares, and OSError where the disk refuses.
 
         A file is made with its mode, in a directory that gives it its group: three files of four system calls cost as
-        much as two of six. A file system that gives others to the first file gives others to all of them.
+        much as two of six. A file system that gives others to the first file of a mode gives them to all.
         """
-        owner, given, native_mode = self.ownership, None, self.native_mode
+        owner, native_mode, given = self.ownership, self.native_mode, dict[int, bool]()
         for member, name in self.wanted[positions.start : positions.stop]:
             mode = native_mode if native_mode and executable(name) else owner.file_mode
             descriptor = os.open(name, safe_dirs.CREATE, mode, dir_fd=self.into)
@@ -147,10 +147,10 @@ class Extraction:
                     written = os.write(descriptor, chunk)
                     while written < len(chunk):
                         written += os.write(descriptor, memoryview(chunk)[written:])
-                if given is None:
+                if mode not in given:
                     made = os.fstat(descriptor)
-                    given = (made.st_uid, made.st_gid, stat.S_IMODE(made.st_mode)) == (owner.uid, owner.gid, mode)
-                if not given:
+                    given[mode] = (made.st_uid, made.st_gid, stat.S_IMODE(made.st_mode)) == (owner.uid, owner.gid, mode)
+                if not given[mode]:
                     os.fchown(descriptor, owner.uid, owner.gid)
                     os.fchmod(descriptor, mode)
                 os.utime(descriptor, self.times[member.date_time])  # last: writing and chmod would move it

@@ -102,6 +102,21 @@ def test_owner_and_mode_whatever_the_surroundings(tmp_path: Path, umask: int, ab
     }  # fmt: skip
 
 
+def test_modes_below_a_default_acl(tmp_path: Path) -> None:
+    """A directory whose default ACL takes bits from one mode and none from another changes no mode."""
+    staged = tmp_path / "staged"
+    staged.mkdir()
+    subprocess.run(["setfacl", "-d", "-m", "u::rwx,g::r-x,o::-", staged], check=True)
+    egg = make(tmp_path / "x.egg", {"a.py": b"a", "b.so": b"b", "c.py": b"c"})
+    source, directory = os.open(egg, os.O_RDONLY), os.open(staged, os.O_RDONLY)
+    opened = extract.Opened(source, eggs.read(source, str(egg)))
+    with batch.Batch(directory, lambda *_: None) as together:
+        owner = Ownership(os.geteuid(), os.getegid(), 0o755, 0o640)
+        together.add("x", opened, owner, print, native_mode=0o755)
+    modes = {path.name: oct(path.stat().st_mode & 0o7777) for path in (staged / "x").iterdir()}
+    assert modes == {"a.py": "0o640", "b.so": "0o755", "c.py": "0o640"}
+
+
 def test_bytes_are_the_files_however_they_are_read(tmp_path: Path) -> None:
     """However it is read, forwards or not, within a window, across its end or the file's: the bytes are the file's."""
     data, chance = os.urandom(100_000), random.Random(5)
