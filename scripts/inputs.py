@@ -110,6 +110,28 @@ def many_members(path: Path, project: str, count: int) -> None:
     write_zip(path, [*_metadata(project), *members])
 
 
+def lacking(directory: Path, eggs: Iterable[Path]) -> Path:
+    """An egg of the project Lacking, which requires the projects of `eggs`, and one that is nowhere: a prepare of it
+    says that each time."""
+    path = directory / "Lacking-1.0.egg"
+    required = "\n".join(["Not-There>=7", *(egg.name.partition("-")[0] for egg in eggs), ""])
+    write_zip(path, [*_metadata("Lacking"), stored("EGG-INFO/requires.txt", required.encode())])
+    return path
+
+
+def many_eggs(directory: Path, count: int, python: str) -> list[Path]:
+    """Eggs of five small members each, for that version of Python."""
+    made = []
+    for number in range(count):
+        project = f"egg{number:05d}"
+        path = directory / f"{project}-1.0-py{python}.egg"
+        text = f"value = {number}\n".encode() * 20
+        members = [deflated(f"{project}/{name}.py", text) for name in ("__init__", "one", "two")]
+        write_zip(path, [*_metadata(project), *members])
+        made.append(path)
+    return made
+
+
 def one_member(path: Path, project: str, size: int) -> None:
     """An egg of a single member of `size` bytes, a multiple of one MiB, half of it incompressible.
 

@@ -14,7 +14,9 @@ from typing import Any
 
 import benchmark
 import chart
+import figures
 import inputs
+import measuring
 import prototype
 import pytest
 from support.deployment import Deployment, others_can_use
@@ -46,7 +48,9 @@ def test_everything_is_measured_or_said(ran: tuple[dict[str, Any], str, str]) ->
     assert ways["unzip-all"] == {"eggcache unzip-all", "easy_install -Z"}
     assert ways["check"] == {"eggcache check", "pkg_resources, once"}
     assert ways["archive"] == {"eggcache archive", "eggcache prepare"}
-    assert ways["warm"] == {"eggcache prepare, warm", "python -c pass"}
+    assert ways["warm"] == {f"eggcache prepare, warm{more}" for more in ("", ", with a finding")} | {"python -c pass"}
+    assert {"eggcache --version", "eggcache check --help", "python -c pass"} <= ways["start"]
+    assert {"unzip -q", "eggcache tree", "eggcache prepare, again", "eggcache check"} <= ways["many-eggs"]
     assert {"eggcache prepare", "unzip -q", "tar -x"} <= ways["scale"]
     assert "extract" in ways or any("tmpfs" in note for note in result["not_run"])
     assert result["syscalls_per_file"] or any("strace" in note for note in result["not_run"])
@@ -133,10 +137,39 @@ def test_prototype_writes_what_the_egg_holds(turbogears2_311: Deployment, tmp_pa
 
 def test_a_way_that_fails_is_no_figure(tmp_path: Path) -> None:
     """A command that does not do its work ends the run, with its words."""
-    bench = object.__new__(benchmark.Bench)
+    bench = object.__new__(measuring.Bench)
     bench.env, bench.empty = {"PATH": "/usr/bin:/bin"}, tmp_path
     with pytest.raises(SystemExit, match="broken: status 7: some words"):
-        bench.run(benchmark.Way("broken", ["sh", "-c", "echo some words; exit 7"]))
+        bench.run(measuring.Way("broken", ["sh", "-c", "echo some words; exit 7"]))
+
+
+def test_an_earlier_build_goes_the_same_ways(tmp_path: Path) -> None:
+    """With --beside each way that is eggcache's is measured of both builds, and compared; one that the earlier build
+    does not know is said, and is no figure."""
+    builds = []
+    for name in ("now", "earlier"):
+        script = tmp_path / name / "bin" / "eggcache"
+        script.parent.mkdir(parents=True)
+        script.write_text(f'#!/bin/sh\n[ "$1" = known ] || [ {name} = now ] || {{ echo unknown; exit 2; }}\n')
+        script.chmod(0o755)
+        builds.append(script.with_name("python"))
+    bench = object.__new__(measuring.Bench)
+    bench.env, bench.empty, (bench.python, bench.earlier) = {"PATH": "/usr/bin:/bin"}, tmp_path, builds
+    bench.measured, bench.comparisons, bench.notes = [], [], []
+    given = inputs.Input("nothing", tmp_path, [], [], 1, 1)
+    words = ("known", "new")
+    ways = [
+        *(measuring.Way(f"eggcache {word}", bench.eggcache(word)) for word in words),
+        measuring.Way("tar", ["true"]),
+    ]
+    ours = bench.measure("prepare", given, "tmpfs", ways, 3)
+    assert [one.way for one in ours] == ["eggcache known", "eggcache new", "tar"]
+    both = [(one.way, len(one.seconds)) for one in bench.measured]
+    assert both == [*((one.way, 3) for one in ours), ("eggcache known, beside", 3)]
+    (row,) = bench.comparisons
+    assert row.what == "eggcache known: nothing, now / beside"
+    assert row.ratio == bench.measured[0].median / bench.measured[3].median
+    assert bench.notes == ["prepare, nothing on tmpfs: bench: eggcache new, beside: status 2: unknown"]
 
 
 def test_one_group_is_measured_anew(ran: tuple[dict[str, Any], str, str]) -> None:
@@ -145,7 +178,7 @@ def test_one_group_is_measured_anew(ran: tuple[dict[str, Any], str, str]) -> Non
     now = {**result, "measured": [{**one, "median": -1} for one in result["measured"] if one["group"] == "check"],
            "comparisons": [], "not_run": ["check, something"], "syscalls_per_file": {}}  # fmt: skip
     before = {**result, "not_run": ["check, earlier", "scale, earlier"]}
-    both = benchmark.merged(before, now, "check")
+    both = figures.merged(before, now, "check")
     assert {one["group"] for one in both["measured"] if one["median"] == -1} == {"check"}
     assert len(both["measured"]) == len(result["measured"])
     assert both["not_run"] == ["scale, earlier", "check, something"]
