@@ -312,6 +312,45 @@ def test_remedy_of_a_unit(server: Server) -> None:
     assert server.findings() == {}
 
 
+@pytest.mark.parametrize(
+    ("dropin", "settings", "script", "finding"),
+    [
+        ("10-before", "Environment=TZ=Asia/Tokyo", ":", ""),
+        ("60-after", "Environment=TZ=Asia/Tokyo", ":", ""),
+        ("60-after", "ExecStartPre=/bin/true", ":", ""),
+        ("60-after", "ProtectHome=yes\nPrivateTmp=no", ":", ""),
+        ("60-after", "ProtectSystem=strict\nReadWritePaths=/var/log/apache2 /run", ":", ""),
+        ("60-after", "InaccessiblePaths=/var/cache/eggcache", ":", "hidden-by-unit"),
+        ("60-after", "UnsetEnvironment=PYTHON_EGG_CACHE", ":", "running-without-cache"),
+        ("60-after", "Environment=PYTHON_EGG_CACHE=/var/cache/another", ":", "running-with-other-cache"),
+        ("60-after", "ExecStartPre=", ":", "cache-missing"),  # which takes ours away
+        ("60-after", "", "apache2ctl graceful", ""),
+        ("60-after", "", "another egg", "member-outdated"),
+        ("60-after", "", "rm -r /var/cache/eggcache; apache2ctl graceful", "cache-missing"),
+    ],
+)
+def test_check_tells_what_the_page_is(server: Server, dropin: str, settings: str, script: str, finding: str) -> None:
+    """Where the page is served, check finds nothing, and where it is an error, the one cause of it: whatever another
+    drop-in says before or after ours, and after a reload, which prepares nothing. The command that prepares, as the
+    finding has it, has the page served without a restart."""
+    server.install()
+    server.dropin(f"{dropin}.conf", settings)
+    assert server.systemctl("start") == ""
+    served = f"{SERVED}one\n"
+    if script == "another egg":
+        server.egg("another\n")
+        script, served = f"systemctl reload {UNIT}", f"{SERVED}another\n"
+    server.host.sh(script)
+    assert server.page() == ("500\n" if finding else served)
+    found = server.findings()
+    assert set(found) == ({finding} if finding else set())
+    command = shlex.split(found[finding]["command"]) if finding else []
+    if command[:2] == ["eggcache", "prepare"]:
+        server.eggcache(*command[1:])
+        assert server.page() == served
+        assert server.findings() == {}
+
+
 def commands(page: str) -> str:
     """The first block of commands of a page in docs/howto, with what this site needs."""
     block = re.search(r"code-block:: sh\n\n((?: {4}.*\n|\n)+)", (ROOT / "docs" / "howto" / f"{page}.rst").read_text())
