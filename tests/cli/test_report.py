@@ -32,6 +32,15 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
         yield running
 
 
+def test_what_explains_others_comes_first() -> None:
+    """Among findings of the same harm, the one that others follow from comes first; the others keep their order."""
+    found = [Finding(code, "thing", "cause", "remedy", 3) for code in ("egg-home", "time-zone", "no-cache")]
+    target = Interpreter("/python", (3, 11, 0), "/", (), None, "65")
+    sites = [site_page.Site(Tree(target, (), (), ()), (), {})]
+    text = site_page.render(Report("check", None, (), tuple(found)), sites, {}, host="h", whom="w", when="now")
+    assert text.index("no-cache") < text.index("egg-home") < text.index("time-zone")
+
+
 @pytest.fixture(scope="module")
 def page(python: Path, where: Path, nobody: pwd.struct_passwd) -> Path:
     """The page of a small tree: a requirement that is missing, an egg that no cache can serve, a hostile name."""

@@ -19,6 +19,7 @@ HARM = {  # by exit status, the worst first, as console._ORDER has them
     3: "Wrong",
     0: "To know",
 }
+_EXPLAINING = ("no-cache", "cache-missing", "cache-unreachable")  # where one of these is, many others go with it
 _BY_EGG = {explanation.code for explanation in EGGS}
 
 
@@ -73,6 +74,7 @@ def _findings(found: Sequence[Finding]) -> Iterator[str]:
         yield "<p>None.</p>"
     for status, title in HARM.items():
         those = [finding for finding in found if finding.status == status]
+        those.sort(key=lambda one: one.code not in _EXPLAINING)
         if those:
             yield f"<h3>{title} ({len(those)})</h3>"
         for one in those:
