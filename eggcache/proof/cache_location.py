@@ -42,8 +42,10 @@ def findings(directory: str, host: apache.Apache, *, native: bool, unzip: str) -
         yield replace(unseen, status=3)  # `prepare` only warns; here it is the answer
     kind = _file_system(directory)
     if kind in _VOLATILE:
-        remedy = Remedy("prepare it at every start of Apache, as the wrappers do, or use /var/cache/eggcache")
-        yield Finding("volatile", directory, f"it is on {kind}, which is empty after the next boot", remedy)
+        text = "prepare it at every start of Apache, as the wrappers do"
+        if _file_system("/var/cache") not in _VOLATILE:  # some hosts have no other place
+            text += ", or use /var/cache/eggcache"
+        yield Finding("volatile", directory, f"it is on {kind}, which is empty after the next boot", Remedy(text))
     if native and os.statvfs(directory).f_flag & os.ST_NOEXEC:
         cause = "it is on a file system that is mounted noexec, so the shared libraries in it cannot be loaded"
         remedy = Remedy("use a directory elsewhere, such as /var/cache/eggcache, or unzip the eggs", unzip)

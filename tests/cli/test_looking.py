@@ -177,7 +177,7 @@ def test_duplicates_names_each_project_that_is_there_twice(python: Path, eggs: P
     (eggs / "Base-0.5-py3.11.egg").unlink()
     done = eggcache("tree", "--python", python, "--path", eggs, "--duplicates")
     assert (done.returncode, done.stdout) == (0, "0 distributions\n")
-    assert "nothing is on the path more than once" in done.stderr
+    assert f"{python}: nothing is on its path more than once" in done.stderr
 
 
 @pytest.mark.parametrize(

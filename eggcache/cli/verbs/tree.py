@@ -35,7 +35,7 @@ def run(options: argparse.Namespace) -> int:
         if options.duplicates:
             lines = tree_lines.duplicates(tree, prepared)
             if not tree.distributions:
-                console.warn("nothing is on the path more than once", options)
+                console.warn(f"{target.python}: nothing is on its path more than once", options)
         else:
             lines = tree_lines.lines(tree, prepared, reverse=options.reverse, depth=options.depth)
         tree_lines.draw(lines, sys.stdout)
