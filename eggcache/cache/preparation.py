@@ -97,8 +97,9 @@ class Preparation:
             else:
                 done = self._fill(tree, read, unsafe, started)
         except PermissionError as error:
-            cause = f"cannot be made or filled: {error.strerror}"
-            raise NotPermitted(self.directory, cause, "run it as root, or name a directory in one of yours") from error
+            from eggcache.system import unfit_disks
+
+            raise unfit_disks.not_permitted(self.directory, error) from error
         except OSError as error:
             raise of_disk(self.directory, "cannot be filled", error) from error
         if done is None:

@@ -6,6 +6,7 @@ Nearly always it is free. Only a run that has to wait loads filelock, which take
 from __future__ import annotations
 
 import fcntl
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -33,3 +34,14 @@ def held(descriptor: int, path: str, wait: float, progress: Progress | None) -> 
         yield
     finally:
         fcntl.flock(descriptor, fcntl.LOCK_UN)  # closing is not enough: a forked process may have it open, too
+
+
+@contextmanager
+def held_twice(descriptor: int, path: str, wait: float, progress: Progress | None) -> Iterator[None]:
+    """As `held`, by a second descriptor: filelock may close it in forked processes, which may need the first."""
+    lock = os.dup(descriptor)
+    try:
+        with held(lock, path, wait, progress):
+            yield
+    finally:
+        os.close(lock)

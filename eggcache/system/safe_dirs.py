@@ -47,9 +47,6 @@ def owner_name(uid: int) -> str:
         return f"uid {uid}"
 
 
-# ---------------------------------------------------------------------------------------------- opening
-
-
 def open_directory(path: str, *, create: bool = False, roots: bool = False) -> int:
     """A descriptor of the directory `path`, which only root and the caller can change or replace.
 
@@ -156,8 +153,15 @@ def make(parent: int, name: str) -> int:
             if error.errno not in (errno.ELOOP, errno.ENOTDIR):
                 raise
             raise NotPermitted(name, f"somebody put something else there: {error.strerror}", "remove it") from None
-        if made and os.fstat(descriptor).st_uid == os.geteuid():
-            drop_acls(descriptor)  # a default ACL of the parent came along
+        if made:
+            from eggcache.system import unfit_disks
+
+            try:
+                unfit_disks.look(descriptor, parent, name)
+                drop_acls(descriptor)  # a default ACL of the parent came along
+            except BaseException:
+                os.close(descriptor)
+                raise
         return descriptor
     raise NotPermitted(name, "another user makes and removes it again and again", "name another directory")
 
@@ -231,9 +235,6 @@ def leads_to(path: str, descriptor: int) -> bool:
         return False
 
 
-# ------------------------------------------------------------------------------------ owning and locking
-
-
 def drop_acls(descriptor: int) -> None:
     """Remove both POSIX ACLs: they grant rights that the mode does not show, and new files would inherit them."""
     for name in _ACLS:
@@ -263,13 +264,14 @@ def own(descriptor: int, uid: int, gid: int, mode: int) -> None:
         os.fchmod(descriptor, mode)
 
 
-def check_lock(descriptor: int, path: str) -> None:
-    """Raise NotPermitted where the lock of the directory `descriptor` exists and is not a lock file of ours."""
+def check_lock(descriptor: int, path: str) -> bool:
+    """Whether the directory `descriptor` has a lock. Raises NotPermitted where that is not a lock file of ours."""
     try:
         info = os.stat(LOCK, dir_fd=descriptor, follow_symlinks=False)
     except FileNotFoundError:
-        return
+        return False
     _check_lock(info, path)
+    return True
 
 
 def _check_lock(info: os.stat_result, path: str) -> None:
@@ -309,13 +311,17 @@ def _locked(descriptor: int, path: str, wait: float, progress: Progress | None) 
 def _open_lock(directory: int, path: str) -> int:
     """A descriptor of the lock file in `directory`, made where it is missing. Where the directory itself has been
     removed, and no other run can lock it any more: a descriptor of that directory. Raises as `check_lock` does."""
-    check_lock(directory, path)  # first: opening a device may do something
+    new = not check_lock(directory, path)  # first: opening a device may do something
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
         lock = os.open(LOCK, flags, 0o600, dir_fd=directory)
     except FileNotFoundError:
         return os.dup(directory)
     try:
+        if new:
+            from eggcache.system import unfit_disks
+
+            unfit_disks.look(lock, directory, LOCK)
         info = os.fstat(lock)
         _check_lock(info, path)
         if stat.S_IMODE(info.st_mode) != 0o600:  # a umask may have taken bits away
@@ -333,17 +339,6 @@ def locked_itself(descriptor: int, path: str, wait: float, progress: Progress | 
     Every user who may read it can hold this lock for ever. So it suits a command that a person waits for, and not the
     start of Apache.
     """
-    from contextlib import contextmanager
-
-    return contextmanager(_locked_itself)(descriptor, path, wait, progress)
-
-
-def _locked_itself(descriptor: int, path: str, wait: float, progress: Progress | None) -> Iterator[None]:
     from eggcache.system import locks
 
-    lock = os.dup(descriptor)  # filelock may close it in forked processes, which may need the directory
-    try:
-        with locks.held(lock, path, wait, progress):
-            yield
-    finally:
-        os.close(lock)
+    return locks.held_twice(descriptor, path, wait, progress)

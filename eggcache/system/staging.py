@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import BinaryIO
 
-from eggcache.errors import NotPermitted
 from eggcache.model import Ownership
+from eggcache.system import unfit_disks
 from eggcache.system.safe_dirs import CREATE, DIRECTORY, STAGE, drop_acls, own
 from eggcache.system.syscalls import FATAL
 
@@ -34,8 +34,7 @@ def stage(descriptor: int) -> Iterator[tuple[str, int]]:
         os.mkdir(name, 0o700, dir_fd=descriptor)
         inside = os.open(name, DIRECTORY, dir_fd=descriptor)
         try:
-            if os.fstat(inside).st_uid != os.geteuid():
-                raise NotPermitted(name, "somebody exchanged it while it was made", "use a directory of root's")
+            unfit_disks.look(inside, descriptor, name)
             drop_acls(inside)
             yield name, inside
         finally:

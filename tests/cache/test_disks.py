@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from support.crashing import Caches, Case, Sites, files
-from support.disks import PowerCut, relax, tmpfs
+from support.disks import PowerCut, bindfs, relax, tmpfs
 from support.injection import Call, check_said, each_kind, hurried, inject, program, record, traced
 from support.sites import Site, write_egg
 
@@ -48,6 +48,32 @@ def test_full_disk_of_site_packages(limits: str, sites: Sites, shared_tmp: Path)
         relax(disk)
         assert hurried(sites.command()).returncode == 0
         sites.finished()
+
+
+VFAT = ("--chown-deny", "--chmod-deny", "--perms=a=rX,u=rwX", "--force-user=root", "--force-group=root")
+SQUASHED = ("--chown-deny", "--create-for-user=nobody", "--create-for-group=nogroup")
+KINDS = pytest.mark.parametrize(
+    ("options", "words"), [(VFAT, "keeps no modes, as vfat"), (SQUASHED, "as NFS does with root_squash")]
+)
+
+
+@KINDS
+@pytest.mark.parametrize("existing", [(), ("cache",)], ids=["missing", "there"])
+def test_disk_that_keeps_nothing_from_others(
+    options: tuple[str, ...], words: str, existing: tuple[str, ...], site: Site, shared_tmp: Path
+) -> None:
+    """On a disk as vfat, or as NFS with root_squash, prepare says what the disk does and names a place where it works;
+    the disk is as it was, nor does --reset change it."""
+    with bindfs(shared_tmp / "source", shared_tmp / "disk", *options) as disk:
+        for name in existing:
+            (shared_tmp / "source" / name).mkdir(0o755)
+        site.cache = disk / "cache"
+        for reset in ((), ("--reset",)):
+            done = site.prepare(*reset)
+            assert (done.returncode, done.stderr.count("\n")) == (4, 1), done.stderr
+            assert words in done.stderr
+            assert "name a directory on another disk, such as /var/cache/eggcache" in done.stderr
+            assert [path.name for path in disk.rglob("*")] == list(existing)
 
 
 def test_read_only_disk_is_a_note_where_nothing_has_to_be_written(site: Site, shared_tmp: Path) -> None:

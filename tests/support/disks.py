@@ -1,4 +1,4 @@
-"""Real file systems to break: tmpfs with limits, ext4 in a file, and FUSE, which cannot exchange two names."""
+"""Real disks to break: tmpfs with limits, ext4 in a file, and FUSE, which cannot exchange two names or keep modes."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ def relax(where: Path) -> None:
 
 
 @contextmanager
-def bindfs(source: Path, where: Path) -> Iterator[Path]:
+def bindfs(source: Path, where: Path, *options: str) -> Iterator[Path]:
     """`source` again at `where`, through FUSE: renameat2 with a flag is EINVAL there."""
     source.mkdir()
     where.mkdir()
     if not shutil.which("bindfs"):
         missing("there is no bindfs")
-    trouble = _run("bindfs", source, where)
+    trouble = _run("bindfs", *options, source, where)
     if trouble:
         missing(trouble)
     try:

@@ -1,0 +1,43 @@
+"""Disks on which a cache cannot be kept from others: vfat has no modes, NFS with root_squash gives root's files away.
+
+Nothing but a try tells them from a fit disk: vfat has the modes of its mount options, and the NFS server decides who is
+squashed, exports(5). So what was just made is looked at.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from contextlib import suppress
+
+from eggcache.errors import NotPermitted
+
+_ELSEWHERE = "name a directory on another disk, such as /var/cache/eggcache"
+
+
+def look(descriptor: int, parent: int, name: str) -> None:
+    """See that `name`, which this process has just made for itself alone in the verified directory `parent`, and opened
+    as `descriptor`, is its own. Else `name` is removed, and NotPermitted raised."""
+    info = os.fstat(descriptor)
+    cause = ""
+    if info.st_uid != os.geteuid():
+        from eggcache.system import safe_dirs
+
+        ours, owner = safe_dirs.owner_name(os.geteuid()), safe_dirs.owner_name(info.st_uid)
+        cause = f"its disk gives {owner} what {ours} makes there, as NFS does with root_squash or all_squash"
+    elif info.st_mode & 0o077:
+        with suppress(PermissionError):  # vfat ignores it for a directory, and refuses it for a file
+            os.fchmod(descriptor, info.st_mode & 0o700)  # an NFSv4 ACL that was inherited goes by it
+        mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
+        if mode & 0o077:
+            cause = f"its disk keeps no modes, as vfat: what is made there for its owner alone gets {mode:04o}"
+    if cause:
+        (os.rmdir if stat.S_ISDIR(info.st_mode) else os.unlink)(name, dir_fd=parent)
+        raise NotPermitted(os.path.join(os.readlink(f"/proc/self/fd/{parent}"), name), cause, _ELSEWHERE)
+
+
+def not_permitted(directory: str, error: OSError) -> NotPermitted:
+    """The error where `directory` cannot be made or filled. Root is told of another disk: an NFS server with
+    root_squash refuses root what it grants to others."""
+    remedy = "run it as root, or name a directory in one of yours" if os.geteuid() else _ELSEWHERE
+    return NotPermitted(directory, f"cannot be made or filled: {error.strerror}", remedy)
