@@ -118,6 +118,9 @@ def _anew(found: Environment, unit: systemd.Unit | None, prepare: Prepare, befor
         return Remedy(f"{before}restart it", restart)
     if unit.changed:
         return Remedy(f"{before}restart it with its new settings", f"systemctl daemon-reload && {restart}")
+    if cache is None and "PYTHON_EGG_CACHE" in unit.environment:  # UnsetEnvironment= counts more than any drop-in sets
+        show = f"systemctl cat {shlex.quote(unit.name)}"
+        return Remedy(f"{before}take it out of UnsetEnvironment= in the file that has it, which this shows", show)
     return Remedy(f"{before}install the drop-in that this prints, as its head says", prepare.wrapper("systemd"))
 
 

@@ -345,10 +345,31 @@ def test_check_tells_what_the_page_is(server: Server, dropin: str, settings: str
     found = server.findings()
     assert set(found) == ({finding} if finding else set())
     command = shlex.split(found[finding]["command"]) if finding else []
+    if "UnsetEnvironment" in settings:  # against which another drop-in of ours does nothing
+        assert settings in server.host.run(*command).stdout
     if command[:2] == ["eggcache", "prepare"]:
         server.eggcache(*command[1:])
         assert server.page() == served
         assert server.findings() == {}
+
+
+def test_instance_serves_from_a_dropin_of_its_own(server: Server) -> None:
+    """An instance that Debian's own script makes gets a drop-in of its own by --unit, and serves the page, without a
+    finding; Debian's first Apache, which is down, gets nothing."""
+    unit, host = "apache2@x.service", server.host
+    dropin = f"/etc/systemd/system/{unit}.d/50-eggcache.conf"
+    host.sh("cd /; sh /usr/share/doc/apache2/examples/setup-instance x; echo Listen 8081 >/etc/apache2-x/ports.conf")
+    host.run("mkdir", "-p", str(Path(dropin).parent))
+    try:
+        done = server.eggcache("wrapper", CACHE, *ON_SITE, "--unit", unit, "-o", dropin)
+        step = re.search(r"next: (.*)$", done.stderr, re.MULTILINE)
+        assert step, done.stderr
+        host.sh(step[1])
+        assert host.run(PYTHON, "-c", ASK.replace("127.0.0.1", "127.0.0.1:8081")).stdout == f"{SERVED}one\n"
+        assert server.findings() == {}
+        assert not host.path(DROPINS).exists()
+    finally:
+        host.sh(f"systemctl stop {unit}; rm -r {Path(dropin).parent}; systemctl daemon-reload")
 
 
 def commands(page: str) -> str:
