@@ -59,12 +59,12 @@ def test_readme_session_is_what_a_user_sees(
 NEW_HOST = r"""
 mount -t tmpfs none "$1"
 for place in /srv /opt /usr/local /var/cache /etc/apache2; do
-    mkdir -p "$1/upper$place" "$1/work$place"
-    mount -t overlay overlay -o "lowerdir=$place,upperdir=$1/upper$place,workdir=$1/work$place" "$place"
+    mkdir -p "$1/upper$place" "$1/spare$place"
+    mount -t overlay overlay -o "lowerdir=$place,upperdir=$1/upper$place,workdir=$1/spare$place" "$place"
 done
 clone=/usr/local/src/eggcache
-mkdir -p "$clone" "$1/upper/clone" "$1/work/clone" /run/lock
-mount -t overlay overlay -o "lowerdir=$2,upperdir=$1/upper/clone,workdir=$1/work/clone" "$clone"
+mkdir -p "$clone" "$1/upper/clone" "$1/spare/clone" /run/lock
+mount -t overlay overlay -o "lowerdir=$2,upperdir=$1/upper/clone,workdir=$1/spare/clone" "$clone"
 rm -rf "$clone/build" /etc/apache2/sites-enabled/*
 mount -t tmpfs -o mode=755 none /run/apache2
 mount -t tmpfs -o mode=755 none /var/log/apache2
