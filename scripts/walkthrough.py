@@ -231,7 +231,7 @@ def walk(own: Path, asked: str | None = None) -> None:
         (f"check --cache {apache_cache}", "does Apache's user get all of it?"),
         (f"wrapper {apache_cache}", "what starts Apache with it, on this host"),
     ):
-        say(f"$ eggcache {words}".ljust(70) + f"# {what}")
+        say(f"$ eggcache {words}".ljust(71) + f" # {what}")
 
     made_here = [own, where, Path(cache), *([ROOTS] if os.geteuid() == 0 else [])]
     remove = [path for path in dict.fromkeys(made_here) if not set(path.parents) & set(made_here)]
