@@ -146,6 +146,8 @@ def meant(word: str, known: Iterable[str]) -> str:
 
 def one_line(text: str) -> str:
     """The text with unprintable characters escaped: names in messages come from eggs and from the target."""
+    if text.isprintable():  # as nearly all are
+        return text
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 

@@ -10,7 +10,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from eggcache.cache import freshness
@@ -179,10 +179,10 @@ def dump(receipt: Receipt) -> bytes:
     """The receipt as `read` understands it. Sorted, so that equal receipts are equal bytes."""
     data = {
         "schema": freshness.SCHEMA,
-        "entries": {key: asdict(entry) for key, entry in sorted(receipt.entries.items())},
-        "extracted": {name: asdict(extracted) for name, extracted in sorted(receipt.extracted.items())},
+        "entries": dict(sorted(receipt.entries.items())),
+        "extracted": dict(sorted(receipt.extracted.items())),
     }
-    return json.dumps(data, indent=1).encode("ascii")
+    return json.dumps(data, indent=1, default=vars).encode("ascii")  # asdict would copy each list and row first
 
 
 # ------------------------------------------------------------------------------------------------ its shape

@@ -56,3 +56,18 @@ def test_check_is_one_process_and_linear(python: Path, shared_tmp: Path) -> None
     large = (totals[2] - totals[1]) / (12 * FILES)
     assert large == small
     assert large <= 11, "three of eggcache, of which one asks who can write; pkg_resources itself makes the rest"
+
+
+def test_tree_is_linear(python: Path, shared_tmp: Path) -> None:
+    """What tree does for each egg, of fifty and of two hundred, is the same, in eggcache and in the target together."""
+    totals = []
+    for count in (50, 100, 200):  # of the target's own, one call for fifty
+        eggs = shared_tmp / f"small-{count}"
+        eggs.mkdir()
+        for number in range(count):
+            write_egg(eggs / f"Small{number:03d}-1.0-py3.11.egg", {f"small{number:03d}.py": ""})
+        found, _ = calls(eggs, "tree", "--path", str(eggs), "--python", str(python))
+        totals.append(sum(found.values()))
+    small, large = totals[1] - totals[0], totals[2] - totals[1]
+    assert large == 2 * small
+    assert large <= 100 * 18, "half of them are pkg_resources' own"

@@ -154,14 +154,24 @@ def parsed(pr, names):
     return [root for root in roots if root is not None]
 
 
+def real(path, places):
+    """os.path.realpath, which looks at each directory above each path; `places` has those of the directories so far."""
+    directory, name = os.path.split(path)
+    if name in ("", ".", "..") or os.path.islink(path):
+        return os.path.realpath(path)
+    if directory not in places:
+        places[directory] = os.path.realpath(directory)
+    return os.path.join(places[directory], name)
+
+
 def outside(walk, links):
     """The zipped eggs on the path to which no requirement has led."""
-    inside, zips = {}, []
+    inside, zips, places = {}, [], {}
     for index in walk.reached:
-        inside[os.path.realpath(on_disk(walk.dists[index], links)[1] or "")] = True
+        inside[real(on_disk(walk.dists[index], links)[1] or "", places)] = True
     for dist in walk.installed.everything():
         kind, egg = on_disk(dist, links)[:2]
-        if kind in ("zipped egg", "inside a basket") and os.path.realpath(egg) not in inside:
+        if kind in ("zipped egg", "inside a basket") and real(egg, places) not in inside:
             zips.append(absolute(egg))
     return unique(zips)
 
