@@ -22,6 +22,8 @@ def held(descriptor: int, path: str, wait: float, progress: Progress | None) -> 
 
     Raises Busy after `wait` seconds, and OSError where the file system has no locks.
     """
+    if progress:
+        progress.phase(f"waiting for the lock of {path}")
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

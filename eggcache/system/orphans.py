@@ -9,6 +9,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from eggcache.system import files
+
 _SET, _GET = 36, 37  # PR_SET_CHILD_SUBREAPER, PR_GET_CHILD_SUBREAPER: prctl(2), Linux 3.4
 _PATIENCE = 5.0  # seconds: a process that makes new children for longer than that has won
 
@@ -42,7 +44,7 @@ def ended(uid: int) -> Iterator[None]:
 def _children(uid: int) -> list[int]:
     """Our children that run as `uid`: proc_pid_task_children(5), where the kernel has it."""
     pids = []
-    for task in os.listdir("/proc/self/task"):
+    for task in files.names("/proc/self/task"):
         with suppress(OSError), open(f"/proc/self/task/{task}/children", encoding="ascii") as stream:
             pids += [pid for pid in map(int, stream.read().split()) if _runs_as(pid, uid)]
     return pids

@@ -14,7 +14,7 @@ import os
 import pwd
 import stat
 
-from eggcache.errors import EggcacheError, NotPermitted
+from eggcache.errors import EggcacheError, NotPermitted, of_disk
 
 TYPE_CHECKING = False  # as in freshness
 if TYPE_CHECKING:
@@ -120,6 +120,8 @@ def _walk(path: str, create: bool, group_may: bool = False) -> int:
                     raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), here) from None
                 trail.append((make(parent, name), here))
             except OSError as error:
+                if error.errno in (errno.EIO, errno.EROFS, errno.ENOSPC, errno.EDQUOT):
+                    raise of_disk(here, "cannot be opened", error) from None
                 if error.errno not in (errno.ELOOP, errno.ENOTDIR):
                     raise NotPermitted(here, f"cannot be opened: {error.strerror}", "") from None
                 target = _trusted_link(parent, name, here, group_may)

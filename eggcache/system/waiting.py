@@ -48,8 +48,6 @@ class Lock(BaseFileLock):  # type: ignore[misc]  # mypy does not follow filelock
 @contextmanager
 def held(descriptor: int, path: str, wait: float, progress: Progress | None) -> Iterator[None]:
     """As locks.held, for a lock that another run has."""
-    if progress:
-        progress.phase(f"waiting for the lock of {path}")
     lock = Lock(_NOWHERE)
     lock.descriptor, lock.progress = descriptor, progress
     try:

@@ -135,8 +135,7 @@ def _parsed(executable: str, answer: bytes) -> object:
         if sum(answer.count(byte) for byte in b",[{") > ITEMS:  # a few bytes of it can take hundreds in memory
             raise ValueError("more than any site has")
         said = json.loads(answer, parse_int=_number, parse_constant=_refuse)
-        # Where neither a byte nor an escape is other than ASCII, a character is the same as its byte everywhere
-        return said if answer.isascii() and b"\\" not in answer else _from_bytes(said)
+        return _from_bytes(said)
     except (ValueError, RecursionError, MemoryError):  # UnicodeError is a ValueError
         raise EggcacheError(executable, "is no Python to trust: its answer makes no sense", REMEDY) from None
 

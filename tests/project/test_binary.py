@@ -119,10 +119,14 @@ def host(bare: Root, turbogears1_complete: Deployment, interpreter: Callable[[st
 
 
 def opened_elsewhere(descriptor: int) -> bool:
-    """Whether another process has that file open."""
+    """Whether another program has that file open: a process of this one, which is about to run another, may have it."""
+    own = Path("/proc/self/cmdline").read_bytes()
     for path in Path("/proc").glob("[0-9]*/fd/*"):
         with suppress(OSError):
-            if path.parts[2] != str(os.getpid()) and os.path.samestat(path.stat(), os.fstat(descriptor)):
+            if (
+                os.path.samestat(path.stat(), os.fstat(descriptor))
+                and (path.parent.parent / "cmdline").read_bytes() != own
+            ):
                 return True
     return False
 

@@ -55,7 +55,7 @@ def _load(watcher: progress.Progress) -> None:
     installed."""
     import fcntl, pickle, traceback  # noqa: E401, F401, I001
     from eggcache.cli.render import report  # noqa: F401
-    from eggcache.system import waiting  # noqa: F401
+    from eggcache.system import locks, waiting  # noqa: F401
     from eggcache.unzip import restoration  # noqa: F401
 
     for script in ("probe.py", "compile.py"):
