@@ -43,6 +43,7 @@ def private(before: str, *arguments: str | Path) -> Iterator[list[str]]:
          "sh", "-ec", script, "sh", *arguments],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
     ) as host:  # fmt: skip
+        first = ""
         try:
             assert host.stdout
             assert host.stdout.readline() == b"ready\n", "the host does not come up: see above"
@@ -51,7 +52,7 @@ def private(before: str, *arguments: str | Path) -> Iterator[list[str]]:
             yield ["nsenter", f"--target={first}", "--mount", "--pid"]
         finally:
             host.kill()
-            wait_for(lambda: not Path(f"/proc/{first}").exists())
+            wait_for(lambda: not first or not Path(f"/proc/{first}").exists())
 
 
 SYSTEMD = "mount -t tmpfs none /run; mkdir -p /run/systemd/system"
