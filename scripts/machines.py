@@ -97,7 +97,8 @@ class Image:
         for name, text in (("job", JOB), ("job.service", SERVICE)):
             (self.directory / name).write_text(text)
         setup = (
-            'set -e; mkdir -p "$1/etc/initramfs-tools/conf.d"; echo MODULES=list >"$1/etc/initramfs-tools/conf.d/machine"; '
+            'set -e; mkdir -p "$1/etc/initramfs-tools/conf.d"; '
+            'echo MODULES=list >"$1/etc/initramfs-tools/conf.d/machine"; '
             'printf "virtio_pci\\nvirtio_blk\\next4\\n" >"$1/etc/initramfs-tools/modules"'
         )
         finish = (
