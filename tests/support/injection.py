@@ -61,6 +61,10 @@ SAID = {
 _TRACE = "trace=" + ",".join(f"?{name}" for name in ERRORS)
 # A prepare leaves what it displaced for a second, for whoever reads there: in these runs nobody does
 HURRIED = ("-e", "inject=clock_nanosleep:retval=0")
+_UNHURRIED = (
+    "import runpy; from eggcache.target import eggs_on_path; eggs_on_path._SECONDS = -1; "
+    "runpy.run_module('eggcache', run_name='__main__')"
+)
 # What two calls of one kind may differ in
 _ALIKE = (
     (r"-[0-9a-f]{16}", "-"),  # the names of stages
@@ -94,8 +98,9 @@ class Call:
 
 
 def program(*arguments: str | Path) -> list[str]:
-    """eggcache's command line."""
-    return [sys.executable, "-m", "eggcache", *map(str, arguments)]
+    """eggcache's command line. It reads no egg ahead of the target's answer: how many it reads is a question of time,
+    and calls are known by their number."""
+    return [sys.executable, "-c", _UNHURRIED, *map(str, arguments)]
 
 
 def traced(
