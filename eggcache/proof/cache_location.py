@@ -146,7 +146,8 @@ def cleaned(directory: str, root: str = "/") -> Iterator[Finding]:
             f"write 'x {real}', 'x {real}/*' and 'x {real}/.*' to /etc/tmpfiles.d/eggcache.conf, each to a line of its "
             f"own, or {elsewhere}"
         )
-        remedy = Remedy(elsewhere if _governing(real, [*kept, *lines]) else exclusion)
+        in_vain = line.linked or _governing(real, [*kept, *lines])
+        remedy = Remedy(elsewhere if in_vain else exclusion)
         yield Finding("cleaned", directory, cause, remedy)
     elif _reaped(real, root):
         cause = f"tmpreaper removes old files from it, as {os.path.join(root, 'etc/tmpreaper.conf')} says"
@@ -155,16 +156,21 @@ def cleaned(directory: str, root: str = "/") -> Iterator[Finding]:
 
 
 class _Line(NamedTuple):
-    """A line of tmpfiles.d(5); its age is "" where it has nothing cleaned."""
+    """A line of tmpfiles.d(5); its age is "" where it has nothing cleaned. Where its path is `linked`, the line has
+    another one, through a symbolic link, and systemd compares what it cleans with lines that have that one as well."""
 
     file: str
     text: str
     kind: str
     path: str
     age: str
+    linked: bool = False
 
     def is_on(self, path: str) -> bool:
-        return _matches(path, self.path) if self.kind in _PATTERNS else path == self.path
+        if self.kind not in _PATTERNS:
+            return path == self.path
+        # What is cleaned is found by glob(3), which knows braces; what is passed over, by fnmatch(3)
+        return any(_matches(path, pattern) for pattern in (_braced(self.path) if self.age else [self.path]))
 
 
 def _governing(real: str, lines: Sequence[_Line]) -> _Line | None:
@@ -194,15 +200,17 @@ def _effective(root: str) -> list[_Line]:
     """The lines that `systemd-tmpfiles --clean` goes by; none where systemd, whose timer runs it, does not run.
 
     Of two on one path the first counts, patterns and other paths apart. `X` has the age of the line that it is below.
+    A symbolic link above the last name of a path is followed.
     """
     if not os.path.isdir(os.path.join(root, "run/systemd/system")):
         return []
     found: dict[tuple[bool, str, str], _Line] = {}
     for file, text in _lines(root):
         modified, path, age = _fields(text)
-        if modified and "!" not in modified:  # with "!" it is for the boot alone
-            kind = modified[0]
-            line = _Line(file, text, kind, path, age if kind in _AGED and age != "-" else "")
+        if modified and path.startswith("/") and "!" not in modified:  # with "!" it is for the boot alone
+            kind, above = modified[0], os.path.dirname(path)
+            place = path if kind in _PATTERNS else os.path.join(os.path.realpath(above), os.path.basename(path))
+            line = _Line(file, text, kind, place, age if kind in _AGED and age != "-" else "", place != path)
             found.setdefault((kind in _PATTERNS, path, "" if kind in _OWNING else kind), line)
     return [line if line.kind != "X" else _inheriting(line, found.values()) for line in found.values()]
 
@@ -210,7 +218,7 @@ def _effective(root: str) -> list[_Line]:
 def _inheriting(line: _Line, lines: Iterable[_Line]) -> _Line:
     above = [one for one in lines if one.kind in "dDvqQ" and one.path in _parts(line.path)]
     first = next((one for one in above if one.path == line.path), above[0] if above else line)
-    return line._replace(file=first.file, text=first.text, age=first.age) if first.age else line
+    return first._replace(kind=line.kind, path=line.path) if first.age else line
 
 
 def _matches(path: str, pattern: str) -> bool:
@@ -219,6 +227,15 @@ def _matches(path: str, pattern: str) -> bool:
     return len(names) == len(patterns) and all(
         fnmatch.fnmatchcase(name, one) and (name[:1] != "." or one[:1] == ".") for name, one in zip(names, patterns)
     )
+
+
+def _braced(pattern: str) -> list[str]:
+    """The patterns that one with braces stands for."""
+    first = re.search(r"\{([^{}]*)\}", pattern)
+    if not first:
+        return [pattern]
+    before, after = pattern[: first.start()], pattern[first.end() :]
+    return [each for part in first[1].split(",") for each in _braced(before + part + after)]
 
 
 def _parts(path: str) -> list[str]:

@@ -32,12 +32,15 @@ def look(descriptor: int, parent: int, name: str) -> None:
         if mode & 0o077:
             cause = f"its disk keeps no modes, as vfat: what is made there for its owner alone gets {mode:04o}"
     if cause:
-        (os.rmdir if stat.S_ISDIR(info.st_mode) else os.unlink)(name, dir_fd=parent)
+        with suppress(OSError):  # a server that squashes root may refuse that as well
+            (os.rmdir if stat.S_ISDIR(info.st_mode) else os.unlink)(name, dir_fd=parent)
         raise NotPermitted(os.path.join(os.readlink(f"/proc/self/fd/{parent}"), name), cause, _ELSEWHERE)
 
 
 def not_permitted(directory: str, error: OSError) -> NotPermitted:
     """The error where `directory` cannot be made or filled. Root is told of another disk: an NFS server with
-    root_squash refuses root what it grants to others."""
-    remedy = "run it as root, or name a directory in one of yours" if os.geteuid() else _ELSEWHERE
+    root_squash refuses root what it grants to others. An attribute of chattr(1), and SELinux, do so on any disk."""
+    remedy = "run it as root, or name a directory in one of yours"
+    if os.geteuid() == 0:
+        remedy = f"see what keeps root from it (findmnt, lsattr -d, getenforce), or {_ELSEWHERE}"
     return NotPermitted(directory, f"cannot be made or filled: {error.strerror}", remedy)

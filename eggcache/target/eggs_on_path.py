@@ -57,10 +57,12 @@ class EarlyReader:
                 held: dict[int, bytes] = {}
                 read = self._read[egg] = replace(eggs.read(source, egg, self._least), held=held)
                 members += len(read.members)
-                self._read[egg] = replace(read, beside=tuple(source_scan.looks_beside(Opened(source, read))))
-                left -= sum(map(len, held.values()))
-                if left < 0:
-                    held.clear()
+                try:
+                    self._read[egg] = replace(read, beside=tuple(source_scan.looks_beside(Opened(source, read))))
+                finally:  # of a damaged egg, what came before is held as well
+                    left -= sum(map(len, held.values()))
+                    if left < 0:
+                        held.clear()
             yield
         for egg, read in list(self._read.items()):
             with suppress(EggcacheError), accounts.reading(egg, self._account) as source:

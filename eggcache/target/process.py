@@ -134,8 +134,7 @@ def _parsed(executable: str, answer: bytes) -> object:
     try:
         if sum(answer.count(byte) for byte in b",[{") > ITEMS:  # a few bytes of it can take hundreds in memory
             raise ValueError("more than any site has")
-        said = json.loads(answer, parse_int=_number, parse_constant=_refuse)
-        return _from_bytes(said)
+        return _from_bytes(json.loads(answer, parse_int=_number, parse_constant=_refuse))
     except (ValueError, RecursionError, MemoryError):  # UnicodeError is a ValueError
         raise EggcacheError(executable, "is no Python to trust: its answer makes no sense", REMEDY) from None
 

@@ -38,6 +38,9 @@ for files, cache, mounted in json.load(sys.stdin):
     for place in (*places, pathlib.Path(cache)):
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir(parents=True)
+    for link, to in (("/srv/link", "place"), ("/srv/above", ".")):  # which some lines take as well
+        pathlib.Path(link).unlink(missing_ok=True)
+        pathlib.Path(link).symlink_to(to)
     if mounted:
         subprocess.run(["mount", "--bind", cache, cache], check=True)
     for name, text in files.items():
@@ -136,6 +139,7 @@ CASES = {
         "e /srv/*/*/* - - - 0\nx /srv/place/cache\nx /srv/place/cache/*", "e", in_vain=True
     ),
     "X with an age": lines("d /srv/place\nX /srv/place/cache - - - 0", "X"),
+    "empty type": lines("'' /srv/place - - - 0", ""),
     "no type": lines("y /srv/place - - - 0", ""),
     "no specifier that there is": lines("d /srv/place - - - 0\nx /srv/place/%j", "d"),
     "no absolute path": lines("d srv/place - - - 0", ""),
@@ -146,6 +150,10 @@ CASES = {
     "X below two, the other way": lines("d /srv/place - - - -\nd /srv - - - 0\nX /srv/place/cache", ""),
     "X on a line": lines("d /srv - - - -\nd /srv/place/cache - - - 0\nX /srv/place/cache", "d /srv/place/cache"),
     "blanks around": lines("  d /srv/place - - - 0  ", "d"),
+    "braces": lines("e /srv/{place,other}/cache - - - 0", "e"),
+    "no braces in what is excluded": lines("d /srv/place - - - 0\nx /srv/{place,other}/cache", "d"),
+    "through a symbolic link": lines("d /srv/link/cache - - - 0", "d", in_vain=True),
+    "parent through a symbolic link": lines("d /srv/above/place - - - 0", "d", in_vain=True),
     "mounted": lines("d /srv/place - - - 0", "", mounted=True),
     "mounted, and aged itself": lines("d /srv/place/cache - - - 0", "d", mounted=True),
     "private tmp": lines(PRIVATE, "d /srv/place", cache="/srv/place/systemd-private-%b-apache2.service-x/tmp/cache"),
@@ -167,7 +175,7 @@ CASES = {
 def answers() -> Iterator[dict[str, Any]]:
     """What check said of each case, with its remedy; whether files went; and whether they did with the remedy."""
     with booted() as host:
-        host.sh("mkdir -p /srv/place; ln -s place /srv/link")
+        host.sh("mkdir -p /srv/place")
         boot = host.sh("tr -d - </proc/sys/kernel/random/boot_id").stdout.strip()
         cases = [(case.files, case.cache.replace("-%b-", f"-{boot}-"), case.mounted) for case in CASES.values()]
         host.write("/run/cases.json", json.dumps(cases))

@@ -358,9 +358,10 @@ def test_instance_serves_from_a_dropin_of_its_own(server: Server) -> None:
     finding; Debian's first Apache, which is down, gets nothing."""
     unit, host = "apache2@x.service", server.host
     dropin = f"/etc/systemd/system/{unit}.d/50-eggcache.conf"
-    host.sh("cd /; sh /usr/share/doc/apache2/examples/setup-instance x; echo Listen 8081 >/etc/apache2-x/ports.conf")
-    host.run("mkdir", "-p", str(Path(dropin).parent))
     try:
+        host.sh("cd /; sh /usr/share/doc/apache2/examples/setup-instance x")
+        host.sh("echo Listen 8081 >/etc/apache2-x/ports.conf")
+        host.run("mkdir", "-p", str(Path(dropin).parent))
         done = server.eggcache("wrapper", CACHE, *ON_SITE, "--unit", unit, "-o", dropin)
         step = re.search(r"next: (.*)$", done.stderr, re.MULTILINE)
         assert step, done.stderr
@@ -369,7 +370,8 @@ def test_instance_serves_from_a_dropin_of_its_own(server: Server) -> None:
         assert server.findings() == {}
         assert not host.path(DROPINS).exists()
     finally:
-        host.sh(f"systemctl stop {unit}; rm -r {Path(dropin).parent}; systemctl daemon-reload")
+        made = "/etc/apache2-x /etc/logrotate.d/apache2-x /etc/default/*-x /var/log/apache2-x /usr/local/sbin/*-x"
+        host.sh(f"systemctl stop {unit}; rm -rf {Path(dropin).parent} {made}; systemctl daemon-reload")
 
 
 def commands(page: str) -> str:
