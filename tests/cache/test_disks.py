@@ -76,6 +76,15 @@ def test_disk_that_keeps_nothing_from_others(
             assert [path.name for path in disk.rglob("*")] == list(existing)
 
 
+def test_directory_that_the_disk_keeps_from_being_opened(caches: Caches) -> None:
+    """An error of the disk where the cache is opened is no question of rights: the status is 1, and the kernel's log is
+    named."""
+    options = ["-P", str(caches.cache.parent), "-e", "trace=openat", "-e", "inject=openat:error=EIO"]
+    done = traced(options, caches.command())
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
+    assert f"{caches.cache}: cannot be opened: Input/output error; see what the kernel's log says" in done.stderr
+
+
 def test_read_only_disk_is_a_note_where_nothing_has_to_be_written(site: Site, shared_tmp: Path) -> None:
     """On a read-only disk an egg that is only newer is a note, and needs nothing; what has to be written fails, without
     the status of what is not safe; nothing changes there, and writable it works."""
