@@ -54,9 +54,6 @@ def unzip_all(
         owners.check_bare(target.python)
     tree = settled_tree(target, roots, run)
     found = unzipped.by_directory(tree.distributions)
-    if found and cleared and tree.interpreter.executable != target.python:
-        cleared = None
-        owners.check_bare(tree.interpreter.executable)  # now, and not when everything is extracted
 
     def naming(eggs: Sequence[str]) -> str:
         """The command that unzips these as well, as this one was asked to."""
@@ -75,7 +72,8 @@ def unzip_all(
         told = Announcement(
             users, target.python, [*places(tree), *around(target.paths), *found], "eggcache unzip-all", warn
         )
-        compiler = Compiler(tree.interpreter, cleared)
+        python = tree.interpreter
+        compiler = Compiler(python, cleared if python.executable == target.python else None)
         works = [Conversion(directory, zips, compiler, keep, run, told) for directory, zips in found.items()]
         done = report(works, findings, [*resolver.notes(tree, roots)], told, run)
     if backup and done.outcomes and not run.dry_run:
