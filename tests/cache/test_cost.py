@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -71,3 +72,19 @@ def test_tree_is_linear(python: Path, shared_tmp: Path) -> None:
     small, large = totals[1] - totals[0], totals[2] - totals[1]
     assert large == 2 * small
     assert large <= 100 * 18, "half of them are pkg_resources' own"
+
+
+def test_memory_is_not_that_of_all_members(python: Path, shared_tmp: Path) -> None:
+    """Neither eggcache nor the target holds the members of sixty eggs more than those of a few: each egg has 2,000,
+    of which pkg_resources keeps a kilobyte each in three places, and all are read for their requirements."""
+    eggs = shared_tmp / "large"
+    eggs.mkdir()
+    write_egg(eggs / "Large00-1.0-py3.11.egg", {f"large/{number}.txt": "" for number in range(2000)})
+    for number in range(1, 60):
+        os.link(eggs / "Large00-1.0-py3.11.egg", eggs / f"Large{number:02d}-1.0-py3.11.egg")
+    command = [sys.executable, "-m", "eggcache", "tree", "--all", "--path", str(eggs), "--python", str(python)]
+    process = subprocess.Popen(command, cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)  # of the largest process
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0
+    assert usage.ru_maxrss < 80 << 10, "KiB"

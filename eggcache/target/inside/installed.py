@@ -2,7 +2,7 @@
 # Python 2.4 to 3.14 syntax: no `with`, no `except X as e`, no conditional expression, no bytes literal.
 import zipimport
 
-KEPT = 50  # zips
+KEPT, MEMBERS = 50, 10000  # zips, and members of more than one
 
 
 def words():
@@ -59,6 +59,7 @@ class Installed:
     def __init__(self, pr, already):
         self.pr = pr
         self.ws = pr.working_set
+        self.path = dict.fromkeys(sys.path)
         if already:  # imported by a .pth file, before `--path` was there
             known = dict.fromkeys(self.ws.entries)
             for entry in sys.path:
@@ -78,7 +79,6 @@ class Installed:
         if self.scanned is None:
             env = self.pr.Environment([])
             refused = {}
-            self.path = dict.fromkeys(sys.path)
             for entry in list(self.ws.entries):
                 for dist in self.found_on(entry):
                     try:
@@ -107,16 +107,20 @@ class Installed:
         return dists
 
     def forget(self, dist):
-        """Let go of what was read of a zip that is not on the path itself: a kilobyte for every member of it."""
+        """Let go of what was read of a zip that is not on the path itself: a kilobyte for every member of it. It is read
+        again where it is asked for."""
         kept = getattr(getattr(self.pr, "ZipProvider", None), "_zip_manifests", None)  # since 5.8
-        if isinstance(kept, dict) and len(kept) > KEPT:
-            kept.clear()
+        if isinstance(kept, dict) and len(kept) > 1:  # a basket is asked for each of its eggs
+            members = sum([len(manifest[0]) for manifest in kept.values()])
+            if len(kept) > KEPT or members > MEMBERS:
+                kept.clear()
         provider = getattr(dist, "_provider", None)
         loader = getattr(provider, "loader", None)
-        if isinstance(loader, zipimport.zipimporter) and loader.archive not in self.path:
+        if isinstance(loader, (zipimport.zipimporter, Reopened)) and loader.archive not in self.path:
             provider.loader = Reopened(loader.archive, loader.prefix)
             for cache in (zipimport._zip_directory_cache, sys.path_importer_cache):
                 cache.pop(loader.archive, None)
+            provider.__dict__.pop("_dirindex", None)
 
     def candidates(self, key):
         return self.environment().get(key, [])

@@ -182,6 +182,7 @@ class Walk:
         key = (self.index[self.installed.identity(dist)], tuple(extras))
         if key not in self.requires:
             self.requires[key] = self.ask_requirements(dist, extras)
+            self.installed.forget(dist)
         return self.requires[key]
 
     def ask_requirements(self, dist, extras):
