@@ -67,6 +67,19 @@ def check(
     :raises Busy: a prepare is at work in the cache for longer than `run.wait`
     :raises EggcacheError: the target has no pkg_resources, or gives no sensible answer
     """
+    return with_tree(cache, target, roots, run, imports=imports, application=application)[0]
+
+
+def with_tree(
+    cache: str | None,
+    target: Target,
+    roots: Roots,
+    run: Run,
+    *,
+    imports: Sequence[str] | None,
+    application: Application,
+) -> tuple[Report, Tree]:
+    """What `check` returns, and the tree that it is about: the target is asked once for both. Otherwise as `check`."""
     if cache is not None:
         cache = os.path.abspath(cache)
         _wait_for_prepare(cache, run)
@@ -111,7 +124,8 @@ def check(
     read = f"{', '.join(by_line)}: read by line, since eggcache's own Python cannot parse it" if by_line else None
     about = (looked.beside, configuration.untold(told), read, *_others(looked))
     notes = (*resolver.notes(tree, roots), *_notes(target.account, host), *about)
-    return Report("check", cache, outcomes, findings, tuple(filter(None, notes)), outside=tree.outside)
+    result = Report("check", cache, outcomes, findings, tuple(filter(None, notes)), outside=tree.outside)
+    return result, tree
 
 
 def _wait_for_prepare(cache: str, run: Run) -> None:

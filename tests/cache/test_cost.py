@@ -59,6 +59,14 @@ def test_check_is_one_process_and_linear(python: Path, shared_tmp: Path) -> None
     assert large <= 11, "three of eggcache, of which one asks who can write; pkg_resources itself makes the rest"
 
 
+def test_report_asks_the_target_once(python: Path, shared_tmp: Path) -> None:
+    """report executes the target as often as check does, though its page has the tree as well."""
+    page = shared_tmp / "page.html"
+    _, programs = calls(shared_tmp, "report", *prepared(python, shared_tmp, FILES)[1:], "-o", str(page))
+    assert programs.count(str(python)) == 1
+    assert f"Deep-{FILES}-py3.11.egg" in page.read_text()
+
+
 def test_tree_is_linear(python: Path, shared_tmp: Path) -> None:
     """What tree does for each egg, of fifty and of two hundred, is the same, in eggcache and in the target together."""
     totals = []

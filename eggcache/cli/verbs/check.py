@@ -10,11 +10,12 @@ from eggcache import findings, progress
 from eggcache.cli import arguments, console, receipt_defaults
 from eggcache.cli.render import findings_table, report
 from eggcache.errors import UsageError, meant
-from eggcache.model import Report
+from eggcache.model import Report, Tree
 from eggcache.proof import checking
 from eggcache.proof.application import Application
 from eggcache.servers import environments
 from eggcache.system import accounts
+from eggcache.target.interpreter import Target
 
 
 def run(options: argparse.Namespace) -> int:
@@ -35,10 +36,10 @@ def run(options: argparse.Namespace) -> int:
     return max((finding.status for finding in result.findings), default=0)
 
 
-def proven(options: argparse.Namespace) -> tuple[Report, str, str | None, list[argparse.Namespace]]:
+def proven(options: argparse.Namespace) -> tuple[Report, str, str | None, list[tuple[Target, Tree]]]:
     """Check what `options` say, and print the notes.
 
-    :returns: the report, whom it was checked as, the cache, and the options of each tree
+    :returns: the report, whom it was checked as, the cache, and each tree with its target
     """
     accounts.need_proc()
     if options.apachectl:
@@ -51,10 +52,11 @@ def proven(options: argparse.Namespace) -> tuple[Report, str, str | None, list[a
     cache = options.cache or environments.inherited()
     trees = receipt_defaults.trees(options, os.path.abspath(cache)) if cache else [options]
     checked = [_checked(tree, cache) for tree in trees]
-    result = report.together([result for result, _ in checked])
+    result = report.together([result for result, _, _ in checked])
     for note in result.notes:
         console.warn(note, options)
-    return result, " and ".join(dict.fromkeys(name for _, name in checked)), cache, trees
+    names = " and ".join(dict.fromkeys(target.account.name for _, target, _ in checked))
+    return result, names, cache, [(target, tree) for _, target, tree in checked]
 
 
 def _ignored(options: argparse.Namespace) -> set[tuple[str, str]]:
@@ -70,12 +72,12 @@ def _ignored(options: argparse.Namespace) -> set[tuple[str, str]]:
     return named
 
 
-def _checked(options: argparse.Namespace, cache: str | None) -> tuple[Report, str]:
-    """What there is to say of the tree that `options` name, and the name of the account that it was checked as."""
+def _checked(options: argparse.Namespace, cache: str | None) -> tuple[Report, Target, Tree]:
+    """What there is to say of the tree that `options` name, the target as it was checked, and that tree."""
     arguments.doubt(options)
     target, notes = arguments.served(options)
     with progress.watched(options.quiet, options.verbose > 0) as watcher:
-        result = checking.check(
+        result, tree = checking.with_tree(
             cache,
             target,
             arguments.roots(options),
@@ -91,7 +93,7 @@ def _checked(options: argparse.Namespace, cache: str | None) -> tuple[Report, st
             ),
         )
     whom = [f"{note}, so this is checked as {target.account.name}" for note in notes]
-    return replace(result, notes=(*whom, *result.notes)), target.account.name
+    return replace(result, notes=(*whom, *result.notes)), target, tree
 
 
 def _scripts(options: argparse.Namespace) -> tuple[str, ...]:

@@ -13,13 +13,12 @@ from contextlib import suppress
 from typing import Any
 
 from eggcache.cache import inventory
-from eggcache.cli import arguments, console
+from eggcache.cli import console
 from eggcache.cli.render import hosts_page, site_page
 from eggcache.cli.verbs import check
 from eggcache.errors import EggcacheError, UsageError, of_disk
 from eggcache.servers import apache, application_servers, environments
 from eggcache.system import files, staging
-from eggcache.target import resolver
 
 _SILENT = "its file is empty: check said nothing there"  # of a host that did not answer
 _FIELDS = {"code": str, "thing": str, "cause": str, "remedy": str, "command": str, "status": int}
@@ -44,10 +43,8 @@ def run(options: argparse.Namespace) -> int:
 
 def _of_this_host(options: argparse.Namespace, when: str) -> str:
     result, whom, cache, trees = check.proven(options)
-    targets = [arguments.served(one)[0] for one in trees]
     sites = []
-    for one, target in zip(trees, targets):
-        tree = resolver.resolve(target, arguments.roots(one))
+    for _, tree in trees:
         prepared: Sequence[bool] = ()
         if cache:
             with suppress(EggcacheError):  # what is wrong with it, a finding says
@@ -64,8 +61,8 @@ def _of_this_host(options: argparse.Namespace, when: str) -> str:
         "unit of systemd's": host.unit or "none",
         "a /tmp of its own": {True: "yes", False: "no", None: "unknown"}[host.private_tmp],
     }
-    for site, target in zip(sites, targets):
-        version = site.tree.interpreter.version
+    for target, tree in trees:
+        version = tree.interpreter.version
         found = [*environments.running(target.account, version, options.pid_file and os.path.abspath(options.pid_file))]
         found += [one.environment for one in application_servers.running(target)]
         for process in found:
