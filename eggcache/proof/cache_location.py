@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import fnmatch
+import glob
 import os
 import re
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import groupby
+from operator import itemgetter
 from typing import NamedTuple
 
 from eggcache.cache import groups_and_zones
@@ -137,7 +140,8 @@ def cleaned(directory: str, root: str = "/") -> Iterator[Finding]:
     once by each worker. `root` is where the configuration is looked up."""
     real = os.path.realpath(directory)
     lines = _effective(root)
-    line = _governing(real, lines)
+    names = list(_names(real, lines))
+    line = next(filter(None, (_governing(name, lines) for name in names)), None)
     if line:
         cause = f"systemd-tmpfiles removes old files from it: {line.file} says {line.text!r}"
         elsewhere = "use /var/cache/eggcache"
@@ -146,7 +150,7 @@ def cleaned(directory: str, root: str = "/") -> Iterator[Finding]:
             f"write 'x {real}', 'x {real}/*' and 'x {real}/.*' to /etc/tmpfiles.d/eggcache.conf, each to a line of its "
             f"own, or {elsewhere}"
         )
-        in_vain = line.linked or _governing(real, [*kept, *lines])
+        in_vain = any(_governing(name, [*kept, *lines]) for name in names)
         remedy = Remedy(elsewhere if in_vain else exclusion)
         yield Finding("cleaned", directory, cause, remedy)
     elif _reaped(real, root):
@@ -156,15 +160,13 @@ def cleaned(directory: str, root: str = "/") -> Iterator[Finding]:
 
 
 class _Line(NamedTuple):
-    """A line of tmpfiles.d(5); its age is "" where it has nothing cleaned. Where its path is `linked`, the line has
-    another one, through a symbolic link, and systemd compares what it cleans with lines that have that one as well."""
+    """A line of tmpfiles.d(5); its age is "" where it has nothing cleaned."""
 
     file: str
     text: str
     kind: str
     path: str
     age: str
-    linked: bool = False
 
     def is_on(self, path: str) -> bool:
         if self.kind not in _PATTERNS:
@@ -174,7 +176,7 @@ class _Line(NamedTuple):
 
 
 def _governing(real: str, lines: Sequence[_Line]) -> _Line | None:
-    """The line that has something in `real` cleaned; None where there is none.
+    """The line that has something in the directory cleaned that it names so; None where there is none.
 
     What is below the path of a line with an age is cleaned, down to the next mount point; an entry on the way that has
     a line of its own, of whatever type, is passed over (tmpfiles.c, dir_cleanup). So `x` on the path of a line that
@@ -184,7 +186,7 @@ def _governing(real: str, lines: Sequence[_Line]) -> _Line | None:
     mounts = {place for place, _ in procfs.mounts()}
     for part in reversed(_parts(real)):
         on_it = [line for line in lines if line.is_on(part)]
-        if on_it or part in mounts:
+        if on_it or os.path.realpath(part) in mounts:
             above = next((line for line in on_it if line.age), None)
             break
     inside = [line for line in lines if line.path.count("/") == real.count("/") + 1]
@@ -199,26 +201,64 @@ def _governing(real: str, lines: Sequence[_Line]) -> _Line | None:
 def _effective(root: str) -> list[_Line]:
     """The lines that `systemd-tmpfiles --clean` goes by; none where systemd, whose timer runs it, does not run.
 
-    Of two on one path the first counts, patterns and other paths apart. `X` has the age of the line that it is below.
-    A symbolic link above the last name of a path is followed.
+    Of two on one path the first counts, patterns and other paths apart; a "+" makes no difference.
     """
     if not os.path.isdir(os.path.join(root, "run/systemd/system")):
         return []
-    found: dict[tuple[bool, str, str], _Line] = {}
-    for file, text in _lines(root):
-        modified, path, age = _fields(text)
-        if modified and path.startswith("/") and "!" not in modified:  # with "!" it is for the boot alone
-            kind, above = modified[0], os.path.dirname(path)
-            place = path if kind in _PATTERNS else os.path.join(os.path.realpath(above), os.path.basename(path))
-            line = _Line(file, text, kind, place, age if kind in _AGED and age != "-" else "", place != path)
-            found.setdefault((kind in _PATTERNS, path, "" if kind in _OWNING else kind), line)
-    return [line if line.kind != "X" else _inheriting(line, found.values()) for line in found.values()]
+    lines, owned = list[_Line](), set[tuple[bool, str]]()
+    for file, texts in groupby(_lines(root), key=itemgetter(0)):
+        for _, text in texts:
+            modified, path, age = _fields(text)
+            if not modified or not path.startswith("/") or "!" in modified:  # with "!" it is for the boot alone
+                continue
+            kind = modified[0]
+            owner = kind in _PATTERNS, path
+            if kind not in _OWNING or owner not in owned:
+                lines.append(_Line(file, text, kind, path, age if kind in _AGED and age != "-" else ""))
+                owned |= {owner} if kind in _OWNING else set()
+        # As systemd does after each file, so that an age stays which a later file would not have given.
+        lines = [line if line.kind != "X" else _inheriting(line, lines) for line in lines]
+    return lines
+
+
+def _names(real: str, lines: Iterable[_Line]) -> Iterator[str]:
+    """The names by which these lines may have `real` cleaned: others lead through symbolic links, which systemd follows
+    above the last name of a path, and it compares what it cleans with lines that have the same name."""
+    yield real
+    for line in lines:
+        for path in _paths(line) if line.age else ():
+            above, name = os.path.split(path)
+            place = os.path.join(os.path.realpath(above), name)
+            if place != path and place in _parts(real):
+                yield path + real[len(place) :]
+
+
+def _paths(line: _Line) -> Iterator[str]:
+    """What there is that the path of a line names. A directory is not searched for a pattern through a link to it."""
+    if line.kind not in _PATTERNS:
+        yield line.path
+        return
+    for pattern in _braced(line.path):
+        searched = [n for n, part in enumerate(pattern.split("/")) if glob.has_magic(part)]
+        for path in glob.iglob(pattern):
+            if not any(os.path.islink("/".join(path.split("/")[:n])) for n in searched):
+                yield path
 
 
 def _inheriting(line: _Line, lines: Iterable[_Line]) -> _Line:
-    above = [one for one in lines if one.kind in "dDvqQ" and one.path in _parts(line.path)]
-    first = next((one for one in above if one.path == line.path), above[0] if above else line)
-    return first._replace(kind=line.kind, path=line.path) if first.age else line
+    """The `X` with the age that it has from another line: the first that it is below, or a deeper one that its pattern
+    is for."""
+    source: _Line | None = None
+    for other in lines:
+        if other.kind not in "dDvqQ":
+            continue
+        if source:
+            deeper = source.path in _parts(other.path) and _matches(other.path, line.path)
+        else:
+            deeper = other.path in _parts(line.path)
+        if deeper or other.path == line.path:
+            source = other
+    return source._replace(kind=line.kind, path=line.path) if source and source.age else line
 
 
 def _matches(path: str, pattern: str) -> bool:

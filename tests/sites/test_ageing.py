@@ -149,11 +149,49 @@ CASES = {
     "X below two": lines("d /srv - - - 0\nd /srv/place - - - -\nX /srv/place/cache", "d /srv -"),
     "X below two, the other way": lines("d /srv/place - - - -\nd /srv - - - 0\nX /srv/place/cache", ""),
     "X on a line": lines("d /srv - - - -\nd /srv/place/cache - - - 0\nX /srv/place/cache", "d /srv/place/cache"),
+    "X with a pattern over a deeper line": lines(
+        "d /srv\nd /srv/place/cache - - - 0\nX /srv/pl*/cache", "d /srv/place"
+    ),
+    "X with a pattern, a deeper line without an age": lines("d /srv - - - 0\nd /srv/place/cache\nX /srv/*/cache", ""),
+    "X with a pattern, nothing above": lines("d /srv/place/cache\nX /srv/*/cache\nd /srv/place/other - - - 0", ""),
+    "X with a pattern, another line below": lines(
+        "d /srv - - - 0\nd /srv/place/other\nX /srv/place/ca*", "d /srv", in_vain=False
+    ),
+    "X with a pattern, the last of two": lines(
+        "d /srv\nd /srv/place/other\nd /srv/place/cache - - - 0\nX /srv/place/*", "d /srv/place/cache"
+    ),
+    "X and an age that a later file does not have": Case(
+        {
+            "/etc/tmpfiles.d/a.conf": "d /srv - - - 0\nX /srv/place/cache",
+            "/etc/tmpfiles.d/b.conf": "d /srv/place/cache",
+        },
+        "d /srv",
+    ),
+    "X and an age that a later file has": Case(
+        {
+            "/etc/tmpfiles.d/a.conf": "d /srv\nX /srv/place/cache",
+            "/etc/tmpfiles.d/b.conf": "d /srv/place/cache - - - 0",
+        },
+        "d",
+    ),
+    "a second line with +": lines("d /srv/place - - - -\nC+ /srv/place - - - 0 /etc/skel", ""),
+    "a second directory with +": lines("d /srv/place - - - -\nd+ /srv/place - - - 0", ""),
+    "a line after one with +": lines("d+ /srv/place - - - -\nd /srv/place - - - 0", ""),
+    "a second x with +": lines("d /srv/place - - - 0\nx /srv/place/cache - - - -\nx+ /srv/place/cache - - - 0", ""),
+    "a second line with + and the first": lines("D /srv/place - - - 0\nd+ /srv/place - - - -", "D"),
+    "w+ below": lines("d /srv/place - - - 0\nw+ /srv/place/cache - - - - text", ""),
     "blanks around": lines("  d /srv/place - - - 0  ", "d"),
     "braces": lines("e /srv/{place,other}/cache - - - 0", "e"),
     "no braces in what is excluded": lines("d /srv/place - - - 0\nx /srv/{place,other}/cache", "d"),
     "through a symbolic link": lines("d /srv/link/cache - - - 0", "d", in_vain=True),
     "parent through a symbolic link": lines("d /srv/above/place - - - 0", "d", in_vain=True),
+    "pattern through a symbolic link": lines("e /srv/li*/cache - - - 0", "e", in_vain=True),
+    "pattern that a symbolic link matches, too": lines("e /srv/*/cache - - - 0", "e", in_vain=True),
+    "pattern not searched through a link": lines("e /srv/li*/ca?he - - - 0", ""),
+    "pattern searched through another link": lines("e /srv/above/place/ca?he - - - 0", "e", in_vain=True),
+    "pattern on a symbolic link": lines("e /srv/li* - - - 0", ""),
+    "x not on the path through a link": lines("d /srv/above/place - - - 0\nx /srv/place/cache", "d", in_vain=True),
+    "x on the path through a link": lines("d /srv/above/place - - - 0\nx /srv/above/place/cache", ""),
     "mounted": lines("d /srv/place - - - 0", "", mounted=True),
     "mounted, and aged itself": lines("d /srv/place/cache - - - 0", "d", mounted=True),
     "private tmp": lines(PRIVATE, "d /srv/place", cache="/srv/place/systemd-private-%b-apache2.service-x/tmp/cache"),
