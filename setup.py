@@ -66,6 +66,6 @@ setup(
     # the target has none of its own.
     install_requires=["configobj>=5", "filelock>=3.12", "packaging>=22.0", "rich>=13", "wheel>=0.38.4"],
     extras_require={"fast": ["zlib-ng"]},
-    entry_points={"console_scripts": ["eggcache = eggcache.cli.start:program"]},
+    entry_points={"console_scripts": ["eggcache = eggcache.cli.entry_point:program"]},
     zip_safe=True,
 )

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 WORDS = "the words"  # the modules of eggcache/ itself, which every room may import
-TEXTS = "findings"  # a folder for its length: as the modules of eggcache/ itself
+TEXTS = "explanations"  # a folder for its length: as the modules of eggcache/ itself
 
 
 def imports(source: Path) -> dict[str, set[str]]:

@@ -1,6 +1,6 @@
 """`python -m eggcache`."""
 
-from eggcache.cli import start
+from eggcache.cli import entry_point
 
 if __name__ == "__main__":
-    start.program()
+    entry_point.program()

@@ -94,7 +94,7 @@ class Interpreter:
 
 @dataclass(frozen=True)
 class Machine:
-    """What the tags of wheels are made from, as the target describes itself (`inside/tags.py`)."""
+    """What the tags of wheels are made from, as the target describes itself (`inside/wheel_tags.py`)."""
 
     version: tuple[int, ...]  #: for example (2, 7, 18)
     platform: str  #: as eggs are named: "linux-x86_64"

@@ -17,10 +17,10 @@ from eggcache.eggs import layout, packing
 from eggcache.errors import EggcacheError
 from eggcache.model import DEFAULT_RUN, Finding, Outcome, Ownership, Report, Run, Tree, Zone
 from eggcache.progress import Progress
-from eggcache.system import safe_dirs, tar_file, zones
-from eggcache.system.tar import Tar
+from eggcache.system import safe_dirs, tar_file, time_zones
+from eggcache.system.tar_members import Tar
 from eggcache.target import eggs_on_path, other_host, resolver
-from eggcache.target.commands import Prepare
+from eggcache.target.command_lines import Prepare
 from eggcache.target.eggs_on_path import EarlyReader
 from eggcache.target.interpreter import ELSEWHERE, EVERYTHING, Roots, Target
 from eggcache.target.other_host import HOST, Host
@@ -108,7 +108,7 @@ class Archiving:
             work = Archive(cache, run.progress)
             with layout.zone(target.timezone):
                 work.write(Plan(tree, target, read.opened, cache), stream, self.more)
-        zone = zones.of(target.timezone)
+        zone = time_zones.of(target.timezone)
         return Report(
             "archive",
             directory,

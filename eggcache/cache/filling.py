@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 from eggcache import __version__
 from eggcache.cache import freshness, keep_or_replace, receipt
 from eggcache.cache.plan import Cache, Claim, Place, Plan
-from eggcache.eggs.batch import Batch
+from eggcache.eggs.extraction_batch import Batch
 from eggcache.errors import EggcacheError
 from eggcache.model import Finding, Outcome, Tree
 from eggcache.progress import Progress
 from eggcache.system import files, staging, swap_or_gap, syscalls
 from eggcache.target import search_path
 from eggcache.target.interpreter import Target
-from eggcache.target.skipped import refusal
+from eggcache.target.skipped_eggs import refusal
 
 if TYPE_CHECKING:
     from eggcache.cache.freshness import Fingerprint

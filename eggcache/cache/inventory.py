@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from eggcache.cache import foreign_entries as cache_names
-from eggcache.cache import freshness, groups_and_zones, receipt
+from eggcache.cache import freshness, groups_and_time_zones, receipt
 from eggcache.eggs import layout
 from eggcache.errors import EggcacheError, NotPermitted, Remedy
 from eggcache.model import Finding, Tree
@@ -199,7 +199,7 @@ def _prepare(directory: str, key: str, known: receipt.Receipt, altered: set[str]
         entry.eggcache,
         tuple(entry.names),
         receipt.content({name: known.extracted[name].expected for name in entry.names if name in known.extracted}),
-        groups_and_zones.prepare_of(directory, key, entry).line(),
+        groups_and_time_zones.prepare_of(directory, key, entry).line(),
         tuple(sorted(changed)),
         tuple(entry.findings),
     )

@@ -9,14 +9,14 @@ import os
 from collections.abc import Iterator
 from dataclasses import replace
 
-from eggcache.cache import foreign_entries, freshness, groups_and_zones
+from eggcache.cache import foreign_entries, freshness, groups_and_time_zones
 from eggcache.cache.plan import Cache, Claim, Plan
 from eggcache.eggs.extract import Opened
 from eggcache.errors import EggcacheError
 from eggcache.model import Finding, Outcome
 from eggcache.progress import Progress
 from eggcache.system import files
-from eggcache.target.skipped import refusal
+from eggcache.target.skipped_eggs import refusal
 
 Outcomes = tuple[list[Outcome], list[Finding], dict[str, str]]  # and the digests of what is expected, by name
 
@@ -48,7 +48,7 @@ def of(claim: Claim, cache: Cache, there: int | None) -> Outcome:
     ServesOthers where the place would be taken from another time zone."""
     place, one, before = claim.place, claim.opened, cache.known.extracted.get(claim.place.name)
     for zone in claim.redated:
-        groups_and_zones.keep_dates(cache.wanted, place.egg, zone)
+        groups_and_time_zones.keep_dates(cache.wanted, place.egg, zone)
     into = os.path.join(cache.directory, place.name)
     if before and there is not None and _holds(claim, cache, there):
         return Outcome(place.egg, into, "kept", before.files, before.size)
@@ -84,7 +84,7 @@ def foreign(cache: Cache, there: int) -> Iterator[Finding]:
         name = os.path.basename(one.thing)
         if one.status and name.endswith("-tmp") and name in known.needed_beside(cache.key):
             # what is not to be removed by hand, since others are served from it
-            yield replace(one, remedy=groups_and_zones.rebuilt(known, cache.wanted, [one.thing]))
+            yield replace(one, remedy=groups_and_time_zones.rebuilt(known, cache.wanted, [one.thing]))
         else:
             yield one
 

@@ -14,18 +14,18 @@ from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
-from eggcache.cache import freshness, groups_and_zones, receipt, unservable
+from eggcache.cache import freshness, groups_and_time_zones, receipt, unservable
 from eggcache.eggs import extract, layout
 from eggcache.eggs import reader as eggs
 from eggcache.eggs.extract import Opened
 from eggcache.errors import EggcacheError, EggUnsuitable, NotPermitted, Remedy
 from eggcache.model import Distribution, Finding, Kind, Ownership, Tree
 from eggcache.system import accounts
-from eggcache.target import commands, resolver, skipped, why_missing
-from eggcache.target.commands import Prepare
+from eggcache.target import command_lines, resolver, skipped_eggs, why_missing
+from eggcache.target.command_lines import Prepare
 from eggcache.target.eggs_on_path import Opening
 from eggcache.target.interpreter import Target
-from eggcache.target.skipped import refusal
+from eggcache.target.skipped_eggs import refusal
 
 if TYPE_CHECKING:
     from eggcache.cache.freshness import Fingerprint
@@ -133,7 +133,7 @@ class Plan:
         """Eggs on the path that the target, run as the runtime user, does not even see: those that he cannot read, and
         those that are no zips any more, which pkg_resources passes over in silence."""
         more, account = -_MOST_UNREADABLE, self.target.account
-        for path, error in skipped.refusals(skipped.paths(self.tree, account), account, self.opening):
+        for path, error in skipped_eggs.refusals(skipped_eggs.paths(self.tree, account), account, self.opening):
             more += isinstance(error, NotPermitted)
             told = more <= 0 or not isinstance(error, NotPermitted)
             yield Step((refusal(error),) if told else (), {path: freshness.fingerprint(path)})
@@ -187,8 +187,8 @@ class Plan:
         own = "use a cache directory of its own"
         remedy = (
             Remedy(own)
-            if commands.only_added(self.target, place.egg)
-            else Remedy(f"{own}, or unzip it", commands.unzip(self.target, place.distribution))
+            if command_lines.only_added(self.target, place.egg)
+            else Remedy(f"{own}, or unzip it", command_lines.unzip(self.target, place.distribution))
         )
         return Finding("shared-name", place.egg, cause + place.name, remedy)
 
@@ -202,7 +202,7 @@ class Plan:
         if mode & 0o040 and egg.stat.st_gid in (self.target.account.gid, *self.target.account.groups):
             group = shlex.quote(accounts.group_name(egg.stat.st_gid))
             text = f"prepare another directory, with its group (--group {group}), or unzip it"
-            remedy = Remedy(text, commands.unzip(self.target, place.distribution))
+            remedy = Remedy(text, command_lines.unzip(self.target, place.distribution))
         else:
             whom = "its readers" if shown == 0o040 else "everybody"
             remedy = Remedy(f"let {whom} read it, if its content is no secret", f"chmod o+r {shlex.quote(place.egg)}")
@@ -235,7 +235,7 @@ class Plan:
         return None
 
     def _redated(self, cache: Cache, place: Place, opened: Opened, wanted: str) -> Iterator[str | None]:
-        for zone in groups_and_zones.zones(cache.known, place.name, self.target.timezone):
+        for zone in groups_and_time_zones.zones(cache.known, place.name, self.target.timezone):
             with layout.zone(zone):
                 there = expected(opened, cache.ownership(opened.egg))
             if there != wanted:  # two zones may agree on every date

@@ -22,7 +22,7 @@ from eggcache.target.interpreter import EVERYTHING, Roots, Target
 if TYPE_CHECKING:
     from eggcache.cache import reset_directory
     from eggcache.cache.plan import Cache, Plan
-    from eggcache.target.commands import Prepare
+    from eggcache.target.command_lines import Prepare
     from eggcache.target.eggs_on_path import EarlyReader
     from eggcache.target.launch import Launch
 
@@ -218,10 +218,10 @@ class Preparation:
         done = self._report(work.outcomes, work.findings, work.expected)
         replaced = [outcome.egg for outcome in work.outcomes if outcome.action == "replaced"]
         if replaced:
-            from eggcache.servers import processes
+            from eggcache.servers import affected_processes
 
-            older = processes.outdated(self.target.python, max(os.stat(egg).st_ctime for egg in replaced))
-            notes += processes.told(older, replaced)
+            older = affected_processes.outdated(self.target.python, max(os.stat(egg).st_ctime for egg in replaced))
+            notes += affected_processes.told(older, replaced)
             done = replace(done, processes=older)
         return replace(done, notes=tuple(notes))
 
@@ -242,17 +242,17 @@ class Preparation:
 
     @property
     def _wanted(self) -> Prepare:
-        from eggcache.target.commands import Prepare
+        from eggcache.target.command_lines import Prepare
 
         return Prepare(self.directory, self.target, self.roots, self.run.limits)
 
     def _planned(self, tree: Tree, read: EarlyReader, known: receipt.Receipt) -> tuple[Cache, Plan]:
         """What is to be in the cache of which this is known. Raises ServesOthers where that closes it to others."""
-        from eggcache.cache import groups_and_zones
+        from eggcache.cache import groups_and_time_zones
         from eggcache.cache.plan import Cache, Plan
 
         cache = Cache(self._wanted, self.owner, known)
-        groups_and_zones.keep_readers(known, cache.wanted)
+        groups_and_time_zones.keep_readers(known, cache.wanted)
         return cache, Plan(tree, self.target, read.opened, cache)
 
     def _open(self, held: ExitStack) -> tuple[int, reset_directory.Renewal | None]:
@@ -285,10 +285,10 @@ class Preparation:
 
     def _prepare_neighbours(self, descriptor: int) -> list[str]:
         """Prepare what the directory serves beside this in the new one, and say so of each."""
-        from eggcache.cache import groups_and_zones, reset_other_trees
+        from eggcache.cache import groups_and_time_zones, reset_other_trees
 
         others = reset_other_trees.of(self.directory, self.key)
-        groups_and_zones.keep_readers(others, self._wanted)
+        groups_and_time_zones.keep_readers(others, self._wanted)
         return list(reset_other_trees.prepare(others, self.directory, descriptor, self.run.progress))
 
     def _forget(self, known: receipt.Receipt) -> list[str]:
@@ -325,11 +325,11 @@ def _no_parent(directory: str, missing: str) -> EggcacheError:
 @contextmanager
 def _never_lenient(directory: str, unsafe: object) -> Iterator[None]:
     """What a safe directory serves others is lenient about, an `unsafe` one is not: no server may start with that."""
-    from eggcache.cache import groups_and_zones
+    from eggcache.cache import groups_and_time_zones
 
     try:
         yield
-    except groups_and_zones.ServesOthers as error:
+    except groups_and_time_zones.ServesOthers as error:
         if unsafe is None:
             raise
         raise NotPermitted(directory, f"is not safe, and is not built anew: {error.cause}", error.remedy) from None

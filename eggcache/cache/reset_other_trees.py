@@ -12,7 +12,7 @@ import shlex
 import time
 from collections.abc import Iterator
 
-from eggcache.cache import freshness, groups_and_zones, receipt
+from eggcache.cache import freshness, groups_and_time_zones, receipt
 from eggcache.cache.filling import Filling
 from eggcache.cache.plan import Cache, Plan
 from eggcache.eggs import layout
@@ -29,7 +29,7 @@ def of(directory: str, key: str) -> receipt.Receipt:
     known = receipt.at(directory, os.O_NOFOLLOW)
     entries = {
         other: entry
-        for other, entry in groups_and_zones.living(known)
+        for other, entry in groups_and_time_zones.living(known)
         if other != key and entry.names and entry.options["owner"][0] == os.geteuid()
     }
     needed = {name for entry in entries.values() for name in entry.names}
@@ -49,14 +49,14 @@ def prepare(others: receipt.Receipt, directory: str, descriptor: int, progress: 
         try:
             _prepare(key, entry, directory, descriptor, progress)
         except EggcacheError as error:
-            why, again = f"{error.thing}: {error.cause}", groups_and_zones.prepare_of(directory, key, entry).line()
+            why, again = f"{error.thing}: {error.cause}", groups_and_time_zones.prepare_of(directory, key, entry).line()
             yield f"{named(directory, key, entry)} could not be prepared anew: {why}; see to that, and run: {again}"
         else:
             yield f"{named(directory, key, entry)} was prepared anew"
 
 
 def _prepare(key: str, entry: receipt.Entry, directory: str, descriptor: int, progress: Progress) -> None:
-    again, owner = groups_and_zones.prepare_of(directory, key, entry), Ownership(*entry.options["owner"])
+    again, owner = groups_and_time_zones.prepare_of(directory, key, entry), Ownership(*entry.options["owner"])
     target, python = again.target, again.target.python
     options = freshness.asked(target, again.roots, entry.options["limits"])
     for name, value in entry.options["environment"].items():

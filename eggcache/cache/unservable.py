@@ -16,7 +16,7 @@ from eggcache.eggs import reader as eggs
 from eggcache.eggs.extract import Opened
 from eggcache.errors import EggcacheError, Remedy
 from eggcache.model import DEFAULT_LIMITS, Distribution, Finding, Interpreter, Kind, Member, Tree
-from eggcache.target import commands
+from eggcache.target import command_lines
 from eggcache.target.eggs_on_path import EarlyReader
 from eggcache.target.interpreter import Roots, Target
 
@@ -33,7 +33,7 @@ def in_target(tree: Tree, target: Target) -> Iterator[Finding]:
     release = (interpreter.setuptools or "").lower()
     if release in _BROKEN:
         cause = f"the pkg_resources of {interpreter.setuptools} fails whenever it is asked for a file"
-        unzip = commands.unzip_all(target, Roots(tree.requirements))
+        unzip = command_lines.unzip_all(target, Roots(tree.requirements))
         remedy = Remedy("install another release of setuptools, or unzip the eggs", unzip)
         yield Finding("broken-pkg-resources", interpreter.executable, cause, remedy)
 
@@ -44,7 +44,7 @@ def in_egg(opened: Opened, distribution: Distribution, interpreter: Interpreter,
     if distribution.kind is Kind.ZIP:
         no_egg = [("not-an-egg", "pkg_resources extracts from zips named .egg only", [])]
     for code, cause, names in chain(no_egg, _listed(opened, members), _native(opened, members, interpreter)):
-        remedy = Remedy("unzip it", commands.unzip(target, distribution))
+        remedy = Remedy("unzip it", command_lines.unzip(target, distribution))
         yield Finding(code, distribution.location, cause, remedy, context=tuple(names))
     yield from _not_zip_safe(opened, distribution, target)
 
@@ -63,7 +63,7 @@ def _not_zip_safe(opened: Opened, distribution: Distribution, target: Target) ->
     places = source_scan.looks_beside(opened)
     if places:
         cause = f"its code looks for files in its own directory, which no zip has, whatever the cache ({places[0]})"
-        remedy = Remedy("if pages fail for that, unzip it", commands.unzip(target, distribution))
+        remedy = Remedy("if pages fail for that, unzip it", command_lines.unzip(target, distribution))
         yield Finding("not-zip-safe", distribution.location, cause, remedy, 0, tuple(places))
 
 

@@ -80,11 +80,11 @@ def served(options: argparse.Namespace) -> tuple[Target, list[str]]:
 
 
 def owned(options: argparse.Namespace) -> Target:
-    """The target as the account that decides what it runs: see `owners.runner`."""
-    from eggcache.target import owners
+    """The target as the account that decides what it runs: see `code_owners.runner`."""
+    from eggcache.target import code_owners
 
     executable = python(options)
-    return Target(executable, paths(options), owners.runner(executable, paths(options)))
+    return Target(executable, paths(options), code_owners.runner(executable, paths(options)))
 
 
 def run(options: argparse.Namespace, watcher: Progress) -> Run:

@@ -13,11 +13,11 @@ import shlex
 import sys
 from collections.abc import Callable
 
-from eggcache.cache import groups_and_zones, receipt
+from eggcache.cache import groups_and_time_zones, receipt
 from eggcache.cli import console, next_command
 from eggcache.errors import EggcacheError, UsageError
-from eggcache.target import commands, interpreter
-from eggcache.target.commands import Prepare
+from eggcache.target import command_lines, interpreter
+from eggcache.target.command_lines import Prepare
 from eggcache.target.interpreter import Target
 
 TYPE_CHECKING = False  # as in freshness
@@ -102,7 +102,10 @@ def in_turn(options: argparse.Namespace, directory: str, run: Callable[[argparse
 def _believed(directory: str) -> list[Prepare]:
     """The prepares that the receipt of `directory` tells of: of a safe directory, and of this user's own receipt."""
     known = receipt.believed(directory)
-    return [groups_and_zones.prepare_of(directory, key, entry) for key, entry in sorted(groups_and_zones.living(known))]
+    return [
+        groups_and_time_zones.prepare_of(directory, key, entry)
+        for key, entry in sorted(groups_and_time_zones.living(known))
+    ]
 
 
 def _of_environment(entries: list[Prepare]) -> list[Prepare]:
@@ -129,13 +132,13 @@ def _completed(options: argparse.Namespace, entry: Prepare) -> tuple[argparse.Na
         new.path = taken["paths"] = list(target.paths)
     taken.update(_readers(new, target))
     if not options.limits:
-        new.limits = taken["limits"] = commands.limits(entry.limits)[1::2]
+        new.limits = taken["limits"] = command_lines.limits(entry.limits)[1::2]
     words = next_command.words(python=target.python, **taken)  # type: ignore[arg-type]
     if not (options.all or options.requirements):
         new.requirements, strict = list(entry.roots.requirements), entry.roots.strict
         new.all = strict and entry.roots.everything
         new.strict_tree = options.strict_tree or (strict and not entry.roots.everything)
-        words += commands.tree_words(entry.roots)
+        words += command_lines.tree_words(entry.roots)
     return new, _shown(new, words)
 
 

@@ -16,9 +16,9 @@ from importlib import metadata
 
 from eggcache.cli import next_command
 from eggcache.errors import Remedy, UsageError
-from eggcache.servers import apache, configuration
+from eggcache.servers import apache, apache_configuration
 from eggcache.target import interpreter, startup_files
-from eggcache.target.selection import named, normalised, project
+from eggcache.target.tree_selection import named, normalised, project
 
 _ALWAYS = ("TurboGears", "TurboGears2")  # with either, all of it may be installed flat
 _SHOWN = 4  # Pythons that an error names
@@ -57,7 +57,7 @@ def ours(requirements: Iterable[str] = ()) -> str:
 def candidates(root: str = "/") -> list[str]:
     """The Pythons of this host that may be meant, those with eggs first, and the one that Apache embeds before others.
     Files below `root` are looked at, and none of them is run."""
-    pythons = [*configuration.pythons(configuration.read(apache.read())), *_with_eggs(root)]
+    pythons = [*apache_configuration.pythons(apache_configuration.read(apache.read())), *_with_eggs(root)]
     return sorted(dict.fromkeys(pythons), key=lambda python: not _has_eggs(python))
 
 

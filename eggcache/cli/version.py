@@ -29,7 +29,7 @@ def lines(*, verbose: bool = False) -> Iterator[str]:
     from importlib import metadata  # slow, as the target's resolver is
 
     from eggcache.cli import unnamed_target
-    from eggcache.target import interpreter, owners, resolver
+    from eggcache.target import code_owners, interpreter, resolver
     from eggcache.target.interpreter import EVERYTHING, Target
 
     yield f"  run by Python {_dotted(sys.version_info[:3])}, {sys.executable}"
@@ -41,7 +41,7 @@ def lines(*, verbose: bool = False) -> Iterator[str]:
         if not python:
             yield "  target: none is named: --python, or EGGCACHE_PYTHON, names it"
             return
-        facts = resolver.resolve(Target(python, account=owners.runner(python)), EVERYTHING).interpreter
+        facts = resolver.resolve(Target(python, account=code_owners.runner(python)), EVERYTHING).interpreter
     except EggcacheError as error:
         yield f"  target: {error}"
         return

@@ -13,7 +13,7 @@ from eggcache.eggs.decompression import WINDOW, File
 from eggcache.eggs.extract import Opened
 from eggcache.errors import EggcacheError
 from eggcache.model import Member, Ownership
-from eggcache.system.tar import Tar
+from eggcache.system.tar_members import Tar
 
 _HELD = 16 << 20  # bytes of an egg's members, unpacked, that are kept in memory until all are known to be sound
 

@@ -20,7 +20,7 @@ from eggcache.errors import EggcacheError, NotPermitted, UsageError
 from eggcache.model import Finding
 from eggcache.system import accounts
 from eggcache.system.accounts import Account
-from eggcache.target import process, search_path
+from eggcache.target import script_run, search_path
 from eggcache.target.interpreter import Target
 from eggcache.target.launch import Launch
 
@@ -104,7 +104,7 @@ def parse(data: bytes, target: Target) -> Section | None:
     paths = search_path.expanded(map(os.path.abspath, target.paths))
     request = {"data": os.fsdecode(data), "defaults": _DEFAULTS, "paths": paths}
     try:
-        said = process.run(Launch(target, "config.py", request))
+        said = script_run.run(Launch(target, "turbogears_config.py", request))
     except NotPermitted:
         raise
     except EggcacheError as error:  # the same target has just answered for the tree: it is the file

@@ -13,14 +13,14 @@ from itertools import groupby
 from operator import itemgetter
 from typing import NamedTuple
 
-from eggcache.cache import groups_and_zones
+from eggcache.cache import groups_and_time_zones
 from eggcache.errors import Remedy
 from eggcache.model import Finding, Tree
-from eggcache.servers import apache, apache_findings, environments
+from eggcache.servers import apache, apache_findings, environment_variables
 from eggcache.servers.application_servers import ApplicationServer
 from eggcache.system import accounts, files, procfs
-from eggcache.target import commands
-from eggcache.target.commands import Prepare
+from eggcache.target import command_lines
+from eggcache.target.command_lines import Prepare
 
 _VOLATILE = ("tmpfs", "ramfs", "devtmpfs")
 _EXECUTABLE = ("lib_t", "textrel_shlib_t", "httpd_modules_t")  # httpd_t may map them executable, and write none
@@ -81,21 +81,21 @@ def unseen_eggs(tree: Tree, host: apache.Apache) -> Iterator[Finding]:
 def hidden(wanted: Prepare, others: Iterable[ApplicationServer] = ()) -> Iterator[Finding]:
     """Whether the running servers with the cache of `wanted` in their environment, and those `others` whose files name
     it, see it at its place. Another Apache may be anybody's: that it has another cache, or none, is told by
-    `environments.findings`.
+    `environment_variables.findings`.
 
     The settings of a unit are checked before (`apache.hides`). This is about their effect, that of ProtectHome= and the
     like, and about mounts since a server was started.
     """
     cache, account = os.path.realpath(wanted.directory), wanted.target.account
-    servers = {server.pid: server for server in environments.using(cache, account)}
+    servers = {server.pid: server for server in environment_variables.using(cache, account)}
     having = (one for one in others if one.cache and os.path.realpath(one.cache) == cache)
     servers.update((one.environment.pid, one.environment) for one in having)
     for pid, seen in procfs.ask(sorted(servers), lambda pid: procfs.shows(pid, cache), []):
         if seen is False:
             again = "restart it, where something was mounted or unmounted since it started"
             remedy = Remedy(f"{again}; else use a directory that it sees")
-            if cache != commands.ELSEWHERE:
-                remedy = remedy._replace(command=wanted.at(commands.ELSEWHERE).line())
+            if cache != command_lines.ELSEWHERE:
+                remedy = remedy._replace(command=wanted.at(command_lines.ELSEWHERE).line())
             cause = f"{servers[pid].thing} does not see it: in its mount namespace that is another place, or none"
             yield Finding("hidden-from-process", wanted.directory, cause, remedy)
 
@@ -109,7 +109,9 @@ def unreadable(wanted: Prepare, servers: Iterable[ApplicationServer]) -> Iterato
             cause = accounts.in_the_way(path, account).cause.replace("cannot use it", "cannot read the cache")
             own = replace(wanted, target=wanted.target._replace(account=account, group=account.gid))
             cause = f"its processes run as {account.name}, and {cause}"
-            yield Finding("daemon-user-cannot-read", server.environment.thing, cause, groups_and_zones.another(own))
+            yield Finding(
+                "daemon-user-cannot-read", server.environment.thing, cause, groups_and_time_zones.another(own)
+            )
 
 
 def _file_system(directory: str) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import replace
 
-from eggcache.cache import groups_and_zones
+from eggcache.cache import groups_and_time_zones
 from eggcache.eggs import layout
 from eggcache.errors import EggcacheError, NotPermitted, Remedy
 from eggcache.model import DEFAULT_RUN, Finding, Outcome, Report, Run, Tree
@@ -22,10 +22,10 @@ from eggcache.proof import cache_location, imported, permissions, target_side
 from eggcache.proof.application import Application
 from eggcache.proof.comparison import strangers
 from eggcache.proof.host_side import HostSide
-from eggcache.servers import apache, apache_findings, configuration, environments, trac_front_ends
+from eggcache.servers import apache, apache_configuration, apache_findings, environment_variables, trac_front_ends
 from eggcache.system import accounts, files, safe_dirs
 from eggcache.system.accounts import Account
-from eggcache.target import commands, resolver
+from eggcache.target import command_lines, resolver
 from eggcache.target.interpreter import EVERYTHING, Roots, Target
 
 # Files that are not as they should be, and what else keeps modules from being imported
@@ -112,7 +112,7 @@ def with_tree(
         found += imported.findings(evident.imports, looked, around, known=known)
         # What a process was started with does not matter then
         if cache is not None and apache_findings.tells(told, cache):
-            found = [one for one in found if one.code not in environments.RUNNING]
+            found = [one for one in found if one.code not in environment_variables.RUNNING]
         found += apache_findings.host_findings(told, interpreter=tree.interpreter, cache=cache, account=target.account)
         found += imported.extracted_first(evident.imports, looked)
         found += applications.findings(application, target)
@@ -122,7 +122,7 @@ def with_tree(
     notices = _NOTICES if resolver.wanted(tree) else (*_NOTICES, *resolver.LACKING)
     findings = tuple(one if one.code in notices else replace(one, status=3) for one in found)
     read = f"{', '.join(by_line)}: read by line, since eggcache's own Python cannot parse it" if by_line else None
-    about = (looked.beside, configuration.untold(told), read, *_others(looked))
+    about = (looked.beside, apache_configuration.untold(told), read, *_others(looked))
     notes = (*resolver.notes(tree, roots), *_notes(target.account, host), *about)
     result = Report("check", cache, outcomes, findings, tuple(filter(None, notes)), outside=tree.outside)
     return result, tree
@@ -150,7 +150,7 @@ def _opened(cache: str) -> AbstractContextManager[int]:
 
 
 def _notes(account: Account, host: apache.Apache) -> tuple[str, ...]:
-    if os.geteuid() == 0 or environments.user_of(host) in (None, account.name):
+    if os.geteuid() == 0 or environment_variables.user_of(host) in (None, account.name):
         return ()
     return (f"checked as {account.name}, who runs this; Apache runs as {host.user}: root can check as that user",)
 
@@ -172,7 +172,7 @@ class _With:
         self.target = looked.target
         self.away = looked.away
         self.comparison = looked.comparison
-        self.unzip = commands.unzip_all(looked.target, looked.wanted.roots)
+        self.unzip = command_lines.unzip_all(looked.target, looked.wanted.roots)
 
     def findings(self) -> list[Finding]:
         """All findings, those about eggs first."""
@@ -207,13 +207,14 @@ class _With:
     def _shifted(self) -> Finding:
         paths = self.comparison.shifted
         known, names = self.looked.known, self.comparison.names
-        zones = groups_and_zones.prepared_for(known, names)
-        why = " and ".join(map(groups_and_zones.shown, zones)) or "another time zone"
+        zones = groups_and_time_zones.prepared_for(known, names)
+        why = " and ".join(map(groups_and_time_zones.shown, zones)) or "another time zone"
         remedy = Remedy("prepare it with the zone of Apache (--tz), and check with the same")
         if zones:
             again = Remedy("prepare it again", self.looked.wanted.line())
-            remedy = groups_and_zones.in_zone(known, self.looked.wanted, names) or again
-        cause = f"prepared for {why}, and {environments.shown(self.target.timezone)} here: {len(paths)} files are not "
+            remedy = groups_and_time_zones.in_zone(known, self.looked.wanted, names) or again
+        here = environment_variables.shown(self.target.timezone)
+        cause = f"prepared for {why}, and {here} here: {len(paths)} files are not "
         cause += f"current, {paths[0][0]} is off by {paths[0][1]}"
         off = tuple(f"{path} {by}" for path, by in paths[: permissions.SHOWN])
         return Finding("time-zone", self.cache, cause, remedy, context=off)
@@ -294,9 +295,9 @@ class _Without:
         used += [(one.environment.thing, one.cache or "") for one in self.looked.servers]
         has = "".join(f"; {thing} has {cache}, see it with --cache" for thing, cache in used if cache.startswith("/"))
         wanted = self.looked.wanted
-        unzip = commands.unzip_all(wanted.target, wanted.roots)
+        unzip = command_lines.unzip_all(wanted.target, wanted.roots)
         cause = f"without PYTHON_EGG_CACHE, {count} are extracted to it, {what}{has}"
-        remedy = Remedy(f"unzip them ({unzip}), or prepare a cache", wanted.at(commands.ELSEWHERE).line())
+        remedy = Remedy(f"unzip them ({unzip}), or prepare a cache", wanted.at(command_lines.ELSEWHERE).line())
         eggs = tuple(outcome.egg for outcome in outcomes)
         found.append(Finding("no-cache", self.default, cause, remedy, context=eggs))
         if writable:
@@ -318,7 +319,7 @@ def _race(looked: HostSide, cache: str) -> Iterator[Finding]:
     match = re.match(r"(setuptools|distribute) (\d+)(?:\.(\d+))?", interpreter.setuptools or "")
     if match and (match[1] == "distribute" or (int(match[2]), int(match[3] or 0)) < (40, 1)):
         cause = f"{interpreter.setuptools} fails where two workers make one directory in {cache} at the same time"
-        remedy = Remedy("prepare a cache that nobody has to write to", looked.wanted.at(commands.ELSEWHERE).line())
+        remedy = Remedy("prepare a cache that nobody has to write to", looked.wanted.at(command_lines.ELSEWHERE).line())
         yield Finding("extraction-race", interpreter.executable, cause, remedy)
 
 

@@ -20,8 +20,8 @@ from eggcache.errors import EggcacheError, Remedy
 from eggcache.model import DateTime, Finding, Member, Outcome, Run, Tree
 from eggcache.proof.permissions import SHOWN
 from eggcache.proof.target_side import Lookup
-from eggcache.system import accounts, packaged
-from eggcache.target.commands import Prepare
+from eggcache.system import accounts, package_data
+from eggcache.target.command_lines import Prepare
 from eggcache.target.eggs_on_path import EarlyReader
 from eggcache.target.interpreter import Target
 
@@ -42,10 +42,10 @@ _Rule = Callable[[str, int, int, Callable[[int], bool]], tuple[str, str]]
 
 @cache
 def _judge() -> dict[str, Any]:
-    """What inside/difference.py defines, by which a target judges as well. What is inside/ is text to eggcache: it can
+    """What inside/file_fault.py defines, by which a target judges as well. What is inside/ is text to eggcache: it can
     be no package in a zip."""
     names: dict[str, Any] = {}
-    exec(packaged.read("target/inside/difference.py"), names)  # noqa: S102
+    exec(package_data.read("target/inside/file_fault.py"), names)  # noqa: S102
     return names
 
 

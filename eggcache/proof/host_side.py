@@ -8,17 +8,24 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from shlex import quote
 
-from eggcache.cache import groups_and_zones, receipt
+from eggcache.cache import groups_and_time_zones, receipt
 from eggcache.errors import Remedy
 from eggcache.model import Finding, Run, Tree
 from eggcache.proof import cache_location, permissions
 from eggcache.proof.application import UNKNOWN, Application
 from eggcache.proof.comparison import Comparison
-from eggcache.servers import apache, apache_findings, configuration, environments, processes, script_findings
+from eggcache.servers import (
+    affected_processes,
+    apache,
+    apache_configuration,
+    apache_findings,
+    environment_variables,
+    script_findings,
+)
 from eggcache.servers.application_servers import ApplicationServer, chosen, running
-from eggcache.servers.environments import Environment
+from eggcache.servers.environment_variables import Environment
 from eggcache.system import accounts
-from eggcache.target.commands import Prepare
+from eggcache.target.command_lines import Prepare
 from eggcache.target.interpreter import Roots, Target
 
 
@@ -27,7 +34,7 @@ class HostSide:
 
     tree: Tree
     host: apache.Apache
-    told: configuration.Configuration
+    told: apache_configuration.Configuration
     beside: str = ""  # why another server than Apache is taken to run the target
     servers: Sequence[ApplicationServer] = ()  # those of other kinds that run the target as the account
     strangers: Sequence[ApplicationServer] = ()  # those of other users, where none is of the account
@@ -47,28 +54,28 @@ class HostSide:
         self.writers: list[Finding] = []
         self.comparison = Comparison(self.wanted, run, self.again, reachable=False)
 
-    def around(self) -> environments.Locale | None:
-        """Look at the servers of this host and their locale, see `environments.locale`."""
+    def around(self) -> environment_variables.Locale | None:
+        """Look at the servers of this host and their locale, see `environment_variables.locale`."""
         self.host = apache.read(self.apachectl)
         if self.pid_file:
             self.host = replace(self.host, pid_file=self.pid_file)
-        self.told = configuration.read(self.host)
+        self.told = apache_configuration.read(self.host)
         if self.server not in ("apache", "none"):
             found = [one for one in running(self.target) if self.server in (None, one.kind)]
             self.servers = list(chosen(found, self.account.uid, self.cache))
             self.strangers = [one for one in found if one.uid != self.account.uid] if not self.servers else []
         if self.server not in (None, "apache"):
             self._leave_apache(f"--server {self.server}")
-        elif self.servers and self.server is None and configuration.idle(self.told):
+        elif self.servers and self.server is None and apache_configuration.idle(self.told):
             self._leave_apache(
                 f"{self.servers[0].environment.thing} runs {self.target.python}, and Apache runs nothing"
             )
         judged = [one.environment for one in self.servers] if self.beside else []
-        return environments.locale(self.account, self.host, self.told, self.cache, judged, self.pid_file)
+        return environment_variables.locale(self.account, self.host, self.told, self.cache, judged, self.pid_file)
 
     def _leave_apache(self, why: str) -> None:
         """Nothing of this host's Apache is of any matter."""
-        self.beside, self.host, self.told = why, apache.Apache(), configuration.Configuration()
+        self.beside, self.host, self.told = why, apache.Apache(), apache_configuration.Configuration()
 
     def at(self, tree: Tree) -> None:
         """Look at the eggs of `tree`, their files in the cache, and its rights."""
@@ -94,16 +101,18 @@ class HostSide:
         dated = ((os.stat(egg).st_mtime, egg) for egg in eggs)
         past = [each for each in dated if each[0] <= time.time()]  # a date in the future tells nothing
         changed, egg = max(past, default=(0.0, ""))
-        older = processes.outdated(self.target.python, changed, self.account.uid) if egg else ()
+        older = affected_processes.outdated(self.target.python, changed, self.account.uid) if egg else ()
         if self.cache is not None:  # others may be anybody's, with the same Python
-            having = environments.with_cache([one.pid for one in older], self.cache)
+            having = environment_variables.with_cache([one.pid for one in older], self.cache)
             older = tuple(one for one in older if one.pid in having)
         if older:
             units = {one.unit for one in older}
             command = (
                 f"systemctl restart {quote(min(filter(None, units)))}" if len(units) == 1 and None not in units else ""
             )
-            cause = f"it was replaced while they run, whose next import from it can fail: {processes.named(older)}"
+            cause = (
+                f"it was replaced while they run, whose next import from it can fail: {affected_processes.named(older)}"
+            )
             yield Finding("egg-replaced", egg, cause, Remedy("restart them", command))
 
     def deployed(self, scripts: Sequence[str]) -> tuple[list[Finding], list[str]]:
@@ -118,18 +127,18 @@ class HostSide:
         python, unit = self.tree.interpreter.version, None
         found = [one.environment for one in self.servers]
         if not self.beside:
-            unit = environments.unit(self.host)
+            unit = environment_variables.unit(self.host)
             apaches = self.apaches(python)
             if any(self._has(one.values.get("PYTHON_EGG_CACHE")) for one in apaches):
                 found = []
             if any(self._has(one.cache) for one in self.servers):
                 apaches = []
-            found += [*apaches, *environments.declared(unit)]
-        yield from environments.findings(self.wanted, found, unit, dates=sorted(self.comparison.dates))
+            found += [*apaches, *environment_variables.declared(unit)]
+        yield from environment_variables.findings(self.wanted, found, unit, dates=sorted(self.comparison.dates))
 
     def apaches(self, python: tuple[int, ...]) -> list[Environment]:
         """The Apaches that run with workers of the account and a Python of that version, or the one of `pid_file`."""
-        return [] if self.beside else list(environments.running(self.account, python, self.pid_file))
+        return [] if self.beside else list(environment_variables.running(self.account, python, self.pid_file))
 
     def unread(self) -> Iterator[Finding]:
         """That servers of other users cannot read the cache, where they have it, or nobody else runs the target."""
@@ -140,12 +149,12 @@ class HostSide:
         return bool(cache) and os.path.realpath(str(cache)) == os.path.realpath(self.wanted.directory)
 
     def again(self) -> Remedy | None:
-        """The remedy for faults in the cache; None: prepare it again. See `groups_and_zones.again`."""
-        return groups_and_zones.again(self.known, self.wanted)
+        """The remedy for faults in the cache; None: prepare it again. See `groups_and_time_zones.again`."""
+        return groups_and_time_zones.again(self.known, self.wanted)
 
     def rebuilt(self, paths: Sequence[str]) -> Remedy:
-        """The remedy for paths that the runtime user can write to. See `groups_and_zones.rebuilt`."""
-        return groups_and_zones.rebuilt(self.known, self.wanted, paths)
+        """The remedy for paths that the runtime user can write to. See `groups_and_time_zones.rebuilt`."""
+        return groups_and_time_zones.rebuilt(self.known, self.wanted, paths)
 
     def _unreachable(self, cache: str) -> Finding | None:
         if not os.path.isdir(cache):

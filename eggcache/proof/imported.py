@@ -12,17 +12,17 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
-from eggcache.cache import groups_and_zones
+from eggcache.cache import groups_and_time_zones
 from eggcache.errors import EggcacheError, Remedy
 from eggcache.model import DEFAULT_LIMITS, Distribution, Finding, State, Tree
 from eggcache.proof.host_side import HostSide
 from eggcache.proof.target_side import Import
-from eggcache.servers import environments
+from eggcache.servers import environment_variables
 from eggcache.system import accounts
-from eggcache.target import commands, launch
+from eggcache.target import command_lines, launch
 from eggcache.target.eggs_on_path import EarlyReader
 from eggcache.target.interpreter import Target
-from eggcache.target.selection import named, normalised
+from eggcache.target.tree_selection import named, normalised
 
 _LONGEST = 300  # characters of what an import says
 _PATH = re.compile(r"""['"](/[^'"\0]+)['"]""")
@@ -32,7 +32,7 @@ _OF_EGGS = {"ExtractionError", "ResolutionError", "ZipImportError", "BadZipfile"
 
 
 def findings(
-    imports: Sequence[Import], looked: HostSide, around: environments.Locale | None, *, known: bool
+    imports: Sequence[Import], looked: HostSide, around: environment_variables.Locale | None, *, known: bool
 ) -> Iterator[Finding]:
     """The findings about `imports`, which were tried in the locale `around`.
 
@@ -70,18 +70,20 @@ def extracted_first(imports: Sequence[Import], looked: HostSide) -> Iterator[Fin
                 "Trac's handler for mod_python chooses its cache at the first request, when this egg's "
                 f"{os.path.basename(first[found.egg])} is extracted already: each worker's first page is a ValueError"
             )
-            yield Finding("extracted-first", found.egg, cause, Remedy("unzip it", commands.unzip(looked.target, found)))
+            yield Finding(
+                "extracted-first", found.egg, cause, Remedy("unzip it", command_lines.unzip(looked.target, found))
+            )
 
 
 def _zone(attempt: Import, looked: HostSide) -> Iterator[Finding]:
     """As Django does with TIME_ZONE: from then on no file of the cache is current, unless the zones agree on all."""
     (zone,), wanted = attempt.zone, looked.wanted
     dates = sorted(looked.comparison.dates)
-    if looked.cache is None or environments.agree(dates, zone, wanted.target.timezone):
+    if looked.cache is None or environment_variables.agree(dates, zone, wanted.target.timezone):
         return
-    here, there = environments.shown(wanted.target.timezone), environments.shown(zone)
+    here, there = environment_variables.shown(wanted.target.timezone), environment_variables.shown(zone)
     cause = f"once it is imported, {there} in its process, {here} here, and pkg_resources reckons in the process's zone"
-    yield Finding("time-zone", attempt.module, cause, groups_and_zones.in_another(wanted, zone))
+    yield Finding("time-zone", attempt.module, cause, groups_and_time_zones.in_another(wanted, zone))
 
 
 def _elsewhere(attempt: Import, cache: str) -> Finding:
@@ -106,7 +108,7 @@ def _failed(attempt: Import, looked: HostSide, locale: str) -> Finding:
     cause = f"it does not import{'' if lacking else locale}: {words(attempt)}"  # no locale makes a module be missing
     through, inactive = _through(attempt, tree), _inactive(attempt, tree, target)
     if through is not None:
-        remedy = Remedy("unzip it", commands.unzip(target, through))
+        remedy = Remedy("unzip it", command_lines.unzip(target, through))
         cause = f"{cause}: {through.egg} is a zip, and the code that asks for a file in it needs a directory"
     elif inactive is not None:
         cause = f"{cause}; {inactive.title} has it, and is not active: no .pth file has {inactive.location} on sys.path"
@@ -132,7 +134,7 @@ def _of_eggs(attempt: Import, looked: HostSide) -> bool:
     )
 
 
-def _shown(around: environments.Locale | None) -> str:
+def _shown(around: environment_variables.Locale | None) -> str:
     """The locale for a message; "" where it is our own."""
     own = {name: value for name, value in launch.environment().items() if launch.of_locale(name)}
     if around is None or around.values == own:

@@ -10,12 +10,12 @@ from eggcache.errors import NotPermitted, Remedy
 from eggcache.model import Finding
 from eggcache.system import accounts, files, safe_dirs
 from eggcache.system.accounts import Account
-from eggcache.target import commands
+from eggcache.target import command_lines
 
 SHOWN = 50  # paths in the detail of one finding
 
 
-def findings(wanted: commands.Prepare, rebuilt: Callable[[Sequence[str]], Remedy]) -> Iterator[Finding]:
+def findings(wanted: command_lines.Prepare, rebuilt: Callable[[Sequence[str]], Remedy]) -> Iterator[Finding]:
     """The faults in the owners and modes of the cache, of everything in it and of everything above it.
 
     Owners and modes come from stat. The kernel is asked as well, with the rights of the account of `wanted`: an ACL or
@@ -37,7 +37,7 @@ def findings(wanted: commands.Prepare, rebuilt: Callable[[Sequence[str]], Remedy
         cause = f"{account.name} can exchange what is in it, and so the whole cache {directory}"
         remedy = Remedy(
             "prepare a cache below directories of root's, and start Apache with that",
-            wanted.at(commands.ELSEWHERE).line(),
+            wanted.at(command_lines.ELSEWHERE).line(),
         )
         yield Finding("parent-writable", place, cause, remedy)
     if os.geteuid() == 0 and not (open_to_others or writable or above):

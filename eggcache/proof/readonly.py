@@ -16,7 +16,7 @@ from eggcache.errors import Remedy
 from eggcache.model import DEFAULT_RUN, Finding, Member, Report, Run
 from eggcache.proof.comparison import Comparison
 from eggcache.target import eggs_on_path, resolver
-from eggcache.target.commands import Prepare
+from eggcache.target.command_lines import Prepare
 from eggcache.target.interpreter import EVERYTHING, Roots, Target
 from eggcache.target.launch import Launch
 

@@ -1,6 +1,6 @@
 """What `check` asks of the target: its own pkg_resources looks up everything in a cache, and imports modules.
 
-One process in the target answers with the tree and then with the look-ups (inside/prove.py). The answer is a
+One process in the target answers with the tree and then with the look-ups (inside/lookups.py). The answer is a
 stranger's, like the resolver's. A forged one can lead to a wrong finding at most, so only its form is checked.
 """
 
@@ -13,7 +13,7 @@ from typing import Any
 
 from eggcache.errors import EggcacheError
 from eggcache.model import Tree
-from eggcache.servers.environments import Locale
+from eggcache.servers.environment_variables import Locale
 from eggcache.target import launch, resolver
 from eggcache.target.interpreter import Roots, Target
 
@@ -97,7 +97,7 @@ def gather(
     """The target's look-ups in `cache` for the tree of `roots`, and the results of `imports`.
 
     `early` gets the tree as soon as it is known, and works while the target goes on. Nothing is written, see
-    inside/prove.py. Raises as resolver.resolve does.
+    inside/lookups.py. Raises as resolver.resolve does.
     """
     modules = imports.modules
     aside = list(imports.aside if modules is not None else ())
@@ -106,7 +106,7 @@ def gather(
     variables: dict[str, str | None] = {} if cache is None else {"PYTHON_EGG_CACHE": cache}
     if imports.locale is not None:
         variables.update({**dict.fromkeys(filter(launch.of_locale, os.environ)), **imports.locale.variables()})
-    launched = launch.Launch(target, "prove.py", request, variables=variables)
+    launched = launch.Launch(target, "lookups.py", request, variables=variables)
     said = resolver.examine(launched, target, roots, early=early, meanwhile=meanwhile)
     try:
         return _taken_apart(said)

@@ -11,7 +11,7 @@ from contextlib import suppress
 from eggcache.errors import UsageError
 from eggcache.model import Finding, Interpreter
 from eggcache.servers import script_findings, trac_front_ends
-from eggcache.servers.configuration import Configuration, Directive, idle, options, proxies
+from eggcache.servers.apache_configuration import Configuration, Directive, idle, options, proxies
 from eggcache.system import accounts
 from eggcache.system.accounts import Account
 

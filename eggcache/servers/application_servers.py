@@ -12,9 +12,9 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from eggcache.errors import EggcacheError
-from eggcache.servers import configuration, processes, server_files
+from eggcache.servers import affected_processes, apache_configuration, server_files
 from eggcache.servers.apache import Apache
-from eggcache.servers.environments import Environment, variables
+from eggcache.servers.environment_variables import Environment, variables
 from eggcache.servers.script_settings import NAMES
 from eggcache.servers.server_files import Script, Told
 from eggcache.system import accounts, procfs
@@ -46,7 +46,7 @@ def running(target: Target) -> list[ApplicationServer]:
     """The servers that run the Python of `target` here, by their first process; those that we may not ask are left
     out. Raises nothing."""
     owners, parents = dict[int, int](), dict[int, int]()
-    for one in processes.users(target.python, ()).processes:
+    for one in affected_processes.users(target.python, ()).processes:
         with suppress(OSError):
             owners[one.pid] = int(procfs.status(one.pid)["Uid"].split()[1])  # /proc/PID itself may be root's
             parents[one.pid] = procfs.parent(one.pid)
@@ -104,7 +104,7 @@ def _same(told: Told, words: Sequence[str], target: Target) -> bool:
 def instead_of(host: Apache, target: Target) -> ApplicationServer | None:
     """The server that runs the target, where this `host` has no Apache that runs any Python; None where none does."""
     found = running(target)
-    return found[0] if found and configuration.idle(configuration.read(host)) else None
+    return found[0] if found and apache_configuration.idle(apache_configuration.read(host)) else None
 
 
 def chosen(found: Sequence[ApplicationServer], uid: int, cache: str | None) -> Iterator[ApplicationServer]:

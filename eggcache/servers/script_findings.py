@@ -15,13 +15,13 @@ from dataclasses import replace
 
 from eggcache.errors import Remedy
 from eggcache.model import DateTime, Finding, Interpreter
-from eggcache.servers import environments, trac_front_ends
+from eggcache.servers import environment_variables, trac_front_ends
+from eggcache.servers.apache_configuration import Configuration, Directive, options
 from eggcache.servers.application_servers import ApplicationServer
-from eggcache.servers.configuration import Configuration, Directive, options
 from eggcache.servers.script_settings import Setting
 from eggcache.servers.server_files import Script, read
 from eggcache.system import files
-from eggcache.target.commands import Prepare
+from eggcache.target.command_lines import Prepare
 
 _MOST = 100  # scripts of one directory
 _NAMED = ("WSGIScriptAlias", "WSGIScriptAliasMatch", "WSGIHandlerScript")
@@ -136,8 +136,8 @@ def _of_scripts(
     for script in scripts:
         for setting in script.settings:
             zone, here = setting.value, wanted.target.timezone
-            if setting.name == "TZ" and zone is not None and not environments.agree(dates, zone, here):
-                cause = f"it sets TZ to {zone!r}, {environments.shown(here)} here{_by_line(script)}"
+            if setting.name == "TZ" and zone is not None and not environment_variables.agree(dates, zone, here):
+                cause = f"it sets TZ to {zone!r}, {environment_variables.shown(here)} here{_by_line(script)}"
                 yield _judged("time-zone", script, setting, cause, _in_zone(wanted, zone), sure or len(scripts) == 1)
 
 

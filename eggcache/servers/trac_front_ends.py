@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator
 
 from eggcache.errors import Remedy
 from eggcache.model import Finding
-from eggcache.servers.configuration import Configuration
-from eggcache.target.commands import Prepare
+from eggcache.servers.apache_configuration import Configuration
+from eggcache.target.command_lines import Prepare
 
 IMPORTED = "trac.web.wsgi"  # by modpython_frontend.py, which itself can be imported in Apache alone
 # Trac's own, or what somebody wrote after it

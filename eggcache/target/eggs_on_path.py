@@ -21,7 +21,7 @@ from eggcache.errors import EggcacheError
 from eggcache.model import Limits, Run, Tree
 from eggcache.system import accounts, files
 from eggcache.system.accounts import Account
-from eggcache.target import owners, resolver, search_path
+from eggcache.target import code_owners, resolver, search_path
 from eggcache.target.interpreter import Roots, Target
 from eggcache.target.launch import Launch
 
@@ -91,7 +91,7 @@ def resolve(
 
     def look() -> Iterator[None]:
         load()
-        yield from read.look([*search_path.expanded(target.paths), *owners.site_directories(target.python)])
+        yield from read.look([*search_path.expanded(target.paths), *code_owners.site_directories(target.python)])
 
     def meanwhile() -> bool:
         run.progress.tick()

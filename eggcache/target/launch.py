@@ -14,7 +14,7 @@ import time
 from contextlib import ExitStack, suppress
 
 from eggcache.errors import EggcacheError, NotPermitted
-from eggcache.system import accounts, files, orphans, packaged, pipes
+from eggcache.system import accounts, files, orphan_processes, package_data, pipes
 from eggcache.target import buildout, search_path
 from eggcache.target.interpreter import REMEDY, REPORTED, Target
 
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
 
 # In front of a script goes what it calls
 _TREE = ("preamble.py", "installed.py", "walk.py")
-_PROOF = ("denial.py", "imports.py", "prove.py")
+_PROOF = ("write_denial.py", "imports.py", "lookups.py")
 PARTS = {
     "probe.py": ("pipe.py", *_TREE, "probe.py"),
-    "compile.py": ("library.py", "pipe.py", "preamble.py", "compile.py"),
-    "prove.py": ("pipe.py", *_TREE, *_PROOF, "probe.py"),  # it completes what probe.py answers
-    "config.py": ("pipe.py", "preamble.py", "installed.py", "config.py"),
-    "tags.py": ("pipe.py", *_TREE, "tags.py", "probe.py"),  # likewise
-    # No script for a Launch: a file that a person runs, see proof/verifier.py
-    "verify.py": ("terminal.py", *_TREE, "difference.py", *_PROOF, "verify.py", "probe.py"),
+    "compile.py": ("standard_library.py", "pipe.py", "preamble.py", "compile.py"),
+    "lookups.py": ("pipe.py", *_TREE, *_PROOF, "probe.py"),  # it completes what probe.py answers
+    "turbogears_config.py": ("pipe.py", "preamble.py", "installed.py", "turbogears_config.py"),
+    "wheel_tags.py": ("pipe.py", *_TREE, "wheel_tags.py", "probe.py"),  # likewise
+    # No script for a Launch: a file that a person runs, see proof/archive_verifier.py
+    "archive_verifier.py": ("terminal.py", *_TREE, "file_fault.py", *_PROOF, "archive_verifier.py", "probe.py"),
 }
 
 # For every target, those as well that take no "-", as the interpreter that zc.recipe.egg generates: it knows -c, -m and
@@ -60,7 +60,7 @@ class OutOfReach(NotPermitted):
 class Launch:
     """A script that runs in the `target`, as its account, from the construction of this object to `end`.
 
-    Root runs it as another user, who is then `account`, where others decide what the target loads: see owners.runner.
+    Root runs it as another user, who is then `account`, where others decide what the target loads: code_owners.runner.
 
     `process` is the first process, and its standard streams are pipes. `script` is the rest that is still to be written
     to its standard input, which is closed where there is none. Its answer arrives on `answers`.
@@ -88,7 +88,7 @@ class Launch:
             self.account = _cleared(target._replace(python=self.executable), flags)
         self.status: int | None = None
         with ExitStack() as undo:
-            undo.enter_context(orphans.ended(self.account.uid))
+            undo.enter_context(orphan_processes.ended(self.account.uid))
             self.answers, writing = os.pipe()
             undo.callback(os.close, self.answers)
             try:
@@ -158,7 +158,7 @@ def compose(script_name: str, request: object) -> bytes:
     """The text of a script with its request in front: every Python from 2.4 on reads it the same."""
     parts = [f"REQUEST = {literal(request)}\n".encode("ascii")]
     for name in PARTS.get(script_name, ("pipe.py", "preamble.py", script_name)):
-        parts.append(packaged.read(f"target/inside/{name}"))
+        parts.append(package_data.read(f"target/inside/{name}"))
     return b"".join((*parts, b"\nleave()\n"))
 
 
@@ -208,14 +208,14 @@ def _outlive(answers: int) -> None:
 
 def _cleared(target: Target, flags: Sequence[str]) -> Account:
     """The account that the target runs as in place of root; root's where it is safe."""
-    from eggcache.target import owners
+    from eggcache.target import code_owners
 
-    if isinstance(target.account, owners.Cleared):
+    if isinstance(target.account, code_owners.Cleared):
         return target.account
     if "-S" in flags:
-        owners.check_bare(target.python)
+        code_owners.check_bare(target.python)
         return target.account
-    return owners.runner(target.python, target.paths)
+    return code_owners.runner(target.python, target.paths)
 
 
 def _start(

@@ -16,10 +16,10 @@ from eggcache.errors import EggcacheError, Remedy, UsageError
 from eggcache.model import Finding, Kind, Need, State, Tree
 from eggcache.system import accounts
 from eggcache.system.accounts import Account
-from eggcache.target import commands, launch, process, why_missing
+from eggcache.target import command_lines, launch, script_run, why_missing
+from eggcache.target.answer_parsing import Answer
 from eggcache.target.interpreter import EVERYTHING, REPORTED, Roots, Target
-from eggcache.target.parsing import Answer
-from eggcache.target.selection import named, normalised
+from eggcache.target.tree_selection import named, normalised
 
 LACKING = ("missing-distribution", "conflicting-distribution")  # the codes of what is not there as it is required
 _LONGEST = 30  # steps of a chain that a person reads
@@ -51,7 +51,9 @@ def resolve(
     :raises EggcacheError: the target has no pkg_resources, or gives no sensible answer
     """
     launched = launched or launch.probe(target, roots, related=related)
-    return _understood(target, roots, process.run(launched, meanwhile=meanwhile), need_pkg_resources=need_pkg_resources)
+    return _understood(
+        target, roots, script_run.run(launched, meanwhile=meanwhile), need_pkg_resources=need_pkg_resources
+    )
 
 
 def examine(
@@ -64,7 +66,7 @@ def examine(
 ) -> Mapping[str, Any]:
     """The second answer of a script, whose first answer is the tree, which `early` gets at once. The script is
     `launched` with launch.question in its request. The caller checks the second answer. Otherwise as `resolve`."""
-    said = process.run(launched, meanwhile=meanwhile, early=lambda first: early(_understood(target, roots, first)))
+    said = script_run.run(launched, meanwhile=meanwhile, early=lambda first: early(_understood(target, roots, first)))
     return Answer(target.python, said).said
 
 
@@ -76,7 +78,7 @@ def describe(
     Of everything, a target without pkg_resources is looked through by file name. What is added is the caller's
     to take apart. Else as `resolve`.
     """
-    said = process.run(launch.Launch(target, script, launch.question(target, roots)), meanwhile=meanwhile)
+    said = script_run.run(launch.Launch(target, script, launch.question(target, roots)), meanwhile=meanwhile)
     return _understood(target, roots, said, need_pkg_resources=False), Answer(target.python, said).said
 
 
@@ -102,7 +104,7 @@ def _without_pkg_resources(target: Target, reason: str, unread: str, failing: st
     pip = f'{shlex.quote(executable)} -m pip install --force-reinstall "setuptools<82"'
     if re.fullmatch("No module named '?pkg_resources'?", reason):
         # --force-reinstall: where another package took pkg_resources away, pip takes setuptools for installed
-        unzip = commands.unzip_all(target, EVERYTHING)
+        unzip = command_lines.unzip_all(target, EVERYTHING)
         remedy = Remedy(f"unzip its eggs, which needs none ({unzip}), or install one", pip)
         return EggcacheError(executable, "has no pkg_resources to ask", remedy)
     if unread:

@@ -12,7 +12,7 @@ import re
 from eggcache.errors import one_line
 from eggcache.system import accounts, files
 from eggcache.system.accounts import Account
-from eggcache.target import owners
+from eggcache.target import code_owners
 
 _LARGEST = 4 << 20  # bytes of a trac.ini
 _DEEPEST = 20  # files that inherit from each other
@@ -60,7 +60,7 @@ class _Configuration:
             return
         self.files.append(file)
         if account is None or account.uid == 0:
-            account = owners.configuring(file)
+            account = code_owners.configuring(file)
         with accounts.acting(account):
             text = os.fsdecode(files.beginning(file, _LARGEST))
         section = _inherit(text, file)

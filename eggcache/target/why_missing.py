@@ -18,7 +18,7 @@ from eggcache.errors import Remedy
 from eggcache.model import Finding, Tree
 from eggcache.system import accounts, files
 from eggcache.system.accounts import Account
-from eggcache.target import eggs_on_path, parsing, selection
+from eggcache.target import answer_parsing, eggs_on_path, tree_selection
 
 _MOST = 100  # findings: more of them nobody reads
 _LINES = 10_000  # of one .pth file
@@ -43,13 +43,13 @@ class Line(NamedTuple):
 def project_of(name: str) -> str:
     """The project that the file name of an egg, or its link, begins with, normalised; "" where it is no such name."""
     match = _PROJECT.match(name)
-    return selection.normalised(match[0].removesuffix(".egg").removesuffix(".egg-link")) if match else ""
+    return tree_selection.normalised(match[0].removesuffix(".egg").removesuffix(".egg-link")) if match else ""
 
 
 def lines(tree: Tree, account: Account) -> list[Line]:
     """What the .pth files in the site directories of a target name, as far as `account` can read them."""
     found, sites = list[Line](), {os.path.realpath(place) for place in tree.interpreter.site_packages}
-    for file in islice(tree.interpreter.pth, parsing.MOST):
+    for file in islice(tree.interpreter.pth, answer_parsing.MOST):
         directory, code = os.path.dirname(file), 0
         if os.path.realpath(directory) not in sites:
             continue
@@ -66,7 +66,7 @@ def lines(tree: Tree, account: Account) -> list[Line]:
 
 def why(tree: Tree, account: Account, requirement: str) -> str:
     """What on the disk tells why no distribution of the project that a requirement names is there; "" for nothing."""
-    project = selection.project(requirement)
+    project = tree_selection.project(requirement)
     for line in lines(tree, account):
         if project_of(os.path.basename(line.path)) == project and not os.path.lexists(line.path):
             return f"{line.place} names {line.path}, which does not exist"
@@ -95,7 +95,7 @@ def findings(tree: Tree, account: Account) -> Iterator[Finding]:
 
 
 def _found(tree: Tree, account: Account) -> Iterator[Finding]:
-    for file in islice(tree.interpreter.pth, parsing.MOST):
+    for file in islice(tree.interpreter.pth, answer_parsing.MOST):
         with accounts.acting(account):
             readable = accounts.may(file, os.R_OK)
         if not readable and os.path.isfile(file):
@@ -113,7 +113,7 @@ def _found(tree: Tree, account: Account) -> Iterator[Finding]:
             todo = f"take line {line.code} out, or install what it needs; Python says why when it starts"
             yield Finding("pth-ignored", line.place, f"{cause}ignores the rest", Remedy(todo, says), 0)
     if not tree.requirements:
-        there = {selection.normalised(distribution.project) for distribution in tree.distributions}
+        there = {tree_selection.normalised(distribution.project) for distribution in tree.distributions}
         for path, project, cause in _for_others(tree):
             if project not in there:
                 cause = f"it {cause}, and pkg_resources passes it over"
@@ -123,7 +123,7 @@ def _found(tree: Tree, account: Account) -> Iterator[Finding]:
 def _for_others(tree: Tree) -> Iterator[tuple[str, str, str]]:
     """The eggs on the path that are for another Python or machine: path, project, and for which."""
     version = ".".join(map(str, tree.interpreter.version[:2]))
-    for path in islice(eggs_on_path.on_path(tree.interpreter.path), parsing.MOST):
+    for path in islice(eggs_on_path.on_path(tree.interpreter.path), answer_parsing.MOST):
         tag = _TAG.search(os.path.basename(path))
         if tag and tag[1] != version:
             yield path, project_of(os.path.basename(path)), f"is for Python {tag[1]}, not {version}"

@@ -16,13 +16,13 @@ from eggcache.eggs import byte_code
 from eggcache.eggs import reader as eggs
 from eggcache.errors import EggcacheError, EggChanged, NotPermitted, UsageError
 from eggcache.model import DEFAULT_RUN, Finding, Member, Report, Run, Tree
-from eggcache.servers import processes
+from eggcache.servers import affected_processes
 from eggcache.system import accounts, files, safe_dirs, staging, swap_or_gap
 from eggcache.target import resolver
 from eggcache.target.interpreter import EVERYTHING, Roots, Target
 from eggcache.unzip import backup as backups
-from eggcache.unzip import unzipped, unzipping
-from eggcache.unzip.place import Place, ownership_of
+from eggcache.unzip import unzip_plan, unzipping
+from eggcache.unzip.egg_directory import Place, ownership_of
 
 _OF_ALL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)  # what the disk refuses one egg, it refuses the others
 
@@ -33,7 +33,7 @@ def undo(
     run: Run = DEFAULT_RUN,
     *,
     backup: str,
-    users: processes.Users | None = None,
+    users: affected_processes.Users | None = None,
     warn: Callable[[str], object] = str,
 ) -> Report:
     """Put the backup's zip of every unzipped egg of the tree of `roots` back in the place of its directory.
@@ -55,10 +55,10 @@ def undo(
     :raises EggcacheError: nothing could be done; another run completes it
     """
     tree = unzipping.settled_tree(target, roots, run)
-    found = unzipped.by_directory(tree.distributions, zipped=False)
+    found = unzip_plan.by_directory(tree.distributions, zipped=False)
     findings = [*resolver.findings(tree), *unzipping.disbelieved(found, target)]
     if not run.dry_run:  # what a killed run left is also where there is nothing more to do
-        left = {*unzipping.places(tree), *unzipped.by_directory(tree.distributions)}
+        left = {*unzipping.places(tree), *unzip_plan.by_directory(tree.distributions)}
         unzipping.remove_leftovers(unzipping.believed(left, target))
     with backups.filled(backup, found, run) as keep:
         there = set(os.listdir(keep))

@@ -20,14 +20,14 @@ from eggcache.eggs import reader as eggs
 from eggcache.eggs.extract import Opened
 from eggcache.errors import EggcacheError, EggUnsuitable, UsageError
 from eggcache.model import DEFAULT_RUN, Distribution, Finding, Outcome, Ownership, Report, Run
-from eggcache.system import packaged, tar_file
-from eggcache.system.tar import Tar
-from eggcache.target import commands, eggs_on_path, other_host, resolver, skipped
+from eggcache.system import package_data, tar_file
+from eggcache.system.tar_members import Tar
+from eggcache.target import command_lines, eggs_on_path, other_host, resolver, skipped_eggs
 from eggcache.target.eggs_on_path import EarlyReader
 from eggcache.target.interpreter import EVERYTHING, Roots, Target
 from eggcache.target.other_host import HOST, Host
-from eggcache.unzip import unzipped, unzipping
-from eggcache.unzip.place import as_finding
+from eggcache.unzip import unzip_plan, unzipping
+from eggcache.unzip.egg_directory import as_finding
 
 STAGE = ".eggcache-unzipped"  #: the directory beside the eggs; no name of those that a Python looks into
 SCRIPT = "put-in-place.sh"  #: in it
@@ -75,7 +75,7 @@ def archive_unzipped(
         read = EarlyReader(target.account, run.limits)
         run.progress.phase("reading the eggs")
         tree = other_host.tree(host, target.paths, read.opened)
-    found = unzipped.by_directory(tree.distributions)
+    found = unzip_plan.by_directory(tree.distributions)
     findings = []
     if target.python:
 
@@ -83,10 +83,10 @@ def archive_unzipped(
             """The command that packs these as well."""
             more = ["--site-packages", site_packages] if site_packages else []
             more += [word for path in paths for word in ("--path", path)]
-            return commands.archive_unzipped(file if isinstance(file, str) else "-", target, roots, *more)
+            return command_lines.archive_unzipped(file if isinstance(file, str) else "-", target, roots, *more)
 
         findings = [*resolver.findings(tree), *unzipping.not_on_path(found, tree.interpreter, naming)]
-        findings += skipped.findings(tree, target.account, run.limits, run.progress)
+        findings += skipped_eggs.findings(tree, target.account, run.limits, run.progress)
     if site_packages is not None:
         _check_place(site_packages, found)
     useless = isinstance(file, str) and not found  # a stream gets an empty archive
@@ -137,7 +137,7 @@ class Archive:
         for name in sorted(zips, key=os.fsencode):
             try:
                 with self.read.opened(os.path.join(here, name)) as (source, egg):
-                    unzipped.check(zips[name], egg)
+                    unzip_plan.check(zips[name], egg)
                     entries, line = self._add(Opened(source, egg), name, stage)
             except packing.Spoiled:
                 raise
@@ -148,7 +148,7 @@ class Archive:
             sizes = [entry.member.size for entry in entries]
             self.outcomes.append(Outcome(egg.path, os.path.join(there, name), "packed", len(sizes), sum(sizes)))
             run.progress.advance(len(sizes), egg.stat.st_size)
-        for name, data in ((_LIST, b"".join(lines)), (SCRIPT, packaged.read(_SCRIPT))):
+        for name, data in ((_LIST, b"".join(lines)), (SCRIPT, package_data.read(_SCRIPT))):
             self.tar.file(os.path.join(stage, name), len(data), (data,), first, _PRIVATE)
 
     def _add(self, opened: Opened, name: str, stage: str) -> tuple[list[packing.Entry], bytes]:
@@ -163,7 +163,7 @@ class Archive:
                 digest.update(piece)
                 begins += piece[: byte_code.HEADER - len(begins)]
             sums[member_name], headers[member_name] = digest.hexdigest(), begins
-        entries = list(unzipped.entries(opened, _EGGS, self._version(name), headers))
+        entries = list(unzip_plan.entries(opened, _EGGS, self._version(name), headers))
         zip_sum = _sum(opened.source)
         packing.pack(self.tar, opened, f"{stage}/{name}.unzipped", _EGGS, entries)
         lines = sorted(os.fsencode(f"{sums[entry.name]}  ./{entry.name}\n") for entry in entries)

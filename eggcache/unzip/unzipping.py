@@ -12,14 +12,14 @@ from dataclasses import replace
 
 from eggcache.errors import Busy, EggcacheError, NotPermitted, Remedy
 from eggcache.model import DEFAULT_RUN, Distribution, Finding, Interpreter, Kind, Process, Report, Run, Tree
-from eggcache.servers import processes
+from eggcache.servers import affected_processes
 from eggcache.system import files, safe_dirs, swap_or_gap
-from eggcache.target import commands, owners, resolver, search_path, skipped
+from eggcache.target import code_owners, command_lines, resolver, search_path, skipped_eggs
 from eggcache.target.interpreter import EVERYTHING, Roots, Target
-from eggcache.unzip import unzipped
+from eggcache.unzip import unzip_plan
 from eggcache.unzip.backup import to_fill
-from eggcache.unzip.conversion import Compiler, Conversion
-from eggcache.unzip.place import Place, as_finding, explained, tidy
+from eggcache.unzip.directory_conversion import Compiler, Conversion
+from eggcache.unzip.egg_directory import Place, as_finding, explained, tidy
 
 
 def unzip_all(
@@ -28,7 +28,7 @@ def unzip_all(
     run: Run = DEFAULT_RUN,
     *,
     backup: str | None = None,
-    users: processes.Users | None = None,
+    users: affected_processes.Users | None = None,
     warn: Callable[[str], object] = str,
 ) -> Report:
     """Turn every zipped egg of the tree of `roots` into an unzipped egg at the same path.
@@ -49,23 +49,23 @@ def unzip_all(
     :raises Busy: another run holds the lock for longer than `run.wait`
     :raises EggcacheError: nothing could be done; another run completes it
     """
-    cleared = target.account if isinstance(target.account, owners.Cleared) else None
+    cleared = target.account if isinstance(target.account, code_owners.Cleared) else None
     if not cleared:  # that is known of more than what -S loads
-        owners.check_bare(target.python)
+        code_owners.check_bare(target.python)
     tree = settled_tree(target, roots, run)
-    found = unzipped.by_directory(tree.distributions)
+    found = unzip_plan.by_directory(tree.distributions)
 
     def naming(eggs: Sequence[str]) -> str:
         """The command that unzips these as well, as this one was asked to."""
         return command(*(word for egg in eggs for word in ("--path", egg)))
 
     def command(*more: str) -> str:
-        more = (*more, *commands.limits(run.limits), *["--allow-gap"] * run.allow_gap)
-        return commands.unzip_all(target, roots, *more, backup=os.path.abspath(backup) if backup else None)
+        more = (*more, *command_lines.limits(run.limits), *["--allow-gap"] * run.allow_gap)
+        return command_lines.unzip_all(target, roots, *more, backup=os.path.abspath(backup) if backup else None)
 
     findings = [*resolver.findings(tree), *not_on_path(found, tree.interpreter, naming)]
     findings += disbelieved(found, target)
-    findings += skipped.findings(tree, target.account, run.limits, run.progress)
+    findings += skipped_eggs.findings(tree, target.account, run.limits, run.progress)
     if not run.dry_run:
         remove_leftovers(believed(places(tree) - found.keys(), target))
     with to_fill(backup if found else None, found, run) as keep:
@@ -105,7 +105,7 @@ class Announcement:
 
     def __init__(
         self,
-        users: processes.Users | None,
+        users: affected_processes.Users | None,
         python: str,
         directories: Iterable[str],
         command: str,
@@ -119,9 +119,9 @@ class Announcement:
 
     def __call__(self) -> None:
         if self.found is None:
-            users = self._users or processes.users(*self._where)
+            users = self._users or affected_processes.users(*self._where)
             self.found = tuple(users.processes)
-            for line in processes.warning(users, self._command):
+            for line in affected_processes.warning(users, self._command):
                 self._warn(line)
 
 
@@ -222,7 +222,7 @@ def believed(directories: Iterable[str], target: Target) -> set[str]:
         return set(directories)
     # A script or a Trac as it stands: only so is it seen whose list of eggs it is
     beside = [os.path.dirname(path) for path in target.paths if path.lower().endswith(".egg")]
-    return set(directories) & owners.named(target.python, [*target.paths, *beside])
+    return set(directories) & code_owners.named(target.python, [*target.paths, *beside])
 
 
 def disbelieved(found: dict[str, dict[str, Distribution]], target: Target) -> list[Finding]:

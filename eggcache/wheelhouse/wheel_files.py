@@ -21,7 +21,7 @@ from eggcache import __version__
 from eggcache.eggs import extract
 from eggcache.model import DateTime, Distribution, Machine
 from eggcache.wheelhouse import legacy, metadata
-from eggcache.wheelhouse.contents import EARLIEST, LATEST, Content, Contents
+from eggcache.wheelhouse.egg_contents import EARLIEST, LATEST, Content, Contents
 from eggcache.wheelhouse.legacy import Rewritten
 
 _EGG_NAME = re.compile(r"(?P<name>[^-]+)(-(?P<version>[^-]+)(-py(?P<python>\d\.\d+)(-(?P<platform>.+))?)?)?", re.I)

@@ -16,9 +16,9 @@ from eggcache.errors import EggcacheError, NotPermitted, Remedy, of_disk
 from eggcache.model import DEFAULT_RUN, Distribution, Finding, Interpreter, Kind, Limits, Machine, Outcome, Report, Run
 from eggcache.system import files, safe_dirs, staging, syscalls
 from eggcache.system.accounts import Account
-from eggcache.target import resolver, selection, skipped
+from eggcache.target import resolver, skipped_eggs, tree_selection
 from eggcache.target.interpreter import EVERYTHING, Roots, Target
-from eggcache.wheelhouse import contents
+from eggcache.wheelhouse import egg_contents
 
 if TYPE_CHECKING:
     from eggcache.wheelhouse.wheel_files import Plan
@@ -45,11 +45,11 @@ def wheels(out: str, target: Target, roots: Roots = EVERYTHING, run: Run = DEFAU
     writer = _writer()
     progress = run.progress
     progress.phase(f"asking {target.python} for the tree")
-    tree, said = resolver.describe("tags.py", target, roots, meanwhile=progress.tick)
+    tree, said = resolver.describe("wheel_tags.py", target, roots, meanwhile=progress.tick)
     machine = _machine(tree.interpreter, said.get("tags"))
     wrong, place = list(resolver.findings(tree)), os.path.abspath(out)
     work = _Work(writer, machine, place, target.account, roots.everything, run.limits, {}, [], wrong)
-    work.findings += skipped.findings(tree, target.account, run.limits, progress)
+    work.findings += skipped_eggs.findings(tree, target.account, run.limits, progress)
     with _open(out, run.dry_run) as descriptor, ExitStack() as stack:
         if descriptor is not None and not run.dry_run:
             stack.enter_context(safe_dirs.locked_itself(descriptor, out, run.wait, progress))
@@ -169,7 +169,7 @@ class _Work:
                 self.findings.append(_no_egg(distribution, self.out))
             return
         try:
-            with contents.opened(distribution, self.account, self.limits) as content:
+            with egg_contents.opened(distribution, self.account, self.limits) as content:
                 plan = self.writer.plan(content, distribution, self.machine)
                 first = self.made.get(plan.file_name)
                 place = f"/proc/self/fd/{stage}" + ("/second" if first else "")
@@ -231,7 +231,7 @@ class _Work:
         pins: dict[str, str] = {}
         for one in self.made.values():
             if one.distribution.active or not self.everything:
-                name = selection.normalised(one.plan.project)  # pip takes one of a name
+                name = tree_selection.normalised(one.plan.project)  # pip takes one of a name
                 pins.setdefault(name, f"{one.plan.project}=={one.plan.version}")
         guard = ["--require-virtualenv"] if self.machine.virtual else []
         words = ["install", *guard, "--no-index", "--find-links", out, "--upgrade", "--force-reinstall", "--no-deps"]

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from eggcache.errors import EggcacheError, UsageError
-from eggcache.system import packaged
+from eggcache.system import package_data
 from eggcache.system.files import in_tmp
 from eggcache.wrappers import quoting
 
@@ -96,7 +96,7 @@ def fill(template: str, *, indent: str = "", **values: str) -> str:
     "@end@" where it is.
     """
     # Shell scripts are full of "$", so string.Template would be of no help.
-    text = packaged.read(f"wrappers/templates/{template}").decode("ascii")
+    text = package_data.read(f"wrappers/templates/{template}").decode("ascii")
     text = _CHOICE.sub(lambda match: match[2] if values[match[1]] else match[3] or "", text)
     text = textwrap.indent(text, indent)
     return re.sub("@([A-Z_]+)@", lambda match: values[match[1]], text)

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from eggcache.errors import UsageError
-from eggcache.system import packaged
+from eggcache.system import package_data
 from eggcache.wrappers import destination, quoting
 from eggcache.wrappers.kinds import KINDS, Wanted, fill
 
@@ -124,4 +124,4 @@ def _directory(path: str) -> str:
 
 def inside(name: str) -> str:
     """The text of a script of inside/, as Apache gets it."""
-    return packaged.read(f"target/inside/{name}").decode("ascii")
+    return package_data.read(f"target/inside/{name}").decode("ascii")

@@ -85,6 +85,6 @@ sys.argv[0] = sys.executable
 sys.meta_path[2:] = [Program]  # behind what is built in and what is frozen
 sys.path_hooks[:] = []
 
-from eggcache.cli.start import program  # noqa: E402
+from eggcache.cli.entry_point import program  # noqa: E402
 
 program()

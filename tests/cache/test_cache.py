@@ -26,7 +26,7 @@ from eggcache.errors import EggcacheError
 from eggcache.model import DEFAULT_LIMITS, Interpreter, Ownership, Run, Tree
 from eggcache.progress import Progress
 from eggcache.system import accounts
-from eggcache.target.commands import Prepare
+from eggcache.target.command_lines import Prepare
 from eggcache.target.eggs_on_path import EarlyReader
 from eggcache.target.interpreter import EVERYTHING, Roots, Target
 
@@ -56,7 +56,8 @@ def test_second_run_imports_what_it_uses(site: Site) -> None:
     """With nothing changed no module is loaded that only another run needs: it is run at every start of Apache."""
     site.prepare()
     # Not -X importtime, which says nothing of what importlib.import_module was asked for
-    code = "from eggcache.cli import start; os._exit = lambda status: print(status, *sys.modules); start.program()"
+    code = "from eggcache.cli import entry_point; os._exit = lambda status: print(status, *sys.modules)"
+    code += "; entry_point.program()"
     # Without what site loads on this machine, which is not ours
     command = [sys.executable, "-I", "-S", "-c", f"import os, sys; sys.path.insert(0, {str(ROOT)!r}); {code}"]
     command += ["prepare", str(site.cache), *map(str, site.options)]
@@ -66,7 +67,7 @@ def test_second_run_imports_what_it_uses(site: Site) -> None:
     assert status == "0"
     assert {"eggcache.cache.freshness", "_json"} <= loaded
     ours = {name.partition(".")[2] for name in loaded if name.startswith("eggcache.")}
-    cli = {"cli", "cli.arguments", "cli.console", "cli.start", "cli.verbs", "cli.verbs.prepare"}
+    cli = {"cli", "cli.arguments", "cli.console", "cli.entry_point", "cli.verbs", "cli.verbs.prepare"}
     system = {"system", "system.accounts", "system.safe_dirs"}
     assert ours == {"errors", *cli, *system, "cache", "cache.freshness", "target", "target.interpreter"}
     assert not loaded & {

@@ -21,8 +21,8 @@ from eggcache.errors import EggChanged
 from eggcache.model import DEFAULT_LIMITS, Distribution, Interpreter, Kind, Ownership, Tree
 from eggcache.progress import Progress
 from eggcache.system import accounts
-from eggcache.system.tar import Tar
-from eggcache.target.commands import Prepare
+from eggcache.system.tar_members import Tar
+from eggcache.target.command_lines import Prepare
 from eggcache.target.eggs_on_path import EarlyReader
 from eggcache.target.interpreter import EVERYTHING, Target
 

@@ -20,7 +20,7 @@ from support.sites import Site, write_egg
 from eggcache.model import Interpreter, Tree
 from eggcache.proof import imported, permissions
 from eggcache.proof.target_side import Import
-from eggcache.servers import processes
+from eggcache.servers import affected_processes
 from eggcache.system import accounts, files
 from eggcache.target import startup_files
 
@@ -114,7 +114,7 @@ def test_deep_libraries_are_seen(shallow_again: Path) -> None:
     """What a process may have mapped is known however deep it lies, and so is what the runtime user can write to."""
     deepen(shallow_again)
     place = str(shallow_again) + "/d" * LEVELS
-    look = processes._Look(sys.executable, [str(shallow_again)])
+    look = affected_processes._Look(sys.executable, [str(shallow_again)])
     assert "last.so" in look.file_names
     os.chmod(place, 0o777)
     assert place in permissions._writable(str(shallow_again), accounts.lookup("nobody"))

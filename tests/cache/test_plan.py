@@ -13,7 +13,7 @@ from pathlib import PurePath
 import pytest
 from support.zips import Entry, archive
 
-from eggcache.cache.groups_and_zones import ServesOthers
+from eggcache.cache.groups_and_time_zones import ServesOthers
 from eggcache.cache.keep_or_replace import foresee
 from eggcache.cache.plan import Cache, Plan, Step
 from eggcache.cache.receipt import Entry as Prepared
@@ -23,7 +23,7 @@ from eggcache.eggs.reader import Egg, chunks, read
 from eggcache.errors import EggcacheError, EggRefused, NotPermitted
 from eggcache.model import Distribution, Interpreter, Kind, Outcome, Ownership, Tree
 from eggcache.progress import Progress
-from eggcache.target.commands import Prepare
+from eggcache.target.command_lines import Prepare
 from eggcache.target.interpreter import Roots, Target
 
 ONE, TWO = "/first/One-1.0.egg", "/second/One-1.0.egg"

@@ -17,7 +17,7 @@ from support.judge import as_json, eggcache
 from support.schema import SCHEMA
 from support.sites import Site, write_egg
 
-from eggcache.cache import freshness, groups_and_zones, inventory, receipt, removal
+from eggcache.cache import freshness, groups_and_time_zones, inventory, receipt, removal
 from eggcache.cache.preparation import prepare
 from eggcache.cli import console
 from eggcache.cli.render import report
@@ -26,7 +26,7 @@ from eggcache.errors import NotPermitted
 from eggcache.model import Limits, Run
 from eggcache.proof import comparison
 from eggcache.system import accounts
-from eggcache.target.commands import Prepare
+from eggcache.target.command_lines import Prepare
 from eggcache.target.interpreter import EVERYTHING, Roots, Target
 
 NAME = ".eggcache.json"
@@ -112,7 +112,7 @@ def use(site: Site, descriptor: int, key: str, options: dict[str, Any]) -> None:
         known.forgettable(other)
     target = Target(str(site.python), [str(site.eggs)], accounts.lookup(site.account.pw_name))
     comparison.strangers(descriptor, Prepare(directory, target, EVERYTHING), [])
-    groups_and_zones.prepared_for(known, ["One-1.0-py3.11.egg-tmp"])
+    groups_and_time_zones.prepared_for(known, ["One-1.0-py3.11.egg-tmp"])
     with pytest.raises(NotPermitted, match=r"precious-tmp: no prepare"):
         removal.remove(directory, Run(dry_run=True))
 

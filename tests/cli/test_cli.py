@@ -22,7 +22,7 @@ from support.terminals import show
 from eggcache.cli import command_options, main
 from eggcache.model import Distribution, Kind, Limits
 from eggcache.system.accounts import Account
-from eggcache.target import commands
+from eggcache.target import command_lines
 from eggcache.target.interpreter import EVERYTHING, Roots, Target
 
 
@@ -207,10 +207,10 @@ def test_a_text_to_read_loads_the_options_alone(words: list[str]) -> None:
     ours = {name for name in now if name.startswith("eggcache.")}
     shared = {"cli", "cli.main", "cli.console", "cli.command_options", "errors", "cache", "cache.freshness"}
     shared |= {"system", "system.accounts", "system.safe_dirs", "target", "target.interpreter"}
-    more = {name for name in ours if name.startswith("eggcache.findings")}
+    more = {name for name in ours if name.startswith("eggcache.explanations")}
     more |= {"eggcache.cli.manual"} if "--help" in words else {"eggcache.cli.verbs", "eggcache.cli.verbs.explain"}
     assert ours == {f"eggcache.{name}" for name in shared} | more
-    assert bool("eggcache.findings" in ours) == ("--help" not in words)
+    assert bool("eggcache.explanations" in ours) == ("--help" not in words)
     late = {"contextlib", "dataclasses", "inspect", "json", "shutil", "subprocess", "typing"}
     assert now & late == set()
 
@@ -413,18 +413,20 @@ def test_remedies_repeat_what_was_said(python: Path, eggs: Path) -> None:
 def test_command_says_all_that_its_target_is() -> None:
     """A command names the target, who reads the cache, the zone, the limits and the tree; each quoted for a shell."""
     target = Target("/usr/bin/python3", ["/a b"], Account("www", 33, 33), 0, "Asia/Tokyo")
-    prepare = commands.Prepare("/c", target, Roots(["kid>=1"]), Limits(ratio=300))
+    prepare = command_lines.Prepare("/c", target, Roots(["kid>=1"]), Limits(ratio=300))
     same = "--python /usr/bin/python3 --path '/a b'"
     served = f"{same} --user www --group root --tz Asia/Tokyo --limit ratio=300 'kid>=1'"
     assert prepare.line("--reset") == f"eggcache prepare --reset /c {served}"
     assert prepare.wrapper("systemd") == f"eggcache wrapper --for systemd /c {served}"
     kept = f"{same} --backup /usr/lib/python3/dist-packages/eggcache-zips" if os.geteuid() == 0 else same
-    assert commands.unzip_all(target, EVERYTHING) == f"eggcache unzip-all {kept}"
-    assert commands.unzip_all(target, Roots([], strict=True)) == f"eggcache unzip-all {kept} --all"
-    assert commands.unzip_all(target, Roots(["kid"], strict=True)) == f"eggcache unzip-all {kept} --strict-tree kid"
+    assert command_lines.unzip_all(target, EVERYTHING) == f"eggcache unzip-all {kept}"
+    assert command_lines.unzip_all(target, Roots([], strict=True)) == f"eggcache unzip-all {kept} --all"
+    assert (
+        command_lines.unzip_all(target, Roots(["kid"], strict=True)) == f"eggcache unzip-all {kept} --strict-tree kid"
+    )
     assert main.parse(shlex.split(prepare.line())[1:]).requirements == ["kid>=1"]
     for_all = Target("/p", account=Account("nobody", 65534, 65534))
-    assert commands.Prepare("/c", for_all, EVERYTHING).line() == "eggcache prepare /c --python /p"
+    assert command_lines.Prepare("/c", for_all, EVERYTHING).line() == "eggcache prepare /c --python /p"
 
 
 @pytest.mark.parametrize("project", ["x; touch y", "$(id)", "--all", "-x", "a b", "x\n", "`id`", "x'", ""])
@@ -433,7 +435,7 @@ def test_remedies_hold_no_command_of_others(project: str) -> None:
     target = Target("/p", ["/a"])
 
     def unzip(project: str, egg: str) -> str:
-        return commands.unzip(target, Distribution(project, "1", egg, Kind.ZIPPED, egg=egg))
+        return command_lines.unzip(target, Distribution(project, "1", egg, Kind.ZIPPED, egg=egg))
 
     plain = "eggcache unzip-all --python /p --path /a"
     assert unzip(project, "/e/E.egg") == f"{plain} --backup /e/eggcache-zips"

@@ -7,14 +7,14 @@ import json
 import pytest
 from support.judge import eggcache
 
-from eggcache import findings
+from eggcache import explanations
 from eggcache.cli import main
 
 
 def test_what_a_message_ends_with_is_explained() -> None:
     """A code, in its brackets or without them, leads to all that the reference has of it, in lines of 80 columns."""
-    printed = " ".join(eggcache("explain", *findings.explanations()).stdout.split())
-    for explanation in findings.explanations().values():
+    printed = " ".join(eggcache("explain", *explanations.by_code()).stdout.split())
+    for explanation in explanations.by_code().values():
         parts = (explanation.code, explanation.means, "What happens:", explanation.happens)
         assert f"{' '.join(parts)} What to do: {explanation.remedy}" in printed
     done = eggcache("explain", "[no-cache]", "member-outdated")
@@ -25,8 +25,8 @@ def test_what_a_message_ends_with_is_explained() -> None:
 def test_every_code_is_listed() -> None:
     """Without a code, each that there is has its line, below the part of a site that it is about."""
     lines = eggcache("explain").stdout.splitlines()
-    assert [line.strip() for line in lines if line[:2] == "  " and line[2] != " "] == list(findings.explanations())
-    assert [line for line in lines if line[:1].strip()] == [title for title, _ in findings.SECTIONS]
+    assert [line.strip() for line in lines if line[:2] == "  " and line[2] != " "] == list(explanations.by_code())
+    assert [line for line in lines if line[:1].strip()] == [title for title, _ in explanations.SECTIONS]
 
 
 def test_unknown_code_is_refused_with_the_one_that_was_meant() -> None:
@@ -40,7 +40,7 @@ def test_unknown_code_is_refused_with_the_one_that_was_meant() -> None:
 def test_explained_for_a_program() -> None:
     """--json has the same as fields."""
     (explanation,) = json.loads(eggcache("explain", "time-zone", "--json").stdout)["explanations"]
-    known = findings.explanations()["time-zone"]
+    known = explanations.by_code()["time-zone"]
     assert explanation == {
         "code": "time-zone", "means": known.means, "happens": known.happens, "remedy": known.remedy
     }  # fmt: skip

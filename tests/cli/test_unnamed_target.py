@@ -16,8 +16,8 @@ from support.namespaces import namespace
 from support.sites import Site, write_egg
 
 from eggcache.cli import unnamed_target
-from eggcache.servers import configuration
-from eggcache.servers.configuration import Configuration
+from eggcache.servers import apache_configuration
+from eggcache.servers.apache_configuration import Configuration
 from eggcache.system import accounts
 
 TAG = f"py{sys.version_info[0]}.{sys.version_info[1]}"
@@ -121,8 +121,8 @@ def test_what_apache_says(python: Path) -> None:
     """The Pythons of WSGIPythonHome and python-home are what Apache embeds."""
     home = python.parent.parent
     text = f"# In file: /x\n#   1:\nWSGIPythonHome {home}\n#   2:\nWSGIDaemonProcess a python-home={home}/none\n"
-    told = Configuration(directives=tuple(configuration.parse(text)))
-    assert list(configuration.pythons(told)) == [str(home / "bin" / "python")]
+    told = Configuration(directives=tuple(apache_configuration.parse(text)))
+    assert list(apache_configuration.pythons(told)) == [str(home / "bin" / "python")]
 
 
 def test_a_path_is_no_requirement(site: Site) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from support import ROOT
 
-from eggcache.eggs import batch, extract
+from eggcache.eggs import extract, extraction_batch
 from eggcache.eggs import reader as eggs
 from eggcache.eggs.decompression import File
 from eggcache.errors import EggcacheError
@@ -25,7 +25,7 @@ OWN = Ownership(os.geteuid(), os.getegid(), 0o750, 0o640)
 
 EXTRACT = """
 import os, sys
-from eggcache.eggs import batch
+from eggcache.eggs import extraction_batch
 from eggcache.eggs import reader as eggs
 from eggcache.eggs.extract import Opened
 from eggcache.model import Ownership
@@ -34,7 +34,7 @@ workers.cores = lambda: int(sys.argv[3])
 staged = os.open(sys.argv[2], os.O_RDONLY)
 source = os.open(sys.argv[1], os.O_RDONLY)
 egg = eggs.read(source, sys.argv[1])
-with batch.Batch(staged, lambda *_: None) as together:
+with extraction_batch.Batch(staged, lambda *_: None) as together:
     owner = Ownership(os.geteuid(), os.getegid() + int(sys.argv[4]), 0o750, 0o640)
     together.add("x.egg-tmp", Opened(source, egg), owner, lambda why: None)
 """
@@ -90,7 +90,7 @@ def test_owner_and_mode_whatever_the_surroundings(tmp_path: Path, umask: int, ab
     try:
         source, directory = os.open(egg, os.O_RDONLY), os.open(staged, os.O_RDONLY)
         opened = extract.Opened(source, eggs.read(source, str(egg)))
-        with batch.Batch(directory, lambda *_: None) as together:
+        with extraction_batch.Batch(directory, lambda *_: None) as together:
             together.add("x", opened, Ownership(uid, gid, 0o750, 0o640), print, native_mode=0o750)
         assert os.umask(umask) == umask
     finally:
@@ -110,7 +110,7 @@ def test_modes_below_a_default_acl(tmp_path: Path) -> None:
     egg = make(tmp_path / "x.egg", {"a.py": b"a", "b.so": b"b", "c.py": b"c"})
     source, directory = os.open(egg, os.O_RDONLY), os.open(staged, os.O_RDONLY)
     opened = extract.Opened(source, eggs.read(source, str(egg)))
-    with batch.Batch(directory, lambda *_: None) as together:
+    with extraction_batch.Batch(directory, lambda *_: None) as together:
         owner = Ownership(os.geteuid(), os.getegid(), 0o755, 0o640)
         together.add("x", opened, owner, print, native_mode=0o755)
     modes = {path.name: oct(path.stat().st_mode & 0o7777) for path in (staged / "x").iterdir()}
@@ -189,7 +189,7 @@ def test_more_eggs_than_files_may_be_open(tmp_path: Path) -> None:
     data[data.index(b"b.py") + 5] ^= 0xFF
     bad.write_bytes(data)
     before = len(os.listdir("/proc/self/fd"))
-    with batch.Batch(staged, lambda *_: None) as together:
+    with extraction_batch.Batch(staged, lambda *_: None) as together:
         for number in range(150):
             egg = bad if number % 50 == 7 else good
             source = os.open(egg, os.O_RDONLY)

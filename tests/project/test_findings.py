@@ -11,9 +11,9 @@ from pathlib import Path
 
 from support import ROOT
 
-from eggcache import findings
+from eggcache import explanations
 
-SOURCES = [path for path in (ROOT / "eggcache").rglob("*.py") if path.parent.name != "findings"]
+SOURCES = [path for path in (ROOT / "eggcache").rglob("*.py") if path.parent.name != "explanations"]
 
 
 def made(path: Path) -> set[str]:
@@ -39,15 +39,15 @@ def test_every_finding_is_explained() -> None:
     """What the source makes is in the registry, whole."""
     codes = set().union(*map(made, SOURCES))
     assert len(codes) > 30
-    assert codes - findings.explanations().keys() == set()
-    for one in findings.explanations().values():
+    assert codes - explanations.by_code().keys() == set()
+    for one in explanations.by_code().values():
         assert re.fullmatch(r"[a-z]+(-[a-z0-9]+)*", one.code)
         assert all(text.endswith(".") for text in (one.means, one.happens, one.remedy)), one.code
 
 
 def test_every_explanation_is_used() -> None:
     """What the registry explains is made somewhere, and is in it once."""
-    codes = Counter(one.code for _, section in findings.SECTIONS for one in section)
+    codes = Counter(one.code for _, section in explanations.SECTIONS for one in section)
     assert [code for code, times in codes.items() if times > 1] == []
     assert codes.keys() - set().union(*map(strings, SOURCES)) == set()
 
@@ -55,14 +55,14 @@ def test_every_explanation_is_used() -> None:
 def test_reference_explains_every_finding() -> None:
     """The reference explains every finding, as it is in the registry."""
     done = subprocess.run(
-        [sys.executable, str(ROOT / "scripts" / "findings"), "--check"], capture_output=True, text=True, check=False
+        [sys.executable, str(ROOT / "scripts" / "explanations"), "--check"], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
     reference = (ROOT / "docs" / "reference" / "findings.rst").read_text(encoding="utf-8")
-    assert {code for code in findings.explanations() if f"\n\n``{code}``\n" not in reference} == set()
+    assert {code for code in explanations.by_code() if f"\n\n``{code}``\n" not in reference} == set()
 
 
 def test_every_finding_of_a_check_is_provoked() -> None:
     """tests/proof/test_check.py, or another test, speaks of every code."""
     text = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py") if path.name != Path(__file__).name)
-    assert {code for code in findings.explanations() if code not in text} == set()
+    assert {code for code in explanations.by_code() if code not in text} == set()

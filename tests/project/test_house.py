@@ -14,7 +14,7 @@ import eggcache
 SOURCE = Path(eggcache.__file__).parent
 # From the ground up. A room imports from those before it; rooms of one line do not import each other.
 ROOMS = [
-    {"errors", "findings", "model", "progress"},
+    {"errors", "explanations", "model", "progress"},
     {"system"},
     {"eggs"},
     {"target"},
@@ -60,11 +60,11 @@ def test_no_room_is_named_like_a_public_function() -> None:
 
 def test_names_tell_what_is_in_a_module() -> None:
     """No module, of the source or shared by tests, is called what anything fits under; no two modules of
-    the source have one name, but for those of a command, and of findings, which are called like what they are about."""
+    the source have one name, but for those of a command, and of explanations, which are called like their subject."""
     vague = {"utils", "util", "helpers", "helper", "manager", "common", "misc", "tools", "base", "core"}
     support = {path.relative_to(ROOT) for path in (ROOT / "tests" / "support").glob("*.py")}
     assert {path for path in {*MODULES, *support} if path.stem in vague or path.parent.name in vague} == set()
-    names = [path.stem for path in MODULES if path.stem != "__init__" and path.parts[0] not in ("findings", "cli")]
+    names = [path.stem for path in MODULES if path.stem != "__init__" and path.parts[0] not in ("explanations", "cli")]
     assert len(names) == len(set(names))
 
 
@@ -121,7 +121,7 @@ def test_modules_say_what_is_in_them() -> None:
 def test_no_text_holds_a_command() -> None:
     """What a shell is to run is the command of a Remedy, and never at the end of a text, where it is looked for."""
     command = re.compile(r": (eggcache|chmod|chown|chgrp|mkdir|mount|rm|semanage|systemctl) [\w-]")
-    for path in (path for path in MODULES if path.parts[0] != "findings"):  # which are the text of pages
+    for path in (path for path in MODULES if path.parts[0] != "explanations"):  # which are the text of pages
         for node in ast.walk(ast.parse((SOURCE / path).read_text())):
             text = node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
             assert "\n" in text or not command.search(text), (path, text)

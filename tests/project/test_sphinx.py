@@ -17,7 +17,7 @@ from support.judge import environment
 from support.parts import missing
 
 import eggcache
-from eggcache import findings
+from eggcache import explanations
 from eggcache.cli import main, manual, reference
 from eggcache.wrappers import kinds
 
@@ -74,7 +74,7 @@ def test_reference_is_whole(site: Path) -> None:
             for option in (spelled for one in command._actions for spelled in one.option_strings):
                 assert option in page, (name, option)
     codes = (site / "reference" / "findings.html").read_text(encoding="utf-8")
-    assert [code for code in findings.explanations() if f'id="{code}"' not in codes] == []
+    assert [code for code in explanations.by_code() if f'id="{code}"' not in codes] == []
     statuses = text(site / "reference" / "exit-statuses.html")
     assert all(re.search(rf"^{status}$", statuses, re.MULTILINE) for status in ("0", "1", "2", "3", "4", "5", "75"))
 
@@ -115,7 +115,7 @@ def test_public_api_is_whole(site: Path) -> None:
 def test_rooms_are_drawn(site: Path) -> None:
     """The page on the source has a picture with every import from room to room, and a section for each room."""
     page = site / "explanation" / "architecture.html"
-    rooms = {path.parent.name for path in (ROOT / "eggcache").glob("*/__init__.py")} - {"findings"}  # texts alone
+    rooms = {path.parent.name for path in (ROOT / "eggcache").glob("*/__init__.py")} - {"explanations"}  # texts alone
     imports = set()
     for room in rooms:
         for line in "".join(path.read_text() for path in (ROOT / "eggcache" / room).rglob("*.py")).splitlines():

@@ -29,9 +29,9 @@ from support.probe import build
 from support.sites import Site, write_egg
 
 from eggcache.proof import target_side
-from eggcache.servers import environments
+from eggcache.servers import environment_variables
 from eggcache.servers.apache import Apache
-from eggcache.servers.configuration import Configuration, Directive
+from eggcache.servers.apache_configuration import Configuration, Directive
 from eggcache.system import accounts
 
 Finding = dict[str, Any]
@@ -1092,8 +1092,8 @@ def test_running_apache_that_imports_no_egg(site: Checked, apache: Callable[...,
         time.sleep(0.05)
     apache(PATH="/usr/bin:/bin")
     assert set(site.check()) == {"running-without-cache"}
-    assert list(environments.running(accounts.lookup("games"), (3, 11, 7)))
-    assert list(environments.running(accounts.lookup("games"), (2, 7, 18))) == []
+    assert list(environment_variables.running(accounts.lookup("games"), (3, 11, 7)))
+    assert list(environment_variables.running(accounts.lookup("games"), (2, 7, 18))) == []
 
 
 @pytest.mark.parametrize(
@@ -1144,11 +1144,11 @@ def test_locale_is_that_of_the_apache_that_is_meant(
     other.write_text(f"{os.getpid()}\n")
     account, here = accounts.lookup("games"), Apache()
     for file in (None, own):
-        found = environments.locale(account, here, Configuration(), str(site.cache), (), file and str(file))
+        found = environment_variables.locale(account, here, Configuration(), str(site.cache), (), file and str(file))
         assert found
         assert (found.values, found.embedded) == ({"LANG": "C"}, True)
     daemon = Directive("WSGIDaemonProcess", "shop lang=tr_TR.UTF-8", "shop.conf", 1)
-    told = environments.locale(account, here, Configuration(directives=(daemon,)), str(site.cache))
+    told = environment_variables.locale(account, here, Configuration(directives=(daemon,)), str(site.cache))
     assert told
     assert (told.values, told.origin) == ({"LANG": "tr_TR.UTF-8"}, "shop.conf:1")
     for file, seen in ((own, True), (other, False)):

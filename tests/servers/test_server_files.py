@@ -12,7 +12,7 @@ from support.parts import missing
 
 from eggcache.servers import server_files
 from eggcache.servers.application_servers import ApplicationServer, chosen
-from eggcache.servers.environments import Environment
+from eggcache.servers.environment_variables import Environment
 from eggcache.servers.script_settings import Setting
 from eggcache.system import files
 

@@ -10,7 +10,7 @@ from support import stock
 from support.judge import environment
 from support.parts import missing
 
-from eggcache.servers import apache, configuration, environments
+from eggcache.servers import apache, apache_configuration, environment_variables
 
 
 @pytest.fixture(autouse=True)
@@ -27,10 +27,10 @@ def test_it_is_debians_as_installed() -> None:
     assert Path("/etc/apache2/apache2.conf").read_text() == stock.CONFIGURATION
     host = apache.read()
     assert (host.user, host.group, host.pid_file) == ("www-data", "www-data", "/var/run/apache2/apache2.pid")
-    told = configuration.read(host)
+    told = apache_configuration.read(host)
     assert not told.problem
     assert not told.embedded
-    assert list(environments.declared(None)) == []
+    assert list(environment_variables.declared(None)) == []
     assert not {"APACHE_CONFDIR", "APACHE_ENVVARS", "PYTHON_EGG_CACHE"} & {*os.environ, *environment()}
 
 

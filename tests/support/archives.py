@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from eggcache.proof.verifier import NAME
+from eggcache.proof.archive_verifier import NAME
 from support.parts import missing
 
 READERS = {"GNU tar": ["tar"], "libarchive": ["bsdtar"], "busybox": ["busybox", "tar"]}

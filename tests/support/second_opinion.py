@@ -15,9 +15,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from eggcache.findings import explanations
-from eggcache.proof.verifier import Archived, verifier
-from eggcache.system import packaged
+from eggcache.explanations import by_code
+from eggcache.proof.archive_verifier import Archived, verifier
+from eggcache.system import package_data
 from eggcache.target.interpreter import Target
 from support.judge import environment
 from support.namespaces import entered
@@ -25,12 +25,12 @@ from support.namespaces import entered
 
 def _codes(*names: str) -> set[str]:
     """The codes of findings that are written in these files of eggcache."""
-    trees = [ast.parse(packaged.read(name)) for name in names]
+    trees = [ast.parse(package_data.read(name)) for name in names]
     words = {node.value for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Constant)}
-    return words & set(explanations())
+    return words & set(by_code())
 
 
-KNOWN = _codes("target/inside/verify.py", "target/inside/difference.py")
+KNOWN = _codes("target/inside/archive_verifier.py", "target/inside/file_fault.py")
 # What an egg has that no cache can serve. Of most, the verifier says what pkg_resources or its import makes of it
 UNSERVABLE = _codes("cache/unservable.py") - KNOWN
 SYMPTOMS = {"not-served", "native-module-fails", "native-module-empty"} & KNOWN

@@ -16,7 +16,7 @@ from support.parts import missing
 from support.sites import Site
 
 import eggcache as package
-from eggcache.servers import processes
+from eggcache.servers import affected_processes
 from eggcache.system import procfs
 
 # A file system that answers everything but a write, and a process of nobody's whose memory is shut while it waits for
@@ -107,7 +107,7 @@ def test_memory_that_is_shut(site: Site, shut: int) -> None:
     for question in (procfs.environment, procfs.command):
         assert [pid for pid, _ in procfs.ask(pids, question, silent)] == [os.getpid()]
     assert silent == [shut, shut]
-    assert processes.users(str(site.python), [str(site.eggs)]).hidden
+    assert affected_processes.users(str(site.python), [str(site.eggs)]).hidden
 
 
 def test_one_reader_of_others() -> None:

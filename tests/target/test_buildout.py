@@ -17,7 +17,7 @@ from support.parts import built
 from support.sites import write_egg
 
 from eggcache.errors import UsageError
-from eggcache.target import buildout, owners, search_path
+from eggcache.target import buildout, code_owners, search_path
 
 PLACES = ["eggs/acme.site-1.0", "eggs/acme.skin-1.0", "src"]
 
@@ -199,29 +199,29 @@ def test_root_runs_it_only_where_all_of_it_is_roots(
     made: Buildout, nobody: pwd.struct_passwd, give: Callable[[Path], None]
 ) -> None:
     """Its script, the eggs in its list, and what else it names are looked at before root runs it himself."""
-    python, cleared = str(made.interpreter), owners.Cleared
-    assert isinstance(owners.runner(python), cleared)
+    python, cleared = str(made.interpreter), code_owners.Cleared
+    assert isinstance(code_owners.runner(python), cleared)
     for place in (made.interpreter, made.egg("acme.skin-1.0"), made.top / "src"):
         give(place)
-        assert owners.runner(python).name == nobody.pw_name
+        assert code_owners.runner(python).name == nobody.pw_name
         os.chown(place, 0, 0)
     more = made.top / "more"
     more.mkdir()
     give(more)
     with made.interpreter.open("a") as script:
         script.write(f"sys.path.append('{more}')\n")
-    assert owners.runner(python).name == nobody.pw_name
+    assert code_owners.runner(python).name == nobody.pw_name
 
 
 def test_root_unzips_for_a_list_only_what_is_its_owners(made: Buildout, nobody: pwd.struct_passwd) -> None:
     """A script of somebody's cannot name root's eggs, nor a third one's, for root to work in their directories."""
     eggs = str(made.top / "eggs")
-    assert eggs in owners.named(str(made.target.python), [str(made.script)])
+    assert eggs in code_owners.named(str(made.target.python), [str(made.script)])
     os.chown(made.script, nobody.pw_uid, nobody.pw_gid)
-    assert eggs not in owners.named(str(made.target.python), [str(made.script)])
+    assert eggs not in code_owners.named(str(made.target.python), [str(made.script)])
     own = made.egg("acme.skin-1.0")
     os.chown(own, nobody.pw_uid, nobody.pw_gid)  # one of his own among them makes no difference to the others
-    assert eggs not in owners.named(str(made.target.python), [str(made.script)])
+    assert eggs not in code_owners.named(str(made.target.python), [str(made.script)])
     os.chown(own, 0, 0)
     words = ["unzip-all", "acme.site", "--python", made.target.python]
     done = eggcache(*words, "--path-from", made.script)

@@ -37,7 +37,8 @@ NEWER_METHODS = ("isdisjoint", "isidentifier", "casefold", "rpartition")
 MET_ABSENCES = {
     ("eggcache_modpython.py", "os.fsdecode"), ("installed.py", "zipimport.zipimporter"),
     ("probe.py", "site.getsitepackages"), ("probe.py", "site.getusersitepackages"),
-    ("prove.py", "zipimport.zipimporter"), ("tags.py", "importlib.util.find_spec"), ("tags.py", "sysconfig"),
+    ("lookups.py", "zipimport.zipimporter"),
+    ("wheel_tags.py", "importlib.util.find_spec"), ("wheel_tags.py", "sysconfig"),
     ("terminal.py", "sys.dont_write_bytecode"),
 }  # fmt: skip
 

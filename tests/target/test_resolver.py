@@ -25,9 +25,9 @@ from eggcache.errors import EggcacheError, UsageError
 from eggcache.model import Distribution, Interpreter, Kind, Need, State, Tree
 from eggcache.system import accounts
 from eggcache.system.accounts import Account
-from eggcache.target import parsing
+from eggcache.target import answer_parsing
+from eggcache.target.code_owners import Cleared
 from eggcache.target.interpreter import EVERYTHING, Roots, Target
-from eggcache.target.owners import Cleared
 from eggcache.target.resolver import findings, notes, resolve
 
 MakeTarget = Callable[[str, str], Deployment]
@@ -740,6 +740,6 @@ def test_json_of_a_tree_has_every_field(turbogears1: Deployment) -> None:
 
 def test_answer_with_more_than_any_site_has() -> None:
     """What is done with an answer takes time as well: lists beyond all measure are refused before it is begun."""
-    rows = ["x"] * (parsing.MOST + 1)
+    rows = ["x"] * (answer_parsing.MOST + 1)
     with pytest.raises(EggcacheError, match="more than any site has"):
-        parsing.Answer("/python", {"projects": rows}).pairs("projects")
+        answer_parsing.Answer("/python", {"projects": rows}).pairs("projects")

@@ -21,7 +21,7 @@ from support.sites import write_egg
 
 from eggcache.errors import NotPermitted
 from eggcache.system import accounts
-from eggcache.target import owners, startup_files
+from eggcache.target import code_owners, startup_files
 
 WHO = "import os; open(%r, 'a').write('%%d ' %% os.geteuid())\n"
 START = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from eggcache.cli.main import main; sys.exit(main())"
@@ -188,7 +188,7 @@ def ran(mixed: Mixed, python: Path, command: Sequence[str]) -> tuple[subprocess.
 @pytest.mark.parametrize("others", OTHERS, ids=lambda function: function.__name__)
 def test_what_is_others_never_runs_as_root(mixed: Mixed, others: Callable[[Mixed], Path]) -> None:
     """Whatever part of what the target loads is another user's to write, the target runs as that user or as nobody."""
-    assert owners.runner(str(mixed.python)) == accounts.current()
+    assert code_owners.runner(str(mixed.python)) == accounts.current()
     python = others(mixed)
     done, who = ran(mixed, python, ["tree"])
     assert who == {str(mixed.account.pw_uid)}, done.stderr
@@ -228,7 +228,7 @@ def test_program_that_is_a_script(mixed: Mixed) -> None:
     done, who = ran(mixed, script, ["tree"])
     assert (done.returncode, who) == (0, {str(mixed.account.pw_uid)}), done.stderr
     with pytest.raises(NotPermitted, match="cannot be told"):
-        owners.check_bare(str(script))
+        code_owners.check_bare(str(script))
 
 
 def test_site_packages_of_several(mixed: Mixed) -> None:
@@ -260,10 +260,10 @@ def test_user_site_counts_for_root(mixed: Mixed, shared_tmp: Path, monkeypatch: 
         mixed.account[2]: mixed.account,
     }
     monkeypatch.setattr(pwd, "getpwuid", entries.__getitem__)
-    assert owners.runner(str(mixed.python)).uid == 0
+    assert code_owners.runner(str(mixed.python)).uid == 0
     mixed.give(packages)
     (mixed.env / "pyvenv.cfg").write_text(f"home = {mixed.base}/bin\n")
-    assert owners.runner(str(mixed.python)).uid == mixed.account.pw_uid
+    assert code_owners.runner(str(mixed.python)).uid == mixed.account.pw_uid
 
 
 def test_site_packages_of_the_base(mixed: Mixed) -> None:
@@ -271,10 +271,10 @@ def test_site_packages_of_the_base(mixed: Mixed) -> None:
     packages = mixed.base / "lib/python3.11/site-packages"
     packages.mkdir(exist_ok=True)
     mixed.give(packages)
-    assert owners.runner(str(mixed.python)).uid == 0
+    assert code_owners.runner(str(mixed.python)).uid == 0
     configuration = mixed.env / "pyvenv.cfg"
     configuration.write_text(configuration.read_text().replace("packages = false", "packages = true"))
-    assert owners.runner(str(mixed.python)).uid == mixed.account.pw_uid
+    assert code_owners.runner(str(mixed.python)).uid == mixed.account.pw_uid
 
 
 @pytest.mark.parametrize("variable", ["PYTHONPATH", "LD_LIBRARY_PATH"])
@@ -285,9 +285,9 @@ def test_what_the_environment_names(
     theirs = shared_tmp / "theirs"
     theirs.mkdir()
     monkeypatch.setenv(variable, str(theirs))
-    assert owners.runner(str(mixed.python)).uid == 0
+    assert code_owners.runner(str(mixed.python)).uid == 0
     mixed.give(theirs)
-    assert owners.runner(str(mixed.python)).uid == mixed.account.pw_uid
+    assert code_owners.runner(str(mixed.python)).uid == mixed.account.pw_uid
 
 
 # ---------------------------------------------------------------------------- strace as the judge of what is loaded
@@ -364,7 +364,7 @@ def test_all_that_debians_python_opens(shared_tmp: Path, nobody: pwd.struct_pass
     missed, count = covered(loaded, looked)
     assert missed == []
     assert count > 50
-    assert owners.runner(DEBIAN).uid == 0
+    assert code_owners.runner(DEBIAN).uid == 0
 
 
 def test_the_look_is_bounded(mixed: Mixed, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -374,8 +374,8 @@ def test_the_look_is_bounded(mixed: Mixed, monkeypatch: pytest.MonkeyPatch) -> N
     (mixed.top / "more").mkdir()
     (mixed.top / "more/back.pth").write_text(f"{mixed.site}\n")
     os.mkfifo(mixed.top / "more/fifo.pth")
-    assert owners.runner(str(mixed.python)).uid == 0
-    monkeypatch.setattr(owners, "_MOST_ENTRIES", 1000)
-    assert owners.runner(str(mixed.python)).name == "nobody"
+    assert code_owners.runner(str(mixed.python)).uid == 0
+    monkeypatch.setattr(code_owners, "_MOST_ENTRIES", 1000)
+    assert code_owners.runner(str(mixed.python)).name == "nobody"
     (mixed.env / "pyvenv.cfg").write_text(f"home = {mixed.env}/bin\n")
     assert startup_files.look(str(mixed.python)).told

@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 
 from eggcache.errors import EggcacheError, NotPermitted, UsageError
-from eggcache.system import accounts, packaged
+from eggcache.system import accounts, package_data
 from eggcache.system.accounts import Account
-from eggcache.target import launch, process
+from eggcache.target import launch, script_run
+from eggcache.target.code_owners import Cleared
 from eggcache.target.interpreter import EVERYTHING, Roots, Target, find
 from eggcache.target.launch import Launch, environment, literal
-from eggcache.target.owners import Cleared
 
 ODD = ["plain", "quote\"'\\", "line\nfeed\ttab\0nul", "h\u00e4\u2713\U0001f95a", os.fsdecode(b"not \xff\xfe utf-8"), ""]
 
@@ -27,20 +27,20 @@ ODD = ["plain", "quote\"'\\", "line\nfeed\ttab\0nul", "h\u00e4\u2713\U0001f95a",
 def run(
     python: str, script: str, request: object, account: Account | None = None, flags: Sequence[str] = (), **how: Any
 ) -> object:
-    """What the script answers, see process.run for `how`."""
-    return process.run(Launch(Target(python, account=account), script, request, flags=flags), **how)
+    """What the script answers, see script_run.run for `how`."""
+    return script_run.run(Launch(Target(python, account=account), script, request, flags=flags), **how)
 
 
 @pytest.fixture
 def script(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
     """A factory: script("answer(1)") is the name of a script with that text, as if in eggcache/target/inside."""
-    real = packaged.read
+    real = package_data.read
 
     def use(text: str) -> str:
         def read(name: str) -> bytes:
             return text.encode("ascii") if name == "target/inside/the test's.py" else real(name)
 
-        monkeypatch.setattr(packaged, "read", read)
+        monkeypatch.setattr(package_data, "read", read)
         return "the test's.py"
 
     return use
@@ -333,7 +333,7 @@ def test_hostile_answers_are_refused(answer: str, fake: Callable[[str], str], tm
 
 def test_an_answer_without_end_is_refused(fake: Callable[[str], str], monkeypatch: pytest.MonkeyPatch) -> None:
     """An answer is read up to a limit, and the target ended there; so is one that prints without end."""
-    monkeypatch.setattr("eggcache.target.process.LIMIT", 4 << 20)
+    monkeypatch.setattr("eggcache.target.script_run.LIMIT", 4 << 20)
     with pytest.raises(EggcacheError, match="longer than 4 MiB"):
         run(fake('printf "eggcache\\n" > $ANSWER; exec yes > $ANSWER'), "probe.py", {}, Cleared(*accounts.current()))
     with pytest.raises(EggcacheError, match="prints without end"):

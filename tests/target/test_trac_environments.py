@@ -16,7 +16,7 @@ from support.judge import as_json, eggcache
 from support.sites import write_egg
 
 from eggcache.errors import UsageError
-from eggcache.target import owners, search_path, trac_environments
+from eggcache.target import code_owners, search_path, trac_environments
 
 
 def environment(top: Path, configuration: str) -> Path:
@@ -169,11 +169,11 @@ def test_root_runs_nothing_of_its_owners(python: Path, shared_tmp: Path, nobody:
     """Plugins are the server's user's, mostly: a target that has them on its path is run as he."""
     made = environment(shared_tmp, f"[inherit]\nplugins_dir = {shared_tmp}/shared\n")
     (shared_tmp / "shared").mkdir()
-    assert isinstance(owners.runner(str(python), [str(made)]), owners.Cleared)
+    assert isinstance(code_owners.runner(str(python), [str(made)]), code_owners.Cleared)
     for place in (made / "plugins", made / "conf/trac.ini", shared_tmp / "shared"):
         os.chown(place, nobody.pw_uid, nobody.pw_gid)
-        assert owners.runner(str(python), [str(made)]).name == nobody.pw_name
+        assert code_owners.runner(str(python), [str(made)]).name == nobody.pw_name
         os.chown(place, 0, 0)
-    assert str(shared_tmp / "shared") in owners.named(str(python), [str(made)])
+    assert str(shared_tmp / "shared") in code_owners.named(str(python), [str(made)])
     os.chown(made / "conf/trac.ini", nobody.pw_uid, nobody.pw_gid)
-    assert str(shared_tmp / "shared") not in owners.named(str(python), [str(made)])
+    assert str(shared_tmp / "shared") not in code_owners.named(str(python), [str(made)])

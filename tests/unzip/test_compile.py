@@ -17,10 +17,10 @@ import pytest
 from eggcache.errors import EggcacheError
 from eggcache.system import accounts
 from eggcache.system.accounts import Account
-from eggcache.target import process
+from eggcache.target import script_run
+from eggcache.target.code_owners import Cleared
 from eggcache.target.interpreter import Target
 from eggcache.target.launch import Launch
-from eggcache.target.owners import Cleared
 
 FILES = 24
 
@@ -59,7 +59,7 @@ def request_for(stage: Path, processes: int) -> dict[str, Any]:
 
 
 def compile_(python: str, request: object, account: Account | None = None) -> object:
-    return process.run(Launch(Target(python, account=account), "compile.py", request, flags=("-S",)))
+    return script_run.run(Launch(Target(python, account=account), "compile.py", request, flags=("-S",)))
 
 
 def compiled(python: str, stage: Path, processes: int) -> dict[str, bytes]:
@@ -90,12 +90,12 @@ def slow(stage: Path, interpreter: Callable[[str], Path]) -> Iterator[tuple[subp
     asking = (
         "import sys, json, signal; sys.path.insert(0, sys.argv[1])\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # tests that run in the background ignore it
-        "from eggcache import Target; from eggcache.target import launch, process\n"
+        "from eggcache import Target; from eggcache.target import launch, script_run\n"
         "launched = launch.Launch(Target(sys.argv[2]), 'compile.py', json.loads(sys.argv[3]), flags=('-S',))\n"
-        "print(process.run(launched, timeout=600))\n"
+        "print(script_run.run(launched, timeout=600))\n"
     )
     wanted = json.dumps(request_for(stage, 2))
-    command = [sys.executable, "-c", asking, str(Path(process.__file__).parents[2])]
+    command = [sys.executable, "-c", asking, str(Path(script_run.__file__).parents[2])]
     asker = subprocess.Popen([*command, str(interpreter("3.11")), wanted], stdout=-1, stderr=-1, text=True)
     found: list[int] = []
     until = time.monotonic() + 60

@@ -32,7 +32,7 @@ from support.zips import Entry, make
 
 from eggcache import Target, unzip_all
 from eggcache.system import syscalls
-from eggcache.target import owners, startup_files
+from eggcache.target import code_owners, startup_files
 
 RESTART = "restart every server that uses these eggs"
 PROGRAM = [sys.executable, "-m", "eggcache", "unzip-all"]
@@ -552,8 +552,8 @@ def test_root_looks_once_at_what_it_runs(
     for the target, it looks again before it compiles."""
     looks, look = list[str](), startup_files.look
     monkeypatch.setattr(startup_files, "look", lambda python, *more: looks.append(python) or look(python, *more))
-    cleared = owners.runner(str(small.python))
-    assert isinstance(cleared, owners.Cleared)
+    cleared = code_owners.runner(str(small.python))
+    assert isinstance(cleared, code_owners.Cleared)
     assert len(unzip_all(Target(str(small.python), account=cleared)).outcomes) == SMALL
     assert looks == [str(small.python)]
     looks.clear()

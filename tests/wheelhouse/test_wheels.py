@@ -31,7 +31,7 @@ from eggcache.errors import EggcacheError, EggTooLarge, EggUnsuitable, NotPermit
 from eggcache.model import DEFAULT_LIMITS, Distribution, Kind, Limits
 from eggcache.system import accounts
 from eggcache.system.accounts import Account
-from eggcache.wheelhouse import contents
+from eggcache.wheelhouse import egg_contents
 
 
 def new_environment(python: str, setuptools: str, make: Callable[[str, str], Deployment]) -> Deployment:
@@ -638,13 +638,13 @@ def test_root_opens_nothing_for_others(shared_tmp: Path, nobody: pwd.struct_pass
     ]
     account = Account("nobody", nobody.pw_uid, nobody.pw_gid)
     for one in claimed:
-        with pytest.raises(NotPermitted), contents.opened(one, account, Limits()):
+        with pytest.raises(NotPermitted), egg_contents.opened(one, account, Limits()):
             pass
 
 
 def files_of(egg: Path, limits: Limits = DEFAULT_LIMITS) -> list[str]:
     one = Distribution("Foo", "1.0", str(egg), Kind.UNZIPPED)
-    with contents.opened(one, accounts.current(), limits) as found:
+    with egg_contents.opened(one, accounts.current(), limits) as found:
         return list(found.files)
 
 
@@ -680,7 +680,7 @@ def test_a_file_exchanged(into: str, shared_tmp: Path) -> None:
     file.write_text("text")
     times = file.stat().st_mtime_ns
     one = Distribution("Foo", "1.0", str(egg), Kind.UNZIPPED)
-    with contents.opened(one, accounts.current(), Limits()) as found:
+    with egg_contents.opened(one, accounts.current(), Limits()) as found:
         assert found.files["a/file.txt"].read() == b"text"
         file.rename(shared_tmp / "old")
         if into == "link":
@@ -703,12 +703,12 @@ def test_root_reads_an_egg_as_its_owner(mode: int, shared_tmp: Path, nobody: pwd
     secret.chmod(0o600)
     os.link(secret, egg / "open.txt")
     one = Distribution("Foo", "1.0", str(egg), Kind.UNZIPPED)
-    with contents.opened(one, accounts.current(), Limits()) as found:
+    with egg_contents.opened(one, accounts.current(), Limits()) as found:
         assert found.files["open.txt"].read() == b"secret"
     egg.chmod(mode)
     if mode == 0o755:
         os.chown(egg, nobody.pw_uid, nobody.pw_gid)
-    with contents.opened(one, accounts.current(), Limits()) as found:
+    with egg_contents.opened(one, accounts.current(), Limits()) as found:
         assert b"Name: Foo" in found.files["EGG-INFO/PKG-INFO"].read()
         with pytest.raises(NotPermitted):
             found.files["open.txt"].read()

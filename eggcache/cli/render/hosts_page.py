@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from eggcache.cli.render import page
+from eggcache.cli.render import html_page
 from eggcache.cli.render.site_page import HARM
 
 
@@ -20,23 +20,23 @@ def render(hosts: Mapping[str, Mapping[str, Any]], when: str) -> str:
         wrong = [one for one in found if one["status"]]
         codes = ", ".join(sorted({one["code"] for one in wrong}))
         rows.append((
-            f'<a href="#host-{number}">{page.text(host)}</a>',
-            page.state(*(("missing", f"{len(wrong)} to act on") if wrong else ("prepared", "nothing is wrong"))),
+            f'<a href="#host-{number}">{html_page.text(host)}</a>',
+            html_page.state(*(("missing", f"{len(wrong)} to act on") if wrong else ("prepared", "nothing is wrong"))),
             str(len(said["outcomes"])),
-            f"<code>{page.text(said['directory'] or 'none')}</code>",
-            f"<code>{page.text(codes)}</code>",
+            f"<code>{html_page.text(said['directory'] or 'none')}</code>",
+            f"<code>{html_page.text(codes)}</code>",
         ))  # fmt: skip
-        parts.append(f'<h2 id="host-{number}">{page.text(host)}</h2>')
+        parts.append(f'<h2 id="host-{number}">{html_page.text(host)}</h2>')
         ordered = sorted(found, key=lambda one: list(HARM).index(one["status"]))
         for one in ordered:
             todo = one["remedy"].removesuffix(one["command"]).rstrip(": ")
-            parts += page.finding({**one, "todo": todo}, acted_on=one["status"] != 0)
+            parts += html_page.finding({**one, "todo": todo}, acted_on=one["status"] != 0)
         if not found:
             parts.append("<p>No finding.</p>")
     wrong_hosts = sum("missing" in row[1] for row in rows)
     body = [
-        f"<p>{len(rows)} hosts, {wrong_hosts} with something to act on; {page.text(when)}</p>",
-        *page.table(("host", "state", "eggs in the cache", "cache", "findings"), rows, (2,)),
+        f"<p>{len(rows)} hosts, {wrong_hosts} with something to act on; {html_page.text(when)}</p>",
+        *html_page.table(("host", "state", "eggs in the cache", "cache", "findings"), rows, (2,)),
         *parts,
     ]
-    return page.page("The eggs of all hosts", body)
+    return html_page.page("The eggs of all hosts", body)

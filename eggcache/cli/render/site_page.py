@@ -6,10 +6,10 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from eggcache import findings
-from eggcache.cli.render import page, tree_lines
+from eggcache import explanations
+from eggcache.cli.render import html_page, tree_lines
 from eggcache.cli.render.report import files, size
-from eggcache.findings.eggs import EGGS
+from eggcache.explanations.eggs import EGGS
 from eggcache.model import Distribution, Finding, Report, Tree
 
 HARM = {  # by exit status, the worst first, as console._ORDER has them
@@ -45,16 +45,17 @@ def render(
     wrong = sum(finding.status != 0 for finding in result.findings)
     verdict = f"{wrong} finding{'s' * (wrong != 1)} to act on" if wrong else "nothing is wrong"
     body = [
-        f"<p>{page.state('missing' if wrong else 'prepared', verdict)} as {page.text(whom)}, {page.text(when)}</p>",
-        *page.facts({"egg cache": cache, **{f"Python{n}": python(site) for n, site in _numbered(sites)}}),
+        f"<p>{html_page.state('missing' if wrong else 'prepared', verdict)}"
+        f" as {html_page.text(whom)}, {html_page.text(when)}</p>",
+        *html_page.facts({"egg cache": cache, **{f"Python{n}": python(site) for n, site in _numbered(sites)}}),
         *_findings(result.findings),
     ]
     body.append(_CONTROLS)
     for number, site in _numbered(sites):
         body += _tree(site, f"The tree{number}")
     body += _eggs(result, sites)
-    body += ["<h2>The server as it runs</h2>", *page.facts(server)]
-    return page.page(f"The eggs of {host}", body)
+    body += ["<h2>The server as it runs</h2>", *html_page.facts(server)]
+    return html_page.page(f"The eggs of {host}", body)
 
 
 def python(site: Site) -> str:
@@ -68,7 +69,7 @@ def _numbered(sites: Sequence[Site]) -> list[tuple[str, Site]]:
 
 
 def _findings(found: Sequence[Finding]) -> Iterator[str]:
-    known = findings.explanations()
+    known = explanations.by_code()
     yield "<h2>Findings, by harm</h2>"
     if not found:
         yield "<p>None.</p>"
@@ -82,7 +83,7 @@ def _findings(found: Sequence[Finding]) -> Iterator[str]:
             explained = f"{about.means} What happens: {about.happens} What to do: {about.remedy}" if about else ""
             shown = {"code": one.code, "thing": one.thing, "cause": one.cause, "todo": one.remedy.text}
             shown["command"] = one.remedy.command
-            yield from page.finding(shown, acted_on=status != 0, explained=explained)
+            yield from html_page.finding(shown, acted_on=status != 0, explained=explained)
 
 
 _CONTROLS = (
@@ -93,7 +94,7 @@ _CONTROLS = (
 
 def _tree(site: Site, title: str) -> Iterator[str]:
     total = "".join(part.text for part in tree_lines.total(site.tree, site.prepared))
-    yield f"<h2>{title}</h2><p>{page.text(total)}</p>"
+    yield f"<h2>{title}</h2><p>{html_page.text(total)}</p>"
     rows = [(len(line[0].text) // 4, line[1:]) for line in tree_lines.lines(site.tree, site.prepared)]
     yield '<ul class="tree">'
     for (depth, parts), (following, _) in zip(rows, [*rows[1:], (0, ())]):
@@ -108,10 +109,10 @@ def _tree(site: Site, title: str) -> Iterator[str]:
 def _part(part: tree_lines.Part) -> str:
     words = part.text.strip()
     if part.role == "name":
-        return f"<strong>{page.text(words)}</strong> "
+        return f"<strong>{html_page.text(words)}</strong> "
     if part.role in ("place", "mark"):
-        return f'<span class="dim mono">{page.text(words)}</span> '
-    return f"{page.state(part.role, words)} "
+        return f'<span class="dim mono">{html_page.text(words)}</span> '
+    return f"{html_page.state(part.role, words)} "
 
 
 def _eggs(result: Report, sites: Iterable[Site]) -> Iterator[str]:
@@ -131,14 +132,14 @@ def _eggs(result: Report, sites: Iterable[Site]) -> Iterator[str]:
         outcome = extracted.get(one.egg or "")
         held = f"{files(outcome.files)}, {size(outcome.size)}" if outcome else ""
         cells.append((
-            f'<strong>{page.text(one.title)}</strong><br><span class="dim mono">'
-            f"{page.text(os.path.basename(one.location))}</span>",
-            page.state(word, what),
-            page.bar(weight, largest, size(weight)) if one.kind.zipped else "",
+            f'<strong>{html_page.text(one.title)}</strong><br><span class="dim mono">'
+            f"{html_page.text(os.path.basename(one.location))}</span>",
+            html_page.state(word, what),
+            html_page.bar(weight, largest, size(weight)) if one.kind.zipped else "",
             size(weight) if one.kind.zipped else "",
-            page.text(held),
+            html_page.text(held),
         ))  # fmt: skip
-    yield from page.table(("distribution", "needs", "size of the zip", "", "in the cache"), cells, (3, 4))
+    yield from html_page.table(("distribution", "needs", "size of the zip", "", "in the cache"), cells, (3, 4))
 
 
 def _need(one: Distribution, ready: bool, found: Iterable[Finding]) -> tuple[str, str]:

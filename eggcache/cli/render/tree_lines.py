@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple, TextIO, Union
 
 from eggcache.cli.console import one_line
 from eggcache.model import Distribution, Need, State, Tree
-from eggcache.target import selection
+from eggcache.target import tree_selection
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -74,7 +74,7 @@ def lines(
     """The lines that show a tree: what each distribution is, where, and the requirement that pulled it in.
 
     prepared   for each distribution, whether the cache has it; () where there is no cache to look at
-    reverse    what needs the tree's `requirements`, above what they need: see selection.leading_to
+    reverse    what needs the tree's `requirements`, above what they need: see tree_selection.leading_to
     depth      steps from a root that are drawn; None: all, up to 100
 
     A distribution is opened out where it is first drawn, and `(above)` from then on: so a cycle ends, and a library
@@ -136,14 +136,14 @@ def _downward(tree: Tree) -> _Graph:
 
 
 def _upward(tree: Tree) -> _Graph:
-    wanted = {selection.project(name): name for name in tree.requirements}
+    wanted = {tree_selection.project(name): name for name in tree.requirements}
     roots: dict[str, dict[_Node, None]] = {key: {} for key in wanted}
     children: dict[_Node, list[tuple[_Node, Need | None]]] = {}
     for index, distribution in enumerate(tree.distributions):
-        roots.get(selection.project(distribution.project), {})[index] = None
+        roots.get(tree_selection.project(distribution.project), {})[index] = None
     for need in tree.needs:
         if need.by is not None:
-            key = selection.project(need.requirement)
+            key = tree_selection.project(need.requirement)
             node: _Node = wanted.get(key, key) if need.found is None else need.found
             if need.found is None:
                 roots.get(key, {})[node] = None
@@ -186,7 +186,7 @@ def duplicates(tree: Tree, prepared: Sequence[bool] = ()) -> Iterator[Line]:
     prepared = prepared or [False] * len(tree.distributions)
     projects: dict[str, list[int]] = {}
     for index, distribution in enumerate(tree.distributions):
-        projects.setdefault(selection.project(distribution.project), []).append(index)
+        projects.setdefault(tree_selection.project(distribution.project), []).append(index)
     for those in projects.values():
         yield (
             Part("", "guide"), Part(tree.distributions[those[0]].project, "name"),
@@ -211,7 +211,7 @@ def total(tree: Tree, prepared: Sequence[bool] = ()) -> Line:
     prepared = prepared or [False] * count
     states = Counter(state(distribution, ready) for distribution, ready in zip(tree.distributions, prepared))
     troubles = Counter(
-        how.value for how, _ in {(need.state, selection.project(need.requirement)) for need in tree.needs}
+        how.value for how, _ in {(need.state, tree_selection.project(need.requirement)) for need in tree.needs}
     )
     parts = [Part("", "guide"), Part(f"{count:,} distribution{'s' * (count != 1)}", "total")]
     for number, word in enumerate(word for word in ("zipped", PREPARED, "unzipped") if states[word]):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from eggcache.cache.cache_archive import Extra
     from eggcache.model import Run
     from eggcache.progress import Progress
-    from eggcache.proof.verifier import Archived
+    from eggcache.proof.archive_verifier import Archived
     from eggcache.target.other_host import Host
 
 _SUFFIXES = (".tar", ".tar.gz", ".tgz")
@@ -118,20 +118,20 @@ class _Proof:
 
     def __call__(self, names: Sequence[str]) -> Iterator[Extra]:
         from eggcache.cache.cache_archive import Extra
-        from eggcache.proof import verifier
+        from eggcache.proof import archive_verifier
 
         self.archived = self._archived(names)
         # Where its eggs lie here says nothing of where they lie there
         target = self.target if self.target.python else self.target._replace(paths=())
-        self.text = verifier.verifier(self.archived, target, self.roots)
-        yield Extra(verifier.NAME, self.text, 0o644 if target.group is None else 0o640)
+        self.text = archive_verifier.verifier(self.archived, target, self.roots)
+        yield Extra(archive_verifier.NAME, self.text, 0o644 if target.group is None else 0o640)
 
     def _archived(self, names: Sequence[str]) -> Archived:
-        from eggcache.proof.verifier import Archived
-        from eggcache.system import zones
+        from eggcache.proof.archive_verifier import Archived
+        from eggcache.system import time_zones
 
         zone = self.target.timezone
-        return Archived(os.path.normpath(self.host.directory), names, zone, zones.of(zone).rules or "")
+        return Archived(os.path.normpath(self.host.directory), names, zone, time_zones.of(zone).rules or "")
 
     @property
     def python(self) -> str:
@@ -181,9 +181,9 @@ def _readers(options: argparse.Namespace) -> tuple[Account, int | None, list[str
     what is to be said of that."""
     group = _group(options.group) if options.group else None
     if options.eggs_in and not options.user:
-        from eggcache.target import owners
+        from eggcache.target import code_owners
 
-        account = owners.keeper(options.eggs_in)
+        account = code_owners.keeper(options.eggs_in)
     else:
         account, gid, _ = arguments.runtime(argparse.Namespace(user=options.user, group=None))
         if group is None and options.user and gid is not None:

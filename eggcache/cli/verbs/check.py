@@ -6,14 +6,14 @@ import argparse
 import os
 from dataclasses import replace
 
-from eggcache import findings, progress
+from eggcache import explanations, progress
 from eggcache.cli import arguments, console, receipt_defaults
 from eggcache.cli.render import findings_table, report
 from eggcache.errors import UsageError, meant
 from eggcache.model import Report, Tree
 from eggcache.proof import checking
 from eggcache.proof.application import Application
-from eggcache.servers import environments
+from eggcache.servers import environment_variables
 from eggcache.system import accounts
 from eggcache.target.interpreter import Target
 
@@ -49,7 +49,7 @@ def proven(options: argparse.Namespace) -> tuple[Report, str, str | None, list[t
             raise UsageError(f"--apachectl {options.apachectl}", cause, "name Apache's control script, or its httpd")
     if options.cache is None and any(map(arguments.is_path, options.requirements[:1])):
         options.cache = options.requirements.pop(0)  # as the other commands take DIR
-    cache = options.cache or environments.inherited()
+    cache = options.cache or environment_variables.inherited()
     trees = receipt_defaults.trees(options, os.path.abspath(cache)) if cache else [options]
     checked = [_checked(tree, cache) for tree in trees]
     result = report.together([result for result, _, _ in checked])
@@ -65,8 +65,8 @@ def _ignored(options: argparse.Namespace) -> set[tuple[str, str]]:
     named = set()
     for word in options.ignore:
         code, _, thing = word.partition(":")
-        if code not in findings.explanations():
-            near = meant(code, findings.explanations()) or "see docs/reference/findings.rst for them"
+        if code not in explanations.by_code():
+            near = meant(code, explanations.by_code()) or "see docs/reference/findings.rst for them"
             raise UsageError(f"--ignore {word}", "there is no finding of that code", near)
         named.add((code, thing))
     return named

@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
-from eggcache import findings
 from eggcache.cli import console
 from eggcache.errors import UsageError, meant
+from eggcache.explanations import SECTIONS, by_code
 
 TYPE_CHECKING = False  # as in freshness
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator, Sequence
 
-    from eggcache.findings.explanation import Explanation
+    from eggcache.explanations.explanation import Explanation
 
 
 def run(options: argparse.Namespace) -> int:
     """Print the explanation of each code, or a list of all codes."""
-    known = findings.explanations()
+    every = by_code()
     codes = [code.strip("[]") for code in options.codes]
     for code in codes:
-        if code not in known:
-            remedy = meant(code, known) or "eggcache explain lists the codes that there are"
+        if code not in every:
+            remedy = meant(code, every) or "eggcache explain lists the codes that there are"
             raise UsageError("explain", f"no finding has the code {code!r}", remedy)
-    explanations = [known[code] for code in codes or known]
+    explanations = [every[code] for code in codes or every]
     if options.json:
         from eggcache.cli.render import report
 
-        told = [explanation._asdict() for explanation in explanations]
-        print(report.as_json({"schema": 1, "command": "explain", "explanations": told}))
+        rows = [explanation._asdict() for explanation in explanations]
+        print(report.as_json({"schema": 1, "command": "explain", "explanations": rows}))
     elif not options.quiet:
         width = console.width()
         for line in explained(explanations, width) if codes else listed(width):
@@ -46,9 +46,9 @@ def explained(explanations: Sequence[Explanation], width: int) -> Iterator[str]:
 
 def listed(width: int) -> Iterator[str]:
     """Each code with the first sentence of what it means, by the parts of a site that the findings are about."""
-    for number, (title, explanations) in enumerate(findings.SECTIONS):
+    for number, (title, section) in enumerate(SECTIONS):
         yield from ([""] if number else []) + [title]
-        for explanation in explanations:
+        for explanation in section:
             yield f"  {explanation.code}"
             sentence = explanation.means.partition(". ")[0].rstrip(".") + "."
             yield from console.wrapped(sentence, max(width, 40), "      ", "      ")

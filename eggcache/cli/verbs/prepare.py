@@ -36,9 +36,9 @@ def unchanged(options: argparse.Namespace) -> int | None:
         return None
     if console.silent(((one["code"], one["status"]) for one in held["entries"][key]["findings"]), options):
         return 0
-    from eggcache.cli import unchanged
+    from eggcache.cli import unchanged_report
 
-    return unchanged.tell(held, key, options)
+    return unchanged_report.tell(held, key, options)
 
 
 def run(options: argparse.Namespace) -> int:

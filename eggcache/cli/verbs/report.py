@@ -17,7 +17,7 @@ from eggcache.cli import console
 from eggcache.cli.render import hosts_page, site_page
 from eggcache.cli.verbs import check
 from eggcache.errors import EggcacheError, UsageError, of_disk
-from eggcache.servers import apache, application_servers, environments
+from eggcache.servers import apache, application_servers, environment_variables
 from eggcache.system import files, staging
 
 _SILENT = "its file is empty: check said nothing there"  # of a host that did not answer
@@ -63,7 +63,8 @@ def _of_this_host(options: argparse.Namespace, when: str) -> str:
     }
     for target, tree in trees:
         version = tree.interpreter.version
-        found = [*environments.running(target.account, version, options.pid_file and os.path.abspath(options.pid_file))]
+        pid_file = options.pid_file and os.path.abspath(options.pid_file)
+        found = [*environment_variables.running(target.account, version, pid_file)]
         found += [one.environment for one in application_servers.running(target)]
         for process in found:
             has = (f"{name}={process.values.get(name, 'not set')}" for name in ("PYTHON_EGG_CACHE", "TZ"))

@@ -13,7 +13,7 @@ from eggcache.cache.inventory import Inventory, Prepare, asked
 from eggcache.cli import console
 from eggcache.cli.render import report
 from eggcache.errors import UsageError
-from eggcache.servers import environments
+from eggcache.servers import environment_variables
 from eggcache.system import accounts, safe_dirs
 from eggcache.target import search_path
 
@@ -29,7 +29,7 @@ _STATES = {
 
 def run(options: argparse.Namespace) -> int:
     """Print what is in a cache, and return the exit status."""
-    directory = options.directory or environments.inherited()
+    directory = options.directory or environment_variables.inherited()
     if directory is None:
         raise UsageError("DIR", "none is named, and PYTHON_EGG_CACHE is not set", "eggcache status /var/cache/eggcache")
     cache = inventory.status(directory)

@@ -12,8 +12,8 @@ from eggcache.cli import arguments, console
 from eggcache.cli.render import graphs, report, tree_lines
 from eggcache.errors import EggcacheError, UsageError
 from eggcache.model import Tree
-from eggcache.servers import environments
-from eggcache.target import resolver, selection, why_missing
+from eggcache.servers import environment_variables
+from eggcache.target import resolver, tree_selection, why_missing
 from eggcache.target.interpreter import EVERYTHING, Roots, Target
 
 
@@ -25,7 +25,7 @@ def run(options: argparse.Namespace) -> int:
     eggs = [*why_missing.findings(tree, target.account), *unservable.in_tree(tree, target)] if plain else []
     form = "json" if options.json else options.format
     if form != "json" and not tree.requirements and tree.reported:
-        tree = selection.led_to(tree)  # what else there is, a line names
+        tree = tree_selection.led_to(tree)  # what else there is, a line names
     cache, prepared = _prepared(options, tree)
     if options.quiet:
         pass
@@ -67,12 +67,12 @@ def _resolved(options: argparse.Namespace) -> tuple[Target, Tree]:
             meanwhile=watcher.tick,
         )
     if options.duplicates:
-        return target, selection.duplicates(tree)
+        return target, tree_selection.duplicates(tree)
     if options.reverse:
-        tree = selection.leading_to(tree, roots.requirements)
+        tree = tree_selection.leading_to(tree, roots.requirements)
     # What is drawn as text says where it goes on, and counts all of it
     if options.depth is not None and (options.json or options.format != "text"):
-        tree = selection.within(tree, options.depth, reverse=options.reverse)
+        tree = tree_selection.within(tree, options.depth, reverse=options.reverse)
     return target, tree
 
 
@@ -80,7 +80,7 @@ def _prepared(options: argparse.Namespace, tree: Tree) -> tuple[str | None, tupl
     """The cache that is looked at, and which of the distributions it has. One that nobody named and that cannot be
     read is no reason to show no tree."""
     try:
-        directory = options.cache or environments.inherited()
+        directory = options.cache or environment_variables.inherited()
         if not directory:
             return None, ()
         return os.path.abspath(directory), inventory.prepared(directory, tree)

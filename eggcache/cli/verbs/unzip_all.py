@@ -8,10 +8,10 @@ import os
 from eggcache import progress
 from eggcache.cli import arguments, console
 from eggcache.errors import Ended, UsageError
-from eggcache.servers import processes
-from eggcache.system import accounts, orphans
+from eggcache.servers import affected_processes
+from eggcache.system import accounts, orphan_processes
 from eggcache.system.accounts import Account
-from eggcache.target import launch, owners
+from eggcache.target import code_owners, launch
 from eggcache.unzip import unzipping
 
 
@@ -24,11 +24,11 @@ def run(options: argparse.Namespace) -> int:
     python = arguments.python(options)
     users, watcher = None, progress.watched(options.quiet, options.verbose > 0)
     if os.geteuid() == 0:
-        owner = owners.site_owner(python)
+        owner = code_owners.site_owner(python)
         if owner.uid != 0:
             # He may not look into other users' processes
-            places = [*owners.site_directories(python), *unzipping.around(arguments.paths(options))]
-            users = processes.users(python, places)
+            places = [*code_owners.site_directories(python), *unzipping.around(arguments.paths(options))]
+            users = affected_processes.users(python, places)
             _load(watcher)
             status = _in_child_as(owner)
             if status is not None:
@@ -74,7 +74,7 @@ def _in_child_as(account: Account) -> int | None:
         os.setresuid(account.uid, account.uid, account.uid)
         return None
 
-    with orphans.ended(account.uid):
+    with orphan_processes.ended(account.uid):
         while True:
             try:
                 _, status = os.waitpid(child, 0)

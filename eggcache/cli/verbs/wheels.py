@@ -11,7 +11,7 @@ from eggcache.cli import arguments, console
 from eggcache.errors import NotPermitted
 from eggcache.model import Report
 from eggcache.system import accounts
-from eggcache.target import owners
+from eggcache.target import code_owners
 from eggcache.wheelhouse import wheelhouse
 
 
@@ -43,7 +43,7 @@ def _install(result: Report, python: str, installer: str) -> str:
 def _installer(python: str) -> str:
     """Whom to run the pip of an environment as, "" for whoever we are."""
     try:
-        account = owners.site_owner(python)
+        account = code_owners.site_owner(python)
     except NotPermitted:  # several may change it, and root is to be none of them
         return "the user who installs there"
     return account.name if account.uid != os.geteuid() else ""

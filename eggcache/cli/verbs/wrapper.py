@@ -9,7 +9,7 @@ import subprocess
 import sys
 from dataclasses import replace
 
-from eggcache.cache import freshness, groups_and_zones, receipt
+from eggcache.cache import freshness, groups_and_time_zones, receipt
 from eggcache.cli import arguments, console, next_command, receipt_defaults
 from eggcache.cli.render import report
 from eggcache.errors import Remedy, UsageError, in_one_line
@@ -17,7 +17,7 @@ from eggcache.model import Limits
 from eggcache.servers import apache, application_servers, systemd
 from eggcache.system import accounts
 from eggcache.target import other_host, search_path
-from eggcache.target.commands import Prepare
+from eggcache.target.command_lines import Prepare
 from eggcache.target.interpreter import REPORTED, Target
 from eggcache.wrappers import destination, emission, kinds, modpython
 
@@ -233,14 +233,14 @@ def _warn_of_another(directory: str, target: Target, options: argparse.Namespace
     entry = known.entries.get(freshness.key(target, wanted.roots))
     cause, remedy = "", Remedy("")
     try:
-        groups_and_zones.keep_readers(known, wanted)
-    except groups_and_zones.ServesOthers as error:
+        groups_and_time_zones.keep_readers(known, wanted)
+    except groups_and_time_zones.ServesOthers as error:
         cause, remedy = error.cause, error.remedy
     if known.entries and entry is None and not cause:
         cause = "it was prepared for another --python, --path or REQ than this wrapper is for"
     elif entry and entry.options.get("timezone") != target.timezone and not cause:
-        cause = f"it is prepared for {groups_and_zones.shown(entry.options['timezone'])}"
-        remedy = groups_and_zones.in_zone(known, wanted, entry.names) or Remedy("")
+        cause = f"it is prepared for {groups_and_time_zones.shown(entry.options['timezone'])}"
+        remedy = groups_and_time_zones.in_zone(known, wanted, entry.names) or Remedy("")
     if cause:
         console.warn(in_one_line(directory, cause, remedy), options)
 

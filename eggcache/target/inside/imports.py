@@ -1,4 +1,4 @@
-# Runs INSIDE the target, between denial.py and prove.py: whether the modules that matter import.
+# Runs INSIDE the target, between write_denial.py and lookups.py: whether the modules that matter import.
 # Python 2.4 to 3.14 syntax: no `with`, no `except X as e`, no conditional expression, no bytes literal.
 #
 # A shared library is code, so imports are tried in a child that may crash without taking the rest. No server has

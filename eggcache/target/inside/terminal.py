@@ -9,7 +9,7 @@ if sys.path and os.path.realpath(sys.path[0]) == os.path.dirname(os.path.realpat
     del sys.path[0]
 sys.dont_write_bytecode = True
 FOUND, USAGE, FAILED = 3, 2, 1  # exit statuses, those of eggcache
-answer = None  # what is made of the tree: verify.py has one
+answer = None  # what is made of the tree: archive_verifier.py has one
 
 
 def show(text):

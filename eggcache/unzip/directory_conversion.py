@@ -12,17 +12,17 @@ from functools import partial
 
 from eggcache.eggs import byte_code, layout
 from eggcache.eggs import reader as eggs
-from eggcache.eggs.batch import Batch
 from eggcache.eggs.extract import Opened
+from eggcache.eggs.extraction_batch import Batch
 from eggcache.errors import EggcacheError
 from eggcache.model import DateTime, Distribution, Interpreter, Ownership, Run
 from eggcache.system import accounts, files, safe_dirs, swap_or_gap
 from eggcache.system.accounts import Account
-from eggcache.target import owners, process
+from eggcache.target import code_owners, script_run
 from eggcache.target.interpreter import Target
 from eggcache.target.launch import Launch
-from eggcache.unzip import backup, unzipped
-from eggcache.unzip.place import Place, ownership_of
+from eggcache.unzip import backup, unzip_plan
+from eggcache.unzip.egg_directory import Place, ownership_of
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class Conversion(Place):
                 if stat.S_ISDIR(os.fstat(source).st_mode):
                     return  # another run was faster
                 egg = eggs.read(source, path, self.run.limits)
-                unzipped.check(self.zips[name], egg)
+                unzip_plan.check(self.zips[name], egg)
                 act(source, egg, ownership_of(egg.path, egg.stat))
         except EggcacheError as error:
             self.findings.append(self.as_finding(error))
@@ -136,7 +136,7 @@ class Conversion(Place):
         # Not -E, which would also take away that no byte code of the standard library's is written
         target = Target(python.executable, account=self.compiler.account)
         launched = Launch(target, "compile.py", request, flags=("-S",), variables={"PYTHONPATH": None})
-        said = process.run(launched, timeout=1800.0, meanwhile=self.progress.tick)
+        said = script_run.run(launched, timeout=1800.0, meanwhile=self.progress.tick)
         trouble = said.get("trouble") if isinstance(said, dict) else "no sensible answer"
         if trouble != "":
             cause = f"{python.executable} cannot byte-compile there: {trouble}"
@@ -184,8 +184,8 @@ def _library(interpreter: Interpreter, account: Account | None) -> list[str]:
     if interpreter.version >= (3,):
         return []
     own = (path for path in interpreter.path if os.path.isfile(f"{path}/os.py") or path.endswith("/lib-dynload"))
-    known = os.geteuid() != 0 or isinstance(account, owners.Cleared)
-    return [path for path in own if known or owners.is_roots(path)]
+    known = os.geteuid() != 0 or isinstance(account, code_owners.Cleared)
+    return [path for path in own if known or code_owners.is_roots(path)]
 
 
 def _mtime(date_time: DateTime) -> int:

@@ -14,7 +14,7 @@ import pytest
 from support.judge import environment, watched
 from support.sites import Site, write_egg
 
-from eggcache.proof.verifier import Archived, verifier
+from eggcache.proof.archive_verifier import Archived, verifier
 from eggcache.system import accounts
 from eggcache.target.interpreter import Target
 

@@ -16,7 +16,7 @@ from eggcache.errors import EggcacheError, EggTooLarge, EggUnsuitable
 from eggcache.model import DateTime, Distribution, Kind, Limits
 from eggcache.system import accounts, safe_dirs
 from eggcache.system.accounts import Account
-from eggcache.target import owners
+from eggcache.target import code_owners
 
 _PIECE = 4 << 20  # bytes that are read at once
 _DEPTH = 64  # directories in one name, as of a zipped egg
@@ -57,7 +57,7 @@ def opened(distribution: Distribution, account: Account, limits: Limits) -> Iter
     with accounts.reading(path, account) as descriptor:
         before = os.fstat(descriptor)
         if distribution.kind is Kind.UNZIPPED:
-            yield _directory(descriptor, path, owners.reader(path, before, account), limits)
+            yield _directory(descriptor, path, code_owners.reader(path, before, account), limits)
         else:
             yield _zip(descriptor, path, distribution.inside, limits)
         after = os.fstat(descriptor)

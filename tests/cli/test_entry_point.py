@@ -12,7 +12,7 @@ from support import ROOT
 from support.judge import eggcache, environment
 from support.sites import Site, write_egg
 
-from eggcache.cli import main, start
+from eggcache.cli import entry_point, main
 
 WRAPPER = [
     "prepare",
@@ -60,7 +60,7 @@ WHOLE = (
 )
 def test_plain_command_lines_mean_what_the_parser_says(words: list[str]) -> None:
     """Each option of a plain command line, and each that it leaves out, is what argparse makes of it."""
-    options, parsed = start.plain(words), vars(main.parse(words))
+    options, parsed = entry_point.plain(words), vars(main.parse(words))
     assert options is not None
     # what finds the parser, and what another command sets
     of_parser = {name: parsed.pop(name) for name in ("parser", "version")}
@@ -77,10 +77,10 @@ def test_other_command_lines_are_the_parsers(more: str) -> None:
     """An option that wrappers do not have, or that makes no sense, is left to argparse, and so is what no command line
     may say."""
     plain = ["prepare", "/c", "--python", "/p"]
-    assert start.plain(plain) is not None
-    assert start.plain([*plain, *more.split()]) is None
+    assert entry_point.plain(plain) is not None
+    assert entry_point.plain([*plain, *more.split()]) is None
     for words in ([], ["-q", *plain], ["prepare"], ["prepare", "c", *plain[2:]], ["check", "/c"], [*plain, ""]):
-        assert start.plain(words) is None
+        assert entry_point.plain(words) is None
 
 
 def told(*words: str | Path) -> tuple[int, str, str]:
@@ -126,7 +126,7 @@ def test_nothing_that_found_it_is_loaded(site: Site, lacking: list[str | Path]) 
     onward = {"PYTHONPATH": str(site.eggs)}
     words = [word for word in lacking if word not in ("--path", site.eggs)]
     assert eggcache("prepare", *words, env=onward).returncode == 5
-    code = "from eggcache.cli import start; os._exit = lambda _: print(*sys.modules); start.program()"
+    code = "from eggcache.cli import entry_point; os._exit = lambda _: print(*sys.modules); entry_point.program()"
     done = subprocess.run(
         [
             sys.executable,
@@ -143,7 +143,7 @@ def test_nothing_that_found_it_is_loaded(site: Site, lacking: list[str | Path]) 
         check=True,
     )
     loaded = set(done.stdout.splitlines()[-1].split())
-    assert "eggcache.cli.unchanged" in loaded
+    assert "eggcache.cli.unchanged_report" in loaded
     late = {"argparse", "contextlib", "importlib", "json", "re", "shlex", "signal", "eggcache.model"}
     assert loaded & {*late, "eggcache.cli.main"} == set()
 
@@ -171,7 +171,7 @@ def test_what_cannot_be_printed(lacking: list[str | Path]) -> None:
 def test_another_python_reads_its_json_by_itself(lacking: list[str | Path], without: str) -> None:
     """Where the scanner that json is made of is not there, or wants more of what it is given than json had to give it
     before, json itself reads the receipt."""
-    code = f"import sys; {without}; from eggcache.cli import start; start.program()"
+    code = f"import sys; {without}; from eggcache.cli import entry_point; entry_point.program()"
     words = [sys.executable, "-c", code, "prepare", *lacking]
     done = subprocess.run(words, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == told(*lacking)

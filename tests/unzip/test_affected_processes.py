@@ -20,7 +20,7 @@ from support.parts import built, missing
 from support.schema import VALIDATOR
 from support.zips import Entry, make
 
-from eggcache.servers import processes
+from eggcache.servers import affected_processes
 
 EGG = "Used-1.0-py3.11.egg"
 WAIT = "import sys, time; sys.path.insert(0, {egg!r}); import used; print('ready', flush=True); time.sleep(600)"
@@ -130,11 +130,11 @@ def test_as_anybody_else(site: Deployment, nobody: pwd.struct_passwd, shared_tmp
     """Who is not root sees his own processes, and is told that there may be others."""
     with running(idle(site)) as roots, running(idle(site), user="nobody") as own:
         code = (
-            "from eggcache.servers import processes; import sys\n"
-            "found = processes.users(sys.argv[1], [sys.argv[2]])\n"
-            "print([one.pid for one in found.processes], list(processes.warning(found, 'unzip'))[-1])\n"
+            "from eggcache.servers import affected_processes; import sys\n"
+            "found = affected_processes.users(sys.argv[1], [sys.argv[2]])\n"
+            "print([one.pid for one in found.processes], list(affected_processes.warning(found, 'unzip'))[-1])\n"
         )
-        shutil.copytree(Path(processes.__file__).parents[1], shared_tmp / "eggcache")
+        shutil.copytree(Path(affected_processes.__file__).parents[1], shared_tmp / "eggcache")
         deployment.world_readable(shared_tmp / "eggcache")
         done = deployment.run(
             ["/usr/bin/python3", "-B", "-c", code, site.python, site.site_packages],
@@ -181,9 +181,9 @@ def test_other_pythons_are_left_out(site: Deployment, plain: Deployment, interpr
     with running([interpreter("3.9"), *wait]), running([plain.python, *wait]):
         assert looked(site) == before
     here = deployment.run(
-        [site.python, "-c", "from eggcache.servers import processes; import sys\n"
-         "print(len(processes.users(sys.executable, []).processes))"],
-        env={"PYTHONPATH": str(Path(processes.__file__).parents[2])},
+        [site.python, "-c", "from eggcache.servers import affected_processes; import sys\n"
+         "print(len(affected_processes.users(sys.executable, []).processes))"],
+        env={"PYTHONPATH": str(Path(affected_processes.__file__).parents[2])},
     )  # fmt: skip
     assert here.stdout == f"{len(before)}\n"
 
@@ -231,10 +231,10 @@ def test_each_server_is_named_with_its_way_to_be_stopped() -> None:
     from eggcache.model import Process
 
     def order(*given: tuple[str, str | None]) -> str:
-        users = processes.Users(
+        users = affected_processes.Users(
             [Process(number, "u", command, "x", unit) for number, (command, unit) in enumerate(given)]
         )
-        return next(processes.warning(users, "UNZIP")).partition("the safe order: ")[2]
+        return next(affected_processes.warning(users, "UNZIP")).partition("the safe order: ")[2]
 
     assert order(("apache2 -k", "apache2.service"), ("x", "a b.service")) == (
         "systemctl stop 'a b.service' apache2.service, UNZIP, systemctl start 'a b.service' apache2.service"
@@ -242,6 +242,6 @@ def test_each_server_is_named_with_its_way_to_be_stopped() -> None:
     assert order(("python", None)) == "stop them, UNZIP, start them"
     both = order(("python", None), ("x", "x.service"))
     assert both == "systemctl stop x.service and stop the others, UNZIP, systemctl start x.service and start them"
-    many = list(processes.warning(processes.Users([Process(1, "u", "c", "x")] * 30), "UNZIP"))
+    many = list(affected_processes.warning(affected_processes.Users([Process(1, "u", "c", "x")] * 30), "UNZIP"))
     assert len(many) == 12
     assert many[-1] == "  and 20 more, which --json names"

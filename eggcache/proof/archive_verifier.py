@@ -1,7 +1,7 @@
 """The verifier of an archive: one file that proves on a host without eggcache what `check` proves where eggcache is.
 
-It is check's own script (inside/prove.py), with a tail that prints in place of the pipe to eggcache, in the syntax that
-Python 2.4 to 3.14 share. What should be in the cache it reads off the eggs of that host: they are what counts there.
+It is check's own script (inside/lookups.py), with a tail that prints in place of the pipe to eggcache, in the syntax
+that Python 2.4 to 3.14 share. What should be in the cache it reads off the eggs of that host: those are what counts.
 """
 
 from __future__ import annotations
@@ -54,4 +54,6 @@ def verifier(archived: Archived, target: Target, roots: Roots = EVERYTHING) -> b
     """
     question = launch.question(target, roots)
     known = {"names": list(archived.names), "timezone": archived.timezone, "rules": archived.rules}
-    return _HEAD.encode("ascii") + launch.compose("verify.py", {"cache": archived.directory, **known, **question})
+    return _HEAD.encode("ascii") + launch.compose(
+        "archive_verifier.py", {"cache": archived.directory, **known, **question}
+    )

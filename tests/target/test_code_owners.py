@@ -18,7 +18,7 @@ from support.sites import write_egg
 from support.terminals import show
 
 from eggcache.system import accounts
-from eggcache.target.owners import named, owner, runner, site_owner
+from eggcache.target.code_owners import named, owner, runner, site_owner
 
 WHO = "import os; open(%r, 'a').write('%%d ' %% os.geteuid())\n"
 

@@ -1,7 +1,7 @@
-# Runs INSIDE the target, after prove.py and before probe.py, on a host where there is no eggcache: as its runtime user,
+# Runs INSIDE the target, after lookups.py and before probe.py, on a host where there is no eggcache: as its runtime user,
 # with the egg cache that an archive has brought. It says what `check` says, a line for each kind of fault: what is
-# wrong with the files (difference.py), what this pkg_resources makes of them and whether their shared libraries load
-# (prove.py), and what its user could write. Python 2.4 to 3.14 syntax.
+# wrong with the files (file_fault.py), what this pkg_resources makes of them and whether their shared libraries load
+# (lookups.py), and what its user could write. Python 2.4 to 3.14 syntax.
 AGAIN = "extract the archive again, as root and with -p"
 NATIVE = {"elsewhere": "native-module-fails", "failed": "native-module-fails", "empty": "native-module-empty"}
 FAULTS = []  # (code, thing, cause, remedy), in the order in which they were found

@@ -12,7 +12,7 @@ from eggcache.model import Finding, Limits, Tree
 from eggcache.progress import Progress
 from eggcache.system import accounts
 from eggcache.system.accounts import Account
-from eggcache.target import eggs_on_path, parsing, selection, why_missing
+from eggcache.target import answer_parsing, eggs_on_path, tree_selection, why_missing
 
 _MOST = 100  # findings: more of them nobody reads
 _LOOKS = 1000  # eggs that are no part of what was asked for: each may take a third of a second
@@ -29,8 +29,8 @@ def paths(tree: Tree, account: Account) -> Iterator[tuple[str, bool]]:
         return os.path.join(real(directory), name)
 
     seen = {place(distribution.egg) for distribution in tree.distributions if distribution.egg}
-    missing = {selection.project(need.requirement) for need in tree.needs if need.found is None}
-    for path in islice(eggs_on_path.on_path(tree.interpreter.path), parsing.MOST):
+    missing = {tree_selection.project(need.requirement) for need in tree.needs if need.found is None}
+    for path in islice(eggs_on_path.on_path(tree.interpreter.path), answer_parsing.MOST):
         if tree.requirements and why_missing.project_of(os.path.basename(path)) not in missing:
             continue
         if os.path.isdir(path):  # an unzipped one, without whose metadata there is no distribution

@@ -15,7 +15,7 @@ from support.sites import write_egg
 from eggcache.model import DEFAULT_LIMITS
 from eggcache.progress import Progress
 from eggcache.system import accounts
-from eggcache.target import resolver, skipped
+from eggcache.target import resolver, skipped_eggs
 from eggcache.target.interpreter import EVERYTHING, Target
 
 
@@ -111,5 +111,5 @@ def test_look_at_what_nobody_asked_for_is_bounded(
     (eggs / "half.two-1.0-py3.11.egg").write_bytes(b"half")
     tree = resolver.resolve(Target(str(python), [str(eggs)]), EVERYTHING)
     for count in (2, 1):
-        monkeypatch.setattr(skipped, most, count)
-        assert len(list(skipped.findings(tree, accounts.current(), DEFAULT_LIMITS, Progress()))) == count
+        monkeypatch.setattr(skipped_eggs, most, count)
+        assert len(list(skipped_eggs.findings(tree, accounts.current(), DEFAULT_LIMITS, Progress()))) == count

@@ -16,10 +16,10 @@ import pytest
 from support.parts import missing
 
 from eggcache.model import Finding, Interpreter
-from eggcache.servers import apache, apache_findings, configuration, script_findings
-from eggcache.servers.configuration import Configuration, Directive
+from eggcache.servers import apache, apache_configuration, apache_findings, script_findings
+from eggcache.servers.apache_configuration import Configuration, Directive
 from eggcache.system import accounts
-from eggcache.target.commands import Prepare
+from eggcache.target.command_lines import Prepare
 from eggcache.target.interpreter import EVERYTHING, Target
 
 MODULES = "/usr/lib/apache2/modules"
@@ -54,7 +54,7 @@ class Host:
 
     def read(self, text: str, modules: Sequence[str] = (), mutex: bool = True) -> Configuration:
         self.write(text, modules, mutex)
-        return configuration.read(apache.read())
+        return apache_configuration.read(apache.read())
 
     def findings(
         self,
@@ -127,7 +127,12 @@ def test_every_directive_has_its_file_and_line(host: Host) -> None:
     assert option.words == ("a", 'b "c" \\d <e>')
     assert (option.place, option.context) == (f"{host.root}/inc/a b.conf:2", ("<VirtualHost *:1>",))
     (daemon,) = found.named("WSGIDaemonProcess")
-    assert configuration.options(daemon) == {"": "one", "user": "nobody", "python-eggs": "/var/x y", "threads": "1"}
+    assert apache_configuration.options(daemon) == {
+        "": "one",
+        "user": "nobody",
+        "python-eggs": "/var/x y",
+        "threads": "1",
+    }
 
 
 def test_words_are_what_apache_makes_of_them(host: Host) -> None:
@@ -167,7 +172,7 @@ def test_python_of_a_libpython() -> None:
         Path(os.environ.get("PYENV_ROOT", os.path.expanduser("~/.pyenv"))).glob("versions/*/lib/libpython?.*.so.1.0")
     ):
         wanted = tuple(map(int, library.parent.parent.name.split(".")))
-        assert configuration._python(str(library)) == wanted
+        assert apache_configuration._python(str(library)) == wanted
         asked += wanted[:2] != sys.version_info[:2]
     if not asked:
         missing("pyenv has no libpython of another version than the one that runs the tests")
@@ -176,9 +181,9 @@ def test_python_of_a_libpython() -> None:
 def test_python_of_what_cannot_be_loaded(tmp_path: Path) -> None:
     """Where a library cannot be loaded its name has to do, and without a name nothing is known."""
     (tmp_path / "libpython2.7.so.1.0").write_text("no library")
-    assert configuration._python(str(tmp_path / "libpython2.7.so.1.0")) == (2, 7)
-    assert configuration._python(str(tmp_path / "libpython.so")) == ()
-    assert configuration._python(None) == ()
+    assert apache_configuration._python(str(tmp_path / "libpython2.7.so.1.0")) == (2, 7)
+    assert apache_configuration._python(str(tmp_path / "libpython.so")) == ()
+    assert apache_configuration._python(None) == ()
 
 
 @pytest.fixture
@@ -208,15 +213,15 @@ def running(host: Host) -> Iterator[Host]:
 
 def test_a_running_apache_tells(running: Host, debian_python: Interpreter, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where no LoadModule names the file, the memory of the running Apache does; a pid file of another's does not."""
-    monkeypatch.setattr(configuration, "_PLACES", (MODULES + "/..",))
+    monkeypatch.setattr(apache_configuration, "_PLACES", (MODULES + "/..",))
     host = apache.read()
-    found = configuration.read(host)
+    found = apache_configuration.read(host)
     (embedded,) = found.embedded
     # The file's own name: mod_wsgi.so is a link
     assert (embedded.file or "").startswith(f"{MODULES}/mod_wsgi.so")
     assert embedded.python == debian_python.version
     running.pid_file.write_text(f"{os.getpid()}\n")
-    (embedded,) = configuration.read(host).embedded
+    (embedded,) = apache_configuration.read(host).embedded
     assert (embedded.file, embedded.libpython, embedded.python) == (None, None, ())
 
 
@@ -227,7 +232,7 @@ def test_without_apache_there_is_no_configuration() -> None:
     """Without Apache there is nothing to read and nothing wrong."""
     if os.path.exists("/usr/sbin/httpd") or os.path.exists("/usr/local/apache2/bin/httpd"):
         missing("this host has an httpd besides Debian's apache2")
-    found = configuration.read(apache.Apache())
+    found = apache_configuration.read(apache.Apache())
     assert found == Configuration()
     assert apache_findings.host_findings(found, cache="/none") == ()
 
@@ -245,7 +250,7 @@ def test_without_mod_info(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without mod_info.so Apache cannot be asked, and that is said; where it is loaded already it is used."""
     found = host.read("PythonDebug on", ["python", f"LoadModule info_module {MODULES}/mod_info.so"])
     assert [line.name for line in found.named("PythonDebug")] == ["PythonDebug"]
-    monkeypatch.setattr(configuration, "_info", lambda shared: [])
+    monkeypatch.setattr(apache_configuration, "_info", lambda shared: [])
     (finding,) = host.findings("", ["authz_host"])
     assert finding.code == "apache-configuration"
     assert "mod_info.so is not installed" in finding.cause
@@ -278,9 +283,9 @@ def test_an_apachectl_that_misbehaves(tmp_path: Path, monkeypatch: pytest.Monkey
     """Whatever apachectl does, the answer is there in time, and it is why there is no configuration."""
     monkeypatch.setattr(apache, "_TIMEOUT", 1)
     monkeypatch.setattr(apache, "_LONGEST", 1 << 18)
-    monkeypatch.setattr(configuration, "_PLACES", (str(tmp_path),))
+    monkeypatch.setattr(apache_configuration, "_PLACES", (str(tmp_path),))
     (tmp_path / "mod_info.so").touch()
-    found = configuration.read(script(tmp_path / "apachectl", body))
+    found = apache_configuration.read(script(tmp_path / "apachectl", body))
     assert (found.problem, found.directives) == (problem, ())
     (finding,) = apache_findings.host_findings(found, cache="/none")
     assert finding.code == "apache-configuration"
@@ -303,7 +308,7 @@ def test_an_apachectl_that_misbehaves(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_a_dump_that_makes_no_sense(text: str) -> None:
     """What mod_info never prints is refused."""
     with pytest.raises(ValueError, match="it"):
-        list(configuration.parse(text))
+        list(apache_configuration.parse(text))
 
 
 # ---------------------------------------------------------------------------------------------- mod_python's own
@@ -579,7 +584,7 @@ def test_whom_a_daemon_runs_as(running: Host) -> None:
     text = "WSGIDaemonProcess one user=bin processes=1 threads=1"  # nobody's processes are the other tests'
     running.write(text, ["wsgi"])
     subprocess.run(["/usr/sbin/apache2", "-d", str(running.root), "-k", "restart"], check=True, capture_output=True)
-    found = configuration.read(apache.read())
+    found = apache_configuration.read(apache.read())
     (daemon,) = found.named("WSGIDaemonProcess")
     account = apache_findings.daemon_account(found, daemon)
     assert account
@@ -603,8 +608,14 @@ def test_whom_a_daemon_runs_as(running: Host) -> None:
 def test_options_and_words() -> None:
     """A name ends at "=", a value is a word by Apache's rules, and anything else is left alone."""
     line = Directive("WSGIDaemonProcess", "'a b' user=x python-eggs=\"/y \\\"z\\\"\" home='/q r' = lone x=", "/f", 1)
-    assert configuration.options(line) == {"": "a b", "user": "x", "python-eggs": '/y "z"', "home": "/q r", "x": ""}
-    assert configuration.options(Directive("WSGIDaemonProcess", "", "/f", 1)) == {"": ""}
+    assert apache_configuration.options(line) == {
+        "": "a b",
+        "user": "x",
+        "python-eggs": '/y "z"',
+        "home": "/q r",
+        "x": "",
+    }
+    assert apache_configuration.options(Directive("WSGIDaemonProcess", "", "/f", 1)) == {"": ""}
 
 
 # ------------------------------------------------------------------------------------------- what its scripts do

@@ -16,11 +16,11 @@ from eggcache.errors import Remedy, UsageError
 from eggcache.model import DateTime, Finding
 from eggcache.servers import systemd
 from eggcache.servers.apache import Apache
-from eggcache.servers.configuration import Configuration, options
+from eggcache.servers.apache_configuration import Configuration, options
 from eggcache.system import files, procfs
 from eggcache.system.accounts import Account
 from eggcache.target import launch
-from eggcache.target.commands import Prepare
+from eggcache.target.command_lines import Prepare
 
 _PROGRAMS = ("apache2", "httpd")
 _NAMES = ("PYTHON_EGG_CACHE", "TZ")

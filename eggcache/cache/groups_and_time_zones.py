@@ -19,7 +19,7 @@ from eggcache.errors import NotPermitted, Remedy
 from eggcache.model import Limits
 from eggcache.system import accounts
 from eggcache.system.accounts import Account
-from eggcache.target.commands import Prepare
+from eggcache.target.command_lines import Prepare
 from eggcache.target.interpreter import Roots, Target
 
 

@@ -10,7 +10,7 @@ from support.parts import missing
 
 from eggcache.eggs import layout
 from eggcache.model import Zone
-from eggcache.system import zones
+from eggcache.system import time_zones
 
 
 @pytest.mark.parametrize(
@@ -30,14 +30,14 @@ def test_zone_depends_on_its_rules_where_its_offset_changes(name: str, depends: 
     what the text itself says depends on nothing."""
     if not Path("/usr/share/zoneinfo/Europe/Madrid").exists():
         missing("there is no zoneinfo")
-    assert zones.of(name) == Zone(name, zones._version() if depends else None, depends, posix)
+    assert time_zones.of(name) == Zone(name, time_zones._version() if depends else None, depends, posix)
 
 
 def test_the_text_says_the_same() -> None:
     """The C library reckons by what is recommended as by the zone that it stands for, winter and summer."""
     dates = [(2010, 1, 15, 12, 0, 0), (2024, 7, 15, 12, 0, 0), (2024, 3, 31, 3, 0, 0)]
     found = []
-    for name in ("Europe/Madrid", zones.of("Europe/Madrid").posix):
+    for name in ("Europe/Madrid", time_zones.of("Europe/Madrid").posix):
         with layout.zone(name):
             found.append([time.mktime((*date, 0, 0, -1)) for date in dates])
     assert found[0] == found[1]
@@ -47,7 +47,7 @@ def test_the_text_says_the_same() -> None:
 def test_what_is_no_zone(tmp_path: Path, data: bytes) -> None:
     """A file that is none, or is cut short, has no rules."""
     (tmp_path / "zone").write_bytes(data)
-    assert zones._read(str(tmp_path / "zone")) is None
+    assert time_zones._read(str(tmp_path / "zone")) is None
 
 
 def test_slim_and_fat_files(tmp_path: Path) -> None:
@@ -56,4 +56,4 @@ def test_slim_and_fat_files(tmp_path: Path) -> None:
     second = b"TZif2" + bytes(15) + bytes(12) + (1).to_bytes(4, "big") + (1).to_bytes(4, "big") + (4).to_bytes(4, "big")
     slim = first + second + bytes(8 + 1 + 6) + b"CET\0" + b"\nCET-1\n"
     (tmp_path / "zone").write_bytes(slim)
-    assert zones._read(str(tmp_path / "zone")) == (True, "CET-1")
+    assert time_zones._read(str(tmp_path / "zone")) == (True, "CET-1")

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from eggcache.errors import Missing, Remedy
 from eggcache.model import Need, Tree
-from eggcache.target import commands
+from eggcache.target import command_lines
 
 
 def normalised(name: str) -> str:
@@ -41,7 +41,7 @@ def leading_to(tree: Tree, names: Sequence[str]) -> Tree:
     for key, name in wanted.items():
         if key not in lost and not any(key == project(distribution.project) for distribution in tree.distributions):
             cause = f"is neither installed for {tree.interpreter.executable} nor required by anything there"
-            everything = commands.tree(tree.interpreter.executable, tree.interpreter.added)
+            everything = command_lines.tree(tree.interpreter.executable, tree.interpreter.added)
             raise Missing(name, cause, Remedy("see what there is", everything))
     above: dict[int | None, list[Need]] = {}
     for need in tree.needs:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from eggcache.findings.explanation import Explanation
+from eggcache.explanations.explanation import Explanation
 
 CACHE = (
     Explanation(

@@ -12,7 +12,7 @@ import pytest
 from support.archives import READERS, reader
 
 from eggcache.model import Ownership
-from eggcache.system.tar import Tar
+from eggcache.system.tar_members import Tar
 
 OWNER = Ownership(0, 33, 0o750, 0o640)
 

@@ -1,22 +1,22 @@
 """Every finding by its stable code: what it means, what happens, what to do. Each module has those of one subject.
 
-docs/reference/findings.rst is made from this by scripts/findings, and `eggcache explain` prints it. A test keeps the
-source, where findings are made, this registry and the page in step.
+docs/reference/findings.rst is made from this by scripts/explanations, and `eggcache explain` prints it. A test keeps
+the source, where findings are made, this registry and the page in step.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from eggcache.findings.cache import CACHE
-from eggcache.findings.cache_location import CACHE_LOCATION
-from eggcache.findings.configuration import APPLICATION
-from eggcache.findings.eggs import EGGS
-from eggcache.findings.explanation import Explanation
-from eggcache.findings.imports import IMPORTS
-from eggcache.findings.servers import SERVERS
-from eggcache.findings.tree import TREE
-from eggcache.findings.wheels import WHEELS
+from eggcache.explanations.cache import CACHE
+from eggcache.explanations.cache_location import CACHE_LOCATION
+from eggcache.explanations.configuration import APPLICATION
+from eggcache.explanations.eggs import EGGS
+from eggcache.explanations.explanation import Explanation
+from eggcache.explanations.imports import IMPORTS
+from eggcache.explanations.servers import SERVERS
+from eggcache.explanations.tree import TREE
+from eggcache.explanations.wheels import WHEELS
 
 SECTIONS = (
     ("The tree", TREE),
@@ -30,7 +30,7 @@ SECTIONS = (
 )
 
 
-def explanations() -> dict[str, Explanation]:
+def by_code() -> dict[str, Explanation]:
     """:returns: every explanation, by the code of its finding"""
     return {explanation.code: explanation for _, section in SECTIONS for explanation in section}
 

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 from eggcache.errors import EggcacheError
 from eggcache.model import Distribution, Interpreter, Kind, Need, State, Tree
-from eggcache.target.selection import named
+from eggcache.target.tree_selection import named
 
 MOST = 20_000  # of anything that a target answers with: what is done with an answer takes time, too
 
