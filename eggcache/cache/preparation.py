@@ -197,8 +197,8 @@ class Preparation:
             finished = None if self.prune else self._held(descriptor)
             if finished:
                 return self._unchanged(finished)  # whoever held the lock did it
+            _, staged = held.enter_context(staging.stage(descriptor))  # first: it sees what the disk keeps
             safe_dirs.own(descriptor, self.owner.uid, self.owner.gid, self.owner.directory_mode)
-            _, staged = held.enter_context(staging.stage(descriptor))
             work = Filling(cache, descriptor, staged, self.run.progress)
             work.fill(plan)
             work.swap(self.run.allow_gap)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 import time
 from collections.abc import Iterator
@@ -33,6 +34,7 @@ def remove(directory: str, run: Run = DEFAULT_RUN) -> Report:
     """
     note = f"{directory}: it does not exist: nothing to do"
     missing = Report("remove", directory, (), (), (note,), True, run.dry_run)
+    notes = list[str]()
     with ExitStack() as held:
         try:
             descriptor = safe_dirs.open_directory(directory)
@@ -48,13 +50,14 @@ def remove(directory: str, run: Run = DEFAULT_RUN) -> Report:
         except FileNotFoundError:
             return missing  # with all that was around it
         held.callback(os.close, parent)
+        lock = held.enter_context(ExitStack())
         if not _ours(descriptor):
             if not safe_dirs.leads_to(path, descriptor):
                 return missing  # another run removed it
             cause = "eggcache did not make it: it has neither a receipt nor a lock"
             raise NotPermitted(directory, cause, "name the egg cache")
         if not run.dry_run:
-            held.enter_context(safe_dirs.locked(descriptor, directory, run.wait, run.progress))
+            lock.enter_context(safe_dirs.locked(descriptor, directory, run.wait, run.progress))
             if not safe_dirs.leads_to(path, descriptor):
                 return missing  # whoever held the lock removed it
         known = receipt.read(descriptor)
@@ -74,10 +77,16 @@ def remove(directory: str, run: Run = DEFAULT_RUN) -> Report:
                 raise NotPermitted(directory, cause, f"see to {os.path.dirname(path)}, or empty it yourself") from None
             sizes = {os.path.basename(outcome.into): (outcome.files, outcome.size) for outcome in outcomes}
             run.progress.phase("removing", sum(size for _, size in sizes.values()))
-            reset_directory.remove(
+            gone = reset_directory.remove(
                 parent, aside, descriptor, lambda name: run.progress.advance(*sizes.get(name, (0, 0)))
             )
-    notes = list(_users(path))  # when no lock is held any more: others may be slow to tell
+            lock.close()  # NFS and FUSE keep the file of the lock, removed as it is, while it is open
+            gone = gone or reset_directory.remove(parent, aside, descriptor)
+            if not gone:
+                cause = "the disk keeps it, since a process has a file of it open"
+                remedy = f"end that process, then run: {shlex.join(['eggcache', 'remove', path])}"
+                notes.append(f"{os.path.join(os.path.dirname(path), aside)}: {cause}: {remedy}")
+    notes += _users(path)  # when no lock is held any more: others may be slow to tell
     if os.path.islink(directory):
         notes.append(f"{directory}: the symbolic link to {path} is yours to remove")
     return Report("remove", directory, outcomes, (), tuple(notes), dry_run=run.dry_run)

@@ -187,22 +187,31 @@ def remove_leftovers(parent: int, prefixes: tuple[str, ...]) -> None:
                 os.rmdir(name, dir_fd=parent)  # where there is anything in it, it was not we who made it
                 continue
             with safe_dirs.locked(descriptor, name, 0):
-                remove(parent, name, descriptor)
+                gone = remove(parent, name, descriptor)
+            if not gone:
+                os.rmdir(name, dir_fd=parent)  # it was the lock that had to be closed
 
 
-def remove(parent: int, name: str, descriptor: int, removed: Callable[[str], object] = lambda _entry: None) -> None:
+def remove(parent: int, name: str, descriptor: int, removed: Callable[[str], object] = lambda _entry: None) -> bool:
     """Remove the directory `name` of `parent`, which is `descriptor`, with all that is in it: the lock last. `removed`
-    gets the name of each of its entries that is gone."""
+    gets the name of each of its entries that is gone.
+
+    :returns: whether it is gone. It stays where NFS or FUSE keeps a file of it that a process has open, which may be
+        the caller, with the lock. Where that is another file, the lock stays too, and a later run goes on
+    """
     for _ in range(_MOST_TURNS):
-        for entry in sorted(os.listdir(descriptor), key=lambda entry: entry == safe_dirs.LOCK):
-            staging.remove(descriptor, entry)
-            removed(entry)
+        for entry in sorted(os.listdir(descriptor)):
+            if entry != safe_dirs.LOCK and staging.remove(descriptor, entry):
+                removed(entry)
+        if any(entry.startswith((safe_dirs.STAGE, *staging.KEPT)) for entry in os.listdir(descriptor)):
+            return False
+        staging.remove(descriptor, safe_dirs.LOCK)
         try:
             os.rmdir(name, dir_fd=parent)
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
         else:
-            return
+            return True
         # A run that had opened the directory before made a lock in it; it will find that the directory is gone.
     raise EggcacheError(name, "another user puts files into it again and again", "run it again")

@@ -17,6 +17,8 @@ from eggcache.system import unfit_disks
 from eggcache.system.safe_dirs import CREATE, DIRECTORY, STAGE, drop_acls, own
 from eggcache.system.syscalls import FATAL
 
+# What NFS and FUSE rename a file to that is removed while a process has it open. It goes when that process closes it.
+KEPT = (".nfs", ".fuse_hidden")
 _BUFFER = 1 << 20  # bytes: an archive is thousands of small pieces
 
 
@@ -108,14 +110,18 @@ def unnamed(descriptor: int, name: str) -> Iterator[BinaryIO]:
     os.fsync(descriptor)
 
 
-def remove(descriptor: int, name: str) -> None:
+def remove(descriptor: int, name: str) -> bool:
     """Remove the file or the whole directory `name` in `descriptor`, and nothing outside.
 
     The directory may be another user's, who may still change it. So each directory gets our owner before it is listed,
     and its directories are moved up into `descriptor` before their turn. Every name that is opened is then one
     component in a directory that nobody else can change.
+
+    :returns: whether all of it is gone. A directory stays, empty but for files that its file system keeps because a
+        process has them open (see KEPT)
     """
     pending = [name]
+    gone = True
     while pending:
         here = pending.pop()
         try:
@@ -125,6 +131,11 @@ def remove(descriptor: int, name: str) -> None:
             continue
         except (IsADirectoryError, PermissionError):  # PermissionError is what POSIX says for a directory
             pass
+        except OSError as error:
+            if not _kept(here, error):
+                raise
+            gone = False
+            continue
         inside = os.open(here, DIRECTORY, dir_fd=descriptor)
         try:
             own(inside, os.geteuid(), os.fstat(inside).st_gid, 0o700)
@@ -136,6 +147,24 @@ def remove(descriptor: int, name: str) -> None:
                     aside = STAGE + unguessable()  # a killed run's is removed like any stage
                     os.rename(entry, aside, src_dir_fd=inside, dst_dir_fd=descriptor)
                     pending.append(aside)
+                except OSError as error:
+                    if not _kept(entry, error):
+                        raise
+            try:
+                os.rmdir(here, dir_fd=descriptor)
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST) or not _only_kept(inside):
+                    raise
+                gone = False
         finally:
             os.close(inside)
-        os.rmdir(here, dir_fd=descriptor)
+    return gone
+
+
+def _kept(name: str, error: OSError) -> bool:
+    """Whether `name` could not be removed because its file system keeps it while a process has it open."""
+    return error.errno == errno.EBUSY and name.startswith(KEPT)
+
+
+def _only_kept(descriptor: int) -> bool:
+    return all(entry.startswith(KEPT) for entry in os.listdir(descriptor))

@@ -76,7 +76,8 @@ def recover(directory: int) -> bool:
             if not files.exists(name, directory):
                 os.rename(aside, name, src_dir_fd=directory, dst_dir_fd=directory)
             os.fsync(directory)  # what has its place now is on the disk before the other one is gone
-            staging.remove(directory, aside)
+            if not staging.remove(directory, aside):  # the next run removes it
+                os.rename(aside, safe_dirs.STAGE + secrets.token_hex(8), src_dir_fd=directory, dst_dir_fd=directory)
             os.fsync(directory)
         os.unlink(safe_dirs.JOURNAL, dir_fd=directory)
     return True

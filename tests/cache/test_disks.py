@@ -51,9 +51,15 @@ def test_full_disk_of_site_packages(limits: str, sites: Sites, shared_tmp: Path)
 
 
 VFAT = ("--chown-deny", "--chmod-deny", "--perms=a=rX,u=rwX", "--force-user=root", "--force-group=root")
+OWNERS_ALONE = (*VFAT[:1], "--chmod-ignore", "--perms=a=,u=rwX", *VFAT[3:])  # vfat with umask=077
 SQUASHED = ("--chown-deny", "--create-for-user=nobody", "--create-for-group=nogroup")
 KINDS = pytest.mark.parametrize(
-    ("options", "words"), [(VFAT, "keeps no modes, as vfat"), (SQUASHED, "as NFS does with root_squash")]
+    ("options", "words"),
+    [
+        (VFAT, "keeps no modes, as vfat: what is made there for its owner alone gets 0"),
+        (OWNERS_ALONE, "keeps no modes, as vfat: a mode of 07"),
+        (SQUASHED, "as NFS does with root_squash"),
+    ],
 )
 
 
@@ -74,6 +80,22 @@ def test_disk_that_keeps_nothing_from_others(
             assert words in done.stderr
             assert "name a directory on another disk, such as /var/cache/eggcache" in done.stderr
             assert [path.name for path in disk.rglob("*")] == list(existing)
+
+
+def test_egg_that_is_replaced_while_a_process_reads_the_old_one(site: Site, shared_tmp: Path) -> None:
+    """FUSE, as NFS, keeps a file that is removed while a process has it open: prepare ends well all the same, a second
+    prepare while the process goes on as well, and the first one after the process has ended removes what is left."""
+    with bindfs(shared_tmp / "source", shared_tmp / "disk") as disk:
+        site.cache = disk / "cache"
+        assert site.prepare("--allow-gap").returncode == 0
+        egg = next(site.eggs.glob("One*"))
+        with (site.cache / f"{egg.name}-tmp" / "one/data/text.txt").open():
+            write_egg(egg, {"one/__init__.py": "", "one/data/text.txt": "other\n"})
+            for _ in range(2):
+                assert set(site.actions("--allow-gap").values()) <= {"kept", "replaced"}
+                assert len(list(site.cache.glob(".eggcache-stage-*"))) == 1
+        assert site.prepare("--allow-gap").returncode == 0
+        assert site.wrong() == []
 
 
 def test_directory_that_the_disk_keeps_from_being_opened(caches: Caches) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from support import ROOT
+from support.disks import bindfs
 from support.judge import as_json, eggcache, environment, listing
 from support.sites import Site
 
@@ -55,6 +56,26 @@ def content(site: Site) -> dict[str, tuple[object, ...]]:
     found = listing(site.cache)
     del found[f"{site.cache}/.eggcache.lock"]
     return found
+
+
+@pytest.mark.parametrize("opened", ["One*/one/data/text.txt", ".eggcache.lock", ".eggcache.json", "*/one/__init__.py"])
+def test_disk_that_keeps_files_while_they_are_open(site: Site, shared_tmp: Path, opened: str) -> None:
+    """FUSE renames a file that is removed while a process has it open, as NFS does. The lock, which remove has open, is
+    gone with remove; what another process has open is said to stay, and the next run removes it."""
+    with bindfs(shared_tmp / "source", shared_tmp / "disk") as disk:
+        site.cache = disk / "cache"
+        assert site.prepare("--allow-gap").returncode == 0
+        with next(site.cache.glob(opened)).open():
+            done = eggcache("remove", site.cache)
+            (kept,) = disk.iterdir()
+            line = f"{kept}: the disk keeps it, since a process has a file of it open: end that process, then run: "
+            assert (done.returncode, done.stderr.count("\n")) == (0, 1)
+            assert f"{line}eggcache remove {site.cache}\n" in done.stderr
+        assert eggcache("remove", site.cache).returncode == 0
+        assert list(disk.iterdir()) == []
+        assert site.prepare("--allow-gap").returncode == 0
+        done = eggcache("remove", site.cache)
+        assert (done.returncode, done.stderr, list(disk.iterdir())) == (0, "", [])
 
 
 FOREIGN: dict[str, Callable[[Path], object]] = {
