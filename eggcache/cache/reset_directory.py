@@ -203,7 +203,9 @@ def remove(parent: int, name: str, descriptor: int, removed: Callable[[str], obj
         for entry in sorted(os.listdir(descriptor)):
             if entry != safe_dirs.LOCK and staging.remove(descriptor, entry):
                 removed(entry)
-        if any(entry.startswith((safe_dirs.STAGE, *staging.KEPT)) for entry in os.listdir(descriptor)):
+        left = os.listdir(descriptor)
+        kept = [entry for entry in left if entry.startswith((safe_dirs.STAGE, *staging.KEPT))]
+        if kept and safe_dirs.LOCK in left:
             return False
         staging.remove(descriptor, safe_dirs.LOCK)
         try:
@@ -211,6 +213,8 @@ def remove(parent: int, name: str, descriptor: int, removed: Callable[[str], obj
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
+            if kept:
+                return False  # only now: NFS lists a file that was closed a moment ago, and rmdir waits for its removal
         else:
             return True
         # A run that had opened the directory before made a lock in it; it will find that the directory is gone.

@@ -116,24 +116,26 @@ fit() {
     judge "$disk: the cache is gone" test ! -e $cache
     ls -A /data
     judge "$disk: prepare again" prepared "$@"
+    judge "$disk: unzip-all removes what was left" unzipped "$@"
     judge "$disk: remove" $as eggcache remove $cache
     ls -A /data
     judge "$disk: nothing is left" says 0 "$(printf 'site\nunzip')" ls /data
     judge "$disk: not even hidden" says 0 "" find /data -maxdepth 2 '(' -name '.*' -o -name 'cache*' ')' -print -exec false {} +
 }
 
-# That prepare refuses the disk at /data in one line with the words $2, leaves nothing there, and that its remedy works.
+# That prepare refuses the disk at /data in one line with the words $2, leaves nothing there, and that its remedy works. $3: the
+# caches that are tried, one new and the disk itself.
 unfit() {
-    disk=$1 words=$2
+    disk=$1 words=$2 places=${3:-$cache /data}
     before=$(ls -A /data)
-    for place in $cache /data; do
-        text=$(eggcache -q prepare "$place" --python /usr/bin/python3 --path /srv/site 2>&1)
+    for place in $places; do
+        message=$(eggcache -q prepare "$place" --python /usr/bin/python3 --path /srv/site 2>&1)
         status=$?
-        printf '%s\n' "$text"
+        printf '%s\n' "$message"
         judge "$disk: refused" test $status = 4
-        judge "$disk: with its cause" expr "$text" : ".*\($words\)"
-        judge "$disk: and a remedy" expr "$text" : '.*\(name a directory on another disk, such as /var/cache/eggcache\)$'
-        judge "$disk: in one line" test "$(printf '%s\n' "$text" | wc -l)" = 1
+        judge "$disk: with its cause" expr "$message" : ".*\($words\)"
+        judge "$disk: and a remedy" expr "$message" : '.*\(name a directory on another disk, such as /var/cache/eggcache\)$'
+        judge "$disk: in one line" test "$(printf '%s\n' "$message" | wc -l)" = 1
         judge "$disk: nothing is left there" test "$(ls -A /data)" = "$before"
     done
     judge "$disk: the remedy works" eggcache prepare /var/cache/eggcache --python /usr/bin/python3 --path /srv/site
