@@ -182,6 +182,9 @@ class _With:
         if not compared.outcomes:
             return found  # nothing is extracted, so nothing is asked of the cache
         if self.away:
+            unseen = apache.hides(self.looked.host, self.cache) if self.away.code == "cache-missing" else None
+            if unseen:  # as what prepares it at start may be, with Apache: TemporaryFileSystem= is for both
+                return [*found, replace(unseen, status=3)]
             found.append(self.away)
             if self.away.code == "cache-missing":
                 return found

@@ -51,6 +51,7 @@ class Apache:
     bound: tuple[str, ...] = ()  # directories of the host that the unit sees in spite of that
     emptied: tuple[str, ...] = ()  # where the unit has a file system of its own, as in a private /tmp
     closed: tuple[str, ...] = ()  # what the unit may not see
+    protects_home: bool = False  # home directories are among these by ProtectHome=
     changed: bool = False  # files of that unit are not what systemd has loaded
 
 
@@ -91,6 +92,7 @@ def started_as(apache: Apache, unit: systemd.Unit) -> Apache:
         bound=unit.bound,
         emptied=unit.emptied,
         closed=unit.closed,
+        protects_home=unit.protects_home,
         changed=unit.changed,
     )
 
@@ -100,16 +102,18 @@ def hides(apache: Apache, directory: str) -> Finding | None:
 
     systemd.exec(5): with PrivateTmp= the unit has a new and empty /tmp and /var/tmp, except what BindPaths= and
     BindReadOnlyPaths= put there. TemporaryFileSystem= empties any directory; of these and the bound ones the deepest
-    counts. A directory in InaccessiblePaths= hides everything below.
+    counts. A directory in InaccessiblePaths= hides everything below. ProtectHome= does one or the other.
     """
     if not apache.systemd:
         return None
     top, real = files.in_tmp(directory) if apache.private_tmp else None, os.path.realpath(directory)
     closed, emptied, bound = _deepest(apache.closed, real), _deepest(apache.emptied, real), _deepest(apache.bound, real)
     if closed:
-        code, cause, instead = "hidden-by-unit", f"has InaccessiblePaths: {closed} is none that Apache may see", closed
+        setting = "ProtectHome" if apache.protects_home and closed in systemd.HOMES else "InaccessiblePaths"
+        code, cause, instead = "hidden-by-unit", f"has {setting}: {closed} is none that Apache may see", closed
     elif emptied and len(emptied) > len(bound):
-        code, cause = "hidden-by-unit", f"has TemporaryFileSystem: Apache has a {emptied} of its own, without this one"
+        setting = "ProtectHome" if apache.protects_home and emptied in systemd.HOMES else "TemporaryFileSystem"
+        code, cause = "hidden-by-unit", f"has {setting}: Apache has a {emptied} of its own, without this one"
         instead = emptied
     elif top and not bound:
         code, instead = "private-tmp", "/tmp and /var/tmp, such as /var/cache/eggcache"  # noqa: S108

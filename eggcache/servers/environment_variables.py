@@ -111,8 +111,15 @@ def _anew(found: Environment, unit: systemd.Unit | None, prepare: Prepare, befor
         return Remedy(
             f"{before}put what this prints where its head says, and do what it says", prepare.wrapper(found.kind)
         )
-    if not unit or unit.process != found.pid:
+    name = procfs.unit(found.pid) if unit and unit.process != found.pid else None  # an instance: apache2@x.service
+    own, more = (systemd.read([name]), ("--unit", name)) if name else (unit, ())
+    if not own or own.process != found.pid:
         return Remedy(f"{before}stop it, and start it by the wrapper")
+    return _by_unit(own, prepare, before, more)
+
+
+def _by_unit(unit: systemd.Unit, prepare: Prepare, before: str, more: Sequence[str]) -> Remedy:
+    """How the process of `unit` gets the cache of `prepare`; `more` is what its wrapper has to be told."""
     cache, restart = unit.environment.get("PYTHON_EGG_CACHE"), f"systemctl restart {shlex.quote(unit.name)}"
     if cache and os.path.realpath(cache) == prepare.directory:
         return Remedy(f"{before}restart it", restart)
@@ -121,7 +128,11 @@ def _anew(found: Environment, unit: systemd.Unit | None, prepare: Prepare, befor
     if cache is None and "PYTHON_EGG_CACHE" in unit.environment:  # UnsetEnvironment= counts more than any drop-in sets
         show = f"systemctl cat {shlex.quote(unit.name)}"
         return Remedy(f"{before}take it out of UnsetEnvironment= in the file that has it, which this shows", show)
-    return Remedy(f"{before}install the drop-in that this prints, as its head says", prepare.wrapper("systemd"))
+    if cache and "PYTHON_EGG_CACHE" in unit.later:
+        text = f"{before}take PYTHON_EGG_CACHE out of {unit.later['PYTHON_EGG_CACHE']}, and restart it"
+        return Remedy(text, f"systemctl daemon-reload && {restart}")
+    printed = "install the drop-in that this prints, as its head says"
+    return Remedy(f"{before}{printed}", prepare.wrapper("systemd", *more))
 
 
 def shown(zone: str | None) -> str:

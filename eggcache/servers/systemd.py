@@ -7,6 +7,7 @@ here fails.
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -25,9 +26,11 @@ _SYSTEMCTL = "/usr/local/bin:/usr/bin:/bin"  # where it is on every distribution
 _TIMEOUT = 10.0  # seconds; it answers in 0.02
 _ASKED = (
     "LoadState,PrivateTmp,BindPaths,BindReadOnlyPaths,TemporaryFileSystem,InaccessiblePaths,Environment,"
-    "UnsetEnvironment,NeedDaemonReload,MainPID"
+    "UnsetEnvironment,EnvironmentFiles,ProtectHome,FragmentPath,DropInPaths,NeedDaemonReload,MainPID"
 )
 _LISTS = ("BindPaths", "TemporaryFileSystem", "InaccessiblePaths", "Environment", "UnsetEnvironment")
+DROP_IN = "50-eggcache.conf"
+HOMES = ("/home", "/root", "/run/user")  # of ProtectHome=
 _YES, _NO = ("1", "yes", "y", "true", "t", "on", "disconnected", "connected"), ("0", "no", "n", "false", "f", "off")
 
 
@@ -41,6 +44,8 @@ class Unit:
     emptied: tuple[str, ...] = ()  # where it has a file system of its own, by TemporaryFileSystem=
     closed: tuple[str, ...] = ()  # what it may not see, with all that is below, by InaccessiblePaths=
     environment: dict[str, str | None] = field(default_factory=dict)  # what it sets; None: what it takes away
+    later: dict[str, str] = field(default_factory=dict)  # of variables: the file that counts more than DROP_IN
+    protects_home: bool = False  # HOMES are among what is emptied or closed by ProtectHome=
     changed: bool = False  # its files are not what is loaded
     process: int = 0  # the first one, where it runs
 
@@ -80,22 +85,44 @@ def _loaded(names: Sequence[str]) -> list[Unit | None] | None:
 
 
 def _answered(name: str, answer: str) -> Unit | None:
-    said = dict(line.partition("=")[::2] for line in answer.split("\n"))
+    pairs = [line.partition("=")[::2] for line in answer.split("\n")]
+    said = dict(pairs)
     if said.get("LoadState") != "loaded":
         return None
     number = said.get("MainPID", "")
     process = int(number) if number.isdigit() else 0
     bound = (place for key in ("BindPaths", "BindReadOnlyPaths") for place in _bound(said.get(key, "")))
+    home = said.get("ProtectHome", "")
+    given = [re.sub(r" \(ignore_errors=(?:yes|no)\)$", "", value) for key, value in pairs if key == "EnvironmentFiles"]
+    environment, later = words(said.get("Environment", "")), dict[str, str]()
+    for source in words(said.get("DropInPaths", "")):
+        for key, value in _settings(source) if os.path.basename(source) > DROP_IN else ():
+            later.update(dict.fromkeys(map(_variable, words(value)), source) if key == "Environment" else {})
+    for source in given:
+        environment += _assigned(source)
+        later.update(dict.fromkeys(map(_variable, _assigned(source)), source))
     return Unit(
         name,
         said.get("PrivateTmp") not in ("no", None),
         tuple(place for place in bound if _seen(process, place)),
-        tuple(_places(said.get("TemporaryFileSystem", ""))),
-        tuple(_places(said.get("InaccessiblePaths", ""))),
-        _left(words(said.get("Environment", "")), words(said.get("UnsetEnvironment", ""))),
+        (*_places(said.get("TemporaryFileSystem", "")), *(HOMES if home == "tmpfs" else ())),
+        (*_places(said.get("InaccessiblePaths", "")), *(HOMES if home == "yes" else ())),
+        _left(environment, words(said.get("UnsetEnvironment", ""))),
+        later,
+        home in ("yes", "tmpfs"),
         said.get("NeedDaemonReload") == "yes",
         process,
     )
+
+
+def _assigned(file: str) -> list[str]:
+    """What a file of EnvironmentFile= sets, systemd.exec(5)."""
+    pairs = (line.strip().partition("=") for line in files.lines(file))
+    return [f"{name}={' '.join(words(value))}" for name, _, value in pairs if re.fullmatch(r"[A-Za-z_]\w*", name)]
+
+
+def _variable(word: str) -> str:
+    return word.partition("=")[0]
 
 
 def _seen(process: int, place: str) -> bool:
@@ -123,11 +150,13 @@ def _written(name: str, root: str) -> Unit | None:
         for base in files.names(directory):
             if base.endswith(".conf"):
                 dropins.setdefault(base, os.path.join(directory, base))
-    private, lists = False, {key: list[str]() for key in _LISTS}
+    private, home, lists = False, "", {key: list[str]() for key in _LISTS}
     for source in [file, *(dropins[base] for base in sorted(dropins))]:
         for key, value in _settings(source):
             if key == "PrivateTmp":  # an empty value, and one that is none, leave it as it was
                 private = value.lower() in _YES or (private and value.lower() not in _NO)
+            elif key == "ProtectHome":
+                home = value.lower()
             listed = lists.get("BindPaths" if key == "BindReadOnlyPaths" else key)
             if listed is not None:  # an empty value takes back those before it
                 listed[:] = [*listed, value.replace("%%", "%")] if value else []
@@ -136,9 +165,10 @@ def _written(name: str, root: str) -> Unit | None:
         name,
         private,
         tuple(place for value in bound for place in _bound(value)),
-        tuple(place for value in emptied for place in _places(value)),
-        tuple(place for value in closed for place in _places(value)),
+        (*(place for value in emptied for place in _places(value)), *(HOMES if home == "tmpfs" else ())),
+        (*(place for value in closed for place in _places(value)), *(HOMES if home in _YES else ())),
         _left([word for value in given for word in words(value)], [word for value in taken for word in words(value)]),
+        protects_home=home == "tmpfs" or home in _YES,
     )
 
 

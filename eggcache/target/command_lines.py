@@ -36,9 +36,9 @@ class Prepare:
         """The command line for a shell, with `more` options."""
         return shlex.join(["eggcache", "prepare", *more, *self._words()])
 
-    def wrapper(self, kind: str) -> str:
-        """The command that prints the wrapper of that `kind` for this `prepare`."""
-        return shlex.join(["eggcache", "wrapper", "--for", kind, *self._words()])
+    def wrapper(self, kind: str, *more: str) -> str:
+        """The command that prints the wrapper of that `kind` for this `prepare`, with `more` options."""
+        return shlex.join(["eggcache", "wrapper", "--for", kind, *more, *self._words()])
 
     def _words(self) -> Iterator[str]:
         yield self.directory

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from eggcache.errors import EggcacheError, UsageError
+from eggcache.servers import systemd
 from eggcache.system import package_data
 from eggcache.system.files import in_tmp
 from eggcache.wrappers import quoting
@@ -121,7 +122,7 @@ def _programs(apachectl: str) -> str:
     return " | ".join(f"{name}*" for name in (*known, *own))
 
 
-_DROP_IN = "/etc/systemd/system/{unit}.d/50-eggcache.conf"
+_DROP_IN = f"/etc/systemd/system/{{unit}}.d/{systemd.DROP_IN}"
 
 
 def _dropin(wanted: Wanted) -> dict[str, str]:

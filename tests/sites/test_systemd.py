@@ -321,6 +321,8 @@ def test_remedy_of_a_unit(server: Server) -> None:
         ("60-after", "ProtectHome=yes\nPrivateTmp=no", ":", ""),
         ("60-after", "ProtectSystem=strict\nReadWritePaths=/var/log/apache2 /run", ":", ""),
         ("60-after", "InaccessiblePaths=/var/cache/eggcache", ":", "hidden-by-unit"),
+        ("60-after", "TemporaryFileSystem=/var/cache", ":", "hidden-by-unit"),  # for ExecStartPre=+ as well
+        ("10-before", "Environment=PYTHON_EGG_CACHE=/var/cache/another", ":", ""),
         ("60-after", "UnsetEnvironment=PYTHON_EGG_CACHE", ":", "running-without-cache"),
         ("60-after", "Environment=PYTHON_EGG_CACHE=/var/cache/another", ":", "running-with-other-cache"),
         ("60-after", "ExecStartPre=", ":", "cache-missing"),  # which takes ours away
@@ -354,15 +356,19 @@ def test_check_tells_what_the_page_is(server: Server, dropin: str, settings: str
 
 
 def test_instance_serves_from_a_dropin_of_its_own(server: Server) -> None:
-    """An instance that Debian's own script makes gets a drop-in of its own by --unit, and serves the page, without a
-    finding; Debian's first Apache, which is down, gets nothing."""
+    """An instance that Debian's own script makes gets a drop-in of its own by the command of check's remedy, and serves
+    the page, without a finding; Debian's first Apache, which is down, gets nothing."""
     unit, host = "apache2@x.service", server.host
     dropin = f"/etc/systemd/system/{unit}.d/50-eggcache.conf"
     try:
         host.sh("cd /; sh /usr/share/doc/apache2/examples/setup-instance x")
         host.sh("echo Listen 8081 >/etc/apache2-x/ports.conf")
         host.run("mkdir", "-p", str(Path(dropin).parent))
-        done = server.eggcache("wrapper", CACHE, *ON_SITE, "--unit", unit, "-o", dropin)
+        host.run("systemctl", "start", unit)
+        assert host.run(PYTHON, "-c", ASK.replace("127.0.0.1", "127.0.0.1:8081")).stdout == "500\n"
+        server.eggcache("prepare", CACHE, *ON_SITE)
+        command = shlex.split(server.findings()["running-without-cache"]["command"])  # which is for this unit
+        done = server.eggcache(*command[1:], "-o", dropin)
         step = re.search(r"next: (.*)$", done.stderr, re.MULTILINE)
         assert step, done.stderr
         host.sh(step[1])
@@ -397,3 +403,66 @@ def test_pages_on_init_scripts_leave_apache_running(server: Server) -> None:
     assert ":doc:`systemd`" in (ROOT / "docs" / "howto" / "init-script.rst").read_text()
     server.host.sh(commands("systemd"))
     assert server.page() == f"{SERVED}one\n"
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        (f"{DROPINS}/60-after.conf", "[Service]\nEnvironment=X=y PYTHON_EGG_CACHE=/var/cache/another\n"),
+        ("/etc/default/site", "# of a site\nPYTHON_EGG_CACHE='/var/cache/another'\n"),  # EnvironmentFile= comes last
+    ],
+)
+def test_remedy_names_the_file_that_counts_more(server: Server, file: str, text: str) -> None:
+    """Where another file than the drop-in has the last word on the cache, the remedy names that one; without its line
+    the command serves the page, and there is no finding."""
+    server.install()
+    server.host.write(file, text)
+    server.dropin("10-before.conf", "EnvironmentFile=-/etc/default/site")
+    assert server.systemctl("start") == ""
+    assert server.page() == "500\n"
+    finding = server.findings()["running-with-other-cache"]
+    assert f"take PYTHON_EGG_CACHE out of {file}, and restart it" in finding["remedy"]
+    server.host.write(file, "")
+    server.host.sh(finding["command"])
+    assert server.page() == f"{SERVED}one\n"
+    assert server.findings() == {}
+    server.host.run("rm", file)
+
+
+def test_dropin_wins_over_an_earlier_one(server: Server) -> None:
+    """Where an earlier drop-in sets another cache, the remedy is ours, which counts more."""
+    server.eggcache("prepare", CACHE, *ON_SITE)
+    server.dropin("10-before.conf", "Environment=PYTHON_EGG_CACHE=/var/cache/another")
+    assert server.systemctl("start") == ""
+    command = shlex.split(server.findings()["running-with-other-cache"]["command"])
+    assert command[:4] == ["eggcache", "wrapper", "--for", "systemd"]
+    server.eggcache(*command[1:], "-o", f"{DROPINS}/50-eggcache.conf")
+    server.host.run("systemctl", "daemon-reload")
+    assert server.systemctl("restart") == ""
+    assert server.page() == f"{SERVED}one\n"
+    assert server.findings() == {}
+
+
+@pytest.mark.parametrize("setting", ["yes", "tmpfs"])
+def test_home_that_the_unit_protects(server: Server, setting: str) -> None:
+    """check says that ProtectHome= hides an egg below /home, and that alone; where the egg is seen, nothing."""
+    home = "/home/site/Demo-1.0-py3.egg"
+    host = server.host
+    host.sh(f"mkdir -p /home/site; cp {EGG} {home}")
+    on_site = [word.replace(EGG, home) for word in ON_SITE]
+    configuration = "/etc/apache2/conf-enabled/demo.conf"
+    host.sh(f"sed -i s:{EGG}:{home}: {configuration}")
+    try:
+        server.eggcache("prepare", CACHE, *on_site)
+        server.dropin("10-other.conf", f"Environment=PYTHON_EGG_CACHE={CACHE}\nProtectHome={setting}")
+        for page, codes in (("500\n", {"hidden-by-unit"}), (f"{SERVED}one\n", set())):
+            assert server.systemctl("restart") == ""
+            assert server.page() == page
+            done = server.eggcache("check", *on_site, "--cache", CACHE, "--json", check=False)
+            findings = as_json(done)["findings"]
+            assert {finding["code"] for finding in findings} == codes
+            for finding in findings:
+                assert f"{UNIT} has ProtectHome: " in finding["cause"]
+            server.dropin("10-other.conf", f"Environment=PYTHON_EGG_CACHE={CACHE}\nProtectHome=read-only")
+    finally:
+        host.sh(f"sed -i s:{home}:{EGG}: {configuration}; rm -r /home/site")
