@@ -195,8 +195,8 @@ def _dated(zone: Zone, name: str | None) -> Iterator[str]:
     """What is to be said of the zone that the files are dated in, where the host's may differ."""
     shown = zone.name or "a zone without a name"
     if name is None:
-        yield f"dated in {shown}, this machine's own zone: with --tz, in that of the host"
+        yield f"--tz: none is named: dated in {shown}, the zone of this machine, and not of the host"
     if zone.depends:
         rules = f"by the rules of {zone.rules}" if zone.rules else "by rules of unknown version"
         other = f"; --tz '{zone.posix}' says the same of today, and needs none" if zone.posix else ""
-        yield f"dated in {shown} {rules}: a host that has other rules may find eggs outdated{other}"
+        yield f"{shown}: it is dated in that zone, {rules}: a host that has other rules may find eggs outdated{other}"

@@ -216,8 +216,8 @@ def reader(options: argparse.Namespace, user: str | None) -> accounts.Account:
     except UsageError:
         if user:
             raise
-        cause = "there is no Apache on this host that could tell, and no user nobody"
-        raise UsageError("who reads the cache", cause, "name the user of the server: --user NAME") from None
+        cause = "none is named, there is no Apache on this host that could tell, and no user nobody"
+        raise UsageError("--user", cause, "name the user that the server runs as: --user NAME") from None
 
 
 def runtime(options: argparse.Namespace) -> tuple[accounts.Account, int | None, list[str]]:
@@ -245,5 +245,5 @@ def runtime(options: argparse.Namespace) -> tuple[accounts.Account, int | None, 
         account = account._replace(gid=accounts.group(group, "--group" if options.group else "Apache's Group"))
     if user or group:
         return account, account.gid, []
-    note = "there is no Apache on this host and no --user: the cache is root's, and readable by all"
+    note = "--user: none is named, and there is no Apache on this host: the cache is root's, and readable by all"
     return account, None, [note]

@@ -14,9 +14,11 @@ TYPE_CHECKING = False  # as in freshness: a run with nothing to do only asks whe
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Collection, Iterable
+    from typing import TextIO
 
     from eggcache.model import Finding, Report
 
+_INDENT = 4  # of the rows of a message but its first
 _ORDER = (4, 1, 5, 3)  # which status wins where several apply
 
 
@@ -45,16 +47,35 @@ def width() -> int:
     return columns() if sys.stdout.isatty() else 80
 
 
-def columns() -> int:
-    """What shutil.get_terminal_size has as columns: $COLUMNS, else the terminal's, else 80. To import shutil takes as
-    long as to make a help text."""
+def columns(stream: TextIO | None = None) -> int:
+    """What shutil.get_terminal_size has as columns: $COLUMNS, else those of the terminal that `stream` is (None:
+    stdout), else 80. To import shutil takes as long as to make a help text."""
     variable = os.environ.get("COLUMNS", "")
     if variable.isdecimal() and int(variable) > 0:
         return int(variable)
+    stream = stream or sys.__stdout__
     try:
-        return os.get_terminal_size(sys.__stdout__.fileno() if sys.__stdout__ else 1).columns or 80
+        return os.get_terminal_size(stream.fileno() if stream else 1).columns or 80
     except (OSError, ValueError):
         return 80
+
+
+def fitted(line: str, width: int) -> str:
+    """A message with more spaces where a row of a terminal of `width` columns ends, so that no word is cut.
+
+    It stays one line: a command that is copied from several rows of the terminal is one command where it is pasted.
+    """
+    import re
+    from unicodedata import east_asian_width
+
+    text, at = "", 0
+    for gap, word in re.findall(r"(\s*)('[^']*'(?!\S)|\S+)", line):  # spaces within quotes are the argument's own
+        cells = sum(1 + (east_asian_width(letter) in "WF") for letter in word)
+        if at + len(gap) + cells > width >= cells + _INDENT:
+            gap = " " * (width - at + _INDENT)
+        text += gap + word
+        at = (at + len(gap) + cells - 1) % width + 1  # a full row is no empty one: a terminal waits for what follows
+    return text
 
 
 def show(line: str) -> None:
@@ -84,12 +105,12 @@ def trace(error: BaseException) -> None:
 
     for text in traceback.format_exception(type(error), error, error.__traceback__):
         for line in text.rstrip("\n").split("\n"):
-            tell(f"  {one_line(line)}")
+            tell(f"  {one_line(line)}")  # as Python has it
 
 
 def complain(message: object, status: int) -> int:
     """Print an error, and return its `status`."""
-    tell(f"eggcache: {one_line(str(message))}")
+    _tell(str(message))
     return status
 
 
@@ -174,4 +195,11 @@ def warn(text: str, options: argparse.Namespace) -> None:
 def say(text: str) -> None:
     """Print a message."""
     sys.stdout.flush()  # so that a log that takes both has them in order
-    tell(f"eggcache: {one_line(text)}")
+    _tell(text)
+
+
+def _tell(text: str) -> None:
+    line = f"eggcache: {one_line(text)}"
+    if sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb":
+        line = fitted(line, max(columns(sys.stderr), 20))
+    tell(line)

@@ -152,14 +152,14 @@ def _opened(cache: str) -> AbstractContextManager[int]:
 def _notes(account: Account, host: apache.Apache) -> tuple[str, ...]:
     if os.geteuid() == 0 or environment_variables.user_of(host) in (None, account.name):
         return ()
-    return (f"checked as {account.name}, who runs this; Apache runs as {host.user}: root can check as that user",)
+    return (f"Apache: it runs as {host.user}, and this is checked as {account.name}; root can check as {host.user}",)
 
 
 def _others(looked: HostSide) -> Iterator[str]:
     """That another user's server runs the target, and none of the user that it was checked as."""
     for one in looked.strangers[:1] if looked.beside else ():
         user, thing = accounts.user_name(one.uid), one.environment.thing
-        yield f"checked as {looked.account.name}; {thing} runs as {user}: --user {user} checks as that user"
+        yield f"{thing}: it runs as {user}, this is checked as {looked.account.name}: --user {user} checks as that user"
 
 
 class _With:

@@ -101,7 +101,7 @@ def warning(users: Users, command: str) -> Iterator[str]:
     if len(users.processes) > _SHOWN:
         yield f"  and {len(users.processes) - _SHOWN} more, which --json names"
     if users.hidden:
-        yield "servers may run that could not be looked into: that takes root and, in a container, CAP_SYS_PTRACE"
+        yield "/proc: some processes could not be looked into: that takes root and, in a container, CAP_SYS_PTRACE"
 
 
 def _order(processes: Sequence[Process]) -> tuple[str, str]:

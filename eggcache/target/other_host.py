@@ -99,7 +99,7 @@ def notes(host: Host, tree: Tree) -> Iterator[str]:
     others = [os.path.basename(egg) for egg, tag in said if tag and version and tag[1] != version]
     if others:
         more = f" and {len(others) - 1} more" if len(others) > 1 else ""
-        yield f"for another Python than the host's {version}, which passes such eggs over: {others[0]}{more}"
+        yield f"{others[0]}{more}: for another Python than the host's {version}, which passes such eggs over"
 
 
 def _baskets(host: Host) -> bool | None:

@@ -181,8 +181,8 @@ def outside(tree: Tree) -> str:
     """The line that names the zipped eggs on the path to which no requirement has led."""
     count, names = len(tree.outside), ", ".join(map(os.path.basename, tree.outside[:_NAMES]))
     more = f" and {count - _NAMES} more" if count > _NAMES else ""
-    eggs = f"{count} zipped egg on the path is" if count == 1 else f"{count} zipped eggs on the path are"
-    return f"{eggs} outside of the tree: {names}{more}"
+    eggs = "a zipped egg" if count == 1 else f"{count} zipped eggs"
+    return f"{names}{more}: {eggs} on the path, outside of the tree"
 
 
 def _finding(tree: Tree, need: Need, chains: list[str], account: Account) -> Finding:

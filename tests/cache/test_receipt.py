@@ -213,7 +213,7 @@ def test_what_is_outside_is_kept(site: Site) -> None:
         for unchanged in (False, True):
             done = as_json(eggcache("prepare", site.cache, "One", *more, *site.options[1:], "--json"))
             assert (done["unchanged"], done["outside"]) == (unchanged, [str(site.eggs / "Two-1.0-py3.11.egg")])
-            told = "1 zipped egg on the path is outside of the tree: Two-1.0-py3.11.egg; "
+            told = "Two-1.0-py3.11.egg: a zipped egg on the path, outside of the tree; "
             assert [note.startswith(told) for note in done["notes"]] == [True] * (not unchanged)
     assert as_json(eggcache("prepare", site.cache, *site.options[1:], "--json"))["outcomes"][1]["action"] == "made"
     for words in (site.options, site.options[1:], site.options):

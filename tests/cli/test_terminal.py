@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import pwd
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -169,16 +171,48 @@ def test_findings_are_paragraphs_where_a_table_has_no_room(place: Place) -> None
     place.run(place.words("prepare"))
     (place.cache / "One-1.0-py3.11.egg-tmp" / "one" / "text.txt").unlink()
     words = place.words("check")
-    wide = on_terminal(words, 900, {"TERM": "dumb"})
-    assert wide.splitlines()[0].split() == ["CODE", "THING", "CAUSE", "REMEDY"]
-    narrow = on_terminal(words, 60, {"TERM": "dumb"})
-    assert "CAUSE" not in narrow
-    for line in narrow.splitlines():
+    wide = calm(on_terminal(words, 900, {"TERM": "dumb"}))
+    assert wide[0].split() == ["CODE", "THING", "CAUSE", "REMEDY"]
+    narrow = calm(on_terminal(words, 60, {"TERM": "dumb"}))
+    assert "CAUSE" not in "\n".join(narrow)
+    for line in narrow:
         assert len(line) <= 60 or str(place.top) in line or str(place.python) in line, line  # a path stays in one piece
     for text in ("member-missing", "directory-entries", "text.txt"):
-        assert text in narrow
+        assert text in "\n".join(narrow)
     piped = place.run(words, env={"COLUMNS": "60"}).stdout
-    assert piped == on_terminal(words, 80, {"TERM": "dumb"}).replace("\r\n", "\n")  # for who reads a mail
+    assert piped.splitlines() == calm(on_terminal(words, 80, {"TERM": "dumb"}))  # for who reads a mail
+
+
+def test_message_is_one_line_whose_rows_end_between_words(place: Place) -> None:
+    """On a terminal of 60 columns no word of a message is cut that fits in a row, and a message has one line: its
+    command, copied from several rows, is one command. In a log it is the same message without further spaces."""
+    words = place.words("prepare", "-n")
+    piped = [line for line in calm(place.run(words).stderr) if len(line) > 60]
+    assert piped
+    shown = [line for line in on_terminal(words, 60).splitlines() if line.startswith("eggcache: ")]
+    for plain, line in zip(piped, shown, strict=True):
+        assert shlex.split(line.replace('"', "")) == shlex.split(plain.replace('"', ""))
+        rows = [line[at : at + 60] for at in range(0, len(line), 60)]
+        for above, row in itertools.pairwise(rows):
+            assert " " in (above[-1], row[0]) or len(line[: line.index(row)].split()[-1] + row.split()[0]) > 56
+
+
+@pytest.mark.parametrize("width", [20, 60, 80])
+def test_row_ends_between_words(width: int) -> None:
+    """A word that fits goes to the next row as a whole, also where a row is full; a wide letter takes two cells, and an
+    argument in quotes keeps its spaces."""
+    text = "eggcache: 日本語日本語日本: it is to be; unzip it: eggcache remove '/a  b' /c"
+    for more in range(width):
+        rows, cells = [""], 0
+        for letter in console.fitted(f"{'x' * more} {text}", width):
+            size = 2 if letter in "日本語" else 1
+            if cells + size > width:
+                rows.append("")
+                cells = 0
+            rows[-1] += letter
+            cells += size
+        assert " ".join(" ".join(rows).split()) == " ".join(f"{'x' * more} {text}".split()), rows
+        assert "'/a  b'" in " ".join(rows)
 
 
 def test_paragraph_keeps_every_word() -> None:

@@ -1211,7 +1211,7 @@ def test_without_root_the_caller_is_checked(site: Checked, checkout: Path) -> No
     done = run("nobody")
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.fullmatch(r"\d+ files of \d eggs, as nobody: all current, nothing to write\n", done.stdout)
-    assert "checked as nobody" in done.stderr or not shutil.which("apache2ctl", path="/usr/sbin")
+    assert "is checked as nobody" in done.stderr or not shutil.which("apache2ctl", path="/usr/sbin")
     assert "only root" not in done.stderr
     if shutil.which("apache2ctl", path="/usr/sbin"):
         private = site.cache.parent / "apache"

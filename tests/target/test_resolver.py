@@ -218,7 +218,7 @@ def test_what_is_installed_of_an_extra_belongs_to_the_tree(
     assert (findings(tree), tree.outside) == ((), (str(eggs["Apart"]), str(eggs["Other"])))
     (note,) = notes(tree, Roots(["Root"]))
     both = f"{eggs['Apart'].name}, {eggs['Other'].name}"
-    assert note.startswith(f"2 zipped eggs on the path are outside of the tree: {both}; ")
+    assert note.startswith(f"{both}: 2 zipped eggs on the path, outside of the tree; ")
     assert "<- Driver>=1  (extra db)" in "\n".join(draw_tree(tree))
     strict = ask(target, "Root", paths=paths)
     assert {found.project for found in strict.distributions} == {"Root", "Leaf"}

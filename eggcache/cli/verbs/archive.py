@@ -187,10 +187,10 @@ def _readers(options: argparse.Namespace) -> tuple[Account, int | None, list[str
     else:
         account, gid, _ = arguments.runtime(argparse.Namespace(user=options.user, group=None))
         if group is None and options.user and gid is not None:
-            note = f"for the group {gid} alone, which is {accounts.group_name(gid)} here: --group says the host's"
+            note = f"--group: none is named: for the group {gid} alone, which is {accounts.group_name(gid)} here"
             return account, gid, [note]
     if group is None:
-        return account, None, ["readable by all: with --group, by the group alone that Apache has on the host"]
+        return account, None, ["--group: none is named: readable by all, not by Apache's group on the host alone"]
     return account, group, []
 
 
