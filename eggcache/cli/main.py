@@ -172,8 +172,9 @@ class _Parser(argparse.ArgumentParser):
         unknown = message.partition("unrecognized arguments: ")[2]
         if unknown.startswith("--"):
             remedy = meant(unknown.partition("=")[0], self._option_string_actions) or remedy
-        if message.startswith("the following arguments are required"):
-            message = message.replace(", REQ", "")  # argparse counts it, though there may be none
+        required = message.partition("the following arguments are required: ")[2]
+        if required:  # argparse counts REQ, though there may be none
+            raise UsageError(required.replace(", REQ", ""), "it is required, and not given", remedy)
         raise UsageError(self.prog.partition(" ")[2] or "arguments", message, remedy)
 
 

@@ -40,8 +40,8 @@ def find(options: argparse.Namespace) -> str:
     runs = f"the environment of eggcache itself, {sys.prefix}, has no egg"
     if getattr(sys, "frozen", False):
         runs = "no Python runs this eggcache, which is a program of its own"  # scripts/binary
-    cause = f"none is named, and {runs}"
-    raise UsageError("the Python whose eggs are meant", cause, remedy)
+    cause = f"no Python is named, and {runs}"
+    raise UsageError("--python", cause, remedy)
 
 
 def ours(requirements: Iterable[str] = ()) -> str:

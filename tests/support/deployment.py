@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import glob
 import hashlib
 import json
 import os
@@ -265,7 +266,9 @@ class Installed:
 def installed(version: str) -> list[Installed]:
     """Every Python `version` on this machine, pyenv's first: those come with headers, and all versions are there."""
     pyenvs = [os.environ.get("PYENV_ROOT", ""), os.path.expanduser("~/.pyenv")]
-    places = [path for root in pyenvs if root for path in sorted(Path(root, "versions").glob(f"{version}*"))[::-1]]
+    # Of a directory that we may not search, glob.glob has nothing; Path.glob fails: root's, after su.
+    patterns = [f"{glob.escape(root)}/versions/{version}*" for root in pyenvs if root]
+    places = [Path(name) for pattern in patterns for name in sorted(glob.glob(pattern))[::-1]]
     candidates = [place / "bin" / f"python{version}" for place in places]
     candidates += [Path(part, f"python{version}") for part in os.environ.get("PATH", "").split(os.pathsep) if part]
     candidates += [Path("/usr/local/bin", f"python{version}"), Path("/usr/bin", f"python{version}")]
