@@ -92,10 +92,12 @@ def with_tree(
     run.progress.phase(f"asking {target.python} for the tree")
     with layout.zone(target.timezone):
         try:
-            around = looked.around()
-            aside = (trac_front_ends.IMPORTED,) if trac_front_ends.handled(looked.told) else ()
-            modules, tick = target_side.Imports(imports, around, aside), run.progress.tick
-            evident = target_side.gather(target, roots, cache=cache, imports=modules, early=early, meanwhile=tick)
+            likely = target_side.Imports(imports, looked.likely())
+            with target_side.Question(target, roots, cache, likely) as question:
+                around = looked.around()
+                aside = (trac_front_ends.IMPORTED,) if trac_front_ends.handled(looked.told) else ()
+                wanted = target_side.Imports(imports, around, aside)
+                evident = question.answered(wanted, early=early, meanwhile=run.progress.tick)
         except EggcacheError as error:
             if error.status != EggcacheError.status:
                 raise

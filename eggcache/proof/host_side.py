@@ -36,6 +36,8 @@ class HostSide:
     host: apache.Apache
     told: apache_configuration.Configuration
     beside: str = ""  # why another server than Apache is taken to run the target
+    serving: tuple[list[Environment], list[Environment]] = ([], [])  # see environment_variables.serving
+    application_servers: Sequence[ApplicationServer] = ()  # all that run the target
     servers: Sequence[ApplicationServer] = ()  # those of other kinds that run the target as the account
     strangers: Sequence[ApplicationServer] = ()  # those of other users, where none is of the account
 
@@ -54,14 +56,25 @@ class HostSide:
         self.writers: list[Finding] = []
         self.comparison = Comparison(self.wanted, run, self.again, reachable=False)
 
+    def likely(self) -> environment_variables.Locale | None:
+        """Look at what runs on this host, before the target does, which looks like a server.
+
+        :returns: the locale that `around` tells, unless Apache's configuration or its unit has another one
+        """
+        self.serving = environment_variables.serving(self.account, self.cache, self.pid_file)
+        if self.server not in ("apache", "none"):
+            self.application_servers = running(self.target)
+        host = apache.unasked(self.apachectl) if self.server in (None, "apache") else apache.Apache()
+        return environment_variables.locale(host, apache_configuration.Configuration(), self.serving)
+
     def around(self) -> environment_variables.Locale | None:
-        """Look at the servers of this host and their locale, see `environment_variables.locale`."""
+        """Ask the servers of this host, and for their locale, see `environment_variables.locale`."""
         self.host = apache.read(self.apachectl)
         if self.pid_file:
             self.host = replace(self.host, pid_file=self.pid_file)
         self.told = apache_configuration.read(self.host)
         if self.server not in ("apache", "none"):
-            found = [one for one in running(self.target) if self.server in (None, one.kind)]
+            found = [one for one in self.application_servers if self.server in (None, one.kind)]
             self.servers = list(chosen(found, self.account.uid, self.cache))
             self.strangers = [one for one in found if one.uid != self.account.uid] if not self.servers else []
         if self.server not in (None, "apache"):
@@ -71,7 +84,7 @@ class HostSide:
                 f"{self.servers[0].environment.thing} runs {self.target.python}, and Apache runs nothing"
             )
         judged = [one.environment for one in self.servers] if self.beside else []
-        return environment_variables.locale(self.account, self.host, self.told, self.cache, judged, self.pid_file)
+        return environment_variables.locale(self.host, self.told, self.serving, judged)
 
     def _leave_apache(self, why: str) -> None:
         """Nothing of this host's Apache is of any matter."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,34 +86,53 @@ class Evidence:
     imports: tuple[Import, ...]
 
 
-def gather(
-    target: Target,
-    roots: Roots,
-    *,
-    cache: str | None,
-    imports: Imports = Imports(),
-    early: Callable[[Tree], None],
-    meanwhile: Callable[[], object] | None = None,
-) -> Evidence:
-    """The target's look-ups in `cache` for the tree of `roots`, and the results of `imports`.
+class Question(AbstractContextManager["Question"]):
+    """What the target is asked about the `cache` and the tree of `roots`, from the moment on that it is put.
 
-    `early` gets the tree as soon as it is known, and works while the target goes on. Nothing is written, see
-    inside/lookups.py. Raises as resolver.resolve does.
+    It is put before all is known of this host's servers, for Apache takes 0.08 s to tell its configuration, and the
+    target as long to begin. Where the configuration is such that another question has to be put, this one is dropped.
     """
-    modules = imports.modules
-    aside = list(imports.aside if modules is not None else ())
-    wanted = {"imports": list(modules or ()), "aside": aside, "import_roots": modules is not None, "seconds": _SECONDS}
-    request = {"cache": cache, **wanted, **launch.question(target, roots)}
-    variables: dict[str, str | None] = {} if cache is None else {"PYTHON_EGG_CACHE": cache}
-    if imports.locale is not None:
-        variables.update({**dict.fromkeys(filter(launch.of_locale, os.environ)), **imports.locale.variables()})
-    launched = launch.Launch(target, "lookups.py", request, variables=variables)
-    said = resolver.examine(launched, target, roots, early=early, meanwhile=meanwhile)
-    try:
-        return _taken_apart(said)
-    except (KeyError, TypeError, ValueError):
-        cause = "is no Python to trust: its evidence makes no sense"
-        raise EggcacheError(target.python, cause, "see what its .pth files and eggs do") from None
+
+    def __init__(self, target: Target, roots: Roots, cache: str | None, imports: Imports) -> None:
+        self.target, self.roots, self.cache = target, roots, cache
+        self._put(*self._worded(imports))
+
+    def __exit__(self, *_: object) -> None:
+        self._launched.end()
+
+    def _worded(self, imports: Imports) -> tuple[dict[str, object], dict[str, str | None]]:
+        """The request, and the changes to the target's environment."""
+        modules = imports.modules
+        aside = list(imports.aside if modules is not None else ())
+        wanted = {"imports": list(modules or ()), "aside": aside, "import_roots": modules is not None}
+        request = {"cache": self.cache, "seconds": _SECONDS, **wanted, **launch.question(self.target, self.roots)}
+        variables: dict[str, str | None] = {} if self.cache is None else {"PYTHON_EGG_CACHE": self.cache}
+        if imports.locale is not None:
+            variables.update({**dict.fromkeys(filter(launch.of_locale, os.environ)), **imports.locale.variables()})
+        return request, variables
+
+    def _put(self, request: dict[str, object], variables: dict[str, str | None]) -> None:
+        self._asked = request, variables
+        self._launched = launch.Launch(self.target, "lookups.py", request, variables=variables)
+
+    def answered(
+        self, imports: Imports, *, early: Callable[[Tree], None], meanwhile: Callable[[], object] | None = None
+    ) -> Evidence:
+        """The target's look-ups in the cache, and the results of `imports`: another question is put for those if need
+        be.
+
+        `early` gets the tree as soon as it is known, and works while the target goes on. Nothing is written, see
+        inside/lookups.py. Raises as resolver.resolve does.
+        """
+        if self._worded(imports) != self._asked:
+            self._launched.end()
+            self._put(*self._worded(imports))
+        said = resolver.examine(self._launched, self.target, self.roots, early=early, meanwhile=meanwhile)
+        try:
+            return _taken_apart(said)
+        except (KeyError, TypeError, ValueError):
+            cause = "is no Python to trust: its evidence makes no sense"
+            raise EggcacheError(self.target.python, cause, "see what its .pth files and eggs do") from None
 
 
 def _taken_apart(said: Mapping[str, Any]) -> Evidence:

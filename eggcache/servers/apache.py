@@ -55,6 +55,12 @@ class Apache:
     changed: bool = False  # files of that unit are not what systemd has loaded
 
 
+def unasked(program: str | None = None) -> Apache:
+    """The Apache that `read` asks, as far as the place of its programs tells: nothing is started."""
+    program = program or _find(f"{os.environ.get('PATH', '')}:{_SEARCH}")
+    return Apache(apachectl=program)
+
+
 def read(program: str | None = None, *, search: str | None = None, root: str = "/") -> Apache:
     """This host's Apache, in about 50 ms, or after a timeout of 10 s where Apache does not answer.
 

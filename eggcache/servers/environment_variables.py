@@ -275,26 +275,36 @@ def _assigned(lines: Sequence[str], names: Sequence[str]) -> dict[str, str | Non
     return found
 
 
+def serving(
+    account: Account, cache: str | None, pid_file: str | None = None
+) -> tuple[list[Environment], list[Environment]]:
+    """The servers that run here as `account` with the `cache`: those of other kinds, and the Apaches; where there is
+    neither, an Apache without it. `pid_file` is as for `running`."""
+    having = list(using(cache, account)) if cache and pid_file is None else []
+    others, apaches = list[Environment](), list[Environment]()
+    for one in having:
+        with suppress(OSError):  # it has ended
+            (apaches if _is_apache(one.pid) else others).append(one)
+    if not (others or apaches):
+        apaches = list(running(account, None, pid_file))[:1]
+    return others, apaches
+
+
 def locale(
-    account: Account,
     host: Apache,
     told: Configuration,
-    cache: str | None,
+    serving: tuple[list[Environment], list[Environment]],
     servers: Sequence[Environment] = (),
-    pid_file: str | None = None,
 ) -> Locale | None:
-    """The locale that the server of `account` has; None where nobody tells.
+    """The locale that the server of an account has, of those `serving` it; None where nobody tells.
 
     A server that runs says it first, the known `servers` of other kinds before others, then what starts this `host`'s
     Apache: its unit, and the file of variables that apachectl reads after that. mod_wsgi sets LANG and LC_ALL of its
-    daemons (lang=, locale=) before Python starts. `pid_file` is as for `running`.
+    daemons (lang=, locale=) before Python starts.
     """
-    having = list(using(cache, account)) if cache and pid_file is None else []
-    served, apaches = [*servers], list[Environment]()
-    for one in having:
-        with suppress(OSError):  # it has ended
-            (apaches if _is_apache(one.pid) else served).append(one)
-    found = next(iter(served or apaches or running(account, None, pid_file)), None)
+    others, apaches = serving
+    served = [*servers, *others]
+    found = next(iter(served or apaches), None)
     if found:
         values, origin = _of_locale(found.values), found.thing
     else:

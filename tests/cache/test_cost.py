@@ -59,6 +59,17 @@ def test_check_is_one_process_and_linear(python: Path, shared_tmp: Path) -> None
     assert large <= 11, "three of eggcache, of which one asks who can write; pkg_resources itself makes the rest"
 
 
+def test_check_asks_apache_while_the_target_begins(python: Path, shared_tmp: Path) -> None:
+    """When Apache is asked for its configuration, which takes as long as the target takes to begin, check has started
+    the target already: it has another child than the program that it asks."""
+    children, apachectl = shared_tmp / "children", shared_tmp / "apachectl"
+    look = f'grep -lsx "PPid:\t$PPID" /proc/[0-9]*/status | grep -vx "/proc/$$/status" >>{children}'
+    apachectl.write_text(f"#!/bin/sh\n{look}\nexit 1\n")
+    apachectl.chmod(0o755)
+    eggcache(*prepared(python, shared_tmp, FILES), "--apachectl", str(apachectl))
+    assert children.read_text().startswith("/proc/")
+
+
 def test_report_asks_the_target_once(python: Path, shared_tmp: Path) -> None:
     """report executes the target as often as check does, though its page has the tree as well."""
     page = shared_tmp / "page.html"

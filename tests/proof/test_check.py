@@ -1144,11 +1144,13 @@ def test_locale_is_that_of_the_apache_that_is_meant(
     other.write_text(f"{os.getpid()}\n")
     account, here = accounts.lookup("games"), Apache()
     for file in (None, own):
-        found = environment_variables.locale(account, here, Configuration(), str(site.cache), (), file and str(file))
+        serving = environment_variables.serving(account, str(site.cache), file and str(file))
+        found = environment_variables.locale(here, Configuration(), serving)
         assert found
         assert (found.values, found.embedded) == ({"LANG": "C"}, True)
     daemon = Directive("WSGIDaemonProcess", "shop lang=tr_TR.UTF-8", "shop.conf", 1)
-    told = environment_variables.locale(account, here, Configuration(directives=(daemon,)), str(site.cache))
+    serving = environment_variables.serving(account, str(site.cache))
+    told = environment_variables.locale(here, Configuration(directives=(daemon,)), serving)
     assert told
     assert (told.values, told.origin) == ({"LANG": "tr_TR.UTF-8"}, "shop.conf:1")
     for file, seen in ((own, True), (other, False)):
