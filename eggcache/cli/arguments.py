@@ -55,16 +55,16 @@ def python(options: argparse.Namespace) -> str:
 
         remedy = next_command.for_path(options, word)
         raise UsageError(word, "it is a path, and a REQ is the NAME of a distribution", remedy)
-    named = options.python
-    if named is None and options.path_from:
+    path = options.python
+    if path is None and options.path_from:
         from eggcache.target import buildout
 
-        named = buildout.interpreter(options.path_from[0])
-    if named is None and not interpreter.environment_names_one():
+        path = buildout.interpreter(options.path_from[0])
+    if path is None and not interpreter.environment_names_one():
         from eggcache.cli import unnamed_target
 
         return unnamed_target.find(options)
-    return interpreter.find(named)
+    return interpreter.find(path)
 
 
 def served(options: argparse.Namespace) -> tuple[Target, list[str]]:
@@ -120,8 +120,8 @@ def doubt(options: argparse.Namespace) -> None:
     for path in options.path:
         if not (options.command == "wrapper" or getattr(options, "lenient", False)) and _missing(path):
             raise UsageError(f"--path {path}", "there is nothing of that name", "name what Apache has on its path")
-    named = {"--path": options.path, "--apachectl": [getattr(options, "apachectl", None)]}
-    for name, paths in named.items():
+    values = {"--path": options.path, "--apachectl": [getattr(options, "apachectl", None)]}
+    for name, paths in values.items():
         for path in paths:
             if path and not os.path.exists(path):
                 console.warn(f"{name} {path}: there is nothing of that name", options)
@@ -154,9 +154,9 @@ def limits(options: argparse.Namespace) -> dict[str, int]:
     :returns: values for the fields of `model.Limits`; sizes in bytes, k being 1,024
     :raises UsageError: a word is no limit, or allows more than an egg can have
     """
-    wanted = dict[str, int]()
+    values = dict[str, int]()
     if not options.limits:
-        return wanted
+        return values
     import re  # as in start
 
     for word in options.limits:
@@ -165,10 +165,10 @@ def limits(options: argparse.Namespace) -> dict[str, int]:
         if name not in _HIGHEST or number is None or not int(number[1]):
             remedy = "write entries=N, ratio=N, member=SIZE or total=SIZE, as total=6G"
             raise UsageError(f"--limit {word}", "it is no limit", remedy)
-        wanted[name] = int(number[1]) << {"": 0, "k": 10, "M": 20, "G": 30}[number[2]]
-        if wanted[name] > _HIGHEST[name]:
+        values[name] = int(number[1]) << {"": 0, "k": 10, "M": 20, "G": 30}[number[2]]
+        if values[name] > _HIGHEST[name]:
             raise UsageError(f"--limit {word}", "no egg can have that much", f"say {_HIGHEST[name]} at most")
-    return wanted
+    return values
 
 
 def timezone(options: argparse.Namespace) -> str | None:
@@ -180,15 +180,15 @@ def timezone(options: argparse.Namespace) -> str | None:
     if getattr(options, "host_zone", False):  # a receipt says so
         return None
     name: str | None = os.environ.get("TZ") if options.tz is None else options.tz
-    known = "/usr/share/zoneinfo"
-    if name and os.path.isdir(known):
+    zones = "/usr/share/zoneinfo"
+    if name and os.path.isdir(zones):
         plain = name[1:] if name.startswith(":") else name
         posix = any(c.isdigit() or c == "<" for c in plain)  # "CET-1CEST"
-        found = _is_zone(os.path.join(known, plain))
-        if not found and not (posix and found is None):
-            asked = f"TZ={name} in the environment" if options.tz is None else f"--tz {name}"
-            cause = f"there is no such time zone in {known}" if found is None else "that file is no time zone"
-            raise UsageError(asked, cause, "name one with --tz, as Europe/Madrid")
+        valid = _is_zone(os.path.join(zones, plain))
+        if not valid and not (posix and valid is None):
+            setting = f"TZ={name} in the environment" if options.tz is None else f"--tz {name}"
+            cause = f"there is no such time zone in {zones}" if valid is None else "that file is no time zone"
+            raise UsageError(setting, cause, "name one with --tz, as Europe/Madrid")
     return name
 
 

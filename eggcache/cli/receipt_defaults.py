@@ -36,9 +36,9 @@ def trees(options: argparse.Namespace, directory: str) -> list[argparse.Namespac
     :raises UsageError: $EGGCACHE_PYTHON names no program
     """
     completed = _trees(options, directory)
-    for taken in completed:
-        if taken and not getattr(options, "lenient", False):  # an init script that had nothing to do says nothing
-            console.warn(f"{directory}: as its receipt says: {taken}", options)
+    for words in completed:
+        if words and not getattr(options, "lenient", False):  # an init script that had nothing to do says nothing
+            console.warn(f"{directory}: as its receipt says: {words}", options)
     return list(completed.values())
 
 
@@ -54,8 +54,8 @@ def _trees(options: argparse.Namespace, directory: str) -> dict[str, argparse.Na
         entries = [entry for entry in entries if list(entry.target.paths) == paths]
     completed: dict[str, argparse.Namespace] = {}
     for entry in entries:
-        tree, taken = _completed(options, entry)
-        completed.setdefault(taken, tree)
+        tree, words = _completed(options, entry)
+        completed.setdefault(words, tree)
     return completed or {"": options}
 
 
@@ -86,12 +86,12 @@ def in_turn(options: argparse.Namespace, directory: str, run: Callable[[argparse
         try:
             statuses.add(run(tree))
         except EggcacheError as error:
-            named = options.python is not None or options.path_from
-            remembered = lenient and tree is not options and not named and isinstance(error, UsageError)
+            explicit = options.python is not None or options.path_from
+            remembered = lenient and tree is not options and not explicit and isinstance(error, UsageError)
             if len(several) == 1 and not remembered:
                 raise
-            kept = 0 if remembered else error.lenient if lenient else None
-            statuses.add(console.complain(error, error.status if kept is None else kept))
+            status = 0 if remembered else error.lenient if lenient else None
+            statuses.add(console.complain(error, error.status if status is None else status))
     if gathered:
         from eggcache.cli.render import report
 
@@ -101,10 +101,10 @@ def in_turn(options: argparse.Namespace, directory: str, run: Callable[[argparse
 
 def _believed(directory: str) -> list[Prepare]:
     """The prepares that the receipt of `directory` tells of: of a safe directory, and of this user's own receipt."""
-    known = receipt.believed(directory)
+    record = receipt.believed(directory)
     return [
         groups_and_time_zones.prepare_of(directory, key, entry)
-        for key, entry in sorted(groups_and_time_zones.living(known))
+        for key, entry in sorted(groups_and_time_zones.living(record))
     ]
 
 
@@ -112,8 +112,8 @@ def _of_environment(entries: list[Prepare]) -> list[Prepare]:
     """Those of the Python that the environment names. The virtualenv of eggcache itself is active for its sake, and one
     that is gone names no Python."""
     if os.environ.get("EGGCACHE_PYTHON"):
-        named = interpreter.find()
-        return [entry for entry in entries if entry.target.python == named]
+        python = interpreter.find()
+        return [entry for entry in entries if entry.target.python == python]
     active = os.environ.get("VIRTUAL_ENV")
     if not active or os.path.realpath(active) == os.path.realpath(sys.prefix):
         return entries
@@ -127,13 +127,13 @@ def _completed(options: argparse.Namespace, entry: Prepare) -> tuple[argparse.Na
     """The options with what they do not say taken from `entry`, and what that was, as words of a command line."""
     new, target = argparse.Namespace(**vars(options)), entry.target
     new.python = target.python
-    taken = dict[str, object]()
+    values = dict[str, object]()
     if not options.path:
-        new.path = taken["paths"] = list(target.paths)
-    taken.update(_readers(new, target))
+        new.path = values["paths"] = list(target.paths)
+    values.update(_readers(new, target))
     if not options.limits:
-        new.limits = taken["limits"] = command_lines.limits(entry.limits)[1::2]
-    words = next_command.words(python=target.python, **taken)  # type: ignore[arg-type]
+        new.limits = values["limits"] = command_lines.limits(entry.limits)[1::2]
+    words = next_command.words(python=target.python, **values)  # type: ignore[arg-type]
     if not (options.all or options.requirements):
         new.requirements, strict = list(entry.roots.requirements), entry.roots.strict
         new.all = strict and entry.roots.everything
@@ -156,21 +156,21 @@ def _for_the_same(options: argparse.Namespace, directory: str) -> dict[str, argp
 def _readers(options: argparse.Namespace, target: Target) -> dict[str, object]:
     """What the options do not say of whom the cache is for, and of the zone: set there to what `target` has, and
     returned, as what next_command.words takes."""
-    taken = dict[str, object]()
+    values = dict[str, object]()
     if options.user is None and target.group is not None and os.geteuid() == 0:
-        options.user = taken["user"] = target.account.name
+        options.user = values["user"] = target.account.name
         if options.group is None:
-            options.group = taken["group"] = _group(target.group)
+            options.group = values["group"] = _group(target.group)
     if options.tz is None:
-        options.tz = taken["timezone"] = target.timezone
+        options.tz = values["timezone"] = target.timezone
         options.host_zone = target.timezone is None
-    return taken
+    return values
 
 
 def _shown(options: argparse.Namespace, words: list[str]) -> str:
-    shown = shlex.join(words)
+    text = shlex.join(words)
     unset = getattr(options, "host_zone", False) and "TZ" in os.environ
-    return f"{shown}, with TZ unset".lstrip(", ") if unset else shown
+    return f"{text}, with TZ unset".lstrip(", ") if unset else text
 
 
 def _group(gid: int) -> str:

@@ -49,12 +49,12 @@ def _said(receipt: Mapping[str, Any], key: str, options: argparse.Namespace) -> 
         messages.append(f"{in_one_line(thing, cause, Remedy(text, command))} [{code}]")
         statuses.add(finding["status"])
     if Missing.status in statuses:  # see console.present
-        done = [receipt["extracted"][name] for name in entry["names"]]
-        if not done:
+        eggs = [receipt["extracted"][name] for name in entry["names"]]
+        if not eggs:
             raise ValueError(key)
-        sums = sum(one["files"] for one in done), sum(one["size"] for one in done)
+        sums = sum(egg["files"] for egg in eggs), sum(egg["size"] for egg in eggs)
         results = [
-            amounts.total(len(done), "egg", f"kept in {os.path.abspath(options.directory)}", *sums),
+            amounts.total(len(eggs), "egg", f"kept in {os.path.abspath(options.directory)}", *sums),
             f"next: {next_command.wrapper(options)}",
         ]
     return results, messages, console.winning(statuses)

@@ -69,7 +69,7 @@ def _with_eggs(root: str) -> Iterator[str]:
             above, version = os.path.split(os.path.dirname(directory))
             home = os.path.dirname(above)
             homes = (home, os.path.dirname(home)) if os.path.basename(home) == "local" else (home,)
-            programs = (os.path.join(one, "bin", name) for one in homes for name in ("python", version))
+            programs = (os.path.join(base, "bin", name) for base in homes for name in ("python", version))
             yield from [program for program in programs if os.path.isfile(program) and os.access(program, os.X_OK)][:1]
 
 
@@ -101,13 +101,13 @@ def _others(requirements: Iterable[str]) -> list[str]:
 def _own() -> set[str]:
     """eggcache and what it requires, directly and through others: by their names, normalised. Extras of others are not
     followed, which are no part of an environment that has eggcache alone."""
-    found, pending = set[str](), ["eggcache"]
+    projects, pending = set[str](), ["eggcache"]
     while pending:
-        one = pending.pop()
-        if one in found:
+        name = pending.pop()
+        if name in projects:
             continue
-        found.add(one)
+        projects.add(name)
         with suppress(metadata.PackageNotFoundError, ValueError):
-            lines = metadata.requires(one) or []
-            pending += [project(line) for line in lines if one == "eggcache" or "extra" not in line.partition(";")[2]]
-    return found
+            lines = metadata.requires(name) or []
+            pending += [project(line) for line in lines if name == "eggcache" or "extra" not in line.partition(";")[2]]
+    return projects

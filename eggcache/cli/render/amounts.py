@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 
-def total(count: int, noun: str, done: str, of_files: int, of_bytes: int) -> str:
+def total(count: int, noun: str, verb: str, of_files: int, of_bytes: int) -> str:
     """`19 eggs kept in /var/cache/eggs: 2,599 files, 27.5 MB`."""
-    return f"{count} {noun}{'s' * (count != 1)} {done}: {files(of_files)}, {size(of_bytes)}"
+    return f"{count} {noun}{'s' * (count != 1)} {verb}: {files(of_files)}, {size(of_bytes)}"
 
 
 def files(count: int) -> str:

@@ -32,16 +32,16 @@ def table(findings: Sequence[Finding], *, verbose: bool = False, width: int = 80
     of several things that have nothing else apart are one. With `verbose` each stands for itself, with its detail."""
     if not findings:
         return
-    shown = list(findings if verbose else _counted(findings))
-    rows = [(finding.code, finding.thing, finding.cause, str(finding.remedy)) for finding in shown]
+    entries = list(findings if verbose else _counted(findings))
+    rows = [(finding.code, finding.thing, finding.cause, str(finding.remedy)) for finding in entries]
     widths = [max(len(row[column]) for row in (_HEAD, *rows)) for column in range(4)]
     narrow = sum(widths) + 2 * 3 > width
     for number, row in enumerate((_HEAD, *rows)):
         if not narrow:
             yield "  ".join(cell.ljust(room) for cell, room in zip(row, widths)).rstrip()
         elif number:
-            yield from _paragraph(shown[number - 1], width)
-        for detail in shown[number - 1].context if verbose and number else ():
+            yield from _paragraph(entries[number - 1], width)
+        for detail in entries[number - 1].context if verbose and number else ():
             yield f"  {detail}"
 
 

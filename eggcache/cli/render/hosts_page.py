@@ -15,23 +15,23 @@ def render(hosts: Mapping[str, Mapping[str, Any]], when: str) -> str:
     :param hosts: by the name of each host, the object that `check --json` printed there
     """
     rows, parts = [], list[str]()
-    for number, (host, said) in enumerate(hosts.items()):
-        found: Sequence[Mapping[str, Any]] = said["findings"]
-        wrong = [one for one in found if one["status"]]
-        codes = ", ".join(sorted({one["code"] for one in wrong}))
+    for number, (host, answer) in enumerate(hosts.items()):
+        findings: Sequence[Mapping[str, Any]] = answer["findings"]
+        wrong = [finding for finding in findings if finding["status"]]
+        codes = ", ".join(sorted({finding["code"] for finding in wrong}))
         rows.append((
             f'<a href="#host-{number}">{html_page.text(host)}</a>',
             html_page.state(*(("missing", f"{len(wrong)} to act on") if wrong else ("prepared", "nothing is wrong"))),
-            str(len(said["outcomes"])),
-            f"<code>{html_page.text(said['directory'] or 'none')}</code>",
+            str(len(answer["outcomes"])),
+            f"<code>{html_page.text(answer['directory'] or 'none')}</code>",
             f"<code>{html_page.text(codes)}</code>",
         ))  # fmt: skip
         parts.append(f'<h2 id="host-{number}">{html_page.text(host)}</h2>')
-        ordered = sorted(found, key=lambda one: list(HARM).index(one["status"]))
-        for one in ordered:
-            todo = one["remedy"].removesuffix(one["command"]).rstrip(": ")
-            parts += html_page.finding({**one, "todo": todo}, acted_on=one["status"] != 0)
-        if not found:
+        ordered = sorted(findings, key=lambda finding: list(HARM).index(finding["status"]))
+        for finding in ordered:
+            todo = finding["remedy"].removesuffix(finding["command"]).rstrip(": ")
+            parts += html_page.finding({**finding, "todo": todo}, acted_on=finding["status"] != 0)
+        if not findings:
             parts.append("<p>No finding.</p>")
     wrong_hosts = sum("missing" in row[1] for row in rows)
     body = [

@@ -120,7 +120,7 @@ def _hash(part: str) -> str:
 def table(head: Iterable[str], rows: Iterable[Iterable[str]], numbers: Iterable[int] = ()) -> Iterator[str]:
     """A table of cells that are HTML, and of plain headings; `numbers` are the columns that have numbers."""
     aligned = set(numbers)
-    heads = "".join(f'<th scope="col">{text(one)}</th>' for one in head)
+    heads = "".join(f'<th scope="col">{text(title)}</th>' for title in head)
     yield '<div class="scroll"><table>'
     yield f"<thead><tr>{heads}</tr></thead>\n<tbody>"
     for row in rows:
@@ -153,9 +153,9 @@ def bar(part: int, whole: int, label: str) -> str:
     )
 
 
-def state(word: str, shown: str = "") -> str:
+def state(word: str, label: str = "") -> str:
     """A state by its word, in its colour."""
-    return f'<span class="state {text(word)}">{text(shown or word)}</span>'
+    return f'<span class="state {text(word)}">{text(label or word)}</span>'
 
 
 def finding(one: Mapping[str, str], *, acted_on: bool, explained: str = "") -> Iterator[str]:

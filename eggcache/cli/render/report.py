@@ -63,14 +63,14 @@ def together(reports: Sequence[Report]) -> Report:
         return first
     return replace(
         first,
-        outcomes=tuple(dict.fromkeys(one for done in reports for one in done.outcomes)),
-        findings=tuple(dict.fromkeys(one for done in reports for one in done.findings)),
-        notes=tuple(dict.fromkeys(one for done in reports for one in done.notes)),
-        unchanged=all(done.unchanged for done in reports),
+        outcomes=tuple(dict.fromkeys(item for report in reports for item in report.outcomes)),
+        findings=tuple(dict.fromkeys(item for report in reports for item in report.findings)),
+        notes=tuple(dict.fromkeys(item for report in reports for item in report.notes)),
+        unchanged=all(report.unchanged for report in reports),
         digest=None,
-        owner=first.owner if all(done.owner == first.owner for done in reports) else None,
-        processes=tuple(dict.fromkeys(one for done in reports for one in done.processes)),
-        outside=tuple(dict.fromkeys(one for done in reports for one in done.outside)),
+        owner=first.owner if all(report.owner == first.owner for report in reports) else None,
+        processes=tuple(dict.fromkeys(item for report in reports for item in report.processes)),
+        outside=tuple(dict.fromkeys(item for report in reports for item in report.outside)),
     )
 
 

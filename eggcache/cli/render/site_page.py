@@ -68,22 +68,22 @@ def _numbered(sites: Sequence[Site]) -> list[tuple[str, Site]]:
     return [(f" {number}" if len(sites) > 1 else "", site) for number, site in enumerate(sites, 1)]
 
 
-def _findings(found: Sequence[Finding]) -> Iterator[str]:
-    known = explanations.by_code()
+def _findings(findings: Sequence[Finding]) -> Iterator[str]:
+    catalogue = explanations.by_code()
     yield "<h2>Findings, by harm</h2>"
-    if not found:
+    if not findings:
         yield "<p>None.</p>"
     for status, title in HARM.items():
-        those = [finding for finding in found if finding.status == status]
-        those.sort(key=lambda one: one.code not in _EXPLAINING)
+        those = [finding for finding in findings if finding.status == status]
+        those.sort(key=lambda finding: finding.code not in _EXPLAINING)
         if those:
             yield f"<h3>{title} ({len(those)})</h3>"
-        for one in those:
-            about = known.get(one.code)
+        for finding in those:
+            about = catalogue.get(finding.code)
             explained = f"{about.means} What happens: {about.happens} What to do: {about.remedy}" if about else ""
-            shown = {"code": one.code, "thing": one.thing, "cause": one.cause, "todo": one.remedy.text}
-            shown["command"] = one.remedy.command
-            yield from html_page.finding(shown, acted_on=status != 0, explained=explained)
+            fields = {field: getattr(finding, field) for field in ("code", "thing", "cause")}
+            fields.update(todo=finding.remedy.text, command=finding.remedy.command)
+            yield from html_page.finding(fields, acted_on=status != 0, explained=explained)
 
 
 _CONTROLS = (
@@ -98,11 +98,11 @@ def _tree(site: Site, title: str) -> Iterator[str]:
     rows = [(len(line[0].text) // 4, line[1:]) for line in tree_lines.lines(site.tree, site.prepared)]
     yield '<ul class="tree">'
     for (depth, parts), (following, _) in zip(rows, [*rows[1:], (0, ())]):
-        shown = "".join(map(_part, parts))
+        label = "".join(map(_part, parts))
         if following > depth:
-            yield f"<li><details open><summary>{shown}</summary><ul>"
+            yield f"<li><details open><summary>{label}</summary><ul>"
         else:
-            yield f'<li><span class="leaf">{shown}</span></li>' + "</ul></details></li>" * (depth - following)
+            yield f'<li><span class="leaf">{label}</span></li>' + "</ul></details></li>" * (depth - following)
     yield "</ul>"
 
 
@@ -121,32 +121,33 @@ def _eggs(result: Report, sites: Iterable[Site]) -> Iterator[str]:
     rows: dict[str, tuple[Distribution, bool, int]] = {}
     for site in sites:
         prepared = site.prepared or [False] * len(site.tree.distributions)
-        for one, ready in zip(site.tree.distributions, prepared):
-            rows.setdefault(one.location, (one, ready, site.sizes.get(one.egg or "", 0)))
+        for distribution, ready in zip(site.tree.distributions, prepared):
+            rows.setdefault(distribution.location, (distribution, ready, site.sizes.get(distribution.egg or "", 0)))
     largest = max((weight for _, _, weight in rows.values()), default=0)
     ordered = sorted(rows.values(), key=lambda row: (-row[2], row[0].title.lower()))
     yield "<h2>What each egg needs</h2>"
     cells = []
-    for one, ready, weight in ordered:
-        word, what = _need(one, ready, result.findings)
-        outcome = extracted.get(one.egg or "")
+    for distribution, ready, weight in ordered:
+        word, what = _need(distribution, ready, result.findings)
+        outcome = extracted.get(distribution.egg or "")
         held = f"{files(outcome.files)}, {size(outcome.size)}" if outcome else ""
         cells.append((
-            f'<strong>{html_page.text(one.title)}</strong><br><span class="dim mono">'
-            f"{html_page.text(os.path.basename(one.location))}</span>",
+            f'<strong>{html_page.text(distribution.title)}</strong><br><span class="dim mono">'
+            f"{html_page.text(os.path.basename(distribution.location))}</span>",
             html_page.state(word, what),
-            html_page.bar(weight, largest, size(weight)) if one.kind.zipped else "",
-            size(weight) if one.kind.zipped else "",
+            html_page.bar(weight, largest, size(weight)) if distribution.kind.zipped else "",
+            size(weight) if distribution.kind.zipped else "",
             html_page.text(held),
         ))  # fmt: skip
     yield from html_page.table(("distribution", "needs", "size of the zip", "", "in the cache"), cells, (3, 4))
 
 
-def _need(one: Distribution, ready: bool, found: Iterable[Finding]) -> tuple[str, str]:
+def _need(distribution: Distribution, ready: bool, findings: Iterable[Finding]) -> tuple[str, str]:
     """The state that colours it, and what it needs: the cache, to be unzipped, or nothing."""
-    if not one.kind.zipped:
+    if not distribution.kind.zipped:
         return "unzipped", "nothing: it is unzipped"
-    against = [each for each in found if each.status and each.code in _BY_EGG and each.thing in (one.location, one.egg)]
+    places = (distribution.location, distribution.egg)
+    against = [fault for fault in findings if fault.status and fault.code in _BY_EGG and fault.thing in places]
     if against:
         return "missing", "to be unzipped" if against[0].remedy.command else "repair: see the findings"
     return ("prepared", "nothing: the cache has it") if ready else ("zipped", "the cache, or to be unzipped")

@@ -85,7 +85,7 @@ def lines(
     prepared = prepared or [False] * len(tree.distributions)
     graph = _upward(tree) if reverse else _downward(tree)
     deepest = _DEEPEST if depth is None else min(depth, _DEEPEST)
-    seen: set[_Node] = set()
+    drawn: set[_Node] = set()
     opened: set[_Node] = set()
     trail: list[_Node] = []  # from the root to what is drawn now; `within` is the same, to look up
     within: set[_Node] = set()
@@ -105,7 +105,7 @@ def lines(
         head = Part(prefix + branch, "guide")
         yield (head, *_node(tree, node, need, prepared, reverse, mark))
         if isinstance(node, int):
-            seen.add(node)
+            drawn.add(node)
         if mark:
             continue
         opened.add(node)
@@ -118,7 +118,7 @@ def lines(
         return
     led_to = {need.found for need in tree.needs}
     for index, distribution in enumerate(tree.distributions):
-        if index not in seen and (depth is None or index not in led_to):  # else it is further down than `depth`
+        if index not in drawn and (depth is None or index not in led_to):  # else it is further down than `depth`
             yield (Part("", "guide"), *_facts(distribution, prepared[index]))
 
 
@@ -136,20 +136,20 @@ def _downward(tree: Tree) -> _Graph:
 
 
 def _upward(tree: Tree) -> _Graph:
-    wanted = {tree_selection.project(name): name for name in tree.requirements}
-    roots: dict[str, dict[_Node, None]] = {key: {} for key in wanted}
+    names = {tree_selection.project(name): name for name in tree.requirements}
+    roots: dict[str, dict[_Node, None]] = {key: {} for key in names}
     children: dict[_Node, list[tuple[_Node, Need | None]]] = {}
     for index, distribution in enumerate(tree.distributions):
         roots.get(tree_selection.project(distribution.project), {})[index] = None
     for need in tree.needs:
         if need.by is not None:
             key = tree_selection.project(need.requirement)
-            node: _Node = wanted.get(key, key) if need.found is None else need.found
+            node: _Node = names.get(key, key) if need.found is None else need.found
             if need.found is None:
                 roots.get(key, {})[node] = None
             children.setdefault(node, []).append((need.by, need))
-    asked: list[tuple[_Node, Need | None]] = [(node, None) for nodes in roots.values() for node in nodes]
-    return _Graph(asked[::-1], {node: below[::-1] for node, below in children.items()})
+    tops: list[tuple[_Node, Need | None]] = [(node, None) for nodes in roots.values() for node in nodes]
+    return _Graph(tops[::-1], {node: below[::-1] for node, below in children.items()})
 
 
 def _node(
@@ -262,8 +262,8 @@ def _text(line: Iterable[Part], console: Console) -> Text:
 
     text = Text()
     for part in line:
-        shown = part.text
+        words = part.text
         if part.role == "guide" and not console.options.ascii_only:
-            shown = "".join(_GUIDES.get(shown[start : start + 4], "    ") for start in range(0, len(shown), 4))
-        text.append(shown, _STYLES.get(part.role))
+            words = "".join(_GUIDES.get(words[start : start + 4], "    ") for start in range(0, len(words), 4))
+        text.append(words, _STYLES.get(part.role))
     return text

@@ -101,10 +101,10 @@ def _unzipped(options: argparse.Namespace, file: str | BinaryIO, target: Target,
 
     with progress.watched(options.quiet, options.verbose > 0) as watcher:
         run, host = _run(options, watcher), _host(options)
-        done = archive_unzipped(file, target, roots, run, host=host, site_packages=options.site_packages)
-    done = replace(done, commands=(_tar(options, "x", "p"), *done.commands))
+        result = archive_unzipped(file, target, roots, run, host=host, site_packages=options.site_packages)
+    result = replace(result, commands=(_tar(options, "x", "p"), *result.commands))
     head = "on the host, as the owner of its eggs, with the servers stopped that use them:"
-    return console.present(done, options, following="\n  ".join([head, *done.commands]))
+    return console.present(result, options, following="\n  ".join([head, *result.commands]))
 
 
 class _Proof:
@@ -154,8 +154,8 @@ def _check(options: argparse.Namespace) -> None:
     if options.site_packages is not None and not options.unzipped:
         raise UsageError("--site-packages", "it says where unzipped eggs go", "write --unzipped as well, or drop it")
     other = ("--cache", options.cache != ELSEWHERE), ("--group", options.group), ("--tz", options.tz)
-    for name, given in (*other, ("--verifier", options.verifier)) if options.unzipped else ():
-        if given:
+    for name, setting in (*other, ("--verifier", options.verifier)) if options.unzipped else ():
+        if setting:
             cause = "it is about a cache; unzipped eggs get the owner, the group and the rights of the host's zips"
             raise UsageError(name, cause, "drop it, or --unzipped")
     for name in _HERE if options.eggs_in else ():

@@ -24,8 +24,8 @@ def run(options: argparse.Namespace) -> int:
     aside = tuple(
         finding for finding in result.findings if ignored & {(finding.code, ""), (finding.code, finding.thing)}
     )
-    left = tuple(finding for finding in result.findings if finding not in aside)
-    result = replace(result, findings=left, ignored=aside)
+    counted = tuple(finding for finding in result.findings if finding not in aside)
+    result = replace(result, findings=counted, ignored=aside)
     if options.json:
         print(report.as_json(report.report_json(result)))
     else:
@@ -62,14 +62,14 @@ def proven(options: argparse.Namespace) -> tuple[Report, str, str | None, list[t
 def _ignored(options: argparse.Namespace) -> set[tuple[str, str]]:
     """The codes, and of which thing, "" for any, that --ignore names. Raises UsageError for a code that there is not:
     what is mistyped would wake somebody up."""
-    named = set()
+    ignored = set()
     for word in options.ignore:
         code, _, thing = word.partition(":")
         if code not in explanations.by_code():
             near = meant(code, explanations.by_code()) or "see docs/reference/findings.rst for them"
             raise UsageError(f"--ignore {word}", "there is no finding of that code", near)
-        named.add((code, thing))
-    return named
+        ignored.add((code, thing))
+    return ignored
 
 
 def _checked(options: argparse.Namespace, cache: str | None) -> tuple[Report, Target, Tree]:

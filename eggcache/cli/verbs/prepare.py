@@ -34,7 +34,7 @@ def unchanged(options: argparse.Namespace) -> int | None:
     held = freshness.standing(directory, key, freshness.asked(target, roots, limits))
     if held is None:
         return None
-    if console.silent(((one["code"], one["status"]) for one in held["entries"][key]["findings"]), options):
+    if console.silent(((finding["code"], finding["status"]) for finding in held["entries"][key]["findings"]), options):
         return 0
     from eggcache.cli import unchanged_report
 

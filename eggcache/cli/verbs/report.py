@@ -64,9 +64,9 @@ def _of_this_host(options: argparse.Namespace, when: str) -> str:
     for target, tree in trees:
         version = tree.interpreter.version
         pid_file = options.pid_file and os.path.abspath(options.pid_file)
-        found = [*environment_variables.running(target.account, version, pid_file)]
-        found += [one.environment for one in application_servers.running(target)]
-        for process in found:
+        environments = [*environment_variables.running(target.account, version, pid_file)]
+        environments += [worker.environment for worker in application_servers.running(target)]
+        for process in environments:
             has = (f"{name}={process.values.get(name, 'not set')}" for name in ("PYTHON_EGG_CACHE", "TZ"))
             server[process.thing] = ", ".join(has).replace("=not set", " not set")
     if len(server) == 4:
@@ -88,17 +88,17 @@ def _read(names: Sequence[str]) -> dict[str, dict[str, Any]]:
             hosts[host] = {"outcomes": [], "directory": None, "findings": [lack]}
             continue
         try:
-            said = json.loads(files.beginning(name))
-            known = said["schema"] == 1 and said["command"] == "check" and isinstance(said["outcomes"], list)
-            known = known and isinstance(said["directory"], (str, type(None)))
-            for one in said["findings"]:
-                known = known and all(type(one[field]) is kind for field, kind in _FIELDS.items())
-                known = known and one["status"] in site_page.HARM
+            answer = json.loads(files.beginning(name))
+            valid = answer["schema"] == 1 and answer["command"] == "check" and isinstance(answer["outcomes"], list)
+            valid = valid and isinstance(answer["directory"], (str, type(None)))
+            for finding in answer["findings"]:
+                valid = valid and all(type(finding[field]) is kind for field, kind in _FIELDS.items())
+                valid = valid and finding["status"] in site_page.HARM
         except (ValueError, TypeError, KeyError, RecursionError):
-            known = False
-        if not known:
+            valid = False
+        if not valid:
             raise UsageError(name, "it is not what check --json writes", "name one of its files for each host")
-        hosts[host] = said
+        hosts[host] = answer
     return hosts
 
 

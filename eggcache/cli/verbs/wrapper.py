@@ -38,14 +38,14 @@ _FREEBSD_GROUP = "80"  # FreeBSD's www, as which its Apache runs: /etc/group of 
 def run(options: argparse.Namespace) -> int:
     """Print the wrapper that `options` ask for, or write it where they say; the exit status."""
     if options.prepared_elsewhere:
-        host, kind, why, wanted = _for_another_host(options)
+        host, kind, why, values = _for_another_host(options)
     else:
         group = _FREEBSD_GROUP if options.kind == "freebsd" and not options.group else ""
         options = receipt_defaults.alone(options, os.path.abspath(options.directory))
         options.group = group or options.group
-        host, kind, why, wanted = _for_this_host(options)
-    directory, debian, pid_file = wanted.directory, wanted.debian, wanted.pid_file or None
-    text = _with_modules(options, kind, emission.wrapper(kind, wanted), wanted)
+        host, kind, why, values = _for_this_host(options)
+    directory, debian, pid_file = values.directory, values.debian, values.pid_file or None
+    text = _with_modules(options, kind, emission.wrapper(kind, values), values)
     for finding in emission.warnings(kind, directory, host):
         console.warn(str(finding), options)
     part = kinds.part(kind, debian=debian)
@@ -53,17 +53,17 @@ def run(options: argparse.Namespace) -> int:
         path = os.path.abspath(options.output)
         if part:
             registered = kinds.KINDS[kind]
-            undone = registered.undone if wanted.prepare else ""
-            written = destination.insert(path, text, position=registered.position, undone=undone)
-            if written.undone:
-                cause = f"line {written.undone}, below what eggcache wrote, takes its place: nothing prepares the cache"
+            undone = registered.undone if values.prepare else ""
+            outcome = destination.insert(path, text, position=registered.position, undone=undone)
+            if outcome.undone:
+                cause = f"line {outcome.undone}, below what eggcache wrote, takes its place: nothing prepares the cache"
                 console.warn(f"{path}: {cause}; put what is there above what eggcache wrote, which calls it", options)
         else:
-            written = destination.write(path, text, mode=0o755 if kinds.KINDS[kind].executable else 0o644)
+            outcome = destination.write(path, text, mode=0o755 if kinds.KINDS[kind].executable else 0o644)
         after = emission.following(kind, path, host, debian=debian)
         if options.prepared_elsewhere:
             after = "take it to that host, and do there what its first lines say"
-        _say(path, written, after, options)
+        _say(path, outcome, after, options)
     if options.json:
         emitted = {
             "schema": 1,
@@ -126,7 +126,7 @@ def _for_this_host(options: argparse.Namespace) -> tuple[apache.Apache, str, str
     command += ["--", *options.requirements] if options.requirements else []
     pid_file = options.pid_file or host.pid_file
     debian = bool(host.apachectl) and emission.takes_envvars(host.apachectl or "")
-    wanted = kinds.Wanted(
+    values = kinds.Wanted(
         directory,
         command,
         timezone,
@@ -137,17 +137,17 @@ def _for_this_host(options: argparse.Namespace) -> tuple[apache.Apache, str, str
         private_tmp=host.private_tmp,
         name=_name(kind, options),
     )
-    return host, kind, why, wanted
+    return host, kind, why, values
 
 
 def _for_another_host(options: argparse.Namespace) -> tuple[apache.Apache, str, str | None, kinds.Wanted]:
     """The same for a host without eggcache: what the options say, and nothing that is true of this host."""
     if not options.kind:
-        known = f"name the kind: --for, and one of {', '.join(sorted(kinds.KINDS))}"
-        raise UsageError("--prepared-elsewhere", "it cannot be told from here what starts a server there", known)
+        remedy = f"name the kind: --for, and one of {', '.join(sorted(kinds.KINDS))}"
+        raise UsageError("--prepared-elsewhere", "it cannot be told from here what starts a server there", remedy)
     host = apache.Apache(apachectl=options.apachectl, pid_file=options.pid_file, unit=options.unit)
     debian = os.path.basename(options.apachectl or "").startswith("apache2")
-    wanted = kinds.Wanted(
+    values = kinds.Wanted(
         other_host.place(options.directory, options.directory),
         (),
         options.tz,
@@ -157,7 +157,7 @@ def _for_another_host(options: argparse.Namespace) -> tuple[apache.Apache, str, 
         debian=debian,
         name=_name(options.kind, options),
     )
-    return host, options.kind, None, wanted
+    return host, options.kind, None, values
 
 
 def _name(kind: str, options: argparse.Namespace) -> str:
@@ -174,8 +174,8 @@ def _host(options: argparse.Namespace) -> apache.Apache:
         unit = host.unit if hands_over or options.apachectl == host.apachectl else None
         host = replace(host, apachectl=options.apachectl, hands_over=hands_over, unit=unit)
     if options.unit and options.unit != host.unit:
-        named = systemd.read([options.unit])
-        host = apache.started_as(host, named) if named else replace(host, unit=options.unit, private_tmp=None)
+        service = systemd.read([options.unit])
+        host = apache.started_as(host, service) if service else replace(host, unit=options.unit, private_tmp=None)
     return host
 
 
@@ -186,61 +186,61 @@ def _elsewhere(options: argparse.Namespace) -> str:
     return f"{next_command.wrapper(other)} {shlex.join([*more, *(['-o', options.output] if options.output else [])])}"
 
 
-def _with_modules(options: argparse.Namespace, kind: str, text: str, wanted: kinds.Wanted) -> str:
+def _with_modules(options: argparse.Namespace, kind: str, text: str, values: kinds.Wanted) -> str:
     """The text with what mod_python's own options add to it, after its modules were written to --directory."""
-    asked = [option for option, name in _MOD_PYTHON.items() if getattr(options, name)]
+    names = [option for option, name in _MOD_PYTHON.items() if getattr(options, name)]
     if kind != "mod_python":
-        if asked:
-            raise UsageError(asked[0], f"it says nothing to --for {kind}", "use --for mod_python")
+        if names:
+            raise UsageError(names[0], f"it says nothing to --for {kind}", "use --for mod_python")
         return text
     if not options.app and (options.location or options.app_config):
-        raise UsageError(asked[-1], "it belongs to an application", "name its package with --app")
+        raise UsageError(names[-1], "it belongs to an application", "name its package with --app")
     if options.app and not options.app_config:
         raise UsageError(f"--app {options.app}", "it has a configuration", "name the file with --app-config")
     location, needed = options.location or f"/{options.app}", options.requirements or REPORTED
     config = options.app and os.path.abspath(options.app_config)
     application = options.app and modpython.Application(options.app, location, config, needed)
     emitted = modpython.mod_python(
-        wanted,
+        values,
         modules=os.path.abspath(options.module_directory) if options.module_directory else None,
         paths=arguments.paths(options),
         application=application or None,
-        mutexes=os.path.dirname(wanted.pid_file) or "logs/",
+        mutexes=os.path.dirname(values.pid_file) or "logs/",
     )
     for name, source in [] if options.dry_run else emitted.modules.items():
         path = os.path.join(os.path.abspath(options.module_directory), name)
-        written = destination.write(path, source, mode=0o644)
-        if written.changed:
-            _say(path, written, "", options)
+        outcome = destination.write(path, source, mode=0o644)
+        if outcome.changed:
+            _say(path, outcome, "", options)
     return emitted.configuration
 
 
-def _say(path: str, written: destination.Written, following: str, options: argparse.Namespace) -> None:
+def _say(path: str, outcome: destination.Written, following: str, options: argparse.Namespace) -> None:
     """Say what became of a file, and what to run now."""
-    if not written.changed:
+    if not outcome.changed:
         console.warn(f"{path}: it has this text already: nothing was written", options)
         return
-    kept = f"; somebody had changed what eggcache wrote there: that is kept in {written.kept}" if written.kept else ""
-    console.warn(f"{path}: written{kept}", options)
+    note = f"; somebody had changed what eggcache wrote there: that is kept in {outcome.kept}" if outcome.kept else ""
+    console.warn(f"{path}: written{note}", options)
     if following:
         console.warn(f"next: {following}", options)
 
 
 def _warn_of_another(directory: str, target: Target, options: argparse.Namespace) -> None:
     """Say so where `directory` was prepared, but not by what the wrapper is going to run."""
-    known = receipt.believed(directory)
-    wanted = Prepare(directory, target, arguments.roots(options), Limits(**arguments.limits(options)))
-    entry = known.entries.get(freshness.key(target, wanted.roots))
+    record = receipt.believed(directory)
+    prepare = Prepare(directory, target, arguments.roots(options), Limits(**arguments.limits(options)))
+    entry = record.entries.get(freshness.key(target, prepare.roots))
     cause, remedy = "", Remedy("")
     try:
-        groups_and_time_zones.keep_readers(known, wanted)
+        groups_and_time_zones.keep_readers(record, prepare)
     except groups_and_time_zones.ServesOthers as error:
         cause, remedy = error.cause, error.remedy
-    if known.entries and entry is None and not cause:
+    if record.entries and entry is None and not cause:
         cause = "it was prepared for another --python, --path or REQ than this wrapper is for"
     elif entry and entry.options.get("timezone") != target.timezone and not cause:
         cause = f"it is prepared for {groups_and_time_zones.shown(entry.options['timezone'])}"
-        remedy = groups_and_time_zones.in_zone(known, wanted, entry.names) or Remedy("")
+        remedy = groups_and_time_zones.in_zone(record, prepare, entry.names) or Remedy("")
     if cause:
         console.warn(in_one_line(directory, cause, remedy), options)
 
