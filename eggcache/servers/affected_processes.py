@@ -65,8 +65,8 @@ def outdated(python: str, changed: float, uid: int | None = None) -> tuple[Proce
 def told(older: Sequence[Process], eggs: Sequence[str]) -> Iterator[str]:
     """The line that names those that run since before these `eggs` were replaced."""
     if older:
-        what = f"{eggs[0]} and {len(eggs) - 1} more eggs were" if len(eggs) > 1 else f"{eggs[0]} was"
-        yield f"{what} replaced, and older processes can fail at their next import: restart {named(older)}"
+        subject = f"{eggs[0]} and {len(eggs) - 1} more eggs were" if len(eggs) > 1 else f"{eggs[0]} was"
+        yield f"{subject} replaced, and older processes can fail at their next import: restart {named(older)}"
 
 
 def named(processes: Sequence[Process]) -> str:
@@ -78,11 +78,11 @@ def named(processes: Sequence[Process]) -> str:
 def _look(users: Users, look: _Look, pids: Sequence[int]) -> None:
     """Add what a `look` at these processes tells."""
     us, silent = os.getpid(), list[int]()
-    for pid, told in procfs.ask(pids, lambda pid: look.at(pid, us), silent):
-        if told is True:
+    for pid, answer in procfs.ask(pids, lambda pid: look.at(pid, us), silent):
+        if answer is True:
             users.hidden = True
-        elif told:
-            uid, command, uses, unit = told
+        elif answer:
+            uid, command, uses, unit = answer
             users.processes.append(Process(pid, accounts.user_name(uid), command, uses, unit))
     users.hidden = users.hidden or any(map(_may_serve, silent))
 
@@ -110,7 +110,7 @@ def _order(processes: Sequence[Process]) -> tuple[str, str]:
     if units:
         stop, start = [f"systemctl stop {' '.join(units)}"], [f"systemctl start {' '.join(units)}"]
     others = [process for process in processes if not process.unit]
-    servers = [one for one in others if os.path.basename(one.command.split(" ")[0]) in _APACHES]
+    servers = [process for process in others if os.path.basename(process.command.split(" ")[0]) in _APACHES]
     if servers:
         control = apache.read().apachectl or "apachectl"
         stop, start = [*stop, f"{control} stop"], [*start, f"{control} start"]
@@ -137,11 +137,11 @@ class _Look:
     def _collect(self) -> None:
         """The files of the directories that a process can have open or mapped for long: eggs and shared libraries. By
         identity, since a container sees them under other names."""
-        left = _MOST_FILES
+        budget = _MOST_FILES
         for directory in self.directories:
             for top, _, names in files.below(directory):
-                left -= len(names)
-                if left < 0:
+                budget -= len(names)
+                if budget < 0:
                     return
                 for name in names:
                     if name.endswith((".egg", ".so")):
@@ -240,9 +240,9 @@ def _base(python: str) -> str:
         return os.path.dirname(directory)
     environment = glob.escape(os.path.dirname(os.path.dirname(python)))
     for path in glob.glob(f"{environment}/lib/python*/orig-prefix.txt"):  # of virtualenv before 20
-        told = os.fsdecode(files.beginning(path)).strip()
-        if told.startswith("/"):
-            return told
+        prefix = os.fsdecode(files.beginning(path)).strip()
+        if prefix.startswith("/"):
+            return prefix
     return os.path.dirname(os.path.dirname(os.path.realpath(python)))
 
 
@@ -251,9 +251,8 @@ def _libraries(python: str) -> set[Identity]:
     home = glob.escape(_base(python))
     libraries = [path for below in ("lib*", "lib*/*") for path in glob.glob(f"{home}/{below}/libpython[0-9]*.so*")]
     version = re.search(r"python(\d\.\d+)", os.path.realpath(python))
-    wanted = "libpython" + (version[1] if version else "")
-    identities = {_identity(path) for path in libraries if os.path.basename(path).startswith(wanted)}
-    return {one for one in identities if one}
+    stem = "libpython" + (version[1] if version else "")
+    return set(filter(None, (_identity(path) for path in libraries if os.path.basename(path).startswith(stem))))
 
 
 def _may_serve(pid: int, word: str = "") -> bool:

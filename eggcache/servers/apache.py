@@ -69,17 +69,17 @@ def read(program: str | None = None, *, search: str | None = None, root: str = "
     `search` is a list of directories like PATH, which it defaults to; `root` is where files of the packaging,
     of systemd and `/run` are looked up. Raises nothing: see the class.
     """
-    own = _find(f"{os.environ.get('PATH', '')}:{_SEARCH}" if search is None else search)
-    named, program = program, program or own
+    installed = _find(f"{os.environ.get('PATH', '')}:{_SEARCH}" if search is None else search)
+    explicit, program = program, program or installed
     if program is None:
         return Apache()
-    packaged = program == own or hands_over(program)
+    packaged = program == installed or hands_over(program)
     apache = _configured(ask([program, "-t", "-D", "DUMP_RUN_CFG"]).output)
     usual = _usual(root) if packaged else Apache()
     unit = systemd.read(_UNITS, root) if packaged else None
     complete = replace(
         apache,
-        apachectl=None if os.path.basename(program) == "httpd" and not named else program,
+        apachectl=None if os.path.basename(program) == "httpd" and not explicit else program,
         user=apache.user or usual.user,
         group=apache.group or usual.group,
         pid_file=apache.pid_file or usual.pid_file,
@@ -226,8 +226,8 @@ def _configured(text: str) -> Apache:
     """User, group and pid file as DUMP_RUN_CFG prints them; as non-root its lines end in ` not_used`."""
 
     def only(pattern: str) -> str | None:
-        found = re.findall(rf"^{pattern}$", text, re.MULTILINE)
-        return found[0].lstrip("#") if len(found) == 1 else None
+        matches = re.findall(rf"^{pattern}$", text, re.MULTILINE)
+        return matches[0].lstrip("#") if len(matches) == 1 else None
 
     account = r'name="(#[0-9]+|[^\s":/#-][^\s":/#]*)" id=[0-9]+(?: not_used)?'
     return Apache(

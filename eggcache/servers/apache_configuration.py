@@ -77,8 +77,8 @@ class Configuration:
 
     def named(self, *names: str) -> Iterator[Directive]:
         """The directives with one of these names, in the order of the configuration."""
-        wanted = {name.lower() for name in names}
-        return (directive for directive in self.directives if directive.name.lower() in wanted)
+        lowered = {name.lower() for name in names}
+        return (directive for directive in self.directives if directive.name.lower() in lowered)
 
 
 def read(host: apache.Apache) -> Configuration:
@@ -98,14 +98,14 @@ def read(host: apache.Apache) -> Configuration:
         return Configuration(problem=surroundings.error or "it does not say what it loads", program=program)
     shared = _shared(surroundings.output)
     info = [] if "info_module" in loaded else _info(shared)
-    said = apache.ask([program, *info, "-t", "-D", "DUMP_CONFIG"])
-    problem = said.error
+    answer = apache.ask([program, *info, "-t", "-D", "DUMP_CONFIG"])
+    problem = answer.error
     directives: tuple[Directive, ...] = ()
     if not problem and not info and "info_module" not in loaded:
         problem = "mod_info.so is not installed, and without it Apache does not print its configuration"
     if not problem:
         try:
-            directives = tuple(parse(said.output))
+            directives = tuple(parse(answer.output))
             if not directives:  # no Apache does without a Listen
                 raise ValueError("it is empty")
         except ValueError as error:
@@ -114,22 +114,22 @@ def read(host: apache.Apache) -> Configuration:
     return Configuration(problem, directives, loaded, embedded, host.user, host.group, program)
 
 
-def untold(told: Configuration) -> str | None:
+def untold(configuration: Configuration) -> str | None:
     """The notice that root could read this host's Apache's configuration and we cannot; None where we can, where there
     is no Apache, or where root cannot read it either, which is a finding."""
-    if not told.program or not told.problem or os.geteuid() == 0:
+    if not configuration.program or not configuration.problem or os.geteuid() == 0:
         return None
-    cause = f"only root can see its whole configuration ({told.problem})"
-    return f"{told.program}: {cause}, so it was not checked; run check as root"
+    cause = f"only root can see its whole configuration ({configuration.problem})"
+    return f"{configuration.program}: {cause}, so it was not checked; run check as root"
 
 
-def pythons(told: Configuration) -> Iterator[str]:
+def pythons(configuration: Configuration) -> Iterator[str]:
     """The interpreters of the Pythons that it has Apache embed: of WSGIPythonHome and python-home, then of what each
     module is linked with."""
-    homes = [line.words[0] for line in told.named("WSGIPythonHome") if line.words]
-    homes += [options(line).get("python-home", "") for line in told.named("WSGIDaemonProcess")]
+    homes = [line.words[0] for line in configuration.named("WSGIPythonHome") if line.words]
+    homes += [options(line).get("python-home", "") for line in configuration.named("WSGIDaemonProcess")]
     programs = [os.path.join(home, "bin", "python") for home in homes if home.startswith("/")]
-    for embedded in told.embedded:
+    for embedded in configuration.embedded:
         if embedded.libpython and len(embedded.python) > 1:
             prefix = embedded.libpython.partition("/lib")[0] or "/usr"  # /lib is /usr/lib where it is a link
             programs.append(os.path.join(prefix, "bin", f"python{embedded.python[0]}.{embedded.python[1]}"))
@@ -171,10 +171,10 @@ def options(directive: Directive) -> dict[str, str]:
     mod_wsgi takes a name up to "=", then a word by Apache's rules: `python-eggs="/with a blank"`.
     """
     words = directive.words
-    found = {"": words[0] if words else ""}
+    values = {"": words[0] if words else ""}
     for match in re.finditer(r"""(?<!\S)([\w-]+)=("(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|\S*)""", directive.arguments):
-        found[match[1].lower()] = next(_words(match[2]), "")
-    return found
+        values[match[1].lower()] = next(_words(match[2]), "")
+    return values
 
 
 def idle(configuration: Configuration) -> bool:
@@ -210,15 +210,15 @@ def _words(text: str) -> Iterator[str]:
 def _shared(text: str) -> dict[str, str]:
     """The files of the modules that the included files load, by module; a relative one is below ServerRoot."""
     root = re.search(r'^ServerRoot: "(/.*)"$', text, re.MULTILINE)
-    found: dict[str, str] = {}
+    paths: dict[str, str] = {}
     for file in re.findall(r"^\s+\((?:\*|[0-9]+)\) (/.+)$", text, re.MULTILINE):
         for line in files.lines(file):
             match = re.match(r"\s*LoadModule\s+(\w+)\s+(.+)", line, re.IGNORECASE)
             path = os.path.join(root[1] if root else "/", next(_words(match[2]), "")) if match else ""
             # One behind an <IfModule> that does not hold, or with a variable, may name nothing
             if match and os.path.isfile(path):
-                found.setdefault(match[1], path)
-    return found
+                paths.setdefault(match[1], path)
+    return paths
 
 
 def _info(shared: dict[str, str]) -> list[str]:
@@ -249,10 +249,10 @@ def _version_of(module: str, file: str | None) -> str | None:
     """
     data = files.beginning(file) if file else b""
     if module == "mod_python":
-        found = re.findall(rb"mod_python/([0-9]+\.[0-9]+[\w.+-]{0,60})\0", data)
+        versions = re.findall(rb"mod_python/([0-9]+\.[0-9]+[\w.+-]{0,60})\0", data)
     else:  # not joined to its name in the file; what it was compiled with may be there too, and is lower
-        found = re.findall(rb"\0([2-9]\.[0-9]{1,2}(?:\.[0-9]{1,2})?)\0", data)
-    return max(found, key=lambda version: int(version.partition(b".")[0])).decode("ascii") if found else None
+        versions = re.findall(rb"\0([2-9]\.[0-9]{1,2}(?:\.[0-9]{1,2})?)\0", data)
+    return max(versions, key=lambda version: int(version.partition(b".")[0])).decode("ascii") if versions else None
 
 
 def _python(libpython: str | None) -> tuple[int, ...]:
@@ -262,10 +262,10 @@ def _python(libpython: str | None) -> tuple[int, ...]:
     """
     if libpython is None:
         return ()
-    said = ""
+    output = ""
     if not getattr(sys, "frozen", False):  # a program that is linked statically loads no library
-        said = apache.ask([sys.executable, "-I", "-S", "-c", _VERSION, libpython]).output
-    match = re.match(r"([0-9]{1,3})\.([0-9]{1,3})\.([0-9]{1,3})", said)
+        output = apache.ask([sys.executable, "-I", "-S", "-c", _VERSION, libpython]).output
+    match = re.match(r"([0-9]{1,3})\.([0-9]{1,3})\.([0-9]{1,3})", output)
     match = match or re.match(r"libpython([0-9])\.([0-9]{1,3})", os.path.basename(libpython))
     return tuple(map(int, match.groups())) if match else ()
 
@@ -281,5 +281,5 @@ def _mapped(pid_file: str | None) -> Iterable[str]:
         return ()
     if not re.match("apache2|httpd", program):  # a pid file that was left behind, and somebody else's process
         return ()
-    told = procfs.ask([int(pid)], lambda pid: os.fsdecode(procfs.maps(pid)), [])
-    return dict.fromkeys(file for _, maps in told for file in re.findall(r" (/\S.*\.so\S*)$", maps, re.MULTILINE))
+    answers = procfs.ask([int(pid)], lambda pid: os.fsdecode(procfs.maps(pid)), [])
+    return dict.fromkeys(file for _, maps in answers for file in re.findall(r" (/\S.*\.so\S*)$", maps, re.MULTILINE))

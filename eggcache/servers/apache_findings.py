@@ -62,23 +62,23 @@ def beside(configuration: Configuration, interpreter: Interpreter, account: Acco
     proxy = next(proxies(configuration), None)
     if proxy and idle(configuration):
         return f"{proxy.place} proxies, and Apache runs no Python, so another server runs it"
-    other = next(_python(configuration, interpreter), None)
-    if other is None:
+    mismatch = next(_python(configuration, interpreter), None)
+    if mismatch is None:
         return ""
     if account is not None and os.geteuid() == 0 and account.uid not in _uids(configuration):
-        return f"{other.cause}: no process of Apache's is {account.name}'s, so another server seems to run it"
-    return f"{other.cause}: {proxy.place} proxies, so another server seems to run it" if proxy else ""
+        return f"{mismatch.cause}: no process of Apache's is {account.name}'s, so another server seems to run it"
+    return f"{mismatch.cause}: {proxy.place} proxies, so another server seems to run it" if proxy else ""
 
 
 def _uids(configuration: Configuration) -> set[int]:
     """The accounts that Apache has processes of; AssignUserID is mpm_itk's, and RUidGid mod_ruid2's."""
     users = [configuration.user, *(options(line).get("user") for line in configuration.named("WSGIDaemonProcess"))]
     users += [line.words[0] for line in configuration.named("AssignUserID", "RUidGid") if line.words]
-    found = set()
+    uids = set()
     for user in filter(None, users):
         with suppress(UsageError):
-            found.add(accounts.lookup(user.lstrip("#")).uid)
-    return found
+            uids.add(accounts.lookup(user.lstrip("#")).uid)
+    return uids
 
 
 def daemon_account(configuration: Configuration, daemon: Directive) -> Account | None:
@@ -87,15 +87,15 @@ def daemon_account(configuration: Configuration, daemon: Directive) -> Account |
     mod_wsgi's wsgi_setup_access: user= and group= default to Apache's own, each by itself. Supplementary groups are the
     user's, or those of supplementary-groups=.
     """
-    chosen = options(daemon)
-    user, group = chosen.get("user") or configuration.user, chosen.get("group") or configuration.group
+    settings = options(daemon)
+    user, group = settings.get("user") or configuration.user, settings.get("group") or configuration.group
     if not user or not group:
         return None
     try:
         account = accounts.lookup(user.lstrip("#"))
         gid = _group(group)
-        if chosen.get("supplementary-groups"):
-            groups = [_group(name) for name in chosen["supplementary-groups"].split(",")]
+        if settings.get("supplementary-groups"):
+            groups = [_group(name) for name in settings["supplementary-groups"].split(",")]
         else:
             groups = os.getgrouplist(account.name, gid)
     except UsageError:
@@ -128,12 +128,12 @@ def _mutex(configuration: Configuration) -> Iterator[Finding]:
     """mod_python reads these once, from the main server's options: in a section they have no effect."""
     if configuration.problem or "python_module" not in configuration.modules:
         return
-    given = {line.words[0] for line in configuration.named("PythonOption") if line.words and not line.context}
+    names = {line.words[0] for line in configuration.named("PythonOption") if line.words and not line.context}
     for code, option, example in (
         ("mod-python-mutex-directory", "mutex_directory", '"logs/"'),
         ("mod-python-mutex-locks", "mutex_locks", "32"),
     ):
-        if f"mod_python.{option}" not in given:
+        if f"mod_python.{option}" not in names:
             cause = (
                 f"there is no PythonOption mod_python.{option} outside of all sections: mod_python takes what it was "
                 "compiled with, and Apache may not start"
@@ -154,10 +154,10 @@ def _debug(configuration: Configuration) -> Iterator[Finding]:
 
 
 def _python(configuration: Configuration, interpreter: Interpreter) -> Iterator[Finding]:
-    told = [embedded for embedded in configuration.embedded if embedded.python]
-    wanted = interpreter.version[:2]
-    if told and len(told) == len(configuration.embedded) and all(e.python[:2] != wanted for e in told):
-        for embedded in told:
+    modules = [embedded for embedded in configuration.embedded if embedded.python]
+    version = interpreter.version[:2]
+    if modules and len(modules) == len(configuration.embedded) and all(e.python[:2] != version for e in modules):
+        for embedded in modules:
             cause = f"Apache embeds Python {_dotted(embedded.python)} ({embedded.libpython}), and "
             cause += f"{interpreter.executable} is Python {_dotted(interpreter.version)}"
             yield _other(embedded.file or embedded.module, cause)
@@ -175,18 +175,18 @@ def _home(configuration: Configuration, interpreter: Interpreter) -> Iterator[Fi
     default = _last(configuration, "WSGIPythonHome")
     daemons = list(configuration.named("WSGIDaemonProcess"))
     for directive in daemons or ([default] if default else []):
-        chosen = options(directive).get("python-home") if daemons else None
+        home_option = options(directive).get("python-home") if daemons else None
         fallback = default.words[0] if default and default.words else None
-        homes.setdefault(chosen or fallback, directive.place if chosen or not default else default.place)
-    wanted = os.path.realpath(interpreter.prefix)
-    if not homes or None in homes or any(os.path.realpath(home) == wanted for home in homes if home):
+        homes.setdefault(home_option or fallback, directive.place if home_option or not default else default.place)
+    prefix = os.path.realpath(interpreter.prefix)
+    if not homes or None in homes or any(os.path.realpath(home) == prefix for home in homes if home):
         return
     paths = " ".join(line.arguments for line in configuration.named("WSGIDaemonProcess", "WSGIPythonPath"))
     if any(directory in paths for directory in interpreter.site_packages):
         return
     for home, place in homes.items():
         yield _other(
-            place, f"mod_wsgi's Python is the one of {home}, and {interpreter.executable} is of {wanted}", home
+            place, f"mod_wsgi's Python is the one of {home}, and {interpreter.executable} is of {prefix}", home
         )
 
 
@@ -215,9 +215,9 @@ def _ignored(configuration: Configuration) -> Iterator[Finding]:
 
 def tells(configuration: Configuration, cache: str) -> bool:
     """Whether a directive names `cache`: it beats what Apache's environment says, or does not say."""
-    wanted = os.path.realpath(cache)
+    place = os.path.realpath(cache)
     return any(
-        directory and os.path.realpath(directory) == wanted for kind in _told(configuration) for _, directory in kind
+        directory and os.path.realpath(directory) == place for kind in _told(configuration) for _, directory in kind
     )
 
 
@@ -227,13 +227,13 @@ def _told(configuration: Configuration) -> tuple[list[tuple[Directive, str]], ..
     daemons = [(line, options(line).get("python-eggs", "")) for line in configuration.named("WSGIDaemonProcess")]
     embedded = [(line, line.words[0] if line.words else "") for line in configuration.named("WSGIPythonEggs")]
     names = {"eggcache.directory", *(["PYTHON_EGG_CACHE"] if trac_front_ends.handled(configuration) else [])}
-    chosen = [line for line in configuration.named("PythonOption") if line.words and line.words[0] in names]
+    by_option = [line for line in configuration.named("PythonOption") if line.words and line.words[0] in names]
     by_script = [line for line in configuration.named("SetEnv") if line.words[:1] == ("PYTHON_EGG_CACHE",)]
-    read = by_script if by_script and script_findings.take_cache(configuration) else []
-    asked, taken = (
-        [(line, line.words[1] if len(line.words) > 1 else "") for line in lines] for lines in (chosen, read)
+    variables = by_script if by_script and script_findings.take_cache(configuration) else []
+    of_options, of_scripts = (
+        [(line, line.words[1] if len(line.words) > 1 else "") for line in lines] for lines in (by_option, variables)
     )
-    return daemons, embedded, asked, taken
+    return daemons, embedded, of_options, of_scripts
 
 
 def _elsewhere(configuration: Configuration, cache: str) -> Iterator[Finding]:
@@ -242,15 +242,15 @@ def _elsewhere(configuration: Configuration, cache: str) -> Iterator[Finding]:
     A host may serve several applications, each from its own: which process group serves which is not looked at.
     WSGIPythonEggs is for embedded mode alone, so that it does not help the daemon processes, nor hurt them.
     """
-    daemons, embedded, *_ = told = _told(configuration)
-    wanted = os.path.realpath(cache)
-    for kind in told:
-        chosen = [(line, directory) for line, directory in kind if directory]
-        if any(os.path.realpath(directory) == wanted for _, directory in chosen):
+    daemons, embedded, *_ = kinds = _told(configuration)
+    place = os.path.realpath(cache)
+    for kind in kinds:
+        named_directories = [(line, directory) for line, directory in kind if directory]
+        if any(os.path.realpath(directory) == place for _, directory in named_directories):
             if kind is daemons:
                 embedded.clear()
             continue
-        for line, directory in chosen:
+        for line, directory in named_directories:
             cause = f"{line.name} has Apache use {directory}, whatever PYTHON_EGG_CACHE says, and not {cache}"
             remedy = f"check that directory (--cache), or name {cache} there if it is for the same application"
             yield Finding("egg-cache-elsewhere", line.place, cause, remedy)
@@ -259,8 +259,8 @@ def _elsewhere(configuration: Configuration, cache: str) -> Iterator[Finding]:
 def _unreadable(configuration: Configuration, cache: str) -> Iterator[Finding]:
     for daemon in configuration.named("WSGIDaemonProcess"):
         account = daemon_account(configuration, daemon)
-        chosen = options(daemon)
-        elsewhere = chosen.get("python-eggs")
+        settings = options(daemon)
+        elsewhere = settings.get("python-eggs")
         if elsewhere and os.path.realpath(elsewhere) != os.path.realpath(cache):
             continue
         if account is None or os.geteuid() not in (0, account.uid):
@@ -268,7 +268,7 @@ def _unreadable(configuration: Configuration, cache: str) -> Iterator[Finding]:
         path = first_unreadable(cache, account)
         if path is not None:
             cause = accounts.in_the_way(path, account).cause.replace("cannot use it", "cannot read the cache")
-            cause = f"the processes of {chosen['']} run as {account.name}, and {cause}"
+            cause = f"the processes of {settings['']} run as {account.name}, and {cause}"
             remedy = f"give them its group (group={accounts.group_name(os.stat(cache).st_gid)}), or another cache "
             remedy += f"(python-eggs=…), prepared with --user {account.name}"
             yield Finding("daemon-user-cannot-read", daemon.place, cause, remedy)
@@ -280,14 +280,14 @@ def first_unreadable(cache: str, account: Account) -> str | None:
     What is not a *-tmp directory is eggcache's own: its receipt and its lock.
     """
     with accounts.acting(account):
-        pending, seen = [cache], 0
+        pending, count = [cache], 0
         while pending:
             directory = pending.pop()
             try:
                 with os.scandir(directory) as entries:
                     for entry in entries:
-                        seen += 1
-                        if seen > _ENTRIES:
+                        count += 1
+                        if count > _ENTRIES:
                             return None
                         if directory == cache and not entry.name.endswith("-tmp"):
                             continue

@@ -38,29 +38,30 @@ class ApplicationServer:
     @property
     def cache(self) -> str | None:
         """The egg cache that its application has; None where it has none, or only running it tells which."""
-        settings = [one.value for script in self.scripts for one in script.settings if one.name == "PYTHON_EGG_CACHE"]
-        return settings[-1] if settings else self.environment.values.get("PYTHON_EGG_CACHE")
+        settings = [setting for script in self.scripts for setting in script.settings]
+        caches = [setting.value for setting in settings if setting.name == "PYTHON_EGG_CACHE"]
+        return caches[-1] if caches else self.environment.values.get("PYTHON_EGG_CACHE")
 
 
 def running(target: Target) -> list[ApplicationServer]:
     """The servers that run the Python of `target` here, by their first process; those that we may not ask are left
     out. Raises nothing."""
     owners, parents = dict[int, int](), dict[int, int]()
-    for one in affected_processes.users(target.python, ()).processes:
+    for process in affected_processes.users(target.python, ()).processes:
         with suppress(OSError):
-            owners[one.pid] = int(procfs.status(one.pid)["Uid"].split()[1])  # /proc/PID itself may be root's
-            parents[one.pid] = procfs.parent(one.pid)
+            owners[process.pid] = int(procfs.status(process.pid)["Uid"].split()[1])  # /proc/PID itself may be root's
+            parents[process.pid] = procfs.parent(process.pid)
     firsts = [pid for pid, parent in sorted(parents.items()) if parent not in parents]
     started = dict(procfs.ask(sorted({*firsts, *(parents[pid] for pid in firsts)} - {0}), _started, []))
-    found = list[ApplicationServer]()
+    servers = list[ApplicationServer]()
     for pid in filter(started.__contains__, firsts):
         words = started[parents[pid]][1] if parents[pid] in started else []
         supervised = any(os.path.basename(word).startswith("supervisor") for word in words[:4])
         workers = {owners[child] for child, parent in parents.items() if parent == pid} - {owners[pid]}
         with suppress(OSError, EggcacheError):
             server = _server(target, pid, started[pid], owners[pid], supervised=supervised)
-            found += [replace(server, uid=min(workers, default=owners[pid]))] if server else []
-    return found
+            servers += [replace(server, uid=min(workers, default=owners[pid]))] if server else []
+    return servers
 
 
 def _started(pid: int) -> tuple[str, list[str], dict[str, str], str]:
@@ -75,41 +76,42 @@ def _server(
     directories = [values["PWD"], work] if values.get("PWD", "").startswith("/") else [work]
     with accounts.acting(accounts.named(str(uid))):  # which files it reads is its owner's to say
         if os.path.basename(program).startswith("uwsgi"):
-            kind, told = "uwsgi", server_files.uwsgi(words, directories)
+            kind, arguments = "uwsgi", server_files.uwsgi(words, directories)
         elif gunicorn := server_files.gunicorn(words, directories, values):
-            kind, told = "gunicorn", gunicorn
+            kind, arguments = "gunicorn", gunicorn
         else:
-            kind, told = "supervisord", Told()
-        if (kind == "supervisord" and not supervised) or not _same(told, words, target):
+            kind, arguments = "supervisord", Told()
+        if (kind == "supervisord" and not supervised) or not _same(arguments, words, target):
             return None
-        read = tuple(map(server_files.read, told.files))
-    set_later = {one.name for script in read for one in script.settings}
-    values = {name: value for name, value in {**values, **told.variables}.items() if value is not None}
-    kept = {name: value for name, value in values.items() if name not in {*set_later, *_OWN}}
-    environment = Environment(f"{_TITLES[kind]} (process {pid})", kept, frozenset(NAMES) - set_later, pid, kind)
-    return ApplicationServer(kind, uid, environment, read, tuple(told.paths))
+        scripts = tuple(map(server_files.read, arguments.files))
+    set_later = {setting.name for script in scripts for setting in script.settings}
+    values = {name: value for name, value in {**values, **arguments.variables}.items() if value is not None}
+    inherited = {name: value for name, value in values.items() if name not in {*set_later, *_OWN}}
+    environment = Environment(f"{_TITLES[kind]} (process {pid})", inherited, frozenset(NAMES) - set_later, pid, kind)
+    return ApplicationServer(kind, uid, environment, scripts, tuple(arguments.paths))
 
 
-def _same(told: Told, words: Sequence[str], target: Target) -> bool:
+def _same(arguments: Told, words: Sequence[str], target: Target) -> bool:
     """Whether what runs there is of the target's installation. uWSGI's library is that of all virtual environments of
     one Python, and all buildouts of one Python run it: these have eggs in common, then."""
-    listed = [one for one in map(buildout.eggs, words[1:2]) if one is not None]
-    wanted = [one for one in map(buildout.eggs, (target.python, *target.paths)) if one is not None]
-    if listed and wanted:
-        return any({*one} & {*other} for one in listed for other in wanted)
+    running_buildouts = [eggs for eggs in map(buildout.eggs, words[1:2]) if eggs is not None]
+    target_buildouts = [eggs for eggs in map(buildout.eggs, (target.python, *target.paths)) if eggs is not None]
+    if running_buildouts and target_buildouts:
+        return any({*running} & {*own} for running in running_buildouts for own in target_buildouts)
     home = os.path.dirname(os.path.dirname(target.python))
-    return told.home is None or os.path.realpath(told.home) == os.path.realpath(home)
+    return arguments.home is None or os.path.realpath(arguments.home) == os.path.realpath(home)
 
 
 def instead_of(host: Apache, target: Target) -> ApplicationServer | None:
     """The server that runs the target, where this `host` has no Apache that runs any Python; None where none does."""
-    found = running(target)
-    return found[0] if found and apache_configuration.idle(apache_configuration.read(host)) else None
+    servers = running(target)
+    return servers[0] if servers and apache_configuration.idle(apache_configuration.read(host)) else None
 
 
-def chosen(found: Sequence[ApplicationServer], uid: int, cache: str | None) -> Iterator[ApplicationServer]:
+def chosen(servers: Sequence[ApplicationServer], uid: int, cache: str | None) -> Iterator[ApplicationServer]:
     """Those whose workers are of the user `uid`: of them those that have the `cache`, where any has, since the others
     run another application then."""
-    own = [one for one in found if one.uid == uid]
-    having = [one for one in own if cache and one.cache and os.path.realpath(one.cache) == os.path.realpath(cache)]
-    yield from having or own
+    of_user = [server for server in servers if server.uid == uid]
+    place = cache and os.path.realpath(cache)
+    with_cache = [server for server in of_user if place and server.cache and os.path.realpath(server.cache) == place]
+    yield from with_cache or of_user

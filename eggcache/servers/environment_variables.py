@@ -58,7 +58,7 @@ class Locale:
 
 
 def findings(
-    prepare: Prepare, found: Iterable[Environment], unit: systemd.Unit | None, *, dates: Sequence[DateTime]
+    prepare: Prepare, environments: Iterable[Environment], unit: systemd.Unit | None, *, dates: Sequence[DateTime]
 ) -> Iterator[Finding]:
     """Where a server has, or will have, another cache than that of `prepare`, or a zone in which it is not current.
 
@@ -66,29 +66,29 @@ def findings(
     same here.
     """
     directory, zone = prepare.directory, prepare.target.timezone
-    wanted = os.path.realpath(directory)
-    for one in found:
-        cache, anew = one.values.get("PYTHON_EGG_CACHE"), partial(_anew, one, unit, prepare.at(wanted))
+    place = os.path.realpath(directory)
+    for environment in environments:
+        cache, anew = environment.values.get("PYTHON_EGG_CACHE"), partial(_anew, environment, unit, prepare.at(place))
         if _relative(cache):
             cause = f"PYTHON_EGG_CACHE is {cache!r} there: {_RELATIVE}"
-            there = anew("") if one.pid else Remedy(f"write {wanted} there")
-            yield Finding("cache-relative", one.thing, cause, there)
-        elif one.pid and cache is None and "PYTHON_EGG_CACHE" in one.known:
-            before = "" if one.kind else "reload, graceful and apachectl's restart keep the old environment, so "
+            there = anew("") if environment.pid else Remedy(f"write {place} there")
+            yield Finding("cache-relative", environment.thing, cause, there)
+        elif environment.pid and cache is None and "PYTHON_EGG_CACHE" in environment.known:
+            before = "" if environment.kind else "reload, graceful and apachectl restart keep the old environment, so "
             cause = "it runs without PYTHON_EGG_CACHE in its environment"
-            yield Finding("running-without-cache", one.thing, cause, anew(before))
-        elif one.pid and cache and os.path.realpath(cache) != wanted:
+            yield Finding("running-without-cache", environment.thing, cause, anew(before))
+        elif environment.pid and cache and os.path.realpath(cache) != place:
             before = f"check what it uses (--cache {shlex.quote(cache)}); or, if {directory} is to take its place, "
             cause = f"it runs with PYTHON_EGG_CACHE={cache}"
-            yield Finding("running-with-other-cache", one.thing, cause, anew(before))
-        elif "TZ" in one.known and (cache is None or os.path.realpath(cache) == wanted):
-            other = one.values.get("TZ")
+            yield Finding("running-with-other-cache", environment.thing, cause, anew(before))
+        elif "TZ" in environment.known and (cache is None or os.path.realpath(cache) == place):
+            other = environment.values.get("TZ")
             if not agree(dates, other, zone):
                 cause = (
                     f"{shown(other)} there, {shown(zone)} here, and pkg_resources reckons in the zone of its process"
                 )
                 remedy = f"have it started with the zone of the cache, or say which is meant: --tz {other or 'ZONE'}"
-                yield Finding("time-zone", one.thing, cause, remedy)
+                yield Finding("time-zone", environment.thing, cause, remedy)
 
 
 def _relative(cache: str | None) -> bool:
@@ -104,16 +104,17 @@ def inherited() -> str | None:
     return cache
 
 
-def _anew(found: Environment, unit: systemd.Unit | None, prepare: Prepare, before: str) -> Remedy:
+def _anew(environment: Environment, unit: systemd.Unit | None, prepare: Prepare, before: str) -> Remedy:
     """How this process gets the cache of `prepare`; what is a unit's, systemd starts in a new environment at a restart.
     `before` is what to know first."""
-    if found.kind:
+    if environment.kind:
         return Remedy(
-            f"{before}put what this prints where its head says, and do what it says", prepare.wrapper(found.kind)
+            f"{before}put what this prints where its head says, and do what it says", prepare.wrapper(environment.kind)
         )
-    name = procfs.unit(found.pid) if unit and unit.process != found.pid else None  # an instance: apache2@x.service
+    # Another unit than the host's Apache: an instance, apache2@x.service
+    name = procfs.unit(environment.pid) if unit and unit.process != environment.pid else None
     own, more = (systemd.read([name]), ("--unit", name)) if name else (unit, ())
-    if not own or own.process != found.pid:
+    if not own or own.process != environment.pid:
         return Remedy(f"{before}stop it, and start it by the wrapper")
     return _by_unit(own, prepare, before, more)
 
@@ -161,10 +162,10 @@ def using(cache: str, account: Account) -> Iterator[Environment]:
         with suppress(OSError):
             if os.stat(f"/proc/{pid}").st_uid == account.uid:
                 parents[pid] = procfs.parent(pid)
-    found = with_cache(parents.keys() - procfs.ancestors(), cache)
+    values_by_pid = with_cache(parents.keys() - procfs.ancestors(), cache)
     starters = set[int]()  # that may be root's, with many workers of the account
-    for pid, values in found.items():
-        if parents[pid] not in {*found, *starters}:
+    for pid, values in values_by_pid.items():
+        if parents[pid] not in {*values_by_pid, *starters}:
             starters.add(parents[pid])
             with suppress(OSError):
                 name = os.path.basename(procfs.program(pid))[:_COMMANDS]
@@ -174,8 +175,8 @@ def using(cache: str, account: Account) -> Iterator[Environment]:
 def with_cache(pids: Iterable[int], cache: str) -> dict[int, dict[str, str]]:
     """Those of these processes that have that `cache` in their environment, with what we read there; those that we may
     not ask are left out."""
-    wanted, told = os.path.realpath(cache), procfs.ask(sorted(pids), variables, [])
-    return {pid: values for pid, values in told if os.path.realpath(values.get("PYTHON_EGG_CACHE") or "/") == wanted}
+    place, answers = os.path.realpath(cache), procfs.ask(sorted(pids), variables, [])
+    return {pid: values for pid, values in answers if os.path.realpath(values.get("PYTHON_EGG_CACHE") or "/") == place}
 
 
 def variables(pid: int, *more: str) -> dict[str, str]:
@@ -209,10 +210,10 @@ def running(account: Account, python: tuple[int, ...] | None, pid_file: str | No
             continue
         firsts.append(pid)
 
-    def has(pid: int) -> dict[str, str] | None:
+    def python_variables(pid: int) -> dict[str, str] | None:
         return variables(pid) if _embeds(pid, python) else None
 
-    for pid, values in procfs.ask(firsts, has, []):
+    for pid, values in procfs.ask(firsts, python_variables, []):
         if values is not None:
             yield Environment(f"Apache (process {pid})", values, frozenset(_NAMES), pid)
 
@@ -227,7 +228,7 @@ def _embeds(pid: int, python: tuple[int, ...] | None) -> bool:
     files, or proxies to who does, has no Python there; a CGI script's environment is not Apache's."""
     lines = os.fsdecode(procfs.maps(pid)).splitlines()
     mapped = " ".join(line.partition("/")[2].rpartition("/")[2] for line in lines)
-    libraries = {tuple(map(int, found)) for found in re.findall(r"\blibpython([23])\.([0-9]{1,3})", mapped)}
+    libraries = {tuple(map(int, version)) for version in re.findall(r"\blibpython([23])\.([0-9]{1,3})", mapped)}
     if libraries:
         return python is None or python[:2] in libraries
     return bool(re.search(r"\bmod_(?:wsgi|python)\b|\bmod_wsgi_", mapped))
@@ -244,35 +245,35 @@ def unit(host: Apache) -> systemd.Unit | None:
 def declared(unit: systemd.Unit | None) -> Iterator[Environment]:
     """What the unit of Apache, its envvars file and the init scripts that set a cache say of the variables."""
     if unit:
-        known = {name: unit.environment[name] for name in _NAMES if name in unit.environment}
-        yield _environment(unit.name, known)
+        values = {name: unit.environment[name] for name in _NAMES if name in unit.environment}
+        yield _environment(unit.name, values)
     shell = [os.environ.get("APACHE_ENVVARS") or "/etc/apache2/envvars", "/etc/sysconfig/httpd"]
     if os.path.isdir("/etc/init.d"):
         shell += [os.path.join("/etc/init.d", name) for name in sorted(os.listdir("/etc/init.d"))]
     for file in shell:
-        found = _assigned(files.lines(file), _NAMES)
+        assigned = _assigned(files.lines(file), _NAMES)
         # an init script of something else has a TZ of its own
-        zone = "TZ" in found and ("PYTHON_EGG_CACHE" in found or "/init.d/" not in file)
-        if zone or _relative(found.get("PYTHON_EGG_CACHE")):
-            yield _environment(file, found)
+        zone = "TZ" in assigned and ("PYTHON_EGG_CACHE" in assigned or "/init.d/" not in file)
+        if zone or _relative(assigned.get("PYTHON_EGG_CACHE")):
+            yield _environment(file, assigned)
 
 
-def _environment(thing: str, found: Mapping[str, str | None]) -> Environment:
-    return Environment(thing, {name: value for name, value in found.items() if value is not None}, frozenset(found))
+def _environment(thing: str, values: Mapping[str, str | None]) -> Environment:
+    return Environment(thing, {name: value for name, value in values.items() if value is not None}, frozenset(values))
 
 
 def _assigned(lines: Sequence[str], names: Sequence[str]) -> dict[str, str | None]:
     """What a shell script assigns to the variables `names`, which are expressions, as far as it can be read without
     running it; None: unset."""
-    found: dict[str, str | None] = {}
+    values: dict[str, str | None] = {}
     for line in lines:
         match = re.fullmatch(rf"\s*(?:export )?({'|'.join(names)})=(.*)", line)
         unset = re.fullmatch(rf"\s*unset ({'|'.join(names)})\s*", line)
         if match and "$" not in match[2] and "`" not in match[2]:
-            found[match[1]] = (systemd.words(match[2]) or [""])[0]
+            values[match[1]] = (systemd.words(match[2]) or [""])[0]
         elif unset:
-            found[unset[1]] = None
-    return found
+            values[unset[1]] = None
+    return values
 
 
 def serving(
@@ -304,15 +305,15 @@ def locale(
     """
     others, apaches = serving
     served = [*servers, *others]
-    found = next(iter(served or apaches), None)
-    if found:
-        values, origin = _of_locale(found.values), found.thing
+    first = next(iter(served or apaches), None)
+    if first:
+        values, origin = _of_locale(first.values), first.thing
     else:
         values, origin = _declared_locale(host)
     for name, option in (("LANG", "lang"), ("LC_ALL", "locale")):
         lines = list(told.named("WSGIDaemonProcess")) if not served else []
-        chosen = {options(line).get(option) for line in lines}
-        if len(chosen) == 1 and (value := chosen.pop()):
+        settings = {options(line).get(option) for line in lines}
+        if len(settings) == 1 and (value := settings.pop()):
             values[name], origin = value, lines[0].place
     return Locale(values, origin, embedded=not served) if origin else None
 

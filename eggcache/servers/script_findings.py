@@ -57,10 +57,10 @@ def findings(
         scripts += [script for server in servers for script in server.scripts]
     sure = bool(named) or (len(servers) == 1 and {*scripts} == {*servers[0].scripts})
     of_trac = [script.file for script in scripts if script.asks and script.tracs]
-    made = list(_of_scripts(scripts, wanted, dates, sure=sure))
-    made += trac_front_ends.findings(configuration, of_trac, wanted)
-    made += _of_paths(configuration, daemons, servers, wanted, interpreter)
-    return made, [script.file for script in scripts if not script.parsed]
+    problems = list(_of_scripts(scripts, wanted, dates, sure=sure))
+    problems += trac_front_ends.findings(configuration, of_trac, wanted)
+    problems += _of_paths(configuration, daemons, servers, wanted, interpreter)
+    return problems, [script.file for script in scripts if not script.parsed]
 
 
 # ------------------------------------------------------------------------------------------------ which are whose
@@ -70,9 +70,9 @@ def _daemons(configuration: Configuration, wanted: Prepare, interpreter: Interpr
     """The process groups that may run the application: those that no other Python and no other cache is given to."""
     default = [line.words[0] for line in configuration.named("WSGIPythonHome") if line.words][-1:]
     for line in configuration.named("WSGIDaemonProcess"):
-        chosen = options(line)
-        home = chosen.get("python-home") or (default[0] if default else None)
-        path, cache = chosen.get("python-path", ""), chosen.get("python-eggs")
+        settings = options(line)
+        home = settings.get("python-home") or (default[0] if default else None)
+        path, cache = settings.get("python-path", ""), settings.get("python-eggs")
         own = home is None or _same(home, interpreter.prefix) or any(site in path for site in interpreter.site_packages)
         if own and (not cache or not wanted.directory or _same(cache, wanted.directory)):
             yield line
@@ -81,23 +81,23 @@ def _daemons(configuration: Configuration, wanted: Prepare, interpreter: Interpr
 def _scripts(configuration: Configuration, daemons: Sequence[Directive]) -> list[str]:
     """The scripts that these process groups run, or that Apache runs itself."""
     groups = {options(line)[""] for line in configuration.named("WSGIDaemonProcess")}
-    others = groups - {options(line)[""] for line in daemons}
-    found = dict[str, None]()
+    other_groups = groups - {options(line)[""] for line in daemons}
+    script_files = dict[str, None]()
     for line in configuration.named(*_NAMED, "WSGIImportScript"):
-        if _group(line, configuration) not in others:
-            found.update(dict.fromkeys(_files(line)))
-    return list(found)
+        if _group(line, configuration) not in other_groups:
+            script_files.update(dict.fromkeys(_files(line)))
+    return list(script_files)
 
 
 def _group(line: Directive, configuration: Configuration) -> str | None:
     """The process group that a script is given to: by its own line, or by the WSGIProcessGroup of its section."""
-    own = options(line).get("process-group")
+    group = options(line).get("process-group")
     around = [
-        given.words[0]
-        for given in configuration.named("WSGIProcessGroup")
-        if given.words and given.context == line.context[: len(given.context)]
+        directive.words[0]
+        for directive in configuration.named("WSGIProcessGroup")
+        if directive.words and directive.context == line.context[: len(directive.context)]
     ]
-    return own or (around[-1] if around else None)
+    return group or (around[-1] if around else None)
 
 
 def _files(line: Directive) -> Iterator[str]:
@@ -135,9 +135,9 @@ def _of_scripts(
                 yield _of_cache(script, setting, wanted, certain=certain)
     for script in scripts:
         for setting in script.settings:
-            zone, here = setting.value, wanted.target.timezone
-            if setting.name == "TZ" and zone is not None and not environment_variables.agree(dates, zone, here):
-                cause = f"it sets TZ to {zone!r}, {environment_variables.shown(here)} here{_by_line(script)}"
+            zone, own_zone = setting.value, wanted.target.timezone
+            if setting.name == "TZ" and zone is not None and not environment_variables.agree(dates, zone, own_zone):
+                cause = f"it sets TZ to {zone!r}, {environment_variables.shown(own_zone)} here{_by_line(script)}"
                 yield _judged("time-zone", script, setting, cause, _in_zone(wanted, zone), sure or len(scripts) == 1)
 
 
@@ -164,9 +164,9 @@ def _by_line(script: Script) -> str:
 
 
 def _in_zone(wanted: Prepare, zone: str) -> Remedy:
-    own = f"{wanted.directory}-{re.sub('[^A-Za-z0-9_]+', '-', zone).strip('-') or 'local'}"
-    other = replace(wanted, directory=own, target=wanted.target._replace(timezone=zone))
-    return Remedy("have it set none, or prepare a cache for that zone, and have the server use it", other.line())
+    directory = f"{wanted.directory}-{re.sub('[^A-Za-z0-9_]+', '-', zone).strip('-') or 'local'}"
+    prepare = replace(wanted, directory=directory, target=wanted.target._replace(timezone=zone))
+    return Remedy("have it set none, or prepare a cache for that zone, and have the server use it", prepare.line())
 
 
 # ----------------------------------------------------------------------------------------------------- the path

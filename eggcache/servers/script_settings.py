@@ -37,7 +37,7 @@ def settings(file: str, text: str) -> tuple[list[Setting], bool]:
     tree = _parsed(text)
     with suppress(RecursionError, MemoryError):
         if tree:
-            return sorted(_Reader(file, tree).settings(), key=lambda one: one.line), True
+            return sorted(_Reader(file, tree).settings(), key=lambda setting: setting.line), True
     return list(_by_line(text)), False
 
 
@@ -105,8 +105,8 @@ class _Reader:
     def _below(self, node: ast.AST, arguments: frozenset[str]) -> Iterator[Setting]:
         """What `node` sets, where `arguments` are names that functions around it have been given: no imports."""
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
-            given = node.args
-            arguments |= {argument.arg for argument in (*given.posonlyargs, *given.args, *given.kwonlyargs)}
+            signature = node.args
+            arguments |= {argument.arg for argument in (*signature.posonlyargs, *signature.args, *signature.kwonlyargs)}
         if isinstance(node, ast.Assign):
             for target in node.targets:
                 if isinstance(target, ast.Subscript) and self._name(target.value, arguments) == "os.environ":
@@ -126,16 +126,16 @@ class _Reader:
                 yield Setting(name, value, element.lineno)
 
     def _called(self, node: ast.Call, arguments: frozenset[str]) -> Iterator[Setting]:
-        called, first, second = self._name(node.func, arguments), *[*node.args, None, None][:2]
-        if called.endswith("set_extraction_path") and first:
+        function, first, second = self._name(node.func, arguments), *[*node.args, None, None][:2]
+        if function.endswith("set_extraction_path") and first:
             yield Setting("PYTHON_EGG_CACHE", self._value(first), node.lineno)
-        elif called == "os.putenv" and first and second:
+        elif function == "os.putenv" and first and second:
             yield from self._set(first, second, node.lineno)
-        elif called == "os.environ.pop" and first and self._value(first) == "TZ":
+        elif function == "os.environ.pop" and first and self._value(first) == "TZ":
             yield Setting("TZ", None, node.lineno)
-        elif called == "os.environ.setdefault" and first and second and self._value(first) == "TZ":
+        elif function == "os.environ.setdefault" and first and second and self._value(first) == "TZ":
             yield from self._set(first, second, node.lineno)  # of a cache, what the server was started with stands
-        elif called == "os.environ.update":
+        elif function == "os.environ.update":
             for keyword in node.keywords:
                 if keyword.arg in NAMES:
                     yield Setting(keyword.arg, self._value(keyword.value), node.lineno)

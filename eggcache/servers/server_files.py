@@ -82,23 +82,23 @@ def gunicorn(words: Sequence[str], directories: Sequence[str], environment: Mapp
     number = next((n for n, word in enumerate(words[:6]) if _GUNICORN.fullmatch(word.rpartition("/")[2])), None)
     if number is None and not title:
         return None
-    given, names = ({}, [title[1]]) if title else _options(words[(number or 0) + 1 :])
+    values, names = ({}, [title[1]]) if title else _options(words[(number or 0) + 1 :])
     with suppress(ValueError):
         more, _ = _options(shlex.split(environment.get("GUNICORN_CMD_ARGS", "")))
-        given = {**more, **given}
-    told = Told()
-    for pair in given.get("--env", ()):
+        values = {**more, **values}
+    arguments = Told()
+    for pair in values.get("--env", ()):
         name, _, value = pair.partition("=")
-        told.variables[name] = value
-    file, settings = _found((_last(given, "--config") or _USUAL).removeprefix("file:"), directories), dict[str, str]()
+        arguments.variables[name] = value
+    file, settings = _found((_last(values, "--config") or _USUAL).removeprefix("file:"), directories), dict[str, str]()
     if file:
-        told.files.append(file)
+        arguments.files.append(file)
         settings = script_settings.constants(file, files.beginning(file, _LARGEST).decode("utf-8", "replace"))
-    work = os.path.join(directories[-1], _last(given, "--chdir") or settings.get("chdir", ""))
-    python_path = _last(given, "--pythonpath") or settings.get("pythonpath", "")
-    told.paths = [os.path.normpath(os.path.join(work, path)) for path in ("", *_first(python_path.split(",")))]
-    _application(told, (names[0] if names else settings.get("wsgi_app", "")).partition(":")[0])
-    return told
+    work = os.path.join(directories[-1], _last(values, "--chdir") or settings.get("chdir", ""))
+    python_path = _last(values, "--pythonpath") or settings.get("pythonpath", "")
+    arguments.paths = [os.path.normpath(os.path.join(work, path)) for path in ("", *_first(python_path.split(",")))]
+    _application(arguments, (names[0] if names else settings.get("wsgi_app", "")).partition(":")[0])
+    return arguments
 
 
 def uwsgi(words: Sequence[str], directories: Sequence[str]) -> Told:
@@ -110,38 +110,38 @@ def uwsgi(words: Sequence[str], directories: Sequence[str]) -> Told:
             lines.append((_UWSGI[name], value if equals else next(rest, "")))
         elif not word.startswith("-") and word.partition(":")[0].endswith(".ini"):
             lines.append(("ini", word))
-    told, inis = Told(), _Inis()
+    arguments, inis = Told(), _Inis()
     for name, value in lines:
         if name in ("env", "unenv"):
             variable, _, text = value.partition("=")
-            told.variables[variable] = text if name == "env" else None
+            arguments.variables[variable] = text if name == "env" else None
     for value in [value for name, value in lines if name == "ini"][:_MOST_FILES]:
         name, _, section = value.partition(":")
-        found = _found(name, directories)
-        if found:
-            told.files.append(found)
-            read = [(key, text) for key, text, known, _ in inis.read(found, section or "uwsgi") if known]
-            lines += [(_UWSGI[key], text) for key, text in read if key in _UWSGI and key != "ini"]
+        place = _found(name, directories)
+        if place:
+            arguments.files.append(place)
+            pairs = [(key, text) for key, text, certain, _ in inis.read(place, section or "uwsgi") if certain]
+            lines += [(_UWSGI[key], text) for key, text in pairs if key in _UWSGI and key != "ini"]
     work = os.path.join(directories[-1], _told(lines, "chdir") or "")
-    told.paths = [
+    arguments.paths = [
         os.path.normpath(os.path.join(work, path)) for path in ("", *_first(v for n, v in lines if n == "path"))
     ]
     home, file, module = (_told(lines, name) for name in ("home", "file", "module"))
-    told.home = os.path.join(work, home) if home else None
+    arguments.home = os.path.join(work, home) if home else None
     if file:
-        told.files.append(os.path.join(work, file))
+        arguments.files.append(os.path.join(work, file))
     else:
-        _application(told, (module or "").partition(":")[0])
-    return told
+        _application(arguments, (module or "").partition(":")[0])
+    return arguments
 
 
 def uwsgi_settings(file: str) -> list[Setting]:
     """The variables that the section [uwsgi] of an ini file sets, as the settings of a script."""
     settings = []
-    for key, text, known, line in _Inis().read(file, "uwsgi"):
+    for key, text, certain, line in _Inis().read(file, "uwsgi"):
         name, _, value = text.partition("=")
         if key == "env" and name in script_settings.NAMES:
-            settings.append(Setting(name, value if known else None, line))
+            settings.append(Setting(name, value if certain else None, line))
         elif key == "unenv" and text == "TZ":
             settings.append(Setting(text, None, line))
     return settings
@@ -149,7 +149,7 @@ def uwsgi_settings(file: str) -> list[Setting]:
 
 def _options(words: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
     """The options of gunicorn's with their values, and what is no option."""
-    given, names, rest = dict[str, list[str]](), list[str](), iter(words)
+    values, names, rest = dict[str, list[str]](), list[str](), iter(words)
     for word in rest:
         if not word.startswith("-"):
             names.append(word)
@@ -158,12 +158,12 @@ def _options(words: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
         name, value = (word.partition("=")[0], word.partition("=")[2]) if long else (word[:2], word[2:])
         if not value and "=" not in word and name not in _PLAIN:
             value = next(rest, "")
-        given.setdefault(_SHORT.get(name, name), []).append(value)
-    return given, names
+        values.setdefault(_SHORT.get(name, name), []).append(value)
+    return values, names
 
 
-def _last(given: Mapping[str, Sequence[str]], name: str) -> str:
-    return given[name][-1] if name in given else ""
+def _last(values: Mapping[str, Sequence[str]], name: str) -> str:
+    return values[name][-1] if name in values else ""
 
 
 def _first(paths: Iterable[str]) -> Iterator[str]:
@@ -171,7 +171,7 @@ def _first(paths: Iterable[str]) -> Iterator[str]:
 
 
 def _told(lines: Sequence[tuple[str, str]], name: str) -> str | None:
-    return next((value for told, value in reversed(lines) if told == name), None)
+    return next((value for key, value in reversed(lines) if key == name), None)
 
 
 def _found(name: str, directories: Sequence[str]) -> str | None:
@@ -179,12 +179,12 @@ def _found(name: str, directories: Sequence[str]) -> str | None:
     return next((place for place in places if os.path.isfile(place)), None)
 
 
-def _application(told: Told, module: str) -> None:
+def _application(arguments: Told, module: str) -> None:
     """Add the file of the application's module, where it is in a directory that the server puts on the path."""
     if re.fullmatch(r"[A-Za-z_][\w.]*", module):
         below = module.replace(".", "/")
-        file = _found(f"{below}.py", told.paths) or _found(f"{below}/__init__.py", told.paths)
-        told.files += [file] if file else []
+        file = _found(f"{below}.py", arguments.paths) or _found(f"{below}/__init__.py", arguments.paths)
+        arguments.files += [file] if file else []
 
 
 class _Inis:
@@ -211,10 +211,10 @@ class _Inis:
                 current = text[1:].partition("]")[0]
             elif current == section and text[:1] not in ("", ";", "#"):
                 key, _, value = (part.strip() for part in text.partition("="))
-                known = script_settings.possible(value) is not None and not re.search(r"[%$@]\(", value)
-                plain = re.sub(r"%([%dnps])", lambda match: places[match[1]], value) if known else value
-                known = known and script_settings.possible(plain) is not None
-                yield key, plain, known, number
-                if key == "ini" and known:
-                    more, _, other = plain.partition(":")
-                    yield from self.read(os.path.join(os.path.dirname(file), more), other or "uwsgi")
+                certain = script_settings.possible(value) is not None and not re.search(r"[%$@]\(", value)
+                plain = re.sub(r"%([%dnps])", lambda match: places[match[1]], value) if certain else value
+                certain = certain and script_settings.possible(plain) is not None
+                yield key, plain, certain, number
+                if key == "ini" and certain:
+                    more, _, inner = plain.partition(":")
+                    yield from self.read(os.path.join(os.path.dirname(file), more), inner or "uwsgi")

@@ -69,7 +69,7 @@ def read(names: Sequence[str], root: str = "/") -> Unit | None:
 def _loaded(names: Sequence[str]) -> list[Unit | None] | None:
     """These units as systemd itself has them; None where it does not answer."""
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             ["systemctl", "show", "--property", _ASKED, "--", *names],
             env={"PATH": _SYSTEMCTL, "LC_ALL": "C"},
             stdin=subprocess.DEVNULL,
@@ -80,37 +80,37 @@ def _loaded(names: Sequence[str]) -> list[Unit | None] | None:
         )
     except (OSError, ValueError, subprocess.SubprocessError):
         return None
-    answers = done.stdout.decode("utf-8", "surrogateescape").split("\n\n")
+    answers = process.stdout.decode("utf-8", "surrogateescape").split("\n\n")
     return [_answered(name, answer) for name, answer in zip(names, answers)]
 
 
 def _answered(name: str, answer: str) -> Unit | None:
     pairs = [line.partition("=")[::2] for line in answer.split("\n")]
-    said = dict(pairs)
-    if said.get("LoadState") != "loaded":
+    properties = dict(pairs)
+    if properties.get("LoadState") != "loaded":
         return None
-    number = said.get("MainPID", "")
+    number = properties.get("MainPID", "")
     process = int(number) if number.isdigit() else 0
-    bound = (place for key in ("BindPaths", "BindReadOnlyPaths") for place in _bound(said.get(key, "")))
-    home = said.get("ProtectHome", "")
-    given = [re.sub(r" \(ignore_errors=(?:yes|no)\)$", "", value) for key, value in pairs if key == "EnvironmentFiles"]
-    environment, later = words(said.get("Environment", "")), dict[str, str]()
-    for source in words(said.get("DropInPaths", "")):
+    bound = (place for key in ("BindPaths", "BindReadOnlyPaths") for place in _bound(properties.get(key, "")))
+    home = properties.get("ProtectHome", "")
+    files = [re.sub(r" \(ignore_errors=(?:yes|no)\)$", "", value) for key, value in pairs if key == "EnvironmentFiles"]
+    environment, later = words(properties.get("Environment", "")), dict[str, str]()
+    for source in words(properties.get("DropInPaths", "")):
         for key, value in _settings(source) if os.path.basename(source) > DROP_IN else ():
             later.update(dict.fromkeys(map(_variable, words(value)), source) if key == "Environment" else {})
-    for source in given:
+    for source in files:
         environment += _assigned(source)
         later.update(dict.fromkeys(map(_variable, _assigned(source)), source))
     return Unit(
         name,
-        said.get("PrivateTmp") not in ("no", None),
+        properties.get("PrivateTmp") not in ("no", None),
         tuple(place for place in bound if _seen(process, place)),
-        (*_places(said.get("TemporaryFileSystem", "")), *(HOMES if home == "tmpfs" else ())),
-        (*_places(said.get("InaccessiblePaths", "")), *(HOMES if home == "yes" else ())),
-        _left(environment, words(said.get("UnsetEnvironment", ""))),
+        (*_places(properties.get("TemporaryFileSystem", "")), *(HOMES if home == "tmpfs" else ())),
+        (*_places(properties.get("InaccessiblePaths", "")), *(HOMES if home == "yes" else ())),
+        _left(environment, words(properties.get("UnsetEnvironment", ""))),
         later,
         home in ("yes", "tmpfs"),
-        said.get("NeedDaemonReload") == "yes",
+        properties.get("NeedDaemonReload") == "yes",
         process,
     )
 
@@ -160,14 +160,14 @@ def _written(name: str, root: str) -> Unit | None:
             listed = lists.get("BindPaths" if key == "BindReadOnlyPaths" else key)
             if listed is not None:  # an empty value takes back those before it
                 listed[:] = [*listed, value.replace("%%", "%")] if value else []
-    bound, emptied, closed, given, taken = lists.values()
+    bound, emptied, closed, sets, unsets = lists.values()
     return Unit(
         name,
         private,
         tuple(place for value in bound for place in _bound(value)),
         (*(place for value in emptied for place in _places(value)), *(HOMES if home == "tmpfs" else ())),
         (*(place for value in closed for place in _places(value)), *(HOMES if home in _YES else ())),
-        _left([word for value in given for word in words(value)], [word for value in taken for word in words(value)]),
+        _left([word for value in sets for word in words(value)], [word for value in unsets for word in words(value)]),
         protects_home=home == "tmpfs" or home in _YES,
     )
 
@@ -179,8 +179,8 @@ def _settings(path: str) -> Iterator[tuple[str, str]]:
         text = line.strip()
         if text.startswith("["):
             section = text
-        name, found, value = text.partition("=")
-        if section == "[Service]" and found:
+        name, equals, value = text.partition("=")
+        if section == "[Service]" and equals:
             yield name.strip(), value.strip()
 
 
@@ -201,14 +201,14 @@ def _places(value: str) -> Iterator[str]:
         yield word.lstrip("-+").partition(":")[0]
 
 
-def _left(given: Sequence[str], taken: Sequence[str]) -> dict[str, str | None]:
+def _left(assignments: Sequence[str], removals: Sequence[str]) -> dict[str, str | None]:
     """What is left of Environment= by UnsetEnvironment=, which comes last whichever file it is in: systemd.exec(5)."""
-    left: dict[str, str | None] = dict(word.partition("=")[::2] for word in given)
-    for word in taken:
-        name, told, value = word.partition("=")
-        if not told or left.get(name) == value:  # NAME=VALUE takes that value alone
-            left[name] = None
-    return left
+    variables: dict[str, str | None] = dict(word.partition("=")[::2] for word in assignments)
+    for word in removals:
+        name, equals, value = word.partition("=")
+        if not equals or variables.get(name) == value:  # NAME=VALUE takes that value alone
+            variables[name] = None
+    return variables
 
 
 def words(text: str) -> list[str]:

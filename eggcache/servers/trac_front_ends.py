@@ -34,9 +34,9 @@ def findings(configuration: Configuration, scripts: Iterable[str], wanted: Prepa
     if not wanted.directory or configuration.problem:
         return
     remedy = Remedy("put what this prints into Apache's configuration", wanted.wrapper("trac"))
-    given = [line for line in configuration.named("SetEnv", "PassEnv") if "PYTHON_EGG_CACHE" in line.words]
+    directives = [line for line in configuration.named("SetEnv", "PassEnv") if "PYTHON_EGG_CACHE" in line.words]
     for script in scripts:
-        if not given:
+        if not directives:
             yield Finding("egg-cache-elsewhere", script, _cause("SetEnv"), remedy)
     options = {line.words[0] for line in configuration.named("PythonOption") if len(line.words) > 1}
     if options & {"TracEnv", "TracEnvParentDir"} and "PYTHON_EGG_CACHE" not in options:

@@ -84,20 +84,20 @@ def insert(path: str, text: str, *, position: Callable[[str, str], int], undone:
     def renewed(old: bytes) -> tuple[bytes, bool]:
         nonlocal line
         begins, ends = list(_BEGIN.finditer(old)), list(_END.finditer(old))
-        one = (len(begins), len(ends)) == (1, 1) and begins[0].end() <= ends[0].start()
-        if not one and (begins or ends):
+        single = (len(begins), len(ends)) == (1, 1) and begins[0].end() <= ends[0].start()
+        if not single and (begins or ends):
             cause = f"it has {len(begins)} lines that begin what eggcache wrote, and {len(ends)} that end it"
             raise EggcacheError(path, cause, "take out all of these and what is between them, and run this again")
-        start, end = (begins[0].start(), ends[0].end()) if one else (0, 0)
+        start, end = (begins[0].start(), ends[0].end()) if single else (0, 0)
         for head in _HEAD.finditer(old):
             if not start <= head.start() < end:
                 number = old.count(b"\n", 0, head.start()) + 1
                 cause = f"it has a text of an earlier eggcache (line {number}), and nothing says where that ends"
                 raise EggcacheError(path, cause, "take that text out, and run this again")
-        if one:
+        if single:
             changed = old[start:end] != new and not _untouched(old, start, ends[0])
-            found = re.compile(os.fsencode(undone), re.MULTILINE).search(old, end) if undone else None
-            line = (old[:start] + new + old[end : found.start()]).count(b"\n") + 1 if found else None
+            match = re.compile(os.fsencode(undone), re.MULTILINE).search(old, end) if undone else None
+            line = (old[:start] + new + old[end : match.start()]).count(b"\n") + 1 if match else None
             return old[:start] + new + old[end:], changed
         at = len(os.fsencode(os.fsdecode(old)[: position(path, os.fsdecode(old))]))
         before, after = old[:at], old[at:]
@@ -117,13 +117,13 @@ def _exchange(path: str, renewed: Callable[[bytes], tuple[bytes, bool]], mode: i
     parent, base = os.path.split(path)
     try:
         with files.closing(_place(parent)) as directory:  # root is about to run what is written there
-            there = _replaceable(directory, path, base, theirs)
+            status = _replaceable(directory, path, base, theirs)
             old = b""
-            if there is not None:
+            if status is not None:
                 with open(os.open(base, safe_dirs.READ, dir_fd=directory), "rb") as stream:
                     old = stream.read()
             new, keep = renewed(old)
-            if there is not None and old == new and (theirs or stat.S_IMODE(there.st_mode) == mode):
+            if status is not None and old == new and (theirs or stat.S_IMODE(status.st_mode) == mode):
                 return Written(False)
             # Not under `path` itself: a half-written script there would be run at boot. Not mkstemp's: it follows no
             # dir_fd.
@@ -133,14 +133,14 @@ def _exchange(path: str, renewed: Callable[[bytes], tuple[bytes, bool]], mode: i
                 with open(file, "wb") as stream:
                     stream.write(new)
                     stream.flush()
-                    if theirs and there is not None:
-                        _take_over(directory, base, there, file)
+                    if theirs and status is not None:
+                        _take_over(directory, base, status, file)
                     else:
                         os.fchmod(file, mode)  # whatever the umask
                     os.fsync(file)
-                if there is not None and not _same(there, os.stat(base, dir_fd=directory, follow_symlinks=False)):
+                if status is not None and not _same(status, os.stat(base, dir_fd=directory, follow_symlinks=False)):
                     raise EggcacheError(path, "somebody changed it meanwhile", "run this again")
-                kept = _keep(directory, base, path) if keep else None
+                backup = _keep(directory, base, path) if keep else None
                 os.rename(temporary, base, src_dir_fd=directory, dst_dir_fd=directory)
             except BaseException:
                 os.unlink(temporary, dir_fd=directory)
@@ -153,7 +153,7 @@ def _exchange(path: str, renewed: Callable[[bytes], tuple[bytes, bool]], mode: i
         denied = error.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
         kind = NotPermitted if denied else EggcacheError
         raise kind(path, error.strerror or str(error), "nothing was written there") from error
-    return Written(True, kept)
+    return Written(True, backup)
 
 
 def _place(parent: str) -> int:
@@ -174,27 +174,27 @@ def _replaceable(directory: int, path: str, base: str, theirs: bool) -> os.stat_
         cause = "everybody can exchange files in its directory"
         raise NotPermitted(path, cause, "write it to /etc/init.d or /usr/local/sbin")
     try:
-        there = os.stat(base, dir_fd=directory, follow_symlinks=False)
+        status = os.stat(base, dir_fd=directory, follow_symlinks=False)
     except FileNotFoundError:
         return None
-    if stat.S_ISLNK(there.st_mode):
+    if stat.S_ISLNK(status.st_mode):
         real = os.path.realpath(path)
         leads = os.path.isfile(real)
         remedy = f"name the file that it leads to: -o {shlex.quote(real)}" if leads else "remove it"
         raise NotPermitted(path, "a symbolic link", remedy)
-    if not stat.S_ISREG(there.st_mode):
+    if not stat.S_ISREG(status.st_mode):
         raise EggcacheError(path, "not a regular file", "name a file, or leave out -o to print it")
-    if theirs and parent.st_mode & stat.S_IWOTH and there.st_uid not in (0, os.geteuid()):
-        who = safe_dirs.owner_name(there.st_uid)
+    if theirs and parent.st_mode & stat.S_IWOTH and status.st_uid not in (0, os.geteuid()):
+        who = safe_dirs.owner_name(status.st_uid)
         raise NotPermitted(path, f"it belongs to {who}, in a directory of everybody's", "name another file")
-    return there
+    return status
 
 
-def _take_over(directory: int, base: str, there: os.stat_result, file: int) -> None:
+def _take_over(directory: int, base: str, status: os.stat_result, file: int) -> None:
     """Give the new file the owner, the mode and the extended attributes (ACLs, labels) of the old file."""
-    if (there.st_uid, there.st_gid) != (os.fstat(file).st_uid, os.fstat(file).st_gid):
-        os.fchown(file, there.st_uid, there.st_gid)
-    os.fchmod(file, stat.S_IMODE(there.st_mode))
+    if (status.st_uid, status.st_gid) != (os.fstat(file).st_uid, os.fstat(file).st_gid):
+        os.fchown(file, status.st_uid, status.st_gid)
+    os.fchmod(file, stat.S_IMODE(status.st_mode))
     with (
         files.closing(os.open(base, safe_dirs.READ, dir_fd=directory)) as old,
         suppress(OSError),  # a file system that has none
@@ -216,8 +216,8 @@ def _keep(directory: int, base: str, path: str) -> str:
     raise EggcacheError(path, f"somebody changed it, and {path}.bak is there already", "move that one away")
 
 
-def _same(one: os.stat_result, other: os.stat_result) -> bool:
-    return (one.st_ino, one.st_size, one.st_mtime_ns) == (other.st_ino, other.st_size, other.st_mtime_ns)
+def _same(status: os.stat_result, later: os.stat_result) -> bool:
+    return (status.st_ino, status.st_size, status.st_mtime_ns) == (later.st_ino, later.st_size, later.st_mtime_ns)
 
 
 def _untouched(content: bytes, start: int, end: re.Match[bytes]) -> bool:

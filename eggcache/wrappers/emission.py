@@ -32,8 +32,8 @@ def wrapper(kind: str, wanted: Wanted) -> str:
         syntax of this kind; `init.d` without a pid file; a drop-in for a directory that the unit does not see
     """
     if kind not in KINDS:
-        known = f"one of {', '.join(sorted(KINDS))}"
-        raise UsageError(f"--for {kind}", "there is no such kind", meant(kind, KINDS) or known)
+        kinds = f"one of {', '.join(sorted(KINDS))}"
+        raise UsageError(f"--for {kind}", "there is no such kind", meant(kind, KINDS) or kinds)
     if KINDS[kind].pid_file and not wanted.pid_file:
         raise UsageError(f"--for {kind}", "Apache does not say where its pid file is", "name it with --pid-file")
     if KINDS[kind].apachectl and not wanted.apachectl:
@@ -53,8 +53,8 @@ def wrapper(kind: str, wanted: Wanted) -> str:
         check_seen(wanted.directory, wanted.unit, wanted.private_tmp)
     template = KINDS[kind].template
     text = fill(template if isinstance(template, str) else template(wanted), **KINDS[kind].values(wanted))
-    own = not part(kind, debian=wanted.debian)
-    return destination.sealed(text) if own else destination.block(text, KINDS[kind].comment)
+    whole_file = not part(kind, debian=wanted.debian)
+    return destination.sealed(text) if whole_file else destination.block(text, KINDS[kind].comment)
 
 
 def check_seen(
@@ -67,8 +67,8 @@ def check_seen(
     """
     top = in_tmp(directory)
     if top and private_tmp is not False:
-        has = "has" if private_tmp else "may have"
-        cause = f"{unit or 'the unit'} {has} PrivateTmp, a {top} of its own, without this directory"
+        verb = "has" if private_tmp else "may have"
+        cause = f"{unit or 'the unit'} {verb} PrivateTmp, a {top} of its own, without this directory"
         raise UsageError(directory, cause, remedy)
 
 
@@ -115,14 +115,13 @@ def takes_envvars(apachectl: str) -> bool:
 
 def warnings(kind: str, directory: str, apache: Apache) -> tuple[Finding, ...]:
     """Notices of what will not work on this host with a wrapper of `kind` for `directory`."""
-    found = []
+    notices = []
     if KINDS[kind].starts_apache and apache.systemd and apache.hands_over:
         refuses = ", so the wrapper will refuse" if KINDS[kind].executable else ""
         cause = f"under systemd it has systemctl start Apache, without this environment{refuses}"
         remedy = f"give {apache.unit or 'its unit'} a drop-in instead: --for systemd prints it"
-        found.append(Finding("systemd-starts-apache", apache.apachectl or "apachectl", cause, remedy, status=0))
-    hidden = hides(apache, directory)
-    return (*found, hidden) if hidden else tuple(found)
+        notices.append(Finding("systemd-starts-apache", apache.apachectl or "apachectl", cause, remedy, status=0))
+    return (*notices, *filter(None, [hides(apache, directory)]))
 
 
 def following(kind: str, path: str, apache: Apache, *, debian: bool = False) -> str:

@@ -117,9 +117,9 @@ def _programs(apachectl: str) -> str:
     """The names that Apache's process may have, as a pattern of sh: httpd.worker and apache2 are packagers'."""
     # A server built under a name of its own (--with-program-name) may have a control script of that name.
     stem = re.sub(r"ctl$", "", os.path.basename(apachectl))[:15]  # all that Linux keeps of a name
-    known = ("apache", "httpd")
-    own = [quoting.shell(stem)] if stem and not stem.startswith(known) else []
-    return " | ".join(f"{name}*" for name in (*known, *own))
+    usual = ("apache", "httpd")
+    unusual = [quoting.shell(stem)] if stem and not stem.startswith(usual) else []
+    return " | ".join(f"{name}*" for name in (*usual, *unusual))
 
 
 _DROP_IN = f"/etc/systemd/system/{{unit}}.d/{systemd.DROP_IN}"

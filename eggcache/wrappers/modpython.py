@@ -74,8 +74,8 @@ def mod_python(
         if modules is None:
             raise UsageError("--app", "its launcher and the gateway are files", "say where they go with --directory")
         _check(application)
-        there = os.path.exists(os.path.join(root, _DEBIAN[1:])) if wanted.prepare else wanted.debian
-        server = {"MODULE": _DEBIAN if there else _LOADED, "MUTEXES": quoting.apache(mutexes)}
+        debian = os.path.exists(os.path.join(root, _DEBIAN[1:])) if wanted.prepare else wanted.debian
+        server = {"MODULE": _DEBIAN if debian else _LOADED, "MUTEXES": quoting.apache(mutexes)}
         values["SERVER"] = fill("mod_python_server.conf", **server)
         location = {"LOCATION": quoting.apache(application.location), "APP": application.module}
         values["LOCATION"] = fill("mod_python_location.conf", **location)
