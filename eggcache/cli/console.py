@@ -78,13 +78,13 @@ def fitted(line: str, width: int) -> str:
     return text
 
 
-def show(line: str) -> None:
+def show(line: str, *, whole: bool = False) -> None:
     """Print a line of a result; on a terminal too narrow for it as several, with each path and command in one piece.
 
-    A command to run next stays on one line, to be copied: the terminal folds it.
+    :param whole: whether it stays one line, to be copied, as a command to run next: the terminal folds it
     """
     line = one_line(line)
-    if not sys.stdout.isatty() or len(line) <= columns() or line.startswith("next: "):
+    if not sys.stdout.isatty() or len(line) <= columns() or whole:
         print(line)
         return
     print("\n".join(wrapped(line, max(columns(), 20), "", " " * (len(line) - len(line.lstrip()) + 4))))
@@ -152,8 +152,10 @@ def present(result: Report, options: argparse.Namespace, *, lenient: bool = Fals
         else:
             gathered.append(result)
     elif not options.quiet and (result.dry_run or not (result.unchanged and (lenient or not _lacking(result)))):
+        following_lines = False  # which are all that come after the first
         for line in report.summary(result, following=following, verbose=options.verbose > 0):
-            show(line)
+            following_lines = following_lines or line.startswith("next: ")
+            show(line, whole=following_lines)
     findings = [finding for finding in result.findings if not quiet or keeps_down(finding.code, finding.status)]
     return conclude(findings, options, lenient=lenient)
 

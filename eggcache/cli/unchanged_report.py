@@ -32,7 +32,7 @@ def tell(receipt: Mapping[str, Any], key: str, options: argparse.Namespace) -> i
     except (EggcacheError, KeyError, TypeError, ValueError):  # a receipt that makes no sense, among others
         return None
     for line in results:
-        console.show(line)
+        console.show(line, whole=line.startswith("next: "))
     for line in messages:
         console.say(line)
     return status

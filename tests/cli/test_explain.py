@@ -33,7 +33,7 @@ def test_unknown_code_is_refused_with_the_one_that_was_meant() -> None:
     """A code that there is not is a fault of the command line, with the one that was meant."""
     done = eggcache("explain", "member-outdate")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "eggcache: explain: no finding has the code 'member-outdate'; did you mean member-outdated?\n"
+    assert done.stderr == "eggcache: 'member-outdate': no finding has this code; did you mean member-outdated?\n"
     assert "eggcache explain lists" in eggcache("explain", "x" * 30).stderr
 
 

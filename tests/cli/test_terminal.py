@@ -194,6 +194,18 @@ def test_message_is_one_line_whose_rows_end_between_words(place: Place) -> None:
         assert len(line) > len(plain)
 
 
+def test_next_commands_stay_in_one_piece(place: Place) -> None:
+    """What to run next is not broken on a narrow terminal, with all commands where there are several: a line break
+    within the quotes of `su -c '...'` would end its command."""
+    words = place.words("archive")
+    rows = on_terminal(words, 60).splitlines()
+    first = next(number for number, row in enumerate(rows) if row.startswith("next: "))
+    commands = [row.strip() for row in rows[first + 1 :] if row.startswith("  ")]
+    (piped,) = re.findall(r"^next: .*\n((?:  .*\n)+)", place.run(words).stdout, re.M)
+    assert commands == [row.strip() for row in piped.splitlines()]
+    assert max(map(len, commands)) > 60
+
+
 @pytest.mark.parametrize("width", [20, 60, 80])
 def test_row_ends_between_words(width: int) -> None:
     """A word that fits goes to the next row as a whole, also where a row is full; a wide letter takes two cells, and an

@@ -21,7 +21,7 @@ def run(options: argparse.Namespace) -> int:
     for code in codes:
         if code not in every:
             remedy = meant(code, every) or "eggcache explain lists the codes that there are"
-            raise UsageError("explain", f"no finding has the code {code!r}", remedy)
+            raise UsageError(repr(code), "no finding has this code", remedy)
     explanations = [every[code] for code in codes or every]
     if options.json:
         from eggcache.cli.render import report
