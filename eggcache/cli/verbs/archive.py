@@ -142,11 +142,8 @@ class _Proof:
 
 def _check(options: argparse.Namespace) -> None:
     """Raise UsageError where what the options say of the host makes no sense, or not beside those of a target."""
-    versions = {
-        "--for-python": (options.for_python, _PYTHON),
-        "--for-setuptools": (options.for_setuptools, _SETUPTOOLS),
-    }
-    for name, (value, form) in versions.items():
+    versions = ("--for-python", options.for_python, _PYTHON), ("--for-setuptools", options.for_setuptools, _SETUPTOOLS)
+    for name, value, form in versions:
         if value is not None and not options.eggs_in:
             raise UsageError(name, "it is for eggs whose Python is not here", "name their directory with --eggs-in")
         if value is not None and not form.fullmatch(value):
