@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from support import deployment
 from support.deployment import Deployment
-from support.httpd import APACHECTL, WORKERS, Httpd, differences, wait_for, www_data
+from support.httpd import APACHECTL, MODULES, WORKERS, Httpd, differences, wait_for, www_data
 from support.judge import as_json, eggcache, listing
 from support.namespaces import SYSTEMD, namespace
 from support.parts import missing
@@ -219,6 +219,15 @@ def remounted(directory: Path, options: str) -> Iterator[None]:
         yield
     finally:
         subprocess.run(["umount", "-l", directory], check=True)
+
+
+def test_setenv_reaches_no_process_of_mod_wsgi(case: Case) -> None:
+    """Named by SetEnv alone, the cache is not that of Apache's Python: each page is an error."""
+    env = f"LoadModule env_module {MODULES}/mod_env.so\nSetEnv PYTHON_EGG_CACHE {case.cache}\n"
+    case.httpd.configure(env + mod_wsgi(case))
+    case.httpd.start()
+    assert {page.status for page in case.httpd.crowd("/", WORKERS)} == {500}
+    wait_for(lambda: EXTRACTION in case.httpd.log(), case.httpd.log)
 
 
 def test_noexec_fails_the_native_library_and_check_names_it(case: Case) -> None:
