@@ -32,74 +32,74 @@ class ServesOthers(NotPermitted):
 _LIMITED = 0o750  # the mode of a cache that one group alone may read, see freshness.ownership
 
 
-def keep_readers(known: Receipt, wanted: Prepare) -> None:
-    """Raise ServesOthers where a cache for the readers of `wanted` would be closed to others that it serves, or be open
-    to everybody."""
-    group = group_of(freshness.ownership(wanted.target.group))
-    for _, entry in living(known):
+def keep_readers(record: Receipt, prepare: Prepare) -> None:
+    """Raise ServesOthers where a cache for the readers of `prepare` would be closed to others that it serves, or be
+    open to everybody."""
+    group = group_of(freshness.ownership(prepare.target.group))
+    for _, entry in living(record):
         if group_of(entry.options["owner"]) != group:
-            raise ServesOthers(wanted.directory, f"it is prepared for {_whom(entry)}", another(wanted))
+            raise ServesOthers(prepare.directory, f"it is prepared for {_whom(entry)}", another(prepare))
 
 
-def keep_dates(wanted: Prepare, egg: str, zone: str | None) -> None:
+def keep_dates(prepare: Prepare, egg: str, zone: str | None) -> None:
     """Raise ServesOthers: the `egg` is in the cache dated for `zone`, and would be dated for another one."""
-    other = shown(wanted.target.timezone)
+    other = shown(prepare.target.timezone)
     cause = f"it is prepared for {shown(zone)}, and {egg} cannot be current in {other} as well"
-    raise ServesOthers(wanted.directory, cause, _in_zone(wanted, zone))
+    raise ServesOthers(prepare.directory, cause, _in_zone(prepare, zone))
 
 
-def zones(known: Receipt, name: str, timezone: str | None) -> list[str | None]:
+def zones(record: Receipt, name: str, timezone: str | None) -> list[str | None]:
     """The other zones than `timezone` that the directory `name` of a cache is prepared for."""
-    return [zone for zone in prepared_for(known, [name]) if zone != timezone]
+    return [zone for zone in prepared_for(record, [name]) if zone != timezone]
 
 
-def prepared_for(known: Receipt, places: Iterable[str]) -> list[str | None]:
+def prepared_for(record: Receipt, places: Iterable[str]) -> list[str | None]:
     """The time zones that the directories `places` of a cache are prepared for; [] where the receipt does not tell."""
-    wanted = set(places)
-    return list(dict.fromkeys(e.options["timezone"] for _, e in living(known) if wanted & set(e.names)))
+    names = set(places)
+    return list(dict.fromkeys(e.options["timezone"] for _, e in living(record) if names & set(e.names)))
 
 
-def in_zone(known: Receipt, wanted: Prepare, places: Iterable[str]) -> Remedy | None:
-    """The remedy for directories `places` of a cache that are current in another zone than the one that is `wanted`,
+def in_zone(record: Receipt, prepare: Prepare, places: Iterable[str]) -> Remedy | None:
+    """The remedy for directories `places` of a cache that are current in another zone than that of `prepare`,
     and shall stay so for those who need them; None where nobody does, as far as the receipt tells."""
-    timezone = wanted.target.timezone
-    zone = next((zone for zone in prepared_for(known, places) if zone != timezone), timezone)
-    return None if zone == timezone else _in_zone(wanted, zone)
+    timezone = prepare.target.timezone
+    zone = next((zone for zone in prepared_for(record, places) if zone != timezone), timezone)
+    return None if zone == timezone else _in_zone(prepare, zone)
 
 
-def again(known: Receipt, wanted: Prepare) -> Remedy | None:
-    """The remedy that makes the cache right for `wanted` and takes it from nobody; None: prepare it as `wanted`."""
-    account, key = wanted.target.account, freshness.key(wanted.target, wanted.roots)
-    own, theirs = known.entries.get(key), None
-    for _, entry in living(known):
+def again(record: Receipt, prepare: Prepare) -> Remedy | None:
+    """The remedy that makes the cache right for `prepare` and takes it from nobody; None: run `prepare` itself."""
+    account, key = prepare.target.account, freshness.key(prepare.target, prepare.roots)
+    own, theirs = record.entries.get(key), None
+    for _, entry in living(record):
         group = group_of(entry.options["owner"])
         if group is not None and group not in (account.gid, *account.groups):
-            return another(wanted.readable(account.gid))
-        if group != account.gid or entry.options["timezone"] != wanted.target.timezone:
+            return another(prepare.readable(account.gid))
+        if group != account.gid or entry.options["timezone"] != prepare.target.timezone:
             theirs = entry
     if theirs is None:
         return None
     if own:
-        return Remedy("run again", prepare_of(wanted.directory, key, own).line())
+        return Remedy("run again", prepare_of(prepare.directory, key, own).line())
     group = group_of(theirs.options["owner"])
     if group == account.gid:
         return None
     if group is None:
-        return another(wanted.readable(account.gid))
-    return Remedy("prepare it for its group", wanted.readable(group).line())
+        return another(prepare.readable(account.gid))
+    return Remedy("prepare it for its group", prepare.readable(group).line())
 
 
-def rebuilt(known: Receipt, wanted: Prepare, paths: Iterable[str]) -> Remedy:
-    """The remedy that makes `paths` in a cache anew, for all whom it serves: the `wanted` prepare, and each other
+def rebuilt(record: Receipt, prepare: Prepare, paths: Iterable[str]) -> Remedy:
+    """The remedy that makes `paths` in a cache anew, for all whom it serves: `prepare` itself, and each other
     prepare that alone needs such a directory; or what to do about a directory that nobody needs."""
-    directory, key = wanted.directory, freshness.key(wanted.target, wanted.roots)
+    directory, key = prepare.directory, freshness.key(prepare.target, prepare.roots)
     remade, foreign = dict[str, None](), dict[str, None]()
     for name in dict.fromkeys(os.path.relpath(path, directory).split("/")[0] for path in paths):
-        needed = [other for other, entry in living(known) if name in entry.names]
-        if key in needed or not known.entries or name == "." or foreign_entries.own(name):
-            remade[wanted.line("--reset")] = None
+        needed = [other for other, entry in living(record) if name in entry.names]
+        if key in needed or not record.entries or name == "." or foreign_entries.own(name):
+            remade[prepare.line("--reset")] = None
         elif needed:
-            remade[prepare_of(directory, needed[0], known.entries[needed[0]]).line()] = None
+            remade[prepare_of(directory, needed[0], record.entries[needed[0]]).line()] = None
         else:
             foreign[f"see whose {shlex.quote(os.path.join(directory, name))} is, and remove it"] = None
     return Remedy("; ".join([*foreign, *(["as root"] if remade else [])]), " && ".join(remade))
@@ -115,9 +115,9 @@ def prepare_of(directory: str, key: str, entry: Entry) -> Prepare:
     return Prepare(directory, target, Roots(requirements, entry.strict), Limits(**options["limits"]))
 
 
-def another(wanted: Prepare) -> Remedy:
+def another(prepare: Prepare) -> Remedy:
     """The remedy for a user who cannot have this cache without taking it from others."""
-    own = wanted.at(_beside(wanted.directory, wanted.target.account.name))
+    own = prepare.at(_beside(prepare.directory, prepare.target.account.name))
     return Remedy("prepare another directory, or a new one for both, with a --group that both are in", own.line())
 
 
@@ -126,15 +126,15 @@ def shown(zone: str | None) -> str:
     return "the host's time zone" if zone is None else f"TZ={zone}"
 
 
-def _in_zone(wanted: Prepare, zone: str | None) -> Remedy:
-    own = wanted.at(_beside(wanted.directory, wanted.target.timezone or "local"))
+def _in_zone(prepare: Prepare, zone: str | None) -> Remedy:
+    own = prepare.at(_beside(prepare.directory, prepare.target.timezone or "local"))
     return Remedy(f"prepare another directory, or run both in {shown(zone)}", own.line())
 
 
-def in_another(wanted: Prepare, zone: str | None) -> Remedy:
-    """The remedy for a cache as `wanted`, for an application whose time zone is `zone`."""
-    meant = replace(wanted, target=wanted.target._replace(timezone=zone))
-    return _in_zone(meant, wanted.target.timezone)
+def in_another(prepare: Prepare, zone: str | None) -> Remedy:
+    """The remedy for a cache as `prepare` makes it, for an application whose time zone is `zone`."""
+    meant = replace(prepare, target=prepare.target._replace(timezone=zone))
+    return _in_zone(meant, prepare.target.timezone)
 
 
 def _beside(directory: str, name: str) -> str:
@@ -142,9 +142,9 @@ def _beside(directory: str, name: str) -> str:
     return f"{directory.rstrip('/')}-{plain}"
 
 
-def living(known: Receipt) -> Iterator[tuple[str, Entry]]:
+def living(record: Receipt) -> Iterator[tuple[str, Entry]]:
     """The prepares in the receipt, by key, except those whose Python is gone: they serve nobody."""
-    return ((key, entry) for key, entry in known.entries.items() if not receipt.gone(receipt.asked(key)[0]))
+    return ((key, entry) for key, entry in record.entries.items() if not receipt.gone(receipt.asked(key)[0]))
 
 
 def group_of(owner: Sequence[int]) -> int | None:

@@ -96,19 +96,19 @@ def data(file: File, member: Member, start: int) -> bytes:
         return file.held[member.offset]
     if not small(member):
         return b"".join(chunks(file, member, start))
-    found = file.near(start, member.packed)
-    if len(found) < member.packed:
+    content = file.near(start, member.packed)
+    if len(content) < member.packed:
         file.refuse("the file was cut off inside it", member.name, EggDamaged)
     if member.method:
         inflater = decompressobj(-zlib.MAX_WBITS)
         try:
-            found = inflater.decompress(found, member.size + 1)  # one more, so that a longer one shows
+            content = inflater.decompress(content, member.size + 1)  # one more, so that a longer one shows
         except inflate_error as error:
             file.refuse(f"damaged: {error}", member.name, EggDamaged)
-        if len(found) <= member.size and (not inflater.eof or inflater.unused_data):
+        if len(content) <= member.size and (not inflater.eof or inflater.unused_data):
             file.refuse("its deflated data ends before its packed bytes, or not at all", member.name, EggDamaged)
-    _judge(file, member, len(found), crc32(found))
-    return found
+    _judge(file, member, len(content), crc32(content))
+    return content
 
 
 def _judge(file: File, member: Member, size: int, crc: int) -> None:

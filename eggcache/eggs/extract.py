@@ -138,7 +138,7 @@ class Extraction:
         A file is made with its mode, in a directory that gives it its group: three files of four system calls cost as
         much as two of six. A file system that gives others to the first file of a mode gives them to all.
         """
-        owner, native_mode, given = self.ownership, self.native_mode, dict[int, bool]()
+        owner, native_mode, exact = self.ownership, self.native_mode, dict[int, bool]()
         for member, name in self.wanted[positions.start : positions.stop]:
             mode = native_mode if native_mode and executable(name) else owner.file_mode
             descriptor = os.open(name, safe_dirs.CREATE, mode, dir_fd=self.into)
@@ -147,10 +147,10 @@ class Extraction:
                     written = os.write(descriptor, chunk)
                     while written < len(chunk):
                         written += os.write(descriptor, memoryview(chunk)[written:])
-                if mode not in given:
-                    made = os.fstat(descriptor)
-                    given[mode] = (made.st_uid, made.st_gid, stat.S_IMODE(made.st_mode)) == (owner.uid, owner.gid, mode)
-                if not given[mode]:
+                if mode not in exact:
+                    info = os.fstat(descriptor)
+                    exact[mode] = (info.st_uid, info.st_gid, stat.S_IMODE(info.st_mode)) == (owner.uid, owner.gid, mode)
+                if not exact[mode]:
                     os.fchown(descriptor, owner.uid, owner.gid)
                     os.fchmod(descriptor, mode)
                 os.utime(descriptor, self.times[member.date_time])  # last: writing and chmod would move it
@@ -189,7 +189,7 @@ def together(
     def work(job: tuple[int, range]) -> None:
         extractions[job[0]].write(job[1])
 
-    def done(position: int, error: Exception | None) -> None:
+    def end(position: int, error: Exception | None) -> None:
         number, part = now[position]
         if error is None:
             advance(len(part), sum(extractions[number].wanted[at][0].packed for at in part))
@@ -202,7 +202,7 @@ def together(
     try:
         for start in range(0, len(jobs), workers.MOST_JOBS):
             now = jobs[start : start + workers.MOST_JOBS]
-            workers.share(now, work, done, min(workers.cores(), 1 + total // _FORK))
+            workers.share(now, work, end, min(workers.cores(), 1 + total // _FORK))
     finally:
         os.umask(umask)
     for extraction, why in zip(extractions, refused):

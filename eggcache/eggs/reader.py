@@ -101,8 +101,8 @@ def read(descriptor: int, path: str, limits: Limits = DEFAULT_LIMITS) -> Egg:
     everything, most = [entry[-1] for entry in entries], min(limits.member, _INT)
     for member in everything:
         if member.size > most or (member.size > _NO_BOMB and member.size > limits.ratio * member.packed):
-            wanted = _above(limits, "member", member.size, member.packed)
-            _too_large(file, f"unpacks {member.packed} bytes to {member.size}, like a bomb", wanted, member.name)
+            allowance = _above(limits, "member", member.size, member.packed)
+            _too_large(file, f"unpacks {member.packed} bytes to {member.size}, like a bomb", allowance, member.name)
     total = sum(member.size for member in everything)
     if total > limits.total or total > max(_NO_BOMB, limits.ratio * status.st_size):
         _too_large(file, f"unpacks to {total} bytes, like a bomb", _above(limits, "total", total, status.st_size))
@@ -114,17 +114,17 @@ def _above(limits: Limits, name: str, size: int, packed: int) -> dict[str, int]:
     would."""
     if not packed or (name == "member" and size > _INT):
         return {}
-    wanted = {name: size} if size > getattr(limits, name) else {}
+    allowance = {name: size} if size > getattr(limits, name) else {}
     if size > max(_NO_BOMB, limits.ratio * packed):
-        wanted["ratio"] = -(-size // packed)
-    return wanted
+        allowance["ratio"] = -(-size // packed)
+    return allowance
 
 
-def _too_large(file: File, fault: str, wanted: dict[str, int], member: str = "") -> NoReturn:
-    """Refuse an egg that would be let in with the limits that are `wanted`."""
-    options = " ".join(f"--limit {name}={value}" for name, value in wanted.items())
+def _too_large(file: File, fault: str, allowance: dict[str, int], member: str = "") -> NoReturn:
+    """Refuse an egg that would be let in with the limits of `allowance`."""
+    options = " ".join(f"--limit {name}={value}" for name, value in allowance.items())
     error = EggTooLarge(file.thing(member), fault, f"if you trust it: {options}" if options else REBUILD)
-    error.limits = wanted
+    error.limits = allowance
     raise error
 
 
@@ -271,13 +271,13 @@ def _compare_headers(file: File, header: bytes, raw: bytes, flags: int, member: 
 
 def _descriptor(file: File, at: int, raw: bytes, member: Member) -> int:
     """The length of the data descriptor at `at` (4.3.9), whose signature is optional."""
-    known = struct.pack("<3L", member.crc, member.packed, member.size)
-    found = file.read(at, 16)
-    if found != b"PK\7\x08" + known and not found.startswith(known):
+    fields = struct.pack("<3L", member.crc, member.packed, member.size)
+    record = file.read(at, 16)
+    if record != b"PK\7\x08" + fields and not record.startswith(fields):
         large = struct.pack("<L2Q", member.crc, member.packed, member.size)
         zip64 = file.read(at, 24).startswith((large, b"PK\7\x08" + large))
         file.refuse("zip64 in its data descriptor" if zip64 else "its data descriptor is missing or wrong", raw)
-    return 16 if found.startswith(b"PK\7\x08") else 12
+    return 16 if record.startswith(b"PK\7\x08") else 12
 
 
 def _collect(
@@ -296,8 +296,8 @@ def _collect(
             parents.add(name[:cut])
             cut = name.rfind("/", 0, cut)
         if len(parents) > most:
-            wanted = {"entries": DEFAULT_LIMITS.entries} if most < DEFAULT_LIMITS.entries else {}
-            _too_large(file, f"more than {most} directories", wanted)
+            allowance = {"entries": DEFAULT_LIMITS.entries} if most < DEFAULT_LIMITS.entries else {}
+            _too_large(file, f"more than {most} directories", allowance)
         if name.endswith("/"):
             directories[name] = None
             continue

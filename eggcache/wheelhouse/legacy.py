@@ -63,12 +63,12 @@ def version(text: str) -> str | None:
     match = _VERSION.fullmatch(text)
     if match is None or (match["word"] and match["word"] < "final"):
         return None
-    found = match["release"]
-    found += f"{match['stage']}{match['number']}" if match["stage"] else ""
-    found += f".post{match['post']}" if match["word"] else ""
-    found += f".dev{match['revision']}" if match["dev"] else ""
-    found += f"+{match['local']}" if match["local"] else ""
-    return str(Version(found))
+    normal = match["release"]
+    normal += f"{match['stage']}{match['number']}" if match["stage"] else ""
+    normal += f".post{match['post']}" if match["word"] else ""
+    normal += f".dev{match['revision']}" if match["dev"] else ""
+    normal += f"+{match['local']}" if match["local"] else ""
+    return str(Version(normal))
 
 
 def is_version(text: str) -> bool:
@@ -127,13 +127,13 @@ def requirement(line: str, where: str = "", extra: str = "") -> Rewritten:
     parsed = _parsed(before)
     if parsed is not None:
         own = [str(parsed.marker)] if parsed.marker else []
-        clauses = [_clause(one.operator, one.version) or str(one) for one in parsed.specifier]
+        clauses = [_clause(specifier.operator, specifier.version) or str(specifier) for specifier in parsed.specifier]
         extras = sorted(map(extra_name, parsed.extras))
         return _together(before, parsed.name, extras, clauses, parsed.url or "", [where, *own], extra, [])
     one_spaced = " ".join(before.split(" #")[0].split())
     match = _REQUIREMENT.fullmatch(one_spaced) if len(before) <= _LONGEST else None
-    found = name(match["name"]) if match else ""
-    if match is None or not found:
+    project = name(match["name"]) if match else ""
+    if match is None or not project:
         return Rewritten("", before, "it names no project")
     clauses, lost, alternatives = [], [], []
     for text in filter(str.strip, match["clauses"].split(",")):
@@ -148,7 +148,7 @@ def requirement(line: str, where: str = "", extra: str = "") -> Rewritten:
     if not clauses:  # else: a version of its own beside a range was an "or", and no wheel can have that version
         lost += [f"no version of today says {text}" for text in alternatives]
     extras = sorted(part for part in map(extra_name, (match["extras"] or "").split(",")) if part)
-    return _together(before, found, extras, clauses, "", [where, match["marker"] or ""], extra, lost)
+    return _together(before, project, extras, clauses, "", [where, match["marker"] or ""], extra, lost)
 
 
 def _parsed(line: str) -> Requirement | None:
@@ -167,8 +167,8 @@ def _clause(operator: str, text: str) -> str | None:
     if operator == "===" or text.endswith(".*"):
         new: str | None = operator + text
     else:
-        found = version(text)
-        new = None if found is None or ("+" in found and operator not in ("==", "!=")) else operator + found
+        normal = version(text)
+        new = None if normal is None or ("+" in normal and operator not in ("==", "!=")) else operator + normal
     try:
         return None if new is None else str(Specifier(new))
     except InvalidSpecifier:

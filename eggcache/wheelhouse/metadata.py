@@ -84,12 +84,12 @@ def spelled(info: PkgInfo, project: str, version: str) -> tuple[str, str]:
     A PKG-INFO with another project or version does not count: the wheel would take another project's name, and a
     requirement for this project would not find it.
     """
-    name, told = info.one("Name"), info.one("Version")
+    name, spelling = info.one("Name"), info.one("Version")
     if legacy.key(name) != legacy.key(project):
         name = project
-    if version and not legacy.same_version(told, version):
-        told = version
-    return name, told
+    if version and not legacy.same_version(spelling, version):
+        spelling = version
+    return name, spelling
 
 
 def _dedented(text: str) -> str:
@@ -116,23 +116,23 @@ def requirements(text: str) -> tuple[list[str], list[Rewritten]]:
     extras: dict[str, None] = {}
     requires = []
     for section, line in sections(text):
-        asked, _, where = section.partition(":")
-        asked = legacy.extra_name(asked)
-        if asked:
-            extras[asked] = None
+        extra, _, where = section.partition(":")
+        extra = legacy.extra_name(extra)
+        if extra:
+            extras[extra] = None
         if line:
-            requires.append(legacy.requirement(line, where, asked))
+            requires.append(legacy.requirement(line, where, extra))
     return sorted(extras), requires
 
 
 def bound_to_others(info: PkgInfo, version: tuple[int, ...]) -> list[Rewritten]:
     """Remove a Requires-Python that excludes the Python that has the egg: pkg_resources does not read it in an egg, and
     pip would refuse the wheel."""
-    told = info.one("Requires-Python")
-    if not told or legacy.admits(told, version):
+    clauses = info.one("Requires-Python")
+    if not clauses or legacy.admits(clauses, version):
         return []
     del info.fields["requires-python"]
-    return [Rewritten("", f"Requires-Python: {told}", "the target itself is none of these")]
+    return [Rewritten("", f"Requires-Python: {clauses}", "the target itself is none of these")]
 
 
 def compose(info: PkgInfo, name: str, version: str, extras: Iterable[str], requires: Iterable[str]) -> str:

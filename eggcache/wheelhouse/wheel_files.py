@@ -83,33 +83,33 @@ class Plan:
 
 def plan(contents: Contents, distribution: Distribution, machine: Machine) -> Plan:
     """The plan of an egg's wheel. Raises Unfit, and the errors of reading the egg."""
-    info, made = _identity(contents, distribution)
-    _choose(contents, made)
+    info, plan = _identity(contents, distribution)
+    _choose(contents, plan)
     namespaces = _namespaces(contents)
     for package in namespaces:
-        made.files.pop(f"{package.replace('.', '/')}/__init__.py", None)
-    elf = {name for name, content in made.files.items() if _is_elf(content)}
-    made.native = bool(elf)
-    made.executable |= elf | set(filter(extract.executable, made.files))
-    made.tag, pure = _tags(made, distribution, machine)
-    length = len(os.fsencode(made.file_name))
+        plan.files.pop(f"{package.replace('.', '/')}/__init__.py", None)
+    elf = {name for name, content in plan.files.items() if _is_elf(content)}
+    plan.native = bool(elf)
+    plan.executable |= elf | set(filter(extract.executable, plan.files))
+    plan.tag, pure = _tags(plan, distribution, machine)
+    length = len(os.fsencode(plan.file_name))
     if length > _NAME:
         cause = f"the name of its wheel would have {length} bytes, and no file's can have more than {_NAME}"
         raise Unfit("wheel-metadata", cause, "build it anew with a shorter name and version")
     lost = metadata.bound_to_others(info, machine.version)
-    extras, found = metadata.requirements(_requires(contents))
-    made.requirements = [*lost, *found]
-    texts = [one.text for one in found if one.text]
+    extras, lines = metadata.requirements(_requires(contents))
+    plan.requirements = [*lost, *lines]
+    texts = [line.text for line in lines if line.text]
     if namespaces and machine.version[0] == 2:
-        made.generated[f"{made.stem}-nspkg.pth"] = "".join(map(_namespace, namespaces))
-    made.generated[f"{made.stem}.dist-info/METADATA"] = metadata.compose(
-        info, made.project, made.version, extras, texts
+        plan.generated[f"{plan.stem}-nspkg.pth"] = "".join(map(_namespace, namespaces))
+    plan.generated[f"{plan.stem}.dist-info/METADATA"] = metadata.compose(
+        info, plan.project, plan.version, extras, texts
     )
-    made.generated[f"{made.stem}.dist-info/WHEEL"] = (
+    plan.generated[f"{plan.stem}.dist-info/WHEEL"] = (
         f"Wheel-Version: 1.0\nGenerator: eggcache {__version__}\n"
-        f"Root-Is-Purelib: {str(pure).lower()}\nTag: {made.tag}\n"
+        f"Root-Is-Purelib: {str(pure).lower()}\nTag: {plan.tag}\n"
     )
-    return made
+    return plan
 
 
 def renamed(distribution: Distribution) -> bool:
@@ -123,18 +123,18 @@ def _identity(contents: Contents, distribution: Distribution) -> tuple[metadata.
     if "EGG-INFO/PKG-INFO" not in contents.files and not any(name.startswith("EGG-INFO/") for name in contents.files):
         raise Unfit("wheel-metadata", "it has no EGG-INFO", "build it anew")
     name, version = metadata.spelled(info, distribution.project, distribution.version or "")
-    project, found = legacy.name(name), legacy.version(version)
+    project, release = legacy.name(name), legacy.version(version)
     if not project:
         raise Unfit("wheel-metadata", f"its name {name!a} is none that a wheel can have", "build it anew")
-    if found is None:
+    if release is None:
         cause = f"no version of today (PEP 440) says {version!a}" if version else "its metadata has no version"
         raise Unfit("wheel-version", cause, f"build {project} anew with another version")
-    told = info.one("Name") or name, info.one("Version") or version
-    renamed = (project, version) != told or not legacy.is_version(version)
-    return info, Plan(project, found, before=" ".join(told) if renamed else "")
+    spelling = info.one("Name") or name, info.one("Version") or version
+    renamed = (project, version) != spelling or not legacy.is_version(version)
+    return info, Plan(project, release, before=" ".join(spelling) if renamed else "")
 
 
-def _choose(contents: Contents, made: Plan) -> None:
+def _choose(contents: Contents, plan: Plan) -> None:
     """Fill `made.files` with all files of the egg that an installed package has, at their places in the wheel."""
     inner = {name.partition("/")[0] for name in contents.files if re.match(r"(?i)[^/]+\.egg/EGG-INFO/", name)}
     # bdist_egg wrote a .py beside each native module, to load it; in a directory Python finds the module itself
@@ -143,19 +143,19 @@ def _choose(contents: Contents, made: Plan) -> None:
         first, _, rest = name.partition("/")
         content = contents.files[name]
         if first == "EGG-INFO":
-            into = _of_egg_info(rest, made.stem)
+            into = _of_egg_info(rest, plan.stem)
             if into:
-                made.files[into] = content
+                plan.files[into] = content
             if rest.startswith("scripts/"):
-                made.executable.add(into)
+                plan.executable.add(into)
         elif first in inner or _dropped(name, contents, loaders):
             continue
         elif rest and first.lower().endswith((".dist-info", ".data", ".egg-info")):
             cause = f"it holds {first!a}, which an installer would take for its own"
             raise Unfit("wheel-metadata", cause, "build it anew without that directory")
         else:
-            made.files[name] = content
-            made.sourceless = made.sourceless or name.endswith((".pyc", ".pyo"))
+            plan.files[name] = content
+            plan.sourceless = plan.sourceless or name.endswith((".pyc", ".pyo"))
 
 
 def _of_egg_info(name: str, stem: str) -> str:
@@ -180,7 +180,7 @@ def _is_elf(content: Content) -> bool:
     return content.size > 4 and next(content.pieces(), b"")[:4] == b"\x7fELF"
 
 
-def _tags(made: Plan, distribution: Distribution, machine: Machine) -> tuple[str, bool]:
+def _tags(plan: Plan, distribution: Distribution, machine: Machine) -> tuple[str, bool]:
     """PEP 425's tags, and whether the wheel is pure.
 
     An egg is for the Python that its name tells, and its code may have been made for that (by 2to3, by a setup.py
@@ -189,14 +189,14 @@ def _tags(made: Plan, distribution: Distribution, machine: Machine) -> tuple[str
     """
     base = os.path.basename((distribution.inside or distribution.egg or distribution.location).rstrip("/"))
     match = _EGG_NAME.fullmatch(re.sub(r"(?i)\.egg$", "", base))
-    told = match["python"] if match else None
-    own = tuple(map(int, told.split("."))) if told else machine.version[:2]
+    python = match["python"] if match else None
+    own = tuple(map(int, python.split("."))) if python else machine.version[:2]
     platform = match["platform"] if match else None
     here = machine.version[:2]
-    shown = ".".join(map(str, here))
-    native = made.native or platform is not None
-    if own[0] != here[0] or own > here or ((native or made.sourceless) and own != here):
-        cause = f"it is for Python {told}, the target is {shown}"
+    version = ".".join(map(str, here))
+    native = plan.native or platform is not None
+    if own[0] != here[0] or own > here or ((native or plan.sourceless) and own != here):
+        cause = f"it is for Python {python}, the target is {version}"
         raise Unfit("wheel-other-python", cause, "name its Python with --python")
     if platform and platform != machine.platform:
         cause = f"it is for {platform}, the target is {machine.platform}"
@@ -208,7 +208,7 @@ def _tags(made: Plan, distribution: Distribution, machine: Machine) -> tuple[str
         if machine.bits == 32 and name == "linux-x86_64":
             name = "linux-i686"  # a 32-bit Python under a 64-bit kernel, as pip and wheel call it
         return f"cp{own[0]}{own[1]}-{machine.abi}-{re.sub('[^A-Za-z0-9]', '_', name)}", False
-    return f"{'cp' if made.sourceless else 'py'}{own[0]}{own[1]}-none-any", True
+    return f"{'cp' if plan.sourceless else 'py'}{own[0]}{own[1]}-none-any", True
 
 
 def _namespace(package: str) -> str:
@@ -239,8 +239,8 @@ def _text(contents: Contents, *names: str) -> str:
 
 def _requires(contents: Contents) -> str:
     text = _text(contents, "EGG-INFO/requires.txt", "EGG-INFO/depends.txt")
-    asked = list(metadata.sections(text))
-    if len(asked) > _LINES or any(len(section) > _LINES for section, _ in asked):
+    lines = list(metadata.sections(text))
+    if len(lines) > _LINES or any(len(section) > _LINES for section, _ in lines):
         cause = f"its requires.txt has more than {_LINES} lines, or a section with a name as long"
         raise Unfit("wheel-metadata", cause, "build it anew")
     return text
@@ -289,26 +289,26 @@ class _Wheel(WheelFile):  # type: ignore[misc, unused-ignore]
         super().writestr(zinfo_or_arcname, data, compress_type)
 
 
-def write(made: Plan, directory: str, wrote: Callable[[], object] = lambda: None) -> str:
+def write(plan: Plan, directory: str, wrote: Callable[[], object] = lambda: None) -> str:
     """Write the wheel into `directory`, and return its path. `wrote` is called after each file.
 
     The same plan always gives the same bytes. SOURCE_DATE_EPOCH, where it is set, is the date of every file; otherwise
     each file has its own date, and a generated file that of the newest.
     """
     epoch = _epoch()
-    dates = [_date(content.date_time) for content in made.files.values()]
-    path = os.path.join(directory, made.file_name)
+    dates = [_date(content.date_time) for content in plan.files.values()]
+    path = os.path.join(directory, plan.file_name)
     with _Wheel(path, "w", ZIP_DEFLATED) as wheel:
         moment = epoch if epoch else max(dates, default=_OLDEST)
         wheel.moment = moment
-        info = f"{made.stem}.dist-info/"
-        for name in sorted([*made.files, *made.generated], key=lambda name: (name.startswith(info), name)):
-            if name in made.generated:
-                wheel.writestr(_entry(name, moment, 0o644), made.generated[name].encode("utf-8"))
+        info = f"{plan.stem}.dist-info/"
+        for name in sorted([*plan.files, *plan.generated], key=lambda name: (name.startswith(info), name)):
+            if name in plan.generated:
+                wheel.writestr(_entry(name, moment, 0o644), plan.generated[name].encode("utf-8"))
                 continue
-            content = made.files[name]
-            entry = _entry(name, epoch or _date(content.date_time), 0o755 if name in made.executable else 0o644)
-            script = name.startswith(f"{made.stem}.data/scripts/")
+            content = plan.files[name]
+            entry = _entry(name, epoch or _date(content.date_time), 0o755 if name in plan.executable else 0o644)
+            script = name.startswith(f"{plan.stem}.data/scripts/")
             entry.file_size = content.size + len(_PYTHON)  # at most: zipfile decides by it whether it is zip64
             wheel.stream(entry, _for_any_python(content.pieces()) if script else content.pieces())
             wrote()
@@ -340,7 +340,7 @@ def _date(date_time: DateTime) -> DateTime:
 
 def _epoch() -> DateTime | None:
     """https://reproducible-builds.org/specs/source-date-epoch/, within what a zip can date."""
-    told = os.environ.get("SOURCE_DATE_EPOCH", "")
-    if not told.isdigit():
+    seconds = os.environ.get("SOURCE_DATE_EPOCH", "")
+    if not seconds.isdigit():
         return None
-    return gmtime(min(max(int(told[:12]), EARLIEST), LATEST))[:6]
+    return gmtime(min(max(int(seconds[:12]), EARLIEST), LATEST))[:6]

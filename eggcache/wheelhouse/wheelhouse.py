@@ -45,8 +45,8 @@ def wheels(out: str, target: Target, roots: Roots = EVERYTHING, run: Run = DEFAU
     writer = _writer()
     progress = run.progress
     progress.phase(f"asking {target.python} for the tree")
-    tree, said = resolver.describe("wheel_tags.py", target, roots, meanwhile=progress.tick)
-    machine = _machine(tree.interpreter, said.get("tags"))
+    tree, answer = resolver.describe("wheel_tags.py", target, roots, meanwhile=progress.tick)
+    machine = _machine(tree.interpreter, answer.get("tags"))
     wrong, place = list(resolver.findings(tree)), os.path.abspath(out)
     work = _Work(writer, machine, place, target.account, roots.everything, run.limits, {}, [], wrong)
     work.findings += skipped_eggs.findings(tree, target.account, run.limits, progress)
@@ -90,10 +90,10 @@ def _writer() -> Any:
     return wheel_files
 
 
-def _machine(interpreter: Interpreter, said: object) -> Machine:
+def _machine(interpreter: Interpreter, answer: object) -> Machine:
     """The target's description of itself, checked like a stranger's: it becomes part of file names."""
-    told = said if isinstance(said, dict) else {}
-    platform, abi, bits = told.get("platform"), told.get("abi"), told.get("bits")
+    tags = answer if isinstance(answer, dict) else {}
+    platform, abi, bits = tags.get("platform"), tags.get("abi"), tags.get("bits")
     if (
         not isinstance(platform, str)
         or not isinstance(abi, str)
@@ -102,8 +102,8 @@ def _machine(interpreter: Interpreter, said: object) -> Machine:
     ):
         cause = "is no Python to trust: it does not say which wheels it takes"
         raise EggcacheError(interpreter.executable, cause, "name the interpreter that Apache runs with --python PATH")
-    virtual, finds = told.get("virtual") is True, told.get("finds_wheels") is not False
-    return Machine(interpreter.version, platform, abi, bits, virtual, finds, told.get("pip") is not False)
+    virtual, finds = tags.get("virtual") is True, tags.get("finds_wheels") is not False
+    return Machine(interpreter.version, platform, abi, bits, virtual, finds, tags.get("pip") is not False)
 
 
 @contextmanager
@@ -134,12 +134,12 @@ def _workplace(descriptor: int | None) -> Iterator[int]:
             yield stage
         return
     temporary = tempfile.TemporaryDirectory(prefix="eggcache-")
-    with temporary as made, files.closing(os.open(made, safe_dirs.DIRECTORY)) as stage:
+    with temporary as path, files.closing(os.open(path, safe_dirs.DIRECTORY)) as stage:
         yield stage
 
 
 @dataclass
-class _Made:
+class _Wheel:
     """A wheel in the stage."""
 
     plan: Plan
@@ -158,7 +158,7 @@ class _Work:
     account: Account
     everything: bool  # so that what is no egg was not asked for, either
     limits: Limits
-    made: dict[str, _Made]
+    wheels: dict[str, _Wheel]
     outcomes: list[Outcome]
     findings: list[Finding]
 
@@ -171,7 +171,7 @@ class _Work:
         try:
             with egg_contents.opened(distribution, self.account, self.limits) as content:
                 plan = self.writer.plan(content, distribution, self.machine)
-                first = self.made.get(plan.file_name)
+                first = self.wheels.get(plan.file_name)
                 place = f"/proc/self/fd/{stage}" + ("/second" if first else "")
                 if first:
                     os.mkdir("second", 0o700, dir_fd=stage)
@@ -188,10 +188,10 @@ class _Work:
             self._compare(first, plan, distribution, stage)
             return
         size = os.stat(plan.file_name, dir_fd=stage).st_size
-        self.made[plan.file_name] = _Made(plan, distribution, mode, size)
+        self.wheels[plan.file_name] = _Wheel(plan, distribution, mode, size)
         self.findings += _notices(plan, distribution)
 
-    def _compare(self, first: _Made, plan: Plan, distribution: Distribution, stage: int) -> None:
+    def _compare(self, first: _Wheel, plan: Plan, distribution: Distribution, stage: int) -> None:
         """Where the wheels of two eggs have one name: the first is made, and the other is a finding."""
         if not files.same_bytes(plan.file_name, f"second/{plan.file_name}", stage, stage):
             cause = f"its wheel would have the name of that of {first.distribution.location}, and other content"
@@ -201,19 +201,19 @@ class _Work:
     def settle(self, out: str, descriptor: int | None, stage: int, dry_run: bool) -> None:
         """Move the new wheels into the directory."""
         if not dry_run:
-            for name, one in self.made.items():
-                os.chmod(name, one.mode, dir_fd=stage)
+            for name, wheel in self.wheels.items():
+                os.chmod(name, wheel.mode, dir_fd=stage)
             syscalls.sync_filesystem(stage)
-        for name, one in self.made.items():
-            action = _action(name, one, descriptor, stage)
+        for name, wheel in self.wheels.items():
+            action = _action(name, wheel, descriptor, stage)
             if action != "kept" and not dry_run and descriptor is not None:
                 try:
                     os.rename(name, name, src_dir_fd=stage, dst_dir_fd=descriptor)
                 except IsADirectoryError:
                     raise EggcacheError(os.path.join(out, name), "there is a directory", "remove it") from None
-            files = len(one.plan.files) + len(one.plan.generated)
-            egg = one.distribution.egg or one.distribution.location
-            self.outcomes.append(Outcome(egg, os.path.join(out, name), action, files, one.size))
+            files = len(wheel.plan.files) + len(wheel.plan.generated)
+            egg = wheel.distribution.egg or wheel.distribution.location
+            self.outcomes.append(Outcome(egg, os.path.join(out, name), action, files, wheel.size))
         if not dry_run and descriptor is not None:
             os.fsync(descriptor)
 
@@ -229,10 +229,10 @@ class _Work:
         if not self.machine.finds_wheels or any(finding.status for finding in wrong):
             return ()
         pins: dict[str, str] = {}
-        for one in self.made.values():
-            if one.distribution.active or not self.everything:
-                name = tree_selection.normalised(one.plan.project)  # pip takes one of a name
-                pins.setdefault(name, f"{one.plan.project}=={one.plan.version}")
+        for wheel in self.wheels.values():
+            if wheel.distribution.active or not self.everything:
+                name = tree_selection.normalised(wheel.plan.project)  # pip takes one of a name
+                pins.setdefault(name, f"{wheel.plan.project}=={wheel.plan.version}")
         guard = ["--require-virtualenv"] if self.machine.virtual else []
         words = ["install", *guard, "--no-index", "--find-links", out, "--upgrade", "--force-reinstall", "--no-deps"]
         return (*words, *pins.values()) if pins else ()
@@ -246,21 +246,21 @@ class _Work:
             python = shlex.quote(interpreter.executable)
             yield f"{interpreter.executable} has no pip; to give it one: {python} -m ensurepip"
         tops = [interpreter.prefix] if self.machine.virtual else []
-        eggs = [one.distribution.egg or one.distribution.location for one in self.made.values()]
-        left = [egg for egg in eggs if _below(egg, paths) or (tops and not _below(egg, tops))]
-        if left:
-            also = f" and {len(left) - 1} more" if left[1:] else ""
-            yield f"{left[0]}{also}: pip leaves what lies outside of its environment, even if that is first on the path"
+        eggs = [wheel.distribution.egg or wheel.distribution.location for wheel in self.wheels.values()]
+        outside = [egg for egg in eggs if _below(egg, paths) or (tops and not _below(egg, tops))]
+        if outside:
+            subject = f"{outside[0]} and {len(outside) - 1} more" if outside[1:] else outside[0]
+            yield f"{subject}: pip leaves what lies outside of its environment, even if that is first on the path"
 
 
-def _action(name: str, one: _Made, descriptor: int | None, stage: int) -> str:
+def _action(name: str, wheel: _Wheel, descriptor: int | None, stage: int) -> str:
     if descriptor is None:
         return "made"
     try:
         there = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
     except FileNotFoundError:
         return "made"
-    same = (stat.S_IFMT(there.st_mode), stat.S_IMODE(there.st_mode)) == (stat.S_IFREG, one.mode)
+    same = (stat.S_IFMT(there.st_mode), stat.S_IMODE(there.st_mode)) == (stat.S_IFREG, wheel.mode)
     same = same and there.st_uid == os.geteuid() and files.same_bytes(name, name, descriptor, stage)
     return "kept" if same else "replaced"
 
@@ -287,14 +287,14 @@ def _notices(plan: Plan, distribution: Distribution) -> Iterator[Finding]:
     if plan.before:
         now = f"{plan.project} {plan.version}"
         yield Finding("wheel-renamed", distribution.location, f"{plan.before!a} is {now} in the wheel", "", 0)
-    told = set()
+    lines = set()
     for requirement in plan.requirements:
-        if requirement.before in told:  # for another extra
+        if requirement.before in lines:  # for another extra
             continue
-        told.add(requirement.before)
+        lines.add(requirement.before)
         if requirement.lost:
-            kept = f"the wheel requires {requirement.text}" if requirement.text else "the wheel does not require it"
-            cause = f"{requirement.before!a}: {requirement.lost}, so {kept}"
+            effect = f"the wheel requires {requirement.text}" if requirement.text else "the wheel does not require it"
+            cause = f"{requirement.before!a}: {requirement.lost}, so {effect}"
             yield Finding("wheel-requirement-lost", distribution.location, cause, "see that it is installed, in time")
         elif requirement.changed:
             cause = f"{requirement.before!a} is {requirement.text} in the wheel"
