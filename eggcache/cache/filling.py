@@ -48,33 +48,33 @@ class Filling:
         with Batch(self.staged, self.progress.advance) as batch:
             for step in plan.steps():
                 self.findings += step.findings
-                for path, seen in step.sources.items():
-                    self.sources.setdefault(path, seen)
+                for path, fingerprint in step.sources.items():
+                    self.sources.setdefault(path, fingerprint)
                 if step.claim and not step.claim.first:
                     self._fill(step.claim, batch)
 
     def _fill(self, claim: Claim, batch: Batch) -> None:
         """Keep the claimed directory if it is current; else make it anew."""
-        place, one = claim.place, claim.opened
+        place, opened = claim.place, claim.opened
         outcome = keep_or_replace.of(claim, self.cache, self.descriptor)
         self.outcomes.append(outcome)
         self.expected[place.name] = claim.expected
         if outcome.action == "kept":
-            self.progress.advance(outcome.files, one.egg.stat.st_size)
+            self.progress.advance(outcome.files, opened.egg.stat.st_size)
             return
 
         def then(why: EggcacheError | None) -> None:
             if why is None:
-                seen = freshness.of_stat(one.egg.stat)
-                done = receipt.Extracted(place.egg, seen, claim.expected, "", outcome.files, outcome.size)
-                self.ready.append((place, done))
+                fingerprint = freshness.of_stat(opened.egg.stat)
+                extracted = receipt.Extracted(place.egg, fingerprint, claim.expected, "", outcome.files, outcome.size)
+                self.ready.append((place, extracted))
                 return
             self.outcomes.remove(outcome)
             del self.expected[place.name]
             self.findings.append(refusal(why))
 
-        self.progress.advance(0, one.egg.stat.st_size - sum(member.packed for _, member in one.members))
-        batch.add(place.name, one, self.cache.ownership(one.egg), then)
+        self.progress.advance(0, opened.egg.stat.st_size - sum(member.packed for _, member in opened.members))
+        batch.add(place.name, opened, self.cache.ownership(opened.egg), then)
 
     def swap(self, allow_gap: bool) -> None:
         """Move the staged directories into place. They are on the disk before: a power cut must not leave empty files
@@ -83,31 +83,31 @@ class Filling:
             return
         self.progress.phase("writing to the disk")
         syscalls.sync_filesystem(self.staged)
-        for place, done in self.ready:
+        for place, extracted in self.ready:
             if files.exists(place.name, self.descriptor):
                 swap_or_gap.swap(self.staged, self.descriptor, place.name, allow_gap)
                 self.displaced = True
             else:
                 os.rename(place.name, place.name, src_dir_fd=self.staged, dst_dir_fd=self.descriptor)
             digest = freshness.digest(self.descriptor, place.name)
-            self.cache.known.extracted[place.name] = replace(done, found=digest)
+            self.cache.known.extracted[place.name] = replace(extracted, found=digest)
 
     def prune(self) -> None:
         """Move the directories that no tree needs any more into the stage, which is removed next."""
-        known = self.cache.known
-        for name in known.prunable(self.cache.key, self.expected, self.findings):
+        record = self.cache.known
+        for name in record.prunable(self.cache.key, self.expected, self.findings):
             self.outcomes.append(keep_or_replace.removed(self.cache, name))
             if files.exists(name, self.descriptor):
                 os.rename(name, f"{name}.pruned", src_dir_fd=self.descriptor, dst_dir_fd=self.staged)
                 self.displaced = True
-            del known.extracted[name]
+            del record.extracted[name]
 
     def look_for_foreign(self) -> None:
         """Find entries that are not eggcache's own, after all directories have their place."""
-        for one in keep_or_replace.foreign(self.cache, self.descriptor):
-            self.findings.append(one)
-            if one.status:
-                self.sources[one.thing] = freshness.fingerprint(one.thing)  # when it is gone, so is the finding
+        for finding in keep_or_replace.foreign(self.cache, self.descriptor):
+            self.findings.append(finding)
+            if finding.status:
+                self.sources[finding.thing] = freshness.fingerprint(finding.thing)  # when it is gone, so is the finding
 
     def sign(self, options: dict[str, Any], tree: Tree, started: int) -> None:
         """Write the receipt of a prepare that began at `started` (nanoseconds since the epoch).
@@ -116,7 +116,7 @@ class Filling:
         current cache, or as what the cache is for. An earlier entry stays then, and holds no more.
         """
         inputs = {**_inputs(tree, self.cache.wanted.target), **self.sources}
-        settled = {path: _settled(seen, started) for path, seen in inputs.items()}
+        settled = {path: _settled(fingerprint, started) for path, fingerprint in inputs.items()}
         earlier = self.cache.known.entries.pop(self.cache.key, None)
         if receipt.rootless(self.findings):
             if earlier:
@@ -147,7 +147,7 @@ def _inputs(tree: Tree, target: Target) -> dict[str, Fingerprint]:
     return {path: freshness.fingerprint(path) for path in sorted(paths)}
 
 
-def _settled(seen: Fingerprint, started: int) -> Fingerprint:
+def _settled(fingerprint: Fingerprint, started: int) -> Fingerprint:
     """A fingerprint; one that never matches where the file has changed since `started` (nanoseconds since the epoch),
     so that the target or we may have read the old content."""
-    return [] if seen and seen[-1] >= started - _TICK else seen
+    return [] if fingerprint and fingerprint[-1] >= started - _TICK else fingerprint

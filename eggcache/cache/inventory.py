@@ -86,17 +86,17 @@ def status(directory: str) -> Inventory:
             gone = Finding("cache-missing", directory, "it does not exist", remedy)
             return Inventory(directory, None, None, None, (), (), (), False, (gone,))
         info = os.fstat(descriptor)
-        known = receipt.read(descriptor)
+        record = receipt.read(descriptor)
         names = sorted(os.listdir(descriptor))
         cache_names.refuse_other(directory, names, "name the egg cache")
-        needed = {name for entry in known.entries.values() for name in entry.names}
+        needed = {name for entry in record.entries.values() for name in entry.names}
         contents = tuple(
-            CachedEgg(name, one.egg, _state(descriptor, name, one), one.files, one.size, name in needed)
-            for name, one in sorted(known.extracted.items())
+            CachedEgg(name, egg.egg, _state(descriptor, name, egg), egg.files, egg.size, name in needed)
+            for name, egg in sorted(record.extracted.items())
         )
         altered = {content.name for content in contents if content.state in ("altered", "copied", "missing")}
         copied = {os.path.join(directory, each.name) for each in contents if each.state == "copied"}
-        prepares = tuple(_prepare(directory, key, known, altered) for key in sorted(known.entries))
+        prepares = tuple(_prepare(directory, key, record, altered) for key in sorted(record.entries))
         return Inventory(
             directory,
             info.st_uid,
@@ -108,7 +108,7 @@ def status(directory: str) -> Inventory:
             _running(descriptor),
             (
                 *_stale(directory, prepares, copied),
-                *cache_names.foreign(descriptor, directory, known.extracted, lost=not known.entries),
+                *cache_names.foreign(descriptor, directory, record.extracted, lost=not record.entries),
             ),
         )
 
@@ -119,19 +119,20 @@ def prepared(directory: str, tree: Tree) -> tuple[bool, ...]:
     By the receipt: `status` and `check` see whether the files are still there. Raises as `status` does.
     """
     with _opened(directory) as descriptor:
-        known = receipt.Receipt() if descriptor is None else receipt.read(descriptor)
+        record = receipt.Receipt() if descriptor is None else receipt.read(descriptor)
         there = set() if descriptor is None else set(os.listdir(descriptor))
 
     def has(name: str, egg: str | None) -> bool:
-        one = known.extracted.get(name)
-        if not one or egg is None or name not in there:
+        extracted = record.extracted.get(name)
+        if not extracted or egg is None or name not in there:
             return False
-        if one.egg == egg and one.source == freshness.fingerprint(egg):
+        if extracted.egg == egg and extracted.source == freshness.fingerprint(egg):
             return True
-        return any(egg in entry.eggs(name) for entry in known.entries.values())  # another one of the same content
+        return any(egg in entry.eggs(name) for entry in record.entries.values())  # another one of the same content
 
     return tuple(
-        found.cache_name is not None and has(layout.cache_directory(found), found.egg) for found in tree.distributions
+        distribution.cache_name is not None and has(layout.cache_directory(distribution), distribution.egg)
+        for distribution in tree.distributions
     )
 
 
@@ -156,16 +157,16 @@ def _opened(directory: str) -> Iterator[int | None]:
         yield descriptor
 
 
-def _state(descriptor: int, name: str, one: receipt.Extracted) -> str:
-    source, found = freshness.fingerprint(one.egg), freshness.digest(descriptor, name)
-    if found != one.found:
-        return "missing" if not found else "copied" if _is_copy(descriptor, name, one) else "altered"
-    if source != one.source:
+def _state(descriptor: int, name: str, extracted: receipt.Extracted) -> str:
+    source, digest = freshness.fingerprint(extracted.egg), freshness.digest(descriptor, name)
+    if digest != extracted.found:
+        return "missing" if not digest else "copied" if _is_copy(descriptor, name, extracted) else "altered"
+    if source != extracted.source:
         return "egg-changed" if source else "egg-gone"
     return "current"
 
 
-def _is_copy(descriptor: int, name: str, one: receipt.Extracted) -> bool:
+def _is_copy(descriptor: int, name: str, extracted: receipt.Extracted) -> bool:
     """Whether all below `name` came there after the receipt was written, with the size that it tells of. A prepare
     writes its receipt last; tar, rsync and the layers of containers keep mtimes, and ctimes are those of the copy."""
     written, count, size = os.stat(freshness.NAME, dir_fd=descriptor).st_mtime_ns, 0, 0
@@ -176,11 +177,11 @@ def _is_copy(descriptor: int, name: str, one: receipt.Extracted) -> bool:
                 return False
             if not stat.S_ISDIR(info.st_mode):
                 count, size = count + 1, size + info.st_size
-    return (count, size) == (one.files, one.size)
+    return (count, size) == (extracted.files, extracted.size)
 
 
-def _prepare(directory: str, key: str, known: receipt.Receipt, altered: set[str]) -> Prepare:
-    entry = known.entries[key]
+def _prepare(directory: str, key: str, record: receipt.Receipt, altered: set[str]) -> Prepare:
+    entry = record.entries[key]
     python, paths, requirements = receipt.asked(key)
     uid, gid = entry.options["user"][:2]
     inputs = [path for path, before in entry.inputs.items() if freshness.fingerprint(path) != before]
@@ -198,7 +199,7 @@ def _prepare(directory: str, key: str, known: receipt.Receipt, altered: set[str]
         entry.when,
         entry.eggcache,
         tuple(entry.names),
-        receipt.content({name: known.extracted[name].expected for name in entry.names if name in known.extracted}),
+        receipt.content({name: record.extracted[name].expected for name in entry.names if name in record.extracted}),
         groups_and_time_zones.prepare_of(directory, key, entry).line(),
         tuple(sorted(changed)),
         tuple(entry.findings),

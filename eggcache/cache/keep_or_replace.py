@@ -46,14 +46,14 @@ def foresee(plan: Plan, cache: Cache, there: int | None, progress: Progress) -> 
 def of(claim: Claim, cache: Cache, there: int | None) -> Outcome:
     """The outcome for the place of a `claim` that is the first to it, in the `cache` that is open at `there`. Raises
     ServesOthers where the place would be taken from another time zone."""
-    place, one, before = claim.place, claim.opened, cache.known.extracted.get(claim.place.name)
+    place, opened, before = claim.place, claim.opened, cache.known.extracted.get(claim.place.name)
     for zone in claim.redated:
         groups_and_time_zones.keep_dates(cache.wanted, place.egg, zone)
     into = os.path.join(cache.directory, place.name)
     if before and there is not None and _holds(claim, cache, there):
         return Outcome(place.egg, into, "kept", before.files, before.size)
     action = "replaced" if there is not None and files.exists(place.name, there) else "made"
-    sizes = [member.size for _, member in one.members]
+    sizes = [member.size for _, member in opened.members]
     return Outcome(place.egg, into, action, len(sizes), sum(sizes))
 
 
@@ -73,20 +73,20 @@ def _holds(claim: Claim, cache: Cache, there: int) -> bool:
 
 def removed(cache: Cache, name: str) -> Outcome:
     """The outcome for the directory `name`, which no tree needs any more."""
-    done = cache.known.extracted[name]
-    return Outcome(done.egg, os.path.join(cache.directory, name), "removed", done.files, done.size)
+    extracted = cache.known.extracted[name]
+    return Outcome(extracted.egg, os.path.join(cache.directory, name), "removed", extracted.files, extracted.size)
 
 
 def foreign(cache: Cache, there: int) -> Iterator[Finding]:
     """What is not eggcache's own in the cache as it is then: when all has its place, which may be theirs now."""
-    known = cache.known
-    for one in foreign_entries.foreign(there, cache.directory, known.extracted, lost=False):
-        name = os.path.basename(one.thing)
-        if one.status and name.endswith("-tmp") and name in known.needed_beside(cache.key):
+    record = cache.known
+    for finding in foreign_entries.foreign(there, cache.directory, record.extracted, lost=False):
+        name = os.path.basename(finding.thing)
+        if finding.status and name.endswith("-tmp") and name in record.needed_beside(cache.key):
             # what is not to be removed by hand, since others are served from it
-            yield replace(one, remedy=groups_and_time_zones.rebuilt(known, cache.wanted, [one.thing]))
+            yield replace(finding, remedy=groups_and_time_zones.rebuilt(record, cache.wanted, [finding.thing]))
         else:
-            yield one
+            yield finding
 
 
 def _damage(opened: Opened) -> EggcacheError | None:

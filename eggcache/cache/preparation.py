@@ -134,19 +134,19 @@ class Preparation:
 
     def _held(self, descriptor: int) -> receipt.Receipt | None:
         data = freshness.load(descriptor)
-        known = receipt.understood(data) if freshness.holds(data, self.key, self.options, descriptor) else None
-        return known if known and self.key in known.entries else None
+        record = receipt.understood(data) if freshness.holds(data, self.key, self.options, descriptor) else None
+        return record if record and self.key in record.entries else None
 
-    def _unchanged(self, known: receipt.Receipt) -> Report:
-        entry = known.entries[self.key]
+    def _unchanged(self, record: receipt.Receipt) -> Report:
+        entry = record.entries[self.key]
         outcomes = tuple(
-            Outcome(done.egg, os.path.join(self.directory, place), "kept", done.files, done.size)
+            Outcome(extracted.egg, os.path.join(self.directory, place), "kept", extracted.files, extracted.size)
             for place in entry.names
-            for done in (known.extracted[place],)
+            for extracted in (record.extracted[place],)
         )
-        expected = {place: known.extracted[place].expected for place in entry.names}
-        done = self._report(outcomes, entry.findings, expected)
-        return replace(done, unchanged=True, outside=tuple(entry.outside))
+        expected = {place: record.extracted[place].expected for place in entry.names}
+        report = self._report(outcomes, entry.findings, expected)
+        return replace(report, unchanged=True, outside=tuple(entry.outside))
 
     def _report(self, outcomes: Iterable[Outcome], findings: Iterable[Finding], expected: Mapping[str, str]) -> Report:
         digest = receipt.content(expected)
@@ -157,28 +157,28 @@ class Preparation:
         """The report of a dry run: what `_fill` would do."""
         from eggcache.cache import keep_or_replace, reset_directory, reset_other_trees
 
-        directory, known, there, notes = self.directory, receipt.Receipt(), None, list[str]()
+        directory, record, there, notes = self.directory, receipt.Receipt(), None, list[str]()
         with layout.zone(self.target.timezone), ExitStack() as held, _never_lenient(directory, unsafe):
             if unsafe:
                 reset_directory.check(directory)
                 notes.append(f"{directory}: {unsafe.cause}: it would be moved aside, to {directory}.aside-...")
-                known = reset_other_trees.of(directory, self.key)
-                others = known.entries.items()
+                record = reset_other_trees.of(directory, self.key)
+                others = record.entries.items()
                 notes += [f"{reset_other_trees.named(directory, *other)} would be prepared anew" for other in others]
             else:
                 there = _open_existing(directory)
                 if there is not None:
                     held.callback(os.close, there)
                     foreign_entries.refuse_other(directory, os.listdir(there), _EMPTY)
-                    known = receipt.read(there)
+                    record = receipt.read(there)
                 elif not os.path.isdir(os.path.dirname(directory)):
                     raise _no_parent(directory, os.path.dirname(directory))
-            cache, plan = self._planned(tree, read, known)
-            notes += self._forget(known) if self.prune else []
-            made, findings, expected = keep_or_replace.foresee(plan, cache, there, self.run.progress)
-            removed = known.prunable(self.key, expected, findings) if self.prune else []
-            made += [keep_or_replace.removed(cache, name) for name in removed]
-        return replace(self._report(made, findings, expected), notes=tuple(notes))
+            cache, plan = self._planned(tree, read, record)
+            notes += self._forget(record) if self.prune else []
+            outcomes, findings, expected = keep_or_replace.foresee(plan, cache, there, self.run.progress)
+            removed = record.prunable(self.key, expected, findings) if self.prune else []
+            outcomes += [keep_or_replace.removed(cache, name) for name in removed]
+        return replace(self._report(outcomes, findings, expected), notes=tuple(notes))
 
     def _fill(self, tree: Tree, read: EarlyReader, unsafe: NotPermitted | None, started: int) -> Report | None:
         """Fill the directory under its lock; None where another run has renewed it meanwhile."""
@@ -231,14 +231,14 @@ class Preparation:
         from eggcache.cache import keep_or_replace
 
         cache, plan = self._planned(tree, read, receipt.read(descriptor))
-        made, findings, expected = keep_or_replace.foresee(plan, cache, descriptor, self.run.progress)
+        outcomes, findings, expected = keep_or_replace.foresee(plan, cache, descriptor, self.run.progress)
         lacking = cache.known.lacks(descriptor, expected)
         here = os.fstat(descriptor)
         if lacking or [here.st_uid, here.st_gid, stat.S_IMODE(here.st_mode)] != self.options["owner"][:3]:
             raise OSError(errno.EROFS, os.strerror(errno.EROFS), os.path.join(self.directory, *lacking[:1]))
         note = f"{self.directory}: it is read-only, and was left as it is: its content is current"
-        kept = [replace(outcome, action="kept") for outcome in made]
-        return replace(self._report(kept, findings, expected), notes=(note,))
+        current = [replace(outcome, action="kept") for outcome in outcomes]
+        return replace(self._report(current, findings, expected), notes=(note,))
 
     @property
     def _wanted(self) -> Prepare:
@@ -246,13 +246,13 @@ class Preparation:
 
         return Prepare(self.directory, self.target, self.roots, self.run.limits)
 
-    def _planned(self, tree: Tree, read: EarlyReader, known: receipt.Receipt) -> tuple[Cache, Plan]:
+    def _planned(self, tree: Tree, read: EarlyReader, record: receipt.Receipt) -> tuple[Cache, Plan]:
         """What is to be in the cache of which this is known. Raises ServesOthers where that closes it to others."""
         from eggcache.cache import groups_and_time_zones
         from eggcache.cache.plan import Cache, Plan
 
-        cache = Cache(self._wanted, self.owner, known)
-        groups_and_time_zones.keep_readers(known, cache.wanted)
+        cache = Cache(self._wanted, self.owner, record)
+        groups_and_time_zones.keep_readers(record, cache.wanted)
         return cache, Plan(tree, self.target, read.opened, cache)
 
     def _open(self, held: ExitStack) -> tuple[int, reset_directory.Renewal | None]:
@@ -291,16 +291,16 @@ class Preparation:
         groups_and_time_zones.keep_readers(others, self._wanted)
         return list(reset_other_trees.prepare(others, self.directory, descriptor, self.run.progress))
 
-    def _forget(self, known: receipt.Receipt) -> list[str]:
-        """Let `known` forget the trees that no process can need any more, so that what was extracted for them goes."""
+    def _forget(self, record: receipt.Receipt) -> list[str]:
+        """Let `record` forget the trees that no process can need any more, so that what was extracted for them goes."""
         notes = []
-        for other in known.forgettable(self.key):
+        for other in record.forgettable(self.key):
             python, _, requirements = receipt.asked(other)
-            tree = receipt.tree_of(requirements, known.entries[other].strict)
+            tree = receipt.tree_of(requirements, record.entries[other].strict)
             why = "which is gone" if receipt.gone(python) else "for which nothing was extracted"
-            done = "would be forgotten" if self.run.dry_run else "forgotten"
-            notes.append(f"{self.directory}: {done}: {tree} of {python}, {why}")
-            del known.entries[other]
+            effect = "would be forgotten" if self.run.dry_run else "forgotten"
+            notes.append(f"{self.directory}: {effect}: {tree} of {python}, {why}")
+            del record.entries[other]
         return notes
 
 

@@ -83,7 +83,7 @@ class Receipt:
 
     def lacks(self, directory: int, expected: Mapping[str, str]) -> list[str]:
         """The names that the cache open at `directory` does not have unchanged, with the content `expected`."""
-        held = {name: done for name, done in self.extracted.items() if done.expected == expected.get(name)}
+        held = {name: egg for name, egg in self.extracted.items() if egg.expected == expected.get(name)}
         return [name for name in expected if name not in held or held[name].found != freshness.digest(directory, name)]
 
     def needed_beside(self, key: str) -> set[str]:
@@ -171,8 +171,8 @@ def understood(data: Mapping[str, Any]) -> Receipt:
         return Receipt()
 
 
-def _finding(one: dict[str, Any]) -> Finding:
-    return Finding(**{**one, "remedy": Remedy(*one["remedy"]), "context": tuple(one["context"])})
+def _finding(data: dict[str, Any]) -> Finding:
+    return Finding(**{**data, "remedy": Remedy(*data["remedy"]), "context": tuple(data["context"])})
 
 
 def dump(receipt: Receipt) -> bytes:
@@ -195,7 +195,8 @@ _END_OF_TIME = 253_402_300_799  # the last second of the year 9999
 def _of_today(entry: Any) -> Any:
     """An entry in the form that `dump` writes: 0.1.0 wrote the remedy of a finding as one text."""
     remedied = [
-        {**one, "remedy": [one["remedy"], ""]} if type(one["remedy"]) is str else one for one in entry["findings"]
+        {**finding, "remedy": [finding["remedy"], ""]} if type(finding["remedy"]) is str else finding
+        for finding in entry["findings"]
     ]
     return {**entry, "findings": remedied}
 
@@ -235,13 +236,13 @@ def _is_entry(entry: Any) -> bool:
     )
 
 
-def _is_extracted(one: Any) -> bool:
+def _is_extracted(value: Any) -> bool:
     return (
-        _has(one, {field.name for field in fields(Extracted)})
-        and all(_is_text(one[name]) and one[name] for name in ("egg", "expected", "found"))
-        and _is_fingerprint(one["source"])
-        and _is_count(one["files"])
-        and _is_count(one["size"])
+        _has(value, {field.name for field in fields(Extracted)})
+        and all(_is_text(value[name]) and value[name] for name in ("egg", "expected", "found"))
+        and _is_fingerprint(value["source"])
+        and _is_count(value["files"])
+        and _is_count(value["size"])
     )
 
 

@@ -60,12 +60,12 @@ def remove(directory: str, run: Run = DEFAULT_RUN) -> Report:
             lock.enter_context(safe_dirs.locked(descriptor, directory, run.wait, run.progress))
             if not safe_dirs.leads_to(path, descriptor):
                 return missing  # whoever held the lock removed it
-        known = receipt.read(descriptor)
+        record = receipt.read(descriptor)
         names = sorted(os.listdir(descriptor))
-        for foreign in cache_names.foreign(descriptor, directory, known.extracted, lost=not known.entries):
+        for foreign in cache_names.foreign(descriptor, directory, record.extracted, lost=not record.entries):
             cause = f"{foreign.cause}, so nothing was removed"
             raise NotPermitted(foreign.thing, cause, "see whose it is; then run again")
-        outcomes = tuple(_outcomes(descriptor, directory, names, known))
+        outcomes = tuple(_outcomes(descriptor, directory, names, record))
         if not run.dry_run:
             reset_directory.remove_leftovers(parent, (_prefix(path), reset_directory.prefix(path)))
             aside = _prefix(path) + staging.unguessable()
@@ -119,12 +119,12 @@ def _ours(descriptor: int) -> bool:
     return False
 
 
-def _outcomes(descriptor: int, directory: str, names: list[str], known: receipt.Receipt) -> Iterator[Outcome]:
+def _outcomes(descriptor: int, directory: str, names: list[str], record: receipt.Receipt) -> Iterator[Outcome]:
     for name in names:
         into = os.path.join(directory, name)
-        one = known.extracted.get(name)
-        if one:
-            yield Outcome(one.egg, into, "removed", one.files, one.size)
+        extracted = record.extracted.get(name)
+        if extracted:
+            yield Outcome(extracted.egg, into, "removed", extracted.files, extracted.size)
         elif name.endswith("-tmp") or cache_names.left(name):
             yield Outcome("", into, "removed", *_counted(descriptor, name))
 
@@ -142,10 +142,10 @@ def _counted(descriptor: int, name: str) -> tuple[int, int]:
 def _users(path: str) -> Iterator[str]:
     """Notes on the processes that have `path` as the egg cache in their environment, as far as we may see; not on our
     own ancestors."""
-    wanted, silent = b"PYTHON_EGG_CACHE=" + os.fsencode(path), list[int]()
+    setting, silent = b"PYTHON_EGG_CACHE=" + os.fsencode(path), list[int]()
     ours = procfs.ancestors()
     others = [pid for pid in procfs.numbers() if pid not in ours]
-    for pid, has in procfs.ask(others, lambda pid: wanted in procfs.environment(pid), silent):
+    for pid, has in procfs.ask(others, lambda pid: setting in procfs.environment(pid), silent):
         if has:
             with suppress(OSError):
                 who = f"{os.path.basename(procfs.program(pid))} (process {pid})"
