@@ -78,18 +78,18 @@ def findings(application: Application, target: Target) -> tuple[Finding, ...]:
                 data = file.read(_LARGEST + 1)
     except NotPermitted as error:
         return (Finding("app-config-unreadable", path, error.cause, error.remedy),)
-    found = list(_exposed(path, info))
+    faults = list(_exposed(path, info))
     try:
         config = parse(data, target)
     except Unreadable as error:
-        return (*found, Finding("app-config-invalid", path, str(error), "correct that line"))
+        return (*faults, Finding("app-config-invalid", path, str(error), "correct that line"))
     if config is None:
         cause = f"neither {target.python} nor eggcache's own Python has a ConfigObj: nothing in it was checked"
         remedy = "name TurboGears' Python with --python, or install configobj for eggcache"
-        return (*found, Finding("app-config-unread", path, cause, remedy, 0))
-    found += _settings(path, config, application.location)
-    found += _log_files(path, config, target.account)
-    return tuple(found)
+        return (*faults, Finding("app-config-unread", path, cause, remedy, 0))
+    faults += _settings(path, config, application.location)
+    faults += _log_files(path, config, target.account)
+    return tuple(faults)
 
 
 def _no_configuration(app_config: str, cause: str) -> UsageError:
@@ -104,14 +104,14 @@ def parse(data: bytes, target: Target) -> Section | None:
     paths = search_path.expanded(map(os.path.abspath, target.paths))
     request = {"data": os.fsdecode(data), "defaults": _DEFAULTS, "paths": paths}
     try:
-        said = script_run.run(Launch(target, "turbogears_config.py", request))
+        answer = script_run.run(Launch(target, "turbogears_config.py", request))
     except NotPermitted:
         raise
     except EggcacheError as error:  # the same target has just answered for the tree: it is the file
         raise Unreadable(f"TurboGears cannot read it: {target.python} {error.cause}") from None
-    if said == {}:
+    if answer == {}:
         return _read_here(data)
-    config, words = (said.get("config"), said.get("refused")) if isinstance(said, dict) else (None, None)
+    config, words = (answer.get("config"), answer.get("refused")) if isinstance(answer, dict) else (None, None)
     if not isinstance(config, dict):
         raise Unreadable(f"TurboGears cannot read it: {shown(str(words)).rstrip('.')}")
     return config
@@ -166,14 +166,14 @@ def _settings(path: str, config: Section, location: str | None) -> Iterator[Find
         yield Finding("autoreload-on", path, cause, "set autoreload.on = False in [global]")
     if (location or "/").strip("/"):
         # The section of the root counts before [global], and the older spelling before the newer: cherrypy.config.get
-        given = [
+        flags = [
             section[name]
             for section in (_section(config, "/"), settings)
             for name in ("baseUrlFilter.on", "base_url_filter.on")
             if name in section
         ]
-        if not given or not given[0]:
-            cause = f"base_url_filter.on is {'not set' if not given else 'off'}, and the application is at {location}: "
+        if not flags or not flags[0]:
+            cause = f"base_url_filter.on is {'not set' if not flags else 'off'}, and the application is at {location}: "
             cause += "it redirects and links to the wrong place"
             yield Finding("base-url-filter-off", path, cause, "set base_url_filter.on = True in [global]")
 

@@ -53,7 +53,7 @@ def verifier(archived: Archived, target: Target, roots: Roots = EVERYTHING) -> b
     :param roots: which distributions the archive was made for
     """
     question = launch.question(target, roots)
-    known = {"names": list(archived.names), "timezone": archived.timezone, "rules": archived.rules}
+    contents = {"names": list(archived.names), "timezone": archived.timezone, "rules": archived.rules}
     return _HEAD.encode("ascii") + launch.compose(
-        "archive_verifier.py", {"cache": archived.directory, **known, **question}
+        "archive_verifier.py", {"cache": archived.directory, **contents, **question}
     )

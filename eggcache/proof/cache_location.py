@@ -65,49 +65,49 @@ def findings(directory: str, host: apache.Apache, *, native: bool, unzip: str) -
 
 def unseen_eggs(tree: Tree, host: apache.Apache) -> Iterator[Finding]:
     """The directories of the target and its eggs that Apache will not see, each once, with the finding for it."""
-    python, told = tree.interpreter, list[str]()
+    python, prefixes = tree.interpreter, list[str]()
     places = {
         python.prefix,
         *python.path,
         *(distribution.egg or distribution.location for distribution in tree.distributions),
     }
     for place in sorted(filter(os.path.exists, places), key=lambda place: (len(place), place)):
-        unseen = None if place.startswith(tuple(told)) else apache.hides(host, place)
+        unseen = None if place.startswith(tuple(prefixes)) else apache.hides(host, place)
         if unseen:
-            told.append(f"{place}/")
+            prefixes.append(f"{place}/")
             yield replace(unseen, remedy=Remedy("install it where Apache sees it, with what names it there"), status=3)
 
 
-def hidden(wanted: Prepare, others: Iterable[ApplicationServer] = ()) -> Iterator[Finding]:
-    """Whether the running servers with the cache of `wanted` in their environment, and those `others` whose files name
+def hidden(prepare: Prepare, others: Iterable[ApplicationServer] = ()) -> Iterator[Finding]:
+    """Whether the running servers with the cache of `prepare` in their environment, and those `others` whose files name
     it, see it at its place. Another Apache may be anybody's: that it has another cache, or none, is told by
     `environment_variables.findings`.
 
     The settings of a unit are checked before (`apache.hides`). This is about their effect, that of ProtectHome= and the
     like, and about mounts since a server was started.
     """
-    cache, account = os.path.realpath(wanted.directory), wanted.target.account
+    cache, account = os.path.realpath(prepare.directory), prepare.target.account
     servers = {server.pid: server for server in environment_variables.using(cache, account)}
-    having = (one for one in others if one.cache and os.path.realpath(one.cache) == cache)
-    servers.update((one.environment.pid, one.environment) for one in having)
-    for pid, seen in procfs.ask(sorted(servers), lambda pid: procfs.shows(pid, cache), []):
-        if seen is False:
+    having = (server for server in others if server.cache and os.path.realpath(server.cache) == cache)
+    servers.update((server.environment.pid, server.environment) for server in having)
+    for pid, visible in procfs.ask(sorted(servers), lambda pid: procfs.shows(pid, cache), []):
+        if visible is False:
             again = "restart it, where something was mounted or unmounted since it started"
             remedy = Remedy(f"{again}; else use a directory that it sees")
             if cache != command_lines.ELSEWHERE:
-                remedy = remedy._replace(command=wanted.at(command_lines.ELSEWHERE).line())
+                remedy = remedy._replace(command=prepare.at(command_lines.ELSEWHERE).line())
             cause = f"{servers[pid].thing} does not see it: in its mount namespace that is another place, or none"
-            yield Finding("hidden-from-process", wanted.directory, cause, remedy)
+            yield Finding("hidden-from-process", prepare.directory, cause, remedy)
 
 
-def unreadable(wanted: Prepare, servers: Iterable[ApplicationServer]) -> Iterator[Finding]:
-    """Whether these `servers`, which are of other users than that of `wanted`, can read its cache."""
+def unreadable(prepare: Prepare, servers: Iterable[ApplicationServer]) -> Iterator[Finding]:
+    """Whether these `servers`, which are of other users than that of `prepare`, can read its cache."""
     for server in servers if os.geteuid() == 0 else ():
         account = accounts.named(str(server.uid))
-        path = apache_findings.first_unreadable(wanted.directory, account)
+        path = apache_findings.first_unreadable(prepare.directory, account)
         if path is not None:
             cause = accounts.in_the_way(path, account).cause.replace("cannot use it", "cannot read the cache")
-            own = replace(wanted, target=wanted.target._replace(account=account, group=account.gid))
+            own = replace(prepare, target=prepare.target._replace(account=account, group=account.gid))
             cause = f"its processes run as {account.name}, and {cause}"
             yield Finding(
                 "daemon-user-cannot-read", server.environment.thing, cause, groups_and_time_zones.another(own)
@@ -147,12 +147,12 @@ def cleaned(directory: str, root: str = "/") -> Iterator[Finding]:
     if line:
         cause = f"systemd-tmpfiles removes old files from it: {line.file} says {line.text!r}"
         elsewhere = "use /var/cache/eggcache"
-        kept = [_Line("", "", "x", _fields(f"x {real}{below}")[1], "") for below in ("", "/*", "/.*")]
+        additions = [_Line("", "", "x", _fields(f"x {real}{below}")[1], "") for below in ("", "/*", "/.*")]
         exclusion = (
             f"write 'x {real}', 'x {real}/*' and 'x {real}/.*' to /etc/tmpfiles.d/eggcache.conf, each to a line of its "
             f"own, or {elsewhere}"
         )
-        in_vain = any(_governing(name, [*kept, *lines]) for name in names)
+        in_vain = any(_governing(name, [*additions, *lines]) for name in names)
         remedy = Remedy(elsewhere if in_vain else exclusion)
         yield Finding("cleaned", directory, cause, remedy)
     elif _reaped(real, root):
@@ -194,9 +194,9 @@ def _governing(real: str, lines: Sequence[_Line]) -> _Line | None:
     inside = [line for line in lines if line.path.count("/") == real.count("/") + 1]
     for name in files.names(real) or ["-"]:
         own = [line for line in inside if line.is_on(os.path.join(real, name))]
-        found = next((line for line in own if line.age), None) if own else above
-        if found:
-            return found
+        governing = next((line for line in own if line.age), None) if own else above
+        if governing:
+            return governing
     return None
 
 
@@ -267,7 +267,7 @@ def _matches(path: str, pattern: str) -> bool:
     """fnmatch(3) with FNM_PATHNAME and FNM_PERIOD: no wildcard is a slash, or a dot at the beginning of a name."""
     names, patterns = path.split("/"), re.sub(r"\\(.)", r"[\1]", pattern).split("/")
     return len(names) == len(patterns) and all(
-        fnmatch.fnmatchcase(name, one) and (name[:1] != "." or one[:1] == ".") for name, one in zip(names, patterns)
+        fnmatch.fnmatchcase(name, part) and (name[:1] != "." or part[:1] == ".") for name, part in zip(names, patterns)
     )
 
 
@@ -305,12 +305,12 @@ def _specifier(letter: str) -> str:
 
 def _lines(root: str) -> Iterator[tuple[str, str]]:
     """(file, line) of the configuration: of files with one name, that of the first directory counts."""
-    found: dict[str, str] = {}
+    paths: dict[str, str] = {}
     for directory in _DIRECTORIES:
         for name in files.names(os.path.join(root, directory)):
             if name.endswith(".conf"):
-                found.setdefault(name, os.path.join(root, directory, name))
-    for _, file in sorted(found.items()):
+                paths.setdefault(name, os.path.join(root, directory, name))
+    for _, file in sorted(paths.items()):
         for line in files.lines(file):
             if line.strip() and not line.lstrip().startswith("#"):
                 yield file, line.strip()

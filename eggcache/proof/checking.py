@@ -96,37 +96,37 @@ def with_tree(
             with target_side.Question(target, roots, cache, likely) as question:
                 around = looked.around()
                 aside = (trac_front_ends.IMPORTED,) if trac_front_ends.handled(looked.told) else ()
-                wanted = target_side.Imports(imports, around, aside)
-                evident = question.answered(wanted, early=early, meanwhile=run.progress.tick)
+                request = target_side.Imports(imports, around, aside)
+                evident = question.answered(request, early=early, meanwhile=run.progress.tick)
         except EggcacheError as error:
             if error.status != EggcacheError.status:
                 raise
             raise NotPermitted(error.thing, error.cause, error.remedy) from error  # what could not look, said nothing
-        tree, host, told = looked.tree, looked.host, looked.told  # of Apache nothing, where another server is meant
+        tree, host, settings = looked.tree, looked.host, looked.told  # of Apache nothing, where another server is meant
         if cache is None:
-            found, outcomes = _Without(looked, evident).findings(), tuple[Outcome, ...]()
+            findings, outcomes = _Without(looked, evident).findings(), tuple[Outcome, ...]()
         else:
-            found = _With(cache, looked, evident).findings()
+            findings = _With(cache, looked, evident).findings()
             outcomes = tuple(looked.comparison.outcomes)
-        found += cache_location.unseen_eggs(tree, host)
-        found += resolver.rivals(tree)
-        known = any(one.code in _BREAKING for one in found)
-        found += imported.findings(evident.imports, looked, around, known=known)
+        findings += [*cache_location.unseen_eggs(tree, host), *resolver.rivals(tree)]
+        faulty = any(finding.code in _BREAKING for finding in findings)
+        findings += imported.findings(evident.imports, looked, around, faulty=faulty)
         # What a process was started with does not matter then
-        if cache is not None and apache_findings.tells(told, cache):
-            found = [one for one in found if one.code not in environment_variables.RUNNING]
-        found += apache_findings.host_findings(told, interpreter=tree.interpreter, cache=cache, account=target.account)
-        found += imported.extracted_first(evident.imports, looked)
-        found += applications.findings(application, target)
-        found += looked.outdated()
+        if cache is not None and apache_findings.tells(settings, cache):
+            findings = [finding for finding in findings if finding.code not in environment_variables.RUNNING]
+        findings += apache_findings.host_findings(
+            settings, interpreter=tree.interpreter, cache=cache, account=target.account
+        )
+        findings += imported.extracted_first(evident.imports, looked)
+        findings += [*applications.findings(application, target), *looked.outdated()]
         unlike, by_line = looked.deployed(application.scripts)
-        found += unlike
+        findings += unlike
     notices = _NOTICES if resolver.wanted(tree) else (*_NOTICES, *resolver.LACKING)
-    findings = tuple(one if one.code in notices else replace(one, status=3) for one in found)
+    findings = [finding if finding.code in notices else replace(finding, status=3) for finding in findings]
     read = f"{', '.join(by_line)}: read by line, since eggcache's own Python cannot parse it" if by_line else None
-    about = (looked.beside, apache_configuration.untold(told), read, *_others(looked))
+    about = (looked.beside, apache_configuration.untold(settings), read, *_others(looked))
     notes = (*resolver.notes(tree, roots), *_notes(target.account, host), *about)
-    result = Report("check", cache, outcomes, findings, tuple(filter(None, notes)), outside=tree.outside)
+    result = Report("check", cache, outcomes, tuple(findings), tuple(filter(None, notes)), outside=tree.outside)
     return result, tree
 
 
@@ -159,8 +159,8 @@ def _notes(account: Account, host: apache.Apache) -> tuple[str, ...]:
 
 def _others(looked: HostSide) -> Iterator[str]:
     """That another user's server runs the target, and none of the user that it was checked as."""
-    for one in looked.strangers[:1] if looked.beside else ():
-        user, thing = accounts.user_name(one.uid), one.environment.thing
+    for server in looked.strangers[:1] if looked.beside else ():
+        user, thing = accounts.user_name(server.uid), server.environment.thing
         yield f"{thing}: it runs as {user}, this is checked as {looked.account.name}: --user {user} checks as that user"
 
 
@@ -180,44 +180,44 @@ class _With:
         """All findings, those about eggs first."""
         compared = self.comparison
         compared.testify(self.evident.lookups)
-        found = compared.findings
+        findings = compared.findings
         if not compared.outcomes:
-            return found  # nothing is extracted, so nothing is asked of the cache
+            return findings  # nothing is extracted, so nothing is asked of the cache
         if self.away:
             unseen = apache.hides(self.looked.host, self.cache) if self.away.code == "cache-missing" else None
             if unseen:  # as what prepares it at start may be, with Apache: TemporaryFileSystem= is for both
-                return [*found, replace(unseen, status=3)]
-            found.append(self.away)
+                return [*findings, replace(unseen, status=3)]
+            findings.append(self.away)
             if self.away.code == "cache-missing":
-                return found
+                return findings
         else:
-            found += self._evident()
+            findings += self._evident()
         native = any(attempt.kind == "native" for attempt in self.evident.imports)
         host, writers = self.looked.host, self.looked.writers
         around = list(cache_location.findings(self.cache, host, native=native, unzip=self.unzip))
         if not self.away:
-            found += self._native(any(finding.code == "noexec" for finding in around))
-        found += writers
+            findings += self._native(any(finding.code == "noexec" for finding in around))
+        findings += writers
         if any(finding.code == "cache-writable" for finding in writers):
-            found += _race(self.looked, self.cache)
+            findings += _race(self.looked, self.cache)
         with _opened(self.cache) as directory:
             if compared.shifted:
-                found.append(self._shifted())
-            found += strangers(directory, self.looked.wanted, compared.names)
-        found += around
+                findings.append(self._shifted())
+            findings += strangers(directory, self.looked.wanted, compared.names)
+        findings += around
         if not any(finding.code in ("hidden-by-unit", "private-tmp") for finding in around):
-            found += cache_location.hidden(self.looked.wanted, self.looked.servers)
-        return [*found, *self.looked.environments(), *self.looked.unread()]
+            findings += cache_location.hidden(self.looked.wanted, self.looked.servers)
+        return [*findings, *self.looked.environments(), *self.looked.unread()]
 
     def _shifted(self) -> Finding:
         paths = self.comparison.shifted
-        known, names = self.looked.known, self.comparison.names
-        zones = groups_and_time_zones.prepared_for(known, names)
+        record, names = self.looked.known, self.comparison.names
+        zones = groups_and_time_zones.prepared_for(record, names)
         why = " and ".join(map(groups_and_time_zones.shown, zones)) or "another time zone"
         remedy = Remedy("prepare it with the zone of Apache (--tz), and check with the same")
         if zones:
             again = Remedy("prepare it again", self.looked.wanted.line())
-            remedy = groups_and_time_zones.in_zone(known, self.looked.wanted, names) or again
+            remedy = groups_and_time_zones.in_zone(record, self.looked.wanted, names) or again
         here = environment_variables.shown(self.target.timezone)
         cause = f"prepared for {why}, and {here} here: {len(paths)} files are not "
         cause += f"current, {paths[0][0]} is off by {paths[0][1]}"
@@ -228,10 +228,10 @@ class _With:
         """Findings for look-ups that the cache did not serve although nothing else is wrong with it."""
         if any(finding.code == "broken-pkg-resources" for finding in self.comparison.findings):
             return
-        asked = {lookup.egg for lookup in self.evident.lookups if lookup.files}
-        for done in self.comparison.outcomes:
-            if done.files and done.egg not in asked:
-                yield Finding("not-served", done.egg, "its pkg_resources was not asked for it", "run check again")
+        eggs = {lookup.egg for lookup in self.evident.lookups if lookup.files}
+        for outcome in self.comparison.outcomes:
+            if outcome.files and outcome.egg not in eggs:
+                yield Finding("not-served", outcome.egg, "its pkg_resources was not asked for it", "run check again")
         for lookup in self.evident.lookups:
             if not lookup.failed or lookup.egg in self.comparison.wrong:
                 continue
@@ -247,14 +247,14 @@ class _With:
 
     def _native(self, noexec: bool) -> Iterator[Finding]:
         """Shared libraries that do not import, except where another finding says so already."""
-        told = {
+        stubs = {
             name for finding in self.comparison.findings if finding.code.startswith("stub-") for name in finding.context
         }  # in its egg; another egg's of that name would be told by its own finding
         differing = self._differing()
         for attempt in self.evident.imports:
             if attempt.kind != "native" or attempt.state in ("ok", "elsewhere") or attempt.egg in differing:
                 continue
-            if any(attempt.file.endswith(f"-tmp/{name}") or attempt.module == _module(name) for name in told):
+            if any(attempt.file.endswith(f"-tmp/{name}") or attempt.module == _module(name) for name in stubs):
                 continue
             if noexec and "failed to map segment" in attempt.words:
                 continue
@@ -272,7 +272,7 @@ class _With:
         paths += [path for path, _ in self.comparison.shifted]
         below = len(os.path.join(self.cache, ""))
         tops = {path[below:].split("/")[0] for path in paths}
-        return {done.egg for done in self.comparison.outcomes if os.path.basename(done.into) in tops}
+        return {outcome.egg for outcome in self.comparison.outcomes if os.path.basename(outcome.into) in tops}
 
 
 class _Without:
@@ -285,9 +285,9 @@ class _Without:
 
     def findings(self) -> list[Finding]:
         """The faults of the tree and its eggs, and that there is no cache."""
-        found, outcomes = self.looked.comparison.findings, self.looked.comparison.outcomes
+        findings, outcomes = self.looked.comparison.findings, self.looked.comparison.outcomes
         if not outcomes:
-            return found
+            return findings
         count = f"{len(outcomes)} zipped egg{'s' * (len(outcomes) != 1)}"
         writable = self._writable()
         what = (
@@ -296,18 +296,18 @@ class _Without:
             else f"which {self.account.name} cannot write to: an ExtractionError at the first request"
         )
         apaches = self.looked.apaches(self.looked.tree.interpreter.version)
-        used = [(one.thing, one.values.get("PYTHON_EGG_CACHE") or "") for one in apaches]
-        used += [(one.environment.thing, one.cache or "") for one in self.looked.servers]
+        used = [(server.thing, server.values.get("PYTHON_EGG_CACHE") or "") for server in apaches]
+        used += [(server.environment.thing, server.cache or "") for server in self.looked.servers]
         has = "".join(f"; {thing} has {cache}, see it with --cache" for thing, cache in used if cache.startswith("/"))
-        wanted = self.looked.wanted
-        unzip = command_lines.unzip_all(wanted.target, wanted.roots)
+        prepare = self.looked.wanted
+        unzip = command_lines.unzip_all(prepare.target, prepare.roots)
         cause = f"without PYTHON_EGG_CACHE, {count} are extracted to it, {what}{has}"
-        remedy = Remedy(f"unzip them ({unzip}), or prepare a cache", wanted.at(command_lines.ELSEWHERE).line())
+        remedy = Remedy(f"unzip them ({unzip}), or prepare a cache", prepare.at(command_lines.ELSEWHERE).line())
         eggs = tuple(outcome.egg for outcome in outcomes)
-        found.append(Finding("no-cache", self.default, cause, remedy, context=eggs))
+        findings.append(Finding("no-cache", self.default, cause, remedy, context=eggs))
         if writable:
-            found += _race(self.looked, self.default)
-        return found
+            findings += _race(self.looked, self.default)
+        return findings
 
     def _writable(self) -> bool:
         """Whether the default cache can be written to, or made."""

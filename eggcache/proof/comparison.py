@@ -105,19 +105,19 @@ class Comparison:
     def _share(self, first: Place, place: Place) -> None:
         if first.egg != place.egg:  # what is wrong with the one is wrong with the other
             self.wrong.update({place.egg} if first.egg in self.wrong else ())
-            done = next(outcome for outcome in self.outcomes if outcome.egg == first.egg)
-            self._conclude(place, done.files, done.size)
+            outcome = next(outcome for outcome in self.outcomes if outcome.egg == first.egg)
+            self._conclude(place, outcome.files, outcome.size)
 
     def _conclude(self, place: Place, files: int, size: int) -> None:
-        found = [finding for finding in self.findings if finding.thing == place.distribution.location]
-        codes = {one.code for one in found if one.status}  # a notice takes nothing from what is proven
+        findings = [finding for finding in self.findings if finding.thing == place.distribution.location]
+        codes = {finding.code for finding in findings if finding.status}  # a notice takes nothing from what is proven
         if codes & _PARTLY:
             self.wrong.add(place.egg)
         action = "unproven" if codes or place.egg in self.wrong or not self.reachable else "proven"
         self.outcomes.append(Outcome(place.egg, os.path.join(self.directory, place.name), action, files, size))
 
     def _differences(self, into: str, opened: Opened, members: list[tuple[str, Member]]) -> Differences:
-        found: Differences = {}
+        faults: Differences = {}
         difference: _Rule = _judge()["difference"]  # as ourselves: what is read first, he may be unable to read
         for start in range(0, len(members), _AT_ONCE):
             now = members[start : start + _AT_ONCE]
@@ -127,25 +127,25 @@ class Comparison:
                     mtime = layout.mtime(member.date_time)
                     code, why = difference(path, member.size, mtime, self._bytes_of(opened, member))
                     if code:
-                        found.setdefault(code, []).append((path, why))
+                        faults.setdefault(code, []).append((path, why))
             # As ourselves: he may be unable to read what is loaded to draw it
             self.run.progress.advance(len(now), sum(member.packed for _, member in now))
         with accounts.acting(self.target.account):
             for path in _judge()["directories_of"](into, [name for name, _ in members]):
                 # Where he may not even search it, the files in it have been found unreadable
                 if not accounts.may(path, os.R_OK) and accounts.may(path, os.X_OK):
-                    found.setdefault("member-unreadable", []).append((path, "cannot be listed: Permission denied"))
-        return found
+                    faults.setdefault("member-unreadable", []).append((path, "cannot be listed: Permission denied"))
+        return faults
 
     def _bytes_of(self, opened: Opened, member: Member) -> Callable[[int], bool]:
         return lambda descriptor: self.same(descriptor, opened, member)
 
-    def _report(self, place: Place, into: str, found: Differences) -> None:
+    def _report(self, place: Place, into: str, faults: Differences) -> None:
         """The findings about one egg."""
-        if not found:
+        if not faults:
             return
-        self.shifted += found.get(_SHIFTED, ())
-        if _SHIFTED in found:
+        self.shifted += faults.get(_SHIFTED, ())
+        if _SHIFTED in faults:
             self.wrong.add(place.egg)
         other = self.again()
         again = other or Remedy("run again", self.wanted.line())
@@ -156,7 +156,7 @@ class Comparison:
             ("member-outdated", again),
             ("member-changed", Remedy(f"find out who changed it, and {again.text}", again.command)),
         ):
-            rows = found.get(code)
+            rows = faults.get(code)
             if not rows:
                 continue
             self.wrong.add(place.egg)
@@ -166,7 +166,7 @@ class Comparison:
             if whole:
                 code, path = "egg-not-in-cache", into
                 cause = f"it is missing, with the {len(rows)} files of {place.egg}"
-            detail = tuple(f"{one} {reason}" for one, reason in rows[:SHOWN])
+            detail = tuple(f"{file} {reason}" for file, reason in rows[:SHOWN])
             self.reported.append((len(self.findings), (place.egg, place.distribution.inside)))
             self.findings.append(Finding(code, path, cause, remedy, context=detail))
 
@@ -175,26 +175,26 @@ class Comparison:
         by_egg = {(lookup.egg, lookup.inside): lookup for lookup in lookups}
         for position, egg in self.reported:
             wrong = by_egg[egg].wrong[:SHOWN] if egg in by_egg else ()
-            told = (f"pkg_resources: {failure.kind} {failure.name}: {failure.told}" for failure in wrong)
-            found = self.findings[position]
-            self.findings[position] = replace(found, context=(*found.context, *told))
+            words = (f"pkg_resources: {failure.kind} {failure.name}: {failure.told}" for failure in wrong)
+            finding = self.findings[position]
+            self.findings[position] = replace(finding, context=(*finding.context, *words))
 
 
-def strangers(descriptor: int, wanted: Prepare, needed: Sequence[str]) -> list[Finding]:
+def strangers(descriptor: int, prepare: Prepare, needed: Sequence[str]) -> list[Finding]:
     """The directories in the cache open at `descriptor` that neither this tree nor any tree in the receipt needs.
 
     With a receipt that we may not read, or must not believe, nobody knows what other trees need.
     """
-    known = receipt.read(descriptor)
+    record = receipt.read(descriptor)
     present = sorted(os.listdir(descriptor))
-    if freshness.NAME in present and not known.entries:
+    if freshness.NAME in present and not record.entries:
         return []
-    required = known.needed_beside("") | set(needed)
+    required = record.needed_beside("") | set(needed)
     cause = "no tree that was prepared here needs it"
-    prune, other = Remedy("have it removed", wanted.line("--prune")), Remedy("remove it, if you know what it is")
-    remedies = {name: prune if name in known.extracted else other for name in present}
+    prune, other = Remedy("have it removed", prepare.line("--prune")), Remedy("remove it, if you know what it is")
+    remedies = {name: prune if name in record.extracted else other for name in present}
     return [
-        Finding("stale-directory", os.path.join(wanted.directory, name), cause, remedies[name])
+        Finding("stale-directory", os.path.join(prepare.directory, name), cause, remedies[name])
         for name in present
         if name.endswith("-tmp") and not foreign_entries.own(name) and name not in required
     ]

@@ -74,16 +74,16 @@ class HostSide:
             self.host = replace(self.host, pid_file=self.pid_file)
         self.told = apache_configuration.read(self.host)
         if self.server not in ("apache", "none"):
-            found = [one for one in self.application_servers if self.server in (None, one.kind)]
-            self.servers = list(chosen(found, self.account.uid, self.cache))
-            self.strangers = [one for one in found if one.uid != self.account.uid] if not self.servers else []
+            candidates = [server for server in self.application_servers if self.server in (None, server.kind)]
+            self.servers = list(chosen(candidates, self.account.uid, self.cache))
+            self.strangers = [] if self.servers else [server for server in candidates if server.uid != self.account.uid]
         if self.server not in (None, "apache"):
             self._leave_apache(f"--server {self.server}")
         elif self.servers and self.server is None and apache_configuration.idle(self.told):
             self._leave_apache(
                 f"{self.servers[0].environment.thing} runs {self.target.python}, and Apache runs nothing"
             )
-        judged = [one.environment for one in self.servers] if self.beside else []
+        judged = [server.environment for server in self.servers] if self.beside else []
         return environment_variables.locale(self.host, self.told, self.serving, judged)
 
     def _leave_apache(self, why: str) -> None:
@@ -116,10 +116,10 @@ class HostSide:
         changed, egg = max(past, default=(0.0, ""))
         older = affected_processes.outdated(self.target.python, changed, self.account.uid) if egg else ()
         if self.cache is not None:  # others may be anybody's, with the same Python
-            having = environment_variables.with_cache([one.pid for one in older], self.cache)
-            older = tuple(one for one in older if one.pid in having)
+            having = environment_variables.with_cache([process.pid for process in older], self.cache)
+            older = tuple(process for process in older if process.pid in having)
         if older:
-            units = {one.unit for one in older}
+            units = {process.unit for process in older}
             command = (
                 f"systemctl restart {quote(min(filter(None, units)))}" if len(units) == 1 and None not in units else ""
             )
@@ -138,16 +138,16 @@ class HostSide:
         """The environments of servers, and of what starts them, held against the cache. Where one server has the cache,
         it is the application's, and the others are not."""
         python, unit = self.tree.interpreter.version, None
-        found = [one.environment for one in self.servers]
+        environments = [server.environment for server in self.servers]
         if not self.beside:
             unit = environment_variables.unit(self.host)
             apaches = self.apaches(python)
-            if any(self._has(one.values.get("PYTHON_EGG_CACHE")) for one in apaches):
-                found = []
-            if any(self._has(one.cache) for one in self.servers):
+            if any(self._has(server.values.get("PYTHON_EGG_CACHE")) for server in apaches):
+                environments = []
+            if any(self._has(server.cache) for server in self.servers):
                 apaches = []
-            found += [*apaches, *environment_variables.declared(unit)]
-        yield from environment_variables.findings(self.wanted, found, unit, dates=sorted(self.comparison.dates))
+            environments += [*apaches, *environment_variables.declared(unit)]
+        yield from environment_variables.findings(self.wanted, environments, unit, dates=sorted(self.comparison.dates))
 
     def apaches(self, python: tuple[int, ...]) -> list[Environment]:
         """The Apaches that run with workers of the account and a Python of that version, or the one of `pid_file`."""
@@ -155,7 +155,7 @@ class HostSide:
 
     def unread(self) -> Iterator[Finding]:
         """That servers of other users cannot read the cache, where they have it, or nobody else runs the target."""
-        meant = [one for one in self.strangers if self.beside or self._has(one.cache)]
+        meant = [server for server in self.strangers if self.beside or self._has(server.cache)]
         yield from cache_location.unreadable(self.wanted, meant)
 
     def _has(self, cache: str | None) -> bool:

@@ -32,14 +32,14 @@ _OF_EGGS = {"ExtractionError", "ResolutionError", "ZipImportError", "BadZipfile"
 
 
 def findings(
-    imports: Sequence[Import], looked: HostSide, around: environment_variables.Locale | None, *, known: bool
+    imports: Sequence[Import], looked: HostSide, around: environment_variables.Locale | None, *, faulty: bool
 ) -> Iterator[Finding]:
     """The findings about `imports`, which were tried in the locale `around`.
 
-    Where the cache or an egg has a fault already, as is `known`, a root that does not import is no finding: that would
-    most likely be the consequence.
+    Where the cache or an egg is `faulty` already, a root that does not import is no finding: that would most likely be
+    the consequence.
     """
-    locale = _shown(around)
+    locale = _locale(around)
     for attempt in imports:
         if attempt.kind not in ("application", "root"):
             continue
@@ -50,7 +50,7 @@ def findings(
         elif (
             attempt.state == "failed"
             and not (looked.cache is None and attempt.call)
-            and not (known and attempt.kind == "root")
+            and not (faulty and attempt.kind == "root")
         ):
             yield _failed(attempt, looked, locale)
 
@@ -62,28 +62,28 @@ def extracted_first(imports: Sequence[Import], looked: HostSide) -> Iterator[Fin
     then they are imported, and pkg_resources takes no other cache after it has extracted anything, a ValueError.
     """
     files = [file for attempt in imports if attempt.kind == "aside" for file in attempt.extracted]
-    places = {done.into: done.egg for done in looked.comparison.outcomes}
+    places = {outcome.into: outcome.egg for outcome in looked.comparison.outcomes}
     first = {egg: file for into, egg in places.items() for file in files if file.startswith(f"{into}/")}
-    for found in looked.tree.distributions:
-        if found.egg in first:
+    for distribution in looked.tree.distributions:
+        if distribution.egg in first:
             cause = (
                 "Trac's handler for mod_python chooses its cache at the first request, when this egg's "
-                f"{os.path.basename(first[found.egg])} is extracted already: each worker's first page is a ValueError"
+                f"{os.path.basename(first[distribution.egg])} is extracted already: "
+                "each worker's first page is a ValueError"
             )
-            yield Finding(
-                "extracted-first", found.egg, cause, Remedy("unzip it", command_lines.unzip(looked.target, found))
-            )
+            remedy = Remedy("unzip it", command_lines.unzip(looked.target, distribution))
+            yield Finding("extracted-first", distribution.egg, cause, remedy)
 
 
 def _zone(attempt: Import, looked: HostSide) -> Iterator[Finding]:
     """As Django does with TIME_ZONE: from then on no file of the cache is current, unless the zones agree on all."""
-    (zone,), wanted = attempt.zone, looked.wanted
+    (zone,), prepare = attempt.zone, looked.wanted
     dates = sorted(looked.comparison.dates)
-    if looked.cache is None or environment_variables.agree(dates, zone, wanted.target.timezone):
+    if looked.cache is None or environment_variables.agree(dates, zone, prepare.target.timezone):
         return
-    here, there = environment_variables.shown(wanted.target.timezone), environment_variables.shown(zone)
+    here, there = environment_variables.shown(prepare.target.timezone), environment_variables.shown(zone)
     cause = f"once it is imported, {there} in its process, {here} here, and pkg_resources reckons in the process's zone"
-    yield Finding("time-zone", attempt.module, cause, groups_and_time_zones.in_another(wanted, zone))
+    yield Finding("time-zone", attempt.module, cause, groups_and_time_zones.in_another(prepare, zone))
 
 
 def _elsewhere(attempt: Import, cache: str) -> Finding:
@@ -93,7 +93,7 @@ def _elsewhere(attempt: Import, cache: str) -> Finding:
 
 
 def _failed(attempt: Import, looked: HostSide, locale: str) -> Finding:
-    asked, cache = attempt.kind == "application", looked.cache
+    required, cache = attempt.kind == "application", looked.cache
     if (
         attempt.call
         and not (cache and (attempt.path + "/").startswith(cache + "/"))
@@ -101,7 +101,7 @@ def _failed(attempt: Import, looked: HostSide, locale: str) -> Finding:
     ):
         cause = f"importing it wants to write ({attempt.call} {attempt.path}), which check prevents: {words(attempt)}"
         remedy = Remedy("see that the runtime user may write there, or let it write later than at import")
-        code, status = ("import-writes", 3) if asked else ("root-import-fails", 0)
+        code, status = ("import-writes", 3) if required else ("root-import-fails", 0)
         return Finding(code, attempt.module, cause, remedy, status, attempt.frames)
     tree, target = looked.tree, looked.target
     lacking = _lacking(attempt, tree)
@@ -118,7 +118,7 @@ def _failed(attempt: Import, looked: HostSide, locale: str) -> Finding:
     else:
         see = "see with -v where, and " if attempt.frames else "see "
         remedy = Remedy(f"{see}whether it imports by hand, as that user and with that PYTHON_EGG_CACHE")
-    if asked or through is not None or _of_eggs(attempt, looked):
+    if required or through is not None or _of_eggs(attempt, looked):
         return Finding("import-fails", attempt.module, cause, remedy, 3, attempt.frames)
     remedy = remedy._replace(text=f"nothing, where the server does not import it; else {remedy.text}")
     return Finding("root-import-fails", attempt.module, cause, remedy, 0, attempt.frames)
@@ -126,7 +126,7 @@ def _failed(attempt: Import, looked: HostSide, locale: str) -> Finding:
 
 def _of_eggs(attempt: Import, looked: HostSide) -> bool:
     """Whether an egg, the cache or a requirement is the cause, by the class of the exception or by its text."""
-    places = [done.egg for done in looked.comparison.outcomes] + ([looked.cache] if looked.cache else [])
+    places = [outcome.egg for outcome in looked.comparison.outcomes] + ([looked.cache] if looked.cache else [])
     return (
         bool(_OF_EGGS & {*attempt.raised})
         or "egg cache" in attempt.words
@@ -134,7 +134,7 @@ def _of_eggs(attempt: Import, looked: HostSide) -> bool:
     )
 
 
-def _shown(around: environment_variables.Locale | None) -> str:
+def _locale(around: environment_variables.Locale | None) -> str:
     """The locale for a message; "" where it is our own."""
     own = {name: value for name, value in launch.environment().items() if launch.of_locale(name)}
     if around is None or around.values == own:
@@ -150,7 +150,7 @@ def words(attempt: Import) -> str:
 
 def _through(attempt: Import, tree: Tree) -> Distribution | None:
     """The zipped egg that a path in the exception leads through, as if the egg were a directory."""
-    zips = {os.path.realpath(found.egg): found for found in tree.distributions if found.egg is not None}
+    zips = {os.path.realpath(egg.egg): egg for egg in tree.distributions if egg.egg is not None}
     for path in _PATH.findall(attempt.words):
         place = os.path.dirname(os.path.normpath(path))
         while place != os.path.dirname(place):
@@ -163,8 +163,8 @@ def _through(attempt: Import, tree: Tree) -> Distribution | None:
 def _inactive(attempt: Import, tree: Tree, target: Target) -> Distribution | None:
     """The distribution with the missing module, where it is in the tree but on no server's path at start."""
     lacking = _NO_MODULE.search(attempt.words)
-    idle = [found for found in tree.distributions if not found.active] if lacking else []
-    return next((found for found in idle if lacking and _has(found, lacking[2], target)), None)
+    idle = [distribution for distribution in tree.distributions if not distribution.active] if lacking else []
+    return next((distribution for distribution in idle if lacking and _has(distribution, lacking[2], target)), None)
 
 
 def _lacking(attempt: Import, tree: Tree) -> str:
@@ -182,19 +182,19 @@ def _lacking(attempt: Import, tree: Tree) -> str:
     return f"the distribution that has the module {module[1]}" if module else ""
 
 
-def _has(found: Distribution, module: str, target: Target) -> bool:
-    if found.egg is None:
-        places = [os.path.join(found.location, name) for name in (module, f"{module}.py")]
+def _has(distribution: Distribution, module: str, target: Target) -> bool:
+    if distribution.egg is None:
+        places = [os.path.join(distribution.location, name) for name in (module, f"{module}.py")]
         with accounts.acting(target.account):
             return any(map(os.path.exists, places))
-    with suppress(EggcacheError), EarlyReader(target.account, DEFAULT_LIMITS).opened(found.egg) as (_, egg):
-        wanted = (f"{found.inside}{module}/", f"{found.inside}{module}.py")
-        return any(member.name.startswith(wanted) for member in egg.members)
+    with suppress(EggcacheError), EarlyReader(target.account, DEFAULT_LIMITS).opened(distribution.egg) as (_, egg):
+        prefixes = (f"{distribution.inside}{module}/", f"{distribution.inside}{module}.py")
+        return any(member.name.startswith(prefixes) for member in egg.members)
     return False
 
 
-def _activate(found: Distribution, tree: Tree) -> Remedy:
-    directory, name = os.path.split(found.location)
+def _activate(distribution: Distribution, tree: Tree) -> Remedy:
+    directory, name = os.path.split(distribution.location)
     beside = [file for file in tree.interpreter.pth if os.path.basename(file) == "easy-install.pth"]
     file = next((file for file in beside if os.path.dirname(file) == directory), None)
     if file is not None:

@@ -15,14 +15,14 @@ from eggcache.target import command_lines
 SHOWN = 50  # paths in the detail of one finding
 
 
-def findings(wanted: command_lines.Prepare, rebuilt: Callable[[Sequence[str]], Remedy]) -> Iterator[Finding]:
+def findings(prepare: command_lines.Prepare, rebuilt: Callable[[Sequence[str]], Remedy]) -> Iterator[Finding]:
     """The faults in the owners and modes of the cache, of everything in it and of everything above it.
 
-    Owners and modes come from stat. The kernel is asked as well, with the rights of the account of `wanted`: an ACL or
+    Owners and modes come from stat. The kernel is asked as well, with the rights of the account of `prepare`: an ACL or
     a capability does not show in a mode. `rebuilt` is the remedy for paths that somebody may write to.
     """
-    directory, account = wanted.directory, wanted.target.account
-    open_to_others = _open_to_others(directory, wanted.line("--reset"))
+    directory, account = prepare.directory, prepare.target.account
+    open_to_others = _open_to_others(directory, prepare.line("--reset"))
     writable = _writable(directory, account)
     above = [place for place in _above(directory) if _replaceable(place, directory, account)]
     if open_to_others:
@@ -37,7 +37,7 @@ def findings(wanted: command_lines.Prepare, rebuilt: Callable[[Sequence[str]], R
         cause = f"{account.name} can exchange what is in it, and so the whole cache {directory}"
         remedy = Remedy(
             "prepare a cache below directories of root's, and start Apache with that",
-            wanted.at(command_lines.ELSEWHERE).line(),
+            prepare.at(command_lines.ELSEWHERE).line(),
         )
         yield Finding("parent-writable", place, cause, remedy)
     if os.geteuid() == 0 and not (open_to_others or writable or above):
@@ -87,18 +87,18 @@ def _writable(directory: str, account: Account) -> list[str]:
         if not stat.S_ISLNK(info.st_mode):
             plain.append(path)
     with accounts.acting(account):
-        found = {path for path in plain if accounts.may(path, os.W_OK)}
-    return [path for path in paths if path in found or path in own]
+        writable = {path for path in plain if accounts.may(path, os.W_OK)}
+    return [path for path in paths if path in writable or path in own]
 
 
 def _above(directory: str) -> list[str]:
     """The directories above `directory`, both as it is named and as it really is, the nearest first."""
-    found: dict[str, None] = {}
+    above: dict[str, None] = {}
     for path in _names(directory):
         while path != os.path.dirname(path):
             path = os.path.dirname(path)
-            found[path] = None
-    return list(found)
+            above[path] = None
+    return list(above)
 
 
 def _names(directory: str) -> tuple[str, str]:

@@ -42,14 +42,14 @@ def verify(
     """
     with layout.zone(target.timezone):
         tree, read = eggs_on_path.resolve(target, roots, run, launched)
-        wanted = Prepare(directory, target, roots, run.limits).readable()
-        root = Remedy("run as root", wanted.line())
-        compared = Comparison(wanted, run, lambda: root, reachable=True, same=_as_listed)
+        prepare = Prepare(directory, target, roots, run.limits).readable()
+        root = Remedy("run as root", prepare.line())
+        compared = Comparison(prepare, run, lambda: root, reachable=True, same=_as_listed)
         compared.compare(tree, read)
-    found = list(compared.findings)
+    findings = list(compared.findings)
     if compared.shifted:
         path, off = compared.shifted[0]
         more = f", and {len(compared.shifted) - 1} more files" if len(compared.shifted) > 1 else ""
-        found.append(Finding("member-outdated", path, f"it is of another time zone ({off}){more}", root))
-    done = Report("prepare", directory, tuple(compared.outcomes), tuple(found), resolver.notes(tree, roots))
-    return replace(done, unchanged=not found, outside=tree.outside)
+        findings.append(Finding("member-outdated", path, f"it is of another time zone ({off}){more}", root))
+    report = Report("prepare", directory, tuple(compared.outcomes), tuple(findings), resolver.notes(tree, roots))
+    return replace(report, unchanged=not findings, outside=tree.outside)

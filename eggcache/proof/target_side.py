@@ -104,15 +104,15 @@ class Question(AbstractContextManager["Question"]):
         """The request, and the changes to the target's environment."""
         modules = imports.modules
         aside = list(imports.aside if modules is not None else ())
-        wanted = {"imports": list(modules or ()), "aside": aside, "import_roots": modules is not None}
-        request = {"cache": self.cache, "seconds": _SECONDS, **wanted, **launch.question(self.target, self.roots)}
+        tasks = {"imports": list(modules or ()), "aside": aside, "import_roots": modules is not None}
+        request = {"cache": self.cache, "seconds": _SECONDS, **tasks, **launch.question(self.target, self.roots)}
         variables: dict[str, str | None] = {} if self.cache is None else {"PYTHON_EGG_CACHE": self.cache}
         if imports.locale is not None:
             variables.update({**dict.fromkeys(filter(launch.of_locale, os.environ)), **imports.locale.variables()})
         return request, variables
 
     def _put(self, request: dict[str, object], variables: dict[str, str | None]) -> None:
-        self._asked = request, variables
+        self._request = request, variables
         self._launched = launch.Launch(self.target, "lookups.py", request, variables=variables)
 
     def answered(
@@ -124,29 +124,29 @@ class Question(AbstractContextManager["Question"]):
         `early` gets the tree as soon as it is known, and works while the target goes on. Nothing is written, see
         inside/lookups.py. Raises as resolver.resolve does.
         """
-        if self._worded(imports) != self._asked:
+        if self._worded(imports) != self._request:
             self._launched.end()
             self._put(*self._worded(imports))
-        said = resolver.examine(self._launched, self.target, self.roots, early=early, meanwhile=meanwhile)
+        answer = resolver.examine(self._launched, self.target, self.roots, early=early, meanwhile=meanwhile)
         try:
-            return _taken_apart(said)
+            return _taken_apart(answer)
         except (KeyError, TypeError, ValueError):
             cause = "is no Python to trust: its evidence makes no sense"
             raise EggcacheError(self.target.python, cause, "see what its .pth files and eggs do") from None
 
 
-def _taken_apart(said: Mapping[str, Any]) -> Evidence:
+def _taken_apart(answer: Mapping[str, Any]) -> Evidence:
     """The evidence in an answer; KeyError, TypeError or ValueError where it has not the right form."""
     lookups = []
-    for row in said["lookups"]:
-        wrong = tuple(Wrong(*_texts(one)) for one in row["wrong"])
+    for row in answer["lookups"]:
+        wrong = tuple(Wrong(*_texts(fields)) for fields in row["wrong"])
         egg, inside = _texts([row["egg"], row["inside"]])
         files, directories, failed = (_count(row[name]) for name in ("files", "directories", "failed"))
         lookups.append(Lookup(egg, inside, files, directories, failed, wrong))
-    default = said["default"]
+    default = answer["default"]
     if default is not None:
         _texts([default])
-    return Evidence(default, tuple(lookups), tuple(map(_import, said["imports"])))
+    return Evidence(default, tuple(lookups), tuple(map(_import, answer["imports"])))
 
 
 def _import(row: list[Any]) -> Import:
