@@ -17,16 +17,16 @@ _PIECE = 1 << 20  # bytes of a zip in memory: it may be larger than that is
 
 
 @contextmanager
-def to_fill(path: str | None, found: Mapping[str, Iterable[str]], run: Run) -> Iterator[int | None]:
-    """The backup directory, made where it is missing. It has no other zips of the names that were `found` in
-    directories. None without a `path`, and in a dry run where the directory is missing."""
+def to_fill(path: str | None, zips: Mapping[str, Iterable[str]], run: Run) -> Iterator[int | None]:
+    """The backup directory, made where it is missing. It has no other zips with the names in `zips`, which
+    has them by directory. None without a `path`, and in a dry run where the directory is missing."""
     if path is None or (
         run.dry_run and not os.path.lexists(path) and os.path.isdir(os.path.dirname(os.path.abspath(path)))
     ):
         yield None
         return
-    with _opened(path, run, found, "create it", create=not run.dry_run) as keep:
-        _check_backup(path, found)
+    with _opened(path, run, zips, "create it", create=not run.dry_run) as keep:
+        _check_backup(path, zips)
         if not run.dry_run:
             staging.remove_stages(keep)
         yield keep
@@ -40,24 +40,24 @@ def filled(path: str, directories: Iterable[str], run: Run) -> AbstractContextMa
 @contextmanager
 def _opened(path: str, run: Run, apart: Iterable[str], remedy: str, *, create: bool) -> Iterator[int]:
     """A directory that nobody else can write to and that is `apart` from others; locked, except in a dry run."""
-    told = f"--backup {path}"
+    option = f"--backup {path}"
     apart = list(apart)
     parent = os.path.dirname(os.path.abspath(path))
     among = any(os.path.realpath(parent) == os.path.realpath(directory) for directory in apart)
     try:
         keep = (_open_among if among else safe_dirs.open_directory)(path, create=create)
     except FileNotFoundError as error:
-        raise EggcacheError(told, f"{error.filename} does not exist", remedy) from None
+        raise EggcacheError(option, f"{error.filename} does not exist", remedy) from None
     except PermissionError as error:
         cause = f"{accounts.current().name} cannot use it: {error.strerror}"
-        raise NotPermitted(told, cause, "name another directory") from None
+        raise NotPermitted(option, cause, "name another directory") from None
     except OSError as error:
-        raise EggcacheError(told, f"cannot be used: {error.strerror}", "name another") from None
+        raise EggcacheError(option, f"cannot be used: {error.strerror}", "name another") from None
     with files.closing(keep):
         for directory in apart:
             if os.path.samestat(os.stat(directory), os.fstat(keep)):
-                raise UsageError(told, "that is where the eggs are", "name another directory")
-        with nullcontext() if run.dry_run else safe_dirs.locked_itself(keep, told, run.wait, run.progress):
+                raise UsageError(option, "that is where the eggs are", "name another directory")
+        with nullcontext() if run.dry_run else safe_dirs.locked_itself(keep, option, run.wait, run.progress):
             yield keep
 
 
@@ -75,12 +75,12 @@ def _open_among(path: str, *, create: bool) -> int:
     return safe_dirs.owned(descriptor, path)
 
 
-def _check_backup(path: str, found: Mapping[str, Iterable[str]]) -> None:
-    seen: dict[str, str] = {}
-    for directory, zips in found.items():
-        for name in zips:
+def _check_backup(path: str, zips: Mapping[str, Iterable[str]]) -> None:
+    first: dict[str, str] = {}
+    for directory, names in zips.items():
+        for name in names:
             egg = os.path.join(directory, name)
-            for other in (os.path.join(path, name), seen.setdefault(name, egg)):
+            for other in (os.path.join(path, name), first.setdefault(name, egg)):
                 if other != egg and os.path.lexists(other) and not files.same_bytes(egg, other):
                     raise _conflict(egg, other)
 

@@ -112,11 +112,11 @@ class Conversion(Place):
         names = (member.name for member in egg.members if not member.name.startswith("EGG-INFO/"))
         sources = [member for member in names if member.endswith(".py")]
         size = sum(member.size for member in egg.members)
-        done = _Staged(name, egg.path, egg.stat, ownership, sources, len(egg.members), size)
+        result = _Staged(name, egg.path, egg.stat, ownership, sources, len(egg.members), size)
 
         def then(why: EggcacheError | None) -> None:
             if why is None:
-                ready.append(done)
+                ready.append(result)
             else:
                 self.findings.append(self.as_finding(why))
 
@@ -131,33 +131,33 @@ class Conversion(Place):
             "identity": [info.st_dev, info.st_ino],
             "library": _library(python, self.compiler.account),
             "processes": len(os.sched_getaffinity(0)),
-            "eggs": [[one.name, one.path, one.sources] for one in ready if one.sources],
+            "eggs": [[egg.name, egg.path, egg.sources] for egg in ready if egg.sources],
         }
         # Not -E, which would also take away that no byte code of the standard library's is written
         target = Target(python.executable, account=self.compiler.account)
         launched = Launch(target, "compile.py", request, flags=("-S",), variables={"PYTHONPATH": None})
-        said = script_run.run(launched, timeout=1800.0, meanwhile=self.progress.tick)
-        trouble = said.get("trouble") if isinstance(said, dict) else "no sensible answer"
+        answer = script_run.run(launched, timeout=1800.0, meanwhile=self.progress.tick)
+        trouble = answer.get("trouble") if isinstance(answer, dict) else "no sensible answer"
         if trouble != "":
             cause = f"{python.executable} cannot byte-compile there: {trouble}"
             raise EggcacheError(self.path, cause, "see to that and run again")
-        for one in ready:
-            directories = {os.path.dirname(f"{one.name}/{source}") for source in one.sources}
+        for egg in ready:
+            directories = {os.path.dirname(f"{egg.name}/{source}") for source in egg.sources}
             if python.version < (3, 2):
-                for source in one.sources:
-                    _own(f"{one.name}/{source}c", staged, one.ownership)  # x.pyc beside x.py
+                for source in egg.sources:
+                    _own(f"{egg.name}/{source}c", staged, egg.ownership)  # x.pyc beside x.py
                 continue
             for directory in directories:
-                _own_all(f"{directory}/__pycache__", staged, one.ownership)
+                _own_all(f"{directory}/__pycache__", staged, egg.ownership)
 
-    def _swap(self, one: _Staged, descriptor: int, staged: int) -> None:
+    def _swap(self, egg: _Staged, descriptor: int, staged: int) -> None:
         """Put the directory in the place of the zip. The zip is removed, or ends up in the stage, which is removed
         next."""
-        now, was = os.stat(one.name, dir_fd=descriptor, follow_symlinks=False), one.was
+        now, was = os.stat(egg.name, dir_fd=descriptor, follow_symlinks=False), egg.was
         if (now.st_ino, now.st_size, now.st_mtime_ns) != (was.st_ino, was.st_size, was.st_mtime_ns):
-            raise EggcacheError(one.path, "it changed while it was unzipped", "run again when it is installed")
-        swap_or_gap.swap(staged, descriptor, one.name, self.run.allow_gap)
-        self.done(one.name, one.files, one.size)
+            raise EggcacheError(egg.path, "it changed while it was unzipped", "run again when it is installed")
+        swap_or_gap.swap(staged, descriptor, egg.name, self.run.allow_gap)
+        self.done(egg.name, egg.files, egg.size)
 
 
 def _total(descriptor: int, names: Iterable[str]) -> int:
@@ -184,8 +184,8 @@ def _library(interpreter: Interpreter, account: Account | None) -> list[str]:
     if interpreter.version >= (3,):
         return []
     own = (path for path in interpreter.path if os.path.isfile(f"{path}/os.py") or path.endswith("/lib-dynload"))
-    known = os.geteuid() != 0 or isinstance(account, code_owners.Cleared)
-    return [path for path in own if known or code_owners.is_roots(path)]
+    trusted = os.geteuid() != 0 or isinstance(account, code_owners.Cleared)
+    return [path for path in own if trusted or code_owners.is_roots(path)]
 
 
 def _mtime(date_time: DateTime) -> int:

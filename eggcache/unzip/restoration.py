@@ -55,33 +55,33 @@ def undo(
     :raises EggcacheError: nothing could be done; another run completes it
     """
     tree = unzipping.settled_tree(target, roots, run)
-    found = unzip_plan.by_directory(tree.distributions, zipped=False)
-    findings = [*resolver.findings(tree), *unzipping.disbelieved(found, target)]
+    unzipped = unzip_plan.by_directory(tree.distributions, zipped=False)
+    findings = [*resolver.findings(tree), *unzipping.disbelieved(unzipped, target)]
     if not run.dry_run:  # what a killed run left is also where there is nothing more to do
-        left = {*unzipping.places(tree), *unzip_plan.by_directory(tree.distributions)}
-        unzipping.remove_leftovers(unzipping.believed(left, target))
-    with backups.filled(backup, found, run) as keep:
+        sites = {*unzipping.places(tree), *unzip_plan.by_directory(tree.distributions)}
+        unzipping.remove_leftovers(unzipping.believed(sites, target))
+    with backups.filled(backup, unzipped, run) as keep:
         there = set(os.listdir(keep))
-        lacking = sorted(name for names in found.values() for name in names.keys() - there)
-        wanted = {directory: names.keys() & there for directory, names in found.items()}
+        lacking = sorted(name for names in unzipped.values() for name in names.keys() - there)
+        zips = {directory: names.keys() & there for directory, names in unzipped.items()}
         if roots.everything:  # the target passes over an egg whose metadata it cannot read: here it is named
-            named = {*unzipping.places(tree), *map(os.path.realpath, unzipping.around(target.paths))}
-            for directory in unzipping.believed(named, target):
-                wanted[directory] = wanted.get(directory, set()) | _unzipped(directory, there)
-        wanted = {directory: names for directory, names in wanted.items() if names}
-        if roots.everything and not wanted:
+            places = {*unzipping.places(tree), *map(os.path.realpath, unzipping.around(target.paths))}
+            for directory in unzipping.believed(places, target):
+                zips[directory] = zips.get(directory, set()) | _unzipped(directory, there)
+        zips = {directory: names for directory, names in zips.items() if names}
+        if roots.everything and not zips:
             _refuse_others(backup, there, tree)
-        directories = [*unzipping.places(tree), *unzipping.around(target.paths), *wanted]
-        told = unzipping.Announcement(users, target.python, directories, "eggcache unzip-all --undo", warn)
-        works = [Restoration(directory, names, keep, run, told) for directory, names in wanted.items()]
+        scope = [*unzipping.places(tree), *unzipping.around(target.paths), *zips]
+        notice = unzipping.Announcement(users, target.python, scope, "eggcache unzip-all --undo", warn)
+        works = [Restoration(directory, names, keep, run, notice) for directory, names in zips.items()]
         notes = [f"--backup {backup} has no zip of {', '.join(lacking)}: left unzipped"] if lacking else []
-        return unzipping.report(works, findings, notes, told, run)
+        return unzipping.report(works, findings, notes, notice, run)
 
 
 def _refuse_others(backup: str, there: set[str], tree: Tree) -> None:
     """Raise UsageError where the zips in `backup` are another Python's: none has the name of an egg of `tree`."""
     eggs = {name for name in there if name.endswith(".egg")}
-    paths = (path for one in tree.distributions for path in (one.egg, one.location) if path)
+    paths = (path for distribution in tree.distributions for path in (distribution.egg, distribution.location) if path)
     if eggs and eggs.isdisjoint(map(os.path.basename, paths)):
         cause = f"none of its {len(eggs)} zips is that of an egg of {tree.interpreter.executable}"
         raise UsageError(f"--backup {backup}", cause, "name the Python whose eggs they were with --python PATH")
@@ -151,8 +151,8 @@ class Restoration(Place):
         try:
             return files.closing(os.open(name, safe_dirs.READ, dir_fd=self.backup))
         except OSError as error:
-            kept = os.path.join(_directory(self.backup), name)
-            raise EggcacheError(kept, f"cannot be opened: {error.strerror}", "see to that and run again") from None
+            path = os.path.join(_directory(self.backup), name)
+            raise EggcacheError(path, f"cannot be opened: {error.strerror}", "see to that and run again") from None
 
     def _stage(self, name: str, descriptor: int, staged: int) -> Iterator[tuple[str, eggs.Egg, str]]:
         """Stage a copy of the zip: a program that writes into an installed egg later must not change the backup.

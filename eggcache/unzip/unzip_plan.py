@@ -15,13 +15,13 @@ from eggcache.model import Distribution, Kind, Ownership
 
 def by_directory(distributions: Iterable[Distribution], *, zipped: bool = True) -> dict[str, dict[str, Distribution]]:
     """The zipped eggs, or the unzipped ones, by directory and name. A link on the path goes on leading to the egg."""
-    found: dict[str, dict[str, Distribution]] = {}
+    directories: dict[str, dict[str, Distribution]] = {}
     for distribution in distributions:
         where = distribution.egg if distribution.kind.zipped else distribution.location
         if where is not None and (distribution.kind.zipped if zipped else distribution.kind is Kind.UNZIPPED):
             directory, name = os.path.split(os.path.realpath(where))
-            found.setdefault(directory, {}).setdefault(name, distribution)
-    return found
+            directories.setdefault(directory, {}).setdefault(name, distribution)
+    return directories
 
 
 def check(distribution: Distribution, egg: eggs.Egg) -> None:

@@ -75,7 +75,7 @@ def archive_unzipped(
         read = EarlyReader(target.account, run.limits)
         run.progress.phase("reading the eggs")
         tree = other_host.tree(host, target.paths, read.opened)
-    found = unzip_plan.by_directory(tree.distributions)
+    zips = unzip_plan.by_directory(tree.distributions)
     findings = []
     if target.python:
 
@@ -85,17 +85,17 @@ def archive_unzipped(
             more += [word for path in paths for word in ("--path", path)]
             return command_lines.archive_unzipped(file if isinstance(file, str) else "-", target, roots, *more)
 
-        findings = [*resolver.findings(tree), *unzipping.not_on_path(found, tree.interpreter, naming)]
+        findings = [*resolver.findings(tree), *unzipping.not_on_path(zips, tree.interpreter, naming)]
         findings += skipped_eggs.findings(tree, target.account, run.limits, run.progress)
     if site_packages is not None:
-        _check_place(site_packages, found)
-    useless = isinstance(file, str) and not found  # a stream gets an empty archive
+        _check_place(site_packages, zips)
+    useless = isinstance(file, str) and not zips  # a stream gets an empty archive
     with tar_file.opened(file, 0o600, run.dry_run or useless) as stream, layout.zone(_ZONE):
         work = Archive(Tar(stream), tree.interpreter.version, read)
-        total = sum(os.path.getsize(os.path.join(directory, name)) for directory in found for name in found[directory])
+        total = sum(os.path.getsize(os.path.join(directory, name)) for directory in zips for name in zips[directory])
         run.progress.phase("writing the archive", total)
-        for directory in sorted(found, key=os.fsencode):
-            work.write(directory, site_packages or directory, found[directory], run)
+        for directory in sorted(zips, key=os.fsencode):
+            work.write(directory, site_packages or directory, zips[directory], run)
         work.tar.end()
     notes = resolver.notes(tree, roots) if target.python else other_host.notes(host, tree)
     return Report(
@@ -110,13 +110,13 @@ def _scripts(outcomes: Iterable[Outcome]) -> Iterator[str]:
         yield shlex.join(["sh", os.path.join(place, STAGE, SCRIPT)])
 
 
-def _check_place(site_packages: str, found: dict[str, dict[str, Distribution]]) -> None:
-    told = f"--site-packages {site_packages}"
+def _check_place(site_packages: str, zips: dict[str, dict[str, Distribution]]) -> None:
+    option = f"--site-packages {site_packages}"
     if not site_packages.startswith("/") or ".." in site_packages.split("/"):
-        raise UsageError(told, "it is a directory of the host, where no other one is current", "write it from / on")
-    if len(found) > 1:
-        cause = f"the eggs lie in {len(found)} directories here: {', '.join(sorted(found))}"
-        raise UsageError(told, cause, "make an archive for each of them: --eggs-in DIR")
+        raise UsageError(option, "it is a directory of the host, where no other one is current", "write it from / on")
+    if len(zips) > 1:
+        cause = f"the eggs lie in {len(zips)} directories here: {', '.join(sorted(zips))}"
+        raise UsageError(option, cause, "make an archive for each of them: --eggs-in DIR")
 
 
 @dataclass
@@ -171,8 +171,8 @@ class Archive:
         return entries, os.fsencode(f"{zip_sum} {tree_sum} {name}\n")
 
     def _version(self, name: str) -> tuple[int, ...]:
-        said = _NAME.search(name)
-        return self.version or ((int(said[1]), int(said[2])) if said else ())
+        match = _NAME.search(name)
+        return self.version or ((int(match[1]), int(match[2])) if match else ())
 
 
 def _sum(descriptor: int) -> str:

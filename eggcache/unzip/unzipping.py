@@ -53,7 +53,7 @@ def unzip_all(
     if not cleared:  # that is known of more than what -S loads
         code_owners.check_bare(target.python)
     tree = settled_tree(target, roots, run)
-    found = unzip_plan.by_directory(tree.distributions)
+    zips = unzip_plan.by_directory(tree.distributions)
 
     def naming(eggs: Sequence[str]) -> str:
         """The command that unzips these as well, as this one was asked to."""
@@ -63,25 +63,25 @@ def unzip_all(
         more = (*more, *command_lines.limits(run.limits), *["--allow-gap"] * run.allow_gap)
         return command_lines.unzip_all(target, roots, *more, backup=os.path.abspath(backup) if backup else None)
 
-    findings = [*resolver.findings(tree), *not_on_path(found, tree.interpreter, naming)]
-    findings += disbelieved(found, target)
+    findings = [*resolver.findings(tree), *not_on_path(zips, tree.interpreter, naming)]
+    findings += disbelieved(zips, target)
     findings += skipped_eggs.findings(tree, target.account, run.limits, run.progress)
     if not run.dry_run:
-        remove_leftovers(believed(places(tree) - found.keys(), target))
-    with to_fill(backup if found else None, found, run) as keep:
-        told = Announcement(
-            users, target.python, [*places(tree), *around(target.paths), *found], "eggcache unzip-all", warn
+        remove_leftovers(believed(places(tree) - zips.keys(), target))
+    with to_fill(backup if zips else None, zips, run) as keep:
+        notice = Announcement(
+            users, target.python, [*places(tree), *around(target.paths), *zips], "eggcache unzip-all", warn
         )
         python = tree.interpreter
         compiler = Compiler(python, cleared if python.executable == target.python else None)
-        works = [Conversion(directory, zips, compiler, keep, run, told) for directory, zips in found.items()]
-        done = report(works, findings, [*resolver.notes(tree, roots)], told, run)
-    if backup and done.outcomes and not run.dry_run:
-        done = replace(done, notes=(*done.notes, f"to put the zips back: {command('--undo')}"))
-    return replace(done, outside=tree.outside)
+        works = [Conversion(directory, eggs, compiler, keep, run, notice) for directory, eggs in zips.items()]
+        result = report(works, findings, [*resolver.notes(tree, roots)], notice, run)
+    if backup and result.outcomes and not run.dry_run:
+        result = replace(result, notes=(*result.notes, f"to put the zips back: {command('--undo')}"))
+    return replace(result, outside=tree.outside)
 
 
-def report(works: Sequence[Place], findings: list[Finding], notes: list[str], told: Announcement, run: Run) -> Report:
+def report(works: Sequence[Place], findings: list[Finding], notes: list[str], notice: Announcement, run: Run) -> Report:
     """Do the `works`, and report their results after the `findings` and `notes` so far. An error of a whole directory
     is raised where it is the only one; else it is a finding."""
     errors = []
@@ -96,8 +96,8 @@ def report(works: Sequence[Place], findings: list[Finding], notes: list[str], to
     findings += [finding for work in works for finding in work.findings] + errors
     if outcomes and not run.dry_run:
         notes.append(works[0].restart)
-    done = Report("unzip-all", None, outcomes, tuple(findings), tuple(notes), not outcomes, run.dry_run)
-    return replace(done, processes=told.found or ())
+    result = Report("unzip-all", None, outcomes, tuple(findings), tuple(notes), not outcomes, run.dry_run)
+    return replace(result, processes=notice.found or ())
 
 
 class Announcement:
@@ -133,20 +133,20 @@ def settled_tree(target: Target, roots: Roots, run: Run) -> Tree:
     3. The swap has changed the mtime of the directory: wait until that run releases its lock, and ask again.
     """
     prefix = glob.escape(os.path.dirname(os.path.dirname(target.python)))
-    known = {*glob.glob(os.path.join(prefix, "lib*", "python*", "*-packages")), *around(target.paths)}
+    directories = {*glob.glob(os.path.join(prefix, "lib*", "python*", "*-packages")), *around(target.paths)}
     for again in range(10, -1, -1):
-        _close_gaps(known, run)
+        _close_gaps(directories, run)
         run.progress.phase(f"asking {target.python} for the tree")
         started = time.time_ns() - 50_000_000  # the kernel stamps files with a clock that ticks every 1 to 10 ms
         try:
             tree = resolver.resolve(target, roots, need_pkg_resources=False, meanwhile=run.progress.tick)
-            known |= places(tree)
+            directories |= places(tree)
         except EggcacheError as error:
-            if error.status != 1 or not again or not _changed_meanwhile(known, started, run):
+            if error.status != 1 or not again or not _changed_meanwhile(directories, started, run):
                 raise
         else:
-            recovered = _close_gaps(known | _led_to(tree), run)
-            if not again or not (_changed_meanwhile(known, started, run) or recovered):
+            recovered = _close_gaps(directories | _led_to(tree), run)
+            if not again or not (_changed_meanwhile(directories, started, run) or recovered):
                 return tree
     raise AssertionError("the last turn returns or raises")
 
@@ -157,7 +157,7 @@ def _close_gaps(places: Iterable[str], run: Run) -> bool:
 
     Raises EggcacheError where that fails, and in a dry run, whose tree would be wrong.
     """
-    found = False
+    recovered = False
     for directory in places:
         if not os.path.lexists(os.path.join(directory, safe_dirs.JOURNAL)):
             continue
@@ -167,13 +167,13 @@ def _close_gaps(places: Iterable[str], run: Run) -> bool:
                 safe_dirs.locked_itself(descriptor, directory, run.wait, run.progress),
             ):
                 missing = swap_or_gap.pending(descriptor) if run.dry_run else None
-                found |= not run.dry_run and swap_or_gap.recover(descriptor)
+                recovered |= not run.dry_run and swap_or_gap.recover(descriptor)
         except OSError as error:
             raise explained(directory, error) from error
         if missing is not None:
             cause = "it is missing since a run was killed during its swap"
             raise EggcacheError(os.path.join(directory, missing), cause, "run it without -n, which puts it back")
-    return found
+    return recovered
 
 
 def _changed_meanwhile(directories: Iterable[str], started: int, run: Run) -> bool:
@@ -202,18 +202,18 @@ def places(tree: Tree) -> set[str]:
 def around(paths: Iterable[str]) -> list[str]:
     """What `--path` names, and for an egg the directory that it is in, too."""
     paths = search_path.expanded(paths)
-    return [one for path in paths for one in (path, os.path.dirname(path))[: 1 + path.lower().endswith(".egg")]]
+    return [place for path in paths for place in (path, os.path.dirname(path))[: 1 + path.lower().endswith(".egg")]]
 
 
 def _led_to(tree: Tree) -> set[str]:
     """The directories that .pth files and links in site-packages lead to, though an egg be missing there."""
-    found = set()
+    eggs = set()
     for pth in tree.interpreter.pth:
         lines = (line.strip() for line in files.lines(pth))
-        found |= {os.path.join(os.path.dirname(pth), line) for line in lines if line.endswith(".egg")}
+        eggs |= {os.path.join(os.path.dirname(pth), line) for line in lines if line.endswith(".egg")}
     for directory in tree.interpreter.site_packages:
-        found |= set(glob.glob(os.path.join(glob.escape(directory), "*.egg")))
-    return {os.path.dirname(os.path.realpath(path)) for path in found}
+        eggs |= set(glob.glob(os.path.join(glob.escape(directory), "*.egg")))
+    return {os.path.dirname(os.path.realpath(path)) for path in eggs}
 
 
 def believed(directories: Iterable[str], target: Target) -> set[str]:
@@ -225,39 +225,39 @@ def believed(directories: Iterable[str], target: Target) -> set[str]:
     return set(directories) & code_owners.named(target.python, [*target.paths, *beside])
 
 
-def disbelieved(found: dict[str, dict[str, Distribution]], target: Target) -> list[Finding]:
-    """Remove the other directories from `found`, with a finding: a forged answer could name any egg of the host."""
-    wrong = found.keys() - believed(found, target)
+def disbelieved(eggs: dict[str, dict[str, Distribution]], target: Target) -> list[Finding]:
+    """Remove the other directories from `eggs`, with a finding: a forged answer could name any egg of the host."""
+    wrong = eggs.keys() - believed(eggs, target)
     cause = f"root knows these eggs only from code that {target.account.name} runs"
     errors = [NotPermitted(place, cause, f"name it: --path {shlex.quote(place)}") for place in sorted(wrong)]
     for place in wrong:
-        del found[place]
+        del eggs[place]
     return list(map(as_finding, errors))
 
 
 def not_on_path(
-    found: dict[str, dict[str, Distribution]], interpreter: Interpreter, naming: Callable[[Sequence[str]], str]
+    zips: dict[str, dict[str, Distribution]], interpreter: Interpreter, naming: Callable[[Sequence[str]], str]
 ) -> Iterator[Finding]:
-    """Remove from `found` the eggs in directories that only `--path` names, with a finding: a program may open such an
+    """Remove from `zips` the eggs in directories that only `--path` names, with a finding: a program may open such an
     egg as a file, as Scrapyd does. An egg that `--path` itself names stays. `naming` makes its command."""
     added = set(map(os.path.realpath, interpreter.added))
     own = {os.path.realpath(path) for path in interpreter.path if path not in interpreter.added}
-    for directory, zips in list(found.items()):
-        left = []
-        for name, one in sorted(zips.items()):
-            ways = {os.path.realpath(one.egg or name), os.path.realpath(os.path.dirname(one.egg or name))}
+    for directory, eggs in list(zips.items()):
+        paths = []
+        for name, path in sorted((name, egg.egg or name) for name, egg in eggs.items()):
+            ways = {os.path.realpath(path), os.path.realpath(os.path.dirname(path))}
             if not ways & own and os.path.join(directory, name) not in added and ways & added:
-                left.append(os.path.join(directory, name))
-                del zips[name]
-        if not zips:
-            del found[directory]
-        if left:
-            which = f"its {len(left)} eggs stay" if len(left) > 1 else f"{os.path.basename(left[0])} stays"
+                paths.append(os.path.join(directory, name))
+                del eggs[name]
+        if not eggs:
+            del zips[directory]
+        if paths:
+            which = f"its {len(paths)} eggs stay" if len(paths) > 1 else f"{os.path.basename(paths[0])} stays"
             cause = (
                 f"only --path names this directory, so {which} zipped: whoever put them there may open them as files"
             )
-            remedy = Remedy("where nothing does, name each of them", naming(left))
-            yield Finding("not-on-path", directory, cause, remedy, context=tuple(left))
+            remedy = Remedy("where nothing does, name each of them", naming(paths))
+            yield Finding("not-on-path", directory, cause, remedy, context=tuple(paths))
 
 
 def remove_leftovers(directories: Iterable[str]) -> None:
