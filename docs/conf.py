@@ -24,7 +24,8 @@ autodoc_typehints_format = "short"
 python_use_unqualified_type_names = True
 nitpick_ignore_regex = [
     ("py:class", r"collections\.abc\..*"),  # Python's documentation is not at hand offline
-    ("py:class", r"(?:eggcache\.target\.)?launch\.Launch|(?:eggcache\.servers\.)?processes\.Users"),  # of commands
+    ("py:class", r"(?:eggcache\.target\.)?launch\.Launch"),  # of commands, as the next one
+    ("py:class", r"(?:eggcache\.servers\.)?affected_processes\.Users"),
 ]
 graphviz_output_format = "svg"
 exclude_patterns = ["_build"]

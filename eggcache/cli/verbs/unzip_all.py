@@ -53,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
 def _load(watcher: progress.Progress) -> None:
     """Load all that may be needed: the owner of the target's site-packages may be unable to read where we are
     installed."""
-    import fcntl, pickle, traceback  # noqa: E401, F401, I001
+    import fcntl, pickle, re, traceback, unicodedata  # noqa: E401, F401, I001
     from eggcache.cli.render import report  # noqa: F401
     from eggcache.system import locks, waiting  # noqa: F401
     from eggcache.unzip import restoration  # noqa: F401
