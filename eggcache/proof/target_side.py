@@ -124,9 +124,10 @@ class Question(AbstractContextManager["Question"]):
         `early` gets the tree as soon as it is known, and works while the target goes on. Nothing is written, see
         inside/lookups.py. Raises as resolver.resolve does.
         """
-        if self._worded(imports) != self._request:
+        worded = self._worded(imports)
+        if worded != self._request:
             self._launched.end()
-            self._put(*self._worded(imports))
+            self._put(*worded)
         answer = resolver.examine(self._launched, self.target, self.roots, early=early, meanwhile=meanwhile)
         try:
             return _taken_apart(answer)

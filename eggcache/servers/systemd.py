@@ -26,7 +26,7 @@ _SYSTEMCTL = "/usr/local/bin:/usr/bin:/bin"  # where it is on every distribution
 _TIMEOUT = 10.0  # seconds; it answers in 0.02
 _ASKED = (
     "LoadState,PrivateTmp,BindPaths,BindReadOnlyPaths,TemporaryFileSystem,InaccessiblePaths,Environment,"
-    "UnsetEnvironment,EnvironmentFiles,ProtectHome,FragmentPath,DropInPaths,NeedDaemonReload,MainPID"
+    "UnsetEnvironment,EnvironmentFiles,ProtectHome,DropInPaths,NeedDaemonReload,MainPID"
 )
 _LISTS = ("BindPaths", "TemporaryFileSystem", "InaccessiblePaths", "Environment", "UnsetEnvironment")
 DROP_IN = "50-eggcache.conf"
@@ -93,14 +93,16 @@ def _answered(name: str, answer: str) -> Unit | None:
     process = int(number) if number.isdigit() else 0
     bound = (place for key in ("BindPaths", "BindReadOnlyPaths") for place in _bound(properties.get(key, "")))
     home = properties.get("ProtectHome", "")
-    files = [re.sub(r" \(ignore_errors=(?:yes|no)\)$", "", value) for key, value in pairs if key == "EnvironmentFiles"]
+    named = (value for key, value in pairs if key == "EnvironmentFiles")
+    sources = [re.sub(r" \(ignore_errors=(?:yes|no)\)$", "", value) for value in named]
     environment, later = words(properties.get("Environment", "")), dict[str, str]()
     for source in words(properties.get("DropInPaths", "")):
         for key, value in _settings(source) if os.path.basename(source) > DROP_IN else ():
             later.update(dict.fromkeys(map(_variable, words(value)), source) if key == "Environment" else {})
-    for source in files:
-        environment += _assigned(source)
-        later.update(dict.fromkeys(map(_variable, _assigned(source)), source))
+    for source in sources:
+        assigned = _assigned(source)
+        environment += assigned
+        later.update(dict.fromkeys(map(_variable, assigned), source))
     return Unit(
         name,
         properties.get("PrivateTmp") not in ("no", None),

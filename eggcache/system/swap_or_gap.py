@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import stat
 from contextlib import suppress
 
@@ -44,7 +43,7 @@ def swap(staged: int, directory: int, name: str, allow_gap: bool) -> None:
 
 
 def _rename_twice(staged: int, directory: int, name: str) -> None:
-    aside = safe_dirs.ASIDE + secrets.token_hex(8)
+    aside = safe_dirs.ASIDE + staging.unguessable()
     entry = json.dumps({"schema": _SCHEMA, "name": name, "aside": aside}).encode("ascii")
     ours = Ownership(os.geteuid(), os.getegid(), 0o700, 0o600)
     with staging.undisturbed():  # a signal must not make the gap longer
@@ -77,7 +76,7 @@ def recover(directory: int) -> bool:
                 os.rename(aside, name, src_dir_fd=directory, dst_dir_fd=directory)
             os.fsync(directory)  # what has its place now is on the disk before the other one is gone
             if not staging.remove(directory, aside):  # the next run removes it
-                os.rename(aside, safe_dirs.STAGE + secrets.token_hex(8), src_dir_fd=directory, dst_dir_fd=directory)
+                os.rename(aside, safe_dirs.STAGE + staging.unguessable(), src_dir_fd=directory, dst_dir_fd=directory)
             os.fsync(directory)
         os.unlink(safe_dirs.JOURNAL, dir_fd=directory)
     return True

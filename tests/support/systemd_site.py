@@ -1,0 +1,101 @@
+"""A site on a host whose first process is systemd: Debian's Apache, and an application that needs a file of an egg."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from support.httpd import require
+from support.judge import as_json
+from support.parts import missing
+from support.sites import write_egg
+from support.systemd_host import SystemdHost, booted
+
+CACHE = "/var/cache/eggcache"
+UNIT = "apache2.service"
+DROPINS = f"/etc/systemd/system/{UNIT}.d"
+EGG = "/srv/app/Demo-1.0-py3.egg"
+PYTHON = "/usr/bin/python3"  # the one that Debian's mod_wsgi embeds
+ON_SITE = ["--python", PYTHON, "--path", EGG, "Demo"]
+EGGCACHE = [sys.executable, "-m", "eggcache"]
+APPLICATION = """
+import pkg_resources
+def application(environ, start_response):
+    name = pkg_resources.resource_filename("demo", "data.txt")
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [(name + "\\n" + open(name).read()).encode()]
+"""
+CONFIGURATION = f"""
+ServerName 127.0.0.1
+GracefulShutdownTimeout 1
+WSGIPythonPath {EGG}
+WSGIScriptAlias /app /srv/app/app.wsgi
+<Directory /srv/app>
+    Require all granted
+</Directory>
+"""
+ASK = """
+import sys, urllib.error, urllib.request
+try:
+    print(urllib.request.urlopen("http://127.0.0.1/app", timeout=30).read().decode(), end="")
+except urllib.error.HTTPError as error:
+    print(error.code)
+"""
+
+
+@dataclass
+class Server:
+    """The host, with Debian's Apache and an application that needs a file of an egg."""
+
+    host: SystemdHost
+
+    def egg(self, text: str) -> None:
+        """Write the egg, with `text` in the file that is served; one of another size is another release."""
+        path = self.host.path(EGG)
+        path.unlink(missing_ok=True)
+        write_egg(path, {"EGG-INFO/zip-safe": "\n", "demo/__init__.py": "", "demo/data.txt": text})
+
+    def eggcache(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        return self.host.run(*EGGCACHE, *words, check=check)
+
+    def dropin(self, name: str, text: str) -> None:
+        self.host.write(f"{DROPINS}/{name}", f"[Service]\n{text}\n")
+        self.host.run("systemctl", "daemon-reload")
+
+    def install(self) -> None:
+        """The drop-in of the wrapper, as its page in docs/howto says."""
+        self.host.run("mkdir", "-p", DROPINS)
+        self.eggcache("wrapper", CACHE, *ON_SITE, "--for", "systemd", "-o", f"{DROPINS}/50-eggcache.conf")
+        self.host.run("systemctl", "daemon-reload")
+
+    def systemctl(self, verb: str) -> str:
+        """Have systemctl do that to Apache; what the journal has of it, "" where it worked."""
+        done = self.host.run("systemctl", verb, UNIT, check=False)
+        return done.stderr + self.host.run("systemctl", "status", UNIT, check=False).stdout if done.returncode else ""
+
+    def page(self) -> str:
+        return self.host.run(PYTHON, "-c", ASK).stdout
+
+    def findings(self, *words: str) -> dict[str, dict[str, str]]:
+        done = self.eggcache("check", *ON_SITE, "--cache", CACHE, "--json", *words, check=False)
+        return {one["code"]: one for one in as_json(done)["findings"]}
+
+
+SERVED = f"{CACHE}/{Path(EGG).name}-tmp/demo/data.txt\n"
+
+
+@contextlib.contextmanager
+def serving() -> Iterator[Server]:
+    """Boot such a host; its Apache is down, and there is no egg."""
+    require("wsgi")
+    with booted() as host:
+        if not Path("/usr/lib/python3/dist-packages/pkg_resources").exists():
+            missing("python3-pkg-resources is not installed")
+        host.sh("a2dismod -q -f mpm_event mpm_worker python; a2enmod -q mpm_prefork wsgi; rm -rf /var/cache/eggcache")
+        host.write("/srv/app/app.wsgi", APPLICATION)
+        host.write("/etc/apache2/conf-enabled/demo.conf", CONFIGURATION)
+        yield Server(host)
