@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from support import ROOT
+from support.httpd import MODULES, require
 from support.judge import as_json, eggcache
 from support.parts import missing
 from support.sites import write_egg
@@ -210,6 +211,25 @@ def test_modules_are_imported_in_the_locale_of_apache(shop: Shop, shared_tmp: Pa
     shop.add("Tells", "import sys\nraise RuntimeError(sys.getfilesystemencoding())\n")
     envvars.write_text(envvars.read_text() + "export LANG=C\n")
     assert shop.check(status=0, env={"APACHE_ENVVARS": str(envvars)})["tells"]["cause"].endswith(": ascii")
+
+
+def test_target_is_asked_anew_in_the_locale_of_mod_wsgi(shop: Shop, shared_tmp: Path) -> None:
+    """Where Apache's configuration alone has the locale, the target was asked in another one by then: it is asked anew,
+    and only the second answer counts."""
+    require("wsgi")
+    shop.add("Tells", TELLS)
+    modules = ("mpm_prefork", "authz_core", "wsgi")
+    loads = "".join(f"LoadModule {name}_module {MODULES}/mod_{name}.so\n" for name in modules)
+    daemon = f"WSGIDaemonProcess shop user=nobody lang=tr_TR.UTF-8 python-eggs={shop.cache}\nWSGIProcessGroup shop\n"
+    (shared_tmp / "apache2.conf").write_text(
+        f"ServerRoot {shared_tmp}\nServerName localhost\nPidFile {shared_tmp}/pid\nErrorLog {shared_tmp}/log\n"
+        f"Listen 127.0.0.1:1\nUser nobody\n{loads}{daemon}"
+    )
+    control = shared_tmp / "apachectl"
+    control.write_text(f'#!/bin/sh\nexec /usr/sbin/apache2 -f {shared_tmp}/apache2.conf "$@"\n')
+    control.chmod(0o755)
+    found = shop.check("--apachectl", str(control), status=0, env={"LC_ALL": "", "LANG": "C.UTF-8"})
+    assert found["tells"]["cause"].endswith(": LANG=tr_TR.UTF-8"), "what the module itself has seen"
 
 
 def test_what_our_own_python_makes_of_the_locale() -> None:
