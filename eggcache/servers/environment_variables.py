@@ -281,11 +281,11 @@ def serving(
 ) -> tuple[list[Environment], list[Environment]]:
     """The servers that run here as `account` with the `cache`: those of other kinds, and the Apaches; where there is
     neither, an Apache without it. `pid_file` is as for `running`."""
-    having = list(using(cache, account)) if cache and pid_file is None else []
+    servers = list(using(cache, account)) if cache and pid_file is None else []
     others, apaches = list[Environment](), list[Environment]()
-    for one in having:
+    for server in servers:
         with suppress(OSError):  # it has ended
-            (apaches if _is_apache(one.pid) else others).append(one)
+            (apaches if _is_apache(server.pid) else others).append(server)
     if not (others or apaches):
         apaches = list(running(account, None, pid_file))[:1]
     return others, apaches
@@ -293,7 +293,7 @@ def serving(
 
 def locale(
     host: Apache,
-    told: Configuration,
+    configuration: Configuration,
     serving: tuple[list[Environment], list[Environment]],
     servers: Sequence[Environment] = (),
 ) -> Locale | None:
@@ -311,7 +311,7 @@ def locale(
     else:
         values, origin = _declared_locale(host)
     for name, option in (("LANG", "lang"), ("LC_ALL", "locale")):
-        lines = list(told.named("WSGIDaemonProcess")) if not served else []
+        lines = list(configuration.named("WSGIDaemonProcess")) if not served else []
         settings = {options(line).get(option) for line in lines}
         if len(settings) == 1 and (value := settings.pop()):
             values[name], origin = value, lines[0].place
