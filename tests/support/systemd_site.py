@@ -75,7 +75,11 @@ class Server:
     def systemctl(self, verb: str) -> str:
         """Have systemctl do that to Apache; what the journal has of it, "" where it worked."""
         done = self.host.run("systemctl", verb, UNIT, check=False)
-        return done.stderr + self.host.run("systemctl", "status", UNIT, check=False).stdout if done.returncode else ""
+        if done.returncode:
+            return done.stderr + self.host.run("systemctl", "status", UNIT, check=False).stdout
+        # systemd takes Apache for started before Apache has written its pid file, by which apache2ctl finds it.
+        self.host.sh("for turn in $(seq 200); do [ -s /run/apache2/apache2.pid ] && break; sleep 0.1; done")
+        return ""
 
     def page(self) -> str:
         return self.host.run(PYTHON, "-c", ASK).stdout

@@ -15,7 +15,7 @@ from support.deployment import Deployment
 from support.judge import eggcache, environment
 from support.sites import write_egg
 
-from eggcache.target import process as targets
+from eggcache.target import script_run as targets
 
 
 def told(python: Path, *more: str | Path) -> str:

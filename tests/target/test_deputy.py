@@ -253,7 +253,7 @@ def test_answer_that_never_comes(hostile: Hostile, command: str, code: str, says
     words = [str(word) for word in hostile.commands()[command]]
     started = time.monotonic()
     done, _ = measured(
-        words, "from eggcache.target import process as target; target.run.__kwdefaults__['timeout'] = 2.0"
+        words, "from eggcache.target import script_run as target; target.run.__kwdefaults__['timeout'] = 2.0"
     )
     assert time.monotonic() - started < 40
     assert done.returncode in (1, 4)
