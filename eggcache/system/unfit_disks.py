@@ -12,7 +12,8 @@ from contextlib import suppress
 
 from eggcache.errors import NotPermitted
 
-_ELSEWHERE = "name a directory on another disk, such as /var/cache/eggcache"
+# For unzip-all too: with a cache on another disk, an egg on this one stays zipped.
+_ELSEWHERE = "have the egg cache on another disk, such as in /var/cache/eggcache"
 
 
 def look(descriptor: int, parent: int, name: str) -> None:

@@ -134,7 +134,7 @@ unfit() {
         printf '%s\n' "$message"
         judge "$disk: refused" test $status = 4
         judge "$disk: with its cause" expr "$message" : ".*\($words\)"
-        judge "$disk: and a remedy" expr "$message" : '.*\(name a directory on another disk, such as /var/cache/eggcache\)$'
+        judge "$disk: and a remedy" expr "$message" : '.*\(have the egg cache on another disk, such as in /var/cache/eggcache\)$'
         judge "$disk: in one line" test "$(printf '%s\n' "$message" | wc -l)" = 1
         judge "$disk: nothing is left there" test "$(ls -A /data)" = "$before"
     done

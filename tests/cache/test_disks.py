@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from support.crashing import Caches, Case, Sites, files
 from support.disks import PowerCut, bindfs, relax, tmpfs
 from support.injection import Call, check_said, each_kind, hurried, inject, program, record, traced
+from support.judge import eggcache
 from support.sites import Site, write_egg
 
 LIMITS = [f"size={size}k,nr_inodes=1000" for size in (4, 8)] + [
@@ -78,8 +80,29 @@ def test_disk_that_keeps_nothing_from_others(
             done = site.prepare(*reset)
             assert (done.returncode, done.stderr.count("\n")) == (4, 1), done.stderr
             assert words in done.stderr
-            assert "name a directory on another disk, such as /var/cache/eggcache" in done.stderr
+            assert "have the egg cache on another disk, such as in /var/cache/eggcache" in done.stderr
             assert [path.name for path in disk.rglob("*")] == list(existing)
+
+
+@KINDS
+def test_disk_of_eggs_that_keeps_nothing_from_others(
+    options: tuple[str, ...], words: str, site: Site, shared_tmp: Path
+) -> None:
+    """On such a disk unzip-all says so too, and leaves each egg the zip that it is: an egg cache on another disk, which
+    the remedy names, serves it."""
+    with bindfs(shared_tmp / "source", shared_tmp / "disk", *options) as disk:
+        for egg in site.eggs.glob("*.egg"):
+            shutil.copy(egg, shared_tmp / "source")
+        zips = {path.name: path.read_bytes() for path in disk.iterdir()}
+        site.eggs = disk
+        completed = eggcache("unzip-all", *site.unzipping)
+        assert (completed.returncode, completed.stderr.count("\n")) == (4, 1), completed.stderr
+        assert words in completed.stderr
+        assert "have the egg cache on another disk, such as in /var/cache/eggcache" in completed.stderr
+        assert {path.name: path.read_bytes() for path in disk.iterdir()} == zips
+        if options != OWNERS_ALONE:  # where nobody but root can read the eggs
+            assert site.prepare().returncode == 0
+            assert site.served() > 0
 
 
 def test_egg_that_is_replaced_while_a_process_reads_the_old_one(site: Site, shared_tmp: Path) -> None:
