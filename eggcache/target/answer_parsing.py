@@ -26,8 +26,8 @@ class Answer:
         self._executable = executable
         self.said: dict[str, Any] = self._row(answer)
 
-    def _refuse(self, what: str) -> NoReturn:
-        cause = f"is no Python to trust: it answered with {what}"
+    def _refuse(self, words: str) -> NoReturn:
+        cause = f"is no Python to trust: it answered with {words}"
         raise EggcacheError(self._executable, cause, "name the interpreter that Apache runs with --python PATH")
 
     def _row(self, value: object) -> dict[str, Any]:
@@ -153,15 +153,15 @@ class Answer:
 
     def _need(self, row: dict[str, Any], length: int) -> Need:
         state: State = self._choice(State, "state", row)
-        found = self._index("found", row, length)
-        if (state is State.MISSING and found is not None) or (
-            state in (State.MET, State.CONFLICTING) and found is None
+        index = self._index("found", row, length)
+        if (state is State.MISSING and index is not None) or (
+            state in (State.MET, State.CONFLICTING) and index is None
         ):
             self._refuse(f"a need that is not {state.value}")
-        by = self._index("by", row, length)
+        parent = self._index("by", row, length)
         reason, extra = self.text("reason", row), self.text("extra", row)
         suits = self._path("suits", row) if row.get("suits") else ""
-        return Need(self.text("requirement", row), by, found, state, reason, extra, suits)
+        return Need(self.text("requirement", row), parent, index, state, reason, extra, suits)
 
 
 def _nearby(roots: Iterable[str], projects: Sequence[str]) -> tuple[str, ...]:
@@ -171,7 +171,7 @@ def _nearby(roots: Iterable[str], projects: Sequence[str]) -> tuple[str, ...]:
         import difflib  # nearly always there is none
 
         key = named(root).lower()
-        for near in difflib.get_close_matches(key, by_key, n=5, cutoff=0.7):
-            close[by_key[near]] = None
-        close.update((by_key[other], None) for other in sorted(by_key) if other.startswith(key))
+        for match in difflib.get_close_matches(key, by_key, n=5, cutoff=0.7):
+            close[by_key[match]] = None
+        close.update((by_key[candidate], None) for candidate in sorted(by_key) if candidate.startswith(key))
     return tuple(close)[:5]

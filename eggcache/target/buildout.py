@@ -32,17 +32,17 @@ def eggs(script: str) -> list[str] | None:
     base = os.path.dirname(os.path.realpath(script))
     for _ in _UPWARD.findall(text[: match.start()]):
         base = os.path.dirname(base)
-    listed = []
+    paths = []
     for line in text[match.end() : end.start()].splitlines():
         item = _ITEM.fullmatch(line.strip())
         if item:
             try:
-                listed.append(os.path.join(base, "" if item[1] else _literal(item[3])).rstrip("/"))
+                paths.append(os.path.join(base, "" if item[1] else _literal(item[3])).rstrip("/"))
             except (SyntaxError, ValueError):  # UnicodeError is a ValueError
                 return None
         elif line.strip(b" \t,") and not line.lstrip().startswith(b"#"):
             return None
-    return listed
+    return paths
 
 
 def _literal(text: bytes) -> str:

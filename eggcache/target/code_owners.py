@@ -57,8 +57,8 @@ def site_owner(executable: str) -> Account:
 
 def _places(executable: str) -> list[str]:
     directory, runs = os.path.dirname(os.path.abspath(executable)), buildout.interpreter(executable)
-    own = [directory, executable, os.path.realpath(executable)]
-    return [*own, *_places(runs)] if runs else [*site_directories(executable), *own]
+    names = [directory, executable, os.path.realpath(executable)]
+    return [*names, *_places(runs)] if runs else [*site_directories(executable), *names]
 
 
 def runner(executable: str, paths: Sequence[str] = ()) -> Account:
@@ -71,10 +71,10 @@ def runner(executable: str, paths: Sequence[str] = ()) -> Account:
     """
     if os.geteuid() != 0:
         return accounts.current()
-    others = _Look(startup_files.look(executable, paths)).everything().others
-    if not others:
+    writers = _Look(startup_files.look(executable, paths)).everything().writers
+    if not writers:
         return Cleared(*accounts.current())
-    return _account(others.popitem()[0]) if len(others) == 1 else accounts.lookup("nobody")
+    return _account(writers.popitem()[0]) if len(writers) == 1 else accounts.lookup("nobody")
 
 
 def keeper(paths: Sequence[str]) -> Account:
@@ -82,8 +82,8 @@ def keeper(paths: Sequence[str]) -> Account:
     could have put them there; else the one other owner, or nobody where there are several."""
     if os.geteuid() != 0:
         return accounts.current()
-    others = {owner(path) for path in paths} - {0}
-    return accounts.current() if not others else _account(others.pop() if len(others) == 1 else -1)
+    owners = {owner(path) for path in paths} - {0}
+    return accounts.current() if not owners else _account(owners.pop() if len(owners) == 1 else -1)
 
 
 def check_bare(executable: str) -> None:
@@ -91,10 +91,14 @@ def check_bare(executable: str) -> None:
     site-packages: where its program or standard library is not root's alone, or cannot be told."""
     if os.geteuid() != 0:
         return
-    found = startup_files.look(executable)
-    for uid, place in _Look(found).core().others.items():
-        whose = "several may change" if uid == -1 else f"{accounts.user_name(uid)} may change"
-        cause = f"{whose} what it runs, at {place}" if found.told else "what it runs cannot be told from the outside"
+    startup = startup_files.look(executable)
+    for uid, place in _Look(startup).core().writers.items():
+        subject = "several may change" if uid == -1 else f"{accounts.user_name(uid)} may change"
+        cause = (
+            f"{subject} what it runs, at {place}"
+            if startup.complete
+            else "what it runs cannot be told from the outside"
+        )
         remedy = (
             "name the Python itself with --python if this is a script; if not, leave the eggs zipped and use eggcache "
             "prepare instead"
@@ -104,32 +108,32 @@ def check_bare(executable: str) -> None:
 
 def is_roots(library: str) -> bool:
     """Whether a directory of a standard library is root's alone, with all that is in it."""
-    return not _Look(startup_files.Startup(library=[library])).core().others
+    return not _Look(startup_files.Startup(library=[library])).core().writers
 
 
 class _Look:
     """Who may change what a target loads, found by looking at all of it, and once at each."""
 
     def __init__(self, startup: startup_files.Startup) -> None:
-        self.others: dict[int, str] = {}  # who is not root, -1 for several or anybody: where this was seen
-        self._found = startup
-        self._seen: dict[tuple[int, int], bool] = {}  # each directory: whether the whole of it
-        self._left = _MOST_ENTRIES
+        self.writers: dict[int, str] = {}  # who is not root, -1 for several or anybody: where this was seen
+        self._startup = startup
+        self._directories: dict[tuple[int, int], bool] = {}  # each directory: whether the whole of it
+        self._budget = _MOST_ENTRIES
 
     def core(self) -> _Look:
         """Look at what is loaded with -S: the program, shared libraries, the standard library."""
-        if not self._found.told:
-            self.others[-1] = self._found.files[0]
-        for file in self._found.files:
+        if not self._startup.complete:
+            self.writers[-1] = self._startup.files[0]
+        for file in self._startup.files:
             self._add(owner(file), file)
-        for place in self._found.library:
+        for place in self._startup.library:
             self._tree(place, whole=True)
         return self
 
     def everything(self) -> _Look:
         """Look at all of sys.path as well: what lies in each directory, and the packages there."""
         self.core()
-        for place in self._found.path:
+        for place in self._startup.path:
             self._tree(place, whole=False)
         for name in files.names("/"):  # the target's working directory, which is the first on its path
             if os.path.splitext(name)[1] in (".py", ".pyc", ".so") or glob.glob(f"/{glob.escape(name)}/__init__.*"):
@@ -138,7 +142,7 @@ class _Look:
 
     def _add(self, uid: int, place: str) -> None:
         if uid:
-            self.others.setdefault(uid, place)
+            self.writers.setdefault(uid, place)
 
     def _tree(self, place: str, *, whole: bool, top: bool = True) -> None:
         self._add(owner(place), place)
@@ -150,7 +154,7 @@ class _Look:
         may put one of its own on sys.path, as pkg_resources does."""
         try:
             info = os.stat(place)
-            if not stat.S_ISDIR(info.st_mode) or self._seen.get((info.st_dev, info.st_ino)) in (True, whole):
+            if not stat.S_ISDIR(info.st_mode) or self._directories.get((info.st_dev, info.st_ino)) in (True, whole):
                 return
             with os.scandir(place) as listing:
                 entries = list(listing)
@@ -165,10 +169,10 @@ class _Look:
         whole = whole or (package and not top)
         if not whole and not top:
             return
-        self._seen[info.st_dev, info.st_ino] = whole
+        self._directories[info.st_dev, info.st_ino] = whole
         for entry in entries:
-            self._left -= 1
-            if self._left < 0:
+            self._budget -= 1
+            if self._budget < 0:
                 self._add(-1, place)
                 return
             if not (whole and entry.name in _SITES):
@@ -197,45 +201,45 @@ def owner(place: str) -> int:
     directory: its modules are imported, and the sticky bit, which keeps names from being exchanged, does not prevent
     that.
     """
-    others: set[int] = set()
-    here, sticky, pending = "/", False, [part for part in reversed(os.path.abspath(place).split("/")) if part]
+    writers: set[int] = set()
+    path, sticky, pending = "/", False, [part for part in reversed(os.path.abspath(place).split("/")) if part]
     for _ in range(_MOST_STEPS):
         try:
-            info = os.lstat(here)
+            info = os.lstat(path)
         except (OSError, ValueError):
-            others |= {-1} if sticky else set()  # anybody may make it
+            writers |= {-1} if sticky else set()  # anybody may make it
             break
         if info.st_uid:
-            others.add(info.st_uid)
+            writers.add(info.st_uid)
         if stat.S_ISLNK(info.st_mode):
-            target = os.readlink(here)
+            target = os.readlink(path)
             pending += [part for part in reversed(target.split("/")) if part]
-            here = "/" if target.startswith("/") else os.path.dirname(here)
+            path = "/" if target.startswith("/") else os.path.dirname(path)
         else:
             sticky = bool(info.st_mode & stat.S_ISVTX and info.st_mode & 0o002)
-            if _writable(here, info) and (not pending or not info.st_mode & stat.S_ISVTX):
-                others.add(-1)
+            if _writable(path, info) and (not pending or not info.st_mode & stat.S_ISVTX):
+                writers.add(-1)
         if not pending:
             break
         name = pending.pop()
         if name == "..":
-            here = os.path.dirname(here)
+            path = os.path.dirname(path)
         elif name != ".":
-            here = os.path.join(here, name)
+            path = os.path.join(path, name)
     else:
-        others.add(-1)  # a circle of links, maybe
-    return others.pop() if len(others) == 1 else -1 if others else 0
+        writers.add(-1)  # a circle of links, maybe
+    return writers.pop() if len(writers) == 1 else -1 if writers else 0
 
 
 def _writable(path: str, info: os.stat_result) -> bool:
     """Whether more than the owner may write there; Debian lets `staff` install below /usr/local, where root looks."""
     if info.st_mode & 0o002:
         return True
-    if stat.S_ISDIR(info.st_mode) and _granted(path, _DEFAULT, info.st_uid):
+    if stat.S_ISDIR(info.st_mode) and _acl_grants(path, _DEFAULT, info.st_uid):
         return True
     if not info.st_mode & 0o020:  # of an ACL these bits are the mask
         return False
-    if _granted(path, _ACCESS, info.st_uid):
+    if _acl_grants(path, _ACCESS, info.st_uid):
         return True
     if info.st_gid == 0:
         return False
@@ -244,7 +248,7 @@ def _writable(path: str, info: os.stat_result) -> bool:
     return True
 
 
-def _granted(path: str, name: str, owner: int) -> bool:
+def _acl_grants(path: str, name: str, owner: int) -> bool:
     """Whether an ACL lets somebody write who is neither root, nor `owner`, nor what the mode tells of.
 
     acl(5), and linux/posix_acl_xattr.h: a version, then a tag, rights, and a number for each of its entries.
@@ -268,26 +272,26 @@ def named(executable: str, paths: Sequence[str] = ()) -> set[str]:
     runs = buildout.interpreter(executable)
     if runs:
         executable, paths = runs, [*paths, executable]
-    here = [*site_directories(executable), *paths, *filter(None, os.environ.get("PYTHONPATH", "").split(":"))]
-    here += [*site_directories(os.path.realpath(executable)), *glob.glob("/usr/local/lib/python*/*-packages")]
-    for place in list(here):
-        whose = owner(place)
-        lines = startup_files.pth_names(place) if not whose else []
+    directories = [*site_directories(executable), *paths, *filter(None, os.environ.get("PYTHONPATH", "").split(":"))]
+    directories += [*site_directories(os.path.realpath(executable)), *glob.glob("/usr/local/lib/python*/*-packages")]
+    for place in list(directories):
+        uid = owner(place)
+        lines = startup_files.pth_names(place) if not uid else []
         for line in (*lines, *glob.glob(os.path.join(glob.escape(place), "*.egg"))):
             around = os.path.dirname(os.path.realpath(line))
-            here += [line, around] if not whose or _alone(around, whose) else []
-    found = set(map(os.path.realpath, here))
+            directories += [line, around] if not uid or _is_sole_owner(around, uid) else []
+    real = set(map(os.path.realpath, directories))
     for path in paths:
-        told = {owner(file) for file in search_path.read([path])} - {0}
+        owners = {owner(file) for file in search_path.read([path])} - {0}
         for place in map(os.path.realpath, search_path.expanded([path])):
             # Of an egg its directory, where others may have eggs as well: an egg of his own among them is not enough
             places = {place, os.path.dirname(place)} if place.lower().endswith(".egg") else {place}
-            if not told or (len(told) == 1 and all(_alone(one, *told) for one in places)):
-                found |= places
-    return found
+            if not owners or (len(owners) == 1 and all(_is_sole_owner(directory, *owners) for directory in places)):
+                real |= places
+    return real
 
 
-def _alone(place: str, uid: int) -> bool:
+def _is_sole_owner(place: str, uid: int) -> bool:
     """Whether `uid`, who is neither root nor several, is the one who decides what is at `place`."""
     return uid > 0 and owner(place) == uid
 

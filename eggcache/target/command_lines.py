@@ -32,13 +32,13 @@ class Prepare:
     roots: Roots
     limits: Limits = DEFAULT_LIMITS
 
-    def line(self, *more: str) -> str:
-        """The command line for a shell, with `more` options."""
-        return shlex.join(["eggcache", "prepare", *more, *self._words()])
+    def line(self, *options: str) -> str:
+        """The command line for a shell, with these `options` too."""
+        return shlex.join(["eggcache", "prepare", *options, *self._words()])
 
-    def wrapper(self, kind: str, *more: str) -> str:
-        """The command that prints the wrapper of that `kind` for this `prepare`, with `more` options."""
-        return shlex.join(["eggcache", "wrapper", "--for", kind, *more, *self._words()])
+    def wrapper(self, kind: str, *options: str) -> str:
+        """The command that prints the wrapper of that `kind` for this `prepare`, with these `options` too."""
+        return shlex.join(["eggcache", "wrapper", "--for", kind, *options, *self._words()])
 
     def _words(self) -> Iterator[str]:
         yield self.directory
@@ -61,11 +61,11 @@ def unzip(target: Target, distribution: Distribution) -> str:
     if not target.python:
         return ""
     egg = distribution.egg or distribution.location
-    alone = only_added(target, egg)
+    added = only_added(target, egg)
     project = distribution.project
-    named = [project] if _PROJECT.fullmatch(project) else []
-    keep = ["--backup", _beside(os.path.dirname(egg), os.path.basename(egg))]
-    return shlex.join(["eggcache", "unzip-all", *_target(target, [egg] if alone else ()), *keep, *named])
+    names = [project] if _PROJECT.fullmatch(project) else []
+    backup = ["--backup", _beside(os.path.dirname(egg), os.path.basename(egg))]
+    return shlex.join(["eggcache", "unzip-all", *_target(target, [egg] if added else ()), *backup, *names])
 
 
 def only_added(target: Target, egg: str) -> bool:
@@ -75,14 +75,14 @@ def only_added(target: Target, egg: str) -> bool:
     return os.path.dirname(os.path.realpath(egg)) in places
 
 
-def unzip_all(target: Target, roots: Roots, *more: str, backup: str | None = None) -> str:
-    """The command that unzips the eggs of a tree, with `more` options; "" as for `unzip`. The zips are kept in
+def unzip_all(target: Target, roots: Roots, *options: str, backup: str | None = None) -> str:
+    """The command that unzips the eggs of a tree, with these `options` too; "" as for `unzip`. The zips are kept in
     `backup`; None: in the first site-packages, where we may write there."""
     if not target.python:
         return ""
     sites = [backup] if backup else [_beside(site) for site in site_directories(target.python) if _writable(site)]
-    keep = ["--backup", sites[0]] if sites else []
-    return shlex.join(["eggcache", "unzip-all", *_target(target), *more, *keep, *tree_words(roots)])
+    words = ["--backup", sites[0]] if sites else []
+    return shlex.join(["eggcache", "unzip-all", *_target(target), *options, *words, *tree_words(roots)])
 
 
 def _writable(directory: str) -> bool:
@@ -96,10 +96,10 @@ def _beside(directory: str, egg: str = "") -> str:
     return next(place for place in places if not egg or not os.path.lexists(os.path.join(place, egg)))
 
 
-def archive_unzipped(file: str, target: Target, roots: Roots, *more: str) -> str:
-    """The command that packs the eggs of a tree as directories, with `more` options."""
+def archive_unzipped(file: str, target: Target, roots: Roots, *options: str) -> str:
+    """The command that packs the eggs of a tree as directories, with these `options` too."""
     user = ["--user", target.account.name] if target.group is not None else []
-    words = [file, "--unzipped", *_target(target), *user, *more, *tree_words(roots)]
+    words = [file, "--unzipped", *_target(target), *user, *options, *tree_words(roots)]
     return shlex.join(["eggcache", "archive", *words])
 
 
@@ -108,14 +108,14 @@ def tree(python: str, paths: Iterable[str]) -> str:
     return shlex.join(["eggcache", "tree", "--all", *_target(Target(python, paths))])
 
 
-def limits(wanted: Limits) -> list[str]:
+def limits(values: Limits) -> list[str]:
     """The options of the limits that are not the defaults."""
-    return list(_limits(wanted))
+    return list(_limits(values))
 
 
-def _target(target: Target, more: Iterable[str] = ()) -> Iterator[str]:
+def _target(target: Target, eggs: Iterable[str] = ()) -> Iterator[str]:
     yield from ("--python", target.python)
-    yield from search_path.options((*target.paths, *more))
+    yield from search_path.options((*target.paths, *eggs))
 
 
 def _readers(target: Target) -> Iterator[str]:
@@ -125,10 +125,10 @@ def _readers(target: Target) -> Iterator[str]:
         yield from ("--tz", target.timezone)
 
 
-def _limits(wanted: Limits) -> Iterator[str]:
-    usual = asdict(DEFAULT_LIMITS)
-    for name, limit in sorted(asdict(wanted).items()):
-        if limit != usual[name]:
+def _limits(values: Limits) -> Iterator[str]:
+    defaults = asdict(DEFAULT_LIMITS)
+    for name, limit in sorted(asdict(values).items()):
+        if limit != defaults[name]:
             yield from ("--limit", f"{name}={limit}")
 
 

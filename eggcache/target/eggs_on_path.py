@@ -42,34 +42,36 @@ class EarlyReader:
         self._account, self._limits = account, limits
         entries, total = min(limits.entries, _SMALL.entries), min(limits.total, _SMALL.total)
         self._least = replace(limits, entries=entries, total=total)
-        self._read: dict[str, eggs.Egg] = {}
+        self._structures: dict[str, eggs.Egg] = {}
 
     def look(self, path: Sequence[str]) -> Iterator[None]:
         """Read what lies on `path`, and look into its sources, up to a limit; then inflate its members, up to another.
         What cannot be read is left for whoever asks for it. It is done in steps of some milliseconds."""
-        members, left, until = 0, _BYTES, time.monotonic() + _SECONDS
+        members, budget, deadline = 0, _BYTES, time.monotonic() + _SECONDS
         for count, egg in enumerate(on_path(path)):
-            if count >= _EGGS or members >= _MEMBERS or time.monotonic() > until:
+            if count >= _EGGS or members >= _MEMBERS or time.monotonic() > deadline:
                 break
             if not os.path.isfile(egg):
                 continue
             with suppress(EggcacheError), accounts.reading(egg, self._account) as source:
-                held: dict[int, bytes] = {}
-                read = self._read[egg] = replace(eggs.read(source, egg, self._least), held=held)
-                members += len(read.members)
+                contents: dict[int, bytes] = {}
+                structure = self._structures[egg] = replace(eggs.read(source, egg, self._least), held=contents)
+                members += len(structure.members)
                 try:
-                    self._read[egg] = replace(read, beside=tuple(source_scan.looks_beside(Opened(source, read))))
+                    self._structures[egg] = replace(
+                        structure, beside=tuple(source_scan.looks_beside(Opened(source, structure)))
+                    )
                 finally:  # of a damaged egg, what came before is held as well
-                    left -= sum(map(len, held.values()))
-                    if left < 0:
-                        held.clear()
+                    budget -= sum(map(len, contents.values()))
+                    if budget < 0:
+                        contents.clear()
             yield
-        for egg, read in list(self._read.items()):
+        for egg, structure in list(self._structures.items()):
             with suppress(EggcacheError), accounts.reading(egg, self._account) as source:
-                if _same(read.stat, os.fstat(source)):
-                    for size in _inflated(source, read, left):
-                        left -= size
-                        if left <= 0 or time.monotonic() > until:
+                if _same_file(structure.stat, os.fstat(source)):
+                    for size in _inflation(source, structure, budget):
+                        budget -= size
+                        if budget <= 0 or time.monotonic() > deadline:
                             return
                         yield
 
@@ -77,9 +79,9 @@ class EarlyReader:
     def opened(self, path: str) -> Iterator[tuple[int, eggs.Egg]]:
         """A descriptor of the egg at `path`, and what eggs.read tells of it. It is an Opening, and raises as such."""
         with accounts.reading(path, self._account) as source:
-            read = self._read.pop(path, None)
-            same = read and _same(read.stat, os.fstat(source))
-            yield source, read if read and same else eggs.read(source, path, self._limits)
+            structure = self._structures.pop(path, None)
+            current = structure and _same_file(structure.stat, os.fstat(source))
+            yield source, structure if structure and current else eggs.read(source, path, self._limits)
 
 
 def resolve(
@@ -87,11 +89,11 @@ def resolve(
 ) -> tuple[Tree, EarlyReader]:
     """The tree, as resolver.resolve tells it, and what was read of its eggs while the target was at work. `load` is
     called then as well: it imports what is needed next."""
-    read = EarlyReader(target.account, run.limits)
+    reader = EarlyReader(target.account, run.limits)
 
     def look() -> Iterator[None]:
         load()
-        yield from read.look([*search_path.expanded(target.paths), *code_owners.site_directories(target.python)])
+        yield from reader.look([*search_path.expanded(target.paths), *code_owners.site_directories(target.python)])
 
     def meanwhile() -> bool:
         run.progress.tick()
@@ -100,29 +102,29 @@ def resolve(
     steps = look()
     run.progress.phase(f"asking {target.python} for the tree")
     tree = resolver.resolve(target, roots, meanwhile=meanwhile, launched=launched)
-    return tree, read
+    return tree, reader
 
 
-def _inflated(source: int, egg: eggs.Egg, most: int) -> Iterator[int]:
+def _inflation(source: int, egg: eggs.Egg, budget: int) -> Iterator[int]:
     """Inflate what is small of `egg`, open at `source`, and not held yet, in steps; yields the bytes of each."""
-    held, size = egg.held, 0
-    if held is None:
+    contents, size = egg.held, 0
+    if contents is None:
         return
     file = File(source, egg.path, reach=WINDOW)
     for member in sorted(egg.members, key=lambda member: member.offset):
-        if member.offset not in held and decompression.small(member) and size + member.size <= most:
-            held[member.offset] = decompression.data(file, member, egg.starts[member.offset])
+        if member.offset not in contents and decompression.small(member) and size + member.size <= budget:
+            contents[member.offset] = decompression.data(file, member, egg.starts[member.offset])
             size += member.size
             if size >= _STEP:
-                most -= size
+                budget -= size
                 yield size
                 size = 0
     yield size
 
 
-def _same(before: os.stat_result, now: os.stat_result) -> bool:
+def _same_file(record: os.stat_result, info: os.stat_result) -> bool:
     return all(
-        getattr(before, name) == getattr(now, name)
+        getattr(record, name) == getattr(info, name)
         for name in ("st_dev", "st_ino", "st_mode", "st_uid", "st_gid", "st_size", "st_mtime_ns", "st_ctime_ns")
     )
 
@@ -130,20 +132,20 @@ def _same(before: os.stat_result, now: os.stat_result) -> bool:
 def on_path(path: Sequence[str]) -> Iterator[str]:
     """The eggs on a target's path, each once, however often and in whatever spelling the target's answer has it."""
     entries: dict[str, str] = {}
-    known: dict[str, str] = {}  # most entries are in one directory, whose place takes longest to find
+    directories: dict[str, str] = {}  # most entries are in one directory, whose place takes longest to find
     for entry in path:
         above, name = os.path.split(entry)
         if name in ("", ".", "..") or os.path.islink(entry):
             entries.setdefault(os.path.realpath(entry), entry)
             continue
-        if above not in known:
-            known[above] = os.path.realpath(above)
-        entries.setdefault(os.path.join(known[above], name), entry)
-    seen: set[str] = set()
+        if above not in directories:
+            directories[above] = os.path.realpath(above)
+        entries.setdefault(os.path.join(directories[above], name), entry)
+    names: set[str] = set()
     for real, entry in entries.items():
-        inside = [os.path.join(entry, name) for name in files.names(entry) if name.endswith(".egg")]
-        for egg in [entry] if entry.endswith(".egg") else inside:
+        children = [os.path.join(entry, name) for name in files.names(entry) if name.endswith(".egg")]
+        for egg in [entry] if entry.endswith(".egg") else children:
             name = real if egg == entry else os.path.join(real, os.path.basename(egg))
-            if name not in seen:
-                seen.add(name)
+            if name not in names:
+                names.add(name)
                 yield egg

@@ -118,10 +118,10 @@ def find(python: str | None = None) -> str:
     if not os.path.exists(path):
         raise UsageError(f"{origin} {path}", "there is no such file", REMEDY)
     if os.path.isdir(path):
-        inside = os.path.join(path, "bin", "python")
-        if not os.path.isfile(inside):
+        binary = os.path.join(path, "bin", "python")
+        if not os.path.isfile(binary):
             raise UsageError(f"{origin} {path}", "it is a directory without a bin/python", REMEDY)
-        path = inside
+        path = binary
     if not os.access(path, os.X_OK):
         raise UsageError(f"{origin} {path}", "it is not executable", REMEDY)
     return path

@@ -41,14 +41,14 @@ PARTS = {
 
 # For every target, those as well that take no "-", as the interpreter that zc.recipe.egg generates: it knows -c, -m and
 # the name of a file. Without blanks, since wrappers in shell hand on $@ without quotes.
-_READ = 'exec(__import__("sys").stdin.read())'
+_BOOTSTRAP = 'exec(__import__("sys").stdin.read())'
 
 # What Apache passes on, or what its wrapper sets. Not HOME: Apache's own start scripts clear it.
 PASSED_ON = ("PATH", "TZ", "PYTHONPATH", "LD_LIBRARY_PATH")
-_COERCED = ("C.UTF-8", "C.utf8", "UTF-8")  # what a Python that is started in the C locale sets LC_CTYPE to (PEP 538)
+_COERCIONS = ("C.UTF-8", "C.utf8", "UTF-8")  # what a Python that is started in the C locale sets LC_CTYPE to (PEP 538)
 
 # Each byte in a literal
-_SPELLED = [chr(byte) if 0x20 <= byte < 0x7F and byte not in b"\"'\\" else f"\\x{byte:02x}" for byte in range(256)]
+_SPELLINGS = [chr(byte) if 0x20 <= byte < 0x7F and byte not in b"\"'\\" else f"\\x{byte:02x}" for byte in range(256)]
 
 
 class OutOfReach(NotPermitted):
@@ -85,7 +85,7 @@ class Launch:
             self.executable = buildout.interpreter(target.python) or target.python
         self.account = target.account
         if os.geteuid() == 0 and self.account.uid == 0:
-            self.account = _cleared(target._replace(python=self.executable), flags)
+            self.account = _safe_account(target._replace(python=self.executable), flags)
         self.status: int | None = None
         with ExitStack() as undo:
             undo.enter_context(orphan_processes.ended(self.account.uid))
@@ -112,14 +112,14 @@ class Launch:
     def _end(self) -> None:
         # Its whole group, and before it is waited for: until then no other group can have got its number.
         # What a .pth file started and left behind goes too.
-        ended = False
+        complete = False
         try:
-            ended = pipes.ended(self.process)
+            complete = pipes.ended(self.process)
         finally:
             with suppress(OSError):
                 os.killpg(self.process.pid, signal.SIGKILL)
         self.status = self.process.wait()
-        if not ended:
+        if not complete:
             _outlive(self.answers)
         for pipe in filter(None, (self.process.stdin, self.process.stdout, self.process.stderr)):
             with suppress(OSError):
@@ -170,7 +170,7 @@ def literal(value: object) -> str:
     if value is None or isinstance(value, (bool, int, float)):
         return repr(value)
     if isinstance(value, str):
-        return '"' + "".join(map(_SPELLED.__getitem__, os.fsencode(value))) + '"'
+        return '"' + "".join(map(_SPELLINGS.__getitem__, os.fsencode(value))) + '"'
     if isinstance(value, dict):
         return "{" + ", ".join(f"{literal(key)}: {literal(item)}" for key, item in value.items()) + "}"
     if isinstance(value, (list, tuple)):
@@ -180,11 +180,11 @@ def literal(value: object) -> str:
 
 def environment() -> dict[str, str]:
     """The environment of the target: Apache's, as far as our own tells."""
-    kept = {name: value for name, value in os.environ.items() if name in PASSED_ON or of_locale(name)}
-    if kept.get("LC_CTYPE") in _COERCED and not _given("LC_CTYPE"):
-        del kept["LC_CTYPE"]
+    variables = {name: value for name, value in os.environ.items() if name in PASSED_ON or of_locale(name)}
+    if variables.get("LC_CTYPE") in _COERCIONS and not _is_initial("LC_CTYPE"):
+        del variables["LC_CTYPE"]
     # The working directory is "/", so that nothing is imported from where an administrator happens to be
-    return {"PATH": "/usr/local/bin:/usr/bin:/bin", **kept, "PYTHONDONTWRITEBYTECODE": "1"}
+    return {"PATH": "/usr/local/bin:/usr/bin:/bin", **variables, "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 def of_locale(name: str) -> bool:
@@ -192,7 +192,7 @@ def of_locale(name: str) -> bool:
     return name in ("LANG", "LANGUAGE") or name.startswith("LC_")
 
 
-def _given(name: str) -> bool:
+def _is_initial(name: str) -> bool:
     """Whether we were started with this variable: our own Python may have set it since."""
     return any(line.startswith(f"{name}=".encode()) for line in files.beginning("/proc/self/environ").split(b"\0"))
 
@@ -201,12 +201,12 @@ def _outlive(answers: int) -> None:
     """Wait until nobody holds the answer's pipe: what the target started had it too, and until it is gone it may
     write. For a second at most, since a child in a session of its own is beyond reach."""
     deadline = time.monotonic() + 1.0
-    while (left := deadline - time.monotonic()) > 0 and select.select([answers], [], [], left)[0]:
+    while (rest := deadline - time.monotonic()) > 0 and select.select([answers], [], [], rest)[0]:
         if not os.read(answers, pipes.PIECE):
             return
 
 
-def _cleared(target: Target, flags: Sequence[str]) -> Account:
+def _safe_account(target: Target, flags: Sequence[str]) -> Account:
     """The account that the target runs as in place of root; root's where it is safe."""
     from eggcache.target import code_owners
 
@@ -230,7 +230,7 @@ def _start(
         become = {"user": account.uid, "group": account.gid, "extra_groups": account.groups}
     try:
         return subprocess.Popen(
-            [executable, *flags, "-c", _READ, str(writing)],
+            [executable, *flags, "-c", _BOOTSTRAP, str(writing)],
             bufsize=0,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -249,33 +249,33 @@ def _start(
 
 
 def no_python(executable: str, words: str, account: Account | None = None) -> EggcacheError:
-    for_whom = f" that user {account.name} can run" if account is not None and account.uid != os.geteuid() else ""
-    runs = buildout.run_by(executable)
-    if runs is None:
-        return EggcacheError(executable, f"is no Python{for_whom}: {words}", REMEDY)
+    reach = f" that user {account.name} can run" if account is not None and account.uid != os.geteuid() else ""
+    program = buildout.run_by(executable)
+    if program is None:
+        return EggcacheError(executable, f"is no Python{reach}: {words}", REMEDY)
     if buildout.interpreter(executable):
         cause = "is no Python, but a script of buildout's that has a list of eggs"
-        options = shlex.join(["--python", runs, "--path-from", executable])
+        options = shlex.join(["--python", program, "--path-from", executable])
         return EggcacheError(executable, cause, f"name both: {options}")
-    if buildout.is_python(runs):
-        remedy = f"name the interpreter itself: --python {shlex.quote(runs)}"
-        return EggcacheError(executable, f"is no Python, but a script that {runs} runs", remedy)
-    return EggcacheError(executable, f"is no Python{for_whom}, but a script that {runs} runs: {words}", REMEDY)
+    if buildout.is_python(program):
+        remedy = f"name the interpreter itself: --python {shlex.quote(program)}"
+        return EggcacheError(executable, f"is no Python, but a script that {program} runs", remedy)
+    return EggcacheError(executable, f"is no Python{reach}, but a script that {program} runs: {words}", REMEDY)
 
 
 def home(executable: str) -> str | None:
     """The directory of the interpreter that a virtual environment was made from: `home` in its pyvenv.cfg (PEP 405)."""
     lines = files.lines(os.path.join(os.path.dirname(os.path.dirname(executable)), "pyvenv.cfg"), flags=os.O_NOFOLLOW)
-    told = next(
+    directory = next(
         (value.strip() for key, _, value in (line.partition("=") for line in lines) if key.strip() == "home"), ""
     )
-    return told if told.startswith("/") and "\0" not in told else None
+    return directory if directory.startswith("/") and "\0" not in directory else None
 
 
-def _on_the_way(executable: str) -> list[str | None]:
+def _way(executable: str) -> list[str | None]:
     paths = [os.path.dirname(executable), os.path.realpath(executable), home(executable)]
-    runs = buildout.interpreter(executable)
-    return paths + _on_the_way(runs) if runs else paths
+    program = buildout.interpreter(executable)
+    return paths + _way(program) if program else paths
 
 
 def in_the_way(executable: str, account: Account) -> OutOfReach | None:
@@ -284,7 +284,7 @@ def in_the_way(executable: str, account: Account) -> OutOfReach | None:
     A virtual environment's python leads to another one, by a link or by the libraries that it loads; and a script leads
     to the Python that runs it.
     """
-    for path in _on_the_way(executable):
+    for path in _way(executable):
         with accounts.acting(account):
             reachable = path is None or accounts.may(path, os.X_OK)
         if path is not None and not reachable:

@@ -28,7 +28,7 @@ _HOSTS = {
 }
 _ALL_BELOW = ("/boot", "/dev", "/etc", "/home", "/proc", "/sys", "/usr")
 # What lies below these is a program's, or a site's, as buildout's `eggs` are, but for what is named as a cache of eggs
-_OTHERS = (
+_PROGRAMS = (
     *(f"/{name}/" for name in _HOSTS["/"].split()),
     *(f"/var/{name}/" for name in _HOSTS["/var"].split() if name not in ("empty", "tmp")),
 )
@@ -54,25 +54,25 @@ class Host(NamedTuple):
 HOST = Host()
 
 
-def place(directory: str, told: str) -> str:
+def place(directory: str, label: str) -> str:
     """The egg cache `directory` of a host, without what is double in its path.
 
-    :param told: what an error calls it
+    :param label: what an error calls it
     :raises UsageError: it names no place there, or one of the directories that every host has; or it lies where
         programs have theirs, and is not named as a cache of eggs: tar would take Apache's own cache from Apache
     """
     plain = "/" + os.path.normpath(directory).lstrip("/")
     if not directory.startswith("/"):
         cause = "it is a directory of the host, where no other one is current"
-        raise UsageError(told, cause, f"write it from / on, as {ELSEWHERE}")
+        raise UsageError(label, cause, f"write it from / on, as {ELSEWHERE}")
     above, name = os.path.split(plain)
     if above == "/" or above in _ALL_BELOW or name in _HOSTS.get(above, "").split():
         cause = "it is a directory of the host's own, of which nothing else shall change the rights"
-        raise UsageError(told, cause, f"name a directory for the eggs alone, as {ELSEWHERE}")
-    named = name if "cache" not in os.path.basename(above).lower() else f"cache/{name}"  # as /var/cache/eggs
-    if plain.startswith(_OTHERS) and not _CACHES.search(named):
+        raise UsageError(label, cause, f"name a directory for the eggs alone, as {ELSEWHERE}")
+    words = name if "cache" not in os.path.basename(above).lower() else f"cache/{name}"  # as /var/cache/eggs
+    if plain.startswith(_PROGRAMS) and not _CACHES.search(words):
         cause = "it may be another program's, whose rights to it would change: its name is not that of a cache of eggs"
-        raise UsageError(told, cause, f"name a directory for the eggs alone, as {ELSEWHERE}")
+        raise UsageError(label, cause, f"name a directory for the eggs alone, as {ELSEWHERE}")
     return plain
 
 
@@ -84,22 +84,27 @@ def anybodys(directory: str) -> bool:
 def tree(host: Host, paths: Sequence[str], opening: Opening) -> Tree:
     """All eggs that `paths` name, or that lie in them, as a tree of no requirements. An egg that cannot be read is part
     of it: what is wrong is told where its files are needed. Raises UsageError where there is none."""
-    found = [one for egg in eggs_on_path.on_path(paths) if os.path.isfile(egg) for one in _in(host, egg, opening)]
-    if not found:
+    distributions = [
+        distribution
+        for egg in eggs_on_path.on_path(paths)
+        if os.path.isfile(egg)
+        for distribution in _in(host, egg, opening)
+    ]
+    if not distributions:
         raise UsageError(f"--eggs-in {paths[-1]}", "no zipped egg lies there", "name a directory of eggs")
     version = f" {'.'.join(map(str, host.python))}" if host.python else ""
     python = Interpreter(f"the host's Python{version}", host.python, "/", (), None, host.setuptools)
-    return Tree(python, (), tuple(found), ())
+    return Tree(python, (), tuple(distributions), ())
 
 
 def notes(host: Host, tree: Tree) -> Iterator[str]:
     """What is to be said where some of the eggs of `tree` are for another Python than that of the `host`."""
     version = ".".join(map(str, host.python[:2]))
-    said = [(one.egg or "", _FOR.search(one.egg or "")) for one in tree.distributions]
-    others = [os.path.basename(egg) for egg, tag in said if tag and version and tag[1] != version]
-    if others:
-        more = f" and {len(others) - 1} more" if len(others) > 1 else ""
-        yield f"{others[0]}{more}: for another Python than the host's {version}, which passes such eggs over"
+    tags = [(distribution.egg or "", _FOR.search(distribution.egg or "")) for distribution in tree.distributions]
+    mismatches = [os.path.basename(egg) for egg, tag in tags if tag and version and tag[1] != version]
+    if mismatches:
+        rest = f" and {len(mismatches) - 1} more" if len(mismatches) > 1 else ""
+        yield f"{mismatches[0]}{rest}: for another Python than the host's {version}, which passes such eggs over"
 
 
 def _baskets(host: Host) -> bool | None:
@@ -111,13 +116,13 @@ def _baskets(host: Host) -> bool | None:
 
 def _in(host: Host, egg: str, opening: Opening) -> Iterator[Distribution]:
     """What the host's pkg_resources makes of a file: a distribution, or of a basket one for each egg in it."""
-    inner, own, baskets = list[str](), True, _baskets(host)
-    with suppress(EggcacheError), opening(egg) as (_, read):
-        names = [member.name for member in read.members if member.name.endswith(_METADATA)]
+    inner, whole, baskets = list[str](), True, _baskets(host)
+    with suppress(EggcacheError), opening(egg) as (_, structure):
+        names = [member.name for member in structure.members if member.name.endswith(_METADATA)]
         roots = [name[: -len(_METADATA)] for name in names]
         inner = sorted(root for root in roots if root.count("/") == 1 and root.lower().endswith(".egg/"))
-        own = not inner or "" in roots or not baskets
-    if own:
+        whole = not inner or "" in roots or not baskets
+    if whole:
         yield _distribution(egg, "", os.path.basename(egg))
     for root in inner if baskets is not False else ():
         yield _distribution(egg, root, root[:-1])

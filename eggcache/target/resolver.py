@@ -51,9 +51,7 @@ def resolve(
     :raises EggcacheError: the target has no pkg_resources, or gives no sensible answer
     """
     launched = launched or launch.probe(target, roots, related=related)
-    return _understood(
-        target, roots, script_run.run(launched, meanwhile=meanwhile), need_pkg_resources=need_pkg_resources
-    )
+    return _tree(target, roots, script_run.run(launched, meanwhile=meanwhile), need_pkg_resources=need_pkg_resources)
 
 
 def examine(
@@ -66,8 +64,8 @@ def examine(
 ) -> Mapping[str, Any]:
     """The second answer of a script, whose first answer is the tree, which `early` gets at once. The script is
     `launched` with launch.question in its request. The caller checks the second answer. Otherwise as `resolve`."""
-    said = script_run.run(launched, meanwhile=meanwhile, early=lambda first: early(_understood(target, roots, first)))
-    return Answer(target.python, said).said
+    answer = script_run.run(launched, meanwhile=meanwhile, early=lambda row: early(_tree(target, roots, row)))
+    return Answer(target.python, answer).said
 
 
 def describe(
@@ -78,13 +76,13 @@ def describe(
     Of everything, a target without pkg_resources is looked through by file name. What is added is the caller's
     to take apart. Else as `resolve`.
     """
-    said = script_run.run(launch.Launch(target, script, launch.question(target, roots)), meanwhile=meanwhile)
-    return _understood(target, roots, said, need_pkg_resources=False), Answer(target.python, said).said
+    answer = script_run.run(launch.Launch(target, script, launch.question(target, roots)), meanwhile=meanwhile)
+    return _tree(target, roots, answer, need_pkg_resources=False), Answer(target.python, answer).said
 
 
-def _understood(target: Target, roots: Roots, said: object, *, need_pkg_resources: bool = True) -> Tree:
-    """The tree in what a script `said` to launch.question. Raises as `resolve` does."""
-    answer = Answer(target.python, said)
+def _tree(target: Target, roots: Roots, value: object, *, need_pkg_resources: bool = True) -> Tree:
+    """The tree in what a script `value` to launch.question. Raises as `resolve` does."""
+    answer = Answer(target.python, value)
     for line, reason in answer.pairs("bad"):
         remedy = "write it as NAME, NAME==VERSION or NAME[EXTRA]"
         if os.sep in line and "@" not in line:
@@ -133,8 +131,8 @@ def findings(tree: Tree, account: Account | None = None) -> tuple[Finding, ...]:
             key = need.state, need.requirement
             needs.setdefault(key, need)
             chains.setdefault(key, []).append(_chain(tree, parents, need))
-    looking = account or accounts.current()
-    faults = (_finding(tree, need, chains[key], looking) for key, need in needs.items())
+    looker = account or accounts.current()
+    faults = (_finding(tree, need, chains[key], looker) for key, need in needs.items())
     return tuple(replace(fault, status=0) if fault.code in LACKING and not wanted(tree) else fault for fault in faults)
 
 
@@ -148,12 +146,12 @@ def notes(tree: Tree, roots: Roots) -> tuple[str, ...]:
     """What is to be said of the tree of `roots` that asks for nothing: which zipped eggs are outside of it; or that
     none was named, where TurboGears is not installed either."""
     if roots.everything:
-        what = "everything on the path; name your application to narrow it down"
+        words = "everything on the path; name your application to narrow it down"
         if not any(
             distribution.kind.zipped or distribution.kind is Kind.UNZIPPED for distribution in tree.distributions
         ):
-            what = "no egg on the path; if Apache runs another Python, name that with --python PATH"
-        return () if roots.strict or tree.reported else (f"{tree.interpreter.executable}: {what}",)
+            words = "no egg on the path; if Apache runs another Python, name that with --python PATH"
+        return () if roots.strict or tree.reported else (f"{tree.interpreter.executable}: {words}",)
     return (f"{outside(tree)}; where one of them is imported, name it as well, or no REQ",) if tree.outside else ()
 
 
@@ -162,27 +160,27 @@ def rivals(tree: Tree) -> Iterator[Finding]:
 
     A script of buildout's has a list of its own, and may load any of these.
     """
-    chosen = {
+    choices = {
         (normalised(distribution.project), os.path.dirname(distribution.egg)): distribution
         for distribution in tree.distributions
         if distribution.egg and not distribution.active
     }
-    looked_at = {one.egg for one in tree.distributions}
+    eggs = {choice.egg for choice in tree.distributions}
     for egg in tree.outside:
-        if egg in looked_at:  # without a requirement, all of them are
+        if egg in eggs:  # without a requirement, all of them are
             continue
-        one = chosen.get((why_missing.project_of(os.path.basename(egg)), os.path.dirname(egg)))
-        if one is not None:
-            cause = f"{one.title} was checked, and not this version beside it, which a script of buildout's may list"
+        choice = choices.get((why_missing.project_of(os.path.basename(egg)), os.path.dirname(egg)))
+        if choice is not None:
+            cause = f"{choice.title} was checked, and not this version beside it, which a script of buildout's may list"
             yield Finding("other-version", egg, cause, "name such a script with --path-from, in place of --path", 0)
 
 
 def outside(tree: Tree) -> str:
     """The line that names the zipped eggs on the path to which no requirement has led."""
     count, names = len(tree.outside), ", ".join(map(os.path.basename, tree.outside[:_NAMES]))
-    more = f" and {count - _NAMES} more" if count > _NAMES else ""
+    rest = f" and {count - _NAMES} more" if count > _NAMES else ""
     eggs = "a zipped egg" if count == 1 else f"{count} zipped eggs"
-    return f"{names}{more}: {eggs} on the path, outside of the tree"
+    return f"{names}{rest}: {eggs} on the path, outside of the tree"
 
 
 def _finding(tree: Tree, need: Need, chains: list[str], account: Account) -> Finding:
@@ -190,13 +188,13 @@ def _finding(tree: Tree, need: Need, chains: list[str], account: Account) -> Fin
     name = named(need.requirement)
     python = f"{tree.interpreter.executable} (Python {'.'.join(map(str, tree.interpreter.version))})"
     if need.state is State.UNPARSED:
-        what = tree.interpreter.setuptools or "the target's pkg_resources"
-        cause = f"{what} cannot parse it ({need.reason}), so it was followed by name: {chains[0]}"
+        parser = tree.interpreter.setuptools or "the target's pkg_resources"
+        cause = f"{parser} cannot parse it ({need.reason}), so it was followed by name: {chains[0]}"
         return Finding("unparsed-requirement", need.requirement, cause, "", 0, context)
     if need.state is State.CONFLICTING:
         return _unreadable(tree, need, chains, account) or _conflicting(tree, need, chains, account)
-    why = why_missing.why(tree, account, need.requirement)
-    reason = f"{need.reason} ({why})" if why else need.reason
+    explanation = why_missing.why(tree, account, need.requirement)
+    reason = f"{need.reason} ({explanation})" if explanation else need.reason
     if need.by is None:
         remedy = "name its interpreter with --python, or its directory with --path"
         if tree.nearby:
@@ -210,9 +208,9 @@ def _conflicting(tree: Tree, need: Need, chains: list[str], account: Account) ->
     cause, name = f"{need.reason}: {chains[0]}", named(need.requirement)
     remedy = f"install a {name} that suits everything that needs it"
     if need.suits and need.found is not None:
-        there = tree.distributions[need.found]
-        line = why_missing.in_front(tree, account, there.location)
-        remedy = f"have {need.suits} on the path, which suits everything that needs it, and not {there.location}"
+        distribution = tree.distributions[need.found]
+        line = why_missing.in_front(tree, account, distribution.location)
+        remedy = f"have {need.suits} on the path, which suits everything that needs it, and not {distribution.location}"
         if line:
             remedy = f"{need.suits} suits everything that needs it: put its line in the place of {line}"
     return Finding("conflicting-distribution", need.requirement, cause, remedy, 5, tuple(chains[1:]))
@@ -254,9 +252,9 @@ def _parents(tree: Tree) -> dict[int, Need]:
 
 def _chain(tree: Tree, parents: dict[int, Need], need: Need) -> str:
     steps = [f"{need.requirement} ({need.state.value})"]
-    above, seen = need.by, set[int]()
-    while above is not None and above not in seen and len(seen) < _LONGEST:
-        seen.add(above)
+    above, indexes = need.by, set[int]()
+    while above is not None and above not in indexes and len(indexes) < _LONGEST:
+        indexes.add(above)
         steps.append(tree.distributions[above].title)
         above = parents[above].by if above in parents else None
     return " -> ".join(reversed(steps))

@@ -19,7 +19,7 @@ from eggcache.target import launch
 from eggcache.target.interpreter import REMEDY
 from eggcache.target.launch import Launch
 
-_KEPT = 64 << 10  # bytes of what it prints, the last ones
+_TAIL = 64 << 10  # bytes of what it prints, the last ones
 LIMIT = 16 << 20  # bytes of an answer; the largest real one, a site with 1,000 distributions, is below one MiB
 ITEMS = 500_000  # values in an answer; a site with 1,000 distributions has 30,000
 HANDSHAKE = b"eggcache\n"  # inside/preamble.py sends it first: only a Python gets that far
@@ -46,14 +46,14 @@ def run(
     :raises EggcacheError: the target is not a Python, or gives no sensible answer within `timeout`
     """
     executable = launched.executable
-    talk = _Conversation(early=None if early is None else lambda row: early(_parsed(executable, row)))
+    talk = _Conversation(early=None if early is None else lambda row: early(_value(executable, row)))
     with launched:
         process, takers = launched.process, {launched.answers: talk.take}
         for stream in filter(None, (process.stderr, process.stdout)):
-            takers[stream.fileno()] = partial(talk.keep, talk.printed.setdefault(stream.fileno(), bytearray()))
+            takers[stream.fileno()] = partial(talk.keep, talk.output.setdefault(stream.fileno(), bytearray()))
         tick = meanwhile or (lambda: None)
-        ended = pipes.listen(process, takers, timeout, feed=launched.script, tick=tick)
-    talk.status = launched.status if ended else None
+        complete = pipes.listen(process, takers, timeout, feed=launched.script, tick=tick)
+    talk.status = launched.status if complete else None
     return _understand(executable, launched.account, talk, timeout)
 
 
@@ -62,26 +62,26 @@ class _Conversation:
     """The output of the target."""
 
     answer: bytearray = field(default_factory=bytearray)
-    printed: dict[int, bytearray] = field(default_factory=dict)  # by file descriptor: the end of each
+    output: dict[int, bytearray] = field(default_factory=dict)  # by file descriptor: the end of each
     status: int | None = None  # None: it had to be ended
     flood: int = 0  # bytes printed
     early: Callable[[bytes], None] | None = None  # what to do with the first row of two, as soon as it is there
-    first: bytes | None = None  # that row
+    first_row: bytes | None = None  # that row
 
     def take(self, data: bytes) -> bool:
         """Add `data` to the answer; hand on its first row as soon as it is whole."""
         self.answer += data
         end = self.answer.find(b"\n", len(HANDSHAKE))
-        if self.early is not None and self.first is None and end >= 0 and self.answer.startswith(HANDSHAKE):
-            self.first = bytes(self.answer[len(HANDSHAKE) : end])
+        if self.early is not None and self.first_row is None and end >= 0 and self.answer.startswith(HANDSHAKE):
+            self.first_row = bytes(self.answer[len(HANDSHAKE) : end])
             del self.answer[len(HANDSHAKE) : end + 1]
-            self.early(self.first)
+            self.early(self.first_row)
         return len(self.answer) <= LIMIT
 
-    def keep(self, kept: bytearray, data: bytes) -> bool:
+    def keep(self, tail: bytearray, data: bytes) -> bool:
         """Add `data` to the output, of which the end is kept."""
-        kept += data
-        del kept[:-_KEPT]
+        tail += data
+        del tail[:-_TAIL]
         self.flood += len(data)
         return self.flood <= LIMIT
 
@@ -91,11 +91,11 @@ class _Conversation:
         For a Python: why it could not start, or its last exception; else its last line. Other programs say first what
         is wrong, and then how they are used: so their first line.
         """
-        for text in self.printed.values():
+        for text in self.output.values():
             lines = [line for line in text.decode("utf-8", "replace").split("\n") if line.strip()]
             if lines:
-                chosen = _telling(lines) or lines[-1 if python else 0]
-                return one_line(chosen.strip())[:200]
+                cause = _telling(lines) or lines[-1 if python else 0]
+                return one_line(cause.strip())[:200]
         return ""
 
 
@@ -127,10 +127,10 @@ def _understand(executable: str, account: Account, talk: _Conversation, timeout:
     if not answer.endswith(b"\n"):
         cause = f"ended before it answered: {words or f'status {talk.status}'}"
         raise EggcacheError(executable, cause, "see whether it starts by hand")
-    return _parsed(executable, answer)
+    return _value(executable, answer)
 
 
-def _parsed(executable: str, answer: bytes) -> object:
+def _value(executable: str, answer: bytes) -> object:
     try:
         if sum(answer.count(byte) for byte in b",[{") > ITEMS:  # a few bytes of it can take hundreds in memory
             raise ValueError("more than any site has")

@@ -29,16 +29,16 @@ def expanded(paths: Iterable[str]) -> list[str]:
     A file that is neither a script with a list, nor an egg or another zip, adds nothing: see `check`. Raises
     StandsForNothing for a Trac environment whose configuration cannot be read.
     """
-    entries = dict[str, None]()
+    places = dict[str, None]()
     for path in paths:
         if _may_be_script(path):
-            listed = buildout.eggs(path)
-            entries.update(dict.fromkeys(([path] if _is_zip(path) else []) if listed is None else listed))
+            eggs = buildout.eggs(path)
+            places.update(dict.fromkeys(([path] if _is_zip(path) else []) if eggs is None else eggs))
         elif is_trac(path):
-            entries.update(dict.fromkeys(_plugins(path)))
+            places.update(dict.fromkeys(_plugins(path)))
         else:
-            entries[path] = None
-    return list(entries)
+            places[path] = None
+    return list(places)
 
 
 def check(path: str) -> None:

@@ -14,7 +14,7 @@ from eggcache.system import accounts
 from eggcache.system.accounts import Account
 from eggcache.target import answer_parsing, eggs_on_path, tree_selection, why_missing
 
-_MOST = 100  # findings: more of them nobody reads
+_FINDINGS = 100  # findings: more of them nobody reads
 _LOOKS = 1000  # eggs that are no part of what was asked for: each may take a third of a second
 
 
@@ -28,26 +28,26 @@ def paths(tree: Tree, account: Account) -> Iterator[tuple[str, bool]]:
         directory, name = os.path.split(path)
         return os.path.join(real(directory), name)
 
-    seen = {place(distribution.egg) for distribution in tree.distributions if distribution.egg}
-    missing = {tree_selection.project(need.requirement) for need in tree.needs if need.found is None}
+    eggs = {place(distribution.egg) for distribution in tree.distributions if distribution.egg}
+    projects = {tree_selection.project(need.requirement) for need in tree.needs if need.found is None}
     for path in islice(eggs_on_path.on_path(tree.interpreter.path), answer_parsing.MOST):
-        if tree.requirements and why_missing.project_of(os.path.basename(path)) not in missing:
+        if tree.requirements and why_missing.project_of(os.path.basename(path)) not in projects:
             continue
         if os.path.isdir(path):  # an unzipped one, without whose metadata there is no distribution
-            closed = next((one for one in (path, os.path.join(path, "EGG-INFO")) if not _open(one, account)), None)
-            if closed:
-                yield closed, False
+            obstacle = next((part for part in (path, os.path.join(path, "EGG-INFO")) if not _open(part, account)), None)
+            if obstacle:
+                yield obstacle, False
         elif os.path.isfile(path):
             readable = _open(path, account)
-            if not readable or place(path) not in seen:
+            if not readable or place(path) not in eggs:
                 yield path, readable
 
 
 def refusals(
-    looked: Iterable[tuple[str, bool]], account: Account, opening: eggs_on_path.Opening
+    candidates: Iterable[tuple[str, bool]], account: Account, opening: eggs_on_path.Opening
 ) -> Iterator[tuple[str, EggcacheError]]:
     """The eggs of `paths` that `account` cannot read, or that `opening` refuses, each with the reason."""
-    for path, readable in looked:
+    for path, readable in candidates:
         try:
             if not readable:
                 raise accounts.in_the_way(path, account)
@@ -61,14 +61,14 @@ def findings(tree: Tree, account: Account, limits: Limits, progress: Progress) -
     """A finding for each of these eggs, for the first hundred."""
     progress.phase("looking for eggs that are passed over")
 
-    def looked() -> Iterator[tuple[str, bool]]:
-        for one in islice(paths(tree, account), _LOOKS):
+    def candidates() -> Iterator[tuple[str, bool]]:
+        for candidate in islice(paths(tree, account), _LOOKS):
             progress.tick()
-            yield one
+            yield candidate
 
-    refused = refusals(looked(), account, eggs_on_path.EarlyReader(account, limits).opened)
-    there = (error for path, error in refused if os.path.isfile(path))  # else another run has unzipped it
-    return islice(map(refusal, there), _MOST)
+    errors = refusals(candidates(), account, eggs_on_path.EarlyReader(account, limits).opened)
+    faults = (error for path, error in errors if os.path.isfile(path))  # else another run has unzipped it
+    return islice(map(refusal, faults), _FINDINGS)
 
 
 def refusal(error: EggcacheError) -> Finding:

@@ -32,26 +32,26 @@ class Startup:
     files: list[str] = field(default_factory=list)  # its program, what says where its library is, shared libraries
     library: list[str] = field(default_factory=list)  # the directories of the standard library, with all that is below
     path: list[str] = field(default_factory=list)  # what else is on sys.path, or whose .pth files are read
-    told: bool = True  # whether this is all of it
+    complete: bool = True  # whether this is all of it
 
 
 def look(executable: str, paths: Sequence[str] = ()) -> Startup:
     """The files that the target `executable` loads with `paths` in front of its sys.path, in our environment.
 
-    `told` is False where the kernel cannot start the program itself, or the program's first place for its standard
+    `complete` is False where the kernel cannot start the program itself, or the program's first place for its standard
     library has none. For a script that buildout generated, the Python that runs it counts, and the names in the script.
     Other users' files are read, and only up to a bound: they may hold anything.
     """
     startup = Startup()
-    runs = buildout.interpreter(executable)
-    if runs:
+    program = buildout.interpreter(executable)
+    if program:
         startup.files.append(executable)
-        executable, paths = runs, [*paths, executable]
+        executable, paths = program, [*paths, executable]
     paths = [os.path.join("/", path) for path in paths]
     startup.path += [*search_path.expanded(paths), *search_path.read(paths)]
     for script in filter(os.path.isfile, paths):
-        startup.path += _quoted(_text(script)) if buildout.eggs(script) is not None else ()
-    startup.path += [os.path.join("/", path) for path in _listed("PYTHONPATH")]
+        startup.path += _quotations(_text(script)) if buildout.eggs(script) is not None else ()
+    startup.path += [os.path.join("/", path) for path in _list_of("PYTHONPATH")]
     prefixes = _prefixes(executable, startup)
     names = _names(executable)
     start = os.path.dirname(os.path.abspath(executable))
@@ -64,11 +64,11 @@ def look(executable: str, paths: Sequence[str] = ()) -> Startup:
         reading = [*prefixes, "/usr/local", os.path.join(pwd.getpwuid(os.geteuid()).pw_dir, ".local")]
     for prefix in reading:
         startup.path += _sites(prefix, names)
-    known = set(startup.path)
+    entries = set(startup.path)
     for place in startup.path:  # it grows
-        new = [name for name in pth_names(place) if name not in known]
-        startup.path += new
-        known.update(new)
+        additions = [name for name in pth_names(place) if name not in entries]
+        startup.path += additions
+        entries.update(additions)
     modules = [file for place in startup.library for file in glob.glob(os.path.join(glob.escape(place), "*.so"))]
     _add_shared(startup, os.path.realpath(executable), modules, [*prefixes, "/usr/local"])
     return startup
@@ -101,13 +101,13 @@ def pth_names(directory: str) -> list[str]:
         lines = dict.fromkeys(line.rstrip() for line in (*re.split("[\r\n]+", text), *text.splitlines()))
         for line in lines:
             if line.startswith("import"):  # code to 2.4 and 2.5 whatever follows, and later with a blank alone
-                entries.update(dict.fromkeys(_quoted(line)))
+                entries.update(dict.fromkeys(_quotations(line)))
             if line and not line.startswith(("#", "import ", "import\t")) and "\0" not in line:
                 entries[os.path.abspath(os.path.join(directory, line))] = None
     return list(entries)
 
 
-def _quoted(code: str) -> list[str]:
+def _quotations(code: str) -> list[str]:
     """The absolute names in quotes."""
     return re.findall(r"""['"](/[^'"]+)['"]""", code)
 
@@ -118,15 +118,15 @@ def _quoted(code: str) -> list[str]:
 def _prefixes(executable: str, startup: Startup) -> list[str]:
     """Where the target looks for its library, with what it finds there added to `startup`."""
     names, prefixes = _names(executable), dict[str, None]()
-    pending, seen, dynamic = [os.path.abspath(executable), os.path.realpath(executable)], set[str](), False
+    pending, starts, dynamic = [os.path.abspath(executable), os.path.realpath(executable)], set[str](), False
     startup.files += pending
     while pending:
         start = os.path.dirname(pending.pop())
-        if start in seen:
+        if start in starts:
             continue
-        seen.add(start)
-        if len(seen) > _MOST_STARTS:
-            startup.told = False
+        starts.add(start)
+        if len(starts) > _MOST_STARTS:
+            startup.complete = False
             break
         startup.files += [os.path.join(place, "pyvenv.cfg") for place in (start, os.path.dirname(start))]
         homes = _homes(start)
@@ -134,7 +134,7 @@ def _prefixes(executable: str, startup: Startup) -> list[str]:
             program = os.path.join(home, os.path.basename(executable))
             pending += [program, os.path.realpath(program), os.path.join(home, "bin", "python")]
         if glob.glob(os.path.join(glob.escape(start), "pybuilddir.txt")) or os.path.exists(f"{start}/Modules/Setup"):
-            startup.told = False  # where it was built, it finds its library by other rules
+            startup.complete = False  # where it was built, it finds its library by other rules
         for steps, prefix in enumerate(_upward(start)):
             if homes and steps > 1:
                 break  # from there on it looks where the other one is
@@ -149,7 +149,7 @@ def _prefixes(executable: str, startup: Startup) -> list[str]:
             if dynamic and libraries and names != ("python*",):
                 break
     startup.library += [os.path.join(place, "lib-dynload") for place in startup.library]
-    startup.told = startup.told and dynamic
+    startup.complete = startup.complete and dynamic
     return list(prefixes)
 
 
@@ -183,8 +183,8 @@ def _is_library(place: str) -> bool:
 
 def _sites(prefix: str, names: Iterable[str]) -> list[str]:
     """The site directories below `prefix` that are there, see getsitepackages of Lib/site.py."""
-    wanted = [f"{name}/{kind}" for name in names for kind in ("site-packages", "dist-packages")]
-    return _below(prefix, [*wanted, "site-python"])
+    patterns = [f"{name}/{kind}" for name in names for kind in ("site-packages", "dist-packages")]
+    return _below(prefix, [*patterns, "site-python"])
 
 
 def _homes(start: str) -> list[str]:
@@ -204,7 +204,7 @@ def _configuration(start: str) -> dict[str, str]:
     return {}
 
 
-def _listed(variable: str) -> list[str]:
+def _list_of(variable: str) -> list[str]:
     return [part for part in os.environ.get(variable, "").split(":") if part]
 
 
@@ -219,21 +219,21 @@ def _add_shared(startup: Startup, program: str, modules: Iterable[str], prefixes
     """The shared libraries that are not looked for in the system's own places alone, which are root's; Python's own may
     be in one of its `prefixes`, which ld.so.conf names then."""
     homes = [os.path.join(prefix, library) for prefix in prefixes for library in _LIBRARIES]
-    given = _listed("LD_LIBRARY_PATH")
-    pending = [(program, given), *((module, given) for module in modules)]
-    seen, pythons = set(), dict[str, list[str]]()  # the same one is needed by most modules
+    search = _list_of("LD_LIBRARY_PATH")
+    pending = [(program, search), *((module, search) for module in modules)]
+    visits, pythons = set(), dict[str, list[str]]()  # the same one is needed by most modules
     while pending:
-        file, inherited = pending.pop()
-        if file in seen:
+        file, inheritance = pending.pop()
+        if file in visits:
             continue
-        seen.add(file)
-        elf = _needed(file)
-        if elf is None or len(seen) > _MOST_LIBRARIES:
-            startup.told = False  # a script, maybe: what that runs is anything
+        visits.add(file)
+        elf = _needs(file)
+        if elf is None or len(visits) > _MOST_LIBRARIES:
+            startup.complete = False  # a script, maybe: what that runs is anything
             continue
-        needed, directories = elf
-        directories = [*inherited, *directories]
-        for name in needed:
+        libraries, directories = elf
+        directories = [*inheritance, *directories]
+        for name in libraries:
             places = [os.path.join("/", directory, name) for directory in ([""] if "/" in name else directories)]
             startup.files += places  # one that is missing could be made
             if name.startswith("libpython"):
@@ -241,11 +241,11 @@ def _add_shared(startup: Startup, program: str, modules: Iterable[str], prefixes
                     pythons[name] = [path for home in homes if os.path.isfile(path := os.path.join(home, name))]
                 startup.files += pythons[name]
                 places += pythons[name]
-            pending += [(path, directories) for path in places if path not in seen and os.path.isfile(path)]
+            pending += [(path, directories) for path in places if path not in visits and os.path.isfile(path)]
     startup.files[:] = dict.fromkeys(startup.files)
 
 
-def _needed(file: str) -> tuple[list[str], list[str]] | None:
+def _needs(file: str) -> tuple[list[str], list[str]] | None:
     """What an ELF file says it needs, and where that is to be looked for; None where it is no ELF file."""
     try:
         with open(os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:
@@ -273,12 +273,12 @@ def _needed(file: str) -> tuple[list[str], list[str]] | None:
                 stream.seek(start + offset)
                 return os.fsdecode(stream.read(4096).partition(b"\0")[0])
 
-            needed = [string(value) for tag, value in entries if tag == 1]
+            libraries = [string(value) for tag, value in entries if tag == 1]
             paths = [part for tag, value in entries if tag in (15, 29) for part in string(value).split(":")]
     except (OSError, ValueError, struct.error, StopIteration):
         return None
-    own = os.path.dirname(file)
-    return needed, [re.sub(r"\$(ORIGIN\b|\{ORIGIN\})", lambda _: own, path) for path in paths if path]
+    directory = os.path.dirname(file)
+    return libraries, [re.sub(r"\$(ORIGIN\b|\{ORIGIN\})", lambda _: directory, path) for path in paths if path]
 
 
 def _segment(row: bytes, order: str, wide: bool) -> tuple[int, int, int, int]:

@@ -28,9 +28,9 @@ def plugins(environment: str) -> list[str]:
 
     Raises Unreadable where its configuration makes no sense.
     """
-    own, told = os.path.join(environment, "plugins"), _Configuration(_ini(environment)).get("plugins_dir")
+    default, addition = os.path.join(environment, "plugins"), _Configuration(_ini(environment)).get("plugins_dir")
     # Trac takes it as relative to the environment's own trac.ini, wherever it is written
-    return [own, os.path.join(environment, "conf", told)] if told else [own]
+    return [default, os.path.join(environment, "conf", addition)] if addition else [default]
 
 
 def configurations(environment: str) -> list[str]:
@@ -76,25 +76,25 @@ def _inherit(text: str, file: str) -> dict[str, str]:
     value: list[str] | None = None
     indent = 0
     for number, line in enumerate(text.split("\n"), 1):
-        stripped = line.strip()
+        content = line.strip()
         if "\0" in line:  # no path has one
             raise Unreadable(one_line(f"{file}, line {number}"))
-        if not stripped or stripped[0] in "#;":
+        if not content or content[0] in "#;":
             continue
         deep = len(line) - len(line.lstrip())
         if value is not None and deep > indent:
-            value.append(stripped)
+            value.append(content)
             continue
         indent = deep
-        end = stripped.rfind("]") if stripped[0] == "[" else 0
-        name, *rest = re.split("[=:]", stripped, maxsplit=1)
+        end = content.rfind("]") if content[0] == "[" else 0
+        name, *rest = re.split("[=:]", content, maxsplit=1)
         if end > 1:
-            section, value = sections.setdefault(stripped[1:end], {}), None
+            section, value = sections.setdefault(content[1:end], {}), None
         elif section is None or not rest or not name:
             raise Unreadable(one_line(f"{file}, line {number}"))
         else:
             value = section[name.rstrip().lower()] = [rest[0].strip()]
     if "inherit" not in sections:
         return {}
-    found = {**sections.get("DEFAULT", {}), **sections["inherit"]}
-    return {option: "\n".join(lines).rstrip() for option, lines in found.items()}
+    options = {**sections.get("DEFAULT", {}), **sections["inherit"]}
+    return {option: "\n".join(lines).rstrip() for option, lines in options.items()}

@@ -35,10 +35,10 @@ def leading_to(tree: Tree, names: Sequence[str]) -> Tree:
     The `requirements` of the tree are the names. A distribution that is not installed counts where another requires it.
     Raises Missing for a name that is neither installed nor required.
     """
-    wanted = {project(name): name for name in names}
-    leading = [project(distribution.project) in wanted for distribution in tree.distributions]
+    keys = {project(name): name for name in names}
+    leading = [project(distribution.project) in keys for distribution in tree.distributions]
     lost = {project(need.requirement) for need in tree.needs if need.found is None}
-    for key, name in wanted.items():
+    for key, name in keys.items():
         if key not in lost and not any(key == project(distribution.project) for distribution in tree.distributions):
             cause = f"is neither installed for {tree.interpreter.executable} nor required by anything there"
             everything = command_lines.tree(tree.interpreter.executable, tree.interpreter.added)
@@ -46,19 +46,19 @@ def leading_to(tree: Tree, names: Sequence[str]) -> Tree:
     above: dict[int | None, list[Need]] = {}
     for need in tree.needs:
         above.setdefault(need.found, []).append(need)
-    kept = {index for index, one in enumerate(leading) if one}
-    needs = {need for need in above.get(None, ()) if project(need.requirement) in wanted and need.by is not None}
-    pending = [*kept, *(need.by for need in needs if need.by is not None)]
-    kept.update(pending)
+    indexes = {index for index, leads in enumerate(leading) if leads}
+    needs = {need for need in above.get(None, ()) if project(need.requirement) in keys and need.by is not None}
+    pending = [*indexes, *(need.by for need in needs if need.by is not None)]
+    indexes.update(pending)
     while pending:
         for need in above.get(pending.pop(), ()):
             if need.by is None:
                 continue
             needs.add(need)
-            if need.by not in kept:
-                kept.add(need.by)
+            if need.by not in indexes:
+                indexes.add(need.by)
                 pending.append(need.by)
-    part = _part(tree, kept, (need for need in tree.needs if need in needs))
+    part = _part(tree, indexes, (need for need in tree.needs if need in needs))
     return replace(part, requirements=tuple(names))
 
 
@@ -71,22 +71,26 @@ def within(tree: Tree, depth: int, *, reverse: bool = False) -> Tree:
         beside.setdefault(need.found if reverse else need.by, []).append(need)
     level: set[int | None]
     if reverse:
-        wanted = {project(name) for name in tree.requirements}
-        level = {index for index, one in enumerate(tree.distributions) if project(one.project) in wanted} | {None}
+        keys = {project(name) for name in tree.requirements}
+        level = {
+            index for index, distribution in enumerate(tree.distributions) if project(distribution.project) in keys
+        } | {None}
         needs: set[Need] = set()
     else:
-        led_to = {need.found for need in tree.needs if need.found != need.by}
-        level = {index for index in range(len(tree.distributions)) if index not in led_to}
+        targets = {need.found for need in tree.needs if need.found != need.by}
+        level = {index for index in range(len(tree.distributions)) if index not in targets}
         level |= {need.found for need in beside.get(None, ())} - {None}
         needs = set(beside.get(None, ()))
-    kept = set(level)
+    indexes = set(level)
     while level and depth > 0:
         depth -= 1
         steps = [need for index in level for need in beside.get(index, ())]
         needs.update(steps)
-        level = {need.by if reverse else need.found for need in steps} - {None} - kept
-        kept |= level
-    return _part(tree, {index for index in kept if index is not None}, (need for need in tree.needs if need in needs))
+        level = {need.by if reverse else need.found for need in steps} - {None} - indexes
+        indexes |= level
+    return _part(
+        tree, {index for index in indexes if index is not None}, (need for need in tree.needs if need in needs)
+    )
 
 
 def led_to(tree: Tree) -> Tree:
@@ -97,16 +101,18 @@ def led_to(tree: Tree) -> Tree:
 def duplicates(tree: Tree) -> Tree:
     """The distributions that the path has more than once, by project, best first."""
     times = Counter(project(distribution.project) for distribution in tree.distributions)
-    twice = {index for index, one in enumerate(tree.distributions) if times[project(one.project)] > 1}
-    return _part(tree, twice, ())
+    repeats = {
+        index for index, distribution in enumerate(tree.distributions) if times[project(distribution.project)] > 1
+    }
+    return _part(tree, repeats, ())
 
 
-def _part(tree: Tree, kept: set[int], needs: Iterable[Need]) -> Tree:
-    """The tree with only the distributions `kept` and their needs of each other, with new indexes."""
-    place = {old: new for new, old in enumerate(sorted(kept))}
+def _part(tree: Tree, indexes: set[int], needs: Iterable[Need]) -> Tree:
+    """The tree with only the distributions at `indexes` and their needs of each other, with new indexes."""
+    place = {old: new for new, old in enumerate(sorted(indexes))}
     return replace(
         tree,
-        distributions=tuple(tree.distributions[old] for old in sorted(kept)),
+        distributions=tuple(tree.distributions[old] for old in sorted(indexes)),
         needs=tuple(
             replace(
                 need,

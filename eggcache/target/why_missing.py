@@ -20,7 +20,7 @@ from eggcache.system import accounts, files
 from eggcache.system.accounts import Account
 from eggcache.target import answer_parsing, eggs_on_path, tree_selection
 
-_MOST = 100  # findings: more of them nobody reads
+_FINDINGS = 100  # findings: more of them nobody reads
 _LINES = 10_000  # of one .pth file
 _PROJECT = re.compile(r"[A-Za-z0-9._]+(?:-(?!\d|py\d)[A-Za-z0-9._]+)*")
 _TAG = re.compile(r"-py(\d+\.\d+)(?:-(.+))?\.egg")
@@ -48,7 +48,7 @@ def project_of(name: str) -> str:
 
 def lines(tree: Tree, account: Account) -> list[Line]:
     """What the .pth files in the site directories of a target name, as far as `account` can read them."""
-    found, sites = list[Line](), {os.path.realpath(place) for place in tree.interpreter.site_packages}
+    entries, sites = list[Line](), {os.path.realpath(place) for place in tree.interpreter.site_packages}
     for file in islice(tree.interpreter.pth, answer_parsing.MOST):
         directory, code = os.path.dirname(file), 0
         if os.path.realpath(directory) not in sites:
@@ -60,8 +60,8 @@ def lines(tree: Tree, account: Account) -> list[Line]:
                 code = number
             elif line.strip() and not line.startswith("#") and "\0" not in line:
                 path = os.path.abspath(os.path.join(directory, line.rstrip()))
-                found.append(Line(file, number, path, code))
-    return found
+                entries.append(Line(file, number, path, code))
+    return entries
 
 
 def why(tree: Tree, account: Account, requirement: str) -> str:
@@ -80,7 +80,7 @@ def why(tree: Tree, account: Account, requirement: str) -> str:
                     place = next((line.strip() for line in files.lines(link) if line.strip()), "")
                 if not os.path.exists(os.path.join(site, place)):
                     return f"{link} leads to {place}, which does not exist"
-    return next((f"{path} {cause}" for path, its, cause in _for_others(tree) if its == project), "")
+    return next((f"{path} {cause}" for path, owner, cause in _foreign_eggs(tree) if owner == project), "")
 
 
 def in_front(tree: Tree, account: Account, location: str) -> str:
@@ -91,10 +91,10 @@ def in_front(tree: Tree, account: Account, location: str) -> str:
 
 def findings(tree: Tree, account: Account) -> Iterator[Finding]:
     """Notices of what keeps eggs from the path of a target, whether or not anything is known to require them."""
-    yield from islice(_found(tree, account), _MOST)
+    yield from islice(_notices(tree, account), _FINDINGS)
 
 
-def _found(tree: Tree, account: Account) -> Iterator[Finding]:
+def _notices(tree: Tree, account: Account) -> Iterator[Finding]:
     for file in islice(tree.interpreter.pth, answer_parsing.MOST):
         with accounts.acting(account):
             readable = accounts.may(file, os.R_OK)
@@ -103,24 +103,24 @@ def _found(tree: Tree, account: Account) -> Iterator[Finding]:
             cause = f"{error.cause}, so that nothing that it names is on the path"
             yield Finding("pth-ignored", file, cause, error.remedy, 0)
     on_path = {os.path.realpath(place) for place in tree.interpreter.path}
-    told, says = set[str](), shlex.join([tree.interpreter.executable, "-c", ""])
+    culprits, says = set[str](), shlex.join([tree.interpreter.executable, "-c", ""])
     for line in lines(tree, account):
-        if not line.code or line.file in told or not os.path.exists(line.path):
+        if not line.code or line.file in culprits or not os.path.exists(line.path):
             continue
         if os.path.realpath(line.path) not in on_path:
-            told.add(line.file)
+            culprits.add(line.file)
             cause = f"it names {line.path}, which is not on the path: line {line.code} fails, it seems, and Python "
             todo = f"take line {line.code} out, or install what it needs; Python says why when it starts"
             yield Finding("pth-ignored", line.place, f"{cause}ignores the rest", Remedy(todo, says), 0)
     if not tree.requirements:
-        there = {tree_selection.normalised(distribution.project) for distribution in tree.distributions}
-        for path, project, cause in _for_others(tree):
-            if project not in there:
+        projects = {tree_selection.normalised(distribution.project) for distribution in tree.distributions}
+        for path, project, cause in _foreign_eggs(tree):
+            if project not in projects:
                 cause = f"it {cause}, and pkg_resources passes it over"
                 yield Finding("egg-other-python", path, cause, "install it for this Python, if anything needs it", 0)
 
 
-def _for_others(tree: Tree) -> Iterator[tuple[str, str, str]]:
+def _foreign_eggs(tree: Tree) -> Iterator[tuple[str, str, str]]:
     """The eggs on the path that are for another Python or machine: path, project, and for which."""
     version = ".".join(map(str, tree.interpreter.version[:2]))
     for path in islice(eggs_on_path.on_path(tree.interpreter.path), answer_parsing.MOST):

@@ -139,5 +139,5 @@ def test_cause_of_what_ends_early(shared_tmp: Path, lines: str, cause: str) -> N
 
 def test_last_words_of_a_python() -> None:
     """Of a Python that has come to run our script, the last line is quoted: what it printed before were warnings."""
-    talk = targets._Conversation(printed={2: bytearray(b"a warning\nMemoryError\n")})
+    talk = targets._Conversation(output={2: bytearray(b"a warning\nMemoryError\n")})
     assert (talk.words(python=True), talk.words(python=False)) == ("MemoryError", "a warning")

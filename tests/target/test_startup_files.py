@@ -378,4 +378,4 @@ def test_the_look_is_bounded(mixed: Mixed, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(code_owners, "_MOST_ENTRIES", 1000)
     assert code_owners.runner(str(mixed.python)).name == "nobody"
     (mixed.env / "pyvenv.cfg").write_text(f"home = {mixed.env}/bin\n")
-    assert startup_files.look(str(mixed.python)).told
+    assert startup_files.look(str(mixed.python)).complete
