@@ -17,12 +17,12 @@ _RESET = "or let --reset move the directory aside"
 _OWN = (freshness.NAME, safe_dirs.LOCK, safe_dirs.JOURNAL, safe_dirs.VERIFIER, "lost+found")
 
 
-def own(name: str) -> bool:
+def is_own(name: str) -> bool:
     """Whether the name alone makes an entry of a cache eggcache's own, or harmless."""
-    return name in _OWN or left(name)
+    return name in _OWN or is_leftover(name)
 
 
-def left(name: str) -> bool:
+def is_leftover(name: str) -> bool:
     """Whether a killed run left a file or directory of that name, or a running one uses it; the next run removes it."""
     return name.startswith((safe_dirs.STAGE, safe_dirs.ASIDE))
 
@@ -47,7 +47,7 @@ def foreign(descriptor: int, directory: str, extracted: Collection[str], *, lost
             cause = f"it belongs to {who}, or others can write to it (mode {mode:04o})"
             yield Finding(freshness.FOREIGN, path, cause, remedy, NotPermitted.status)
         elif not (
-            own(name) or name in extracted or (lost and name.endswith(".egg-tmp") and stat.S_ISDIR(info.st_mode))
+            is_own(name) or name in extracted or (lost and name.endswith(".egg-tmp") and stat.S_ISDIR(info.st_mode))
         ):
             yield Finding(freshness.FOREIGN, path, "no prepare in the receipt made it", remedy, 0)
 
@@ -57,7 +57,7 @@ def refuse_other(directory: str, names: Collection[str], remedy: str) -> None:
     has."""
     if freshness.NAME not in names:
         for name in sorted(names):
-            if not own(name) and not name.endswith("-tmp"):  # pkg_resources fills caches as well
+            if not is_own(name) and not name.endswith("-tmp"):  # pkg_resources fills caches as well
                 raise NotPermitted(directory, f"it is no egg cache: it holds {name!r}", remedy)
 
 

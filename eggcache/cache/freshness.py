@@ -75,7 +75,7 @@ def ownership(gid: int | None) -> tuple[int, int, int, int]:
     return os.geteuid(), os.getegid(), 0o755, 0o644
 
 
-def asked(target: Target, roots: Roots, limits: Mapping[str, int]) -> dict[str, Any]:
+def options_of(target: Target, roots: Roots, limits: Mapping[str, int]) -> dict[str, Any]:
     """The options of a prepare that the receipt keeps, beside its key.
 
     `limits` are by the names of model.Limits, and a default counts as none. Receipts of earlier builds have no

@@ -43,8 +43,8 @@ def keep_readers(record: Receipt, prepare: Prepare) -> None:
 
 def keep_dates(prepare: Prepare, egg: str, zone: str | None) -> None:
     """Raise ServesOthers: the `egg` is in the cache dated for `zone`, and would be dated for another one."""
-    other = shown(prepare.target.timezone)
-    cause = f"it is prepared for {shown(zone)}, and {egg} cannot be current in {other} as well"
+    other = zone_name(prepare.target.timezone)
+    cause = f"it is prepared for {zone_name(zone)}, and {egg} cannot be current in {other} as well"
     raise ServesOthers(prepare.directory, cause, _in_zone(prepare, zone))
 
 
@@ -96,7 +96,7 @@ def rebuilt(record: Receipt, prepare: Prepare, paths: Iterable[str]) -> Remedy:
     remade, foreign = dict[str, None](), dict[str, None]()
     for name in dict.fromkeys(os.path.relpath(path, directory).split("/")[0] for path in paths):
         needed = [other for other, entry in living(record) if name in entry.names]
-        if key in needed or not record.entries or name == "." or foreign_entries.own(name):
+        if key in needed or not record.entries or name == "." or foreign_entries.is_own(name):
             remade[prepare.line("--reset")] = None
         elif needed:
             remade[prepare_of(directory, needed[0], record.entries[needed[0]]).line()] = None
@@ -107,7 +107,7 @@ def rebuilt(record: Receipt, prepare: Prepare, paths: Iterable[str]) -> Remedy:
 
 def prepare_of(directory: str, key: str, entry: Entry) -> Prepare:
     """The prepare called `key`, with its options."""
-    python, paths, requirements = receipt.asked(key)
+    python, paths, requirements = receipt.parts_of_key(key)
     options = entry.options
     uid, gid, *groups = options["user"]
     account = Account(accounts.user_name(uid), uid, gid, tuple(groups))
@@ -121,14 +121,14 @@ def another(prepare: Prepare) -> Remedy:
     return Remedy("prepare another directory, or a new one for both, with a --group that both are in", own.line())
 
 
-def shown(zone: str | None) -> str:
+def zone_name(zone: str | None) -> str:
     """A value of TZ, for a message."""
     return "the host's time zone" if zone is None else f"TZ={zone}"
 
 
 def _in_zone(prepare: Prepare, zone: str | None) -> Remedy:
     own = prepare.at(_beside(prepare.directory, prepare.target.timezone or "local"))
-    return Remedy(f"prepare another directory, or run both in {shown(zone)}", own.line())
+    return Remedy(f"prepare another directory, or run both in {zone_name(zone)}", own.line())
 
 
 def in_another(prepare: Prepare, zone: str | None) -> Remedy:
@@ -144,7 +144,7 @@ def _beside(directory: str, name: str) -> str:
 
 def living(record: Receipt) -> Iterator[tuple[str, Entry]]:
     """The prepares in the receipt, by key, except those whose Python is gone: they serve nobody."""
-    return ((key, entry) for key, entry in record.entries.items() if not receipt.gone(receipt.asked(key)[0]))
+    return ((key, entry) for key, entry in record.entries.items() if not receipt.gone(receipt.parts_of_key(key)[0]))
 
 
 def group_of(owner: Sequence[int]) -> int | None:

@@ -104,7 +104,7 @@ def status(directory: str) -> Inventory:
             stat.S_IMODE(info.st_mode),
             prepares,
             contents,
-            tuple(name for name in names if cache_names.left(name)),
+            tuple(name for name in names if cache_names.is_leftover(name)),
             _running(descriptor),
             (
                 *_stale(directory, prepares, copied),
@@ -182,7 +182,7 @@ def _is_copy(descriptor: int, name: str, extracted: receipt.Extracted) -> bool:
 
 def _prepare(directory: str, key: str, record: receipt.Receipt, altered: set[str]) -> Prepare:
     entry = record.entries[key]
-    python, paths, requirements = receipt.asked(key)
+    python, paths, requirements = receipt.parts_of_key(key)
     uid, gid = entry.options["user"][:2]
     inputs = [path for path, before in entry.inputs.items() if freshness.fingerprint(path) != before]
     changed = [*inputs, *(os.path.join(directory, name) for name in entry.names if name in altered)]
@@ -213,16 +213,16 @@ def _stale(directory: str, prepares: tuple[Prepare, ...], copied: set[str]) -> I
     for prepare in prepares:
         if prepare.changed:
             others = f" and {len(prepare.changed) - 1} more" if len(prepare.changed) > 1 else ""
-            cause = f"prepared for {asked(prepare)}, and {prepare.changed[0]}{others} changed since"
+            cause = f"prepared for {prepare_label(prepare)}, and {prepare.changed[0]}{others} changed since"
             if copied.issuperset(prepare.changed):
-                cause = f"prepared for {asked(prepare)}, and copied since: its content is not compared"
+                cause = f"prepared for {prepare_label(prepare)}, and copied since: its content is not compared"
             remedy = Remedy("prepare it again", prepare.command)
             if receipt.gone(prepare.python):
                 remedy = Remedy("its Python is gone: prepare --prune with another Python forgets it")
             yield Finding("cache-stale", directory, cause, remedy, context=prepare.changed)
 
 
-def asked(prepare: Prepare) -> str:
+def prepare_label(prepare: Prepare) -> str:
     """The target and tree of a prepare: `TurboGears of /srv/tg/bin/python`."""
     return f"{receipt.tree_of(prepare.requirements, prepare.strict)} of {prepare.python}"
 

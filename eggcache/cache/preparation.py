@@ -75,7 +75,7 @@ class Preparation:
         self.reset = reset
         self.prune = prune
         self.key = freshness.key(target, roots)
-        self.options = freshness.asked(target, roots, asdict(run.limits))
+        self.options = freshness.options_of(target, roots, asdict(run.limits))
         self.owner = Ownership(*self.options["owner"])
 
     def report(self, launched: Launch | None = None) -> Report:
@@ -164,7 +164,7 @@ class Preparation:
                 notes.append(f"{directory}: {unsafe.cause}: it would be moved aside, to {directory}.aside-...")
                 record = reset_other_trees.of(directory, self.key)
                 others = record.entries.items()
-                notes += [f"{reset_other_trees.named(directory, *other)} would be prepared anew" for other in others]
+                notes += [f"{reset_other_trees.label(directory, *other)} would be prepared anew" for other in others]
             else:
                 there = _open_existing(directory)
                 if there is not None:
@@ -295,7 +295,7 @@ class Preparation:
         """Let `record` forget the trees that no process can need any more, so that what was extracted for them goes."""
         notes = []
         for other in record.forgettable(self.key):
-            python, _, requirements = receipt.asked(other)
+            python, _, requirements = receipt.parts_of_key(other)
             tree = receipt.tree_of(requirements, record.entries[other].strict)
             why = "which is gone" if receipt.gone(python) else "for which nothing was extracted"
             effect = "would be forgotten" if self.run.dry_run else "forgotten"

@@ -73,7 +73,7 @@ class Receipt:
     def forgettable(self, key: str) -> list[str]:
         """The entries other than `key` that have no directory in the cache, or whose Python is gone."""
         others = [(other, entry) for other, entry in sorted(self.entries.items()) if other != key]
-        return [other for other, entry in others if not entry.names or gone(asked(other)[0])]
+        return [other for other, entry in others if not entry.names or gone(parts_of_key(other)[0])]
 
     def prunable(self, key: str, names: Iterable[str], findings: Iterable[Finding] = ()) -> list[str]:
         """The directories of earlier prepares that neither `names` nor another entry than `key` needs; nor this one,
@@ -108,7 +108,7 @@ def gone(python: str) -> bool:
     return False
 
 
-def asked(key: str) -> tuple[str, list[str], list[str]]:
+def parts_of_key(key: str) -> tuple[str, list[str], list[str]]:
     """Python, paths and requirements from a key of freshness.key. Raises ValueError for any other text."""
     python, paths, requirements, *strict = json.loads(key)
     if not (_is_text(python) and _is_list(paths, _is_text) and _is_list(requirements, _is_text)) or (
@@ -208,7 +208,7 @@ def _is_whole(data: Mapping[str, Any]) -> bool:
         and _is_dict(extracted, _is_extracted)
         and all(map(_is_name, extracted))
         and _is_dict(data["entries"], _is_entry)
-        and all(asked(key) and extracted.keys() >= set(entry["names"]) for key, entry in data["entries"].items())
+        and all(parts_of_key(key) and extracted.keys() >= set(entry["names"]) for key, entry in data["entries"].items())
     )
 
 

@@ -125,7 +125,7 @@ def _outcomes(descriptor: int, directory: str, names: list[str], record: receipt
         extracted = record.extracted.get(name)
         if extracted:
             yield Outcome(extracted.egg, into, "removed", extracted.files, extracted.size)
-        elif name.endswith("-tmp") or cache_names.left(name):
+        elif name.endswith("-tmp") or cache_names.is_leftover(name):
             yield Outcome("", into, "removed", *_counted(descriptor, name))
 
 

@@ -36,9 +36,9 @@ def of(directory: str, key: str) -> receipt.Receipt:
     return receipt.Receipt(entries, {name: known.extracted[name] for name in needed})
 
 
-def named(directory: str, key: str, entry: receipt.Entry) -> str:
+def label(directory: str, key: str, entry: receipt.Entry) -> str:
     """The prepare `key` of `directory` for a message."""
-    python, _, requirements = receipt.asked(key)
+    python, _, requirements = receipt.parts_of_key(key)
     return f"{directory}: {receipt.tree_of(requirements, entry.strict)} of {python}, which it serves as well,"
 
 
@@ -50,15 +50,15 @@ def prepare(others: receipt.Receipt, directory: str, descriptor: int, progress: 
             _prepare(key, entry, directory, descriptor, progress)
         except EggcacheError as error:
             why, again = f"{error.thing}: {error.cause}", groups_and_time_zones.prepare_of(directory, key, entry).line()
-            yield f"{named(directory, key, entry)} could not be prepared anew: {why}; see to that, and run: {again}"
+            yield f"{label(directory, key, entry)} could not be prepared anew: {why}; see to that, and run: {again}"
         else:
-            yield f"{named(directory, key, entry)} was prepared anew"
+            yield f"{label(directory, key, entry)} was prepared anew"
 
 
 def _prepare(key: str, entry: receipt.Entry, directory: str, descriptor: int, progress: Progress) -> None:
     again, owner = groups_and_time_zones.prepare_of(directory, key, entry), Ownership(*entry.options["owner"])
     target, python = again.target, again.target.python
-    options = freshness.asked(target, again.roots, entry.options["limits"])
+    options = freshness.options_of(target, again.roots, entry.options["limits"])
     for name, value in entry.options["environment"].items():
         if options["environment"].get(name) != value:
             raise EggcacheError(python, f"it was prepared with {name}={shlex.quote(value or '')}", "")

@@ -213,7 +213,7 @@ class _With:
         paths = self.comparison.shifted
         record, names = self.looked.known, self.comparison.names
         zones = groups_and_time_zones.prepared_for(record, names)
-        why = " and ".join(map(groups_and_time_zones.shown, zones)) or "another time zone"
+        why = " and ".join(map(groups_and_time_zones.zone_name, zones)) or "another time zone"
         remedy = Remedy("prepare it with the zone of Apache (--tz), and check with the same")
         if zones:
             again = Remedy("prepare it again", self.looked.wanted.line())

@@ -196,5 +196,5 @@ def strangers(descriptor: int, prepare: Prepare, needed: Sequence[str]) -> list[
     return [
         Finding("stale-directory", os.path.join(prepare.directory, name), cause, remedies[name])
         for name in present
-        if name.endswith("-tmp") and not foreign_entries.own(name) and name not in required
+        if name.endswith("-tmp") and not foreign_entries.is_own(name) and name not in required
     ]

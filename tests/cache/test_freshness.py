@@ -107,7 +107,7 @@ def test_receipt_that_makes_no_sense(tmp_path: Path, text: str) -> None:
 def test_receipt_round_trip(tmp_path: Path) -> None:
     """What is written is read again, surrogate escapes in paths included."""
     target = Target("/p", ["/q"], Account("www-data", 33, 33), 33, "UTC")
-    options = freshness.asked(target, Roots(["r"]), {"ratio": 300})
+    options = freshness.options_of(target, Roots(["r"]), {"ratio": 300})
     made = receipt.Receipt(
         {
             freshness.key(target, Roots(["r"])): receipt.Entry(

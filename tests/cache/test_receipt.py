@@ -127,7 +127,9 @@ def test_how_it_was_asked(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     cache, one, every = str(site.cache), Roots(["One"]), Roots([], strict=True)
 
     def stands(target: Target, roots: Roots, **limits: int) -> bool:
-        return bool(freshness.standing(cache, freshness.key(target, roots), freshness.asked(target, roots, limits)))
+        return bool(
+            freshness.standing(cache, freshness.key(target, roots), freshness.options_of(target, roots, limits))
+        )
 
     site.prepare("--tz", "UTC", "--limit", "ratio=300", "--limit", "entries=65535")
     assert stands(target, every, ratio=300, member=freshness.LIMITS["member"])

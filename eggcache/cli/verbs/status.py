@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import asdict
 
 from eggcache.cache import inventory
-from eggcache.cache.inventory import Inventory, Prepare, asked
+from eggcache.cache.inventory import Inventory, Prepare, prepare_label
 from eggcache.cli import console
 from eggcache.cli.render import report
 from eggcache.errors import UsageError
@@ -80,7 +80,7 @@ def _prepared(prepare: Prepare, copied: Collection[str], verbose: bool) -> Itera
     version = ".".join(map(str, prepare.version))
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(prepare.when))
     state = "stale" if prepare.changed else "current"
-    yield f"{state}: {asked(prepare)} (Python {version}), prepared {when} by eggcache {prepare.eggcache}"
+    yield f"{state}: {prepare_label(prepare)} (Python {version}), prepared {when} by eggcache {prepare.eggcache}"
     words = list(search_path.options(prepare.paths))
     paths = "".join(f", {option} {path}" for option, path in zip(words[::2], words[1::2]))
     zone = "the host's time zone" if prepare.timezone is None else f"time zone {prepare.timezone or 'UTC'}"

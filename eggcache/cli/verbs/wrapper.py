@@ -239,7 +239,7 @@ def _warn_of_another(directory: str, target: Target, options: argparse.Namespace
     if record.entries and entry is None and not cause:
         cause = "it was prepared for another --python, --path or REQ than this wrapper is for"
     elif entry and entry.options.get("timezone") != target.timezone and not cause:
-        cause = f"it is prepared for {groups_and_time_zones.shown(entry.options['timezone'])}"
+        cause = f"it is prepared for {groups_and_time_zones.zone_name(entry.options['timezone'])}"
         remedy = groups_and_time_zones.in_zone(record, prepare, entry.names) or Remedy("")
     if cause:
         console.warn(in_one_line(directory, cause, remedy), options)
