@@ -96,7 +96,7 @@ class Filling:
         """Move the directories that no tree needs any more into the stage, which is removed next."""
         record = self.cache.known
         for name in record.prunable(self.cache.key, self.expected, self.findings):
-            self.outcomes.append(keep_or_replace.removed(self.cache, name))
+            self.outcomes.append(keep_or_replace.removal(self.cache, name))
             if files.exists(name, self.descriptor):
                 os.rename(name, f"{name}.pruned", src_dir_fd=self.descriptor, dst_dir_fd=self.staged)
                 self.displaced = True

@@ -27,7 +27,7 @@ def is_leftover(name: str) -> bool:
     return name.startswith((safe_dirs.STAGE, safe_dirs.ASIDE))
 
 
-def foreign(descriptor: int, directory: str, extracted: Collection[str], *, lost: bool) -> Iterator[Finding]:
+def findings(descriptor: int, directory: str, extracted: Collection[str], *, lost: bool) -> Iterator[Finding]:
     """The entries of the cache `directory`, open at `descriptor`, that are not eggcache's own.
 
     A name that somebody else can change asks for exit status 4. A name that only nobody knows is a notice.
@@ -42,7 +42,7 @@ def foreign(descriptor: int, directory: str, extracted: Collection[str], *, lost
         except FileNotFoundError:  # a stage of a run that goes on
             continue
         path, remedy = os.path.join(directory, name), "see whose it is, and remove it"
-        if freshness.anothers(info, os.geteuid()):
+        if freshness.others_may_change(info, os.geteuid()):
             who, mode = safe_dirs.owner_name(info.st_uid), stat.S_IMODE(info.st_mode)
             cause = f"it belongs to {who}, or others can write to it (mode {mode:04o})"
             yield Finding(freshness.FOREIGN, path, cause, remedy, NotPermitted.status)
@@ -52,7 +52,7 @@ def foreign(descriptor: int, directory: str, extracted: Collection[str], *, lost
             yield Finding(freshness.FOREIGN, path, "no prepare in the receipt made it", remedy, 0)
 
 
-def refuse_other(directory: str, names: Collection[str], remedy: str) -> None:
+def refuse_other_directory(directory: str, names: Collection[str], remedy: str) -> None:
     """Raise NotPermitted where the directory with these `names` has no receipt, and has entries that no egg cache
     has."""
     if freshness.NAME not in names:

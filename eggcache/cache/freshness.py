@@ -106,7 +106,7 @@ def of_stat(info: os.stat_result) -> list[int]:
     return [info.st_ino, info.st_mode, info.st_uid, info.st_gid, info.st_size, info.st_mtime_ns, info.st_ctime_ns]
 
 
-def anothers(info: os.stat_result, uid: int) -> bool:
+def others_may_change(info: os.stat_result, uid: int) -> bool:
     """Whether a user other than `uid` can change the file of this stat result; a link has no mode of its own."""
     return info.st_uid != uid or bool(info.st_mode & 0o022 and not stat.S_ISLNK(info.st_mode))
 
@@ -183,7 +183,7 @@ def holds(data: Mapping[str, Any], key: str, options: Mapping[str, Any], directo
         if [here.st_uid, here.st_gid, stat.S_IMODE(here.st_mode)] != owner[:3]:
             return False
         with os.scandir(directory) as names:
-            if any(anothers(name.stat(follow_symlinks=False), owner[0]) for name in names):
+            if any(others_may_change(name.stat(follow_symlinks=False), owner[0]) for name in names):
                 return False  # whoever put it there must be told of
         if any(fingerprint(path) != before for path, before in entry["inputs"].items()):
             return False
@@ -203,7 +203,7 @@ def leftovers(directory: int | str) -> bool:
     return any(name.startswith(left) for name in os.listdir(directory))
 
 
-def standing(directory: str, key: str, options: Mapping[str, Any]) -> dict[str, Any] | None:
+def current_receipt(directory: str, key: str, options: Mapping[str, Any]) -> dict[str, Any] | None:
     """The receipt in the cache `directory`, as plain JSON, if its entry `key` holds.
 
     None where it does not, where there is no such directory, or where a killed run left something in it, which a full

@@ -36,9 +36,9 @@ def keep_readers(record: Receipt, prepare: Prepare) -> None:
     """Raise ServesOthers where a cache for the readers of `prepare` would be closed to others that it serves, or be
     open to everybody."""
     group = group_of(freshness.ownership(prepare.target.group))
-    for _, entry in living(record):
+    for _, entry in entries_in_use(record):
         if group_of(entry.options["owner"]) != group:
-            raise ServesOthers(prepare.directory, f"it is prepared for {_whom(entry)}", another(prepare))
+            raise ServesOthers(prepare.directory, f"it is prepared for {_whom(entry)}", other_directory(prepare))
 
 
 def keep_dates(prepare: Prepare, egg: str, zone: str | None) -> None:
@@ -50,31 +50,31 @@ def keep_dates(prepare: Prepare, egg: str, zone: str | None) -> None:
 
 def zones(record: Receipt, name: str, timezone: str | None) -> list[str | None]:
     """The other zones than `timezone` that the directory `name` of a cache is prepared for."""
-    return [zone for zone in prepared_for(record, [name]) if zone != timezone]
+    return [zone for zone in zones_of(record, [name]) if zone != timezone]
 
 
-def prepared_for(record: Receipt, places: Iterable[str]) -> list[str | None]:
+def zones_of(record: Receipt, places: Iterable[str]) -> list[str | None]:
     """The time zones that the directories `places` of a cache are prepared for; [] where the receipt does not tell."""
     names = set(places)
-    return list(dict.fromkeys(e.options["timezone"] for _, e in living(record) if names & set(e.names)))
+    return list(dict.fromkeys(e.options["timezone"] for _, e in entries_in_use(record) if names & set(e.names)))
 
 
-def in_zone(record: Receipt, prepare: Prepare, places: Iterable[str]) -> Remedy | None:
+def zone_remedy(record: Receipt, prepare: Prepare, places: Iterable[str]) -> Remedy | None:
     """The remedy for directories `places` of a cache that are current in another zone than that of `prepare`,
     and shall stay so for those who need them; None where nobody does, as far as the receipt tells."""
     timezone = prepare.target.timezone
-    zone = next((zone for zone in prepared_for(record, places) if zone != timezone), timezone)
+    zone = next((zone for zone in zones_of(record, places) if zone != timezone), timezone)
     return None if zone == timezone else _in_zone(prepare, zone)
 
 
-def again(record: Receipt, prepare: Prepare) -> Remedy | None:
+def repair(record: Receipt, prepare: Prepare) -> Remedy | None:
     """The remedy that makes the cache right for `prepare` and takes it from nobody; None: run `prepare` itself."""
     account, key = prepare.target.account, freshness.key(prepare.target, prepare.roots)
     own, theirs = record.entries.get(key), None
-    for _, entry in living(record):
+    for _, entry in entries_in_use(record):
         group = group_of(entry.options["owner"])
         if group is not None and group not in (account.gid, *account.groups):
-            return another(prepare.readable(account.gid))
+            return other_directory(prepare.readable(account.gid))
         if group != account.gid or entry.options["timezone"] != prepare.target.timezone:
             theirs = entry
     if theirs is None:
@@ -85,17 +85,17 @@ def again(record: Receipt, prepare: Prepare) -> Remedy | None:
     if group == account.gid:
         return None
     if group is None:
-        return another(prepare.readable(account.gid))
+        return other_directory(prepare.readable(account.gid))
     return Remedy("prepare it for its group", prepare.readable(group).line())
 
 
-def rebuilt(record: Receipt, prepare: Prepare, paths: Iterable[str]) -> Remedy:
+def rebuild(record: Receipt, prepare: Prepare, paths: Iterable[str]) -> Remedy:
     """The remedy that makes `paths` in a cache anew, for all whom it serves: `prepare` itself, and each other
     prepare that alone needs such a directory; or what to do about a directory that nobody needs."""
     directory, key = prepare.directory, freshness.key(prepare.target, prepare.roots)
     remade, foreign = dict[str, None](), dict[str, None]()
     for name in dict.fromkeys(os.path.relpath(path, directory).split("/")[0] for path in paths):
-        needed = [other for other, entry in living(record) if name in entry.names]
+        needed = [other for other, entry in entries_in_use(record) if name in entry.names]
         if key in needed or not record.entries or name == "." or foreign_entries.is_own(name):
             remade[prepare.line("--reset")] = None
         elif needed:
@@ -115,7 +115,7 @@ def prepare_of(directory: str, key: str, entry: Entry) -> Prepare:
     return Prepare(directory, target, Roots(requirements, entry.strict), Limits(**options["limits"]))
 
 
-def another(prepare: Prepare) -> Remedy:
+def other_directory(prepare: Prepare) -> Remedy:
     """The remedy for a user who cannot have this cache without taking it from others."""
     own = prepare.at(_beside(prepare.directory, prepare.target.account.name))
     return Remedy("prepare another directory, or a new one for both, with a --group that both are in", own.line())
@@ -131,7 +131,7 @@ def _in_zone(prepare: Prepare, zone: str | None) -> Remedy:
     return Remedy(f"prepare another directory, or run both in {zone_name(zone)}", own.line())
 
 
-def in_another(prepare: Prepare, zone: str | None) -> Remedy:
+def other_zone_remedy(prepare: Prepare, zone: str | None) -> Remedy:
     """The remedy for a cache as `prepare` makes it, for an application whose time zone is `zone`."""
     meant = replace(prepare, target=prepare.target._replace(timezone=zone))
     return _in_zone(meant, prepare.target.timezone)
@@ -142,9 +142,9 @@ def _beside(directory: str, name: str) -> str:
     return f"{directory.rstrip('/')}-{plain}"
 
 
-def living(record: Receipt) -> Iterator[tuple[str, Entry]]:
+def entries_in_use(record: Receipt) -> Iterator[tuple[str, Entry]]:
     """The prepares in the receipt, by key, except those whose Python is gone: they serve nobody."""
-    return ((key, entry) for key, entry in record.entries.items() if not receipt.gone(receipt.parts_of_key(key)[0]))
+    return ((key, entry) for key, entry in record.entries.items() if not receipt.is_gone(receipt.parts_of_key(key)[0]))
 
 
 def group_of(owner: Sequence[int]) -> int | None:

@@ -88,7 +88,7 @@ def status(directory: str) -> Inventory:
         info = os.fstat(descriptor)
         record = receipt.read(descriptor)
         names = sorted(os.listdir(descriptor))
-        cache_names.refuse_other(directory, names, "name the egg cache")
+        cache_names.refuse_other_directory(directory, names, "name the egg cache")
         needed = {name for entry in record.entries.values() for name in entry.names}
         contents = tuple(
             CachedEgg(name, egg.egg, _state(descriptor, name, egg), egg.files, egg.size, name in needed)
@@ -108,12 +108,12 @@ def status(directory: str) -> Inventory:
             _running(descriptor),
             (
                 *_stale(directory, prepares, copied),
-                *cache_names.foreign(descriptor, directory, record.extracted, lost=not record.entries),
+                *cache_names.findings(descriptor, directory, record.extracted, lost=not record.entries),
             ),
         )
 
 
-def prepared(directory: str, tree: Tree) -> tuple[bool, ...]:
+def readiness(directory: str, tree: Tree) -> tuple[bool, ...]:
     """Whether the cache `directory` has each distribution of the tree, extracted from the egg as it is now.
 
     By the receipt: `status` and `check` see whether the files are still there. Raises as `status` does.
@@ -217,7 +217,7 @@ def _stale(directory: str, prepares: tuple[Prepare, ...], copied: set[str]) -> I
             if copied.issuperset(prepare.changed):
                 cause = f"prepared for {prepare_label(prepare)}, and copied since: its content is not compared"
             remedy = Remedy("prepare it again", prepare.command)
-            if receipt.gone(prepare.python):
+            if receipt.is_gone(prepare.python):
                 remedy = Remedy("its Python is gone: prepare --prune with another Python forgets it")
             yield Finding("cache-stale", directory, cause, remedy, context=prepare.changed)
 

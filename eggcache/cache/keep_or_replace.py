@@ -71,7 +71,7 @@ def _holds(claim: Claim, cache: Cache, there: int) -> bool:
     return before.found == freshness.digest(there, place.name)
 
 
-def removed(cache: Cache, name: str) -> Outcome:
+def removal(cache: Cache, name: str) -> Outcome:
     """The outcome for the directory `name`, which no tree needs any more."""
     extracted = cache.known.extracted[name]
     return Outcome(extracted.egg, os.path.join(cache.directory, name), "removed", extracted.files, extracted.size)
@@ -80,11 +80,11 @@ def removed(cache: Cache, name: str) -> Outcome:
 def foreign(cache: Cache, there: int) -> Iterator[Finding]:
     """What is not eggcache's own in the cache as it is then: when all has its place, which may be theirs now."""
     record = cache.known
-    for finding in foreign_entries.foreign(there, cache.directory, record.extracted, lost=False):
+    for finding in foreign_entries.findings(there, cache.directory, record.extracted, lost=False):
         name = os.path.basename(finding.thing)
         if finding.status and name.endswith("-tmp") and name in record.needed_beside(cache.key):
             # what is not to be removed by hand, since others are served from it
-            yield replace(finding, remedy=groups_and_time_zones.rebuilt(record, cache.wanted, [finding.thing]))
+            yield replace(finding, remedy=groups_and_time_zones.rebuild(record, cache.wanted, [finding.thing]))
         else:
             yield finding
 

@@ -175,7 +175,7 @@ class Plan:
             private = self._private(cache, place, opened.egg)
             if private:
                 return Step((private,))
-            wanted = expected(opened, cache.ownership(opened.egg))
+            wanted = content_digest(opened, cache.ownership(opened.egg))
             rival = self._rival(cache, place, opened, wanted)
         if rival is not None:  # when it goes, the name is free
             return Step((self._shared(place, rival),), {rival: freshness.fingerprint(rival)})
@@ -213,7 +213,7 @@ class Plan:
         try:
             with self.opening(other) as (source, egg):
                 wider = self.cache and self.cache.ownership(opened.egg).file_mode & ~self.cache.ownership(egg).file_mode
-                return not wider and same(Opened(source, egg, inside), opened)
+                return not wider and same_content(Opened(source, egg, inside), opened)
         except EggcacheError as error:
             if error.thing.startswith(opened.egg.path):
                 raise
@@ -237,7 +237,7 @@ class Plan:
     def _redated(self, cache: Cache, place: Place, opened: Opened, wanted: str) -> Iterator[str | None]:
         for zone in groups_and_time_zones.zones(cache.known, place.name, self.target.timezone):
             with layout.zone(zone):
-                there = expected(opened, cache.ownership(opened.egg))
+                there = content_digest(opened, cache.ownership(opened.egg))
             if there != wanted:  # two zones may agree on every date
                 yield zone
 
@@ -255,7 +255,7 @@ def _place(path: str, distribution: Distribution) -> Place | None:
     return Place(name, distribution, path, distribution.inside if own else "")
 
 
-def expected(opened: Opened, owner: Ownership) -> str:
+def content_digest(opened: Opened, owner: Ownership) -> str:
     """A digest of everything that extracting this egg would write, with a CRC for the bytes of each file. It is the
     same for the same content, wherever the egg lies and however it is packed."""
     hasher = blake2b(repr(owner).encode(), digest_size=16)
@@ -269,12 +269,12 @@ def expected(opened: Opened, owner: Ownership) -> str:
     return hasher.hexdigest()
 
 
-def same(first: Opened, second: Opened) -> bool:
+def same_content(first: Opened, second: Opened) -> bool:
     """Whether extracting one or the other makes the same files, of the same bytes and mtimes, in the same directories.
 
     Raises EggRefused where a member is damaged: that of the second, where it is so in both.
     """
-    if expected(first, _ANYBODY) != expected(second, _ANYBODY):
+    if content_digest(first, _ANYBODY) != content_digest(second, _ANYBODY):
         return False
     others = dict(second.members)
     return all(second.bytes_of(others[name]) == first.bytes_of(member) for name, member in first.members)

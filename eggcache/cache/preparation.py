@@ -134,7 +134,7 @@ class Preparation:
 
     def _held(self, descriptor: int) -> receipt.Receipt | None:
         data = freshness.load(descriptor)
-        record = receipt.understood(data) if freshness.holds(data, self.key, self.options, descriptor) else None
+        record = receipt.from_json(data) if freshness.holds(data, self.key, self.options, descriptor) else None
         return record if record and self.key in record.entries else None
 
     def _unchanged(self, record: receipt.Receipt) -> Report:
@@ -169,7 +169,7 @@ class Preparation:
                 there = _open_existing(directory)
                 if there is not None:
                     held.callback(os.close, there)
-                    foreign_entries.refuse_other(directory, os.listdir(there), _EMPTY)
+                    foreign_entries.refuse_other_directory(directory, os.listdir(there), _EMPTY)
                     record = receipt.read(there)
                 elif not os.path.isdir(os.path.dirname(directory)):
                     raise _no_parent(directory, os.path.dirname(directory))
@@ -177,7 +177,7 @@ class Preparation:
             notes += self._forget(record) if self.prune else []
             outcomes, findings, expected = keep_or_replace.foresee(plan, cache, there, self.run.progress)
             removed = record.prunable(self.key, expected, findings) if self.prune else []
-            outcomes += [keep_or_replace.removed(cache, name) for name in removed]
+            outcomes += [keep_or_replace.removal(cache, name) for name in removed]
         return replace(self._report(outcomes, findings, expected), notes=tuple(notes))
 
     def _fill(self, tree: Tree, read: EarlyReader, unsafe: NotPermitted | None, started: int) -> Report | None:
@@ -187,7 +187,7 @@ class Preparation:
         with layout.zone(self.target.timezone), ExitStack() as held:
             descriptor, new = self._open(held)
             held.enter_context(_never_lenient(self.directory, new or unsafe))
-            foreign_entries.refuse_other(self.directory, os.listdir(descriptor), _EMPTY)
+            foreign_entries.refuse_other_directory(self.directory, os.listdir(descriptor), _EMPTY)
             if os.fstatvfs(descriptor).f_flag & os.ST_RDONLY:
                 return self._leave(tree, read, descriptor)
             self._lock(descriptor, new, held)
@@ -297,7 +297,7 @@ class Preparation:
         for other in record.forgettable(self.key):
             python, _, requirements = receipt.parts_of_key(other)
             tree = receipt.tree_of(requirements, record.entries[other].strict)
-            why = "which is gone" if receipt.gone(python) else "for which nothing was extracted"
+            why = "which is gone" if receipt.is_gone(python) else "for which nothing was extracted"
             effect = "would be forgotten" if self.run.dry_run else "forgotten"
             notes.append(f"{self.directory}: {effect}: {tree} of {python}, {why}")
             del record.entries[other]

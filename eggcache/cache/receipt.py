@@ -73,7 +73,7 @@ class Receipt:
     def forgettable(self, key: str) -> list[str]:
         """The entries other than `key` that have no directory in the cache, or whose Python is gone."""
         others = [(other, entry) for other, entry in sorted(self.entries.items()) if other != key]
-        return [other for other, entry in others if not entry.names or gone(parts_of_key(other)[0])]
+        return [other for other, entry in others if not entry.names or is_gone(parts_of_key(other)[0])]
 
     def prunable(self, key: str, names: Iterable[str], findings: Iterable[Finding] = ()) -> list[str]:
         """The directories of earlier prepares that neither `names` nor another entry than `key` needs; nor this one,
@@ -96,7 +96,7 @@ def rootless(findings: Iterable[Finding]) -> bool:
     return any(finding.code == freshness.NO_ROOT for finding in findings)
 
 
-def gone(python: str) -> bool:
+def is_gone(python: str) -> bool:
     """Whether no file has that name any more, or a link of a virtualenv leads to none in a directory that is there;
     False where the disk fails or is away, or we may not look."""
     try:
@@ -131,10 +131,10 @@ def content(expected: Mapping[str, str]) -> str:
 
 def read(directory: int) -> Receipt:
     """The receipt in `directory`; an empty one where there is none, or none that is whole."""
-    return understood(freshness.load(directory))
+    return from_json(freshness.load(directory))
 
 
-def at(directory: str, flags: int = 0) -> Receipt:
+def of_directory(directory: str, flags: int = 0) -> Receipt:
     """The receipt of `directory`, safe or not, opened with more `flags`; an empty one where it cannot be opened."""
     try:
         descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | flags)
@@ -144,7 +144,7 @@ def at(directory: str, flags: int = 0) -> Receipt:
         return read(descriptor)
 
 
-def believed(directory: str) -> Receipt:
+def of_safe_directory(directory: str) -> Receipt:
     """The receipt of `directory`; an empty one where it cannot be opened, or where others could have put it there."""
     try:
         descriptor = safe_dirs.open_directory(directory)
@@ -154,7 +154,7 @@ def believed(directory: str) -> Receipt:
         return read(descriptor)
 
 
-def understood(data: Mapping[str, Any]) -> Receipt:
+def from_json(data: Mapping[str, Any]) -> Receipt:
     """The receipt from plain JSON, without prepares of a root that was not installed, which earlier releases kept. An
     empty receipt where any part has not the form that `dump` writes, or that 0.1.0 wrote."""
     try:

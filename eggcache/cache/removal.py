@@ -62,7 +62,7 @@ def remove(directory: str, run: Run = DEFAULT_RUN) -> Report:
                 return missing  # whoever held the lock removed it
         record = receipt.read(descriptor)
         names = sorted(os.listdir(descriptor))
-        for foreign in cache_names.foreign(descriptor, directory, record.extracted, lost=not record.entries):
+        for foreign in cache_names.findings(descriptor, directory, record.extracted, lost=not record.entries):
             cause = f"{foreign.cause}, so nothing was removed"
             raise NotPermitted(foreign.thing, cause, "see whose it is; then run again")
         outcomes = tuple(_outcomes(descriptor, directory, names, record))

@@ -26,10 +26,10 @@ from eggcache.target.eggs_on_path import EarlyReader
 
 def of(directory: str, key: str) -> receipt.Receipt:
     """The prepares in the receipt of `directory`, safe or not, other than `key`."""
-    known = receipt.at(directory, os.O_NOFOLLOW)
+    known = receipt.of_directory(directory, os.O_NOFOLLOW)
     entries = {
         other: entry
-        for other, entry in groups_and_time_zones.living(known)
+        for other, entry in groups_and_time_zones.entries_in_use(known)
         if other != key and entry.names and entry.options["owner"][0] == os.geteuid()
     }
     needed = {name for entry in entries.values() for name in entry.names}

@@ -101,10 +101,10 @@ def in_turn(options: argparse.Namespace, directory: str, run: Callable[[argparse
 
 def _believed(directory: str) -> list[Prepare]:
     """The prepares that the receipt of `directory` tells of: of a safe directory, and of this user's own receipt."""
-    record = receipt.believed(directory)
+    record = receipt.of_safe_directory(directory)
     return [
         groups_and_time_zones.prepare_of(directory, key, entry)
-        for key, entry in sorted(groups_and_time_zones.living(record))
+        for key, entry in sorted(groups_and_time_zones.entries_in_use(record))
     ]
 
 

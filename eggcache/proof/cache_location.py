@@ -110,7 +110,7 @@ def unreadable(prepare: Prepare, servers: Iterable[ApplicationServer]) -> Iterat
             own = replace(prepare, target=prepare.target._replace(account=account, group=account.gid))
             cause = f"its processes run as {account.name}, and {cause}"
             yield Finding(
-                "daemon-user-cannot-read", server.environment.thing, cause, groups_and_time_zones.another(own)
+                "daemon-user-cannot-read", server.environment.thing, cause, groups_and_time_zones.other_directory(own)
             )
 
 

@@ -212,12 +212,12 @@ class _With:
     def _shifted(self) -> Finding:
         paths = self.comparison.shifted
         record, names = self.looked.known, self.comparison.names
-        zones = groups_and_time_zones.prepared_for(record, names)
+        zones = groups_and_time_zones.zones_of(record, names)
         why = " and ".join(map(groups_and_time_zones.zone_name, zones)) or "another time zone"
         remedy = Remedy("prepare it with the zone of Apache (--tz), and check with the same")
         if zones:
             again = Remedy("prepare it again", self.looked.wanted.line())
-            remedy = groups_and_time_zones.in_zone(record, self.looked.wanted, names) or again
+            remedy = groups_and_time_zones.zone_remedy(record, self.looked.wanted, names) or again
         here = environment_variables.shown(self.target.timezone)
         cause = f"prepared for {why}, and {here} here: {len(paths)} files are not "
         cause += f"current, {paths[0][0]} is off by {paths[0][1]}"

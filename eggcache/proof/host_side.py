@@ -94,7 +94,7 @@ class HostSide:
         """Look at the eggs of `tree`, their files in the cache, and its rights."""
         self.tree = tree
         if self.cache is not None:
-            self.known = receipt.at(self.cache)
+            self.known = receipt.of_directory(self.cache)
             self.away = self._unreachable(self.cache)
             self.comparison.reachable = self.away is None
         self.comparison.compare(tree)
@@ -162,12 +162,12 @@ class HostSide:
         return bool(cache) and os.path.realpath(str(cache)) == os.path.realpath(self.wanted.directory)
 
     def again(self) -> Remedy | None:
-        """The remedy for faults in the cache; None: prepare it again. See `groups_and_time_zones.again`."""
-        return groups_and_time_zones.again(self.known, self.wanted)
+        """The remedy for faults in the cache; None: prepare it again. See `groups_and_time_zones.repair`."""
+        return groups_and_time_zones.repair(self.known, self.wanted)
 
     def rebuilt(self, paths: Sequence[str]) -> Remedy:
-        """The remedy for paths that the runtime user can write to. See `groups_and_time_zones.rebuilt`."""
-        return groups_and_time_zones.rebuilt(self.known, self.wanted, paths)
+        """The remedy for paths that the runtime user can write to. See `groups_and_time_zones.rebuild`."""
+        return groups_and_time_zones.rebuild(self.known, self.wanted, paths)
 
     def _unreachable(self, cache: str) -> Finding | None:
         if not os.path.isdir(cache):

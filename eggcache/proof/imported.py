@@ -83,7 +83,7 @@ def _zone(attempt: Import, looked: HostSide) -> Iterator[Finding]:
         return
     here, there = environment_variables.shown(prepare.target.timezone), environment_variables.shown(zone)
     cause = f"once it is imported, {there} in its process, {here} here, and pkg_resources reckons in the process's zone"
-    yield Finding("time-zone", attempt.module, cause, groups_and_time_zones.in_another(prepare, zone))
+    yield Finding("time-zone", attempt.module, cause, groups_and_time_zones.other_zone_remedy(prepare, zone))
 
 
 def _elsewhere(attempt: Import, cache: str) -> Finding:

@@ -21,7 +21,7 @@ from support.sites import Site, write_egg
 
 from eggcache.cache.plan import Cache, Plan
 from eggcache.cache.preparation import prepare
-from eggcache.cache.receipt import Receipt, gone
+from eggcache.cache.receipt import Receipt, is_gone
 from eggcache.errors import EggcacheError
 from eggcache.model import DEFAULT_LIMITS, Interpreter, Ownership, Run, Tree
 from eggcache.progress import Progress
@@ -254,7 +254,7 @@ def test_python_is_gone_where_no_such_name_is(tmp_path: Path) -> None:
     (tmp_path / "base").symlink_to(tmp_path / "python3.9")
     (tmp_path / "python").symlink_to("base")
     names = {"no": True, "file/x": True, "file": False, "link": False, "base": True, "python": True}
-    assert {name: gone(str(tmp_path / name)) for name in names} == names
+    assert {name: is_gone(str(tmp_path / name)) for name in names} == names
 
 
 def test_prune_forgets_trees_whose_python_is_gone(site: Site) -> None:

@@ -93,8 +93,8 @@ def use(site: Site, descriptor: int, key: str, options: dict[str, Any]) -> None:
     """All that commands do with a receipt, but for starting the target."""
     directory, quiet = str(site.cache), argparse.Namespace(lenient=True, quiet=True, verbose=1)
     known = receipt.read(descriptor)
-    assert receipt.understood(json.loads(receipt.dump(known))) == known
-    held = freshness.standing(directory, key, options)
+    assert receipt.from_json(json.loads(receipt.dump(known))) == known
+    held = freshness.current_receipt(directory, key, options)
     if held is not None:
         console.silent(((one["code"], one["status"]) for one in held["entries"][key]["findings"]), quiet)
     found = inventory.status(directory)
@@ -112,7 +112,7 @@ def use(site: Site, descriptor: int, key: str, options: dict[str, Any]) -> None:
         known.forgettable(other)
     target = Target(str(site.python), [str(site.eggs)], accounts.lookup(site.account.pw_name))
     comparison.strangers(descriptor, Prepare(directory, target, EVERYTHING), [])
-    groups_and_time_zones.prepared_for(known, ["One-1.0-py3.11.egg-tmp"])
+    groups_and_time_zones.zones_of(known, ["One-1.0-py3.11.egg-tmp"])
     with pytest.raises(NotPermitted, match=r"precious-tmp: no prepare"):
         removal.remove(directory, Run(dry_run=True))
 
@@ -128,7 +128,7 @@ def test_how_it_was_asked(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
 
     def stands(target: Target, roots: Roots, **limits: int) -> bool:
         return bool(
-            freshness.standing(cache, freshness.key(target, roots), freshness.options_of(target, roots, limits))
+            freshness.current_receipt(cache, freshness.key(target, roots), freshness.options_of(target, roots, limits))
         )
 
     site.prepare("--tz", "UTC", "--limit", "ratio=300", "--limit", "entries=65535")
@@ -197,11 +197,11 @@ def test_receipt_of_the_first_release(prepared: Site) -> None:
             finding["remedy"], count = finding["remedy"][0], count + 1
     assert count
     file.write_text(json.dumps(document))
-    known = receipt.understood(document)
+    known = receipt.from_json(document)
     assert json.loads(file.read_text()) == document
     assert known.entries.keys() == document["entries"].keys()
     assert all(finding.remedy.text for entry in known.entries.values() for finding in entry.findings)
-    assert receipt.understood(json.loads(receipt.dump(known))) == known
+    assert receipt.from_json(json.loads(receipt.dump(known))) == known
     refused = prepared.prepare("--tz", "UTC", "--user", "daemon", "--group", "daemon")
     assert (refused.returncode, "it is prepared for nobody" in refused.stderr) == (4, True)
     renewed = as_json(prepared.prepare("--tz", "UTC", "--limit", "ratio=300", "--json"))

@@ -185,7 +185,7 @@ def same_content(tmp_path: Path, *eggs: bytes) -> bool:
             descriptor = os.open(tmp_path / f"{number}.egg", os.O_RDONLY)
             held.callback(os.close, descriptor)
             opened.append(Opened(descriptor, read(descriptor, f"{number}.egg")))
-        return plan.same(*opened)
+        return plan.same_content(*opened)
 
 
 def test_memory_is_bounded(tmp_path: Path) -> None:

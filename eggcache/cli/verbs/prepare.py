@@ -31,7 +31,7 @@ def unchanged(options: argparse.Namespace) -> int | None:
     roots, limits = arguments.roots(options), arguments.limits(options)
     target, _ = arguments.served(options)
     directory, key = os.path.abspath(options.directory), freshness.key(target, roots)
-    held = freshness.standing(directory, key, freshness.options_of(target, roots, limits))
+    held = freshness.current_receipt(directory, key, freshness.options_of(target, roots, limits))
     if held is None:
         return None
     if console.silent(((finding["code"], finding["status"]) for finding in held["entries"][key]["findings"]), options):
@@ -55,7 +55,7 @@ def _prepare(options: argparse.Namespace) -> int:
     target, notes = arguments.served(options)
     directory, key, held = os.path.abspath(options.directory), freshness.key(target, roots), None
     try:
-        held = freshness.standing(directory, key, freshness.options_of(target, roots, limits))
+        held = freshness.current_receipt(directory, key, freshness.options_of(target, roots, limits))
     except NotPermitted:
         from eggcache.system import safe_dirs
 

@@ -48,7 +48,7 @@ def _of_this_host(options: argparse.Namespace, when: str) -> str:
         prepared: Sequence[bool] = ()
         if cache:
             with suppress(EggcacheError):  # what is wrong with it, a finding says
-                prepared = inventory.prepared(cache, tree)
+                prepared = inventory.readiness(cache, tree)
         sizes = dict[str, int]()
         for egg in filter(None, (distribution.egg for distribution in tree.distributions)):
             with suppress(OSError):

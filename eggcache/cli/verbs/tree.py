@@ -83,7 +83,7 @@ def _prepared(options: argparse.Namespace, tree: Tree) -> tuple[str | None, tupl
         directory = options.cache or environment_variables.inherited()
         if not directory:
             return None, ()
-        return os.path.abspath(directory), inventory.prepared(directory, tree)
+        return os.path.abspath(directory), inventory.readiness(directory, tree)
     except EggcacheError as error:
         if options.cache:
             raise

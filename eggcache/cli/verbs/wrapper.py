@@ -228,7 +228,7 @@ def _say(path: str, outcome: destination.Written, following: str, options: argpa
 
 def _warn_of_another(directory: str, target: Target, options: argparse.Namespace) -> None:
     """Say so where `directory` was prepared, but not by what the wrapper is going to run."""
-    record = receipt.believed(directory)
+    record = receipt.of_safe_directory(directory)
     prepare = Prepare(directory, target, arguments.roots(options), Limits(**arguments.limits(options)))
     entry = record.entries.get(freshness.key(target, prepare.roots))
     cause, remedy = "", Remedy("")
@@ -240,7 +240,7 @@ def _warn_of_another(directory: str, target: Target, options: argparse.Namespace
         cause = "it was prepared for another --python, --path or REQ than this wrapper is for"
     elif entry and entry.options.get("timezone") != target.timezone and not cause:
         cause = f"it is prepared for {groups_and_time_zones.zone_name(entry.options['timezone'])}"
-        remedy = groups_and_time_zones.in_zone(record, prepare, entry.names) or Remedy("")
+        remedy = groups_and_time_zones.zone_remedy(record, prepare, entry.names) or Remedy("")
     if cause:
         console.warn(in_one_line(directory, cause, remedy), options)
 
