@@ -104,10 +104,10 @@ class Archiving:
         owner = Ownership(0, 0, 0o755, 0o644) if target.group is None else Ownership(0, target.group, 0o750, 0o640)
         cache = Cache(Prepare(directory, target, self.roots, run.limits), owner, receipt.Receipt())
         with tar_file.opened(self.file, 0o644 if target.group is None else 0o600, run.dry_run) as stream:
-            tree, read = self._tree(launched)
+            tree, reader = self._tree(launched)
             work = Archive(cache, run.progress)
             with layout.zone(target.timezone):
-                work.write(Plan(tree, target, read.opened, cache), stream, self.more)
+                work.write(Plan(tree, target, reader.opened, cache), stream, self.more)
         zone = time_zones.of(target.timezone)
         return Report(
             "archive",
@@ -116,7 +116,7 @@ class Archiving:
             tuple(work.findings),
             tuple(self._notes(tree, directory, zone)),
             dry_run=run.dry_run,
-            digest=receipt.content(work.expected),
+            digest=receipt.content(work.digests),
             owner=owner,
             outside=tree.outside,
             zone=zone,
@@ -135,8 +135,8 @@ class Archiving:
         if self.target.python:
             return eggs_on_path.resolve(self.target, self.roots, self.run, launched)
         self.run.progress.phase("reading the eggs")
-        read = EarlyReader(self.target.account, self.run.limits)
-        return other_host.tree(self.host, self.target.paths, read.opened), read
+        reader = EarlyReader(self.target.account, self.run.limits)
+        return other_host.tree(self.host, self.target.paths, reader.opened), reader
 
 
 @dataclass
@@ -147,7 +147,7 @@ class Archive:
     progress: Progress
     outcomes: list[Outcome] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
-    expected: dict[str, str] = field(default_factory=dict)  # by the names in the cache, digests of the content
+    digests: dict[str, str] = field(default_factory=dict)  # of the content, by the names in the cache
 
     def write(self, plan: Plan, stream: BinaryIO, more: More = nothing) -> None:
         """Write the cache that the `plan` says: its directory, the eggs by the names of their places, and `more`
@@ -158,17 +158,17 @@ class Archive:
         :raises EggcacheError: the plan fails
         """
         self.progress.phase("writing the archive", plan.size())
-        tar, first = Tar(stream), layout.mtime(tar_file.FIRST)
-        tar.directory(self.cache.directory, first, self.cache.owner, tar_file.MARK)
+        tar, mtime = Tar(stream), layout.mtime(tar_file.FIRST)
+        tar.directory(self.cache.directory, mtime, self.cache.owner, tar_file.MARK)
         # By it `remove` knows the directory for eggcache's, on a host that has eggcache one day. The receipt, which is
         # of this host, is not for that one: without it `prepare` makes everything anew.
-        tar.file(os.path.join(self.cache.directory, safe_dirs.LOCK), 0, (), first, _LOCK)
+        tar.file(os.path.join(self.cache.directory, safe_dirs.LOCK), 0, (), mtime, _LOCK)
         steps = plan.steps(by_name=True)
         step = next(steps, None)
         while step is not None:
             self.findings += step.findings
             try:
-                if step.claim and not step.claim.first:
+                if step.claim and not step.claim.twin:
                     self._add(tar, step.claim)
             except packing.Spoiled:
                 raise
@@ -176,27 +176,27 @@ class Archive:
                 step = steps.throw(error)
             else:
                 step = next(steps, None)
-        for extra in more(list(self.expected)):
+        for extra in more(list(self.digests)):
             owner = replace(self.cache.owner, file_mode=extra.mode)
-            tar.file(os.path.join(self.cache.directory, extra.name), len(extra.data), (extra.data,), first, owner)
+            tar.file(os.path.join(self.cache.directory, extra.name), len(extra.data), (extra.data,), mtime, owner)
         tar.end()
 
     def _add(self, tar: Tar, claim: Claim) -> None:
-        place, one = claim.place, claim.opened
+        place, opened = claim.place, claim.opened
         into = os.path.join(self.cache.directory, place.name)
-        packing.pack(tar, one, into, self.cache.ownership(one.egg))
-        sizes = [member.size for _, member in one.members]
+        packing.pack(tar, opened, into, self.cache.ownership(opened.egg))
+        sizes = [member.size for _, member in opened.members]
         self.outcomes.append(Outcome(place.egg, into, "packed", len(sizes), sum(sizes)))
-        self.expected[place.name] = claim.expected
-        self.progress.advance(len(sizes), one.egg.stat.st_size)
+        self.digests[place.name] = claim.digest
+        self.progress.advance(len(sizes), opened.egg.stat.st_size)
 
 
 def _dated(zone: Zone, name: str | None) -> Iterator[str]:
     """What is to be said of the zone that the files are dated in, where the host's may differ."""
-    shown = zone.name or "a zone without a name"
+    label = zone.name or "a zone without a name"
     if name is None:
-        yield f"--tz: none is named: dated in {shown}, the zone of this machine, and not of the host"
+        yield f"--tz: none is named: dated in {label}, the zone of this machine, and not of the host"
     if zone.depends:
         rules = f"by the rules of {zone.rules}" if zone.rules else "by rules of unknown version"
-        other = f"; --tz '{zone.posix}' says the same of today, and needs none" if zone.posix else ""
-        yield f"{shown}: it is dated in that zone, {rules}: a host that has other rules may find eggs outdated{other}"
+        remedy = f"; --tz '{zone.posix}' says the same of today, and needs none" if zone.posix else ""
+        yield f"{label}: it is dated in that zone, {rules}: a host that has other rules may find eggs outdated{remedy}"

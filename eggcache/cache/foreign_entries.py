@@ -27,14 +27,16 @@ def is_leftover(name: str) -> bool:
     return name.startswith((safe_dirs.STAGE, safe_dirs.ASIDE))
 
 
-def findings(descriptor: int, directory: str, extracted: Collection[str], *, lost: bool) -> Iterator[Finding]:
+def findings(
+    descriptor: int, directory: str, extracted: Collection[str], *, without_receipt: bool
+) -> Iterator[Finding]:
     """The entries of the cache `directory`, open at `descriptor`, that are not eggcache's own.
 
     A name that somebody else can change asks for exit status 4. A name that only nobody knows is a notice.
 
     :param extracted: the names that the receipt knows
-    :param lost: there is no receipt, or another eggcache's: then a directory with a name such as eggs' directories have
-        is ours
+    :param without_receipt: there is none, or another eggcache's: then a directory that is named
+        like an egg's is ours
     """
     for name in sorted(os.listdir(descriptor)):
         try:
@@ -43,11 +45,13 @@ def findings(descriptor: int, directory: str, extracted: Collection[str], *, los
             continue
         path, remedy = os.path.join(directory, name), "see whose it is, and remove it"
         if freshness.others_may_change(info, os.geteuid()):
-            who, mode = safe_dirs.owner_name(info.st_uid), stat.S_IMODE(info.st_mode)
-            cause = f"it belongs to {who}, or others can write to it (mode {mode:04o})"
+            owner, mode = safe_dirs.owner_name(info.st_uid), stat.S_IMODE(info.st_mode)
+            cause = f"it belongs to {owner}, or others can write to it (mode {mode:04o})"
             yield Finding(freshness.FOREIGN, path, cause, remedy, NotPermitted.status)
         elif not (
-            is_own(name) or name in extracted or (lost and name.endswith(".egg-tmp") and stat.S_ISDIR(info.st_mode))
+            is_own(name)
+            or name in extracted
+            or (without_receipt and name.endswith(".egg-tmp") and stat.S_ISDIR(info.st_mode))
         ):
             yield Finding(freshness.FOREIGN, path, "no prepare in the receipt made it", remedy, 0)
 
@@ -76,9 +80,9 @@ def check(descriptor: int, path: str) -> None:
         if stat.S_ISDIR(info.st_mode):
             cause = "it is a directory, and the receipt belongs there"
             raise NotPermitted(os.path.join(path, freshness.NAME), cause, f"remove it, {_RESET}")
-    for mounted in _mounts_below(os.readlink(f"/proc/self/fd/{descriptor}")):
+    for mount in _mounts_below(os.readlink(f"/proc/self/fd/{descriptor}")):
         # It can be neither exchanged nor removed, and what is removed below it would be somebody else's.
-        raise NotPermitted(os.path.join(path, mounted), "something is mounted there", f"umount it, {_RESET}")
+        raise NotPermitted(os.path.join(path, mount), "something is mounted there", f"umount it, {_RESET}")
 
 
 def _mounts_below(directory: str) -> list[str]:

@@ -60,7 +60,9 @@ except (TypeError, AttributeError):  # a Python without it, or whose scanner wan
 def key(target: Target, roots: Roots) -> str:
     """The receipt's key for a prepare: one for each target, path and tree. No requirements means everything."""
     strict = ", true" if roots.strict and roots.requirements else ""  # of everything, it is the same eggs
-    paths, requirements = (", ".join(map(encode_basestring_ascii, each)) for each in (target.paths, roots.requirements))
+    paths, requirements = (
+        ", ".join(map(encode_basestring_ascii, words)) for words in (target.paths, roots.requirements)
+    )
     return f"[{encode_basestring_ascii(target.python)}, [{paths}], [{requirements}]{strict}]"
 
 
@@ -114,19 +116,19 @@ def others_may_change(info: os.stat_result, uid: int) -> bool:
 def digest(directory: int, name: str) -> str:
     """A digest of name, inode, mode, owner, size, mtime and ctime of everything below `name`; "" where it is missing,
     or another run removes it meanwhile."""
-    found = blake2b(digest_size=16)
+    hasher = blake2b(digest_size=16)
     pending = [(name, -1, 0, 0, 0)]
     while pending:
-        path, *known = pending.pop()
+        path, *facts = pending.pop()
         try:
             descriptor = os.open(path, safe_dirs.DIRECTORY, dir_fd=directory)
         except (OSError, ValueError):  # ValueError: no name at all, in a receipt that makes no sense
             return ""
         try:
-            if known[0] < 0:  # of the others, the directory that they are in has it
+            if facts[0] < 0:  # of the others, the directory that they are in has it
                 top = os.fstat(descriptor)
-                known = [top.st_ino, top.st_mode, top.st_uid, top.st_gid]
-            lines: list[tuple[object, ...]] = [("", *known)]
+                facts = [top.st_ino, top.st_mode, top.st_uid, top.st_gid]
+            lines: list[tuple[object, ...]] = [("", *facts)]
             with os.scandir(descriptor) as entries:
                 for entry in entries:  # written out: there may be 100,000 of them
                     info = entry.stat(follow_symlinks=False)
@@ -143,33 +145,33 @@ def digest(directory: int, name: str) -> str:
             os.close(descriptor)
         pending.sort()
         lines.sort()
-        found.update(marshal.dumps((path, lines), 2))  # version 2: equal values are equal bytes
-    return found.hexdigest()
+        hasher.update(marshal.dumps((path, lines), 2))  # version 2: equal values are equal bytes
+    return hasher.hexdigest()
 
 
 def load(directory: int) -> dict[str, Any]:
     """The receipt in `directory` as plain JSON; an empty one where there is none, or it is not to be trusted."""
-    nothing: dict[str, Any] = {"entries": {}, "extracted": {}}
+    empty: dict[str, Any] = {"entries": {}, "extracted": {}}
     try:
         descriptor = os.open(NAME, safe_dirs.READ, dir_fd=directory)
     except OSError:
-        return nothing
+        return empty
     info = os.fstat(descriptor)
     if not stat.S_ISREG(info.st_mode) or info.st_uid != os.geteuid() or info.st_mode & 0o022:
         os.close(descriptor)
-        return nothing
+        return empty
     with open(descriptor, "rb") as stream:
         try:
             text = stream.read().decode()
             data, end = _scan(text, 0)
             if text[end:].strip():
-                return nothing
+                return empty
             if data["schema"] == SCHEMA and isinstance(data["entries"], dict) and isinstance(data["extracted"], dict):
                 return dict(data)
         except (OSError, ValueError, KeyError, TypeError, RecursionError, StopIteration, SystemError):
             # SystemError: where json is not loaded, the scanner of a Python before 3.13 has no error to raise
             pass
-    return nothing
+    return empty
 
 
 def holds(data: Mapping[str, Any], key: str, options: Mapping[str, Any], directory: int) -> bool:
@@ -179,13 +181,13 @@ def holds(data: Mapping[str, Any], key: str, options: Mapping[str, Any], directo
         entry = data["entries"].get(key)
         if entry is None or entry["options"] != options or type(entry["names"]) is not list:
             return False
-        here, owner = os.fstat(directory), options["owner"]
-        if [here.st_uid, here.st_gid, stat.S_IMODE(here.st_mode)] != owner[:3]:
+        info, owner = os.fstat(directory), options["owner"]
+        if [info.st_uid, info.st_gid, stat.S_IMODE(info.st_mode)] != owner[:3]:
             return False
         with os.scandir(directory) as names:
             if any(others_may_change(name.stat(follow_symlinks=False), owner[0]) for name in names):
                 return False  # whoever put it there must be told of
-        if any(fingerprint(path) != before for path, before in entry["inputs"].items()):
+        if any(fingerprint(path) != value for path, value in entry["inputs"].items()):
             return False
         if any(type(finding["status"]) is not int or finding["code"] == NO_ROOT for finding in entry["findings"]):
             return False
@@ -199,8 +201,8 @@ def holds(data: Mapping[str, Any], key: str, options: Mapping[str, Any], directo
 
 def leftovers(directory: int | str) -> bool:
     """Whether a run is at work in `directory`, or was killed there."""
-    left = safe_dirs.STAGE, safe_dirs.JOURNAL, safe_dirs.ASIDE
-    return any(name.startswith(left) for name in os.listdir(directory))
+    prefixes = safe_dirs.STAGE, safe_dirs.JOURNAL, safe_dirs.ASIDE
+    return any(name.startswith(prefixes) for name in os.listdir(directory))
 
 
 def current_receipt(directory: str, key: str, options: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -38,13 +38,13 @@ def keep_readers(record: Receipt, prepare: Prepare) -> None:
     group = group_of(freshness.ownership(prepare.target.group))
     for _, entry in entries_in_use(record):
         if group_of(entry.options["owner"]) != group:
-            raise ServesOthers(prepare.directory, f"it is prepared for {_whom(entry)}", other_directory(prepare))
+            raise ServesOthers(prepare.directory, f"it is prepared for {_readers(entry)}", other_directory(prepare))
 
 
 def keep_dates(prepare: Prepare, egg: str, zone: str | None) -> None:
     """Raise ServesOthers: the `egg` is in the cache dated for `zone`, and would be dated for another one."""
-    other = zone_name(prepare.target.timezone)
-    cause = f"it is prepared for {zone_name(zone)}, and {egg} cannot be current in {other} as well"
+    zone_of_prepare = zone_name(prepare.target.timezone)
+    cause = f"it is prepared for {zone_name(zone)}, and {egg} cannot be current in {zone_of_prepare} as well"
     raise ServesOthers(prepare.directory, cause, _in_zone(prepare, zone))
 
 
@@ -70,18 +70,18 @@ def zone_remedy(record: Receipt, prepare: Prepare, places: Iterable[str]) -> Rem
 def repair(record: Receipt, prepare: Prepare) -> Remedy | None:
     """The remedy that makes the cache right for `prepare` and takes it from nobody; None: run `prepare` itself."""
     account, key = prepare.target.account, freshness.key(prepare.target, prepare.roots)
-    own, theirs = record.entries.get(key), None
+    entry_of_prepare, neighbour = record.entries.get(key), None
     for _, entry in entries_in_use(record):
         group = group_of(entry.options["owner"])
         if group is not None and group not in (account.gid, *account.groups):
             return other_directory(prepare.readable(account.gid))
         if group != account.gid or entry.options["timezone"] != prepare.target.timezone:
-            theirs = entry
-    if theirs is None:
+            neighbour = entry
+    if neighbour is None:
         return None
-    if own:
-        return Remedy("run again", prepare_of(prepare.directory, key, own).line())
-    group = group_of(theirs.options["owner"])
+    if entry_of_prepare:
+        return Remedy("run again", prepare_of(prepare.directory, key, entry_of_prepare).line())
+    group = group_of(neighbour.options["owner"])
     if group == account.gid:
         return None
     if group is None:
@@ -93,16 +93,16 @@ def rebuild(record: Receipt, prepare: Prepare, paths: Iterable[str]) -> Remedy:
     """The remedy that makes `paths` in a cache anew, for all whom it serves: `prepare` itself, and each other
     prepare that alone needs such a directory; or what to do about a directory that nobody needs."""
     directory, key = prepare.directory, freshness.key(prepare.target, prepare.roots)
-    remade, foreign = dict[str, None](), dict[str, None]()
+    commands, texts = dict[str, None](), dict[str, None]()
     for name in dict.fromkeys(os.path.relpath(path, directory).split("/")[0] for path in paths):
-        needed = [other for other, entry in entries_in_use(record) if name in entry.names]
-        if key in needed or not record.entries or name == "." or foreign_entries.is_own(name):
-            remade[prepare.line("--reset")] = None
-        elif needed:
-            remade[prepare_of(directory, needed[0], record.entries[needed[0]]).line()] = None
+        keys = [entry_key for entry_key, entry in entries_in_use(record) if name in entry.names]
+        if key in keys or not record.entries or name == "." or foreign_entries.is_own(name):
+            commands[prepare.line("--reset")] = None
+        elif keys:
+            commands[prepare_of(directory, keys[0], record.entries[keys[0]]).line()] = None
         else:
-            foreign[f"see whose {shlex.quote(os.path.join(directory, name))} is, and remove it"] = None
-    return Remedy("; ".join([*foreign, *(["as root"] if remade else [])]), " && ".join(remade))
+            texts[f"see whose {shlex.quote(os.path.join(directory, name))} is, and remove it"] = None
+    return Remedy("; ".join([*texts, *(["as root"] if commands else [])]), " && ".join(commands))
 
 
 def prepare_of(directory: str, key: str, entry: Entry) -> Prepare:
@@ -117,8 +117,8 @@ def prepare_of(directory: str, key: str, entry: Entry) -> Prepare:
 
 def other_directory(prepare: Prepare) -> Remedy:
     """The remedy for a user who cannot have this cache without taking it from others."""
-    own = prepare.at(_beside(prepare.directory, prepare.target.account.name))
-    return Remedy("prepare another directory, or a new one for both, with a --group that both are in", own.line())
+    neighbour = prepare.at(_neighbour(prepare.directory, prepare.target.account.name))
+    return Remedy("prepare another directory, or a new one for both, with a --group that both are in", neighbour.line())
 
 
 def zone_name(zone: str | None) -> str:
@@ -127,19 +127,19 @@ def zone_name(zone: str | None) -> str:
 
 
 def _in_zone(prepare: Prepare, zone: str | None) -> Remedy:
-    own = prepare.at(_beside(prepare.directory, prepare.target.timezone or "local"))
-    return Remedy(f"prepare another directory, or run both in {zone_name(zone)}", own.line())
+    neighbour = prepare.at(_neighbour(prepare.directory, prepare.target.timezone or "local"))
+    return Remedy(f"prepare another directory, or run both in {zone_name(zone)}", neighbour.line())
 
 
 def other_zone_remedy(prepare: Prepare, zone: str | None) -> Remedy:
     """The remedy for a cache as `prepare` makes it, for an application whose time zone is `zone`."""
-    meant = replace(prepare, target=prepare.target._replace(timezone=zone))
-    return _in_zone(meant, prepare.target.timezone)
+    prepare_there = replace(prepare, target=prepare.target._replace(timezone=zone))
+    return _in_zone(prepare_there, prepare.target.timezone)
 
 
-def _beside(directory: str, name: str) -> str:
-    plain = re.sub("[^A-Za-z0-9_]+", "-", name).strip("-") or "2"
-    return f"{directory.rstrip('/')}-{plain}"
+def _neighbour(directory: str, name: str) -> str:
+    suffix = re.sub("[^A-Za-z0-9_]+", "-", name).strip("-") or "2"
+    return f"{directory.rstrip('/')}-{suffix}"
 
 
 def entries_in_use(record: Receipt) -> Iterator[tuple[str, Entry]]:
@@ -152,7 +152,7 @@ def group_of(owner: Sequence[int]) -> int | None:
     return owner[1] if owner[2] == _LIMITED else None
 
 
-def _whom(entry: Entry) -> str:
+def _readers(entry: Entry) -> str:
     group = group_of(entry.options["owner"])
     if group is None:
         return "everybody"

@@ -78,24 +78,24 @@ def status(directory: str) -> Inventory:
     :raises NotPermitted: the directory is not safe, is no egg cache, or belongs to another user
     """
     directory = os.path.abspath(directory)
-    with _opened(directory) as descriptor:
+    with _descriptor(directory) as descriptor:
         if descriptor is None:
             # for which Python, only its receipt could tell
-            again = f"eggcache prepare {shlex.quote(directory)} --python PATH"
-            remedy = f"prepare it for the Python that Apache runs, {again}"
-            gone = Finding("cache-missing", directory, "it does not exist", remedy)
-            return Inventory(directory, None, None, None, (), (), (), False, (gone,))
+            command = f"eggcache prepare {shlex.quote(directory)} --python PATH"
+            remedy = f"prepare it for the Python that Apache runs, {command}"
+            finding = Finding("cache-missing", directory, "it does not exist", remedy)
+            return Inventory(directory, None, None, None, (), (), (), False, (finding,))
         info = os.fstat(descriptor)
         record = receipt.read(descriptor)
         names = sorted(os.listdir(descriptor))
         cache_names.refuse_other_directory(directory, names, "name the egg cache")
-        needed = {name for entry in record.entries.values() for name in entry.names}
+        names_in_use = {name for entry in record.entries.values() for name in entry.names}
         contents = tuple(
-            CachedEgg(name, egg.egg, _state(descriptor, name, egg), egg.files, egg.size, name in needed)
+            CachedEgg(name, egg.egg, _state(descriptor, name, egg), egg.files, egg.size, name in names_in_use)
             for name, egg in sorted(record.extracted.items())
         )
         altered = {content.name for content in contents if content.state in ("altered", "copied", "missing")}
-        copied = {os.path.join(directory, each.name) for each in contents if each.state == "copied"}
+        copies = {os.path.join(directory, content.name) for content in contents if content.state == "copied"}
         prepares = tuple(_prepare(directory, key, record, altered) for key in sorted(record.entries))
         return Inventory(
             directory,
@@ -107,8 +107,8 @@ def status(directory: str) -> Inventory:
             tuple(name for name in names if cache_names.is_leftover(name)),
             _running(descriptor),
             (
-                *_stale(directory, prepares, copied),
-                *cache_names.findings(descriptor, directory, record.extracted, lost=not record.entries),
+                *_stale(directory, prepares, copies),
+                *cache_names.findings(descriptor, directory, record.extracted, without_receipt=not record.entries),
             ),
         )
 
@@ -118,26 +118,26 @@ def readiness(directory: str, tree: Tree) -> tuple[bool, ...]:
 
     By the receipt: `status` and `check` see whether the files are still there. Raises as `status` does.
     """
-    with _opened(directory) as descriptor:
+    with _descriptor(directory) as descriptor:
         record = receipt.Receipt() if descriptor is None else receipt.read(descriptor)
-        there = set() if descriptor is None else set(os.listdir(descriptor))
+        names = set() if descriptor is None else set(os.listdir(descriptor))
 
-    def has(name: str, egg: str | None) -> bool:
+    def holds(name: str, egg: str | None) -> bool:
         extracted = record.extracted.get(name)
-        if not extracted or egg is None or name not in there:
+        if not extracted or egg is None or name not in names:
             return False
         if extracted.egg == egg and extracted.source == freshness.fingerprint(egg):
             return True
         return any(egg in entry.eggs(name) for entry in record.entries.values())  # another one of the same content
 
     return tuple(
-        distribution.cache_name is not None and has(layout.cache_directory(distribution), distribution.egg)
+        distribution.cache_name is not None and holds(layout.cache_directory(distribution), distribution.egg)
         for distribution in tree.distributions
     )
 
 
 @contextmanager
-def _opened(directory: str) -> Iterator[int | None]:
+def _descriptor(directory: str) -> Iterator[int | None]:
     """The verified directory; None where there is none."""
     try:
         info = os.stat(directory)
@@ -169,11 +169,11 @@ def _state(descriptor: int, name: str, extracted: receipt.Extracted) -> str:
 def _is_copy(descriptor: int, name: str, extracted: receipt.Extracted) -> bool:
     """Whether all below `name` came there after the receipt was written, with the size that it tells of. A prepare
     writes its receipt last; tar, rsync and the layers of containers keep mtimes, and ctimes are those of the copy."""
-    written, count, size = os.stat(freshness.NAME, dir_fd=descriptor).st_mtime_ns, 0, 0
-    for here, _, others in files.below(name, descriptor):
-        for path in (here, *(os.path.join(here, other) for other in others)):
+    receipt_mtime, count, size = os.stat(freshness.NAME, dir_fd=descriptor).st_mtime_ns, 0, 0
+    for place, _, names in files.below(name, descriptor):
+        for path in (place, *(os.path.join(place, entry) for entry in names)):
             info = os.stat(path, dir_fd=descriptor, follow_symlinks=False)
-            if info.st_ctime_ns <= written:
+            if info.st_ctime_ns <= receipt_mtime:
                 return False
             if not stat.S_ISDIR(info.st_mode):
                 count, size = count + 1, size + info.st_size
@@ -184,8 +184,8 @@ def _prepare(directory: str, key: str, record: receipt.Receipt, altered: set[str
     entry = record.entries[key]
     python, paths, requirements = receipt.parts_of_key(key)
     uid, gid = entry.options["user"][:2]
-    inputs = [path for path, before in entry.inputs.items() if freshness.fingerprint(path) != before]
-    changed = [*inputs, *(os.path.join(directory, name) for name in entry.names if name in altered)]
+    inputs = [path for path, value in entry.inputs.items() if freshness.fingerprint(path) != value]
+    paths_changed = [*inputs, *(os.path.join(directory, name) for name in entry.names if name in altered)]
     return Prepare(
         python,
         tuple(entry.python),
@@ -201,20 +201,20 @@ def _prepare(directory: str, key: str, record: receipt.Receipt, altered: set[str
         tuple(entry.names),
         receipt.content({name: record.extracted[name].expected for name in entry.names if name in record.extracted}),
         groups_and_time_zones.prepare_of(directory, key, entry).line(),
-        tuple(sorted(changed)),
+        tuple(sorted(paths_changed)),
         tuple(entry.findings),
     )
 
 
-def _stale(directory: str, prepares: tuple[Prepare, ...], copied: set[str]) -> Iterator[Finding]:
+def _stale(directory: str, prepares: tuple[Prepare, ...], copies: set[str]) -> Iterator[Finding]:
     if not prepares:
         cause = "it has no receipt of this eggcache, so its content is unknown"
         yield Finding("cache-stale", directory, cause, "prepare it again, with the same options as before")
     for prepare in prepares:
         if prepare.changed:
-            others = f" and {len(prepare.changed) - 1} more" if len(prepare.changed) > 1 else ""
-            cause = f"prepared for {prepare_label(prepare)}, and {prepare.changed[0]}{others} changed since"
-            if copied.issuperset(prepare.changed):
+            more_paths = f" and {len(prepare.changed) - 1} more" if len(prepare.changed) > 1 else ""
+            cause = f"prepared for {prepare_label(prepare)}, and {prepare.changed[0]}{more_paths} changed since"
+            if copies.issuperset(prepare.changed):
                 cause = f"prepared for {prepare_label(prepare)}, and copied since: its content is not compared"
             remedy = Remedy("prepare it again", prepare.command)
             if receipt.is_gone(prepare.python):

@@ -52,9 +52,9 @@ class Claim:
 
     place: Place
     opened: Opened
-    first: Place | None = None  # that of another egg of the tree, with the same content, which serves this one as well
-    expected: str = ""  # digest of what is to be there, where the plan is for a cache
-    redated: tuple[str | None, ...] = ()  # other zones, in which the receipt has it dated, with other mtimes
+    twin: Place | None = None  # that of another egg of the tree, with the same content, which serves this one as well
+    digest: str = ""  # of what is to be there, where the plan is for a cache
+    other_zones: tuple[str | None, ...] = ()  # in which the receipt has it dated, with other mtimes
 
 
 @dataclass(frozen=True)
@@ -70,18 +70,18 @@ class Step:
 class Cache:
     """What a plan needs to know of its cache."""
 
-    wanted: Prepare
+    prepare: Prepare
     owner: Ownership  # whose it is to be
-    known: receipt.Receipt
+    record: receipt.Receipt
 
     @property
     def directory(self) -> str:
-        return self.wanted.directory
+        return self.prepare.directory
 
     @property
     def key(self) -> str:
         """The receipt's key for this prepare."""
-        return freshness.key(self.wanted.target, self.wanted.roots)
+        return freshness.key(self.prepare.target, self.prepare.roots)
 
     def ownership(self, egg: eggs.Egg) -> Ownership:
         """The owner and modes of what is extracted: no more rights to read than those of the egg."""
@@ -115,103 +115,108 @@ class Plan:
         """
         tree, account = self.tree, self.target.account
         yield Step((*resolver.findings(tree, account), *unservable.in_target(tree, self.target)))
-        gone = (line.path for line in why_missing.lines(tree, account) if not os.path.lexists(line.path))
-        yield Step(tuple(why_missing.findings(tree, account)), {path: freshness.fingerprint(path) for path in gone})
+        paths = (line.path for line in why_missing.lines(tree, account) if not os.path.lexists(line.path))
+        yield Step(tuple(why_missing.findings(tree, account)), {path: freshness.fingerprint(path) for path in paths})
         yield from self._passed_over()
-        taken: dict[str, Place] = {}
-        asked: dict[tuple[str | None, ...], Distribution] = {}
-        for one in self.tree.distributions:
-            if one.kind.zipped and one.egg is not None:
-                asked.setdefault((one.egg, one.inside, one.cache_name), one)
+        places: dict[str, Place] = {}
+        distributions: dict[tuple[str | None, ...], Distribution] = {}
+        for candidate in self.tree.distributions:
+            if candidate.kind.zipped and candidate.egg is not None:
+                distributions.setdefault((candidate.egg, candidate.inside, candidate.cache_name), candidate)
         turns = (
-            sorted(asked.items(), key=lambda one: os.fsencode(one[1].cache_name or "")) if by_name else asked.items()
+            sorted(distributions.items(), key=lambda item: os.fsencode(item[1].cache_name or ""))
+            if by_name
+            else distributions.items()
         )
         for (path, *_), distribution in turns:
-            yield from self._steps(path or "", distribution, taken)
+            yield from self._steps(path or "", distribution, places)
 
     def _passed_over(self) -> Iterator[Step]:
         """Eggs on the path that the target, run as the runtime user, does not even see: those that he cannot read, and
         those that are no zips any more, which pkg_resources passes over in silence."""
-        more, account = -_MOST_UNREADABLE, self.target.account
+        count, account = -_MOST_UNREADABLE, self.target.account
         for path, error in skipped_eggs.refusals(skipped_eggs.paths(self.tree, account), account, self.opening):
-            more += isinstance(error, NotPermitted)
-            told = more <= 0 or not isinstance(error, NotPermitted)
-            yield Step((refusal(error),) if told else (), {path: freshness.fingerprint(path)})
-        if more > 0:
-            cause = f"{account.name} cannot read {more} more eggs on its path"
+            count += isinstance(error, NotPermitted)
+            is_named = count <= 0 or not isinstance(error, NotPermitted)
+            yield Step((refusal(error),) if is_named else (), {path: freshness.fingerprint(path)})
+        if count > 0:
+            cause = f"{account.name} cannot read {count} more eggs on its path"
             remedy = "see to the named eggs, and run it again"
             yield Step((refusal(NotPermitted(self.tree.interpreter.executable, cause, remedy)),))
 
-    def _steps(self, path: str, distribution: Distribution, taken: dict[str, Place]) -> Iterator[Step]:
+    def _steps(self, path: str, distribution: Distribution, places: dict[str, Place]) -> Iterator[Step]:
         findings: list[Finding] = []
         sources: dict[str, Fingerprint] = {}
         try:
             with self.opening(path) as (source, egg):
                 sources[path] = freshness.of_stat(egg.stat)
-                own = Opened(source, egg, distribution.inside)
-                findings += unservable.in_egg(own, distribution, self.tree.interpreter, self.target)
+                content = Opened(source, egg, distribution.inside)
+                findings += unservable.in_egg(content, distribution, self.tree.interpreter, self.target)
                 place = _place(path, distribution)
                 if place is not None:
-                    said = self._said(place, replace(own, inside=place.inside), taken.get(place.name))
-                    step, findings = Step((*findings, *said.findings), {**said.sources, **sources}, said.claim), []
+                    claim_step = self._step(place, replace(content, inside=place.inside), places.get(place.name))
+                    step = Step((*findings, *claim_step.findings), {**claim_step.sources, **sources}, claim_step.claim)
+                    findings = []
                     yield step
                     if step.claim:
-                        taken.setdefault(place.name, place)
+                        places.setdefault(place.name, place)
                     return
         except EggcacheError as error:  # refused, or gone since the target saw it
             sources.setdefault(path, freshness.fingerprint(path) if isinstance(error, NotPermitted) else [])
             findings.append(refusal(error))
         yield Step(tuple(findings), sources)
 
-    def _said(self, place: Place, opened: Opened, first: Place | None) -> Step:
-        """The claim to `place`, which is that of the `first` egg of this name, if any; or what there is against it."""
-        cache, wanted = self.cache, ""
-        if first is not None:
-            one_file = (os.path.realpath(first.egg), first.inside) == (os.path.realpath(place.egg), place.inside)
-            rival = None if one_file or self._same(first.egg, first.inside, opened) else first.egg
+    def _step(self, place: Place, opened: Opened, twin: Place | None) -> Step:
+        """The claim to `place`, which is that of the egg at `twin`, if any; or what there is against it."""
+        cache, digest = self.cache, ""
+        if twin is not None:
+            one_file = (os.path.realpath(twin.egg), twin.inside) == (os.path.realpath(place.egg), place.inside)
+            rival = None if one_file or self._same(twin.egg, twin.inside, opened) else twin.egg
         elif cache is None:
             rival = None
         else:
             private = self._private(cache, place, opened.egg)
             if private:
                 return Step((private,))
-            wanted = content_digest(opened, cache.ownership(opened.egg))
-            rival = self._rival(cache, place, opened, wanted)
+            digest = content_digest(opened, cache.ownership(opened.egg))
+            rival = self._rival(cache, place, opened, digest)
         if rival is not None:  # when it goes, the name is free
             return Step((self._shared(place, rival),), {rival: freshness.fingerprint(rival)})
-        redated = tuple(self._redated(cache, place, opened, wanted)) if cache and not first else ()
-        return Step(claim=Claim(place, opened, first, wanted, redated))
+        zones = tuple(self._other_zones(cache, place, opened, digest)) if cache and not twin else ()
+        return Step(claim=Claim(place, opened, twin, digest, zones))
 
-    def _shared(self, place: Place, other: str) -> Finding:
-        cause = f"{other} has the same name and other content, dates or modes, and pkg_resources looks for both in "
-        own = "use a cache directory of its own"
+    def _shared(self, place: Place, rival: str) -> Finding:
+        cause = f"{rival} has the same name and other content, dates or modes, and pkg_resources looks for both in "
+        text = "use a cache directory of its own"
         remedy = (
-            Remedy(own)
+            Remedy(text)
             if command_lines.only_added(self.target, place.egg)
-            else Remedy(f"{own}, or unzip it", command_lines.unzip(self.target, place.distribution))
+            else Remedy(f"{text}, or unzip it", command_lines.unzip(self.target, place.distribution))
         )
         return Finding("shared-name", place.egg, cause + place.name, remedy)
 
     def _private(self, cache: Cache, place: Place, egg: eggs.Egg) -> Finding | None:
         """The finding that not all readers of the cache may read this egg: nobody may see more of it in the cache."""
-        mode, shown = egg.stat.st_mode, cache.owner.file_mode & 0o044
-        granted = mode & 0o004 or (shown == 0o040 and mode & 0o040 and egg.stat.st_gid == cache.owner.gid)
-        if granted or not shown or cache.owner.uid != 0:  # anybody else's keeps the egg's own rights: see ownership
-            return None
+        mode, readers_mode = egg.stat.st_mode, cache.owner.file_mode & 0o044
+        is_readable = mode & 0o004 or (readers_mode == 0o040 and mode & 0o040 and egg.stat.st_gid == cache.owner.gid)
+        if is_readable or not readers_mode or cache.owner.uid != 0:
+            return None  # what is anybody else's keeps the egg's own rights: see ownership
         cause = f"not everybody who reads the cache may read it (mode {stat.S_IMODE(mode):04o})"
         if mode & 0o040 and egg.stat.st_gid in (self.target.account.gid, *self.target.account.groups):
             group = shlex.quote(accounts.group_name(egg.stat.st_gid))
             text = f"prepare another directory, with its group (--group {group}), or unzip it"
             remedy = Remedy(text, command_lines.unzip(self.target, place.distribution))
         else:
-            whom = "its readers" if shown == 0o040 else "everybody"
-            remedy = Remedy(f"let {whom} read it, if its content is no secret", f"chmod o+r {shlex.quote(place.egg)}")
+            readers = "its readers" if readers_mode == 0o040 else "everybody"
+            remedy = Remedy(
+                f"let {readers} read it, if its content is no secret", f"chmod o+r {shlex.quote(place.egg)}"
+            )
         return Finding("egg-private", place.egg, cause, remedy)
 
-    def _same(self, other: str, inside: str, opened: Opened) -> bool:
-        """Whether what is extracted of the egg at `other` serves for `opened`, too, and as many may read it."""
+    def _same(self, path: str, inside: str, opened: Opened) -> bool:
+        """Whether what is extracted of the egg at `path` serves for `opened`, too, and as many may read it."""
         try:
-            with self.opening(other) as (source, egg):
+            with self.opening(path) as (source, egg):
                 wider = self.cache and self.cache.ownership(opened.egg).file_mode & ~self.cache.ownership(egg).file_mode
                 return not wider and same_content(Opened(source, egg, inside), opened)
         except EggcacheError as error:
@@ -219,26 +224,30 @@ class Plan:
                 raise
             return False  # and what is wrong with the other one is told when its turn comes
 
-    def _rival(self, cache: Cache, place: Place, opened: Opened, wanted: str) -> str | None:
+    def _rival(self, cache: Cache, place: Place, opened: Opened, digest: str) -> str | None:
         """An egg of the same name with which another tree cannot share the directory of `place`; None: there is none.
         Who owns the directory, and in which zone it is dated, is as in the receipt, too."""
-        name, known, before = place.name, cache.known, cache.known.extracted.get(place.name)
-        others = {egg for other, entry in known.entries.items() if other != cache.key for egg in entry.eggs(name)}
-        if before and name in known.needed_beside(cache.key) and before.source == freshness.fingerprint(before.egg):
-            if before.egg != place.egg and before.expected != wanted:
-                return before.egg
-            others.add(before.egg)
-        for egg in sorted(others - {place.egg}):
+        name, record, extraction = place.name, cache.record, cache.record.extracted.get(place.name)
+        eggs = {egg for key, entry in record.entries.items() if key != cache.key for egg in entry.eggs(name)}
+        if (
+            extraction
+            and name in record.needed_beside(cache.key)
+            and extraction.source == freshness.fingerprint(extraction.egg)
+        ):
+            if extraction.egg != place.egg and extraction.expected != digest:
+                return extraction.egg
+            eggs.add(extraction.egg)
+        for egg in sorted(eggs - {place.egg}):
             inside = "" if f"{os.path.basename(egg)}-tmp" == name else f"{place.distribution.cache_name}/"
             if not self._same(egg, inside, opened):
                 return egg
         return None
 
-    def _redated(self, cache: Cache, place: Place, opened: Opened, wanted: str) -> Iterator[str | None]:
-        for zone in groups_and_time_zones.zones(cache.known, place.name, self.target.timezone):
+    def _other_zones(self, cache: Cache, place: Place, opened: Opened, digest: str) -> Iterator[str | None]:
+        for zone in groups_and_time_zones.zones(cache.record, place.name, self.target.timezone):
             with layout.zone(zone):
-                there = content_digest(opened, cache.ownership(opened.egg))
-            if there != wanted:  # two zones may agree on every date
+                zone_digest = content_digest(opened, cache.ownership(opened.egg))
+            if zone_digest != digest:  # two zones may agree on every date
                 yield zone
 
 
@@ -248,23 +257,25 @@ def _place(path: str, distribution: Distribution) -> Place | None:
     if distribution.kind is Kind.ZIP or distribution.cache_name is None:
         return None
     # A basket's inner egg has a directory of its own up to setuptools 49.5, and not since.
-    own = distribution.cache_name != os.path.basename(path)
+    is_nested = distribution.cache_name != os.path.basename(path)
     name = layout.cache_directory(distribution)
     if len(os.fsencode(name)) > _LONGEST:
         raise EggUnsuitable(path, "its name is too long for a cache directory", "unzip it")
-    return Place(name, distribution, path, distribution.inside if own else "")
+    return Place(name, distribution, path, distribution.inside if is_nested else "")
 
 
 def content_digest(opened: Opened, owner: Ownership) -> str:
     """A digest of everything that extracting this egg would write, with a CRC for the bytes of each file. It is the
     same for the same content, wherever the egg lies and however it is packed."""
     hasher = blake2b(repr(owner).encode(), digest_size=16)
-    named = sorted(opened.members, key=lambda entry: entry[0])  # who packed it had the order from a file system
-    for name, member in named:
+    entries = sorted(opened.members, key=lambda entry: entry[0])  # who packed it had the order from a file system
+    for name, member in entries:
         hasher.update(repr((name, member.size, member.crc, layout.mtime(member.date_time))).encode())
-    below = opened.directories()
-    names = [name for name, _ in named]
-    empty = set(extract.directories(names, below)).difference(extract.directories(names, ())) if below else ()
+    directories = opened.directories()
+    names = [name for name, _ in entries]
+    empty = (
+        set(extract.directories(names, directories)).difference(extract.directories(names, ())) if directories else ()
+    )
     hasher.update(repr(sorted(empty)).encode())
     return hasher.hexdigest()
 
@@ -276,5 +287,5 @@ def same_content(first: Opened, second: Opened) -> bool:
     """
     if content_digest(first, _ANYBODY) != content_digest(second, _ANYBODY):
         return False
-    others = dict(second.members)
-    return all(second.bytes_of(others[name]) == first.bytes_of(member) for name, member in first.members)
+    members = dict(second.members)
+    return all(second.bytes_of(members[name]) == first.bytes_of(member) for name, member in first.members)

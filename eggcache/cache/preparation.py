@@ -87,25 +87,25 @@ class Preparation:
             and (previous.forgettable(self.key) or previous.prunable(self.key, previous.entries[self.key].names))
         ):
             return self._unchanged(previous)
-        started = time.time_ns()
+        start = time.time_ns()
         from eggcache.target import eggs_on_path, resolver
 
-        tree, read = eggs_on_path.resolve(self.target, self.roots, self.run, launched, _load)
+        tree, reader = eggs_on_path.resolve(self.target, self.roots, self.run, launched, _load)
         try:
             if self.run.dry_run:
-                done: Report | None = self._foresee(tree, read, unsafe)
+                report: Report | None = self._foresee(tree, reader, unsafe)
             else:
-                done = self._fill(tree, read, unsafe, started)
+                report = self._fill(tree, reader, unsafe, start)
         except PermissionError as error:
             from eggcache.system import unfit_disks
 
             raise unfit_disks.not_permitted(self.directory, error) from error
         except OSError as error:
             raise of_disk(self.directory, "cannot be filled", error) from error
-        if done is None:
+        if report is None:
             return self.report()  # another run was to renew it as well, and was faster
-        notes = () if done.unchanged else resolver.notes(tree, self.roots)
-        return replace(done, notes=(*done.notes, *notes), outside=tree.outside)
+        notes = () if report.unchanged else resolver.notes(tree, self.roots)
+        return replace(report, notes=(*report.notes, *notes), outside=tree.outside)
 
     def _previous(self) -> tuple[receipt.Receipt | None, NotPermitted | None]:
         """The receipt if it says that nothing has to be done, and the error of an unsafe directory that `reset` may
@@ -115,16 +115,16 @@ class Preparation:
             if descriptor is None:
                 return None, None
             try:
-                held = self._held(descriptor)
-                if held is None:
+                record = self._held(descriptor)
+                if record is None:
                     foreign_entries.check(descriptor, self.directory)
                 elif not self.run.dry_run and freshness.leftovers(descriptor):
                     # A run was killed after it had written the receipt; or one is at work for another tree, and will do
                     # this.
-                    locked = safe_dirs.locked(descriptor, self.directory, 0)
-                    with suppress(EggcacheError, OSError), locked, _tidied(descriptor):
+                    lock = safe_dirs.locked(descriptor, self.directory, 0)
+                    with suppress(EggcacheError, OSError), lock, _tidied(descriptor):
                         pass
-                return held, None
+                return record, None
             finally:
                 os.close(descriptor)
         except NotPermitted as unsafe:
@@ -144,21 +144,21 @@ class Preparation:
             for place in entry.names
             for extracted in (record.extracted[place],)
         )
-        expected = {place: record.extracted[place].expected for place in entry.names}
-        report = self._report(outcomes, entry.findings, expected)
+        digests = {place: record.extracted[place].expected for place in entry.names}
+        report = self._report(outcomes, entry.findings, digests)
         return replace(report, unchanged=True, outside=tuple(entry.outside))
 
-    def _report(self, outcomes: Iterable[Outcome], findings: Iterable[Finding], expected: Mapping[str, str]) -> Report:
-        digest = receipt.content(expected)
-        done = Report("prepare", self.directory, tuple(outcomes), tuple(findings), digest=digest, owner=self.owner)
-        return replace(done, dry_run=self.run.dry_run)
+    def _report(self, outcomes: Iterable[Outcome], findings: Iterable[Finding], digests: Mapping[str, str]) -> Report:
+        digest = receipt.content(digests)
+        report = Report("prepare", self.directory, tuple(outcomes), tuple(findings), digest=digest, owner=self.owner)
+        return replace(report, dry_run=self.run.dry_run)
 
-    def _foresee(self, tree: Tree, read: EarlyReader, unsafe: NotPermitted | None) -> Report:
+    def _foresee(self, tree: Tree, reader: EarlyReader, unsafe: NotPermitted | None) -> Report:
         """The report of a dry run: what `_fill` would do."""
         from eggcache.cache import keep_or_replace, reset_directory, reset_other_trees
 
-        directory, record, there, notes = self.directory, receipt.Receipt(), None, list[str]()
-        with layout.zone(self.target.timezone), ExitStack() as held, _never_lenient(directory, unsafe):
+        directory, record, descriptor, notes = self.directory, receipt.Receipt(), None, list[str]()
+        with layout.zone(self.target.timezone), ExitStack() as stack, _never_lenient(directory, unsafe):
             if unsafe:
                 reset_directory.check(directory)
                 notes.append(f"{directory}: {unsafe.cause}: it would be moved aside, to {directory}.aside-...")
@@ -166,79 +166,79 @@ class Preparation:
                 others = record.entries.items()
                 notes += [f"{reset_other_trees.label(directory, *other)} would be prepared anew" for other in others]
             else:
-                there = _open_existing(directory)
-                if there is not None:
-                    held.callback(os.close, there)
-                    foreign_entries.refuse_other_directory(directory, os.listdir(there), _EMPTY)
-                    record = receipt.read(there)
+                descriptor = _open_existing(directory)
+                if descriptor is not None:
+                    stack.callback(os.close, descriptor)
+                    foreign_entries.refuse_other_directory(directory, os.listdir(descriptor), _EMPTY)
+                    record = receipt.read(descriptor)
                 elif not os.path.isdir(os.path.dirname(directory)):
                     raise _no_parent(directory, os.path.dirname(directory))
-            cache, plan = self._planned(tree, read, record)
+            cache, plan = self._planned(tree, reader, record)
             notes += self._forget(record) if self.prune else []
-            outcomes, findings, expected = keep_or_replace.foresee(plan, cache, there, self.run.progress)
-            removed = record.prunable(self.key, expected, findings) if self.prune else []
-            outcomes += [keep_or_replace.removal(cache, name) for name in removed]
-        return replace(self._report(outcomes, findings, expected), notes=tuple(notes))
+            outcomes, findings, digests = keep_or_replace.foresee(plan, cache, descriptor, self.run.progress)
+            names = record.prunable(self.key, digests, findings) if self.prune else []
+            outcomes += [keep_or_replace.removal(cache, name) for name in names]
+        return replace(self._report(outcomes, findings, digests), notes=tuple(notes))
 
-    def _fill(self, tree: Tree, read: EarlyReader, unsafe: NotPermitted | None, started: int) -> Report | None:
+    def _fill(self, tree: Tree, reader: EarlyReader, unsafe: NotPermitted | None, start: int) -> Report | None:
         """Fill the directory under its lock; None where another run has renewed it meanwhile."""
         from eggcache.cache.filling import Filling
 
-        with layout.zone(self.target.timezone), ExitStack() as held:
-            descriptor, new = self._open(held)
-            held.enter_context(_never_lenient(self.directory, new or unsafe))
+        with layout.zone(self.target.timezone), ExitStack() as stack:
+            descriptor, renewal = self._open(stack)
+            stack.enter_context(_never_lenient(self.directory, renewal or unsafe))
             foreign_entries.refuse_other_directory(self.directory, os.listdir(descriptor), _EMPTY)
             if os.fstatvfs(descriptor).f_flag & os.ST_RDONLY:
-                return self._leave(tree, read, descriptor)
-            self._lock(descriptor, new, held)
-            notes = self._prepare_neighbours(descriptor) if new else []
-            cache, plan = self._planned(tree, read, receipt.read(descriptor))
-            notes += self._forget(cache.known) if self.prune else []
-            finished = None if self.prune else self._held(descriptor)
-            if finished:
-                return self._unchanged(finished)  # whoever held the lock did it
-            _, staged = held.enter_context(staging.stage(descriptor))  # first: it sees what the disk keeps
+                return self._leave(tree, reader, descriptor)
+            self._lock(descriptor, renewal, stack)
+            notes = self._prepare_neighbours(descriptor) if renewal else []
+            cache, plan = self._planned(tree, reader, receipt.read(descriptor))
+            notes += self._forget(cache.record) if self.prune else []
+            record = None if self.prune else self._held(descriptor)
+            if record:
+                return self._unchanged(record)  # whoever held the lock did it
+            _, stage = stack.enter_context(staging.stage(descriptor))  # first: it sees what the disk keeps
             safe_dirs.own(descriptor, self.owner.uid, self.owner.gid, self.owner.directory_mode)
-            work = Filling(cache, descriptor, staged, self.run.progress)
+            work = Filling(cache, descriptor, stage, self.run.progress)
             work.fill(plan)
             work.swap(self.run.allow_gap)
             if self.prune:
                 work.prune()
             work.look_for_foreign()
-            work.sign(self.options, tree, started)
-            if new is not None:
-                if new.overtaken():
+            work.sign(self.options, tree, start)
+            if renewal is not None:
+                if renewal.overtaken():
                     return None
-                aside = new.take_place(self.run.allow_gap)
+                aside = renewal.take_place(self.run.allow_gap)
                 if aside:
                     notes.append(f"{self.directory}: was not safe, or somebody else's: moved aside to {aside}")
             elif work.displaced:
                 self.run.progress.phase("")
                 time.sleep(_GRACE)
-        done = self._report(work.outcomes, work.findings, work.expected)
-        replaced = [outcome.egg for outcome in work.outcomes if outcome.action == "replaced"]
-        if replaced:
+        report = self._report(work.outcomes, work.findings, work.digests)
+        paths = [outcome.egg for outcome in work.outcomes if outcome.action == "replaced"]
+        if paths:
             from eggcache.servers import affected_processes
 
-            older = affected_processes.outdated(self.target.python, max(os.stat(egg).st_ctime for egg in replaced))
-            notes += affected_processes.told(older, replaced)
-            done = replace(done, processes=older)
-        return replace(done, notes=tuple(notes))
+            processes = affected_processes.outdated(self.target.python, max(os.stat(egg).st_ctime for egg in paths))
+            notes += affected_processes.told(processes, paths)
+            report = replace(report, processes=processes)
+        return replace(report, notes=tuple(notes))
 
-    def _leave(self, tree: Tree, read: EarlyReader, descriptor: int) -> Report:
+    def _leave(self, tree: Tree, reader: EarlyReader, descriptor: int) -> Report:
         """The content of a current cache on a read-only file system. Raises OSError where it is not current: but an egg
         that is only newer needs nothing, as pkg_resources compares with the files in it."""
         from eggcache.cache import keep_or_replace
 
-        cache, plan = self._planned(tree, read, receipt.read(descriptor))
-        outcomes, findings, expected = keep_or_replace.foresee(plan, cache, descriptor, self.run.progress)
-        lacking = cache.known.lacks(descriptor, expected)
-        here = os.fstat(descriptor)
-        if lacking or [here.st_uid, here.st_gid, stat.S_IMODE(here.st_mode)] != self.options["owner"][:3]:
-            raise OSError(errno.EROFS, os.strerror(errno.EROFS), os.path.join(self.directory, *lacking[:1]))
+        cache, plan = self._planned(tree, reader, receipt.read(descriptor))
+        outcomes, findings, digests = keep_or_replace.foresee(plan, cache, descriptor, self.run.progress)
+        names = cache.record.lacks(descriptor, digests)
+        info = os.fstat(descriptor)
+        if names or [info.st_uid, info.st_gid, stat.S_IMODE(info.st_mode)] != self.options["owner"][:3]:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), os.path.join(self.directory, *names[:1]))
         note = f"{self.directory}: it is read-only, and was left as it is: its content is current"
-        current = [replace(outcome, action="kept") for outcome in outcomes]
-        return replace(self._report(current, findings, expected), notes=(note,))
+        outcomes_kept = [replace(outcome, action="kept") for outcome in outcomes]
+        return replace(self._report(outcomes_kept, findings, digests), notes=(note,))
 
     @property
     def _wanted(self) -> Prepare:
@@ -246,16 +246,16 @@ class Preparation:
 
         return Prepare(self.directory, self.target, self.roots, self.run.limits)
 
-    def _planned(self, tree: Tree, read: EarlyReader, record: receipt.Receipt) -> tuple[Cache, Plan]:
+    def _planned(self, tree: Tree, reader: EarlyReader, record: receipt.Receipt) -> tuple[Cache, Plan]:
         """What is to be in the cache of which this is known. Raises ServesOthers where that closes it to others."""
         from eggcache.cache import groups_and_time_zones
         from eggcache.cache.plan import Cache, Plan
 
         cache = Cache(self._wanted, self.owner, record)
-        groups_and_time_zones.keep_readers(record, cache.wanted)
-        return cache, Plan(tree, self.target, read.opened, cache)
+        groups_and_time_zones.keep_readers(record, cache.prepare)
+        return cache, Plan(tree, self.target, reader.opened, cache)
 
-    def _open(self, held: ExitStack) -> tuple[int, reset_directory.Renewal | None]:
+    def _open(self, stack: ExitStack) -> tuple[int, reset_directory.Renewal | None]:
         """The cache, made where it is missing; with `reset`, for a directory that may not stay, its future
         replacement."""
         from eggcache.cache import reset_directory
@@ -263,44 +263,44 @@ class Preparation:
         reset_directory.tidy(self.directory)
         try:
             descriptor = safe_dirs.open_directory(self.directory, create=True)
-            held.callback(os.close, descriptor)
+            stack.callback(os.close, descriptor)
             foreign_entries.check(descriptor, self.directory)
         except FileNotFoundError as error:
             raise _no_parent(self.directory, error.filename) from None
         except NotPermitted:
             if not self.reset:
                 raise
-            new = held.enter_context(reset_directory.renewal(self.directory, self.run.wait))
-            return new.descriptor, new
+            renewal = stack.enter_context(reset_directory.renewal(self.directory, self.run.wait))
+            return renewal.descriptor, renewal
         return descriptor, None
 
-    def _lock(self, descriptor: int, new: reset_directory.Renewal | None, held: ExitStack) -> None:
-        """Take the lock of the cache, and remove what a killed run left. Nobody else knows a `new` one yet."""
+    def _lock(self, descriptor: int, renewal: reset_directory.Renewal | None, stack: ExitStack) -> None:
+        """Take the lock of the cache, and remove what a killed run left. Nobody else knows a `renewal` yet."""
         safe_dirs.drop_acls(descriptor)  # before the lock, which would inherit from them
-        if new is None:
-            held.enter_context(safe_dirs.locked(descriptor, self.directory, self.run.wait, self.run.progress))
+        if renewal is None:
+            stack.enter_context(safe_dirs.locked(descriptor, self.directory, self.run.wait, self.run.progress))
             if not safe_dirs.leads_to(self.directory, descriptor):
                 raise EggcacheError(self.directory, "another run removed it meanwhile", "run it again")
-        held.enter_context(_tidied(descriptor))
+        stack.enter_context(_tidied(descriptor))
 
     def _prepare_neighbours(self, descriptor: int) -> list[str]:
         """Prepare what the directory serves beside this in the new one, and say so of each."""
         from eggcache.cache import groups_and_time_zones, reset_other_trees
 
-        others = reset_other_trees.of(self.directory, self.key)
-        groups_and_time_zones.keep_readers(others, self._wanted)
-        return list(reset_other_trees.prepare(others, self.directory, descriptor, self.run.progress))
+        record = reset_other_trees.of(self.directory, self.key)
+        groups_and_time_zones.keep_readers(record, self._wanted)
+        return list(reset_other_trees.prepare(record, self.directory, descriptor, self.run.progress))
 
     def _forget(self, record: receipt.Receipt) -> list[str]:
         """Let `record` forget the trees that no process can need any more, so that what was extracted for them goes."""
         notes = []
-        for other in record.forgettable(self.key):
-            python, _, requirements = receipt.parts_of_key(other)
-            tree = receipt.tree_of(requirements, record.entries[other].strict)
-            why = "which is gone" if receipt.is_gone(python) else "for which nothing was extracted"
+        for key in record.forgettable(self.key):
+            python, _, requirements = receipt.parts_of_key(key)
+            tree = receipt.tree_of(requirements, record.entries[key].strict)
+            reason = "which is gone" if receipt.is_gone(python) else "for which nothing was extracted"
             effect = "would be forgotten" if self.run.dry_run else "forgotten"
-            notes.append(f"{self.directory}: {effect}: {tree} of {python}, {why}")
-            del record.entries[other]
+            notes.append(f"{self.directory}: {effect}: {tree} of {python}, {reason}")
+            del record.entries[key]
         return notes
 
 

@@ -72,23 +72,23 @@ class Receipt:
 
     def forgettable(self, key: str) -> list[str]:
         """The entries other than `key` that have no directory in the cache, or whose Python is gone."""
-        others = [(other, entry) for other, entry in sorted(self.entries.items()) if other != key]
-        return [other for other, entry in others if not entry.names or is_gone(parts_of_key(other)[0])]
+        entries = [(other_key, entry) for other_key, entry in sorted(self.entries.items()) if other_key != key]
+        return [other_key for other_key, entry in entries if not entry.names or is_gone(parts_of_key(other_key)[0])]
 
     def prunable(self, key: str, names: Iterable[str], findings: Iterable[Finding] = ()) -> list[str]:
         """The directories of earlier prepares that neither `names` nor another entry than `key` needs; nor this one,
         which stays where the prepare with these `findings` found no root."""
-        needed = self.needed_beside("" if rootless(findings) else key)
-        return sorted(self.extracted.keys() - needed - set(names))
+        names_in_use = self.needed_beside("" if rootless(findings) else key)
+        return sorted(self.extracted.keys() - names_in_use - set(names))
 
-    def lacks(self, directory: int, expected: Mapping[str, str]) -> list[str]:
-        """The names that the cache open at `directory` does not have unchanged, with the content `expected`."""
-        held = {name: egg for name, egg in self.extracted.items() if egg.expected == expected.get(name)}
-        return [name for name in expected if name not in held or held[name].found != freshness.digest(directory, name)]
+    def lacks(self, directory: int, digests: Mapping[str, str]) -> list[str]:
+        """The names that the cache open at `directory` does not have unchanged, with the content of `digests`."""
+        eggs = {name: egg for name, egg in self.extracted.items() if egg.expected == digests.get(name)}
+        return [name for name in digests if name not in eggs or eggs[name].found != freshness.digest(directory, name)]
 
     def needed_beside(self, key: str) -> set[str]:
         """The names that another entry than `key` needs."""
-        return {name for other, entry in self.entries.items() if other != key for name in entry.names}
+        return {name for other_key, entry in self.entries.items() if other_key != key for name in entry.names}
 
 
 def rootless(findings: Iterable[Finding]) -> bool:
@@ -123,10 +123,10 @@ def tree_of(requirements: Sequence[str], strict: bool) -> str:
     return " ".join([*(["--strict-tree"] if strict else []), *requirements]) if requirements else "everything"
 
 
-def content(expected: Mapping[str, str]) -> str:
-    """One digest for the content of a cache: `expected` has the digest of each directory, by name. Two hosts with the
+def content(digests: Mapping[str, str]) -> str:
+    """One digest for the content of a cache: `digests` has that of each directory, by name. Two hosts with the
     same digest have the same names, sizes, CRCs, mtimes, owners (by number) and modes."""
-    return hashlib.blake2b(repr(sorted(expected.items())).encode(), digest_size=16).hexdigest()
+    return hashlib.blake2b(repr(sorted(digests.items())).encode(), digest_size=16).hexdigest()
 
 
 def read(directory: int) -> Receipt:
@@ -204,7 +204,7 @@ def _of_today(entry: Any) -> Any:
 def _is_whole(data: Mapping[str, Any]) -> bool:
     extracted = data["extracted"]
     return (
-        _has(data, {"schema", "entries", "extracted"})
+        _has_keys(data, {"schema", "entries", "extracted"})
         and _is_dict(extracted, _is_extracted)
         and all(map(_is_name, extracted))
         and _is_dict(data["entries"], _is_entry)
@@ -215,7 +215,7 @@ def _is_whole(data: Mapping[str, Any]) -> bool:
 def _is_entry(entry: Any) -> bool:
     options = entry["options"]
     return (
-        _has({"outside": [], **entry}, {field.name for field in fields(Entry)})
+        _has_keys({"outside": [], **entry}, {field.name for field in fields(Entry)})
         and _is_list(options["user"], _is_id)
         and len(options["user"]) > 1
         and _is_list(options["owner"], _is_id)
@@ -238,7 +238,7 @@ def _is_entry(entry: Any) -> bool:
 
 def _is_extracted(value: Any) -> bool:
     return (
-        _has(value, {field.name for field in fields(Extracted)})
+        _has_keys(value, {field.name for field in fields(Extracted)})
         and all(_is_text(value[name]) and value[name] for name in ("egg", "expected", "found"))
         and _is_fingerprint(value["source"])
         and _is_count(value["files"])
@@ -248,7 +248,7 @@ def _is_extracted(value: Any) -> bool:
 
 def _is_finding(finding: Any) -> bool:
     return (
-        _has(finding, {field.name for field in fields(Finding)})
+        _has_keys(finding, {field.name for field in fields(Finding)})
         and all(_is_text(finding[name]) for name in ("code", "thing", "cause"))
         and _is_list(finding["remedy"], _is_text)
         and len(finding["remedy"]) == 2
@@ -284,13 +284,13 @@ def _is_text(value: Any) -> bool:
     return type(value) is str and not _NO_TEXT.search(value)
 
 
-def _is_list(value: Any, each: Callable[[Any], bool]) -> bool:
-    return type(value) is list and all(map(each, value))
+def _is_list(value: Any, is_valid: Callable[[Any], bool]) -> bool:
+    return type(value) is list and all(map(is_valid, value))
 
 
-def _is_dict(value: Any, each: Callable[[Any], bool]) -> bool:
-    return type(value) is dict and all(map(_is_text, value)) and all(map(each, value.values()))
+def _is_dict(value: Any, is_valid: Callable[[Any], bool]) -> bool:
+    return type(value) is dict and all(map(_is_text, value)) and all(map(is_valid, value.values()))
 
 
-def _has(value: Any, names: set[str]) -> bool:
+def _has_keys(value: Any, names: set[str]) -> bool:
     return type(value) is dict and value.keys() == names

@@ -33,38 +33,40 @@ def remove(directory: str, run: Run = DEFAULT_RUN) -> Report:
     :raises Busy: another run holds the lock for longer than `run.wait`
     """
     note = f"{directory}: it does not exist: nothing to do"
-    missing = Report("remove", directory, (), (), (note,), True, run.dry_run)
+    absence = Report("remove", directory, (), (), (note,), True, run.dry_run)
     notes = list[str]()
-    with ExitStack() as held:
+    with ExitStack() as stack:
         try:
             descriptor = safe_dirs.open_directory(directory)
         except FileNotFoundError:
             if not run.dry_run:
                 _finish(directory)
-            return missing
-        held.callback(os.close, descriptor)
+            return absence
+        stack.callback(os.close, descriptor)
         # Not os.path.realpath, which follows any link, whoever planted it.
         path = os.readlink(f"/proc/self/fd/{descriptor}")
         try:
             parent = safe_dirs.open_parent(path)
         except FileNotFoundError:
-            return missing  # with all that was around it
-        held.callback(os.close, parent)
-        lock = held.enter_context(ExitStack())
-        if not _ours(descriptor):
+            return absence  # with all that was around it
+        stack.callback(os.close, parent)
+        lock = stack.enter_context(ExitStack())
+        if not _is_ours(descriptor):
             if not safe_dirs.leads_to(path, descriptor):
-                return missing  # another run removed it
+                return absence  # another run removed it
             cause = "eggcache did not make it: it has neither a receipt nor a lock"
             raise NotPermitted(directory, cause, "name the egg cache")
         if not run.dry_run:
             lock.enter_context(safe_dirs.locked(descriptor, directory, run.wait, run.progress))
             if not safe_dirs.leads_to(path, descriptor):
-                return missing  # whoever held the lock removed it
+                return absence  # whoever held the lock removed it
         record = receipt.read(descriptor)
         names = sorted(os.listdir(descriptor))
-        for foreign in cache_names.findings(descriptor, directory, record.extracted, lost=not record.entries):
-            cause = f"{foreign.cause}, so nothing was removed"
-            raise NotPermitted(foreign.thing, cause, "see whose it is; then run again")
+        for finding in cache_names.findings(
+            descriptor, directory, record.extracted, without_receipt=not record.entries
+        ):
+            cause = f"{finding.cause}, so nothing was removed"
+            raise NotPermitted(finding.thing, cause, "see whose it is; then run again")
         outcomes = tuple(_outcomes(descriptor, directory, names, record))
         if not run.dry_run:
             reset_directory.remove_leftovers(parent, (_prefix(path), reset_directory.prefix(path)))
@@ -77,12 +79,12 @@ def remove(directory: str, run: Run = DEFAULT_RUN) -> Report:
                 raise NotPermitted(directory, cause, f"see to {os.path.dirname(path)}, or empty it yourself") from None
             sizes = {os.path.basename(outcome.into): (outcome.files, outcome.size) for outcome in outcomes}
             run.progress.phase("removing", sum(size for _, size in sizes.values()))
-            gone = reset_directory.remove(
+            is_gone = reset_directory.remove(
                 parent, aside, descriptor, lambda name: run.progress.advance(*sizes.get(name, (0, 0)))
             )
             lock.close()  # NFS and FUSE keep the file of the lock, removed as it is, while it is open
-            gone = gone or reset_directory.remove(parent, aside, descriptor)
-            if not gone:
+            is_gone = is_gone or reset_directory.remove(parent, aside, descriptor)
+            if not is_gone:
                 cause = "the disk keeps it, since a process has a file of it open"
                 remedy = f"end that process, then run: {shlex.join(['eggcache', 'remove', path])}"
                 notes.append(f"{os.path.join(os.path.dirname(path), aside)}: {cause}: {remedy}")
@@ -104,7 +106,7 @@ def _finish(directory: str) -> None:
         reset_directory.remove_leftovers(parent, (_prefix(path), reset_directory.prefix(path)))
 
 
-def _ours(descriptor: int) -> bool:
+def _is_ours(descriptor: int) -> bool:
     """Whether eggcache ever worked in it: pkg_resources fills caches as well, and directories can be empty. A prepare
     that has made a directory has its lock there soon after: what is empty is looked at again for a moment."""
     for _ in range(_MOST_LOOKS):
@@ -126,15 +128,15 @@ def _outcomes(descriptor: int, directory: str, names: list[str], record: receipt
         if extracted:
             yield Outcome(extracted.egg, into, "removed", extracted.files, extracted.size)
         elif name.endswith("-tmp") or cache_names.is_leftover(name):
-            yield Outcome("", into, "removed", *_counted(descriptor, name))
+            yield Outcome("", into, "removed", *_amount(descriptor, name))
 
 
-def _counted(descriptor: int, name: str) -> tuple[int, int]:
+def _amount(descriptor: int, name: str) -> tuple[int, int]:
     """Files and bytes below `name`, which no receipt counts."""
     sizes = [
-        os.stat(os.path.join(here, file), dir_fd=descriptor, follow_symlinks=False).st_size
-        for here, _, others in files.below(name, descriptor)
-        for file in others
+        os.stat(os.path.join(place, file), dir_fd=descriptor, follow_symlinks=False).st_size
+        for place, _, names in files.below(name, descriptor)
+        for file in names
     ]
     return len(sizes), sum(sizes)
 
@@ -143,13 +145,13 @@ def _users(path: str) -> Iterator[str]:
     """Notes on the processes that have `path` as the egg cache in their environment, as far as we may see; not on our
     own ancestors."""
     setting, silent = b"PYTHON_EGG_CACHE=" + os.fsencode(path), list[int]()
-    ours = procfs.ancestors()
-    others = [pid for pid in procfs.numbers() if pid not in ours]
-    for pid, has in procfs.ask(others, lambda pid: setting in procfs.environment(pid), silent):
-        if has:
+    ancestors = procfs.ancestors()
+    processes = [pid for pid in procfs.numbers() if pid not in ancestors]
+    for pid, has_setting in procfs.ask(processes, lambda pid: setting in procfs.environment(pid), silent):
+        if has_setting:
             with suppress(OSError):
-                who = f"{os.path.basename(procfs.program(pid))} (process {pid})"
-                yield f"{who} has it as its egg cache: restart it without"
+                process = f"{os.path.basename(procfs.program(pid))} (process {pid})"
+                yield f"{process} has it as its egg cache: restart it without"
     if silent:
         more = f" and {len(silent) - 1} more" if silent[1:] else ""
         yield f"process {silent[0]}{more}: whether it has it as its egg cache could not be read; see what it waits for"

@@ -72,13 +72,13 @@ class Renewal:
     def _rename_twice(self, name: str) -> str | None:
         """take_place in two steps. There is no journal: if the run is killed in between, the next one makes `path`
         anew, and the old entry was to go."""
-        found = None
+        place = None
         try:
             for _ in range(_MOST_TURNS):
                 aside = f"{name}.aside-{staging.unguessable()}"
                 with suppress(FileNotFoundError):
                     os.rename(name, aside, src_dir_fd=self._parent, dst_dir_fd=self._parent)
-                    found = found or os.path.join(os.path.dirname(self.path), aside)
+                    place = place or os.path.join(os.path.dirname(self.path), aside)
                 try:
                     os.rename(self._name, name, src_dir_fd=self._parent, dst_dir_fd=self._parent)
                 except OSError as error:
@@ -87,7 +87,7 @@ class Renewal:
                 else:  # over nothing, or over an empty directory
                     self._placed = True
                     os.fsync(self._parent)
-                    return found
+                    return place
         except OSError as error:
             raise _immovable(self.path, error) from None
         raise NotPermitted(self.path, "somebody makes it over and over", "name another directory")
@@ -127,10 +127,10 @@ def renewal(path: str, wait: float) -> Iterator[Renewal]:
         except OSError as error:
             raise _immovable(path, error) from None
         stack.callback(os.close, descriptor)
-        new = Renewal(path, parent, name, descriptor)
-        stack.callback(new.discard)
+        directory = Renewal(path, parent, name, descriptor)
+        stack.callback(directory.discard)
         stack.enter_context(safe_dirs.locked(descriptor, path, wait))
-        yield new
+        yield directory
 
 
 def tidy(path: str) -> None:
@@ -187,14 +187,14 @@ def remove_leftovers(parent: int, prefixes: tuple[str, ...]) -> None:
                 os.rmdir(name, dir_fd=parent)  # where there is anything in it, it was not we who made it
                 continue
             with safe_dirs.locked(descriptor, name, 0):
-                gone = remove(parent, name, descriptor)
-            if not gone:
+                is_gone = remove(parent, name, descriptor)
+            if not is_gone:
                 os.rmdir(name, dir_fd=parent)  # it was the lock that had to be closed
 
 
-def remove(parent: int, name: str, descriptor: int, removed: Callable[[str], object] = lambda _entry: None) -> bool:
-    """Remove the directory `name` of `parent`, which is `descriptor`, with all that is in it: the lock last. `removed`
-    gets the name of each of its entries that is gone.
+def remove(parent: int, name: str, descriptor: int, notice: Callable[[str], object] = lambda _entry: None) -> bool:
+    """Remove the directory `name` of `parent`, which is `descriptor`, with all that is in it: the lock last. `notice`
+    gets the name of each entry that is gone.
 
     :returns: whether it is gone. It stays where NFS or FUSE keeps a file of it that a process has open, which may be
         the caller, with the lock. Where that is another file, the lock stays too, and a later run goes on
@@ -202,10 +202,10 @@ def remove(parent: int, name: str, descriptor: int, removed: Callable[[str], obj
     for _ in range(_MOST_TURNS):
         for entry in sorted(os.listdir(descriptor)):
             if entry != safe_dirs.LOCK and staging.remove(descriptor, entry):
-                removed(entry)
-        left = os.listdir(descriptor)
-        kept = [entry for entry in left if entry.startswith((safe_dirs.STAGE, *staging.KEPT))]
-        if kept and safe_dirs.LOCK in left:
+                notice(entry)
+        names = os.listdir(descriptor)
+        stuck = [entry for entry in names if entry.startswith((safe_dirs.STAGE, *staging.KEPT))]
+        if stuck and safe_dirs.LOCK in names:
             return False
         staging.remove(descriptor, safe_dirs.LOCK)
         try:
@@ -213,7 +213,7 @@ def remove(parent: int, name: str, descriptor: int, removed: Callable[[str], obj
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
-            if kept:
+            if stuck:
                 return False  # only now: NFS lists a file that was closed a moment ago, and rmdir waits for its removal
         else:
             return True

@@ -26,14 +26,14 @@ from eggcache.target.eggs_on_path import EarlyReader
 
 def of(directory: str, key: str) -> receipt.Receipt:
     """The prepares in the receipt of `directory`, safe or not, other than `key`."""
-    known = receipt.of_directory(directory, os.O_NOFOLLOW)
+    record = receipt.of_directory(directory, os.O_NOFOLLOW)
     entries = {
-        other: entry
-        for other, entry in groups_and_time_zones.entries_in_use(known)
-        if other != key and entry.names and entry.options["owner"][0] == os.geteuid()
+        other_key: entry
+        for other_key, entry in groups_and_time_zones.entries_in_use(record)
+        if other_key != key and entry.names and entry.options["owner"][0] == os.geteuid()
     }
-    needed = {name for entry in entries.values() for name in entry.names}
-    return receipt.Receipt(entries, {name: known.extracted[name] for name in needed})
+    names = {name for entry in entries.values() for name in entry.names}
+    return receipt.Receipt(entries, {name: record.extracted[name] for name in names})
 
 
 def label(directory: str, key: str, entry: receipt.Entry) -> str:
@@ -42,34 +42,35 @@ def label(directory: str, key: str, entry: receipt.Entry) -> str:
     return f"{directory}: {receipt.tree_of(requirements, entry.strict)} of {python}, which it serves as well,"
 
 
-def prepare(others: receipt.Receipt, directory: str, descriptor: int, progress: Progress) -> Iterator[str]:
-    """Prepare the entries of `others` in the new and locked directory `descriptor`, which will be `directory`, with a
+def prepare(record: receipt.Receipt, directory: str, descriptor: int, progress: Progress) -> Iterator[str]:
+    """Prepare the entries of `record` in the new and locked directory `descriptor`, which will be `directory`, with a
     note on each. Where one fails, its note has the command to repeat it, and the next one follows."""
-    for key, entry in others.entries.items():
+    for key, entry in record.entries.items():
         try:
             _prepare(key, entry, directory, descriptor, progress)
         except EggcacheError as error:
-            why, again = f"{error.thing}: {error.cause}", groups_and_time_zones.prepare_of(directory, key, entry).line()
-            yield f"{label(directory, key, entry)} could not be prepared anew: {why}; see to that, and run: {again}"
+            cause = f"{error.thing}: {error.cause}"
+            command = groups_and_time_zones.prepare_of(directory, key, entry).line()
+            yield f"{label(directory, key, entry)} could not be prepared anew: {cause}; see to that, and run: {command}"
         else:
             yield f"{label(directory, key, entry)} was prepared anew"
 
 
 def _prepare(key: str, entry: receipt.Entry, directory: str, descriptor: int, progress: Progress) -> None:
-    again, owner = groups_and_time_zones.prepare_of(directory, key, entry), Ownership(*entry.options["owner"])
-    target, python = again.target, again.target.python
-    options = freshness.options_of(target, again.roots, entry.options["limits"])
+    prepare, owner = groups_and_time_zones.prepare_of(directory, key, entry), Ownership(*entry.options["owner"])
+    target, python = prepare.target, prepare.target.python
+    options = freshness.options_of(target, prepare.roots, entry.options["limits"])
     for name, value in entry.options["environment"].items():
         if options["environment"].get(name) != value:
             raise EggcacheError(python, f"it was prepared with {name}={shlex.quote(value or '')}", "")
     progress.phase(f"asking {python} for the tree")
-    started = time.time_ns()
-    tree = resolver.resolve(target, again.roots, meanwhile=progress.tick)
-    known = receipt.read(descriptor)
-    with layout.zone(target.timezone), staging.stage(descriptor) as (_, staged):
+    start = time.time_ns()
+    tree = resolver.resolve(target, prepare.roots, meanwhile=progress.tick)
+    record = receipt.read(descriptor)
+    with layout.zone(target.timezone), staging.stage(descriptor) as (_, stage):
         safe_dirs.own(descriptor, owner.uid, owner.gid, owner.directory_mode)
-        cache, read = Cache(again, owner, known), EarlyReader(target.account, again.limits)
-        work = Filling(cache, descriptor, staged, progress)
-        work.fill(Plan(tree, target, read.opened, cache))
+        cache, reader = Cache(prepare, owner, record), EarlyReader(target.account, prepare.limits)
+        work = Filling(cache, descriptor, stage, progress)
+        work.fill(Plan(tree, target, reader.opened, cache))
         work.swap(allow_gap=False)
-        work.sign(options, tree, started)
+        work.sign(options, tree, start)

@@ -117,7 +117,7 @@ def _eager(opened: Opened, members: dict[str, Member]) -> tuple[list[str], list[
 
 def _native(opened: Opened, members: dict[str, Member], interpreter: Interpreter) -> Iterator[Wrong]:
     """Native modules whose stub loader, as bdist_egg wrote it, gets nothing from a cache."""
-    found: dict[str, list[str]] = {}
+    members_by_code: dict[str, list[str]] = {}
     for name, member in members.items():
         if not extract.executable(name):
             continue
@@ -127,18 +127,18 @@ def _native(opened: Opened, members: dict[str, Member], interpreter: Interpreter
         if b"__bootstrap__" not in text:
             continue
         if re.search(rb"importlib\.resources|\bas_file\b", text):
-            found.setdefault("stub-ignores-cache", []).append(name)
+            members_by_code.setdefault("stub-ignores-cache", []).append(name)
         elif b"load_dynamic" in text:
             if interpreter.version >= (3, 12):
-                found.setdefault("stub-needs-imp", []).append(name)
+                members_by_code.setdefault("stub-needs-imp", []).append(name)
         # A module that initialises in phases (PEP 489) calls PyModuleDef_Init, so its file names that symbol.
         elif _mentions(opened, member, b"PyModuleDef_Init"):
-            found.setdefault("stub-multi-phase", []).append(name)
+            members_by_code.setdefault("stub-multi-phase", []).append(name)
     causes = {
         "stub-ignores-cache": "is loaded by a stub of setuptools 80.5 or newer, which writes to $TMPDIR at every "
         "import and ignores PYTHON_EGG_CACHE",
         "stub-needs-imp": "is loaded by a stub that imports `imp`, which Python 3.12 removed",
         "stub-multi-phase": "initialises in phases (PEP 489), and its stub then imports as an empty module",
     }
-    for code, names in found.items():
+    for code, names in members_by_code.items():
         yield code, f"{names[0]} {causes[code]}", names

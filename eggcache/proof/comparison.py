@@ -84,8 +84,8 @@ class Comparison:
         for step in steps:
             self.findings += step.findings
             try:
-                if step.claim and step.claim.first:
-                    self._share(step.claim.first, step.claim.place)
+                if step.claim and step.claim.twin:
+                    self._share(step.claim.twin, step.claim.place)
                 elif step.claim:
                     self._judge(step.claim.place, step.claim.opened)
             except EggcacheError as error:  # its bytes are read here for the first time

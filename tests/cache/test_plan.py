@@ -89,7 +89,7 @@ def codes(steps: list[Step]) -> list[tuple[str, str]]:
 
 def places(steps: list[Step]) -> list[tuple[str, str]]:
     """The name of each place, and the egg that is to fill it."""
-    return [(step.claim.place.name, step.claim.place.egg) for step in steps if step.claim and not step.claim.first]
+    return [(step.claim.place.name, step.claim.place.egg) for step in steps if step.claim and not step.claim.twin]
 
 
 def test_each_egg_has_a_place(capsys: pytest.CaptureFixture[str]) -> None:
@@ -115,9 +115,9 @@ def test_one_name_claimed_by_two(aim: Cache | None) -> None:
     steps = list(plan(Eggs({ONE: EGG, TWO: REPACKED}), cache=aim).steps())
     assert codes(steps) == []
     assert places(steps) == [("One-1.0.egg-tmp", ONE)]
-    (second,) = (step.claim for step in steps if step.claim and step.claim.first)
-    assert second.first is not None
-    assert (second.place.egg, second.first.egg) == (TWO, ONE)
+    (second,) = (step.claim for step in steps if step.claim and step.claim.twin)
+    assert second.twin is not None
+    assert (second.place.egg, second.twin.egg) == (TWO, ONE)
     steps = list(plan(Eggs({ONE: EGG, TWO: OTHER}), cache=aim).steps())
     assert codes(steps) == [("shared-name", TWO)]
     assert places(steps) == [("One-1.0.egg-tmp", ONE)]
@@ -167,8 +167,8 @@ def test_mtimes_are_those_of_the_zone() -> None:
             (claim,) = (step.claim for step in plan(Eggs({ONE: EGG}), cache=aim, zone=zone).steps() if step.claim)
             mtimes = {layout.mtime(member.date_time) for _, member in claim.opened.members}
         assert mtimes == {NOON + 3600 * hours}
-        assert claim.redated == (("UTC",) if hours else ())
-        digests.append(claim.expected)
+        assert claim.other_zones == (("UTC",) if hours else ())
+        digests.append(claim.digest)
     assert digests[0] == digests[2] != digests[1]
 
 
@@ -214,7 +214,7 @@ def test_archive_of_a_plan() -> None:
     aim, buffer = cache(), BytesIO()
     with layout.zone("America/New_York"), tarfile.open(fileobj=buffer, mode="w") as tar:
         for step in plan(Eggs({ONE: EGG, TWO: REPACKED}), cache=aim).steps():
-            if step.claim and not step.claim.first:
+            if step.claim and not step.claim.twin:
                 one, owner = step.claim.opened, aim.ownership(step.claim.opened.egg)
                 for name, member in one.members:
                     info = tarfile.TarInfo(f"{step.claim.place.name}/{name}")
@@ -247,7 +247,7 @@ def test_outcomes_of_a_cache_that_is_not_there() -> None:
     one as well makes none of its own."""
     eggs, aim, count = Eggs({ONE: EGG, TWO: REPACKED, "/first/Two-1.0.egg": OTHER}), cache(), Count()
     steps = plan(eggs, cache=aim).steps()
-    digests = {step.claim.place.name: step.claim.expected for step in steps if step.claim and not step.claim.first}
+    digests = {step.claim.place.name: step.claim.digest for step in steps if step.claim and not step.claim.twin}
     made, findings, expected = foresee(plan(eggs, cache=aim), aim, None, count)
     size = len(INFO.data) + len(b"x = 1\n")
     names = {ONE: "One-1.0.egg-tmp", "/first/Two-1.0.egg": "Two-1.0.egg-tmp"}
