@@ -44,9 +44,17 @@ def in_egg(opened: Opened, distribution: Distribution, interpreter: Interpreter,
     if distribution.kind is Kind.ZIP:
         no_egg = [("not-an-egg", "pkg_resources extracts from zips named .egg only", [])]
     for code, cause, names in chain(no_egg, _listed(opened, members), _native(opened, members, interpreter)):
-        remedy = Remedy("unzip it", command_lines.unzip(target, distribution))
-        yield Finding(code, distribution.location, cause, remedy, context=tuple(names))
+        yield Finding(code, distribution.location, cause, _unzipped(distribution, target), context=tuple(names))
     yield from _not_zip_safe(opened, distribution, target)
+
+
+def _unzipped(distribution: Distribution, target: Target) -> Remedy:
+    """How the distribution gets to be a directory; what `unzip-all` refuses has no command."""
+    if distribution.kind is Kind.ZIP:
+        return Remedy("unpack it into a directory, and put that directory on the path in its place")
+    if distribution.kind is Kind.BASKET:
+        return Remedy("install it as an egg of its own, beside the one that it lies in, and unzip it there")
+    return Remedy("unzip it", command_lines.unzip(target, distribution))
 
 
 def in_tree(tree: Tree, target: Target) -> Iterator[Finding]:
@@ -63,7 +71,8 @@ def _not_zip_safe(opened: Opened, distribution: Distribution, target: Target) ->
     places = source_scan.looks_beside(opened)
     if places:
         cause = f"its code looks for files in its own directory, which no zip has, whatever the cache ({places[0]})"
-        remedy = Remedy("if pages fail for that, unzip it", command_lines.unzip(target, distribution))
+        unzipped = _unzipped(distribution, target)
+        remedy = Remedy(f"if pages fail for that, {unzipped.text}", unzipped.command)
         yield Finding("not-zip-safe", distribution.location, cause, remedy, 0, tuple(places))
 
 

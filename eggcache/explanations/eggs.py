@@ -59,7 +59,7 @@ EGGS = (
         "not-an-egg",
         "A zip on the path has a name that does not end in .egg.",
         "pkg_resources raises NotImplementedError for each of its files.",
-        "Unzip it.",
+        "Unpack it into a directory, and put that directory on the path in its place. unzip-all refuses it.",
     ),
     Explanation(
         "not-zip-safe",

@@ -28,7 +28,8 @@ def check(distribution: Distribution, egg: eggs.Egg) -> None:
     """Refuse an egg that would be another distribution, or none, as a directory."""
     if distribution.kind is Kind.ZIP or not egg.path.lower().endswith(".egg"):
         cause = "its name does not end in .egg, so as a directory it would be no egg"
-        raise EggUnsuitable(egg.path, cause, "rename it")
+        remedy = "unpack it into a directory, and put that directory on the path in its place"
+        raise EggUnsuitable(egg.path, cause, remedy)
     for member in egg.members:
         parts = member.name.split("/")
         if len(parts) > 2 and parts[0].lower().endswith(".egg") and parts[1] == "EGG-INFO":

@@ -190,6 +190,19 @@ def test_egg_in_a_basket(old: bool) -> None:
         assert len(places(steps)) == 1
 
 
+def test_egg_in_a_basket_is_not_to_be_unzipped() -> None:
+    """What no cache can serve of an egg in a basket has a remedy without unzip-all, which refuses it; on its own the
+    same egg has that command."""
+    for path, inside in (("/b/Basket.egg", "One-1.0.egg/"), ("/b/One-1.0.egg", "")):
+        names = (f"{inside}one/".encode(), f"{inside}one/__init__.py".encode())
+        egg = archive(*(Entry(name, b"", 0) for name in names))
+        steps = plan(Eggs({path: egg}), distribution(path, inside)).steps()
+        (finding,) = (finding for step in steps for finding in step.findings)
+        assert finding.code == "directory-entries"
+        assert ("eggcache unzip-all" in finding.remedy.command) is not bool(inside)
+        assert finding.remedy.text
+
+
 @pytest.mark.parametrize("letter", ["x", "ä"])
 def test_names_that_are_too_long(letter: str) -> None:
     """A directory's name has 255 bytes: an egg whose "-tmp" does not fit is refused, by bytes and not by letters."""

@@ -800,7 +800,12 @@ def test_zip_that_is_no_egg(site: Checked) -> None:
     with zipfile.ZipFile(other, "w") as archive:
         archive.writestr("Plain-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: Plain\nVersion: 1.0\n")
         archive.writestr("plain.py", "")
-    assert set(site.check("--path", other)) == {"not-an-egg"}
+    findings = site.check("--path", other)
+    assert set(findings) == {"not-an-egg"}
+    assert "command" not in findings["not-an-egg"] or not findings["not-an-egg"]["command"]  # unzip-all refuses it
+    unpacked = site.eggs.parent / "unpacked"
+    shutil.unpack_archive(other, unpacked)
+    assert site.check("--path", unpacked) == {}
 
 
 def test_release_that_cannot_extract_is_named_once(own: Deployment, site: Checked) -> None:
