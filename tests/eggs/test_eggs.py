@@ -177,6 +177,30 @@ def test_stub_of_another_generation(target: Callable[[str, str], Deployment], sh
     assert done.returncode == 3
 
 
+@pytest.mark.parametrize(("python", "setuptools"), JUDGES)
+def test_zip_of_another_name_gives_no_file(
+    python: str, setuptools: str, target: Callable[[str, str], Deployment], shared_tmp: Path
+) -> None:
+    """The bytes of an egg, in a zip whose name does not end in .egg, are imported, and pkg_resources gives no file out
+    of them, though it may write to its cache; of the egg it gives them."""
+    deployment = target(python, setuptools)
+    egg = build(deployment, shared_tmp)
+    other = egg.with_suffix(".zip")
+    shutil.copy(egg, other)
+    code = "import sys; sys.path.insert(0, sys.argv[1]); import probe, pkg_resources; print(probe.__file__)\n"
+    code += "try: print(pkg_resources.resource_filename('probe', '__init__.py'))\n"
+    code += "except NotImplementedError: print('none')"
+    answers = [
+        subprocess.run(
+            [deployment.python, "-W", "ignore", "-B", "-c", code, path], capture_output=True, text=True, check=True,
+            env=environment({"PYTHON_EGG_CACHE": str(shared_tmp / "cache")}),
+        ).stdout.splitlines()
+        for path in (egg, other)
+    ]  # fmt: skip
+    assert [lines[0].startswith(f"{path}/") for lines, path in zip(answers, (egg, other))] == [True, True]
+    assert [lines[1] for lines in answers] == [f"{shared_tmp}/cache/{egg.name}-tmp/probe/__init__.py", "none"]
+
+
 def test_egg_is_cached_under_the_name_of_its_link(own: Deployment, shared_tmp: Path, nobody: pwd.struct_passwd) -> None:
     """An egg that is on the path by a link's name is cached under that name, as pkg_resources asks for it."""
     egg = build(own, shared_tmp)

@@ -230,6 +230,24 @@ def test_setenv_reaches_no_process_of_mod_wsgi(case: Case) -> None:
     wait_for(lambda: EXTRACTION in case.httpd.log(), case.httpd.log)
 
 
+@pytest.mark.parametrize("way", ["graceful", "restart", "stop"])
+def test_running_apache_gets_no_new_environment(case: Case, way: str) -> None:
+    """A graceful restart, and one by SIGHUP, with the cache in the environment of apachectl leaves each page an error;
+    once Apache is stopped and started with the same environment, every page is served."""
+    case.httpd.configure(mod_wsgi(case))
+    case.httpd.start()
+    assert {page.status for page in case.httpd.crowd("/", WORKERS)} == {500}
+    before = case.httpd.family()
+    if way == "stop":
+        case.start()
+        serves(case, case.cache, WORKERS)
+        return
+    assert case.httpd.ctl(way, PYTHON_EGG_CACHE=str(case.cache)).returncode == 0
+    wait_for(lambda: len(case.httpd.family()) > 1 and not {*before[1:]} & {*case.httpd.family()}, case.httpd.log)
+    assert case.httpd.family()[0] == before[0]
+    assert {page.status for page in case.httpd.crowd("/", WORKERS)} == {500}
+
+
 def test_noexec_fails_the_native_library_and_check_names_it(case: Case) -> None:
     """On a noexec mount the native library is an ImportError; check says noexec alone; on another one it is served."""
     with remounted(case.cache, "noexec"):

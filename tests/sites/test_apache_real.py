@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from support import deployment
 from support.deployment import Deployment
-from support.httpd import APACHECTL, differences, mod_wsgi_27, require, wait_for
+from support.httpd import APACHECTL, MODULES, differences, mod_wsgi_27, require, wait_for
 from support.judge import listing
 from support.shop import Shop, mod_python, mod_wsgi, modules, new_shop, serves
 
@@ -158,6 +158,24 @@ def test_mod_python_311(site_python: Shop) -> None:
     httpd.configure(mod_python("", site))
     unzipped(site, httpd.start)
     assert site.found() == set()
+
+
+def test_setenv_and_option_reach_no_process_of_mod_python(site_python: Shop) -> None:
+    """Named by SetEnv and by a PythonOption of the variable's name, but not in the environment, the cache is not
+    that of Apache's Python: each page is an error. In the environment it is."""
+    site, httpd = site_python, site_python.httpd
+    modules(site)
+    site.prepare()
+    told = f"LoadModule env_module {MODULES}/mod_env.so\nSetEnv PYTHON_EGG_CACHE {site.cache}\n"
+    told += f"PythonOption PYTHON_EGG_CACHE {site.cache}\n"
+    httpd.configure(told + mod_python("", site))
+    httpd.start()
+    assert {page.status for page in httpd.crowd("/", 8)} == {500}
+    wait_for(lambda: "ExtractionError" in httpd.log(), httpd.log)
+    httpd.stop()
+    httpd.forget_log()
+    httpd.start(PYTHON_EGG_CACHE=str(site.cache))
+    serves(site, site.cache)
 
 
 def test_mod_python_other_zone(site_python: Shop) -> None:

@@ -97,12 +97,17 @@ def test_each_place_that_gunicorn_is_told_a_cache_is_checked(prepared: Site, sha
 
 
 def test_a_configuration_that_is_named(prepared: Site, shared_tmp: Path) -> None:
-    """--script takes gunicorn's file and uWSGI's, of servers that do not run."""
-    (shared_tmp / "g.py").write_text("raw_env = ['PYTHON_EGG_CACHE=/var/other']\n")
-    (shared_tmp / "u.ini").write_text("[uwsgi]\nenv = PYTHON_EGG_CACHE=/var/other\n")
-    for name, line in (("g.py", 1), ("u.ini", 2)):
+    """--script takes gunicorn's file and uWSGI's, of servers that do not run, and Apache's script. Each is read, and
+    nothing in it is run."""
+    mark = shared_tmp / "mark"
+    write = f"open({str(mark)!r}, 'w').close()\n"
+    (shared_tmp / "g.py").write_text(f"raw_env = ['PYTHON_EGG_CACHE=/var/other']\n{write}")
+    (shared_tmp / "u.ini").write_text(f"[uwsgi]\nenv = PYTHON_EGG_CACHE=/var/other\nexec-asap = touch {mark}\n")
+    (shared_tmp / "a.wsgi").write_text(f"import os\nos.environ['PYTHON_EGG_CACHE'] = '/var/other'\n{write}")
+    for name, line in (("g.py", 1), ("u.ini", 2), ("a.wsgi", 2)):
         words = ["--server", "none", "--script", shared_tmp / name]
         assert found(prepared, *words) == {"egg-cache-elsewhere": f"{shared_tmp / name}:{line}"}
+        assert not mark.exists(), name
     (shared_tmp / "g.py").write_text("import os\nos.environ['PYTHON_EGG_CACHE'] = '/x\\0y'\n")
     assert found(prepared, "--server", "none", "--script", shared_tmp / "g.py") == {}  # that gunicorn does not start
 

@@ -165,6 +165,46 @@ def test_no_dropin_for_a_directory_in_tmp(server: Server) -> None:
     assert server.page() == f"{directory}/{Path(EGG).name}-tmp/demo/data.txt\none\n"
 
 
+def test_cache_bound_into_a_private_tmp(server: Server) -> None:
+    """What the page on /tmp says of BindReadOnlyPaths=: Apache serves from the cache, which ExecStartPre=+ cannot write
+    either; systemd-tmpfiles takes the mount away from the Apache that runs, which then serves what it has extracted
+    itself; and where the directory is gone, Apache does not start."""
+    directory = "/tmp/turbogears-eggcache"
+    served = f"{directory}/{Path(EGG).name}-tmp/demo/data.txt\none\n"
+    server.eggcache("prepare", directory, *ON_SITE)
+    written = f'ExecStartPre=+sh -c "touch {directory}/x 2>/run/touched || :"'
+    server.dropin("a.conf", f"Environment=PYTHON_EGG_CACHE={directory}\nBindReadOnlyPaths={directory}\n{written}")
+    assert server.systemctl("start") == ""
+    assert server.page() == served
+    assert "Read-only file system" in server.host.sh("cat /run/touched").stdout
+    server.host.write("/etc/tmpfiles.d/tmp.conf", "q /tmp 1777 root root 0\nx /tmp/turbogears-eggcache\n")
+    try:
+        server.host.run("systemd-tmpfiles", "--clean")
+    finally:
+        server.host.sh("rm /etc/tmpfiles.d/tmp.conf")
+    assert server.host.path(directory).is_dir()
+    assert server.page() == served
+    main = server.host.run("systemctl", "show", "-p", "MainPID", "--value", UNIT).stdout.strip()
+    file = served.partition("\n")[0]
+    assert server.host.run("nsenter", "-t", main, "-m", "stat", "-c", "%U", file).stdout == "www-data\n"
+
+    server.host.run("rm", "-r", directory)
+    assert "226/NAMESPACE" in server.systemctl("restart")
+    assert server.host.run("systemctl", "is-active", UNIT, check=False).stdout == "failed\n"
+
+
+def test_running_apache_gets_no_new_environment(server: Server) -> None:
+    """A drop-in that is loaded counts for no Apache that runs: after a reload by systemd, and after a graceful restart,
+    each page is still an error; after a restart it is served."""
+    assert server.systemctl("start") == ""
+    server.install()
+    for command in (f"systemctl reload {UNIT}", "apache2ctl graceful", "kill -HUP $(cat /run/apache2/apache2.pid)"):
+        server.host.sh(command)
+        assert server.page() == "500\n", command
+    assert server.systemctl("restart") == ""
+    assert server.page() == f"{SERVED}one\n"
+
+
 def test_what_is_loaded(server: Server) -> None:
     """PrivateTmp and TZ are what systemd has loaded, whatever the files say by now: an empty PrivateTmp= changes
     nothing, and UnsetEnvironment= comes last, wherever it stands. A mount that a cleaner has taken away is none."""

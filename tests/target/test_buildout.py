@@ -112,6 +112,21 @@ def test_files_that_are_no_scripts_stay(site: object, shared_tmp: Path) -> None:
     assert search_path.expanded(paths) == paths
 
 
+def test_script_is_read_and_never_run(plain: Deployment, shared_tmp: Path) -> None:
+    """Nothing of a script that --path-from names is run, neither for a cache nor for the proof of it."""
+    mark, cache = shared_tmp / "mark", shared_tmp / "cache"
+    made = buildouts.generate(plain, shared_tmp, initialization=f"open({str(mark)!r}, 'w').close()")
+    user = ["--user", "nobody"]
+    check = ["check", "--cache", cache, *user]
+    for words in (["tree"], ["prepare", cache, *user], check, ["wrapper", cache, "--for", "shell", *user]):
+        done = eggcache(*words, "--path-from", made.script)
+        assert done.returncode in (0, 3), done.stderr
+        assert not mark.exists(), words
+    assert len(list(cache.glob("acme.*-tmp"))) == 2
+    deployment.run([made.script])
+    assert mark.exists()
+
+
 @pytest.mark.parametrize("version", ["2.7", "3.11"])
 def test_its_interpreter_is_a_target(version: str, targets: dict[str, Deployment], shared_tmp: Path) -> None:
     """The tree has the versions that are pinned; what buildout was told to run first has run there, as well."""
