@@ -103,7 +103,7 @@ class Archiving:
         directory = other_host.place(self.host.directory, f"--cache {self.host.directory}")
         owner = Ownership(0, 0, 0o755, 0o644) if target.group is None else Ownership(0, target.group, 0o750, 0o640)
         cache = Cache(Prepare(directory, target, self.roots, run.limits), owner, receipt.Receipt())
-        with tar_file.opened(self.file, 0o644 if target.group is None else 0o600, run.dry_run) as stream:
+        with tar_file.output(self.file, 0o644 if target.group is None else 0o600, run.dry_run) as stream:
             tree, reader = self._tree(launched)
             work = Archive(cache, run.progress)
             with layout.zone(target.timezone):

@@ -170,7 +170,7 @@ def _is_copy(descriptor: int, name: str, extracted: receipt.Extracted) -> bool:
     """Whether all below `name` came there after the receipt was written, with the size that it tells of. A prepare
     writes its receipt last; tar, rsync and the layers of containers keep mtimes, and ctimes are those of the copy."""
     receipt_mtime, count, size = os.stat(freshness.NAME, dir_fd=descriptor).st_mtime_ns, 0, 0
-    for place, _, names in files.below(name, descriptor):
+    for place, _, names in files.walk(name, descriptor):
         for path in (place, *(os.path.join(place, entry) for entry in names)):
             info = os.stat(path, dir_fd=descriptor, follow_symlinks=False)
             if info.st_ctime_ns <= receipt_mtime:

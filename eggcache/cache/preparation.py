@@ -121,7 +121,7 @@ class Preparation:
                 elif not self.run.dry_run and freshness.leftovers(descriptor):
                     # A run was killed after it had written the receipt; or one is at work for another tree, and will do
                     # this.
-                    lock = safe_dirs.locked(descriptor, self.directory, 0)
+                    lock = safe_dirs.lock(descriptor, self.directory, 0)
                     with suppress(EggcacheError, OSError), lock, _tidied(descriptor):
                         pass
                 return record, None
@@ -198,7 +198,7 @@ class Preparation:
             if record:
                 return self._unchanged(record)  # whoever held the lock did it
             _, stage = stack.enter_context(staging.stage(descriptor))  # first: it sees what the disk keeps
-            safe_dirs.own(descriptor, self.owner.uid, self.owner.gid, self.owner.directory_mode)
+            safe_dirs.set_owner(descriptor, self.owner.uid, self.owner.gid, self.owner.directory_mode)
             work = Filling(cache, descriptor, stage, self.run.progress)
             work.fill(plan)
             work.swap(self.run.allow_gap)
@@ -278,7 +278,7 @@ class Preparation:
         """Take the lock of the cache, and remove what a killed run left. Nobody else knows a `renewal` yet."""
         safe_dirs.drop_acls(descriptor)  # before the lock, which would inherit from them
         if renewal is None:
-            stack.enter_context(safe_dirs.locked(descriptor, self.directory, self.run.wait, self.run.progress))
+            stack.enter_context(safe_dirs.lock(descriptor, self.directory, self.run.wait, self.run.progress))
             if not safe_dirs.leads_to(self.directory, descriptor):
                 raise EggcacheError(self.directory, "another run removed it meanwhile", "run it again")
         stack.enter_context(_tidied(descriptor))

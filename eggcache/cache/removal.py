@@ -57,7 +57,7 @@ def remove(directory: str, run: Run = DEFAULT_RUN) -> Report:
             cause = "eggcache did not make it: it has neither a receipt nor a lock"
             raise NotPermitted(directory, cause, "name the egg cache")
         if not run.dry_run:
-            lock.enter_context(safe_dirs.locked(descriptor, directory, run.wait, run.progress))
+            lock.enter_context(safe_dirs.lock(descriptor, directory, run.wait, run.progress))
             if not safe_dirs.leads_to(path, descriptor):
                 return absence  # whoever held the lock removed it
         record = receipt.read(descriptor)
@@ -135,7 +135,7 @@ def _amount(descriptor: int, name: str) -> tuple[int, int]:
     """Files and bytes below `name`, which no receipt counts."""
     sizes = [
         os.stat(os.path.join(place, file), dir_fd=descriptor, follow_symlinks=False).st_size
-        for place, _, names in files.below(name, descriptor)
+        for place, _, names in files.walk(name, descriptor)
         for file in names
     ]
     return len(sizes), sum(sizes)

@@ -129,7 +129,7 @@ def renewal(path: str, wait: float) -> Iterator[Renewal]:
         stack.callback(os.close, descriptor)
         directory = Renewal(path, parent, name, descriptor)
         stack.callback(directory.discard)
-        stack.enter_context(safe_dirs.locked(descriptor, path, wait))
+        stack.enter_context(safe_dirs.lock(descriptor, path, wait))
         yield directory
 
 
@@ -186,7 +186,7 @@ def remove_leftovers(parent: int, prefixes: tuple[str, ...]) -> None:
             if safe_dirs.LOCK not in os.listdir(descriptor):
                 os.rmdir(name, dir_fd=parent)  # where there is anything in it, it was not we who made it
                 continue
-            with safe_dirs.locked(descriptor, name, 0):
+            with safe_dirs.lock(descriptor, name, 0):
                 is_gone = remove(parent, name, descriptor)
             if not is_gone:
                 os.rmdir(name, dir_fd=parent)  # it was the lock that had to be closed

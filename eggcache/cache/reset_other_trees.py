@@ -68,7 +68,7 @@ def _prepare(key: str, entry: receipt.Entry, directory: str, descriptor: int, pr
     tree = resolver.resolve(target, prepare.roots, meanwhile=progress.tick)
     record = receipt.read(descriptor)
     with layout.zone(target.timezone), staging.stage(descriptor) as (_, stage):
-        safe_dirs.own(descriptor, owner.uid, owner.gid, owner.directory_mode)
+        safe_dirs.set_owner(descriptor, owner.uid, owner.gid, owner.directory_mode)
         cache, reader = Cache(prepare, owner, record), EarlyReader(target.account, prepare.limits)
         work = Filling(cache, descriptor, stage, progress)
         work.fill(Plan(tree, target, reader.opened, cache))

@@ -67,7 +67,7 @@ def python(options: argparse.Namespace) -> str:
     return interpreter.find(path)
 
 
-def served(options: argparse.Namespace) -> tuple[Target, list[str]]:
+def server_target(options: argparse.Namespace) -> tuple[Target, list[str]]:
     """The target as a server runs it.
 
     :returns: the target, and notes on the account that the server is taken to run as
@@ -79,7 +79,7 @@ def served(options: argparse.Namespace) -> tuple[Target, list[str]]:
     return Target(python(options), paths(options), account, group, zone), notes
 
 
-def owned(options: argparse.Namespace) -> Target:
+def owner_target(options: argparse.Namespace) -> Target:
     """The target as the account that decides what it runs: see `code_owners.runner`."""
     from eggcache.target import code_owners
 
@@ -98,7 +98,7 @@ def run(options: argparse.Namespace, watcher: Progress) -> Run:
     return Run(Limits(**limits(options)), options.wait, options.dry_run, options.allow_gap, watcher)
 
 
-def _missing(path: str) -> bool:
+def _is_missing(path: str) -> bool:
     """Whether nothing has that name; not so where a killed unzip-all has put an egg aside, which the next one puts
     back."""
     if os.path.exists(path):
@@ -118,7 +118,7 @@ def doubt(options: argparse.Namespace) -> None:
         of the things that the option is for
     """
     for path in options.path:
-        if not (options.command == "wrapper" or getattr(options, "lenient", False)) and _missing(path):
+        if not (options.command == "wrapper" or getattr(options, "lenient", False)) and _is_missing(path):
             raise UsageError(f"--path {path}", "there is nothing of that name", "name what Apache has on its path")
     values = {"--path": options.path, "--apachectl": [getattr(options, "apachectl", None)]}
     for name, paths in values.items():
@@ -182,9 +182,9 @@ def timezone(options: argparse.Namespace) -> str | None:
     name: str | None = os.environ.get("TZ") if options.tz is None else options.tz
     zones = "/usr/share/zoneinfo"
     if name and os.path.isdir(zones):
-        plain = name[1:] if name.startswith(":") else name
-        posix = any(c.isdigit() or c == "<" for c in plain)  # "CET-1CEST"
-        valid = _is_zone(os.path.join(zones, plain))
+        zone = name[1:] if name.startswith(":") else name
+        posix = any(c.isdigit() or c == "<" for c in zone)  # "CET-1CEST"
+        valid = _is_zone(os.path.join(zones, zone))
         if not valid and not (posix and valid is None):
             setting = f"TZ={name} in the environment" if options.tz is None else f"--tz {name}"
             cause = f"there is no such time zone in {zones}" if valid is None else "that file is no time zone"
@@ -212,7 +212,7 @@ def reader(options: argparse.Namespace, user: str | None) -> accounts.Account:
     :raises UsageError: there is no such user
     """
     try:
-        return accounts.named(user or "nobody", "--user" if options.user else "Apache's User")
+        return accounts.account_of(user or "nobody", "--user" if options.user else "Apache's User")
     except UsageError:
         if user:
             raise
@@ -228,12 +228,12 @@ def runtime(options: argparse.Namespace) -> tuple[accounts.Account, int | None, 
     :raises NotPermitted: only root may act for that user or group
     """
     if os.geteuid() != 0:
-        mine = accounts.current()
-        if options.user and accounts.named(options.user).uid != mine.uid:
+        caller = accounts.current()
+        if options.user and accounts.account_of(options.user).uid != caller.uid:
             raise NotPermitted(f"--user {options.user}", "only root can act for another user", "run it as root")
-        if options.group and accounts.group(options.group) != mine.gid:
+        if options.group and accounts.group(options.group) != caller.gid:
             raise NotPermitted(f"--group {options.group}", "only root can give a cache to a group", "run it as root")
-        return mine, None, []
+        return caller, None, []
     user, group = options.user, options.group
     if not user:
         from eggcache.servers import apache

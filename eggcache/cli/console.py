@@ -70,13 +70,15 @@ def fitted(line: str, width: int) -> str:
     import re
     from unicodedata import east_asian_width
 
-    text, at = "", 0
+    text, width_so_far = "", 0
     for gap, word in re.findall(r"(\s*)('[^']*'(?!\S)|\S+)", line):  # spaces within quotes are the argument's own
         cells = sum(1 + (east_asian_width(letter) in "WF") for letter in word)
-        if at + len(gap) + cells > width >= cells + _INDENT:
-            gap = " " * (width - at + _INDENT)
+        if width_so_far + len(gap) + cells > width >= cells + _INDENT:
+            gap = " " * (width - width_so_far + _INDENT)
         text += gap + word
-        at = (at + len(gap) + cells - 1) % width + 1  # a full row is no empty one: a terminal waits for what follows
+        width_so_far = (
+            width_so_far + len(gap) + cells - 1
+        ) % width + 1  # a full row is no empty one: a terminal waits for what follows
     return text
 
 
@@ -92,12 +94,12 @@ def show(line: str, *, whole: bool = False) -> None:
     print("\n".join(wrapped(line, max(columns(), 20), "", " " * (len(line) - len(line.lstrip()) + 4))))
 
 
-def wrapped(text: str, width: int, first: str, indent: str) -> list[str]:
+def wrapped(text: str, width: int, first_indent: str, indent: str) -> list[str]:
     """The lines of a paragraph of `width` columns; what is to be copied, a path, option or command, stays in one
-    piece. `first` is the indent of its first line."""
+    piece. `first_indent` is that of its first line."""
     from textwrap import TextWrapper
 
-    whole = TextWrapper(width, first, indent, break_long_words=False, break_on_hyphens=False)
+    whole = TextWrapper(width, first_indent, indent, break_long_words=False, break_on_hyphens=False)
     return whole.wrap(text)
 
 

@@ -40,17 +40,17 @@ class Plain:
         self.verbose = 0
 
 
-def plain(words: Sequence[str]) -> Plain | None:
+def plain_options(words: Sequence[str]) -> Plain | None:
     """The options of a `prepare` as emitted wrappers write it; None for a command line that needs the parser."""
     if words[:1] != ["prepare"]:
         return None
-    options, places, pending = Plain(list(words)), list[str](), list(reversed(words[1:]))
-    while pending:
-        word = pending.pop()
+    options, places, rest = Plain(list(words)), list[str](), list(reversed(words[1:]))
+    while rest:
+        word = rest.pop()
         if word in _FLAGS:
             setattr(options, _FLAGS[word], True)
         elif word in _VALUES or word in _LISTS:
-            value = pending.pop() if pending else ""
+            value = rest.pop() if rest else ""
             if not value or value.startswith("-"):
                 return None
             if word in _LISTS:
@@ -58,8 +58,8 @@ def plain(words: Sequence[str]) -> Plain | None:
             else:
                 setattr(options, _VALUES[word], value)
         elif word == "--" and places:
-            places += reversed(pending)
-            pending = []
+            places += reversed(rest)
+            rest = []
         elif word.startswith("-"):
             return None
         else:
@@ -74,16 +74,16 @@ def plain(words: Sequence[str]) -> Plain | None:
     return options if options.wait >= 0 else None
 
 
-def unchanged(words: Sequence[str]) -> int | None:
+def status_of_no_work(words: Sequence[str]) -> int | None:
     """The exit status of a command line that is a `prepare` with nothing to do, which then has said what there is to
     say; None: any other one, of which nothing has been said."""
-    options: Any = plain(words)
+    options: Any = plain_options(words)
     if options is None or options.python is None or not (options.user or (options.lenient and os.geteuid())):
         return None  # what is left to the receipt, or to Apache, is asked for later
     try:
         from eggcache.cli.verbs import prepare
 
-        return prepare.unchanged(options)
+        return prepare.status_of_no_work(options)
     except Exception:  # the whole way meets it again, and says so
         return None
 
@@ -94,14 +94,14 @@ def program() -> NoReturn:
     gc.set_threshold(100_000, 50, 50)  # nearly all that it would look at lasts until the end
     console.open_streams()
     try:
-        status = unchanged(sys.argv[1:])
+        status = status_of_no_work(sys.argv[1:])
         sys.stdout.flush()
     except KeyboardInterrupt:
         os._exit(130)  # 128 + SIGINT
     except Exception as error:
         from eggcache.cli import main
 
-        status = main.failed(error)
+        status = main.report_error(error)
     if status is None:
         from eggcache.cli import main
 

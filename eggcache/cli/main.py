@@ -58,12 +58,12 @@ def main() -> int:
         if not getattr(options, "lenient", False):
             return console.complain(error, error.status)
         return _starting(console.complain(error, error.status if error.lenient is None else error.lenient), options)
-    except Ended as ended:
-        return 128 + ended.number
+    except Ended as signal_error:
+        return 128 + signal_error.number
     except BrokenPipeError as error:
-        return failed(error)
+        return report_error(error)
     except Exception as error:
-        return _starting(failed(error, verbose), options)
+        return _starting(report_error(error, verbose), options)
     return status
 
 
@@ -74,14 +74,14 @@ def _run(options: argparse.Namespace) -> int:
     return status
 
 
-def failed(error: Exception, verbose: int = 0) -> int:
+def report_error(error: Exception, verbose: int = 0) -> int:
     """Say what there is to say of an error that no module expects, and return the exit status."""
     if isinstance(error, BrokenPipeError):
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (Python flushes stdout at exit)
         return 128 + signal.SIGPIPE
     if verbose > 1:
         console.trace(error)
-    return console.complain(_explained(error), 1)
+    return console.complain(_text(error), 1)
 
 
 def ignore_signals() -> None:
@@ -90,7 +90,7 @@ def ignore_signals() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-def _explained(error: Exception) -> str:
+def _text(error: Exception) -> str:
     """What to say of an error that no module expects: it may be the place that we are run in."""
     try:
         os.getcwd()
@@ -99,8 +99,8 @@ def _explained(error: Exception) -> str:
     full = error if isinstance(error, OSError) and error.errno == errno.ENOSPC and not error.filename else None
     try:
         sys.stdout.flush()  # of what was too much for its buffer, nothing is left there
-    except OSError as again:
-        full = again
+    except OSError as error_of_stdout:
+        full = error_of_stdout
     if full:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (Python flushes stdout at exit)
         return f"stdout: {full.strerror}; what was done is done"
@@ -167,8 +167,8 @@ class _Parser(argparse.ArgumentParser):
         remedy = f"see {self.prog} --help"
         choice, _, choices = message.partition(" (choose from ")
         if choices:
-            wrong = choice.partition("invalid choice: ")[2].strip("'")
-            remedy = meant(wrong, choices.rstrip(")").replace("'", "").split(", ")) or remedy
+            word = choice.partition("invalid choice: ")[2].strip("'")
+            remedy = meant(word, choices.rstrip(")").replace("'", "").split(", ")) or remedy
         unknown = message.partition("unrecognized arguments: ")[2]
         if unknown.startswith("--"):
             remedy = meant(unknown.partition("=")[0], self._option_string_actions) or remedy
@@ -188,35 +188,35 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
         words[0] = "--version"
     options, rest = parser(words).parse_known_args(words)
     options.words = words
-    used: argparse.ArgumentParser = options.parser
-    if "--json" not in used._option_string_actions and getattr(options, "json", False):
-        used.error("unrecognized arguments: --json")
+    parser_used: argparse.ArgumentParser = options.parser
+    if "--json" not in parser_used._option_string_actions and getattr(options, "json", False):
+        parser_used.error("unrecognized arguments: --json")
     if not options.command:
         if not options.version:
-            used.error("the following arguments are required: COMMAND")
+            parser_used.error("the following arguments are required: COMMAND")
         if options.json:
-            used.error("unrecognized arguments: --json")  # the version is no command's result
+            parser_used.error("unrecognized arguments: --json")  # the version is no command's result
     for word in rest[: rest.index("--")] if "--" in rest else rest:
         if word.startswith("-") or "requirements" not in options:
-            used.error(f"unrecognized arguments: {word}")
+            parser_used.error(f"unrecognized arguments: {word}")
     if rest:
         options.requirements = [*options.requirements, *(word for word in rest if word != "--")]
-    for action in used._actions:
+    for action in parser_used._actions:
         value = getattr(options, action.dest, None)
         if action.dest != "tz" and (value == "" or (isinstance(value, list) and "" in value)):  # TZ= is UTC
             name = action.option_strings[0] if action.option_strings else action.metavar
-            used.error(f"{name} is empty: is a variable not set?")
+            parser_used.error(f"{name} is empty: is a variable not set?")
     directory = getattr(options, "directory", None)
     if directory is not None and "requirements" in options and "/" not in directory and not os.path.isdir(directory):
-        used.error(f"DIR comes first, and there is no {directory!r} here: write ./{directory} to have it made")
+        parser_used.error(f"DIR comes first, and there is no {directory!r} here: write ./{directory} to have it made")
     if getattr(options, "limits", []):  # before anybody waits for Apache, or for a target
         from eggcache.cli import arguments
 
         arguments.limits(options)
     if not getattr(options, "wait", 0.0) >= 0:  # nan is neither
-        used.error("--wait takes seconds, 0 or more")
+        parser_used.error("--wait takes seconds, 0 or more")
     if (getattr(options, "depth", None) or 0) < 0:
-        used.error("--depth takes a number of steps, 0 or more")
+        parser_used.error("--depth takes a number of steps, 0 or more")
     return options
 
 
@@ -232,16 +232,16 @@ def parser(words: Sequence[str] | None = None) -> argparse.ArgumentParser:
     program.set_defaults(command="", parser=program)
     # `prog` is what it would find out by formatting a help text
     commands = program.add_subparsers(prog="eggcache", metavar="COMMAND", parser_class=_Parser)
-    first = words[0] if words else ""
-    named = None if words is None else next((word for word in words if not word.startswith("-")), "")
+    first_word = words[0] if words else ""
+    command_name = None if words is None else next((word for word in words if not word.startswith("-")), "")
     for name, summary in COMMANDS.items():
-        if first in COMMANDS and name != first:
+        if first_word in COMMANDS and name != first_word:
             continue  # the list of them is for the help of eggcache itself, and for who mistypes one
         description = f"{summary[0].upper()}{summary[1:]}{'' if summary[-1] == '?' else '.'}"
         command = commands.add_parser(name, help=summary, description=description)
         # What stands before the command holds
         _loudness(command, quiet=argparse.SUPPRESS, verbose=argparse.SUPPRESS)
-        if named in (None, name):
+        if command_name in (None, name):
             from eggcache.cli import command_options
 
             command_options.add(name, command)

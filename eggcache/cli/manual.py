@@ -97,6 +97,6 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
 def epilog(command: str) -> str:
     """What stands below the options in the help of `command` ("": of eggcache itself)."""
     lines = ["examples:"]
-    for words, what in EXAMPLES.get(command, ()):
-        lines += [f"  {words}", f"      {what}"]
+    for words, purpose in EXAMPLES.get(command, ()):
+        lines += [f"  {words}", f"      {purpose}"]
     return "\n".join(lines) if len(lines) > 1 else ""

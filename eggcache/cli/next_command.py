@@ -38,13 +38,13 @@ def words(
                     for word in (name, value)]  # fmt: skip
 
 
-def repeated(options: argparse.Namespace, *more: str, without: str = "") -> str:
-    """The command line that was given, with `more` behind the command, and without a REQ."""
+def repeated(options: argparse.Namespace, *words_added: str, without: str = "") -> str:
+    """The command line that was given, with `words_added` behind the command, and without a REQ."""
     words = list(options.words)
     if without:
         del words[len(words) - 1 - words[::-1].index(without)]
-    after = words.index(options.command) + 1
-    return _line(["eggcache", *words[:after], *more, *words[after:]])
+    position = words.index(options.command) + 1
+    return _line(["eggcache", *words[:position], *words_added, *words[position:]])
 
 
 def for_path(options: argparse.Namespace, path: str) -> Remedy:
@@ -52,15 +52,15 @@ def for_path(options: argparse.Namespace, path: str) -> Remedy:
     if options.command == "tree" and os.path.exists(os.path.join(path, freshness.NAME)):
         return Remedy("to see what is prepared there", repeated(options, "--cache", path, without=path))
     if os.path.exists(path):
-        again = repeated(options, "--path", path, without=path)
-        return Remedy("for an egg, or a directory of eggs, on its path", again)
+        command = repeated(options, "--path", path, without=path)
+        return Remedy("for an egg, or a directory of eggs, on its path", command)
     return Remedy("name an egg, or a directory of eggs, by --path")
 
 
 def wrapper(options: argparse.Namespace) -> str:
     """The command that prints a wrapper for what `prepare` has done."""
     python = options.python and (os.path.abspath(options.python) if "/" in options.python else options.python)
-    same = words(
+    options_given = words(
         python=python,
         paths=map(os.path.abspath, options.path),
         user=options.user,
@@ -69,7 +69,7 @@ def wrapper(options: argparse.Namespace) -> str:
         limits=options.limits,
     )
     tree = [*tree_options(options), *options.requirements]
-    return _line(["eggcache", "wrapper", os.path.abspath(options.directory), *same, *tree])
+    return _line(["eggcache", "wrapper", os.path.abspath(options.directory), *options_given, *tree])
 
 
 def _line(words: list[str]) -> str:

@@ -35,28 +35,28 @@ def trees(options: argparse.Namespace, directory: str) -> list[argparse.Namespac
         user believes no receipt
     :raises UsageError: $EGGCACHE_PYTHON names no program
     """
-    completed = _trees(options, directory)
-    for words in completed:
+    variants = _trees(options, directory)
+    for words in variants:
         if words and not getattr(options, "lenient", False):  # an init script that had nothing to do says nothing
             console.warn(f"{directory}: as its receipt says: {words}", options)
-    return list(completed.values())
+    return list(variants.values())
 
 
 def _trees(options: argparse.Namespace, directory: str) -> dict[str, argparse.Namespace]:
     """The same, by what is to be said of each: "" of `options` as they are."""
     if options.python is not None or options.path_from:
         return _for_the_same(options, directory)
-    entries = _of_environment(_believed(directory))
+    entries = _of_environment(_prepares(directory))
     if options.all or options.requirements:
         entries = [entry for entry in entries if list(entry.roots.requirements) == options.requirements]
     if options.path:
         paths = list(map(os.path.abspath, options.path))
         entries = [entry for entry in entries if list(entry.target.paths) == paths]
-    completed: dict[str, argparse.Namespace] = {}
+    variants: dict[str, argparse.Namespace] = {}
     for entry in entries:
-        tree, words = _completed(options, entry)
-        completed.setdefault(words, tree)
-    return completed or {"": options}
+        tree, words = _completion(options, entry)
+        variants.setdefault(words, tree)
+    return variants or {"": options}
 
 
 def alone(options: argparse.Namespace, directory: str) -> argparse.Namespace:
@@ -65,7 +65,7 @@ def alone(options: argparse.Namespace, directory: str) -> argparse.Namespace:
     :raises UsageError: the receipt has several trees, which the cause names
     """
     if len(_trees(options, directory)) > 1:
-        raise _which(directory, _believed(directory))
+        raise _ambiguity(directory, _prepares(directory))
     return trees(options, directory)[0]
 
 
@@ -79,27 +79,27 @@ def in_turn(options: argparse.Namespace, directory: str, run: Callable[[argparse
     :raises EggcacheError: there is a single tree, and `run` failed
     """
     lenient = getattr(options, "lenient", False)
-    several, statuses = trees(options, directory), set[int]()
-    gathered: list[Report] | None = [] if options.json and len(several) > 1 else None
-    for tree in several:
+    variants, statuses = trees(options, directory), set[int]()
+    gathered: list[Report] | None = [] if options.json and len(variants) > 1 else None
+    for tree in variants:
         tree.gathered = gathered
         try:
             statuses.add(run(tree))
         except EggcacheError as error:
             explicit = options.python is not None or options.path_from
             remembered = lenient and tree is not options and not explicit and isinstance(error, UsageError)
-            if len(several) == 1 and not remembered:
+            if len(variants) == 1 and not remembered:
                 raise
             status = 0 if remembered else error.lenient if lenient else None
             statuses.add(console.complain(error, error.status if status is None else status))
     if gathered:
         from eggcache.cli.render import report
 
-        print(report.as_json(report.report_json(report.together(gathered))))
+        print(report.as_json(report.report_json(report.merge(gathered))))
     return console.winning(statuses)
 
 
-def _believed(directory: str) -> list[Prepare]:
+def _prepares(directory: str) -> list[Prepare]:
     """The prepares that the receipt of `directory` tells of: of a safe directory, and of this user's own receipt."""
     record = receipt.of_safe_directory(directory)
     return [
@@ -123,34 +123,34 @@ def _of_environment(entries: list[Prepare]) -> list[Prepare]:
     return [entry for entry in entries if os.path.realpath(os.path.dirname(entry.target.python)) == programs]
 
 
-def _completed(options: argparse.Namespace, entry: Prepare) -> tuple[argparse.Namespace, str]:
+def _completion(options: argparse.Namespace, entry: Prepare) -> tuple[argparse.Namespace, str]:
     """The options with what they do not say taken from `entry`, and what that was, as words of a command line."""
-    new, target = argparse.Namespace(**vars(options)), entry.target
-    new.python = target.python
+    completion, target = argparse.Namespace(**vars(options)), entry.target
+    completion.python = target.python
     values = dict[str, object]()
     if not options.path:
-        new.path = values["paths"] = list(target.paths)
-    values.update(_readers(new, target))
+        completion.path = values["paths"] = list(target.paths)
+    values.update(_readers(completion, target))
     if not options.limits:
-        new.limits = values["limits"] = command_lines.limits(entry.limits)[1::2]
+        completion.limits = values["limits"] = command_lines.limits(entry.limits)[1::2]
     words = next_command.words(python=target.python, **values)  # type: ignore[arg-type]
     if not (options.all or options.requirements):
-        new.requirements, strict = list(entry.roots.requirements), entry.roots.strict
-        new.all = strict and entry.roots.everything
-        new.strict_tree = options.strict_tree or (strict and not entry.roots.everything)
+        completion.requirements, strict = list(entry.roots.requirements), entry.roots.strict
+        completion.all = strict and entry.roots.everything
+        completion.strict_tree = options.strict_tree or (strict and not entry.roots.everything)
         words += command_lines.tree_words(entry.roots)
-    return new, _shown(new, words)
+    return completion, _label(completion, words)
 
 
 def _for_the_same(options: argparse.Namespace, directory: str) -> dict[str, argparse.Namespace]:
     """The options of one tree, as in `_trees`, with the readers of the cache, where all trees in it have the same."""
     if options.user is not None:
         return {"": options}
-    targets = [entry.target for entry in _believed(directory)]
+    targets = [entry.target for entry in _prepares(directory)]
     if len({(target.account.name, target.group, target.timezone) for target in targets}) != 1:
         return {"": options}
-    new = argparse.Namespace(**vars(options))
-    return {_shown(new, next_command.words(**_readers(new, targets[0]))): new}  # type: ignore[arg-type]
+    completion = argparse.Namespace(**vars(options))
+    return {_label(completion, next_command.words(**_readers(completion, targets[0]))): completion}  # type: ignore[arg-type]
 
 
 def _readers(options: argparse.Namespace, target: Target) -> dict[str, object]:
@@ -167,7 +167,7 @@ def _readers(options: argparse.Namespace, target: Target) -> dict[str, object]:
     return values
 
 
-def _shown(options: argparse.Namespace, words: list[str]) -> str:
+def _label(options: argparse.Namespace, words: list[str]) -> str:
     text = shlex.join(words)
     unset = getattr(options, "host_zone", False) and "TZ" in os.environ
     return f"{text}, with TZ unset".lstrip(", ") if unset else text
@@ -179,7 +179,7 @@ def _group(gid: int) -> str:
     return accounts.group_name(gid)
 
 
-def _which(directory: str, entries: list[Prepare]) -> UsageError:
+def _ambiguity(directory: str, entries: list[Prepare]) -> UsageError:
     trees = " and ".join(f"{receipt.tree_of(*entry.roots)} of {entry.target.python}" for entry in entries)
     cause = f"it is prepared for {trees}"
     return UsageError(directory, cause, "name one with --python, --path and REQ, as status has them")

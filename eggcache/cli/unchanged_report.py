@@ -27,7 +27,7 @@ def tell(receipt: Mapping[str, Any], key: str, options: argparse.Namespace) -> i
     if options.lenient or not all(map(os.path.isdir, options.path)):
         return None  # see arguments.doubt
     try:
-        results, messages, status = _said(receipt, key, options)
+        results, messages, status = _lines(receipt, key, options)
         accounts.need_proc()
     except (EggcacheError, KeyError, TypeError, ValueError):  # a receipt that makes no sense, among others
         return None
@@ -38,7 +38,7 @@ def tell(receipt: Mapping[str, Any], key: str, options: argparse.Namespace) -> i
     return status
 
 
-def _said(receipt: Mapping[str, Any], key: str, options: argparse.Namespace) -> tuple[list[str], list[str], int]:
+def _lines(receipt: Mapping[str, Any], key: str, options: argparse.Namespace) -> tuple[list[str], list[str], int]:
     entry = receipt["entries"][key]
     results, messages, statuses = list[str](), list[str](), set[int]()
     for finding in entry["findings"]:

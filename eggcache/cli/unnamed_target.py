@@ -29,14 +29,16 @@ _PREFIXES = ("usr", "usr/local", "opt/*", "srv/*", "srv/*/*", "var/www/*", "var/
 def find(options: argparse.Namespace) -> str:
     """The path of the Python that runs eggcache. Raises UsageError where neither an egg nor the application is in its
     environment, and names other Pythons of this host: what its Apache embeds, and those that have eggs."""
-    own = ours(options.requirements)
-    if own:
-        return own
-    others = candidates()[:_SHOWN]
+    python = own_python(options.requirements)
+    if python:
+        return python
+    pythons = candidates()[:_SHOWN]
     remedy = Remedy(interpreter.REMEDY)
-    if others:
-        more = f" (or {', '.join(others[1:])})" if others[1:] else ""
-        remedy = Remedy(f"name the one that Apache runs{more}", next_command.repeated(options, "--python", others[0]))
+    if pythons:
+        alternatives = f" (or {', '.join(pythons[1:])})" if pythons[1:] else ""
+        remedy = Remedy(
+            f"name the one that Apache runs{alternatives}", next_command.repeated(options, "--python", pythons[0])
+        )
     runs = f"the environment of eggcache itself, {sys.prefix}, has no egg"
     if getattr(sys, "frozen", False):
         runs = "no Python runs this eggcache, which is a program of its own"  # scripts/binary
@@ -44,12 +46,12 @@ def find(options: argparse.Namespace) -> str:
     raise UsageError("--python", cause, remedy)
 
 
-def ours(requirements: Iterable[str] = ()) -> str:
+def own_python(requirements: Iterable[str] = ()) -> str:
     """The Python that runs eggcache, where its environment is an application's, of one of `requirements`, maybe; ""
     where it is eggcache's alone."""
     if getattr(sys, "frozen", False):
         return ""
-    if _has_eggs(sys.executable) or any(map(_installed, [*_ALWAYS, *_others(requirements)])):
+    if _has_eggs(sys.executable) or any(map(_is_installed, [*_ALWAYS, *_applications(requirements)])):
         return interpreter.find()
     return ""
 
@@ -66,8 +68,8 @@ def _with_eggs(root: str) -> Iterator[str]:
     for prefix in _PREFIXES:
         place = os.path.join(glob.escape(root), prefix, "lib*", "python*", "*-packages", "*.egg")
         for directory in sorted({os.path.dirname(egg) for egg in glob.iglob(place)}):
-            above, version = os.path.split(os.path.dirname(directory))
-            home = os.path.dirname(above)
+            library, version = os.path.split(os.path.dirname(directory))
+            home = os.path.dirname(library)
             homes = (home, os.path.dirname(home)) if os.path.basename(home) == "local" else (home,)
             programs = (os.path.join(base, "bin", name) for base in homes for name in ("python", version))
             yield from [program for program in programs if os.path.isfile(program) and os.access(program, os.X_OK)][:1]
@@ -77,37 +79,37 @@ def _has_eggs(python: str) -> bool:
     """Whether an egg, zipped or not, lies in its site-packages; or for our own Python, is on the path of its
     environment."""
     places = [*startup_files.site_directories(python), *(_path() if python == sys.executable else [])]
-    here = [place for place in places if place.endswith((".egg", "-packages"))]
-    return any(place.endswith(".egg") or glob.glob(f"{glob.escape(place)}/*.egg") for place in here)
+    directories = [place for place in places if place.endswith((".egg", "-packages"))]
+    return any(place.endswith(".egg") or glob.glob(f"{glob.escape(place)}/*.egg") for place in directories)
 
 
 def _path() -> list[str]:
     """The entries of sys.path that the environment of our own Python has, and PYTHONPATH has not."""
-    added = {os.path.realpath(entry) for entry in os.environ.get("PYTHONPATH", "").split(":") if entry}
-    return [entry for entry in sys.path if os.path.realpath(entry) not in added]
+    entries = {os.path.realpath(entry) for entry in os.environ.get("PYTHONPATH", "").split(":") if entry}
+    return [entry for entry in sys.path if os.path.realpath(entry) not in entries]
 
 
-def _installed(name: str) -> bool:
+def _is_installed(name: str) -> bool:
     places = [*startup_files.site_directories(sys.executable), *_path()]
     return bool(name) and any(True for _ in metadata.distributions(name=name, path=places))
 
 
-def _others(requirements: Iterable[str]) -> list[str]:
+def _applications(requirements: Iterable[str]) -> list[str]:
     """The projects that `requirements` name, without those that are in each environment that has eggcache."""
-    own = _own()
-    return [name for name in map(named, requirements) if normalised(name) not in own]
+    projects = _own_projects()
+    return [name for name in map(named, requirements) if normalised(name) not in projects]
 
 
-def _own() -> set[str]:
+def _own_projects() -> set[str]:
     """eggcache and what it requires, directly and through others: by their names, normalised. Extras of others are not
     followed, which are no part of an environment that has eggcache alone."""
-    projects, pending = set[str](), ["eggcache"]
-    while pending:
-        name = pending.pop()
+    projects, names = set[str](), ["eggcache"]
+    while names:
+        name = names.pop()
         if name in projects:
             continue
         projects.add(name)
         with suppress(metadata.PackageNotFoundError, ValueError):
             lines = metadata.requires(name) or []
-            pending += [project(line) for line in lines if name == "eggcache" or "extra" not in line.partition(";")[2]]
+            names += [project(line) for line in lines if name == "eggcache" or "extra" not in line.partition(";")[2]]
     return projects

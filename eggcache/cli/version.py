@@ -37,7 +37,7 @@ def lines(*, verbose: bool = False) -> Iterator[str]:
         with suppress(metadata.PackageNotFoundError):
             yield f"  {library} {metadata.version(library)}"
     try:
-        python = interpreter.find() if interpreter.environment_names_one() else unnamed_target.ours()
+        python = interpreter.find() if interpreter.environment_names_one() else unnamed_target.own_python()
         if not python:
             yield "  target: none is named: --python, or EGGCACHE_PYTHON, names it"
             return
@@ -46,8 +46,8 @@ def lines(*, verbose: bool = False) -> Iterator[str]:
         yield f"  target: {error}"
         return
     yield f"  target: Python {_dotted(facts.version)}, {facts.executable}"
-    where = f", {facts.pkg_resources}" if facts.pkg_resources else ""
-    yield f"  pkg_resources of the target: {facts.setuptools or ('none' if not where else 'unknown')}{where}"
+    place = f", {facts.pkg_resources}" if facts.pkg_resources else ""
+    yield f"  pkg_resources of the target: {facts.setuptools or ('none' if not place else 'unknown')}{place}"
 
 
 def _dotted(version: tuple[int, ...]) -> str:

@@ -106,7 +106,7 @@ class Extraction:
         self.size = sum(member.size for member, _ in self.wanted)
         self.directories = directories([name for _, name in self.wanted], opened.directories())
         if os.fstat(into).st_gid != ownership.gid:  # what is made in a setgid directory gets the directory's group
-            safe_dirs.own(into, os.geteuid(), ownership.gid, 0o2700)
+            safe_dirs.set_owner(into, os.geteuid(), ownership.gid, 0o2700)
         for directory in self.directories:
             os.mkdir(directory, 0o700, dir_fd=into)
 
@@ -169,8 +169,8 @@ class Extraction:
         owner = self.ownership
         for name in reversed(self.directories):
             with files.closing(os.open(name, safe_dirs.DIRECTORY, dir_fd=self.into)) as descriptor:
-                safe_dirs.own(descriptor, owner.uid, owner.gid, owner.directory_mode)
-        safe_dirs.own(self.into, owner.uid, owner.gid, owner.directory_mode)
+                safe_dirs.set_owner(descriptor, owner.uid, owner.gid, owner.directory_mode)
+        safe_dirs.set_owner(self.into, owner.uid, owner.gid, owner.directory_mode)
 
 
 def together(

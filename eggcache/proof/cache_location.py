@@ -103,7 +103,7 @@ def hidden(prepare: Prepare, others: Iterable[ApplicationServer] = ()) -> Iterat
 def unreadable(prepare: Prepare, servers: Iterable[ApplicationServer]) -> Iterator[Finding]:
     """Whether these `servers`, which are of other users than that of `prepare`, can read its cache."""
     for server in servers if os.geteuid() == 0 else ():
-        account = accounts.named(str(server.uid))
+        account = accounts.account_of(str(server.uid))
         path = apache_findings.first_unreadable(prepare.directory, account)
         if path is not None:
             cause = accounts.in_the_way(path, account).cause.replace("cannot use it", "cannot read the cache")

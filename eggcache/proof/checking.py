@@ -144,7 +144,7 @@ def _wait_for_prepare(cache: str, run: Run) -> None:
             return
         held.callback(os.close, lock)
         with suppress(OSError):  # a file system without locks
-            held.enter_context(safe_dirs.locked_itself(lock, cache, run.wait, run.progress))
+            held.enter_context(safe_dirs.lock_itself(lock, cache, run.wait, run.progress))
 
 
 def _opened(cache: str) -> AbstractContextManager[int]:

@@ -74,7 +74,7 @@ def _open_to_others(directory: str, anew: str) -> Finding | None:
 def _writable(directory: str, account: Account) -> list[str]:
     """`directory` and everything in it that `account` can write to or owns; for links the owner counts."""
     paths, own = [directory], set()
-    for top, directories, others in files.below(directory):
+    for top, directories, others in files.walk(directory):
         paths += [os.path.join(top, name) for name in sorted([*directories, *others])]
     plain = []
     for path in paths:

@@ -54,7 +54,7 @@ def outdated(python: str, changed: float, uid: int | None = None) -> tuple[Proce
     older, ours = list[int](), procfs.ancestors()
     for pid in procfs.numbers():
         with suppress(OSError):
-            if pid not in ours and procfs.started(pid) < changed and uid in (None, os.stat(f"/proc/{pid}").st_uid):
+            if pid not in ours and procfs.start_time(pid) < changed and uid in (None, os.stat(f"/proc/{pid}").st_uid):
                 older.append(pid)
     users = Users()
     if older:
@@ -139,7 +139,7 @@ class _Look:
         identity, since a container sees them under other names."""
         budget = _MOST_FILES
         for directory in self.directories:
-            for top, _, names in files.below(directory):
+            for top, _, names in files.walk(directory):
                 budget -= len(names)
                 if budget < 0:
                     return

@@ -74,7 +74,7 @@ def _server(
 ) -> ApplicationServer | None:
     program, words, values, work = started
     directories = [values["PWD"], work] if values.get("PWD", "").startswith("/") else [work]
-    with accounts.acting(accounts.named(str(uid))):  # which files it reads is its owner's to say
+    with accounts.acting(accounts.account_of(str(uid))):  # which files it reads is its owner's to say
         if os.path.basename(program).startswith("uwsgi"):
             kind, arguments = "uwsgi", server_files.uwsgi(words, directories)
         elif gunicorn := server_files.gunicorn(words, directories, values):

@@ -57,10 +57,10 @@ def current() -> Account:
     return Account(user_name(uid), uid, gid, tuple(g for g in os.getgroups() if g != gid))
 
 
-def lookup(user: str, asked: str = "--user") -> Account:
+def lookup(user: str, source: str = "--user") -> Account:
     """The account of `user`, a name or a number, with the groups that a login would give it.
 
-    :param asked: the option or file that names the user, for the error
+    :param source: the option or file that names the user, for the error
     :raises UsageError: where this host has no such user
     """
     try:
@@ -70,19 +70,19 @@ def lookup(user: str, asked: str = "--user") -> Account:
             entry = pwd.getpwuid(int(user))
         except (KeyError, ValueError, OverflowError):
             cause = "there is no such user on this host"
-            raise UsageError(f"{asked} {user}", cause, "name one of /etc/passwd with --user") from None
+            raise UsageError(f"{source} {user}", cause, "name one of /etc/passwd with --user") from None
     groups = tuple(g for g in os.getgrouplist(entry.pw_name, entry.pw_gid) if g != entry.pw_gid)
     return Account(entry.pw_name, entry.pw_uid, entry.pw_gid, groups)
 
 
-def named(user: str, asked: str = "--user") -> Account:
+def account_of(user: str, source: str = "--user") -> Account:
     """The account of `user`, as `lookup` finds it; but a number needs no entry in /etc/passwd.
 
     The group of such a number is 0, as a container gives it (OCI runtimes, `docker run --user`, and OpenShift, whose
     numbers are arbitrary). Raises UsageError as `lookup` does.
     """
     try:
-        return lookup(user, asked)
+        return lookup(user, source)
     except UsageError:
         number = _number(user)
         if number is None:
@@ -90,10 +90,10 @@ def named(user: str, asked: str = "--user") -> Account:
         return Account(str(number), number, 0)
 
 
-def group(name: str, asked: str = "--group") -> int:
+def group(name: str, source: str = "--group") -> int:
     """The number of the group `name`, a name or a number; a number needs no entry in /etc/group.
 
-    :param asked: the option or file that names the group, for the error
+    :param source: the option or file that names the group, for the error
     :raises UsageError: where this host has no such group
     """
     try:
@@ -102,7 +102,7 @@ def group(name: str, asked: str = "--group") -> int:
         number = _number(name)
         if number is None:
             cause = "there is no such group on this host"
-            raise UsageError(f"{asked} {name}", cause, "name one of /etc/group with --group") from None
+            raise UsageError(f"{source} {name}", cause, "name one of /etc/group with --group") from None
         return number
 
 
@@ -128,29 +128,31 @@ def _acting(account: Account) -> Iterator[None]:
     if os.geteuid() != 0 or account.uid == 0:
         yield
         return
-    before, refused = (os.getgroups(), os.getegid()), None
+    groups_and_gid, refusal = (os.getgroups(), os.getegid()), None
     try:  # around all of it: a signal may come after any of these calls
         try:
             os.setgroups(account.groups)
             os.setegid(account.gid)
             os.seteuid(account.uid)
         except OSError as error:
-            refused = powerless(f"user {account.name}", "act as it", error)
-            raise refused from None
+            refusal = powerless(f"user {account.name}", "act as it", error)
+            raise refusal from None
         yield
     finally:
         os.seteuid(0)
-        os.setegid(before[1])
+        os.setegid(groups_and_gid[1])
         try:
-            os.setgroups(before[0])
+            os.setgroups(groups_and_gid[0])
         except OSError:
-            if not refused:  # else nothing has changed
+            if not refusal:  # else nothing has changed
                 raise
 
 
-def powerless(thing: str, what: str, error: OSError) -> NotPermitted:
-    """The error where root may not do `what` for a user or a group: see user_namespaces(7) and capabilities(7)."""
-    cause = f"root cannot {what} here ({error.strerror}): it lacks the capability, or its user namespace has no such id"
+def powerless(thing: str, action: str, error: OSError) -> NotPermitted:
+    """The error where root may not do `action` for a user or a group: see user_namespaces(7) and capabilities(7)."""
+    cause = (
+        f"root cannot {action} here ({error.strerror}): it lacks the capability, or its user namespace has no such id"
+    )
     return NotPermitted(thing, cause, "run it as root of the host, or in a container with a range of ids, subuid(5)")
 
 
@@ -179,23 +181,23 @@ def may(path: str, mode: int) -> bool:
 def obstacle(path: str, account: Account) -> str:
     """The first directory on the way to `path` that `account` cannot search; `path` itself where there is none."""
     with acting(account):
-        where = "/"
+        place = "/"
         for part in os.path.abspath(path).split("/")[1:]:
-            if not may(where, os.X_OK):
+            if not may(place, os.X_OK):
                 break
-            where = os.path.join(where, part)
-    return where
+            place = os.path.join(place, part)
+    return place
 
 
 def in_the_way(path: str, account: Account) -> NotPermitted:
     """The error for a `path` that `account` cannot reach: it names the first directory (or file) in the way."""
-    where = obstacle(path, account)
+    place = obstacle(path, account)
     try:
-        info = os.stat(where)
+        info = os.stat(place)
     except OSError as error:
-        return NotPermitted(path, f"{account.name} cannot reach it: {where}: {error.strerror}", "")
+        return NotPermitted(path, f"{account.name} cannot reach it: {place}: {error.strerror}", "")
     owner = user_name(info.st_uid)
-    cause = f"{account.name} cannot use it: {where} is {owner}'s, mode {stat.S_IMODE(info.st_mode):04o}"
+    cause = f"{account.name} cannot use it: {place} is {owner}'s, mode {stat.S_IMODE(info.st_mode):04o}"
     return NotPermitted(path, cause, f"make it readable for {account.name}, or move what is needed to a place that is")
 
 
@@ -212,12 +214,12 @@ def _open(path: str) -> int:
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
     descriptor = os.open(path, flags)
     try:
-        again = os.open(os.readlink(f"/proc/self/fd/{descriptor}"), flags)
+        real_descriptor = os.open(os.readlink(f"/proc/self/fd/{descriptor}"), flags)
         try:
-            if not os.path.samestat(os.fstat(descriptor), os.fstat(again)):
+            if not os.path.samestat(os.fstat(descriptor), os.fstat(real_descriptor)):
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
         finally:
-            os.close(again)
+            os.close(real_descriptor)
     except BaseException:
         os.close(descriptor)
         raise

@@ -57,18 +57,18 @@ def exists(name: str, directory: int) -> bool:
     return True
 
 
-def allowed(mode: int) -> int:
+def mode_with_umask(mode: int) -> int:
     """The permission bits of `mode` that this process's umask leaves a new file."""
     umask = os.umask(0o077)
     os.umask(umask)
     return mode & ~umask
 
 
-def same_bytes(one: str, other: str, one_in: int | None = None, other_in: int | None = None) -> bool:
+def same_bytes(first_name: str, second_name: str, first_in: int | None = None, second_in: int | None = None) -> bool:
     """Whether two names lead to regular files with the same bytes."""
     with ExitStack() as stack:
         streams = []
-        for name, directory in ((one, one_in), (other, other_in)):
+        for name, directory in ((first_name, first_in), (second_name, second_in)):
             try:
                 descriptor = os.open(name, READ, dir_fd=directory)
             except OSError:
@@ -85,7 +85,7 @@ def same_bytes(one: str, other: str, one_in: int | None = None, other_in: int | 
                 return True
 
 
-def below(top: str, within: int | None = None) -> Iterator[tuple[str, list[str], list[str]]]:
+def walk(top: str, within: int | None = None) -> Iterator[tuple[str, list[str], list[str]]]:
     """As os.walk: each directory from `top` down, with the names of its directories and of its other entries.
 
     No depth is too great for it (os.walk calls itself for each level up to Python 3.11, os.fwalk always). `within` is a
@@ -94,23 +94,23 @@ def below(top: str, within: int | None = None) -> Iterator[tuple[str, list[str],
     """
     pending, flags = [top], DIRECTORY & ~os.O_NOFOLLOW if within is None else DIRECTORY
     while pending:
-        here = pending.pop()
-        directories, others = list[str](), list[str]()
+        directory = pending.pop()
+        directories, names = list[str](), list[str]()
         try:
-            descriptor = os.open(here, flags, dir_fd=within)
+            descriptor = os.open(directory, flags, dir_fd=within)
         except OSError:
             continue
         try:
             with os.scandir(descriptor) as entries:
                 for entry in entries:
-                    (directories if entry.is_dir(follow_symlinks=False) else others).append(entry.name)
+                    (directories if entry.is_dir(follow_symlinks=False) else names).append(entry.name)
         except OSError:
             continue
         finally:
             os.close(descriptor)
-        yield here, directories, others
+        yield directory, directories, names
         flags = DIRECTORY
-        pending += [os.path.join(here, name) for name in reversed(directories)]
+        pending += [os.path.join(directory, name) for name in reversed(directories)]
 
 
 def in_tmp(directory: str) -> str | None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def held(descriptor: int, path: str, wait: float, progress: Progress | None) -> Iterator[None]:
+def hold(descriptor: int, path: str, wait: float, progress: Progress | None) -> Iterator[None]:
     """Hold the lock of the open file `descriptor`, flock(2). Where another run has it, show on `progress` that the lock
     of `path` is waited for.
 
@@ -29,7 +29,7 @@ def held(descriptor: int, path: str, wait: float, progress: Progress | None) -> 
     except BlockingIOError:
         from eggcache.system import waiting
 
-        with waiting.held(descriptor, path, wait, progress):
+        with waiting.hold(descriptor, path, wait, progress):
             yield
         return
     try:
@@ -39,11 +39,11 @@ def held(descriptor: int, path: str, wait: float, progress: Progress | None) -> 
 
 
 @contextmanager
-def held_twice(descriptor: int, path: str, wait: float, progress: Progress | None) -> Iterator[None]:
-    """As `held`, by a second descriptor: filelock may close it in forked processes, which may need the first."""
+def hold_twice(descriptor: int, path: str, wait: float, progress: Progress | None) -> Iterator[None]:
+    """As `hold`, by a second descriptor: filelock may close it in forked processes, which may need the first."""
     lock = os.dup(descriptor)
     try:
-        with held(lock, path, wait, progress):
+        with hold(lock, path, wait, progress):
             yield
     finally:
         os.close(lock)

@@ -16,7 +16,7 @@ _PATIENCE = 5.0  # seconds: a process that makes new children for longer than th
 
 
 @contextmanager
-def ended(uid: int) -> Iterator[None]:
+def cleanup(uid: int) -> Iterator[None]:
     """Kill at the end all processes of `uid` that children of ours started in the body, also those whose parent has
     ended.
 
@@ -26,8 +26,8 @@ def ended(uid: int) -> Iterator[None]:
         yield
         return
     libc = ctypes.CDLL(None)
-    before = ctypes.c_int(0)
-    libc.prctl(_GET, ctypes.byref(before), 0, 0, 0)
+    flag = ctypes.c_int(0)
+    libc.prctl(_GET, ctypes.byref(flag), 0, 0, 0)
     libc.prctl(_SET, 1, 0, 0, 0)
     try:
         yield
@@ -38,7 +38,7 @@ def ended(uid: int) -> Iterator[None]:
                 with suppress(OSError):
                     os.kill(pid, signal.SIGKILL)
                     os.waitpid(pid, 0)
-        libc.prctl(_SET, before.value, 0, 0, 0)
+        libc.prctl(_SET, flag.value, 0, 0, 0)
 
 
 def _children(uid: int) -> list[int]:

@@ -6,7 +6,7 @@ import os
 
 from eggcache.errors import EggcacheError
 
-_read: dict[str, bytes] = {}
+_contents: dict[str, bytes] = {}
 
 _HERE = os.path.dirname(os.path.dirname(__file__))  # eggcache's own directory
 
@@ -17,10 +17,10 @@ def read(name: str) -> bytes:
     A file is read once: the process may become a user who cannot read it. pkgutil takes longer to load than a file.
     Raises EggcacheError where the file is missing.
     """
-    if name not in _read:
+    if name not in _contents:
         path = os.path.join(_HERE, name)
         try:
-            _read[name] = getattr(__spec__.loader, "get_data")(path)  # noqa: B009
+            _contents[name] = getattr(__spec__.loader, "get_data")(path)  # noqa: B009
         except OSError:
             raise EggcacheError(name, "it is missing from this installation of eggcache", "install it again") from None
-    return _read[name]
+    return _contents[name]

@@ -29,21 +29,21 @@ def listen(
     :returns: False where the process has to be ended: the time is over, or a taker returned False since it has too much
     :raises Exception: what `tick` and takers raise
     """
-    rest, over = memoryview(feed), False
+    rest, is_over = memoryview(feed), False
     with selectors.DefaultSelector() as selector:
         if rest and process.stdin is not None:
             selector.register(process.stdin, selectors.EVENT_WRITE)
-        for reading in takers:
-            selector.register(reading, selectors.EVENT_READ)
-            os.set_blocking(reading, False)
+        for descriptor in takers:
+            selector.register(descriptor, selectors.EVENT_READ)
+            os.set_blocking(descriptor, False)
         while True:
-            more = not over and tick() is True
+            has_more = not is_over and tick() is True
             began = time.monotonic()
-            ready = selector.select(0 if over or more else min(seconds, 0.1 if selector.get_map() else 0.002))
+            events = selector.select(0 if is_over or has_more else min(seconds, 0.1 if selector.get_map() else 0.002))
             seconds -= time.monotonic() - began
-            if over and not ready:
+            if is_over and not events:
                 return True
-            for key, _ in ready:
+            for key, _ in events:
                 try:
                     if key.fd not in takers:
                         rest = rest[os.write(key.fd, rest[:PIECE]) :]
@@ -60,11 +60,11 @@ def listen(
                     selector.unregister(key.fileobj)
                 elif not takers[key.fd](data):
                     return False
-            over = over or ended(process)
-            if not over and seconds <= 0:
+            is_over = is_over or has_ended(process)
+            if not is_over and seconds <= 0:
                 return False
 
 
-def ended(process: subprocess.Popen[bytes]) -> bool:
+def has_ended(process: subprocess.Popen[bytes]) -> bool:
     """Whether the process has ended. It is not reaped, so that no other process or group can get its number."""
     return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None

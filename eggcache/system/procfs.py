@@ -44,25 +44,25 @@ def ask(pids: Sequence[int], question: Callable[[int], Answer], silent: list[int
     rest, until = list(pids), time.monotonic() + TOTAL
     while rest and time.monotonic() < until:
         try:
-            child, reading = syscalls.child(partial(_answer, rest, question))
+            child, descriptor = syscalls.child(partial(_answer, rest, question))
         except OSError:  # there are no more processes, or files, for us
             break
         try:
-            for answer in _heard(reading, until):
+            for answer in _answers(descriptor, until):
                 pid = rest.pop(0)
                 if answer:
                     yield pid, answer[0]
         finally:
-            os.close(reading)
+            os.close(descriptor)
             _leave(child)
         if rest:  # the child waits for the first of them
             silent.append(rest.pop(0))
     silent += rest
 
 
-def _answer(pids: Sequence[int], question: Callable[[int], object], writing: int) -> None:
+def _answer(pids: Sequence[int], question: Callable[[int], object], descriptor: int) -> None:
     """The whole life of the child: answer about one process after the other."""
-    os.dup2(writing, 0)
+    os.dup2(descriptor, 0)
     for name in os.listdir("/proc/self/fd"):  # a lock of ours, or a pipe whose end somebody waits for
         if name != "0":
             with suppress(OSError):
@@ -79,13 +79,13 @@ def _answer(pids: Sequence[int], question: Callable[[int], object], writing: int
             message = message[os.write(0, message) :]
 
 
-def _heard(reading: int, until: float) -> Iterator[tuple[Any, ...]]:
+def _answers(descriptor: int, until: float) -> Iterator[tuple[Any, ...]]:
     """The answers of the child, until it ends or is silent: each a tuple of one answer, or an empty tuple for a
     failure."""
     buffer, poll = bytearray(), select.poll()
-    poll.register(reading, select.POLLIN)
+    poll.register(descriptor, select.POLLIN)
     while poll.poll(max(0, min(PATIENCE, until - time.monotonic())) * 1000):
-        data = os.read(reading, 1 << 16)
+        data = os.read(descriptor, 1 << 16)
         if not data:
             return
         buffer += data
@@ -123,7 +123,7 @@ def parent(pid: int) -> int:
         return int(stream.read().rpartition(b")")[2].split()[1])
 
 
-def started(pid: int) -> float:
+def start_time(pid: int) -> float:
     """When it was started, in seconds since the epoch, to a hundredth."""
     with open(f"/proc/{pid}/stat", "rb") as stream:
         ticks = int(stream.read().rpartition(b")")[2].split()[19])
@@ -145,10 +145,10 @@ def mounts() -> list[tuple[str, str]]:
     """The mounts that this process sees, in the order of mounting: the directory, and the type of its file system."""
     places = []
     for line in os.fsdecode(files.beginning("/proc/self/mountinfo")).split("\n"):
-        before, dash, after = line.partition(" - ")
+        mount, dash, file_system = line.partition(" - ")
         if dash:
-            place = re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), before.split(" ")[4])
-            places.append((place, after.split(" ")[0]))
+            place = re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), mount.split(" ")[4])
+            places.append((place, file_system.split(" ")[0]))
     return places
 
 

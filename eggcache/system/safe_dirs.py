@@ -55,20 +55,20 @@ def open_directory(path: str, *, create: bool = False, roots: bool = False) -> i
     :raises FileNotFoundError: where it is missing
     :raises NotPermitted: where it, or a directory above it, is not safe, with that component, its owner and its mode
     """
-    return owned(_walk(os.path.abspath(path), create), path, roots)
+    return check_owner(_walk(os.path.abspath(path), create), path, roots)
 
 
-def owned(descriptor: int, path: str, roots: bool = False) -> int:
+def check_owner(descriptor: int, path: str, roots: bool = False) -> int:
     """This descriptor of `path`: the caller's, and nobody else may write there. Else it is closed."""
-    anew = "let --reset move it aside and build it anew, or name another directory"
+    remedy = "let --reset move it aside and build it anew, or name another directory"
     try:
         info = os.fstat(descriptor)
         if info.st_uid != os.geteuid() and not (roots and info.st_uid == 0):
             cause = f"it belongs to {owner_name(info.st_uid)}, who may hold files in it open"
-            raise NotPermitted(path, cause, anew)
+            raise NotPermitted(path, cause, remedy)
         if info.st_mode & 0o022:
             cause = f"others can write to it (mode {stat.S_IMODE(info.st_mode):04o})"
-            raise NotPermitted(path, cause, "name a directory in it" if info.st_mode & stat.S_ISVTX else anew)
+            raise NotPermitted(path, cause, "name a directory in it" if info.st_mode & stat.S_ISVTX else remedy)
     except BaseException:
         os.close(descriptor)
         raise
@@ -99,39 +99,39 @@ def open_place(path: str) -> int:
 def _walk(path: str, create: bool, group_may: bool = False) -> int:
     """Open `path` component by component, as `open_directory` says. The caller closes the descriptor."""
     trail: list[tuple[int, str]] = [(os.open("/", DIRECTORY), "/")]
-    pending = [part for part in reversed(path.split("/")) if part]
+    parts = [part for part in reversed(path.split("/")) if part]
     links = 0
     try:
-        while pending:
-            name = pending.pop()
-            parent, where = trail[-1]
+        while parts:
+            name = parts.pop()
+            parent, directory = trail[-1]
             if name == ".":
                 continue
             if name == "..":
                 if len(trail) > 1:
                     os.close(trail.pop()[0])
                 continue
-            _check_parent(parent, where, group_may)
-            here = os.path.join(where, name)
+            _check_parent(parent, directory, group_may)
+            place = os.path.join(directory, name)
             try:
-                trail.append((os.open(name, DIRECTORY, dir_fd=parent), here))
+                trail.append((os.open(name, DIRECTORY, dir_fd=parent), place))
             except FileNotFoundError:
-                if not create or pending:
-                    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), here) from None
-                trail.append((make(parent, name), here))
+                if not create or parts:
+                    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), place) from None
+                trail.append((make(parent, name), place))
             except OSError as error:
                 if error.errno in (errno.EIO, errno.EROFS, errno.ENOSPC, errno.EDQUOT):
-                    raise of_disk(here, "cannot be opened", error) from None
+                    raise of_disk(place, "cannot be opened", error) from None
                 if error.errno not in (errno.ELOOP, errno.ENOTDIR):
-                    raise NotPermitted(here, f"cannot be opened: {error.strerror}", "") from None
-                target = _trusted_link(parent, name, here, group_may)
+                    raise NotPermitted(place, f"cannot be opened: {error.strerror}", "") from None
+                target = _trusted_link(parent, name, place, group_may)
                 links += 1
                 if links > _MOST_LINKS:
-                    raise NotPermitted(here, "too many symbolic links", "name the directory itself") from None
+                    raise NotPermitted(place, "too many symbolic links", "name the directory itself") from None
                 if target.startswith("/"):
                     while len(trail) > 1:
                         os.close(trail.pop()[0])
-                pending.extend(part for part in reversed(target.split("/")) if part)
+                parts.extend(part for part in reversed(target.split("/")) if part)
         return os.dup(trail[-1][0])
     finally:
         for descriptor, _ in trail:
@@ -144,9 +144,9 @@ def make(parent: int, name: str) -> int:
     for _ in range(_MOST_TURNS):  # in /tmp somebody else may make and remove one of that name
         try:
             os.mkdir(name, 0o700, dir_fd=parent)
-            made = True
+            is_new = True
         except FileExistsError:
-            made = False
+            is_new = False
         try:
             descriptor = os.open(name, DIRECTORY, dir_fd=parent)
         except FileNotFoundError:
@@ -155,7 +155,7 @@ def make(parent: int, name: str) -> int:
             if error.errno not in (errno.ELOOP, errno.ENOTDIR):
                 raise
             raise NotPermitted(name, f"somebody put something else there: {error.strerror}", "remove it") from None
-        if made:
+        if is_new:
             from eggcache.system import unfit_disks
 
             try:
@@ -168,35 +168,35 @@ def make(parent: int, name: str) -> int:
     raise NotPermitted(name, "another user makes and removes it again and again", "name another directory")
 
 
-def _check_parent(descriptor: int, where: str, group_may: bool = False) -> None:
+def _check_parent(descriptor: int, path: str, group_may: bool = False) -> None:
     """Refuse a directory in which somebody else can exchange names."""
     info = os.fstat(descriptor)
     if info.st_uid not in (0, os.geteuid()):
         remedy = "name a directory below directories of root and of yourself, such as /var/cache/eggcache"
-        raise NotPermitted(where, f"it belongs to {owner_name(info.st_uid)}, who can replace whatever is in it", remedy)
+        raise NotPermitted(path, f"it belongs to {owner_name(info.st_uid)}, who can replace whatever is in it", remedy)
     if info.st_mode & (0o002 if group_may else 0o022) and not info.st_mode & stat.S_ISVTX:
         cause = f"others can rename what is in it (mode {stat.S_IMODE(info.st_mode):04o}, not sticky)"
         remedy = "name a directory below directories that nobody else can write to, such as /var/cache/eggcache"
-        raise NotPermitted(where, cause, remedy)
+        raise NotPermitted(path, cause, remedy)
 
 
-def _trusted_link(parent: int, name: str, here: str, group_may: bool) -> str:
+def _trusted_link(parent: int, name: str, path: str, group_may: bool) -> str:
     """Where the symbolic link `name` leads. Refused unless root or the caller made it, in a directory that nobody else
     writes to."""
     try:
         info = os.stat(name, dir_fd=parent, follow_symlinks=False)
     except FileNotFoundError:
-        raise NotPermitted(here, "another user exchanges it again and again", "name another directory") from None
+        raise NotPermitted(path, "another user exchanges it again and again", "name another directory") from None
     if not stat.S_ISLNK(info.st_mode):
         cause = "it is no directory"
-        raise NotPermitted(here, cause, "remove it, name another directory, or let --reset move it aside")
+        raise NotPermitted(path, cause, "remove it, name another directory, or let --reset move it aside")
     if info.st_uid not in (0, os.geteuid()) or os.fstat(parent).st_mode & (0o002 if group_may else 0o022):
         cause = f"it is a symbolic link of {owner_name(info.st_uid)} that somebody else could have planted"
-        raise NotPermitted(here, cause, "remove it, name the directory itself, or let --reset move it aside")
+        raise NotPermitted(path, cause, "remove it, name the directory itself, or let --reset move it aside")
     try:
         return os.readlink(name, dir_fd=parent)
     except OSError as error:  # /proc/1/root, in a container
-        raise NotPermitted(here, f"cannot be opened: {error.strerror}", "name another directory") from None
+        raise NotPermitted(path, f"cannot be opened: {error.strerror}", "name another directory") from None
 
 
 def open_parent(path: str) -> int:
@@ -204,10 +204,10 @@ def open_parent(path: str) -> int:
 
     Raises NotPermitted, and FileNotFoundError where it is missing.
     """
-    where = os.path.dirname(os.path.abspath(path))
-    descriptor = _walk(where, create=False)
+    directory = os.path.dirname(os.path.abspath(path))
+    descriptor = _walk(directory, create=False)
     try:
-        _check_parent(descriptor, where)
+        _check_parent(descriptor, directory)
     except BaseException:
         os.close(descriptor)
         raise
@@ -247,7 +247,7 @@ def drop_acls(descriptor: int) -> None:
                 raise
 
 
-def own(descriptor: int, uid: int, gid: int, mode: int) -> None:
+def set_owner(descriptor: int, uid: int, gid: int, mode: int) -> None:
     """Give an open file or directory its owner and mode: chown first, since chown clears the setuid bits.
 
     Raises NotPermitted where root cannot give files to that owner.
@@ -277,15 +277,15 @@ def check_lock(descriptor: int, path: str) -> bool:
 
 
 def _check_lock(info: os.stat_result, path: str) -> None:
-    ours = stat.S_ISREG(info.st_mode) and info.st_uid == os.geteuid() and info.st_nlink <= 1
+    is_ours = stat.S_ISREG(info.st_mode) and info.st_uid == os.geteuid() and info.st_nlink <= 1
     # Whoever can open the file can hold the lock for ever. A file with contents has another purpose.
-    if not ours or info.st_mode & 0o077 or info.st_size:
-        seen = f"mode {info.st_mode:06o}, {owner_name(info.st_uid)}, {info.st_nlink} links, {info.st_size} bytes"
-        cause = f"it is not a lock file of eggcache's ({seen})"
+    if not is_ours or info.st_mode & 0o077 or info.st_size:
+        facts = f"mode {info.st_mode:06o}, {owner_name(info.st_uid)}, {info.st_nlink} links, {info.st_size} bytes"
+        cause = f"it is not a lock file of eggcache's ({facts})"
         raise NotPermitted(f"{path}/{LOCK}", cause, "remove it, or let --reset move the directory aside")
 
 
-def locked(descriptor: int, path: str, wait: float, progress: Progress | None = None) -> Held[None]:
+def lock(descriptor: int, path: str, wait: float, progress: Progress | None = None) -> Held[None]:
     """Hold the lock of the verified directory `descriptor`, and show on `progress` that it is waited for.
 
     The lock file is 0600: else the runtime user could open it and block root for ever. It is never unlinked: a process
@@ -294,15 +294,15 @@ def locked(descriptor: int, path: str, wait: float, progress: Progress | None = 
     """
     from contextlib import contextmanager
 
-    return contextmanager(_locked)(descriptor, path, wait, progress)
+    return contextmanager(_lock)(descriptor, path, wait, progress)
 
 
-def _locked(descriptor: int, path: str, wait: float, progress: Progress | None) -> Iterator[None]:
+def _lock(descriptor: int, path: str, wait: float, progress: Progress | None) -> Iterator[None]:
     from eggcache.system import locks
 
     lock = _open_lock(descriptor, path)
     try:
-        with locks.held(lock, path, wait, progress):
+        with locks.hold(lock, path, wait, progress):
             if not os.fstat(lock).st_nlink and leads_to(path, descriptor):
                 raise EggcacheError(f"{path}/{LOCK}", "somebody removed it while it was waited for", "run it again")
             yield
@@ -313,14 +313,14 @@ def _locked(descriptor: int, path: str, wait: float, progress: Progress | None) 
 def _open_lock(directory: int, path: str) -> int:
     """A descriptor of the lock file in `directory`, made where it is missing. Where the directory itself has been
     removed, and no other run can lock it any more: a descriptor of that directory. Raises as `check_lock` does."""
-    new = not check_lock(directory, path)  # first: opening a device may do something
+    is_new = not check_lock(directory, path)  # first: opening a device may do something
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
         lock = os.open(LOCK, flags, 0o600, dir_fd=directory)
     except FileNotFoundError:
         return os.dup(directory)
     try:
-        if new:
+        if is_new:
             from eggcache.system import unfit_disks
 
             unfit_disks.look(lock, directory, LOCK)
@@ -334,13 +334,13 @@ def _open_lock(directory: int, path: str) -> int:
     return lock
 
 
-def locked_itself(descriptor: int, path: str, wait: float, progress: Progress | None = None) -> Held[None]:
+def lock_itself(descriptor: int, path: str, wait: float, progress: Progress | None = None) -> Held[None]:
     """Hold a lock on the file or directory `descriptor` itself, so that no lock file stays behind; otherwise as
-    `locked`.
+    `lock`.
 
     Every user who may read it can hold this lock for ever. So it suits a command that a person waits for, and not the
     start of Apache.
     """
     from eggcache.system import locks
 
-    return locks.held_twice(descriptor, path, wait, progress)
+    return locks.hold_twice(descriptor, path, wait, progress)

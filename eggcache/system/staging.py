@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 from eggcache.model import Ownership
 from eggcache.system import unfit_disks
-from eggcache.system.safe_dirs import CREATE, DIRECTORY, STAGE, drop_acls, own
+from eggcache.system.safe_dirs import CREATE, DIRECTORY, STAGE, drop_acls, set_owner
 from eggcache.system.syscalls import FATAL
 
 # What NFS and FUSE rename a file to that is removed while a process has it open. It goes when that process closes it.
@@ -34,13 +34,13 @@ def stage(descriptor: int) -> Iterator[tuple[str, int]]:
     name = STAGE + unguessable()
     try:
         os.mkdir(name, 0o700, dir_fd=descriptor)
-        inside = os.open(name, DIRECTORY, dir_fd=descriptor)
+        directory = os.open(name, DIRECTORY, dir_fd=descriptor)
         try:
-            unfit_disks.look(inside, descriptor, name)
-            drop_acls(inside)
-            yield name, inside
+            unfit_disks.look(directory, descriptor, name)
+            drop_acls(directory)
+            yield name, directory
         finally:
-            os.close(inside)
+            os.close(directory)
     finally:
         with undisturbed():
             remove(descriptor, name)
@@ -49,11 +49,11 @@ def stage(descriptor: int) -> Iterator[tuple[str, int]]:
 @contextmanager
 def undisturbed() -> Iterator[None]:
     """Block signals: a second Ctrl-C must not interrupt a clean-up."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, FATAL)
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, FATAL)
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def remove_stages(descriptor: int) -> None:
@@ -70,7 +70,7 @@ def replace(descriptor: int, name: str, pieces: Iterable[bytes], ownership: Owne
         with open(os.open(temporary, CREATE, 0o600, dir_fd=descriptor), "wb") as stream:
             stream.writelines(pieces)
             stream.flush()
-            own(stream.fileno(), ownership.uid, ownership.gid, ownership.file_mode)
+            set_owner(stream.fileno(), ownership.uid, ownership.gid, ownership.file_mode)
             os.fsync(stream.fileno())
         os.rename(temporary, name, src_dir_fd=descriptor, dst_dir_fd=descriptor)
     except BaseException:
@@ -89,19 +89,19 @@ def unnamed(descriptor: int, name: str) -> Iterator[BinaryIO]:
     """
     temporary = STAGE + unguessable()
     try:
-        opened = os.open(".", os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600, dir_fd=descriptor)
-        hidden = True
+        file = os.open(".", os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600, dir_fd=descriptor)
+        is_unnamed = True
     except OSError as error:
         if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT):  # a kernel before 3.11: the latter two
             raise
-        opened, hidden = os.open(temporary, CREATE, 0o600, dir_fd=descriptor), False
+        file, is_unnamed = os.open(temporary, CREATE, 0o600, dir_fd=descriptor), False
     try:
-        with open(opened, "wb", buffering=_BUFFER) as stream:
+        with open(file, "wb", buffering=_BUFFER) as stream:
             yield stream
             stream.flush()
-            os.fsync(opened)
-            if hidden:
-                os.link(f"/proc/self/fd/{opened}", temporary, dst_dir_fd=descriptor, follow_symlinks=True)
+            os.fsync(file)
+            if is_unnamed:
+                os.link(f"/proc/self/fd/{file}", temporary, dst_dir_fd=descriptor, follow_symlinks=True)
         os.rename(temporary, name, src_dir_fd=descriptor, dst_dir_fd=descriptor)
     except BaseException:
         with undisturbed():
@@ -120,48 +120,48 @@ def remove(descriptor: int, name: str) -> bool:
     :returns: whether all of it is gone. A directory stays, empty but for files that its file system keeps because a
         process has them open (see KEPT)
     """
-    pending = [name]
-    gone = True
-    while pending:
-        here = pending.pop()
+    names = [name]
+    is_gone = True
+    while names:
+        place = names.pop()
         try:
-            os.unlink(here, dir_fd=descriptor)
+            os.unlink(place, dir_fd=descriptor)
             continue
         except FileNotFoundError:
             continue
         except (IsADirectoryError, PermissionError):  # PermissionError is what POSIX says for a directory
             pass
         except OSError as error:
-            if not _kept(here, error):
+            if not _is_kept(place, error):
                 raise
-            gone = False
+            is_gone = False
             continue
-        inside = os.open(here, DIRECTORY, dir_fd=descriptor)
+        directory = os.open(place, DIRECTORY, dir_fd=descriptor)
         try:
-            own(inside, os.geteuid(), os.fstat(inside).st_gid, 0o700)
-            drop_acls(inside)
-            for entry in os.listdir(inside):
+            set_owner(directory, os.geteuid(), os.fstat(directory).st_gid, 0o700)
+            drop_acls(directory)
+            for entry in os.listdir(directory):
                 try:
-                    os.unlink(entry, dir_fd=inside)
+                    os.unlink(entry, dir_fd=directory)
                 except (IsADirectoryError, PermissionError):
                     aside = STAGE + unguessable()  # a killed run's is removed like any stage
-                    os.rename(entry, aside, src_dir_fd=inside, dst_dir_fd=descriptor)
-                    pending.append(aside)
+                    os.rename(entry, aside, src_dir_fd=directory, dst_dir_fd=descriptor)
+                    names.append(aside)
                 except OSError as error:
-                    if not _kept(entry, error):
+                    if not _is_kept(entry, error):
                         raise
             try:
-                os.rmdir(here, dir_fd=descriptor)
+                os.rmdir(place, dir_fd=descriptor)
             except OSError as error:
-                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST) or not _only_kept(inside):
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST) or not _only_kept(directory):
                     raise
-                gone = False
+                is_gone = False
         finally:
-            os.close(inside)
-    return gone
+            os.close(directory)
+    return is_gone
 
 
-def _kept(name: str, error: OSError) -> bool:
+def _is_kept(name: str, error: OSError) -> bool:
     """Whether `name` could not be removed because its file system keeps it while a process has it open."""
     return error.errno == errno.EBUSY and name.startswith(KEPT)
 

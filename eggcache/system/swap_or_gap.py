@@ -26,33 +26,33 @@ _LARGEST = 10_000  # bytes: a journal has two names
 _SCHEMA = 1
 
 
-def swap(staged: int, directory: int, name: str, allow_gap: bool) -> None:
-    """Put `name` from the stage `staged`, which is on the disk, in the place of `name` in the verified `directory`.
+def swap(stage: int, directory: int, name: str, allow_gap: bool) -> None:
+    """Put `name` from the directory `stage`, which is on the disk, in the place of `name` in the verified `directory`.
 
     The caller holds the lock of `directory` and removes the stage, where the old directory may end up. Raises
     CannotExchange where a gap is needed and `allow_gap` is False, and OSError where the disk refuses: then `name` is as
     it was, at the latest after the next `recover`.
     """
     try:
-        syscalls.exchange(staged, name, directory, name)
+        syscalls.exchange(stage, name, directory, name)
     except syscalls.CannotExchange as error:
         if not allow_gap:
-            where = os.path.join(os.readlink(f"/proc/self/fd/{directory}"), name)
-            raise syscalls.CannotExchange(where, error.cause, error.remedy) from None
-        _rename_twice(staged, directory, name)
+            path = os.path.join(os.readlink(f"/proc/self/fd/{directory}"), name)
+            raise syscalls.CannotExchange(path, error.cause, error.remedy) from None
+        _rename_twice(stage, directory, name)
 
 
-def _rename_twice(staged: int, directory: int, name: str) -> None:
+def _rename_twice(stage: int, directory: int, name: str) -> None:
     aside = safe_dirs.ASIDE + staging.unguessable()
     entry = json.dumps({"schema": _SCHEMA, "name": name, "aside": aside}).encode("ascii")
-    ours = Ownership(os.geteuid(), os.getegid(), 0o700, 0o600)
+    ownership = Ownership(os.geteuid(), os.getegid(), 0o700, 0o600)
     with staging.undisturbed():  # a signal must not make the gap longer
         try:
-            staging.replace(directory, safe_dirs.JOURNAL, [entry], ours)
+            staging.replace(directory, safe_dirs.JOURNAL, [entry], ownership)
             os.rename(name, aside, src_dir_fd=directory, dst_dir_fd=directory)
-            os.rename(name, name, src_dir_fd=staged, dst_dir_fd=directory)
+            os.rename(name, name, src_dir_fd=stage, dst_dir_fd=directory)
             os.fsync(directory)
-            os.rename(aside, name, src_dir_fd=directory, dst_dir_fd=staged)  # as the exchange leaves it
+            os.rename(aside, name, src_dir_fd=directory, dst_dir_fd=stage)  # as the exchange leaves it
             recover(directory)
         except BaseException:
             with suppress(OSError):  # or else the next run does it
@@ -82,7 +82,7 @@ def recover(directory: int) -> bool:
     return True
 
 
-def pending(directory: int) -> str | None:
+def missing_name(directory: int) -> str | None:
     """The name that is missing from `directory` until the next `recover`; None where none is missing."""
     entry = _read(directory)
     return entry[0] if entry and files.exists(entry[1], directory) and not files.exists(entry[0], directory) else None
@@ -106,15 +106,15 @@ def _read(directory: int) -> tuple[str, str] | None:
         try:
             entry = json.loads(stream.read(_LARGEST))
             name, aside = entry["name"], entry["aside"]
-            sane = (
+            is_sane = (
                 entry["schema"] == _SCHEMA
                 and aside.startswith(safe_dirs.ASIDE)
                 and _component(name)
                 and _component(aside)
             )
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            sane = False
-    if not sane:
+            is_sane = False
+    if not is_sane:
         cause = "it makes no sense, and an egg may lie aside"
         raise EggcacheError(path, cause, f"see what the {safe_dirs.ASIDE}* beside it are, then remove it")
     return name, aside

@@ -69,25 +69,25 @@ def child(life: Callable[[int], object]) -> tuple[int, int]:
     :returns: the number of the child, and the descriptor to read from
     :raises OSError: the system has no more processes or files for us
     """
-    reading, writing = os.pipe2(os.O_CLOEXEC)
+    output, feed = os.pipe2(os.O_CLOEXEC)
     parent = os.getpid()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, FATAL)
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, FATAL)
     try:
         pid = os.fork()
         if not pid:
             try:
                 _begin_child(parent)
-                life(writing)
+                life(feed)
                 os._exit(0)
             finally:
                 os._exit(1)
     except OSError:
-        os.close(reading)
+        os.close(output)
         raise
     finally:
-        os.close(writing)
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    return pid, reading
+        os.close(feed)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    return pid, output
 
 
 def _begin_child(parent: int) -> None:

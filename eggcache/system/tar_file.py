@@ -25,7 +25,7 @@ _BUFFER = 1 << 20  # bytes: an archive is thousands of small pieces
 
 
 @contextmanager
-def opened(file: str | BinaryIO, mode: int, dry_run: bool = False) -> Iterator[BinaryIO]:
+def output(file: str | BinaryIO, mode: int, dry_run: bool = False) -> Iterator[BinaryIO]:
     """A stream for an archive. At the end it is the `file`, or what has been written is gone.
 
     :param file: its name, which says whether it is gzipped; or a stream that gets it, as it comes
@@ -43,36 +43,40 @@ def opened(file: str | BinaryIO, mode: int, dry_run: bool = False) -> Iterator[B
         _look(file, parent)
         try:
             with open(os.devnull, "wb") if dry_run else staging.unnamed(parent, os.path.basename(file)) as stream:
-                with _packed(file, stream) as packed:
-                    yield packed
+                with _compression(file, stream) as archive:
+                    yield archive
                 if not dry_run:
-                    os.fchmod(stream.fileno(), files.allowed(mode))
+                    os.fchmod(stream.fileno(), files.mode_with_umask(mode))
         except OSError as error:
             raise of_disk(file, "cannot be written", error) from error
 
 
 @contextmanager
-def _packed(file: str, stream: BinaryIO) -> Iterator[BinaryIO]:
+def _compression(file: str, stream: BinaryIO) -> Iterator[BinaryIO]:
     if file.endswith(".tar"):
         yield stream
         return
-    packed = gzip.GzipFile("", "wb", _LEVEL, stream, mtime=0)
-    with io.BufferedWriter(cast(io.RawIOBase, packed), _BUFFER) as buffered:
+    archive = gzip.GzipFile("", "wb", _LEVEL, stream, mtime=0)
+    with io.BufferedWriter(cast(io.RawIOBase, archive), _BUFFER) as buffered:
         yield buffered
 
 
 @contextmanager
 def _parent(file: str) -> Iterator[int]:
     """The directory of the file. For root: one in which nobody else can exchange names."""
-    where = os.path.dirname(os.path.abspath(file))
+    directory = os.path.dirname(os.path.abspath(file))
     try:
         root = os.geteuid() == 0
-        parent = safe_dirs.open_parent(file) if root else os.open(where, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        parent = (
+            safe_dirs.open_parent(file) if root else os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        )
     except NotPermitted as error:
         remedy = "name a file in a directory of root's, or write to standard output: -"
         raise NotPermitted(error.thing, error.cause, remedy) from None
     except OSError as error:
-        raise EggcacheError(file, f"{where}: {error.strerror}", "name a file in a directory that is there") from None
+        raise EggcacheError(
+            file, f"{directory}: {error.strerror}", "name a file in a directory that is there"
+        ) from None
     with files.closing(parent):
         yield parent
 
@@ -85,16 +89,16 @@ def _look(file: str, parent: int) -> None:
             return
         with files.closing(os.open(name, safe_dirs.READ, dir_fd=parent)) as descriptor:
             info = os.fstat(descriptor)
-            if stat.S_ISREG(info.st_mode) and (not info.st_size or _ours(descriptor)):
+            if stat.S_ISREG(info.st_mode) and (not info.st_size or _is_ours(descriptor)):
                 return
     cause = "something else is there, which is no archive of eggcache's"
     raise UsageError(file, cause, "name another file, or remove it")
 
 
-def _ours(descriptor: int) -> bool:
+def _is_ours(descriptor: int) -> bool:
     """Whether a file begins as an archive does: with a directory that has the mark."""
     with suppress(OSError, tarfile.TarError, EOFError, zlib.error):
-        with open(os.dup(descriptor), "rb") as stream, tarfile.open(fileobj=stream, mode="r|*") as found:
-            first = found.next()
-        return first is not None and first.isdir() and first.linkname == MARK
+        with open(os.dup(descriptor), "rb") as stream, tarfile.open(fileobj=stream, mode="r|*") as archive:
+            entry = archive.next()
+        return entry is not None and entry.isdir() and entry.linkname == MARK
     return False

@@ -37,7 +37,7 @@ class Tar:
         """Add a directory. For `name` and `mtime` see `file`; what reads an archive may know it by the `mark`, which
         stands where a link has its target, and of which no tar takes notice."""
         mode, owner = ownership.directory_mode, (ownership.uid, ownership.gid)
-        self._write(_header(_plain(name) + b"/", 0, mtime, mode, owner, _DIRECTORY, mark.encode("ascii")))
+        self._write(_header(_relative(name) + b"/", 0, mtime, mode, owner, _DIRECTORY, mark.encode("ascii")))
 
     def file(self, name: str, size: int, pieces: Iterable[bytes], mtime: int, ownership: Ownership) -> None:
         """Add a regular file. Raises what the stream and the `pieces` raise; the archive has no use then.
@@ -47,13 +47,13 @@ class Tar:
         :param mtime: seconds since the epoch
         :param ownership: whose it is, and its mode
         """
-        self._write(_header(_plain(name), size, mtime, ownership.file_mode, (ownership.uid, ownership.gid), _FILE))
-        written = 0
+        self._write(_header(_relative(name), size, mtime, ownership.file_mode, (ownership.uid, ownership.gid), _FILE))
+        total = 0
         for piece in pieces:
             self._write(piece)
-            written += len(piece)
-        if written != size:
-            raise ValueError(f"{name}: {written} bytes in place of {size}")
+            total += len(piece)
+        if total != size:
+            raise ValueError(f"{name}: {total} bytes in place of {size}")
         self._pad(_BLOCK)
 
     def end(self) -> None:
@@ -70,7 +70,7 @@ class Tar:
             self._write(bytes(unit - self._size % unit))
 
 
-def _plain(name: str) -> bytes:
+def _relative(name: str) -> bytes:
     return os.fsencode(name.lstrip("/"))
 
 
@@ -78,9 +78,11 @@ def _header(
     name: bytes, size: int, mtime: int, mode: int, owner: tuple[int, int], kind: bytes, mark: bytes = b""
 ) -> bytes:
     """The header of an entry, behind another entry with its name where that is a long one."""
-    first = name[:_NAME].ljust(_NAME, b"\0") + _rights(mode, *owner) + _number(size, _LARGE) + _number(mtime, _LARGE)
+    beginning = (
+        name[:_NAME].ljust(_NAME, b"\0") + _rights(mode, *owner) + _number(size, _LARGE) + _number(mtime, _LARGE)
+    )
     rest = kind + mark.ljust(_NAME, b"\0") + _MAGIC
-    header = first + b"%06o\0 " % (sum(first) + _CHECKSUM + sum(rest)) + rest
+    header = beginning + b"%06o\0 " % (sum(beginning) + _CHECKSUM + sum(rest)) + rest
     return _long(name) + header.ljust(_BLOCK, b"\0")
 
 

@@ -28,14 +28,14 @@ class _Rules(NamedTuple):
 def of(name: str | None) -> Zone:
     """The zone that TZ=`name` means on this machine; None: the machine's own, with TZ unset."""
     if name is None:
-        file, shown = _LOCAL, _own_name()
+        file, label = _LOCAL, _own_name()
     else:
-        plain = name.removeprefix(":")
-        file, shown = os.path.join(_ZONES, plain) if plain else "", name
+        zone = name.removeprefix(":")
+        file, label = os.path.join(_ZONES, zone) if zone else "", name
     rules = _read(file)
     if rules is None or not rules.changes:
-        return Zone(shown, None, False, rules.posix if rules and name is None else "")
-    return Zone(shown, _version(), True, rules.posix)
+        return Zone(label, None, False, rules.posix if rules and name is None else "")
+    return Zone(label, _version(), True, rules.posix)
 
 
 def _own_name() -> str:
@@ -48,10 +48,10 @@ def _own_name() -> str:
 
 def _version() -> str | None:
     """The version of the rules, as "2025b"; None where no file tells it."""
-    for name, before in _VERSIONS.items():
-        first = next(iter(files.beginning(os.path.join(_ZONES, name), 100).decode("ascii", "replace").splitlines()), "")
-        if first.startswith(before) and first[len(before) :].strip():
-            return first[len(before) :].strip()
+    for name, prefix in _VERSIONS.items():
+        line = next(iter(files.beginning(os.path.join(_ZONES, name), 100).decode("ascii", "replace").splitlines()), "")
+        if line.startswith(prefix) and line[len(prefix) :].strip():
+            return line[len(prefix) :].strip()
     return None
 
 
@@ -59,21 +59,21 @@ def _read(file: str) -> _Rules | None:
     """The rules in a tzfile; None where it is none, as where a TZ is no file's name."""
     data = files.beginning(file, _LARGEST) if file else b""
     try:
-        changes, end = _counted(data, 0, 4)
+        changes, end = _part(data, 0, 4)
         if data[4:5] < b"2":
             return _Rules(changes > 0, "")
-        changes, end = _counted(data, end, 8)
+        changes, end = _part(data, end, 8)
     except (ValueError, struct.error):
         return None
     posix = data[end:].decode("ascii", "replace").strip("\n")
     return _Rules(changes > 0 or "," in posix, posix if posix.isprintable() and posix.isascii() else "")
 
 
-def _counted(data: bytes, at: int, width: int) -> tuple[int, int]:
-    """How many changes a part of a tzfile lists, which begins at `at`, and where it ends: the first part, whose times
+def _part(data: bytes, offset: int, width: int) -> tuple[int, int]:
+    """How many changes a part of a tzfile, from `offset` on, lists, and where it ends: the first part, whose times
     have 4 bytes each, may be left empty for the second. Raises ValueError and struct.error where it is none."""
-    if data[at : at + 4] != b"TZif":
+    if data[offset : offset + 4] != b"TZif":
         raise ValueError("no part of a tzfile")
-    ut, standard, leaps, changes, types, letters = struct.unpack_from(">6L", data, at + 20)
+    ut, standard, leaps, changes, types, letters = struct.unpack_from(">6L", data, offset + 20)
     size = changes * (width + 1) + types * 6 + letters + leaps * (width + 4) + standard + ut
-    return changes, at + 44 + size
+    return changes, offset + 44 + size

@@ -24,19 +24,19 @@ def look(descriptor: int, parent: int, name: str) -> None:
     if info.st_uid != os.geteuid():
         from eggcache.system import safe_dirs
 
-        ours, owner = safe_dirs.owner_name(os.geteuid()), safe_dirs.owner_name(info.st_uid)
-        cause = f"its disk gives {owner} what {ours} makes there, as NFS does with root_squash or all_squash"
+        caller, owner = safe_dirs.owner_name(os.geteuid()), safe_dirs.owner_name(info.st_uid)
+        cause = f"its disk gives {owner} what {caller} makes there, as NFS does with root_squash or all_squash"
     elif info.st_mode & 0o077:
-        mode = _changed(descriptor, info.st_mode & 0o700)  # an NFSv4 ACL that was inherited goes by it
+        mode = _set_mode(descriptor, info.st_mode & 0o700)  # an NFSv4 ACL that was inherited goes by it
         if mode & 0o077:
             cause = f"its disk keeps no modes, as vfat: what is made there for its owner alone gets {mode:04o}"
     elif os.geteuid() == 0:
         # vfat with umask=077: a cache there is root's alone, and Apache's account is not root.
         directory = stat.S_ISDIR(info.st_mode)
-        for wanted in (0o711, stat.S_IMODE(info.st_mode)) if directory else (0o700, 0o600):  # a lock is no one else's
-            mode = _changed(descriptor, wanted)
-            if mode != wanted:
-                cause = f"its disk keeps no modes, as vfat: a mode of {wanted:04o} becomes {mode:04o}"
+        for usual in (0o711, stat.S_IMODE(info.st_mode)) if directory else (0o700, 0o600):  # a lock is no one else's
+            mode = _set_mode(descriptor, usual)
+            if mode != usual:
+                cause = f"its disk keeps no modes, as vfat: a mode of {usual:04o} becomes {mode:04o}"
                 break
     if cause:
         with suppress(OSError):  # a server that squashes root may refuse that as well
@@ -44,7 +44,7 @@ def look(descriptor: int, parent: int, name: str) -> None:
         raise NotPermitted(os.path.join(os.readlink(f"/proc/self/fd/{parent}"), name), cause, _ELSEWHERE)
 
 
-def _changed(descriptor: int, mode: int) -> int:
+def _set_mode(descriptor: int, mode: int) -> int:
     """Ask for this mode of the open file or directory, and return the mode that it has then."""
     with suppress(PermissionError):  # vfat says nothing for a directory, and refuses it for a file
         os.fchmod(descriptor, mode)

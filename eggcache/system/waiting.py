@@ -46,8 +46,8 @@ class Lock(BaseFileLock):  # type: ignore[misc]  # mypy does not follow filelock
 
 
 @contextmanager
-def held(descriptor: int, path: str, wait: float, progress: Progress | None) -> Iterator[None]:
-    """As locks.held, for a lock that another run has."""
+def hold(descriptor: int, path: str, wait: float, progress: Progress | None) -> Iterator[None]:
+    """As locks.hold, for a lock that another run has."""
     lock = Lock(_NOWHERE)
     lock.descriptor, lock.progress = descriptor, progress
     try:

@@ -17,7 +17,7 @@ from typing import TypeVar
 from eggcache.system import staging, syscalls
 
 Job = TypeVar("Job")
-Done = Callable[[int, "Exception | None"], None]
+Notice = Callable[[int, "Exception | None"], None]
 
 MOST_JOBS = 8192  # of one call: their numbers fit into a pipe (16 pages of 4 KiB on Linux)
 _MOST_WORKERS = 8  # each has a few MiB of its own
@@ -29,23 +29,23 @@ def cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def share(jobs: Sequence[Job], work: Callable[[Job], object], done: Done, workers: int) -> None:
+def share(jobs: Sequence[Job], work: Callable[[Job], object], notice: Notice, workers: int) -> None:
     """Call `work` with each of `jobs`, at most MOST_JOBS, in `workers` processes; the first is this process.
 
-    As each job ends, `done` is called in this process with the position of the job and its exception, or None. No
+    As each job ends, `notice` is called in this process with the position of the job and its exception, or None. No
     worker outlives this call or this process. Raises ChildProcessError where a worker was killed.
     """
     numbers, feed = os.pipe2(os.O_CLOEXEC)
     with open(numbers, "rb", buffering=0) as queue:
-        with open(feed, "wb", buffering=0) as writing:
-            writing.write(b"".join(map(_NUMBER.pack, range(len(jobs)))))
-        crew = _Crew(done)
+        with open(feed, "wb", buffering=0) as stream:
+            stream.write(b"".join(map(_NUMBER.pack, range(len(jobs)))))
+        crew = _Crew(notice)
         try:
             for _ in range(min(workers, _MOST_WORKERS, len(jobs)) - 1):
                 if not crew.hire(queue.fileno(), jobs, work):
                     break  # the system has no more processes for us
             while (number := _next(queue.fileno())) is not None:
-                done(number, _outcome(work, jobs[number]))
+                notice(number, _outcome(work, jobs[number]))
                 crew.hear(0)
             while crew.results:
                 crew.hear(None)
@@ -69,8 +69,8 @@ def _outcome(work: Callable[[Job], object], job: Job) -> Exception | None:
 class _Crew:
     """The forked workers, and the pipe on which each reports its jobs."""
 
-    def __init__(self, done: Done) -> None:
-        self.done = done
+    def __init__(self, notice: Notice) -> None:
+        self.notice = notice
         self.results: dict[int, bytearray] = {}  # by descriptor: the bytes read of a message that is not whole yet
         self.pids: dict[int, int] = {}  # by descriptor
 
@@ -78,8 +78,8 @@ class _Crew:
         """Fork a worker; False where the system has no more processes or files for us."""
         try:
             with staging.undisturbed():  # a signal in between would leave a worker that nobody dismisses
-                pid, reading = syscalls.child(lambda writing: _work_off(queue, writing, jobs, work))
-                self.pids[reading], self.results[reading] = pid, bytearray()
+                pid, descriptor = syscalls.child(lambda feed: _work_off(queue, feed, jobs, work))
+                self.pids[descriptor], self.results[descriptor] = pid, bytearray()
         except OSError:
             return False
         return True
@@ -89,28 +89,28 @@ class _Crew:
         takes)."""
         if not self.results:
             return
-        for reading in select.select(list(self.results), (), (), wait)[0]:
-            data = os.read(reading, 1 << 16)
-            buffer = self.results[reading]
+        for descriptor in select.select(list(self.results), (), (), wait)[0]:
+            data = os.read(descriptor, 1 << 16)
+            buffer = self.results[descriptor]
             buffer += data
             while len(buffer) >= _HEAD.size:
                 number, length = _HEAD.unpack_from(buffer)
                 if len(buffer) < _HEAD.size + length:
                     break
-                self.done(number, _loads(bytes(buffer[_HEAD.size : _HEAD.size + length])))
+                self.notice(number, _loads(bytes(buffer[_HEAD.size : _HEAD.size + length])))
                 del buffer[: _HEAD.size + length]
             if not data:
-                os.close(reading)
-                del self.results[reading]
-                _, status = os.waitpid(self.pids[reading], 0)
-                del self.pids[reading]
+                os.close(descriptor)
+                del self.results[descriptor]
+                _, status = os.waitpid(self.pids[descriptor], 0)
+                del self.pids[descriptor]
                 if status:  # a job is not done
                     raise ChildProcessError(errno.ECHILD, f"a worker process ended early ({_ending(status)})")
 
     def dismiss(self) -> None:
         """Kill the workers that still run."""
-        for reading in self.results:
-            os.close(reading)
+        for descriptor in self.results:
+            os.close(descriptor)
         for pid in self.pids.values():
             os.kill(pid, signal.SIGKILL)
         for pid in self.pids.values():
@@ -121,24 +121,24 @@ def _ending(status: int) -> str:
     return f"signal {os.WTERMSIG(status)}" if os.WIFSIGNALED(status) else f"status {os.WEXITSTATUS(status)}"
 
 
-def _work_off(queue: int, writing: int, jobs: Sequence[Job], work: Callable[[Job], object]) -> None:
+def _work_off(queue: int, feed: int, jobs: Sequence[Job], work: Callable[[Job], object]) -> None:
     """The whole life of a worker: do jobs as long as there are any, and report each."""
     while (number := _next(queue)) is not None:
         error = _outcome(work, jobs[number])
-        pickled = b""
+        data = b""
         if error:
             import pickle
 
-            pickled = pickle.dumps(error)
-        message = memoryview(_HEAD.pack(number, len(pickled)) + pickled)
+            data = pickle.dumps(error)
+        message = memoryview(_HEAD.pack(number, len(data)) + data)
         while message:
-            message = message[os.write(writing, message) :]
+            message = message[os.write(feed, message) :]
 
 
-def _loads(pickled: bytes) -> Exception | None:
-    if not pickled:
+def _loads(data: bytes) -> Exception | None:
+    if not data:
         return None
     import pickle
 
-    error = pickle.loads(pickled)  # noqa: S301 - from a process of our own, and forked from this one
+    error = pickle.loads(data)  # noqa: S301 - from a process of our own, and forked from this one
     return error if isinstance(error, Exception) else None

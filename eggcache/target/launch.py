@@ -88,7 +88,7 @@ class Launch:
             self.account = _safe_account(target._replace(python=self.executable), flags)
         self.status: int | None = None
         with ExitStack() as undo:
-            undo.enter_context(orphan_processes.ended(self.account.uid))
+            undo.enter_context(orphan_processes.cleanup(self.account.uid))
             self.answers, writing = os.pipe()
             undo.callback(os.close, self.answers)
             try:
@@ -114,7 +114,7 @@ class Launch:
         # What a .pth file started and left behind goes too.
         complete = False
         try:
-            complete = pipes.ended(self.process)
+            complete = pipes.has_ended(self.process)
         finally:
             with suppress(OSError):
                 os.killpg(self.process.pid, signal.SIGKILL)

@@ -17,7 +17,7 @@ _PIECE = 1 << 20  # bytes of a zip in memory: it may be larger than that is
 
 
 @contextmanager
-def to_fill(path: str | None, zips: Mapping[str, Iterable[str]], run: Run) -> Iterator[int | None]:
+def directory_to_fill(path: str | None, zips: Mapping[str, Iterable[str]], run: Run) -> Iterator[int | None]:
     """The backup directory, made where it is missing. It has no other zips with the names in `zips`, which
     has them by directory. None without a `path`, and in a dry run where the directory is missing."""
     if path is None or (
@@ -25,27 +25,27 @@ def to_fill(path: str | None, zips: Mapping[str, Iterable[str]], run: Run) -> It
     ):
         yield None
         return
-    with _opened(path, run, zips, "create it", create=not run.dry_run) as keep:
+    with _open(path, run, zips, "create it", create=not run.dry_run) as keep:
         _check_backup(path, zips)
         if not run.dry_run:
             staging.remove_stages(keep)
         yield keep
 
 
-def filled(path: str, directories: Iterable[str], run: Run) -> AbstractContextManager[int]:
+def directory_of_zips(path: str, directories: Iterable[str], run: Run) -> AbstractContextManager[int]:
     """The backup directory that an earlier run filled with zips from `directories`."""
-    return _opened(path, run, directories, "name the directory that has the zips", create=False)
+    return _open(path, run, directories, "name the directory that has the zips", create=False)
 
 
 @contextmanager
-def _opened(path: str, run: Run, apart: Iterable[str], remedy: str, *, create: bool) -> Iterator[int]:
-    """A directory that nobody else can write to and that is `apart` from others; locked, except in a dry run."""
+def _open(path: str, run: Run, directories: Iterable[str], remedy: str, *, create: bool) -> Iterator[int]:
+    """A directory that nobody else can write to and that is none of `directories`; locked, except in a dry run."""
     option = f"--backup {path}"
-    apart = list(apart)
+    directories = list(directories)
     parent = os.path.dirname(os.path.abspath(path))
-    among = any(os.path.realpath(parent) == os.path.realpath(directory) for directory in apart)
+    is_among_eggs = any(os.path.realpath(parent) == os.path.realpath(directory) for directory in directories)
     try:
-        keep = (_open_among if among else safe_dirs.open_directory)(path, create=create)
+        keep = (_open_among if is_among_eggs else safe_dirs.open_directory)(path, create=create)
     except FileNotFoundError as error:
         raise EggcacheError(option, f"{error.filename} does not exist", remedy) from None
     except PermissionError as error:
@@ -54,10 +54,10 @@ def _opened(path: str, run: Run, apart: Iterable[str], remedy: str, *, create: b
     except OSError as error:
         raise EggcacheError(option, f"cannot be used: {error.strerror}", "name another") from None
     with files.closing(keep):
-        for directory in apart:
+        for directory in directories:
             if os.path.samestat(os.stat(directory), os.fstat(keep)):
                 raise UsageError(option, "that is where the eggs are", "name another directory")
-        with nullcontext() if run.dry_run else safe_dirs.locked_itself(keep, option, run.wait, run.progress):
+        with nullcontext() if run.dry_run else safe_dirs.lock_itself(keep, option, run.wait, run.progress):
             yield keep
 
 
@@ -72,35 +72,35 @@ def _open_among(path: str, *, create: bool) -> int:
             if not create:
                 raise FileNotFoundError(error.errno, error.strerror, path) from None
             descriptor = safe_dirs.make(place, name)
-    return safe_dirs.owned(descriptor, path)
+    return safe_dirs.check_owner(descriptor, path)
 
 
 def _check_backup(path: str, zips: Mapping[str, Iterable[str]]) -> None:
-    first: dict[str, str] = {}
+    eggs: dict[str, str] = {}
     for directory, names in zips.items():
         for name in names:
             egg = os.path.join(directory, name)
-            for other in (os.path.join(path, name), first.setdefault(name, egg)):
-                if other != egg and os.path.lexists(other) and not files.same_bytes(egg, other):
-                    raise _conflict(egg, other)
+            for rival in (os.path.join(path, name), eggs.setdefault(name, egg)):
+                if rival != egg and os.path.lexists(rival) and not files.same_bytes(egg, rival):
+                    raise _conflict(egg, rival)
 
 
-def _conflict(egg: str, other: str) -> EggcacheError:
-    return EggcacheError(egg, f"cannot be kept in the backup: {other} is another zip of that name", "name another DIR")
+def _conflict(egg: str, rival: str) -> EggcacheError:
+    return EggcacheError(egg, f"cannot be kept in the backup: {rival} is another zip of that name", "name another DIR")
 
 
 def keep_all(zips: Iterable[tuple[str, os.stat_result]], descriptor: int, backup: int) -> None:
     """Keep every zip, given by path and stat result, on the disk of `backup`: see `keep`."""
     try:
-        for path, was in zips:
-            keep(path, was, descriptor, backup)
+        for path, info in zips:
+            keep(path, info, descriptor, backup)
         os.fsync(backup)
     except OSError as error:
-        where = os.readlink(f"/proc/self/fd/{backup}")
-        raise of_disk(f"--backup {where}", "the zips cannot be kept there", error) from error
+        place = os.readlink(f"/proc/self/fd/{backup}")
+        raise of_disk(f"--backup {place}", "the zips cannot be kept there", error) from error
 
 
-def keep(path: str, was: os.stat_result, descriptor: int, backup: int) -> None:
+def keep(path: str, info: os.stat_result, descriptor: int, backup: int) -> None:
     """Keep the zip at `path`, in the directory `descriptor`, in `backup`: by a hard link where that is possible.
 
     Raises EggcacheError where `backup` has another zip of that name.
@@ -114,8 +114,8 @@ def keep(path: str, was: os.stat_result, descriptor: int, backup: int) -> None:
     except OSError as error:
         if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP):
             raise
-        mode = stat.S_IMODE(was.st_mode) & 0o644
-        owner = Ownership(was.st_uid, was.st_gid, mode, mode)
+        mode = stat.S_IMODE(info.st_mode) & 0o644
+        owner = Ownership(info.st_uid, info.st_gid, mode, mode)
         with open(os.open(name, safe_dirs.READ, dir_fd=descriptor), "rb") as stream:
             staging.replace(backup, name, iter(partial(stream.read, _PIECE), b""), owner)
-        os.utime(name, ns=(was.st_atime_ns, was.st_mtime_ns), dir_fd=backup, follow_symlinks=False)
+        os.utime(name, ns=(info.st_atime_ns, info.st_mtime_ns), dir_fd=backup, follow_symlinks=False)

@@ -26,7 +26,7 @@ from eggcache.unzip.egg_directory import Place, ownership_of
 
 
 @dataclass(frozen=True)
-class _Staged:
+class _StagedEgg:
     name: str
     path: str
     was: os.stat_result
@@ -72,22 +72,26 @@ class Conversion(Place):
         for name in self.zips:
             self._each(descriptor, name, self._plan)
 
-    def exchange(self, descriptor: int, staged: int) -> None:
-        ready: list[_Staged] = []
+    def exchange(self, descriptor: int, stage: int) -> None:
+        eggs_ready: list[_StagedEgg] = []
         self.progress.phase("extracting", _total(descriptor, self.zips))
-        with Batch(staged, self.progress.advance) as batch:
+        with Batch(stage, self.progress.advance) as batch:
             for name in self.zips:
-                self._each(descriptor, name, lambda source, egg, own: self._stage(source, egg, own, batch, ready))
-        if not ready:
+                self._each(
+                    descriptor,
+                    name,
+                    lambda source, egg, ownership: self._stage(source, egg, ownership, batch, eggs_ready),
+                )
+        if not eggs_ready:
             return
         self.progress.phase("byte-compiling")
-        self._compile(ready, staged)
-        swaps = [partial(self._swap, egg, descriptor, staged) for egg in ready]
-        self.swap(descriptor, staged, swaps, partial(self._keep, ready, descriptor))
+        self._compile(eggs_ready, stage)
+        swaps = [partial(self._swap, egg, descriptor, stage) for egg in eggs_ready]
+        self.swap(descriptor, stage, swaps, partial(self._keep, eggs_ready, descriptor))
 
-    def _keep(self, ready: list[_Staged], descriptor: int) -> None:
+    def _keep(self, eggs_ready: list[_StagedEgg], descriptor: int) -> None:
         if self.backup is not None:
-            backup.keep_all(((egg.path, egg.was) for egg in ready), descriptor, self.backup)
+            backup.keep_all(((egg.path, egg.was) for egg in eggs_ready), descriptor, self.backup)
 
     def _each(self, descriptor: int, name: str, act: Callable[[int, eggs.Egg, Ownership], object]) -> None:
         """Open each egg, check it, and `act` on it; an egg that is refused becomes a finding."""
@@ -104,60 +108,66 @@ class Conversion(Place):
 
     def _plan(self, source: int, egg: eggs.Egg, _: Ownership) -> None:
         Opened(source, egg).check()  # a damaged one is refused now as it would be then
-        self.done(os.path.basename(egg.path), len(egg.members), sum(member.size for member in egg.members))
+        self.add_outcome(os.path.basename(egg.path), len(egg.members), sum(member.size for member in egg.members))
 
-    def _stage(self, source: int, egg: eggs.Egg, ownership: Ownership, batch: Batch, ready: list[_Staged]) -> None:
+    def _stage(
+        self, source: int, egg: eggs.Egg, ownership: Ownership, batch: Batch, eggs_ready: list[_StagedEgg]
+    ) -> None:
         name = os.path.basename(egg.path)
         # Not EGG-INFO/scripts: that is read and run as a script, never imported
         names = (member.name for member in egg.members if not member.name.startswith("EGG-INFO/"))
         sources = [member for member in names if member.endswith(".py")]
         size = sum(member.size for member in egg.members)
-        result = _Staged(name, egg.path, egg.stat, ownership, sources, len(egg.members), size)
+        result = _StagedEgg(name, egg.path, egg.stat, ownership, sources, len(egg.members), size)
 
-        def then(why: EggcacheError | None) -> None:
-            if why is None:
-                ready.append(result)
+        def conclude(error: EggcacheError | None) -> None:
+            if error is None:
+                eggs_ready.append(result)
             else:
-                self.findings.append(self.as_finding(why))
+                self.findings.append(self.as_finding(error))
 
         self.progress.advance(0, egg.stat.st_size - sum(member.packed for member in egg.members))
-        batch.add(name, Opened(source, egg), ownership, then, native_mode=ownership.directory_mode, mtime=_mtime)
+        batch.add(name, Opened(source, egg), ownership, conclude, native_mode=ownership.directory_mode, mtime=_mtime)
 
-    def _compile(self, ready: list[_Staged], staged: int) -> None:
+    def _compile(self, eggs_ready: list[_StagedEgg], stage: int) -> None:
         """Have the target compile every source, and give the byte code the owner and modes of its egg."""
-        info, python = os.fstat(staged), self.compiler.python
+        info, python = os.fstat(stage), self.compiler.python
         request = {
-            "stage": os.readlink(f"/proc/self/fd/{staged}"),
+            "stage": os.readlink(f"/proc/self/fd/{stage}"),
             "identity": [info.st_dev, info.st_ino],
             "library": _library(python, self.compiler.account),
             "processes": len(os.sched_getaffinity(0)),
-            "eggs": [[egg.name, egg.path, egg.sources] for egg in ready if egg.sources],
+            "eggs": [[egg.name, egg.path, egg.sources] for egg in eggs_ready if egg.sources],
         }
         # Not -E, which would also take away that no byte code of the standard library's is written
         target = Target(python.executable, account=self.compiler.account)
-        launched = Launch(target, "compile.py", request, flags=("-S",), variables={"PYTHONPATH": None})
-        answer = script_run.run(launched, timeout=1800.0, meanwhile=self.progress.tick)
+        launch = Launch(target, "compile.py", request, flags=("-S",), variables={"PYTHONPATH": None})
+        answer = script_run.run(launch, timeout=1800.0, meanwhile=self.progress.tick)
         trouble = answer.get("trouble") if isinstance(answer, dict) else "no sensible answer"
         if trouble != "":
             cause = f"{python.executable} cannot byte-compile there: {trouble}"
             raise EggcacheError(self.path, cause, "see to that and run again")
-        for egg in ready:
+        for egg in eggs_ready:
             directories = {os.path.dirname(f"{egg.name}/{source}") for source in egg.sources}
             if python.version < (3, 2):
                 for source in egg.sources:
-                    _own(f"{egg.name}/{source}c", staged, egg.ownership)  # x.pyc beside x.py
+                    _set_owner(f"{egg.name}/{source}c", stage, egg.ownership)  # x.pyc beside x.py
                 continue
             for directory in directories:
-                _own_all(f"{directory}/__pycache__", staged, egg.ownership)
+                _set_owners(f"{directory}/__pycache__", stage, egg.ownership)
 
-    def _swap(self, egg: _Staged, descriptor: int, staged: int) -> None:
+    def _swap(self, egg: _StagedEgg, descriptor: int, stage: int) -> None:
         """Put the directory in the place of the zip. The zip is removed, or ends up in the stage, which is removed
         next."""
-        now, was = os.stat(egg.name, dir_fd=descriptor, follow_symlinks=False), egg.was
-        if (now.st_ino, now.st_size, now.st_mtime_ns) != (was.st_ino, was.st_size, was.st_mtime_ns):
+        info, earlier_info = os.stat(egg.name, dir_fd=descriptor, follow_symlinks=False), egg.was
+        if (info.st_ino, info.st_size, info.st_mtime_ns) != (
+            earlier_info.st_ino,
+            earlier_info.st_size,
+            earlier_info.st_mtime_ns,
+        ):
             raise EggcacheError(egg.path, "it changed while it was unzipped", "run again when it is installed")
-        swap_or_gap.swap(staged, descriptor, egg.name, self.run.allow_gap)
-        self.done(egg.name, egg.files, egg.size)
+        swap_or_gap.swap(stage, descriptor, egg.name, self.run.allow_gap)
+        self.add_outcome(egg.name, egg.files, egg.size)
 
 
 def _total(descriptor: int, names: Iterable[str]) -> int:
@@ -183,34 +193,34 @@ def _library(interpreter: Interpreter, account: Account | None) -> list[str]:
     takes only a directory of root's, where it was not looked at all that answers for the Python before."""
     if interpreter.version >= (3,):
         return []
-    own = (path for path in interpreter.path if os.path.isfile(f"{path}/os.py") or path.endswith("/lib-dynload"))
-    trusted = os.geteuid() != 0 or isinstance(account, code_owners.Cleared)
-    return [path for path in own if trusted or code_owners.is_roots(path)]
+    paths = (path for path in interpreter.path if os.path.isfile(f"{path}/os.py") or path.endswith("/lib-dynload"))
+    is_trusted = os.geteuid() != 0 or isinstance(account, code_owners.Cleared)
+    return [path for path in paths if is_trusted or code_owners.is_roots(path)]
 
 
 def _mtime(date_time: DateTime) -> int:
     """The zip's date, as far as the .pyc of a Python 2 can name it; real eggs are dated 2098."""
-    there = layout.mtime(date_time)
-    return there if there <= byte_code.LATEST else int(time.time())
+    mtime = layout.mtime(date_time)
+    return mtime if mtime <= byte_code.LATEST else int(time.time())
 
 
-def _own(name: str, staged: int, ownership: Ownership) -> None:
+def _set_owner(name: str, stage: int, ownership: Ownership) -> None:
     try:
-        opened = os.open(name, safe_dirs.READ, dir_fd=staged)
+        source = os.open(name, safe_dirs.READ, dir_fd=stage)
     except FileNotFoundError:
         return  # it could not be compiled
-    with files.closing(opened) as descriptor:
+    with files.closing(source) as descriptor:
         directory = stat.S_ISDIR(os.fstat(descriptor).st_mode)
         mode = ownership.directory_mode if directory else ownership.file_mode
-        safe_dirs.own(descriptor, ownership.uid, ownership.gid, mode)
+        safe_dirs.set_owner(descriptor, ownership.uid, ownership.gid, mode)
 
 
-def _own_all(name: str, staged: int, ownership: Ownership) -> None:
+def _set_owners(name: str, stage: int, ownership: Ownership) -> None:
     try:
-        opened = os.open(name, safe_dirs.DIRECTORY, dir_fd=staged)
+        source = os.open(name, safe_dirs.DIRECTORY, dir_fd=stage)
     except (FileNotFoundError, NotADirectoryError):
         return
-    with files.closing(opened) as descriptor:
+    with files.closing(source) as descriptor:
         for entry in os.listdir(descriptor):
-            _own(entry, descriptor, ownership)
-        safe_dirs.own(descriptor, ownership.uid, ownership.gid, ownership.directory_mode)
+            _set_owner(entry, descriptor, ownership)
+        safe_dirs.set_owner(descriptor, ownership.uid, ownership.gid, ownership.directory_mode)

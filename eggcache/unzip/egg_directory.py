@@ -36,7 +36,7 @@ class Place:
         try:
             self._work()
         except OSError as error:
-            raise explained(self.path, error) from error
+            raise error_of(self.path, error) from error
 
     def _work(self) -> None:
         with files.closing(safe_dirs.open_place(self.path)) as descriptor:
@@ -46,27 +46,27 @@ class Place:
                 if self.outcomes:
                     self.before_swap()
                 return
-            with _staged_in(descriptor, self.path, self.run) as staged:
-                self.exchange(descriptor, staged)
+            with _stage(descriptor, self.path, self.run) as stage:
+                self.exchange(descriptor, stage)
 
     def plan(self, descriptor: int) -> None:
         """Find out what would be done in the directory, which is open at `descriptor`."""
         raise NotImplementedError
 
-    def exchange(self, descriptor: int, staged: int) -> None:
-        """Do the work, by the stage that is open at `staged`."""
+    def exchange(self, descriptor: int, stage: int) -> None:
+        """Do the work, by the stage that is open at `stage`."""
         raise NotImplementedError
 
     def swap(
         self,
         descriptor: int,
-        staged: int,
+        stage: int,
         swaps: Iterable[Callable[[], object]],
         keep: Callable[[], object] = lambda: None,
     ) -> None:
         """Put what is in the stage in its place by `swaps`, when it is on the disk and `keep` has kept the eggs."""
         self.progress.phase("writing to the disk")
-        syscalls.sync_filesystem(staged)
+        syscalls.sync_filesystem(stage)
         keep()
         self.before_swap()
         try:
@@ -75,7 +75,7 @@ class Place:
         finally:
             os.fsync(descriptor)  # before what was there is removed with the stage
 
-    def done(self, name: str, files: int, size: int) -> None:
+    def add_outcome(self, name: str, files: int, size: int) -> None:
         """Report the egg `name` as done."""
         path = os.path.join(self.path, name)
         self.outcomes.append(Outcome(path, path, self.action, files, size))
@@ -92,7 +92,7 @@ def as_finding(error: EggcacheError) -> Finding:
     return Finding(code, error.thing, error.cause, error.remedy, status)
 
 
-def explained(directory: str, error: OSError) -> EggcacheError:
+def error_of(directory: str, error: OSError) -> EggcacheError:
     """The text of an error that kept a whole directory of eggs from being converted."""
     if isinstance(error, PermissionError):
         cause = f"eggs there cannot be unzipped: {error.strerror}"
@@ -135,25 +135,25 @@ def _check_writable(descriptor: int, path: str) -> None:
 
 
 @contextmanager
-def _staged_in(descriptor: int, path: str, run: Run) -> Iterator[int]:
+def _stage(descriptor: int, path: str, run: Run) -> Iterator[int]:
     """Hold the lock of the directory of eggs `path`, and yield a stage in it, which is removed at the end."""
-    with safe_dirs.locked_itself(descriptor, path, run.wait, run.progress):
+    with safe_dirs.lock_itself(descriptor, path, run.wait, run.progress):
         try:
             tidy(descriptor)
-            with staging.stage(descriptor) as (_, staged):
-                yield staged
+            with staging.stage(descriptor) as (_, stage):
+                yield stage
         finally:
             tidy(descriptor)  # where a signal came while the stage was being removed
 
 
 def tidy(descriptor: int) -> None:
     """Remove every stage, even while the compiler of a killed run writes its last file there."""
-    for again in range(50, -1, -1):
+    for attempts in range(50, -1, -1):
         try:
             with staging.undisturbed():
                 staging.remove_stages(descriptor)
             return
         except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.ENOENT) or not again:
+            if error.errno not in (errno.ENOTEMPTY, errno.ENOENT) or not attempts:
                 raise
             time.sleep(0.1)

@@ -54,33 +54,33 @@ def undo(
     :raises Busy: another run holds the lock for longer than `run.wait`
     :raises EggcacheError: nothing could be done; another run completes it
     """
-    tree = unzipping.settled_tree(target, roots, run)
-    unzipped = unzip_plan.by_directory(tree.distributions, zipped=False)
-    findings = [*resolver.findings(tree), *unzipping.disbelieved(unzipped, target)]
+    tree = unzipping.stable_tree(target, roots, run)
+    directories = unzip_plan.by_directory(tree.distributions, zipped=False)
+    findings = [*resolver.findings(tree), *unzipping.untrusted_findings(directories, target)]
     if not run.dry_run:  # what a killed run left is also where there is nothing more to do
         sites = {*unzipping.places(tree), *unzip_plan.by_directory(tree.distributions)}
-        unzipping.remove_leftovers(unzipping.believed(sites, target))
-    with backups.filled(backup, unzipped, run) as keep:
-        there = set(os.listdir(keep))
-        lacking = sorted(name for names in unzipped.values() for name in names.keys() - there)
-        zips = {directory: names.keys() & there for directory, names in unzipped.items()}
+        unzipping.remove_leftovers(unzipping.trusted_directories(sites, target))
+    with backups.directory_of_zips(backup, directories, run) as keep:
+        names_kept = set(os.listdir(keep))
+        names_missing = sorted(name for names in directories.values() for name in names.keys() - names_kept)
+        zips = {directory: names.keys() & names_kept for directory, names in directories.items()}
         if roots.everything:  # the target passes over an egg whose metadata it cannot read: here it is named
-            places = {*unzipping.places(tree), *map(os.path.realpath, unzipping.around(target.paths))}
-            for directory in unzipping.believed(places, target):
-                zips[directory] = zips.get(directory, set()) | _unzipped(directory, there)
+            places = {*unzipping.places(tree), *map(os.path.realpath, unzipping.directories_of(target.paths))}
+            for directory in unzipping.trusted_directories(places, target):
+                zips[directory] = zips.get(directory, set()) | _directories(directory, names_kept)
         zips = {directory: names for directory, names in zips.items() if names}
         if roots.everything and not zips:
-            _refuse_others(backup, there, tree)
-        scope = [*unzipping.places(tree), *unzipping.around(target.paths), *zips]
+            _refuse_other_python(backup, names_kept, tree)
+        scope = [*unzipping.places(tree), *unzipping.directories_of(target.paths), *zips]
         notice = unzipping.Announcement(users, target.python, scope, "eggcache unzip-all --undo", warn)
         works = [Restoration(directory, names, keep, run, notice) for directory, names in zips.items()]
-        notes = [f"--backup {backup} has no zip of {', '.join(lacking)}: left unzipped"] if lacking else []
+        notes = [f"--backup {backup} has no zip of {', '.join(names_missing)}: left unzipped"] if names_missing else []
         return unzipping.report(works, findings, notes, notice, run)
 
 
-def _refuse_others(backup: str, there: set[str], tree: Tree) -> None:
+def _refuse_other_python(backup: str, names: set[str], tree: Tree) -> None:
     """Raise UsageError where the zips in `backup` are another Python's: none has the name of an egg of `tree`."""
-    eggs = {name for name in there if name.endswith(".egg")}
+    eggs = {name for name in names if name.endswith(".egg")}
     paths = (path for distribution in tree.distributions for path in (distribution.egg, distribution.location) if path)
     if eggs and eggs.isdisjoint(map(os.path.basename, paths)):
         cause = f"none of its {len(eggs)} zips is that of an egg of {tree.interpreter.executable}"
@@ -108,15 +108,15 @@ class Restoration(Place):
         for name in self.names:
             self._each(name, lambda name: self._plan(name, descriptor))
 
-    def exchange(self, descriptor: int, staged: int) -> None:
-        ready: list[tuple[str, eggs.Egg, str]] = []
+    def exchange(self, descriptor: int, stage: int) -> None:
+        eggs_ready: list[tuple[str, eggs.Egg, str]] = []
         self.progress.phase("comparing with the zips")
         for name in self.names:
-            self._each(name, lambda name: ready.extend(self._stage(name, descriptor, staged)))
-        if not ready:
+            self._each(name, lambda name: eggs_ready.extend(self._stage(name, descriptor, stage)))
+        if not eggs_ready:
             return
-        swaps = ((name, partial(self._swap, egg, before, descriptor, staged)) for name, egg, before in ready)
-        self.swap(descriptor, staged, (partial(self._each, name, swap) for name, swap in swaps))
+        swaps = ((name, partial(self._swap, egg, digest, descriptor, stage)) for name, egg, digest in eggs_ready)
+        self.swap(descriptor, stage, (partial(self._each, name, swap) for name, swap in swaps))
 
     def as_finding(self, error: EggcacheError) -> Finding:
         if isinstance(error, EggChanged):
@@ -134,9 +134,9 @@ class Restoration(Place):
             if error.errno in _OF_ALL:
                 raise
             path, cause = os.path.join(self.path, name), f"it cannot be put back: {error.filename}: {error.strerror}"
-            denied = NotPermitted(path, cause, f"let {accounts.current().name} read it, and run again")
-            other = EggcacheError(path, cause, "see to that and run again")
-            self.findings.append(self.as_finding(denied if isinstance(error, PermissionError) else other))
+            refusal = NotPermitted(path, cause, f"let {accounts.current().name} read it, and run again")
+            failure = EggcacheError(path, cause, "see to that and run again")
+            self.findings.append(self.as_finding(refusal if isinstance(error, PermissionError) else failure))
 
     def _plan(self, name: str, descriptor: int) -> None:
         with self._opened(name) as source:
@@ -145,7 +145,7 @@ class Restoration(Place):
         self._report(name, egg)
 
     def _report(self, name: str, egg: eggs.Egg) -> None:
-        self.done(name, len(egg.members), sum(member.size for member in egg.members))
+        self.add_outcome(name, len(egg.members), sum(member.size for member in egg.members))
 
     def _opened(self, name: str) -> AbstractContextManager[int]:
         try:
@@ -154,31 +154,31 @@ class Restoration(Place):
             path = os.path.join(_directory(self.backup), name)
             raise EggcacheError(path, f"cannot be opened: {error.strerror}", "see to that and run again") from None
 
-    def _stage(self, name: str, descriptor: int, staged: int) -> Iterator[tuple[str, eggs.Egg, str]]:
+    def _stage(self, name: str, descriptor: int, stage: int) -> Iterator[tuple[str, eggs.Egg, str]]:
         """Stage a copy of the zip: a program that writes into an installed egg later must not change the backup.
 
         Yields the egg, and the digest of the directory that was compared with it; nothing where another run was faster.
         """
         if not stat.S_ISDIR(os.stat(name, dir_fd=descriptor, follow_symlinks=False).st_mode):
             return
-        before = freshness.digest(descriptor, name)  # "" where not all of it can be read: comparing then says what
-        into = os.open(name, safe_dirs.CREATE, 0o600, dir_fd=staged)
+        digest = freshness.digest(descriptor, name)  # "" where not all of it can be read: comparing then says what
+        into = os.open(name, safe_dirs.CREATE, 0o600, dir_fd=stage)
         try:
             with files.closing(into), self._opened(name) as source:
                 was = os.fstat(source)
                 owner = ownership_of(os.path.join(self.path, name), was)
                 if stat.S_ISREG(was.st_mode):  # else it stays empty, and is refused
-                    with open(source, "rb", closefd=False) as packed, open(into, "wb", closefd=False) as stream:
-                        shutil.copyfileobj(packed, stream, 1 << 20)
+                    with open(source, "rb", closefd=False) as zip_stream, open(into, "wb", closefd=False) as stream:
+                        shutil.copyfileobj(zip_stream, stream, 1 << 20)
                 egg = self._compare(into, name, descriptor)
-                if not before:
+                if not digest:
                     raise _meanwhile(os.path.join(self.path, name))
-                safe_dirs.own(into, owner.uid, owner.gid, stat.S_IMODE(was.st_mode) & 0o755)
+                safe_dirs.set_owner(into, owner.uid, owner.gid, stat.S_IMODE(was.st_mode) & 0o755)
                 os.utime(into, ns=(was.st_atime_ns, was.st_mtime_ns))
         except BaseException:
-            staging.remove(staged, name)
+            staging.remove(stage, name)
             raise
-        yield name, egg, before
+        yield name, egg, digest
 
     def _compare(self, source: int, name: str, descriptor: int) -> eggs.Egg:
         """The zip, if the directory `name` holds its files and byte code alone. Raises EggChanged for any other
@@ -188,42 +188,42 @@ class Restoration(Place):
         members = {member.name: member for member in egg.members}
         directories = {f"{parent}/" for member in members for parent in _parents(member)} | set(egg.directories)
         sources = {member for member in members if member.endswith(".py")}
-        for entry in _below(descriptor, name):
+        for entry in _files(descriptor, name):
             if not (entry in members or entry in directories or _byte_code(entry, sources)):
-                raise _changed(path, entry, "is not in the zip")
+                raise _change(path, entry, "is not in the zip")
         for member in egg.members:
             if _byte_code(member.name, sources):  # made anew by unzip-all
                 for _ in eggs.chunks(source, egg, member):
                     pass  # its bytes are judged as they are read
-            elif not _same(source, egg, member, f"{name}/{member.name}", descriptor):
-                raise _changed(path, member.name, "is missing, or not what the zip has")
+            elif not _is_same(source, egg, member, f"{name}/{member.name}", descriptor):
+                raise _change(path, member.name, "is missing, or not what the zip has")
             self.progress.advance(1, member.size)
         return egg
 
-    def _swap(self, egg: eggs.Egg, before: str, descriptor: int, staged: int, name: str) -> None:
+    def _swap(self, egg: eggs.Egg, digest: str, descriptor: int, stage: int, name: str) -> None:
         """Put the zip in the place of the directory, which ends up in the stage and is removed next."""
         with staging.undisturbed():  # a signal must not have the stage removed before it is known what is in it
-            swap_or_gap.swap(staged, descriptor, name, self.run.allow_gap)
-            if freshness.digest(staged, name) != before:
-                swap_or_gap.swap(staged, descriptor, name, self.run.allow_gap)
+            swap_or_gap.swap(stage, descriptor, name, self.run.allow_gap)
+            if freshness.digest(stage, name) != digest:
+                swap_or_gap.swap(stage, descriptor, name, self.run.allow_gap)
                 raise _meanwhile(os.path.join(self.path, name))
         self._report(name, egg)
 
 
-def _unzipped(directory: str, names: set[str]) -> set[str]:
+def _directories(directory: str, names: set[str]) -> set[str]:
     """Those of `names` that are directories of eggs in `directory`."""
     with suppress(OSError), os.scandir(directory) as entries:
-        there = (entry for entry in entries if entry.name in names and entry.is_dir(follow_symlinks=False))
-        return {entry.name for entry in there if entry.name.lower().endswith(".egg")}
+        directories = (entry for entry in entries if entry.name in names and entry.is_dir(follow_symlinks=False))
+        return {entry.name for entry in directories if entry.name.lower().endswith(".egg")}
     return set()
 
 
 # ---------------------------------------------------------------------------------------------- what was changed
 
 
-def _changed(path: str, entry: str, what: str) -> EggChanged:
+def _change(path: str, entry: str, change: str) -> EggChanged:
     remedy = "save it elsewhere, make the directory what it was, and run again"
-    return EggChanged(path, f"it was changed since it was unzipped: {entry} {what}", remedy)
+    return EggChanged(path, f"it was changed since it was unzipped: {entry} {change}", remedy)
 
 
 def _meanwhile(path: str) -> EggcacheError:
@@ -248,32 +248,32 @@ def _byte_code(entry: str, sources: set[str]) -> bool:
     return byte_code.source_of(entry, sources) is not None
 
 
-def _below(descriptor: int, name: str) -> Iterator[str]:
+def _files(descriptor: int, name: str) -> Iterator[str]:
     """Everything below the directory `name`, relative to it; directories end in a slash."""
-    pending = [""]
-    while pending:
-        here = pending.pop()
-        inside = files.closing(os.open(f"{name}/{here}", safe_dirs.DIRECTORY, dir_fd=descriptor))
-        with inside as opened, os.scandir(opened) as entries:
+    places = [""]
+    while places:
+        place = places.pop()
+        directory = files.closing(os.open(f"{name}/{place}", safe_dirs.DIRECTORY, dir_fd=descriptor))
+        with directory as listing, os.scandir(listing) as entries:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
-                    pending.append(f"{here}{entry.name}/")
-                    yield pending[-1]
+                    places.append(f"{place}{entry.name}/")
+                    yield places[-1]
                 else:
-                    yield here + entry.name
+                    yield place + entry.name
 
 
-def _same(source: int, egg: eggs.Egg, member: Member, name: str, descriptor: int) -> bool:
+def _is_same(source: int, egg: eggs.Egg, member: Member, name: str, descriptor: int) -> bool:
     """Whether the file `name` holds the bytes of `member`."""
     try:
-        opened = os.open(name, safe_dirs.READ, dir_fd=descriptor)
+        file = os.open(name, safe_dirs.READ, dir_fd=descriptor)
     except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError as error:
         if error.errno == errno.ELOOP:
             return False
         raise
-    with files.closing(opened) as there:
-        info = os.fstat(there)
+    with files.closing(file) as copy:
+        info = os.fstat(copy)
         same_size = stat.S_ISREG(info.st_mode) and info.st_size == member.size
-        return same_size and eggs.same_bytes(there, source, egg, member)
+        return same_size and eggs.same_bytes(copy, source, egg, member)

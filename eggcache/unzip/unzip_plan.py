@@ -17,9 +17,9 @@ def by_directory(distributions: Iterable[Distribution], *, zipped: bool = True) 
     """The zipped eggs, or the unzipped ones, by directory and name. A link on the path goes on leading to the egg."""
     directories: dict[str, dict[str, Distribution]] = {}
     for distribution in distributions:
-        where = distribution.egg if distribution.kind.zipped else distribution.location
-        if where is not None and (distribution.kind.zipped if zipped else distribution.kind is Kind.UNZIPPED):
-            directory, name = os.path.split(os.path.realpath(where))
+        path = distribution.egg if distribution.kind.zipped else distribution.location
+        if path is not None and (distribution.kind.zipped if zipped else distribution.kind is Kind.UNZIPPED):
+            directory, name = os.path.split(os.path.realpath(path))
             directories.setdefault(directory, {}).setdefault(name, distribution)
     return directories
 
@@ -62,8 +62,8 @@ def entries(
         source = byte_code.source_of(name, sources)
         if source is not None:
             stamp = byte_code.stamp(headers[name], version, members[source].size)
-            fits = stamp is not None and stamp in (-1, mtimes[source])
-            if not fits or name not in byte_code.looked_for(source, version):
+            is_current = stamp is not None and stamp in (-1, mtimes[source])
+            if not is_current or name not in byte_code.looked_for(source, version):
                 continue
         mode = ownership.directory_mode if extract.executable(name) else ownership.file_mode
         mtime = mtimes.get(name)
@@ -81,5 +81,5 @@ def _mtime(source: str, size: int, version: tuple[int, ...], headers: Mapping[st
 
 def _date(date_time: tuple[int, int, int, int, int, int]) -> int:
     """The zip's date, as layout.mtime has it; real eggs are dated 2098, at which tar would warn."""
-    there = layout.mtime(date_time)
-    return there if there <= byte_code.LATEST else layout.mtime((1980, 1, 1, 0, 0, 0))
+    mtime = layout.mtime(date_time)
+    return mtime if mtime <= byte_code.LATEST else layout.mtime((1980, 1, 1, 0, 0, 0))

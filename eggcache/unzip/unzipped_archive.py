@@ -70,28 +70,28 @@ def archive_unzipped(
     :raises EggcacheError: the target or the disk fails
     """
     if target.python:
-        tree, read = eggs_on_path.resolve(target, roots, run, None)
+        tree, reader = eggs_on_path.resolve(target, roots, run, None)
     else:
-        read = EarlyReader(target.account, run.limits)
+        reader = EarlyReader(target.account, run.limits)
         run.progress.phase("reading the eggs")
-        tree = other_host.tree(host, target.paths, read.opened)
+        tree = other_host.tree(host, target.paths, reader.opened)
     zips = unzip_plan.by_directory(tree.distributions)
     findings = []
     if target.python:
 
-        def naming(paths: Sequence[str]) -> str:
+        def command_with(paths: Sequence[str]) -> str:
             """The command that packs these as well."""
-            more = ["--site-packages", site_packages] if site_packages else []
-            more += [word for path in paths for word in ("--path", path)]
-            return command_lines.archive_unzipped(file if isinstance(file, str) else "-", target, roots, *more)
+            words = ["--site-packages", site_packages] if site_packages else []
+            words += [word for path in paths for word in ("--path", path)]
+            return command_lines.archive_unzipped(file if isinstance(file, str) else "-", target, roots, *words)
 
-        findings = [*resolver.findings(tree), *unzipping.not_on_path(zips, tree.interpreter, naming)]
+        findings = [*resolver.findings(tree), *unzipping.off_path_findings(zips, tree.interpreter, command_with)]
         findings += skipped_eggs.findings(tree, target.account, run.limits, run.progress)
     if site_packages is not None:
         _check_place(site_packages, zips)
-    useless = isinstance(file, str) and not zips  # a stream gets an empty archive
-    with tar_file.opened(file, 0o600, run.dry_run or useless) as stream, layout.zone(_ZONE):
-        work = Archive(Tar(stream), tree.interpreter.version, read)
+    is_useless = isinstance(file, str) and not zips  # a stream gets an empty archive
+    with tar_file.output(file, 0o600, run.dry_run or is_useless) as stream, layout.zone(_ZONE):
+        work = Archive(Tar(stream), tree.interpreter.version, reader)
         total = sum(os.path.getsize(os.path.join(directory, name)) for directory in zips for name in zips[directory])
         run.progress.phase("writing the archive", total)
         for directory in sorted(zips, key=os.fsencode):
@@ -125,18 +125,18 @@ class Archive:
 
     tar: Tar
     version: tuple[int, ...]  # of the host's Python; () where unknown
-    read: EarlyReader
+    reader: EarlyReader
     outcomes: list[Outcome] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
 
-    def write(self, here: str, there: str, zips: dict[str, Distribution], run: Run) -> None:
-        """Write the eggs `zips` of the directory `here` for the directory `there` of the host, and the script."""
-        stage, first = os.path.join(there, STAGE), layout.mtime(tar_file.FIRST)
-        self.tar.directory(stage, first, _PRIVATE, tar_file.MARK)
+    def write(self, directory: str, place: str, zips: dict[str, Distribution], run: Run) -> None:
+        """Write the eggs `zips` of the directory `directory` for the directory `place` of the host, and the script."""
+        stage, mtime = os.path.join(place, STAGE), layout.mtime(tar_file.FIRST)
+        self.tar.directory(stage, mtime, _PRIVATE, tar_file.MARK)
         lines: list[bytes] = []
         for name in sorted(zips, key=os.fsencode):
             try:
-                with self.read.opened(os.path.join(here, name)) as (source, egg):
+                with self.reader.opened(os.path.join(directory, name)) as (source, egg):
                     unzip_plan.check(zips[name], egg)
                     entries, line = self._add(Opened(source, egg), name, stage)
             except packing.Spoiled:
@@ -146,10 +146,10 @@ class Archive:
                 continue
             lines.append(line)
             sizes = [entry.member.size for entry in entries]
-            self.outcomes.append(Outcome(egg.path, os.path.join(there, name), "packed", len(sizes), sum(sizes)))
+            self.outcomes.append(Outcome(egg.path, os.path.join(place, name), "packed", len(sizes), sum(sizes)))
             run.progress.advance(len(sizes), egg.stat.st_size)
         for name, data in ((_LIST, b"".join(lines)), (SCRIPT, package_data.read(_SCRIPT))):
-            self.tar.file(os.path.join(stage, name), len(data), (data,), first, _PRIVATE)
+            self.tar.file(os.path.join(stage, name), len(data), (data,), mtime, _PRIVATE)
 
     def _add(self, opened: Opened, name: str, stage: str) -> tuple[list[packing.Entry], bytes]:
         """Add an egg. Returns its files, and its line in the list: the sums of its zip and of its directory, and its
@@ -158,11 +158,11 @@ class Archive:
             raise EggUnsuitable(opened.egg.path, "a shell script cannot read its name from a list", "rename it")
         sums, headers = {}, {}
         for member_name, member in opened.members:
-            digest, begins = md5(usedforsecurity=False), b""
+            digest, header = md5(usedforsecurity=False), b""
             for piece in eggs.chunks(opened.source, opened.egg, member):
                 digest.update(piece)
-                begins += piece[: byte_code.HEADER - len(begins)]
-            sums[member_name], headers[member_name] = digest.hexdigest(), begins
+                header += piece[: byte_code.HEADER - len(header)]
+            sums[member_name], headers[member_name] = digest.hexdigest(), header
         entries = list(unzip_plan.entries(opened, _EGGS, self._version(name), headers))
         zip_sum = _sum(opened.source)
         packing.pack(self.tar, opened, f"{stage}/{name}.unzipped", _EGGS, entries)
@@ -176,8 +176,8 @@ class Archive:
 
 
 def _sum(descriptor: int) -> str:
-    digest, at = md5(usedforsecurity=False), 0
-    while piece := os.pread(descriptor, _PIECE, at):
+    digest, offset = md5(usedforsecurity=False), 0
+    while piece := os.pread(descriptor, _PIECE, offset):
         digest.update(piece)
-        at += len(piece)
+        offset += len(piece)
     return digest.hexdigest()

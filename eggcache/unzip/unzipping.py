@@ -17,9 +17,9 @@ from eggcache.system import files, safe_dirs, swap_or_gap
 from eggcache.target import code_owners, command_lines, resolver, search_path, skipped_eggs
 from eggcache.target.interpreter import EVERYTHING, Roots, Target
 from eggcache.unzip import unzip_plan
-from eggcache.unzip.backup import to_fill
+from eggcache.unzip.backup import directory_to_fill
 from eggcache.unzip.directory_conversion import Compiler, Conversion
-from eggcache.unzip.egg_directory import Place, as_finding, explained, tidy
+from eggcache.unzip.egg_directory import Place, as_finding, error_of, tidy
 
 
 def unzip_all(
@@ -49,31 +49,31 @@ def unzip_all(
     :raises Busy: another run holds the lock for longer than `run.wait`
     :raises EggcacheError: nothing could be done; another run completes it
     """
-    cleared = target.account if isinstance(target.account, code_owners.Cleared) else None
-    if not cleared:  # that is known of more than what -S loads
+    clearance = target.account if isinstance(target.account, code_owners.Cleared) else None
+    if not clearance:  # that is known of more than what -S loads
         code_owners.check_bare(target.python)
-    tree = settled_tree(target, roots, run)
+    tree = stable_tree(target, roots, run)
     zips = unzip_plan.by_directory(tree.distributions)
 
-    def naming(eggs: Sequence[str]) -> str:
+    def command_with(eggs: Sequence[str]) -> str:
         """The command that unzips these as well, as this one was asked to."""
         return command(*(word for egg in eggs for word in ("--path", egg)))
 
-    def command(*more: str) -> str:
-        more = (*more, *command_lines.limits(run.limits), *["--allow-gap"] * run.allow_gap)
-        return command_lines.unzip_all(target, roots, *more, backup=os.path.abspath(backup) if backup else None)
+    def command(*words: str) -> str:
+        words = (*words, *command_lines.limits(run.limits), *["--allow-gap"] * run.allow_gap)
+        return command_lines.unzip_all(target, roots, *words, backup=os.path.abspath(backup) if backup else None)
 
-    findings = [*resolver.findings(tree), *not_on_path(zips, tree.interpreter, naming)]
-    findings += disbelieved(zips, target)
+    findings = [*resolver.findings(tree), *off_path_findings(zips, tree.interpreter, command_with)]
+    findings += untrusted_findings(zips, target)
     findings += skipped_eggs.findings(tree, target.account, run.limits, run.progress)
     if not run.dry_run:
-        remove_leftovers(believed(places(tree) - zips.keys(), target))
-    with to_fill(backup if zips else None, zips, run) as keep:
+        remove_leftovers(trusted_directories(places(tree) - zips.keys(), target))
+    with directory_to_fill(backup if zips else None, zips, run) as keep:
         notice = Announcement(
-            users, target.python, [*places(tree), *around(target.paths), *zips], "eggcache unzip-all", warn
+            users, target.python, [*places(tree), *directories_of(target.paths), *zips], "eggcache unzip-all", warn
         )
         python = tree.interpreter
-        compiler = Compiler(python, cleared if python.executable == target.python else None)
+        compiler = Compiler(python, clearance if python.executable == target.python else None)
         works = [Conversion(directory, eggs, compiler, keep, run, notice) for directory, eggs in zips.items()]
         result = report(works, findings, [*resolver.notes(tree, roots)], notice, run)
     if backup and result.outcomes and not run.dry_run:
@@ -97,7 +97,7 @@ def report(works: Sequence[Place], findings: list[Finding], notes: list[str], no
     if outcomes and not run.dry_run:
         notes.append(works[0].restart)
     result = Report("unzip-all", None, outcomes, tuple(findings), tuple(notes), not outcomes, run.dry_run)
-    return replace(result, processes=notice.found or ())
+    return replace(result, processes=notice.processes or ())
 
 
 class Announcement:
@@ -111,21 +111,21 @@ class Announcement:
         command: str,
         warn: Callable[[str], object],
     ) -> None:
-        self.found: tuple[Process, ...] | None = None
+        self.processes: tuple[Process, ...] | None = None
         self._users = users
-        self._where = python, directories
+        self._places = python, directories
         self._command = command
         self._warn = warn
 
     def __call__(self) -> None:
-        if self.found is None:
-            users = self._users or affected_processes.users(*self._where)
-            self.found = tuple(users.processes)
+        if self.processes is None:
+            users = self._users or affected_processes.users(*self._places)
+            self.processes = tuple(users.processes)
             for line in affected_processes.warning(users, self._command):
                 self._warn(line)
 
 
-def settled_tree(target: Target, roots: Roots, run: Run) -> Tree:
+def stable_tree(target: Target, roots: Roots, run: Run) -> Tree:
     """The tree at a moment when no other run was swapping, and no egg was missing in the gap of a killed run.
 
     1. Another run swaps Foo.egg after the target listed site-packages and before it reads Foo.egg.
@@ -133,20 +133,20 @@ def settled_tree(target: Target, roots: Roots, run: Run) -> Tree:
     3. The swap has changed the mtime of the directory: wait until that run releases its lock, and ask again.
     """
     prefix = glob.escape(os.path.dirname(os.path.dirname(target.python)))
-    directories = {*glob.glob(os.path.join(prefix, "lib*", "python*", "*-packages")), *around(target.paths)}
-    for again in range(10, -1, -1):
+    directories = {*glob.glob(os.path.join(prefix, "lib*", "python*", "*-packages")), *directories_of(target.paths)}
+    for turns in range(10, -1, -1):
         _close_gaps(directories, run)
         run.progress.phase(f"asking {target.python} for the tree")
-        started = time.time_ns() - 50_000_000  # the kernel stamps files with a clock that ticks every 1 to 10 ms
+        start = time.time_ns() - 50_000_000  # the kernel stamps files with a clock that ticks every 1 to 10 ms
         try:
             tree = resolver.resolve(target, roots, need_pkg_resources=False, meanwhile=run.progress.tick)
             directories |= places(tree)
         except EggcacheError as error:
-            if error.status != 1 or not again or not _changed_meanwhile(directories, started, run):
+            if error.status != 1 or not turns or not _has_changed(directories, start, run):
                 raise
         else:
-            recovered = _close_gaps(directories | _led_to(tree), run)
-            if not again or not (_changed_meanwhile(directories, started, run) or recovered):
+            had_gaps = _close_gaps(directories | _linked_directories(tree), run)
+            if not turns or not (_has_changed(directories, start, run) or had_gaps):
                 return tree
     raise AssertionError("the last turn returns or raises")
 
@@ -157,38 +157,38 @@ def _close_gaps(places: Iterable[str], run: Run) -> bool:
 
     Raises EggcacheError where that fails, and in a dry run, whose tree would be wrong.
     """
-    recovered = False
+    had_gaps = False
     for directory in places:
         if not os.path.lexists(os.path.join(directory, safe_dirs.JOURNAL)):
             continue
         try:
             with (
                 files.closing(safe_dirs.open_place(directory)) as descriptor,
-                safe_dirs.locked_itself(descriptor, directory, run.wait, run.progress),
+                safe_dirs.lock_itself(descriptor, directory, run.wait, run.progress),
             ):
-                missing = swap_or_gap.pending(descriptor) if run.dry_run else None
-                recovered |= not run.dry_run and swap_or_gap.recover(descriptor)
+                name = swap_or_gap.missing_name(descriptor) if run.dry_run else None
+                had_gaps |= not run.dry_run and swap_or_gap.recover(descriptor)
         except OSError as error:
-            raise explained(directory, error) from error
-        if missing is not None:
+            raise error_of(directory, error) from error
+        if name is not None:
             cause = "it is missing since a run was killed during its swap"
-            raise EggcacheError(os.path.join(directory, missing), cause, "run it without -n, which puts it back")
-    return recovered
+            raise EggcacheError(os.path.join(directory, name), cause, "run it without -n, which puts it back")
+    return had_gaps
 
 
-def _changed_meanwhile(directories: Iterable[str], started: int, run: Run) -> bool:
+def _has_changed(directories: Iterable[str], start: int, run: Run) -> bool:
     """Whether one of these directories has changed since; if so, wait until no run is working there."""
-    changed = False
+    has_changed = False
     for directory in directories:
         with suppress(OSError, NotPermitted):
-            if started <= os.stat(directory).st_mtime_ns <= time.time_ns() + 1_000_000_000:  # not one dated 2098
-                changed = True
+            if start <= os.stat(directory).st_mtime_ns <= time.time_ns() + 1_000_000_000:  # not one dated 2098
+                has_changed = True
                 with (
                     files.closing(safe_dirs.open_place(directory)) as descriptor,
-                    safe_dirs.locked_itself(descriptor, directory, run.wait, run.progress),
+                    safe_dirs.lock_itself(descriptor, directory, run.wait, run.progress),
                 ):
                     pass
-    return changed
+    return has_changed
 
 
 def places(tree: Tree) -> set[str]:
@@ -199,13 +199,13 @@ def places(tree: Tree) -> set[str]:
     }
 
 
-def around(paths: Iterable[str]) -> list[str]:
+def directories_of(paths: Iterable[str]) -> list[str]:
     """What `--path` names, and for an egg the directory that it is in, too."""
     paths = search_path.expanded(paths)
     return [place for path in paths for place in (path, os.path.dirname(path))[: 1 + path.lower().endswith(".egg")]]
 
 
-def _led_to(tree: Tree) -> set[str]:
+def _linked_directories(tree: Tree) -> set[str]:
     """The directories that .pth files and links in site-packages lead to, though an egg be missing there."""
     eggs = set()
     for pth in tree.interpreter.pth:
@@ -216,47 +216,47 @@ def _led_to(tree: Tree) -> set[str]:
     return {os.path.dirname(os.path.realpath(path)) for path in eggs}
 
 
-def believed(directories: Iterable[str], target: Target) -> set[str]:
+def trusted_directories(directories: Iterable[str], target: Target) -> set[str]:
     """Those of these directories in which root may work although another user's code named them."""
     if os.geteuid() != 0 or target.account.uid == 0:
         return set(directories)
     # A script or a Trac as it stands: only so is it seen whose list of eggs it is
-    beside = [os.path.dirname(path) for path in target.paths if path.lower().endswith(".egg")]
-    return set(directories) & code_owners.named(target.python, [*target.paths, *beside])
+    parents = [os.path.dirname(path) for path in target.paths if path.lower().endswith(".egg")]
+    return set(directories) & code_owners.named(target.python, [*target.paths, *parents])
 
 
-def disbelieved(eggs: dict[str, dict[str, Distribution]], target: Target) -> list[Finding]:
+def untrusted_findings(eggs: dict[str, dict[str, Distribution]], target: Target) -> list[Finding]:
     """Remove the other directories from `eggs`, with a finding: a forged answer could name any egg of the host."""
-    wrong = eggs.keys() - believed(eggs, target)
+    untrusted = eggs.keys() - trusted_directories(eggs, target)
     cause = f"root knows these eggs only from code that {target.account.name} runs"
-    errors = [NotPermitted(place, cause, f"name it: --path {shlex.quote(place)}") for place in sorted(wrong)]
-    for place in wrong:
+    errors = [NotPermitted(place, cause, f"name it: --path {shlex.quote(place)}") for place in sorted(untrusted)]
+    for place in untrusted:
         del eggs[place]
     return list(map(as_finding, errors))
 
 
-def not_on_path(
-    zips: dict[str, dict[str, Distribution]], interpreter: Interpreter, naming: Callable[[Sequence[str]], str]
+def off_path_findings(
+    zips: dict[str, dict[str, Distribution]], interpreter: Interpreter, command_with: Callable[[Sequence[str]], str]
 ) -> Iterator[Finding]:
     """Remove from `zips` the eggs in directories that only `--path` names, with a finding: a program may open such an
-    egg as a file, as Scrapyd does. An egg that `--path` itself names stays. `naming` makes its command."""
-    added = set(map(os.path.realpath, interpreter.added))
-    own = {os.path.realpath(path) for path in interpreter.path if path not in interpreter.added}
+    egg as a file, as Scrapyd does. An egg that `--path` itself names stays. `command_with` makes the command."""
+    paths_added = set(map(os.path.realpath, interpreter.added))
+    paths_own = {os.path.realpath(path) for path in interpreter.path if path not in interpreter.added}
     for directory, eggs in list(zips.items()):
         paths = []
         for name, path in sorted((name, egg.egg or name) for name, egg in eggs.items()):
             ways = {os.path.realpath(path), os.path.realpath(os.path.dirname(path))}
-            if not ways & own and os.path.join(directory, name) not in added and ways & added:
+            if not ways & paths_own and os.path.join(directory, name) not in paths_added and ways & paths_added:
                 paths.append(os.path.join(directory, name))
                 del eggs[name]
         if not eggs:
             del zips[directory]
         if paths:
-            which = f"its {len(paths)} eggs stay" if len(paths) > 1 else f"{os.path.basename(paths[0])} stays"
+            subject = f"its {len(paths)} eggs stay" if len(paths) > 1 else f"{os.path.basename(paths[0])} stays"
             cause = (
-                f"only --path names this directory, so {which} zipped: whoever put them there may open them as files"
+                f"only --path names this directory, so {subject} zipped: whoever put them there may open them as files"
             )
-            remedy = Remedy("where nothing does, name each of them", naming(paths))
+            remedy = Remedy("where nothing does, name each of them", command_with(paths))
             yield Finding("not-on-path", directory, cause, remedy, context=tuple(paths))
 
 
@@ -268,7 +268,7 @@ def remove_leftovers(directories: Iterable[str]) -> None:
                 continue
             with (
                 files.closing(safe_dirs.open_place(directory)) as descriptor,
-                safe_dirs.locked_itself(descriptor, directory, 0),
+                safe_dirs.lock_itself(descriptor, directory, 0),
             ):
                 tidy(descriptor)
         except (OSError, Busy, NotPermitted):

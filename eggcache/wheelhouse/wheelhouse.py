@@ -52,7 +52,7 @@ def wheels(out: str, target: Target, roots: Roots = EVERYTHING, run: Run = DEFAU
     work.findings += skipped_eggs.findings(tree, target.account, run.limits, progress)
     with _open(out, run.dry_run) as descriptor, ExitStack() as stack:
         if descriptor is not None and not run.dry_run:
-            stack.enter_context(safe_dirs.locked_itself(descriptor, out, run.wait, progress))
+            stack.enter_context(safe_dirs.lock_itself(descriptor, out, run.wait, progress))
             staging.remove_stages(descriptor)
         try:
             stage = stack.enter_context(_workplace(None if run.dry_run else descriptor))

@@ -56,11 +56,11 @@ def test_below_is_os_walk(tmp_path: Path) -> None:
     (tmp_path / "a/link").symlink_to("/usr")
     expected = {top: (set(names), set(files)) for top, names, files in os.walk(tmp_path)}
     expected[f"{tmp_path}/a"] = ({"b", "d"}, {"link"})  # os.walk counts a link to a directory as one, and stays out
-    assert {top: (set(names), set(files)) for top, names, files in files.below(str(tmp_path))} == expected
+    assert {top: (set(names), set(files)) for top, names, files in files.walk(str(tmp_path))} == expected
     descriptor = os.open(tmp_path, os.O_RDONLY)
     try:
-        assert sorted(top for top, _, _ in files.below("a", descriptor)) == ["a", "a/b", "a/b/c", "a/d"]
-        assert list(files.below("a/link", descriptor)) == []
+        assert sorted(top for top, _, _ in files.walk("a", descriptor)) == ["a", "a/b", "a/b/c", "a/d"]
+        assert list(files.walk("a/link", descriptor)) == []
     finally:
         os.close(descriptor)
 

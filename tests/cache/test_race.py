@@ -125,7 +125,7 @@ def tightly(directory: Path) -> str:
                 descriptor = safe_dirs.open_directory(str(directory), create=True)
                 held.callback(os.close, descriptor)
                 new = None
-                held.enter_context(safe_dirs.locked(descriptor, str(directory), 0))
+                held.enter_context(safe_dirs.lock(descriptor, str(directory), 0))
                 how = "opened"
             except EggcacheError:
                 new = held.enter_context(reset_directory.renewal(str(directory), 0))
@@ -134,7 +134,7 @@ def tightly(directory: Path) -> str:
                 os.mkdir("One-1.0-py3.11.egg-tmp", 0o700, dir_fd=staged)
                 os.rename("One-1.0-py3.11.egg-tmp", "One-1.0-py3.11.egg-tmp", src_dir_fd=staged, dst_dir_fd=descriptor)
             staging.replace(descriptor, ".eggcache.json", [b"{}"], Ownership(0, 0, 0o750, 0o640))
-            safe_dirs.own(descriptor, 0, 0, 0o750)
+            safe_dirs.set_owner(descriptor, 0, 0, 0o750)
             if new is not None:
                 new.take_place(allow_gap=False)
             assert os.path.samestat(os.fstat(descriptor), os.lstat(directory))

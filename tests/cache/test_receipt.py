@@ -100,7 +100,7 @@ def use(site: Site, descriptor: int, key: str, options: dict[str, Any]) -> None:
     found = inventory.status(directory)
     assert list(status.lines(found, verbose=True))
     if known.entries:
-        told = {"schema": 1, "command": "status", "source": "receipt", **report.plain(asdict(found))}
+        told = {"schema": 1, "command": "status", "source": "receipt", **report.json_value(asdict(found))}
         STATUS.validate(json.loads(json.dumps(told)))
     else:
         assert [finding.code for finding in found.findings if finding.code == "cache-stale"] == ["cache-stale"]

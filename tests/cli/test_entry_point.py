@@ -60,7 +60,7 @@ WHOLE = (
 )
 def test_plain_command_lines_mean_what_the_parser_says(words: list[str]) -> None:
     """Each option of a plain command line, and each that it leaves out, is what argparse makes of it."""
-    options, parsed = entry_point.plain(words), vars(main.parse(words))
+    options, parsed = entry_point.plain_options(words), vars(main.parse(words))
     assert options is not None
     # what finds the parser, and what another command sets
     of_parser = {name: parsed.pop(name) for name in ("parser", "version")}
@@ -77,10 +77,10 @@ def test_other_command_lines_are_the_parsers(more: str) -> None:
     """An option that wrappers do not have, or that makes no sense, is left to argparse, and so is what no command line
     may say."""
     plain = ["prepare", "/c", "--python", "/p"]
-    assert entry_point.plain(plain) is not None
-    assert entry_point.plain([*plain, *more.split()]) is None
+    assert entry_point.plain_options(plain) is not None
+    assert entry_point.plain_options([*plain, *more.split()]) is None
     for words in ([], ["-q", *plain], ["prepare"], ["prepare", "c", *plain[2:]], ["check", "/c"], [*plain, ""]):
-        assert entry_point.plain(words) is None
+        assert entry_point.plain_options(words) is None
 
 
 def told(*words: str | Path) -> tuple[int, str, str]:

@@ -140,11 +140,11 @@ def test_lock_file_that_is_removed_while_it_is_waited_for(tmp_path: Path) -> Non
     with files.closing(os.open(tmp_path, os.O_RDONLY)) as directory:
         with (
             pytest.raises(EggcacheError, match="somebody removed it while it was waited for") as raised,
-            safe_dirs.locked(directory, str(tmp_path), 10, Waiting()),
+            safe_dirs.lock(directory, str(tmp_path), 10, Waiting()),
         ):
             pytest.fail("it holds a lock that nobody else sees")
         assert raised.value.remedy.text == "run it again"
-        with safe_dirs.locked(directory, str(tmp_path), 0):
+        with safe_dirs.lock(directory, str(tmp_path), 0):
             assert path.exists()
 
 

@@ -14,11 +14,11 @@ _HEAD = ("CODE", "THING", "CAUSE", "REMEDY")
 def lines(result: Report, name: str, *, verbose: bool = False, width: int = 80) -> Iterator[str]:
     """The `table`, below the one line that says all is well, where the findings are nothing but notices, to the account
     of that `name`; and above a line for each finding that was ignored."""
-    proven = [outcome for outcome in result.outcomes if outcome.action == "proven"]
+    outcomes = [outcome for outcome in result.outcomes if outcome.action == "proven"]
     if not any(finding.status for finding in (*result.findings, *result.ignored)):
-        if proven:
-            files = sum(outcome.files for outcome in proven)
-            eggs = f"{len(proven):,} egg{'s' * (len(proven) != 1)}"
+        if outcomes:
+            files = sum(outcome.files for outcome in outcomes)
+            eggs = f"{len(outcomes):,} egg{'s' * (len(outcomes) != 1)}"
             yield f"{files:,} file{'s' * (files != 1)} of {eggs}, as {name}: all current, nothing to write"
         else:
             yield f"no zipped egg in the tree, as {name}: nothing to extract"
@@ -32,7 +32,7 @@ def table(findings: Sequence[Finding], *, verbose: bool = False, width: int = 80
     of several things that have nothing else apart are one. With `verbose` each stands for itself, with its detail."""
     if not findings:
         return
-    entries = list(findings if verbose else _counted(findings))
+    entries = list(findings if verbose else _groups(findings))
     rows = [(finding.code, finding.thing, finding.cause, str(finding.remedy)) for finding in entries]
     widths = [max(len(row[column]) for row in (_HEAD, *rows)) for column in range(4)]
     narrow = sum(widths) + 2 * 3 > width
@@ -45,12 +45,12 @@ def table(findings: Sequence[Finding], *, verbose: bool = False, width: int = 80
             yield f"  {detail}"
 
 
-def _counted(findings: Iterable[Finding]) -> Iterator[Finding]:
-    alike: dict[tuple[str, str, str], list[Finding]] = {}
+def _groups(findings: Iterable[Finding]) -> Iterator[Finding]:
+    groups: dict[tuple[str, str, str], list[Finding]] = {}
     for finding in findings:
-        alike.setdefault((finding.code, finding.cause, str(finding.remedy)), []).append(finding)
-    for first, *more in alike.values():
-        yield replace(first, thing=f"{first.thing} and {len(more)} more (-v names them)") if more else first
+        groups.setdefault((finding.code, finding.cause, str(finding.remedy)), []).append(finding)
+    for first, *rest in groups.values():
+        yield replace(first, thing=f"{first.thing} and {len(rest)} more (-v names them)") if rest else first
 
 
 def _paragraph(finding: Finding, width: int) -> Iterator[str]:

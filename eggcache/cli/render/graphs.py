@@ -47,34 +47,38 @@ def _nodes(tree: Tree, prepared: Sequence[bool]) -> dict[str, tuple[str, str, st
     """By the graph's own names: the label, what it is in words, and the state that it is coloured by."""
     prepared = prepared or [False] * len(tree.distributions)
     nodes = {
-        f"n{index}": (distribution.title, tree_lines.what(distribution, ready), tree_lines.state(distribution, ready))
+        f"n{index}": (
+            distribution.title,
+            tree_lines.description(distribution, ready),
+            tree_lines.state(distribution, ready),
+        )
         for index, (distribution, ready) in enumerate(zip(tree.distributions, prepared))
     }
-    for requirement, name in _lost(tree).items():
+    for requirement, name in _missing_nodes(tree).items():
         nodes[name] = (requirement, State.MISSING.value, "missing")
     return nodes
 
 
-def _lost(tree: Tree) -> dict[str, str]:
+def _missing_nodes(tree: Tree) -> dict[str, str]:
     """The requirements that nothing meets, and how the graph calls each."""
-    lost = dict.fromkeys(need.requirement for need in tree.needs if need.found is None)
-    return {requirement: f"m{number}" for number, requirement in enumerate(lost)}
+    requirements = dict.fromkeys(need.requirement for need in tree.needs if need.found is None)
+    return {requirement: f"m{number}" for number, requirement in enumerate(requirements)}
 
 
 def _edges(tree: Tree) -> Iterator[tuple[str, str, str, bool]]:
     """From, to, what is asked for where that is more than the name, and whether it is not met."""
-    lost = _lost(tree)
+    nodes = _missing_nodes(tree)
     for need in tree.needs:
         if need.by is not None:
-            to = lost[need.requirement] if need.found is None else f"n{need.found}"
-            yield f"n{need.by}", to, _wanted(tree, need), need.state is not State.MET
+            to = nodes[need.requirement] if need.found is None else f"n{need.found}"
+            yield f"n{need.by}", to, _edge_label(tree, need), need.state is not State.MET
 
 
-def _wanted(tree: Tree, need: Need) -> str:
+def _edge_label(tree: Tree, need: Need) -> str:
     if need.found is None:
         return ""  # the node says it
-    plain = need.requirement == tree.distributions[need.found].project
-    words = [*([] if plain else [need.requirement]), *([] if need.state is State.MET else [need.state.value])]
+    is_plain = need.requirement == tree.distributions[need.found].project
+    words = [*([] if is_plain else [need.requirement]), *([] if need.state is State.MET else [need.state.value])]
     return "  ".join(words)
 
 

@@ -17,18 +17,18 @@ def render(hosts: Mapping[str, Mapping[str, Any]], when: str) -> str:
     rows, parts = [], list[str]()
     for number, (host, answer) in enumerate(hosts.items()):
         findings: Sequence[Mapping[str, Any]] = answer["findings"]
-        wrong = [finding for finding in findings if finding["status"]]
-        codes = ", ".join(sorted({finding["code"] for finding in wrong}))
+        faults = [finding for finding in findings if finding["status"]]
+        codes = ", ".join(sorted({finding["code"] for finding in faults}))
         rows.append((
             f'<a href="#host-{number}">{html_page.text(host)}</a>',
-            html_page.state(*(("missing", f"{len(wrong)} to act on") if wrong else ("prepared", "nothing is wrong"))),
+            html_page.state(*(("missing", f"{len(faults)} to act on") if faults else ("prepared", "nothing is wrong"))),
             str(len(answer["outcomes"])),
             f"<code>{html_page.text(answer['directory'] or 'none')}</code>",
             f"<code>{html_page.text(codes)}</code>",
         ))  # fmt: skip
         parts.append(f'<h2 id="host-{number}">{html_page.text(host)}</h2>')
-        ordered = sorted(findings, key=lambda finding: list(HARM).index(finding["status"]))
-        for finding in ordered:
+        sorted_findings = sorted(findings, key=lambda finding: list(HARM).index(finding["status"]))
+        for finding in sorted_findings:
             todo = finding["remedy"].removesuffix(finding["command"]).rstrip(": ")
             parts += html_page.finding({**finding, "todo": todo}, acted_on=finding["status"] != 0)
         if not findings:

@@ -98,8 +98,8 @@ def text(value: object) -> str:
 
 def page(title: str, body: Iterable[str]) -> str:
     """A whole page: its title, and the HTML below it."""
-    own = f"style-src {_hash(_STYLE)}; script-src {_hash(_SCRIPT)}"
-    policy = f"default-src 'none'; {own}; base-uri 'none'; form-action 'none'"
+    sources = f"style-src {_hash(_STYLE)}; script-src {_hash(_SCRIPT)}"
+    policy = f"default-src 'none'; {sources}; base-uri 'none'; form-action 'none'"
     return "\n".join((
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
@@ -133,7 +133,8 @@ def facts(pairs: Mapping[str, object]) -> Iterator[str]:
     """A table of names and what they are."""
     yield "<table>"
     yield from (
-        f'<tr><th scope="row">{text(name)}</th><td><code>{text(what)}</code></td></tr>' for name, what in pairs.items()
+        f'<tr><th scope="row">{text(name)}</th><td><code>{text(value)}</code></td></tr>'
+        for name, value in pairs.items()
     )
     yield "</table>"
 

@@ -27,14 +27,14 @@ def tree_json(
     :param prepared: whether each distribution is prepared there; empty: null in the JSON
     :param eggs: what is wrong with the eggs of the tree
     """
-    fields: dict[str, Any] = plain(asdict(tree))
+    fields: dict[str, Any] = json_value(asdict(tree))
     for number, row in enumerate(fields["distributions"]):
         row["prepared"] = prepared[number] if prepared else None
-    wrong = [plain(asdict(egg)) for egg in (*resolver.findings(tree), *eggs)]
-    return {"schema": 1, "command": "tree", **fields, "cache": cache, "findings": wrong}
+    findings = [json_value(asdict(egg)) for egg in (*resolver.findings(tree), *eggs)]
+    return {"schema": 1, "command": "tree", **fields, "cache": cache, "findings": findings}
 
 
-def plain(value: Any) -> Any:
+def json_value(value: Any) -> Any:
     """`value` in types that JSON has: an enumeration as its word, a remedy as its line and its command, a tuple as a
     list."""
     if isinstance(value, Enum):
@@ -44,18 +44,18 @@ def plain(value: Any) -> Any:
     if isinstance(value, dict):
         remedy = value.get("remedy")
         command = {"command": remedy.command} if isinstance(remedy, Remedy) else {}
-        return {**{key: plain(item) for key, item in value.items()}, **command}
+        return {**{key: json_value(item) for key, item in value.items()}, **command}
     if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
+        return [json_value(item) for item in value]
     return value
 
 
 def report_json(result: Report) -> dict[str, Any]:
     """A report as `--json` prints it."""
-    return {"schema": 1, **plain(asdict(result))}
+    return {"schema": 1, **json_value(asdict(result))}
 
 
-def together(reports: Sequence[Report]) -> Report:
+def merge(reports: Sequence[Report]) -> Report:
     """One report of all trees of a cache: what several have in common, such as an egg or what the host lacks, once. A
     digest is of one tree."""
     first = reports[0]
@@ -89,15 +89,15 @@ def summary(result: Report, *, following: str = "", verbose: bool = False) -> It
     noun = "wheel" if result.command == "wheels" else "egg"
     for outcome in result.outcomes:
         if verbose or (result.dry_run and outcome.action != "kept"):
-            into = os.path.relpath(outcome.into, result.directory) if _inside(outcome, result) else outcome.into
+            into = os.path.relpath(outcome.into, result.directory) if _is_inside(outcome, result) else outcome.into
             yield f"{would}{outcome.action}: {into} ({files(outcome.files)}, {size(outcome.size)})"
     for action in ("made", "replaced", "kept", "removed", "unzipped", "restored", "packed"):
-        those = [outcome for outcome in result.outcomes if outcome.action == action]
-        if those:
-            where = f" {'for' if action == 'packed' else 'in'} {result.directory}" if result.directory else ""
+        outcomes = [outcome for outcome in result.outcomes if outcome.action == action]
+        if outcomes:
+            place = f" {'for' if action == 'packed' else 'in'} {result.directory}" if result.directory else ""
             verb = action if action == "kept" else would + action
-            sums = sum(outcome.files for outcome in those), sum(outcome.size for outcome in those)
-            yield total(len(those), noun, f"{verb}{where}", *sums)
+            sums = sum(outcome.files for outcome in outcomes), sum(outcome.size for outcome in outcomes)
+            yield total(len(outcomes), noun, f"{verb}{place}", *sums)
     if result.dry_run and result.unchanged and result.outcomes:
         yield "nothing to do: all of it is current"
     if result.command == "remove":
@@ -105,12 +105,12 @@ def summary(result: Report, *, following: str = "", verbose: bool = False) -> It
     elif not result.outcomes and all(
         finding.status in (0, Missing.status) and finding.code != freshness.NO_ROOT for finding in result.findings
     ):
-        so = "the cache in it is empty" if result.command == "archive" else "nothing to do"
-        yield f"there is no {'egg' if noun == 'wheel' else 'zipped egg'} in the tree: {so}"
+        effect = "the cache in it is empty" if result.command == "archive" else "nothing to do"
+        yield f"there is no {'egg' if noun == 'wheel' else 'zipped egg'} in the tree: {effect}"
     elif result.outcomes and following and not result.dry_run:
         yield from f"next: {following}".splitlines()
 
 
-def _inside(outcome: Outcome, result: Report) -> bool:
+def _is_inside(outcome: Outcome, result: Report) -> bool:
     """Whether the total names the directory that the outcome is in."""
     return bool(result.directory) and outcome.into.startswith(f"{result.directory}/")

@@ -42,10 +42,10 @@ def render(
     :param whom: the name of the account that it was checked as
     """
     cache = result.directory or "none"
-    wrong = sum(finding.status != 0 for finding in result.findings)
-    verdict = f"{wrong} finding{'s' * (wrong != 1)} to act on" if wrong else "nothing is wrong"
+    count = sum(finding.status != 0 for finding in result.findings)
+    verdict = f"{count} finding{'s' * (count != 1)} to act on" if count else "nothing is wrong"
     body = [
-        f"<p>{html_page.state('missing' if wrong else 'prepared', verdict)}"
+        f"<p>{html_page.state('missing' if count else 'prepared', verdict)}"
         f" as {html_page.text(whom)}, {html_page.text(when)}</p>",
         *html_page.facts({"egg cache": cache, **{f"Python{n}": python(site) for n, site in _numbered(sites)}}),
         *_findings(result.findings),
@@ -74,11 +74,11 @@ def _findings(findings: Sequence[Finding]) -> Iterator[str]:
     if not findings:
         yield "<p>None.</p>"
     for status, title in HARM.items():
-        those = [finding for finding in findings if finding.status == status]
-        those.sort(key=lambda finding: finding.code not in _EXPLAINING)
-        if those:
-            yield f"<h3>{title} ({len(those)})</h3>"
-        for finding in those:
+        group = [finding for finding in findings if finding.status == status]
+        group.sort(key=lambda finding: finding.code not in _EXPLAINING)
+        if group:
+            yield f"<h3>{title} ({len(group)})</h3>"
+        for finding in group:
             about = catalogue.get(finding.code)
             explained = f"{about.means} What happens: {about.happens} What to do: {about.remedy}" if about else ""
             fields = {field: getattr(finding, field) for field in ("code", "thing", "cause")}
@@ -117,27 +117,27 @@ def _part(part: tree_lines.Part) -> str:
 
 def _eggs(result: Report, sites: Iterable[Site]) -> Iterator[str]:
     """What each distribution needs, with a picture of its size; the largest first."""
-    extracted = {outcome.egg: outcome for outcome in result.outcomes}
+    outcomes = {outcome.egg: outcome for outcome in result.outcomes}
     rows: dict[str, tuple[Distribution, bool, int]] = {}
     for site in sites:
         prepared = site.prepared or [False] * len(site.tree.distributions)
         for distribution, ready in zip(site.tree.distributions, prepared):
             rows.setdefault(distribution.location, (distribution, ready, site.sizes.get(distribution.egg or "", 0)))
     largest = max((weight for _, _, weight in rows.values()), default=0)
-    ordered = sorted(rows.values(), key=lambda row: (-row[2], row[0].title.lower()))
+    sorted_rows = sorted(rows.values(), key=lambda row: (-row[2], row[0].title.lower()))
     yield "<h2>What each egg needs</h2>"
     cells = []
-    for distribution, ready, weight in ordered:
-        word, what = _need(distribution, ready, result.findings)
-        outcome = extracted.get(distribution.egg or "")
-        held = f"{files(outcome.files)}, {size(outcome.size)}" if outcome else ""
+    for distribution, ready, weight in sorted_rows:
+        word, reason = _need(distribution, ready, result.findings)
+        outcome = outcomes.get(distribution.egg or "")
+        amount = f"{files(outcome.files)}, {size(outcome.size)}" if outcome else ""
         cells.append((
             f'<strong>{html_page.text(distribution.title)}</strong><br><span class="dim mono">'
             f"{html_page.text(os.path.basename(distribution.location))}</span>",
-            html_page.state(word, what),
+            html_page.state(word, reason),
             html_page.bar(weight, largest, size(weight)) if distribution.kind.zipped else "",
             size(weight) if distribution.kind.zipped else "",
-            html_page.text(held),
+            html_page.text(amount),
         ))  # fmt: skip
     yield from html_page.table(("distribution", "needs", "size of the zip", "", "in the cache"), cells, (3, 4))
 

@@ -58,7 +58,7 @@ def state(distribution: Distribution, prepared: bool = False) -> str:
     return "unzipped" if not distribution.kind.zipped else PREPARED if prepared else "zipped"
 
 
-def what(distribution: Distribution, prepared: bool = False) -> str:
+def description(distribution: Distribution, prepared: bool = False) -> str:
     """The same in all words: `zipped egg, prepared, not active`."""
     words = [distribution.kind.value]
     if prepared:
@@ -85,8 +85,8 @@ def lines(
     prepared = prepared or [False] * len(tree.distributions)
     graph = _upward(tree) if reverse else _downward(tree)
     deepest = _DEEPEST if depth is None else min(depth, _DEEPEST)
-    drawn: set[_Node] = set()
-    opened: set[_Node] = set()
+    nodes_drawn: set[_Node] = set()
+    nodes_above: set[_Node] = set()
     trail: list[_Node] = []  # from the root to what is drawn now; `within` is the same, to look up
     within: set[_Node] = set()
     waiting = [(0, "", "", node, need) for node, need in graph.roots]
@@ -98,27 +98,27 @@ def lines(
         mark = ""
         if node in within:
             mark = "(cycle)"
-        elif node in opened:
+        elif node in nodes_above:
             mark = "(above)"
         elif children and level >= deepest:
             mark = f"(+{len(children)})"
         head = Part(prefix + branch, "guide")
         yield (head, *_node(tree, node, need, prepared, reverse, mark))
         if isinstance(node, int):
-            drawn.add(node)
+            nodes_drawn.add(node)
         if mark:
             continue
-        opened.add(node)
+        nodes_above.add(node)
         trail.append(node)
         within.add(node)
-        below = prefix + {"": "", "|-- ": "|   ", "`-- ": "    "}[branch]
-        for position, (child, why) in enumerate(children):
-            waiting.append((level + 1, below, "|-- " if position else "`-- ", child, why))
+        indent = prefix + {"": "", "|-- ": "|   ", "`-- ": "    "}[branch]
+        for position, (child, child_need) in enumerate(children):
+            waiting.append((level + 1, indent, "|-- " if position else "`-- ", child, child_need))
     if reverse:
         return
     led_to = {need.found for need in tree.needs}
     for index, distribution in enumerate(tree.distributions):
-        if index not in drawn and (depth is None or index not in led_to):  # else it is further down than `depth`
+        if index not in nodes_drawn and (depth is None or index not in led_to):  # else it is further down than `depth`
             yield (Part("", "guide"), *_facts(distribution, prepared[index]))
 
 
@@ -130,8 +130,8 @@ def _downward(tree: Tree) -> _Graph:
     for need in tree.needs:
         node: _Node = need.requirement if need.found is None else need.found
         (roots if need.by is None else children.setdefault(need.by, [])).append((node, need))
-    for below in children.values():  # what nobody has asked for stands last
-        below.sort(key=lambda child: not (child[1] and child[1].extra))
+    for nodes in children.values():  # what nobody has asked for stands last
+        nodes.sort(key=lambda child: not (child[1] and child[1].extra))
     return _Graph(roots, children)
 
 
@@ -149,7 +149,7 @@ def _upward(tree: Tree) -> _Graph:
                 roots.get(key, {})[node] = None
             children.setdefault(node, []).append((need.by, need))
     tops: list[tuple[_Node, Need | None]] = [(node, None) for nodes in roots.values() for node in nodes]
-    return _Graph(tops[::-1], {node: below[::-1] for node, below in children.items()})
+    return _Graph(tops[::-1], {node: nodes[::-1] for node, nodes in children.items()})
 
 
 def _node(
@@ -177,7 +177,7 @@ def _node(
 
 def _facts(distribution: Distribution, prepared: bool) -> Iterator[Part]:
     yield Part(distribution.title, "name")
-    yield Part(f"  {what(distribution, prepared)}", state(distribution, prepared))
+    yield Part(f"  {description(distribution, prepared)}", state(distribution, prepared))
     yield Part(f"  {distribution.location}", "place")
 
 
@@ -187,18 +187,18 @@ def duplicates(tree: Tree, prepared: Sequence[bool] = ()) -> Iterator[Line]:
     projects: dict[str, list[int]] = {}
     for index, distribution in enumerate(tree.distributions):
         projects.setdefault(tree_selection.project(distribution.project), []).append(index)
-    for those in projects.values():
+    for versions in projects.values():
         yield (
-            Part("", "guide"), Part(tree.distributions[those[0]].project, "name"),
-            Part(f"  {len(those)} on the path", "mark"),
+            Part("", "guide"), Part(tree.distributions[versions[0]].project, "name"),
+            Part(f"  {len(versions)} on the path", "mark"),
         )  # fmt: skip
-        for number, index in enumerate(those, 1):
+        for number, index in enumerate(versions, 1):
             distribution = tree.distributions[index]
             yield (
-                Part("`-- " if number == len(those) else "|-- ", "guide"),
+                Part("`-- " if number == len(versions) else "|-- ", "guide"),
                 Part(distribution.version or "(no version)", "name"),
                 Part(
-                    f"  {what(distribution, prepared[index])}{', active' * distribution.active}",
+                    f"  {description(distribution, prepared[index])}{', active' * distribution.active}",
                     state(distribution, prepared[index]),
                 ),
                 Part(f"  {distribution.location}", "place"),
@@ -211,7 +211,8 @@ def total(tree: Tree, prepared: Sequence[bool] = ()) -> Line:
     prepared = prepared or [False] * count
     states = Counter(state(distribution, ready) for distribution, ready in zip(tree.distributions, prepared))
     troubles = Counter(
-        how.value for how, _ in {(need.state, tree_selection.project(need.requirement)) for need in tree.needs}
+        state_of_need.value
+        for state_of_need, _ in {(need.state, tree_selection.project(need.requirement)) for need in tree.needs}
     )
     parts = [Part("", "guide"), Part(f"{count:,} distribution{'s' * (count != 1)}", "total")]
     for number, word in enumerate(word for word in ("zipped", PREPARED, "unzipped") if states[word]):

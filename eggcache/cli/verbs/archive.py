@@ -40,14 +40,14 @@ def run(options: argparse.Namespace) -> int:
         return _archive(options, options.file if options.file != _STDOUT else sys.stdout.buffer)
     if sys.__stdout__ is None:
         raise EggcacheError("standard output", "it is closed", "send it to a file or a program, or name a FILE")
-    out = sys.stdout
-    if out.isatty():
+    terminal = sys.stdout
+    if terminal.isatty():
         cause = "standard output is a terminal, which has no use for an archive"
         raise UsageError(_STDOUT, cause, "send it to a file or a program, or name a FILE")
     if options.json:
         raise UsageError("--json", "standard output is to get the archive", "name a FILE")
     try:
-        with redirect_stdout(sys.stderr), open(os.dup(out.fileno()), "wb", buffering=1 << 20) as stream:
+        with redirect_stdout(sys.stderr), open(os.dup(terminal.fileno()), "wb", buffering=1 << 20) as stream:
             return _archive(options, stream)
     except BrokenPipeError:
         raise
@@ -67,7 +67,7 @@ def _archive(options: argparse.Namespace, file: str | BinaryIO) -> int:
         return _unzipped(options, file, target, roots)
     from eggcache.target import launch
 
-    with launch.probe(target, roots) if python else nullcontext() as launched:
+    with launch.probe(target, roots) if python else nullcontext() as launch_of_target:
         from dataclasses import replace
 
         from eggcache import progress
@@ -77,7 +77,7 @@ def _archive(options: argparse.Namespace, file: str | BinaryIO) -> int:
         with progress.watched(options.quiet, options.verbose > 0) as watcher:
             proof = _Proof(target, roots, _host(options))
             run = _run(options, watcher)
-            result = cache_archive.Archiving(file, target, roots, run, proof.host, proof).report(launched)
+            result = cache_archive.Archiving(file, target, roots, run, proof.host, proof).report(launch_of_target)
     if options.verifier and not options.dry_run:
         destination.write(options.verifier, destination.sealed(proof.text.decode("ascii")), mode=0o644)
     if python:
@@ -150,8 +150,8 @@ def _check(options: argparse.Namespace) -> None:
             raise UsageError(f"{name} {value}", "that is no version", "write it as 2.4, or for setuptools as 0.6c11")
     if options.site_packages is not None and not options.unzipped:
         raise UsageError("--site-packages", "it says where unzipped eggs go", "write --unzipped as well, or drop it")
-    other = ("--cache", options.cache != ELSEWHERE), ("--group", options.group), ("--tz", options.tz)
-    for name, setting in (*other, ("--verifier", options.verifier)) if options.unzipped else ():
+    options_of_cache = ("--cache", options.cache != ELSEWHERE), ("--group", options.group), ("--tz", options.tz)
+    for name, setting in (*options_of_cache, ("--verifier", options.verifier)) if options.unzipped else ():
         if setting:
             cause = "it is about a cache; unzipped eggs get the owner, the group and the rights of the host's zips"
             raise UsageError(name, cause, "drop it, or --unzipped")
@@ -212,6 +212,6 @@ def _commands(options: argparse.Namespace, proof: _Proof) -> Iterator[str]:
     yield shlex.join(["eggcache", "wrapper", archived.directory, "--for", "KIND", "--prepared-elsewhere", *zone])
 
 
-def _tar(options: argparse.Namespace, action: str, more: str = "") -> str:
-    packed = "" if options.file == _STDOUT or options.file.endswith(".tar") else "z"
-    return f"tar -{action}{packed}{more}f {shlex.quote(os.path.basename(options.file))} -C /"
+def _tar(options: argparse.Namespace, action: str, words: str = "") -> str:
+    flag = "" if options.file == _STDOUT or options.file.endswith(".tar") else "z"
+    return f"tar -{action}{flag}{words}f {shlex.quote(os.path.basename(options.file))} -C /"

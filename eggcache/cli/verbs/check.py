@@ -20,12 +20,12 @@ from eggcache.target.interpreter import Target
 
 def run(options: argparse.Namespace) -> int:
     ignored = _ignored(options)
-    result, names, _, _ = proven(options)
+    result, names, _, _ = proof(options)
     aside = tuple(
         finding for finding in result.findings if ignored & {(finding.code, ""), (finding.code, finding.thing)}
     )
-    counted = tuple(finding for finding in result.findings if finding not in aside)
-    result = replace(result, findings=counted, ignored=aside)
+    findings = tuple(finding for finding in result.findings if finding not in aside)
+    result = replace(result, findings=findings, ignored=aside)
     if options.json:
         print(report.as_json(report.report_json(result)))
     else:
@@ -36,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
     return max((finding.status for finding in result.findings), default=0)
 
 
-def proven(options: argparse.Namespace) -> tuple[Report, str, str | None, list[tuple[Target, Tree]]]:
+def proof(options: argparse.Namespace) -> tuple[Report, str, str | None, list[tuple[Target, Tree]]]:
     """Check what `options` say, and print the notes.
 
     :returns: the report, whom it was checked as, the cache, and each tree with its target
@@ -51,8 +51,8 @@ def proven(options: argparse.Namespace) -> tuple[Report, str, str | None, list[t
         options.cache = options.requirements.pop(0)  # as the other commands take DIR
     cache = options.cache or environment_variables.inherited()
     trees = receipt_defaults.trees(options, os.path.abspath(cache)) if cache else [options]
-    checked = [_checked(tree, cache) for tree in trees]
-    result = report.together([result for result, _, _ in checked])
+    checked = [_notes(tree, cache) for tree in trees]
+    result = report.merge([result for result, _, _ in checked])
     for note in result.notes:
         console.warn(note, options)
     names = " and ".join(dict.fromkeys(target.account.name for _, target, _ in checked))
@@ -72,10 +72,10 @@ def _ignored(options: argparse.Namespace) -> set[tuple[str, str]]:
     return ignored
 
 
-def _checked(options: argparse.Namespace, cache: str | None) -> tuple[Report, Target, Tree]:
+def _notes(options: argparse.Namespace, cache: str | None) -> tuple[Report, Target, Tree]:
     """What there is to say of the tree that `options` name, the target as it was checked, and that tree."""
     arguments.doubt(options)
-    target, notes = arguments.served(options)
+    target, notes = arguments.server_target(options)
     with progress.watched(options.quiet, options.verbose > 0) as watcher:
         result, tree = checking.with_tree(
             cache,
@@ -92,8 +92,8 @@ def _checked(options: argparse.Namespace, cache: str | None) -> tuple[Report, Ta
                 options.pid_file and os.path.abspath(options.pid_file),
             ),
         )
-    whom = [f"{note}, so this is checked as {target.account.name}" for note in notes]
-    return replace(result, notes=(*whom, *result.notes)), target, tree
+    lines = [f"{note}, so this is checked as {target.account.name}" for note in notes]
+    return replace(result, notes=(*lines, *result.notes)), target, tree
 
 
 def _scripts(options: argparse.Namespace) -> tuple[str, ...]:

@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 def run(options: argparse.Namespace) -> int:
     """Print the explanation of each code, or a list of all codes."""
-    every = by_code()
+    all_by_code = by_code()
     codes = [code.strip("[]") for code in options.codes]
     for code in codes:
-        if code not in every:
-            remedy = meant(code, every) or "eggcache explain lists the codes that there are"
+        if code not in all_by_code:
+            remedy = meant(code, all_by_code) or "eggcache explain lists the codes that there are"
             raise UsageError(repr(code), "no finding has this code", remedy)
-    explanations = [every[code] for code in codes or every]
+    explanations = [all_by_code[code] for code in codes or all_by_code]
     if options.json:
         from eggcache.cli.render import report
 
@@ -30,7 +30,7 @@ def run(options: argparse.Namespace) -> int:
         print(report.as_json({"schema": 1, "command": "explain", "explanations": rows}))
     elif not options.quiet:
         width = console.width()
-        for line in explained(explanations, width) if codes else listed(width):
+        for line in explained(explanations, width) if codes else code_list(width):
             print(line)
     return 0
 
@@ -44,7 +44,7 @@ def explained(explanations: Sequence[Explanation], width: int) -> Iterator[str]:
             yield from console.wrapped(text, max(width, 40), "    ", "    ")
 
 
-def listed(width: int) -> Iterator[str]:
+def code_list(width: int) -> Iterator[str]:
     """Each code with the first sentence of what it means, by the parts of a site that the findings are about."""
     for number, (title, section) in enumerate(SECTIONS):
         yield from ([""] if number else []) + [title]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from eggcache.target.launch import Launch
 
 
-def unchanged(options: argparse.Namespace) -> int | None:
+def status_of_no_work(options: argparse.Namespace) -> int | None:
     """The exit status of a run that has nothing to do, and has said what its receipt says of that.
 
     :param options: plain ones, which say what the target is and for whom
@@ -29,16 +29,18 @@ def unchanged(options: argparse.Namespace) -> int | None:
     :raises EggcacheError: as `run` does
     """
     roots, limits = arguments.roots(options), arguments.limits(options)
-    target, _ = arguments.served(options)
+    target, _ = arguments.server_target(options)
     directory, key = os.path.abspath(options.directory), freshness.key(target, roots)
-    held = freshness.current_receipt(directory, key, freshness.options_of(target, roots, limits))
-    if held is None:
+    record = freshness.current_receipt(directory, key, freshness.options_of(target, roots, limits))
+    if record is None:
         return None
-    if console.silent(((finding["code"], finding["status"]) for finding in held["entries"][key]["findings"]), options):
+    if console.silent(
+        ((finding["code"], finding["status"]) for finding in record["entries"][key]["findings"]), options
+    ):
         return 0
     from eggcache.cli import unchanged_report
 
-    return unchanged_report.tell(held, key, options)
+    return unchanged_report.tell(record, key, options)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -52,34 +54,34 @@ def run(options: argparse.Namespace) -> int:
 
 def _prepare(options: argparse.Namespace) -> int:
     roots, limits = arguments.roots(options), arguments.limits(options)
-    target, notes = arguments.served(options)
-    directory, key, held = os.path.abspath(options.directory), freshness.key(target, roots), None
+    target, notes = arguments.server_target(options)
+    directory, key, record = os.path.abspath(options.directory), freshness.key(target, roots), None
     try:
-        held = freshness.current_receipt(directory, key, freshness.options_of(target, roots, limits))
+        record = freshness.current_receipt(directory, key, freshness.options_of(target, roots, limits))
     except NotPermitted:
         from eggcache.system import safe_dirs
 
         if safe_dirs.only_roots(directory):
             from eggcache.target import launch
 
-            with launch.probe(target, roots) as launched:
-                return _verify(options, target, roots, launched)
+            with launch.probe(target, roots) as launch_of_target:
+                return _verify(options, target, roots, launch_of_target)
         if not options.reset:
             raise
-    if held is not None:
-        findings = held["entries"][key]["findings"]
-        more = options.prune or options.json or options.verbose or options.dry_run  # to do, or to say
-        if not more and console.silent(((finding["code"], finding["status"]) for finding in findings), options):
+    if record is not None:
+        findings = record["entries"][key]["findings"]
+        has_more = options.prune or options.json or options.verbose or options.dry_run  # to do, or to say
+        if not has_more and console.silent(((finding["code"], finding["status"]) for finding in findings), options):
             return 0
-        return _anew(options, target, roots, notes, None)
+        return _prepare_anew(options, target, roots, notes, None)
     from eggcache.target import launch
 
     # Before anything else: it takes longer than to load all that is left of us
-    with launch.probe(target, roots) as launched:
-        return _anew(options, target, roots, notes, launched)
+    with launch.probe(target, roots) as launch_of_target:
+        return _prepare_anew(options, target, roots, notes, launch_of_target)
 
 
-def _hidden(directory: str) -> list[str]:
+def _warnings(directory: str) -> list[str]:
     from eggcache.system import files
 
     if not files.in_tmp(directory):
@@ -90,18 +92,18 @@ def _hidden(directory: str) -> list[str]:
     return [str(finding)] if finding else []
 
 
-def _verify(options: argparse.Namespace, target: Target, roots: Roots, launched: Launch) -> int:
+def _verify(options: argparse.Namespace, target: Target, roots: Roots, launch: Launch) -> int:
     from eggcache import progress
     from eggcache.proof import readonly
 
     with progress.watched(options.quiet, options.verbose > 0) as watcher:
         run = arguments.run(options, watcher)
-        result = readonly.verify(os.path.abspath(options.directory), target, roots, run, launched=launched)
+        result = readonly.verify(os.path.abspath(options.directory), target, roots, run, launched=launch)
     return console.present(result, options, lenient=options.lenient)
 
 
-def _anew(
-    options: argparse.Namespace, target: Target, roots: Roots, notes: Sequence[str], launched: Launch | None
+def _prepare_anew(
+    options: argparse.Namespace, target: Target, roots: Roots, notes: Sequence[str], launch: Launch | None
 ) -> int:
     from dataclasses import replace
 
@@ -115,7 +117,7 @@ def _anew(
     with progress.watched(options.quiet, options.verbose > 0) as watcher:
         run = arguments.run(options, watcher)
         preparation = Preparation(directory, target, roots, run, reset=options.reset, prune=options.prune)
-        result = preparation.report(launched)
+        result = preparation.report(launch)
     if not result.unchanged:
-        result = replace(result, notes=(*notes, *result.notes, *_hidden(directory)))
+        result = replace(result, notes=(*notes, *result.notes, *_warnings(directory)))
     return console.present(result, options, lenient=options.lenient, following=next_command.wrapper(options))

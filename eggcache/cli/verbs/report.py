@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _of_this_host(options: argparse.Namespace, when: str) -> str:
-    result, whom, cache, trees = check.proven(options)
+    result, reader, cache, trees = check.proof(options)
     sites = []
     for _, tree in trees:
         prepared: Sequence[bool] = ()
@@ -67,11 +67,11 @@ def _of_this_host(options: argparse.Namespace, when: str) -> str:
         environments = [*environment_variables.running(target.account, version, pid_file)]
         environments += [worker.environment for worker in application_servers.running(target)]
         for process in environments:
-            has = (f"{name}={process.values.get(name, 'not set')}" for name in ("PYTHON_EGG_CACHE", "TZ"))
-            server[process.thing] = ", ".join(has).replace("=not set", " not set")
+            settings = (f"{name}={process.values.get(name, 'not set')}" for name in ("PYTHON_EGG_CACHE", "TZ"))
+            server[process.thing] = ", ".join(settings).replace("=not set", " not set")
     if len(server) == 4:
-        server["processes"] = f"none that runs this Python as {whom}, as far as may be seen"
-    return site_page.render(result, sites, server, host=os.uname().nodename, whom=whom, when=when)
+        server["processes"] = f"none that runs this Python as {reader}, as far as may be seen"
+    return site_page.render(result, sites, server, host=os.uname().nodename, whom=reader, when=when)
 
 
 def _read(names: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -106,9 +106,9 @@ def _write(path: str, data: bytes) -> None:
     """Put the page at `path`, whole or not at all."""
     if os.path.lexists(path) and (os.path.islink(path) or not os.path.isfile(path)):
         raise UsageError(f"-o {path}", "it is no regular file", "name a file, or leave out -o to print the page")
-    where, name = os.path.split(path)
+    directory, name = os.path.split(path)
     try:
-        parent = os.open(where, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        parent = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         with files.closing(parent), staging.unnamed(parent, name) as stream:
             stream.write(data)
             if os.path.exists(path):  # who may read it stays
@@ -116,6 +116,6 @@ def _write(path: str, data: bytes) -> None:
                 os.fchown(stream.fileno(), was.st_uid, was.st_gid)
                 os.fchmod(stream.fileno(), stat.S_IMODE(was.st_mode) & 0o644)
             else:
-                os.fchmod(stream.fileno(), files.allowed(0o644))
+                os.fchmod(stream.fileno(), files.mode_with_umask(0o644))
     except OSError as error:
         raise of_disk(path, "the page cannot be written", error) from error

@@ -36,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
     if options.quiet:
         pass
     elif options.json:
-        fields = {"schema": 1, "command": "status", "source": "receipt", **report.plain(asdict(cache))}
+        fields = {"schema": 1, "command": "status", "source": "receipt", **report.json_value(asdict(cache))}
         print(report.as_json(fields))
     else:
         for line in lines(cache, verbose=options.verbose > 0):
@@ -55,9 +55,9 @@ def lines(inventory: Inventory, *, verbose: bool = False) -> Iterator[str]:
         f"{safe_dirs.owner_name(inventory.uid)}, group {accounts.group_name(inventory.gid)}, mode {inventory.mode:04o}"
     )
     yield f"{inventory.directory}: {count} egg{'s' * (count != 1)}, {size}; {owner}"
-    copied = {os.path.join(inventory.directory, egg.name) for egg in inventory.contents if egg.state == "copied"}
+    copies = {os.path.join(inventory.directory, egg.name) for egg in inventory.contents if egg.state == "copied"}
     for prepare in inventory.prepares:
-        yield from _prepared(prepare, copied, verbose)
+        yield from _prepare_lines(prepare, copies, verbose)
     well = [egg for egg in inventory.contents if egg.needed and egg.state == "current" and not verbose]
     for content in inventory.contents:
         if content not in well:
@@ -66,27 +66,27 @@ def lines(inventory: Inventory, *, verbose: bool = False) -> Iterator[str]:
             yield f"{content.name}  {state}  {amount}  {content.egg}"
     if well:
         rest = " more" if len(well) < count else ""
-        held = f"{report.files(sum(egg.files for egg in well))}, {report.size(sum(egg.size for egg in well))}"
-        yield f"{len(well)}{rest} current: {held}; -v names them"
+        sums = f"{report.files(sum(egg.files for egg in well))}, {report.size(sum(egg.size for egg in well))}"
+        yield f"{len(well)}{rest} current: {sums}; -v names them"
     for name in inventory.stages:
-        doing = "a run works in it" if inventory.running else "a killed run left it, and the next prepare removes it"
-        yield f"{name}  {doing}"
+        reason = "a run works in it" if inventory.running else "a killed run left it, and the next prepare removes it"
+        yield f"{name}  {reason}"
     if inventory.running:
         yield "another run holds the lock: what it prepares is not in here yet"
     yield "as the receipt and the dates of files say; eggcache check proves it"
 
 
-def _prepared(prepare: Prepare, copied: Collection[str], verbose: bool) -> Iterator[str]:
+def _prepare_lines(prepare: Prepare, copies: Collection[str], verbose: bool) -> Iterator[str]:
     version = ".".join(map(str, prepare.version))
-    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(prepare.when))
+    date = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(prepare.when))
     state = "stale" if prepare.changed else "current"
-    yield f"{state}: {prepare_label(prepare)} (Python {version}), prepared {when} by eggcache {prepare.eggcache}"
+    yield f"{state}: {prepare_label(prepare)} (Python {version}), prepared {date} by eggcache {prepare.eggcache}"
     words = list(search_path.options(prepare.paths))
     paths = "".join(f", {option} {path}" for option, path in zip(words[::2], words[1::2]))
     zone = "the host's time zone" if prepare.timezone is None else f"time zone {prepare.timezone or 'UTC'}"
     yield f"  for {prepare.user}, group {accounts.group_name(prepare.gid)}; {zone}{paths}; digest {prepare.digest}"
     for path in prepare.changed[: None if verbose else 3]:
-        yield f"  {'copied' if path in copied else 'changed'}: {path}"
+        yield f"  {'copied' if path in copies else 'changed'}: {path}"
     if len(prepare.changed) > 3 and not verbose:
         yield f"  and {len(prepare.changed) - 3} more: see -v"
     for finding in prepare.findings if verbose else ():

@@ -21,12 +21,12 @@ def run(options: argparse.Namespace) -> int:
     """Print what `options` ask for, and return the exit status."""
     arguments.doubt(options)
     target, tree = _resolved(options)
-    plain = not (options.reverse or options.duplicates or options.quiet)
-    eggs = [*why_missing.findings(tree, target.account), *unservable.in_tree(tree, target)] if plain else []
+    is_plain = not (options.reverse or options.duplicates or options.quiet)
+    eggs = [*why_missing.findings(tree, target.account), *unservable.in_tree(tree, target)] if is_plain else []
     form = "json" if options.json else options.format
     if form != "json" and not tree.requirements and tree.reported:
         tree = tree_selection.led_to(tree)  # what else there is, a line names
-    cache, prepared = _prepared(options, tree)
+    cache, prepared = _readiness(options, tree)
     if options.quiet:
         pass
     elif form == "json":
@@ -57,7 +57,7 @@ def _resolved(options: argparse.Namespace) -> tuple[Target, Tree]:
         raise UsageError("--reverse", "needs to know what is looked for", "eggcache tree --reverse NAME")
     if options.duplicates and (options.requirements or options.depth is not None):
         raise UsageError("--duplicates", "it looks at the whole path, and there is no tree of it", "name it alone")
-    target = arguments.owned(options)
+    target = arguments.owner_target(options)
     with progress.watched(options.quiet, options.verbose > 0) as watcher:
         watcher.phase(f"asking {target.python} for the tree")
         tree = resolver.resolve(
@@ -76,7 +76,7 @@ def _resolved(options: argparse.Namespace) -> tuple[Target, Tree]:
     return target, tree
 
 
-def _prepared(options: argparse.Namespace, tree: Tree) -> tuple[str | None, tuple[bool, ...]]:
+def _readiness(options: argparse.Namespace, tree: Tree) -> tuple[str | None, tuple[bool, ...]]:
     """The cache that is looked at, and which of the distributions it has. One that nobody named and that cannot be
     read is no reason to show no tree."""
     try:

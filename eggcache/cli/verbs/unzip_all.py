@@ -27,7 +27,7 @@ def run(options: argparse.Namespace) -> int:
         owner = code_owners.site_owner(python)
         if owner.uid != 0:
             # He may not look into other users' processes
-            places = [*code_owners.site_directories(python), *unzipping.around(arguments.paths(options))]
+            places = [*code_owners.site_directories(python), *unzipping.directories_of(arguments.paths(options))]
             users = affected_processes.users(python, places)
             _load(watcher)
             status = _in_child_as(owner)
@@ -39,7 +39,7 @@ def run(options: argparse.Namespace) -> int:
             watcher.close()
             console.warn(line, options)
 
-        target, roots, run = arguments.owned(options), arguments.roots(options), arguments.run(options, watcher)
+        target, roots, run = arguments.owner_target(options), arguments.roots(options), arguments.run(options, watcher)
         if options.undo:
             from eggcache.unzip import restoration
 
@@ -74,11 +74,11 @@ def _in_child_as(account: Account) -> int | None:
         os.setresuid(account.uid, account.uid, account.uid)
         return None
 
-    with orphan_processes.ended(account.uid):
+    with orphan_processes.cleanup(account.uid):
         while True:
             try:
                 _, status = os.waitpid(child, 0)
                 break
-            except Ended as ended:  # the child cleans up; we say how it ended
-                os.kill(child, ended.number)
+            except Ended as signal_error:  # the child cleans up; we say how it ended
+                os.kill(child, signal_error.number)
     return os.waitstatus_to_exitcode(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)

@@ -19,7 +19,7 @@ def run(options: argparse.Namespace) -> int:
     accounts.need_proc()
     arguments.doubt(options)
     os.umask(0o077)
-    target = arguments.owned(options)
+    target = arguments.owner_target(options)
     with progress.watched(options.quiet, options.verbose > 0) as watcher:
         result = wheelhouse.wheels(options.directory, target, arguments.roots(options), arguments.run(options, watcher))
     return console.present(result, options, following=_install(result, target.python, _installer(target.python)))
@@ -33,10 +33,10 @@ def _install(result: Report, python: str, installer: str) -> str:
     """
     if not result.install:
         return ""
-    who = f"run as {installer}, whose pip it is; " if installer else ""
+    user = f"run as {installer}, whose pip it is; " if installer else ""
     return (
         f"{shlex.join([python, '-m', 'pip', *result.install])}\n"
-        f"with: {who}in a new environment, its python in place of this one; not uv or pipx, which leave the eggs there"
+        f"with: {user}in a new environment, its python in place of this one; not uv or pipx, which leave the eggs there"
     )
 
 

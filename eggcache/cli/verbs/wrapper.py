@@ -38,12 +38,12 @@ _FREEBSD_GROUP = "80"  # FreeBSD's www, as which its Apache runs: /etc/group of 
 def run(options: argparse.Namespace) -> int:
     """Print the wrapper that `options` ask for, or write it where they say; the exit status."""
     if options.prepared_elsewhere:
-        host, kind, why, values = _for_another_host(options)
+        host, kind, reason, values = _for_another_host(options)
     else:
         group = _FREEBSD_GROUP if options.kind == "freebsd" and not options.group else ""
         options = receipt_defaults.alone(options, os.path.abspath(options.directory))
         options.group = group or options.group
-        host, kind, why, values = _for_this_host(options)
+        host, kind, reason, values = _for_this_host(options)
     directory, debian, pid_file = values.directory, values.debian, values.pid_file or None
     text = _with_modules(options, kind, emission.wrapper(kind, values), values)
     for finding in emission.warnings(kind, directory, host):
@@ -60,17 +60,17 @@ def run(options: argparse.Namespace) -> int:
                 console.warn(f"{path}: {cause}; put what is there above what eggcache wrote, which calls it", options)
         else:
             outcome = destination.write(path, text, mode=0o755 if kinds.KINDS[kind].executable else 0o644)
-        after = emission.following(kind, path, host, debian=debian)
+        command = emission.following(kind, path, host, debian=debian)
         if options.prepared_elsewhere:
-            after = "take it to that host, and do there what its first lines say"
-        _say(path, outcome, after, options)
+            command = "take it to that host, and do there what its first lines say"
+        _say(path, outcome, command, options)
     if options.json:
-        emitted = {
+        fields = {
             "schema": 1,
             "command": "wrapper",
             "directory": directory,
             "kind": kind,
-            "why": why,
+            "why": reason,
             "place": emission.place(kind, host, debian=debian),
             "part": part,
             "executable": kinds.KINDS[kind].executable,
@@ -79,7 +79,7 @@ def run(options: argparse.Namespace) -> int:
             "unit": host.unit,
             "text": text,
         }
-        print(report.as_json(emitted))
+        print(report.as_json(fields))
     elif not options.output or options.dry_run:
         sys.stdout.flush()
         sys.stdout.buffer.write(os.fsencode(text))  # a path in it may be no UTF-8
@@ -101,10 +101,10 @@ def _for_this_host(options: argparse.Namespace) -> tuple[apache.Apache, str, str
     arguments.doubt(options)
     host = _host(options)
     directory = os.path.abspath(options.directory)
-    kind, why = options.kind, None
+    kind, reason = options.kind, None
     if not kind:
-        kind, why = _kind(options, host)
-        console.warn(f"--for {kind}: {why}", options)
+        kind, reason = _kind(options, host)
+        console.warn(f"--for {kind}: {reason}", options)
     if kind == "systemd":
         emission.check_seen(directory, host.unit or "", host.private_tmp, Remedy("use another", _elsewhere(options)))
     timezone = arguments.timezone(options)
@@ -119,7 +119,7 @@ def _for_this_host(options: argparse.Namespace) -> tuple[apache.Apache, str, str
     command += next_command.words(
         python=python, paths=arguments.paths(options), user=user, group=group, timezone=timezone, limits=options.limits
     )
-    if _shared(os.path.dirname(directory)):
+    if _is_shared(os.path.dirname(directory)):
         command += ["--reset"]
     command += ["--wait", _WAIT]
     command += next_command.tree_options(options)
@@ -137,7 +137,7 @@ def _for_this_host(options: argparse.Namespace) -> tuple[apache.Apache, str, str
         private_tmp=host.private_tmp,
         name=_name(kind, options),
     )
-    return host, kind, why, values
+    return host, kind, reason, values
 
 
 def _for_another_host(options: argparse.Namespace) -> tuple[apache.Apache, str, str | None, kinds.Wanted]:
@@ -181,9 +181,11 @@ def _host(options: argparse.Namespace) -> apache.Apache:
 
 def _elsewhere(options: argparse.Namespace) -> str:
     """The command that prints, or writes, the same drop-in for a directory that every unit sees."""
-    other = argparse.Namespace(**{**vars(options), "directory": "/var/cache/eggcache"})
-    more = ["--for", "systemd", *(["--unit", options.unit] if options.unit else [])]
-    return f"{next_command.wrapper(other)} {shlex.join([*more, *(['-o', options.output] if options.output else [])])}"
+    variant = argparse.Namespace(**{**vars(options), "directory": "/var/cache/eggcache"})
+    words = ["--for", "systemd", *(["--unit", options.unit] if options.unit else [])]
+    return (
+        f"{next_command.wrapper(variant)} {shlex.join([*words, *(['-o', options.output] if options.output else [])])}"
+    )
 
 
 def _with_modules(options: argparse.Namespace, kind: str, text: str, values: kinds.Wanted) -> str:
@@ -197,22 +199,22 @@ def _with_modules(options: argparse.Namespace, kind: str, text: str, values: kin
         raise UsageError(names[-1], "it belongs to an application", "name its package with --app")
     if options.app and not options.app_config:
         raise UsageError(f"--app {options.app}", "it has a configuration", "name the file with --app-config")
-    location, needed = options.location or f"/{options.app}", options.requirements or REPORTED
+    location, requirements = options.location or f"/{options.app}", options.requirements or REPORTED
     config = options.app and os.path.abspath(options.app_config)
-    application = options.app and modpython.Application(options.app, location, config, needed)
-    emitted = modpython.mod_python(
+    application = options.app and modpython.Application(options.app, location, config, requirements)
+    output = modpython.mod_python(
         values,
         modules=os.path.abspath(options.module_directory) if options.module_directory else None,
         paths=arguments.paths(options),
         application=application or None,
         mutexes=os.path.dirname(values.pid_file) or "logs/",
     )
-    for name, source in [] if options.dry_run else emitted.modules.items():
+    for name, source in [] if options.dry_run else output.modules.items():
         path = os.path.join(os.path.abspath(options.module_directory), name)
         outcome = destination.write(path, source, mode=0o644)
         if outcome.changed:
             _say(path, outcome, "", options)
-    return emitted.configuration
+    return output.configuration
 
 
 def _say(path: str, outcome: destination.Written, following: str, options: argparse.Namespace) -> None:
@@ -251,17 +253,17 @@ def _ourselves() -> list[str]:
         return [sys.executable]
     program = os.path.abspath(sys.argv[0])
     if os.path.basename(program) in ("eggcache", "eggcache.pyz") and os.path.exists(program):
-        how = [program]
+        words = [program]
     else:
-        how = ["-m", "eggcache"]
+        words = ["-m", "eggcache"]
     # -I: root starts Apache, maybe with the PYTHONPATH of the application; nobody's modules shall stand in for ours.
-    isolated = [sys.executable, "-I", *how]
+    isolated = [sys.executable, "-I", *words]
     if subprocess.run([*isolated, "--version"], stdin=subprocess.DEVNULL, capture_output=True, check=False).returncode:
-        return how if len(how) == 1 else [sys.executable, *how]  # it is only found with the help of PYTHONPATH
+        return words if len(words) == 1 else [sys.executable, *words]  # it is only found with the help of PYTHONPATH
     return isolated
 
 
-def _shared(directory: str) -> bool:
+def _is_shared(directory: str) -> bool:
     """Whether anybody can make something in `directory`."""
     try:
         return bool(os.stat(directory).st_mode & 0o002)
