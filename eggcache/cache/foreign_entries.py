@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator
 from eggcache.cache import freshness
 from eggcache.errors import NotPermitted
 from eggcache.model import Finding
-from eggcache.system import procfs, safe_dirs
+from eggcache.system import locks, procfs, safe_dirs
 
 _RESET = "or let --reset move the directory aside"
 
@@ -71,7 +71,7 @@ def check(descriptor: int, path: str) -> None:
     Any other entry, such as a FIFO, a device or a link, is replaced or removed without being opened. Raises
     NotPermitted with the name of the entry; --reset moves the whole directory aside.
     """
-    safe_dirs.check_lock(descriptor, path)
+    locks.check(descriptor, path)
     try:
         info = os.stat(freshness.NAME, dir_fd=descriptor, follow_symlinks=False)
     except FileNotFoundError:

@@ -16,7 +16,7 @@ from eggcache.cache import foreign_entries, freshness, receipt
 from eggcache.eggs import layout
 from eggcache.errors import EggcacheError, NotPermitted, Remedy, of_disk
 from eggcache.model import DEFAULT_RUN, Finding, Outcome, Ownership, Report, Run, Tree
-from eggcache.system import safe_dirs, staging
+from eggcache.system import locks, safe_dirs, staging
 from eggcache.target.interpreter import EVERYTHING, Roots, Target
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ class Preparation:
                 elif not self.run.dry_run and freshness.leftovers(descriptor):
                     # A run was killed after it had written the receipt; or one is at work for another tree, and will do
                     # this.
-                    lock = safe_dirs.lock(descriptor, self.directory, 0)
+                    lock = locks.lock_directory(descriptor, self.directory, 0)
                     with suppress(EggcacheError, OSError), lock, _tidied(descriptor):
                         pass
                 return record, None
@@ -278,7 +278,7 @@ class Preparation:
         """Take the lock of the cache, and remove what a killed run left. Nobody else knows a `renewal` yet."""
         safe_dirs.drop_acls(descriptor)  # before the lock, which would inherit from them
         if renewal is None:
-            stack.enter_context(safe_dirs.lock(descriptor, self.directory, self.run.wait, self.run.progress))
+            stack.enter_context(locks.lock_directory(descriptor, self.directory, self.run.wait, self.run.progress))
             if not safe_dirs.leads_to(self.directory, descriptor):
                 raise EggcacheError(self.directory, "another run removed it meanwhile", "run it again")
         stack.enter_context(_tidied(descriptor))
@@ -307,7 +307,6 @@ class Preparation:
 def _load() -> None:
     """Import what is needed once the tree is known."""
     from eggcache.cache import filling, reset_directory  # noqa: F401
-    from eggcache.system import locks  # noqa: F401
 
 
 def _open_existing(directory: str) -> int | None:

@@ -13,7 +13,7 @@ from eggcache.cache import foreign_entries as cache_names
 from eggcache.cache import freshness, receipt, reset_directory
 from eggcache.errors import NotPermitted
 from eggcache.model import DEFAULT_RUN, Outcome, Report, Run
-from eggcache.system import files, procfs, safe_dirs, staging
+from eggcache.system import files, locks, procfs, safe_dirs, staging
 
 _MOST_LOOKS, _BETWEEN = 20, 0.05  # seconds between two looks at an empty directory
 
@@ -57,7 +57,7 @@ def remove(directory: str, run: Run = DEFAULT_RUN) -> Report:
             cause = "eggcache did not make it: it has neither a receipt nor a lock"
             raise NotPermitted(directory, cause, "name the egg cache")
         if not run.dry_run:
-            lock.enter_context(safe_dirs.lock(descriptor, directory, run.wait, run.progress))
+            lock.enter_context(locks.lock_directory(descriptor, directory, run.wait, run.progress))
             if not safe_dirs.leads_to(path, descriptor):
                 return absence  # whoever held the lock removed it
         record = receipt.read(descriptor)

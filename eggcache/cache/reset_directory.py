@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager, suppress
 
 from eggcache.cache import foreign_entries
 from eggcache.errors import Busy, EggcacheError, NotPermitted, of_disk
-from eggcache.system import files, safe_dirs, staging, syscalls
+from eggcache.system import files, locks, safe_dirs, staging, syscalls
 
 _MOST_TURNS = 1000
 
@@ -129,7 +129,7 @@ def renewal(path: str, wait: float) -> Iterator[Renewal]:
         stack.callback(os.close, descriptor)
         directory = Renewal(path, parent, name, descriptor)
         stack.callback(directory.discard)
-        stack.enter_context(safe_dirs.lock(descriptor, path, wait))
+        stack.enter_context(locks.lock_directory(descriptor, path, wait))
         yield directory
 
 
@@ -186,7 +186,7 @@ def remove_leftovers(parent: int, prefixes: tuple[str, ...]) -> None:
             if safe_dirs.LOCK not in os.listdir(descriptor):
                 os.rmdir(name, dir_fd=parent)  # where there is anything in it, it was not we who made it
                 continue
-            with safe_dirs.lock(descriptor, name, 0):
+            with locks.lock_directory(descriptor, name, 0):
                 is_gone = remove(parent, name, descriptor)
             if not is_gone:
                 os.rmdir(name, dir_fd=parent)  # it was the lock that had to be closed

@@ -23,7 +23,7 @@ from eggcache.proof.application import Application
 from eggcache.proof.comparison import strangers
 from eggcache.proof.host_side import HostSide
 from eggcache.servers import apache, apache_configuration, apache_findings, environment_variables, trac_front_ends
-from eggcache.system import accounts, files, safe_dirs
+from eggcache.system import accounts, files, locks, safe_dirs
 from eggcache.system.accounts import Account
 from eggcache.target import command_lines, resolver
 from eggcache.target.interpreter import EVERYTHING, Roots, Target
@@ -144,7 +144,7 @@ def _wait_for_prepare(cache: str, run: Run) -> None:
             return
         held.callback(os.close, lock)
         with suppress(OSError):  # a file system without locks
-            held.enter_context(safe_dirs.lock_itself(lock, cache, run.wait, run.progress))
+            held.enter_context(locks.lock_itself(lock, cache, run.wait, run.progress))
 
 
 def _opened(cache: str) -> AbstractContextManager[int]:

@@ -1,4 +1,4 @@
-"""Directories that nobody else can change: opening, creating, verifying, locking and owning them.
+"""Directories that nobody else can change: opening, creating, verifying and owning them.
 
 Everything is relative to descriptors that were verified when they were opened. A path is walked once, from "/". A
 component is safe when only root or the caller could have put it there: every directory on the way belongs to one of the
@@ -14,14 +14,7 @@ import os
 import pwd
 import stat
 
-from eggcache.errors import EggcacheError, NotPermitted, of_disk
-
-TYPE_CHECKING = False  # as in freshness
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from contextlib import AbstractContextManager as Held
-
-    from eggcache.progress import Progress
+from eggcache.errors import NotPermitted, of_disk
 
 # Flags for entries of a verified directory: no link is followed, no FIFO is waited for, no program inherits it.
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -264,83 +257,3 @@ def set_owner(descriptor: int, uid: int, gid: int, mode: int) -> None:
             raise accounts.powerless(f"owner {uid}, group {gid}", "give files to them", error) from None
     if stat.S_IMODE(info.st_mode) != mode:
         os.fchmod(descriptor, mode)
-
-
-def check_lock(descriptor: int, path: str) -> bool:
-    """Whether the directory `descriptor` has a lock. Raises NotPermitted where that is not a lock file of ours."""
-    try:
-        info = os.stat(LOCK, dir_fd=descriptor, follow_symlinks=False)
-    except FileNotFoundError:
-        return False
-    _check_lock(info, path)
-    return True
-
-
-def _check_lock(info: os.stat_result, path: str) -> None:
-    is_ours = stat.S_ISREG(info.st_mode) and info.st_uid == os.geteuid() and info.st_nlink <= 1
-    # Whoever can open the file can hold the lock for ever. A file with contents has another purpose.
-    if not is_ours or info.st_mode & 0o077 or info.st_size:
-        facts = f"mode {info.st_mode:06o}, {owner_name(info.st_uid)}, {info.st_nlink} links, {info.st_size} bytes"
-        cause = f"it is not a lock file of eggcache's ({facts})"
-        raise NotPermitted(f"{path}/{LOCK}", cause, "remove it, or let --reset move the directory aside")
-
-
-def lock(descriptor: int, path: str, wait: float, progress: Progress | None = None) -> Held[None]:
-    """Hold the lock of the verified directory `descriptor`, and show on `progress` that it is waited for.
-
-    The lock file is 0600: else the runtime user could open it and block root for ever. It is never unlinked: a process
-    that waits for an unlinked file would share the lock with the process that makes the next file. The directory may be
-    gone after the wait: see `leads_to`. Raises Busy after `wait` seconds.
-    """
-    from contextlib import contextmanager
-
-    return contextmanager(_lock)(descriptor, path, wait, progress)
-
-
-def _lock(descriptor: int, path: str, wait: float, progress: Progress | None) -> Iterator[None]:
-    from eggcache.system import locks
-
-    lock = _open_lock(descriptor, path)
-    try:
-        with locks.hold(lock, path, wait, progress):
-            if not os.fstat(lock).st_nlink and leads_to(path, descriptor):
-                raise EggcacheError(f"{path}/{LOCK}", "somebody removed it while it was waited for", "run it again")
-            yield
-    finally:
-        os.close(lock)
-
-
-def _open_lock(directory: int, path: str) -> int:
-    """A descriptor of the lock file in `directory`, made where it is missing. Where the directory itself has been
-    removed, and no other run can lock it any more: a descriptor of that directory. Raises as `check_lock` does."""
-    is_new = not check_lock(directory, path)  # first: opening a device may do something
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    try:
-        lock = os.open(LOCK, flags, 0o600, dir_fd=directory)
-    except FileNotFoundError:
-        return os.dup(directory)
-    try:
-        if is_new:
-            from eggcache.system import unfit_disks
-
-            unfit_disks.look(lock, directory, LOCK)
-        info = os.fstat(lock)
-        _check_lock(info, path)
-        if stat.S_IMODE(info.st_mode) != 0o600:  # a umask may have taken bits away
-            os.fchmod(lock, 0o600)
-    except BaseException:
-        os.close(lock)
-        raise
-    return lock
-
-
-def lock_itself(descriptor: int, path: str, wait: float, progress: Progress | None = None) -> Held[None]:
-    """Hold a lock on the file or directory `descriptor` itself, so that no lock file stays behind; otherwise as
-    `lock`.
-
-    Every user who may read it can hold this lock for ever. So it suits a command that a person waits for, and not the
-    start of Apache.
-    """
-    from eggcache.system import locks
-
-    return locks.hold_twice(descriptor, path, wait, progress)

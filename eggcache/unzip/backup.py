@@ -11,7 +11,7 @@ from functools import partial
 
 from eggcache.errors import EggcacheError, NotPermitted, UsageError, of_disk
 from eggcache.model import Ownership, Run
-from eggcache.system import accounts, files, safe_dirs, staging
+from eggcache.system import accounts, files, locks, safe_dirs, staging
 
 _PIECE = 1 << 20  # bytes of a zip in memory: it may be larger than that is
 
@@ -57,7 +57,7 @@ def _open(path: str, run: Run, directories: Iterable[str], remedy: str, *, creat
         for directory in directories:
             if os.path.samestat(os.stat(directory), os.fstat(keep)):
                 raise UsageError(option, "that is where the eggs are", "name another directory")
-        with nullcontext() if run.dry_run else safe_dirs.lock_itself(keep, option, run.wait, run.progress):
+        with nullcontext() if run.dry_run else locks.lock_itself(keep, option, run.wait, run.progress):
             yield keep
 
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from eggcache.errors import Busy, EggcacheError, NotPermitted, of_disk
 from eggcache.model import Finding, Outcome, Ownership, Run
-from eggcache.system import accounts, files, safe_dirs, staging, syscalls
+from eggcache.system import accounts, files, locks, safe_dirs, staging, syscalls
 
 
 class Place:
@@ -137,7 +137,7 @@ def _check_writable(descriptor: int, path: str) -> None:
 @contextmanager
 def _stage(descriptor: int, path: str, run: Run) -> Iterator[int]:
     """Hold the lock of the directory of eggs `path`, and yield a stage in it, which is removed at the end."""
-    with safe_dirs.lock_itself(descriptor, path, run.wait, run.progress):
+    with locks.lock_itself(descriptor, path, run.wait, run.progress):
         try:
             tidy(descriptor)
             with staging.stage(descriptor) as (_, stage):

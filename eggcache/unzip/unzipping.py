@@ -13,7 +13,7 @@ from dataclasses import replace
 from eggcache.errors import Busy, EggcacheError, NotPermitted, Remedy
 from eggcache.model import DEFAULT_RUN, Distribution, Finding, Interpreter, Kind, Process, Report, Run, Tree
 from eggcache.servers import affected_processes
-from eggcache.system import files, safe_dirs, swap_or_gap
+from eggcache.system import files, locks, safe_dirs, swap_or_gap
 from eggcache.target import code_owners, command_lines, resolver, search_path, skipped_eggs
 from eggcache.target.interpreter import EVERYTHING, Roots, Target
 from eggcache.unzip import unzip_plan
@@ -164,7 +164,7 @@ def _close_gaps(places: Iterable[str], run: Run) -> bool:
         try:
             with (
                 files.closing(safe_dirs.open_place(directory)) as descriptor,
-                safe_dirs.lock_itself(descriptor, directory, run.wait, run.progress),
+                locks.lock_itself(descriptor, directory, run.wait, run.progress),
             ):
                 name = swap_or_gap.missing_name(descriptor) if run.dry_run else None
                 had_gaps |= not run.dry_run and swap_or_gap.recover(descriptor)
@@ -185,7 +185,7 @@ def _has_changed(directories: Iterable[str], start: int, run: Run) -> bool:
                 has_changed = True
                 with (
                     files.closing(safe_dirs.open_place(directory)) as descriptor,
-                    safe_dirs.lock_itself(descriptor, directory, run.wait, run.progress),
+                    locks.lock_itself(descriptor, directory, run.wait, run.progress),
                 ):
                     pass
     return has_changed
@@ -268,7 +268,7 @@ def remove_leftovers(directories: Iterable[str]) -> None:
                 continue
             with (
                 files.closing(safe_dirs.open_place(directory)) as descriptor,
-                safe_dirs.lock_itself(descriptor, directory, 0),
+                locks.lock_itself(descriptor, directory, 0),
             ):
                 tidy(descriptor)
         except (OSError, Busy, NotPermitted):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from eggcache.errors import EggcacheError, NotPermitted, Remedy, of_disk
 from eggcache.model import DEFAULT_RUN, Distribution, Finding, Interpreter, Kind, Limits, Machine, Outcome, Report, Run
-from eggcache.system import files, safe_dirs, staging, syscalls
+from eggcache.system import files, locks, safe_dirs, staging, syscalls
 from eggcache.system.accounts import Account
 from eggcache.target import resolver, skipped_eggs, tree_selection
 from eggcache.target.interpreter import EVERYTHING, Roots, Target
@@ -52,7 +52,7 @@ def wheels(out: str, target: Target, roots: Roots = EVERYTHING, run: Run = DEFAU
     work.findings += skipped_eggs.findings(tree, target.account, run.limits, progress)
     with _open(out, run.dry_run) as descriptor, ExitStack() as stack:
         if descriptor is not None and not run.dry_run:
-            stack.enter_context(safe_dirs.lock_itself(descriptor, out, run.wait, progress))
+            stack.enter_context(locks.lock_itself(descriptor, out, run.wait, progress))
             staging.remove_stages(descriptor)
         try:
             stage = stack.enter_context(_workplace(None if run.dry_run else descriptor))

@@ -23,7 +23,7 @@ from support.sites import Site, write_egg
 from eggcache.cache import reset_directory
 from eggcache.errors import EggcacheError
 from eggcache.model import Ownership
-from eggcache.system import safe_dirs, staging
+from eggcache.system import locks, safe_dirs, staging
 
 SECONDS = float(os.environ.get("EGGCACHE_RACE_SECONDS", "12"))
 
@@ -125,7 +125,7 @@ def tightly(directory: Path) -> str:
                 descriptor = safe_dirs.open_directory(str(directory), create=True)
                 held.callback(os.close, descriptor)
                 new = None
-                held.enter_context(safe_dirs.lock(descriptor, str(directory), 0))
+                held.enter_context(locks.lock_directory(descriptor, str(directory), 0))
                 how = "opened"
             except EggcacheError:
                 new = held.enter_context(reset_directory.renewal(str(directory), 0))

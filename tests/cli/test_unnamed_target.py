@@ -73,7 +73,7 @@ def test_what_eggcache_requires_is_no_application(environment_of_its_own: Path, 
     (packages,) = (environment_of_its_own.parent.parent / "lib").glob("python*/site-packages")
     elsewhere = write_egg(shared_tmp / f"Shop-1.0-{TAG}.egg", {"shop.py": ""})
     around = environment({"PYTHONPATH": f"{ROOT}:{sysconfig.get_path('purelib')}:{elsewhere}"})
-    ask = "from eggcache.cli import unnamed_target as u; print(bool(u.ours()), bool(u.ours(['Shop'])))"
+    ask = "from eggcache.cli import unnamed_target as u; print(bool(u.own_python()), bool(u.own_python(['Shop'])))"
 
     def asked() -> str:
         words = [environment_of_its_own, "-c", ask]

@@ -21,7 +21,7 @@ from support.sites import Site
 
 from eggcache.errors import EggcacheError
 from eggcache.progress import Progress
-from eggcache.system import files, safe_dirs
+from eggcache.system import files, locks, safe_dirs
 
 # The oldest that setup.py allows, those around a change of what filelock does with a path, and the newest.
 RELEASES = ["3.12.0", "3.20.0", "3.29.0", "4.0.0", "4.3.1"] if sys.version_info >= (3, 10) else ["3.12.0"]
@@ -140,11 +140,11 @@ def test_lock_file_that_is_removed_while_it_is_waited_for(tmp_path: Path) -> Non
     with files.closing(os.open(tmp_path, os.O_RDONLY)) as directory:
         with (
             pytest.raises(EggcacheError, match="somebody removed it while it was waited for") as raised,
-            safe_dirs.lock(directory, str(tmp_path), 10, Waiting()),
+            locks.lock_directory(directory, str(tmp_path), 10, Waiting()),
         ):
             pytest.fail("it holds a lock that nobody else sees")
         assert raised.value.remedy.text == "run it again"
-        with safe_dirs.lock(directory, str(tmp_path), 0):
+        with locks.lock_directory(directory, str(tmp_path), 0):
             assert path.exists()
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from eggcache.cache import reset_directory
 from eggcache.errors import Busy, NotPermitted
-from eggcache.system import safe_dirs, staging, syscalls
+from eggcache.system import locks, safe_dirs, staging, syscalls
 
 OTHER = 12345  # a uid that nobody on this host has
 
@@ -204,7 +204,7 @@ def test_planted_lock_is_never_opened(safe: Path, plant: Callable[[Path, Path], 
     descriptor = safe_dirs.open_directory(str(safe / "cache"), create=True)
     plant(safe / "cache" / safe_dirs.LOCK, victim)
     try:
-        with pytest.raises(NotPermitted), safe_dirs.lock(descriptor, "cache", 0):
+        with pytest.raises(NotPermitted), locks.lock_directory(descriptor, "cache", 0):
             pass
     finally:
         os.close(descriptor)
@@ -218,13 +218,13 @@ def test_lock_is_exclusive_private_and_stays(safe: Path) -> None:
 
     def second() -> None:
         try:
-            with safe_dirs.lock(descriptor, "cache", 0.1):
+            with locks.lock_directory(descriptor, "cache", 0.1):
                 answers.append("got it")
         except Busy as busy:
             answers.append(str(busy.status))
 
     try:
-        with safe_dirs.lock(descriptor, "cache", 0):
+        with locks.lock_directory(descriptor, "cache", 0):
             thread = threading.Thread(target=second)
             thread.start()
             thread.join()
@@ -421,10 +421,10 @@ def test_remove_while_another_run_takes_the_lock(safe: Path) -> None:
     a directory that is gone is had at once, and makes nothing."""
     parent = os.open(safe, os.O_RDONLY)
     descriptor = safe_dirs.open_directory(str(safe / "cache"), create=True)
-    with safe_dirs.lock(descriptor, "cache", 0):
+    with locks.lock_directory(descriptor, "cache", 0):
         late = iter([lambda: (safe / "cache" / safe_dirs.LOCK).touch(0o600)])
         reset_directory.remove(parent, "cache", descriptor, lambda _entry: next(late, int)())
-    with safe_dirs.lock(descriptor, "cache", 0):
+    with locks.lock_directory(descriptor, "cache", 0):
         pass
     os.close(descriptor)
     os.close(parent)
@@ -435,7 +435,7 @@ def test_lock_that_others_can_open(safe: Path) -> None:
     """A lock file that somebody else could open, and hold, is refused."""
     descriptor = safe_dirs.open_directory(str(safe / "cache"), create=True)
     (safe / "cache" / safe_dirs.LOCK).touch(mode=0o644)
-    with pytest.raises(NotPermitted), safe_dirs.lock(descriptor, "cache", 0):
+    with pytest.raises(NotPermitted), locks.lock_directory(descriptor, "cache", 0):
         pass
     os.close(descriptor)
 
