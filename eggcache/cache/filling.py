@@ -139,7 +139,7 @@ def _inputs(tree: Tree, target: Target) -> dict[str, Fingerprint]:
     paths = {interpreter.executable, os.path.realpath(interpreter.executable), "/etc/localtime"}
     paths.add(os.path.join(interpreter.prefix, "pyvenv.cfg"))
     paths.update(interpreter.path, interpreter.pth, interpreter.site_packages, tree.read)
-    paths.update(search_path.read(target.paths))
+    paths.update(search_path.sources(target.paths))
     if interpreter.pkg_resources:
         paths.add(interpreter.pkg_resources)
     if target.timezone:

@@ -18,7 +18,7 @@ from eggcache.cli import next_command
 from eggcache.errors import Remedy, UsageError
 from eggcache.servers import apache, apache_configuration
 from eggcache.target import interpreter, startup_files
-from eggcache.target.tree_selection import named, normalised, project
+from eggcache.target.tree_selection import normal_name, project, project_name
 
 _ALWAYS = ("TurboGears", "TurboGears2")  # with either, all of it may be installed flat
 _SHOWN = 4  # Pythons that an error names
@@ -97,7 +97,7 @@ def _is_installed(name: str) -> bool:
 def _applications(requirements: Iterable[str]) -> list[str]:
     """The projects that `requirements` name, without those that are in each environment that has eggcache."""
     projects = _own_projects()
-    return [name for name in map(named, requirements) if normalised(name) not in projects]
+    return [name for name in map(project_name, requirements) if normal_name(name) not in projects]
 
 
 def _own_projects() -> set[str]:

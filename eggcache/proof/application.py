@@ -101,7 +101,7 @@ def parse(data: bytes, target: Target) -> Section | None:
     account runs, else from that of our own Python. None where neither has one. Raises Unreadable."""
     if len(data) > _LARGEST:
         raise Unreadable(f"TurboGears cannot read it: it has more than {_LARGEST >> 20} MiB")
-    paths = search_path.expanded(map(os.path.abspath, target.paths))
+    paths = search_path.entries(map(os.path.abspath, target.paths))
     request = {"data": os.fsdecode(data), "defaults": _DEFAULTS, "paths": paths}
     try:
         answer = script_run.run(Launch(target, "turbogears_config.py", request))

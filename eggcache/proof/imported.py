@@ -22,7 +22,7 @@ from eggcache.system import accounts
 from eggcache.target import command_lines, launch
 from eggcache.target.eggs_on_path import EarlyReader
 from eggcache.target.interpreter import Target
-from eggcache.target.tree_selection import named, normalised
+from eggcache.target.tree_selection import normal_name, project_name
 
 _LONGEST = 300  # characters of what an import says
 _PATH = re.compile(r"""['"](/[^'"\0]+)['"]""")
@@ -172,10 +172,10 @@ def _lacking(attempt: Import, tree: Tree) -> str:
     its module, of which Python 2 may say the last word alone; else what has the module; "" where that is no fault."""
     module = _NO_MODULE.search(attempt.words)
     for need in tree.needs:
-        name = named(need.requirement)
-        spelt = normalised(name), *normalised(name).split("-")
+        name = project_name(need.requirement)
+        spelt = normal_name(name), *normal_name(name).split("-")
         if need.state is State.MISSING and (
-            (module and normalised(module[2]) in spelt)
+            (module and normal_name(module[2]) in spelt)
             or ("ResolutionError" in attempt.raised and name in attempt.words)
         ):
             return f"{name}, which is required,"

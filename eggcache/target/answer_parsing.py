@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 from eggcache.errors import EggcacheError
 from eggcache.model import Distribution, Interpreter, Kind, Need, State, Tree
-from eggcache.target.tree_selection import named
+from eggcache.target.tree_selection import project_name
 
 MOST = 20_000  # of anything that a target answers with: what is done with an answer takes time, too
 
@@ -170,7 +170,7 @@ def _nearby(roots: Iterable[str], projects: Sequence[str]) -> tuple[str, ...]:
     for root in roots:
         import difflib  # nearly always there is none
 
-        key = named(root).lower()
+        key = project_name(root).lower()
         for match in difflib.get_close_matches(key, by_key, n=5, cutoff=0.7):
             close[by_key[match]] = None
         close.update((by_key[candidate], None) for candidate in sorted(by_key) if candidate.startswith(key))

@@ -55,7 +55,7 @@ def _literal(text: bytes) -> str:
     return os.fsdecode(str(value).encode("latin-1"))
 
 
-def run_by(script: str) -> str | None:
+def shebang(script: str) -> str | None:
     """What its first line, `#!`, has the kernel run a script by, execve(2); None where it is none."""
     line = files.beginning(script, 4096).partition(b"\n")[0]
     words = os.fsdecode(line[2:]).split() if line.startswith(b"#!") else []
@@ -71,5 +71,5 @@ def is_python(program: str) -> bool:
 
 def interpreter(script: str) -> str | None:
     """The Python that runs a `script` with a list, by its absolute name; None where it has no list or no such line."""
-    program = run_by(script)
+    program = shebang(script)
     return program if program and program.startswith("/") and is_python(program) and eggs(script) is not None else None

@@ -23,7 +23,7 @@ _TESTS = ("test", "tests", "idle_test")  # which nothing that answers imports
 _ACCESS, _DEFAULT = "system.posix_acl_access", "system.posix_acl_default"  # acl(5)
 
 
-class Cleared(Account):
+class RootAlone(Account):
     """Root, for a target that loads only what nobody but root can change. launch.Launch looks for itself with any other
     account."""
 
@@ -73,7 +73,7 @@ def runner(executable: str, paths: Sequence[str] = ()) -> Account:
         return accounts.current()
     writers = _Look(startup_files.look(executable, paths)).everything().writers
     if not writers:
-        return Cleared(*accounts.current())
+        return RootAlone(*accounts.current())
     return _account(writers.popitem()[0]) if len(writers) == 1 else accounts.lookup("nobody")
 
 
@@ -265,7 +265,7 @@ def _acl_grants(path: str, name: str, owner: int) -> bool:
     ) or (name == _DEFAULT and any(rights & 0o2 for tag, rights, _ in entries if tag == 0x20))
 
 
-def named(executable: str, paths: Sequence[str] = ()) -> set[str]:
+def egg_directories(executable: str, paths: Sequence[str] = ()) -> set[str]:
     """The directories of eggs that root can find by itself: site-packages, `paths`, PYTHONPATH, and where .pth files of
     root's lead. What somebody else's code answers may name any other; a link in his directory, a script of buildout's
     or the configuration of a Trac, only those of its owner, unless that is root."""
@@ -282,8 +282,8 @@ def named(executable: str, paths: Sequence[str] = ()) -> set[str]:
             directories += [line, around] if not uid or _is_sole_owner(around, uid) else []
     real = set(map(os.path.realpath, directories))
     for path in paths:
-        owners = {owner(file) for file in search_path.read([path])} - {0}
-        for place in map(os.path.realpath, search_path.expanded([path])):
+        owners = {owner(file) for file in search_path.sources([path])} - {0}
+        for place in map(os.path.realpath, search_path.entries([path])):
             # Of an egg its directory, where others may have eggs as well: an egg of his own among them is not enough
             places = {place, os.path.dirname(place)} if place.lower().endswith(".egg") else {place}
             if not owners or (len(owners) == 1 and all(_is_sole_owner(directory, *owners) for directory in places)):
@@ -308,7 +308,7 @@ def reader(place: str, info: os.stat_result, account: Account) -> Account:
     return _account(uid) if uid else account
 
 
-def configuring(file: str) -> Account:
+def configuration_reader(file: str) -> Account:
     """The account to read a configuration with, and what it names: who can change it must not be shown by root what he
     cannot read himself. Where these are several, its owner; and for a file of root's, nobody with its group."""
     uid = owner(file) if os.geteuid() == 0 else 0

@@ -71,7 +71,7 @@ def unzip(target: Target, distribution: Distribution) -> str:
 def only_added(target: Target, egg: str) -> bool:
     """Whether this egg lies in a directory that --path names, or that a Trac environment takes plugins from. Somebody
     may open it there as a file, as Scrapyd does, so `unzip-all` leaves it zipped unless it is named itself."""
-    places = map(os.path.realpath, search_path.expanded(target.paths))
+    places = map(os.path.realpath, search_path.entries(target.paths))
     return os.path.dirname(os.path.realpath(egg)) in places
 
 

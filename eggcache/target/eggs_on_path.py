@@ -93,7 +93,7 @@ def resolve(
 
     def look() -> Iterator[None]:
         load()
-        yield from reader.look([*search_path.expanded(target.paths), *code_owners.site_directories(target.python)])
+        yield from reader.look([*search_path.entries(target.paths), *code_owners.site_directories(target.python)])
 
     def meanwhile() -> bool:
         run.progress.tick()

@@ -147,7 +147,7 @@ def question(target: Target, roots: Roots) -> dict[str, object]:
     """The request for probe.py."""
     return {
         "requirements": list(roots.requirements),
-        "paths": search_path.expanded(map(os.path.abspath, target.paths)),
+        "paths": search_path.entries(map(os.path.abspath, target.paths)),
         "everything": roots.everything,
         "strict": roots.strict,
         "reported": list(REPORTED),
@@ -210,7 +210,7 @@ def _safe_account(target: Target, flags: Sequence[str]) -> Account:
     """The account that the target runs as in place of root; root's where it is safe."""
     from eggcache.target import code_owners
 
-    if isinstance(target.account, code_owners.Cleared):
+    if isinstance(target.account, code_owners.RootAlone):
         return target.account
     if "-S" in flags:
         code_owners.check_bare(target.python)
@@ -250,7 +250,7 @@ def _start(
 
 def no_python(executable: str, words: str, account: Account | None = None) -> EggcacheError:
     reach = f" that user {account.name} can run" if account is not None and account.uid != os.geteuid() else ""
-    program = buildout.run_by(executable)
+    program = buildout.shebang(executable)
     if program is None:
         return EggcacheError(executable, f"is no Python{reach}: {words}", REMEDY)
     if buildout.interpreter(executable):

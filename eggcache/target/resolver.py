@@ -19,7 +19,7 @@ from eggcache.system.accounts import Account
 from eggcache.target import command_lines, launch, script_run, why_missing
 from eggcache.target.answer_parsing import Answer
 from eggcache.target.interpreter import EVERYTHING, REPORTED, Roots, Target
-from eggcache.target.tree_selection import named, normalised
+from eggcache.target.tree_selection import normal_name, project_name
 
 LACKING = ("missing-distribution", "conflicting-distribution")  # the codes of what is not there as it is required
 _LONGEST = 30  # steps of a chain that a person reads
@@ -161,7 +161,7 @@ def rivals(tree: Tree) -> Iterator[Finding]:
     A script of buildout's has a list of its own, and may load any of these.
     """
     choices = {
-        (normalised(distribution.project), os.path.dirname(distribution.egg)): distribution
+        (normal_name(distribution.project), os.path.dirname(distribution.egg)): distribution
         for distribution in tree.distributions
         if distribution.egg and not distribution.active
     }
@@ -185,7 +185,7 @@ def outside(tree: Tree) -> str:
 
 def _finding(tree: Tree, need: Need, chains: list[str], account: Account) -> Finding:
     context = tuple(chains[1:])
-    name = named(need.requirement)
+    name = project_name(need.requirement)
     python = f"{tree.interpreter.executable} (Python {'.'.join(map(str, tree.interpreter.version))})"
     if need.state is State.UNPARSED:
         parser = tree.interpreter.setuptools or "the target's pkg_resources"
@@ -193,7 +193,7 @@ def _finding(tree: Tree, need: Need, chains: list[str], account: Account) -> Fin
         return Finding("unparsed-requirement", need.requirement, cause, "", 0, context)
     if need.state is State.CONFLICTING:
         return _unreadable(tree, need, chains, account) or _conflicting(tree, need, chains, account)
-    explanation = why_missing.why(tree, account, need.requirement)
+    explanation = why_missing.reason(tree, account, need.requirement)
     reason = f"{need.reason} ({explanation})" if explanation else need.reason
     if need.by is None:
         remedy = "name its interpreter with --python, or its directory with --path"
@@ -205,7 +205,7 @@ def _finding(tree: Tree, need: Need, chains: list[str], account: Account) -> Fin
 
 
 def _conflicting(tree: Tree, need: Need, chains: list[str], account: Account) -> Finding:
-    cause, name = f"{need.reason}: {chains[0]}", named(need.requirement)
+    cause, name = f"{need.reason}: {chains[0]}", project_name(need.requirement)
     remedy = f"install a {name} that suits everything that needs it"
     if need.suits and need.found is not None:
         distribution = tree.distributions[need.found]

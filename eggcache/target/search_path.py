@@ -23,7 +23,7 @@ class StandsForNothing(UsageError):
     lenient = 0  # a server starts as it did before
 
 
-def expanded(paths: Iterable[str]) -> list[str]:
+def entries(paths: Iterable[str]) -> list[str]:
     """The directories and eggs that `paths` stand for, in order, each once.
 
     A file that is neither a script with a list, nor an egg or another zip, adds nothing: see `check`. Raises
@@ -58,7 +58,7 @@ def _plugins(environment: str) -> list[str]:
         raise StandsForNothing(environment, cause, "correct that line") from None
 
 
-def read(paths: Iterable[str]) -> Iterator[str]:
+def sources(paths: Iterable[str]) -> Iterator[str]:
     """The files on which it depends what `paths` stand for."""
     for path in paths:
         yield path

@@ -48,7 +48,7 @@ def look(executable: str, paths: Sequence[str] = ()) -> Startup:
         startup.files.append(executable)
         executable, paths = program, [*paths, executable]
     paths = [os.path.join("/", path) for path in paths]
-    startup.path += [*search_path.expanded(paths), *search_path.read(paths)]
+    startup.path += [*search_path.entries(paths), *search_path.sources(paths)]
     for script in filter(os.path.isfile, paths):
         startup.path += _quotations(_text(script)) if buildout.eggs(script) is not None else ()
     startup.path += [os.path.join("/", path) for path in _list_of("PYTHONPATH")]

@@ -60,7 +60,7 @@ class _Configuration:
             return
         self.files.append(file)
         if account is None or account.uid == 0:
-            account = code_owners.configuring(file)
+            account = code_owners.configuration_reader(file)
         with accounts.acting(account):
             text = os.fsdecode(files.beginning(file, _LARGEST))
         section = _inherit(text, file)

@@ -12,12 +12,12 @@ from eggcache.model import Need, Tree
 from eggcache.target import command_lines
 
 
-def normalised(name: str) -> str:
+def normal_name(name: str) -> str:
     """A project's name as PEP 503 normalises it, for which spellings of one project are the same."""
     return re.sub(r"[-_.]+", "-", name.strip()).lower()
 
 
-def named(requirement: str) -> str:
+def project_name(requirement: str) -> str:
     """The project name at the beginning of a requirement, as it is spelt: `TurboGears`; the whole text where there is
     none."""
     match = re.match(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)", requirement)
@@ -26,10 +26,10 @@ def named(requirement: str) -> str:
 
 def project(requirement: str) -> str:
     """The project that a requirement names, normalised: `TurboGears[sqlobject]>=1.1` -> `turbogears`."""
-    return normalised(named(requirement))
+    return normal_name(project_name(requirement))
 
 
-def leading_to(tree: Tree, names: Sequence[str]) -> Tree:
+def dependents(tree: Tree, names: Sequence[str]) -> Tree:
     """The distributions that need those called `names`, directly or through others, and these themselves.
 
     The `requirements` of the tree are the names. A distribution that is not installed counts where another requires it.
@@ -62,10 +62,10 @@ def leading_to(tree: Tree, names: Sequence[str]) -> Tree:
     return replace(part, requirements=tuple(names))
 
 
-def within(tree: Tree, depth: int, *, reverse: bool = False) -> Tree:
+def levels(tree: Tree, depth: int, *, reverse: bool = False) -> Tree:
     """The distributions that are no more than `depth` steps from a root (0: the roots), and what they need of each
     other. What no requirement leads to counts as a root. With `reverse` the steps go from the tree's requirements to
-    what needs them, see leading_to."""
+    what needs them, see dependents."""
     beside: dict[int | None, list[Need]] = {}
     for need in tree.needs:
         beside.setdefault(need.found if reverse else need.by, []).append(need)
@@ -93,7 +93,7 @@ def within(tree: Tree, depth: int, *, reverse: bool = False) -> Tree:
     )
 
 
-def led_to(tree: Tree) -> Tree:
+def reach(tree: Tree) -> Tree:
     """What its requirements lead to, without what else is on the path."""
     return _part(tree, {need.found for need in tree.needs if need.found is not None}, tree.needs)
 

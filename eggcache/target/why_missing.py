@@ -43,7 +43,7 @@ class Line(NamedTuple):
 def project_of(name: str) -> str:
     """The project that the file name of an egg, or its link, begins with, normalised; "" where it is no such name."""
     match = _PROJECT.match(name)
-    return tree_selection.normalised(match[0].removesuffix(".egg").removesuffix(".egg-link")) if match else ""
+    return tree_selection.normal_name(match[0].removesuffix(".egg").removesuffix(".egg-link")) if match else ""
 
 
 def lines(tree: Tree, account: Account) -> list[Line]:
@@ -64,7 +64,7 @@ def lines(tree: Tree, account: Account) -> list[Line]:
     return entries
 
 
-def why(tree: Tree, account: Account, requirement: str) -> str:
+def reason(tree: Tree, account: Account, requirement: str) -> str:
     """What on the disk tells why no distribution of the project that a requirement names is there; "" for nothing."""
     project = tree_selection.project(requirement)
     for line in lines(tree, account):
@@ -113,7 +113,7 @@ def _notices(tree: Tree, account: Account) -> Iterator[Finding]:
             todo = f"take line {line.code} out, or install what it needs; Python says why when it starts"
             yield Finding("pth-ignored", line.place, f"{cause}ignores the rest", Remedy(todo, says), 0)
     if not tree.requirements:
-        projects = {tree_selection.normalised(distribution.project) for distribution in tree.distributions}
+        projects = {tree_selection.normal_name(distribution.project) for distribution in tree.distributions}
         for path, project, cause in _foreign_eggs(tree):
             if project not in projects:
                 cause = f"it {cause}, and pkg_resources passes it over"

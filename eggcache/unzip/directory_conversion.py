@@ -194,7 +194,7 @@ def _library(interpreter: Interpreter, account: Account | None) -> list[str]:
     if interpreter.version >= (3,):
         return []
     paths = (path for path in interpreter.path if os.path.isfile(f"{path}/os.py") or path.endswith("/lib-dynload"))
-    is_trusted = os.geteuid() != 0 or isinstance(account, code_owners.Cleared)
+    is_trusted = os.geteuid() != 0 or isinstance(account, code_owners.RootAlone)
     return [path for path in paths if is_trusted or code_owners.is_roots(path)]
 
 

@@ -49,7 +49,7 @@ def unzip_all(
     :raises Busy: another run holds the lock for longer than `run.wait`
     :raises EggcacheError: nothing could be done; another run completes it
     """
-    clearance = target.account if isinstance(target.account, code_owners.Cleared) else None
+    clearance = target.account if isinstance(target.account, code_owners.RootAlone) else None
     if not clearance:  # that is known of more than what -S loads
         code_owners.check_bare(target.python)
     tree = stable_tree(target, roots, run)
@@ -201,7 +201,7 @@ def places(tree: Tree) -> set[str]:
 
 def directories_of(paths: Iterable[str]) -> list[str]:
     """What `--path` names, and for an egg the directory that it is in, too."""
-    paths = search_path.expanded(paths)
+    paths = search_path.entries(paths)
     return [place for path in paths for place in (path, os.path.dirname(path))[: 1 + path.lower().endswith(".egg")]]
 
 
@@ -222,7 +222,7 @@ def trusted_directories(directories: Iterable[str], target: Target) -> set[str]:
         return set(directories)
     # A script or a Trac as it stands: only so is it seen whose list of eggs it is
     parents = [os.path.dirname(path) for path in target.paths if path.lower().endswith(".egg")]
-    return set(directories) & code_owners.named(target.python, [*target.paths, *parents])
+    return set(directories) & code_owners.egg_directories(target.python, [*target.paths, *parents])
 
 
 def untrusted_findings(eggs: dict[str, dict[str, Distribution]], target: Target) -> list[Finding]:

@@ -231,7 +231,7 @@ class _Work:
         pins: dict[str, str] = {}
         for wheel in self.wheels.values():
             if wheel.distribution.active or not self.everything:
-                name = tree_selection.normalised(wheel.plan.project)  # pip takes one of a name
+                name = tree_selection.normal_name(wheel.plan.project)  # pip takes one of a name
                 pins.setdefault(name, f"{wheel.plan.project}=={wheel.plan.version}")
         guard = ["--require-virtualenv"] if self.machine.virtual else []
         words = ["install", *guard, "--no-index", "--find-links", out, "--upgrade", "--force-reinstall", "--no-deps"]

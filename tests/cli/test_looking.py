@@ -431,11 +431,11 @@ def test_deep_and_wide() -> None:
     deep = chain(3000)
     assert sum(1 for _ in tree_lines.lines(deep)) == 3001
     assert sum(1 for _ in graphs.dot(deep)) == 3001 + 3000 + 5
-    assert len(tree_selection.leading_to(deep, ["n3000"]).distributions) == 3001
-    assert len(tree_selection.within(deep, 2000).distributions) == 2001
-    upward = tree_selection.leading_to(deep, ["n3000"])
+    assert len(tree_selection.dependents(deep, ["n3000"]).distributions) == 3001
+    assert len(tree_selection.levels(deep, 2000).distributions) == 2001
+    upward = tree_selection.dependents(deep, ["n3000"])
     assert sum(1 for _ in tree_lines.lines(upward, reverse=True)) == 101
-    assert len(tree_selection.within(upward, 10, reverse=True).distributions) == 11
+    assert len(tree_selection.levels(upward, 10, reverse=True).distributions) == 11
 
 
 def test_nothing_of_a_name_reaches_the_terminal(python: Path, shared_tmp: Path) -> None:

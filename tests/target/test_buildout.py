@@ -109,7 +109,7 @@ def test_files_that_are_no_scripts_stay(site: object, shared_tmp: Path) -> None:
     zipped = shutil.make_archive(str(shared_tmp / "b"), "zip", shared_tmp)
     renamed = shutil.copy(zipped, shared_tmp / "b.pyz")
     paths = [str(path) for path in (damaged, zipped, renamed, shared_tmp, shared_tmp / "absent")]
-    assert search_path.expanded(paths) == paths
+    assert search_path.entries(paths) == paths
 
 
 def test_script_is_read_and_never_run(plain: Deployment, shared_tmp: Path) -> None:
@@ -214,7 +214,7 @@ def test_root_runs_it_only_where_all_of_it_is_roots(
     made: Buildout, nobody: pwd.struct_passwd, give: Callable[[Path], None]
 ) -> None:
     """Its script, the eggs in its list, and what else it names are looked at before root runs it himself."""
-    python, cleared = str(made.interpreter), code_owners.Cleared
+    python, cleared = str(made.interpreter), code_owners.RootAlone
     assert isinstance(code_owners.runner(python), cleared)
     for place in (made.interpreter, made.egg("acme.skin-1.0"), made.top / "src"):
         give(place)
@@ -231,12 +231,12 @@ def test_root_runs_it_only_where_all_of_it_is_roots(
 def test_root_unzips_for_a_list_only_what_is_its_owners(made: Buildout, nobody: pwd.struct_passwd) -> None:
     """A script of somebody's cannot name root's eggs, nor a third one's, for root to work in their directories."""
     eggs = str(made.top / "eggs")
-    assert eggs in code_owners.named(str(made.target.python), [str(made.script)])
+    assert eggs in code_owners.egg_directories(str(made.target.python), [str(made.script)])
     os.chown(made.script, nobody.pw_uid, nobody.pw_gid)
-    assert eggs not in code_owners.named(str(made.target.python), [str(made.script)])
+    assert eggs not in code_owners.egg_directories(str(made.target.python), [str(made.script)])
     own = made.egg("acme.skin-1.0")
     os.chown(own, nobody.pw_uid, nobody.pw_gid)  # one of his own among them makes no difference to the others
-    assert eggs not in code_owners.named(str(made.target.python), [str(made.script)])
+    assert eggs not in code_owners.egg_directories(str(made.target.python), [str(made.script)])
     os.chown(own, 0, 0)
     words = ["unzip-all", "acme.site", "--python", made.target.python]
     done = eggcache(*words, "--path-from", made.script)

@@ -18,7 +18,7 @@ from support.sites import write_egg
 from support.terminals import show
 
 from eggcache.system import accounts
-from eggcache.target.code_owners import named, owner, runner, site_owner
+from eggcache.target.code_owners import egg_directories, owner, runner, site_owner
 
 WHO = "import os; open(%r, 'a').write('%%d ' %% os.geteuid())\n"
 
@@ -195,10 +195,10 @@ def test_links_of_others_lead_to_what_is_their_own(python: Path, shared_tmp: Pat
         (place / f"{place.name}.egg").touch()
     for place in (own, roots):
         (theirs / f"to-{place.name}.egg").symlink_to(place / f"{place.name}.egg")
-    assert {str(own), str(roots)} <= named(str(python), [str(theirs)])
+    assert {str(own), str(roots)} <= egg_directories(str(python), [str(theirs)])
     for place in (theirs, own):
         os.chown(place, nobody.pw_uid, nobody.pw_gid)
-    found = named(str(python), [str(theirs)])
+    found = egg_directories(str(python), [str(theirs)])
     assert ({str(theirs), str(own)} <= found, str(roots) in found) == (True, False)
 
 
@@ -207,7 +207,7 @@ def test_fifo_as_pth(spied: tuple[Deployment, Path, Path]) -> None:
     deployment, theirs, _ = spied
     os.mkfifo(theirs / "x.pth")
     assert runner(str(deployment.python), [str(theirs)]).name == "nobody"
-    assert str(theirs) in named(str(deployment.python), [str(theirs)])
+    assert str(theirs) in egg_directories(str(deployment.python), [str(theirs)])
 
 
 FORGED = """

@@ -26,7 +26,7 @@ from eggcache.model import Distribution, Interpreter, Kind, Need, State, Tree
 from eggcache.system import accounts
 from eggcache.system.accounts import Account
 from eggcache.target import answer_parsing
-from eggcache.target.code_owners import Cleared
+from eggcache.target.code_owners import RootAlone
 from eggcache.target.interpreter import EVERYTHING, Roots, Target
 from eggcache.target.resolver import findings, notes, resolve
 
@@ -595,7 +595,7 @@ def answering(shared_tmp: Path) -> Callable[[object], str]:
 
 def test_an_honest_answer_is_taken(answering: Callable[[object], str]) -> None:
     """The answer that the hostile ones below are made from is a good one."""
-    target = Target(answering(HONEST), account=Cleared(*accounts.current()))
+    target = Target(answering(HONEST), account=RootAlone(*accounts.current()))
     assert resolve(target, Roots(["A"])).distributions[0].cache_name == "A-1.egg"
 
 
@@ -643,7 +643,7 @@ HOSTILE: Mapping[str, object] = {
 @pytest.mark.parametrize("answer", HOSTILE.values(), ids=HOSTILE.keys())
 def test_hostile_answers_are_refused(answer: object, answering: Callable[[object], str]) -> None:
     """Anything that is not exactly as it must be, above all a path or a cache name, is refused in one line."""
-    target = Target(answering(answer), account=Cleared(*accounts.current()))
+    target = Target(answering(answer), account=RootAlone(*accounts.current()))
     with pytest.raises(EggcacheError, match="is no Python to trust: it answered with") as caught:
         resolve(target, Roots(["A"]))
     assert str(caught.value).isprintable()

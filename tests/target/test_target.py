@@ -17,7 +17,7 @@ from eggcache.errors import EggcacheError, NotPermitted, UsageError
 from eggcache.system import accounts, package_data
 from eggcache.system.accounts import Account
 from eggcache.target import launch, script_run
-from eggcache.target.code_owners import Cleared
+from eggcache.target.code_owners import RootAlone
 from eggcache.target.interpreter import EVERYTHING, Roots, Target, find
 from eggcache.target.launch import Launch, environment, literal
 
@@ -197,7 +197,7 @@ def test_another_program_is_no_python(program: str) -> None:
 def test_a_program_of_rubbish_is_no_python(text: str, fake: Callable[[str], str]) -> None:
     """Rubbish on its output, or on the answer's pipe, is never taken for an answer; nor is it shown raw."""
     with pytest.raises(EggcacheError, match="is no Python") as caught:
-        run(fake(text), "probe.py", {}, Cleared(*accounts.current()))
+        run(fake(text), "probe.py", {}, RootAlone(*accounts.current()))
     assert str(caught.value).isprintable()
     assert len(str(caught.value)) < 1000
 
@@ -208,7 +208,7 @@ def test_a_text_file_is_no_python(tmp_path: Path) -> None:
     path.write_text("some text\n")
     path.chmod(0o755)
     with pytest.raises(EggcacheError, match="is no Python: Exec format error"):
-        run(str(path), "probe.py", {}, Cleared(*accounts.current()))
+        run(str(path), "probe.py", {}, RootAlone(*accounts.current()))
 
 
 def test_one_that_hangs_is_ended(fake: Callable[[str], str], tmp_path: Path) -> None:
@@ -217,7 +217,7 @@ def test_one_that_hangs_is_ended(fake: Callable[[str], str], tmp_path: Path) -> 
     program = fake(f"trap '' TERM HUP INT; (trap '' TERM HUP INT; sleep 300) & echo $! > {mark}; wait")
     started = time.monotonic()
     with pytest.raises(EggcacheError, match=r"no answer within 0\.5 s"):
-        run(program, "probe.py", {}, Cleared(*accounts.current()), timeout=0.5)
+        run(program, "probe.py", {}, RootAlone(*accounts.current()), timeout=0.5)
     assert time.monotonic() - started < 5
     _assert_gone(int(mark.read_text()))
 
@@ -227,7 +227,7 @@ def test_what_it_leaves_behind_is_ended_too(fake: Callable[[str], str], tmp_path
     mark = tmp_path / "pid"
     program = fake(f'printf "eggcache\\n[7]\\n" > $ANSWER; sleep 300 & echo $! > {mark}')
     started = time.monotonic()
-    assert run(program, "probe.py", {}, Cleared(*accounts.current())) == [7]
+    assert run(program, "probe.py", {}, RootAlone(*accounts.current())) == [7]
     assert time.monotonic() - started < 5
     _assert_gone(int(mark.read_text()))
 
@@ -289,7 +289,7 @@ def test_launched_and_not_asked(fake: Callable[[str], str], tmp_path: Path) -> N
     """What was started for a run that then refuses its directory is ended with all that it has started."""
     mark = tmp_path / "pid"
     program = fake(f"sleep 300 & echo $! > {mark}; wait")
-    with launch.probe(Target(program, account=Cleared(*accounts.current())), Roots(["x"])) as launched:
+    with launch.probe(Target(program, account=RootAlone(*accounts.current())), Roots(["x"])) as launched:
         until = time.monotonic() + 30
         while not (mark.exists() and mark.read_text().endswith("\n")) and time.monotonic() < until:
             time.sleep(0.01)
@@ -328,16 +328,16 @@ def test_hostile_answers_are_refused(answer: str, fake: Callable[[str], str], tm
     file = tmp_path / "answer"
     file.write_text(f"eggcache\n{answer}\n", encoding="utf-8")
     with pytest.raises(EggcacheError, match="its answer makes no sense"):
-        run(fake(f"cat {file} > $ANSWER"), "probe.py", {}, Cleared(*accounts.current()))
+        run(fake(f"cat {file} > $ANSWER"), "probe.py", {}, RootAlone(*accounts.current()))
 
 
 def test_an_answer_without_end_is_refused(fake: Callable[[str], str], monkeypatch: pytest.MonkeyPatch) -> None:
     """An answer is read up to a limit, and the target ended there; so is one that prints without end."""
     monkeypatch.setattr("eggcache.target.script_run.LIMIT", 4 << 20)
     with pytest.raises(EggcacheError, match="longer than 4 MiB"):
-        run(fake('printf "eggcache\\n" > $ANSWER; exec yes > $ANSWER'), "probe.py", {}, Cleared(*accounts.current()))
+        run(fake('printf "eggcache\\n" > $ANSWER; exec yes > $ANSWER'), "probe.py", {}, RootAlone(*accounts.current()))
     with pytest.raises(EggcacheError, match="prints without end"):
-        run(fake("exec yes"), "probe.py", {}, Cleared(*accounts.current()))
+        run(fake("exec yes"), "probe.py", {}, RootAlone(*accounts.current()))
 
 
 def test_who_cannot_run_it_is_told_why(shared_tmp: Path, nobody: pwd.struct_passwd) -> None:

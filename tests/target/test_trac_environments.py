@@ -47,7 +47,7 @@ def test_plugins_and_what_is_inherited(configuration: str, shared: str | None, s
     made = environment(shared_tmp, configuration)
     (shared_tmp / "site.ini").write_text("[inherit]\nfile = base.ini\n")
     (shared_tmp / "base.ini").write_text("[inherit]\nplugins_dir = site-plugins\n")
-    found = [os.path.normpath(path) for path in search_path.expanded([str(made)])]
+    found = [os.path.normpath(path) for path in search_path.entries([str(made)])]
     assert found == [str(made / "plugins"), *([str(shared_tmp / shared)] if shared else [])]
 
 
@@ -55,16 +55,16 @@ def test_what_is_no_trac(python: Path, shared_tmp: Path) -> None:
     """A directory with a trac.ini but without Trac's mark is itself; a trac.ini that Trac cannot read is an error."""
     made = environment(shared_tmp, "[inherit]\nplugins_dir = /a\0\n")
     with pytest.raises(UsageError, match=r"trac\.ini, line 4;"):
-        search_path.expanded([str(made)])
+        search_path.entries([str(made)])
     (made / "conf" / "trac.ini").write_text("no section\n")
     with pytest.raises(UsageError, match=r"env: Trac cannot read its configuration: .*/trac\.ini.*; correct that line"):
-        search_path.expanded([str(made)])
+        search_path.entries([str(made)])
     # What a server is started by does not keep it down for that
     words = ["prepare", shared_tmp / "cache", "--trac-env", made, "--python", python]
     assert eggcache(*words).returncode == 2
     assert eggcache(*words, "--lenient").returncode == 0
     (made / "VERSION").unlink()
-    assert search_path.expanded([str(made)]) == [str(made)]
+    assert search_path.entries([str(made)]) == [str(made)]
 
 
 def test_remedy_for_a_plugin(python: Path, shared_tmp: Path) -> None:
@@ -111,22 +111,22 @@ def test_it_shows_nobody_what_he_cannot_read(shared_tmp: Path, nobody: pwd.struc
     secret.write_text("[inherit]\nroot:$y$hash\nplugins_dir = /srv/secret\nother\n")
     secret.chmod(0o600)
     with pytest.raises(UsageError, match=re.escape(f"configuration: {made}/conf/../../secret.ini, line 4; correct")):
-        search_path.expanded([str(made)])
+        search_path.entries([str(made)])
     os.chown(configuration, nobody.pw_uid, nobody.pw_gid)
-    assert search_path.expanded([str(made)]) == [str(made / "plugins")]
+    assert search_path.entries([str(made)]) == [str(made / "plugins")]
     os.chown(secret, nobody.pw_uid, nobody.pw_gid)
     with pytest.raises(UsageError, match="line 4"):
-        search_path.expanded([str(made)])
+        search_path.entries([str(made)])
     # Nor does it take longer than a file is long
     configuration.write_text("[inherit]\na" + " " * 200_000 + "b\n" * 200_000)
     with pytest.raises(UsageError, match=r"trac\.ini, line 2;"):
-        search_path.expanded([str(made)])
+        search_path.entries([str(made)])
     # A Trac whose group may write, as many are: its owner reads it, and for root's a member of that group
     configuration.write_text("[inherit]\nplugins_dir = /srv/plugins\n")
     for uid in (nobody.pw_uid, 0):
         os.chown(configuration, uid, nobody.pw_gid)
         configuration.chmod(0o660)
-        assert search_path.expanded([str(made)]) == [str(made / "plugins"), "/srv/plugins"]
+        assert search_path.entries([str(made)]) == [str(made / "plugins"), "/srv/plugins"]
 
 
 def test_a_cache_for_its_plugins(python: Path, shared_tmp: Path, nobody: pwd.struct_passwd) -> None:
@@ -169,11 +169,11 @@ def test_root_runs_nothing_of_its_owners(python: Path, shared_tmp: Path, nobody:
     """Plugins are the server's user's, mostly: a target that has them on its path is run as he."""
     made = environment(shared_tmp, f"[inherit]\nplugins_dir = {shared_tmp}/shared\n")
     (shared_tmp / "shared").mkdir()
-    assert isinstance(code_owners.runner(str(python), [str(made)]), code_owners.Cleared)
+    assert isinstance(code_owners.runner(str(python), [str(made)]), code_owners.RootAlone)
     for place in (made / "plugins", made / "conf/trac.ini", shared_tmp / "shared"):
         os.chown(place, nobody.pw_uid, nobody.pw_gid)
         assert code_owners.runner(str(python), [str(made)]).name == nobody.pw_name
         os.chown(place, 0, 0)
-    assert str(shared_tmp / "shared") in code_owners.named(str(python), [str(made)])
+    assert str(shared_tmp / "shared") in code_owners.egg_directories(str(python), [str(made)])
     os.chown(made / "conf/trac.ini", nobody.pw_uid, nobody.pw_gid)
-    assert str(shared_tmp / "shared") not in code_owners.named(str(python), [str(made)])
+    assert str(shared_tmp / "shared") not in code_owners.egg_directories(str(python), [str(made)])

@@ -18,7 +18,7 @@ from eggcache.errors import EggcacheError
 from eggcache.system import accounts
 from eggcache.system.accounts import Account
 from eggcache.target import script_run
-from eggcache.target.code_owners import Cleared
+from eggcache.target.code_owners import RootAlone
 from eggcache.target.interpreter import Target
 from eggcache.target.launch import Launch
 
@@ -64,7 +64,7 @@ def compile_(python: str, request: object, account: Account | None = None) -> ob
 
 def compiled(python: str, stage: Path, processes: int) -> dict[str, bytes]:
     """The byte code that so many processes wrote, by name; it is removed again."""
-    said = compile_(python, request_for(stage, processes), Cleared(*accounts.current()))
+    said = compile_(python, request_for(stage, processes), RootAlone(*accounts.current()))
     assert said == {"trouble": ""}
     found = {}
     for path in stage.rglob("*.pyc"):
@@ -152,7 +152,7 @@ def test_the_trouble_is_told(stage: Path, interpreter: Callable[[str], Path]) ->
     real = interpreter("3.11")
     wrapper.write_text(f'#!/bin/bash\nulimit -f 0; trap "" XFSZ\nexec {real} "$@"\n')
     wrapper.chmod(0o755)
-    said = compile_(str(wrapper), request_for(stage, 3), Cleared(*accounts.current()))
+    said = compile_(str(wrapper), request_for(stage, 3), RootAlone(*accounts.current()))
     assert isinstance(said, dict)
     assert said["trouble"].startswith("/final/")
     assert said["trouble"].endswith(".py: File too large")

@@ -553,7 +553,7 @@ def test_root_looks_once_at_what_it_runs(
     looks, look = list[str](), startup_files.look
     monkeypatch.setattr(startup_files, "look", lambda python, *more: looks.append(python) or look(python, *more))
     cleared = code_owners.runner(str(small.python))
-    assert isinstance(cleared, code_owners.Cleared)
+    assert isinstance(cleared, code_owners.RootAlone)
     assert len(unzip_all(Target(str(small.python), account=cleared)).outcomes) == SMALL
     assert looks == [str(small.python)]
     looks.clear()

@@ -74,7 +74,7 @@ def lines(
     """The lines that show a tree: what each distribution is, where, and the requirement that pulled it in.
 
     prepared   for each distribution, whether the cache has it; () where there is no cache to look at
-    reverse    what needs the tree's `requirements`, above what they need: see tree_selection.leading_to
+    reverse    what needs the tree's `requirements`, above what they need: see tree_selection.dependents
     depth      steps from a root that are drawn; None: all, up to 100
 
     A distribution is opened out where it is first drawn, and `(above)` from then on: so a cycle ends, and a library

@@ -25,7 +25,7 @@ def run(options: argparse.Namespace) -> int:
     eggs = [*why_missing.findings(tree, target.account), *unservable.in_tree(tree, target)] if is_plain else []
     form = "json" if options.json else options.format
     if form != "json" and not tree.requirements and tree.reported:
-        tree = tree_selection.led_to(tree)  # what else there is, a line names
+        tree = tree_selection.reach(tree)  # what else there is, a line names
     cache, prepared = _readiness(options, tree)
     if options.quiet:
         pass
@@ -69,10 +69,10 @@ def _resolved(options: argparse.Namespace) -> tuple[Target, Tree]:
     if options.duplicates:
         return target, tree_selection.duplicates(tree)
     if options.reverse:
-        tree = tree_selection.leading_to(tree, roots.requirements)
+        tree = tree_selection.dependents(tree, roots.requirements)
     # What is drawn as text says where it goes on, and counts all of it
     if options.depth is not None and (options.json or options.format != "text"):
-        tree = tree_selection.within(tree, options.depth, reverse=options.reverse)
+        tree = tree_selection.levels(tree, options.depth, reverse=options.reverse)
     return target, tree
 
 
