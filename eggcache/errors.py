@@ -112,7 +112,8 @@ class NotPermitted(EggcacheError):
 def of_disk(thing: str, cause: str, error: OSError) -> EggcacheError:
     """The error for a refusal of the disk or the kernel. A read-only disk is not unsafe: the status is 1."""
     why = error.strerror or str(error)
-    where = f" ({error.filename})" if isinstance(error.filename, str) and not thing.endswith(error.filename) else ""
+    named = isinstance(error.filename, str) and error.filename != "." and not thing.endswith(error.filename)
+    where = f" ({error.filename})" if named else ""
     return EggcacheError(thing, f"{cause}: {why}{where}", f"{_DISK.get(error.errno or 0, 'see to that')} and run again")
 
 

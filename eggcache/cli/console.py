@@ -156,8 +156,9 @@ def present(result: Report, options: argparse.Namespace, *, lenient: bool = Fals
         else:
             gathered.append(result)
     elif not options.quiet and (result.dry_run or not (result.unchanged and (lenient or not _lacking(result)))):
+        undo = getattr(options, "undo", False)  # of unzip-all
         following_lines = False  # which are all that come after the first
-        for line in report.summary(result, following=following, verbose=options.verbose > 0):
+        for line in report.summary(result, following=following, verbose=options.verbose > 0, undo=undo):
             following_lines = following_lines or line.startswith("next: ")
             show(line, whole=following_lines)
     findings = [finding for finding in result.findings if not quiet or keeps_down(finding.code, finding.status)]

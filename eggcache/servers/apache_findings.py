@@ -193,7 +193,7 @@ def _home(configuration: Configuration, interpreter: Interpreter) -> Iterator[Fi
 def _other(thing: str, cause: str, home: str | None = None) -> Finding:
     program = os.path.join(home, "bin", "python") if home else ""
     path = shlex.quote(program) if os.access(program, os.X_OK) else "PATH"
-    return Finding("other-python", thing, cause, f"name the interpreter that Apache runs with --python {path}")
+    return Finding("other-python", thing, cause, f"name the interpreter that Apache runs: --python {path}")
 
 
 def _ignored(configuration: Configuration) -> Iterator[Finding]:

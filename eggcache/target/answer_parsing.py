@@ -28,7 +28,7 @@ class Answer:
 
     def _refuse(self, words: str) -> NoReturn:
         cause = f"is no Python to trust: it answered with {words}"
-        raise EggcacheError(self._executable, cause, "name the interpreter that Apache runs with --python PATH")
+        raise EggcacheError(self._executable, cause, "name the interpreter that Apache runs: --python PATH")
 
     def _row(self, value: object) -> dict[str, Any]:
         if not isinstance(value, dict):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from eggcache.system.accounts import Account
 
-REMEDY = "name the interpreter that Apache runs with --python PATH"
+REMEDY = "name the interpreter that Apache runs: --python PATH"
 
 
 class Target(namedtuple("Target", ("python", "paths", "account", "group", "timezone"))):

@@ -101,7 +101,7 @@ def _machine(interpreter: Interpreter, answer: object) -> Machine:
         or not all(part.isascii() and part.replace("_", "").isalnum() for part in (abi or "none", "x" + abi))
     ):
         cause = "is no Python to trust: it does not say which wheels it takes"
-        raise EggcacheError(interpreter.executable, cause, "name the interpreter that Apache runs with --python PATH")
+        raise EggcacheError(interpreter.executable, cause, "name the interpreter that Apache runs: --python PATH")
     virtual, finds = tags.get("virtual") is True, tags.get("finds_wheels") is not False
     return Machine(interpreter.version, platform, abi, bits, virtual, finds, tags.get("pip") is not False)
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from support import ROOT
 from support.judge import SLOW, eggcache, environment
+from support.namespaces import namespace
 from support.parts import missing
 from support.sites import named, write_egg
 from support.terminals import show
@@ -38,7 +39,7 @@ def eggs(shared_tmp: Path) -> Path:
     [
         ([], "required"),
         (["prepare"], "DIR"),
-        (["nonsense"], "invalid choice"),
+        (["nonsense"], "'nonsense': there is no such command, but tree, unzip-all, prepare"),
         (["tree", "--nonsense"], "unrecognized arguments"),
         (["prepar"], "did you mean prepare?"),
         (["unzip"], "did you mean unzip-all?"),
@@ -143,13 +144,37 @@ def test_dry_run_with_nothing_to_do_says_so(python: Path, eggs: Path) -> None:
 
 
 def test_status_takes_the_cache_of_the_environment(python: Path, eggs: Path) -> None:
-    """Without DIR, status means PYTHON_EGG_CACHE; where that is not set either, an error says so."""
+    """Without DIR, status means PYTHON_EGG_CACHE; where that is not set either, an error says so, with a command where
+    the usual directory is there."""
     cache = eggs / "cache"
     eggcache("prepare", cache, "--user", "nobody", "--python", python, "--path", eggs / "One-1.0-py3.11.egg")
     named, inherited = eggcache("status", cache), eggcache("status", env={"PYTHON_EGG_CACHE": str(cache)})
     assert (inherited.returncode, inherited.stdout) == (0, named.stdout)
-    done = eggcache("status")
-    assert (done.returncode, "PYTHON_EGG_CACHE is not set" in done.stderr) == (2, True)
+    if os.geteuid() != 0:
+        missing("only root can have a /var/cache of its own")
+    own = "mount -t tmpfs none /var/cache"
+    done = namespace(own, "status")
+    assert done.returncode == 2
+    assert done.stderr.endswith("PYTHON_EGG_CACHE is not set; name the directory that prepare was given\n")
+    done = namespace(f"{own}; mkdir /var/cache/eggcache", "status")
+    assert done.returncode == 2
+    assert done.stderr.endswith("PYTHON_EGG_CACHE is not set; for the usual one: eggcache status /var/cache/eggcache\n")
+
+
+def test_wrapper_on_a_terminal_ends_with_the_command_that_writes_it(python: Path, eggs: Path) -> None:
+    """Where the text fills a terminal, the last line is the same command with the file that the text is for, and it
+    writes the same text; in a pipe there is no such line."""
+    words = ["wrapper", str(eggs / "cache"), "--python", str(python), "--for", "tmpfiles.d", "--user", "nobody"]
+    piped = eggcache(*words)
+    assert "to have it written" not in piped.stderr
+    shown = show([sys.executable, "-m", "eggcache", *words], env=environment({"TERM": "dumb"}), columns=400)
+    last = shown.terminal.rstrip().splitlines()[-1]
+    command = last.removeprefix("eggcache: to have it written: eggcache ")
+    written = eggs / "eggcache.conf"
+    again = [word.replace("/etc/tmpfiles.d/eggcache.conf", str(written)) for word in shlex.split(command)]
+    assert again == [words[0], "-o", str(written), *words[1:]]
+    assert eggcache(*again).returncode == 0
+    assert written.read_text() == piped.stdout
 
 
 @pytest.mark.parametrize("command", ["", "tree", "unzip-all", "prepare", "check", "wrapper"])

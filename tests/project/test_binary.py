@@ -142,7 +142,7 @@ def test_nothing_is_needed(bare: Root) -> None:
         said = bare.run("tree", user=user, status=2).stderr
         assert said == (
             "eggcache: --python: no Python is named, and no Python runs this eggcache, which is a "
-            "program of its own; name the interpreter that Apache runs with --python PATH\n"
+            "program of its own; name the interpreter that Apache runs: --python PATH\n"
         )
     assert {path.name for path in bare.path.rglob("*")} == {"bin", "eggcache"}
 

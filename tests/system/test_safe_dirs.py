@@ -11,10 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from support.parts import missing
 
 from eggcache.cache import reset_directory
 from eggcache.errors import Busy, NotPermitted
 from eggcache.system import locks, safe_dirs, staging, syscalls
+from eggcache.system.accounts import Account, acting
 
 OTHER = 12345  # a uid that nobody on this host has
 
@@ -469,3 +471,16 @@ def test_replace_is_whole_or_not_at_all(shared_tmp: Path) -> None:
     assert os.listdir(shared_tmp) == ["file"]
     assert (shared_tmp / "file").read_bytes() == b"one"
     assert stat.S_IMODE((shared_tmp / "file").stat().st_mode) == 0o644
+
+
+def test_closed_directory_is_named_with_who_may_open_it(shared_tmp: Path) -> None:
+    """What this user may not open is an error that says who may."""
+    if os.geteuid() != 0:
+        missing("only root can be another user")
+    closed = shared_tmp / "cache"
+    closed.mkdir(0o700)
+    refused = pytest.raises(
+        NotPermitted, match=r"cannot be opened: Permission denied; run it as root, or as its owner$"
+    )
+    with acting(Account("other", OTHER, OTHER)), refused:
+        safe_dirs.open_directory(str(closed))

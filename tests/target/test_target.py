@@ -90,7 +90,7 @@ def test_find_looks_bare_names_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 @pytest.mark.parametrize("name", ["no-such-python-anywhere", "/no/such/python", "/etc", "/etc/passwd", "", "a\0b"])
 def test_find_says_what_is_wrong(name: str) -> None:
     """A target that is not there, or is no program, is a usage error with a remedy."""
-    with pytest.raises(UsageError, match="name the interpreter that Apache runs with --python"):
+    with pytest.raises(UsageError, match="name the interpreter that Apache runs: --python"):
         find(name)
 
 

@@ -248,6 +248,9 @@ def test_backup_of_another_python(kept: Kept, target: Callable[[str, str], Deplo
     assert kept.undo().returncode == 0
     again = kept.undo()
     assert (again.returncode, again.stderr) == (0, "")
+    assert (
+        kept.undo("-n").stdout == "there is no egg to be put back in the tree: nothing to do\n"
+    )  # all of them are zips
 
 
 def test_zip_that_is_damaged(kept: Kept) -> None:

@@ -79,11 +79,12 @@ def as_json(value: dict[str, Any]) -> str:
     return json.dumps(value, indent=2)
 
 
-def summary(result: Report, *, following: str = "", verbose: bool = False) -> Iterator[str]:
+def summary(result: Report, *, following: str = "", verbose: bool = False, undo: bool = False) -> Iterator[str]:
     """The lines that say what a command did, which end with a total.
 
     :param following: the command to run next; "" for none
     :param verbose: whether each egg has a line
+    :param undo: whether it was unzip-all --undo, which looks for unzipped eggs
     """
     would = "would be " if result.dry_run else ""
     noun = "wheel" if result.command == "wheels" else "egg"
@@ -106,7 +107,8 @@ def summary(result: Report, *, following: str = "", verbose: bool = False) -> It
         finding.status in (0, Missing.status) and finding.code != freshness.NO_ROOT for finding in result.findings
     ):
         effect = "the cache in it is empty" if result.command == "archive" else "nothing to do"
-        yield f"there is no {'egg' if noun == 'wheel' else 'zipped egg'} in the tree: {effect}"
+        thing = "egg" if noun == "wheel" else "egg to be put back" if undo else "zipped egg"
+        yield f"there is no {thing} in the tree: {effect}"
     elif result.outcomes and following and not result.dry_run:
         yield from f"next: {following}".splitlines()
 

@@ -10,13 +10,14 @@ from dataclasses import asdict
 
 from eggcache.cache import inventory
 from eggcache.cache.inventory import Inventory, Prepare, prepare_label
-from eggcache.cli import console
+from eggcache.cli import console, next_command
 from eggcache.cli.render import report
-from eggcache.errors import UsageError
+from eggcache.errors import Remedy, UsageError
 from eggcache.servers import environment_variables
 from eggcache.system import accounts, safe_dirs
 from eggcache.target import search_path
 
+_USUAL = "/var/cache/eggcache"  # as all pages have it
 _STATES = {
     "current": "current",
     "egg-changed": "stale: its egg changed",
@@ -31,7 +32,10 @@ def run(options: argparse.Namespace) -> int:
     """Print what is in a cache, and return the exit status."""
     directory = options.directory or environment_variables.inherited()
     if directory is None:
-        raise UsageError("DIR", "none is named, and PYTHON_EGG_CACHE is not set", "eggcache status /var/cache/eggcache")
+        remedy = Remedy("name the directory that prepare was given")
+        if os.path.isdir(_USUAL):
+            remedy = Remedy("for the usual one", next_command.repeated(options, _USUAL))
+        raise UsageError("DIR", "none is named, and PYTHON_EGG_CACHE is not set", remedy)
     cache = inventory.status(directory)
     if options.quiet:
         pass

@@ -20,7 +20,7 @@ def run(options: argparse.Namespace) -> int:
     arguments.doubt(options)
     os.umask(0o077)
     if options.undo and not options.backup:
-        raise UsageError("--undo", "it takes the zips from the directory that kept them", "name it with --backup DIR")
+        raise UsageError("--undo", "it takes the zips from the directory that kept them", "name it: --backup DIR")
     python = arguments.python(options)
     users, watcher = None, progress.watched(options.quiet, options.verbose > 0)
     if os.geteuid() == 0:

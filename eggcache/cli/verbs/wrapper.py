@@ -83,6 +83,10 @@ def run(options: argparse.Namespace) -> int:
     elif not options.output or options.dry_run:
         sys.stdout.flush()
         sys.stdout.buffer.write(os.fsencode(text))  # a path in it may be no UTF-8
+        sys.stdout.flush()
+        place = emission.place(kind, host, debian=debian)
+        if place and not options.output and not options.prepared_elsewhere and sys.stdout.isatty():
+            console.warn(f"to have it written: {next_command.repeated(options, '-o', place)}", options)
     return 0
 
 
