@@ -118,10 +118,10 @@ class Image:
         command += [f"--essential-hook={SETUP}", f"--customize-hook={FINISH}", SUITE]
         (self.directory / "disk.new").unlink(missing_ok=True)
         with open(self.directory / "build.log", "wb") as log:
-            done = subprocess.run(
+            result = subprocess.run(
                 command, cwd=self.directory, env={**os.environ, "PATH": _path()}, stdout=log, stderr=log
             )
-        if done.returncode:
+        if result.returncode:
             raise MachineError(f"{log.name}: mmdebstrap failed: see there")
         os.rename(self.directory / "disk.new", self.disk)
         recipe.write_text(RECIPE)
@@ -214,6 +214,6 @@ def _archive(path: Path, script: str, program: Path) -> None:
 
 
 def _qemu_img(*arguments: str | Path) -> None:
-    done = subprocess.run(["qemu-img", *map(str, arguments)], capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise MachineError(f"qemu-img {arguments[0]}: {done.stderr.strip()}")
+    result = subprocess.run(["qemu-img", *map(str, arguments)], capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise MachineError(f"qemu-img {arguments[0]}: {result.stderr.strip()}")

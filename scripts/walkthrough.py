@@ -123,10 +123,10 @@ def demonstrate(script: Path, made: Deployment, user: str | None, env: Mapping[s
     command = [str(made.python), "-W", "ignore", str(script), *names]
     words = [*(["sudo", "-u", user] if user else []), *(f"{name}={value}" for name, value in env.items()), *command]
     say(f"$ {shlex.join(words)}")
-    done = deployment.run(command, user=user, env={**zone(), **env}, check=False)
-    error = re.search(r"^\S*ExtractionError.*", done.stderr, re.DOTALL | re.MULTILINE)
-    say((error.group() if error else done.stdout + done.stderr).strip())
-    return done.returncode
+    result = deployment.run(command, user=user, env={**zone(), **env}, check=False)
+    error = re.search(r"^\S*ExtractionError.*", result.stderr, re.DOTALL | re.MULTILINE)
+    say((error.group() if error else result.stdout + result.stderr).strip())
+    return result.returncode
 
 
 def zone() -> dict[str, str]:

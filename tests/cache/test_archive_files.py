@@ -72,10 +72,10 @@ def test_the_same_to_the_byte(site: Site, shared_tmp: Path, checkout: Path) -> N
 def test_dash_sends_the_archive_alone_to_standard_output(site: Site) -> None:
     """ "-" sends the archive and nothing else to standard output, and says the rest on the other stream; a terminal is
     refused, as is --json, which goes there too; who stops reading ends it, and a full disk is an error."""
-    done = run(site, "-", "-v")
-    assert done.returncode == 0
-    assert subprocess.run(["tar", "-tf", "-"], input=done.stdout, capture_output=True, check=True).stderr == b""
-    assert b"2 eggs packed for /var/cache/eggcache" in done.stderr
+    result = run(site, "-", "-v")
+    assert result.returncode == 0
+    assert subprocess.run(["tar", "-tf", "-"], input=result.stdout, capture_output=True, check=True).stderr == b""
+    assert b"2 eggs packed for /var/cache/eggcache" in result.stderr
     shown = show([*WORDS, "-", *options(site)], env=environment())
     assert shown.status == 2
     assert "standard output is a terminal" in shown.terminal
@@ -93,10 +93,10 @@ def test_dash_sends_the_archive_alone_to_standard_output(site: Site) -> None:
     full = os.open("/dev/full", os.O_WRONLY)
     for stream, status, says in ((writing, 128 + signal.SIGPIPE, b""), (full, 1, b"No space left")):
         with open(stream, "wb") as taken:
-            done = run(site, "-", "-q", stdout=taken)
-        assert done.returncode == status
-        assert says in done.stderr
-        assert b"Traceback" not in done.stderr
+            result = run(site, "-", "-q", stdout=taken)
+        assert result.returncode == status
+        assert says in result.stderr
+        assert b"Traceback" not in result.stderr
 
 
 def eggcache_closed(*words: str) -> subprocess.CompletedProcess[bytes]:
@@ -126,8 +126,8 @@ def test_a_cache_below_tmp(site: Site, shared_tmp: Path) -> None:
     """Of a cache where anybody on the host can make names that is said, with a better place; of another one, not."""
     others = ("/srv/shop/Egg-Cache", "/var/cache/eggs")
     for place, said in (("/var/tmp/eggs", True), ("//tmp/eggs", True), *((other, False) for other in others)):
-        done = run(site, shared_tmp / "cache.tar", "--cache", place)
-        assert (done.returncode, b"anybody on the host can have made that name first" in done.stderr) == (0, said)
+        result = run(site, shared_tmp / "cache.tar", "--cache", place)
+        assert (result.returncode, b"anybody on the host can have made that name first" in result.stderr) == (0, said)
 
 
 def test_what_is_there_already(site: Site, shared_tmp: Path) -> None:
@@ -154,8 +154,8 @@ def test_what_is_there_already(site: Site, shared_tmp: Path) -> None:
     os.mkfifo(shared_tmp / "fifo.tar")
     before = {path: path.lstat().st_ctime_ns for path in shared_tmp.glob("*.tar")}
     for name in ("others.tar", "reproducible.tar", "link.tar", "egg.tar", "directory.tar", "fifo.tar"):
-        done = run(site, shared_tmp / name)
-        assert (done.returncode, b"something else is there" in done.stderr) == (2, True), name
+        result = run(site, shared_tmp / name)
+        assert (result.returncode, b"something else is there" in result.stderr) == (2, True), name
     for name in ("cache.zip", "TurboGears"):
         assert run(site, shared_tmp / name).returncode == 2
     assert run(site, shared_tmp / "no" / "cache.tar").returncode == 1
@@ -168,9 +168,9 @@ def test_a_directory_of_somebody_else(site: Site, shared_tmp: Path) -> None:
     place = shared_tmp / "theirs"
     place.mkdir()
     os.chown(place, site.account.pw_uid, site.account.pw_gid)
-    done = run(site, place / "cache.tar")
-    assert done.returncode == 4
-    assert b"write to standard output" in done.stderr
+    result = run(site, place / "cache.tar")
+    assert result.returncode == 4
+    assert b"write to standard output" in result.stderr
     assert os.listdir(place) == []
 
 
@@ -183,8 +183,8 @@ def test_a_killed_run_leaves_the_old_archive_and_nothing_else(site: Site, shared
     before = file.read_bytes()
     write_egg(site.eggs / "More-1.0-py3.11.egg", {"more.txt": "x"})
     fault = ["-e", "trace=fsync", "-e", f"inject=fsync:signal={end}:when=1"]
-    done = traced(fault, [*WORDS, str(file), *options(site)])
-    assert done.returncode == (-signal.SIGKILL if end == "KILL" else 128 + signal.SIGTERM), done.stderr
+    result = traced(fault, [*WORDS, str(file), *options(site)])
+    assert result.returncode == (-signal.SIGKILL if end == "KILL" else 128 + signal.SIGTERM), result.stderr
     assert [path.name for path in shared_tmp.iterdir() if path.is_file()] == ["cache.tar"]
     assert file.read_bytes() == before
 
@@ -195,8 +195,8 @@ def test_a_full_disk(site: Site, shared_tmp: Path) -> None:
         assert run(site, small / "cache.tar").returncode == 0
         before = (small / "cache.tar").read_bytes()
         write_egg(site.eggs / "Large-1.0-py3.11.egg", {"large.txt": "x" * 400_000})
-        done = run(site, small / "cache.tar")
-        assert (done.returncode, b"No space left on device" in done.stderr) == (1, True)
+        result = run(site, small / "cache.tar")
+        assert (result.returncode, b"No space left on device" in result.stderr) == (1, True)
         assert os.listdir(small) == ["cache.tar"]
         assert (small / "cache.tar").read_bytes() == before
         assert run(site, small / "cache.tgz").returncode == 0
@@ -205,8 +205,8 @@ def test_a_full_disk(site: Site, shared_tmp: Path) -> None:
 def test_a_large_member_takes_no_more_memory(site: Site, shared_tmp: Path) -> None:
     """A member of 120 MB costs no more memory than others, and all of it less than 60 MiB."""
     write_egg(site.eggs / "Large-1.0-py3.11.egg", {"large.txt": "x" * 120_000_000})
-    done, peak = measured(["archive", str(shared_tmp / "cache.tar"), *options(site), "--limit", "ratio=2000"])
-    assert done.returncode == 0, done.stderr
+    result, peak = measured(["archive", str(shared_tmp / "cache.tar"), *options(site), "--limit", "ratio=2000"])
+    assert result.returncode == 0, result.stderr
     assert (shared_tmp / "cache.tar").stat().st_size > 120_000_000
     assert peak < 60 << 10
 
@@ -221,13 +221,13 @@ def test_whose_it_is(site: Site, shared_tmp: Path) -> None:
         ([], 0o644, {"drwxr-xr-x 0/0", "-rw-r--r-- 0/0", "-rw------- 0/0"}, "readable by all"),
         (["--user", "nobody"], 0o600, {"drwxr-x--- 0/65534", "-rw-r----- 0/65534", "-rw------- 0/0"}, "65534 alone"),
     ):
-        done = eggcache("archive", file, *common, *words)
-        assert (done.returncode, says in done.stderr) == (0, True), done.stderr
+        result = eggcache("archive", file, *common, *words)
+        assert (result.returncode, says in result.stderr) == (0, True), result.stderr
         assert file.stat().st_mode == 0o100000 | mode
         lines = subprocess.run(["tar", "-tvf", file], capture_output=True, text=True, check=True).stdout.splitlines()
         assert {" ".join(line.split()[:2]) for line in lines} == listed
-    done = eggcache("archive", file, *common, "--group", "no such group")
-    assert (done.returncode, "getent group 'no such group'" in done.stderr) == (2, True)
+    result = eggcache("archive", file, *common, "--group", "no such group")
+    assert (result.returncode, "getent group 'no such group'" in result.stderr) == (2, True)
 
 
 @pytest.mark.parametrize(
@@ -268,9 +268,9 @@ def test_options_that_contradict_each_other_write_nothing(
 ) -> None:
     """What makes no sense together, or on a host, is a usage error, and nothing is written."""
     said = [word.replace("EGGS", str(site.eggs)) for word in words]
-    done = eggcache("archive", shared_tmp / "cache.tar", *said)
-    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert says.replace("EGGS", str(site.eggs)) in done.stderr
+    result = eggcache("archive", shared_tmp / "cache.tar", *said)
+    assert (result.returncode, result.stderr.count("\n")) == (2, 1)
+    assert says.replace("EGGS", str(site.eggs)) in result.stderr
     assert not list(shared_tmp.glob("cache.tar"))
 
 
@@ -283,12 +283,12 @@ def test_what_no_cache_can_serve_there(site: Site, shared_tmp: Path) -> None:
     said = ["--for-python", "2.7", "--for-setuptools", "0.7.5"]
     for words in (["-n"], []):
         assert not list(shared_tmp.glob("cache.tar"))
-        done = eggcache(*common, *said, *words)
-        found = [(one["code"], os.path.basename(one["thing"]), one["command"]) for one in as_json(done)["findings"]]
-        assert (done.returncode, found) == (3, [
+        result = eggcache(*common, *said, *words)
+        found = [(one["code"], os.path.basename(one["thing"]), one["command"]) for one in as_json(result)["findings"]]
+        assert (result.returncode, found) == (3, [
             ("broken-pkg-resources", "the host's Python 2.7", ""), ("directory-entries", "Two-1.0-py3.11.egg", ""),
         ])  # fmt: skip
-        assert [one["action"] for one in as_json(done)["outcomes"]] == ["packed", "packed"]
+        assert [one["action"] for one in as_json(result)["outcomes"]] == ["packed", "packed"]
     assert as_json(eggcache(*common, "--for-setuptools", "distribute 0.6.49"))["findings"][0]["code"] == found[1][0]
 
 
@@ -301,8 +301,10 @@ def test_eggs_for_another_python(site: Site, shared_tmp: Path) -> None:
             (["--for-python", "3.11.2"], []),
             ([], []),
         ):
-            done = eggcache("archive", shared_tmp / "cache.tar", "--eggs-in", site.eggs, *more, *words, "--json", "-n")
-            notes = [note for note in as_json(done)["notes"] if "for another Python" in note]
+            result = eggcache(
+                "archive", shared_tmp / "cache.tar", "--eggs-in", site.eggs, *more, *words, "--json", "-n"
+            )
+            notes = [note for note in as_json(result)["notes"] if "for another Python" in note]
             assert [note.partition(": ")[0] for note in notes] == eggs
 
 
@@ -348,9 +350,9 @@ def test_a_private_egg(site: Site, checkout: Path) -> None:
     egg.chmod(0o600)
     os.chown(egg, site.account.pw_uid, -1)
     for how in ({}, {"user": "nobody", "group": "nogroup", "extra_groups": [], "checkout": checkout}):
-        done = run(site, "-", **how)  # type: ignore[arg-type]
-        assert (done.returncode, b"[egg-private]" in done.stderr) == (3, True)
-        listed = subprocess.run(["tar", "-tf", "-"], input=done.stdout, capture_output=True, check=True).stdout
+        result = run(site, "-", **how)  # type: ignore[arg-type]
+        assert (result.returncode, b"[egg-private]" in result.stderr) == (3, True)
+        listed = subprocess.run(["tar", "-tf", "-"], input=result.stdout, capture_output=True, check=True).stdout
         assert [line for line in listed.splitlines() if line.endswith(b"-tmp/")] == [
             b"var/cache/eggcache/Two-1.0-py3.11.egg-tmp/"
         ]
@@ -366,8 +368,8 @@ def test_a_host_that_gets_eggcache(site: Site, shared_tmp: Path) -> None:
     assert [finding["code"] for finding in said] == ["cache-stale"]
     before = tree(site.cache)
     assert site.served() > 0
-    done = as_json(site.prepare("--tz", "UTC0", "--json"))
-    assert (done["digest"], done["owner"], done["findings"]) == (archived["digest"], archived["owner"], [])
+    result = as_json(site.prepare("--tz", "UTC0", "--json"))
+    assert (result["digest"], result["owner"], result["findings"]) == (archived["digest"], archived["owner"], [])
     assert tree(site.cache) == before
     shutil.rmtree(site.cache)
     subprocess.run(["tar", "-xpf", file, "-C", "/"], check=True)

@@ -40,12 +40,12 @@ def test_second_run_does_nothing(site: Site) -> None:
     before = listing(site.cache)
     log = site.cache.parent / "strace"
     calls = "execve,openat,mkdir,unlink,unlinkat,rename,renameat,renameat2,flock,fchmod,fchown,utimensat"
-    done = subprocess.run(
+    result = subprocess.run(
         ["strace", "-f", "-o", log, "-e", f"trace={calls}",
          sys.executable, "-m", "eggcache", "prepare", site.cache, *site.options, "--group", "nogroup"],
         cwd=ROOT, env=environment({"PYTHONDONTWRITEBYTECODE": "1"}), capture_output=True, text=True, check=True,
     )  # fmt: skip
-    assert (done.stdout, done.stderr) == ("", "")
+    assert (result.stdout, result.stderr) == ("", "")
     assert listing(site.cache) == before
     seen = [line for line in log.read_text().splitlines() if "/dev/null" not in line and "/dev/tty" not in line]
     assert len([line for line in seen if "execve(" in line and "= 0" in line]) == 1
@@ -61,8 +61,8 @@ def test_second_run_imports_what_it_uses(site: Site) -> None:
     # Without what site loads on this machine, which is not ours
     command = [sys.executable, "-I", "-S", "-c", f"import os, sys; sys.path.insert(0, {str(ROOT)!r}); {code}"]
     command += ["prepare", str(site.cache), *map(str, site.options)]
-    done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, check=True)
-    status, *modules = done.stdout.split()
+    result = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, check=True)
+    status, *modules = result.stdout.split()
     loaded = set(modules)
     assert status == "0"
     assert {"eggcache.cache.freshness", "_json"} <= loaded
@@ -114,8 +114,8 @@ sys.exit(status)
 def test_first_run_imports_while_the_target_is_at_work(site: Site) -> None:
     """What fills a cache, and the lock, is there when the target has answered: it is loaded meanwhile."""
     command = [sys.executable, "-c", LATE, "prepare", str(site.cache), *site.options]
-    done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "[]"
+    result = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, check=True)
+    assert result.stdout.splitlines()[-1] == "[]"
 
 
 @pytest.mark.parametrize(("mode", "status"), [(0o750, 0), (0o777, 4)])
@@ -127,9 +127,11 @@ def test_target_is_asked_where_there_is_something_to_ask(site: Site, mode: int, 
     log = site.cache.parent / "strace"
     for more in ("--json", "-v"):
         command = [sys.executable, "-m", "eggcache", "prepare", site.cache, *site.options, more]
-        done = subprocess.run(["strace", "-f", "-o", log, "-e", "trace=execve", *command], cwd=ROOT, env=environment(),
-                              capture_output=True, text=True, check=False)  # fmt: skip
-        assert done.returncode == status, done.stderr
+        result = subprocess.run(
+            ["strace", "-f", "-o", log, "-e", "trace=execve", *command],
+            cwd=ROOT, env=environment(), capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert result.returncode == status, result.stderr
         assert len(re.findall(r"execve\(.*= 0$", log.read_text(), re.M)) == 1
 
 
@@ -270,10 +272,10 @@ def test_prune_forgets_trees_whose_python_is_gone(site: Site) -> None:
     link.unlink()
     assert site.actions("--prune", "-n") == {"One": "kept", "Two": "kept", "Three": "removed"}
     assert len(json.loads((site.cache / ".eggcache.json").read_text())["entries"]) == 2
-    done = site.prepare("--prune")
-    assert f"forgotten: everything of {link}/bin/python, which is gone\n" in done.stderr
-    assert "Typo" not in done.stderr
-    assert "1 egg removed" in done.stdout
+    result = site.prepare("--prune")
+    assert f"forgotten: everything of {link}/bin/python, which is gone\n" in result.stderr
+    assert "Typo" not in result.stderr
+    assert "1 egg removed" in result.stdout
     assert {path.name[:3] for path in site.cache.glob("*-tmp")} == {"One", "Two"}
     assert eggcache("status", site.cache).returncode == 0
     assert site.prepare("--prune").stderr == ""
@@ -287,9 +289,12 @@ def test_one_bad_start_forgets_nothing(site: Site) -> None:
     egg, away = site.eggs / "One-1.0-py3.11.egg", site.eggs.parent / "away"
     egg.rename(away)
     for more in ((), ("-n", "--prune"), ("--prune",), ("--lenient",)):
-        done = eggcache("prepare", site.cache, *words, *more)
-        assert (done.returncode, "[root-not-installed]" in done.stderr) == (0 if more == ("--lenient",) else 5, True)
-        assert "removed" not in done.stdout
+        result = eggcache("prepare", site.cache, *words, *more)
+        assert (result.returncode, "[root-not-installed]" in result.stderr) == (
+            0 if more == ("--lenient",) else 5,
+            True,
+        )
+        assert "removed" not in result.stdout
     assert (site.cache / "One-1.0-py3.11.egg-tmp").exists()
     away.rename(egg)
     stale = eggcache("status", site.cache)
@@ -331,9 +336,9 @@ def test_dry_run_says_what_a_run_does(site: Site) -> None:
         lambda: (strange.mkdir(), os.chown(strange, 12345, 12345)),
     )):  # fmt: skip
         change()
-        dry, done = (site.prepare("--prune", "--json", *more) for more in (["-n"], []))
-        assert dry.returncode == done.returncode, (number, dry.stderr)
-        foreseen, report = as_json(dry), as_json(done)
+        dry, result = (site.prepare("--prune", "--json", *more) for more in (["-n"], []))
+        assert dry.returncode == result.returncode, (number, dry.stderr)
+        foreseen, report = as_json(dry), as_json(result)
         assert (foreseen.pop("dry_run"), report.pop("dry_run")) == (True, False)
         assert foreseen == report
     assert {finding["code"] for finding in report["findings"]} == {"egg-refused", "foreign-entry"}
@@ -345,8 +350,8 @@ def test_two_hosts_are_compared_by_one_digest(site: Site, shared_tmp: Path) -> N
     it beforehand. Other bytes, times, modes or owners have another."""
 
     def digest(cache: str, *more: str) -> str:
-        done = eggcache("prepare", shared_tmp / cache, *site.options, "--group", "nogroup", "--json", *more)
-        found: str = as_json(done)["digest"]
+        result = eggcache("prepare", shared_tmp / cache, *site.options, "--group", "nogroup", "--json", *more)
+        found: str = as_json(result)["digest"]
         return found
 
     first = digest("one", "-n")
@@ -388,13 +393,13 @@ def test_damaged_egg_is_named_and_the_rest_is_done(site: Site) -> None:
     data[60] ^= 0xFF
     egg.write_bytes(data)
     write_egg(site.eggs / "Two-1.0-py3.11.egg", {"two/new.py": ""})
-    done = site.prepare()
-    assert done.returncode == 3
-    assert re.search(rf"^eggcache: {re.escape(str(egg))}.*\[egg-refused\]$", done.stderr)
+    result = site.prepare()
+    assert result.returncode == 3
+    assert re.search(rf"^eggcache: {re.escape(str(egg))}.*\[egg-refused\]$", result.stderr)
     assert (site.cache / "One-1.0-py3.11.egg-tmp" / "one" / "data" / "text.txt").exists()
     assert (site.cache / "Two-1.0-py3.11.egg-tmp" / "two" / "new.py").exists()
     again = site.prepare()
-    assert (again.returncode, again.stdout, again.stderr) == (3, "", done.stderr)
+    assert (again.returncode, again.stdout, again.stderr) == (3, "", result.stderr)
     assert site.prepare("--lenient").returncode == 0
 
 
@@ -406,14 +411,14 @@ def test_egg_that_the_runtime_user_cannot_read(site: Site) -> None:
     private = site.cache.parent / "private"
     private.mkdir(0o700)
     secret = write_egg(private / "Secret-1.0-py3.11.egg", {"secret.py": ""})
-    done = site.prepare("--path", secret, "--lenient")
-    assert (done.returncode, done.stderr.count("[egg-unreadable]")) == (0, 2)
-    done = site.prepare("--path", secret, "--lenient")
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    done = site.prepare("--path", secret)
-    assert done.returncode == 4
-    assert f"{locked}: nobody cannot use it: {locked} is root's, mode 0600" in done.stderr
-    assert f"{secret}: nobody cannot use it: {private} is root's, mode 0700" in done.stderr
+    result = site.prepare("--path", secret, "--lenient")
+    assert (result.returncode, result.stderr.count("[egg-unreadable]")) == (0, 2)
+    result = site.prepare("--path", secret, "--lenient")
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+    result = site.prepare("--path", secret)
+    assert result.returncode == 4
+    assert f"{locked}: nobody cannot use it: {locked} is root's, mode 0600" in result.stderr
+    assert f"{secret}: nobody cannot use it: {private} is root's, mode 0700" in result.stderr
     assert sorted(path.name[:3] for path in site.cache.glob("*-tmp")) == ["One", "Two"]
     locked.chmod(0o644)
     private.chmod(0o755)
@@ -426,10 +431,10 @@ def test_requirement_that_cannot_be_read_is_told_from_a_missing_one(site: Site) 
     write_egg(site.eggs / "Needs-1.0-py3.11.egg", {"EGG-INFO/requires.txt": "Hidden_Thing>=1.0\n"})
     hidden = write_egg(site.eggs / "Hidden_Thing-1.0-py3.11.egg", {"hidden.py": ""})
     hidden.chmod(0o600)
-    done = eggcache("prepare", site.cache, "Needs", "--path", site.eggs, "--python", site.python, "--user", "nobody")
-    assert done.returncode == 4
-    assert "[missing-distribution]" in done.stderr
-    assert f"{hidden} is root's, mode 0600" in done.stderr
+    result = eggcache("prepare", site.cache, "Needs", "--path", site.eggs, "--python", site.python, "--user", "nobody")
+    assert result.returncode == 4
+    assert "[missing-distribution]" in result.stderr
+    assert f"{hidden} is root's, mode 0600" in result.stderr
 
 
 def test_unreadable_without_end(site: Site) -> None:
@@ -458,15 +463,15 @@ def test_foreign_directory_and_reset(site: Site) -> None:
     (site.cache / "planted").write_text("x")
     os.chown(site.cache, site.account.pw_uid, site.account.pw_gid)
     before = listing(site.cache)
-    done = site.prepare()
-    assert done.returncode == 4
-    assert re.fullmatch(r"eggcache: .*belongs to nobody \(uid \d+\).*--reset.*\n", done.stderr)
+    result = site.prepare()
+    assert result.returncode == 4
+    assert re.fullmatch(r"eggcache: .*belongs to nobody \(uid \d+\).*--reset.*\n", result.stderr)
     assert listing(site.cache) == before
-    done = site.prepare("--reset", "--lenient")
-    assert done.returncode == 0
+    result = site.prepare("--reset", "--lenient")
+    assert result.returncode == 0
     (aside,) = site.cache.parent.glob("cache.aside-*")
     assert (aside / "planted").read_text() == "x"
-    assert str(aside) in done.stderr
+    assert str(aside) in result.stderr
     assert site.served()
     inode = site.cache.stat().st_ino
     assert site.prepare("--reset").stdout == ""
@@ -491,9 +496,9 @@ def test_two_resets_at_once_move_one_directory_aside(site: Site, monkeypatch: py
         monkeypatch.delenv(name, raising=False)
     account = accounts.lookup(site.account.pw_name)
     target = Target(str(site.python), [str(site.eggs)], account, account.gid, "UTC")
-    done = prepare(str(site.cache), target, Roots([], strict=True), Run(progress=Overtaken()), reset=True)
-    assert done.unchanged
-    assert {os.path.basename(outcome.into) for outcome in done.outcomes} == {
+    result = prepare(str(site.cache), target, Roots([], strict=True), Run(progress=Overtaken()), reset=True)
+    assert result.unchanged
+    assert {os.path.basename(outcome.into) for outcome in result.outcomes} == {
         "One-1.0-py3.11.egg-tmp", "Two-1.0-py3.11.egg-tmp"
     }  # fmt: skip
     assert [site.cache.stat().st_ino] == faster
@@ -506,18 +511,18 @@ def test_directory_that_serves_something_else(site: Site) -> None:
     site.cache.mkdir(mode=0o755)
     (site.cache / "precious").write_text("x")
     before = listing(site.cache)
-    done = site.prepare()
-    assert done.returncode == 4
-    assert "precious" in done.stderr
+    result = site.prepare()
+    assert result.returncode == 4
+    assert "precious" in result.stderr
     assert listing(site.cache) == before
 
 
 def test_missing_parent_is_named_with_the_command_that_makes_it(site: Site) -> None:
     """A missing parent is named with the command that makes it."""
     site.cache = site.cache / "deep" / "cache"
-    for done in (site.prepare(), site.prepare("-n")):
-        assert (done.returncode, done.stderr.count("\n")) == (1, 1)
-        assert f"mkdir -p {site.cache.parent}" in done.stderr
+    for result in (site.prepare(), site.prepare("-n")):
+        assert (result.returncode, result.stderr.count("\n")) == (1, 1)
+        assert f"mkdir -p {site.cache.parent}" in result.stderr
 
 
 def test_whatever_the_surroundings(site: Site) -> None:
@@ -620,9 +625,9 @@ def test_two_eggs_of_one_name(site: Site) -> None:
     second = site.cache.parent / "second"
     second.mkdir()
     write_egg(second / "One-1.0-py3.11.egg", {"one/other.txt": "other"})
-    done = site.prepare("--path", second, "--json")
-    assert done.returncode == 3
-    (finding,) = as_json(done)["findings"]
+    result = site.prepare("--path", second, "--json")
+    assert result.returncode == 3
+    (finding,) = as_json(result)["findings"]
     assert finding["code"] == "shared-name"
     assert (finding["remedy"], finding["command"]) == ("use a cache directory of its own", "")  # it may be Scrapyd's
     first, other = finding["cause"].split()[0], finding["thing"]
@@ -638,9 +643,9 @@ def test_two_targets_in_one_cache(site: Site) -> None:
     shutil.copy2(site.eggs / "One-1.0-py3.11.egg", second)
     write_egg(second / "Two-1.0-py3.11.egg", {"two/other.txt": "other"})
     other = ["--all", "--path", second, "--python", site.python, "--user", "nobody", "--json"]
-    done = eggcache("prepare", site.cache, *other)
-    assert done.returncode == 3
-    (finding,) = as_json(done)["findings"]
+    result = eggcache("prepare", site.cache, *other)
+    assert result.returncode == 3
+    (finding,) = as_json(result)["findings"]
     assert finding["code"] == "shared-name"
     assert str(site.eggs / "Two-1.0-py3.11.egg") in finding["cause"]
     assert site.served()
@@ -694,9 +699,9 @@ def test_lock_that_is_held(site: Site, holder: subprocess.Popen[str]) -> None:
     """--wait 0 gives up with 75, and a run with nothing to do needs no lock at all."""
     assert site.prepare("--wait", "0").returncode == 0
     (site.eggs / "One-1.0-py3.11.egg").touch()
-    done = site.prepare("--wait", "0")
-    assert done.returncode == 75
-    assert done.stderr.count("\n") == 1
+    result = site.prepare("--wait", "0")
+    assert result.returncode == 75
+    assert result.stderr.count("\n") == 1
 
 
 def test_readers_see_whole_eggs_while_they_change(site: Site) -> None:
@@ -740,9 +745,9 @@ def test_name_that_is_too_long(site: Site) -> None:
     """An egg whose name leaves no room for the "-tmp" of its directory is named, and the rest is done."""
     egg = write_egg(site.eggs.parent / f"Long-1.{'0' * 241}.egg", {"long.py": ""})
     assert len(egg.name) == 252
-    done = site.prepare("--path", egg)
-    assert done.returncode == 3
-    assert "too long for a cache directory" in done.stderr
+    result = site.prepare("--path", egg)
+    assert result.returncode == 3
+    assert "too long for a cache directory" in result.stderr
     assert len(list(site.cache.glob("*-tmp"))) == 2
 
 
@@ -753,10 +758,10 @@ def test_foreign_entry_is_named(site: Site) -> None:
     planted.mkdir()
     os.chown(planted, site.account.pw_uid, site.account.pw_gid)
     (site.eggs / "One-1.0-py3.11.egg").touch()
-    done = site.prepare("--lenient")
-    assert done.returncode == 4
-    assert f"{planted}: it belongs to nobody" in done.stderr
-    assert "[foreign-entry]" in done.stderr
+    result = site.prepare("--lenient")
+    assert result.returncode == 4
+    assert f"{planted}: it belongs to nobody" in result.stderr
+    assert "[foreign-entry]" in result.stderr
     planted.rmdir()
     assert site.prepare().returncode == 0
 
@@ -775,19 +780,19 @@ def test_unsafe_whatever_else_is_wrong(site: Site) -> None:
             else:
                 site.cache.mkdir(exist_ok=True)
                 os.chown(site.cache, uid, 0)
-            done = site.prepare("--lenient", "--reset", "--python", python)
-            assert done.returncode == (4 if said else 1), done.stderr
-            assert words in done.stderr
-            assert said in done.stderr
+            result = site.prepare("--lenient", "--reset", "--python", python)
+            assert result.returncode == (4 if said else 1), result.stderr
+            assert words in result.stderr
+            assert said in result.stderr
 
 
 def test_foreign_entry_that_is_replaced(site: Site) -> None:
     """What somebody else got hold of is made anew, and then nothing is wrong: Apache may start."""
     site.prepare()
     os.chown(site.cache / "One-1.0-py3.11.egg-tmp", site.account.pw_uid, site.account.pw_gid)
-    done = site.prepare("--lenient")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "1 egg replaced" in done.stdout
+    result = site.prepare("--lenient")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "1 egg replaced" in result.stdout
     assert site.served()
     assert site.prepare().stdout == ""
 
@@ -798,10 +803,10 @@ def test_egg_that_pkg_resources_passes_over(site: Site, size: int, why: str) -> 
     egg = site.eggs / "One-1.0-py3.11.egg"
     whole = egg.read_bytes()
     egg.write_bytes(whole[:size])
-    done = site.prepare()
-    assert done.returncode == 3
-    assert f"eggcache: {egg}: {why}" in done.stderr
-    assert "[egg-refused]" in done.stderr
+    result = site.prepare()
+    assert result.returncode == 3
+    assert f"eggcache: {egg}: {why}" in result.stderr
+    assert "[egg-refused]" in result.stderr
     egg.write_bytes(whole)
     assert site.prepare().returncode == 0
     assert site.served() == 12
@@ -813,9 +818,9 @@ def test_private_egg_is_not_shown_to_more_readers(site: Site) -> None:
     private = site.eggs / "One-1.0-py3.11.egg"
     os.chown(private, site.account.pw_uid, 0)
     private.chmod(0o400)
-    done = site.prepare()
-    assert done.returncode == 3
-    assert "[egg-private]" in done.stderr
+    result = site.prepare()
+    assert result.returncode == 3
+    assert "[egg-private]" in result.stderr
     assert not list(site.cache.glob("One*"))
     os.chown(private, 0, site.account.pw_gid)
     private.chmod(0o640)
@@ -847,9 +852,9 @@ def test_egg_that_is_being_uploaded(site: Site) -> None:
     egg.write_bytes(whole[:-30])
     assert site.prepare("--path", egg).returncode in (0, 3)
     egg.write_bytes(whole)
-    done = site.prepare("--path", egg, "--json")
-    assert done.returncode == 0, done.stderr
-    assert len(as_json(done)["outcomes"]) == 2
+    result = site.prepare("--path", egg, "--json")
+    assert result.returncode == 0, result.stderr
+    assert len(as_json(result)["outcomes"]) == 2
 
 
 def test_receipt_says_what_it_was_made_from(site: Site) -> None:

@@ -38,8 +38,8 @@ def calls(top: Path, *arguments: str) -> tuple[Counter[str], list[str]]:
         # a log for each process: in a common one, their lines are cut where they take turns
         traced = ["strace", "-ff", "-qq", "-e", "trace=%file,close,lseek,pread64", "-o", f"{directory}/log"]
         command = [*traced, sys.executable, "-m", "eggcache", *arguments]
-        done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False)
-        assert done.returncode in (0, 3), done.stderr
+        result = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False)
+        assert result.returncode in (0, 3), result.stderr
         lines = [line for log in Path(directory).iterdir() for line in log.read_text(errors="replace").splitlines()]
     found = Counter(call[1] for line in lines if str(top) in line and (call := re.match(r"(\w+)\(", line)))
     return found, [call[1] for line in lines if (call := re.match(r'execve\("([^"]*)".* = 0$', line))]

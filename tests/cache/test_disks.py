@@ -27,8 +27,8 @@ def test_full_disk_of_a_cache(limits: str, caches: Caches, shared_tmp: Path) -> 
     with tmpfs(shared_tmp / "tmpfs", limits) as disk:
         caches.cache = disk / "place" / "cache"
         caches.cache.parent.mkdir()
-        done = traced([], caches.command())
-        check_said(done.returncode, done.stderr, "ENOSPC", limits)
+        result = traced([], caches.command())
+        check_said(result.returncode, result.stderr, "ENOSPC", limits)
         assert list(caches.cache.glob("*-tmp")) + list(caches.cache.glob(".eggcache-stage*")) == []
         relax(disk)
         assert hurried(caches.command()).returncode == 0
@@ -43,9 +43,9 @@ def test_full_disk_of_site_packages(limits: str, sites: Sites, shared_tmp: Path)
         sites.site = disk / "site"
         sites.zipped()
         before = (sites.site / "One-1.0-py3.11.egg").read_bytes()
-        done = traced([], sites.command())
-        assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
-        assert "No space left on device" in done.stderr
+        result = traced([], sites.command())
+        assert (result.returncode, result.stderr.count("\n")) == (1, 1), result.stderr
+        assert "No space left on device" in result.stderr
         assert [(path.name, path.read_bytes()) for path in sites.site.iterdir()] == [("One-1.0-py3.11.egg", before)]
         relax(disk)
         assert hurried(sites.command()).returncode == 0
@@ -77,10 +77,10 @@ def test_disk_that_keeps_nothing_from_others(
             (shared_tmp / "source" / name).mkdir(0o755)
         site.cache = disk / "cache"
         for reset in ((), ("--reset",)):
-            done = site.prepare(*reset)
-            assert (done.returncode, done.stderr.count("\n")) == (4, 1), done.stderr
-            assert words in done.stderr
-            assert "have the egg cache on another disk, such as in /var/cache/eggcache" in done.stderr
+            result = site.prepare(*reset)
+            assert (result.returncode, result.stderr.count("\n")) == (4, 1), result.stderr
+            assert words in result.stderr
+            assert "have the egg cache on another disk, such as in /var/cache/eggcache" in result.stderr
             assert [path.name for path in disk.rglob("*")] == list(existing)
 
 
@@ -125,9 +125,9 @@ def test_directory_that_the_disk_keeps_from_being_opened(caches: Caches) -> None
     """An error of the disk where the cache is opened is no question of rights: the status is 1, and the kernel's log is
     named."""
     options = ["-P", str(caches.cache.parent), "-e", "trace=openat", "-e", "inject=openat:error=EIO"]
-    done = traced(options, caches.command())
-    assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
-    assert f"{caches.cache}: cannot be opened: Input/output error; see what the kernel's log says" in done.stderr
+    result = traced(options, caches.command())
+    assert (result.returncode, result.stderr.count("\n")) == (1, 1), result.stderr
+    assert f"{caches.cache}: cannot be opened: Input/output error; see what the kernel's log says" in result.stderr
 
 
 def test_read_only_disk_is_a_note_where_nothing_has_to_be_written(site: Site, shared_tmp: Path) -> None:
@@ -141,14 +141,14 @@ def test_read_only_disk_is_a_note_where_nothing_has_to_be_written(site: Site, sh
         egg = next(site.eggs.glob("One*"))
         os.utime(egg, (1, 1))
         assert set(site.actions("--prune").values()) == {"kept"}
-        done = site.prepare("--lenient")
-        assert (done.returncode, done.stderr.count("\n")) == (0, 1)
-        assert "it is read-only, and was left as it is: its content is current" in done.stderr
+        result = site.prepare("--lenient")
+        assert (result.returncode, result.stderr.count("\n")) == (0, 1)
+        assert "it is read-only, and was left as it is: its content is current" in result.stderr
         for more in ([], ["--lenient"]):
             write_egg(egg, {"one/__init__.py": "", "one/data/text.txt": "other\n"})
-            done = site.prepare(*more)
-            assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
-            assert "Read-only file system" in done.stderr
+            result = site.prepare(*more)
+            assert (result.returncode, result.stderr.count("\n")) == (1, 1), result.stderr
+            assert "Read-only file system" in result.stderr
         assert files(disk) == before
         subprocess.run(["mount", "-o", "remount,rw", disk], check=True)
         assert site.prepare().returncode == 0
@@ -212,11 +212,11 @@ def test_power_cut_after_the_end(case: Case, power: PowerCut) -> None:
     case.begin()
     power.sync()
     assert traced(case.options and ["-e", "trace=renameat2", *case.options], case.command).returncode == 0
-    done = contents(case)
+    result = contents(case)
     power.cut()
     case.check()
     case.finished()
-    assert contents(case) == done
+    assert contents(case) == result
 
 
 def contents(case: Case) -> dict[Path, bytes]:

@@ -35,10 +35,10 @@ def test_error_names_the_remedy(error: str, caches: Caches, sites: Sites) -> Non
     sites.zipped()
     for command, path in ((caches.command(), caches.cache / f"{NAME}-tmp"), (sites.command(), sites.site / NAME)):
         before = listing(path)
-        done = traced(without(error), command)
-        assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
-        assert f"{path}: this file system cannot exchange two names at once" in done.stderr
-        assert "--allow-gap" in done.stderr
+        result = traced(without(error), command)
+        assert (result.returncode, result.stderr.count("\n")) == (1, 1), result.stderr
+        assert f"{path}: this file system cannot exchange two names at once" in result.stderr
+        assert "--allow-gap" in result.stderr
         assert listing(path) == before
     assert os.listdir(sites.site) == [NAME]
     for command in (caches.command("--allow-gap"), sites.command("--allow-gap")):
@@ -58,8 +58,8 @@ def test_status_and_remove_know_a_gap(caches: Caches) -> None:
     found = as_json(eggcache("status", caches.cache, "--json"))
     assert aside.name in found["stages"]
     assert [one["code"] for one in found["findings"]] == ["cache-stale"]
-    done = traced(without("EINVAL"), program("remove", str(caches.cache)))
-    assert (done.returncode, done.stderr) == (0, "")
+    result = traced(without("EINVAL"), program("remove", str(caches.cache)))
+    assert (result.returncode, result.stderr) == (0, "")
     assert os.listdir(caches.cache.parent) == []
 
 
@@ -73,8 +73,8 @@ def fuse(shared_tmp: Path) -> Iterator[Path]:
 def killed_in_the_gap(command: list[str], *faults: str) -> None:
     """Kill it at its third rename: the journal's is the first, the old one's aside the second."""
     injected = [word for fault in (*faults, "renameat:signal=KILL:when=3") for word in ("-e", f"inject={fault}")]
-    done = traced(["-e", "trace=renameat,renameat2", *injected], command)
-    assert done.returncode == -signal.SIGKILL
+    result = traced(["-e", "trace=renameat,renameat2", *injected], command)
+    assert result.returncode == -signal.SIGKILL
 
 
 def test_cache_on_fuse(fuse: Path, caches: Caches) -> None:
@@ -84,9 +84,9 @@ def test_cache_on_fuse(fuse: Path, caches: Caches) -> None:
     caches.cache.parent.mkdir()
     caches.old()
     place = caches.cache / f"{NAME}-tmp"
-    done = traced([], caches.command())
-    assert done.returncode == 1
-    assert "--allow-gap" in done.stderr
+    result = traced([], caches.command())
+    assert result.returncode == 1
+    assert "--allow-gap" in result.stderr
     assert files(place) == content(1)
     killed_in_the_gap(caches.command("--allow-gap"))
     assert not place.exists()
@@ -106,13 +106,13 @@ def test_reset_on_fuse(fuse: Path, caches: Caches) -> None:
     caches.cache = fuse / "place" / "cache"
     caches.cache.parent.mkdir()
     caches.foreign()
-    done = traced([], caches.command("--reset"))
-    assert done.returncode == 1
-    assert f"{caches.cache}: this file system cannot exchange" in done.stderr
+    result = traced([], caches.command("--reset"))
+    assert result.returncode == 1
+    assert f"{caches.cache}: this file system cannot exchange" in result.stderr
     assert os.listdir(caches.cache) == ["planted"]
     assert os.listdir(caches.cache.parent) == ["cache"]
-    done = traced([], caches.command("--reset", "--allow-gap"))
-    assert done.returncode == 0, done.stderr
+    result = traced([], caches.command("--reset", "--allow-gap"))
+    assert result.returncode == 0, result.stderr
     caches.finished()
     (aside,) = caches.cache.parent.glob("cache.aside-*")
     assert os.listdir(aside) == ["planted"]
@@ -122,9 +122,9 @@ def test_site_on_fuse(fuse: Path, sites: Sites) -> None:
     """unzip-all likewise; killed in the gap, the zip lies aside, and the next run finds it."""
     sites.site = fuse / "site"
     sites.zipped()
-    done = traced([], sites.command())
-    assert done.returncode == 1
-    assert "--allow-gap" in done.stderr
+    result = traced([], sites.command())
+    assert result.returncode == 1
+    assert "--allow-gap" in result.stderr
     assert os.listdir(sites.site) == [NAME]
     killed_in_the_gap(sites.command("--allow-gap"))
     assert not (sites.site / NAME).exists()
@@ -196,9 +196,9 @@ def test_dry_run_writes_nothing(sites: Sites) -> None:
     """-n cannot know what the tree will be, says so, and puts nothing back."""
     sites.gap()
     before = listing(sites.site)
-    done = traced([], sites.command("-n"))
-    assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
-    assert f"{sites.site / NAME}: it is missing since a run was killed" in done.stderr
+    result = traced([], sites.command("-n"))
+    assert (result.returncode, result.stderr.count("\n")) == (1, 1), result.stderr
+    assert f"{sites.site / NAME}: it is missing since a run was killed" in result.stderr
     assert listing(sites.site) == before
 
 
@@ -215,8 +215,8 @@ def test_egg_that_a_pth_file_or_a_link_leads_to_is_put_back(
     else:
         (packages / NAME).symlink_to(sites.site / NAME)
     leave_gap(sites.site, NAME)
-    done = traced([], program("unzip-all", "--all", "--python", made.python))
-    assert done.returncode == 0, done.stderr
+    result = traced([], program("unzip-all", "--all", "--python", made.python))
+    assert result.returncode == 0, result.stderr
     sites.finished()
     assert os.listdir(sites.site) == [NAME]
 
@@ -227,8 +227,8 @@ def test_warm_run_tidies_up(caches: Caches) -> None:
     assert traced([], caches.command()).returncode == 0
     (caches.cache / ".eggcache-stage-0123456789abcdef" / "half").mkdir(parents=True)
     before = listing(caches.cache / f"{NAME}-tmp")
-    done = traced([], caches.command())
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    result = traced([], caches.command())
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
     assert listing(caches.cache / f"{NAME}-tmp") == before
     assert list(caches.cache.glob(".eggcache-stage*")) == []
 
@@ -332,6 +332,6 @@ def test_signal_waits_for_the_second_rename(place: tuple[Path, int], monkeypatch
 def test_interrupted_calls_are_repeated(call: str, caches: Caches) -> None:
     """EINTR, which ctypes does not hide, ends nothing: not even three times in a row."""
     caches.old()
-    done = traced(["-f", "-e", f"trace={call}", "-e", f"inject={call}:error=EINTR:when=1..3"], caches.command())
-    assert (done.returncode, done.stderr) == (0, "")
+    result = traced(["-f", "-e", f"trace={call}", "-e", f"inject={call}:error=EINTR:when=1..3"], caches.command())
+    assert (result.returncode, result.stderr) == (0, "")
     caches.finished()

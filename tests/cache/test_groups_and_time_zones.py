@@ -48,14 +48,14 @@ def test_cache_is_not_taken_from_whom_it_serves(site: Site, option: tuple[str, s
     site.prepare()
     before = lasting(site.cache)
     for more in ((), ("-n",), ("--reset",), ("--prune",)):
-        done = site.prepare(*option, *more)
-        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (4, "", 1), more
+        result = site.prepare(*option, *more)
+        assert (result.returncode, result.stdout, result.stderr.count("\n")) == (4, "", 1), more
         told = "prepared for the host's time zone" if option[0] == "--tz" else "prepared for nobody (group nogroup)"
-        assert told in done.stderr
-        assert "eggcache remove" not in done.stderr
+        assert told in result.stderr
+        assert "eggcache remove" not in result.stderr
     assert lasting(site.cache) == before
     assert site.prepare().stdout == ""  # warm
-    copied = eggcache(*printed(done.stderr))
+    copied = eggcache(*printed(result.stderr))
     assert copied.returncode == 0, copied.stderr
     (other,) = site.cache.parent.glob("cache-*")
     assert served_to(site, site.cache, "nobody")
@@ -119,8 +119,8 @@ def test_writable_cache_of_two(site: Site, change: str) -> None:
         for command in one["command"].split(" && "):
             words = shlex.split(command)
             assert words[:2] == ["eggcache", "prepare"]
-            done = eggcache(*words[1:])
-            assert (done.returncode, "belongs to" in done.stderr) == (0, False), done.stderr
+            result = eggcache(*words[1:])
+            assert (result.returncode, "belongs to" in result.stderr) == (0, False), result.stderr
     for one in (site, other):
         assert one.served()
         assert one.prepare().stdout == ""  # warm: its entry is in the receipt
@@ -138,16 +138,16 @@ def test_reset_takes_nothing(site: Site) -> None:
         assert tree.prepare().returncode == 0
     site.cache.chmod(0o770)
     for more in ((), ("-n",), ("--lenient",)):
-        done = site.prepare("--reset", "--user", "daemon", *more)
-        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (4, "", 1)
-        assert "prepared for nobody (group nogroup)" in done.stderr
+        result = site.prepare("--reset", "--user", "daemon", *more)
+        assert (result.returncode, result.stdout, result.stderr.count("\n")) == (4, "", 1)
+        assert "prepared for nobody (group nogroup)" in result.stderr
     assert site.cache.stat().st_mode & 0o777 == 0o770
     dry = site.prepare("--reset", "-n").stderr
     assert f"everything of {other.python}, which it serves as well, would be prepared anew\n" in dry
     other.python.chmod(0o644)
-    done = site.prepare("--reset")
-    assert done.returncode == 0
-    (said,) = [line for line in done.stderr.splitlines() if "could not be prepared anew" in line]
+    result = site.prepare("--reset")
+    assert result.returncode == 0
+    (said,) = [line for line in result.stderr.splitlines() if "could not be prepared anew" in line]
     assert site.served()
     other.python.chmod(0o755)
     again = eggcache(*shlex.split(said.partition("; see to that, and run: eggcache ")[2]))
@@ -172,13 +172,13 @@ def test_trees_of_two_zones(site: Site) -> None:
     third = write_egg(site.cache.parent / "Third-1.0-py3.11.egg", {"third.py": ""})
     shared = [*apart[:2], third, *apart[3:], "--path", site.eggs]
     for tree, zone, status in ((apart, "Asia/Tokyo", 0), (shared, "Asia/Tokyo", 4), (shared, "Europe/Paris", 0)):
-        done = eggcache("prepare", site.cache, *tree, "--tz", zone)
-        assert done.returncode == status, done.stderr
+        result = eggcache("prepare", site.cache, *tree, "--tz", zone)
+        assert result.returncode == status, result.stderr
     assert served_to(site, site.cache, "nobody", "Europe/Madrid")
     assert served_to(site, site.cache, "nobody", "Europe/Paris")
-    done = eggcache("prepare", site.cache, *shared, "--tz", "Asia/Tokyo")
-    assert "TZ=Europe/" in done.stderr
-    assert str(site.eggs / "One-1.0-py3.11.egg") in done.stderr
+    result = eggcache("prepare", site.cache, *shared, "--tz", "Asia/Tokyo")
+    assert "TZ=Europe/" in result.stderr
+    assert str(site.eggs / "One-1.0-py3.11.egg") in result.stderr
 
 
 def test_two_users_of_one_group(site: Site) -> None:
@@ -190,11 +190,11 @@ def test_two_users_of_one_group(site: Site) -> None:
     group = grp.getgrnam("daemon").gr_gid
     assert os.stat(site.cache).st_gid == group
     for name in ("nobody", "daemon"):
-        done = subprocess.run(
+        result = subprocess.run(
             [site.python, "-c", "import os, sys; print(len(os.listdir(sys.argv[1])))", site.cache],
             user=name, group=group, extra_groups=[], capture_output=True, text=True, check=False,
         )  # fmt: skip
-        assert int(done.stdout) >= 2, done.stderr
+        assert int(result.stdout) >= 2, result.stderr
     assert served_to(site, site.cache, "daemon")
 
 
@@ -212,9 +212,9 @@ def test_public_cache_is_not_closed_to_a_group(site: Site, shared_tmp: Path) -> 
         )
 
     assert for_all().returncode == 0
-    done = site.prepare()
-    assert (done.returncode, done.stderr.count("\n")) == (4, 1)
-    assert "prepared for everybody" in done.stderr
+    result = site.prepare()
+    assert (result.returncode, result.stderr.count("\n")) == (4, 1)
+    assert "prepared for everybody" in result.stderr
     assert for_all().returncode == 0
     assert eggcache("remove", site.cache).returncode == 0
     assert site.prepare().returncode == 0
@@ -288,13 +288,13 @@ def test_user_without_an_entry(site: Site, group: list[str]) -> None:
     who = ["--user", str(number), *group]
     assert site.prepare(*who).returncode == 0
     assert {os.stat(top).st_gid for top, _, _ in os.walk(site.cache)} == {gid}
-    done = eggcache("check", "--cache", site.cache, "--no-import", "--json")
-    assert [one for one in as_json(done)["findings"] if one["status"]] == []
+    result = eggcache("check", "--cache", site.cache, "--no-import", "--json")
+    assert [one for one in as_json(result)["findings"] if one["status"]] == []
     emitted = eggcache("wrapper", site.cache, *site.options, *who, "--for", "shell").stdout
     assert f"--user {number} --group {gid}" in emitted
     code = "import os, pkg_resources as p; f = p.resource_filename('one', 'data/text.txt'); print(f, os.access(f, 2))"
-    done = subprocess.run(
+    result = subprocess.run(
         [site.python, "-c", code], user=number, group=gid, extra_groups=[], capture_output=True, text=True, check=False,
         env={"PYTHON_EGG_CACHE": str(site.cache), "PYTHONPATH": str(site.eggs / "One-1.0-py3.11.egg")},
     )  # fmt: skip
-    assert done.stdout == f"{site.cache}/One-1.0-py3.11.egg-tmp/one/data/text.txt False\n", done.stderr
+    assert result.stdout == f"{site.cache}/One-1.0-py3.11.egg-tmp/one/data/text.txt False\n", result.stderr

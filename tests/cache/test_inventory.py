@@ -22,10 +22,10 @@ from support.sites import Site, write_egg
 
 def status(cache: Path) -> tuple[int, dict[str, Any]]:
     """The exit status and the JSON of `status`."""
-    done = eggcache("status", cache, "--json")
-    found = json.loads(done.stdout)
+    result = eggcache("status", cache, "--json")
+    found = json.loads(result.stdout)
     assert isinstance(found, dict)
-    return done.returncode, found
+    return result.returncode, found
 
 
 def states(found: dict[str, Any]) -> dict[str, str]:
@@ -35,7 +35,7 @@ def states(found: dict[str, Any]) -> dict[str, str]:
 def test_what_was_prepared_is_current(site: Site) -> None:
     """What was prepared is there with its target, its reader, its zone, its time and its size; and it is current."""
     before = time.time()
-    done = json.loads(site.prepare("--tz", "Asia/Tokyo", "--json").stdout)
+    result = json.loads(site.prepare("--tz", "Asia/Tokyo", "--json").stdout)
     code, found = status(site.cache)
     assert (code, found["findings"], found["stages"], found["running"]) == (0, [], [], False)
     (one,) = found["prepares"]
@@ -43,10 +43,10 @@ def test_what_was_prepared_is_current(site: Site) -> None:
     assert one["paths"] == [str(site.eggs)]
     assert (one["user"], one["uid"], one["gid"], one["timezone"]) == ("nobody", 65534, 65534, "Asia/Tokyo")
     assert before - 2 < one["when"] < time.time() + 2
-    assert (one["changed"], one["digest"]) == ([], done["digest"])
+    assert (one["changed"], one["digest"]) == ([], result["digest"])
     assert states(found) == {"One": "current", "Two": "current"}
     assert sum(content["files"] for content in found["contents"]) == 7
-    assert sum(content["size"] for content in found["contents"]) == sum(o["size"] for o in done["outcomes"])
+    assert sum(content["size"] for content in found["contents"]) == sum(o["size"] for o in result["outcomes"])
     text = eggcache("status", site.cache)
     assert (text.returncode, text.stderr) == (0, "")
     assert f"current: everything of {site.python} (Python 3.11.7), prepared 20" in text.stdout
@@ -60,8 +60,8 @@ def test_command_does_it_again(site: Site, more: list[str]) -> None:
     os.utime(site.eggs / "One-1.0-py3.11.egg")
     code, found = status(site.cache)
     assert (code, found["findings"][0]["command"]) == (3, found["prepares"][0]["command"])
-    done = eggcache(*shlex.split(found["findings"][0]["command"])[1:])
-    assert done.returncode == 0, done.stderr
+    result = eggcache(*shlex.split(found["findings"][0]["command"])[1:])
+    assert result.returncode == 0, result.stderr
     code, after = status(site.cache)
     assert (code, len(after["prepares"]), after["prepares"][0]["changed"]) == (0, 1, [])
     assert site.prepare(*more).stdout == ""
@@ -203,9 +203,9 @@ def test_no_cache_and_an_empty_one_are_told_apart(site: Site) -> None:
     (gone,) = found["findings"]
     assert (gone["code"], gone["command"]) == ("cache-missing", "")  # for which Python, nobody has said
     assert gone["remedy"].endswith(f"eggcache prepare {site.cache} --python PATH")
-    done = eggcache("status", site.eggs)
-    assert (done.returncode, done.stdout) == (4, "")
-    assert "no egg cache" in done.stderr
+    result = eggcache("status", site.eggs)
+    assert (result.returncode, result.stdout) == (4, "")
+    assert "no egg cache" in result.stderr
     site.cache.mkdir()
     assert "no receipt" in status(site.cache)[1]["findings"][0]["cause"]
 
@@ -250,21 +250,21 @@ def test_root_that_is_not_installed_in_an_earlier_receipt(site: Site) -> None:
     file.write_text(json.dumps(document))
     code, found = status(site.cache)
     assert (code, found["prepares"]) == (3, [])
-    done = eggcache("prepare", site.cache, "NoSuch", "--lenient", *options)
-    assert "NoSuch" in done.stderr
-    assert "[root-not-installed]" in done.stderr
+    result = eggcache("prepare", site.cache, "NoSuch", "--lenient", *options)
+    assert "NoSuch" in result.stderr
+    assert "[root-not-installed]" in result.stderr
 
 
 def test_only_the_owner_may_ask(site: Site, checkout: Path) -> None:
     """Anybody else is told who may."""
     site.prepare()
-    done = subprocess.run(
+    result = subprocess.run(
         [str(site.python), "-m", "eggcache", "status", str(site.cache)], env=environment({"PYTHONPATH": str(checkout)}),
         cwd="/", capture_output=True, text=True, check=False, user="nobody", group="nogroup", extra_groups=[],
     )  # fmt: skip
-    assert (done.returncode, done.stdout) == (4, "")
-    assert "run it as root" in done.stderr
-    assert done.stderr.count("\n") == 1
+    assert (result.returncode, result.stdout) == (4, "")
+    assert "run it as root" in result.stderr
+    assert result.stderr.count("\n") == 1
 
 
 def test_nothing_is_run_and_nothing_written(site: Site) -> None:

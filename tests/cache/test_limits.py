@@ -28,22 +28,22 @@ def bomb(site: Site) -> Path:
     return egg
 
 
-def refusals(done: subprocess.CompletedProcess[str]) -> list[str]:
+def refusals(result: subprocess.CompletedProcess[str]) -> list[str]:
     """What a command refused, a line for each egg."""
-    if done.stdout.startswith("{"):
-        findings = as_json(done)["findings"]
+    if result.stdout.startswith("{"):
+        findings = as_json(result)["findings"]
         return [
             f"{finding['thing']}: {finding['cause']}; {finding['remedy']} [{finding['code']}]"
             for finding in findings
             if finding["code"] == "egg-refused"
         ]
-    return [line.removeprefix("eggcache: ") for line in done.stderr.splitlines() if line.endswith("[egg-refused]")]
+    return [line.removeprefix("eggcache: ") for line in result.stderr.splitlines() if line.endswith("[egg-refused]")]
 
 
-def remedies(done: subprocess.CompletedProcess[str]) -> dict[str, int]:
+def remedies(result: subprocess.CompletedProcess[str]) -> dict[str, int]:
     """The limits that these lines name: by each, the highest."""
     wanted: dict[str, int] = {}
-    for line in refusals(done):
+    for line in refusals(result):
         options = re.search(r"; if you trust it: (--limit \w+=\d+(?: --limit \w+=\d+)*) \[egg-refused\]$", line)
         assert options, line
         for name, value in re.findall(r"(\w+)=(\d+)", options[1]):
@@ -89,18 +89,18 @@ def test_default_limits_change_nothing(site: Site) -> None:
 def test_each_limit_refuses_what_is_above_it(site: Site, limit: str) -> None:
     """Each limit refuses what is above it, in prepare, unzip-all and check, and its remedy lets exactly that in."""
     name = limit.partition("=")[0]
-    done = site.prepare("--limit", limit)
+    result = site.prepare("--limit", limit)
     check = ["check", "--cache", site.cache, *site.options]
     unzip = ["unzip-all", *site.unzipping, "-n"]
-    assert done.returncode == 3
+    assert result.returncode == 3
     assert eggcache(*unzip, "--limit", limit).returncode == 3
-    assert refusals(eggcache(*check, "--limit", limit, "--json")) == refusals(done)
-    raised = remedies(done)
+    assert refusals(eggcache(*check, "--limit", limit, "--json")) == refusals(result)
+    raised = remedies(result)
     assert list(raised) == [name]
     less = site.prepare(*as_options({name: raised[name] - 1}))
     assert len(refusals(less)) == 1
-    for done in (site.prepare(*as_options(raised)), eggcache(*check, *as_options(raised))):
-        assert (done.returncode, refusals(done)) == (0, [])
+    for result in (site.prepare(*as_options(raised)), eggcache(*check, *as_options(raised))):
+        assert (result.returncode, refusals(result)) == (0, [])
     assert eggcache(*unzip, *as_options(raised)).returncode == 0
     assert site.served()
 
@@ -128,17 +128,17 @@ def test_nonsense_for_a_limit_is_a_usage_error(limit: str, tmp_path: Path) -> No
         ["check"],
         ["wrapper", tmp_path / "x", "--for", "shell"],
     ):
-        done = eggcache(*command, "--limit", limit)
-        assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
-        assert "--limit" in done.stderr
+        result = eggcache(*command, "--limit", limit)
+        assert (result.returncode, result.stderr.count("\n")) == (2, 1), result.stderr
+        assert "--limit" in result.stderr
     assert not (tmp_path / "x").exists()
 
 
 def test_wrapper_carries_limits(site: Site, bomb: Path) -> None:
     """What prepare names as the next command, and the wrapper that it prints, have the limits that it was given."""
-    done = site.prepare("--limit", "ratio=2000", "--limit", "total=6G")
-    assert done.returncode == 0, done.stderr
-    assert "--limit ratio=2000 --limit total=6G" in done.stdout
+    result = site.prepare("--limit", "ratio=2000", "--limit", "total=6G")
+    assert result.returncode == 0, result.stderr
+    assert "--limit ratio=2000 --limit total=6G" in result.stdout
     made = eggcache("wrapper", site.cache, *site.options, "--limit", "ratio=2000", "--for", "init.d")
     assert made.returncode == 0, made.stderr
     lines = [line for line in made.stdout.splitlines() if "--lenient" in line and str(site.python) in line]
@@ -147,8 +147,8 @@ def test_wrapper_carries_limits(site: Site, bomb: Path) -> None:
 
 
 def peak(words: list[str]) -> int:
-    done, size = measured(words)
-    assert done.returncode == 0, done.stderr
+    result, size = measured(words)
+    assert result.returncode == 0, result.stderr
     return size
 
 

@@ -81,10 +81,10 @@ def test_directories_1900_deep_stop_no_command(own: Deployment, shallow_again: P
         server.stdout.readline()
 
         def run(*words: str | Path, status: int = 0) -> str:
-            done = eggcache(*words, env={"COLUMNS": "80"})
-            assert done.returncode == status, (words, done.stderr)
-            assert "Error:" not in done.stderr, words
-            return done.stdout + done.stderr
+            result = eggcache(*words, env={"COLUMNS": "80"})
+            assert result.returncode == status, (words, result.stderr)
+            assert "Error:" not in result.stderr, words
+            return result.stdout + result.stderr
 
         run("prepare", cache, *options, "--user", "nobody")
         for name in (f"{egg.name}-tmp", "Old-1.0.egg-tmp"):
@@ -123,8 +123,8 @@ def test_deep_libraries_are_seen(shallow_again: Path) -> None:
 def test_two_slashes_at_the_beginning(site: Site) -> None:
     """A path that begins with two slashes, which os.path leaves as they are, is what it is with one."""
     site.prepare()
-    done = eggcache("check", "--cache", f"/{site.cache}", *site.options)
-    assert done.returncode == 0, done.stdout
+    result = eggcache("check", "--cache", f"/{site.cache}", *site.options)
+    assert result.returncode == 0, result.stdout
     assert permissions._above("//tmp/x") == ["/tmp", "/"]
     assert list(islice(startup_files._upward("//usr/bin"), 9)) == ["//usr/bin", "//usr", "//"]
     words = f"NotADirectoryError: [Errno 20] Not a directory: '/{site.cache}/x/y'"
@@ -153,13 +153,13 @@ def commands(site: Site) -> dict[str, list[str | Path]]:
 
 def inside(unshare: list[str], *words: str | Path) -> subprocess.CompletedProcess[str]:
     """How eggcache ends in namespaces of its own."""
-    done = subprocess.run(
+    result = subprocess.run(
         ["unshare", *unshare, sys.executable, "-m", "eggcache", *words], cwd=ROOT, env=environment(),
         stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
-    assert "Error:" not in done.stderr, (words, done.stderr)
-    assert "Traceback" not in done.stderr
-    return done
+    assert "Error:" not in result.stderr, (words, result.stderr)
+    assert "Traceback" not in result.stderr
+    return result
 
 
 def test_root_of_a_user_namespace(site: Site) -> None:
@@ -169,20 +169,22 @@ def test_root_of_a_user_namespace(site: Site) -> None:
         missing("user namespaces are not allowed here")
     site.prepare()
     for command, words in commands(site).items():
-        done = inside(["--user", "--map-root-user"], *words)
+        result = inside(["--user", "--map-root-user"], *words)
         if command in ("prepare", "check"):
-            assert (done.returncode, done.stdout) == (4, ""), command
-            assert done.stderr.startswith("eggcache: user nobody: root cannot act as it here ("), done.stderr
-            assert done.stderr.endswith(
+            assert (result.returncode, result.stdout) == (4, ""), command
+            assert result.stderr.startswith("eggcache: user nobody: root cannot act as it here ("), result.stderr
+            assert result.stderr.endswith(
                 "; run it as root of the host, or in a container with a range of ids, subuid(5)\n"
             )
-            assert done.stderr.count("\n") == 1
+            assert result.stderr.count("\n") == 1
         else:
-            assert done.returncode in (0, 1, 3), (command, done.stderr)  # 1: there is no backup
+            assert result.returncode in (0, 1, 3), (command, result.stderr)  # 1: there is no backup
     words = ["prepare", site.cache.parent / "other", *site.options[:-1], "root", "--group", "nogroup"]
-    done = inside(["--user", "--map-root-user"], *words)
-    assert done.returncode == 4
-    assert SLOW.sub("", done.stderr).startswith("eggcache: owner 0, group 65534: root cannot give files to them here (")
+    result = inside(["--user", "--map-root-user"], *words)
+    assert result.returncode == 4
+    assert SLOW.sub("", result.stderr).startswith(
+        "eggcache: owner 0, group 65534: root cannot give files to them here ("
+    )
     assert not list((site.cache.parent / "other").glob("*-tmp"))
 
 
@@ -193,12 +195,12 @@ def test_without_proc_commands_say_what_they_need(site: Site) -> None:
     before = {path: path.stat().st_ctime_ns for path in site.cache.parent.rglob("*")}
     bare = ["--mount", "sh", "-c", 'mount -t tmpfs none /proc; exec "$@"', "sh"]
     for command, words in commands(site).items():
-        done = inside(bare, *words)
+        result = inside(bare, *words)
         if command in ("tree", "status", "wrapper"):
-            assert done.returncode == 0, (command, done.stderr)
+            assert result.returncode == 0, (command, result.stderr)
         else:
-            assert (done.returncode, done.stdout) == (1, ""), command
-            assert done.stderr == (
+            assert (result.returncode, result.stdout) == (1, ""), command
+            assert result.stderr == (
                 "eggcache: /proc: it is not mounted here, and files are opened by way of it; "
                 "mount it, and run it again: mount -t proc proc /proc\n"
             )
@@ -220,10 +222,10 @@ def test_what_is_no_zone(name: str, tmp_path: Path) -> None:
             (["--tz", name], {}, f"--tz {name}"),
             ([], {"TZ": name}, f"TZ={name} in the environment"),
         ):
-            done = eggcache(*words, "--all", "--user", "root", *option, env=env)
-            assert (done.returncode, done.stdout) == (2, "")
+            result = eggcache(*words, "--all", "--user", "root", *option, env=env)
+            assert (result.returncode, result.stdout) == (2, "")
             line = f"eggcache: {asked}: that file is no time zone; name one with --tz, as Europe/Madrid\n"
-            assert done.stderr == line
+            assert result.stderr == line
 
 
 @pytest.mark.parametrize("name", ["Europe/Madrid", ":Europe/Madrid", "EST5EDT", "Etc/GMT+5", "CET-1CEST", "<-03>3", ""])
@@ -239,10 +241,10 @@ def test_what_is_a_zone(site: Site, name: str) -> None:
 def test_what_cannot_be_looked_at(shared_tmp: Path, name: str) -> None:
     """A cache whose name leads to itself, or is too long, is named with the cause, in one line."""
     (shared_tmp / "loop").symlink_to("loop")
-    done = eggcache("status", shared_tmp / name)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith(f"eggcache: {shared_tmp / name}: cannot be looked at: ")
-    assert done.stderr.endswith("; name the egg cache\n")
+    result = eggcache("status", shared_tmp / name)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr.startswith(f"eggcache: {shared_tmp / name}: cannot be looked at: ")
+    assert result.stderr.endswith("; name the egg cache\n")
 
 
 @pytest.mark.parametrize("more", ["", "/below"])
@@ -255,19 +257,19 @@ def test_link_that_cannot_be_read(more: str) -> None:
     target = ["--all", "--python", sys.executable]
     for words in (["wrapper", name, *target, "--for", "systemd"], ["prepare", name, *target], ["remove", name],
                   ["wheels", name, *target], ["status", name]):  # fmt: skip
-        done = inside(unread, *words)
-        assert (done.returncode, done.stdout) == (4, ""), (words, done.stderr)
-        last = done.stderr.splitlines()[-1]  # after progress, on a slow machine
+        result = inside(unread, *words)
+        assert (result.returncode, result.stdout) == (4, ""), (words, result.stderr)
+        last = result.stderr.splitlines()[-1]  # after progress, on a slow machine
         assert re.fullmatch(r"eggcache: /proc/1/root\S*: cannot be (looked at|opened): Permission denied; .*", last)
 
 
 def test_full_disk_behind_a_long_result() -> None:
     """A result that is longer than its buffer, and finds its disk full, is not taken for eggcache's own fault."""
     with open("/dev/full", "w") as full:
-        done = subprocess.run(
+        result = subprocess.run(
             [sys.executable, "-m", "eggcache", "wrapper", "/x", "--for", "init.d", "--python", sys.executable,
              "--user", "root", "--apachectl", "/usr/sbin/apache2ctl"],
             cwd=ROOT, env=environment(), stdout=full, stderr=subprocess.PIPE, text=True, check=False,
         )  # fmt: skip
-    assert done.returncode == 1
-    assert done.stderr.endswith("eggcache: stdout: No space left on device; what was done is done\n")
+    assert result.returncode == 1
+    assert result.stderr.endswith("eggcache: stdout: No space left on device; what was done is done\n")

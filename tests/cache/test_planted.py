@@ -155,14 +155,14 @@ def test_planted_entry_is_refused_or_replaced_and_never_followed(
     plant(path, victims)
     (site.eggs / "Two-1.0-py3.11.egg").touch()  # so that there is something to do
     before, cache = victims.state(), listing(site.cache)
-    done = site.prepare()
+    result = site.prepare()
     assert victims.state() == before
     if refused(name, plant):
-        assert (done.returncode, done.stderr.count("\n")) == (4, 1), done.stderr
-        assert f"{path}: " in done.stderr
-        assert "; " in done.stderr
+        assert (result.returncode, result.stderr.count("\n")) == (4, 1), result.stderr
+        assert f"{path}: " in result.stderr
+        assert "; " in result.stderr
         dry = site.prepare("-n")
-        assert (dry.returncode, dry.stderr) == (4, done.stderr)
+        assert (dry.returncode, dry.stderr) == (4, result.stderr)
         assert listing(site.cache) == cache
         again = site.prepare("--reset")
         if name == "DIR" and plant in (directory_of_ours, *MOUNTS):  # holds something, or cannot be moved
@@ -172,8 +172,8 @@ def test_planted_entry_is_refused_or_replaced_and_never_followed(
         assert f"moved aside to {site.cache}.aside-" in again.stderr
     else:
         foreign = plant in OTHERS and name == "receipt"  # an egg is made anew
-        assert done.returncode == (4 if foreign else 0), done.stderr
-        assert (f"{path}: it belongs to uid {OTHER}" in done.stderr) == foreign
+        assert result.returncode == (4 if foreign else 0), result.stderr
+        assert (f"{path}: it belongs to uid {OTHER}" in result.stderr) == foreign
         assert site.prepare().stderr == ""
     assert victims.state() == before
     assert site.wrong() == []
@@ -214,10 +214,10 @@ def test_runtime_user_and_the_lock(site: Site) -> None:
             assert holder.stdout.readline() == "['.eggcache.json', '.eggcache.lock'] 15 []\n"
             (site.eggs / "One-1.0-py3.11.egg").touch()
             for options in (["--prune"], ["--reset"]):
-                done = site.prepare("--wait", "0", *options)
-                assert done.returncode == 0, done.stderr
-            done = eggcache("check", "--cache", site.cache, *site.options, "--wait", "0")
-            assert done.returncode == 0, done.stderr
+                result = site.prepare("--wait", "0", *options)
+                assert result.returncode == 0, result.stderr
+            result = eggcache("check", "--cache", site.cache, *site.options, "--wait", "0")
+            assert result.returncode == 0, result.stderr
         finally:
             holder.kill()
     assert site.wrong() == []

@@ -192,14 +192,14 @@ def test_names_exchanged_all_the_time(site: Site) -> None:
             turn = 0
             while time.monotonic() < until or turn < 8:  # on a slow machine few runs come to their end
                 turn += 1
-                done = site.prepare("--path", evil, *(["--reset"] if turn % 3 else []), "--wait", "5")
-                assert done.returncode in (0, 1, 3, 4), done.stderr
-                assert "Traceback" not in done.stderr
-                ends[f"prepare {done.returncode}"] += 1
-                if done.returncode in (0, 3):
+                result = site.prepare("--path", evil, *(["--reset"] if turn % 3 else []), "--wait", "5")
+                assert result.returncode in (0, 1, 3, 4), result.stderr
+                assert "Traceback" not in result.stderr
+                ends[f"prepare {result.returncode}"] += 1
+                if result.returncode in (0, 3):
                     assert escaped(site.cache) == []
                     assert not list(site.cache.rglob("secret.txt"))
-                ends[done.stderr.replace(str(tmp), "").splitlines()[-1][:90] if done.stderr else ""] += 1
+                ends[result.stderr.replace(str(tmp), "").splitlines()[-1][:90] if result.stderr else ""] += 1
                 put_away(site.cache, private)
                 for _ in range(50):
                     ends[tightly(tmp / "tight")] += 1

@@ -140,8 +140,8 @@ def test_how_it_was_asked(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not stands(target, one, ratio=300)
     assert not prepare(cache, target, one, Run(Limits(ratio=300))).unchanged
     assert prepare(cache, target, one, Run(Limits(ratio=300))).unchanged
-    done = eggcache("prepare", cache, "One", *site.options[1:], "--tz", "UTC", "--limit", "ratio=300", "--json")
-    assert as_json(done)["unchanged"]
+    result = eggcache("prepare", cache, "One", *site.options[1:], "--tz", "UTC", "--limit", "ratio=300", "--json")
+    assert as_json(result)["unchanged"]
 
 
 def test_every_place_and_every_type(prepared: Site) -> None:
@@ -179,8 +179,8 @@ def test_receipt_of_an_earlier_build(site: Site) -> None:
     file.write_text(json.dumps(document))
     (before,) = inventory.status(str(site.cache)).prepares
     assert (before.strict, " --strict-tree One" in before.command) == (True, True)
-    done = as_json(eggcache("prepare", site.cache, *one, "--json"))
-    assert (done["unchanged"], [one["action"] for one in done["outcomes"]]) == (False, ["kept"])
+    result = as_json(eggcache("prepare", site.cache, *one, "--json"))
+    assert (result["unchanged"], [one["action"] for one in result["outcomes"]]) == (False, ["kept"])
     (after,) = inventory.status(str(site.cache)).prepares
     assert (after.strict, after.command.endswith(" One")) == (False, True)
 
@@ -213,14 +213,14 @@ def test_what_is_outside_is_kept(site: Site) -> None:
     the declared tree is a tree of its own. Everything is one entry, with `--all` and without."""
     for more in ((), ("--strict-tree",)):
         for unchanged in (False, True):
-            done = as_json(eggcache("prepare", site.cache, "One", *more, *site.options[1:], "--json"))
-            assert (done["unchanged"], done["outside"]) == (unchanged, [str(site.eggs / "Two-1.0-py3.11.egg")])
+            result = as_json(eggcache("prepare", site.cache, "One", *more, *site.options[1:], "--json"))
+            assert (result["unchanged"], result["outside"]) == (unchanged, [str(site.eggs / "Two-1.0-py3.11.egg")])
             told = "Two-1.0-py3.11.egg: a zipped egg on the path, outside of the tree; "
-            assert [note.startswith(told) for note in done["notes"]] == [True] * (not unchanged)
+            assert [note.startswith(told) for note in result["notes"]] == [True] * (not unchanged)
     assert as_json(eggcache("prepare", site.cache, *site.options[1:], "--json"))["outcomes"][1]["action"] == "made"
     for words in (site.options, site.options[1:], site.options):
-        done = as_json(eggcache("prepare", site.cache, *words, "--json"))
-        assert {one["action"] for one in done["outcomes"]} == {"kept"}
+        result = as_json(eggcache("prepare", site.cache, *words, "--json"))
+        assert {one["action"] for one in result["outcomes"]} == {"kept"}
         prepares = inventory.status(str(site.cache)).prepares
         assert len(prepares) == 3
         assert [one.strict for one in prepares if not one.requirements] == [words == site.options]

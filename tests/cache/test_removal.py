@@ -35,13 +35,13 @@ def test_removes_what_it_said(site: Site) -> None:
     said = eggcache("remove", "-n", site.cache)
     assert listing(site.cache) == before
     planned = json.loads(eggcache("remove", "-n", "--json", site.cache).stdout)
-    done = json.loads(eggcache("remove", "--json", site.cache).stdout)
-    assert done["outcomes"] == planned["outcomes"]
-    assert [(os.path.basename(one["egg"]), one["action"]) for one in done["outcomes"]] == [
+    result = json.loads(eggcache("remove", "--json", site.cache).stdout)
+    assert result["outcomes"] == planned["outcomes"]
+    assert [(os.path.basename(one["egg"]), one["action"]) for one in result["outcomes"]] == [
         ("One-1.0-py3.11.egg", "removed"), ("Two-1.0-py3.11.egg", "removed")
     ]  # fmt: skip
     assert f"would be removed: {site.cache}\n" in said.stdout
-    assert (planned["dry_run"], done["dry_run"]) == (True, False)
+    assert (planned["dry_run"], result["dry_run"]) == (True, False)
     assert beside(site) == []
     again = eggcache("remove", site.cache)
     assert (again.returncode, again.stdout) == (0, "")
@@ -66,16 +66,16 @@ def test_disk_that_keeps_files_while_they_are_open(site: Site, shared_tmp: Path,
         site.cache = disk / "cache"
         assert site.prepare("--allow-gap").returncode == 0
         with next(site.cache.glob(opened)).open():
-            done = eggcache("remove", site.cache)
+            result = eggcache("remove", site.cache)
             (kept,) = disk.iterdir()
             line = f"{kept}: the disk keeps it, since a process has a file of it open: end that process, then run: "
-            assert (done.returncode, done.stderr.count("\n")) == (0, 1)
-            assert f"{line}eggcache remove {site.cache}\n" in done.stderr
+            assert (result.returncode, result.stderr.count("\n")) == (0, 1)
+            assert f"{line}eggcache remove {site.cache}\n" in result.stderr
         assert eggcache("remove", site.cache).returncode == 0
         assert list(disk.iterdir()) == []
         assert site.prepare("--allow-gap").returncode == 0
-        done = eggcache("remove", site.cache)
-        assert (done.returncode, done.stderr, list(disk.iterdir())) == (0, "", [])
+        result = eggcache("remove", site.cache)
+        assert (result.returncode, result.stderr, list(disk.iterdir())) == (0, "", [])
 
 
 FOREIGN: dict[str, Callable[[Path], object]] = {
@@ -94,9 +94,9 @@ def test_leaves_what_is_not_ours(site: Site, kind: str) -> None:
     FOREIGN[kind](site.cache)
     before = content(site)
     for option in ([], ["-n"]):
-        done = eggcache("remove", site.cache, *option)
-        assert (done.returncode, done.stdout) == (4, "")
-        assert "nothing was removed" in done.stderr
+        result = eggcache("remove", site.cache, *option)
+        assert (result.returncode, result.stdout) == (4, "")
+        assert "nothing was removed" in result.stderr
         assert content(site) == before
 
 
@@ -106,9 +106,9 @@ def test_is_no_egg_cache(site: Site) -> None:
     empty.mkdir()
     (filled / "Some-1.0-py2.7.egg-tmp").mkdir(parents=True)
     for directory in (site.eggs, empty, filled):
-        done = eggcache("remove", directory)
-        assert (done.returncode, done.stdout) == (4, "")
-        assert "eggcache did not make it" in done.stderr
+        result = eggcache("remove", directory)
+        assert (result.returncode, result.stdout) == (4, "")
+        assert "eggcache did not make it" in result.stderr
         assert directory.is_dir()
     file = site.eggs.parent / "file"
     file.write_text("")
@@ -127,8 +127,8 @@ def test_without_a_receipt(site: Site, receipt: str | None) -> None:
     stage = site.cache / ".eggcache-stage-0123456789abcdef"
     stage.mkdir()
     (stage / "half").write_text("12345")
-    done = json.loads(eggcache("remove", "--json", site.cache).stdout)
-    sizes = {os.path.basename(one["into"]): (one["files"], one["size"]) for one in done["outcomes"]}
+    result = json.loads(eggcache("remove", "--json", site.cache).stdout)
+    sizes = {os.path.basename(one["into"]): (one["files"], one["size"]) for one in result["outcomes"]}
     assert sizes[stage.name] == (1, 5)
     assert sum(files for files, _ in sizes.values()) == 8
     assert beside(site) == []
@@ -152,8 +152,8 @@ def test_deep_and_linked(site: Site) -> None:
             os.close(os.open("deep", os.O_CREAT, dir_fd=here))
     os.close(os.open("deeper", os.O_CREAT, dir_fd=here))
     os.close(here)
-    (done,) = [outcome for outcome in removal.remove(str(site.cache)).outcomes if outcome.into == str(stage)]
-    assert (done.files, done.size) == (3, 5 + len(str(site.eggs)))
+    (result,) = [outcome for outcome in removal.remove(str(site.cache)).outcomes if outcome.into == str(stage)]
+    assert (result.files, result.size) == (3, 5 + len(str(site.eggs)))
     assert beside(site) == []
     assert len(list(site.eggs.iterdir())) == 2
 
@@ -163,8 +163,8 @@ def test_waits_for_a_prepare(site: Site) -> None:
     site.prepare()
     with (site.cache / ".eggcache.lock").open("r+b") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        done = eggcache("remove", site.cache, "--wait", "0.2")
-        assert done.returncode == 75
+        result = eggcache("remove", site.cache, "--wait", "0.2")
+        assert result.returncode == 75
         assert site.cache.is_dir()
     assert eggcache("remove", site.cache, "--wait", "0.2").returncode == 0
 
@@ -253,14 +253,14 @@ def test_link_and_unsafe_places(site: Site) -> None:
     site.prepare()
     link = site.cache.parent / "cache-link"
     link.symlink_to(site.cache)
-    done = eggcache("remove", link)
-    assert done.returncode == 0
-    assert "is yours to remove" in done.stderr
+    result = eggcache("remove", link)
+    assert result.returncode == 0
+    assert "is yours to remove" in result.stderr
     assert beside(site) == ["cache-link"]
     site.prepare()
     site.cache.parent.chmod(0o777)
-    done = eggcache("remove", site.cache)
-    assert done.returncode == 4
+    result = eggcache("remove", site.cache)
+    assert result.returncode == 4
     assert site.cache.is_dir()
 
 
@@ -302,9 +302,9 @@ def test_planted_link_is_refused(site: Site) -> None:
         link.symlink_to(to)
         os.chown(link, 12345, 12345, follow_symlinks=False)
         for option in ([], ["-n"]):
-            done = eggcache("remove", link, *option)
-            assert (done.returncode, done.stdout) == (4, "")
-            assert "uid 12345" in done.stderr
+            result = eggcache("remove", link, *option)
+            assert (result.returncode, result.stdout) == (4, "")
+            assert "uid 12345" in result.stderr
             assert beside(site) == ["cache", half.name]
     assert site.served()
     own = site.cache.parent / "own"
@@ -337,12 +337,12 @@ def test_mount_point_is_left_whole(site: Site) -> None:
         '"$@" remove $CACHE; echo $?; ls $CACHE'
     )
     env = environment({"CACHE": str(site.cache), "OPTIONS": " ".join(map(str, site.options))})
-    done = subprocess.run(
+    result = subprocess.run(
         ["unshare", "-m", "sh", "-c", script, "sh", str(site.cache), sys.executable, "-m", "eggcache"],
         cwd=ROOT, env=env, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert done.stdout.split() == ["4", "One-1.0-py3.11.egg-tmp", "Two-1.0-py3.11.egg-tmp"]
-    assert "cannot be taken away" in done.stderr
+    assert result.stdout.split() == ["4", "One-1.0-py3.11.egg-tmp", "Two-1.0-py3.11.egg-tmp"]
+    assert "cannot be taken away" in result.stderr
 
 
 def test_warns_of_a_server(site: Site) -> None:
@@ -351,13 +351,13 @@ def test_warns_of_a_server(site: Site) -> None:
     env = environment({"PYTHON_EGG_CACHE": str(site.cache)})
     with subprocess.Popen(["sleep", "60"], env=env) as server:
         try:
-            done = subprocess.run(
+            result = subprocess.run(
                 ["sh", "-c", '"$@"; true', "sh", sys.executable, "-m", "eggcache", "remove", site.cache],
                 cwd=ROOT, env=env, capture_output=True, text=True, check=False,
             )  # fmt: skip
         finally:
             server.kill()
-    assert done.stderr == f"eggcache: sleep (process {server.pid}) has it as its egg cache: restart it without\n"
+    assert result.stderr == f"eggcache: sleep (process {server.pid}) has it as its egg cache: restart it without\n"
 
 
 def test_ordinary_user_removes_his_own_cache_only(site: Site, checkout: Path) -> None:
@@ -424,9 +424,9 @@ def test_all_agree_whose_an_entry_is(site: Site) -> None:
         (site.eggs / "Two-1.0-py3.11.egg").touch()
         preparing = ["prepare", site.cache, *site.options]
         for words in (["status", site.cache], [*preparing, "-n"], preparing, ["status", site.cache]):
-            done = eggcache(*words, "--json")
-            found = [one for one in as_json(done)["findings"] if one["code"] == "foreign-entry"]
-            assert done.returncode == (3 if not status and told == [] else status), (words, done.stderr)
+            result = eggcache(*words, "--json")
+            found = [one for one in as_json(result)["findings"] if one["code"] == "foreign-entry"]
+            assert result.returncode == (3 if not status and told == [] else status), (words, result.stderr)
             assert told == [] or found == told
             told = found
         expected = dict.fromkeys(UNKNOWN, 0) | dict.fromkeys(DANGEROUS if status else (), 4)

@@ -78,9 +78,9 @@ class Shop:
     egg: Path
 
     def prepare(self) -> None:
-        done = eggcache("prepare", self.home / "cache", "--all", "--path", self.egg.parent, "--python", self.python,
-                        "--user", "nobody", "--prune")  # fmt: skip
-        assert done.returncode == 0, done.stderr
+        result = eggcache("prepare", self.home / "cache", "--all", "--path", self.egg.parent, "--python", self.python,
+                          "--user", "nobody", "--prune")  # fmt: skip
+        assert result.returncode == 0, result.stderr
 
     def start(self) -> subprocess.Popen[str]:
         account = pwd.getpwnam("nobody")

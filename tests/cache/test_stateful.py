@@ -106,12 +106,12 @@ class History(RuleBasedStateMachine):
     @rule(options=st.sampled_from(([], ["--prune"], ["--reset"], ["--tz", "Asia/Tokyo"], ["-n"])))
     def run(self, options: list[str]) -> None:
         """A run to its end: all that is installed is served, nothing of an earlier run is left over."""
-        done = self.site.prepare(*options)
-        if "it is prepared for " in done.stderr:  # the other zone: it serves that one
-            assert done.returncode == 4
+        result = self.site.prepare(*options)
+        if "it is prepared for " in result.stderr:  # the other zone: it serves that one
+            assert result.returncode == 4
             return
-        assert done.returncode in (0, 4), done.stderr  # 4: something planted is another user's
-        assert done.returncode == 0 or self.planted
+        assert result.returncode in (0, 4), result.stderr  # 4: something planted is another user's
+        assert result.returncode == 0 or self.planted
         if options == ["-n"]:
             return
         again = self.site.prepare(*options)
@@ -137,12 +137,12 @@ class History(RuleBasedStateMachine):
         command = ["strace", "-f", "-qq", "-o", "/dev/null", "-P", self.site.cache, "-e", f"trace={call}",
                    "-e", f"inject={call}:{how}:when={when}", sys.executable, "-m", "eggcache", "prepare",
                    self.site.cache, *self.site.options]  # fmt: skip
-        done = subprocess.run(
+        result = subprocess.run(
             command, cwd=ROOT, env=environment({"PYTHONDONTWRITEBYTECODE": "1"}), capture_output=True, text=True,
             check=False, timeout=120,
         )  # fmt: skip
-        assert "Traceback" not in done.stderr
-        assert done.returncode in (0, 1, 3, 4, -9, 137), done.stderr
+        assert "Traceback" not in result.stderr
+        assert result.returncode in (0, 1, 3, 4, -9, 137), result.stderr
 
     @rule(name=st.sampled_from(NAMES), plant=st.sampled_from((fifo, link, file, others)))
     def plant(self, name: str, plant: Callable[[Path, Path], None]) -> None:

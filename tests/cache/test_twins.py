@@ -66,9 +66,9 @@ def second(site: Site) -> Path:
 
 def codes(site: Site, command: str, *more: str | Path) -> list[tuple[str, str]]:
     words = ["--cache", site.cache] if command == "check" else [site.cache]
-    done = eggcache(command, *words, *site.options, *more, "--json")
-    found = [(one["code"], one["thing"]) for one in as_json(done)["findings"]]
-    assert done.returncode == (3 if found else 0), done.stderr
+    result = eggcache(command, *words, *site.options, *more, "--json")
+    found = [(one["code"], one["thing"]) for one in as_json(result)["findings"]]
+    assert result.returncode == (3 if found else 0), result.stderr
     return found
 
 
@@ -110,8 +110,8 @@ def test_one_that_changes_is_named(site: Site, second: Path) -> None:
         assert site.prepare("--json").returncode == 0
         assert eggcache("prepare", site.cache, *other).returncode == 0
     (second / NAME).write_bytes(OTHER["other bytes of the same CRC"])
-    done = eggcache("prepare", site.cache, *other)
-    assert [(one["code"], one["thing"]) for one in as_json(done)["findings"]] == [("shared-name", str(second / NAME))]
+    result = eggcache("prepare", site.cache, *other)
+    assert [(one["code"], one["thing"]) for one in as_json(result)["findings"]] == [("shared-name", str(second / NAME))]
     assert site.prepare("-v", "--json").returncode == 0
     assert site.served()
 
@@ -127,9 +127,9 @@ def test_cold_runs_in_turn_keep_what_is_equal(site: Site, second: Path) -> None:
 
     def action(tree: int) -> str:
         os.utime((site.eggs, second)[tree])  # so that the receipt does not hold
-        done = as_json(eggcache(*trees[tree], "--json"))
-        assert not done["unchanged"]
-        return next(one["action"] for one in done["outcomes"] if one["into"].endswith(f"/{NAME}-tmp"))
+        result = as_json(eggcache(*trees[tree], "--json"))
+        assert not result["unchanged"]
+        return next(one["action"] for one in result["outcomes"] if one["into"].endswith(f"/{NAME}-tmp"))
 
     assert action(0) == "made"
     before = listing(site.cache / f"{NAME}-tmp")
@@ -145,8 +145,8 @@ def test_private_copy_takes_no_name(site: Site, second: Path) -> None:
     shutil.copy2(site.eggs / NAME, second)
     (second / NAME).chmod(0o400)  # the target has that one first
     os.chown(second / NAME, site.account.pw_uid, 0)
-    done = site.prepare("--path", second, "--json")
-    found = [(one["code"], one["thing"]) for one in as_json(done)["findings"]]
+    result = site.prepare("--path", second, "--json")
+    found = [(one["code"], one["thing"]) for one in as_json(result)["findings"]]
     assert found == [("egg-private", str(second / NAME))]
     assert served(judge(site.python, site.cache, [site.eggs / NAME], site.account), site.cache)
 

@@ -71,21 +71,21 @@ def eggs(shared_tmp: Path) -> Path:
 )
 def test_nonsense_is_one_line_and_status_2(arguments: list[str], says: str) -> None:
     """What makes no sense is one line that names it, on stderr, with exit status 2."""
-    done = eggcache(*arguments)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert says in done.stderr
-    assert done.stderr.count("\n") == 1
-    assert done.stderr.startswith("eggcache: ")
+    result = eggcache(*arguments)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert says in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert result.stderr.startswith("eggcache: ")
 
 
 def test_requirements_stand_anywhere(python: Path) -> None:
     """A requirement may come before options, after them, or after "--"."""
     for words in (["setuptools", "--json"], ["--json", "setuptools"], ["--json", "--", "setuptools"]):
-        done = eggcache("tree", "--python", python, *words)
-        assert done.returncode == 0, done.stderr
-        assert json.loads(done.stdout)["requirements"] == ["setuptools"]
-    done = eggcache("prepare", "/proc/x", "-n", "--user", "nobody", "--python", python, "setuptools")
-    assert (done.returncode, done.stderr) == (0, "")
+        result = eggcache("tree", "--python", python, *words)
+        assert result.returncode == 0, result.stderr
+        assert json.loads(result.stdout)["requirements"] == ["setuptools"]
+    result = eggcache("prepare", "/proc/x", "-n", "--user", "nobody", "--python", python, "setuptools")
+    assert (result.returncode, result.stderr) == (0, "")
 
 
 def test_json_may_stand_before_the_command(python: Path) -> None:
@@ -101,19 +101,19 @@ def test_python_may_be_a_virtual_environment(python: Path, eggs: Path) -> None:
     venv = eggs / "venv"
     venv.symlink_to(python.parent.parent)
     for words, env in ((["--python", venv], {}), ([], {"EGGCACHE_PYTHON": str(venv)})):
-        done = eggcache("tree", "--json", "setuptools", *words, env=env)
-        assert json.loads(done.stdout)["interpreter"]["executable"] == str(venv / "bin" / "python")
+        result = eggcache("tree", "--json", "setuptools", *words, env=env)
+        assert json.loads(result.stdout)["interpreter"]["executable"] == str(venv / "bin" / "python")
     words = ["prepare", "./cache", "--user", "nobody", "--python", "./venv", "--path", "."]
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-m", "eggcache", *words],
         cwd=eggs, env=environment({"PYTHONPATH": str(ROOT)}), capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert f"next: eggcache wrapper {eggs}/cache --python {venv} " in done.stdout, done.stderr
+    assert f"next: eggcache wrapper {eggs}/cache --python {venv} " in result.stdout, result.stderr
     command = [sys.executable, "-m", "eggcache", "tree", "--python", "venv"]  # which anybody may have made in /tmp
-    done = subprocess.run(
+    result = subprocess.run(
         command, cwd=eggs, env=environment({"PYTHONPATH": str(ROOT)}), capture_output=True, text=True, check=False
     )
-    assert (done.returncode, "there is no such program on the PATH" in done.stderr) == (2, True)
+    assert (result.returncode, "there is no such program on the PATH" in result.stderr) == (2, True)
 
 
 @pytest.mark.parametrize("columns", [80, 60])
@@ -180,15 +180,15 @@ def test_wrapper_on_a_terminal_ends_with_the_command_that_writes_it(python: Path
 @pytest.mark.parametrize("command", ["", "tree", "unzip-all", "prepare", "check", "wrapper"])
 def test_each_command_has_help_with_examples(command: str) -> None:
     """Every command has its help with examples, on stdout, as wide as the terminal is."""
-    done = eggcache(*command.split(), "--help", env={"COLUMNS": "50"})
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith("usage: eggcache")
-    options, _, examples = done.stdout.partition("\nexamples:\n")
+    result = eggcache(*command.split(), "--help", env={"COLUMNS": "50"})
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.startswith("usage: eggcache")
+    options, _, examples = result.stdout.partition("\nexamples:\n")
     assert f"  eggcache {command}".rstrip() in examples
     whole = sys.version_info < (3, 13)  # argparse put options that exclude each other on one line, however long
     assert max(len(line) for line in options.splitlines() if not (whole and " | " in line)) <= 50
     wide = eggcache(*command.split(), "--help", env={"COLUMNS": "200"}).stdout
-    assert len(wide.splitlines()) < len(done.stdout.splitlines())
+    assert len(wide.splitlines()) < len(result.stdout.splitlines())
 
 
 def test_version_is_one_line_and_more_with_v(python: Path) -> None:
@@ -197,23 +197,23 @@ def test_version_is_one_line_and_more_with_v(python: Path) -> None:
 
     assert eggcache("--version").stdout == f"eggcache {__version__}\n"
     for words in (["--version", "-v"], ["-v", "--version"]):
-        done = eggcache(*words, env={"EGGCACHE_PYTHON": str(python)})
-        assert (done.returncode, done.stderr) == (0, "")
-        first, *rest = done.stdout.splitlines()
+        result = eggcache(*words, env={"EGGCACHE_PYTHON": str(python)})
+        assert (result.returncode, result.stderr) == (0, "")
+        first, *rest = result.stdout.splitlines()
         assert first == f"eggcache {__version__}"
         assert f"  target: Python 3.11.7, {python}" in rest
         assert any(line.startswith("  pkg_resources of the target: setuptools 65.5.0, /") for line in rest)
         for library in ("filelock", "zlib-ng"):
             assert any(re.fullmatch(rf"  {library} [0-9.]+", line) for line in rest)
-    done = eggcache("--version", "-v", env={"EGGCACHE_PYTHON": "/not/there"})
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "target: $EGGCACHE_PYTHON /not/there: there is no such file" in done.stdout
+    result = eggcache("--version", "-v", env={"EGGCACHE_PYTHON": "/not/there"})
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "target: $EGGCACHE_PYTHON /not/there: there is no such file" in result.stdout
 
 
 def loaded(words: list[str]) -> set[str]:
     """The modules that a command line has loaded at its end, without those of this machine's own site."""
     code = f"import atexit, sys; atexit.register(lambda: print(*sys.modules)); sys.path[:0] = [{str(ROOT)!r}]"
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-I", "-S", "-c", f"{code}; from eggcache.cli import main; sys.exit(main.main())", *words],
         cwd=ROOT,
         env=environment(),
@@ -221,7 +221,7 @@ def loaded(words: list[str]) -> set[str]:
         text=True,
         check=False,
     )
-    return set(done.stdout.splitlines()[-1].split())
+    return set(result.stdout.splitlines()[-1].split())
 
 
 @pytest.mark.parametrize("words", [*([command, "--help"] for command in main.COMMANDS), ["explain", "egg-refused"]])
@@ -259,8 +259,8 @@ def test_no_option_without_a_use() -> None:
     offering = {word for word in main.COMMANDS if "--allow-gap" in eggcache(word, "--help").stdout}
     assert offering == {"prepare", "unzip-all"}
     for word in ("remove", "wheels"):
-        done = eggcache(word, "/not/there", "--allow-gap")
-        assert (done.returncode, "--allow-gap" in done.stderr) == (2, True)
+        result = eggcache(word, "/not/there", "--allow-gap")
+        assert (result.returncode, "--allow-gap" in result.stderr) == (2, True)
 
 
 def test_kinds_in_the_help() -> None:
@@ -274,9 +274,9 @@ def test_json_is_one_object(python: Path, eggs: Path) -> None:
     """--json prints one object of schema 1 on stdout, whatever is said on stderr."""
     common = ["--all", "--path", str(eggs), "--python", str(python), "--json"]
     for command in (["tree"], ["prepare", str(eggs / "cache"), "--user", "nobody"], ["unzip-all", *named(eggs)]):
-        done = eggcache(*command, *common)
-        assert done.returncode == 0, done.stderr
-        assert json.loads(done.stdout)["schema"] == 1
+        result = eggcache(*command, *common)
+        assert result.returncode == 0, result.stderr
+        assert json.loads(result.stdout)["schema"] == 1
 
 
 def test_init_script_provides_the_name_of_its_file(python: Path, shared_tmp: Path) -> None:
@@ -288,8 +288,8 @@ def test_init_script_provides_the_name_of_its_file(python: Path, shared_tmp: Pat
     ]  # fmt: skip
     dry = eggcache(*command, "-n")
     assert (dry.returncode, script.exists()) == (0, False), dry.stderr
-    done = eggcache(*command)
-    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    result = eggcache(*command)
+    assert (result.returncode, result.stdout) == (0, ""), result.stderr
     text = script.read_text()
     assert text == dry.stdout
     assert "# Provides:          apache-eggs\n" in text
@@ -309,8 +309,8 @@ def test_wrapper_as_json(python: Path, kind: str) -> None:
     # Not below /var/tmp, which the unit may have one of its own of: that is refused for systemd
     command = ["wrapper", "/srv/cache", "--python", python, "--for", kind, "--apachectl", "/usr/sbin/apache2ctl"]
     command += ["--pid-file", "/run/a.pid", "--unit", "apache2@blog.service", "--user", "nobody"]
-    plain, done = eggcache(*command), eggcache(*command, "--json")
-    emitted = json.loads(done.stdout)
+    plain, result = eggcache(*command), eggcache(*command, "--json")
+    emitted = json.loads(result.stdout)
     assert emitted["schema"] == 1
     assert (emitted["text"], emitted["kind"], emitted["unit"]) == (plain.stdout, kind, "apache2@blog.service")
     assert emitted["executable"] == (kind == "init.d")
@@ -326,55 +326,55 @@ def test_wrapper_as_json(python: Path, kind: str) -> None:
 
 def test_quiet_prints_nothing_when_all_is_well(python: Path, eggs: Path) -> None:
     """-q prints nothing when all is well."""
-    done = eggcache("prepare", eggs / "cache", "--all", "--path", eggs, "--python", python, "--user", "nobody", "-q")
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    result = eggcache("prepare", eggs / "cache", "--all", "--path", eggs, "--python", python, "--user", "nobody", "-q")
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
 
 
 def test_only_root_acts_for_others(python: Path, eggs: Path, checkout: Path) -> None:
     """An ordinary user who asks for another user's cache is told so, exit 4."""
     for option in (["--user", "www-data"], ["--group", "www-data"]):
-        done = subprocess.run(
+        result = subprocess.run(
             [str(python), "-m", "eggcache", "prepare", str(eggs / "cache"), *option],
             env=environment({"PYTHONPATH": str(checkout)}), cwd="/", capture_output=True, text=True, check=False,
             user="nobody", group="nogroup",
         )  # fmt: skip
-        assert done.returncode == 4, done.stderr
-        assert "root" in done.stderr
+        assert result.returncode == 4, result.stderr
+        assert "root" in result.stderr
 
 
 def test_message_stays_on_its_line(python: Path, shared_tmp: Path) -> None:
     """A name with control characters cannot forge a line or drive the terminal."""
     bad = shared_tmp / "Bad\n\x1b[31m-1.0-py3.11.egg"
     bad.write_bytes(b"PK")
-    done = eggcache("prepare", shared_tmp / "cache", "--all", "--path", bad, "--python", python, "--user", "nobody")
-    assert "\x1b" not in done.stderr + done.stdout
-    done = eggcache("prepare", "/nowhere/\n\x1b[31m", "--python", python, "--user", "nobody", "--all")
-    assert done.stderr.count("\n") == 1
-    assert "\x1b" not in done.stderr
+    result = eggcache("prepare", shared_tmp / "cache", "--all", "--path", bad, "--python", python, "--user", "nobody")
+    assert "\x1b" not in result.stderr + result.stdout
+    result = eggcache("prepare", "/nowhere/\n\x1b[31m", "--python", python, "--user", "nobody", "--all")
+    assert result.stderr.count("\n") == 1
+    assert "\x1b" not in result.stderr
 
 
 def test_reader_that_goes_away_ends_the_command_quietly(python: Path) -> None:
     """A reader that goes away ends the command quietly."""
     read, write = os.pipe()
     os.close(read)
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-m", "eggcache", "tree", "--all", "--python", str(python)],
         cwd=ROOT, env=environment(), stdout=write, stderr=subprocess.PIPE, text=True, check=False,
     )  # fmt: skip
     os.close(write)
-    assert (done.returncode, SLOW.sub("", done.stderr)) == (128 + signal.SIGPIPE, "")
+    assert (result.returncode, SLOW.sub("", result.stderr)) == (128 + signal.SIGPIPE, "")
 
 
 def test_wrapper_carries_what_was_resolved(python: Path, eggs: Path) -> None:
     """The emitted command names everything absolutely, and running it by hand does what the options said."""
     cache = eggs / "cache dir"
-    done = eggcache(
+    result = eggcache(
         "wrapper", cache, "--all", "--path", eggs, "--python", python, "--user", "nobody", "--tz", "Asia/Tokyo",
         "--for", "apachectl", "--apachectl", "/bin/true",
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    assert result.returncode == 0, result.stderr
     script = eggs / "wrapper"
-    script.write_text(done.stdout)
+    script.write_text(result.stdout)
     ran = subprocess.run(
         ["dash", str(script), "start"], env=environment({"PYTHONPATH": str(ROOT)}), cwd="/", capture_output=True,
         text=True, check=False,
@@ -382,17 +382,17 @@ def test_wrapper_carries_what_was_resolved(python: Path, eggs: Path) -> None:
     assert ran.returncode == 0, ran.stderr
     assert (cache / "One-1.0-py3.11.egg-tmp" / "one.py").stat().st_mtime == 1245034800  # noon in Tokyo
     for option in ("--lenient", f"--python {python}", "--user nobody", "--group 65534", "--tz Asia/Tokyo"):
-        assert option in done.stdout
-    assert "--reset" not in done.stdout
-    assert "--wait 60 --all" in done.stdout  # as prepare was asked: the first start has nothing to do
+        assert option in result.stdout
+    assert "--reset" not in result.stdout
+    assert "--wait 60 --all" in result.stdout  # as prepare was asked: the first start has nothing to do
 
 
 def test_next_command_repeats_what_was_said(python: Path, eggs: Path) -> None:
     """What prepare names as the next command makes a wrapper for the same target, tree and zone; another one is told
     so."""
     said = ["--all", "--path", eggs, "--python", python, "--user", "nobody", "--tz", "Asia/Tokyo"]
-    done = eggcache("prepare", eggs / "a cache", *said)
-    command = shlex.split(done.stdout.split("next: eggcache ")[1])
+    result = eggcache("prepare", eggs / "a cache", *said)
+    command = shlex.split(result.stdout.split("next: eggcache ")[1])
     assert eggcache(*command, "--for", "shell").stderr == ""
     warned = eggcache(*command, "--tz", "UTC", "--for", "shell").stderr
     assert "it is prepared for TZ=Asia/Tokyo; prepare another directory" in warned
@@ -413,14 +413,14 @@ def test_what_is_not_there_is_named(python: Path, eggs: Path) -> None:
         ["unzip-all", "-n", *named(eggs)],
         ["wheels", "-n", cache],
     ):
-        done = eggcache(*command, *said)
-        assert (done.returncode, done.stderr.partition(";")[0]) == (2, line), command
+        result = eggcache(*command, *said)
+        assert (result.returncode, result.stderr.partition(";")[0]) == (2, line), command
     for before in (f"{line}\n", ""):  # the second time nothing is to be done
-        done = eggcache("prepare", cache, "--lenient", *said)
-        assert (done.returncode, done.stderr) == (0, before)
+        result = eggcache("prepare", cache, "--lenient", *said)
+        assert (result.returncode, result.stderr) == (0, before)
     assert f"{line}\n" in eggcache("wrapper", cache, *said, "--for", "shell").stderr
-    done = eggcache("wrapper", cache, *said[:3], "--apachectl", eggs / "ctl", "--for", "apachectl")
-    assert f"--apachectl {eggs}/ctl: there is nothing of that name\n" in done.stderr
+    result = eggcache("wrapper", cache, *said[:3], "--apachectl", eggs / "ctl", "--for", "apachectl")
+    assert f"--apachectl {eggs}/ctl: there is nothing of that name\n" in result.stderr
 
 
 def test_remedies_repeat_what_was_said(python: Path, eggs: Path) -> None:
@@ -431,8 +431,8 @@ def test_remedies_repeat_what_was_said(python: Path, eggs: Path) -> None:
         found = json.loads(eggcache("check", "--json", "--cache", cache, *said, *tree).stdout)["findings"]
         (command,) = (one["command"] for one in found if one["code"] == "cache-missing")
         assert eggcache(*shlex.split(command)[1:]).returncode == 0
-        done = eggcache("check", "--cache", cache, *said, *tree)
-        assert done.returncode == 0, done.stdout
+        result = eggcache("check", "--cache", cache, *said, *tree)
+        assert result.returncode == 0, result.stdout
 
 
 def test_command_says_all_that_its_target_is() -> None:
@@ -473,8 +473,8 @@ def test_children_are_heard_of_though_sigchld_is_ignored(python: Path, eggs: Pat
     start = "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])"
     command = [sys.executable, "-m", "eggcache", "prepare", eggs / "cache", "--all", "--path", eggs, "--python", python]
     command = [sys.executable, "-c", start, *command, "--user", "nobody"]
-    done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False)
-    assert (done.returncode, SLOW.sub("", done.stderr)) == (0, "")
+    result = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False)
+    assert (result.returncode, SLOW.sub("", result.stderr)) == (0, "")
 
 
 def test_wrapper_runs_nobody_elses_modules(python: Path, eggs: Path) -> None:
@@ -484,9 +484,9 @@ def test_wrapper_runs_nobody_elses_modules(python: Path, eggs: Path) -> None:
     theirs = eggs / "theirs"
     theirs.mkdir()
     (theirs / "argparse.py").write_text(f"open({str(eggs / 'ran')!r}, 'w')\nraise SystemExit(0)\n")
-    done = eggcache("wrapper", eggs / "cache", "--all", "--path", eggs, "--python", python, "--user", "nobody",
-                    "--for", "apachectl", "--apachectl", "/bin/true")  # fmt: skip
-    (eggs / "wrapper").write_text(done.stdout)
+    result = eggcache("wrapper", eggs / "cache", "--all", "--path", eggs, "--python", python, "--user", "nobody",
+                      "--for", "apachectl", "--apachectl", "/bin/true")  # fmt: skip
+    (eggs / "wrapper").write_text(result.stdout)
     env = environment({"PYTHONPATH": str(theirs)})
     ran = subprocess.run(["dash", str(eggs / "wrapper"), "start"], env=env, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
@@ -514,14 +514,14 @@ def without_apache(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 def test_host_without_apache(python: Path, eggs: Path) -> None:
     """Without Apache and --user the cache is root's and readable by all, which is said; no wrapper is guessed."""
     common = ["--all", "--path", str(eggs), "--python", str(python)]
-    done = without_apache("prepare", eggs / "cache", *common)
-    assert done.returncode == 0, done.stderr
-    assert "readable by all" in done.stderr
+    result = without_apache("prepare", eggs / "cache", *common)
+    assert result.returncode == 0, result.stderr
+    assert "readable by all" in result.stderr
     assert {oct(path.stat().st_mode & 0o777) for path in (eggs / "cache").glob("One*/**/*.py")} == {"0o644"}
     assert oct((eggs / "cache").stat().st_mode & 0o777) == "0o755"
-    done = without_apache("wrapper", eggs / "cache", *common, "--for", "apachectl")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert "--apachectl" in done.stderr
+    result = without_apache("wrapper", eggs / "cache", *common, "--for", "apachectl")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "--apachectl" in result.stderr
 
 
 def test_eggcache_runs_on_its_oldest_and_newest_python(
@@ -532,9 +532,9 @@ def test_eggcache_runs_on_its_oldest_and_newest_python(
     for version in ("3.9", "3.13"):
         own = interpreter(version)
         command = [str(own), "-W", "error", "-m", "eggcache", "unzip-all", "-n", "--all", *map(str, named(eggs))]
-        done = subprocess.run(
+        result = subprocess.run(
             command, env=environment({"PYTHONPATH": str(checkout), "EGGCACHE_PYTHON": str(own)}), cwd="/",
             capture_output=True, text=True, check=False,
         )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        assert "1 egg would be unzipped" in done.stdout
+        assert result.returncode == 0, result.stderr
+        assert "1 egg would be unzipped" in result.stdout

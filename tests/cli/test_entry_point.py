@@ -87,10 +87,10 @@ def told(*words: str | Path) -> tuple[int, str, str]:
     """What a prepare with nothing to do prints and returns, which the whole way says too."""
     ended = set()
     for command in WHOLE:
-        done = subprocess.run(
+        result = subprocess.run(
             [*command, "prepare", *words], cwd=ROOT, env=environment(), capture_output=True, text=True, check=False
         )
-        ended.add((done.returncode, done.stdout, done.stderr))
+        ended.add((result.returncode, result.stdout, result.stderr))
     (found,) = ended
     return found
 
@@ -127,7 +127,7 @@ def test_nothing_that_found_it_is_loaded(site: Site, lacking: list[str | Path]) 
     words = [word for word in lacking if word not in ("--path", site.eggs)]
     assert eggcache("prepare", *words, env=onward).returncode == 5
     code = "from eggcache.cli import entry_point; os._exit = lambda _: print(*sys.modules); entry_point.program()"
-    done = subprocess.run(
+    result = subprocess.run(
         [
             sys.executable,
             "-I",
@@ -142,7 +142,7 @@ def test_nothing_that_found_it_is_loaded(site: Site, lacking: list[str | Path]) 
         text=True,
         check=True,
     )
-    loaded = set(done.stdout.splitlines()[-1].split())
+    loaded = set(result.stdout.splitlines()[-1].split())
     assert "eggcache.cli.unchanged_report" in loaded
     late = {"argparse", "contextlib", "importlib", "json", "re", "shlex", "signal", "eggcache.model"}
     assert loaded & {*late, "eggcache.cli.main"} == set()
@@ -152,16 +152,18 @@ def test_what_cannot_be_printed(lacking: list[str | Path]) -> None:
     """On a full disk the results are an error of one line, and a reader who is gone ends it as SIGPIPE does."""
     command = [sys.executable, "-m", "eggcache", "prepare", *lacking]
     with open("/dev/full", "w") as full:
-        done = subprocess.run(
+        result = subprocess.run(
             command, cwd=ROOT, env=environment(), stdout=full, stderr=subprocess.PIPE, text=True, check=False
         )
-    assert done.returncode == 1
-    assert done.stderr.splitlines()[-1] == "eggcache: stdout: No space left on device; what was done is done"
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-1] == "eggcache: stdout: No space left on device; what was done is done"
     reading, writing = os.pipe()
     os.close(reading)
-    done = subprocess.run(command, cwd=ROOT, env=environment(), stdout=writing, stderr=subprocess.DEVNULL, check=False)
+    result = subprocess.run(
+        command, cwd=ROOT, env=environment(), stdout=writing, stderr=subprocess.DEVNULL, check=False
+    )
     os.close(writing)
-    assert done.returncode == 141
+    assert result.returncode == 141
 
 
 @pytest.mark.parametrize("without", [
@@ -173,5 +175,5 @@ def test_another_python_reads_its_json_by_itself(lacking: list[str | Path], with
     before, json itself reads the receipt."""
     code = f"import sys; {without}; from eggcache.cli import entry_point; entry_point.program()"
     words = [sys.executable, "-c", code, "prepare", *lacking]
-    done = subprocess.run(words, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout, done.stderr) == told(*lacking)
+    result = subprocess.run(words, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stdout, result.stderr) == told(*lacking)

@@ -17,9 +17,9 @@ def test_what_a_message_ends_with_is_explained() -> None:
     for explanation in explanations.by_code().values():
         parts = (explanation.code, explanation.means, "What happens:", explanation.happens)
         assert f"{' '.join(parts)} What to do: {explanation.remedy}" in printed
-    done = eggcache("explain", "[no-cache]", "member-outdated")
-    assert [line for line in done.stdout.splitlines() if line[:1].strip()] == ["no-cache", "member-outdated"]
-    assert max(map(len, done.stdout.splitlines())) <= 80
+    result = eggcache("explain", "[no-cache]", "member-outdated")
+    assert [line for line in result.stdout.splitlines() if line[:1].strip()] == ["no-cache", "member-outdated"]
+    assert max(map(len, result.stdout.splitlines())) <= 80
 
 
 def test_every_code_is_listed() -> None:
@@ -31,9 +31,9 @@ def test_every_code_is_listed() -> None:
 
 def test_unknown_code_is_refused_with_the_one_that_was_meant() -> None:
     """A code that there is not is a fault of the command line, with the one that was meant."""
-    done = eggcache("explain", "member-outdate")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "eggcache: 'member-outdate': no finding has this code; did you mean member-outdated?\n"
+    result = eggcache("explain", "member-outdate")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr == "eggcache: 'member-outdate': no finding has this code; did you mean member-outdated?\n"
     assert "eggcache explain lists" in eggcache("explain", "x" * 30).stderr
 
 

@@ -50,18 +50,18 @@ def eggs(shared_tmp: Path) -> Path:
 
 def tree(python: Path, eggs: Path, *more: str | Path, env: dict[str, str] | None = None) -> str:
     """What `tree` prints for these eggs; exit statuses 0 and 5 are as good as each other here."""
-    done = eggcache("tree", "--python", python, "--path", eggs, *more, env=env or {})
-    assert done.returncode in (0, 5), done.stderr
-    return done.stdout
+    result = eggcache("tree", "--python", python, "--path", eggs, *more, env=env or {})
+    assert result.returncode in (0, 5), result.stderr
+    return result.stdout
 
 
 def on_terminal(*arguments: str | Path, columns: int = 200, env: dict[str, str] | None = None) -> str:
     """What eggcache prints where stdout is a terminal of that width."""
     shell = environment({"TERM": "xterm-256color", "PYTHONIOENCODING": "utf-8", **(env or {})})
     command = [sys.executable, "-m", "eggcache", *map(str, arguments)]
-    done = show(command, columns=columns, env=shell, streams=("stdin", "stdout"))
-    assert done.status in (0, 5)
-    return done.terminal
+    result = show(command, columns=columns, env=shell, streams=("stdin", "stdout"))
+    assert result.status in (0, 5)
+    return result.terminal
 
 
 # ----------------------------------------------------------------------------------------------- as text
@@ -96,9 +96,9 @@ def test_reverse_shows_who_needs_it(python: Path, eggs: Path) -> None:
     lines = tree(python, eggs, "--reverse", "Base", "--depth", "1").splitlines()
     assert sorted(line.split()[1] for line in lines if line[0] in "|`") == ["App", "Flat", "Lib"]
     assert [line.split("  ")[-2] for line in lines if "Lib" in line] == ["conflicting"]
-    done = eggcache("tree", "--python", python, "--path", eggs, "--reverse", "Nonsense")
-    assert (done.returncode, done.stdout) == (5, "")
-    assert "Nonsense: is neither installed" in done.stderr
+    result = eggcache("tree", "--python", python, "--path", eggs, "--reverse", "Nonsense")
+    assert (result.returncode, result.stdout) == (5, "")
+    assert "Nonsense: is neither installed" in result.stderr
 
 
 def test_depth_ends_there_and_counts_what_is_below(python: Path, eggs: Path) -> None:
@@ -175,9 +175,9 @@ def test_duplicates_names_each_project_that_is_there_twice(python: Path, eggs: P
         "2 distributions: 2 zipped\n"
     )
     (eggs / "Base-0.5-py3.11.egg").unlink()
-    done = eggcache("tree", "--python", python, "--path", eggs, "--duplicates")
-    assert (done.returncode, done.stdout) == (0, "0 distributions\n")
-    assert f"{python}: nothing is on its path more than once" in done.stderr
+    result = eggcache("tree", "--python", python, "--path", eggs, "--duplicates")
+    assert (result.returncode, result.stdout) == (0, "0 distributions\n")
+    assert f"{python}: nothing is on its path more than once" in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -185,9 +185,9 @@ def test_duplicates_names_each_project_that_is_there_twice(python: Path, eggs: P
 )
 def test_nonsense_for_tree_is_a_usage_error(arguments: tuple[str, ...]) -> None:
     """What makes no sense is said, exit 2."""
-    done = eggcache("tree", *arguments)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.count("\n") == 1
+    result = eggcache("tree", *arguments)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.count("\n") == 1
 
 
 def test_tree_tells_what_a_cache_has(python: Path, eggs: Path, shared_tmp: Path) -> None:
@@ -220,13 +220,13 @@ def test_cache_of_somebody_else(python: Path, eggs: Path, shared_tmp: Path) -> N
     if os.geteuid() != 0:
         missing("only root can give a directory away")
     os.chown(cache, 1, 1)
-    done = eggcache("tree", "--all", "--path", eggs, "--python", python, "--cache", cache)
-    assert (done.returncode, done.stdout) == (4, "")
-    assert "run it as daemon" in done.stderr
-    done = eggcache("tree", "--all", "--path", eggs, "--python", python, env={"PYTHON_EGG_CACHE": str(cache)})
-    assert done.returncode == 0  # what App lacks is a notice with --all
-    assert "App 1.0" in done.stdout
-    assert "not told apart" in done.stderr
+    result = eggcache("tree", "--all", "--path", eggs, "--python", python, "--cache", cache)
+    assert (result.returncode, result.stdout) == (4, "")
+    assert "run it as daemon" in result.stderr
+    result = eggcache("tree", "--all", "--path", eggs, "--python", python, env={"PYTHON_EGG_CACHE": str(cache)})
+    assert result.returncode == 0  # what App lacks is a notice with --all
+    assert "App 1.0" in result.stdout
+    assert "not told apart" in result.stderr
 
 
 # ------------------------------------------------------------------------------------------- on a terminal
@@ -331,10 +331,10 @@ def graphviz(text: str) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
     """What graphviz draws: the lines of text in each node, by its name, and on each arrow."""
     if not shutil.which("dot"):
         missing("there is no graphviz")
-    done = subprocess.run(["dot", "-Tsvg"], input=text, capture_output=True, text=True, check=False, timeout=120)
-    assert (done.returncode, done.stderr) == (0, "")
+    result = subprocess.run(["dot", "-Tsvg"], input=text, capture_output=True, text=True, check=False, timeout=120)
+    assert (result.returncode, result.stderr) == (0, "")
     drawn: dict[str, dict[str, list[str]]] = {"node": {}, "edge": {}}
-    for group in ET.fromstring(done.stdout).iter("{http://www.w3.org/2000/svg}g"):
+    for group in ET.fromstring(result.stdout).iter("{http://www.w3.org/2000/svg}g"):
         if group.get("class") in drawn:
             title = group.findtext("{http://www.w3.org/2000/svg}title") or ""
             texts = [one.text or "" for one in group.findall("{http://www.w3.org/2000/svg}text")]
@@ -355,16 +355,16 @@ def mermaid() -> Callable[[str], dict[str, Any]]:
             for path in source.iterdir():
                 shutil.copy(path, home)
             command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-            done = subprocess.run(command, cwd=home, capture_output=True, text=True, check=False, timeout=300)
-            assert done.returncode == 0, done.stderr
+            result = subprocess.run(command, cwd=home, capture_output=True, text=True, check=False, timeout=300)
+            assert result.returncode == 0, result.stderr
 
     def parse(text: str) -> dict[str, Any]:
-        done = subprocess.run(
+        result = subprocess.run(
             ["node", "parse.mjs"], cwd=home, input=json.dumps([text]), capture_output=True, text=True, check=False,
             timeout=120,
         )  # fmt: skip
-        assert done.returncode == 0, done.stderr[-2000:]
-        (answer,) = json.loads(done.stdout)
+        assert result.returncode == 0, result.stderr[-2000:]
+        (answer,) = json.loads(result.stdout)
         assert isinstance(answer, dict)
         return answer
 

@@ -157,9 +157,9 @@ def test_log_of_a_real_run(place: Place) -> None:
             assert (quiet.returncode, quiet.stderr) == (0, "")
         for together in (["prepare"], ["check", "wheels", "tree"], ["unzip-all"]):
             write_egg(place.eggs / f"Of_{together[0].replace('-', '_')}-1.0-py3.11.egg", {"of.py": ""})
-            for name, done in zip(together, pool.map(place.run, together)):  # each has something to do
-                assert done.returncode == (3 if name == "check" else 0), done.stderr
-                (line,) = (line for line in done.stderr.splitlines() if "for the tree" in line)
+            for name, result in zip(together, pool.map(place.run, together)):  # each has something to do
+                assert result.returncode == (3 if name == "check" else 0), result.stderr
+                (line,) = (line for line in result.stderr.splitlines() if "for the tree" in line)
                 assert re.fullmatch(rf"eggcache: asking {re.escape(str(place.python))} for the tree: \d+\.\d s", line)
     assert place.run("check", "-q").stderr == ""
 
@@ -171,12 +171,12 @@ def test_messages_that_nobody_takes(place: Place) -> None:
     with open("/dev/full", "wb") as full, open(writing, "wb") as pipe:
         for stderr in (full, pipe):
             for name in ("prepare", "check", "wheels", "tree", "remove", "unzip-all"):
-                done = subprocess.run(
+                result = subprocess.run(
                     [*place.words(name), "-v"], cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=stderr,
                     check=False, text=True,
                 )  # fmt: skip
-                told = bool(done.stdout)
-                assert (done.returncode, told) == (0, name != "unzip-all" or stderr is full), (name, done.stdout)
+                told = bool(result.stdout)
+                assert (result.returncode, told) == (0, name != "unzip-all" or stderr is full), (name, result.stdout)
             assert list(place.out.glob("*.whl"))
             assert not list(place.cache.parent.glob("cache*"))
             shutil.rmtree(place.out)
@@ -186,10 +186,10 @@ def test_messages_that_nobody_takes(place: Place) -> None:
         write_egg(place.eggs / "Two-1.0-py3.11.egg", {"two.py": ""})
         with open("/dev/full", "wb") as full:
             words = [*place.words("unzip-all"), "-v", "--wait", "0"]
-            done = subprocess.run(words, cwd=ROOT, env=environment(), stderr=full, check=False, text=True)
+            result = subprocess.run(words, cwd=ROOT, env=environment(), stderr=full, check=False, text=True)
     finally:
         os.close(lock)
-    assert done.returncode == 75
+    assert result.returncode == 75
 
 
 def test_terminal_that_is_gone(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -247,21 +247,21 @@ def test_waiting_for_another_run(place: Place) -> None:
             held.callback(os.close, lock)
             fcntl.flock(lock, fcntl.LOCK_EX)
         wait = lambda name: show([*place.words(name), "--wait", "2"], env=env, streams=["stderr"], columns=300)  # noqa: E731
-        for directory, done in zip(places.values(), pool.map(wait, places)):
-            assert done.status == 75
-            assert f"waiting for the lock of {directory}" in done.terminal
-            assert done.terminal.count("\x1b[?25l") == done.terminal.count("\x1b[?25h") == 1  # the cursor is back
+        for directory, result in zip(places.values(), pool.map(wait, places)):
+            assert result.status == 75
+            assert f"waiting for the lock of {directory}" in result.terminal
+            assert result.terminal.count("\x1b[?25l") == result.terminal.count("\x1b[?25h") == 1  # the cursor is back
             said = f"{directory}: another run holds its lock for more than 2 s; wait for it, or raise --wait"
-            assert said in done.terminal
+            assert said in result.terminal
 
 
 def test_bar_of_a_real_run(place: Place) -> None:
     """On a terminal it is drawn while it lasts, and gone when it is over; stdout has the result alone."""
     place.slow()
     env = environment({"TERM": "xterm", "COLUMNS": "100"})
-    done = show(place.words("prepare"), env=env, streams=["stderr"])
-    assert done.status == 0
-    assert done.file.startswith("1 egg made")
-    assert "asking " in done.terminal
-    assert "\x1b[2K" in done.terminal  # the line is erased again
-    assert done.terminal.count("\x1b[?25l") == done.terminal.count("\x1b[?25h") == 1  # the cursor is back
+    result = show(place.words("prepare"), env=env, streams=["stderr"])
+    assert result.status == 0
+    assert result.file.startswith("1 egg made")
+    assert "asking " in result.terminal
+    assert "\x1b[2K" in result.terminal  # the line is erased again
+    assert result.terminal.count("\x1b[?25l") == result.terminal.count("\x1b[?25h") == 1  # the cursor is back

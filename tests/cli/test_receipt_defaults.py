@@ -99,8 +99,8 @@ def test_readers_where_the_python_is_named(site: Site) -> None:
     said = f"eggcache: {site.cache}: as its receipt says: --user nobody --group nogroup --tz Europe/Madrid\n"
     written = (site.cache / ".eggcache.json").stat().st_mtime_ns
     for words in (["prepare", site.cache, *named], ["check", "--cache", site.cache, *named, "--no-import"]):
-        done = eggcache(*words)
-        assert (done.returncode, done.stderr) == (0, said)
+        result = eggcache(*words)
+        assert (result.returncode, result.stderr) == (0, said)
     assert (site.cache / ".eggcache.json").stat().st_mtime_ns == written
     made = eggcache("wrapper", site.cache, *named, "--for", "shell")
     assert made.stderr == said
@@ -113,13 +113,13 @@ def test_python_of_the_environment(site: Site) -> None:
     """$EGGCACHE_PYTHON names a target, and what the receipt has of another one is not meant."""
     assert site.prepare().returncode == 0
     program, mark = traced(site)
-    done = eggcache(
+    result = eggcache(
         "prepare", site.cache, "--path", site.eggs, "--user", "nobody", env={"EGGCACHE_PYTHON": str(program)}
     )
-    assert (done.returncode, "receipt" in done.stderr) == (0, False)
+    assert (result.returncode, "receipt" in result.stderr) == (0, False)
     assert mark.read_text()
-    done = eggcache("prepare", site.cache, "--all", env={"EGGCACHE_PYTHON": str(site.python)})
-    assert f"receipt says: --python {site.python} --path {site.eggs}" in done.stderr
+    result = eggcache("prepare", site.cache, "--all", env={"EGGCACHE_PYTHON": str(site.python)})
+    assert f"receipt says: --python {site.python} --path {site.eggs}" in result.stderr
 
 
 def test_active_virtualenv_names_a_target(site: Site) -> None:
@@ -131,8 +131,8 @@ def test_active_virtualenv_names_a_target(site: Site) -> None:
     program.rename(site.cache.parent / "bin" / "python")
     tree = ["--path", site.eggs, "--user", "nobody"]
     for words in (["One", *tree], ["--all", *tree]):
-        done = eggcache("prepare", site.cache, *words, env={"VIRTUAL_ENV": str(site.cache.parent)})
-        assert (done.returncode, "receipt says" in done.stderr) == (0, False), done.stderr
+        result = eggcache("prepare", site.cache, *words, env={"VIRTUAL_ENV": str(site.cache.parent)})
+        assert (result.returncode, "receipt says" in result.stderr) == (0, False), result.stderr
         assert mark.read_text()
         mark.write_text("")
     assert len(as_json(eggcache("status", site.cache, "--json"))["prepares"]) == 3
@@ -149,8 +149,8 @@ def test_another_tree_borrows_nothing(site: Site) -> None:
     assert eggcache("prepare", site.cache, "One", *site.options[1:]).returncode == 0
     ran = mark.read_text()
     for words in (["Other"], ["One", "--path", other], ["--all"]):
-        done = eggcache("prepare", site.cache, "-n", *words, "--user", "nobody")
-        assert "receipt says" not in done.stderr
+        result = eggcache("prepare", site.cache, "-n", *words, "--user", "nobody")
+        assert "receipt says" not in result.stderr
     assert mark.read_text() == ran
 
 
@@ -165,8 +165,8 @@ def test_each_in_turn(site: Site) -> None:
         write_egg(egg, {f"{name}/__init__.py": "", f"{name}/data.txt": "changed"})
     assert eggcache("status", site.cache).returncode == 3
     would = eggcache("prepare", site.cache, "-n", "--json")
-    done = eggcache("prepare", site.cache)
-    assert (done.returncode, done.stderr.count("as its receipt says"), done.stdout.count("replaced")) == (0, 2, 2)
+    result = eggcache("prepare", site.cache)
+    assert (result.returncode, result.stderr.count("as its receipt says"), result.stdout.count("replaced")) == (0, 2, 2)
     told = as_json(would)  # one object of all trees
     VALIDATOR.validate(told)
     assert [one["action"] for one in told["outcomes"]].count("replaced") == 2
@@ -199,8 +199,8 @@ def test_lenient_where_a_python_cannot_be_started(site: Site, several: bool) -> 
         write_egg(other.eggs / "Three-1.0-py3.11.egg", {"three/__init__.py": "", "three/data.txt": "changed"})
     program.chmod(0o644)
     assert eggcache("prepare", site.cache).returncode == 2
-    done = eggcache("prepare", site.cache, "--lenient")
-    assert (done.returncode, done.stderr.count(f"{program}: it is not executable")) == (0, 1)
+    result = eggcache("prepare", site.cache, "--lenient")
+    assert (result.returncode, result.stderr.count(f"{program}: it is not executable")) == (0, 1)
     assert ("nothing to do" in other.prepare("-n").stdout) == several  # it had its turn
     assert eggcache("prepare", site.cache, "--lenient", "--python", program).returncode == 2
 

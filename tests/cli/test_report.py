@@ -55,9 +55,9 @@ def page(python: Path, where: Path, nobody: pwd.struct_passwd) -> Path:
     common = ["--python", python, "--path", eggs, "--user", nobody.pw_name]
     assert eggcache("prepare", top / "cache", *common).returncode in (3, 5)
     made = top / "site.html"
-    done = eggcache("report", "App", *common, "--cache", top / "cache", "-o", made)
-    assert (done.returncode, done.stdout) == (0, ""), done.stderr
-    assert f"{made}: written" in done.stderr
+    result = eggcache("report", "App", *common, "--cache", top / "cache", "-o", made)
+    assert (result.returncode, result.stdout) == (0, ""), result.stderr
+    assert f"{made}: written" in result.stderr
     return made
 
 
@@ -198,9 +198,9 @@ def test_table_of_many_hosts(python: Path, shared_tmp: Path, nobody: pwd.struct_
         files[-1].write_text(
             eggcache("check", "--json", "--python", python, "--path", egg, "--user", nobody.pw_name, *more).stdout
         )
-    done = eggcache("report", *files)
-    assert done.returncode == 0, done.stderr
-    rows = re.findall(r"<tr><td><a href=.*", done.stdout)
+    result = eggcache("report", *files)
+    assert result.returncode == 0, result.stderr
+    rows = re.findall(r"<tr><td><a href=.*", result.stdout)
     assert [">web1<" in row for row in rows] == [True, False]
     assert ["no-cache" in row for row in rows] == [True, False]
     files[0].write_text("")
@@ -229,8 +229,8 @@ def test_page_is_written_whole_or_not_at_all(shared_tmp: Path) -> None:
     written, there = page.read_bytes(), sorted(os.listdir(page.parent))
     command = [sys.executable, "-m", "eggcache", "report", page.parent / "h.json", "-o", page]
     full = ["bash", "-c", 'ulimit -f 1; exec "$@"', "bash", *command]  # a disk of 1 KiB
-    done = subprocess.run(full, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False)
-    assert (done.returncode, "the page cannot be written" in done.stderr) == (1, True)
+    result = subprocess.run(full, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False)
+    assert (result.returncode, "the page cannot be written" in result.stderr) == (1, True)
     assert (page.read_bytes(), sorted(os.listdir(page.parent))) == (written, there)
     for place, status in ((page.parent, 2), (Path("/dev/null"), 2), (page.parent / "no" / "x.html", 1)):
         assert eggcache("report", page.parent / "h.json", "-o", place).returncode == status

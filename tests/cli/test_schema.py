@@ -19,9 +19,9 @@ from eggcache.cli import main
 
 def checked(*arguments: str | Path, statuses: tuple[int, ...] = (0,)) -> dict[str, Any]:
     """What a command prints with --json, which has to be valid; and by the schema of that command alone."""
-    done = eggcache(*arguments, "--json")
-    assert done.returncode in statuses, done.stderr
-    found = json.loads(done.stdout)
+    result = eggcache(*arguments, "--json")
+    assert result.returncode in statuses, result.stderr
+    found = json.loads(result.stdout)
     name = found["command"] if found["command"] in ("tree", "status", "wrapper", "explain") else "report"
     jsonschema.Draft202012Validator({**SCHEMA, "oneOf": [{"$ref": f"#/$defs/{name}"}]}).validate(found)
     VALIDATOR.validate(found)

@@ -115,13 +115,13 @@ def test_no_command_minds_where_it_is_run(place: Place, name: str) -> None:
             if name not in ("prepare", "unzip-all"):
                 # in the same encoding: a receipt has names as the run that wrote it decoded them
                 work.run(work.words("prepare"), env=how.get("env", {}))  # type: ignore[arg-type]
-        done = work.run(work.words(name), **how)  # type: ignore[arg-type]
-        said = done.stdout + done.stderr
+        result = work.run(work.words(name), **how)  # type: ignore[arg-type]
+        said = result.stdout + result.stderr
         assert "Traceback" not in said, (scenario, said)
         assert "report what it says" not in said, (scenario, said)
         assert ESCAPE not in said, (scenario, said)
-        shown = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "(when)", done.stdout)
-        found = (done.returncode, re.sub(r"[^ -~\n]|\\[ux][0-9a-f]+", "?", shown))
+        shown = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "(when)", result.stdout)
+        found = (result.returncode, re.sub(r"[^ -~\n]|\\[ux][0-9a-f]+", "?", shown))
         usual = usual or found
         assert found[0] == usual[0], (scenario, said)
         closed = how.get("closed", ())
@@ -134,8 +134,8 @@ def test_no_command_minds_where_it_is_run(place: Place, name: str) -> None:
 
 def test_closed_streams_are_no_files(place: Place) -> None:
     """With its streams closed, prepare writes to its files what belongs there, and nothing else."""
-    done = place.run(place.words("prepare", "-v"), closed=(0, 1, 2))
-    assert done.returncode == 3
+    result = place.run(place.words("prepare", "-v"), closed=(0, 1, 2))
+    assert result.returncode == 3
     assert place.run(place.words("prepare")).returncode == 3
     assert (place.cache / "One-1.0-py3.11.egg-tmp" / "one" / "text.txt").read_text() == "one\n"
     assert as_json(place.run(place.words("check", "--json")))["schema"] == 1
@@ -143,17 +143,17 @@ def test_closed_streams_are_no_files(place: Place) -> None:
 
 def test_relative_name_in_a_directory_that_is_gone(place: Place) -> None:
     """What cannot be done there is said in one line, with the remedy."""
-    done = place.run(["prepare", "./cache", "--all", "--python", str(place.python)], gone=True)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "eggcache: the working directory: it has been removed; run it from another one: cd /\n"
+    result = place.run(["prepare", "./cache", "--all", "--python", str(place.python)], gone=True)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr == "eggcache: the working directory: it has been removed; run it from another one: cd /\n"
 
 
 def on_terminal(words: Sequence[str], columns: int, env: Mapping[str, str] = {}) -> str:
     """What appears on a terminal that is so wide."""
     shell = environment({"TERM": "xterm-256color", **env})
-    done = show([sys.executable, "-m", "eggcache", *words], columns=columns, env=shell)
-    assert done.status in (0, 3, 5)
-    return done.terminal
+    result = show([sys.executable, "-m", "eggcache", *words], columns=columns, env=shell)
+    assert result.status in (0, 3, 5)
+    return result.terminal
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -228,8 +228,8 @@ def test_paragraph_keeps_every_word() -> None:
     """Wrapping loses and breaks nothing."""
     remedy = Remedy("see to it, or " * 3 + "run", "eggcache prepare /a/directory " + "--all " * 9)
     finding = Finding("a-code", "/a/very/long/path/" + "x" * 40, "the cause of it, at length " * 4, remedy, 3)
-    done = Report("check", None, findings=(finding,), outcomes=())
-    lines = list(findings_table.lines(done, "nobody", width=30))
+    result = Report("check", None, findings=(finding,), outcomes=())
+    lines = list(findings_table.lines(result, "nobody", width=30))
     assert lines[0] == "a-code"
     assert lines[-1].strip() == remedy.command.strip()  # to be copied
     text = " ".join(" ".join(lines).split())
@@ -240,10 +240,10 @@ def test_trace_is_fit_for_a_terminal(place: Place) -> None:
     """-vv says what led to an error, without the control characters of names; -v and less say one line."""
     bad = "/nowhere/\x1b[31m\n/cache"
     for loud, lines in (("-q", 1), ("-v", 1), ("-vv", 5)):
-        done = eggcache("prepare", bad, loud, "--all", "--python", place.python, "--user", place.user)
-        assert done.returncode == 1
-        assert ESCAPE not in done.stderr
-        said = calm(done.stderr)
+        result = eggcache("prepare", bad, loud, "--all", "--python", place.python, "--user", place.user)
+        assert result.returncode == 1
+        assert ESCAPE not in result.stderr
+        said = calm(result.stderr)
         assert (len(said) > 1) == (lines > 1), said
         assert said[-1].startswith("eggcache: /nowhere/")
         assert all(line.startswith("  ") for line in said[:-1])
@@ -267,21 +267,21 @@ def test_q_and_v_change_how_much_is_said(place: Place) -> None:
 def test_full_disk_behind_stdout(place: Place) -> None:
     """Results that cannot be written are a failure, in one line."""
     with open("/dev/full", "w") as full:
-        done = subprocess.run(
+        result = subprocess.run(
             [sys.executable, "-m", "eggcache", *place.words("tree")], cwd=ROOT, env=environment(), stdout=full,
             stderr=subprocess.PIPE, text=True, check=False,
         )  # fmt: skip
-    assert done.returncode == 1
-    assert done.stderr.splitlines()[-1] == "eggcache: stdout: No space left on device; what was done is done"
-    assert "Traceback" not in done.stderr
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-1] == "eggcache: stdout: No space left on device; what was done is done"
+    assert "Traceback" not in result.stderr
 
 
 # ------------------------------------------------------------------------------------- what -n says is what is done
 
 
-def told(done: subprocess.CompletedProcess[str]) -> list[str]:
+def told(result: subprocess.CompletedProcess[str]) -> list[str]:
     """The lines of the summary, in the same words whether it would be done or was."""
-    lines = done.stdout.replace("would be ", "").splitlines()
+    lines = result.stdout.replace("would be ", "").splitlines()
     return sorted(line for line in lines if not line.startswith(("next: ", "with: ", "kept: ")))
 
 
@@ -363,12 +363,12 @@ def test_reader_of_messages_goes_away(place: Place) -> None:
     """A command whose messages nobody reads any more ends as it would have ended."""
     read, write = os.pipe()
     os.close(read)
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-m", "eggcache", "tree", "--python", "/not/there"], cwd=ROOT, env=environment(),
         stdout=subprocess.PIPE, stderr=write, text=True, check=False,
     )  # fmt: skip
     os.close(write)
-    assert (done.returncode, done.stdout) == (2, "")
+    assert (result.returncode, result.stdout) == (2, "")
 
 
 def test_one_line_escapes() -> None:

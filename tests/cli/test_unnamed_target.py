@@ -48,9 +48,9 @@ def test_no_target(environment_of_its_own: Path) -> None:
         (("wrapper", "/not/there/cache", "--for", "shell"), ""),
         (("archive", "/not/there/cache.tar"), str(home)),
     ):
-        done = run(environment_of_its_own, *words, active=active)
-        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
-        assert f"the environment of eggcache itself, {home}, has no egg" in done.stderr
+        result = run(environment_of_its_own, *words, active=active)
+        assert (result.returncode, result.stdout, result.stderr.count("\n")) == (2, "", 1), result.stderr
+        assert f"the environment of eggcache itself, {home}, has no egg" in result.stderr
 
 
 def test_beside_the_application(environment_of_its_own: Path, shared_tmp: Path) -> None:
@@ -68,8 +68,8 @@ def test_what_eggcache_requires_is_no_application(environment_of_its_own: Path, 
     """A REQ that each environment with eggcache has, directly or by another's need, makes no target of it; nor does an
     egg, or what lies beside it, that PYTHONPATH alone names."""
     for name in ("filelock", "Rich", "Pygments>=2", "markdown_it-py", "eggcache"):
-        done = run(environment_of_its_own, "check", name)
-        assert (done.returncode, done.stdout, "has no egg" in done.stderr) == (2, "", True), done.stderr
+        result = run(environment_of_its_own, "check", name)
+        assert (result.returncode, result.stdout, "has no egg" in result.stderr) == (2, "", True), result.stderr
     (packages,) = (environment_of_its_own.parent.parent / "lib").glob("python*/site-packages")
     elsewhere = write_egg(shared_tmp / f"Shop-1.0-{TAG}.egg", {"shop.py": ""})
     around = environment({"PYTHONPATH": f"{ROOT}:{sysconfig.get_path('purelib')}:{elsewhere}"})
@@ -92,9 +92,9 @@ def test_candidates_are_named(python: Path) -> None:
     """The error has the whole command again, with the Python on this host that has eggs, and as it was given."""
     home = "/srv/shop/lib/python2.7/site-packages/Kid-1.0-py2.7.egg"
     host = f"mount -t tmpfs none /srv\nmkdir -p /srv/shop/bin {home}\nln -s {python} /srv/shop/bin/python"
-    done = namespace(host, "wrapper", "/x/cache", "--for", "shell", "--", "Two words")
+    result = namespace(host, "wrapper", "/x/cache", "--for", "shell", "--", "Two words")
     command = "eggcache wrapper --python /srv/shop/bin/python /x/cache --for shell -- 'Two words'"
-    assert (done.returncode, command in done.stderr) == (2, True), done.stderr
+    assert (result.returncode, command in result.stderr) == (2, True), result.stderr
 
 
 def test_candidates_of_each_layout(shared_tmp: Path) -> None:
@@ -134,9 +134,9 @@ def test_a_path_is_no_requirement(site: Site) -> None:
     twice = eggcache("check", site.eggs, "--cache", site.cache, "--python", site.python)
     assert (twice.returncode, f"eggcache check --path {site.eggs} --cache {site.cache}" in twice.stderr) == (2, True)
     for words, path in ((("tree",), site.cache), (("unzip-all", "-n"), site.eggs / "One-1.0-py3.11.egg")):
-        done = eggcache(*words, path, "--python", site.python)
+        result = eggcache(*words, path, "--python", site.python)
         option = "--cache" if path == site.cache else "--path"
-        again = shlex.split(done.stderr.partition(": eggcache ")[2])
-        assert (done.returncode, done.stderr.count("\n"), again[1:3]) == (2, 1, [option, str(path)])
+        again = shlex.split(result.stderr.partition(": eggcache ")[2])
+        assert (result.returncode, result.stderr.count("\n"), again[1:3]) == (2, 1, [option, str(path)])
         assert eggcache(*again).returncode == 0
     assert "name an egg, or a directory of eggs, by --path" in eggcache("tree", "/not/there").stderr

@@ -50,9 +50,9 @@ def test_every_uploaded_egg_is_served_or_named_by_a_finding(
             copy.write_bytes(egg.read_bytes())
             eggs.append(copy)
             paths += ["--path", copy]
-        done = eggcache("prepare", cache, *paths, "--python", interpreter, "--user", "nobody", "--json")
-        assert done.returncode in (0, 3), done.stderr
-        for finding in as_json(done)["findings"]:
+        result = eggcache("prepare", cache, *paths, "--python", interpreter, "--user", "nobody", "--json")
+        assert result.returncode in (0, 3), result.stderr
+        for finding in as_json(result)["findings"]:
             findings[os.path.basename(finding["thing"])].add(finding["code"])
     assert len(eggs) >= least
     assert not any("egg-refused" in codes for codes in findings.values())
@@ -117,13 +117,13 @@ def test_everything_that_bdist_egg_knows_is_served(
         archive.writestr(f"{inner}/inner/data/file.txt", "basket\n")
     cache = shared_tmp / "cache"
     paths = [word for path in (installed, header, basket) for word in ("--path", str(path))]
-    done = eggcache(
+    result = eggcache(
         "prepare", cache, "--all", *paths, "--path", place, "--python", deployment.python, "--user", "nobody", "--json"
     )
-    found = {finding["code"]: finding["thing"] for finding in as_json(done)["findings"]}
+    found = {finding["code"]: finding["thing"] for finding in as_json(result)["findings"]}
     ignored = setuptools == "80.9.0"  # whose stub never asks for the cache
-    assert set(found) == ({"stub-ignores-cache"} if ignored else set()), done.stderr
-    assert done.returncode == (3 if ignored else 0)
+    assert set(found) == ({"stub-ignores-cache"} if ignored else set()), result.stderr
+    assert result.returncode == (3 if ignored else 0)
     if setuptools in ARCHIVED:
         archived(cache, place, deployment.python, setuptools)
     verdict = judge(deployment.python, cache, [installed, header, (basket, inner + "/")], nobody)
@@ -135,8 +135,8 @@ def test_everything_that_bdist_egg_knows_is_served(
         "-c",
         "import sys; sys.path.insert(0, sys.argv[1]); import probe.ns._native as n; print(n.answer)",
     ]
-    done, attempts = watched([*command, str(installed)], nobody, env=environment({"PYTHON_EGG_CACHE": str(cache)}))
-    assert done.stdout == "42\n", done.stderr
+    result, attempts = watched([*command, str(installed)], nobody, env=environment({"PYTHON_EGG_CACHE": str(cache)}))
+    assert result.stdout == "42\n", result.stderr
     assert bool(attempts) == ignored
 
 
@@ -148,11 +148,11 @@ def test_multi_phase_module(
     deployment = target(python, setuptools)
     egg = build(deployment, shared_tmp, multi=True)
     cache = shared_tmp / "cache"
-    done = eggcache(
+    result = eggcache(
         "prepare", cache, "--all", "--path", egg, "--python", deployment.python, "--user", "nobody", "--json"
     )
-    assert done.returncode == 3
-    (finding,) = as_json(done)["findings"]
+    assert result.returncode == 3
+    (finding,) = as_json(result)["findings"]
     assert finding["code"] == "stub-multi-phase"
     assert re.fullmatch("unzip it: eggcache unzip-all --python .* Probe", finding["remedy"])
     command = [
@@ -170,11 +170,11 @@ def test_stub_of_another_generation(target: Callable[[str, str], Deployment], sh
     old = target("3.6", "40.8.0")
     egg = build(old, shared_tmp)
     new = target("3.12", "69.5.1")
-    done = eggcache(
+    result = eggcache(
         "prepare", shared_tmp / "cache", "--all", "--path", egg, "--python", new.python, "--user", "nobody", "--json"
     )
-    assert [finding["code"] for finding in as_json(done)["findings"]] == ["stub-needs-imp"]
-    assert done.returncode == 3
+    assert [finding["code"] for finding in as_json(result)["findings"]] == ["stub-needs-imp"]
+    assert result.returncode == 3
 
 
 @pytest.mark.parametrize(("python", "setuptools"), JUDGES)
@@ -207,7 +207,7 @@ def test_egg_is_cached_under_the_name_of_its_link(own: Deployment, shared_tmp: P
     link = shared_tmp / egg.name.replace("Probe", "Link")
     link.symlink_to(egg)
     cache = shared_tmp / "cache"
-    done = eggcache("prepare", cache, "--all", "--path", link, "--python", own.python, "--user", "nobody")
-    assert done.returncode == 0, done.stderr
+    result = eggcache("prepare", cache, "--all", "--path", link, "--python", own.python, "--user", "nobody")
+    assert result.returncode == 0, result.stderr
     assert (cache / f"{link.name}-tmp").is_dir()
     assert served(judge(own.python, cache, [link], nobody), cache)

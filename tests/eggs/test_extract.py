@@ -171,7 +171,7 @@ def test_little_work_is_not_shared(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     egg = make(tmp_path / "x.egg", {f"{number}.py": b"x" for number in range(200)})
     asked = []
     monkeypatch.setattr(workers, "cores", lambda: 8)
-    monkeypatch.setattr(workers, "share", lambda jobs, work, done, count: asked.append(count))
+    monkeypatch.setattr(workers, "share", lambda jobs, work, result, count: asked.append(count))
     source, into = os.open(egg, os.O_RDONLY), os.open(tmp_path, os.O_RDONLY)
     extract.together([extract.Extraction(extract.Opened(source, eggs.read(source, str(egg))), into, OWN)])
     os.close(source)

@@ -72,9 +72,9 @@ def test_as_strict_as_zlib(uploaded: dict[str, Path]) -> None:
     pieces. EGGCACHE_FAST_STREAMS asks for more."""
     count = int(os.environ.get("EGGCACHE_FAST_STREAMS", "60000"))
     command = [sys.executable, "-c", COMPARE, str(count), *map(str, uploaded.values())]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    served, differ, accepted = json.loads(done.stdout)
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    served, differ, accepted = json.loads(result.stdout)
     assert differ == 0
     assert served > 5000
     assert count / 10 < accepted < count * 9 / 10

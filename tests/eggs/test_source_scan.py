@@ -217,9 +217,9 @@ def test_notice_names_the_egg_once_and_its_remedy_ends_it(site: Site) -> None:
     asked = [("tree", *site.options[:-2]), ("prepare", site.cache, *site.options)]
     asked += [("check", *site.options, "--cache", site.cache)]
     for words in asked:
-        done = eggcache(*words, "--json")
-        (found,) = as_json(done)["findings"]
-        assert (done.returncode, found["code"], found["thing"], found["status"]) == (0, "not-zip-safe", str(shop), 0)
+        result = eggcache(*words, "--json")
+        (found,) = as_json(result)["findings"]
+        assert (result.returncode, found["code"], found["thing"], found["status"]) == (0, "not-zip-safe", str(shop), 0)
         assert found["context"] == ["shop/code.py, line 4: a path to shop/data/"]
     again = site.prepare()
     assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
@@ -243,6 +243,6 @@ def test_damaged_source_is_refused_as_damaged(site: Site) -> None:
     data = bytearray(shop.read_bytes())
     data[at + 30 + len("shop/code.py") + 5] ^= 0xFF
     shop.write_bytes(data)
-    done = site.prepare("--json")
-    assert [found["code"] for found in as_json(done)["findings"]] == ["egg-refused"]
+    result = site.prepare("--json")
+    assert [found["code"] for found in as_json(result)["findings"]] == ["egg-refused"]
     assert eggcache("tree", *site.options[:-2]).returncode == 0

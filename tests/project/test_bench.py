@@ -30,9 +30,9 @@ def ran(where: Path, turbogears2_311: Deployment) -> tuple[dict[str, Any], str, 
     assert others_can_use(turbogears2_311.python)
     output, svg = where / "bench.json", where / "bench.svg"
     command = [sys.executable, SCRIPTS / "benchmark.py", "--quick", "--work", where, "-o", output, "--svg", svg]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
-    assert done.returncode == 0, done.stderr
-    return json.loads(output.read_text()), done.stdout, svg.read_text()
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert result.returncode == 0, result.stderr
+    return json.loads(output.read_text()), result.stdout, svg.read_text()
 
 
 def test_everything_is_measured_or_said(ran: tuple[dict[str, Any], str, str]) -> None:

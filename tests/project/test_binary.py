@@ -41,11 +41,11 @@ NO_TMP = 'mount -t tmpfs -o noexec,nosuid,nodev,ro,size=4k none "$R/tmp"'
 
 def made(into: Path) -> Path:
     """What scripts/binary makes."""
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, ROOT / "scripts" / "binary", "-o", into], cwd="/", capture_output=True, text=True, check=False
     )
-    if done.returncode:
-        missing(f"scripts/binary cannot make the program: {done.stderr[-2000:]}")
+    if result.returncode:
+        missing(f"scripts/binary cannot make the program: {result.stderr[-2000:]}")
     return into
 
 
@@ -73,15 +73,15 @@ class Root:
         """How the program ends there with these words, as `user`, whose groups are those of a login."""
         groups = {0: "0", 1234: "1234", 65534: "65534,4321"}[user]
         enter = f'chroot --userspec={user}:{user} --groups={groups} "$R" /bin/eggcache "$@" || exit $?'
-        done = subprocess.run(
+        result = subprocess.run(
             [*(UNAME if preexec else []), "unshare", "-m", "-p", "--fork", "--kill-child", "sh", "-c",
              f"set -e\nR={self.path}\n{self.mounts}\n{before}\n{enter}", "sh", *map(str, words)],
             env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}, stdin=subprocess.DEVNULL, capture_output=True, text=True,
             timeout=300, check=False, preexec_fn=preexec,
         )  # fmt: skip
-        assert done.returncode == status, f"{words}\n{done.stdout}{done.stderr}"
-        assert "-vv" not in done.stderr  # as what no module expects ends
-        return done
+        assert result.returncode == status, f"{words}\n{result.stdout}{result.stderr}"
+        assert "-vv" not in result.stderr  # as what no module expects ends
+        return result
 
 
 @pytest.fixture
@@ -158,8 +158,8 @@ def test_every_command(host: Root, turbogears1_complete: Deployment, user: int) 
     def run(command: str, *words: str | Path, status: int = 0, proc: bool = True) -> str:
         used.add(command)
         if proc:
-            done = unmounted.run(command, *words, user=user, status=1)
-            assert (done.stdout, done.stderr.startswith("eggcache: /proc: it is not mounted here")) == ("", True)
+            result = unmounted.run(command, *words, user=user, status=1)
+            assert (result.stdout, result.stderr.startswith("eggcache: /proc: it is not mounted here")) == ("", True)
         return host.run(command, *words, user=user, status=status, before=NO_TMP).stdout
 
     if user == 0:
@@ -208,8 +208,8 @@ def test_same_as_installed(host: Root, turbogears1_complete: Deployment, shared_
     shutil.copy2(eggs / "One-1.0-py2.7.egg", there)
     words = ["--python", turbogears1_complete.python, "--path", eggs, "--user", "65534", "--tz", ZONE]
     host.run("prepare", "/var/cache/e", *words)
-    done = eggcache("prepare", shared_tmp / "cache", *words)
-    assert done.returncode == 0, done.stderr
+    result = eggcache("prepare", shared_tmp / "cache", *words)
+    assert result.returncode == 0, result.stderr
     ours, theirs = tree(host.path / "var" / "cache" / "e"), tree(shared_tmp / "cache")
     assert ours == theirs
     assert len(ours) > 2000

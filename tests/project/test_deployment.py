@@ -56,8 +56,8 @@ def test_turbogears1_with_the_stand_in_is_imported(turbogears1_complete: Deploym
         "print(turbogears.__file__)\n"
     )
     assert turbogears1_complete.run(REQUIRE, "TurboGears").stdout == "25\n"
-    done = turbogears1_complete.run(page, env={"PYTHON_EGG_CACHE": str(shared_tmp)})
-    assert "TurboGears-1.1.3-py2.7.egg/turbogears" in done.stdout
+    result = turbogears1_complete.run(page, env={"PYTHON_EGG_CACHE": str(shared_tmp)})
+    assert "TurboGears-1.1.3-py2.7.egg/turbogears" in result.stdout
 
 
 @pytest.mark.parametrize(("name", "eggs"), [("turbogears2_27", 35), ("turbogears2_311", 5)])
@@ -79,8 +79,8 @@ def test_target_has_that_setuptools_and_is_run_by_nobody(
     code = (
         "import pkg_resources, sys; print(sys.version[:4]); print(pkg_resources.get_distribution('setuptools').version)"
     )
-    done = made.run(code, user=nobody.pw_name)
-    assert done.stdout.split() == [version if len(version) == 4 else f"{version}.", setuptools]
+    result = made.run(code, user=nobody.pw_name)
+    assert result.stdout.split() == [version if len(version) == 4 else f"{version}.", setuptools]
     others = {path.name.partition("-")[0].partition(".")[0] for path in made.site_packages.iterdir()}
     assert others <= OF_SETUPTOOLS
     writable = "import os, sys; print([p for p in sys.path if os.access(p, os.W_OK)])"

@@ -110,8 +110,8 @@ def test_python_of_the_readme_does_what_the_command_does(
         assert shown in block
         block = block.replace(shown, place)
     code = f"{block}\nprint(report.dry_run, {{one.action for one in report.outcomes}}, len(report.outcomes) > 1)"
-    done = deployment.run([sys.executable, "-c", code], env=environment({"PYTHONPATH": str(checkout)}))
-    assert done.stdout.splitlines()[-1] == "True {'made'} True"
+    result = deployment.run([sys.executable, "-c", code], env=environment({"PYTHONPATH": str(checkout)}))
+    assert result.stdout.splitlines()[-1] == "True {'made'} True"
     assert not (shared_tmp / "cache").exists()
 
 

@@ -54,10 +54,10 @@ def test_every_explanation_is_used() -> None:
 
 def test_reference_explains_every_finding() -> None:
     """The reference explains every finding, as it is in the registry."""
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, str(ROOT / "scripts" / "explanations"), "--check"], capture_output=True, text=True, check=False
     )
-    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+    assert (result.returncode, result.stdout + result.stderr) == (0, "")
     reference = (ROOT / "docs" / "reference" / "findings.rst").read_text(encoding="utf-8")
     assert {code for code in explanations.by_code() if f"\n\n``{code}``\n" not in reference} == set()
 

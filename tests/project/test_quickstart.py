@@ -120,6 +120,6 @@ def test_quickstart_says_what_it_does_before_it_does_it() -> None:
     """--help ends with exit status 0, and an option that there is not with 2; neither makes anything."""
     before = {path.name for path in ROOT.iterdir()}
     for word, status in (("--help", 0), ("--nonsense", 2)):
-        done = subprocess.run([ROOT / "scripts" / "quickstart", word], capture_output=True, text=True, check=False)
-        assert (done.returncode, "quickstart" in done.stdout + done.stderr) == (status, True)
+        result = subprocess.run([ROOT / "scripts" / "quickstart", word], capture_output=True, text=True, check=False)
+        assert (result.returncode, "quickstart" in result.stdout + result.stderr) == (status, True)
     assert {path.name for path in ROOT.iterdir()} == before

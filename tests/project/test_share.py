@@ -44,23 +44,23 @@ def test_page_is_sound(share: Path, command: list[str]) -> None:
     if not shutil.which(command[0]):
         missing(f"there is no {command[0]} on this host")
     page = share / "man" / "man1" / "eggcache.1"
-    done = subprocess.run(
+    result = subprocess.run(
         [*command, str(page)], env=environment({"MANWIDTH": "80", "LC_ALL": "C.UTF-8"}), capture_output=True, text=True,
         check=False,
     )  # fmt: skip
-    assert (done.returncode, done.stderr) == (0, "")
-    assert (command[0] == "man") == bool(done.stdout)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert (command[0] == "man") == bool(result.stdout)
 
 
 def test_page_is_whole(share: Path) -> None:
     """A reader finds every command, option, exit status and example; an old date, where one was asked for."""
     if not shutil.which("man"):
         missing("there is no man on this host")
-    done = subprocess.run(
+    result = subprocess.run(
         ["man", "-l", str(share / "man" / "man1" / "eggcache.1")],
         env=environment({"MANWIDTH": "200", "LC_ALL": "C.UTF-8"}), capture_output=True, text=True, check=True,
     )  # fmt: skip
-    page = re.sub(r".\x08", "", done.stdout)
+    page = re.sub(r".\x08", "", result.stdout)
     text = " ".join(page.split())
     assert "2001-09-09" in page
     for command in COMMANDS:
@@ -144,8 +144,8 @@ def test_shell_is_sound(share: Path) -> None:
     assert {"quickstart", *(file.name for file in ROOT.glob("findings/*.sh"))} <= {Path(name).name for name in scripts}
     completion = str(share / "bash-completion" / "completions" / "eggcache")
     for command in (["shellcheck", "-s", "bash", completion], ["shellcheck", *scripts]):
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert (done.returncode, done.stdout) == (0, "")
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert (result.returncode, result.stdout) == (0, "")
 
 
 def test_zsh_completes_likewise(share: Path, there: Path) -> None:
@@ -165,12 +165,12 @@ def test_fish_completes_likewise(share: Path, there: Path) -> None:
         missing("there is no fish on this host")
     file = share / "fish" / "vendor_completions.d" / "eggcache.fish"
     for asked, offer in FISH.items():
-        done = subprocess.run(
+        result = subprocess.run(
             ["fish", "--no-config", "-c", f"source {file}; complete -C $argv[1]", asked], cwd=there,
             env=environment({"HOME": str(there), "LC_ALL": "C.UTF-8"}), capture_output=True, text=True, check=True,
         )  # fmt: skip
-        assert done.stderr == ""
-        assert offer in [line.split("\t")[0] for line in done.stdout.splitlines()], asked
+        assert result.stderr == ""
+        assert offer in [line.split("\t")[0] for line in result.stdout.splitlines()], asked
 
 
 def test_nothing_is_forgotten(share: Path) -> None:

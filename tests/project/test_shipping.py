@@ -36,9 +36,9 @@ def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
         copy.chmod((ROOT / name).stat().st_mode)
     into = tmp_path_factory.mktemp("dist")
     command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(into), str(source)]
-    done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "no files found matching" not in done.stdout + done.stderr
+    result = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "no files found matching" not in result.stdout + result.stderr
     return into
 
 
@@ -54,17 +54,17 @@ def pyz(where: Path) -> Path:
 def test_a_directory_that_is_not_there(script: str, tmp_path: Path) -> None:
     """What makes a single file says in one line, and before it fetches or compiles anything, that there is no place."""
     command = [sys.executable, ROOT / "scripts" / script, "-o", tmp_path / "no such" / "eggcache"]
-    done = subprocess.run(command, env={"PATH": ""}, capture_output=True, text=True, check=False)
+    result = subprocess.run(command, env={"PATH": ""}, capture_output=True, text=True, check=False)
     why = f"{tmp_path}/no such: there is no such directory; make it: mkdir -p '{tmp_path}/no such'\n"
-    assert (done.returncode, done.stderr) == (1, why)
+    assert (result.returncode, result.stderr) == (1, why)
 
 
 def zipapp(file: Path, *more: str, umask: int = 0o022) -> None:
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, str(ROOT / "scripts" / "zipapp"), "-o", str(file), *more], cwd="/", capture_output=True,
         text=True, check=False, umask=umask,
     )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert result.returncode == 0, result.stdout + result.stderr
 
 
 @pytest.fixture
@@ -75,12 +75,12 @@ def eggs(shared_tmp: Path) -> Path:
 
 def run(*command: str | Path, **env: str) -> str:
     """What a command prints, in an environment without anything of ours, from a directory without it."""
-    done = subprocess.run(
+    result = subprocess.run(
         list(map(str, command)), env=environment(env), cwd="/", stdin=subprocess.DEVNULL, capture_output=True,
         text=True, timeout=300, check=False,
     )  # fmt: skip
-    assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
-    return done.stdout
+    assert result.returncode == 0, f"{command}\n{result.stdout}{result.stderr}"
+    return result.stdout
 
 
 def test_sdist_is_whole(dist: Path) -> None:
@@ -184,9 +184,9 @@ def test_zipapp_does_what_the_installed_program_does(
 def test_zipapp_says_that_a_python_is_too_old(pyz: Path, interpreter: Callable[[str], Path]) -> None:
     """A Python that cannot run it says so in one line."""
     for version in ("2.7", "3.6"):
-        done = subprocess.run([str(interpreter(version)), str(pyz)], capture_output=True, text=True, check=False)
-        assert done.returncode == 1
-        assert done.stderr == f"eggcache: Python {version}: too old to run it; run it with Python 3.9 or newer\n"
+        result = subprocess.run([str(interpreter(version)), str(pyz)], capture_output=True, text=True, check=False)
+        assert result.returncode == 1
+        assert result.stderr == f"eggcache: Python {version}: too old to run it; run it with Python 3.9 or newer\n"
 
 
 @pytest.fixture

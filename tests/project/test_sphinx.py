@@ -36,8 +36,8 @@ def quiet(command: Sequence[str | Path], said: str = "") -> None:
     """Run it, where there is what draws; it says nothing else."""
     if shutil.which("dot") is None:
         missing("there is no dot, of graphviz")
-    done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout + done.stderr) == (0, said)
+    result = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stdout + result.stderr) == (0, said)
 
 
 def built(docs: Path, out: Path) -> Path:

@@ -560,8 +560,8 @@ def test_not_active_yet(shared_tmp: Path, turbogears1: Deployment, copy_of: Call
     assert own.run("import configobj", check=False).returncode
     site = _site(shared_tmp, own.python)
     site.write(f"{SETTINGS}a = 0644\nb = )\n")
-    done = eggcache("check", "--python", own.python, "--user", "nobody", "--json", "--app-config", site.config)
-    (invalid,) = [one for one in as_json(done)["findings"] if one["code"] == "app-config-invalid"]
+    result = eggcache("check", "--python", own.python, "--user", "nobody", "--json", "--app-config", site.config)
+    (invalid,) = [one for one in as_json(result)["findings"] if one["code"] == "app-config-invalid"]
     assert invalid["cause"] == "TurboGears cannot read it: Parse error in value at line 5"
 
 

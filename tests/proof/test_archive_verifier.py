@@ -32,13 +32,13 @@ class Host:
 
     def run(self, *arguments: str | Path, user: str = "nobody", lines: int = 1, **env: str) -> tuple[int, str]:
         """Its exit status, and the one line that it prints."""
-        done = subprocess.run(
+        result = subprocess.run(
             [self.site.python, self.file, *arguments], env=environment(env), cwd="/", user=user,
             group=pwd.getpwnam(user).pw_gid, extra_groups=[], capture_output=True, text=True, check=False,
             timeout=60,
         )  # fmt: skip
-        assert (done.stdout.count("\n"), done.stderr) == (lines, "")
-        return done.returncode, done.stdout
+        assert (result.stdout.count("\n"), result.stderr) == (lines, "")
+        return result.returncode, result.stdout
 
 
 def test_what_it_is_run_with(site: Site) -> None:
@@ -103,12 +103,12 @@ def test_what_cannot_be_printed_is_no_proof(site: Site) -> None:
     """Where its line cannot be written, it is one line on the other stream, and exit status 1."""
     host = Host(site)
     with open("/dev/full", "wb") as full:
-        done = subprocess.run(
+        result = subprocess.run(
             [site.python, host.file], env=environment({}), user="nobody", group=site.account.pw_gid, extra_groups=[],
             stdout=full, stderr=subprocess.PIPE, check=False,
         )  # fmt: skip
-    assert (done.returncode, done.stderr.count(b"\n")) == (1, 1)
-    assert b": standard output: [Errno 28] " in done.stderr
+    assert (result.returncode, result.stderr.count(b"\n")) == (1, 1)
+    assert b": standard output: [Errno 28] " in result.stderr
 
 
 def test_another_zone_is_told_from_other_rules_of_the_zone(site: Site) -> None:
@@ -140,9 +140,9 @@ def test_it_writes_nothing_and_imports_nothing_beside_it(site: Site, nobody: pwd
         for path in (top, *(os.path.join(top, name) for name in files)):
             os.chown(path, nobody.pw_uid, nobody.pw_gid)
     shutil.rmtree(next(site.cache.glob("One*")))
-    done, attempts = watched([str(site.python), str(host.file)], nobody, env=environment({}))
-    codes = [line.split(": ")[0] for line in done.stdout.splitlines()]
-    assert (done.returncode, attempts) == (3, [])
+    result, attempts = watched([str(site.python), str(host.file)], nobody, env=environment({}))
+    codes = [line.split(": ")[0] for line in result.stdout.splitlines()]
+    assert (result.returncode, attempts) == (3, [])
     assert codes == ["egg-not-in-cache", "parent-writable", "cache-writable"]
 
 
@@ -154,9 +154,9 @@ def test_directory_of_any_name_is_found(site: Site, name: str) -> None:
     host = Host(site)
     assert host.run(LC_ALL="C.UTF-8")[0] == 0
     next(site.cache.glob("One*/one/data/text.txt")).unlink()
-    done = subprocess.run(
+    result = subprocess.run(
         [site.python, host.file], env=environment({}), user="nobody", group=site.account.pw_gid, extra_groups=[],
         capture_output=True, check=False,
     )  # fmt: skip
-    assert (done.returncode, done.stdout.count(b"\n"), done.stderr) == (3, 1, b"")
-    assert os.fsencode(name).replace(b"\n", b"\\n") in done.stdout
+    assert (result.returncode, result.stdout.count(b"\n"), result.stderr) == (3, 1, b"")
+    assert os.fsencode(name).replace(b"\n", b"\\n") in result.stdout

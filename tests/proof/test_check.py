@@ -48,9 +48,9 @@ class Checked(Site):
         return list(map(str, ["check", *self.options, "--cache", self.cache]))
 
     def prepare(self, *more: str | Path) -> subprocess.CompletedProcess[str]:
-        done = super().prepare(*more)
-        assert done.returncode in (0, 3), done.stderr
-        return done
+        result = super().prepare(*more)
+        assert result.returncode in (0, 3), result.stderr
+        return result
 
     def run(self, *more: str | Path, before: str = "", env: Mapping[str, str] = {}) -> subprocess.CompletedProcess[str]:
         """Run check; after a shell command, if given, in a mount namespace of its own."""
@@ -62,10 +62,10 @@ class Checked(Site):
         """What check finds, by code, and the verifier of an archive as well, as far as it knows. The exit status is 3
         where there is anything, and nothing is changed."""
         seen = listing(self.cache)
-        done = self.run("--json", *more, before=before, env=env)
-        assert done.returncode in (0, 3), done.stderr
-        findings = as_json(done)["findings"]
-        assert done.returncode == (3 if findings else 0)
+        result = self.run("--json", *more, before=before, env=env)
+        assert result.returncode in (0, 3), result.stderr
+        findings = as_json(result)["findings"]
+        assert result.returncode == (3 if findings else 0)
         assert all(finding["status"] == 3 and finding["cause"] and finding["remedy"] for finding in findings)
         second_opinion.agrees(findings, self.python, self.cache, [self.eggs], self.account, more, before, env)
         assert listing(self.cache) == seen
@@ -144,12 +144,12 @@ def test_prepared_cache_of_a_real_tree_has_only_notices(
     cache = shared_tmp / "cache"
     target = ["--python", str(own.python), "--user", "nobody"]
     assert eggcache("prepare", cache, *options[:1], *target).returncode == 0
-    done = eggcache("check", "--cache", cache, *options, *target)
-    first, *rest = done.stdout.splitlines()
+    result = eggcache("check", "--cache", cache, *options, *target)
+    first, *rest = result.stdout.splitlines()
     said = re.fullmatch(r"([\d,]+) files of (\d+) eggs, as nobody: all current, nothing to write", first)
-    assert said, done.stdout + done.stderr
+    assert said, result.stdout + result.stderr
     assert {line for line in rest if not line.startswith(" ")} <= {"not-zip-safe"}  # notices, of CherryPy and Paste
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (result.returncode, result.stderr) == (0, "")
     assert int(said[1].replace(",", "")) >= least
     assert int(said[2]) >= 5
 
@@ -167,13 +167,13 @@ def test_nothing_is_written(site: Checked, nobody: pwd.struct_passwd) -> None:
     site.member("One*/one/data/text.txt").unlink()
     shutil.rmtree(site.member("Two*"))
     before = listing(site.cache.parent)
-    done, attempts = watched(
+    result, attempts = watched(
         [sys.executable, "-m", "eggcache", *site.arguments, "--path", str(app), "--import", "writes", "--json"],
         pwd.getpwnam("root"),
         env=environment({"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}),
     )
-    assert done.returncode == 3, done.stderr
-    codes = {one["code"] for one in as_json(done)["findings"]}
+    assert result.returncode == 3, result.stderr
+    codes = {one["code"] for one in as_json(result)["findings"]}
     assert codes == {"member-missing", "egg-not-in-cache", "cache-writable", "import-writes"}
     assert attempts == []
     assert listing(site.cache.parent) == before
@@ -193,14 +193,14 @@ def test_findings_for_a_mail(site: Checked) -> None:
     for name in ("another", "others", "stranger"):
         (site.cache / f"{name}.egg-tmp").mkdir()
     site.cache.chmod(0o770)
-    done = site.run()
-    heads = [line.split()[0] for line in done.stdout.splitlines() if not line.startswith(" ")]
-    assert (done.returncode, sorted(heads)) == (3, ["cache-open-to-others", "cache-writable", "stale-directory"])
-    assert "/another.egg-tmp and 2 more (-v names them)\n" in done.stdout
-    assert all(str(site.cache.parent) in line for line in done.stdout.splitlines() if len(line) > 80)
+    result = site.run()
+    heads = [line.split()[0] for line in result.stdout.splitlines() if not line.startswith(" ")]
+    assert (result.returncode, sorted(heads)) == (3, ["cache-open-to-others", "cache-writable", "stale-directory"])
+    assert "/another.egg-tmp and 2 more (-v names them)\n" in result.stdout
+    assert all(str(site.cache.parent) in line for line in result.stdout.splitlines() if len(line) > 80)
     loud = site.run("-v").stdout
     assert (loud.count("stale-directory"), str(site.cache / "stranger.egg-tmp") in loud) == (3, True)
-    assert (site.run("-q").stdout, site.run("-q").returncode) == (done.stdout, 3)
+    assert (site.run("-q").stdout, site.run("-q").returncode) == (result.stdout, 3)
     site.prepare("--reset")
     assert "all current" in site.run().stdout
     assert (site.run("-q").stdout, site.run("-q").returncode) == ("", 0)
@@ -219,8 +219,8 @@ def test_ignored_findings_are_listed_and_do_not_count(site: Checked) -> None:
     assert {each["code"] for each in told["findings"]} == {"cache-open-to-others", "cache-writable"}
     assert site.run(*every).returncode == 3
     assert site.run("--ignore", "member-missing:/another", *every).returncode == 3
-    done = site.run(*every, *one)
-    assert (done.returncode, done.stdout.count("ignored: "), "all current" in done.stdout) == (0, 3, False)
+    result = site.run(*every, *one)
+    assert (result.returncode, result.stdout.count("ignored: "), "all current" in result.stdout) == (0, 3, False)
     assert site.run("-q", *every, *one).stdout == ""
     wrong = site.run("--ignore", "cache-writeable")
     assert (wrong.returncode, "did you mean cache-writable?" in wrong.stderr) == (2, True)
@@ -396,11 +396,11 @@ def test_init_script_of_the_wrapper(site: Checked) -> None:
     """The init script that eggcache itself emits is understood: one zone for both is no finding, two are one."""
     script = site.cache.parent / "script"
     for zone, expected in (("Asia/Tokyo", {"time-zone"}), ("Europe/Paris", set())):
-        done = eggcache(
+        result = eggcache(
             "wrapper", site.cache, *site.options, "--for", "init.d", "--tz", zone, "--apachectl", "/bin/true",
             "--pid-file", "/run/x.pid", "-o", script,
         )  # fmt: skip
-        assert done.returncode == 0, done.stderr
+        assert result.returncode == 0, result.stderr
         site.prepare("--tz", "Europe/Madrid")
         before = f"mount -t tmpfs none /etc/init.d; cp {script} /etc/init.d/eggcache-apache"
         assert set(site.check("--tz", "Europe/Madrid", before=before)) == expected
@@ -691,15 +691,15 @@ def test_import_through_an_egg(site: Checked) -> None:
     )  # fmt: skip
     site.prepare()
     for module in ("shop.opens", "shop.lists"):
-        done = site.run("--json", "--path", shop, "--import", module)
-        found = {one["code"]: one for one in as_json(done)["findings"]}
+        result = site.run("--json", "--path", shop, "--import", module)
+        found = {one["code"]: one for one in as_json(result)["findings"]}
         assert f"{shop} is a zip" in found["import-fails"]["cause"]
-        assert found["import-fails"]["status"] == done.returncode == 3
+        assert found["import-fails"]["status"] == result.returncode == 3
         assert found["not-zip-safe"]["status"] == 0
         assert found["import-fails"]["command"] == found["not-zip-safe"]["command"]
     assert eggcache(*found["import-fails"]["command"].split()[1:]).returncode == 0
-    done = site.run("--json", "--path", shop, "--import", "shop.opens")
-    assert "import-fails" not in {one["code"] for one in as_json(done)["findings"]}
+    result = site.run("--json", "--path", shop, "--import", "shop.opens")
+    assert "import-fails" not in {one["code"] for one in as_json(result)["findings"]}
 
 
 def test_import_of_what_is_not_active(
@@ -719,13 +719,13 @@ def test_import_of_what_is_not_active(
     words = ["--all", "--python", str(own.python), "--user", "nobody"]
     eggcache("prepare", site.cache, *words)
     for name in ("Part", "Rest"):
-        done = eggcache("check", "--cache", site.cache, *words, "--import", "app", "--json")
-        (found,) = (one for one in as_json(done)["findings"] if one["code"] == "import-fails")
+        result = eggcache("check", "--cache", site.cache, *words, "--import", "app", "--json")
+        (found,) = (one for one in as_json(result)["findings"] if one["code"] == "import-fails")
         assert f"{name} 1.0 has it, and is not active" in found["cause"]
         assert found["remedy"] == f"add the line ./{name}-1.0-py3.11.egg to {pth}"
         pth.write_text(f"{pth.read_text()}./{name}-1.0-py3.11.egg\n")
-    done = eggcache("check", "--cache", site.cache, *words, "--import", "app", "--import", "nowhere", "--json")
-    (found,) = (one for one in as_json(done)["findings"] if one["code"] == "import-fails")
+    result = eggcache("check", "--cache", site.cache, *words, "--import", "app", "--import", "nowhere", "--json")
+    (found,) = (one for one in as_json(result)["findings"] if one["code"] == "import-fails")
     assert (found["thing"], "not active" in found["cause"]) == ("nowhere", False)
 
 
@@ -830,11 +830,11 @@ def test_tree_findings_exit_3(site: Checked) -> None:
     assert [(one["code"], one["status"]) for one in as_json(everything)["findings"]] == [("missing-distribution", 0)]
     assert everything.returncode == 0
     tree = ["--path", site.eggs, "--python", site.python, "--user", "nobody", "--cache", site.cache, "--json"]
-    done = eggcache("check", "Needs", *tree)
-    assert done.returncode == 3
-    assert [one["code"] for one in as_json(done)["findings"]] == ["missing-distribution"]
-    done = eggcache("check", "Absent", *tree)
-    assert [one["code"] for one in as_json(done)["findings"]] == ["root-not-installed"]
+    result = eggcache("check", "Needs", *tree)
+    assert result.returncode == 3
+    assert [one["code"] for one in as_json(result)["findings"]] == ["missing-distribution"]
+    result = eggcache("check", "Absent", *tree)
+    assert [one["code"] for one in as_json(result)["findings"]] == ["root-not-installed"]
     (site.eggs / "Needs-1.0-py3.11.egg").chmod(0o600)
     assert set(site.check()) == {"egg-unreadable"}
     (site.eggs / "Needs-1.0-py3.11.egg").unlink()
@@ -865,8 +865,8 @@ def test_relative_cache_of_what_starts_apache(site: Checked) -> None:
         f"cp {site.cache.parent}/script /etc/init.d/site; "
         f"cp {site.cache.parent}/unit /run/systemd/system/apache2.service.d/a.conf"
     )
-    done = site.run("--json", before=before)
-    found = [one for one in as_json(done)["findings"] if one["code"] == "cache-relative"]
+    result = site.run("--json", before=before)
+    found = [one for one in as_json(result)["findings"] if one["code"] == "cache-relative"]
     assert [one["thing"] for one in found] == ["apache2.service", "/etc/init.d/site"]
     assert all(one["remedy"] == f"write {site.cache} there" for one in found)
 
@@ -876,9 +876,9 @@ def test_relative_cache_of_what_starts_apache(site: Checked) -> None:
 
 def test_without_a_cache(site: Checked) -> None:
     """Without --cache it says how many eggs Apache would extract and where to, or takes $PYTHON_EGG_CACHE."""
-    done = eggcache("check", *site.options, "--json")
-    (found,) = as_json(done)["findings"]
-    assert (done.returncode, found["code"]) == (3, "no-cache")
+    result = eggcache("check", *site.options, "--json")
+    (found,) = as_json(result)["findings"]
+    assert (result.returncode, found["code"]) == (3, "no-cache")
     assert "2 zipped eggs" in found["cause"]
     assert "cannot write" in found["cause"]
     assert "ExtractionError" in found["cause"]
@@ -886,9 +886,9 @@ def test_without_a_cache(site: Checked) -> None:
     assert found["thing"].startswith(home)
     assert eggcache("check", *site.options, env={"PYTHON_EGG_CACHE": str(site.cache)}).returncode == 0
     for value in ("~/eggs", "eggs"):  # another directory in each process: nobody is told to make one of them
-        done = eggcache("check", *site.options, env={"PYTHON_EGG_CACHE": value})
-        assert (done.returncode, done.stdout) == (2, "")
-        assert f"PYTHON_EGG_CACHE: '{value}': nobody expands ~" in done.stderr
+        result = eggcache("check", *site.options, env={"PYTHON_EGG_CACHE": value})
+        assert (result.returncode, result.stdout) == (2, "")
+        assert f"PYTHON_EGG_CACHE: '{value}': nobody expands ~" in result.stderr
         assert eggcache("tree", *site.options[:-2], env={"PYTHON_EGG_CACHE": value}).returncode == 0
 
 
@@ -912,8 +912,8 @@ def test_without_a_cache_and_a_home(target: Callable[[str, str], Deployment], sh
         "--json",
     ]
     before = f"mount -t tmpfs -o uid={account.pw_uid},mode=755 none {home}"
-    done = namespace(before, "check", *common)
-    found = {one["code"]: one for one in as_json(done)["findings"]}
+    result = namespace(before, "check", *common)
+    found = {one["code"]: one for one in as_json(result)["findings"]}
     assert set(found) == {"no-cache", "extraction-race"}
     assert found["no-cache"]["thing"] == str(home / ".python-eggs")
     assert "can write to" in found["no-cache"]["cause"]
@@ -924,8 +924,8 @@ def test_without_zipped_eggs(site: Checked) -> None:
     """A tree without a zipped egg needs no cache: all is well, with and without one."""
     common = ["--python", str(site.python), "--user", "nobody", "setuptools"]
     for more in ([], ["--cache", str(site.cache)], ["--cache", "/proc/nowhere"]):
-        done = eggcache("check", *common, *more)
-        assert (done.returncode, done.stdout) == (0, "no zipped egg in the tree, as nobody: nothing to extract\n")
+        result = eggcache("check", *common, *more)
+        assert (result.returncode, result.stdout) == (0, "no zipped egg in the tree, as nobody: nothing to extract\n")
 
 
 # ----------------------------------------------------------------------------------------------- the surroundings
@@ -941,16 +941,16 @@ def test_what_private_tmp_hides_is_named(site: Checked) -> None:
     found = site.check(before=SYSTEMD)
     assert set(found) == {"private-tmp"}
     assert "apache2.service" in found["private-tmp"]["cause"]
-    done = site.run("--json", before=SYSTEMD)
-    things = [one["thing"] for one in as_json(done)["findings"]]
+    result = site.run("--json", before=SYSTEMD)
+    things = [one["thing"] for one in as_json(result)["findings"]]
     assert {str(site.cache), str(site.eggs), str(site.python.parents[1])} <= set(things)
     assert not [thing for thing in things for other in things if thing.startswith(f"{other}/")]
     off = "mkdir /run/systemd/system/apache2.service.d; "
     off += "printf '[Service]\\nPrivateTmp=no\\n' >/run/systemd/system/apache2.service.d/a.conf"
     assert site.check(before=f"{SYSTEMD}; {off}") == {}
     elsewhere = f"mount -t tmpfs none /opt; mkdir /opt/e; mount --bind {site.cache.parent} /opt/e; {SYSTEMD}"
-    done = namespace(elsewhere, "check", *map(str, site.options), "--json", "--cache", "/opt/e/cache")
-    found = as_json(done)["findings"]
+    result = namespace(elsewhere, "check", *map(str, site.options), "--json", "--cache", "/opt/e/cache")
+    found = as_json(result)["findings"]
     assert {one["code"] for one in found} == {"private-tmp"}
     assert {one["thing"] for one in found} == set(things) - {str(site.cache)}
 
@@ -1079,8 +1079,8 @@ def test_apache_that_runs_with_another_cache_is_named(site: Checked, apache: Cal
     assert set(found) == {"running-without-cache"}
     assert found["running-without-cache"]["thing"] == f"Apache (process {pid})"
     assert "stop" in found["running-without-cache"]["remedy"]
-    done = eggcache("check", *[word if word != "games" else "daemon" for word in site.options], "--cache", site.cache)
-    assert "running" not in done.stdout
+    result = eggcache("check", *[word if word != "games" else "daemon" for word in site.options], "--cache", site.cache)
+    assert "running" not in result.stdout
 
 
 def test_running_apache_that_imports_no_egg(site: Checked, apache: Callable[..., int]) -> None:
@@ -1174,15 +1174,15 @@ def test_could_not_look(site: Checked) -> None:
         (["--python", "/not/there"], 2),
         (["--wait", "soon"], 2),
     ):
-        done = site.run(*arguments)
-        assert (done.returncode, done.stdout) == (status, ""), done.stderr
-        assert done.stderr.count("\n") == 1
+        result = site.run(*arguments)
+        assert (result.returncode, result.stdout) == (status, ""), result.stderr
+        assert result.stderr.count("\n") == 1
     private = site.cache.parent / "private"
     private.mkdir(0o700)
     shutil.copytree(site.python.parent.parent, private / "python", symlinks=True)
-    done = site.run("--python", str(private / "python" / "bin" / "python"))
-    assert done.returncode == 4
-    assert f"{private} is root's, mode 0700" in done.stderr
+    result = site.run("--python", str(private / "python" / "bin" / "python"))
+    assert result.returncode == 4
+    assert f"{private} is root's, mode 0700" in result.stderr
 
 
 def test_prepare_at_work(site: Checked) -> None:
@@ -1194,8 +1194,8 @@ def test_prepare_at_work(site: Checked) -> None:
     ) as holder:  # fmt: skip
         assert holder.stdout
         assert holder.stdout.readline() == "held\n"
-        done = site.run("--wait", "0.2")
-        assert (done.returncode, done.stderr.count("\n")) == (75, 1)
+        result = site.run("--wait", "0.2")
+        assert (result.returncode, result.stderr.count("\n")) == (75, 1)
         holder.kill()
     assert site.run("--wait", "0.2").returncode == 0
 
@@ -1215,23 +1215,23 @@ def test_without_root_the_caller_is_checked(site: Checked, checkout: Path) -> No
             capture_output=True, text=True, check=False, user=user, group=pwd.getpwnam(user).pw_gid, extra_groups=[],
         )  # fmt: skip
 
-    done = run("nobody")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert re.fullmatch(r"\d+ files of \d eggs, as nobody: all current, nothing to write\n", done.stdout)
-    assert "is checked as nobody" in done.stderr or not shutil.which("apache2ctl", path="/usr/sbin")
-    assert "only root" not in done.stderr
+    result = run("nobody")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert re.fullmatch(r"\d+ files of \d eggs, as nobody: all current, nothing to write\n", result.stdout)
+    assert "is checked as nobody" in result.stderr or not shutil.which("apache2ctl", path="/usr/sbin")
+    assert "only root" not in result.stderr
     if shutil.which("apache2ctl", path="/usr/sbin"):
         private = site.cache.parent / "apache"
         private.mkdir(mode=0o700)
-        done = run("nobody", APACHE_CONFDIR=str(private))
-        assert (done.returncode, done.stdout.count("all current")) == (0, 1), done.stdout + done.stderr
-        assert re.search(r"^eggcache: /\S+ctl: only root can see .*; run check as root$", done.stderr, re.M), (
-            done.stderr
+        result = run("nobody", APACHE_CONFDIR=str(private))
+        assert (result.returncode, result.stdout.count("all current")) == (0, 1), result.stdout + result.stderr
+        assert re.search(r"^eggcache: /\S+ctl: only root can see .*; run check as root$", result.stderr, re.M), (
+            result.stderr
         )
         assert "apache-configuration" in site.check(env={"APACHE_CONFDIR": str(private)})  # empty: that tells nobody
-    done = run("daemon")
-    assert done.returncode == 4
-    assert f"{site.cache} is root's, mode 0750" in done.stderr
+    result = run("daemon")
+    assert result.returncode == 4
+    assert f"{site.cache} is root's, mode 0750" in result.stderr
     assert stat.S_IMODE(site.cache.stat().st_mode) == 0o750
 
 
@@ -1300,10 +1300,10 @@ def test_egg_replaced_under_a_server(site: Checked, nobody: pwd.struct_passwd) -
         write_egg(site.eggs / "new", {"two/__init__.py": "", "two/other.txt": "2"}, project="Two").rename(egg)
         time.sleep(0.1)  # /proc has the hundredth of a second in which a process was started
         with running(site.python, nobody, site.cache) as newer:
-            done = site.prepare("--json")
-            told = {one["pid"] for one in as_json(done)["processes"]}  # and processes of other tests
+            result = site.prepare("--json")
+            told = {one["pid"] for one in as_json(result)["processes"]}  # and processes of other tests
             assert (told & {older, another, newer}) == {older, another}
-            assert f"{egg} was replaced, and older processes" in done.stderr
+            assert f"{egg} was replaced, and older processes" in result.stderr
             found = site.check()
             assert set(found) == {"egg-replaced"}
             assert found["egg-replaced"]["thing"] == str(egg)

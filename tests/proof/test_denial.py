@@ -68,8 +68,8 @@ class Application:
             {"app.txt": "a", **{f"{name}.py": source for name, source in sources.items()}},
         )
         common = ["--all", "--path", self.eggs, "--path", app, "--python", self.python, "--user", "nobody"]
-        done = eggcache("prepare", self.cache, *common)
-        assert done.returncode == 0, done.stderr
+        result = eggcache("prepare", self.cache, *common)
+        assert result.returncode == 0, result.stderr
         imports = [word for name in modules or sources for word in ("--import", name)]
         findings = as_json(eggcache("check", *common, "--cache", self.cache, "--json", *imports))["findings"]
         return [finding for finding in findings if not finding["code"].startswith("running-")]

@@ -53,9 +53,9 @@ class Shop:
         """What check finds of all the eggs as roots, by the module or path that it names."""
         roots = [egg.name.split("-")[0] for egg in self.eggs.iterdir()]
         assert eggcache("prepare", self.cache, *roots, *self.options).returncode == 0
-        done = eggcache("check", "--cache", self.cache, *roots, *self.options, "--json", *more, env=env)
-        assert done.returncode == status, done.stdout + done.stderr
-        return {one["thing"]: one for one in as_json(done)["findings"]}
+        result = eggcache("check", "--cache", self.cache, *roots, *self.options, "--json", *more, env=env)
+        assert result.returncode == status, result.stdout + result.stderr
+        return {one["thing"]: one for one in as_json(result)["findings"]}
 
 
 @pytest.fixture
@@ -114,8 +114,8 @@ def test_what_is_not_installed(shop: Shop) -> None:
     shop.add("Other", "import some.module\n")
     for egg in shop.eggs.iterdir():
         roots = [egg.name.split("-")[0]]
-        done = eggcache("check", *roots, *shop.options, "--json", env=locale)
-        found = {one["thing"]: one for one in as_json(done)["findings"]}
+        result = eggcache("check", *roots, *shop.options, "--json", env=locale)
+        found = {one["thing"]: one for one in as_json(result)["findings"]}
         one = found[roots[0].lower()]
         what = "Peak-Rules, which is required," if "Needs" in roots else "the distribution that has the module some"
         assert one["cause"].startswith("it does not import: No module named "), one
@@ -154,12 +154,12 @@ def test_imports_are_bounded(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Non
     shop.add("Second", "1 / 0\n")
     target, roots = Target(str(shop.python), [str(shop.eggs)], accounts.lookup("nobody")), Roots(["First", "Second"])
     monkeypatch.setattr(target_side, "_SECONDS", 0)
-    done = checking.check(None, target, roots, Run())
-    assert [finding.cause.partition(": ")[2] for finding in done.findings if finding.code == "root-import-fails"] == [
+    result = checking.check(None, target, roots, Run())
+    assert [finding.cause.partition(": ")[2] for finding in result.findings if finding.code == "root-import-fails"] == [
         "division by zero", "it was not tried: the modules before it took 0 s",
     ]  # fmt: skip
-    done = checking.check(None, target, roots, Run(), imports=None)
-    assert [finding.code for finding in done.findings] == ["no-cache"]
+    result = checking.check(None, target, roots, Run(), imports=None)
+    assert [finding.code for finding in result.findings] == ["no-cache"]
 
 
 def test_options_choose_what_is_imported(shop: Shop, shared_tmp: Path) -> None:
@@ -168,17 +168,17 @@ def test_options_choose_what_is_imported(shop: Shop, shared_tmp: Path) -> None:
     shop.add("Fails", "1 / 0\n")
     assert list(shop.check(status=0)) == ["fails"]
     assert shop.check("--no-import", status=0) == {}
-    done = eggcache("check", *shop.options, "--no-import", "--import", "fails")
-    assert (done.returncode, "not allowed with" in done.stderr) == (2, True)
+    result = eggcache("check", *shop.options, "--no-import", "--import", "fails")
+    assert (result.returncode, "not allowed with" in result.stderr) == (2, True)
     script = shared_tmp / "app.wsgi"
     script.write_text("print 'hello'\nos.environ['PYTHON_EGG_CACHE'] = '/elsewhere'\n")
     (found,) = shop.check("--no-import", "--script", str(script)).values()
     assert (found["code"], found["thing"]) == ("egg-cache-elsewhere", f"{script}:2")
     assert "prepare /elsewhere --python" in found["command"]
-    done = eggcache("check", *shop.options, "--cache", shop.cache, "--script", script, "Fails")
-    assert f"{script}: read by line" in done.stderr
-    done = eggcache("check", *shop.options, "--script", "/not/there.wsgi")
-    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    result = eggcache("check", *shop.options, "--cache", shop.cache, "--script", script, "Fails")
+    assert f"{script}: read by line" in result.stderr
+    result = eggcache("check", *shop.options, "--script", "/not/there.wsgi")
+    assert (result.returncode, result.stderr.count("\n")) == (2, 1)
 
 
 # ------------------------------------------------------------------------------------------------------- the locale
@@ -240,8 +240,8 @@ def test_what_our_own_python_makes_of_the_locale() -> None:
     )
     for given, kept in (({}, "None"), ({"LC_CTYPE": "C.UTF-8"}, "C.UTF-8")):
         env = {"LANG": "C", "PYTHONPATH": str(ROOT), **given}
-        done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
-        assert done.stdout == f"C.UTF-8 {kept}\n"
+        result = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+        assert result.stdout == f"C.UTF-8 {kept}\n"
 
 
 def test_locale_of_a_server_that_runs(shop: Shop, server: subprocess.Popen[bytes]) -> None:

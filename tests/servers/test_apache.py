@@ -42,9 +42,9 @@ def read(command: str = "", **environment: str) -> Apache:
             missing("only root can have a mount namespace, with unshare")
         argv = ["unshare", "-m", "sh", "-ec", f'{command}; exec "$@"', "sh", *argv]
     environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(SOURCE), "PYTHONDONTWRITEBYTECODE": "1", **environment}
-    done = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
-    return Apache(**ast.literal_eval(done.stdout))
+    result = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=60)
+    assert result.returncode == 0, result.stderr
+    return Apache(**ast.literal_eval(result.stdout))
 
 
 def program(path: Path, body: str) -> Path:
@@ -95,7 +95,7 @@ def test_anybody_can_ask_apache() -> None:
     python = "/usr/bin/python3"  # the tests' own may be where nobody cannot go
     if not os.path.exists(python):
         missing("Debian's python3 is not installed")
-    done = subprocess.run(
+    result = subprocess.run(
         [python, "-c", f"import sys; sys.path.insert(0, '.'); {READ}"],
         cwd=SOURCE,
         env={"PATH": "/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1"},
@@ -104,10 +104,10 @@ def test_anybody_can_ask_apache() -> None:
         text=True,
         timeout=60,
     )
-    if "Permission" in done.stderr or "No module" in done.stderr:
+    if "Permission" in result.stderr or "No module" in result.stderr:
         pytest.skip(f"nobody cannot reach the source at {SOURCE}")
-    assert done.returncode == 0, done.stderr
-    assert Apache(**ast.literal_eval(done.stdout)).user == "www-data"
+    assert result.returncode == 0, result.stderr
+    assert Apache(**ast.literal_eval(result.stdout)).user == "www-data"
 
 
 @pytest.mark.usefixtures("debian")
@@ -454,8 +454,8 @@ def test_check_asks_the_apache_that_is_named(site: Site, shared_tmp: Path) -> No
     control.chmod(0o755)
     words = ["check", site.cache, *site.options[:5], "--no-import", "--apachectl"]
     assert site.prepare("--user", "daemon").returncode == 0
-    done = eggcache(*words, control)
-    assert (done.returncode, "as daemon: all current" in done.stdout) == (0, True), done.stdout + done.stderr
+    result = eggcache(*words, control)
+    assert (result.returncode, "as daemon: all current" in result.stdout) == (0, True), result.stdout + result.stderr
     server.configure("NoSuchDirective on")
     assert f"{control}" in eggcache(*words, control).stdout
     assert eggcache(*words, shared_tmp / "none").returncode == 2

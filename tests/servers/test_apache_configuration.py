@@ -85,8 +85,8 @@ def host(shared_tmp: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
 def debian_python() -> Interpreter:
     """Debian's python3, which is the one that Debian's modules embed."""
     script = "import sys; print('.'.join(map(str, sys.version_info[:3])), sys.prefix)"
-    done = subprocess.run(["/usr/bin/python3", "-c", script], capture_output=True, text=True, check=True)
-    version, prefix = done.stdout.split()
+    result = subprocess.run(["/usr/bin/python3", "-c", script], capture_output=True, text=True, check=True)
+    version, prefix = result.stdout.split()
     site = (f"{prefix}/lib/python3/dist-packages",)
     return Interpreter("/usr/bin/python3", tuple(map(int, version.split("."))), prefix, (), None, None, (), site)
 

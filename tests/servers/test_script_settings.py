@@ -70,5 +70,5 @@ def test_each_line_that_sets_something_is_found(
         script.write_text(
             f"{text}\nprint([os.environ[n] for n in {sorted(known)!r}])".replace("[os.", "[__import__('os').")
         )
-        done = subprocess.run([sys.executable, str(script)], env={}, capture_output=True, text=True, check=True)
-        assert done.stdout == f"{[known[name] for name in sorted(known)]}\n"
+        result = subprocess.run([sys.executable, str(script)], env={}, capture_output=True, text=True, check=True)
+        assert result.stdout == f"{[known[name] for name in sorted(known)]}\n"

@@ -66,12 +66,12 @@ def test_gunicorn_as_it_reads_itself(home: Path) -> None:
     assert [(one.name, one.value, one.line) for one in server_files.read(told.files[0]).settings] == [
         ("TZ", "UTC", 3), ("PYTHON_EGG_CACHE", "/c", 3),
     ]  # fmt: skip
-    done = subprocess.run(
+    result = subprocess.run(
         [*words, "--print-config"], cwd=home, env=variables, capture_output=True, text=True, check=False
     )
-    if "No module named gunicorn" in done.stderr:
+    if "No module named gunicorn" in result.stderr:
         missing("gunicorn is not installed")
-    printed = dict(line.partition("= ")[::2] for line in done.stdout.splitlines())
+    printed = dict(line.partition("= ")[::2] for line in result.stdout.splitlines())
     told_itself = {name.strip(): value for name, value in printed.items()}
     assert told_itself["chdir"] == str(home)
     assert told_itself["pythonpath"] == "lib"

@@ -217,8 +217,8 @@ def answers() -> Iterator[dict[str, Any]]:
         boot = host.sh("tr -d - </proc/sys/kernel/random/boot_id").stdout.strip()
         cases = [(case.files, case.cache.replace("-%b-", f"-{boot}-"), case.mounted) for case in CASES.values()]
         host.write("/run/cases.json", json.dumps(cases))
-        done = host.sh(f"exec {shlex.join([sys.executable, '-c', ONE_BY_ONE])} </run/cases.json")
-        yield dict(zip(CASES, map(json.loads, done.stdout.splitlines())))
+        result = host.sh(f"exec {shlex.join([sys.executable, '-c', ONE_BY_ONE])} </run/cases.json")
+        yield dict(zip(CASES, map(json.loads, result.stdout.splitlines())))
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -77,13 +77,13 @@ class Control:
     environment: dict[str, str]
 
     def run(self, *command: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
+        result = subprocess.run(
             [str(BIN / command[0]), *map(str, command[1:])],
             env=self.environment, cwd=self.home, stdin=subprocess.DEVNULL, capture_output=True, text=True,
             timeout=300, check=False,
         )  # fmt: skip
-        assert not check or done.returncode == 0, done.stdout + done.stderr
-        return done
+        assert not check or result.returncode == 0, result.stdout + result.stderr
+        return result
 
 
 @pytest.fixture(scope="module")
@@ -140,12 +140,12 @@ class Fleet:
         record = self.control.home / "record"
         record.unlink(missing_ok=True)
         command = ["ansible-playbook", "-i", "inventory.yml", "eggcache.eggcache.rollout", *options]
-        done = self.control.run(*command, check=False)
-        assert record.exists(), done.stdout + done.stderr
+        outcome = self.control.run(*command, check=False)
+        assert record.exists(), outcome.stdout + outcome.stderr
         results = [json.loads(line) for line in record.read_text().splitlines()]
         for result in results:
-            result["output"] = done.stdout + done.stderr
-        return done.returncode, results
+            result["output"] = outcome.stdout + outcome.stderr
+        return outcome.returncode, results
 
 
 @pytest.fixture(scope="module")
@@ -306,13 +306,13 @@ class Modules:
         path = self.home.parent / "arguments.json"
         path.write_text(json.dumps({"ANSIBLE_MODULE_ARGS": given}))
         module = f"ansible_collections.eggcache.eggcache.plugins.modules.{name}"
-        done = subprocess.run(
+        result = subprocess.run(
             [sys.executable, "-m", module, path],
             env={**self.control.environment, "PYTHONPATH": str(self.control.home / "collections")},
             cwd=self.home, capture_output=True, text=True, timeout=120, check=False,
         )  # fmt: skip
-        assert done.stdout.lstrip().startswith("{"), done.stdout + done.stderr
-        found: dict[str, Any] = json.loads(done.stdout)
+        assert result.stdout.lstrip().startswith("{"), result.stdout + result.stderr
+        found: dict[str, Any] = json.loads(result.stdout)
         found.setdefault("failed", False)
         return found
 
@@ -326,11 +326,11 @@ class Modules:
         method = self.prepare if name == "prepare" else lambda **arguments: self.run(name, **arguments)
         predicted = method(check=True, **more)
         assert listing(self.home) == before
-        done = method(**more)
+        result = method(**more)
         for key in ("changed", "failed", "digest", "outcomes", "findings", "diff", "dest", "text"):
-            assert predicted.get(key) == done.get(key), key
+            assert predicted.get(key) == result.get(key), key
         assert method(**more)["changed"] is False
-        return done
+        return result
 
 
 @pytest.fixture
@@ -372,11 +372,11 @@ def test_prepare_is_idempotent(modules: Modules, change: str) -> None:
     """Whatever was changed is put right and is a change; check mode says so before, and the next run finds none."""
     modules.prepare()
     CHANGES[change][0](modules)
-    done = modules.exactly()
-    assert sorted(outcome["action"] for outcome in done["outcomes"]) == sorted(CHANGES[change][1])
-    assert done["changed"] is (change != "nothing")
-    assert (done["diff"]["before"] != done["diff"]["after"]) is (change != "nothing")
-    assert not done["failed"]
+    result = modules.exactly()
+    assert sorted(outcome["action"] for outcome in result["outcomes"]) == sorted(CHANGES[change][1])
+    assert result["changed"] is (change != "nothing")
+    assert (result["diff"]["before"] != result["diff"]["after"]) is (change != "nothing")
+    assert not result["failed"]
 
 
 def test_two_hosts_are_compared_by_the_digest(modules: Modules) -> None:
@@ -384,9 +384,9 @@ def test_two_hosts_are_compared_by_the_digest(modules: Modules) -> None:
 
     def facts(name: str) -> dict[str, Any]:
         options = {"executable": modules.target["executable"], "directory": str(modules.home / name)}
-        done = modules.run("cache_facts", target=False, **options)
-        assert (done["failed"], done["changed"]) == (False, False)
-        found: dict[str, Any] = done["ansible_facts"]["eggcache"]
+        result = modules.run("cache_facts", target=False, **options)
+        assert (result["failed"], result["changed"]) == (False, False)
+        found: dict[str, Any] = result["ansible_facts"]["eggcache"]
         return found
 
     assert (facts("cache")["digest"], facts("cache")["current"]) == ("", False)
@@ -403,12 +403,12 @@ def test_two_hosts_are_compared_by_the_digest(modules: Modules) -> None:
 def test_missing_distribution_fails_the_task_and_is_named(modules: Modules) -> None:
     """It fails the task and is named, with what was done all the same; lenient makes it a warning."""
     (eggs(modules) / "lib-1.0-py3.11.egg").unlink()
-    done = modules.prepare(check=True)
-    assert (done["failed"], done["exit_status"], done["changed"]) == (True, 5, True)
-    done = modules.prepare()
-    assert (done["failed"], done["exit_status"], done["changed"]) == (True, 5, True)
-    assert "lib" in done["msg"]
-    assert "[missing-distribution]" in done["msg"]
+    result = modules.prepare(check=True)
+    assert (result["failed"], result["exit_status"], result["changed"]) == (True, 5, True)
+    result = modules.prepare()
+    assert (result["failed"], result["exit_status"], result["changed"]) == (True, 5, True)
+    assert "lib" in result["msg"]
+    assert "[missing-distribution]" in result["msg"]
     lenient = modules.prepare(lenient=True)
     assert (lenient["failed"], lenient["changed"], lenient["exit_status"]) == (False, False, 5)
     assert "[missing-distribution]" in str(lenient["warnings"])
@@ -421,9 +421,9 @@ def test_unsafe_directory_fails_the_task(modules: Modules) -> None:
     os.chown(cache, 65534, 65534)
     before = listing(modules.home)
     for more in ({}, {"lenient": True}, {"check": True}):
-        done = modules.prepare(**more)
-        assert (done["failed"], done["exit_status"], done["changed"]) == (True, 4, False)
-        assert str(cache) in done["msg"]
+        result = modules.prepare(**more)
+        assert (result["failed"], result["exit_status"], result["changed"]) == (True, 4, False)
+        assert str(cache) in result["msg"]
     assert listing(modules.home) == before
     assert modules.prepare(reset=True)["changed"]
 
@@ -434,16 +434,16 @@ def test_held_lock_fails_the_task_and_says_how_to_retry(modules: Modules) -> Non
     member(modules).unlink()
     with open(modules.home / "cache" / ".eggcache.lock", "rb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        done = modules.prepare(wait=0.1)
-    assert (done["failed"], done["busy"], done["exit_status"], done["changed"]) == (True, True, 75, False)
-    assert "retries" in done["msg"]
+        result = modules.prepare(wait=0.1)
+    assert (result["failed"], result["busy"], result["exit_status"], result["changed"]) == (True, True, 75, False)
+    assert "retries" in result["msg"]
 
 
 def test_command_line_that_makes_no_sense(modules: Modules) -> None:
     """eggcache's own words, not a traceback."""
-    done = modules.prepare(all=True)
-    assert (done["failed"], done["exit_status"], done["changed"]) == (True, 2, False)
-    assert "--all" in done["msg"]
+    result = modules.prepare(all=True)
+    assert (result["failed"], result["exit_status"], result["changed"]) == (True, 2, False)
+    assert "--all" in result["msg"]
 
 
 def test_requirement_is_no_option(modules: Modules) -> None:
@@ -458,22 +458,22 @@ def test_requirement_is_no_option(modules: Modules) -> None:
 def test_check_mode_goes_on_before_eggcache_is_installed(modules: Modules) -> None:
     """Where eggcache is not installed yet, check mode goes on, and a real run says what is missing."""
     absent = str(modules.home / "absent")
-    done = modules.prepare(executable=absent, check=True)
-    assert (done["failed"], done["changed"]) == (False, True)
+    result = modules.prepare(executable=absent, check=True)
+    assert (result["failed"], result["changed"]) == (False, True)
     checked = modules.run("check", executable=absent, check=True)
     assert (checked["failed"], checked["changed"], checked["skipped"]) == (False, False, True)
-    done = modules.prepare(executable=absent)
-    assert done["failed"]
-    assert absent in done["msg"]
+    result = modules.prepare(executable=absent)
+    assert result["failed"]
+    assert absent in result["msg"]
 
 
 def test_check_module_fails_with_its_findings(modules: Modules) -> None:
     """No cache is a failure with its findings, a prepared one is none; what is ignored is returned as such."""
     options: dict[str, Any] = {"user": "nobody", "group": "nogroup"}
-    done = modules.run("check", **options)
-    assert (done["failed"], done["exit_status"]) == (True, 3)
-    assert "[no-cache]" in done["msg"]
-    assert [finding["code"] for finding in done["findings"]] == ["no-cache"]
+    result = modules.run("check", **options)
+    assert (result["failed"], result["exit_status"]) == (True, 3)
+    assert "[no-cache]" in result["msg"]
+    assert [finding["code"] for finding in result["findings"]] == ["no-cache"]
     ignoring = modules.run("check", ignore=["no-cache"], **options)
     assert (ignoring["failed"], ignoring["findings"]) == (False, [])
     assert [finding["code"] for finding in ignoring["ignored"]] == ["no-cache"]
@@ -482,12 +482,12 @@ def test_check_module_fails_with_its_findings(modules: Modules) -> None:
     assert "[no-cache]" in str(lenient["warnings"])
     modules.prepare()
     before = listing(modules.home)
-    done = modules.run("check", cache=str(modules.home / "cache"), imports=["shop"], **options)
-    assert not done["failed"], done["msg"]
-    assert len(done["outcomes"]) == 2
+    result = modules.run("check", cache=str(modules.home / "cache"), imports=["shop"], **options)
+    assert not result["failed"], result["msg"]
+    assert len(result["outcomes"]) == 2
     member(modules).write_text("txet\n")
-    done = modules.run("check", cache=str(modules.home / "cache"), lenient=False, **options)
-    assert (done["failed"], done["changed"]) == (True, False)
+    result = modules.run("check", cache=str(modules.home / "cache"), lenient=False, **options)
+    assert (result["failed"], result["changed"]) == (True, False)
     assert len(before) == len(listing(modules.home))
 
 
@@ -496,11 +496,13 @@ def test_unzip_all_module_unzips_once(modules: Modules) -> None:
     before = listing(eggs(modules))
     predicted = modules.run("unzip_all", check=True)
     assert listing(eggs(modules)) == before
-    done = modules.run("unzip_all", backup=str(modules.home / "zips"))
+    result = modules.run("unzip_all", backup=str(modules.home / "zips"))
     assert (
-        (predicted["changed"], predicted["outcomes"]) == (done["changed"], done["outcomes"]) == (True, done["outcomes"])
+        (predicted["changed"], predicted["outcomes"])
+        == (result["changed"], result["outcomes"])
+        == (True, result["outcomes"])
     )
-    assert len(done["outcomes"]) == 2
+    assert len(result["outcomes"]) == 2
     assert (eggs(modules) / "shop-1.0-py3.11.egg").is_dir()
     assert (modules.home / "zips" / "shop-1.0-py3.11.egg").is_file()
     again = modules.run("unzip_all", backup=str(modules.home / "zips"))
@@ -520,8 +522,13 @@ def test_names_are_fit_for_a_terminal(modules: Modules) -> None:
     }
     lenient = modules.prepare(**every, lenient=True, check=True)
     unzipped = modules.run("unzip_all", **every, check=True, lenient=True)
-    for done in (lenient, unzipped):
-        said = [done["diff"]["before"], done["diff"]["after"], done.get("msg", ""), *map(str, done.get("warnings", ()))]
+    for result in (lenient, unzipped):
+        said = [
+            result["diff"]["before"],
+            result["diff"]["after"],
+            result.get("msg", ""),
+            *map(str, result.get("warnings", ())),
+        ]
         assert "Odd\\x1b]0;owned\\x07\\x9b2J" in said[1]
         assert all(c.isprintable() or c == "\n" for text in said for c in text)
     assert "Closed" in lenient["msg"]
@@ -543,10 +550,10 @@ def test_handler_knows_the_kind(control: Control, tmp_path: Path, kind: str, inc
     play.write_text(
         json.dumps([{"hosts": "localhost", "gather_facts": False, "force_handlers": True, "roles": [str(role)]}])
     )
-    done = control.run("ansible-playbook", "-i", "localhost,", "-c", "local", play, check=False)
-    assert ("it was included" in done.stdout) is included, done.stdout + done.stderr
-    assert (done.returncode == 0) is included
-    assert ("no kind of wrapper" in done.stdout) is not included
+    result = control.run("ansible-playbook", "-i", "localhost,", "-c", "local", play, check=False)
+    assert ("it was included" in result.stdout) is included, result.stdout + result.stderr
+    assert (result.returncode == 0) is included
+    assert ("no kind of wrapper" in result.stdout) is not included
 
 
 def test_wrapper_module_installs_it_once(modules: Modules) -> None:
@@ -556,14 +563,14 @@ def test_wrapper_module_installs_it_once(modules: Modules) -> None:
         "directory": str(modules.home / "cache"), "kind": "init.d", "dest": str(dest), "user": "nobody",
         "apachectl": "/usr/sbin/apache2ctl", "pid_file": "/run/apache2.pid",
     }  # fmt: skip
-    done = modules.exactly("wrapper", **options)
-    assert (done["changed"], done["diff"]["before"]) == (True, "")
-    assert dest.read_text() == done["text"]
-    assert "PYTHON_EGG_CACHE" in done["text"]
+    result = modules.exactly("wrapper", **options)
+    assert (result["changed"], result["diff"]["before"]) == (True, "")
+    assert dest.read_text() == result["text"]
+    assert "PYTHON_EGG_CACHE" in result["text"]
     assert stat.S_IMODE(dest.stat().st_mode) == 0o755
     dest.chmod(0o644)
     assert modules.exactly("wrapper", **options)["changed"]
-    dest.write_text(done["text"] + "# eggcache\n")
+    dest.write_text(result["text"] + "# eggcache\n")
     assert modules.exactly("wrapper", **options)["diff"]["before"].endswith("# eggcache\n")
     dest.write_text("somebody's\n")
     refused = modules.run("wrapper", **options)
@@ -581,15 +588,15 @@ def test_ansible_lint_has_nothing_to_say(control: Control, tmp_path: Path) -> No
     """ansible-lint's strictest profile has nothing to say."""
     copied = tmp_path / "ansible_collections" / "eggcache" / "eggcache"
     shutil.copytree(SOURCE, copied)
-    done = control.run("ansible-lint", "--offline", "--strict", "--profile", "production", "--nocolor", copied)
-    assert "Passed" in done.stderr
+    result = control.run("ansible-lint", "--offline", "--strict", "--profile", "production", "--nocolor", copied)
+    assert "Passed" in result.stderr
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (SOURCE / "plugins" / "modules").glob("*.py")))
 def test_ansible_doc_shows_the_options_that_there_are(control: Control, name: str) -> None:
     """ansible-doc shows it, it documents the options that the module takes, and its examples use no others."""
-    done = control.run("ansible-doc", "-t", "module", "--json", f"eggcache.eggcache.{name}")
-    shown = json.loads(done.stdout)[f"eggcache.eggcache.{name}"]
+    result = control.run("ansible-doc", "-t", "module", "--json", f"eggcache.eggcache.{name}")
+    shown = json.loads(result.stdout)[f"eggcache.eggcache.{name}"]
     documented = shown["doc"]["options"]
     spec = argument_spec(control, name)
     for given in (documented, spec):
@@ -618,10 +625,10 @@ def argument_spec(control: Control, name: str) -> dict[str, Any]:
         "basic.AnsibleModule = spy\n"
         f"importlib.import_module('ansible_collections.eggcache.eggcache.plugins.modules.{name}').main()\n"
     )
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", code],
         env={**control.environment, "PYTHONPATH": str(control.home / "collections")},
         capture_output=True, text=True, check=True,
     )  # fmt: skip
-    found: dict[str, Any] = json.loads(done.stdout)
+    found: dict[str, Any] = json.loads(result.stdout)
     return found

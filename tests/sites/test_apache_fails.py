@@ -59,10 +59,10 @@ class Case(Shop):
         are in /var/tmp, which PrivateTmp hides as well. It changes nothing."""
         seen = listing(self.cache)
         arguments = list(map(str, ["check", *self.common, "--cache", self.cache, "--json", *more]))
-        done = namespace(before, *arguments) if before else eggcache(*arguments)
-        assert done.returncode in (0, 3), done.stderr
+        result = namespace(before, *arguments) if before else eggcache(*arguments)
+        assert result.returncode in (0, 3), result.stderr
         mine = f"Apache (process {self.httpd.pid()})"
-        found = [one for one in as_json(done)["findings"] if "running-" not in one["code"] or one["thing"] == mine]
+        found = [one for one in as_json(result)["findings"] if "running-" not in one["code"] or one["thing"] == mine]
         found = [one for one in found if one["code"] != "private-tmp" or one["thing"] == str(self.cache)]
         assert listing(self.cache) == seen
         assert len({one["code"] for one in found}) == len(found), found

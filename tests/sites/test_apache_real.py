@@ -227,7 +227,7 @@ def test_init_script_does_not_start(site_python: Shop) -> None:
     httpd.configure(mod_python("", site))
     httpd.control = ["/bin/sh", site.script("init.d", "--apachectl", APACHECTL)]
     site.cache.symlink_to("/nonexistent")
-    done = httpd.ctl("start")
-    assert done.returncode not in (0, 3)
-    assert "could not be prepared" in done.stderr
+    result = httpd.ctl("start")
+    assert result.returncode not in (0, 3)
+    assert "could not be prepared" in result.stderr
     assert httpd.pid() == 0

@@ -127,8 +127,8 @@ def test_what_uwsgi_lacks_is_named_until_it_has_what_is_emitted(prepared: Site, 
     assert prepared.prepare().returncode == 0
     with started(words, shared_tmp, up="spawned uWSGI worker") as pid:
         assert found(prepared) == {"running-without-cache": f"uWSGI (process {pid})"}
-    done = eggcache("wrapper", prepared.cache, *prepared.options, "--for", "uwsgi", "-o", ini)
-    assert done.returncode == 0, done.stderr
+    result = eggcache("wrapper", prepared.cache, *prepared.options, "--for", "uwsgi", "-o", ini)
+    assert result.returncode == 0, result.stderr
     with started(words, shared_tmp, up="spawned uWSGI worker"):
         assert found(prepared) == {}
     ini.write_text(f"{ini.read_text()}\n[uwsgi]\nhome = {shared_tmp}\nenv = PYTHON_EGG_CACHE=/var/other\n")
@@ -149,8 +149,8 @@ def test_program_of_supervisord_is_named_without_its_section(prepared: Site, sha
         conf.write_text(own)
         (shared_tmp / "shop.log").write_text("")
         if emitted:
-            done = eggcache("wrapper", prepared.cache, *prepared.options, "--for", "supervisord")
-            conf.write_text(own + done.stdout)
+            result = eggcache("wrapper", prepared.cache, *prepared.options, "--for", "supervisord")
+            conf.write_text(own + result.stdout)
         with started(words, shared_tmp, up="spawned: 'shop'"):
             wait_for(lambda: "up" in (shared_tmp / "shop.log").read_text())
             told = found(prepared)

@@ -111,15 +111,15 @@ def test_one_command_and_the_pages_are_served(shop: Shop, nobody: pwd.struct_pas
     wait_for(lambda: "ExtractionError: Can't extract file(s) to egg cache" in shop.log.read_text(), shop.log.read_text)
     assert [*shop.found(*target, *who)] == ["no-cache"]
 
-    done = eggcache("prepare", shop.cache, *target, *who)
-    assert done.returncode == 0, done.stderr
+    result = eggcache("prepare", shop.cache, *target, *who)
+    assert result.returncode == 0, result.stderr
     assert shop.process
     assert shop.found("--cache", shop.cache) == {"running-without-cache": f"gunicorn (process {shop.process.pid})"}
     before = listing(shop.cache)
     own = shop.configuration.read_text()
-    done = eggcache("wrapper", shop.cache, "-o", shop.configuration)
-    assert done.returncode == 0, done.stderr
-    assert f"--for gunicorn: gunicorn (process {shop.process.pid}) runs the target here" in done.stderr
+    result = eggcache("wrapper", shop.cache, "-o", shop.configuration)
+    assert result.returncode == 0, result.stderr
+    assert f"--for gunicorn: gunicorn (process {shop.process.pid}) runs the target here" in result.stderr
     shop.restart()
     shop.served(shop.cache / f"{shop.made.egg('acme.skin-1.0').name}-tmp")
     assert differences(before, listing(shop.cache)) == []
@@ -138,13 +138,13 @@ def test_a_cache_for_another_user(shop: Shop, nobody: pwd.struct_passwd) -> None
     that is. The command that it names makes one that can be read."""
     target = ["--python", shop.made.interpreter]
     assert eggcache("prepare", shop.cache, *target).returncode == 0
-    done = eggcache("check", "--cache", shop.cache, "--json", env={"APACHE_CONFDIR": str(shop.httpd.home)})
-    (found,) = [one for one in as_json(done)["findings"] if one["status"]]
+    result = eggcache("check", "--cache", shop.cache, "--json", env={"APACHE_CONFDIR": str(shop.httpd.home)})
+    (found,) = [one for one in as_json(result)["findings"] if one["status"]]
     assert shop.process
     assert (found["code"], found["thing"]) == ("daemon-user-cannot-read", f"gunicorn (process {shop.process.pid})")
-    assert "--user nobody checks as that user" in done.stderr
-    done = eggcache(*shlex.split(found["command"])[1:])
-    assert done.returncode == 0, done.stderr
+    assert "--user nobody checks as that user" in result.stderr
+    result = eggcache(*shlex.split(found["command"])[1:])
+    assert result.returncode == 0, result.stderr
     assert [*shop.found("--cache", f"{shop.cache}-nobody")] == ["running-without-cache"]
 
 

@@ -51,9 +51,9 @@ class OldHost:
 
     def bring(self, *options: str | Path, name: str = "cache.tar") -> dict[str, Any]:
         """What `archive` says of the archive that it has put into /root."""
-        done = eggcache("archive", self / "root" / name, *options, "--json")
-        assert done.returncode == 0, done.stderr
-        return as_json(done)
+        result = eggcache("archive", self / "root" / name, *options, "--json")
+        assert result.returncode == 0, result.stderr
+        return as_json(result)
 
 
 @pytest.fixture(scope="module")
@@ -94,8 +94,8 @@ def host(turbogears1_complete: Deployment, where: Path) -> OldHost:
 def prepared(host: OldHost) -> OldHost:
     """The same with the cache extracted."""
     if not (host / CACHE).exists():
-        done = host.run(host.said["commands"][0])
-        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+        result = host.run(host.said["commands"][0])
+        assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
     return host
 
 
@@ -104,13 +104,13 @@ def test_all_of_it(prepared: OldHost) -> None:
     and serves every resource to that user, who tries to write nothing."""
     host = prepared
     compare = host.said["commands"][1].replace("-C /", f"-C {host.root}")  # busybox has no such option
-    done = subprocess.run(["sh", "-c", compare], cwd=host / "root", capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    done = host.run(host.prove)
+    result = subprocess.run(["sh", "-c", compare], cwd=host / "root", capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+    result = host.run(host.prove)
     packed = host.said["outcomes"]
     files = sum(one["files"] for one in packed)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == f"{files:,} files of {len(packed)} eggs, as www-data: all current, nothing to write\n"
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout == f"{files:,} files of {len(packed)} eggs, as www-data: all current, nothing to write\n"
     verdict = judge(host.own.python, CACHE, [one["egg"] for one in packed], env={"TZ": ZONE}, root=host.root)
     assert served(verdict, CACHE) > files
     assert (host / "root/verifier.py").read_text().startswith((host / CACHE / "eggcache-verifier.py").read_text())
@@ -140,12 +140,12 @@ def test_what_is_wrong(prepared: OldHost, change: str) -> None:
     kept = prepared / "root/kept"
     subprocess.run(["cp", "-a", egg, kept], check=True)
     make(egg / "turbojson" / "jsonsupport.py")
-    done = prepared.run(prepared.prove)
+    result = prepared.run(prepared.prove)
     shutil.rmtree(egg, ignore_errors=True)
     kept.rename(egg)
-    assert (done.returncode, done.stdout.count("\n"), done.stderr) == (3, 1, ""), done.stdout + done.stderr
-    assert done.stdout.startswith(f"{code}: {CACHE}/")
-    assert says in done.stdout
+    assert (result.returncode, result.stdout.count("\n"), result.stderr) == (3, 1, ""), result.stdout + result.stderr
+    assert result.stdout.startswith(f"{code}: {CACHE}/")
+    assert says in result.stdout
 
 
 def test_another_or_unknown_zone_is_told_in_one_line(prepared: OldHost) -> None:
@@ -155,17 +155,17 @@ def test_another_or_unknown_zone_is_told_in_one_line(prepared: OldHost) -> None:
         ("unset TZ;", "this runs without TZ"),
         ("TZ=EST5EDT,M3.2.0,M11.1.0", "this runs with TZ=EST5EDT,M3"),
     ):
-        done = prepared.run(verifier.format(zone))
-        assert (done.returncode, done.stdout.count("\n"), says in done.stdout) == (3, 1, True), done.stdout
+        result = prepared.run(verifier.format(zone))
+        assert (result.returncode, result.stdout.count("\n"), says in result.stdout) == (3, 1, True), result.stdout
     said = prepared.bring(
         "--python", prepared.own.python, "--group", "33", "--tz", "Europe/Madrid", "TurboJson", name="other.tar"
     )
     for command in said["commands"][0], said["commands"][2].replace("USER", "www-data"):
-        done = prepared.run(command)
-    assert (done.returncode, done.stdout.count("\n")) == (3, 1)
+        result = prepared.run(command)
+    assert (result.returncode, result.stdout.count("\n")) == (3, 1)
     assert (
         "though it runs with TZ=Europe/Madrid, as the archive was made: the zone data of this host are not"
-        in done.stdout
+        in result.stdout
     )
 
 
@@ -180,11 +180,11 @@ def test_eggs_without_their_python(host: OldHost, tmp_path: Path) -> None:
     said = host.bring("--eggs-in", eggs, "--for-python", "2.7", "--tz", "UTC0", name="eggs.tar.gz")
     assert host.run(said["commands"][0]).returncode == 0
     prove = said["commands"][2].replace("USER", "www-data").replace("python2.7", str(host.own.python))
-    done = host.run(prove)
-    assert (done.returncode, "egg-unseen: Plug-1.0-py2.7.egg: it is in the archive" in done.stdout) == (3, True)
-    done = host.run(prove.replace("verifier.py", "verifier.py /srv/eggs"))
-    assert "egg-unseen" not in done.stdout
-    assert f"egg-not-in-cache: {CACHE}/" in done.stdout  # TurboGears', which are on its path
+    result = host.run(prove)
+    assert (result.returncode, "egg-unseen: Plug-1.0-py2.7.egg: it is in the archive" in result.stdout) == (3, True)
+    result = host.run(prove.replace("verifier.py", "verifier.py /srv/eggs"))
+    assert "egg-unseen" not in result.stdout
+    assert f"egg-not-in-cache: {CACHE}/" in result.stdout  # TurboGears', which are on its path
 
 
 def test_each_command_of_the_page_on_old_hosts_works(host: OldHost, tmp_path: Path) -> None:
@@ -201,18 +201,18 @@ def test_each_command_of_the_page_on_old_hosts_works(host: OldHost, tmp_path: Pa
         compares = command.startswith("tar -d")  # which busybox cannot
         if prompt == "host#" and not compares:
             shutil.copy2(tmp_path / "cache.tar", host / "root")  # as scp does
-            done = host.run(command)
+            result = host.run(command)
         else:
             there = host / "root" if compares else tmp_path
-            done = subprocess.run(
+            result = subprocess.run(
                 ["sh", "-c", command.replace("-C /", f"-C {host.root}")], cwd=there, capture_output=True, text=True,
                 env={"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin"}, check=False,
             )  # fmt: skip
-        assert done.returncode == 0, (command, done.stdout, done.stderr)
+        assert result.returncode == 0, (command, result.stdout, result.stderr)
         for line in output.splitlines():
-            assert fnmatch(done.stdout.splitlines()[0], line.strip().replace("...", "*"))
+            assert fnmatch(result.stdout.splitlines()[0], line.strip().replace("...", "*"))
     subprocess.run(["sh", "-n", tmp_path / "eggcache-apache"], check=True)
-    done = host.run(
+    result = host.run(
         f"su -s /bin/sh www-data -c 'TZ={ZONE} PYTHON_EGG_CACHE={CACHE} python2.7 -c \"import turbogears\"'"
     )
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")

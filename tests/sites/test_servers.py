@@ -107,12 +107,12 @@ class Shop:
         return self.home / "cache"
 
     def prepare(self, *more: str | Path, path: Path | None = None) -> str:
-        done = eggcache(
+        result = eggcache(
             "prepare", self.cache, "--all", "--path", path or self.eggs, "--python", self.python, "--user", "www-data",
             *more,
         )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        assert result.returncode == 0, result.stderr
+        return result.stdout
 
 
 @pytest.fixture
@@ -178,12 +178,12 @@ def test_prepare_beside_a_server(shop: Shop) -> None:
     shop.prepare()
     shop.httpd.start()
     turns: list[Callable[[], object]] = [second_tree(shop), lambda: rebuilt(shop), lambda: renewed(shop)]
-    done = 0
+    result = 0
     with Load(shop.httpd) as load:
         deadline = time.monotonic() + SECONDS
-        while time.monotonic() < deadline or done < 4:
-            turns[done % len(turns)]()
-            done += 1
+        while time.monotonic() < deadline or result < 4:
+            turns[result % len(turns)]()
+            result += 1
     assert load.failed[:1] == [], f"{load.answers}\n{shop.httpd.log()[-2000:]}"
     assert load.answers["200"] > 3 * SECONDS
     assert len(load.workers) > CLIENTS

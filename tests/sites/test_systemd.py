@@ -41,8 +41,8 @@ def test_dropin_serves_pages_from_a_cache_nobody_can_write(server: Server) -> No
     assert server.systemctl("restart") == ""
     assert server.page() == f"{SERVED}one\n"
     main = server.host.run("systemctl", "show", "-p", "MainPID", "--value", UNIT).stdout.strip()
-    done = server.host.run("nsenter", "-t", main, "-m", "touch", f"{CACHE}/x", check=False)
-    assert "Read-only file system" in done.stderr
+    result = server.host.run("nsenter", "-t", main, "-m", "touch", f"{CACHE}/x", check=False)
+    assert "Read-only file system" in result.stderr
     server.egg("another\n")
     assert server.systemctl("restart") == ""
     assert server.page() == f"{SERVED}another\n"
@@ -146,17 +146,17 @@ def test_no_dropin_for_a_directory_in_tmp(server: Server) -> None:
     unit is known to have no PrivateTmp there is one, and a boot that empties /tmp does no harm."""
     directory, file = "/tmp/turbogears-eggcache", f"{DROPINS}/50-eggcache.conf"
     server.host.run("mkdir", DROPINS)
-    done = server.eggcache("wrapper", directory, *ON_SITE, "-o", file, check=False)
-    assert done.returncode == 2
-    command = re.search(r"use another: (eggcache .*)$", done.stderr, re.MULTILINE)
-    assert command, done.stderr
+    result = server.eggcache("wrapper", directory, *ON_SITE, "-o", file, check=False)
+    assert result.returncode == 2
+    command = re.search(r"use another: (eggcache .*)$", result.stderr, re.MULTILINE)
+    assert command, result.stderr
     server.eggcache(*shlex.split(command[1])[1:])
     server.host.run("systemctl", "daemon-reload")
     assert server.systemctl("start") == ""
     assert server.page() == f"{SERVED}one\n"
 
-    done = server.eggcache("prepare", directory, *ON_SITE)
-    assert "apache2.service has PrivateTmp" in done.stderr
+    result = server.eggcache("prepare", directory, *ON_SITE)
+    assert "apache2.service has PrivateTmp" in result.stderr
     server.dropin("10-other.conf", "PrivateTmp=no")
     server.eggcache("wrapper", directory, *ON_SITE, "-o", file)
     server.host.run("systemctl", "daemon-reload")
@@ -325,9 +325,9 @@ def test_instance_serves_from_a_dropin_of_its_own(server: Server) -> None:
         assert host.run(PYTHON, "-c", ASK.replace("127.0.0.1", "127.0.0.1:8081")).stdout == "500\n"
         server.eggcache("prepare", CACHE, *ON_SITE)
         command = shlex.split(server.findings()["running-without-cache"]["command"])  # which is for this unit
-        done = server.eggcache(*command[1:], "-o", dropin)
-        step = re.search(r"next: (.*)$", done.stderr, re.MULTILINE)
-        assert step, done.stderr
+        result = server.eggcache(*command[1:], "-o", dropin)
+        step = re.search(r"next: (.*)$", result.stderr, re.MULTILINE)
+        assert step, result.stderr
         host.sh(step[1])
         assert host.run(PYTHON, "-c", ASK.replace("127.0.0.1", "127.0.0.1:8081")).stdout == f"{SERVED}one\n"
         assert server.findings() == {}
@@ -351,10 +351,10 @@ def test_pages_on_init_scripts_leave_apache_running(server: Server) -> None:
     screen; the page on systemd, to which that one sends, makes the page of the site be served."""
     assert server.systemctl("start") == ""
     first = server.host.run("systemctl", "show", "-p", "MainPID", UNIT).stdout
-    done = server.host.run("sh", "-c", commands("init-script"), check=False)
-    assert done.returncode == 1
-    assert "refused: under systemd" in done.stderr
-    assert f"# {DROPINS}/50-eggcache.conf\n" in done.stderr
+    result = server.host.run("sh", "-c", commands("init-script"), check=False)
+    assert result.returncode == 1
+    assert "refused: under systemd" in result.stderr
+    assert f"# {DROPINS}/50-eggcache.conf\n" in result.stderr
     assert server.host.run("systemctl", "is-enabled", UNIT).stdout == "enabled\n"
     assert server.host.run("systemctl", "show", "-p", "MainPID", UNIT).stdout == first
     assert ":doc:`systemd`" in (ROOT / "docs" / "howto" / "init-script.rst").read_text()
@@ -415,8 +415,8 @@ def test_home_that_the_unit_protects(server: Server, setting: str) -> None:
         for page, codes in (("500\n", {"hidden-by-unit"}), (f"{SERVED}one\n", set())):
             assert server.systemctl("restart") == ""
             assert server.page() == page
-            done = server.eggcache("check", *on_site, "--cache", CACHE, "--json", check=False)
-            findings = as_json(done)["findings"]
+            result = server.eggcache("check", *on_site, "--cache", CACHE, "--json", check=False)
+            findings = as_json(result)["findings"]
             assert {finding["code"] for finding in findings} == codes
             for finding in findings:
                 assert f"{UNIT} has ProtectHome: " in finding["cause"]

@@ -44,8 +44,8 @@ def test_trac_under_mod_wsgi(trac: Trac, apache: Httpd, shared_tmp: Path, where:
     home = f"WSGIPythonHome {deployment.interpreter('2.7', where).parent.parent}\n" if two else ""
     directives = f"LoadModule wsgi_module {module}\n{home}{FEW}{trac.directives}"
     cache, target = shared_tmp / "cache", ["--trac-env", trac.environment, "--python", trac.tree.python]
-    done = eggcache("prepare", cache, *target, "--user", "www-data")
-    assert done.returncode == 0, done.stderr
+    result = eggcache("prepare", cache, *target, "--user", "www-data")
+    assert result.returncode == 0, result.stderr
     apache.configure(directives)
     apache.start(PYTHON_EGG_CACHE=str(cache))
     assert apache.get("/trac/hello").status == 500
@@ -70,8 +70,8 @@ def test_trac_under_mod_wsgi(trac: Trac, apache: Httpd, shared_tmp: Path, where:
         assert found(apache, cache, target) == []
 
     serves()
-    done = eggcache("unzip-all", "--python", trac.tree.python)
-    assert (done.returncode, trac.tree.eggs) == (0, []), done.stderr
+    result = eggcache("unzip-all", "--python", trac.tree.python)
+    assert (result.returncode, trac.tree.eggs) == (0, []), result.stderr
     apache.restart()
     serves()
 
@@ -83,8 +83,8 @@ def test_trac_under_mod_python(
     before the handler is asked is a ValueError, which check says, with the command that cures it."""
     trac = tracs.new(copy_of(built(lambda: tracs.installed("3.11", where))), shared_tmp)
     cache, target = shared_tmp / "cache", ["--trac-env", trac.environment, "--python", trac.tree.python]
-    done = eggcache("prepare", cache, *target, "--user", "www-data")
-    assert done.returncode == 0, done.stderr
+    result = eggcache("prepare", cache, *target, "--user", "www-data")
+    assert result.returncode == 0, result.stderr
     apache = Httpd(shared_tmp / "apache", "", "env", "python")
     directives = f"""{FEW}<Location /trac>
     SetHandler mod_python

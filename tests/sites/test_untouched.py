@@ -91,8 +91,8 @@ def test_nothing_but_eggs_and_cache_is_changed(whole: tuple[Path, Deployment], s
     ]
     for command in commands:
         before = state(prefix, made.root)
-        done = eggcache(*command)
-        assert done.returncode in (0, 3), (command, done.stderr)
+        result = eggcache(*command)
+        assert result.returncode in (0, 3), (command, result.stderr)
         after = state(prefix, made.root)
         if command[0] == "unzip-all":
             kinds = [path.is_dir() for path in made.site_packages.glob("*.egg")]

@@ -53,15 +53,15 @@ def test_head_leads_to_the_page(server: Server, kind: str) -> None:
     the drop-in of its refusal, installed as the head of that says, serves the page."""
     host = server.host
     commands = install(host, emitted(server, kind))
-    done = host.run("sh", "-c", commands, check=False)
+    result = host.run("sh", "-c", commands, check=False)
     if kind in ("apachectl", "init.d"):
-        assert done.returncode != 0
-        assert "refused: under systemd" in done.stderr, done.stderr
-        dropin = re.search(r"^# /etc/systemd/.*(?:\n.*)*", done.stderr, re.MULTILINE)
-        assert dropin, done.stderr
+        assert result.returncode != 0
+        assert "refused: under systemd" in result.stderr, result.stderr
+        dropin = re.search(r"^# /etc/systemd/.*(?:\n.*)*", result.stderr, re.MULTILINE)
+        assert dropin, result.stderr
         host.sh(install(host, dropin[0]))
     else:
-        assert done.returncode == 0, done.stderr
+        assert result.returncode == 0, result.stderr
     if kind == "tmpfiles.d":
         host.write("/etc/tmpfiles.d/zz-eggcache-ages.conf", "d /var/cache/eggcache - - - 0\n")
         host.sh(install(host, emitted(server, "systemd")))

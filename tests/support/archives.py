@@ -33,17 +33,17 @@ def extracted(program: str, archive: Path) -> Iterator[Path]:
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with tempfile.TemporaryDirectory(dir=memory) as root:
         os.chmod(root, 0o755)
-        done = subprocess.run(
+        result = subprocess.run(
             [*reader(program), "-xpf", archive, "-C", root], capture_output=True, text=True, check=False, umask=0o022
         )
-        assert (done.returncode, done.stderr) == (0, "")
+        assert (result.returncode, result.stderr) == (0, "")
         yield Path(root)
 
 
 def compare(archive: Path, root: Path) -> tuple[int, str]:
     """What GNU tar says of what lies below `root`, beside the archive: its exit status, and its lines."""
-    done = subprocess.run(["tar", "-df", archive, "-C", root], capture_output=True, text=True, check=False)
-    return done.returncode, done.stdout + done.stderr
+    result = subprocess.run(["tar", "-df", archive, "-C", root], capture_output=True, text=True, check=False)
+    return result.returncode, result.stdout + result.stderr
 
 
 def tree(directory: Path) -> dict[str, tuple[object, ...]]:

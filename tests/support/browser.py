@@ -58,11 +58,11 @@ class Browser:
 
     def tell(self, expression: str) -> Any:
         """The value of an expression of JavaScript in the page, as of a user's gesture."""
-        done = self.call(
+        result = self.call(
             "Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True, userGesture=True
         )
-        assert "exceptionDetails" not in done, done
-        return done["result"].get("value")
+        assert "exceptionDetails" not in result, result
+        return result["result"].get("value")
 
     def press(self, key: str, code: int) -> None:
         """Press a key where the focus is."""

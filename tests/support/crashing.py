@@ -72,9 +72,9 @@ class Case:
         """Run it with a fault and check what it leaves."""
         self.begin()
         self.before = self.leftovers()
-        done = inject(self.command, call, fault, options=self.options, onwards=onwards)
+        result = inject(self.command, call, fault, options=self.options, onwards=onwards)
         self.check()
-        return done.returncode, SLOW.sub("", done.stderr)
+        return result.returncode, SLOW.sub("", result.stderr)
 
     def left(self) -> set[str]:
         """What the run has left over itself."""
@@ -82,8 +82,8 @@ class Case:
 
     def complete(self) -> None:
         """The next run does the rest, without a word of what was wrong, and leaves nothing over."""
-        done = hurried(self.again or self.command)
-        assert done.returncode == 0, done.stderr
+        result = hurried(self.again or self.command)
+        assert result.returncode == 0, result.stderr
         self.check()
         self.finished()
         assert self.leftovers() == []
@@ -237,8 +237,8 @@ class Sites:
         once = self.top / "unzipped"
         if not once.exists():
             self.zipped()
-            done = hurried(self.command("--backup", self.backup))
-            assert done.returncode == 0, done.stderr
+            result = hurried(self.command("--backup", self.backup))
+            assert result.returncode == 0, result.stderr
             once.mkdir()
             for place in (self.site, self.backup):
                 place.rename(once / place.name)

@@ -71,7 +71,7 @@ def run(
     Raises DeploymentError with the end of its output where it fails and `check` is true.
     """
     account = pwd.getpwnam(user) if user is not None and os.geteuid() == 0 else None
-    done = subprocess.run(
+    result = subprocess.run(
         [os.fspath(part) for part in command],
         env={"PATH": BUILD_PATH, "HOME": "/nonexistent", "LANG": "C.UTF-8", **(env or {})},
         cwd=cwd,
@@ -87,10 +87,12 @@ def run(
         group=account.pw_gid if account else None,
         extra_groups=os.getgrouplist(account.pw_name, account.pw_gid) if account else None,
     )
-    if check and done.returncode != 0:
-        end = "\n".join((done.stdout + done.stderr).splitlines()[-15:])
-        raise DeploymentError(f"{' '.join(os.fspath(part) for part in command)}: exit status {done.returncode}\n{end}")
-    return done
+    if check and result.returncode != 0:
+        end = "\n".join((result.stdout + result.stderr).splitlines()[-15:])
+        raise DeploymentError(
+            f"{' '.join(os.fspath(part) for part in command)}: exit status {result.returncode}\n{end}"
+        )
+    return result
 
 
 # --- downloads ------------------------------------------------------------------------------------------------
@@ -177,25 +179,25 @@ def _download(pins: Sequence[Download], incoming: Path) -> None:
         {"project": pin.project, "filename": pin.filename, "into": str(incoming / str(number))}
         for number, pin in enumerate(pins)
     ]
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-W", "ignore", __file__, _index()],
         input=json.dumps(rows),
         capture_output=True,
         text=True,
         check=False,
     )
-    if done.returncode != 0:
-        raise DownloadError(done.stderr.strip()[-2000:] or f"the downloader ended with status {done.returncode}")
+    if result.returncode != 0:
+        raise DownloadError(result.stderr.strip()[-2000:] or f"the downloader ended with status {result.returncode}")
 
 
 def _index() -> str:
     """The index that this host's pip is configured for; empty means setuptools' own default."""
     if os.environ.get("PIP_INDEX_URL"):
         return os.environ["PIP_INDEX_URL"]
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-m", "pip", "config", "get", "global.index-url"], capture_output=True, text=True, check=False
     )
-    return done.stdout.strip() if done.returncode == 0 else ""
+    return result.stdout.strip() if result.returncode == 0 else ""
 
 
 def _downloader(index_url: str, rows: Sequence[Mapping[str, str]]) -> int:

@@ -19,8 +19,8 @@ _NOLOGFLUSH = 2  # what the journal has not written yet is lost, as when the pow
 
 
 def _run(*command: str | Path) -> str:
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
-    return "" if done.returncode == 0 else f"{' '.join(map(str, command))}: {done.stderr.strip()}"
+    result = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+    return "" if result.returncode == 0 else f"{' '.join(map(str, command))}: {result.stderr.strip()}"
 
 
 @contextmanager
@@ -71,10 +71,12 @@ class PowerCut:
         self.device = ""
 
     def mount(self) -> None:
-        done = subprocess.run(["losetup", "--find", "--show", self.image], capture_output=True, text=True, check=False)
-        if done.returncode:
-            missing(f"no file can be mounted: {done.stderr.strip()}")
-        self.device = done.stdout.strip()
+        result = subprocess.run(
+            ["losetup", "--find", "--show", self.image], capture_output=True, text=True, check=False
+        )
+        if result.returncode:
+            missing(f"no file can be mounted: {result.stderr.strip()}")
+        self.device = result.stdout.strip()
         trouble = _run("mount", self.device, self.where)
         assert not trouble, trouble
 

@@ -96,8 +96,8 @@ class Httpd:
 
     def start(self, **environment: str) -> None:
         """Start it, and return when it listens: not later, since the first request is what matters."""
-        done = self.ctl("start", **environment)
-        assert done.returncode == 0, done.stdout + done.stderr + self.log()
+        result = self.ctl("start", **environment)
+        assert result.returncode == 0, result.stdout + result.stderr + self.log()
         wait_for(lambda: self.listens() and self.pid(), self.log)
 
     def stop(self) -> None:

@@ -132,8 +132,8 @@ def record(command: Sequence[str], places: Sequence[Path], *, options: Sequence[
     """
     compileall.compile_dir(ROOT / "eggcache", quiet=2)
     with tempfile.NamedTemporaryFile("r", errors="replace") as log:
-        done = traced(["-y", "-s", "200", "-e", _TRACE, *options], command, log=log.name, everywhere=True)
-        assert done.returncode == 0, done.stderr
+        result = traced(["-y", "-s", "200", "-e", _TRACE, *options], command, log=log.name, everywhere=True)
+        assert result.returncode == 0, result.stderr
         return list(_calls(log.read(), [str(place) for place in places]))
 
 

@@ -100,7 +100,7 @@ def watched(
         strace = ["strace", "-f", "-qq", "-y", "-s", "300", "-o", log.name, "-e", _TRACE]
         if os.geteuid() == 0 and account is not None:
             strace += ["-u", account.pw_name]
-        done = subprocess.run(
+        result = subprocess.run(
             [*strace, *command],
             env=dict(env),
             cwd="/",
@@ -110,7 +110,7 @@ def watched(
             timeout=600,
             check=False,
         )
-        return done, [line for line in log.read().splitlines() if _writes(line)]
+        return result, [line for line in log.read().splitlines() if _writes(line)]
 
 
 def _writes(line: str) -> bool:
@@ -138,14 +138,14 @@ def judge(
     """
     prefix = [] if root is None else ["/usr/sbin/chroot", "--userspec=33:33", str(root)]
     request = [(str(egg[0]), egg[1]) if isinstance(egg, tuple) else (str(egg), "") for egg in eggs]
-    done, attempts = watched(
+    result, attempts = watched(
         [*prefix, str(python), "-B", "-c", _ASK],
         account,
         env=environment({"PYTHON_EGG_CACHE": str(cache), **env}),
         text=repr(request),
     )
-    assert done.returncode == 0, done.stderr
-    answers, warnings = eval(done.stdout)
+    assert result.returncode == 0, result.stderr
+    answers, warnings = eval(result.stdout)
     return Verdict([Answer(*answer) for answer in answers], warnings, attempts)
 
 
@@ -174,7 +174,7 @@ def eggcache(
 ) -> subprocess.CompletedProcess[str]:
     """Run the program as a user would, in an environment of its own. Where coverage is measured, so is this run."""
     measured = coverage.RUN if python == sys.executable and user is None else []
-    done = subprocess.run(
+    result = subprocess.run(
         [python, *measured, "-m", "eggcache", *map(str, arguments)],
         env=environment({"PYTHONPATH": "", "PYTHONWARNINGS": "error", **env}),
         cwd=ROOT,
@@ -185,13 +185,13 @@ def eggcache(
         check=False,
         user=user,
     )
-    done.stderr = SLOW.sub("", done.stderr)
-    return done
+    result.stderr = SLOW.sub("", result.stderr)
+    return result
 
 
-def as_json(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+def as_json(result: subprocess.CompletedProcess[str]) -> dict[str, Any]:
     """What a command printed with --json."""
-    found: dict[str, Any] = json.loads(done.stdout)
+    found: dict[str, Any] = json.loads(result.stdout)
     return found
 
 

@@ -35,5 +35,5 @@ def running(
 
 def libraries(*programs: Path) -> set[str]:
     """What the dynamic linker loads for these programs, itself included."""
-    done = subprocess.run(["ldd", *programs], capture_output=True, text=True, check=False)
-    return set(re.findall(r"(/\S+/lib\S+?|/lib\S+/ld-\S+) \(0x", done.stdout))
+    result = subprocess.run(["ldd", *programs], capture_output=True, text=True, check=False)
+    return set(re.findall(r"(/\S+/lib\S+?|/lib\S+/ld-\S+) \(0x", result.stdout))

@@ -61,15 +61,15 @@ def agrees(
     become = ["setpriv", f"--reuid={uid}", f"--regid={gid}", "--clear-groups", str(python), "-"]
     zone = chosen.get("--tz", env.get("TZ"))
     told = {"PYTHON_EGG_CACHE": str(cache), "LC_ALL": "C.UTF-8", **({} if zone is None else {"TZ": zone})}
-    done = subprocess.run(
+    result = subprocess.run(
         entered(before, *become) if before else become, input=text, env=environment(told), cwd="/",
         capture_output=True, check=False,
     )  # fmt: skip
-    lines = os.fsdecode(done.stdout).splitlines()
-    if done.returncode == 0:
+    lines = os.fsdecode(result.stdout).splitlines()
+    if result.returncode == 0:
         assert re.fullmatch(r"[\d,]+ files of \d+ eggs, as .+: all current, nothing to write", lines.pop())
     said = {line.split(": ")[0] for line in lines}
-    assert (done.returncode, done.stderr, len(said)) == (3 if said else 0, b"", len(lines)), lines
+    assert (result.returncode, result.stderr, len(said)) == (3 if said else 0, b"", len(lines)), lines
     found = {one["code"] for one in findings if one["code"] != "time-zone" or one["thing"] == str(cache)}
     own = SYMPTOMS if UNSERVABLE & found else set()
     assert said - own == (KNOWN & found) - own, (lines, sorted(found))

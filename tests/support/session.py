@@ -68,11 +68,11 @@ def play(
         if typed.startswith("cd "):
             directory = typed.removeprefix("cd ")
             continue
-        done = subprocess.run(
+        result = subprocess.run(
             [*inside, "sh", "-c", f"cd {directory} || exit\n{typed}"], env=env, cwd="/", stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300, check=False,
         )  # fmt: skip
-        seen = NOISE.sub("", SLOW.sub("", done.stdout))
+        seen = NOISE.sub("", SLOW.sub("", result.stdout))
         for shown, real in places.items():
             seen = seen.replace(real, shown)
         assert matches(expected, seen), f"{command}\n{seen}"

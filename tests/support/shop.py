@@ -82,16 +82,16 @@ class Shop:
 
     def eggcache(self, *arguments: str | Path) -> str:
         """What the program prints, run as root with what Apache's init script leaves of an environment."""
-        done = deployment.run([self.program, *arguments], env=environment(), check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+        result = deployment.run([self.program, *arguments], env=environment(), check=False)
+        assert result.returncode == 0, result.stdout + result.stderr
+        return result.stdout
 
     def found(self, *words: str | Path) -> set[str]:
         """The codes of what check finds that is no notice, of what the cache is made of."""
         told = [self.program, "check", *self.what, "--python", self.tree.python, "--user", "www-data", "--json"]
         env = environment({"APACHE_CONFDIR": str(self.httpd.home)})
-        done = deployment.run([*told, *words], env=env, check=False)
-        return {one["code"] for one in json.loads(done.stdout)["findings"] if one["status"]}
+        result = deployment.run([*told, *words], env=env, check=False)
+        return {one["code"] for one in json.loads(result.stdout)["findings"] if one["status"]}
 
     def prepare(self) -> dict[str, tuple[int, ...]]:
         """Fill the cache as the administrator does, and what is in it then."""

@@ -42,11 +42,11 @@ def measured(words: Sequence[str | Path], before: str = "") -> tuple[subprocess.
         "size = open('/proc/self/status').read().partition('VmHWM:')[2].split()[0]\n"
         "print('peak', os.getpid(), size)\nsys.exit(status)\n"
     )
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", code, *words], env=environment({"PYTHONPATH": str(ROOT)}), cwd="/",
         stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=600, check=False,
     )  # fmt: skip
-    return done, max(int(line.split()[2]) for line in done.stdout.splitlines() if line.startswith("peak "))
+    return result, max(int(line.split()[2]) for line in result.stdout.splitlines() if line.startswith("peak "))
 
 
 def leftovers(directory: Path) -> list[str]:
@@ -86,10 +86,11 @@ class Site:
 
     def actions(self, *more: str) -> dict[str, str]:
         """What a prepare does to each egg, by the egg's project."""
-        done = self.prepare("--json", *more)
-        assert done.returncode == 0, done.stderr
+        result = self.prepare("--json", *more)
+        assert result.returncode == 0, result.stderr
         return {
-            os.path.basename(outcome["into"]).split("-")[0]: outcome["action"] for outcome in as_json(done)["outcomes"]
+            os.path.basename(outcome["into"]).split("-")[0]: outcome["action"]
+            for outcome in as_json(result)["outcomes"]
         }
 
     def wrong(self) -> list[str]:

@@ -74,9 +74,9 @@ class Server:
 
     def systemctl(self, verb: str) -> str:
         """Have systemctl do that to Apache; what the journal has of it, "" where it worked."""
-        done = self.host.run("systemctl", verb, UNIT, check=False)
-        if done.returncode:
-            return done.stderr + self.host.run("systemctl", "status", UNIT, check=False).stdout
+        result = self.host.run("systemctl", verb, UNIT, check=False)
+        if result.returncode:
+            return result.stderr + self.host.run("systemctl", "status", UNIT, check=False).stdout
         # systemd takes Apache for started before Apache has written its pid file, by which apache2ctl finds it.
         self.host.sh("for turn in $(seq 200); do [ -s /run/apache2/apache2.pid ] && break; sleep 0.1; done")
         return ""
@@ -85,8 +85,8 @@ class Server:
         return self.host.run(PYTHON, "-c", ASK).stdout
 
     def findings(self, *words: str) -> dict[str, dict[str, str]]:
-        done = self.eggcache("check", *ON_SITE, "--cache", CACHE, "--json", *words, check=False)
-        return {one["code"]: one for one in as_json(done)["findings"]}
+        result = self.eggcache("check", *ON_SITE, "--cache", CACHE, "--json", *words, check=False)
+        return {one["code"]: one for one in as_json(result)["findings"]}
 
 
 SERVED = f"{CACHE}/{Path(EGG).name}-tmp/demo/data.txt\n"

@@ -44,11 +44,11 @@ def verify(wheel: Path) -> Metadata:
 
 
 def pip(into: Deployment, *words: str | Path) -> subprocess.CompletedProcess[str]:
-    done = deployment.run(
+    result = deployment.run(
         [into.python, "-m", "pip", "--disable-pip-version-check", "--no-cache-dir", *words], check=False
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result
 
 
 def other_setuptools(release: str) -> Path:

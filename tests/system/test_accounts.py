@@ -38,11 +38,11 @@ def test_rights_are_those_of_the_account(
         os.chown(path, uid, nobody.pw_gid if path == groups else 0)
         path.chmod(mode)
     paths = [roots, theirs, groups, shared_tmp / "nothing", shared_tmp]
-    done = subprocess.run(
+    result = subprocess.run(
         [*before, sys.executable, "-c", _ASK, nobody.pw_name, *map(str, paths)], cwd=ROOT, env=environment(),
         capture_output=True, text=True, check=True, preexec_fn=kernel,
     )  # fmt: skip
-    said, ids, back = json.loads(done.stdout)
+    said, ids, back = json.loads(result.stdout)
     assert said == [False, True, True, False, False]
     assert ids == [[0, nobody.pw_uid, 0], [0, nobody.pw_gid, 0]]
     assert back

@@ -44,8 +44,8 @@ def release(request: pytest.FixtureRequest, where: Path) -> dict[str, str]:
 def test_all_releases_are_tried(release: dict[str, str]) -> None:
     """What is imported is the release that is meant; the oldest is the one that setup.py allows."""
     code = "import importlib.metadata, filelock, os; print(os.path.dirname(os.path.dirname(filelock.__file__)))"
-    done = subprocess.run([sys.executable, "-c", code], env=release, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == release["PYTHONPATH"]
+    result = subprocess.run([sys.executable, "-c", code], env=release, capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == release["PYTHONPATH"]
     assert f'"filelock>={RELEASES[0].rpartition(".")[0]}"' in (ROOT / "setup.py").read_text()
 
 
@@ -55,11 +55,11 @@ def test_never_by_a_path(site: Site, release: dict[str, str]) -> None:
     log = site.cache.parent / "strace"
     place = re.escape(str(site.cache.parent))
     for words in (["prepare", site.cache, *site.options], ["remove", site.cache]):
-        done = subprocess.run(
+        result = subprocess.run(
             ["strace", "-f", "-o", log, "-s", "500", "-e", "trace=%file", sys.executable, "-m", "eggcache", *words],
             cwd=ROOT, env=release, capture_output=True, text=True, check=False,
         )  # fmt: skip
-        assert done.returncode == 0, done.stderr
+        assert result.returncode == 0, result.stderr
         calls = log.read_text().splitlines()
         opened = [call for call in calls if safe_dirs.LOCK in call and "open" in call]
         assert opened
@@ -84,9 +84,9 @@ def test_who_waits_in_vain_is_told_and_changes_nothing(site: Site, release: dict
     with somebody_elses(site):
         preparing = ["prepare", site.cache, *site.options, "--tz", "UTC"]
         for words, wait in ((preparing, "0.2"), (["remove", site.cache], "0")):
-            done = eggcache(*words, "--wait", wait, env=release)
-            assert done.returncode == 75
-            assert f"{site.cache}: another run holds its lock for more than {wait} s" in done.stderr
+            result = eggcache(*words, "--wait", wait, env=release)
+            assert result.returncode == 75
+            assert f"{site.cache}: another run holds its lock for more than {wait} s" in result.stderr
     assert site.served()
     assert eggcache("remove", site.cache, "--wait", "0", env=release).returncode == 0
 

@@ -96,12 +96,12 @@ def test_memory_that_is_shut(site: Site, shut: int) -> None:
     env = environment({"PYTHON_EGG_CACHE": str(site.cache)})
     with subprocess.Popen(["/bin/sleep", "600"], env=env) as open_to_all:
         time.sleep(0.2)
-        done = eggcache("remove", site.cache)
+        result = eggcache("remove", site.cache)
         open_to_all.kill()
-    assert done.returncode == 0
+    assert result.returncode == 0
     assert not site.cache.exists()
-    assert f"sleep (process {open_to_all.pid}) has it as its egg cache: restart it without" in done.stderr
-    assert f"process {shut}: whether it has it as its egg cache could not be read" in done.stderr
+    assert f"sleep (process {open_to_all.pid}) has it as its egg cache: restart it without" in result.stderr
+    assert f"process {shut}: whether it has it as its egg cache could not be read" in result.stderr
     silent: list[int] = []
     pids = [shut, os.getpid()]
     for question in (procfs.environment, procfs.command):

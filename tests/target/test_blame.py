@@ -20,9 +20,9 @@ from eggcache.target import script_run as targets
 
 def told(python: Path, *more: str | Path) -> str:
     """The one line in which `tree` says why it cannot ask that Python."""
-    done = eggcache("tree", "--all", "--python", python, *more)
-    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (done.returncode or 1, "", 1)
-    return done.stderr
+    result = eggcache("tree", "--all", "--python", python, *more)
+    assert (result.returncode, result.stdout, result.stderr.count("\n")) == (result.returncode or 1, "", 1)
+    return result.stderr
 
 
 def test_metadata_that_is_not_utf_8(target: Callable[[str, str], Deployment]) -> None:

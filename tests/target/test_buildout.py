@@ -93,10 +93,10 @@ def test_what_has_no_list_keeps_nothing_else_from_a_server(python: Path, shared_
     words = ["--all", "--path", script, "--path", eggs, "--python", python]
     prepare = ["prepare", shared_tmp / "cache", *words]
     for command in (["tree", *words[1:]], prepare):
-        done = eggcache(*command)
-        assert (done.returncode, done.stderr.count("no list of eggs can be read in it")) == (2, 1), done.stderr
-    done = eggcache(*prepare, "--lenient")
-    assert (done.returncode, done.stderr.count("no list of eggs can be read in it")) == (0, 1), done.stderr
+        result = eggcache(*command)
+        assert (result.returncode, result.stderr.count("no list of eggs can be read in it")) == (2, 1), result.stderr
+    result = eggcache(*prepare, "--lenient")
+    assert (result.returncode, result.stderr.count("no list of eggs can be read in it")) == (0, 1), result.stderr
     assert (shared_tmp / "cache" / "One-1.0-py3.11.egg-tmp" / "one" / "htdocs" / "a.css").is_file()
     again = eggcache(*prepare, "--lenient", "--json")
     assert as_json(again)["unchanged"] is True
@@ -119,8 +119,8 @@ def test_script_is_read_and_never_run(plain: Deployment, shared_tmp: Path) -> No
     user = ["--user", "nobody"]
     check = ["check", "--cache", cache, *user]
     for words in (["tree"], ["prepare", cache, *user], check, ["wrapper", cache, "--for", "shell", *user]):
-        done = eggcache(*words, "--path-from", made.script)
-        assert done.returncode in (0, 3), done.stderr
+        result = eggcache(*words, "--path-from", made.script)
+        assert result.returncode in (0, 3), result.stderr
         assert not mark.exists(), words
     assert len(list(cache.glob("acme.*-tmp"))) == 2
     deployment.run([made.script])
@@ -147,15 +147,15 @@ def test_a_cache_for_it_serves_the_application(made: Buildout, shared_tmp: Path,
     environment = {"PYTHON_EGG_CACHE": str(cache)}
 
     def served() -> str:
-        done = deployment.run([made.script], user=nobody.pw_name, env=environment, check=False)
-        return done.stdout + done.stderr
+        result = deployment.run([made.script], user=nobody.pw_name, env=environment, check=False)
+        return result.stdout + result.stderr
 
     cache.mkdir(mode=0o755)
     assert "ExtractionError" in served() or "Permission denied" in served()
     cache.rmdir()
     for target in (["--python", made.interpreter], ["--python", made.target.python, "--path-from", made.script]):
-        done = eggcache("prepare", cache, "acme.site", *target, *more)
-        assert done.returncode == 0, done.stderr
+        result = eggcache("prepare", cache, "acme.site", *target, *more)
+        assert result.returncode == 0, result.stderr
         assert served() == f"{cache}/{made.egg('acme.skin-1.0').name}-tmp/acme_skin/style/a.css"
         assert as_json(eggcache("prepare", cache, "acme.site", *target, *more))["unchanged"] is True
     buildouts.generate(made.target, made.top, pins=["acme.site==1.0", "acme.skin==2.0"])
@@ -179,21 +179,21 @@ def test_a_directory_of_eggs_has_other_versions(made: Buildout, shared_tmp: Path
 
 def test_the_script_names_its_python(made: Buildout, shared_tmp: Path) -> None:
     """--path-from alone is enough; what it names has to have a list, and the emitted command is the same."""
-    done = eggcache("tree", "acme.site", "--path-from", made.script, "--json")
-    assert as_json(done)["interpreter"]["executable"] == str(made.target.python)
-    done = eggcache("wrapper", shared_tmp / "cache", "acme.site", "--path-from", made.script, "--for", "shell")
-    assert f" --python {made.target.python} --path-from {made.script} " in done.stdout
-    done = eggcache("tree", "acme.site", "--path-from", made.target.python)
-    assert done.returncode == 2
-    assert done.stderr.startswith(
+    result = eggcache("tree", "acme.site", "--path-from", made.script, "--json")
+    assert as_json(result)["interpreter"]["executable"] == str(made.target.python)
+    result = eggcache("wrapper", shared_tmp / "cache", "acme.site", "--path-from", made.script, "--for", "shell")
+    assert f" --python {made.target.python} --path-from {made.script} " in result.stdout
+    result = eggcache("tree", "acme.site", "--path-from", made.target.python)
+    assert result.returncode == 2
+    assert result.stderr.startswith(
         f"eggcache: --path-from {made.target.python}: it has no list of eggs, as scripts have"
     )
 
 
 def test_unzip_all_takes_the_eggs_of_its_list(made: Buildout, nobody: pwd.struct_passwd) -> None:
     """What is pinned is unzipped in place, byte-compiled by the Python that runs the script; the rest stays zipped."""
-    done = eggcache("unzip-all", "acme.site", "--python", made.interpreter)
-    assert done.returncode == 0, done.stderr
+    result = eggcache("unzip-all", "acme.site", "--python", made.interpreter)
+    assert result.returncode == 0, result.stderr
     unzipped = made.egg("acme.skin-1.0")
     assert list(unzipped.glob("acme_skin/__pycache__/*.pyc"))
     assert made.egg("acme.skin-2.0").is_file()
@@ -203,11 +203,11 @@ def test_unzip_all_takes_the_eggs_of_its_list(made: Buildout, nobody: pwd.struct
 
 def test_a_script_that_is_no_interpreter(made: Buildout) -> None:
     """--python with the application's own script is told how to name it."""
-    done = eggcache("tree", "acme.site", "--python", made.script)
+    result = eggcache("tree", "acme.site", "--python", made.script)
     options = f"--python {made.target.python} --path-from {made.script}"
-    assert done.returncode == 1
+    assert result.returncode == 1
     cause = "is no Python, but a script of buildout's that has a list of eggs"
-    assert done.stderr == f"eggcache: {made.script}: {cause}; name both: {options}\n"
+    assert result.stderr == f"eggcache: {made.script}: {cause}; name both: {options}\n"
 
 
 def test_root_runs_it_only_where_all_of_it_is_roots(
@@ -239,14 +239,14 @@ def test_root_unzips_for_a_list_only_what_is_its_owners(made: Buildout, nobody: 
     assert eggs not in code_owners.egg_directories(str(made.target.python), [str(made.script)])
     os.chown(own, 0, 0)
     words = ["unzip-all", "acme.site", "--python", made.target.python]
-    done = eggcache(*words, "--path-from", made.script)
-    assert f"{eggs}: root knows these eggs only from code that {nobody.pw_name} runs" in done.stderr
+    result = eggcache(*words, "--path-from", made.script)
+    assert f"{eggs}: root knows these eggs only from code that {nobody.pw_name} runs" in result.stderr
     assert made.egg("acme.skin-1.0").is_file()
     # What root names himself is his own choice
     named = [word for name in ("acme.site-1.0", "acme.skin-1.0") for word in ("--path", made.egg(name))]
     for more in ([], ["--undo"]):
-        done = eggcache(*words, "--path-from", made.script, *named, "--backup", made.top / "zips", *more)
-        assert done.returncode == 0, done.stderr
+        result = eggcache(*words, "--path-from", made.script, *named, "--backup", made.top / "zips", *more)
+        assert result.returncode == 0, result.stderr
         assert made.egg("acme.skin-1.0").is_file() is bool(more)
 
 

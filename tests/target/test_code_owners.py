@@ -102,9 +102,9 @@ def test_eggs_of_another_user(spied: tuple[Deployment, Path, Path], nobody: pwd.
     egg = write_egg(theirs / "Theirs-1.0-py3.11.egg", {"theirs.py": ""})
     ours = write_egg(deployment.site_packages / "Ours-1.0-py3.11.egg", {"ours.py": ""})
     os.chown(egg, nobody.pw_uid, nobody.pw_gid)
-    done = eggcache("unzip-all", "--all", "--python", deployment.python, "--path", egg)
-    assert done.returncode == 4
-    assert f"{theirs}: root cannot safely work in it" in done.stderr
+    result = eggcache("unzip-all", "--all", "--python", deployment.python, "--path", egg)
+    assert result.returncode == 4
+    assert f"{theirs}: root cannot safely work in it" in result.stderr
     assert egg.is_file()
     assert ours.is_dir()
 
@@ -129,9 +129,9 @@ def test_tool_that_the_owner_cannot_read(
     # -S: whatever it finds is in the private directory
     command = [sys.executable, "-S", "-m", "eggcache", "unzip-all", "--all", "--python", str(own.python)]
     env = environment({"PYTHONPATH": str(private), "TERM": "xterm-256color"})
-    done = show(command, env=env, cwd=Path("/"))
-    assert (done.status, "asking " in done.terminal) == (3, True), done.terminal
-    assert "Two-1.0-py3.11.egg, member two.py: its CRC is" in done.terminal
+    result = show(command, env=env, cwd=Path("/"))
+    assert (result.status, "asking " in result.terminal) == (3, True), result.terminal
+    assert "Two-1.0-py3.11.egg, member two.py: its CRC is" in result.terminal
     assert egg.is_dir()
     assert egg.stat().st_uid == nobody.pw_uid
     (own.site_packages / "slow.pth").unlink()
@@ -251,11 +251,11 @@ def test_eggs_that_another_users_code_names_are_not_touched(
     (theirs / "usercustomize.py").unlink()
     (victim / ".eggcache-stage-0123456789abcdef").mkdir()
     before = sorted(victim.iterdir())
-    done = eggcache("unzip-all", "--all", "--python", deployment.python, "--path", theirs)
-    assert (done.returncode, done.stdout) == (4, ""), done.stderr
+    result = eggcache("unzip-all", "--all", "--python", deployment.python, "--path", theirs)
+    assert (result.returncode, result.stdout) == (4, ""), result.stderr
     assert (
         f"{victim}: root knows these eggs only from code that nobody runs; name it: --path {victim} "
-        "[not-permitted]" in done.stderr
+        "[not-permitted]" in result.stderr
     )
     assert sorted(victim.iterdir()) == before
     assert (egg.is_file(), app.is_file(), told.read_text()) == (True, True, "")

@@ -134,8 +134,8 @@ def test_hostile_pth_file_gets_nowhere(hostile: Hostile, command: str) -> None:
     it leaves behind, in a session of its own, is ended with it."""
     assert hostile.site.prepare().returncode == 0
     hostile.plant(TRIES)
-    done = eggcache(*hostile.commands()[command])
-    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    result = eggcache(*hostile.commands()[command])
+    assert (result.returncode, result.stderr) == (0, ""), result.stderr
     log = (hostile.loot / "log").read_text()
     assert "read key: PermissionError" in log
     assert "write cache: PermissionError" in log
@@ -159,13 +159,13 @@ def test_link_to_a_zip_of_roots_is_not_copied(hostile: Hostile, kind: str) -> No
         egg.chmod(0o600)
         os.link(egg, link)
     for command, words in hostile.commands().items():
-        done = eggcache(*words)
-        assert "Traceback" not in done.stderr
+        result = eggcache(*words)
+        assert "Traceback" not in result.stderr
         assert hostile.got() == [], command
         if command == "prepare":
-            assert done.returncode == 4
-            assert str(link) in done.stderr
-            assert "nobody cannot use it" in done.stderr
+            assert result.returncode == 4
+            assert str(link) in result.stderr
+            assert "nobody cannot use it" in result.stderr
     assert not list(hostile.site.cache.glob("Secret*"))
 
 
@@ -198,13 +198,13 @@ def test_zip_that_a_forged_answer_names_is_opened_with_the_users_rights(hostile:
     """An answer that names a zip of root's is taken for what it is worth: root opens it with the user's rights."""
     egg = hostile.secret / "Secret-1.0-py3.11.egg"
     hostile.plant(forged(hostile, egg))
-    done = eggcache(*hostile.commands()[command])
+    result = eggcache(*hostile.commands()[command])
     assert hostile.got() == []
     assert not list(hostile.site.cache.glob("Secret*"))
     assert egg.is_file()
     if command == "prepare":
-        assert done.returncode == 4
-        assert f"{egg}: nobody cannot use it: {hostile.secret} is root's, mode 0700" in done.stderr
+        assert result.returncode == 4
+        assert f"{egg}: nobody cannot use it: {hostile.secret} is root's, mode 0700" in result.stderr
 
 
 GIGABYTE = """
@@ -230,10 +230,10 @@ def test_answer_of_a_gigabyte(hostile: Hostile, command: str, piece: str) -> Non
         hostile.plant("BEGIN, PIECE, END = b'[{}', b',{\"\":{}}', b']'\n" + GIGABYTE.replace("1024", "15"))
     (hostile.site.eggs / "One-1.0-py3.11.egg").touch()
     started = time.monotonic()
-    done, size = measured(words)
+    result, size = measured(words)
     assert time.monotonic() - started < 60
-    assert done.returncode in (1, 4), done.stderr
-    assert "is no Python to trust: its answer" in done.stderr
+    assert result.returncode in (1, 4), result.stderr
+    assert "is no Python to trust: its answer" in result.stderr
     assert size - usual < 64 << 10, (usual, size)
 
 
@@ -252,10 +252,10 @@ def test_answer_that_never_comes(hostile: Hostile, command: str, code: str, says
     hostile.plant(code)
     words = [str(word) for word in hostile.commands()[command]]
     started = time.monotonic()
-    done, _ = measured(
+    result, _ = measured(
         words, "from eggcache.target import script_run as target; target.run.__kwdefaults__['timeout'] = 2.0"
     )
     assert time.monotonic() - started < 40
-    assert done.returncode in (1, 4)
-    assert says in done.stderr
-    assert done.stderr.count("\n") == 1
+    assert result.returncode in (1, 4)
+    assert says in result.stderr
+    assert result.stderr.count("\n") == 1

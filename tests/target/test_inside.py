@@ -173,7 +173,7 @@ def test_scripts_compile_on_every_interpreter(version: str, interpreter: Callabl
     python = interpreter(version)
     for script in SCRIPTS:
         code = "import sys; compile(sys.stdin.read(), 'script', 'exec')"
-        done = subprocess.run(
+        result = subprocess.run(
             [python, "-W", "error", "-c", code], input=script.read_bytes(), capture_output=True, check=False
         )
-        assert (done.returncode, done.stderr) == (0, b""), script.name
+        assert (result.returncode, result.stderr) == (0, b""), script.name

@@ -102,11 +102,11 @@ def required(made: Deployment, *requirements: str, paths: str = "") -> set[tuple
         "import sys, warnings; warnings.simplefilter('ignore'); sys.path[:1] = sys.argv[1].split(':')\n"
         "import pkg_resources as p\nfor d in p.require(sys.argv[2:]): print(d.project_name + ' ' + d.version)"
     )
-    done = made.run(code, paths, *requirements, check=False)
-    if done.returncode:
-        assert any(name in done.stderr for name in ("VersionConflict", "DistributionNotFound")), done.stderr
+    result = made.run(code, paths, *requirements, check=False)
+    if result.returncode:
+        assert any(name in result.stderr for name in ("VersionConflict", "DistributionNotFound")), result.stderr
         return None
-    return {(line.split()[0], line.split()[1]) for line in done.stdout.splitlines()}
+    return {(line.split()[0], line.split()[1]) for line in result.stdout.splitlines()}
 
 
 def projects(tree: Tree) -> set[tuple[str, str]]:
@@ -550,10 +550,10 @@ def test_asking_writes_nothing(turbogears2_27: Deployment, copy_of: Callable[[De
         source = str(ROOT)
         calls = "mkdir,mkdirat,rename,renameat,renameat2,unlink,unlinkat,creat,chmod,fchmod,fchmodat,fchownat,utimensat"
         command = [strace, "-f", "-qq", "-e", "signal=none", "-e", f"trace={calls}"]
-        done = subprocess.run(
+        result = subprocess.run(
             [*command, sys.executable, "-c", code, source, str(copy.python)], capture_output=True, text=True, check=True
         )
-        assert done.stderr == ""
+        assert result.stderr == ""
 
 
 def _snapshot(root: Path) -> list[tuple[str, int, int, int]]:

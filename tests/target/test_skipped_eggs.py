@@ -51,8 +51,10 @@ def test_half_an_egg(python: Path, eggs: Path, shared_tmp: Path) -> None:
     it is none of its business; and everything else is done."""
     for asked, named in ((["--all"], True), (["Needs"], True), (["Whole"], False)):
         for words in commands(shared_tmp).values():
-            done = eggcache(*words, *asked, "--path", eggs, "--python", python, "--json", env={"PYTHONPATH": str(eggs)})
-            half = [one for one in as_json(done)["findings"] if one["thing"] == f"{eggs}/half.one-1.0-py3.11.egg"]
+            result = eggcache(
+                *words, *asked, "--path", eggs, "--python", python, "--json", env={"PYTHONPATH": str(eggs)}
+            )
+            half = [one for one in as_json(result)["findings"] if one["thing"] == f"{eggs}/half.one-1.0-py3.11.egg"]
             found = [one for one in half if one["code"] != "egg-other-python"]  # which it is, too, for 2.7
             assert [one["code"] for one in found] == (["egg-refused"] if named else []), (words, asked)
             assert all(one["cause"].startswith("truncated: ") for one in found)
@@ -72,9 +74,9 @@ def test_egg_that_cannot_be_read(python: Path, eggs: Path, shared_tmp: Path, nob
     os.chown(closed, 0, 0)
     closed.chmod(0o600)
     words = commands(shared_tmp)["wheels"]
-    done = eggcache(*words, "--all", "--path", eggs, "--python", python, "--json")
-    assert done.returncode == 4
-    found = [one for one in as_json(done)["findings"] if one["thing"] == str(closed)]
+    result = eggcache(*words, "--all", "--path", eggs, "--python", python, "--json")
+    assert result.returncode == 4
+    found = [one for one in as_json(result)["findings"] if one["thing"] == str(closed)]
     assert [(one["code"], one["status"]) for one in found] == [("egg-unreadable", 4)]
     assert "mode 0600" in found[0]["cause"]
 
@@ -87,7 +89,7 @@ def test_refused_egg_is_told_of_once(python: Path, eggs: Path, shared_tmp: Path)
     data[data.index(b"twice.py") - 16] ^= 0xFF  # in the local header, which zipimport does not compare
     egg.write_bytes(data)
     for words in commands(shared_tmp).values():
-        done = eggcache(
+        result = eggcache(
             *words,
             "--all",
             "--path",
@@ -99,7 +101,7 @@ def test_refused_egg_is_told_of_once(python: Path, eggs: Path, shared_tmp: Path)
             "--json",
             env={"PYTHONPATH": str(eggs)},
         )
-        found = [one["code"] for one in as_json(done)["findings"] if "Twice-1.0.egg" in one["thing"]]
+        found = [one["code"] for one in as_json(result)["findings"] if "Twice-1.0.egg" in one["thing"]]
         assert found.count("egg-refused") == 1, (words, found)
 
 

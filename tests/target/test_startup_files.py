@@ -181,8 +181,8 @@ def ran(mixed: Mixed, python: Path, command: Sequence[str]) -> tuple[subprocess.
     """How a command of root's ended, and who has run what is others'."""
     # -I: what is asked is not whose modules the Python of eggcache itself runs
     words = [sys.executable, "-I", "-c", START, *command, "--all", "--python", str(python)]
-    done = subprocess.run(words, env=environment(), capture_output=True, text=True, check=False, cwd="/")
-    return done, set(mixed.told.read_text().split())
+    result = subprocess.run(words, env=environment(), capture_output=True, text=True, check=False, cwd="/")
+    return result, set(mixed.told.read_text().split())
 
 
 @pytest.mark.parametrize("others", OTHERS, ids=lambda function: function.__name__)
@@ -190,9 +190,9 @@ def test_what_is_others_never_runs_as_root(mixed: Mixed, others: Callable[[Mixed
     """Whatever part of what the target loads is another user's to write, the target runs as that user or as nobody."""
     assert code_owners.runner(str(mixed.python)) == accounts.current()
     python = others(mixed)
-    done, who = ran(mixed, python, ["tree"])
-    assert who == {str(mixed.account.pw_uid)}, done.stderr
-    assert done.returncode == 0 or "has no pkg_resources to ask" in done.stderr
+    result, who = ran(mixed, python, ["tree"])
+    assert who == {str(mixed.account.pw_uid)}, result.stderr
+    assert result.returncode == 0 or "has no pkg_resources to ask" in result.stderr
 
 
 @pytest.mark.parametrize("command", ["wheels", "prepare", "check", "unzip-all"])
@@ -210,12 +210,12 @@ def test_no_command_runs_others_startup_files_as_root(
         "check": ["--user", "root"],
         "unzip-all": ["-n"],
     }
-    done, who = ran(mixed, python, [command, *more[command]])
+    result, who = ran(mixed, python, [command, *more[command]])
     if command == "unzip-all" and others is library:
-        assert (done.returncode, who, egg.is_file()) == (4, set(), True)
-        assert f"nobody may change what it runs, at {mixed.library}, so root does not byte-compile" in done.stderr
+        assert (result.returncode, who, egg.is_file()) == (4, set(), True)
+        assert f"nobody may change what it runs, at {mixed.library}, so root does not byte-compile" in result.stderr
     else:
-        assert (who, "Traceback" in done.stderr) == ({str(mixed.account.pw_uid)}, False), done.stderr
+        assert (who, "Traceback" in result.stderr) == ({str(mixed.account.pw_uid)}, False), result.stderr
     assert list(mixed.site.glob(".eggcache*")) == []
 
 
@@ -225,8 +225,8 @@ def test_program_that_is_a_script(mixed: Mixed) -> None:
     script = mixed.top / "python"
     script.write_text(f'#!/bin/sh\nexec {mixed.python} "$@"\n')
     script.chmod(0o755)
-    done, who = ran(mixed, script, ["tree"])
-    assert (done.returncode, who) == (0, {str(mixed.account.pw_uid)}), done.stderr
+    result, who = ran(mixed, script, ["tree"])
+    assert (result.returncode, who) == (0, {str(mixed.account.pw_uid)}), result.stderr
     with pytest.raises(NotPermitted, match="cannot be told"):
         code_owners.check_bare(str(script))
 
@@ -235,9 +235,9 @@ def test_site_packages_of_several(mixed: Mixed) -> None:
     """As root, unzip-all says where several may write, and does not try as one who cannot."""
     egg = write_egg(mixed.site / "One-1.0-py3.11.egg", {"one.py": "one = 1\n"})
     os.setxattr(mixed.site, "system.posix_acl_access", acl((0x02, 7, mixed.account.pw_uid)))
-    done, _ = ran(mixed, mixed.python, ["unzip-all"])
-    assert (done.returncode, egg.is_file()) == (4, True)
-    assert done.stderr.startswith(f"eggcache: {mixed.site}: several users may change what the target runs there")
+    result, _ = ran(mixed, mixed.python, ["unzip-all"])
+    assert (result.returncode, egg.is_file()) == (4, True)
+    assert result.stderr.startswith(f"eggcache: {mixed.site}: several users may change what the target runs there")
 
 
 def test_names_in_pth_files(shared_tmp: Path) -> None:
@@ -309,10 +309,10 @@ def loaded_and_looked_at(python: str | Path, top: Path) -> tuple[set[str], list[
     """What the target opens as `tree` asks it, and what eggcache has looked at before: strace tells both."""
     log = top / "log"
     words = ["strace", "-ff", "-qq", "-s", "4096", "-e", "trace=%file", "-o", log, sys.executable, "-m", "eggcache"]
-    done = subprocess.run(
+    result = subprocess.run(
         [*words, "tree", "--all", "--python", python], cwd=ROOT, env=environment(), capture_output=True, check=False
     )
-    assert done.returncode == 0 or b"has no pkg_resources to ask" in done.stderr, done.stderr
+    assert result.returncode == 0 or b"has no pkg_resources to ask" in result.stderr, result.stderr
     looked, loaded = list[str](), set[str]()
     for file in top.glob("log.*"):
         before, mark, after = file.read_text(errors="replace").partition(f'execve("{python}"')

@@ -75,8 +75,8 @@ def test_remedy_for_a_plugin(python: Path, shared_tmp: Path) -> None:
     target = ["--trac-env", made, "--python", python, "--user", "nobody"]
     finding, *_ = as_json(eggcache("prepare", shared_tmp / "cache", *target, "--json"))["findings"]
     assert finding["thing"] == str(egg)
-    done = eggcache(*shlex.split(finding["command"])[1:])
-    assert (done.returncode, egg.is_dir()) == (0, True), done.stderr
+    result = eggcache(*shlex.split(finding["command"])[1:])
+    assert (result.returncode, egg.is_dir()) == (0, True), result.stderr
 
 
 LINES = """[inherit]|[DEFAULT]|[other]|[]|a||# b| ; c|File = x, y|file:z|  plugins_dir=q|   more = 1|=| [inherit]
@@ -141,9 +141,9 @@ def test_a_cache_for_its_plugins(python: Path, shared_tmp: Path, nobody: pwd.str
     words = ["prepare", shared_tmp / "cache", "--all", "--trac-env", made, "--python", python, "--user", nobody.pw_name]
 
     def prepared() -> tuple[bool, list[str]]:
-        done = eggcache(*words, "--json")
-        assert done.returncode == 0, done.stderr
-        report = as_json(done)
+        result = eggcache(*words, "--json")
+        assert result.returncode == 0, result.stderr
+        report = as_json(result)
         return report["unchanged"], sorted(os.path.basename(one["egg"]) for one in report["outcomes"])
 
     assert prepared() == (False, ["One-1.0-py3.11.egg"])
@@ -155,14 +155,14 @@ def test_a_cache_for_its_plugins(python: Path, shared_tmp: Path, nobody: pwd.str
 def test_the_wrapper_is_what_trac_reads(python: Path, shared_tmp: Path) -> None:
     """Where nobody says --for, it is Apache's configuration, and what prepares names the environment, and no other."""
     made = environment(shared_tmp, "")
-    done = eggcache("wrapper", shared_tmp / "cache", "--all", "--trac-env", made, "--python", python)
-    assert done.returncode == 0, done.stderr
-    assert f'\nSetEnv PYTHON_EGG_CACHE "{shared_tmp}/cache"\n' in done.stdout
-    assert f" --trac-env {made} " in done.stdout
-    assert "--for trac: Trac takes its cache from" in done.stderr
-    done = eggcache("wrapper", shared_tmp / "cache", "--all", "--trac-env", shared_tmp, "--python", python)
-    assert done.returncode == 2
-    assert f"--trac-env {shared_tmp}: it is no Trac environment" in done.stderr
+    result = eggcache("wrapper", shared_tmp / "cache", "--all", "--trac-env", made, "--python", python)
+    assert result.returncode == 0, result.stderr
+    assert f'\nSetEnv PYTHON_EGG_CACHE "{shared_tmp}/cache"\n' in result.stdout
+    assert f" --trac-env {made} " in result.stdout
+    assert "--for trac: Trac takes its cache from" in result.stderr
+    result = eggcache("wrapper", shared_tmp / "cache", "--all", "--trac-env", shared_tmp, "--python", python)
+    assert result.returncode == 2
+    assert f"--trac-env {shared_tmp}: it is no Trac environment" in result.stderr
 
 
 def test_root_runs_nothing_of_its_owners(python: Path, shared_tmp: Path, nobody: pwd.struct_passwd) -> None:

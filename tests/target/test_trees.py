@@ -28,9 +28,9 @@ def test_everything_is_served(
     deployment: Deployment = request.getfixturevalue(tree)
     root, status = TREES[tree]
     cache = shared_tmp / "cache"
-    done = eggcache("prepare", cache, root, "--python", deployment.python, "--user", "nobody", "--json")
-    assert done.returncode == status, done.stderr
-    made = as_json(done)["outcomes"]
+    result = eggcache("prepare", cache, root, "--python", deployment.python, "--user", "nobody", "--json")
+    assert result.returncode == status, result.stderr
+    made = as_json(result)["outcomes"]
     assert {outcome["action"] for outcome in made} == {"made"}
     assert len(made) >= 5
     verdict = judge(deployment.python, cache, [outcome["egg"] for outcome in made], nobody)
@@ -44,8 +44,8 @@ def test_what_no_tree_needs_is_served(
     """Without a requirement every egg on the path is prepared, those that only an application imports included."""
     deployment: Deployment = request.getfixturevalue(tree)
     cache = shared_tmp / "cache"
-    done = eggcache("prepare", cache, "--python", deployment.python, "--user", "nobody")
-    assert done.returncode == status, done.stderr
+    result = eggcache("prepare", cache, "--python", deployment.python, "--user", "nobody")
+    assert result.returncode == status, result.stderr
     assert served(judge(deployment.python, cache, deployment.eggs, nobody), cache) > least
 
 
@@ -67,9 +67,9 @@ def test_owner_and_modes(turbogears2_311: Deployment, shared_tmp: Path, nobody: 
 def test_missing_distribution_is_named_with_its_chain(turbogears1: Deployment, shared_tmp: Path) -> None:
     """PEAK-Rules is on no index: who requires it is said, everything else is done, and --lenient lets Apache start."""
     arguments = ("prepare", shared_tmp / "cache", "--python", turbogears1.python)
-    done = eggcache(*arguments)
-    assert done.returncode == 5
-    assert "TurboGears 1.1.3 -> TurboJson 1.3.2 -> PEAK-Rules" in done.stderr
+    result = eggcache(*arguments)
+    assert result.returncode == 5
+    assert "TurboGears 1.1.3 -> TurboJson 1.3.2 -> PEAK-Rules" in result.stderr
     assert (shared_tmp / "cache" / "TurboJson-1.3.2-py2.7.egg-tmp" / "turbojson").is_dir()
     assert eggcache(*arguments).returncode == 5
     lenient = eggcache(*arguments, "--lenient")
@@ -92,9 +92,9 @@ def test_application_imports_from_a_cache(
         assert "ExtractionError" in without.stderr
     eggcache("prepare", cache, "--all", "--python", deployment.python, "--user", "nobody")
     before = listing(cache)
-    done, attempts = watched(command, nobody, env=environment({"PYTHON_EGG_CACHE": str(cache)}))
-    assert done.returncode == 0, done.stderr
-    assert ".egg/" in done.stdout
+    result, attempts = watched(command, nobody, env=environment({"PYTHON_EGG_CACHE": str(cache)}))
+    assert result.returncode == 0, result.stderr
+    assert ".egg/" in result.stdout
     assert attempts == []
     assert listing(cache) == before
 
@@ -118,12 +118,12 @@ def test_as_an_ordinary_user(
     mine = shared_tmp / "mine"
     mine.mkdir()
     os.chown(mine, nobody.pw_uid, nobody.pw_gid)
-    done, _ = watched(
+    result, _ = watched(
         [str(turbogears2_311.python), "-m", "eggcache", "prepare", str(mine / "cache"), "TurboGears2"],
         nobody,
         env=environment({"PYTHONPATH": str(checkout), "EGGCACHE_PYTHON": str(turbogears2_311.python)}),
     )
-    assert done.returncode == 0, done.stderr
+    assert result.returncode == 0, result.stderr
     assert stat.S_IMODE((mine / "cache").stat().st_mode) == 0o755
     www = pwd.getpwnam("www-data")
     assert served(judge(turbogears2_311.python, mine / "cache", turbogears2_311.eggs, www), mine / "cache")

@@ -178,8 +178,8 @@ def test_a_zip_without_metadata(own: Python, shared_tmp: Path, nobody: pwd.struc
         archive.writestr(zipfile.ZipInfo("bare/a.txt", (2014, 5, 6, 7, 8, 10)), "x")
     egg.chmod(0o644)
     options = ["--all", "--path", egg, "--python", own.python]
-    done = eggcache("prepare", cache, *options, "--user", "nobody", "--json")
-    assert [one["egg"] for one in as_json(done)["outcomes"]] == [str(egg)]
+    result = eggcache("prepare", cache, *options, "--user", "nobody", "--json")
+    assert [one["egg"] for one in as_json(result)["outcomes"]] == [str(egg)]
     code = f"import sys; sys.path.insert(0, {str(egg)!r}); import bare"
     env = {**os.environ, "PYTHON_EGG_CACHE": str(cache)}
     asked = subprocess.run(

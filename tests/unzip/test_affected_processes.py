@@ -70,9 +70,9 @@ def test_named_before_it_swaps(site: Deployment, nobody: pwd.struct_passwd) -> N
     """Whoever has imported from the egg is named, with the safe order, by -n and by the run, and in its JSON."""
     with running(idle(site), user="nobody") as pid:
         for dry in (("-n",), ()):
-            done = unzip(site, *dry)
-            assert done.returncode == 0
-            lines = done.stderr.splitlines()
+            result = unzip(site, *dry)
+            assert result.returncode == 0
+            lines = result.stderr.splitlines()
             assert lines[0].startswith("eggcache: 1 process uses this Python or its eggs, and can fail from now on")
             assert "stop them, eggcache unzip-all, start them" in lines[0]
             assert lines[1].startswith(f"eggcache:   process {pid} of nobody, {str(site.python)[:70]}")
@@ -89,12 +89,12 @@ def test_before_anything_changes(site: Deployment) -> None:
     with running(idle(site)) as pid:
         command = [sys.executable, "-m", "eggcache", "unzip-all", "--all", "--python", str(site.python)]
         strace = ["strace", "-qq", "-o", "/dev/null", "-e", "trace=renameat2", "-e", "inject=renameat2:error=EIO"]
-        done = subprocess.run(
+        result = subprocess.run(
             [*strace, *command], env=environment(), cwd=ROOT, capture_output=True, text=True,
             check=False,
         )  # fmt: skip
-        assert done.returncode == 1
-        assert f"process {pid} of root" in done.stderr
+        assert result.returncode == 1
+        assert f"process {pid} of root" in result.stderr
         assert (site.site_packages / EGG).is_file()
         quiet = unzip(site, "--quiet", "--json")
         assert quiet.stderr == ""
@@ -110,10 +110,10 @@ def test_undo_names_them_too(site: Deployment) -> None:
     backup = site.root / "zips"
     assert unzip(site, "--backup", backup).returncode == 0
     with running(idle(site)) as pid:
-        done = unzip(site, "--backup", backup, "--undo", "--json")
-        VALIDATOR.validate(as_json(done))
-        assert [one["pid"] for one in as_json(done)["processes"]] == [pid]
-        assert "stop them, eggcache unzip-all --undo, start them" in done.stderr
+        result = unzip(site, "--backup", backup, "--undo", "--json")
+        VALIDATOR.validate(as_json(result))
+        assert [one["pid"] for one in as_json(result)["processes"]] == [pid]
+        assert "stop them, eggcache unzip-all --undo, start them" in result.stderr
 
 
 def test_owner_of_site_packages(site: Deployment, nobody: pwd.struct_passwd) -> None:
@@ -121,8 +121,8 @@ def test_owner_of_site_packages(site: Deployment, nobody: pwd.struct_passwd) -> 
     for path in (site.root, *site.root.rglob("*")):
         os.chown(path, nobody.pw_uid, nobody.pw_gid, follow_symlinks=False)
     with running(idle(site), user="daemon") as pid:
-        done = eggcache("unzip-all", "--all", "--python", site.python)
-        assert f"process {pid} of daemon" in done.stderr
+        result = eggcache("unzip-all", "--all", "--python", site.python)
+        assert f"process {pid} of daemon" in result.stderr
     assert (site.site_packages / EGG).is_dir()
 
 
@@ -136,12 +136,12 @@ def test_as_anybody_else(site: Deployment, nobody: pwd.struct_passwd, shared_tmp
         )
         shutil.copytree(Path(affected_processes.__file__).parents[1], shared_tmp / "eggcache")
         deployment.world_readable(shared_tmp / "eggcache")
-        done = deployment.run(
+        result = deployment.run(
             ["/usr/bin/python3", "-B", "-c", code, site.python, site.site_packages],
             user="nobody", env={"PYTHONPATH": str(shared_tmp)},
         )  # fmt: skip
-        assert done.stdout.startswith(f"[{own}] "), (roots, done.stdout)
-        assert "some processes could not be looked into" in done.stdout
+        assert result.stdout.startswith(f"[{own}] "), (roots, result.stdout)
+        assert "some processes could not be looked into" in result.stdout
 
 
 def looked(site: Deployment) -> dict[int, str]:
@@ -216,12 +216,12 @@ def test_apache_that_embeds_the_target_is_named(module: str, site: Deployment, s
     try:
         family = set(httpd.family())
         assert not family & looked(site).keys()  # another installation of the same version
-        done = eggcache("unzip-all", "--all", "--python", home / "bin" / "python3", "-n", "--json")
-        found = {one["pid"]: one for one in as_json(done)["processes"]}
+        result = eggcache("unzip-all", "--all", "--python", home / "bin" / "python3", "-n", "--json")
+        found = {one["pid"]: one for one in as_json(result)["processes"]}
         assert family <= found.keys()
         assert {found[pid]["user"] for pid in family} == {"root", www_data().pw_name}
         assert all("libpython3.11.so" in found[pid]["uses"] for pid in family)
-        assert "ctl stop, eggcache unzip-all, " in done.stderr
+        assert "ctl stop, eggcache unzip-all, " in result.stderr
     finally:
         httpd.stop()
 

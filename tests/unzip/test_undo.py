@@ -109,8 +109,8 @@ def kept(pristine: Deployment, copy_of: Callable[[Deployment], Deployment]) -> K
     made = copy_of(pristine)
     before = facts(made.site_packages)
     kept = Kept(made, before)
-    done = eggcache("unzip-all", "--all", "--python", made.python, "--backup", kept.backup)
-    assert done.returncode == 0, done.stderr
+    result = eggcache("unzip-all", "--all", "--python", made.python, "--backup", kept.backup)
+    assert result.returncode == 0, result.stderr
     assert kept.state() == ["directory"] * 3
     return kept
 
@@ -130,16 +130,16 @@ def test_unzip_and_undo_give_every_byte_back(
     everything = listing(made.root)
     planned = as_json(eggcache(*arguments, "--undo", "-n", "--json"))
     assert listing(made.root) == everything
-    done = eggcache(*arguments, "--undo")
-    assert done.returncode == 0, done.stderr
+    result = eggcache(*arguments, "--undo")
+    assert result.returncode == 0, result.stderr
     assert facts(made.site_packages) == before
     assert leftovers(made.site_packages) == []
     eggs = [one["egg"] for one in planned["outcomes"]]
     assert {one["action"] for one in planned["outcomes"]} == {"restored"}
-    assert f"{len(eggs)} eggs restored" in done.stdout
+    assert f"{len(eggs)} eggs restored" in result.stdout
     assert sorted(os.path.basename(egg) for egg in eggs) == sorted(os.listdir(made.root / "zips"))
     assert len(eggs) > 20
-    assert "restart every server" in done.stderr
+    assert "restart every server" in result.stderr
     assert made.run(code, env={"PYTHON_EGG_CACHE": str(cache)}).stdout == said
     again = eggcache(*arguments, "--undo")
     assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
@@ -161,9 +161,9 @@ def test_remedy_has_a_way_back(pristine: Deployment, copy_of: Callable[[Deployme
         assert {(made.site_packages / name).is_file() for name in NAMES} == {"put" not in pattern}
         command = re.search(pattern, said)
         assert command, said
-        done = eggcache(*shlex.split(command[1])[1:])
-        assert done.returncode == 0, done.stderr
-        said = done.stderr
+        result = eggcache(*shlex.split(command[1])[1:])
+        assert result.returncode == 0, result.stderr
+        said = result.stderr
     zips = made.site_packages / "eggcache-zips"
     assert sorted(os.listdir(zips)) == NAMES
     assert (zips.stat().st_uid, stat.S_IMODE(zips.stat().st_mode)) == (uid, 0o700)
@@ -174,8 +174,8 @@ def test_remedy_has_a_way_back(pristine: Deployment, copy_of: Callable[[Deployme
 def test_zips_are_what_they_were_and_the_backup_keeps_its_own(kept: Kept) -> None:
     """The zips are what they were; the backup keeps its own, which a write into an installed egg does not change."""
     backup = listing(kept.backup)
-    done = kept.undo()
-    assert (done.returncode, done.stderr.count("\n")) == (0, 1), done.stderr
+    result = kept.undo()
+    assert (result.returncode, result.stderr.count("\n")) == (0, 1), result.stderr
     assert facts(kept.site) == kept.before
     now = listing(kept.backup)
     assert {name: info[:6] for name, info in now.items()} == {name: info[:6] for name, info in backup.items()}
@@ -210,10 +210,10 @@ def test_changed_directory_stays_and_is_named(change: str, kept: Kept) -> None:
     act(egg)
     before = listing(egg)
     for dry in (("-n",), ()):
-        done = kept.undo(*dry)
-        assert done.returncode == 3
-        assert f"{egg}: it was changed since it was unzipped: {words}" in done.stderr.replace("\n", " ")
-        assert "[egg-changed]" in done.stderr
+        result = kept.undo(*dry)
+        assert result.returncode == 3
+        assert f"{egg}: it was changed since it was unzipped: {words}" in result.stderr.replace("\n", " ")
+        assert "[egg-changed]" in result.stderr
     assert listing(egg) == before
     assert [(kept.site / name).is_file() for name in NAMES] == [True, False, True]
     assert leftovers(kept.site) == []
@@ -233,18 +233,18 @@ def test_byte_code_is_no_change(kept: Kept) -> None:
 def test_zip_that_is_missing(kept: Kept) -> None:
     """An unzipped egg that the backup has no zip of is named and stays; the others are put back."""
     (kept.backup / NAMES[2]).unlink()
-    done = kept.undo()
-    assert done.returncode == 0
-    assert f"--backup {kept.backup} has no zip of {NAMES[2]}: left unzipped" in done.stderr
+    result = kept.undo()
+    assert result.returncode == 0
+    assert f"--backup {kept.backup} has no zip of {NAMES[2]}: left unzipped" in result.stderr
     assert [(kept.site / name).is_file() for name in NAMES] == [True, True, False]
 
 
 def test_backup_of_another_python(kept: Kept, target: Callable[[str, str], Deployment]) -> None:
     """That all zips of a backup are another Python's eggs is said; once they are put back, there is nothing to do."""
     other = target("3.11", "65.5.0")
-    done = eggcache("unzip-all", "--undo", "--backup", kept.backup, "--python", other.python)
-    assert done.returncode == 2
-    assert f"--backup {kept.backup}: none of its 3 zips is that of an egg of {other.python}; name the" in done.stderr
+    result = eggcache("unzip-all", "--undo", "--backup", kept.backup, "--python", other.python)
+    assert result.returncode == 2
+    assert f"--backup {kept.backup}: none of its 3 zips is that of an egg of {other.python}; name the" in result.stderr
     assert kept.undo().returncode == 0
     again = kept.undo()
     assert (again.returncode, again.stderr) == (0, "")
@@ -260,10 +260,10 @@ def test_zip_that_is_damaged(kept: Kept) -> None:
     for name, data in ((NAMES[0], bytes(damaged)), (NAMES[1], (kept.backup / NAMES[2]).read_bytes())):
         (kept.backup / name).unlink()
         (kept.backup / name).write_bytes(data)
-    done = kept.undo()
-    assert done.returncode == 3
-    assert f"{kept.backup / NAMES[0]}, member" in done.stderr
-    assert f"{kept.site / NAMES[1]}: it was changed" in done.stderr
+    result = kept.undo()
+    assert result.returncode == 3
+    assert f"{kept.backup / NAMES[0]}, member" in result.stderr
+    assert f"{kept.site / NAMES[1]}: it was changed" in result.stderr
     assert [(kept.site / name).is_file() for name in NAMES] == [False, False, True]
     assert leftovers(kept.site) == []
 
@@ -271,9 +271,9 @@ def test_zip_that_is_damaged(kept: Kept) -> None:
 def test_undo_without_a_safe_backup_does_nothing(kept: Kept) -> None:
     """Without --backup, with one that is missing, that others can write, or that is site-packages: nothing is done."""
     before = listing(kept.site)
-    done = eggcache("unzip-all", "--all", "--undo", "--python", kept.deployment.python)
-    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert "--backup DIR" in done.stderr
+    result = eggcache("unzip-all", "--all", "--undo", "--python", kept.deployment.python)
+    assert (result.returncode, result.stderr.count("\n")) == (2, 1)
+    assert "--backup DIR" in result.stderr
     missing = kept.undo(backup=kept.site / "none")
     assert (missing.returncode, missing.stderr.count("\n")) == (1, 1)
     assert "name the directory that has the zips" in missing.stderr
@@ -289,8 +289,8 @@ def test_as_the_owner_of_site_packages(kept: Kept, nobody: pwd.struct_passwd) ->
     """As root on another user's site-packages it all runs as that user, and the zips are that user's."""
     for path in (kept.deployment.root, *kept.deployment.root.rglob("*")):
         os.chown(path, nobody.pw_uid, nobody.pw_gid, follow_symlinks=False)
-    done = eggcache(*kept.command())
-    assert done.returncode == 0, done.stderr
+    result = eggcache(*kept.command())
+    assert result.returncode == 0, result.stderr
     assert kept.state() == ["zip"] * 3
     assert {(kept.site / name).stat().st_uid for name in NAMES} == {nobody.pw_uid}
     assert stat.S_IMODE((kept.site / NAMES[1]).stat().st_mode) == 0o640
@@ -322,11 +322,11 @@ def test_on_the_disk_before_it_is_seen(kept: Kept) -> None:
     """The zips are on the disk before they take their places, and the names before the directories are removed."""
     log = kept.deployment.root / "strace"
     trace = "trace=syncfs,renameat2,fsync,unlink,unlinkat,rmdir"
-    done = subprocess.run(
+    result = subprocess.run(
         ["strace", "-o", log, "-e", trace, sys.executable, "-m", "eggcache", *map(str, kept.command())],
         cwd=ROOT, env=environment({"PYTHONDONTWRITEBYTECODE": "1"}), capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    assert result.returncode == 0, result.stderr
     calls = re.findall(r"^(?:\d+ +)?(\w+)\(", log.read_text(), re.MULTILINE)
     first = calls.index("syncfs")
     assert calls[first : first + 6] == ["syncfs", "renameat2", "renameat2", "renameat2", "fsync", calls[first + 5]]
@@ -373,10 +373,10 @@ def test_never_passed_over(hindrance: str, kept: Kept, nobody: pwd.struct_passwd
     hinder, status, words = HINDRANCES[hindrance]
     hinder(egg)
     for dry in (("-n",), ()):
-        done = eggcache(*kept.command(*dry))
-        assert done.returncode == status, done.stderr
-        assert str(egg) in done.stderr
-        assert words in done.stderr.replace("\n", " ")
+        result = eggcache(*kept.command(*dry))
+        assert result.returncode == status, result.stderr
+        assert str(egg) in result.stderr
+        assert words in result.stderr.replace("\n", " ")
     assert [(kept.site / name).is_file() for name in NAMES] == [True, False, True]
     assert leftovers(kept.site) == []
 
@@ -395,7 +395,7 @@ def test_what_the_target_passes_over(
     egg = made.site_packages / NAMES[1]
     forbid(egg / "EGG-INFO")
     for dry in (("-n",), ()):
-        done = eggcache(*command, "--undo", *dry)
-        assert done.returncode == 4
-        assert f"{egg}: it cannot be put back: {egg.name}/EGG-INFO/: Permission denied" in done.stderr
+        result = eggcache(*command, "--undo", *dry)
+        assert result.returncode == 4
+        assert f"{egg}: it cannot be put back: {egg.name}/EGG-INFO/: Permission denied" in result.stderr
     assert [(made.site_packages / name).is_file() for name in NAMES[:2]] == [True, False]

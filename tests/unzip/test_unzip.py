@@ -177,9 +177,9 @@ def converted(request: pytest.FixtureRequest, where: Path, nobody: pwd.struct_pa
     saw, untouched, everything = seen(made), outside(made, eggs), listing(made.root)
     planned = eggcache(*arguments, "-n", "--json")
     assert listing(made.root) == everything, "the dry run wrote something"
-    done = eggcache(*arguments)
+    result = eggcache(*arguments)
     yield Converted(
-        made, root, eggs, done, as_json(planned), members, names, set(before.stdout.split()), saw, untouched
+        made, root, eggs, result, as_json(planned), members, names, set(before.stdout.split()), saw, untouched
     )
     shutil.rmtree(place)
 
@@ -238,8 +238,8 @@ def test_everything_imports_and_nothing_is_written(converted: Converted, nobody:
     command = [str(converted.deployment.python), "-v", "-c", _IMPORT]
     # The cache is for the eggs that the tree does not need, which are still zipped.
     cache = {"PYTHON_EGG_CACHE": str(converted.deployment.root.parent / "cache")}
-    done, attempts = watched(command, nobody, env=environment(cache), text="\n".join(converted.names))
-    importable = set(done.stdout.split())
+    result, attempts = watched(command, nobody, env=environment(cache), text="\n".join(converted.names))
+    importable = set(result.stdout.split())
     assert len(importable) > 50
     assert converted.importable - importable == set()
     if converted.root == "--all":
@@ -248,19 +248,19 @@ def test_everything_imports_and_nothing_is_written(converted: Converted, nobody:
     assert [attempt for attempt in attempts if any(egg in attempt for egg in inside)][:3] == []
     compiled = [
         line
-        for line in done.stderr.splitlines()
+        for line in result.stderr.splitlines()
         if (line.startswith("# code object from '") or (line.startswith("import ") and " # from " in line))
         and line.rstrip("'").endswith(".py")
         and any(egg in line for egg in inside)
     ]
     assert compiled[:3] == []
-    assert sum("matches" in line and any(egg in line for egg in inside) for line in done.stderr.splitlines()) > 50
+    assert sum("matches" in line and any(egg in line for egg in inside) for line in result.stderr.splitlines()) > 50
 
 
 def test_byte_code_is_the_targets(converted: Converted) -> None:
     """Each source that compiles has a .pyc with exactly its mtime, which names the final path and not the stage's."""
-    done = deployment.run([converted.deployment.python, "-c", _STAMPS], input="\n".join(map(str, converted.eggs)))
-    count, wrong = eval(done.stdout)
+    result = deployment.run([converted.deployment.python, "-c", _STAMPS], input="\n".join(map(str, converted.eggs)))
+    count, wrong = eval(result.stdout)
     assert wrong == []
     assert count > 50
 
@@ -370,12 +370,12 @@ def zoo(request: pytest.FixtureRequest, where: Path, nobody: pwd.struct_passwd) 
     )
     before = os.umask(0)
     try:
-        done = eggcache(
+        result = eggcache(
             "unzip-all", "--all", "--python", made.python, "--backup", backup, "--json", env={"TZ": "Europe/Madrid"}
         )
     finally:
         os.umask(before)
-    yield Zoo(made, done, untouched, elsewhere, backup, original)
+    yield Zoo(made, result, untouched, elsewhere, backup, original)
     shutil.rmtree(backup.parent)
     shutil.rmtree(place)
 
@@ -435,10 +435,12 @@ def test_all_kinds_import_without_a_write(zoo: Zoo, nobody: pwd.struct_passwd) -
         "m_header m_dirs m_fine m_late m_odd m_twice m_stale m_real m_shared m_develop probe.ns.deep probe.ns._native"
     )
     command = [str(zoo.deployment.python), "-v", "-c", _IMPORT]
-    done, attempts = watched(command, nobody, env=environment(), text=names)
-    assert set(done.stdout.split()) == set(names.split())
+    result, attempts = watched(command, nobody, env=environment(), text=names)
+    assert set(result.stdout.split()) == set(names.split())
     assert [attempt for attempt in attempts if ".egg/" in attempt] == []
-    compiled = [line for line in done.stderr.splitlines() if line.rstrip("'").endswith(".py") and "matches" not in line]
+    compiled = [
+        line for line in result.stderr.splitlines() if line.rstrip("'").endswith(".py") and "matches" not in line
+    ]
     assert [line for line in compiled if ".egg/" in line and (" # from " in line or "code object" in line)] == []
     assert zoo.egg("Dirs").joinpath("m_dirs", "nothing").is_dir()
     assert zoo.egg("Dirs").joinpath("m_dirs", "empty").stat().st_size == 0
@@ -537,9 +539,9 @@ def test_without_pkg_resources(small: Deployment) -> None:
     assert "has no pkg_resources to ask" in asked.stderr
     assert f"eggcache unzip-all --python {small.python}" in asked.stderr
     assert kinds(small) == {"zip"}
-    done = eggcache("unzip-all", "--all", "--python", small.python)
-    assert done.returncode == 0, done.stderr
-    assert RESTART in done.stderr
+    result = eggcache("unzip-all", "--all", "--python", small.python)
+    assert result.returncode == 0, result.stderr
+    assert RESTART in result.stderr
     assert kinds(small) == {"directory"}
     again = eggcache("unzip-all", "--all", "--python", small.python)
     assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
@@ -597,9 +599,9 @@ def test_group_that_the_owner_cannot_give(
     os.chown(egg, nobody.pw_uid, 0)
     egg.chmod(0o640)
     modules = {"PYTHONPATH": str(checkout)}
-    done = eggcache("unzip-all", "--all", "--python", small.python, python=str(interpreter("3.11")), env=modules)
-    assert done.returncode == 4
-    assert "chgrp" in done.stderr
+    result = eggcache("unzip-all", "--all", "--python", small.python, python=str(interpreter("3.11")), env=modules)
+    assert result.returncode == 4
+    assert "chgrp" in result.stderr
     assert state(small).pop(egg.name) == "zip"
     assert sorted(state(small).values()) == ["directory"] * (SMALL - 1) + ["zip"]
 
@@ -627,10 +629,10 @@ def test_nobody_changes_nothing_in_roots_site_packages(
 ) -> None:
     """Nobody on root's site-packages: exit 4, one line with cause and remedy, nothing changed; -n says the same."""
     before = listing(small.root)
-    done = as_nobody("--all", "--python", small.python, *dry)
-    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (4, "", 1), done.stderr[-1000:]
-    assert f"{small.site_packages}: nobody cannot write to this directory of eggs" in done.stderr
-    assert "it belongs to root (uid 0), mode 0755; run it as root, or as the owner" in done.stderr
+    result = as_nobody("--all", "--python", small.python, *dry)
+    assert (result.returncode, result.stdout, result.stderr.count("\n")) == (4, "", 1), result.stderr[-1000:]
+    assert f"{small.site_packages}: nobody cannot write to this directory of eggs" in result.stderr
+    assert "it belongs to root (uid 0), mode 0755; run it as root, or as the owner" in result.stderr
     assert listing(small.root) == before
 
 
@@ -647,11 +649,11 @@ def test_one_directory_of_several_is_not_permitted(
         make(mine / f"{name}-1.0-py3.11.egg", Entry(b"m.py"))
     for path in (mine, mine / "Mine-1.0-py3.11.egg"):
         os.chown(path, nobody.pw_uid, nobody.pw_gid)
-    done = as_nobody("--all", "--python", small.python, *named(mine))
-    assert done.returncode == 4
-    assert f"{small.site_packages}: nobody cannot write" in done.stderr
-    assert f"{mine}/Roots-1.0-py3.11.egg: it belongs to root (uid 0)" in done.stderr
-    assert RESTART in done.stderr
+    result = as_nobody("--all", "--python", small.python, *named(mine))
+    assert result.returncode == 4
+    assert f"{small.site_packages}: nobody cannot write" in result.stderr
+    assert f"{mine}/Roots-1.0-py3.11.egg: it belongs to root (uid 0)" in result.stderr
+    assert RESTART in result.stderr
     assert (mine / "Mine-1.0-py3.11.egg").is_dir()
     assert (mine / "Roots-1.0-py3.11.egg").is_file()
     assert kinds(small) == {"zip"}
@@ -746,8 +748,8 @@ def test_signals_at_random_moments(number: signal.Signals, small: Deployment, pr
         assert process.returncode in (0, -number, *([128 + number] if number == signal.SIGTERM else [])), errors
         if number == signal.SIGTERM:
             assert leftovers(small.site_packages) == []
-    done = eggcache("unzip-all", "--all", "--python", small.python)
-    assert done.returncode == 0, done.stderr[-1000:]
+    result = eggcache("unzip-all", "--all", "--python", small.python)
+    assert result.returncode == 0, result.stderr[-1000:]
     assert kinds(small) == {"directory"}
     assert leftovers(small.site_packages) == []
 
@@ -757,10 +759,10 @@ def test_held_directory_is_75_and_nothing_is_changed(small: Deployment) -> None:
     descriptor = os.open(small.site_packages, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        done = eggcache("unzip-all", "--all", "--python", small.python, "--wait", "0")
+        result = eggcache("unzip-all", "--all", "--python", small.python, "--wait", "0")
     finally:
         os.close(descriptor)
-    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (75, "", 1)
+    assert (result.returncode, result.stdout, result.stderr.count("\n")) == (75, "", 1)
     assert kinds(small) == {"zip"}
 
 
@@ -786,10 +788,10 @@ def test_full_disk_of_the_compiler(small: Deployment) -> None:
     small.python.chmod(0o755)
     if os.geteuid() == 0:  # who compiles with no script, since what it runs cannot be told
         subprocess.run(["chown", "-R", "nobody", small.site_packages], check=True)
-    done = eggcache("unzip-all", "--all", "--python", small.python)
-    assert done.returncode == 1
-    assert "cannot byte-compile there" in done.stderr
-    assert "File too large" in done.stderr
+    result = eggcache("unzip-all", "--all", "--python", small.python)
+    assert result.returncode == 1
+    assert "cannot byte-compile there" in result.stderr
+    assert "File too large" in result.stderr
     assert kinds(small) == {"zip"}
     assert leftovers(small.site_packages) == []
 
@@ -800,8 +802,8 @@ def test_backup_on_the_same_disk_is_the_very_zip(small: Deployment) -> None:
     inodes = {egg.name: egg.stat().st_ino for egg in small.eggs}
     status, _ = injected(small, "renameat2:signal=KILL:when=2", "--backup", backup)
     assert status == -signal.SIGKILL
-    done = eggcache("unzip-all", "--all", "--python", small.python, "--backup", backup)
-    assert done.returncode == 0, done.stderr[-1000:]
+    result = eggcache("unzip-all", "--all", "--python", small.python, "--backup", backup)
+    assert result.returncode == 0, result.stderr[-1000:]
     assert {path.name: path.stat().st_ino for path in backup.iterdir()} == inodes
     assert kinds(small) == {"directory"}
 
@@ -828,9 +830,9 @@ def test_another_zip_in_the_backup_stops_the_run(small: Deployment) -> None:
     name = f"Small{SMALL - 1}-1.0-py3.11.egg"
     (backup / name).write_bytes(b"another")
     for dry in ((), ("-n",)):
-        done = eggcache("unzip-all", "--all", "--python", small.python, "--backup", backup, *dry)
-        assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr[-1000:]
-        assert f"{backup / name} is another zip of that name" in done.stderr
+        result = eggcache("unzip-all", "--all", "--python", small.python, "--backup", backup, *dry)
+        assert (result.returncode, result.stderr.count("\n")) == (1, 1), result.stderr[-1000:]
+        assert f"{backup / name} is another zip of that name" in result.stderr
         assert os.listdir(backup) == [name]
         assert (backup / name).read_bytes() == b"another"
         assert kinds(small) == {"zip"}
@@ -849,9 +851,9 @@ def test_backup_that_would_lose_zips_is_refused(
     make_backup: Callable[[Deployment], Path], status: int, words: str, small: Deployment
 ) -> None:
     """A backup that would lose the zips, or that others can write, is refused before anything is done."""
-    done = eggcache("unzip-all", "--all", "--python", small.python, "--backup", make_backup(small))
-    assert (done.returncode, done.stderr.count("\n")) == (status, 1), done.stderr[-1000:]
-    assert words in done.stderr
+    result = eggcache("unzip-all", "--all", "--python", small.python, "--backup", make_backup(small))
+    assert (result.returncode, result.stderr.count("\n")) == (status, 1), result.stderr[-1000:]
+    assert words in result.stderr
     assert kinds(small) == {"zip"}
 
 
@@ -904,16 +906,16 @@ def test_eggs_that_are_somebodys_files(
     said = ["--python", made.python, "--path", projects, "--path", made.site_packages, "--path", led]
     said += ["--backup", shared_tmp / "zips", "--limit", "entries=9"]
     for more in (["--all", "-n"], ["--all"], ["--all"], ["1-0"]):
-        done = eggcache("unzip-all", *said, "--json", *more)
-        assert done.returncode == 3, done.stderr
-        (found,) = as_json(done)["findings"]
+        result = eggcache("unzip-all", *said, "--json", *more)
+        assert result.returncode == 3, result.stderr
+        (found,) = as_json(result)["findings"]
         assert (found["code"], found["thing"]) == ("not-on-path", str(projects))
         assert found["context"] == [str(egg) for egg in (theirs if "--all" in more else theirs[:1])]
         assert all(egg.is_dir() != ("-n" in more) for egg in own)
         assert listing(projects) == before
     command = shlex.split(found["command"])[1:]
-    done = eggcache(*command)
-    assert done.returncode == 0, done.stderr
+    result = eggcache(*command)
+    assert result.returncode == 0, result.stderr
     assert [egg.is_dir() for egg in theirs] == [True, False]
     assert eggcache(*command, "--undo").returncode == 0
     assert {path: info[1:6] for path, info in listing(projects).items() if path != str(projects)} == {

@@ -63,9 +63,9 @@ def tree(directory: Path) -> dict[str, tuple[object, ...]]:
     return found
 
 
-def commands(done: subprocess.CompletedProcess[str]) -> list[str]:
+def commands(result: subprocess.CompletedProcess[str]) -> list[str]:
     """What was printed to be run on the host."""
-    return [line.strip() for line in done.stdout.splitlines() if line.startswith("  ")]
+    return [line.strip() for line in result.stdout.splitlines() if line.startswith("  ")]
 
 
 @dataclass
@@ -99,10 +99,10 @@ def small(where: Path) -> Iterator[tuple[Path, Path]]:
     place = Path(tempfile.mkdtemp(prefix="unzipped-", dir=where))
     place.chmod(0o755)
     made_eggs(place / "eggs")
-    done = eggcache(
+    result = eggcache(
         "archive", place / "x.tar", "--unzipped", "--eggs-in", place / "eggs", "--site-packages", "/host/eggs"
     )
-    assert done.returncode == 0, done.stderr
+    assert result.returncode == 0, result.stderr
     yield place / "eggs", place / "x.tar"
     shutil.rmtree(place)
 
@@ -168,9 +168,9 @@ def test_as_unzip_all_leaves_it(
     made = copy_of(request.getfixturevalue(name))
     before = tree(made.site_packages)
     archive = shared_tmp / "x.tar.gz"
-    done = eggcache("archive", archive, "--unzipped", root, "--python", made.python, "--user", nobody.pw_name)
-    assert done.returncode == 0, done.stderr
-    command = " && ".join(commands(done))
+    result = eggcache("archive", archive, "--unzipped", root, "--python", made.python, "--user", nobody.pw_name)
+    assert result.returncode == 0, result.stderr
+    command = " && ".join(commands(result))
     assert command.startswith("tar -xzpf x.tar.gz -C / && sh /")
     ran = subprocess.run(command, shell=True, cwd=shared_tmp, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
@@ -216,9 +216,9 @@ def test_there_and_back(host: Other, shared_tmp: Path, shell: str) -> None:
             os.symlink(shutil.which("busybox") or "", f"{host.path}/{applet}")
     before = tree(host.eggs)
     for _ in range(2):
-        done = host.run()
-        assert (done.returncode, done.stderr) == (0, ""), done.stderr
-        assert [line.partition("/eggs/")[2] for line in done.stdout.splitlines()[:2]] == [
+        result = host.run()
+        assert (result.returncode, result.stderr) == (0, ""), result.stderr
+        assert [line.partition("/eggs/")[2] for line in result.stdout.splitlines()[:2]] == [
             f"{name}: unzipped" for name in NAMES
         ]
         after = tree(host.eggs)
@@ -245,9 +245,9 @@ def test_dry_run_says_what_would_be_done_both_ways(host: Other) -> None:
     """-n says what would be done in both directions, and writes nothing."""
     for undo, what in ((), "would be unzipped"), (("--undo",), "its zip would be put back"):
         before = listing(host.eggs)
-        done = host.run("-n", *undo)
+        result = host.run("-n", *undo)
         told = [f"{host.eggs}/{name}: {what}" for name in NAMES]
-        assert (done.returncode, done.stdout.splitlines(), done.stderr) == (0, told, "")
+        assert (result.returncode, result.stdout.splitlines(), result.stderr) == (0, told, "")
         assert listing(host.eggs) == before
         host.run()
 
@@ -276,14 +276,14 @@ def test_killed_at_each_step(host: Other, shared_tmp: Path, elsewhere: bool) -> 
                 elif last > 1:
                     host.run(*options)
                 (shared_tmp / "count").write_text("0\n")
-                done = host.run(*undo, *options, env={**env, "LAST": str(last)}, own_session=True)
+                result = host.run(*undo, *options, env={**env, "LAST": str(last)}, own_session=True)
                 for name in NAMES:
                     assert (host.eggs / name).exists() or (backup / name).read_bytes() == before[name][3]
                 again = host.run(*undo, *options)
                 assert (again.returncode, again.stderr, tree(host.eggs)) == (0, "", wanted), last
-                if done.returncode == 0:
+                if result.returncode == 0:
                     break
-                assert done.returncode == -signal.SIGKILL, done.stderr
+                assert result.returncode == -signal.SIGKILL, result.stderr
             assert last > 10
             assert sorted(os.listdir(backup) if backup.exists() else []) == ([] if undo else sorted(NAMES))
             if elsewhere:  # back is the same but for the copying, which has been killed
@@ -302,8 +302,8 @@ def test_ended_while_an_egg_is_missing(host: Other, shared_tmp: Path, undo: bool
         f'#!/bin/sh\ncase $3 in\n*.egg) kill -TERM 0 ;;\nesac\nexec {shutil.which("mv")} "$@"\n'
     )
     (shared_tmp / "mv").chmod(0o755)
-    done = host.run(*["--undo"] * undo, env={"PATH": f"{shared_tmp}:{host.path}"}, own_session=True)
-    assert (done.returncode, done.stderr) == (0, "")
+    result = host.run(*["--undo"] * undo, env={"PATH": f"{shared_tmp}:{host.path}"}, own_session=True)
+    assert (result.returncode, result.stderr) == (0, "")
     assert [(host.eggs / name).is_file() for name in NAMES] == [undo] * 2
 
 
@@ -378,9 +378,9 @@ def test_an_egg_that_is_left(host: Other, harm: Callable[[Other], None], status:
     names it, the cause and a remedy; the other egg is unzipped."""
     harm(host)
     before = {name: fact for name, fact in tree(host.eggs).items() if not name.startswith(NAMES[1])}
-    done = host.run()
-    assert done.returncode == status
-    (line,) = done.stderr.splitlines()
+    result = host.run()
+    assert result.returncode == status
+    (line,) = result.stderr.splitlines()
     assert line.startswith(f"put-in-place: {host.eggs}")
     assert f"{NAMES[0]}" in line
     assert f": {why}" in line
@@ -393,8 +393,8 @@ def test_the_worse_of_two(host: Other) -> None:
     """Where one egg fails and another is left as it is, the exit status is that of the failure."""
     cut_off(host)
     make(host.eggs / NAMES[1], Entry(b"two/__init__.py", b"two = 2\n"))
-    done = host.run()
-    assert (done.returncode, len(done.stderr.splitlines())) == (1, 2)
+    result = host.run()
+    assert (result.returncode, len(result.stderr.splitlines())) == (1, 2)
 
 
 def test_remedies_are_followed(small: tuple[Path, Path], host: Other) -> None:
@@ -418,9 +418,9 @@ def test_another_zip_stays_when_the_others_go_back(host: Other) -> None:
     other_zip(host)
     (host.stage / f"{NAMES[0]}.unzipped").mkdir()
     before = (host.eggs / NAMES[0]).read_bytes()
-    done = host.run("--undo")
-    assert done.returncode == 3
-    assert "it is another zip than the one in the backup" in done.stderr
+    result = host.run("--undo")
+    assert result.returncode == 3
+    assert "it is another zip than the one in the backup" in result.stderr
     assert (host.eggs / NAMES[0]).read_bytes() == before
     assert (host.stage / "zips" / NAMES[0]).exists()
     assert (host.eggs / NAMES[1]).is_file()
@@ -432,9 +432,9 @@ def test_what_was_changed_is_kept(host: Other) -> None:
     (host.eggs / NAMES[0] / "one/__init__.py").write_text("one = 'mine'\n")
     assert host.run("--undo").returncode == 0
     assert (host.stage / f"{NAMES[0]}.unzipped/one/__init__.py").read_text() == "one = 'mine'\n"
-    done = host.run()
-    assert (done.returncode, (host.eggs / NAMES[0]).is_file()) == (1, True)
-    assert "it is not what the archive has" in done.stderr
+    result = host.run()
+    assert (result.returncode, (host.eggs / NAMES[0]).is_file()) == (1, True)
+    assert "it is not what the archive has" in result.stderr
 
 
 def test_only_the_owner(small: tuple[Path, Path], host: Other, nobody: pwd.struct_passwd) -> None:
@@ -443,14 +443,14 @@ def test_only_the_owner(small: tuple[Path, Path], host: Other, nobody: pwd.struc
     host.stage.chmod(0o755)
     (host.stage / SCRIPT).chmod(0o644)
     before = listing(host.eggs)
-    done = host.run(user=nobody.pw_name)
-    assert done.returncode == 4
-    assert f"{host.eggs}: it belongs to user 0, and you are user {nobody.pw_uid}" in done.stderr
+    result = host.run(user=nobody.pw_name)
+    assert result.returncode == 4
+    assert f"{host.eggs}: it belongs to user 0, and you are user {nobody.pw_uid}" in result.stderr
     assert listing(host.eggs) == before
     os.chown(host.eggs, nobody.pw_uid, nobody.pw_gid)
-    done = host.run()
-    assert done.returncode == 4
-    said = done.stderr
+    result = host.run()
+    assert result.returncode == 4
+    said = result.stderr
     assert f"it belongs to user 0, and the directory of the eggs to user {nobody.pw_uid}" in said
     subprocess.run(said.partition("remove it as user 0 (")[2].partition(")")[0], shell=True, check=True)
     for name in NAMES:
@@ -460,8 +460,8 @@ def test_only_the_owner(small: tuple[Path, Path], host: Other, nobody: pwd.struc
             ["tar", "-xpf", "-", "--strip-components=2", "-C", host.eggs], stdin=archive, check=True,
             user=nobody.pw_uid, group=nobody.pw_gid, extra_groups=[],
         )  # fmt: skip
-    done = host.run(user=nobody.pw_name)
-    assert (done.returncode, done.stderr) == (0, "")
+    result = host.run(user=nobody.pw_name)
+    assert (result.returncode, result.stderr) == (0, "")
 
 
 def test_an_owner_who_is_not_root(host: Other, nobody: pwd.struct_passwd) -> None:
@@ -470,9 +470,9 @@ def test_an_owner_who_is_not_root(host: Other, nobody: pwd.struct_passwd) -> Non
     for path in (host.eggs, host.stage, *host.stage.rglob("*")):
         os.chown(path, nobody.pw_uid, nobody.pw_gid)
     (host.eggs / NAMES[0]).chmod(0o644)
-    done = host.run(user=nobody.pw_name)
-    assert done.returncode == 4
-    assert "its zip belongs to user 12345: only root can give it to that user; run this as root" in done.stderr
+    result = host.run(user=nobody.pw_name)
+    assert result.returncode == 4
+    assert "its zip belongs to user 12345: only root can give it to that user; run this as root" in result.stderr
     assert (host.eggs / NAMES[0]).is_file()
     assert tree(host.eggs)[f"{NAMES[1]}/two/native.so"][:3] == ("0o100755", nobody.pw_uid, nobody.pw_gid)
 
@@ -490,10 +490,10 @@ def test_an_owner_who_is_not_root(host: Other, nobody: pwd.struct_passwd) -> Non
 def test_options_that_do_not_do(host: Other, options: list[str], status: int, why: str) -> None:
     """A wrong option or backup directory is one line, and nothing is done."""
     before = listing(host.eggs)
-    done = host.run(*options)
-    assert done.returncode == status
-    assert len(done.stderr.splitlines()) == 1
-    assert why in done.stderr
+    result = host.run(*options)
+    assert result.returncode == status
+    assert len(result.stderr.splitlines()) == 1
+    assert why in result.stderr
     after = listing(host.eggs)
     for said in (before, after):  # the lock came and went
         del said[str(host.stage)]
@@ -503,8 +503,8 @@ def test_options_that_do_not_do(host: Other, options: list[str], status: int, wh
 def test_two_at_once(host: Other) -> None:
     """While one is at work, another one ends with 75; a lock that a killed one has left is in nobody's way."""
     (host.stage / "lock").write_text(f"{os.getpid()}\n")
-    done = host.run()
-    assert (done.returncode, f"process {os.getpid()} holds it" in done.stderr) == (75, True)
+    result = host.run()
+    assert (result.returncode, f"process {os.getpid()} holds it" in result.stderr) == (75, True)
     gone = subprocess.run(["sh", "-c", "echo $$"], capture_output=True, text=True, check=True).stdout
     (host.stage / "lock").write_text(gone)
     assert host.run().returncode == 0
@@ -554,12 +554,12 @@ def test_directories_that_cannot_be_renamed(host: Other, shared_tmp: Path, kille
             (host.stage / f"{NAMES[0]}.unzipped").rename(shared_tmp / "eggs" / "x")
         (shared_tmp / "mv").write_text(_KILLED_MV.format(python=sys.executable, killed=killed))
         (shared_tmp / "mv").chmod(0o755)
-        done = host.run(env={"PATH": f"{shared_tmp}:{host.path}"}, own_session=True)
-        assert done.returncode == (-signal.SIGKILL if killed else 1)
-        assert len(done.stderr.splitlines()) == (0 if killed else 2)
+        result = host.run(env={"PATH": f"{shared_tmp}:{host.path}"}, own_session=True)
+        assert result.returncode == (-signal.SIGKILL if killed else 1)
+        assert len(result.stderr.splitlines()) == (0 if killed else 2)
         assert tree(host.eggs) == before
-        done = host.run()
-        assert (done.returncode, done.stderr) == (0, "")
+        result = host.run()
+        assert (result.returncode, result.stderr) == (0, "")
         assert (host.eggs / NAMES[0] / "one/__init__.pyc").read_bytes() == CURRENT
         assert (host.eggs / NAMES[1] / "two/native.so").exists()
         assert not list(host.stage.glob("*.part"))
@@ -576,8 +576,8 @@ def test_a_copy_in_part_makes_room_for_the_zip(host: Other, shared_tmp: Path) ->
     failing = f'#!/bin/sh\ncase $3 in\n*.egg) {failing} ;;\nesac\nexec {shutil.which("mv")} "$@"\n'
     (shared_tmp / "mv").write_text(failing)
     (shared_tmp / "mv").chmod(0o755)
-    done = host.run(env={"PATH": f"{shared_tmp}:{host.path}"})
-    assert (done.returncode, [line[-50:] for line in done.stderr.splitlines()]) == (
+    result = host.run(env={"PATH": f"{shared_tmp}:{host.path}"})
+    assert (result.returncode, [line[-50:] for line in result.stderr.splitlines()]) == (
         1, ["exchanged: one two; see to that and run this again"] * 2
     )  # fmt: skip
     assert tree(host.eggs) == before
@@ -592,9 +592,9 @@ def test_part_of_an_egg_is_not_taken_for_it(small: tuple[Path, Path], host: Othe
         (host.eggs / NAMES[0] / "one/__init__.pyc").unlink(missing_ok=True)
         (host.eggs / NAMES[1] / "two/__init__.pyc").write_bytes(CURRENT)
         subprocess.run(["tar", "-xpf", small[1], "--strip-components=2", "-C", host.eggs], check=True)
-        done = host.run()
-        assert done.returncode == 3
-        (line,) = done.stderr.splitlines()
+        result = host.run()
+        assert result.returncode == 3
+        (line,) = result.stderr.splitlines()
         assert f"{NAMES[0]}: it is not what the archive has" in line
         command = line.partition(remedy)[2].partition("; ")[0].removesuffix(", and run this again")
         subprocess.run(command, shell=True, check=True)
@@ -611,14 +611,14 @@ def test_a_backup_that_is_shared(host: Other, shared_tmp: Path) -> None:
     backup = shared_tmp / "backup"
     for one in (host, other):
         assert one.run("--backup", backup).returncode == 0
-    done = host.run("--undo")
-    assert (done.returncode, done.stderr.count("its zip is not in")) == (3, 2)
+    result = host.run("--undo")
+    assert (result.returncode, result.stderr.count("its zip is not in")) == (3, 2)
     for name in ("Foreign-1.0.egg", "site.py"):
         (backup / name).write_text("foreign")
         (other.eggs / name).mkdir()
     for one in (host, other):
-        done = one.run("--undo", "--backup", backup)
-        assert (done.returncode, done.stderr) == (0, "")
+        result = one.run("--undo", "--backup", backup)
+        assert (result.returncode, result.stderr) == (0, "")
     assert tree(host.eggs) == before
     assert [(other.eggs / name).is_dir() for name in (*NAMES, "Foreign-1.0.egg", "site.py")] == [
         False,
@@ -628,8 +628,8 @@ def test_a_backup_that_is_shared(host: Other, shared_tmp: Path) -> None:
     ]
     assert host.run("--backup", backup).returncode == 0
     (backup / NAMES[0]).write_text("damaged")
-    done = host.run("--undo", "--backup", backup)
-    assert done.returncode == 3
+    result = host.run("--undo", "--backup", backup)
+    assert result.returncode == 3
     assert [(host.eggs / name).is_dir() for name in NAMES] == [True, False]
 
 
@@ -638,9 +638,9 @@ def test_without_md5sum(host: Other, shared_tmp: Path) -> None:
     for name in ("dirname", "id", "ls", "tr"):
         (shared_tmp / name).symlink_to(shutil.which(name) or "")
     before = listing(host.eggs)
-    done = host.run(env={"PATH": str(shared_tmp)})
-    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
-    assert "md5sum: there is no such command" in done.stderr
+    result = host.run(env={"PATH": str(shared_tmp)})
+    assert (result.returncode, len(result.stderr.splitlines())) == (1, 1)
+    assert "md5sum: there is no such command" in result.stderr
     assert listing(host.eggs) == before
 
 
@@ -650,8 +650,8 @@ def test_the_script_is_posix() -> None:
     for command in (["shellcheck", "-s", "sh"], ["checkbashisms", "--posix"]):
         if not shutil.which(command[0]):
             missing(f"there is no {command[0]}")
-        done = subprocess.run([*command, script], capture_output=True, text=True, check=False)
-        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+        result = subprocess.run([*command, script], capture_output=True, text=True, check=False)
+        assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
 
 
 # ----------------------------------------------------------------------------------------------------- the archive
@@ -659,12 +659,12 @@ def test_the_script_is_posix() -> None:
 
 def packed(*arguments: str | Path, env: Mapping[str, str] = {}) -> bytes:
     """An archive that goes to standard output."""
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-m", "eggcache", "archive", "-", "--unzipped", *arguments],
         env=environment(env), cwd=ROOT, capture_output=True, check=False,
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    assert result.returncode == 0, result.stderr
+    return result.stdout
 
 
 def test_the_same_bytes(shared_tmp: Path) -> None:
@@ -764,20 +764,20 @@ def test_where_the_eggs_lie_on_the_host(tmp_path: Path) -> None:
 def test_options_of_the_other_kind(shared_tmp: Path, options: list[str], why: str) -> None:
     """What is asked of a cache, or of unzipped eggs, is refused for the other."""
     made_eggs(shared_tmp / "eggs")
-    done = eggcache("archive", shared_tmp / "x.tar", "--eggs-in", shared_tmp / "eggs", *options)
-    assert done.returncode == 2
-    assert why in done.stderr
+    result = eggcache("archive", shared_tmp / "x.tar", "--eggs-in", shared_tmp / "eggs", *options)
+    assert result.returncode == 2
+    assert why in result.stderr
 
 
 def test_eggs_on_no_path_of_the_targets_own(plain: Deployment, shared_tmp: Path) -> None:
     """As for unzip-all, eggs that only --path leads to stay zipped until they are named, by a command that works."""
     make(shared_tmp / "One-1.0-py3.11.egg", Entry(b"one/__init__.py"))
     options = ("--python", plain.python, "--path", shared_tmp, "--site-packages", "/host's eggs")
-    done = eggcache("archive", shared_tmp / "x.tar", "--unzipped", *options)
-    assert done.returncode == 3
-    assert "[not-on-path]" in done.stderr
+    result = eggcache("archive", shared_tmp / "x.tar", "--unzipped", *options)
+    assert result.returncode == 3
+    assert "[not-on-path]" in result.stderr
     assert not (shared_tmp / "x.tar").exists()
-    command = done.stderr.partition("name each of them: ")[2].partition(" [")[0]
+    command = result.stderr.partition("name each of them: ")[2].partition(" [")[0]
     assert command.startswith(f"eggcache archive {shared_tmp}/x.tar --unzipped")
     again = subprocess.run(
         command.replace("eggcache", f"{sys.executable} -m eggcache", 1), shell=True, env=environment(), cwd=ROOT,

@@ -74,8 +74,8 @@ os._exit(0)
 
 def importable(where: Deployment, names: list[str], cache: Path, eggs: list[str] | None = None) -> dict[str, str]:
     """Those of the modules that this environment imports, and from where; `eggs`: of no other eggs than these."""
-    done = where.run(_IMPORT, json.dumps([names, eggs]), env={"PYTHON_EGG_CACHE": str(cache)})
-    found: dict[str, str] = json.loads(done.stdout)
+    result = where.run(_IMPORT, json.dumps([names, eggs]), env={"PYTHON_EGG_CACHE": str(cache)})
+    found: dict[str, str] = json.loads(result.stdout)
     return found
 
 
@@ -94,8 +94,8 @@ def test_a_tree_installs_elsewhere(
     eggs: Deployment = request.getfixturevalue(tree)
     root, environments, least = TREES[tree]
     out = shared_tmp / "out"
-    done = eggcache("wheels", out, root, "--strict-tree", "--python", eggs.python)  # pip takes what is declared
-    assert done.returncode == 0, done.stderr
+    result = eggcache("wheels", out, root, "--strict-tree", "--python", eggs.python)  # pip takes what is declared
+    assert result.returncode == 0, result.stderr
     wheels = sorted(out.iterdir())
     for wheel in wheels:
         verify(wheel)
@@ -129,9 +129,9 @@ def test_all_of_a_large_tree(
     """--all: 35 eggs, native ones and five shared namespaces among them; all import, and one can be uninstalled
     without taking its neighbours along."""
     out = shared_tmp / "out"
-    done = eggcache("wheels", out, "--all", "--python", turbogears2_27.python, "--json")
-    assert done.returncode == 0, done.stderr
-    assert as_json(done)["findings"] == []
+    result = eggcache("wheels", out, "--all", "--python", turbogears2_27.python, "--json")
+    assert result.returncode == 0, result.stderr
+    assert as_json(result)["findings"] == []
     wheels = sorted(out.iterdir())
     assert len(wheels) == len(turbogears2_27.eggs) == 35
     assert sum("-cp27-cp27mu-linux_" in wheel.name for wheel in wheels) == 5
@@ -155,16 +155,16 @@ def test_wheels_of_turbogears_1_install(turbogears1: Deployment, shared_tmp: Pat
     """The tree with PEAK-Rules missing: that is said, with the chain; the rest is made, its requirement in the words
     of today. wheel's own convert fails on the same egg."""
     out = shared_tmp / "out"
-    done = eggcache("wheels", out, "TurboGears", "--python", turbogears1.python)
-    assert done.returncode == 5
-    assert "TurboGears 1.1.3 -> TurboJson 1.3.2 -> PEAK-Rules>=0.5a1.dev-r2600 (missing)" in done.stderr
+    result = eggcache("wheels", out, "TurboGears", "--python", turbogears1.python)
+    assert result.returncode == 5
+    assert "TurboGears 1.1.3 -> TurboJson 1.3.2 -> PEAK-Rules>=0.5a1.dev-r2600 (missing)" in result.stderr
     assert "'PEAK-Rules>=0.5a1.dev-r2555' is PEAK-Rules>=0.5a1.dev2555 in the wheel [wheel-requirement-rewritten]" in (
-        done.stderr
+        result.stderr
     )
     assert re.search(
-        r"setuptools is no egg \(dist-info\), .*pip wheel .* setuptools==44.1.1 \[wheel-no-egg\]", done.stderr
+        r"setuptools is no egg \(dist-info\), .*pip wheel .* setuptools==44.1.1 \[wheel-no-egg\]", result.stderr
     )
-    assert f"next: {turbogears1.python} -m pip install" in done.stdout  # what is missing is so with the eggs, too
+    assert f"next: {turbogears1.python} -m pip install" in result.stdout  # what is missing is so with the eggs, too
     requires = verify(out / "turbogears-1.1.3-py27-none-any.whl").requires_dist or []
     assert "PEAK-Rules>=0.5a1.dev2555" in map(str, requires)
     egg = next(turbogears1.site_packages.glob("TurboGears-*.egg"))
@@ -192,9 +192,9 @@ def test_every_uploaded_egg_becomes_a_wheel_or_a_finding(
     for number, group in enumerate(rounds(dict(uploaded), version)):
         paths: list[str | Path] = [word for egg in group for word in ("--path", egg)]
         out = shared_tmp / f"out{number}"
-        done = eggcache("wheels", out, *paths, "--python", python.python, "--json")
-        assert done.returncode in (0, 3), done.stderr
-        told = as_json(done)
+        result = eggcache("wheels", out, *paths, "--python", python.python, "--json")
+        assert result.returncode in (0, 3), result.stderr
+        told = as_json(result)
         for finding in told["findings"]:
             reasons[os.path.basename(finding["thing"])].add(finding["code"])
         here = {os.path.basename(outcome["egg"]): Path(outcome["into"]) for outcome in told["outcomes"]}
@@ -235,15 +235,15 @@ def test_wheels_are_the_same_to_the_byte_anywhere(turbogears2_311: Deployment, s
     elsewhere = {"TZ": "Asia/Kolkata", "LC_ALL": "C", "PYTHONHASHSEED": "7", "HOME": "/nonexistent"}
     before = os.umask(0o007)
     try:
-        done = eggcache("wheels", shared_tmp / "two", *arguments, env=elsewhere)
+        result = eggcache("wheels", shared_tmp / "two", *arguments, env=elsewhere)
     finally:
         os.umask(before)
-    assert done.returncode == 0, done.stderr
+    assert result.returncode == 0, result.stderr
     assert bytes_of(shared_tmp / "one") == bytes_of(shared_tmp / "two")
     newest = max(one.date_time for egg in turbogears2_311.eggs for one in zipfile.ZipFile(egg).infolist())
     for wheel in (shared_tmp / "one").iterdir():
         assert all(one.date_time <= newest for one in zipfile.ZipFile(wheel).infolist())
-    done = eggcache("wheels", shared_tmp / "epoch", *arguments, env={"SOURCE_DATE_EPOCH": "1000000000"})
+    result = eggcache("wheels", shared_tmp / "epoch", *arguments, env={"SOURCE_DATE_EPOCH": "1000000000"})
     for wheel in (shared_tmp / "epoch").iterdir():
         assert {one.date_time for one in zipfile.ZipFile(wheel).infolist()} == {(2001, 9, 9, 1, 46, 40)}
 
@@ -259,9 +259,9 @@ def test_oldest_wheel_and_packaging_give_the_same_bytes(turbogears2_311: Deploym
         with zipfile.ZipFile(path) as archive:
             archive.extractall(oldest)
     arguments = ("TurboGears2", "--python", turbogears2_311.python, "--json")
-    done = eggcache("wheels", shared_tmp / "old", *arguments, env={"PYTHONPATH": str(oldest)})
-    assert done.returncode == 0, done.stderr
-    assert as_json(done)["findings"] == []
+    result = eggcache("wheels", shared_tmp / "old", *arguments, env={"PYTHONPATH": str(oldest)})
+    assert result.returncode == 0, result.stderr
+    assert as_json(result)["findings"] == []
     assert eggcache("wheels", shared_tmp / "new", *arguments).returncode == 0
     assert bytes_of(shared_tmp / "old") == bytes_of(shared_tmp / "new")
 
@@ -276,16 +276,16 @@ def test_zipped_or_not(
     before = listing(shared_tmp / "out")
     assert eggcache("unzip-all", "TurboGears2", "--python", mine.python, env={"TZ": "UTC"}).returncode == 0
     assert mine.eggs == []
-    done = eggcache(*arguments)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    result = eggcache(*arguments)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
     assert listing(shared_tmp / "out").keys() == before.keys()
     assert {path: state for path, state in listing(shared_tmp / "out").items() if path.endswith(".whl")} == {
         path: state for path, state in before.items() if path.endswith(".whl")
     }
 
 
-def actions(done: subprocess.CompletedProcess[str]) -> dict[str, str]:
-    return {os.path.basename(one["into"]).split("-")[0]: one["action"] for one in as_json(done)["outcomes"]}
+def actions(result: subprocess.CompletedProcess[str]) -> dict[str, str]:
+    return {os.path.basename(one["into"]).split("-")[0]: one["action"] for one in as_json(result)["outcomes"]}
 
 
 def test_only_what_differs_is_written_anew(python: Path, shared_tmp: Path) -> None:
@@ -307,9 +307,9 @@ def test_only_what_differs_is_written_anew(python: Path, shared_tmp: Path) -> No
     before = listing(out)
     planned = eggcache(*arguments, "-n")
     assert listing(out) == before
-    done = eggcache(*arguments)
+    result = eggcache(*arguments)
     expected = {"one": "replaced", "two": "replaced", "three": "replaced", "four": "kept"}
-    assert actions(planned) == actions(done) == expected
+    assert actions(planned) == actions(result) == expected
     assert (out / "mine.txt").read_text() == "not a wheel\n"
     assert listing(out)[str(out / "four-1.0-py311-none-any.whl")] == before[str(out / "four-1.0-py311-none-any.whl")]
     for wheel in out.glob("*.whl"):
@@ -323,9 +323,9 @@ def test_only_what_differs_is_written_anew(python: Path, shared_tmp: Path) -> No
 def wheels_of(python: Path, shared_tmp: Path, *more: str | Path, status: int = 0) -> tuple[Path, list[dict[str, Any]]]:
     """The wheels of the eggs in shared_tmp/eggs, and the findings."""
     out, eggs = shared_tmp / "out", shared_tmp / "eggs"
-    done = eggcache("wheels", out, "--path", eggs, "--python", python, "--json", *more)
-    assert done.returncode == status, done.stderr
-    findings: list[dict[str, Any]] = as_json(done)["findings"]
+    result = eggcache("wheels", out, "--path", eggs, "--python", python, "--json", *more)
+    assert result.returncode == status, result.stderr
+    findings: list[dict[str, Any]] = as_json(result)["findings"]
     return out, findings
 
 
@@ -436,9 +436,9 @@ def test_each_kind_of_egg_has_the_right_tags(python: Path, shared_tmp: Path, egg
         verify(wheel)
     with zipfile.ZipFile(out / "unzipped-1.0-py311-none-any.whl") as archive:
         assert archive.getinfo("deep/module.py").date_time == (1980, 1, 1, 0, 0, 0)
-    done = eggcache("wheels", out, "plain", "--path", eggs, "--python", python)
-    assert done.returncode == 0
-    assert "plain is no egg (dist-info), and left out" in done.stderr
+    result = eggcache("wheels", out, "plain", "--path", eggs, "--python", python)
+    assert result.returncode == 0
+    assert "plain is no egg (dist-info), and left out" in result.stderr
 
 
 NAMESPACE = "__import__('pkg_resources').declare_namespace(__name__)\n"
@@ -459,8 +459,8 @@ def test_no_wheel_holds_the_file_of_a_namespace(
     )
     out = shared_tmp / "out"
     target = turbogears2_27.python if version == "2.7" else python
-    done = eggcache("wheels", out, "Spaced", "--path", egg, "--python", target)
-    assert done.returncode == 0, done.stderr
+    result = eggcache("wheels", out, "Spaced", "--path", egg, "--python", target)
+    assert result.returncode == 0, result.stderr
     (wheel,) = out.iterdir()
     verify(wheel)
     with zipfile.ZipFile(wheel) as archive:
@@ -484,8 +484,8 @@ def test_eggs_in_a_basket_are_wheels_of_their_own(turbogears2_27: Deployment, sh
         },
     )
     out = shared_tmp / "out"
-    done = eggcache("wheels", out, "Basket", "Inner", "--path", basket, "--python", turbogears2_27.python)
-    assert done.returncode == 0, done.stderr
+    result = eggcache("wheels", out, "Basket", "Inner", "--path", basket, "--python", turbogears2_27.python)
+    assert result.returncode == 0, result.stderr
     for name in ("basket", "inner"):
         wheel = out / f"{name}-1.0-py27-none-any.whl"
         verify(wheel)
@@ -619,10 +619,10 @@ def test_reads_with_the_rights_of_the_eggs_owner(
     os.chown(eggs / "Private-1.0-py3.11.egg", nobody.pw_uid, nobody.pw_gid)
     (eggs / "Secret-1.0-py3.11.egg").symlink_to(secret)
     os.chown(eggs, nobody.pw_uid, nobody.pw_gid)
-    done = eggcache("wheels", shared_tmp / "out", "--path", eggs, "--python", python, "--json")
+    result = eggcache("wheels", shared_tmp / "out", "--path", eggs, "--python", python, "--json")
     made = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (shared_tmp / "out").iterdir()}
     assert made == {"private-1.0-py311-none-any.whl": 0o600, "public-1.0-py311-none-any.whl": 0o644}
-    assert "secret" not in done.stdout.lower().replace("secret-1.0-py3.11.egg", "")
+    assert "secret" not in result.stdout.lower().replace("secret-1.0-py3.11.egg", "")
     assert {path.stat().st_uid for path in (shared_tmp / "out").iterdir()} == {0}
 
 
@@ -736,8 +736,8 @@ def test_memory_does_not_grow_with_a_file(python: Path, shared_tmp: Path, eggs: 
         unzipped = unzipped_egg(eggs / "Unzipped-1.0-py3.11.egg") if not seen else eggs / "Unzipped-1.0-py3.11.egg"
         with open(unzipped / "zeros.bin", "wb") as stream:
             stream.truncate(size)
-        done, peak = measured(["wheels", shared_tmp / f"out{size}", "--all", "--path", eggs, "--python", python])
-        assert done.returncode == 0, done.stderr
+        result, peak = measured(["wheels", shared_tmp / f"out{size}", "--all", "--path", eggs, "--python", python])
+        assert result.returncode == 0, result.stderr
         seen.append(peak)
         names = [wheel.name for wheel in sorted((shared_tmp / f"out{size}").iterdir()) if verify(wheel)]
         assert names == ["big-1.0-py311-none-any.whl", "unzipped-1.0-py311-none-any.whl"]
@@ -751,8 +751,8 @@ def test_a_command_in_a_remedy_is_quoted(python: Path, shared_tmp: Path, eggs: P
     info.mkdir(parents=True)
     (info / "PKG-INFO").write_text("Metadata-Version: 1.0\nName: Foo\nVersion: 1.0\n")
     (eggs / "Foo.egg-link").write_text(f"{place}\n.\n")
-    done = eggcache("wheels", shared_tmp / "out", "Foo", "--path", eggs, "--python", python, "--json")
-    (finding,) = (one for one in as_json(done)["findings"] if one["code"] == "wheel-no-egg")
+    result = eggcache("wheels", shared_tmp / "out", "Foo", "--path", eggs, "--python", python, "--json")
+    (finding,) = (one for one in as_json(result)["findings"] if one["code"] == "wheel-no-egg")
     out = str(shared_tmp / "out")
     assert shlex.split(finding["command"]) == ["pip", "wheel", "--no-deps", "-w", out, str(place)]
 
@@ -791,23 +791,23 @@ def test_an_unsafe_directory(python: Path, shared_tmp: Path, eggs: Path) -> None
     out.mkdir()
     out.chmod(0o777)
     arguments = ("--all", "--path", eggs, "--python", python)
-    done = eggcache("wheels", out, *arguments)
-    assert (done.returncode, done.stderr.count("\n")) == (4, 1)
-    assert "others can write to it" in done.stderr
-    assert "--reset" not in done.stderr
-    done = eggcache("wheels", shared_tmp / "no" / "out", *arguments)
-    assert done.returncode == 1
-    assert done.stderr == f"eggcache: {shared_tmp}/no/out: {shared_tmp}/no does not exist; create it\n"
-    done = eggcache("wheels", eggs / ".." / "eggs" / "Foo.whl" / "x", *arguments, "-n")
-    assert done.returncode == 1
+    result = eggcache("wheels", out, *arguments)
+    assert (result.returncode, result.stderr.count("\n")) == (4, 1)
+    assert "others can write to it" in result.stderr
+    assert "--reset" not in result.stderr
+    result = eggcache("wheels", shared_tmp / "no" / "out", *arguments)
+    assert result.returncode == 1
+    assert result.stderr == f"eggcache: {shared_tmp}/no/out: {shared_tmp}/no does not exist; create it\n"
+    result = eggcache("wheels", eggs / ".." / "eggs" / "Foo.whl" / "x", *arguments, "-n")
+    assert result.returncode == 1
 
 
 def test_missing_package_wheel_is_named(python: Path, shared_tmp: Path, eggs: Path) -> None:
     """Where the package wheel is not installed the error names the remedy, and nothing is made."""
     (shared_tmp / "wheel.py").write_text("raise ImportError(\"No module named 'wheel'\")\n")
-    done = eggcache("wheels", shared_tmp / "out", "--all", "--python", python, env={"PYTHONPATH": str(shared_tmp)})
-    assert done.returncode == 1
-    assert re.fullmatch(r"eggcache: .*No module named 'wheel'.*; .*-m pip install wheel packaging\n", done.stderr)
+    result = eggcache("wheels", shared_tmp / "out", "--all", "--python", python, env={"PYTHONPATH": str(shared_tmp)})
+    assert result.returncode == 1
+    assert re.fullmatch(r"eggcache: .*No module named 'wheel'.*; .*-m pip install wheel packaging\n", result.stderr)
     assert not (shared_tmp / "out").exists()
 
 
@@ -825,9 +825,9 @@ def test_an_egg_that_changes_meanwhile(python: Path, shared_tmp: Path, eggs: Pat
         "    sys.addaudithook(watch)\n"
     )
     arguments = ("wheels", shared_tmp / "out", "--all", "--path", eggs, "--python", python, "--json")
-    done = eggcache(*arguments, env={"PYTHONPATH": str(shared_tmp)})
-    assert done.returncode == 1
-    assert [one["code"] for one in as_json(done)["findings"]] == ["wheel-not-made"]
+    result = eggcache(*arguments, env={"PYTHONPATH": str(shared_tmp)})
+    assert result.returncode == 1
+    assert [one["code"] for one in as_json(result)["findings"]] == ["wheel-not-made"]
     assert list((shared_tmp / "out").iterdir()) == []
     assert eggcache(*arguments).returncode == 0
 
@@ -842,14 +842,14 @@ def test_killed_run_leaves_whole_wheels(call: str, when: int, python: Path, shar
         write_egg(eggs / f"{name}-1.0-py3.11.egg", {f"{name.lower()}.py": ""})
     out = shared_tmp / "out"
     arguments = ["wheels", str(out), "--all", "--path", str(eggs), "--python", str(python)]
-    done = subprocess.run(
+    result = subprocess.run(
         ["strace", "-f", "-qq", "-o", shared_tmp / "log", "-e", f"trace={call}", "-e",
          f"inject={call}:signal=KILL:when={when}", sys.executable, "-m", "eggcache", *arguments],
         cwd=ROOT, env=environment({"PYTHONDONTWRITEBYTECODE": "1"}), capture_output=True, text=True, check=False,
     )  # fmt: skip
-    if done.returncode == 1 and "PTRACE" in done.stderr:
+    if result.returncode == 1 and "PTRACE" in result.stderr:
         missing("strace cannot trace here")
-    assert done.returncode in (-signal.SIGKILL, 128 + signal.SIGKILL), (shared_tmp / "log").read_text()
+    assert result.returncode in (-signal.SIGKILL, 128 + signal.SIGKILL), (shared_tmp / "log").read_text()
     for wheel in out.glob("*.whl"):
         verify(wheel)
     again = eggcache(*arguments)
@@ -868,9 +868,9 @@ def test_a_full_disk(python: Path, shared_tmp: Path, eggs: Path) -> None:
         write_egg(eggs / "A-1.0-py3.11.egg", {"a.py": ""})
         write_egg(eggs / "Big-1.0-py3.11.egg", {"big.bin": os.urandom(200_000).hex()})
         arguments = ("wheels", disk / "out", "--all", "--path", eggs, "--python", python)
-        done = eggcache(*arguments)
-        assert done.returncode == 1
-        assert re.fullmatch(r"eggcache: .*No space left on device.*; make room there.* and run again\n", done.stderr)
+        result = eggcache(*arguments)
+        assert result.returncode == 1
+        assert re.fullmatch(r"eggcache: .*No space left on device.*; make room there.* and run again\n", result.stderr)
         assert list((disk / "out").iterdir()) == []
         subprocess.run(["mount", "-o", "remount,size=10m", str(disk)], check=True)
         assert eggcache(*arguments).returncode == 0

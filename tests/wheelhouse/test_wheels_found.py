@@ -41,8 +41,8 @@ def required(
     what is lost, where each is, and the eggs on sys.path. `on` is put on its path."""
     path = [str(other_setuptools(setuptools))] if setuptools else []
     variables = {"PYTHONPATH": os.pathsep.join([*path, *([str(on)] if on else [])])}
-    done = deployment.run([python, "-W", "ignore", "-c", _FOUND, json.dumps(projects)], env=variables)
-    lost, places, eggs = json.loads(done.stdout)
+    result = deployment.run([python, "-W", "ignore", "-c", _FOUND, json.dumps(projects)], env=variables)
+    lost, places, eggs = json.loads(result.stdout)
     return lost, places, eggs
 
 
@@ -70,11 +70,11 @@ def test_in_the_place_of_the_eggs(
         with zipfile.ZipFile(newest) as archive:
             archive.extractall(mine.site_packages)
     out = shared_tmp / "out"
-    done = eggcache("wheels", out, which, "--python", mine.python)
-    assert done.returncode == 0, done.stderr
-    python, *command = shlex.split(re.findall("^next: (.*)$", done.stdout, re.MULTILINE)[0])
+    result = eggcache("wheels", out, which, "--python", mine.python)
+    assert result.returncode == 0, result.stderr
+    python, *command = shlex.split(re.findall("^next: (.*)$", result.stdout, re.MULTILINE)[0])
     assert [python, *command[:3]] == [str(mine.python), "-m", "pip", "install"]
-    assert "has no pip" not in done.stderr
+    assert "has no pip" not in result.stderr
     projects = [
         str(one["project"])
         for one in as_json(eggcache("tree", which, "--python", mine.python, "--json"))["distributions"]
@@ -119,8 +119,8 @@ def test_each_project_is_found(
             egg = shared_tmp / f"{file_name}-1.0-py{version}.egg"
             module = re.sub(r"\W", "_", name)
             paths += ["--path", write_egg(egg, {f"{module}.py": ""}, project=name)]
-        done = eggcache("wheels", out, *DOTTED, *paths, "--python", target)
-        assert done.returncode == 0, done.stderr
+        result = eggcache("wheels", out, *DOTTED, *paths, "--python", target)
+        assert result.returncode == 0, result.stderr
         assert {wheel.name.split("-")[0] for wheel in out.iterdir()} == {name.lower() for name in named}
         for wheel in out.iterdir():
             assert verify(wheel).name in DOTTED
@@ -145,13 +145,13 @@ def test_no_wheels_for_a_target_that_finds_none(target: Callable[[str, str], Dep
     printed that would have its eggs replaced."""
     old = target("2.7", "0.6c11")
     write_egg(shared_tmp / "Foo-1.0-py2.7.egg", {"foo.py": ""})
-    done = eggcache(
+    result = eggcache(
         "wheels", shared_tmp / "out", "Foo", "--path", shared_tmp / "Foo-1.0-py2.7.egg", "--python", old.python
     )
-    assert done.returncode == 0, done.stderr
+    assert result.returncode == 0, result.stderr
     assert [path.name for path in (shared_tmp / "out").iterdir()] == ["foo-1.0-py27-none-any.whl"]
-    assert f"setuptools 0.6c11 of {old.python} finds no wheels" in done.stderr
-    assert "next:" not in done.stdout
+    assert f"setuptools 0.6c11 of {old.python} finds no wheels" in result.stderr
+    assert "next:" not in result.stdout
 
 
 def test_root_is_told_as_whom_to_run_pip(own: Deployment, shared_tmp: Path, nobody: pwd.struct_passwd) -> None:
@@ -163,14 +163,14 @@ def test_root_is_told_as_whom_to_run_pip(own: Deployment, shared_tmp: Path, nobo
     (own.site_packages / "easy-install.pth").write_text(f"./Active-1.0-py3.11.egg\n{outside}\n")
     for path in (own.site_packages, *own.site_packages.rglob("*")):
         os.chown(path, nobody.pw_uid, nobody.pw_gid)
-    done = eggcache("wheels", shared_tmp / "out", "--all", "--python", own.python)
-    assert done.returncode == 0, done.stderr
-    assert f"\nnext: {own.python} -m pip install " in done.stdout
-    assert "\nwith: run as nobody, whose pip it is; " in done.stdout
-    assert f"eggcache: {own.python} has no pip; to give it one: {own.python} -m ensurepip\n" in done.stderr
-    given = shlex.split(done.stderr.partition("to give it one: ")[2].partition("\n")[0])
+    result = eggcache("wheels", shared_tmp / "out", "--all", "--python", own.python)
+    assert result.returncode == 0, result.stderr
+    assert f"\nnext: {own.python} -m pip install " in result.stdout
+    assert "\nwith: run as nobody, whose pip it is; " in result.stdout
+    assert f"eggcache: {own.python} has no pip; to give it one: {own.python} -m ensurepip\n" in result.stderr
+    given = shlex.split(result.stderr.partition("to give it one: ")[2].partition("\n")[0])
     deployment.run(given)
     assert "has no pip" not in eggcache("wheels", shared_tmp / "out", "--all", "--python", own.python).stderr
-    assert f"eggcache: {outside}: pip leaves what lies outside of its environment" in done.stderr
-    assert re.findall(r"\S+==\S+", done.stdout) == ["Active==1.0", "Outside==1.0"]
+    assert f"eggcache: {outside}: pip leaves what lies outside of its environment" in result.stderr
+    assert re.findall(r"\S+==\S+", result.stdout) == ["Active==1.0", "Outside==1.0"]
     assert {path.name.split("-")[0] for path in (shared_tmp / "out").iterdir()} == {"active", "outside", "waiting"}

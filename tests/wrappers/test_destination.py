@@ -40,13 +40,13 @@ def emit(tmp_path: Path) -> Callable[..., str]:
     controls = {True: executable(tmp_path / "apache2ctl", ". $APACHE_ENVVARS"), False: executable(tmp_path / "a", "")}
 
     def run(kind: str, directory: str, file: Path, *, status: int = 0, debian: bool = False) -> str:
-        done = eggcache(
+        result = eggcache(
             "wrapper", directory, "--for", kind, "--apachectl", controls[debian], "--pid-file", "/run/x.pid",
             "--unit", "apache2.service", "--python", sys.executable, "-o", file,
         )  # fmt: skip
-        assert done.returncode == status, done.stderr
-        assert done.stdout == ""
-        return done.stderr
+        assert result.returncode == status, result.stderr
+        assert result.stdout == ""
+        return result.stderr
 
     return run
 
@@ -202,8 +202,8 @@ def test_what_takes_the_place_of_a_block_is_named(tmp_path: Path, emit: Callable
 def test_printed_and_appended(tmp_path: Path, emit: Callable[..., str]) -> None:
     """What was printed and appended by hand is the block that -o renews."""
     file = tmp_path / "envvars"
-    done = eggcache("wrapper", "/srv/x", "--for", "sysconfig", "--python", sys.executable)
-    file.write_text("LANG=C\n" + done.stdout)
+    result = eggcache("wrapper", "/srv/x", "--for", "sysconfig", "--python", sys.executable)
+    file.write_text("LANG=C\n" + result.stdout)
     assert emit("sysconfig", "/srv/y", file)
     assert file.read_text().count("PYTHON_EGG_CACHE=") == 1
     assert file.read_text().startswith("LANG=C\n# begin")
@@ -301,13 +301,13 @@ def test_write_on_a_full_disk(tmp_path: Path) -> None:
     """Where the disk says no, the old file is whole and nothing is left beside it."""
     (tmp_path / "script").write_text("old, by eggcache")
     code = f"from eggcache.wrappers import destination; destination.write({str(tmp_path / 'script')!r}, 'x' * 100000)"
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", code],
         env={"PYTHONPATH": str(Path(destination.__file__).parents[2]), "PYTHONDONTWRITEBYTECODE": "1"},
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (50000, 50000)),
         capture_output=True,
         text=True,
     )
-    assert re.search(r"EggcacheError: .*script: File too large", done.stderr)
+    assert re.search(r"EggcacheError: .*script: File too large", result.stderr)
     assert (tmp_path / "script").read_text() == "old, by eggcache"
     assert os.listdir(tmp_path) == ["script"]

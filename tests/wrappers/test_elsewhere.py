@@ -26,12 +26,12 @@ SHELL = ("apachectl", "init.d", "envvars", "sysconfig", "freebsd", "shell")
 
 def emitted(kind: str, *more: str | Path, directory: str | Path = DIRECTORY) -> str:
     """What `wrapper` prints. What this host has, such as TZ, is not in it."""
-    done = eggcache(
+    result = eggcache(
         "wrapper", directory, "--for", kind, "--prepared-elsewhere", *HOST, *more,
         env={"TZ": "Asia/Tokyo", "PYTHON_EGG_CACHE": "/x"},
     )  # fmt: skip
-    assert (done.returncode, done.stderr) == (0, ""), done.stderr
-    return done.stdout
+    assert (result.returncode, result.stderr) == (0, ""), result.stderr
+    return result.stdout
 
 
 @pytest.mark.parametrize("kind", sorted(emission.KINDS))
@@ -60,10 +60,10 @@ def test_scripts_for_elsewhere_are_posix_sh(tmp_path: Path) -> None:
     for command in (["shellcheck", "-e", "SC1003,SC2016,SC2089,SC2090"], ["checkbashisms", "--posix"]):
         if not shutil.which(command[0]):
             missing(f"{command[0]} is not installed")
-        done = subprocess.run(
+        result = subprocess.run(
             [*command, *files], env={**os.environ, "LC_ALL": "C.UTF-8"}, capture_output=True, check=False
         )
-        assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+        assert (result.returncode, result.stdout, result.stderr) == (0, b"", b"")
 
 
 def test_gunicorn_elsewhere_has_directory_and_zone(tmp_path: Path) -> None:
@@ -71,11 +71,11 @@ def test_gunicorn_elsewhere_has_directory_and_zone(tmp_path: Path) -> None:
     text = emitted("gunicorn", "--tz", "Europe/Madrid")
     (tmp_path / "conf.py").write_text(text)
     code = "import os, runpy, sys; names = runpy.run_path(sys.argv[1]); print('on_starting' in names, os.environ['TZ'])"
-    done = subprocess.run(
+    result = subprocess.run(
         ["python3", "-c", code + "; print(os.environ['PYTHON_EGG_CACHE'])", tmp_path / "conf.py"],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
-    assert done.stdout == f"False Europe/Madrid\n{DIRECTORY}\n"
+    assert result.stdout == f"False Europe/Madrid\n{DIRECTORY}\n"
 
 
 def test_what_must_be_said(tmp_path: Path) -> None:
@@ -89,13 +89,13 @@ def test_what_must_be_said(tmp_path: Path) -> None:
         (("--for", "systemd"), "name it with --unit"),
         (("--for", "init.d", "--apachectl", "apachectl", "--pid-file", "/x"), "write it in full"),
     ):
-        done = eggcache(*words, *more)
-        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
-        assert says in done.stderr
+        result = eggcache(*words, *more)
+        assert (result.returncode, result.stdout, result.stderr.count("\n")) == (2, "", 1)
+        assert says in result.stderr
     for directory in ("cache", "//tmp", "/var/cache", "/var/cache/apache2"):
         assert eggcache("wrapper", directory, "--for", "shell", "--prepared-elsewhere").returncode == 2
-    done = eggcache(*words, "--for", "apachectl", "--apachectl", "/x/apachectl", "-o", tmp_path / "file")
-    assert (done.returncode, "next: take it to that host" in done.stderr) == (0, True)
+    result = eggcache(*words, "--for", "apachectl", "--apachectl", "/x/apachectl", "-o", tmp_path / "file")
+    assert (result.returncode, "next: take it to that host" in result.stderr) == (0, True)
     told = as_json(eggcache(*words, "--for", "envvars", "--apachectl", "/usr/sbin/apache2ctl", "--json"))
     assert (told["place"], told["part"], told["why"]) == ("/etc/apache2/envvars-eggcache", False, None)
 
@@ -113,12 +113,12 @@ def test_init_script_starts_a_real_apache(server: Server, tmp_path: Path) -> Non
             capture_output=True, text=True, timeout=120, check=False,
         )  # fmt: skip
 
-    done = run("start")
-    assert (done.returncode, server.pid(), done.stderr.count("\n")) == (1, 0, 1)
-    assert f"there is no egg cache {cache}" in done.stderr
+    result = run("start")
+    assert (result.returncode, server.pid(), result.stderr.count("\n")) == (1, 0, 1)
+    assert f"there is no egg cache {cache}" in result.stderr
     cache.mkdir()
-    done = run("start")
-    assert (done.returncode, done.stderr) == (0, "")
+    result = run("start")
+    assert (result.returncode, result.stderr) == (0, "")
     for pid in [server.pid(), *server.workers()]:
         environment = server.environ(pid)
         assert (environment["PYTHON_EGG_CACHE"], environment["TZ"]) == (str(cache), "Europe/Madrid")
@@ -144,9 +144,9 @@ def test_envvars_where_there_is_no_cache(tmp_path: Path, apachectl: str) -> None
             env={"PATH": "/usr/bin:/bin", "TZ": "Asia/Tokyo", "APACHE_CONFDIR": str(tmp_path / "Debian")},
         )  # fmt: skip
 
-    done = sourced("start")
-    assert (done.returncode, done.stdout) == (1, b"")
-    assert b"extract its archive again" in done.stderr
+    result = sourced("start")
+    assert (result.returncode, result.stdout) == (1, b"")
+    assert b"extract its archive again" in result.stderr
     assert sourced("stop").returncode == 0
     cache.mkdir()
     found = variables(sourced("start").stdout)

@@ -159,10 +159,10 @@ def test_scripts_are_posix_sh(emit: Callable[..., Emitted], kind: str, name: str
     if not shutil.which(tool[0]):
         missing(f"{tool[0]} is not installed")
     environment = {**os.environ, "LC_ALL": "C.UTF-8"}
-    done = subprocess.run(
+    result = subprocess.run(
         [*tool, emit(kind, name, timezone="Europe/Madrid").script], env=environment, capture_output=True
     )
-    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    assert (result.returncode, result.stdout, result.stderr) == (0, b"", b"")
 
 
 @pytest.mark.parametrize("kind", SCRIPTS)
@@ -223,10 +223,10 @@ def test_from_a_zip(tmp_path: Path) -> None:
     call = "emission.wrapper('init.d', kinds.Wanted('/d', ['/p'], None, '/a', '/f'))"
     code = f"from eggcache.wrappers import emission, kinds; print(emission.__file__); print({call})"
     environment = {"PYTHONPATH": str(archive)}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, cwd="/", capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(str(archive))
-    assert "\n#!/bin/sh\n" in done.stdout
+    result = subprocess.run([sys.executable, "-c", code], env=environment, cwd="/", capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith(str(archive))
+    assert "\n#!/bin/sh\n" in result.stdout
 
 
 # --------------------------------------------------------------------------------- the apachectl that prepares
@@ -237,10 +237,10 @@ def test_values_arrive_byte_for_byte(emit: Callable[..., Emitted], name: str) ->
     """Directory, zone, prepare's and apachectl's own path and arguments arrive byte for byte."""
     emitted = emit("apachectl", name, timezone=f":/zone/{name}")
     given = ["-k", "start", "", "a b", name, "*"]
-    done = emitted.run(*given, HOME="/nowhere", LANG="xx_XX")
-    assert done.returncode == 42
-    assert done.stdout == b"out\n"  # what prepare says goes to stderr: apachectl's answers are read by programs
-    assert b"noise" in done.stderr
+    result = emitted.run(*given, HOME="/nowhere", LANG="xx_XX")
+    assert result.returncode == 42
+    assert result.stdout == b"out\n"  # what prepare says goes to stderr: apachectl's answers are read by programs
+    assert b"noise" in result.stderr
     assert arguments(emitted) == given
     assert emitted.prepared() == [["prepare", emitted.directory, "--path", name, "--", "TurboGears"]]
     environment = variables((emitted.home / "environment").read_bytes())
@@ -293,9 +293,9 @@ def test_failed_prepare_is_the_exit_status(emit: Callable[..., Emitted], status:
     """The exit status of a prepare that failed is the wrapper's, and stderr says that Apache was not run."""
     emitted = emit("apachectl")
     emitted.fail(status)
-    done = emitted.run("start")
-    assert done.returncode == status
-    assert f"(exit status {status})".encode() in done.stderr
+    result = emitted.run("start")
+    assert result.returncode == status
+    assert f"(exit status {status})".encode() in result.stderr
     assert arguments(emitted) is None
 
 
@@ -333,8 +333,8 @@ def test_apache_and_its_workers_have_cache_and_zone(
 ) -> None:
     """Apache and its workers, as www-data, have PYTHON_EGG_CACHE and the zone in their environment."""
     emitted = on_server(server, emit, "apachectl", timezone=timezone)
-    done = emitted.run("start", TZ="Asia/Tokyo", **server.environment)
-    assert done.returncode == 0, done.stderr
+    result = emitted.run("start", TZ="Asia/Tokyo", **server.environment)
+    assert result.returncode == 0, result.stderr
     wait_for(lambda: server.pid() != 0)
     assert uid_of(server.pid()) == 0
     for pid in [server.pid(), *server.workers()]:
@@ -366,13 +366,13 @@ def test_init_script_takes_apache_through_its_life(server: Server, emit: Callabl
 
     def run(*action: str) -> int:
         before = server.pid()
-        done = emitted.run(*action, TZ="Asia/Tokyo", **server.environment)
-        said = done.stderr.replace(b"noise\n", b"")  # what prepare says is its own business
-        assert done.returncode not in (0, 3) or said in (b"", b"Syntax OK\n")
-        assert done.stdout == b"" or action == ("status",)
+        result = emitted.run(*action, TZ="Asia/Tokyo", **server.environment)
+        said = result.stderr.replace(b"noise\n", b"")  # what prepare says is its own business
+        assert result.returncode not in (0, 3) or said in (b"", b"Syntax OK\n")
+        assert result.stdout == b"" or action == ("status",)
         if action[:1] in (("stop",), ("restart",), ("force-reload",), ("try-restart",)):
             assert not alive(before)  # at once: it may be about to end, but a start in between has no port
-        return done.returncode
+        return result.returncode
 
     assert (run("status"), run("stop"), run("reload"), run("force-reload"), run("try-restart")) == (3, 0, 7, 7, 0)
     assert (run("configtest"), run("nonsense"), run(), run("start", "now")) == (0, 2, 2, 2)
@@ -476,9 +476,9 @@ def test_restart_with_a_wrong_configuration_leaves_the_server_alone(
     assert emitted.run("start", **server.environment).returncode == 0
     before = server.pid()
     server.configure("Nonsense")
-    done = emitted.run("restart", **server.environment)
-    assert (done.returncode, server.pid(), len(emitted.prepared())) == (6, before, 1)
-    assert b"Nonsense" in done.stderr
+    result = emitted.run("restart", **server.environment)
+    assert (result.returncode, server.pid(), len(emitted.prepared())) == (6, before, 1)
+    assert b"Nonsense" in result.stderr
     assert emitted.run("configtest", **server.environment).returncode == 6
     assert emitted.run("stop", **server.environment).returncode == 0
     assert server.pid() == 0
@@ -488,9 +488,11 @@ def test_restart_with_a_wrong_configuration_leaves_the_server_alone(
 def test_start_that_comes_to_nothing(server: Server, emit: Callable[..., Emitted], tmp_path: Path) -> None:
     """An apachectl that is content while no Apache comes up is not believed."""
     content = executable(tmp_path / "content", "exit 0")
-    done = on_server(server, emit, "init.d", apachectl=str(content), edit=impatient).run("start", **server.environment)
-    assert done.returncode == 1
-    assert b"did not start" in done.stderr
+    result = on_server(server, emit, "init.d", apachectl=str(content), edit=impatient).run(
+        "start", **server.environment
+    )
+    assert result.returncode == 1
+    assert b"did not start" in result.stderr
 
 
 def test_stop_that_comes_to_nothing(server: Server, emit: Callable[..., Emitted], tmp_path: Path) -> None:
@@ -500,9 +502,9 @@ def test_stop_that_comes_to_nothing(server: Server, emit: Callable[..., Emitted]
     assert emitted.run("start", **server.environment).returncode == 0
     before = server.pid()
     for action in ("stop", "restart"):
-        done = emitted.run(action, **server.environment)
-        assert done.returncode == 1
-        assert b"has not stopped" in done.stderr
+        result = emitted.run(action, **server.environment)
+        assert result.returncode == 1
+        assert b"has not stopped" in result.stderr
         assert server.pid() == before
 
 
@@ -569,8 +571,8 @@ def test_status_without_rights_is_unknown(server: Server, emit: Callable[..., Em
     for directory in (emitted.home, *emitted.home.parents):
         if not os.stat(directory).st_mode & 0o001:
             os.chmod(directory, 0o711)  # the tests' own
-    done = emitted.run("status", before=["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"])
-    assert done.returncode == 4, done.stderr
+    result = emitted.run("status", before=["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"])
+    assert result.returncode == 4, result.stderr
 
 
 # --------------------------------------------------------------------------------------------- under systemd
@@ -579,10 +581,10 @@ def test_status_without_rights_is_unknown(server: Server, emit: Callable[..., Em
 def test_apachectl_under_systemd_is_refused(server: Server, emit: Callable[..., Emitted]) -> None:
     """Under systemd Debian's apachectl would have systemctl start Apache: refused, before anything is prepared."""
     emitted = on_server(server, emit, "apachectl", private_tmp=False)
-    done = emitted.run("start", before=INSIDE_SYSTEMD, **server.environment)
-    assert done.returncode == 1
-    assert b"[Service]\nEnvironment=" in done.stderr
-    assert b"/etc/systemd/system/apache2.service.d/50-eggcache.conf" in done.stderr
+    result = emitted.run("start", before=INSIDE_SYSTEMD, **server.environment)
+    assert result.returncode == 1
+    assert b"[Service]\nEnvironment=" in result.stderr
+    assert b"/etc/systemd/system/apache2.service.d/50-eggcache.conf" in result.stderr
     assert (emitted.prepared(), server.pid()) == ([], 0)
 
 
@@ -665,8 +667,8 @@ def test_systemd_accepts_the_dropin(
 
     def complaints() -> str:
         argv = ["systemd-analyze", "verify", "--man=no", "--generators=no", str(units / "apache2.service")]
-        done = subprocess.run(argv, capture_output=True, text=True)
-        return "".join(line for line in done.stderr.splitlines(True) if "apache2.service" in line)
+        result = subprocess.run(argv, capture_output=True, text=True)
+        return "".join(line for line in result.stderr.splitlines(True) if "apache2.service" in line)
 
     assert complaints() == ""
 
@@ -766,9 +768,9 @@ def test_stopped_and_started(server: Server, way: Way, had: str, shared_tmp: Pat
     first = server.pid()
     subprocess.run([server.apachectl, "stop"], env=plain, check=True)
     assert alive(first)  # else nothing was tested
-    done = way.run("start", **server.environment)
-    assert done.returncode == 0, done.stderr
-    assert f"(process {first}) serves nobody".encode() in done.stderr
+    result = way.run("start", **server.environment)
+    assert result.returncode == 0, result.stderr
+    assert f"(process {first}) serves nobody".encode() in result.stderr
     wait_for(lambda: server.pid() not in (0, first))
     assert server.environ(server.pid())["PYTHON_EGG_CACHE"].endswith("egg $cache\n'x'")
     time.sleep(0.5)
@@ -782,22 +784,22 @@ def test_running_without_the_cache(server: Server, way: Way, emit: Callable[...,
     wait_for(lambda: server.pid() != 0)
     before = server.pid()
     server.workers()
-    done = way.run("start", **server.environment)
-    assert done.returncode == way.failed
-    assert b"waiting" not in done.stderr
-    assert f"(process {before}) was started without this egg cache".encode() in done.stderr
+    result = way.run("start", **server.environment)
+    assert result.returncode == way.failed
+    assert b"waiting" not in result.stderr
+    assert f"(process {before}) was started without this egg cache".encode() in result.stderr
     assert server.pid() == before
-    done = way.run("graceful", **server.environment)
-    assert done.returncode == 0
-    assert b"was started without this egg cache" in done.stderr
+    result = way.run("graceful", **server.environment)
+    assert result.returncode == 0
+    assert b"was started without this egg cache" in result.stderr
     subprocess.run([server.apachectl, "stop"], env=environment, check=True)
     assert way.run("start", **server.environment).returncode == 0
     wait_for(lambda: server.pid() not in (0, before))
     before = server.pid()
     server.workers()
-    done = way.run("start", **server.environment)
-    assert (done.returncode, server.pid()) == (0, before)
-    assert done.stderr in (b"", b"noise\n")
+    result = way.run("start", **server.environment)
+    assert (result.returncode, server.pid()) == (0, before)
+    assert result.stderr in (b"", b"noise\n")
 
 
 @pytest.mark.parametrize("kind", SCRIPTS)
@@ -808,9 +810,9 @@ def test_what_cannot_be_told(server: Server, emit: Callable[..., Emitted], kind:
     wait_for(lambda: server.pid() != 0)
     hidden = ["unshare", "-m", "sh", "-c", f'mount --bind /dev/null /proc/{server.pid()}/environ; exec "$@"', "sh"]
     emitted = on_server(server, emit, kind, edit=impatient)
-    done = emitted.run("start", before=hidden, **server.environment)
-    assert done.returncode == 0, done.stderr
-    assert b"without this egg cache" not in done.stderr
+    result = emitted.run("start", before=hidden, **server.environment)
+    assert result.returncode == 0, result.stderr
+    assert b"without this egg cache" not in result.stderr
 
 
 def test_stop_returns_when_apache_has_ended(server: Server, emit: Callable[..., Emitted], shared_tmp: Path) -> None:

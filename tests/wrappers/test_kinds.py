@@ -160,10 +160,10 @@ def test_kinds_for_sh_are_posix_sh(tmp_path: Path, kind: str, debian: bool) -> N
     # The others say in a comment above everything that quotes and such are meant literally; eval could not have that.
     literally = ["-e", "SC1003,SC2016,SC2089,SC2090"] if kind == "shell" else []
     for command in (["shellcheck", *literally], ["checkbashisms", "--posix"]):
-        done = subprocess.run(
+        result = subprocess.run(
             [tool(command[0]), *command[1:], *files], env={**os.environ, "LC_ALL": "C.UTF-8"}, capture_output=True
         )
-        assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+        assert (result.returncode, result.stdout, result.stderr) == (0, b"", b"")
     for file in files:
         subprocess.run([tool("dash"), "-n", file], check=True)
 
@@ -182,14 +182,14 @@ def test_sh_has_directory_and_zone_byte_for_byte(tmp_path: Path, kind: str, prep
         for timezone in (None, f":{name}"):
             file = tmp_path / "file"
             file.write_bytes(os.fsencode(text(kind, f"/srv/{name}", timezone=timezone, prepare=prepare(name))))
-            done = sourced(file, "start", TZ="Asia/Tokyo")
-            environment = variables(done.stdout)
+            result = sourced(file, "start", TZ="Asia/Tokyo")
+            environment = variables(result.stdout)
             assert environment["PYTHON_EGG_CACHE"] == f"/srv/{name}"
             assert environment.get("TZ") == timezone
             if kind == "envvars":
                 assert (tmp_path / "prepared").read_bytes() == b"prepare\0" + os.fsencode(name) + b"\0"
                 assert (tmp_path / "seen").read_bytes().endswith(b"\n/\n")
-                assert done.stderr == b"noise\n"
+                assert result.stderr == b"noise\n"
 
 
 def test_shell_by_eval(tmp_path: Path) -> None:
@@ -197,8 +197,8 @@ def test_shell_by_eval(tmp_path: Path) -> None:
     file = tmp_path / "file"
     for name, command in (("a 'b' $x", f'eval "$(cat {file})"'), ("plain", f"eval $(cat {file})")):
         file.write_text(text("shell", f"/srv/{name}", timezone="Europe/Madrid"))
-        done = subprocess.run([tool("dash"), "-c", f"{command} && exec env -0"], capture_output=True, check=True)
-        environment = variables(done.stdout)
+        result = subprocess.run([tool("dash"), "-c", f"{command} && exec env -0"], capture_output=True, check=True)
+        environment = variables(result.stdout)
         assert (environment["PYTHON_EGG_CACHE"], environment["TZ"]) == (f"/srv/{name}", "Europe/Madrid")
 
 
@@ -297,11 +297,12 @@ def test_envvars_with_a_broken_cache(controlled: Controlled) -> None:
     server = controlled.server
     controlled.status.write_text("4")
     for words in (("start",), ("restart",), ("graceful",), ("-k", "start"), ("-DFOREGROUND",)):
-        done = controlled(*words)
-        assert (done.returncode, server.pid()) == (4, 0)
-        assert done.stdout == b""
+        result = controlled(*words)
+        assert (result.returncode, server.pid()) == (4, 0)
+        assert result.stdout == b""
         assert (
-            b"\neggcache: the egg cache could not be prepared (exit status 4): Apache is left as it is\n" in done.stderr
+            b"\neggcache: the egg cache could not be prepared (exit status 4): Apache is left as it is\n"
+            in result.stderr
         )
     controlled.prepared.unlink()
     assert controlled("configtest").returncode == 0
@@ -314,9 +315,9 @@ def test_envvars_with_a_broken_cache(controlled: Controlled) -> None:
     before = server.pid()
     controlled.status.write_text("75")
     assert controlled("restart").returncode == 75
-    done = controlled("graceful")  # logrotate's
-    assert (done.returncode, server.pid()) == (0, before)
-    assert b"goes on with the one that there is" in done.stderr
+    result = controlled("graceful")  # logrotate's
+    assert (result.returncode, server.pid()) == (0, before)
+    assert b"goes on with the one that there is" in result.stderr
     assert server.answers()
     assert controlled("stop").returncode == 0
     wait_for(lambda: server.pid() == 0)
@@ -358,8 +359,8 @@ def test_systemd_accepts_the_kind_and_reads_only(tmp_path: Path, timezone: str |
         (dropin / "50-eggcache.conf").write_text(made)
     units = [tmp_path / f"u{number}.service" for number in range(len(names))]
     argv = [tool("systemd-analyze", "systemd"), "verify", "--man=no", "--generators=no", *units]
-    done = subprocess.run(argv, capture_output=True, text=True)
-    assert [line for line in done.stderr.splitlines() if re.search(r"u\d+\.service", line)] == []
+    result = subprocess.run(argv, capture_output=True, text=True)
+    assert [line for line in result.stderr.splitlines() if re.search(r"u\d+\.service", line)] == []
 
     # With this it says what it has read.
     debug = {**os.environ, "SYSTEMD_LOG_LEVEL": "debug"}
@@ -372,8 +373,8 @@ def test_systemd_accepts_the_kind_and_reads_only(tmp_path: Path, timezone: str |
     assert f"prepare {place}/plain --lenient -- TurboGears\n" in read
     assert f'prepare "{place}/\\$\\$HOME \\$\\${{x}} \\$\\$(touch pwned)" --lenient' in read  # "$$" is run as "$"
     (tmp_path / "u0.service.d" / "50-eggcache.conf").write_text("[Service]\nExecStartPre=+/not/there\nNonsense=1\n")
-    done = subprocess.run(argv, capture_output=True, text=True)
-    assert len([line for line in done.stderr.splitlines() if "u0.service" in line]) >= 2
+    result = subprocess.run(argv, capture_output=True, text=True)
+    assert len([line for line in result.stderr.splitlines() if "u0.service" in line]) >= 2
 
 
 @pytest.mark.parametrize(
@@ -403,9 +404,9 @@ def test_cleaner_spares_the_directory(tmp_path: Path) -> None:
         lines += text("tmpfiles.d", f"/tmp/{name}").splitlines()
     (tmp_path / "conf").write_bytes(os.fsencode("\n".join(lines) + "\n"))
     argv = [tool("systemd-tmpfiles", "systemd"), "--clean", f"--root={tmp_path}", tmp_path / "conf"]
-    done = subprocess.run(argv, capture_output=True, text=True, errors="replace")
+    result = subprocess.run(argv, capture_output=True, text=True, errors="replace")
     left = {os.fsdecode(name) for name in os.listdir(os.fsencode(tmp_path / "tmp"))}
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (result.returncode, result.stderr) == (0, "")
     assert left == set(names)
     assert all((tmp_path / "tmp" / name / file).exists() for name in names for file in ("file", ".file"))
 
@@ -499,17 +500,19 @@ def test_uwsgi_prepares_before_it_goes_on(
         end = f"exec-asap = env -0 >{tmp_path}/env; exit 3\n"
         (tmp_path / "u.ini").write_bytes(os.fsencode(made + end))
         argv = [tool("uwsgi-core"), "--ini", tmp_path / "u.ini", "--socket", tmp_path / "socket"]
-        done = subprocess.run(argv, env={"PATH": "/usr/bin:/bin", "TZ": "Asia/Tokyo"}, capture_output=True, timeout=30)
+        result = subprocess.run(
+            argv, env={"PATH": "/usr/bin:/bin", "TZ": "Asia/Tokyo"}, capture_output=True, timeout=30
+        )
         environment = variables((tmp_path / "env").read_bytes())
-        assert done.returncode == 1  # our last line's; the exit status is uWSGI's
+        assert result.returncode == 1  # our last line's; the exit status is uWSGI's
         assert environment["PYTHON_EGG_CACHE"] == f"/srv/{name}"
         assert environment.get("TZ") == timezone
         assert (tmp_path / "prepared").read_bytes() == b"prepare\0" + os.fsencode(name) + b"\0"
         assert (tmp_path / "seen").read_bytes() == os.fsencode(f"{timezone or 'unset'}\n/srv/{name}\n/\n")
     (tmp_path / "env").unlink()
     (tmp_path / "status").write_text("4")
-    done = subprocess.run(argv, env={"PATH": "/usr/bin:/bin"}, capture_output=True, timeout=30)
-    assert done.returncode != 0
+    result = subprocess.run(argv, env={"PATH": "/usr/bin:/bin"}, capture_output=True, timeout=30)
+    assert result.returncode != 0
     assert not (tmp_path / "env").exists()
 
 
@@ -641,28 +644,30 @@ def emitted(*words: str | Path, inside: Sequence[str] = ()) -> subprocess.Comple
 
 def test_without_for_the_right_kind_is_printed(server: Server) -> None:
     """Without --for the right kind is printed, and stderr says in one line which it is and why."""
-    done = emitted("/srv/x", inside=INSIDE_SYSTEMD)
-    assert "\n[Service]\nEnvironment=" in done.stdout
-    assert done.stderr == "eggcache: --for systemd: systemd starts Apache here, as apache2.service\n"
-    done = emitted("/tmp/x", "--all", inside=INSIDE_SYSTEMD)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.endswith(f"eggcache wrapper /var/cache/eggcache --python {sys.executable} --all --for systemd\n")
-    done = emitted("/srv/x", "--unit", "apache2@blog.service", inside=INSIDE_SYSTEMD)
-    assert done.stdout.startswith("# /etc/systemd/system/apache2@blog.service.d/50-eggcache.conf\n")
+    result = emitted("/srv/x", inside=INSIDE_SYSTEMD)
+    assert "\n[Service]\nEnvironment=" in result.stdout
+    assert result.stderr == "eggcache: --for systemd: systemd starts Apache here, as apache2.service\n"
+    result = emitted("/tmp/x", "--all", inside=INSIDE_SYSTEMD)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.endswith(
+        f"eggcache wrapper /var/cache/eggcache --python {sys.executable} --all --for systemd\n"
+    )
+    result = emitted("/srv/x", "--unit", "apache2@blog.service", inside=INSIDE_SYSTEMD)
+    assert result.stdout.startswith("# /etc/systemd/system/apache2@blog.service.d/50-eggcache.conf\n")
     here = "init.d" if os.path.exists("/etc/inittab") else "envvars"
     if not os.path.isdir("/run/systemd/system"):
-        done = emitted("/srv/x")
-        assert done.stderr.startswith(f"eggcache: --for {here}: ")
-        assert done.stderr.count("\n") == 1
+        result = emitted("/srv/x")
+        assert result.stderr.startswith(f"eggcache: --for {here}: ")
+        assert result.stderr.count("\n") == 1
         assert emitted("/srv/x", "-q").stderr == ""
 
 
 def test_self_compiled_beside_a_packaged_one(server: Server, tmp_path: Path) -> None:
     """An apachectl that hands nothing to systemd gets its envvars, whatever unit the host's other Apache has."""
     script = executable(tmp_path / "apachectl", "exit 1")
-    done = emitted("/srv/x", "--apachectl", script, inside=INSIDE_SYSTEMD)
-    assert f"eggcache: --for envvars: {script} reads the envvars file beside it\n" == done.stderr
-    assert "APACHE_CONFDIR" not in done.stdout
+    result = emitted("/srv/x", "--apachectl", script, inside=INSIDE_SYSTEMD)
+    assert f"eggcache: --for envvars: {script} reads the envvars file beside it\n" == result.stderr
+    assert "APACHE_CONFDIR" not in result.stdout
 
 
 def test_kinds_without_apachectl_need_no_apache() -> None:
@@ -673,16 +678,16 @@ def test_kinds_without_apachectl_need_no_apache() -> None:
     for kind in ("gunicorn", "uwsgi", "docker", "shell", "supervisord", "mod_wsgi"):
         assert emitted("/srv/x", "--for", kind, inside=inside).returncode == 0
     for words in ([], ["--for", "apachectl"], ["--for", "systemd"]):
-        done = emitted("/srv/x", *words, inside=inside)
-        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+        result = emitted("/srv/x", *words, inside=inside)
+        assert (result.returncode, result.stdout, result.stderr.count("\n")) == (2, "", 1)
 
 
 @pytest.mark.parametrize(("kind", "mode"), [("apachectl", 0o755), ("envvars", 0o644), ("uwsgi", 0o644)])
 def test_only_scripts_are_executable(tmp_path: Path, kind: str, mode: int) -> None:
     """With -o a script is executable, and what is read by another program is not."""
     script = executable(tmp_path / "apachectl", "exit 1")
-    done = eggcache(
+    result = eggcache(
         "wrapper", "/srv/x", "--for", kind, "--apachectl", script, "--python", sys.executable, "-o", tmp_path / "out"
     )
-    assert done.returncode == 0, done.stderr
+    assert result.returncode == 0, result.stderr
     assert (tmp_path / "out").stat().st_mode & 0o7777 == mode

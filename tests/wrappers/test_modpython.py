@@ -865,8 +865,8 @@ def test_deployment_is_configuration(apache: Httpd, shared_tmp: Path) -> None:
     emitted = emit(modules=str(shared_tmp), application=APPLICATION, mutexes=str(apache.home / "run"))
     apache.modules = ()
     apache.configure(emitted.configuration)
-    done = apache.ctl("configtest")
-    assert (done.returncode, done.stdout + done.stderr) == (0, "Syntax OK\n")
+    result = apache.ctl("configtest")
+    assert (result.returncode, result.stdout + result.stderr) == (0, "Syntax OK\n")
     install(emitted, shared_tmp)
     apache.start()
     logged(apache, f"using mutex_directory {apache.home}/run")
@@ -878,19 +878,19 @@ def test_command_writes_modules_and_prints_their_configuration(shared_tmp: Path)
     (shared_tmp / "mods").mkdir()
     arguments = ["wrapper", "/var/cache/x", "--for", "mod_python", "--directory", shared_tmp / "mods"]
     more = ["--app", "myapp", "--app-config", "/etc/my.cfg", "--tz", "Europe/Madrid", "--python", "/usr/bin/python3"]
-    done = eggcache(*arguments, *more)
-    assert (done.returncode, done.stderr.count(": written\n")) == (0, 3)
-    assert f"PythonPath \"['{shared_tmp}/mods'] + sys.path\"\n" in done.stdout
-    assert 'PythonOption eggcache.timezone "Europe/Madrid"\n' in done.stdout
-    assert '<Location "/myapp">' in done.stdout
-    assert "prepare /var/cache/x --lenient --python /usr/bin/python3" in done.stdout
+    result = eggcache(*arguments, *more)
+    assert (result.returncode, result.stderr.count(": written\n")) == (0, 3)
+    assert f"PythonPath \"['{shared_tmp}/mods'] + sys.path\"\n" in result.stdout
+    assert 'PythonOption eggcache.timezone "Europe/Madrid"\n' in result.stdout
+    assert '<Location "/myapp">' in result.stdout
+    assert "prepare /var/cache/x --lenient --python /usr/bin/python3" in result.stdout
     files = {path.name: path for path in (shared_tmp / "mods").iterdir()}
     assert sorted(files) == ["eggcache_gateway.py", "eggcache_modpython.py", "myapp_modpython.py"]
     assert {path.stat().st_mode & 0o7777 for path in files.values()} == {0o644}
     assert "configfile='/etc/my.cfg'" in files["myapp_modpython.py"].read_text()
-    done = eggcache("wrapper", "/var/cache/x", "--for", "mod_python", "--python", "/usr/bin/python3")
-    assert done.returncode == 0
-    assert "\nPythonPath" not in done.stdout
+    result = eggcache("wrapper", "/var/cache/x", "--for", "mod_python", "--python", "/usr/bin/python3")
+    assert result.returncode == 0
+    assert "\nPythonPath" not in result.stdout
 
 
 @pytest.mark.parametrize(
@@ -906,9 +906,9 @@ def test_command_writes_modules_and_prints_their_configuration(shared_tmp: Path)
 )
 def test_option_without_its_partner_is_refused(arguments: list[str]) -> None:
     """Options without what they belong to are refused with exit status 2, and nothing is printed."""
-    done = eggcache("wrapper", "/var/cache/x", "--python", "/usr/bin/python3", *arguments)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.count("\n") == 1
+    result = eggcache("wrapper", "/var/cache/x", "--python", "/usr/bin/python3", *arguments)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.count("\n") == 1
 
 
 # ------------------------------------------------------------------------- TurboGears 1, by the manual's deployment
@@ -1030,10 +1030,10 @@ def test_turbogears_1_answers_by_the_emitted_gateway(
     (mods / "myapp" / "config" / "app.cfg").write_text("[global]\n")
     (shared_tmp / "conf").write_text(emitted.configuration)
     code = ASK % {"mods": str(mods), "configuration": str(shared_tmp / "conf")}
-    done = turbogears1_complete.run(code, env={"PYTHON_EGG_CACHE": str(shared_tmp / "eggs")}, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    index, added, posted, cookies, nowhere = eval(done.stderr.splitlines()[-1])
-    assert index[:3] == (0, 200, "welcome at /myapp/there"), done.stderr
+    result = turbogears1_complete.run(code, env={"PYTHON_EGG_CACHE": str(shared_tmp / "eggs")}, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    index, added, posted, cookies, nowhere = eval(result.stderr.splitlines()[-1])
+    assert index[:3] == (0, 200, "welcome at /myapp/there"), result.stderr
     assert json.loads(added[2])["sum"] == 3
     assert json.loads(posted[2])["sum"] == 7
     assert sorted(cookies[3]["Set-Cookie"]) == ["one=1", "two=2"]

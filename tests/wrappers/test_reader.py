@@ -33,7 +33,7 @@ def started(site: Site, kind: str, checkout: Path, home: Path) -> tuple[bool, st
     shutil.rmtree(home, ignore_errors=True)
     home.mkdir()
     shutil.chown(home, site.account.pw_uid, site.account.pw_gid)
-    done = home / "started"
+    result = home / "started"
     if kind == "gunicorn":
         for name in ("gunicorn", "packaging"):
             found = importlib.util.find_spec(name)
@@ -42,20 +42,20 @@ def started(site: Site, kind: str, checkout: Path, home: Path) -> tuple[bool, st
             shutil.copytree(Path(found.origin).parent, home / name)
         theirs = f"bind = 'unix:{home}/s'\n\n\ndef on_starting(server):\n    open('{home}/theirs', 'w').close()\n\n\n"
         (home / "gunicorn.conf.py").write_text(theirs + emitted(site, checkout, kind))
-        (home / "app.py").write_text(f"open('{done}', 'w').close()\napplication = None\n")
+        (home / "app.py").write_text(f"open('{result}', 'w').close()\napplication = None\n")
         argv = [str(site.python), "-m", "gunicorn", "app"]
     else:
         if not Path(UWSGI).exists():
             missing("uwsgi-core is not installed")
         theirs = f"[uwsgi]\nsocket = {home}/s\n\n[other]\nworkers = 2\n\n"
-        (home / "u.ini").write_text(f"{theirs}{emitted(site, checkout, kind)}exec-asap = touch {done}\n")
+        (home / "u.ini").write_text(f"{theirs}{emitted(site, checkout, kind)}exec-asap = touch {result}\n")
         argv = [UWSGI, "--ini", str(home / "u.ini")]
     plain = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(home)}
     with running(argv, home, plain, site.account) as process:
         deadline = time.monotonic() + 40
-        while not done.exists() and process.poll() is None and time.monotonic() < deadline:
+        while not result.exists() and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.05)
-        was = done.exists()
+        was = result.exists()
     assert (home / "theirs").exists() == was or kind != "gunicorn"
     return was, (home / "log").read_text()
 
@@ -64,8 +64,8 @@ def started(site: Site, kind: str, checkout: Path, home: Path) -> tuple[bool, st
 def test_server_of_a_reader_starts_with_roots_cache(site: Site, checkout: Path, shared_tmp: Path, kind: str) -> None:
     """With root's cache current it starts and says nothing; with a stale one it starts and names root's command; with
     none that it can read, it does not start."""
-    done = site.prepare()
-    assert done.returncode == 0, done.stderr
+    result = site.prepare()
+    assert result.returncode == 0, result.stderr
     was, log = started(site, kind, checkout, shared_tmp / "home")
     assert was, log
     assert "eggcache: " not in log
@@ -94,13 +94,13 @@ def test_other_bytes_are_named_to_a_reader(site: Site, checkout: Path) -> None:
             check=False,
         )  # fmt: skip
 
-    done = prepared()
-    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    result = prepared()
+    assert (result.returncode, result.stdout) == (0, ""), result.stderr
     file = site.cache / "Two-1.0-py3.11.egg-tmp" / "two" / "data.txt"
     then = file.stat()
     file.write_text(file.read_text().replace("two", "owt"))
     os.utime(file, ns=(then.st_atime_ns, then.st_mtime_ns))
-    done = prepared()
-    assert done.returncode == 3
-    assert f"{file}: it has the size and the time of the egg's, but other bytes" in done.stderr
-    assert "[member-changed]" in done.stderr
+    result = prepared()
+    assert result.returncode == 3
+    assert f"{file}: it has the size and the time of the egg's, but other bytes" in result.stderr
+    assert "[member-changed]" in result.stderr

@@ -148,10 +148,10 @@ def main() -> None:
     run = command.Run(module, "prepare", *options, writes=True)
     after = listing(params["directory"])
     outcomes = run.report.get("outcomes", [])
-    done = [outcome for outcome in outcomes if outcome["action"] != "kept"]
+    completion = [outcome for outcome in outcomes if outcome["action"] != "kept"]
     had, has = access(before), expected(run.report.get("owner"))
     result = run.result(
-        changed=bool(done) or before != after or (module.check_mode and has is not None and had != has),
+        changed=bool(completion) or before != after or (module.check_mode and has is not None and had != has),
         outcomes=outcomes,
         directory=run.report.get("directory"),
         digest=run.report.get("digest"),
