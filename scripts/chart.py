@@ -30,9 +30,9 @@ def draw(result: dict[str, Any]) -> str:
     """The chart of a result. Of each group its medians, on tmpfs where there is one."""
     rows, y = [], 8
     for title, group, ways in _PARTS:
-        found = [one for one in result["measured"] if one["group"] == group]
-        medium = "tmpfs" if any(one["medium"] == "tmpfs" for one in found) else "disk"
-        medians = {one["way"]: one["median"] for one in found if one["medium"] == medium}
+        found = [measurement for measurement in result["measured"] if measurement["group"] == group]
+        medium = "tmpfs" if any(item["medium"] == "tmpfs" for item in found) else "disk"
+        medians = {item["way"]: item["median"] for item in found if item["medium"] == medium}
         shown = [(label, medians[way]) for way, label in ways if way in medians]
         if not shown:
             continue

@@ -114,8 +114,8 @@ def extract(bench: Bench, tree: Input) -> None:
     ways = [alone, tar, *([replace(alone, name="extraction, fast", env=bench.fast)] if bench.fast else [])]
     ours, theirs, *fast = bench.measure("extract", tree, "tmpfs", ways, bench.rounds(25))
     bench.compare("extract", "extraction alone / tar -x", "tmpfs", ours.median / theirs.median, 1.5)
-    for one in fast:
-        ratio = one.median / theirs.median
+    for item in fast:
+        ratio = item.median / theirs.median
         bench.compare("extract", "extraction alone, with the extra fast / tar -x", "tmpfs", ratio, 1.2)
     shutil.rmtree(place)
 
@@ -142,11 +142,15 @@ def unzip_all(bench: Bench, made: deployment.Deployment, tree: Input) -> None:
     ours, theirs = bench.measure("unzip-all", tree, bench.medium, ways, bench.rounds(3))
     ratio = theirs.median / ours.median
     bench.compare("unzip-all", "easy_install -Z egg by egg / unzip-all", bench.medium, ratio, 8.0, at_least=True)
-    cold = [one for one in bench.measured if (one.group, one.way) == ("prepare", "eggcache prepare")]
-    for one in cold:
-        if one.medium == bench.medium:
-            ratio = theirs.median / one.median
-            bench.compare("unzip-all", "easy_install -Z / cold prepare", one.medium, ratio, 20.0, at_least=True)
+    cold = [
+        measurement
+        for measurement in bench.measured
+        if (measurement.group, measurement.way) == ("prepare", "eggcache prepare")
+    ]
+    for item in cold:
+        if item.medium == bench.medium:
+            ratio = theirs.median / item.median
+            bench.compare("unzip-all", "easy_install -Z / cold prepare", item.medium, ratio, 20.0, at_least=True)
     shutil.rmtree(place)
 
 

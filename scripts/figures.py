@@ -8,19 +8,19 @@ from typing import Any
 def table(result: dict[str, Any]) -> str:
     """What was measured, and how it compares."""
     rows = [["GROUP", "INPUT", "ON", "WAY", "MEDIAN s", "LEAST", "MOST", "LEAST CPU", "RUNS", "us/FILE", "PEAK MiB"]]
-    for one in result["measured"]:
-        seconds = one["seconds"]
-        times = [f"{value:.3f}" for value in (one["median"], min(seconds), max(seconds))]
-        per_file = f"{one['median'] / one['files'] * 1e6:.0f}"
-        peak = f"{one['peak_mib']:.0f}"
-        cpu = f"{min(one['cpu']):.3f}" if one.get("cpu") else "-"
-        head = [one["group"], one["input"], one["medium"], one["way"]]
+    for measurement in result["measured"]:
+        seconds = measurement["seconds"]
+        times = [f"{value:.3f}" for value in (measurement["median"], min(seconds), max(seconds))]
+        per_file = f"{measurement['median'] / measurement['files'] * 1e6:.0f}"
+        peak = f"{measurement['peak_mib']:.0f}"
+        cpu = f"{min(measurement['cpu']):.3f}" if measurement.get("cpu") else "-"
+        head = [measurement["group"], measurement["input"], measurement["medium"], measurement["way"]]
         rows.append([*head, *times, cpu, str(len(seconds)), per_file, peak])
     compared = [["COMPARISON", "ON", "RATIO", "LIMIT", ""]]
-    for one in result["comparisons"]:
-        limit = f"{'>=' if one['at_least'] else '<='} {one['limit']:g}"
-        verdict = "holds" if one["holds"] else "MISSED"
-        compared.append([one["what"], one["where"], f"{one['ratio']:.2f}", limit, verdict])
+    for measurement in result["comparisons"]:
+        limit = f"{'>=' if measurement['at_least'] else '<='} {measurement['limit']:g}"
+        verdict = "holds" if measurement["holds"] else "MISSED"
+        compared.append([measurement["what"], measurement["where"], f"{measurement['ratio']:.2f}", limit, verdict])
     counted = [["SYSTEM CALLS OF", "FOR EACH FILE"]]
     counted += [[way, f"{calls:.1f}"] for way, calls in result["syscalls_per_file"].items()]
     parts = [_columns(part) for part in (rows, counted, compared) if len(part) > 1]
@@ -35,7 +35,8 @@ def _columns(rows: list[list[str]]) -> str:
 def merged(before: dict[str, Any], now: dict[str, Any], group: str) -> dict[str, Any]:
     """An earlier result with one group measured anew."""
     kept = {
-        name: [one for one in before[name] if one["group"] != group] + now[name] for name in ("measured", "comparisons")
+        name: [item for item in before[name] if item["group"] != group] + now[name]
+        for name in ("measured", "comparisons")
     }
     notes = [note for note in before["not_run"] if not note.startswith(f"{group}, ")]
     calls = now["syscalls_per_file"] or before["syscalls_per_file"]

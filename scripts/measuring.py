@@ -151,7 +151,7 @@ class Bench:
                     self.notes.append(f"{group}, {given.name} on {medium}: {str(failed).strip()}")
                     pairs = [pair for pair in pairs if pair[1] is not one]  # the earlier build has no such thing
         self.measured += [one for _, one in pairs]
-        ours = {one.way: one for one in found}
+        ours = {item.way: item for item in found}
         for _, one in pairs[len(found) :]:
             now = ours[one.way[: -len(_BESIDE)]]
             ratio = now.least / one.least if group in _SHORT else now.median / one.median
@@ -212,8 +212,8 @@ class Bench:
                 "load_after": round(os.getloadavg()[0], 2),
                 "minutes": round((time.time() - started) / 60, 1),
             },
-            "measured": [{**asdict(one), "median": one.median} for one in self.measured],
-            "comparisons": [{**asdict(one), "holds": one.holds} for one in self.comparisons],
+            "measured": [{**asdict(measurement), "median": measurement.median} for measurement in self.measured],
+            "comparisons": [{**asdict(comparison), "holds": comparison.holds} for comparison in self.comparisons],
             "syscalls_per_file": self.syscalls,
             "not_run": self.notes,
         }

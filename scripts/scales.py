@@ -30,11 +30,11 @@ def scale(bench: Bench, series: Sequence[Input], extremes: Sequence[Input]) -> N
         found.append((given, ours))
         bench.compare("scale", f"memory of a cold prepare of {given.name}, MiB", bench.medium, ours.peak_mib, 80.0)
         if given is extremes[0]:
-            unzip = next(one for one in others if one.way == "unzip -q")
+            unzip = next(item for item in others if item.way == "unzip -q")
             ratio = ours.median / unzip.median
             bench.compare("scale", f"cold prepare / unzip -q, {given.name}", bench.medium, ratio, 0.8)
         shutil.rmtree(place)
-    first, last = (next(one for one in found if one[0] is series[0])), found[-1]
+    first, last = (next(item for item in found if item[0] is series[0])), found[-1]
     if last is first:
         return
     ratio = (last[1].median / last[0].files) / (first[1].median / first[0].files)
@@ -72,11 +72,11 @@ def many_eggs(bench: Bench, series: Sequence[Input]) -> None:
         check = bench.eggcache("check", "-q", *given.arguments, *bench.user[:2], "--cache", cache)
         second = [Way("eggcache prepare, again", prepare), Way("eggcache check", check)]
         found += bench.measure("many-eggs", given, bench.medium, second, bench.rounds(1))
-        for one in found:
-            grown.setdefault(one.way, []).append((given, one))
-            parts = needed.median + (unzip.median if one.way in ("eggcache prepare", "eggcache check") else 0)
-            what = f"{one.way}, {given.name} / what it cannot do without"
-            bench.compare("many-eggs", what, bench.medium, one.median / parts, 1.3)
+        for item in found:
+            grown.setdefault(item.way, []).append((given, item))
+            parts = needed.median + (unzip.median if item.way in ("eggcache prepare", "eggcache check") else 0)
+            what = f"{item.way}, {given.name} / what it cannot do without"
+            bench.compare("many-eggs", what, bench.medium, item.median / parts, 1.3)
         shutil.rmtree(place)
     for way, ((fewest, few), *_, (most, many)) in grown.items():
         ratio = (many.median / len(most.eggs)) / (few.median / len(fewest.eggs))

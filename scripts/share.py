@@ -129,7 +129,7 @@ _eggcache() {
     for command in commands:
         words = " ".join(name for option in command.options for name in option.names)
         names = " ".join(other.name for other in commands[1:]) + " " if not command.name else ""
-        place = next((one.wants for one in command.arguments if one.wants != "text"), "text")
+        place = next((argument.wants for argument in command.arguments if argument.wants != "text"), "text")
         pattern = "''" if not command.name else command.name
         yield f"                {pattern}) words='{names}{words}'; [[ $current == -* ]] || wants='{place}' ;;"
     yield f"""            esac
@@ -209,7 +209,7 @@ def fish(commands: list[Command]) -> Iterator[str]:
         seen = f"__fish_seen_subcommand_from {command.name}"
         for option in command.options:
             yield fish_option(option, seen)
-        if any(one.wants == "directory" for one in command.arguments):
+        if any(argument.wants == "directory" for argument in command.arguments):
             yield f"complete -c eggcache -n {quoted(seen)} -a '(__fish_complete_directories)'"
 
 

@@ -29,8 +29,8 @@ def warm(bench: Bench, tree: Input) -> None:
     ours, bare, found, *program = bench.measure("warm", tree, bench.medium, ways, bench.rounds(41))
     bench.compare("warm", "warm prepare / python -c pass", bench.medium, ours.least / bare.least, 2.5)
     bench.compare("warm", "warm prepare with a finding / the same", bench.medium, found.least / bare.least, 2.8)
-    for one in program:
-        ratio = one.least / ours.least
+    for item in program:
+        ratio = item.least / ours.least
         bench.compare("warm", "warm prepare of scripts/binary / installed", bench.medium, ratio, 3.0)
 
 
@@ -40,8 +40,8 @@ def texts(bench: Bench, tree: Input) -> None:
     ways = [Way(f"eggcache {' '.join(each)}", bench.eggcache(*each)) for each in words]
     ways.insert(0, Way("python -c pass", _bare(bench)))
     bare, *found = bench.measure("start", tree, bench.medium, ways, bench.rounds(21))
-    for one in found:
-        bench.compare("start", f"{one.way} / python -c pass", bench.medium, one.least / bare.least, 3.0)
+    for item in found:
+        bench.compare("start", f"{item.way} / python -c pass", bench.medium, item.least / bare.least, 3.0)
 
 
 def _bare(bench: Bench) -> list[str | Path]:

@@ -197,10 +197,10 @@ def checkout(python: Path, where: Path) -> Path:
     with deployment.once(into) as wanted:
         if wanted:
             for name in ("eggcache", "filelock"):
-                found = importlib.util.find_spec(name)
-                assert found
-                assert found.origin
-                shutil.copytree(Path(found.origin).parent, into / name, ignore=shutil.ignore_patterns("__pycache__"))
+                spec = importlib.util.find_spec(name)
+                assert spec
+                assert spec.origin
+                shutil.copytree(Path(spec.origin).parent, into / name, ignore=shutil.ignore_patterns("__pycache__"))
             deployment.run([python, "-m", "compileall", "-q", into])
             deployment.world_readable(into)
     return into

@@ -284,12 +284,15 @@ def test_what_no_cache_can_serve_there(site: Site, shared_tmp: Path) -> None:
     for words in (["-n"], []):
         assert not list(shared_tmp.glob("cache.tar"))
         result = eggcache(*common, *said, *words)
-        found = [(one["code"], os.path.basename(one["thing"]), one["command"]) for one in as_json(result)["findings"]]
-        assert (result.returncode, found) == (3, [
+        findings = [
+            (finding["code"], os.path.basename(finding["thing"]), finding["command"])
+            for finding in as_json(result)["findings"]
+        ]
+        assert (result.returncode, findings) == (3, [
             ("broken-pkg-resources", "the host's Python 2.7", ""), ("directory-entries", "Two-1.0-py3.11.egg", ""),
         ])  # fmt: skip
-        assert [one["action"] for one in as_json(result)["outcomes"]] == ["packed", "packed"]
-    assert as_json(eggcache(*common, "--for-setuptools", "distribute 0.6.49"))["findings"][0]["code"] == found[1][0]
+        assert [outcome["action"] for outcome in as_json(result)["outcomes"]] == ["packed", "packed"]
+    assert as_json(eggcache(*common, "--for-setuptools", "distribute 0.6.49"))["findings"][0]["code"] == findings[1][0]
 
 
 def test_eggs_for_another_python(site: Site, shared_tmp: Path) -> None:
@@ -326,7 +329,7 @@ def test_the_zone_is_named(site: Site, shared_tmp: Path) -> None:
 def dated(archive: Path) -> dict[str, float]:
     """The dates of what is in an archive."""
     with tarfile.open(archive) as found:
-        return {one.name: one.mtime for one in found}
+        return {item.name: item.mtime for item in found}
 
 
 def test_what_is_of_this_machine_in_the_commands(site: Site, shared_tmp: Path) -> None:

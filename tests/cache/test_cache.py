@@ -301,7 +301,10 @@ def test_one_bad_start_forgets_nothing(site: Site) -> None:
     assert (stale.returncode, "--prune" in stale.stdout, f"One of {site.python}" in stale.stdout) == (3, False, True)
     again = eggcache("prepare", site.cache, "--json")
     assert f"as its receipt says: --python {site.python}" in again.stderr
-    assert (as_json(again)["unchanged"], [one["action"] for one in as_json(again)["outcomes"]]) == (False, ["replaced"])
+    assert (as_json(again)["unchanged"], [outcome["action"] for outcome in as_json(again)["outcomes"]]) == (
+        False,
+        ["replaced"],
+    )
     assert eggcache("status", site.cache).returncode == 0
 
 

@@ -65,7 +65,7 @@ def test_what_is_in_it(tmp_path: Path) -> None:
     else is to be in it comes last."""
     two = archive(INFO)
     _, found = write({tmp_path / "Two.egg": two, tmp_path / "One.egg": ONE}, Extra("last.py", b"pass\n", 0o640))
-    assert [(one.name, one.mode, one.mtime) for one in found] == [
+    assert [(item.name, item.mode, item.mtime) for item in found] == [
         ("var/cache/eggcache", 0o750, 315_532_800),
         ("var/cache/eggcache/.eggcache.lock", 0o600, 315_532_800),
         ("var/cache/eggcache/One.egg-tmp", 0o750, NOON),
@@ -80,7 +80,9 @@ def test_what_is_in_it(tmp_path: Path) -> None:
         ("var/cache/eggcache/Two.egg-tmp/EGG-INFO/PKG-INFO", 0o640, NOON),
         ("var/cache/eggcache/last.py", 0o640, 315_532_800),
     ]
-    assert {(one.uid, one.gid, one.uname, one.gname) for one in found if "lock" not in one.name} == {(0, 48, "", "")}
+    assert {(item.uid, item.gid, item.uname, item.gname) for item in found if "lock" not in item.name} == {
+        (0, 48, "", "")
+    }
 
 
 @pytest.fixture(params=[packing._HELD, 0], ids=["held", "read twice"])
@@ -97,11 +99,11 @@ def test_a_damaged_egg(tmp_path: Path) -> None:
     assert [(finding.code, finding.thing) for finding in made.findings] == [
         ("egg-refused", f"{tmp_path}/Bad.egg, member one/__init__.py")
     ]
-    assert [one.name for one in found if "One.egg-tmp" not in one.name] == [
+    assert [item.name for item in found if "One.egg-tmp" not in item.name] == [
         "var/cache/eggcache",
         "var/cache/eggcache/.eggcache.lock",
     ]
-    assert [one.egg for one in made.outcomes] == [str(tmp_path / "One.egg")]
+    assert [outcome.egg for outcome in made.outcomes] == [str(tmp_path / "One.egg")]
     assert found.extractfile("var/cache/eggcache/One.egg-tmp/one/z.txt").read() == b"z" * 600  # type: ignore[union-attr]
 
 

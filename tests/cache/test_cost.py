@@ -41,8 +41,8 @@ def calls(top: Path, *arguments: str) -> tuple[Counter[str], list[str]]:
         result = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False)
         assert result.returncode in (0, 3), result.stderr
         lines = [line for log in Path(directory).iterdir() for line in log.read_text(errors="replace").splitlines()]
-    found = Counter(call[1] for line in lines if str(top) in line and (call := re.match(r"(\w+)\(", line)))
-    return found, [call[1] for line in lines if (call := re.match(r'execve\("([^"]*)".* = 0$', line))]
+    match = Counter(call[1] for line in lines if str(top) in line and (call := re.match(r"(\w+)\(", line)))
+    return match, [call[1] for line in lines if (call := re.match(r'execve\("([^"]*)".* = 0$', line))]
 
 
 def test_check_is_one_process_and_linear(python: Path, shared_tmp: Path) -> None:

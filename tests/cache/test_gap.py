@@ -57,7 +57,7 @@ def test_status_and_remove_know_a_gap(caches: Caches) -> None:
     assert (caches.cache / JOURNAL).is_file()
     found = as_json(eggcache("status", caches.cache, "--json"))
     assert aside.name in found["stages"]
-    assert [one["code"] for one in found["findings"]] == ["cache-stale"]
+    assert [finding["code"] for finding in found["findings"]] == ["cache-stale"]
     result = traced(without("EINVAL"), program("remove", str(caches.cache)))
     assert (result.returncode, result.stderr) == (0, "")
     assert os.listdir(caches.cache.parent) == []
@@ -182,8 +182,8 @@ def test_readers_may_miss_it_and_never_see_half(fuse: Path) -> None:
     finally:
         over.set()
         reader.join()
-        for one in (descriptor, *kept):
-            os.close(one)
+        for item in (descriptor, *kept):
+            os.close(item)
     assert files(place / "egg") == versions[-1]
     assert len(seen) >= len(versions) - 1
     assert [found for found in seen if found not in versions] == []

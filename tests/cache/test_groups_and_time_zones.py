@@ -113,18 +113,18 @@ def test_writable_cache_of_two(site: Site, change: str) -> None:
     for tree in (site, other):
         assert tree.prepare().returncode == 0
     WRITABLE[change](site.cache)
-    found = as_json(eggcache("check", "--json", *site.options, "--cache", site.cache))["findings"]
-    assert "cache-writable" in {one["code"] for one in found}
-    for one in found:
-        for command in one["command"].split(" && "):
+    findings = as_json(eggcache("check", "--json", *site.options, "--cache", site.cache))["findings"]
+    assert "cache-writable" in {finding["code"] for finding in findings}
+    for finding in findings:
+        for command in finding["command"].split(" && "):
             words = shlex.split(command)
             assert words[:2] == ["eggcache", "prepare"]
             result = eggcache(*words[1:])
             assert (result.returncode, "belongs to" in result.stderr) == (0, False), result.stderr
-    for one in (site, other):
-        assert one.served()
-        assert one.prepare().stdout == ""  # warm: its entry is in the receipt
-        assert as_json(eggcache("check", "--json", *one.options, "--cache", site.cache))["findings"] == []
+    for user in (site, other):
+        assert user.served()
+        assert user.prepare().stdout == ""  # warm: its entry is in the receipt
+        assert as_json(eggcache("check", "--json", *user.options, "--cache", site.cache))["findings"] == []
 
 
 def test_reset_takes_nothing(site: Site) -> None:
@@ -275,8 +275,8 @@ def test_remedy_for_the_same_readers(site: Site) -> None:
     write_egg(site.eggs / "One-1.0-py3.11.egg", {"one/__init__.py": "", "one/data/text.txt": "eins\n"})
     told = found(site, "--group", "daemon", "--tz", "Europe/Madrid")
     assert {"member-outdated"} <= set(told) <= {"member-outdated", "member-missing"}
-    for one in told.values():
-        assert eggcache(*shlex.split(one["command"])[1:]).returncode == 0
+    for finding in told.values():
+        assert eggcache(*shlex.split(finding["command"])[1:]).returncode == 0
     assert found(site, "--group", "daemon", "--tz", "Europe/Madrid") == {}
 
 
@@ -289,7 +289,7 @@ def test_user_without_an_entry(site: Site, group: list[str]) -> None:
     assert site.prepare(*who).returncode == 0
     assert {os.stat(top).st_gid for top, _, _ in os.walk(site.cache)} == {gid}
     result = eggcache("check", "--cache", site.cache, "--no-import", "--json")
-    assert [one for one in as_json(result)["findings"] if one["status"]] == []
+    assert [finding for finding in as_json(result)["findings"] if finding["status"]] == []
     emitted = eggcache("wrapper", site.cache, *site.options, *who, "--for", "shell").stdout
     assert f"--user {number} --group {gid}" in emitted
     code = "import os, pkg_resources as p; f = p.resource_filename('one', 'data/text.txt'); print(f, os.access(f, 2))"

@@ -29,7 +29,7 @@ def status(cache: Path) -> tuple[int, dict[str, Any]]:
 
 
 def states(found: dict[str, Any]) -> dict[str, str]:
-    return {one["name"].split("-")[0]: one["state"] for one in found["contents"]}
+    return {content["name"].split("-")[0]: content["state"] for content in found["contents"]}
 
 
 def test_what_was_prepared_is_current(site: Site) -> None:
@@ -154,17 +154,17 @@ def test_status_names_what_prune_removes(site: Site) -> None:
     site.prepare()
     code, found = status(site.cache)
     assert (code, len(found["prepares"])) == (0, 2)
-    unneeded = [one["name"] for one in found["contents"] if not one["needed"]]
+    unneeded = [content["name"] for content in found["contents"] if not content["needed"]]
     assert unneeded == ["One-1.0-py3.11.egg-tmp"]
     assert "prepare --prune removes it" in eggcache("status", site.cache).stdout
     pruned = json.loads(site.prepare("--prune", "--json").stdout)
-    removed = [os.path.basename(one["into"]) for one in pruned["outcomes"] if one["action"] == "removed"]
+    removed = [os.path.basename(outcome["into"]) for outcome in pruned["outcomes"] if outcome["action"] == "removed"]
     assert removed == unneeded
     assert sorted(path.name for path in site.cache.glob("*-tmp")) == [
         "Third-1.0-py3.11.egg-tmp",
         "Two-1.0-py3.11.egg-tmp",
     ]
-    assert [one["needed"] for one in status(site.cache)[1]["contents"]] == [True, True]
+    assert [content["needed"] for content in status(site.cache)[1]["contents"]] == [True, True]
 
 
 def test_leftovers_and_running(site: Site) -> None:
@@ -191,8 +191,8 @@ def test_what_is_foreign_is_named(site: Site) -> None:
     os.chown(odd, 1, 1)
     code, found = status(site.cache)
     assert code == 4
-    assert {os.path.basename(one["thing"]) for one in found["findings"]} == {"notes.txt", odd.name}
-    assert {one["code"] for one in found["findings"]} == {"foreign-entry"}
+    assert {os.path.basename(finding["thing"]) for finding in found["findings"]} == {"notes.txt", odd.name}
+    assert {finding["code"] for finding in found["findings"]} == {"foreign-entry"}
     assert "\x1b" not in eggcache("status", site.cache).stderr
 
 
@@ -217,7 +217,7 @@ def test_receipt_of_another_kind(site: Site, text: str) -> None:
     (site.cache / ".eggcache.json").write_text(text)
     code, found = status(site.cache)
     assert (code, found["prepares"], found["contents"]) == (3, [], [])
-    assert [one["code"] for one in found["findings"]] == ["cache-stale"]
+    assert [finding["code"] for finding in found["findings"]] == ["cache-stale"]
 
 
 def test_root_that_is_not_installed(site: Site) -> None:
@@ -228,11 +228,11 @@ def test_root_that_is_not_installed(site: Site) -> None:
         assert eggcache("prepare", site.cache, *roots, *options).returncode == 5
         code, found = status(site.cache)
         assert (code, found["prepares"]) == (3, [])
-        assert [one["code"] for one in found["findings"]] == ["cache-stale"]
+        assert [finding["code"] for finding in found["findings"]] == ["cache-stale"]
     assert eggcache("prepare", site.cache, "One", *options).returncode == 0
     assert eggcache("prepare", site.cache, "NoSuch", *options).returncode == 5
     code, found = status(site.cache)
-    assert (code, [one["requirements"] for one in found["prepares"]]) == (0, [["One"]])
+    assert (code, [prepare["requirements"] for prepare in found["prepares"]]) == (0, [["One"]])
 
 
 def test_root_that_is_not_installed_in_an_earlier_receipt(site: Site) -> None:

@@ -235,7 +235,7 @@ def test_archive_of_a_plan() -> None:
                     tar.addfile(info, BytesIO(b"".join(chunks(one.source, one.egg, member))))
     buffer.seek(0)
     with tarfile.open(fileobj=buffer) as tar:
-        held = [(one.name, one.mode, one.mtime, tar.extractfile(one).read()) for one in tar]  # type: ignore[union-attr]
+        held = [(item.name, item.mode, item.mtime, tar.extractfile(item).read()) for item in tar]  # type: ignore[union-attr]
     noon = NOON + 5 * 3600
     assert held == [
         ("One-1.0.egg-tmp/EGG-INFO/PKG-INFO", 0o644, noon, INFO.data),
@@ -276,7 +276,7 @@ def test_outcomes_of_damage() -> None:
     assert [(finding.code, finding.thing) for finding in findings] == [
         ("egg-refused", f"{ONE}, member one/__init__.py")
     ]
-    assert [one.into for one in made] == ["/cache/A.egg-tmp"]
+    assert [outcome.into for outcome in made] == ["/cache/A.egg-tmp"]
     assert list(expected) == ["A.egg-tmp"]
 
 

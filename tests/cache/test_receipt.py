@@ -96,7 +96,7 @@ def use(site: Site, descriptor: int, key: str, options: dict[str, Any]) -> None:
     assert receipt.from_json(json.loads(receipt.dump(known))) == known
     held = freshness.current_receipt(directory, key, options)
     if held is not None:
-        console.silent(((one["code"], one["status"]) for one in held["entries"][key]["findings"]), quiet)
+        console.silent(((finding["code"], finding["status"]) for finding in held["entries"][key]["findings"]), quiet)
     found = inventory.status(directory)
     assert list(status.lines(found, verbose=True))
     if known.entries:
@@ -180,7 +180,7 @@ def test_receipt_of_an_earlier_build(site: Site) -> None:
     (before,) = inventory.status(str(site.cache)).prepares
     assert (before.strict, " --strict-tree One" in before.command) == (True, True)
     result = as_json(eggcache("prepare", site.cache, *one, "--json"))
-    assert (result["unchanged"], [one["action"] for one in result["outcomes"]]) == (False, ["kept"])
+    assert (result["unchanged"], [outcome["action"] for outcome in result["outcomes"]]) == (False, ["kept"])
     (after,) = inventory.status(str(site.cache)).prepares
     assert (after.strict, after.command.endswith(" One")) == (False, True)
 
@@ -205,7 +205,7 @@ def test_receipt_of_the_first_release(prepared: Site) -> None:
     refused = prepared.prepare("--tz", "UTC", "--user", "daemon", "--group", "daemon")
     assert (refused.returncode, "it is prepared for nobody" in refused.stderr) == (4, True)
     renewed = as_json(prepared.prepare("--tz", "UTC", "--limit", "ratio=300", "--json"))
-    assert (renewed["unchanged"], {one["action"] for one in renewed["outcomes"]}) == (False, {"kept"})
+    assert (renewed["unchanged"], {outcome["action"] for outcome in renewed["outcomes"]}) == (False, {"kept"})
 
 
 def test_what_is_outside_is_kept(site: Site) -> None:
@@ -220,7 +220,7 @@ def test_what_is_outside_is_kept(site: Site) -> None:
     assert as_json(eggcache("prepare", site.cache, *site.options[1:], "--json"))["outcomes"][1]["action"] == "made"
     for words in (site.options, site.options[1:], site.options):
         result = as_json(eggcache("prepare", site.cache, *words, "--json"))
-        assert {one["action"] for one in result["outcomes"]} == {"kept"}
+        assert {outcome["action"] for outcome in result["outcomes"]} == {"kept"}
         prepares = inventory.status(str(site.cache)).prepares
         assert len(prepares) == 3
-        assert [one.strict for one in prepares if not one.requirements] == [words == site.options]
+        assert [prepare.strict for prepare in prepares if not prepare.requirements] == [words == site.options]

@@ -37,7 +37,7 @@ def test_removes_what_it_said(site: Site) -> None:
     planned = json.loads(eggcache("remove", "-n", "--json", site.cache).stdout)
     result = json.loads(eggcache("remove", "--json", site.cache).stdout)
     assert result["outcomes"] == planned["outcomes"]
-    assert [(os.path.basename(one["egg"]), one["action"]) for one in result["outcomes"]] == [
+    assert [(os.path.basename(outcome["egg"]), outcome["action"]) for outcome in result["outcomes"]] == [
         ("One-1.0-py3.11.egg", "removed"), ("Two-1.0-py3.11.egg", "removed")
     ]  # fmt: skip
     assert f"would be removed: {site.cache}\n" in said.stdout
@@ -128,7 +128,7 @@ def test_without_a_receipt(site: Site, receipt: str | None) -> None:
     stage.mkdir()
     (stage / "half").write_text("12345")
     result = json.loads(eggcache("remove", "--json", site.cache).stdout)
-    sizes = {os.path.basename(one["into"]): (one["files"], one["size"]) for one in result["outcomes"]}
+    sizes = {os.path.basename(outcome["into"]): (outcome["files"], outcome["size"]) for outcome in result["outcomes"]}
     assert sizes[stage.name] == (1, 5)
     assert sum(files for files, _ in sizes.values()) == 8
     assert beside(site) == []
@@ -425,12 +425,12 @@ def test_all_agree_whose_an_entry_is(site: Site) -> None:
         preparing = ["prepare", site.cache, *site.options]
         for words in (["status", site.cache], [*preparing, "-n"], preparing, ["status", site.cache]):
             result = eggcache(*words, "--json")
-            found = [one for one in as_json(result)["findings"] if one["code"] == "foreign-entry"]
+            findings = [finding for finding in as_json(result)["findings"] if finding["code"] == "foreign-entry"]
             assert result.returncode == (3 if not status and told == [] else status), (words, result.stderr)
-            assert told == [] or found == told
-            told = found
+            assert told == [] or findings == told
+            told = findings
         expected = dict.fromkeys(UNKNOWN, 0) | dict.fromkeys(DANGEROUS if status else (), 4)
-        assert {os.path.basename(one["thing"]): one["status"] for one in told} == expected
+        assert {os.path.basename(finding["thing"]): finding["status"] for finding in told} == expected
         status, told = 4, []
     for name in sorted(expected):
         with pytest.raises(NotPermitted, match="so nothing was removed") as refused:

@@ -67,9 +67,9 @@ def second(site: Site) -> Path:
 def codes(site: Site, command: str, *more: str | Path) -> list[tuple[str, str]]:
     words = ["--cache", site.cache] if command == "check" else [site.cache]
     result = eggcache(command, *words, *site.options, *more, "--json")
-    found = [(one["code"], one["thing"]) for one in as_json(result)["findings"]]
-    assert result.returncode == (3 if found else 0), result.stderr
-    return found
+    findings = [(finding["code"], finding["thing"]) for finding in as_json(result)["findings"]]
+    assert result.returncode == (3 if findings else 0), result.stderr
+    return findings
 
 
 @pytest.mark.parametrize("kind", SAME)
@@ -98,7 +98,7 @@ def test_other_content_is_named(site: Site, second: Path, kind: str) -> None:
     expected = {("shared-name", str(site.eggs / NAME))}  # the target has the other one first
     for command in ("prepare", "prepare", "check"):
         found = set(codes(site, command, "--path", second))
-        assert {one for one in found if one[0] == "shared-name"} == expected, command
+        assert {item for item in found if item[0] == "shared-name"} == expected, command
 
 
 def test_one_that_changes_is_named(site: Site, second: Path) -> None:
@@ -111,7 +111,9 @@ def test_one_that_changes_is_named(site: Site, second: Path) -> None:
         assert eggcache("prepare", site.cache, *other).returncode == 0
     (second / NAME).write_bytes(OTHER["other bytes of the same CRC"])
     result = eggcache("prepare", site.cache, *other)
-    assert [(one["code"], one["thing"]) for one in as_json(result)["findings"]] == [("shared-name", str(second / NAME))]
+    assert [(finding["code"], finding["thing"]) for finding in as_json(result)["findings"]] == [
+        ("shared-name", str(second / NAME))
+    ]
     assert site.prepare("-v", "--json").returncode == 0
     assert site.served()
 
@@ -129,7 +131,7 @@ def test_cold_runs_in_turn_keep_what_is_equal(site: Site, second: Path) -> None:
         os.utime((site.eggs, second)[tree])  # so that the receipt does not hold
         result = as_json(eggcache(*trees[tree], "--json"))
         assert not result["unchanged"]
-        return next(one["action"] for one in result["outcomes"] if one["into"].endswith(f"/{NAME}-tmp"))
+        return next(outcome["action"] for outcome in result["outcomes"] if outcome["into"].endswith(f"/{NAME}-tmp"))
 
     assert action(0) == "made"
     before = listing(site.cache / f"{NAME}-tmp")
@@ -146,8 +148,8 @@ def test_private_copy_takes_no_name(site: Site, second: Path) -> None:
     (second / NAME).chmod(0o400)  # the target has that one first
     os.chown(second / NAME, site.account.pw_uid, 0)
     result = site.prepare("--path", second, "--json")
-    found = [(one["code"], one["thing"]) for one in as_json(result)["findings"]]
-    assert found == [("egg-private", str(second / NAME))]
+    findings = [(finding["code"], finding["thing"]) for finding in as_json(result)["findings"]]
+    assert findings == [("egg-private", str(second / NAME))]
     assert served(judge(site.python, site.cache, [site.eggs / NAME], site.account), site.cache)
 
 

@@ -428,8 +428,8 @@ def test_remedies_repeat_what_was_said(python: Path, eggs: Path) -> None:
     said = ["--path", eggs, "--python", python, "--user", "nobody", "--tz", "Asia/Tokyo"]
     for tree in (["--all"], ["One"]):
         cache = eggs / f"it's a cache; for {tree[0]}"
-        found = json.loads(eggcache("check", "--json", "--cache", cache, *said, *tree).stdout)["findings"]
-        (command,) = (one["command"] for one in found if one["code"] == "cache-missing")
+        findings = json.loads(eggcache("check", "--json", "--cache", cache, *said, *tree).stdout)["findings"]
+        (command,) = (finding["command"] for finding in findings if finding["code"] == "cache-missing")
         assert eggcache(*shlex.split(command)[1:]).returncode == 0
         result = eggcache("check", "--cache", cache, *said, *tree)
         assert result.returncode == 0, result.stdout

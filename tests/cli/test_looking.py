@@ -109,10 +109,10 @@ def test_depth_ends_there_and_counts_what_is_below(python: Path, eggs: Path) -> 
     assert len(lines) == 6
     assert len(tree(python, eggs, "App", "--depth", "0").splitlines()) == 3
     shown = json.loads(tree(python, eggs, "App", "--depth", "0", "--json"))
-    assert [one["project"] for one in shown["distributions"]] == ["App"]
+    assert [distribution["project"] for distribution in shown["distributions"]] == ["App"]
     assert [need["by"] for need in shown["needs"]] == [None]
     up = json.loads(tree(python, eggs, "--reverse", "Gone", "--depth", "1", "--json"))
-    assert [one["project"] for one in up["distributions"]] == ["App"]
+    assert [distribution["project"] for distribution in up["distributions"]] == ["App"]
 
 
 def test_depth_opens_later_what_it_cut_first() -> None:
@@ -201,7 +201,10 @@ def test_tree_tells_what_a_cache_has(python: Path, eggs: Path, shared_tmp: Path)
     assert "prepared" not in tree(python, eggs, "--all")
     os.utime(eggs / "Lib-1.0-py3.11.egg")
     shown = json.loads(tree(python, eggs, "--all", "--cache", cache, "--json"))
-    told = {(one["project"], one["version"]): one["prepared"] for one in shown["distributions"]}
+    told = {
+        (distribution["project"], distribution["version"]): distribution["prepared"]
+        for distribution in shown["distributions"]
+    }
     assert shown["cache"] == str(cache)
     assert [told["App", "1.0"], told["Base", "1.0"], told["Base", "0.5"], told["Lib", "1.0"]] == [
         True,
@@ -337,7 +340,7 @@ def graphviz(text: str) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
     for group in ET.fromstring(result.stdout).iter("{http://www.w3.org/2000/svg}g"):
         if group.get("class") in drawn:
             title = group.findtext("{http://www.w3.org/2000/svg}title") or ""
-            texts = [one.text or "" for one in group.findall("{http://www.w3.org/2000/svg}text")]
+            texts = [item.text or "" for item in group.findall("{http://www.w3.org/2000/svg}text")]
             drawn[group.get("class") or ""].setdefault(title, []).extend(texts)
     return drawn["node"], drawn["edge"]
 
@@ -406,7 +409,7 @@ def test_every_distribution_of_a_real_tree_is_drawn(
     common = ["tree", "--python", turbogears1.python]
     tree_json = json.loads(eggcache(*common, "--json").stdout)
     rows = [tree_json["distributions"][need["found"]] for need in tree_json["needs"] if need["found"] is not None]
-    names = {f"{one['project']} {one['version']}" for one in rows if not one["extras"]}
+    names = {f"{row['project']} {row['version']}" for row in rows if not row["extras"]}
     assert len(names) == 19
     arrows = [need for need in tree_json["needs"] if need["by"] is not None]
     nodes, edges = graphviz(eggcache(*common, "--format", "dot").stdout)

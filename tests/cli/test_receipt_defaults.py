@@ -49,7 +49,9 @@ def test_as_it_was(site: Site, zone: str | None) -> None:
     assert (again.returncode, again.stdout) == (0, "")  # warm: nothing differs from what was asked for
     write_egg(site.eggs / "Two-1.0-py3.11.egg", {"two/__init__.py": "", "two/data.txt": "changed"})
     renewed = as_json(eggcache("prepare", site.cache, "--json", env=ELSEWHERE))
-    assert [Path(one["egg"]).name[:3] for one in renewed["outcomes"] if one["action"] == "replaced"] == ["Two"]
+    assert [Path(outcome["egg"]).name[:3] for outcome in renewed["outcomes"] if outcome["action"] == "replaced"] == [
+        "Two"
+    ]
     checked = eggcache("check", "--cache", site.cache, "--json", env=ELSEWHERE)
     assert checked.stderr == line
     assert (as_json(checked)["findings"], len(as_json(checked)["outcomes"])) == ([], 2)
@@ -82,8 +84,10 @@ def test_results_of_a_second_run(site: Site) -> None:
 def test_option_counts_more_than_the_receipt(site: Site) -> None:
     """What the command line says holds, and the rest is the receipt's."""
     assert site.prepare().returncode == 0
-    found = as_json(eggcache("check", "--json", "--cache", site.cache, "--user", "daemon"))["findings"]
-    assert ["daemon cannot use it" in one["cause"] for one in found if one["code"] == "cache-unreachable"] == [True]
+    findings = as_json(eggcache("check", "--json", "--cache", site.cache, "--user", "daemon"))["findings"]
+    assert [
+        "daemon cannot use it" in finding["cause"] for finding in findings if finding["code"] == "cache-unreachable"
+    ] == [True]
     refused = eggcache("prepare", site.cache, "--tz", "Asia/Tokyo")
     assert (refused.returncode, "cannot be current in TZ=Asia/Tokyo" in refused.stderr) == (4, True)
     assert "--user nobody --group nogroup --tz Asia/Tokyo" in refused.stderr
@@ -169,7 +173,7 @@ def test_each_in_turn(site: Site) -> None:
     assert (result.returncode, result.stderr.count("as its receipt says"), result.stdout.count("replaced")) == (0, 2, 2)
     told = as_json(would)  # one object of all trees
     VALIDATOR.validate(told)
-    assert [one["action"] for one in told["outcomes"]].count("replaced") == 2
+    assert [outcome["action"] for outcome in told["outcomes"]].count("replaced") == 2
     assert (len(told["outcomes"]), told["unchanged"], told["digest"]) == (3, False, None)
     assert as_json(eggcache("prepare", site.cache, "--json"))["unchanged"] is True
     assert eggcache("status", site.cache).returncode == 0

@@ -108,5 +108,7 @@ def test_what_is_not_documented_is_refused() -> None:
 
 def _parsers() -> dict[str, set[str]]:
     """The options of each command."""
-    (action,) = (one for one in main.parser()._actions if hasattr(one, "choices") and isinstance(one.choices, dict))
+    (action,) = (
+        action for action in main.parser()._actions if hasattr(action, "choices") and isinstance(action.choices, dict)
+    )
     return {name: set(parser._option_string_actions) for name, parser in dict(action.choices or {}).items()}

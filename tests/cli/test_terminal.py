@@ -48,7 +48,10 @@ class Place:
         """A command line that works for any command: what it takes, it gets."""
         command = COMMANDS[name]
         values = {"DIR": self.cache, "OUT": self.top / "out", "FILE": self.top / "out.tar"}
-        words: list[str | Path] = [name, *(values[one.value] for one in command.arguments if one.value in values)]
+        words: list[str | Path] = [
+            name,
+            *(values[argument.value] for argument in command.arguments if argument.value in values),
+        ]
         taken = {spelled for option in command.options for spelled in option.names}
         if name == "unzip-all":  # it leaves eggs zipped that only a directory of --path leads to
             words += named(self.eggs)

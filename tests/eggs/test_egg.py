@@ -526,7 +526,7 @@ def test_refused_for_a_reason(interpreter: Callable[[str], Path], tmp_path: Any)
         finally:
             judge.close()
     agreed = {
-        case.id for case, answer in zip(REFUSED, answers) if answer[0] and all(one == answer[0] for one in answer)
+        case.id for case, answer in zip(REFUSED, answers) if answer[0] and all(item == answer[0] for item in answer)
     }
     assert agreed == set().union(*AGREED.values())
 

@@ -74,7 +74,7 @@ def test_every_uploaded_egg_is_served_or_named_by_a_finding(
     assert verdict.warnings == []
 
 
-JUDGES = [one for one in RELEASES if one[1] not in ("75.8.0", "81.0.0")]  # these extract as 80.9.0 does
+JUDGES = [item for item in RELEASES if item[1] not in ("75.8.0", "81.0.0")]  # these extract as 80.9.0 does
 ARCHIVED = ("0.6c11", "36.0.1", "44.1.1", "58.1.0", "80.9.0")  # of these, that archives are tried with
 
 
@@ -120,9 +120,9 @@ def test_everything_that_bdist_egg_knows_is_served(
     result = eggcache(
         "prepare", cache, "--all", *paths, "--path", place, "--python", deployment.python, "--user", "nobody", "--json"
     )
-    found = {finding["code"]: finding["thing"] for finding in as_json(result)["findings"]}
+    findings = {finding["code"]: finding["thing"] for finding in as_json(result)["findings"]}
     ignored = setuptools == "80.9.0"  # whose stub never asks for the cache
-    assert set(found) == ({"stub-ignores-cache"} if ignored else set()), result.stderr
+    assert set(findings) == ({"stub-ignores-cache"} if ignored else set()), result.stderr
     assert result.returncode == (3 if ignored else 0)
     if setuptools in ARCHIVED:
         archived(cache, place, deployment.python, setuptools)

@@ -231,7 +231,7 @@ def test_notice_names_the_egg_once_and_its_remedy_ends_it(site: Site) -> None:
     assert shop.is_dir()
     for words in asked:
         left = as_json(eggcache(*words, "--json"))["findings"]
-        assert {one["code"] for one in left} <= {"stale-directory"}  # what the cache had of it
+        assert {finding["code"] for finding in left} <= {"stale-directory"}  # what the cache had of it
 
 
 def test_damaged_source_is_refused_as_damaged(site: Site) -> None:
@@ -244,5 +244,5 @@ def test_damaged_source_is_refused_as_damaged(site: Site) -> None:
     data[at + 30 + len("shop/code.py") + 5] ^= 0xFF
     shop.write_bytes(data)
     result = site.prepare("--json")
-    assert [found["code"] for found in as_json(result)["findings"]] == ["egg-refused"]
+    assert [finding["code"] for finding in as_json(result)["findings"]] == ["egg-refused"]
     assert eggcache("tree", *site.options[:-2]).returncode == 0

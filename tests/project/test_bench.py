@@ -39,11 +39,11 @@ def test_everything_is_measured_or_said(ran: tuple[dict[str, Any], str, str]) ->
     """Each group has its ways, with a median among its seconds, a peak and files; what has none is said in words."""
     result, _, _ = ran
     ways: dict[str, set[str]] = {}
-    for one in result["measured"]:
-        ways.setdefault(one["group"], set()).add(one["way"])
-        assert min(one["seconds"]) <= one["median"] <= max(one["seconds"])
-        assert one["peak_mib"] > 1
-        assert one["files"] > 0
+    for measurement in result["measured"]:
+        ways.setdefault(measurement["group"], set()).add(measurement["way"])
+        assert min(measurement["seconds"]) <= measurement["median"] <= max(measurement["seconds"])
+        assert measurement["peak_mib"] > 1
+        assert measurement["files"] > 0
     assert {"eggcache prepare", "unzip -q", "tar -x", "prototype", "pkg_resources"} <= ways["prepare"]
     assert ways["unzip-all"] == {"eggcache unzip-all", "easy_install -Z"}
     assert ways["check"] == {"eggcache check", "pkg_resources, once"}
@@ -59,9 +59,12 @@ def test_everything_is_measured_or_said(ran: tuple[dict[str, Any], str, str]) ->
 def test_comparisons_are_of_what_was_measured(ran: tuple[dict[str, Any], str, str]) -> None:
     """A ratio is that of two medians, and `holds` says whether it keeps its limit."""
     result, _, _ = ran
-    medians = {(one["group"], one["medium"], one["way"]): one["median"] for one in result["measured"]}
-    rows = {(one["what"], one["where"]): one for one in result["comparisons"]}
-    for medium in {one["medium"] for one in result["measured"]}:
+    medians = {
+        (measurement["group"], measurement["medium"], measurement["way"]): measurement["median"]
+        for measurement in result["measured"]
+    }
+    rows = {(comparison["what"], comparison["where"]): comparison for comparison in result["comparisons"]}
+    for medium in {measurement["medium"] for measurement in result["measured"]}:
         found = rows[("cold prepare / unzip -q egg by egg", medium)]
         ratio = medians[("prepare", medium, "eggcache prepare")] / medians[("prepare", medium, "unzip -q")]
         assert found["ratio"] == pytest.approx(ratio)
@@ -73,14 +76,14 @@ def test_comparisons_are_of_what_was_measured(ran: tuple[dict[str, Any], str, st
 def test_table_and_chart_show_the_figures(ran: tuple[dict[str, Any], str, str]) -> None:
     """Every row and every verdict is in the table; the chart is XML, has the medians, and is drawn again from JSON."""
     result, table, svg = ran
-    for one in result["measured"]:
-        assert re.search(rf"{re.escape(one['way'])} .*\b{one['median']:.3f}\b", table)
+    for measurement in result["measured"]:
+        assert re.search(rf"{re.escape(measurement['way'])} .*\b{measurement['median']:.3f}\b", table)
     verdicts = [line for line in table.splitlines() if line.endswith(("holds", "MISSED"))]
     assert len(verdicts) == len(result["comparisons"])
     drawing = ElementTree.fromstring(svg)
     texts = [text.text for text in drawing.iter("{http://www.w3.org/2000/svg}text")]
     bars = list(drawing.iter("{http://www.w3.org/2000/svg}rect"))
-    check = next(one["median"] for one in result["measured"] if one["way"] == "eggcache check")
+    check = next(measurement["median"] for measurement in result["measured"] if measurement["way"] == "eggcache check")
     assert (f"{check:.3f} s" if check < 1 else f"{check:.1f} s") in texts
     assert len(bars) == 11
     assert chart.draw(result) == svg
@@ -163,9 +166,9 @@ def test_an_earlier_build_goes_the_same_ways(tmp_path: Path) -> None:
         measuring.Way("tar", ["true"]),
     ]
     ours = bench.measure("prepare", given, "tmpfs", ways, 3)
-    assert [one.way for one in ours] == ["eggcache known", "eggcache new", "tar"]
-    both = [(one.way, len(one.seconds)) for one in bench.measured]
-    assert both == [*((one.way, 3) for one in ours), ("eggcache known, beside", 3)]
+    assert [item.way for item in ours] == ["eggcache known", "eggcache new", "tar"]
+    both = [(measurement.way, len(measurement.seconds)) for measurement in bench.measured]
+    assert both == [*((item.way, 3) for item in ours), ("eggcache known, beside", 3)]
     (row,) = bench.comparisons
     assert row.what == "eggcache known: nothing, now / beside"
     assert row.ratio == bench.measured[0].median / bench.measured[3].median
@@ -175,11 +178,11 @@ def test_an_earlier_build_goes_the_same_ways(tmp_path: Path) -> None:
 def test_one_group_is_measured_anew(ran: tuple[dict[str, Any], str, str]) -> None:
     """With --only, the figures of the other groups in the file stay, and those of that group are new."""
     result, _, _ = ran
-    now = {**result, "measured": [{**one, "median": -1} for one in result["measured"] if one["group"] == "check"],
-           "comparisons": [], "not_run": ["check, something"], "syscalls_per_file": {}}  # fmt: skip
+    anew = [{**row, "median": -1} for row in result["measured"] if row["group"] == "check"]
+    now = {**result, "measured": anew, "comparisons": [], "not_run": ["check, something"], "syscalls_per_file": {}}
     before = {**result, "not_run": ["check, earlier", "scale, earlier"]}
     both = figures.merged(before, now, "check")
-    assert {one["group"] for one in both["measured"] if one["median"] == -1} == {"check"}
+    assert {measurement["group"] for measurement in both["measured"] if measurement["median"] == -1} == {"check"}
     assert len(both["measured"]) == len(result["measured"])
     assert both["not_run"] == ["scale, earlier", "check, something"]
     assert both["syscalls_per_file"] == result["syscalls_per_file"]

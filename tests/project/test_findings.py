@@ -40,14 +40,16 @@ def test_every_finding_is_explained() -> None:
     codes = set().union(*map(made, SOURCES))
     assert len(codes) > 30
     assert codes - explanations.by_code().keys() == set()
-    for one in explanations.by_code().values():
-        assert re.fullmatch(r"[a-z]+(-[a-z0-9]+)*", one.code)
-        assert all(text.endswith(".") for text in (one.means, one.happens, one.remedy)), one.code
+    for explanation in explanations.by_code().values():
+        assert re.fullmatch(r"[a-z]+(-[a-z0-9]+)*", explanation.code)
+        assert all(text.endswith(".") for text in (explanation.means, explanation.happens, explanation.remedy)), (
+            explanation.code
+        )
 
 
 def test_every_explanation_is_used() -> None:
     """What the registry explains is made somewhere, and is in it once."""
-    codes = Counter(one.code for _, section in explanations.SECTIONS for one in section)
+    codes = Counter(explanation.code for _, section in explanations.SECTIONS for explanation in section)
     assert [code for code, times in codes.items() if times > 1] == []
     assert codes.keys() - set().union(*map(strings, SOURCES)) == set()
 

@@ -135,7 +135,7 @@ def test_commands_of_remedies_are_complete() -> None:
             if not isinstance(node, ast.Call) or getattr(node.func, "id", "") != "Remedy":
                 continue
             for command in [*node.args[1:], *(keyword.value for keyword in node.keywords if keyword.arg == "command")]:
-                parts = [one.value for one in ast.walk(command) if isinstance(one, ast.Constant)]
+                parts = [item.value for item in ast.walk(command) if isinstance(item, ast.Constant)]
                 assert not any(str(part).lstrip().startswith("eggcache") for part in parts), f"{path}, {node.lineno}"
 
 

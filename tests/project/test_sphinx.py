@@ -71,7 +71,7 @@ def test_reference_is_whole(site: Path) -> None:
     for action in main.parser()._actions:
         for name, command in (action.choices or {}).items():
             assert f"eggcache {name}" in page
-            for option in (spelled for one in command._actions for spelled in one.option_strings):
+            for option in (spelled for action in command._actions for spelled in action.option_strings):
                 assert option in page, (name, option)
     codes = (site / "reference" / "findings.html").read_text(encoding="utf-8")
     assert [code for code in explanations.by_code() if f'id="{code}"' not in codes] == []

@@ -547,7 +547,10 @@ def test_without_any_configobj(
     assert site.codes() == ["app-config-exposed", "not-production"]
     monkeypatch.setitem(sys.modules, "configobj", None)
     findings = application.findings(Application(str(site.config)), site.target)
-    assert [(one.code, one.status) for one in findings] == [("app-config-exposed", 3), ("app-config-unread", 0)]
+    assert [(finding.code, finding.status) for finding in findings] == [
+        ("app-config-exposed", 3),
+        ("app-config-unread", 0),
+    ]
     assert f"neither {own.python} nor eggcache's own Python has a ConfigObj" in findings[1].cause
 
 
@@ -561,7 +564,7 @@ def test_not_active_yet(shared_tmp: Path, turbogears1: Deployment, copy_of: Call
     site = _site(shared_tmp, own.python)
     site.write(f"{SETTINGS}a = 0644\nb = )\n")
     result = eggcache("check", "--python", own.python, "--user", "nobody", "--json", "--app-config", site.config)
-    (invalid,) = [one for one in as_json(result)["findings"] if one["code"] == "app-config-invalid"]
+    (invalid,) = [finding for finding in as_json(result)["findings"] if finding["code"] == "app-config-invalid"]
     assert invalid["cause"] == "TurboGears cannot read it: Parse error in value at line 5"
 
 

@@ -173,7 +173,7 @@ def test_nothing_is_written(site: Checked, nobody: pwd.struct_passwd) -> None:
         env=environment({"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}),
     )
     assert result.returncode == 3, result.stderr
-    codes = {one["code"] for one in as_json(result)["findings"]}
+    codes = {finding["code"] for finding in as_json(result)["findings"]}
     assert codes == {"member-missing", "egg-not-in-cache", "cache-writable", "import-writes"}
     assert attempts == []
     assert listing(site.cache.parent) == before
@@ -282,10 +282,10 @@ def test_file_that_is_wrong_is_named(site: Checked, change: str) -> None:
     code, make = FILES[change]
     assert site.check() == {}
     make(site)
-    found = site.check()
-    assert set(found) == {code}
-    assert str(site.cache) in found[code]["thing"]
-    told = any(line.startswith("pkg_resources: ") for line in found[code]["context"])
+    findings = site.check()
+    assert set(findings) == {code}
+    assert str(site.cache) in findings[code]["thing"]
+    told = any(line.startswith("pkg_resources: ") for line in findings[code]["context"])
     assert told or change in ("a link", "directory not listed", "egg not listed")  # it follows one, and lists none
 
 
@@ -293,8 +293,8 @@ def test_part_of_a_second_is_printed(site: Checked) -> None:
     """A time that is off by less than a second is told from the egg's own."""
     member = site.member("Two*/two/data.txt")
     os.utime(member, ns=(0, member.stat().st_mtime_ns + 500_000_000))
-    found = site.check()
-    assert re.search(r"is of (\S+ \S+)\.5, the egg's is of \1 ", found["member-outdated"]["cause"])
+    findings = site.check()
+    assert re.search(r"is of (\S+ \S+)\.5, the egg's is of \1 ", findings["member-outdated"]["cause"])
 
 
 def test_old_release_that_compares_no_bytes(target: Callable[[str, str], Deployment], site: Checked) -> None:
@@ -306,9 +306,9 @@ def test_old_release_that_compares_no_bytes(target: Callable[[str, str], Deploym
     other.prepare()
     assert other.check() == {}
     _same_size_and_time(other.member("One*/one/data/text.txt"))
-    found = other.check()
-    assert set(found) == {"member-changed"}
-    assert not any(line.startswith("pkg_resources: ") for line in found["member-changed"]["context"])
+    findings = other.check()
+    assert set(findings) == {"member-changed"}
+    assert not any(line.startswith("pkg_resources: ") for line in findings["member-changed"]["context"])
 
 
 def test_pth_file_that_sets_another_cache_is_noticed(site: Checked, own: Deployment) -> None:
@@ -318,9 +318,9 @@ def test_pth_file_that_sets_another_cache_is_noticed(site: Checked, own: Deploym
     assert site.check() == {}
     line = "import pkg_resources; pkg_resources.set_extraction_path('/var/tmp/elsewhere')\n"
     (own.site_packages / "other.pth").write_text(line)
-    found = site.check()
-    assert set(found) == {"not-served"}
-    assert "(mkdir /var/tmp/elsewhere" in found["not-served"]["cause"]
+    findings = site.check()
+    assert set(findings) == {"not-served"}
+    assert "(mkdir /var/tmp/elsewhere" in findings["not-served"]["cause"]
 
 
 def test_directory_that_no_tree_needs_is_named(site: Checked) -> None:
@@ -333,14 +333,14 @@ def test_directory_that_no_tree_needs_is_named(site: Checked) -> None:
     assert eggcache("prepare", site.cache, *more).returncode == 0
     assert site.check() == {}
     (site.cache / "Unknown.egg-tmp").mkdir()
-    found = site.check()["stale-directory"]
-    assert (found["thing"], found["remedy"][:6]) == (str(site.cache / "Unknown.egg-tmp"), "remove")
+    finding = site.check()["stale-directory"]
+    assert (finding["thing"], finding["remedy"][:6]) == (str(site.cache / "Unknown.egg-tmp"), "remove")
     (site.cache / "Unknown.egg-tmp").rmdir()
     (site.eggs / "Two-1.0-py3.11.egg").unlink()
     site.prepare()
-    found = site.check()["stale-directory"]
-    assert found["thing"].endswith("Two-1.0-py3.11.egg-tmp")
-    assert found["command"].startswith("eggcache prepare --prune")
+    finding = site.check()["stale-directory"]
+    assert finding["thing"].endswith("Two-1.0-py3.11.egg-tmp")
+    assert finding["command"].startswith("eggcache prepare --prune")
 
 
 # ------------------------------------------------------------------------------------------------------ the zone
@@ -349,11 +349,11 @@ def test_directory_that_no_tree_needs_is_named(site: Checked) -> None:
 def test_another_time_zone_is_one_finding(site: Checked) -> None:
     """Another zone is one finding, which names both; one that agrees on every date is none."""
     site.prepare("--tz", "Europe/Madrid")
-    found = site.check("--tz", "America/New_York")
-    assert set(found) == {"time-zone"}
-    assert "prepared for TZ=Europe/Madrid" in found["time-zone"]["cause"]
-    assert "'America/New_York'" in found["time-zone"]["cause"]
-    assert "off by -6 h" in found["time-zone"]["cause"]
+    findings = site.check("--tz", "America/New_York")
+    assert set(findings) == {"time-zone"}
+    assert "prepared for TZ=Europe/Madrid" in findings["time-zone"]["cause"]
+    assert "'America/New_York'" in findings["time-zone"]["cause"]
+    assert "off by -6 h" in findings["time-zone"]["cause"]
     assert set(site.check()) == {"time-zone"}
     assert site.check(env={"TZ": "Europe/Madrid"}) == {}
     assert site.check("--tz", "Europe/Paris") == {}
@@ -385,11 +385,11 @@ def test_time_zone_of_what_starts_apache(site: Checked, file: str, text: str, ex
         "mount -t tmpfs none /run; mount -t tmpfs none /etc/init.d; "
         f"mkdir -p /run/systemd/system/apache2.service.d; cp {site.cache.parent}/text {file}"
     )
-    found = site.check(before=before)
-    found.pop("private-tmp", None)  # the tests' directory may be in /var/tmp
-    assert set(found) == ({"time-zone"} if expected else set())
+    findings = site.check(before=before)
+    findings.pop("private-tmp", None)  # the tests' directory may be in /var/tmp
+    assert set(findings) == ({"time-zone"} if expected else set())
     if expected:
-        assert found["time-zone"]["thing"] == ("apache2.service" if "systemd" in file else file)
+        assert findings["time-zone"]["thing"] == ("apache2.service" if "systemd" in file else file)
 
 
 def test_init_script_of_the_wrapper(site: Checked) -> None:
@@ -453,8 +453,8 @@ def test_who_could_put_other_files_is_found(site: Checked, nobody: pwd.struct_pa
     """Whoever could put other files where Apache reads them is found, by mode, owner, ACL and directory above."""
     codes, make = RIGHTS[change]
     make(site, nobody)
-    found = site.check()
-    assert set(found) == codes
+    findings = site.check()
+    assert set(findings) == codes
 
 
 def test_closed_directory_above_the_cache_is_the_one_finding(site: Checked) -> None:
@@ -464,15 +464,15 @@ def test_closed_directory_above_the_cache_is_the_one_finding(site: Checked) -> N
     site.cache = site.cache.rename(private / "cache")
     assert site.check() == {}
     private.chmod(0o700)
-    found = site.check()
-    assert set(found) == {"cache-unreachable"}
-    assert f"{private} is root's, mode 0700" in found["cache-unreachable"]["cause"]
-    assert found["cache-unreachable"]["command"] == f"chmod o+x {private}"
-    subprocess.run(["sh", "-c", found["cache-unreachable"]["command"]], check=True)
+    findings = site.check()
+    assert set(findings) == {"cache-unreachable"}
+    assert f"{private} is root's, mode 0700" in findings["cache-unreachable"]["cause"]
+    assert findings["cache-unreachable"]["command"] == f"chmod o+x {private}"
+    subprocess.run(["sh", "-c", findings["cache-unreachable"]["command"]], check=True)
     assert site.check() == {}
     site.cache.chmod(0o700)
-    found = site.check()
-    command = found["cache-unreachable"]["command"]
+    findings = site.check()
+    command = findings["cache-unreachable"]["command"]
     assert command.startswith(f"eggcache prepare {site.cache} --python ")
     assert command.count("--user ") == 1
 
@@ -483,9 +483,9 @@ def test_remedy_is_quoted(site: Checked) -> None:
     odd.mkdir()
     site.cache = site.cache.rename(odd / "cache")
     odd.chmod(0o700)
-    found = site.check()
-    assert set(found) == {"cache-unreachable"}
-    subprocess.run(["sh", "-c", found["cache-unreachable"]["command"]], cwd=site.cache.parent, check=True)
+    findings = site.check()
+    assert set(findings) == {"cache-unreachable"}
+    subprocess.run(["sh", "-c", findings["cache-unreachable"]["command"]], cwd=site.cache.parent, check=True)
     assert site.check() == {}
     assert os.listdir(odd) == ["cache"]
 
@@ -494,8 +494,8 @@ def test_missing_cache_is_a_finding_and_no_error(site: Checked) -> None:
     """A cache that does not exist, or is a file, is a finding and no error."""
     shutil.rmtree(site.cache)
     for _ in range(2):
-        found = site.check()
-        assert set(found) == {"cache-missing"}
+        findings = site.check()
+        assert set(findings) == {"cache-missing"}
         site.cache.touch()
 
 
@@ -528,15 +528,15 @@ def test_noexec_matters_to_native_modules_alone(site: Checked, probe: Path) -> N
     site.cache = disk / "cache"
     with mounted(disk, "noexec"):
         site.prepare()
-        found = site.check()
-        assert set(found) == {"volatile"}
-        assert found["volatile"]["remedy"].endswith(", or use /var/cache/eggcache")
-        found = site.check(before="mount -t tmpfs none /var/cache")
-        assert found["volatile"]["remedy"].endswith("as the wrappers do")  # that place is no better there
+        findings = site.check()
+        assert set(findings) == {"volatile"}
+        assert findings["volatile"]["remedy"].endswith(", or use /var/cache/eggcache")
+        findings = site.check(before="mount -t tmpfs none /var/cache")
+        assert findings["volatile"]["remedy"].endswith("as the wrappers do")  # that place is no better there
         shutil.copy2(probe, site.eggs)
         site.prepare()
-        found = site.check()
-        assert set(found) == {"volatile", "noexec"}
+        findings = site.check()
+        assert set(findings) == {"volatile", "noexec"}
         subprocess.run(["mount", "-o", "remount,exec", str(disk)], check=True)
         assert set(site.check()) == {"volatile"}
 
@@ -562,9 +562,9 @@ def test_shared_library_of_another_machine_is_found(native: Checked) -> None:
 
     rewritten(next(native.eggs.glob("Probe*")), other)
     native.prepare()
-    found = native.check()
-    assert set(found) == {"native-module-fails"}
-    assert found["native-module-fails"]["thing"] == "probe.ns._native"
+    findings = native.check()
+    assert set(findings) == {"native-module-fails"}
+    assert findings["native-module-fails"]["thing"] == "probe.ns._native"
 
 
 def test_module_that_crashes_is_found_and_the_rest_is_tried(native: Checked) -> None:
@@ -575,9 +575,9 @@ def test_module_that_crashes_is_found_and_the_rest_is_tried(native: Checked) -> 
 
     rewritten(next(native.eggs.glob("Probe*")), crash)
     native.prepare()
-    found = native.check("--import", "json")
-    assert set(found) == {"native-module-fails"}
-    assert f"signal {signal.SIGABRT.value}" in found["native-module-fails"]["cause"]
+    findings = native.check("--import", "json")
+    assert set(findings) == {"native-module-fails"}
+    assert f"signal {signal.SIGABRT.value}" in findings["native-module-fails"]["cause"]
 
 
 def test_multi_phase_module(site: Checked, own: Deployment) -> None:
@@ -585,9 +585,9 @@ def test_multi_phase_module(site: Checked, own: Deployment) -> None:
     egg = build(own, own.root, multi=True)
     shutil.copy2(egg, site.eggs)
     site.prepare()
-    found = site.check()
-    assert set(found) == {"stub-multi-phase"}
-    assert re.fullmatch("unzip it: eggcache unzip-all --python .* Probe", found["stub-multi-phase"]["remedy"])
+    findings = site.check()
+    assert set(findings) == {"stub-multi-phase"}
+    assert re.fullmatch("unzip it: eggcache unzip-all --python .* Probe", findings["stub-multi-phase"]["remedy"])
 
     with zipfile.ZipFile(egg) as archive:
         library = next(name for name in archive.namelist() if name.endswith(".so"))
@@ -602,8 +602,8 @@ def test_multi_phase_module(site: Checked, own: Deployment) -> None:
         ),
     )
     site.prepare()
-    found = site.check()
-    assert set(found) == {"native-module-empty"}
+    findings = site.check()
+    assert set(findings) == {"native-module-empty"}
 
 
 def test_stub_of_newer_setuptools(target: Callable[[str, str], Deployment], shared_tmp: Path, nobody: object) -> None:
@@ -626,9 +626,9 @@ def test_import_that_leaves_a_process(site: Checked) -> None:
     (app / "leaves.py").write_text(start)
     (app / "ends.py").write_text(start + "os._exit(1)\n")
     site.prepare()
-    found = site.check("--path", app, "--import", "leaves", "--import", "ends", "--import", "leaves")
-    assert list(found) == ["import-fails"]
-    assert (found["import-fails"]["thing"], found["import-fails"]["cause"]) == (
+    findings = site.check("--path", app, "--import", "leaves", "--import", "ends", "--import", "leaves")
+    assert list(findings) == ["import-fails"]
+    assert (findings["import-fails"]["thing"], findings["import-fails"]["cause"]) == (
         "ends", "it does not import: the process ended",
     )  # fmt: skip
 
@@ -692,14 +692,14 @@ def test_import_through_an_egg(site: Checked) -> None:
     site.prepare()
     for module in ("shop.opens", "shop.lists"):
         result = site.run("--json", "--path", shop, "--import", module)
-        found = {one["code"]: one for one in as_json(result)["findings"]}
-        assert f"{shop} is a zip" in found["import-fails"]["cause"]
-        assert found["import-fails"]["status"] == result.returncode == 3
-        assert found["not-zip-safe"]["status"] == 0
-        assert found["import-fails"]["command"] == found["not-zip-safe"]["command"]
-    assert eggcache(*found["import-fails"]["command"].split()[1:]).returncode == 0
+        findings = {finding["code"]: finding for finding in as_json(result)["findings"]}
+        assert f"{shop} is a zip" in findings["import-fails"]["cause"]
+        assert findings["import-fails"]["status"] == result.returncode == 3
+        assert findings["not-zip-safe"]["status"] == 0
+        assert findings["import-fails"]["command"] == findings["not-zip-safe"]["command"]
+    assert eggcache(*findings["import-fails"]["command"].split()[1:]).returncode == 0
     result = site.run("--json", "--path", shop, "--import", "shop.opens")
-    assert "import-fails" not in {one["code"] for one in as_json(result)["findings"]}
+    assert "import-fails" not in {finding["code"] for finding in as_json(result)["findings"]}
 
 
 def test_import_of_what_is_not_active(
@@ -720,12 +720,12 @@ def test_import_of_what_is_not_active(
     eggcache("prepare", site.cache, *words)
     for name in ("Part", "Rest"):
         result = eggcache("check", "--cache", site.cache, *words, "--import", "app", "--json")
-        (found,) = (one for one in as_json(result)["findings"] if one["code"] == "import-fails")
+        (found,) = (finding for finding in as_json(result)["findings"] if finding["code"] == "import-fails")
         assert f"{name} 1.0 has it, and is not active" in found["cause"]
         assert found["remedy"] == f"add the line ./{name}-1.0-py3.11.egg to {pth}"
         pth.write_text(f"{pth.read_text()}./{name}-1.0-py3.11.egg\n")
     result = eggcache("check", "--cache", site.cache, *words, "--import", "app", "--import", "nowhere", "--json")
-    (found,) = (one for one in as_json(result)["findings"] if one["code"] == "import-fails")
+    (found,) = (finding for finding in as_json(result)["findings"] if finding["code"] == "import-fails")
     assert (found["thing"], "not active" in found["cause"]) == ("nowhere", False)
 
 
@@ -789,9 +789,9 @@ def test_what_no_cache_can_serve(site: Checked, code: str) -> None:
     UNSERVABLE[code](site.eggs / "One-1.0-py3.11.egg")
     zone = ("--tz", "Europe/Madrid")  # whose clocks went back that night
     site.prepare(*zone)
-    found = site.check(*zone)
-    assert set(found) == {code}
-    assert re.fullmatch("unzip it: eggcache unzip-all --python .* One", found[code]["remedy"])
+    findings = site.check(*zone)
+    assert set(findings) == {code}
+    assert re.fullmatch("unzip it: eggcache unzip-all --python .* One", findings[code]["remedy"])
 
 
 def test_zip_that_is_no_egg(site: Checked) -> None:
@@ -818,8 +818,8 @@ def test_release_that_cannot_extract_is_named_once(own: Deployment, site: Checke
     metadata.write_text(metadata.read_text().replace("Version: 65.5.0", "Version: 0.7.5"))
     module = own.site_packages / "pkg_resources" / "__init__.py"
     module.write_text(module.read_text().replace("def _extract_resource(self, manager, zip_path):", "def _gone(self):"))
-    found = site.check()
-    assert set(found) == {"broken-pkg-resources"}
+    findings = site.check()
+    assert set(findings) == {"broken-pkg-resources"}
 
 
 def test_tree_findings_exit_3(site: Checked) -> None:
@@ -827,14 +827,16 @@ def test_tree_findings_exit_3(site: Checked) -> None:
     write_egg(site.eggs / "Needs-1.0-py3.11.egg", {"EGG-INFO/requires.txt": "Nowhere>=1.0\n"})
     assert eggcache("prepare", site.cache, *site.options[1:]).returncode == 0  # nobody has named what is missing
     everything = site.run("--json")
-    assert [(one["code"], one["status"]) for one in as_json(everything)["findings"]] == [("missing-distribution", 0)]
+    assert [(finding["code"], finding["status"]) for finding in as_json(everything)["findings"]] == [
+        ("missing-distribution", 0)
+    ]
     assert everything.returncode == 0
     tree = ["--path", site.eggs, "--python", site.python, "--user", "nobody", "--cache", site.cache, "--json"]
     result = eggcache("check", "Needs", *tree)
     assert result.returncode == 3
-    assert [one["code"] for one in as_json(result)["findings"]] == ["missing-distribution"]
+    assert [finding["code"] for finding in as_json(result)["findings"]] == ["missing-distribution"]
     result = eggcache("check", "Absent", *tree)
-    assert [one["code"] for one in as_json(result)["findings"]] == ["root-not-installed"]
+    assert [finding["code"] for finding in as_json(result)["findings"]] == ["root-not-installed"]
     (site.eggs / "Needs-1.0-py3.11.egg").chmod(0o600)
     assert set(site.check()) == {"egg-unreadable"}
     (site.eggs / "Needs-1.0-py3.11.egg").unlink()
@@ -866,9 +868,9 @@ def test_relative_cache_of_what_starts_apache(site: Checked) -> None:
         f"cp {site.cache.parent}/unit /run/systemd/system/apache2.service.d/a.conf"
     )
     result = site.run("--json", before=before)
-    found = [one for one in as_json(result)["findings"] if one["code"] == "cache-relative"]
-    assert [one["thing"] for one in found] == ["apache2.service", "/etc/init.d/site"]
-    assert all(one["remedy"] == f"write {site.cache} there" for one in found)
+    findings = [finding for finding in as_json(result)["findings"] if finding["code"] == "cache-relative"]
+    assert [finding["thing"] for finding in findings] == ["apache2.service", "/etc/init.d/site"]
+    assert all(finding["remedy"] == f"write {site.cache} there" for finding in findings)
 
 
 # ------------------------------------------------------------------------------------------------ without a cache
@@ -877,13 +879,13 @@ def test_relative_cache_of_what_starts_apache(site: Checked) -> None:
 def test_without_a_cache(site: Checked) -> None:
     """Without --cache it says how many eggs Apache would extract and where to, or takes $PYTHON_EGG_CACHE."""
     result = eggcache("check", *site.options, "--json")
-    (found,) = as_json(result)["findings"]
-    assert (result.returncode, found["code"]) == (3, "no-cache")
-    assert "2 zipped eggs" in found["cause"]
-    assert "cannot write" in found["cause"]
-    assert "ExtractionError" in found["cause"]
+    (finding,) = as_json(result)["findings"]
+    assert (result.returncode, finding["code"]) == (3, "no-cache")
+    assert "2 zipped eggs" in finding["cause"]
+    assert "cannot write" in finding["cause"]
+    assert "ExtractionError" in finding["cause"]
     home = pwd.getpwnam("nobody").pw_dir
-    assert found["thing"].startswith(home)
+    assert finding["thing"].startswith(home)
     assert eggcache("check", *site.options, env={"PYTHON_EGG_CACHE": str(site.cache)}).returncode == 0
     for value in ("~/eggs", "eggs"):  # another directory in each process: nobody is told to make one of them
         result = eggcache("check", *site.options, env={"PYTHON_EGG_CACHE": value})
@@ -913,10 +915,10 @@ def test_without_a_cache_and_a_home(target: Callable[[str, str], Deployment], sh
     ]
     before = f"mount -t tmpfs -o uid={account.pw_uid},mode=755 none {home}"
     result = namespace(before, "check", *common)
-    found = {one["code"]: one for one in as_json(result)["findings"]}
-    assert set(found) == {"no-cache", "extraction-race"}
-    assert found["no-cache"]["thing"] == str(home / ".python-eggs")
-    assert "can write to" in found["no-cache"]["cause"]
+    findings = {finding["code"]: finding for finding in as_json(result)["findings"]}
+    assert set(findings) == {"no-cache", "extraction-race"}
+    assert findings["no-cache"]["thing"] == str(home / ".python-eggs")
+    assert "can write to" in findings["no-cache"]["cause"]
     assert not (home / ".python-eggs").exists()
 
 
@@ -938,11 +940,11 @@ def test_what_private_tmp_hides_is_named(site: Checked) -> None:
         missing("Debian's apache2 is not installed")
     if not str(site.cache).startswith("/var/tmp/"):
         missing("/var/tmp cannot be written to")
-    found = site.check(before=SYSTEMD)
-    assert set(found) == {"private-tmp"}
-    assert "apache2.service" in found["private-tmp"]["cause"]
+    findings = site.check(before=SYSTEMD)
+    assert set(findings) == {"private-tmp"}
+    assert "apache2.service" in findings["private-tmp"]["cause"]
     result = site.run("--json", before=SYSTEMD)
-    things = [one["thing"] for one in as_json(result)["findings"]]
+    things = [finding["thing"] for finding in as_json(result)["findings"]]
     assert {str(site.cache), str(site.eggs), str(site.python.parents[1])} <= set(things)
     assert not [thing for thing in things for other in things if thing.startswith(f"{other}/")]
     off = "mkdir /run/systemd/system/apache2.service.d; "
@@ -950,9 +952,9 @@ def test_what_private_tmp_hides_is_named(site: Checked) -> None:
     assert site.check(before=f"{SYSTEMD}; {off}") == {}
     elsewhere = f"mount -t tmpfs none /opt; mkdir /opt/e; mount --bind {site.cache.parent} /opt/e; {SYSTEMD}"
     result = namespace(elsewhere, "check", *map(str, site.options), "--json", "--cache", "/opt/e/cache")
-    found = as_json(result)["findings"]
-    assert {one["code"] for one in found} == {"private-tmp"}
-    assert {one["thing"] for one in found} == set(things) - {str(site.cache)}
+    findings = as_json(result)["findings"]
+    assert {finding["code"] for finding in findings} == {"private-tmp"}
+    assert {finding["thing"] for finding in findings} == set(things) - {str(site.cache)}
 
 
 @pytest.mark.parametrize(
@@ -971,12 +973,12 @@ def test_tmpfiles_line_that_ages_the_cache_is_named(site: Checked, lines: str, c
     text = lines.format(parent=site.cache.parent, cache=site.cache)
     (configuration / "site.conf").write_text(text + "\n")
     before = f"{SYSTEMD}; mkdir -p /etc/tmpfiles.d; mount --bind {configuration} /etc/tmpfiles.d"
-    found = site.check(before=before)
-    found.pop("private-tmp", None)
-    assert set(found) == ({"cleaned"} if cleaned else set())
+    findings = site.check(before=before)
+    findings.pop("private-tmp", None)
+    assert set(findings) == ({"cleaned"} if cleaned else set())
     if cleaned:
-        assert f"site.conf says {text.strip().splitlines()[0]!r}" in found["cleaned"]["cause"]
-        assert f"'x {site.cache}'" in found["cleaned"]["remedy"]
+        assert f"site.conf says {text.strip().splitlines()[0]!r}" in findings["cleaned"]["cause"]
+        assert f"'x {site.cache}'" in findings["cleaned"]["remedy"]
     if " 0" in lines:
         if not shutil.which("systemd-tmpfiles"):
             missing("systemd-tmpfiles is not installed")
@@ -1011,7 +1013,7 @@ def test_tmpreaper_is_read_as_its_cron_job_reads_it(tmp_path: Path, text: str, c
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text.format(parent="/tmp", cache=cache))
     found = list(cache_location.cleaned(cache, str(tmp_path)))
-    assert [one.code for one in found] == (["cleaned"] if cleaned else [])
+    assert [finding.code for finding in found] == (["cleaned"] if cleaned else [])
     (tmp_path / "etc/cron.daily/tmpreaper").unlink()
     assert list(cache_location.cleaned(cache, str(tmp_path))) == []
 
@@ -1075,10 +1077,10 @@ def test_apache_that_runs_with_another_cache_is_named(site: Checked, apache: Cal
     """An Apache that was started without the variable, with another directory or zone is named; the right one is
     not, nor is one that runs as another user."""
     pid = apache(PATH="/usr/bin:/bin")
-    found = site.check()
-    assert set(found) == {"running-without-cache"}
-    assert found["running-without-cache"]["thing"] == f"Apache (process {pid})"
-    assert "stop" in found["running-without-cache"]["remedy"]
+    findings = site.check()
+    assert set(findings) == {"running-without-cache"}
+    assert findings["running-without-cache"]["thing"] == f"Apache (process {pid})"
+    assert "stop" in findings["running-without-cache"]["remedy"]
     result = eggcache("check", *[word if word != "games" else "daemon" for word in site.options], "--cache", site.cache)
     assert "running" not in result.stdout
 
@@ -1120,8 +1122,8 @@ def test_running_apache_with_a_cache(
     if expected == {"cache-relative"}:
         assert "working directory" in site.check()["cache-relative"]["cause"]
         return  # it is no cache to look at
-    (found,) = as_json(eggcache("check", *site.options, "--json"))["findings"]
-    assert f"has {variables['PYTHON_EGG_CACHE'].format(cache=site.cache)}, see it with --cache" in found["cause"]
+    (finding,) = as_json(eggcache("check", *site.options, "--json"))["findings"]
+    assert f"has {variables['PYTHON_EGG_CACHE'].format(cache=site.cache)}, see it with --cache" in finding["cause"]
 
 
 def test_the_apache_of_a_pid_file_is_meant(site: Checked, apache: Callable[..., int], tmp_path: Path) -> None:
@@ -1261,13 +1263,15 @@ def test_server_that_does_not_see_the_cache(
         while os.path.basename(os.readlink(f"/proc/{server.pid}/exe")) != "sleep":
             time.sleep(0.01)
         try:
-            found = site.check()
+            findings = site.check()
         finally:
             server.kill()
-        assert set(found) == expected
+        assert set(findings) == expected
         if expected:
-            assert f"sleep (process {server.pid}) does not see it" in found["hidden-from-process"]["cause"]
-            assert found["hidden-from-process"]["command"].startswith("eggcache prepare /var/cache/eggcache --python ")
+            assert f"sleep (process {server.pid}) does not see it" in findings["hidden-from-process"]["cause"]
+            assert findings["hidden-from-process"]["command"].startswith(
+                "eggcache prepare /var/cache/eggcache --python "
+            )
 
 
 @contextmanager
@@ -1301,15 +1305,17 @@ def test_egg_replaced_under_a_server(site: Checked, nobody: pwd.struct_passwd) -
         time.sleep(0.1)  # /proc has the hundredth of a second in which a process was started
         with running(site.python, nobody, site.cache) as newer:
             result = site.prepare("--json")
-            told = {one["pid"] for one in as_json(result)["processes"]}  # and processes of other tests
+            told = {process["pid"] for process in as_json(result)["processes"]}  # and processes of other tests
             assert (told & {older, another, newer}) == {older, another}
             assert f"{egg} was replaced, and older processes" in result.stderr
-            found = site.check()
-            assert set(found) == {"egg-replaced"}
-            assert found["egg-replaced"]["thing"] == str(egg)
-            assert f"process {older} of nobody" in found["egg-replaced"]["cause"]
-            assert not re.search(rf"\b({newer}|{another})\b", found["egg-replaced"]["cause"])
+            findings = site.check()
+            assert set(findings) == {"egg-replaced"}
+            assert findings["egg-replaced"]["thing"] == str(egg)
+            assert f"process {older} of nobody" in findings["egg-replaced"]["cause"]
+            assert not re.search(rf"\b({newer}|{another})\b", findings["egg-replaced"]["cause"])
             bare = as_json(eggcache("check", *site.options, "--json", "--no-import"))["findings"]
-            (told,) = (one for one in bare if one["code"] == "egg-replaced")  # without a cache any of them counts
+            (told,) = (
+                finding for finding in bare if finding["code"] == "egg-replaced"
+            )  # without a cache any of them counts
             assert {older, another} <= set(map(int, re.findall(r"process (\d+)", told["cause"])))
     assert site.check() == {}

@@ -91,7 +91,7 @@ def test_denied_is_what_writes(application: Callable[[str, str], Application], v
     (site / "early.pth").write_text("import early\n")
     there = f"there = {str(made.there)!r}\nimport early\n"
     found = made.found(reads=READS, **{f"writes_{name}": f"{there}{line}\n" for name, line in WRITES.items()})
-    told = {one["thing"]: (one["code"], one["cause"]) for one in found}
+    told = {finding["thing"]: (finding["code"], finding["cause"]) for finding in found}
     assert {thing: code for thing, (code, _) in told.items()} == {f"writes_{name}": "import-writes" for name in WRITES}
     for name in WRITES:
         assert f"({name} {made.there}" in told[f"writes_{name}"][1]

@@ -55,7 +55,7 @@ class Shop:
         assert eggcache("prepare", self.cache, *roots, *self.options).returncode == 0
         result = eggcache("check", "--cache", self.cache, *roots, *self.options, "--json", *more, env=env)
         assert result.returncode == status, result.stdout + result.stderr
-        return {one["thing"]: one for one in as_json(result)["findings"]}
+        return {finding["thing"]: finding for finding in as_json(result)["findings"]}
 
 
 @pytest.fixture
@@ -76,13 +76,13 @@ def test_module_that_changes_what_a_cache_depends_on(shop: Shop) -> None:
     same = f"import os, pkg_resources as pr\npr.set_extraction_path({cache})\nos.environ['TZ'] = os.environ['TZ']\n"
     shop.add("Same", same)
     shop.add("Plain", "")
-    found = shop.check("--tz", "UTC")
-    assert {module: one["code"] for module, one in found.items()} == {
+    findings = shop.check("--tz", "UTC")
+    assert {module: one["code"] for module, one in findings.items()} == {
         "environ": "not-served", "extraction": "not-served", "uses": "not-served", "zone": "time-zone",
     }  # fmt: skip
-    assert all("extract to /elsewhere" in found[module]["cause"] for module in ("environ", "extraction", "uses"))
-    assert "--tz America/Chicago" in found["zone"]["command"]
-    assert f"prepare {shop.cache}-America-Chicago " in found["zone"]["command"]
+    assert all("extract to /elsewhere" in findings[module]["cause"] for module in ("environ", "extraction", "uses"))
+    assert "--tz America/Chicago" in findings["zone"]["command"]
+    assert f"prepare {shop.cache}-America-Chicago " in findings["zone"]["command"]
 
 
 def test_root_that_does_not_import(shop: Shop) -> None:
@@ -90,17 +90,17 @@ def test_root_that_does_not_import(shop: Shop) -> None:
     blame it is a finding. What stands beside a package by accident is not imported."""
     shop.add("Handler", "import mod_python\n", "tests", "ez_setup")
     shop.add("Logs", "open('/var/log/logs.log', 'a')\n")
-    found = shop.check(status=0)
-    assert {module: (one["code"], one["status"]) for module, one in found.items()} == {
+    findings = shop.check(status=0)
+    assert {module: (one["code"], one["status"]) for module, one in findings.items()} == {
         "handler": ("root-import-fails", 0), "logs": ("root-import-fails", 0),
     }  # fmt: skip
-    assert "No module named 'mod_python'" in found["handler"]["cause"]
-    assert "(open /var/log/logs.log)" in found["logs"]["cause"]
+    assert "No module named 'mod_python'" in findings["handler"]["cause"]
+    assert "(open /var/log/logs.log)" in findings["logs"]["cause"]
     shop.add("Beside", "import os\nopen(os.path.join(os.path.dirname(__file__), 'data.txt'))\n")
     shop.add("Requires", "import pkg_resources\npkg_resources.require('Absent')\n")
     shop.add("Wraps", "try:\n    import requires\nexcept Exception:\n    raise ValueError('no application')\n")
-    found = shop.check("--import", "handler")
-    assert {thing: (one["code"], one["status"]) for thing, one in found.items() if "/" not in thing} == {
+    findings = shop.check("--import", "handler")
+    assert {thing: (one["code"], one["status"]) for thing, one in findings.items() if "/" not in thing} == {
         "handler": ("import-fails", 3), "logs": ("root-import-fails", 0), "beside": ("import-fails", 3),
         "requires": ("import-fails", 3), "wraps": ("import-fails", 3),
     }  # fmt: skip
@@ -115,8 +115,8 @@ def test_what_is_not_installed(shop: Shop) -> None:
     for egg in shop.eggs.iterdir():
         roots = [egg.name.split("-")[0]]
         result = eggcache("check", *roots, *shop.options, "--json", env=locale)
-        found = {one["thing"]: one for one in as_json(result)["findings"]}
-        one = found[roots[0].lower()]
+        findings = {finding["thing"]: finding for finding in as_json(result)["findings"]}
+        one = findings[roots[0].lower()]
         what = "Peak-Rules, which is required," if "Needs" in roots else "the distribution that has the module some"
         assert one["cause"].startswith("it does not import: No module named "), one
         assert one["remedy"].endswith(f"install {what} for {shop.python}")
@@ -138,7 +138,7 @@ def test_modules_of_a_wheel(shop: Shop, own_site: Path) -> None:
     (info / "RECORD").write_text("".join(f"{name},,\n" for name in names))
     (own_site / "modern.py").write_text("raise RuntimeError('this one')\n")
     found = eggcache("check", "Modern", "--path", own_site, *shop.options[2:], "--json")
-    assert [one["thing"] for one in as_json(found)["findings"]] == ["modern", "package", "other"], found.stderr
+    assert [finding["thing"] for finding in as_json(found)["findings"]] == ["modern", "package", "other"], found.stderr
 
 
 @pytest.fixture
@@ -172,9 +172,9 @@ def test_options_choose_what_is_imported(shop: Shop, shared_tmp: Path) -> None:
     assert (result.returncode, "not allowed with" in result.stderr) == (2, True)
     script = shared_tmp / "app.wsgi"
     script.write_text("print 'hello'\nos.environ['PYTHON_EGG_CACHE'] = '/elsewhere'\n")
-    (found,) = shop.check("--no-import", "--script", str(script)).values()
-    assert (found["code"], found["thing"]) == ("egg-cache-elsewhere", f"{script}:2")
-    assert "prepare /elsewhere --python" in found["command"]
+    (finding,) = shop.check("--no-import", "--script", str(script)).values()
+    assert (finding["code"], finding["thing"]) == ("egg-cache-elsewhere", f"{script}:2")
+    assert "prepare /elsewhere --python" in finding["command"]
     result = eggcache("check", *shop.options, "--cache", shop.cache, "--script", script, "Fails")
     assert f"{script}: read by line" in result.stderr
     result = eggcache("check", *shop.options, "--script", "/not/there.wsgi")
@@ -204,9 +204,9 @@ def test_modules_are_imported_in_the_locale_of_apache(shop: Shop, shared_tmp: Pa
     shop.add("Tells", TELLS)
     envvars = shared_tmp / "envvars"
     envvars.write_text(Path("/etc/apache2/envvars").read_text() + "export LANG=tr_TR.UTF-8\n# export LC_ALL=C\n")
-    found = shop.check(status=0, env={"LC_ALL": "C.UTF-8", "APACHE_ENVVARS": str(envvars)})
+    findings = shop.check(status=0, env={"LC_ALL": "C.UTF-8", "APACHE_ENVVARS": str(envvars)})
     said = "LANG=tr_TR.UTF-8"
-    assert found["tells"]["cause"] == f"it does not import with {said}, as {envvars} has it: {said}"
+    assert findings["tells"]["cause"] == f"it does not import with {said}, as {envvars} has it: {said}"
     # Apache embeds its Python, which makes nothing better of the C locale, as a program does (bpo-36443)
     shop.add("Tells", "import sys\nraise RuntimeError(sys.getfilesystemencoding())\n")
     envvars.write_text(envvars.read_text() + "export LANG=C\n")
@@ -228,8 +228,8 @@ def test_target_is_asked_anew_in_the_locale_of_mod_wsgi(shop: Shop, shared_tmp: 
     control = shared_tmp / "apachectl"
     control.write_text(f'#!/bin/sh\nexec /usr/sbin/apache2 -f {shared_tmp}/apache2.conf "$@"\n')
     control.chmod(0o755)
-    found = shop.check("--apachectl", str(control), status=0, env={"LC_ALL": "", "LANG": "C.UTF-8"})
-    assert found["tells"]["cause"].endswith(": LANG=tr_TR.UTF-8"), "what the module itself has seen"
+    findings = shop.check("--apachectl", str(control), status=0, env={"LC_ALL": "", "LANG": "C.UTF-8"})
+    assert findings["tells"]["cause"].endswith(": LANG=tr_TR.UTF-8"), "what the module itself has seen"
 
 
 def test_what_our_own_python_makes_of_the_locale() -> None:

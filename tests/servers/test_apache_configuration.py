@@ -240,10 +240,10 @@ def test_without_apache_there_is_no_configuration() -> None:
 def test_refused_configuration_is_a_finding_in_apaches_words(host: Host) -> None:
     """A configuration that Apache refuses is a finding, in Apache's own words; a right one is none."""
     assert host.findings("") == []
-    (found,) = host.findings("Nonsense")
-    assert found.code == "apache-configuration"
-    assert found.thing == "/usr/sbin/apache2ctl"
-    assert "Nonsense" in found.cause or "Invalid command" in found.cause
+    (finding,) = host.findings("Nonsense")
+    assert finding.code == "apache-configuration"
+    assert finding.thing == "/usr/sbin/apache2ctl"
+    assert "Nonsense" in finding.cause or "Invalid command" in finding.cause
 
 
 def test_without_mod_info(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -370,8 +370,8 @@ def test_the_manuals_own_apache_configuration(host: Host) -> None:
 
 def test_mod_python_and_mod_wsgi_together_are_a_finding(host: Host) -> None:
     """mod_python and mod_wsgi 4 together are a finding, and rightly: Apache finds the syntax OK and does not start."""
-    (found,) = host.findings("", ["python", "wsgi"])
-    assert found.code == "mod-python-and-mod-wsgi"
+    (finding,) = host.findings("", ["python", "wsgi"])
+    assert finding.code == "mod-python-and-mod-wsgi"
     assert host.findings("", ["python"]) == []
     assert host.findings("", ["wsgi"]) == []
     host.write("", ["python", "wsgi"])
@@ -385,10 +385,10 @@ def test_target_of_another_version_is_a_finding(host: Host, debian_python: Inter
     """A target of another version than the one Apache embeds is a finding; the embedded one itself is none."""
     python27 = Interpreter("/opt/bin/python2.7", (2, 7, 18), "/opt", (), None, None)
     for module in ("python", "wsgi"):
-        (found,) = host.findings("", [module], interpreter=python27)
-        assert found.code == "other-python"
-        assert found.thing == f"{MODULES}/mod_{module}.so"
-        assert "/opt/bin/python2.7 is Python 2.7.18" in found.cause
+        (finding,) = host.findings("", [module], interpreter=python27)
+        assert finding.code == "other-python"
+        assert finding.thing == f"{MODULES}/mod_{module}.so"
+        assert "/opt/bin/python2.7 is Python 2.7.18" in finding.cause
         assert host.findings("", [module], interpreter=debian_python) == []
     assert host.findings("", interpreter=python27) == []
 
@@ -396,10 +396,10 @@ def test_target_of_another_version_is_a_finding(host: Host, debian_python: Inter
 def test_installation_of_mod_wsgi_has_to_be_the_targets(host: Host, debian_python: Interpreter) -> None:
     """Where mod_wsgi is told which installation it is of, one that is told has to be the target's."""
     venv = other(debian_python, "/srv/venv", "/srv/venv/lib/python3/site-packages")
-    (found,) = host.findings("WSGIPythonHome /usr", ["wsgi"], interpreter=venv)
-    assert found.code == "other-python"
-    assert "/usr" in found.cause
-    assert "/srv/venv" in found.cause
+    (finding,) = host.findings("WSGIPythonHome /usr", ["wsgi"], interpreter=venv)
+    assert finding.code == "other-python"
+    assert "/usr" in finding.cause
+    assert "/srv/venv" in finding.cause
     assert codes(host.findings("WSGIDaemonProcess a python-home=/srv/old", ["wsgi"], interpreter=venv)) == [
         "other-python"
     ]
@@ -464,9 +464,9 @@ def test_user_that_apache_has_no_process_of(host: Host) -> None:
 )
 def test_directive_with_another_cache_is_a_finding(host: Host, module: str, text: str) -> None:
     """A directive that names another directory than the cache that is checked is a finding; the same one is none."""
-    (found,) = host.findings(text.replace("DIR", "/var/other"), [module], cache="/var/cache/eggcache")
-    assert found.code == "egg-cache-elsewhere"
-    assert "/var/other" in found.cause
+    (finding,) = host.findings(text.replace("DIR", "/var/other"), [module], cache="/var/cache/eggcache")
+    assert finding.code == "egg-cache-elsewhere"
+    assert "/var/other" in finding.cause
     assert (
         host.findings(text.replace("DIR", "/var/cache/../cache/eggcache/"), [module], cache="/var/cache/eggcache") == []
     )
@@ -496,8 +496,8 @@ def test_caches_of_several_applications(host: Host) -> None:
 def test_what_has_no_effect(host: Host, module: str) -> None:
     """SetEnv PYTHON_EGG_CACHE, and mod_python's bare option, reach no environment; a CGI script gets the first."""
     env = f"LoadModule env_module {MODULES}/mod_env.so"
-    (found,) = host.findings("SetEnv PYTHON_EGG_CACHE /var/c", [module, env], cache="/var/c")
-    assert found.code == "egg-cache-ignored"
+    (finding,) = host.findings("SetEnv PYTHON_EGG_CACHE /var/c", [module, env], cache="/var/c")
+    assert finding.code == "egg-cache-ignored"
     if module == "python":
         assert codes(host.findings("PythonOption PYTHON_EGG_CACHE /c", [module], cache="/c")) == ["egg-cache-ignored"]
     assert host.findings("SetEnv OTHER /var/c", [module, env], cache="/var/c") == []
@@ -527,11 +527,11 @@ def test_setenv_that_the_application_reads(host: Host, script: str, named: str) 
     text = f"{alias}\nSetEnv PYTHON_EGG_CACHE /var/c"
     findings = host.findings(text, ["wsgi", env], cache="/var/c")
     assert codes(findings) == ([] if SCRIPTS[script] else ["egg-cache-ignored"])
-    assert not any("take it out" in one.remedy.text for one in findings)
+    assert not any("take it out" in finding.remedy.text for finding in findings)
     assert apache_findings.tells(host.read(text, ["wsgi", env]), "/var/c") == SCRIPTS[script]
     if SCRIPTS[script]:
-        (findings,) = host.findings(text, ["wsgi", env], cache="/var/other")
-        assert findings.code == "egg-cache-elsewhere"
+        (finding,) = host.findings(text, ["wsgi", env], cache="/var/other")
+        assert finding.code == "egg-cache-elsewhere"
 
 
 @pytest.fixture
@@ -549,10 +549,10 @@ def cache(shared_tmp: Path) -> Path:
 
 def test_daemons_that_cannot_read_the_cache(host: Host, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process group whose user cannot read the cache is a finding, which names what is in the way."""
-    (found,) = host.findings("WSGIDaemonProcess one user=nobody group=nogroup", ["wsgi"], cache=str(cache))
-    assert found.code == "daemon-user-cannot-read"
+    (finding,) = host.findings("WSGIDaemonProcess one user=nobody group=nogroup", ["wsgi"], cache=str(cache))
+    assert finding.code == "daemon-user-cannot-read"
     assert (
-        found.cause
+        finding.cause
         == f"the processes of one run as nobody, and nobody cannot read the cache: {cache} is root's, mode 0750"
     )
     # mod_wsgi takes Apache's own group where none is given, whatever the user's is
@@ -568,9 +568,9 @@ def test_daemons_that_cannot_read_the_cache(host: Host, cache: Path, monkeypatch
         mode = path.stat().st_mode
         for wrong in (0o700, 0o710, 0o740) if path.is_dir() else (0o600,):
             path.chmod(wrong)
-            (found,) = host.findings("WSGIDaemonProcess one", ["wsgi"], cache=str(cache))
-            assert found.code == "daemon-user-cannot-read"
-            assert str(path) in found.cause
+            (finding,) = host.findings("WSGIDaemonProcess one", ["wsgi"], cache=str(cache))
+            assert finding.code == "daemon-user-cannot-read"
+            assert str(path) in finding.cause
         path.chmod(mode)
     assert host.findings("WSGIDaemonProcess one", ["wsgi"], cache=str(cache / "none")) == []
     assert os.geteuid() == 0
@@ -654,15 +654,15 @@ def test_what_scripts_set(
             lines.append(f"WSGIScriptAlias /{name} {host.root}/{name}.wsgi")
     read = host.read("\n".join(lines), ["wsgi"])
     wanted = Prepare(str(cache), Target(debian_python.executable, timezone="UTC"), EVERYTHING)
-    found, by_line = script_findings.findings(read, wanted, debian_python, dates, ())
-    assert codes(found) == expected
-    assert all(one.status == (0 if one.code == "another-application" else 3) for one in found)
+    findings, by_line = script_findings.findings(read, wanted, debian_python, dates, ())
+    assert codes(findings) == expected
+    assert all(finding.status == (0 if finding.code == "another-application" else 3) for finding in findings)
     assert by_line == ([f"{host.root}/first.wsgi"] if "print 'x'" in first else [])
-    assert all(re.match(rf"{host.root}/(first|second)\.wsgi:\d$", one.thing) for one in found)
-    assert all(("(read by line" in one.cause) == bool(by_line) for one in found)
+    assert all(re.match(rf"{host.root}/(first|second)\.wsgi:\d$", finding.thing) for finding in findings)
+    assert all(("(read by line" in finding.cause) == bool(by_line) for finding in findings)
     named, _ = script_findings.findings(Configuration(), wanted, debian_python, dates, [f"{host.root}/first.wsgi"])
     sure = {"another-application"} if "sys.prefix" in first else {"egg-cache-elsewhere", "time-zone"}
-    assert {one.code for one in named} <= sure
+    assert {finding.code for finding in named} <= sure
     if expected == ["another-application"]:
         assert len(named) == 1
 
@@ -683,9 +683,9 @@ def test_scripts_of_other_process_groups(host: Host, debian_python: Interpreter)
         ["wsgi"],
     )
     wanted = Prepare(str(host.root / "cache"), Target(debian_python.executable, timezone="UTC"), EVERYTHING)
-    found, _ = script_findings.findings(read, wanted, debian_python, [], ())
-    assert {one.thing for one in found} == {f"{host.root}/own.wsgi:2", f"{host.root}/imported.wsgi:2"}
-    assert codes(found) == ["egg-cache-elsewhere"] * 2
+    findings, _ = script_findings.findings(read, wanted, debian_python, [], ())
+    assert {finding.thing for finding in findings} == {f"{host.root}/own.wsgi:2", f"{host.root}/imported.wsgi:2"}
+    assert codes(findings) == ["egg-cache-elsewhere"] * 2
 
 
 @pytest.mark.parametrize(
@@ -723,8 +723,8 @@ def test_path_that_was_not_checked(host: Host, debian_python: Interpreter, line:
         (),
     )
     wanted = Prepare("/cache", Target(debian_python.executable, ["/own"]), EVERYTHING)
-    found, _ = script_findings.findings(read, wanted, checked, [], ())
-    assert codes(found) == expected
-    for one in found:
-        assert f"--path /own --path {eggs}" in one.remedy.command
-        assert "/none" not in one.remedy.command
+    findings, _ = script_findings.findings(read, wanted, checked, [], ())
+    assert codes(findings) == expected
+    for finding in findings:
+        assert f"--path /own --path {eggs}" in finding.remedy.command
+        assert "/none" not in finding.remedy.command

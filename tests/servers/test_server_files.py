@@ -63,7 +63,7 @@ def test_gunicorn_as_it_reads_itself(home: Path) -> None:
     told = server_files.gunicorn(words, [str(home)], variables)
     assert told
     assert (told.files, told.variables) == ([f"{home}/c.py", f"{home}/lib/shop/wsgi.py"], {"TZ": "Asia/Seoul"})
-    assert [(one.name, one.value, one.line) for one in server_files.read(told.files[0]).settings] == [
+    assert [(setting.name, setting.value, setting.line) for setting in server_files.read(told.files[0]).settings] == [
         ("TZ", "UTC", 3), ("PYTHON_EGG_CACHE", "/c", 3),
     ]  # fmt: skip
     result = subprocess.run(
@@ -121,7 +121,7 @@ def test_variables_of_an_ini_file(tmp_path: Path) -> None:
         "[other]\nenv = TZ=no\n[uwsgi]\nenv = TZ=UTC\nenv=PYTHON_EGG_CACHE=%d%n/100%%\nunenv = TZ\nenv = A=b\n"
         "env = PYTHON_EGG_CACHE=$(HOME)/eggs\n"
     )
-    assert [(one.name, one.value, one.line) for one in server_files.read(str(ini)).settings] == [
+    assert [(setting.name, setting.value, setting.line) for setting in server_files.read(str(ini)).settings] == [
         ("TZ", "UTC", 4), ("PYTHON_EGG_CACHE", f"{tmp_path}/shop/100%", 5), ("TZ", None, 6),
         ("PYTHON_EGG_CACHE", None, 8),
     ]  # fmt: skip
@@ -135,7 +135,7 @@ def test_ini_files_that_name_each_other_end(tmp_path: Path, monkeypatch: pytest.
     evil = tmp_path / "evil.ini"
     evil.write_text("[uwsgi]\nenv = TZ=UTC\n" + "ini = evil.ini\n" * 3 + "ini = link.ini\nini = evil.ini:two\n[two]\n")
     (tmp_path / "link.ini").symlink_to(evil)
-    assert [one.value for one in server_files.read(str(evil)).settings] == ["UTC"]
+    assert [setting.value for setting in server_files.read(str(evil)).settings] == ["UTC"]
     assert len(read) == 2
     for number in range(100):
         (tmp_path / f"{number}.ini").write_text(f"[uwsgi]\nini = {number + 1}.ini\nenv = TZ={number}\n" * 2)
@@ -144,7 +144,7 @@ def test_ini_files_that_name_each_other_end(tmp_path: Path, monkeypatch: pytest.
     assert len(server_files.uwsgi(["uwsgi", *words], [str(tmp_path)]).files) == 30
     assert len(read) == 62
     evil.write_text("[uwsgi]\n" + "".join(f"env = TZ={number}\n" for number in range(999)))
-    assert [one.value for one in server_files.read(str(evil)).settings][::99] == ["899", "998"]
+    assert [setting.value for setting in server_files.read(str(evil)).settings][::99] == ["899", "998"]
 
 
 @pytest.mark.parametrize("value", ["/x\0y", "%p" * 4000, "a" * 5000], ids=["nul", "grows", "long"])
@@ -152,7 +152,7 @@ def test_what_no_process_can_have_is_unknown(value: str, tmp_path: Path) -> None
     """A text with a NUL, or longer than any path, is not taken for a value, a file or a directory."""
     ini = tmp_path / "u.ini"
     ini.write_text(f"[uwsgi]\nenv = TZ={value}\nini = {value}\nhome = {value}\nwsgi-file = {value}\npp = {value}\n")
-    assert [one.value for one in server_files.read(str(ini)).settings] == [None]
+    assert [setting.value for setting in server_files.read(str(ini)).settings] == [None]
     told = server_files.uwsgi(["uwsgi", str(ini)], ["/"])
     assert (told.files, told.paths, told.home) == ([str(ini)], ["/"], None)
 

@@ -203,15 +203,19 @@ def configure(host: Host, tree: Deployment) -> None:
 def changes(results: list[dict[str, Any]]) -> list[tuple[str, str]]:
     """The tasks that changed something, or in check mode would, by host; handlers, which check mode skips, apart."""
     return [
-        (one["host"], one["task"])
-        for one in results
-        if one["what"] == "ok" and not one["handler"] and one["result"].get("changed")
+        (outcome["host"], outcome["task"])
+        for outcome in results
+        if outcome["what"] == "ok" and not outcome["handler"] and outcome["result"].get("changed")
     ]
 
 
 def restarts(results: list[dict[str, Any]]) -> list[str]:
     """The hosts on which the handler was called."""
-    return [one["host"] for one in results if one["handler"] and one["task"].endswith("Stop and start Apache")]
+    return [
+        outcome["host"]
+        for outcome in results
+        if outcome["handler"] and outcome["task"].endswith("Stop and start Apache")
+    ]
 
 
 def restarted(seen: list[Any]) -> bool:
@@ -225,12 +229,14 @@ def restarted(seen: list[Any]) -> bool:
 
 def stats(results: list[dict[str, Any]], name: str) -> dict[str, int]:
     """How many of the hosts' tasks: {"alpha": 3}."""
-    return {one["host"]: one["result"][name] for one in results if one["what"] == "stats"}
+    return {outcome["host"]: outcome["result"][name] for outcome in results if outcome["what"] == "stats"}
 
 
 def failures(results: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
     return [
-        (one["host"], one["task"], one["result"]["msg"]) for one in results if one["what"] in ("failed", "unreachable")
+        (outcome["host"], outcome["task"], outcome["result"]["msg"])
+        for outcome in results
+        if outcome["what"] in ("failed", "unreachable")
     ]
 
 

@@ -62,11 +62,17 @@ class Case(Shop):
         result = namespace(before, *arguments) if before else eggcache(*arguments)
         assert result.returncode in (0, 3), result.stderr
         mine = f"Apache (process {self.httpd.pid()})"
-        found = [one for one in as_json(result)["findings"] if "running-" not in one["code"] or one["thing"] == mine]
-        found = [one for one in found if one["code"] != "private-tmp" or one["thing"] == str(self.cache)]
+        findings = [
+            finding
+            for finding in as_json(result)["findings"]
+            if "running-" not in finding["code"] or finding["thing"] == mine
+        ]
+        findings = [
+            finding for finding in findings if finding["code"] != "private-tmp" or finding["thing"] == str(self.cache)
+        ]
         assert listing(self.cache) == seen
-        assert len({one["code"] for one in found}) == len(found), found
-        return {one["code"]: one for one in found}
+        assert len({finding["code"] for finding in findings}) == len(findings), findings
+        return {finding["code"]: finding for finding in findings}
 
     def serves(self, before: dict[str, tuple[int, ...]]) -> None:
         """Page, static file and library come from the cache, of which nothing has changed since `before`."""
@@ -138,9 +144,9 @@ def test_file_that_is_wrong_is_an_error_until_prepared(case: Case, broken: str) 
     member = case.member(pattern)
     damage(member)
     case.fails(EXTRACTION)
-    found = case.check()
-    assert set(found) == {code}
-    assert found[code]["thing"] == str(member)
+    findings = case.check()
+    assert set(findings) == {code}
+    assert findings[code]["thing"] == str(member)
     case.prepare()
     case.healthy()
 
@@ -154,10 +160,10 @@ def test_updated_egg_fails_until_it_is_prepared(case: Case) -> None:
         for info, data in members:
             archive.writestr(info, data.replace(b"<p", b"<p new=''", 1) if info.filename.endswith("page.txt") else data)
     case.fails(EXTRACTION)
-    found = case.check()
-    assert set(found) == {"member-outdated"}
-    assert found["member-outdated"]["thing"] == str(case.member(PAGE))
-    assert egg.name in found["member-outdated"]["cause"]
+    findings = case.check()
+    assert set(findings) == {"member-outdated"}
+    assert findings["member-outdated"]["thing"] == str(case.member(PAGE))
+    assert egg.name in findings["member-outdated"]["cause"]
     case.prepare()
     case.healthy()
     assert "<p new=''" in case.httpd.get("/").text
@@ -170,14 +176,14 @@ def test_apache_in_another_zone_fails_and_check_names_it(case: Case) -> None:
     """An Apache in another zone is an ExtractionError; check names the cache, or, in the cache's zone, that Apache."""
     zone = "America/New_York"
     case.fails(EXTRACTION, TZ=zone)
-    found = case.check("--tz", zone)
-    assert set(found) == {"time-zone"}
-    assert found["time-zone"]["thing"] == str(case.cache)
-    assert repr(zone) in found["time-zone"]["cause"]
-    found = case.check()
-    assert set(found) == {"time-zone"}
-    assert found["time-zone"]["thing"] == f"Apache (process {case.httpd.pid()})"
-    assert repr(zone) in found["time-zone"]["cause"]
+    findings = case.check("--tz", zone)
+    assert set(findings) == {"time-zone"}
+    assert findings["time-zone"]["thing"] == str(case.cache)
+    assert repr(zone) in findings["time-zone"]["cause"]
+    findings = case.check()
+    assert set(findings) == {"time-zone"}
+    assert findings["time-zone"]["thing"] == f"Apache (process {case.httpd.pid()})"
+    assert repr(zone) in findings["time-zone"]["cause"]
     case.eggcache("remove", case.cache)  # whom it serves is changed deliberately
     case.eggcache("prepare", case.cache, *case.common, "--tz", zone)
     case.healthy("--tz", zone, TZ=zone)
@@ -188,10 +194,10 @@ def test_closed_parent_fails_and_check_names_it(case: Case) -> None:
     parent = case.cache.parent
     parent.chmod(0o700)
     case.fails(EXTRACTION)
-    found = case.check()
-    assert set(found) == {"cache-unreachable"}
-    assert found["cache-unreachable"]["thing"] == str(case.cache)
-    assert f"{parent} is root's, mode 0700" in found["cache-unreachable"]["cause"]
+    findings = case.check()
+    assert set(findings) == {"cache-unreachable"}
+    assert findings["cache-unreachable"]["thing"] == str(case.cache)
+    assert f"{parent} is root's, mode 0700" in findings["cache-unreachable"]["cause"]
     parent.chmod(0o755)
     case.healthy()
 
@@ -202,10 +208,10 @@ def test_script_that_sets_another_cache(case: Case) -> None:
     script, other = case.home / "mods" / "shop_start.py", case.cache.parent / "other"
     script.write_text(f"import os\nos.environ['PYTHON_EGG_CACHE'] = {str(other)!r}\n{script.read_text()}")
     case.fails(EXTRACTION)
-    found = case.check("--script", script)
-    assert set(found) == {"egg-cache-elsewhere"}
-    assert found["egg-cache-elsewhere"]["thing"] == f"{script}:2"
-    assert eggcache(*shlex.split(found["egg-cache-elsewhere"]["command"])[1:]).returncode == 0
+    findings = case.check("--script", script)
+    assert set(findings) == {"egg-cache-elsewhere"}
+    assert findings["egg-cache-elsewhere"]["thing"] == f"{script}:2"
+    assert eggcache(*shlex.split(findings["egg-cache-elsewhere"]["command"])[1:]).returncode == 0
     case.start()
     serves(case, other, WORKERS)
 
@@ -253,9 +259,9 @@ def test_noexec_fails_the_native_library_and_check_names_it(case: Case) -> None:
     with remounted(case.cache, "noexec"):
         case.fails(NOEXEC)
         assert EXTRACTION not in case.httpd.log()
-        found = case.check()
-        assert set(found) == {"noexec"}
-        assert found["noexec"]["thing"] == str(case.cache)
+        findings = case.check()
+        assert set(findings) == {"noexec"}
+        assert findings["noexec"]["thing"] == str(case.cache)
     case.healthy()
 
 
@@ -289,10 +295,10 @@ def test_private_tmp_hides_the_cache_and_check_names_it(in_tmp: Case) -> None:
     (library,) = seen.glob(NATIVE)
     assert {path.stat().st_uid for path in (seen, library)} == {www_data().pw_uid}
     assert differences(before, listing(case.cache)) == []
-    found = case.check(before=SYSTEMD)
-    assert set(found) - OF_THE_HOST == {"private-tmp"}
-    assert found["private-tmp"]["thing"] == str(case.cache)
-    assert "apache2.service has PrivateTmp" in found["private-tmp"]["cause"]
+    findings = case.check(before=SYSTEMD)
+    assert set(findings) - OF_THE_HOST == {"private-tmp"}
+    assert findings["private-tmp"]["thing"] == str(case.cache)
+    assert "apache2.service has PrivateTmp" in findings["private-tmp"]["cause"]
 
     case.httpd.control = [APACHECTL]
     case.start()

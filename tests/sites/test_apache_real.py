@@ -102,9 +102,9 @@ def test_mod_wsgi_27_wrappers(site_27: Shop, where: Path) -> None:
     serves_from_cache(site, before)
     httpd.stop()
 
-    found = re.search(r"python-eggs=\S+", site.wrapper("mod_wsgi"))
-    assert found
-    httpd.configure(mod_wsgi(site, so=so, daemon=found[0]))
+    match = re.search(r"python-eggs=\S+", site.wrapper("mod_wsgi"))
+    assert match
+    httpd.configure(mod_wsgi(site, so=so, daemon=match[0]))
     httpd.start()
     serves_from_cache(site, before)
 

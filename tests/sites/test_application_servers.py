@@ -37,7 +37,7 @@ def found(site: Site, *more: str | Path) -> dict[str, str]:
     home = site.cache.parent / "apache"
     words = ["check", *site.options, "--cache", site.cache, "--no-import", "--json", *more]
     told = as_json(eggcache(*words, env={"APACHE_CONFDIR": str(home), "APACHE_ENVVARS": f"{home}/envvars"}))
-    return {one["code"]: one["thing"] for one in told["findings"] if one["status"]}
+    return {finding["code"]: finding["thing"] for finding in told["findings"] if finding["status"]}
 
 
 @pytest.fixture

@@ -82,7 +82,7 @@ class Shop:
     def found(self, *words: str | Path) -> dict[str, str]:
         """The findings of check that are no notices, and what each is about."""
         told = as_json(eggcache("check", *words, "--json", env={"APACHE_CONFDIR": str(self.httpd.home)}))
-        return {one["code"]: one["thing"] for one in told["findings"] if one["status"]}
+        return {finding["code"]: finding["thing"] for finding in told["findings"] if finding["status"]}
 
 
 @pytest.fixture
@@ -139,7 +139,7 @@ def test_a_cache_for_another_user(shop: Shop, nobody: pwd.struct_passwd) -> None
     target = ["--python", shop.made.interpreter]
     assert eggcache("prepare", shop.cache, *target).returncode == 0
     result = eggcache("check", "--cache", shop.cache, "--json", env={"APACHE_CONFDIR": str(shop.httpd.home)})
-    (found,) = [one for one in as_json(result)["findings"] if one["status"]]
+    (found,) = [finding for finding in as_json(result)["findings"] if finding["status"]]
     assert shop.process
     assert (found["code"], found["thing"]) == ("daemon-user-cannot-read", f"gunicorn (process {shop.process.pid})")
     assert "--user nobody checks as that user" in result.stderr

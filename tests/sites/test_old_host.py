@@ -108,10 +108,10 @@ def test_all_of_it(prepared: OldHost) -> None:
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
     result = host.run(host.prove)
     packed = host.said["outcomes"]
-    files = sum(one["files"] for one in packed)
+    files = sum(item["files"] for item in packed)
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout == f"{files:,} files of {len(packed)} eggs, as www-data: all current, nothing to write\n"
-    verdict = judge(host.own.python, CACHE, [one["egg"] for one in packed], env={"TZ": ZONE}, root=host.root)
+    verdict = judge(host.own.python, CACHE, [item["egg"] for item in packed], env={"TZ": ZONE}, root=host.root)
     assert served(verdict, CACHE) > files
     assert (host / "root/verifier.py").read_text().startswith((host / CACHE / "eggcache-verifier.py").read_text())
 

@@ -301,9 +301,9 @@ def test_check_tells_what_the_page_is(server: Server, dropin: str, settings: str
         script, served = f"systemctl reload {UNIT}", f"{SERVED}another\n"
     server.host.sh(script)
     assert server.page() == ("500\n" if finding else served)
-    found = server.findings()
-    assert set(found) == ({finding} if finding else set())
-    command = shlex.split(found[finding]["command"]) if finding else []
+    findings = server.findings()
+    assert set(findings) == ({finding} if finding else set())
+    command = shlex.split(findings[finding]["command"]) if finding else []
     if "UnsetEnvironment" in settings:  # against which another drop-in of ours does nothing
         assert settings in server.host.run(*command).stdout
     if command[:2] == ["eggcache", "prepare"]:

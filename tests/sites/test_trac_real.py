@@ -101,7 +101,9 @@ def test_trac_under_mod_python(
         page = apache.get("/trac/hello")
         wait_for(lambda: "ValueError: Can't change extraction path" in apache.log(), apache.log, 5)
         assert page.status == 500
-        (first,) = [one for one in checked(apache, cache, target)["findings"] if one["code"] == "extracted-first"]
+        (first,) = [
+            finding for finding in checked(apache, cache, target)["findings"] if finding["code"] == "extracted-first"
+        ]
         assert Path(first["thing"]).name.startswith("MarkupSafe-2.1.5")
         assert eggcache(*shlex.split(first["command"])[1:]).returncode == 0
         apache.restart(PYTHON_EGG_CACHE=str(cache))
@@ -127,4 +129,4 @@ def checked(apache: Httpd, cache: Path, target: Sequence[str | Path]) -> Any:
 
 def found(apache: Httpd, cache: Path, target: Sequence[str | Path]) -> list[str]:
     """The findings of check that are no notices, and none of them is about the tree of some other installation."""
-    return [one["code"] for one in checked(apache, cache, target)["findings"] if one["status"]]
+    return [finding["code"] for finding in checked(apache, cache, target)["findings"] if finding["status"]]

@@ -64,6 +64,8 @@ def eggs(archive: Path) -> list[tuple[str, dict[str, Any], bytes]]:
     """What an archive has of eggs, in its order: name, header and bytes of each entry."""
     with tarfile.open(archive) as found:
         rows = [
-            (one.name, one.get_info(), found.extractfile(one)) for one in found if not one.name.endswith(f"/{NAME}")
+            (item.name, item.get_info(), found.extractfile(item))
+            for item in found
+            if not item.name.endswith(f"/{NAME}")
         ]
         return [(name, {**info}, stream.read() if stream else b"") for name, info, stream in rows]

@@ -93,7 +93,7 @@ def browser(profile: Path) -> Iterator[Browser]:
         missing("there is no chromium-headless-shell on this host")
     (low, ours), (back, low_too) = os.pipe(), os.pipe()
     # Its protocol has the descriptors 3 and 4; a shell can put them there, from where neither is in its way
-    there, theirs = (fcntl.fcntl(one, fcntl.F_DUPFD, 10) for one in (low, low_too))
+    there, theirs = (fcntl.fcntl(item, fcntl.F_DUPFD, 10) for item in (low, low_too))
     os.close(low)
     os.close(low_too)
     command = [

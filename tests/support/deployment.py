@@ -303,7 +303,7 @@ def interpreter(version: str, where: Path) -> Path:
     found = installed(version)
     if not found:
         raise MissingInterpreter(f"no python{version} on PATH, in pyenv's versions or in /usr/bin of this machine")
-    chosen = next((one for one in found if one.headers), found[0])
+    chosen = next((item for item in found if item.headers), found[0])
     if others_can_use(chosen.executable) and others_can_use(chosen.prefix / "lib"):
         return chosen.executable
     home = where / f"python-{chosen.prefix.name}"

@@ -70,6 +70,8 @@ def agrees(
         assert re.fullmatch(r"[\d,]+ files of \d+ eggs, as .+: all current, nothing to write", lines.pop())
     said = {line.split(": ")[0] for line in lines}
     assert (result.returncode, result.stderr, len(said)) == (3 if said else 0, b"", len(lines)), lines
-    found = {one["code"] for one in findings if one["code"] != "time-zone" or one["thing"] == str(cache)}
+    found = {
+        finding["code"] for finding in findings if finding["code"] != "time-zone" or finding["thing"] == str(cache)
+    }
     own = SYMPTOMS if UNSERVABLE & found else set()
     assert said - own == (KNOWN & found) - own, (lines, sorted(found))

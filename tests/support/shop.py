@@ -91,7 +91,7 @@ class Shop:
         told = [self.program, "check", *self.what, "--python", self.tree.python, "--user", "www-data", "--json"]
         env = environment({"APACHE_CONFDIR": str(self.httpd.home)})
         result = deployment.run([*told, *words], env=env, check=False)
-        return {one["code"] for one in json.loads(result.stdout)["findings"] if one["status"]}
+        return {finding["code"] for finding in json.loads(result.stdout)["findings"] if finding["status"]}
 
     def prepare(self) -> dict[str, tuple[int, ...]]:
         """Fill the cache as the administrator does, and what is in it then."""
@@ -184,9 +184,9 @@ def serves(site: Shop, native: Path | str, clients: int = 32) -> None:
     assert not wrong, wrong[0].text + site.httpd.log()
     for page in pages:
         assert "&lt;page&gt;" in page.text
-        found = re.search(r"native=([^<]*)", page.text)
-        assert found
-        assert found[1].startswith(f"{native}/"), found[1]
-        assert found[1].endswith(".so")
+        match = re.search(r"native=([^<]*)", page.text)
+        assert match
+        assert match[1].startswith(f"{native}/"), match[1]
+        assert match[1].endswith(".so")
     assert {page.text for page in site.httpd.crowd("/logo.txt", clients)} == {"a static file\n"}
     assert "ExtractionError" not in site.httpd.log()

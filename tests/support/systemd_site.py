@@ -86,7 +86,7 @@ class Server:
 
     def findings(self, *words: str) -> dict[str, dict[str, str]]:
         result = self.eggcache("check", *ON_SITE, "--cache", CACHE, "--json", *words, check=False)
-        return {one["code"]: one for one in as_json(result)["findings"]}
+        return {finding["code"]: finding for finding in as_json(result)["findings"]}
 
 
 SERVED = f"{CACHE}/{Path(EGG).name}-tmp/demo/data.txt\n"

@@ -53,7 +53,11 @@ def pip(into: Deployment, *words: str | Path) -> subprocess.CompletedProcess[str
 
 def other_setuptools(release: str) -> Path:
     """A release of setuptools, unpacked beside everything else."""
-    (pin,) = (one for one in deployment.downloads(use="target") if one.filename.startswith(f"setuptools-{release}-"))
+    (pin,) = (
+        download
+        for download in deployment.downloads(use="target")
+        if download.filename.startswith(f"setuptools-{release}-")
+    )
     into = Path(os.environ["EGGCACHE_TESTS"], f"setuptools-{release}")
     with deployment.once(into) as wanted:
         if wanted:

@@ -133,7 +133,10 @@ def test_its_interpreter_is_a_target(version: str, targets: dict[str, Deployment
     mark = "import sys\nsys.stderr.write('initialized ' * 0)\nsys.path.append('/more')"
     made = buildouts.generate(targets[version], shared_tmp, initialization="" if version == "2.7" else mark)
     tree = as_json(eggcache("tree", "acme.site", "--python", made.interpreter, "--json"))
-    assert [(one["project"], one["version"], one["active"]) for one in tree["distributions"]] == [
+    assert [
+        (distribution["project"], distribution["version"], distribution["active"])
+        for distribution in tree["distributions"]
+    ] == [
         ("acme.site", "1.0", True),
         ("acme.skin", "1.0", True),
     ]
@@ -168,13 +171,13 @@ def test_a_directory_of_eggs_has_other_versions(made: Buildout, shared_tmp: Path
     """Where --path names it, check says which version it did not look at; with the script's list nothing is left."""
     words = ["check", "acme.site", "--python", made.target.python, "--no-import", "--json"]
     told = as_json(eggcache(*words, "--path", made.top / "eggs"))
-    found = [one for one in told["findings"] if one["code"] == "other-version"]
-    assert [(one["thing"], one["status"]) for one in found] == [(str(made.egg("acme.skin-1.0")), 0)]
-    assert found[0]["cause"].startswith("acme.skin 2.0 was checked, and not this version beside it")
+    findings = [finding for finding in told["findings"] if finding["code"] == "other-version"]
+    assert [(finding["thing"], finding["status"]) for finding in findings] == [(str(made.egg("acme.skin-1.0")), 0)]
+    assert findings[0]["cause"].startswith("acme.skin 2.0 was checked, and not this version beside it")
     told = as_json(eggcache(words[0], *words[2:], "--path", made.top / "eggs"))
-    assert "other-version" not in {one["code"] for one in told["findings"]}  # both are looked at
+    assert "other-version" not in {finding["code"] for finding in told["findings"]}  # both are looked at
     told = as_json(eggcache(*words, "--path-from", made.script))
-    assert "other-version" not in {one["code"] for one in told["findings"]}
+    assert "other-version" not in {finding["code"] for finding in told["findings"]}
 
 
 def test_the_script_names_its_python(made: Buildout, shared_tmp: Path) -> None:

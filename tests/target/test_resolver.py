@@ -89,7 +89,7 @@ def ask(
 
 
 def named(tree: Tree, project: str) -> Distribution:
-    return next(found for found in tree.distributions if found.project == project)
+    return next(distribution for distribution in tree.distributions if distribution.project == project)
 
 
 def states(tree: Tree) -> dict[str, State]:
@@ -110,7 +110,7 @@ def required(made: Deployment, *requirements: str, paths: str = "") -> set[tuple
 
 
 def projects(tree: Tree) -> set[tuple[str, str]]:
-    return {(found.project, found.version or "") for found in tree.distributions}
+    return {(distribution.project, distribution.version or "") for distribution in tree.distributions}
 
 
 # -------------------------------------------------------------------------------------------------- real trees
@@ -126,10 +126,10 @@ def test_turbogears_as_installed_misses_peak_rules(turbogears1: Deployment) -> N
     assert [(finding.code, finding.status) for finding in wrong] == [("missing-distribution", 5)] * 2
     text = " ".join(str(finding) for finding in wrong)
     assert "TurboGears 1.1.3 -> TurboJson 1.3.2 -> PEAK-Rules>=0.5a1.dev-r2600 (missing)" in text
-    zipped = [found for found in tree.distributions if found.kind is Kind.ZIPPED]
+    zipped = [distribution for distribution in tree.distributions if distribution.kind is Kind.ZIPPED]
     assert len(zipped) == 15
     assert all(found.egg == found.location and found.active and not found.inside for found in zipped)
-    assert all(found.cache_name == os.path.basename(found.location) for found in zipped)
+    assert all(distribution.cache_name == os.path.basename(distribution.location) for distribution in zipped)
     assert named(tree, "PasteScript").extras == ("cheetah",)
     assert tree.interpreter.version[:2] == (2, 7)
     assert tree.interpreter.setuptools == "setuptools 44.1.1"
@@ -141,12 +141,12 @@ def test_everything_of_turbogears(turbogears1: Deployment) -> None:
     """Without a requirement, and with `--all`, every egg that is there is taken, in a tree or not. What TurboGears
     lacks is named, of which the tree is told as well; with `--all`, what anything lacks, as a notice."""
     tree, every = ask(turbogears1, everything=True), resolve(Target(str(turbogears1.python)), Roots([], strict=True))
-    for one in (tree, every):
-        eggs = {found.egg for found in one.distributions if found.kind.zipped}
-        assert (eggs, one.requirements) == ({str(path) for path in turbogears1.eggs}, ())
-        told = [(wrong.code, wrong.thing, wrong.status) for wrong in findings(one)]
+    for item in (tree, every):
+        eggs = {distribution.egg for distribution in item.distributions if distribution.kind.zipped}
+        assert (eggs, item.requirements) == ({str(path) for path in turbogears1.eggs}, ())
+        told = [(wrong.code, wrong.thing, wrong.status) for wrong in findings(item)]
         assert sorted(told) == [
-            ("missing-distribution", f"PEAK-Rules>=0.5a1.dev-r{number}", 5 if one is tree else 0)
+            ("missing-distribution", f"PEAK-Rules>=0.5a1.dev-r{number}", 5 if item is tree else 0)
             for number in (2555, 2600)
         ]
     assert states(tree) == states(ask(turbogears1, "TurboGears", strict=False))
@@ -168,12 +168,12 @@ def test_complete_tree_is_that_of_require(fixture: str, root: str, eggs: int, re
     tree = ask(deployment, root)
     assert findings(tree) == ()
     assert projects(tree) == required(deployment, root)
-    assert len([found for found in tree.distributions if found.kind is Kind.ZIPPED]) == eggs
+    assert len([distribution for distribution in tree.distributions if distribution.kind is Kind.ZIPPED]) == eggs
 
 
 def test_all_that_is_installed_agrees(turbogears2_27: Deployment) -> None:
     """For every project of a large deployment, each for itself and all at once, walk and require() agree."""
-    everything = sorted(found.project for found in ask(turbogears2_27, everything=True).distributions)
+    everything = sorted(distribution.project for distribution in ask(turbogears2_27, everything=True).distributions)
     roots = [project for project in everything if project not in ("Python", "tw2.forms")]
     assert projects(ask(turbogears2_27, *roots)) == required(turbogears2_27, *roots)
     for project in ("sprox", "tgext.crud", "tgext.admin", "repoze.who", "zope.sqlalchemy"):
@@ -211,7 +211,14 @@ def test_what_is_installed_of_an_extra_belongs_to_the_tree(
     egg(shared_tmp, "Driver", "1", "Gone>=1\nDeep\n", python)
     eggs = {name: egg(shared_tmp, name, "1", "", python) for name in ("Deep", "Tip", "Wrong", "Other", "Apart")}
     tree = ask(target, "Root", paths=paths, strict=False)
-    assert {found.project for found in tree.distributions} == {"Root", "Leaf", "Driver", "Deep", "Tip", "Wrong"}
+    assert {distribution.project for distribution in tree.distributions} == {
+        "Root",
+        "Leaf",
+        "Driver",
+        "Deep",
+        "Tip",
+        "Wrong",
+    }
     assert {(need.requirement, need.extra) for need in tree.needs} == {
         ("Root", ""), ("Leaf", ""), ("Driver>=1", "db"), ("Deep", ""), ("Tip", "more"), ("Root", "more"),
     }  # fmt: skip
@@ -221,7 +228,7 @@ def test_what_is_installed_of_an_extra_belongs_to_the_tree(
     assert note.startswith(f"{both}: 2 zipped eggs on the path, outside of the tree; ")
     assert "<- Driver>=1  (extra db)" in "\n".join(draw_tree(tree))
     strict = ask(target, "Root", paths=paths)
-    assert {found.project for found in strict.distributions} == {"Root", "Leaf"}
+    assert {distribution.project for distribution in strict.distributions} == {"Root", "Leaf"}
     assert {os.path.basename(path).split("-")[0] for path in strict.outside} == {*eggs, "Driver"}
 
 
@@ -278,10 +285,12 @@ def test_each_release_tells_missing_from_conflicting(
     assert tree.interpreter.setuptools == f"setuptools {release}"
     assert tree.interpreter.pkg_resources
     assert tree.interpreter.pkg_resources.startswith(f"{target.site_packages}/pkg_resources")
-    assert {found.project: found.version for found in tree.distributions} == {
+    assert {distribution.project: distribution.version for distribution in tree.distributions} == {
         "Root": "1.0", "Leaf": "1.1", "Extra": "1", "Clash": "1.0", "Deep": "1", "Legacy": "0.5a1.dev-r2700",
     }  # fmt: skip
-    assert not any(found.active for found in tree.distributions)  # multi-version eggs, as easy_install -m leaves them
+    assert not any(
+        distribution.active for distribution in tree.distributions
+    )  # multi-version eggs, as easy_install -m leaves them
     legacy = State.MET if int(release.split(".")[0]) < 66 else State.UNPARSED
     assert states(tree) == {
         "Root[extra]": State.MET, "Leaf>=1": State.MET, "Gone>=2": State.MISSING, "Clash>=2": State.CONFLICTING,
@@ -300,7 +309,10 @@ def test_each_release_tells_missing_from_conflicting(
     assert "zipped egg" in lines
     assert "(above)" in lines
     everything = ask(target, everything=True, paths=[str(shared_tmp)])
-    assert {found.version for found in everything.distributions if found.project == "Leaf"} == {"1.0", "1.1"}
+    assert {distribution.version for distribution in everything.distributions if distribution.project == "Leaf"} == {
+        "1.0",
+        "1.1",
+    }
 
 
 @pytest.mark.parametrize(("python", "release"), RELEASES)
@@ -364,10 +376,10 @@ def test_a_target_that_knows_no_legacy_version(released: MakeTarget, shared_tmp:
     egg(shared_tmp, "Leaf", "dev", "", "3.13")
     egg(shared_tmp, "Root", "1", "Odd>=0.5\n", "3.13")
     tree = ask(target, "Root", paths=[str(shared_tmp)])
-    assert {found.project for found in tree.distributions} == {"Root", "Odd", "Leaf"}
+    assert {distribution.project for distribution in tree.distributions} == {"Root", "Odd", "Leaf"}
     assert states(tree)["Odd>=0.5"] is State.UNPARSED
     everything = ask(target, everything=True, paths=[str(shared_tmp)])
-    assert {found.project for found in everything.distributions} >= {"Root", "Odd", "Leaf"}
+    assert {distribution.project for distribution in everything.distributions} >= {"Root", "Odd", "Leaf"}
 
 
 # ------------------------------------------------------------------------------------------------- what it is
@@ -392,12 +404,12 @@ def test_kinds_of_distributions_are_told_apart(
     (info / "requires.txt").write_text("Zipped\nUnzipped\nFlat\n")
     (site / "Develop.egg-link").write_text(f"{project}\n.\n")
     tree = ask(released(python, release), "Develop", "setuptools", paths=[str(site)])
-    kinds = {found.project: found.kind for found in tree.distributions}
+    kinds = {distribution.project: distribution.kind for distribution in tree.distributions}
     dist_info = {"setuptools": Kind.EGG_INFO if release == "0.6c11" else Kind.DIST_INFO}
     assert kinds == {
         "Develop": Kind.DEVELOP, "Zipped": Kind.ZIPPED, "Unzipped": Kind.UNZIPPED, "Flat": Kind.EGG_INFO, **dist_info,
     }  # fmt: skip
-    assert all((found.egg is not None) == found.kind.zipped for found in tree.distributions)
+    assert all((distribution.egg is not None) == distribution.kind.zipped for distribution in tree.distributions)
     assert {str(site / "Develop.egg-link"), str(info / "requires.txt"), str(info / "PKG-INFO")} <= set(tree.read)
 
 
@@ -430,7 +442,7 @@ def test_a_link_is_cached_under_its_own_name(released: MakeTarget, shared_tmp: P
     link = shared_tmp / "Link-1-py2.7.egg"
     link.symlink_to(real)
     tree = ask(released("2.7", "44.1.1"), everything=True, paths=[str(link)])
-    (found,) = [found for found in tree.distributions if found.kind.zipped]
+    (found,) = [distribution for distribution in tree.distributions if distribution.kind.zipped]
     assert (found.egg, found.location, found.cache_name) == (str(link), os.path.realpath(real), link.name)
 
 
@@ -453,8 +465,10 @@ def test_path_comes_first(turbogears2_27: Deployment, shared_tmp: Path) -> None:
     assert tree.interpreter.path[0] == str(first)
     assert "/" not in tree.interpreter.path
     everything = ask(turbogears2_27, everything=True, paths=[str(shared_tmp)])
-    assert {found.location for found in everything.distributions if found.version == "9"} == {str(first)}
-    assert "Foreign" not in {found.project for found in everything.distributions}
+    assert {distribution.location for distribution in everything.distributions if distribution.version == "9"} == {
+        str(first)
+    }
+    assert "Foreign" not in {distribution.project for distribution in everything.distributions}
 
 
 # --------------------------------------------------------------------------------------- targets that are odd
@@ -475,8 +489,8 @@ def test_without_pkg_resources(python: str, target: MakeTarget, shared_tmp: Path
         ):
             ask(deployment, "My-Leaf", **options)
     tree = ask(deployment, everything=True, need_pkg_resources=False)
-    eggs = [found for found in tree.distributions if found.kind is Kind.ZIPPED]
-    assert sorted((found.project, found.version, found.egg, found.cache_name, found.active) for found in eggs) == [
+    eggs = [distribution for distribution in tree.distributions if distribution.kind is Kind.ZIPPED]
+    assert sorted((egg.project, egg.version, egg.egg, egg.cache_name, egg.active) for egg in eggs) == [
         ("My-Leaf", "1.0-r7", str(path), path.name, False), ("Other", "2", str(on_path), on_path.name, True),
     ]  # fmt: skip
     assert (tree.interpreter.pkg_resources, tree.interpreter.setuptools) == (None, None)
@@ -531,7 +545,7 @@ def test_damage_on_the_path_hides_nothing_else(python: str, release: str, target
     (site / "Fff.egg-info").write_bytes(b"\xff\xfe")
     (site / "easy-install.pth").write_text(f"./Aaa-1-py{python}.egg\n/no/such/egg.egg\n")
     assert projects(ask(deployment, "Leaf")) == {("Leaf", "1")}
-    assert "Leaf" in {found.project for found in ask(deployment, everything=True).distributions}
+    assert "Leaf" in {distribution.project for distribution in ask(deployment, everything=True).distributions}
 
 
 def test_asking_writes_nothing(turbogears2_27: Deployment, copy_of: Callable[[Deployment], Deployment]) -> None:
@@ -725,8 +739,8 @@ def test_only_metadata_on_the_path_is_to_be_opened(
     reason = f"[Errno 13] Permission denied: '{file}'"
     tree = made(1, [Need("P0", None, 0, State.MET), Need("Part", 0, 0, State.CONFLICTING, reason)])
     target = replace(tree.interpreter, path=(str(shared_tmp / "site"), str(shared_tmp / "site" / "Part.egg")))
-    (found,) = findings(replace(tree, interpreter=target), accounts.lookup(nobody.pw_name))
-    assert (found.code, found.remedy.command) == ("egg-unreadable", command.format(tmp=shared_tmp))
+    (finding,) = findings(replace(tree, interpreter=target), accounts.lookup(nobody.pw_name))
+    assert (finding.code, finding.remedy.command) == ("egg-unreadable", command.format(tmp=shared_tmp))
 
 
 def test_json_of_a_tree_has_every_field(turbogears1: Deployment) -> None:

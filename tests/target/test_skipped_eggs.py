@@ -54,10 +54,16 @@ def test_half_an_egg(python: Path, eggs: Path, shared_tmp: Path) -> None:
             result = eggcache(
                 *words, *asked, "--path", eggs, "--python", python, "--json", env={"PYTHONPATH": str(eggs)}
             )
-            half = [one for one in as_json(result)["findings"] if one["thing"] == f"{eggs}/half.one-1.0-py3.11.egg"]
-            found = [one for one in half if one["code"] != "egg-other-python"]  # which it is, too, for 2.7
-            assert [one["code"] for one in found] == (["egg-refused"] if named else []), (words, asked)
-            assert all(one["cause"].startswith("truncated: ") for one in found)
+            half = [
+                finding
+                for finding in as_json(result)["findings"]
+                if finding["thing"] == f"{eggs}/half.one-1.0-py3.11.egg"
+            ]
+            findings = [
+                finding for finding in half if finding["code"] != "egg-other-python"
+            ]  # which it is, too, for 2.7
+            assert [finding["code"] for finding in findings] == (["egg-refused"] if named else []), (words, asked)
+            assert all(finding["cause"].startswith("truncated: ") for finding in findings)
     assert (eggs / "Whole-1.0.egg").is_dir()
     assert (eggs / "half.one-1.0-py3.11.egg").is_file()
     assert list((shared_tmp / "cache").glob("Whole*"))
@@ -76,9 +82,9 @@ def test_egg_that_cannot_be_read(python: Path, eggs: Path, shared_tmp: Path, nob
     words = commands(shared_tmp)["wheels"]
     result = eggcache(*words, "--all", "--path", eggs, "--python", python, "--json")
     assert result.returncode == 4
-    found = [one for one in as_json(result)["findings"] if one["thing"] == str(closed)]
-    assert [(one["code"], one["status"]) for one in found] == [("egg-unreadable", 4)]
-    assert "mode 0600" in found[0]["cause"]
+    findings = [finding for finding in as_json(result)["findings"] if finding["thing"] == str(closed)]
+    assert [(finding["code"], finding["status"]) for finding in findings] == [("egg-unreadable", 4)]
+    assert "mode 0600" in findings[0]["cause"]
 
 
 def test_refused_egg_is_told_of_once(python: Path, eggs: Path, shared_tmp: Path) -> None:
@@ -101,8 +107,8 @@ def test_refused_egg_is_told_of_once(python: Path, eggs: Path, shared_tmp: Path)
             "--json",
             env={"PYTHONPATH": str(eggs)},
         )
-        found = [one["code"] for one in as_json(result)["findings"] if "Twice-1.0.egg" in one["thing"]]
-        assert found.count("egg-refused") == 1, (words, found)
+        findings = [finding["code"] for finding in as_json(result)["findings"] if "Twice-1.0.egg" in finding["thing"]]
+        assert findings.count("egg-refused") == 1, (words, findings)
 
 
 @pytest.mark.parametrize("most", ["_LOOKS", "_MOST"])

@@ -144,7 +144,7 @@ def test_a_cache_for_its_plugins(python: Path, shared_tmp: Path, nobody: pwd.str
         result = eggcache(*words, "--json")
         assert result.returncode == 0, result.stderr
         report = as_json(result)
-        return report["unchanged"], sorted(os.path.basename(one["egg"]) for one in report["outcomes"])
+        return report["unchanged"], sorted(os.path.basename(outcome["egg"]) for outcome in report["outcomes"])
 
     assert prepared() == (False, ["One-1.0-py3.11.egg"])
     assert prepared()[0] is True

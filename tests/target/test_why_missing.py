@@ -43,8 +43,8 @@ class Python:
 
     def found(self, *words: str | Path, command: str = "tree") -> dict[str, Finding]:
         """What a command finds wrong, by code."""
-        found = as_json(eggcache(command, *words, "--python", self.python, "--json"))["findings"]
-        return {one["code"]: one for one in found}
+        findings = as_json(eggcache(command, *words, "--python", self.python, "--json"))["findings"]
+        return {finding["code"]: finding for finding in findings}
 
 
 @pytest.fixture(params=VERSIONS, ids=lambda param: param[0])
@@ -118,9 +118,11 @@ def test_eggs_for_another_python(own: Python, shared_tmp: Path) -> None:
     for name, egg, why in (("Label", other, "is for Python 2.6"), ("Native", windows, "is for win32")):
         assert f"{egg} {why}" in own.found(name, "--path", place)["root-not-installed"]["cause"]
         (found,) = (
-            one
-            for one in as_json(eggcache("tree", "--all", "--path", place, "--python", own.python, "--json"))["findings"]
-            if one["thing"] == str(egg)
+            finding
+            for finding in as_json(eggcache("tree", "--all", "--path", place, "--python", own.python, "--json"))[
+                "findings"
+            ]
+            if finding["thing"] == str(egg)
         )
         assert (found["code"], found["status"], why in found["cause"]) == ("egg-other-python", 0, True)
     own.egg("Label", directory=place)
@@ -179,7 +181,7 @@ def test_a_zip_without_metadata(own: Python, shared_tmp: Path, nobody: pwd.struc
     egg.chmod(0o644)
     options = ["--all", "--path", egg, "--python", own.python]
     result = eggcache("prepare", cache, *options, "--user", "nobody", "--json")
-    assert [one["egg"] for one in as_json(result)["outcomes"]] == [str(egg)]
+    assert [outcome["egg"] for outcome in as_json(result)["outcomes"]] == [str(egg)]
     code = f"import sys; sys.path.insert(0, {str(egg)!r}); import bare"
     env = {**os.environ, "PYTHON_EGG_CACHE": str(cache)}
     asked = subprocess.run(

@@ -99,10 +99,10 @@ def test_before_anything_changes(site: Deployment) -> None:
         quiet = unzip(site, "--quiet", "--json")
         assert quiet.stderr == ""
         VALIDATOR.validate(as_json(quiet))
-        (found,) = as_json(quiet)["processes"]
-        assert (found["pid"], found["user"], found["unit"]) == (pid, "root", None)
-        assert found["command"].startswith(str(site.python)[:70])
-        assert len(found["command"]) == 80
+        (process,) = as_json(quiet)["processes"]
+        assert (process["pid"], process["user"], process["unit"]) == (pid, "root", None)
+        assert process["command"].startswith(str(site.python)[:70])
+        assert len(process["command"]) == 80
 
 
 def test_undo_names_them_too(site: Deployment) -> None:
@@ -112,7 +112,7 @@ def test_undo_names_them_too(site: Deployment) -> None:
     with running(idle(site)) as pid:
         result = unzip(site, "--backup", backup, "--undo", "--json")
         VALIDATOR.validate(as_json(result))
-        assert [one["pid"] for one in as_json(result)["processes"]] == [pid]
+        assert [process["pid"] for process in as_json(result)["processes"]] == [pid]
         assert "stop them, eggcache unzip-all --undo, start them" in result.stderr
 
 
@@ -146,7 +146,7 @@ def test_as_anybody_else(site: Deployment, nobody: pwd.struct_passwd, shared_tmp
 
 def looked(site: Deployment) -> dict[int, str]:
     """What a run says of each process. In a process of its own, since its own children do not count."""
-    return {one["pid"]: one["uses"] for one in as_json(unzip(site, "-n", "--json"))["processes"]}
+    return {process["pid"]: process["uses"] for process in as_json(unzip(site, "-n", "--json"))["processes"]}
 
 
 def test_files_of_site_packages(site: Deployment) -> None:
@@ -217,7 +217,7 @@ def test_apache_that_embeds_the_target_is_named(module: str, site: Deployment, s
         family = set(httpd.family())
         assert not family & looked(site).keys()  # another installation of the same version
         result = eggcache("unzip-all", "--all", "--python", home / "bin" / "python3", "-n", "--json")
-        found = {one["pid"]: one for one in as_json(result)["processes"]}
+        found = {process["pid"]: process for process in as_json(result)["processes"]}
         assert family <= found.keys()
         assert {found[pid]["user"] for pid in family} == {"root", www_data().pw_name}
         assert all("libpython3.11.so" in found[pid]["uses"] for pid in family)

@@ -52,7 +52,14 @@ class Kept:
 
     def injected(self, *faults: str) -> subprocess.Popen[str]:
         """A run with strace tampering with the system calls of its own process."""
-        strace = ["strace", "-qq", "-o", "/dev/null", "-e", "trace=" + ",".join(one.split(":")[0] for one in faults)]
+        strace = [
+            "strace",
+            "-qq",
+            "-o",
+            "/dev/null",
+            "-e",
+            "trace=" + ",".join(fault.split(":")[0] for fault in faults),
+        ]
         for fault in faults:
             strace += ["-e", f"inject={fault}"]
         return subprocess.Popen(
@@ -67,7 +74,7 @@ class Kept:
         for name in NAMES:
             path, zipped = self.site / name, self.backup / name
             with zipfile.ZipFile(zipped) as opened:
-                members = {one: opened.read(one) for one in opened.namelist()}
+                members = {name: opened.read(name) for name in opened.namelist()}
             if path.is_file():
                 found.append("zip" if path.read_bytes() == zipped.read_bytes() else "broken")
             else:
@@ -134,8 +141,8 @@ def test_unzip_and_undo_give_every_byte_back(
     assert result.returncode == 0, result.stderr
     assert facts(made.site_packages) == before
     assert leftovers(made.site_packages) == []
-    eggs = [one["egg"] for one in planned["outcomes"]]
-    assert {one["action"] for one in planned["outcomes"]} == {"restored"}
+    eggs = [outcome["egg"] for outcome in planned["outcomes"]]
+    assert {outcome["action"] for outcome in planned["outcomes"]} == {"restored"}
     assert f"{len(eggs)} eggs restored" in result.stdout
     assert sorted(os.path.basename(egg) for egg in eggs) == sorted(os.listdir(made.root / "zips"))
     assert len(eggs) > 20

@@ -162,7 +162,7 @@ def converted(request: pytest.FixtureRequest, where: Path, nobody: pwd.struct_pa
     made = deployment.copy(original, place / original.root.name)
     root = TREES[request.param]
     tree = as_json(eggcache("tree", root, "--python", made.python, "--json"))
-    eggs = [Path(one["egg"]) for one in tree["distributions"] if one["egg"]]
+    eggs = [Path(distribution["egg"]) for distribution in tree["distributions"] if distribution["egg"]]
     names = [name for egg in made.eggs for name in modules(egg)]
     cache = place / "cache"
     cache.mkdir()
@@ -191,7 +191,11 @@ def test_tree_is_unzipped(converted: Converted) -> None:
     assert RESTART in converted.done.stderr
     assert len(converted.eggs) >= 5
     tree = as_json(eggcache("tree", converted.root, "--python", converted.deployment.python, "--json"))
-    assert [one["location"] for one in tree["distributions"] if "zip" in one["kind"].replace("unzipped", "")] == []
+    assert [
+        distribution["location"]
+        for distribution in tree["distributions"]
+        if "zip" in distribution["kind"].replace("unzipped", "")
+    ] == []
     for egg, members in converted.members.items():
         found = {
             str(path.relative_to(egg)): path.read_bytes()
@@ -206,11 +210,11 @@ def test_tree_is_unzipped(converted: Converted) -> None:
 def test_dry_run_told_what_was_done(converted: Converted) -> None:
     """-n writes nothing, and names each egg with its files and bytes; the run does exactly that."""
     assert converted.planned["dry_run"]
-    told = {(one["egg"], one["files"], one["size"]) for one in converted.planned["outcomes"]}
+    told = {(outcome["egg"], outcome["files"], outcome["size"]) for outcome in converted.planned["outcomes"]}
     assert told == {
         (str(egg), len(members), sum(map(len, members.values()))) for egg, members in converted.members.items()
     }
-    files, size = sum(one[1] for one in told), sum(one[2] for one in told) / 1_000_000
+    files, size = sum(item[1] for item in told), sum(item[2] for item in told) / 1_000_000
     assert f"{len(told)} eggs unzipped: {files:,} files, {size:.1f} MB" in converted.done.stdout
 
 
@@ -383,7 +387,9 @@ def zoo(request: pytest.FixtureRequest, where: Path, nobody: pwd.struct_passwd) 
 def test_refused_eggs_stay(zoo: Zoo) -> None:
     """A damaged egg and a basket stay as they are and are named; all others are converted (exit 3)."""
     assert zoo.done.returncode == 3, zoo.done.stderr
-    findings = {Path(one["thing"].split(",")[0]).name.split("-")[0]: one for one in as_json(zoo.done)["findings"]}
+    findings = {
+        Path(finding["thing"].split(",")[0]).name.split("-")[0]: finding for finding in as_json(zoo.done)["findings"]
+    }
     assert set(findings) == {"Damaged", "Basket"}
     assert {finding["code"] for finding in findings.values()} == {"egg-refused"}
     assert "m_crc.py" in findings["Damaged"]["thing"]
@@ -710,7 +716,7 @@ def test_tree_asked_for_during_a_swap(
     undisturbed = eggcache(*arguments, other.python)
     assert undisturbed.returncode == 0
     names = [egg.name for egg in made.eggs]
-    here, there = (os.open(one.site_packages, os.O_RDONLY) for one in (made, other))
+    here, there = (os.open(item.site_packages, os.O_RDONLY) for item in (made, other))
     try:
         fcntl.flock(here, fcntl.LOCK_EX)
         process = subprocess.Popen(
@@ -908,12 +914,12 @@ def test_eggs_that_are_somebodys_files(
     for more in (["--all", "-n"], ["--all"], ["--all"], ["1-0"]):
         result = eggcache("unzip-all", *said, "--json", *more)
         assert result.returncode == 3, result.stderr
-        (found,) = as_json(result)["findings"]
-        assert (found["code"], found["thing"]) == ("not-on-path", str(projects))
-        assert found["context"] == [str(egg) for egg in (theirs if "--all" in more else theirs[:1])]
+        (finding,) = as_json(result)["findings"]
+        assert (finding["code"], finding["thing"]) == ("not-on-path", str(projects))
+        assert finding["context"] == [str(egg) for egg in (theirs if "--all" in more else theirs[:1])]
         assert all(egg.is_dir() != ("-n" in more) for egg in own)
         assert listing(projects) == before
-    command = shlex.split(found["command"])[1:]
+    command = shlex.split(finding["command"])[1:]
     result = eggcache(*command)
     assert result.returncode == 0, result.stderr
     assert [egg.is_dir() for egg in theirs] == [True, False]

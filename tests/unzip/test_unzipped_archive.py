@@ -609,15 +609,15 @@ def test_a_backup_that_is_shared(host: Other, shared_tmp: Path) -> None:
     subprocess.run(["cp", "-a", host.eggs, other.eggs], check=True)
     before = tree(host.eggs)
     backup = shared_tmp / "backup"
-    for one in (host, other):
-        assert one.run("--backup", backup).returncode == 0
+    for item in (host, other):
+        assert item.run("--backup", backup).returncode == 0
     result = host.run("--undo")
     assert (result.returncode, result.stderr.count("its zip is not in")) == (3, 2)
     for name in ("Foreign-1.0.egg", "site.py"):
         (backup / name).write_text("foreign")
         (other.eggs / name).mkdir()
-    for one in (host, other):
-        result = one.run("--undo", "--backup", backup)
+    for item in (host, other):
+        result = item.run("--undo", "--backup", backup)
         assert (result.returncode, result.stderr) == (0, "")
     assert tree(host.eggs) == before
     assert [(other.eggs / name).is_dir() for name in (*NAMES, "Foreign-1.0.egg", "site.py")] == [
@@ -692,8 +692,8 @@ def written(
 
 def test_nothing_is_an_egg_before_its_time(small: tuple[Path, Path]) -> None:
     """All lies in one private directory whose name begins with a dot; no directory ends in .egg; the script is last."""
-    with tarfile.open(small[1]) as found:
-        members = found.getmembers()
+    with tarfile.open(small[1]) as archive:
+        members = archive.getmembers()
     assert (members[0].name, members[0].mode) == (f"host/eggs/{STAGE}", 0o700)
     assert {member.name.split("/")[2] for member in members} == {STAGE}
     assert [member.name for member in members if member.isdir() and member.name.endswith(".egg")] == []
@@ -713,7 +713,7 @@ def test_byte_code_is_archived_where_that_python_takes_it(tmp_path: Path) -> Non
 
     def of(*version: int) -> dict[str, float]:
         _, found = written(tmp_path / "eggs", python=version)
-        names = {one.name: one.mtime for one in found if one.name.endswith((".pyc", ".pyo", ".py"))}
+        names = {item.name: item.mtime for item in found if item.name.endswith((".pyc", ".pyo", ".py"))}
         return {os.path.basename(name): mtime for name, mtime in names.items()}
 
     date = of()["good.py"]
@@ -734,9 +734,9 @@ def test_eggs_that_stay_zipped(tmp_path: Path) -> None:
     make(tmp_path / "eggs/Basket-1.0.egg", inner)
     (tmp_path / "eggs/Cut-1.0.egg").write_bytes((tmp_path / "eggs" / NAMES[0]).read_bytes()[:200])
     said, found = written(tmp_path / "eggs")
-    assert sorted(one.thing.partition("eggs/")[2] for one in said.findings) == ["Basket-1.0.egg", "Cut-1.0.egg"]
-    assert {(one.code, one.status) for one in said.findings} == {("egg-refused", 3)}
-    assert [os.path.basename(one.into) for one in said.outcomes] == list(NAMES)
+    assert sorted(finding.thing.partition("eggs/")[2] for finding in said.findings) == ["Basket-1.0.egg", "Cut-1.0.egg"]
+    assert {(finding.code, finding.status) for finding in said.findings} == {("egg-refused", 3)}
+    assert [os.path.basename(outcome.into) for outcome in said.outcomes] == list(NAMES)
     assert [name for name in found.getnames() if "Basket" in name or "Cut" in name] == []
 
 

@@ -186,7 +186,7 @@ def test_extras_and_markers_become_markers() -> None:
     """Extras and markers of requires.txt become markers of the requirements; an extra without any is still one."""
     extras, found = metadata.requirements(REQUIRES)
     assert extras == ["bad", "empty", "mysql", "test_extra"]
-    assert [one.text for one in found] == [
+    assert [item.text for item in found] == [
         "Base>=1.0",
         'unittest2; python_version < "2.7"',
         'Base>=1.0; extra == "test_extra"',
@@ -237,7 +237,7 @@ def test_old_pkg_info_becomes_strict_metadata() -> None:
     assert (read.metadata_version, read.name, str(read.version)) == ("2.1", "Foo", "1.0")
     assert (read.summary, read.author, read.home_page) == ("a summary of two lines", "Jürgen", None)
     assert read.classifiers == ["One", "Two"]
-    assert [str(one) for one in read.requires_dist or []] == ["Bar>=1"]
+    assert [str(requirement) for requirement in read.requires_dist or []] == ["Bar>=1"]
     assert (read.provides_extra, read.requires_python, read.platforms) == (["x"], None, None)
     assert read.description == "First line.\nSecond: line.\n\n  indented\n"
     assert "keep this line" in (read.license or "")
@@ -248,7 +248,7 @@ def test_requires_python_that_refuses_the_target_is_dropped(told: str, kept: boo
     """It is dropped, and told as lost, where pip would refuse the wheel for the very Python that has the egg."""
     info = metadata.parse(f"Metadata-Version: 1.2\nName: Foo\nVersion: 1\nRequires-Python: {told}\n")
     lost = metadata.bound_to_others(info, (3, 11, 7))
-    assert [one.before for one in lost] == ([] if kept else [f"Requires-Python: {told}"])
+    assert [item.before for item in lost] == ([] if kept else [f"Requires-Python: {told}"])
     assert (f"Requires-Python: {told}" in metadata.compose(info, "Foo", "1", [], [])) == kept
 
 

@@ -240,12 +240,12 @@ def test_wheels_are_the_same_to_the_byte_anywhere(turbogears2_311: Deployment, s
         os.umask(before)
     assert result.returncode == 0, result.stderr
     assert bytes_of(shared_tmp / "one") == bytes_of(shared_tmp / "two")
-    newest = max(one.date_time for egg in turbogears2_311.eggs for one in zipfile.ZipFile(egg).infolist())
+    newest = max(member.date_time for egg in turbogears2_311.eggs for member in zipfile.ZipFile(egg).infolist())
     for wheel in (shared_tmp / "one").iterdir():
-        assert all(one.date_time <= newest for one in zipfile.ZipFile(wheel).infolist())
+        assert all(member.date_time <= newest for member in zipfile.ZipFile(wheel).infolist())
     result = eggcache("wheels", shared_tmp / "epoch", *arguments, env={"SOURCE_DATE_EPOCH": "1000000000"})
     for wheel in (shared_tmp / "epoch").iterdir():
-        assert {one.date_time for one in zipfile.ZipFile(wheel).infolist()} == {(2001, 9, 9, 1, 46, 40)}
+        assert {member.date_time for member in zipfile.ZipFile(wheel).infolist()} == {(2001, 9, 9, 1, 46, 40)}
 
 
 def test_oldest_wheel_and_packaging_give_the_same_bytes(turbogears2_311: Deployment, shared_tmp: Path) -> None:
@@ -285,7 +285,9 @@ def test_zipped_or_not(
 
 
 def actions(result: subprocess.CompletedProcess[str]) -> dict[str, str]:
-    return {os.path.basename(one["into"]).split("-")[0]: one["action"] for one in as_json(result)["outcomes"]}
+    return {
+        os.path.basename(outcome["into"]).split("-")[0]: outcome["action"] for outcome in as_json(result)["outcomes"]
+    }
 
 
 def test_only_what_differs_is_written_anew(python: Path, shared_tmp: Path) -> None:
@@ -378,9 +380,9 @@ def test_members_have_their_names_and_modes_in_the_wheel(python: Path, shared_tm
     assert re.fullmatch(r"foo\.bar-1\.0-cp311-cp311-linux_\w+\.whl", wheel.name)
     metadata = verify(wheel)
     assert (metadata.name, metadata.provides_extra) == ("Foo.Bar", ["x"])
-    assert [str(one) for one in metadata.requires_dist or []] == ["Other>=1.0", 'More; extra == "x"']
+    assert [str(requirement) for requirement in metadata.requires_dist or []] == ["Other>=1.0", 'More; extra == "x"']
     with zipfile.ZipFile(wheel) as archive:
-        modes = {one.filename: one.external_attr >> 16 & 0o777 for one in archive.infolist()}
+        modes = {member.filename: member.external_attr >> 16 & 0o777 for member in archive.infolist()}
         info, data = "foo.bar-1.0.dist-info", "foo.bar-1.0.data/scripts"
         assert modes == {
             **dict.fromkeys(("foo/_x.so", "foo/real.so", "foo/program", f"{data}/run", f"{data}/shell",
@@ -536,7 +538,7 @@ def test_what_a_wheel_cannot_say_is_told(python: Path, shared_tmp: Path, eggs: P
         "wheel-requirement-lost": 3,
     }
     metadata = verify(out / "foo-0.5a1.dev2555-py311-none-any.whl")
-    assert [str(one) for one in metadata.requires_dist or []] == ["Bar", "Baz>=1.0.dev1"]
+    assert [str(requirement) for requirement in metadata.requires_dist or []] == ["Bar", "Baz>=1.0.dev1"]
 
 
 def test_a_name_belongs_to_its_project(python: Path, shared_tmp: Path, eggs: Path) -> None:
@@ -637,15 +639,15 @@ def test_root_opens_nothing_for_others(shared_tmp: Path, nobody: pwd.struct_pass
         Distribution("Closed", "1.0", str(closed), Kind.UNZIPPED),
     ]
     account = Account("nobody", nobody.pw_uid, nobody.pw_gid)
-    for one in claimed:
-        with pytest.raises(NotPermitted), egg_contents.opened(one, account, Limits()):
+    for item in claimed:
+        with pytest.raises(NotPermitted), egg_contents.opened(item, account, Limits()):
             pass
 
 
 def files_of(egg: Path, limits: Limits = DEFAULT_LIMITS) -> list[str]:
     one = Distribution("Foo", "1.0", str(egg), Kind.UNZIPPED)
-    with egg_contents.opened(one, accounts.current(), limits) as found:
-        return list(found.files)
+    with egg_contents.opened(one, accounts.current(), limits) as content:
+        return list(content.files)
 
 
 def test_a_directory_exchanged_with_a_link(shared_tmp: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -680,8 +682,8 @@ def test_a_file_exchanged(into: str, shared_tmp: Path) -> None:
     file.write_text("text")
     times = file.stat().st_mtime_ns
     one = Distribution("Foo", "1.0", str(egg), Kind.UNZIPPED)
-    with egg_contents.opened(one, accounts.current(), Limits()) as found:
-        assert found.files["a/file.txt"].read() == b"text"
+    with egg_contents.opened(one, accounts.current(), Limits()) as content:
+        assert content.files["a/file.txt"].read() == b"text"
         file.rename(shared_tmp / "old")
         if into == "link":
             file.symlink_to(shared_tmp / "old")
@@ -691,7 +693,7 @@ def test_a_file_exchanged(into: str, shared_tmp: Path) -> None:
             file.write_text("next")
             os.utime(file, ns=(times, times))
         with pytest.raises(EggcacheError, match="it changed while it was read"):
-            found.files["a/file.txt"].read()
+            content.files["a/file.txt"].read()
 
 
 @pytest.mark.parametrize("mode", [0o755, 0o777])
@@ -703,15 +705,15 @@ def test_root_reads_an_egg_as_its_owner(mode: int, shared_tmp: Path, nobody: pwd
     secret.chmod(0o600)
     os.link(secret, egg / "open.txt")
     one = Distribution("Foo", "1.0", str(egg), Kind.UNZIPPED)
-    with egg_contents.opened(one, accounts.current(), Limits()) as found:
-        assert found.files["open.txt"].read() == b"secret"
+    with egg_contents.opened(one, accounts.current(), Limits()) as content:
+        assert content.files["open.txt"].read() == b"secret"
     egg.chmod(mode)
     if mode == 0o755:
         os.chown(egg, nobody.pw_uid, nobody.pw_gid)
-    with egg_contents.opened(one, accounts.current(), Limits()) as found:
-        assert b"Name: Foo" in found.files["EGG-INFO/PKG-INFO"].read()
+    with egg_contents.opened(one, accounts.current(), Limits()) as content:
+        assert b"Name: Foo" in content.files["EGG-INFO/PKG-INFO"].read()
         with pytest.raises(NotPermitted):
-            found.files["open.txt"].read()
+            content.files["open.txt"].read()
     assert os.geteuid() == 0
 
 
@@ -752,7 +754,7 @@ def test_a_command_in_a_remedy_is_quoted(python: Path, shared_tmp: Path, eggs: P
     (info / "PKG-INFO").write_text("Metadata-Version: 1.0\nName: Foo\nVersion: 1.0\n")
     (eggs / "Foo.egg-link").write_text(f"{place}\n.\n")
     result = eggcache("wheels", shared_tmp / "out", "Foo", "--path", eggs, "--python", python, "--json")
-    (finding,) = (one for one in as_json(result)["findings"] if one["code"] == "wheel-no-egg")
+    (finding,) = (finding for finding in as_json(result)["findings"] if finding["code"] == "wheel-no-egg")
     out = str(shared_tmp / "out")
     assert shlex.split(finding["command"]) == ["pip", "wheel", "--no-deps", "-w", out, str(place)]
 
@@ -827,7 +829,7 @@ def test_an_egg_that_changes_meanwhile(python: Path, shared_tmp: Path, eggs: Pat
     arguments = ("wheels", shared_tmp / "out", "--all", "--path", eggs, "--python", python, "--json")
     result = eggcache(*arguments, env={"PYTHONPATH": str(shared_tmp)})
     assert result.returncode == 1
-    assert [one["code"] for one in as_json(result)["findings"]] == ["wheel-not-made"]
+    assert [finding["code"] for finding in as_json(result)["findings"]] == ["wheel-not-made"]
     assert list((shared_tmp / "out").iterdir()) == []
     assert eggcache(*arguments).returncode == 0
 

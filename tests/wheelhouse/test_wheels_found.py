@@ -76,8 +76,8 @@ def test_in_the_place_of_the_eggs(
     assert [python, *command[:3]] == [str(mine.python), "-m", "pip", "install"]
     assert "has no pip" not in result.stderr
     projects = [
-        str(one["project"])
-        for one in as_json(eggcache("tree", which, "--python", mine.python, "--json"))["distributions"]
+        str(distribution["project"])
+        for distribution in as_json(eggcache("tree", which, "--python", mine.python, "--json"))["distributions"]
     ]
     lost, places, eggs = required(mine.python, projects)
     assert lost == []
@@ -96,7 +96,7 @@ def test_in_the_place_of_the_eggs(
         lost, places, eggs = required(mine.python, projects, release)
         assert (lost, eggs) == ([], []), release
     assert {places[project] for project in were_eggs} == {str(mine.site_packages)}
-    listed = {one["name"].lower() for one in json.loads(pip(mine, "list", "--format", "json").stdout)}
+    listed = {package["name"].lower() for package in json.loads(pip(mine, "list", "--format", "json").stdout)}
     assert {project.lower() for project in were_eggs} <= listed
     assert "No broken requirements" in pip(mine, "check").stdout
     mine.run(f"import {imports}")

@@ -95,10 +95,10 @@ def prepare(tmp_path: Path) -> Callable[..., list[str]]:
 
 
 def tool(name: str, package: str = "") -> str:
-    found = shutil.which(name)
-    if not found:
+    path = shutil.which(name)
+    if not path:
         missing(f"{package or name} is not installed")
-    return found
+    return path
 
 
 # ------------------------------------------------------------------------------------------------ every kind
@@ -486,8 +486,8 @@ def test_program_of_supervisord_has_cache_and_zone(tmp_path: Path) -> None:
         files = [tmp_path / f"env{number}" for number in range(len(names))]
         wait_for(lambda: all(file.exists() for file in files) or process.poll() is not None)
         seen = [variables(file.read_bytes()) for file in files]
-    assert [one["PYTHON_EGG_CACHE"] for one in seen] == [f"/srv/{name}" for name in names]
-    assert [one.get("TZ") for one in seen] == [f":{name}" if n % 2 else None for n, name in enumerate(names)]
+    assert [item["PYTHON_EGG_CACHE"] for item in seen] == [f"/srv/{name}" for name in names]
+    assert [item.get("TZ") for item in seen] == [f":{name}" if n % 2 else None for n, name in enumerate(names)]
 
 
 @pytest.mark.parametrize("timezone", [None, "Europe/Madrid"])

@@ -36,10 +36,10 @@ def started(site: Site, kind: str, checkout: Path, home: Path) -> tuple[bool, st
     result = home / "started"
     if kind == "gunicorn":
         for name in ("gunicorn", "packaging"):
-            found = importlib.util.find_spec(name)
-            if found is None or found.origin is None:
+            spec = importlib.util.find_spec(name)
+            if spec is None or spec.origin is None:
                 missing(f"{name} is not installed")
-            shutil.copytree(Path(found.origin).parent, home / name)
+            shutil.copytree(Path(spec.origin).parent, home / name)
         theirs = f"bind = 'unix:{home}/s'\n\n\ndef on_starting(server):\n    open('{home}/theirs', 'w').close()\n\n\n"
         (home / "gunicorn.conf.py").write_text(theirs + emitted(site, checkout, kind))
         (home / "app.py").write_text(f"open('{result}', 'w').close()\napplication = None\n")
