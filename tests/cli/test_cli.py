@@ -153,12 +153,14 @@ def test_status_takes_the_cache_of_the_environment(python: Path, eggs: Path) -> 
     if os.geteuid() != 0:
         missing("only root can have a /var/cache of its own")
     own = "mount -t tmpfs none /var/cache"
-    done = namespace(own, "status")
-    assert done.returncode == 2
-    assert done.stderr.endswith("PYTHON_EGG_CACHE is not set; name the directory that prepare was given\n")
-    done = namespace(f"{own}; mkdir /var/cache/eggcache", "status")
-    assert done.returncode == 2
-    assert done.stderr.endswith("PYTHON_EGG_CACHE is not set; for the usual one: eggcache status /var/cache/eggcache\n")
+    result = namespace(own, "status")
+    assert result.returncode == 2
+    assert result.stderr.endswith("PYTHON_EGG_CACHE is not set; name the directory that prepare was given\n")
+    result = namespace(f"{own}; mkdir /var/cache/eggcache", "status")
+    assert result.returncode == 2
+    assert result.stderr.endswith(
+        "PYTHON_EGG_CACHE is not set; for the usual one: eggcache status /var/cache/eggcache\n"
+    )
 
 
 def test_wrapper_on_a_terminal_ends_with_the_command_that_writes_it(python: Path, eggs: Path) -> None:
