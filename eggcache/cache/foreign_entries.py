@@ -18,7 +18,10 @@ _OWN = (freshness.NAME, safe_dirs.LOCK, safe_dirs.JOURNAL, safe_dirs.VERIFIER, "
 
 
 def is_own(name: str) -> bool:
-    """Whether the name alone makes an entry of a cache eggcache's own, or harmless."""
+    """Whether the name alone makes an entry of a cache eggcache's own, or harmless.
+
+    :param name: the name of the entry
+    """
     return name in _OWN or is_leftover(name)
 
 
@@ -30,13 +33,14 @@ def is_leftover(name: str) -> bool:
 def findings(
     descriptor: int, directory: str, extracted: Collection[str], *, without_receipt: bool
 ) -> Iterator[Finding]:
-    """The entries of the cache `directory`, open at `descriptor`, that are not eggcache's own.
+    """The entries of a cache that are not eggcache's own.
 
     A name that somebody else can change asks for exit status 4. A name that only nobody knows is a notice.
 
+    :param descriptor: the cache, open
+    :param directory: its path, for the findings
     :param extracted: the names that the receipt knows
-    :param without_receipt: there is none, or another eggcache's: then a directory that is named
-        like an egg's is ours
+    :param without_receipt: there is none, or another eggcache's: then a directory that is named like an egg's is ours
     """
     for name in sorted(os.listdir(descriptor)):
         try:

@@ -58,7 +58,11 @@ except (TypeError, AttributeError):  # a Python without it, or whose scanner wan
 
 
 def key(target: Target, roots: Roots) -> str:
-    """The receipt's key for a prepare: one for each target, path and tree. No requirements means everything."""
+    """The receipt's key for a prepare: one for each target, path and tree. No requirements means everything.
+
+    :param target: the Python, and what is added to its path
+    :param roots: which distributions the tree is of
+    """
     strict = ", true" if roots.strict and roots.requirements else ""  # of everything, it is the same eggs
     paths, requirements = (
         ", ".join(map(encode_basestring_ascii, words)) for words in (target.paths, roots.requirements)
@@ -80,8 +84,11 @@ def ownership(gid: int | None) -> tuple[int, int, int, int]:
 def options_of(target: Target, roots: Roots, limits: Mapping[str, int]) -> dict[str, Any]:
     """The options of a prepare that the receipt keeps, beside its key.
 
-    `limits` are by the names of model.Limits, and a default counts as none. Receipts of earlier builds have no
-    "strict": all of theirs were strict, and none of them holds.
+    Receipts of earlier builds have no "strict": all of theirs were strict, and none of them holds.
+
+    :param target: the Python, and the account, group and time zone that it runs with
+    :param roots: which distributions the tree is of
+    :param limits: values by the names of model.Limits; a default counts as none
     """
     account = target.account
     return {
@@ -114,8 +121,12 @@ def others_may_change(info: os.stat_result, uid: int) -> bool:
 
 
 def digest(directory: int, name: str) -> str:
-    """A digest of name, inode, mode, owner, size, mtime and ctime of everything below `name`; "" where it is missing,
-    or another run removes it meanwhile."""
+    """A digest of name, inode, mode, owner, size, mtime and ctime of everything in a directory.
+
+    :param directory: a descriptor of the directory that it is in
+    :param name: its name there
+    :returns: hexadecimal digits; "" where it is missing, or another run removes it meanwhile
+    """
     hasher = blake2b(digest_size=16)
     pending = [(name, -1, 0, 0, 0)]
     while pending:
@@ -200,16 +211,24 @@ def holds(data: Mapping[str, Any], key: str, options: Mapping[str, Any], directo
 
 
 def leftovers(directory: int | str) -> bool:
-    """Whether a run is at work in `directory`, or was killed there."""
+    """Whether a run is at work in a directory, or was killed there.
+
+    :param directory: its path, or a descriptor of it
+    :raises OSError: it cannot be listed
+    """
     prefixes = safe_dirs.STAGE, safe_dirs.JOURNAL, safe_dirs.ASIDE
     return any(name.startswith(prefixes) for name in os.listdir(directory))
 
 
 def current_receipt(directory: str, key: str, options: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The receipt in the cache `directory`, as plain JSON, if its entry `key` holds.
+    """The receipt in a cache, as plain JSON, if one of its entries holds.
 
-    None where it does not, where there is no such directory, or where a killed run left something in it, which a full
-    run then removes. Raises NotPermitted where the directory is not safe.
+    :param directory: the path of the cache
+    :param key: the entry, as `key` names it
+    :param options: what the entry must have been made with, as `options_of` gives it
+    :returns: None where the entry does not hold, where there is no such directory, or where a killed run left something
+        in it, which a full run then removes
+    :raises NotPermitted: the directory is not safe
     """
     try:
         descriptor = safe_dirs.open_directory(directory)

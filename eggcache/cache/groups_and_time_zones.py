@@ -33,8 +33,12 @@ _LIMITED = 0o750  # the mode of a cache that one group alone may read, see fresh
 
 
 def keep_readers(record: Receipt, prepare: Prepare) -> None:
-    """Raise ServesOthers where a cache for the readers of `prepare` would be closed to others that it serves, or be
-    open to everybody."""
+    """Refuse a prepare that would close a cache to others that it serves, or open it to everybody.
+
+    :param record: the receipt of the cache
+    :param prepare: what is going to be run
+    :raises ServesOthers: it would do so
+    """
     group = group_of(freshness.ownership(prepare.target.group))
     for _, entry in entries_in_use(record):
         if group_of(entry.options["owner"]) != group:
@@ -54,21 +58,36 @@ def zones(record: Receipt, name: str, timezone: str | None) -> list[str | None]:
 
 
 def zones_of(record: Receipt, places: Iterable[str]) -> list[str | None]:
-    """The time zones that the directories `places` of a cache are prepared for; [] where the receipt does not tell."""
+    """The time zones that directories of a cache are prepared for.
+
+    :param record: the receipt of the cache
+    :param places: the names of the directories
+    :returns: values of TZ, and None for the host's own zone; [] where the receipt does not tell
+    """
     names = set(places)
     return list(dict.fromkeys(e.options["timezone"] for _, e in entries_in_use(record) if names & set(e.names)))
 
 
 def zone_remedy(record: Receipt, prepare: Prepare, places: Iterable[str]) -> Remedy | None:
-    """The remedy for directories `places` of a cache that are current in another zone than that of `prepare`,
-    and shall stay so for those who need them; None where nobody does, as far as the receipt tells."""
+    """The remedy for directories of a cache that are current in another zone than that of a prepare, and shall stay so.
+
+    :param record: the receipt of the cache
+    :param prepare: whose zone is another one
+    :param places: the names of the directories
+    :returns: None where nobody needs them in another zone, as far as the receipt tells
+    """
     timezone = prepare.target.timezone
     zone = next((zone for zone in zones_of(record, places) if zone != timezone), timezone)
     return None if zone == timezone else _in_zone(prepare, zone)
 
 
 def repair(record: Receipt, prepare: Prepare) -> Remedy | None:
-    """The remedy that makes the cache right for `prepare` and takes it from nobody; None: run `prepare` itself."""
+    """The remedy that makes a cache right for a prepare and takes it from nobody.
+
+    :param record: the receipt of the cache
+    :param prepare: what the cache is to be right for
+    :returns: None where `prepare` itself does that
+    """
     account, key = prepare.target.account, freshness.key(prepare.target, prepare.roots)
     entry_of_prepare, neighbour = record.entries.get(key), None
     for _, entry in entries_in_use(record):
@@ -90,8 +109,15 @@ def repair(record: Receipt, prepare: Prepare) -> Remedy | None:
 
 
 def rebuild(record: Receipt, prepare: Prepare, paths: Iterable[str]) -> Remedy:
-    """The remedy that makes `paths` in a cache anew, for all whom it serves: `prepare` itself, and each other
-    prepare that alone needs such a directory; or what to do about a directory that nobody needs."""
+    """The remedy that makes files of a cache anew, for all whom it serves.
+
+    It is `prepare` itself, and each other prepare that alone needs such a directory; or what to do about a directory
+    that nobody needs.
+
+    :param record: the receipt of the cache
+    :param prepare: the prepare whose cache it is
+    :param paths: the files or directories in the cache
+    """
     directory, key = prepare.directory, freshness.key(prepare.target, prepare.roots)
     commands, texts = dict[str, None](), dict[str, None]()
     for name in dict.fromkeys(os.path.relpath(path, directory).split("/")[0] for path in paths):
@@ -106,7 +132,12 @@ def rebuild(record: Receipt, prepare: Prepare, paths: Iterable[str]) -> Remedy:
 
 
 def prepare_of(directory: str, key: str, entry: Entry) -> Prepare:
-    """The prepare called `key`, with its options."""
+    """The prepare that an entry of a receipt tells of, with its options.
+
+    :param directory: the cache
+    :param key: the key of the entry
+    :param entry: the entry
+    """
     python, paths, requirements = receipt.parts_of_key(key)
     options = entry.options
     uid, gid, *groups = options["user"]
@@ -116,13 +147,19 @@ def prepare_of(directory: str, key: str, entry: Entry) -> Prepare:
 
 
 def other_directory(prepare: Prepare) -> Remedy:
-    """The remedy for a user who cannot have this cache without taking it from others."""
+    """The remedy for a user who cannot have a cache without taking it from others.
+
+    :param prepare: what the user would have run
+    """
     neighbour = prepare.at(_neighbour(prepare.directory, prepare.target.account.name))
     return Remedy("prepare another directory, or a new one for both, with a --group that both are in", neighbour.line())
 
 
 def zone_name(zone: str | None) -> str:
-    """A value of TZ, for a message."""
+    """A value of TZ, for a message.
+
+    :param zone: the value; None: TZ is unset
+    """
     return "the host's time zone" if zone is None else f"TZ={zone}"
 
 
@@ -132,7 +169,11 @@ def _in_zone(prepare: Prepare, zone: str | None) -> Remedy:
 
 
 def other_zone_remedy(prepare: Prepare, zone: str | None) -> Remedy:
-    """The remedy for a cache as `prepare` makes it, for an application whose time zone is `zone`."""
+    """The remedy for a cache as a prepare makes it, and an application in another time zone.
+
+    :param prepare: the prepare
+    :param zone: the value of TZ that the application has; None: TZ is unset
+    """
     prepare_there = replace(prepare, target=prepare.target._replace(timezone=zone))
     return _in_zone(prepare_there, prepare.target.timezone)
 
@@ -143,7 +184,10 @@ def _neighbour(directory: str, name: str) -> str:
 
 
 def entries_in_use(record: Receipt) -> Iterator[tuple[str, Entry]]:
-    """The prepares in the receipt, by key, except those whose Python is gone: they serve nobody."""
+    """The entries of a receipt, by key, except those whose Python is gone: they serve nobody.
+
+    :param record: the receipt
+    """
     return ((key, entry) for key, entry in record.entries.items() if not receipt.is_gone(receipt.parts_of_key(key)[0]))
 
 

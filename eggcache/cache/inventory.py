@@ -114,9 +114,13 @@ def status(directory: str) -> Inventory:
 
 
 def readiness(directory: str, tree: Tree) -> tuple[bool, ...]:
-    """Whether the cache `directory` has each distribution of the tree, extracted from the egg as it is now.
+    """Whether a cache has each distribution of a tree, extracted from the egg as it is now.
 
-    By the receipt: `status` and `check` see whether the files are still there. Raises as `status` does.
+    By the receipt: `status` and `check` see whether the files are still there.
+
+    :param directory: the cache
+    :param tree: the distributions, in the order of the answer
+    :raises NotPermitted: the directory is not safe, or belongs to another user
     """
     with _descriptor(directory) as descriptor:
         record = receipt.Receipt() if descriptor is None else receipt.read(descriptor)
@@ -223,7 +227,10 @@ def _stale(directory: str, prepares: tuple[Prepare, ...], copies: set[str]) -> I
 
 
 def prepare_label(prepare: Prepare) -> str:
-    """The target and tree of a prepare: `TurboGears of /srv/tg/bin/python`."""
+    """The target and tree of a prepare: `TurboGears of /srv/tg/bin/python`.
+
+    :param prepare: the prepare
+    """
     return f"{receipt.tree_of(prepare.requirements, prepare.strict)} of {prepare.python}"
 
 

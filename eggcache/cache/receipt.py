@@ -119,7 +119,11 @@ def parts_of_key(key: str) -> tuple[str, list[str], list[str]]:
 
 
 def tree_of(requirements: Sequence[str], strict: bool) -> str:
-    """The tree of a prepare for a message: as on the command line, or "everything"."""
+    """The tree of a prepare for a message: as on the command line, or "everything".
+
+    :param requirements: the roots of the tree; none means everything
+    :param strict: whether `--strict-tree` was said of them
+    """
     return " ".join([*(["--strict-tree"] if strict else []), *requirements]) if requirements else "everything"
 
 
@@ -130,12 +134,19 @@ def content(digests: Mapping[str, str]) -> str:
 
 
 def read(directory: int) -> Receipt:
-    """The receipt in `directory`; an empty one where there is none, or none that is whole."""
+    """The receipt in a cache; an empty one where there is none, or none that is whole.
+
+    :param directory: a descriptor of the cache
+    """
     return from_json(freshness.load(directory))
 
 
 def of_directory(directory: str, flags: int = 0) -> Receipt:
-    """The receipt of `directory`, safe or not, opened with more `flags`; an empty one where it cannot be opened."""
+    """The receipt of a directory, safe or not; an empty one where it cannot be opened.
+
+    :param directory: its path
+    :param flags: what is added to the flags of open(2), as os.O_NOFOLLOW
+    """
     try:
         descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | flags)
     except OSError:
@@ -145,7 +156,10 @@ def of_directory(directory: str, flags: int = 0) -> Receipt:
 
 
 def of_safe_directory(directory: str) -> Receipt:
-    """The receipt of `directory`; an empty one where it cannot be opened, or where others could have put it there."""
+    """The receipt of a directory; an empty one where it cannot be opened, or where others could have put it there.
+
+    :param directory: its path
+    """
     try:
         descriptor = safe_dirs.open_directory(directory)
     except (OSError, NotPermitted):

@@ -58,8 +58,13 @@ def _unzipped(distribution: Distribution, target: Target) -> Remedy:
 
 
 def in_tree(tree: Tree, target: Target) -> Iterator[Finding]:
-    """The eggs of `tree` whose code looks for files beside itself. An egg that cannot be read is passed over: it is
-    reported where its files are needed."""
+    """The eggs of a tree whose code looks for files beside itself.
+
+    An egg that cannot be read is passed over: it is reported where its files are needed.
+
+    :param tree: the distributions
+    :param target: the Python, and the account that opens the eggs
+    """
     opening = EarlyReader(target.account, DEFAULT_LIMITS).opened
     for distribution in tree.distributions:
         if distribution.egg is not None:

@@ -36,7 +36,10 @@ class Account(namedtuple("Account", ("name", "uid", "gid", "groups"), defaults=(
 
 
 def user_name(uid: int) -> str:
-    """The name of the user `uid`; the number in digits where it has no name, as in many containers."""
+    """The name of a user; the number in digits where it has no name, as in many containers.
+
+    :param uid: the number of the user
+    """
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
@@ -44,7 +47,10 @@ def user_name(uid: int) -> str:
 
 
 def group_name(gid: int) -> str:
-    """The name of the group `gid`; the number in digits where it has no name."""
+    """The name of a group; the number in digits where it has no name.
+
+    :param gid: the number of the group
+    """
     try:
         return grp.getgrgid(gid).gr_name
     except KeyError:
@@ -58,10 +64,11 @@ def current() -> Account:
 
 
 def lookup(user: str, source: str = "--user") -> Account:
-    """The account of `user`, a name or a number, with the groups that a login would give it.
+    """The account of a user, with the groups that a login would give it.
 
+    :param user: the name of the user, or the number in digits
     :param source: the option or file that names the user, for the error
-    :raises UsageError: where this host has no such user
+    :raises UsageError: this host has no such user
     """
     try:
         entry = pwd.getpwnam(user)
@@ -76,10 +83,14 @@ def lookup(user: str, source: str = "--user") -> Account:
 
 
 def account_of(user: str, source: str = "--user") -> Account:
-    """The account of `user`, as `lookup` finds it; but a number needs no entry in /etc/passwd.
+    """The account of a user, as `lookup` has it; but a number needs no entry in /etc/passwd.
 
     The group of such a number is 0, as a container gives it (OCI runtimes, `docker run --user`, and OpenShift, whose
-    numbers are arbitrary). Raises UsageError as `lookup` does.
+    numbers are arbitrary).
+
+    :param user: the name of the user, or the number in digits
+    :param source: the option or file that names the user, for the error
+    :raises UsageError: this host has no user of that name
     """
     try:
         return lookup(user, source)
@@ -91,10 +102,11 @@ def account_of(user: str, source: str = "--user") -> Account:
 
 
 def group(name: str, source: str = "--group") -> int:
-    """The number of the group `name`, a name or a number; a number needs no entry in /etc/group.
+    """The number of a group. A number needs no entry in /etc/group.
 
+    :param name: the name of the group, or the number in digits
     :param source: the option or file that names the group, for the error
-    :raises UsageError: where this host has no such group
+    :raises UsageError: this host has no group of that name
     """
     try:
         return grp.getgrnam(name).gr_gid
@@ -114,10 +126,13 @@ def _number(text: str) -> int | None:
 
 
 def acting(account: Account) -> AbstractContextManager[None]:
-    """Act with the rights of `account` as root. Any other caller keeps its own rights.
+    """Act with the rights of an account, as root. Any other caller keeps its own rights.
 
     Only the effective ids change. The real ids stay root's, so that the account can neither trace nor signal this
-    process. Raises NotPermitted where this root may not act as others.
+    process.
+
+    :param account: whose rights the body has
+    :raises NotPermitted: this root may not act as others
     """
     from contextlib import contextmanager
 
@@ -157,11 +172,14 @@ def powerless(thing: str, action: str, error: OSError) -> NotPermitted:
 
 
 def may(path: str, mode: int) -> bool:
-    """Whether the effective ids of this process have the rights `mode` on `path`: see access(2).
+    """Whether the effective ids of this process have certain rights on a file: see access(2).
 
     A kernel before 5.8 has no call for that (faccessat2), and for a process that has changed its ids glibc then asks
     for the real ones: root's. There the real ids change too for the moment of the question, in which the account can
     signal this process, and cannot trace it.
+
+    :param path: the file or directory
+    :param mode: os.R_OK, os.W_OK and os.X_OK, combined
     """
     import re  # not to be loaded by a run with nothing to do
 
@@ -179,7 +197,11 @@ def may(path: str, mode: int) -> bool:
 
 
 def obstacle(path: str, account: Account) -> str:
-    """The first directory on the way to `path` that `account` cannot search; `path` itself where there is none."""
+    """The first directory on the way to a file that an account cannot search; the file itself where there is none.
+
+    :param path: the file or directory
+    :param account: who is on the way
+    """
     with acting(account):
         place = "/"
         for part in os.path.abspath(path).split("/")[1:]:
@@ -190,7 +212,11 @@ def obstacle(path: str, account: Account) -> str:
 
 
 def in_the_way(path: str, account: Account) -> NotPermitted:
-    """The error for a `path` that `account` cannot reach: it names the first directory (or file) in the way."""
+    """The error for a file that an account cannot reach: it names the first directory, or file, in the way.
+
+    :param path: the file or directory
+    :param account: who cannot reach it
+    """
     place = obstacle(path, account)
     try:
         info = os.stat(place)
@@ -227,10 +253,14 @@ def _open(path: str) -> int:
 
 
 def reading(path: str, account: Account) -> AbstractContextManager[int]:
-    """A descriptor of the file at `path`, opened with the rights of `account`.
+    """A descriptor of a file that is opened with the rights of an account, and closed at the end.
 
-    The caller judges what kind of file it is: opening a FIFO does not hang. Raises NotPermitted, which names the
-    directory or file in the way, and EggcacheError for any other failure.
+    The caller judges what kind of file it is: opening a FIFO does not hang.
+
+    :param path: the file
+    :param account: whose rights open it
+    :raises NotPermitted: the account cannot reach the file; the error names the directory or file in the way
+    :raises EggcacheError: the file cannot be opened for another reason
     """
     from contextlib import contextmanager
 

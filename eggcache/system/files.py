@@ -16,7 +16,10 @@ _PIECE = 1 << 20  # bytes of a file in memory at once: the file may be larger th
 
 @contextmanager
 def closing(descriptor: int) -> Iterator[int]:
-    """`descriptor`, which is closed at the end."""
+    """A descriptor that is closed at the end.
+
+    :param descriptor: an open file or directory
+    """
     try:
         yield descriptor
     finally:
@@ -24,9 +27,13 @@ def closing(descriptor: int) -> Iterator[int]:
 
 
 def beginning(path: str, size: int = _LARGEST, *, flags: int = 0) -> bytes:
-    """The first `size` bytes of a regular file; b"" where it cannot be read. `flags` are added to those of open(2).
+    """The first bytes of a regular file; b"" where it cannot be read.
 
     A FIFO or a device is not read: it could wait for its other end, or have no end.
+
+    :param path: the file
+    :param size: the number of bytes
+    :param flags: what is added to the flags of open(2), as os.O_NOFOLLOW
     """
     try:
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | flags), "rb") as stream:
@@ -36,12 +43,20 @@ def beginning(path: str, size: int = _LARGEST, *, flags: int = 0) -> bytes:
 
 
 def lines(path: str, *, flags: int = 0) -> list[str]:
-    """The lines of the beginning of a file, with line ends of any system, as os.fsdecode decodes them."""
+    """The lines of the beginning of a file, with line ends of any system, as os.fsdecode decodes them.
+
+    :param path: the file
+    :param flags: what is added to the flags of open(2), as os.O_NOFOLLOW
+    :returns: the lines; [] where the file cannot be read
+    """
     return [os.fsdecode(line) for line in beginning(path, flags=flags).splitlines()]
 
 
 def names(directory: str) -> list[str]:
-    """The names in a directory, in order; none where it cannot be listed."""
+    """The names in a directory, in order; none where it cannot be listed.
+
+    :param directory: its path
+    """
     try:
         return sorted(os.listdir(directory))
     except (OSError, ValueError):  # ValueError: a NUL in the path
@@ -49,7 +64,11 @@ def names(directory: str) -> list[str]:
 
 
 def exists(name: str, directory: int) -> bool:
-    """Whether the directory has an entry `name`, be it a link that leads nowhere."""
+    """Whether a directory has an entry of some name, be it a link that leads nowhere.
+
+    :param name: the name of the entry
+    :param directory: a descriptor of the directory
+    """
     try:
         os.stat(name, dir_fd=directory, follow_symlinks=False)
     except FileNotFoundError:
@@ -58,14 +77,23 @@ def exists(name: str, directory: int) -> bool:
 
 
 def mode_with_umask(mode: int) -> int:
-    """The permission bits of `mode` that this process's umask leaves a new file."""
+    """The permission bits that this process's umask leaves a new file.
+
+    :param mode: the permission bits without it
+    """
     umask = os.umask(0o077)
     os.umask(umask)
     return mode & ~umask
 
 
 def same_bytes(first_name: str, second_name: str, first_in: int | None = None, second_in: int | None = None) -> bool:
-    """Whether two names lead to regular files with the same bytes."""
+    """Whether two names lead to regular files with the same bytes. No link is followed.
+
+    :param first_name: a path
+    :param second_name: another one
+    :param first_in: a descriptor of the directory that `first_name` is relative to; None: the working directory
+    :param second_in: the same for `second_name`
+    """
     with ExitStack() as stack:
         streams = []
         for name, directory in ((first_name, first_in), (second_name, second_in)):
@@ -88,9 +116,12 @@ def same_bytes(first_name: str, second_name: str, first_in: int | None = None, s
 def walk(top: str, within: int | None = None) -> Iterator[tuple[str, list[str], list[str]]]:
     """As os.walk: each directory from `top` down, with the names of its directories and of its other entries.
 
-    No depth is too great for it (os.walk calls itself for each level up to Python 3.11, os.fwalk always). `within` is a
-    descriptor of the directory that `top` is relative to. No link is followed, except `top` itself where `within` is
-    None. A directory that cannot be listed, or has a path that is too long for the kernel, is passed over.
+    No depth is too great for it (os.walk calls itself for each level up to Python 3.11, os.fwalk always). No link is
+    followed, except `top` itself where `within` is None. A directory that cannot be listed, or has a path that is too
+    long for the kernel, is passed over.
+
+    :param top: the directory that is first
+    :param within: a descriptor of the directory that `top` is relative to; None: the working directory
     """
     pending, flags = [top], DIRECTORY & ~os.O_NOFOLLOW if within is None else DIRECTORY
     while pending:
@@ -114,9 +145,11 @@ def walk(top: str, within: int | None = None) -> Iterator[tuple[str, list[str], 
 
 
 def in_tmp(directory: str) -> str | None:
-    """The directory that PrivateTmp hides and `directory` is below; None where it is not below one.
+    """The directory that PrivateTmp hides and that a directory is below; None where it is not below one.
 
-    Raises NotPermitted where that cannot be told, as of /proc/1/root where process 1 is another user's.
+    :param directory: a path
+    :returns: "/tmp" or "/var/tmp"
+    :raises NotPermitted: nobody can tell, as of /proc/1/root where process 1 is another user's
     """
     try:
         real = part = os.path.realpath(directory)

@@ -17,10 +17,12 @@ _PATIENCE = 5.0  # seconds: a process that makes new children for longer than th
 
 @contextmanager
 def cleanup(uid: int) -> Iterator[None]:
-    """Kill at the end all processes of `uid` that children of ours started in the body, also those whose parent has
+    """Kill at the end all processes of a user that children of ours started in the body, also those whose parent has
     ended.
 
     As root only: any other user cannot tell such processes from its own, and then nothing is killed.
+
+    :param uid: the number of the user
     """
     if os.geteuid() != 0 or uid == 0:
         yield

@@ -12,10 +12,12 @@ _HERE = os.path.dirname(os.path.dirname(__file__))  # eggcache's own directory
 
 
 def read(name: str) -> bytes:
-    """The bytes of the file `name` below eggcache's own directory, which may lie in a zip.
+    """The bytes of a file of eggcache's own, which may lie in a zip.
 
     A file is read once: the process may become a user who cannot read it. pkgutil takes longer to load than a file.
-    Raises EggcacheError where the file is missing.
+
+    :param name: the path of the file, relative to the directory of the package
+    :raises EggcacheError: the file is missing
     """
     if name not in _contents:
         path = os.path.join(_HERE, name)

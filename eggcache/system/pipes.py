@@ -22,11 +22,14 @@ def listen(
     """Hand the bytes that arrive on each descriptor to its taker, until the process ends.
 
     The end of the *process* counts, not that of its pipes: a process that left its session may keep them open for ever.
-    `feed` is written to the standard input, which is then closed. `tick` is called about ten times a second, and,
-    as long as the process runs, again at once where it returns True: it has more to do.
 
+    :param process: the process, which eggcache has started
+    :param takers: for each descriptor, what gets its bytes; a taker returns False where it has too much
     :param seconds: how long to wait for the process, without the time that takers and `tick` use
-    :returns: False where the process has to be ended: the time is over, or a taker returned False since it has too much
+    :param feed: what is written to the standard input of the process, which is then closed
+    :param tick: called about ten times a second, and, as long as the process runs, again at once where it returns True:
+        it has more to do
+    :returns: False where the process has to be ended: the time is over, or a taker returned False
     :raises Exception: what `tick` and takers raise
     """
     rest, is_over = memoryview(feed), False
@@ -66,5 +69,8 @@ def listen(
 
 
 def has_ended(process: subprocess.Popen[bytes]) -> bool:
-    """Whether the process has ended. It is not reaped, so that no other process or group can get its number."""
+    """Whether a process has ended. It is not reaped, so that no other process or group can get its number.
+
+    :param process: the process, which eggcache has started
+    """
     return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None

@@ -36,10 +36,15 @@ def numbers() -> list[int]:
 
 
 def ask(pids: Sequence[int], question: Callable[[int], Answer], silent: list[int]) -> Iterator[tuple[int, Answer]]:
-    """Call `question` with each of `pids` in a child; yield each number with the answer, which must be fit for marshal.
+    """Put a question about each of several processes in a child, which a process cannot make wait for ever.
 
     A process that has ended, or that we may not look at, is left out. A process that keeps the child waiting, or at
     which `question` breaks, is left out too, and its number is appended to `silent`.
+
+    :param pids: the numbers of the processes
+    :param question: called in the child with each number; what it returns must be fit for marshal
+    :param silent: the list that gets the numbers of the processes without an answer
+    :returns: each number with the answer
     """
     rest, until = list(pids), time.monotonic() + TOTAL
     while rest and time.monotonic() < until:
@@ -107,31 +112,50 @@ def _leave(child: int) -> None:
 
 
 def program(pid: int) -> str:
-    """The path of the program that a process runs; it ends in " (deleted)" after an upgrade."""
+    """The path of the program that a process runs; it ends in " (deleted)" after an upgrade.
+
+    :param pid: the number of the process
+    :raises OSError: the process has ended, or we may not look
+    """
     return os.readlink(f"/proc/{pid}/exe")
 
 
 def status(pid: int) -> dict[str, str]:
-    """The fields of /proc/PID/status."""
+    """The fields of /proc/PID/status, by their names.
+
+    :param pid: the number of the process
+    :raises OSError: the process has ended
+    """
     with open(f"/proc/{pid}/status", encoding="utf-8", errors="surrogateescape") as stream:
         return {name: value.strip() for name, _, value in (line.partition(":") for line in stream)}
 
 
 def parent(pid: int) -> int:
-    """The number of the process that started `pid` or took it over; 0 for none."""
+    """The number of the process that started another one or took it over; 0 for none.
+
+    :param pid: the number of the process whose parent it is
+    :raises OSError: the process has ended
+    """
     with open(f"/proc/{pid}/stat", "rb") as stream:
         return int(stream.read().rpartition(b")")[2].split()[1])
 
 
 def start_time(pid: int) -> float:
-    """When it was started, in seconds since the epoch, to a hundredth."""
+    """When a process was started, in seconds since the epoch, to a hundredth.
+
+    :param pid: the number of the process
+    :raises OSError: the process has ended
+    """
     with open(f"/proc/{pid}/stat", "rb") as stream:
         ticks = int(stream.read().rpartition(b")")[2].split()[19])
     return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + ticks / os.sysconf("SC_CLK_TCK")
 
 
 def unit(pid: int) -> str | None:
-    """The name of the systemd service that a process belongs to, by its control group; None for a user's session."""
+    """The name of the systemd service that a process belongs to, by its control group; None for a user's session.
+
+    :param pid: the number of the process
+    """
     try:
         with open(f"/proc/{pid}/cgroup", encoding="utf-8", errors="surrogateescape") as stream:
             groups = [line.rstrip("\n").split(":", 2)[2] for line in stream if re.match(r"0::|\d+:name=systemd:", line)]
@@ -168,20 +192,35 @@ def ancestors() -> set[int]:
 
 
 def environment(pid: int) -> list[bytes]:
-    """The variables that a process was started with, each as NAME=VALUE."""
+    """The variables that a process was started with, each as NAME=VALUE.
+
+    :param pid: the number of the process
+    :raises OSError: the process has ended, or we may not look
+    """
     with open(f"/proc/{pid}/environ", "rb") as stream:
         return stream.read(_LARGEST).split(b"\0")
 
 
 def command(pid: int) -> list[str]:
-    """The words of a process's command line; a process can change them."""
+    """The words of a process's command line; a process can change them.
+
+    :param pid: the number of the process
+    :raises OSError: the process has ended
+    """
     with open(f"/proc/{pid}/cmdline", "rb") as stream:
         return os.fsdecode(stream.read(1 << 16)).rstrip("\0").split("\0")
 
 
 def shows(pid: int, path: str) -> bool | None:
-    """Whether a process sees at `path`, without links, what we see there; None where all of its root is another one, as
-    in a container. A file system of its own may be mounted there, or none where we have one: mount_namespaces(7)."""
+    """Whether a process sees at a path, without links, what we see there.
+
+    A file system of its own may be mounted there, or none where we have one: mount_namespaces(7).
+
+    :param pid: the number of the process
+    :param path: an absolute path
+    :returns: None where all of the process's root is another one, as in a container
+    :raises OSError: the process has ended, or we may not look
+    """
     root = f"/proc/{pid}/root"
     if not os.path.samestat(os.stat(f"{root}/"), os.stat("/")):
         return None
@@ -192,6 +231,10 @@ def shows(pid: int, path: str) -> bool | None:
 
 
 def maps(pid: int) -> bytes:
-    """The text of /proc/PID/maps: the files and memory that a process has mapped."""
+    """The text of /proc/PID/maps: the files and memory that a process has mapped.
+
+    :param pid: the number of the process
+    :raises OSError: the process has ended, or we may not look
+    """
     with open(f"/proc/{pid}/maps", "rb") as stream:
         return stream.read(_LARGEST)

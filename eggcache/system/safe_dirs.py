@@ -33,7 +33,10 @@ _ACLS = ("system.posix_acl_access", "system.posix_acl_default")
 
 
 def owner_name(uid: int) -> str:
-    """The owner `uid` for a message: the name where there is one, and the number."""
+    """An owner for a message: the name where there is one, and the number.
+
+    :param uid: the number of the user
+    """
     try:
         return f"{pwd.getpwuid(uid).pw_name} (uid {uid})"
     except KeyError:
@@ -41,18 +44,25 @@ def owner_name(uid: int) -> str:
 
 
 def open_directory(path: str, *, create: bool = False, roots: bool = False) -> int:
-    """A descriptor of the directory `path`, which only root and the caller can change or replace.
+    """A descriptor of a directory which only root and the caller can change or replace.
 
+    :param path: the directory
     :param create: make the directory (0700) where it is missing; its parents are never made
     :param roots: the directory may be root's too, not only the caller's
-    :raises FileNotFoundError: where it is missing
-    :raises NotPermitted: where it, or a directory above it, is not safe, with that component, its owner and its mode
+    :raises FileNotFoundError: the directory is missing
+    :raises NotPermitted: it, or a directory above it, is not safe; the error has that component, its owner and its mode
     """
     return check_owner(_walk(os.path.abspath(path), create), path, roots)
 
 
 def check_owner(descriptor: int, path: str, roots: bool = False) -> int:
-    """This descriptor of `path`: the caller's, and nobody else may write there. Else it is closed."""
+    """The descriptor itself, where the directory is the caller's, and nobody else may write there. Else it is closed.
+
+    :param descriptor: the open directory
+    :param path: its name, for the error
+    :param roots: the directory may be root's too
+    :raises NotPermitted: it is another user's, or others may write there
+    """
     remedy = "let --reset move it aside and build it anew, or name another directory"
     try:
         info = os.fstat(descriptor)
@@ -69,11 +79,15 @@ def check_owner(descriptor: int, path: str, roots: bool = False) -> int:
 
 
 def open_place(path: str) -> int:
-    """A descriptor of the directory `path`, in which eggs are and may be swapped.
+    """A descriptor of a directory in which eggs are and may be swapped.
 
     For root: only where it and every directory above it are root's, and not writable by everybody. The group may write:
     Debian lets `staff` install below /usr/local, and `staff` can replace what root runs from there anyway. Any other
-    user has no more than his own rights. Raises NotPermitted, and OSError where it cannot be opened.
+    user has no more than his own rights.
+
+    :param path: the directory
+    :raises NotPermitted: root cannot safely work in it
+    :raises OSError: the directory cannot be opened
     """
     if os.geteuid() != 0:
         return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -133,8 +147,14 @@ def _walk(path: str, create: bool, group_may: bool = False) -> int:
 
 
 def make(parent: int, name: str) -> int:
-    """Create the directory `name` in `parent` and open it. A directory that appears meanwhile is opened too; the caller
-    judges its owner."""
+    """Create a directory and open it. A directory that appears meanwhile is opened too; the caller judges its owner.
+
+    :param parent: a descriptor of the verified directory that it is made in
+    :param name: the name of the new directory
+    :returns: a descriptor of the new directory
+    :raises NotPermitted: somebody puts something else there, or the disk cannot keep a directory from others
+    :raises OSError: the disk refuses
+    """
     for _ in range(_MOST_TURNS):  # in /tmp somebody else may make and remove one of that name
         try:
             os.mkdir(name, 0o700, dir_fd=parent)
@@ -194,9 +214,11 @@ def _trusted_link(parent: int, name: str, path: str, group_may: bool) -> str:
 
 
 def open_parent(path: str) -> int:
-    """A descriptor of the parent directory of `path`, in which only root and the caller can exchange names.
+    """A descriptor of the parent of a file or directory, in which only root and the caller can exchange names.
 
-    Raises NotPermitted, and FileNotFoundError where it is missing.
+    :param path: the file or directory, which need not be there
+    :raises NotPermitted: the parent, or a directory above it, is not safe
+    :raises FileNotFoundError: the parent is missing
     """
     directory = os.path.dirname(os.path.abspath(path))
     descriptor = _walk(directory, create=False)
@@ -209,8 +231,10 @@ def open_parent(path: str) -> int:
 
 
 def only_roots(directory: str) -> bool:
-    """Whether `directory` is root's, may be read by this user, who is not root, and cannot be changed by anybody but
-    root."""
+    """Whether a directory is root's, readable for this user, who is not root, and unchangeable for anybody but root.
+
+    :param directory: its path
+    """
     if os.geteuid() == 0:
         return False
     try:
@@ -224,7 +248,11 @@ def only_roots(directory: str) -> bool:
 
 
 def leads_to(path: str, descriptor: int) -> bool:
-    """Whether `path` still leads to the directory `descriptor`, which may have been moved or removed."""
+    """Whether a path still leads to a directory, which may have been moved or removed.
+
+    :param path: the path
+    :param descriptor: the open directory
+    """
     try:
         return os.path.samestat(os.stat(path), os.fstat(descriptor))
     except OSError:
@@ -232,7 +260,11 @@ def leads_to(path: str, descriptor: int) -> bool:
 
 
 def drop_acls(descriptor: int) -> None:
-    """Remove both POSIX ACLs: they grant rights that the mode does not show, and new files would inherit them."""
+    """Remove both POSIX ACLs: they grant rights that the mode does not show, and new files would inherit them.
+
+    :param descriptor: an open file or directory of ours
+    :raises OSError: the disk refuses
+    """
     for name in _ACLS:
         try:
             os.removexattr(descriptor, name)
@@ -244,7 +276,12 @@ def drop_acls(descriptor: int) -> None:
 def set_owner(descriptor: int, uid: int, gid: int, mode: int) -> None:
     """Give an open file or directory its owner and mode: chown first, since chown clears the setuid bits.
 
-    Raises NotPermitted where root cannot give files to that owner.
+    :param descriptor: the open file or directory
+    :param uid: the number of the owner
+    :param gid: the number of the group
+    :param mode: the permission bits
+    :raises NotPermitted: root cannot give files to that owner
+    :raises OSError: the disk refuses
     """
     info = os.fstat(descriptor)
     if (info.st_uid, info.st_gid) != (uid, gid):

@@ -29,8 +29,13 @@ def unguessable() -> str:
 
 @contextmanager
 def stage(descriptor: int) -> Iterator[tuple[str, int]]:
-    """A private directory (0700, with an unguessable name) in `descriptor`: its name and its descriptor. Removed at the
-    end."""
+    """A private directory (0700, with an unguessable name), which is removed at the end.
+
+    :param descriptor: the verified directory that it is made in
+    :returns: its name and its descriptor
+    :raises NotPermitted: the disk cannot keep a directory from others
+    :raises OSError: the disk refuses
+    """
     name = STAGE + unguessable()
     try:
         os.mkdir(name, 0o700, dir_fd=descriptor)
@@ -57,14 +62,25 @@ def undisturbed() -> Iterator[None]:
 
 
 def remove_stages(descriptor: int) -> None:
-    """Remove the stages that killed runs left in `descriptor`. The caller holds its lock."""
+    """Remove the stages that killed runs left.
+
+    :param descriptor: the directory; the caller holds its lock
+    :raises OSError: the disk refuses
+    """
     for name in os.listdir(descriptor):
         if name.startswith(STAGE):
             remove(descriptor, name)
 
 
 def replace(descriptor: int, name: str, pieces: Iterable[bytes], ownership: Ownership) -> None:
-    """Make `pieces` the file `name` of the verified directory `descriptor`: whole, or the old file stays as it was."""
+    """Write a file: whole, or the old file stays as it was.
+
+    :param descriptor: the verified directory that it is in
+    :param name: the name of the file
+    :param pieces: its bytes
+    :param ownership: whose it is, and its mode
+    :raises OSError: the disk refuses
+    """
     temporary = STAGE + unguessable()  # if this run is killed, the next one removes it like any stage
     try:
         with open(os.open(temporary, CREATE, 0o600, dir_fd=descriptor), "wb") as stream:
@@ -81,11 +97,14 @@ def replace(descriptor: int, name: str, pieces: Iterable[bytes], ownership: Owne
 
 @contextmanager
 def unnamed(descriptor: int, name: str) -> Iterator[BinaryIO]:
-    """A file of 0600 for the caller to fill, which becomes the file `name` of the directory `descriptor` at the end:
-    whole, or the old file stays as it was.
+    """A file of 0600 for the caller to fill, which gets its name at the end: whole, or the old file stays as it was.
 
     It has no name before that (open(2), O_TMPFILE), so that nothing is left of a run that is killed. On a file system
     that has no such files, as NFS, a killed run leaves a file whose name begins with STAGE.
+
+    :param descriptor: the directory that it is in
+    :param name: the name that it gets
+    :raises OSError: the disk refuses
     """
     temporary = STAGE + unguessable()
     try:
@@ -111,14 +130,17 @@ def unnamed(descriptor: int, name: str) -> Iterator[BinaryIO]:
 
 
 def remove(descriptor: int, name: str) -> bool:
-    """Remove the file or the whole directory `name` in `descriptor`, and nothing outside.
+    """Remove a file or a whole directory, and nothing outside.
 
     The directory may be another user's, who may still change it. So each directory gets our owner before it is listed,
     and its directories are moved up into `descriptor` before their turn. Every name that is opened is then one
     component in a directory that nobody else can change.
 
+    :param descriptor: the verified directory that it is in
+    :param name: the name of the file or directory, which may be missing
     :returns: whether all of it is gone. A directory stays, empty but for files that its file system keeps because a
         process has them open (see KEPT)
+    :raises OSError: the disk refuses
     """
     names = [name]
     is_gone = True

@@ -27,11 +27,16 @@ _SCHEMA = 1
 
 
 def swap(stage: int, directory: int, name: str, allow_gap: bool) -> None:
-    """Put `name` from the directory `stage`, which is on the disk, in the place of `name` in the verified `directory`.
+    """Put a directory from a stage in the place of the one of its name.
 
-    The caller holds the lock of `directory` and removes the stage, where the old directory may end up. Raises
-    CannotExchange where a gap is needed and `allow_gap` is False, and OSError where the disk refuses: then `name` is as
-    it was, at the latest after the next `recover`.
+    The caller removes the stage, where the old directory may end up.
+
+    :param stage: a descriptor of the stage, which is on the disk
+    :param directory: a descriptor of the verified directory that has the name; the caller holds its lock
+    :param name: the name, in the stage and in the directory
+    :param allow_gap: whether the name may be missing for a moment, where the file system cannot exchange two names
+    :raises CannotExchange: a gap is needed, and not allowed
+    :raises OSError: the disk refuses; the name is as it was, at the latest after the next `recover`
     """
     try:
         syscalls.exchange(stage, name, directory, name)
@@ -61,10 +66,13 @@ def _rename_twice(stage: int, directory: int, name: str) -> None:
 
 
 def recover(directory: int) -> bool:
-    """Finish or take back the renames that the journal in `directory` describes.
+    """Finish or take back the renames that the journal in a directory describes.
 
-    The caller holds the lock. Returns whether there was a journal. Raises NotPermitted for a journal of another user,
-    EggcacheError for a journal that makes no sense, OSError where the disk refuses; the journal then stays.
+    :param directory: a descriptor of the directory; the caller holds its lock
+    :returns: whether there was a journal
+    :raises NotPermitted: the journal is another user's; it stays
+    :raises EggcacheError: the journal makes no sense; it stays
+    :raises OSError: the disk refuses; the journal stays
     """
     entry = _read(directory)
     if entry is None:
@@ -83,7 +91,12 @@ def recover(directory: int) -> bool:
 
 
 def missing_name(directory: int) -> str | None:
-    """The name that is missing from `directory` until the next `recover`; None where none is missing."""
+    """The name that is missing from a directory until the next `recover`; None where none is missing.
+
+    :param directory: a descriptor of the directory
+    :raises NotPermitted: the journal is another user's
+    :raises EggcacheError: the journal makes no sense
+    """
     entry = _read(directory)
     return entry[0] if entry and files.exists(entry[1], directory) and not files.exists(entry[0], directory) else None
 

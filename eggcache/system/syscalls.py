@@ -24,13 +24,27 @@ class CannotExchange(EggcacheError):
 def exchange(old: int, old_name: str, new: int, new_name: str) -> None:
     """Exchange two names at once: neither is missing at any moment (renameat2(2), RENAME_EXCHANGE).
 
-    Raises CannotExchange where the file system cannot, and OSError for any other failure.
+    :param old: a descriptor of the directory that has the one
+    :param old_name: the one
+    :param new: a descriptor of the directory that has the other
+    :param new_name: the other
+    :raises CannotExchange: the file system cannot
+    :raises OSError: the disk refuses, or a name is missing
     """
     _renameat2(old, old_name, new, new_name, _RENAME_EXCHANGE)
 
 
 def rename_new(old: int, old_name: str, new: int, new_name: str) -> None:
-    """Rename to a name that must not exist yet (renameat2(2), RENAME_NOREPLACE); FileExistsError where it does."""
+    """Rename to a name that must not exist yet (renameat2(2), RENAME_NOREPLACE).
+
+    :param old: a descriptor of the directory that has the file
+    :param old_name: its name there
+    :param new: a descriptor of the directory that gets it
+    :param new_name: its name there
+    :raises FileExistsError: there is something of that name
+    :raises CannotExchange: the file system cannot
+    :raises OSError: the disk refuses
+    """
     _renameat2(old, old_name, new, new_name, _RENAME_NOREPLACE)
 
 
@@ -52,8 +66,12 @@ def _renameat2(old: int, old_name: str, new: int, new_name: str, flags: int) -> 
 
 
 def sync_filesystem(descriptor: int) -> None:
-    """Write the whole file system of `descriptor` to the disk: one call for all staged files (syncfs(2)). A kernel
-    before 2.6.39 has sync(2) alone, which writes all file systems."""
+    """Write a whole file system to the disk: one call for all files of a stage (syncfs(2)). A kernel before 2.6.39 has
+    sync(2) alone, which writes all file systems.
+
+    :param descriptor: any open file or directory of the file system
+    :raises OSError: the disk refuses
+    """
     libc = ctypes.CDLL(None, use_errno=True)
     code = _call(lambda: libc.syncfs(descriptor))
     if code == errno.ENOSYS:

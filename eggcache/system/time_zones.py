@@ -26,7 +26,10 @@ class _Rules(NamedTuple):
 
 
 def of(name: str | None) -> Zone:
-    """The zone that TZ=`name` means on this machine; None: the machine's own, with TZ unset."""
+    """The zone that a value of TZ means on this machine.
+
+    :param name: the value; None: TZ is unset, and the machine's own zone holds
+    """
     if name is None:
         file, label = _LOCAL, _own_name()
     else:

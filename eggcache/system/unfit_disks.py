@@ -52,8 +52,14 @@ def _set_mode(descriptor: int, mode: int) -> int:
 
 
 def not_permitted(directory: str, error: OSError) -> NotPermitted:
-    """The error where `directory` cannot be made or filled. Root is told of another disk: an NFS server with
-    root_squash refuses root what it grants to others. An attribute of chattr(1), and SELinux, do so on any disk."""
+    """The error where a directory cannot be made or filled.
+
+    Root is told of another disk: an NFS server with root_squash refuses root what it grants to others. An attribute of
+    chattr(1), and SELinux, do so on any disk.
+
+    :param directory: its path
+    :param error: what the kernel says
+    """
     remedy = "run it as root, or name a directory in one of yours"
     if os.geteuid() == 0:
         remedy = f"see what keeps root from it (findmnt, lsattr -d, getenforce), or {_ELSEWHERE}"

@@ -30,10 +30,15 @@ def cores() -> int:
 
 
 def share(jobs: Sequence[Job], work: Callable[[Job], object], notice: Notice, workers: int) -> None:
-    """Call `work` with each of `jobs`, at most MOST_JOBS, in `workers` processes; the first is this process.
+    """Do jobs in several processes, of which the first is this one.
 
-    As each job ends, `notice` is called in this process with the position of the job and its exception, or None. No
-    worker outlives this call or this process. Raises ChildProcessError where a worker was killed.
+    No worker outlives this call or this process.
+
+    :param jobs: at most MOST_JOBS of them
+    :param work: called with each of the jobs
+    :param notice: called in this process as each job ends, with the position of the job and its exception, or None
+    :param workers: the number of processes
+    :raises ChildProcessError: a worker was killed
     """
     numbers, feed = os.pipe2(os.O_CLOEXEC)
     with open(numbers, "rb", buffering=0) as queue:

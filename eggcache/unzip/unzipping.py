@@ -200,7 +200,10 @@ def places(tree: Tree) -> set[str]:
 
 
 def directories_of(paths: Iterable[str]) -> list[str]:
-    """What `--path` names, and for an egg the directory that it is in, too."""
+    """What `--path` names, and for an egg the directory that it is in, too.
+
+    :param paths: values of `--path`
+    """
     paths = search_path.entries(paths)
     return [place for path in paths for place in (path, os.path.dirname(path))[: 1 + path.lower().endswith(".egg")]]
 
