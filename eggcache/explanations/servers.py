@@ -16,7 +16,7 @@ SERVERS = (
         "systemd-starts-apache",
         "Under systemd, this apachectl has systemctl start Apache.",
         "Apache does not get what a wrapper exports, so the wrapper refuses to run it.",
-        "Install the drop-in that the wrapper prints.",
+        "Install the drop-in that the wrapper prints, or run the command that the message has.",
     ),
     Explanation(
         "cache-relative",

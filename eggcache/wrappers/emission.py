@@ -113,13 +113,19 @@ def takes_envvars(apachectl: str) -> bool:
         return False
 
 
-def warnings(kind: str, directory: str, apache: Apache) -> tuple[Finding, ...]:
-    """Notices of what will not work on this host with a wrapper of `kind` for `directory`."""
+def lost_to_systemd(kind: str, apache: Apache) -> bool:
+    """Whether a wrapper of `kind` is of no use on this host, where apachectl has systemd start Apache."""
+    return KINDS[kind].starts_apache and apache.systemd and apache.hands_over
+
+
+def warnings(kind: str, directory: str, apache: Apache, instead: str = "") -> tuple[Finding, ...]:
+    """Notices of what will not work on this host with a wrapper of `kind` for `directory`; `instead` is the command
+    that installs the drop-in."""
     notices = []
-    if KINDS[kind].starts_apache and apache.systemd and apache.hands_over:
-        refuses = ", so the wrapper will refuse" if KINDS[kind].executable else ""
+    if lost_to_systemd(kind, apache):
+        refuses = "" if kind == "shell" else ", so the wrapper will refuse"
         cause = f"under systemd it has systemctl start Apache, without this environment{refuses}"
-        remedy = f"give {apache.unit or 'its unit'} a drop-in instead: --for systemd prints it"
+        remedy = Remedy(f"give {apache.unit or 'its unit'} a drop-in instead", instead)
         notices.append(Finding("systemd-starts-apache", apache.apachectl or "apachectl", cause, remedy, status=0))
     return (*notices, *filter(None, [hides(apache, directory)]))
 

@@ -140,15 +140,20 @@ def _dropin(wanted: Wanted) -> dict[str, str]:
 # ----------------------------------------------------------------------------------- what stands in each template
 
 
-def _script(wanted: Wanted) -> dict[str, str]:
-    unit = wanted.unit or "apache2.service"
-    values = {**_sh(wanted), "PID_FILE": quoting.shell(wanted.pid_file), "RUNNING": _running(wanted)}
+def _handed_over(wanted: Wanted) -> str:
+    """The text that tells whether apachectl has systemd start Apache, and refuses with the drop-in for that. It has a
+    here-document, and so no indent."""
     advice = "hidden.conf" if wanted.hidden else "dropin.conf"
-    dropin = fill(advice, **_dropin(replace(wanted, unit=unit))).rstrip("\n")
-    apachectl = quoting.shell(wanted.apachectl)
+    dropin = fill(advice, **_dropin(replace(wanted, unit=wanted.unit or "apache2.service"))).rstrip("\n")
+    return fill("handed_over.sh", DROPIN=dropin).rstrip("\n")
+
+
+def _script(wanted: Wanted) -> dict[str, str]:
+    values = {**_sh(wanted), "PID_FILE": quoting.shell(wanted.pid_file), "RUNNING": _running(wanted)}
+    prologue = {**values, "APACHECTL": quoting.shell(wanted.apachectl), "HANDED_OVER": _handed_over(wanted)}
     return {
         **values,
-        "PROLOGUE": fill("prologue.sh", APACHECTL=apachectl, DROPIN=dropin, **values).rstrip("\n"),
+        "PROLOGUE": fill("prologue.sh", **prologue).rstrip("\n"),
         "HARMLESS": fill("harmless.sh").rstrip("\n"),
         "NAME": wanted.name,
     }
@@ -166,7 +171,9 @@ def _sourced(wanted: Wanted) -> dict[str, str]:
     # Debian's own file, which is read first, says where the pid file is.
     pid_file = "${APACHE_PID_FILE-}" if wanted.debian else quoting.shell(wanted.pid_file)
     harmless, running = fill("harmless.sh", indent="    ").rstrip("\n"), _running(wanted, indent="    ")
-    values = {**_sh(wanted), "HARMLESS": harmless, "RUNNING": running, "PID_FILE": pid_file}
+    handed_over = _handed_over(wanted) if wanted.debian else ""  # upstream's apachectl calls no systemctl
+    values = {**_sh(wanted), "HARMLESS": harmless, "RUNNING": running, "PID_FILE": pid_file, "HANDED_OVER": handed_over}
+    values["APACHECTL"] = quoting.shell(wanted.apachectl or "/usr/sbin/apache2ctl")
     return {"SOURCED": fill("sourced.sh", **values).rstrip("\n"), "PREPARE": values["PREPARE"]}
 
 
@@ -248,7 +255,8 @@ def _docker(wanted: Wanted) -> dict[str, str]:
 
 # A kind is registered here and nowhere else.
 _TWO_LINES = ("TZ={}\nexport TZ", "unset TZ")
-_STOP_AND_START = "{apachectl} stop; {apachectl} start"
+# `ready` comes first: what would keep Apache from starting is told while Apache runs.
+_STOP_AND_START = "{0} ready && {0} stop && {0} start"
 KINDS: dict[str, WrapperKind] = {
     "apachectl": WrapperKind(
         "apachectl.sh",
@@ -256,7 +264,7 @@ KINDS: dict[str, WrapperKind] = {
         executable=True,
         apachectl=True,
         starts_apache=True,
-        after="{apachectl} stop; {file} start",
+        after=_STOP_AND_START.format("{file}"),
     ),
     "init.d": WrapperKind(
         "init.d.sh",
@@ -274,7 +282,7 @@ KINDS: dict[str, WrapperKind] = {
         starts_apache=True,
         place="/etc/apache2/envvars-eggcache",  # Debian's; any other's is the end of a file
         comment="#",
-        after="{envvars}" + _STOP_AND_START,
+        after="{envvars}" + _STOP_AND_START.format("{apachectl}"),
     ),
     "sysconfig": WrapperKind(
         "sysconfig.sh",

@@ -47,16 +47,18 @@ def emitted(server: Server, kind: str) -> str:
     return server.eggcache("wrapper", CACHE, *ON_SITE, "--for", kind).stdout
 
 
-@pytest.mark.parametrize("kind", ["systemd", "tmpfiles.d", "apachectl", "init.d"])
+@pytest.mark.parametrize("kind", ["systemd", "tmpfiles.d", "apachectl", "envvars", "init.d"])
 def test_head_leads_to_the_page(server: Server, kind: str) -> None:
-    """Whoever does what the head says has the page served. A script that systemd passes by refuses, and
-    the drop-in of its refusal, installed as the head of that says, serves the page."""
+    """Whoever does what the head says has the page served. What systemd passes by refuses before Apache is stopped,
+    and the drop-in of its refusal, installed as the head of that says, serves the page."""
     host = server.host
     commands = install(host, emitted(server, kind))
+    before = server.state()
     result = host.run("sh", "-c", commands, check=False)
-    if kind in ("apachectl", "init.d"):
+    if kind in ("apachectl", "envvars", "init.d"):
         assert result.returncode != 0
         assert "refused: under systemd" in result.stderr, result.stderr
+        assert (server.state(), server.page()) == (before, "500\n")
         dropin = re.search(r"^# /etc/systemd/.*(?:\n.*)*", result.stderr, re.MULTILINE)
         assert dropin, result.stderr
         host.sh(install(host, dropin[0]))

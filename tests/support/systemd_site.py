@@ -81,6 +81,11 @@ class Server:
         self.host.sh("for turn in $(seq 200); do [ -s /run/apache2/apache2.pid ] && break; sleep 0.1; done")
         return ""
 
+    def state(self, unit: str = UNIT) -> str:
+        """What systemd has of the unit's life: another one after any stop."""
+        shown = self.host.run("systemctl", "show", "-p", "ActiveState,MainPID,ActiveEnterTimestampMonotonic", unit)
+        return shown.stdout
+
     def page(self) -> str:
         return self.host.run(PYTHON, "-c", ASK).stdout
 

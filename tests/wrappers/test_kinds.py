@@ -323,6 +323,52 @@ def test_envvars_with_a_broken_cache(controlled: Controlled) -> None:
     wait_for(lambda: server.pid() == 0)
 
 
+def test_envvars_ready(controlled: Controlled) -> None:
+    """`ready` fails where the cache or the configuration is broken, else it has prepared; Apache goes on all the
+    while, and where none runs none is started."""
+    server = controlled.server
+    result = controlled("ready")
+    assert (result.returncode, server.pid()) == (0, 0), result.stderr
+    assert b"Syntax OK" in result.stdout + result.stderr
+    assert controlled("start").returncode == 0
+    wait_for(lambda: server.pid() != 0)
+    before = server.pid()
+    controlled.prepared.unlink()
+    assert controlled("ready").returncode == 0
+    assert controlled.prepared.exists()
+    controlled.status.write_text("4")
+    assert controlled("ready").returncode == 4
+    controlled.status.unlink()
+    server.configure("NoSuchDirective")
+    result = controlled("ready")
+    assert result.returncode not in (0, 4)
+    assert b"NoSuchDirective" in result.stderr
+    assert (server.pid(), server.answers()) == (before, True)
+    server.configure()
+    assert controlled("stop").returncode == 0
+    wait_for(lambda: server.pid() == 0)
+
+
+@pytest.mark.parametrize("controlled", ["debian"], indirect=True)
+def test_envvars_under_systemd(controlled: Controlled) -> None:
+    """Where Debian's apachectl would have systemctl start Apache, `ready` and `start` refuse and nothing is prepared;
+    `stop` works, and so does a start in the unit itself."""
+    server = controlled.server
+    inside = [*INSIDE_SYSTEMD, controlled.script]
+    for word in ("ready", "start"):
+        result = controlled(word, script=inside)
+        assert result.returncode == 1
+        assert b"refused: under systemd" in result.stderr
+        assert b"[Service]\nEnvironment=" in result.stderr
+    assert not controlled.prepared.exists()
+    controlled.environment["APACHE_STARTED_BY_SYSTEMD"] = "true"
+    assert controlled("start", script=inside).returncode == 0
+    wait_for(lambda: server.pid() != 0)
+    del controlled.environment["APACHE_STARTED_BY_SYSTEMD"]
+    assert controlled("stop", script=inside).returncode == 0
+    wait_for(lambda: server.pid() == 0)
+
+
 @pytest.mark.parametrize("controlled", ["debian"], indirect=True)
 def test_envvars_and_debians_init_script(controlled: Controlled) -> None:
     """Debian's init script passes APACHE_ENVVARS on, and neither starts nor restarts on a broken cache."""

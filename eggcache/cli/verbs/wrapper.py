@@ -46,7 +46,8 @@ def run(options: argparse.Namespace) -> int:
         host, kind, reason, values = _for_this_host(options)
     directory, debian, pid_file = values.directory, values.debian, values.pid_file or None
     text = _with_modules(options, kind, emission.wrapper(kind, values), values)
-    for finding in emission.warnings(kind, directory, host):
+    instead = _dropin(options, host) if emission.lost_to_systemd(kind, host) else ""
+    for finding in emission.warnings(kind, directory, host, instead):
         console.warn(str(finding), options)
     part = kinds.part(kind, debian=debian)
     if options.output and not options.dry_run:
@@ -60,7 +61,7 @@ def run(options: argparse.Namespace) -> int:
                 console.warn(f"{path}: {cause}; put what is there above what eggcache wrote, which calls it", options)
         else:
             outcome = destination.write(path, text, mode=0o755 if kinds.KINDS[kind].executable else 0o644)
-        command = emission.following(kind, path, host, debian=debian)
+        command = "" if instead else emission.following(kind, path, host, debian=debian)
         if options.prepared_elsewhere:
             command = "take it to that host, and do there what its first lines say"
         _say(path, outcome, command, options)
@@ -181,6 +182,14 @@ def _host(options: argparse.Namespace) -> apache.Apache:
         service = systemd.read([options.unit])
         host = apache.started_as(host, service) if service else replace(host, unit=options.unit, private_tmp=None)
     return host
+
+
+def _dropin(options: argparse.Namespace, host: apache.Apache) -> str:
+    """The command that installs the drop-in, and has Apache start with it."""
+    place = emission.place("systemd", host) or ""
+    unit = ["--unit", options.unit] if options.unit else []
+    write = f"{next_command.wrapper(options)} {shlex.join(['--for', 'systemd', *unit, '-o', place])}"
+    return f"{write} && {emission.following('systemd', place, host)}"
 
 
 def _elsewhere(options: argparse.Namespace) -> str:

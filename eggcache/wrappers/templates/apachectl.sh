@@ -7,21 +7,23 @@
 # Written by `eggcache wrapper`; write it anew instead of changing it.
 #
 # Where:  on the PATH of root, under a name of its own, and executable: /usr/local/sbin/apachectl-eggs
-# After:  apachectl stop && apachectl-eggs start
+# After:  apachectl-eggs ready && apachectl-eggs stop && apachectl-eggs start
 #
 @if PREPARE@
 # Use it wherever apachectl was used: same arguments, same exit status. Where the cache cannot be prepared, Apache is
-# left as it is and the exit status is that of `eggcache prepare`. A running Apache keeps its old environment over
+# left as it is and the exit status is that of `eggcache prepare`. An argument of its own is `ready`: it prepares, tests
+# the configuration, and fails where `start` would, while Apache goes on. A running Apache keeps its environment over
 @else@
 # Use it wherever apachectl was used: same arguments, same exit status. Where the cache is not there, Apache is left as
-# it is and the exit status is 1. A running Apache keeps its old environment over
+# it is and the exit status is 1. An argument of its own is `ready`: it tests the configuration, and fails where `start`
+# would, while Apache goes on. A running Apache keeps its environment over
 @end@
 # restart and graceful: for the first time, stop it and start it with this script. `stop` returns when Apache has ended;
 # `start` waits for one that is about to end, and fails where one without this egg cache stays.
 
 @PROLOGUE@
 
-cure="stop it, then start it: $0 stop; $0 start"
+cure="stop it, then start it: $0 ready && $0 stop && $0 start"
 
 @HARMLESS@
 
@@ -36,11 +38,13 @@ case $action in
         }
         exit 0
         ;;
-    start | renew)
-        if handed_over "${1-}"; then
+    start | renew | ready)
+        if handed_over "${1-}" || { [ "$action" = ready ] && handed_over start; }; then
             refuse_systemd
             exit 1
         fi
+        # Stopped, an Apache of systemd's could not be started here.
+        ! handed_over start || cure="give its unit a drop-in, which this prints: $0 ready"
 @if PREPARE@
         status=0
         prepare || status=$?
@@ -51,7 +55,9 @@ case $action in
 @else@
         present || exit 1
 @end@
-        if [ "$action" = renew ]; then
+        if [ "$action" = ready ]; then
+            set -- configtest
+        elif [ "$action" = renew ]; then
             lacks_cache
         elif ! cleared && lacks_cache; then
             exit 1

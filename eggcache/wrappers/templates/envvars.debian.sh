@@ -3,15 +3,17 @@
 #
 # Where:  /etc/apache2/envvars-eggcache (no conffile is changed; no space in its path: apache2ctl does not quote it)
 # After:  APACHE_ENVVARS=/etc/apache2/envvars-eggcache; export APACHE_ENVVARS
-#         apache2ctl stop; apache2ctl start
+#         apache2ctl ready && apache2ctl stop && apache2ctl start
 #
 # apache2ctl and /etc/init.d/apache2 read the file that APACHE_ENVVARS names, `service` and systemd do not pass the name
+# on: `--for init.d` and `--for systemd` are for them, and where apache2ctl has systemd start Apache, this refuses.
 @if PREPARE@
-# on: `--for init.d` and `--for systemd` are for them. Where the cache cannot be prepared, whoever reads this ends before
-# it starts Apache; stop, status and configtest are not touched.
+# Whoever reads this prepares, and ends before it starts Apache where that fails; stop, status and configtest are not
+# touched. `apache2ctl ready` prepares, tests the configuration, and fails where `start` would, while Apache goes on.
 @else@
-# on: `--for init.d` and `--for systemd` are for them. Where the cache, which came in an archive, is not there, whoever
-# reads this ends before it starts Apache; stop, status and configtest are not touched.
+# Whoever reads this ends before it starts Apache where the cache, which came in an archive, is not there; stop, status
+# and configtest are not touched. `apache2ctl ready` tests the configuration, and fails where `start` would, while
+# Apache goes on.
 @end@
 
 # shellcheck source=/dev/null

@@ -20,12 +20,28 @@ eggcache() (
     }
 
     pid_file=@PID_FILE@
-    cure="stop it, then start it"
+    apachectl=$0
+@if HANDED_OVER@
+    case ${0##*/} in *ctl*) ;; *) apachectl=@APACHECTL@ ;; esac # the init script reads this file as well
+@end@
+    cure="stop it, then start it: $apachectl ready && $apachectl stop && $apachectl start"
 
+@if HANDED_OVER@
+@HANDED_OVER@
+
+@end@
 @RUNNING@
 
     asks "$@"
     case $action in stop | nothing) exit 0 ;; esac
+@if HANDED_OVER@
+    if handed_over "${1-}" || { [ "$action" = ready ] && handed_over start; }; then
+        refuse_systemd
+        exit 1
+    fi
+    # Stopped, an Apache of systemd's could not be started with this file.
+    ! handed_over start || cure="give its unit a drop-in, which this prints: $apachectl ready"
+@end@
     status=0
 @if PREPARE@
     (
@@ -38,7 +54,9 @@ eggcache() (
     what="is not there ($PYTHON_EGG_CACHE): extract its archive again (tar -xpf FILE.tar -C /)"
 @end@
     if [ "$status" -eq 0 ]; then
-        if [ "$action" = renew ]; then
+        if [ "$action" = ready ]; then
+            exec "$apachectl" configtest
+        elif [ "$action" = renew ]; then
             lacks_cache
         elif ! cleared && lacks_cache; then
             exit 1
@@ -58,4 +76,5 @@ eggcache() (
     exit "$status"
 )
 eggcache "$@" || exit
+[ "${1-}" != ready ] || exit 0
 unset -f eggcache
