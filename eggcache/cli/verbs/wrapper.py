@@ -86,7 +86,8 @@ def run(options: argparse.Namespace) -> int:
         sys.stdout.buffer.write(os.fsencode(text))  # a path in it may be no UTF-8
         sys.stdout.flush()
         place = emission.place(kind, host, debian=debian)
-        if place and not options.output and not options.prepared_elsewhere and sys.stdout.isatty():
+        shown = sys.stdout.isatty() and not options.output and not options.prepared_elsewhere
+        if place and shown and not instead:
             console.warn(f"to have it written: {next_command.repeated(options, '-o', place)}", options)
     return 0
 
