@@ -39,7 +39,7 @@ for path in sys.argv[2:]:
     os.mkdir(name, 0o700, dir_fd=top)
     into = os.open(name, os.O_RDONLY, dir_fd=top)
     ready.append(extract.Extraction(extract.Opened(source, egg.read(source, path)), into, owner))
-wrong = [error for error in extract.together(ready) if error]
+wrong = [error for error in extract.write_all(ready) if error]
 print(wrong or time.perf_counter() - started)
 """
 UNZIP = 'into=$1; shift; for egg; do unzip -q "$egg" -d "$into/${egg##*/}-tmp" || exit; done'

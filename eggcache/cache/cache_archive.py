@@ -153,7 +153,7 @@ class Archive:
         """Write the cache that the `plan` says: its directory, the eggs by the names of their places, and `more`
         files. The caller has the zone of the plan in use.
 
-        :raises Spoiled: an egg has changed while it was written
+        :raises SpoiledArchive: an egg has changed while it was written
         :raises OSError: the stream takes no more
         :raises EggcacheError: the plan fails
         """
@@ -170,7 +170,7 @@ class Archive:
             try:
                 if step.claim and not step.claim.twin:
                     self._add(tar, step.claim)
-            except packing.Spoiled:
+            except packing.SpoiledArchive:
                 raise
             except EggcacheError as error:
                 step = steps.throw(error)

@@ -73,7 +73,7 @@ def in_tree(tree: Tree, target: Target) -> Iterator[Finding]:
 
 
 def _not_zip_safe(opened: Opened, distribution: Distribution, target: Target) -> Iterator[Finding]:
-    places = source_scan.looks_beside(opened)
+    places = source_scan.file_lookups(opened)
     if places:
         cause = f"its code looks for files in its own directory, which no zip has, whatever the cache ({places[0]})"
         unzipped = _unzipped(distribution, target)

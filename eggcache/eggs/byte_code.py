@@ -33,8 +33,8 @@ def stamp(header: bytes, version: tuple[int, ...], size: int) -> int | None:
         return -1
     if version >= (3, 3) and header[at + 4 : at + 8] != struct.pack("<L", size & 0xFFFFFFFF):
         return None
-    found = int.from_bytes(header[at : at + 4], "little")
-    return found if len(header) >= at + 4 and found <= LATEST else None
+    mtime = int.from_bytes(header[at : at + 4], "little")
+    return mtime if len(header) >= at + 4 and mtime <= LATEST else None
 
 
 def source_of(entry: str, sources: Collection[str]) -> str | None:
@@ -43,8 +43,8 @@ def source_of(entry: str, sources: Collection[str]) -> str | None:
     directory, _, name = entry.rpartition("/")
     if not name.endswith((".pyc", ".pyo")):
         return None
-    parent, _, last = directory.rpartition("/")
-    if last != "__pycache__":
+    parent, _, folder = directory.rpartition("/")
+    if folder != "__pycache__":
         return entry[:-1] if entry[:-1] in sources else None
     stem = name
     while "." in stem:  # x.cpython-311.opt-1.pyc
@@ -55,7 +55,7 @@ def source_of(entry: str, sources: Collection[str]) -> str | None:
     return None
 
 
-def looked_for(source: str, version: tuple[int, ...]) -> tuple[str, ...]:
+def file_names(source: str, version: tuple[int, ...]) -> tuple[str, ...]:
     """The names under which a Python looks for the byte code of the file `source`: first without -O."""
     if version < (3, 2):
         return f"{source}c", f"{source}o"

@@ -24,17 +24,17 @@ REBUILD = "build or download the egg again"
 
 class File:
     """The open descriptor of an egg, and its errors. A file that is read from first to last is read `reach` bytes at
-    once, so that small members share a system call. `held`: the bytes of members that were read before, by offset."""
+    once, so that small members share a system call. `contents`: the bytes of members, where read before, by offset."""
 
-    def __init__(self, descriptor: int, path: str, reach: int = 0, held: Mapping[int, bytes] | None = None) -> None:
-        self.descriptor, self.path, self.reach, self.held = descriptor, path, reach, held or {}
+    def __init__(self, descriptor: int, path: str, reach: int = 0, contents: Mapping[int, bytes] | None = None) -> None:
+        self.descriptor, self.path, self.reach, self.contents = descriptor, path, reach, contents or {}
         self._window, self._start = b"", 0  # what was read last, and where that starts
 
     def call(self, function: Callable[..., Any], *arguments: int) -> Any:
         try:
             return function(self.descriptor, *arguments)
         except OSError as error:
-            raise EggcacheError(shown(self.path), f"cannot be read: {error.strerror}", "check the disk") from error
+            raise EggcacheError(label(self.path), f"cannot be read: {error.strerror}", "check the disk") from error
 
     def read(self, at: int, size: int) -> bytes:
         """`size` bytes from position `at`; fewer only at the end of the file."""
@@ -54,8 +54,8 @@ class File:
 
     def thing(self, member: str | bytes = "") -> str:
         """The thing that an error is about: this egg, or a member of it."""
-        name = shown(os.fsdecode(member))
-        return shown(self.path) + (f", member {name}" if name else "")
+        name = label(os.fsdecode(member))
+        return label(self.path) + (f", member {name}" if name else "")
 
     def refuse(self, fault: object, member: str | bytes = "", kind: type[EggRefused] = EggAmbiguous) -> NoReturn:
         raise kind(self.thing(member), str(fault), REBUILD)
@@ -74,9 +74,9 @@ def chunks(file: File, member: Member, start: int) -> Iterator[bytes]:
         if whole:
             yield whole
         return
-    packed = _packed(file, member, start)
+    packed = _pieces(file, member, start)
     size = crc = 0
-    for piece in _inflated(file, member, packed) if member.method else packed:
+    for piece in _inflation(file, member, packed) if member.method else packed:
         size += len(piece)
         if size > member.size:
             break
@@ -92,8 +92,8 @@ def small(member: Member) -> bool:
 
 def data(file: File, member: Member, start: int) -> bytes:
     """All the bytes of a `member` that is known to be small. Raises as `chunks` does."""
-    if member.offset in file.held:
-        return file.held[member.offset]
+    if member.offset in file.contents:
+        return file.contents[member.offset]
     if not small(member):
         return b"".join(chunks(file, member, start))
     content = file.near(start, member.packed)
@@ -118,7 +118,7 @@ def _judge(file: File, member: Member, size: int, crc: int) -> None:
         file.refuse(f"its CRC is {crc:08x}, it declares {member.crc:08x}", member.name, EggDamaged)
 
 
-def _packed(file: File, member: Member, position: int) -> Iterator[bytes]:
+def _pieces(file: File, member: Member, position: int) -> Iterator[bytes]:
     end = position + member.packed
     while position < end:
         piece = file.read(position, min(PIECE, end - position))
@@ -128,26 +128,26 @@ def _packed(file: File, member: Member, position: int) -> Iterator[bytes]:
         yield piece
 
 
-def _inflated(file: File, member: Member, packed: Iterator[bytes]) -> Iterator[bytes]:
+def _inflation(file: File, member: Member, packed: Iterator[bytes]) -> Iterator[bytes]:
     inflater = decompressobj(-zlib.MAX_WBITS)
-    most = min(PIECE, member.size + 1)  # one more than declared, so that a longer one shows; 0 would be "no limit"
+    limit = min(PIECE, member.size + 1)  # one more than declared, so that a longer one shows; 0 would be "no limit"
     for piece in packed:
         if inflater.eof:  # here, because zlib would collect them all
             file.refuse("bytes after the end of its deflated data", member.name, EggDamaged)
-        more = b""
-        while piece or len(more) == most:
+        output = b""
+        while piece or len(output) == limit:
             try:
-                more = inflater.decompress(piece, most)
+                output = inflater.decompress(piece, limit)
             except inflate_error as error:
                 file.refuse(f"damaged: {error}", member.name, EggDamaged)
             piece = inflater.unconsumed_tail
-            if more:
-                yield more
+            if output:
+                yield output
     if not inflater.eof or inflater.unused_data:
         file.refuse("its deflated data ends before its packed bytes, or not at all", member.name, EggDamaged)
 
 
-def shown(name: str) -> str:
+def label(name: str) -> str:
     """A name from a zip, or from a target's answer, printable and short enough for a message."""
     text = one_line(name)
     return text if len(text) <= 300 else f"{text[:140]}...{text[-140:]}"

@@ -67,10 +67,10 @@ class Opened:
         return digest.digest()
 
 
-def changed(egg: eggs.Egg, source: int) -> EggChanged | None:
+def change(egg: eggs.Egg, source: int) -> EggChanged | None:
     """The error where the egg that is open at `source` is not as it was when its structure was read; None: it is."""
-    before, now = egg.stat, os.fstat(source)
-    if (before.st_size, before.st_mtime_ns, before.st_ctime_ns) == (now.st_size, now.st_mtime_ns, now.st_ctime_ns):
+    record, info = egg.stat, os.fstat(source)
+    if (record.st_size, record.st_mtime_ns, record.st_ctime_ns) == (info.st_size, info.st_mtime_ns, info.st_ctime_ns):
         return None
     return EggChanged(egg.path, "it changed while it was read", "run again when it is installed")
 
@@ -98,13 +98,13 @@ class Extraction:
         self.into = into
         self.ownership = ownership
         self.native_mode = native_mode
-        self.file = File(opened.source, opened.egg.path, reach=WINDOW, held=opened.egg.held)
-        self.wanted = [(member, name) for name, member in opened.members]
-        self.wanted.sort(key=lambda entry: entry[0].offset)  # to read the file from first to last
-        times = {moment: mtime(moment) for moment in {member.date_time for member, _ in self.wanted}}
+        self.file = File(opened.source, opened.egg.path, reach=WINDOW, contents=opened.egg.contents)
+        self.entries = [(member, name) for name, member in opened.members]
+        self.entries.sort(key=lambda entry: entry[0].offset)  # to read the file from first to last
+        times = {moment: mtime(moment) for moment in {member.date_time for member, _ in self.entries}}
         self.times = {moment: (seconds, seconds) for moment, seconds in times.items()}  # of access, and mtime
-        self.size = sum(member.size for member, _ in self.wanted)
-        self.directories = directories([name for _, name in self.wanted], opened.directories())
+        self.size = sum(member.size for member, _ in self.entries)
+        self.directories = directories([name for _, name in self.entries], opened.directories())
         if os.fstat(into).st_gid != ownership.gid:  # what is made in a setgid directory gets the directory's group
             safe_dirs.set_owner(into, os.geteuid(), ownership.gid, 0o2700)
         for directory in self.directories:
@@ -113,23 +113,23 @@ class Extraction:
     @property
     def files(self) -> int:
         """The number of files."""
-        return len(self.wanted)
+        return len(self.entries)
 
     @property
     def cost(self) -> int:
         """The time that writing takes, in bytes that could be written instead."""
         return self.size + self.files * _FILE
 
-    def shares(self, most: int) -> Iterator[range]:
-        """The positions of members in `wanted`, in ranges that cost about `most`."""
+    def shares(self, share: int) -> Iterator[range]:
+        """The positions of members in `wanted`, in ranges that cost about `share`."""
         start = cost = 0
-        for position, (member, _) in enumerate(self.wanted):
+        for position, (member, _) in enumerate(self.entries):
             cost += member.size + _FILE
-            if cost >= most:
+            if cost >= share:
                 yield range(start, position + 1)
                 start, cost = position + 1, 0
-        if start < len(self.wanted):
-            yield range(start, len(self.wanted))
+        if start < len(self.entries):
+            yield range(start, len(self.entries))
 
     def write(self, positions: range) -> None:
         """Write the members at these positions. Raises EggRefused for a member that does not decompress to what its
@@ -139,14 +139,14 @@ class Extraction:
         much as two of six. A file system that gives others to the first file of a mode gives them to all.
         """
         owner, native_mode, exact = self.ownership, self.native_mode, dict[int, bool]()
-        for member, name in self.wanted[positions.start : positions.stop]:
+        for member, name in self.entries[positions.start : positions.stop]:
             mode = native_mode if native_mode and executable(name) else owner.file_mode
             descriptor = os.open(name, safe_dirs.CREATE, mode, dir_fd=self.into)
             try:
                 for chunk in self._bytes(member):
-                    written = os.write(descriptor, chunk)
-                    while written < len(chunk):
-                        written += os.write(descriptor, memoryview(chunk)[written:])
+                    count = os.write(descriptor, chunk)
+                    while count < len(chunk):
+                        count += os.write(descriptor, memoryview(chunk)[count:])
                 if mode not in exact:
                     info = os.fstat(descriptor)
                     exact[mode] = (info.st_uid, info.st_gid, stat.S_IMODE(info.st_mode)) == (owner.uid, owner.gid, mode)
@@ -173,7 +173,7 @@ class Extraction:
         safe_dirs.set_owner(self.into, owner.uid, owner.gid, owner.directory_mode)
 
 
-def together(
+def write_all(
     extractions: Sequence[Extraction], advance: Advance = lambda _files, _size: None
 ) -> list[EggcacheError | None]:
     """Write all of these, on all cores where that is faster. Returns for each the reason why it was refused, or None.
@@ -182,33 +182,33 @@ def together(
     killed: then nothing is complete.
     """
     total = sum(extraction.cost for extraction in extractions)
-    most = max(_SHARE, total // (workers.MOST_JOBS // 2))
-    jobs = [(number, part) for number, extraction in enumerate(extractions) for part in extraction.shares(most)]
-    refused: list[EggcacheError | None] = [None] * len(extractions)
+    share = max(_SHARE, total // (workers.MOST_JOBS // 2))
+    jobs = [(number, part) for number, extraction in enumerate(extractions) for part in extraction.shares(share)]
+    errors: list[EggcacheError | None] = [None] * len(extractions)
 
     def work(job: tuple[int, range]) -> None:
         extractions[job[0]].write(job[1])
 
     def end(position: int, error: Exception | None) -> None:
-        number, part = now[position]
+        number, part = batch[position]
         if error is None:
-            advance(len(part), sum(extractions[number].wanted[at][0].packed for at in part))
+            advance(len(part), sum(extractions[number].entries[at][0].packed for at in part))
         elif isinstance(error, EggcacheError):
-            refused[number] = refused[number] or error
+            errors[number] = errors[number] or error
         else:
             raise error
 
     umask = os.umask(0o022)  # a caller's might take bits away from the modes of files, which never have more
     try:
         for start in range(0, len(jobs), workers.MOST_JOBS):
-            now = jobs[start : start + workers.MOST_JOBS]
-            workers.share(now, work, end, min(workers.cores(), 1 + total // _FORK))
+            batch = jobs[start : start + workers.MOST_JOBS]
+            workers.share(batch, work, end, min(workers.cores(), 1 + total // _FORK))
     finally:
         os.umask(umask)
-    for extraction, why in zip(extractions, refused):
-        if why is None:
+    for extraction, refusal in zip(extractions, errors):
+        if refusal is None:
             extraction.finish()
-    return refused
+    return errors
 
 
 def directories(names: Iterable[str], empty: Iterable[str]) -> list[str]:

@@ -22,12 +22,12 @@ _DAY = 86_400  # seconds
 @contextmanager
 def zone(name: str | None) -> Iterator[None]:
     """Use the time zone `name`, a value of TZ, in the body; None: the host's zone, as with TZ unset."""
-    before = os.environ.get("TZ")
+    previous = os.environ.get("TZ")
     _set_zone(name)
     try:
         yield
     finally:
-        _set_zone(before)
+        _set_zone(previous)
 
 
 def _set_zone(name: str | None) -> None:
@@ -54,8 +54,8 @@ def mtime(date_time: DateTime) -> int:
 def ambiguous(date_time: DateTime) -> bool:
     """Whether this local time occurs twice, when the clocks go back: then mktime's answer depends on the
     calls that the process made before, and no mtime is right for every process."""
-    here = mtime(date_time)
-    if time.localtime(here - _DAY).tm_gmtoff == time.localtime(here + _DAY).tm_gmtoff:
+    seconds = mtime(date_time)
+    if time.localtime(seconds - _DAY).tm_gmtoff == time.localtime(seconds + _DAY).tm_gmtoff:
         return False  # no clock is put back; where there is no summer time, to ask mktime for it takes 20 microseconds
     try:
         winter = time.mktime((*date_time, 0, 0, 0))

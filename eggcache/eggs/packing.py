@@ -15,10 +15,10 @@ from eggcache.errors import EggcacheError
 from eggcache.model import Member, Ownership
 from eggcache.system.tar_members import Tar
 
-_HELD = 16 << 20  # bytes of an egg's members, unpacked, that are kept in memory until all are known to be sound
+_MEMORY = 16 << 20  # bytes of an egg's members, unpacked, that are kept in memory until all are known to be sound
 
 
-class Spoiled(EggcacheError):
+class SpoiledArchive(EggcacheError):
     """An archive has a part of an egg, whose rest cannot be had: the archive has no use."""
 
 
@@ -37,40 +37,44 @@ def entries(opened: Opened, ownership: Ownership) -> Iterator[Entry]:
         yield Entry(name, member, layout.mtime(member.date_time), ownership.file_mode)
 
 
-def pack(tar: Tar, opened: Opened, into: str, ownership: Ownership, wanted: Iterable[Entry] | None = None) -> None:
+def pack(tar: Tar, opened: Opened, into: str, ownership: Ownership, selection: Iterable[Entry] | None = None) -> None:
     """Add the directory `into` with the files of an egg, its directories first, each in the order of their names. A
     directory has the mtime of the newest file of the egg, so that the same egg makes the same archive.
 
     An egg of more than 16 MiB is read twice: first to see that it is sound.
 
     :param into: the name of the directory in the archive
-    :param wanted: the files; None: `entries`, as a cache has them
+    :param selection: the files; None: `entries`, as a cache has them
     :raises EggRefused: a member is damaged, or the egg has changed: nothing of it is in the archive
     :raises EggcacheError: the egg cannot be read: nothing of it is in the archive
-    :raises Spoiled: one of these, in the second reading
+    :raises SpoiledArchive: one of these, in the second reading
     """
-    files = sorted(entries(opened, ownership) if wanted is None else wanted, key=lambda entry: os.fsencode(entry.name))
-    held: dict[str, bytes] | None = None
-    if sum(entry.member.size for entry in files) <= _HELD:
+    files = sorted(
+        entries(opened, ownership) if selection is None else selection, key=lambda entry: os.fsencode(entry.name)
+    )
+    contents: dict[str, bytes] | None = None
+    if sum(entry.member.size for entry in files) <= _MEMORY:
         by_place = sorted(files, key=lambda entry: entry.member.offset)  # to read the file from first to last
-        file, starts = File(opened.source, opened.egg.path, WINDOW, opened.egg.held), opened.egg.starts
-        held = {entry.name: decompression.data(file, entry.member, starts[entry.member.offset]) for entry in by_place}
+        file, starts = File(opened.source, opened.egg.path, WINDOW, opened.egg.contents), opened.egg.starts
+        contents = {
+            entry.name: decompression.data(file, entry.member, starts[entry.member.offset]) for entry in by_place
+        }
     else:
         for entry in files:
             for _piece in eggs.chunks(opened.source, opened.egg, entry.member):
                 pass
-    change = extract.changed(opened.egg, opened.source)
+    change = extract.change(opened.egg, opened.source)
     if change:
         raise change
     _directories(tar, into, files, opened, ownership)
     for entry in files:
-        pieces = eggs.chunks(opened.source, opened.egg, entry.member) if held is None else (held[entry.name],)
+        pieces = eggs.chunks(opened.source, opened.egg, entry.member) if contents is None else (contents[entry.name],)
         owner = ownership if entry.mode == ownership.file_mode else replace(ownership, file_mode=entry.mode)
         try:
             tar.file(f"{into}/{entry.name}", entry.member.size, pieces, entry.mtime, owner)
         except EggcacheError as error:
             cause = f"it changed while it was written to the archive: {error.cause}"
-            raise Spoiled(error.thing, cause, "run it again when it is installed") from error
+            raise SpoiledArchive(error.thing, cause, "run it again when it is installed") from error
 
 
 def _directories(tar: Tar, into: str, files: list[Entry], opened: Opened, ownership: Ownership) -> None:

@@ -25,15 +25,15 @@ from eggcache.model import DEFAULT_LIMITS, Limits, Member
 _END = struct.Struct("<4s4H2LH")  # 4.3.16 end of central directory record
 _CENTRAL = struct.Struct("<4s2xBx4H3L4H2x2L")  # 4.3.12 central directory header, what matters of it
 _LOCAL = struct.Struct("<6x2H4x3LH2x")  # 4.3.7 local file header, likewise
-_STREAMED, _UTF8, _KNOWN = 0x0008, 0x0800, 0x080E  # 4.4.4 general purpose bits; known with those of the deflate level
+_STREAMING, _UTF8, _FLAGS = 0x0008, 0x0800, 0x080E  # 4.4.4 general purpose bits; known with those of the deflate level
 _ZIP64, _UNICODE_PATH = 0x0001, 0x7075  # 4.5.2 extra fields: other sizes; another name, which newer zipfiles believe
 _GOOD_NAME = re.compile(rb"(?![A-Za-z]:)(?:(?!\.\.?(?:/|\Z))[^\x00-\x1f\x7f\\/]{1,255}(?:/|\Z))+")
 
 _INT, _SHORT = 0x7FFFFFFF, 0x7FFF  # 2.7 reads sizes and offsets, and lengths of extra fields and comments, as signed
 _MANY = 0xFFFFFFFF  # where zip64's field has the number (4.4.1.4)
-_CENTRAL_MOST = 64 << 20  # bytes; 65,535 entries with names of 200 bytes need 16 MiB
-_HEADER_MOST = 1 << 20  # bytes in front of the first member; setuptools' own eggs have 378
-_NAME_MOST = 4096 - 512  # bytes: PATH_MAX, less room for the directory that the member will be in
+_CENTRAL_LIMIT = 64 << 20  # bytes; 65,535 entries with names of 200 bytes need 16 MiB
+_HEADER_LIMIT = 1 << 20  # bytes in front of the first member; setuptools' own eggs have 378
+_NAME_LIMIT = 4096 - 512  # bytes: PATH_MAX, less room for the directory that the member will be in
 _DEPTH = 64  # directories in one name: what a few names ask for must not be out of proportion
 _NO_BOMB = 16 << 20  # bytes that anything may unpack to, whatever the ratio
 _NO_COMMENT = "truncated: its archive comment is cut off"
@@ -52,8 +52,8 @@ class Egg:
     unusual: tuple[str, ...]  # names outside ASCII: Python 2, Python 3 and locales disagree on them, so unzip the egg
     prefix: int  # bytes in front that the zip's offsets do not count, where a header was put in front unadjusted
     starts: dict[int, int] = field(repr=False)  # Member.offset -> where in the file its packed bytes start
-    beside: tuple[str, ...] | None = None  # what source_scan.looks_beside says of it, where that was asked already
-    held: dict[int, bytes] | None = field(default=None, repr=False)  # where the bytes of members are kept, by offset
+    file_lookups: tuple[str, ...] | None = None  # the answer of source_scan.file_lookups, if any yet
+    contents: dict[int, bytes] | None = field(default=None, repr=False)  # the bytes of members, by offset
 
 
 def chunks(descriptor: int, egg: Egg, member: Member) -> Iterator[bytes]:
@@ -64,11 +64,11 @@ def chunks(descriptor: int, egg: Egg, member: Member) -> Iterator[bytes]:
 def same_bytes(descriptor: int, source: int, egg: Egg, member: Member) -> bool:
     """Whether the file open at `descriptor` begins with all bytes of a `member` of the `egg` that is open at `source`.
     Raises EggRefused where the member is damaged: it is read to its end in any case."""
-    same, at = True, 0
+    equal, at = True, 0
     for piece in chunks(source, egg, member):
-        same = same and os.pread(descriptor, len(piece), at) == piece
+        equal = equal and os.pread(descriptor, len(piece), at) == piece
         at += len(piece)
-    return same
+    return equal
 
 
 def data(descriptor: int, egg: Egg, member: Member) -> bytes:
@@ -98,9 +98,9 @@ def read(descriptor: int, path: str, limits: Limits = DEFAULT_LIMITS) -> Egg:
         _too_large(file, f"{count} entries, the limit is {limits.entries}", {"entries": count})
     central = file.read(at, size)
     entries = list(_entries(file, central, count, prefix))
-    everything, most = [entry[-1] for entry in entries], min(limits.member, _INT)
+    everything, limit = [entry[-1] for entry in entries], min(limits.member, _INT)
     for member in everything:
-        if member.size > most or (member.size > _NO_BOMB and member.size > limits.ratio * member.packed):
+        if member.size > limit or (member.size > _NO_BOMB and member.size > limits.ratio * member.packed):
             allowance = _above(limits, "member", member.size, member.packed)
             _too_large(file, f"unpacks {member.packed} bytes to {member.size}, like a bomb", allowance, member.name)
     total = sum(member.size for member in everything)
@@ -131,21 +131,21 @@ def _too_large(file: File, fault: str, allowance: dict[str, int], member: str = 
 def _end(file: File, size: int) -> tuple[int, int, int, int]:
     """The end record (4.3.16): number of entries, where the central directory starts, its size, and the prefix."""
     tail = file.read(max(size - 0xFFFF - _END.size, 0), 0xFFFF + _END.size)
-    end, before = tail[-_END.size :], tail[: -_END.size]
+    end, front = tail[-_END.size :], tail[: -_END.size]
     if len(end) < _END.size or not end.startswith(b"PK\5\6"):
         file.refuse(*_endless(file, tail))
-    _, disk, first_disk, here, count, length, offset, comment = _END.unpack(end)
+    _, disk, first_disk, entries_here, count, length, offset, comment = _END.unpack(end)
     at = size - _END.size - length
     fault = (
         (size > _INT and "2 GiB or more, which Python 2.7 does not read")
         or (comment and _NO_COMMENT)
         or (b"PK\5\6" in end[1:] and "two end records")  # 3.13 takes the last signature that it finds
-        or (before[-76:].startswith(b"PK\6\6") and "zip64, which Python 2.7 to 3.12 do not read")  # its end record
-        or (before[-20:].startswith(b"PK\6\7") and "zip64, which Python 2.7 to 3.12 do not read")  # and its locator
+        or (front[-76:].startswith(b"PK\6\6") and "zip64, which Python 2.7 to 3.12 do not read")  # its end record
+        or (front[-20:].startswith(b"PK\6\7") and "zip64, which Python 2.7 to 3.12 do not read")  # and its locator
         or (_MANY in (length, offset) and "zip64, and its end record is missing")
-        or ((disk or first_disk or here != count) and "part of an archive on several disks")
+        or ((disk or first_disk or entries_here != count) and "part of an archive on several disks")
         or (at < offset and "the central directory is not where the end record says")
-        or (length > _CENTRAL_MOST and f"a central directory of {length} bytes")
+        or (length > _CENTRAL_LIMIT and f"a central directory of {length} bytes")
     )
     if fault:
         file.refuse(fault, kind=EggDamaged if fault is _NO_COMMENT else EggAmbiguous)
@@ -160,13 +160,13 @@ def _endless(file: File, tail: bytes) -> tuple[str, str, type[EggRefused]]:
         if begins:
             return "truncated: it begins as a zip file, and its end is missing", "", EggDamaged
         return "not a zip file" if tail else "not a zip file: it is empty", "", EggDamaged
-    left = len(tail) - at - _END.size
-    if left < 0:
+    surplus = len(tail) - at - _END.size
+    if surplus < 0:
         return "truncated: its end record is cut off", "", EggDamaged
     comment: int = _END.unpack_from(tail, at)[-1]
-    if left == comment:
+    if surplus == comment:
         return "an archive comment, which Python 2.7 to 3.7 do not read", "", EggAmbiguous
-    if left < comment:
+    if surplus < comment:
         return _NO_COMMENT, "", EggDamaged
     return "bytes after the end record", "", EggAmbiguous
 
@@ -177,20 +177,20 @@ def _entries(file: File, central: bytes, count: int, prefix: int) -> Iterator[_E
     for _ in range(count):
         if not central.startswith(b"PK\1\2", at) or at + _CENTRAL.size > len(central):
             file.refuse("the central directory has fewer entries than the end record counts")
-        (_, needed, flags, method, time, date, crc, packed, size, name_size, extra_size, comment_size, disk, attributes,
+        (_, floor, flags, method, time, date, crc, packed, size, name_size, extra_size, comment_size, disk, attributes,
          offset) = _CENTRAL.unpack_from(central, at)  # fmt: skip
         name_at, name_end = at + _CENTRAL.size, at + _CENTRAL.size + name_size
         raw = central[name_at:name_end]
         directory = raw.endswith(b"/")
         fault = (
             (not _GOOD_NAME.fullmatch(raw) and _BAD_NAME)
-            or (name_size > _NAME_MOST and f"a name of {name_size} bytes")
+            or (name_size > _NAME_LIMIT and f"a name of {name_size} bytes")
             or (raw.count(b"/") > _DEPTH and "too many directories in one name")
             or (flags & 1 and "encrypted")
-            or (flags & ~_KNOWN and f"flags {flags:#06x}, which zipimport ignores")
+            or (flags & ~_FLAGS and f"flags {flags:#06x}, which zipimport ignores")
             or (method not in (0, 8) and f"compression method {method}")
             or (not method and packed != size and "stored, but its packed size is not its size")
-            or (needed > 63 and "needs a newer version of the format than zipfile reads")
+            or (floor > 63 and "needs a newer version of the format than zipfile reads")
             or (disk and "on another disk")
             or (attributes >> 28 not in ((0, 4, 8) if directory else (0, 8)) and "a link, a device or the like")
             or (directory and (packed or crc) and "a directory entry with data")
@@ -232,30 +232,30 @@ def _starts(file: File, entries: list[_Entry], central: bytes, end: int) -> dict
     central one: a reader that goes by local headers would see another egg.
     """
     starts: dict[int, int] = {}
-    expected = entries[0][0] if entries else end
-    if expected > _HEADER_MOST or b"PK\3\4" in file.read(0, expected):
+    position = entries[0][0] if entries else end
+    if position > _HEADER_LIMIT or b"PK\3\4" in file.read(0, position):
         file.refuse("more than a shell header in front of its first listed member")
     window, base = b"", 0
-    for offset, listed, raw, flags, member in entries:
-        if offset != expected:
-            file.refuse("overlaps another member" if offset < expected else "unlisted bytes in front of it", raw)
+    for offset, record, raw, flags, member in entries:
+        if offset != position:
+            file.refuse("overlaps another member" if offset < position else "unlisted bytes in front of it", raw)
         at = offset - base
         if at + 30 + len(raw) > len(window):
             window, base, at = file.read(offset, WINDOW), offset, 0
         if not window.startswith(b"PK\3\4", at) or not window.startswith(raw, at + 30):
             file.refuse("its local header is not there or has another name", raw)
         # both headers have the same 24 bytes, from the version needed to the length of the name
-        if window[at + 4 : at + 28] != central[listed + 6 : listed + 30]:
+        if window[at + 4 : at + 28] != central[record + 6 : record + 30]:
             _compare_headers(file, window[at : at + 30], raw, flags, member)
         extra = window[at + 28] | window[at + 29] << 8
         if extra > _SHORT:
             file.refuse("an extra field of a length that Python 2.7 reads as negative", raw)
         starts[offset] = start = offset + 30 + len(raw) + extra
-        expected = start + member.packed
-        if flags & _STREAMED:
-            expected += _descriptor(file, expected, raw, member)
-    if expected != end:
-        file.refuse("overlaps the central directory" if expected > end else "unlisted bytes after it", entries[-1][2])
+        position = start + member.packed
+        if flags & _STREAMING:
+            position += _descriptor(file, position, raw, member)
+    if position != end:
+        file.refuse("overlaps the central directory" if position > end else "unlisted bytes after it", entries[-1][2])
     return starts
 
 
@@ -264,7 +264,7 @@ def _compare_headers(file: File, header: bytes, raw: bytes, flags: int, member: 
     *kind, crc, packed, size, name_size = _LOCAL.unpack(header)
     if (*kind, name_size) != (flags, member.method, len(raw)):
         file.refuse("its local header has other flags, another method or another name", raw)
-    allowed = [(member.crc, member.packed, member.size), *([(0, 0, 0)] if flags & _STREAMED else [])]
+    allowed = [(member.crc, member.packed, member.size), *([(0, 0, 0)] if flags & _STREAMING else [])]
     if (crc, packed, size) not in allowed:
         file.refuse("zip64 in its local header" if _MANY in (packed, size) else _OTHER_SIZE, raw)
 
@@ -281,10 +281,10 @@ def _descriptor(file: File, at: int, raw: bytes, member: Member) -> int:
 
 
 def _collect(
-    file: File, entries: list[Member], status: os.stat_result, prefix: int, starts: dict[int, int], most: int
+    file: File, entries: list[Member], status: os.stat_result, prefix: int, starts: dict[int, int], limit: int
 ) -> Egg:
     """The egg of these entries; refused where a file is a directory too, a duplicate has other bytes, or they are in
-    more than `most` directories, listed or not: each of them would be made."""
+    more than `limit` directories, listed or not: each of them would be made."""
     members: dict[str, Member] = {}
     directories: dict[str, None] = {}
     doubles: list[tuple[Member, Member]] = []
@@ -295,15 +295,15 @@ def _collect(
         while cut > 0 and name[:cut] not in parents:
             parents.add(name[:cut])
             cut = name.rfind("/", 0, cut)
-        if len(parents) > most:
-            allowance = {"entries": DEFAULT_LIMITS.entries} if most < DEFAULT_LIMITS.entries else {}
-            _too_large(file, f"more than {most} directories", allowance)
+        if len(parents) > limit:
+            allowance = {"entries": DEFAULT_LIMITS.entries} if limit < DEFAULT_LIMITS.entries else {}
+            _too_large(file, f"more than {limit} directories", allowance)
         if name.endswith("/"):
             directories[name] = None
             continue
-        before = members.pop(name, None)  # so that the last one takes its own place in the order
-        if before:
-            doubles.append((before, member))
+        double = members.pop(name, None)  # so that the last one takes its own place in the order
+        if double:
+            doubles.append((double, member))
         members[name] = member
     for name in members.keys() & parents:
         file.refuse("both a file and a directory", name)

@@ -17,15 +17,15 @@ from eggcache.eggs.extract import Opened, executable
 from eggcache.model import Member
 
 _LONGEST = 512 << 10  # bytes of a source that is looked into
-_MOST = 1 << 20  # bytes of the sources of one egg that are taken apart: of real ones, those that count have a quarter
+_BYTES = 1 << 20  # bytes of the sources of one egg that are taken apart: of real ones, those that count have a quarter
 _NAMES = 32  # that lead to a file, in one module
 _WORDS = 2000  # of one statement; what has more is a table
-_ASKED = 8  # calls in one statement that are looked into: of nested ones each is read to its end
-_SHOWN = 20  # places that are told of one egg
+_CALLS = 8  # calls in one statement that are looked into: of nested ones each is read to its end
+_FINDINGS = 20  # places that are told of one egg
 
 _PLACES = (b"__file__", b"__path__")
 # What is on a line with that where it becomes a path: most modules that have it only reload or name themselves
-_MADE = re.compile(
+_PATH_MAKING = re.compile(
     rb"dirname|abspath|realpath|normpath|split|join|parent|Path|listdir|scandir|walk|glob|(?:=|^) *[\w.]*__file__"
 )
 # A module that knows another way than a path takes that one where there is no file
@@ -64,32 +64,32 @@ class _Word(NamedTuple):
     depth: int
 
 
-def looks_beside(opened: Opened) -> list[str]:
+def file_lookups(opened: Opened) -> list[str]:
     """Where the egg `opened`, from its root on, has code that looks for files beside itself, each place in words.
 
     A guess: whether that code ever runs, and what it does where there is no file, is not known. Raises EggRefused
     where a source is damaged.
     """
-    if opened.egg.beside is not None and not opened.inside:
-        return list(opened.egg.beside)
+    if opened.egg.file_lookups is not None and not opened.inside:
+        return list(opened.egg.file_lookups)
     members = dict(opened.members)
-    held = _Held(members)
-    found: list[str] = []
-    left, kept = _MOST, opened.egg.held
-    file = File(opened.source, opened.egg.path, reach=decompression.WINDOW, held=kept)
+    neighbours = _Neighbours(members)
+    places: list[str] = []
+    budget, contents = _BYTES, opened.egg.contents
+    file = File(opened.source, opened.egg.path, reach=decompression.WINDOW, contents=contents)
     for name, member in members.items():
-        if not name.endswith(".py") or member.size > _LONGEST or not held.beside(name) or _ASIDE.search(name):
+        if not name.endswith(".py") or member.size > _LONGEST or not neighbours.beside(name) or _ASIDE.search(name):
             continue
         text = decompression.data(file, member, opened.egg.starts[member.offset])
-        if kept is not None:
-            kept[member.offset] = text
+        if contents is not None:
+            contents[member.offset] = text
         if not _makes_a_path(text) or _ANOTHER_WAY.search(text):
             continue
-        left -= len(text)
-        if left < 0 or len(found) >= _SHOWN:
+        budget -= len(text)
+        if budget < 0 or len(places) >= _FINDINGS:
             break
-        found += _Module(name, text, held).told()
-    return found[:_SHOWN]
+        places += _Module(name, text, neighbours).lookups()
+    return places[:_FINDINGS]
 
 
 def _makes_a_path(text: bytes) -> bool:
@@ -100,39 +100,39 @@ def _makes_a_path(text: bytes) -> bool:
             start, end = text.rfind(b"\n", 0, at) + 1, text.find(b"\n", at)
             if end < 0:
                 end = len(text)
-            if _MADE.search(text[start:end]):
+            if _PATH_MAKING.search(text[start:end]):
                 return True
             at = text.find(place, end)
     return False
 
 
-class _Held:
+class _Neighbours:
     """What an egg holds beside its modules: data, and the directories that have any."""
 
     def __init__(self, members: dict[str, Member]) -> None:
         self.data = {name for name in members if not _is_code(name) and not name.startswith("EGG-INFO/")}
         self.directories = {name[:cut] for name in self.data for cut in _cuts(name)}
-        self.known: dict[str, bool] = {}  # whether what is in a directory has data beside it
+        self._memory: dict[str, bool] = {}  # whether what is in a directory has data beside it
 
     def beside(self, module: str) -> bool:
         """Whether there is data in, or below, a directory that the module is in."""
-        where = module.rpartition("/")[0]
-        if where not in self.known:
-            self.known[where] = any(module[:cut] in self.directories for cut in _cuts(module))
-        return self.known[where]
+        directory = module.rpartition("/")[0]
+        if directory not in self._memory:
+            self._memory[directory] = any(module[:cut] in self.directories for cut in _cuts(module))
+        return self._memory[directory]
 
-    def named(self, module: str, text: str) -> str:
+    def data_at(self, module: str, text: str) -> str:
         """The data that `text` names, seen from the directory of the module or one above; "" for none."""
         path = text.strip("/").removeprefix("./")
-        first = path.split("/")[0]
-        if not first or first in (".", ".."):
+        top = path.split("/")[0]
+        if not top or top in (".", ".."):
             return ""
         for cut in (*_cuts(module)[::-1], 0):
             place = f"{module[:cut]}/" if cut else ""
             if place + path in self.data:
                 return place + path
-            if place + first in self.directories and not module.startswith(f"{place}{first}/"):
-                return f"{place}{first}/"
+            if place + top in self.directories and not module.startswith(f"{place}{top}/"):
+                return f"{place}{top}/"
         return ""
 
 
@@ -147,14 +147,14 @@ def _is_code(name: str) -> bool:
 class _Module:
     """One source, and the names in it that lead to where it is: to the file, or to a directory."""
 
-    def __init__(self, name: str, text: bytes, held: _Held) -> None:
+    def __init__(self, name: str, text: bytes, neighbours: _Neighbours) -> None:
         self.name = name
-        self.held = held
+        self.neighbours = neighbours
         self.text = text.decode("latin-1")
         self.lasting: dict[str, bool] = {}  # names of the module, and ".attributes": whether to a directory
         self.local: dict[str, bool] = {}  # names of the function that is read
 
-    def told(self) -> Iterator[str]:
+    def lookups(self) -> Iterator[str]:
         """The statements that look for a file, in words."""
         line, program = 1, False  # what follows `if __name__` only runs where this is no module
         for part in _FUNCTION.split(self.text):
@@ -162,24 +162,24 @@ class _Module:
             program = program and part[:1] in (" ", "\t")
             if any(name.lstrip(".") in part for name in ("__file__", "__path__", *self.lasting)):
                 for at, text in _statements(part):
-                    indented = text[:1] in (" ", "\t")
-                    if not indented and not text.startswith(("#", "\n", "\r")):
+                    inside = text[:1] in (" ", "\t")
+                    if not inside and not text.startswith(("#", "\n", "\r")):
                         program = text.startswith("if __name__")
-                    words = [] if program else self._told(text)
-                    what = self._wanted(words)
-                    if what:
-                        yield f"{self.name}, line {line + at}: {what}"
-                    self._follow(words, self.local if indented else self.lasting)
+                    words = [] if program else self._telling_words(text)
+                    purpose = self._purpose(words)
+                    if purpose:
+                        yield f"{self.name}, line {line + at}: {purpose}"
+                    self._follow(words, self.local if inside else self.lasting)
             line += part.count("\n") + 1
 
-    def _told(self, text: str) -> list[_Word]:
+    def _telling_words(self, text: str) -> list[_Word]:
         """The words of a statement, where one of them leads anywhere."""
         if not any(name.lstrip(".") in text for name in ("__file__", "__path__", *self.lasting, *self.local)):
             return []
         words = _words(text)
         return words if len(words) <= _WORDS and self._leads(words) else []
 
-    def _known(self, words: list[_Word], at: int) -> bool | None:
+    def _direction(self, words: list[_Word], at: int) -> bool | None:
         """Whether the name at that position leads to a directory; None: it leads nowhere."""
         text = words[at].text
         if words[at].kind != "name" or text == "__file__":
@@ -191,32 +191,34 @@ class _Module:
         return self.local.get(text, self.lasting.get(text))
 
     def _leads(self, words: list[_Word]) -> bool:
-        return any(self._known(words, at) is not None for at in range(len(words)))
+        return any(self._direction(words, at) is not None for at in range(len(words)))
 
     def _to_a_directory(self, words: list[_Word]) -> bool:
-        known = [self._known(words, at) for at in range(len(words))]
-        named = {word.text for word in words if word.kind == "name"}
-        return True in known or (False in known and not _TO_A_DIRECTORY.isdisjoint(named))
+        directions = [self._direction(words, at) for at in range(len(words))]
+        names = {word.text for word in words if word.kind == "name"}
+        return True in directions or (False in directions and not _TO_A_DIRECTORY.isdisjoint(names))
 
-    def _wanted(self, words: list[_Word]) -> str:
+    def _purpose(self, words: list[_Word]) -> str:
         """What a statement with such a name looks for; "" for nothing that is known."""
         if not self._to_a_directory(words):
             return ""
         for word in words:
-            named = self.held.named(self.name, word.text) if word.kind == "string" else ""
-            if named:
-                return f"a path to {named}"
-        asked = 0
+            data = self.neighbours.data_at(self.name, word.text) if word.kind == "string" else ""
+            if data:
+                return f"a path to {data}"
+        calls = 0
         for at, word in enumerate(words[:-1]):
             asks = word.kind == "name" and word.text in _ASKING and words[at + 1].text == "("
             if asks and not (word.text == "file" and at and words[at - 1].text == "."):  # Python 2 has it as a function
-                asked += 1
-                if asked > _ASKED:
+                calls += 1
+                if calls > _CALLS:
                     break
-                inside = words[at + 2 :]
-                end = next((number for number, one in enumerate(inside) if one.depth <= word.depth), len(inside))
-                method = at > 1 and words[at - 1].text == "." and self._known(words, at - 2)
-                if method or self._to_a_directory(inside[:end]):
+                arguments = words[at + 2 :]
+                end = next(
+                    (number for number, inner in enumerate(arguments) if inner.depth <= word.depth), len(arguments)
+                )
+                method = at > 1 and words[at - 1].text == "." and self._direction(words, at - 2)
+                if method or self._to_a_directory(arguments[:end]):
                     return f"{word.text}() of a path that begins beside it"
         return ""
 
@@ -227,15 +229,15 @@ class _Module:
         if not self._leads(value):
             return
         directory = self._to_a_directory(value)
-        used = {word.text for word in value if word.kind != "string"}
-        if len(value) > 3 and not directory and _TO_A_PATH.isdisjoint(used):  # three are module.__file__
+        words_of_value = {word.text for word in value if word.kind != "string"}
+        if len(value) > 3 and not directory and _TO_A_PATH.isdisjoint(words_of_value):  # three are module.__file__
             return
         for at, word in enumerate(words[: equals[-1]]):
             if word.kind == "name" and not word.depth and words[at + 1].text in ("=", ",", ")", ":"):
                 attribute = at > 0 and words[at - 1].text == "."
-                known, name = (self.lasting, f".{word.text}") if attribute else (names, word.text)
-                if len(known) < _NAMES or name in known:
-                    known[name] = directory
+                targets, name = (self.lasting, f".{word.text}") if attribute else (names, word.text)
+                if len(targets) < _NAMES or name in targets:
+                    targets[name] = directory
 
 
 def _statements(text: str) -> Iterator[tuple[int, str]]:

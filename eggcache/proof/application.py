@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from eggcache.eggs.decompression import shown
+from eggcache.eggs.decompression import label
 from eggcache.errors import EggcacheError, NotPermitted, UsageError
 from eggcache.model import Finding
 from eggcache.system import accounts
@@ -113,7 +113,7 @@ def parse(data: bytes, target: Target) -> Section | None:
         return _read_here(data)
     config, words = (answer.get("config"), answer.get("refused")) if isinstance(answer, dict) else (None, None)
     if not isinstance(config, dict):
-        raise Unreadable(f"TurboGears cannot read it: {shown(str(words)).rstrip('.')}")
+        raise Unreadable(f"TurboGears cannot read it: {label(str(words)).rstrip('.')}")
     return config
 
 
@@ -135,7 +135,7 @@ def _read_here(data: bytes) -> Section | None:
             return dict(config.dict())
     except Exception as error:  # a SyntaxError of its own, and what Python says of values that do not go together
         words = str(error).replace(repr(getattr(error, "line", "")), "...")  # that line may hold the password
-        raise Unreadable(f"ConfigObj cannot read it: {shown(' '.join(words.split())).rstrip('.')}") from None
+        raise Unreadable(f"ConfigObj cannot read it: {label(' '.join(words.split())).rstrip('.')}") from None
 
 
 def _exposed(path: str, info: os.stat_result) -> Iterator[Finding]:
@@ -191,7 +191,7 @@ def _log_files(path: str, config: Section, account: Account) -> Iterator[Finding
         if file is None:
             cause = f"the file of this {kind} cannot be told from its args"
             remedy = "write its whole path there: args = \"('/var/log/…',)\""
-            yield Finding("log-file-unknown", f"{path} [[[{shown(name)}]]]", cause, remedy)
+            yield Finding("log-file-unknown", f"{path} [[[{label(name)}]]]", cause, remedy)
             continue
         log = os.path.join("/", file)  # Apache's working directory
         with accounts.acting(account):
@@ -200,7 +200,7 @@ def _log_files(path: str, config: Section, account: Account) -> Iterator[Finding
             relative = "" if file.startswith("/") else "it is relative, to Apache's working directory /; "
             cause = f"{relative}{account.name} cannot write it: {_whose(problem)}"
             remedy = f"make it {account.name}'s, in a directory that is there and holds nothing but logs"
-            yield Finding("log-file-unwritable", shown(log), cause, remedy)
+            yield Finding("log-file-unwritable", label(log), cause, remedy)
 
 
 def _first_argument(args: object) -> str | None:
@@ -238,9 +238,9 @@ def _whose(path: str) -> str:
     try:
         info = os.stat(path)
     except OSError as error:
-        return f"{shown(path)}: {error.strerror}"
+        return f"{label(path)}: {error.strerror}"
     kind = "the directory " if stat.S_ISDIR(info.st_mode) else ""
-    return f"{kind}{shown(path)} is {accounts.user_name(info.st_uid)}'s, mode {stat.S_IMODE(info.st_mode):04o}"
+    return f"{kind}{label(path)} is {accounts.user_name(info.st_uid)}'s, mode {stat.S_IMODE(info.st_mode):04o}"
 
 
 def _section(config: Mapping[str, Any], name: str) -> Section:

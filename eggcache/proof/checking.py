@@ -121,7 +121,7 @@ def with_tree(
         findings += [*applications.findings(application, target), *looked.outdated()]
         unlike, by_line = looked.deployed(application.scripts)
         findings += unlike
-    notices = _NOTICES if resolver.wanted(tree) else (*_NOTICES, *resolver.LACKING)
+    notices = _NOTICES if resolver.gaps_matter(tree) else (*_NOTICES, *resolver.LACKING)
     findings = [finding if finding.code in notices else replace(finding, status=3) for finding in findings]
     read = f"{', '.join(by_line)}: read by line, since eggcache's own Python cannot parse it" if by_line else None
     about = (looked.beside, apache_configuration.untold(settings), read, *_others(looked))

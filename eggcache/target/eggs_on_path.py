@@ -55,11 +55,11 @@ class EarlyReader:
                 continue
             with suppress(EggcacheError), accounts.reading(egg, self._account) as source:
                 contents: dict[int, bytes] = {}
-                structure = self._structures[egg] = replace(eggs.read(source, egg, self._least), held=contents)
+                structure = self._structures[egg] = replace(eggs.read(source, egg, self._least), contents=contents)
                 members += len(structure.members)
                 try:
                     self._structures[egg] = replace(
-                        structure, beside=tuple(source_scan.looks_beside(Opened(source, structure)))
+                        structure, file_lookups=tuple(source_scan.file_lookups(Opened(source, structure)))
                     )
                 finally:  # of a damaged egg, what came before is held as well
                     budget -= sum(map(len, contents.values()))
@@ -107,7 +107,7 @@ def resolve(
 
 def _inflation(source: int, egg: eggs.Egg, budget: int) -> Iterator[int]:
     """Inflate what is small of `egg`, open at `source`, and not held yet, in steps; yields the bytes of each."""
-    contents, size = egg.held, 0
+    contents, size = egg.contents, 0
     if contents is None:
         return
     file = File(source, egg.path, reach=WINDOW)

@@ -133,10 +133,12 @@ def findings(tree: Tree, account: Account | None = None) -> tuple[Finding, ...]:
             chains.setdefault(key, []).append(_chain(tree, parents, need))
     looker = account or accounts.current()
     faults = (_finding(tree, need, chains[key], looker) for key, need in needs.items())
-    return tuple(replace(fault, status=0) if fault.code in LACKING and not wanted(tree) else fault for fault in faults)
+    return tuple(
+        replace(fault, status=0) if fault.code in LACKING and not gaps_matter(tree) else fault for fault in faults
+    )
 
 
-def wanted(tree: Tree) -> bool:
+def gaps_matter(tree: Tree) -> bool:
     """Whether what is missing matters: of a requirement, or of TurboGears where none was named; not with --all."""
     roots = {need.requirement for need in tree.needs if need.by is None}
     return bool(tree.requirements) or (bool(roots) and roots.issubset(REPORTED))
@@ -152,7 +154,7 @@ def notes(tree: Tree, roots: Roots) -> tuple[str, ...]:
         ):
             words = "no egg on the path; if Apache runs another Python, name that with --python PATH"
         return () if roots.strict or tree.reported else (f"{tree.interpreter.executable}: {words}",)
-    return (f"{outside(tree)}; where one of them is imported, name it as well, or no REQ",) if tree.outside else ()
+    return (f"{outside_line(tree)}; where one of them is imported, name it as well, or no REQ",) if tree.outside else ()
 
 
 def rivals(tree: Tree) -> Iterator[Finding]:
@@ -175,7 +177,7 @@ def rivals(tree: Tree) -> Iterator[Finding]:
             yield Finding("other-version", egg, cause, "name such a script with --path-from, in place of --path", 0)
 
 
-def outside(tree: Tree) -> str:
+def outside_line(tree: Tree) -> str:
     """The line that names the zipped eggs on the path to which no requirement has led."""
     count, names = len(tree.outside), ", ".join(map(os.path.basename, tree.outside[:_NAMES]))
     rest = f" and {count - _NAMES} more" if count > _NAMES else ""

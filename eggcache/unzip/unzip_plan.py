@@ -63,7 +63,7 @@ def entries(
         if source is not None:
             stamp = byte_code.stamp(headers[name], version, members[source].size)
             is_current = stamp is not None and stamp in (-1, mtimes[source])
-            if not is_current or name not in byte_code.looked_for(source, version):
+            if not is_current or name not in byte_code.file_names(source, version):
                 continue
         mode = ownership.directory_mode if extract.executable(name) else ownership.file_mode
         mtime = mtimes.get(name)
@@ -72,7 +72,7 @@ def entries(
 
 def _mtime(source: str, size: int, version: tuple[int, ...], headers: Mapping[str, bytes]) -> int | None:
     """The mtime of a source by which most of its byte code fits; None where any does as well."""
-    for name in byte_code.looked_for(source, version):
+    for name in byte_code.file_names(source, version):
         stamp = byte_code.stamp(headers.get(name, b""), version, size)
         if stamp not in (None, -1):
             return stamp

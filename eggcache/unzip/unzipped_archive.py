@@ -139,7 +139,7 @@ class Archive:
                 with self.reader.opened(os.path.join(directory, name)) as (source, egg):
                     unzip_plan.check(zips[name], egg)
                     entries, line = self._add(Opened(source, egg), name, stage)
-            except packing.Spoiled:
+            except packing.SpoiledArchive:
                 raise
             except EggcacheError as error:
                 self.findings.append(as_finding(error))

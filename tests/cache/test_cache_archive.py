@@ -85,10 +85,10 @@ def test_what_is_in_it(tmp_path: Path) -> None:
     }
 
 
-@pytest.fixture(params=[packing._HELD, 0], ids=["held", "read twice"])
+@pytest.fixture(params=[packing._MEMORY, 0], ids=["held", "read twice"])
 def held(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Eggs that fit into the memory, and eggs that do not."""
-    monkeypatch.setattr(packing, "_HELD", request.param)
+    monkeypatch.setattr(packing, "_MEMORY", request.param)
     return
 
 
@@ -127,8 +127,8 @@ def test_an_egg_that_changes_meanwhile(tmp_path: Path, monkeypatch: pytest.Monke
     egg.write_bytes(ONE)
     assert len(written([egg], Cutting(egg)).outcomes) == 1
     egg.write_bytes(ONE)
-    monkeypatch.setattr(packing, "_HELD", 0)
-    with pytest.raises(packing.Spoiled, match="it changed while it was written to the archive"):
+    monkeypatch.setattr(packing, "_MEMORY", 0)
+    with pytest.raises(packing.SpoiledArchive, match="it changed while it was written to the archive"):
         written([egg], Cutting(egg))
 
 
@@ -139,7 +139,7 @@ def test_what_was_inflated_before(tmp_path: Path) -> None:
     stream = io.BytesIO()
     with EarlyReader(accounts.current(), DEFAULT_LIMITS).opened(str(egg)) as (source, read):
         held = {member.offset: b"?" * member.size for member in read.members}  # nobody else has these bytes
-        packing.pack(Tar(stream), Opened(source, replace(read, held=held)), "One.egg-tmp", GROUP)
+        packing.pack(Tar(stream), Opened(source, replace(read, contents=held)), "One.egg-tmp", GROUP)
     assert b"?" * 600 in stream.getvalue()
     assert b"z" * 600 not in stream.getvalue()
 

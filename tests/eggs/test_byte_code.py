@@ -24,7 +24,7 @@ def test_as_a_python_writes_it(interpreter: Callable[[str], Path], shared_tmp: P
     code = f"import os, py_compile; os.utime({str(source)!r}, (7, 1234567890)); py_compile.compile({str(source)!r})"
     subprocess.run([interpreter(version), "-c", code], check=True)
     release = tuple(map(int, version.split(".")))
-    made = shared_tmp / byte_code.looked_for(SOURCE, release)[0]
+    made = shared_tmp / byte_code.file_names(SOURCE, release)[0]
     begins = made.read_bytes()[: byte_code.HEADER]
     assert byte_code.stamp(begins, release, 10) == 1234567890
     assert byte_code.stamp(begins, release, 11) == (1234567890 if release < (3, 3) else None)

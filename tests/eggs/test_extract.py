@@ -173,7 +173,7 @@ def test_little_work_is_not_shared(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(workers, "cores", lambda: 8)
     monkeypatch.setattr(workers, "share", lambda jobs, work, result, count: asked.append(count))
     source, into = os.open(egg, os.O_RDONLY), os.open(tmp_path, os.O_RDONLY)
-    extract.together([extract.Extraction(extract.Opened(source, eggs.read(source, str(egg))), into, OWN)])
+    extract.write_all([extract.Extraction(extract.Opened(source, eggs.read(source, str(egg))), into, OWN)])
     os.close(source)
     os.close(into)
     assert asked == [1]
@@ -218,7 +218,7 @@ def test_progress_adds_up(tmp_path: Path) -> None:
 
     source, into = os.open(egg, os.O_RDONLY), os.open(tmp_path, os.O_RDONLY)
     one = extract.Extraction(extract.Opened(source, eggs.read(source, str(egg))), into, OWN)
-    assert extract.together([one], advance) == [None]
-    assert told == [3000, sum(member.packed for member, _ in one.wanted)]
+    assert extract.write_all([one], advance) == [None]
+    assert told == [3000, sum(member.packed for member, _ in one.entries)]
     os.close(source)
     os.close(into)

@@ -146,7 +146,7 @@ def told(egg: Path) -> list[str]:
     """What is said of an egg."""
     descriptor = os.open(egg, os.O_RDONLY)
     try:
-        return source_scan.looks_beside(Opened(descriptor, reader.read(descriptor, str(egg))))
+        return source_scan.file_lookups(Opened(descriptor, reader.read(descriptor, str(egg))))
     finally:
         os.close(descriptor)
 

@@ -84,8 +84,8 @@ def test_sources_are_looked_into_once(tmp_path: Path, monkeypatch: pytest.Monkey
     for name in ("A-1.egg", "B-1.egg"):
         with looked.opened(str(tmp_path / name)) as (source, egg), monkeypatch.context() as later:
             if name == "A-1.egg":
-                later.setattr(source_scan, "_Held", None)  # to look again would fail
-            held[name] = source_scan.looks_beside(Opened(source, egg))
+                later.setattr(source_scan, "_Neighbours", None)  # to look again would fail
+            held[name] = source_scan.file_lookups(Opened(source, egg))
     assert held == {"A-1.egg": ["shop/__init__.py, line 2: a path to shop/a.txt"], "B-1.egg": []}
 
 
@@ -106,7 +106,7 @@ def test_what_was_inflated_is_extracted(tmp_path: Path, read: list[str], monkeyp
             if not more:
                 later.setattr(decompression, "decompressobj", None)  # to inflate again would fail
             own = Ownership(os.geteuid(), os.getegid(), 0o755, 0o644)
-            assert extract.together([extract.Extraction(Opened(source, egg), directory, own)]) == [None]
+            assert extract.write_all([extract.Extraction(Opened(source, egg), directory, own)]) == [None]
         os.close(directory)
         assert {path.name: path.read_text() for path in (into / "p").iterdir()} == {
             name[2:]: text for name, text in files.items()
@@ -128,7 +128,7 @@ def test_only_the_egg_that_was_read_is_inflated(tmp_path: Path) -> None:
     here.rename(aside)
     (tmp_path / "kept").rename(here)
     with looked.opened(str(here / "A-1.egg")) as (_, egg):
-        assert egg.held == {}
+        assert egg.contents == {}
 
 
 def test_no_more_bytes_than_memory_has_room_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,7 +147,7 @@ def test_no_more_bytes_than_memory_has_room_for(tmp_path: Path, monkeypatch: pyt
         looked, held, fine = look(tmp_path), 0, 0
         for number in range(4):
             with looked.opened(str(tmp_path / f"A{number}-1.egg")) as (source, egg):
-                held += sum(map(len, (egg.held or {}).values()))
+                held += sum(map(len, (egg.contents or {}).values()))
                 wrong = None
                 try:
                     Opened(source, egg).check()

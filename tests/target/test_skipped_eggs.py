@@ -111,7 +111,7 @@ def test_refused_egg_is_told_of_once(python: Path, eggs: Path, shared_tmp: Path)
         assert findings.count("egg-refused") == 1, (words, findings)
 
 
-@pytest.mark.parametrize("most", ["_LOOKS", "_MOST"])
+@pytest.mark.parametrize("most", ["_LOOKS", "_FINDINGS"])
 def test_look_at_what_nobody_asked_for_is_bounded(
     python: Path, eggs: Path, monkeypatch: pytest.MonkeyPatch, most: str
 ) -> None:

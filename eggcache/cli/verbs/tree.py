@@ -40,7 +40,7 @@ def run(options: argparse.Namespace) -> int:
             lines = tree_lines.lines(tree, prepared, reverse=options.reverse, depth=options.depth)
         tree_lines.draw(lines, sys.stdout)
         if tree.outside and tree.reported:
-            console.show(resolver.outside(tree))
+            console.show(resolver.outside_line(tree))
         tree_lines.draw([tree_lines.total(tree, prepared)], sys.stdout)
     else:
         for line in (graphs.dot if form == "dot" else graphs.mermaid)(tree, prepared):
