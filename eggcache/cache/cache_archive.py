@@ -44,10 +44,10 @@ class Extra(NamedTuple):
     mode: int
 
 
-More = Callable[[Sequence[str]], Iterable[Extra]]  # by the names of the directories in the archive
+Extras = Callable[[Sequence[str]], Iterable[Extra]]  # by the names of the directories in the archive
 
 
-def nothing(_names: Sequence[str]) -> Iterable[Extra]:
+def no_extras(_names: Sequence[str]) -> Iterable[Extra]:
     """No more files than those of the eggs."""
     return ()
 
@@ -59,7 +59,7 @@ def archive(
     run: Run = DEFAULT_RUN,
     *,
     host: Host = HOST,
-    more: More = nothing,
+    extras: Extras = no_extras,
 ) -> Report:
     """Write what `prepare` would extract as a tar archive that the root of another host extracts at "/".
 
@@ -74,40 +74,46 @@ def archive(
     :param roots: which distributions the tree is of
     :param run: limits, dry run and progress
     :param host: where the cache is there, and, where the target is "", its Python
-    :param more: files that are to be in the cache as well, by the names of the directories that are in it
+    :param extras: files that are to be in the cache as well, by the names of the directories that are in it
     :returns: what was written; with `run.dry_run`, what would be written
     :raises UsageError: the target cannot parse one of the `roots`; or `file`, or the host's directory, does not do
     :raises NotPermitted: others can exchange what is in the directory of `file`, or the account cannot run the target
     :raises EggcacheError: the target or the disk fails
     """
-    return Archiving(file, target, roots, run, host, more).report()
+    return Archiving(file, target, roots, run, host, extras).report()
 
 
 class Archiving:
     """One `archive`, with its arguments."""
 
     def __init__(
-        self, file: str | BinaryIO, target: Target, roots: Roots, run: Run, host: Host = HOST, more: More = nothing
+        self,
+        file: str | BinaryIO,
+        target: Target,
+        roots: Roots,
+        run: Run,
+        host: Host = HOST,
+        extras: Extras = no_extras,
     ) -> None:
         self.file = file
         self.target = target
         self.roots = roots
         self.run = run
         self.host = host
-        self.more = more
+        self.extras = extras
 
-    def report(self, launched: Launch | None = None) -> Report:
-        """Write the archive, and report what was written. `launched` is the result of launch.probe for the target and
+    def report(self, launch: Launch | None = None) -> Report:
+        """Write the archive, and report what was written. `launch` is the result of launch.probe for the target and
         the roots, where the caller has started the target already."""
         target, run = self.target, self.run
         directory = other_host.place(self.host.directory, f"--cache {self.host.directory}")
         owner = Ownership(0, 0, 0o755, 0o644) if target.group is None else Ownership(0, target.group, 0o750, 0o640)
         cache = Cache(Prepare(directory, target, self.roots, run.limits), owner, receipt.Receipt())
         with tar_file.output(self.file, 0o644 if target.group is None else 0o600, run.dry_run) as stream:
-            tree, reader = self._tree(launched)
+            tree, reader = self._tree(launch)
             work = Archive(cache, run.progress)
             with layout.zone(target.timezone):
-                work.write(Plan(tree, target, reader.opened, cache), stream, self.more)
+                work.write(Plan(tree, target, reader.opened, cache), stream, self.extras)
         zone = time_zones.of(target.timezone)
         return Report(
             "archive",
@@ -131,9 +137,9 @@ class Archiving:
             yield f"{directory}: anybody on the host can have made that name first: better, --cache {ELSEWHERE}"
         yield from _dated(zone, self.target.timezone)
 
-    def _tree(self, launched: Launch | None) -> tuple[Tree, EarlyReader]:
+    def _tree(self, launch: Launch | None) -> tuple[Tree, EarlyReader]:
         if self.target.python:
-            return eggs_on_path.resolve(self.target, self.roots, self.run, launched)
+            return eggs_on_path.resolve(self.target, self.roots, self.run, launch)
         self.run.progress.phase("reading the eggs")
         reader = EarlyReader(self.target.account, self.run.limits)
         return other_host.tree(self.host, self.target.paths, reader.opened), reader
@@ -149,9 +155,9 @@ class Archive:
     findings: list[Finding] = field(default_factory=list)
     digests: dict[str, str] = field(default_factory=dict)  # of the content, by the names in the cache
 
-    def write(self, plan: Plan, stream: BinaryIO, more: More = nothing) -> None:
-        """Write the cache that the `plan` says: its directory, the eggs by the names of their places, and `more`
-        files. The caller has the zone of the plan in use.
+    def write(self, plan: Plan, stream: BinaryIO, extras: Extras = no_extras) -> None:
+        """Write the cache that the `plan` says: its directory, the eggs by the names of their places, and the
+        `extras`. The caller has the zone of the plan in use.
 
         :raises SpoiledArchive: an egg has changed while it was written
         :raises OSError: the stream takes no more
@@ -176,7 +182,7 @@ class Archive:
                 step = steps.throw(error)
             else:
                 step = next(steps, None)
-        for extra in more(list(self.digests)):
+        for extra in extras(list(self.digests)):
             owner = replace(self.cache.owner, file_mode=extra.mode)
             tar.file(os.path.join(self.cache.directory, extra.name), len(extra.data), (extra.data,), mtime, owner)
         tar.end()

@@ -171,21 +171,21 @@ class Plan:
         cache, digest = self.cache, ""
         if twin is not None:
             one_file = (os.path.realpath(twin.egg), twin.inside) == (os.path.realpath(place.egg), place.inside)
-            rival = None if one_file or self._same(twin.egg, twin.inside, opened) else twin.egg
+            rival = None if one_file or self._serves(twin.egg, twin.inside, opened) else twin.egg
         elif cache is None:
             rival = None
         else:
-            private = self._private(cache, place, opened.egg)
+            private = self._privacy_finding(cache, place, opened.egg)
             if private:
                 return Step((private,))
             digest = content_digest(opened, cache.ownership(opened.egg))
             rival = self._rival(cache, place, opened, digest)
         if rival is not None:  # when it goes, the name is free
-            return Step((self._shared(place, rival),), {rival: freshness.fingerprint(rival)})
+            return Step((self._name_conflict(place, rival),), {rival: freshness.fingerprint(rival)})
         zones = tuple(self._other_zones(cache, place, opened, digest)) if cache and not twin else ()
         return Step(claim=Claim(place, opened, twin, digest, zones))
 
-    def _shared(self, place: Place, rival: str) -> Finding:
+    def _name_conflict(self, place: Place, rival: str) -> Finding:
         cause = f"{rival} has the same name and other content, dates or modes, and pkg_resources looks for both in "
         text = "use a cache directory of its own"
         remedy = (
@@ -195,7 +195,7 @@ class Plan:
         )
         return Finding("shared-name", place.egg, cause + place.name, remedy)
 
-    def _private(self, cache: Cache, place: Place, egg: eggs.Egg) -> Finding | None:
+    def _privacy_finding(self, cache: Cache, place: Place, egg: eggs.Egg) -> Finding | None:
         """The finding that not all readers of the cache may read this egg: nobody may see more of it in the cache."""
         mode, readers_mode = egg.stat.st_mode, cache.owner.file_mode & 0o044
         is_readable = mode & 0o004 or (readers_mode == 0o040 and mode & 0o040 and egg.stat.st_gid == cache.owner.gid)
@@ -213,7 +213,7 @@ class Plan:
             )
         return Finding("egg-private", place.egg, cause, remedy)
 
-    def _same(self, path: str, inside: str, opened: Opened) -> bool:
+    def _serves(self, path: str, inside: str, opened: Opened) -> bool:
         """Whether what is extracted of the egg at `path` serves for `opened`, too, and as many may read it."""
         try:
             with self.opening(path) as (source, egg):
@@ -239,7 +239,7 @@ class Plan:
             eggs.add(extraction.egg)
         for egg in sorted(eggs - {place.egg}):
             inside = "" if f"{os.path.basename(egg)}-tmp" == name else f"{place.distribution.cache_name}/"
-            if not self._same(egg, inside, opened):
+            if not self._serves(egg, inside, opened):
                 return egg
         return None
 

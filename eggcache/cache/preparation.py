@@ -78,8 +78,8 @@ class Preparation:
         self.options = freshness.options_of(target, roots, asdict(run.limits))
         self.owner = Ownership(*self.options["owner"])
 
-    def report(self, launched: Launch | None = None) -> Report:
-        """Prepare, and report what was done. `launched` is the result of launch.probe for the target and the roots,
+    def report(self, launch: Launch | None = None) -> Report:
+        """Prepare, and report what was done. `launch` is the result of launch.probe for the target and the roots,
         where the caller has started the target already."""
         previous, unsafe = self._previous()
         if previous and not (
@@ -90,7 +90,7 @@ class Preparation:
         start = time.time_ns()
         from eggcache.target import eggs_on_path, resolver
 
-        tree, reader = eggs_on_path.resolve(self.target, self.roots, self.run, launched, _load)
+        tree, reader = eggs_on_path.resolve(self.target, self.roots, self.run, launch, _load)
         try:
             if self.run.dry_run:
                 report: Report | None = self._foresee(tree, reader, unsafe)
@@ -115,7 +115,7 @@ class Preparation:
             if descriptor is None:
                 return None, None
             try:
-                record = self._held(descriptor)
+                record = self._record(descriptor)
                 if record is None:
                     foreign_entries.check(descriptor, self.directory)
                 elif not self.run.dry_run and freshness.leftovers(descriptor):
@@ -132,7 +132,7 @@ class Preparation:
                 raise
             return None, unsafe
 
-    def _held(self, descriptor: int) -> receipt.Receipt | None:
+    def _record(self, descriptor: int) -> receipt.Receipt | None:
         data = freshness.load(descriptor)
         record = receipt.from_json(data) if freshness.holds(data, self.key, self.options, descriptor) else None
         return record if record and self.key in record.entries else None
@@ -163,8 +163,8 @@ class Preparation:
                 reset_directory.check(directory)
                 notes.append(f"{directory}: {unsafe.cause}: it would be moved aside, to {directory}.aside-...")
                 record = reset_other_trees.of(directory, self.key)
-                others = record.entries.items()
-                notes += [f"{reset_other_trees.label(directory, *other)} would be prepared anew" for other in others]
+                entries = record.entries.items()
+                notes += [f"{reset_other_trees.label(directory, *entry)} would be prepared anew" for entry in entries]
             else:
                 descriptor = _open_existing(directory)
                 if descriptor is not None:
@@ -173,7 +173,7 @@ class Preparation:
                     record = receipt.read(descriptor)
                 elif not os.path.isdir(os.path.dirname(directory)):
                     raise _no_parent(directory, os.path.dirname(directory))
-            cache, plan = self._planned(tree, reader, record)
+            cache, plan = self._plan(tree, reader, record)
             notes += self._forget(record) if self.prune else []
             outcomes, findings, digests = keep_or_replace.foresee(plan, cache, descriptor, self.run.progress)
             names = record.prunable(self.key, digests, findings) if self.prune else []
@@ -192,9 +192,9 @@ class Preparation:
                 return self._leave(tree, reader, descriptor)
             self._lock(descriptor, renewal, stack)
             notes = self._prepare_neighbours(descriptor) if renewal else []
-            cache, plan = self._planned(tree, reader, receipt.read(descriptor))
+            cache, plan = self._plan(tree, reader, receipt.read(descriptor))
             notes += self._forget(cache.record) if self.prune else []
-            record = None if self.prune else self._held(descriptor)
+            record = None if self.prune else self._record(descriptor)
             if record:
                 return self._unchanged(record)  # whoever held the lock did it
             _, stage = stack.enter_context(staging.stage(descriptor))  # first: it sees what the disk keeps
@@ -230,7 +230,7 @@ class Preparation:
         that is only newer needs nothing, as pkg_resources compares with the files in it."""
         from eggcache.cache import keep_or_replace
 
-        cache, plan = self._planned(tree, reader, receipt.read(descriptor))
+        cache, plan = self._plan(tree, reader, receipt.read(descriptor))
         outcomes, findings, digests = keep_or_replace.foresee(plan, cache, descriptor, self.run.progress)
         names = cache.record.lacks(descriptor, digests)
         info = os.fstat(descriptor)
@@ -241,17 +241,17 @@ class Preparation:
         return replace(self._report(outcomes_kept, findings, digests), notes=(note,))
 
     @property
-    def _wanted(self) -> Prepare:
+    def _prepare(self) -> Prepare:
         from eggcache.target.command_lines import Prepare
 
         return Prepare(self.directory, self.target, self.roots, self.run.limits)
 
-    def _planned(self, tree: Tree, reader: EarlyReader, record: receipt.Receipt) -> tuple[Cache, Plan]:
+    def _plan(self, tree: Tree, reader: EarlyReader, record: receipt.Receipt) -> tuple[Cache, Plan]:
         """What is to be in the cache of which this is known. Raises ServesOthers where that closes it to others."""
         from eggcache.cache import groups_and_time_zones
         from eggcache.cache.plan import Cache, Plan
 
-        cache = Cache(self._wanted, self.owner, record)
+        cache = Cache(self._prepare, self.owner, record)
         groups_and_time_zones.keep_readers(record, cache.prepare)
         return cache, Plan(tree, self.target, reader.opened, cache)
 
@@ -288,7 +288,7 @@ class Preparation:
         from eggcache.cache import groups_and_time_zones, reset_other_trees
 
         record = reset_other_trees.of(self.directory, self.key)
-        groups_and_time_zones.keep_readers(record, self._wanted)
+        groups_and_time_zones.keep_readers(record, self._prepare)
         return list(reset_other_trees.prepare(record, self.directory, descriptor, self.run.progress))
 
     def _forget(self, record: receipt.Receipt) -> list[str]:
@@ -316,9 +316,9 @@ def _open_existing(directory: str) -> int | None:
         return None
 
 
-def _no_parent(directory: str, missing: str) -> EggcacheError:
+def _no_parent(directory: str, parent: str) -> EggcacheError:
     remedy = Remedy("make it", f"mkdir -p {shlex.quote(os.path.dirname(directory))}")
-    return EggcacheError(directory, f"{missing} does not exist", remedy)
+    return EggcacheError(directory, f"{parent} does not exist", remedy)
 
 
 @contextmanager

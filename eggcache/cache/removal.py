@@ -153,5 +153,5 @@ def _users(path: str) -> Iterator[str]:
                 process = f"{os.path.basename(procfs.program(pid))} (process {pid})"
                 yield f"{process} has it as its egg cache: restart it without"
     if silent:
-        more = f" and {len(silent) - 1} more" if silent[1:] else ""
-        yield f"process {silent[0]}{more}: whether it has it as its egg cache could not be read; see what it waits for"
+        rest = f" and {len(silent) - 1} more" if silent[1:] else ""
+        yield f"process {silent[0]}{rest}: whether it has it as its egg cache could not be read; see what it waits for"

@@ -43,7 +43,7 @@ def in_egg(opened: Opened, distribution: Distribution, interpreter: Interpreter,
     members, no_egg = dict(opened.members), list[Wrong]()
     if distribution.kind is Kind.ZIP:
         no_egg = [("not-an-egg", "pkg_resources extracts from zips named .egg only", [])]
-    for code, cause, names in chain(no_egg, _listed(opened, members), _native(opened, members, interpreter)):
+    for code, cause, names in chain(no_egg, _zip_faults(opened, members), _native(opened, members, interpreter)):
         yield Finding(code, distribution.location, cause, _unzipped(distribution, target), context=tuple(names))
     yield from _not_zip_safe(opened, distribution, target)
 
@@ -81,7 +81,7 @@ def _not_zip_safe(opened: Opened, distribution: Distribution, target: Target) ->
         yield Finding("not-zip-safe", distribution.location, cause, remedy, 0, tuple(places))
 
 
-def _listed(opened: Opened, members: dict[str, Member]) -> Iterator[Wrong]:
+def _zip_faults(opened: Opened, members: dict[str, Member]) -> Iterator[Wrong]:
     """Faults in the names and dates of the zip, and in its lists of resources."""
     explicit = [f"{opened.inside}{name}" for name in opened.directories() if name]
     if explicit:

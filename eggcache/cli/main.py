@@ -168,10 +168,10 @@ class _Parser(argparse.ArgumentParser):
         choice, _, choices = message.partition(" (choose from ")
         if choices:
             word = choice.partition("invalid choice: ")[2].strip("'")
-            known = choices.rstrip(")").replace("'", "").split(", ")
-            remedy = meant(word, known) or remedy
+            choices_known = choices.rstrip(")").replace("'", "").split(", ")
+            remedy = meant(word, choices_known) or remedy
             if message.startswith("argument COMMAND:"):
-                raise UsageError(repr(word), f"there is no such command, but {', '.join(known)}", remedy)
+                raise UsageError(repr(word), f"there is no such command, but {', '.join(choices_known)}", remedy)
         unknown = message.partition("unrecognized arguments: ")[2]
         if unknown.startswith("--"):
             remedy = meant(unknown.partition("=")[0], self._option_string_actions) or remedy

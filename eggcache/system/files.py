@@ -102,8 +102,8 @@ def same_bytes(first_name: str, second_name: str, first_in: int | None = None, s
             except OSError:
                 return False
             streams.append(stack.enter_context(open(descriptor, "rb")))
-        first, second = (os.fstat(stream.fileno()) for stream in streams)
-        if not (stat.S_ISREG(first.st_mode) and stat.S_ISREG(second.st_mode) and first.st_size == second.st_size):
+        info, other_info = (os.fstat(stream.fileno()) for stream in streams)
+        if not (stat.S_ISREG(info.st_mode) and stat.S_ISREG(other_info.st_mode) and info.st_size == other_info.st_size):
             return False
         while True:
             piece = streams[0].read(_PIECE)
@@ -152,11 +152,11 @@ def in_tmp(directory: str) -> str | None:
     :raises NotPermitted: nobody can tell, as of /proc/1/root where process 1 is another user's
     """
     try:
-        real = part = os.path.realpath(directory)
+        real_path = part = os.path.realpath(directory)
         while part != os.path.dirname(part):
             if os.path.islink(part):
                 os.readlink(part)  # since Python 3.13 realpath answers with a link that cannot be read
             part = os.path.dirname(part)
     except OSError as error:
         raise NotPermitted(directory, f"cannot be looked at: {error.strerror}", "name another directory") from error
-    return next((top for top in ("/tmp", "/var/tmp") if real == top or real.startswith(top + "/")), None)  # noqa: S108
+    return next((top for top in ("/tmp", "/var/tmp") if real_path == top or real_path.startswith(top + "/")), None)  # noqa: S108

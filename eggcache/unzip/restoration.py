@@ -139,7 +139,7 @@ class Restoration(Place):
             self.findings.append(self.as_finding(refusal if isinstance(error, PermissionError) else failure))
 
     def _plan(self, name: str, descriptor: int) -> None:
-        with self._opened(name) as source:
+        with self._open_zip(name) as source:
             egg = self._compare(source, name, descriptor)
             ownership_of(os.path.join(self.path, name), egg.stat)
         self._report(name, egg)
@@ -147,7 +147,7 @@ class Restoration(Place):
     def _report(self, name: str, egg: eggs.Egg) -> None:
         self.add_outcome(name, len(egg.members), sum(member.size for member in egg.members))
 
-    def _opened(self, name: str) -> AbstractContextManager[int]:
+    def _open_zip(self, name: str) -> AbstractContextManager[int]:
         try:
             return files.closing(os.open(name, safe_dirs.READ, dir_fd=self.backup))
         except OSError as error:
@@ -164,7 +164,7 @@ class Restoration(Place):
         digest = freshness.digest(descriptor, name)  # "" where not all of it can be read: comparing then says what
         into = os.open(name, safe_dirs.CREATE, 0o600, dir_fd=stage)
         try:
-            with files.closing(into), self._opened(name) as source:
+            with files.closing(into), self._open_zip(name) as source:
                 was = os.fstat(source)
                 owner = ownership_of(os.path.join(self.path, name), was)
                 if stat.S_ISREG(was.st_mode):  # else it stays empty, and is refused

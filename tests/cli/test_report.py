@@ -37,7 +37,7 @@ def test_what_explains_others_comes_first() -> None:
     found = [Finding(code, "thing", "cause", "remedy", 3) for code in ("egg-home", "time-zone", "no-cache")]
     target = Interpreter("/python", (3, 11, 0), "/", (), None, "65")
     sites = [site_page.Site(Tree(target, (), (), ()), (), {})]
-    text = site_page.render(Report("check", None, (), tuple(found)), sites, {}, host="h", whom="w", when="now")
+    text = site_page.render(Report("check", None, (), tuple(found)), sites, {}, host="h", reader="w", when="now")
     assert text.index("no-cache") < text.index("egg-home") < text.index("time-zone")
 
 
@@ -174,7 +174,7 @@ def test_every_name_of_a_tree_stays_text() -> None:
     )
     result = Report("check", f"/{HOSTILE}", (Outcome(egg.egg or "", "/x", "proven", 2, 3),), found)
     sites = [site_page.Site(tree, ready, {egg.location: 1_500_000}) for ready in ((), (True, False))]
-    text = site_page.render(result, sites, {HOSTILE: HOSTILE}, host=HOSTILE, whom=HOSTILE, when="now")
+    text = site_page.render(result, sites, {HOSTILE: HOSTILE}, host=HOSTILE, reader=HOSTILE, when="now")
     said = report.report_json(result)
     for page in (text, hosts_page.render({HOSTILE: said, "calm": {**said, "findings": []}}, "now")):
         found_in = Elements(page).found

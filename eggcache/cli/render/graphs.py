@@ -21,9 +21,9 @@ def dot(tree: Tree, prepared: Sequence[bool] = ()) -> Iterator[str]:
     yield '  edge [fontname="sans-serif", fontsize=10];'
     for name, (label, words, state) in _nodes(tree, prepared).items():
         yield f'  {name} [label="{_dot(label)}\\n{_dot(words)}", fillcolor="{_FILLS[state]}"];'
-    for by, to, label, bad in _edges(tree):
+    for start, end, label, bad in _edges(tree):
         colour = f', color="{_BAD}", fontcolor="{_BAD}"' if bad else ""
-        yield f'  {by} -> {to} [label="{_dot(label)}"{colour}];'
+        yield f'  {start} -> {end} [label="{_dot(label)}"{colour}];'
     yield "}"
 
 
@@ -33,8 +33,8 @@ def mermaid(tree: Tree, prepared: Sequence[bool] = ()) -> Iterator[str]:
     for name, (label, words, state) in _nodes(tree, prepared).items():
         yield f'  {name}["{_mermaid(label)}<br/>{_mermaid(words)}"]:::{state}'
     bad_edges = []
-    for number, (by, to, label, bad) in enumerate(_edges(tree)):
-        yield f'  {by} -->|"{_mermaid(label)}"| {to}' if label else f"  {by} --> {to}"
+    for number, (start, end, label, bad) in enumerate(_edges(tree)):
+        yield f'  {start} -->|"{_mermaid(label)}"| {end}' if label else f"  {start} --> {end}"
         if bad:
             bad_edges.append(str(number))
     for state, fill in _FILLS.items():
@@ -49,10 +49,10 @@ def _nodes(tree: Tree, prepared: Sequence[bool]) -> dict[str, tuple[str, str, st
     nodes = {
         f"n{index}": (
             distribution.title,
-            tree_lines.description(distribution, ready),
-            tree_lines.state(distribution, ready),
+            tree_lines.description(distribution, is_prepared),
+            tree_lines.state(distribution, is_prepared),
         )
-        for index, (distribution, ready) in enumerate(zip(tree.distributions, prepared))
+        for index, (distribution, is_prepared) in enumerate(zip(tree.distributions, prepared))
     }
     for requirement, name in _missing_nodes(tree).items():
         nodes[name] = (requirement, State.MISSING.value, "missing")
@@ -70,8 +70,8 @@ def _edges(tree: Tree) -> Iterator[tuple[str, str, str, bool]]:
     nodes = _missing_nodes(tree)
     for need in tree.needs:
         if need.by is not None:
-            to = nodes[need.requirement] if need.found is None else f"n{need.found}"
-            yield f"n{need.by}", to, _edge_label(tree, need), need.state is not State.MET
+            end = nodes[need.requirement] if need.found is None else f"n{need.found}"
+            yield f"n{need.by}", end, _edge_label(tree, need), need.state is not State.MET
 
 
 def _edge_label(tree: Tree, need: Need) -> str:
@@ -82,10 +82,10 @@ def _edge_label(tree: Tree, need: Need) -> str:
     return "  ".join(words)
 
 
-def _escaped(text: str, plain: str, entity: Callable[[int], str]) -> str:
-    """`text` with every character but letters, digits and those of `plain` as an entity: a name can neither end the
-    string that it stands in nor mean anything to whoever draws it."""
-    return "".join(c if c.isascii() and (c.isalnum() or c in plain) else entity(ord(c)) for c in one_line(text))
+def _escaped(text: str, characters: str, entity: Callable[[int], str]) -> str:
+    """`text` with every character but letters, digits and `characters` as an entity: a name can neither end the string
+    that it stands in nor mean anything to whoever draws it."""
+    return "".join(c if c.isascii() and (c.isalnum() or c in characters) else entity(ord(c)) for c in one_line(text))
 
 
 def _dot(text: str) -> str:

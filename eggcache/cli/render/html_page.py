@@ -159,18 +159,18 @@ def state(word: str, label: str = "") -> str:
     return f'<span class="state {text(word)}">{text(label or word)}</span>'
 
 
-def finding(one: Mapping[str, str], *, acted_on: bool, explained: str = "") -> Iterator[str]:
+def finding(fields: Mapping[str, str], *, acted_on: bool, explained: str = "") -> Iterator[str]:
     """A finding, with its command to copy and its explanation to unfold.
 
-    :param one: its "code", "thing", "cause", "todo" (what to do in words) and "command", "" for none
+    :param fields: its "code", "thing", "cause", "todo" (what to do in words) and "command", "" for none
     """
-    yield f'<article{" class=wrong" * acted_on}><h3 class="mono">{text(one["thing"])}</h3>'
-    yield f"<p>{text(one['cause'])}</p>"
-    if one["todo"]:
-        yield f"<p><strong>To do:</strong> {text(one['todo'])}</p>"
-    if one["command"]:
-        yield command(one["command"])
-    code = f"<code>{text(one['code'])}</code>"
+    yield f'<article{" class=wrong" * acted_on}><h3 class="mono">{text(fields["thing"])}</h3>'
+    yield f"<p>{text(fields['cause'])}</p>"
+    if fields["todo"]:
+        yield f"<p><strong>To do:</strong> {text(fields['todo'])}</p>"
+    if fields["command"]:
+        yield command(fields["command"])
+    code = f"<code>{text(fields['code'])}</code>"
     if explained:
         yield f"<details><summary>What {code} means</summary><p>{text(explained)}</p></details></article>"
     else:

@@ -33,20 +33,20 @@ class Site:
 
 
 def render(
-    result: Report, sites: Sequence[Site], server: Mapping[str, object], *, host: str, whom: str, when: str
+    result: Report, sites: Sequence[Site], server: Mapping[str, object], *, host: str, reader: str, when: str
 ) -> str:
     """The page.
 
     :param result: what `check` says of all `sites`
     :param server: what is known of the server, by names
-    :param whom: the name of the account that it was checked as
+    :param reader: the name of the account that it was checked as
     """
     cache = result.directory or "none"
     count = sum(finding.status != 0 for finding in result.findings)
     verdict = f"{count} finding{'s' * (count != 1)} to act on" if count else "nothing is wrong"
     body = [
         f"<p>{html_page.state('missing' if count else 'prepared', verdict)}"
-        f" as {html_page.text(whom)}, {html_page.text(when)}</p>",
+        f" as {html_page.text(reader)}, {html_page.text(when)}</p>",
         *html_page.facts({"egg cache": cache, **{f"Python{n}": python(site) for n, site in _numbered(sites)}}),
         *_findings(result.findings),
     ]
@@ -121,14 +121,16 @@ def _eggs(result: Report, sites: Iterable[Site]) -> Iterator[str]:
     rows: dict[str, tuple[Distribution, bool, int]] = {}
     for site in sites:
         prepared = site.prepared or [False] * len(site.tree.distributions)
-        for distribution, ready in zip(site.tree.distributions, prepared):
-            rows.setdefault(distribution.location, (distribution, ready, site.sizes.get(distribution.egg or "", 0)))
+        for distribution, is_prepared in zip(site.tree.distributions, prepared):
+            rows.setdefault(
+                distribution.location, (distribution, is_prepared, site.sizes.get(distribution.egg or "", 0))
+            )
     largest = max((weight for _, _, weight in rows.values()), default=0)
     sorted_rows = sorted(rows.values(), key=lambda row: (-row[2], row[0].title.lower()))
     yield "<h2>What each egg needs</h2>"
     cells = []
-    for distribution, ready, weight in sorted_rows:
-        word, reason = _need(distribution, ready, result.findings)
+    for distribution, is_prepared, weight in sorted_rows:
+        word, reason = _need(distribution, is_prepared, result.findings)
         outcome = outcomes.get(distribution.egg or "")
         amount = f"{files(outcome.files)}, {size(outcome.size)}" if outcome else ""
         cells.append((
@@ -142,7 +144,7 @@ def _eggs(result: Report, sites: Iterable[Site]) -> Iterator[str]:
     yield from html_page.table(("distribution", "needs", "size of the zip", "", "in the cache"), cells, (3, 4))
 
 
-def _need(distribution: Distribution, ready: bool, findings: Iterable[Finding]) -> tuple[str, str]:
+def _need(distribution: Distribution, is_prepared: bool, findings: Iterable[Finding]) -> tuple[str, str]:
     """The state that colours it, and what it needs: the cache, to be unzipped, or nothing."""
     if not distribution.kind.zipped:
         return "unzipped", "nothing: it is unzipped"
@@ -150,4 +152,4 @@ def _need(distribution: Distribution, ready: bool, findings: Iterable[Finding]) 
     against = [fault for fault in findings if fault.status and fault.code in _BY_EGG and fault.thing in places]
     if against:
         return "missing", "to be unzipped" if against[0].remedy.command else "repair: see the findings"
-    return ("prepared", "nothing: the cache has it") if ready else ("zipped", "the cache, or to be unzipped")
+    return ("prepared", "nothing: the cache has it") if is_prepared else ("zipped", "the cache, or to be unzipped")

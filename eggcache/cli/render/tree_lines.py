@@ -209,7 +209,9 @@ def total(tree: Tree, prepared: Sequence[bool] = ()) -> Line:
     """The line that counts: `25 distributions: 15 zipped, 7 prepared, 3 unzipped; 1 missing`."""
     count = len(tree.distributions)
     prepared = prepared or [False] * count
-    states = Counter(state(distribution, ready) for distribution, ready in zip(tree.distributions, prepared))
+    states = Counter(
+        state(distribution, is_prepared) for distribution, is_prepared in zip(tree.distributions, prepared)
+    )
     troubles = Counter(
         state_of_need.value
         for state_of_need, _ in {(need.state, tree_selection.project(need.requirement)) for need in tree.needs}

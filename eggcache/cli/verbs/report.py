@@ -71,7 +71,7 @@ def _of_this_host(options: argparse.Namespace, when: str) -> str:
             server[process.thing] = ", ".join(settings).replace("=not set", " not set")
     if len(server) == 4:
         server["processes"] = f"none that runs this Python as {reader}, as far as may be seen"
-    return site_page.render(result, sites, server, host=os.uname().nodename, whom=reader, when=when)
+    return site_page.render(result, sites, server, host=os.uname().nodename, reader=reader, when=when)
 
 
 def _read(names: Sequence[str]) -> dict[str, dict[str, Any]]:
