@@ -24,7 +24,12 @@ _MAGIC: dict[tuple[int, ...], tuple[int, ...]] = {
 def stamp(header: bytes, version: tuple[int, ...], size: int) -> int | None:
     """The mtime that a source of `size` bytes must have for a Python to take byte code that begins with `header` for
     current, in seconds since the epoch; -1 where any does (PEP 552: it has a hash in place of it); None where none
-    does."""
+    does.
+
+    :param header: the first bytes of the byte code, HEADER of them at most
+    :param version: the release of the Python that looks at it, as (2, 7)
+    :param size: bytes of the source
+    """
     magic = int.from_bytes(header[:2], "little")
     if len(header) < 8 or header[2:4] != b"\r\n" or magic not in _MAGIC.get(version[:2], ()):
         return None
@@ -39,7 +44,11 @@ def stamp(header: bytes, version: tuple[int, ...], size: int) -> int | None:
 
 def source_of(entry: str, sources: Collection[str]) -> str | None:
     """Which of the `sources` Python wrote the file `entry` for, or may have: x.pyc beside x.py, or in __pycache__; None
-    for none."""
+    for none.
+
+    :param entry: the name of a file in the egg, with / between directories
+    :param sources: the names of the egg's sources, in the same form
+    """
     directory, _, name = entry.rpartition("/")
     if not name.endswith((".pyc", ".pyo")):
         return None
@@ -56,7 +65,11 @@ def source_of(entry: str, sources: Collection[str]) -> str | None:
 
 
 def file_names(source: str, version: tuple[int, ...]) -> tuple[str, ...]:
-    """The names under which a Python looks for the byte code of the file `source`: first without -O."""
+    """The names under which a Python looks for the byte code of the file `source`: first without -O.
+
+    :param source: the name of the source in the egg
+    :param version: the release of the Python, as (2, 7)
+    """
     if version < (3, 2):
         return f"{source}c", f"{source}o"
     directory, slash, name = source.rpartition("/")

@@ -86,12 +86,20 @@ def chunks(file: File, member: Member, start: int) -> Iterator[bytes]:
 
 
 def small(member: Member) -> bool:
-    """Whether `data` reads the member in one go."""
+    """Whether `data` reads the member in one go.
+
+    :param member: an entry of an egg
+    """
     return member.packed <= PIECE and member.size <= PIECE
 
 
 def data(file: File, member: Member, start: int) -> bytes:
-    """All the bytes of a `member` that is known to be small. Raises as `chunks` does."""
+    """All the bytes of a `member` that is known to be small. Raises as `chunks` does.
+
+    :param file: the egg, open
+    :param member: an entry of it
+    :param start: where its packed bytes begin, in bytes from the start of the file
+    """
     if member.offset in file.contents:
         return file.contents[member.offset]
     if not small(member):
@@ -148,6 +156,10 @@ def _inflation(file: File, member: Member, packed: Iterator[bytes]) -> Iterator[
 
 
 def label(name: str) -> str:
-    """A name from a zip, or from a target's answer, printable and short enough for a message."""
+    """A name from a zip, or from a target's answer, printable and short enough for a message.
+
+    :param name: the name as it came, with any bytes in it
+    :returns: one line of 300 characters at most, or a little more
+    """
     text = one_line(name)
     return text if len(text) <= 300 else f"{text[:140]}...{text[-140:]}"

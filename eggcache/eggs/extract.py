@@ -26,7 +26,10 @@ _SHARE = 1_000_000  # of that, what a worker takes at once: small enough for all
 
 
 def executable(name: str) -> bool:
-    """Whether easy_install would set the x bits of an unpacked member of this name."""
+    """Whether easy_install would set the x bits of an unpacked member of this name.
+
+    :param name: the name of a member in the egg
+    """
     return name.lower().endswith(_NATIVE)
 
 
@@ -212,7 +215,12 @@ def write_all(
 
 
 def directories(names: Iterable[str], empty: Iterable[str]) -> list[str]:
-    """All the directories that hold `names`, and the `empty` ones, parents first."""
+    """All the directories that hold `names`, and the `empty` ones, parents first.
+
+    :param names: names of files, with / between directories
+    :param empty: names of directories, which may hold nothing
+    :returns: each directory once
+    """
     paths: set[str] = set()
     for name in (*names, *empty):
         cut = name.rfind("/")

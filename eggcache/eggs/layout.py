@@ -21,7 +21,10 @@ _DAY = 86_400  # seconds
 
 @contextmanager
 def zone(name: str | None) -> Iterator[None]:
-    """Use the time zone `name`, a value of TZ, in the body; None: the host's zone, as with TZ unset."""
+    """Use the time zone `name`, a value of TZ, in the body; None: the host's zone, as with TZ unset.
+
+    :param name: a value of TZ; None: the host's zone
+    """
     previous = os.environ.get("TZ")
     _set_zone(name)
     try:
@@ -46,6 +49,8 @@ def mtime(date_time: DateTime) -> int:
 
     Always through mktime, never datetime: the dates in real eggs include month 0 and second 62, which
     mktime normalises as the target's does.
+
+    :param date_time: the date of the zip's member: year, month, day, hour, minute, second
     """
     return int(time.mktime((*date_time, 0, 0, -1)))
 
@@ -53,7 +58,10 @@ def mtime(date_time: DateTime) -> int:
 @lru_cache(maxsize=4096)
 def ambiguous(date_time: DateTime) -> bool:
     """Whether this local time occurs twice, when the clocks go back: then mktime's answer depends on the
-    calls that the process made before, and no mtime is right for every process."""
+    calls that the process made before, and no mtime is right for every process.
+
+    :param date_time: the date of the zip's member: year, month, day, hour, minute, second
+    """
     seconds = mtime(date_time)
     if time.localtime(seconds - _DAY).tm_gmtoff == time.localtime(seconds + _DAY).tm_gmtoff:
         return False  # no clock is put back; where there is no summer time, to ask mktime for it takes 20 microseconds
@@ -66,7 +74,11 @@ def ambiguous(date_time: DateTime) -> bool:
 
 
 def cache_directory(distribution: Distribution) -> str:
-    """The name of the directory in the cache where the target looks for the members of this distribution."""
+    """The name of the directory in the cache where the target looks for the members of this distribution.
+
+    :param distribution: one that lies in a zip
+    :raises ValueError: it lies in no zip
+    """
     if not distribution.cache_name:
         raise ValueError(f"{distribution.location} is not zipped")
     return distribution.cache_name + "-tmp"

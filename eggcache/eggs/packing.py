@@ -43,7 +43,10 @@ def pack(tar: Tar, opened: Opened, into: str, ownership: Ownership, selection: I
 
     An egg of more than 16 MiB is read twice: first to see that it is sound.
 
+    :param tar: the archive, open for writing
+    :param opened: the egg
     :param into: the name of the directory in the archive
+    :param ownership: owner, group and modes that the members of the archive get
     :param selection: the files; None: `entries`, as a cache has them
     :raises EggRefused: a member is damaged, or the egg has changed: nothing of it is in the archive
     :raises EggcacheError: the egg cannot be read: nothing of it is in the archive

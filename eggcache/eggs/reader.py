@@ -57,13 +57,27 @@ class Egg:
 
 
 def chunks(descriptor: int, egg: Egg, member: Member) -> Iterator[bytes]:
-    """The bytes of a `member` of the `egg` that is open at `descriptor`: see decompression.chunks."""
+    """The bytes of a `member` of the `egg` that is open at `descriptor`: see decompression.chunks.
+
+    :param descriptor: the open file of the egg
+    :param egg: its structure, as `read` has it
+    :param member: an entry of the egg
+    :returns: pieces of 4 MiB at most
+    :raises EggRefused: the member is damaged; known at the last piece
+    """
     return decompression.chunks(File(descriptor, egg.path), member, egg.starts[member.offset])
 
 
 def same_bytes(descriptor: int, source: int, egg: Egg, member: Member) -> bool:
-    """Whether the file open at `descriptor` begins with all bytes of a `member` of the `egg` that is open at `source`.
-    Raises EggRefused where the member is damaged: it is read to its end in any case."""
+    """Whether the file open at `descriptor` begins with all bytes of a `member`. The member is read to its end in any
+    case.
+
+    :param descriptor: a file to compare, open for reading
+    :param source: the open file of the egg
+    :param egg: the structure of the egg
+    :param member: an entry of the egg
+    :raises EggRefused: the member is damaged
+    """
     equal, at = True, 0
     for piece in chunks(source, egg, member):
         equal = equal and os.pread(descriptor, len(piece), at) == piece
@@ -72,7 +86,13 @@ def same_bytes(descriptor: int, source: int, egg: Egg, member: Member) -> bool:
 
 
 def data(descriptor: int, egg: Egg, member: Member) -> bytes:
-    """All bytes of a `member` that is known to be small."""
+    """All bytes of a `member` that is known to be small.
+
+    :param descriptor: the open file of the egg
+    :param egg: the structure of the egg
+    :param member: an entry of the egg, known to be small
+    :raises EggRefused: the member is damaged
+    """
     return decompression.data(File(descriptor, egg.path), member, egg.starts[member.offset])
 
 
@@ -85,7 +105,9 @@ def read(descriptor: int, path: str, limits: Limits = DEFAULT_LIMITS) -> Egg:
     """The structure of the egg that is open at `descriptor`. Members are not inflated, except duplicates: `chunks` does
     that.
 
+    :param descriptor: a file that is open for reading, at any position
     :param path: the name of the egg in messages
+    :param limits: what an egg may ask for: entries, bytes, and bytes unpacked for each that is packed
     :raises EggRefused: it is damaged, hostile, above `limits`, or not read alike by all targets
     :raises EggcacheError: the disk fails
     """

@@ -67,8 +67,11 @@ class _Word(NamedTuple):
 def file_lookups(opened: Opened) -> list[str]:
     """Where the egg `opened`, from its root on, has code that looks for files beside itself, each place in words.
 
-    A guess: whether that code ever runs, and what it does where there is no file, is not known. Raises EggRefused
-    where a source is damaged.
+    A guess: whether that code ever runs, and what it does where there is no file, is not known.
+
+    :param opened: the egg, and the root in it
+    :returns: no more than 20 places, as "pkg/mod.py, line 7: a path to pkg/data/"
+    :raises EggRefused: a source is damaged
     """
     if opened.egg.file_lookups is not None and not opened.inside:
         return list(opened.egg.file_lookups)

@@ -23,6 +23,8 @@ def eggs(script: str) -> list[str] | None:
     """The list in a `script`: absolute paths of eggs and directories, in order; None where it has no such list.
 
     With `relative-paths = true` they are below a `base`, which is so many directories above the script as it says.
+
+    :param script: the path of a file
     """
     text = files.beginning(script, _LARGEST)
     match = _LIST.search(text)
@@ -70,6 +72,9 @@ def is_python(program: str) -> bool:
 
 
 def interpreter(script: str) -> str | None:
-    """The Python that runs a `script` with a list, by its absolute name; None where it has no list or no such line."""
+    """The Python that runs a `script` with a list, by its absolute name; None where it has no list or no such line.
+
+    :param script: the path of a file
+    """
     program = shebang(script)
     return program if program and program.startswith("/") and is_python(program) and eggs(script) is not None else None

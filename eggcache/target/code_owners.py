@@ -21,11 +21,11 @@ _MOST_ENTRIES = 300_000  # that are looked at; a standard library has 8,000, a l
 _SITES = ("site-packages", "dist-packages")  # no names of modules: what is there is loaded where sys.path has them
 _TESTS = ("test", "tests", "idle_test")  # which nothing that answers imports
 _ACCESS, _DEFAULT = "system.posix_acl_access", "system.posix_acl_default"  # acl(5)
+_INSTEAD = "leave the eggs zipped and use eggcache prepare instead"
 
 
 class RootAlone(Account):
-    """Root, for a target that loads only what nobody but root can change. launch.Launch looks for itself with any other
-    account."""
+    """Root, for a target that loads only what root alone can change. launch.Launch looks with any other account."""
 
     __slots__ = ()
 
@@ -36,7 +36,10 @@ def site_owner(executable: str) -> Account:
     The target cannot be asked where its site-packages are: that would run its code as root. So this looks where
     CPython, its virtual environments and Debian put them: `lib*/python*/site-packages` and `dist-packages` below the
     prefix, then at the executable and its directory, and at a script of buildout's before the Python that runs it. The
-    first owner who is not root is taken. Raises NotPermitted where more than the owner may write to one of these.
+    first owner who is not root is taken.
+
+    :param executable: the path of the target
+    :raises NotPermitted: more than the owner may write to one of these places
     """
     if os.geteuid() != 0:
         return accounts.current()
@@ -46,9 +49,7 @@ def site_owner(executable: str) -> Account:
             cause = (
                 "several users may change what the target runs there, or the way there, so root acts as none of them"
             )
-            remedy = (
-                "run unzip-all as a user who installs there, or leave the eggs zipped and use eggcache prepare instead"
-            )
+            remedy = f"run unzip-all as a user who installs there, or {_INSTEAD}"
             raise NotPermitted(place, cause, remedy)
         if uid:
             return _account(uid)
@@ -62,12 +63,15 @@ def _places(executable: str) -> list[str]:
 
 
 def runner(executable: str, paths: Sequence[str] = ()) -> Account:
-    """The account that the target runs as when root asks for its tree: nobody who can change its code gains rights by
-    that.
+    """The account that the target runs as when root asks for its tree, so that nobody gains rights by its code.
 
     Root, only where everything that the target loads to start and to answer (startup_files.look) is root's, and not
     writable by others, from "/" on. Else the one other owner; nobody where there are several, where anybody may write,
     or where it cannot be told.
+
+    :param executable: the path of the target
+    :param paths: directories and eggs in front of its sys.path
+    :returns: the account; with root's rights a RootAlone
     """
     if os.geteuid() != 0:
         return accounts.current()
@@ -79,7 +83,10 @@ def runner(executable: str, paths: Sequence[str] = ()) -> Account:
 
 def keeper(paths: Sequence[str]) -> Account:
     """The account that eggs are read as which lie at `paths`, when root is not told by which: root, where only root
-    could have put them there; else the one other owner, or nobody where there are several."""
+    could have put them there; else the one other owner, or nobody where there are several.
+
+    :param paths: files and directories
+    """
     if os.geteuid() != 0:
         return accounts.current()
     owners = {owner(path) for path in paths} - {0}
@@ -87,27 +94,28 @@ def keeper(paths: Sequence[str]) -> Account:
 
 
 def check_bare(executable: str) -> None:
-    """Raise NotPermitted where root would run others' code by `executable` with -S, which loads nothing of
-    site-packages: where its program or standard library is not root's alone, or cannot be told."""
+    """Look whether root runs nobody else's code by `executable` with -S, which loads nothing of site-packages.
+
+    :param executable: the path of the target
+    :raises NotPermitted: its program or standard library is not root's alone, or cannot be told
+    """
     if os.geteuid() != 0:
         return
     startup = startup_files.look(executable)
     for uid, place in _Look(startup).core().writers.items():
         subject = "several may change" if uid == -1 else f"{accounts.user_name(uid)} may change"
-        cause = (
-            f"{subject} what it runs, at {place}"
-            if startup.complete
-            else "what it runs cannot be told from the outside"
-        )
-        remedy = (
-            "name the Python itself with --python if this is a script; if not, leave the eggs zipped and use eggcache "
-            "prepare instead"
-        )
+        cause = f"{subject} what it runs, at {place}"
+        if not startup.complete:
+            cause = "what it runs cannot be told from the outside"
+        remedy = f"name the Python itself with --python if this is a script; if not, {_INSTEAD}"
         raise NotPermitted(executable, f"{cause}, so root does not byte-compile with it", remedy)
 
 
 def is_roots(library: str) -> bool:
-    """Whether a directory of a standard library is root's alone, with all that is in it."""
+    """Whether a directory of a standard library is root's alone, with all that is in it.
+
+    :param library: the path of the directory
+    """
     return not _Look(startup_files.Startup(library=[library])).core().writers
 
 
@@ -268,7 +276,12 @@ def _acl_grants(path: str, name: str, owner: int) -> bool:
 def egg_directories(executable: str, paths: Sequence[str] = ()) -> set[str]:
     """The directories of eggs that root can find by itself: site-packages, `paths`, PYTHONPATH, and where .pth files of
     root's lead. What somebody else's code answers may name any other; a link in his directory, a script of buildout's
-    or the configuration of a Trac, only those of its owner, unless that is root."""
+    or the configuration of a Trac, only those of its owner, unless that is root.
+
+    :param executable: the path of the target
+    :param paths: what is in front of its sys.path: directories, eggs, scripts of buildout's, Trac environments
+    :returns: their places, with symbolic links resolved
+    """
     runs = buildout.interpreter(executable)
     if runs:
         executable, paths = runs, [*paths, executable]
@@ -301,6 +314,10 @@ def reader(place: str, info: os.stat_result, account: Account) -> Account:
 
     Root reads as the directory's owner, or as nobody where more may write there: a hard link, or a file moved there
     meanwhile, must not show them what they cannot read themselves.
+
+    :param place: the path of the directory
+    :param info: the status of its open descriptor
+    :param account: the account that the command reads with
     """
     if os.geteuid() != 0 or account.uid != 0:
         return account

@@ -57,7 +57,12 @@ class Prepare:
 def unzip(target: Target, distribution: Distribution) -> str:
     """The command that unzips the egg of this distribution, and keeps the zip. Its name comes from the target, which
     may say anything: `--all` takes the place of a name that is not plain. An egg that lies in a directory of --path has
-    to be named by --path. "" where the target is on another host, which has no eggcache."""
+    to be named by --path. "" where the target is on another host, which has no eggcache.
+
+    :param target: the Python that has the egg; its python is "" for another host
+    :param distribution: the egg
+    :returns: a line for a shell; "" where the target is on another host, which has no eggcache
+    """
     if not target.python:
         return ""
     egg = distribution.egg or distribution.location
@@ -70,14 +75,24 @@ def unzip(target: Target, distribution: Distribution) -> str:
 
 def only_added(target: Target, egg: str) -> bool:
     """Whether this egg lies in a directory that --path names, or that a Trac environment takes plugins from. Somebody
-    may open it there as a file, as Scrapyd does, so `unzip-all` leaves it zipped unless it is named itself."""
+    may open it there as a file, as Scrapyd does, so `unzip-all` leaves it zipped unless it is named itself.
+
+    :param target: the Python, with its paths
+    :param egg: the path of the egg
+    """
     places = map(os.path.realpath, search_path.entries(target.paths))
     return os.path.dirname(os.path.realpath(egg)) in places
 
 
 def unzip_all(target: Target, roots: Roots, *options: str, backup: str | None = None) -> str:
     """The command that unzips the eggs of a tree, with these `options` too; "" as for `unzip`. The zips are kept in
-    `backup`; None: in the first site-packages, where we may write there."""
+    `backup`; None: in the first site-packages, where we may write there.
+
+    :param target: the Python that has the eggs; its python is "" for another host
+    :param roots: which distributions the tree is of
+    :param options: words for the command line, as they are
+    :param backup: the directory for the zips
+    """
     if not target.python:
         return ""
     sites = [backup] if backup else [_beside(site) for site in site_directories(target.python) if _writable(site)]
@@ -97,7 +112,13 @@ def _beside(directory: str, egg: str = "") -> str:
 
 
 def archive_unzipped(file: str, target: Target, roots: Roots, *options: str) -> str:
-    """The command that packs the eggs of a tree as directories, with these `options` too."""
+    """The command that packs the eggs of a tree as directories, with these `options` too.
+
+    :param file: the path of the archive to write
+    :param target: the Python that has the eggs
+    :param roots: which distributions the tree is of
+    :param options: words for the command line, as they are
+    """
     user = ["--user", target.account.name] if target.group is not None else []
     words = [file, "--unzipped", *_target(target), *user, *options, *tree_words(roots)]
     return shlex.join(["eggcache", "archive", *words])
@@ -109,7 +130,11 @@ def tree(python: str, paths: Iterable[str]) -> str:
 
 
 def limits(values: Limits) -> list[str]:
-    """The options of the limits that are not the defaults."""
+    """The options of the limits that are not the defaults.
+
+    :param values: the limits of a run
+    :returns: words of a command line, two for each
+    """
     return list(_limits(values))
 
 
@@ -133,7 +158,10 @@ def _limits(values: Limits) -> Iterator[str]:
 
 
 def tree_words(roots: Roots) -> Iterator[str]:
-    """What says on a command line which tree is meant."""
+    """What says on a command line which tree is meant.
+
+    :param roots: which distributions are meant
+    """
     if roots.strict:
         yield "--all" if roots.everything else "--strict-tree"
     yield from roots.requirements

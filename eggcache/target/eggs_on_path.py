@@ -87,8 +87,15 @@ class EarlyReader:
 def resolve(
     target: Target, roots: Roots, run: Run, launched: Launch | None, load: Callable[[], object] = lambda: None
 ) -> tuple[Tree, EarlyReader]:
-    """The tree, as resolver.resolve tells it, and what was read of its eggs while the target was at work. `load` is
-    called then as well: it imports what is needed next."""
+    """The tree, as resolver.resolve tells it, and the eggs that were read while the target was at work.
+
+    :param target: the Python that is asked
+    :param roots: which distributions the tree is of
+    :param run: limits and progress
+    :param launched: the question, where the caller has started the target already
+    :param load: called while the target is at work: it imports what is needed next
+    :returns: the tree, and a reader that has read some of its eggs
+    """
     reader = EarlyReader(target.account, run.limits)
 
     def look() -> Iterator[None]:

@@ -91,8 +91,11 @@ def find(python: str | None = None) -> str:
 
     A directory that has a bin/python, as a virtual environment has, stands for that. It has a / in its name, or what
     somebody made here would be taken for a program of the PATH. Symbolic links stay, since a virtual environment is
-    found by the link that starts it. Raises UsageError where there is no such program, and where eggcache is a program
-    of its own (scripts/binary), which no Python runs, for the last.
+    found by the link that starts it.
+
+    :param python: a path, or the name of a program on the PATH; None: none was named
+    :raises UsageError: there is no such program; or none was named, and eggcache is a program of its own
+        (scripts/binary), which no Python runs
     """
     origin, name = "--python", python
     if name is None and os.environ.get("EGGCACHE_PYTHON"):

@@ -139,12 +139,22 @@ class Launch:
 
 
 def probe(target: Target, roots: Roots, *, related: bool = False) -> Launch:
-    """The target, started with the question for the tree; see resolver.resolve."""
+    """The target, started with the question for the tree; see resolver.resolve.
+
+    :param target: the Python to start
+    :param roots: which distributions the tree is of
+    :param related: True: the answer also has the needs that are met
+    """
     return Launch(target, "probe.py", {"related": related, **question(target, roots)})
 
 
 def question(target: Target, roots: Roots) -> dict[str, object]:
-    """The request for probe.py."""
+    """The request for probe.py.
+
+    :param target: the Python that is going to be asked
+    :param roots: which distributions the tree is of
+    :returns: values for `literal`, by the names that the script has for them
+    """
     return {
         "requirements": list(roots.requirements),
         "paths": search_path.entries(map(os.path.abspath, target.paths)),
@@ -155,7 +165,11 @@ def question(target: Target, roots: Roots) -> dict[str, object]:
 
 
 def compose(script_name: str, request: object) -> bytes:
-    """The text of a script with its request in front: every Python from 2.4 on reads it the same."""
+    """The text of a script with its request in front: every Python from 2.4 on reads it the same.
+
+    :param script_name: a file of target/inside
+    :param request: what the script reads as REQUEST, for `literal`
+    """
     parts = [f"REQUEST = {literal(request)}\n".encode("ascii")]
     for name in PARTS.get(script_name, ("pipe.py", "preamble.py", script_name)):
         parts.append(package_data.read(f"target/inside/{name}"))
@@ -188,7 +202,10 @@ def environment() -> dict[str, str]:
 
 
 def of_locale(name: str) -> bool:
-    """Whether an environment variable says in which locale a process runs: locale(7)."""
+    """Whether an environment variable says in which locale a process runs: locale(7).
+
+    :param name: the name of a variable
+    """
     return name in ("LANG", "LANGUAGE") or name.startswith("LC_")
 
 
@@ -264,7 +281,11 @@ def no_python(executable: str, words: str, account: Account | None = None) -> Eg
 
 
 def home(executable: str) -> str | None:
-    """The directory of the interpreter that a virtual environment was made from: `home` in its pyvenv.cfg (PEP 405)."""
+    """The directory of the interpreter that a virtual environment was made from: `home` in its pyvenv.cfg (PEP 405).
+
+    :param executable: the path of the virtual environment's Python
+    :returns: an absolute path; None where there is no pyvenv.cfg, or none in it
+    """
     lines = files.lines(os.path.join(os.path.dirname(os.path.dirname(executable)), "pyvenv.cfg"), flags=os.O_NOFOLLOW)
     directory = next(
         (value.strip() for key, _, value in (line.partition("=") for line in lines) if key.strip() == "home"), ""

@@ -57,6 +57,7 @@ HOST = Host()
 def place(directory: str, label: str) -> str:
     """The egg cache `directory` of a host, without what is double in its path.
 
+    :param directory: the path as it was given
     :param label: what an error calls it
     :raises UsageError: it names no place there, or one of the directories that every host has; or it lies where
         programs have theirs, and is not named as a cache of eggs: tar would take Apache's own cache from Apache
@@ -77,13 +78,22 @@ def place(directory: str, label: str) -> str:
 
 
 def anybodys(directory: str) -> bool:
-    """Whether it lies where anybody on a host can make names."""
+    """Whether it lies where anybody on a host can make names.
+
+    :param directory: an absolute path on the host
+    """
     return directory.startswith(_ANYBODYS)
 
 
 def tree(host: Host, paths: Sequence[str], opening: Opening) -> Tree:
     """All eggs that `paths` name, or that lie in them, as a tree of no requirements. An egg that cannot be read is part
-    of it: what is wrong is told where its files are needed. Raises UsageError where there is none."""
+    of it: what is wrong is told where its files are needed.
+
+    :param host: what is known of the host
+    :param paths: eggs, and directories of eggs, on this machine
+    :param opening: opens an egg to look at its names
+    :raises UsageError: no egg lies there
+    """
     distributions = [
         distribution
         for egg in eggs_on_path.on_path(paths)
@@ -98,7 +108,11 @@ def tree(host: Host, paths: Sequence[str], opening: Opening) -> Tree:
 
 
 def notes(host: Host, tree: Tree) -> Iterator[str]:
-    """What is to be said where some of the eggs of `tree` are for another Python than that of the `host`."""
+    """What is to be said where some of the eggs of `tree` are for another Python than that of the `host`.
+
+    :param host: what is known of the host
+    :param tree: the eggs, as `tree` has them
+    """
     version = ".".join(map(str, host.python[:2]))
     tags = [(distribution.egg or "", _FOR.search(distribution.egg or "")) for distribution in tree.distributions]
     mismatches = [os.path.basename(egg) for egg, tag in tags if tag and version and tag[1] != version]

@@ -62,8 +62,16 @@ def examine(
     meanwhile: Callable[[], object] | None = None,
     early: Callable[[Tree], None],
 ) -> Mapping[str, Any]:
-    """The second answer of a script, whose first answer is the tree, which `early` gets at once. The script is
-    `launched` with launch.question in its request. The caller checks the second answer. Otherwise as `resolve`."""
+    """The second answer of a script, whose first answer is the tree. The caller checks the second answer. Otherwise as
+    `resolve`.
+
+    :param launched: the script, with launch.question in its request
+    :param target: the Python that it runs in
+    :param roots: which distributions the tree is of
+    :param meanwhile: called about ten times a second while the target is at work
+    :param early: called with the tree, as soon as that is there
+    :returns: the second answer, by name
+    """
     answer = script_run.run(launched, meanwhile=meanwhile, early=lambda row: early(_tree(target, roots, row)))
     return Answer(target.python, answer).said
 
@@ -75,6 +83,12 @@ def describe(
 
     Of everything, a target without pkg_resources is looked through by file name. What is added is the caller's
     to take apart. Else as `resolve`.
+
+    :param script: the file of target/inside that asks
+    :param target: the Python that is asked
+    :param roots: which distributions the tree is of
+    :param meanwhile: called about ten times a second while the target is at work
+    :returns: the tree, and the whole answer by name
     """
     answer = script_run.run(launch.Launch(target, script, launch.question(target, roots)), meanwhile=meanwhile)
     return _tree(target, roots, answer, need_pkg_resources=False), Answer(target.python, answer).said
@@ -122,6 +136,10 @@ def findings(tree: Tree, account: Account | None = None) -> tuple[Finding, ...]:
     cannot parse is a notice: the distribution that it names was followed. There is one finding for each requirement;
     where several distributions have it, the other chains are its context. The disk is searched for a cause with the
     rights of `account`, None: with ours.
+
+    :param tree: the answer of a target
+    :param account: whose rights the disk is searched with; None: those of the caller
+    :returns: one finding for each requirement that is not met
     """
     chains: dict[tuple[State, str], list[str]] = {}
     needs: dict[tuple[State, str], Need] = {}
@@ -139,14 +157,22 @@ def findings(tree: Tree, account: Account | None = None) -> tuple[Finding, ...]:
 
 
 def gaps_matter(tree: Tree) -> bool:
-    """Whether what is missing matters: of a requirement, or of TurboGears where none was named; not with --all."""
+    """Whether what is missing matters: of a requirement, or of TurboGears where none was named; not with --all.
+
+    :param tree: the answer of a target
+    """
     roots = {need.requirement for need in tree.needs if need.by is None}
     return bool(tree.requirements) or (bool(roots) and roots.issubset(REPORTED))
 
 
 def notes(tree: Tree, roots: Roots) -> tuple[str, ...]:
     """What is to be said of the tree of `roots` that asks for nothing: which zipped eggs are outside of it; or that
-    none was named, where TurboGears is not installed either."""
+    none was named, where TurboGears is not installed either.
+
+    :param tree: the answer of a target
+    :param roots: what was asked for
+    :returns: lines for a person
+    """
     if roots.everything:
         words = "everything on the path; name your application to narrow it down"
         if not any(
@@ -161,6 +187,8 @@ def rivals(tree: Tree) -> Iterator[Finding]:
     """Notices: other versions beside those that were chosen of what is on the path and not active.
 
     A script of buildout's has a list of its own, and may load any of these.
+
+    :param tree: the answer of a target
     """
     choices = {
         (normal_name(distribution.project), os.path.dirname(distribution.egg)): distribution
@@ -178,7 +206,10 @@ def rivals(tree: Tree) -> Iterator[Finding]:
 
 
 def outside_line(tree: Tree) -> str:
-    """The line that names the zipped eggs on the path to which no requirement has led."""
+    """The line that names the zipped eggs on the path to which no requirement has led.
+
+    :param tree: one with eggs outside of it
+    """
     count, names = len(tree.outside), ", ".join(map(os.path.basename, tree.outside[:_NAMES]))
     rest = f" and {count - _NAMES} more" if count > _NAMES else ""
     eggs = "a zipped egg" if count == 1 else f"{count} zipped eggs"

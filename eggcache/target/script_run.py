@@ -38,10 +38,12 @@ def run(
     makes them: any path gets through. The script and its request are the target's standard input, and the answer has a
     pipe of its own: no file is written, and a list of processes shows nothing.
 
+    :param launched: the script, just started
     :param timeout: seconds until the target is ended, without the time that `early` takes
     :param meanwhile: called about ten times a second while the target is at work
     :param early: called with the first answer of a script that answers twice, while the script is at work on the
         second, which is returned; an exception of it ends the target
+    :returns: the answer; of a script that answers twice, the second one
     :raises NotPermitted: the account cannot run the target
     :raises EggcacheError: the target is not a Python, or gives no sensible answer within `timeout`
     """

@@ -26,8 +26,10 @@ class StandsForNothing(UsageError):
 def entries(paths: Iterable[str]) -> list[str]:
     """The directories and eggs that `paths` stand for, in order, each once.
 
-    A file that is neither a script with a list, nor an egg or another zip, adds nothing: see `check`. Raises
-    StandsForNothing for a Trac environment whose configuration cannot be read.
+    A file that is neither a script with a list, nor an egg or another zip, adds nothing: see `check`.
+
+    :param paths: directories, eggs, scripts of buildout's, Trac environments
+    :raises StandsForNothing: the configuration of a Trac environment cannot be read
     """
     places = dict[str, None]()
     for path in paths:
@@ -42,7 +44,11 @@ def entries(paths: Iterable[str]) -> list[str]:
 
 
 def check(path: str) -> None:
-    """Raise StandsForNothing for a file that is neither a script with a list, nor an egg or another zip."""
+    """Look whether `path` can stand for entries of sys.path, as far as its kind tells.
+
+    :param path: a directory, an egg, a script of buildout's or a Trac environment
+    :raises StandsForNothing: it is a file, and neither a script with a list, nor an egg or another zip
+    """
     if _may_be_script(path) and buildout.eggs(path) is None and not _is_zip(path):
         cause = "it is no directory and no egg, and no list of eggs can be read in it, as buildout writes it"
         raise StandsForNothing(path, cause, "name a script that buildout generated, such as bin/instance")
@@ -59,7 +65,11 @@ def _plugins(environment: str) -> list[str]:
 
 
 def sources(paths: Iterable[str]) -> Iterator[str]:
-    """The files on which it depends what `paths` stand for."""
+    """The files on which it depends what `paths` stand for.
+
+    :param paths: directories, eggs, scripts of buildout's, Trac environments
+    :returns: these and, of a Trac environment, its configuration
+    """
     for path in paths:
         yield path
         if is_trac(path):
@@ -70,18 +80,28 @@ def sources(paths: Iterable[str]) -> Iterator[str]:
 
 
 def is_trac(path: str) -> bool:
-    """Whether it is a Trac environment, which `trac-admin DIR initenv` has made."""
+    """Whether it is a Trac environment, which `trac-admin DIR initenv` has made.
+
+    :param path: a path, which need not exist
+    """
     return files.beginning(os.path.join(path, "VERSION"), len(_TRAC)) == _TRAC
 
 
 def options(paths: Iterable[str]) -> Iterator[str]:
-    """The options of a command line that name `paths`."""
+    """The options of a command line that name `paths`.
+
+    :param paths: directories, eggs, scripts of buildout's, Trac environments
+    :returns: two words for each path
+    """
     for path in paths:
         yield from ("--path-from" if is_script(path) else "--trac-env" if is_trac(path) else "--path", path)
 
 
 def is_script(path: str) -> bool:
-    """Whether it is a script with a list of eggs, as buildout generates them."""
+    """Whether it is a script with a list of eggs, as buildout generates them.
+
+    :param path: a path, which need not exist
+    """
     return _may_be_script(path) and buildout.eggs(path) is not None
 
 

@@ -20,7 +20,11 @@ _LOOKS = 1000  # eggs that are no part of what was asked for: each may take a th
 
 def paths(tree: Tree, account: Account) -> Iterator[tuple[str, bool]]:
     """What lies on the path of the target of `tree` and may be an egg that it lacks, and whether `account` can read it:
-    any that is not in the tree, or, of a tree of requirements, those of projects that are missing."""
+    any that is not in the tree, or, of a tree of requirements, those of projects that are missing.
+
+    :param tree: the answer of the target
+    :param account: the user who is to read the eggs
+    """
     real = lru_cache(maxsize=None)(os.path.realpath)
 
     def place(path: str) -> str:
@@ -46,7 +50,12 @@ def paths(tree: Tree, account: Account) -> Iterator[tuple[str, bool]]:
 def refusals(
     candidates: Iterable[tuple[str, bool]], account: Account, opening: eggs_on_path.Opening
 ) -> Iterator[tuple[str, EggcacheError]]:
-    """The eggs of `paths` that `account` cannot read, or that `opening` refuses, each with the reason."""
+    """The eggs of `paths` that `account` cannot read, or that `opening` refuses, each with the reason.
+
+    :param candidates: what `paths` yields
+    :param account: the user who is to read the eggs
+    :param opening: opens an egg and reads its structure
+    """
     for path, readable in candidates:
         try:
             if not readable:
@@ -58,7 +67,13 @@ def refusals(
 
 
 def findings(tree: Tree, account: Account, limits: Limits, progress: Progress) -> Iterator[Finding]:
-    """A finding for each of these eggs, for the first hundred."""
+    """A finding for each of these eggs, for the first hundred.
+
+    :param tree: the answer of the target
+    :param account: the user who is to read the eggs
+    :param limits: what an egg may ask for
+    :param progress: told of each egg
+    """
     progress.phase("looking for eggs that are passed over")
 
     def candidates() -> Iterator[tuple[str, bool]]:
@@ -72,7 +87,10 @@ def findings(tree: Tree, account: Account, limits: Limits, progress: Progress) -
 
 
 def refusal(error: EggcacheError) -> Finding:
-    """The finding for an egg that could not be opened or read."""
+    """The finding for an egg that could not be opened or read.
+
+    :param error: what opening or reading the egg raised
+    """
     if isinstance(error, NotPermitted):
         return Finding("egg-unreadable", error.thing, error.cause, error.remedy, error.status)
     return Finding("egg-refused", error.thing, error.cause, error.remedy)

@@ -76,7 +76,11 @@ def look(executable: str, paths: Sequence[str] = ()) -> Startup:
 
 def site_directories(executable: str) -> list[str]:
     """Where the site-packages of a target are, or would be: `lib*/python*/site-packages` and `dist-packages` below its
-    prefix, which is where its name leads to unless it is an environment's."""
+    prefix, which is where its name leads to unless it is an environment's.
+
+    :param executable: the path of the target
+    :returns: those that exist
+    """
     path = os.path.abspath(executable)
     names = [path] if _homes(os.path.dirname(path)) else [path, os.path.realpath(path)]
     prefixes = dict.fromkeys(os.path.dirname(os.path.dirname(name)) for name in names)

@@ -13,19 +13,28 @@ from eggcache.target import command_lines
 
 
 def normal_name(name: str) -> str:
-    """A project's name as PEP 503 normalises it, for which spellings of one project are the same."""
+    """A project's name as PEP 503 normalises it, for which spellings of one project are the same.
+
+    :param name: any spelling
+    """
     return re.sub(r"[-_.]+", "-", name.strip()).lower()
 
 
 def project_name(requirement: str) -> str:
     """The project name at the beginning of a requirement, as it is spelt: `TurboGears`; the whole text where there is
-    none."""
+    none.
+
+    :param requirement: a line as pkg_resources reads it
+    """
     match = re.match(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)", requirement)
     return match[1] if match else requirement
 
 
 def project(requirement: str) -> str:
-    """The project that a requirement names, normalised: `TurboGears[sqlobject]>=1.1` -> `turbogears`."""
+    """The project that a requirement names, normalised: `TurboGears[sqlobject]>=1.1` -> `turbogears`.
+
+    :param requirement: a line as pkg_resources reads it
+    """
     return normal_name(project_name(requirement))
 
 
@@ -33,7 +42,10 @@ def dependents(tree: Tree, names: Sequence[str]) -> Tree:
     """The distributions that need those called `names`, directly or through others, and these themselves.
 
     The `requirements` of the tree are the names. A distribution that is not installed counts where another requires it.
-    Raises Missing for a name that is neither installed nor required.
+
+    :param tree: the answer of a target
+    :param names: projects, in any spelling
+    :raises Missing: a name is neither installed nor required
     """
     keys = {project(name): name for name in names}
     leading = [project(distribution.project) in keys for distribution in tree.distributions]
@@ -65,7 +77,12 @@ def dependents(tree: Tree, names: Sequence[str]) -> Tree:
 def levels(tree: Tree, depth: int, *, reverse: bool = False) -> Tree:
     """The distributions that are no more than `depth` steps from a root (0: the roots), and what they need of each
     other. What no requirement leads to counts as a root. With `reverse` the steps go from the tree's requirements to
-    what needs them, see dependents."""
+    what needs them, see dependents.
+
+    :param tree: the answer of a target, or the tree of `dependents`
+    :param depth: the number of steps
+    :param reverse: True: count from what is needed upwards
+    """
     beside: dict[int | None, list[Need]] = {}
     for need in tree.needs:
         beside.setdefault(need.found if reverse else need.by, []).append(need)
@@ -94,12 +111,18 @@ def levels(tree: Tree, depth: int, *, reverse: bool = False) -> Tree:
 
 
 def reach(tree: Tree) -> Tree:
-    """What its requirements lead to, without what else is on the path."""
+    """What its requirements lead to, without what else is on the path.
+
+    :param tree: the answer of a target
+    """
     return _part(tree, {need.found for need in tree.needs if need.found is not None}, tree.needs)
 
 
 def duplicates(tree: Tree) -> Tree:
-    """The distributions that the path has more than once, by project, best first."""
+    """The distributions that the path has more than once, by project, best first.
+
+    :param tree: the answer of a target
+    """
     times = Counter(project(distribution.project) for distribution in tree.distributions)
     repeats = {
         index for index, distribution in enumerate(tree.distributions) if times[project(distribution.project)] > 1

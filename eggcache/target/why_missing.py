@@ -47,7 +47,11 @@ def project_of(name: str) -> str:
 
 
 def lines(tree: Tree, account: Account) -> list[Line]:
-    """What the .pth files in the site directories of a target name, as far as `account` can read them."""
+    """What the .pth files in the site directories of a target name, as far as `account` can read them.
+
+    :param tree: the answer of the target
+    :param account: whose rights the files are read with
+    """
     entries, sites = list[Line](), {os.path.realpath(place) for place in tree.interpreter.site_packages}
     for file in islice(tree.interpreter.pth, answer_parsing.MOST):
         directory, code = os.path.dirname(file), 0
@@ -90,7 +94,11 @@ def in_front(tree: Tree, account: Account, location: str) -> str:
 
 
 def findings(tree: Tree, account: Account) -> Iterator[Finding]:
-    """Notices of what keeps eggs from the path of a target, whether or not anything is known to require them."""
+    """Notices of what keeps eggs from the path of a target, whether or not anything is known to require them.
+
+    :param tree: the answer of the target
+    :param account: whose rights the disk is searched with
+    """
     yield from islice(_notices(tree, account), _FINDINGS)
 
 
