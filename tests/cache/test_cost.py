@@ -93,6 +93,23 @@ def test_tree_is_linear(python: Path, shared_tmp: Path) -> None:
     assert large <= 100 * 18, "half of them are pkg_resources' own"
 
 
+def test_an_egg_with_most_members_is_read_as_often_as_a_small_one(python: Path, shared_tmp: Path) -> None:
+    """A requirement's own egg, beside others, is opened as often where it has more members than the target is to hold:
+    each time, the target's zipfile would list all of them."""
+    opened = []
+    for members in (1, 11_000):
+        eggs = shared_tmp / f"beside-{members}"
+        eggs.mkdir()
+        for number in range(4):
+            write_egg(eggs / f"Beside{number}-1.0-py3.11.egg", {f"beside{number}.py": ""})
+        egg = eggs / "Chief-1.0-py3.11.egg"
+        write_egg(egg, {f"chief/m{number}.py": "" for number in range(members)})
+        found, _ = calls(egg, "tree", "Chief", "--path", str(eggs), "--python", str(python))
+        opened.append(found["openat"])
+    assert opened[0] == opened[1]
+    assert opened[1] <= 7
+
+
 def test_memory_is_not_that_of_all_members(python: Path, shared_tmp: Path) -> None:
     """Neither eggcache nor the target holds the members of sixty eggs more than those of a few: each egg has 2,000,
     of which pkg_resources keeps a kilobyte each in three places, and all are read for their requirements."""

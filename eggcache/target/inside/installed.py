@@ -2,7 +2,7 @@
 # Python 2.4 to 3.14 syntax: no `with`, no `except X as e`, no conditional expression, no bytes literal.
 import zipimport
 
-KEPT, MEMBERS = 50, 10000  # zips, and members of more than one
+KEPT, MEMBERS = 50, 10000  # zips, and members of all but the largest
 
 
 def words():
@@ -69,6 +69,7 @@ class Installed:
         for dist in list(self.ws.by_key.values()):
             self.active[self.identity(dist)] = True
         self.scanned = None
+        self.scan = None  # the Environment of all that is on the path, where it is the one that resolve() would make
 
     def identity(self, dist):
         provider = getattr(dist, "_provider", None)
@@ -77,13 +78,14 @@ class Installed:
     def environment(self):
         """{key: distributions, best first}, and scanned lazily, since a complete working set needs no scan."""
         if self.scanned is None:
-            env = self.pr.Environment([])
+            env = self.scan = self.pr.Environment([])
             refused = {}
             for entry in list(self.ws.entries):
                 for dist in self.found_on(entry):
                     try:
                         env.add(dist)
                     except Exception:
+                        self.scan = None
                         # 66.0 sorts by a version that it cannot parse. One it has taken all the same, or not
                         if [other for other in env._distmap.get(dist.key, []) if other is dist] == []:
                             refused.setdefault(dist.key, []).append(dist)
@@ -94,26 +96,35 @@ class Installed:
         return self.scanned
 
     def found_on(self, entry):
-        dists = []
+        dists, last = [], None
         try:
             for dist in self.pr.find_distributions(entry):
                 dists.append(dist)
-                self.forget(dist)
+                if last is not None:
+                    self.forget(last, dist)
+                last = dist  # its zip is looked into once more before the next one comes
+            if last is not None:
+                self.forget(last)
         except Exception:
+            self.scan = None
             # one damaged egg or unreadable link must not hide the others beside it
             for name in entries_of(entry):
                 if name.lower().endswith(".egg"):
                     dists.extend(attempt(list, self.pr.find_distributions(os.path.join(entry, name))) or [])
         return dists
 
-    def forget(self, dist):
+    def forget(self, dist, at_hand=None):
         """Let go of what was read of a zip that is not on the path itself: a kilobyte for every member of it. It is read
-        again where it is asked for."""
+        again where it is asked for. That of `at_hand`, and of the largest zip, stay: these cost most to be read again."""
         kept = getattr(getattr(self.pr, "ZipProvider", None), "_zip_manifests", None)  # since 5.8
         if isinstance(kept, dict) and len(kept) > 1:  # a basket is asked for each of its eggs
-            members = sum([len(manifest[0]) for manifest in kept.values()])
-            if len(kept) > KEPT or members > MEMBERS:
-                kept.clear()
+            sizes = [(len(kept[archive][0]), archive) for archive in kept]
+            size, largest = max(sizes)
+            if len(kept) > KEPT or sum([members for members, archive in sizes]) - size > MEMBERS:
+                loader = getattr(getattr(at_hand, "_provider", None), "loader", None)
+                for archive in list(kept):
+                    if archive not in (largest, getattr(loader, "archive", None)):
+                        del kept[archive]
         provider = getattr(dist, "_provider", None)
         loader = getattr(provider, "loader", None)
         if isinstance(loader, (zipimport.zipimporter, Reopened)) and loader.archive not in self.path:

@@ -211,7 +211,7 @@ class Walk:
         if not self.clean:
             return  # it would stop where the walk went on
         try:
-            for dist in self.installed.ws.resolve(roots):
+            for dist in self.installed.ws.resolve(roots, self.installed.scan):
                 self.reach(dist)
         except Exception:
             # 66.0 fails for a version that it cannot sort, whether or not anybody wants that distribution
