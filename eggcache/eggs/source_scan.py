@@ -169,10 +169,11 @@ class _Module:
                     if not inside and not text.startswith(("#", "\n", "\r")):
                         program = text.startswith("if __name__")
                     words = [] if program else self._telling_words(text)
-                    purpose = self._purpose(words)
-                    if purpose:
-                        yield f"{self.name}, line {line + at}: {purpose}"
-                    self._follow(words, self.local if inside else self.lasting)
+                    if words:
+                        purpose = self._purpose(words)
+                        if purpose:
+                            yield f"{self.name}, line {line + at}: {purpose}"
+                        self._follow(words, self.local if inside else self.lasting)
             line += part.count("\n") + 1
 
     def _telling_words(self, text: str) -> list[_Word]:
@@ -251,7 +252,7 @@ def _statements(text: str) -> Iterator[tuple[int, str]]:
         piece = match.group()
         pieces.append(piece)
         line += piece.count("\n")
-        code = _NO_CODE.sub("", piece)
+        code = _NO_CODE.sub("", piece) if "'" in piece or '"' in piece or "#" in piece else piece
         depth += sum(map(code.count, "([{")) - sum(map(code.count, ")]}"))
         if depth <= 0:
             yield begun, "".join(pieces)
