@@ -44,7 +44,12 @@ class Remedy(namedtuple("Remedy", ("text", "command"), defaults=("",))):
 
 
 def in_one_line(thing: str, cause: str, remedy: Remedy) -> str:
-    """The one line of an error or a finding."""
+    """The one line of an error or a finding.
+
+    :param thing: what is wrong: a path, an option, a requirement
+    :param cause: why
+    :param remedy: what to do; its text may be ""
+    """
     return f"{thing}: {cause}; {remedy}" if remedy.text else f"{thing}: {cause}"
 
 
@@ -110,7 +115,12 @@ class NotPermitted(EggcacheError):
 
 
 def of_disk(thing: str, cause: str, error: OSError) -> EggcacheError:
-    """The error for a refusal of the disk or the kernel. A read-only disk is not unsafe: the status is 1."""
+    """The error for a refusal of the disk or the kernel. A read-only disk is not unsafe: the status is 1.
+
+    :param thing: the path that the command was at work on
+    :param cause: what could not be done with it
+    :param error: what the system said; a file name of its own is named too
+    """
     why = error.strerror or str(error)
     named = isinstance(error.filename, str) and error.filename != "." and not thing.endswith(error.filename)
     where = f" ({error.filename})" if named else ""
@@ -138,7 +148,11 @@ class Ended(BaseException):
 
 
 def meant(word: str, known: Iterable[str]) -> str:
-    """ "did you mean NAME?" with the name of `known` that is most like `word`; "" where none is like it."""
+    """ "did you mean NAME?" with the name of `known` that is most like `word`; "" where none is like it.
+
+    :param word: what somebody has written
+    :param known: the words that there are
+    """
     import difflib
 
     near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
@@ -146,14 +160,20 @@ def meant(word: str, known: Iterable[str]) -> str:
 
 
 def one_line(text: str) -> str:
-    """The text with unprintable characters escaped: names in messages come from eggs and from the target."""
+    """The text with unprintable characters escaped: names in messages come from eggs and from the target.
+
+    :param text: any text
+    """
     if text.isprintable():  # as nearly all are
         return text
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def tell(line: str) -> None:
-    """Print a message on stderr. A closed stderr or a full disk neither stops the work nor changes the exit status."""
+    """Print a message on stderr. A closed stderr or a full disk neither stops the work nor changes the exit status.
+
+    :param line: the message, without the newline
+    """
     try:
         print(line, file=sys.stderr)
     except OSError:

@@ -141,7 +141,11 @@ class Display(Progress):
 
 
 def watched(quiet: bool, verbose: bool) -> Progress:
-    """The progress that suits stderr: none, a bar, or lines for a log."""
+    """The progress that suits stderr: none, a bar, or lines for a log.
+
+    :param quiet: True: nothing is shown
+    :param verbose: True: lines for a log, on a terminal too
+    """
     if quiet:
         return Progress()
     try:

@@ -49,8 +49,10 @@ class Archived:
 def verifier(archived: Archived, target: Target, roots: Roots = EVERYTHING) -> bytes:
     """The text of the verifier of an archive, for the Python of its host.
 
+    :param archived: the archive, as it was written
     :param target: whose paths are added to that Python's, where whoever runs the verifier names no other
     :param roots: which distributions the archive was made for
+    :returns: a Python script for the host, as a file
     """
     question = launch.question(target, roots)
     contents = {"names": list(archived.names), "timezone": archived.timezone, "rules": archived.rules}

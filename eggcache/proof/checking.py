@@ -79,7 +79,16 @@ def with_tree(
     imports: Sequence[str] | None,
     application: Application,
 ) -> tuple[Report, Tree]:
-    """What `check` returns, and the tree that it is about: the target is asked once for both. Otherwise as `check`."""
+    """What `check` returns, and the tree that it is about: the target is asked once for both. Otherwise as `check`.
+
+    :param cache: the egg cache; None: look at the tree and the host alone
+    :param target: the Python that is asked
+    :param roots: which distributions the tree is of
+    :param run: limits, waiting and progress
+    :param imports: modules that have to import, beside those of the `roots`; None: nothing is imported
+    :param application: the application's own configuration
+    :returns: what `check` returns, and the tree
+    """
     if cache is not None:
         cache = os.path.abspath(cache)
         _wait_for_prepare(cache, run)

@@ -36,9 +36,14 @@ def verify(
 ) -> Report:
     """Whether root's cache `directory` has the whole tree as it is now, for us who read it.
 
-    The arguments are those of `preparation.prepare`; `launched` is that of `resolver.resolve`. A cache that is not
-    current is a finding with exit status 3, whose remedy is the command for root. Raises EggcacheError where the target
-    fails.
+    A cache that is not current is a finding with exit status 3, whose remedy is the command for root.
+
+    :param directory: the path of the cache
+    :param target: the Python that is asked
+    :param roots: which distributions the tree is of
+    :param run: limits and progress
+    :param launched: the question, where the caller has started the target already
+    :raises EggcacheError: the target fails
     """
     with layout.zone(target.timezone):
         tree, read = eggs_on_path.resolve(target, roots, run, launched)

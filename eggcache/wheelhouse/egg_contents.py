@@ -55,14 +55,14 @@ def opened(distribution: Distribution, account: Account, limits: Limits) -> Iter
     """
     path = distribution.egg or distribution.location
     with accounts.reading(path, account) as descriptor:
-        before = os.fstat(descriptor)
+        first = os.fstat(descriptor)
         if distribution.kind is Kind.UNZIPPED:
-            yield _directory(descriptor, path, code_owners.reader(path, before, account), limits)
+            yield _directory(descriptor, path, code_owners.reader(path, first, account), limits)
         else:
             yield _zip(descriptor, path, distribution.inside, limits)
-        after = os.fstat(descriptor)
-        if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-            raise _changed(path)
+        last = os.fstat(descriptor)
+        if (first.st_size, first.st_mtime_ns) != (last.st_size, last.st_mtime_ns):
+            raise _change(path)
 
 
 def _zip(descriptor: int, path: str, inside: str, limits: Limits) -> Contents:
@@ -95,9 +95,9 @@ def _directory(descriptor: int, path: str, account: Account, limits: Limits) -> 
         if info.st_size > limits.member or total > limits.total:
             cause = f"more than {limits.total} bytes, or than {limits.member} in one file"
             raise EggTooLarge(path, cause, "raise --limit for it, if you trust it")
-        when = gmtime(min(max(int(info.st_mtime), EARLIEST), LATEST))
+        date = gmtime(min(max(int(info.st_mtime), EARLIEST), LATEST))
         files[name] = Content(
-            name, info.st_size, when[:6], lambda name=name, info=info: _pieces(descriptor, path, name, info, account)  # type: ignore[misc]
+            name, info.st_size, date[:6], lambda name=name, info=info: _pieces(descriptor, path, name, info, account)  # type: ignore[misc]
         )  # fmt: skip
     return Contents(files, public)
 
@@ -107,18 +107,20 @@ def _walk(descriptor: int, path: str, account: Account) -> Iterator[tuple[str, o
     yield "", os.fstat(descriptor)
     pending = [""]
     while pending:
-        where = pending.pop()
+        directory = pending.pop()
         below = []
         with accounts.acting(account):
             try:
-                with _below(descriptor, where) as here:
-                    found = [(name, os.stat(name, dir_fd=here, follow_symlinks=False)) for name in os.listdir(here)]
+                with _below(descriptor, directory) as parent:
+                    entries = [
+                        (name, os.stat(name, dir_fd=parent, follow_symlinks=False)) for name in os.listdir(parent)
+                    ]
             except PermissionError:
-                raise accounts.in_the_way(os.path.join(path, where), account) from None
+                raise accounts.in_the_way(os.path.join(path, directory), account) from None
             except OSError:
-                raise _changed(path) from None
-        for name, info in sorted(found):
-            full = f"{where}/{name}" if where else name
+                raise _change(path) from None
+        for name, info in sorted(entries):
+            full = f"{directory}/{name}" if directory else name
             if stat.S_ISDIR(info.st_mode):
                 below.append(full)
             elif not stat.S_ISREG(info.st_mode):
@@ -134,36 +136,36 @@ def _below(descriptor: int, name: str) -> Iterator[int]:
 
     One component at a time: O_NOFOLLOW guards only the last one, and any of them may have become a link by now.
     """
-    here = os.open(".", safe_dirs.DIRECTORY, dir_fd=descriptor)
+    current = os.open(".", safe_dirs.DIRECTORY, dir_fd=descriptor)
     try:
         for part in filter(None, name.split("/")):
-            above, here = here, os.open(part, safe_dirs.DIRECTORY, dir_fd=here)
+            above, current = current, os.open(part, safe_dirs.DIRECTORY, dir_fd=current)
             os.close(above)
-        yield here
+        yield current
     finally:
-        os.close(here)
+        os.close(current)
 
 
 def _pieces(descriptor: int, path: str, name: str, info: os.stat_result, account: Account) -> Iterator[bytes]:
     """The bytes of the file `name`, which has to be the file that `info` describes."""
     directory, _, base = name.rpartition("/")
     try:
-        with accounts.acting(account), _below(descriptor, directory) as here:
-            opened = os.open(base, safe_dirs.READ, dir_fd=here)
+        with accounts.acting(account), _below(descriptor, directory) as parent:
+            file = os.open(base, safe_dirs.READ, dir_fd=parent)
     except PermissionError:
         raise accounts.in_the_way(os.path.join(path, name), account) from None
     except OSError:
-        raise _changed(path) from None
-    with open(opened, "rb", buffering=0) as stream:
-        now = os.fstat(opened)
-        if not stat.S_ISREG(now.st_mode) or _identity(now) != _identity(info):
-            raise _changed(path)
-        left = info.st_size
-        while left and (piece := stream.read(min(left, _PIECE))):
-            left -= len(piece)
+        raise _change(path) from None
+    with open(file, "rb", buffering=0) as stream:
+        status = os.fstat(file)
+        if not stat.S_ISREG(status.st_mode) or _identity(status) != _identity(info):
+            raise _change(path)
+        rest = info.st_size
+        while rest and (piece := stream.read(min(rest, _PIECE))):
+            rest -= len(piece)
             yield piece
-        if left or _identity(os.fstat(opened)) != _identity(info):
-            raise _changed(path)
+        if rest or _identity(os.fstat(file)) != _identity(info):
+            raise _change(path)
 
 
 def _identity(info: os.stat_result) -> tuple[int, ...]:
@@ -171,7 +173,7 @@ def _identity(info: os.stat_result) -> tuple[int, ...]:
     return info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns
 
 
-def _changed(path: str) -> EggcacheError:
+def _change(path: str) -> EggcacheError:
     return EggcacheError(path, "it changed while it was read", "run again when it is installed")
 
 

@@ -48,7 +48,7 @@ class Rewritten:
     @property
     def changed(self) -> bool:
         """Whether an installer of today would have refused the line as it was."""
-        return _parsed(self.before) is None
+        return _requirement_of(self.before) is None
 
 
 def version(text: str) -> str | None:
@@ -98,11 +98,11 @@ def key(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9.]+", "-", text).lower()
 
 
-def same_version(spelling: str, other: str) -> bool:
+def same_version(spelling: str, candidate: str) -> bool:
     """Whether two spellings mean one version: file names have what `safe_version` and `to_filename` left of a
     version."""
-    safe = [re.sub(r"[^A-Za-z0-9.]+", "-", text.replace(" ", ".")).lower() for text in (spelling, other)]
-    return safe[0] == safe[1] or (version(spelling) is not None and version(spelling) == version(other))
+    safe = [re.sub(r"[^A-Za-z0-9.]+", "-", text.replace(" ", ".")).lower() for text in (spelling, candidate)]
+    return safe[0] == safe[1] or (version(spelling) is not None and version(spelling) == version(candidate))
 
 
 def extra_name(text: str) -> str:
@@ -113,34 +113,38 @@ def extra_name(text: str) -> str:
 def marker(*parts: str) -> str | None:
     """The environment marker that is true where all the `parts` are; None where one cannot be parsed."""
     try:
-        each = [str(Marker(part)) for part in parts if part.strip() and len(part) <= _LONGEST]
-        if len(each) < len([part for part in parts if part.strip()]):
+        markers = [str(Marker(part)) for part in parts if part.strip() and len(part) <= _LONGEST]
+        if len(markers) < len([part for part in parts if part.strip()]):
             return None
-        return str(Marker(" and ".join(f"({part})" for part in each) if len(each) > 1 else each[0])) if each else ""
+        return (
+            str(Marker(" and ".join(f"({part})" for part in markers) if len(markers) > 1 else markers[0]))
+            if markers
+            else ""
+        )
     except _ERRORS:
         return None
 
 
-def requirement(line: str, where: str = "", extra: str = "") -> Rewritten:
-    """One line of requires.txt as PEP 508, for the `extra` alone, and where the marker `where` is true."""
-    before = line.strip()
-    parsed = _parsed(before)
-    if parsed is not None:
-        own = [str(parsed.marker)] if parsed.marker else []
-        clauses = [_clause(specifier.operator, specifier.version) or str(specifier) for specifier in parsed.specifier]
-        extras = sorted(map(extra_name, parsed.extras))
-        return _together(before, parsed.name, extras, clauses, parsed.url or "", [where, *own], extra, [])
-    one_spaced = " ".join(before.split(" #")[0].split())
-    match = _REQUIREMENT.fullmatch(one_spaced) if len(before) <= _LONGEST else None
+def requirement(line: str, condition: str = "", extra: str = "") -> Rewritten:
+    """One line of requires.txt as PEP 508, for the `extra` alone, and where the marker `condition` is true."""
+    source = line.strip()
+    today = _requirement_of(source)
+    if today is not None:
+        conditions = [str(today.marker)] if today.marker else []
+        clauses = [_clause(specifier.operator, specifier.version) or str(specifier) for specifier in today.specifier]
+        extras = sorted(map(extra_name, today.extras))
+        return _composition(source, today.name, extras, clauses, today.url or "", [condition, *conditions], extra, [])
+    words = " ".join(source.split(" #")[0].split())
+    match = _REQUIREMENT.fullmatch(words) if len(source) <= _LONGEST else None
     project = name(match["name"]) if match else ""
     if match is None or not project:
-        return Rewritten("", before, "it names no project")
+        return Rewritten("", source, "it names no project")
     clauses, lost, alternatives = [], [], []
     for text in filter(str.strip, match["clauses"].split(",")):
         clause = _CLAUSE.fullmatch(text)
-        new = _clause(clause[1], clause[2]) if clause else None
-        if new is not None:
-            clauses.append(new)
+        normal = _clause(clause[1], clause[2]) if clause else None
+        if normal is not None:
+            clauses.append(normal)
         elif clause and clause[1] == "==":
             alternatives.append(text.strip())
         else:
@@ -148,10 +152,10 @@ def requirement(line: str, where: str = "", extra: str = "") -> Rewritten:
     if not clauses:  # else: a version of its own beside a range was an "or", and no wheel can have that version
         lost += [f"no version of today says {text}" for text in alternatives]
     extras = sorted(part for part in map(extra_name, (match["extras"] or "").split(",")) if part)
-    return _together(before, project, extras, clauses, "", [where, match["marker"] or ""], extra, lost)
+    return _composition(source, project, extras, clauses, "", [condition, match["marker"] or ""], extra, lost)
 
 
-def _parsed(line: str) -> Requirement | None:
+def _requirement_of(line: str) -> Requirement | None:
     if len(line) > _LONGEST:
         return None
     try:
@@ -165,17 +169,17 @@ def _clause(operator: str, text: str) -> str | None:
     if text.endswith(".*"):
         text = text if operator in ("==", "!=") else text[:-2] if operator in (">=", "<") else ""
     if operator == "===" or text.endswith(".*"):
-        new: str | None = operator + text
+        clause: str | None = operator + text
     else:
         normal = version(text)
-        new = None if normal is None or ("+" in normal and operator not in ("==", "!=")) else operator + normal
+        clause = None if normal is None or ("+" in normal and operator not in ("==", "!=")) else operator + normal
     try:
-        return None if new is None else str(Specifier(new))
+        return None if clause is None else str(Specifier(clause))
     except InvalidSpecifier:
         return None
 
 
-def _together(
+def _composition(
     before: str,
     project: str,
     extras: list[str],
@@ -195,6 +199,6 @@ def _together(
     text += f" @ {url}" if url else ",".join(sorted(set(clauses)))
     if where:
         text += f" ; {where}" if url else f"; {where}"
-    if _parsed(text) is None:
+    if _requirement_of(text) is None:
         return Rewritten("", before, "it cannot be parsed")
     return Rewritten(text, before, "; ".join(lost))

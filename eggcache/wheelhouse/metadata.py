@@ -21,14 +21,14 @@ _FIELDS = (
 )  # fmt: skip
 _MANY = {"Platform", "Supported-Platform", "Classifier", "Requires-External", "Project-URL"}
 _CONTENT_TYPE = re.compile(r"text/(plain|x-rst|markdown)(;.*)?")  # all that there are
-_RENAMED = {"license-expression": "license"}  # of Metadata 2.4
+_SYNONYMS = {"license-expression": "license"}  # of Metadata 2.4
 _HEAD = re.compile(r"([A-Za-z][A-Za-z0-9-]*):(?:[ \t]+(.*)|$)")
-_OTHERS = {
+_UNUSED = {
     "metadata-version", "name", "version", "description", "dynamic", "license-file", "requires", "provides",
     "obsoletes", "requires-dist", "provides-dist", "obsoletes-dist", "provides-extra", "import-name",
     "import-namespace",
 }  # fmt: skip
-_KNOWN = {field.lower() for field in _FIELDS} | _RENAMED.keys() | _OTHERS
+_FIELD_NAMES = {field.lower() for field in _FIELDS} | _SYNONYMS.keys() | _UNUSED
 
 
 @dataclass(frozen=True)
@@ -64,17 +64,17 @@ def parse(text: str) -> PkgInfo:
     body: list[str] = []
     for number, line in enumerate(lines):
         match = _HEAD.match(line)
-        if match and match[1].lower() in _KNOWN:
+        if match and match[1].lower() in _FIELD_NAMES:
             key = match[1].lower()
-            values = fields.setdefault(_RENAMED.get(key, key), [])
+            values = fields.setdefault(_SYNONYMS.get(key, key), [])
             values.append(match[2] or "")
         elif not line and not fields.get("metadata-version", ["1"])[0].startswith("1"):
             body = lines[number + 1 :]
             break
         elif values:
             values[-1] += "\n" + line
-    described = fields.pop("description", [""])[0]
-    return PkgInfo(fields, "\n".join(body) if any(map(str.strip, body)) else _dedented(described))
+    folded = fields.pop("description", [""])[0]
+    return PkgInfo(fields, "\n".join(body) if any(map(str.strip, body)) else _unfolded(folded))
 
 
 def spelled(info: PkgInfo, project: str, version: str) -> tuple[str, str]:
@@ -92,7 +92,7 @@ def spelled(info: PkgInfo, project: str, version: str) -> tuple[str, str]:
     return name, spelling
 
 
-def _dedented(text: str) -> str:
+def _unfolded(text: str) -> str:
     """A folded Description, as distutils.util.rfc822_escape indented it (and later setuptools with a bar)."""
     first, _, rest = text.partition("\n")
     rest = re.sub(r"^ {7}\|", "", rest, flags=re.MULTILINE) if re.search(r"^ {7}\|", rest) else rest
@@ -116,12 +116,12 @@ def requirements(text: str) -> tuple[list[str], list[Rewritten]]:
     extras: dict[str, None] = {}
     requires = []
     for section, line in sections(text):
-        extra, _, where = section.partition(":")
+        extra, _, condition = section.partition(":")
         extra = legacy.extra_name(extra)
         if extra:
             extras[extra] = None
         if line:
-            requires.append(legacy.requirement(line, where, extra))
+            requires.append(legacy.requirement(line, condition, extra))
     return sorted(extras), requires
 
 
@@ -141,13 +141,13 @@ def compose(info: PkgInfo, name: str, version: str, extras: Iterable[str], requi
     for field in _FIELDS:
         values = info.fields.get(field.lower(), [])
         for value in values if field in _MANY else values[:1]:
-            written = " ".join(value.split())
+            text = " ".join(value.split())
             if field == "License":  # it may be a text of many lines: each but the first indented, none of them empty
-                written = "\n        ".join(line.strip() for line in value.splitlines() if line.strip())
-            if field == "Description-Content-Type" and not _CONTENT_TYPE.fullmatch(written):
+                text = "\n        ".join(line.strip() for line in value.splitlines() if line.strip())
+            if field == "Description-Content-Type" and not _CONTENT_TYPE.fullmatch(text):
                 continue
-            if written and written != "UNKNOWN":
-                lines.append(f"{field}: {written}")
+            if text and text != "UNKNOWN":
+                lines.append(f"{field}: {text}")
     lines += [f"Provides-Extra: {extra}" for extra in extras]
     lines += [f"Requires-Dist: {line}" for line in dict.fromkeys(requires)]
     body = info.description.strip("\n")

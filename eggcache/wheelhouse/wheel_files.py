@@ -130,8 +130,8 @@ def _identity(contents: Contents, distribution: Distribution) -> tuple[metadata.
         cause = f"no version of today (PEP 440) says {version!a}" if version else "its metadata has no version"
         raise Unfit("wheel-version", cause, f"build {project} anew with another version")
     spelling = info.one("Name") or name, info.one("Version") or version
-    renamed = (project, version) != spelling or not legacy.is_version(version)
-    return info, Plan(project, release, before=" ".join(spelling) if renamed else "")
+    differs = (project, version) != spelling or not legacy.is_version(version)
+    return info, Plan(project, release, before=" ".join(spelling) if differs else "")
 
 
 def _choose(contents: Contents, plan: Plan) -> None:
@@ -148,7 +148,7 @@ def _choose(contents: Contents, plan: Plan) -> None:
                 plan.files[into] = content
             if rest.startswith("scripts/"):
                 plan.executable.add(into)
-        elif first in inner or _dropped(name, contents, loaders):
+        elif first in inner or _is_superfluous(name, contents, loaders):
             continue
         elif rest and first.lower().endswith((".dist-info", ".data", ".egg-info")):
             cause = f"it holds {first!a}, which an installer would take for its own"
@@ -165,7 +165,7 @@ def _of_egg_info(name: str, stem: str) -> str:
     return f"{stem}.data/{name}" if name.startswith("scripts/") else f"{stem}.dist-info/{name}"
 
 
-def _dropped(name: str, contents: Contents, loaders: set[str]) -> bool:
+def _is_superfluous(name: str, contents: Contents, loaders: set[str]) -> bool:
     """Byte-code that has its source; a stub in front of a native module; a .pth file, which no egg has ever run."""
     directory, _, base = name.rpartition("/")
     if base.endswith((".pyc", ".pyo")):
@@ -190,12 +190,12 @@ def _tags(plan: Plan, distribution: Distribution, machine: Machine) -> tuple[str
     base = os.path.basename((distribution.inside or distribution.egg or distribution.location).rstrip("/"))
     match = _EGG_NAME.fullmatch(re.sub(r"(?i)\.egg$", "", base))
     python = match["python"] if match else None
-    own = tuple(map(int, python.split("."))) if python else machine.version[:2]
+    release = tuple(map(int, python.split("."))) if python else machine.version[:2]
     platform = match["platform"] if match else None
-    here = machine.version[:2]
-    version = ".".join(map(str, here))
+    current = machine.version[:2]
+    version = ".".join(map(str, current))
     native = plan.native or platform is not None
-    if own[0] != here[0] or own > here or ((native or plan.sourceless) and own != here):
+    if release[0] != current[0] or release > current or ((native or plan.sourceless) and release != current):
         cause = f"it is for Python {python}, the target is {version}"
         raise Unfit("wheel-other-python", cause, "name its Python with --python")
     if platform and platform != machine.platform:
@@ -207,8 +207,8 @@ def _tags(plan: Plan, distribution: Distribution, machine: Machine) -> tuple[str
         name = machine.platform
         if machine.bits == 32 and name == "linux-x86_64":
             name = "linux-i686"  # a 32-bit Python under a 64-bit kernel, as pip and wheel call it
-        return f"cp{own[0]}{own[1]}-{machine.abi}-{re.sub('[^A-Za-z0-9]', '_', name)}", False
-    return f"{'cp' if plan.sourceless else 'py'}{own[0]}{own[1]}-none-any", True
+        return f"cp{release[0]}{release[1]}-{machine.abi}-{re.sub('[^A-Za-z0-9]', '_', name)}", False
+    return f"{'cp' if plan.sourceless else 'py'}{release[0]}{release[1]}-none-any", True
 
 
 def _namespace(package: str) -> str:
@@ -276,9 +276,9 @@ class _Wheel(WheelFile):  # type: ignore[misc, unused-ignore]
                 digest.update(piece)
                 size += len(piece)
                 member.write(piece)
-        encoded = urlsafe_b64encode(digest.digest()).rstrip(b"=").decode("ascii")
+        checksum = urlsafe_b64encode(digest.digest()).rstrip(b"=").decode("ascii")
         row = StringIO()
-        csv.writer(row, lineterminator="\n").writerow((entry.filename, f"sha256={encoded}", size))
+        csv.writer(row, lineterminator="\n").writerow((entry.filename, f"sha256={checksum}", size))
         self.rows += row.getvalue()
 
     def writestr(self, zinfo_or_arcname: ZipInfo | str, data: bytes | str, compress_type: int | None = None) -> None:

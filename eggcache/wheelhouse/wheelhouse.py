@@ -23,7 +23,7 @@ from eggcache.wheelhouse import egg_contents
 if TYPE_CHECKING:
     from eggcache.wheelhouse.wheel_files import Plan
 
-_SHARED, _OWN = 0o644, 0o600  # of a wheel whose egg everybody may read, and of another one
+_PUBLIC, _PRIVATE = 0o644, 0o600  # of a wheel whose egg everybody may read, and of another one
 
 
 def wheels(out: str, target: Target, roots: Roots = EVERYTHING, run: Run = DEFAULT_RUN) -> Report:
@@ -176,7 +176,7 @@ class _Work:
                 if first:
                     os.mkdir("second", 0o700, dir_fd=stage)
                 self.writer.write(plan, place, wrote)
-                mode = _SHARED if content.public else _OWN
+                mode = _PUBLIC if content.public else _PRIVATE
         except self.writer.Unfit as error:
             self.findings.append(Finding(error.code, distribution.location, error.cause, error.remedy))
             return
@@ -240,16 +240,16 @@ class _Work:
     def notes(self, interpreter: Interpreter, paths: Sequence[str]) -> Iterator[str]:
         """Notes about what differs where the eggs are."""
         if not self.machine.finds_wheels:
-            what = interpreter.setuptools or "the pkg_resources"
-            yield f"{what} of {interpreter.executable} finds no wheels: they can take the eggs' place under a newer one"
+            tool = interpreter.setuptools or "the pkg_resources"
+            yield f"{tool} of {interpreter.executable} finds no wheels: they can take the eggs' place under a newer one"
         elif not self.machine.pip and any(outcome.action != "kept" for outcome in self.outcomes):
             python = shlex.quote(interpreter.executable)
             yield f"{interpreter.executable} has no pip; to give it one: {python} -m ensurepip"
         tops = [interpreter.prefix] if self.machine.virtual else []
         eggs = [wheel.distribution.egg or wheel.distribution.location for wheel in self.wheels.values()]
-        outside = [egg for egg in eggs if _below(egg, paths) or (tops and not _below(egg, tops))]
-        if outside:
-            subject = f"{outside[0]} and {len(outside) - 1} more" if outside[1:] else outside[0]
+        strays = [egg for egg in eggs if _below(egg, paths) or (tops and not _below(egg, tops))]
+        if strays:
+            subject = f"{strays[0]} and {len(strays) - 1} more" if strays[1:] else strays[0]
             yield f"{subject}: pip leaves what lies outside of its environment, even if that is first on the path"
 
 
@@ -257,12 +257,12 @@ def _action(name: str, wheel: _Wheel, descriptor: int | None, stage: int) -> str
     if descriptor is None:
         return "made"
     try:
-        there = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+        info = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
     except FileNotFoundError:
         return "made"
-    same = (stat.S_IFMT(there.st_mode), stat.S_IMODE(there.st_mode)) == (stat.S_IFREG, wheel.mode)
-    same = same and there.st_uid == os.geteuid() and files.same_bytes(name, name, descriptor, stage)
-    return "kept" if same else "replaced"
+    equal = (stat.S_IFMT(info.st_mode), stat.S_IMODE(info.st_mode)) == (stat.S_IFREG, wheel.mode)
+    equal = equal and info.st_uid == os.geteuid() and files.same_bytes(name, name, descriptor, stage)
+    return "kept" if equal else "replaced"
 
 
 def _below(path: str, tops: Sequence[str]) -> bool:
@@ -285,8 +285,8 @@ def _no_egg(distribution: Distribution, out: str) -> Finding:
 def _notices(plan: Plan, distribution: Distribution) -> Iterator[Finding]:
     """Notices of the metadata that the wheel changes, or cannot have."""
     if plan.before:
-        now = f"{plan.project} {plan.version}"
-        yield Finding("wheel-renamed", distribution.location, f"{plan.before!a} is {now} in the wheel", "", 0)
+        name = f"{plan.project} {plan.version}"
+        yield Finding("wheel-renamed", distribution.location, f"{plan.before!a} is {name} in the wheel", "", 0)
     lines = set()
     for requirement in plan.requirements:
         if requirement.before in lines:  # for another extra
