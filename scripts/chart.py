@@ -30,9 +30,9 @@ def draw(result: dict[str, Any]) -> str:
     """The chart of a result. Of each group its medians, on tmpfs where there is one."""
     rows, y = [], 8
     for title, group, ways in _PARTS:
-        found = [measurement for measurement in result["measured"] if measurement["group"] == group]
-        medium = "tmpfs" if any(item["medium"] == "tmpfs" for item in found) else "disk"
-        medians = {item["way"]: item["median"] for item in found if item["medium"] == medium}
+        measurements = [measurement for measurement in result["measured"] if measurement["group"] == group]
+        medium = "tmpfs" if any(item["medium"] == "tmpfs" for item in measurements) else "disk"
+        medians = {item["way"]: item["median"] for item in measurements if item["medium"] == medium}
         shown = [(label, medians[way]) for way, label in ways if way in medians]
         if not shown:
             continue

@@ -66,12 +66,12 @@ def write_zip(path: Path, members: Iterable[Packed]) -> None:
 def read_zip(path: Path) -> list[Packed]:
     """The members of an egg, not inflated."""
     raw = path.read_bytes()
-    found = []
+    members = []
     with zipfile.ZipFile(path) as archive:
         for info in archive.infolist():
             start = info.header_offset + 30 + sum(struct.unpack_from("<2H", raw, info.header_offset + 26))
             year, month, day, hour, minute, second = info.date_time
-            found.append(
+            members.append(
                 Packed(
                     info.filename.encode(),
                     (year - 1980) << 9 | month << 5 | day,
@@ -82,7 +82,7 @@ def read_zip(path: Path) -> list[Packed]:
                     raw[start : start + info.compress_size],
                 )
             )
-    return found
+    return members
 
 
 def stored(name: str, data: bytes) -> Packed:

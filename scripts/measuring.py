@@ -136,7 +136,7 @@ class Bench:
         """
         print(f"{group}: {given.name} on {medium}, {rounds} rounds", file=sys.stderr, flush=True)
         pairs = [(way, Measured(group, given.name, medium, way.name, given.files)) for way in ways]
-        found, begun = [one for _, one in pairs], time.monotonic()
+        measurements, begun = [one for _, one in pairs], time.monotonic()
         pairs += [(way, Measured(group, given.name, medium, way.name, given.files)) for way in self._beside(ways)]
         for number in range(rounds):
             if number and time.monotonic() - begun > _ENOUGH:
@@ -151,12 +151,12 @@ class Bench:
                     self.notes.append(f"{group}, {given.name} on {medium}: {str(failed).strip()}")
                     pairs = [pair for pair in pairs if pair[1] is not one]  # the earlier build has no such thing
         self.measured += [one for _, one in pairs]
-        ours = {item.way: item for item in found}
-        for _, one in pairs[len(found) :]:
+        ours = {item.way: item for item in measurements}
+        for _, one in pairs[len(measurements) :]:
             now = ours[one.way[: -len(_BESIDE)]]
             ratio = now.least / one.least if group in _SHORT else now.median / one.median
             self.compare(group, f"{now.way}: {given.name}, now / beside", medium, ratio, _NOISE)
-        return found
+        return measurements
 
     def _beside(self, ways: Sequence[Way]) -> Iterator[Way]:
         for way in ways if self.earlier else ():

@@ -17,7 +17,7 @@ _NEEDS = "import pkg_resources; pkg_resources.Environment()"  # which looks at e
 
 def scale(bench: Bench, series: Sequence[Input], extremes: Sequence[Input]) -> None:
     """Time for each file from one tree to a hundred; memory for every input."""
-    found = []
+    points = []
     for given in [*extremes, *series]:
         if given is not series[0] and time.monotonic() - bench.begun > _LAST:
             bench.notes.append(f"scale, {given.name}: for time")
@@ -27,14 +27,14 @@ def scale(bench: Bench, series: Sequence[Input], extremes: Sequence[Input]) -> N
         rivals = ["tar -x"] if large else ["unzip -q", "tar -x", "prototype"]
         ways = extracting(bench, given, place, rivals=rivals)
         ours, *others = bench.measure("scale", given, bench.medium, ways, bench.rounds(1 if large else 3))
-        found.append((given, ours))
+        points.append((given, ours))
         bench.compare("scale", f"memory of a cold prepare of {given.name}, MiB", bench.medium, ours.peak_mib, 80.0)
         if given is extremes[0]:
             unzip = next(item for item in others if item.way == "unzip -q")
             ratio = ours.median / unzip.median
             bench.compare("scale", f"cold prepare / unzip -q, {given.name}", bench.medium, ratio, 0.8)
         shutil.rmtree(place)
-    first, last = (next(item for item in found if item[0] is series[0])), found[-1]
+    first, last = (next(item for item in points if item[0] is series[0])), points[-1]
     if last is first:
         return
     ratio = (last[1].median / last[0].files) / (first[1].median / first[0].files)

@@ -328,8 +328,8 @@ def test_the_zone_is_named(site: Site, shared_tmp: Path) -> None:
 
 def dated(archive: Path) -> dict[str, float]:
     """The dates of what is in an archive."""
-    with tarfile.open(archive) as found:
-        return {item.name: item.mtime for item in found}
+    with tarfile.open(archive) as members:
+        return {item.name: item.mtime for item in members}
 
 
 def test_what_is_of_this_machine_in_the_commands(site: Site, shared_tmp: Path) -> None:

@@ -354,8 +354,8 @@ def test_two_hosts_are_compared_by_one_digest(site: Site, shared_tmp: Path) -> N
 
     def digest(cache: str, *more: str) -> str:
         result = eggcache("prepare", shared_tmp / cache, *site.options, "--group", "nogroup", "--json", *more)
-        found: str = as_json(result)["digest"]
-        return found
+        value: str = as_json(result)["digest"]
+        return value
 
     first = digest("one", "-n")
     assert {digest("one"), digest("one"), digest("two"), digest("two", "-n")} == {first}

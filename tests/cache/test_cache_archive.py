@@ -46,9 +46,11 @@ def write(eggs: dict[Path, bytes], *extra: Extra) -> tuple[Archive, tarfile.TarF
 
 def written(eggs: Iterable[Path], stream: io.BytesIO, *extra: Extra) -> Archive:
     """The same, written to a `stream`."""
-    found = [Distribution("One", "1", str(path), Kind.ZIPPED, egg=str(path), cache_name=path.name) for path in eggs]
+    distributions = [
+        Distribution("One", "1", str(path), Kind.ZIPPED, egg=str(path), cache_name=path.name) for path in eggs
+    ]
     target = Target("/", timezone="UTC0")
-    tree = Tree(Interpreter("/", (2, 7, 18), "/", (), None, "setuptools 44.1.1"), (), tuple(found), ())
+    tree = Tree(Interpreter("/", (2, 7, 18), "/", (), None, "setuptools 44.1.1"), (), tuple(distributions), ())
     cache = Cache(Prepare("/var/cache/eggcache", target, EVERYTHING), GROUP, Receipt())
     made = Archive(cache, Progress())
     with layout.zone("UTC0"):
@@ -64,8 +66,8 @@ def test_what_is_in_it(tmp_path: Path) -> None:
     """The cache's own directory, then egg by egg its directories and its files, by name, as `prepare` leaves them; what
     else is to be in it comes last."""
     two = archive(INFO)
-    _, found = write({tmp_path / "Two.egg": two, tmp_path / "One.egg": ONE}, Extra("last.py", b"pass\n", 0o640))
-    assert [(item.name, item.mode, item.mtime) for item in found] == [
+    _, members = write({tmp_path / "Two.egg": two, tmp_path / "One.egg": ONE}, Extra("last.py", b"pass\n", 0o640))
+    assert [(item.name, item.mode, item.mtime) for item in members] == [
         ("var/cache/eggcache", 0o750, 315_532_800),
         ("var/cache/eggcache/.eggcache.lock", 0o600, 315_532_800),
         ("var/cache/eggcache/One.egg-tmp", 0o750, NOON),
@@ -80,7 +82,7 @@ def test_what_is_in_it(tmp_path: Path) -> None:
         ("var/cache/eggcache/Two.egg-tmp/EGG-INFO/PKG-INFO", 0o640, NOON),
         ("var/cache/eggcache/last.py", 0o640, 315_532_800),
     ]
-    assert {(item.uid, item.gid, item.uname, item.gname) for item in found if "lock" not in item.name} == {
+    assert {(item.uid, item.gid, item.uname, item.gname) for item in members if "lock" not in item.name} == {
         (0, 48, "", "")
     }
 
@@ -95,16 +97,16 @@ def held(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
 @pytest.mark.usefixtures("held")
 def test_a_damaged_egg(tmp_path: Path) -> None:
     """Nothing of a damaged egg is in the archive, it is named, and the other eggs are in it."""
-    made, found = write({tmp_path / "Bad.egg": DAMAGED, tmp_path / "One.egg": ONE})
+    made, members = write({tmp_path / "Bad.egg": DAMAGED, tmp_path / "One.egg": ONE})
     assert [(finding.code, finding.thing) for finding in made.findings] == [
         ("egg-refused", f"{tmp_path}/Bad.egg, member one/__init__.py")
     ]
-    assert [item.name for item in found if "One.egg-tmp" not in item.name] == [
+    assert [item.name for item in members if "One.egg-tmp" not in item.name] == [
         "var/cache/eggcache",
         "var/cache/eggcache/.eggcache.lock",
     ]
     assert [outcome.egg for outcome in made.outcomes] == [str(tmp_path / "One.egg")]
-    assert found.extractfile("var/cache/eggcache/One.egg-tmp/one/z.txt").read() == b"z" * 600  # type: ignore[union-attr]
+    assert members.extractfile("var/cache/eggcache/One.egg-tmp/one/z.txt").read() == b"z" * 600  # type: ignore[union-attr]
 
 
 class Cutting(io.BytesIO):

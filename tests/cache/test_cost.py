@@ -50,9 +50,9 @@ def test_check_is_one_process_and_linear(python: Path, shared_tmp: Path) -> None
     four and of one sixteen times as large, is the same: the depth of a directory does not multiply it."""
     totals = []
     for files in (FILES, 4 * FILES, 16 * FILES):
-        found, programs = calls(shared_tmp, *prepared(python, shared_tmp, files))
+        counts, programs = calls(shared_tmp, *prepared(python, shared_tmp, files))
         assert programs.count(str(python)) == 1
-        totals.append(sum(found.values()))
+        totals.append(sum(counts.values()))
     small = (totals[1] - totals[0]) / (3 * FILES)
     large = (totals[2] - totals[1]) / (12 * FILES)
     assert large == small
@@ -86,8 +86,8 @@ def test_tree_is_linear(python: Path, shared_tmp: Path) -> None:
         eggs.mkdir()
         for number in range(count):
             write_egg(eggs / f"Small{number:03d}-1.0-py3.11.egg", {f"small{number:03d}.py": ""})
-        found, _ = calls(eggs, "tree", "--path", str(eggs), "--python", str(python))
-        totals.append(sum(found.values()))
+        counts, _ = calls(eggs, "tree", "--path", str(eggs), "--python", str(python))
+        totals.append(sum(counts.values()))
     small, large = totals[1] - totals[0], totals[2] - totals[1]
     assert large == 2 * small
     assert large <= 100 * 18, "half of them are pkg_resources' own"

@@ -59,8 +59,8 @@ def calls(request: pytest.FixtureRequest, case: Case) -> list[Call]:
     """Its calls up to those that another case has as well; recorded once for all tests."""
     name = request.node.callspec.params["case"]
     if name not in _RECORDED:
-        found = case.calls()
-        _RECORDED[name] = found if LONG or name not in FOLLOWED else until(FOLLOWED[name], found)
+        all_calls = case.calls()
+        _RECORDED[name] = all_calls if LONG or name not in FOLLOWED else until(FOLLOWED[name], all_calls)
     assert len(_RECORDED[name]) >= 3
     return _RECORDED[name]
 

@@ -55,9 +55,9 @@ def test_status_and_remove_know_a_gap(caches: Caches) -> None:
     killed_in_the_gap(caches.command("--allow-gap"), "renameat2:error=EINVAL")
     (aside,) = caches.cache.glob(".eggcache-gap-*")
     assert (caches.cache / JOURNAL).is_file()
-    found = as_json(eggcache("status", caches.cache, "--json"))
-    assert aside.name in found["stages"]
-    assert [finding["code"] for finding in found["findings"]] == ["cache-stale"]
+    inventory = as_json(eggcache("status", caches.cache, "--json"))
+    assert aside.name in inventory["stages"]
+    assert [finding["code"] for finding in inventory["findings"]] == ["cache-stale"]
     result = traced(without("EINVAL"), program("remove", str(caches.cache)))
     assert (result.returncode, result.stderr) == (0, "")
     assert os.listdir(caches.cache.parent) == []
@@ -186,7 +186,7 @@ def test_readers_may_miss_it_and_never_see_half(fuse: Path) -> None:
             os.close(item)
     assert files(place / "egg") == versions[-1]
     assert len(seen) >= len(versions) - 1
-    assert [found for found in seen if found not in versions] == []
+    assert [version for version in seen if version not in versions] == []
 
 
 # --------------------------------------------------------------------------------- what the next run makes of it

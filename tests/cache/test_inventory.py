@@ -23,30 +23,30 @@ from support.sites import Site, write_egg
 def status(cache: Path) -> tuple[int, dict[str, Any]]:
     """The exit status and the JSON of `status`."""
     result = eggcache("status", cache, "--json")
-    found = json.loads(result.stdout)
-    assert isinstance(found, dict)
-    return result.returncode, found
+    inventory = json.loads(result.stdout)
+    assert isinstance(inventory, dict)
+    return result.returncode, inventory
 
 
-def states(found: dict[str, Any]) -> dict[str, str]:
-    return {content["name"].split("-")[0]: content["state"] for content in found["contents"]}
+def states(inventory: dict[str, Any]) -> dict[str, str]:
+    return {content["name"].split("-")[0]: content["state"] for content in inventory["contents"]}
 
 
 def test_what_was_prepared_is_current(site: Site) -> None:
     """What was prepared is there with its target, its reader, its zone, its time and its size; and it is current."""
     before = time.time()
     result = json.loads(site.prepare("--tz", "Asia/Tokyo", "--json").stdout)
-    code, found = status(site.cache)
-    assert (code, found["findings"], found["stages"], found["running"]) == (0, [], [], False)
-    (one,) = found["prepares"]
+    code, inventory = status(site.cache)
+    assert (code, inventory["findings"], inventory["stages"], inventory["running"]) == (0, [], [], False)
+    (one,) = inventory["prepares"]
     assert (one["python"], one["version"], one["requirements"]) == (str(site.python), [3, 11, 7], [])
     assert one["paths"] == [str(site.eggs)]
     assert (one["user"], one["uid"], one["gid"], one["timezone"]) == ("nobody", 65534, 65534, "Asia/Tokyo")
     assert before - 2 < one["when"] < time.time() + 2
     assert (one["changed"], one["digest"]) == ([], result["digest"])
-    assert states(found) == {"One": "current", "Two": "current"}
-    assert sum(content["files"] for content in found["contents"]) == 7
-    assert sum(content["size"] for content in found["contents"]) == sum(o["size"] for o in result["outcomes"])
+    assert states(inventory) == {"One": "current", "Two": "current"}
+    assert sum(content["files"] for content in inventory["contents"]) == 7
+    assert sum(content["size"] for content in inventory["contents"]) == sum(o["size"] for o in result["outcomes"])
     text = eggcache("status", site.cache)
     assert (text.returncode, text.stderr) == (0, "")
     assert f"current: everything of {site.python} (Python 3.11.7), prepared 20" in text.stdout
@@ -58,9 +58,9 @@ def test_command_does_it_again(site: Site, more: list[str]) -> None:
     """What status says of a stale cache is a command that one can copy, and it makes that same tree current."""
     site.prepare(*more)
     os.utime(site.eggs / "One-1.0-py3.11.egg")
-    code, found = status(site.cache)
-    assert (code, found["findings"][0]["command"]) == (3, found["prepares"][0]["command"])
-    result = eggcache(*shlex.split(found["findings"][0]["command"])[1:])
+    code, inventory = status(site.cache)
+    assert (code, inventory["findings"][0]["command"]) == (3, inventory["prepares"][0]["command"])
+    result = eggcache(*shlex.split(inventory["findings"][0]["command"])[1:])
     assert result.returncode == 0, result.stderr
     code, after = status(site.cache)
     assert (code, len(after["prepares"]), after["prepares"][0]["changed"]) == (0, 1, [])
@@ -94,12 +94,12 @@ def test_what_prepare_would_notice_is_stale(site: Site, change: str) -> None:
     site.prepare()
     make, wanted, named = CHANGES[change]
     make(site)
-    code, found = status(site.cache)
+    code, inventory = status(site.cache)
     assert code == 3
-    assert states(found) == wanted
-    (one,) = found["prepares"]
+    assert states(inventory) == wanted
+    (one,) = inventory["prepares"]
     assert any(named in path for path in one["changed"])
-    assert {finding["code"] for finding in found["findings"]} == {"cache-stale"}
+    assert {finding["code"] for finding in inventory["findings"]} == {"cache-stale"}
     text = eggcache("status", "-v", site.cache)
     assert f"changed: {one['changed'][0]}" in text.stdout
     assert "stale: everything of" in text.stdout
@@ -116,8 +116,8 @@ def test_copy_is_told_from_an_altered_cache(site: Site, how: str) -> None:
     site.prepare()
     subprocess.run(["sh", "-c", how.format(site.cache, site.cache.parent)], check=True)
     copy = Site(site.python, site.eggs, site.cache.parent / "cache2", site.account)
-    code, found = status(copy.cache)
-    assert (code, states(found)) == (3, {"One": "copied", "Two": "copied"})
+    code, inventory = status(copy.cache)
+    assert (code, states(inventory)) == (3, {"One": "copied", "Two": "copied"})
     shown = eggcache("status", copy.cache)
     assert shown.stdout.count("stale: copied, contents not compared") == shown.stdout.count("  copied: ") == 2
     assert "changed" not in shown.stdout
@@ -152,9 +152,9 @@ def test_status_names_what_prune_removes(site: Site) -> None:
     assert eggcache("prepare", site.cache, "--all", "--path", other, *common).returncode == 0
     (site.eggs / "One-1.0-py3.11.egg").unlink()
     site.prepare()
-    code, found = status(site.cache)
-    assert (code, len(found["prepares"])) == (0, 2)
-    unneeded = [content["name"] for content in found["contents"] if not content["needed"]]
+    code, inventory = status(site.cache)
+    assert (code, len(inventory["prepares"])) == (0, 2)
+    unneeded = [content["name"] for content in inventory["contents"] if not content["needed"]]
     assert unneeded == ["One-1.0-py3.11.egg-tmp"]
     assert "prepare --prune removes it" in eggcache("status", site.cache).stdout
     pruned = json.loads(site.prepare("--prune", "--json").stdout)
@@ -189,18 +189,18 @@ def test_what_is_foreign_is_named(site: Site) -> None:
     odd = site.cache / "One\n\x1b[31m.egg-tmp"
     odd.mkdir()
     os.chown(odd, 1, 1)
-    code, found = status(site.cache)
+    code, inventory = status(site.cache)
     assert code == 4
-    assert {os.path.basename(finding["thing"]) for finding in found["findings"]} == {"notes.txt", odd.name}
-    assert {finding["code"] for finding in found["findings"]} == {"foreign-entry"}
+    assert {os.path.basename(finding["thing"]) for finding in inventory["findings"]} == {"notes.txt", odd.name}
+    assert {finding["code"] for finding in inventory["findings"]} == {"foreign-entry"}
     assert "\x1b" not in eggcache("status", site.cache).stderr
 
 
 def test_no_cache_and_an_empty_one_are_told_apart(site: Site) -> None:
     """A directory that is not there is stale, one that is something else is refused, and an empty one is unknown."""
-    code, found = status(site.cache)
-    assert (code, found["mode"], found["prepares"]) == (3, None, [])
-    (gone,) = found["findings"]
+    code, inventory = status(site.cache)
+    assert (code, inventory["mode"], inventory["prepares"]) == (3, None, [])
+    (gone,) = inventory["findings"]
     assert (gone["code"], gone["command"]) == ("cache-missing", "")  # for which Python, nobody has said
     assert gone["remedy"].endswith(f"eggcache prepare {site.cache} --python PATH")
     result = eggcache("status", site.eggs)
@@ -215,9 +215,9 @@ def test_receipt_of_another_kind(site: Site, text: str) -> None:
     """A receipt that is damaged, or an older eggcache's, counts as none."""
     site.prepare()
     (site.cache / ".eggcache.json").write_text(text)
-    code, found = status(site.cache)
-    assert (code, found["prepares"], found["contents"]) == (3, [], [])
-    assert [finding["code"] for finding in found["findings"]] == ["cache-stale"]
+    code, inventory = status(site.cache)
+    assert (code, inventory["prepares"], inventory["contents"]) == (3, [], [])
+    assert [finding["code"] for finding in inventory["findings"]] == ["cache-stale"]
 
 
 def test_root_that_is_not_installed(site: Site) -> None:
@@ -226,13 +226,13 @@ def test_root_that_is_not_installed(site: Site) -> None:
     options = [word for word in site.options if word != "--all"]
     for roots in (["NoSuch"], ["One", "NoSuch"]):
         assert eggcache("prepare", site.cache, *roots, *options).returncode == 5
-        code, found = status(site.cache)
-        assert (code, found["prepares"]) == (3, [])
-        assert [finding["code"] for finding in found["findings"]] == ["cache-stale"]
+        code, inventory = status(site.cache)
+        assert (code, inventory["prepares"]) == (3, [])
+        assert [finding["code"] for finding in inventory["findings"]] == ["cache-stale"]
     assert eggcache("prepare", site.cache, "One", *options).returncode == 0
     assert eggcache("prepare", site.cache, "NoSuch", *options).returncode == 5
-    code, found = status(site.cache)
-    assert (code, [prepare["requirements"] for prepare in found["prepares"]]) == (0, [["One"]])
+    code, inventory = status(site.cache)
+    assert (code, [prepare["requirements"] for prepare in inventory["prepares"]]) == (0, [["One"]])
 
 
 def test_root_that_is_not_installed_in_an_earlier_receipt(site: Site) -> None:
@@ -248,8 +248,8 @@ def test_root_that_is_not_installed_in_an_earlier_receipt(site: Site) -> None:
     )
     document["entries"] = {json.dumps([str(site.python), [str(site.eggs)], ["NoSuch"]]): entry}
     file.write_text(json.dumps(document))
-    code, found = status(site.cache)
-    assert (code, found["prepares"]) == (3, [])
+    code, inventory = status(site.cache)
+    assert (code, inventory["prepares"]) == (3, [])
     result = eggcache("prepare", site.cache, "NoSuch", "--lenient", *options)
     assert "NoSuch" in result.stderr
     assert "[root-not-installed]" in result.stderr

@@ -126,11 +126,11 @@ def test_one_name_claimed_by_two(aim: Cache | None) -> None:
 
 def test_one_name_claimed_by_another_tree() -> None:
     """An egg that another tree's egg of that name is at odds with has no place; one with the same content has it."""
-    for other, found in ((OTHER, [("shared-name", ONE)]), (REPACKED, [])):
+    for other, findings in ((OTHER, [("shared-name", ONE)]), (REPACKED, [])):
         aim = cache(prepared(TWO, None))
         steps = list(plan(Eggs({ONE: EGG, TWO: other}), distribution(ONE), cache=aim).steps())
-        assert codes(steps) == found
-        assert len(places(steps)) == (not found)
+        assert codes(steps) == findings
+        assert len(places(steps)) == (not findings)
 
 
 def test_refused_and_unreadable() -> None:
@@ -181,12 +181,12 @@ def test_egg_in_a_basket(old: bool) -> None:
     asked = (distribution("/b/Basket.egg", f"{name}/", name if old else "Basket.egg") for name in names)
     steps = list(plan(Eggs({"/b/Basket.egg": basket}), *asked).steps())
     assert codes(steps) == []
-    found = [(step.claim.place.name, [name for name, _ in step.claim.opened.members]) for step in steps if step.claim]
+    claims = [(step.claim.place.name, [name for name, _ in step.claim.opened.members]) for step in steps if step.claim]
     inside = [f"{name}/EGG-INFO/PKG-INFO" for name in names]
     if old:
-        assert found == [(f"{name}-tmp", ["EGG-INFO/PKG-INFO"]) for name in names]
+        assert claims == [(f"{name}-tmp", ["EGG-INFO/PKG-INFO"]) for name in names]
     else:
-        assert found == [("Basket.egg-tmp", inside)] * 2
+        assert claims == [("Basket.egg-tmp", inside)] * 2
         assert len(places(steps)) == 1
 
 
@@ -207,10 +207,10 @@ def test_egg_in_a_basket_is_not_to_be_unzipped() -> None:
 def test_names_that_are_too_long(letter: str) -> None:
     """A directory's name has 255 bytes: an egg whose "-tmp" does not fit is refused, by bytes and not by letters."""
     fits = (255 - len(".egg-tmp")) // len(os.fsencode(letter))
-    for count, found in ((fits, []), (fits + 1, ["egg-refused"])):
+    for count, expected_codes in ((fits, []), (fits + 1, ["egg-refused"])):
         steps = list(plan(Eggs({f"/a/{letter * count}.egg": EGG})).steps())
-        assert [code for code, _ in codes(steps)] == found
-        assert len(places(steps)) == (not found)
+        assert [code for code, _ in codes(steps)] == expected_codes
+        assert len(places(steps)) == (not expected_codes)
 
 
 def test_zip_that_is_no_egg_has_no_place() -> None:

@@ -97,14 +97,14 @@ def use(site: Site, descriptor: int, key: str, options: dict[str, Any]) -> None:
     held = freshness.current_receipt(directory, key, options)
     if held is not None:
         console.silent(((finding["code"], finding["status"]) for finding in held["entries"][key]["findings"]), quiet)
-    found = inventory.status(directory)
-    assert list(status.lines(found, verbose=True))
+    cache_status = inventory.status(directory)
+    assert list(status.lines(cache_status, verbose=True))
     if known.entries:
-        told = {"schema": 1, "command": "status", "source": "receipt", **report.json_value(asdict(found))}
+        told = {"schema": 1, "command": "status", "source": "receipt", **report.json_value(asdict(cache_status))}
         STATUS.validate(json.loads(json.dumps(told)))
     else:
-        assert [finding.code for finding in found.findings if finding.code == "cache-stale"] == ["cache-stale"]
-        assert "no receipt" in found.findings[0].cause
+        assert [finding.code for finding in cache_status.findings if finding.code == "cache-stale"] == ["cache-stale"]
+        assert "no receipt" in cache_status.findings[0].cause
     for other, entry in known.entries.items():
         assert "precious-tmp" not in known.prunable(other, entry.names)
         assert all(os.path.basename(name) == name for name in known.prunable(other, entry.names))

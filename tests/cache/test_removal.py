@@ -53,9 +53,9 @@ def test_removes_what_it_said(site: Site) -> None:
 
 def content(site: Site) -> dict[str, tuple[object, ...]]:
     """The cache as it is, but for the lock, which was taken."""
-    found = listing(site.cache)
-    del found[f"{site.cache}/.eggcache.lock"]
-    return found
+    entries = listing(site.cache)
+    del entries[f"{site.cache}/.eggcache.lock"]
+    return entries
 
 
 @pytest.mark.parametrize("opened", ["One*/one/data/text.txt", ".eggcache.lock", ".eggcache.json", "*/one/__init__.py"])
@@ -171,11 +171,11 @@ def test_waits_for_a_prepare(site: Site) -> None:
 
 def opened(pid: int) -> set[str]:
     """The files that a process has open, as far as they stay so while one looks."""
-    found = set()
+    paths = set()
     for link in os.listdir(f"/proc/{pid}/fd"):
         with contextlib.suppress(FileNotFoundError):
-            found.add(os.readlink(f"/proc/{pid}/fd/{link}"))
-    return found
+            paths.add(os.readlink(f"/proc/{pid}/fd/{link}"))
+    return paths
 
 
 @pytest.mark.parametrize(

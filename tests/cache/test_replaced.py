@@ -193,8 +193,8 @@ def measure(shop: Shop, way: Callable[[Shop, Path], None]) -> Iterator[tuple[str
 def told(table: str) -> dict[str, tuple[str, ...]]:
     """The rows of a table of the page."""
     rows = PAGE.read_text(encoding="utf-8").split(f".. csv-table:: {table}\n")[1].split("\n\n")[1].splitlines()
-    found = list(csv.reader((row.strip() for row in rows), skipinitialspace=True))
-    return {row[0]: tuple(row[1:]) for row in found}
+    rows_read = list(csv.reader((row.strip() for row in rows), skipinitialspace=True))
+    return {row[0]: tuple(row[1:]) for row in rows_read}
 
 
 @pytest.mark.parametrize(("version", "setuptools"), [("2.7", "44.1.1"), ("3.11", "65.5.0")], ids=["2.7", "3.11"])

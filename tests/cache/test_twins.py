@@ -97,8 +97,8 @@ def test_other_content_is_named(site: Site, second: Path, kind: str) -> None:
     (second / NAME).write_bytes(OTHER[kind])
     expected = {("shared-name", str(site.eggs / NAME))}  # the target has the other one first
     for command in ("prepare", "prepare", "check"):
-        found = set(codes(site, command, "--path", second))
-        assert {item for item in found if item[0] == "shared-name"} == expected, command
+        findings = set(codes(site, command, "--path", second))
+        assert {item for item in findings if item[0] == "shared-name"} == expected, command
 
 
 def test_one_that_changes_is_named(site: Site, second: Path) -> None:
@@ -160,9 +160,9 @@ def test_damage_is_named_as_damage(site: Site, second: Path) -> None:
     for directory in (site.eggs, second):
         (directory / NAME).write_bytes(data)
     for command, count in (("prepare", 2), ("check", 1)):  # check reads what it finds in the cache
-        found = codes(site, command, "--path", second)
-        assert "shared-name" not in dict(found), command
-        assert len([thing for code, thing in found if code == "egg-refused"]) == count, command
+        findings = codes(site, command, "--path", second)
+        assert "shared-name" not in dict(findings), command
+        assert len([thing for code, thing in findings if code == "egg-refused"]) == count, command
 
 
 def test_wrong_cache_is_told_once(site: Site, second: Path) -> None:

@@ -91,8 +91,8 @@ def told(*words: str | Path) -> tuple[int, str, str]:
             [*command, "prepare", *words], cwd=ROOT, env=environment(), capture_output=True, text=True, check=False
         )
         ended.add((result.returncode, result.stdout, result.stderr))
-    (found,) = ended
-    return found
+    (answer,) = ended
+    return answer
 
 
 @pytest.fixture

@@ -117,9 +117,13 @@ def test_depth_ends_there_and_counts_what_is_below(python: Path, eggs: Path) -> 
 
 def test_depth_opens_later_what_it_cut_first() -> None:
     """What is cut where it is first met is opened out where it is met again nearer to the root, and not `(above)`."""
-    found = chain(3)
-    needs = (found.needs[0], Need("n2", 0, 2, State.MET), *found.needs[1:])  # n0 -> n1 -> n2 -> n3, and n0 -> n2
-    drawn = ["".join(part.text for part in line) for line in tree_lines.lines(replace(found, needs=needs), depth=2)]
+    tree = chain(3)
+    needs = (
+        tree.needs[0],
+        Need("n2", 0, 2, State.MET),
+        *tree.needs[1:],
+    )  # n0 -> n1 -> n2 -> n3, and n0 -> n2
+    drawn = ["".join(part.text for part in line) for line in tree_lines.lines(replace(tree, needs=needs), depth=2)]
     assert drawn == [
         "n0 1  unzipped egg, not active  /",
         "|-- n1 1  unzipped egg, not active  /",
@@ -141,10 +145,10 @@ def test_drawn_no_deeper_than_a_hundred() -> None:
 
 def test_cycle_after_another_branch() -> None:
     """A cycle is told from what stands above, also below a second branch."""
-    found = chain(3)
+    tree = chain(3)
     ends = ((None, 0), (0, 2), (0, 1), (2, 3), (3, 2), (1, 3))  # n0 -> n1 -> n3, and n0 -> n2 -> n3 -> n2
     needs = tuple(Need(f"n{to}", by, to, State.MET) for by, to in ends)
-    drawn = ["".join(part.text for part in line) for line in tree_lines.lines(replace(found, needs=needs))]
+    drawn = ["".join(part.text for part in line) for line in tree_lines.lines(replace(tree, needs=needs))]
     facts = "  unzipped egg, not active  /"
     assert drawn == [
         f"n0 1{facts}",
@@ -158,10 +162,10 @@ def test_cycle_after_another_branch() -> None:
 
 def test_cycle_in_a_later_branch() -> None:
     """The same where the first branch has ended."""
-    found = chain(3)
+    tree = chain(3)
     ends = ((None, 0), (0, 2), (0, 1), (2, 3), (3, 2))  # n0 -> n1, and n0 -> n2 -> n3 -> n2
     needs = tuple(Need(f"n{to}", by, to, State.MET) for by, to in ends)
-    drawn = ["".join(part.text for part in line) for line in tree_lines.lines(replace(found, needs=needs))]
+    drawn = ["".join(part.text for part in line) for line in tree_lines.lines(replace(tree, needs=needs))]
     assert drawn[-1] == "        `-- n2 1  (cycle)"
 
 
@@ -310,19 +314,21 @@ HOSTILE = [
 def made(names: Sequence[str]) -> Tree:
     """A tree whose distributions, requirements and missing requirements are called `names`."""
     here = Interpreter("/python", (3, 11, 7), "/", (), None, None)
-    found = tuple(Distribution(name, "1", f"/{name}", Kind.ZIPPED, egg="/e.egg", cache_name="e.egg") for name in names)
+    distributions = tuple(
+        Distribution(name, "1", f"/{name}", Kind.ZIPPED, egg="/e.egg", cache_name="e.egg") for name in names
+    )
     needs = [Need("root", None, 0, State.MET)]
     needs += [Need(f"{name}=1", 0, number, State.CONFLICTING) for number, name in enumerate(names)]
     needs += [Need(f"no {name}", 0, None, State.MISSING) for name in names]
-    return Tree(here, ("root",), found, tuple(needs))
+    return Tree(here, ("root",), distributions, tuple(needs))
 
 
 def chain(length: int) -> Tree:
     """A tree of one twig: each needs the next."""
     here = Interpreter("/python", (3, 11, 7), "/", (), None, None)
-    found = tuple(Distribution(f"n{number}", "1", "/", Kind.UNZIPPED) for number in range(length + 1))
+    distributions = tuple(Distribution(f"n{number}", "1", "/", Kind.UNZIPPED) for number in range(length + 1))
     needs = (Need(f"n{number}", number - 1 if number else None, number, State.MET) for number in range(length + 1))
-    return Tree(here, ("n0",), found, tuple(needs))
+    return Tree(here, ("n0",), distributions, tuple(needs))
 
 
 def shown_as(name: str) -> str:
@@ -381,17 +387,17 @@ def label(text: str) -> str:
 
 def test_graphviz_draws_the_names(mermaid: Callable[[str], dict[str, Any]]) -> None:
     """graphviz and mermaid show exactly the names that there are, whatever these are, and nothing else."""
-    found = made(HOSTILE)
+    tree = made(HOSTILE)
     names = [f"{shown_as(name)} 1" for name in HOSTILE]
     lost = [shown_as(f"no {name}") for name in HOSTILE]
-    nodes, edges = graphviz("\n".join(graphs.dot(found)))
+    nodes, edges = graphviz("\n".join(graphs.dot(tree)))
     assert [texts[0].replace("\xa0", " ") for texts in nodes.values()] == [*names, *lost]
     assert {texts[1] for texts in nodes.values()} == {"zipped egg, not active", "missing"}
     drawn = [texts[0].replace("\xa0", " ") for texts in edges.values() if texts]
     wanted = [shown_as(f"{name}=1") for name in HOSTILE]
     assert drawn == [f"{text}  conflicting" for text in wanted]
     assert len(edges) == 2 * len(HOSTILE)
-    parsed = mermaid("\n".join(graphs.mermaid(found)))
+    parsed = mermaid("\n".join(graphs.mermaid(tree)))
     seen = [[label(part) for part in re.split("<br ?/?>", node["text"])] for node in parsed["nodes"]]
     assert [text[0] for text in seen] == [*names, *lost]
     assert {text[-1] for text in seen} == {"zipped egg, not active", "missing"}
@@ -399,7 +405,7 @@ def test_graphviz_draws_the_names(mermaid: Callable[[str], dict[str, Any]]) -> N
     assert len(parsed["arrows"]) == 2 * len(HOSTILE)
     assert {arrow["start"] for arrow in parsed["arrows"]} == {"n0"}
     assert [label(arrow["text"]) for arrow in parsed["arrows"] if arrow["text"]] == drawn
-    assert "\n".join((*graphs.dot(found), *graphs.mermaid(found))).isascii()
+    assert "\n".join((*graphs.dot(tree), *graphs.mermaid(tree))).isascii()
 
 
 def test_every_distribution_of_a_real_tree_is_drawn(

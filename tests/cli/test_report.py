@@ -34,10 +34,10 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 def test_what_explains_others_comes_first() -> None:
     """Among findings of the same harm, the one that others follow from comes first; the others keep their order."""
-    found = [Finding(code, "thing", "cause", "remedy", 3) for code in ("egg-home", "time-zone", "no-cache")]
+    findings = [Finding(code, "thing", "cause", "remedy", 3) for code in ("egg-home", "time-zone", "no-cache")]
     target = Interpreter("/python", (3, 11, 0), "/", (), None, "65")
     sites = [site_page.Site(Tree(target, (), (), ()), (), {})]
-    text = site_page.render(Report("check", None, (), tuple(found)), sites, {}, host="h", reader="w", when="now")
+    text = site_page.render(Report("check", None, (), tuple(findings)), sites, {}, host="h", reader="w", when="now")
     assert text.index("no-cache") < text.index("egg-home") < text.index("time-zone")
 
 
@@ -149,9 +149,9 @@ def test_hostile_names_stay_text(page: Path, shared_tmp: Path) -> None:
     assert "&lt;img src=x" in fleet
     assert "&lt;b onclick" in page.read_text()
     for text in (fleet, page.read_text()):
-        found = Elements(text).found
-        assert not {tag for tag, _ in found} & {"img", "b", "iframe", "link"}
-        assert not {name for _, name in found if name.startswith("on") or name in ("src", "style")}
+        elements = Elements(text).found
+        assert not {tag for tag, _ in elements} & {"img", "b", "iframe", "link"}
+        assert not {name for _, name in elements if name.startswith("on") or name in ("src", "style")}
         assert "default-src 'none'" in text
 
 
@@ -167,12 +167,12 @@ def test_every_name_of_a_tree_stays_text() -> None:
     )
     target = Interpreter(HOSTILE, (2, 7, 18), "/", (), None, HOSTILE)
     tree = Tree(target, (HOSTILE,), (egg, flat), needs)
-    found = (
+    findings = (
         Finding("not-an-egg", egg.location, HOSTILE, Remedy("unzip it", HOSTILE)),
         Finding(HOSTILE, HOSTILE, HOSTILE, HOSTILE, 4),
         Finding("rival", HOSTILE, HOSTILE, "", 0),
     )
-    result = Report("check", f"/{HOSTILE}", (Outcome(egg.egg or "", "/x", "proven", 2, 3),), found)
+    result = Report("check", f"/{HOSTILE}", (Outcome(egg.egg or "", "/x", "proven", 2, 3),), findings)
     sites = [site_page.Site(tree, ready, {egg.location: 1_500_000}) for ready in ((), (True, False))]
     text = site_page.render(result, sites, {HOSTILE: HOSTILE}, host=HOSTILE, reader=HOSTILE, when="now")
     said = report.report_json(result)

@@ -21,12 +21,12 @@ def checked(*arguments: str | Path, statuses: tuple[int, ...] = (0,)) -> dict[st
     """What a command prints with --json, which has to be valid; and by the schema of that command alone."""
     result = eggcache(*arguments, "--json")
     assert result.returncode in statuses, result.stderr
-    found = json.loads(result.stdout)
-    name = found["command"] if found["command"] in ("tree", "status", "wrapper", "explain") else "report"
-    jsonschema.Draft202012Validator({**SCHEMA, "oneOf": [{"$ref": f"#/$defs/{name}"}]}).validate(found)
-    VALIDATOR.validate(found)
-    assert isinstance(found, dict)
-    return found
+    value = json.loads(result.stdout)
+    name = value["command"] if value["command"] in ("tree", "status", "wrapper", "explain") else "report"
+    jsonschema.Draft202012Validator({**SCHEMA, "oneOf": [{"$ref": f"#/$defs/{name}"}]}).validate(value)
+    VALIDATOR.validate(value)
+    assert isinstance(value, dict)
+    return value
 
 
 def test_the_schema_is_one() -> None:

@@ -124,13 +124,13 @@ def test_no_command_minds_where_it_is_run(place: Place, name: str) -> None:
         assert "report what it says" not in said, (scenario, said)
         assert ESCAPE not in said, (scenario, said)
         shown = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "(when)", result.stdout)
-        found = (result.returncode, re.sub(r"[^ -~\n]|\\[ux][0-9a-f]+", "?", shown))
-        usual = usual or found
-        assert found[0] == usual[0], (scenario, said)
+        outcome = (result.returncode, re.sub(r"[^ -~\n]|\\[ux][0-9a-f]+", "?", shown))
+        usual = usual or outcome
+        assert outcome[0] == usual[0], (scenario, said)
         closed = how.get("closed", ())
         assert isinstance(closed, tuple)
         if 1 not in closed and "ASCII" not in scenario:
-            assert found == usual, scenario
+            assert outcome == usual, scenario
     assert usual is not None
     assert usual[0] in (0, 3, 5)
 

@@ -109,8 +109,8 @@ def test_candidates_of_each_layout(shared_tmp: Path) -> None:
         (shared_tmp / egg).touch()
         (shared_tmp / program).parent.mkdir(parents=True, exist_ok=True)
         (shared_tmp / program).touch(0o755)
-    found = [path for path in unnamed_target.candidates(str(shared_tmp)) if path.startswith(str(shared_tmp))]
-    assert sorted(os.path.relpath(path, shared_tmp) for path in found) == [
+    paths = [path for path in unnamed_target.candidates(str(shared_tmp)) if path.startswith(str(shared_tmp))]
+    assert sorted(os.path.relpath(path, shared_tmp) for path in paths) == [
         "opt/b/bin/python3.11",
         "srv/a/bin/python",
         "usr/bin/python2.7",

@@ -371,9 +371,9 @@ def differences(egg: eggs.Egg, files: dict[str, bytes], answer: tuple[Any, Any])
     if egg.unusual:  # names are not comparable, and the caller is told so
         return [] if served and sorted(served.values()) == sorted(digests.values()) else [f"{served} != {digests}"]
     sizes = {os.fsencode(member.name).hex(): [member.size, *member.date_time] for member in egg.members}
-    found = {name: value for name, value in (listed or {}).items() if not name.endswith("2f")}
+    values = {name: value for name, value in (listed or {}).items() if not name.endswith("2f")}
     wrong = [] if served == digests else [f"zipimport serves {served}, we read {digests}"]
-    return wrong + ([] if found == sizes else [f"zipfile lists {found}, we read {sizes}"])
+    return wrong + ([] if values == sizes else [f"zipfile lists {values}, we read {sizes}"])
 
 
 @pytest.mark.parametrize("case", REFUSED, ids=lambda case: case.id)
@@ -764,12 +764,12 @@ def positions(data: bytes, signature: bytes) -> list[int]:
 def edit_field(chance: random.Random, data: bytearray) -> None:
     """Another number in a field of one header; half the time, in the corresponding one of the other header as well."""
     signature = chance.choice(list(FIELDS))
-    found = positions(data, signature)
-    if not found:
+    places = positions(data, signature)
+    if not places:
         return
-    index = chance.randrange(len(found))
+    index = chance.randrange(len(places))
     at, size = chance.choice(FIELDS[signature])
-    place = slice(found[index] + at, found[index] + at + size)
+    place = slice(places[index] + at, places[index] + at + size)
     old = int.from_bytes(data[place], "little")
     new = chance.choice((*NUMBERS, old + 1, old - 1, old ^ 1 << chance.randrange(8 * size))) & (1 << 8 * size) - 1
     data[place] = new.to_bytes(size, "little")

@@ -48,10 +48,10 @@ def make(path: Path, members: dict[str, bytes]) -> Path:
 
 
 def content(directory: Path) -> dict[str, tuple[bytes, int]]:
-    found = {}
+    entries = {}
     for path in directory.rglob("*"):
-        found[str(path.relative_to(directory))] = (path.read_bytes() if path.is_file() else b"", path.stat().st_mode)
-    return found
+        entries[str(path.relative_to(directory))] = (path.read_bytes() if path.is_file() else b"", path.stat().st_mode)
+    return entries
 
 
 @pytest.mark.parametrize("other_group", [0, 1][: 1 + (os.geteuid() == 0)])
@@ -95,9 +95,9 @@ def test_owner_and_mode_whatever_the_surroundings(tmp_path: Path, umask: int, ab
         assert os.umask(umask) == umask
     finally:
         os.umask(before)
-    found = {path.name: path.lstat() for path in [staged / "x", *(staged / "x").rglob("*")]}
-    assert {(info.st_uid, info.st_gid) for info in found.values()} == {(uid, gid)}
-    assert {name: oct(info.st_mode & 0o7777) for name, info in found.items()} == {
+    infos = {path.name: path.lstat() for path in [staged / "x", *(staged / "x").rglob("*")]}
+    assert {(info.st_uid, info.st_gid) for info in infos.values()} == {(uid, gid)}
+    assert {name: oct(info.st_mode & 0o7777) for name, info in infos.items()} == {
         **dict.fromkeys(("x", "p", "q", "b.so"), "0o750"), "a.py": "0o640", "c.txt": "0o640",
     }  # fmt: skip
 
@@ -158,10 +158,12 @@ def test_same_on_any_number_of_cores(cores: int, tmp_path: Path) -> None:
     into.mkdir()
     trace = ["strace", "-f", "-o", log, "-e", "trace=openat"]
     subprocess.run([*trace, sys.executable, "-c", EXTRACT, egg, into, str(cores), "0"], cwd=ROOT, check=True)
-    found = content(into / "x.egg-tmp")
+    entries = content(into / "x.egg-tmp")
     with zipfile.ZipFile(egg) as file:
-        assert {name: found[name][0] for name in file.namelist()} == {name: file.read(name) for name in file.namelist()}
-    assert {mode & 0o777 for _, mode in found.values()} == {0o750, 0o640}
+        assert {name: entries[name][0] for name in file.namelist()} == {
+            name: file.read(name) for name in file.namelist()
+        }
+    assert {mode & 0o777 for _, mode in entries.values()} == {0o750, 0o640}
     writers = {line.split()[0] for line in log.read_text().splitlines() if "O_CREAT" in line and ".bin" in line}
     assert len(writers) == cores
 

@@ -166,9 +166,9 @@ def test_what_fails_from_a_zip_alone_is_named(name: str, tmp_path: Path) -> None
         archive.extractall(tmp_path / "unzipped")
     assert works(tmp_path / "unzipped")
     assert works(egg) == (name in SAFE)
-    found = told(egg)
-    assert bool(found) == (name in UNSAFE), found
-    assert all(place.startswith("shop/code.py, line ") for place in found)
+    places = told(egg)
+    assert bool(places) == (name in UNSAFE), places
+    assert all(place.startswith("shop/code.py, line ") for place in places)
 
 
 def test_what_no_server_imports(tmp_path: Path) -> None:
@@ -218,15 +218,20 @@ def test_notice_names_the_egg_once_and_its_remedy_ends_it(site: Site) -> None:
     asked += [("check", *site.options, "--cache", site.cache)]
     for words in asked:
         result = eggcache(*words, "--json")
-        (found,) = as_json(result)["findings"]
-        assert (result.returncode, found["code"], found["thing"], found["status"]) == (0, "not-zip-safe", str(shop), 0)
-        assert found["context"] == ["shop/code.py, line 4: a path to shop/data/"]
+        (notice,) = as_json(result)["findings"]
+        assert (result.returncode, notice["code"], notice["thing"], notice["status"]) == (
+            0,
+            "not-zip-safe",
+            str(shop),
+            0,
+        )
+        assert notice["context"] == ["shop/code.py, line 4: a path to shop/data/"]
     again = site.prepare()
     assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
     said = eggcache(*asked[2])
     assert re.match(r"[0-9]+ files of 4 eggs, as nobody: all current, nothing to write\nnot-zip-safe\n", said.stdout)
     assert site.served() > 0
-    words = shlex.split(found["command"])
+    words = shlex.split(notice["command"])
     assert eggcache(*words[1:]).returncode == 0
     assert shop.is_dir()
     for words in asked:

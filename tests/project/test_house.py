@@ -31,17 +31,17 @@ MODULES = [path.relative_to(SOURCE) for path in SOURCE.rglob("*.py") if "inside"
 
 def imports(path: Path) -> set[str]:
     """The rooms that a module imports from, anywhere in it."""
-    found = set()
+    rooms = set()
     for node in ast.walk(ast.parse((SOURCE / path).read_text())):
         if isinstance(node, ast.ImportFrom) and node.module == "eggcache":
-            found |= {alias.name for alias in node.names} - {"__version__"}
+            rooms |= {alias.name for alias in node.names} - {"__version__"}
         elif isinstance(node, ast.ImportFrom) and str(node.module).startswith("eggcache."):
-            found.add(str(node.module).split(".")[1])
+            rooms.add(str(node.module).split(".")[1])
         elif isinstance(node, ast.ImportFrom):
             assert not node.level, f"{path}, {node.lineno}: a relative import"
         elif isinstance(node, ast.Import):
-            found |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("eggcache.")}
-    return found
+            rooms |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("eggcache.")}
+    return rooms
 
 
 def room_of(path: Path) -> str:
@@ -189,8 +189,10 @@ def test_no_test_imports_another() -> None:
     names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
     assert len(names) == len(set(names))
     for path in (ROOT / "tests").rglob("*.py"):
-        found = re.findall(r"^ *(?:from|import) +(\S*\btest_\S*|\S*\bconftest\b\S*)", path.read_text(), re.MULTILINE)
-        assert found == [], path
+        names_of_tests = re.findall(
+            r"^ *(?:from|import) +(\S*\btest_\S*|\S*\bconftest\b\S*)", path.read_text(), re.MULTILINE
+        )
+        assert names_of_tests == [], path
 
 
 def test_names_of_tests_are_phrases() -> None:

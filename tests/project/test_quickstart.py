@@ -57,9 +57,9 @@ def told(output: str) -> None:
         "$ eggcache wrapper /var/cache/eggcache",
         "To undo it: rm -r ",
     ):
-        found = output.find(part, position)
-        assert found >= 0, f"{part!r} does not come where it should:\n{output}"
-        position = found
+        place = output.find(part, position)
+        assert place >= 0, f"{part!r} does not come where it should:\n{output}"
+        position = place
 
 
 def test_quickstart_shows_error_and_cure_on_turbogears_1(clone: Path, turbogears1: deployment.Deployment) -> None:

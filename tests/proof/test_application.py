@@ -139,9 +139,9 @@ def turbogears(shared_tmp: Path, turbogears1_complete: Deployment) -> Configured
 @pytest.fixture(params=["turbogears", "site"])
 def either(request: pytest.FixtureRequest, where: Path) -> Configured:
     """For what depends on how it is read: both."""
-    found = request.getfixturevalue(request.param)
-    assert isinstance(found, Configured)
-    return found
+    reader = request.getfixturevalue(request.param)
+    assert isinstance(reader, Configured)
+    return reader
 
 
 def _site(root: Path, python: Path) -> Configured:
@@ -422,17 +422,17 @@ def test_log_file_that_is_put_together(either: Configured) -> None:
 )
 def test_what_configobj_reads(either: Configured, text: str, config: dict[str, object]) -> None:
     """Comments, quotes, nesting, triple quotes and references come out the same, by whichever ConfigObj."""
-    found = json.loads(json.dumps(either.parse(text)))
-    found.pop("DEFAULT")
-    assert found == config
+    sections = json.loads(json.dumps(either.parse(text)))
+    sections.pop("DEFAULT")
+    assert sections == config
 
 
 def test_literals_of_python_2(turbogears: Configured) -> None:
     """TurboGears' own ConfigObj reads what is a literal for Python 2 alone, and numbers that JSON has not."""
-    found = turbogears.parse("a = 0644\nb = 10L\nc = ur'x'\nd = 1e999\ne = 1" + "0" * 50)
-    assert isinstance(found, dict)
-    assert (found["a"], found["c"]) == (0o644, "x")
-    assert all(found[name] for name in "bde")
+    values = turbogears.parse("a = 0644\nb = 10L\nc = ur'x'\nd = 1e999\ne = 1" + "0" * 50)
+    assert isinstance(values, dict)
+    assert (values["a"], values["c"]) == (0o644, "x")
+    assert all(values[name] for name in "bde")
 
 
 def test_bytes_that_are_not_utf_8(either: Configured) -> None:

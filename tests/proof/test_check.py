@@ -72,8 +72,8 @@ class Checked(Site):
         return {finding["code"]: finding for finding in findings}
 
     def member(self, pattern: str) -> Path:
-        (found,) = self.cache.glob(pattern)
-        return found
+        (path,) = self.cache.glob(pattern)
+        return path
 
 
 @pytest.fixture(scope="module")
@@ -673,9 +673,9 @@ def test_import_finds_modules_that_fail_or_write(site: Checked) -> None:
     )
     assert check("odd")["import-fails"]["context"] == [f"{app}/odd.py, line 1, in <module>"]
     assert "ended" in check("leaves", "good")["import-fails"]["cause"]
-    found = check("writes")
-    assert set(found) == {"import-writes"}
-    assert "(open /var/log/app.log)" in found["import-writes"]["cause"]
+    findings = check("writes")
+    assert set(findings) == {"import-writes"}
+    assert "(open /var/log/app.log)" in findings["import-writes"]["cause"]
 
 
 def test_import_through_an_egg(site: Checked) -> None:
@@ -720,13 +720,13 @@ def test_import_of_what_is_not_active(
     eggcache("prepare", site.cache, *words)
     for name in ("Part", "Rest"):
         result = eggcache("check", "--cache", site.cache, *words, "--import", "app", "--json")
-        (found,) = (finding for finding in as_json(result)["findings"] if finding["code"] == "import-fails")
-        assert f"{name} 1.0 has it, and is not active" in found["cause"]
-        assert found["remedy"] == f"add the line ./{name}-1.0-py3.11.egg to {pth}"
+        (failure,) = (finding for finding in as_json(result)["findings"] if finding["code"] == "import-fails")
+        assert f"{name} 1.0 has it, and is not active" in failure["cause"]
+        assert failure["remedy"] == f"add the line ./{name}-1.0-py3.11.egg to {pth}"
         pth.write_text(f"{pth.read_text()}./{name}-1.0-py3.11.egg\n")
     result = eggcache("check", "--cache", site.cache, *words, "--import", "app", "--import", "nowhere", "--json")
-    (found,) = (finding for finding in as_json(result)["findings"] if finding["code"] == "import-fails")
-    assert (found["thing"], "not active" in found["cause"]) == ("nowhere", False)
+    (failure,) = (finding for finding in as_json(result)["findings"] if finding["code"] == "import-fails")
+    assert (failure["thing"], "not active" in failure["cause"]) == ("nowhere", False)
 
 
 def test_frames_of_a_stranger() -> None:
@@ -734,11 +734,11 @@ def test_frames_of_a_stranger() -> None:
     row = ["application", "app", "", "failed", "", "", "", "no database"]
     places = [str(number) + "x" * 1000 for number in range(50)]
     said = {"lookups": [], "default": None, "imports": [[*row, ["Error"], places, [None], ["file"]]]}
-    (found,) = target_side._taken_apart(said).imports
-    assert (found.raised, found.zone) == (("Error",), (None,))
-    assert found.words == "no database"
-    assert [len(frame) for frame in found.frames] == [300] * 20
-    assert found.frames[-1].startswith("49x")
+    (attempt,) = target_side._taken_apart(said).imports
+    assert (attempt.raised, attempt.zone) == (("Error",), (None,))
+    assert attempt.words == "no database"
+    assert [len(frame) for frame in attempt.frames] == [300] * 20
+    assert attempt.frames[-1].startswith("49x")
     for at in range(4):
         for wrong in ("text", [1], {"a": "b"}, None):
             lists: list[object] = [[], [], [], []]
@@ -1012,8 +1012,8 @@ def test_tmpreaper_is_read_as_its_cron_job_reads_it(tmp_path: Path, text: str, c
     for name in ("etc/cron.daily/tmpreaper", "etc/tmpreaper.conf"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text.format(parent="/tmp", cache=cache))
-    found = list(cache_location.cleaned(cache, str(tmp_path)))
-    assert [finding.code for finding in found] == (["cleaned"] if cleaned else [])
+    findings = list(cache_location.cleaned(cache, str(tmp_path)))
+    assert [finding.code for finding in findings] == (["cleaned"] if cleaned else [])
     (tmp_path / "etc/cron.daily/tmpreaper").unlink()
     assert list(cache_location.cleaned(cache, str(tmp_path))) == []
 
@@ -1152,9 +1152,9 @@ def test_locale_is_that_of_the_apache_that_is_meant(
     account, here = accounts.lookup("games"), Apache()
     for file in (None, own):
         serving = environment_variables.serving(account, str(site.cache), file and str(file))
-        found = environment_variables.locale(here, Configuration(), serving)
-        assert found
-        assert (found.values, found.embedded) == ({"LANG": "C"}, True)
+        locale = environment_variables.locale(here, Configuration(), serving)
+        assert locale
+        assert (locale.values, locale.embedded) == ({"LANG": "C"}, True)
     daemon = Directive("WSGIDaemonProcess", "shop lang=tr_TR.UTF-8", "shop.conf", 1)
     serving = environment_variables.serving(account, str(site.cache))
     told = environment_variables.locale(here, Configuration(directives=(daemon,)), serving)

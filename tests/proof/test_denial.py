@@ -90,8 +90,8 @@ def test_denied_is_what_writes(application: Callable[[str, str], Application], v
     (site / "early.py").write_text(EARLY)
     (site / "early.pth").write_text("import early\n")
     there = f"there = {str(made.there)!r}\nimport early\n"
-    found = made.found(reads=READS, **{f"writes_{name}": f"{there}{line}\n" for name, line in WRITES.items()})
-    told = {finding["thing"]: (finding["code"], finding["cause"]) for finding in found}
+    attempts = made.found(reads=READS, **{f"writes_{name}": f"{there}{line}\n" for name, line in WRITES.items()})
+    told = {finding["thing"]: (finding["code"], finding["cause"]) for finding in attempts}
     assert {thing: code for thing, (code, _) in told.items()} == {f"writes_{name}": "import-writes" for name in WRITES}
     for name in WRITES:
         assert f"({name} {made.there}" in told[f"writes_{name}"][1]
@@ -114,9 +114,9 @@ def test_before_anything_is_looked_up(
     other = f"import pkg_resources\npkg_resources.set_extraction_path({str(made.there)!r})\n"
     environ = f"import os\nos.environ['PYTHON_EGG_CACHE'] = {str(made.there)!r}\n"
     for source in (other, environ):
-        (found,) = made.found(app=source)
-        assert (found["code"], found["thing"]) == ("not-served", "app")
-        assert f"extract to {made.there}, and not to {made.cache}" in found["cause"]
-    (found,) = made.found(app=f"{LOOKS}{other}")
-    assert found["code"] == "import-fails"
-    assert "already extracted" in found["cause"]
+        (attempt,) = made.found(app=source)
+        assert (attempt["code"], attempt["thing"]) == ("not-served", "app")
+        assert f"extract to {made.there}, and not to {made.cache}" in attempt["cause"]
+    (attempt,) = made.found(app=f"{LOOKS}{other}")
+    assert attempt["code"] == "import-fails"
+    assert "already extracted" in attempt["cause"]

@@ -137,8 +137,10 @@ def test_modules_of_a_wheel(shop: Shop, own_site: Path) -> None:
     ]
     (info / "RECORD").write_text("".join(f"{name},,\n" for name in names))
     (own_site / "modern.py").write_text("raise RuntimeError('this one')\n")
-    found = eggcache("check", "Modern", "--path", own_site, *shop.options[2:], "--json")
-    assert [finding["thing"] for finding in as_json(found)["findings"]] == ["modern", "package", "other"], found.stderr
+    result = eggcache("check", "Modern", "--path", own_site, *shop.options[2:], "--json")
+    assert [finding["thing"] for finding in as_json(result)["findings"]] == ["modern", "package", "other"], (
+        result.stderr
+    )
 
 
 @pytest.fixture

@@ -123,8 +123,8 @@ def test_which_apache_is_the_administrators_to_say(tmp_path: Path) -> None:
         "LoadModule mpm_prefork_module /usr/lib/apache2/modules/mod_mpm_prefork.so\n"
         "LoadModule authz_core_module /usr/lib/apache2/modules/mod_authz_core.so\nListen 127.0.0.1:1\n"
     )
-    found = read(APACHE_CONFDIR=str(tmp_path))
-    assert (found.user, found.group, found.pid_file) == ("daemon", "65534", f"{tmp_path}/x.pid")
+    host = read(APACHE_CONFDIR=str(tmp_path))
+    assert (host.user, host.group, host.pid_file) == ("daemon", "65534", f"{tmp_path}/x.pid")
     (tmp_path / "apache2.conf").write_text("Nonsense\n")
     assert read(APACHE_CONFDIR=str(tmp_path)).user == "daemon"
     (tmp_path / "envvars").rename(tmp_path / "other")
@@ -140,19 +140,19 @@ def test_without_apache_nothing_is_known() -> None:
 @pytest.mark.usefixtures("debian")
 def test_envvars_say_whom_a_broken_configuration_runs_as() -> None:
     """Where Apache cannot read its configuration, Debian's envvars file says who it runs as."""
-    found = read("mount -t tmpfs none /etc/apache2/sites-enabled; echo Nonsense >/etc/apache2/sites-enabled/x.conf")
-    assert (found.user, found.group, found.pid_file) == ("www-data", "www-data", "/var/run/apache2/apache2.pid")
+    host = read("mount -t tmpfs none /etc/apache2/sites-enabled; echo Nonsense >/etc/apache2/sites-enabled/x.conf")
+    assert (host.user, host.group, host.pid_file) == ("www-data", "www-data", "/var/run/apache2/apache2.pid")
 
 
 @pytest.mark.usefixtures("debian")
 def test_private_tmp_counts_where_systemd_runs() -> None:
     """The unit that Debian ships has PrivateTmp: it counts where systemd runs, and a drop-in turns it off."""
     systemd = "mount -t tmpfs none /run; mkdir -p /run/systemd/system"
-    found = read(systemd)
-    assert (found.systemd, found.unit, found.private_tmp, found.hands_over) == (True, "apache2.service", True, True)
+    host = read(systemd)
+    assert (host.systemd, host.unit, host.private_tmp, host.hands_over) == (True, "apache2.service", True, True)
     dropin = "mkdir /run/systemd/system/apache2.service.d; cd /run/systemd/system/apache2.service.d"
-    found = read(f"{systemd}; {dropin}; printf '[Service]\\nPrivateTmp=no\\n' >50-eggcache.conf")
-    assert (found.systemd, found.private_tmp) == (True, False)
+    host = read(f"{systemd}; {dropin}; printf '[Service]\\nPrivateTmp=no\\n' >50-eggcache.conf")
+    assert (host.systemd, host.private_tmp) == (True, False)
 
 
 # ------------------------------------------------------------------------------- packagings not installed here
@@ -173,8 +173,8 @@ def test_httpd_of_red_hat(tmp_path: Path) -> None:
 def test_apachectl_without_systemctl_hands_nothing_over(tmp_path: Path) -> None:
     """An apachectl that does not call systemctl, or mentions it in a comment, hands nothing over."""
     script = answering(tmp_path / "apachectl", '# systemctl\nUser: name="daemon" id=1\nGroup: name="daemon" id=1')
-    found = apache.read(search=str(tmp_path), root=str(tmp_path))
-    assert found == Apache(apachectl=str(script), user="daemon", group="daemon")
+    host = apache.read(search=str(tmp_path), root=str(tmp_path))
+    assert host == Apache(apachectl=str(script), user="daemon", group="daemon")
 
 
 def test_httpd_without_apachectl_says_whom_it_runs_as(tmp_path: Path) -> None:
@@ -324,8 +324,8 @@ def test_envvars_are_read_and_never_run(tmp_path: Path, envvars: str) -> None:
     """Debian's envvars file is read in the spellings that are about, the last assignment counts, nothing is run."""
     program(tmp_path / "apachectl", "exit 1")
     tree(tmp_path, **{"etc/apache2/envvars": envvars})
-    found = apache.read(search=str(tmp_path), root=str(tmp_path))
-    assert (found.user, found.group, found.pid_file) == ("web", "web", "/run/apache2/a.pid")
+    host = apache.read(search=str(tmp_path), root=str(tmp_path))
+    assert (host.user, host.group, host.pid_file) == ("web", "web", "/run/apache2/a.pid")
 
 
 def test_computed_value_of_envvars_is_unknown(tmp_path: Path) -> None:
@@ -382,9 +382,9 @@ def test_unit_that_nothing_runs_hides_nothing(tmp_path: Path) -> None:
     """A unit that nothing runs hides no directory."""
     program(tmp_path / "bin/apachectl", "exit 1")
     tree(tmp_path, **{UNIT: ON})
-    found = apache.read(search=str(tmp_path / "bin"), root=str(tmp_path))
-    assert (found.systemd, found.unit, found.private_tmp) == (False, "apache2.service", True)
-    assert apache.hides(found, "/tmp/x") is None
+    host = apache.read(search=str(tmp_path / "bin"), root=str(tmp_path))
+    assert (host.systemd, host.unit, host.private_tmp) == (False, "apache2.service", True)
+    assert apache.hides(host, "/tmp/x") is None
 
 
 @pytest.mark.parametrize(

@@ -107,26 +107,30 @@ def test_every_directive_has_its_file_and_line(host: Host) -> None:
     """Every directive comes with its words, its file and line, and the sections around it; conditions are resolved."""
     (host.root / "inc").mkdir()
     (host.root / "inc" / "a b.conf").write_text('\n PythonOption a "b \\"c\\" \\d <e>"\n')
-    found = host.read(
+    configuration = host.read(
         "<IfModule python_module>\nPythonPath \"['/x y']+sys.path\"\n</IfModule>\n"
         "<IfModule !python_module>\nPythonPath no\n</IfModule>\n"
         f'<VirtualHost *:1>\n<Location "/my app">\nPythonDebug on\n</Location>\nInclude "{host.root}/inc/*.conf"\n'
         "</VirtualHost>\nDefine X /var/x\nWSGIDaemonProcess one \\\n user=nobody python-eggs='${X} y' threads=1\n",
         ["python", "wsgi"],
     )
-    assert found.problem == ""
-    assert {"python_module", "wsgi_module", "mpm_prefork_module", "core_module"} <= found.modules
-    assert (found.user, found.group, found.program) == ("www-data", "www-data", "/usr/sbin/apache2ctl")
-    (path,) = found.named("pythonpath")
+    assert configuration.problem == ""
+    assert {"python_module", "wsgi_module", "mpm_prefork_module", "core_module"} <= configuration.modules
+    assert (configuration.user, configuration.group, configuration.program) == (
+        "www-data",
+        "www-data",
+        "/usr/sbin/apache2ctl",
+    )
+    (path,) = configuration.named("pythonpath")
     assert path.words == ("['/x y']+sys.path",)
-    (debug,) = found.named("PythonDebug")
+    (debug,) = configuration.named("PythonDebug")
     assert debug.context == ("<VirtualHost *:1>", '<Location "/my app">')
     assert debug.file == str(host.root / "apache2.conf")
     assert (host.root / "apache2.conf").read_text().split("\n")[debug.line - 1] == "PythonDebug on"
-    option = list(found.named("PythonOption"))[-1]
+    option = list(configuration.named("PythonOption"))[-1]
     assert option.words == ("a", 'b "c" \\d <e>')
     assert (option.place, option.context) == (f"{host.root}/inc/a b.conf:2", ("<VirtualHost *:1>",))
-    (daemon,) = found.named("WSGIDaemonProcess")
+    (daemon,) = configuration.named("WSGIDaemonProcess")
     assert apache_configuration.options(daemon) == {
         "": "one",
         "user": "nobody",
@@ -150,12 +154,12 @@ def test_words_are_what_apache_makes_of_them(host: Host) -> None:
 
 def test_embedded_python_is_known_to_the_last_digit(host: Host, debian_python: Interpreter) -> None:
     """The modules' versions are Debian's packages', and the Python that they embed is Debian's, to the last digit."""
-    found = host.read("", ["python", "wsgi"])
-    assert [(e.module, e.file) for e in found.embedded] == [
+    configuration = host.read("", ["python", "wsgi"])
+    assert [(e.module, e.file) for e in configuration.embedded] == [
         ("mod_python", f"{MODULES}/mod_python.so"),
         ("mod_wsgi", f"{MODULES}/mod_wsgi.so"),
     ]
-    for embedded, package in zip(found.embedded, ("libapache2-mod-python", "libapache2-mod-wsgi-py3")):
+    for embedded, package in zip(configuration.embedded, ("libapache2-mod-python", "libapache2-mod-wsgi-py3")):
         query = ["dpkg-query", "-W", "-f=${Version}", package]
         version = subprocess.run(query, capture_output=True, text=True, check=True).stdout
         assert embedded.version
@@ -215,8 +219,8 @@ def test_a_running_apache_tells(running: Host, debian_python: Interpreter, monke
     """Where no LoadModule names the file, the memory of the running Apache does; a pid file of another's does not."""
     monkeypatch.setattr(apache_configuration, "_PLACES", (MODULES + "/..",))
     host = apache.read()
-    found = apache_configuration.read(host)
-    (embedded,) = found.embedded
+    configuration = apache_configuration.read(host)
+    (embedded,) = configuration.embedded
     # The file's own name: mod_wsgi.so is a link
     assert (embedded.file or "").startswith(f"{MODULES}/mod_wsgi.so")
     assert embedded.python == debian_python.version
@@ -232,9 +236,9 @@ def test_without_apache_there_is_no_configuration() -> None:
     """Without Apache there is nothing to read and nothing wrong."""
     if os.path.exists("/usr/sbin/httpd") or os.path.exists("/usr/local/apache2/bin/httpd"):
         missing("this host has an httpd besides Debian's apache2")
-    found = apache_configuration.read(apache.Apache())
-    assert found == Configuration()
-    assert apache_findings.host_findings(found, cache="/none") == ()
+    configuration = apache_configuration.read(apache.Apache())
+    assert configuration == Configuration()
+    assert apache_findings.host_findings(configuration, cache="/none") == ()
 
 
 def test_refused_configuration_is_a_finding_in_apaches_words(host: Host) -> None:
@@ -248,8 +252,8 @@ def test_refused_configuration_is_a_finding_in_apaches_words(host: Host) -> None
 
 def test_without_mod_info(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without mod_info.so Apache cannot be asked, and that is said; where it is loaded already it is used."""
-    found = host.read("PythonDebug on", ["python", f"LoadModule info_module {MODULES}/mod_info.so"])
-    assert [line.name for line in found.named("PythonDebug")] == ["PythonDebug"]
+    configuration = host.read("PythonDebug on", ["python", f"LoadModule info_module {MODULES}/mod_info.so"])
+    assert [line.name for line in configuration.named("PythonDebug")] == ["PythonDebug"]
     monkeypatch.setattr(apache_configuration, "_info", lambda shared: [])
     (finding,) = host.findings("", ["authz_host"])
     assert finding.code == "apache-configuration"
@@ -285,9 +289,9 @@ def test_an_apachectl_that_misbehaves(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(apache, "_LONGEST", 1 << 18)
     monkeypatch.setattr(apache_configuration, "_PLACES", (str(tmp_path),))
     (tmp_path / "mod_info.so").touch()
-    found = apache_configuration.read(script(tmp_path / "apachectl", body))
-    assert (found.problem, found.directives) == (problem, ())
-    (finding,) = apache_findings.host_findings(found, cache="/none")
+    configuration = apache_configuration.read(script(tmp_path / "apachectl", body))
+    assert (configuration.problem, configuration.directives) == (problem, ())
+    (finding,) = apache_findings.host_findings(configuration, cache="/none")
     assert finding.code == "apache-configuration"
 
 
@@ -429,11 +433,11 @@ def test_server_beside_apache(host: Host, debian_python: Interpreter, proxy: str
     python27 = Interpreter("/opt/bin/python2.7", (2, 7, 18), "/opt", (), None, None)
     modules = ["wsgi", "proxy", "proxy_http", "rewrite"]
     text = f"WSGIPythonEggs /var/other\n{proxy}"
-    found = host.read(text, modules)
-    assert "Python 2.7.18" in apache_findings.beside(found, python27, None)
-    assert f"{host.root}/apache2.conf:" in apache_findings.beside(found, python27, None)
+    configuration = host.read(text, modules)
+    assert "Python 2.7.18" in apache_findings.beside(configuration, python27, None)
+    assert f"{host.root}/apache2.conf:" in apache_findings.beside(configuration, python27, None)
     assert host.findings(text, modules, interpreter=python27, cache="/var/c") == []
-    assert apache_findings.beside(found, debian_python, None) == ""
+    assert apache_findings.beside(configuration, debian_python, None) == ""
     assert codes(host.findings(text, modules, interpreter=debian_python, cache="/var/c")) == ["egg-cache-elsewhere"]
     exception = "WSGIPythonEggs /var/other\nProxyPass /shop !"
     assert codes(host.findings(exception, modules, interpreter=python27)) == ["other-python"]
@@ -444,10 +448,12 @@ def test_server_beside_apache(host: Host, debian_python: Interpreter, proxy: str
 def test_user_that_apache_has_no_process_of(host: Host) -> None:
     """A target of a user that Apache has no process of is not Apache's to run; its own user's and its daemons' are."""
     python27 = Interpreter("/opt/bin/python2.7", (2, 7, 18), "/opt", (), None, None)
-    found = host.read("WSGIDaemonProcess one user=nobody\nWSGIDaemonProcess two user=#1", ["wsgi"])
+    configuration = host.read("WSGIDaemonProcess one user=nobody\nWSGIDaemonProcess two user=#1", ["wsgi"])
     for name in ("www-data", "nobody", "daemon"):
-        assert apache_findings.beside(found, python27, accounts.lookup(name)) == ""
-    assert "no process of Apache's is mail's" in apache_findings.beside(found, python27, accounts.lookup("mail"))
+        assert apache_findings.beside(configuration, python27, accounts.lookup(name)) == ""
+    assert "no process of Apache's is mail's" in apache_findings.beside(
+        configuration, python27, accounts.lookup("mail")
+    )
 
 
 # ----------------------------------------------------------------------------------------------------- which cache
@@ -584,9 +590,9 @@ def test_whom_a_daemon_runs_as(running: Host) -> None:
     text = "WSGIDaemonProcess one user=bin processes=1 threads=1"  # nobody's processes are the other tests'
     running.write(text, ["wsgi"])
     subprocess.run(["/usr/sbin/apache2", "-d", str(running.root), "-k", "restart"], check=True, capture_output=True)
-    found = apache_configuration.read(apache.read())
-    (daemon,) = found.named("WSGIDaemonProcess")
-    account = apache_findings.daemon_account(found, daemon)
+    configuration = apache_configuration.read(apache.read())
+    (daemon,) = configuration.named("WSGIDaemonProcess")
+    account = apache_findings.daemon_account(configuration, daemon)
     assert account
     parent = int(running.pid_file.read_text())
     for _ in range(100):

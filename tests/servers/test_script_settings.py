@@ -61,9 +61,9 @@ def test_each_line_that_sets_something_is_found(
     """Each line that sets something is found with its value, as far as the text has it; nothing else is. What runs the
     script ends with these values."""
     script = tmp_path / "app.wsgi"
-    found, parsed = script_settings.settings(str(script), text)
+    settings, parsed = script_settings.settings(str(script), text)
     wanted = [(name, value and value.format(here=tmp_path), line) for name, value, line in expected]
-    assert [(item.name, item.value, item.line) for item in found] == wanted
+    assert [(item.name, item.value, item.line) for item in settings] == wanted
     assert parsed == ("print 'x'" not in text and "hello" not in text and text[0] not in "(\0")
     known = {name: value for name, value, _ in wanted if value is not None}
     if parsed and known and "pkg_resources" not in text and "putenv" not in text:

@@ -184,7 +184,7 @@ def test_one_that_has_the_cache_is_the_applications() -> None:
     told = ApplicationServer("gunicorn", 33, none, (by_file,))
     has = ApplicationServer("uwsgi", 33, Environment("", {"PYTHON_EGG_CACHE": "/c"}, frozenset()))
     lacks, others = ApplicationServer("gunicorn", 33, none), ApplicationServer("gunicorn", 34, none)
-    found = [lacks, told, has, others]
-    assert list(chosen(found, 33, "/c")) == [told, has]
-    assert list(chosen(found, 33, "/d")) == list(chosen(found, 33, None)) == [lacks, told, has]
-    assert list(chosen(found, 34, "/c")) == [others]
+    environments = [lacks, told, has, others]
+    assert list(chosen(environments, 33, "/c")) == [told, has]
+    assert list(chosen(environments, 33, "/d")) == list(chosen(environments, 33, None)) == [lacks, told, has]
+    assert list(chosen(environments, 34, "/c")) == [others]

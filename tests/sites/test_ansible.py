@@ -318,9 +318,9 @@ class Modules:
             cwd=self.home, capture_output=True, text=True, timeout=120, check=False,
         )  # fmt: skip
         assert result.stdout.lstrip().startswith("{"), result.stdout + result.stderr
-        found: dict[str, Any] = json.loads(result.stdout)
-        found.setdefault("failed", False)
-        return found
+        answer: dict[str, Any] = json.loads(result.stdout)
+        answer.setdefault("failed", False)
+        return answer
 
     def prepare(self, **more: Any) -> dict[str, Any]:
         return self.run("prepare", directory=str(self.home / "cache"), user="nobody", group="nogroup", **more)
@@ -392,8 +392,8 @@ def test_two_hosts_are_compared_by_the_digest(modules: Modules) -> None:
         options = {"executable": modules.target["executable"], "directory": str(modules.home / name)}
         result = modules.run("cache_facts", target=False, **options)
         assert (result["failed"], result["changed"]) == (False, False)
-        found: dict[str, Any] = result["ansible_facts"]["eggcache"]
-        return found
+        cache_facts: dict[str, Any] = result["ansible_facts"]["eggcache"]
+        return cache_facts
 
     assert (facts("cache")["digest"], facts("cache")["current"]) == ("", False)
     one = modules.prepare()["digest"]
@@ -636,5 +636,5 @@ def argument_spec(control: Control, name: str) -> dict[str, Any]:
         env={**control.environment, "PYTHONPATH": str(control.home / "collections")},
         capture_output=True, text=True, check=True,
     )  # fmt: skip
-    found: dict[str, Any] = json.loads(result.stdout)
-    return found
+    specification: dict[str, Any] = json.loads(result.stdout)
+    return specification

@@ -51,8 +51,8 @@ class Case(Shop):
         self.httpd.start(PYTHON_EGG_CACHE=str(self.cache), **environment)
 
     def member(self, pattern: str) -> Path:
-        (found,) = self.cache.glob(pattern)
-        return found
+        (path,) = self.cache.glob(pattern)
+        return path
 
     def check(self, *more: str | Path, before: str = "") -> dict[str, Finding]:
         """What check finds, by code, but not what it says of Apaches of other tests, nor that the target and its eggs

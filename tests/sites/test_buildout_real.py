@@ -139,11 +139,11 @@ def test_a_cache_for_another_user(shop: Shop, nobody: pwd.struct_passwd) -> None
     target = ["--python", shop.made.interpreter]
     assert eggcache("prepare", shop.cache, *target).returncode == 0
     result = eggcache("check", "--cache", shop.cache, "--json", env={"APACHE_CONFDIR": str(shop.httpd.home)})
-    (found,) = [finding for finding in as_json(result)["findings"] if finding["status"]]
+    (fault,) = [finding for finding in as_json(result)["findings"] if finding["status"]]
     assert shop.process
-    assert (found["code"], found["thing"]) == ("daemon-user-cannot-read", f"gunicorn (process {shop.process.pid})")
+    assert (fault["code"], fault["thing"]) == ("daemon-user-cannot-read", f"gunicorn (process {shop.process.pid})")
     assert "--user nobody checks as that user" in result.stderr
-    result = eggcache(*shlex.split(found["command"])[1:])
+    result = eggcache(*shlex.split(fault["command"])[1:])
     assert result.returncode == 0, result.stderr
     assert [*shop.found("--cache", f"{shop.cache}-nobody")] == ["running-without-cache"]
 

@@ -200,8 +200,8 @@ def test_directory_that_is_being_read(shop: Shop) -> None:
         prepared = pool.submit(shop.prepare)
         wait_for(lambda: not os.path.samestat(os.fstat(descriptor), read.stat()), seconds=60)
         time.sleep(0.2)
-        found = os.listdir(descriptor)
+        names = os.listdir(descriptor)
         prepared.result()
     os.close(descriptor)
-    assert sorted(found) == ["a.txt", "b.txt", "c.txt"]
+    assert sorted(names) == ["a.txt", "b.txt", "c.txt"]
     assert not list(shop.cache.glob(".eggcache-stage-*"))

@@ -19,13 +19,13 @@ SETUPTOOLS = {"2.7": "36.0.1", "3.6": "40.8.0", "3.11": "65.5.0", "3.13": "75.8.
 
 def state(*tops: Path) -> dict[str, tuple[int, ...]]:
     """The mode, owner, size and time of change of all that is there, by path."""
-    found = {}
+    entries = {}
     for top in tops:
         for directory, _, files in os.walk(top):
             for path in (directory, *(os.path.join(directory, name) for name in files)):
                 info = os.lstat(path)
-                found[path] = (info.st_mode, info.st_uid, info.st_gid, info.st_size, info.st_mtime_ns)
-    return found
+                entries[path] = (info.st_mode, info.st_uid, info.st_gid, info.st_size, info.st_mtime_ns)
+    return entries
 
 
 def spoil(*tops: Path) -> None:
@@ -98,8 +98,8 @@ def test_nothing_but_eggs_and_cache_is_changed(whole: tuple[Path, Deployment], s
             kinds = [path.is_dir() for path in made.site_packages.glob("*.egg")]
             assert kinds == ["--undo" not in command] * 2
             eggs = [str(made.site_packages / name) for name in ("One-", "Two-")]
-            for found in (before, after):
-                for path in [path for path in found if path.startswith(tuple(eggs))]:
-                    del found[path]
-                found[str(made.site_packages)] = ()  # its own time, since the eggs in it were exchanged
+            for entries in (before, after):
+                for path in [path for path in entries if path.startswith(tuple(eggs))]:
+                    del entries[path]
+                entries[str(made.site_packages)] = ()  # its own time, since the eggs in it were exchanged
         assert after == before, command

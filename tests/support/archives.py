@@ -49,23 +49,23 @@ def compare(archive: Path, root: Path) -> tuple[int, str]:
 def tree(directory: Path) -> dict[str, tuple[object, ...]]:
     """Everything in a cache but its receipt and a verifier, by name: type and mode, owners, and of files mtime and
     bytes."""
-    found: dict[str, tuple[object, ...]] = {}
+    entries: dict[str, tuple[object, ...]] = {}
     for top, _, files in os.walk(directory):
         for path in (top, *(os.path.join(top, name) for name in files if name not in (".eggcache.json", NAME))):
             info = os.lstat(path)
             data = Path(path).read_bytes() if stat.S_ISREG(info.st_mode) else None
             # Of no directory the mtime matters to anybody, nor that of the lock
             mtime = None if data is None or path.endswith("/.eggcache.lock") else info.st_mtime_ns
-            found[os.path.relpath(path, directory)] = (info.st_mode, info.st_uid, info.st_gid, mtime, data)
-    return found
+            entries[os.path.relpath(path, directory)] = (info.st_mode, info.st_uid, info.st_gid, mtime, data)
+    return entries
 
 
 def eggs(archive: Path) -> list[tuple[str, dict[str, Any], bytes]]:
     """What an archive has of eggs, in its order: name, header and bytes of each entry."""
-    with tarfile.open(archive) as found:
+    with tarfile.open(archive) as members:
         rows = [
-            (item.name, item.get_info(), found.extractfile(item))
-            for item in found
+            (item.name, item.get_info(), members.extractfile(item))
+            for item in members
             if not item.name.endswith(f"/{NAME}")
         ]
         return [(name, {**info}, stream.read() if stream else b"") for name, info, stream in rows]

@@ -106,13 +106,15 @@ def generate(
 def _unzipped(name: str, egg: Path) -> None:
     """What these tests run with, as the unzipped egg that buildout makes of a wheel."""
     try:
-        found = importlib.metadata.distribution(name)
+        distribution = importlib.metadata.distribution(name)
     except importlib.metadata.PackageNotFoundError:
         missing(f"{name} is not installed")
-    shutil.copytree(str(found.locate_file(name)), egg / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(str(distribution.locate_file(name)), egg / name, ignore=shutil.ignore_patterns("__pycache__"))
     (egg / "EGG-INFO").mkdir()
-    (egg / "EGG-INFO" / "PKG-INFO").write_text(f"Metadata-Version: 1.0\nName: {name}\nVersion: {found.version}\n")
-    (egg / "EGG-INFO" / "entry_points.txt").write_text(found.read_text("entry_points.txt") or "")
+    (egg / "EGG-INFO" / "PKG-INFO").write_text(
+        f"Metadata-Version: 1.0\nName: {name}\nVersion: {distribution.version}\n"
+    )
+    (egg / "EGG-INFO" / "entry_points.txt").write_text(distribution.read_text("entry_points.txt") or "")
 
 
 def _buildout(python: str) -> str:

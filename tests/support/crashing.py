@@ -52,12 +52,12 @@ class Case:
 
     def calls(self) -> list[Call]:
         self.begin()
-        found = record(self.command, self.places, options=self.options)
+        calls = record(self.command, self.places, options=self.options)
         self.check()
         self.finished()
         assert self.leftovers() == []
-        first = next(number for number, call in enumerate(found) if call.name.startswith(self.since))
-        return [call for call in found[first:] if call.own]
+        first = next(number for number, call in enumerate(calls) if call.name.startswith(self.since))
+        return [call for call in calls[first:] if call.own]
 
     def leftovers(self) -> list[str]:
         """What no finished run may leave."""

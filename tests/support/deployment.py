@@ -158,9 +158,9 @@ def fetch_all(pins: Iterable[Download]) -> list[Path]:
             problems = []
             for number, pin in enumerate(absent):
                 arrived = Path(incoming, str(number), pin.filename)
-                found = sha256(arrived)
-                if found != pin.sha256:
-                    problems.append(f"{pin.project}: {pin.filename}: sha256 is {found}, {pin.sha256} was expected")
+                digest = sha256(arrived)
+                if digest != pin.sha256:
+                    problems.append(f"{pin.project}: {pin.filename}: sha256 is {digest}, {pin.sha256} was expected")
                     continue
                 kept = cache / pin.sha256[:16] / pin.filename
                 kept.parent.mkdir(exist_ok=True)
@@ -283,15 +283,15 @@ def installed(version: str) -> list[Installed]:
         "print(getattr(sys, 'base_prefix', sys.prefix)); "
         "print(os.path.exists(os.path.join(sysconfig.get_python_inc(), 'Python.h')))"
     )
-    found: list[Installed] = []
+    pythons: list[Installed] = []
     for candidate in dict.fromkeys(candidates):
         if not os.access(candidate, os.X_OK):
             continue
         # A shim of pyenv's fails here or answers for what it stands for; either is right.
         lines = run([candidate, "-E", "-S", "-c", question], check=False).stdout.split("\n")
-        if lines[0] == version and not any(other.executable == Path(lines[1]) for other in found):
-            found.append(Installed(Path(lines[1]), Path(lines[2]), lines[3] == "True"))
-    return found
+        if lines[0] == version and not any(other.executable == Path(lines[1]) for other in pythons):
+            pythons.append(Installed(Path(lines[1]), Path(lines[2]), lines[3] == "True"))
+    return pythons
 
 
 def interpreter(version: str, where: Path) -> Path:
@@ -300,10 +300,10 @@ def interpreter(version: str, where: Path) -> Path:
     One that lies below a directory which others cannot search (pyenv's, in a private home) is copied to `where`.
     Raises MissingInterpreter where this machine has none.
     """
-    found = installed(version)
-    if not found:
+    pythons = installed(version)
+    if not pythons:
         raise MissingInterpreter(f"no python{version} on PATH, in pyenv's versions or in /usr/bin of this machine")
-    chosen = next((item for item in found if item.headers), found[0])
+    chosen = next((item for item in pythons if item.headers), pythons[0])
     if others_can_use(chosen.executable) and others_can_use(chosen.prefix / "lib"):
         return chosen.executable
     home = where / f"python-{chosen.prefix.name}"

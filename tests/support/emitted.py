@@ -96,10 +96,10 @@ class Server:
         """Apache's children, as www-data: at once after the start they may be none, or root's."""
         deadline = time.monotonic() + 10
         while time.monotonic() < deadline:
-            found = [int(p) for p in Path(f"/proc/{self.pid()}/task/{self.pid()}/children").read_text().split()]
-            if len(found) >= 2 and all(uid_of(pid) == pwd.getpwnam("www-data").pw_uid for pid in found):
-                self.seen.update(found)
-                return found
+            pids = [int(p) for p in Path(f"/proc/{self.pid()}/task/{self.pid()}/children").read_text().split()]
+            if len(pids) >= 2 and all(uid_of(pid) == pwd.getpwnam("www-data").pw_uid for pid in pids):
+                self.seen.update(pids)
+                return pids
             time.sleep(0.05)
         raise AssertionError((self.home / "log" / "error.log").read_text())
 
@@ -123,12 +123,12 @@ class Server:
         mine = f"\0-d\0{self.home}\0".encode()
 
         def ours() -> list[int]:
-            found = []
+            pids = []
             for name in filter(str.isdigit, os.listdir("/proc")):
                 with contextlib.suppress(OSError):
                     if mine in Path("/proc", name, "cmdline").read_bytes():
-                        found.append(int(name))
-            return [pid for pid in found if alive(pid)]
+                        pids.append(int(name))
+            return [pid for pid in pids if alive(pid)]
 
         for pid in ours():
             with contextlib.suppress(OSError):

@@ -125,7 +125,7 @@ class Host:
 
         Not its logs, and not what Ansible keeps for itself.
         """
-        found: dict[str, tuple[int, ...]] = {}
+        entries: dict[str, tuple[int, ...]] = {}
         top = str(self.path("/mnt"))
         for directory, _, files in os.walk(top):
             for path in (directory, *(os.path.join(directory, name) for name in files)):
@@ -134,8 +134,8 @@ class Host:
                     continue
                 info = os.lstat(path)
                 whole = (info.st_size, info.st_mtime_ns) if path != directory else ()
-                found[name] = (info.st_mode, info.st_uid, info.st_gid, *whole)
-        return found
+                entries[name] = (info.st_mode, info.st_uid, info.st_gid, *whole)
+        return entries
 
 
 def listens(port: int) -> bool:

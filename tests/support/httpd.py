@@ -131,12 +131,12 @@ class Httpd:
 
     def family(self) -> list[int]:
         """The server, first, and its workers: known by the directory that is theirs alone."""
-        found = []
+        pids = []
         for name in filter(str.isdigit, os.listdir("/proc")):
             with contextlib.suppress(OSError):
                 if f"\0-d\0{self.home}\0".encode() in Path(f"/proc/{name}/cmdline").read_bytes():
-                    found.append(int(name))
-        return sorted(found, key=lambda pid: (parent(pid) in found, pid))
+                    pids.append(int(name))
+        return sorted(pids, key=lambda pid: (parent(pid) in pids, pid))
 
     def listens(self) -> bool:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 5):

@@ -191,17 +191,17 @@ def eggcache(
 
 def as_json(result: subprocess.CompletedProcess[str]) -> dict[str, Any]:
     """What a command printed with --json."""
-    found: dict[str, Any] = json.loads(result.stdout)
-    return found
+    value: dict[str, Any] = json.loads(result.stdout)
+    return value
 
 
 def listing(directory: str | Path) -> dict[str, tuple[int, ...]]:
     """Everything that could change below `directory`, by name: to compare before and after."""
-    found = {}
+    entries = {}
     for top, _, files in os.walk(directory):
         for path in (top, *(os.path.join(top, name) for name in files)):
             info = os.lstat(path)
-            found[path] = (
+            entries[path] = (
                 info.st_ino,
                 info.st_mode,
                 info.st_uid,
@@ -210,4 +210,4 @@ def listing(directory: str | Path) -> dict[str, tuple[int, ...]]:
                 info.st_mtime_ns,
                 info.st_ctime_ns,
             )
-    return found
+    return entries

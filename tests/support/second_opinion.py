@@ -70,8 +70,8 @@ def agrees(
         assert re.fullmatch(r"[\d,]+ files of \d+ eggs, as .+: all current, nothing to write", lines.pop())
     said = {line.split(": ")[0] for line in lines}
     assert (result.returncode, result.stderr, len(said)) == (3 if said else 0, b"", len(lines)), lines
-    found = {
+    codes = {
         finding["code"] for finding in findings if finding["code"] != "time-zone" or finding["thing"] == str(cache)
     }
-    own = SYMPTOMS if UNSERVABLE & found else set()
-    assert said - own == (KNOWN & found) - own, (lines, sorted(found))
+    own = SYMPTOMS if UNSERVABLE & codes else set()
+    assert said - own == (KNOWN & codes) - own, (lines, sorted(codes))

@@ -19,8 +19,8 @@ NOISE = re.compile(r"^AH00558: .*\n", re.MULTILINE)
 
 def blocks(text: str, kind: str) -> list[str]:
     """The code blocks of one language, without their indentation."""
-    found = re.findall(rf"^\.\. code-block:: {kind}\n\n((?:    .*\n|\n)+)", text, re.MULTILINE)
-    return [re.sub(r"^    ", "", block, flags=re.MULTILINE).strip() + "\n" for block in found]
+    texts = re.findall(rf"^\.\. code-block:: {kind}\n\n((?:    .*\n|\n)+)", text, re.MULTILINE)
+    return [re.sub(r"^    ", "", block, flags=re.MULTILINE).strip() + "\n" for block in texts]
 
 
 def steps(block: str) -> Iterator[tuple[str, str]]:

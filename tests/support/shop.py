@@ -96,9 +96,9 @@ class Shop:
     def prepare(self) -> dict[str, tuple[int, ...]]:
         """Fill the cache as the administrator does, and what is in it then."""
         self.eggcache("prepare", self.cache, *self.what, "--python", self.tree.python, "--user", "www-data")
-        found = listing(self.cache)
-        assert any("_speedups" in name for name in found)
-        return found
+        entries = listing(self.cache)
+        assert any("_speedups" in name for name in entries)
+        return entries
 
     def wrapper(self, kind: str, *more: str | Path) -> str:
         arguments = ["wrapper", self.cache, *self.what, "--for", kind, "--python", self.tree.python]

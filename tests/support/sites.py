@@ -102,7 +102,7 @@ class Site:
                     path = Path(f"{egg.name}-tmp", name)
                     expected[str(path)] = archive.read(name)
                     expected.update((str(above), None) for above in path.parents if above.name)
-        found = {}
+        faults = {}
         problems = []
         for top, directories, files in os.walk(self.cache):
             for name in (*directories, *files):
@@ -112,10 +112,10 @@ class Site:
                     right = (info.st_mode, info.st_uid, info.st_nlink) == (0o100600, 0, 1)
                 else:
                     content = path.read_bytes() if stat.S_ISREG(info.st_mode) else None  # reading a FIFO would hang
-                    found[str(path.relative_to(self.cache))] = content
+                    faults[str(path.relative_to(self.cache))] = content
                     mode = 0o040750 if path.is_dir() else 0o100640
                     right = (info.st_mode, info.st_uid, info.st_gid) == (mode, 0, self.account.pw_gid)
                 if not right:
                     problems.append(f"{path}: mode {info.st_mode:06o}, owner {info.st_uid}:{info.st_gid}")
-        different = {name for name in expected.keys() | found.keys() if found.get(name, 0) != expected.get(name, 0)}
+        different = {name for name in expected.keys() | faults.keys() if faults.get(name, 0) != expected.get(name, 0)}
         return problems + sorted(different)

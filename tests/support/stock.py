@@ -123,8 +123,8 @@ def _configure(etc: Path) -> None:
 def _scripts() -> list[str]:
     """The init scripts that somebody made for Apache and a cache."""
     scripts = Path("/etc/init.d")
-    found = scripts.iterdir() if scripts.is_dir() else ()
-    return [str(path) for path in found if path.is_file() and b"PYTHON_EGG_CACHE" in path.read_bytes()]
+    paths = scripts.iterdir() if scripts.is_dir() else ()
+    return [str(path) for path in paths if path.is_file() and b"PYTHON_EGG_CACHE" in path.read_bytes()]
 
 
 def _mount(*arguments: str | Path) -> None:

@@ -33,7 +33,7 @@ def safe(shared_tmp: Path) -> Path:
 
 def state(path: Path) -> dict[str, tuple[object, ...]]:
     """All that an attack could change below `path`, and in it."""
-    found = {}
+    entries = {}
     for directory, directories, files in os.walk(path):
         for name in [".", *directories, *files]:
             full = os.path.join(directory, name)
@@ -45,8 +45,16 @@ def state(path: Path) -> dict[str, tuple[object, ...]]:
                 if os.path.islink(full)
                 else b""
             )
-            found[full] = (info.st_ino, info.st_mode, info.st_uid, info.st_gid, info.st_size, info.st_mtime_ns, content)
-    return found
+            entries[full] = (
+                info.st_ino,
+                info.st_mode,
+                info.st_uid,
+                info.st_gid,
+                info.st_size,
+                info.st_mtime_ns,
+                content,
+            )
+    return entries
 
 
 def refusal(path: Path, *, create: bool = True) -> str:

@@ -31,9 +31,9 @@ def test_names_and_bytes_come_back(tmp_path: Path, program: str) -> None:
     tar.end()
     assert len(stream.getvalue()) % 10240 == 0
     subprocess.run([*reader(program), "-xf", "-"], input=stream.getvalue(), cwd=tmp_path, check=True)
-    found = {str(path.relative_to(tmp_path / "d")): path for path in tmp_path.rglob("*") if path.is_file()}
-    assert {name: path.read_bytes() for name, path in found.items()} == names
-    assert {path.stat().st_mtime_ns for path in found.values()} == {1_262_347_200_000_000_000}
+    paths = {str(path.relative_to(tmp_path / "d")): path for path in tmp_path.rglob("*") if path.is_file()}
+    assert {name: path.read_bytes() for name, path in paths.items()} == names
+    assert {path.stat().st_mtime_ns for path in paths.values()} == {1_262_347_200_000_000_000}
 
 
 def test_numbers_of_any_size() -> None:

@@ -36,11 +36,11 @@ def test_zone_depends_on_its_rules_where_its_offset_changes(name: str, depends: 
 def test_the_text_says_the_same() -> None:
     """The C library reckons by what is recommended as by the zone that it stands for, winter and summer."""
     dates = [(2010, 1, 15, 12, 0, 0), (2024, 7, 15, 12, 0, 0), (2024, 3, 31, 3, 0, 0)]
-    found = []
+    zones = []
     for name in ("Europe/Madrid", time_zones.of("Europe/Madrid").posix):
         with layout.zone(name):
-            found.append([time.mktime((*date, 0, 0, -1)) for date in dates])
-    assert found[0] == found[1]
+            zones.append([time.mktime((*date, 0, 0, -1)) for date in dates])
+    assert zones[0] == zones[1]
 
 
 @pytest.mark.parametrize("data", [b"", b"TZif", b"TZif2" + b"\0" * 39, b"TZif2" + b"\xff" * 60, b"no zone at all"])

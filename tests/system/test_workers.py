@@ -18,14 +18,14 @@ from eggcache.system import workers
 
 
 def share(jobs: list[int], work: object, count: int) -> dict[int, Exception | None]:
-    found: dict[int, Exception | None] = {}
+    errors: dict[int, Exception | None] = {}
 
     def done(position: int, error: Exception | None) -> None:
-        assert position not in found
-        found[position] = error
+        assert position not in errors
+        errors[position] = error
 
     workers.share(jobs, work, done, count)  # type: ignore[arg-type]
-    return found
+    return errors
 
 
 def children() -> set[str]:
@@ -38,9 +38,9 @@ def test_each_job_once(jobs: int, count: int, tmp_path: Path) -> None:
     """Each job is done once, by this process or a forked one, and each is heard of."""
     before = children()
     log = os.open(tmp_path / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    found = share(list(range(jobs)), lambda job: os.write(log, b"%d\n" % job), count)
+    errors = share(list(range(jobs)), lambda job: os.write(log, b"%d\n" % job), count)
     os.close(log)
-    assert found == dict.fromkeys(range(jobs))
+    assert errors == dict.fromkeys(range(jobs))
     assert sorted(map(int, (tmp_path / "log").read_text().split())) == list(range(jobs))
     assert children() <= before
 
@@ -67,8 +67,8 @@ def test_errors_come_back() -> None:
         if job % 3 == 2:
             raise OSError(28, "No space left on device", f"/{job}")
 
-    found = share(list(range(60)), work, 4)
-    for position, error in found.items():
+    errors = share(list(range(60)), work, 4)
+    for position, error in errors.items():
         if position % 3 == 1:
             assert isinstance(error, EggRefused)
             assert (error.thing, error.cause, error.remedy.text) == (f"egg {position}", "x" * 100_000, "build it again")

@@ -198,8 +198,8 @@ def test_links_of_others_lead_to_what_is_their_own(python: Path, shared_tmp: Pat
     assert {str(own), str(roots)} <= egg_directories(str(python), [str(theirs)])
     for place in (theirs, own):
         os.chown(place, nobody.pw_uid, nobody.pw_gid)
-    found = egg_directories(str(python), [str(theirs)])
-    assert ({str(theirs), str(own)} <= found, str(roots) in found) == (True, False)
+    directories = egg_directories(str(python), [str(theirs)])
+    assert ({str(theirs), str(own)} <= directories, str(roots) in directories) == (True, False)
 
 
 def test_fifo_as_pth(spied: tuple[Deployment, Path, Path]) -> None:

@@ -43,12 +43,12 @@ class Hostile:
 
     def got(self) -> list[str]:
         """What of root's came to light: in the cache, or in the loot."""
-        found = []
+        names = []
         for place in (self.site.cache, self.loot):
             for path in place.rglob("*"):
                 if path.is_file() and SECRET.encode() in path.read_bytes():
-                    found.append(str(path))
-        return found
+                    names.append(str(path))
+        return names
 
 
 @pytest.fixture

@@ -45,8 +45,8 @@ def look(*path: Path) -> eggs_on_path.EarlyReader:
 
 
 def asked(looked: eggs_on_path.EarlyReader, egg: Path) -> list[str]:
-    with looked.opened(str(egg)) as (_, found):
-        return [member.name for member in found.members]
+    with looked.opened(str(egg)) as (_, egg_read):
+        return [member.name for member in egg_read.members]
 
 
 def test_egg_that_is_the_same_is_read_once(tmp_path: Path, read: list[str]) -> None:

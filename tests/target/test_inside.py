@@ -45,36 +45,36 @@ MET_ABSENCES = {
 
 def newer_syntax(tree: ast.AST) -> list[str]:
     """The syntax and the names that a script uses and Python 2.4 has not, as far as its form tells."""
-    found = []
+    faults = []
     statements = {node.value for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     for node in ast.walk(tree):
         kind = type(node).__name__
         line = getattr(node, "lineno", 0)
         if isinstance(node, NEWER_SYNTAX) and not _is_star_argument(node, tree):
-            found.append(f"{line}: {kind}")
+            faults.append(f"{line}: {kind}")
         elif isinstance(node, ast.Constant) and isinstance(node.value, bytes):
-            found.append(f"{line}: bytes literal")
+            faults.append(f"{line}: bytes literal")
         elif isinstance(node, ast.ExceptHandler) and node.name:
-            found.append(f"{line}: except ... as")
+            faults.append(f"{line}: except ... as")
         elif isinstance(node, ast.Try) and node.finalbody and (node.handlers or _yields(node)):
-            found.append(f"{line}: except and finally in one, or yield within")
+            faults.append(f"{line}: except and finally in one, or yield within")
         elif isinstance(node, ast.Yield) and (node not in statements or node.value is None):
-            found.append(f"{line}: value of yield")
+            faults.append(f"{line}: value of yield")
         elif isinstance(node, ast.ImportFrom) and node.level:
-            found.append(f"{line}: relative import")
+            faults.append(f"{line}: relative import")
         elif isinstance(node, ast.Raise) and node.cause:
-            found.append(f"{line}: raise ... from")
+            faults.append(f"{line}: raise ... from")
         elif isinstance(node, ast.ClassDef) and (node.decorator_list or node.keywords):
-            found.append(f"{line}: class decorator or keyword")
+            faults.append(f"{line}: class decorator or keyword")
         elif isinstance(node, ast.arguments) and (node.kwonlyargs or node.posonlyargs):
-            found.append(f"{line}: keyword-only argument")
+            faults.append(f"{line}: keyword-only argument")
         elif (isinstance(node, ast.arg) and node.annotation) or (isinstance(node, ast.FunctionDef) and node.returns):
-            found.append(f"{line}: annotation")
+            faults.append(f"{line}: annotation")
         elif isinstance(node, ast.Name) and node.id in NEWER_NAMES:
-            found.append(f"{line}: {node.id}")
+            faults.append(f"{line}: {node.id}")
         elif isinstance(node, ast.Attribute) and node.attr in NEWER_METHODS:
-            found.append(f"{line}: .{node.attr}")
-    return found
+            faults.append(f"{line}: .{node.attr}")
+    return faults
 
 
 def _yields(node: ast.AST) -> bool:
@@ -103,14 +103,14 @@ def newer_library(*scripts: Path) -> set[tuple[str, str]]:
         "-t=2.4-",
     ]
     told = subprocess.run([*vermin, *scripts], capture_output=True, text=True, check=False).stdout
-    found: set[tuple[str, str]] = set()
+    names: set[tuple[str, str]] = set()
     script = ""
     for line in told.splitlines():
         if " requires " in line:
-            found.add((script, line.split(" requires ")[0].split("'")[1 if "'" in line else 0].strip()))
+            names.add((script, line.split(" requires ")[0].split("'")[1 if "'" in line else 0].strip()))
         else:
             script = os.path.basename(line)
-    return found
+    return names
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)

@@ -128,7 +128,10 @@ def test_turbogears_as_installed_misses_peak_rules(turbogears1: Deployment) -> N
     assert "TurboGears 1.1.3 -> TurboJson 1.3.2 -> PEAK-Rules>=0.5a1.dev-r2600 (missing)" in text
     zipped = [distribution for distribution in tree.distributions if distribution.kind is Kind.ZIPPED]
     assert len(zipped) == 15
-    assert all(found.egg == found.location and found.active and not found.inside for found in zipped)
+    assert all(
+        distribution.egg == distribution.location and distribution.active and not distribution.inside
+        for distribution in zipped
+    )
     assert all(distribution.cache_name == os.path.basename(distribution.location) for distribution in zipped)
     assert named(tree, "PasteScript").extras == ("cheetah",)
     assert tree.interpreter.version[:2] == (2, 7)
@@ -362,9 +365,9 @@ def test_a_bad_line_loses_no_other(python: str, release: str, released: MakeTarg
     )
     for root in ("Root[extra]", "Info[extra]"):
         tree = ask(released(python, release), root, paths=[str(shared_tmp)])
-        found = {distribution.project for distribution in tree.distributions}
-        assert {"Leaf", "Extra", "Named"} <= found
-        assert ("Always" in found) == (root == "Root[extra]")
+        projects = {distribution.project for distribution in tree.distributions}
+        assert {"Leaf", "Extra", "Named"} <= projects
+        assert ("Always" in projects) == (root == "Root[extra]")
         assert not {"Never", "Body"} & {need.requirement.split()[0] for need in tree.needs}
         assert State.UNPARSED in states(tree).values()
 
@@ -426,14 +429,14 @@ def test_egg_in_a_basket_is_cached_under_the_name_of_its_release(
     inner = egg(shared_tmp, "Inner", "1", "", python)
     outer = basket(shared_tmp / "outer.egg", inner, metadata=True)
     tree = ask(target, everything=True, paths=[f"{outer}/{inner.name}"])
-    found = named(tree, "Inner")
-    assert (found.kind, found.egg, found.inside) == (Kind.BASKET, str(outer), f"{inner.name}/")
-    assert found.cache_name == cache_name
+    distribution = named(tree, "Inner")
+    assert (distribution.kind, distribution.egg, distribution.inside) == (Kind.BASKET, str(outer), f"{inner.name}/")
+    assert distribution.cache_name == cache_name
     code = (
         "import sys; sys.path.insert(0, sys.argv[1]); import pkg_resources, inner\n"
         "print(pkg_resources.get_provider('inner').egg_name)"
     )
-    assert target.run(code, found.location).stdout.strip() == cache_name
+    assert target.run(code, distribution.location).stdout.strip() == cache_name
 
 
 def test_a_link_is_cached_under_its_own_name(released: MakeTarget, shared_tmp: Path) -> None:

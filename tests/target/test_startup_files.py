@@ -246,9 +246,9 @@ def test_names_in_pth_files(shared_tmp: Path) -> None:
     text = "\ufeffmarked\n# no\n\n  blank \nup/../x\r/abs\x0c/form\nimports/lib\nimport sys; sys.path.append('/code')\n"
     (shared_tmp / ".x.pth").write_bytes(text.encode())
     (shared_tmp / "y.pth.txt").write_text("/never\n")
-    found = set(startup_files.pth_names(str(shared_tmp)))
+    names = set(startup_files.pth_names(str(shared_tmp)))
     below = {str(shared_tmp / name) for name in (".x.pth", "marked", "  blank", "x", "imports/lib")}
-    assert found == below | {"/abs", "/form", "/abs\x0c/form", "/code"}
+    assert names == below | {"/abs", "/form", "/abs\x0c/form", "/code"}
 
 
 def test_user_site_counts_for_root(mixed: Mixed, shared_tmp: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,8 +47,8 @@ def test_plugins_and_what_is_inherited(configuration: str, shared: str | None, s
     made = environment(shared_tmp, configuration)
     (shared_tmp / "site.ini").write_text("[inherit]\nfile = base.ini\n")
     (shared_tmp / "base.ini").write_text("[inherit]\nplugins_dir = site-plugins\n")
-    found = [os.path.normpath(path) for path in search_path.entries([str(made)])]
-    assert found == [str(made / "plugins"), *([str(shared_tmp / shared)] if shared else [])]
+    paths = [os.path.normpath(path) for path in search_path.entries([str(made)])]
+    assert paths == [str(made / "plugins"), *([str(shared_tmp / shared)] if shared else [])]
 
 
 def test_what_is_no_trac(python: Path, shared_tmp: Path) -> None:
@@ -94,14 +94,14 @@ def test_read_as_configparser_reads(lines: list[str]) -> None:
         expected = dict(parser["inherit"]) if parser.has_section("inherit") else {}
     except configparser.Error:
         expected = None
-    found: dict[str, str] | None
+    settings: dict[str, str] | None
     try:
-        found = trac_environments._inherit("\n".join(lines), "trac.ini")
+        settings = trac_environments._inherit("\n".join(lines), "trac.ini")
     except trac_environments.Unreadable:
-        found = None
+        settings = None
     if expected is not None:  # an empty line within a value is of no meaning to Trac
         expected = {name: re.sub("\n+", "\n", value) for name, value in expected.items()}
-    assert found == expected
+    assert settings == expected
 
 
 def test_it_shows_nobody_what_he_cannot_read(shared_tmp: Path, nobody: pwd.struct_passwd) -> None:

@@ -87,10 +87,10 @@ def test_a_line_that_fails(own: Python) -> None:
     """What stands below an import that fails is told, as Python itself tells it; where the import works nothing is."""
     app = own.egg("App")
     own.names("import no_such_module_at_all", f"./{app.name}")
-    found = own.found("App")["pth-ignored"]
-    assert (found["thing"], found["status"]) == (f"{own.pth}, line 2", 0)
-    assert f"it names {app}, which is not on the path: line 1 fails" in found["cause"]
-    said = subprocess.run(shlex.split(found["command"]), capture_output=True, text=True, check=False)
+    finding = own.found("App")["pth-ignored"]
+    assert (finding["thing"], finding["status"]) == (f"{own.pth}, line 2", 0)
+    assert f"it names {app}, which is not on the path: line 1 fails" in finding["cause"]
+    said = subprocess.run(shlex.split(finding["command"]), capture_output=True, text=True, check=False)
     assert "Error processing line 1 of" in said.stderr
     own.names("import sys", f"./{app.name}")
     assert own.found("App") == {}
@@ -101,9 +101,9 @@ def test_a_file_that_cannot_be_read(newer: Python, shared_tmp: Path, nobody: obj
     app = newer.egg("App")
     newer.names(f"./{app.name}")
     newer.pth.chmod(0o640)
-    found = newer.found(shared_tmp / "cache", "App", "--user", "nobody", command="prepare")["pth-ignored"]
-    assert (found["thing"], found["status"]) == (str(newer.pth), 0)
-    assert "mode 0640" in found["cause"]
+    finding = newer.found(shared_tmp / "cache", "App", "--user", "nobody", command="prepare")["pth-ignored"]
+    assert (finding["thing"], finding["status"]) == (str(newer.pth), 0)
+    assert "mode 0640" in finding["cause"]
     newer.pth.chmod(0o644)
     assert newer.found(shared_tmp / "cache", "App", "--user", "nobody", command="prepare") == {}
 
@@ -117,14 +117,18 @@ def test_eggs_for_another_python(own: Python, shared_tmp: Path) -> None:
     windows = write_egg(place / f"Native-1.0-py{own.version}-win32.egg", {"native.py": ""})
     for name, egg, why in (("Label", other, "is for Python 2.6"), ("Native", windows, "is for win32")):
         assert f"{egg} {why}" in own.found(name, "--path", place)["root-not-installed"]["cause"]
-        (found,) = (
+        (missing_egg,) = (
             finding
             for finding in as_json(eggcache("tree", "--all", "--path", place, "--python", own.python, "--json"))[
                 "findings"
             ]
             if finding["thing"] == str(egg)
         )
-        assert (found["code"], found["status"], why in found["cause"]) == ("egg-other-python", 0, True)
+        assert (missing_egg["code"], missing_egg["status"], why in missing_egg["cause"]) == (
+            "egg-other-python",
+            0,
+            True,
+        )
     own.egg("Label", directory=place)
     windows.unlink()
     assert own.found("--all", "--path", place) == {}
@@ -136,8 +140,8 @@ def test_a_version_that_is_shadowed(own: Python) -> None:
     old, new = own.egg("Base", version="1.3.6"), own.egg("Base", version="1.3.10")
     app, other = own.egg("App", "Base>=1.3.8\n"), own.egg("Other", "Base<1.3.8\n")
     own.names(f"./{old.name}", f"./{app.name}", f"./{new.name}", f"./{other.name}")
-    found = own.found("App")["conflicting-distribution"]
-    assert found["remedy"] == f"{new} suits everything that needs it: put its line in the place of {own.pth}, line 1"
+    finding = own.found("App")["conflicting-distribution"]
+    assert finding["remedy"] == f"{new} suits everything that needs it: put its line in the place of {own.pth}, line 1"
     extra = own.found("Other[none]")["conflicting-distribution"]  # of an extra that there is not: no version suits
     assert extra["remedy"] == "install a Other that suits everything that needs it"
     both = own.found("App", "Other")["conflicting-distribution"]
@@ -159,12 +163,12 @@ def test_metadata_that_cannot_be_read(newer: Python, shared_tmp: Path, nobody: o
     place.chmod(0o640 if place.is_file() else 0o750)
     words = ["App", "--user", "nobody"]
     for command, more in (("prepare", [shared_tmp / "cache"]), ("check", ["--cache", shared_tmp / "cache"])):
-        found = newer.found(*more, *words, command=command)
-        assert "conflicting-distribution" not in found
-        if closed != "." or "missing-distribution" in found:
-            assert found["egg-unreadable"]["thing"] == str(place)
+        findings = newer.found(*more, *words, command=command)
+        assert "conflicting-distribution" not in findings
+        if closed != "." or "missing-distribution" in findings:
+            assert findings["egg-unreadable"]["thing"] == str(place)
     if closed == "requires.txt":
-        subprocess.run(shlex.split(found["egg-unreadable"]["command"]), check=True)
+        subprocess.run(shlex.split(findings["egg-unreadable"]["command"]), check=True)
     else:
         place.chmod(0o755)
     assert newer.found(shared_tmp / "cache", *words, command="prepare") == {}

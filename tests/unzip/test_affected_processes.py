@@ -164,11 +164,11 @@ def test_files_of_site_packages(site: Deployment) -> None:
     with (
         running(opened) as one, running(mapped) as two, running([other, "-e", wait], cwd=site.site_packages) as three
     ):  # fmt: skip
-        found = looked(site)
-        assert found[one] == f"has {site.site_packages / EGG} open"
-        assert found[two] == f"has {site.site_packages / EGG} mapped"
-        assert found[three] == f"works in {site.site_packages}"
-        assert found.keys() - before.keys() == {one, two, three}
+        processes = looked(site)
+        assert processes[one] == f"has {site.site_packages / EGG} open"
+        assert processes[two] == f"has {site.site_packages / EGG} mapped"
+        assert processes[three] == f"works in {site.site_packages}"
+        assert processes.keys() - before.keys() == {one, two, three}
     with running(gone) as four:
         assert looked(site)[four] == f"has {library} (deleted) open"
 
@@ -217,10 +217,10 @@ def test_apache_that_embeds_the_target_is_named(module: str, site: Deployment, s
         family = set(httpd.family())
         assert not family & looked(site).keys()  # another installation of the same version
         result = eggcache("unzip-all", "--all", "--python", home / "bin" / "python3", "-n", "--json")
-        found = {process["pid"]: process for process in as_json(result)["processes"]}
-        assert family <= found.keys()
-        assert {found[pid]["user"] for pid in family} == {"root", www_data().pw_name}
-        assert all("libpython3.11.so" in found[pid]["uses"] for pid in family)
+        processes = {process["pid"]: process for process in as_json(result)["processes"]}
+        assert family <= processes.keys()
+        assert {processes[pid]["user"] for pid in family} == {"root", www_data().pw_name}
+        assert all("libpython3.11.so" in processes[pid]["uses"] for pid in family)
         assert "ctl stop, eggcache unzip-all, " in result.stderr
     finally:
         httpd.stop()

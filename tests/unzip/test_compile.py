@@ -66,11 +66,11 @@ def compiled(python: str, stage: Path, processes: int) -> dict[str, bytes]:
     """The byte code that so many processes wrote, by name; it is removed again."""
     said = compile_(python, request_for(stage, processes), RootAlone(*accounts.current()))
     assert said == {"trouble": ""}
-    found = {}
+    files = {}
     for path in stage.rglob("*.pyc"):
-        found[str(path.relative_to(stage))] = path.read_bytes()
+        files[str(path.relative_to(stage))] = path.read_bytes()
         path.unlink()
-    return found
+    return files
 
 
 def test_same_byte_code(python: str, stage: Path) -> None:
@@ -97,13 +97,13 @@ def slow(stage: Path, interpreter: Callable[[str], Path]) -> Iterator[tuple[subp
     wanted = json.dumps(request_for(stage, 2))
     command = [sys.executable, "-c", asking, str(Path(script_run.__file__).parents[2])]
     asker = subprocess.Popen([*command, str(interpreter("3.11")), wanted], stdout=-1, stderr=-1, text=True)
-    found: list[int] = []
+    pids: list[int] = []
     until = time.monotonic() + 60
-    while len(found) < 3 and time.monotonic() < until:
+    while len(pids) < 3 and time.monotonic() < until:
         time.sleep(0.02)
-        found = below(asker.pid)
-    assert len(found) == 3, "the target, and its two processes"
-    yield asker, found[0]
+        pids = below(asker.pid)
+    assert len(pids) == 3, "the target, and its two processes"
+    yield asker, pids[0]
     asker.kill()
     asker.wait()
     for stream in filter(None, (asker.stdout, asker.stderr)):
@@ -112,10 +112,10 @@ def slow(stage: Path, interpreter: Callable[[str], Path]) -> Iterator[tuple[subp
 
 def below(process: int) -> list[int]:
     """The descendants of a process that are at work, parents first."""
-    found = []
+    pids = []
     for child in Path(f"/proc/{process}/task/{process}/children").read_text().split():
-        found += [int(child), *below(int(child))]
-    return found
+        pids += [int(child), *below(int(child))]
+    return pids
 
 
 def gone(processes: list[int]) -> bool:

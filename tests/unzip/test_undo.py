@@ -70,30 +70,30 @@ class Kept:
 
     def state(self) -> list[str]:
         """For each egg what it is, where it is whole."""
-        found = []
+        states = []
         for name in NAMES:
             path, zipped = self.site / name, self.backup / name
             with zipfile.ZipFile(zipped) as opened:
                 members = {name: opened.read(name) for name in opened.namelist()}
             if path.is_file():
-                found.append("zip" if path.read_bytes() == zipped.read_bytes() else "broken")
+                states.append("zip" if path.read_bytes() == zipped.read_bytes() else "broken")
             else:
                 there = {str(one.relative_to(path)): one for one in path.rglob("*") if one.is_file()}
                 whole = all(one in there and there[one].read_bytes() == data for one, data in members.items())
-                found.append("directory" if whole else "broken")
-        return found
+                states.append("directory" if whole else "broken")
+        return states
 
 
 def facts(site: Path) -> dict[str, tuple[object, ...]]:
     """Content, mode, owner and mtime of everything in site-packages but for that directory's own mtime."""
-    found = {}
+    entries = {}
     for path in site.rglob("*"):
         if "__pycache__" in path.parts:
             continue
         info = path.lstat()
         content = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
-        found[str(path)] = (content, info.st_mode, info.st_uid, info.st_gid, path.is_file() and info.st_mtime_ns)
-    return found
+        entries[str(path)] = (content, info.st_mode, info.st_uid, info.st_gid, path.is_file() and info.st_mtime_ns)
+    return entries
 
 
 @pytest.fixture(scope="module")
@@ -311,8 +311,8 @@ def test_what_is_written_during_undo_comes_back(faults: tuple[str, ...], kept: K
     local = kept.site / NAMES[0] / "local.py"
 
     def staged() -> bool:
-        found = kept.site.glob(f".eggcache-stage-*/{NAMES[2]}")
-        return any(path.stat().st_size and stat.S_IMODE(path.stat().st_mode) != 0o600 for path in found)
+        paths = kept.site.glob(f".eggcache-stage-*/{NAMES[2]}")
+        return any(path.stat().st_size and stat.S_IMODE(path.stat().st_mode) != 0o600 for path in paths)
 
     wait_for(staged)
     local.write_text("precious")

@@ -100,16 +100,16 @@ print(repr((count, wrong)))
 
 def modules(egg: Path) -> list[str]:
     """The names of all modules in an egg."""
-    found = {}
+    names = {}
     with zipfile.ZipFile(egg) as archive:
         for name in archive.namelist():
             stem, _, suffix = name.partition(".")
             if suffix in ("py", "pyc", "so") and not name.startswith("EGG-INFO"):
-                found[stem.replace("/", ".").removesuffix(".__init__")] = None
+                names[stem.replace("/", ".").removesuffix(".__init__")] = None
     # These run a program when they are imported, one a server; PasteScript's tests make symbolic links
     running = ("__main__", "setup", "test_noserver")
-    found = {name: None for name in found if not name.startswith("tests")}
-    return sorted(name for name in found if name.isascii() and name.rpartition(".")[2] not in running)
+    names = {name: None for name in names if not name.startswith("tests")}
+    return sorted(name for name in names if name.isascii() and name.rpartition(".")[2] not in running)
 
 
 @dataclass
@@ -145,10 +145,10 @@ def seen(made: Deployment) -> list[str]:
 def outside(made: Deployment, eggs: list[Path]) -> dict[str, tuple[int, ...]]:
     """All that is not to change, down to its ctime."""
     inside = tuple(f"{egg}/" for egg in eggs)
-    found = listing(made.root)
+    entries = listing(made.root)
     return {
         path: info
-        for path, info in found.items()
+        for path, info in entries.items()
         if not f"{path}/".startswith(inside) and path != str(made.site_packages)
     }
 
@@ -197,12 +197,12 @@ def test_tree_is_unzipped(converted: Converted) -> None:
         if "zip" in distribution["kind"].replace("unzipped", "")
     ] == []
     for egg, members in converted.members.items():
-        found = {
+        facts = {
             str(path.relative_to(egg)): path.read_bytes()
             for path in egg.rglob("*")
             if path.is_file() and path.suffix != ".pyc"
         }
-        assert found == {name: data for name, data in members.items() if not name.endswith(".pyc")}
+        assert facts == {name: data for name, data in members.items() if not name.endswith(".pyc")}
     assert outside(converted.deployment, converted.eggs) == converted.untouched
     assert leftovers(converted.deployment.site_packages) == []
 
@@ -488,23 +488,23 @@ def small(pristine: Deployment, copy_of: Callable[[Deployment], Deployment]) -> 
 
 def state(made: Deployment) -> dict[str, str]:
     """For each egg "zip" or "directory", where it is whole."""
-    found = {}
+    entries = {}
     for egg in made.site_packages.glob("*.egg"):
         if egg.is_file():
             with zipfile.ZipFile(egg) as opened:
-                found[egg.name] = "zip" if opened.testzip() is None else "broken"
+                entries[egg.name] = "zip" if opened.testzip() is None else "broken"
         else:
             files = [path for path in egg.rglob("*") if path.is_file()]
-            found[egg.name] = (
+            entries[egg.name] = (
                 "directory" if len(files) == 4 and all(path.stat().st_size for path in files) else "broken"
             )
-    return found
+    return entries
 
 
 def kinds(made: Deployment) -> set[str]:
-    found = state(made)
-    assert len(found) == SMALL
-    return set(found.values())
+    entries = state(made)
+    assert len(entries) == SMALL
+    return set(entries.values())
 
 
 def start(

@@ -53,14 +53,14 @@ def made_eggs(directory: Path) -> None:
 
 def tree(directory: Path) -> dict[str, tuple[object, ...]]:
     """Name, mode, owner and bytes of everything below a directory, and the mtimes of files; not what is eggcache's."""
-    found: dict[str, tuple[object, ...]] = {}
+    entries: dict[str, tuple[object, ...]] = {}
     for path in directory.rglob("*"):
         name = str(path.relative_to(directory))
         if name.split("/")[0] != STAGE:
             info = path.lstat()
             content = (path.read_bytes(), info.st_mtime) if path.is_file() else ("directory",)
-            found[name] = (oct(info.st_mode), info.st_uid, info.st_gid, *content)
-    return found
+            entries[name] = (oct(info.st_mode), info.st_uid, info.st_gid, *content)
+    return entries
 
 
 def commands(result: subprocess.CompletedProcess[str]) -> list[str]:
@@ -712,8 +712,8 @@ def test_byte_code_is_archived_where_that_python_takes_it(tmp_path: Path) -> Non
     make(tmp_path / "eggs/A-1.0.egg", *(Entry(name.encode(), data) for name, data in entries.items()))
 
     def of(*version: int) -> dict[str, float]:
-        _, found = written(tmp_path / "eggs", python=version)
-        names = {item.name: item.mtime for item in found if item.name.endswith((".pyc", ".pyo", ".py"))}
+        _, entries = written(tmp_path / "eggs", python=version)
+        names = {item.name: item.mtime for item in entries if item.name.endswith((".pyc", ".pyo", ".py"))}
         return {os.path.basename(name): mtime for name, mtime in names.items()}
 
     date = of()["good.py"]
@@ -733,11 +733,11 @@ def test_eggs_that_stay_zipped(tmp_path: Path) -> None:
     inner = Entry(b"inner-1.0-py2.7.egg/EGG-INFO/PKG-INFO", b"Metadata-Version: 1.0\nName: inner\n")
     make(tmp_path / "eggs/Basket-1.0.egg", inner)
     (tmp_path / "eggs/Cut-1.0.egg").write_bytes((tmp_path / "eggs" / NAMES[0]).read_bytes()[:200])
-    said, found = written(tmp_path / "eggs")
+    said, entries = written(tmp_path / "eggs")
     assert sorted(finding.thing.partition("eggs/")[2] for finding in said.findings) == ["Basket-1.0.egg", "Cut-1.0.egg"]
     assert {(finding.code, finding.status) for finding in said.findings} == {("egg-refused", 3)}
     assert [os.path.basename(outcome.into) for outcome in said.outcomes] == list(NAMES)
-    assert [name for name in found.getnames() if "Basket" in name or "Cut" in name] == []
+    assert [name for name in entries.getnames() if "Basket" in name or "Cut" in name] == []
 
 
 def test_where_the_eggs_lie_on_the_host(tmp_path: Path) -> None:

@@ -60,9 +60,9 @@ LEGACY_ORDER = [
 
 def test_order_is_kept() -> None:
     """What was older under the old rules is older under the new ones."""
-    found = [Version(legacy.version(old) or "") for old in LEGACY_ORDER]
-    assert found == sorted(found)
-    assert len(set(found)) == len(found)
+    versions = [Version(legacy.version(old) or "") for old in LEGACY_ORDER]
+    assert versions == sorted(versions)
+    assert len(set(versions)) == len(versions)
 
 
 REQUIREMENTS = {
@@ -99,9 +99,9 @@ REQUIREMENTS = {
 @pytest.mark.parametrize("line", REQUIREMENTS)
 def test_requirement_is_rewritten_where_it_means_the_same(line: str) -> None:
     """A requirement is rewritten where it means the same; what is lost is told, and whatever is left can be parsed."""
-    found = legacy.requirement(line)
-    assert (found.text, found.changed, bool(found.lost)) == REQUIREMENTS[line]
-    assert not found.text or Requirement(found.text)
+    rewritten_line = legacy.requirement(line)
+    assert (rewritten_line.text, rewritten_line.changed, bool(rewritten_line.lost)) == REQUIREMENTS[line]
+    assert not rewritten_line.text or Requirement(rewritten_line.text)
 
 
 def test_an_alternative_is_lost_where_nothing_stands_beside_it() -> None:
@@ -114,12 +114,12 @@ def test_an_alternative_is_lost_where_nothing_stands_beside_it() -> None:
 @given(st.text("abcdefinlprv019.-_+!*<>=,;[]()'\" ", max_size=40))
 def test_anything_is_answered(line: str) -> None:
     """No line raises, and what comes out is a requirement of today."""
-    found = legacy.requirement(line)
-    if found.text:
-        again = legacy.requirement(found.text)
-        assert (again.text, again.changed, again.lost) == (found.text, False, "")
+    answer = legacy.requirement(line)
+    if answer.text:
+        again = legacy.requirement(answer.text)
+        assert (again.text, again.changed, again.lost) == (answer.text, False, "")
     else:
-        assert found.lost
+        assert answer.lost
     version = legacy.version(line)
     assert version is None or str(Version(version)) == version
 
@@ -184,9 +184,9 @@ Lost
 
 def test_extras_and_markers_become_markers() -> None:
     """Extras and markers of requires.txt become markers of the requirements; an extra without any is still one."""
-    extras, found = metadata.requirements(REQUIRES)
+    extras, lines = metadata.requirements(REQUIRES)
     assert extras == ["bad", "empty", "mysql", "test_extra"]
-    assert [item.text for item in found] == [
+    assert [item.text for item in lines] == [
         "Base>=1.0",
         'unittest2; python_version < "2.7"',
         'Base>=1.0; extra == "test_extra"',
@@ -194,13 +194,13 @@ def test_extras_and_markers_become_markers() -> None:
         'PyMySQL; python_version >= "3" and extra == "mysql"',
         "",
     ]
-    assert found[-1].lost == "its environment marker cannot be parsed"
+    assert lines[-1].lost == "its environment marker cannot be parsed"
 
 
 def test_or_in_a_marker_stays_together() -> None:
     """`a or b` of a section is not torn apart by the `and` that the extra needs."""
-    _, (found,) = metadata.requirements("[x:os_name=='nt' or os_name=='java']\nFoo\n")
-    parsed = Requirement(found.text).marker
+    _, (line,) = metadata.requirements("[x:os_name=='nt' or os_name=='java']\nFoo\n")
+    parsed = Requirement(line.text).marker
     assert parsed
     assert not parsed.evaluate({"os_name": "nt", "extra": ""})
     assert parsed.evaluate({"os_name": "java", "extra": "x"})

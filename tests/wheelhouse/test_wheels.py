@@ -44,14 +44,14 @@ def new_environment(python: str, setuptools: str, make: Callable[[str, str], Dep
 
 def modules(wheels: list[Path]) -> list[str]:
     """Every module that the wheels hold, save tests and templates."""
-    found = set()
+    names = set()
     for wheel in wheels:
         with zipfile.ZipFile(wheel) as archive:
             for name in archive.namelist():
                 stem = re.fullmatch(r"((?:[A-Za-z_]\w*/)*[A-Za-z_]\w*)(?:\.cpython\S*)?\.(?:py|so)", name)
                 if stem and "test" not in name and "template" not in name:
-                    found.add(stem[1].replace("/", ".").removesuffix(".__init__"))
-    return sorted(found)
+                    names.add(stem[1].replace("/", ".").removesuffix(".__init__"))
+    return sorted(names)
 
 
 _IMPORT = r"""
@@ -75,8 +75,8 @@ os._exit(0)
 def importable(where: Deployment, names: list[str], cache: Path, eggs: list[str] | None = None) -> dict[str, str]:
     """Those of the modules that this environment imports, and from where; `eggs`: of no other eggs than these."""
     result = where.run(_IMPORT, json.dumps([names, eggs]), env={"PYTHON_EGG_CACHE": str(cache)})
-    found: dict[str, str] = json.loads(result.stdout)
-    return found
+    files: dict[str, str] = json.loads(result.stdout)
+    return files
 
 
 TREES = {  # deployment: root, new environments, how many modules have to import at least
@@ -209,8 +209,8 @@ def test_every_uploaded_egg_becomes_a_wheel_or_a_finding(
     assert any("." in project for project in projects)
     # One of the eggs is setuptools 0.6c11, which finds no wheel
     code = "import json, pkg_resources as p; print(json.dumps(list(p.working_set.by_key)))"
-    found = json.loads(python.run(code, env={"PYTHONPATH": str(other_setuptools(setuptools))}).stdout)
-    assert {re.sub("[^a-z0-9.]+", "-", project.lower()) for project in projects} <= set(found)
+    versions = json.loads(python.run(code, env={"PYTHONPATH": str(other_setuptools(setuptools))}).stdout)
+    assert {re.sub("[^a-z0-9.]+", "-", project.lower()) for project in projects} <= set(versions)
     for wheel in wheels:
         metadata = verify(wheel)
         assert not any(name.endswith((".so", ".pyd", ".dll")) for name in zipfile.ZipFile(wheel).namelist()) or (
@@ -466,9 +466,9 @@ def test_no_wheel_holds_the_file_of_a_namespace(
     (wheel,) = out.iterdir()
     verify(wheel)
     with zipfile.ZipFile(wheel) as archive:
-        found = {member for member in archive.namelist() if ".dist-info/" not in member}
+        members = {member for member in archive.namelist() if ".dist-info/" not in member}
         kept = {"own/__init__.py", "own/three/__init__.py", "one/two/module.py"}
-        assert found == (kept | {"spaced-1.0-nspkg.pth"} if version == "2.7" else kept)
+        assert members == (kept | {"spaced-1.0-nspkg.pth"} if version == "2.7" else kept)
         if version == "2.7":
             lines = archive.read("spaced-1.0-nspkg.pth").decode().splitlines()
             assert [re.findall(r"eggcache_name = '(\S+)';", line) for line in lines] == [["one"], ["one.two"]]
@@ -661,11 +661,11 @@ def test_a_directory_exchanged_with_a_link(shared_tmp: Path, monkeypatch: pytest
     list_directory = os.listdir
 
     def exchange(where: int) -> list[str]:
-        found = list_directory(where)
-        if found == ["b"]:
+        names = list_directory(where)
+        if names == ["b"]:
             (egg / "pkg" / "a").rename(shared_tmp / "old")
             (egg / "pkg" / "a").symlink_to(private)
-        return found
+        return names
 
     monkeypatch.setattr(os, "listdir", exchange)
     with pytest.raises(EggcacheError, match="it changed while it was read"):

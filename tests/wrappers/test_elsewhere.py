@@ -149,5 +149,5 @@ def test_envvars_where_there_is_no_cache(tmp_path: Path, apachectl: str) -> None
     assert b"extract its archive again" in result.stderr
     assert sourced("stop").returncode == 0
     cache.mkdir()
-    found = variables(sourced("start").stdout)
-    assert (found["PYTHON_EGG_CACHE"], found.get("TZ")) == (str(cache), None)
+    values = variables(sourced("start").stdout)
+    assert (values["PYTHON_EGG_CACHE"], values.get("TZ")) == (str(cache), None)

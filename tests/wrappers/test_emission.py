@@ -648,8 +648,8 @@ def test_systemd_other_apachectl(
     other = executable(tmp_path / "other", "")
     other.write_bytes(script.replace(b"systemctl $1 httpd", b"true systemctl"))
     emitted = emit("apachectl", apachectl=str(other))
-    found = [a for a in ("start", "restart", "graceful", "stop") if emitted.run(a, before=INSIDE_SYSTEMD).returncode]
-    assert found == refused
+    actions = [a for a in ("start", "restart", "graceful", "stop") if emitted.run(a, before=INSIDE_SYSTEMD).returncode]
+    assert actions == refused
 
 
 def test_systemd_compiled_apachectl(emit: Callable[..., Emitted], tmp_path: Path) -> None:

@@ -631,8 +631,8 @@ def test_dockerfile_says_what_was_meant() -> None:
     # The only reader that can be had without a daemon is buildah's, which is Docker's: it was asked by hand.
     for name in good("docker"):
         made = text("docker", f"/srv/{name}", timezone=f":{name}")
-        found = dict(re.findall(r'^ENV (\w+)="((?:[^"$\\]|\\["$\\])*)"$', made, re.MULTILINE))
-        seen = {key: re.sub(r"\\(.)", r"\1", value) for key, value in found.items()}
+        values = dict(re.findall(r'^ENV (\w+)="((?:[^"$\\]|\\["$\\])*)"$', made, re.MULTILINE))
+        seen = {key: re.sub(r"\\(.)", r"\1", value) for key, value in values.items()}
         assert seen == {"PYTHON_EGG_CACHE": f"/srv/{name}", "TZ": f":{name}"}
         (run,) = re.findall("^RUN (.*)$", made, re.MULTILINE)
         assert json.loads(run) == ["/bin/true", "prepare", f"/srv/{name}", "--lenient", "--", "TurboGears"]

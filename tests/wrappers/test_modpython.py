@@ -329,8 +329,8 @@ def server(where: Path) -> Iterator[Httpd]:
 
 def environ(page: Page) -> dict[str, Any]:
     assert page.status == 200, page.text
-    found: dict[str, Any] = json.loads(page.body)["values"]
-    return found
+    values: dict[str, Any] = json.loads(page.body)["values"]
+    return values
 
 
 def logged(server: Httpd, text: str) -> None:
@@ -701,8 +701,8 @@ def seen(httpd: Httpd) -> list[Any]:
     """PYTHON_EGG_CACHE, TZ and sys.path, as a handler sees them, in bytes."""
     page = httpd.get("/seen")
     assert page.status == 200, httpd.log()
-    found: list[Any] = eval(page.text)
-    return found
+    values: list[Any] = eval(page.text)
+    return values
 
 
 @pytest.mark.parametrize("name", NASTY)
