@@ -32,7 +32,7 @@ def install(host: SystemdHost, text: str) -> str:
     """Write the wrapper where its head says; the commands of the head, as they stand."""
     head = re.match(r"(?:#.*\n)+", text)
     assert head, text
-    place = re.search(r"^# (?:Where:.*?)?(/(?:etc|usr)/\S+)", head[0], re.MULTILINE)
+    place = re.search(r"^# (?:Where:.*?)?(/(?:etc|usr)/\S+?)[.,;]?(?:\s|$)", head[0], re.MULTILINE)
     # The place of an init script is in its command alone.
     place = place or re.search(r"^# +(/etc/init\.d/\S+) restart$", head[0], re.MULTILINE)
     assert place, head[0]
@@ -72,3 +72,102 @@ def test_head_leads_to_the_page(server: Server, kind: str) -> None:
         assert server.systemctl(verb) == ""
         assert server.page() == f"{SERVED}served\n", verb
     server.eggcache("check", *ON_SITE, "--cache", CACHE)
+
+
+UNIT_OF_RED_HAT = """
+[Service]
+EnvironmentFile=/etc/sysconfig/httpd
+ExecStart=/bin/sh -c '. /etc/apache2/envvars; exec /usr/sbin/apache2 $OPTIONS -DFOREGROUND'
+"""
+
+
+def test_sysconfig_leads_to_the_page(server: Server) -> None:
+    """A unit that reads /etc/sysconfig/httpd, as Red Hat's does: the block in that, what it has prepared, and the
+    commands of its head have the page served, and keep the lines that were there."""
+    host = server.host
+    host.sh(f"systemctl stop {UNIT}")
+    host.write("/etc/systemd/system/httpd.service", UNIT_OF_RED_HAT)
+    host.write("/etc/sysconfig/httpd", "OPTIONS=-DSITE\n")
+    try:
+        host.sh("systemctl daemon-reload; service httpd start")
+        server.wait()
+        assert server.page() == "500\n"
+        text = emitted(server, "sysconfig")
+        prepare = re.search(r"^# {3}(/.*)", text, re.MULTILINE)
+        assert prepare, text
+        theirs = host.path("/etc/sysconfig/httpd").read_text()
+        commands = install(host, text)
+        host.write("/etc/sysconfig/httpd", theirs + text)
+        host.sh(f"{prepare[1]}\n{commands}")
+        server.wait()
+        assert server.page() == f"{SERVED}served\n"
+        main = host.run("systemctl", "show", "-p", "MainPID", "--value", "httpd").stdout.strip()
+        assert "-DSITE" in host.path(f"/proc/{main}/cmdline").read_text().split("\0")
+        server.eggcache("check", *ON_SITE, "--cache", CACHE)
+    finally:
+        host.sh("systemctl stop httpd; rm -r /etc/sysconfig /etc/systemd/system/httpd.service; systemctl daemon-reload")
+
+
+# In outline upstream's, which hands nothing to systemd.
+APACHECTL = """#!/bin/sh
+. /etc/apache2/envvars
+case $1 in
+    start | stop | restart | graceful | graceful-stop) exec /usr/sbin/apache2 -k "$1" ;;
+    configtest) exec /usr/sbin/apache2 -t ;;
+    *) exec /usr/sbin/apache2 "$@" ;;
+esac
+"""
+SCRIPT = "eggcache-apache"
+
+
+@pytest.fixture
+def self_compiled(server: Server) -> Iterator[Server]:
+    """The host with an Apache that is started by hand, by an apachectl that hands nothing to systemd."""
+    host = server.host
+    host.write("/usr/local/sbin/apachectl", APACHECTL, 0o755)
+    host.sh(f"systemctl stop {UNIT}; /usr/local/sbin/apachectl start")
+    server.wait()
+    assert server.page() == "500\n"
+    yield server
+    host.sh(f"systemctl stop {SCRIPT}; rm /usr/local/sbin/apachectl; update-rc.d -f {SCRIPT} remove")
+    host.sh("systemctl daemon-reload; update-rc.d apache2 enable")
+
+
+def test_init_script_by_the_generator_of_systemd(self_compiled: Server) -> None:
+    """An init script for an apachectl that hands nothing to systemd takes the Apache over that runs, and what
+    systemd generates of it starts and restarts Apache with the cache, and at a boot makes the cache that is gone."""
+    server, host = self_compiled, self_compiled.host
+    words = ["--for", "init.d", "--apachectl", "/usr/local/sbin/apachectl"]
+    text = server.eggcache("wrapper", CACHE, *ON_SITE, *words).stdout
+    host.sh(install(host, text))
+    assert server.page() == f"{SERVED}served\n"
+    debian = re.search(r"^# +Debian: +(.*?) +then +(.*)$", text, re.MULTILINE)
+    assert debian, text
+    host.sh(f"{debian[1]}\n{debian[2]}\nsystemctl daemon-reload")
+    for verb in ("start", "restart"):
+        host.run("systemctl", verb, SCRIPT)
+        assert server.page() == f"{SERVED}served\n", verb
+    server.eggcache("check", *ON_SITE, "--cache", CACHE)
+    host.sh(f"systemctl stop {SCRIPT}; rm -r {CACHE}; systemctl start multi-user.target")
+    assert host.run("systemctl", "is-active", SCRIPT).stdout == "active\n"
+    assert host.run("systemctl", "is-active", UNIT, check=False).stdout == "inactive\n"
+    assert server.page() == f"{SERVED}served\n"
+    server.eggcache("check", *ON_SITE, "--cache", CACHE)
+
+
+def test_init_script_that_systemd_runs_refuses(server: Server) -> None:
+    """What systemd generates of the init script for Debian's apachectl fails, with what leads to the drop-in in its
+    journal, and Apache goes on as it was; `check` says that it has no cache."""
+    host = server.host
+    install(host, emitted(server, "init.d"))
+    before = server.state()
+    host.run("systemctl", "daemon-reload")
+    for verb in ("start", "restart"):
+        assert host.run("systemctl", verb, SCRIPT, check=False).returncode != 0
+        journal = host.run("systemctl", "status", "--full", SCRIPT, check=False).stdout
+        cure = re.search(r"give its unit a drop-in, which this prints: (.*)", journal)
+        assert cure, journal
+        assert f"# {DROPINS}/50-eggcache.conf\n" in host.sh(cure[1], check=False).stderr
+    assert (server.state(), server.page()) == (before, "500\n")
+    server.eggcache("prepare", CACHE, *ON_SITE)
+    assert "running-without-cache" in server.findings()

@@ -77,9 +77,13 @@ class Server:
         result = self.host.run("systemctl", verb, UNIT, check=False)
         if result.returncode:
             return result.stderr + self.host.run("systemctl", "status", UNIT, check=False).stdout
-        # systemd takes Apache for started before Apache has written its pid file, by which apache2ctl finds it.
-        self.host.sh("for turn in $(seq 200); do [ -s /run/apache2/apache2.pid ] && break; sleep 0.1; done")
+        self.wait()
         return ""
+
+    def wait(self) -> None:
+        """Return when Apache has written its pid file, by which apache2ctl finds it: for systemd it has started
+        before that."""
+        self.host.sh("for turn in $(seq 200); do [ -s /run/apache2/apache2.pid ] && break; sleep 0.1; done")
 
     def state(self, unit: str = UNIT) -> str:
         """What systemd has of the unit's life: another one after any stop."""

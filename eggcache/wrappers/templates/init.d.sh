@@ -37,6 +37,7 @@
 @PROLOGUE@
 
 cure="$0 restart"
+! handed_over start || cure="give its unit a drop-in, which this prints: $cure"
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export PATH
 umask 022 # at boot it is this; by hand it may be anything, and Apache's logs and CGI programs inherit it

@@ -3,8 +3,9 @@
 #
 # Where:  at the end of /etc/sysconfig/httpd. RHEL 6 reads that as a script, RHEL 7 by systemd: each line is for both,
 #         or for the first alone and no assignment in the eyes of the second.
-# After:  service httpd stop && service httpd start (a reload changes no environment)
+# After:  service httpd stop && service httpd start
 #
+# A reload changes no environment.
 @if COMMAND@
 # Nothing here can prepare the cache. Run this before Apache starts, and again for each new egg:
 #   @COMMAND@
