@@ -233,7 +233,7 @@ def walk(own: Path, asked: str | None = None) -> None:
     ):
         say(f"$ eggcache {words}".ljust(71) + f" # {what}")
 
-    made_here = [own, where, Path(cache), *([ROOTS] if os.geteuid() == 0 else [])]
+    made_here = [own, where, Path(cache), *([ROOTS] if os.geteuid() == 0 and ROOTS.exists() else [])]
     remove = [path for path in dict.fromkeys(made_here) if not set(path.parents) & set(made_here)]
     say(f"\nTo undo it: {shlex.join(['rm', '-r', *map(str, remove)])}")
     say(f"What it downloaded is in {deployment.download_cache()}, which the tests of eggcache use as well.")

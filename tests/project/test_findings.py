@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -68,3 +69,11 @@ def test_every_finding_of_a_check_is_provoked() -> None:
     """tests/proof/test_check.py, or another test, speaks of every code."""
     text = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py") if path.name != Path(__file__).name)
     assert {code for code in explanations.by_code() if code not in text} == set()
+
+
+def test_each_script_that_the_pages_name_is_there() -> None:
+    """What a page has somebody run to see a surprise of other software, findings/NAME.sh, is there and can be run."""
+    pages = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "docs").rglob("*.rst"))
+    names = set(re.findall(r"findings/[\w.-]+\.sh", pages))
+    assert len(names) > 1
+    assert [name for name in names if not os.access(ROOT / name, os.X_OK)] == []

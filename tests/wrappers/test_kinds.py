@@ -203,18 +203,23 @@ def test_shell_by_eval(tmp_path: Path) -> None:
 
 
 def test_sysconfig_by_systemd(tmp_path: Path) -> None:
-    """systemd's parser of environment files reads from the same lines what sh reads from them."""
+    """systemd's parser of environment files reads from the same lines what sh reads from them, and nothing from a line
+    that exports, too, what it sets."""
+
     # It is the one that reads os-release too, and systemd-tmpfiles writes a value of that, %w, into a file.
-    for name in good("sysconfig"):
-        made = text("sysconfig", f"/srv/{name}", timezone=f":{name}")
-        (tmp_path / "release").write_text(made.replace("PYTHON_EGG_CACHE=", "VERSION_ID=").replace("TZ=", "BUILD_ID="))
+    def read(lines: str) -> str:
+        (tmp_path / "release").write_text(lines.replace("PYTHON_EGG_CACHE=", "VERSION_ID=").replace("TZ=", "BUILD_ID="))
         (tmp_path / "conf").write_text(f"f+ {tmp_path}/out 0644 - - - %w\\n%B\n")
         subprocess.run(
             [tool("systemd-tmpfiles", "systemd"), "--create", tmp_path / "conf"],
             env={**os.environ, "SYSTEMD_OS_RELEASE": str(tmp_path / "release")},
             check=True,
         )
-        assert (tmp_path / "out").read_text() == f"/srv/{name}\n:{name}"
+        return (tmp_path / "out").read_text()
+
+    for name in good("sysconfig"):
+        assert read(text("sysconfig", f"/srv/{name}", timezone=f":{name}")) == f"/srv/{name}\n:{name}"
+    assert read("export PYTHON_EGG_CACHE=/srv/x\nTZ=UTC\n") == "\nUTC"
     unset = text("sysconfig", "/srv/x")
     assert [line for line in unset.splitlines() if "=" in line and line[0] != "#"] == ['PYTHON_EGG_CACHE="/srv/x"']
 
@@ -388,6 +393,19 @@ def test_envvars_and_debians_init_script(controlled: Controlled) -> None:
     assert server.pid() == first
     assert controlled("stop", script=script).returncode == 0
     assert server.pid() == 0
+
+
+@pytest.mark.parametrize("controlled", ["debian"], indirect=True)
+def test_no_exported_variable_comes_through_debians_init_script(controlled: Controlled) -> None:
+    """A PYTHON_EGG_CACHE that is exported reaches Apache by apache2ctl, and not by Debian's init script."""
+    server = controlled.server
+    controlled.environment = {**server.environment, "PYTHON_EGG_CACHE": "/srv/exported"}
+    for script, expected in (([], "/srv/exported"), (["sh", "/etc/init.d/apache2"], None)):
+        assert controlled("start", script=script).returncode == 0
+        wait_for(lambda: server.pid() != 0)
+        assert server.environ(server.pid()).get("PYTHON_EGG_CACHE") == expected
+        assert controlled("stop", script=script).returncode == 0
+        wait_for(lambda: server.pid() == 0)
 
 
 # -------------------------------------------------------------------------------------------------- systemd
