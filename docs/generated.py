@@ -60,7 +60,7 @@ def environment() -> Iterator[str]:
 
 def wrapper(kind: str) -> Iterator[str]:
     """What `eggcache wrapper /var/cache/eggcache --for KIND` prints on Debian, with the names of the README."""
-    wanted = kinds.Wanted(
+    wanted = kinds.WrapperSettings(
         "/var/cache/eggcache", PREPARE, None, apachectl="/usr/sbin/apache2ctl",
         pid_file="/var/run/apache2/apache2.pid", unit="apache2.service", debian=True,
     )  # fmt: skip

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from eggcache.unzip.unzipping import unzip_all
     from eggcache.wheelhouse.wheelhouse import wheels
     from eggcache.wrappers.emission import wrapper
-    from eggcache.wrappers.kinds import Wanted
+    from eggcache.wrappers.kinds import WrapperSettings
 
 __all__ = [
     "EVERYTHING",
@@ -36,7 +36,7 @@ __all__ = [
     "Roots",
     "Run",
     "Target",
-    "Wanted",
+    "WrapperSettings",
     "archive",
     "archive_unzipped",
     "check",
@@ -56,7 +56,7 @@ _HOMES = {
     **dict.fromkeys(("Limits", "Run"), "model"),
     "Account": "system.accounts",
     "Application": "proof.application",
-    "Wanted": "wrappers.kinds",
+    "WrapperSettings": "wrappers.kinds",
     "Host": "target.other_host",
     "archive": "cache.cache_archive",
     "archive_unzipped": "unzip.unzipped_archive",

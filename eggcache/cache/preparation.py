@@ -221,7 +221,7 @@ class Preparation:
             from eggcache.servers import affected_processes
 
             processes = affected_processes.outdated(self.target.python, max(os.stat(egg).st_ctime for egg in paths))
-            notes += affected_processes.told(processes, paths)
+            notes += affected_processes.notes(processes, paths)
             report = replace(report, processes=processes)
         return replace(report, notes=tuple(notes))
 

@@ -104,14 +104,18 @@ def with_tree(
             likely = target_side.Imports(imports, looked.likely())
             with target_side.Question(target, roots, cache, likely) as question:
                 around = looked.around()
-                aside = (trac_front_ends.IMPORTED,) if trac_front_ends.handled(looked.told) else ()
+                aside = (trac_front_ends.IMPORTED,) if trac_front_ends.handled(looked.configuration) else ()
                 request = target_side.Imports(imports, around, aside)
                 evident = question.answered(request, early=early, meanwhile=run.progress.tick)
         except EggcacheError as error:
             if error.status != EggcacheError.status:
                 raise
             raise NotPermitted(error.thing, error.cause, error.remedy) from error  # what could not look, said nothing
-        tree, host, settings = looked.tree, looked.host, looked.told  # of Apache nothing, where another server is meant
+        tree, host, settings = (
+            looked.tree,
+            looked.host,
+            looked.configuration,
+        )  # of Apache nothing, where another server is meant
         if cache is None:
             findings, outcomes = _Without(looked, evident).findings(), tuple[Outcome, ...]()
         else:
@@ -121,7 +125,7 @@ def with_tree(
         faulty = any(finding.code in _BREAKING for finding in findings)
         findings += imported.findings(evident.imports, looked, around, faulty=faulty)
         # What a process was started with does not matter then
-        if cache is not None and apache_findings.tells(settings, cache):
+        if cache is not None and apache_findings.names_cache(settings, cache):
             findings = [finding for finding in findings if finding.code not in environment_variables.RUNNING]
         findings += apache_findings.host_findings(
             settings, interpreter=tree.interpreter, cache=cache, account=target.account
@@ -133,7 +137,7 @@ def with_tree(
     notices = _NOTICES if resolver.gaps_matter(tree) else (*_NOTICES, *resolver.LACKING)
     findings = [finding if finding.code in notices else replace(finding, status=3) for finding in findings]
     read = f"{', '.join(by_line)}: read by line, since eggcache's own Python cannot parse it" if by_line else None
-    about = (looked.beside, apache_configuration.untold(settings), read, *_others(looked))
+    about = (looked.beside, apache_configuration.gap(settings), read, *_others(looked))
     notes = (*resolver.notes(tree, roots), *_notes(target.account, host), *about)
     result = Report("check", cache, outcomes, tuple(findings), tuple(filter(None, notes)), outside=tree.outside)
     return result, tree
@@ -183,7 +187,7 @@ class _With:
         self.target = looked.target
         self.away = looked.away
         self.comparison = looked.comparison
-        self.unzip = command_lines.unzip_all(looked.target, looked.wanted.roots)
+        self.unzip = command_lines.unzip_all(looked.target, looked.prepare.roots)
 
     def findings(self) -> list[Finding]:
         """All findings, those about eggs first."""
@@ -212,22 +216,22 @@ class _With:
         with _opened(self.cache) as directory:
             if compared.shifted:
                 findings.append(self._shifted())
-            findings += strangers(directory, self.looked.wanted, compared.names)
+            findings += strangers(directory, self.looked.prepare, compared.names)
         findings += around
         if not any(finding.code in ("hidden-by-unit", "private-tmp") for finding in around):
-            findings += cache_location.hidden(self.looked.wanted, self.looked.servers)
+            findings += cache_location.hidden(self.looked.prepare, self.looked.servers)
         return [*findings, *self.looked.environments(), *self.looked.unread()]
 
     def _shifted(self) -> Finding:
         paths = self.comparison.shifted
-        record, names = self.looked.known, self.comparison.names
+        record, names = self.looked.receipt, self.comparison.names
         zones = groups_and_time_zones.zones_of(record, names)
         why = " and ".join(map(groups_and_time_zones.zone_name, zones)) or "another time zone"
         remedy = Remedy("prepare it with the zone of Apache (--tz), and check with the same")
         if zones:
-            again = Remedy("prepare it again", self.looked.wanted.line())
-            remedy = groups_and_time_zones.zone_remedy(record, self.looked.wanted, names) or again
-        here = environment_variables.shown(self.target.timezone)
+            again = Remedy("prepare it again", self.looked.prepare.line())
+            remedy = groups_and_time_zones.zone_remedy(record, self.looked.prepare, names) or again
+        here = environment_variables.zone_words(self.target.timezone)
         cause = f"prepared for {why}, and {here} here: {len(paths)} files are not "
         cause += f"current, {paths[0][0]} is off by {paths[0][1]}"
         off = tuple(f"{path} {by}" for path, by in paths[: permissions.SHOWN])
@@ -249,9 +253,9 @@ class _With:
                 "not-served",
                 lookup.egg,
                 f"{lookup.failed} of its files and directories are not taken from the cache: {first.kind} "
-                f"{first.name}: {first.told}",
+                f"{first.name}: {first.failure}",
                 Remedy("see what else writes or configures its egg cache (-v has the detail), or unzip it", self.unzip),
-                context=tuple(f"{failure.kind} {failure.name}: {failure.told}" for failure in lookup.wrong),
+                context=tuple(f"{failure.kind} {failure.name}: {failure.failure}" for failure in lookup.wrong),
             )
 
     def _native(self, noexec: bool) -> Iterator[Finding]:
@@ -308,7 +312,7 @@ class _Without:
         used = [(server.thing, server.values.get("PYTHON_EGG_CACHE") or "") for server in apaches]
         used += [(server.environment.thing, server.cache or "") for server in self.looked.servers]
         has = "".join(f"; {thing} has {cache}, see it with --cache" for thing, cache in used if cache.startswith("/"))
-        prepare = self.looked.wanted
+        prepare = self.looked.prepare
         unzip = command_lines.unzip_all(prepare.target, prepare.roots)
         cause = f"without PYTHON_EGG_CACHE, {count} are extracted to it, {what}{has}"
         remedy = Remedy(f"unzip them ({unzip}), or prepare a cache", prepare.at(command_lines.ELSEWHERE).line())
@@ -333,7 +337,9 @@ def _race(looked: HostSide, cache: str) -> Iterator[Finding]:
     match = re.match(r"(setuptools|distribute) (\d+)(?:\.(\d+))?", interpreter.setuptools or "")
     if match and (match[1] == "distribute" or (int(match[2]), int(match[3] or 0)) < (40, 1)):
         cause = f"{interpreter.setuptools} fails where two workers make one directory in {cache} at the same time"
-        remedy = Remedy("prepare a cache that nobody has to write to", looked.wanted.at(command_lines.ELSEWHERE).line())
+        remedy = Remedy(
+            "prepare a cache that nobody has to write to", looked.prepare.at(command_lines.ELSEWHERE).line()
+        )
         yield Finding("extraction-race", interpreter.executable, cause, remedy)
 
 

@@ -53,7 +53,7 @@ def _judge() -> dict[str, Any]:
 class Comparison:
     """The plan of a tree held against a cache: which files of each egg are there, as the runtime user sees it."""
 
-    wanted: Prepare  # the cache should have come of it
+    prepare: Prepare  # the cache should have come of it
     run: Run
     again: Callable[[], Remedy | None]  # the remedy where the plain one would take a directory from others
     reachable: bool  # False: no member needs to be looked for
@@ -69,11 +69,11 @@ class Comparison:
 
     @property
     def directory(self) -> str:
-        return self.wanted.directory
+        return self.prepare.directory
 
     @property
     def target(self) -> Target:
-        return self.wanted.target
+        return self.prepare.target
 
     def compare(self, tree: Tree, read: EarlyReader | None = None) -> None:
         """Compare all that the cache should have of `tree`, in the zone of layout.zone. `read` has the eggs read so
@@ -148,11 +148,11 @@ class Comparison:
         if _SHIFTED in faults:
             self.wrong.add(place.egg)
         other = self.again()
-        again = other or Remedy("run again", self.wanted.line())
+        again = other or Remedy("run again", self.prepare.line())
         whole = not os.path.lexists(into)
         for code, remedy in (
             ("member-missing", again),
-            ("member-unreadable", other or Remedy("run again", self.wanted.readable().line())),
+            ("member-unreadable", other or Remedy("run again", self.prepare.readable().line())),
             ("member-outdated", again),
             ("member-changed", Remedy(f"find out who changed it, and {again.text}", again.command)),
         ):
@@ -175,7 +175,7 @@ class Comparison:
         by_egg = {(lookup.egg, lookup.inside): lookup for lookup in lookups}
         for position, egg in self.reported:
             wrong = by_egg[egg].wrong[:SHOWN] if egg in by_egg else ()
-            words = (f"pkg_resources: {failure.kind} {failure.name}: {failure.told}" for failure in wrong)
+            words = (f"pkg_resources: {failure.kind} {failure.name}: {failure.failure}" for failure in wrong)
             finding = self.findings[position]
             self.findings[position] = replace(finding, context=(*finding.context, *words))
 

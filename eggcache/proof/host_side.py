@@ -22,7 +22,7 @@ from eggcache.servers import (
     environment_variables,
     script_findings,
 )
-from eggcache.servers.application_servers import ApplicationServer, chosen, running
+from eggcache.servers.application_servers import ApplicationServer, running, selection
 from eggcache.servers.environment_variables import Environment
 from eggcache.system import accounts
 from eggcache.target.command_lines import Prepare
@@ -34,7 +34,7 @@ class HostSide:
 
     tree: Tree
     host: apache.Apache
-    told: apache_configuration.Configuration
+    configuration: apache_configuration.Configuration
     beside: str = ""  # why another server than Apache is taken to run the target
     serving: tuple[list[Environment], list[Environment]] = ([], [])  # see environment_variables.serving
     application_servers: Sequence[ApplicationServer] = ()  # all that run the target
@@ -50,11 +50,11 @@ class HostSide:
         self.server = application.server  # the kind of server, where the administrator names it
         self.target = target
         self.account = target.account
-        self.wanted = Prepare(cache or "", target, roots, run.limits)  # what is looked at should have come of it
-        self.known = receipt.Receipt()
+        self.prepare = Prepare(cache or "", target, roots, run.limits)  # what is looked at should have come of it
+        self.receipt = receipt.Receipt()
         self.away: Finding | None = None  # that the runtime user cannot even get to the cache
         self.writers: list[Finding] = []
-        self.comparison = Comparison(self.wanted, run, self.again, reachable=False)
+        self.comparison = Comparison(self.prepare, run, self.again, reachable=False)
 
     def likely(self) -> environment_variables.Locale | None:
         """Look at what runs on this host, before the target does, which looks like a server.
@@ -72,36 +72,36 @@ class HostSide:
         self.host = apache.read(self.apachectl)
         if self.pid_file:
             self.host = replace(self.host, pid_file=self.pid_file)
-        self.told = apache_configuration.read(self.host)
+        self.configuration = apache_configuration.read(self.host)
         if self.server not in ("apache", "none"):
             candidates = [server for server in self.application_servers if self.server in (None, server.kind)]
-            self.servers = list(chosen(candidates, self.account.uid, self.cache))
+            self.servers = list(selection(candidates, self.account.uid, self.cache))
             self.strangers = [] if self.servers else [server for server in candidates if server.uid != self.account.uid]
         if self.server not in (None, "apache"):
             self._leave_apache(f"--server {self.server}")
-        elif self.servers and self.server is None and apache_configuration.idle(self.told):
+        elif self.servers and self.server is None and apache_configuration.idle(self.configuration):
             self._leave_apache(
                 f"{self.servers[0].environment.thing} runs {self.target.python}, and Apache runs nothing"
             )
         judged = [server.environment for server in self.servers] if self.beside else []
-        return environment_variables.locale(self.host, self.told, self.serving, judged)
+        return environment_variables.locale(self.host, self.configuration, self.serving, judged)
 
     def _leave_apache(self, why: str) -> None:
         """Nothing of this host's Apache is of any matter."""
-        self.beside, self.host, self.told = why, apache.Apache(), apache_configuration.Configuration()
+        self.beside, self.host, self.configuration = why, apache.Apache(), apache_configuration.Configuration()
 
     def at(self, tree: Tree) -> None:
         """Look at the eggs of `tree`, their files in the cache, and its rights."""
         self.tree = tree
         if self.cache is not None:
-            self.known = receipt.of_directory(self.cache)
+            self.receipt = receipt.of_directory(self.cache)
             self.away = self._unreachable(self.cache)
             self.comparison.reachable = self.away is None
         self.comparison.compare(tree)
         if self.cache is not None and os.path.isdir(self.cache):
-            self.writers = list(permissions.findings(self.wanted, self.rebuilt))
+            self.writers = list(permissions.findings(self.prepare, self.rebuilt))
         if not self.beside and self.server is None:
-            why = apache_findings.beside(self.told, tree.interpreter, self.account)
+            why = apache_findings.beside(self.configuration, tree.interpreter, self.account)
             if why:
                 self._leave_apache(why)
 
@@ -123,16 +123,17 @@ class HostSide:
             command = (
                 f"systemctl restart {quote(min(filter(None, units)))}" if len(units) == 1 and None not in units else ""
             )
-            cause = (
-                f"it was replaced while they run, whose next import from it can fail: {affected_processes.named(older)}"
-            )
+            processes = affected_processes.sample(older)
+            cause = f"it was replaced while they run, whose next import from it can fail: {processes}"
             yield Finding("egg-replaced", egg, cause, Remedy("restart them", command))
 
     def deployed(self, scripts: Sequence[str]) -> tuple[list[Finding], list[str]]:
         """The settings that Apache's configuration, or else `scripts`, give the application; see
         `script_findings.findings`."""
         dates = sorted(self.comparison.dates)
-        return script_findings.findings(self.told, self.wanted, self.tree.interpreter, dates, scripts, self.servers)
+        return script_findings.findings(
+            self.configuration, self.prepare, self.tree.interpreter, dates, scripts, self.servers
+        )
 
     def environments(self) -> Iterator[Finding]:
         """The environments of servers, and of what starts them, held against the cache. Where one server has the cache,
@@ -147,7 +148,7 @@ class HostSide:
             if any(self._has(server.cache) for server in self.servers):
                 apaches = []
             environments += [*apaches, *environment_variables.declared(unit)]
-        yield from environment_variables.findings(self.wanted, environments, unit, dates=sorted(self.comparison.dates))
+        yield from environment_variables.findings(self.prepare, environments, unit, dates=sorted(self.comparison.dates))
 
     def apaches(self, python: tuple[int, ...]) -> list[Environment]:
         """The Apaches that run with workers of the account and a Python of that version, or the one of `pid_file`."""
@@ -156,23 +157,23 @@ class HostSide:
     def unread(self) -> Iterator[Finding]:
         """That servers of other users cannot read the cache, where they have it, or nobody else runs the target."""
         meant = [server for server in self.strangers if self.beside or self._has(server.cache)]
-        yield from cache_location.unreadable(self.wanted, meant)
+        yield from cache_location.unreadable(self.prepare, meant)
 
     def _has(self, cache: str | None) -> bool:
-        return bool(cache) and os.path.realpath(str(cache)) == os.path.realpath(self.wanted.directory)
+        return bool(cache) and os.path.realpath(str(cache)) == os.path.realpath(self.prepare.directory)
 
     def again(self) -> Remedy | None:
         """The remedy for faults in the cache; None: prepare it again. See `groups_and_time_zones.repair`."""
-        return groups_and_time_zones.repair(self.known, self.wanted)
+        return groups_and_time_zones.repair(self.receipt, self.prepare)
 
     def rebuilt(self, paths: Sequence[str]) -> Remedy:
         """The remedy for paths that the runtime user can write to. See `groups_and_time_zones.rebuild`."""
-        return groups_and_time_zones.rebuild(self.known, self.wanted, paths)
+        return groups_and_time_zones.rebuild(self.receipt, self.prepare, paths)
 
     def _unreachable(self, cache: str) -> Finding | None:
         if not os.path.isdir(cache):
             what = "it is no directory" if os.path.lexists(cache) else "it does not exist"
-            return Finding("cache-missing", cache, what, Remedy("prepare it", self.wanted.line()))
+            return Finding("cache-missing", cache, what, Remedy("prepare it", self.prepare.line()))
         with accounts.acting(self.account):
             if accounts.may(cache, os.X_OK | os.R_OK):
                 return None
@@ -180,5 +181,5 @@ class HostSide:
         where = accounts.obstacle(cache, self.account)
         remedy = Remedy("let everybody through", f"chmod o+x {quote(where)}")
         if where == cache:
-            remedy = self.again() or Remedy("prepare it for that user", self.wanted.readable().line())
+            remedy = self.again() or Remedy("prepare it for that user", self.prepare.readable().line())
         return Finding("cache-unreachable", cache, error.cause, remedy)

@@ -77,11 +77,11 @@ def extracted_first(imports: Sequence[Import], looked: HostSide) -> Iterator[Fin
 
 def _zone(attempt: Import, looked: HostSide) -> Iterator[Finding]:
     """As Django does with TIME_ZONE: from then on no file of the cache is current, unless the zones agree on all."""
-    (zone,), prepare = attempt.zone, looked.wanted
+    (zone,), prepare = attempt.zone, looked.prepare
     dates = sorted(looked.comparison.dates)
     if looked.cache is None or environment_variables.agree(dates, zone, prepare.target.timezone):
         return
-    here, there = environment_variables.shown(prepare.target.timezone), environment_variables.shown(zone)
+    here, there = environment_variables.zone_words(prepare.target.timezone), environment_variables.zone_words(zone)
     cause = f"once it is imported, {there} in its process, {here} here, and pkg_resources reckons in the process's zone"
     yield Finding("time-zone", attempt.module, cause, groups_and_time_zones.other_zone_remedy(prepare, zone))
 

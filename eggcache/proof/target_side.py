@@ -33,7 +33,7 @@ class Wrong:
     words: str  # what it said
 
     @property
-    def told(self) -> str:
+    def failure(self) -> str:
         """The failure in words."""
         return f"it wants to write ({self.call} {self.path})" if self.call else self.words
 

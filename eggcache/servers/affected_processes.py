@@ -62,17 +62,17 @@ def outdated(python: str, changed: float, uid: int | None = None) -> tuple[Proce
     return tuple(users.processes)
 
 
-def told(older: Sequence[Process], eggs: Sequence[str]) -> Iterator[str]:
+def notes(older: Sequence[Process], eggs: Sequence[str]) -> Iterator[str]:
     """The line that names those that run since before these `eggs` were replaced."""
     if older:
         subject = f"{eggs[0]} and {len(eggs) - 1} more eggs were" if len(eggs) > 1 else f"{eggs[0]} was"
-        yield f"{subject} replaced, and older processes can fail at their next import: restart {named(older)}"
+        yield f"{subject} replaced, and older processes can fail at their next import: restart {sample(older)}"
 
 
-def named(processes: Sequence[Process]) -> str:
+def sample(processes: Sequence[Process]) -> str:
     """The first of them, for a message."""
-    few = [f"process {process.pid} of {process.user} ({process.command})" for process in processes[:_FEW]]
-    return ", ".join([*few, *([f"{len(processes) - _FEW} more"] if len(processes) > _FEW else [])])
+    names = [f"process {process.pid} of {process.user} ({process.command})" for process in processes[:_FEW]]
+    return ", ".join([*names, *([f"{len(processes) - _FEW} more"] if len(processes) > _FEW else [])])
 
 
 def _look(users: Users, look: _Look, pids: Sequence[int]) -> None:

@@ -114,7 +114,7 @@ def read(host: apache.Apache) -> Configuration:
     return Configuration(problem, directives, loaded, embedded, host.user, host.group, program)
 
 
-def untold(configuration: Configuration) -> str | None:
+def gap(configuration: Configuration) -> str | None:
     """The notice that root could read this host's Apache's configuration and we cannot; None where we can, where there
     is no Apache, or where root cannot read it either, which is a finding."""
     if not configuration.program or not configuration.problem or os.geteuid() == 0:

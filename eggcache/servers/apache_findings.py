@@ -32,7 +32,7 @@ def host_findings(
     Without one of these, what it would be compared with is left out; where another server than Apache runs the target
     (`beside`), it is left out as well. Who may read the cache is only told to root, and as anybody else about
     ourselves: nobody else can act as another user. Raises nothing. Nothing is found where there is no Apache; where it
-    does not tell root its configuration, that is the finding, and `configuration.untold` a notice for anybody else.
+    does not tell root its configuration, that is the finding, and `configuration.gap` a notice for anybody else.
     """
     findings: list[Finding] = []
     if configuration.program and configuration.problem and os.geteuid() == 0:
@@ -213,15 +213,17 @@ def _ignored(configuration: Configuration) -> Iterator[Finding]:
         yield Finding("egg-cache-ignored", directive.place, cause, remedy)
 
 
-def tells(configuration: Configuration, cache: str) -> bool:
+def names_cache(configuration: Configuration, cache: str) -> bool:
     """Whether a directive names `cache`: it beats what Apache's environment says, or does not say."""
     place = os.path.realpath(cache)
     return any(
-        directory and os.path.realpath(directory) == place for kind in _told(configuration) for _, directory in kind
+        directory and os.path.realpath(directory) == place
+        for kind in _declarations(configuration)
+        for _, directory in kind
     )
 
 
-def _told(configuration: Configuration) -> tuple[list[tuple[Directive, str]], ...]:
+def _declarations(configuration: Configuration) -> tuple[list[tuple[Directive, str]], ...]:
     """What directives name as the egg cache: of mod_wsgi's daemons, of mod_wsgi embedded, of mod_python, and of scripts
     that read it themselves."""
     daemons = [(line, options(line).get("python-eggs", "")) for line in configuration.named("WSGIDaemonProcess")]
@@ -242,7 +244,7 @@ def _elsewhere(configuration: Configuration, cache: str) -> Iterator[Finding]:
     A host may serve several applications, each from its own: which process group serves which is not looked at.
     WSGIPythonEggs is for embedded mode alone, so that it does not help the daemon processes, nor hurt them.
     """
-    daemons, embedded, *_ = kinds = _told(configuration)
+    daemons, embedded, *_ = kinds = _declarations(configuration)
     place = os.path.realpath(cache)
     for kind in kinds:
         named_directories = [(line, directory) for line, directory in kind if directory]

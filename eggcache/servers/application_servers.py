@@ -16,7 +16,7 @@ from eggcache.servers import affected_processes, apache_configuration, server_fi
 from eggcache.servers.apache import Apache
 from eggcache.servers.environment_variables import Environment, variables
 from eggcache.servers.script_settings import NAMES
-from eggcache.servers.server_files import Script, Told
+from eggcache.servers.server_files import Arguments, Script
 from eggcache.system import accounts, procfs
 from eggcache.target import buildout
 from eggcache.target.interpreter import Target
@@ -80,7 +80,7 @@ def _server(
         elif gunicorn := server_files.gunicorn(words, directories, values):
             kind, arguments = "gunicorn", gunicorn
         else:
-            kind, arguments = "supervisord", Told()
+            kind, arguments = "supervisord", Arguments()
         if (kind == "supervisord" and not supervised) or not _same(arguments, words, target):
             return None
         scripts = tuple(map(server_files.read, arguments.files))
@@ -91,7 +91,7 @@ def _server(
     return ApplicationServer(kind, uid, environment, scripts, tuple(arguments.paths))
 
 
-def _same(arguments: Told, words: Sequence[str], target: Target) -> bool:
+def _same(arguments: Arguments, words: Sequence[str], target: Target) -> bool:
     """Whether what runs there is of the target's installation. uWSGI's library is that of all virtual environments of
     one Python, and all buildouts of one Python run it: these have eggs in common, then."""
     running_buildouts = [eggs for eggs in map(buildout.eggs, words[1:2]) if eggs is not None]
@@ -108,7 +108,7 @@ def instead_of(host: Apache, target: Target) -> ApplicationServer | None:
     return servers[0] if servers and apache_configuration.idle(apache_configuration.read(host)) else None
 
 
-def chosen(servers: Sequence[ApplicationServer], uid: int, cache: str | None) -> Iterator[ApplicationServer]:
+def selection(servers: Sequence[ApplicationServer], uid: int, cache: str | None) -> Iterator[ApplicationServer]:
     """Those whose workers are of the user `uid`: of them those that have the `cache`, where any has, since the others
     run another application then."""
     of_user = [server for server in servers if server.uid == uid]

@@ -84,9 +84,8 @@ def findings(
         elif "TZ" in environment.known and (cache is None or os.path.realpath(cache) == place):
             other = environment.values.get("TZ")
             if not agree(dates, other, zone):
-                cause = (
-                    f"{shown(other)} there, {shown(zone)} here, and pkg_resources reckons in the zone of its process"
-                )
+                cause = f"{zone_words(other)} there, {zone_words(zone)} here, and "
+                cause += "pkg_resources reckons in the zone of its process"
                 remedy = f"have it started with the zone of the cache, or say which is meant: --tz {other or 'ZONE'}"
                 yield Finding("time-zone", environment.thing, cause, remedy)
 
@@ -136,7 +135,7 @@ def _by_unit(unit: systemd.Unit, prepare: Prepare, before: str, more: Sequence[s
     return Remedy(f"{before}{printed}", prepare.wrapper("systemd", *more))
 
 
-def shown(zone: str | None) -> str:
+def zone_words(zone: str | None) -> str:
     """A value of TZ, for a message."""
     return "TZ is not set" if zone is None else f"TZ is {zone!r}"
 

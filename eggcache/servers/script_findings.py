@@ -137,7 +137,7 @@ def _of_scripts(
         for setting in script.settings:
             zone, own_zone = setting.value, wanted.target.timezone
             if setting.name == "TZ" and zone is not None and not environment_variables.agree(dates, zone, own_zone):
-                cause = f"it sets TZ to {zone!r}, {environment_variables.shown(own_zone)} here{_by_line(script)}"
+                cause = f"it sets TZ to {zone!r}, {environment_variables.zone_words(own_zone)} here{_by_line(script)}"
                 yield _judged("time-zone", script, setting, cause, _in_zone(wanted, zone), sure or len(scripts) == 1)
 
 

@@ -66,7 +66,7 @@ def read(file: str) -> Script:
 
 
 @dataclass
-class Told:
+class Arguments:
     """What a server is told; paths are absolute."""
 
     variables: dict[str, str | None] = field(default_factory=dict)  # by its command line; None: taken away
@@ -75,7 +75,7 @@ class Told:
     home: str | None = None  # the virtual environment that uWSGI is to use
 
 
-def gunicorn(words: Sequence[str], directories: Sequence[str], environment: Mapping[str, str]) -> Told | None:
+def gunicorn(words: Sequence[str], directories: Sequence[str], environment: Mapping[str, str]) -> Arguments | None:
     """What the gunicorn of this command line is told; None where it is none. `directories` are those that it may have
     been started in, and then works in; `environment` is what it was started with."""
     title = re.match(r"gunicorn: \w+ \[(.+?)\]", words[0])  # with setproctitle nothing else is left
@@ -86,7 +86,7 @@ def gunicorn(words: Sequence[str], directories: Sequence[str], environment: Mapp
     with suppress(ValueError):
         more, _ = _options(shlex.split(environment.get("GUNICORN_CMD_ARGS", "")))
         values = {**more, **values}
-    arguments = Told()
+    arguments = Arguments()
     for pair in values.get("--env", ()):
         name, _, value = pair.partition("=")
         arguments.variables[name] = value
@@ -101,7 +101,7 @@ def gunicorn(words: Sequence[str], directories: Sequence[str], environment: Mapp
     return arguments
 
 
-def uwsgi(words: Sequence[str], directories: Sequence[str]) -> Told:
+def uwsgi(words: Sequence[str], directories: Sequence[str]) -> Arguments:
     """What the uWSGI of this command line is told; the other arguments as those of `gunicorn`."""
     lines, rest = list[tuple[str, str]](), iter(words[1:])
     for word in rest:
@@ -110,7 +110,7 @@ def uwsgi(words: Sequence[str], directories: Sequence[str]) -> Told:
             lines.append((_UWSGI[name], value if equals else next(rest, "")))
         elif not word.startswith("-") and word.partition(":")[0].endswith(".ini"):
             lines.append(("ini", word))
-    arguments, inis = Told(), _Inis()
+    arguments, inis = Arguments(), _Inis()
     for name, value in lines:
         if name in ("env", "unenv"):
             variable, _, text = value.partition("=")
@@ -122,11 +122,11 @@ def uwsgi(words: Sequence[str], directories: Sequence[str]) -> Told:
             arguments.files.append(place)
             pairs = [(key, text) for key, text, certain, _ in inis.read(place, section or "uwsgi") if certain]
             lines += [(_UWSGI[key], text) for key, text in pairs if key in _UWSGI and key != "ini"]
-    work = os.path.join(directories[-1], _told(lines, "chdir") or "")
+    work = os.path.join(directories[-1], _last_value(lines, "chdir") or "")
     arguments.paths = [
         os.path.normpath(os.path.join(work, path)) for path in ("", *_first(v for n, v in lines if n == "path"))
     ]
-    home, file, module = (_told(lines, name) for name in ("home", "file", "module"))
+    home, file, module = (_last_value(lines, name) for name in ("home", "file", "module"))
     arguments.home = os.path.join(work, home) if home else None
     if file:
         arguments.files.append(os.path.join(work, file))
@@ -170,7 +170,7 @@ def _first(paths: Iterable[str]) -> Iterator[str]:
     return islice(filter(None, paths), _MOST_PATHS)
 
 
-def _told(lines: Sequence[tuple[str, str]], name: str) -> str | None:
+def _last_value(lines: Sequence[tuple[str, str]], name: str) -> str | None:
     return next((value for key, value in reversed(lines) if key == name), None)
 
 
@@ -179,7 +179,7 @@ def _found(name: str, directories: Sequence[str]) -> str | None:
     return next((place for place in places if os.path.isfile(place)), None)
 
 
-def _application(arguments: Told, module: str) -> None:
+def _application(arguments: Arguments, module: str) -> None:
     """Add the file of the application's module, where it is in a directory that the server puts on the path."""
     if re.fullmatch(r"[A-Za-z_][\w.]*", module):
         below = module.replace(".", "/")

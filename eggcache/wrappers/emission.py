@@ -17,16 +17,16 @@ from eggcache.model import Finding
 from eggcache.servers.apache import Apache, hides
 from eggcache.system.files import in_tmp
 from eggcache.wrappers import destination
-from eggcache.wrappers.kinds import KINDS, Wanted, fill, part
+from eggcache.wrappers.kinds import KINDS, WrapperSettings, fill, part
 
 
-def wrapper(kind: str, wanted: Wanted) -> str:
+def wrapper(kind: str, settings: WrapperSettings) -> str:
     """The text of a wrapper, which makes a directory the egg cache of a server.
 
     Rules from outside: LSB 5.0 (init scripts, exit statuses); for each syntax, what `quoting` names.
 
     :param kind: which wrapper, as for `--for`
-    :param wanted: the values of the text
+    :param settings: the values of the text
     :returns: the text; names that are not UTF-8 are surrogate escapes in it
     :raises UsageError: there is no such kind; a value is not absolute where it must be, or cannot be expressed in the
         syntax of this kind; `init.d` without a pid file; a drop-in for a directory that the unit does not see
@@ -34,26 +34,32 @@ def wrapper(kind: str, wanted: Wanted) -> str:
     if kind not in KINDS:
         kinds = f"one of {', '.join(sorted(KINDS))}"
         raise UsageError(f"--for {kind}", "there is no such kind", meant(kind, KINDS) or kinds)
-    if KINDS[kind].pid_file and not wanted.pid_file:
+    if KINDS[kind].pid_file and not settings.pid_file:
         raise UsageError(f"--for {kind}", "Apache does not say where its pid file is", "name it with --pid-file")
-    if KINDS[kind].apachectl and not wanted.apachectl:
+    if KINDS[kind].apachectl and not settings.apachectl:
         raise UsageError(f"--for {kind}", "there is no apachectl on this host", "say where it is with --apachectl")
-    for value in (wanted.directory, *wanted.prepare[:1], wanted.apachectl or "/", wanted.pid_file or "/"):
+    for value in (settings.directory, *settings.prepare[:1], settings.apachectl or "/", settings.pid_file or "/"):
         if not value.startswith("/"):  # the script runs from any directory
             raise UsageError(value, "not an absolute path", "write it in full")
-    for value in (wanted.directory, *wanted.prepare, wanted.timezone or "", wanted.apachectl, wanted.pid_file):
+    for value in (
+        settings.directory,
+        *settings.prepare,
+        settings.timezone or "",
+        settings.apachectl,
+        settings.pid_file,
+    ):
         if "\0" in value:
             raise UsageError(repr(value), "no path or argument can hold a NUL", "leave it out")
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", wanted.name):  # it is a file name, and stands in a comment
-        raise UsageError(wanted.name, "not the name of an init script", "use letters, digits and -")
-    if not re.fullmatch(r"[A-Za-z0-9:_.@-]+\.service", wanted.unit or "apache2.service"):
-        raise UsageError(wanted.unit, "not the name of a service unit", "such as apache2.service")
-    wanted = replace(wanted, unit=wanted.unit or (_unit(wanted.apachectl) if wanted.apachectl else ""))
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", settings.name):  # it is a file name, and stands in a comment
+        raise UsageError(settings.name, "not the name of an init script", "use letters, digits and -")
+    if not re.fullmatch(r"[A-Za-z0-9:_.@-]+\.service", settings.unit or "apache2.service"):
+        raise UsageError(settings.unit, "not the name of a service unit", "such as apache2.service")
+    settings = replace(settings, unit=settings.unit or (_unit(settings.apachectl) if settings.apachectl else ""))
     if kind == "systemd":
-        check_seen(wanted.directory, wanted.unit, wanted.private_tmp)
+        check_seen(settings.directory, settings.unit, settings.private_tmp)
     template = KINDS[kind].template
-    text = fill(template if isinstance(template, str) else template(wanted), **KINDS[kind].values(wanted))
-    whole_file = not part(kind, debian=wanted.debian)
+    text = fill(template if isinstance(template, str) else template(settings), **KINDS[kind].values(settings))
+    whole_file = not part(kind, debian=settings.debian)
     return destination.sealed(text) if whole_file else destination.block(text, KINDS[kind].comment)
 
 

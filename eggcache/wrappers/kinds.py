@@ -20,7 +20,7 @@ from eggcache.wrappers import quoting
 
 
 @dataclass(frozen=True)
-class Wanted:
+class WrapperSettings:
     """The values of a wrapper. Names that are not UTF-8 are in the text as surrogate escapes."""
 
     directory: str  #: the egg cache
@@ -74,8 +74,8 @@ def _before_user(_path: str, text: str) -> int:
 class WrapperKind:
     """One kind of wrapper. They are registered at the end of this module."""
 
-    template: str | Callable[[Wanted], str]
-    values: Callable[[Wanted], Mapping[str, str]]  # of the template's @NAME@s, quoted as its syntax wants it
+    template: str | Callable[[WrapperSettings], str]
+    values: Callable[[WrapperSettings], Mapping[str, str]]  # of the template's @NAME@s, quoted as its syntax wants it
     executable: bool = False  # a program; anything else is read by one
     apachectl: bool = False  # it cannot do without
     pid_file: bool = False
@@ -108,9 +108,9 @@ def part(kind: str, *, debian: bool) -> bool:
     return bool(KINDS[kind].comment) and not (kind == "envvars" and debian)
 
 
-def _running(wanted: Wanted, *, indent: str = "") -> str:
+def _running(settings: WrapperSettings, *, indent: str = "") -> str:
     """The text that finds the running Apache and tells whether it has the cache."""
-    return fill("running.sh", indent=indent, PROGRAMS=_programs(wanted.apachectl)).rstrip("\n")
+    return fill("running.sh", indent=indent, PROGRAMS=_programs(settings.apachectl)).rstrip("\n")
 
 
 def _programs(apachectl: str) -> str:
@@ -125,131 +125,139 @@ def _programs(apachectl: str) -> str:
 _DROP_IN = f"/etc/systemd/system/{{unit}}.d/{systemd.DROP_IN}"
 
 
-def _dropin(wanted: Wanted) -> dict[str, str]:
+def _dropin(settings: WrapperSettings) -> dict[str, str]:
     """The advice for an Apache of systemd's: what does there what the script does."""
     return {
-        "PATH": _DROP_IN.format(unit=wanted.unit),
-        "UNIT": wanted.unit,
-        "CACHE": quoting.unit(f"PYTHON_EGG_CACHE={wanted.directory}"),
-        "ZONE": wanted.zone(lambda zone: quoting.unit(f"TZ={zone}"), "Environment={}", "UnsetEnvironment=TZ"),
-        "PREPARE": quoting.unit_arguments(wanted.prepare),
-        "VIEW": quoting.unit(f"-{wanted.directory}"),
+        "PATH": _DROP_IN.format(unit=settings.unit),
+        "UNIT": settings.unit,
+        "CACHE": quoting.unit(f"PYTHON_EGG_CACHE={settings.directory}"),
+        "ZONE": settings.zone(lambda zone: quoting.unit(f"TZ={zone}"), "Environment={}", "UnsetEnvironment=TZ"),
+        "PREPARE": quoting.unit_arguments(settings.prepare),
+        "VIEW": quoting.unit(f"-{settings.directory}"),
     }
 
 
 # ----------------------------------------------------------------------------------- what stands in each template
 
 
-def _handed_over(wanted: Wanted) -> str:
+def _handed_over(settings: WrapperSettings) -> str:
     """The text that tells whether apachectl has systemd start Apache, and refuses with the drop-in for that. It has a
     here-document, and so no indent."""
-    advice = "hidden.conf" if wanted.hidden else "dropin.conf"
-    dropin = fill(advice, **_dropin(replace(wanted, unit=wanted.unit or "apache2.service"))).rstrip("\n")
+    advice = "hidden.conf" if settings.hidden else "dropin.conf"
+    dropin = fill(advice, **_dropin(replace(settings, unit=settings.unit or "apache2.service"))).rstrip("\n")
     return fill("handed_over.sh", DROPIN=dropin).rstrip("\n")
 
 
-def _script(wanted: Wanted) -> dict[str, str]:
-    values = {**_sh(wanted), "PID_FILE": quoting.shell(wanted.pid_file), "RUNNING": _running(wanted)}
-    prologue = {**values, "APACHECTL": quoting.shell(wanted.apachectl), "HANDED_OVER": _handed_over(wanted)}
+def _script(settings: WrapperSettings) -> dict[str, str]:
+    values = {**_sh(settings), "PID_FILE": quoting.shell(settings.pid_file), "RUNNING": _running(settings)}
+    prologue = {**values, "APACHECTL": quoting.shell(settings.apachectl), "HANDED_OVER": _handed_over(settings)}
     return {
         **values,
         "PROLOGUE": fill("prologue.sh", **prologue).rstrip("\n"),
         "HARMLESS": fill("harmless.sh").rstrip("\n"),
-        "NAME": wanted.name,
+        "NAME": settings.name,
     }
 
 
-def _sh(wanted: Wanted) -> dict[str, str]:
+def _sh(settings: WrapperSettings) -> dict[str, str]:
     return {
-        "DIRECTORY": quoting.shell(wanted.directory),
-        "ZONE": wanted.zone(quoting.shell, "TZ={}\nexport TZ", "unset TZ"),
-        "PREPARE": " ".join(map(quoting.shell, wanted.prepare)),
+        "DIRECTORY": quoting.shell(settings.directory),
+        "ZONE": settings.zone(quoting.shell, "TZ={}\nexport TZ", "unset TZ"),
+        "PREPARE": " ".join(map(quoting.shell, settings.prepare)),
     }
 
 
-def _sourced(wanted: Wanted) -> dict[str, str]:
+def _sourced(settings: WrapperSettings) -> dict[str, str]:
     # Debian's own file, which is read first, says where the pid file is.
-    pid_file = "${APACHE_PID_FILE-}" if wanted.debian else quoting.shell(wanted.pid_file)
-    harmless, running = fill("harmless.sh", indent="    ").rstrip("\n"), _running(wanted, indent="    ")
-    handed_over = _handed_over(wanted) if wanted.debian else ""  # upstream's apachectl calls no systemctl
-    values = {**_sh(wanted), "HARMLESS": harmless, "RUNNING": running, "PID_FILE": pid_file, "HANDED_OVER": handed_over}
-    values["APACHECTL"] = quoting.shell(wanted.apachectl or "/usr/sbin/apache2ctl")
+    pid_file = "${APACHE_PID_FILE-}" if settings.debian else quoting.shell(settings.pid_file)
+    harmless, running = fill("harmless.sh", indent="    ").rstrip("\n"), _running(settings, indent="    ")
+    handed_over = _handed_over(settings) if settings.debian else ""  # upstream's apachectl calls no systemctl
+    values = {
+        **_sh(settings),
+        "HARMLESS": harmless,
+        "RUNNING": running,
+        "PID_FILE": pid_file,
+        "HANDED_OVER": handed_over,
+    }
+    values["APACHECTL"] = quoting.shell(settings.apachectl or "/usr/sbin/apache2ctl")
     return {"SOURCED": fill("sourced.sh", **values).rstrip("\n"), "PREPARE": values["PREPARE"]}
 
 
-def _drop_in(wanted: Wanted) -> dict[str, str]:
+def _drop_in(settings: WrapperSettings) -> dict[str, str]:
     """The drop-in where it is what was asked for, and not advice: what systemd would ignore is refused."""
-    for value in (wanted.directory, wanted.timezone or "", *wanted.prepare):
+    for value in (settings.directory, settings.timezone or "", *settings.prepare):
         quoting.utf8(value, "a unit file")
-    if not wanted.unit:
+    if not settings.unit:
         raise UsageError("--for systemd", "there is no unit of Apache's on this host", "name it with --unit")
-    return _dropin(wanted)
+    return _dropin(settings)
 
 
-def _stated(quote: Callable[[str], str], given: str = "", none: str = "") -> Callable[[Wanted], dict[str, str]]:
+def _stated(
+    quote: Callable[[str], str], given: str = "", none: str = ""
+) -> Callable[[WrapperSettings], dict[str, str]]:
     """For a kind that cannot prepare at start, and has the command in a comment."""
-    return lambda wanted: {
-        "DIRECTORY": quote(wanted.directory),
-        "ZONE": wanted.zone(quote, given, none),
-        "COMMAND": quoting.comment(wanted.prepare),
+    return lambda settings: {
+        "DIRECTORY": quote(settings.directory),
+        "ZONE": settings.zone(quote, given, none),
+        "COMMAND": quoting.comment(settings.prepare),
     }
 
 
-def _tmpfiles(wanted: Wanted) -> dict[str, str]:
+def _tmpfiles(settings: WrapperSettings) -> dict[str, str]:
     return {
-        "DIRECTORY": quoting.tmpfiles(wanted.directory),
-        "ENTRIES": quoting.tmpfiles(wanted.directory, "/*"),
-        "HIDDEN": quoting.tmpfiles(wanted.directory, "/.*"),  # a "*" is no leading dot
-        "COMMAND": quoting.comment(wanted.prepare),
+        "DIRECTORY": quoting.tmpfiles(settings.directory),
+        "ENTRIES": quoting.tmpfiles(settings.directory, "/*"),
+        "HIDDEN": quoting.tmpfiles(settings.directory, "/.*"),  # a "*" is no leading dot
+        "COMMAND": quoting.comment(settings.prepare),
     }
 
 
-def _mod_wsgi(wanted: Wanted) -> dict[str, str]:
-    zone = wanted.zone(lambda zone: quoting.comment([zone]), "Start Apache with TZ={}", "Start Apache without TZ")
-    return {**_stated(quoting.apache)(wanted), "ZONE": f"{zone} in its environment."}
+def _mod_wsgi(settings: WrapperSettings) -> dict[str, str]:
+    zone = settings.zone(lambda zone: quoting.comment([zone]), "Start Apache with TZ={}", "Start Apache without TZ")
+    return {**_stated(quoting.apache)(settings), "ZONE": f"{zone} in its environment."}
 
 
-def _mod_python(wanted: Wanted) -> dict[str, str]:
+def _mod_python(settings: WrapperSettings) -> dict[str, str]:
     """Without the modules and the application, which `modpython` adds."""
     return {
-        **_stated(quoting.apache, "PythonOption eggcache.timezone {}")(wanted),
+        **_stated(quoting.apache, "PythonOption eggcache.timezone {}")(settings),
         "SERVER": "",
         "PATH": "# eggcache_modpython.py has to be on the path of Apache's Python: --directory D writes it to D.",
         "LOCATION": "",
     }
 
 
-def _supervisord(wanted: Wanted) -> dict[str, str]:
+def _supervisord(settings: WrapperSettings) -> dict[str, str]:
     return {
-        **_stated(quoting.supervisord)(wanted),
+        **_stated(quoting.supervisord)(settings),
         "ZONE": "; The cache is for the host's own time zone: start supervisord without TZ in its environment."
-        if wanted.timezone is None
+        if settings.timezone is None
         else "; pkg_resources compares local times: the program must have the zone that the cache was prepared for.",
-        "MORE": wanted.zone(quoting.supervisord, ",TZ={}", ""),
+        "MORE": settings.zone(quoting.supervisord, ",TZ={}", ""),
     }
 
 
-def _uwsgi(wanted: Wanted) -> dict[str, str]:
+def _uwsgi(settings: WrapperSettings) -> dict[str, str]:
     return {
-        "DIRECTORY": quoting.uwsgi(wanted.directory),
-        "ZONE": wanted.zone(quoting.uwsgi, "env = TZ={}", "unenv = TZ"),
-        "PREPARE": quoting.uwsgi(quoting.comment(wanted.prepare)),
+        "DIRECTORY": quoting.uwsgi(settings.directory),
+        "ZONE": settings.zone(quoting.uwsgi, "env = TZ={}", "unenv = TZ"),
+        "PREPARE": quoting.uwsgi(quoting.comment(settings.prepare)),
     }
 
 
-def _gunicorn(wanted: Wanted) -> dict[str, str]:
+def _gunicorn(settings: WrapperSettings) -> dict[str, str]:
     return {
-        "DIRECTORY": quoting.python(wanted.directory),
-        "ZONE": wanted.zone(quoting.python, 'os.environ["TZ"] = {}', 'os.environ.pop("TZ", None)'),
-        "PREPARE": f"[{', '.join(map(quoting.python, wanted.prepare))}]" if wanted.prepare else "",
+        "DIRECTORY": quoting.python(settings.directory),
+        "ZONE": settings.zone(quoting.python, 'os.environ["TZ"] = {}', 'os.environ.pop("TZ", None)'),
+        "PREPARE": f"[{', '.join(map(quoting.python, settings.prepare))}]" if settings.prepare else "",
     }
 
 
-def _docker(wanted: Wanted) -> dict[str, str]:
+def _docker(settings: WrapperSettings) -> dict[str, str]:
     return {
-        "DIRECTORY": quoting.dockerfile(wanted.directory),
-        "ZONE": wanted.zone(quoting.dockerfile, "ENV TZ={}", "# No TZ was set: nothing before this may set one."),
-        "PREPARE": quoting.dockerfile_command(wanted.prepare) if wanted.prepare else "",
+        "DIRECTORY": quoting.dockerfile(settings.directory),
+        "ZONE": settings.zone(quoting.dockerfile, "ENV TZ={}", "# No TZ was set: nothing before this may set one."),
+        "PREPARE": quoting.dockerfile_command(settings.prepare) if settings.prepare else "",
     }
 
 

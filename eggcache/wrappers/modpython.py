@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from eggcache.errors import UsageError
 from eggcache.system import package_data
 from eggcache.wrappers import destination, quoting
-from eggcache.wrappers.kinds import KINDS, Wanted, fill
+from eggcache.wrappers.kinds import KINDS, WrapperSettings, fill
 
 MODULE = "eggcache_modpython.py"
 GATEWAY = "eggcache_gateway.py"
@@ -41,7 +41,7 @@ class Emitted:
 
 
 def mod_python(
-    wanted: Wanted,
+    settings: WrapperSettings,
     *,
     modules: str | None = None,
     paths: Sequence[str] = (),
@@ -59,13 +59,13 @@ def mod_python(
     :raises UsageError: a value is not absolute where it must be, cannot be expressed in Apache's configuration, or is
         no name of a module; an application without `modules`
     """
-    for value in (wanted.directory, *wanted.prepare[:1], *paths, *([modules] if modules is not None else [])):
+    for value in (settings.directory, *settings.prepare[:1], *paths, *([modules] if modules is not None else [])):
         if not value.startswith("/"):
             raise UsageError(value, "not an absolute path", "write it in full")
-    for value in (wanted.directory, *wanted.prepare, wanted.timezone or "", modules or "", *paths):
+    for value in (settings.directory, *settings.prepare, settings.timezone or "", modules or "", *paths):
         if "\0" in value:
             raise UsageError(repr(value), "no path or argument can hold a NUL", "leave it out")
-    values = dict(KINDS["mod_python"].values(wanted))
+    values = dict(KINDS["mod_python"].values(settings))
     texts: dict[str, str] = {}
     if modules is not None:
         values["PATH"] = f"PythonPath {quoting.apache(_python_path([modules, *paths]))}"
@@ -74,7 +74,7 @@ def mod_python(
         if modules is None:
             raise UsageError("--app", "its launcher and the gateway are files", "say where they go with --directory")
         _check(application)
-        debian = os.path.exists(os.path.join(root, _DEBIAN[1:])) if wanted.prepare else wanted.debian
+        debian = os.path.exists(os.path.join(root, _DEBIAN[1:])) if settings.prepare else settings.debian
         server = {"MODULE": _DEBIAN if debian else _LOADED, "MUTEXES": quoting.apache(mutexes)}
         values["SERVER"] = fill("mod_python_server.conf", **server)
         location = {"LOCATION": quoting.apache(application.location), "APP": application.module}

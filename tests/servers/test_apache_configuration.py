@@ -482,9 +482,9 @@ def test_directive_with_another_cache_is_a_finding(host: Host, module: str, text
 @pytest.mark.parametrize("text", ["WSGIPythonEggs /var/c", "WSGIDaemonProcess a python-eggs=/var/c"])
 def test_cache_that_a_directive_names(host: Host, text: str) -> None:
     """Where a directive names the cache, the environment that a running Apache was started with is no matter."""
-    assert apache_findings.tells(host.read(text, ["wsgi"]), "/var/c")
-    assert not apache_findings.tells(host.read(text, ["wsgi"]), "/var/other")
-    assert not apache_findings.tells(host.read("", ["wsgi"]), "/var/c")
+    assert apache_findings.names_cache(host.read(text, ["wsgi"]), "/var/c")
+    assert not apache_findings.names_cache(host.read(text, ["wsgi"]), "/var/other")
+    assert not apache_findings.names_cache(host.read("", ["wsgi"]), "/var/c")
 
 
 def test_caches_of_several_applications(host: Host) -> None:
@@ -534,7 +534,7 @@ def test_setenv_that_the_application_reads(host: Host, script: str, named: str) 
     findings = host.findings(text, ["wsgi", env], cache="/var/c")
     assert codes(findings) == ([] if SCRIPTS[script] else ["egg-cache-ignored"])
     assert not any("take it out" in finding.remedy.text for finding in findings)
-    assert apache_findings.tells(host.read(text, ["wsgi", env]), "/var/c") == SCRIPTS[script]
+    assert apache_findings.names_cache(host.read(text, ["wsgi", env]), "/var/c") == SCRIPTS[script]
     if SCRIPTS[script]:
         (finding,) = host.findings(text, ["wsgi", env], cache="/var/other")
         assert finding.code == "egg-cache-elsewhere"

@@ -11,7 +11,7 @@ import pytest
 from support.parts import missing
 
 from eggcache.servers import server_files
-from eggcache.servers.application_servers import ApplicationServer, chosen
+from eggcache.servers.application_servers import ApplicationServer, selection
 from eggcache.servers.environment_variables import Environment
 from eggcache.servers.script_settings import Setting
 from eggcache.system import files
@@ -185,6 +185,6 @@ def test_one_that_has_the_cache_is_the_applications() -> None:
     has = ApplicationServer("uwsgi", 33, Environment("", {"PYTHON_EGG_CACHE": "/c"}, frozenset()))
     lacks, others = ApplicationServer("gunicorn", 33, none), ApplicationServer("gunicorn", 34, none)
     environments = [lacks, told, has, others]
-    assert list(chosen(environments, 33, "/c")) == [told, has]
-    assert list(chosen(environments, 33, "/d")) == list(chosen(environments, 33, None)) == [lacks, told, has]
-    assert list(chosen(environments, 34, "/c")) == [others]
+    assert list(selection(environments, 33, "/c")) == [told, has]
+    assert list(selection(environments, 33, "/d")) == list(selection(environments, 33, None)) == [lacks, told, has]
+    assert list(selection(environments, 34, "/c")) == [others]

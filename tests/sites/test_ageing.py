@@ -13,7 +13,7 @@ import pytest
 from support.systemd_host import booted
 
 from eggcache.wrappers import emission, quoting
-from eggcache.wrappers.kinds import Wanted
+from eggcache.wrappers.kinds import WrapperSettings
 
 CACHE = "/srv/place/cache"
 # In one process, as each start costs more than the cases: make the cache, ask eggcache, clean, look; and again with
@@ -73,7 +73,7 @@ def lines(text: str, by: str = "", **more: Any) -> Case:
 def emitted(cache: str) -> Case:
     """What `wrapper` writes for it, where its parent and the cache itself are aged."""
     aged = f"d /srv/place - - - 0\nd {quoting.unit(cache)} - - - 0\n"
-    wanted = Wanted(cache, prepare=["/bin/true"], timezone=None)
+    wanted = WrapperSettings(cache, prepare=["/bin/true"], timezone=None)
     return lines(aged + emission.wrapper("tmpfiles.d", wanted), cache=cache)
 
 

@@ -15,7 +15,7 @@ from support.judge import as_json, eggcache
 from support.parts import missing
 
 from eggcache.wrappers import emission
-from eggcache.wrappers.kinds import Wanted
+from eggcache.wrappers.kinds import WrapperSettings
 
 assert server  # a fixture
 
@@ -53,7 +53,7 @@ def test_scripts_for_elsewhere_are_posix_sh(tmp_path: Path) -> None:
     files = []
     for number, (kind, debian) in enumerate((*((kind, False) for kind in SHELL), ("envvars", True))):
         values: dict[str, Any] = {"apachectl": "/usr/sbin/apachectl", "pid_file": "/run/httpd.pid", "debian": debian}
-        text = emission.wrapper(kind, Wanted(DIRECTORY, (), (None, "Europe/Madrid")[number % 2], **values))
+        text = emission.wrapper(kind, WrapperSettings(DIRECTORY, (), (None, "Europe/Madrid")[number % 2], **values))
         files.append(tmp_path / f"{number}.sh")
         files[-1].write_text(text if text.startswith("#!") else f"#!/bin/sh\n{text}")
         subprocess.run(["dash", "-n", files[-1]], check=True)

@@ -21,7 +21,7 @@ from support.parts import missing
 from eggcache.errors import UsageError
 from eggcache.servers.apache import Apache
 from eggcache.wrappers import destination, emission
-from eggcache.wrappers.kinds import Wanted
+from eggcache.wrappers.kinds import WrapperSettings
 
 SCRIPTS = sorted(kind for kind in emission.KINDS if emission.KINDS[kind].executable)  # the rest: test_kinds.py
 FAILURES = [1, 2, 4, 75, 126, 137]
@@ -133,7 +133,7 @@ def emit(tmp_path: Path) -> Callable[..., Emitted]:
             "apachectl": str(recording),
             "pid_file": str(inside / "apache.pid"),
         }
-        text = emission.wrapper(kind, Wanted(str(inside), **{**arguments, **values}))
+        text = emission.wrapper(kind, WrapperSettings(str(inside), **{**arguments, **values}))
         script = tmp_path / kind
         destination.write(str(script), edit(text))
         return Emitted(str(inside), script, prepare, tmp_path)
@@ -193,7 +193,7 @@ def test_script_that_could_not_work_is_refused(values: dict[str, Any]) -> None:
     """What cannot make a script that works from everywhere is refused, in one line."""
 
     def text(kind: str, **given: Any) -> str:
-        return emission.wrapper(kind, Wanted(**given))
+        return emission.wrapper(kind, WrapperSettings(**given))
 
     good: dict[str, Any] = {
         "kind": "init.d",
@@ -211,7 +211,7 @@ def test_script_that_could_not_work_is_refused(values: dict[str, Any]) -> None:
 
 def test_apachectl_needs_no_pid_file() -> None:
     """Only the init script has to know the pid file."""
-    assert emission.wrapper("apachectl", Wanted("/d", ["/p"], None, apachectl="/a"))
+    assert emission.wrapper("apachectl", WrapperSettings("/d", ["/p"], None, apachectl="/a"))
 
 
 def test_from_a_zip(tmp_path: Path) -> None:
@@ -221,7 +221,7 @@ def test_from_a_zip(tmp_path: Path) -> None:
     with zipfile.ZipFile(archive, "w") as out:
         for file in [*source.rglob("*.py"), *(source / "wrappers" / "templates").iterdir()]:
             out.write(file, f"eggcache/{file.relative_to(source)}")
-    call = "emission.wrapper('init.d', kinds.Wanted('/d', ['/p'], None, '/a', '/f'))"
+    call = "emission.wrapper('init.d', kinds.WrapperSettings('/d', ['/p'], None, '/a', '/f'))"
     code = f"from eggcache.wrappers import emission, kinds; print(emission.__file__); print({call})"
     environment = {"PYTHONPATH": str(archive)}
     result = subprocess.run([sys.executable, "-c", code], env=environment, cwd="/", capture_output=True, text=True)
@@ -691,12 +691,12 @@ def test_systemd_accepts_the_dropin(
 def test_dropin_for_a_directory_in_tmp() -> None:
     """No drop-in is advised for a cache in a /tmp that the unit may not see; any other is read-only there."""
     for private_tmp in (None, True):
-        hidden = emission.wrapper("apachectl", Wanted("/tmp/x", ["/p"], None, "/a", private_tmp=private_tmp))
+        hidden = emission.wrapper("apachectl", WrapperSettings("/tmp/x", ["/p"], None, "/a", private_tmp=private_tmp))
         assert "[Service]" not in hidden
         assert "\n#   eggcache wrapper /var/cache/eggcache --for systemd\n" in hidden
-    seen = emission.wrapper("apachectl", Wanted("/tmp/x", ["/p"], None, "/a", private_tmp=False))
+    seen = emission.wrapper("apachectl", WrapperSettings("/tmp/x", ["/p"], None, "/a", private_tmp=False))
     assert '\nReadOnlyPaths="-/tmp/x"\n' in seen
-    elsewhere = emission.wrapper("apachectl", Wanted("/var/cache/x", ["/p"], None, "/a"))
+    elsewhere = emission.wrapper("apachectl", WrapperSettings("/var/cache/x", ["/p"], None, "/a"))
     assert '\nReadOnlyPaths="-/var/cache/x"\n' in elsewhere
 
 

@@ -25,7 +25,7 @@ from support.programs import running
 from eggcache.errors import UsageError
 from eggcache.servers.apache import Apache
 from eggcache.wrappers import destination, emission
-from eggcache.wrappers.kinds import Wanted
+from eggcache.wrappers.kinds import WrapperSettings
 
 assert server  # a fixture
 
@@ -75,7 +75,7 @@ def text(kind: str, directory: str, **values: Any) -> str:
         "unit": "apache2.service",
         **values,
     }
-    return emission.wrapper(kind, Wanted(directory, **given))
+    return emission.wrapper(kind, WrapperSettings(directory, **given))
 
 
 def good(kind: str) -> list[str]:

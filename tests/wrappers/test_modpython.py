@@ -19,7 +19,7 @@ from support.judge import eggcache
 
 from eggcache.errors import UsageError
 from eggcache.wrappers import modpython
-from eggcache.wrappers.kinds import Wanted
+from eggcache.wrappers.kinds import WrapperSettings
 
 PREPARE = ["/usr/bin/eggcache", "prepare", "/var/cache/x", "--lenient", "--", "TurboGears"]
 APPLICATION = modpython.Application("myapp", "/myapp", "/etc/myapp.cfg")
@@ -669,7 +669,7 @@ def test_each_of_many_clients_gets_its_own_answer(server: Httpd) -> None:
 def emit(
     directory: str = "/var/cache/x", *, prepare: Sequence[str] = PREPARE, timezone: str | None = None, **values: Any
 ) -> modpython.Emitted:
-    return modpython.mod_python(Wanted(directory, prepare, timezone), **values)
+    return modpython.mod_python(WrapperSettings(directory, prepare, timezone), **values)
 
 
 def install(emitted: modpython.Emitted, into: Path) -> None:

@@ -16,7 +16,7 @@ from support.programs import running
 from support.sites import Site, write_egg
 
 from eggcache.wrappers import emission
-from eggcache.wrappers.kinds import Wanted
+from eggcache.wrappers.kinds import WrapperSettings
 
 UWSGI = "/usr/bin/uwsgi-core"
 
@@ -25,7 +25,9 @@ def emitted(site: Site, checkout: Path, kind: str) -> str:
     """The text, with a prepare that this user can run."""
     prepare = [str(site.python), "-m", "eggcache", "prepare", str(site.cache), "--lenient", "--all"]
     words = [*prepare, "--path", str(site.eggs), "--python", str(site.python), "--user", site.account.pw_name]
-    return emission.wrapper(kind, Wanted(str(site.cache), ["/usr/bin/env", f"PYTHONPATH={checkout}", *words], None))
+    return emission.wrapper(
+        kind, WrapperSettings(str(site.cache), ["/usr/bin/env", f"PYTHONPATH={checkout}", *words], None)
+    )
 
 
 def started(site: Site, kind: str, checkout: Path, home: Path) -> tuple[bool, str]:

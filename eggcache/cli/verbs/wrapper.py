@@ -102,7 +102,7 @@ def _kind(options: argparse.Namespace, host: apache.Apache) -> tuple[str, str]:
     return emission.choose(host, trac=any(map(search_path.is_trac, arguments.paths(options))))
 
 
-def _for_this_host(options: argparse.Namespace) -> tuple[apache.Apache, str, str | None, kinds.Wanted]:
+def _for_this_host(options: argparse.Namespace) -> tuple[apache.Apache, str, str | None, kinds.WrapperSettings]:
     """This host's Apache, the kind, why it is that where nobody has said so, and the values of the text."""
     arguments.doubt(options)
     host = _host(options)
@@ -132,7 +132,7 @@ def _for_this_host(options: argparse.Namespace) -> tuple[apache.Apache, str, str
     command += ["--", *options.requirements] if options.requirements else []
     pid_file = options.pid_file or host.pid_file
     debian = bool(host.apachectl) and emission.takes_envvars(host.apachectl or "")
-    values = kinds.Wanted(
+    values = kinds.WrapperSettings(
         directory,
         command,
         timezone,
@@ -146,14 +146,14 @@ def _for_this_host(options: argparse.Namespace) -> tuple[apache.Apache, str, str
     return host, kind, reason, values
 
 
-def _for_another_host(options: argparse.Namespace) -> tuple[apache.Apache, str, str | None, kinds.Wanted]:
+def _for_another_host(options: argparse.Namespace) -> tuple[apache.Apache, str, str | None, kinds.WrapperSettings]:
     """The same for a host without eggcache: what the options say, and nothing that is true of this host."""
     if not options.kind:
         remedy = f"name the kind: --for, and one of {', '.join(sorted(kinds.KINDS))}"
         raise UsageError("--prepared-elsewhere", "it cannot be told from here what starts a server there", remedy)
     host = apache.Apache(apachectl=options.apachectl, pid_file=options.pid_file, unit=options.unit)
     debian = os.path.basename(options.apachectl or "").startswith("apache2")
-    values = kinds.Wanted(
+    values = kinds.WrapperSettings(
         other_host.place(options.directory, options.directory),
         (),
         options.tz,
@@ -168,7 +168,7 @@ def _for_another_host(options: argparse.Namespace) -> tuple[apache.Apache, str, 
 
 def _name(kind: str, options: argparse.Namespace) -> str:
     """The name of an init script, which is that of its file: init systems find it by either."""
-    return os.path.basename(options.output) if kind == "init.d" and options.output else kinds.Wanted.name
+    return os.path.basename(options.output) if kind == "init.d" and options.output else kinds.WrapperSettings.name
 
 
 def _host(options: argparse.Namespace) -> apache.Apache:
@@ -202,7 +202,7 @@ def _elsewhere(options: argparse.Namespace) -> str:
     )
 
 
-def _with_modules(options: argparse.Namespace, kind: str, text: str, values: kinds.Wanted) -> str:
+def _with_modules(options: argparse.Namespace, kind: str, text: str, values: kinds.WrapperSettings) -> str:
     """The text with what mod_python's own options add to it, after its modules were written to --directory."""
     names = [option for option, name in _MOD_PYTHON.items() if getattr(options, name)]
     if kind != "mod_python":
