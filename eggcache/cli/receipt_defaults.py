@@ -36,6 +36,9 @@ def trees(options: argparse.Namespace, directory: str) -> list[argparse.Namespac
     :raises UsageError: $EGGCACHE_PYTHON names no program
     """
     variants = _trees(options, directory)
+    unknown = "" in variants and options.python is None and os.path.isdir(directory)
+    if unknown and not os.access(directory, os.R_OK | os.X_OK, effective_ids=True):
+        console.warn(f"{directory}: this user may not open it, and so not read what it is for", options)
     for words in variants:
         if words and not getattr(options, "lenient", False):  # an init script that had nothing to do says nothing
             console.warn(f"{directory}: as its receipt says: {words}", options)

@@ -11,8 +11,12 @@ from pathlib import Path
 
 import pytest
 from support.judge import as_json, eggcache, environment
+from support.parts import missing
 from support.schema import VALIDATOR
 from support.sites import Site, write_egg
+
+from eggcache.cli import main, receipt_defaults
+from eggcache.system.accounts import Account, acting
 
 ELSEWHERE = {"TZ": "Asia/Tokyo", "VIRTUAL_ENV": "/not/there"}  # the shell of somebody who comes later
 
@@ -223,3 +227,17 @@ def test_no_receipt_of_others_says_what_root_runs(site: Site, whose: str) -> Non
     for words in (("prepare", site.cache, "-n"), ("check", "--cache", site.cache), ("wrapper", site.cache)):
         assert "receipt says" not in eggcache(*words, "--user", "nobody").stderr
     assert mark.read_text() == ran
+
+
+def test_receipt_that_this_user_may_not_read_is_told(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where a command takes nothing from a receipt since this user may not open the cache, a line says so, before any
+    error that asks for what the receipt has."""
+    if os.geteuid() != 0:
+        missing("only root can be another user")
+    assert site.prepare("--group", "root").returncode == 0
+    options = main.parse(["check", "--cache", str(site.cache)])
+    with acting(Account("nobody", site.account.pw_uid, site.account.pw_gid)):
+        assert receipt_defaults.trees(options, str(site.cache)) == [options]
+    assert f"{site.cache}: this user may not open it, and so not read what it is for\n" in capsys.readouterr().err
+    assert receipt_defaults.trees(options, str(site.cache)) != [options]
+    assert "may not open it" not in capsys.readouterr().err
