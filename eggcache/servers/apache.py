@@ -14,7 +14,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from eggcache.model import Finding
@@ -34,6 +34,8 @@ _SAYS_NOTHING = re.compile(
     r"|^Action '|^The Apache error log may have"
 )
 _LONGEST = 16 << 20  # bytes of an answer; a configuration with 10,000 virtual hosts takes about four MiB
+# The user, group and pid file, what is loaded, and the files of the configuration
+SURROUNDINGS = ("-t", "-D", "DUMP_RUN_CFG", "-D", "DUMP_MODULES", "-D", "DUMP_INCLUDES")
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,8 @@ class Apache:
     closed: tuple[str, ...] = ()  # what the unit may not see
     protects_home: bool = False  # home directories are among these by ProtectHome=
     changed: bool = False  # files of that unit are not what systemd has loaded
+    # What was asked, and its answer to SURROUNDINGS: an Apache takes 40 ms to be asked once more
+    answer: tuple[str, Said] | None = field(default=None, repr=False, compare=False)
 
 
 def unasked(program: str | None = None) -> Apache:
@@ -74,7 +78,8 @@ def read(program: str | None = None, *, search: str | None = None, root: str = "
     if program is None:
         return Apache()
     packaged = program == installed or hands_over(program)
-    apache = _configured(ask([program, "-t", "-D", "DUMP_RUN_CFG"]).output)
+    answer = ask([program, *SURROUNDINGS])
+    apache = _configured(answer.output)
     usual = _usual(root) if packaged else Apache()
     unit = systemd.read(_UNITS, root) if packaged else None
     complete = replace(
@@ -85,6 +90,7 @@ def read(program: str | None = None, *, search: str | None = None, root: str = "
         pid_file=apache.pid_file or usual.pid_file,
         systemd=systemd.running(root),
         hands_over=hands_over(program),
+        answer=(program, answer),
     )
     return started_as(complete, unit) if unit else complete
 

@@ -91,8 +91,9 @@ def read(host: apache.Apache) -> Configuration:
     program = host.apachectl or shutil.which("httpd", path="/usr/sbin:/usr/local/apache2/bin:/usr/local/sbin")
     if program is None:
         return Configuration()
-    flags = [word for name in ("DUMP_RUN_CFG", "DUMP_MODULES", "DUMP_INCLUDES") for word in ("-D", name)]
-    surroundings = apache.ask([program, "-t", *flags])
+    asked, surroundings = host.answer or (None, None)
+    if surroundings is None or asked != program:
+        surroundings = apache.ask([program, *apache.SURROUNDINGS])
     loaded = frozenset(re.findall(r"^ (\w+) \((?:static|shared)\)$", surroundings.output, re.MULTILINE))
     if not loaded:
         return Configuration(problem=surroundings.error or "it does not say what it loads", program=program)

@@ -295,6 +295,20 @@ def test_an_apachectl_that_misbehaves(tmp_path: Path, monkeypatch: pytest.Monkey
     assert finding.code == "apache-configuration"
 
 
+def test_apache_is_asked_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For the user, the modules and the whole configuration together, an Apache reads its configuration twice."""
+    monkeypatch.setattr(apache_configuration, "_PLACES", (str(tmp_path),))
+    (tmp_path / "mod_info.so").touch()
+    answers = 'User: name="www-data" id=33\\n core_module (static)\\n'
+    dump = f"# In file: {tmp_path}/conf\\n#   1:\\nListen 80\\n"
+    body = f"echo $* >>{tmp_path}/log; case $* in *DUMP_MODULES*) printf '{answers}';; *) printf '{dump}';; esac"
+    host = apache.read(script(tmp_path / "apachectl", body).apachectl)
+    configuration = apache_configuration.read(host)
+    assert (host.user, configuration.problem, configuration.modules) == ("www-data", "", {"core_module"})
+    assert [directive.name for directive in configuration.directives] == ["Listen"]
+    assert len((tmp_path / "log").read_text().splitlines()) == 2
+
+
 @pytest.mark.parametrize(
     "text",
     [
