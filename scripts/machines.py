@@ -22,7 +22,15 @@ SUITE = "bookworm"
 PACKAGES = (
     *("linux-image-cloud-amd64", "initramfs-tools", "systemd-sysv", "udev", "kmod", "procps", "iproute2", "netbase"),
     *("curl", "python3", "python3-pkg-resources", "apache2", "libapache2-mod-wsgi-py3", "e2fsprogs", "dosfstools"),
-    *("xfsprogs", "btrfs-progs", "nfs-kernel-server", "nfs-common"),
+    *(
+        "xfsprogs",
+        "btrfs-progs",
+        "nfs-kernel-server",
+        "nfs-common",
+        "selinux-policy-default",
+        "policycoreutils",
+        "policycoreutils-python-utils",
+    ),
 )
 NEEDED = {
     "qemu-system-x86_64": "qemu-system-x86",
@@ -148,7 +156,9 @@ class Machine:
         _qemu_img("create", "-q", "-f", "qcow2", "-F", "raw", "-b", self.image.disk.resolve(), self.directory / "root")
         _qemu_img("create", "-q", "-f", "raw", self.directory / "data", "512M")
 
-    def boot(self, script: str, *, systemd: bool = False, cut: Callable[[str], bool] | None = None) -> str:
+    def boot(
+        self, script: str, *, systemd: bool = False, kernel: str = "", cut: Callable[[str], bool] | None = None
+    ) -> str:
         """Boot, run the shell text `script`, and return what it says, when the machine has switched itself off.
 
         :param systemd: systemd is process 1, and the root disk is kept for the next boot; else the script runs alone,
@@ -171,7 +181,7 @@ class Machine:
             *("-serial", "file:console", "-serial", "file:said"),
             *("-kernel", str(image / "vmlinuz"), "-initrd", str(image / "initrd")),
             # On a busy host the timer of an emulated machine comes too late for the kernel's check of it, a panic.
-            *("-append", f"root=/dev/vda rw console=ttyS0 quiet panic=-1 no_timer_check net.ifnames=0{init}"),
+            *("-append", f"root=/dev/vda rw console=ttyS0 quiet panic=-1 no_timer_check net.ifnames=0 {kernel}{init}"),
             *("-drive", f"file=root,format=qcow2,if=virtio,cache=writeback,snapshot={'off' if systemd else 'on'}"),
             *("-drive", "file=job.tar,format=raw,if=virtio,readonly=on"),
             *("-drive", "file=layer,format=qcow2,if=virtio,cache=writeback"),

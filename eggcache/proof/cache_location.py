@@ -59,7 +59,7 @@ def findings(directory: str, host: apache.Apache, *, native: bool, unzip: str) -
         use = "load shared libraries" if native else "read"
         cause = f"SELinux is on, and its type is {label}, from which httpd may not {use}"
         relabel = f"semanage fcontext -a -t lib_t {shlex.quote(real + '(/.*)?')} && restorecon -R {shlex.quote(real)}"
-        remedy = Remedy("give it the label of libraries", relabel)
+        remedy = Remedy("give it the label of libraries; semanage is in policycoreutils-python-utils", relabel)
         yield Finding("selinux-label", directory, cause, remedy)
 
 
