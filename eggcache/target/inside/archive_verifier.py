@@ -25,9 +25,9 @@ def begin():
         for path in REQUEST["paths"]:
             if not os.path.exists(path):
                 usage("%s: there is no such directory or egg, or %s cannot get there" % (path, user()))
-    given = os.environ.get("PYTHON_EGG_CACHE")
-    if given:
-        REQUEST["cache"] = given
+    cache = os.environ.get("PYTHON_EGG_CACHE")
+    if cache:
+        REQUEST["cache"] = cache
     if not os.path.isabs(REQUEST["cache"]):
         usage("PYTHON_EGG_CACHE=%s: write it in full" % REQUEST["cache"])
     os.environ["PYTHON_EGG_CACHE"] = REQUEST["cache"] = os.path.abspath(REQUEST["cache"])
@@ -89,11 +89,11 @@ def compare(row, cache, shifted):
                     twice.append(name)
                     continue
                 path = os.path.join(into, *name[len(inside):].split("/"))
-                code, why = one(archive, members[name], path)
+                code, reason = one(archive, members[name], path)
                 if code == "time-zone":
-                    shifted.append((path, why, members[name].date_time))
+                    shifted.append((path, reason, members[name].date_time))
                 elif code:
-                    wrong.setdefault(code, []).append((path, why))
+                    wrong.setdefault(code, []).append((path, reason))
         for path in directories_of(into, [name[len(inside):] for name in members if name.startswith(inside)]):
             if not os.access(path, os.R_OK) and os.access(path, os.X_OK):  # else its files are not readable, either
                 wrong.setdefault("member-unreadable", []).append((path, "cannot be listed: Permission denied"))
@@ -103,17 +103,17 @@ def compare(row, cache, shifted):
         fault("ambiguous-time", row["egg"], "%s is of an hour that there is twice here, when the clocks go back: no file is "
               "current for every process" % twice[0], "unzip it, or use a TZ without summer time")
     for code in sorted(wrong):
-        path, why = wrong[code][0]
-        more, remedy = "", AGAIN
+        path, reason = wrong[code][0]
+        suffix, remedy = "", AGAIN
         if len(wrong[code]) > 1:
-            more = " (and %d more of %s)" % (len(wrong[code]) - 1, row["egg"])
+            suffix = " (and %d more of %s)" % (len(wrong[code]) - 1, row["egg"])
         if not os.path.lexists(into):
             fault("egg-not-in-cache", into, "it is missing, with the %d files of %s" % (count, row["egg"]),
                   AGAIN + ", or make one with this egg")
             break
         if code == "member-changed":
             remedy = "find out who changed it, and " + AGAIN
-        fault(code, path, "it %s%s" % (why, more), remedy)
+        fault(code, path, "it %s%s" % (reason, suffix), remedy)
     return bool(wrong or twice)
 
 
@@ -136,11 +136,11 @@ def one(archive, info, path):
 
 def shift(shifted):
     """What makes files current in another zone: the zone of this process, or this host's rules of the archive's."""
-    path, why, date = shifted[0]
-    cause = "%d files are not current, %s is off by %s" % (len(shifted), path, why)
-    wanted, here = REQUEST["timezone"], os.environ.get("TZ")
-    words = {True: "without TZ", False: "with TZ=%s" % wanted}[wanted is None]
-    if wanted == here:
+    path, offset, date = shifted[0]
+    cause = "%d files are not current, %s is off by %s" % (len(shifted), path, offset)
+    zone, host_zone = REQUEST["timezone"], os.environ.get("TZ")
+    words = {True: "without TZ", False: "with TZ=%s" % zone}[zone is None]
+    if zone == host_zone:
         rules = ""
         if REQUEST["rules"]:
             rules = ", which had release %s," % REQUEST["rules"]
@@ -149,10 +149,10 @@ def shift(shifted):
         remedy = "have it made with --tz UTC, or with the rule itself, as --tz 'CET-1CEST,M3.5.0,M10.5.0/3', and start " \
                  "the server with that TZ"
     else:
-        now = "without TZ"
-        if here is not None:
-            now = "with TZ=%s" % here
-        cause = "%s: the archive is for a server %s, and this runs %s" % (cause, words, now)
+        setting = "without TZ"
+        if host_zone is not None:
+            setting = "with TZ=%s" % host_zone
+        cause = "%s: the archive is for a server %s, and this runs %s" % (cause, words, setting)
         remedy = "run this, and the server, %s, as the wrapper does" % words
     fault("time-zone", REQUEST["cache"], cause, remedy)
 
@@ -172,7 +172,7 @@ def writable(top):
             if mine or not os.stat(place).st_mode & stat.S_ISVTX or os.lstat(entry).st_uid == os.getuid():
                 fault("parent-writable", place, "%s can exchange what is in it, and so the whole cache %s" % (user(), top),
                       "make an archive for a directory below directories of root's")
-    found, places = [], [top]
+    open_paths, places = [], [top]
     for directory, directories, files in os.walk(top):
         places.extend([os.path.join(directory, name) for name in directories + files])
     for path in places:
@@ -181,33 +181,33 @@ def writable(top):
         except OSError:
             continue
         if info.st_uid == os.getuid() or not os.path.islink(path) and os.access(path, os.W_OK):
-            found.append(path)
-    if found:
+            open_paths.append(path)
+    if open_paths:
         more = ""
-        if len(found) > 1:
-            more = " (and to %d more)" % (len(found) - 1)
-        fault("cache-writable", found[0], "%s can write to it, so whoever breaks into the server can change the code "
+        if len(open_paths) > 1:
+            more = " (and to %d more)" % (len(open_paths) - 1)
+        fault("cache-writable", open_paths[0], "%s can write to it, so whoever breaks into the server can change the code "
               "that it runs%s" % (user(), more), "remove the cache, and " + AGAIN)
 
 
 def native(rows, within, locations, differing):
     """The shared libraries that do not load from the cache."""
-    wanted = []
+    tasks = []
     for row, (names, modules) in zip(rows, within):
         if names is not None and row["egg"] not in differing:
-            wanted.extend([("native", module, row["egg"], library) for module, library in modules])
-    for line in import_all(wanted, locations):
+            tasks.extend([("native", module, row["egg"], library) for module, library in modules])
+    for line in import_all(tasks, locations):
         texts = [plain(text) for text in re.findall(r'"((?:[^"\\]|\\u[0-9a-f]{4})*)"', line)[:8]]
-        kind, module, egg, state, file, call, path, said = texts
+        kind, module, egg, state, file, call, path, message = texts
         if state == "ok":
             continue
-        cause = "it does not import: " + said
+        cause = "it does not import: " + message
         if state == "elsewhere":
             cause = "it is imported from %s" % file
         elif state == "empty":
             cause = "it imports from %s as an empty module" % file
-        elif "failed to map segment" in said:
-            fault("noexec", REQUEST["cache"], "%s: %s" % (module, said), "mount that without noexec")
+        elif "failed to map segment" in message:
+            fault("noexec", REQUEST["cache"], "%s: %s" % (module, message), "mount that without noexec")
             continue
         fault(NATIVE[state], module, cause, "unzip %s, or install it as built for this machine" % egg)
 
@@ -219,22 +219,22 @@ def plain(text):
 
 def unseen(rows, cache):
     """The eggs of the archive that this Python does not have on its path, or does not take for eggs there."""
-    seen = [os.path.basename(place_of(row, cache)[0]) for row in rows]
-    missing = []
-    for name in [name[:-len("-tmp")] for name in REQUEST["names"] if name not in seen]:
+    names = [os.path.basename(place_of(row, cache)[0]) for row in rows]
+    absences = []
+    for name in [name[:-len("-tmp")] for name in REQUEST["names"] if name not in names]:
         path = on_path(name)
         if not path:
-            missing.append(name)
+            absences.append(name)
         elif not os.access(path, os.R_OK):
             fault("egg-unreadable", path, "%s may not read it" % user(), "let %s read it" % user())
         elif not os.path.isdir(path):  # which needs no cache
             fault("egg-refused", path, "%s does not take it for a zip" % sys.executable, "install it anew")
-    if missing:
-        more = ""
-        if len(missing) > 1:
-            more = " (and %d more)" % (len(missing) - 1)
-        fault("egg-unseen", missing[0], "it is in the archive, and %s finds no egg of that name%s"
-              % (sys.executable, more), "name the directory that it lies in, behind %s, or let %s read it"
+    if absences:
+        suffix = ""
+        if len(absences) > 1:
+            suffix = " (and %d more)" % (len(absences) - 1)
+        fault("egg-unseen", absences[0], "it is in the archive, and %s finds no egg of that name%s"
+              % (sys.executable, suffix), "name the directory that it lies in, behind %s, or let %s read it"
               % (sys.argv[0], user()))
 
 
@@ -267,26 +267,26 @@ def answer(result):
         differing, shifted = [], []
         within = [listed(row, cache) for row in rows]
         for row in rows:
-            before = len(shifted)
+            count = len(shifted)
             try:
                 wrong = compare(row, cache, shifted)
             except Exception:
                 wrong = True
                 fault("egg-refused", row["egg"], "it cannot be read: %s" % words(), "install it anew")
-            if wrong or len(shifted) > before:
+            if wrong or len(shifted) > count:
                 differing.append(row["egg"])
         importable = one_of_each(rows)
-        chosen = [(row, names) for row, names in zip(rows, within) if row in importable]
-        native([row for row, names in chosen], [names for row, names in chosen],
+        choices = [(row, names) for row, names in zip(rows, within) if row in importable]
+        native([row for row, names in choices], [names for row, names in choices],
                [row["location"] for row in importable], differing)
-        for row, found in zip(rows, within):
-            lookups.append(look_up(pr, manager_of(pr), row, cache, found))
+        for row, listing in zip(rows, within):
+            lookups.append(look_up(pr, manager_of(pr), row, cache, listing))
             if works and lookups[-1]["failed"] and row["egg"] not in differing:
-                kind, name, call, path, said = lookups[-1]["wrong"][0]
+                kind, name, call, path, message = lookups[-1]["wrong"][0]
                 if call:
-                    said = "it wants to write (%s %s)" % (call, path)
+                    message = "it wants to write (%s %s)" % (call, path)
                 fault("not-served", row["egg"], "%d of its files and directories are not taken from the cache: %s %s: %s"
-                      % (lookups[-1]["failed"], kind, name, said), "unzip it, or see what else sets the egg cache")
+                      % (lookups[-1]["failed"], kind, name, message), "unzip it, or see what else sets the egg cache")
         if shifted:
             shift(shifted)
         writable(cache)
@@ -296,14 +296,14 @@ def answer(result):
 def conclude(rows, lookups):
     """Print a line for each kind of fault, or the one that says how much was proven."""
     for code in unique([row[0] for row in FAULTS]):
-        those = [row for row in FAULTS if row[0] == code]
-        more = ""
-        if len(those) > 1:
-            more = ", the first of %d such" % len(those)
-        show("%s: %s: %s%s; %s" % (code, those[0][1], those[0][2], more, those[0][3]))
+        group = [row for row in FAULTS if row[0] == code]
+        suffix = ""
+        if len(group) > 1:
+            suffix = ", the first of %d such" % len(group)
+        show("%s: %s: %s%s; %s" % (code, group[0][1], group[0][2], suffix, group[0][3]))
     if FAULTS:
         end(FOUND)
-    files = "%d" % sum([found["files"] for found in lookups])
+    files = "%d" % sum([lookup["files"] for lookup in lookups])
     for cut in range(len(files) - 3, 0, -3):
         files = files[:cut] + "," + files[cut:]
     show("%s files of %d eggs, as %s: all current, nothing to write" % (files, len(rows), user()))

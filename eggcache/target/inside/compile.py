@@ -63,36 +63,36 @@ def compile_in_children(parts):
     They are in the group of this process, which whoever asked ends as a whole; and where this one is ended without
     that, each of them ends after its file.
     """
-    parent, own = os.getppid(), os.getpid()
-    children, said, left = [], {}, []
+    parent, pid = os.getppid(), os.getpid()
+    children, outputs, remainder = [], {}, []
     for share in parts:
         reading, writing = os.pipe()
         try:
             child = os.fork()
         except OSError:  # no more processes for this user: then here
-            left.extend(share)
+            remainder.extend(share)
             os.close(reading)
             os.close(writing)
             continue
         if not child:
             try:
-                data = (to_json(compile_all(share, own)) + "\n").encode("ascii")
+                data = (to_json(compile_all(share, pid)) + "\n").encode("ascii")
                 while data:
                     data = data[os.write(writing, data):]
             finally:
                 os._exit(0)
         os.close(writing)
         children.append(child)
-        said[reading] = ""
-    row = to_json(compile_all(left, parent))
-    while said and row == NOTHING:
+        outputs[reading] = ""
+    row = to_json(compile_all(remainder, parent))
+    while outputs and row == NOTHING:
         if os.getppid() != parent:
             row = to_json(ENDED)
-        for reading in select.select(list(said), [], [], 0.1)[0]:
+        for reading in select.select(list(outputs), [], [], 0.1)[0]:
             text = os.read(reading, 65536).decode("ascii")
-            said[reading] += str(text)
+            outputs[reading] += str(text)
             if not text:
-                row = said.pop(reading)
+                row = outputs.pop(reading)
                 if not row.endswith("\n"):
                     row = to_json("one of its processes ended before it was done")
                 row = row.strip()

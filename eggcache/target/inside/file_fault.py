@@ -28,20 +28,20 @@ def difference(path, size, mtime, same):
             return "member-changed", "is a symbolic link"
         return "member-unreadable", "cannot be read: %s" % error.strerror
     try:
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode):
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
             return "member-changed", "is no regular file"
-        if found.st_size != size:
-            return "member-outdated", "has %d bytes, the egg's has %d" % (found.st_size, size)
+        if status.st_size != size:
+            return "member-outdated", "has %d bytes, the egg's has %d" % (status.st_size, size)
         equal = same(descriptor)
     finally:
         os.close(descriptor)
-    off = nanoseconds(found) - mtime * BILLION
+    off = nanoseconds(status) - mtime * BILLION
     seconds, rest = divmod(off, BILLION)
     if off and equal and not rest and not seconds % QUARTER and abs(seconds) <= DAY:
         return "time-zone", "%+g h" % (seconds / 3600.0)
     if off:
-        return "member-outdated", "is of %s, the egg's is of %s" % (moment(nanoseconds(found)), moment(mtime * BILLION))
+        return "member-outdated", "is of %s, the egg's is of %s" % (moment(nanoseconds(status)), moment(mtime * BILLION))
     if not equal:
         return "member-changed", "has the size and the time of the egg's, but other bytes"
     return "", ""
@@ -49,21 +49,21 @@ def difference(path, size, mtime, same):
 
 def directories_of(into, names):
     """A directory of the cache, and those in it that files of these `names` lie in: an application may list each."""
-    found = {into: True}
+    paths = {into: True}
     for name in names:
         cut = name.rfind("/")
         while cut > 0:
-            found[os.path.join(into, *name[:cut].split("/"))] = True
+            paths[os.path.join(into, *name[:cut].split("/"))] = True
             cut = name.rfind("/", 0, cut)
-    return sorted(found)
+    return sorted(paths)
 
 
-def nanoseconds(found):
+def nanoseconds(status):
     """The mtime, as exactly as this Python knows it: before 3.3 as a float."""
-    if hasattr(found, "st_mtime_ns"):
-        return found.st_mtime_ns
-    whole = int(found.st_mtime // 1)
-    return whole * BILLION + int((found.st_mtime - whole) * BILLION)
+    if hasattr(status, "st_mtime_ns"):
+        return status.st_mtime_ns
+    whole = int(status.st_mtime // 1)
+    return whole * BILLION + int((status.st_mtime - whole) * BILLION)
 
 
 def moment(mtime):

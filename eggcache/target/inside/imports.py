@@ -18,12 +18,12 @@ BY_ACCIDENT = ("test", "tests", "testing", "docs", "doc", "examples", "example",
 
 def one_of_each(rows):
     """Of several releases of a project the one that is imported: the active one, or the first, which is the newest."""
-    chosen = {}
+    choices = {}
     for row in rows:
         key = row["project"].lower()
-        if key not in chosen or row["active"] and not chosen[key]["active"]:
-            chosen[key] = row
-    return list(chosen.values())
+        if key not in choices or row["active"] and not choices[key]["active"]:
+            choices[key] = row
+    return list(choices.values())
 
 
 def top_level(pr, row):
@@ -48,8 +48,8 @@ def top_level(pr, row):
 def of_roots(pr, result):
     """(module, whether it is on the path) for the top-level modules of the roots; of TurboGears, where the tree is
     of everything."""
-    found = [need["found"] for need in result["needs"] if need["by"] is None and need["found"] is not None]
-    rows = [result["distributions"][index] for index in unique(found)]
+    indexes = [need["found"] for need in result["needs"] if need["by"] is None and need["found"] is not None]
+    rows = [result["distributions"][index] for index in unique(indexes)]
     if REQUEST["everything"]:
         names = [name.lower() for name in REQUEST["reported"]]
         rows = [row for row in result["distributions"] if row["project"].lower() in names and row["active"]]
@@ -59,38 +59,38 @@ def of_roots(pr, result):
 def import_one(kind, module, library):
     """[state, file, what it wanted to write, where, what it says, the classes of what it raised, the lines that led
     there, the time zone that it has set, what it has had extracted]"""
-    before, zone = len(ATTEMPTS), os.environ.get("TZ")
+    count, zone = len(ATTEMPTS), os.environ.get("TZ")
     try:
         __import__(module)
-        loaded = sys.modules[module]
+        result = sys.modules[module]
     except KeyboardInterrupt:
         raise
     except:  # SystemExit, and what Python 2 lets be raised
         kinds, trace, place = classes(sys.exc_info()[1]), frames(sys.exc_info()[2]), ""
         if kind != "native":
             place = attempt(elsewhere) or ""
-        return ["failed", place] + attempt_or_words(before) + [kinds, trace, [], []]
-    file = getattr(loaded, "__file__", None) or ""
+        return ["failed", place] + attempt_or_words(count) + [kinds, trace, [], []]
+    file = getattr(result, "__file__", None) or ""
     state = "ok"
     if kind != "native" and elsewhere():
         state, file = "elsewhere", elsewhere()
     elif kind == "native" and file != library:
         state = "elsewhere"
-    elif kind == "native" and not [name for name in dir(loaded) if not name.startswith("__")]:
+    elif kind == "native" and not [name for name in dir(result) if not name.startswith("__")]:
         state = "empty"
-    now = os.environ.get("TZ")
-    extracted = kind == "aside" and sorted(map(str, manager_of(sys.modules["pkg_resources"]).cached_files)) or []
-    return [state, str(file), "", "", "", [], [], [now][:now != zone], extracted[:FRAMES]]
+    new_zone = os.environ.get("TZ")
+    extractions = kind == "aside" and sorted(map(str, manager_of(sys.modules["pkg_resources"]).cached_files)) or []
+    return [state, str(file), "", "", "", [], [], [new_zone][:new_zone != zone], extractions[:FRAMES]]
 
 
 def classes(error):
     """The names of the classes of an exception, and of those that it came of, and that a path leads through a file."""
-    names, seen = [], 0
-    while error is not None and seen < FRAMES:
+    names, depth = [], 0
+    while error is not None and depth < FRAMES:
         names.extend([kind.__name__ for kind in getattr(error.__class__, "__mro__", [error.__class__])])
         if getattr(error, "errno", None) == errno.ENOTDIR:
             names.append("ENOTDIR")
-        error, seen = getattr(error, "__cause__", None) or getattr(error, "__context__", None), seen + 1
+        error, depth = getattr(error, "__cause__", None) or getattr(error, "__context__", None), depth + 1
     return unique(names)
 
 
@@ -118,12 +118,12 @@ def frames(trace):
     return places
 
 
-def import_all(wanted, locations):
-    """A row of JSON for each of `wanted`, with `locations` at the end of the path: a child answers for as many as it
+def import_all(tasks, locations):
+    """A row of JSON for each of `tasks`, with `locations` at the end of the path: a child answers for as many as it
     survives, then the next one goes on."""
     rows = []
-    while len(rows) < len(wanted):
-        rest = wanted[len(rows):]
+    while len(rows) < len(tasks):
+        rest = tasks[len(rows):]
         reading, writing = os.pipe()
         child = os.fork()
         if not child:
@@ -133,38 +133,38 @@ def import_all(wanted, locations):
             finally:
                 os._exit(0)
         os.close(writing)
-        text, ended = read_rows(reading, child, len(rest))
+        text, status = read_rows(reading, child, len(rest))
         lines = text.split("\n")[:-1]
         rows.extend(lines)
         if len(lines) < len(rest):
             reason = "the process ended"
-            if os.WIFSIGNALED(ended):
-                reason = "the process was ended by signal %d" % os.WTERMSIG(ended)
-                if os.WTERMSIG(ended) == signal.SIGALRM:
+            if os.WIFSIGNALED(status):
+                reason = "the process was ended by signal %d" % os.WTERMSIG(status)
+                if os.WTERMSIG(status) == signal.SIGALRM:
                     reason = "it was not done after %d s" % SECONDS
             kind, module, egg, library = rest[len(lines)]
             rows.append(not_imported(rest[len(lines)], reason))
     return rows
 
 
-def import_each(wanted):
+def import_each(tasks):
     """As import_all, with a child and locations for each, as long as there is time."""
-    rows, started = [], time.time()
-    for one, locations in wanted:
-        if rows and time.time() - started > REQUEST["seconds"]:
-            rows.append(not_imported(one, "it was not tried: the modules before it took %d s" % REQUEST["seconds"]))
+    rows, start = [], time.time()
+    for task, locations in tasks:
+        if rows and time.time() - start > REQUEST["seconds"]:
+            rows.append(not_imported(task, "it was not tried: the modules before it took %d s" % REQUEST["seconds"]))
         else:
-            rows.extend(import_all([one], locations))
+            rows.extend(import_all([task], locations))
     return rows
 
 
-def not_imported(wanted, reason):
-    return to_json(list(wanted[:3]) + ["failed", "", "", "", reason, [], [], [], []])
+def not_imported(task, reason):
+    return to_json(list(task[:3]) + ["failed", "", "", "", reason, [], [], [], []])
 
 
-def import_in_child(wanted, locations, writing):
+def import_in_child(tasks, locations, writing):
     sys.path.extend([place for place in locations if place not in sys.path])
-    for kind, module, egg, library in wanted:
+    for kind, module, egg, library in tasks:
         signal.alarm(SECONDS)
         row = to_json([kind, module, egg] + import_one(kind, module, library)) + "\n"
         signal.alarm(0)
@@ -173,26 +173,26 @@ def import_in_child(wanted, locations, writing):
             data = data[os.write(writing, data):]
 
 
-def read_rows(descriptor, child, most):
-    """What the child says, and how it ended: until it has said `most` lines, or has ended. Not until the end of the pipe,
+def read_rows(descriptor, child, count):
+    """What the child says, and how it ended: until it has said `count` lines, or has ended. Not until the end of the pipe,
     which a process that an import has started, and left behind, may hold for ever."""
-    text, ended = "", None
-    while text.count("\n") < most:
+    text, end = "", None
+    while text.count("\n") < count:
         if select.select([descriptor], [], [], 0.1)[0]:
             data = os.read(descriptor, 65536)
             if not data:
                 break
             text += data.decode("ascii")
-        elif ended is not None:
+        elif end is not None:
             break
         else:
-            gone, status = os.waitpid(child, os.WNOHANG)
-            if gone:
-                ended = status
+            pid, status = os.waitpid(child, os.WNOHANG)
+            if pid:
+                end = status
     os.close(descriptor)
-    if ended is None:
-        ended = os.waitpid(child, 0)[1]
-    return text, ended
+    if end is None:
+        end = os.waitpid(child, 0)[1]
+    return text, end
 
 
 def manager_of(pr):

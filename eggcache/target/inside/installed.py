@@ -35,12 +35,12 @@ def is_text(value):
 
 
 def unique(values):
-    kept, seen = [], {}
+    uniques, index = [], {}
     for value in values:
-        if value not in seen:
-            seen[value] = True
-            kept.append(value)
-    return kept
+        if value not in index:
+            index[value] = True
+            uniques.append(value)
+    return uniques
 
 
 class Reopened:
@@ -61,9 +61,9 @@ class Installed:
         self.ws = pr.working_set
         self.path = dict.fromkeys(sys.path)
         if already:  # imported by a .pth file, before `--path` was there
-            known = dict.fromkeys(self.ws.entries)
+            entries = dict.fromkeys(self.ws.entries)
             for entry in sys.path:
-                if entry not in known:
+                if entry not in entries:
                     attempt(self.ws.add_entry, entry)
         self.active = {}
         for dist in list(self.ws.by_key.values()):
@@ -79,7 +79,7 @@ class Installed:
         """{key: distributions, best first}, and scanned lazily, since a complete working set needs no scan."""
         if self.scanned is None:
             env = self.scan = self.pr.Environment([])
-            refused = {}
+            refusals = {}
             for entry in list(self.ws.entries):
                 for dist in self.found_on(entry):
                     try:
@@ -87,12 +87,12 @@ class Installed:
                     except Exception:
                         self.scan = None
                         # 66.0 sorts by a version that it cannot parse. One it has taken all the same, or not
-                        if [other for other in env._distmap.get(dist.key, []) if other is dist] == []:
-                            refused.setdefault(dist.key, []).append(dist)
+                        if [entry_of_key for entry_of_key in env._distmap.get(dist.key, []) if entry_of_key is dist] == []:
+                            refusals.setdefault(dist.key, []).append(dist)
             self.scanned = {}
-            for key in unique(list(env._distmap) + list(refused)):
+            for key in unique(list(env._distmap) + list(refusals)):
                 self.scanned[key] = list(attempt(env.__getitem__, key) or env._distmap.get(key, []))
-                self.scanned[key].extend(refused.get(key, []))
+                self.scanned[key].extend(refusals.get(key, []))
         return self.scanned
 
     def found_on(self, entry):
@@ -116,15 +116,15 @@ class Installed:
     def forget(self, dist, at_hand=None):
         """Let go of what was read of a zip that is not on the path itself: a kilobyte for every member of it. It is read
         again where it is asked for. That of `at_hand`, and of the largest zip, stay: these cost most to be read again."""
-        kept = getattr(getattr(self.pr, "ZipProvider", None), "_zip_manifests", None)  # since 5.8
-        if isinstance(kept, dict) and len(kept) > 1:  # a basket is asked for each of its eggs
-            sizes = [(len(kept[archive][0]), archive) for archive in kept]
+        manifests = getattr(getattr(self.pr, "ZipProvider", None), "_zip_manifests", None)  # since 5.8
+        if isinstance(manifests, dict) and len(manifests) > 1:  # a basket is asked for each of its eggs
+            sizes = [(len(manifests[archive][0]), archive) for archive in manifests]
             size, largest = max(sizes)
-            if len(kept) > KEPT or sum([members for members, archive in sizes]) - size > MEMBERS:
+            if len(manifests) > KEPT or sum([members for members, archive in sizes]) - size > MEMBERS:
                 loader = getattr(getattr(at_hand, "_provider", None), "loader", None)
-                for archive in list(kept):
+                for archive in list(manifests):
                     if archive not in (largest, getattr(loader, "archive", None)):
-                        del kept[archive]
+                        del manifests[archive]
         provider = getattr(dist, "_provider", None)
         loader = getattr(provider, "loader", None)
         if isinstance(loader, (zipimport.zipimporter, Reopened)) and loader.archive not in self.path:
@@ -141,18 +141,18 @@ class Installed:
         dists = []
         for key in sorted(list(env)):
             dists.extend(env[key])
-        known = dict([(self.identity(dist), True) for dist in dists])
+        identities = dict([(self.identity(dist), True) for dist in dists])
         for dist in list(self.ws.by_key.values()) + self.without_metadata():
-            if self.identity(dist) not in known:
+            if self.identity(dist) not in identities:
                 dists.append(dist)
         return dists
 
     def without_metadata(self):
         """The zips on the path that are named as eggs and are no distributions, having no EGG-INFO: pkg_resources
         extracts from them all the same."""
-        dists, taken = [], dict.fromkeys([dist.location for dist in self.ws])
+        dists, locations = [], dict.fromkeys([dist.location for dist in self.ws])
         for entry in [entry for entry in self.ws.entries if is_text(entry) and entry.lower().endswith(".egg")]:
-            if entry not in taken and os.path.isfile(entry):
+            if entry not in locations and os.path.isfile(entry):
                 metadata = attempt(lambda: self.pr.EggMetadata(zipimport.zipimporter(entry)))
                 if metadata is not None and not attempt(metadata.has_metadata, "PKG-INFO"):
                     name = os.path.basename(entry)[:-len(".egg")]

@@ -8,10 +8,10 @@ MOST = 50  # lookups that failed, of each egg: enough to see what is wrong
 tell = answer
 
 
-def names_in(listed, inside):
+def names_in(entries, inside):
     """The files of an egg, without the root that they are below, and the directories that hold them."""
     names, directories = {}, {}
-    for name in listed:
+    for name in entries:
         if not name.startswith(inside) or name.endswith("/"):
             continue
         name = name[len(inside):]
@@ -26,16 +26,16 @@ def names_in(listed, inside):
 def ask_once(provider):
     """Let what `provider` takes from the cache be looked at once, and not again for each directory above it: every
     directory is asked for as well, and pkg_resources then goes through all that is below."""
-    ask, known = provider._extract_resource, {}
+    ask, paths = provider._extract_resource, {}
 
     def extract(manager, zip_path):
-        if zip_path not in known:
-            before = len(ATTEMPTS)
+        if zip_path not in paths:
+            count = len(ATTEMPTS)
             path = ask(manager, zip_path)
-            if len(ATTEMPTS) > before:
+            if len(ATTEMPTS) > count:
                 return path  # as what failed, it is asked again, and told for the directory too
-            known[zip_path] = path
-        return known[zip_path]
+            paths[zip_path] = path
+        return paths[zip_path]
     provider._extract_resource = extract
 
 
@@ -51,38 +51,38 @@ def listed(row, cache):
         return None, words()
 
 
-def look_up(pr, manager, row, cache, listed):
+def look_up(pr, manager, row, cache, listing):
     """What came back for everything in one egg: how much was asked for, and what was not as it should be."""
-    found = {"egg": row["egg"], "inside": row["inside"], "files": 0, "directories": 0, "failed": 0, "wrong": []}
+    result = {"egg": row["egg"], "inside": row["inside"], "files": 0, "directories": 0, "failed": 0, "wrong": []}
     into = os.path.join(cache, str(row["cache_name"]) + "-tmp")
-    if listed[0] is None:
-        found["failed"], found["wrong"] = 1, [["egg", "", "", "", listed[1]]]
-        return found
-    names, directories = names_in(listed[0], row["inside"])
+    if listing[0] is None:
+        result["failed"], result["wrong"] = 1, [["egg", "", "", "", listing[1]]]
+        return result
+    names, directories = names_in(listing[0], row["inside"])
     try:
         place = os.path.join(row["egg"], row["inside"]).rstrip(os.sep)
         provider = pr.EggMetadata(zipimport.zipimporter(place))
         ask_once(provider)
     except Exception:
-        found["failed"], found["wrong"] = 1, [["egg", "", "", "", words()]]
-        return found
-    found["files"], found["directories"] = len(names), len(directories)
-    for kind, wanted in (("file", names), ("directory", directories)):
-        for name in wanted:
-            before, wrong = len(ATTEMPTS), None
+        result["failed"], result["wrong"] = 1, [["egg", "", "", "", words()]]
+        return result
+    result["files"], result["directories"] = len(names), len(directories)
+    for kind, group in (("file", names), ("directory", directories)):
+        for name in group:
+            count, wrong = len(ATTEMPTS), None
             try:
                 path = provider.get_resource_filename(manager, name)
-                if len(ATTEMPTS) > before:
-                    wrong = list(ATTEMPTS[before]) + ["it was content all the same"]
+                if len(ATTEMPTS) > count:
+                    wrong = list(ATTEMPTS[count]) + ["it was content all the same"]
                 elif path != os.path.join(into, *name.split("/")):
                     wrong = ["", "", "it comes from %s" % path]
             except Exception:
-                wrong = attempt_or_words(before)
+                wrong = attempt_or_words(count)
             if wrong:
-                found["failed"] += 1
-                if len(found["wrong"]) < MOST:
-                    found["wrong"].append([kind, name] + wrong)
-    return found
+                result["failed"] += 1
+                if len(result["wrong"]) < MOST:
+                    result["wrong"].append([kind, name] + wrong)
+    return result
 
 
 def native_modules(row, archive, cache):
@@ -114,13 +114,13 @@ def answer(result):
     cache = REQUEST["cache"]
     default, lookups, importable = None, [], one_of_each(rows)
     locations = [row["location"] for row in importable]
-    wanted = [(("application", module, "", ""), []) for module in unique(REQUEST["imports"])]
-    wanted.extend([(("aside", module, "", ""), []) for module in REQUEST["aside"]])
+    tasks = [(("application", module, "", ""), []) for module in unique(REQUEST["imports"])]
+    tasks.extend([(("aside", module, "", ""), []) for module in REQUEST["aside"]])
     if REQUEST["import_roots"]:
         for name, active in of_roots(pr, result):
             if name not in REQUEST["imports"]:  # what a requirement activates later is not on the path yet
-                wanted.append((("root", name, "", ""), [place for place in locations if not active]))
-    imports = import_each(wanted)
+                tasks.append((("root", name, "", ""), [place for place in locations if not active]))
+    imports = import_each(tasks)
     if cache is None:
         default = absolute(attempt(pr.get_default_cache))
     else:
@@ -130,8 +130,8 @@ def answer(result):
             if names is not None and row in importable:
                 native.extend([("native", module, row["egg"], library) for module, library in modules])
         imports.extend(import_all(native, locations))
-        for row, found in zip(rows, within):
-            lookups.append(look_up(pr, manager_of(pr), row, cache, found))
+        for row, listing in zip(rows, within):
+            lookups.append(look_up(pr, manager_of(pr), row, cache, listing))
     text = to_json({"default": default, "lookups": lookups})
     send(text[:-1] + ',"imports":[%s]}\n' % ",".join(imports))
 

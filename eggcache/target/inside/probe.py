@@ -12,11 +12,11 @@ def absolute(path):
 def clean_path():
     """sys.path, and what of it this Python does not have of its own."""
     # Apache's interpreter has neither '' nor this script's working directory in front
-    kept = [entry for entry in sys.path if entry not in ("", "/")]
-    sys.path[:] = REQUEST["paths"] + [entry for entry in kept if entry not in REQUEST["paths"]]
-    own = dict.fromkeys([absolute(entry) for entry in kept if is_text(entry)])
+    entries = [entry for entry in sys.path if entry not in ("", "/")]
+    sys.path[:] = REQUEST["paths"] + [entry for entry in entries if entry not in REQUEST["paths"]]
+    originals = dict.fromkeys([absolute(entry) for entry in entries if is_text(entry)])
     path = [absolute(entry) for entry in sys.path if is_text(entry)]
-    return path, [entry for entry in path if entry not in own]
+    return path, [entry for entry in path if entry not in originals]
 
 
 def site_directories(path):
@@ -166,12 +166,12 @@ def real(path, places):
 
 def outside(walk, links):
     """The zipped eggs on the path to which no requirement has led."""
-    inside, zips, places = {}, [], {}
+    reach, zips, places = {}, [], {}
     for index in walk.reached:
-        inside[real(on_disk(walk.dists[index], links)[1] or "", places)] = True
+        reach[real(on_disk(walk.dists[index], links)[1] or "", places)] = True
     for dist in walk.installed.everything():
         kind, egg = on_disk(dist, links)[:2]
-        if kind in ("zipped egg", "inside a basket") and real(egg, places) not in inside:
+        if kind in ("zipped egg", "inside a basket") and real(egg, places) not in reach:
             zips.append(absolute(egg))
     return unique(zips)
 
@@ -201,7 +201,7 @@ def to_blame():
 
 def main():
     already = "pkg_resources" in sys.modules
-    path, added = clean_path()
+    path, additions = clean_path()
     site = site_directories(path)
     pth, link_files, links = [], [], {}
     for directory in unique(site + path):
@@ -212,7 +212,7 @@ def main():
             elif name.lower().endswith(".egg-link"):
                 link_files.append(file)
                 links[egg_link_target(file)] = True
-    result = {"version": list(sys.version_info[:3]), "prefix": absolute(sys.prefix), "path": path, "added": added,
+    result = {"version": list(sys.version_info[:3]), "prefix": absolute(sys.prefix), "path": path, "added": additions,
               "pth": pth, "site": site, "pkg_resources": None, "setuptools": None, "broken": "", "blame": ["", ""], "distributions": [], "needs": [],
               "projects": [], "read": [], "bad": [], "outside": []}
     pr = None
@@ -245,11 +245,11 @@ def main():
         walk.optional()
     if not (REQUEST["everything"] and REQUEST["strict"]):
         result["outside"] = outside(walk, links)
-    read = list(link_files)
+    files = list(link_files)
     for position in range(len(walk.dists)):
         dist = walk.dists[position]
         kind, egg, inside, cache_name, info = on_disk(dist, links)
-        read.extend(metadata_files(info))
+        files.extend(metadata_files(info))
         result["distributions"].append({
             "project": dist.project_name, "version": version_of(dist), "location": absolute(dist.location), "kind": kind,
             "extras": walk.extras[position], "active": installed.identity(dist) in installed.active,
@@ -257,7 +257,7 @@ def main():
     for need in walk.needs:
         need["suits"] = absolute(need["suits"] or None) or ""
     result["needs"] = walk.needs
-    result["read"] = unique(read)
+    result["read"] = unique(files)
     if [need for need in walk.needs if need["by"] is None and need["state"] == MISSING]:
         names = list(installed.ws.by_key.values())
         for key in installed.environment():

@@ -47,10 +47,10 @@ class Walk:
     def run(self, roots):
         # (requirement or None, the line as it stands, the distribution that has it)
         queue = [(req, str(req), None) for req in roots][::-1]
-        processed = {}
-        demanded = {}
+        results = {}
+        demands = {}
         if hasattr(self.pr, "_ReqExtras"):
-            demanded = self.pr._ReqExtras()
+            demands = self.pr._ReqExtras()
         position = 0
         while position < len(queue):
             req, line, by = queue[position]
@@ -58,10 +58,10 @@ class Walk:
             name = req
             if req is None:
                 name = line
-            if name in processed:
-                self.need(line, by, *processed[name])
+            if name in results:
+                self.need(line, by, *results[name])
                 continue
-            if req is not None and not self.wanted(req, demanded):
+            if req is not None and not self.wanted(req, demands):
                 continue
             dist, state, reason, extras = self.find(req, line)
             index = None
@@ -73,11 +73,11 @@ class Walk:
                 lines, trouble = self.requirements(dist, extras)
                 if trouble and state == MET:
                     state, reason = CONFLICTING, trouble
-                for new, text in lines[::-1]:
-                    queue.append((new, text, index))
-                    if new is not None:
-                        demanded[new] = tuple(extras)
-            processed[name] = (index, state, reason)
+                for child, text in lines[::-1]:
+                    queue.append((child, text, index))
+                    if child is not None:
+                        demands[child] = tuple(extras)
+            results[name] = (index, state, reason)
             if req is not None:
                 self.asked.setdefault(req.key, []).append(req)
             self.need(line, by, index, state, reason)
@@ -87,12 +87,12 @@ class Walk:
 
     def suiting(self, dist):
         """Where there is another distribution of that project, in a version that all who need it take; "" for none."""
-        wanted = self.asked.get(dist.key, [])
-        for other in [dist] + self.installed.candidates(dist.key):
-            if wanted and not [req for req in wanted if self.judge(other, req)[0] != MET]:
-                if other is dist:
+        requests = self.asked.get(dist.key, [])
+        for candidate in [dist] + self.installed.candidates(dist.key):
+            if requests and not [req for req in requests if self.judge(candidate, req)[0] != MET]:
+                if candidate is dist:
                     return ""  # not its version is what is wrong
-                return other.location
+                return candidate.location
         return ""
 
     def need(self, line, by, index, state, reason, extra=""):
@@ -104,10 +104,10 @@ class Walk:
             self.needs.append({"requirement": line, "by": by, "found": index, "state": state, "reason": reason,
                                "extra": extra, "suits": ""})
 
-    def wanted(self, req, demanded):
+    def wanted(self, req, demands):
         try:
-            if hasattr(demanded, "markers_pass"):
-                return demanded.markers_pass(req)
+            if hasattr(demands, "markers_pass"):
+                return demands.markers_pass(req)
         except Exception:
             pass  # a marker that cannot be evaluated: rather one too many
         return True
@@ -131,10 +131,10 @@ class Walk:
             if state == UNPARSED and unsure is None:
                 unsure = dist, state, reason, extras
         if unsure is None:
-            others = self.installed.candidates(req.key)
-            if not others:
+            candidates = self.installed.candidates(req.key)
+            if not candidates:
                 return None, MISSING, "not installed", extras
-            unsure = others[0], CONFLICTING, "%s is installed, %s is needed" % (others[0], req), extras
+            unsure = candidates[0], CONFLICTING, "%s is installed, %s is needed" % (candidates[0], req), extras
         self.best[req.key] = unsure[0]
         return unsure
 
@@ -193,11 +193,11 @@ class Walk:
             return [(req, str(req)) for req in dist.requires(tuple(extras))], ""
         except self.pr.UnknownExtra:
             trouble = words()
-            known = []
+            valid = []
             for extra in extras:
                 if attempt(dist.requires, (extra,)) is not None:
-                    known.append(extra)
-            return [(req, str(req)) for req in dist.requires(tuple(known))], trouble
+                    valid.append(extra)
+            return [(req, str(req)) for req in dist.requires(tuple(valid))], trouble
         except Exception:
             trouble = words()
             dist._eggcache_by_line = True
@@ -225,34 +225,34 @@ class Walk:
         suits nobody, is no matter: nobody has asked for it."""
         for index in self.reached:  # which grows meanwhile
             dist = self.dists[index]
-            taken = self.within[index]
+            successors = self.within[index]
             plain = self.requirements(dist, self.extras[index])[0]
             for req, line in plain:
-                self.take(req, line, index, self.extras[index], "", taken)
+                self.take(req, line, index, self.extras[index], "", successors)
             for extra in sorted(attempt(list, attempt(getattr, dist, "extras")) or []):
                 for req, line in self.requirements(dist, [extra])[0]:
                     if (req, line) not in plain:
-                        self.take(req, line, index, [extra], extra, taken)
+                        self.take(req, line, index, [extra], extra, successors)
 
-    def take(self, req, line, by, extras, extra, taken):
-        demanded = {}
+    def take(self, req, line, by, extras, extra, successors):
+        demands = {}
         if hasattr(self.pr, "_ReqExtras"):
-            demanded = self.pr._ReqExtras()
-            demanded[req] = tuple(extras)
-        if req is not None and not self.wanted(req, demanded):
+            demands = self.pr._ReqExtras()
+            demands[req] = tuple(extras)
+        if req is not None and not self.wanted(req, demands):
             return
-        dist, state, reason, more = self.find(req, line)
+        dist, state, reason, further_extras = self.find(req, line)
         if dist is None:
             return
         index = self.reach(dist)
-        if state == MET and index not in taken:
+        if state == MET and index not in successors:
             self.need(line, by, index, state, reason, extra)
 
 
 def by_line(pr, dist, extras):
     """The requirements of a distribution with a line that cannot be parsed: each line for itself."""
     extras = [pr.safe_extra(extra) for extra in extras]
-    found = []
+    pairs = []
     if str(getattr(getattr(dist, "_provider", None), "egg_info", "")).endswith(".dist-info"):
         for line in (attempt(dist.get_metadata, "METADATA") or "").split("\n\n")[0].splitlines():
             if line.lower().startswith("requires-dist:"):
@@ -262,16 +262,16 @@ def by_line(pr, dist, extras):
                     if not attempt(pr.Requirement.parse, line):
                         # "name (>=1)" and a marker mean nothing to releases before 20: what they make of it
                         line = re.sub(r"[()]", "", re.sub(r"\(\s*(\d[^,)]*)\)", r"(==\1)", parts[0])).strip()
-                    found.append((attempt(pr.Requirement.parse, line), line))
-        return found
+                    pairs.append((attempt(pr.Requirement.parse, line), line))
+        return pairs
     for name in ("requires.txt", "depends.txt"):
         section = ""
         for line in attempt(lines_of, dist, name) or []:
             if line.startswith("[") and line.endswith("]"):
                 section = line[1:-1].strip()
             elif section_holds(pr, section, extras):
-                found.append((attempt(pr.Requirement.parse, line), line))
-    return found
+                pairs.append((attempt(pr.Requirement.parse, line), line))
+    return pairs
 
 
 def lines_of(dist, name):

@@ -48,8 +48,8 @@ def virtual():
 
 def finds_wheels():
     """Whether its pkg_resources knows .dist-info directories: that of setuptools 0.6c11 does not."""
-    found = sys.modules.get("pkg_resources")
-    return found is None or hasattr(found, "DistInfoDistribution")
+    module = sys.modules.get("pkg_resources")
+    return module is None or hasattr(module, "DistInfoDistribution")
 
 
 def has_pip():

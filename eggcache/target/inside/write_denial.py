@@ -22,25 +22,25 @@ def refuse(call, place):
 
 
 def denied(call):
-    def wanted(*args, **kwargs):
+    def denial(*args, **kwargs):
         refuse(call, (args + ("",))[0])
-    return wanted
+    return denial
 
 
 def denied_temporary(call):
-    def wanted(*args, **kwargs):
+    def denial(*args, **kwargs):
         place = kwargs.get("dir") or (args + (None, None, None))[2]
         refuse(call, place or tempfile.tempdir or os.environ.get("TMPDIR") or "/tmp")
-    return wanted
+    return denial
 
 
 def only_reading(call, original):
-    def opened(*args, **kwargs):
-        how = kwargs.get("mode", kwargs.get("flags", (args + ("r", "r"))[1]))
-        if isinstance(how, int):
-            writes = how & WRITING
+    def guard(*args, **kwargs):
+        mode = kwargs.get("mode", kwargs.get("flags", (args + ("r", "r"))[1]))
+        if isinstance(mode, int):
+            writes = mode & WRITING
         else:
-            writes = [char for char in "wax+" if char in str(how)]
+            writes = [char for char in "wax+" if char in str(mode)]
         place = (args + (kwargs.get("file", kwargs.get("path")),))[0]
         if hasattr(place, "__fspath__"):
             place = place.__fspath__()
@@ -48,7 +48,7 @@ def only_reading(call, original):
         if writes and not isinstance(place, int) and not ("%s" % (place,)).lstrip("b'").startswith("/dev/"):
             refuse(call, place)
         return original(*args, **kwargs)
-    return opened
+    return guard
 
 
 def deny_everything():
@@ -83,7 +83,7 @@ def deny_in(owner, depth):
 
 def attempt_or_words(before):
     """The first thing that the failed function wanted to write, and what it says."""
-    said = words()
+    text = words()
     if len(ATTEMPTS) > before:
-        return list(ATTEMPTS[before]) + [said]
-    return ["", "", said]
+        return list(ATTEMPTS[before]) + [text]
+    return ["", "", text]
