@@ -43,14 +43,17 @@ class Remedy(namedtuple("Remedy", ("text", "command"), defaults=("",))):
         return f"{self.text}: {self.command}" if self.command else self.text
 
 
-def in_one_line(thing: str, cause: str, remedy: Remedy) -> str:
-    """The one line of an error or a finding.
+def in_one_line(thing: str, cause: str, remedy: Remedy, code: str = "") -> str:
+    """The one line of an error, or of a finding with its code: in front of the remedy, so that a command can be copied
+    up to the end of the line.
 
     :param thing: what is wrong: a path, an option, a requirement
     :param cause: why
     :param remedy: what to do; its text may be ""
+    :param code: the code of the finding; "" for an error
     """
-    return f"{thing}: {cause}; {remedy}" if remedy.text else f"{thing}: {cause}"
+    what = f"{thing}: {cause} [{code}]" if code else f"{thing}: {cause}"
+    return f"{what}; {remedy}" if remedy.text else what
 
 
 class EggcacheError(Exception):

@@ -187,6 +187,11 @@ class Finding:
     def __str__(self) -> str:
         return in_one_line(self.thing, self.cause, self.remedy)
 
+    @property
+    def line(self) -> str:
+        """The same with the code, as a message has it: its command is the end of the line."""
+        return in_one_line(self.thing, self.cause, self.remedy, self.code)
+
 
 @dataclass(frozen=True)
 class Ownership:

@@ -160,9 +160,7 @@ def _report(parser: argparse.ArgumentParser) -> None:
 
 
 def _explain(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "codes", metavar="CODE", nargs="*", help="what a message has in brackets at its end; none: all are listed"
-    )
+    parser.add_argument("codes", metavar="CODE", nargs="*", help="what a message has in brackets; none: all are listed")
     _json(parser)
 
 

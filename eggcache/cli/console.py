@@ -181,7 +181,7 @@ def conclude(findings: Iterable[Finding], options: argparse.Namespace, *, lenien
         if not lenient or keeps_down(finding.code, finding.status):
             statuses.add(finding.status)
         if not options.quiet or finding.status in (1, 4):
-            say(f"{finding} [{finding.code}]")
+            say(finding.line)
         if options.verbose:
             for detail in finding.context:
                 warn(f"  {detail}", options)

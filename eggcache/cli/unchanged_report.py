@@ -46,7 +46,7 @@ def _lines(receipt: Mapping[str, Any], key: str, options: argparse.Namespace) ->
         if len(words) != 5 or any(type(word) is not str for word in words) or finding["status"] not in (0, 1, 3, 4, 5):
             raise ValueError(finding)
         thing, cause, text, command, code = words
-        messages.append(f"{in_one_line(thing, cause, Remedy(text, command))} [{code}]")
+        messages.append(in_one_line(thing, cause, Remedy(text, command), code))
         statuses.add(finding["status"])
     if Missing.status in statuses:  # see console.present
         eggs = [receipt["extracted"][name] for name in entry["names"]]

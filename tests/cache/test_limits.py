@@ -33,18 +33,18 @@ def refusals(result: subprocess.CompletedProcess[str]) -> list[str]:
     if result.stdout.startswith("{"):
         findings = as_json(result)["findings"]
         return [
-            f"{finding['thing']}: {finding['cause']}; {finding['remedy']} [{finding['code']}]"
+            f"{finding['thing']}: {finding['cause']} [{finding['code']}]; {finding['remedy']}"
             for finding in findings
             if finding["code"] == "egg-refused"
         ]
-    return [line.removeprefix("eggcache: ") for line in result.stderr.splitlines() if line.endswith("[egg-refused]")]
+    return [line.removeprefix("eggcache: ") for line in result.stderr.splitlines() if "[egg-refused]" in line]
 
 
 def remedies(result: subprocess.CompletedProcess[str]) -> dict[str, int]:
     """The limits that these lines name: by each, the highest."""
     wanted: dict[str, int] = {}
     for line in refusals(result):
-        options = re.search(r"; if you trust it: (--limit \w+=\d+(?: --limit \w+=\d+)*) \[egg-refused\]$", line)
+        options = re.search(r" \[egg-refused\]; if you trust it: (--limit \w+=\d+(?: --limit \w+=\d+)*)$", line)
         assert options, line
         for name, value in re.findall(r"(\w+)=(\d+)", options[1]):
             wanted[name] = max(int(value), wanted.get(name, 0))

@@ -163,6 +163,21 @@ def test_status_takes_the_cache_of_the_environment(python: Path, eggs: Path) -> 
     )
 
 
+def test_message_ends_with_its_command(python: Path, eggs: Path) -> None:
+    """The code of a finding stands in front of the remedy: what is copied up to the end of the line is the command, and
+    it cures what the message is about."""
+    cache, egg = eggs / "cache", eggs / "One-1.0-py3.11.egg"
+    eggcache("prepare", cache, "--user", "nobody", "--python", python, "--path", egg)
+    os.utime(egg, (1, 1))
+    result = eggcache("status", cache)
+    (line,) = result.stderr.splitlines()
+    (finding,) = json.loads(eggcache("status", cache, "--json").stdout)["findings"]
+    assert line == f"eggcache: {finding['thing']}: {finding['cause']} [{finding['code']}]; {finding['remedy']}"
+    assert line.endswith(f": {finding['command']}")
+    assert eggcache(*shlex.split(finding["command"])[1:]).returncode == 0
+    assert eggcache("status", cache).returncode == 0
+
+
 def test_wrapper_on_a_terminal_ends_with_the_command_that_writes_it(python: Path, eggs: Path) -> None:
     """Where the text fills a terminal, the last line is the same command with the file that the text is for, and it
     writes the same text; in a pipe there is no such line."""

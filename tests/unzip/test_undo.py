@@ -321,7 +321,7 @@ def test_what_is_written_during_undo_comes_back(faults: tuple[str, ...], kept: K
     assert local.read_text() == "precious"
     assert leftovers(kept.site) == []
     if not faults:
-        assert f"{kept.site / NAMES[0]}: it changed while its zip was put back; run again" in errors
+        assert f"{kept.site / NAMES[0]}: it changed while its zip was put back [not-restored]; run again" in errors
         assert [(kept.site / name).is_file() for name in NAMES] == [False, True, True]
 
 
@@ -352,13 +352,25 @@ def deep(below: Path) -> None:
 
 
 HINDRANCES: dict[str, tuple[Callable[[Path], object], int, str]] = {
-    "directory": (lambda egg: forbid(egg / "kept1"), 4, "kept1/: Permission denied; let nobody read it"),
-    "file": (lambda egg: forbid(egg / "kept1/data"), 4, "kept1/data: Permission denied; let nobody read it"),
-    "metadata": (lambda egg: forbid(egg / "EGG-INFO"), 4, "EGG-INFO/: Permission denied; let nobody read it"),
+    "directory": (
+        lambda egg: forbid(egg / "kept1"),
+        4,
+        "kept1/: Permission denied [not-permitted]; let nobody read it",
+    ),
+    "file": (
+        lambda egg: forbid(egg / "kept1/data"),
+        4,
+        "kept1/data: Permission denied [not-permitted]; let nobody read it",
+    ),
+    "metadata": (
+        lambda egg: forbid(egg / "EGG-INFO"),
+        4,
+        "EGG-INFO/: Permission denied [not-permitted]; let nobody read it",
+    ),
     "byte code": (
         lambda egg: forbid(egg / "kept1/__pycache__"),
         4,
-        "__pycache__/: Permission denied; let nobody read it",
+        "__pycache__/: Permission denied [not-permitted]; let nobody read it",
     ),
     "depth": (lambda egg: deep(egg), 3, f"{'x' * 250}/ is not in the zip"),
     "depth in byte code": (lambda egg: deep(egg / "kept1/__pycache__"), 3, f"{'x' * 250}/ is not in the zip"),

@@ -94,4 +94,4 @@ def _prepare_lines(prepare: Prepare, copies: Collection[str], verbose: bool) -> 
     if len(prepare.changed) > 3 and not verbose:
         yield f"  and {len(prepare.changed) - 3} more: see -v"
     for finding in prepare.findings if verbose else ():
-        yield f"  found then: {finding} [{finding.code}]"
+        yield f"  found then: {finding.line}"

@@ -119,5 +119,5 @@ def _message(run: Run, findings: list[dict[str, Any]]) -> str:
 
 
 def _line(finding: dict[str, Any]) -> str:
-    parts = [finding["cause"], finding["remedy"]] if finding["remedy"] else [finding["cause"]]
-    return one_line(f"{finding['thing']}: {'; '.join(parts)} [{finding['code']}]")
+    what = f"{finding['thing']}: {finding['cause']} [{finding['code']}]"
+    return one_line(f"{what}; {finding['remedy']}" if finding["remedy"] else what)
