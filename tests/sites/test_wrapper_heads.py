@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from support import ROOT
+from support.parts import missing
 from support.systemd_host import SystemdHost
-from support.systemd_site import CACHE, DROPINS, ON_SITE, SERVED, UNIT, Server, serving
+from support.systemd_site import (
+    CACHE,
+    DROPINS,
+    EGG,
+    EGGCACHE,
+    ON_SITE,
+    PYTHON,
+    SERVED,
+    UNIT,
+    Server,
+    serving,
+)
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +39,7 @@ def server(site: Server) -> Iterator[Server]:
     """A host with an Apache that runs without a cache; afterwards nothing of a wrapper is left."""
     assert site.systemctl("start") == ""
     yield site
-    places = "/etc/tmpfiles.d/*eggcache* /usr/local/sbin/apachectl-eggs"
+    places = "/etc/tmpfiles.d/*eggcache* /usr/local/sbin/apachectl-eggs /etc/apache2/envvars-eggcache"
     site.host.sh(
         f"systemctl stop {UNIT}; rm -rf {DROPINS} {CACHE} {places} /etc/init.d/eggcache-*; systemctl daemon-reload"
     )
@@ -171,3 +188,41 @@ def test_init_script_that_systemd_runs_refuses(server: Server) -> None:
     assert (server.state(), server.page()) == (before, "500\n")
     server.eggcache("prepare", CACHE, *ON_SITE)
     assert "running-without-cache" in server.findings()
+
+
+PLAYBOOK = Path(sys.executable).parent / "ansible-playbook"
+
+
+def rollout(host: SystemdHost, *words: str) -> subprocess.CompletedProcess[str]:
+    """The playbook of the collection, run in the host on itself."""
+    target = {"eggcache_python": PYTHON, "eggcache_path": [EGG], "eggcache_requirements": ["Demo"]}
+    local = {"ansible_connection": "local", "ansible_python_interpreter": PYTHON, "eggcache_become": False}
+    host.write("/root/inventory.yml", json.dumps({"all": {"hosts": {"localhost": {}}, "vars": {**target, **local}}}))
+    host.write("/opt/eggcache/bin/eggcache", f'#!/bin/sh\nexec {" ".join(EGGCACHE)} "$@"\n', 0o755)
+    collections = f"ANSIBLE_COLLECTIONS_PATH={ROOT / 'scripts' / 'ansible'}"
+    environment = ["env", "--chdir=/", "LC_ALL=C.UTF-8", "HOME=/root", "ANSIBLE_NOCOLOR=1", collections]
+    playbook = [PLAYBOOK, "-i", "/root/inventory.yml", "eggcache.eggcache.rollout"]
+    return host.run(*environment, *playbook, *words, check=False)
+
+
+def test_ansible_leads_to_the_page(server: Server) -> None:
+    """A rollout on this host refuses a kind that systemd passes by while Apache goes on as it was, at the next boot
+    too; of the kind that it chooses itself the page is served, and another rollout changes nothing."""
+    if sys.version_info < (3, 11):
+        pytest.skip("this ansible-core wants Python 3.11")
+    if not PLAYBOOK.exists():
+        missing("ansible-core is not installed here: scripts/test installs it")
+    host = server.host
+    before = server.state()
+    for kind in ("init.d", "envvars"):
+        result = rollout(host, "-e", f"eggcache_kind={kind}")
+        assert result.returncode != 0, result.stdout
+        assert "refused: under systemd" in result.stdout, result.stdout + result.stderr
+        assert (server.state(), server.page()) == (before, "500\n"), kind
+        assert host.run("systemctl", "is-enabled", UNIT).stdout == "enabled\n"
+    for changed in (True, False):
+        result = rollout(host)
+        assert result.returncode == 0, result.stdout + result.stderr
+        assert (" changed=0 " not in result.stdout) is changed, result.stdout
+        assert server.page() == f"{SERVED}served\n"
+    server.eggcache("check", *ON_SITE, "--cache", CACHE)
