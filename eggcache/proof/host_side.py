@@ -21,6 +21,7 @@ from eggcache.servers import (
     apache_findings,
     environment_variables,
     script_findings,
+    server_locale,
 )
 from eggcache.servers.application_servers import ApplicationServer, running, selection
 from eggcache.servers.environment_variables import Environment
@@ -56,7 +57,7 @@ class HostSide:
         self.writers: list[Finding] = []
         self.comparison = Comparison(self.prepare, run, self.again, reachable=False)
 
-    def likely(self) -> environment_variables.Locale | None:
+    def likely(self) -> server_locale.Locale | None:
         """Look at what runs on this host, before the target does, which looks like a server.
 
         :returns: the locale that `around` tells, unless Apache's configuration or its unit has another one
@@ -65,10 +66,10 @@ class HostSide:
         if self.server not in ("apache", "none"):
             self.application_servers = running(self.target)
         host = apache.unasked(self.apachectl) if self.server in (None, "apache") else apache.Apache()
-        return environment_variables.locale(host, apache_configuration.Configuration(), self.serving)
+        return server_locale.locale_of(host, apache_configuration.Configuration(), self.serving)
 
-    def around(self) -> environment_variables.Locale | None:
-        """Ask the servers of this host, and for their locale, see `environment_variables.locale`."""
+    def around(self) -> server_locale.Locale | None:
+        """Ask the servers of this host, and for their locale, see `server_locale.locale_of`."""
         self.host = apache.read(self.apachectl)
         if self.pid_file:
             self.host = replace(self.host, pid_file=self.pid_file)
@@ -84,7 +85,7 @@ class HostSide:
                 f"{self.servers[0].environment.thing} runs {self.target.python}, and Apache runs nothing"
             )
         judged = [server.environment for server in self.servers] if self.beside else []
-        return environment_variables.locale(self.host, self.configuration, self.serving, judged)
+        return server_locale.locale_of(self.host, self.configuration, self.serving, judged)
 
     def _leave_apache(self, why: str) -> None:
         """Nothing of this host's Apache is of any matter."""

@@ -17,7 +17,7 @@ from eggcache.errors import EggcacheError, Remedy
 from eggcache.model import DEFAULT_LIMITS, Distribution, Finding, State, Tree
 from eggcache.proof.host_side import HostSide
 from eggcache.proof.target_side import Import
-from eggcache.servers import environment_variables
+from eggcache.servers import environment_variables, server_locale
 from eggcache.system import accounts
 from eggcache.target import command_lines, launch
 from eggcache.target.eggs_on_path import EarlyReader
@@ -32,7 +32,7 @@ _OF_EGGS = {"ExtractionError", "ResolutionError", "ZipImportError", "BadZipfile"
 
 
 def findings(
-    imports: Sequence[Import], looked: HostSide, around: environment_variables.Locale | None, *, faulty: bool
+    imports: Sequence[Import], looked: HostSide, around: server_locale.Locale | None, *, faulty: bool
 ) -> Iterator[Finding]:
     """The findings about `imports`, which were tried in the locale `around`.
 
@@ -134,7 +134,7 @@ def _of_eggs(attempt: Import, looked: HostSide) -> bool:
     )
 
 
-def _locale(around: environment_variables.Locale | None) -> str:
+def _locale(around: server_locale.Locale | None) -> str:
     """The locale for a message; "" where it is our own."""
     own = {name: value for name, value in launch.environment().items() if launch.of_locale(name)}
     if around is None or around.values == own:

@@ -14,7 +14,7 @@ from typing import Any
 
 from eggcache.errors import EggcacheError
 from eggcache.model import Tree
-from eggcache.servers.environment_variables import Locale
+from eggcache.servers.server_locale import Locale
 from eggcache.target import launch, resolver
 from eggcache.target.interpreter import Roots, Target
 

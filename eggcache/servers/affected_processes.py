@@ -41,7 +41,11 @@ class Users:
 
 def users(python: str, directories: Iterable[str]) -> Users:
     """The processes that run the interpreter `python`, or have files below `directories` open or mapped; not this
-    process and its ancestors. Raises nothing."""
+    process and its ancestors. Raises nothing.
+
+    :param python: the path of the target's interpreter
+    :param directories: absolute paths, such as those of eggs
+    """
     numbers, ours = procfs.numbers(), procfs.ancestors() - {1}
     users = Users(hidden=os.geteuid() != 0 and 1 not in numbers)  # hidepid
     _look(users, _Look(python, directories), [pid for pid in numbers if pid not in ours])
@@ -50,7 +54,12 @@ def users(python: str, directories: Iterable[str]) -> Users:
 
 def outdated(python: str, changed: float, uid: int | None = None) -> tuple[Process, ...]:
     """Those of the user `uid`, or of anybody, that run the interpreter `python` since before the time `changed`, in
-    seconds, of an egg. zipimport keeps what it has read of an egg's directory: their next import from it can fail."""
+    seconds, of an egg. zipimport keeps what it has read of an egg's directory: their next import from it can fail.
+
+    :param python: the path of the target's interpreter
+    :param changed: when the egg was replaced, in seconds of the epoch
+    :param uid: the user whose processes are looked at; None: of all users
+    """
     older, ours = list[int](), procfs.ancestors()
     for pid in procfs.numbers():
         with suppress(OSError):
@@ -63,14 +72,21 @@ def outdated(python: str, changed: float, uid: int | None = None) -> tuple[Proce
 
 
 def notes(older: Sequence[Process], eggs: Sequence[str]) -> Iterator[str]:
-    """The line that names those that run since before these `eggs` were replaced."""
+    """The line that names those that run since before these `eggs` were replaced.
+
+    :param older: the processes that `outdated` has found
+    :param eggs: the paths of the eggs that were replaced
+    """
     if older:
         subject = f"{eggs[0]} and {len(eggs) - 1} more eggs were" if len(eggs) > 1 else f"{eggs[0]} was"
         yield f"{subject} replaced, and older processes can fail at their next import: restart {sample(older)}"
 
 
 def sample(processes: Sequence[Process]) -> str:
-    """The first of them, for a message."""
+    """The first of them, for a message.
+
+    :param processes: one process or more
+    """
     names = [f"process {process.pid} of {process.user} ({process.command})" for process in processes[:_FEW]]
     return ", ".join([*names, *([f"{len(processes) - _FEW} more"] if len(processes) > _FEW else [])])
 
@@ -88,7 +104,11 @@ def _look(users: Users, look: _Look, pids: Sequence[int]) -> None:
 
 
 def warning(users: Users, command: str) -> Iterator[str]:
-    """The lines that name these processes, and the safe order of steps around `command`."""
+    """The lines that name these processes, and the safe order of steps around `command`.
+
+    :param users: the processes to name
+    :param command: what changes the eggs, as a message has it
+    """
     if users.processes:
         count = len(users.processes)
         stop, start = _order(users.processes)

@@ -60,7 +60,10 @@ class Apache:
 
 
 def unasked(program: str | None = None) -> Apache:
-    """The Apache that `read` asks, as far as the place of its programs tells: nothing is started."""
+    """The Apache that `read` asks, as far as the place of its programs tells: nothing is started.
+
+    :param program: the absolute path of apachectl or httpd; None: the first that is found
+    """
     program = program or _find(f"{os.environ.get('PATH', '')}:{_SEARCH}")
     return Apache(apachectl=program)
 
@@ -70,8 +73,11 @@ def read(program: str | None = None, *, search: str | None = None, root: str = "
 
     `program` is asked, an absolute path, where the administrator names one; else the first that is found. What the
     packaging and systemd say is of the one that is found, and of another script that hands over to systemd.
-    `search` is a list of directories like PATH, which it defaults to; `root` is where files of the packaging,
-    of systemd and `/run` are looked up. Raises nothing: see the class.
+    Raises nothing: see the class.
+
+    :param program: the absolute path of the apachectl or httpd to ask; None: the first that is found
+    :param search: a list of directories, in the form of PATH; None: PATH itself
+    :param root: the directory below which files of the packaging, of systemd and /run are looked up
     """
     installed = _find(f"{os.environ.get('PATH', '')}:{_SEARCH}" if search is None else search)
     explicit, program = program, program or installed
@@ -96,7 +102,11 @@ def read(program: str | None = None, *, search: str | None = None, root: str = "
 
 
 def started_as(apache: Apache, unit: systemd.Unit) -> Apache:
-    """The same Apache, started by `unit`."""
+    """The same Apache, started by `unit`.
+
+    :param apache: an Apache as `read` gives it
+    :param unit: the unit that is said to start it
+    """
     return replace(
         apache,
         unit=unit.name,
@@ -115,6 +125,9 @@ def hides(apache: Apache, directory: str) -> Finding | None:
     systemd.exec(5): with PrivateTmp= the unit has a new and empty /tmp and /var/tmp, except what BindPaths= and
     BindReadOnlyPaths= put there. TemporaryFileSystem= empties any directory; of these and the bound ones the deepest
     counts. A directory in InaccessiblePaths= hides everything below. ProtectHome= does one or the other.
+
+    :param apache: the Apache, with the unit that starts it
+    :param directory: the absolute path of a directory of this host
     """
     if not apache.systemd:
         return None
@@ -144,7 +157,10 @@ def _deepest(places: Sequence[str], real: str) -> str:
 
 
 def hands_over(program: str) -> bool:
-    """Whether this apachectl is a script that calls systemctl. A compiled one, and upstream's script, do not."""
+    """Whether this apachectl is a script that calls systemctl. A compiled one, and upstream's script, do not.
+
+    :param program: the absolute path of an apachectl
+    """
     lines = files.lines(program)
     return bool(lines) and lines[0].startswith("#!") and any("systemctl" in line.partition("#")[0] for line in lines)
 

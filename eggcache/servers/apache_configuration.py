@@ -86,6 +86,8 @@ def read(host: apache.Apache) -> Configuration:
 
     Raises nothing. Where there is no Apache, `program` is None; where there is one that does not tell, `problem` has
     its own words: a syntax error, a file that this user may not read, a missing mod_info.so.
+
+    :param host: the Apache to ask
     """
     # apache.read leaves out a bare httpd since nothing can be started with it; it answers all the same.
     program = host.apachectl or shutil.which("httpd", path="/usr/sbin:/usr/local/apache2/bin:/usr/local/sbin")
@@ -117,7 +119,10 @@ def read(host: apache.Apache) -> Configuration:
 
 def gap(configuration: Configuration) -> str | None:
     """The notice that root could read this host's Apache's configuration and we cannot; None where we can, where there
-    is no Apache, or where root cannot read it either, which is a finding."""
+    is no Apache, or where root cannot read it either, which is a finding.
+
+    :param configuration: what `read` has got
+    """
     if not configuration.program or not configuration.problem or os.geteuid() == 0:
         return None
     cause = f"only root can see its whole configuration ({configuration.problem})"
@@ -126,7 +131,10 @@ def gap(configuration: Configuration) -> str | None:
 
 def pythons(configuration: Configuration) -> Iterator[str]:
     """The interpreters of the Pythons that it has Apache embed: of WSGIPythonHome and python-home, then of what each
-    module is linked with."""
+    module is linked with.
+
+    :param configuration: what `read` has got
+    """
     homes = [line.words[0] for line in configuration.named("WSGIPythonHome") if line.words]
     homes += [options(line).get("python-home", "") for line in configuration.named("WSGIDaemonProcess")]
     programs = [os.path.join(home, "bin", "python") for home in homes if home.startswith("/")]
@@ -179,7 +187,10 @@ def options(directive: Directive) -> dict[str, str]:
 
 
 def idle(configuration: Configuration) -> bool:
-    """Whether this Apache runs no application: nothing is said to mod_wsgi or mod_python, and there is no CGI."""
+    """Whether this Apache runs no application: nothing is said to mod_wsgi or mod_python, and there is no CGI.
+
+    :param configuration: what `read` has got
+    """
     names = [line.name.lower() for line in configuration.directives]
     handlers = [line.words[0] for line in configuration.named("SetHandler", "AddHandler") if line.words]
     runs = any(name.startswith(("wsgi", "python", "scriptalias")) for name in names)

@@ -33,6 +33,11 @@ def host_findings(
     (`beside`), it is left out as well. Who may read the cache is only told to root, and as anybody else about
     ourselves: nobody else can act as another user. Raises nothing. Nothing is found where there is no Apache; where it
     does not tell root its configuration, that is the finding, and `configuration.gap` a notice for anybody else.
+
+    :param configuration: what `apache_configuration.read` has got
+    :param interpreter: the target
+    :param cache: the egg cache
+    :param account: whom the server that reads the cache runs as
     """
     findings: list[Finding] = []
     if configuration.program and configuration.problem and os.geteuid() == 0:
@@ -58,6 +63,10 @@ def beside(configuration: Configuration, interpreter: Interpreter, account: Acco
 
     Apache does not run a target of which each Python that it embeds differs. That is a mistake in --python, unless the
     `account` is none that Apache has processes of, or Apache proxies: to gunicorn, uWSGI, or what else runs the target.
+
+    :param configuration: what `apache_configuration.read` has got
+    :param interpreter: the target
+    :param account: whom the server that reads the cache runs as
     """
     proxy = next(proxies(configuration), None)
     if proxy and idle(configuration):
@@ -214,7 +223,11 @@ def _ignored(configuration: Configuration) -> Iterator[Finding]:
 
 
 def names_cache(configuration: Configuration, cache: str) -> bool:
-    """Whether a directive names `cache`: it beats what Apache's environment says, or does not say."""
+    """Whether a directive names `cache`: it beats what Apache's environment says, or does not say.
+
+    :param configuration: what `apache_configuration.read` has got
+    :param cache: the egg cache
+    """
     place = os.path.realpath(cache)
     return any(
         directory and os.path.realpath(directory) == place
@@ -280,6 +293,9 @@ def first_unreadable(cache: str, account: Account) -> str | None:
     """The first path of a cache that the account cannot read; None where it can read all that pkg_resources asks for.
 
     What is not a *-tmp directory is eggcache's own: its receipt and its lock.
+
+    :param cache: the egg cache
+    :param account: whom the server runs as
     """
     with accounts.acting(account):
         pending, count = [cache], 0

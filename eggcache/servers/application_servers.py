@@ -45,7 +45,10 @@ class ApplicationServer:
 
 def running(target: Target) -> list[ApplicationServer]:
     """The servers that run the Python of `target` here, by their first process; those that we may not ask are left
-    out. Raises nothing."""
+    out. Raises nothing.
+
+    :param target: the target, with its interpreter
+    """
     owners, parents = dict[int, int](), dict[int, int]()
     for process in affected_processes.users(target.python, ()).processes:
         with suppress(OSError):
@@ -103,14 +106,23 @@ def _same(arguments: Arguments, words: Sequence[str], target: Target) -> bool:
 
 
 def instead_of(host: Apache, target: Target) -> ApplicationServer | None:
-    """The server that runs the target, where this `host` has no Apache that runs any Python; None where none does."""
+    """The server that runs the target, where this `host` has no Apache that runs any Python; None where none does.
+
+    :param host: this host's Apache
+    :param target: the target, with its interpreter
+    """
     servers = running(target)
     return servers[0] if servers and apache_configuration.idle(apache_configuration.read(host)) else None
 
 
 def selection(servers: Sequence[ApplicationServer], uid: int, cache: str | None) -> Iterator[ApplicationServer]:
     """Those whose workers are of the user `uid`: of them those that have the `cache`, where any has, since the others
-    run another application then."""
+    run another application then.
+
+    :param servers: what `running` has found
+    :param uid: the user of their workers
+    :param cache: the egg cache; None where there is none
+    """
     of_user = [server for server in servers if server.uid == uid]
     place = cache and os.path.realpath(cache)
     with_cache = [server for server in of_user if place and server.cache and os.path.realpath(server.cache) == place]

@@ -16,7 +16,6 @@ from eggcache.errors import Remedy, UsageError
 from eggcache.model import DateTime, Finding
 from eggcache.servers import systemd
 from eggcache.servers.apache import Apache
-from eggcache.servers.apache_configuration import Configuration, options
 from eggcache.system import files, procfs
 from eggcache.system.accounts import Account
 from eggcache.target import launch
@@ -43,27 +42,15 @@ class Environment:
     kind: str = ""  # of the wrapper for it, where it is another server than Apache: "gunicorn"
 
 
-@dataclass(frozen=True)
-class Locale:
-    """The locale that the server runs in."""
-
-    values: dict[str, str]  # LANG, LANGUAGE and LC_*
-    origin: str  # who says so
-    embedded: bool  # whether it embeds its Python, as Apache does
-
-    def variables(self) -> dict[str, str]:
-        """What has a Python run in it as in the server: one that is embedded makes nothing better of the C locale
-        (bpo-36443), as one that is a program does from 3.7 on (PEP 538, PEP 540)."""
-        return {**self.values, **({"PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"} if self.embedded else {})}
-
-
 def findings(
     prepare: Prepare, environments: Iterable[Environment], unit: systemd.Unit | None, *, dates: Sequence[DateTime]
 ) -> Iterator[Finding]:
     """Where a server has, or will have, another cache than that of `prepare`, or a zone in which it is not current.
 
-    `unit` is Apache's. `dates` are the zip's dates of what is extracted: two zones that agree on all of them are the
-    same here.
+    :param prepare: the cache, and what it is prepared for
+    :param environments: what servers have, or will have, in their environment
+    :param unit: the unit of Apache; None where systemd does not start it
+    :param dates: the zip's dates of what is extracted: two zones that agree on all of them are the same here
     """
     directory, zone = prepare.directory, prepare.target.timezone
     place = os.path.realpath(directory)
@@ -136,12 +123,20 @@ def _by_unit(unit: systemd.Unit, prepare: Prepare, before: str, more: Sequence[s
 
 
 def zone_words(zone: str | None) -> str:
-    """A value of TZ, for a message."""
+    """A value of TZ, for a message.
+
+    :param zone: a value of TZ; None where the variable is not set
+    """
     return "TZ is not set" if zone is None else f"TZ is {zone!r}"
 
 
 def agree(dates: Sequence[DateTime], zone: str | None, other: str | None) -> bool:
-    """Whether two zones, values of TZ, give the same times for all these dates of zips."""
+    """Whether two zones, values of TZ, give the same times for all these dates of zips.
+
+    :param dates: dates of members of zips
+    :param zone: a value of TZ; None where the variable is not set
+    :param other: another value
+    """
     return zone == other or _moments(dates, zone) == _moments(dates, other)
 
 
@@ -155,7 +150,11 @@ def _moments(dates: Sequence[DateTime], zone: str | None) -> list[int]:
 
 def using(cache: str, account: Account) -> Iterator[Environment]:
     """The servers of whatever kind that run here as `account` with that `cache` in their environment, by their first
-    process; those that we may not ask are left out."""
+    process; those that we may not ask are left out.
+
+    :param cache: the egg cache
+    :param account: whom the workers run as
+    """
     parents = dict[int, int]()
     for pid in procfs.numbers():
         with suppress(OSError):
@@ -173,7 +172,11 @@ def using(cache: str, account: Account) -> Iterator[Environment]:
 
 def with_cache(pids: Iterable[int], cache: str) -> dict[int, dict[str, str]]:
     """Those of these processes that have that `cache` in their environment, with what we read there; those that we may
-    not ask are left out."""
+    not ask are left out.
+
+    :param pids: the processes to look at
+    :param cache: the egg cache
+    """
     place, answers = os.path.realpath(cache), procfs.ask(sorted(pids), variables, [])
     return {pid: values for pid, values in answers if os.path.realpath(values.get("PYTHON_EGG_CACHE") or "/") == place}
 
@@ -189,6 +192,8 @@ def running(account: Account, python: tuple[int, ...] | None, pid_file: str | No
     """The Apaches that run here with workers of `account` and a Python of the version `python` (None: of any), by their
     first process; those that we may not ask are left out.
 
+    :param account: whom the workers run as
+    :param python: the version of the target
     :param pid_file: only the one whose number is in that file is meant; none, where the file is not there
     """
     parents: dict[int, int] = {}
@@ -237,12 +242,18 @@ def _embeds(pid: int, python: tuple[int, ...] | None) -> bool:
 
 
 def unit(host: Apache) -> systemd.Unit | None:
-    """The unit of this host's Apache, where systemd runs it."""
+    """The unit of this host's Apache, where systemd runs it.
+
+    :param host: this host's Apache
+    """
     return systemd.read([host.unit]) if host.systemd and host.unit else None
 
 
 def declared(unit: systemd.Unit | None) -> Iterator[Environment]:
-    """What the unit of Apache, its envvars file and the init scripts that set a cache say of the variables."""
+    """What the unit of Apache, its envvars file and the init scripts that set a cache say of the variables.
+
+    :param unit: the unit of Apache; None where systemd does not start it
+    """
     if unit:
         values = {name: unit.environment[name] for name in _NAMES if name in unit.environment}
         yield _environment(unit.name, values)
@@ -250,7 +261,7 @@ def declared(unit: systemd.Unit | None) -> Iterator[Environment]:
     if os.path.isdir("/etc/init.d"):
         shell += [os.path.join("/etc/init.d", name) for name in sorted(os.listdir("/etc/init.d"))]
     for file in shell:
-        assigned = _assigned(files.lines(file), _NAMES)
+        assigned = assignments(files.lines(file), _NAMES)
         # an init script of something else has a TZ of its own
         zone = "TZ" in assigned and ("PYTHON_EGG_CACHE" in assigned or "/init.d/" not in file)
         if zone or _relative(assigned.get("PYTHON_EGG_CACHE")):
@@ -261,7 +272,7 @@ def _environment(thing: str, values: Mapping[str, str | None]) -> Environment:
     return Environment(thing, {name: value for name, value in values.items() if value is not None}, frozenset(values))
 
 
-def _assigned(lines: Sequence[str], names: Sequence[str]) -> dict[str, str | None]:
+def assignments(lines: Sequence[str], names: Sequence[str]) -> dict[str, str | None]:
     """What a shell script assigns to the variables `names`, which are expressions, as far as it can be read without
     running it; None: unset."""
     values: dict[str, str | None] = {}
@@ -279,7 +290,12 @@ def serving(
     account: Account, cache: str | None, pid_file: str | None = None
 ) -> tuple[list[Environment], list[Environment]]:
     """The servers that run here as `account` with the `cache`: those of other kinds, and the Apaches; where there is
-    neither, an Apache without it. `pid_file` is as for `running`."""
+    neither, an Apache without it.
+
+    :param account: whom the servers run as
+    :param cache: the egg cache; None where there is none
+    :param pid_file: as for `running`
+    """
     servers = list(using(cache, account)) if cache and pid_file is None else []
     others, apaches = list[Environment](), list[Environment]()
     for server in servers:
@@ -290,54 +306,11 @@ def serving(
     return others, apaches
 
 
-def locale(
-    host: Apache,
-    configuration: Configuration,
-    serving: tuple[list[Environment], list[Environment]],
-    servers: Sequence[Environment] = (),
-) -> Locale | None:
-    """The locale that the server of an account has, of those `serving` it; None where nobody tells.
-
-    A server that runs says it first, the known `servers` of other kinds before others, then what starts this `host`'s
-    Apache: its unit, and the file of variables that apachectl reads after that. mod_wsgi sets LANG and LC_ALL of its
-    daemons (lang=, locale=) before Python starts.
-    """
-    others, apaches = serving
-    served = [*servers, *others]
-    first = next(iter(served or apaches), None)
-    if first:
-        values, origin = _of_locale(first.values), first.thing
-    else:
-        values, origin = _declared_locale(host)
-    for name, option in (("LANG", "lang"), ("LC_ALL", "locale")):
-        lines = list(configuration.named("WSGIDaemonProcess")) if not served else []
-        settings = {options(line).get(option) for line in lines}
-        if len(settings) == 1 and (value := settings.pop()):
-            values[name], origin = value, lines[0].place
-    return Locale(values, origin, embedded=not served) if origin else None
-
-
-def _declared_locale(host: Apache) -> tuple[dict[str, str], str]:
-    of_unit = unit(host)
-    values: dict[str, str | None] = dict(of_unit.environment) if of_unit else {}
-    origin = of_unit.name if of_unit and _of_locale(values) else ""
-    file = os.environ.get("APACHE_ENVVARS") or "/etc/apache2/envvars"
-    for name in (file, "/etc/sysconfig/httpd") if host.apachectl else ():
-        lines = files.lines(name)
-        if any(re.fullmatch(r"\s*(?:\.|source)\s+/etc/default/locale\s*", line) for line in lines):
-            lines = [*files.lines("/etc/default/locale"), *lines]
-        assigned = _assigned(lines, ("LANG", "LANGUAGE", "LC_[A-Z]+"))
-        values.update(assigned)
-        origin = name if assigned else origin
-    return _of_locale(values), origin
-
-
-def _of_locale(values: Mapping[str, str | None]) -> dict[str, str]:
-    return {name: value for name, value in values.items() if value is not None and launch.of_locale(name)}
-
-
 def user_of(host: Apache) -> str | None:
-    """The name of the user that this host's Apache runs as."""
+    """The name of the user that this host's Apache runs as.
+
+    :param host: this host's Apache
+    """
     if host.user and host.user.isdigit():
         try:
             return pwd.getpwuid(int(host.user)).pw_name

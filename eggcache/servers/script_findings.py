@@ -47,9 +47,12 @@ def findings(
 ) -> tuple[list[Finding], list[str]]:
     """What the configuration gives the application that was not checked, and the scripts that were read by line.
 
-    `wanted` is what was checked, by `interpreter`; two zones that agree on all `dates` are the same. The scripts that
-    are `named` are the application's; where there are none, those of the configuration may be, and those of the
-    `servers` of other kinds.
+    :param configuration: what `apache_configuration.read` has got
+    :param wanted: the cache that was checked, and what it is prepared for
+    :param interpreter: the target
+    :param dates: the zip's dates of what is extracted: two zones that agree on all of them are the same here
+    :param named: the paths of the application's scripts; empty: those of the configuration may be
+    :param servers: the servers of other kinds, whose scripts may be the application's as well
     """
     daemons = list(_daemons(configuration, wanted, interpreter))
     scripts = [read(file) for file in named or _scripts(configuration, daemons)]

@@ -56,7 +56,11 @@ def running(root: str = "/") -> bool:
 
 
 def read(names: Sequence[str], root: str = "/") -> Unit | None:
-    """The first of these units that exists; None where none does. `root` is where files are looked up."""
+    """The first of these units that exists; None where none does.
+
+    :param names: names of units, the likeliest first
+    :param root: the directory below which files are looked up
+    """
     loaded = _loaded(names) if root == "/" and running() else None
     if loaded is not None:
         return next((unit for unit in loaded if unit), None)

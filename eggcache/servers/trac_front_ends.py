@@ -19,7 +19,10 @@ _SCRIPT = re.compile(r"""^[ \t]*from trac\.web\.main import\b|^[^#\n]*['"/]\.egg
 
 
 def handled(configuration: Configuration) -> bool:
-    """Whether mod_python has Trac's own handler: it takes its cache from a PythonOption or a SetEnv."""
+    """Whether mod_python has Trac's own handler: it takes its cache from a PythonOption or a SetEnv.
+
+    :param configuration: what `apache_configuration.read` has got
+    """
     return any("trac.web.modpython_frontend" in line.arguments for line in configuration.named("PythonHandler"))
 
 

@@ -36,7 +36,11 @@ class Written:
 
 
 def sealed(text: str, comment: str = "#") -> str:
-    """`text` with its last line, a comment in its syntax: the digest of all lines above."""
+    """`text` with its last line, a comment in its syntax: the digest of all lines above.
+
+    :param text: the lines of a wrapper
+    :param comment: how a comment begins in its syntax
+    """
     return f"{text}{comment} end of what eggcache wrote {_digest(os.fsencode(text))}\n"
 
 
@@ -50,6 +54,9 @@ def write(path: str, text: str, *, mode: int = 0o755) -> Written:
 
     A file that was changed since eggcache wrote it is kept beside, as NAME.bak.
 
+    :param path: the file
+    :param text: the whole new content
+    :param mode: the permissions of the file
     :raises NotPermitted: the directory cannot be written, or others could exchange the file there that root is about to
         run; or `path` is a link
     :raises EggcacheError: `path` is no regular file, or is not eggcache's, or the disk refuses
@@ -72,6 +79,8 @@ def insert(path: str, text: str, *, position: Callable[[str, str], int], undone:
     The rest of the file, its mode, its owner and its extended attributes stay as they are. If the block was changed,
     the old file is kept beside, as NAME.bak.
 
+    :param path: a file that may be somebody's
+    :param text: the block, with its markers
     :param position: called with the path and the content; it returns the offset of a line, and may raise where none
         fits
     :param undone: a pattern of lines that would undo the block if they stood below it; "" where there are none

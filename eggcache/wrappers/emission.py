@@ -70,6 +70,11 @@ def check_seen(
 
     What is bound into that fails the start where the directory is gone, as after a boot that empties /tmp, is
     read-only for the unit's own ExecStartPre=, even with "+", and is unmounted by systemd-tmpfiles --clean.
+
+    :param directory: the absolute path of the cache
+    :param unit: the name of the unit
+    :param private_tmp: whether the unit has PrivateTmp=; None: nobody knows
+    :param remedy: what the error says to do
     """
     top = in_tmp(directory)
     if top and private_tmp is not False:
@@ -80,7 +85,12 @@ def check_seen(
 
 def place(kind: str, apache: Apache, *, name: str = "eggcache-apache", debian: bool = False) -> str | None:
     """The file for the wrapper of `kind` on this host; None where it becomes part of a file, or its user chooses.
-    `name` and `debian` are those of `wrapper`."""
+
+    :param kind: a name of KINDS
+    :param apache: this host's Apache
+    :param name: the name of an init script, as for `wrapper`
+    :param debian: whether the file is one of Debian's, as for `wrapper`
+    """
     if kind == "envvars" and not debian:
         return None
     unit = apache.unit or _unit(apache.apachectl or "")
@@ -88,10 +98,14 @@ def place(kind: str, apache: Apache, *, name: str = "eggcache-apache", debian: b
 
 
 def choose(apache: Apache, *, trac: bool = False, root: str = "/", platform: str = sys.platform) -> tuple[str, str]:
-    """The kind that is right on this host, and why; `root` is where files of the packaging are looked up. `trac`: for
-    a Trac environment, whatever starts Apache.
+    """The kind that is right on this host, and why.
 
     Raises UsageError where there is no Apache to choose for.
+
+    :param apache: this host's Apache
+    :param trac: whether it is for a Trac environment, whatever starts Apache
+    :param root: the directory below which files of the packaging are looked up
+    :param platform: as sys.platform has it
     """
     if trac:
         return "trac", "Trac takes its cache from Apache's configuration, and not from its environment"
@@ -111,7 +125,10 @@ def choose(apache: Apache, *, trac: bool = False, root: str = "/", platform: str
 
 
 def takes_envvars(apachectl: str) -> bool:
-    """Whether this is Debian's apachectl, which reads the file that APACHE_ENVVARS names."""
+    """Whether this is Debian's apachectl, which reads the file that APACHE_ENVVARS names.
+
+    :param apachectl: the path of an apachectl
+    """
     try:
         with open(apachectl, "rb") as file:
             return b"APACHE_ENVVARS" in file.read(1 << 20)
@@ -120,13 +137,22 @@ def takes_envvars(apachectl: str) -> bool:
 
 
 def lost_to_systemd(kind: str, apache: Apache) -> bool:
-    """Whether a wrapper of `kind` is of no use on this host, where apachectl has systemd start Apache."""
+    """Whether a wrapper of `kind` is of no use on this host, where apachectl has systemd start Apache.
+
+    :param kind: a name of KINDS
+    :param apache: this host's Apache
+    """
     return KINDS[kind].starts_apache and apache.systemd and apache.hands_over
 
 
 def warnings(kind: str, directory: str, apache: Apache, instead: str = "") -> tuple[Finding, ...]:
-    """Notices of what will not work on this host with a wrapper of `kind` for `directory`; `instead` is the command
-    that installs the drop-in."""
+    """Notices of what will not work on this host with a wrapper of `kind` for `directory`.
+
+    :param kind: a name of KINDS
+    :param directory: the absolute path of the cache
+    :param apache: this host's Apache
+    :param instead: the command that installs the drop-in
+    """
     notices = []
     if lost_to_systemd(kind, apache):
         refuses = "" if kind == "shell" else ", so the wrapper will refuse"
@@ -137,8 +163,13 @@ def warnings(kind: str, directory: str, apache: Apache, instead: str = "") -> tu
 
 
 def following(kind: str, path: str, apache: Apache, *, debian: bool = False) -> str:
-    """The command to run on this host after the wrapper of `kind` is at `path`; "" for none. For `debian` see
-    `wrapper`."""
+    """The command to run on this host after the wrapper of `kind` is at `path`; "" for none.
+
+    :param kind: a name of KINDS
+    :param path: where the wrapper is
+    :param apache: this host's Apache
+    :param debian: whether the file is one of Debian's, as for `wrapper`
+    """
     file, name = shlex.quote(path), shlex.quote(os.path.basename(path))
     control, unit = shlex.quote(apache.apachectl or "apachectl"), apache.unit or _unit(apache.apachectl or "")
     boot = f"chkconfig httpd off && chkconfig --add {name}"

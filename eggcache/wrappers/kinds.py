@@ -104,7 +104,11 @@ def fill(template: str, *, indent: str = "", **values: str) -> str:
 
 
 def part(kind: str, *, debian: bool) -> bool:
-    """Whether the text of `kind` becomes a block of somebody's file; `debian` is that of `wrappers.wrapper`."""
+    """Whether the text of `kind` becomes a block of somebody's file.
+
+    :param kind: a name of KINDS
+    :param debian: whether the file is one of Debian's, as for `wrappers.wrapper`
+    """
     return bool(KINDS[kind].comment) and not (kind == "envvars" and debian)
 
 

@@ -51,11 +51,16 @@ def mod_python(
 ) -> Emitted:
     """The configuration that makes a directory the egg cache of Apache's mod_python.
 
-    `modules` is the directory of the modules; it and `paths` become PythonPath. `application` adds its whole
-    deployment, and `mutexes` is then the directory of mod_python's lock files. `root` is where the file of mod_python
-    itself is looked up. Rules from outside: mod_python's documentation on PythonOption, PythonPath and PythonImport;
+    Rules from outside: mod_python's documentation on PythonOption, PythonPath and PythonImport;
     the TurboGears manual.
 
+    :param settings: the cache, its zone, and what the text says of both
+    :param modules: the directory of the application's modules, the first entry of PythonPath; None: no PythonPath for
+        it
+    :param paths: further entries of PythonPath
+    :param application: what is deployed; None: the cache alone is set
+    :param mutexes: the directory of mod_python's lock files
+    :param root: the directory below which the file of mod_python itself is looked up
     :raises UsageError: a value is not absolute where it must be, cannot be expressed in Apache's configuration, or is
         no name of a module; an application without `modules`
     """

@@ -29,7 +29,7 @@ from support.probe import build
 from support.sites import Site, write_egg
 
 from eggcache.proof import target_side
-from eggcache.servers import environment_variables
+from eggcache.servers import environment_variables, server_locale
 from eggcache.servers.apache import Apache
 from eggcache.servers.apache_configuration import Configuration, Directive
 from eggcache.system import accounts
@@ -1152,12 +1152,12 @@ def test_locale_is_that_of_the_apache_that_is_meant(
     account, here = accounts.lookup("games"), Apache()
     for file in (None, own):
         serving = environment_variables.serving(account, str(site.cache), file and str(file))
-        locale = environment_variables.locale(here, Configuration(), serving)
+        locale = server_locale.locale_of(here, Configuration(), serving)
         assert locale
         assert (locale.values, locale.embedded) == ({"LANG": "C"}, True)
     daemon = Directive("WSGIDaemonProcess", "shop lang=tr_TR.UTF-8", "shop.conf", 1)
     serving = environment_variables.serving(account, str(site.cache))
-    told = environment_variables.locale(here, Configuration(directives=(daemon,)), serving)
+    told = server_locale.locale_of(here, Configuration(directives=(daemon,)), serving)
     assert told
     assert (told.values, told.origin) == ({"LANG": "tr_TR.UTF-8"}, "shop.conf:1")
     for file, seen in ((own, True), (other, False)):
