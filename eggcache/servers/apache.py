@@ -55,7 +55,7 @@ class Apache:
     closed: tuple[str, ...] = ()  # what the unit may not see
     protects_home: bool = False  # home directories are among these by ProtectHome=
     changed: bool = False  # files of that unit are not what systemd has loaded
-    # What was asked, and its answer to SURROUNDINGS: an Apache takes 40 ms to be asked once more
+    # What was asked, and its answer to SURROUNDINGS: to ask it once more starts three programs
     answer: tuple[str, Said] | None = field(default=None, repr=False, compare=False)
 
 

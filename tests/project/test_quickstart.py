@@ -123,3 +123,15 @@ def test_quickstart_says_what_it_does_before_it_does_it() -> None:
         result = subprocess.run([ROOT / "scripts" / "quickstart", word], capture_output=True, text=True, check=False)
         assert (result.returncode, "quickstart" in result.stdout + result.stderr) == (status, True)
     assert {path.name for path in ROOT.iterdir()} == before
+
+
+def test_quickstart_in_a_clone_that_its_user_cannot_write(clone: Path, nobody: pwd.struct_passwd) -> None:
+    """A user without a home, in root's clone, is told so in one line; nothing is made."""
+    before = {path.name for path in clone.iterdir()}
+    completed = subprocess.run(
+        [clone / "scripts" / "quickstart"], env={"PATH": os.defpath}, user=nobody.pw_uid, group=nobody.pw_gid,
+        extra_groups=[], capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (completed.returncode, completed.stderr.count("\n")) == (1, 1), completed.stderr
+    assert f"{clone}: nobody cannot write there, nor below HOME (not set)" in completed.stderr
+    assert {path.name for path in clone.iterdir()} == before
