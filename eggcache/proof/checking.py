@@ -92,19 +92,19 @@ def with_tree(
     if cache is not None:
         cache = os.path.abspath(cache)
         _wait_for_prepare(cache, run)
-    looked = HostSide(cache, target, roots, run, application)
+    host_side = HostSide(cache, target, roots, run, application)
 
     def early(tree: Tree) -> None:
-        looked.at(tree)
+        host_side.at(tree)
         run.progress.phase(f"asking {target.python} what it gets")
 
     run.progress.phase(f"asking {target.python} for the tree")
     with layout.zone(target.timezone):
         try:
-            likely = target_side.Imports(imports, looked.likely())
+            likely = target_side.Imports(imports, host_side.likely())
             with target_side.Question(target, roots, cache, likely) as question:
-                around = looked.around()
-                aside = (trac_front_ends.IMPORTED,) if trac_front_ends.handled(looked.configuration) else ()
+                around = host_side.around()
+                aside = (trac_front_ends.IMPORTED,) if trac_front_ends.handled(host_side.configuration) else ()
                 request = target_side.Imports(imports, around, aside)
                 evident = question.answered(request, early=early, meanwhile=run.progress.tick)
         except EggcacheError as error:
@@ -112,32 +112,32 @@ def with_tree(
                 raise
             raise NotPermitted(error.thing, error.cause, error.remedy) from error  # what could not look, said nothing
         tree, host, settings = (
-            looked.tree,
-            looked.host,
-            looked.configuration,
+            host_side.tree,
+            host_side.host,
+            host_side.configuration,
         )  # of Apache nothing, where another server is meant
         if cache is None:
-            findings, outcomes = _Without(looked, evident).findings(), tuple[Outcome, ...]()
+            findings, outcomes = _Without(host_side, evident).findings(), tuple[Outcome, ...]()
         else:
-            findings = _With(cache, looked, evident).findings()
-            outcomes = tuple(looked.comparison.outcomes)
+            findings = _With(cache, host_side, evident).findings()
+            outcomes = tuple(host_side.comparison.outcomes)
         findings += [*cache_location.unseen_eggs(tree, host), *resolver.rivals(tree)]
         faulty = any(finding.code in _BREAKING for finding in findings)
-        findings += imported.findings(evident.imports, looked, around, faulty=faulty)
+        findings += imported.findings(evident.imports, host_side, around, faulty=faulty)
         # What a process was started with does not matter then
         if cache is not None and apache_findings.names_cache(settings, cache):
             findings = [finding for finding in findings if finding.code not in environment_variables.RUNNING]
         findings += apache_findings.host_findings(
             settings, interpreter=tree.interpreter, cache=cache, account=target.account
         )
-        findings += imported.extracted_first(evident.imports, looked)
-        findings += [*applications.findings(application, target), *looked.outdated()]
-        unlike, by_line = looked.deployed(application.scripts)
+        findings += imported.extracted_first(evident.imports, host_side)
+        findings += [*applications.findings(application, target), *host_side.outdated()]
+        unlike, by_line = host_side.deployed(application.scripts)
         findings += unlike
     notices = _NOTICES if resolver.gaps_matter(tree) else (*_NOTICES, *resolver.LACKING)
     findings = [finding if finding.code in notices else replace(finding, status=3) for finding in findings]
     read = f"{', '.join(by_line)}: read by line, since eggcache's own Python cannot parse it" if by_line else None
-    about = (looked.beside, apache_configuration.gap(settings), read, *_others(looked))
+    about = (host_side.beside, apache_configuration.gap(settings), read, *_others(host_side))
     notes = (*resolver.notes(tree, roots), *_notes(target.account, host), *about)
     result = Report("check", cache, outcomes, tuple(findings), tuple(filter(None, notes)), outside=tree.outside)
     return result, tree
@@ -170,24 +170,25 @@ def _notes(account: Account, host: apache.Apache) -> tuple[str, ...]:
     return (f"Apache: it runs as {host.user}, and this is checked as {account.name}; root can check as {host.user}",)
 
 
-def _others(looked: HostSide) -> Iterator[str]:
+def _others(host_side: HostSide) -> Iterator[str]:
     """That another user's server runs the target, and none of the user that it was checked as."""
-    for server in looked.strangers[:1] if looked.beside else ():
+    for server in host_side.strangers[:1] if host_side.beside else ():
         user, thing = accounts.user_name(server.uid), server.environment.thing
-        yield f"{thing}: it runs as {user}, this is checked as {looked.account.name}: --user {user} checks as that user"
+        words = f"it runs as {user}, this is checked as {host_side.account.name}: --user {user} checks as that user"
+        yield f"{thing}: {words}"
 
 
 class _With:
     """The findings for a cache."""
 
-    def __init__(self, cache: str, looked: HostSide, evident: target_side.Evidence) -> None:
+    def __init__(self, cache: str, host_side: HostSide, evident: target_side.Evidence) -> None:
         self.cache = cache
-        self.looked = looked
+        self.host_side = host_side
         self.evident = evident
-        self.target = looked.target
-        self.away = looked.away
-        self.comparison = looked.comparison
-        self.unzip = command_lines.unzip_all(looked.target, looked.prepare.roots)
+        self.target = host_side.target
+        self.away = host_side.away
+        self.comparison = host_side.comparison
+        self.unzip = command_lines.unzip_all(host_side.target, host_side.prepare.roots)
 
     def findings(self) -> list[Finding]:
         """All findings, those about eggs first."""
@@ -197,7 +198,7 @@ class _With:
         if not compared.outcomes:
             return findings  # nothing is extracted, so nothing is asked of the cache
         if self.away:
-            unseen = apache.hides(self.looked.host, self.cache) if self.away.code == "cache-missing" else None
+            unseen = apache.hides(self.host_side.host, self.cache) if self.away.code == "cache-missing" else None
             if unseen:  # as what prepares it at start may be, with Apache: TemporaryFileSystem= is for both
                 return [*findings, replace(unseen, status=3)]
             findings.append(self.away)
@@ -206,31 +207,31 @@ class _With:
         else:
             findings += self._evident()
         native = any(attempt.kind == "native" for attempt in self.evident.imports)
-        host, writers = self.looked.host, self.looked.writers
+        host, writers = self.host_side.host, self.host_side.writers
         around = list(cache_location.findings(self.cache, host, native=native, unzip=self.unzip))
         if not self.away:
             findings += self._native(any(finding.code == "noexec" for finding in around))
         findings += writers
         if any(finding.code == "cache-writable" for finding in writers):
-            findings += _race(self.looked, self.cache)
+            findings += _race(self.host_side, self.cache)
         with _opened(self.cache) as directory:
             if compared.shifted:
                 findings.append(self._shifted())
-            findings += strangers(directory, self.looked.prepare, compared.names)
+            findings += strangers(directory, self.host_side.prepare, compared.names)
         findings += around
         if not any(finding.code in ("hidden-by-unit", "private-tmp") for finding in around):
-            findings += cache_location.hidden(self.looked.prepare, self.looked.servers)
-        return [*findings, *self.looked.environments(), *self.looked.unread()]
+            findings += cache_location.hidden(self.host_side.prepare, self.host_side.servers)
+        return [*findings, *self.host_side.environments(), *self.host_side.unread()]
 
     def _shifted(self) -> Finding:
         paths = self.comparison.shifted
-        record, names = self.looked.receipt, self.comparison.names
+        record, names = self.host_side.receipt, self.comparison.names
         zones = groups_and_time_zones.zones_of(record, names)
         why = " and ".join(map(groups_and_time_zones.zone_name, zones)) or "another time zone"
         remedy = Remedy("prepare it with the zone of Apache (--tz), and check with the same")
         if zones:
-            again = Remedy("prepare it again", self.looked.prepare.line())
-            remedy = groups_and_time_zones.zone_remedy(record, self.looked.prepare, names) or again
+            again = Remedy("prepare it again", self.host_side.prepare.line())
+            remedy = groups_and_time_zones.zone_remedy(record, self.host_side.prepare, names) or again
         here = environment_variables.zone_words(self.target.timezone)
         cause = f"prepared for {why}, and {here} here: {len(paths)} files are not "
         cause += f"current, {paths[0][0]} is off by {paths[0][1]}"
@@ -291,14 +292,14 @@ class _With:
 class _Without:
     """The findings where there is no cache: what Apache would do."""
 
-    def __init__(self, looked: HostSide, evident: target_side.Evidence) -> None:
-        self.looked = looked
+    def __init__(self, host_side: HostSide, evident: target_side.Evidence) -> None:
+        self.host_side = host_side
         self.default = evident.default or "the default directory"
-        self.account = looked.account
+        self.account = host_side.account
 
     def findings(self) -> list[Finding]:
         """The faults of the tree and its eggs, and that there is no cache."""
-        findings, outcomes = self.looked.comparison.findings, self.looked.comparison.outcomes
+        findings, outcomes = self.host_side.comparison.findings, self.host_side.comparison.outcomes
         if not outcomes:
             return findings
         count = f"{len(outcomes)} zipped egg{'s' * (len(outcomes) != 1)}"
@@ -308,18 +309,18 @@ class _Without:
             if writable
             else f"which {self.account.name} cannot write to: an ExtractionError at the first request"
         )
-        apaches = self.looked.apaches(self.looked.tree.interpreter.version)
+        apaches = self.host_side.apaches(self.host_side.tree.interpreter.version)
         used = [(server.thing, server.values.get("PYTHON_EGG_CACHE") or "") for server in apaches]
-        used += [(server.environment.thing, server.cache or "") for server in self.looked.servers]
+        used += [(server.environment.thing, server.cache or "") for server in self.host_side.servers]
         has = "".join(f"; {thing} has {cache}, see it with --cache" for thing, cache in used if cache.startswith("/"))
-        prepare = self.looked.prepare
+        prepare = self.host_side.prepare
         unzip = command_lines.unzip_all(prepare.target, prepare.roots)
         cause = f"without PYTHON_EGG_CACHE, {count} are extracted to it, {what}{has}"
         remedy = Remedy(f"unzip them ({unzip}), or prepare a cache", prepare.at(command_lines.ELSEWHERE).line())
         eggs = tuple(outcome.egg for outcome in outcomes)
         findings.append(Finding("no-cache", self.default, cause, remedy, context=eggs))
         if writable:
-            findings += _race(self.looked, self.default)
+            findings += _race(self.host_side, self.default)
         return findings
 
     def _writable(self) -> bool:
@@ -331,14 +332,14 @@ class _Without:
             return accounts.may(place, os.W_OK | os.X_OK)
 
 
-def _race(looked: HostSide, cache: str) -> Iterator[Finding]:
+def _race(host_side: HostSide, cache: str) -> Iterator[Finding]:
     """Workers that extract at the same time: EEXIST was fatal before setuptools 40.1.0 (pypa/setuptools 1256)."""
-    interpreter = looked.tree.interpreter
+    interpreter = host_side.tree.interpreter
     match = re.match(r"(setuptools|distribute) (\d+)(?:\.(\d+))?", interpreter.setuptools or "")
     if match and (match[1] == "distribute" or (int(match[2]), int(match[3] or 0)) < (40, 1)):
         cause = f"{interpreter.setuptools} fails where two workers make one directory in {cache} at the same time"
         remedy = Remedy(
-            "prepare a cache that nobody has to write to", looked.prepare.at(command_lines.ELSEWHERE).line()
+            "prepare a cache that nobody has to write to", host_side.prepare.at(command_lines.ELSEWHERE).line()
         )
         yield Finding("extraction-race", interpreter.executable, cause, remedy)
 

@@ -32,7 +32,7 @@ _OF_EGGS = {"ExtractionError", "ResolutionError", "ZipImportError", "BadZipfile"
 
 
 def findings(
-    imports: Sequence[Import], looked: HostSide, around: server_locale.Locale | None, *, faulty: bool
+    imports: Sequence[Import], host_side: HostSide, around: server_locale.Locale | None, *, faulty: bool
 ) -> Iterator[Finding]:
     """The findings about `imports`, which were tried in the locale `around`.
 
@@ -44,42 +44,42 @@ def findings(
         if attempt.kind not in ("application", "root"):
             continue
         if attempt.zone:
-            yield from _zone(attempt, looked)
+            yield from _zone(attempt, host_side)
         if attempt.state == "elsewhere" or (attempt.state == "failed" and attempt.file):
-            yield _elsewhere(attempt, looked.cache or "")
+            yield _elsewhere(attempt, host_side.cache or "")
         elif (
             attempt.state == "failed"
-            and not (looked.cache is None and attempt.call)
+            and not (host_side.cache is None and attempt.call)
             and not (faulty and attempt.kind == "root")
         ):
-            yield _failed(attempt, looked, locale)
+            yield _failed(attempt, host_side, locale)
 
 
-def extracted_first(imports: Sequence[Import], looked: HostSide) -> Iterator[Finding]:
+def extracted_first(imports: Sequence[Import], host_side: HostSide) -> Iterator[Finding]:
     """The eggs of which Trac's libraries have something extracted when they are imported.
 
     Its handler for mod_python, `handler` of trac/web/modpython_frontend.py, chooses its cache at its first request. By
     then they are imported, and pkg_resources takes no other cache after it has extracted anything, a ValueError.
     """
     files = [file for attempt in imports if attempt.kind == "aside" for file in attempt.extracted]
-    places = {outcome.into: outcome.egg for outcome in looked.comparison.outcomes}
+    places = {outcome.into: outcome.egg for outcome in host_side.comparison.outcomes}
     first = {egg: file for into, egg in places.items() for file in files if file.startswith(f"{into}/")}
-    for distribution in looked.tree.distributions:
+    for distribution in host_side.tree.distributions:
         if distribution.egg in first:
             cause = (
                 "Trac's handler for mod_python chooses its cache at the first request, when this egg's "
                 f"{os.path.basename(first[distribution.egg])} is extracted already: "
                 "each worker's first page is a ValueError"
             )
-            remedy = Remedy("unzip it", command_lines.unzip(looked.target, distribution))
+            remedy = Remedy("unzip it", command_lines.unzip(host_side.target, distribution))
             yield Finding("extracted-first", distribution.egg, cause, remedy)
 
 
-def _zone(attempt: Import, looked: HostSide) -> Iterator[Finding]:
+def _zone(attempt: Import, host_side: HostSide) -> Iterator[Finding]:
     """As Django does with TIME_ZONE: from then on no file of the cache is current, unless the zones agree on all."""
-    (zone,), prepare = attempt.zone, looked.prepare
-    dates = sorted(looked.comparison.dates)
-    if looked.cache is None or environment_variables.agree(dates, zone, prepare.target.timezone):
+    (zone,), prepare = attempt.zone, host_side.prepare
+    dates = sorted(host_side.comparison.dates)
+    if host_side.cache is None or environment_variables.agree(dates, zone, prepare.target.timezone):
         return
     here, there = environment_variables.zone_words(prepare.target.timezone), environment_variables.zone_words(zone)
     cause = f"once it is imported, {there} in its process, {here} here, and pkg_resources reckons in the process's zone"
@@ -92,8 +92,8 @@ def _elsewhere(attempt: Import, cache: str) -> Finding:
     return Finding("not-served", attempt.module, cause, "have it set no cache, or this cache", context=attempt.frames)
 
 
-def _failed(attempt: Import, looked: HostSide, locale: str) -> Finding:
-    required, cache = attempt.kind == "application", looked.cache
+def _failed(attempt: Import, host_side: HostSide, locale: str) -> Finding:
+    required, cache = attempt.kind == "application", host_side.cache
     if (
         attempt.call
         and not (cache and (attempt.path + "/").startswith(cache + "/"))
@@ -103,7 +103,7 @@ def _failed(attempt: Import, looked: HostSide, locale: str) -> Finding:
         remedy = Remedy("see that the runtime user may write there, or let it write later than at import")
         code, status = ("import-writes", 3) if required else ("root-import-fails", 0)
         return Finding(code, attempt.module, cause, remedy, status, attempt.frames)
-    tree, target = looked.tree, looked.target
+    tree, target = host_side.tree, host_side.target
     lacking = _lacking(attempt, tree)
     cause = f"it does not import{'' if lacking else locale}: {words(attempt)}"  # no locale makes a module be missing
     through, inactive = _through(attempt, tree), _inactive(attempt, tree, target)
@@ -118,15 +118,15 @@ def _failed(attempt: Import, looked: HostSide, locale: str) -> Finding:
     else:
         see = "see with -v where, and " if attempt.frames else "see "
         remedy = Remedy(f"{see}whether it imports by hand, as that user and with that PYTHON_EGG_CACHE")
-    if required or through is not None or _of_eggs(attempt, looked):
+    if required or through is not None or _of_eggs(attempt, host_side):
         return Finding("import-fails", attempt.module, cause, remedy, 3, attempt.frames)
     remedy = remedy._replace(text=f"nothing, where the server does not import it; else {remedy.text}")
     return Finding("root-import-fails", attempt.module, cause, remedy, 0, attempt.frames)
 
 
-def _of_eggs(attempt: Import, looked: HostSide) -> bool:
+def _of_eggs(attempt: Import, host_side: HostSide) -> bool:
     """Whether an egg, the cache or a requirement is the cause, by the class of the exception or by its text."""
-    places = [outcome.egg for outcome in looked.comparison.outcomes] + ([looked.cache] if looked.cache else [])
+    places = [outcome.egg for outcome in host_side.comparison.outcomes] + ([host_side.cache] if host_side.cache else [])
     return (
         bool(_OF_EGGS & {*attempt.raised})
         or "egg cache" in attempt.words

@@ -39,37 +39,37 @@ def take_cache(configuration: Configuration) -> bool:
 
 def findings(
     configuration: Configuration,
-    wanted: Prepare,
+    prepare: Prepare,
     interpreter: Interpreter,
     dates: Sequence[DateTime],
-    named: Sequence[str],
+    known_scripts: Sequence[str],
     servers: Sequence[ApplicationServer] = (),
 ) -> tuple[list[Finding], list[str]]:
     """What the configuration gives the application that was not checked, and the scripts that were read by line.
 
     :param configuration: what `apache_configuration.read` has got
-    :param wanted: the cache that was checked, and what it is prepared for
+    :param prepare: the cache that was checked, and what it is prepared for
     :param interpreter: the target
     :param dates: the zip's dates of what is extracted: two zones that agree on all of them are the same here
-    :param named: the paths of the application's scripts; empty: those of the configuration may be
+    :param known_scripts: the paths of the application's scripts; empty: those of the configuration may be
     :param servers: the servers of other kinds, whose scripts may be the application's as well
     """
-    daemons = list(_daemons(configuration, wanted, interpreter))
-    scripts = [read(file) for file in named or _scripts(configuration, daemons)]
-    if not named:
+    daemons = list(_daemons(configuration, prepare, interpreter))
+    scripts = [read(file) for file in known_scripts or _scripts(configuration, daemons)]
+    if not known_scripts:
         scripts += [script for server in servers for script in server.scripts]
-    sure = bool(named) or (len(servers) == 1 and {*scripts} == {*servers[0].scripts})
+    sure = bool(known_scripts) or (len(servers) == 1 and {*scripts} == {*servers[0].scripts})
     of_trac = [script.file for script in scripts if script.asks and script.tracs]
-    problems = list(_of_scripts(scripts, wanted, dates, sure=sure))
-    problems += trac_front_ends.findings(configuration, of_trac, wanted)
-    problems += _of_paths(configuration, daemons, servers, wanted, interpreter)
+    problems = list(_of_scripts(scripts, prepare, dates, sure=sure))
+    problems += trac_front_ends.findings(configuration, of_trac, prepare)
+    problems += _of_paths(configuration, daemons, servers, prepare, interpreter)
     return problems, [script.file for script in scripts if not script.parsed]
 
 
 # ------------------------------------------------------------------------------------------------ which are whose
 
 
-def _daemons(configuration: Configuration, wanted: Prepare, interpreter: Interpreter) -> Iterator[Directive]:
+def _daemons(configuration: Configuration, prepare: Prepare, interpreter: Interpreter) -> Iterator[Directive]:
     """The process groups that may run the application: those that no other Python and no other cache is given to."""
     default = [line.words[0] for line in configuration.named("WSGIPythonHome") if line.words][-1:]
     for line in configuration.named("WSGIDaemonProcess"):
@@ -77,7 +77,7 @@ def _daemons(configuration: Configuration, wanted: Prepare, interpreter: Interpr
         home = settings.get("python-home") or (default[0] if default else None)
         path, cache = settings.get("python-path", ""), settings.get("python-eggs")
         own = home is None or _same(home, interpreter.prefix) or any(site in path for site in interpreter.site_packages)
-        if own and (not cache or not wanted.directory or _same(cache, wanted.directory)):
+        if own and (not cache or not prepare.directory or _same(cache, prepare.directory)):
             yield line
 
 
@@ -120,39 +120,39 @@ def _files(line: Directive) -> Iterator[str]:
 
 
 def _of_scripts(
-    scripts: Sequence[Script], wanted: Prepare, dates: Sequence[DateTime], *, sure: bool
+    scripts: Sequence[Script], prepare: Prepare, dates: Sequence[DateTime], *, sure: bool
 ) -> Iterator[Finding]:
     """Findings about the settings of scripts. A script that names the cache is the application's, and then the others
     are not. Where some scripts name no cache, nobody can tell which script is meant, unless it is `sure`."""
     caches = [
         (script, setting) for script in scripts for setting in script.settings if setting.name == "PYTHON_EGG_CACHE"
     ]
-    if not wanted.directory:
+    if not prepare.directory:
         return
-    if sure or not any(setting.value is not None and _same(setting.value, wanted.directory) for _, setting in caches):
+    if sure or not any(setting.value is not None and _same(setting.value, prepare.directory) for _, setting in caches):
         certain = sure or len({script.file for script, _ in caches}) == len(scripts)
         for script, setting in caches:
             if setting.value is None and script.asks:
                 continue  # it is what SetEnv says
-            if setting.value is None or not _same(setting.value, wanted.directory):
-                yield _of_cache(script, setting, wanted, certain=certain)
+            if setting.value is None or not _same(setting.value, prepare.directory):
+                yield _of_cache(script, setting, prepare, certain=certain)
     for script in scripts:
         for setting in script.settings:
-            zone, own_zone = setting.value, wanted.target.timezone
+            zone, own_zone = setting.value, prepare.target.timezone
             if setting.name == "TZ" and zone is not None and not environment_variables.agree(dates, zone, own_zone):
                 cause = f"it sets TZ to {zone!r}, {environment_variables.zone_words(own_zone)} here{_by_line(script)}"
-                yield _judged("time-zone", script, setting, cause, _in_zone(wanted, zone), sure or len(scripts) == 1)
+                yield _judged("time-zone", script, setting, cause, _in_zone(prepare, zone), sure or len(scripts) == 1)
 
 
-def _of_cache(script: Script, setting: Setting, wanted: Prepare, *, certain: bool) -> Finding:
+def _of_cache(script: Script, setting: Setting, prepare: Prepare, *, certain: bool) -> Finding:
     if setting.value is None:
         cause = f"it sets an egg cache, and only running it tells which{_by_line(script)}"
-        return _judged("", script, setting, cause, Remedy(f"see that it is {wanted.directory}"), certain=False)
-    cause = f"it has the application use {setting.value}, whatever the server says, and not {wanted.directory}"
-    words = f"have it name {wanted.directory}, if it is for the same application"
+        return _judged("", script, setting, cause, Remedy(f"see that it is {prepare.directory}"), certain=False)
+    cause = f"it has the application use {setting.value}, whatever the server says, and not {prepare.directory}"
+    words = f"have it name {prepare.directory}, if it is for the same application"
     remedy = Remedy(f"{words}, or check what it uses (--cache {shlex.quote(setting.value)})")
     if setting.value.startswith("/") and not os.path.lexists(setting.value):
-        remedy = Remedy(f"{words}, or prepare what it uses", wanted.at(setting.value).line())
+        remedy = Remedy(f"{words}, or prepare what it uses", prepare.at(setting.value).line())
     return _judged("egg-cache-elsewhere", script, setting, f"{cause}{_by_line(script)}", remedy, certain)
 
 
@@ -166,10 +166,10 @@ def _by_line(script: Script) -> str:
     return "" if script.parsed else " (read by line: eggcache's own Python cannot parse it)"
 
 
-def _in_zone(wanted: Prepare, zone: str) -> Remedy:
-    directory = f"{wanted.directory}-{re.sub('[^A-Za-z0-9_]+', '-', zone).strip('-') or 'local'}"
-    prepare = replace(wanted, directory=directory, target=wanted.target._replace(timezone=zone))
-    return Remedy("have it set none, or prepare a cache for that zone, and have the server use it", prepare.line())
+def _in_zone(prepare: Prepare, zone: str) -> Remedy:
+    directory = f"{prepare.directory}-{re.sub('[^A-Za-z0-9_]+', '-', zone).strip('-') or 'local'}"
+    of_zone = replace(prepare, directory=directory, target=prepare.target._replace(timezone=zone))
+    return Remedy("have it set none, or prepare a cache for that zone, and have the server use it", of_zone.line())
 
 
 # ----------------------------------------------------------------------------------------------------- the path
@@ -179,7 +179,7 @@ def _of_paths(
     configuration: Configuration,
     daemons: Sequence[Directive],
     servers: Sequence[ApplicationServer],
-    wanted: Prepare,
+    prepare: Prepare,
     interpreter: Interpreter,
 ) -> Iterator[Finding]:
     """Eggs that a server puts on the path of the application, and that no path of the check has."""
@@ -192,7 +192,7 @@ def _of_paths(
     for place, name, paths in entries:
         new = [path for path in paths if _has_eggs(path) and os.path.realpath(path) not in checked]
         if new:
-            more = replace(wanted, target=wanted.target._replace(paths=(*wanted.target.paths, *new)))
+            more = replace(prepare, target=prepare.target._replace(paths=(*prepare.target.paths, *new)))
             cause = f"{name} puts {' and '.join(new)} on the path, whose eggs were not checked"
             code, status = ("path-not-checked", 3) if len(entries) == 1 else ("another-application", 0)
             remedy = Remedy("prepare it with them, and check with the same", more.line())

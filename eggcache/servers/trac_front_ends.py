@@ -31,12 +31,12 @@ def wrote(text: str) -> bool:
     return bool(_SCRIPT.search(text))
 
 
-def findings(configuration: Configuration, scripts: Iterable[str], wanted: Prepare) -> Iterator[Finding]:
+def findings(configuration: Configuration, scripts: Iterable[str], prepare: Prepare) -> Iterator[Finding]:
     """Where nothing tells Trac its cache, so that it uses `.egg-cache` in its environment. `scripts` are those of
     Trac's that take one from the WSGI environment."""
-    if not wanted.directory or configuration.problem:
+    if not prepare.directory or configuration.problem:
         return
-    remedy = Remedy("put what this prints into Apache's configuration", wanted.wrapper("trac"))
+    remedy = Remedy("put what this prints into Apache's configuration", prepare.wrapper("trac"))
     directives = [line for line in configuration.named("SetEnv", "PassEnv") if "PYTHON_EGG_CACHE" in line.words]
     for script in scripts:
         if not directives:
