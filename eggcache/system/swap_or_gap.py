@@ -1,7 +1,7 @@
 """Putting a staged directory in the place of the old directory: in one step, or, where that is allowed, with a gap.
 
-Some file systems cannot exchange two names (FUSE, NFS, vfat, a kernel before 3.15). They need two renames, and the name
-is missing between the two. So that no egg is lost then:
+Some file systems cannot exchange two names (NFS, some of FUSE's, any of a kernel before 3.15). They need two renames,
+and the name is missing between the two. So that no egg is lost then:
 
 1. A journal on the disk says, before any rename, which name moves and where to.
 2. The old directory moves aside: within the directory, not into the stage, which clean-ups remove.

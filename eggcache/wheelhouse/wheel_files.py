@@ -166,7 +166,7 @@ def _of_egg_info(name: str, stem: str) -> str:
 
 
 def _is_superfluous(name: str, contents: Contents, loaders: set[str]) -> bool:
-    """Byte-code that has its source; a stub in front of a native module; a .pth file, which no egg has ever run."""
+    """Byte-code that has its source; a stub in front of a native module; a .pth file, which Python runs in no egg."""
     directory, _, base = name.rpartition("/")
     if base.endswith((".pyc", ".pyo")):
         return "__pycache__" in directory.split("/") or name[:-1] in contents.files

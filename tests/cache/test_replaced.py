@@ -212,3 +212,31 @@ def test_page_says_what_a_running_server_does(version: str, setuptools: str, whe
     assert before == {name: row for name, row in told("Before prepare has run").items() if name in before}
     assert after == {name: row for name, row in told("After prepare has run").items() if name in after}
     assert told("Before prepare has run").keys() == told("After prepare has run").keys() == WAYS.keys()
+
+
+@pytest.mark.parametrize(("version", "setuptools"), [("2.7", "44.1.1"), ("3.11", "65.5.0")], ids=["2.7", "3.11"])
+def test_process_that_has_read_a_zip_imports_nothing_from_its_directory(
+    version: str, setuptools: str, where: Path, shared_tmp: Path
+) -> None:
+    """Once unzip-all has put a directory in the place of an egg, the next import of a worker that has read the zip is
+    an IsADirectoryError, or Python 2's IOError; a new worker imports what it did."""
+    python = built(lambda: deployment.target(version, setuptools, where)).python
+    (shared_tmp / "eggs").mkdir()
+    shop = Shop(python, shared_tmp, write_egg(shared_tmp / "eggs" / f"shop-1.0-py{version}.egg", content(1)))
+    shop.prepare()
+    workers = [shop.start()]
+    try:
+        assert workers[0].stdout
+        assert workers[0].stdout.readline() == "ready\n"
+        assert ask(workers[0], "module") == "works"
+        result = eggcache("unzip-all", "--path", shop.egg, "--python", python)
+        assert (result.returncode, shop.egg.is_dir()) == (0, True), result.stderr
+        assert ask(workers[0], "module") == ("file is missing" if version == "2.7" else "IsADirectoryError")
+        workers.append(shop.start())
+        assert workers[1].stdout
+        assert workers[1].stdout.readline() == "ready\n"
+        assert {ask(workers[1], step) for step in STEPS} == {"works"}
+    finally:
+        for worker in workers:
+            worker.kill()
+            worker.communicate()

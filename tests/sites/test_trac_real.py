@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import shutil
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support import deployment, tracs
-from support.httpd import WORKERS, Httpd, differences, mod_wsgi_27, require, wait_for
+from support.httpd import WORKERS, Httpd, differences, mod_wsgi_27, require, wait_for, www_data
 from support.judge import as_json, eggcache, listing
 from support.parts import built
 from support.tracs import Trac
@@ -74,6 +77,43 @@ def test_trac_under_mod_wsgi(trac: Trac, apache: Httpd, shared_tmp: Path, where:
     assert (result.returncode, trac.tree.eggs) == (0, []), result.stderr
     apache.restart()
     serves()
+
+
+def test_web_admin_leaves_an_unzipped_plugin(trac: Trac, apache: Httpd, shared_tmp: Path, where: Path) -> None:
+    """Asked to uninstall a plugin, Trac's own web admin removes a zipped one, and leaves a directory of that name."""
+    two = trac.tree.site_packages.parent.name == "python2.7"
+    module = mod_wsgi_27(where) if two else "/usr/lib/apache2/modules/mod_wsgi.so"
+    home = f"WSGIPythonHome {deployment.interpreter('2.7', where).parent.parent}\n" if two else ""
+    own = shared_tmp / "own"
+    own.mkdir()
+    admin = [trac.tree.python, "-m", "trac.admin.console", trac.environment, "permission", "add", "anonymous"]
+    deployment.run([*admin, "TRAC_ADMIN"], env={"PYTHON_EGG_CACHE": str(own), "PYTHONWARNINGS": "ignore"})
+    plugins = trac.environment / "plugins"
+    (egg,) = plugins.iterdir()
+    for path in (own, plugins, egg):
+        os.chown(path, www_data().pw_uid, www_data().pw_gid)
+    shutil.copy(egg, shared_tmp)
+    cache = f"SetEnv PYTHON_EGG_CACHE {own}\n"
+    apache.configure(f"LoadModule wsgi_module {module}\n{home}{FEW}{cache}{trac.directives}")
+    apache.start()
+
+    def uninstall() -> None:
+        body = f"__FORM_TOKEN=x&uninstall=1&plugin_filename={egg.name}"
+        headers = {"Cookie": "trac_form_token=x", "Content-Type": "application/x-www-form-urlencoded"}
+        page = apache.get("/trac/admin/general/plugin", "POST", body, **headers)
+        assert page.status == 303, page.text + apache.log()
+
+    assert apache.get("/trac/hello").status == 200
+    uninstall()
+    assert list(plugins.iterdir()) == []
+    with zipfile.ZipFile(shared_tmp / egg.name) as archive:
+        archive.extractall(egg)
+    for path in (egg, *egg.rglob("*")):
+        os.chown(path, www_data().pw_uid, www_data().pw_gid)
+    before = set(egg.rglob("*"))
+    uninstall()
+    assert before - set(egg.rglob("*")) == set()
+    assert apache.get("/trac/hello").status == 200
 
 
 def test_trac_under_mod_python(

@@ -7,6 +7,7 @@ import os
 import pwd
 import re
 import shlex
+import shutil
 import signal
 import stat
 import subprocess
@@ -473,6 +474,28 @@ def test_no_wheel_holds_the_file_of_a_namespace(
         if version == "2.7":
             lines = archive.read("spaced-1.0-nspkg.pth").decode().splitlines()
             assert [re.findall(r"eggcache_name = '(\S+)';", line) for line in lines] == [["one"], ["one.two"]]
+
+
+@pytest.mark.parametrize(("version", "setuptools"), [("2.7", "0.6c11"), ("2.7", "44.1.1"), ("3.11", "65.5.0")])
+def test_no_pth_file_of_an_egg_is_run(
+    version: str, setuptools: str, target: Callable[[str, str], Deployment], shared_tmp: Path
+) -> None:
+    """What wheels leave out, a .pth file at the top of an egg, no Python has run: neither where easy-install.pth names
+    the egg, zipped or not, nor once its distribution is required. In site-packages itself it is run at each start."""
+    made, mark = target(version, setuptools), shared_tmp / "mark"
+    line = f"import os; open({str(mark)!r}, 'w').close()\n"
+    zipped, other = f"Zipped-1.0-py{version}.egg", f"Unzipped-1.0-py{version}.egg"
+    write_egg(made.site_packages / zipped, {"in_zip.py": "", "ours.pth": line})
+    write_egg(shared_tmp / other, {"in_directory.py": "", "ours.pth": line})
+    with zipfile.ZipFile(shared_tmp / other) as archive:
+        archive.extractall(made.site_packages / other)
+    (made.site_packages / "easy-install.pth").write_text(f"./{zipped}\n./{other}\n")
+    code = "import in_zip, in_directory, pkg_resources; pkg_resources.require('Zipped', 'Unzipped')"
+    made.run(code)
+    assert not mark.exists()
+    shutil.copy(made.site_packages / other / "ours.pth", made.site_packages)
+    made.run(code)
+    assert mark.exists()
 
 
 def test_eggs_in_a_basket_are_wheels_of_their_own(turbogears2_27: Deployment, shared_tmp: Path, eggs: Path) -> None:
