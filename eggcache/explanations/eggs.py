@@ -107,7 +107,7 @@ EGGS = (
     ),
     Explanation(
         "stub-multi-phase",
-        "A native module initialises in phases (PEP 489), which the stub of an egg cannot do.",
+        "A native module initialises in phases (PEP 489), and its stub is of the kind that loses such a module.",
         "The module is empty when it is imported, from any cache.",
         "Unzip the egg.",
     ),

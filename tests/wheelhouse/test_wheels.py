@@ -169,12 +169,38 @@ def test_wheels_of_turbogears_1_install(turbogears1: Deployment, shared_tmp: Pat
     assert f"next: {turbogears1.python} -m pip install" in result.stdout  # what is missing is so with the eggs, too
     requires = verify(out / "turbogears-1.1.3-py27-none-any.whl").requires_dist or []
     assert "PEAK-Rules>=0.5a1.dev2555" in map(str, requires)
-    egg = next(turbogears1.site_packages.glob("TurboGears-*.egg"))
-    converted = subprocess.run(
-        [sys.executable, "-m", "wheel", "convert", "-d", shared_tmp, egg], capture_output=True, text=True, check=False
-    )
-    assert converted.returncode != 0
-    assert "0.5a1.dev-r2555" in converted.stderr
+    for name, release in (("TurboGears", "0.5a1.dev-r2555"), ("TurboJson", "0.5a1.dev-r2600")):
+        (egg,) = turbogears1.site_packages.glob(f"{name}-*.egg")
+        converted = subprocess.run(
+            [sys.executable, "-m", "wheel", "convert", "-d", shared_tmp, egg],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert converted.returncode != 0
+        assert release in converted.stderr
+
+
+def test_converted_wheel_of_a_native_egg_is_for_no_pip(
+    target: Callable[[str, str], Deployment], shared_tmp: Path
+) -> None:
+    """wheel's own convert tags a native egg so that the pip of the egg's own Python refuses it. Of the same egg it
+    installs what eggcache makes."""
+    egg, out = shared_tmp / "Native-1.0-py2.7-linux-x86_64.egg", shared_tmp / "out"
+    write_egg(egg, {"native/__init__.py": "", "native/_code.so": "\x7fELF"})
+    made = new_environment("2.7", "44.1.1", target)
+    command = [sys.executable, "-m", "wheel", "convert", "-d", shared_tmp, egg]
+    subprocess.run(command, capture_output=True, check=True)
+    (converted,) = shared_tmp.glob("*.whl")
+    assert converted.name == "native-1.0-py27-cp27-linux_x86_64.whl"
+    result = eggcache("wheels", out, "Native", "--path", egg, "--python", made.python)
+    assert result.returncode == 0, result.stderr
+    install = [made.python, "-m", "pip", "install", "--no-index", "--no-deps", "--no-compile"]
+    refused = deployment.run([*install, converted], check=False)
+    assert refused.returncode != 0
+    assert "is not a supported wheel on this platform" in refused.stderr
+    pip(made, *install[3:], *out.iterdir())
+    assert (made.site_packages / "native/_code.so").is_file()
 
 
 @pytest.mark.parametrize(("version", "setuptools", "made"), [("2.7", "44.1.1", 75), ("3.11", "65.5.0", 19)])
