@@ -404,6 +404,24 @@ def test_refused_eggs_stay(zoo: Zoo) -> None:
     assert again.stdout == ""
 
 
+def test_zip_of_another_name_stays(own: Deployment, shared_tmp: Path) -> None:
+    """A zip on the path whose name does not end in .egg, in which pkg_resources sees a distribution, is named and stays
+    as it is, by unzip-all and by an archive of unzipped eggs; an egg beside it is unzipped."""
+    other, egg = shared_tmp / "Plain-1.0.zip", shared_tmp / "Beside-1.0.egg"
+    metadata = "Metadata-Version: 2.1\nName: Plain\nVersion: 1.0\n"
+    write_egg(other, {"plain.py": "", "Plain-1.0.dist-info/METADATA": metadata}, project="Plain")
+    write_egg(egg, {"beside.py": ""})
+    before = other.read_bytes()
+    words = ["--all", "--python", own.python, "--path", other, "--path", egg, "--json"]
+    for command in (["archive", shared_tmp / "eggs.tar", "--unzipped"], ["unzip-all"]):
+        result = eggcache(*command, *words)
+        (finding,) = as_json(result)["findings"]
+        assert (finding["code"], finding["thing"]) == ("egg-refused", str(other)), result.stderr
+        assert "its name does not end in .egg" in finding["cause"]
+        assert other.read_bytes() == before
+    assert egg.is_dir()
+
+
 def test_everything_else_is_untouched(zoo: Zoo) -> None:
     """easy-install.pth, the .egg-link, its tree, and the other name of an egg keep every byte."""
     names = {egg.name for egg in zoo.deployment.site_packages.glob("*-py*.egg")}

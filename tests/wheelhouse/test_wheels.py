@@ -524,6 +524,25 @@ def test_no_pth_file_of_an_egg_is_run(
     assert mark.exists()
 
 
+def test_nothing_of_an_egg_is_executed(python: Path, shared_tmp: Path, eggs: Path) -> None:
+    """No module, script, setup.py or namespace package of an egg is run, zipped or not; tests/target/test_blame.py has
+    the one that the target's pkg_resources imports by itself."""
+    mark = shared_tmp / "mark"
+    line = f"open({str(mark)!r}, 'a').close()\n"
+    names = ("shared/__init__.py", "shared/{}.py", "{}.py", "setup.py", "EGG-INFO/scripts/{}", "{}.pth")
+    for name in ("Zipped", "Other", "Unzipped"):
+        files = {place.format(name.lower()): line for place in names}
+        files |= {"EGG-INFO/namespace_packages.txt": "shared\n", "EGG-INFO/top_level.txt": f"shared\n{name.lower()}\n"}
+        write_egg(eggs / f"{name}-1.0-py3.11.egg", files)
+    shutil.move(eggs / "Unzipped-1.0-py3.11.egg", shared_tmp)
+    shutil.unpack_archive(shared_tmp / "Unzipped-1.0-py3.11.egg", eggs / "Unzipped-1.0-py3.11.egg", "zip")
+    out, _ = wheels_of(python, shared_tmp)
+    assert len(list(out.iterdir())) == 3
+    assert not mark.exists()
+    deployment.run([python, "-c", "import zipped"], env={"PYTHONPATH": str(eggs / "Zipped-1.0-py3.11.egg")})
+    assert mark.exists()
+
+
 def test_eggs_in_a_basket_are_wheels_of_their_own(turbogears2_27: Deployment, shared_tmp: Path, eggs: Path) -> None:
     """The eggs in a basket are wheels of their own, and none is in that of the basket."""
     inner = "Inner-1.0-py2.7.egg"
