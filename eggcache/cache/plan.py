@@ -187,13 +187,13 @@ class Plan:
 
     def _name_conflict(self, place: Place, rival: str) -> Finding:
         cause = f"{rival} has the same name and other content, dates or modes, and pkg_resources looks for both in "
-        text = "use a cache directory of its own"
-        remedy = (
-            Remedy(text)
-            if command_lines.only_added(self.target, place.egg)
-            else Remedy(f"{text}, or unzip it", command_lines.unzip(self.target, place.distribution))
-        )
+        remedy, unzipped = Remedy("use a cache directory of its own"), self._unzipped(place)
+        if not command_lines.only_added(self.target, place.egg):
+            remedy = Remedy(f"{remedy.text}, or {unzipped.text}", unzipped.command)
         return Finding("shared-name", place.egg, cause + place.name, remedy)
+
+    def _unzipped(self, place: Place) -> Remedy:
+        return command_lines.unzipped(self.target, place.distribution)
 
     def _privacy_finding(self, cache: Cache, place: Place, egg: eggs.Egg) -> Finding | None:
         """The finding that not all readers of the cache may read this egg: nobody may see more of it in the cache."""
@@ -204,8 +204,9 @@ class Plan:
         cause = f"not everybody who reads the cache may read it (mode {stat.S_IMODE(mode):04o})"
         if mode & 0o040 and egg.stat.st_gid in (self.target.account.gid, *self.target.account.groups):
             group = shlex.quote(accounts.group_name(egg.stat.st_gid))
-            text = f"prepare another directory, with its group (--group {group}), or unzip it"
-            remedy = Remedy(text, command_lines.unzip(self.target, place.distribution))
+            unzipped = self._unzipped(place)
+            text = f"prepare another directory, with its group (--group {group}), or {unzipped.text}"
+            remedy = Remedy(text, unzipped.command)
         else:
             readers = "its readers" if readers_mode == 0o040 else "everybody"
             remedy = Remedy(

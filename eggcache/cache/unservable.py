@@ -44,17 +44,9 @@ def in_egg(opened: Opened, distribution: Distribution, interpreter: Interpreter,
     if distribution.kind is Kind.ZIP:
         no_egg = [("not-an-egg", "pkg_resources extracts from zips named .egg only", [])]
     for code, cause, names in chain(no_egg, _zip_faults(opened, members), _native(opened, members, interpreter)):
-        yield Finding(code, distribution.location, cause, _unzipped(distribution, target), context=tuple(names))
+        remedy = command_lines.unzipped(target, distribution)
+        yield Finding(code, distribution.location, cause, remedy, context=tuple(names))
     yield from _not_zip_safe(opened, distribution, target)
-
-
-def _unzipped(distribution: Distribution, target: Target) -> Remedy:
-    """How the distribution gets to be a directory; what `unzip-all` refuses has no command."""
-    if distribution.kind is Kind.ZIP:
-        return Remedy("unpack it into a directory, and put that directory on the path in its place")
-    if distribution.kind is Kind.BASKET:
-        return Remedy("install it as an egg of its own, beside the one that it lies in, and unzip it there")
-    return Remedy("unzip it", command_lines.unzip(target, distribution))
 
 
 def in_tree(tree: Tree, target: Target) -> Iterator[Finding]:
@@ -76,7 +68,7 @@ def _not_zip_safe(opened: Opened, distribution: Distribution, target: Target) ->
     places = source_scan.file_lookups(opened)
     if places:
         cause = f"its code looks for files in its own directory, which no zip has, whatever the cache ({places[0]})"
-        unzipped = _unzipped(distribution, target)
+        unzipped = command_lines.unzipped(target, distribution)
         remedy = Remedy(f"if pages fail for that, {unzipped.text}", unzipped.command)
         yield Finding("not-zip-safe", distribution.location, cause, remedy, 0, tuple(places))
 

@@ -124,7 +124,7 @@ class Extraction:
         return self.size + self.files * _FILE
 
     def shares(self, share: int) -> Iterator[range]:
-        """The positions of members in `wanted`, in ranges that cost about `share`."""
+        """The positions of members in `entries`, in ranges that cost about `share`."""
         start = cost = 0
         for position, (member, _) in enumerate(self.entries):
             cost += member.size + _FILE

@@ -27,8 +27,8 @@ class _Waiting:
 
 
 class Batch:
-    """Eggs on their way into the stage that is open at `staged`. For each egg, `then` is called later: with None when
-    it is written, or with the reason why it was refused, when its files in the stage are removed again."""
+    """Eggs on their way into the stage that is open at `stage`. For each egg, its callback is called later: with None
+    when it is written, or with the reason why it was refused, when its files in the stage are removed again."""
 
     def __init__(self, stage: int, advance: extract.Advance) -> None:
         self.stage = stage

@@ -71,7 +71,7 @@ def extracted_first(imports: Sequence[Import], host_side: HostSide) -> Iterator[
                 f"{os.path.basename(first[distribution.egg])} is extracted already: "
                 "each worker's first page is a ValueError"
             )
-            remedy = Remedy("unzip it", command_lines.unzip(host_side.target, distribution))
+            remedy = command_lines.unzipped(host_side.target, distribution)
             yield Finding("extracted-first", distribution.egg, cause, remedy)
 
 
@@ -108,7 +108,7 @@ def _failed(attempt: Import, host_side: HostSide, locale: str) -> Finding:
     cause = f"it does not import{'' if lacking else locale}: {words(attempt)}"  # no locale makes a module be missing
     through, inactive = _through(attempt, tree), _inactive(attempt, tree, target)
     if through is not None:
-        remedy = Remedy("unzip it", command_lines.unzip(target, through))
+        remedy = command_lines.unzipped(target, through)
         cause = f"{cause}: {through.egg} is a zip, and the code that asks for a file in it needs a directory"
     elif inactive is not None:
         cause = f"{cause}; {inactive.title} has it, and is not active: no .pth file has {inactive.location} on sys.path"

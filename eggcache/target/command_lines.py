@@ -12,7 +12,8 @@ import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 
-from eggcache.model import DEFAULT_LIMITS, Distribution, Limits
+from eggcache.errors import Remedy
+from eggcache.model import DEFAULT_LIMITS, Distribution, Kind, Limits
 from eggcache.system import accounts
 from eggcache.target import search_path
 from eggcache.target.interpreter import ELSEWHERE as ELSEWHERE  # for remedies
@@ -71,6 +72,19 @@ def unzip(target: Target, distribution: Distribution) -> str:
     names = [project] if _PROJECT.fullmatch(project) else []
     backup = ["--backup", _beside(os.path.dirname(egg), os.path.basename(egg))]
     return shlex.join(["eggcache", "unzip-all", *_target(target, [egg] if added else ()), *backup, *names])
+
+
+def unzipped(target: Target, distribution: Distribution) -> Remedy:
+    """How the distribution gets to be a directory; what `unzip-all` refuses has no command.
+
+    :param target: the Python that has the egg
+    :param distribution: the egg
+    """
+    if distribution.kind is Kind.ZIP:
+        return Remedy("unpack it into a directory, and put that directory on the path in its place")
+    if distribution.kind is Kind.BASKET:
+        return Remedy("install it as an egg of its own, beside the one that it lies in, and unzip it there")
+    return Remedy("unzip it", unzip(target, distribution))
 
 
 def only_added(target: Target, egg: str) -> bool:

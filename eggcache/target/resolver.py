@@ -95,7 +95,7 @@ def describe(
 
 
 def _tree(target: Target, roots: Roots, value: object, *, need_pkg_resources: bool = True) -> Tree:
-    """The tree in what a script `value` to launch.question. Raises as `resolve` does."""
+    """The tree in `value`, which a script gave launch.question. Raises as `resolve` does."""
     answer = Answer(target.python, value)
     for line, reason in answer.pairs("bad"):
         remedy = "write it as NAME, NAME==VERSION or NAME[EXTRA]"

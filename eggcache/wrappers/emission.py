@@ -145,17 +145,21 @@ def lost_to_systemd(kind: str, apache: Apache) -> bool:
     return KINDS[kind].starts_apache and apache.systemd and apache.hands_over
 
 
-def warnings(kind: str, directory: str, apache: Apache, instead: str = "") -> tuple[Finding, ...]:
+def warnings(
+    kind: str, directory: str, apache: Apache, instead: str = "", *, debian: bool = False
+) -> tuple[Finding, ...]:
     """Notices of what will not work on this host with a wrapper of `kind` for `directory`.
 
     :param kind: a name of KINDS
     :param directory: the absolute path of the cache
     :param apache: this host's Apache
     :param instead: the command that installs the drop-in
+    :param debian: whether the file is one of Debian's, as for `wrapper`
     """
     notices = []
     if lost_to_systemd(kind, apache):
-        refuses = "" if kind == "shell" else ", so the wrapper will refuse"
+        guarded = KINDS[kind].executable or (kind == "envvars" and debian)
+        refuses = ", so the wrapper will refuse" if guarded else ""
         cause = f"under systemd it has systemctl start Apache, without this environment{refuses}"
         remedy = Remedy(f"give {apache.unit or 'its unit'} a drop-in instead", instead)
         notices.append(Finding("systemd-starts-apache", apache.apachectl or "apachectl", cause, remedy, status=0))

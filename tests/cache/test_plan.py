@@ -201,6 +201,14 @@ def test_egg_in_a_basket_is_not_to_be_unzipped() -> None:
         assert finding.code == "directory-entries"
         assert ("eggcache unzip-all" in finding.remedy.command) is not bool(inside)
         assert finding.remedy.text
+        rival = distribution("/a/Rival.egg", cache_name=PurePath(path).name)
+        packed = archive(*(Entry(f"{inside}{name}".encode(), b"") for name in ("EGG-INFO/PKG-INFO", "one/__init__.py")))
+        eggs = Eggs({"/a/Rival.egg": OTHER, path: packed})
+        (finding,) = (
+            finding for step in plan(eggs, rival, distribution(path, inside)).steps() for finding in step.findings
+        )
+        assert finding.code == "shared-name"
+        assert ("eggcache unzip-all" in finding.remedy.command) is not bool(inside)
 
 
 @pytest.mark.parametrize("letter", ["x", "ä"])

@@ -296,6 +296,8 @@ def test_ready_prepares_and_starts_nothing(emit: Callable[..., Emitted]) -> None
     assert emitted.run("ready").returncode == 42
     assert arguments(emitted) == ["configtest"]
     assert len(emitted.prepared()) == 1
+    assert emitted.run("ready", "-f", "/srv/other.conf").returncode == 42
+    assert arguments(emitted) == ["-t", "-f", "/srv/other.conf"]
     (emitted.home / "arguments").unlink()
     emitted.fail(4)
     assert emitted.run("ready").returncode == 4
@@ -617,8 +619,13 @@ def test_systemd_not_involved(server: Server, emit: Callable[..., Emitted]) -> N
 
 
 def test_systemd_init_script(server: Server, emit: Callable[..., Emitted]) -> None:
-    """The init script refuses under systemd as well, and a restart that is refused has stopped nothing."""
+    """The init script refuses under systemd as well, and a restart that is refused has stopped nothing. It looks for no
+    program along the PATH of whoever calls it."""
     emitted = on_server(server, emit, "init.d")
+    (emitted.home / "planted").mkdir()
+    planted = executable(emitted.home / "planted" / "grep", f"touch {emitted.home}/ran")
+    emitted.run("status", before=INSIDE_SYSTEMD, **{**server.environment, "PATH": f"{planted.parent}:/usr/bin:/bin"})
+    assert not (emitted.home / "ran").exists()
     assert emitted.run("start", before=INSIDE_SYSTEMD, **server.environment).returncode == 1
     assert emitted.prepared() == []
     assert emitted.run("start", **server.environment).returncode == 0
@@ -712,6 +719,9 @@ def test_emitter_warns_of_what_will_fail_alone() -> None:
     assert codes("/tmp/x", hands_over=False) == ["private-tmp"]
     assert codes("/tmp/x", systemd=False, private_tmp=False) == []
     assert all(finding.status == 0 for finding in emission.warnings("apachectl", "/tmp/x", under))
+    for kind, debian, refuses in (("apachectl", False, True), ("envvars", True, True), ("envvars", False, False)):
+        (finding,) = emission.warnings(kind, "/var/cache/x", under, debian=debian)
+        assert ("the wrapper will refuse" in finding.cause) is refuses  # which a text of no Debian's cannot
 
 
 # --------------------------------------------------------------- an Apache that runs already, or is about to end

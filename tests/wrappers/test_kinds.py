@@ -8,6 +8,7 @@ import importlib.util
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,7 @@ import pytest
 from support import ROOT
 from support.emitted import INSIDE_SYSTEMD, NASTY, Server, executable, server, uid_of, variables, wait_for
 from support.judge import eggcache
+from support.namespaces import SYSTEMD, entered
 from support.parts import missing
 from support.programs import running
 
@@ -704,6 +706,19 @@ def emitted(*words: str | Path, inside: Sequence[str] = ()) -> subprocess.Comple
         capture_output=True,
         text=True,
     )
+
+
+@pytest.mark.parametrize(("directory", "advised"), [("/tmp/x", "/var/cache/eggcache"), ("/srv/x", "/srv/x")])
+def test_drop_in_that_is_advised_is_not_refused(directory: str, advised: str) -> None:
+    """Where systemd would start Apache without the script's environment, the command that is advised in its place names
+    the unit, and a cache that the unit sees; it is not refused itself."""
+    inside = entered(SYSTEMD)
+    result = emitted(directory, "--for", "apachectl", inside=inside)
+    (command,) = re.findall(r"a drop-in instead: (eggcache wrapper .*) -o \S+ && systemctl", result.stderr)
+    assert shlex.split(command)[2] == advised
+    assert "--unit apache2.service" in command
+    result = emitted(*shlex.split(command)[2:], inside=inside)
+    assert (result.returncode, "[Service]" in result.stdout) == (0, True), result.stderr
 
 
 def test_without_for_the_right_kind_is_printed(server: Server) -> None:

@@ -15,7 +15,7 @@ from eggcache.cli.render import report
 from eggcache.errors import Remedy, UsageError, in_one_line
 from eggcache.model import Limits
 from eggcache.servers import apache, application_servers, systemd
-from eggcache.system import accounts
+from eggcache.system import accounts, files
 from eggcache.target import other_host, search_path
 from eggcache.target.command_lines import Prepare
 from eggcache.target.interpreter import REPORTED, Target
@@ -47,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
     directory, debian, pid_file = values.directory, values.debian, values.pid_file or None
     text = _with_modules(options, kind, emission.wrapper(kind, values), values)
     instead = _dropin(options, host) if emission.lost_to_systemd(kind, host) else ""
-    for finding in emission.warnings(kind, directory, host, instead):
+    for finding in emission.warnings(kind, directory, host, instead, debian=debian):
         console.warn(str(finding), options)
     part = kinds.part(kind, debian=debian)
     if options.output and not options.dry_run:
@@ -186,10 +186,12 @@ def _host(options: argparse.Namespace) -> apache.Apache:
 
 
 def _dropin(options: argparse.Namespace, host: apache.Apache) -> str:
-    """The command that installs the drop-in, and has Apache start with it."""
+    """The command that installs the drop-in, and has Apache start with it: for a cache that its unit sees."""
     place = emission.place("systemd", host) or ""
-    unit = ["--unit", options.unit] if options.unit else []
-    write = f"{next_command.wrapper(options)} {shlex.join(['--for', 'systemd', *unit, '-o', place])}"
+    unit = os.path.basename(os.path.dirname(place)).removesuffix(".d")
+    if host.private_tmp is not False and files.in_tmp(os.path.abspath(options.directory)):
+        options = argparse.Namespace(**{**vars(options), "directory": "/var/cache/eggcache"})
+    write = f"{next_command.wrapper(options)} {shlex.join(['--for', 'systemd', '--unit', unit, '-o', place])}"
     return f"{write} && {emission.following('systemd', place, host)}"
 
 

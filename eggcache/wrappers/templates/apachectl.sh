@@ -56,7 +56,8 @@ case $action in
         present || exit 1
 @end@
         if [ "$action" = ready ]; then
-            set -- configtest
+            shift
+            if [ $# -eq 0 ]; then set -- configtest; else set -- -t "$@"; fi
         elif [ "$action" = renew ]; then
             lacks_cache
         elif ! cleared && lacks_cache; then

@@ -36,10 +36,10 @@
 
 @PROLOGUE@
 
-cure="$0 restart"
-! handed_over start || cure="give its unit a drop-in, which this prints: $cure"
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export PATH
+cure="$0 restart"
+! handed_over start || cure="give its unit a drop-in, which this prints: $cure"
 umask 022 # at boot it is this; by hand it may be anything, and Apache's logs and CGI programs inherit it
 cd / || exit 1
 

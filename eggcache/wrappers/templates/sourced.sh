@@ -21,6 +21,10 @@ eggcache() (
 
     pid_file=@PID_FILE@
     apachectl=$0
+    case $0 in
+        */*) ;;
+        *) [ ! -f "./$0" ] || apachectl=./$0 ;; # `sh apachectl` looks there before it looks along PATH
+    esac
 @if HANDED_OVER@
     case ${0##*/} in *ctl*) ;; *) apachectl=@APACHECTL@ ;; esac # the init script reads this file as well
 @end@
@@ -55,7 +59,9 @@ eggcache() (
 @end@
     if [ "$status" -eq 0 ]; then
         if [ "$action" = ready ]; then
-            exec "$apachectl" configtest
+            shift
+            [ $# -gt 0 ] || exec "$apachectl" configtest
+            exec "$apachectl" -t "$@"
         elif [ "$action" = renew ]; then
             lacks_cache
         elif ! cleared && lacks_cache; then
