@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
 import subprocess
 import sys
 import tarfile
@@ -179,6 +180,20 @@ def test_zipapp_does_what_the_installed_program_does(
     run(*program, "check", *target, "--cache", eggs / "cache", "--user", nobody.pw_name)
     run(*program, "unzip-all", "--all", *named(eggs), "--python", python)
     assert (eggs / EGG).is_dir()
+
+
+def test_zipapp_unpacks_nothing(pyz: Path, eggs: Path, python: Path, tmp_path: Path) -> None:
+    """The single file makes no file and no directory of its own, neither beside it nor in a home or a /tmp."""
+    log, home = tmp_path / "log", tmp_path / "home"
+    home.mkdir()
+    command = ["strace", "-f", "-o", log, "-e", "trace=open,openat,creat,mkdir,mkdirat", sys.executable, pyz]
+    around = {"PATH": "/usr/bin:/bin", "HOME": str(home), "TMPDIR": str(home)}
+    words = ["tree", "--all", "--path", eggs, "--python", python]
+    result = subprocess.run([*command, *words], env=around, capture_output=True, text=True, check=True)
+    assert result.stdout.startswith("One 1.0")
+    calls = [line for line in log.read_text().splitlines() if '"/dev/' not in line]
+    assert any(str(pyz) in line for line in calls)
+    assert [line for line in calls if re.search(r"O_CREAT|O_WRONLY|O_RDWR| (?:creat|mkdir|mkdirat)\(", line)] == []
 
 
 def test_zipapp_says_that_a_python_is_too_old(pyz: Path, interpreter: Callable[[str], Path]) -> None:
