@@ -129,6 +129,16 @@ def test_parameters_are_documented() -> None:
     assert lacking == set()
 
 
+def test_nothing_asks_for_confirmation() -> None:
+    """No module asks whoever runs it for a line: eggcache runs at boot, and from cron."""
+    for path in MODULES:
+        for node in ast.walk(ast.parse((SOURCE / path).read_text())):
+            assert not (isinstance(node, (ast.Name, ast.Attribute)) and ast.unparse(node) in ("input", "sys.stdin")), (
+                path
+            )
+            assert not (isinstance(node, ast.Import) and node.names[0].name == "getpass"), path
+
+
 def test_modules_are_short() -> None:
     """No module has more than 350 lines, scripts of the target included; but for the gateway, which servers get as it
     stands, and whose lines their logs name."""

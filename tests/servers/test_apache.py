@@ -323,8 +323,9 @@ def test_order_of_the_search(tmp_path: Path) -> None:
 def test_envvars_are_read_and_never_run(tmp_path: Path, envvars: str) -> None:
     """Debian's envvars file is read in the spellings that are about, the last assignment counts, nothing is run."""
     program(tmp_path / "apachectl", "exit 1")
-    tree(tmp_path, **{"etc/apache2/envvars": envvars})
+    tree(tmp_path, **{"etc/apache2/envvars": f"touch {tmp_path}/run-at-its-start\n{envvars}"})
     host = apache.read(search=str(tmp_path), root=str(tmp_path))
+    assert not (tmp_path / "run-at-its-start").exists()
     assert (host.user, host.group, host.pid_file) == ("web", "web", "/run/apache2/a.pid")
 
 
