@@ -123,7 +123,7 @@ def test_script_is_read_and_never_run(plain: Deployment, shared_tmp: Path) -> No
         assert result.returncode in (0, 3), result.stderr
         assert not mark.exists(), words
     assert len(list(cache.glob("acme.*-tmp"))) == 2
-    deployment.run([made.script])
+    deployment.run([made.script], env={"PYTHON_EGG_CACHE": str(shared_tmp / "extracted")})  # root has no home here
     assert mark.exists()
 
 
