@@ -197,11 +197,11 @@ def rollout(host: SystemdHost, *words: str) -> subprocess.CompletedProcess[str]:
     """The playbook of the collection, run in the host on itself."""
     target = {"eggcache_python": PYTHON, "eggcache_path": [EGG], "eggcache_requirements": ["Demo"]}
     local = {"ansible_connection": "local", "ansible_python_interpreter": PYTHON, "eggcache_become": False}
-    host.write("/root/inventory.yml", json.dumps({"all": {"hosts": {"localhost": {}}, "vars": {**target, **local}}}))
+    host.write("/srv/inventory.yml", json.dumps({"all": {"hosts": {"localhost": {}}, "vars": {**target, **local}}}))
     host.write("/opt/eggcache/bin/eggcache", f'#!/bin/sh\nexec {" ".join(EGGCACHE)} "$@"\n', 0o755)
     collections = f"ANSIBLE_COLLECTIONS_PATH={ROOT / 'scripts' / 'ansible'}"
     environment = ["env", "--chdir=/", "LC_ALL=C.UTF-8", "HOME=/root", "ANSIBLE_NOCOLOR=1", collections]
-    playbook = [PLAYBOOK, "-i", "/root/inventory.yml", "eggcache.eggcache.rollout"]
+    playbook = [PLAYBOOK, "-i", "/srv/inventory.yml", "eggcache.eggcache.rollout"]
     return host.run(*environment, *playbook, *words, check=False)
 
 
