@@ -200,7 +200,7 @@ def rollout(host: SystemdHost, *words: str) -> subprocess.CompletedProcess[str]:
     host.write("/srv/inventory.yml", json.dumps({"all": {"hosts": {"localhost": {}}, "vars": {**target, **local}}}))
     host.write("/opt/eggcache/bin/eggcache", f'#!/bin/sh\nexec {" ".join(EGGCACHE)} "$@"\n', 0o755)
     collections = f"ANSIBLE_COLLECTIONS_PATH={ROOT / 'scripts' / 'ansible'}"
-    environment = ["env", "--chdir=/", "LC_ALL=C.UTF-8", "HOME=/root", "ANSIBLE_NOCOLOR=1", collections]
+    environment = ["env", "--chdir=/", "LC_ALL=C.UTF-8", "HOME=/srv", "ANSIBLE_NOCOLOR=1", collections]
     playbook = [PLAYBOOK, "-i", "/srv/inventory.yml", "eggcache.eggcache.rollout"]
     return host.run(*environment, *playbook, *words, check=False)
 
