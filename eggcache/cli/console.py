@@ -76,9 +76,8 @@ def fitted(line: str, width: int) -> str:
         if width_so_far + len(gap) + cells > width >= cells + _INDENT:
             gap = " " * (width - width_so_far + _INDENT)
         text += gap + word
-        width_so_far = (
-            width_so_far + len(gap) + cells - 1
-        ) % width + 1  # a full row is no empty one: a terminal waits for what follows
+        # A full row is no empty one: a terminal waits for what follows.
+        width_so_far = (width_so_far + len(gap) + cells - 1) % width + 1
     return text
 
 

@@ -80,7 +80,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("eggcache report -o fleet.html web1.json web2.json", "of what check --json said on each host: a table"),
     ),
     "explain": (
-        ("eggcache explain member-outdated", "what a message means that ends in [member-outdated]"),
+        ("eggcache explain member-outdated", "what a message with [member-outdated] means"),
         ("eggcache explain", "every code that there is"),
     ),
     "wrapper": (

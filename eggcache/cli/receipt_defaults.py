@@ -16,6 +16,7 @@ from collections.abc import Callable
 from eggcache.cache import groups_and_time_zones, receipt
 from eggcache.cli import console, next_command
 from eggcache.errors import EggcacheError, UsageError
+from eggcache.system import accounts
 from eggcache.target import command_lines, interpreter
 from eggcache.target.command_lines import Prepare
 from eggcache.target.interpreter import Target
@@ -37,7 +38,7 @@ def trees(options: argparse.Namespace, directory: str) -> list[argparse.Namespac
     """
     variants = _trees(options, directory)
     unknown = "" in variants and options.python is None and os.path.isdir(directory)
-    if unknown and not os.access(directory, os.R_OK | os.X_OK, effective_ids=True):
+    if unknown and not accounts.may(directory, os.R_OK | os.X_OK):
         console.warn(f"{directory}: this user may not open it, and so not read what it is for", options)
     for words in variants:
         if words and not getattr(options, "lenient", False):  # an init script that had nothing to do says nothing

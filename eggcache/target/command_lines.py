@@ -74,6 +74,9 @@ def unzip(target: Target, distribution: Distribution) -> str:
     return shlex.join(["eggcache", "unzip-all", *_target(target, [egg] if added else ()), *backup, *names])
 
 
+UNPACK = "unpack it into a directory, and put that directory on the path in its place"  # what is named as no egg
+
+
 def unzipped(target: Target, distribution: Distribution) -> Remedy:
     """How the distribution gets to be a directory; what `unzip-all` refuses has no command.
 
@@ -81,7 +84,7 @@ def unzipped(target: Target, distribution: Distribution) -> Remedy:
     :param distribution: the egg
     """
     if distribution.kind is Kind.ZIP:
-        return Remedy("unpack it into a directory, and put that directory on the path in its place")
+        return Remedy(UNPACK)
     if distribution.kind is Kind.BASKET:
         return Remedy("install it as an egg of its own, beside the one that it lies in, and unzip it there")
     return Remedy("unzip it", unzip(target, distribution))

@@ -11,6 +11,7 @@ from eggcache.eggs.extract import Opened
 from eggcache.eggs.packing import Entry
 from eggcache.errors import EggUnsuitable
 from eggcache.model import Distribution, Kind, Ownership
+from eggcache.target import command_lines
 
 
 def by_directory(distributions: Iterable[Distribution], *, zipped: bool = True) -> dict[str, dict[str, Distribution]]:
@@ -28,8 +29,7 @@ def check(distribution: Distribution, egg: eggs.Egg) -> None:
     """Refuse an egg that would be another distribution, or none, as a directory."""
     if distribution.kind is Kind.ZIP or not egg.path.lower().endswith(".egg"):
         cause = "its name does not end in .egg, so as a directory it would be no egg"
-        remedy = "unpack it into a directory, and put that directory on the path in its place"
-        raise EggUnsuitable(egg.path, cause, remedy)
+        raise EggUnsuitable(egg.path, cause, command_lines.UNPACK)
     for member in egg.members:
         parts = member.name.split("/")
         if len(parts) > 2 and parts[0].lower().endswith(".egg") and parts[1] == "EGG-INFO":

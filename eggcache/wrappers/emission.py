@@ -93,8 +93,15 @@ def place(kind: str, apache: Apache, *, name: str = "eggcache-apache", debian: b
     """
     if kind == "envvars" and not debian:
         return None
-    unit = apache.unit or _unit(apache.apachectl or "")
-    return KINDS[kind].place.format(name=name, unit=unit) or None
+    return KINDS[kind].place.format(name=name, unit=unit_of(apache)) or None
+
+
+def unit_of(apache: Apache) -> str:
+    """The name of the unit that starts this Apache, or would by custom.
+
+    :param apache: this host's Apache
+    """
+    return apache.unit or _unit(apache.apachectl or "")
 
 
 def choose(apache: Apache, *, trac: bool = False, root: str = "/", platform: str = sys.platform) -> tuple[str, str]:
@@ -175,7 +182,7 @@ def following(kind: str, path: str, apache: Apache, *, debian: bool = False) -> 
     :param debian: whether the file is one of Debian's, as for `wrapper`
     """
     file, name = shlex.quote(path), shlex.quote(os.path.basename(path))
-    control, unit = shlex.quote(apache.apachectl or "apachectl"), apache.unit or _unit(apache.apachectl or "")
+    control, unit = shlex.quote(apache.apachectl or "apachectl"), unit_of(apache)
     boot = f"chkconfig httpd off && chkconfig --add {name}"
     if os.path.exists("/usr/sbin/update-rc.d"):
         boot = f"update-rc.d apache2 disable && update-rc.d {name} defaults"

@@ -68,6 +68,28 @@ print(words.pop())
 END
 }
 
+# The page /page of Debian's apache2, from a file in directory $1: the word of the egg at $2.
+wsgi_page() {
+    cat >"$1/page.wsgi" <<END
+import sys
+sys.path.insert(0, "$2")
+import pkg_resources
+
+def application(environ, start_response):
+    with open(pkg_resources.resource_filename("page", "files/01.txt"), "rb") as stream:
+        word = stream.readline()
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [word]
+END
+    cat >/etc/apache2/conf-enabled/page.conf <<END
+ServerName localhost
+WSGIScriptAlias /page $1/page.wsgi
+<Directory $1>
+    Require all granted
+</Directory>
+END
+}
+
 # The site, cache and egg of the cases that try a disk at /data.
 site=/data/site cache=/data/cache unzip=/data/unzip name=page-1.0-py3.11.egg
 

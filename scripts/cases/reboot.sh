@@ -3,25 +3,8 @@
 
 boot_1() {
     mkdir -p /srv/site /srv/tmp
-    egg /srv/site/page-1.0-py3.11.egg old
-    cat >/srv/page.wsgi <<'END'
-import sys
-sys.path.insert(0, "/srv/site/page-1.0-py3.11.egg")
-import pkg_resources
-
-def application(environ, start_response):
-    with open(pkg_resources.resource_filename("page", "files/01.txt"), "rb") as stream:
-        word = stream.readline()
-    start_response("200 OK", [("Content-Type", "text/plain")])
-    return [word]
-END
-    cat >/etc/apache2/conf-enabled/page.conf <<'END'
-ServerName localhost
-WSGIScriptAlias /page /srv/page.wsgi
-<Directory /srv>
-    Require all granted
-</Directory>
-END
+    egg /srv/site/$name old
+    wsgi_page /srv /srv/site/$name
     chmod -R go+rX /srv
     judge "prepared for Debian's apache2" eggcache prepare /var/cache/eggcache --python /usr/bin/python3 --path /srv/site
     mkdir -p /etc/systemd/system/apache2.service.d
@@ -37,7 +20,7 @@ boot_2() {
     judge "/tmp was emptied" test ! -e /tmp/stays-not
     judge "the page is there after the boot" says 0 old curl -sS --fail http://localhost/page
     judge "check agrees" eggcache check --cache /var/cache/eggcache
-    egg /srv/site/page-1.0-py3.11.egg new
+    egg /srv/site/$name new
     judge "apache2 restarts with a new egg" systemctl restart apache2
     judge "its page is there" says 0 new curl -sS --fail http://localhost/page
     judge "and Apache's account gets all of it" says 0 new asked www-data /srv/site /var/cache/eggcache

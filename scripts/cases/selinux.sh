@@ -10,24 +10,7 @@ boot_1() {
     mkdir -p $site /etc/systemd/system/apache2.service.d
     egg $site/$name old
     chmod -R go+rX $site
-    cat >/var/www/page.wsgi <<END
-import sys
-sys.path.insert(0, "$site/$name")
-import pkg_resources
-
-def application(environ, start_response):
-    with open(pkg_resources.resource_filename("page", "files/01.txt"), "rb") as stream:
-        word = stream.readline()
-    start_response("200 OK", [("Content-Type", "text/plain")])
-    return [word]
-END
-    cat >/etc/apache2/conf-enabled/page.conf <<'END'
-ServerName localhost
-WSGIScriptAlias /page /var/www/page.wsgi
-<Directory /var/www>
-    Require all granted
-</Directory>
-END
+    wsgi_page /var/www $site/$name
     judge "all files get their labels" setfiles -F /etc/selinux/default/contexts/files/file_contexts /
     sed -i 's/^SELINUX=.*/SELINUX=enforcing/' /etc/selinux/config
 }

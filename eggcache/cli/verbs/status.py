@@ -16,8 +16,8 @@ from eggcache.errors import Remedy, UsageError
 from eggcache.servers import environment_variables
 from eggcache.system import accounts, safe_dirs
 from eggcache.target import search_path
+from eggcache.target.interpreter import ELSEWHERE
 
-_USUAL = "/var/cache/eggcache"  # as all pages have it
 _STATES = {
     "current": "current",
     "egg-changed": "stale: its egg changed",
@@ -33,8 +33,8 @@ def run(options: argparse.Namespace) -> int:
     directory = options.directory or environment_variables.inherited()
     if directory is None:
         remedy = Remedy("name the directory that prepare was given")
-        if os.path.isdir(_USUAL):
-            remedy = Remedy("for the usual one", next_command.repeated(options, _USUAL))
+        if os.path.isdir(ELSEWHERE):
+            remedy = Remedy("for the usual one", next_command.repeated(options, ELSEWHERE))
         raise UsageError("DIR", "none is named, and PYTHON_EGG_CACHE is not set", remedy)
     cache = inventory.status(directory)
     if options.quiet:

@@ -18,7 +18,7 @@ from eggcache.servers import apache, application_servers, systemd
 from eggcache.system import accounts, files
 from eggcache.target import other_host, search_path
 from eggcache.target.command_lines import Prepare
-from eggcache.target.interpreter import REPORTED, Target
+from eggcache.target.interpreter import ELSEWHERE, REPORTED, Target
 from eggcache.wrappers import destination, emission, kinds, modpython
 
 _MOD_PYTHON = {  # options of `wrapper` that are of no use to other kinds
@@ -188,20 +188,22 @@ def _host(options: argparse.Namespace) -> apache.Apache:
 def _dropin(options: argparse.Namespace, host: apache.Apache) -> str:
     """The command that installs the drop-in, and has Apache start with it: for a cache that its unit sees."""
     place = emission.place("systemd", host) or ""
-    unit = os.path.basename(os.path.dirname(place)).removesuffix(".d")
-    if host.private_tmp is not False and files.in_tmp(os.path.abspath(options.directory)):
-        options = argparse.Namespace(**{**vars(options), "directory": "/var/cache/eggcache"})
-    write = f"{next_command.wrapper(options)} {shlex.join(['--for', 'systemd', '--unit', unit, '-o', place])}"
+    is_hidden = host.private_tmp is not False and files.in_tmp(os.path.abspath(options.directory))
+    directory = ELSEWHERE if is_hidden else options.directory
+    write = _for_systemd(options, directory, "--unit", emission.unit_of(host), "-o", place)
     return f"{write} && {emission.following('systemd', place, host)}"
 
 
 def _elsewhere(options: argparse.Namespace) -> str:
     """The command that prints, or writes, the same drop-in for a directory that every unit sees."""
-    variant = argparse.Namespace(**{**vars(options), "directory": "/var/cache/eggcache"})
-    words = ["--for", "systemd", *(["--unit", options.unit] if options.unit else [])]
-    return (
-        f"{next_command.wrapper(variant)} {shlex.join([*words, *(['-o', options.output] if options.output else [])])}"
-    )
+    unit, output = options.unit, options.output
+    return _for_systemd(options, ELSEWHERE, *(["--unit", unit] if unit else []), *(["-o", output] if output else []))
+
+
+def _for_systemd(options: argparse.Namespace, directory: str, *words: str) -> str:
+    """The command that prints, or writes, a drop-in for `directory`, and for what the options say else."""
+    variant = argparse.Namespace(**{**vars(options), "directory": directory})
+    return f"{next_command.wrapper(variant)} {shlex.join(['--for', 'systemd', *words])}"
 
 
 def _with_modules(options: argparse.Namespace, kind: str, text: str, values: kinds.WrapperSettings) -> str:
