@@ -140,3 +140,14 @@ def test_a_path_is_no_requirement(site: Site) -> None:
         assert (result.returncode, result.stderr.count("\n"), again[1:3]) == (2, 1, [option, str(path)])
         assert eggcache(*again).returncode == 0
     assert "name an egg, or a directory of eggs, by --path" in eggcache("tree", "/not/there").stderr
+
+
+def test_a_closed_cache_tells_nobody_what_it_is_for(site: Site, checkout: Path) -> None:
+    """Who may not open a cache is told that its receipt cannot say what it is for, before --python is asked for."""
+    assert site.prepare().returncode == 0
+    result = subprocess.run(
+        [site.python, "-m", "eggcache", "check", "--cache", site.cache], env=environment({"PYTHONPATH": str(checkout)}),
+        cwd="/", capture_output=True, text=True, check=False, user="daemon", group="daemon", extra_groups=[],
+    )  # fmt: skip
+    first_line = result.stderr.partition("\n")[0]
+    assert first_line == f"eggcache: {site.cache}: this user may not open it, and so not read what it is for"

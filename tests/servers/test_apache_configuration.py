@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -307,6 +308,16 @@ def test_apache_is_asked_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert (host.user, configuration.problem, configuration.modules) == ("www-data", "", {"core_module"})
     assert [directive.name for directive in configuration.directives] == ["Listen"]
     assert len((tmp_path / "log").read_text().splitlines()) == 2
+
+
+def test_answer_of_another_apache_is_asked_for_anew(tmp_path: Path) -> None:
+    """What one Apache said of its modules is not taken for another one, of which a caller has read the first's host."""
+    first, second = (
+        script(tmp_path / name, f"printf ' {name}_module (static)\\n'").apachectl for name in ("first", "second")
+    )
+    host = apache.read(first)
+    assert apache_configuration.read(host).modules == {"first_module"}
+    assert apache_configuration.read(replace(host, apachectl=second)).modules == {"second_module"}
 
 
 @pytest.mark.parametrize(

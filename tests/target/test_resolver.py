@@ -372,6 +372,17 @@ def test_a_bad_line_loses_no_other(python: str, release: str, released: MakeTarg
         assert State.UNPARSED in states(tree).values()
 
 
+def test_a_target_that_fails_for_a_version_that_nobody_wants(released: MakeTarget, shared_tmp: Path) -> None:
+    """The require() of setuptools 66.0 fails for any version on the path that it cannot parse, and the tree says so:
+    the walk, which passes that distribution by, is held against what pkg_resources does with the path as it is."""
+    target = released("3.11", "66.0.0")
+    egg(shared_tmp, "Root", "1", "Leaf\n", "3.11")
+    egg(shared_tmp, "Leaf", "1", "", "3.11")
+    assert states(ask(target, "Root", paths=[str(shared_tmp)]))["Root"] is State.MET
+    egg(shared_tmp, "Odd", "0.6X-final", "", "3.11")
+    assert states(ask(target, "Root", paths=[str(shared_tmp)]))["Root"] is State.UNPARSED
+
+
 def test_a_target_that_knows_no_legacy_version(released: MakeTarget, shared_tmp: Path) -> None:
     """A distribution whose version setuptools 80 cannot parse is in the tree, with what it requires."""
     target = released("3.13", "80.9.0")
