@@ -293,6 +293,14 @@ def test_rollout_ends_at_the_first_broken_host(rolled: Fleet) -> None:
     for name, script in (("S??eggcache-apache", True), ("S??apache2", False)):
         assert bool(list(hosts["alpha"].path("/etc/rc2.d").glob(name))) is script
 
+    # The script is there and its Apache is not: before anything that boots is changed, the rollout says so.
+    hosts["alpha"].run("/etc/init.d/eggcache-apache", "stop")
+    wait_for(lambda: hosts["alpha"].get() is None)
+    status, fifth = rolled.rollout("--limit", "alpha")
+    [(host, task, _)] = failures(fifth)
+    assert (status != 0, host, changes(fifth)) == (True, "alpha", [])
+    assert task.endswith(" : See that the init script has Apache running")
+
 
 # ------------------------------------------------------------------------------------------------- the modules
 
