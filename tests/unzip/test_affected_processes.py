@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 from support import ROOT, deployment
 from support.deployment import Deployment
-from support.httpd import Httpd, require, www_data
+from support.emitted import uid_of
+from support.httpd import Httpd, require, wait_for, www_data
 from support.judge import as_json, eggcache, environment
 from support.parts import built, missing
 from support.schema import VALIDATOR
@@ -214,6 +215,8 @@ def test_apache_that_embeds_the_target_is_named(module: str, site: Deployment, s
     make(eggs / EGG, Entry(b"used.py", b"value = 1\n"))
     httpd.start()
     try:
+        # It listens before its workers are there, and a worker is root's at first.
+        wait_for(lambda: {uid_of(pid) for pid in httpd.family()} == {0, www_data().pw_uid})
         family = set(httpd.family())
         assert not family & looked(site).keys()  # another installation of the same version
         result = eggcache("unzip-all", "--all", "--python", home / "bin" / "python3", "-n", "--json")
