@@ -36,7 +36,7 @@ class Remedy(namedtuple("Remedy", ("text", "command"), defaults=("",))):
 
     @classmethod
     def of(cls, remedy: Remedy | str) -> Remedy:
-        """A remedy from a text without a command."""
+        """The `remedy` itself, or one without a command from its text."""
         return remedy if isinstance(remedy, Remedy) else cls(remedy)
 
     def __str__(self) -> str:

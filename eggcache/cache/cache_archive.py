@@ -156,8 +156,8 @@ class Archive:
     digests: dict[str, str] = field(default_factory=dict)  # of the content, by the names in the cache
 
     def write(self, plan: Plan, stream: BinaryIO, extras: Extras = no_extras) -> None:
-        """Write the cache that the `plan` says: its directory, the eggs by the names of their places, and the
-        `extras`. The caller has the zone of the plan in use.
+        """Write the cache that the `plan` says to `stream`: its directory, the eggs by the names of their places, and
+        the `extras`. The caller has the zone of the plan in use.
 
         :raises SpoiledArchive: an egg has changed while it was written
         :raises OSError: the stream takes no more

@@ -42,7 +42,7 @@ class Filling:
     sources: dict[str, Fingerprint] = field(default_factory=dict)  # of the eggs
 
     def fill(self, plan: Plan) -> None:
-        """Extract into the stage all directories that the cache lacks; findings go on the list. Raises as
+        """Extract into the stage all directories of the `plan` that the cache lacks; findings go on the list. Raises as
         keep_or_replace.of does."""
         self.progress.phase("extracting", plan.size())
         with Batch(self.stage, self.progress.advance) as batch:
@@ -110,7 +110,8 @@ class Filling:
                 self.sources[finding.thing] = freshness.fingerprint(finding.thing)  # when it is gone, so is the finding
 
     def sign(self, options: dict[str, Any], tree: Tree, start: int) -> None:
-        """Write the receipt of a prepare that began at `start` (nanoseconds since the epoch).
+        """Write the receipt of a prepare of `tree` with these `options`, which began at `start` (nanoseconds since the
+        epoch).
 
         Without the entry of this prepare where a root of its tree is not installed: a mistyped name must not count as a
         current cache, or as what the cache is for. An earlier entry stays then, and holds no more.

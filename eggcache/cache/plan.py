@@ -84,7 +84,7 @@ class Cache:
         return freshness.key(self.prepare.target, self.prepare.roots)
 
     def ownership(self, egg: eggs.Egg) -> Ownership:
-        """The owner and modes of what is extracted: no more rights to read than those of the egg."""
+        """The owner and modes of what is extracted of `egg`: no more rights to read than those of the egg."""
         if self.owner.uid == 0:
             return self.owner
         mode = 0o600 | (egg.stat.st_mode & self.owner.file_mode & 0o044)

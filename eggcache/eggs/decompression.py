@@ -31,6 +31,7 @@ class File:
         self._window, self._start = b"", 0  # what was read last, and where that starts
 
     def call(self, function: Callable[..., Any], *arguments: int) -> Any:
+        """What `function` returns for the descriptor and these `arguments`. Raises EggcacheError where the disk fails."""
         try:
             return function(self.descriptor, *arguments)
         except OSError as error:
@@ -44,7 +45,7 @@ class File:
         return data
 
     def near(self, at: int, size: int) -> bytes:
-        """The same, from the bytes that were read last where they are among them."""
+        """As `read(at, size)`, from the bytes that were read last where `size` bytes at position `at` are among them."""
         start = at - self._start
         if start < 0 or start + size > len(self._window):
             if 2 * size >= self.reach:
@@ -53,11 +54,12 @@ class File:
         return self._window[start : start + size]
 
     def thing(self, member: str | bytes = "") -> str:
-        """The thing that an error is about: this egg, or a member of it."""
+        """The thing that an error is about: this egg, or the `member` of it with that name."""
         name = label(os.fsdecode(member))
         return label(self.path) + (f", member {name}" if name else "")
 
     def refuse(self, fault: object, member: str | bytes = "", kind: type[EggRefused] = EggAmbiguous) -> NoReturn:
+        """Raise the error of that `kind` for the `fault` of this egg, or of its member with the name `member`."""
         raise kind(self.thing(member), str(fault), REBUILD)
 
 

@@ -62,8 +62,8 @@ class Opened:
                 pass
 
     def bytes_of(self, member: Member) -> bytes:
-        """A digest of the bytes of a member, which may be too large for the memory. Raises EggRefused where it is
-        damaged."""
+        """A digest of the bytes of `member`, which may be too large for the memory. Raises EggRefused where the member
+        is damaged."""
         digest = blake2b()
         for piece in eggs.chunks(self.source, self.egg, member):
             digest.update(piece)
@@ -135,7 +135,7 @@ class Extraction:
             yield range(start, len(self.entries))
 
     def write(self, positions: range) -> None:
-        """Write the members at these positions. Raises EggRefused for a member that does not decompress to what its
+        """Write the members at these `positions`. Raises EggRefused for a member that does not decompress to what its
         entry declares, and OSError where the disk refuses.
 
         A file is made with its mode, in a directory that gives it its group: three files of four system calls cost as

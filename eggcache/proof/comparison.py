@@ -171,7 +171,7 @@ class Comparison:
             self.findings.append(Finding(code, path, cause, remedy, context=detail))
 
     def testify(self, lookups: Sequence[Lookup]) -> None:
-        """Add what the target's pkg_resources said of these eggs to the findings."""
+        """Add to the findings what the target's pkg_resources said of the same eggs in its `lookups`."""
         by_egg = {(lookup.egg, lookup.inside): lookup for lookup in lookups}
         for position, egg in self.reported:
             wrong = by_egg[egg].wrong[:SHOWN] if egg in by_egg else ()

@@ -152,7 +152,8 @@ class HostSide:
         yield from environment_variables.findings(self.prepare, environments, unit, dates=sorted(self.comparison.dates))
 
     def apaches(self, python: tuple[int, ...]) -> list[Environment]:
-        """The Apaches that run with workers of the account and a Python of that version, or the one of `pid_file`."""
+        """The Apaches that run with workers of the account and a Python of the version `python`, or the one of
+        `pid_file`."""
         return [] if self.beside else list(environment_variables.running(self.account, python, self.pid_file))
 
     def unread(self) -> Iterator[Finding]:
@@ -168,7 +169,7 @@ class HostSide:
         return groups_and_time_zones.repair(self.receipt, self.prepare)
 
     def rebuilt(self, paths: Sequence[str]) -> Remedy:
-        """The remedy for paths that the runtime user can write to. See `groups_and_time_zones.rebuild`."""
+        """The remedy for `paths` that the runtime user can write to. See `groups_and_time_zones.rebuild`."""
         return groups_and_time_zones.rebuild(self.receipt, self.prepare, paths)
 
     def _unreachable(self, cache: str) -> Finding | None:

@@ -121,7 +121,8 @@ class Question(AbstractContextManager["Question"]):
         """The target's look-ups in the cache, and the results of `imports`: another question is put for those if need
         be.
 
-        `early` gets the tree as soon as it is known, and works while the target goes on. Nothing is written, see
+        `early` gets the tree as soon as it is known, and works while the target goes on; `meanwhile` is called about
+        ten times a second until then and after. Nothing is written, see
         inside/lookups.py. Raises as resolver.resolve does.
         """
         worded = self._worded(imports)

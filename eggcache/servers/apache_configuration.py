@@ -76,7 +76,7 @@ class Configuration:
     program: str | None = None  # what was asked; None: this host has no Apache
 
     def named(self, *names: str) -> Iterator[Directive]:
-        """The directives with one of these names, in the order of the configuration."""
+        """The directives with one of these `names`, in the order of the configuration."""
         lowered = {name.lower() for name in names}
         return (directive for directive in self.directives if directive.name.lower() in lowered)
 

@@ -34,8 +34,8 @@ class Tar:
         self._size = 0
 
     def directory(self, name: str, mtime: int, ownership: Ownership, mark: str = "") -> None:
-        """Add a directory. For `name` and `mtime` see `file`; what reads an archive may know it by the `mark`, which
-        stands where a link has its target, and of which no tar takes notice."""
+        """Add a directory. For `name`, `mtime` and `ownership` see `file`; what reads an archive may know it by the
+        `mark`, which stands where a link has its target, and of which no tar takes notice."""
         mode, owner = ownership.directory_mode, (ownership.uid, ownership.gid)
         self._write(_header(_relative(name) + b"/", 0, mtime, mode, owner, _DIRECTORY, mark.encode("ascii")))
 

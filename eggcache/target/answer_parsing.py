@@ -44,7 +44,7 @@ class Answer:
         return value
 
     def text(self, name: str, row: dict[str, Any] | None = None) -> str:
-        """The string `name` of the answer, or of a row of it."""
+        """The string `name` of the answer, or of its `row`."""
         value = (self.said if row is None else row).get(name)
         if not isinstance(value, str) or "\0" in value:
             self._refuse(f"no text as {name}")
@@ -80,17 +80,17 @@ class Answer:
         return value
 
     def pairs(self, name: str) -> list[tuple[str, str]]:
-        """A list of pairs of strings."""
+        """The pairs of strings in the list `name`."""
         rows = [self._texts(name, {name: row}) for row in self._list(name)]
         return [(row[0], row[1]) if len(row) == 2 else self._refuse(f"no pairs of {name}") for row in rows]
 
     def pair(self, name: str) -> tuple[str, str]:
-        """Two strings."""
+        """The two strings of the list `name`."""
         row = self._texts(name)
         return (row[0], row[1]) if len(row) == 2 else self._refuse(f"no pair as {name}")
 
     def tree(self, requirements: tuple[str, ...]) -> Tree:
-        """The whole answer as a Tree."""
+        """The whole answer as the Tree of these `requirements`."""
         distributions = tuple(self._distribution(self._row(row)) for row in self._list("distributions"))
         needs = tuple(self._need(self._row(row), len(distributions)) for row in self._list("needs"))
         missing = (need.requirement for need in needs if need.by is None and need.state is State.MISSING)

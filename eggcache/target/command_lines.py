@@ -46,7 +46,7 @@ class Prepare:
         yield from (*_target(self.target), *_readers(self.target), *_limits(self.limits), *tree_words(self.roots))
 
     def at(self, directory: str) -> Prepare:
-        """The same in another directory."""
+        """The same in another `directory`."""
         return replace(self, directory=directory)
 
     def readable(self, group: int | None = None) -> Prepare:

@@ -54,7 +54,7 @@ class Place:
         raise NotImplementedError
 
     def exchange(self, descriptor: int, stage: int) -> None:
-        """Do the work, by the stage that is open at `stage`."""
+        """Do the work in the directory, which is open at `descriptor`, by the stage that is open at `stage`."""
         raise NotImplementedError
 
     def swap(
@@ -64,7 +64,8 @@ class Place:
         swaps: Iterable[Callable[[], object]],
         keep: Callable[[], object] = lambda: None,
     ) -> None:
-        """Put what is in the stage in its place by `swaps`, when it is on the disk and `keep` has kept the eggs."""
+        """Put what is in the stage, which is open at `stage`, in its place in the directory at `descriptor` by `swaps`,
+        when it is on the disk and `keep` has kept the eggs."""
         self.progress.phase("writing to the disk")
         syscalls.sync_filesystem(stage)
         keep()
@@ -76,12 +77,12 @@ class Place:
             os.fsync(descriptor)  # before what was there is removed with the stage
 
     def add_outcome(self, name: str, files: int, size: int) -> None:
-        """Report the egg `name` as done."""
+        """Report the egg `name` as done, with its number of `files` and their `size` in bytes."""
         path = os.path.join(self.path, name)
         self.outcomes.append(Outcome(path, path, self.action, files, size))
 
     def as_finding(self, error: EggcacheError) -> Finding:
-        """The finding for an egg, or a directory, that had to be left as it was."""
+        """The finding for an egg, or a directory, that had to be left as it was for this `error`."""
         return as_finding(error)
 
 

@@ -39,7 +39,7 @@ class PkgInfo:
     description: str
 
     def one(self, field: str) -> str:
-        """The first value of a field that has one line; "" where there is none."""
+        """The first value of the `field`, in one line; "" where there is none."""
         return " ".join(self.fields.get(field.lower(), [""])[0].split())
 
 

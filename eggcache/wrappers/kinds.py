@@ -39,7 +39,8 @@ class WrapperSettings:
         return self.private_tmp is not False and in_tmp(self.directory) is not None
 
     def zone(self, quote: Callable[[str], str], given: str, none: str) -> str:
-        """The text that sets the zone, `given` with the quoted zone for its {}; or the text that unsets it."""
+        """The text that sets the zone: `given` with the zone, as `quote` writes it, for its {}; or `none`, which unsets
+        it."""
         return none if self.timezone is None else given.format(quote(self.timezone))
 
 

@@ -129,6 +129,25 @@ def test_parameters_are_documented() -> None:
     assert lacking == set()
 
 
+def test_methods_name_their_parameters() -> None:
+    """The docstring of each public method names each of its parameters; a method without one has its base class's."""
+    lacking = set()
+    for path in MODULES:
+        for cls in ast.parse((SOURCE / path).read_text()).body:
+            if not isinstance(cls, ast.ClassDef) or cls.name.startswith("_"):
+                continue
+            for node in cls.body:
+                if not isinstance(node, ast.FunctionDef) or node.name.startswith("_"):
+                    continue
+                text = ast.get_docstring(node)
+                if text is None and cls.bases:
+                    continue
+                parameters = [each.arg for each in ast.walk(node.args) if isinstance(each, ast.arg)][1:]
+                if not all(f":param {name}:" in (text or "") or f"`{name}`" in (text or "") for name in parameters):
+                    lacking.add(f"{path}: {cls.name}.{node.name}")
+    assert lacking == set()
+
+
 def test_nothing_asks_for_confirmation() -> None:
     """No module asks whoever runs it for a line: eggcache runs at boot, and from cron."""
     for path in MODULES:
