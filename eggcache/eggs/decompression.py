@@ -31,7 +31,8 @@ class File:
         self._window, self._start = b"", 0  # what was read last, and where that starts
 
     def call(self, function: Callable[..., Any], *arguments: int) -> Any:
-        """What `function` returns for the descriptor and these `arguments`. Raises EggcacheError where the disk fails."""
+        """What `function` returns for the descriptor and these `arguments`. Raises EggcacheError where the disk
+        fails."""
         try:
             return function(self.descriptor, *arguments)
         except OSError as error:
@@ -45,7 +46,7 @@ class File:
         return data
 
     def near(self, at: int, size: int) -> bytes:
-        """As `read(at, size)`, from the bytes that were read last where `size` bytes at position `at` are among them."""
+        """`size` bytes from position `at`, as `read` has them; from what was read last where that has them."""
         start = at - self._start
         if start < 0 or start + size > len(self._window):
             if 2 * size >= self.reach:

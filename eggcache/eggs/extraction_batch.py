@@ -49,8 +49,8 @@ class Batch:
             self.descriptors.close()
 
     def add(self, name: str, egg: extract.Opened, ownership: Ownership, callback: Callback, **options: Any) -> None:
-        """Stage the egg `egg` as the directory `name`, and call `callback` later; see extract.Extraction for `ownership`
-        and `options`. Raises what `flush` does."""
+        """Stage the egg `egg` as the directory `name`, and call `callback` later; see extract.Extraction for
+        `ownership` and `options`. Raises what `flush` does."""
         os.mkdir(name, 0o700, dir_fd=self.stage)
         into = os.open(name, safe_dirs.DIRECTORY, dir_fd=self.stage)
         self.descriptors.callback(os.close, into)

@@ -39,7 +39,7 @@ class Archived:
     rules: str = ""  #: the release of the zone data that it was made by, such as "2025b"; "" where that is not known
 
     def command(self, python: str, user: str) -> str:
-        """The command by which the root of the host has `user` run the verifier of the archive, by the Python `python`."""
+        """The command by which the root of the host has `user` run the verifier of the archive by `python`."""
         zone = "unset TZ;" if self.timezone is None else f"TZ={quote(self.timezone)}"
         file = os.path.join(self.directory, NAME)
         words = f"{zone} PYTHON_EGG_CACHE={quote(self.directory)} {quote(python)} {quote(file)}"

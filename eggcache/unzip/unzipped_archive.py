@@ -130,8 +130,8 @@ class Archive:
     findings: list[Finding] = field(default_factory=list)
 
     def write(self, directory: str, place: str, zips: dict[str, Distribution], run: Run) -> None:
-        """Write the eggs `zips` of the directory `directory` for the directory `place` of the host, and the script, with
-        the progress of `run`."""
+        """Write the eggs `zips` of the directory `directory` for the directory `place` of the host, and the script,
+        with the progress of `run`."""
         stage, mtime = os.path.join(place, STAGE), layout.mtime(tar_file.FIRST)
         self.tar.directory(stage, mtime, _PRIVATE, tar_file.MARK)
         lines: list[bytes] = []
