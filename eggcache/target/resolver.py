@@ -23,7 +23,7 @@ from eggcache.target.tree_selection import normal_name, project_name
 
 LACKING = ("missing-distribution", "conflicting-distribution")  # the codes of what is not there as it is required
 _LONGEST = 30  # steps of a chain that a person reads
-_NAMES = 40  # of eggs, likewise
+_NAMES = 8  # of eggs, likewise; `tree` without a requirement lists all
 
 
 def resolve(

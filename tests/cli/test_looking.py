@@ -455,3 +455,13 @@ def test_nothing_of_a_name_reaches_the_terminal(python: Path, shared_tmp: Path) 
     shown = on_terminal("tree", "App", "--path", odd, "--python", python)
     assert "[bold red]\\x1b]0;title\\x07[nonsense]/App-1.0-py3.11.egg" in COLOUR.sub("", shown)
     assert "\x07" not in shown
+
+
+def test_few_eggs_outside_of_the_tree_are_named(turbogears1: Deployment) -> None:
+    """Of many eggs outside of the tree a line names eight, and says how many there are; JSON has all of them."""
+    command = ["tree", "--python", turbogears1.python, "configobj"]
+    *_, outside, _ = eggcache(*command).stdout.splitlines()
+    match = re.fullmatch(r"(.*) and (\d+) more: (\d+) zipped eggs on the path, outside of the tree", outside)
+    assert match, outside
+    assert len(match[1].split(", ")) == 8
+    assert 8 + int(match[2]) == int(match[3]) == len(json.loads(eggcache(*command, "--json").stdout)["outside"])
