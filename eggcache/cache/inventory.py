@@ -47,7 +47,8 @@ class CachedEgg:
 
     name: str  #: its name in the cache
     egg: str  #: the zip that it was extracted from
-    state: str  #: "current", "egg-changed", "egg-gone", "missing", "altered", "copied" (or given other rights)
+    #: "current", "egg-changed", "egg-gone", "egg-unzipped", "missing", "altered", "copied" (or given other rights)
+    state: str
     files: int  #: how many files it has
     size: int  #: bytes of these files
     needed: bool  #: whether a prepare that the receipt knows needs it; `prepare --prune` removes others
@@ -96,6 +97,7 @@ def status(directory: str) -> Inventory:
         )
         altered = {content.name for content in contents if content.state in ("altered", "copied", "missing")}
         copies = {os.path.join(directory, content.name) for content in contents if content.state == "copied"}
+        unzipped = {content.egg for content in contents if content.state == "egg-unzipped"}
         prepares = tuple(_prepare(directory, key, record, altered) for key in sorted(record.entries))
         return Inventory(
             directory,
@@ -107,7 +109,7 @@ def status(directory: str) -> Inventory:
             tuple(name for name in names if cache_names.is_leftover(name)),
             _running(descriptor),
             (
-                *_stale(directory, prepares, copies),
+                *_stale(directory, prepares, copies, unzipped),
                 *cache_names.findings(descriptor, directory, record.extracted, without_receipt=not record.entries),
             ),
         )
@@ -165,9 +167,11 @@ def _state(descriptor: int, name: str, extracted: receipt.Extracted) -> str:
     source, digest = freshness.fingerprint(extracted.egg), freshness.digest(descriptor, name)
     if digest != extracted.found:
         return "missing" if not digest else "copied" if _is_copy(descriptor, name, extracted) else "altered"
-    if source != extracted.source:
-        return "egg-changed" if source else "egg-gone"
-    return "current"
+    if source == extracted.source:
+        return "current"
+    if source and stat.S_ISDIR(source[1]) and os.path.isdir(os.path.join(extracted.egg, "EGG-INFO")):
+        return "egg-unzipped"  # by unzip-all: pkg_resources reads it where it is
+    return "egg-changed" if source else "egg-gone"
 
 
 def _is_copy(descriptor: int, name: str, extracted: receipt.Extracted) -> bool:
@@ -210,7 +214,9 @@ def _prepare(directory: str, key: str, record: receipt.Receipt, altered: set[str
     )
 
 
-def _stale(directory: str, prepares: tuple[Prepare, ...], copies: set[str]) -> Iterator[Finding]:
+def _stale(
+    directory: str, prepares: tuple[Prepare, ...], copies: set[str], unzipped: set[str]
+) -> Iterator[Finding]:
     if not prepares:
         cause = "it has no receipt of this eggcache, so its content is unknown"
         yield Finding("cache-stale", directory, cause, "prepare it again, with the same options as before")
@@ -218,6 +224,11 @@ def _stale(directory: str, prepares: tuple[Prepare, ...], copies: set[str]) -> I
         if prepare.changed:
             more_paths = f" and {len(prepare.changed) - 1} more" if len(prepare.changed) > 1 else ""
             cause = f"prepared for {prepare_label(prepare)}, and {prepare.changed[0]}{more_paths} changed since"
+            eggs = sorted(unzipped.intersection(prepare.changed))
+            if eggs and {*eggs, *map(os.path.dirname, eggs)}.issuperset(prepare.changed):
+                # What holds an egg has another date as well when a directory takes the egg's place.
+                others = f" and {len(eggs) - 1} more are" if len(eggs) > 1 else " is"
+                cause = f"prepared for {prepare_label(prepare)}, and {eggs[0]}{others} unzipped now: no cache is needed"
             if copies.issuperset(prepare.changed):
                 cause = f"prepared for {prepare_label(prepare)}, and copied since: its content is not compared"
             remedy = Remedy("prepare it again", prepare.command)

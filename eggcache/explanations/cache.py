@@ -74,7 +74,8 @@ CACHE = (
         "cache-stale",
         "Something that a prepare depended on is not as it was: an egg, a directory of the path, the cache itself; or "
         "the cache has no receipt.",
-        "A changed egg may be an ExtractionError at the first request for it. The other eggs are served.",
+        "A changed egg may be an ExtractionError at the first request for it. The other eggs are served; one that "
+        "unzip-all made a directory needs no cache.",
         "Prepare again. eggcache status -v DIR names all that changed.",
     ),
     Explanation(

@@ -130,6 +130,49 @@ def test_copy_is_told_from_an_altered_cache(site: Site, how: str) -> None:
     assert states(status(copy.cache)[1]) == {"One": "altered", "Two": "current"}
 
 
+def test_unzipped_egg_needs_no_cache(site: Site) -> None:
+    """Of eggs that unzip-all made directories, status says so, and what it says to run makes the cache current; what
+    it then says of the old directories holds, whether the zips are put back or not."""
+
+    def states_shown() -> tuple[int, set[str], str]:
+        shown = eggcache("status", site.cache)
+        rows = [line.partition("-tmp  ")[2].partition("  ")[0] for line in shown.stdout.splitlines() if "-tmp" in line]
+        return shown.returncode, set(rows), shown.stderr
+
+    site.prepare()
+    assert eggcache("unzip-all", *site.unzipping, "--backup", site.cache.parent / "zips").returncode == 0
+    code, inventory = status(site.cache)
+    assert (code, states(inventory)) == (3, {"One": "egg-unzipped", "Two": "egg-unzipped"})
+    assert "Two-1.0-py3.11.egg" not in inventory["findings"][0]["cause"]
+    egg = site.eggs / "One-1.0-py3.11.egg"
+    assert f"{egg} and 1 more are unzipped now: no cache is needed [cache-stale]" in states_shown()[2]
+    assert states_shown()[1] == {"stale: its egg is unzipped, and needs no cache"}
+    assert eggcache(*shlex.split(inventory["findings"][0]["command"])[1:]).returncode == 0
+    assert states_shown() == (0, {"not needed any more: prepare --prune removes it"}, "")
+    assert eggcache("check", *site.options, "--cache", site.cache).returncode == 0
+    assert site.prepare("--prune").returncode == 0
+    assert (status(site.cache)[0], list(site.cache.glob("*-tmp"))) == (0, [])
+
+    assert eggcache("unzip-all", *site.unzipping, "--undo", "--backup", site.cache.parent / "zips").returncode == 0
+    assert site.prepare().returncode == 0
+    assert eggcache("unzip-all", *site.unzipping, "--backup", site.cache.parent / "zips").returncode == 0
+    assert site.prepare().returncode == 0
+    assert eggcache("unzip-all", *site.unzipping, "--undo", "--backup", site.cache.parent / "zips").returncode == 0
+    removed = "not needed any more: prepare --prune removes it, unless an egg needs it again"
+    assert states_shown()[:2] == (3, {removed})  # and they do
+    assert site.prepare("--prune").returncode == 0
+    assert (status(site.cache)[0], set(states(status(site.cache)[1]).values())) == (0, {"current"})
+
+
+def test_directory_that_is_no_egg_is_a_change(site: Site) -> None:
+    """A directory without an egg's metadata in the place of an egg is no unzipped egg."""
+    site.prepare()
+    (site.eggs / "One-1.0-py3.11.egg").unlink()
+    (site.eggs / "One-1.0-py3.11.egg").mkdir()
+    code, inventory = status(site.cache)
+    assert (code, states(inventory)) == (3, {"One": "egg-changed", "Two": "current"})
+
+
 def test_what_is_well_is_one_line(site: Site) -> None:
     """status names each egg that is not current, and counts the others; -v names all."""
     site.prepare()

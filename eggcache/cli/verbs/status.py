@@ -22,6 +22,7 @@ _STATES = {
     "current": "current",
     "egg-changed": "stale: its egg changed",
     "egg-gone": "stale: its egg is gone",
+    "egg-unzipped": "stale: its egg is unzipped, and needs no cache",
     "altered": "stale: altered in the cache",
     "copied": "stale: copied, contents not compared",
     "missing": "stale: not in the cache any more",
@@ -62,10 +63,14 @@ def lines(inventory: Inventory, *, verbose: bool = False) -> Iterator[str]:
     copies = {os.path.join(inventory.directory, egg.name) for egg in inventory.contents if egg.state == "copied"}
     for prepare in inventory.prepares:
         yield from _prepare_lines(prepare, copies, verbose)
+    # What a stale prepare did not need, the next one may: of an egg that was unzipped, and is a zip again.
+    is_stale = any(prepare.changed for prepare in inventory.prepares)
+    removed = "prepare --prune removes it" + (", unless an egg needs it again" if is_stale else "")
+    unneeded = f"not needed any more: {removed}"
     well = [egg for egg in inventory.contents if egg.needed and egg.state == "current" and not verbose]
     for content in inventory.contents:
         if content not in well:
-            state = _STATES[content.state] if content.needed else "not needed any more: prepare --prune removes it"
+            state = _STATES[content.state] if content.needed else unneeded
             amount = f"{report.files(content.files)}, {report.size(content.size)}"
             yield f"{content.name}  {state}  {amount}  {content.egg}"
     if well:
