@@ -10,6 +10,7 @@ import os
 import re
 import shlex
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 
 from eggcache.errors import Remedy, UsageError, meant
@@ -173,13 +174,14 @@ def warnings(
     return (*notices, *filter(None, [hides(apache, directory)]))
 
 
-def following(kind: str, path: str, apache: Apache, *, debian: bool = False) -> str:
+def following(kind: str, path: str, apache: Apache, *, debian: bool = False, prepare: Sequence[str] = ()) -> str:
     """The command to run on this host after the wrapper of `kind` is at `path`; "" for none.
 
     :param kind: a name of KINDS
     :param path: where the wrapper is
     :param apache: this host's Apache
     :param debian: whether the file is one of Debian's, as for `wrapper`
+    :param prepare: the command that fills the cache, for a kind whose text cannot run it
     """
     file, name = shlex.quote(path), shlex.quote(os.path.basename(path))
     control, unit = shlex.quote(apache.apachectl or "apachectl"), unit_of(apache)
@@ -192,6 +194,7 @@ def following(kind: str, path: str, apache: Apache, *, debian: bool = False) -> 
         apachectl=control,
         unit=unit,
         boot=boot,
+        prepare=f"{shlex.join(prepare)} && " if prepare else "",
         envvars=f"APACHE_ENVVARS={file}; export APACHE_ENVVARS; " if debian else "",
         enable=f"a2enconf {shlex.quote(available[2])} && " if available else "",
         restart=f"systemctl restart {unit}"

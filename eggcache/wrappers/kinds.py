@@ -268,6 +268,7 @@ def _docker(settings: WrapperSettings) -> dict[str, str]:
 
 # A kind is registered here and nowhere else.
 _TWO_LINES = ("TZ={}\nexport TZ", "unset TZ")
+# Where nothing in the text can prepare, what follows does it first: it is silent and quick where that is done already.
 # `ready` comes first: what would keep Apache from starting is told while Apache runs.
 _STOP_AND_START = "{0} ready && {0} stop && {0} start"
 KINDS: dict[str, WrapperKind] = {
@@ -301,19 +302,19 @@ KINDS: dict[str, WrapperKind] = {
         "sysconfig.sh",
         _stated(quoting.environment_file, *_TWO_LINES),
         comment="#",
-        after="service httpd stop; service httpd start",
+        after="{prepare}{{ service httpd stop; service httpd start; }}",
     ),
     "systemd": WrapperKind(
         "dropin.conf", _drop_in, place=_DROP_IN, after="systemctl daemon-reload && systemctl restart {unit}"
     ),
     "tmpfiles.d": WrapperKind("tmpfiles.conf", _tmpfiles, place="/etc/tmpfiles.d/eggcache.conf"),
     "mod_python": WrapperKind(
-        "mod_python.conf", _mod_python, comment="#", after="{enable}{apachectl} configtest && {restart}"
+        "mod_python.conf", _mod_python, comment="#", after="{prepare}{enable}{apachectl} configtest && {restart}"
     ),
     "mod_wsgi": WrapperKind(
-        "mod_wsgi.conf", _mod_wsgi, comment="#", after="{enable}{apachectl} configtest && {restart}"
+        "mod_wsgi.conf", _mod_wsgi, comment="#", after="{prepare}{enable}{apachectl} configtest && {restart}"
     ),
-    "trac": WrapperKind("trac.conf", _mod_wsgi, comment="#", after="{enable}{apachectl} configtest && {restart}"),
+    "trac": WrapperKind("trac.conf", _mod_wsgi, comment="#", after="{prepare}{enable}{apachectl} configtest && {restart}"),
     "freebsd": WrapperKind(
         "freebsd.env", _stated(quoting.shell, *_TWO_LINES), after="service apache24 stop; service apache24 start"
     ),
@@ -322,7 +323,7 @@ KINDS: dict[str, WrapperKind] = {
         _supervisord,
         comment=";",
         position=_in_program,
-        after="supervisorctl reread && supervisorctl update",
+        after="{prepare}supervisorctl reread && supervisorctl update",
     ),
     "uwsgi": WrapperKind(
         "uwsgi.ini", _uwsgi, comment=";", after="stop uWSGI and start it: a reload keeps the environment"

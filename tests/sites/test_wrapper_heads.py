@@ -98,9 +98,9 @@ ExecStart=/bin/sh -c '. /etc/apache2/envvars; exec /usr/sbin/apache2 $OPTIONS -D
 """
 
 
-def test_sysconfig_leads_to_the_page(server: Server) -> None:
-    """A unit that reads /etc/sysconfig/httpd, as Red Hat's does: the block in that, what it has prepared, and the
-    commands of its head have the page served, and keep the lines that were there."""
+@pytest.fixture
+def of_red_hat(server: Server) -> Iterator[Server]:
+    """The host with an Apache that a unit starts which reads /etc/sysconfig/httpd, as Red Hat's does."""
     host = server.host
     host.sh(f"systemctl stop {UNIT}")
     host.write("/etc/systemd/system/httpd.service", UNIT_OF_RED_HAT)
@@ -109,20 +109,55 @@ def test_sysconfig_leads_to_the_page(server: Server) -> None:
         host.sh("systemctl daemon-reload; service httpd start")
         server.wait()
         assert server.page() == "500\n"
-        text = emitted(server, "sysconfig")
-        prepare = re.search(r"^# {3}(/.*)", text, re.MULTILINE)
-        assert prepare, text
-        theirs = host.path("/etc/sysconfig/httpd").read_text()
-        commands = install(host, text)
-        host.write("/etc/sysconfig/httpd", theirs + text)
-        host.sh(f"{prepare[1]}\n{commands}")
-        server.wait()
-        assert server.page() == f"{SERVED}served\n"
-        main = host.run("systemctl", "show", "-p", "MainPID", "--value", "httpd").stdout.strip()
-        assert "-DSITE" in host.path(f"/proc/{main}/cmdline").read_text().split("\0")
-        server.eggcache("check", *ON_SITE, "--cache", CACHE)
+        yield server
     finally:
         host.sh("systemctl stop httpd; rm -r /etc/sysconfig /etc/systemd/system/httpd.service; systemctl daemon-reload")
+
+
+def test_sysconfig_leads_to_the_page(of_red_hat: Server) -> None:
+    """The block in /etc/sysconfig/httpd, what it has prepared, and the commands of its head have the page served, and
+    keep the lines that were there."""
+    server, host = of_red_hat, of_red_hat.host
+    text = emitted(server, "sysconfig")
+    prepare = re.search(r"^# {3}(/.*)", text, re.MULTILINE)
+    assert prepare, text
+    theirs = host.path("/etc/sysconfig/httpd").read_text()
+    commands = install(host, text)
+    host.write("/etc/sysconfig/httpd", theirs + text)
+    host.sh(f"{prepare[1]}\n{commands}")
+    server.wait()
+    assert server.page() == f"{SERVED}served\n"
+    main = host.run("systemctl", "show", "-p", "MainPID", "--value", "httpd").stdout.strip()
+    assert "-DSITE" in host.path(f"/proc/{main}/cmdline").read_text().split("\0")
+    server.eggcache("check", *ON_SITE, "--cache", CACHE)
+
+
+def test_next_of_sysconfig_leads_to_the_page(of_red_hat: Server) -> None:
+    """With nothing prepared, what -o /etc/sysconfig/httpd says is next has the page served."""
+    next_leads_to_the_page(of_red_hat, "sysconfig", "/etc/sysconfig/httpd")
+
+
+@pytest.mark.parametrize("kind", ["mod_wsgi", "systemd"])
+def test_next_leads_to_the_page(server: Server, kind: str) -> None:
+    """With nothing prepared, what -o says is next has the page served: of a text that cannot prepare, and of one that
+    does."""
+    places = {"mod_wsgi": "/etc/apache2/conf-available/eggcache.conf", "systemd": f"{DROPINS}/50-eggcache.conf"}
+    server.host.run("mkdir", "-p", DROPINS)
+    try:
+        next_leads_to_the_page(server, kind, places[kind])
+    finally:
+        server.host.sh("rm -f /etc/apache2/conf-*/eggcache.conf")
+
+
+def next_leads_to_the_page(server: Server, kind: str, place: str) -> None:
+    assert not server.host.path(CACHE).exists()
+    said = server.eggcache("wrapper", CACHE, *ON_SITE, "--for", kind, "-o", place).stderr
+    command = re.search(r"^eggcache: next: (.*)$", said, re.MULTILINE)
+    assert command, said
+    server.host.sh(command[1])
+    server.wait()
+    assert server.page() == f"{SERVED}served\n", command[1]
+    server.eggcache("check", *ON_SITE, "--cache", CACHE)
 
 
 # In outline upstream's, which hands nothing to systemd.

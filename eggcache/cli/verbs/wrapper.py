@@ -61,7 +61,7 @@ def run(options: argparse.Namespace) -> int:
                 console.warn(f"{path}: {cause}; put what is there above what eggcache wrote, which calls it", options)
         else:
             outcome = destination.write(path, text, mode=0o755 if kinds.KINDS[kind].executable else 0o644)
-        command = "" if instead else emission.following(kind, path, host, debian=debian)
+        command = "" if instead else emission.following(kind, path, host, debian=debian, prepare=values.prepare)
         if options.prepared_elsewhere:
             command = "take it to that host, and do there what its first lines say"
         _say(path, outcome, command, options)
