@@ -214,9 +214,7 @@ def _prepare(directory: str, key: str, record: receipt.Receipt, altered: set[str
     )
 
 
-def _stale(
-    directory: str, prepares: tuple[Prepare, ...], copies: set[str], unzipped: set[str]
-) -> Iterator[Finding]:
+def _stale(directory: str, prepares: tuple[Prepare, ...], copies: set[str], unzipped: set[str]) -> Iterator[Finding]:
     if not prepares:
         cause = "it has no receipt of this eggcache, so its content is unknown"
         yield Finding("cache-stale", directory, cause, "prepare it again, with the same options as before")

@@ -314,7 +314,9 @@ KINDS: dict[str, WrapperKind] = {
     "mod_wsgi": WrapperKind(
         "mod_wsgi.conf", _mod_wsgi, comment="#", after="{prepare}{enable}{apachectl} configtest && {restart}"
     ),
-    "trac": WrapperKind("trac.conf", _mod_wsgi, comment="#", after="{prepare}{enable}{apachectl} configtest && {restart}"),
+    "trac": WrapperKind(
+        "trac.conf", _mod_wsgi, comment="#", after="{prepare}{enable}{apachectl} configtest && {restart}"
+    ),
     "freebsd": WrapperKind(
         "freebsd.env", _stated(quoting.shell, *_TWO_LINES), after="service apache24 stop; service apache24 start"
     ),
