@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from support import ROOT
-from support.judge import SLOW, eggcache, environment
+from support.judge import SLOW, eggcache, environment, listing
 from support.namespaces import namespace
 from support.parts import missing
 from support.sites import named, write_egg
@@ -141,6 +141,35 @@ def test_dry_run_with_nothing_to_do_says_so(python: Path, eggs: Path) -> None:
     eggcache(*common)
     assert "nothing to do: all of it is current" in eggcache(*common, "-n").stdout
     assert eggcache(*common).stdout == ""
+
+
+def test_dry_run_of_every_command_with_nothing_to_do_says_so(python: Path, eggs: Path) -> None:
+    """-n of unzip-all, its --undo, wheels, remove and archive says that there is nothing to do where that is so, and
+    what would be done where it is not; either way it writes nothing."""
+    egg, backup, wheels, archive = (eggs / name for name in ("One-1.0-py3.11.egg", "zips", "wheels", "cache.tar"))
+    target = ["--all", "--python", python, "--path", egg]
+    unzip, undo = ["unzip-all", *target, "--backup", backup], ["unzip-all", *target, "--backup", backup, "--undo"]
+
+    def planned(*words: str | Path) -> str:
+        before = listing(eggs)
+        result = eggcache(*words, "-n")
+        assert (result.returncode, listing(eggs)) == (0, before), result.stderr
+        return result.stdout + result.stderr
+
+    no_egg = "there is no zipped egg in the tree: "
+    packed = ["archive", archive, *target, "--group", "0", "--user", "nobody", "--tz", "UTC"]
+    assert "would be packed: " in planned(*packed)
+    assert "would be made: one-1.0-py311-none-any.whl (" in planned("wheels", wheels, *target)
+    assert eggcache("wheels", wheels, *target).returncode == 0
+    assert "nothing to do: all of it is current\n" in planned("wheels", wheels, *target)
+    assert f"would be unzipped: {egg} (" in planned(*unzip)
+    assert eggcache(*unzip).returncode == 0
+    assert f"{no_egg}nothing to do\n" in planned(*unzip)
+    assert f"{no_egg}the cache in it is empty\n" in planned(*packed)
+    assert f"would be restored: {egg} (" in planned(*undo)
+    assert eggcache(*undo).returncode == 0
+    assert "there is no egg to be put back in the tree: nothing to do\n" in planned(*undo)
+    assert f"{eggs / 'cache'}: it does not exist: nothing to do\n" in planned("remove", eggs / "cache")
 
 
 def test_status_takes_the_cache_of_the_environment(python: Path, eggs: Path) -> None:
