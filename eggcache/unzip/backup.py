@@ -47,7 +47,8 @@ def _open(path: str, run: Run, directories: Iterable[str], remedy: str, *, creat
     try:
         keep = (_open_among if is_among_eggs else safe_dirs.open_directory)(path, create=create)
     except FileNotFoundError as error:
-        raise EggcacheError(option, f"{error.filename} does not exist", remedy) from None
+        lack = "it" if error.filename == path else error.filename
+        raise EggcacheError(option, f"{lack} does not exist", remedy) from None
     except PermissionError as error:
         cause = f"{accounts.current().name} cannot use it: {error.strerror}"
         raise NotPermitted(option, cause, "name another directory") from None

@@ -108,6 +108,109 @@ def test_page_of_a_host_in_a_browser(page: Path, shown: Browser) -> None:
     assert shown.complaints == []
 
 
+VISIBLE = """(() => { const style = getComputedStyle(document.activeElement);
+    return [style.outlineStyle, style.outlineWidth, document.activeElement.getBoundingClientRect().height > 0]; })()"""
+
+
+def test_page_by_the_keyboard_alone(page: Path, shown: Browser) -> None:
+    """Tab comes to each copy button, the search and each fold, in the order of the page and in sight; Space and Enter
+    copy; Escape, or to delete what was looked for, shows all again, folded as it was."""
+    shown.open(page)
+    stops = shown.tab(200)
+    assert stops == list(range(len(stops)))
+    kinds = shown.tell("stops.map(one => one.id || one.className.split(' ')[0] || one.localName)")
+    assert len(stops) == len(kinds)
+    assert kinds.count("copy") == shown.tell("document.querySelectorAll('.command').length") > 0
+    assert [kind for kind in kinds if kind in ("search", "unfold", "fold")] == ["search", "unfold", "fold"]
+    assert kinds.index("copy") < kinds.index("search") < len(kinds) - 1 - kinds[::-1].index("summary")
+    for kind in ("copy", "search", "summary"):
+        shown.tell(f"stops[{max(kinds.index(kind) - 1, 0)}].focus()")
+        while shown.tell("stops.indexOf(document.activeElement)") != kinds.index(kind):
+            shown.press("Tab", 9)
+        assert shown.tell(VISIBLE) == ["solid", "3px", True], kind
+    # copying
+    command = shown.tell(f"stops[{kinds.index('copy')}].parentElement.querySelector('code').textContent")
+    writing = ["clipboardReadWrite", "clipboardSanitizedWrite"]
+    for key, code, permissions in ((" ", 32, writing), ("Enter", 13, writing[:1])):  # without the last, as of old
+        shown.call("Browser.grantPermissions", permissions=writing)
+        shown.tell(f"navigator.clipboard.writeText('nothing').then(() => stops[{kinds.index('copy')}].focus())")
+        shown.call("Browser.grantPermissions", permissions=permissions)
+        shown.press(key, code)
+        shown.tell("new Promise(r => setTimeout(r, 200))")
+        assert shown.tell("navigator.clipboard.readText()") == command, key
+        assert shown.tell("document.activeElement.className") == "copy by-script"
+    # searching, with a part of the tree folded
+    shown.tell("document.querySelector('.tree summary').focus()")
+    shown.press("Enter", 13)
+    everything = "[...document.querySelectorAll('.tree li')].map(item => [item.hidden, item.firstChild.open])"
+    before = shown.tell(everything)
+    assert False in [is_open for _, is_open in before]
+    for end in ([("Escape", 27)], [("Backspace", 8)] * 3):
+        shown.tell("search.focus()")
+        for letter in "lib":
+            shown.press(letter, ord(letter.upper()))
+        assert shown.tell("search.value") == "lib"
+        assert True in [hidden for hidden, _ in shown.tell(everything)]
+        assert shown.tell("said.textContent") == "1 found"
+        for key, code in end:
+            shown.press(key, code)
+        assert (shown.tell("search.value"), shown.tell(everything)) == ("", before), end
+        assert shown.tell("said.textContent") == ""
+    assert shown.complaints == []
+
+
+def test_page_of_many_hosts_in_a_browser(page: Path, shown: Browser, shared_tmp: Path) -> None:
+    """In Chromium the page of a fleet asks for nothing, has the worst host first, leads by the keyboard to each host,
+    command and explanation, is dark where that is wanted, and shows hostile names as the text that they are."""
+    eggs = page.parent / "<b onclick=alert(1)>"
+    finding = {"code": "foreign-entry", "thing": HOSTILE, "cause": "c", "remedy": f"do: {HOSTILE}", "command": HOSTILE}
+    answers = {
+        "calm": [],
+        "wrong": [{**finding, "code": "no-cache", "thing": str(eggs / "App-1.0-py3.11.egg"), "status": 3}],
+        HOSTILE.replace("/", ""): [{**finding, "status": 4}, {**finding, "code": HOSTILE, "status": 0}],
+    }
+    files = []
+    for host, findings in answers.items():
+        files.append(shared_tmp / f"{host}.json")
+        answer = {"schema": 1, "command": "check", "directory": HOSTILE, "outcomes": [], "findings": findings}
+        files[-1].write_text(json.dumps(answer))
+    fleet = shared_tmp / "fleet.html"
+    assert eggcache("report", *files, "-o", fleet).returncode == 0
+    shown.requests.clear()
+    shown.complaints.clear()
+    shown.open(fleet)
+    assert shown.requests == [fleet.as_uri()]
+    rows = shown.tell("[...document.querySelectorAll('tbody tr')].map(row => row.cells[0].innerText)")
+    assert rows == [HOSTILE.replace("/", ""), "wrong", "calm"]
+    assert shown.tell("document.querySelectorAll('img, b, [onclick], [onerror]').length") == 0
+    content = shown.tell("document.body.innerText")
+    assert content.count(HOSTILE) > 4
+    assert str(eggs) in content
+    # by the keyboard
+    stops = shown.tab(50)
+    kinds = shown.tell("stops.map(one => one.localName)")
+    assert stops == list(range(len(kinds)))
+    assert kinds == ["a"] * 3 + ["button", "summary", "button", "button", "summary"]
+    shown.tell("stops[1].focus()")
+    shown.press("Enter", 13)
+    assert shown.tell("decodeURI(location.hash)") == "#host-1"
+    assert shown.tell("document.querySelector(':target').innerText") == "wrong"
+    shown.tell("stops[4].focus()")
+    shown.press("Enter", 13)
+    assert shown.tell("stops[4].parentElement.open") is True
+    assert "What happens:" in shown.tell("stops[4].parentElement.innerText")
+    shown.tell("stops[3].focus()")
+    shown.press(" ", 32)
+    shown.tell("new Promise(r => setTimeout(r, 200))")
+    assert shown.tell("navigator.clipboard.readText()") == HOSTILE
+    colours = []
+    for scheme in ("light", "dark"):
+        shown.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+        colours.append(shown.tell("getComputedStyle(document.body).backgroundColor"))
+    assert colours == ["rgb(255, 255, 255)", "rgb(13, 17, 23)"]
+    assert shown.complaints == []
+
+
 def test_page_is_readable_without_scripts(page: Path, shown: Browser) -> None:
     """Without scripts the tree is unfolded, and there is no button that does nothing; printed, what is folded is
     there."""

@@ -66,9 +66,28 @@ class Browser:
 
     def press(self, key: str, code: int) -> None:
         """Press a key where the focus is."""
-        text = {"text": "\r"} if key == "Enter" else {}
+        typed = {"Enter": "\r"}.get(key, key if len(key) == 1 else "")
+        text = {"text": typed} if typed else {}
         self.call("Input.dispatchKeyEvent", type="keyDown", key=key, windowsVirtualKeyCode=code, **text)
         self.call("Input.dispatchKeyEvent", type="keyUp", key=key, windowsVirtualKeyCode=code)
+
+    def tab(self, most: int) -> list[int]:
+        """Press Tab from the start of the page until the focus is where it was: the places that it came to, in
+        their order, as numbers of what can have the focus in the order of the document; -1 is anything else."""
+        self.tell(
+            "getSelection().removeAllRanges(); document.body.tabIndex = -1; document.body.focus();"
+            "document.body.removeAttribute('tabindex');"
+            "globalThis.stops = [...document.querySelectorAll('a[href], button, input, summary')]"
+            ".filter(one => one.checkVisibility({contentVisibilityAuto: true, visibilityProperty: true}))"
+        )
+        places: list[int] = []
+        for _ in range(most):
+            self.press("Tab", 9)
+            place = self.tell("document.activeElement === document.body ? -2 : stops.indexOf(document.activeElement)")
+            if place in (-2, *places[:1]):
+                break
+            places.append(place)
+        return places
 
     def _next(self) -> dict[str, Any]:
         while b"\0" not in self._rest:

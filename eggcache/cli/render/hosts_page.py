@@ -6,16 +6,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from eggcache.cli.render import html_page
-from eggcache.cli.render.site_page import HARM
+from eggcache.cli.render.site_page import HARM, explained
+
+_ORDER = list(HARM)
 
 
 def render(hosts: Mapping[str, Mapping[str, Any]], when: str) -> str:
-    """The page.
+    """The page: the hosts with the worst first, else in their order.
 
     :param hosts: by the name of each host, the object that `check --json` printed there
     """
     rows, parts = [], list[str]()
-    for number, (host, answer) in enumerate(hosts.items()):
+    for number, (host, answer) in enumerate(sorted(hosts.items(), key=lambda item: _harm(item[1]))):
         findings: Sequence[Mapping[str, Any]] = answer["findings"]
         faults = [finding for finding in findings if finding["status"]]
         codes = ", ".join(sorted({finding["code"] for finding in faults}))
@@ -27,10 +29,11 @@ def render(hosts: Mapping[str, Mapping[str, Any]], when: str) -> str:
             f"<code>{html_page.text(codes)}</code>",
         ))  # fmt: skip
         parts.append(f'<h2 id="host-{number}">{html_page.text(host)}</h2>')
-        sorted_findings = sorted(findings, key=lambda finding: list(HARM).index(finding["status"]))
+        sorted_findings = sorted(findings, key=lambda finding: _ORDER.index(finding["status"]))
         for finding in sorted_findings:
             todo = finding["remedy"].removesuffix(finding["command"]).rstrip(": ")
-            parts += html_page.finding({**finding, "todo": todo}, acted_on=finding["status"] != 0)
+            fields, meaning = {**finding, "todo": todo}, explained(finding["code"])
+            parts += html_page.finding(fields, acted_on=finding["status"] != 0, explained=meaning)
         if not findings:
             parts.append("<p>No finding.</p>")
     wrong_hosts = sum("missing" in row[1] for row in rows)
@@ -40,3 +43,8 @@ def render(hosts: Mapping[str, Mapping[str, Any]], when: str) -> str:
         *parts,
     ]
     return html_page.page("The eggs of all hosts", body)
+
+
+def _harm(answer: Mapping[str, Any]) -> int:
+    """The place of a host among all, by the worst that was found there."""
+    return min((_ORDER.index(finding["status"]) for finding in answer["findings"]), default=len(_ORDER))

@@ -69,9 +69,12 @@ for (const [id, open] of [["unfold", true], ["fold", false]])
   document.getElementById(id)?.addEventListener("click", () => {
     for (const one of document.querySelectorAll(".tree details")) one.open = open;
   });
-document.getElementById("search")?.addEventListener("input", event => {
-  const word = event.target.value.trim().toLowerCase();
+const search = document.getElementById("search");
+let unsearched = null;  // what was unfolded before
+function find() {
+  const word = search.value.trim().toLowerCase(), folds = [...document.querySelectorAll(".tree details")];
   let found = 0;
+  if (word) unsearched ??= folds.map(fold => fold.open);
   for (const item of [...document.querySelectorAll(".tree li")].reverse()) {  // what is below comes first
     const line = item.querySelector(":scope > .leaf, :scope > details > summary");
     const own = line.textContent.toLowerCase().includes(word);
@@ -81,7 +84,15 @@ document.getElementById("search")?.addEventListener("input", event => {
     const fold = item.querySelector(":scope > details");
     if (fold && word && below) fold.open = true;
   }
+  if (!word && unsearched) {
+    folds.forEach((fold, place) => { fold.open = unsearched[place]; });
+    unsearched = null;
+  }
   said.textContent = word ? `${found} found` : "";
+}
+search?.addEventListener("input", find);
+search?.addEventListener("keydown", event => {  // not every browser clears it by itself
+  if (event.key === "Escape") { event.preventDefault(); search.value = ""; find(); }
 });
 const folded = [];
 addEventListener("beforeprint", () => {

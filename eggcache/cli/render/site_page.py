@@ -64,12 +64,17 @@ def python(site: Site) -> str:
     return f"{target.executable}, {'.'.join(map(str, target.version))}, {target.setuptools or 'pkg_resources unknown'}"
 
 
+def explained(code: str) -> str:
+    """What a code means, in words; "" for one that is none of this eggcache's."""
+    about = explanations.by_code().get(code)
+    return f"{about.means} What happens: {about.happens} What to do: {about.remedy}" if about else ""
+
+
 def _numbered(sites: Sequence[Site]) -> list[tuple[str, Site]]:
     return [(f" {number}" if len(sites) > 1 else "", site) for number, site in enumerate(sites, 1)]
 
 
 def _findings(findings: Sequence[Finding]) -> Iterator[str]:
-    catalogue = explanations.by_code()
     yield "<h2>Findings, by harm</h2>"
     if not findings:
         yield "<p>None.</p>"
@@ -79,11 +84,9 @@ def _findings(findings: Sequence[Finding]) -> Iterator[str]:
         if group:
             yield f"<h3>{title} ({len(group)})</h3>"
         for finding in group:
-            about = catalogue.get(finding.code)
-            explained = f"{about.means} What happens: {about.happens} What to do: {about.remedy}" if about else ""
             fields = {field: getattr(finding, field) for field in ("code", "thing", "cause")}
             fields.update(todo=finding.remedy.text, command=finding.remedy.command)
-            yield from html_page.finding(fields, acted_on=status != 0, explained=explained)
+            yield from html_page.finding(fields, acted_on=status != 0, explained=explained(finding.code))
 
 
 _CONTROLS = (
