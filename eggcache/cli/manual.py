@@ -12,6 +12,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("eggcache check --cache /var/cache/eggcache", "prove it, as Apache's user"),
         ("eggcache wrapper /var/cache/eggcache", "what this host starts Apache with"),
         ("eggcache COMMAND --help", "the options of one of them"),
+        ("eggcache explain no-cache", "what a message with [no-cache] means, and what to do"),
     ),
     "tree": (
         ("eggcache tree", "the tree of TurboGears, or else all that is on the path"),
@@ -99,4 +100,6 @@ def epilog(command: str) -> str:
     lines = ["examples:"]
     for words, purpose in EXAMPLES.get(command, ()):
         lines += [f"  {words}", f"      {purpose}"]
-    return "\n".join(lines) if len(lines) > 1 else ""
+    if command not in ("", "explain"):
+        lines += ["", "a message has a code in brackets: eggcache explain CODE tells what that means"]
+    return "\n".join(lines)

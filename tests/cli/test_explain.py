@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
-from support.judge import eggcache
+from support.judge import eggcache, environment
+from support.sites import write_egg
+from support.terminals import show
 
 from eggcache import explanations
 from eggcache.cli import main
@@ -44,6 +49,32 @@ def test_explained_for_a_program() -> None:
     assert explanation == {
         "code": "time-zone", "means": known.means, "happens": known.happens, "remedy": known.remedy
     }  # fmt: skip
+
+
+def test_who_sees_a_code_sees_what_explains_it(python: Path, shared_tmp: Path) -> None:
+    """On a terminal, `check` ends with the command that explains the first code of harm that it has named; with -q,
+    with nothing found, and in a log it has no such line."""
+    egg = write_egg(shared_tmp / "One-1.0-py3.11.egg", {"one.py": ""})
+    check = ["-m", "eggcache", "check", "--python", str(python), "--path", str(egg), "--user", "nobody", "--no-import"]
+
+    def hint(*more: str, streams: Sequence[str] = ("stdin", "stdout", "stderr")) -> list[str]:
+        shown = show([sys.executable, *check, *more], env=environment({"PYTHON_EGG_CACHE": ""}), streams=streams)
+        assert "no-cache" in shown.terminal + shown.file or not shown.status
+        return [line for line in (shown.terminal + shown.file).splitlines() if "explain" in line]
+
+    (line,) = hint()
+    command = line.removeprefix("eggcache: what a code means: ").split()
+    assert command[:2] == ["eggcache", "explain"]
+    assert eggcache(*command[1:]).stdout.startswith("no-cache\n")
+    assert hint("-q") == hint(streams=("stdin", "stderr")) == hint("--json") == []
+    assert hint(*(f"--ignore={code}" for code in explanations.by_code())) == []
+
+
+@pytest.mark.parametrize("command", ["", *main.COMMANDS])
+def test_help_leads_to_what_explains_a_code(command: str) -> None:
+    """The help of each command that may name a code says what explains one."""
+    told = eggcache(*([command] if command else []), "--help").stdout
+    assert [len(line) <= 80 for line in told.splitlines() if "eggcache explain " in line][-1]
 
 
 @pytest.mark.parametrize("command", ["", *main.COMMANDS])

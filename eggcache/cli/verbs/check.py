@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from dataclasses import replace
 
 from eggcache import explanations, progress
@@ -33,6 +34,9 @@ def run(options: argparse.Namespace) -> int:
         table = findings_table.table(result.findings, verbose=look, width=width)
         for line in table if options.quiet else findings_table.lines(result, names, verbose=look, width=width):
             print(console.one_line(line))
+        worst = max(result.findings, key=lambda finding: finding.status != 0, default=None)
+        if worst and sys.stdout.isatty():  # for who looks on, and in no log
+            console.warn(f"what a code means: eggcache explain {worst.code}", options)
     return max((finding.status for finding in result.findings), default=0)
 
 
