@@ -159,10 +159,11 @@ def attempts(
     if deployment.run([*watching, "true"], check=False).returncode != 0:
         return None
     as_user = ["-u", user] if user else []
-    deployment.run(
-        [*watching, *as_user, made.python, "-W", "ignore", script, *names],
-        env={**zone(), "PYTHON_EGG_CACHE": cache},
-    )
+    with patiently("Once more, with strace looking on ..."):
+        deployment.run(
+            [*watching, *as_user, made.python, "-W", "ignore", script, *names],
+            env={**zone(), "PYTHON_EGG_CACHE": cache},
+        )
     lines = [line for line in trace.read_text(errors="replace").splitlines() if "(" in line and '"/dev/' not in line]
     trace.unlink()
     reading = re.compile(r"^\d+ +open(at)?\(")
@@ -236,7 +237,15 @@ def walk(own: Path, asked: str | None = None) -> None:
     made_here = [own, where, Path(cache), *([ROOTS] if os.geteuid() == 0 and ROOTS.exists() else [])]
     remove = [path for path in dict.fromkeys(made_here) if not set(path.parents) & set(made_here)]
     say(f"\nTo undo it: {shlex.join(['rm', '-r', *map(str, remove)])}")
-    say(f"What it downloaded is in {deployment.download_cache()}, which the tests of eggcache use as well.")
+    packages = own / "packages"  # what scripts/quickstart had to install, in this run or an earlier one
+    if packages.exists():
+        say(f"and: {shlex.join(['apt-get', 'remove', *packages.read_text().split()])}")
+    downloads = deployment.download_cache()
+    if os.environ.get("EGGCACHE_DOWNLOADS"):  # somebody's own place, who may have more in it
+        say(f"What it downloaded is in {downloads}, and stays.")
+    else:
+        remove_downloads = shlex.join(["rm", "-r", str(downloads)])
+        say(f"and what it downloaded, which the tests of eggcache use as well: {remove_downloads}")
 
 
 def main() -> int:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
 import shlex
 import shutil
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -34,13 +36,19 @@ def clone(shared_tmp: Path) -> Path:
 
 
 def quickstart(command: Sequence[str], env: Mapping[str, str], user: str | None = None) -> str:
-    """What it printed."""
-    completed = subprocess.run(
+    """What it printed; whenever it printed nothing for some seconds, what it had printed last says what is at work."""
+    printed, said = "", time.monotonic()
+    with subprocess.Popen(
         command, env=dict(env), cwd="/", user=user, group=user and "nogroup",
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=900,
-    )  # fmt: skip
-    assert completed.returncode == 0, completed.stdout
-    return completed.stdout
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    ) as process:  # fmt: skip
+        assert process.stdout
+        while data := os.read(process.stdout.fileno(), 1 << 16):
+            silence, last = time.monotonic() - said, printed.rstrip("\n").rpartition("\n")[2]
+            assert silence < 3 or not last or re.match(r"\$ |== |.* \.\.\.( \.*)?$", last), (silence, printed)
+            printed, said = printed + data.decode(), time.monotonic()
+    assert process.returncode == 0, printed
+    return printed
 
 
 def told(output: str) -> None:
@@ -62,9 +70,11 @@ def told(output: str) -> None:
         position = place
 
 
-def test_quickstart_shows_error_and_cure_on_turbogears_1(clone: Path, turbogears1: deployment.Deployment) -> None:
-    """It shows the tree, the error, the cure and the wrapper, on TurboGears 1.1.3; a second time, too, and nothing
-    but its own directory and the cache is left over."""
+def test_quickstart_shows_error_and_cure_on_turbogears_1(
+    clone: Path, turbogears1: deployment.Deployment, nobody: pwd.struct_passwd
+) -> None:
+    """It shows the tree, the error, the cure and the wrapper, on TurboGears 1.1.3, in the clone of a user who has tried
+    it before and whose directory is left alone; a second time, too, and nothing is left over but what it names."""
     var_cache = clone.parent / "var-cache"  # its own: whoever tried the quickstart on this host keeps what it made
     var_cache.mkdir()
     command = entered(f"mount --bind {shlex.quote(str(var_cache))} /var/cache", str(clone / "scripts" / "quickstart"))
@@ -72,7 +82,12 @@ def test_quickstart_shows_error_and_cure_on_turbogears_1(clone: Path, turbogears
     temporary.mkdir()
     temporary.chmod(0o1777)
     env = {name: value for name, value in os.environ.items() if not name.startswith("EGGCACHE_TESTS")}
-    own = clone / "quickstart" / "deployment"
+    (clone / "quickstart" / "venv").mkdir(parents=True)
+    (clone / "quickstart" / "packages").write_text("python3-theirs\n")
+    for path in (clone, *clone.rglob("*")):
+        os.chown(path, nobody.pw_uid, nobody.pw_gid)
+    before = listing(clone)
+    own = clone / "quickstart-root" / "deployment"
     own.mkdir(parents=True)
     deployment.copy(turbogears1, own / "turbogears1")  # what the quickstart builds; the other test has it build its own
     (own / ".turbogears1.complete").touch()
@@ -82,13 +97,23 @@ def test_quickstart_shows_error_and_cure_on_turbogears_1(clone: Path, turbogears
     assert "TurboGears 1.1.3" in first
     assert "missing" in first
     prepared = listing(var_cache / "eggcache-quickstart" / "egg-cache")
+    (own.parent / "packages").write_text("python3-venv\n")  # as a run that had to install it
     second = quickstart(command, env)
     told(second)
     assert listing(var_cache / "eggcache-quickstart" / "egg-cache") == prepared
-    assert f"To undo it: rm -r {clone}/quickstart /var/cache/eggcache-quickstart\n" in second
+    undo = f"\nTo undo it: rm -r {clone}/quickstart-root /var/cache/eggcache-quickstart\n"
+    downloads = (
+        f"and what it downloaded, which the tests of eggcache use as well: rm -r {deployment.download_cache()}\n"
+    )
+    assert first.endswith(undo + downloads)
+    assert second.endswith(f"{undo}and: apt-get remove python3-venv\n{downloads}")
     assert os.listdir(var_cache / "eggcache-quickstart") == ["egg-cache"]
-    names = {path.name for path in clone.iterdir()}
-    assert names - {Path(name).parts[0] for name in os.listdir(ROOT)} <= {"quickstart"}
+    assert "python3-theirs" not in second
+    assert {path.stat().st_uid for path in (clone / "quickstart-root", clone / "quickstart-root" / "venv")} == {0}
+    shutil.rmtree(clone / "quickstart-root")
+    after = listing(clone)
+    before.pop(str(clone)), after.pop(str(clone))  # whose times are others
+    assert after == before
     assert os.listdir(temporary) == []
 
 
@@ -112,7 +137,10 @@ def test_quickstart_runs_without_root(clone: Path, nobody: pwd.struct_passwd) ->
     assert "TurboGears2" in output
     own = clone / "quickstart-nobody"
     assert (own / "egg-cache").stat().st_uid == nobody.pw_uid
-    assert f"To undo it: rm -r {own}\n" in output
+    assert f"To undo it: rm -r {own}\nWhat it downloaded is in {downloads}, and stays.\n" in output
+    steps = re.findall(r"(.*) \.\.\. (\.*)$", output, re.MULTILINE)
+    assert [words.split()[0] for words, _ in steps][:4] == ["Making", "Installing", "Installing", "There"], steps
+    assert sum(len(dots) for _, dots in steps) > 3, steps  # one for each two seconds, of some twenty
     assert os.listdir(clone / "quickstart") == []
 
 
