@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
-from support import ROOT, deployment
+from support import ROOT, clones, deployment
 from support.judge import environment, listing
 from support.namespaces import entered
 from support.parts import missing
@@ -22,17 +22,7 @@ from support.parts import missing
 @pytest.fixture
 def clone(shared_tmp: Path) -> Path:
     """What a user has after `git clone`."""
-    into = shared_tmp / "clone"
-    names = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        capture_output=True,
-        check=True,
-    ).stdout.split(b"\0")
-    for name in filter(None, map(os.fsdecode, names)):
-        (into / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(ROOT / name, into / name)
-    return into
+    return clones.clone(shared_tmp / "clone")
 
 
 def quickstart(command: Sequence[str], env: Mapping[str, str], user: str | None = None) -> str:
@@ -128,10 +118,8 @@ def test_quickstart_runs_without_root(clone: Path, nobody: pwd.struct_passwd) ->
         for path in (top, *(os.path.join(top, name) for name in files)):
             os.chown(path, nobody.pw_uid, nobody.pw_gid)
     (clone / "quickstart").mkdir()  # root's
-    keep = {name: value for name, value in os.environ.items() if name.startswith(("PIP_", "SSL_", "REQUESTS_"))}
-    env = environment(
-        {**keep, "HOME": str(clone.parent), "EGGCACHE_DOWNLOADS": str(downloads), "PYTHON": "/usr/bin/python3"}
-    )
+    own_values = {"HOME": str(clone.parent), "EGGCACHE_DOWNLOADS": str(downloads), "PYTHON": "/usr/bin/python3"}
+    env = environment({**clones.reaching_the_index(), **own_values})
     output = quickstart([str(clone / "scripts" / "quickstart")], env, user="nobody")
     told(output)
     assert "TurboGears2" in output

@@ -8,11 +8,10 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from support import ROOT
+from support import ROOT, clones
 from support.judge import environment
 from support.parts import missing
 
@@ -26,23 +25,30 @@ DOCS = ROOT / "docs"
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The documentation, built by its command: a warning is an error, and so is a reference that leads nowhere."""
-    out = tmp_path_factory.mktemp("docs")
-    quiet([ROOT / "scripts" / "docs", out], f"the documentation is in {out}/index.html\n")
-    return out
-
-
-def quiet(command: Sequence[str | Path], said: str = "") -> None:
-    """Run it, where there is what draws; it says nothing else."""
+    """The documentation, built in a fresh clone by the one command that CONTRIBUTING.rst names: a warning is an error,
+    and so is a reference that leads nowhere."""
     if shutil.which("dot") is None:
         missing("there is no dot, of graphviz")
-    result = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
-    assert (result.returncode, result.stdout + result.stderr) == (0, said)
+    clone = clones.clone(tmp_path_factory.mktemp("docs") / "clone")
+    before = set(clone.iterdir())
+    section = (clone / "CONTRIBUTING.rst").read_text().partition("\nThe documentation\n")[2]
+    command = re.search(r"^\.\. code-block:: sh\n\n((?: {4}.*\n)+)", section, re.MULTILINE)
+    assert command
+    env = environment({**clones.reaching_the_index(), "HOME": str(clone.parent)})
+    result = subprocess.run(["sh", "-ec", command[1]], cwd=clone, env=env, capture_output=True, text=True, check=False)
+    page = clone / "build" / "docs" / "index.html"
+    assert (result.returncode, result.stdout) == (0, f"the documentation is in {page}\n"), result.stderr
+    assert {path.name for path in set(clone.iterdir()) - before} == {".venv", "build"}  # what git ignores
+    return page.parent
 
 
 def built(docs: Path, out: Path) -> Path:
     """The pages that Sphinx makes of `docs` without a warning."""
-    quiet([sys.executable, "-m", "sphinx", "-W", "-q", "-b", "html", "-d", out / "doctrees", docs, out / "html"])
+    if shutil.which("dot") is None:
+        missing("there is no dot, of graphviz")
+    sphinx = [sys.executable, "-m", "sphinx", "-W", "-q", "-b", "html", "-d", out / "doctrees", docs, out / "html"]
+    result = subprocess.run(sphinx, env=environment(), capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stdout + result.stderr) == (0, "")
     return out / "html"
 
 
