@@ -4,61 +4,73 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
-import subprocess
 import sys
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from support import ROOT, deployment
 from support.deployment import Deployment
 from support.hosts import free_port, listens
-from support.httpd import require, wait_for
+from support.httpd import mod_wsgi_27, require, wait_for
 from support.judge import environment
 from support.namespaces import private
 from support.parts import missing
 from support.session import PROGRAMS, blocks, installed, matches, play
+from support.shop import TURBOGEARS1
+from support.sites import Site, named
+from support.systemd_host import SystemdHost
+from support.systemd_site import CACHE, UNIT, serving
 
 from eggcache.cli import main
 
 README = (ROOT / "README.rst").read_text(encoding="utf-8")
 TUTORIAL = (ROOT / "docs" / "tutorial.rst").read_text(encoding="utf-8")
-RUNNING = Path("/run/apache2/apache2.pid")
+# Debian's mod_wsgi embeds Python 3; this one is loaded in its place.
+SITE = """
+ServerName 127.0.0.1
+LoadModule wsgi_module {module}
+WSGIPythonHome {home}
+WSGIPythonPath /srv/turbogears/lib/python2.7/site-packages
+WSGIScriptAlias / /srv/turbogears/start.py
+<Directory /srv/turbogears>
+    Require all granted
+</Directory>
+"""
 
 
 @pytest.fixture
-def stop_apache() -> Iterator[None]:
-    """Ends the Apache that a test started, and no other."""
-    if RUNNING.exists():
-        missing("an Apache runs here already")
-    yield
-    if RUNNING.exists():
-        subprocess.run(["/usr/sbin/apache2ctl", "stop"], check=True, capture_output=True)
+def turbogears_site(turbogears1_complete: Deployment, where: Path) -> Iterator[SystemdHost]:
+    """A host with systemd, whose Apache serves TurboGears 1.1.3 by mod_wsgi for CPython 2.7, and has no cache."""
+    module, home = mod_wsgi_27(where), deployment.interpreter("2.7", where).parent.parent
+    with serving() as server:
+        host = server.host
+        deployment.copy(turbogears1_complete, host.path("/srv/turbogears"))
+        host.write("/srv/turbogears/start.py", TURBOGEARS1)
+        host.write("/etc/apache2/conf-enabled/demo.conf", SITE.format(module=module, home=home))
+        host.run("a2dismod", "-q", "wsgi")
+        # Apache has a /var/tmp of its own, and Python and the module are built in the one of the tests.
+        host.write(f"/run/systemd/system/{UNIT}.d/tests.conf", f"[Service]\nBindReadOnlyPaths={where}\n")
+        host.run("systemctl", "daemon-reload")
+        assert server.systemctl("start") == ""
+        yield host
 
 
-def test_readme_session_is_what_a_user_sees(
-    turbogears1: Deployment, copy_of: Callable[[Deployment], Deployment], shared_tmp: Path, stop_apache: None
-) -> None:
-    """The session is what a user sees: each command is typed in, in order, and each line of its output compared."""
-    if os.geteuid() != 0 or not shutil.which("apache2ctl"):
-        missing("the session is root's, on a host with Debian's Apache")
-    places = {
-        "/srv/turbogears": str(copy_of(turbogears1).root),
-        "/var/cache/eggcache": str(shared_tmp / "cache"),
-        "/etc/init.d/eggcache-apache": str(shared_tmp / "eggcache-apache"),
-    }
-    play(blocks(README, "console"), places, installed(shared_tmp / "bin"))
-    workers = RUNNING.read_text().strip()
-    running = Path(f"/proc/{workers}/environ").read_bytes().split(b"\0")
-    assert b"PYTHON_EGG_CACHE=" + os.fsencode(shared_tmp / "cache") in running
+def test_readme_session_is_what_a_user_sees(turbogears_site: SystemdHost, shared_tmp: Path) -> None:
+    """The session is what a user sees: each command is typed in, in order, and each line of its output compared. At
+    its end Apache serves a page of TurboGears whose native module is the cache's."""
+    host, env = turbogears_site, installed(shared_tmp / "bin")
+    play(blocks(README, "console"), {}, env, inside=host.inside)
+    deployment.run([*host.inside, "eggcache", "check", "--cache", CACHE], env=env)  # whose exit status is 0
+    page = host.run("curl", "-s", "http://localhost/").stdout
+    assert page == f"native={CACHE}/SQLAlchemy-0.7.10-py2.7-linux-x86_64.egg-tmp/sqlalchemy/cprocessors.so"
 
 
 # What the tutorial writes lies on a tmpfs of the test's own, over what the machine has; the clone is built there too.
 NEW_HOST = r"""
 mount -t tmpfs none "$1"
-for place in /srv /opt /usr/local /var/cache /etc/apache2; do
+for place in /srv /opt /usr/local /var/cache /etc/apache2 /etc/init.d /etc/rc[0-6S].d /etc/systemd/system; do
     mkdir -p "$1/upper$place" "$1/spare$place"
     mount -t overlay overlay -o "lowerdir=$place,upperdir=$1/upper$place,workdir=$1/spare$place" "$place"
 done
@@ -97,6 +109,22 @@ def test_tutorial_is_what_its_reader_sees(shared_tmp: Path) -> None:
             assert page.read() == b"Welcome to the shop\n"
         show = [*inside, "sh", "-c", 'tr "\\0" "\\n" </proc/$(cat /run/apache2/apache2.pid)/environ']
         assert "PYTHON_EGG_CACHE=/var/cache/eggcache\n" in deployment.run(show).stdout
+
+
+def test_init_script_of_the_readme_starts_apache(site: Site, shared_tmp: Path) -> None:
+    """The README's commands for a host with sysvinit, as they stand, start Apache anew with the cache, now and at the
+    next boot, when Debian's script starts none."""
+    (commands,) = (block for block in blocks(README, "sh") if "--for init.d" in block)
+    env = installed(shared_tmp / "bin")
+    (shared_tmp / "host").mkdir()
+    with private(NEW_HOST, shared_tmp / "host", ROOT, str(free_port())) as inside:
+        prepare = ["eggcache", "prepare", CACHE, "--python", site.python, "--user", "www-data", *named(site.eggs)]
+        for command in (["apachectl", "start"], prepare, ["sh", "-ec", commands]):
+            result = deployment.run([*inside, *command], env=env)
+        running = [*inside, "sh", "-c", 'tr "\\0" "\\n" </proc/$(cat /run/apache2/apache2.pid)/environ']
+        assert f"PYTHON_EGG_CACHE={CACHE}\n" in deployment.run(running).stdout, result.stderr
+        links = deployment.run([*inside, "ls", "/etc/rc2.d"]).stdout
+        assert re.findall(r"^([SK])\d+(?:apache2|eggcache-apache)$", links, re.MULTILINE) == ["K", "S"], links
 
 
 def test_python_of_the_readme_does_what_the_command_does(

@@ -11,33 +11,13 @@ from support import deployment
 from support.deployment import Deployment
 from support.httpd import APACHECTL, Page, differences, mod_wsgi_27, wait_for
 from support.judge import listing
-from support.shop import Shop, mod_wsgi, new_site
-
-START = """
-import pkg_resources
-pkg_resources.require("TurboGears")
-import cherrypy
-import turbogears
-from cherrypy._cpwsgi import wsgiApp as application
-
-
-class Root(turbogears.controllers.RootController):
-    @turbogears.expose(content_type="text/plain")
-    def index(self):
-        import sqlalchemy.cprocessors
-        return "native=" + sqlalchemy.cprocessors.__file__
-
-
-cherrypy.config.update({"global": {"autoreload.on": False, "server.environment": "production"}})
-cherrypy.root = Root()
-cherrypy.server.start(initOnly=True, serverClass=None)
-"""
+from support.shop import TURBOGEARS1, Shop, mod_wsgi, new_site
 
 
 @pytest.fixture
 def site(turbogears1_complete: Deployment, shared_tmp: Path, where: Path, checkout: Path) -> Iterator[Shop]:
     """Under mod_wsgi for CPython 2.7: 26 zipped eggs, SQLAlchemy's among them, and a controller."""
-    made = new_site(shared_tmp, turbogears1_complete, checkout, START)
+    made = new_site(shared_tmp, turbogears1_complete, checkout, TURBOGEARS1)
     made.what = []
     made.python_home = str(deployment.interpreter("2.7", where).parent.parent)
     made.httpd.configure(mod_wsgi(made, so=mod_wsgi_27(where)))

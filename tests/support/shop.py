@@ -61,6 +61,28 @@ PAGE = '<p xmlns:py="http://genshi.edgewall.org/">$what native=$native</p>'
 START = 'import pkg_resources\npkg_resources.require("shop")\nfrom shop import application\n'
 
 
+# TurboGears 1 as a mod_wsgi script: one controller, whose page names the file of a native module of SQLAlchemy's egg.
+TURBOGEARS1 = """
+import pkg_resources
+pkg_resources.require("TurboGears")
+import cherrypy
+import turbogears
+from cherrypy._cpwsgi import wsgiApp as application
+
+
+class Root(turbogears.controllers.RootController):
+    @turbogears.expose(content_type="text/plain")
+    def index(self):
+        import sqlalchemy.cprocessors
+        return "native=" + sqlalchemy.cprocessors.__file__
+
+
+cherrypy.config.update({"global": {"autoreload.on": False, "server.environment": "production"}})
+cherrypy.root = Root()
+cherrypy.server.start(initOnly=True, serverClass=None)
+"""
+
+
 # A crowd waits: each worker more imports the whole application, for nothing.
 FEW = f"MaxRequestWorkers {WORKERS * 2}"
 

@@ -90,11 +90,15 @@ class SystemdHost:
         """What it calls `inside`, as we reach it."""
         return Path(f"/proc/{self.init}/root{inside}")
 
+    @property
+    def inside(self) -> list[str]:
+        """The command that runs another one in the host, as its root."""
+        return ["nsenter", "--target", str(self.init), "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup"]
+
     def run(self, *command: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run it in the host, as its root."""
         result = subprocess.run(
-            ["nsenter", "--target", str(self.init), "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup",
-             "--wd=/", *command],
+            [*self.inside, *command],
             env={"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"},
             stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False,
         )  # fmt: skip
