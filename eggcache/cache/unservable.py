@@ -84,7 +84,7 @@ def _zip_faults(opened: Opened, members: dict[str, Member]) -> Iterator[Wrong]:
         yield "unusual-names", f"Pythons and locales disagree on the name of {unusual[0]!a}", unusual
     doubtful = [name for name, member in members.items() if layout.ambiguous(member.date_time)]
     if doubtful:
-        cause = f"{doubtful[0]} is dated in the hour that occurs twice when the clocks go back, where the mtime that "
+        cause = f"{doubtful[0]} is dated at a time that there is twice, or never, where clocks are set, and what mtime "
         yield "ambiguous-time", f"{cause}pkg_resources expects is a matter of chance", doubtful
     present, absent = _eager(opened, members)
     if present and absent:  # where none is there, nobody can ask for one

@@ -12,6 +12,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import date
 from functools import lru_cache
 
 from eggcache.model import DateTime, Distribution
@@ -57,20 +58,29 @@ def mtime(date_time: DateTime) -> int:
 
 @lru_cache(maxsize=4096)
 def ambiguous(date_time: DateTime) -> bool:
-    """Whether this local time occurs twice, when the clocks go back: then mktime's answer depends on the
-    calls that the process made before, and no mtime is right for every process.
+    """Whether the mtime that pkg_resources expects depends on the calls of mktime that its process made before, so
+    that no mtime is right for every process.
+
+    So it is, by glibc, where this local time occurs twice; and where it does not occur, and no summer time begins or
+    ends there: a zone that moves its standard time forward. Where summer time begins, mktime has one answer.
 
     :param date_time: the date of the zip's member: year, month, day, hour, minute, second
     """
     seconds = mtime(date_time)
-    if time.localtime(seconds - _DAY).tm_gmtoff == time.localtime(seconds + _DAY).tm_gmtoff:
-        return False  # no clock is put back; where there is no summer time, to ask mktime for it takes 20 microseconds
-    try:
-        winter = time.mktime((*date_time, 0, 0, 0))
-        summer = time.mktime((*date_time, 0, 0, 1))
-    except OverflowError:  # glibc finds none of the one kind: America/Cancun, 26 December 1981
-        return False
-    return winter != summer and time.localtime(winter)[:6] == time.localtime(summer)[:6]
+    before, after = time.localtime(seconds - _DAY), time.localtime(seconds + _DAY)
+    if before.tm_gmtoff == after.tm_gmtoff:
+        return False  # no clock is set
+    answers = [_as_utc(date_time) - side.tm_gmtoff for side in (before, after)]
+    right = [time.localtime(answer).tm_gmtoff == side.tm_gmtoff for answer, side in zip(answers, (before, after))]
+    return all(right) or (not any(right) and before.tm_isdst == after.tm_isdst)
+
+
+def _as_utc(date_time: DateTime) -> int:
+    """The seconds since the epoch, were the date one of UTC; one that is impossible is normalised as by mktime."""
+    year, month, day, hour, minute, second = date_time
+    years, months = divmod(month - 1, 12)
+    days = date(year + years, months + 1, 1).toordinal() - date(1970, 1, 1).toordinal() + day - 1
+    return days * _DAY + hour * 3600 + minute * 60 + second
 
 
 def cache_directory(distribution: Distribution) -> str:

@@ -83,9 +83,10 @@ EGGS = (
     ),
     Explanation(
         "ambiguous-time",
-        "A file of the egg is dated in the hour that clocks go through twice, when summer time ends.",
+        "A file of the egg is dated in the hour that there is twice where summer time ends, or at a time that there is "
+        "twice or never where a zone changes its standard time.",
         "The time that pkg_resources expects is a matter of chance, and so is whether it wants to extract again.",
-        "Unzip the egg, or run Apache in a zone without summer time: TZ=UTC.",
+        "Unzip the egg, or run Apache in a zone whose clocks are never set: TZ=UTC.",
     ),
     Explanation(
         "eager-missing",

@@ -41,13 +41,33 @@ def test_zone_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
     time.tzset()
 
 
-def test_only_local_times_that_occur_twice_are_ambiguous() -> None:
-    """Only local times that occur twice are ambiguous; the gap in spring is not."""
-    with layout.zone("Europe/Madrid"):
-        assert layout.ambiguous((2009, 10, 25, 2, 30, 0))
-        assert not layout.ambiguous((2009, 10, 25, 3, 0, 0))
-        assert not layout.ambiguous((2009, 3, 29, 2, 30, 0))
-    with layout.zone("America/Cancun"):
-        assert not layout.ambiguous((1981, 12, 26, 2, 30, 62))
-    with layout.zone("UTC"):
-        assert not layout.ambiguous((2009, 10, 25, 2, 30, 0))
+@pytest.mark.parametrize(
+    ("name", "moment", "ambiguous"),
+    [
+        ("Europe/Madrid", (2009, 10, 25, 2, 30, 0), True),  # summer time ends
+        ("Europe/Madrid", (2009, 10, 25, 3, 0, 0), False),
+        ("Europe/Madrid", (2009, 3, 29, 2, 30, 0), False),  # it begins: 2:30 is 3:30 to each process
+        ("Europe/Dublin", (2009, 3, 29, 1, 30, 0), False),  # where winter is what differs from standard time
+        ("Europe/Dublin", (2009, 10, 25, 1, 30, 0), True),
+        ("Australia/Lord_Howe", (2009, 4, 5, 1, 45, 0), True),  # half an hour
+        ("Europe/Moscow", (2014, 10, 26, 1, 30, 0), True),  # from one standard time to another
+        ("America/Caracas", (2007, 12, 9, 2, 45, 0), True),
+        ("America/Caracas", (2016, 5, 1, 2, 45, 0), True),  # and forward: a gap
+        ("Pacific/Apia", (2011, 12, 30, 0, 30, 0), True),  # a day that there was not
+        ("America/Cancun", (1981, 12, 26, 2, 30, 62), True),
+        ("UTC", (2009, 10, 25, 2, 30, 0), False),
+        ("Europe/Madrid", (2009, 0, 0, 2, 30, 62), False),
+    ],
+)
+def test_time_is_ambiguous_where_mktime_takes_a_chance(
+    name: str, moment: tuple[int, int, int, int, int, int], ambiguous: bool
+) -> None:
+    """A local time is ambiguous where mktime's answer depends on what the process asked before, and only there."""
+    with layout.zone(name):
+        answers = set()
+        for year in range(moment[0] - 2, moment[0] + 3):
+            for month in (1, 7):
+                time.mktime((year, month, 3, 12, 0, 0, 0, 0, -1))
+                answers.add(time.mktime((*moment, 0, 0, -1)))
+        assert (len(answers) > 1) is ambiguous
+        assert layout.ambiguous(moment) is ambiguous

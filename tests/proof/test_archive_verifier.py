@@ -11,7 +11,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from support.judge import environment, watched
+from support.judge import as_json, eggcache, environment, watched
 from support.sites import Site, write_egg
 
 from eggcache.proof.archive_verifier import Archived, verifier
@@ -97,6 +97,26 @@ def test_eggs_on_the_path_that_this_python_takes_for_none(site: Site) -> None:
     status, said = host.run(lines=2)
     codes = [line.split(": ")[0] for line in said.splitlines()]
     assert (status, codes) == (3, ["cache-open-to-others", "cache-writable"])
+
+
+@pytest.mark.parametrize(
+    ("zone", "when", "code"),
+    [
+        ("America/Caracas", (2016, 5, 1, 2, 45, 0), "ambiguous-time"),  # standard time was set forward
+        ("America/Caracas", (2007, 12, 9, 2, 45, 0), "ambiguous-time"),  # and back
+        ("Europe/Madrid", (2009, 3, 29, 2, 30, 0), ""),  # summer time begins
+    ],
+)
+def test_times_that_clocks_pass_by(site: Site, zone: str, when: tuple[int, int, int, int, int, int], code: str) -> None:
+    """A file that is dated where a zone's standard time changed is named, and one where summer time begins is current,
+    as check has it."""
+    write_egg(site.eggs / "Three-1.0-py3.11.egg", {"three.py": ""}, when=when)
+    host = Host(site, zone)
+    status, line = host.run(TZ=zone)
+    assert (status, line.split(": ")[0]) == ((3, code) if code else (0, "9 files of 3 eggs, as nobody")), line
+    words = ["check", "--cache", site.cache, "--python", site.python, "--path", site.eggs, "--user", "nobody", "--json"]
+    said = as_json(eggcache(*words, "--tz", zone))
+    assert {finding["code"] for finding in said["findings"]} == ({code} if code else set())
 
 
 def test_what_cannot_be_printed_is_no_proof(site: Site) -> None:

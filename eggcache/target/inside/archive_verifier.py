@@ -2,6 +2,9 @@
 # with the egg cache that an archive has brought. It says what `check` says, a line for each kind of fault: what is
 # wrong with the files (file_fault.py), what this pkg_resources makes of them and whether their shared libraries load
 # (lookups.py), and what its user could write. Python 2.4 to 3.14 syntax.
+import calendar
+import datetime
+
 AGAIN = "extract the archive again, as root and with -p"
 NATIVE = {"elsewhere": "native-module-fails", "failed": "native-module-fails", "empty": "native-module-empty"}
 FAULTS = []  # (code, thing, cause, remedy), in the order in which they were found
@@ -78,7 +81,7 @@ def compare(row, cache, shifted):
     """Compare each file of one egg with the egg; whether there was a fault. `shifted` gets what is current in another
     time zone."""
     into, inside = place_of(row, cache)
-    archive, twice = zipfile.ZipFile(row["egg"]), []
+    archive, doubtful = zipfile.ZipFile(row["egg"]), []
     try:
         members = dict([(info.filename, info) for info in archive.infolist()])  # of two with one name the last one
         wrong, count = {}, 0
@@ -86,7 +89,7 @@ def compare(row, cache, shifted):
             if name.startswith(inside) and not name.endswith("/"):
                 count += 1
                 if ambiguous(tuple(members[name].date_time)):
-                    twice.append(name)
+                    doubtful.append(name)
                     continue
                 path = os.path.join(into, *name[len(inside):].split("/"))
                 code, reason = one(archive, members[name], path)
@@ -99,9 +102,9 @@ def compare(row, cache, shifted):
                 wrong.setdefault("member-unreadable", []).append((path, "cannot be listed: Permission denied"))
     finally:
         archive.close()
-    if twice:
-        fault("ambiguous-time", row["egg"], "%s is of an hour that there is twice here, when the clocks go back: no file is "
-              "current for every process" % twice[0], "unzip it, or use a TZ without summer time")
+    if doubtful:
+        fault("ambiguous-time", row["egg"], "%s is of a time that there is twice, or never, where the clocks here are set: no "
+              "file is current for every process" % doubtful[0], "unzip it, or use a TZ without summer time, as UTC0")
     for code in sorted(wrong):
         path, reason = wrong[code][0]
         suffix, remedy = "", AGAIN
@@ -114,13 +117,27 @@ def compare(row, cache, shifted):
         if code == "member-changed":
             remedy = "find out who changed it, and " + AGAIN
         fault(code, path, "it %s%s" % (reason, suffix), remedy)
-    return bool(wrong or twice)
+    return bool(wrong or doubtful)
 
 
 def ambiguous(date):
-    """Whether this local time occurs twice: see eggcache/eggs/layout.py."""
-    winter, summer = time.mktime(date + (0, 0, 0)), time.mktime(date + (0, 0, 1))
-    return winter != summer and time.localtime(winter)[:6] == time.localtime(summer)[:6]
+    """Whether the C library's answer for this local time is a matter of chance: see eggcache/eggs/layout.py."""
+    year, month = date[0] + (date[1] - 1) // 12, (date[1] - 1) % 12 + 1
+    days = datetime.date(year, month, 1).toordinal() - datetime.date(1970, 1, 1).toordinal() + date[2] - 1
+    as_utc = ((days * 24 + date[3]) * 60 + date[4]) * 60 + date[5]
+    seconds = int(time.mktime(date + (0, 0, -1)))
+    before, after = seconds - 86400, seconds + 86400
+    first, last = offset(before), offset(after)
+    if first == last:
+        return False
+    right = [offset(as_utc - first) == first, offset(as_utc - last) == last]
+    same_kind = time.localtime(before)[8] == time.localtime(after)[8]
+    return right == [True, True] or right == [False, False] and same_kind
+
+
+def offset(seconds):
+    """How far local time is ahead of UTC then."""
+    return calendar.timegm(time.localtime(seconds)) - seconds
 
 
 def one(archive, info, path):
