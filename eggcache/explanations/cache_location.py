@@ -10,8 +10,8 @@ CACHE_LOCATION = (
         "The cache, an egg, or the target is in /tmp or /var/tmp, and systemd gives Apache another /tmp (PrivateTmp).",
         "Apache sees another /tmp. Without the cache, workers extract there, anew after each start; without an egg or "
         "the target, they do not start.",
-        "Use /var/cache/eggcache, and install eggs outside of /tmp. A bind mount in Apache's /tmp does not last: "
-        "systemd-tmpfiles unmounts it.",
+        "Use /var/cache/eggcache, and install eggs outside of /tmp. A bind mount in Apache's /tmp does not last, "
+        "unless the lines of wrapper --for tmpfiles.d keep systemd-tmpfiles from it.",
     ),
     Explanation(
         "hidden-by-unit",
@@ -42,9 +42,11 @@ CACHE_LOCATION = (
     ),
     Explanation(
         "cleaned",
-        "systemd-tmpfiles or tmpreaper removes old files from the directory that the cache is in.",
-        "Some weeks after the start, files are missing from the cache: an ExtractionError.",
-        "Write the exclusion that the message has, or use /var/cache/eggcache.",
+        "systemd-tmpfiles or tmpreaper removes old files from the directory that the cache is in, or the mount point "
+        "by which the Apache that runs has the cache in a /tmp of its own (PrivateTmp).",
+        "Some weeks after the start, files are missing from the cache: an ExtractionError. Without the mount, workers "
+        "extract into their own /tmp.",
+        "Write the exclusion that the message has, as wrapper --for tmpfiles.d does, or use /var/cache/eggcache.",
     ),
     Explanation(
         "selinux-label",

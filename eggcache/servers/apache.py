@@ -7,6 +7,7 @@ packaging take its place. Nothing here fails: what cannot be found is None.
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import pwd
 import re
@@ -148,6 +149,23 @@ def hides(apache: Apache, directory: str) -> Finding | None:
     if apache.changed:
         cause += "; its files have changed since systemd read them (systemctl daemon-reload)"
     return Finding(code, directory, f"{apache.unit} {cause}", f"use a directory outside of {instead}", status=0)
+
+
+def mount_points(apache: Apache, directory: str) -> list[str]:
+    """The host's paths of the mount point by which the unit has `directory` in a /tmp of its own, as long as it runs:
+    what cleans the host's /tmp knows that one as /tmp/systemd-private-BOOT-UNIT-XXXXXX/tmp.
+
+    :param apache: the Apache, with the unit that starts it
+    :param directory: the absolute path of a directory of this host
+    :returns: none where nothing is bound there, or the unit does not run
+    """
+    top = files.in_tmp(directory) if apache.private_tmp else None
+    bound = _deepest(apache.bound, os.path.realpath(directory))
+    if not top or not bound.startswith(f"{top}/"):
+        return []
+    boot = os.fsdecode(files.beginning("/proc/sys/kernel/random/boot_id", 256)).strip().replace("-", "")
+    private = glob.glob(f"{top}/systemd-private-{boot}-{glob.escape(apache.unit or '')}-??????")
+    return [f"{place}/tmp{bound[len(top) :]}" for place in private]  # noqa: S108 - into which only root may look
 
 
 def _deepest(places: Sequence[str], real: str) -> str:

@@ -70,7 +70,8 @@ def check_seen(
     """Raise UsageError where a drop-in would give `unit` a cache that is not in the /tmp that it has of its own.
 
     What is bound into that fails the start where the directory is gone, as after a boot that empties /tmp, is
-    read-only for the unit's own ExecStartPre=, even with "+", and is unmounted by systemd-tmpfiles --clean.
+    read-only for the unit's own ExecStartPre=, even with "+", and is unmounted by systemd-tmpfiles --clean where no
+    line of tmpfiles.d keeps it.
 
     :param directory: the absolute path of the cache
     :param unit: the name of the unit

@@ -209,10 +209,13 @@ def _stated(
 
 
 def _tmpfiles(settings: WrapperSettings) -> dict[str, str]:
+    top = in_tmp(settings.directory)
+    inside = os.path.realpath(settings.directory)[len(top) :] if top else ""
     return {
         "DIRECTORY": quoting.tmpfiles(settings.directory),
         "ENTRIES": quoting.tmpfiles(settings.directory, "/*"),
         "HIDDEN": quoting.tmpfiles(settings.directory, "/.*"),  # a "*" is no leading dot
+        "PRIVATE": quoting.tmpfiles(inside, above=f"{top}/systemd-private-%b-*/tmp") if inside else "",
         "COMMAND": quoting.comment(settings.prepare),
     }
 

@@ -84,10 +84,11 @@ def dockerfile_command(words: Sequence[str]) -> str:
     return json.dumps(words)
 
 
-def tmpfiles(text: str, below: str = "") -> str:
-    """A path of a line whose paths are patterns, and the pattern `below` it: tmpfiles.d(5) on escapes and specifiers,
-    glob(7)."""
-    return unit(re.sub(r"([\\*?[])", r"\\\1", text) + below)
+def tmpfiles(text: str, below: str = "", above: str = "") -> str:
+    """A path of a line whose paths are patterns, with the pattern `below` it, and the one `above` it, which may have
+    specifiers: tmpfiles.d(5) on escapes and specifiers, glob(7)."""
+    quoted = unit(re.sub(r"([\\*?[])", r"\\\1", text) + below)
+    return f'"{above}{quoted[1:]}'
 
 
 def comment(words: Sequence[str]) -> str:

@@ -1006,16 +1006,16 @@ def test_tmpfiles_line_that_ages_the_cache_is_named(site: Checked, lines: str, c
 )
 def test_tmpreaper_is_read_as_its_cron_job_reads_it(tmp_path: Path, text: str, cleaned: bool) -> None:
     """tmpreaper's configuration is read as its cron job reads it, with its defaults."""
-    from eggcache.proof import cache_location
+    from eggcache.proof import cleaners
 
     cache = "/tmp/some-cache"
     for name in ("etc/cron.daily/tmpreaper", "etc/tmpreaper.conf"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text.format(parent="/tmp", cache=cache))
-    findings = list(cache_location.cleaned(cache, str(tmp_path)))
+    findings = list(cleaners.findings(cache, root=str(tmp_path)))
     assert [finding.code for finding in findings] == (["cleaned"] if cleaned else [])
     (tmp_path / "etc/cron.daily/tmpreaper").unlink()
-    assert list(cache_location.cleaned(cache, str(tmp_path))) == []
+    assert list(cleaners.findings(cache, root=str(tmp_path))) == []
 
 
 def test_selinux_type_that_httpd_may_not_load_is_named(native: Checked) -> None:

@@ -20,21 +20,23 @@ CACHE = "/srv/place/cache"
 # what its remedy says.
 ONE_BY_ONE = """
 import json, os, pathlib, re, shutil, subprocess, sys
-from eggcache.proof import cache_location
+from eggcache.proof import cleaners
 
 places = [pathlib.Path(place) for place in ("/etc/tmpfiles.d", "/run/tmpfiles.d", "/usr/lib/tmpfiles.d", "/srv/place")]
 
-def cleaned(cache):
+def cleaned(cache, bound):
     inside = [pathlib.Path(cache, name) for name in ("Demo-1.0.egg-tmp/demo/data.txt", ".eggcache-receipt")]
-    for file in inside:
+    for file in () if bound else inside:
         file.parent.mkdir(exist_ok=True, parents=True)
         file.touch()
         os.utime(file, (0, 0))
-    said = [(finding.cause, finding.remedy.text) for finding in cache_location.cleaned(cache)]
+    pathlib.Path(cache).mkdir(exist_ok=True, parents=True)
+    findings = cleaners.findings("/nonexistent", [cache]) if bound else cleaners.findings(cache)
+    said = [(finding.cause, finding.remedy.text) for finding in findings]
     done = subprocess.run(["systemd-tmpfiles", "--clean"], capture_output=True)
-    return said, not all(file.exists() for file in inside)
+    return said, not all(file.exists() for file in ([pathlib.Path(cache)] if bound else inside))
 
-for files, cache, mounted in json.load(sys.stdin):
+for files, cache, mounted, bound in json.load(sys.stdin):
     for place in (*places, pathlib.Path(cache)):
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir(parents=True)
@@ -45,10 +47,10 @@ for files, cache, mounted in json.load(sys.stdin):
         subprocess.run(["mount", "--bind", cache, cache], check=True)
     for name, text in files.items():
         pathlib.Path(name).write_text(text + "\\n")
-    answer = cleaned(cache)
+    answer = cleaned(cache, bound)
     exclusion = re.findall("'(x .*?)'", str(answer[0]))
     pathlib.Path("/etc/tmpfiles.d/eggcache.conf").write_text("\\n".join(exclusion) + "\\n")
-    print(json.dumps([*answer, cleaned(cache)[1] if exclusion else None]))
+    print(json.dumps([*answer, cleaned(cache, bound)[1] if exclusion else None]))
     if mounted:
         subprocess.run(["umount", cache], check=True)
 """
@@ -63,6 +65,7 @@ class Case:
     cache: str = CACHE
     mounted: bool = False
     in_vain: bool = False  # an exclusion does not keep it
+    bound: bool = False  # the cache is a mount point in the /tmp of a unit: to the host an empty directory
 
 
 def lines(text: str, by: str = "", **more: Any) -> Case:
@@ -73,13 +76,18 @@ def lines(text: str, by: str = "", **more: Any) -> Case:
 def emitted(cache: str) -> Case:
     """What `wrapper` writes for it, where its parent and the cache itself are aged."""
     aged = f"d /srv/place - - - 0\nd {quoting.unit(cache)} - - - 0\n"
-    wanted = WrapperSettings(cache, prepare=["/bin/true"], timezone=None)
-    return lines(aged + emission.wrapper("tmpfiles.d", wanted), cache=cache)
+    return lines(aged + wrapper(cache), cache=cache)
 
 
-PRIVATE = """d /srv/place - - - 0
-x /srv/place/systemd-private-%b-*
-X /srv/place/systemd-private-%b-*/tmp"""
+def wrapper(cache: str) -> str:
+    return emission.wrapper("tmpfiles.d", WrapperSettings(cache, prepare=["/bin/true"], timezone=None))
+
+
+# As systemd itself has them, but for the age; the rest of a directory's name is of a unit's start
+PRIVATE = """q /tmp - - - 0
+x /tmp/systemd-private-%b-*
+X /tmp/systemd-private-%b-*/tmp"""
+OWN = "/tmp/systemd-private-%b-apache2.service-abcdef/tmp"
 CASES = {
     "no line": lines("", ""),
     "parent": lines("d /srv/place - - - 0", "d /srv/place"),
@@ -194,12 +202,32 @@ CASES = {
     "x on the path through a link": lines("d /srv/above/place - - - 0\nx /srv/above/place/cache", ""),
     "mounted": lines("d /srv/place - - - 0", "", mounted=True),
     "mounted, and aged itself": lines("d /srv/place/cache - - - 0", "d", mounted=True),
-    "private tmp": lines(PRIVATE, "d /srv/place", cache="/srv/place/systemd-private-%b-apache2.service-x/tmp/cache"),
-    "private tmp, kept": lines(
-        f"{PRIVATE}\nx /srv/place/systemd-private-%b-*/tmp/cache",
-        "",
-        cache="/srv/place/systemd-private-%b-apache2.service-x/tmp/cache",
+    "private tmp": lines(PRIVATE, "q /tmp", cache=f"{OWN}/cache"),
+    "private tmp, kept": lines(f"{PRIVATE}\n{wrapper('/tmp/cache')}", "", cache=f"{OWN}/cache"),
+    "private tmp, a directory in it kept": lines(
+        f"{PRIVATE}\n{wrapper('/tmp/a site/cache')}", "", cache=f"{OWN}/a site/cache"
     ),
+    "private tmp, another kept": lines(f"{PRIVATE}\n{wrapper('/tmp/other')}", "q /tmp", cache=f"{OWN}/cache"),
+    "mount point": lines(PRIVATE, "q /tmp", cache=f"{OWN}/cache", bound=True),
+    "mount point of no age": lines(PRIVATE.replace(" 0", " -"), "", cache=f"{OWN}/cache", bound=True),
+    "mount point, nothing but an age": lines("q /tmp - - - 0", "q /tmp", cache=f"{OWN}/cache", bound=True),
+    "mount point, all private ones excluded": lines(
+        "q /tmp - - - 0\nx /tmp/systemd-private-*", "", cache=f"{OWN}/cache", bound=True
+    ),
+    "mount point, kept": lines(f"{PRIVATE}\n{wrapper('/tmp/cache')}", "", cache=f"{OWN}/cache", bound=True),
+    "mount point, with a blank": lines(
+        f"{PRIVATE}\n{wrapper('/tmp/a site/cache')}", "", cache=f"{OWN}/a site/cache", bound=True
+    ),
+    "mount point in /var/tmp, kept": lines(
+        f"{PRIVATE}\n{wrapper('/var/tmp/cache')}".replace(" /tmp", " /var/tmp"),
+        "",
+        cache=f"/var{OWN}/cache",
+        bound=True,
+    ),
+    "mount point, what is in it excluded": lines(
+        f"{PRIVATE}\nx {OWN}/cache/*", "q /tmp", cache=f"{OWN}/cache", bound=True
+    ),
+    "mount point, itself aged": lines(f"{PRIVATE}\nd {OWN}/cache - - - 0", "", cache=f"{OWN}/cache", bound=True),
     "emitted": emitted(CACHE),
     "emitted, with blanks": emitted("/srv/place/a  b"),
     "emitted, with quotes": emitted("""/srv/place/a'b"c"""),
@@ -215,7 +243,9 @@ def answers() -> Iterator[dict[str, Any]]:
     with booted() as host:
         host.sh("mkdir -p /srv/place")
         boot = host.sh("tr -d - </proc/sys/kernel/random/boot_id").stdout.strip()
-        cases = [(case.files, case.cache.replace("-%b-", f"-{boot}-"), case.mounted) for case in CASES.values()]
+        cases = [
+            (case.files, case.cache.replace("-%b-", f"-{boot}-"), case.mounted, case.bound) for case in CASES.values()
+        ]
         host.write("/run/cases.json", json.dumps(cases))
         result = host.sh(f"exec {shlex.join([sys.executable, '-c', ONE_BY_ONE])} </run/cases.json")
         yield dict(zip(CASES, map(json.loads, result.stdout.splitlines())))

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 from support import ROOT
-from support.judge import as_json
 from support.session import blocks, steps
 from support.systemd_site import ASK, CACHE, DROPINS, EGG, EGGCACHE, ON_SITE, PYTHON, SERVED, UNIT, Server, serving
 
@@ -145,58 +144,6 @@ def test_unsafe_directory_keeps_apache_from_starting(server: Server) -> None:
     assert server.systemctl("start") == ""
 
 
-def test_no_dropin_for_a_directory_in_tmp(server: Server) -> None:
-    """For a directory in /tmp there is no drop-in, and the command that the refusal names works as it stands; where the
-    unit is known to have no PrivateTmp there is one, and a boot that empties /tmp does no harm."""
-    directory, file = "/tmp/turbogears-eggcache", f"{DROPINS}/50-eggcache.conf"
-    server.host.run("mkdir", DROPINS)
-    result = server.eggcache("wrapper", directory, *ON_SITE, "-o", file, check=False)
-    assert result.returncode == 2
-    command = re.search(r"use another: (eggcache .*)$", result.stderr, re.MULTILINE)
-    assert command, result.stderr
-    server.eggcache(*shlex.split(command[1])[1:])
-    server.host.run("systemctl", "daemon-reload")
-    assert server.systemctl("start") == ""
-    assert server.page() == f"{SERVED}one\n"
-
-    result = server.eggcache("prepare", directory, *ON_SITE)
-    assert "apache2.service has PrivateTmp" in result.stderr
-    server.dropin("10-other.conf", "PrivateTmp=no")
-    server.eggcache("wrapper", directory, *ON_SITE, "-o", file)
-    server.host.run("systemctl", "daemon-reload")
-    server.host.run("rm", "-r", directory)
-    assert server.systemctl("restart") == ""
-    assert server.page() == f"{directory}/{Path(EGG).name}-tmp/demo/data.txt\none\n"
-
-
-def test_cache_bound_into_a_private_tmp(server: Server) -> None:
-    """What the page on /tmp says of BindReadOnlyPaths=: Apache serves from the cache, which ExecStartPre=+ cannot write
-    either; systemd-tmpfiles takes the mount away from the Apache that runs, which then serves what it has extracted
-    itself; and where the directory is gone, Apache does not start."""
-    directory = "/tmp/turbogears-eggcache"
-    served = f"{directory}/{Path(EGG).name}-tmp/demo/data.txt\none\n"
-    server.eggcache("prepare", directory, *ON_SITE)
-    written = f'ExecStartPre=+sh -c "touch {directory}/x 2>/run/touched || :"'
-    server.dropin("a.conf", f"Environment=PYTHON_EGG_CACHE={directory}\nBindReadOnlyPaths={directory}\n{written}")
-    assert server.systemctl("start") == ""
-    assert server.page() == served
-    assert "Read-only file system" in server.host.sh("cat /run/touched").stdout
-    server.host.write("/etc/tmpfiles.d/tmp.conf", "q /tmp 1777 root root 0\nx /tmp/turbogears-eggcache\n")
-    try:
-        server.host.run("systemd-tmpfiles", "--clean")
-    finally:
-        server.host.sh("rm /etc/tmpfiles.d/tmp.conf")
-    assert server.host.path(directory).is_dir()
-    assert server.page() == served
-    main = server.host.run("systemctl", "show", "-p", "MainPID", "--value", UNIT).stdout.strip()
-    file = served.partition("\n")[0]
-    assert server.host.run("nsenter", "-t", main, "-m", "stat", "-c", "%U", file).stdout == "www-data\n"
-
-    server.host.run("rm", "-r", directory)
-    assert "226/NAMESPACE" in server.systemctl("restart")
-    assert server.host.run("systemctl", "is-active", UNIT, check=False).stdout == "failed\n"
-
-
 def test_running_apache_gets_no_new_environment(server: Server) -> None:
     """A drop-in that is loaded counts for no Apache that runs: after a reload by systemd, and after a graceful restart,
     each page is still an error; after a restart it is served."""
@@ -207,53 +154,6 @@ def test_running_apache_gets_no_new_environment(server: Server) -> None:
         assert server.page() == "500\n", command
     assert server.systemctl("restart") == ""
     assert server.page() == f"{SERVED}one\n"
-
-
-def test_what_is_loaded(server: Server) -> None:
-    """PrivateTmp and TZ are what systemd has loaded, whatever the files say by now: an empty PrivateTmp= changes
-    nothing, and UnsetEnvironment= comes last, wherever it stands. A mount that a cleaner has taken away is none."""
-    directory = "/tmp/turbogears-eggcache"
-    server.eggcache("prepare", directory, *ON_SITE)
-    server.dropin("a.conf", "PrivateTmp=\nUnsetEnvironment=TZ")
-    server.dropin("b.conf", "Environment=TZ=Asia/Tokyo")
-
-    def found(*codes: str) -> list[str]:
-        return sorted(server.findings("--cache", directory).keys() & {"private-tmp", "time-zone"})
-
-    assert found() == ["private-tmp"]
-    server.host.write(f"{DROPINS}/a.conf", "[Service]\nPrivateTmp=no\n")
-    assert "systemctl daemon-reload" in server.findings("--cache", directory)["private-tmp"]["cause"]
-    server.host.run("systemctl", "daemon-reload")
-    assert found() == ["time-zone"]
-
-    server.dropin("a.conf", f"BindReadOnlyPaths={directory}\nUnsetEnvironment=TZ")
-    assert server.systemctl("start") == ""
-    assert found() == []
-    main = server.host.run("systemctl", "show", "-p", "MainPID", "--value", UNIT).stdout.strip()
-    server.host.run("nsenter", "-t", main, "-m", "umount", directory)
-    assert found() == ["private-tmp"]
-
-
-@pytest.mark.parametrize(
-    ("settings", "hidden"),
-    [
-        ("TemporaryFileSystem=/var/cache:ro", "/var/cache"),
-        ("TemporaryFileSystem=/srv/x /var/cache\nBindReadOnlyPaths=/var/cache/eggcache", ""),
-        ("TemporaryFileSystem=/var/cache/eggcache\nBindPaths=/var/cache", CACHE),
-        ("InaccessiblePaths=-/var/cache\nBindReadOnlyPaths=/var/cache/eggcache", "/var/cache"),
-        ("InaccessiblePaths=/var/cache/apache2", ""),
-    ],
-)
-def test_hidden_by_the_unit(server: Server, settings: str, hidden: str) -> None:
-    """check says that the unit hides the cache where Apache does not serve from it, and only there."""
-    server.eggcache("prepare", CACHE, *ON_SITE)
-    server.dropin("10-other.conf", f"Environment=PYTHON_EGG_CACHE={CACHE}\n{settings}")
-    assert server.systemctl("start") == ""
-    assert server.page() == ("500\n" if hidden else f"{SERVED}one\n")
-    findings = server.findings()
-    assert set(findings) == ({"hidden-by-unit"} if hidden else set())
-    if hidden:
-        assert findings["hidden-by-unit"]["remedy"] == f"use a directory outside of {hidden}"
 
 
 def test_remedy_of_a_unit(server: Server) -> None:
@@ -271,49 +171,6 @@ def test_remedy_of_a_unit(server: Server) -> None:
         server.host.run("systemctl", "daemon-reload")
     server.host.sh(step)
     assert server.findings() == {}
-
-
-@pytest.mark.parametrize(
-    ("dropin", "settings", "script", "finding"),
-    [
-        ("10-before", "Environment=TZ=Asia/Tokyo", ":", ""),
-        ("60-after", "Environment=TZ=Asia/Tokyo", ":", ""),
-        ("60-after", "ExecStartPre=/bin/true", ":", ""),
-        ("60-after", "ProtectHome=yes\nPrivateTmp=no", ":", ""),
-        ("60-after", "ProtectSystem=strict\nReadWritePaths=/var/log/apache2 /run", ":", ""),
-        ("60-after", "InaccessiblePaths=/var/cache/eggcache", ":", "hidden-by-unit"),
-        ("60-after", "TemporaryFileSystem=/var/cache", ":", "hidden-by-unit"),  # for ExecStartPre=+ as well
-        ("10-before", "Environment=PYTHON_EGG_CACHE=/var/cache/another", ":", ""),
-        ("60-after", "UnsetEnvironment=PYTHON_EGG_CACHE", ":", "running-without-cache"),
-        ("60-after", "Environment=PYTHON_EGG_CACHE=/var/cache/another", ":", "running-with-other-cache"),
-        ("60-after", "ExecStartPre=", ":", "cache-missing"),  # which takes ours away
-        ("60-after", "", "apache2ctl graceful", ""),
-        ("60-after", "", "another egg", "member-outdated"),
-        ("60-after", "", "rm -r /var/cache/eggcache; apache2ctl graceful", "cache-missing"),
-    ],
-)
-def test_check_tells_what_the_page_is(server: Server, dropin: str, settings: str, script: str, finding: str) -> None:
-    """Where the page is served, check finds nothing, and where it is an error, the one cause of it: whatever another
-    drop-in says before or after ours, and after a reload, which prepares nothing. The command that prepares, as the
-    finding has it, has the page served without a restart."""
-    server.install()
-    server.dropin(f"{dropin}.conf", settings)
-    assert server.systemctl("start") == ""
-    served = f"{SERVED}one\n"
-    if script == "another egg":
-        server.egg("another\n")
-        script, served = f"systemctl reload {UNIT}", f"{SERVED}another\n"
-    server.host.sh(script)
-    assert server.page() == ("500\n" if finding else served)
-    findings = server.findings()
-    assert set(findings) == ({finding} if finding else set())
-    command = shlex.split(findings[finding]["command"]) if finding else []
-    if "UnsetEnvironment" in settings:  # against which another drop-in of ours does nothing
-        assert settings in server.host.run(*command).stdout
-    if command[:2] == ["eggcache", "prepare"]:
-        server.eggcache(*command[1:])
-        assert server.page() == served
-        assert server.findings() == {}
 
 
 def test_instance_serves_from_a_dropin_of_its_own(server: Server) -> None:
@@ -402,28 +259,3 @@ def test_dropin_wins_over_an_earlier_one(server: Server) -> None:
     assert server.systemctl("restart") == ""
     assert server.page() == f"{SERVED}one\n"
     assert server.findings() == {}
-
-
-@pytest.mark.parametrize("setting", ["yes", "tmpfs"])
-def test_home_that_the_unit_protects(server: Server, setting: str) -> None:
-    """check says that ProtectHome= hides an egg below /home, and that alone; where the egg is seen, nothing."""
-    home = "/home/site/Demo-1.0-py3.egg"
-    host = server.host
-    host.sh(f"mkdir -p /home/site; cp {EGG} {home}")
-    on_site = [word.replace(EGG, home) for word in ON_SITE]
-    configuration = "/etc/apache2/conf-enabled/demo.conf"
-    host.sh(f"sed -i s:{EGG}:{home}: {configuration}")
-    try:
-        server.eggcache("prepare", CACHE, *on_site)
-        server.dropin("10-other.conf", f"Environment=PYTHON_EGG_CACHE={CACHE}\nProtectHome={setting}")
-        for page, codes in (("500\n", {"hidden-by-unit"}), (f"{SERVED}one\n", set())):
-            assert server.systemctl("restart") == ""
-            assert server.page() == page
-            result = server.eggcache("check", *on_site, "--cache", CACHE, "--json", check=False)
-            findings = as_json(result)["findings"]
-            assert {finding["code"] for finding in findings} == codes
-            for finding in findings:
-                assert f"{UNIT} has ProtectHome: " in finding["cause"]
-            server.dropin("10-other.conf", f"Environment=PYTHON_EGG_CACHE={CACHE}\nProtectHome=read-only")
-    finally:
-        host.sh(f"sed -i s:{home}:{EGG}: {configuration}; rm -r /home/site")

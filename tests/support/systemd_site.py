@@ -16,6 +16,7 @@ from support.sites import write_egg
 from support.systemd_host import SystemdHost, booted
 
 CACHE = "/var/cache/eggcache"
+IN_TMP = "/tmp/turbogears-eggcache"  # the cache of the TurboGears manual
 UNIT = "apache2.service"
 DROPINS = f"/etc/systemd/system/{UNIT}.d"
 EGG = "/srv/app/Demo-1.0-py3.egg"
@@ -44,6 +45,8 @@ try:
     print(urllib.request.urlopen("http://127.0.0.1/app", timeout=30).read().decode(), end="")
 except urllib.error.HTTPError as error:
     print(error.code)
+except urllib.error.URLError:
+    print("down")
 """
 
 
@@ -93,12 +96,29 @@ class Server:
     def page(self) -> str:
         return self.host.run(PYTHON, "-c", ASK).stdout
 
+    def seen(self, *words: str) -> tuple[str, set[str]]:
+        """The page, and the codes of what check finds with these options too."""
+        return self.page(), set(self.findings(*words))
+
+    def apache(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run it as root, with the directories that Apache sees."""
+        main = self.host.run("systemctl", "show", "-p", "MainPID", "--value", UNIT).stdout.strip()
+        return self.host.run("nsenter", "-t", main, "-m", *command, check=check)
+
     def findings(self, *words: str) -> dict[str, dict[str, str]]:
         result = self.eggcache("check", *ON_SITE, "--cache", CACHE, "--json", *words, check=False)
         return {finding["code"]: finding for finding in as_json(result)["findings"]}
 
 
-SERVED = f"{CACHE}/{Path(EGG).name}-tmp/demo/data.txt\n"
+ERROR, DOWN = "500\n", "down\n"
+
+
+def served(text: str, cache: str = CACHE) -> str:
+    """The page with that text of the egg, from that cache."""
+    return f"{cache}/{Path(EGG).name}-tmp/demo/data.txt\n{text}\n"
+
+
+SERVED = served("")[:-1]
 
 
 @contextlib.contextmanager
@@ -112,3 +132,13 @@ def serving() -> Iterator[Server]:
         host.write("/srv/app/app.wsgi", APPLICATION)
         host.write("/etc/apache2/conf-enabled/demo.conf", CONFIGURATION)
         yield Server(host)
+
+
+def fresh(installed: Server) -> Iterator[Server]:
+    """The host while Apache is down and nothing is of eggcache's, as it is left too."""
+    installed.egg("one\n")
+    yield installed
+    installed.host.sh(
+        f"systemctl stop {UNIT}; rm -rf {DROPINS} {CACHE} {IN_TMP} /etc/tmpfiles.d/*; systemctl daemon-reload; "
+        f"systemctl reset-failed {UNIT} || :"
+    )

@@ -459,21 +459,27 @@ def test_what_systemd_would_ignore_is_refused(directory: str, values: dict[str, 
 
 
 def test_cleaner_spares_the_directory(tmp_path: Path) -> None:
-    """The cleaner spares the directory, whatever it is called, also where a line ages itself; and nothing beside it."""
+    """The cleaner spares the directory, whatever it is called, also where a line ages itself, and the one of that name
+    in a unit's own /tmp; and nothing beside it."""
     names = good("tmpfiles.d")
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip().replace("-", "")
+    private = tmp_path / f"tmp/systemd-private-{boot}-apache2.service-abcdef/tmp"
     lines = ["d /tmp 1777 root root 0", "d /tmp/plain 755 root root 0"]
     for name in [*names, "another", "a g?"]:  # the last one would match "a [glob]?", taken for a pattern
         (tmp_path / "tmp" / name).mkdir(parents=True)
         (tmp_path / "tmp" / name / "file").touch()
         (tmp_path / "tmp" / name / ".file").touch()
+        (private / name).mkdir(parents=True)
     for name in names:
         lines += text("tmpfiles.d", f"/tmp/{name}").splitlines()
     (tmp_path / "conf").write_bytes(os.fsencode("\n".join(lines) + "\n"))
     argv = [tool("systemd-tmpfiles", "systemd"), "--clean", f"--root={tmp_path}", tmp_path / "conf"]
     result = subprocess.run(argv, capture_output=True, text=True, errors="replace")
-    left = {os.fsdecode(name) for name in os.listdir(os.fsencode(tmp_path / "tmp"))}
+    places = {
+        place: {os.fsdecode(name) for name in os.listdir(os.fsencode(place))} for place in (tmp_path / "tmp", private)
+    }
     assert (result.returncode, result.stderr) == (0, "")
-    assert left == set(names)
+    assert places == {tmp_path / "tmp": {*names, private.parent.name}, private: set(names)}
     assert all((tmp_path / "tmp" / name / file).exists() for name in names for file in ("file", ".file"))
 
 
