@@ -101,5 +101,5 @@ def epilog(command: str) -> str:
     for words, purpose in EXAMPLES.get(command, ()):
         lines += [f"  {words}", f"      {purpose}"]
     if command not in ("", "explain"):
-        lines += ["", "a message has a code in brackets: eggcache explain CODE tells what that means"]
+        lines += ["", "eggcache explain CODE tells what the code in brackets in a message means"]
     return "\n".join(lines)

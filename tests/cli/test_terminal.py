@@ -182,7 +182,9 @@ def test_findings_are_paragraphs_where_a_table_has_no_room(place: Place) -> None
     for text in ("member-missing", "directory-entries", "text.txt"):
         assert text in "\n".join(narrow)
     piped = place.run(words, env={"COLUMNS": "60"}).stdout
-    assert piped.splitlines() == calm(on_terminal(words, 80, {"TERM": "dumb"}))  # for who reads a mail
+    *rows, explained = calm(on_terminal(words, 80, {"TERM": "dumb"}))
+    assert piped.splitlines() == rows  # for who reads a mail
+    assert explained == "eggcache: what a code means: eggcache explain member-missing"
 
 
 def test_message_is_one_line_whose_rows_end_between_words(place: Place) -> None:
