@@ -8,8 +8,8 @@
 #
 # For whom: who still builds eggs, for plugins of Trac or Scrapyd say, and brought setuptools up to date.
 # Versions: setuptools 80.9.0 on CPython 3.9.18, 3.10.13 and 3.11.7 (TypeError) and 3.12.1 (FileNotFoundError, "Can't
-# open orphan path": python/cpython issue 121735); 80.4.0 is right on each. 80.6.0 and 84.2.1 write the same stub. Shown
-# with 80.4.0 and 80.9.0 on CPython 3.11.
+# open orphan path": python/cpython issue 121735); 80.4.0 is right on each, pip finds no 80.5, and 80.6.0 and 84.2.1
+# write the same stub. Shown with 80.4.0, 80.6.0 and 80.9.0 on CPython 3.11.
 # Source: setuptools/command/bdist_egg.py, write_stub.
 # Exit status: 0 it is so, 1 that has changed, 2 something is missing here.
 set -eu
@@ -66,4 +66,5 @@ print(demo.answer)' 2>&1 | tail -n 1)
 }
 
 look 80.4.0 "42, from C"
+look 80.6.0 "TypeError: 'demo._speedups' is not a package"
 look 80.9.0 "TypeError: 'demo._speedups' is not a package"

@@ -141,7 +141,7 @@ def _native(opened: Opened, members: dict[str, Member], interpreter: Interpreter
         elif _mentions(opened, member, b"PyModuleDef_Init"):
             members_by_code.setdefault("stub-multi-phase", []).append(name)
     causes = {
-        "stub-ignores-cache": "is loaded by a stub of setuptools 80.5 or newer, which writes to $TMPDIR at every "
+        "stub-ignores-cache": "is loaded by a stub of setuptools 80.6 or newer, which writes to $TMPDIR at every "
         "import and ignores PYTHON_EGG_CACHE",
         "stub-needs-imp": "is loaded by a stub that imports `imp`, which Python 3.12 removed",
         "stub-multi-phase": "initialises in phases (PEP 489), and its stub then imports as an empty module",

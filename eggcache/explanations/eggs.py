@@ -96,7 +96,7 @@ EGGS = (
     ),
     Explanation(
         "stub-ignores-cache",
-        "A native module is loaded by a stub that setuptools 80.5 or newer wrote.",
+        "A native module is loaded by a stub that setuptools 80.6 or newer wrote.",
         "The stub extracts to TMPDIR at every import, whatever PYTHON_EGG_CACHE says.",
         "Unzip the egg.",
     ),
