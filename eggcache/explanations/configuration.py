@@ -147,8 +147,8 @@ APPLICATION = (
     ),
     Explanation(
         "daemon-user-cannot-read",
-        "The user of a WSGIDaemonProcess, or of a gunicorn, a uWSGI or a program of supervisord's that runs the "
-        "target, cannot read the cache.",
+        "The user of a WSGIDaemonProcess, of an Apache that is given a cache of another user, or of a gunicorn, a "
+        "uWSGI or a program of supervisord's that runs the target, cannot read the cache.",
         "An ExtractionError on every page that it serves.",
         "Give a process group the group of the cache with group=, or a cache of its own with python-eggs=. For another "
         "server prepare one with --user.",

@@ -14,6 +14,7 @@ from eggcache.proof import cleaners
 from eggcache.servers import apache, apache_findings, environment_variables
 from eggcache.servers.application_servers import ApplicationServer
 from eggcache.system import accounts, procfs
+from eggcache.system.accounts import Account
 from eggcache.target import command_lines
 from eggcache.target.command_lines import Prepare
 
@@ -89,18 +90,15 @@ def hidden(prepare: Prepare, others: Iterable[ApplicationServer] = ()) -> Iterat
             yield Finding("hidden-from-process", prepare.directory, cause, remedy)
 
 
-def unreadable(prepare: Prepare, servers: Iterable[ApplicationServer]) -> Iterator[Finding]:
+def unreadable(prepare: Prepare, servers: Iterable[tuple[Account, str]]) -> Iterator[Finding]:
     """Whether these `servers`, which are of other users than that of `prepare`, can read its cache."""
-    for server in servers if os.geteuid() == 0 else ():
-        account = accounts.account_of(str(server.uid))
+    for account, thing in servers if os.geteuid() == 0 else ():
         path = apache_findings.first_unreadable(prepare.directory, account)
         if path is not None:
             cause = accounts.in_the_way(path, account).cause.replace("cannot use it", "cannot read the cache")
             own = replace(prepare, target=prepare.target._replace(account=account, group=account.gid))
             cause = f"its processes run as {account.name}, and {cause}"
-            yield Finding(
-                "daemon-user-cannot-read", server.environment.thing, cause, groups_and_time_zones.other_directory(own)
-            )
+            yield Finding("daemon-user-cannot-read", thing, cause, groups_and_time_zones.other_directory(own))
 
 
 def _file_system(directory: str) -> str:

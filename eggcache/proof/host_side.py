@@ -9,7 +9,7 @@ from dataclasses import replace
 from shlex import quote
 
 from eggcache.cache import groups_and_time_zones, receipt
-from eggcache.errors import Remedy
+from eggcache.errors import Remedy, UsageError
 from eggcache.model import Finding, Run, Tree
 from eggcache.proof import cache_location, permissions
 from eggcache.proof.application import UNKNOWN, Application
@@ -26,6 +26,7 @@ from eggcache.servers import (
 from eggcache.servers.application_servers import ApplicationServer, running, selection
 from eggcache.servers.environment_variables import Environment
 from eggcache.system import accounts
+from eggcache.system.accounts import Account
 from eggcache.target.command_lines import Prepare
 from eggcache.target.interpreter import Roots, Target
 
@@ -159,7 +160,21 @@ class HostSide:
     def unread(self) -> Iterator[Finding]:
         """That servers of other users cannot read the cache, where they have it, or nobody else runs the target."""
         meant = [server for server in self.strangers if self.beside or self._has(server.cache)]
-        yield from cache_location.unreadable(self.prepare, meant)
+        others = [(accounts.account_of(str(server.uid)), server.environment.thing) for server in meant]
+        yield from cache_location.unreadable(self.prepare, [*others, *self._apache_of_another()])
+
+    def _apache_of_another(self) -> Iterator[tuple[Account, str]]:
+        """The user of this host's Apache, where the cache that it is given is checked as another user."""
+        user = environment_variables.user_of(self.host)
+        if user in (None, self.account.name):
+            return
+        try:
+            account = accounts.account_of(str(user))
+        except UsageError:  # a configuration may name a user that there is not
+            return
+        for environment in environment_variables.declared(environment_variables.unit(self.host)):
+            if self._has(environment.values.get("PYTHON_EGG_CACHE")):
+                yield account, environment.thing
 
     def _has(self, cache: str | None) -> bool:
         return bool(cache) and os.path.realpath(str(cache)) == os.path.realpath(self.prepare.directory)

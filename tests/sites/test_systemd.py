@@ -11,7 +11,22 @@ from pathlib import Path
 import pytest
 from support import ROOT
 from support.session import blocks, steps
-from support.systemd_site import ASK, CACHE, DROPINS, EGG, EGGCACHE, ON_SITE, PYTHON, SERVED, UNIT, Server, serving
+from support.systemd_site import (
+    ASK,
+    CACHE,
+    DOWN,
+    DROPINS,
+    EGG,
+    EGGCACHE,
+    ERROR,
+    ON_SITE,
+    PYTHON,
+    UNIT,
+    Server,
+    fresh,
+    served,
+    serving,
+)
 
 
 @pytest.fixture(scope="module")
@@ -22,29 +37,21 @@ def installed() -> Iterator[Server]:
 
 @pytest.fixture
 def server(installed: Server) -> Iterator[Server]:
-    """A host on which Apache is down, and nothing is of eggcache's."""
-    installed.egg("one\n")
-    yield installed
-    installed.host.sh(
-        f"systemctl stop {UNIT}; rm -rf {DROPINS} {CACHE} /tmp/turbogears-eggcache; systemctl daemon-reload; "
-        f"systemctl reset-failed {UNIT} || :"
-    )
+    yield from fresh(installed)
 
 
 def test_dropin_serves_pages_from_a_cache_nobody_can_write(server: Server) -> None:
     """Without the drop-in a page is an error; with it, it is served from the cache, in which root of the unit, too,
     cannot write. An egg that is updated is served after a restart."""
     assert server.systemctl("start") == ""
-    assert server.page() == "500\n"
+    assert server.seen() == (ERROR, {"cache-missing"})
     server.install()
     assert server.systemctl("restart") == ""
-    assert server.page() == f"{SERVED}one\n"
-    main = server.host.run("systemctl", "show", "-p", "MainPID", "--value", UNIT).stdout.strip()
-    result = server.host.run("nsenter", "-t", main, "-m", "touch", f"{CACHE}/x", check=False)
-    assert "Read-only file system" in result.stderr
+    assert server.seen() == (served("one"), set())
+    assert "Read-only file system" in server.apache("touch", f"{CACHE}/x", check=False).stderr
     server.egg("another\n")
     assert server.systemctl("restart") == ""
-    assert server.page() == f"{SERVED}another\n"
+    assert server.seen() == (served("another"), set())
 
 
 def test_readme_commands_end_the_extraction_error(server: Server) -> None:
@@ -57,42 +64,39 @@ def test_readme_commands_end_the_extraction_error(server: Server) -> None:
     server.host.write("/usr/lib/python3/dist-packages/demo.pth", f"{EGG}\n")
     try:
         assert server.systemctl("start") == ""
-        assert server.page() == "500\n"
+        assert server.seen() == (ERROR, {"cache-missing"})
         eggcache = f'export EGGCACHE_PYTHON={PYTHON}; cd /; eggcache() {{ {shlex.join(EGGCACHE)} "$@"; }}'
         server.host.sh(f"{eggcache}\neggcache prepare --all {CACHE}\n{commands}")
-        assert server.page() == f"{SERVED}one\n"
+        assert server.seen() == (served("one"), set())
     finally:
         server.host.path("/usr/lib/python3/dist-packages/demo.pth").unlink()
 
 
 BIN = str(Path(sys.executable).parent)
 PREPARE = shlex.join([*EGGCACHE, "prepare", CACHE, *ON_SITE])
+EXPOSED = "ProtectSystem=strict\nReadWritePaths=/var/log/apache2 /run"
 READ_ONLY = "BindReadOnlyPaths=/var/cache"  # which, other than ReadOnlyPaths=, holds for ExecStartPre=+ as well
 
 
 @pytest.mark.parametrize(
-    ("other", "script", "page"),
+    ("other", "script", "page", "codes"),
     [
-        ("", f"rm -r {CACHE}", f"{SERVED}one\n"),  # Debian empties /tmp at boot, and an administrator /var/cache
-        ("", f"mount -t tmpfs none {BIN}", f"{SERVED}one\n"),  # eggcache was uninstalled
-        (
-            "ExecStartPre=/bin/true\nProtectSystem=strict\nReadWritePaths=/var/log/apache2 /run",
-            f"rm -r {CACHE}",
-            f"{SERVED}one\n",
-        ),
-        (READ_ONLY, f"touch {EGG}", f"{SERVED}one\n"),
-        (READ_ONLY, f"echo >{EGG}", None),
-        ("", f"chmod 600 {EGG}", None),  # of what Apache cannot read, it needs nothing
-        ("", "chmod 700 $(readlink -f /usr/bin/python3)", f"{SERVED}one\n"),  # Apache has the library
-        # somebody else's by now
-        ("", f"rm -r {CACHE}; {PREPARE} --user nobody", None),
-        ("TemporaryFileSystem=/var/cache", ":", None),
-        ("TemporaryFileSystem=/var/cache:ro", ":", None),
+        ("", f"rm -r {CACHE}", served("one"), set()),  # Debian empties /tmp at boot, and an administrator /var/cache
+        ("", f"mount -t tmpfs none {BIN}", served("one"), set()),  # eggcache was uninstalled
+        (f"ExecStartPre=/bin/true\n{EXPOSED}", f"rm -r {CACHE}", served("one"), set()),
+        (READ_ONLY, f"touch {EGG}", served("one"), set()),
+        (READ_ONLY, f"echo >{EGG}", ERROR, {"egg-refused", "root-not-installed"}),
+        # Of what Apache cannot read, it needs nothing.
+        ("", f"chmod 600 {EGG}", ERROR, {"egg-unreadable", "root-not-installed"}),
+        ("", "chmod 700 $(readlink -f /usr/bin/python3)", served("one"), set()),  # Apache has the library
+        ("", f"rm -r {CACHE}; {PREPARE} --user nobody", ERROR, {"daemon-user-cannot-read"}),  # somebody else's by now
+        ("TemporaryFileSystem=/var/cache", ":", ERROR, {"hidden-by-unit"}),
+        ("TemporaryFileSystem=/var/cache:ro", ":", ERROR, {"hidden-by-unit"}),
     ],
 )
-def test_goes_on_starting(server: Server, other: str, script: str, page: str | None) -> None:
+def test_goes_on_starting(server: Server, other: str, script: str, page: str, codes: set[str]) -> None:
     """With the drop-in Apache goes on starting, and a reload works, where something is gone, newer or read-only, or
-    another drop-in comes first."""
+    another drop-in comes first; check tells what the page is, once there is an eggcache and a Python to ask."""
     server.install()
     assert server.systemctl("start") == ""
     server.dropin("10-other.conf", other)
@@ -101,10 +105,10 @@ def test_goes_on_starting(server: Server, other: str, script: str, page: str | N
         assert server.systemctl("reload") == ""
         assert server.systemctl("restart") == ""
         assert server.host.run("systemctl", "is-active", UNIT).stdout == "active\n"
-        if page is not None:
-            assert server.page() == page
+        now = server.page()
     finally:
         server.host.sh(f"umount {BIN} || :; chmod 755 $(readlink -f /usr/bin/python3)")
+    assert (now, set(server.findings())) == (page, codes)
 
 
 def test_lock_that_is_held(server: Server) -> None:
@@ -127,8 +131,10 @@ def test_lock_that_is_held(server: Server) -> None:
     server.host.sh(f"flock {CACHE}/.eggcache.lock sleep 60 >/dev/null 2>&1 & echo $! >/run/holder; sleep 0.5")
     try:
         assert server.systemctl("restart") == ""
+        page = server.page()
     finally:
         server.host.sh("kill $(cat /run/holder)")
+    assert (page, set(server.findings())) == (ERROR, {"member-outdated"})  # nothing was prepared
     journal = server.host.run("journalctl", "-u", UNIT, check=False).stdout
     assert "another run holds its lock for more than 1 s" in journal
 
@@ -140,8 +146,10 @@ def test_unsafe_directory_keeps_apache_from_starting(server: Server) -> None:
     server.host.run("chmod", "777", CACHE)
     assert f"{CACHE}: others can write to it (mode 0777)" in server.systemctl("restart")
     assert server.host.run("systemctl", "is-active", UNIT, check=False).stdout == "failed\n"
+    assert server.seen() == (DOWN, {"cache-writable", "cache-open-to-others"})
     server.host.run("chmod", "755", CACHE)
     assert server.systemctl("start") == ""
+    assert server.seen() == (served("one"), set())
 
 
 def test_running_apache_gets_no_new_environment(server: Server) -> None:
@@ -151,9 +159,9 @@ def test_running_apache_gets_no_new_environment(server: Server) -> None:
     server.install()
     for command in (f"systemctl reload {UNIT}", "apache2ctl graceful", "kill -HUP $(cat /run/apache2/apache2.pid)"):
         server.host.sh(command)
-        assert server.page() == "500\n", command
+        assert server.seen() == (ERROR, {"cache-missing"}), command
     assert server.systemctl("restart") == ""
-    assert server.page() == f"{SERVED}one\n"
+    assert server.seen() == (served("one"), set())
 
 
 def test_remedy_of_a_unit(server: Server) -> None:
@@ -161,7 +169,8 @@ def test_remedy_of_a_unit(server: Server) -> None:
     at each step the next one is named, and at the end there is no finding."""
     server.eggcache("prepare", CACHE, *ON_SITE)
     assert server.systemctl("start") == ""
-    assert server.page() == "500\n"  # only what has a Python in it is an Apache that needs a cache
+    # Only what has a Python in it is an Apache that needs a cache.
+    assert server.seen() == (ERROR, {"running-without-cache"})
     command = server.findings()["running-without-cache"]["command"]
     assert command.startswith("eggcache wrapper --for systemd /var/cache/eggcache --python ")
     server.host.run("mkdir", "-p", DROPINS)
@@ -170,7 +179,7 @@ def test_remedy_of_a_unit(server: Server) -> None:
         assert server.findings()["running-without-cache"]["command"] == step
         server.host.run("systemctl", "daemon-reload")
     server.host.sh(step)
-    assert server.findings() == {}
+    assert server.seen() == (served("one"), set())
 
 
 def test_instance_serves_from_a_dropin_of_its_own(server: Server) -> None:
@@ -183,14 +192,16 @@ def test_instance_serves_from_a_dropin_of_its_own(server: Server) -> None:
         host.sh("echo Listen 8081 >/etc/apache2-x/ports.conf")
         host.run("mkdir", "-p", str(Path(dropin).parent))
         host.run("systemctl", "start", unit)
-        assert host.run(PYTHON, "-c", ASK.replace("127.0.0.1", "127.0.0.1:8081")).stdout == "500\n"
+        assert host.run(PYTHON, "-c", ASK.replace("127.0.0.1", "127.0.0.1:8081")).stdout == ERROR
         server.eggcache("prepare", CACHE, *ON_SITE)
-        command = shlex.split(server.findings()["running-without-cache"]["command"])  # which is for this unit
+        findings = server.findings()
+        assert set(findings) == {"running-without-cache"}
+        command = shlex.split(findings["running-without-cache"]["command"])  # which is for this unit
         result = server.eggcache(*command[1:], "-o", dropin)
         step = re.search(r"next: (.*)$", result.stderr, re.MULTILINE)
         assert step, result.stderr
         host.sh(step[1])
-        assert host.run(PYTHON, "-c", ASK.replace("127.0.0.1", "127.0.0.1:8081")).stdout == f"{SERVED}one\n"
+        assert host.run(PYTHON, "-c", ASK.replace("127.0.0.1", "127.0.0.1:8081")).stdout == served("one")
         assert server.findings() == {}
         assert not host.path(DROPINS).exists()
     finally:
@@ -219,8 +230,9 @@ def test_pages_on_init_scripts_leave_apache_running(server: Server) -> None:
     assert server.host.run("systemctl", "is-enabled", UNIT).stdout == "enabled\n"
     assert server.host.run("systemctl", "show", "-p", "MainPID", UNIT).stdout == first
     assert ":doc:`systemd`" in (ROOT / "docs" / "howto" / "init-script.rst").read_text()
+    assert server.seen() == (ERROR, {"cache-missing"})
     server.host.sh(commands("systemd"))
-    assert server.page() == f"{SERVED}one\n"
+    assert server.seen() == (served("one"), set())
 
 
 @pytest.mark.parametrize(
@@ -237,13 +249,12 @@ def test_remedy_names_the_file_that_counts_more(server: Server, file: str, text:
     server.host.write(file, text)
     server.dropin("10-before.conf", "EnvironmentFile=-/etc/default/site")
     assert server.systemctl("start") == ""
-    assert server.page() == "500\n"
+    assert server.seen() == (ERROR, {"running-with-other-cache"})
     finding = server.findings()["running-with-other-cache"]
     assert f"take PYTHON_EGG_CACHE out of {file}, and restart it" in finding["remedy"]
     server.host.write(file, "")
     server.host.sh(finding["command"])
-    assert server.page() == f"{SERVED}one\n"
-    assert server.findings() == {}
+    assert server.seen() == (served("one"), set())
     server.host.run("rm", file)
 
 
@@ -252,10 +263,10 @@ def test_dropin_wins_over_an_earlier_one(server: Server) -> None:
     server.eggcache("prepare", CACHE, *ON_SITE)
     server.dropin("10-before.conf", "Environment=PYTHON_EGG_CACHE=/var/cache/another")
     assert server.systemctl("start") == ""
+    assert server.seen() == (ERROR, {"running-with-other-cache"})
     command = shlex.split(server.findings()["running-with-other-cache"]["command"])
     assert command[:4] == ["eggcache", "wrapper", "--for", "systemd"]
     server.eggcache(*command[1:], "-o", f"{DROPINS}/50-eggcache.conf")
     server.host.run("systemctl", "daemon-reload")
     assert server.systemctl("restart") == ""
-    assert server.page() == f"{SERVED}one\n"
-    assert server.findings() == {}
+    assert server.seen() == (served("one"), set())
