@@ -72,6 +72,12 @@ def wrapper(options: argparse.Namespace) -> str:
     return _line(["eggcache", "wrapper", os.path.abspath(options.directory), *options_given, *tree])
 
 
+def explanation(code: str) -> Remedy:
+    """The command that says what a finding with this code means."""
+    command = _line(["eggcache", "explain", code])
+    return Remedy("what a code means", command)
+
+
 def _line(words: list[str]) -> str:
     """The words for a shell. To load shlex, and re with it, takes longer than to say that nothing had to be done."""
     if all(word and _PLAIN.issuperset(word) for word in words):

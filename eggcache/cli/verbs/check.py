@@ -8,9 +8,9 @@ import sys
 from dataclasses import replace
 
 from eggcache import explanations, progress
-from eggcache.cli import arguments, console, receipt_defaults
+from eggcache.cli import arguments, console, next_command, receipt_defaults
 from eggcache.cli.render import findings_table, report
-from eggcache.errors import Remedy, UsageError, meant
+from eggcache.errors import UsageError, meant
 from eggcache.model import Report, Tree
 from eggcache.proof import checking
 from eggcache.proof.application import Application
@@ -36,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
             print(console.one_line(line))
         worst = max(result.findings, key=lambda finding: finding.status != 0, default=None)
         if worst and sys.stdout.isatty():  # for who looks on, and in no log
-            console.warn(str(Remedy("what a code means", f"eggcache explain {worst.code}")), options)
+            console.warn(str(next_command.explanation(worst.code)), options)
     return max((finding.status for finding in result.findings), default=0)
 
 
