@@ -19,6 +19,7 @@ from support.systemd_site import (
     EGG,
     EGGCACHE,
     ERROR,
+    IN_TMP,
     ON_SITE,
     PYTHON,
     UNIT,
@@ -150,6 +151,23 @@ def test_unsafe_directory_keeps_apache_from_starting(server: Server) -> None:
     server.host.run("chmod", "755", CACHE)
     assert server.systemctl("start") == ""
     assert server.seen() == (served("one"), set())
+
+
+@pytest.mark.parametrize("cache", [CACHE, IN_TMP])
+def test_reboot_prepares_what_is_gone(server: Server, cache: str) -> None:
+    """After a reboot the page is served without any command, from a cache in /var/cache, and from one in /tmp, which is
+    empty then, where the unit has no PrivateTmp."""
+    host = server.host
+    if cache == IN_TMP:
+        server.dropin("10-other.conf", "PrivateTmp=no")
+    server.install(cache)
+    others = "find /etc/systemd/system/multi-user.target.wants ! -type d -delete"  # this machine's own
+    host.sh(f"{others}; systemctl -q enable {UNIT}; systemctl -q set-default multi-user.target")
+    host.sh("touch /run/old /tmp/old")
+    host.reboot()
+    assert host.sh("ls /run/old /tmp/old || :").stdout == ""
+    server.wait()
+    assert server.seen("--cache", cache) == (served("one", cache), {"volatile"} if cache == IN_TMP else set())
 
 
 def test_running_apache_gets_no_new_environment(server: Server) -> None:

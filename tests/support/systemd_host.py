@@ -19,13 +19,21 @@ from support.httpd import wait_for
 from support.parts import missing
 
 SYSTEMD = "/lib/systemd/systemd"
-# Everything is written to a tmpfs that only this host sees. The overlay is not to be asked for what changes below it,
-# so what the tests write, and run, is bound over it.
+# Everything is written to a tmpfs that only this host sees, and that outlives its first process: a reboot, of which
+# unshare ends as by SIGHUP, is another one on the same files. /run and /tmp are new then.
+HOLD = r"""
+place=$1
+shift
+mount -t tmpfs tmpfs "$place"
+system=$place/upper/etc/systemd/system
+mkdir -p "$system" "$place/work" "$place/root"
+ln -s /lib/systemd/system/sysinit.target "$system/default.target"
+while "$@"; [ $? = 129 ]; do :; done
+"""
+# The overlay is not to be asked for what changes below it, so what the tests write, and run, is bound over it.
 BOOT = r"""
 new=$1 r=$1/root
 shift
-mount -t tmpfs tmpfs "$new"
-mkdir "$new/upper" "$new/work" "$r"
 mount -t overlay overlay -o "lowerdir=/,upperdir=$new/upper,workdir=$new/work" "$r"
 mount -t proc proc "$r/proc"
 mount -t sysfs -o ro sysfs "$r/sys"
@@ -51,7 +59,7 @@ done
 cd "$r"
 pivot_root . .
 umount -l .
-exec env -i container=tests "$0" --system --unit=sysinit.target
+exec env -i container=tests "$0" --system
 """
 
 
@@ -71,17 +79,42 @@ class SystemdHost:
         bound = sorted({os.fspath(ROOT), sys.prefix, sys.base_prefix, os.environ["EGGCACHE_TESTS"]})
         with (self.place.with_suffix(".log")).open("wb") as log:
             self.process = subprocess.Popen(
-                # Where we end without a word, unshare does, and with it all that runs there.
+                # Where we end without a word, all that runs there does.
                 ["setpriv", "--pdeathsig", "KILL", "sh", "-ec", 'echo $$ >"$0"; exec "$@"', self.group / "cgroup.procs",
+                 "unshare", "--mount", "--propagation", "private", "sh", "-ec", HOLD, "sh", self.place,
+                 "setpriv", "--pdeathsig", "KILL",
                  "unshare", "--mount", "--pid", "--uts", "--ipc", "--net", "--cgroup", "--fork", "--kill-child",
                  "--propagation", "private", "sh", "-ec", BOOT, SYSTEMD, self.place, *bound],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        wait_for(lambda: children.exists() and children.read_text().split(), self.log)
-        self.init = int(children.read_text().split()[0])
+        self._await()
+
+    def reboot(self) -> None:
+        """Return when it has ended all that runs there, and is up once more."""
+        ended = self.init
+        self.run("systemctl", "reboot", check=False)  # the answer may be cut off
+        wait_for(lambda: not Path(f"/proc/{ended}").exists(), self.log)
+        self._await()
+
+    def _await(self) -> None:
+        """Return when the systemd that has been started says that it runs."""
+        assert self.process
+        wait_for(lambda: self._grandchild() and self._name() == "systemd", self.log)
+        self.init = self._grandchild()
         wait_for(lambda: self.run("systemctl", "is-system-running", check=False).stdout == "running\n", self.log)
         self.run("systemctl", "start", "dbus.socket")  # by which anybody but root asks systemd
+
+    def _grandchild(self) -> int:
+        """The child of the process's child, which is the first one of the host; 0 where there is none yet."""
+        assert self.process
+        pid = self.process.pid
+        for _ in range(2):
+            with contextlib.suppress(OSError):
+                pid = int((Path(f"/proc/{pid}/task/{pid}/children").read_text().split() or ["0"])[0])
+        return pid
+
+    def _name(self) -> str:
+        return Path(f"/proc/{self._grandchild()}/comm").read_text().strip()
 
     def log(self) -> str:
         return self.place.with_suffix(".log").read_text(errors="replace")

@@ -69,10 +69,10 @@ class Server:
         self.host.write(f"{DROPINS}/{name}", f"[Service]\n{text}\n")
         self.host.run("systemctl", "daemon-reload")
 
-    def install(self) -> None:
+    def install(self, cache: str = CACHE) -> None:
         """The drop-in of the wrapper, as its page in docs/howto says."""
         self.host.run("mkdir", "-p", DROPINS)
-        self.eggcache("wrapper", CACHE, *ON_SITE, "--for", "systemd", "-o", f"{DROPINS}/50-eggcache.conf")
+        self.eggcache("wrapper", cache, *ON_SITE, "--for", "systemd", "-o", f"{DROPINS}/50-eggcache.conf")
         self.host.run("systemctl", "daemon-reload")
 
     def systemctl(self, verb: str) -> str:
