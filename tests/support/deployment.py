@@ -67,8 +67,8 @@ def run(
 ) -> subprocess.CompletedProcess[str]:
     """Run `command` with a scrubbed environment (plus `env`), as `user` where one is named.
 
-    Nothing of the caller's PYTHON* leaks in. HOME is no directory, and cannot become one: no configuration file is read,
-    and nothing is kept, as it was below nobody's home where root built here.
+    Nothing of the caller's PYTHON* leaks in. HOME is no directory, and cannot become one: no configuration file is
+    read, and nothing is written there.
     Raises DeploymentError with the end of its output where it fails and `check` is true.
     """
     account = pwd.getpwnam(user) if user is not None and os.geteuid() == 0 else None
