@@ -114,7 +114,10 @@ class SystemdHost:
         return pid
 
     def _name(self) -> str:
-        return Path(f"/proc/{self._grandchild()}/comm").read_text().strip()
+        try:
+            return Path(f"/proc/{self._grandchild()}/comm").read_text().strip()
+        except OSError:  # it may be on its way out
+            return ""
 
     def log(self) -> str:
         return self.place.with_suffix(".log").read_text(errors="replace")
