@@ -9,8 +9,9 @@
 # hour that the beginning of summer time skips looks alike and does no harm: there glibc always reckons by the same side.
 #
 # For whom: whoever looks for the reason why one worker of ten extracts again; who reads that only summer time is to fear.
-# Versions: setuptools 65.5.0 and 81.0.0 on glibc 2.36. Of all zones and all changes of offset since 1980, with tzdata
-# 2025b: no skipped hour of a summer time has two answers, and nearly every one of a standard time has.
+# Versions: setuptools 65.5.0 and 81.0.0 on glibc 2.36. Once all zones and all changes of offset since 1980 were tried, with
+# tzdata 2025b, which this script does not repeat: no skipped hour of a summer time has two answers, and nearly every one
+# of a standard time has.
 # Source: pkg_resources, ZipProvider._get_date_and_size; glibc, time/mktime.c, __mktime_internal.
 # Exit status: 0 it is so, 1 that has changed, 2 something is missing here.
 set -eu

@@ -225,8 +225,9 @@ def _stale(directory: str, prepares: tuple[Prepare, ...], copies: set[str], unzi
             eggs = sorted(unzipped.intersection(prepare.changed))
             if eggs and {*eggs, *map(os.path.dirname, eggs)}.issuperset(prepare.changed):
                 # What holds an egg has another date as well when a directory takes the egg's place.
-                others = f" and {len(eggs) - 1} more are" if len(eggs) > 1 else " is"
-                cause = f"prepared for {prepare_label(prepare)}, and {eggs[0]}{others} unzipped now: no cache is needed"
+                others = f" and {len(eggs) - 1} more are unzipped now, which need" if len(eggs) > 1 else ""
+                cause = f"{eggs[0]}{others or ' is unzipped now, which needs'} no cache any more"
+                cause = f"prepared for {prepare_label(prepare)}, and {cause}"
             if copies.issuperset(prepare.changed):
                 cause = f"prepared for {prepare_label(prepare)}, and copied since: its content is not compared"
             remedy = Remedy("prepare it again", prepare.command)

@@ -46,7 +46,7 @@ CACHE_LOCATION = (
         "by which the Apache that runs has the cache in a /tmp of its own (PrivateTmp).",
         "Some weeks after the start, files are missing from the cache: an ExtractionError. Without the mount, workers "
         "extract into their own /tmp.",
-        "Write the exclusion that the message has, as wrapper --for tmpfiles.d does, or use /var/cache/eggcache.",
+        "Add the exclusion that the message has, as wrapper --for tmpfiles.d does, or use /var/cache/eggcache.",
     ),
     Explanation(
         "selinux-label",

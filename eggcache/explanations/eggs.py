@@ -86,7 +86,8 @@ EGGS = (
         "A file of the egg is dated in the hour that there is twice where summer time ends, or at a time that there is "
         "twice or never where a zone changes its standard time.",
         "The time that pkg_resources expects is a matter of chance, and so is whether it wants to extract again.",
-        "Unzip the egg, or run Apache in a zone whose clocks are never set: TZ=UTC.",
+        "Unzip the egg; or prepare with --tz UTC0 and start Apache with what eggcache wrapper prints then: in UTC no "
+        "clock is set.",
     ),
     Explanation(
         "eager-missing",

@@ -43,7 +43,7 @@ def findings(directory: str, mount_points: Iterable[str] = (), root: str = "/") 
         cause = f"systemd-tmpfiles removes old files from it: {line.file} says {line.text!r}"
         additions = [_exclusion(f"{real}{below}") for below in ("", "/*", "/.*")]
         exclusion = (
-            f"write 'x {real}', 'x {real}/*' and 'x {real}/.*' to /etc/tmpfiles.d/eggcache.conf, each to a line of its "
+            f"add 'x {real}', 'x {real}/*' and 'x {real}/.*' to /etc/tmpfiles.d/eggcache.conf, each as a line of its "
             f"own, or {_ELSEWHERE}"
         )
         in_vain = any(_governing(name, [*additions, *lines]) for name in names)
@@ -62,7 +62,7 @@ def _unmounted(directory: str, point: str, lines: Sequence[_Line]) -> Iterator[F
     line = _removing(point, lines)
     if line:
         pattern = re.sub("(/systemd-private-)[^/]*", r"\1%b-*", point, count=1)  # of other boots and starts as well
-        exclusion = f"write 'x {pattern}' to /etc/tmpfiles.d/eggcache.conf, or {_ELSEWHERE}"
+        exclusion = f"add the line 'x {pattern}' to /etc/tmpfiles.d/eggcache.conf, or {_ELSEWHERE}"
         cause = f"systemd-tmpfiles removes {point}, and so takes it from the unit: {line.file} says {line.text!r}"
         in_vain = _removing(point, [_exclusion(pattern), *lines])
         yield Finding("cleaned", directory, cause, Remedy(_ELSEWHERE if in_vain else exclusion))

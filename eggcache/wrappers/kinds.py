@@ -210,12 +210,13 @@ def _stated(
 
 def _tmpfiles(settings: WrapperSettings) -> dict[str, str]:
     top = in_tmp(settings.directory)
-    inside = os.path.realpath(settings.directory)[len(top) :] if top else ""
+    # With the first directory below /tmp all that is in it is passed over, wherever in it a unit has something bound.
+    first = os.path.realpath(settings.directory)[len(top) :].strip("/").partition("/")[0] if top else ""
     return {
         "DIRECTORY": quoting.tmpfiles(settings.directory),
         "ENTRIES": quoting.tmpfiles(settings.directory, "/*"),
         "HIDDEN": quoting.tmpfiles(settings.directory, "/.*"),  # a "*" is no leading dot
-        "PRIVATE": quoting.tmpfiles(inside, above=f"{top}/systemd-private-%b-*/tmp") if inside else "",
+        "PRIVATE": quoting.tmpfiles(first, above=f"{top}/systemd-private-%b-*/tmp/") if first else "",
         "COMMAND": quoting.comment(settings.prepare),
     }
 

@@ -145,7 +145,7 @@ def test_unzipped_egg_needs_no_cache(site: Site) -> None:
     assert (code, states(inventory)) == (3, {"One": "egg-unzipped", "Two": "egg-unzipped"})
     assert "Two-1.0-py3.11.egg" not in inventory["findings"][0]["cause"]
     egg = site.eggs / "One-1.0-py3.11.egg"
-    assert f"{egg} and 1 more are unzipped now: no cache is needed [cache-stale]" in states_shown()[2]
+    assert f"{egg} and 1 more are unzipped now, which need no cache any more [cache-stale]" in states_shown()[2]
     assert states_shown()[1] == {"stale: its egg is unzipped, and needs no cache"}
     assert eggcache(*shlex.split(inventory["findings"][0]["command"])[1:]).returncode == 0
     assert states_shown() == (0, {"not needed any more: prepare --prune removes it"}, "")

@@ -57,6 +57,7 @@ def test_no_dropin_for_a_directory_in_tmp(server: Server) -> None:
         (IN_TMP, IN_TMP, ""),
         (IN_TMP, IN_TMP, "wrapper"),
         (f"{IN_TMP}/site", f"{IN_TMP}/site", "wrapper"),
+        (IN_TMP, f"{IN_TMP}/site", "wrapper"),
         (IN_TMP, f"{IN_TMP}/site", "remedy"),
     ],
 )
@@ -80,7 +81,7 @@ def test_cache_bound_into_a_private_tmp(server: Server, bound: str, cache: str, 
         finding = server.findings(*in_cache)["cleaned"]
         assert "/etc/tmpfiles.d/tmp.conf says 'q /tmp 1777 root root 0'" in finding["cause"]
         line = f"x /tmp/systemd-private-%b-*{bound}"
-        assert f"write '{line}' to {EXCLUSIONS}" in finding["remedy"]
+        assert f"add the line '{line}' to {EXCLUSIONS}" in finding["remedy"]
     if kept == "remedy":
         server.host.write(EXCLUSIONS, f"{line}\n")
     if kept:

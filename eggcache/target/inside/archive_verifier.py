@@ -104,7 +104,7 @@ def compare(row, cache, shifted):
         archive.close()
     if doubtful:
         fault("ambiguous-time", row["egg"], "%s is of a time that there is twice, or never, where the clocks here are set: no "
-              "file is current for every process" % doubtful[0], "unzip it, or use a TZ without summer time, as UTC0")
+              "file is current for every process" % doubtful[0], "unzip it, or make the archive with --tz UTC0")
     for code in sorted(wrong):
         path, reason = wrong[code][0]
         suffix, remedy = "", AGAIN
