@@ -68,18 +68,26 @@ def test_readme_session_is_what_a_user_sees(turbogears_site: SystemdHost, shared
 
 
 # What the tutorial writes lies on a tmpfs of the test's own, over what the machine has; the clone is built there too.
+# Its /run is new, without a way to a systemd of the machine's: that one would start the machine's own Apache.
 NEW_HOST = r"""
 mount -t tmpfs none "$1"
-for place in /srv /opt /usr/local /var/cache /etc/apache2 /etc/init.d /etc/rc[0-6S].d /etc/systemd/system; do
+cp /etc/resolv.conf "$1/resolv.conf"
+mount -t tmpfs -o mode=755 none /run
+mkdir -p /run/lock /run/apache2
+case $(readlink -m /etc/resolv.conf) in /run/*) # systemd-resolved's
+    mkdir -p "$(dirname "$(readlink -m /etc/resolv.conf)")"
+    cp "$1/resolv.conf" "$(readlink -m /etc/resolv.conf)" ;;
+esac
+for place in /etc/systemd/system /etc/apache2 /etc/init.d /etc/rc[0-6S].d /srv /opt /usr/local /var/cache /var/log; do
+    until [ -d "$place" ]; do place=$(dirname "$place"); done # what is made there is not to be made on the machine
     mkdir -p "$1/upper$place" "$1/spare$place"
     mount -t overlay overlay -o "lowerdir=$place,upperdir=$1/upper$place,workdir=$1/spare$place" "$place"
 done
 clone=/usr/local/src/eggcache
-mkdir -p "$clone" "$1/upper/clone" "$1/spare/clone" /run/lock
+mkdir -p "$clone" "$1/upper/clone" "$1/spare/clone" /etc/systemd/system /var/log/apache2
 mount -t overlay overlay -o "lowerdir=$2,upperdir=$1/upper/clone,workdir=$1/spare/clone" "$clone"
-rm -rf "$clone/build" /etc/apache2/sites-enabled/*
-mount -t tmpfs -o mode=755 none /run/apache2
 mount -t tmpfs -o mode=755 none /var/log/apache2
+rm -rf "$clone/build" /etc/apache2/sites-enabled/*
 ln -sf ../mods-available/wsgi.load /etc/apache2/mods-enabled # as its package does
 echo "Listen 127.0.0.1:$3" >/etc/apache2/ports.conf
 """
