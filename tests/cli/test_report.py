@@ -125,8 +125,10 @@ def test_page_by_the_keyboard_alone(page: Path, shown: Browser) -> None:
     assert kinds.index("copy") < kinds.index("search") < len(kinds) - 1 - kinds[::-1].index("summary")
     for kind in ("copy", "search", "summary"):
         shown.tell(f"stops[{max(kinds.index(kind) - 1, 0)}].focus()")
-        while shown.tell("stops.indexOf(document.activeElement)") != kinds.index(kind):
-            shown.press("Tab", 9)
+        for _ in range(5):  # what can be scrolled may have the focus on the way
+            if shown.tell("stops.indexOf(document.activeElement)") != kinds.index(kind):
+                shown.press("Tab", 9)
+        assert shown.tell("stops.indexOf(document.activeElement)") == kinds.index(kind), kind
         assert shown.tell(VISIBLE) == ["solid", "3px", True], kind
     # copying
     command = shown.tell(f"stops[{kinds.index('copy')}].parentElement.querySelector('code').textContent")
