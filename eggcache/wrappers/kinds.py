@@ -275,6 +275,8 @@ _TWO_LINES = ("TZ={}\nexport TZ", "unset TZ")
 # Where nothing in the text can prepare, what follows does it first: it is silent and quick where that is done already.
 # `ready` comes first: what would keep Apache from starting is told while Apache runs.
 _STOP_AND_START = "{0} ready && {0} stop && {0} start"
+# On RHEL 6 and FreeBSD it fails to stop what does not run.
+_SERVICE = "service {0} stop; service {0} start"
 KINDS: dict[str, WrapperKind] = {
     "apachectl": WrapperKind(
         "apachectl.sh",
@@ -306,7 +308,7 @@ KINDS: dict[str, WrapperKind] = {
         "sysconfig.sh",
         _stated(quoting.environment_file, *_TWO_LINES),
         comment="#",
-        after="{prepare}{{ service httpd stop; service httpd start; }}",
+        after="{prepare}{{ " + _SERVICE.format("httpd") + "; }}",
     ),
     "systemd": WrapperKind(
         "dropin.conf", _drop_in, place=_DROP_IN, after="systemctl daemon-reload && systemctl restart {unit}"
@@ -321,9 +323,7 @@ KINDS: dict[str, WrapperKind] = {
     "trac": WrapperKind(
         "trac.conf", _mod_wsgi, comment="#", after="{prepare}{enable}{apachectl} configtest && {restart}"
     ),
-    "freebsd": WrapperKind(
-        "freebsd.env", _stated(quoting.shell, *_TWO_LINES), after="service apache24 stop; service apache24 start"
-    ),
+    "freebsd": WrapperKind("freebsd.env", _stated(quoting.shell, *_TWO_LINES), after=_SERVICE.format("apache24")),
     "supervisord": WrapperKind(
         "supervisord.conf",
         _supervisord,

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from support import ROOT
 from support.emitted import executable
 from support.judge import eggcache
 from support.parts import missing
@@ -197,6 +198,18 @@ def test_what_takes_the_place_of_a_block_is_named(tmp_path: Path, emit: Callable
         said = emit("gunicorn", directory, file)
         number = file.read_text().splitlines().index(line.splitlines()[0], 3) + 1
         assert f"{file}: line {number}, below what eggcache wrote, takes its place: nothing prepares" in said
+
+
+@pytest.mark.parametrize(("kind", "service"), [("sysconfig", "httpd"), ("freebsd", "apache24")])
+def test_server_that_is_down_is_started(tmp_path: Path, emit: Callable[..., str], kind: str, service: str) -> None:
+    """What is said to be next, the head of the text and its page start a server that does not run, whose stop fails."""
+    commands = f"service {service} stop; service {service} start"
+    file = tmp_path / "file"
+    then = emit(kind, "/srv/x", file)
+    assert re.search(rf"^eggcache: next: (?:.* && {{ {commands}; }}|{commands})$", then, re.MULTILINE), then
+    assert f"\n# After:  {commands}\n" in file.read_text()
+    page = (ROOT / "docs" / "howto" / f"{kind}.rst").read_text()
+    assert set(re.findall(r"^    (service .*)", page, re.MULTILINE)) <= {commands}
 
 
 def test_printed_and_appended(tmp_path: Path, emit: Callable[..., str]) -> None:

@@ -3,7 +3,7 @@
 #
 # Where:  at the end of /etc/sysconfig/httpd. RHEL 6 reads that as a script, RHEL 7 by systemd: each line is for both,
 #         or for the first alone and no assignment in the eyes of the second.
-# After:  service httpd stop && service httpd start
+# After:  service httpd stop; service httpd start
 #
 # A reload changes no environment.
 @if COMMAND@
