@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support import ROOT, deployment
+from support import ROOT, clones, deployment
 from support.deployment import Deployment
 from support.hosts import free_port, listens
 from support.httpd import mod_wsgi_27, require, wait_for
@@ -100,9 +100,7 @@ def test_tutorial_is_what_its_reader_sees(shared_tmp: Path) -> None:
     if not Path("/usr/bin/python3.11").exists():
         missing("the tutorial's Python is 3.11, Debian 12's")
     port = free_port()
-    # pip asks the index as the caller's does
-    kept = {name: value for name, value in os.environ.items() if name.startswith(("PIP_", "SSL_", "REQUESTS_"))}
-    kept["PIP_QUIET"] = "2"  # what it warns of is that index's
+    kept = {**clones.reaching_the_index(), "PIP_QUIET": "2"}  # what it warns of is that index's
     url = f"http://127.0.0.1:{port}/"
 
     def settle(command: str) -> None:

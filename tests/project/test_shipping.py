@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from support import ROOT
+from support import ROOT, clones
 from support.httpd import APACHECTL, Httpd, require
 from support.judge import environment, judge, served
 from support.sites import named, write_egg
@@ -26,15 +26,7 @@ EGG = "One-1.0-py3.11.egg"
 @pytest.fixture(scope="session")
 def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What `python -m build` makes of a copy of the files that git has: the sdist, and the wheel from that."""
-    source = tmp_path_factory.mktemp("source")
-    listed = subprocess.run(["git", "ls-files", "-z", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True)
-    names = [name for name in os.fsdecode(listed.stdout).split("\0") if name and (ROOT / name).is_file()]
-    assert "setup.py" in names
-    for name in names:
-        copy = source / name
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        copy.write_bytes((ROOT / name).read_bytes())
-        copy.chmod((ROOT / name).stat().st_mode)
+    source = clones.clone(tmp_path_factory.mktemp("source"))
     into = tmp_path_factory.mktemp("dist")
     command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(into), str(source)]
     result = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)

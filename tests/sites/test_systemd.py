@@ -19,6 +19,7 @@ from support.systemd_site import (
     EGG,
     EGGCACHE,
     ERROR,
+    EXPOSED,
     IN_TMP,
     ON_SITE,
     PYTHON,
@@ -75,7 +76,6 @@ def test_readme_commands_end_the_extraction_error(server: Server) -> None:
 
 BIN = str(Path(sys.executable).parent)
 PREPARE = shlex.join([*EGGCACHE, "prepare", CACHE, *ON_SITE])
-EXPOSED = "ProtectSystem=strict\nReadWritePaths=/var/log/apache2 /run"
 READ_ONLY = "BindReadOnlyPaths=/var/cache"  # which, other than ReadOnlyPaths=, holds for ExecStartPre=+ as well
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 from support.judge import as_json
-from support.systemd_site import CACHE, EGG, ERROR, ON_SITE, UNIT, Server, fresh, served, serving
+from support.systemd_site import CACHE, EGG, ERROR, EXPOSED, ON_SITE, UNIT, Server, fresh, served, serving
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,6 @@ def test_hidden_by_the_unit(server: Server, settings: str, hidden: str) -> None:
         assert findings["hidden-by-unit"]["remedy"] == f"use a directory outside of {hidden}"
 
 
-EXPOSED = "ProtectSystem=strict\nReadWritePaths=/var/log/apache2 /run"
 OTHER = "PYTHON_EGG_CACHE=/var/cache/another"
 FIRST, LAST = "10-before.conf", "60-after.conf"  # ours is 50-eggcache.conf
 

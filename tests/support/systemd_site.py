@@ -20,6 +20,7 @@ IN_TMP = "/tmp/turbogears-eggcache"  # the cache of the TurboGears manual
 UNIT = "apache2.service"
 DROPINS = f"/etc/systemd/system/{UNIT}.d"
 EGG = "/srv/app/Demo-1.0-py3.egg"
+EXPOSED = "ProtectSystem=strict\nReadWritePaths=/var/log/apache2 /run"  # settings that leave a cache in sight
 PYTHON = "/usr/bin/python3"  # the one that Debian's mod_wsgi embeds
 ON_SITE = ["--python", PYTHON, "--path", EGG, "Demo"]
 EGGCACHE = [sys.executable, "-m", "eggcache"]
