@@ -239,8 +239,10 @@ def walk(own: Path, asked: str | None = None) -> None:
     say(f"\nTo undo it: {shlex.join(['rm', '-r', *map(str, remove)])}")
     packages = own / "packages"  # what scripts/quickstart had to install, in this run or an earlier one
     if packages.exists():
-        say(f"and: {shlex.join(['apt-get', 'remove', *packages.read_text().split()])}")
+        say(f"and: {shlex.join(['apt-get', 'remove', *dict.fromkeys(packages.read_text().split())])}")
     downloads = deployment.download_cache()
+    if not downloads.exists():  # what was built before needs none
+        return
     if os.environ.get("EGGCACHE_DOWNLOADS"):  # somebody's own place, who may have more in it
         say(f"What it downloaded is in {downloads}, and stays.")
     else:

@@ -8,6 +8,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -94,16 +95,16 @@ def test_quickstart_shows_error_and_cure_on_turbogears_1(
     assert "TurboGears 1.1.3" in first
     assert "missing" in first
     prepared = listing(var_cache / "eggcache-quickstart" / "egg-cache")
-    (own.parent / "packages").write_text("python3-venv\n")  # as a run that had to install it
-    second = quickstart(command, env)
+    (own.parent / "packages").write_text("python3.11-venv\npython3-venv\npython3-venv\n")  # as two that installed it
+    downloaded = deployment.download_cache()
+    second = quickstart(command, {**env, "XDG_CACHE_HOME": str(clone.parent / "no such")})
     told(second)
     assert listing(var_cache / "eggcache-quickstart" / "egg-cache") == prepared
     undo = f"\nTo undo it: rm -r {clone}/quickstart-root /var/cache/eggcache-quickstart\n"
-    downloads = (
-        f"and what it downloaded, which the tests of eggcache use as well: rm -r {deployment.download_cache()}\n"
-    )
+    downloads = f"and what it downloaded, which the tests of eggcache use as well: rm -r {downloaded}\n"
     assert first.endswith(undo + downloads)
-    assert second.endswith(f"{undo}and: apt-get remove python3-venv\n{downloads}")
+    # No directory that is not there is to be removed.
+    assert second.endswith(f"{undo}and: apt-get remove python3.11-venv python3-venv\n")
     assert os.listdir(var_cache / "eggcache-quickstart") == ["egg-cache"]
     assert "python3-theirs" not in second
     assert {path.stat().st_uid for path in (clone / "quickstart-root", clone / "quickstart-root" / "venv")} == {0}
@@ -136,6 +137,48 @@ def test_quickstart_runs_without_root(clone: Path, nobody: pwd.struct_passwd) ->
     steps = re.findall(r"^(\w+) .* \.\.\. \.*$", output, re.MULTILINE)
     assert steps[:4] == ["Making", "Installing", "Installing", "There"]
     assert os.listdir(clone / "quickstart") == []
+
+
+def test_quickstart_names_the_packages_that_it_brings(clone: Path, shared_tmp: Path) -> None:
+    """Where it installs python3-venv, the list for the end has that and what came with it, each that is new; what is
+    upgraded with it stays. apt is Debian's own, which only says what it would do, of packages that are made up."""
+    if os.geteuid() != 0 or not shutil.which("apt-get"):
+        missing("only root installs packages, with apt-get")
+    apt = shared_tmp / "apt"
+    for directory in ("repository", "lists/partial", "cache/archives/partial"):
+        (apt / directory).mkdir(parents=True)
+    offered = {"python3-venv": "python3.11-venv", "python3.11-venv": "python3.11 (= 2)", "python3.11": "libc6"}
+    (apt / "repository" / "Packages").write_text(
+        "".join(
+            f"Package: {name}\nVersion: 2\nArchitecture: all\nDepends: {needed}\nFilename: {name}.deb\nSize: 1\n"
+            f"SHA256: {'0' * 64}\n\n"
+            for name, needed in offered.items()
+        )
+    )
+    (apt / "status").write_text(
+        "".join(
+            f"Package: {name}\nStatus: install ok installed\nVersion: 1\nArchitecture: all\nMaintainer: nobody\n\n"
+            for name in ("python3.11", "libc6")
+        )
+    )
+    (apt / "sources").write_text(f"deb [trusted=yes] file:{apt}/repository ./\n")
+    (apt / "configuration").write_text(
+        f"""APT::Get::Simulate "true"; Dir::Etc::parts "/dev/null"; Dir::Etc::main "/dev/null";
+        Dir::Etc::sourceparts "/dev/null"; Dir::Etc::sourcelist "{apt}/sources";
+        Dir::State::lists "{apt}/lists"; Dir::State::status "{apt}/status";
+        Dir::State::extended_states "{apt}/extended"; Dir::Cache "{apt}/cache";"""
+    )
+    python = apt / "python3"  # which cannot make environments, and ends the quickstart there
+    python.write_text(f'#!/bin/sh\ncase "$*" in *venv*) exit 1 ;; esac\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    env = environment({"APT_CONFIG": f"{apt}/configuration", "PYTHON": str(python)})
+    completed = subprocess.run(
+        [clone / "scripts" / "quickstart"], env=env, cwd="/", stdin=subprocess.DEVNULL, capture_output=True,
+        text=True, check=False,
+    )  # fmt: skip
+    assert "python3.11 [1]" in completed.stdout, completed.stderr
+    assert "Making a virtual environment" in completed.stdout, completed.stderr
+    assert sorted((clone / "quickstart" / "packages").read_text().split()) == ["python3-venv", "python3.11-venv"]
 
 
 def test_quickstart_says_what_it_does_before_it_does_it() -> None:
