@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import pwd
 import re
@@ -9,7 +10,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -26,27 +26,35 @@ def clone(shared_tmp: Path) -> Path:
     return clones.clone(shared_tmp / "clone")
 
 
-def quickstart(command: Sequence[str], env: Mapping[str, str], user: str | None = None) -> str:
-    """What it printed; whenever it printed nothing for some seconds, what it had printed last says what is at work, and
-    a step that takes long has dots."""
-    printed, said, times = "", time.monotonic(), [(0, time.monotonic())]
-    with subprocess.Popen(
-        command, env=dict(env), cwd="/", user=user, group=user and "nogroup",
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    ) as process:  # fmt: skip
-        assert process.stdout
-        while data := os.read(process.stdout.fileno(), 1 << 16):
-            silence, last = time.monotonic() - said, printed.rstrip("\n").rpartition("\n")[2]
-            assert silence < 3 or not last or re.match(r"\$ |== |.* \.\.\.( \.*)?$", last), (silence, printed)
-            printed, said = printed + data.decode(), time.monotonic()
-            times.append((len(printed), said))
-    assert process.returncode == 0, printed
-    for line in re.finditer(r"^.* \.\.\. (\.*)$", printed, re.MULTILINE):
-        began, ended = (
-            next(when for length, when in times if length >= place) for place in (line.start() + 1, line.end() + 1)
-        )
-        assert len(line[1]) >= (ended - began) // 6, (line[0], ended - began)  # one for each two seconds, or nearly so
-    return printed
+# A step that takes long: what begins one, as strace writes it, and what is said before; dots follow while it goes on.
+BEGINS = re.compile(r'^\d+ +execve\("[^"]*/(?:python[\d.]*", .*"(?:venv|pip|bdist_egg|[^"]*setup\.py)"|g?cc", )')
+ANNOUNCED = re.compile(r"^\w.* \.\.\. \.*\Z", re.MULTILINE)
+
+
+def quickstart(command: Sequence[str | Path], env: Mapping[str, str], output: Path, user: str | None = None) -> str:
+    """What it printed, which is in the file `output` while it goes on."""
+    with output.open("wb") as file:
+        completed = subprocess.run(
+            command, env=dict(env), cwd="/", user=user, group=user and "nogroup", stdin=subprocess.DEVNULL,
+            stdout=file, stderr=subprocess.STDOUT, check=False,
+        )  # fmt: skip
+    assert completed.returncode == 0, output.read_text()
+    return output.read_text()
+
+
+def unannounced(trace: str, output: Path) -> list[str]:
+    """The steps that began while the last that was printed was no announcement. `trace` has each program that began,
+    and each write, in order."""
+    printed, silent, announced = "", [], 0
+    for line in trace.splitlines():
+        if write := re.match(rf'\d+ +write\(\d+<{re.escape(str(output))}>, ("(?:[^"\\]|\\.)*")', line):
+            printed += ast.literal_eval(f"b{write[1]}").decode()
+        elif BEGINS.match(line):
+            announced += 1
+            silent += [] if ANNOUNCED.search(printed) else [line]
+    assert printed == output.read_text()
+    assert announced > 3, trace
+    return silent
 
 
 def told(output: str) -> None:
@@ -90,14 +98,22 @@ def test_quickstart_shows_error_and_cure_on_turbogears_1(
     deployment.copy(turbogears1, own / "turbogears1")  # what the quickstart builds; the other test has it build its own
     (own / ".turbogears1.complete").touch()
     env["TMPDIR"] = str(temporary)
-    first = quickstart(command, env)
+    output, seen, strace = clone.parent / "output", clone.parent / "seen", clone.parent / "bin" / "strace"
+    if not shutil.which("strace"):
+        missing("strace is not installed")
+    strace.parent.mkdir()  # it begins with a copy of what was printed before
+    strace.write_text(f'#!/bin/sh\ncp {output} {seen}\nexec {shutil.which("strace")} "$@"\n')
+    strace.chmod(0o755)
+    env["PATH"] = f"{strace.parent}:{env['PATH']}"
+    first = quickstart(command, env, output)
+    assert re.search(r"^Once more, with strace looking on \.\.\. \.*\Z", seen.read_text(), re.MULTILINE)
     told(first)
     assert "TurboGears 1.1.3" in first
     assert "missing" in first
     prepared = listing(var_cache / "eggcache-quickstart" / "egg-cache")
     (own.parent / "packages").write_text("python3.11-venv\npython3-venv\npython3-venv\n")  # as two that installed it
     downloaded = deployment.download_cache()
-    second = quickstart(command, {**env, "XDG_CACHE_HOME": str(clone.parent / "no such")})
+    second = quickstart(command, {**env, "XDG_CACHE_HOME": str(clone.parent / "no such")}, output)
     told(second)
     assert listing(var_cache / "eggcache-quickstart" / "egg-cache") == prepared
     undo = f"\nTo undo it: rm -r {clone}/quickstart-root /var/cache/eggcache-quickstart\n"
@@ -120,6 +136,8 @@ def test_quickstart_runs_without_root(clone: Path, nobody: pwd.struct_passwd) ->
     root as well, whose directory is left alone."""
     if not os.access("/usr/bin/python3", os.X_OK):
         missing("there is no /usr/bin/python3 that everybody can run")
+    if not shutil.which("strace"):
+        missing("strace is not installed")
     downloads = clone.parent / "downloads"
     shutil.copytree(deployment.download_cache(), downloads)
     for top, _, files in os.walk(clone.parent):
@@ -128,8 +146,11 @@ def test_quickstart_runs_without_root(clone: Path, nobody: pwd.struct_passwd) ->
     (clone / "quickstart").mkdir()  # root's
     own_values = {"HOME": str(clone.parent), "EGGCACHE_DOWNLOADS": str(downloads), "PYTHON": "/usr/bin/python3"}
     env = environment({**clones.reaching_the_index(), **own_values})
-    output = quickstart([str(clone / "scripts" / "quickstart")], env, user="nobody")
+    trace, file = clone.parent / "trace", clone.parent / "output"
+    tracing = ["strace", "-f", "-qq", "-y", "-s", "4096", "-e", "trace=execve,write", "-e", "signal=none", "-o", trace]
+    output = quickstart([*tracing, clone / "scripts" / "quickstart"], env, file, user="nobody")
     told(output)
+    assert unannounced(trace.read_text(errors="replace"), file) == []
     assert "TurboGears2" in output
     own = clone / "quickstart-nobody"
     assert (own / "egg-cache").stat().st_uid == nobody.pw_uid
