@@ -67,14 +67,13 @@ def run(
 ) -> subprocess.CompletedProcess[str]:
     """Run `command` with a scrubbed environment (plus `env`), as `user` where one is named.
 
-    Nothing of the caller's PYTHON* leaks in. HOME is no directory, and cannot become one: no configuration file is
-    read, and nothing is written there.
+    Nothing of the caller's PYTHON* leaks in, and HOME is nowhere, so that no configuration file is read.
     Raises DeploymentError with the end of its output where it fails and `check` is true.
     """
     account = pwd.getpwnam(user) if user is not None and os.geteuid() == 0 else None
     result = subprocess.run(
         [os.fspath(part) for part in command],
-        env={"PATH": BUILD_PATH, "HOME": "/dev/null", "LANG": "C.UTF-8", **(env or {})},
+        env={"PATH": BUILD_PATH, "HOME": "/nonexistent", "LANG": "C.UTF-8", **(env or {})},
         cwd=cwd,
         input=input,
         stdin=subprocess.DEVNULL if input is None else None,
