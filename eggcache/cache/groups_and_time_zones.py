@@ -151,8 +151,16 @@ def other_directory(prepare: Prepare) -> Remedy:
 
     :param prepare: what the user would have run
     """
-    neighbour = prepare.at(_neighbour(prepare.directory, prepare.target.account.name))
-    return Remedy("prepare another directory, or a new one for both, with a --group that both are in", neighbour.line())
+    line = own_directory(prepare).line()
+    return Remedy("prepare another directory, or a new one for both, with a --group that both are in", line)
+
+
+def own_directory(prepare: Prepare) -> Prepare:
+    """The same in a directory beside, which is called after the user.
+
+    :param prepare: what the user would have run
+    """
+    return prepare.at(_neighbour(prepare.directory, prepare.target.account.name))
 
 
 def zone_name(zone: str | None) -> str:

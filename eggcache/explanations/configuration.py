@@ -151,6 +151,6 @@ APPLICATION = (
         "uWSGI or a program of supervisord's that runs the target, cannot read the cache.",
         "An ExtractionError on every page that it serves.",
         "Give a process group the group of the cache with group=, or a cache of its own with python-eggs=. For another "
-        "server prepare one with --user.",
+        "server prepare one with --user, and have the server named that one.",
     ),
 )

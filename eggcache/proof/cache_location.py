@@ -11,8 +11,9 @@ from eggcache.cache import groups_and_time_zones
 from eggcache.errors import Remedy
 from eggcache.model import Finding, Tree
 from eggcache.proof import cleaners
-from eggcache.servers import apache, apache_findings, environment_variables
+from eggcache.servers import apache, apache_findings, environment_variables, systemd
 from eggcache.servers.application_servers import ApplicationServer
+from eggcache.servers.environment_variables import Environment
 from eggcache.system import accounts, procfs
 from eggcache.system.accounts import Account
 from eggcache.target import command_lines
@@ -90,15 +91,25 @@ def hidden(prepare: Prepare, others: Iterable[ApplicationServer] = ()) -> Iterat
             yield Finding("hidden-from-process", prepare.directory, cause, remedy)
 
 
-def unreadable(prepare: Prepare, servers: Iterable[tuple[Account, str]]) -> Iterator[Finding]:
-    """Whether these `servers`, which are of other users than that of `prepare`, can read its cache."""
-    for account, thing in servers if os.geteuid() == 0 else ():
+def unreadable(
+    prepare: Prepare, servers: Iterable[tuple[Account, Environment]], unit: systemd.Unit | None
+) -> Iterator[Finding]:
+    """Whether these `servers`, which are of other users than that of `prepare`, can read its cache; `unit` is Apache's.
+
+    What only names the cache for Apache goes on naming it, wherever else one is prepared: that has to be changed.
+    """
+    for account, environment in servers if os.geteuid() == 0 else ():
         path = apache_findings.first_unreadable(prepare.directory, account)
         if path is not None:
             cause = accounts.in_the_way(path, account).cause.replace("cannot use it", "cannot read the cache")
             own = replace(prepare, target=prepare.target._replace(account=account, group=account.gid))
             cause = f"its processes run as {account.name}, and {cause}"
-            yield Finding("daemon-user-cannot-read", thing, cause, groups_and_time_zones.other_directory(own))
+            if environment.pid:
+                remedy = groups_and_time_zones.other_directory(own)
+            else:
+                another = groups_and_time_zones.own_directory(own.at(os.path.realpath(own.directory)))
+                remedy = environment_variables.renamed(environment, unit, another)
+            yield Finding("daemon-user-cannot-read", environment.thing, cause, remedy)
 
 
 def _file_system(directory: str) -> str:

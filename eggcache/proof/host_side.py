@@ -22,6 +22,7 @@ from eggcache.servers import (
     environment_variables,
     script_findings,
     server_locale,
+    systemd,
 )
 from eggcache.servers.application_servers import ApplicationServer, running, selection
 from eggcache.servers.environment_variables import Environment
@@ -160,21 +161,25 @@ class HostSide:
     def unread(self) -> Iterator[Finding]:
         """That servers of other users cannot read the cache, where they have it, or nobody else runs the target."""
         meant = [server for server in self.strangers if self.beside or self._has(server.cache)]
-        others = [(accounts.account_of(str(server.uid)), server.environment.thing) for server in meant]
-        yield from cache_location.unreadable(self.prepare, [*others, *self._apache_of_another()])
+        others = [(accounts.account_of(str(server.uid)), server.environment) for server in meant]
+        unit = environment_variables.unit(self.host)
+        yield from cache_location.unreadable(self.prepare, [*others, *self._apache_of_another(unit)], unit)
 
-    def _apache_of_another(self) -> Iterator[tuple[Account, str]]:
-        """The user of this host's Apache, where the cache that it is given is checked as another user."""
-        user = environment_variables.user_of(self.host)
-        if user in (None, self.account.name):
+    def _apache_of_another(self, unit: systemd.Unit | None) -> Iterator[tuple[Account, Environment]]:
+        """The user of this host's Apache, where the cache that it is given is checked as another user, and no process
+        of Apache's is that user's: Apache's own may run the target then."""
+        asked, user = self.configuration, environment_variables.user_of(self.host)
+        if user is None or asked.problem or not asked.embedded or apache_configuration.idle(asked):
+            return
+        if self.account.uid in apache_findings.uids(asked):
             return
         try:
-            account = accounts.account_of(str(user))
+            account = accounts.account_of(user)
         except UsageError:  # a configuration may name a user that there is not
             return
-        for environment in environment_variables.declared(environment_variables.unit(self.host)):
-            if self._has(environment.values.get("PYTHON_EGG_CACHE")):
-                yield account, environment.thing
+        environment = environment_variables.naming(unit)
+        if environment and self._has(environment.values.get("PYTHON_EGG_CACHE")):
+            yield account, environment
 
     def _has(self, cache: str | None) -> bool:
         return bool(cache) and os.path.realpath(str(cache)) == os.path.realpath(self.prepare.directory)

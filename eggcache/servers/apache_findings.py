@@ -74,20 +74,23 @@ def beside(configuration: Configuration, interpreter: Interpreter, account: Acco
     mismatch = next(_python(configuration, interpreter), None)
     if mismatch is None:
         return ""
-    if account is not None and os.geteuid() == 0 and account.uid not in _uids(configuration):
+    if account is not None and os.geteuid() == 0 and account.uid not in uids(configuration):
         return f"{mismatch.cause}: no process of Apache's is {account.name}'s, so another server seems to run it"
     return f"{mismatch.cause}: {proxy.place} proxies, so another server seems to run it" if proxy else ""
 
 
-def _uids(configuration: Configuration) -> set[int]:
-    """The accounts that Apache has processes of; AssignUserID is mpm_itk's, and RUidGid mod_ruid2's."""
+def uids(configuration: Configuration) -> set[int]:
+    """The accounts that Apache has processes of; AssignUserID is mpm_itk's, and RUidGid mod_ruid2's.
+
+    :param configuration: what `apache_configuration.read` has got
+    """
     users = [configuration.user, *(options(line).get("user") for line in configuration.named("WSGIDaemonProcess"))]
     users += [line.words[0] for line in configuration.named("AssignUserID", "RUidGid") if line.words]
-    uids = set()
+    found = set()
     for user in filter(None, users):
         with suppress(UsageError):
-            uids.add(accounts.lookup(user.lstrip("#")).uid)
-    return uids
+            found.add(accounts.lookup(user.lstrip("#")).uid)
+    return found
 
 
 def daemon_account(configuration: Configuration, daemon: Directive) -> Account | None:

@@ -27,6 +27,8 @@ _COMMANDS = 80  # characters of the name of a program, in a message
 
 RUNNING = ("running-without-cache", "running-with-other-cache")  # of the environment that a process has
 
+_DROPIN = "install the drop-in that this prints, as its head says"
+
 # As every release takes it: os.path.join, without os.path.expanduser
 _RELATIVE = "nobody expands ~, and each process takes a relative path from its own working directory"
 
@@ -118,8 +120,25 @@ def _by_unit(unit: systemd.Unit, prepare: Prepare, before: str, more: Sequence[s
     if cache and "PYTHON_EGG_CACHE" in unit.later:
         text = f"{before}take PYTHON_EGG_CACHE out of {unit.later['PYTHON_EGG_CACHE']}, and restart it"
         return Remedy(text, f"systemctl daemon-reload && {restart}")
-    printed = "install the drop-in that this prints, as its head says"
-    return Remedy(f"{before}{printed}", prepare.wrapper("systemd", *more))
+    return Remedy(f"{before}{_DROPIN}", prepare.wrapper("systemd", *more))
+
+
+def renamed(environment: Environment, unit: systemd.Unit | None, prepare: Prepare) -> Remedy:
+    """How Apache gets the cache of `prepare` instead of the one that `environment` names for it.
+
+    :param environment: one of those that are `declared`
+    :param unit: the unit of Apache; None where systemd does not start it
+    :param prepare: what prepares the cache that takes the other's place
+    """
+    file = unit.later.get("PYTHON_EGG_CACHE") if unit and environment.thing == unit.name else environment.thing
+    if file is None:
+        return Remedy(_DROPIN, prepare.wrapper("systemd"))
+    start = "stop and start Apache"
+    if unit:
+        start = f"restart Apache with `systemctl daemon-reload && systemctl restart {shlex.quote(unit.name)}`"
+    old = environment.values["PYTHON_EGG_CACHE"]
+    text = f"prepare another directory with the command here, write {prepare.directory} in place of {old} in {file}"
+    return Remedy(f"{text}, and {start}", prepare.line())
 
 
 def zone_words(zone: str | None) -> str:
@@ -262,10 +281,20 @@ def declared(unit: systemd.Unit | None) -> Iterator[Environment]:
         shell += [os.path.join("/etc/init.d", name) for name in sorted(os.listdir("/etc/init.d"))]
     for file in shell:
         assigned = assignments(files.lines(file), _NAMES)
-        # an init script of something else has a TZ of its own
-        zone = "TZ" in assigned and ("PYTHON_EGG_CACHE" in assigned or "/init.d/" not in file)
-        if zone or _relative(assigned.get("PYTHON_EGG_CACHE")):
+        # An init script may be something else's, with a TZ or a cache of its own.
+        both = {"TZ", "PYTHON_EGG_CACHE"} <= assigned.keys()
+        if both or (assigned and "/init.d/" not in file) or _relative(assigned.get("PYTHON_EGG_CACHE")):
             yield _environment(file, assigned)
+
+
+def naming(unit: systemd.Unit | None) -> Environment | None:
+    """What has the last word on the cache that Apache gets, of those that are `declared`, init scripts left out: they
+    may be something else's. The shell that starts Apache reads envvars in the environment of the unit.
+
+    :param unit: the unit of Apache; None where systemd does not start it
+    """
+    ours = [each for each in declared(unit) if "/init.d/" not in each.thing and "PYTHON_EGG_CACHE" in each.known]
+    return ours[-1] if ours else None
 
 
 def _environment(thing: str, values: Mapping[str, str | None]) -> Environment:

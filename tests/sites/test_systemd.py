@@ -26,6 +26,7 @@ from support.systemd_site import (
     UNIT,
     Server,
     fresh,
+    install,
     served,
     serving,
 )
@@ -110,6 +111,43 @@ def test_goes_on_starting(server: Server, other: str, script: str, page: str, co
     finally:
         server.host.sh(f"umount {BIN} || :; chmod 755 $(readlink -f /usr/bin/python3)")
     assert (now, set(server.findings())) == (page, codes)
+
+
+@pytest.mark.parametrize("place", ["drop-in", "later drop-in", "envvars"])
+def test_cache_of_another_user_that_apache_is_given(server: Server, place: str) -> None:
+    """Whoever does what check says of a cache that is nobody's, and that Apache is given, has the page served, and
+    nothing found of the one nor of the other."""
+    host, later, envvars = server.host, f"{DROPINS}/60-other.conf", "/etc/apache2/envvars"
+    before = host.path(envvars).read_text()
+    try:
+        host.sh(f"{PREPARE} --user nobody")
+        if place == "envvars":
+            host.write(envvars, f"{before}export PYTHON_EGG_CACHE={CACHE}\n")
+        elif place == "later drop-in":
+            server.dropin("60-other.conf", f"Environment=PYTHON_EGG_CACHE={CACHE}")
+        else:
+            server.dropin("50-eggcache.conf", f"Environment=PYTHON_EGG_CACHE={CACHE}")
+        assert server.systemctl("start") == ""
+        (page, findings), other = (server.page(), server.findings()), f"{CACHE}-www-data"
+        assert (page, set(findings)) == (ERROR, {"daemon-user-cannot-read"})
+        remedy, command = (findings["daemon-user-cannot-read"][key] for key in ("remedy", "command"))
+        printed = host.sh(f'eggcache() {{ {shlex.join(EGGCACHE)} "$@"; }}\n{command}')
+        if place == "drop-in":
+            assert remedy == f"install the drop-in that this prints, as its head says: {command}"
+            host.sh(install(host, printed.stdout))
+        else:
+            file = {"envvars": envvars, "later drop-in": later}[place]
+            advice = re.search(r"write (\S+) in place of (\S+) in (\S+), and restart Apache with `(.*)`", remedy)
+            assert advice, remedy
+            assert advice.groups()[:3] == (other, CACHE, file)
+            host.write(file, host.path(file).read_text().replace(f"={CACHE}", f"={other}"))
+            host.sh(advice[4])
+        server.wait()
+        assert (server.page(), set(server.findings())) == (served("one", other), set())
+        assert set(server.findings("--cache", other)) == set()
+    finally:
+        host.write(envvars, before)
+        host.sh(f"rm -rf {CACHE}-www-data")
 
 
 def test_lock_that_is_held(server: Server) -> None:

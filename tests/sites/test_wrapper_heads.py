@@ -23,6 +23,7 @@ from support.systemd_site import (
     SERVED,
     UNIT,
     Server,
+    install,
     serving,
 )
 
@@ -43,21 +44,6 @@ def server(site: Server) -> Iterator[Server]:
     site.host.sh(
         f"systemctl stop {UNIT}; rm -rf {DROPINS} {CACHE} {places} /etc/init.d/eggcache-*; systemctl daemon-reload"
     )
-
-
-def install(host: SystemdHost, text: str) -> str:
-    """Write the wrapper where its head says; the commands of the head, as they stand."""
-    head = re.match(r"(?:#.*\n)+", text)
-    assert head, text
-    place = re.search(r"^# (?:Where:.*?)?(/(?:etc|usr)/\S+?)[.,;]?(?:\s|$)", head[0], re.MULTILINE)
-    # The place of an init script is in its command alone.
-    place = place or re.search(r"^# +(/etc/init\.d/\S+) restart$", head[0], re.MULTILINE)
-    assert place, head[0]
-    host.write(place[1], text, 0o755 if text.startswith("#!") else 0o644)
-    after = re.search(r"^# After(?:wards)?: +(?! |nothing)(.*\n(?:#  {6,}.*\n)*)", head[0], re.MULTILINE)
-    commands = after[1] if after else "".join(re.findall(r"^# {3}(/.*\n)", head[0], re.MULTILINE))
-    assert commands or "# After:  nothing has to be run" in head[0], head[0]
-    return re.sub(r"^# +", "", commands, flags=re.MULTILINE)
 
 
 def emitted(server: Server, kind: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -143,3 +144,18 @@ def fresh(installed: Server) -> Iterator[Server]:
         f"systemctl stop {UNIT}; rm -rf {DROPINS} {CACHE} {IN_TMP} /etc/tmpfiles.d/*; systemctl daemon-reload; "
         f"systemctl reset-failed {UNIT} || :"
     )
+
+
+def install(host: SystemdHost, text: str) -> str:
+    """Write the wrapper where its head says; the commands of the head, as they stand."""
+    head = re.match(r"(?:#.*\n)+", text)
+    assert head, text
+    place = re.search(r"^# (?:Where:.*?)?(/(?:etc|usr)/\S+?)[.,;]?(?:\s|$)", head[0], re.MULTILINE)
+    # The place of an init script is in its command alone.
+    place = place or re.search(r"^# +(/etc/init\.d/\S+) restart$", head[0], re.MULTILINE)
+    assert place, head[0]
+    host.write(place[1], text, 0o755 if text.startswith("#!") else 0o644)
+    after = re.search(r"^# After(?:wards)?: +(?! |nothing)(.*\n(?:#  {6,}.*\n)*)", head[0], re.MULTILINE)
+    commands = after[1] if after else "".join(re.findall(r"^# {3}(/.*\n)", head[0], re.MULTILINE))
+    assert commands or "# After:  nothing has to be run" in head[0], head[0]
+    return re.sub(r"^# +", "", commands, flags=re.MULTILINE)
