@@ -7,7 +7,7 @@ import fcntl
 import os
 import shlex
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -96,8 +96,6 @@ def status(directory: str) -> Inventory:
             for name, egg in sorted(record.extracted.items())
         )
         altered = {content.name for content in contents if content.state in ("altered", "copied", "missing")}
-        copies = {os.path.join(directory, content.name) for content in contents if content.state == "copied"}
-        unzipped = {content.egg for content in contents if content.state == "egg-unzipped"}
         prepares = tuple(_prepare(directory, key, record, altered) for key in sorted(record.entries))
         return Inventory(
             directory,
@@ -109,7 +107,7 @@ def status(directory: str) -> Inventory:
             tuple(name for name in names if cache_names.is_leftover(name)),
             _running(descriptor),
             (
-                *_stale(directory, prepares, copies, unzipped),
+                *_stale(directory, prepares, contents),
                 *cache_names.findings(descriptor, directory, record.extracted, without_receipt=not record.entries),
             ),
         )
@@ -214,26 +212,32 @@ def _prepare(directory: str, key: str, record: receipt.Receipt, altered: set[str
     )
 
 
-def _stale(directory: str, prepares: tuple[Prepare, ...], copies: set[str], unzipped: set[str]) -> Iterator[Finding]:
+def _stale(directory: str, prepares: tuple[Prepare, ...], contents: tuple[CachedEgg, ...]) -> Iterator[Finding]:
     if not prepares:
         cause = "it has no receipt of this eggcache, so its content is unknown"
         yield Finding("cache-stale", directory, cause, "prepare it again, with the same options as before")
+    copies = {os.path.join(directory, content.name) for content in contents if content.state == "copied"}
+    unzipped = {content.egg for content in contents if content.state == "egg-unzipped"}
     for prepare in prepares:
-        if prepare.changed:
-            more_paths = f" and {len(prepare.changed) - 1} more" if len(prepare.changed) > 1 else ""
-            cause = f"prepared for {prepare_label(prepare)}, and {prepare.changed[0]}{more_paths} changed since"
-            eggs = sorted(unzipped.intersection(prepare.changed))
-            if eggs and {*eggs, *map(os.path.dirname, eggs)}.issuperset(prepare.changed):
-                # What holds an egg has another date as well when a directory takes the egg's place.
-                others = f" and {len(eggs) - 1} more are unzipped now, which need" if len(eggs) > 1 else ""
-                cause = f"{eggs[0]}{others or ' is unzipped now, which needs'} no cache any more"
-                cause = f"prepared for {prepare_label(prepare)}, and {cause}"
-            if copies.issuperset(prepare.changed):
-                cause = f"prepared for {prepare_label(prepare)}, and copied since: its content is not compared"
-            remedy = Remedy("prepare it again", prepare.command)
-            if receipt.is_gone(prepare.python):
-                remedy = Remedy("its Python is gone: prepare --prune with another Python forgets it")
-            yield Finding("cache-stale", directory, cause, remedy, context=prepare.changed)
+        if not prepare.changed:
+            continue
+        eggs = sorted(unzipped.intersection(prepare.changed))
+        if copies.issuperset(prepare.changed):
+            change = "copied since: its content is not compared"
+        elif eggs and {*eggs, *map(os.path.dirname, eggs)}.issuperset(prepare.changed):
+            # What holds an egg has another date as well when a directory takes the egg's place.
+            change = f"unzipped since, so that no cache is needed for it: {_first(eggs)}"
+        else:
+            change = f"{_first(prepare.changed)} changed since"
+        remedy = Remedy("prepare it again", prepare.command)
+        if receipt.is_gone(prepare.python):
+            remedy = Remedy("its Python is gone: prepare --prune with another Python forgets it")
+        cause = f"prepared for {prepare_label(prepare)}, and {change}"
+        yield Finding("cache-stale", directory, cause, remedy, context=prepare.changed)
+
+
+def _first(paths: Sequence[str]) -> str:
+    return f"{paths[0]} and {len(paths) - 1} more" if len(paths) > 1 else paths[0]
 
 
 def prepare_label(prepare: Prepare) -> str:

@@ -98,7 +98,7 @@ def unreadable(
 
     What only names the cache for Apache goes on naming it, wherever else one is prepared: that has to be changed.
     """
-    for account, environment in servers if os.geteuid() == 0 else ():
+    for account, environment in servers:
         path = apache_findings.first_unreadable(prepare.directory, account)
         if path is not None:
             cause = accounts.in_the_way(path, account).cause.replace("cannot use it", "cannot read the cache")

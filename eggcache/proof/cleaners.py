@@ -15,16 +15,15 @@ from typing import NamedTuple
 from eggcache.errors import Remedy
 from eggcache.model import Finding
 from eggcache.system import files, procfs
+from eggcache.target.interpreter import ELSEWHERE
 
 _DIRECTORIES = ("etc/tmpfiles.d", "run/tmpfiles.d", "usr/local/lib/tmpfiles.d", "usr/lib/tmpfiles.d")  # tmpfiles.d(5)
 _AGED = "dDvqQCexX"  # types of tmpfiles.d(5) whose age has what is below their path cleaned
 _PATTERNS = "wexXrRmzZtThHaA"  # types whose path is a pattern
 _OWNING = "fFdDvqQpLcbCwexXrR"  # types of which a path has one
 _SPECIFIERS = {"%": "%", "t": "/run", "S": "/var/lib", "C": "/var/cache", "L": "/var/log", "T": "/tmp", "V": "/var/tmp"}  # noqa: S108
-_IDENTITIES = {"b": "/proc/sys/kernel/random/boot_id", "m": "/etc/machine-id", "H": "/proc/sys/kernel/hostname"}
-
-
-_ELSEWHERE = "use /var/cache/eggcache"
+_IDENTITIES = {"m": "/etc/machine-id", "H": "/proc/sys/kernel/hostname"}
+_ELSEWHERE = f"use {ELSEWHERE}"
 
 
 def findings(directory: str, mount_points: Iterable[str] = (), root: str = "/") -> Iterator[Finding]:
@@ -51,7 +50,7 @@ def findings(directory: str, mount_points: Iterable[str] = (), root: str = "/") 
         yield Finding("cleaned", directory, cause, remedy)
     elif _reaped(real, root):
         cause = f"tmpreaper removes old files from it, as {os.path.join(root, 'etc/tmpreaper.conf')} says"
-        remedy = Remedy(f"add '{real}*' to TMPREAPER_PROTECT_EXTRA there, or use /var/cache/eggcache")
+        remedy = Remedy(f"add '{real}*' to TMPREAPER_PROTECT_EXTRA there, or {_ELSEWHERE}")
         yield Finding("cleaned", directory, cause, remedy)
     for point in mount_points:
         yield from _unmounted(directory, point, lines)
@@ -217,6 +216,8 @@ def _fields(line: str) -> tuple[str, str, str]:
 
 
 def _specifier(letter: str) -> str:
+    if letter == "b":
+        return procfs.boot_id()
     if letter in _IDENTITIES:
         identity = os.fsdecode(files.beginning(_IDENTITIES[letter], 256)).strip()  # sysctl refuses a read of megabytes
         return identity if letter == "H" else identity.replace("-", "")

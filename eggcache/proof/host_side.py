@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import cached_property
 from shlex import quote
 
 from eggcache.cache import groups_and_time_zones, receipt
@@ -141,17 +142,16 @@ class HostSide:
     def environments(self) -> Iterator[Finding]:
         """The environments of servers, and of what starts them, held against the cache. Where one server has the cache,
         it is the application's, and the others are not."""
-        python, unit = self.tree.interpreter.version, None
         environments = [server.environment for server in self.servers]
         if not self.beside:
-            unit = environment_variables.unit(self.host)
-            apaches = self.apaches(python)
+            apaches = self.apaches(self.tree.interpreter.version)
             if any(self._has(server.values.get("PYTHON_EGG_CACHE")) for server in apaches):
                 environments = []
             if any(self._has(server.cache) for server in self.servers):
                 apaches = []
-            environments += [*apaches, *environment_variables.declared(unit)]
-        yield from environment_variables.findings(self.prepare, environments, unit, dates=sorted(self.comparison.dates))
+            environments += [*apaches, *self.declared]
+        dates = sorted(self.comparison.dates)
+        yield from environment_variables.findings(self.prepare, environments, self.unit, dates=dates)
 
     def apaches(self, python: tuple[int, ...]) -> list[Environment]:
         """The Apaches that run with workers of the account and a Python of the version `python`, or the one of
@@ -159,13 +159,25 @@ class HostSide:
         return [] if self.beside else list(environment_variables.running(self.account, python, self.pid_file))
 
     def unread(self) -> Iterator[Finding]:
-        """That servers of other users cannot read the cache, where they have it, or nobody else runs the target."""
+        """That servers of other users cannot read the cache, where they have it, or nobody else runs the target. Only
+        root can tell."""
+        if os.geteuid() != 0:
+            return
         meant = [server for server in self.strangers if self.beside or self._has(server.cache)]
         others = [(accounts.account_of(str(server.uid)), server.environment) for server in meant]
-        unit = environment_variables.unit(self.host)
-        yield from cache_location.unreadable(self.prepare, [*others, *self._apache_of_another(unit)], unit)
+        yield from cache_location.unreadable(self.prepare, [*others, *self._apache_of_another()], self.unit)
 
-    def _apache_of_another(self, unit: systemd.Unit | None) -> Iterator[tuple[Account, Environment]]:
+    @cached_property
+    def unit(self) -> systemd.Unit | None:
+        """The unit of this host's Apache; None where systemd does not start it, or another server is meant."""
+        return environment_variables.unit(self.host)
+
+    @cached_property
+    def declared(self) -> list[Environment]:
+        """What starts this host's Apache, and what it says of the variables; see `environment_variables.declared`."""
+        return list(environment_variables.declared(self.unit))
+
+    def _apache_of_another(self) -> Iterator[tuple[Account, Environment]]:
         """The user of this host's Apache, where the cache that it is given is checked as another user, and no process
         of Apache's is that user's: Apache's own may run the target then."""
         asked, user = self.configuration, environment_variables.user_of(self.host)
@@ -177,7 +189,7 @@ class HostSide:
             account = accounts.account_of(user)
         except UsageError:  # a configuration may name a user that there is not
             return
-        environment = environment_variables.naming(unit)
+        environment = environment_variables.naming(self.declared)
         if environment and self._has(environment.values.get("PYTHON_EGG_CACHE")):
             yield account, environment
 

@@ -20,7 +20,7 @@ from functools import partial
 
 from eggcache.model import Finding
 from eggcache.servers import systemd
-from eggcache.system import files, pipes
+from eggcache.system import files, pipes, procfs
 
 # Where Apache is when PATH, as cron or a boot script leaves it, does not say so; the last one is upstream's default.
 _SEARCH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/apache2/bin"
@@ -152,8 +152,10 @@ def hides(apache: Apache, directory: str) -> Finding | None:
 
 
 def mount_points(apache: Apache, directory: str) -> list[str]:
-    """The host's paths of the mount point by which the unit has `directory` in a /tmp of its own, as long as it runs:
-    what cleans the host's /tmp knows that one as /tmp/systemd-private-BOOT-UNIT-XXXXXX/tmp.
+    """The host's paths of the mount point by which the unit has `directory` in a /tmp of its own, as long as it runs.
+
+    What cleans the host's /tmp comes upon that point: the /tmp of the unit is a directory below the host's, with a name
+    that systemd makes at each start of the unit.
 
     :param apache: the Apache, with the unit that starts it
     :param directory: the absolute path of a directory of this host
@@ -163,8 +165,7 @@ def mount_points(apache: Apache, directory: str) -> list[str]:
     bound = _deepest(apache.bound, os.path.realpath(directory))
     if not top or not bound.startswith(f"{top}/"):
         return []
-    boot = os.fsdecode(files.beginning("/proc/sys/kernel/random/boot_id", 256)).strip().replace("-", "")
-    private = glob.glob(f"{top}/systemd-private-{boot}-{glob.escape(apache.unit or '')}-??????")
+    private = glob.glob(f"{top}/systemd-private-{procfs.boot_id()}-{glob.escape(apache.unit or '')}-??????")
     return [f"{place}/tmp{bound[len(top) :]}" for place in private]  # noqa: S108 - into which only root may look
 
 

@@ -287,13 +287,13 @@ def declared(unit: systemd.Unit | None) -> Iterator[Environment]:
             yield _environment(file, assigned)
 
 
-def naming(unit: systemd.Unit | None) -> Environment | None:
+def naming(environments: Iterable[Environment]) -> Environment | None:
     """What has the last word on the cache that Apache gets, of those that are `declared`, init scripts left out: they
     may be something else's. The shell that starts Apache reads envvars in the environment of the unit.
 
-    :param unit: the unit of Apache; None where systemd does not start it
+    :param environments: what is `declared`, in that order
     """
-    ours = [each for each in declared(unit) if "/init.d/" not in each.thing and "PYTHON_EGG_CACHE" in each.known]
+    ours = [each for each in environments if "/init.d/" not in each.thing and "PYTHON_EGG_CACHE" in each.known]
     return ours[-1] if ours else None
 
 

@@ -165,6 +165,11 @@ def unit(pid: int) -> str | None:
     return units[-1] if units and "user.slice" not in "".join(groups) else None
 
 
+def boot_id() -> str:
+    """The number of this boot of the host, as systemd has it in names: 32 digits, hexadecimal."""
+    return os.fsdecode(files.beginning("/proc/sys/kernel/random/boot_id", 256)).strip().replace("-", "")
+
+
 def mounts() -> list[tuple[str, str]]:
     """The mounts that this process sees, in the order of mounting: the directory, and the type of its file system."""
     places = []

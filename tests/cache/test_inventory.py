@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -145,7 +146,7 @@ def test_unzipped_egg_needs_no_cache(site: Site) -> None:
     assert (code, states(inventory)) == (3, {"One": "egg-unzipped", "Two": "egg-unzipped"})
     assert "Two-1.0-py3.11.egg" not in inventory["findings"][0]["cause"]
     egg = site.eggs / "One-1.0-py3.11.egg"
-    assert f"{egg} and 1 more are unzipped now, which need no cache any more [cache-stale]" in states_shown()[2]
+    assert f"and unzipped since, so that no cache is needed for it: {egg} and 1 more [cache-stale]" in states_shown()[2]
     assert states_shown()[1] == {"stale: its egg is unzipped, and needs no cache"}
     assert eggcache(*shlex.split(inventory["findings"][0]["command"])[1:]).returncode == 0
     assert states_shown() == (0, {"not needed any more: prepare --prune removes it"}, "")
@@ -162,6 +163,21 @@ def test_unzipped_egg_needs_no_cache(site: Site) -> None:
     assert states_shown()[:2] == (3, {removed})  # and they do
     assert site.prepare("--prune").returncode == 0
     assert (status(site.cache)[0], set(states(status(site.cache)[1]).values())) == (0, {"current"})
+
+
+def test_one_unzipped_egg_of_two_needs_no_cache(site: Site) -> None:
+    """Of one egg that is a directory now, and of one beside it that was replaced, status says what became of each."""
+    site.prepare()
+    egg = site.eggs / "One-1.0-py3.11.egg"
+    zipped = egg.rename(site.cache.parent / "One.zip")
+    zipfile.ZipFile(zipped).extractall(egg)
+    code, inventory = status(site.cache)
+    assert (code, states(inventory)) == (3, {"One": "egg-unzipped", "Two": "current"})
+    assert inventory["findings"][0]["cause"].endswith(f" and unzipped since, so that no cache is needed for it: {egg}")
+    os.utime(site.eggs / "Two-1.0-py3.11.egg")
+    code, inventory = status(site.cache)
+    assert (code, states(inventory)) == (3, {"One": "egg-unzipped", "Two": "egg-changed"})
+    assert inventory["findings"][0]["cause"].endswith(" and 2 more changed since")
 
 
 def test_directory_that_is_no_egg_is_a_change(site: Site) -> None:

@@ -68,6 +68,7 @@ def test_envvars_have_the_last_word(
     envvars = tmp_path / "envvars"
     envvars.write_text(f"export APACHE_RUN_USER=www-data\n{line}")
     monkeypatch.setenv("APACHE_ENVVARS", str(envvars))
-    named = environment_variables.naming(systemd.Unit("apache2.service", environment={"PYTHON_EGG_CACHE": "/a"}))
+    unit = systemd.Unit("apache2.service", environment={"PYTHON_EGG_CACHE": "/a"})
+    named = environment_variables.naming(environment_variables.declared(unit))
     assert named
     assert (named.thing, named.values.get("PYTHON_EGG_CACHE")) == (thing or str(envvars), cache)
