@@ -23,7 +23,6 @@ from eggcache.servers import (
     environment_variables,
     script_findings,
     server_locale,
-    systemd,
 )
 from eggcache.servers.application_servers import ApplicationServer, running, selection
 from eggcache.servers.environment_variables import Environment
@@ -151,7 +150,7 @@ class HostSide:
                 apaches = []
             environments += [*apaches, *self.declared]
         dates = sorted(self.comparison.dates)
-        yield from environment_variables.findings(self.prepare, environments, self.unit, dates=dates)
+        yield from environment_variables.findings(self.prepare, environments, self.host.starter, dates=dates)
 
     def apaches(self, python: tuple[int, ...]) -> list[Environment]:
         """The Apaches that run with workers of the account and a Python of the version `python`, or the one of
@@ -165,17 +164,12 @@ class HostSide:
             return
         meant = [server for server in self.strangers if self.beside or self._has(server.cache)]
         others = [(accounts.account_of(str(server.uid)), server.environment) for server in meant]
-        yield from cache_location.unreadable(self.prepare, [*others, *self._apache_of_another()], self.unit)
-
-    @cached_property
-    def unit(self) -> systemd.Unit | None:
-        """The unit of this host's Apache; None where systemd does not start it, or another server is meant."""
-        return environment_variables.unit(self.host)
+        yield from cache_location.unreadable(self.prepare, [*others, *self._apache_of_another()], self.host.starter)
 
     @cached_property
     def declared(self) -> list[Environment]:
         """What starts this host's Apache, and what it says of the variables; see `environment_variables.declared`."""
-        return list(environment_variables.declared(self.unit))
+        return list(environment_variables.declared(self.host.starter))
 
     def _apache_of_another(self) -> Iterator[tuple[Account, Environment]]:
         """The user of this host's Apache, where the cache that it is given is checked as another user, and no process

@@ -20,6 +20,7 @@ from functools import partial
 
 from eggcache.model import Finding
 from eggcache.servers import systemd
+from eggcache.servers.systemd import Unit
 from eggcache.system import files, pipes, procfs
 
 # Where Apache is when PATH, as cron or a boot script leaves it, does not say so; the last one is upstream's default.
@@ -48,16 +49,20 @@ class Apache:
     group: str | None = None
     pid_file: str | None = None
     systemd: bool = False  # systemd runs here
-    unit: str | None = None  # the name of Apache's unit: apache2.service
-    private_tmp: bool | None = None  # whether that unit, started by systemd, has its own /tmp and /var/tmp
+    unit: Unit | None = None  # Apache's, whether systemd runs here or not
     hands_over: bool = False  # where systemd runs, `apachectl start` is done by systemctl, without our environment
-    bound: tuple[str, ...] = ()  # directories of the host that the unit sees in spite of that
-    emptied: tuple[str, ...] = ()  # where the unit has a file system of its own, as in a private /tmp
-    closed: tuple[str, ...] = ()  # what the unit may not see
-    protects_home: bool = False  # home directories are among these by ProtectHome=
-    changed: bool = False  # files of that unit are not what systemd has loaded
     # What was asked, and its answer to SURROUNDINGS: to ask it once more starts three programs
     answer: tuple[str, Said] | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def starter(self) -> Unit | None:
+        """The unit by which systemd starts this Apache; None where systemd does not run, or knows no unit of it."""
+        return self.unit if self.systemd else None
+
+    @property
+    def private_tmp(self) -> bool | None:
+        """Whether the unit, started by systemd, has its own /tmp and /var/tmp; None: it cannot be told."""
+        return self.unit.private_tmp if self.unit else None
 
 
 def unasked(program: str | None = None) -> Apache:
@@ -88,35 +93,16 @@ def read(program: str | None = None, *, search: str | None = None, root: str = "
     answer = ask([program, *SURROUNDINGS])
     apache = _configured(answer.output)
     usual = _usual(root) if packaged else Apache()
-    unit = systemd.read(_UNITS, root) if packaged else None
-    complete = replace(
+    return replace(
         apache,
         apachectl=None if os.path.basename(program) == "httpd" and not explicit else program,
         user=apache.user or usual.user,
         group=apache.group or usual.group,
         pid_file=apache.pid_file or usual.pid_file,
         systemd=systemd.running(root),
+        unit=systemd.read(_UNITS, root) if packaged else None,
         hands_over=hands_over(program),
         answer=(program, answer),
-    )
-    return started_as(complete, unit) if unit else complete
-
-
-def started_as(apache: Apache, unit: systemd.Unit) -> Apache:
-    """The same Apache, started by `unit`.
-
-    :param apache: an Apache as `read` gives it
-    :param unit: the unit that is said to start it
-    """
-    return replace(
-        apache,
-        unit=unit.name,
-        private_tmp=unit.private_tmp,
-        bound=unit.bound,
-        emptied=unit.emptied,
-        closed=unit.closed,
-        protects_home=unit.protects_home,
-        changed=unit.changed,
     )
 
 
@@ -130,15 +116,16 @@ def hides(apache: Apache, directory: str) -> Finding | None:
     :param apache: the Apache, with the unit that starts it
     :param directory: the absolute path of a directory of this host
     """
-    if not apache.systemd:
+    unit, real = apache.starter, os.path.realpath(directory)
+    if not unit:
         return None
-    top, real = files.in_tmp(directory) if apache.private_tmp else None, os.path.realpath(directory)
-    closed, emptied, bound = _deepest(apache.closed, real), _deepest(apache.emptied, real), _deepest(apache.bound, real)
+    top = files.in_tmp(directory) if unit.private_tmp else None
+    closed, emptied, bound = _deepest(unit.closed, real), _deepest(unit.emptied, real), _deepest(unit.bound, real)
     if closed:
-        setting = "ProtectHome" if apache.protects_home and closed in systemd.HOMES else "InaccessiblePaths"
+        setting = "ProtectHome" if unit.protects_home and closed in systemd.HOMES else "InaccessiblePaths"
         code, cause, instead = "hidden-by-unit", f"has {setting}: {closed} is none that Apache may see", closed
     elif emptied and len(emptied) > len(bound):
-        setting = "ProtectHome" if apache.protects_home and emptied in systemd.HOMES else "TemporaryFileSystem"
+        setting = "ProtectHome" if unit.protects_home and emptied in systemd.HOMES else "TemporaryFileSystem"
         code, cause = "hidden-by-unit", f"has {setting}: Apache has a {emptied} of its own, without this one"
         instead = emptied
     elif top and not bound:
@@ -146,9 +133,9 @@ def hides(apache: Apache, directory: str) -> Finding | None:
         cause = f"has PrivateTmp: started by systemd, Apache has a {top} of its own, without this directory"
     else:
         return None
-    if apache.changed:
+    if unit.changed:
         cause += "; its files have changed since systemd read them (systemctl daemon-reload)"
-    return Finding(code, directory, f"{apache.unit} {cause}", f"use a directory outside of {instead}", status=0)
+    return Finding(code, directory, f"{unit.name} {cause}", f"use a directory outside of {instead}", status=0)
 
 
 def mount_points(apache: Apache, directory: str) -> list[str]:
@@ -161,11 +148,11 @@ def mount_points(apache: Apache, directory: str) -> list[str]:
     :param directory: the absolute path of a directory of this host
     :returns: none where nothing is bound there, or the unit does not run
     """
-    top = files.in_tmp(directory) if apache.private_tmp else None
-    bound = _deepest(apache.bound, os.path.realpath(directory))
-    if not top or not bound.startswith(f"{top}/"):
+    unit, top = apache.unit, files.in_tmp(directory) if apache.private_tmp else None
+    bound = _deepest(unit.bound, os.path.realpath(directory)) if unit else ""
+    if not unit or not top or not bound.startswith(f"{top}/"):
         return []
-    private = glob.glob(f"{top}/systemd-private-{procfs.boot_id()}-{glob.escape(apache.unit or '')}-??????")
+    private = glob.glob(f"{top}/systemd-private-{procfs.boot_id()}-{glob.escape(unit.name)}-??????")
     return [f"{place}/tmp{bound[len(top) :]}" for place in private]  # noqa: S108 - into which only root may look
 
 

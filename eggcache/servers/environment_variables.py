@@ -260,14 +260,6 @@ def _embeds(pid: int, python: tuple[int, ...] | None) -> bool:
 # --------------------------------------------------------------------------------------- what starts Apache
 
 
-def unit(host: Apache) -> systemd.Unit | None:
-    """The unit of this host's Apache, where systemd runs it.
-
-    :param host: this host's Apache
-    """
-    return systemd.read([host.unit]) if host.systemd and host.unit else None
-
-
 def declared(unit: systemd.Unit | None) -> Iterator[Environment]:
     """What the unit of Apache, its envvars file and the init scripts that set a cache say of the variables.
 

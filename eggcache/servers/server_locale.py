@@ -62,9 +62,9 @@ def locale_of(
 
 
 def _declared_locale(host: Apache) -> tuple[dict[str, str], str]:
-    of_unit = environment_variables.unit(host)
-    values: dict[str, str | None] = dict(of_unit.environment) if of_unit else {}
-    origin = of_unit.name if of_unit and _of_locale(values) else ""
+    unit = host.starter
+    values: dict[str, str | None] = dict(unit.environment) if unit else {}
+    origin = unit.name if unit and _of_locale(values) else ""
     file = os.environ.get("APACHE_ENVVARS") or "/etc/apache2/envvars"
     for name in (file, "/etc/sysconfig/httpd") if host.apachectl else ():
         lines = files.lines(name)

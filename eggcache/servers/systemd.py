@@ -39,7 +39,7 @@ class Unit:
     """The settings of a unit that matter here."""
 
     name: str
-    private_tmp: bool = False
+    private_tmp: bool | None = None  # whether it has its own /tmp and /var/tmp; None: it cannot be told
     bound: tuple[str, ...] = ()  # directories of the host that it sees at their own place
     emptied: tuple[str, ...] = ()  # where it has a file system of its own, by TemporaryFileSystem=
     closed: tuple[str, ...] = ()  # what it may not see, with all that is below, by InaccessiblePaths=

@@ -103,7 +103,7 @@ def unit_of(apache: Apache) -> str:
 
     :param apache: this host's Apache
     """
-    return apache.unit or _unit(apache.apachectl or "")
+    return apache.unit.name if apache.unit else _unit(apache.apachectl or "")
 
 
 def choose(apache: Apache, *, trac: bool = False, root: str = "/", platform: str = sys.platform) -> tuple[str, str]:
@@ -120,8 +120,8 @@ def choose(apache: Apache, *, trac: bool = False, root: str = "/", platform: str
         return "trac", "Trac takes its cache from Apache's configuration, and not from its environment"
     if platform.startswith("freebsd"):
         return "freebsd", "FreeBSD's Apache reads the files in its envvars.d"
-    if apache.systemd and apache.unit:
-        return "systemd", f"systemd starts Apache here, as {apache.unit}"
+    if apache.starter:
+        return "systemd", f"systemd starts Apache here, as {apache.starter.name}"
     if not apache.apachectl:
         raise UsageError("--for", "there is no Apache on this host to choose by", f"one of {', '.join(sorted(KINDS))}")
     if takes_envvars(apache.apachectl):
@@ -170,7 +170,7 @@ def warnings(
         guarded = KINDS[kind].executable or (kind == "envvars" and debian)
         refuses = ", so the wrapper will refuse" if guarded else ""
         cause = f"under systemd it has systemctl start Apache, without this environment{refuses}"
-        remedy = Remedy(f"give {apache.unit or 'its unit'} a drop-in instead", instead)
+        remedy = Remedy(f"give {apache.unit.name if apache.unit else 'its unit'} a drop-in instead", instead)
         notices.append(Finding("systemd-starts-apache", apache.apachectl or "apachectl", cause, remedy, status=0))
     return (*notices, *filter(None, [hides(apache, directory)]))
 
@@ -199,7 +199,7 @@ def following(kind: str, path: str, apache: Apache, *, debian: bool = False, pre
         envvars=f"APACHE_ENVVARS={file}; export APACHE_ENVVARS; " if debian else "",
         enable=f"a2enconf {shlex.quote(available[2])} && " if available else "",
         restart=f"systemctl restart {unit}"
-        if apache.systemd and apache.unit
+        if apache.starter
         else f"{control} stop, and when Apache has ended: {control} start",
     )
 

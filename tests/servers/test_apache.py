@@ -22,7 +22,9 @@ from support.sites import Site
 
 from eggcache.servers import apache, systemd
 from eggcache.servers.apache import Apache
+from eggcache.servers.systemd import Unit
 
+DEBIANS = Unit("apache2.service", private_tmp=True, environment={"APACHE_STARTED_BY_SYSTEMD": "true"})
 SOURCE = Path(apache.__file__).parents[2]
 READ = "import dataclasses; from eggcache.servers import apache; print(dataclasses.asdict(apache.read()))"
 
@@ -44,7 +46,12 @@ def read(command: str = "", **environment: str) -> Apache:
     environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(SOURCE), "PYTHONDONTWRITEBYTECODE": "1", **environment}
     result = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=60)
     assert result.returncode == 0, result.stderr
-    return Apache(**ast.literal_eval(result.stdout))
+    return _read(result.stdout)
+
+
+def _read(text: str) -> Apache:
+    values = ast.literal_eval(text)
+    return Apache(**{**values, "unit": values["unit"] and Unit(**values["unit"])})
 
 
 def program(path: Path, body: str) -> Path:
@@ -80,8 +87,7 @@ def test_everything_is_known_of_debians_apache() -> None:
         group="www-data",
         pid_file="/var/run/apache2/apache2.pid",
         systemd=False,
-        unit="apache2.service",
-        private_tmp=True,
+        unit=DEBIANS,
         hands_over=True,
     )
 
@@ -107,7 +113,7 @@ def test_anybody_can_ask_apache() -> None:
     if "Permission" in result.stderr or "No module" in result.stderr:
         pytest.skip(f"nobody cannot reach the source at {SOURCE}")
     assert result.returncode == 0, result.stderr
-    assert Apache(**ast.literal_eval(result.stdout)).user == "www-data"
+    assert _read(result.stdout).user == "www-data"
 
 
 @pytest.mark.usefixtures("debian")
@@ -149,7 +155,7 @@ def test_private_tmp_counts_where_systemd_runs() -> None:
     """The unit that Debian ships has PrivateTmp: it counts where systemd runs, and a drop-in turns it off."""
     systemd = "mount -t tmpfs none /run; mkdir -p /run/systemd/system"
     host = read(systemd)
-    assert (host.systemd, host.unit, host.private_tmp, host.hands_over) == (True, "apache2.service", True, True)
+    assert (host.starter, host.private_tmp, host.hands_over) == (DEBIANS, True, True)
     dropin = "mkdir /run/systemd/system/apache2.service.d; cd /run/systemd/system/apache2.service.d"
     host = read(f"{systemd}; {dropin}; printf '[Service]\\nPrivateTmp=no\\n' >50-eggcache.conf")
     assert (host.systemd, host.private_tmp) == (True, False)
@@ -166,7 +172,7 @@ def test_httpd_of_red_hat(tmp_path: Path) -> None:
     tree(tmp_path, **{"usr/lib/systemd/system/httpd.service": "[Service]\nPrivateTmp=true\n"})
     (tmp_path / "run/systemd/system").mkdir(parents=True)
     assert apache.read(search=str(script.parent), root=str(tmp_path)) == Apache(
-        str(script), "apache", "apache", "/run/httpd/httpd.pid", True, "httpd.service", True, True
+        str(script), "apache", "apache", "/run/httpd/httpd.pid", True, Unit("httpd.service", private_tmp=True), True
     )
 
 
@@ -384,7 +390,7 @@ def test_unit_that_nothing_runs_hides_nothing(tmp_path: Path) -> None:
     program(tmp_path / "bin/apachectl", "exit 1")
     tree(tmp_path, **{UNIT: ON})
     host = apache.read(search=str(tmp_path / "bin"), root=str(tmp_path))
-    assert (host.systemd, host.unit, host.private_tmp) == (False, "apache2.service", True)
+    assert (host.unit, host.starter) == (Unit("apache2.service", private_tmp=True), None)
     assert apache.hides(host, "/tmp/x") is None
 
 
@@ -400,14 +406,14 @@ def test_unit_that_nothing_runs_hides_nothing(tmp_path: Path) -> None:
 )
 def test_hidden_directory_is_reported_with_one_to_use(directory: str, hidden: bool) -> None:
     """A directory in /tmp or /var/tmp is reported under PrivateTmp, with the directory to use instead."""
-    unit = Apache(apachectl="/usr/sbin/apache2ctl", systemd=True, unit="apache2.service", private_tmp=True)
-    finding = apache.hides(unit, directory)
+    unit = Unit("apache2.service", private_tmp=True)
+    finding = apache.hides(Apache(systemd=True, unit=unit), directory)
     assert (finding is not None) is hidden
     if finding:
         assert finding.code == "private-tmp"
         assert directory in str(finding)
         assert "/var/cache/eggcache" in finding.remedy.text
-    assert apache.hides(Apache(unit="apache2.service"), directory) is None
+    assert apache.hides(Apache(unit=unit), directory) is None
 
 
 def test_hides_follows_links(tmp_path: Path) -> None:
@@ -415,7 +421,7 @@ def test_hides_follows_links(tmp_path: Path) -> None:
     link = Path("/dev/shm", f"eggcache-{os.getpid()}")
     link.symlink_to("/tmp")
     try:
-        assert apache.hides(Apache(systemd=True, private_tmp=True, unit="apache2.service"), str(link / "x"))
+        assert apache.hides(Apache(systemd=True, unit=Unit("apache2.service", private_tmp=True)), str(link / "x"))
     finally:
         link.unlink()
 
@@ -443,8 +449,7 @@ def test_what_a_unit_hides(tmp_path: Path, line: str, seen: bool) -> None:
     unit = systemd.read(["apache2.service", "httpd.service"], str(tmp_path))
     assert unit
     assert unit.private_tmp == ("PrivateTmp=no" not in line)
-    host = apache.started_as(apache.Apache(systemd=True), unit)
-    assert (apache.hides(host, "/tmp/cache/x") is None) == seen
+    assert (apache.hides(Apache(systemd=True, unit=unit), "/tmp/cache/x") is None) == seen
 
 
 def test_check_asks_the_apache_that_is_named(site: Site, shared_tmp: Path) -> None:

@@ -20,6 +20,7 @@ from support.parts import missing
 
 from eggcache.errors import UsageError
 from eggcache.servers.apache import Apache
+from eggcache.servers.systemd import Unit
 from eggcache.wrappers import destination, emission
 from eggcache.wrappers.kinds import WrapperSettings
 
@@ -709,7 +710,9 @@ def test_dropin_for_a_directory_in_tmp() -> None:
 
 def test_emitter_warns_of_what_will_fail_alone() -> None:
     """The emitter warns of what the script will refuse and of what Apache will not see, and of nothing else."""
-    under = Apache("/usr/sbin/apache2ctl", "www-data", "www-data", None, True, "apache2.service", True, True)
+    under = Apache(
+        "/usr/sbin/apache2ctl", "www-data", "www-data", None, True, Unit("apache2.service", private_tmp=True), True
+    )
 
     def codes(directory: str, **values: Any) -> list[str]:
         return [f.code for f in emission.warnings("init.d", directory, Apache(**{**vars(under), **values}))]
@@ -717,7 +720,7 @@ def test_emitter_warns_of_what_will_fail_alone() -> None:
     assert codes("/var/cache/x") == ["systemd-starts-apache"]
     assert codes("/tmp/x") == ["systemd-starts-apache", "private-tmp"]
     assert codes("/tmp/x", hands_over=False) == ["private-tmp"]
-    assert codes("/tmp/x", systemd=False, private_tmp=False) == []
+    assert codes("/tmp/x", systemd=False) == []
     assert all(finding.status == 0 for finding in emission.warnings("apachectl", "/tmp/x", under))
     for kind, debian, refuses in (("apachectl", False, True), ("envvars", True, True), ("envvars", False, False)):
         (finding,) = emission.warnings(kind, "/var/cache/x", under, debian=debian)

@@ -26,6 +26,7 @@ from support.programs import running
 
 from eggcache.errors import UsageError
 from eggcache.servers.apache import Apache
+from eggcache.servers.systemd import Unit
 from eggcache.wrappers import destination, emission
 from eggcache.wrappers.kinds import WrapperSettings
 
@@ -672,7 +673,7 @@ def test_what_starts_apache_is_found_out(tmp_path: Path) -> None:
     """What starts Apache on this host is found out, and the reason is given."""
     debian = str(executable(tmp_path / "apache2ctl", ". $APACHE_ENVVARS"))
     other = str(executable(tmp_path / "apachectl", ". /usr/local/apache2/bin/envvars"))
-    under = Apache(debian, "www-data", "www-data", None, True, "apache2.service", True, True)
+    under = Apache(debian, "www-data", "www-data", None, True, Unit("apache2.service", private_tmp=True), True)
 
     def chosen(apache: Apache, **more: str) -> tuple[str, str]:
         return emission.choose(apache, root=str(tmp_path), **more)
@@ -680,7 +681,7 @@ def test_what_starts_apache_is_found_out(tmp_path: Path) -> None:
     assert chosen(under) == ("systemd", "systemd starts Apache here, as apache2.service")
     assert chosen(Apache(other, systemd=True))[0] == "envvars"
     assert chosen(Apache(other))[0] == "envvars"
-    assert "APACHE_ENVVARS" in chosen(Apache(debian, unit="apache2.service"))[1]
+    assert "APACHE_ENVVARS" in chosen(Apache(debian, unit=Unit("apache2.service")))[1]
     (tmp_path / "etc/httpd/conf").mkdir(parents=True)
     assert chosen(Apache(other))[0] == "sysconfig"
     assert chosen(Apache(debian))[0] == "envvars"
@@ -694,7 +695,9 @@ def test_what_starts_apache_is_found_out(tmp_path: Path) -> None:
 
 def test_private_tmp_is_warned_of() -> None:
     """systemd's PrivateTmp is warned of for a directory in /tmp, and that it takes the start over from scripts."""
-    under = Apache("/usr/sbin/apache2ctl", "www-data", "www-data", None, True, "apache2.service", True, True)
+    under = Apache(
+        "/usr/sbin/apache2ctl", "www-data", "www-data", None, True, Unit("apache2.service", private_tmp=True), True
+    )
 
     def codes(kind: str, directory: str) -> list[str]:
         return [finding.code for finding in emission.warnings(kind, directory, under)]

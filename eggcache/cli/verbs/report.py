@@ -58,7 +58,7 @@ def _of_this_host(options: argparse.Namespace, when: str) -> str:
     server: dict[str, object] = {
         "Apache's control program": host.apachectl or "there is no Apache on this host",
         "user and group": f"{host.user or 'unknown'}, {host.group or 'unknown'}",
-        "unit of systemd's": host.unit or "none",
+        "unit of systemd's": host.unit.name if host.unit else "none",
         "a /tmp of its own": {True: "yes", False: "no", None: "unknown"}[host.private_tmp],
     }
     for target, tree in trees:

@@ -77,7 +77,7 @@ def run(options: argparse.Namespace) -> int:
             "executable": kinds.KINDS[kind].executable,
             "apachectl": host.apachectl,
             "pid_file": pid_file,
-            "unit": host.unit,
+            "unit": host.unit and host.unit.name,
             "text": text,
         }
         print(report.as_json(fields))
@@ -106,13 +106,13 @@ def _for_this_host(options: argparse.Namespace) -> tuple[apache.Apache, str, str
     """This host's Apache, the kind, why it is that where nobody has said so, and the values of the text."""
     arguments.doubt(options)
     host = _host(options)
-    directory = os.path.abspath(options.directory)
+    directory, unit = os.path.abspath(options.directory), host.unit.name if host.unit else ""
     kind, reason = options.kind, None
     if not kind:
         kind, reason = _kind(options, host)
         console.warn(f"--for {kind}: {reason}", options)
     if kind == "systemd":
-        emission.check_seen(directory, host.unit or "", host.private_tmp, Remedy("use another", _elsewhere(options)))
+        emission.check_seen(directory, unit, host.private_tmp, Remedy("use another", _elsewhere(options)))
     timezone = arguments.timezone(options)
     user, group = options.user or host.user, options.group or (None if options.user else host.group)
     python = arguments.python(options)
@@ -138,7 +138,7 @@ def _for_this_host(options: argparse.Namespace) -> tuple[apache.Apache, str, str
         timezone,
         apachectl=host.apachectl or "",
         pid_file=pid_file or "",
-        unit=host.unit or "",
+        unit=unit,
         debian=debian,
         private_tmp=host.private_tmp,
         name=_name(kind, options),
@@ -151,7 +151,8 @@ def _for_another_host(options: argparse.Namespace) -> tuple[apache.Apache, str, 
     if not options.kind:
         remedy = f"name the kind: --for, and one of {', '.join(sorted(kinds.KINDS))}"
         raise UsageError("--prepared-elsewhere", "it cannot be told from here what starts a server there", remedy)
-    host = apache.Apache(apachectl=options.apachectl, pid_file=options.pid_file, unit=options.unit)
+    unit = systemd.Unit(options.unit) if options.unit else None
+    host = apache.Apache(apachectl=options.apachectl, pid_file=options.pid_file, unit=unit)
     debian = os.path.basename(options.apachectl or "").startswith("apache2")
     values = kinds.WrapperSettings(
         other_host.place(options.directory, options.directory),
@@ -179,9 +180,8 @@ def _host(options: argparse.Namespace) -> apache.Apache:
         # The unit of this host's Apache starts another one, if this is a self-compiled one's script.
         unit = host.unit if hands_over or options.apachectl == host.apachectl else None
         host = replace(host, apachectl=options.apachectl, hands_over=hands_over, unit=unit)
-    if options.unit and options.unit != host.unit:
-        service = systemd.read([options.unit])
-        host = apache.started_as(host, service) if service else replace(host, unit=options.unit, private_tmp=None)
+    if options.unit and not (host.unit and host.unit.name == options.unit):
+        host = replace(host, unit=systemd.read([options.unit]) or systemd.Unit(options.unit))
     return host
 
 
