@@ -63,6 +63,11 @@ class Distribution:
         extras = f"[{','.join(self.extras)}]" if self.extras else ""
         return f"{self.project}{extras} {self.version or '(no version)'}"
 
+    @property
+    def cache_directory(self) -> str | None:
+        """The name of the directory in the cache where the target looks for its members; None where `cache_name` is."""
+        return self.cache_name and f"{self.cache_name}-tmp"
+
 
 @dataclass(frozen=True)
 class Need:

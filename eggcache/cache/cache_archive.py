@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from eggcache.cache import receipt
 from eggcache.cache.plan import Cache, Claim, Plan
-from eggcache.eggs import layout, packing
+from eggcache.eggs import packing, zip_dates
 from eggcache.errors import EggcacheError
 from eggcache.model import DEFAULT_RUN, Finding, Outcome, Ownership, Report, Run, Tree, Zone
 from eggcache.progress import Progress
@@ -112,7 +112,7 @@ class Archiving:
         with tar_file.output(self.file, 0o644 if target.group is None else 0o600, run.dry_run) as stream:
             tree, reader = self._tree(launch)
             work = Archive(cache, run.progress)
-            with layout.zone(target.timezone):
+            with zip_dates.zone(target.timezone):
                 work.write(Plan(tree, target, reader.opened, cache), stream, self.extras)
         zone = time_zones.of(target.timezone)
         return Report(
@@ -164,7 +164,7 @@ class Archive:
         :raises EggcacheError: the plan fails
         """
         self.progress.phase("writing the archive", plan.size())
-        tar, mtime = Tar(stream), layout.mtime(tar_file.FIRST)
+        tar, mtime = Tar(stream), zip_dates.mtime(tar_file.FIRST)
         tar.directory(self.cache.directory, mtime, self.cache.owner, tar_file.MARK)
         # By it `remove` knows the directory for eggcache's, on a host that has eggcache one day. The receipt, which is
         # of this host, is not for that one: without it `prepare` makes everything anew.

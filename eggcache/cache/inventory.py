@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 from eggcache.cache import foreign_entries as cache_names
 from eggcache.cache import freshness, groups_and_time_zones, receipt
-from eggcache.eggs import layout
 from eggcache.errors import EggcacheError, NotPermitted, Remedy
 from eggcache.model import Finding, Tree
 from eggcache.system import accounts, files, safe_dirs
@@ -126,18 +125,15 @@ def readiness(directory: str, tree: Tree) -> tuple[bool, ...]:
         record = receipt.Receipt() if descriptor is None else receipt.read(descriptor)
         names = set() if descriptor is None else set(os.listdir(descriptor))
 
-    def holds(name: str, egg: str | None) -> bool:
-        extracted = record.extracted.get(name)
-        if not extracted or egg is None or name not in names:
+    def holds(name: str | None, egg: str | None) -> bool:
+        extracted = record.extracted.get(name or "")
+        if not name or not extracted or egg is None or name not in names:
             return False
         if extracted.egg == egg and extracted.source == freshness.fingerprint(egg):
             return True
         return any(egg in entry.eggs(name) for entry in record.entries.values())  # another one of the same content
 
-    return tuple(
-        distribution.cache_name is not None and holds(layout.cache_directory(distribution), distribution.egg)
-        for distribution in tree.distributions
-    )
+    return tuple(holds(distribution.cache_directory, distribution.egg) for distribution in tree.distributions)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from eggcache.cache import freshness, groups_and_time_zones, receipt, unservable
-from eggcache.eggs import extract, layout
+from eggcache.eggs import extract, zip_dates
 from eggcache.eggs import reader as eggs
 from eggcache.eggs.extract import Opened
 from eggcache.errors import EggcacheError, EggUnsuitable, NotPermitted, Remedy
@@ -48,7 +48,7 @@ class Place:
 @dataclass(frozen=True)
 class Claim:
     """The claim of an open egg to its place. Its files there are the members of `opened`, each with the mtime that
-    layout.mtime has for its date."""
+    zip_dates.mtime has for its date."""
 
     place: Place
     opened: Opened
@@ -94,7 +94,7 @@ class Cache:
 @dataclass(frozen=True)
 class Plan:
     """The content of a cache for the zipped eggs of `tree` and for `target`, in whose time zone it is to be walked
-    (layout.zone). Without a `cache` it has the place of each egg, but no owners and no other trees."""
+    (zip_dates.zone). Without a `cache` it has the place of each egg, but no owners and no other trees."""
 
     tree: Tree
     target: Target
@@ -246,7 +246,7 @@ class Plan:
 
     def _other_zones(self, cache: Cache, place: Place, opened: Opened, digest: str) -> Iterator[str | None]:
         for zone in groups_and_time_zones.zones(cache.record, place.name, self.target.timezone):
-            with layout.zone(zone):
+            with zip_dates.zone(zone):
                 zone_digest = content_digest(opened, cache.ownership(opened.egg))
             if zone_digest != digest:  # two zones may agree on every date
                 yield zone
@@ -255,11 +255,11 @@ class Plan:
 def _place(path: str, distribution: Distribution) -> Place | None:
     """The place of a distribution in the egg at `path`; None where pkg_resources extracts nothing of it. Raises
     EggUnsuitable where no directory can have its name."""
-    if distribution.kind is Kind.ZIP or distribution.cache_name is None:
+    name = distribution.cache_directory
+    if distribution.kind is Kind.ZIP or name is None:
         return None
     # A basket's inner egg has a directory of its own up to setuptools 49.5, and not since.
     is_nested = distribution.cache_name != os.path.basename(path)
-    name = layout.cache_directory(distribution)
     if len(os.fsencode(name)) > _LONGEST:
         raise EggUnsuitable(path, "its name is too long for a cache directory", "unzip it")
     return Place(name, distribution, path, distribution.inside if is_nested else "")
@@ -271,7 +271,7 @@ def content_digest(opened: Opened, owner: Ownership) -> str:
     hasher = blake2b(repr(owner).encode(), digest_size=16)
     entries = sorted(opened.members, key=lambda entry: entry[0])  # who packed it had the order from a file system
     for name, member in entries:
-        hasher.update(repr((name, member.size, member.crc, layout.mtime(member.date_time))).encode())
+        hasher.update(repr((name, member.size, member.crc, zip_dates.mtime(member.date_time))).encode())
     directories = opened.directories()
     names = [name for name, _ in entries]
     empty = (

@@ -13,7 +13,7 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from eggcache.cache import foreign_entries, freshness, receipt
-from eggcache.eggs import layout
+from eggcache.eggs import zip_dates
 from eggcache.errors import EggcacheError, NotPermitted, Remedy, of_disk
 from eggcache.model import DEFAULT_RUN, Finding, Outcome, Ownership, Report, Run, Tree
 from eggcache.system import locks, safe_dirs, staging
@@ -158,7 +158,7 @@ class Preparation:
         from eggcache.cache import keep_or_replace, reset_directory, reset_other_trees
 
         directory, record, descriptor, notes = self.directory, receipt.Receipt(), None, list[str]()
-        with layout.zone(self.target.timezone), ExitStack() as stack, _never_lenient(directory, unsafe):
+        with zip_dates.zone(self.target.timezone), ExitStack() as stack, _never_lenient(directory, unsafe):
             if unsafe:
                 reset_directory.check(directory)
                 notes.append(f"{directory}: {unsafe.cause}: it would be moved aside, to {directory}.aside-...")
@@ -184,7 +184,7 @@ class Preparation:
         """Fill the directory under its lock; None where another run has renewed it meanwhile."""
         from eggcache.cache.filling import Filling
 
-        with layout.zone(self.target.timezone), ExitStack() as stack:
+        with zip_dates.zone(self.target.timezone), ExitStack() as stack:
             descriptor, renewal = self._open(stack)
             stack.enter_context(_never_lenient(self.directory, renewal or unsafe))
             foreign_entries.refuse_other_directory(self.directory, os.listdir(descriptor), _EMPTY)

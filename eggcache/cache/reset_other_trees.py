@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from eggcache.cache import freshness, groups_and_time_zones, receipt
 from eggcache.cache.filling import Filling
 from eggcache.cache.plan import Cache, Plan
-from eggcache.eggs import layout
+from eggcache.eggs import zip_dates
 from eggcache.errors import EggcacheError
 from eggcache.model import Ownership
 from eggcache.progress import Progress
@@ -67,7 +67,7 @@ def _prepare(key: str, entry: receipt.Entry, directory: str, descriptor: int, pr
     start = time.time_ns()
     tree = resolver.resolve(target, prepare.roots, meanwhile=progress.tick)
     record = receipt.read(descriptor)
-    with layout.zone(target.timezone), staging.stage(descriptor) as (_, stage):
+    with zip_dates.zone(target.timezone), staging.stage(descriptor) as (_, stage):
         safe_dirs.set_owner(descriptor, owner.uid, owner.gid, owner.directory_mode)
         cache, reader = Cache(prepare, owner, record), EarlyReader(target.account, prepare.limits)
         work = Filling(cache, descriptor, stage, progress)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from itertools import chain
 
-from eggcache.eggs import extract, layout, source_scan
+from eggcache.eggs import extract, source_scan, zip_dates
 from eggcache.eggs import reader as eggs
 from eggcache.eggs.extract import Opened
 from eggcache.errors import EggcacheError, Remedy
@@ -82,7 +82,7 @@ def _zip_faults(opened: Opened, members: dict[str, Member]) -> Iterator[Wrong]:
     unusual = list(opened.egg.unusual)
     if unusual:
         yield "unusual-names", f"Pythons and locales disagree on the name of {unusual[0]!a}", unusual
-    doubtful = [name for name, member in members.items() if layout.ambiguous(member.date_time)]
+    doubtful = [name for name, member in members.items() if zip_dates.ambiguous(member.date_time)]
     if doubtful:
         cause = f"{doubtful[0]} is dated at a time that there is twice, or never, where clocks are set, and what mtime "
         yield "ambiguous-time", f"{cause}pkg_resources expects is a matter of chance", doubtful

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
 
-from eggcache.eggs import decompression, layout
+from eggcache.eggs import decompression, zip_dates
 from eggcache.eggs import reader as eggs
 from eggcache.eggs.decompression import WINDOW, File
 from eggcache.errors import EggcacheError, EggChanged
@@ -94,7 +94,7 @@ class Extraction:
         ownership: Ownership,
         *,
         native_mode: int | None = None,
-        mtime: Callable[[DateTime], int] = layout.mtime,
+        mtime: Callable[[DateTime], int] = zip_dates.mtime,
     ) -> None:
         self.source = opened.source
         self.egg = opened.egg

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
-from eggcache.eggs import decompression, extract, layout
+from eggcache.eggs import decompression, extract, zip_dates
 from eggcache.eggs import reader as eggs
 from eggcache.eggs.decompression import WINDOW, File
 from eggcache.eggs.extract import Opened
@@ -34,7 +34,7 @@ class Entry(NamedTuple):
 def entries(opened: Opened, ownership: Ownership) -> Iterator[Entry]:
     """All files of an egg, as a cache has them."""
     for name, member in opened.members:
-        yield Entry(name, member, layout.mtime(member.date_time), ownership.file_mode)
+        yield Entry(name, member, zip_dates.mtime(member.date_time), ownership.file_mode)
 
 
 def pack(tar: Tar, opened: Opened, into: str, ownership: Ownership, selection: Iterable[Entry] | None = None) -> None:

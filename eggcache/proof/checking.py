@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import replace
 
 from eggcache.cache import groups_and_time_zones
-from eggcache.eggs import layout
+from eggcache.eggs import zip_dates
 from eggcache.errors import EggcacheError, NotPermitted, Remedy
 from eggcache.model import DEFAULT_RUN, Finding, Outcome, Report, Run, Tree
 from eggcache.proof import application as applications
@@ -99,7 +99,7 @@ def with_tree(
         run.progress.phase(f"asking {target.python} what it gets")
 
     run.progress.phase(f"asking {target.python} for the tree")
-    with layout.zone(target.timezone):
+    with zip_dates.zone(target.timezone):
         try:
             likely = target_side.Imports(imports, host_side.likely())
             with target_side.Question(target, roots, cache, likely) as question:

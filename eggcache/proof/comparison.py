@@ -13,8 +13,8 @@ from typing import Any
 
 from eggcache.cache import foreign_entries, freshness, receipt
 from eggcache.cache.plan import Place, Plan
-from eggcache.eggs import layout
 from eggcache.eggs import reader as eggs
+from eggcache.eggs import zip_dates
 from eggcache.eggs.extract import Opened
 from eggcache.errors import EggcacheError, Remedy
 from eggcache.model import DateTime, Finding, Member, Outcome, Run, Tree
@@ -76,7 +76,7 @@ class Comparison:
         return self.prepare.target
 
     def compare(self, tree: Tree, read: EarlyReader | None = None) -> None:
-        """Compare all that the cache should have of `tree`, in the zone of layout.zone. `read` has the eggs read so
+        """Compare all that the cache should have of `tree`, in the zone of zip_dates.zone. `read` has the eggs read so
         far."""
         plan = Plan(tree, self.target, (read or EarlyReader(self.target.account, self.run.limits)).opened)
         self.run.progress.phase("comparing with the eggs", plan.size())
@@ -124,7 +124,7 @@ class Comparison:
             with accounts.acting(self.target.account):
                 for name, member in now:
                     path = os.path.join(into, name)
-                    mtime = layout.mtime(member.date_time)
+                    mtime = zip_dates.mtime(member.date_time)
                     code, why = difference(path, member.size, mtime, self._bytes_of(opened, member))
                     if code:
                         faults.setdefault(code, []).append((path, why))

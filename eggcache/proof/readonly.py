@@ -10,7 +10,7 @@ import os
 import zlib
 from dataclasses import replace
 
-from eggcache.eggs import layout
+from eggcache.eggs import zip_dates
 from eggcache.eggs.extract import Opened
 from eggcache.errors import Remedy
 from eggcache.model import DEFAULT_RUN, Finding, Member, Report, Run
@@ -45,7 +45,7 @@ def verify(
     :param launched: the question, where the caller has started the target already
     :raises EggcacheError: the target fails
     """
-    with layout.zone(target.timezone):
+    with zip_dates.zone(target.timezone):
         tree, read = eggs_on_path.resolve(target, roots, run, launched)
         prepare = Prepare(directory, target, roots, run.limits).readable()
         root = Remedy("run as root", prepare.line())

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
-from eggcache.eggs import layout
+from eggcache.eggs import zip_dates
 from eggcache.errors import Remedy, UsageError
 from eggcache.model import DateTime, Finding
 from eggcache.servers import systemd
@@ -160,8 +160,8 @@ def agree(dates: Sequence[DateTime], zone: str | None, other: str | None) -> boo
 
 
 def _moments(dates: Sequence[DateTime], zone: str | None) -> list[int]:
-    with layout.zone(zone):
-        return [layout.mtime(date) for date in dates]
+    with zip_dates.zone(zone):
+        return [zip_dates.mtime(date) for date in dates]
 
 
 # ------------------------------------------------------------------------------------------- what is running

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
-from eggcache.eggs import byte_code, layout
+from eggcache.eggs import byte_code, zip_dates
 from eggcache.eggs import reader as eggs
 from eggcache.eggs.extract import Opened
 from eggcache.eggs.extraction_batch import Batch
@@ -200,7 +200,7 @@ def _library(interpreter: Interpreter, account: Account | None) -> list[str]:
 
 def _mtime(date_time: DateTime) -> int:
     """The zip's date, as far as the .pyc of a Python 2 can name it; real eggs are dated 2098."""
-    mtime = layout.mtime(date_time)
+    mtime = zip_dates.mtime(date_time)
     return mtime if mtime <= byte_code.LATEST else int(time.time())
 
 

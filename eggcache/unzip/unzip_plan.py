@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping
 
-from eggcache.eggs import byte_code, extract, layout
+from eggcache.eggs import byte_code, extract, zip_dates
 from eggcache.eggs import reader as eggs
 from eggcache.eggs.extract import Opened
 from eggcache.eggs.packing import Entry
@@ -80,6 +80,6 @@ def _mtime(source: str, size: int, version: tuple[int, ...], headers: Mapping[st
 
 
 def _date(date_time: tuple[int, int, int, int, int, int]) -> int:
-    """The zip's date, as layout.mtime has it; real eggs are dated 2098, at which tar would warn."""
-    mtime = layout.mtime(date_time)
-    return mtime if mtime <= byte_code.LATEST else layout.mtime((1980, 1, 1, 0, 0, 0))
+    """The zip's date, as zip_dates.mtime has it; real eggs are dated 2098, at which tar would warn."""
+    mtime = zip_dates.mtime(date_time)
+    return mtime if mtime <= byte_code.LATEST else zip_dates.mtime((1980, 1, 1, 0, 0, 0))

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from hashlib import md5
 from typing import BinaryIO
 
-from eggcache.eggs import byte_code, layout, packing
+from eggcache.eggs import byte_code, packing, zip_dates
 from eggcache.eggs import reader as eggs
 from eggcache.eggs.extract import Opened
 from eggcache.errors import EggcacheError, EggUnsuitable, UsageError
@@ -90,7 +90,7 @@ def archive_unzipped(
     if site_packages is not None:
         _check_place(site_packages, zips)
     is_useless = isinstance(file, str) and not zips  # a stream gets an empty archive
-    with tar_file.output(file, 0o600, run.dry_run or is_useless) as stream, layout.zone(_ZONE):
+    with tar_file.output(file, 0o600, run.dry_run or is_useless) as stream, zip_dates.zone(_ZONE):
         work = Archive(Tar(stream), tree.interpreter.version, reader)
         total = sum(os.path.getsize(os.path.join(directory, name)) for directory in zips for name in zips[directory])
         run.progress.phase("writing the archive", total)
@@ -132,7 +132,7 @@ class Archive:
     def write(self, directory: str, place: str, zips: dict[str, Distribution], run: Run) -> None:
         """Write the eggs `zips` of the directory `directory` for the directory `place` of the host, and the script,
         with the progress of `run`."""
-        stage, mtime = os.path.join(place, STAGE), layout.mtime(tar_file.FIRST)
+        stage, mtime = os.path.join(place, STAGE), zip_dates.mtime(tar_file.FIRST)
         self.tar.directory(stage, mtime, _PRIVATE, tar_file.MARK)
         lines: list[bytes] = []
         for name in sorted(zips, key=os.fsencode):

@@ -15,7 +15,7 @@ from support.zips import Entry, archive
 from eggcache.cache.cache_archive import Archive, Extra
 from eggcache.cache.plan import Cache, Plan
 from eggcache.cache.receipt import Receipt
-from eggcache.eggs import layout, packing
+from eggcache.eggs import packing, zip_dates
 from eggcache.eggs.extract import Opened
 from eggcache.errors import EggChanged
 from eggcache.model import DEFAULT_LIMITS, Distribution, Interpreter, Kind, Ownership, Tree
@@ -53,7 +53,7 @@ def written(eggs: Iterable[Path], stream: io.BytesIO, *extra: Extra) -> Archive:
     tree = Tree(Interpreter("/", (2, 7, 18), "/", (), None, "setuptools 44.1.1"), (), tuple(distributions), ())
     cache = Cache(Prepare("/var/cache/eggcache", target, EVERYTHING), GROUP, Receipt())
     made = Archive(cache, Progress())
-    with layout.zone("UTC0"):
+    with zip_dates.zone("UTC0"):
         made.write(
             Plan(tree, target, EarlyReader(accounts.current(), DEFAULT_LIMITS).opened, cache),
             stream,

@@ -18,7 +18,7 @@ from eggcache.cache.keep_or_replace import foresee
 from eggcache.cache.plan import Cache, Plan, Step
 from eggcache.cache.receipt import Entry as Prepared
 from eggcache.cache.receipt import Receipt
-from eggcache.eggs import layout
+from eggcache.eggs import zip_dates
 from eggcache.eggs.reader import Egg, chunks, read
 from eggcache.errors import EggcacheError, EggRefused, NotPermitted
 from eggcache.model import Distribution, Interpreter, Kind, Outcome, Ownership, Tree
@@ -162,10 +162,10 @@ def test_mtimes_are_those_of_the_zone() -> None:
     with that zone, unless both agree on all its dates."""
     digests = []
     for zone, hours in (("UTC", 0), ("America/New_York", 5), ("Europe/London", 0)):
-        with layout.zone(zone):
+        with zip_dates.zone(zone):
             aim = cache(prepared(ONE, "UTC"))
             (claim,) = (step.claim for step in plan(Eggs({ONE: EGG}), cache=aim, zone=zone).steps() if step.claim)
-            mtimes = {layout.mtime(member.date_time) for _, member in claim.opened.members}
+            mtimes = {zip_dates.mtime(member.date_time) for _, member in claim.opened.members}
         assert mtimes == {NOON + 3600 * hours}
         assert claim.other_zones == (("UTC",) if hours else ())
         digests.append(claim.digest)
@@ -233,13 +233,13 @@ def test_archive_of_a_plan() -> None:
     """A plan alone has all that a tar archive of the cache is written of: places, members in the egg's order, bytes,
     mtimes, owner and modes."""
     aim, buffer = cache(), BytesIO()
-    with layout.zone("America/New_York"), tarfile.open(fileobj=buffer, mode="w") as tar:
+    with zip_dates.zone("America/New_York"), tarfile.open(fileobj=buffer, mode="w") as tar:
         for step in plan(Eggs({ONE: EGG, TWO: REPACKED}), cache=aim).steps():
             if step.claim and not step.claim.twin:
                 one, owner = step.claim.opened, aim.ownership(step.claim.opened.egg)
                 for name, member in one.members:
                     info = tarfile.TarInfo(f"{step.claim.place.name}/{name}")
-                    info.size, info.mtime, info.mode = member.size, layout.mtime(member.date_time), owner.file_mode
+                    info.size, info.mtime, info.mode = member.size, zip_dates.mtime(member.date_time), owner.file_mode
                     tar.addfile(info, BytesIO(b"".join(chunks(one.source, one.egg, member))))
     buffer.seek(0)
     with tarfile.open(fileobj=buffer) as tar:
@@ -290,7 +290,7 @@ def test_outcomes_of_damage() -> None:
 
 def test_outcomes_of_another_zone() -> None:
     """A place that is current in another zone is not taken from there: not in a dry run either."""
-    with layout.zone("America/New_York"):
+    with zip_dates.zone("America/New_York"):
         aim = cache(prepared(ONE, "UTC"))
         with pytest.raises(ServesOthers, match="TZ=UTC"):
             foresee(plan(Eggs({ONE: EGG}), cache=aim, zone="America/New_York"), aim, None, Count())

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from support.parts import missing
 
-from eggcache.eggs import layout
+from eggcache.eggs import zip_dates
 from eggcache.model import Zone
 from eggcache.system import time_zones
 
@@ -38,7 +38,7 @@ def test_the_text_says_the_same() -> None:
     dates = [(2010, 1, 15, 12, 0, 0), (2024, 7, 15, 12, 0, 0), (2024, 3, 31, 3, 0, 0)]
     zones = []
     for name in ("Europe/Madrid", time_zones.of("Europe/Madrid").posix):
-        with layout.zone(name):
+        with zip_dates.zone(name):
             zones.append([time.mktime((*date, 0, 0, -1)) for date in dates])
     assert zones[0] == zones[1]
 

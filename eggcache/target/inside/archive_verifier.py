@@ -121,7 +121,7 @@ def compare(row, cache, shifted):
 
 
 def ambiguous(date):
-    """Whether the C library's answer for this local time is a matter of chance: see eggcache/eggs/layout.py."""
+    """Whether the C library's answer for this local time is a matter of chance: see eggcache/eggs/zip_dates.py."""
     year, month = date[0] + (date[1] - 1) // 12, (date[1] - 1) % 12 + 1
     days = datetime.date(year, month, 1).toordinal() - datetime.date(1970, 1, 1).toordinal() + date[2] - 1
     as_utc = ((days * 24 + date[3]) * 60 + date[4]) * 60 + date[5]

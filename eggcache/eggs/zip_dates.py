@@ -1,9 +1,8 @@
-"""Where pkg_resources looks for an extracted member, and when it takes that file for current.
+"""The mtime that a zip's date stands for, as pkg_resources reckons it, and the dates for which it has no sure one.
 
-Pure rules, read off pkg_resources (ZipProvider._extract_resource, _is_current, _get_date_and_size) of
-setuptools 0.6c11 to 81 and measured there: a member NAME of EGG is looked for at EGG-tmp/NAME in the cache
-and is current when its size is the zip's and its mtime is exactly `time.mktime` of the zip's date in the
-time zone of the asking process.
+Pure rules, read off pkg_resources (ZipProvider._is_current, _get_date_and_size) of setuptools 0.6c11 to 81 and measured
+there: an extracted member is current when its size is the zip's and its mtime is exactly `time.mktime` of the zip's
+date in the time zone of the asking process.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from contextlib import contextmanager
 from datetime import date
 from functools import lru_cache
 
-from eggcache.model import DateTime, Distribution
+from eggcache.model import DateTime
 
 _DAY = 86_400  # seconds
 
@@ -81,14 +80,3 @@ def _as_utc(date_time: DateTime) -> int:
     years, months = divmod(month - 1, 12)
     days = date(year + years, months + 1, 1).toordinal() - date(1970, 1, 1).toordinal() + day - 1
     return days * _DAY + hour * 3600 + minute * 60 + second
-
-
-def cache_directory(distribution: Distribution) -> str:
-    """The name of the directory in the cache where the target looks for the members of this distribution.
-
-    :param distribution: one that lies in a zip
-    :raises ValueError: it lies in no zip
-    """
-    if not distribution.cache_name:
-        raise ValueError(f"{distribution.location} is not zipped")
-    return distribution.cache_name + "-tmp"

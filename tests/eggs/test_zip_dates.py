@@ -1,4 +1,4 @@
-"""layout: the rules of pkg_resources."""
+"""zip_dates: the times that pkg_resources makes of the dates in zips."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from eggcache.eggs import layout
+from eggcache.eggs import zip_dates
 
 
 @pytest.mark.parametrize(
@@ -26,15 +26,15 @@ def test_dates_are_those_of_mktime_in_the_zone(
     name: str, moment: tuple[int, int, int, int, int, int], expected: int
 ) -> None:
     """Dates are reckoned as mktime does it in the zone asked for, impossible ones included."""
-    with layout.zone(name):
-        assert layout.mtime(moment) == expected
+    with zip_dates.zone(name):
+        assert zip_dates.mtime(moment) == expected
 
 
 def test_zone_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """The process's own zone is as it was afterwards, also where it had none."""
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     time.tzset()
-    with layout.zone(None):
+    with zip_dates.zone(None):
         assert "TZ" not in os.environ
     assert time.tzname[0] == "JST"
     monkeypatch.undo()
@@ -63,11 +63,11 @@ def test_time_is_ambiguous_where_mktime_takes_a_chance(
     name: str, moment: tuple[int, int, int, int, int, int], ambiguous: bool
 ) -> None:
     """A local time is ambiguous where mktime's answer depends on what the process asked before, and only there."""
-    with layout.zone(name):
+    with zip_dates.zone(name):
         answers = set()
         for year in range(moment[0] - 2, moment[0] + 3):
             for month in (1, 7):
                 time.mktime((year, month, 3, 12, 0, 0, 0, 0, -1))
                 answers.add(time.mktime((*moment, 0, 0, -1)))
         assert (len(answers) > 1) is ambiguous
-        assert layout.ambiguous(moment) is ambiguous
+        assert zip_dates.ambiguous(moment) is ambiguous
