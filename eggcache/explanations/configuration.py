@@ -141,9 +141,12 @@ APPLICATION = (
     ),
     Explanation(
         "egg-cache-ignored",
-        "SetEnv PYTHON_EGG_CACHE, or PythonOption PYTHON_EGG_CACHE without a handler that looks for it.",
+        "SetEnv PYTHON_EGG_CACHE, or PythonOption PYTHON_EGG_CACHE without a handler that looks for it. Or a "
+        "PythonPath hides the module by which PythonOption eggcache.directory is the cache.",
         "The setting does not reach the environment of the process. Only an application that reads it itself uses it.",
-        "Leave the line there, and add what eggcache wrapper --for mod_python, or --for mod_wsgi, prints.",
+        "Leave the line there, and add what eggcache wrapper --for mod_python, or --for mod_wsgi, prints. Of the "
+        "PythonPaths outside of sections the last one counts alone: have one of them only, which begins with the "
+        "--directory of the wrapper.",
     ),
     Explanation(
         "daemon-user-cannot-read",

@@ -10,7 +10,7 @@ from contextlib import suppress
 
 from eggcache.errors import UsageError
 from eggcache.model import Finding, Interpreter
-from eggcache.servers import script_findings, trac_front_ends
+from eggcache.servers import python_path, script_findings, trac_front_ends
 from eggcache.servers.apache_configuration import Configuration, Directive, idle, options, proxies
 from eggcache.system import accounts
 from eggcache.system.accounts import Account
@@ -51,6 +51,7 @@ def host_findings(
         if beside(configuration, interpreter, account):
             return tuple(findings)
         findings += _python(configuration, interpreter)
+        findings += python_path.findings(configuration, interpreter)
     if cache is not None:
         findings += _ignored(configuration)
         findings += _elsewhere(configuration, cache)

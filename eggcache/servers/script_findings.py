@@ -15,7 +15,7 @@ from dataclasses import replace
 
 from eggcache.errors import Remedy
 from eggcache.model import DateTime, Finding, Interpreter
-from eggcache.servers import environment_variables, trac_front_ends
+from eggcache.servers import environment_variables, python_path, trac_front_ends
 from eggcache.servers.apache_configuration import Configuration, Directive, options
 from eggcache.servers.application_servers import ApplicationServer
 from eggcache.servers.script_settings import Setting
@@ -186,7 +186,7 @@ def _of_paths(
     checked = {os.path.realpath(path) for path in interpreter.path}
     lines = [(line, options(line).get("python-path", "").split(":")) for line in daemons]
     lines += [(line, (line.words or ("",))[0].split(":")) for line in configuration.named("WSGIPythonPath")][-1:]
-    lines += [(line, re.findall(r"['\"](/[^'\"]+)['\"]", line.arguments)) for line in configuration.named("PythonPath")]
+    lines += [(line, python_path.named(line)) for line in configuration.named("PythonPath")]
     entries = [(line.place, line.name, paths) for line, paths in lines]
     entries += [(server.environment.thing, "its configuration", list(server.paths)) for server in servers]
     for place, name, paths in entries:

@@ -12,11 +12,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from eggcache.errors import UsageError
+from eggcache.servers import python_path
 from eggcache.system import package_data
 from eggcache.wrappers import destination, quoting
 from eggcache.wrappers.kinds import KINDS, WrapperSettings, fill
 
-MODULE = "eggcache_modpython.py"
 GATEWAY = "eggcache_gateway.py"
 _LOADED = "modules/mod_python.so"  # relative to ServerRoot: upstream's place, and Red Hat's by a link
 _DEBIAN = "/usr/lib/apache2/modules/mod_python.so"
@@ -44,7 +44,7 @@ def mod_python(
     settings: WrapperSettings,
     *,
     modules: str | None = None,
-    paths: Sequence[str] = (),
+    paths: Sequence[str] | None = (),
     application: Application | None = None,
     mutexes: str = "logs/",
     root: str = "/",
@@ -57,24 +57,30 @@ def mod_python(
     :param settings: the cache, its zone, and what the text says of both
     :param modules: the directory of the application's modules, the first entry of PythonPath; None: no PythonPath for
         it
-    :param paths: further entries of PythonPath
+    :param paths: further entries of PythonPath; None: Apache has a PythonPath with `modules` already
     :param application: what is deployed; None: the cache alone is set
     :param mutexes: the directory of mod_python's lock files
     :param root: the directory below which the file of mod_python itself is looked up
     :raises UsageError: a value is not absolute where it must be, cannot be expressed in Apache's configuration, or is
         no name of a module; an application without `modules`
     """
-    for value in (settings.directory, *settings.prepare[:1], *paths, *([modules] if modules is not None else [])):
+    for value in (
+        settings.directory,
+        *settings.prepare[:1],
+        *(paths or ()),
+        *([modules] if modules is not None else []),
+    ):
         if not value.startswith("/"):
             raise UsageError(value, "not an absolute path", "write it in full")
-    for value in (settings.directory, *settings.prepare, settings.timezone or "", modules or "", *paths):
+    for value in (settings.directory, *settings.prepare, settings.timezone or "", modules or "", *(paths or ())):
         if "\0" in value:
             raise UsageError(repr(value), "no path or argument can hold a NUL", "leave it out")
     values = dict(KINDS["mod_python"].values(settings))
     texts: dict[str, str] = {}
     if modules is not None:
-        values["PATH"] = f"PythonPath {quoting.apache(_python_path([modules, *paths]))}"
-        texts[MODULE] = inside("eggcache_modpython.py")
+        on_path = f"# {python_path.MODULE} is on the PythonPath that Apache has already."
+        values["PATH"] = on_path if paths is None else f"PythonPath {quoting.apache(_python_path([modules, *paths]))}"
+        texts[python_path.MODULE] = inside(python_path.MODULE)
     if application is not None:
         if modules is None:
             raise UsageError("--app", "its launcher and the gateway are files", "say where they go with --directory")

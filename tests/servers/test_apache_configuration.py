@@ -17,7 +17,7 @@ import pytest
 from support.parts import missing
 
 from eggcache.model import Finding, Interpreter
-from eggcache.servers import apache, apache_configuration, apache_findings, script_findings
+from eggcache.servers import apache, apache_configuration, apache_findings, python_path, script_findings
 from eggcache.servers.apache_configuration import Configuration, Directive
 from eggcache.system import accounts
 from eggcache.target.command_lines import Prepare
@@ -533,6 +533,42 @@ def test_what_has_no_effect(host: Host, module: str) -> None:
         assert codes(host.findings("PythonOption PYTHON_EGG_CACHE /c", [module], cache="/c")) == ["egg-cache-ignored"]
     assert host.findings("SetEnv OTHER /var/c", [module, env], cache="/var/c") == []
     assert host.findings("SetEnv PYTHON_EGG_CACHE /var/c", [env], cache="/var/c") == []
+
+
+THEIRS = "PythonPath \"['/srv/x'] + sys.path\"\n"
+IMPORT = "PythonImport eggcache_modpython::at_start main_interpreter\n"
+OURS = f"PythonPath \"['DIR', '/srv/y'] + sys.path\"\n{IMPORT}"
+
+
+@pytest.mark.parametrize(
+    ("text", "other_path", "ignored"),
+    [
+        ("", False, False),
+        (THEIRS, True, False),
+        (OURS, False, False),
+        (OURS.replace("DIR", "/srv/y"), False, True),
+        (IMPORT, False, True),
+        (THEIRS + OURS, True, False),
+        (OURS + THEIRS, True, True),
+        (OURS + "PythonPath sys.path+more()\n", True, False),  # what that adds cannot be told
+        (f"{OURS}<Location /a>\n{THEIRS}</Location>\n<VirtualHost *:1>\n{THEIRS}</VirtualHost>\n", False, False),
+        (f"PythonPath \"['DIR'] + (['/srv/x'] + sys.path)\"\n\n{IMPORT}", True, False),
+    ],
+)
+def test_last_python_path_counts_alone(
+    host: Host, debian_python: Interpreter, text: str, other_path: bool, ignored: bool
+) -> None:
+    """Of the PythonPaths outside of sections the last one has to have the wrapper's module, or Apache's Python gets no
+    cache from a PythonOption; one that stands elsewhere than above the wrapper's PythonImport is the site's own."""
+    (host.root / python_path.MODULE).touch()
+    text = text.replace("DIR", str(host.root))
+    findings = host.findings(text, ["python"], interpreter=debian_python)
+    assert codes(findings) == (["egg-cache-ignored"] if ignored else [])
+    line = python_path.theirs(host.read(text, ["python"]))
+    assert (line is not None) is other_path
+    assert line is None or line.line == len(
+        (host.root / "apache2.conf").read_text().partition(line.words[0])[0].split("\n")
+    )
 
 
 SCRIPTS = {

@@ -6,12 +6,13 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from support import ROOT
-from support.parts import missing
+from support import ROOT, deployment, tracs
+from support.httpd import require
+from support.parts import built, missing
 from support.systemd_host import SystemdHost
 from support.systemd_site import (
     CACHE,
@@ -135,15 +136,149 @@ def test_next_leads_to_the_page(server: Server, kind: str) -> None:
         server.host.sh("rm -f /etc/apache2/conf-*/eggcache.conf")
 
 
-def next_leads_to_the_page(server: Server, kind: str, place: str) -> None:
-    assert not server.host.path(CACHE).exists()
-    said = server.eggcache("wrapper", CACHE, *ON_SITE, "--for", kind, "-o", place).stderr
+def follow_next(server: Server, said: str) -> None:
+    """Run what a message says is next."""
     command = re.search(r"^eggcache: next: (.*)$", said, re.MULTILINE)
     assert command, said
     server.host.sh(command[1])
     server.wait()
-    assert server.page() == f"{SERVED}served\n", command[1]
+
+
+def next_leads_to_the_page(server: Server, kind: str, place: str, *words: str) -> None:
+    assert not server.host.path(CACHE).exists()
+    said = server.eggcache("wrapper", CACHE, *ON_SITE, "--for", kind, *words, "-o", place).stderr
+    follow_next(server, said)
+    assert server.page() == f"{SERVED}served\n", said
     server.eggcache("check", *ON_SITE, "--cache", CACHE)
+
+
+HANDLER = """
+import pkg_resources
+from mod_python import apache
+def handler(req):
+    name = pkg_resources.resource_filename("demo", "data.txt")
+    req.content_type = "text/plain"
+    req.write(name + "\\n" + open(name).read())
+    return apache.OK
+"""
+THEIR_PATH = f"PythonPath \"['{EGG}', '/srv/handler'] + sys.path\"\n"
+WITH_HANDLER = """
+ServerName 127.0.0.1
+PythonOption mod_python.mutex_directory "logs/"
+PythonOption mod_python.mutex_locks 32
+GracefulShutdownTimeout 1
+Alias /app /srv/handler
+<Directory /srv/handler>
+    Require all granted
+    SetHandler python-program
+    PythonHandler page
+</Directory>
+"""
+CONFIGURED = "/etc/apache2/conf-enabled/demo.conf"
+
+
+def serve_by(server: Server, module: str, other: str, configuration: str) -> None:
+    """Have Apache start with that configuration, and with one module in place of another."""
+    server.host.sh(f"systemctl stop {UNIT}; a2dismod -q -f {other}; a2enmod -q {module}")
+    server.host.write(CONFIGURED, configuration)
+    assert server.systemctl("start") == ""
+
+
+def test_next_of_mod_python_leads_to_the_page(server: Server) -> None:
+    """Under Debian's mod_python, with nothing prepared, what -o says is next has the page served. A PythonPath of the
+    site's own, beside which that of the text would be none, or take its place, is named before anything is written,
+    with what to write there; and where one without that comes last later on, check says that the cache is not used."""
+    require("python")
+    host, later = server.host, "/etc/apache2/sites-enabled/z.conf"
+    place = "/etc/apache2/conf-available/zz-eggcache.conf"
+    before = host.path(CONFIGURED).read_text()
+    host.write("/srv/handler/page.py", HANDLER)
+    host.run("mkdir", "/srv/modules")
+    try:
+        serve_by(server, "python", "wsgi", THEIR_PATH + WITH_HANDLER)
+        assert server.page() == "500\n"
+        words = ["wrapper", CACHE, *ON_SITE, "--for", "mod_python", "--directory", "/srv/modules", "-o", place]
+        refused = server.eggcache(*words, check=False)
+        said = re.fullmatch(rf"eggcache: {CONFIGURED}:1: .*; write it as (PythonPath .*) and .*\n", refused.stderr)
+        assert (refused.returncode, refused.stdout) == (2, "")
+        assert said, refused.stderr
+        assert host.sh("ls /srv/modules /etc/apache2/conf-available/zz*", check=False).stdout == "/srv/modules:\n"
+        host.write(CONFIGURED, f"{said[1]}\n{WITH_HANDLER}")
+        follow_next(server, server.eggcache(*words).stderr)
+        assert server.page() == f"{SERVED}served\n"
+        server.eggcache("check", *ON_SITE, "--cache", CACHE)
+        assert "this text already" in server.eggcache(*words).stderr
+
+        host.write(later, THEIR_PATH)
+        assert server.systemctl("restart") == ""
+        assert server.seen() == ("500\n", {"egg-cache-ignored"})
+    finally:
+        host.sh(f"rm -rf {later} /etc/apache2/conf-*/zz-eggcache.conf /srv/modules /srv/handler")
+        serve_by(server, "wsgi", "python", before)
+
+
+def test_next_of_trac_leads_to_the_page(
+    server: Server,
+    shared_tmp: Path,
+    where: Path,
+    copy_of: Callable[[deployment.Deployment], deployment.Deployment],
+) -> None:
+    """Trac's own script with a zipped plugin, and nothing prepared: what -o says is next has the plugin's page
+    served."""
+    trac = tracs.new(copy_of(built(lambda: tracs.installed("3.11", where))), shared_tmp)
+    host, place = server.host, "/etc/apache2/conf-available/eggcache.conf"
+    before = host.path(CONFIGURED).read_text()
+    target = ["--trac-env", "/srv/env", "--python", str(trac.tree.python)]
+    server.dropin("tests.conf", "PrivateTmp=no")  # what the tests have, Trac among it, is in /var/tmp
+    try:
+        # On a disk of the host's: that of the tests is for it to read alone
+        host.sh(
+            f"cp -a {shared_tmp}/env {shared_tmp}/deployed /srv; sed -i s#{shared_tmp}#/srv#g /srv/deployed/cgi-bin/*"
+        )
+        moved = trac.directives.replace(f"{trac.scripts}", "/srv/deployed/cgi-bin")
+        access = "<Directory /srv/deployed>\n    Require all granted\n</Directory>\n"
+        serve_by(server, "wsgi", "python", f"ServerName 127.0.0.1\n{moved}{access}")
+        assert server.page("/trac/hello") == "500\n"
+        said = server.eggcache("wrapper", CACHE, *target, "-o", place).stderr
+        follow_next(server, said)
+        assert server.page("/trac/hello") == f"{CACHE}/hello-1.0-py3.11.egg-tmp/hello/htdocs"
+        assert server.page("/trac/chrome/hello/a.css") == "a {}\n"
+        server.eggcache("check", *target, "--cache", CACHE)
+    finally:
+        host.sh("rm -rf /etc/apache2/conf-*/eggcache.conf /srv/env /srv/deployed")
+        serve_by(server, "wsgi", "python", before)
+
+
+START = """#!/bin/sh
+{prepare}
+{line}
+. /etc/apache2/envvars
+exec /usr/sbin/apache2 -DFOREGROUND
+"""
+
+
+def test_shell_leads_to_the_page(server: Server) -> None:
+    """A script of the administrator's own, which a unit runs, has the page served by the two lines that the head
+    names."""
+    host = server.host
+    head = emitted(server, "shell")
+    prepare = re.search(r"^# {3}(/.* \|\| exit)$", head, re.MULTILINE)
+    line = re.search(r'^# Where: +(eval "\$\(eggcache wrapper DIR --for shell\)")$', head, re.MULTILINE)
+    assert prepare, head
+    assert line, head
+    there = f"{' '.join(EGGCACHE)} wrapper {CACHE} {' '.join(ON_SITE)}"
+    host.sh(f"systemctl stop {UNIT}")
+    text = START.format(prepare=prepare[1], line=line[1].replace("eggcache wrapper DIR", there))
+    host.write("/srv/start", text, 0o755)
+    host.write("/etc/systemd/system/site.service", "[Service]\nExecStart=/srv/start\n")
+    try:
+        for verb in ("start", "restart"):
+            host.sh(f"systemctl daemon-reload; systemctl {verb} site")
+            server.wait()
+            assert server.page() == f"{SERVED}served\n", verb
+            server.eggcache("check", *ON_SITE, "--cache", CACHE)
+    finally:
+        host.sh("systemctl stop site; rm /srv/start /etc/systemd/system/site.service; systemctl daemon-reload")
 
 
 # In outline upstream's, which hands nothing to systemd.

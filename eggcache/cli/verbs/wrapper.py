@@ -14,12 +14,12 @@ from eggcache.cli import arguments, console, next_command, receipt_defaults
 from eggcache.cli.render import report
 from eggcache.errors import Remedy, UsageError, in_one_line
 from eggcache.model import Limits
-from eggcache.servers import apache, application_servers, systemd
+from eggcache.servers import apache, apache_configuration, application_servers, python_path, systemd
 from eggcache.system import accounts, files
 from eggcache.target import other_host, search_path
 from eggcache.target.command_lines import Prepare
 from eggcache.target.interpreter import ELSEWHERE, REPORTED, Target
-from eggcache.wrappers import destination, emission, kinds, modpython
+from eggcache.wrappers import destination, emission, kinds, modpython, quoting
 
 _MOD_PYTHON = {  # options of `wrapper` that are of no use to other kinds
     "--directory": "module_directory",
@@ -45,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
         options.group = group or options.group
         host, kind, reason, values = _for_this_host(options)
     directory, debian, pid_file = values.directory, values.debian, values.pid_file or None
-    text = _with_modules(options, kind, emission.wrapper(kind, values), values)
+    text = _with_modules(options, kind, emission.wrapper(kind, values), values, host)
     instead = _dropin(options, host) if emission.lost_to_systemd(kind, host) else ""
     for finding in emission.warnings(kind, directory, host, instead, debian=debian):
         console.warn(str(finding), options)
@@ -206,7 +206,9 @@ def _for_systemd(options: argparse.Namespace, directory: str, *words: str) -> st
     return f"{next_command.wrapper(variant)} {shlex.join(['--for', 'systemd', *words])}"
 
 
-def _with_modules(options: argparse.Namespace, kind: str, text: str, values: kinds.WrapperSettings) -> str:
+def _with_modules(
+    options: argparse.Namespace, kind: str, text: str, values: kinds.WrapperSettings, host: apache.Apache
+) -> str:
     """The text with what mod_python's own options add to it, after its modules were written to --directory."""
     names = [option for option, name in _MOD_PYTHON.items() if getattr(options, name)]
     if kind != "mod_python":
@@ -217,22 +219,35 @@ def _with_modules(options: argparse.Namespace, kind: str, text: str, values: kin
         raise UsageError(names[-1], "it belongs to an application", "name its package with --app")
     if options.app and not options.app_config:
         raise UsageError(f"--app {options.app}", "it has a configuration", "name the file with --app-config")
+    modules = options.module_directory and os.path.abspath(options.module_directory)
+    on_path = modules and not options.prepared_elsewhere and _is_on_path(modules, host)
     location, requirements = options.location or f"/{options.app}", options.requirements or REPORTED
     config = options.app and os.path.abspath(options.app_config)
     application = options.app and modpython.Application(options.app, location, config, requirements)
     output = modpython.mod_python(
         values,
-        modules=os.path.abspath(options.module_directory) if options.module_directory else None,
-        paths=arguments.paths(options),
+        modules=modules or None,
+        paths=None if on_path else arguments.paths(options),
         application=application or None,
         mutexes=os.path.dirname(values.pid_file) or "logs/",
     )
     for name, source in [] if options.dry_run else output.modules.items():
-        path = os.path.join(os.path.abspath(options.module_directory), name)
+        path = os.path.join(modules, name)
         outcome = destination.write(path, source, mode=0o644)
         if outcome.changed:
             _say(path, outcome, "", options)
     return output.configuration
+
+
+def _is_on_path(modules: str, host: apache.Apache) -> bool:
+    """Whether a PythonPath of the site's own has that directory. One that has not would be none beside that of the
+    text, or take its place."""
+    line = python_path.theirs(apache_configuration.read(host))
+    if line and modules not in python_path.named(line):
+        cause = "of this PythonPath and the one of the text the last counts alone"
+        whole = quoting.apache(f"[{modules!r}] + ({line.words[0]})")
+        raise UsageError(line.place, cause, f"write it as PythonPath {whole} and run this again")
+    return line is not None
 
 
 def _say(path: str, outcome: destination.Written, following: str, options: argparse.Namespace) -> None:
