@@ -564,6 +564,7 @@ def test_last_python_path_counts_alone(
     text = text.replace("DIR", str(host.root))
     findings = host.findings(text, ["python"], interpreter=debian_python)
     assert codes(findings) == (["egg-cache-ignored"] if ignored else [])
+    assert host.findings(text, ["python"], interpreter=replace(debian_python, path=(str(host.root),))) == []
     line = python_path.theirs(host.read(text, ["python"]))
     assert (line is not None) is other_path
     assert line is None or line.line == len(
