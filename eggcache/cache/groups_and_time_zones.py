@@ -171,9 +171,16 @@ def zone_name(zone: str | None) -> str:
     return "the host's time zone" if zone is None else f"TZ={zone}"
 
 
+def directory_of_zone(prepare: Prepare) -> Prepare:
+    """The same in a directory beside, which is called after the time zone.
+
+    :param prepare: what would have been run
+    """
+    return prepare.at(_neighbour(prepare.directory, prepare.target.timezone or "local"))
+
+
 def _in_zone(prepare: Prepare, zone: str | None) -> Remedy:
-    neighbour = prepare.at(_neighbour(prepare.directory, prepare.target.timezone or "local"))
-    return Remedy(f"prepare another directory, or run both in {zone_name(zone)}", neighbour.line())
+    return Remedy(f"prepare another directory, or run both in {zone_name(zone)}", directory_of_zone(prepare).line())
 
 
 def other_zone_remedy(prepare: Prepare, zone: str | None) -> Remedy:

@@ -150,6 +150,34 @@ def test_cache_of_another_user_that_apache_is_given(server: Server, place: str) 
         host.sh(f"rm -rf {CACHE}-www-data")
 
 
+@pytest.mark.parametrize("prepared", [False, True])
+def test_zone_of_the_unit_is_kept(server: Server, prepared: bool) -> None:
+    """Where the unit has a time zone, by which the application tells the time, a wrapper that would take it away is
+    refused with the commands that lead to one in that zone; of the same zone by another name nothing is said."""
+    host, place = server.host, f"{DROPINS}/50-eggcache.conf"
+    words = ["wrapper", CACHE, *ON_SITE, "--for", "systemd", "-o", place]
+    server.dropin("10-zone.conf", "Environment=TZ=:/etc/localtime")
+    server.eggcache(*words, "-n")
+    server.dropin("10-zone.conf", "Environment=TZ=Asia/Tokyo")
+    if prepared:
+        server.eggcache("prepare", CACHE, *ON_SITE)
+    refused = server.eggcache(*words, check=False)
+    said = re.search(
+        rf"^eggcache: {UNIT}: TZ is 'Asia/Tokyo' there, .*; .*: (eggcache .*)$", refused.stderr, re.MULTILINE
+    )
+    assert (refused.returncode, host.path(place).exists()) == (2, False)
+    assert said, refused.stderr
+    host.sh(f'eggcache() {{ {shlex.join(EGGCACHE)} "$@"; }}\n{said[1]}')
+    host.run("systemctl", "daemon-reload")
+    assert server.systemctl("start") == ""
+    cache = f"{CACHE}-Asia-Tokyo" if prepared else CACHE  # the other one goes on being right for its zone
+    assert server.seen("--cache", cache) == (served("one", cache), set())
+    main = host.run("systemctl", "show", "-p", "MainPID", "--value", UNIT).stdout.strip()
+    assert "TZ=Asia/Tokyo" in host.path(f"/proc/{main}/environ").read_text().split("\0")
+    assert "this text already" in server.eggcache("wrapper", cache, *words[2:]).stderr
+    host.sh(f"rm -rf {CACHE}-Asia-Tokyo")
+
+
 def test_lock_that_is_held(server: Server) -> None:
     """Another run that holds the lock for longer than a start waits keeps Apache from nothing; and a start gives up
     waiting half a minute before systemd gives up the start."""

@@ -14,7 +14,14 @@ from eggcache.cli import arguments, console, next_command, receipt_defaults
 from eggcache.cli.render import report
 from eggcache.errors import Remedy, UsageError, in_one_line
 from eggcache.model import Limits
-from eggcache.servers import apache, apache_configuration, application_servers, python_path, systemd
+from eggcache.servers import (
+    apache,
+    apache_configuration,
+    application_servers,
+    environment_variables,
+    python_path,
+    systemd,
+)
 from eggcache.system import accounts, files
 from eggcache.target import other_host, search_path
 from eggcache.target.command_lines import Prepare
@@ -32,6 +39,7 @@ _MOD_PYTHON = {  # options of `wrapper` that are of no use to other kinds
 # ExecStartPre= unless somebody says otherwise, see systemd-system.conf(5); what is prepared then needs time as well.
 _WAIT = "60"
 
+_ZONED = ("systemd", "envvars", "sysconfig", "apachectl", "init.d")  # kinds that set TZ for an Apache, or unset it
 _FREEBSD_GROUP = "80"  # FreeBSD's www, as which its Apache runs: /etc/group of FreeBSD's base system
 
 
@@ -120,7 +128,12 @@ def _for_this_host(options: argparse.Namespace) -> tuple[apache.Apache, str, str
     if user:
         group = group or str(account.gid)
     gid = accounts.group(group, "--group" if options.group else "Apache's Group") if group else None
-    _warn_of_another(directory, Target(python, arguments.paths(options), account, gid, timezone), options)
+    target = Target(python, arguments.paths(options), account, gid, timezone)
+    _warn_of_another(directory, target, options)
+    if kind in _ZONED and options.tz is None:
+        _keep_zone(
+            Prepare(directory, target, arguments.roots(options), Limits(**arguments.limits(options))), host, options
+        )
     command = [*_ourselves(), "prepare", directory, "--lenient"]
     command += next_command.words(
         python=python, paths=arguments.paths(options), user=user, group=group, timezone=timezone, limits=options.limits
@@ -278,6 +291,26 @@ def _warn_of_another(directory: str, target: Target, options: argparse.Namespace
         remedy = groups_and_time_zones.zone_remedy(record, prepare, entry.names) or Remedy("")
     if cause:
         console.warn(in_one_line(directory, cause, remedy), options)
+
+
+def _keep_zone(prepare: Prepare, host: apache.Apache, options: argparse.Namespace) -> None:
+    """Refuse to take the time zone away by which the application tells the time, unless somebody says so by --tz."""
+    moments = [(year, month, 1, 12, 0, 0) for year in range(1990, 2038) for month in range(1, 13)]
+    for environment in environment_variables.declared(host.starter):
+        zone = environment.values.get("TZ")
+        if zone is None or "/init.d/" in environment.thing:  # which may be something else's
+            continue
+        if not environment_variables.agree(moments, zone, prepare.target.timezone):
+            ours = environment_variables.zone_words(prepare.target.timezone)
+            cause = f"TZ is {zone!r} there, and with this wrapper {ours}: the application would tell another time"
+            there = replace(prepare, target=prepare.target._replace(timezone=zone))
+            if receipt.of_safe_directory(prepare.directory).entries:  # whose dates are right for the other zone
+                there = groups_and_time_zones.directory_of_zone(there)
+            again = next_command.repeated(options, "--tz", zone, there.directory, without=options.directory)
+            command = f"{there.line()} && {again}"
+            raise UsageError(
+                environment.thing, cause, Remedy("prepare it for that zone, and repeat this with it", command)
+            )
 
 
 def _ourselves() -> list[str]:
