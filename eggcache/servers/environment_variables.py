@@ -260,15 +260,17 @@ def _embeds(pid: int, python: tuple[int, ...] | None) -> bool:
 # --------------------------------------------------------------------------------------- what starts Apache
 
 
-def declared(unit: systemd.Unit | None) -> Iterator[Environment]:
+def declared(unit: systemd.Unit | None, envvars: str = "") -> Iterator[Environment]:
     """What the unit of Apache, its envvars file and the init scripts that set a cache say of the variables.
 
     :param unit: the unit of Apache; None where systemd does not start it
+    :param envvars: the envvars file, where it is not Debian's
     """
     if unit:
         values = {name: unit.environment[name] for name in _NAMES if name in unit.environment}
         yield _environment(unit.name, values)
-    shell = [os.environ.get("APACHE_ENVVARS") or "/etc/apache2/envvars", "/etc/sysconfig/httpd"]
+    envvars = envvars or os.environ.get("APACHE_ENVVARS") or "/etc/apache2/envvars"
+    shell = [envvars, "/etc/sysconfig/httpd"]
     if os.path.isdir("/etc/init.d"):
         shell += [os.path.join("/etc/init.d", name) for name in sorted(os.listdir("/etc/init.d"))]
     for file in shell:
@@ -279,13 +281,14 @@ def declared(unit: systemd.Unit | None) -> Iterator[Environment]:
             yield _environment(file, assigned)
 
 
-def naming(environments: Iterable[Environment]) -> Environment | None:
-    """What has the last word on the cache that Apache gets, of those that are `declared`, init scripts left out: they
+def naming(environments: Iterable[Environment], variable: str = "PYTHON_EGG_CACHE") -> Environment | None:
+    """What has the last word on a variable that Apache gets, of those that are `declared`, init scripts left out: they
     may be something else's. The shell that starts Apache reads envvars in the environment of the unit.
 
     :param environments: what is `declared`, in that order
+    :param variable: its name
     """
-    ours = [each for each in environments if "/init.d/" not in each.thing and "PYTHON_EGG_CACHE" in each.known]
+    ours = [each for each in environments if "/init.d/" not in each.thing and variable in each.known]
     return ours[-1] if ours else None
 
 

@@ -7,6 +7,7 @@ with 3.5.0).
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 from collections.abc import Iterator
@@ -22,17 +23,44 @@ def named(directive: Directive) -> list[str]:
 
     :param directive: a PythonPath
     """
-    return re.findall(r"['\"](/[^'\"\\]+)['\"]", directive.arguments)
+    expression = directive.words[0] if directive.words else ""
+    try:
+        constants = [
+            node.value for node in ast.walk(ast.parse(expression, mode="eval")) if isinstance(node, ast.Constant)
+        ]
+        texts = [text for text in constants if isinstance(text, str)]
+    except (SyntaxError, ValueError):  # of a Python 2
+        texts = re.findall(r"['\"](/[^'\"\\]+)['\"]", expression)
+    # A wrapper has the bytes of a name that is not ASCII, each as a character
+    texts += [
+        os.fsdecode(text.encode("latin-1")) for text in texts if max(text, default="") in map(chr, range(128, 256))
+    ]
+    return [os.path.normpath(text) for text in texts if text.startswith("/")]
 
 
-def theirs(configuration: Configuration) -> Directive | None:
-    """The PythonPath outside of sections that counts, and that no wrapper has written; None where there is none.
+def last(configuration: Configuration, file: str, lines: range) -> Directive | None:
+    """The last PythonPath outside of sections; None where there is none.
 
     :param configuration: of this host's Apache
+    :param file: where a wrapper is going to be; "" for nowhere
+    :param lines: of that file, those that the wrapper is going to replace
     """
-    imports = {(line.file, line.line) for line in _imports(configuration)}
-    lines = _outside(configuration, "pythonpath")
-    return next((line for line in reversed(lines) if (line.file, line.line + 1) not in imports), None)
+    place = os.path.realpath(file) if file else ""
+    kept = [
+        line
+        for line in _outside(configuration, "pythonpath")
+        if line.line not in lines or os.path.realpath(line.file) != place
+    ]
+    return kept[-1] if kept else None
+
+
+def of_wrapper(configuration: Configuration, line: Directive) -> bool:
+    """Whether a PythonPath is the one of a wrapper, which has its PythonImport below.
+
+    :param configuration: of this host's Apache
+    :param line: the PythonPath
+    """
+    return any((each.file, each.line) == (line.file, line.line + 1) for each in _imports(configuration))
 
 
 def findings(configuration: Configuration, interpreter: Interpreter) -> Iterator[Finding]:
@@ -41,21 +69,19 @@ def findings(configuration: Configuration, interpreter: Interpreter) -> Iterator
     :param configuration: of this host's Apache
     :param interpreter: the target
     """
-    imports = _imports(configuration)
-    lines = _outside(configuration, "pythonpath")
-    places = named(lines[-1]) if lines else []
-    if not imports or (lines and not places):  # what an expression without a name adds cannot be told
+    imports, line = _imports(configuration), last(configuration, "", range(0))
+    places = named(line) if line else []
+    if not imports or (line and not places):  # what an expression without a name adds cannot be told
         return
-    if not any(map(_has_module, (*places, *interpreter.path))):
+    if not any(map(_may_have_module, (*places, *interpreter.path))):
         cause = f"Apache's Python has no {MODULE} on its path"
-        if lines:
-            cause += f": of the PythonPaths outside of sections the last one counts alone, which is {lines[-1].place}"
+        if line:
+            cause += f": of the PythonPaths outside of sections the last one counts alone, which is {line.place}"
         remedy = "have that path begin with the directory that `eggcache wrapper` wrote it to (--directory)"
         yield Finding("egg-cache-ignored", imports[0].place, cause, remedy)
 
 
 def _imports(configuration: Configuration) -> list[Directive]:
-    """The lines that a wrapper has, below its PythonPath."""
     return [line for line in _outside(configuration, "pythonimport") if line.words[0].startswith(f"{MODULE[:-3]}::")]
 
 
@@ -63,5 +89,11 @@ def _outside(configuration: Configuration, name: str) -> list[Directive]:
     return [line for line in configuration.named(name) if not line.context and line.words]
 
 
-def _has_module(directory: str) -> bool:
-    return os.path.exists(os.path.join(directory, MODULE))
+def _may_have_module(directory: str) -> bool:
+    try:
+        os.stat(os.path.join(directory, MODULE))
+    except PermissionError:
+        return True
+    except (OSError, ValueError):
+        return False
+    return True

@@ -49,6 +49,18 @@ def block(text: str, comment: str) -> str:
     return sealed(f"{comment} begin of what eggcache wrote; your own lines go above or below\n{text}", comment)
 
 
+def ours(path: str) -> tuple[int, list[str]]:
+    """The lines in a file that eggcache wrote, and the number of the first; none where there is no such file.
+
+    :param path: the file that a wrapper is going to be written to
+    """
+    data = files.beginning(path)
+    begin, ends = _BEGIN.search(data), list(_END.finditer(data))
+    start = begin.start() if begin else 0
+    text = os.fsdecode(data[start : ends[-1].end()]) if ends else ""
+    return data.count(b"\n", 0, start) + 1, text.splitlines()
+
+
 def write(path: str, text: str, *, mode: int = 0o755) -> Written:
     """Write `text`, which is `sealed` or will not be changed, to `path` with this mode: the whole file, or no change.
 

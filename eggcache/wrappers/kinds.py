@@ -80,6 +80,7 @@ class WrapperKind:
     executable: bool = False  # a program; anything else is read by one
     apachectl: bool = False  # it cannot do without
     pid_file: bool = False
+    zoned: bool = False  # it sets TZ for Apache, or takes it away
     starts_apache: bool = False  # by way of apachectl, with this environment: under systemd that can be lost
     place: str = ""  # the file that it is, with {name} and {unit} to be filled in; "" where it is a part of one
     comment: str = ""  # what begins a comment, where it becomes a block of somebody's file; "" for a file of its own
@@ -283,6 +284,7 @@ KINDS: dict[str, WrapperKind] = {
         _script,
         executable=True,
         apachectl=True,
+        zoned=True,
         starts_apache=True,
         after=_STOP_AND_START.format("{file}"),
     ),
@@ -292,6 +294,7 @@ KINDS: dict[str, WrapperKind] = {
         executable=True,
         apachectl=True,
         pid_file=True,
+        zoned=True,
         starts_apache=True,
         place="/etc/init.d/{name}",
         after="{file} restart && {boot}",
@@ -299,6 +302,7 @@ KINDS: dict[str, WrapperKind] = {
     "envvars": WrapperKind(
         lambda w: "envvars.debian.sh" if w.debian else "envvars.sh",
         _sourced,
+        zoned=True,
         starts_apache=True,
         place="/etc/apache2/envvars-eggcache",  # Debian's; any other's is the end of a file
         comment="#",
@@ -307,15 +311,20 @@ KINDS: dict[str, WrapperKind] = {
     "sysconfig": WrapperKind(
         "sysconfig.sh",
         _stated(quoting.environment_file, *_TWO_LINES),
+        zoned=True,
         comment="#",
         after="{prepare}{{ " + _SERVICE.format("httpd") + "; }}",
     ),
     "systemd": WrapperKind(
-        "dropin.conf", _drop_in, place=_DROP_IN, after="systemctl daemon-reload && systemctl restart {unit}"
+        "dropin.conf", _drop_in, zoned=True, place=_DROP_IN, after="systemctl daemon-reload && systemctl restart {unit}"
     ),
     "tmpfiles.d": WrapperKind("tmpfiles.conf", _tmpfiles, place="/etc/tmpfiles.d/eggcache.conf"),
     "mod_python": WrapperKind(
-        "mod_python.conf", _mod_python, comment="#", after="{prepare}{enable}{apachectl} configtest && {restart}"
+        "mod_python.conf",
+        _mod_python,
+        zoned=True,
+        comment="#",
+        after="{prepare}{enable}{apachectl} configtest && {restart}",
     ),
     "mod_wsgi": WrapperKind(
         "mod_wsgi.conf", _mod_wsgi, comment="#", after="{prepare}{enable}{apachectl} configtest && {restart}"

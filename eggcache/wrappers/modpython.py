@@ -79,7 +79,7 @@ def mod_python(
     texts: dict[str, str] = {}
     if modules is not None:
         on_path = f"# {python_path.MODULE} is on the PythonPath that Apache has already."
-        values["PATH"] = on_path if paths is None else f"PythonPath {quoting.apache(_python_path([modules, *paths]))}"
+        values["PATH"] = on_path if paths is None else f"PythonPath {quoting.apache(expression([modules, *paths]))}"
         texts[python_path.MODULE] = inside(python_path.MODULE)
     if application is not None:
         if modules is None:
@@ -120,9 +120,13 @@ def _python_2(text: str) -> str:
     return repr(os.fsencode(text))[1:]
 
 
-def _python_path(directories: Sequence[str]) -> str:
-    """An expression that puts `directories` in front of sys.path, in Python 2 and 3."""
-    return f"[{', '.join(map(_directory, directories))}] + sys.path"
+def expression(directories: Sequence[str], path: str = "sys.path") -> str:
+    """The expression of a PythonPath, in Python 2 and 3.
+
+    :param directories: what it puts in front
+    :param path: an expression for what they are put in front of
+    """
+    return f"[{', '.join(map(_directory, directories))}] + {path}"
 
 
 def _directory(path: str) -> str:

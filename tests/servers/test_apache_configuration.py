@@ -22,6 +22,7 @@ from eggcache.servers.apache_configuration import Configuration, Directive
 from eggcache.system import accounts
 from eggcache.target.command_lines import Prepare
 from eggcache.target.interpreter import EVERYTHING, Target
+from eggcache.wrappers import modpython, quoting
 
 MODULES = "/usr/lib/apache2/modules"
 MUTEX = 'PythonOption mod_python.mutex_directory "logs/"\nPythonOption mod_python.mutex_locks 32\n'
@@ -541,22 +542,23 @@ OURS = f"PythonPath \"['DIR', '/srv/y'] + sys.path\"\n{IMPORT}"
 
 
 @pytest.mark.parametrize(
-    ("text", "other_path", "ignored"),
+    ("text", "of_wrapper", "ignored"),
     [
-        ("", False, False),
-        (THEIRS, True, False),
-        (OURS, False, False),
-        (OURS.replace("DIR", "/srv/y"), False, True),
-        (IMPORT, False, True),
+        ("", None, False),
+        (THEIRS, False, False),
+        (OURS, True, False),
+        (OURS.replace("DIR", "/srv/y"), True, True),
+        (IMPORT, None, True),
         (THEIRS + OURS, True, False),
-        (OURS + THEIRS, True, True),
-        (OURS + "PythonPath sys.path+more()\n", True, False),  # what that adds cannot be told
-        (f"{OURS}<Location /a>\n{THEIRS}</Location>\n<VirtualHost *:1>\n{THEIRS}</VirtualHost>\n", False, False),
-        (f"PythonPath \"['DIR'] + (['/srv/x'] + sys.path)\"\n\n{IMPORT}", True, False),
+        (OURS + THEIRS, False, True),
+        (OURS + "PythonPath sys.path+more()\n", False, False),  # what that adds cannot be told
+        (f"{OURS}<Location /a>\n{THEIRS}</Location>\n<VirtualHost *:1>\n{THEIRS}</VirtualHost>\n", True, False),
+        (f"PythonPath \"['DIR/'] + (['/srv/x'] + sys.path)\"\n\n{IMPORT}", False, False),
+        (f'PythonPath "[\\"DIR\\"] + sys.path"\n\n{IMPORT}', False, False),
     ],
 )
 def test_last_python_path_counts_alone(
-    host: Host, debian_python: Interpreter, text: str, other_path: bool, ignored: bool
+    host: Host, debian_python: Interpreter, text: str, of_wrapper: bool | None, ignored: bool
 ) -> None:
     """Of the PythonPaths outside of sections the last one has to have the wrapper's module, or Apache's Python gets no
     cache from a PythonOption; one that stands elsewhere than above the wrapper's PythonImport is the site's own."""
@@ -565,11 +567,22 @@ def test_last_python_path_counts_alone(
     findings = host.findings(text, ["python"], interpreter=debian_python)
     assert codes(findings) == (["egg-cache-ignored"] if ignored else [])
     assert host.findings(text, ["python"], interpreter=replace(debian_python, path=(str(host.root),))) == []
-    line = python_path.theirs(host.read(text, ["python"]))
-    assert (line is not None) is other_path
-    assert line is None or line.line == len(
-        (host.root / "apache2.conf").read_text().partition(line.words[0])[0].split("\n")
-    )
+    configuration = host.read(text, ["python"])
+    line = python_path.last(configuration, "", range(0))
+    assert (line and python_path.of_wrapper(configuration, line)) == of_wrapper
+    # What the wrapper is going to replace does not count
+    file = str(host.root / "apache2.conf")
+    assert python_path.last(configuration, file, range(1, 99)) is None
+    assert python_path.last(configuration, "/other", range(1, 99)) == line
+
+
+@pytest.mark.parametrize("name", ["/srv/a b", "/srv/it's", "/srv/año", "/srv/\udcff", "/srv/x/"])
+def test_names_of_a_python_path_are_read_as_they_were_written(host: Host, name: str) -> None:
+    """What a wrapper has written into a PythonPath is read there again, whatever its name."""
+    written = quoting.apache(modpython.expression([name, "/srv/z"], "(['/srv/y'] + sys.path)"))
+    line = python_path.last(host.read(f"PythonPath {written}", ["python"]), "", range(0))
+    assert line
+    assert {os.path.normpath(name), "/srv/z", "/srv/y"} <= set(python_path.named(line))
 
 
 SCRIPTS = {

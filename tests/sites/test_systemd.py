@@ -150,17 +150,19 @@ def test_cache_of_another_user_that_apache_is_given(server: Server, place: str) 
         host.sh(f"rm -rf {CACHE}-www-data")
 
 
-@pytest.mark.parametrize("prepared", [False, True])
-def test_zone_of_the_unit_is_kept(server: Server, prepared: bool) -> None:
+@pytest.mark.parametrize("prepared", ["", "host", "Europe/Madrid"])
+def test_zone_of_the_unit_is_kept(server: Server, prepared: str) -> None:
     """Where the unit has a time zone, by which the application tells the time, a wrapper that would take it away is
-    refused with the commands that lead to one in that zone; of the same zone by another name nothing is said."""
+    refused with the commands that lead to one in that zone. Nothing is said of the same zone by another name, where
+    somebody says which is meant, and of what the wrapper itself had set."""
     host, place = server.host, f"{DROPINS}/50-eggcache.conf"
     words = ["wrapper", CACHE, *ON_SITE, "--for", "systemd", "-o", place]
     server.dropin("10-zone.conf", "Environment=TZ=:/etc/localtime")
     server.eggcache(*words, "-n")
     server.dropin("10-zone.conf", "Environment=TZ=Asia/Tokyo")
     if prepared:
-        server.eggcache("prepare", CACHE, *ON_SITE)
+        server.eggcache("prepare", CACHE, *ON_SITE, *([] if prepared == "host" else ["--tz", prepared]))
+    server.eggcache(*words, "-n", "--tz", "Europe/Paris")
     refused = server.eggcache(*words, check=False)
     said = re.search(
         rf"^eggcache: {UNIT}: TZ is 'Asia/Tokyo' there, .*; .*: (eggcache .*)$", refused.stderr, re.MULTILINE
@@ -175,7 +177,28 @@ def test_zone_of_the_unit_is_kept(server: Server, prepared: bool) -> None:
     main = host.run("systemctl", "show", "-p", "MainPID", "--value", UNIT).stdout.strip()
     assert "TZ=Asia/Tokyo" in host.path(f"/proc/{main}/environ").read_text().split("\0")
     assert "this text already" in server.eggcache("wrapper", cache, *words[2:]).stderr
-    host.sh(f"rm -rf {CACHE}-Asia-Tokyo")
+    server.dropin("10-zone.conf", "")
+    host.sh(f"rm -rf {CACHE} {CACHE}-Asia-Tokyo")
+    assert "50-eggcache.conf: written\n" in server.eggcache(*words).stderr
+
+
+@pytest.mark.parametrize(("kind", "options"), [("systemd", []), ("mod_python", ["--directory", "/srv/modules"])])
+def test_zone_of_envvars_is_kept(server: Server, kind: str, options: list[str]) -> None:
+    """What envvars says of the time zone has the last word, whatever the unit says: a wrapper for that zone is written,
+    and one for the unit's is refused."""
+    envvars = "/etc/apache2/envvars"
+    before = server.host.path(envvars).read_text()
+    words = ["wrapper", CACHE, *ON_SITE, "--for", kind, *options, "-n"]
+    try:
+        server.dropin("10-zone.conf", "Environment=TZ=Asia/Tokyo")
+        server.host.write(envvars, f"{before}export TZ=Europe/Madrid\n")
+        refused = server.eggcache(*words, check=False)
+        assert refused.returncode == 2
+        assert f"eggcache: {envvars}: TZ is 'Europe/Madrid' there, " in refused.stderr
+        server.eggcache("prepare", CACHE, *ON_SITE, "--tz", "Europe/Madrid")
+        assert "Europe/Madrid" in server.eggcache(*words).stdout
+    finally:
+        server.host.write(envvars, before)
 
 
 def test_lock_that_is_held(server: Server) -> None:

@@ -179,7 +179,9 @@ CONFIGURED = "/etc/apache2/conf-enabled/demo.conf"
 
 def serve_by(server: Server, module: str, other: str, configuration: str) -> None:
     """Have Apache start with that configuration, and with one module in place of another."""
-    server.host.sh(f"systemctl stop {UNIT}; a2dismod -q -f {other}; a2enmod -q {module}")
+    server.host.sh(
+        f"systemctl stop {UNIT}; systemctl reset-failed {UNIT} || :; a2dismod -q -f {other}; a2enmod -q {module}"
+    )
     server.host.write(CONFIGURED, configuration)
     assert server.systemctl("start") == ""
 
@@ -204,10 +206,21 @@ def test_next_of_mod_python_leads_to_the_page(server: Server) -> None:
         assert said, refused.stderr
         assert host.sh("ls /srv/modules /etc/apache2/conf-available/zz*", check=False).stdout == "/srv/modules:\n"
         host.write(CONFIGURED, f"{said[1]}\n{WITH_HANDLER}")
+        more = server.eggcache(*words, "--path", "/srv/more", check=False)  # it would be on no path of Apache's
+        assert "write it as PythonPath \"['/srv/more'] + (['/srv/modules'] + (" in more.stderr
         follow_next(server, server.eggcache(*words).stderr)
         assert server.page() == f"{SERVED}served\n"
         server.eggcache("check", *ON_SITE, "--cache", CACHE)
         assert "this text already" in server.eggcache(*words).stderr
+        # Without a PythonPath of the site's, the text has one, and has it again the next time and where it is printed
+        host.write(CONFIGURED, WITH_HANDLER.replace("PythonHandler page", "PythonHandler page\n    " + THEIR_PATH))
+        path = f"PythonPath \"['/srv/modules', '{EGG}'] + sys.path\""
+        for _ in range(2):
+            server.eggcache(*words)
+            assert path in host.path(place).read_text()
+        assert path in server.eggcache(*words[:-2]).stdout
+        assert server.systemctl("restart") == ""
+        assert server.seen() == (f"{SERVED}served\n", set())
 
         host.write(later, THEIR_PATH)
         assert server.systemctl("restart") == ""

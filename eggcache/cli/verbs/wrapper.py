@@ -10,23 +10,16 @@ import sys
 from dataclasses import replace
 
 from eggcache.cache import freshness, groups_and_time_zones, receipt
-from eggcache.cli import arguments, console, next_command, receipt_defaults
+from eggcache.cli import arguments, console, next_command, receipt_defaults, site_settings
 from eggcache.cli.render import report
 from eggcache.errors import Remedy, UsageError, in_one_line
 from eggcache.model import Limits
-from eggcache.servers import (
-    apache,
-    apache_configuration,
-    application_servers,
-    environment_variables,
-    python_path,
-    systemd,
-)
+from eggcache.servers import apache, application_servers, systemd
 from eggcache.system import accounts, files
 from eggcache.target import other_host, search_path
 from eggcache.target.command_lines import Prepare
 from eggcache.target.interpreter import ELSEWHERE, REPORTED, Target
-from eggcache.wrappers import destination, emission, kinds, modpython, quoting
+from eggcache.wrappers import destination, emission, kinds, modpython
 
 _MOD_PYTHON = {  # options of `wrapper` that are of no use to other kinds
     "--directory": "module_directory",
@@ -39,7 +32,6 @@ _MOD_PYTHON = {  # options of `wrapper` that are of no use to other kinds
 # ExecStartPre= unless somebody says otherwise, see systemd-system.conf(5); what is prepared then needs time as well.
 _WAIT = "60"
 
-_ZONED = ("systemd", "envvars", "sysconfig", "apachectl", "init.d")  # kinds that set TZ for an Apache, or unset it
 _FREEBSD_GROUP = "80"  # FreeBSD's www, as which its Apache runs: /etc/group of FreeBSD's base system
 
 
@@ -49,7 +41,9 @@ def run(options: argparse.Namespace) -> int:
         host, kind, reason, values = _for_another_host(options)
     else:
         group = _FREEBSD_GROUP if options.kind == "freebsd" and not options.group else ""
+        said = options.tz is not None
         options = receipt_defaults.alone(options, os.path.abspath(options.directory))
+        options.zone_is_said = said
         options.group = group or options.group
         host, kind, reason, values = _for_this_host(options)
     directory, debian, pid_file = values.directory, values.debian, values.pid_file or None
@@ -129,11 +123,10 @@ def _for_this_host(options: argparse.Namespace) -> tuple[apache.Apache, str, str
         group = group or str(account.gid)
     gid = accounts.group(group, "--group" if options.group else "Apache's Group") if group else None
     target = Target(python, arguments.paths(options), account, gid, timezone)
-    _warn_of_another(directory, target, options)
-    if kind in _ZONED and options.tz is None:
-        _keep_zone(
-            Prepare(directory, target, arguments.roots(options), Limits(**arguments.limits(options))), host, options
-        )
+    prepare = Prepare(directory, target, arguments.roots(options), Limits(**arguments.limits(options)))
+    _warn_of_another(prepare, options)
+    if kinds.KINDS[kind].zoned and not options.zone_is_said:
+        site_settings.keep_zone(prepare, kind, host, options)
     command = [*_ourselves(), "prepare", directory, "--lenient"]
     command += next_command.words(
         python=python, paths=arguments.paths(options), user=user, group=group, timezone=timezone, limits=options.limits
@@ -233,7 +226,7 @@ def _with_modules(
     if options.app and not options.app_config:
         raise UsageError(f"--app {options.app}", "it has a configuration", "name the file with --app-config")
     modules = options.module_directory and os.path.abspath(options.module_directory)
-    on_path = modules and not options.prepared_elsewhere and _is_on_path(modules, host)
+    on_path = modules and not options.prepared_elsewhere and site_settings.has_python_path(modules, host, options)
     location, requirements = options.location or f"/{options.app}", options.requirements or REPORTED
     config = options.app and os.path.abspath(options.app_config)
     application = options.app and modpython.Application(options.app, location, config, requirements)
@@ -252,17 +245,6 @@ def _with_modules(
     return output.configuration
 
 
-def _is_on_path(modules: str, host: apache.Apache) -> bool:
-    """Whether a PythonPath of the site's own has that directory. One that has not would be none beside that of the
-    text, or take its place."""
-    line = python_path.theirs(apache_configuration.read(host))
-    if line and modules not in python_path.named(line):
-        cause = "of this PythonPath and the one of the text the last counts alone"
-        whole = quoting.apache(f"[{modules!r}] + ({line.words[0]})")
-        raise UsageError(line.place, cause, f"write it as PythonPath {whole} and run this again")
-    return line is not None
-
-
 def _say(path: str, outcome: destination.Written, following: str, options: argparse.Namespace) -> None:
     """Say what became of a file, and what to run now."""
     if not outcome.changed:
@@ -274,10 +256,10 @@ def _say(path: str, outcome: destination.Written, following: str, options: argpa
         console.warn(f"next: {following}", options)
 
 
-def _warn_of_another(directory: str, target: Target, options: argparse.Namespace) -> None:
-    """Say so where `directory` was prepared, but not by what the wrapper is going to run."""
+def _warn_of_another(prepare: Prepare, options: argparse.Namespace) -> None:
+    """Say so where the directory was prepared, but not by what the wrapper is going to run."""
+    directory, target = prepare.directory, prepare.target
     record = receipt.of_safe_directory(directory)
-    prepare = Prepare(directory, target, arguments.roots(options), Limits(**arguments.limits(options)))
     entry = record.entries.get(freshness.key(target, prepare.roots))
     cause, remedy = "", Remedy("")
     try:
@@ -291,26 +273,6 @@ def _warn_of_another(directory: str, target: Target, options: argparse.Namespace
         remedy = groups_and_time_zones.zone_remedy(record, prepare, entry.names) or Remedy("")
     if cause:
         console.warn(in_one_line(directory, cause, remedy), options)
-
-
-def _keep_zone(prepare: Prepare, host: apache.Apache, options: argparse.Namespace) -> None:
-    """Refuse to take the time zone away by which the application tells the time, unless somebody says so by --tz."""
-    moments = [(year, month, 1, 12, 0, 0) for year in range(1990, 2038) for month in range(1, 13)]
-    for environment in environment_variables.declared(host.starter):
-        zone = environment.values.get("TZ")
-        if zone is None or "/init.d/" in environment.thing:  # which may be something else's
-            continue
-        if not environment_variables.agree(moments, zone, prepare.target.timezone):
-            ours = environment_variables.zone_words(prepare.target.timezone)
-            cause = f"TZ is {zone!r} there, and with this wrapper {ours}: the application would tell another time"
-            there = replace(prepare, target=prepare.target._replace(timezone=zone))
-            if receipt.of_safe_directory(prepare.directory).entries:  # whose dates are right for the other zone
-                there = groups_and_time_zones.directory_of_zone(there)
-            again = next_command.repeated(options, "--tz", zone, there.directory, without=options.directory)
-            command = f"{there.line()} && {again}"
-            raise UsageError(
-                environment.thing, cause, Remedy("prepare it for that zone, and repeat this with it", command)
-            )
 
 
 def _ourselves() -> list[str]:
