@@ -80,6 +80,8 @@ def test_dash_sends_the_archive_alone_to_standard_output(site: Site) -> None:
     assert shown.status == 2
     assert "standard output is a terminal" in shown.terminal
     assert run(site, "-", "--json").returncode == 2
+    wrong = run(site, site.cache / "cache.zip")  # its name says what it is not
+    assert (wrong.returncode, b"name it so, or write - for standard output" in wrong.stderr) == (2, True)
     assert as_json(eggcache("archive", "-", *options(site), "-n", "--json"))["outcomes"]
     write_egg(site.eggs / "Large-1.0-py3.11.egg", {"large.txt": os.urandom(1 << 20).hex()})
     closed = eggcache_closed("-", *options(site))

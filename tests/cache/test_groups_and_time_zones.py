@@ -18,6 +18,12 @@ from support import ROOT
 from support.judge import as_json, eggcache, environment, judge, listing, served
 from support.sites import Site, write_egg
 
+from eggcache.cache import groups_and_time_zones, receipt
+from eggcache.model import Limits
+from eggcache.system.accounts import Account
+from eggcache.target.command_lines import Prepare
+from eggcache.target.interpreter import Roots, Target
+
 OTHERS = [("--tz", "Asia/Tokyo"), ("--group", "daemon"), ("--user", "daemon")]
 
 
@@ -298,3 +304,23 @@ def test_user_without_an_entry(site: Site, group: list[str]) -> None:
         env={"PYTHON_EGG_CACHE": str(site.cache), "PYTHONPATH": str(site.eggs / "One-1.0-py3.11.egg")},
     )  # fmt: skip
     assert result.stdout == f"{site.cache}/One-1.0-py3.11.egg-tmp/one/data/text.txt False\n", result.stderr
+
+
+def test_remedy_for_a_reader_of_another_group(site: Site) -> None:
+    """Whoever is in the group of a cache that others use is told to prepare it for that group, and who is not, to
+    prepare another directory, as is a stranger to a cache that one group alone may read."""
+    assert site.prepare("--group", "daemon").returncode == 0
+    record = receipt.of_directory(str(site.cache))
+    daemon = grp.getgrnam("daemon").gr_gid
+
+    def remedy(gid: int, *groups: int) -> tuple[str, str]:
+        account = Account("somebody", 4711, gid, groups)
+        target = Target(str(site.python), (str(site.eggs),), account, None, None)
+        told = groups_and_time_zones.repair(record, Prepare(str(site.cache), target, Roots(("Another",)), Limits()))
+        return (told.text, str(told.command)) if told else ("", "")
+
+    assert remedy(daemon) == ("", "")
+    assert remedy(4711, daemon)[0] == "prepare it for its group"
+    assert "--group daemon" in remedy(4711, daemon)[1]
+    assert remedy(4711)[0].startswith("prepare another directory")
+    assert f"{site.cache}-somebody" in remedy(4711)[1]

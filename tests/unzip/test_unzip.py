@@ -25,6 +25,7 @@ from support import ROOT, deployment
 from support.deployment import Deployment
 from support.httpd import wait_for
 from support.judge import as_json, eggcache, environment, listing, watched
+from support.namespaces import namespace
 from support.parts import built
 from support.probe import build
 from support.sites import leftovers, named, write_egg
@@ -645,6 +646,41 @@ def as_nobody(
         )
 
     return run
+
+
+def test_eggs_on_a_disk_that_is_read_only(small: Deployment) -> None:
+    """Eggs on a file system that is mounted read-only: exit 4, the cause and its remedy in one line, also with -n."""
+    place = small.site_packages
+    before = f"mount --bind {place} {place}; mount -o remount,bind,ro {place}"
+    for dry in ((), ("-n",)):
+        result = namespace(before, "unzip-all", "--all", "--python", str(small.python), *dry)
+        assert (result.returncode, result.stdout, result.stderr.count("\n")) == (4, "", 1), result.stderr
+        assert result.stderr == (
+            f"eggcache: {place}: the file system of these eggs is mounted read-only; remount it and run again\n"
+        )
+
+
+def test_owner_of_an_egg_who_cannot_give_files_to_its_group(
+    small: Deployment, as_nobody: Callable[..., subprocess.CompletedProcess[str]], nobody: pwd.struct_passwd
+) -> None:
+    """An egg that its group alone may read, of whom its owner is none: refused by name, and unzipped where everybody
+    may read it. An egg of somebody else is refused as well."""
+    for path in (small.site_packages, *small.site_packages.rglob("*")):
+        os.chown(path, nobody.pw_uid, nobody.pw_gid, follow_symlinks=False)
+    first, second = small.eggs[:2]
+    os.chown(first, nobody.pw_uid, 0)
+    first.chmod(0o640)
+    os.chown(second, 12345, nobody.pw_gid)
+    result = as_nobody("--all", "--python", small.python)
+    assert result.returncode == 4, result.stderr
+    assert "its owner is not in its group 0, which may read it while others may not" in result.stdout + result.stderr
+    assert "its files have to belong to the same user" in result.stdout + result.stderr
+    assert (first.is_file(), second.is_file()) == (True, True)
+    first.chmod(0o644)
+    os.chown(second, nobody.pw_uid, nobody.pw_gid)
+    result = as_nobody("--all", "--python", small.python)
+    assert result.returncode == 0, result.stderr
+    assert (first.is_dir(), second.is_dir()) == (True, True)
 
 
 @pytest.mark.parametrize("dry", [(), ("-n",)], ids=["run", "dry-run"])
