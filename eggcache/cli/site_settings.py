@@ -12,7 +12,7 @@ from eggcache.cli import arguments, console, next_command
 from eggcache.errors import Remedy, UsageError
 from eggcache.servers import apache, apache_configuration, environment_variables, python_path
 from eggcache.target.command_lines import Prepare
-from eggcache.wrappers import destination, emission, modpython, quoting
+from eggcache.wrappers import destination, emission, modpython
 
 
 def keep_zone(prepare: Prepare, kind: str, host: apache.Apache, options: argparse.Namespace) -> None:
@@ -46,7 +46,9 @@ def _declared(
 ) -> Iterator[environment_variables.Environment]:
     """What starts the Apache that is meant, and says in which time zone."""
     unit, control = host.unit if kind == "systemd" else host.starter, host.apachectl or ""
-    envvars = "" if emission.takes_envvars(control) else os.path.join(os.path.dirname(control), "envvars")
+    envvars = (
+        "" if not control or emission.takes_envvars(control) else os.path.join(os.path.dirname(control), "envvars")
+    )
     for environment in environment_variables.declared(unit, envvars):
         name = os.path.basename(environment.thing)
         # An instance (apache2@x.service) has an envvars of its own
@@ -76,6 +78,6 @@ def has_python_path(modules: str, host: apache.Apache, options: argparse.Namespa
     ]
     if missing:
         cause = "of this PythonPath and the one of the text the last counts alone"
-        whole = quoting.apache(modpython.expression(missing, f"({line.words[0]})"))
-        raise UsageError(line.place, cause, f"write it as PythonPath {whole} and run this again")
+        whole = modpython.python_path_of(missing, f"({line.words[0]})")
+        raise UsageError(line.place, cause, f"write it as {whole} and run this again")
     return not python_path.of_wrapper(configuration, line)

@@ -80,7 +80,7 @@ class WrapperKind:
     executable: bool = False  # a program; anything else is read by one
     apachectl: bool = False  # it cannot do without
     pid_file: bool = False
-    zoned: bool = False  # it sets TZ for Apache, or takes it away
+    zoned: bool = False  # it sets TZ for Apache, or takes it away, as all do that start it
     starts_apache: bool = False  # by way of apachectl, with this environment: under systemd that can be lost
     place: str = ""  # the file that it is, with {name} and {unit} to be filled in; "" where it is a part of one
     comment: str = ""  # what begins a comment, where it becomes a block of somebody's file; "" for a file of its own
@@ -276,6 +276,7 @@ _TWO_LINES = ("TZ={}\nexport TZ", "unset TZ")
 # Where nothing in the text can prepare, what follows does it first: it is silent and quick where that is done already.
 # `ready` comes first: what would keep Apache from starting is told while Apache runs.
 _STOP_AND_START = "{0} ready && {0} stop && {0} start"
+_TEST_AND_RESTART = "{prepare}{enable}{apachectl} configtest && {restart}"
 # On RHEL 6 and FreeBSD it fails to stop what does not run.
 _SERVICE = "service {0} stop; service {0} start"
 KINDS: dict[str, WrapperKind] = {
@@ -284,7 +285,6 @@ KINDS: dict[str, WrapperKind] = {
         _script,
         executable=True,
         apachectl=True,
-        zoned=True,
         starts_apache=True,
         after=_STOP_AND_START.format("{file}"),
     ),
@@ -294,7 +294,6 @@ KINDS: dict[str, WrapperKind] = {
         executable=True,
         apachectl=True,
         pid_file=True,
-        zoned=True,
         starts_apache=True,
         place="/etc/init.d/{name}",
         after="{file} restart && {boot}",
@@ -302,7 +301,6 @@ KINDS: dict[str, WrapperKind] = {
     "envvars": WrapperKind(
         lambda w: "envvars.debian.sh" if w.debian else "envvars.sh",
         _sourced,
-        zoned=True,
         starts_apache=True,
         place="/etc/apache2/envvars-eggcache",  # Debian's; any other's is the end of a file
         comment="#",
@@ -319,19 +317,9 @@ KINDS: dict[str, WrapperKind] = {
         "dropin.conf", _drop_in, zoned=True, place=_DROP_IN, after="systemctl daemon-reload && systemctl restart {unit}"
     ),
     "tmpfiles.d": WrapperKind("tmpfiles.conf", _tmpfiles, place="/etc/tmpfiles.d/eggcache.conf"),
-    "mod_python": WrapperKind(
-        "mod_python.conf",
-        _mod_python,
-        zoned=True,
-        comment="#",
-        after="{prepare}{enable}{apachectl} configtest && {restart}",
-    ),
-    "mod_wsgi": WrapperKind(
-        "mod_wsgi.conf", _mod_wsgi, comment="#", after="{prepare}{enable}{apachectl} configtest && {restart}"
-    ),
-    "trac": WrapperKind(
-        "trac.conf", _mod_wsgi, comment="#", after="{prepare}{enable}{apachectl} configtest && {restart}"
-    ),
+    "mod_python": WrapperKind("mod_python.conf", _mod_python, zoned=True, comment="#", after=_TEST_AND_RESTART),
+    "mod_wsgi": WrapperKind("mod_wsgi.conf", _mod_wsgi, comment="#", after=_TEST_AND_RESTART),
+    "trac": WrapperKind("trac.conf", _mod_wsgi, comment="#", after=_TEST_AND_RESTART),
     "freebsd": WrapperKind("freebsd.env", _stated(quoting.shell, *_TWO_LINES), after=_SERVICE.format("apache24")),
     "supervisord": WrapperKind(
         "supervisord.conf",

@@ -79,7 +79,7 @@ def mod_python(
     texts: dict[str, str] = {}
     if modules is not None:
         on_path = f"# {python_path.MODULE} is on the PythonPath that Apache has already."
-        values["PATH"] = on_path if paths is None else f"PythonPath {quoting.apache(expression([modules, *paths]))}"
+        values["PATH"] = on_path if paths is None else python_path_of([modules, *paths])
         texts[python_path.MODULE] = inside(python_path.MODULE)
     if application is not None:
         if modules is None:
@@ -120,13 +120,14 @@ def _python_2(text: str) -> str:
     return repr(os.fsencode(text))[1:]
 
 
-def expression(directories: Sequence[str], path: str = "sys.path") -> str:
-    """The expression of a PythonPath, in Python 2 and 3.
+def python_path_of(directories: Sequence[str], path: str = "sys.path") -> str:
+    """The PythonPath that puts `directories` in front of what `path` is, an expression of Python 2 and 3.
 
-    :param directories: what it puts in front
+    :param directories: the directories and eggs
     :param path: an expression for what they are put in front of
     """
-    return f"[{', '.join(map(_directory, directories))}] + {path}"
+    expression = f"[{', '.join(map(_directory, directories))}] + {path}"
+    return f"PythonPath {quoting.apache(expression)}"
 
 
 def _directory(path: str) -> str:

@@ -22,7 +22,7 @@ from eggcache.servers.apache_configuration import Configuration, Directive
 from eggcache.system import accounts
 from eggcache.target.command_lines import Prepare
 from eggcache.target.interpreter import EVERYTHING, Target
-from eggcache.wrappers import modpython, quoting
+from eggcache.wrappers import modpython
 
 MODULES = "/usr/lib/apache2/modules"
 MUTEX = 'PythonOption mod_python.mutex_directory "logs/"\nPythonOption mod_python.mutex_locks 32\n'
@@ -579,8 +579,8 @@ def test_last_python_path_counts_alone(
 @pytest.mark.parametrize("name", ["/srv/a b", "/srv/it's", "/srv/año", "/srv/\udcff", "/srv/x/"])
 def test_names_of_a_python_path_are_read_as_they_were_written(host: Host, name: str) -> None:
     """What a wrapper has written into a PythonPath is read there again, whatever its name."""
-    written = quoting.apache(modpython.expression([name, "/srv/z"], "(['/srv/y'] + sys.path)"))
-    line = python_path.last(host.read(f"PythonPath {written}", ["python"]), "", range(0))
+    written = modpython.python_path_of([name, "/srv/z"], "(['/srv/y'] + sys.path)")
+    line = python_path.last(host.read(written, ["python"]), "", range(0))
     assert line
     assert {os.path.normpath(name), "/srv/z", "/srv/y"} <= set(python_path.named(line))
 
