@@ -65,7 +65,7 @@ def chunks(descriptor: int, egg: Egg, member: Member) -> Iterator[bytes]:
     :returns: pieces of 4 MiB at most
     :raises EggRefused: the member is damaged; known at the last piece
     """
-    return decompression.chunks(File(descriptor, egg.path), member, egg.starts[member.offset])
+    return decompression.chunks(File(descriptor, egg.path, contents=egg.contents), member, egg.starts[member.offset])
 
 
 def same_bytes(descriptor: int, source: int, egg: Egg, member: Member) -> bool:

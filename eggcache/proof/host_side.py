@@ -13,8 +13,10 @@ from eggcache.cache import groups_and_time_zones, receipt
 from eggcache.errors import Remedy, UsageError
 from eggcache.model import Finding, Run, Tree
 from eggcache.proof import cache_location, permissions
-from eggcache.proof.application import UNKNOWN, Application
+from eggcache.proof.application import Application
+from eggcache.proof.beforehand import Beforehand
 from eggcache.proof.comparison import Comparison
+from eggcache.proof.target_side import Question
 from eggcache.servers import (
     affected_processes,
     apache,
@@ -24,12 +26,12 @@ from eggcache.servers import (
     script_findings,
     server_locale,
 )
-from eggcache.servers.application_servers import ApplicationServer, running, selection
+from eggcache.servers.application_servers import ApplicationServer, selection
 from eggcache.servers.environment_variables import Environment
 from eggcache.system import accounts
 from eggcache.system.accounts import Account
 from eggcache.target.command_lines import Prepare
-from eggcache.target.interpreter import Roots, Target
+from eggcache.target.eggs_on_path import EarlyReader
 
 
 class HostSide:
@@ -39,15 +41,13 @@ class HostSide:
     host: apache.Apache
     configuration: apache_configuration.Configuration
     beside: str = ""  # why another server than Apache is taken to run the target
-    serving: tuple[list[Environment], list[Environment]] = ([], [])  # see environment_variables.serving
-    application_servers: Sequence[ApplicationServer] = ()  # all that run the target
     servers: Sequence[ApplicationServer] = ()  # those of other kinds that run the target as the account
     strangers: Sequence[ApplicationServer] = ()  # those of other users, where none is of the account
 
-    def __init__(
-        self, cache: str | None, target: Target, roots: Roots, run: Run, application: Application = UNKNOWN
-    ) -> None:
-        self.cache = cache
+    def __init__(self, question: Question, run: Run, application: Application, seen: Beforehand) -> None:
+        self.cache = cache = question.cache
+        target, roots = question.target, question.roots
+        self.seen = seen
         self.apachectl = application.apachectl
         self.pid_file = application.pid_file
         self.server = application.server  # the kind of server, where the administrator names it
@@ -59,27 +59,15 @@ class HostSide:
         self.writers: list[Finding] = []
         self.comparison = Comparison(self.prepare, run, self.again, reachable=False)
 
-    def likely(self) -> server_locale.Locale | None:
-        """Look at what runs on this host, before the target does, which looks like a server.
-
-        :returns: the locale that `around` tells, unless Apache's configuration or its unit has another one
-        """
-        self.serving = environment_variables.serving(self.account, self.cache, self.pid_file)
-        if self.server not in ("apache", "none"):
-            self.application_servers = running(self.target)
-        host = apache.unasked(self.apachectl) if self.server in (None, "apache") else apache.Apache()
-        return server_locale.locale_of(host, apache_configuration.Configuration(), self.serving)
-
     def around(self) -> server_locale.Locale | None:
         """Ask the servers of this host, and for their locale, see `server_locale.locale_of`."""
         self.host = apache.read(self.apachectl)
         if self.pid_file:
             self.host = replace(self.host, pid_file=self.pid_file)
         self.configuration = apache_configuration.read(self.host)
-        if self.server not in ("apache", "none"):
-            candidates = [server for server in self.application_servers if self.server in (None, server.kind)]
-            self.servers = list(selection(candidates, self.account.uid, self.cache))
-            self.strangers = [] if self.servers else [server for server in candidates if server.uid != self.account.uid]
+        candidates = [server for server in self.seen.servers if self.server in (None, server.kind)]
+        self.servers = list(selection(candidates, self.account.uid, self.cache))
+        self.strangers = [] if self.servers else [server for server in candidates if server.uid != self.account.uid]
         if self.server not in (None, "apache"):
             self._leave_apache(f"--server {self.server}")
         elif self.servers and self.server is None and apache_configuration.idle(self.configuration):
@@ -87,20 +75,20 @@ class HostSide:
                 f"{self.servers[0].environment.thing} runs {self.target.python}, and Apache runs nothing"
             )
         judged = [server.environment for server in self.servers] if self.beside else []
-        return server_locale.locale_of(self.host, self.configuration, self.serving, judged)
+        return server_locale.locale_of(self.host, self.configuration, self.seen.serving, judged)
 
     def _leave_apache(self, why: str) -> None:
         """Nothing of this host's Apache is of any matter."""
         self.beside, self.host, self.configuration = why, apache.Apache(), apache_configuration.Configuration()
 
-    def at(self, tree: Tree) -> None:
-        """Look at the eggs of `tree`, their files in the cache, and its rights."""
+    def at(self, tree: Tree, reader: EarlyReader) -> None:
+        """Look at the eggs of `tree`, of which the `reader` has read some, their files in the cache, and its rights."""
         self.tree = tree
         if self.cache is not None:
             self.receipt = receipt.of_directory(self.cache)
             self.away = self._unreachable(self.cache)
             self.comparison.reachable = self.away is None
-        self.comparison.compare(tree)
+        self.comparison.compare(tree, reader)
         if self.cache is not None and os.path.isdir(self.cache):
             self.writers = list(permissions.findings(self.prepare, self.rebuilt))
         if not self.beside and self.server is None:

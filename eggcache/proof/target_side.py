@@ -7,18 +7,20 @@ stranger's, like the resolver's. A forged one can lead to a wrong finding at mos
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from eggcache.errors import EggcacheError
+from eggcache.errors import EggcacheError, NotPermitted
 from eggcache.model import Tree
 from eggcache.servers.server_locale import Locale
-from eggcache.target import launch, resolver
+from eggcache.system import workers
+from eggcache.target import launch
 from eggcache.target.interpreter import Roots, Target
 
 _SECONDS = 60  # that the imports of an application may take together: process.run waits for 120
+_MOST = 8  # processes that look up
 _FRAMES, _LONGEST = 20, 300  # of a traceback, and characters of each: a stranger says them
 
 
@@ -93,6 +95,8 @@ class Question(AbstractContextManager["Question"]):
     target as long to begin. Where the configuration is such that another question has to be put, this one is dropped.
     """
 
+    _launched: launch.Launch
+
     def __init__(self, target: Target, roots: Roots, cache: str | None, imports: Imports) -> None:
         self.target, self.roots, self.cache = target, roots, cache
         self._put(*self._worded(imports))
@@ -105,7 +109,12 @@ class Question(AbstractContextManager["Question"]):
         modules = imports.modules
         aside = list(imports.aside if modules is not None else ())
         tasks = {"imports": list(modules or ()), "aside": aside, "import_roots": modules is not None}
-        request = {"cache": self.cache, "seconds": _SECONDS, **tasks, **launch.question(self.target, self.roots)}
+        request: dict[str, object] = {
+            "cache": self.cache,
+            "seconds": _SECONDS,
+            "processes": min(workers.cores(), _MOST),
+        }
+        request.update({**tasks, **launch.question(self.target, self.roots)})
         variables: dict[str, str | None] = {} if self.cache is None else {"PYTHON_EGG_CACHE": self.cache}
         if imports.locale is not None:
             variables.update({**dict.fromkeys(filter(launch.of_locale, os.environ)), **imports.locale.variables()})
@@ -113,7 +122,8 @@ class Question(AbstractContextManager["Question"]):
 
     def _put(self, request: dict[str, object], variables: dict[str, str | None]) -> None:
         self._request = request, variables
-        self._launched = launch.Launch(self.target, "lookups.py", request, variables=variables)
+        with _saying_nothing():
+            self._launched = launch.Launch(self.target, "lookups.py", request, variables=variables)
 
     def answered(
         self, imports: Imports, *, early: Callable[[Tree], None], meanwhile: Callable[[], object] | None = None
@@ -123,18 +133,32 @@ class Question(AbstractContextManager["Question"]):
 
         `early` gets the tree as soon as it is known, and works while the target goes on; `meanwhile` is called about
         ten times a second until then and after. Nothing is written, see
-        inside/lookups.py. Raises as resolver.resolve does.
+        inside/lookups.py. Raises as resolver.resolve does; but a target that could not look is NotPermitted.
         """
+        from eggcache.target import resolver  # while the target is at work
+
         worded = self._worded(imports)
         if worded != self._request:
             self._launched.end()
             self._put(*worded)
-        answer = resolver.examine(self._launched, self.target, self.roots, early=early, meanwhile=meanwhile)
-        try:
-            return _taken_apart(answer)
-        except (KeyError, TypeError, ValueError):
-            cause = "is no Python to trust: its evidence makes no sense"
-            raise EggcacheError(self.target.python, cause, "see what its .pth files and eggs do") from None
+        with _saying_nothing():
+            answer = resolver.examine(self._launched, self.target, self.roots, early=early, meanwhile=meanwhile)
+            try:
+                return _taken_apart(answer)
+            except (KeyError, TypeError, ValueError):
+                cause = "is no Python to trust: its evidence makes no sense"
+                raise EggcacheError(self.target.python, cause, "see what its .pth files and eggs do") from None
+
+
+@contextmanager
+def _saying_nothing() -> Iterator[None]:
+    """What could not look, said nothing, and is not a finding: exit status 4."""
+    try:
+        yield
+    except EggcacheError as error:
+        if error.status != EggcacheError.status:
+            raise
+        raise NotPermitted(error.thing, error.cause, error.remedy) from error
 
 
 def _taken_apart(answer: Mapping[str, Any]) -> Evidence:

@@ -8,6 +8,7 @@ import os
 import pwd
 import stat
 from collections import namedtuple
+from functools import cache
 
 from eggcache.errors import EggcacheError, NotPermitted, Remedy, UsageError
 
@@ -171,6 +172,13 @@ def powerless(thing: str, action: str, error: OSError) -> NotPermitted:
     return NotPermitted(thing, cause, "run it as root of the host, or in a container with a range of ids, subuid(5)")
 
 
+@cache
+def _kernel() -> tuple[int, ...]:
+    import re  # not to be loaded by a run with nothing to do
+
+    return tuple(map(int, re.findall("[0-9]+", os.uname().release)[:2]))
+
+
 def may(path: str, mode: int) -> bool:
     """Whether the effective ids of this process have certain rights on a file: see access(2).
 
@@ -181,11 +189,8 @@ def may(path: str, mode: int) -> bool:
     :param path: the file or directory
     :param mode: os.R_OK, os.W_OK and os.X_OK, combined
     """
-    import re  # not to be loaded by a run with nothing to do
-
     uid, gid = os.getresuid()[0], os.getresgid()[0]
-    kernel = tuple(map(int, re.findall("[0-9]+", os.uname().release)[:2]))
-    if uid == os.geteuid() or kernel >= (5, 8):
+    if uid == os.geteuid() or _kernel() >= (5, 8):
         return os.access(path, mode, effective_ids=True)
     try:
         os.setresgid(os.getegid(), -1, -1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 
 from eggcache.errors import NotPermitted
 from eggcache.system.safe_dirs import DIRECTORY, READ
@@ -61,6 +61,15 @@ def names(directory: str) -> list[str]:
         return sorted(os.listdir(directory))
     except (OSError, ValueError):  # ValueError: a NUL in the path
         return []
+
+
+def directory(path: str) -> AbstractContextManager[int]:
+    """A descriptor of a directory, which is closed at the end.
+
+    :param path: its path
+    :raises OSError: it cannot be opened, or is none
+    """
+    return closing(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
 
 
 def exists(name: str, directory: int) -> bool:

@@ -43,13 +43,14 @@ class EarlyReader:
         entries, total = min(limits.entries, _SMALL.entries), min(limits.total, _SMALL.total)
         self._least = replace(limits, entries=entries, total=total)
         self._structures: dict[str, eggs.Egg] = {}
+        self._ahead = True
 
     def look(self, path: Sequence[str]) -> Iterator[None]:
         """Read what lies on `path`, and look into its sources, up to a limit; then inflate its members, up to another.
         What cannot be read is left for whoever asks for it. It is done in steps of some milliseconds."""
         members, budget, deadline = 0, _BYTES, time.monotonic() + _SECONDS
         for count, egg in enumerate(on_path(path)):
-            if count >= _EGGS or members >= _MEMBERS or time.monotonic() > deadline:
+            if not self._ahead or count >= _EGGS or members >= _MEMBERS or time.monotonic() > deadline:
                 break
             if not os.path.isfile(egg):
                 continue
@@ -71,9 +72,13 @@ class EarlyReader:
                 if _same_file(structure.stat, os.fstat(source)):
                     for size in _inflation(source, structure, budget):
                         budget -= size
-                        if budget <= 0 or time.monotonic() > deadline:
+                        if not self._ahead or budget <= 0 or time.monotonic() > deadline:
                             return
                         yield
+
+    def stop(self) -> None:
+        """Read nothing more before it is asked for."""
+        self._ahead = False
 
     @contextmanager
     def opened(self, path: str) -> Iterator[tuple[int, eggs.Egg]]:
@@ -82,6 +87,31 @@ class EarlyReader:
             structure = self._structures.pop(path, None)
             current = structure and _same_file(structure.stat, os.fstat(source))
             yield source, structure if structure and current else eggs.read(source, path, self._limits)
+
+
+def ahead(
+    target: Target, run: Run, load: Callable[[], object] = lambda: None
+) -> tuple[EarlyReader, Callable[[], bool]]:
+    """A reader of the eggs that lie where the target will look, and what has it read some of them.
+
+    :param target: the Python that is asked
+    :param run: limits and progress
+    :param load: called first: it imports what is needed next
+    :returns: the reader, and a function to be called while the target is at work, which says whether to call it again
+        at once
+    """
+    reader = EarlyReader(target.account, run.limits)
+
+    def look() -> Iterator[None]:
+        load()
+        yield from reader.look([*search_path.entries(target.paths), *code_owners.site_directories(target.python)])
+
+    def meanwhile() -> bool:
+        run.progress.tick()
+        return next(steps, True) is None
+
+    steps = look()
+    return reader, meanwhile
 
 
 def resolve(
@@ -96,17 +126,7 @@ def resolve(
     :param load: called while the target is at work: it imports what is needed next
     :returns: the tree, and a reader that has read some of its eggs
     """
-    reader = EarlyReader(target.account, run.limits)
-
-    def look() -> Iterator[None]:
-        load()
-        yield from reader.look([*search_path.entries(target.paths), *code_owners.site_directories(target.python)])
-
-    def meanwhile() -> bool:
-        run.progress.tick()
-        return next(steps, True) is None
-
-    steps = look()
+    reader, meanwhile = ahead(target, run, load)
     run.progress.phase(f"asking {target.python} for the tree")
     tree = resolver.resolve(target, roots, meanwhile=meanwhile, launched=launched)
     return tree, reader

@@ -16,7 +16,7 @@ from eggcache.eggs.extract import Opened
 from eggcache.eggs.extraction_batch import Batch
 from eggcache.errors import EggcacheError
 from eggcache.model import DateTime, Distribution, Interpreter, Ownership, Run
-from eggcache.system import accounts, files, safe_dirs, swap_or_gap
+from eggcache.system import accounts, files, safe_dirs, swap_or_gap, workers
 from eggcache.system.accounts import Account
 from eggcache.target import code_owners, script_run
 from eggcache.target.interpreter import Target
@@ -136,7 +136,7 @@ class Conversion(Place):
             "stage": os.readlink(f"/proc/self/fd/{stage}"),
             "identity": [info.st_dev, info.st_ino],
             "library": _library(python, self.compiler.account),
-            "processes": len(os.sched_getaffinity(0)),
+            "processes": workers.cores(),
             "eggs": [[egg.name, egg.path, egg.sources] for egg in eggs_ready if egg.sources],
         }
         # Not -E, which would also take away that no byte code of the standard library's is written

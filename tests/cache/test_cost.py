@@ -47,7 +47,8 @@ def calls(top: Path, *arguments: str) -> tuple[Counter[str], list[str]]:
 
 def test_check_is_one_process_and_linear(python: Path, shared_tmp: Path) -> None:
     """check executes the target once, however much there is to look at, and what it does for each member, of an egg
-    four and of one sixteen times as large, is the same: the depth of a directory does not multiply it."""
+    four and of one sixteen times as large, is the same: the depth of a directory does not multiply it. (A look at the
+    egg while the target begins, for which there is time or not, is a few calls in all.)"""
     totals = []
     for files in (FILES, 4 * FILES, 16 * FILES):
         counts, programs = calls(shared_tmp, *prepared(python, shared_tmp, files))
@@ -55,8 +56,8 @@ def test_check_is_one_process_and_linear(python: Path, shared_tmp: Path) -> None
         totals.append(sum(counts.values()))
     small = (totals[1] - totals[0]) / (3 * FILES)
     large = (totals[2] - totals[1]) / (12 * FILES)
-    assert large == small
-    assert large <= 11, "three of eggcache, of which one asks who can write; pkg_resources itself makes the rest"
+    assert abs(large - small) < 0.1
+    assert large <= 11.1, "three of eggcache, of which one asks who can write; pkg_resources itself makes the rest"
 
 
 def test_check_asks_apache_while_the_target_begins(python: Path, shared_tmp: Path) -> None:

@@ -49,13 +49,13 @@ def difference(path, size, mtime, same):
 
 def directories_of(into, names):
     """A directory of the cache, and those in it that files of these `names` lie in: an application may list each."""
-    paths = {into: True}
+    inside = {}
     for name in names:
         cut = name.rfind("/")
-        while cut > 0:
-            paths[os.path.join(into, *name[:cut].split("/"))] = True
+        while cut > 0 and name[:cut] not in inside:  # else those above it are there as well
+            inside[name[:cut]] = True
             cut = name.rfind("/", 0, cut)
-    return sorted(paths)
+    return sorted([into] + [os.path.join(into, *name.split("/")) for name in inside])
 
 
 def nanoseconds(status):

@@ -195,5 +195,39 @@ def read_rows(descriptor, child, count):
     return text, end
 
 
+def begin_beside(count, work, *args):
+    """A child that does `work`, which returns `count` lines, while this process goes on; None where it is to be done
+    here."""
+    if not count:
+        return None
+    reading, writing = os.pipe()
+    try:
+        child = os.fork()
+    except OSError:  # no more processes for this user
+        os.close(reading)
+        os.close(writing)
+        return None
+    if not child:
+        try:
+            os.close(reading)
+            for line in work(*args):
+                data = (line + "\n").encode("ascii")
+                while data:
+                    data = data[os.write(writing, data):]
+        finally:
+            os._exit(0)
+    os.close(writing)
+    return reading, child
+
+
+def end_beside(begun, count, work, *args):
+    """The lines of that work; of a child that has not come to its end, they are made here."""
+    if begun is not None:
+        lines = read_rows(begun[0], begun[1], count)[0].split("\n")[:-1]
+        if len(lines) == count:
+            return lines
+    return work(*args)
+
+
 def manager_of(pr):
     return getattr(pr.resource_filename, "im_self", None) or pr.resource_filename.__self__

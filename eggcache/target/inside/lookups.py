@@ -112,7 +112,7 @@ def answer(result):
     pr = sys.modules["pkg_resources"]
     rows = [row for row in result["distributions"] if row["kind"] in ("zipped egg", "inside a basket")]
     cache = REQUEST["cache"]
-    default, lookups, importable = None, [], one_of_each(rows)
+    default, within, native, importable = None, [], [], one_of_each(rows)
     locations = [row["location"] for row in importable]
     tasks = [(("application", module, "", ""), []) for module in unique(REQUEST["imports"])]
     tasks.extend([(("aside", module, "", ""), []) for module in REQUEST["aside"]])
@@ -120,20 +120,40 @@ def answer(result):
         for name, active in of_roots(pr, result):
             if name not in REQUEST["imports"]:  # what a requirement activates later is not on the path yet
                 tasks.append((("root", name, "", ""), [place for place in locations if not active]))
-    imports = import_each(tasks)
     if cache is None:
         default = absolute(attempt(pr.get_default_cache))
     else:
         within = [listed(row, cache) for row in rows]
-        native = []
         for row, (names, modules) in zip(rows, within):
             if names is not None and row in importable:
                 native.extend([("native", module, row["egg"], library) for module, library in modules])
-        imports.extend(import_all(native, locations))
-        for row, listing in zip(rows, within):
-            lookups.append(look_up(pr, manager_of(pr), row, cache, listing))
-    text = to_json({"default": default, "lookups": lookups})
-    send(text[:-1] + ',"imports":[%s]}\n' % ",".join(imports))
+
+    def imported():
+        return import_each(tasks) + import_all(native, locations)
+
+    def looked_up(numbers):
+        return [to_json(look_up(pr, manager_of(pr), rows[number], cache, within[number])) for number in numbers]
+
+    importing = begin_beside(len(tasks) + len(native), imported)  # before anything is looked up: see imports.py
+    parts = divided([len(listing[0] or ()) for listing in within], REQUEST["processes"])
+    begun = [begin_beside(len(part), looked_up, part) for part in parts[1:]]
+    lines = dict([(number, line) for part in parts[:1] for number, line in zip(part, looked_up(part))])
+    for part, child in zip(parts[1:], begun):
+        lines.update(dict(zip(part, end_beside(child, len(part), looked_up, part))))
+    lookups = ",".join([lines[number] for number in range(len(rows)) if number in lines])
+    imports = ",".join(end_beside(importing, len(tasks) + len(native), imported))
+    send('{"default":%s,"lookups":[%s],"imports":[%s]}\n' % (to_json(default), lookups, imports))
+
+
+def divided(sizes, count):
+    """The numbers of the eggs of these `sizes`, in `count` lists that take about the same time each: eggs are looked up
+    by as many processes, as a server has workers."""
+    shares = [[0, number, []] for number in range(max(count, 1))]
+    for size, number in sorted([(size, number) for number, size in enumerate(sizes)])[::-1]:
+        shares.sort()
+        shares[0][0] += size + 1
+        shares[0][2].append(number)
+    return [share[2] for share in shares if share[2]]
 
 
 deny_everything()
