@@ -5,10 +5,12 @@ from __future__ import annotations
 import ast
 import os
 import re
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support import ROOT
@@ -177,3 +179,45 @@ def test_scripts_compile_on_every_interpreter(version: str, interpreter: Callabl
             [python, "-W", "error", "-c", code], input=script.read_bytes(), capture_output=True, check=False
         )
         assert (result.returncode, result.stderr) == (0, b""), script.name
+
+
+@pytest.mark.parametrize("dies", [False, True])
+def test_what_a_child_leaves_undone_is_done_here(dies: bool) -> None:
+    """The lines of a child come in order, and where it dies before the last one, all are made by who asked; no child is
+    left behind. For nothing to do there is no child."""
+    functions: dict[str, Any] = {"os": os, "sys": sys}
+    exec((ROOT / "eggcache/target/inside/imports.py").read_text(), functions)
+    parent = os.getpid()
+
+    def work(count: int) -> Iterator[str]:
+        for number in range(count):
+            if number == 1 and os.getpid() != parent and dies:
+                os.kill(os.getpid(), signal.SIGKILL)
+            yield f"{number} {os.getpid() == parent}"
+
+    begun = functions["begin_beside"](3, work, 3)
+    assert begun is not None
+    assert list(functions["end_beside"](begun, 3, work, 3)) == [f"{number} {dies}" for number in range(3)]
+    assert functions["begin_beside"](0, work, 0) is None
+    assert list(functions["end_beside"](None, 0, work, 0)) == []
+    with pytest.raises(ChildProcessError):
+        os.waitpid(begun[1], 0)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "count", "parts"),
+    [
+        ([], 4, []),
+        ([3], 4, [[0]]),
+        ([1, 2], 1, [[1, 0]]),
+        ([50, 10, 20, 15], 2, [[0], [2, 3, 1]]),
+        ([1, 1], 0, [[1, 0]]),
+    ],
+)
+def test_eggs_are_divided_evenly(sizes: list[int], count: int, parts: list[list[int]]) -> None:
+    """Each egg is in one of the lists, the largest first, and the lists take about the same time."""
+    source = ast.parse((ROOT / "eggcache/target/inside/lookups.py").read_text())
+    source.body = [node for node in source.body if isinstance(node, ast.FunctionDef) and node.name == "divided"]
+    functions: dict[str, Any] = {}
+    exec(compile(source, "lookups.py", "exec"), functions)
+    assert sorted(functions["divided"](sizes, count)) == parts
