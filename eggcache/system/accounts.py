@@ -8,7 +8,6 @@ import os
 import pwd
 import stat
 from collections import namedtuple
-from functools import cache
 
 from eggcache.errors import EggcacheError, NotPermitted, Remedy, UsageError
 
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
 _NOBODYS = 0xFFFFFFFF
+_release: list[int] = []  # of the kernel, once somebody has asked
 
 
 class Account(namedtuple("Account", ("name", "uid", "gid", "groups"), defaults=((),))):
@@ -172,11 +172,13 @@ def powerless(thing: str, action: str, error: OSError) -> NotPermitted:
     return NotPermitted(thing, cause, "run it as root of the host, or in a container with a range of ids, subuid(5)")
 
 
-@cache
 def _kernel() -> tuple[int, ...]:
-    import re  # not to be loaded by a run with nothing to do
+    """The first two numbers of the running kernel's release."""
+    if not _release:
+        import re  # not to be loaded by a run with nothing to do
 
-    return tuple(map(int, re.findall("[0-9]+", os.uname().release)[:2]))
+        _release.extend(map(int, re.findall("[0-9]+", os.uname().release)[:2]))
+    return tuple(_release)
 
 
 def may(path: str, mode: int) -> bool:

@@ -125,7 +125,8 @@ def _for_this_host(options: argparse.Namespace) -> tuple[apache.Apache, str, str
     target = Target(python, arguments.paths(options), account, gid, timezone)
     prepare = Prepare(directory, target, arguments.roots(options), Limits(**arguments.limits(options)))
     _warn_of_another(prepare, options)
-    if (kinds.KINDS[kind].zoned or kinds.KINDS[kind].starts_apache) and not options.zone_is_said:
+    registered = kinds.KINDS.get(kind)
+    if registered and (registered.zoned or registered.starts_apache) and not options.zone_is_said:
         site_settings.keep_zone(prepare, kind, host, options)
     command = [*_ourselves(), "prepare", directory, "--lenient"]
     command += next_command.words(
