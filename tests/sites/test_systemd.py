@@ -12,7 +12,6 @@ import pytest
 from support import ROOT
 from support.session import blocks, steps
 from support.systemd_site import (
-    ASK,
     CACHE,
     DOWN,
     DROPINS,
@@ -299,7 +298,7 @@ def test_instance_serves_from_a_dropin_of_its_own(server: Server) -> None:
         host.sh("echo Listen 8081 >/etc/apache2-x/ports.conf")
         host.run("mkdir", "-p", str(Path(dropin).parent))
         host.run("systemctl", "start", unit)
-        assert host.run(PYTHON, "-c", ASK.replace("127.0.0.1", "127.0.0.1:8081")).stdout == ERROR
+        assert server.page(port=8081) == ERROR
         server.eggcache("prepare", CACHE, *ON_SITE)
         findings = server.findings()
         assert set(findings) == {"running-without-cache"}
@@ -308,7 +307,7 @@ def test_instance_serves_from_a_dropin_of_its_own(server: Server) -> None:
         step = re.search(r"next: (.*)$", result.stderr, re.MULTILINE)
         assert step, result.stderr
         host.sh(step[1])
-        assert host.run(PYTHON, "-c", ASK.replace("127.0.0.1", "127.0.0.1:8081")).stdout == served("one")
+        assert server.page(port=8081) == served("one")
         assert server.findings() == {}
         assert not host.path(DROPINS).exists()
     finally:

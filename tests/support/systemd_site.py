@@ -44,7 +44,7 @@ WSGIScriptAlias /app /srv/app/app.wsgi
 ASK = """
 import sys, urllib.error, urllib.request
 try:
-    print(urllib.request.urlopen("http://127.0.0.1" + sys.argv[1], timeout=30).read().decode(), end="")
+    print(urllib.request.urlopen(sys.argv[1], timeout=30).read().decode(), end="")
 except urllib.error.HTTPError as error:
     print(error.code)
 except urllib.error.URLError:
@@ -95,8 +95,8 @@ class Server:
         shown = self.host.run("systemctl", "show", "-p", "ActiveState,MainPID,ActiveEnterTimestampMonotonic", unit)
         return shown.stdout
 
-    def page(self, path: str = "/app") -> str:
-        return self.host.run(PYTHON, "-c", ASK, path).stdout
+    def page(self, path: str = "/app", port: int = 80) -> str:
+        return self.host.run(PYTHON, "-c", ASK, f"http://127.0.0.1:{port}{path}").stdout
 
     def seen(self, *words: str) -> tuple[str, set[str]]:
         """The page, and the codes of what check finds with these options too."""
