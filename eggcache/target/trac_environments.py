@@ -70,7 +70,7 @@ class _Configuration:
 
 
 def _inherit(text: str, file: str) -> dict[str, str]:
-    """The options of the section [inherit], as configparser.RawConfigParser(strict=False) has them."""
+    """The options of the section [inherit], as RawConfigParser(strict=False) of Python 3.10 and newer has them."""
     sections = dict[str, dict[str, list[str]]]()
     section: dict[str, list[str]] | None = None
     value: list[str] | None = None

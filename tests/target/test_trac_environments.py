@@ -7,6 +7,7 @@ import os
 import pwd
 import re
 import shlex
+import sys
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,8 @@ def test_remedy_for_a_plugin(python: Path, shared_tmp: Path) -> None:
 
 LINES = """[inherit]|[DEFAULT]|[other]|[]|a||# b| ; c|File = x, y|file:z|  plugins_dir=q|   more = 1|=| [inherit]
 |\tdeep|plugins_dir|[inherit]] # d|file =|a = = b\r"""
+if sys.version_info < (3, 10):  # for its configparser a section's name ends at the first bracket
+    LINES = LINES.replace("|[inherit]] # d", "")
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # on a busy machine anything is slow
