@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import os
 import re
+import warnings
 from collections.abc import Iterator
 
 from eggcache.model import Finding, Interpreter
@@ -25,16 +26,14 @@ def named(directive: Directive) -> list[str]:
     """
     expression = directive.words[0] if directive.words else ""
     try:
-        constants = [
-            node.value for node in ast.walk(ast.parse(expression, mode="eval")) if isinstance(node, ast.Constant)
-        ]
-        texts = [text for text in constants if isinstance(text, str)]
-    except (SyntaxError, ValueError):  # of a Python 2
+        with warnings.catch_warnings():  # of escapes that mean nothing
+            warnings.simplefilter("ignore")
+            nodes = list(ast.walk(ast.parse(expression, mode="eval")))
+        texts = [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # of a Python 2, or nested beyond measure
         texts = re.findall(r"['\"](/[^'\"\\]+)['\"]", expression)
     # A wrapper has the bytes of a name that is not ASCII, each as a character
-    texts += [
-        os.fsdecode(text.encode("latin-1")) for text in texts if max(text, default="") in map(chr, range(128, 256))
-    ]
+    texts += [os.fsdecode(text.encode("latin-1")) for text in texts if not text.isascii() and max(text) < "\u0100"]
     return [os.path.normpath(text) for text in texts if text.startswith("/")]
 
 

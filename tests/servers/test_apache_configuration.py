@@ -576,6 +576,17 @@ def test_last_python_path_counts_alone(
     assert python_path.last(configuration, "/other", range(1, 99)) == line
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    "expression", ["['/srv/x', '\\d'] + sys.path", f"{'(' * 300}['/srv/x'] + sys.path{')' * 300}", "['/srv/x', 017]"]
+)
+def test_python_path_of_any_form_is_read(expression: str) -> None:
+    """An escape that means nothing, brackets beyond what Python's parser takes, and a Python 2's number are no error,
+    and no warning on the terminal."""
+    line = Directive("PythonPath", f'"{expression}"', "/etc/apache2/a.conf", 1)
+    assert "/srv/x" in python_path.named(line)
+
+
 @pytest.mark.parametrize("name", ["/srv/a b", "/srv/it's", "/srv/año", "/srv/\udcff", "/srv/x/"])
 def test_names_of_a_python_path_are_read_as_they_were_written(host: Host, name: str) -> None:
     """What a wrapper has written into a PythonPath is read there again, whatever its name."""
