@@ -15,9 +15,9 @@ from eggcache.eggs import extract, source_scan, zip_dates
 from eggcache.eggs import reader as eggs
 from eggcache.eggs.extract import Opened
 from eggcache.errors import EggcacheError, Remedy
-from eggcache.model import DEFAULT_LIMITS, Distribution, Finding, Interpreter, Kind, Member, Tree
+from eggcache.model import Distribution, Finding, Interpreter, Kind, Member, Tree
 from eggcache.target import command_lines
-from eggcache.target.eggs_on_path import EarlyReader
+from eggcache.target.eggs_on_path import Opening
 from eggcache.target.interpreter import Roots, Target
 
 _TEXT = 1 << 20  # bytes of the longest listing or stub that is looked into: real ones are a thousandth of that
@@ -49,15 +49,15 @@ def in_egg(opened: Opened, distribution: Distribution, interpreter: Interpreter,
     yield from _not_zip_safe(opened, distribution, target)
 
 
-def in_tree(tree: Tree, target: Target) -> Iterator[Finding]:
+def in_tree(tree: Tree, target: Target, opening: Opening) -> Iterator[Finding]:
     """The eggs of a tree whose code looks for files beside itself.
 
     An egg that cannot be read is passed over: it is reported where its files are needed.
 
     :param tree: the distributions
-    :param target: the Python, and the account that opens the eggs
+    :param target: the Python that remedies name
+    :param opening: opens each egg with the rights of the account that the command acts for
     """
-    opening = EarlyReader(target.account, DEFAULT_LIMITS).opened
     for distribution in tree.distributions:
         if distribution.egg is not None:
             with suppress(EggcacheError), opening(distribution.egg) as (source, egg):

@@ -54,7 +54,7 @@ def judged(
     """
     cache, target, roots = question.cache, question.target, question.roots
     host_side = HostSide(question, run, application, seen)
-    reader, meanwhile = eggs_on_path.ahead(target, run)
+    reader, meanwhile = eggs_on_path.ahead(target, roots, run)
 
     def early(tree: Tree) -> None:
         reader.stop()

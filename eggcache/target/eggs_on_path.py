@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
+from typing import NamedTuple
 
 from eggcache.eggs import decompression, source_scan
 from eggcache.eggs import reader as eggs
@@ -29,10 +30,24 @@ from eggcache.target.launch import Launch
 # NotPermitted where that account may not read it.
 Opening = Callable[[str], AbstractContextManager["tuple[int, eggs.Egg]"]]
 
-_EGGS, _MEMBERS, _BYTES = 64, 32_768, 32 << 20  # no more eggs, members, and bytes of members are kept in memory
+_Status = tuple[int, ...]
+
+_EGGS, _MEMBERS, _BYTES = 256, 32_768, 32 << 20  # no more eggs, members, and bytes of members are kept in memory
 _STEP = 1 << 20  # bytes that are inflated before it is asked again whether the target has answered
 _SECONDS = 0.25  # no more is spent on what perhaps nobody asks for
+_SECONDS_OF_ALL = 600.0  # what all is asked for may take as long as the target does
+_STATUS = ("st_dev", "st_ino", "st_mode", "st_uid", "st_gid", "st_size", "st_mtime_ns", "st_ctime_ns")
 _SMALL = Limits(entries=_MEMBERS, total=64 << 20)  # what asks for more may ask for seconds: it is left for later
+
+
+class Wanted(NamedTuple):
+    """What a command is going to need of an egg, beside its structure."""
+
+    sources: bool = True  # whether its sources look for files: source_scan.file_lookups
+    contents: bool = True  # its members, inflated
+
+
+_ALL = Wanted()
 
 
 class EarlyReader:
@@ -43,33 +58,43 @@ class EarlyReader:
         entries, total = min(limits.entries, _SMALL.entries), min(limits.total, _SMALL.total)
         self._least = replace(limits, entries=entries, total=total)
         self._structures: dict[str, eggs.Egg] = {}
+        self._file_lookups: dict[str, tuple[_Status, tuple[str, ...]]] = {}
         self._ahead = True
 
-    def look(self, path: Sequence[str]) -> Iterator[None]:
+    def look(self, path: Sequence[str], want: Wanted, *, everything: bool = False) -> Iterator[None]:
         """Read what lies on `path`, and look into its sources, up to a limit; then inflate its members, up to another.
-        What cannot be read is left for whoever asks for it. It is done in steps of some milliseconds."""
-        members, budget, deadline = 0, _BYTES, time.monotonic() + _SECONDS
+        What cannot be read is left for whoever asks for it. It is done in steps of some milliseconds.
+
+        With `everything` all of it will be asked for, so that time is no limit. The sources of all eggs are then looked
+        into, and of those that memory has no room for nothing else is kept.
+        """
+        deadline = time.monotonic() + (_SECONDS_OF_ALL if everything else _SECONDS)
+        members, budget = 0, _BYTES
         for count, egg in enumerate(on_path(path)):
-            if not self._ahead or count >= _EGGS or members >= _MEMBERS or time.monotonic() > deadline:
+            held = count < _EGGS and members < _MEMBERS
+            if not self._ahead or not (held or (everything and want.sources)) or time.monotonic() > deadline:
                 break
             if not os.path.isfile(egg):
                 continue
             with suppress(EggcacheError), accounts.reading(egg, self._account) as source:
-                contents: dict[int, bytes] = {}
-                structure = self._structures[egg] = replace(eggs.read(source, egg, self._least), contents=contents)
-                members += len(structure.members)
+                structure = eggs.read(source, egg, self._least)
+                contents = structure.contents
+                if held:
+                    members += len(structure.members)
+                    contents = {} if want.contents else None
+                    structure = self._structures[egg] = replace(structure, contents=contents)
                 try:
-                    self._structures[egg] = replace(
-                        structure, file_lookups=tuple(source_scan.file_lookups(Opened(source, structure)))
-                    )
+                    if want.sources:
+                        places = tuple(source_scan.file_lookups(Opened(source, structure)))
+                        self._file_lookups[egg] = _status(structure.stat), places
                 finally:  # of a damaged egg, what came before is held as well
-                    budget -= sum(map(len, contents.values()))
-                    if budget < 0:
+                    budget -= sum(map(len, (contents or {}).values()))
+                    if contents and budget < 0:
                         contents.clear()
             yield
-        for egg, structure in list(self._structures.items()):
+        for egg, structure in list(self._structures.items()) if want.contents else ():
             with suppress(EggcacheError), accounts.reading(egg, self._account) as source:
-                if _same_file(structure.stat, os.fstat(source)):
+                if _status(structure.stat) == _status(os.fstat(source)):
                     for size in _inflation(source, structure, budget):
                         budget -= size
                         if not self._ahead or budget <= 0 or time.monotonic() > deadline:
@@ -84,19 +109,32 @@ class EarlyReader:
     def opened(self, path: str) -> Iterator[tuple[int, eggs.Egg]]:
         """A descriptor of the egg at `path`, and what eggs.read tells of it. It is an Opening, and raises as such."""
         with accounts.reading(path, self._account) as source:
-            structure = self._structures.pop(path, None)
-            current = structure and _same_file(structure.stat, os.fstat(source))
-            yield source, structure if structure and current else eggs.read(source, path, self._limits)
+            yield source, self.structure(source, path)
+
+    def structure(self, source: int, path: str) -> eggs.Egg:
+        """What eggs.read tells of the egg at `path`, which is open at `source`, and raises for it.
+
+        :param source: a descriptor that is open for reading
+        :param path: its path, for messages, and to find what was read before
+        """
+        status = _status(os.fstat(source))
+        structure = self._structures.pop(path, None)
+        if structure is None or _status(structure.stat) != status:
+            structure = eggs.read(source, path, self._limits)
+        known, places = self._file_lookups.get(path, (None, ()))
+        return replace(structure, file_lookups=places) if known == status else structure
 
 
 def ahead(
-    target: Target, run: Run, load: Callable[[], object] = lambda: None
+    target: Target, roots: Roots, run: Run, load: Callable[[], object] = lambda: None, want: Wanted = _ALL
 ) -> tuple[EarlyReader, Callable[[], bool]]:
     """A reader of the eggs that lie where the target will look, and what has it read some of them.
 
     :param target: the Python that is asked
+    :param roots: which distributions the tree is of
     :param run: limits and progress
     :param load: called first: it imports what is needed next
+    :param want: what of the eggs will be needed
     :returns: the reader, and a function to be called while the target is at work, which says whether to call it again
         at once
     """
@@ -104,7 +142,8 @@ def ahead(
 
     def look() -> Iterator[None]:
         load()
-        yield from reader.look([*search_path.entries(target.paths), *code_owners.site_directories(target.python)])
+        path = [*search_path.entries(target.paths), *code_owners.site_directories(target.python)]
+        yield from reader.look(path, want, everything=roots.everything)
 
     def meanwhile() -> bool:
         run.progress.tick()
@@ -126,7 +165,7 @@ def resolve(
     :param load: called while the target is at work: it imports what is needed next
     :returns: the tree, and a reader that has read some of its eggs
     """
-    reader, meanwhile = ahead(target, run, load)
+    reader, meanwhile = ahead(target, roots, run, load)
     run.progress.phase(f"asking {target.python} for the tree")
     tree = resolver.resolve(target, roots, meanwhile=meanwhile, launched=launched)
     return tree, reader
@@ -149,11 +188,9 @@ def _inflation(source: int, egg: eggs.Egg, budget: int) -> Iterator[int]:
     yield size
 
 
-def _same_file(record: os.stat_result, info: os.stat_result) -> bool:
-    return all(
-        getattr(record, name) == getattr(info, name)
-        for name in ("st_dev", "st_ino", "st_mode", "st_uid", "st_gid", "st_size", "st_mtime_ns", "st_ctime_ns")
-    )
+def _status(info: os.stat_result) -> _Status:
+    """What is the same of a file that has not been changed."""
+    return tuple(getattr(info, name) for name in _STATUS)
 
 
 def on_path(path: Sequence[str]) -> Iterator[str]:

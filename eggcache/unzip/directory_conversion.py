@@ -58,6 +58,7 @@ class Conversion(Place):
         self,
         path: str,
         zips: dict[str, Distribution],
+        structure: Callable[[int, str], eggs.Egg],
         compiler: Compiler,
         backup: int | None,
         run: Run,
@@ -65,6 +66,7 @@ class Conversion(Place):
     ) -> None:
         super().__init__(path, run, before_swap)
         self.zips = zips
+        self.structure = structure
         self.compiler = compiler
         self.backup = backup
 
@@ -100,7 +102,7 @@ class Conversion(Place):
             with files.closing(_open(descriptor, name, path)) as source:
                 if stat.S_ISDIR(os.fstat(source).st_mode):
                     return  # another run was faster
-                egg = eggs.read(source, path, self.run.limits)
+                egg = self.structure(source, path)
                 unzip_plan.check(self.zips[name], egg)
                 act(source, egg, ownership_of(egg.path, egg.stat))
         except EggcacheError as error:

@@ -14,7 +14,7 @@ from eggcache.errors import Busy, EggcacheError, NotPermitted, Remedy
 from eggcache.model import DEFAULT_RUN, Distribution, Finding, Interpreter, Kind, Process, Report, Run, Tree
 from eggcache.servers import affected_processes
 from eggcache.system import files, locks, safe_dirs, swap_or_gap
-from eggcache.target import code_owners, command_lines, resolver, search_path, skipped_eggs
+from eggcache.target import code_owners, command_lines, eggs_on_path, resolver, search_path, skipped_eggs
 from eggcache.target.interpreter import EVERYTHING, Roots, Target
 from eggcache.unzip import unzip_plan
 from eggcache.unzip.backup import directory_to_fill
@@ -52,7 +52,8 @@ def unzip_all(
     clearance = target.account if isinstance(target.account, code_owners.RootAlone) else None
     if not clearance:  # that is known of more than what -S loads
         code_owners.check_bare(target.python)
-    tree = stable_tree(target, roots, run)
+    reader, meanwhile = eggs_on_path.ahead(target, roots, run, want=eggs_on_path.Wanted(sources=False))
+    tree = stable_tree(target, roots, run, meanwhile)
     zips = unzip_plan.by_directory(tree.distributions)
 
     def command_with(eggs: Sequence[str]) -> str:
@@ -74,7 +75,10 @@ def unzip_all(
         )
         python = tree.interpreter
         compiler = Compiler(python, clearance if python.executable == target.python else None)
-        works = [Conversion(directory, eggs, compiler, keep, run, notice) for directory, eggs in zips.items()]
+        works = [
+            Conversion(directory, eggs, reader.structure, compiler, keep, run, notice)
+            for directory, eggs in zips.items()
+        ]
         result = report(works, findings, [*resolver.notes(tree, roots)], notice, run)
     if backup and result.outcomes and not run.dry_run:
         result = replace(result, notes=(*result.notes, f"to put the zips back: {command('--undo')}"))
@@ -125,7 +129,7 @@ class Announcement:
                 self._warn(line)
 
 
-def stable_tree(target: Target, roots: Roots, run: Run) -> Tree:
+def stable_tree(target: Target, roots: Roots, run: Run, meanwhile: Callable[[], object] | None = None) -> Tree:
     """The tree at a moment when no other run was swapping, and no egg was missing in the gap of a killed run.
 
     1. Another run swaps Foo.egg after the target listed site-packages and before it reads Foo.egg.
@@ -139,7 +143,7 @@ def stable_tree(target: Target, roots: Roots, run: Run) -> Tree:
         run.progress.phase(f"asking {target.python} for the tree")
         start = time.time_ns() - 50_000_000  # the kernel stamps files with a clock that ticks every 1 to 10 ms
         try:
-            tree = resolver.resolve(target, roots, need_pkg_resources=False, meanwhile=run.progress.tick)
+            tree = resolver.resolve(target, roots, need_pkg_resources=False, meanwhile=meanwhile or run.progress.tick)
             directories |= places(tree)
         except EggcacheError as error:
             if error.status != 1 or not turns or not _has_changed(directories, start, run):

@@ -8,9 +8,11 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from support import ROOT
+from support.injection import UNHURRIED
 from support.judge import eggcache, environment
 from support.sites import write_egg
 
@@ -29,7 +31,7 @@ def prepared(python: Path, top: Path, files: int) -> list[str]:
     return ["check", *common, "--cache", str(cache)]
 
 
-def calls(top: Path, *arguments: str) -> tuple[Counter[str], list[str]]:
+def calls(top: Path, *arguments: str, program: Sequence[str] = ("-m", "eggcache")) -> tuple[Counter[str], list[str]]:
     """How often eggcache, and what it starts, makes each system call for what is below `top`; what it executes.
 
     Elsewhere, in /proc above all, there is more or less to look at from one moment to the next.
@@ -37,7 +39,7 @@ def calls(top: Path, *arguments: str) -> tuple[Counter[str], list[str]]:
     with tempfile.TemporaryDirectory() as directory:
         # a log for each process: in a common one, their lines are cut where they take turns
         traced = ["strace", "-ff", "-qq", "-e", "trace=%file,close,lseek,pread64", "-o", f"{directory}/log"]
-        command = [*traced, sys.executable, "-m", "eggcache", *arguments]
+        command = [*traced, sys.executable, *program, *arguments]
         result = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False)
         assert result.returncode in (0, 3), result.stderr
         lines = [line for log in Path(directory).iterdir() for line in log.read_text(errors="replace").splitlines()]
@@ -87,7 +89,8 @@ def test_tree_is_linear(python: Path, shared_tmp: Path) -> None:
         eggs.mkdir()
         for number in range(count):
             write_egg(eggs / f"Small{number:03d}-1.0-py3.11.egg", {f"small{number:03d}.py": ""})
-        counts, _ = calls(eggs, "tree", "--path", str(eggs), "--python", str(python))
+        command = ["tree", "--path", str(eggs), "--python", str(python)]
+        counts, _ = calls(eggs, *command, program=("-c", UNHURRIED))
         totals.append(sum(counts.values()))
     small, large = totals[1] - totals[0], totals[2] - totals[1]
     assert large == 2 * small
@@ -105,7 +108,8 @@ def test_an_egg_with_most_members_is_read_as_often_as_a_small_one(python: Path, 
             write_egg(eggs / f"Beside{number}-1.0-py3.11.egg", {f"beside{number}.py": ""})
         egg = eggs / "Chief-1.0-py3.11.egg"
         write_egg(egg, {f"chief/m{number}.py": "" for number in range(members)})
-        found, _ = calls(egg, "tree", "Chief", "--path", str(eggs), "--python", str(python))
+        command = ["tree", "Chief", "--path", str(eggs), "--python", str(python)]
+        found, _ = calls(egg, *command, program=("-c", UNHURRIED))
         opened.append(found["openat"])
     assert opened[0] == opened[1]
     assert opened[1] <= 7

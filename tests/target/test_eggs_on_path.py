@@ -20,6 +20,8 @@ from eggcache.model import DEFAULT_LIMITS, Limits, Ownership
 from eggcache.system import accounts
 from eggcache.target import eggs_on_path
 
+ALL = eggs_on_path.Wanted()
+
 
 @pytest.fixture
 def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -36,10 +38,10 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
-def look(*path: Path) -> eggs_on_path.EarlyReader:
+def look(*path: Path, want: eggs_on_path.Wanted = ALL, everything: bool = False) -> eggs_on_path.EarlyReader:
     """A reader that has taken all its steps."""
     looked = eggs_on_path.EarlyReader(accounts.current(), DEFAULT_LIMITS)
-    for _ in looked.look([str(place) for place in path]):
+    for _ in looked.look([str(place) for place in path], want, everything=everything):
         pass
     return looked
 
@@ -97,7 +99,7 @@ def test_what_was_inflated_is_extracted(tmp_path: Path, read: list[str], monkeyp
         write_egg(tmp_path / name, files)
     monkeypatch.setattr(eggs_on_path, "_STEP", 2000)
     looked = eggs_on_path.EarlyReader(accounts.current(), DEFAULT_LIMITS)
-    assert len(list(looked.look([str(tmp_path)]))) > 8
+    assert len(list(looked.look([str(tmp_path)], ALL))) > 8
     write_egg(tmp_path / "B-1.egg", {**files, "new.py": ""})
     for name, more in (("A-1.egg", 0), ("B-1.egg", 1)):
         (into := tmp_path / name[0]).mkdir(0o700)
@@ -121,7 +123,7 @@ def test_only_the_egg_that_was_read_is_inflated(tmp_path: Path) -> None:
         place.mkdir()
         write_egg(place / "A-1.egg", {"a.txt": "a" * 99})
     looked = eggs_on_path.EarlyReader(accounts.current(), DEFAULT_LIMITS)
-    for number, _ in enumerate(looked.look([str(here)])):
+    for number, _ in enumerate(looked.look([str(here)], ALL)):
         if number == 0:
             here.rename(tmp_path / "kept")
             aside.rename(here)
@@ -164,12 +166,60 @@ def test_no_more_than_memory_has_room_for(tmp_path: Path, read: list[str], monke
     """A site of thousands of eggs is not read before its time."""
     for number in range(80):
         write_egg(tmp_path / f"A{number:03}-1.egg", {f"{module}.py": "" for module in range(9)})
+    monkeypatch.setattr(eggs_on_path, "_EGGS", 64)
     look(tmp_path)
     assert len(read) == 64
     read.clear()
     monkeypatch.setattr(eggs_on_path, "_MEMBERS", 25)
     look(tmp_path)
     assert len(read) == 3
+
+
+def test_sources_of_all_eggs_where_all_will_be_asked_for(
+    tmp_path: Path, read: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the eggs that memory has no room for, where each will be asked for, it is remembered whether their sources
+    look for files, as long as an egg is the same; time is no limit then, and nothing of that is held without need."""
+    code = {
+        "shop/__init__.py": "import os\npath = os.path.join(os.path.dirname(__file__), 'a.txt')\n",
+        "shop/a.txt": "",
+    }
+    for name in ("A-1.egg", "B-1.egg", "C-1.egg"):
+        write_egg(tmp_path / name, code)
+    looks: list[str] = []
+    real = source_scan.file_lookups
+
+    def looking(opened: Opened) -> list[str]:
+        looks.append(opened.egg.path)
+        return real(opened)
+
+    monkeypatch.setattr(source_scan, "file_lookups", looking)
+    monkeypatch.setattr(eggs_on_path, "_EGGS", 1)
+    monkeypatch.setattr(eggs_on_path, "_SECONDS", -1.0)
+    looked = look(tmp_path, everything=True)
+    assert read == ["A-1.egg", "B-1.egg", "C-1.egg"]
+    assert len(looks) == 3
+    with looked.opened(str(tmp_path / "A-1.egg")) as (_, egg):
+        assert egg.contents
+        assert egg.file_lookups
+    assert len(read) == 3
+    write_egg(tmp_path / "C-1.egg", {"shop/__init__.py": "", "shop/a.txt": ""})
+    for name, known in (("B-1.egg", True), ("C-1.egg", False)):
+        with looked.opened(str(tmp_path / name)) as (source, egg):
+            assert egg.contents is None
+            assert (egg.file_lookups is not None) is known
+            assert bool(real(Opened(source, egg))) is known
+    assert len(read) == 5
+    looked = look(tmp_path, want=eggs_on_path.Wanted(contents=False), everything=True)
+    with looked.opened(str(tmp_path / "A-1.egg")) as (_, egg):
+        assert egg.contents is None
+        assert egg.file_lookups
+    looks.clear()
+    looked = look(tmp_path, want=eggs_on_path.Wanted(sources=False), everything=True)
+    with looked.opened(str(tmp_path / "A-1.egg")) as (_, egg):
+        assert egg.contents
+        assert egg.file_lookups is None
+    assert looks == []
 
 
 def test_no_more_time_than_it_is_worth(tmp_path: Path, read: list[str], monkeypatch: pytest.MonkeyPatch) -> None:

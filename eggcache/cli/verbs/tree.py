@@ -11,18 +11,21 @@ from eggcache.cache import inventory, unservable
 from eggcache.cli import arguments, console
 from eggcache.cli.render import graphs, report, tree_lines
 from eggcache.errors import EggcacheError, UsageError
-from eggcache.model import Tree
+from eggcache.model import Finding, Run, Tree
 from eggcache.servers import environment_variables
-from eggcache.target import resolver, tree_selection, why_missing
+from eggcache.target import eggs_on_path, resolver, tree_selection, why_missing
+from eggcache.target.eggs_on_path import EarlyReader
 from eggcache.target.interpreter import EVERYTHING, Roots, Target
 
 
 def run(options: argparse.Namespace) -> int:
     """Print what `options` ask for, and return the exit status."""
     arguments.doubt(options)
-    target, tree = _resolved(options)
     is_plain = not (options.reverse or options.duplicates or options.quiet)
-    eggs = [*why_missing.findings(tree, target.account), *unservable.in_tree(tree, target)] if is_plain else []
+    target, tree, reader = _resolved(options, ahead=is_plain)
+    eggs = list[Finding]()
+    if is_plain:
+        eggs = [*why_missing.findings(tree, target.account), *unservable.in_tree(tree, target, reader.opened)]
     form = "json" if options.json else options.format
     if form != "json" and not tree.requirements and tree.reported:
         tree = tree_selection.reach(tree)  # what else there is, a line names
@@ -51,7 +54,8 @@ def run(options: argparse.Namespace) -> int:
     return console.conclude([*resolver.findings(tree, target.account), *eggs], options)
 
 
-def _resolved(options: argparse.Namespace) -> tuple[Target, Tree]:
+def _resolved(options: argparse.Namespace, *, ahead: bool) -> tuple[Target, Tree, EarlyReader]:
+    """What is asked, its answer, and what has read eggs meanwhile, where that is to be done `ahead`."""
     roots = arguments.roots(options)
     if options.reverse and (options.all or options.duplicates or not options.requirements):
         raise UsageError("--reverse", "needs to know what is looked for", "eggcache tree --reverse NAME")
@@ -59,21 +63,20 @@ def _resolved(options: argparse.Namespace) -> tuple[Target, Tree]:
         raise UsageError("--duplicates", "it looks at the whole path, and there is no tree of it", "name it alone")
     target = arguments.owner_target(options)
     with progress.watched(options.quiet, options.verbose > 0) as watcher:
+        asked = Roots([], strict=True) if options.reverse else EVERYTHING if options.duplicates else roots
         watcher.phase(f"asking {target.python} for the tree")
-        tree = resolver.resolve(
-            target,
-            Roots([], strict=True) if options.reverse else EVERYTHING if options.duplicates else roots,
-            related=options.reverse,
-            meanwhile=watcher.tick,
+        reader, meanwhile = eggs_on_path.ahead(
+            target, asked, Run(progress=watcher), want=eggs_on_path.Wanted(contents=False)
         )
+        tree = resolver.resolve(target, asked, related=options.reverse, meanwhile=meanwhile if ahead else watcher.tick)
     if options.duplicates:
-        return target, tree_selection.duplicates(tree)
+        return target, tree_selection.duplicates(tree), reader
     if options.reverse:
         tree = tree_selection.dependents(tree, roots.requirements)
     # What is drawn as text says where it goes on, and counts all of it
     if options.depth is not None and (options.json or options.format != "text"):
         tree = tree_selection.levels(tree, options.depth, reverse=options.reverse)
-    return target, tree
+    return target, tree, reader
 
 
 def _readiness(options: argparse.Namespace, tree: Tree) -> tuple[str | None, tuple[bool, ...]]:

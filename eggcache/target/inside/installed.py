@@ -58,6 +58,7 @@ class Installed:
 
     def __init__(self, pr, already):
         self.pr = pr
+        self.ahead = None  # is called with each distribution while its zip is at hand
         self.ws = pr.working_set
         self.path = dict.fromkeys(sys.path)
         if already:  # imported by a .pth file, before `--path` was there
@@ -100,6 +101,8 @@ class Installed:
         try:
             for dist in self.pr.find_distributions(entry):
                 dists.append(dist)
+                if self.ahead is not None:
+                    self.ahead(dist)
                 if last is not None:
                     self.forget(last, dist)
                 last = dist  # its zip is looked into once more before the next one comes

@@ -229,6 +229,8 @@ def main():
     result["setuptools"], result["pkg_resources"] = pkg_resources_version(pr, installed.ws)
     walk = Walk(installed)
     if REQUEST["everything"]:
+        if REQUEST["strict"]:
+            installed.ahead = walk.require_ahead
         for dist in installed.everything():
             walk.add(dist)
         if REQUEST["strict"]:

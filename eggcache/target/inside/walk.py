@@ -179,11 +179,17 @@ class Walk:
 
     def requirements(self, dist, extras):
         """What a distribution requires, in its own order: ([(requirement or None, line)], what was wrong)."""
-        key = (self.index[self.installed.identity(dist)], tuple(extras))
+        key = (self.installed.identity(dist), tuple(extras))
         if key not in self.requires:
             self.requires[key] = self.ask_requirements(dist, extras)
             self.installed.forget(dist)
         return self.requires[key]
+
+    def require_ahead(self, dist):
+        """Ask what a distribution requires while its zip is at hand, which else would have to be read once more."""
+        key = (self.installed.identity(dist), ())
+        if key not in self.requires:
+            self.requires[key] = self.ask_requirements(dist, [])
 
     def ask_requirements(self, dist, extras):
         # after an error a second call answers from a half-filled memory, without an error (0.6c11 to 81): ask once
