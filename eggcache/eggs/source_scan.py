@@ -29,7 +29,7 @@ _PATH_MAKING = re.compile(
     rb"dirname|abspath|realpath|normpath|split|join|parent|Path|listdir|scandir|walk|glob|(?:=|^) *[\w.]*__file__"
 )
 # A module that knows another way than a path takes that one where there is no file
-_ANOTHER_WAY = re.compile(rb"pkg_resources|importlib[._]resources|get_data|__loader__")
+_OTHER_WAYS = (b"pkg_resources", b"importlib.resources", b"importlib_resources", b"get_data", b"__loader__")
 # What no server imports
 _ASIDE = re.compile(
     r"(?:^|/)(?:tests?|testing|docs?|examples?|EGG-INFO)/"
@@ -86,7 +86,7 @@ def file_lookups(opened: Opened) -> list[str]:
         text = decompression.data(file, member, opened.egg.starts[member.offset])
         if contents is not None:
             contents[member.offset] = text
-        if not _makes_a_path(text) or _ANOTHER_WAY.search(text):
+        if not _makes_a_path(text) or any(way in text for way in _OTHER_WAYS):
             continue
         budget -= len(text)
         if budget < 0 or len(places) >= _FINDINGS:

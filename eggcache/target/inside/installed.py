@@ -43,14 +43,32 @@ def unique(values):
     return uniques
 
 
-class Reopened:
+class ClosedLoader(object):
     """Stands for a zipimporter, and makes one where more than its place is asked for."""
+
+    __slots__ = ("archive", "prefix")  # of ten thousand eggs a dictionary each would be ten megabytes
 
     def __init__(self, archive, prefix):
         self.archive, self.prefix = archive, prefix
 
     def __getattr__(self, name):
-        return getattr(zipimport.zipimporter(os.path.join(self.archive, self.prefix).rstrip(os.sep)), name)
+        return getattr(self.opened(), name)
+
+    def opened(self):
+        return zipimport.zipimporter(os.path.join(self.archive, self.prefix).rstrip(os.sep))
+
+
+class ClosedMetadata(object):
+    """Stands for the EggMetadata of a zipped egg, and makes one where more than the names of its places is asked for."""
+
+    __slots__ = ("kind", "loader", "egg_name", "egg_info")
+
+    def __init__(self, metadata, loader):
+        self.kind, self.loader = type(metadata), loader
+        self.egg_name, self.egg_info = metadata.egg_name, metadata.egg_info
+
+    def __getattr__(self, name):
+        return getattr(self.kind(self.loader.opened()), name)
 
 
 class Installed:
@@ -130,11 +148,17 @@ class Installed:
                         del manifests[archive]
         provider = getattr(dist, "_provider", None)
         loader = getattr(provider, "loader", None)
-        if isinstance(loader, (zipimport.zipimporter, Reopened)) and loader.archive not in self.path:
-            provider.loader = Reopened(loader.archive, loader.prefix)
-            for cache in (zipimport._zip_directory_cache, sys.path_importer_cache):
-                cache.pop(loader.archive, None)
+        if not isinstance(loader, (zipimport.zipimporter, ClosedLoader)) or loader.archive in self.path:
+            return
+        if isinstance(loader, zipimport.zipimporter):
             provider.__dict__.pop("_dirindex", None)
+            loader = ClosedLoader(loader.archive, loader.prefix)
+            if type(provider) is self.pr.EggMetadata and is_own(provider, loader):
+                dist._provider = ClosedMetadata(provider, loader)
+            else:
+                provider.loader = loader
+        for cache in (zipimport._zip_directory_cache, sys.path_importer_cache):
+            cache.pop(loader.archive, None)
 
     def candidates(self, key):
         return self.environment().get(key, [])
@@ -161,6 +185,12 @@ class Installed:
                     name = os.path.basename(entry)[:-len(".egg")]
                     dists.append(self.pr.Distribution(entry, metadata, project_name=name))
         return dists
+
+
+def is_own(metadata, loader):
+    """Whether its EGG-INFO is where an EggMetadata looks for it: that of a .dist-info in a zip has been told another."""
+    root = os.path.join(loader.archive, loader.prefix).rstrip(os.sep)
+    return getattr(metadata, "egg_info", None) == os.path.join(root, "EGG-INFO")
 
 
 def version_of(dist):

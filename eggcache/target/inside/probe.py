@@ -150,8 +150,11 @@ def parse_roots(pr):
 
 
 def parsed(pr, names):
-    roots = [attempt(pr.Requirement.parse, name) for name in names]
-    return [root for root in roots if root is not None]
+    """The requirements of these names, one by one: of ten thousand none is kept."""
+    for name in names:
+        root = attempt(pr.Requirement.parse, name)
+        if root is not None:
+            yield root
 
 
 def real(path, places):
@@ -231,40 +234,40 @@ def main():
     if REQUEST["everything"]:
         if REQUEST["strict"]:
             installed.ahead = walk.require_ahead
+            walk.gaps_alone = not REQUEST.get("related")
         for dist in installed.everything():
             walk.add(dist)
         if REQUEST["strict"]:
-            walk.run(parsed(pr, unique([dist.project_name for dist in walk.dists])))
-            if not REQUEST.get("related"):  # what is required and there needs no word
-                walk.needs = [need for need in walk.needs if need["by"] is not None and need["state"] != MET]
+            walk.run(parsed(pr, unique([dist.project_name for dist in walk.dists])[::-1]))
         else:
-            walk.run([root for root in parsed(pr, REQUEST["reported"]) if walk.find(root, "")[0] is not None])
+            walk.run([root for root in parsed(pr, REQUEST["reported"][::-1]) if walk.find(root, "")[0] is not None])
     else:
         roots, result["bad"] = parse_roots(pr)
-        walk.run(roots)
+        walk.run(roots[::-1])
         walk.compare(roots)
     if not REQUEST["strict"]:
         walk.optional()
     if not (REQUEST["everything"] and REQUEST["strict"]):
         result["outside"] = outside(walk, links)
-    files = list(link_files)
-    for position in range(len(walk.dists)):
-        dist = walk.dists[position]
-        kind, egg, inside, cache_name, info = on_disk(dist, links)
-        files.extend(metadata_files(info))
-        result["distributions"].append({
-            "project": dist.project_name, "version": version_of(dist), "location": absolute(dist.location), "kind": kind,
-            "extras": walk.extras[position], "active": installed.identity(dist) in installed.active,
-            "egg": absolute(egg), "inside": inside, "cache_name": cache_name})
     for need in walk.needs:
         need["suits"] = absolute(need["suits"] or None) or ""
     result["needs"] = walk.needs
-    result["read"] = unique(files)
     if [need for need in walk.needs if need["by"] is None and need["state"] == MISSING]:
         names = list(installed.ws.by_key.values())
         for key in installed.environment():
             names.extend(installed.environment()[key])
         result["projects"] = sorted(unique([dist.project_name for dist in names]))
+    dists, extras = walk.release()
+    files = list(link_files)
+    for position in range(len(dists)):
+        dist, dists[position] = dists[position], None
+        kind, egg, inside, cache_name, info = on_disk(dist, links)
+        files.extend(metadata_files(info))
+        result["distributions"].append({
+            "project": dist.project_name, "version": version_of(dist), "location": absolute(dist.location), "kind": kind,
+            "extras": extras[position], "active": installed.identity(dist) in installed.active,
+            "egg": absolute(egg), "inside": inside, "cache_name": cache_name})
+    result["read"] = unique(files)
     answer(result)
 
 

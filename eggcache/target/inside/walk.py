@@ -20,13 +20,15 @@ class Walk:
         self.extras = []
         self.index = {}
         self.needs = []
+        self.gaps_alone = False  # True: what is required and there needs no word, and neither do the roots
         self.told = {}
         self.asked = {}
         self.best = {}
         self.requires = {}
         self.clean = True
         self.reached = []
-        self.within = {}  # of each index of `reached`: the indexes that its own requirements have led to
+        self.is_reached = {}
+        self.within = {}  # of an index of `reached`: the indexes that its own requirements have led to
 
     def add(self, dist):
         identity = self.installed.identity(dist)
@@ -39,51 +41,54 @@ class Walk:
     def reach(self, dist):
         """Add what a requirement has led to."""
         index = self.add(dist)
-        if index not in self.within:
-            self.within[index] = {}
+        if index not in self.is_reached:
+            self.is_reached[index] = True
             self.reached.append(index)
         return index
 
     def run(self, roots):
-        # (requirement or None, the line as it stands, the distribution that has it)
-        queue = [(req, str(req), None) for req in roots][::-1]
+        """Walk from these requirements on, which are taken one by one, the last of the command line first."""
+        queue = []  # (requirement or None, the line as it stands, the distribution that has it)
         results = {}
         demands = {}
         if hasattr(self.pr, "_ReqExtras"):
             demands = self.pr._ReqExtras()
+        for req in roots:
+            self.step(req, str(req), None, queue, results, demands)
         position = 0
         while position < len(queue):
             req, line, by = queue[position]
             position += 1
-            name = req
-            if req is None:
-                name = line
-            if name in results:
-                self.need(line, by, *results[name])
-                continue
-            if req is not None and not self.wanted(req, demands):
-                continue
-            dist, state, reason, extras = self.find(req, line)
-            index = None
-            if dist is not None:
-                index = self.reach(dist)
-                for extra in extras:
-                    if extra not in self.extras[index]:
-                        self.extras[index].append(extra)
-                lines, trouble = self.requirements(dist, extras)
-                if trouble and state == MET:
-                    state, reason = CONFLICTING, trouble
-                for child, text in lines[::-1]:
-                    queue.append((child, text, index))
-                    if child is not None:
-                        demands[child] = tuple(extras)
-            results[name] = (index, state, reason)
-            if req is not None:
-                self.asked.setdefault(req.key, []).append(req)
-            self.need(line, by, index, state, reason)
+            self.step(req, line, by, queue, results, demands)
         for need in self.needs:
             if need["state"] == CONFLICTING:
                 need["suits"] = self.suiting(self.dists[need["found"]])
+
+    def step(self, req, line, by, queue, results, demands):
+        """Find what one requirement asks for, and put what that requires into the queue."""
+        if line in results:
+            self.need(line, by, *results[line])
+            return
+        if req is not None and not self.wanted(req, demands):
+            return
+        dist, state, reason, extras = self.find(req, line)
+        index = None
+        if dist is not None:
+            index = self.reach(dist)
+            for extra in extras:
+                if extra not in self.extras[index]:
+                    self.extras[index].append(extra)
+            lines, trouble = self.requirements(dist, extras)
+            if trouble and state == MET:
+                state, reason = CONFLICTING, trouble
+            for child, text in lines[::-1]:
+                queue.append((child, text, index))
+                if child is not None:
+                    demands[child] = tuple(extras)
+        results[line] = (index, state, reason)
+        if req is not None and req.specs:  # without, any version suits
+            self.asked.setdefault(req.key, []).append(req)
+        self.need(line, by, index, state, reason)
 
     def suiting(self, dist):
         """Where there is another distribution of that project, in a version that all who need it take; "" for none."""
@@ -97,10 +102,12 @@ class Walk:
 
     def need(self, line, by, index, state, reason, extra=""):
         self.clean = self.clean and state == MET
+        if self.gaps_alone and (by is None or state == MET):
+            return
         if (line, by) not in self.told:  # met again where a distribution is wanted with one more extra
             self.told[(line, by)] = True
-            if by in self.within:
-                self.within[by][index] = True
+            if by is not None:
+                self.within.setdefault(by, {})[index] = True
             self.needs.append({"requirement": line, "by": by, "found": index, "state": state, "reason": reason,
                                "extra": extra, "suits": ""})
 
@@ -212,6 +219,13 @@ class Walk:
                 trouble = ""  # told where that line is reported
             return lines, trouble
 
+    def release(self):
+        """What was added, and the extras of each, which nothing else holds from now on: of ten thousand distributions
+        each can go as soon as it has been told of."""
+        dists, self.dists, self.best, self.requires, self.index = self.dists, [], {}, {}, {}
+        self.installed.scanned = self.installed.scan = None
+        return dists, self.extras
+
     def compare(self, roots):
         """Add what the real resolve() finds and the walk does not: nothing, as far as is known."""
         if not self.clean:
@@ -231,7 +245,7 @@ class Walk:
         suits nobody, is no matter: nobody has asked for it."""
         for index in self.reached:  # which grows meanwhile
             dist = self.dists[index]
-            successors = self.within[index]
+            successors = self.within.setdefault(index, {})
             plain = self.requirements(dist, self.extras[index])[0]
             for req, line in plain:
                 self.take(req, line, index, self.extras[index], "", successors)
