@@ -58,15 +58,17 @@ class EarlyReader:
         entries, total = min(limits.entries, _SMALL.entries), min(limits.total, _SMALL.total)
         self._least = replace(limits, entries=entries, total=total)
         self._structures: dict[str, eggs.Egg] = {}
-        self._file_lookups: dict[str, tuple[_Status, tuple[str, ...]]] = {}
+        self._file_lookups: dict[str, tuple[int, tuple[str, ...]]] = {}  # hashes of _Status, which are a tenth
         self._ahead = True
 
     def look(self, path: Sequence[str], want: Wanted, *, everything: bool = False) -> Iterator[None]:
         """Read what lies on `path`, and look into its sources, up to a limit; then inflate its members, up to another.
         What cannot be read is left for whoever asks for it. It is done in steps of some milliseconds.
 
-        With `everything` all of it will be asked for, so that time is no limit. The sources of all eggs are then looked
-        into, and of those that memory has no room for nothing else is kept.
+        :param path: directories, and eggs
+        :param want: what of the eggs will be needed
+        :param everything: True: each egg will be asked for, so that time is no limit. The sources of all are looked
+            into, and of the eggs that memory has no room for nothing else is kept.
         """
         deadline = time.monotonic() + (_SECONDS_OF_ALL if everything else _SECONDS)
         members, budget = 0, _BYTES
@@ -86,7 +88,7 @@ class EarlyReader:
                 try:
                     if want.sources:
                         places = tuple(source_scan.file_lookups(Opened(source, structure)))
-                        self._file_lookups[egg] = _status(structure.stat), places
+                        self._file_lookups[egg] = hash(_status(structure.stat)), places
                 finally:  # of a damaged egg, what came before is held as well
                     budget -= sum(map(len, (contents or {}).values()))
                     if contents and budget < 0:
@@ -121,8 +123,8 @@ class EarlyReader:
         structure = self._structures.pop(path, None)
         if structure is None or _status(structure.stat) != status:
             structure = eggs.read(source, path, self._limits)
-        known, places = self._file_lookups.get(path, (None, ()))
-        return replace(structure, file_lookups=places) if known == status else structure
+        known, places = self._file_lookups.pop(path, (None, ()))
+        return replace(structure, file_lookups=places) if known == hash(status) else structure
 
 
 def ahead(

@@ -37,10 +37,11 @@ class _StagedEgg:
 
 
 @dataclass(frozen=True)
-class Compiler:
-    """The Python that byte-compiles what is extracted, as `account`; None: as the caller, who looks first whether root
-    may run it."""
+class Tools:
+    """What tells the structure of an egg that is open, and the Python that byte-compiles what is extracted, as
+    `account`; None: as the caller, who looks first whether root may run it."""
 
+    structure: Callable[[int, str], eggs.Egg]
     python: Interpreter
     account: Account | None = None
 
@@ -58,16 +59,14 @@ class Conversion(Place):
         self,
         path: str,
         zips: dict[str, Distribution],
-        structure: Callable[[int, str], eggs.Egg],
-        compiler: Compiler,
+        tools: Tools,
         backup: int | None,
         run: Run,
         before_swap: Callable[[], object],
     ) -> None:
         super().__init__(path, run, before_swap)
         self.zips = zips
-        self.structure = structure
-        self.compiler = compiler
+        self.tools = tools
         self.backup = backup
 
     def plan(self, descriptor: int) -> None:
@@ -102,7 +101,7 @@ class Conversion(Place):
             with files.closing(_open(descriptor, name, path)) as source:
                 if stat.S_ISDIR(os.fstat(source).st_mode):
                     return  # another run was faster
-                egg = self.structure(source, path)
+                egg = self.tools.structure(source, path)
                 unzip_plan.check(self.zips[name], egg)
                 act(source, egg, ownership_of(egg.path, egg.stat))
         except EggcacheError as error:
@@ -133,16 +132,16 @@ class Conversion(Place):
 
     def _compile(self, eggs_ready: list[_StagedEgg], stage: int) -> None:
         """Have the target compile every source, and give the byte code the owner and modes of its egg."""
-        info, python = os.fstat(stage), self.compiler.python
+        info, python = os.fstat(stage), self.tools.python
         request = {
             "stage": os.readlink(f"/proc/self/fd/{stage}"),
             "identity": [info.st_dev, info.st_ino],
-            "library": _library(python, self.compiler.account),
+            "library": _library(python, self.tools.account),
             "processes": workers.cores(),
             "eggs": [[egg.name, egg.path, egg.sources] for egg in eggs_ready if egg.sources],
         }
         # Not -E, which would also take away that no byte code of the standard library's is written
-        target = Target(python.executable, account=self.compiler.account)
+        target = Target(python.executable, account=self.tools.account)
         launch = Launch(target, "compile.py", request, flags=("-S",), variables={"PYTHONPATH": None})
         answer = script_run.run(launch, timeout=1800.0, meanwhile=self.progress.tick)
         trouble = answer.get("trouble") if isinstance(answer, dict) else "no sensible answer"

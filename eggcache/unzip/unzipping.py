@@ -18,7 +18,7 @@ from eggcache.target import code_owners, command_lines, eggs_on_path, resolver, 
 from eggcache.target.interpreter import EVERYTHING, Roots, Target
 from eggcache.unzip import unzip_plan
 from eggcache.unzip.backup import directory_to_fill
-from eggcache.unzip.directory_conversion import Compiler, Conversion
+from eggcache.unzip.directory_conversion import Conversion, Tools
 from eggcache.unzip.egg_directory import Place, as_finding, error_of, tidy
 
 
@@ -74,11 +74,8 @@ def unzip_all(
             users, target.python, [*places(tree), *directories_of(target.paths), *zips], "eggcache unzip-all", warn
         )
         python = tree.interpreter
-        compiler = Compiler(python, clearance if python.executable == target.python else None)
-        works = [
-            Conversion(directory, eggs, reader.structure, compiler, keep, run, notice)
-            for directory, eggs in zips.items()
-        ]
+        tools = Tools(reader.structure, python, clearance if python.executable == target.python else None)
+        works = [Conversion(directory, eggs, tools, keep, run, notice) for directory, eggs in zips.items()]
         result = report(works, findings, [*resolver.notes(tree, roots)], notice, run)
     if backup and result.outcomes and not run.dry_run:
         result = replace(result, notes=(*result.notes, f"to put the zips back: {command('--undo')}"))

@@ -293,7 +293,8 @@ def answer(result):
             if wrong or len(shifted) > count:
                 differing.append(row["egg"])
         importable = one_of_each(rows)
-        choices = [(row, names) for row, names in zip(rows, within) if row in importable]
+        are_importable = dict.fromkeys(map(id, importable))  # in a list, each would be compared with each
+        choices = [(row, names) for row, names in zip(rows, within) if id(row) in are_importable]
         native([row for row, names in choices], [names for row, names in choices],
                [row["location"] for row in importable], differing)
         for row, listing in zip(rows, within):

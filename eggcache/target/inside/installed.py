@@ -68,7 +68,11 @@ class ClosedMetadata(object):
         self.egg_name, self.egg_info = metadata.egg_name, metadata.egg_info
 
     def __getattr__(self, name):
-        return getattr(self.kind(self.loader.opened()), name)
+        try:
+            metadata = self.kind(self.loader)  # which looks into the zip only where it has to
+        except KeyError:  # before 5.8 it takes what zipimport has in mind
+            metadata = self.kind(self.loader.opened())
+        return getattr(metadata, name)
 
 
 class Installed:
@@ -157,8 +161,7 @@ class Installed:
                 dist._provider = ClosedMetadata(provider, loader)
             else:
                 provider.loader = loader
-        for cache in (zipimport._zip_directory_cache, sys.path_importer_cache):
-            cache.pop(loader.archive, None)
+        close_zip(loader.archive)
 
     def candidates(self, key):
         return self.environment().get(key, [])
@@ -185,6 +188,12 @@ class Installed:
                     name = os.path.basename(entry)[:-len(".egg")]
                     dists.append(self.pr.Distribution(entry, metadata, project_name=name))
         return dists
+
+
+def close_zip(archive):
+    """Let go of what this Python has read of a zip."""
+    for cache in (zipimport._zip_directory_cache, sys.path_importer_cache):
+        cache.pop(archive, None)
 
 
 def is_own(metadata, loader):

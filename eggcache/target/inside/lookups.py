@@ -4,7 +4,8 @@
 import zipfile
 import zipimport
 
-MOST = 50  # lookups that failed, of each egg: enough to see what is wrong
+MOST, MOST_OF_ALL = 50, 5000  # lookups that failed, of each egg and of all but the first of each: enough to see why
+TOLD = []
 tell = answer
 
 
@@ -80,8 +81,14 @@ def look_up(pr, manager, row, cache, listing):
                 wrong = attempt_or_words(count)
             if wrong:
                 result["failed"] += 1
-                if len(result["wrong"]) < MOST:
+                if not result["wrong"] or len(result["wrong"]) < MOST and len(TOLD) < MOST_OF_ALL:
                     result["wrong"].append([kind, name] + wrong)
+                    TOLD.append(True)
+    if not row["inside"] and row["egg"] not in sys.path:  # a basket is asked for its next egg
+        close_zip(row["egg"])
+        manifests = getattr(pr.ZipProvider, "_zip_manifests", None)  # since 5.8
+        if isinstance(manifests, dict):
+            manifests.pop(row["egg"], None)
     return result
 
 
@@ -124,15 +131,20 @@ def answer(result):
         default = absolute(attempt(pr.get_default_cache))
     else:
         within = [listed(row, cache) for row in rows]
+        are_importable = dict.fromkeys(map(id, importable))  # in a list, each would be compared with each
         for row, (names, modules) in zip(rows, within):
-            if names is not None and row in importable:
+            if names is not None and id(row) in are_importable:
                 native.extend([("native", module, row["egg"], library) for module, library in modules])
 
     def imported():
         return import_each(tasks) + import_all(native, locations)
 
     def looked_up(numbers):
-        return [to_json(look_up(pr, manager_of(pr), rows[number], cache, within[number])) for number in numbers]
+        lines = []
+        for number in numbers:
+            listing, within[number] = within[number], None  # of ten thousand eggs nothing is held that was used
+            lines.append(to_json(look_up(pr, manager_of(pr), rows[number], cache, listing)))
+        return lines
 
     importing = begin_beside(len(tasks) + len(native), imported)  # before anything is looked up: see imports.py
     parts = divided([len(listing[0] or ()) for listing in within], REQUEST["processes"])
@@ -142,7 +154,8 @@ def answer(result):
         lines.update(dict(zip(part, end_beside(child, len(part), looked_up, part))))
     lookups = ",".join([lines[number] for number in range(len(rows)) if number in lines])
     imports = ",".join(end_beside(importing, len(tasks) + len(native), imported))
-    send('{"default":%s,"lookups":[%s],"imports":[%s]}\n' % (to_json(default), lookups, imports))
+    for piece in ('{"default":%s,"lookups":[' % to_json(default), lookups, '],"imports":[', imports, "]}\n"):
+        send(piece)
 
 
 def divided(sizes, count):

@@ -18,4 +18,11 @@ send("eggcache\n")  # only a Python gets this far
 
 def answer(value):
     """Hand `value` back. The newline says that it is whole."""
-    send(to_json(value) + "\n")
+    pieces, size = [], 0
+    for piece in json_pieces(value):
+        pieces.append(piece)
+        size += len(piece)
+        if size > PIECE:
+            send("".join(pieces))
+            pieces, size = [], 0
+    send("".join(pieces) + "\n")

@@ -41,6 +41,26 @@ def to_json(value):
     return text_to_json(value)
 
 
+def json_pieces(value):
+    """What to_json() makes of a dict, or else of a list, bit by bit: that of ten thousand eggs is not held as a whole."""
+    if isinstance(value, dict):
+        start = "{"
+        for key in value:
+            yield "%s%s:" % (start, to_json(str(key)))
+            for piece in json_pieces(value[key]):
+                yield piece
+            start = ","
+        yield {"{": "{}"}.get(start, "}")
+    elif isinstance(value, list) and value:
+        start = "["
+        for item in value:
+            yield start + to_json(item)
+            start = ","
+        yield "]"
+    else:
+        yield to_json(value)
+
+
 PLAIN = re.compile(r"[ !#-\[\]-~]*$").match  # to JSON, too; "$" lets a newline pass at the end
 
 
