@@ -61,18 +61,22 @@ class ClosedLoader(object):
 class ClosedMetadata(object):
     """Stands for the EggMetadata of a zipped egg, and makes one where more than the names of its places is asked for."""
 
-    __slots__ = ("kind", "loader", "egg_name", "egg_info")
+    __slots__ = ("kind", "loader", "egg_name", "egg_info", "metadata")
 
     def __init__(self, metadata, loader):
-        self.kind, self.loader = type(metadata), loader
+        self.kind, self.loader, self.metadata = type(metadata), loader, None
         self.egg_name, self.egg_info = metadata.egg_name, metadata.egg_info
 
     def __getattr__(self, name):
-        try:
-            metadata = self.kind(self.loader)  # which looks into the zip only where it has to
-        except KeyError:  # before 5.8 it takes what zipimport has in mind
-            metadata = self.kind(self.loader.opened())
-        return getattr(metadata, name)
+        if self.metadata is None:
+            try:
+                self.metadata = self.kind(self.loader)  # which looks into the zip only where it has to
+            except KeyError:  # before 5.8 it takes what zipimport has in mind
+                self.metadata = self.kind(self.loader.opened())
+        return getattr(self.metadata, name)
+
+    def close(self):
+        self.metadata = None
 
 
 class Installed:
@@ -161,6 +165,8 @@ class Installed:
                 dist._provider = ClosedMetadata(provider, loader)
             else:
                 provider.loader = loader
+        elif isinstance(provider, ClosedMetadata):
+            provider.close()
         close_zip(loader.archive)
 
     def candidates(self, key):
