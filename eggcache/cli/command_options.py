@@ -196,7 +196,7 @@ def _proof(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--pid-file", metavar="FILE", help="Apache's: of all that run, the one with the number in it (default: all)"
     )
-    parser.add_argument("--location", metavar="PATH", help="where Apache serves the application (default: /)")
+    parser.add_argument("--location", metavar="PATH", help="where Apache serves the application (default: unknown)")
     parser.add_argument("--wait", metavar="S", type=float, default=120.0, help="seconds to wait for a prepare (120)")
 
 

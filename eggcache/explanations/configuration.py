@@ -8,21 +8,40 @@ APPLICATION = (
     Explanation(
         "autoreload-on",
         "The application's configuration has autoreload.on on, or leaves it to an environment that has it on.",
-        "CherryPy's autoreloader watches the source files, and restarts its process, which is one of Apache's.",
+        "CherryPy starts the program of its process once more, waits until that ends, and ends too. Apache's process "
+        "has no such program: the application ends while it starts (SystemExit), and every page is an error 500. A "
+        "server of the application's own is two processes: the second serves on when the first is ended.",
         "Set autoreload.on = False in [global].",
     ),
     Explanation(
         "not-production",
-        "The application's configuration has another server.environment than production, or none.",
-        "CherryPy runs in development mode: visitors see tracebacks.",
-        'Set server.environment = "production" in [global].',
+        "The application's configuration has the server.environment development, or none, or it has "
+        "server.show_tracebacks on.",
+        "Visitors see tracebacks, with paths and lines of the source, on every page of an error. The environments "
+        "staging, production and embedded show none.",
+        'Set server.environment = "production" in [global], or server.show_tracebacks = False where it is on.',
     ),
     Explanation(
-        "base-url-filter-off",
-        "The application is under a location such as /myapp, and base_url_filter.on (or baseUrlFilter.on, its older "
-        "spelling) is not on.",
-        "Redirects and links of the application lead outside of its location.",
-        "Set base_url_filter.on = True in [global].",
+        "environment-unknown",
+        "A server.environment is none of development, staging, production and embedded.",
+        "CherryPy raises WrongConfigValue: the application does not start, unless its own code adds that environment.",
+        'Set server.environment = "production" there.',
+    ),
+    Explanation(
+        "base-url-missing",
+        "base_url_filter.on is on, and base_url_filter.base_url is not set (baseUrlFilter is the older spelling), nor "
+        "is base_url_filter.use_x_forwarded_host on, by which somebody says that a proxy sends that header.",
+        "Redirects lead to http://localhost:8080, or another server.socket_port, unless a proxy in front of the "
+        "application sends X-Forwarded-Host. absolute_url() of TurboGears 1.1 is an error in any case.",
+        "Set base_url_filter.base_url to the scheme and host that visitors use, without a path. An X-Forwarded-Host "
+        "still counts before it. Where there is no proxy, base_url_filter.on = False does as well: a location needs no "
+        "filter.",
+    ),
+    Explanation(
+        "webpath-elsewhere",
+        "server.webpath is set, and is not the --location under which the application is served.",
+        "TurboGears takes server.webpath off the path of each request. Every page is a 404.",
+        "Set server.webpath to that location. Without one, the launcher that eggcache wrapper writes sets it.",
     ),
     Explanation(
         "log-file-unwritable",

@@ -18,6 +18,8 @@ from typing import Any, NamedTuple
 from eggcache.eggs.decompression import label
 from eggcache.errors import EggcacheError, NotPermitted, UsageError
 from eggcache.model import Finding
+from eggcache.proof import turbogears_settings
+from eggcache.proof.turbogears_settings import Section
 from eggcache.system import accounts
 from eggcache.system.accounts import Account
 from eggcache.target import script_run, search_path
@@ -31,7 +33,6 @@ _REFERENCES = 12  # %(name)s in a configuration that is read in this process: by
 # What turbogears.config puts into the section DEFAULT: Apache's working directory, and two directories of a package
 # that is not known here. No path and no literal has a NUL, so that whatever is put together with it is none
 _DEFAULTS = {"current_dir_uri": "/", "top_level_dir": "\0", "package_dir": "\0"}
-Section = dict[str, Any]  # a value, or a section inside it
 
 
 class Unreadable(ValueError):
@@ -42,7 +43,7 @@ class Application(NamedTuple):
     """An application that a server runs, or will run."""
 
     config: str | None = None  #: the file of its configuration, where it is a TurboGears application with one
-    location: str | None = None  #: the path under which it is served; None: not known, or "/"
+    location: str | None = None  #: the path under which it is served; None: not known
     #: the scripts that a server runs it by, such as .wsgi files; (): as that server has them
     scripts: tuple[str, ...] = ()
     server: str | None = None  #: "apache", "gunicorn", "uwsgi", "supervisord" or "none"; None: found by looking
@@ -87,7 +88,7 @@ def findings(application: Application, target: Target) -> tuple[Finding, ...]:
         cause = f"neither {target.python} nor eggcache's own Python has a ConfigObj: nothing in it was checked"
         remedy = "name TurboGears' Python with --python, or install configobj for eggcache"
         return (*faults, Finding("app-config-unread", path, cause, remedy, 0))
-    faults += _settings(path, config, application.location)
+    faults += turbogears_settings.findings(path, config, application.location)
     faults += _log_files(path, config, target.account)
     return tuple(faults)
 
@@ -148,34 +149,6 @@ def _exposed(path: str, info: os.stat_result) -> Iterator[Finding]:
         return
     cause = f"every user of this host can read it (mode {stat.S_IMODE(info.st_mode):04o}), and the database's password"
     yield Finding("app-config-exposed", path, cause, "give it the group that Apache runs as, and then chmod o= it")
-
-
-def _settings(path: str, config: Section, location: str | None) -> Iterator[Finding]:
-    """CherryPy 2's rules: a setting outside of all sections is global, and production has no autoreload of itself."""
-    settings = {name: value for name, value in config.items() if not isinstance(value, dict)}
-    settings.update(_section(config, "global"))
-    environment = settings.get("server.environment")
-    if environment != "production":
-        cause = "is not set, which means development" if environment is None else "is not production"
-        cause = f"server.environment {cause}: errors are shown to visitors"
-        yield Finding("not-production", path, cause, 'set server.environment = "production" in [global]')
-    # Absent, it is what the environment says; cherrypy.config.environments has it on for development alone
-    if settings.get("autoreload.on", environment in (None, "development")):
-        cause = "is on" if "autoreload.on" in settings else "is not set, which means on unless in production"
-        cause = f"autoreload.on {cause}: the application restarts itself, and Apache's process with it"
-        yield Finding("autoreload-on", path, cause, "set autoreload.on = False in [global]")
-    if (location or "/").strip("/"):
-        # The section of the root counts before [global], and the older spelling before the newer: cherrypy.config.get
-        flags = [
-            section[name]
-            for section in (_section(config, "/"), settings)
-            for name in ("baseUrlFilter.on", "base_url_filter.on")
-            if name in section
-        ]
-        if not flags or not flags[0]:
-            cause = f"base_url_filter.on is {'not set' if not flags else 'off'}, and the application is at {location}: "
-            cause += "it redirects and links to the wrong place"
-            yield Finding("base-url-filter-off", path, cause, "set base_url_filter.on = True in [global]")
 
 
 def _log_files(path: str, config: Section, account: Account) -> Iterator[Finding]:

@@ -153,16 +153,21 @@ def _site(root: Path, python: Path) -> Configured:
 # ------------------------------------------------------------------------------------------- the manual's own
 
 
-def test_configuration_of_the_manual_has_no_finding_but_its_log(either: Configured) -> None:
-    """The manual's configuration gives nothing but its log file, as long as that cannot be written."""
+def test_configuration_of_the_manual(either: Configured) -> None:
+    """The manual's configuration has its redirects lead to localhost, and its log file cannot be written: with a
+    base_url and a directory of the runtime user's there is nothing else."""
     either.write(MANUAL)
     if os.path.exists("/usr/local/apache2"):
         missing("there is a self-compiled Apache in the place that the manual speaks of")
-    ((code, thing, cause),) = either.findings("/myapp")
+    (url, _, _), (code, thing, cause) = either.findings("/myapp")
+    assert url == "base-url-missing"
     assert (code, thing) == ("log-file-unwritable", "/usr/local/apache2/logs/myapp.log")
     assert cause == "nobody cannot write it: /usr/local/apache2: No such file or directory"
     os.chown(either.logs, either.account.uid, -1)
-    either.write(MANUAL.replace("/usr/local/apache2/logs", str(either.logs)))
+    text = MANUAL.replace("/usr/local/apache2/logs", str(either.logs))
+    either.write(
+        text.replace("#base_url_filter.use_x_forwarded_host = False", "base_url_filter.base_url = 'http://a.example'")
+    )
     assert either.findings("/myapp") == []
     assert list(either.logs.iterdir()) == []
 
@@ -193,10 +198,10 @@ sys.stdout.write(str(Template(source=source, searchList=[names])))
 @pytest.mark.parametrize(
     ("template", "codes"),
     [
-        ("sample-prod.cfg_tmpl", ["base-url-filter-off", "log-file-unwritable"]),
-        ("dev.cfg_tmpl", ["not-production", "autoreload-on", "base-url-filter-off"]),
-        ("+package+/config/app.cfg_tmpl", ["not-production", "autoreload-on", "base-url-filter-off"]),
-        ("+package+/config/log.cfg_tmpl", ["not-production", "autoreload-on", "base-url-filter-off"]),
+        ("sample-prod.cfg_tmpl", ["log-file-unwritable"]),
+        ("dev.cfg_tmpl", ["not-production", "autoreload-on"]),
+        ("+package+/config/app.cfg_tmpl", ["not-production", "autoreload-on"]),
+        ("+package+/config/log.cfg_tmpl", ["not-production", "autoreload-on"]),
     ],
 )
 def test_configuration_of_tg_admin_quickstart_is_read(
@@ -218,14 +223,15 @@ def test_configuration_of_tg_admin_quickstart_is_read(
         ('server.environment = "production"\nautoreload.on = True', ["autoreload-on"]),
         ('server.environment = "development"\nautoreload.on = False', ["not-production"]),
         ('server.environment = "development"', ["not-production", "autoreload-on"]),
-        ('server.environment = "staging"', ["not-production"]),
+        ('server.environment = "staging"', []),
+        ("server.environment = ['production']", ["environment-unknown"]),
         ("autoreload.on = False", ["not-production"]),
         ("", ["not-production", "autoreload-on"]),
         ('#server.environment = "production"\nautoreload.on = 0', ["not-production"]),
     ],
 )
 def test_environment_and_autoreload(site: Configured, text: str, codes: list[str]) -> None:
-    """server.environment has to be production, and autoreload off, as CherryPy reckons what is not set."""
+    """What environment and autoreloader do is reckoned as CherryPy does, from what is set and what is not."""
     site.write(f"[global]\n{text}\n")
     assert site.codes() == codes
     site.write(f"{text}\n")  # outside of all sections is global too
@@ -233,24 +239,26 @@ def test_environment_and_autoreload(site: Configured, text: str, codes: list[str
 
 
 @pytest.mark.parametrize(
-    ("text", "location", "codes"),
+    ("text", "codes"),
     [
-        ("base_url_filter.on = True", "/myapp", []),
-        ("baseUrlFilter.on = True", "/myapp", []),
-        ("", "/myapp", ["base-url-filter-off"]),
-        ("base_url_filter.on = False", "/myapp", ["base-url-filter-off"]),
-        ("baseUrlFilter.on = False", "/my/app/", ["base-url-filter-off"]),
-        ("base_url_filter.on = True\nbaseUrlFilter.on = False", "/myapp", ["base-url-filter-off"]),
-        ("base_url_filter.on = False\n[/]\nbase_url_filter.on = True", "/myapp", []),
-        ("", "/", []),
-        ("", None, []),
-        ("", "", []),
+        ("base_url_filter.on = True", ["base-url-missing"]),
+        ("baseUrlFilter.on = True", ["base-url-missing"]),
+        ("base_url_filter.on = True\nbase_url_filter.base_url = ''", ["base-url-missing"]),
+        ("base_url_filter.on = True\nbaseUrlFilter.useXForwardedHost = False", ["base-url-missing"]),
+        ("base_url_filter.on = False\n[/]\nbase_url_filter.on = True", ["base-url-missing"]),
+        ("base_url_filter.on = True\nbase_url_filter.base_url = 'http://a'", []),
+        ("baseUrlFilter.on = True\nbaseUrlFilter.baseUrl = 'http://a'", []),
+        ("base_url_filter.on = True\nbaseUrlFilter.on = False", []),
+        ("base_url_filter.on = True\n[/]\nbase_url_filter.on = False", []),
+        ("base_url_filter.on = False", []),
+        ("", []),
     ],
 )
-def test_base_url_filter(site: Configured, text: str, location: str | None, codes: list[str]) -> None:
-    """Under a location the filter has to be on, in either spelling; the older one counts first, as in CherryPy."""
+def test_base_url_filter(site: Configured, text: str, codes: list[str]) -> None:
+    """The filter has to have its URL, in either spelling; the older one counts first, and the root, as in CherryPy."""
     site.write(f"{SETTINGS}{text}\n")
-    assert site.codes(location) == codes
+    for location in (None, "/", "/myapp"):
+        assert site.codes(location) == codes
 
 
 # ------------------------------------------------------------------------------------------------- who reads it
@@ -543,7 +551,7 @@ def test_without_any_configobj(
     (egg,) = own.site_packages.glob("configobj-*.egg")
     egg.unlink()
     site = _site(shared_tmp, own.python)
-    site.write(SETTINGS.replace("production", "staging"), 0o644)
+    site.write(SETTINGS.replace("production", "development"), 0o644)
     assert site.codes() == ["app-config-exposed", "not-production"]
     monkeypatch.setitem(sys.modules, "configobj", None)
     findings = application.findings(Application(str(site.config)), site.target)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.by_gateway import Asked, ByGateway
 from support.deployment import Deployment
 from support.httpd import WORKERS, Httpd, Page, require, wait_for
 from support.judge import eggcache
@@ -913,58 +914,6 @@ def test_option_without_its_partner_is_refused(arguments: list[str]) -> None:
 
 # ------------------------------------------------------------------------- TurboGears 1, by the manual's deployment
 
-# No machine has a mod_python for Python 2.7. What the launcher and the gateway use of it is little, and documented.
-STAND_IN = r"""
-import sys
-OK, HTTP_BAD_REQUEST, HTTP_INTERNAL_SERVER_ERROR = 0, 400, 500
-APLOG_ERR, APLOG_INFO = 3, 6
-AP_MPMQ_IS_THREADED, AP_MPMQ_IS_FORKED = 2, 3
-
-
-def mpm_query(question):
-    return question == AP_MPMQ_IS_FORKED
-
-
-def log_error(line, level=APLOG_ERR):
-    sys.__stderr__.write(line + "\n")
-
-
-class Table(dict):
-    def add(self, name, value):
-        self.setdefault(name, []).append(value)
-
-
-class Request(object):
-    header_only, status, content_type = False, 200, None
-
-    def __init__(self, uri, args, options, method="GET", body=""):
-        self.uri, self.args, self.unparsed_uri, self.method, self.protocol = uri, args, uri, method, "HTTP/1.1"
-        self.headers_in, self.headers_out, self.subprocess_env = Table(), Table(), Table(SERVER_NAME="localhost")
-        self.options, self.body, self.sent = options, body, []
-        if body:
-            self.subprocess_env.update(CONTENT_LENGTH=str(len(body)), CONTENT_TYPE="application/x-www-form-urlencoded")
-        self.subprocess_env.update(HTTP_HOST="localhost", HTTP_PROXY="http://evil", SERVER_PORT="80")
-        self.subprocess_env.update(REMOTE_ADDR="127.0.0.1", REMOTE_PORT="1")
-
-    def get_options(self):
-        return self.options
-
-    def add_common_vars(self):
-        pass
-
-    def log_error(self, line, level=APLOG_ERR):
-        log_error(line, level)
-
-    def set_content_length(self, length):
-        self.headers_out["Content-Length"] = length
-
-    def read(self, size):
-        data, self.body = self.body[:size], self.body[size:]
-        return data
-
-    def write(self, data, flush=1):
-        self.sent.append(data)
-"""
 MYAPP = r"""
 import cherrypy
 import turbogears
@@ -987,25 +936,6 @@ class Root(controllers.RootController):
         cherrypy.response.simple_cookie["two"] = "2"
         return u"caf\xe9"
 """
-ASK = r"""
-import re, sys
-sys.path[:0] = [%(mods)r]
-from mod_python import apache
-configuration = open(%(configuration)r).read()
-location = re.search('<Location "(.*)">(.*)</Location>', configuration, re.S)
-options = dict(re.findall("PythonOption ([a-z_.]+) (\S+)", location.group(2)))
-fixup = re.search(r"PythonFixupHandler (\S+)", location.group(2)).group(1)
-module, function = re.search(r"PythonHandler (\S+)::(\S+)", location.group(2)).groups()
-assert __import__(fixup).fixuphandler(None) == apache.OK
-answers = []
-for uri, args, method, body in [("", "", "GET", ""), ("/add", "a=1&b=2", "GET", ""), ("/add", "", "POST", "a=3&b=4"),
-                                ("/cookies", "", "GET", ""), ("/nowhere", "", "GET", "")]:
-    request = apache.Request(location.group(1) + uri, args, options, method, body)
-    result = getattr(__import__(module), function)(request)
-    answers.append((result, request.status, "".join(request.sent), dict(request.headers_out), request.content_type))
-import os
-os.write(2, "\n" + repr(answers))
-"""
 
 
 @pytest.mark.parametrize("webpath", ['server.webpath="/myapp"\n', ""], ids=["as in the manual", "not said"])
@@ -1013,29 +943,20 @@ def test_turbogears_1_answers_by_the_emitted_gateway(
     turbogears1_complete: Deployment, shared_tmp: Path, webpath: str
 ) -> None:
     """TurboGears 1.1.3 answers at its location by the emitted launcher and gateway: GET, POST, cookies, a 404, URLs."""
-    mods = shared_tmp / "mods"
-    config = shared_tmp / "caf\u00e9.cfg"
-    config.write_text(f'[global]\nserver.environment="production"\nautoreload.on=False\n{webpath}')
-    application = modpython.Application("myapp", "/myapp", str(config))
-    emitted = emit(modules=str(mods), application=application)
-    install(emitted, mods)
-    (mods / "mod_python").mkdir()
-    (mods / "mod_python" / "__init__.py").write_text("")
-    (mods / "mod_python" / "apache.py").write_text(STAND_IN)
-    for name, text in (("__init__", ""), ("controllers", MYAPP)):
-        (mods / "myapp").mkdir(exist_ok=True)
-        (mods / "myapp" / f"{name}.py").write_text(text)
-    (mods / "myapp" / "config").mkdir()
-    (mods / "myapp" / "config" / "__init__.py").write_text("")
-    (mods / "myapp" / "config" / "app.cfg").write_text("[global]\n")
-    (shared_tmp / "conf").write_text(emitted.configuration)
-    code = ASK % {"mods": str(mods), "configuration": str(shared_tmp / "conf")}
-    result = turbogears1_complete.run(code, env={"PYTHON_EGG_CACHE": str(shared_tmp / "eggs")}, check=False)
-    assert result.returncode == 0, result.stdout + result.stderr
-    index, added, posted, cookies, nowhere = eval(result.stderr.splitlines()[-1])
-    assert index[:3] == (0, 200, "welcome at /myapp/there"), result.stderr
-    assert json.loads(added[2])["sum"] == 3
-    assert json.loads(posted[2])["sum"] == 7
-    assert sorted(cookies[3]["Set-Cookie"]) == ["one=1", "two=2"]
-    assert cookies[2].encode("latin-1") == "caf\u00e9".encode()
+    asked = [
+        Asked(),
+        Asked("/add", "a=1&b=2"),
+        Asked("/add", "", "POST", "a=3&b=4"),
+        Asked("/cookies"),
+        Asked("/nowhere"),
+    ]
+    settings = f'[global]\nserver.environment="production"\nautoreload.on=False\n{webpath}'
+    told = ByGateway(turbogears1_complete, shared_tmp, MYAPP).ask(settings, *asked)
+    assert told.ended is None, told.log
+    index, added, posted, cookies, nowhere = told.answers
+    assert index[:3] == (0, 200, "welcome at /myapp/there"), told.log
+    assert json.loads(added.text)["sum"] == 3
+    assert json.loads(posted.text)["sum"] == 7
+    assert sorted(cookies.headers["Set-Cookie"]) == ["one=1", "two=2"]
+    assert cookies.text.encode("latin-1") == "caf\u00e9".encode()
     assert nowhere[:2] == (0, 404)
