@@ -7,12 +7,17 @@ from __future__ import annotations
 
 import os
 import re
+import signal
+import socket
+import subprocess
+import urllib.request
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 from support.by_gateway import Asked, ByGateway, Told
 from support.deployment import Deployment
+from support.httpd import parent, wait_for
 from support.parts import missing
 
 from eggcache.model import Finding
@@ -238,6 +243,57 @@ def test_autoreload_ends_the_application(running: Running, settings: str, ends: 
     assert ("can't open file 'mod_python'" in told.log) == ends
     if ends:
         assert running.told(running.cured(settings), Asked()).answers[0].status == 200
+
+
+START = r"""
+import os, sys
+import pkg_resources
+pkg_resources.require("TurboGears")
+import turbogears
+
+
+class Root(turbogears.controllers.RootController):
+    @turbogears.expose()
+    def index(self):
+        return str(os.getpid())
+
+
+settings = {"autoreload.on": True, "autoreload.package": "", "server.environment": "production"}
+settings.update({"server.socket_host": "127.0.0.1", "server.socket_port": int(sys.argv[1])})
+turbogears.config.update({"global": settings})
+turbogears.start_server(Root())
+"""
+
+
+def test_autoreload_of_a_server_of_its_own(running: Running) -> None:
+    """It is two processes, and the second serves on when the first is ended."""
+    (running.home / "start.py").write_text(START)
+    (running.home / "eggs").mkdir()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+
+    def serving() -> int:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10) as page:
+                return int(page.read())
+        except OSError:
+            return 0
+
+    command = [running.tree.python, running.home / "start.py", str(port)]
+    env = {"PYTHON_EGG_CACHE": str(running.home / "eggs")}
+    with (running.home / "log").open("w") as log:
+        first = subprocess.Popen(command, env=env, stdout=log, stderr=log, cwd="/", start_new_session=True)
+    try:
+        wait_for(serving, (running.home / "log").read_text)
+        second = serving()
+        assert parent(second) == first.pid
+        first.terminate()
+        first.wait(30)
+        assert serving() == second
+    finally:
+        os.killpg(first.pid, signal.SIGKILL)
+        first.wait()
 
 
 # ------------------------------------------------------------------------------------------- what does not start

@@ -69,3 +69,19 @@ def test_one_command_and_the_pages_are_served(site: Shop) -> None:
     httpd.start()
     assert told(httpd.crowd("/", 16)) == {(200, f"native={site.tree.site_packages}/{native.format('')}")}, httpd.log()
     assert site.found() == set()
+
+
+def test_autoreloader_under_apache(site: Shop) -> None:
+    """With autoreload.on the application ends while it starts: each page is an error 500. Without, each is served."""
+    httpd, script = site.httpd, site.home / "mods" / "shop_start.py"
+    off = script.read_text()
+    script.write_text(on := off.replace('"autoreload.on": False', '"autoreload.on": True'))
+    assert on != off
+    site.eggcache("prepare", site.cache, "--python", site.tree.python)
+    httpd.start(PYTHON_EGG_CACHE=str(site.cache))
+    assert told(httpd.crowd("/", 8)) == {(500, "")}
+    wait_for(lambda: "SystemExit exception raised" in httpd.log(), httpd.log)
+    httpd.stop()
+    script.write_text(off)
+    httpd.start(PYTHON_EGG_CACHE=str(site.cache))
+    assert {page.status for page in httpd.crowd("/", 8)} == {200}, httpd.log()
