@@ -328,9 +328,7 @@ KINDS: dict[str, WrapperKind] = {
         position=_in_program,
         after="{prepare}supervisorctl reread && supervisorctl update",
     ),
-    "uwsgi": WrapperKind(
-        "uwsgi.ini", _uwsgi, comment=";", after="stop uWSGI and start it: a reload keeps the environment"
-    ),
+    "uwsgi": WrapperKind("uwsgi.ini", _uwsgi, comment=";", after="stop uWSGI and start it"),
     "gunicorn": WrapperKind(
         "gunicorn.conf.py.in",
         _gunicorn,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
+import os
 import shutil
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,7 +14,7 @@ from pathlib import Path
 import pytest
 from support.deployment import Deployment
 from support.hosts import free_port
-from support.httpd import Httpd, wait_for
+from support.httpd import Httpd, alive, wait_for
 from support.judge import as_json, eggcache, environment
 from support.parts import missing
 from support.programs import running
@@ -112,19 +114,25 @@ def test_a_configuration_that_is_named(prepared: Site, shared_tmp: Path) -> None
     assert found(prepared, "--server", "none", "--script", shared_tmp / "g.py") == {}  # that gunicorn does not start
 
 
-def test_what_uwsgi_lacks_is_named_until_it_has_what_is_emitted(prepared: Site, shared_tmp: Path) -> None:
-    """uWSGI, which embeds Debian's Python: what it lacks is said, and with what is emitted nothing is wrong."""
+def uwsgi_of(prepared: Site, home: Path) -> tuple[Path, list[str | Path]]:
+    """The ini file of a uWSGI with Debian's Python, what starts it, and a cache for that Python, prepared."""
     if not Path(UWSGI).exists() or not list(Path("/usr/lib/uwsgi/plugins").glob("python3*_plugin.so")):
         missing("uwsgi-core and uwsgi-plugin-python3 are not installed")
     prepared.python = DEBIAN
-    (shared_tmp / "app.py").write_text("def application(environ, start_response): pass\n")
-    ini, user = shared_tmp / "u.ini", prepared.account
-    own = "[uwsgi]\nplugins = python3\nmaster = true\ndie-on-term = true\nchdir = %d\n"
+    (home / "app.py").write_text("def application(environ, start_response): pass\n")
+    ini, user = home / "u.ini", prepared.account
+    own = "[uwsgi]\nplugins = python3\nmaster = true\nworker-reload-mercy = 1\ndie-on-term = true\nchdir = %d\n"
     own += f"uid = {user.pw_uid}\ngid = {user.pw_gid}\n"
     ini.write_text(f"{own}wsgi-file = app.py\nsocket = 127.0.0.1:{free_port()}\n")
     words = [UWSGI, "--ini", ini]
-    prepared.cache = shared_tmp / "debian"
+    prepared.cache = home / "debian"
     assert prepared.prepare().returncode == 0
+    return ini, words
+
+
+def test_what_uwsgi_lacks_is_named_until_it_has_what_is_emitted(prepared: Site, shared_tmp: Path) -> None:
+    """uWSGI, which embeds Debian's Python: what it lacks is said, and with what is emitted nothing is wrong."""
+    ini, words = uwsgi_of(prepared, shared_tmp)
     with started(words, shared_tmp, up="spawned uWSGI worker") as pid:
         assert found(prepared) == {"running-without-cache": f"uWSGI (process {pid})"}
     result = eggcache("wrapper", prepared.cache, *prepared.options, "--for", "uwsgi", "-o", ini)
@@ -133,6 +141,44 @@ def test_what_uwsgi_lacks_is_named_until_it_has_what_is_emitted(prepared: Site, 
         assert found(prepared) == {}
     ini.write_text(f"{ini.read_text()}\n[uwsgi]\nhome = {shared_tmp}\nenv = PYTHON_EGG_CACHE=/var/other\n")
     assert found(prepared, "--script", ini)["egg-cache-elsewhere"] == f"{ini}:{len(ini.read_text().splitlines())}"
+
+
+def test_reload_of_uwsgi_prepares_as_its_user(
+    prepared: Site, own: Deployment, shared_tmp: Path, checkout: Path
+) -> None:
+    """A uWSGI that is reloaded has what is emitted, but prepares as the user that uid= names: a new egg is told and not
+    prepared, and where this user cannot run eggcache, uWSGI ends. A start prepares as root."""
+    ini, words = uwsgi_of(prepared, shared_tmp)
+    log, seen, later = (shared_tmp / name for name in ("log", "seen", "debian/Later-1.0-py3.11.egg-tmp"))
+    (own.site_packages / "eggcache.pth").write_text(f"{checkout}\n")  # an eggcache that this user can run
+    (shared_tmp / "app.py").write_text(
+        f"import os\nwith open({str(seen)!r}, 'a') as file:\n    print(os.environ.get('PYTHON_EGG_CACHE'), file=file)\n"
+        "def application(environ, start_response): pass\n"
+    )
+    seen.touch()
+    os.chown(seen, prepared.account.pw_uid, -1)
+
+    def is_reloaded(pid: int, times: int) -> None:
+        os.kill(pid, signal.SIGHUP)
+        wait_for(lambda: log.read_text().count("gracefully (RE)spawned") == times, log.read_text)
+
+    with started(words, shared_tmp, up="spawned uWSGI worker") as pid:
+        options = ["--for", "uwsgi", "-o", ini]
+        emitted = eggcache("wrapper", prepared.cache, *prepared.options, *options, python=str(own.python))
+        assert "next: stop uWSGI and start it\n" in emitted.stderr
+        is_reloaded(pid, 1)
+        assert seen.read_text() == f"None\n{prepared.cache}\n"
+        write_egg(prepared.eggs / "Later-1.0-py3.11.egg", {"later/a.txt": "x"})
+        assert "egg-not-in-cache" not in log.read_text()
+        is_reloaded(pid, 2)
+        assert f"{later}: it is missing" in log.read_text()
+        assert not later.exists()
+        own.root.chmod(0o700)
+        os.kill(pid, signal.SIGHUP)
+        wait_for(lambda: "exited with non-zero code: 126" in log.read_text(), log.read_text)
+        wait_for(lambda: not alive(pid), log.read_text)
+    with started(words, shared_tmp, up="spawned uWSGI worker"):
+        assert later.exists()
 
 
 def test_program_of_supervisord_is_named_without_its_section(prepared: Site, shared_tmp: Path) -> None:
