@@ -496,7 +496,8 @@ def application(environ, start_response):
 
 
 def test_mod_wsgi_has_the_cache_in_each_mode(server: Server, shared_tmp: Path) -> None:
-    """Applications in embedded mode and in daemon processes have the cache in os.environ."""
+    """Applications in embedded mode and in daemon processes have the cache in os.environ, though Apache was started
+    with another; a process group without python-eggs has that other."""
     module = Path("/usr/lib/apache2/modules/mod_wsgi.so")
     if not module.exists():
         missing("Debian's libapache2-mod-wsgi-py3 is not installed")
@@ -517,10 +518,11 @@ def test_mod_wsgi_has_the_cache_in_each_mode(server: Server, shared_tmp: Path) -
         )]  # fmt: skip
         lines.append(f"WSGIScriptAlias /g{number} {alias} process-group=g{number}")
     lines.append(f"WSGIScriptAlias /main {shared_tmp}/app.wsgi")
+    lines.append(f"WSGIDaemonProcess without\nWSGIScriptAlias /without {alias} process-group=without")
     server.configure("")
     with (server.home / "apache2.conf").open("ab") as file:
         file.write(os.fsencode("\n".join(lines) + "\n"))
-    environment = {"PATH": os.environ["PATH"], **server.environment}
+    environment = {"PATH": os.environ["PATH"], **server.environment, "PYTHON_EGG_CACHE": "/srv/other"}
     subprocess.run([server.apachectl, "start"], env=environment, check=True)
     wait_for(server.answers)
 
@@ -533,6 +535,7 @@ def test_mod_wsgi_has_the_cache_in_each_mode(server: Server, shared_tmp: Path) -
     assert ask("/embedded") == f"/srv/{names[0]}"
     assert ask("/main") == f"/srv/{names[0]}"
     assert [ask(f"/g{number}") for number in range(len(names))] == [f"/srv/{name}" for name in names]
+    assert ask("/without") == "/srv/other"
 
 
 # ------------------------------------------------------------------------------------------ other servers
@@ -593,7 +596,8 @@ def test_uwsgi_prepares_before_it_goes_on(
 def test_gunicorn_prepares_before_its_workers(
     tmp_path: Path, prepare: Callable[..., list[str]], timezone: str | None
 ) -> None:
-    """gunicorn's workers have the cache and the zone, prepared before, and there are none where that fails."""
+    """gunicorn's workers have the cache and the zone, prepared before, and there are none where that fails. With
+    --preload the application has both, and is loaded before that."""
     try:
         import gunicorn
     except ImportError:
@@ -603,7 +607,7 @@ def test_gunicorn_prepares_before_its_workers(
     made = text("gunicorn", f"/srv/{name}", timezone=timezone, prepare=prepare(name))
     (tmp_path / "gunicorn.conf.py").write_text(made)
     (tmp_path / "app.py").write_text(
-        "import os\nwith open('env', 'wb') as file:\n"
+        "import glob, os\nos.environ['BEFORE'] = ''.join(glob.glob('prepared'))\nwith open('env', 'wb') as file:\n"
         "    file.write(b'\\0'.join(name + b'=' + value for name, value in os.environb.items()))\n"
         "os.rename('env', 'done')\ndef application(environ, start_response): pass\n"
     )
@@ -620,6 +624,14 @@ def test_gunicorn_prepares_before_its_workers(
         assert process.wait(20) == 1
     assert not (tmp_path / "done").exists()
     assert b"could not be prepared (exit status 4)" in (tmp_path / "log").read_bytes()
+    (tmp_path / "prepared").unlink()
+    with running([*argv, "--preload"], tmp_path, {**PLAIN, "TZ": "Asia/Tokyo", "PYTHONPATH": str(tmp_path)}) as process:
+        assert process.wait(20) == 1
+    assert b"could not be prepared (exit status 4)" in (tmp_path / "log").read_bytes()
+    assert (tmp_path / "prepared").exists()
+    preloaded = variables((tmp_path / "done").read_bytes())
+    assert (preloaded["PYTHON_EGG_CACHE"], preloaded.get("TZ")) == (f"/srv/{name}", timezone)
+    assert (environment["BEFORE"], preloaded["BEFORE"]) == ("prepared", "")
 
 
 def test_gunicorn_with_a_hook_below(tmp_path: Path, prepare: Callable[..., list[str]]) -> None:

@@ -708,7 +708,8 @@ def seen(httpd: Httpd) -> list[Any]:
 
 @pytest.mark.parametrize("name", NASTY)
 def test_option_is_applied(apache: Httpd, shared_tmp: Path, name: str) -> None:
-    """The PythonOption becomes PYTHON_EGG_CACHE byte for byte, and PythonPath has the directories."""
+    """The PythonOption becomes PYTHON_EGG_CACHE byte for byte, though Apache was started with another, and PythonPath
+    has the directories."""
     mods, cache, more = shared_tmp / f"mods {name}", shared_tmp / f"cache {name}", f"{shared_tmp}/more {name}"
     emitted = emit(str(cache), modules=str(mods), paths=[more], timezone="Europe/Madrid")
     install(emitted, mods)
@@ -716,7 +717,7 @@ def test_option_is_applied(apache: Httpd, shared_tmp: Path, name: str) -> None:
     (mods / "seen.py").write_text(SEEN)
     apache.configure(emitted.configuration + SEEN_AT)
     assert apache.ctl("configtest").returncode == 0
-    apache.start(TZ="Asia/Tokyo")
+    apache.start(TZ="Asia/Tokyo", PYTHON_EGG_CACHE="/srv/other")
     variable, zone, path = seen(apache)
     assert variable == os.fsencode(cache)
     assert zone == b"Europe/Madrid"
