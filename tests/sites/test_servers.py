@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 from support.deployment import Deployment
-from support.httpd import Httpd, require, wait_for
+from support.httpd import Httpd, alive, require, wait_for
 from support.judge import eggcache
 from support.sites import write_egg
 
@@ -25,9 +25,10 @@ SECONDS = float(os.environ.get("EGGCACHE_SERVERS_SECONDS", "12"))
 CLIENTS = 16
 # At every request: each resource of both eggs by its file and by its zip, and each directory by its names.
 APPLICATION = r"""
-import os, sys, traceback
-sys.path[:0] = [%(eggs)r + "/" + name for name in sorted(os.listdir(%(eggs)r))]
-sys.path.append(%(site)r)
+import os, site, sys, traceback
+if os.path.isdir(%(eggs)r):
+    sys.path[:0] = [%(eggs)r + "/" + name for name in sorted(os.listdir(%(eggs)r))]
+site.addsitedir(%(site)r)
 import pkg_resources
 
 def look(project):
@@ -46,7 +47,8 @@ def application(environ, start_response):
     try:
         look("shop")
         look("wares")
-        status, body = "200 OK", b"%%d" %% os.getpid()
+        version = pkg_resources.get_distribution("shop").version
+        status, body = "200 OK", ("%%s %%d" %% (version, os.getpid())).encode("ascii")
     except Exception:
         status, body = "500 Wrong", traceback.format_exc().encode("utf-8")
     start_response(status, [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
@@ -74,6 +76,11 @@ class Load:
         self.over.set()
         for thread in self.threads:
             thread.join(60)
+
+    def more(self, count: int) -> None:
+        """Return when there are so many more answers."""
+        enough = sum(self.answers.values()) + count
+        wait_for(lambda: sum(self.answers.values()) >= enough, self.httpd.log)
 
     def _ask(self) -> None:
         while not self.over.is_set():
@@ -107,38 +114,60 @@ class Shop:
         return self.home / "cache"
 
     def prepare(self, *more: str | Path, path: Path | None = None) -> str:
-        result = eggcache(
-            "prepare", self.cache, "--all", "--path", path or self.eggs, "--python", self.python, "--user", "www-data",
-            *more,
-        )  # fmt: skip
+        return self.eggcache("--all", "--path", path or self.eggs, *more)
+
+    def eggcache(self, *words: str | Path) -> str:
+        """What `prepare` prints, of these words."""
+        result = eggcache("prepare", self.cache, "--python", self.python, "--user", "www-data", *words)
         assert result.returncode == 0, result.stderr
         return result.stdout
+
+    def serve(self, site_packages: Path, requests: int = 15) -> None:
+        """Have Apache serve the application, out of the eggs of `eggs` and of site-packages, by workers that end after
+        so many requests (0: never)."""
+        application = self.home / "application.py"
+        application.write_text(
+            APPLICATION % {"eggs": str(self.eggs), "site": str(site_packages), "cache": str(self.cache)}
+        )
+        self.httpd.configure(
+            f"WSGIScriptAlias / {application}\nWSGIPythonEggs {self.cache}\nMaxConnectionsPerChild {requests}\n"
+            f"KeepAlive Off\nMaxRequestWorkers {CLIENTS}\n"
+            f"<Directory {self.home}>\nRequire all granted\n</Directory>\n"
+        )
+
+
+def write_project(directory: Path, project: str, version: str = "1.0") -> Path:
+    """An egg of one of the application's projects, which has other resources in each version."""
+    resources = {
+        f"{project}/data/d{number}/{name}.txt": f"{project} {version} {number} {name}\n" * 50
+        for number in range(3)
+        for name in "abc"
+    }
+    return write_egg(directory / f"{project}-{version}-py3.11.egg", {f"{project}/__init__.py": "", **resources})
 
 
 @pytest.fixture
 def shop(plain: Deployment, shared_tmp: Path) -> Iterator[Shop]:
     require("wsgi")
-    httpd = Httpd(shared_tmp / "apache", "", "wsgi")
-    shop = Shop(httpd, plain.python, shared_tmp)
+    shop = Shop(Httpd(shared_tmp / "apache", "", "wsgi"), plain.python, shared_tmp)
     shop.eggs.mkdir()
     for project in ("shop", "wares"):
-        resources = {
-            f"{project}/data/d{number}/{name}.txt": f"{project} {number} {name}\n" * 50
-            for number in range(3)
-            for name in "abc"
-        }
-        write_egg(shop.eggs / f"{project}-1.0-py3.11.egg", {f"{project}/__init__.py": "", **resources})
-    application = shared_tmp / "application.py"
-    application.write_text(
-        APPLICATION % {"eggs": str(shop.eggs), "site": str(plain.site_packages), "cache": str(shop.cache)}
-    )
-    httpd.configure(
-        f"WSGIScriptAlias / {application}\nWSGIPythonEggs {shop.cache}\nMaxConnectionsPerChild 15\nKeepAlive Off\n"
-        f"MaxRequestWorkers {CLIENTS}\n"
-        f"<Directory {shared_tmp}>\nRequire all granted\n</Directory>\n"
-    )
+        write_project(shop.eggs, project)
+    shop.serve(plain.site_packages)
     yield shop
-    httpd.stop()
+    shop.httpd.stop()
+
+
+@pytest.fixture
+def installed(own: Deployment, shared_tmp: Path) -> Iterator[Shop]:
+    """The same with its eggs in the site-packages of a Python of its own, as easy_install leaves them."""
+    require("wsgi")
+    shop = Shop(Httpd(shared_tmp / "apache", "", "wsgi"), own.python, shared_tmp)
+    eggs = [write_project(own.site_packages, project) for project in ("shop", "wares")]
+    (own.site_packages / "easy-install.pth").write_text("".join(f"./{egg.name}\n" for egg in eggs))
+    shop.serve(own.site_packages)
+    yield shop
+    shop.httpd.stop()
 
 
 def second_tree(shop: Shop) -> Callable[[], object]:
@@ -188,6 +217,50 @@ def test_prepare_beside_a_server(shop: Shop) -> None:
     assert load.answers["200"] > 3 * SECONDS
     assert len(load.workers) > CLIENTS
     assert "Traceback" not in shop.httpd.log()
+
+
+@pytest.mark.parametrize("recycled", [True, False])
+def test_upgrade_without_a_stop(installed: Shop, own: Deployment, shared_tmp: Path, recycled: bool) -> None:
+    """The steps of docs/explanation/running-servers.rst, for an upgrade without a stop, disturb no request of old
+    workers or of new ones, and all workers have the new version then. An old one serves even after `graceful` has
+    ended: without the wait it would miss its egg."""
+    site_packages, pth = own.site_packages, own.site_packages / "easy-install.pth"
+    httpd, old = installed.httpd, site_packages / "shop-1.0-py3.11.egg"
+    new = write_project(shared_tmp, "shop", "2.0")
+    installed.eggcache()
+    if not recycled:
+        installed.serve(site_packages, 0)
+    httpd.start()
+
+    def versions(load: Load) -> set[str]:
+        """The versions in the answers from now on, but for the first ones: those were on their way."""
+        load.more(CLIENTS)
+        load.workers = set()
+        load.more(3 * CLIENTS)
+        return {text.split()[0] for text in load.workers}
+
+    with Load(httpd) as load:
+        load.more(CLIENTS)
+        shutil.copy(new, site_packages)
+        assert versions(load) == {"1.0"}
+        assert installed.eggcache().startswith("1 egg made")
+        assert versions(load) == {"1.0"}
+        (site_packages / "new.pth").write_text(pth.read_text().replace(old.name, new.name))
+        (site_packages / "new.pth").replace(pth)
+        if recycled:
+            wait_for(lambda: any(text.startswith("2.0 ") for text in load.workers), httpd.log)
+        else:
+            assert versions(load) == {"1.0"}
+        workers = httpd.family()[1:]
+        result = httpd.ctl("graceful")
+        assert result.returncode == 0, result.stdout + result.stderr
+        wait_for(lambda: not any(map(alive, workers)), httpd.log)
+        old.unlink()
+        installed.eggcache("--prune")
+        assert versions(load) == {"2.0"}
+    assert load.failed[:1] == [], f"{load.answers}\n{httpd.log()[-2000:]}"
+    assert not (installed.cache / f"{old.name}-tmp").exists()
+    assert "Traceback" not in httpd.log()
 
 
 def test_directory_that_is_being_read(shop: Shop) -> None:
