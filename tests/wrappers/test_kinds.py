@@ -484,6 +484,20 @@ def test_cleaner_spares_the_directory(tmp_path: Path) -> None:
     assert all((tmp_path / "tmp" / name / file).exists() for name in names for file in ("file", ".file"))
 
 
+def test_boot_takes_what_the_cleaner_spares(tmp_path: Path) -> None:
+    """A boot of Debian 12 empties /tmp, the directory of what is emitted too, which the cleaner spared."""
+    file = tmp_path / "tmp" / "cache" / "file"
+    file.parent.mkdir(parents=True)
+    file.touch()
+    conf = tmp_path / "conf"
+    conf.write_text(text("tmpfiles.d", "/tmp/cache") + "D /tmp 1777 root root 0\n")
+    for action, left in ((["--clean"], True), (["--create", "--remove", "--boot"], False)):
+        argv = [tool("systemd-tmpfiles", "systemd"), *action, f"--root={tmp_path}", conf]
+        result = subprocess.run(argv, capture_output=True, text=True, check=False)
+        assert (result.returncode, result.stderr, file.exists()) == (0, "", left)
+    assert os.listdir(tmp_path / "tmp") == []
+
+
 # ------------------------------------------------------------------------------------------------- mod_wsgi
 
 
