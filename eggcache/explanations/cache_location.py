@@ -8,8 +8,9 @@ CACHE_LOCATION = (
     Explanation(
         "private-tmp",
         "The cache, an egg, or the target is in /tmp or /var/tmp, and systemd gives Apache another /tmp (PrivateTmp).",
-        "Apache sees another /tmp. Without the cache, workers extract there, anew after each start; without an egg or "
-        "the target, they do not start.",
+        "Apache sees another /tmp. Without the cache, workers extract there, anew after each start. Without an egg, "
+        "the page that needs it is an error (ModuleNotFoundError). Without the target that WSGIPythonHome names, "
+        "workers end as soon as they start, and no request is answered.",
         "Use /var/cache/eggcache, and install eggs outside of /tmp. A bind mount in Apache's /tmp does not last, "
         "unless the lines of wrapper --for tmpfiles.d keep systemd-tmpfiles from it.",
     ),

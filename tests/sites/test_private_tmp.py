@@ -6,9 +6,25 @@ import os
 import re
 import shlex
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from support.systemd_site import DOWN, DROPINS, ERROR, IN_TMP, ON_SITE, Server, fresh, served, serving
+from support.judge import as_json
+from support.systemd_site import (
+    ASK,
+    CACHE,
+    DOWN,
+    DROPINS,
+    EGG,
+    ERROR,
+    IN_TMP,
+    ON_SITE,
+    PYTHON,
+    Server,
+    fresh,
+    served,
+    serving,
+)
 
 IN_CACHE = ["--cache", IN_TMP]
 EXCLUSIONS = "/etc/tmpfiles.d/eggcache.conf"
@@ -143,3 +159,47 @@ def test_what_is_loaded(server: Server) -> None:
     server.apache("umount", IN_TMP)
     # The directory below the mount is root's, so that workers extract nothing there.
     assert server.seen(*IN_CACHE) == (ERROR, {*MEMORY, "private-tmp"})
+
+
+@pytest.fixture
+def configuration(server: Server) -> Iterator[Path]:
+    """Apache's configuration, which is as it was afterwards."""
+    file = server.host.path("/etc/apache2/conf-enabled/demo.conf")
+    before = file.read_text()
+    yield file
+    file.write_text(before)
+
+
+def test_egg_in_tmp(server: Server, configuration: Path) -> None:
+    """An egg in the host's /tmp, with a cache that Apache sees: workers start, and answer what does not need the egg;
+    the page is an error, and check says why."""
+    egg = f"/tmp/{os.path.basename(EGG)}"
+    server.host.run("cp", EGG, egg)
+    configuration.write_text(configuration.read_text().replace(EGG, egg))
+    words = ["--python", PYTHON, "--path", egg, "Demo"]
+    server.eggcache("prepare", CACHE, *words)
+    server.dropin("a.conf", f"Environment=PYTHON_EGG_CACHE={CACHE}")
+    assert server.systemctl("start") == ""
+    assert server.page() == ERROR
+    assert "<html" in server.page("/")
+    assert "ModuleNotFoundError: No module named 'demo'" in server.host.path("/var/log/apache2/error.log").read_text()
+    check = server.eggcache("check", *words, "--cache", CACHE, "--json", check=False)
+    assert [(found["code"], found["thing"]) for found in as_json(check)["findings"]] == [("private-tmp", egg)]
+
+
+def test_target_in_tmp(server: Server, configuration: Path) -> None:
+    """A virtual environment in the host's /tmp that WSGIPythonHome names: Apache starts, its workers end one after the
+    other, and nobody has an answer. check says so."""
+    home = "/tmp/target"
+    server.host.run(PYTHON, "-m", "venv", "--without-pip", "--system-site-packages", home)
+    configuration.write_text(f"{configuration.read_text()}WSGIPythonHome {home}\n")
+    words = ["--python", f"{home}/bin/python", "--path", EGG, "Demo"]
+    server.eggcache("prepare", CACHE, *words)
+    server.dropin("a.conf", f"Environment=PYTHON_EGG_CACHE={CACHE}")
+    assert server.systemctl("start") == ""
+    for path in ("/app", "/"):
+        ask = ["timeout", "3", PYTHON, "-c", ASK, f"http://127.0.0.1{path}"]
+        assert server.host.run(*ask, check=False).returncode == 124
+    assert "Fatal Python error: init" in server.host.path("/var/log/apache2/error.log").read_text()
+    check = server.eggcache("check", *words, "--cache", CACHE, "--json", check=False)
+    assert [(found["code"], found["thing"]) for found in as_json(check)["findings"]] == [("private-tmp", home)]
