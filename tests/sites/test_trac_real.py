@@ -5,16 +5,20 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import urllib.request
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support import deployment, tracs
+from support.hosts import free_port
 from support.httpd import WORKERS, Httpd, differences, mod_wsgi_27, require, wait_for, www_data
-from support.judge import as_json, eggcache, listing
+from support.judge import as_json, eggcache, environment, listing
 from support.parts import built
+from support.programs import running
 from support.tracs import Trac
 
 FEW = f"MaxRequestWorkers {WORKERS * 2}\n"
@@ -39,9 +43,9 @@ def trac(
 
 
 def test_trac_under_mod_wsgi(trac: Trac, apache: Httpd, shared_tmp: Path, where: Path) -> None:
-    """An ExtractionError, also with the cache in Apache's environment; then one prepare and what is emitted, and every
-    page and file of the plugin comes from the cache, in which nothing changes. check is content, and was not before.
-    unzip-all unzips Trac, and leaves its plugin to the cache."""
+    """An ExtractionError, also with the cache in Apache's environment and in WSGIPythonEggs; then one prepare and what
+    is emitted, and every page and file of the plugin comes from the cache, in which nothing changes. check is content,
+    and was not before. unzip-all unzips Trac, and leaves its plugin to the cache."""
     two = trac.tree.site_packages.parent.name == "python2.7"
     module = mod_wsgi_27(where) if two else "/usr/lib/apache2/modules/mod_wsgi.so"
     home = f"WSGIPythonHome {deployment.interpreter('2.7', where).parent.parent}\n" if two else ""
@@ -49,7 +53,7 @@ def test_trac_under_mod_wsgi(trac: Trac, apache: Httpd, shared_tmp: Path, where:
     cache, target = shared_tmp / "cache", ["--trac-env", trac.environment, "--python", trac.tree.python]
     result = eggcache("prepare", cache, *target, "--user", "www-data")
     assert result.returncode == 0, result.stderr
-    apache.configure(directives)
+    apache.configure(f"{directives}WSGIPythonEggs {cache}\n")
     apache.start(PYTHON_EGG_CACHE=str(cache))
     assert apache.get("/trac/hello").status == 500
     wait_for(lambda: f"{trac.environment}/.egg-cache" in apache.log(), apache.log)
@@ -159,6 +163,97 @@ def test_trac_under_mod_python(
         assert not {"egg-cache-elsewhere", "extracted-first"} & {*found(apache, cache, target)}
     finally:
         apache.stop()
+
+
+@dataclass
+class Prepared:
+    """A Trac 1.6 of a test's own, and the cache that is prepared for it."""
+
+    trac: Trac
+    cache: Path
+
+    @property
+    def target(self) -> list[str | Path]:
+        return ["--trac-env", self.trac.environment, "--python", self.trac.tree.python]
+
+    @property
+    def page(self) -> tuple[int, str]:
+        """What a Trac answers that has the cache."""
+        return 200, str(next(self.cache.glob("hello-1.0-*.egg-tmp")) / "hello" / "htdocs")
+
+    def wrapper(self, kind: str) -> str:
+        return eggcache("wrapper", self.cache, *self.target, "--user", "www-data", "--for", kind).stdout
+
+
+@pytest.fixture
+def prepared(
+    shared_tmp: Path, where: Path, copy_of: Callable[[deployment.Deployment], deployment.Deployment]
+) -> Prepared:
+    made = Prepared(tracs.new(copy_of(built(lambda: tracs.installed("3.11", where))), shared_tmp), shared_tmp / "cache")
+    result = eggcache("prepare", made.cache, *made.target, "--user", "www-data")
+    assert result.returncode == 0, result.stderr
+    return made
+
+
+def asked(apache: Httpd, configuration: str, **environment: str) -> tuple[int, str]:
+    """What an Apache answers that is started with this, and anew."""
+    apache.configure(FEW + configuration)
+    apache.forget_log()
+    apache.restart(**environment)
+    page = apache.get("/trac/hello")
+    return page.status, page.text
+
+
+def test_trac_as_cgi(prepared: Prepared, shared_tmp: Path) -> None:
+    """trac.cgi under mod_cgid has the cache of what is emitted, of its SetEnv. With the cache in Apache's environment
+    alone it uses .egg-cache, to which it cannot write."""
+    apache = Httpd(shared_tmp / "apache", "", "env", "alias", "cgid")
+    script = f"ScriptSock {apache.home}/run/cgid\nScriptAlias /trac {prepared.trac.scripts}/trac.cgi\n"
+    try:
+        status, text = asked(apache, script, PYTHON_EGG_CACHE=str(prepared.cache))
+        assert (status, f"currently set to:\n\n  {prepared.trac.environment}/.egg-cache\n" in text) == (500, True), text
+        assert asked(apache, script + prepared.wrapper("trac")) == prepared.page, apache.log()
+    finally:
+        apache.stop()
+
+
+def test_trac_under_mod_fcgid(prepared: Prepared, shared_tmp: Path) -> None:
+    """trac.fcgi has the cache of what is emitted, of its FcgidInitialEnv: neither that of Apache's environment nor that
+    of a SetEnv. Without one, MarkupSafe is extracted below HOME, and then .egg-cache comes too late."""
+    home, script = shared_tmp / "home", prepared.trac.scripts
+    home.mkdir()
+    os.chown(home, www_data().pw_uid, -1)
+    apache = Httpd(shared_tmp / "apache", "", "env", "alias", "fcgid")
+    own = (
+        f"FcgidIPCDir {apache.home}/run/fcgid\nFcgidProcessTableFile {apache.home}/run/table\nFcgidMaxProcesses 2\n"
+        f"FcgidInitialEnv HOME {home}\nAlias /trac {script}/trac.fcgi\n"
+        f"<Directory {script}>\nOptions +ExecCGI\nSetHandler fcgid-script\n</Directory>\n"
+    )
+    try:
+        for more in ("", f"SetEnv PYTHON_EGG_CACHE {prepared.cache}\n"):
+            assert asked(apache, own + more, PYTHON_EGG_CACHE=str(prepared.cache))[0] == 500
+            assert "ValueError: Can't change extraction path" in apache.log()
+        assert next(home.rglob("MarkupSafe-*.egg-tmp"))
+        assert asked(apache, own + prepared.wrapper("trac")) == prepared.page, apache.log()
+    finally:
+        apache.stop()
+
+
+def test_tracd(prepared: Prepared, shared_tmp: Path) -> None:
+    """tracd has the cache of its environment, from a script with what is emitted for one. Without that it uses the one
+    below HOME, and cannot start where that cannot be written to."""
+    port, log = free_port(), shared_tmp / "log"
+    variables = environment({"HOME": str(shared_tmp), "PYTHONUNBUFFERED": "1"})
+    words = ["sh", "-c", 'eval "$0"; exec "$@"', "", prepared.trac.tree.python, "-m", "trac.web.standalone"]
+    words += ["-s", prepared.trac.environment, "-b", "127.0.0.1", "-p", str(port)]
+    with running(words, shared_tmp, variables, www_data()) as process:
+        assert process.wait(30) != 0
+    assert f"The Python egg cache directory is currently set to:\n\n  {shared_tmp}/.cache" in log.read_text()
+    words[3] = prepared.wrapper("shell")
+    with running(words, shared_tmp, variables, www_data()):
+        wait_for(lambda: "Serving on" in log.read_text(), log.read_text)
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/hello", timeout=30) as page:
+            assert (page.status, page.read().decode()) == prepared.page
 
 
 def checked(apache: Httpd, cache: Path, target: Sequence[str | Path]) -> Any:
