@@ -132,7 +132,8 @@ APPLICATION = (
         "egg-cache-elsewhere",
         "Apache's configuration names another cache: WSGIPythonEggs, python-eggs=, or a PythonOption; or a script that "
         "a server runs sets one (os.environ, set_extraction_path), or gunicorn's configuration or uWSGI's (raw_env, "
-        "env); or Trac is told none, and uses its own. Scripts are read, never run.",
+        "env); or Trac is told another one or none, and uses its own (SetEnv, for trac.fcgi FcgidInitialEnv). Scripts "
+        "are read, never run.",
         "That cache takes precedence over PYTHON_EGG_CACHE: the cache that was checked is not used.",
         "Check the directory that is named there; or name this one there, if it is for the same application. For Trac: "
         "eggcache wrapper --for trac prints what tells it.",

@@ -62,6 +62,7 @@ def findings(
     of_trac = [script.file for script in scripts if script.asks and script.tracs]
     problems = list(_of_scripts(scripts, prepare, dates, sure=sure))
     problems += trac_front_ends.findings(configuration, of_trac, prepare)
+    problems += trac_front_ends.of_programs(configuration, interpreter.executable, prepare)
     problems += _of_paths(configuration, daemons, servers, prepare, interpreter)
     return problems, [script.file for script in scripts if not script.parsed]
 

@@ -5,14 +5,17 @@ As in Trac 0.11 to 1.6: `application` of web/templates/deploy_trac.wsgi, and `ha
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator
 
 from eggcache.errors import Remedy
 from eggcache.model import Finding
 from eggcache.servers.apache_configuration import Configuration
+from eggcache.system import files
 from eggcache.target.command_lines import Prepare
 
+_BEGINNING = 4096  # bytes of a script that are looked at
 IMPORTED = "trac.web.wsgi"  # by modpython_frontend.py, which itself can be imported in Apache alone
 # Trac's own, or what somebody wrote after it
 _SCRIPT = re.compile(r"""^[ \t]*from trac\.web\.main import\b|^[^#\n]*['"/]\.egg-cache['"]""", re.MULTILINE)
@@ -46,6 +49,44 @@ def findings(configuration: Configuration, scripts: Iterable[str], prepare: Prep
         for line in configuration.named("PythonHandler"):
             if "trac.web.modpython_frontend" in line.arguments:
                 yield Finding("egg-cache-elsewhere", line.place, _cause("PythonOption"), remedy)
+
+
+def of_programs(configuration: Configuration, executable: str, prepare: Prepare) -> Iterator[Finding]:
+    """Where trac.cgi or trac.fcgi is a program that Apache has this Python run, and it is not told this cache.
+
+    A CGI program has what SetEnv sets in its environment; one under mod_fcgid has what FcgidInitialEnv sets, and
+    nothing else. Of a directory of programs nobody can tell which is used: `trac-admin deploy` writes each kind.
+
+    :param configuration: what `apache_configuration.read` has got
+    :param executable: the target's interpreter
+    :param prepare: the cache that was checked
+    """
+    if not prepare.directory or configuration.problem:
+        return
+    remedy = Remedy("put what this prints into Apache's configuration", prepare.wrapper("trac"))
+    for line in configuration.named("ScriptAlias", "Alias"):
+        program = line.words[-1] if line.words else ""
+        fast = program.endswith(".fcgi")
+        if not program.endswith((".cgi", ".fcgi")) or (fast and "fcgid_module" not in configuration.modules):
+            continue
+        if not _run_by(program, executable):
+            continue
+        names = ("FcgidInitialEnv", "FcgidCmdOptions") if fast else ("SetEnv", "PassEnv")
+        told = [each for each in configuration.named(*names) if "PYTHON_EGG_CACHE" in each.arguments]
+        values = [each.words[1] for each in told if each.words[0] == "PYTHON_EGG_CACHE" and len(each.words) > 1]
+        if not told:
+            yield Finding("egg-cache-elsewhere", program, _cause(names[0]), remedy)
+        elif len(values) == len(told) and os.path.realpath(prepare.directory) not in map(os.path.realpath, values):
+            cause = f"{told[-1].name} has Trac use {values[-1]}, and not {prepare.directory}"
+            yield Finding("egg-cache-elsewhere", told[-1].place, cause, f"name {prepare.directory} there")
+
+
+def _run_by(program: str, executable: str) -> bool:
+    """Whether `program` is Trac's, and its first line names this Python: as the one of the same virtual environment."""
+    text = files.beginning(program, _BEGINNING).decode("utf-8", "replace")
+    named = text.partition("\n")[0].removeprefix("#!").strip()
+    places = [(os.path.realpath(os.path.dirname(path)), os.path.realpath(path)) for path in (named, executable)]
+    return wrote(text) and places[0] == places[1]
 
 
 def _cause(directive: str) -> str:

@@ -181,6 +181,11 @@ class Prepared:
         """What a Trac answers that has the cache."""
         return 200, str(next(self.cache.glob("hello-1.0-*.egg-tmp")) / "hello" / "htdocs")
 
+    def found(self, apache: Httpd) -> dict[str, str]:
+        """What check finds with this Apache, notices left out, and what each finding is about."""
+        told = checked(apache, self.cache, self.target)["findings"]
+        return {finding["code"]: finding["thing"] for finding in told if finding["status"]}
+
     def wrapper(self, kind: str) -> str:
         return eggcache("wrapper", self.cache, *self.target, "--user", "www-data", "--for", kind).stdout
 
@@ -212,7 +217,11 @@ def test_trac_as_cgi(prepared: Prepared, shared_tmp: Path) -> None:
     try:
         status, text = asked(apache, script, PYTHON_EGG_CACHE=str(prepared.cache))
         assert (status, f"currently set to:\n\n  {prepared.trac.environment}/.egg-cache\n" in text) == (500, True), text
+        assert prepared.found(apache) == {"egg-cache-elsewhere": f"{prepared.trac.scripts}/trac.cgi"}
         assert asked(apache, script + prepared.wrapper("trac")) == prepared.page, apache.log()
+        assert prepared.found(apache) == {}
+        apache.configure(f"{FEW}{script}SetEnv PYTHON_EGG_CACHE /srv/other\n")
+        assert list(prepared.found(apache)) == ["egg-cache-elsewhere"]
     finally:
         apache.stop()
 
@@ -233,13 +242,19 @@ def test_trac_under_mod_fcgid(prepared: Prepared, shared_tmp: Path) -> None:
         for more in ("", f"SetEnv PYTHON_EGG_CACHE {prepared.cache}\n"):
             assert asked(apache, own + more, PYTHON_EGG_CACHE=str(prepared.cache))[0] == 500
             assert "ValueError: Can't change extraction path" in apache.log()
+            assert prepared.found(apache) == {"egg-cache-elsewhere": f"{script}/trac.fcgi"}
         assert next(home.rglob("MarkupSafe-*.egg-tmp"))
         assert asked(apache, own + prepared.wrapper("trac")) == prepared.page, apache.log()
+        assert prepared.found(apache) == {}
+        file = script / "trac.fcgi"
+        file.write_text(file.read_text().replace(f"{prepared.trac.tree.python}", "/usr/bin/python3"))
+        apache.configure(FEW + own)
+        assert prepared.found(apache) == {}  # it is another Python's
     finally:
         apache.stop()
 
 
-def test_tracd(prepared: Prepared, shared_tmp: Path) -> None:
+def test_tracd_has_the_cache_of_its_environment(prepared: Prepared, shared_tmp: Path) -> None:
     """tracd has the cache of its environment, from a script with what is emitted for one. Without that it uses the one
     below HOME, and cannot start where that cannot be written to."""
     port, log = free_port(), shared_tmp / "log"
