@@ -101,7 +101,8 @@ CACHE = (
     Explanation(
         "cache-open-to-others",
         "The group, or everybody, may write to the cache.",
-        "Any of these users can change the code that Apache runs. pkg_resources warns of it at every start.",
+        "Any of these users can change the code that Apache runs. pkg_resources warns of it in each process, at the "
+        "first request for the name of a file. That of setuptools 0.6c11 does not.",
         "As root, run eggcache prepare --reset DIR.",
     ),
     Explanation(

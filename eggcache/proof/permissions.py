@@ -60,13 +60,12 @@ def can_write(path: str, account: Account) -> bool:
 
 
 def _open_to_others(directory: str, anew: str) -> Finding | None:
-    """pkg_resources (0.7.7 to 81, ResourceManager._warn_unsafe_extraction_path) warns of the top directory alone."""
+    """pkg_resources warns of the top directory alone, and that from Distribute 0.6.48 and setuptools 0.7.7 on
+    (ResourceManager._warn_unsafe_extraction_path)."""
     mode = stat.S_IMODE(os.stat(directory).st_mode)
     if not mode & 0o022:
         return None
-    cause = (
-        f"its mode {mode:04o} lets others than its owner write to it, and pkg_resources warns of that at every start"
-    )
+    cause = f"its mode {mode:04o} lets others than its owner write to it, of which most releases of pkg_resources warn"
     remedy = Remedy("its content may be anybody's: make it anew as root", anew)
     return Finding("cache-open-to-others", directory, cause, remedy)
 

@@ -178,8 +178,8 @@ def writable(top):
     """What this user could write, or owns, in the cache and above it; who else could, as far as pkg_resources looks."""
     mode = os.stat(top).st_mode
     if mode & (stat.S_IWGRP | stat.S_IWOTH):
-        fault("cache-open-to-others", top, "others than its owner may write to it, of which pkg_resources warns at every "
-              "start", "remove the cache, and " + AGAIN)
+        fault("cache-open-to-others", top, "others than its owner may write to it, of which most releases of "
+              "pkg_resources warn", "remove the cache, and " + AGAIN)
     place = top
     while place != os.path.dirname(place):  # of //tmp it is "//"
         entry, place = place, os.path.dirname(place)

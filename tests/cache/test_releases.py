@@ -1,0 +1,62 @@
+"""What pages say of the egg cache of every release of pkg_resources is so in those that are measured."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from support import deployment
+from support.deployment import RELEASES, Deployment
+from support.judge import environment
+from support.parts import built
+from support.sites import write_egg
+
+REQUESTS = r"""
+import sys
+sys.path.insert(0, sys.argv[1])
+import pkg_resources, one
+pkg_resources.resource_string("one", "data/text.txt")
+for name in ("data/text.txt", "data/text.txt", "data/empty"):
+    sys.stderr.write("---\n")
+    pkg_resources.resource_filename("one", name)
+"""
+
+
+@pytest.fixture(scope="module")
+def released(where: Path) -> Callable[[str, str], Deployment]:
+    """A factory: released("2.7", "36.0.1") is an environment with that setuptools, shared: not to be modified."""
+    known: dict[tuple[str, str], Deployment] = {}
+
+    def find(python: str, release: str) -> Deployment:
+        if (python, release) not in known:
+            known[python, release] = built(lambda: deployment.target(python, release, where))
+        return known[python, release]
+
+    return find
+
+
+@pytest.fixture
+def egg(shared_tmp: Path) -> Path:
+    files = {"one/__init__.py": "", "one/data/text.txt": "one\n", "one/data/empty": ""}
+    return write_egg(shared_tmp / "One-1.0.egg", files)
+
+
+@pytest.mark.parametrize(("python", "release"), RELEASES)
+def test_open_cache_is_warned_of_at_the_first_name(
+    python: str, release: str, released: Callable[[str, str], Deployment], egg: Path, shared_tmp: Path
+) -> None:
+    """Of a cache that the group may write to, each release but 0.6c11 warns once in a process, when the name of a file
+    is first asked for, as the finding says; not at the import, and not for the bytes of a file."""
+    cache = shared_tmp / "cache"
+    cache.mkdir()
+    cache.chmod(0o775)
+    result = subprocess.run(
+        [released(python, release).python, "-c", REQUESTS, egg], cwd="/", capture_output=True, text=True, check=True,
+        env=environment({"PYTHON_EGG_CACHE": str(cache)}),
+    )  # fmt: skip
+    warnings = [part.count("is writable by group/others") for part in result.stderr.split("---\n")]
+    assert warnings == ([0, 0, 0, 0] if release == "0.6c11" else [0, 1, 0, 0])
+    assert os.listdir(cache) == ["One-1.0.egg-tmp"]
