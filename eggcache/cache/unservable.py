@@ -23,6 +23,8 @@ from eggcache.target.interpreter import Roots, Target
 _TEXT = 1 << 20  # bytes of the longest listing or stub that is looked into: real ones are a thousandth of that
 # Releases whose pkg_resources raises AttributeError whenever it is asked for a file.
 _BROKEN = ("distribute 0.6.46", "distribute 0.6.47", "setuptools 0.7.5", "setuptools 0.7.6")
+# What unzipping does not help: the library is none that this Python takes
+_ANEW = "take the egg off the path, and install the project for this Python: its library is for CPython {} alone"
 
 Wrong = tuple[str, str, list[str]]  # a code, the cause, and the names of what it is about
 
@@ -44,7 +46,8 @@ def in_egg(opened: Opened, distribution: Distribution, interpreter: Interpreter,
     if distribution.kind is Kind.ZIP:
         no_egg = [("not-an-egg", "pkg_resources extracts from zips named .egg only", [])]
     for code, cause, names in chain(no_egg, _zip_faults(opened, members), _native(opened, members, interpreter)):
-        remedy = command_lines.unzipped(target, distribution)
+        other = _other_python(names, interpreter) if code == "stub-needs-imp" else ""
+        remedy = Remedy(_ANEW.format(other)) if other else command_lines.unzipped(target, distribution)
         yield Finding(code, distribution.location, cause, remedy, context=tuple(names))
     yield from _not_zip_safe(opened, distribution, target)
 
@@ -119,6 +122,13 @@ def _eager(opened: Opened, members: dict[str, Member]) -> tuple[list[str], list[
     directories = {name.rsplit("/", depth)[0] for name in members for depth in range(1, name.count("/") + 1)}
     present = {name for name in names if name.strip("/") in members.keys() | directories}
     return sorted(present), sorted(names - present)
+
+
+def _other_python(libraries: list[str], interpreter: Interpreter) -> str:
+    """The version of the CPython that a library is for by its name, where this one does not take it; "" for abi3."""
+    versions = [(match[1], match[2]) for name in libraries if (match := re.search(r"\.cpython-(\d)(\d+)", name))]
+    own = tuple(map(str, interpreter.version[:2]))
+    return next((".".join(version) for version in versions if version != own), "")
 
 
 def _native(opened: Opened, members: dict[str, Member], interpreter: Interpreter) -> Iterator[Wrong]:

@@ -105,7 +105,8 @@ EGGS = (
         "stub-needs-imp",
         "A native module is loaded by a stub that imports imp, and this Python is 3.12 or newer.",
         "The module does not import.",
-        "Unzip the egg, or build it with a newer setuptools.",
+        "Unzip the egg where the name of its library ends in .abi3.so. Another library is for the Python in its name "
+        "alone: take the egg off the path, and install the project for this Python.",
     ),
     Explanation(
         "stub-multi-phase",

@@ -165,16 +165,57 @@ def test_multi_phase_module(
     assert seen.stdout == "False\n", seen.stderr
 
 
-def test_stub_of_another_generation(target: Callable[[str, str], Deployment], shared_tmp: Path) -> None:
-    """An egg whose stub uses `imp` is named on a Python that has none."""
-    old = target("3.6", "40.8.0")
-    egg = build(old, shared_tmp)
-    new = target("3.12", "69.5.1")
+NATIVE = "import sys; sys.path[:0] = sys.argv[1:]; import probe.ns._native as n; print(n.answer)"
+
+
+@pytest.mark.parametrize("stable", [False, True], ids=["cpython-36m", "abi3"])
+def test_stub_of_another_generation(
+    stable: bool, target: Callable[[str, str], Deployment], shared_tmp: Path, nobody: pwd.struct_passwd
+) -> None:
+    """An egg whose stub uses `imp` is named on a Python that has none. Unzipped, its library of the stable ABI imports.
+    One that is for the old Python alone does not, so that it is to be installed for the new one: that imports."""
+    old, new = target("3.6", "40.8.0"), target("3.12", "69.5.1")
+    built = build(old, shared_tmp, stable=stable)
+    egg = Path(shutil.copy(built, shared_tmp))
+
+    def answer(*paths: Path) -> str:
+        result = subprocess.run(
+            [new.python, "-W", "ignore", "-B", "-c", NATIVE, *paths], capture_output=True, text=True, check=False,
+            env=environment({"PYTHON_EGG_CACHE": str(shared_tmp / "cache")}), cwd="/",
+        )  # fmt: skip
+        return result.stdout.strip() or result.stderr.splitlines()[-1]
+
     result = eggcache(
         "prepare", shared_tmp / "cache", "--all", "--path", egg, "--python", new.python, "--user", "nobody", "--json"
     )
-    assert [finding["code"] for finding in as_json(result)["findings"]] == ["stub-needs-imp"]
-    assert result.returncode == 3
+    (finding,) = as_json(result)["findings"]
+    assert (result.returncode, finding["code"]) == (3, "stub-needs-imp")
+    assert answer(egg) == "ModuleNotFoundError: No module named 'imp'"
+    unzipped = eggcache("unzip-all", "--path", egg, "--python", new.python, "Probe")
+    assert (unzipped.returncode, egg.is_dir()) == (0, True), unzipped.stderr
+    if stable:
+        assert finding["remedy"].startswith("unzip it: eggcache unzip-all ")
+        assert answer(egg) == "42"
+        return
+    assert finding["remedy"].startswith("take the egg off the path, and install the project for this Python: ")
+    assert finding["remedy"].endswith("is for CPython 3.6 alone")
+    assert answer(egg) == "ModuleNotFoundError: No module named 'imp'"
+    # as pip does it
+    install = [new.python, "-W", "ignore", "setup.py", "-q", "install", "--single-version-externally-managed"]
+    subprocess.run([*install, "--record", "files"], cwd=built.parents[1], check=True, capture_output=True)
+    assert answer() == "42"
+
+
+@pytest.mark.parametrize(("python", "setuptools"), [("3.12", "69.5.1"), ("3.13", "80.9.0")])
+def test_newer_stub_needs_no_imp_and_is_no_better(
+    python: str, setuptools: str, target: Callable[[str, str], Deployment], shared_tmp: Path
+) -> None:
+    """To build the egg with a newer setuptools is no remedy: a module of several phases is named by another finding."""
+    deployment = target(python, setuptools)
+    egg = build(deployment, shared_tmp, multi=True)
+    words = ["--all", "--path", egg, "--python", deployment.python, "--user", "nobody", "--json"]
+    (finding,) = as_json(eggcache("prepare", shared_tmp / "cache", *words))["findings"]
+    assert finding["code"] == ("stub-ignores-cache" if setuptools == "80.9.0" else "stub-multi-phase")
 
 
 @pytest.mark.parametrize(("python", "setuptools"), JUDGES)

@@ -56,15 +56,16 @@ PyMODINIT_FUNC PyInit__native(void) {
 """
 
 
+STABLE = ', py_limited_api=True, define_macros=[("Py_LIMITED_API", "0x03050000")]'
 NAMESPACE = "__import__('pkg_resources').declare_namespace(__name__)\n"
 
 
-def build(deployment: Deployment, where: Path, *, multi: bool = False) -> Path:
+def build(deployment: Deployment, where: Path, *, multi: bool = False, stable: bool = False) -> Path:
     """The Probe egg as the deployment's own setuptools builds it: data, eager resources, an empty file, a namespace
-    package and a native module."""
+    package and a native module. That initialises in phases, or has the stable ABI, where it is said."""
     source = where / "source"
     for name, text in {
-        "setup.py": SETUP,
+        "setup.py": SETUP.replace('"native.c"]', f'"native.c"]{STABLE if stable else ""}'),
         "native.c": ("#define MULTI 1\n" if multi else "") + NATIVE,
         "probe/__init__.py": NAMESPACE,
         "probe/ns/__init__.py": "",
