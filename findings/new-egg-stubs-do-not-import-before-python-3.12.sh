@@ -4,7 +4,7 @@
 # The stub that bdist_egg writes beside an extension no longer asks pkg_resources, but importlib.resources.files(), for
 # the module and not for its package. That takes a module from Python 3.12 on; before, it is a TypeError. These releases
 # of setuptools run on Python 3.9. A fallback in Python does not help: it waits for an ImportError. Where the stub does
-# work (3.13.0), the extension is unpacked into $TMPDIR at each import, whatever PYTHON_EGG_CACHE says.
+# work (3.13.0), each process that imports the extension unpacks it into $TMPDIR, whatever PYTHON_EGG_CACHE says.
 #
 # For whom: who still builds eggs, for plugins of Trac or Scrapyd say, and brought setuptools up to date.
 # Versions: setuptools 80.9.0 on CPython 3.9.18, 3.10.13 and 3.11.7 (TypeError) and 3.12.1 (FileNotFoundError, "Can't

@@ -150,9 +150,11 @@ def _native(opened: Opened, members: dict[str, Member], interpreter: Interpreter
         # A module that initialises in phases (PEP 489) calls PyModuleDef_Init, so its file names that symbol.
         elif _mentions(opened, member, b"PyModuleDef_Init"):
             members_by_code.setdefault("stub-multi-phase", []).append(name)
+    version = interpreter.version  # () or a pair where the target is another host's
+    fails = version != () and (*version, 9)[:3] <= (3, 12, 1)
     causes = {
-        "stub-ignores-cache": "is loaded by a stub of setuptools 80.6 or newer, which writes to $TMPDIR at every "
-        "import and ignores PYTHON_EGG_CACHE",
+        "stub-ignores-cache": "is loaded by a stub of setuptools 80.6 or newer, which ignores PYTHON_EGG_CACHE, and "
+        + ("does not import here" if fails else "writes to $TMPDIR in each process"),
         "stub-needs-imp": "is loaded by a stub that imports `imp`, which Python 3.12 removed",
         "stub-multi-phase": "initialises in phases (PEP 489), and its stub then imports as an empty module",
     }

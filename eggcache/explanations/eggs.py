@@ -98,7 +98,8 @@ EGGS = (
     Explanation(
         "stub-ignores-cache",
         "A native module is loaded by a stub that setuptools 80.6 or newer wrote.",
-        "The stub extracts to TMPDIR at every import, whatever PYTHON_EGG_CACHE says.",
+        "Up to Python 3.12.1 the module does not import. From 3.13 on each process that imports it extracts it to "
+        "TMPDIR, whatever PYTHON_EGG_CACHE says.",
         "Unzip the egg.",
     ),
     Explanation(

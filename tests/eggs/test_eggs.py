@@ -17,6 +17,7 @@ from support.archives import eggs as packed
 from support.archives import tree
 from support.deployment import RELEASES, Deployment
 from support.judge import Answer, as_json, eggcache, environment, judge, served, watched
+from support.parts import missing
 from support.probe import build, rounds
 
 # What real eggs are known to have that no cache can serve, and in whose lookups it shows.
@@ -216,6 +217,39 @@ def test_newer_stub_needs_no_imp_and_is_no_better(
     words = ["--all", "--path", egg, "--python", deployment.python, "--user", "nobody", "--json"]
     (finding,) = as_json(eggcache("prepare", shared_tmp / "cache", *words))["findings"]
     assert finding["code"] == ("stub-ignores-cache" if setuptools == "80.9.0" else "stub-multi-phase")
+
+
+@pytest.mark.parametrize("python", ["3.9", "3.11", "3.12", "3.13"])
+def test_newest_stub_fails_or_extracts_in_each_process(
+    python: str, target: Callable[[str, str], Deployment], shared_tmp: Path
+) -> None:
+    """The module of a stub of setuptools 80.9.0 does not import up to Python 3.12.1. From 3.13 on each process that
+    imports it extracts it to TMPDIR, and leaves nothing there. The finding and its message say which."""
+    deployment = target(python, "80.9.0")
+    egg, temporary = build(deployment, shared_tmp), shared_tmp / "temporary"
+    temporary.mkdir()
+    words = ["--all", "--path", egg, "--python", deployment.python, "--user", "nobody", "--json"]
+    (finding,) = as_json(eggcache("prepare", shared_tmp / "cache", *words))["findings"]
+    assert finding["code"] == "stub-ignores-cache"
+    version = eval(deployment.run("import sys; print(sys.version_info[:3])").stdout)
+    if (3, 12, 1) < version < (3, 13):
+        missing("no release of Python 3.12 but 3.12.0 and 3.12.1 is measured")
+    command = [str(deployment.python), "-W", "ignore", "-B", "-c", NATIVE + "; print(n.__file__)", str(egg)]
+    env = environment({"PYTHON_EGG_CACHE": str(shared_tmp / "cache"), "TMPDIR": str(temporary)})
+    runs = [watched(command, None, env=env) for _ in range(2)]
+    for result, attempts in runs:
+        if version < (3, 13):
+            assert result.returncode == 1
+            error = "TypeError: 'probe.ns._native' is not a package"
+            assert result.stderr.splitlines()[-1].startswith(error if version < (3, 12) else "FileNotFoundError: ")
+        else:
+            answer, path = result.stdout.splitlines()
+            assert (answer, path.startswith(f"{temporary}/")) == ("42", True)
+            assert any(path in attempt for attempt in attempts)
+    assert os.listdir(temporary) == []
+    assert finding["cause"].endswith("does not import here" if version < (3, 13) else "to $TMPDIR in each process")
+    if version >= (3, 13):
+        assert len({result.stdout for result, _ in runs}) == 2
 
 
 @pytest.mark.parametrize(("python", "setuptools"), JUDGES)
