@@ -7,7 +7,8 @@
 # on the disk has the new line, imports read it, and every resource_filename() has the old one, through all restarts.
 #
 # For whom: sites of Python 2.4 to 2.7 that get their eggs from a reproducible build, or by a tool that sets dates.
-# Versions: Distribute 0.6.38 (serves the old file), 0.6.39 (does not), on CPython 2.7.
+# Versions: Distribute 0.6.38 (serves the old file), Distribute 0.6.39 and setuptools 0.7.2 (do not), on CPython 2.7;
+# setuptools 0.6c11, of 2009, serves it.
 # Source: pkg_resources, ZipProvider._extract_resource and _is_current; Distribute's CHANGES, 0.6.39.
 # Exit status: 0 it is so, 1 that has changed, 2 something is missing here.
 set -eu
@@ -45,23 +46,22 @@ print(open(pkg_resources.resource_filename("demo", "site.cfg")).read().strip())'
     [ "$seen" = "$2" ] || changed "it read: $2"
 }
 
-for release in 0.6.38 0.6.39; do
+try() { # PROJECT RELEASE EXPECTED: what is read of an egg, and after a line of it was changed
     rm -rf "$work/release" "$work/cache"
-    mkdir -p "$work/release/pkg"
-    # pip keeps the archive though it cannot build Distribute any more; what counts is one module of it
-    (cd "$work/release" && "$python" -m pip download -q --no-deps --no-binary :all: distribute=="$release" \
-        >/dev/null 2>&1) || true
-    case $(cd "$work/release" && echo distribute-*) in
-    *.zip) "$python" -m zipfile -e "$work"/release/distribute-*.zip "$work/release/source" ;;
-    *.gz) mkdir "$work/release/source" && tar -xzf "$work"/release/distribute-*.gz -C "$work/release/source" ;;
+    mkdir -p "$work/release/pkg" "$work/release/source"
+    # pip keeps the archive though it cannot build these any more; what counts is one module of it
+    (cd "$work/release" && "$python" -m pip download -q --no-deps --no-binary :all: "$1==$2" >/dev/null 2>&1) || true
+    case $(cd "$work/release" && echo "$1"-*) in
+    *.zip) "$python" -m zipfile -e "$work/release/$1"-*.zip "$work/release/source" ;;
+    *.gz) tar -xzf "$work/release/$1"-*.gz -C "$work/release/source" ;;
     *) lacking "a package index" ;;
     esac
-    cp "$work/release/source/distribute-$release/pkg_resources.py" "$work/release/pkg/"
-    echo "Distribute $release"
+    cp "$work/release/source/$1-$2/pkg_resources.py" "$work/release/pkg/"
+    echo "$1 $2"
     look "port = 8080" "port = 8080"
-    if [ "$release" = 0.6.38 ]; then
-        look "port = 9090" "port = 8080"
-    else
-        look "port = 9090" "port = 9090"
-    fi
-done
+    look "port = 9090" "$3"
+}
+
+try distribute 0.6.38 "port = 8080"
+try distribute 0.6.39 "port = 9090"
+try setuptools 0.7.2 "port = 9090"

@@ -59,7 +59,8 @@ CACHE = (
     Explanation(
         "member-changed",
         "A file in the cache has other bytes than the egg's, though size and time are right; or it is no regular file.",
-        "Up to setuptools 0.6c11, pkg_resources runs what is there. Newer releases extract anew: an ExtractionError.",
+        "Up to setuptools 0.6c11 and Distribute 0.6.38, pkg_resources gives out what is there. From Distribute 0.6.39 "
+        "and setuptools 0.7 on, it wants to extract the file anew: an ExtractionError.",
         "Find out who could change it; then prepare again, with --reset.",
     ),
     Explanation(

@@ -1,6 +1,6 @@
 """The files of a cache, compared with the eggs by eggcache itself: byte by byte, with the runtime user's rights.
 
-pkg_resources is asked as well (`target_side`); but releases up to 0.6c11 look at size and time alone.
+pkg_resources is asked as well (`target_side`); but old releases look at size and time alone.
 """
 
 from __future__ import annotations

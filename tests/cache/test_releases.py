@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 from support import deployment
 from support.deployment import RELEASES, Deployment
-from support.judge import environment
+from support.judge import eggcache, environment, judge, served
 from support.parts import built
 from support.sites import write_egg
 
@@ -60,3 +61,29 @@ def test_open_cache_is_warned_of_at_the_first_name(
     warnings = [part.count("is writable by group/others") for part in result.stderr.split("---\n")]
     assert warnings == ([0, 0, 0, 0] if release == "0.6c11" else [0, 1, 0, 0])
     assert os.listdir(cache) == ["One-1.0.egg-tmp"]
+
+
+@pytest.mark.parametrize(("python", "release"), RELEASES)
+def test_current_file_is_served_without_a_write(
+    python: str,
+    release: str,
+    released: Callable[[str, str], Deployment],
+    egg: Path,
+    shared_tmp: Path,
+    nobody: pwd.struct_passwd,
+) -> None:
+    """Each release serves a prepared cache and tries no write. Of a file whose bytes were changed, at the same size and
+    time, 0.6c11 gives out what is there; the others want to extract it anew."""
+    interpreter, cache = released(python, release).python, shared_tmp / "cache"
+    result = eggcache("prepare", cache, "--all", "--path", egg, "--python", interpreter, "--user", "nobody")
+    assert result.returncode == 0, result.stderr
+    assert served(judge(interpreter, cache, [egg], nobody), cache) == 7
+    changed = cache / f"{egg.name}-tmp" / "one" / "data" / "text.txt"
+    before = changed.stat()
+    changed.write_text("two\n")
+    os.utime(changed, ns=(before.st_atime_ns, before.st_mtime_ns))
+    verdict = judge(interpreter, cache, [egg], nobody)
+    (answer,) = [answer for answer in verdict.answers if answer.verdict != "ok" and answer.kind == "file"]
+    assert answer.name == "one/data/text.txt"
+    assert answer.verdict.startswith("differs" if release == "0.6c11" else "ExtractionError: ")
+    assert bool(verdict.attempts) == (release != "0.6c11")
