@@ -78,7 +78,8 @@ EGGS = (
     Explanation(
         "unusual-names",
         "The egg has names outside of ASCII.",
-        "Pythons and locales disagree on the names of the files.",
+        "Pythons disagree on these names, and old ones ask the locale. Where the zip flags a name as UTF-8, Python 2 "
+        "does not give out the file, or its directory, from a cache. Where it does not, Python 3 does not.",
         "Unzip the egg.",
     ),
     Explanation(

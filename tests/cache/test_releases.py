@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 from support import deployment
 from support.deployment import RELEASES, Deployment
-from support.judge import eggcache, environment, judge, served
+from support.judge import as_json, eggcache, environment, judge, served
 from support.parts import built
 from support.sites import write_egg
+from support.zips import Entry, make
 
 REQUESTS = r"""
 import sys
@@ -87,3 +88,40 @@ def test_current_file_is_served_without_a_write(
     assert answer.name == "one/data/text.txt"
     assert answer.verdict.startswith("differs" if release == "0.6c11" else "ExtractionError: ")
     assert bool(verdict.attempts) == (release != "0.6c11")
+
+
+READ = r"""
+import os, sys
+sys.path.insert(0, sys.argv[1])
+import pkg_resources
+name = b"\xc3\xb1.txt" if sys.version_info[0] < 3 else "\xf1.txt"
+os.write(1, open(pkg_resources.resource_filename("one", name), "rb").read())
+"""
+
+
+@pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
+@pytest.mark.parametrize("flag", [0, 0x800], ids=["unflagged", "flagged"])
+@pytest.mark.parametrize(("python", "release"), [("2.7", "44.1.1"), ("3.11", "65.5.0")])
+def test_name_outside_of_ascii_fails_under_one_of_two_pythons(
+    python: str,
+    release: str,
+    flag: int,
+    locale: str,
+    released: Callable[[str, str], Deployment],
+    shared_tmp: Path,
+    nobody: pwd.struct_passwd,
+) -> None:
+    """A file with a name outside of ASCII, and its directory, are not given out from a cache by Python 2 where the zip
+    says that names are UTF-8, and not by Python 3 where it does not; a finding says so, and unzipped both find it."""
+    interpreter, cache = released(python, release).python, shared_tmp / "cache"
+    name = Entry("one/\xf1.txt".encode(), b"n", both={"flags": flag})
+    egg = make(shared_tmp / "One-1.0.egg", Entry(b"one/__init__.py"), Entry(b"one/plain.txt", b"p"), name)
+    result = eggcache("prepare", cache, "--all", "--path", egg, "--python", interpreter, "--user", "nobody", "--json")
+    assert [finding["code"] for finding in as_json(result)["findings"]] == ["unusual-names"]
+    verdict = judge(interpreter, cache, [egg], nobody, env={"LC_ALL": locale})
+    failed = [answer.name.isascii() and answer.name for answer in verdict.answers if answer.verdict != "ok"]
+    assert failed == ([False, "one"] if (python == "2.7") == bool(flag) else [])
+    result = eggcache("unzip-all", "--path", egg, "--python", interpreter, "One")
+    assert (result.returncode, egg.is_dir()) == (0, True), result.stderr
+    read = [interpreter, "-W", "ignore", "-B", "-c", READ, egg]
+    assert subprocess.check_output(read, env=environment({"LC_ALL": locale}), cwd="/") == b"n"

@@ -59,7 +59,7 @@ for egg, inside in request:
             except Exception:
                 error = sys.exc_info()[1]
                 seen.append((egg, kind, name, "", "%s: %s" % (type(error).__name__, error)))
-os.write(1, repr((seen, caught)).encode("ascii"))
+os.write(1, repr((seen, caught)).encode("ascii", "backslashreplace"))
 """
 
 
