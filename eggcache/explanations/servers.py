@@ -21,16 +21,17 @@ SERVERS = (
     Explanation(
         "cache-relative",
         "PYTHON_EGG_CACHE of Apache, or of what starts Apache, is no absolute path: eggs, or ~/eggs in quotes.",
-        "pkg_resources expands no ~, and reads the path from the working directory of each process. Each process has "
-        "another cache, and none of them was prepared.",
+        "pkg_resources expands no ~, and reads the path from the working directory of each process. In another working "
+        "directory the cache is another one, and none of them was prepared.",
         "Write the absolute path there, and start Apache anew.",
     ),
     Explanation(
         "running-without-cache",
         "An Apache that runs now, with the target's version of Python in it, or a gunicorn, a uWSGI or a program of "
-        "supervisord's that runs the target, has no PYTHON_EGG_CACHE in its environment.",
+        "supervisord's that runs the target, has no PYTHON_EGG_CACHE in its environment, or an empty one.",
         "Its workers extract below the home directory, unless its configuration sets a cache (WSGIPythonEggs, "
-        "python-eggs, PythonOption).",
+        "python-eggs, PythonOption). Where the variable is empty, setuptools before 26.1 extracts to the working "
+        "directory, or fails.",
         "systemctl restart, once its unit has the drop-in. Without systemd: stop it and start it by the wrapper, since "
         "apachectl's restart keeps the old environment, as reload and graceful do. For another server the message has "
         "the wrapper.",

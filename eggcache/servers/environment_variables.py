@@ -62,9 +62,9 @@ def findings(
             cause = f"PYTHON_EGG_CACHE is {cache!r} there: {_RELATIVE}"
             there = anew("") if environment.pid else Remedy(f"write {place} there")
             yield Finding("cache-relative", environment.thing, cause, there)
-        elif environment.pid and cache is None and "PYTHON_EGG_CACHE" in environment.known:
+        elif environment.pid and not cache and "PYTHON_EGG_CACHE" in environment.known:
             before = "" if environment.kind else "reload, graceful and apachectl restart keep the old environment, so "
-            cause = "it runs without PYTHON_EGG_CACHE in its environment"
+            cause = f"it runs {'without' if cache is None else 'with an empty'} PYTHON_EGG_CACHE in its environment"
             yield Finding("running-without-cache", environment.thing, cause, anew(before))
         elif environment.pid and cache and os.path.realpath(cache) != place:
             before = f"check what it uses (--cache {shlex.quote(cache)}); or, if {directory} is to take its place, "
@@ -117,7 +117,7 @@ def _by_unit(unit: systemd.Unit, prepare: Prepare, before: str, more: Sequence[s
     if cache is None and "PYTHON_EGG_CACHE" in unit.environment:  # UnsetEnvironment= counts more than any drop-in sets
         show = f"systemctl cat {shlex.quote(unit.name)}"
         return Remedy(f"{before}take it out of UnsetEnvironment= in the file that has it, which this shows", show)
-    if cache and "PYTHON_EGG_CACHE" in unit.later:
+    if cache is not None and "PYTHON_EGG_CACHE" in unit.later:
         text = f"{before}take PYTHON_EGG_CACHE out of {unit.later['PYTHON_EGG_CACHE']}, and restart it"
         return Remedy(text, f"systemctl daemon-reload && {restart}")
     return Remedy(f"{before}{_DROPIN}", prepare.wrapper("systemd", *more))

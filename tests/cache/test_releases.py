@@ -125,3 +125,51 @@ def test_name_outside_of_ascii_fails_under_one_of_two_pythons(
     assert (result.returncode, egg.is_dir()) == (0, True), result.stderr
     read = [interpreter, "-W", "ignore", "-B", "-c", READ, egg]
     assert subprocess.check_output(read, env=environment({"LC_ALL": locale}), cwd="/") == b"n"
+
+
+PLACES = r"""
+import os, sys
+sys.path.insert(0, sys.argv[1])
+import pkg_resources, one
+answers = []
+for directory, variables in eval(sys.stdin.read()):
+    os.chdir(directory)
+    for name in ("PYTHON_EGG_CACHE", "XDG_CACHE_HOME"):
+        os.environ.pop(name, None)
+    os.environ.update(variables)
+    try:
+        path = os.path.abspath(pkg_resources.resource_filename("one", "data/text.txt"))
+        answers.append(os.path.exists(path) and path)
+    except pkg_resources.ExtractionError:
+        answers.append("ExtractionError")
+print(repr(answers))
+"""
+
+
+@pytest.mark.parametrize(("python", "release"), RELEASES)
+def test_cache_is_where_the_page_says(
+    python: str, release: str, released: Callable[[str, str], Deployment], egg: Path, shared_tmp: Path
+) -> None:
+    """PYTHON_EGG_CACHE is taken literally, from the working directory. Without it the cache is below the home, and from
+    26.1 on below XDG_CACHE_HOME where that is set. An empty one counts as none from 26.1 on, and before literally."""
+    home, here, there = (shared_tmp / name for name in ("home", "here", "there"))
+    for directory in (home, here, there):
+        directory.mkdir()
+    old = release in ("0.6c11", "18.8.1")
+    default = home / (".python-eggs" if old else ".cache/Python-Eggs")
+    empty = {"0.6c11": here, "18.8.1": None}.get(release, default)
+    expected: list[tuple[Path, dict[str, str], Path | None]] = [
+        (here, {"PYTHON_EGG_CACHE": "~/eggs"}, here / "~" / "eggs"),
+        (here, {"PYTHON_EGG_CACHE": "eggs"}, here / "eggs"),
+        (there, {"PYTHON_EGG_CACHE": "eggs"}, there / "eggs"),
+        (there, {}, default),
+        (there, {"XDG_CACHE_HOME": str(shared_tmp / "xdg")}, default if old else shared_tmp / "xdg" / "Python-Eggs"),
+        (here, {"PYTHON_EGG_CACHE": ""}, empty),
+    ]
+    result = subprocess.run(
+        [released(python, release).python, "-W", "ignore", "-c", PLACES, egg], cwd="/", check=True, text=True,
+        input=repr([(str(directory), variables) for directory, variables, _ in expected]), stdout=subprocess.PIPE,
+        env=environment({"HOME": str(home)}),
+    )  # fmt: skip
+    paths = [place / "One-1.0.egg-tmp/one/data/text.txt" if place else "ExtractionError" for *_, place in expected]
+    assert eval(result.stdout) == list(map(str, paths))

@@ -65,6 +65,7 @@ FIRST, LAST = "10-before.conf", "60-after.conf"  # ours is 50-eggcache.conf
         ),
         (FIRST, f"Environment={OTHER}", ""),
         (LAST, f"Environment={OTHER}", "running-with-other-cache"),
+        (LAST, "Environment=PYTHON_EGG_CACHE=", "running-without-cache"),
         (FIRST, "ExecStartPre=", ""),
         (LAST, "ExecStartPre=", "cache-missing"),  # which takes ours away
     ],
@@ -76,6 +77,8 @@ def test_check_tells_what_the_page_is(server: Server, dropin: str, settings: str
     server.dropin(dropin, settings)
     assert server.systemctl("start") == ""
     judge(server, finding, "one", settings)
+    if settings.endswith("CACHE="):  # no drop-in of ours counts more
+        assert f"{dropin}, and restart it" in server.findings()[finding]["remedy"]
 
 
 @pytest.mark.parametrize(
