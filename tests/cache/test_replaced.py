@@ -16,6 +16,7 @@ from support import ROOT, deployment
 from support.judge import eggcache, environment
 from support.parts import built
 from support.sites import write_egg
+from support.zips import Entry, make
 
 PAGE = ROOT / "docs" / "explanation" / "running-servers.rst"
 # A worker: it has imported from the egg and looked a resource up, and does what it is told, one step a line.
@@ -240,3 +241,30 @@ def test_process_that_has_read_a_zip_imports_nothing_from_its_directory(
         for worker in workers:
             worker.kill()
             worker.communicate()
+
+
+SWAPPED = r"""
+import os, sys
+sys.path.insert(0, sys.argv[1])
+import shop.first
+if len(sys.argv) > 2:
+    os.rename(sys.argv[2], sys.argv[1])
+import shop.price
+print(shop.price.what)
+"""
+
+
+@pytest.mark.parametrize("method", [0, 8], ids=["stored", "deflated"])
+@pytest.mark.parametrize("version", ["2.7", "3.6", "3.8", "3.11", "3.13"])
+def test_process_finds_bytes_of_another_module(
+    version: str, method: int, interpreter: Callable[[str], Path], shared_tmp: Path
+) -> None:
+    """Where the new egg has another module, as long, in the place of the one that is imported next, a process that has
+    read the old egg runs the other one under its name, without an error. A new process does not."""
+    old, new = shared_tmp / "shop-1.0.egg", shared_tmp / "new.egg"
+    for egg, names in ((old, ("price", "stock")), (new, ("stock", "price"))):
+        modules = [Entry(f"shop/{name}.py".encode(), f"what = '{name}'\n".encode(), method) for name in names]
+        make(egg, Entry(b"shop/__init__.py"), Entry(b"shop/first.py"), *modules)
+    command = [interpreter(version), "-S", "-B", "-c", SWAPPED, old]
+    assert subprocess.check_output([*command, new], env=environment(), text=True) == "stock\n"
+    assert subprocess.check_output(command, env=environment(), text=True) == "price\n"
