@@ -524,6 +524,11 @@ def turbogears2_27(where: Path) -> Deployment:
     return _easy_installed("turbogears2_27", where)
 
 
+def install_zipped(deployment: Deployment, use: str) -> None:
+    """easy_install the downloads for one `use` into a deployment of CPython 2.7, each as a zipped egg."""
+    _easy_install(deployment, fetch_all(downloads(use=use)))
+
+
 def turbogears2_311(where: Path) -> Deployment:
     """TurboGears2 2.5.0 on CPython 3.11 with setuptools 65.7.0: 5 zipped eggs, complete."""
     return turbogears2("3.11", where, "65.7.0")
