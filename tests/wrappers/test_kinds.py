@@ -606,6 +606,16 @@ def test_uwsgi_prepares_before_it_goes_on(
     assert not (tmp_path / "env").exists()
 
 
+def test_uwsgi_does_not_start_where_prepare_fails(tmp_path: Path) -> None:
+    """What comes after the line that prepares is not run. (A reload goes on: tests/sites/test_application_servers.py.)"""
+    made = text("uwsgi", "/srv/cache", timezone=None, prepare=["/bin/false"])
+    (tmp_path / "u.ini").write_text(f"{made}exec-asap = touch {tmp_path}/mark\n")
+    argv = [tool("uwsgi-core"), "--ini", tmp_path / "u.ini", "--socket", tmp_path / "socket"]
+    result = subprocess.run(argv, env={"PATH": "/usr/bin:/bin"}, capture_output=True, timeout=30)
+    assert result.returncode == 1
+    assert not (tmp_path / "mark").exists()
+
+
 @pytest.mark.parametrize("timezone", [None, "Europe/Madrid"])
 def test_gunicorn_prepares_before_its_workers(
     tmp_path: Path, prepare: Callable[..., list[str]], timezone: str | None
