@@ -607,7 +607,7 @@ def test_uwsgi_prepares_before_it_goes_on(
 
 
 def test_uwsgi_does_not_start_where_prepare_fails(tmp_path: Path) -> None:
-    """What comes after the line that prepares is not run. (A reload goes on: tests/sites/test_application_servers.py.)"""
+    """What comes after the line that prepares is not run. (A reload goes on: see tests/sites.)"""
     made = text("uwsgi", "/srv/cache", timezone=None, prepare=["/bin/false"])
     (tmp_path / "u.ini").write_text(f"{made}exec-asap = touch {tmp_path}/mark\n")
     argv = [tool("uwsgi-core"), "--ini", tmp_path / "u.ini", "--socket", tmp_path / "socket"]

@@ -150,11 +150,8 @@ def parse_roots(pr):
 
 
 def parsed(pr, names):
-    """The requirements of these names, one by one: of ten thousand none is kept."""
-    for name in names:
-        root = attempt(pr.Requirement.parse, name)
-        if root is not None:
-            yield root
+    roots = [attempt(pr.Requirement.parse, name) for name in names]
+    return [root for root in roots if root is not None]
 
 
 def real(path, places):
@@ -238,7 +235,7 @@ def main():
         for dist in installed.everything():
             walk.add(dist)
         if REQUEST["strict"]:
-            walk.run(parsed(pr, unique([dist.project_name for dist in walk.dists])[::-1]))
+            walk.run(walk.dists[::-1])
         else:
             walk.run([root for root in parsed(pr, REQUEST["reported"][::-1]) if walk.find(root, "")[0] is not None])
     else:

@@ -47,31 +47,53 @@ class Walk:
         return index
 
     def run(self, roots):
-        """Walk from these requirements on, which are taken one by one, the last of the command line first."""
-        queue = []  # (requirement or None, the line as it stands, the distribution that has it)
-        results = {}
-        demands = {}
+        """Walk from these requirements on, in this order; or from distributions, of which one of each
+        project is meant, whatever its version."""
+        self.queue = []  # (requirement or None, the line as it stands, the distribution that has it)
+        self.results = {}
+        self.demands = {}
         if hasattr(self.pr, "_ReqExtras"):
-            demands = self.pr._ReqExtras()
-        for req in roots:
-            self.step(req, str(req), None, queue, results, demands)
+            self.demands = self.pr._ReqExtras()
+        any_version = attempt(self.pr.Requirement.parse, "any")
+        for root in roots:
+            if not isinstance(root, self.pr.Distribution):
+                self.step(root, str(root), None)
+            elif root.project_name not in self.results:
+                self.begin(root, any_version)
         position = 0
-        while position < len(queue):
-            req, line, by = queue[position]
+        while position < len(self.queue):
+            self.step(*self.queue[position])
             position += 1
-            self.step(req, line, by, queue, results, demands)
         for need in self.needs:
             if need["state"] == CONFLICTING:
                 need["suits"] = self.suiting(self.dists[need["found"]])
 
-    def step(self, req, line, by, queue, results, demands):
-        """Find what one requirement asks for, and put what that requires into the queue."""
-        if line in results:
-            self.need(line, by, *results[line])
-            return
-        if req is not None and not self.wanted(req, demands):
-            return
-        dist, state, reason, extras = self.find(req, line)
+    def begin(self, root, any_version):
+        """As step() for a requirement of that project in any version, which to parse takes longer than all the rest."""
+        name, key = root.project_name, root.key
+        dist = self.best.get(key) or self.installed.ws.by_key.get(key) or (self.installed.candidates(key) + [None])[0]
+        try:
+            suits = dist is not None and version_of(dist) in any_version
+        except Exception:
+            suits = False
+        if suits:
+            self.best[key] = dist
+            self.settle(name, None, dist, MET, "", [])
+        else:  # what is wrong is found by step()
+            for req in filter(None, [attempt(self.pr.Requirement.parse, name)]):
+                self.step(req, str(req), None)
+
+    def step(self, req, line, by):
+        """Find what one requirement asks for."""
+        if line in self.results:
+            self.need(line, by, *self.results[line])
+        elif req is None or self.wanted(req, self.demands):
+            self.settle(line, by, *self.find(req, line))
+            if req is not None and req.specs:  # without, any version suits
+                self.asked.setdefault(req.key, []).append(req)
+
+    def settle(self, line, by, dist, state, reason, extras):
+        """Keep what a requirement has led to, and put what that requires into the queue."""
         index = None
         if dist is not None:
             index = self.reach(dist)
@@ -82,12 +104,10 @@ class Walk:
             if trouble and state == MET:
                 state, reason = CONFLICTING, trouble
             for child, text in lines[::-1]:
-                queue.append((child, text, index))
+                self.queue.append((child, text, index))
                 if child is not None:
-                    demands[child] = tuple(extras)
-        results[line] = (index, state, reason)
-        if req is not None and req.specs:  # without, any version suits
-            self.asked.setdefault(req.key, []).append(req)
+                    self.demands[child] = tuple(extras)
+        self.results[line] = (index, state, reason)
         self.need(line, by, index, state, reason)
 
     def suiting(self, dist):
