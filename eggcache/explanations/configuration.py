@@ -40,8 +40,10 @@ APPLICATION = (
     Explanation(
         "webpath-elsewhere",
         "server.webpath is set, and is not the --location under which the application is served.",
-        "TurboGears takes server.webpath off the path of each request. Every page is a 404.",
-        "Set server.webpath to that location. Without one, the launcher that eggcache wrapper writes sets it.",
+        "TurboGears takes server.webpath, and what the server says is its own, off the path of each request. Under "
+        "mod_python every page is a 404, unless a proxy sends X-Forwarded-Server.",
+        "Where mod_python serves it, set server.webpath to that location. Without one, the launcher that eggcache "
+        "wrapper writes sets it.",
     ),
     Explanation(
         "log-file-unwritable",

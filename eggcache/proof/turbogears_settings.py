@@ -30,16 +30,18 @@ def findings(path: str, config: Section, location: str | None) -> Iterator[Findi
     yield from _environments(path, config | {"global": settings})
     yield from _tracebacks(path, at_root, settings)
     if _setting("autoreload.on", settings)[0]:
-        cause = "is on" if "autoreload.on" in settings else "is not set, and development has it on"
+        cause = "is on" if "autoreload.on" in settings else "is not set there, and development has it on"
         cause = f"autoreload.on {cause}: under Apache the application ends while it starts"
         yield Finding("autoreload-on", path, cause, "set autoreload.on = False in [global]")
     yield from _base_url(path, at_root, settings)
     webpath = settings.get("server.webpath")
     if location is not None and webpath:  # without one, the launcher that eggcache writes sets it
         where = "/" + location.strip("/")
-        if str(webpath).rstrip("/") != where.rstrip("/"):
-            cause = f"server.webpath is not {label(where)}, where the application is: every page is a 404"
-            yield Finding("webpath-elsewhere", path, cause, f'set server.webpath = "{label(where)}" in [global]')
+        if "/" + str(webpath).strip("/") != where:  # TurboGears puts a slash in front by itself
+            cause = f"server.webpath is not {label(where)}, where the application is: under mod_python every page is a "
+            cause += "404, unless a proxy sends X-Forwarded-Server"
+            remedy = f'set server.webpath = "{label(where)}" in [global], where mod_python serves it'
+            yield Finding("webpath-elsewhere", path, cause, remedy)
 
 
 def _environments(path: str, config: Section) -> Iterator[Finding]:
@@ -61,7 +63,7 @@ def _tracebacks(path: str, at_root: Section, settings: Section) -> Iterator[Find
     if name != _ENVIRONMENT:
         cause, remedy = f"{name} is on", f"set {name} = False in {where}"
     else:
-        cause = "is development" if name in section else "is not set, which means development"
+        cause = "is development" if name in section else "is not set there, which means development"
         cause, remedy = f"{name} {cause}", f'set {name} = "production" in {where}'
     yield Finding("not-production", path, f"{cause}: visitors see tracebacks", remedy)
 

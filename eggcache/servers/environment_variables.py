@@ -70,7 +70,7 @@ def findings(
             before = f"check what it uses (--cache {shlex.quote(cache)}); or, if {directory} is to take its place, "
             cause = f"it runs with PYTHON_EGG_CACHE={cache}"
             yield Finding("running-with-other-cache", environment.thing, cause, anew(before))
-        elif "TZ" in environment.known and (cache is None or os.path.realpath(cache) == place):
+        elif "TZ" in environment.known and (not cache or os.path.realpath(cache) == place):
             other = environment.values.get("TZ")
             if not agree(dates, other, zone):
                 cause = f"{zone_words(other)} there, {zone_words(zone)} here, and "

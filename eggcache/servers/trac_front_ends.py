@@ -11,12 +11,15 @@ from collections.abc import Iterable, Iterator
 
 from eggcache.errors import Remedy
 from eggcache.model import Finding
-from eggcache.servers.apache_configuration import Configuration
+from eggcache.servers.apache_configuration import Configuration, Directive
 from eggcache.system import files
 from eggcache.target.command_lines import Prepare
 
 _BEGINNING = 4096  # bytes of a script that are looked at
 IMPORTED = "trac.web.wsgi"  # by modpython_frontend.py, which itself can be imported in Apache alone
+# What sets a variable for some requests, or takes all of them away: whether a program has it cannot be told
+_UNTOLD = ("SetEnvIf", "SetEnvIfNoCase", "SetEnvIfExpr", "BrowserMatch", "RewriteRule", "RewriteCond", "UnsetEnv")
+_OWN = re.compile(r"""^[^#\n]*PYTHON_EGG_CACHE['"](?:\][ \t]*=[^=]|,)""", re.MULTILINE)  # a script that sets it itself
 # Trac's own, or what somebody wrote after it
 _SCRIPT = re.compile(r"""^[ \t]*from trac\.web\.main import\b|^[^#\n]*['"/]\.egg-cache['"]""", re.MULTILINE)
 
@@ -63,6 +66,10 @@ def of_programs(configuration: Configuration, executable: str, prepare: Prepare)
     """
     if not prepare.directory or configuration.problem:
         return
+    if any("PYTHON_EGG_CACHE" in line.arguments for line in configuration.named(*_UNTOLD)):
+        return
+    if any(configuration.named("SuexecUserGroup", "FcgidWrapper")):  # which pass on what they like
+        return
     remedy = Remedy("put what this prints into Apache's configuration", prepare.wrapper("trac"))
     for line in configuration.named("ScriptAlias", "Alias"):
         program = line.words[-1] if line.words else ""
@@ -73,12 +80,18 @@ def of_programs(configuration: Configuration, executable: str, prepare: Prepare)
             continue
         names = ("FcgidInitialEnv", "FcgidCmdOptions") if fast else ("SetEnv", "PassEnv")
         told = [each for each in configuration.named(*names) if "PYTHON_EGG_CACHE" in each.arguments]
+        told = [each for each in told if _host(each) in ("", _host(line))]
         values = [each.words[1] for each in told if each.words[0] == "PYTHON_EGG_CACHE" and len(each.words) > 1]
         if not told:
             yield Finding("egg-cache-elsewhere", program, _cause(names[0]), remedy)
         elif len(values) == len(told) and os.path.realpath(prepare.directory) not in map(os.path.realpath, values):
-            cause = f"{told[-1].name} has Trac use {values[-1]}, and not {prepare.directory}"
+            cause = f"{told[-1].name} has Trac use {values[-1]!r}, and not {prepare.directory}"
             yield Finding("egg-cache-elsewhere", told[-1].place, cause, f"name {prepare.directory} there")
+
+
+def _host(line: Directive) -> str:
+    """The virtual host that a directive is in; "" for none."""
+    return next((section for section in line.context if section.lower().startswith("<virtualhost")), "")
 
 
 def _run_by(program: str, executable: str) -> bool:
@@ -86,7 +99,7 @@ def _run_by(program: str, executable: str) -> bool:
     text = files.beginning(program, _BEGINNING).decode("utf-8", "replace")
     named = text.partition("\n")[0].removeprefix("#!").strip()
     places = [(os.path.realpath(os.path.dirname(path)), os.path.realpath(path)) for path in (named, executable)]
-    return wrote(text) and places[0] == places[1]
+    return wrote(text) and not _OWN.search(text) and places[0] == places[1]
 
 
 def _cause(directive: str) -> str:

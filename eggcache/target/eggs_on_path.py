@@ -72,8 +72,8 @@ class EarlyReader:
         """
         deadline = time.monotonic() + (_SECONDS_OF_ALL if everything else _SECONDS)
         members, budget = 0, _BYTES
-        for count, egg in enumerate(on_path(path)):
-            held = count < _EGGS and members < _MEMBERS
+        for egg in on_path(path):
+            held = len(self._structures) < _EGGS and members < _MEMBERS
             if not self._ahead or not (held or (everything and want.sources)) or time.monotonic() > deadline:
                 break
             if not os.path.isfile(egg):

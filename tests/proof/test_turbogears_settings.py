@@ -82,7 +82,7 @@ class Running(ByGateway):
 
 def followed(settings: str, remedy: str) -> str:
     """What somebody makes of `settings` who reads the remedy: set a name to a value in a section."""
-    match = re.fullmatch(r"set (\S+) = (.+) in \[(.+)\]", remedy)
+    match = re.fullmatch(r"set (\S+) = (.+) in \[(.+?)\](?:, where mod_python serves it)?", remedy)
     if match is None:
         assert remedy.startswith("set base_url_filter.base_url in [global] to the scheme and host that visitors use")
         name, value, section = "base_url_filter.base_url", '"https://public.example.com"', "global"
@@ -182,6 +182,14 @@ def test_webpath_has_to_be_the_location(running: Running, location: str, webpath
         assert running.codes(settings) == []  # nobody has said where it is
         answers = running.told(running.cured(settings, location), Asked()).answers
     assert answers[0].text == f"at {location.rstrip('/')}/there"
+
+
+def test_webpath_without_a_slash_is_the_same_path(running: Running) -> None:
+    """TurboGears puts the slash in front by itself, where it takes the path off."""
+    running = Running(running.tree, running.home, MYAPP, "/myapp")
+    settings = f'[global]\n{QUIET}server.webpath = "myapp/"\n'
+    assert running.codes(settings, "/myapp") == []
+    assert [answer.status for answer in running.told(settings, Asked()).answers] == [200]
 
 
 # ----------------------------------------------------------------------------------------- environment, autoreload

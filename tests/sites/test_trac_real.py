@@ -212,7 +212,7 @@ def asked(apache: Httpd, configuration: str, **environment: str) -> tuple[int, s
 def test_trac_as_cgi(prepared: Prepared, shared_tmp: Path) -> None:
     """trac.cgi under mod_cgid has the cache of what is emitted, of its SetEnv. With the cache in Apache's environment
     alone it uses .egg-cache, to which it cannot write."""
-    apache = Httpd(shared_tmp / "apache", "", "env", "alias", "cgid")
+    apache = Httpd(shared_tmp / "apache", "", "env", "alias", "cgid", "setenvif")
     script = f"ScriptSock {apache.home}/run/cgid\nScriptAlias /trac {prepared.trac.scripts}/trac.cgi\n"
     try:
         status, text = asked(apache, script, PYTHON_EGG_CACHE=str(prepared.cache))
@@ -222,6 +222,17 @@ def test_trac_as_cgi(prepared: Prepared, shared_tmp: Path) -> None:
         assert prepared.found(apache) == {}
         apache.configure(f"{FEW}{script}SetEnv PYTHON_EGG_CACHE /srv/other\n")
         assert list(prepared.found(apache)) == ["egg-cache-elsewhere"]
+        apache.configure(f"{FEW}{script}<VirtualHost *:9>\nSetEnv PYTHON_EGG_CACHE {prepared.cache}\n</VirtualHost>\n")
+        assert prepared.found(apache) == {"egg-cache-elsewhere": f"{prepared.trac.scripts}/trac.cgi"}
+        # Where it cannot be told, nothing is said
+        apache.configure(f"{FEW}{script}SetEnvIf Request_URI ^ PYTHON_EGG_CACHE={prepared.cache}\n")
+        assert prepared.found(apache) == {}
+        apache.configure(FEW + script)
+        file = prepared.trac.scripts / "trac.cgi"
+        first, rest = file.read_text().split("\n", 1)
+        file.write_text(f"{first}\nimport os\nos.environ['PYTHON_EGG_CACHE'] = {str(prepared.cache)!r}\n{rest}")
+        assert asked(apache, script) == prepared.page, apache.log()
+        assert prepared.found(apache) == {}
     finally:
         apache.stop()
 

@@ -4,8 +4,8 @@
 import zipfile
 import zipimport
 
-MOST, MOST_OF_ALL = 50, 5000  # lookups that failed, of each egg and of all but the first of each: enough to see why
-TOLD = []
+MOST = 50  # lookups that failed, of each egg: enough to see what is wrong
+LEFT = {"told": 5000}  # such lookups that may still be told of by all processes, beside the first of each egg
 tell = answer
 
 
@@ -81,9 +81,9 @@ def look_up(pr, manager, row, cache, listing):
                 wrong = attempt_or_words(count)
             if wrong:
                 result["failed"] += 1
-                if not result["wrong"] or len(result["wrong"]) < MOST and len(TOLD) < MOST_OF_ALL:
+                if not result["wrong"] or len(result["wrong"]) < MOST and LEFT["told"] > 0:
                     result["wrong"].append([kind, name] + wrong)
-                    TOLD.append(True)
+                    LEFT["told"] -= 1
     if not row["inside"] and row["egg"] not in sys.path:  # a basket is asked for its next egg
         close_zip(row["egg"])
         manifests = getattr(pr.ZipProvider, "_zip_manifests", None)  # since 5.8
@@ -148,6 +148,7 @@ def answer(result):
 
     importing = begin_beside(len(tasks) + len(native), imported)  # before anything is looked up: see imports.py
     parts = divided([len(listing[0] or ()) for listing in within], REQUEST["processes"])
+    LEFT["told"] //= max(len(parts), 1)
     begun = [begin_beside(len(part), looked_up, part) for part in parts[1:]]
     lines = dict([(number, line) for part in parts[:1] for number, line in zip(part, looked_up(part))])
     for part, child in zip(parts[1:], begun):

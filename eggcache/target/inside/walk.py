@@ -70,8 +70,9 @@ class Walk:
 
     def begin(self, root, any_version):
         """As step() for a requirement of that project in any version, which to parse takes longer than all the rest."""
-        name, key = root.project_name, root.key
-        dist = self.best.get(key) or self.installed.ws.by_key.get(key) or (self.installed.candidates(key) + [None])[0]
+        name, key, ws = root.project_name, root.key, self.installed.ws
+        active = ws.by_key.get(key) or ws.by_key.get(getattr(ws, "normalized_to_canonical_keys", {}).get(key))  # since 66
+        dist = self.best.get(key) or active or (self.installed.candidates(key) + [None])[0]
         try:
             suits = dist is not None and version_of(dist) in any_version
         except Exception:
