@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pwd
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -174,3 +176,103 @@ def test_root_is_told_as_whom_to_run_pip(own: Deployment, shared_tmp: Path, nobo
     assert f"eggcache: {outside}: pip leaves what lies outside of its environment" in result.stderr
     assert re.findall(r"\S+==\S+", result.stdout) == ["Active==1.0", "Outside==1.0"]
     assert {path.name.split("-")[0] for path in (shared_tmp / "out").iterdir()} == {"active", "outside", "waiting"}
+
+
+def damaged(wheel: Path, how: str) -> bytes:
+    """This wheel, broken: what its file has then."""
+    data = wheel.read_bytes()
+    if how == "cut off":
+        return data[: len(data) // 2]
+    with zipfile.ZipFile(wheel) as archive:
+        members = {info.filename: archive.read(info) for info in archive.infolist()}
+        first = archive.infolist()[0]
+    if how == "damaged":
+        start = first.header_offset + 30 + len(first.filename) + 8
+        return data[:start] + b"\xff" * 20 + data[start + 20 :]
+    record = next(name for name in members if name.endswith(".dist-info/RECORD"))
+    if how == "hashes":
+        members[record] = members[record].replace(b"sha256=", b"sha256=AAAA")
+    elif how == "no record":
+        del members[record]
+    else:
+        members["../../../../../../outside"] = b""  # behind RECORD
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return stream.getvalue()
+
+
+ALL = {"MarkupSafe", "TurboGears2", "WebOb", "crank", "repoze.lru"}
+BEHIND = {"MarkupSafe", "TurboGears2", "WebOb"}  # pip installs crank and repoze.lru first, which others require
+HALF_WAY = {  # WebOb's wheel: pip's error, eggs then, does the application import, eggs after the same command
+    "missing": ("No matching distribution found for WebOb", ALL, True, set[str]()),
+    "cut off": ("is invalid", ALL, True, set[str]()),
+    "damaged": ("zlib.error", BEHIND, False, set[str]()),
+    "no record": ("OSError: RECORD", BEHIND, True, BEHIND),
+    "outside": ("outside the target directory", BEHIND, True, {"WebOb"}),
+}
+
+
+@pytest.mark.parametrize("how", HALF_WAY)
+def test_half_way(
+    how: str, turbogears2_311: Deployment, copy_of: Callable[[Deployment], Deployment], shared_tmp: Path
+) -> None:
+    """Where a wheel is not there or cut off, pip removes nothing. Where it cannot be installed its egg is put back, and
+    what was written of it stays, and may come first. With the wheel repaired the same command leaves no egg, once the dist-info
+    that was written is taken away; with that, it fails or leaves the egg."""
+    error, eggs, imports, again = HALF_WAY[how]
+    mine = copy_of(turbogears2_311)
+    with zipfile.ZipFile(deployment.fetch_all(deployment.downloads(use="pip-3.11"))[0]) as archive:
+        archive.extractall(mine.site_packages)
+    result = eggcache("wheels", shared_tmp / "out", "TurboGears2", "--python", mine.python)
+    command = shlex.split(re.findall("^next: (.*)$", result.stdout, re.MULTILINE)[0])
+    (wheel,) = (shared_tmp / "out").glob("webob-*.whl")
+    whole = wheel.read_bytes()
+
+    def left() -> set[str]:
+        return {egg.name.split("-")[0] for egg in mine.eggs}
+
+    assert left() == ALL
+    if how == "missing":
+        wheel.unlink()
+    else:
+        wheel.write_bytes(damaged(wheel, how))
+    failed = deployment.run(command, check=False)
+    assert failed.returncode != 0
+    assert error in failed.stderr
+    assert left() == eggs
+    assert (mine.run("import tg, crank, repoze.lru, markupsafe", check=False).returncode == 0) == imports
+    mine.run("import crank, repoze.lru, markupsafe")
+    wheel.write_bytes(whole)
+    infos = list(mine.site_packages.glob("webob-*.dist-info"))
+    assert bool(infos) == bool(again)
+    if infos:
+        before = shared_tmp / "before"
+        shutil.copytree(mine.site_packages, before, symlinks=True)
+        repeated = deployment.run(command, check=False)
+        assert (repeated.returncode != 0) == (again == BEHIND)
+        assert ("no RECORD file was found for WebOb" in repeated.stderr) == (again == BEHIND)
+        assert left() == again
+        shutil.rmtree(mine.site_packages)
+        shutil.copytree(before, mine.site_packages, symlinks=True)
+        shutil.rmtree(mine.site_packages / infos[0].name)
+    deployment.run(command)
+    assert left() == set()
+    assert "No broken requirements" in pip(mine, "check").stdout
+    mine.run("import tg, webob, crank, repoze.lru, markupsafe")
+
+
+def test_pip_compares_no_hash_of_record(
+    turbogears2_311: Deployment, copy_of: Callable[[Deployment], Deployment], shared_tmp: Path
+) -> None:
+    """A wheel whose RECORD has other hashes than its members is installed by pip like any other."""
+    mine = copy_of(turbogears2_311)
+    with zipfile.ZipFile(deployment.fetch_all(deployment.downloads(use="pip-3.11"))[0]) as archive:
+        archive.extractall(mine.site_packages)
+    result = eggcache("wheels", shared_tmp / "out", "TurboGears2", "--python", mine.python)
+    (wheel,) = (shared_tmp / "out").glob("webob-*.whl")
+    wheel.write_bytes(damaged(wheel, "hashes"))
+    deployment.run(shlex.split(re.findall("^next: (.*)$", result.stdout, re.MULTILINE)[0]))
+    assert mine.eggs == []
+    assert "No broken requirements" in pip(mine, "check").stdout
