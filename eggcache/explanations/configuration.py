@@ -114,7 +114,7 @@ APPLICATION = (
         "mod-python-debug",
         "PythonDebug is on.",
         "Visitors see tracebacks, with paths and lines of the source.",
-        "Set PythonDebug to off; tracebacks are in Apache's error log then.",
+        "Set PythonDebug to off; Apache's error log has the tracebacks with on and with off.",
     ),
     Explanation(
         "mod-python-and-mod-wsgi",

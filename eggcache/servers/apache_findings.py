@@ -162,7 +162,7 @@ def _debug(configuration: Configuration) -> Iterator[Finding]:
     for directive in last.values():
         if directive.arguments.lower() == "on":
             cause = "PythonDebug is on: a visitor who makes a page fail sees the traceback, with paths and source lines"
-            remedy = "set it to off; tracebacks go to Apache's error log then"
+            remedy = "set it to off; Apache's error log has the tracebacks in any case"
             yield Finding("mod-python-debug", directive.place, cause, remedy)
 
 

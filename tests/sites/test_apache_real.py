@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from support import deployment
 from support.deployment import Deployment
-from support.httpd import APACHECTL, MODULES, differences, mod_wsgi_27, require, wait_for
+from support.httpd import APACHECTL, MODULES, Httpd, differences, mod_wsgi_27, require, wait_for
 from support.judge import listing
 from support.shop import Shop, mod_python, mod_wsgi, modules, new_shop, serves
 
@@ -231,3 +231,33 @@ def test_init_script_does_not_start(site_python: Shop) -> None:
     assert result.returncode not in (0, 3)
     assert "could not be prepared" in result.stderr
     assert httpd.pid() == 0
+
+
+RAISES = "def handler(req):\n    text = 'a line of the source'\n    raise ValueError(text)\n"
+
+
+@pytest.mark.parametrize("debug", ["PythonDebug On", "PythonDebug Off", ""])
+def test_python_debug_shows_tracebacks(debug: str, shared_tmp: Path) -> None:
+    """With PythonDebug a visitor sees the traceback of a handler that fails, with its path and its lines; with Off, and
+    without the directive, Apache's own page. Apache's error log has it in each case."""
+    httpd = Httpd(shared_tmp / "apache", "", "python")
+    (shared_tmp / "mods").mkdir()
+    source = shared_tmp / "mods" / "raises.py"
+    source.write_text(RAISES)
+    httpd.configure(
+        'PythonOption mod_python.mutex_directory "run/"\nPythonOption mod_python.mutex_locks 8\n'
+        f"PythonPath \"['{source.parent}'] + sys.path\"\n"
+        f"<Location />\nSetHandler python-program\nPythonHandler raises\n{debug}\n</Location>\n"
+    )
+    try:
+        httpd.start()
+        page = httpd.get("/")
+        wait_for(lambda: "ValueError: a line of the source" in httpd.log(), httpd.log)
+        shown = [
+            text in page.text for text in ("Traceback", str(source), "raise ValueError(text)", "a line of the source")
+        ]
+        assert (page.status, set(shown)) == (500, {debug == "PythonDebug On"})
+        for text in ("Traceback", str(source), "raise ValueError(text)"):
+            assert text in httpd.log()
+    finally:
+        httpd.stop()
