@@ -219,8 +219,8 @@ def test_half_way(
     how: str, turbogears2_311: Deployment, copy_of: Callable[[Deployment], Deployment], shared_tmp: Path
 ) -> None:
     """Where a wheel is not there or cut off, pip removes nothing. Where it cannot be installed its egg is put back, and
-    what was written of it stays, and may come first. With the wheel repaired the same command leaves no egg, once the dist-info
-    that was written is taken away; with that, it fails or leaves the egg."""
+    what was written of it stays, and may come first. With the wheel repaired the same command leaves no egg, once
+    the dist-info that was written is taken away; with that, it fails or leaves the egg."""
     error, eggs, imports, again = HALF_WAY[how]
     mine = copy_of(turbogears2_311)
     with zipfile.ZipFile(deployment.fetch_all(deployment.downloads(use="pip-3.11"))[0]) as archive:
