@@ -660,9 +660,9 @@ def leftovers(site: Site) -> list[str]:
     return [name for name in os.listdir(site.cache) if name.startswith(".eggcache-stage-")]
 
 
-def test_many_first_runs_at_once(site: Site, own: Deployment) -> None:
-    """Of 50 simultaneous first runs one works, 49 wait and do nothing, and all exit 0. The Python is the test's own: to a
-    run that waits long enough, any change around it is a reason to work as well."""
+def test_many_first_runs_at_once(site: Site, own: deployment.Deployment) -> None:
+    """Of 50 simultaneous first runs one works, 49 wait and do nothing, and all exit 0. The Python is the test's own: to
+    a run that waits long enough, any change around it is a reason to work as well."""
     site.python = own.python
     command = [sys.executable, "-m", "eggcache", "prepare", str(site.cache), *map(str, site.options), "--json", "-q"]
     runs = [
