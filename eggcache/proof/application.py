@@ -12,8 +12,8 @@ import os
 import re
 import stat
 import warnings
-from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import NamedTuple
 
 from eggcache.eggs.decompression import label
 from eggcache.errors import EggcacheError, NotPermitted, UsageError
@@ -153,8 +153,8 @@ def _exposed(path: str, info: os.stat_result) -> Iterator[Finding]:
 
 def _log_files(path: str, config: Section, account: Account) -> Iterator[Finding]:
     """turbogears.config makes every handler, used or not, with its `args`: an error there ends the application."""
-    logging = _section(config, "logging")
-    for name, handler in _section(logging, "handlers").items():
+    logging = turbogears_settings.section(config, "logging")
+    for name, handler in turbogears_settings.section(logging, "handlers").items():
         if not isinstance(handler, dict):
             continue
         kind = str(handler.get("class", "")).rpartition(".")[2]
@@ -214,11 +214,6 @@ def _whose(path: str) -> str:
         return f"{label(path)}: {error.strerror}"
     kind = "the directory " if stat.S_ISDIR(info.st_mode) else ""
     return f"{kind}{label(path)} is {accounts.user_name(info.st_uid)}'s, mode {stat.S_IMODE(info.st_mode):04o}"
-
-
-def _section(config: Mapping[str, Any], name: str) -> Section:
-    value = config.get(name)
-    return value if isinstance(value, dict) else {}
 
 
 def _mode(path: str) -> int:

@@ -26,7 +26,7 @@ def findings(path: str, config: Section, location: str | None) -> Iterator[Findi
     :param location: the path under which the application is served; None: not known
     """
     settings = {name: value for name, value in config.items() if not isinstance(value, dict)}  # those are global too
-    at_root, settings = _section(config, "/"), settings | _section(config, "global")
+    at_root, settings = section(config, "/"), settings | section(config, "global")
     yield from _environments(path, config | {"global": settings})
     yield from _tracebacks(path, at_root, settings)
     if _setting("autoreload.on", settings)[0]:
@@ -46,8 +46,8 @@ def findings(path: str, config: Section, location: str | None) -> Iterator[Findi
 
 def _environments(path: str, config: Section) -> Iterator[Finding]:
     """What CherryPy refuses at its start, in whatever section. No value is shown: the file has a password."""
-    for name, section in config.items():
-        value = section.get(_ENVIRONMENT) if isinstance(section, dict) else None
+    for name in config:
+        value = section(config, name).get(_ENVIRONMENT)
         if value and value not in tuple(_ENVIRONMENTS):
             cause = f"server.environment in [{label(name)}] is none that CherryPy has: the application does not start"
             yield Finding(
@@ -56,14 +56,14 @@ def _environments(path: str, config: Section) -> Iterator[Finding]:
 
 
 def _tracebacks(path: str, at_root: Section, settings: Section) -> Iterator[Finding]:
-    shown, section, name = _setting("server.show_tracebacks", settings, at_root)
+    shown, place, name = _setting("server.show_tracebacks", settings, at_root)
     if not shown:
         return
-    where = "[/]" if section is at_root else "[global]"
+    where = "[/]" if place is at_root else "[global]"
     if name != _ENVIRONMENT:
         cause, remedy = f"{name} is on", f"set {name} = False in {where}"
     else:
-        cause = "is development" if name in section else "is not set there, which means development"
+        cause = "is development" if name in place else "is not set there, which means development"
         cause, remedy = f"{name} {cause}", f'set {name} = "production" in {where}'
     yield Finding("not-production", path, f"{cause}: visitors see tracebacks", remedy)
 
@@ -88,17 +88,22 @@ def _setting(name: str, settings: Section, at_root: Section | None = None) -> tu
     """
     first, *words = name.split("_")
     older = first + "".join(word[0].upper() + word[1:] for word in words)
-    for section in (at_root or {}, settings):
+    for place in (at_root or {}, settings):
         for spelling in (older, name):
-            if spelling in section:
-                return section[spelling], section, spelling
-        environment = section.get(_ENVIRONMENT, "development" if section is settings else None)
+            if spelling in place:
+                return place[spelling], place, spelling
+        environment = place.get(_ENVIRONMENT, "development" if place is settings else None)
         values = _ENVIRONMENTS.get(environment, {}) if isinstance(environment, str) else {}
         if name in values:
-            return values[name], section, _ENVIRONMENT
+            return values[name], place, _ENVIRONMENT
     return None, settings, name
 
 
-def _section(config: Section, name: str) -> Section:
+def section(config: Section, name: str) -> Section:
+    """A section of a configuration, or of a section; {} where it has none of that name.
+
+    :param config: what the section is in
+    :param name: its name
+    """
     value = config.get(name)
     return value if isinstance(value, dict) else {}
