@@ -121,13 +121,13 @@ def host(bare: Root, turbogears1_complete: Deployment, interpreter: Callable[[st
 def opened_elsewhere(descriptor: int) -> bool:
     """Whether another program has that file open: a process of this one, which is about to run another, may have it."""
     own = Path("/proc/self/cmdline").read_bytes()
-    for path in Path("/proc").glob("[0-9]*/fd/*"):
-        with suppress(OSError):
-            if (
-                os.path.samestat(path.stat(), os.fstat(descriptor))
-                and (path.parent.parent / "cmdline").read_bytes() != own
-            ):
-                return True
+    for number in filter(str.isdigit, os.listdir("/proc")):
+        with suppress(OSError):  # it has ended meanwhile, for which a glob raises
+            if Path(f"/proc/{number}/cmdline").read_bytes() != own:
+                for name in os.listdir(f"/proc/{number}/fd"):
+                    with suppress(OSError):
+                        if os.path.samestat(os.stat(f"/proc/{number}/fd/{name}"), os.fstat(descriptor)):
+                            return True
     return False
 
 
