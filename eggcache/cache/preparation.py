@@ -87,7 +87,7 @@ class Preparation:
             and (previous.forgettable(self.key) or previous.prunable(self.key, previous.entries[self.key].names))
         ):
             return self._unchanged(previous)
-        start = time.time_ns()
+        start = launch.start if launch else time.time_ns()
         from eggcache.target import eggs_on_path, resolver
 
         tree, reader = eggs_on_path.resolve(self.target, self.roots, self.run, launch, _load)

@@ -63,7 +63,8 @@ class Launch:
     Root runs it as another user, who is then `account`, where others decide what the target loads: code_owners.runner.
 
     `process` is the first process, and its standard streams are pipes. `script` is the rest that is still to be written
-    to its standard input, which is closed where there is none. Its answer arrives on `answers`.
+    to its standard input, which is closed where there is none. Its answer arrives on `answers`. What changed since
+    `start`, in nanoseconds since the epoch, the target may have read as it was before.
 
     :param variables: changes to the target's environment; None takes a variable out
     :raises NotPermitted: the account cannot run the target, or root would run others' code with -S
@@ -87,6 +88,7 @@ class Launch:
         if os.geteuid() == 0 and self.account.uid == 0:
             self.account = _safe_account(target._replace(python=self.executable), flags)
         self.status: int | None = None
+        self.start = time.time_ns()
         with ExitStack() as undo:
             undo.enter_context(orphan_processes.cleanup(self.account.uid))
             self.answers, writing = os.pipe()
@@ -145,7 +147,10 @@ def probe(target: Target, roots: Roots, *, related: bool = False) -> Launch:
     :param roots: which distributions the tree is of
     :param related: True: the answer also has the needs that are met
     """
-    return Launch(target, "probe.py", {"related": related, **question(target, roots)})
+    start = time.time_ns()  # the question has read files already
+    launch = Launch(target, "probe.py", {"related": related, **question(target, roots)})
+    launch.start = start
+    return launch
 
 
 def question(target: Target, roots: Roots) -> dict[str, object]:

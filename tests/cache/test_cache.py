@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import select
 import shutil
 import stat
 import subprocess
@@ -20,12 +21,13 @@ from support.judge import as_json, eggcache, environment, judge, listing, served
 from support.sites import Site, write_egg
 
 from eggcache.cache.plan import Cache, Plan
-from eggcache.cache.preparation import prepare
+from eggcache.cache.preparation import Preparation, prepare
 from eggcache.cache.receipt import Receipt, is_gone
 from eggcache.errors import EggcacheError
 from eggcache.model import DEFAULT_LIMITS, Interpreter, Ownership, Run, Tree
 from eggcache.progress import Progress
 from eggcache.system import accounts
+from eggcache.target import launch
 from eggcache.target.command_lines import Prepare
 from eggcache.target.eggs_on_path import EarlyReader
 from eggcache.target.interpreter import EVERYTHING, Roots, Target
@@ -678,6 +680,27 @@ def test_many_first_runs_at_once(site: Site, own: deployment.Deployment) -> None
     assert leftovers(site) == []
     assert site.wrong() == []
     assert site.served()
+
+
+def test_change_while_the_target_is_asked(
+    site: Site, own: deployment.Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What changes after the target has read it, and before eggcache goes on, is a reason to work again."""
+    for name in ("PYTHONPATH", "LD_LIBRARY_PATH"):  # as the command has it
+        monkeypatch.delenv(name, raising=False)
+    site.python = own.python
+    account = accounts.lookup(site.account.pw_name)
+    target = Target(str(site.python), (str(site.eggs),), account, account.gid)
+    pth = own.site_packages / "late.pth"
+    pth.write_text("")
+    time.sleep(0.1)  # so that it is not new when the target reads it
+    with launch.probe(target, EVERYTHING) as probe:
+        assert select.select([probe.answers], [], [], 100)[0]
+        pth.write_text(f"{site.eggs}\n")
+        time.sleep(0.1)
+        assert not Preparation(str(site.cache), target, EVERYTHING, Run()).report(probe).unchanged
+    assert not prepare(str(site.cache), target).unchanged
+    assert prepare(str(site.cache), target).unchanged
 
 
 @pytest.fixture
