@@ -151,7 +151,7 @@ def check(path: str) -> None:
 
 def prefix(path: str) -> str:
     """The beginning of the names of directories that are built beside `path`."""
-    return f"{os.path.basename(path)}.new-"
+    return f"{os.path.basename(path)}{safe_dirs.NEW}"
 
 
 def _immovable(path: str, error: OSError) -> EggcacheError:

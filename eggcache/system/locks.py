@@ -82,15 +82,21 @@ def lock_directory(descriptor: int, path: str, wait: float, progress: Progress |
     :param wait: how many seconds another run may go on holding the lock
     :param progress: what shows that another run is waited for; None: nothing does
     :raises Busy: another run holds the lock for longer than `wait`
-    :raises NotPermitted: what has the name of the lock file is none of ours
+    :raises NotPermitted: what has the name of the lock file is none of ours, or the disk cannot keep it from others
     :raises EggcacheError: somebody removed the lock file meanwhile
     """
-    lock = _open_lock(descriptor, path)
+    lock, is_new = _open_lock(descriptor, path)
     try:
         with hold(lock, path, wait, progress):
             if not os.fstat(lock).st_nlink and safe_dirs.leads_to(path, descriptor):
                 thing = f"{path}/{safe_dirs.LOCK}"
                 raise EggcacheError(thing, "somebody removed it while it was waited for", "run it again")
+            if is_new:  # looked at only now: the look changes the mode, and other runs may have come upon no file too
+                unfit_disks.look(lock, descriptor, safe_dirs.LOCK)
+                _check(os.fstat(lock), path)
+            info = os.fstat(lock)
+            if stat.S_ISREG(info.st_mode) and stat.S_IMODE(info.st_mode) != 0o600:  # a umask may have taken bits away
+                os.fchmod(lock, 0o600)
             yield
     finally:
         os.close(lock)
@@ -122,23 +128,20 @@ def _check(info: os.stat_result, path: str) -> None:
         raise NotPermitted(f"{path}/{safe_dirs.LOCK}", cause, "remove it, or let --reset move the directory aside")
 
 
-def _open_lock(directory: int, path: str) -> int:
-    """A descriptor of the lock file in `directory`, made where it is missing. Where the directory itself has been
-    removed, and no other run can lock it any more: a descriptor of that directory. Raises as `check` does."""
+def _open_lock(directory: int, path: str) -> tuple[int, bool]:
+    """A descriptor of the lock file in `directory`, made where it is missing, and whether it was. Where the directory
+    itself has been removed, and no other run can lock it any more: a descriptor of that directory. Raises as `check`
+    does."""
     is_new = not check(directory, path)  # first: opening a device may do something
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
         lock = os.open(safe_dirs.LOCK, flags, 0o600, dir_fd=directory)
     except FileNotFoundError:
-        return os.dup(directory)
+        return os.dup(directory), False
     try:
-        if is_new:
-            unfit_disks.look(lock, directory, safe_dirs.LOCK)
-        info = os.fstat(lock)
-        _check(info, path)
-        if stat.S_IMODE(info.st_mode) != 0o600:  # a umask may have taken bits away
-            os.fchmod(lock, 0o600)
+        if not is_new:
+            _check(os.fstat(lock), path)
     except BaseException:
         os.close(lock)
         raise
-    return lock
+    return lock, is_new

@@ -27,8 +27,10 @@ VERIFIER = "eggcache-verifier.py"  # comes with an archive; whoever proves the c
 STAGE = ".eggcache-stage-"  # how a stage's name begins
 JOURNAL = ".eggcache-gap.json"
 ASIDE = ".eggcache-gap-"  # how the name of a directory begins that moves aside, see `swap_or_gap`
+NEW = ".new-"  # between the name of a cache and 16 digits: a directory beside it that has no name of its own yet
 
 _MOST_LINKS, _MOST_TURNS = 40, 1000  # the former as Linux' own ELOOP limit
+_LONGEST = 255  # bytes of a name, NAME_MAX on Linux
 _ACLS = ("system.posix_acl_access", "system.posix_acl_default")
 
 
@@ -125,7 +127,7 @@ def _walk(path: str, create: bool, group_may: bool = False) -> int:
             except FileNotFoundError:
                 if not create or parts:
                     raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), place) from None
-                trail.append((make(parent, name), place))
+                trail.append((_make_at_once(parent, name), place))
             except OSError as error:
                 if error.errno in (errno.EIO, errno.EROFS, errno.ENOSPC, errno.EDQUOT):
                     raise of_disk(place, "cannot be opened", error) from None
@@ -149,12 +151,59 @@ def _walk(path: str, create: bool, group_may: bool = False) -> int:
 def make(parent: int, name: str) -> int:
     """Create a directory and open it. A directory that appears meanwhile is opened too; the caller judges its owner.
 
+    Its mode changes for a moment. So no other run may give it one meanwhile: see `_make_at_once`.
+
     :param parent: a descriptor of the verified directory that it is made in
     :param name: the name of the new directory
     :returns: a descriptor of the new directory
     :raises NotPermitted: somebody puts something else there, or the disk cannot keep a directory from others
     :raises OSError: the disk refuses
     """
+    descriptor, is_new = _made(parent, name)
+    if is_new:
+        from eggcache.system import unfit_disks
+
+        try:
+            unfit_disks.look(descriptor, parent, name)
+            drop_acls(descriptor)  # a default ACL of the parent came along
+        except BaseException:
+            os.close(descriptor)
+            raise
+    return descriptor
+
+
+def _make_at_once(parent: int, name: str) -> int:
+    """As `make`, for a directory that other runs use as soon as it has its name: they may have filled it, and given it
+    its mode, before this run goes on. So the disk is tried at another directory beside it, which goes again."""
+    from contextlib import suppress
+
+    trial = os.fsdecode(os.fsencode(f"{name}{NEW}{os.urandom(8).hex()}")[-_LONGEST:])
+    try:
+        os.close(make(parent, trial))
+    except NotPermitted as error:  # and it is gone
+        raise NotPermitted(os.path.join(os.path.dirname(error.thing), name), error.cause, error.remedy) from None
+    except BaseException as error:
+        with suppress(OSError):
+            os.rmdir(trial, dir_fd=parent)
+        if not (isinstance(error, OSError) and error.errno == errno.ESTALE):  # NFS, as below
+            raise
+    with suppress(FileNotFoundError):  # another run took it for a killed run's
+        os.rmdir(trial, dir_fd=parent)
+    descriptor, is_new = _made(parent, name)
+    try:
+        if is_new:
+            drop_acls(descriptor)  # a default ACL of the parent came along
+            mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
+            if mode & 0o022:  # by an NFSv4 ACL that was inherited: no run of ours gives it such a mode
+                os.fchmod(descriptor, mode & ~0o022)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _made(parent: int, name: str) -> tuple[int, bool]:
+    """A descriptor of the directory `name`, and whether it is new. Raises as `make`."""
     for _ in range(_MOST_TURNS):  # in /tmp somebody else may make and remove one of that name
         try:
             os.mkdir(name, 0o700, dir_fd=parent)
@@ -169,16 +218,7 @@ def make(parent: int, name: str) -> int:
             if error.errno not in (errno.ELOOP, errno.ENOTDIR):
                 raise
             raise NotPermitted(name, f"somebody put something else there: {error.strerror}", "remove it") from None
-        if is_new:
-            from eggcache.system import unfit_disks
-
-            try:
-                unfit_disks.look(descriptor, parent, name)
-                drop_acls(descriptor)  # a default ACL of the parent came along
-            except BaseException:
-                os.close(descriptor)
-                raise
-        return descriptor
+        return descriptor, is_new
     raise NotPermitted(name, "another user makes and removes it again and again", "name another directory")
 
 

@@ -7,6 +7,7 @@ import os
 import re
 import select
 import shutil
+import signal
 import stat
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from pathlib import Path
 
 import pytest
 from support import ROOT, deployment
+from support.httpd import wait_for
 from support.judge import as_json, eggcache, environment, judge, listing, served
 from support.sites import Site, write_egg
 
@@ -662,10 +664,8 @@ def leftovers(site: Site) -> list[str]:
     return [name for name in os.listdir(site.cache) if name.startswith(".eggcache-stage-")]
 
 
-def test_many_first_runs_at_once(site: Site, own: deployment.Deployment) -> None:
-    """Of 50 simultaneous first runs one works, 49 wait and do nothing, and all exit 0. The Python is the test's own: to
-    a run that waits long enough, any change around it is a reason to work as well."""
-    site.python = own.python
+def test_many_first_runs_at_once(site: Site) -> None:
+    """Of 50 simultaneous first runs one works, 49 wait and do nothing, and all exit 0."""
     command = [sys.executable, "-m", "eggcache", "prepare", str(site.cache), *map(str, site.options), "--json", "-q"]
     runs = [
         subprocess.Popen(
@@ -680,6 +680,37 @@ def test_many_first_runs_at_once(site: Site, own: deployment.Deployment) -> None
     assert leftovers(site) == []
     assert site.wrong() == []
     assert site.served()
+
+
+@pytest.mark.parametrize("call", ["mkdirat", "fchmod"])
+@pytest.mark.parametrize("number", [1, 2, 3, 4])
+def test_first_run_that_is_held_up(call: str, number: int, site: Site) -> None:
+    """A first run that stops where it makes the directory or the lock keeps another from working, or finds its work
+    done: of the two one works, none takes the disk for unfit, and the mode of the cache is what it was given."""
+    words = ["prepare", str(site.cache), *map(str, site.options), "--json"]
+    log, pid = site.cache.parent / "strace", site.cache.parent / "pid"
+    log.touch()
+    command = ["strace", "-o", str(log), "-e", f"trace={call}", "-e", f"inject={call}:signal=SIGSTOP:when={number}",
+               "sh", "-c", 'echo $$ >"$0"; exec "$@"', str(pid), sys.executable, "-m", "eggcache", *words]  # fmt: skip
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environment({"PYTHONDONTWRITEBYTECODE": "1"}), stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True,
+    ) as run:  # fmt: skip
+        try:
+            wait_for(lambda: "stopped by SIGSTOP" in log.read_text())
+            other = eggcache(*words, "--wait", "0")
+            mode = stat.S_IMODE(site.cache.stat().st_mode)
+        finally:
+            os.kill(int(pid.read_text()), signal.SIGCONT)
+        out, err = run.communicate(timeout=100)
+    assert (run.returncode, err) == (0, "")
+    if other.returncode == 75:  # the lock is held
+        assert json.loads(out)["unchanged"] is False
+    else:
+        assert (other.returncode, other.stderr, mode) == (0, "", 0o750)
+        assert [as_json(other)["unchanged"], json.loads(out)["unchanged"]] == [False, True]
+    assert (site.wrong(), stat.S_IMODE(site.cache.stat().st_mode)) == ([], 0o750)
+    assert list(site.cache.parent.glob("cache.*")) == []
 
 
 def test_change_while_the_target_is_asked(

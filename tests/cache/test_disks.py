@@ -233,7 +233,10 @@ def contents(case: Case) -> dict[Path, bytes]:
 def test_each_step_is_on_the_disk_before_the_next(kind: str, sites: Sites) -> None:
     """A name is on the disk before what relies on it: ext4 keeps the order of names by itself, and hides what lacks."""
     case, order = {
-        "backup": (sites.case(sites.zipped, "--backup", sites.backup), "syncfs link fsync rename fsync unlink"),
+        "backup": (  # the directory at which the disk was tried goes first
+            sites.case(sites.zipped, "--backup", sites.backup),
+            "unlink syncfs link fsync rename fsync unlink",
+        ),
         "unzip-gap": (  # refused, the journal, aside, into place, what was there into the stage, the journal
             sites.case(sites.zipped, "--allow-gap", options=("-e", "inject=renameat2:error=EINVAL")),
             "syncfs rename fsync rename fsync rename rename fsync rename unlink fsync unlink",
