@@ -16,12 +16,13 @@ from eggcache.eggs import byte_code
 from eggcache.eggs import reader as eggs
 from eggcache.errors import EggcacheError, EggChanged, NotPermitted, UsageError
 from eggcache.model import DEFAULT_RUN, Finding, Member, Report, Run, Tree
-from eggcache.servers import affected_processes
 from eggcache.system import accounts, files, safe_dirs, staging, swap_or_gap
 from eggcache.target import resolver
 from eggcache.target.interpreter import EVERYTHING, Roots, Target
+from eggcache.target.launch import Launch
 from eggcache.unzip import backup as backups
 from eggcache.unzip import unzip_plan, unzipping
+from eggcache.unzip.announcement import SILENT, Announcement, Notice
 from eggcache.unzip.egg_directory import Place, ownership_of
 
 _OF_ALL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)  # what the disk refuses one egg, it refuses the others
@@ -33,8 +34,8 @@ def undo(
     run: Run = DEFAULT_RUN,
     *,
     backup: str,
-    users: affected_processes.Users | None = None,
-    warn: Callable[[str], object] = str,
+    notice: Notice = SILENT,
+    launched: Launch | None = None,
 ) -> Report:
     """Put the backup's zip of every unzipped egg of the tree of `roots` back in the place of its directory.
 
@@ -45,16 +46,16 @@ def undo(
     :param target: the Python whose eggs are meant
     :param roots: which distributions the tree is of
     :param backup: the directory that has the zips
-    :param users: as for `unzip_all`
-    :param warn: as for `unzip_all`
+    :param notice: as for `unzip_all`
     :param run: limits, waiting, dry run and progress
+    :param launched: as for `unzip_all`
     :returns: what was done; with `run.dry_run`, what would be done
     :raises UsageError: the target cannot parse one of the `roots`, or the zips are those of another Python
     :raises NotPermitted: nothing could be done, for want of rights or of a safe directory
     :raises Busy: another run holds the lock for longer than `run.wait`
     :raises EggcacheError: nothing could be done; another run completes it
     """
-    tree = unzipping.stable_tree(target, roots, run)
+    tree = unzipping.stable_tree(target, roots, run, launched=launched)
     directories = unzip_plan.by_directory(tree.distributions, zipped=False)
     findings = [*resolver.findings(tree), *unzipping.untrusted_findings(directories, target)]
     if not run.dry_run:  # what a killed run left is also where there is nothing more to do
@@ -72,10 +73,10 @@ def undo(
         if roots.everything and not zips:
             _refuse_other_python(backup, names_kept, tree)
         scope = [*unzipping.places(tree), *unzipping.directories_of(target.paths), *zips]
-        notice = unzipping.Announcement(users, target.python, scope, "eggcache unzip-all --undo", warn)
-        works = [Restoration(directory, names, keep, run, notice) for directory, names in zips.items()]
+        announcement = Announcement(notice, target.python, scope, "eggcache unzip-all --undo")
+        works = [Restoration(directory, names, keep, run, announcement) for directory, names in zips.items()]
         notes = [f"--backup {backup} has no zip of {', '.join(names_missing)}: left unzipped"] if names_missing else []
-        return unzipping.report(works, findings, notes, notice, run)
+        return unzipping.report(works, findings, notes, announcement, run)
 
 
 def _refuse_other_python(backup: str, names: set[str], tree: Tree) -> None:

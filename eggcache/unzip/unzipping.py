@@ -11,12 +11,13 @@ from contextlib import suppress
 from dataclasses import replace
 
 from eggcache.errors import Busy, EggcacheError, NotPermitted, Remedy
-from eggcache.model import DEFAULT_RUN, Distribution, Finding, Interpreter, Kind, Process, Report, Run, Tree
-from eggcache.servers import affected_processes
+from eggcache.model import DEFAULT_RUN, Distribution, Finding, Interpreter, Kind, Report, Run, Tree
 from eggcache.system import files, locks, safe_dirs, swap_or_gap
 from eggcache.target import code_owners, command_lines, eggs_on_path, resolver, search_path, skipped_eggs
 from eggcache.target.interpreter import EVERYTHING, Roots, Target
+from eggcache.target.launch import Launch
 from eggcache.unzip import unzip_plan
+from eggcache.unzip.announcement import SILENT, Announcement, Notice
 from eggcache.unzip.backup import directory_to_fill
 from eggcache.unzip.directory_conversion import Conversion, Tools
 from eggcache.unzip.egg_directory import Place, as_finding, error_of, tidy
@@ -28,8 +29,8 @@ def unzip_all(
     run: Run = DEFAULT_RUN,
     *,
     backup: str | None = None,
-    users: affected_processes.Users | None = None,
-    warn: Callable[[str], object] = str,
+    notice: Notice = SILENT,
+    launched: Launch | None = None,
 ) -> Report:
     """Turn every zipped egg of the tree of `roots` into an unzipped egg at the same path.
 
@@ -40,9 +41,9 @@ def unzip_all(
     :param target: the Python whose eggs are meant; it byte-compiles what is extracted
     :param roots: which distributions the tree is of; of everything, the target needs no pkg_resources
     :param backup: the directory that keeps each zip; None: the zips are removed
-    :param users: the processes that use the target; None: those that the caller may look into
-    :param warn: called with each line that names these processes, before anything is changed
+    :param notice: who is told of the processes that use the target, before anything is changed
     :param run: limits, waiting, dry run and progress
+    :param launched: the question for the tree (launch.probe), where the caller has started the target already
     :returns: what was done; with `run.dry_run`, what would be done
     :raises UsageError: the target cannot parse one of the `roots`
     :raises NotPermitted: nothing could be done, for want of rights or of a safe directory
@@ -53,7 +54,7 @@ def unzip_all(
     if not clearance:  # that is known of more than what -S loads
         code_owners.check_bare(target.python)
     reader, meanwhile = eggs_on_path.ahead(target, roots, run, want=eggs_on_path.Wanted(sources=False))
-    tree = stable_tree(target, roots, run, meanwhile)
+    tree = stable_tree(target, roots, run, meanwhile, launched)
     zips = unzip_plan.by_directory(tree.distributions)
 
     def command_with(eggs: Sequence[str]) -> str:
@@ -70,19 +71,20 @@ def unzip_all(
     if not run.dry_run:
         remove_leftovers(trusted_directories(places(tree) - zips.keys(), target))
     with directory_to_fill(backup if zips else None, zips, run) as keep:
-        notice = Announcement(
-            users, target.python, [*places(tree), *directories_of(target.paths), *zips], "eggcache unzip-all", warn
-        )
+        scope = [*places(tree), *directories_of(target.paths), *zips]
+        announcement = Announcement(notice, target.python, scope, "eggcache unzip-all")
         python = tree.interpreter
         tools = Tools(reader.structure, python, clearance if python.executable == target.python else None)
-        works = [Conversion(directory, eggs, tools, keep, run, notice) for directory, eggs in zips.items()]
-        result = report(works, findings, [*resolver.notes(tree, roots)], notice, run)
+        works = [Conversion(directory, eggs, tools, keep, run, announcement) for directory, eggs in zips.items()]
+        result = report(works, findings, [*resolver.notes(tree, roots)], announcement, run)
     if backup and result.outcomes and not run.dry_run:
         result = replace(result, notes=(*result.notes, f"to put the zips back: {command('--undo')}"))
     return replace(result, outside=tree.outside)
 
 
-def report(works: Sequence[Place], findings: list[Finding], notes: list[str], notice: Announcement, run: Run) -> Report:
+def report(
+    works: Sequence[Place], findings: list[Finding], notes: list[str], announcement: Announcement, run: Run
+) -> Report:
     """Do the `works`, and report their results after the `findings` and `notes` so far. An error of a whole directory
     is raised where it is the only one; else it is a finding."""
     errors = []
@@ -98,35 +100,16 @@ def report(works: Sequence[Place], findings: list[Finding], notes: list[str], no
     if outcomes and not run.dry_run:
         notes.append(works[0].restart)
     result = Report("unzip-all", None, outcomes, tuple(findings), tuple(notes), not outcomes, run.dry_run)
-    return replace(result, processes=notice.processes or ())
+    return replace(result, processes=announcement.processes or ())
 
 
-class Announcement:
-    """Names the processes that use the target or its eggs: once, just before the first exchange."""
-
-    def __init__(
-        self,
-        users: affected_processes.Users | None,
-        python: str,
-        directories: Iterable[str],
-        command: str,
-        warn: Callable[[str], object],
-    ) -> None:
-        self.processes: tuple[Process, ...] | None = None
-        self._users = users
-        self._places = python, directories
-        self._command = command
-        self._warn = warn
-
-    def __call__(self) -> None:
-        if self.processes is None:
-            users = self._users or affected_processes.users(*self._places)
-            self.processes = tuple(users.processes)
-            for line in affected_processes.warning(users, self._command):
-                self._warn(line)
-
-
-def stable_tree(target: Target, roots: Roots, run: Run, meanwhile: Callable[[], object] | None = None) -> Tree:
+def stable_tree(
+    target: Target,
+    roots: Roots,
+    run: Run,
+    meanwhile: Callable[[], object] | None = None,
+    launched: Launch | None = None,
+) -> Tree:
     """The tree at a moment when no other run was swapping, and no egg was missing in the gap of a killed run.
 
     1. Another run swaps Foo.egg after the target listed site-packages and before it reads Foo.egg.
@@ -138,9 +121,13 @@ def stable_tree(target: Target, roots: Roots, run: Run, meanwhile: Callable[[], 
     for turns in range(10, -1, -1):
         _close_gaps(directories, run)
         run.progress.phase(f"asking {target.python} for the tree")
-        start = time.time_ns() - 50_000_000  # the kernel stamps files with a clock that ticks every 1 to 10 ms
+        start = launched.start if launched else time.time_ns()
+        start -= 50_000_000  # the kernel stamps files with a clock that ticks every 1 to 10 ms
+        question, launched = launched, None
         try:
-            tree = resolver.resolve(target, roots, need_pkg_resources=False, meanwhile=meanwhile or run.progress.tick)
+            tree = resolver.resolve(
+                target, roots, need_pkg_resources=False, meanwhile=meanwhile or run.progress.tick, launched=question
+            )
             directories |= places(tree)
         except EggcacheError as error:
             if error.status != 1 or not turns or not _has_changed(directories, start, run):
