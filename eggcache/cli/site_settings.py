@@ -10,7 +10,7 @@ from dataclasses import replace
 from eggcache.cache import groups_and_time_zones, receipt
 from eggcache.cli import arguments, console, next_command
 from eggcache.errors import Remedy, UsageError
-from eggcache.servers import apache, apache_configuration, environment_variables, python_path
+from eggcache.servers import apache, apache_configuration, declared_environments, environment_variables, python_path
 from eggcache.target.command_lines import Prepare
 from eggcache.wrappers import destination, emission, modpython
 
@@ -24,7 +24,7 @@ def keep_zone(prepare: Prepare, kind: str, host: apache.Apache, options: argpars
     :param options: of the command line
     :raises UsageError: the wrapper is for another zone
     """
-    environment = environment_variables.naming(_declared(kind, host, options), "TZ")
+    environment = declared_environments.naming(_declared(kind, host, options), "TZ")
     zone = environment.values.get("TZ") if environment else None
     _, replaced = destination.ours(options.output) if options.output else (0, [])
     if environment is None or zone is None or any("TZ=" in line and zone in line for line in replaced):
@@ -49,7 +49,7 @@ def _declared(
     envvars = (
         "" if not control or emission.takes_envvars(control) else os.path.join(os.path.dirname(control), "envvars")
     )
-    for environment in environment_variables.declared(unit, envvars):
+    for environment in declared_environments.declared(unit, envvars):
         name = os.path.basename(environment.thing)
         # An instance (apache2@x.service) has an envvars of its own
         if name == (unit and unit.name) or (name == "envvars" and not options.unit) or kind == "sysconfig":

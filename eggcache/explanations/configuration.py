@@ -163,8 +163,9 @@ APPLICATION = (
     ),
     Explanation(
         "egg-cache-ignored",
-        "SetEnv PYTHON_EGG_CACHE, or PythonOption PYTHON_EGG_CACHE without a handler that looks for it. Or a "
-        "PythonPath hides the module by which PythonOption eggcache.directory is the cache.",
+        "SetEnv PYTHON_EGG_CACHE, or PythonOption PYTHON_EGG_CACHE without a handler that looks for it. Or "
+        "the module by which PythonOption eggcache.directory is the cache is on no path of Apache's Python: neither on "
+        "the last PythonPath, nor on PYTHONPATH where that counts.",
         "The setting does not reach the environment of the process. Only an application that reads it itself uses it.",
         "Leave the line there, and add what eggcache wrapper --for mod_python, or --for mod_wsgi, prints. Of the "
         "PythonPaths outside of sections the last one counts alone: have one of them only, which begins with the "

@@ -26,6 +26,14 @@ SERVERS = (
         "Write the absolute path there, and start Apache anew.",
     ),
     Explanation(
+        "cache-unset",
+        "What has the last word on Apache's environment, its envvars file or its unit, sets PYTHON_EGG_CACHE to "
+        "nothing, or unsets it.",
+        "At its next start Apache has no egg cache, whatever else sets one: its workers extract below the home "
+        "directory, or fail.",
+        "Write the cache there, as the message has it. Where a unit does it, the message has the command.",
+    ),
+    Explanation(
         "running-without-cache",
         "An Apache that runs now, with the target's version of Python in it, or a gunicorn, a uWSGI or a program of "
         "supervisord's that runs the target, has no PYTHON_EGG_CACHE in its environment, or an empty one.",

@@ -22,6 +22,7 @@ from eggcache.servers import (
     apache,
     apache_configuration,
     apache_findings,
+    declared_environments,
     environment_variables,
     script_findings,
     server_locale,
@@ -129,21 +130,32 @@ class HostSide:
     def environments(self) -> Iterator[Finding]:
         """The environments of servers, and of what starts them, held against the cache. Where one server has the cache,
         it is the application's, and the others are not."""
-        environments = [server.environment for server in self.servers]
+        environments, last = [server.environment for server in self.servers], None
         if not self.beside:
             apaches = self.apaches(self.tree.interpreter.version)
             if any(self._has(server.values.get("PYTHON_EGG_CACHE")) for server in apaches):
                 environments = []
             if any(self._has(server.cache) for server in self.servers):
                 apaches = []
+            elif not apache_configuration.idle(self.configuration):
+                last = declared_environments.naming(self.declared)
             environments += [*apaches, *self.declared]
         dates = sorted(self.comparison.dates)
-        yield from environment_variables.findings(self.prepare, environments, self.host.starter, dates=dates)
+        yield from environment_variables.findings(self.prepare, environments, self.host.starter, dates=dates, last=last)
 
     def apaches(self, python: tuple[int, ...]) -> list[Environment]:
         """The Apaches that run with workers of the account and a Python of the version `python`, or the one of
         `pid_file`."""
         return [] if self.beside else list(environment_variables.running(self.account, python, self.pid_file))
+
+    @property
+    def python_path(self) -> list[str] | None:
+        """What the PYTHONPATH of Apache has, as it runs or is started; None: it cannot be told."""
+        if "python_module" not in self.configuration.modules:  # mod_python alone is told by the path
+            return []
+        started = declared_environments.python_path(self.host.starter)
+        running = [server.values.get("PYTHONPATH", "") for server in self.apaches(self.tree.interpreter.version)]
+        return None if started is None else [*started, *(entry for path in running for entry in path.split(":"))]
 
     def unread(self) -> Iterator[Finding]:
         """That servers of other users cannot read the cache, where they have it, or nobody else runs the target. Only
@@ -156,8 +168,8 @@ class HostSide:
 
     @cached_property
     def declared(self) -> list[Environment]:
-        """What starts this host's Apache, and what it says of the variables; see `environment_variables.declared`."""
-        return list(environment_variables.declared(self.host.starter))
+        """What starts this host's Apache, and what it says of the variables; see `declared_environments.declared`."""
+        return list(declared_environments.declared(self.host.starter))
 
     def _apache_of_another(self) -> Iterator[tuple[Account, Environment]]:
         """The user of this host's Apache, where the cache that it is given is checked as another user, and no process
@@ -171,7 +183,7 @@ class HostSide:
             account = accounts.account_of(user)
         except UsageError:  # a configuration may name a user that there is not
             return
-        environment = environment_variables.naming(self.declared)
+        environment = declared_environments.naming(self.declared)
         if environment and self._has(environment.values.get("PYTHON_EGG_CACHE")):
             yield account, environment
 

@@ -77,11 +77,15 @@ def judged(
     findings += [*cache_location.unseen_eggs(tree, host), *resolver.rivals(tree)]
     faulty = any(finding.code in _BREAKING for finding in findings)
     findings += imported.findings(evident.imports, host_side, around, faulty=faulty)
-    # What a process was started with does not matter then
+    # What a process was started with, or will be, does not matter then
     if cache is not None and apache_findings.names_cache(settings, cache):
-        findings = [finding for finding in findings if finding.code not in environment_variables.RUNNING]
+        findings = [finding for finding in findings if finding.code not in environment_variables.OF_ENVIRONMENT]
     findings += apache_findings.host_findings(
-        settings, interpreter=tree.interpreter, cache=cache, account=target.account
+        settings,
+        interpreter=tree.interpreter,
+        cache=cache,
+        account=target.account,
+        more_path=host_side.python_path,
     )
     findings += imported.extracted_first(evident.imports, host_side)
     findings += [*applications.findings(application, target), *host_side.outdated()]

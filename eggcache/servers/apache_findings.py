@@ -25,6 +25,7 @@ def host_findings(
     interpreter: Interpreter | None = None,
     cache: str | None = None,
     account: Account | None = None,
+    more_path: Sequence[str] | None = (),
 ) -> tuple[Finding, ...]:
     """What is wrong with the Apache of `configuration.read`, for the target `interpreter`, the directory `cache`, and
     the `account` of the server that reads it.
@@ -38,6 +39,7 @@ def host_findings(
     :param interpreter: the target
     :param cache: the egg cache
     :param account: whom the server that reads the cache runs as
+    :param more_path: what Apache's PYTHONPATH has; None: it cannot be told
     """
     findings: list[Finding] = []
     if configuration.program and configuration.problem and os.geteuid() == 0:
@@ -51,7 +53,7 @@ def host_findings(
         if beside(configuration, interpreter, account):
             return tuple(findings)
         findings += _python(configuration, interpreter)
-        findings += python_path.findings(configuration, interpreter)
+        findings += python_path.findings(configuration, interpreter, more_path)
     if cache is not None:
         findings += _ignored(configuration)
         findings += _elsewhere(configuration, cache)

@@ -1,4 +1,4 @@
-"""The environments of Apache: those from units and scripts, and those of running processes."""
+"""The environments of servers: those of running processes, and how they differ from what a cache is prepared for."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import pwd
 import re
 import shlex
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -21,11 +21,13 @@ from eggcache.system.accounts import Account
 from eggcache.target import launch
 from eggcache.target.command_lines import Prepare
 
+NAMES = ("PYTHON_EGG_CACHE", "TZ")  # the variables by which pkg_resources serves from a cache
+
 _PROGRAMS = ("apache2", "httpd")
-_NAMES = ("PYTHON_EGG_CACHE", "TZ")
 _COMMANDS = 80  # characters of the name of a program, in a message
 
-RUNNING = ("running-without-cache", "running-with-other-cache")  # of the environment that a process has
+# Of the environment that a process has, or will have
+OF_ENVIRONMENT = ("running-without-cache", "running-with-other-cache", "cache-unset")
 
 _DROPIN = "install the drop-in that this prints, as its head says"
 
@@ -38,14 +40,19 @@ class Environment:
     """What one way of starting Apache, or one that runs, has of the variables that matter."""
 
     thing: str  # a file, a unit, or "Apache (process 123)"
-    values: dict[str, str]  # those of _NAMES, and of the locale, that are set
+    values: dict[str, str]  # those of NAMES, and of the locale, that are set; of a process, PYTHONPATH
     known: frozenset[str]  # those that are set or unset there: of others the file says nothing
     pid: int = 0
     kind: str = ""  # of the wrapper for it, where it is another server than Apache: "gunicorn"
 
 
 def findings(
-    prepare: Prepare, environments: Iterable[Environment], unit: systemd.Unit | None, *, dates: Sequence[DateTime]
+    prepare: Prepare,
+    environments: Iterable[Environment],
+    unit: systemd.Unit | None,
+    *,
+    dates: Sequence[DateTime],
+    last: Environment | None = None,
 ) -> Iterator[Finding]:
     """Where a server has, or will have, another cache than that of `prepare`, or a zone in which it is not current.
 
@@ -53,19 +60,21 @@ def findings(
     :param environments: what servers have, or will have, in their environment
     :param unit: the unit of Apache; None where systemd does not start it
     :param dates: the zip's dates of what is extracted: two zones that agree on all of them are the same here
+    :param last: what has the last word on the cache that Apache gets at its next start; None: nothing says
     """
+    emptied = last if last and not last.values.get("PYTHON_EGG_CACHE") else None
+    without = False  # whether an Apache that runs has no cache: how it gets one is said there
     directory, zone = prepare.directory, prepare.target.timezone
     place = os.path.realpath(directory)
     for environment in environments:
         cache, anew = environment.values.get("PYTHON_EGG_CACHE"), partial(_anew, environment, unit, prepare.at(place))
-        if _relative(cache):
+        if is_relative(cache):
             cause = f"PYTHON_EGG_CACHE is {cache!r} there: {_RELATIVE}"
             there = anew("") if environment.pid else Remedy(f"write {place} there")
             yield Finding("cache-relative", environment.thing, cause, there)
         elif environment.pid and not cache and "PYTHON_EGG_CACHE" in environment.known:
-            before = "" if environment.kind else "reload, graceful and apachectl restart keep the old environment, so "
-            cause = f"it runs {'without' if cache is None else 'with an empty'} PYTHON_EGG_CACHE in its environment"
-            yield Finding("running-without-cache", environment.thing, cause, anew(before))
+            without = without or not environment.kind
+            yield _without(environment, emptied, unit, prepare.at(place))
         elif environment.pid and cache and os.path.realpath(cache) != place:
             before = f"check what it uses (--cache {shlex.quote(cache)}); or, if {directory} is to take its place, "
             cause = f"it runs with PYTHON_EGG_CACHE={cache}"
@@ -77,16 +86,47 @@ def findings(
                 cause += "pkg_resources reckons in the zone of its process"
                 remedy = f"have it started with the zone of the cache, or say which is meant: --tz {other or 'ZONE'}"
                 yield Finding("time-zone", environment.thing, cause, remedy)
+    if emptied and not without:
+        cause = f"it {_empties(emptied)}: started by it, Apache has none"
+        there = Remedy(f"write PYTHON_EGG_CACHE={shlex.quote(place)} there")
+        by_unit = unit and emptied.thing == unit.name
+        start = _by_unit(unit, prepare.at(place), "", ()) if unit and by_unit else there
+        yield Finding("cache-unset", emptied.thing, cause, start)
 
 
-def _relative(cache: str | None) -> bool:
+def _without(
+    environment: Environment, emptied: Environment | None, unit: systemd.Unit | None, prepare: Prepare
+) -> Finding:
+    """That a process has no cache; `emptied` is what takes it from Apache, whatever starts it."""
+    before = "" if environment.kind else "reload, graceful and apachectl restart keep the old environment, so "
+    empty = "with an empty" if "PYTHON_EGG_CACHE" in environment.values else "without"
+    cause = f"it runs {empty} PYTHON_EGG_CACHE in its environment"
+    remedy = _anew(environment, unit, prepare, before)
+    if emptied and not environment.kind and not (unit and emptied.thing == unit.name):
+        cause += f", and {emptied.thing} {_empties(emptied)}"
+        text = f"{before}write PYTHON_EGG_CACHE={shlex.quote(prepare.directory)} in {emptied.thing}, and"
+        remedy = Remedy(f"{text} stop and start Apache")
+        if unit and unit.process == environment.pid:
+            remedy = Remedy(f"{text} restart it", f"systemctl restart {shlex.quote(unit.name)}")
+    return Finding("running-without-cache", environment.thing, cause, remedy)
+
+
+def _empties(last: Environment) -> str:
+    return f"{'empties' if 'PYTHON_EGG_CACHE' in last.values else 'unsets'} PYTHON_EGG_CACHE"
+
+
+def is_relative(cache: str | None) -> bool:
+    """Whether a value of PYTHON_EGG_CACHE is no whole path.
+
+    :param cache: the value; None where the variable is not set
+    """
     return bool(cache) and not str(cache).startswith("/")
 
 
 def inherited() -> str | None:
     """The cache that our own environment names; None where it names none. Raises UsageError for a relative path."""
     cache = os.environ.get("PYTHON_EGG_CACHE") or None
-    if _relative(cache):
+    if is_relative(cache):
         cause = f"{cache!r}: {_RELATIVE}"
         raise UsageError("PYTHON_EGG_CACHE", cause, "set it to a whole path, or name it with --cache")
     return cache
@@ -186,7 +226,7 @@ def using(cache: str, account: Account) -> Iterator[Environment]:
             starters.add(parents[pid])
             with suppress(OSError):
                 name = os.path.basename(procfs.program(pid))[:_COMMANDS]
-                yield Environment(f"{name} (process {pid})", values, frozenset(_NAMES), pid)
+                yield Environment(f"{name} (process {pid})", values, frozenset(NAMES), pid)
 
 
 def with_cache(pids: Iterable[int], cache: str) -> dict[int, dict[str, str]]:
@@ -204,7 +244,7 @@ def variables(pid: int, *more: str) -> dict[str, str]:
     """The variables that matter, and `more`, of those that a process was started with. Raises OSError. See procfs: a
     child has to ask."""
     pairs = (os.fsdecode(variable).partition("=") for variable in procfs.environment(pid))
-    return {name: value for name, _, value in pairs if name in (*_NAMES, *more) or launch.of_locale(name)}
+    return {name: value for name, _, value in pairs if name in (*NAMES, *more) or launch.of_locale(name)}
 
 
 def running(account: Account, python: tuple[int, ...] | None, pid_file: str | None = None) -> Iterator[Environment]:
@@ -234,11 +274,11 @@ def running(account: Account, python: tuple[int, ...] | None, pid_file: str | No
         firsts.append(pid)
 
     def python_variables(pid: int) -> dict[str, str] | None:
-        return variables(pid) if _embeds(pid, python) else None
+        return variables(pid, "PYTHONPATH") if _embeds(pid, python) else None
 
     for pid, values in procfs.ask(firsts, python_variables, []):
         if values is not None:
-            yield Environment(f"Apache (process {pid})", values, frozenset(_NAMES), pid)
+            yield Environment(f"Apache (process {pid})", values, frozenset(NAMES), pid)
 
 
 def _is_apache(pid: int) -> bool:
@@ -255,59 +295,6 @@ def _embeds(pid: int, python: tuple[int, ...] | None) -> bool:
     if libraries:
         return python is None or python[:2] in libraries
     return bool(re.search(r"\bmod_(?:wsgi|python)\b|\bmod_wsgi_", mapped))
-
-
-# --------------------------------------------------------------------------------------- what starts Apache
-
-
-def declared(unit: systemd.Unit | None, envvars: str = "") -> Iterator[Environment]:
-    """What the unit of Apache, its envvars file and the init scripts that set a cache say of the variables.
-
-    :param unit: the unit of Apache; None where systemd does not start it
-    :param envvars: the envvars file, where it is not Debian's
-    """
-    if unit:
-        values = {name: unit.environment[name] for name in _NAMES if name in unit.environment}
-        yield _environment(unit.name, values)
-    envvars = envvars or os.environ.get("APACHE_ENVVARS") or "/etc/apache2/envvars"
-    shell = [envvars, "/etc/sysconfig/httpd"]
-    if os.path.isdir("/etc/init.d"):
-        shell += [os.path.join("/etc/init.d", name) for name in sorted(os.listdir("/etc/init.d"))]
-    for file in shell:
-        assigned = assignments(files.lines(file), _NAMES)
-        # An init script may be something else's, with a TZ or a cache of its own.
-        both = {"TZ", "PYTHON_EGG_CACHE"} <= assigned.keys()
-        if both or (assigned and "/init.d/" not in file) or _relative(assigned.get("PYTHON_EGG_CACHE")):
-            yield _environment(file, assigned)
-
-
-def naming(environments: Iterable[Environment], variable: str = "PYTHON_EGG_CACHE") -> Environment | None:
-    """What has the last word on a variable that Apache gets, of those that are `declared`, init scripts left out: they
-    may be something else's. The shell that starts Apache reads envvars in the environment of the unit.
-
-    :param environments: what is `declared`, in that order
-    :param variable: its name
-    """
-    ours = [each for each in environments if "/init.d/" not in each.thing and variable in each.known]
-    return ours[-1] if ours else None
-
-
-def _environment(thing: str, values: Mapping[str, str | None]) -> Environment:
-    return Environment(thing, {name: value for name, value in values.items() if value is not None}, frozenset(values))
-
-
-def assignments(lines: Sequence[str], names: Sequence[str]) -> dict[str, str | None]:
-    """What a shell script assigns to the variables `names`, which are expressions, as far as it can be read without
-    running it; None: unset."""
-    values: dict[str, str | None] = {}
-    for line in lines:
-        match = re.fullmatch(rf"\s*(?:export )?({'|'.join(names)})=(.*)", line)
-        unset = re.fullmatch(rf"\s*unset ({'|'.join(names)})\s*", line)
-        if match and "$" not in match[2] and "`" not in match[2]:
-            values[match[1]] = (systemd.words(match[2]) or [""])[0]
-        elif unset:
-            values[unset[1]] = None
-    return values
 
 
 def serving(

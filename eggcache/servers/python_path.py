@@ -11,7 +11,7 @@ import ast
 import os
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from eggcache.model import Finding, Interpreter
 from eggcache.servers.apache_configuration import Configuration, Directive
@@ -62,17 +62,23 @@ def of_wrapper(configuration: Configuration, line: Directive) -> bool:
     return any((each.file, each.line) == (line.file, line.line + 1) for each in _imports(configuration))
 
 
-def findings(configuration: Configuration, interpreter: Interpreter) -> Iterator[Finding]:
+def findings(
+    configuration: Configuration, interpreter: Interpreter, more: Sequence[str] | None = ()
+) -> Iterator[Finding]:
     """That Apache's Python does not find the module by which a PythonOption is the egg cache.
 
     :param configuration: of this host's Apache
     :param interpreter: the target
+    :param more: what its PYTHONPATH has, which is on sys.path; None: it cannot be told
     """
     imports, line = _imports(configuration), last(configuration, "", range(0))
     places = named(line) if line else []
     if not imports or (line and not places):  # what an expression without a name adds cannot be told
         return
-    if not any(map(_may_have_module, (*places, *interpreter.path))):
+    alone = line is not None and _is_literal(line)
+    if more is None and not alone:
+        return
+    if not any(map(_may_have_module, places if alone else (*places, *(more or ()), *interpreter.path))):
         cause = f"Apache's Python has no {MODULE} on its path"
         if line:
             cause += f": of the PythonPaths outside of sections the last one counts alone, which is {line.place}"
@@ -86,6 +92,15 @@ def _imports(configuration: Configuration) -> list[Directive]:
 
 def _outside(configuration: Configuration, name: str) -> list[Directive]:
     return [line for line in configuration.named(name) if not line.context and line.words]
+
+
+def _is_literal(directive: Directive) -> bool:
+    """Whether a PythonPath names all that is on the path: nothing of sys.path, and so of PYTHONPATH, is there then."""
+    try:
+        ast.literal_eval(directive.words[0])
+    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
+        return False
+    return True
 
 
 def _may_have_module(directory: str) -> bool:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from eggcache.servers import environment_variables
+from eggcache.servers import declared_environments
 from eggcache.servers.apache import Apache
 from eggcache.servers.apache_configuration import Configuration, options
 from eggcache.servers.environment_variables import Environment
@@ -70,7 +70,7 @@ def _declared_locale(host: Apache) -> tuple[dict[str, str], str]:
         lines = files.lines(name)
         if any(re.fullmatch(r"\s*(?:\.|source)\s+/etc/default/locale\s*", line) for line in lines):
             lines = [*files.lines("/etc/default/locale"), *lines]
-        assigned = environment_variables.assignments(lines, ("LANG", "LANGUAGE", "LC_[A-Z]+"))
+        assigned = declared_environments.assignments(lines, ("LANG", "LANGUAGE", "LC_[A-Z]+"))
         values.update(assigned)
         origin = name if assigned else origin
     return _of_locale(values), origin

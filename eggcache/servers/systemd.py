@@ -28,7 +28,7 @@ _ASKED = (
     "LoadState,PrivateTmp,BindPaths,BindReadOnlyPaths,TemporaryFileSystem,InaccessiblePaths,Environment,"
     "UnsetEnvironment,EnvironmentFiles,ProtectHome,DropInPaths,NeedDaemonReload,MainPID"
 )
-_LISTS = ("BindPaths", "TemporaryFileSystem", "InaccessiblePaths", "Environment", "UnsetEnvironment")
+_LISTS = ("BindPaths", "TemporaryFileSystem", "InaccessiblePaths", "Environment", "UnsetEnvironment", "EnvironmentFile")
 DROP_IN = "50-eggcache.conf"
 HOMES = ("/home", "/root", "/run/user")  # of ProtectHome=
 _YES, _NO = ("1", "yes", "y", "true", "t", "on", "disconnected", "connected"), ("0", "no", "n", "false", "f", "off")
@@ -166,16 +166,24 @@ def _written(name: str, root: str) -> Unit | None:
             listed = lists.get("BindPaths" if key == "BindReadOnlyPaths" else key)
             if listed is not None:  # an empty value takes back those before it
                 listed[:] = [*listed, value.replace("%%", "%")] if value else []
-    bound, emptied, closed, sets, unsets = lists.values()
+    bound, emptied, closed, sets, unsets, sources = lists.values()
+    assigned = [word for source in sources for word in _assigned(_below(root, source.removeprefix("-")))]
     return Unit(
         name,
         private,
         tuple(place for value in bound for place in _bound(value)),
         (*(place for value in emptied for place in _places(value)), *(HOMES if home == "tmpfs" else ())),
         (*(place for value in closed for place in _places(value)), *(HOMES if home in _YES else ())),
-        _left([word for value in sets for word in words(value)], [word for value in unsets for word in words(value)]),
+        _left(
+            [*(word for value in sets for word in words(value)), *assigned],
+            [word for value in unsets for word in words(value)],
+        ),
         protects_home=home == "tmpfs" or home in _YES,
     )
+
+
+def _below(root: str, path: str) -> str:
+    return os.path.join(root, path.lstrip("/"))
 
 
 def _settings(path: str) -> Iterator[tuple[str, str]]:

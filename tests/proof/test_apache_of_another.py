@@ -9,7 +9,7 @@ from support.httpd import Httpd
 from support.judge import as_json, eggcache
 from support.sites import Site
 
-from eggcache.servers import environment_variables, systemd
+from eggcache.servers import declared_environments, systemd
 
 CODE = "daemon-user-cannot-read"
 ALIAS = "WSGIScriptAlias / /srv/app.wsgi\n"
@@ -69,6 +69,6 @@ def test_envvars_have_the_last_word(
     envvars.write_text(f"export APACHE_RUN_USER=www-data\n{line}")
     monkeypatch.setenv("APACHE_ENVVARS", str(envvars))
     unit = systemd.Unit("apache2.service", environment={"PYTHON_EGG_CACHE": "/a"})
-    named = environment_variables.naming(environment_variables.declared(unit))
+    named = declared_environments.naming(declared_environments.declared(unit))
     assert named
     assert (named.thing, named.values.get("PYTHON_EGG_CACHE")) == (thing or str(envvars), cache)

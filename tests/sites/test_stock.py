@@ -10,7 +10,7 @@ from support import stock
 from support.judge import environment
 from support.parts import missing
 
-from eggcache.servers import apache, apache_configuration, environment_variables
+from eggcache.servers import apache, apache_configuration, declared_environments
 
 
 @pytest.fixture(autouse=True)
@@ -30,7 +30,7 @@ def test_it_is_debians_as_installed() -> None:
     told = apache_configuration.read(host)
     assert not told.problem
     assert not told.embedded
-    assert list(environment_variables.declared(None)) == []
+    assert list(declared_environments.declared(None)) == []
     assert not {"APACHE_CONFDIR", "APACHE_ENVVARS", "PYTHON_EGG_CACHE"} & {*os.environ, *environment()}
 
 
