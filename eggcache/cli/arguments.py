@@ -126,12 +126,12 @@ def doubt(options: argparse.Namespace) -> None:
             if path and not os.path.exists(path):
                 console.warn(f"{name} {path}: there is nothing of that name", options)
     if (options.path_from or options.trac_env) and not getattr(options, "lenient", False):
-        from eggcache.target import search_path
+        from eggcache.target import buildout, search_path
 
         for path in options.path_from or ():
             if os.path.exists(path) and not search_path.is_script(path):
                 cause = "it has no list of eggs, as scripts have that buildout generates"
-                raise UsageError(f"--path-from {path}", cause, "name one such as bin/instance")
+                raise UsageError(f"--path-from {path}", cause, f"name one, {buildout.SUCH_AS}")
         for path in options.trac_env or ():
             if os.path.exists(path) and not search_path.is_trac(path):
                 cause = "it is no Trac environment, which has a file VERSION that says so"

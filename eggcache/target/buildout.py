@@ -11,11 +11,14 @@ import re
 
 from eggcache.system import files
 
+SUCH_AS = "such as bin/instance; of z3c.recipe.scripts, name the interpreter, with --python"
 _LARGEST = 4 << 20  # bytes; a Plone's has about 50,000
 _LIST = re.compile(rb"^sys\.path\[0?:0\][ \t]*=[ \t]*\[[ \t]*\r?\n", re.MULTILINE)
 _END = re.compile(rb"^[ \t]*\]", re.MULTILINE)
 _TEXT = rb"""[bu]?(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""
 _ITEM = re.compile(rb"(?:(base)|(join\(base, *)?(" + _TEXT + rb")(?(2)\))) *,?")
+# z3c.recipe.scripts: what it lists is the directory of a site.py, which has the eggs
+_SITE = re.compile(rb"^import site # imports custom buildout-generated site\.py", re.MULTILINE)
 _UPWARD = re.compile(rb"^base = os\.path\.dirname\(base\)", re.MULTILINE)
 
 
@@ -29,7 +32,7 @@ def eggs(script: str) -> list[str] | None:
     text = files.beginning(script, _LARGEST)
     match = _LIST.search(text)
     end = _END.search(text, match.end()) if match else None  # once, from the first: a text may have many without an end
-    if not match or not end:
+    if not match or not end or _SITE.search(text, end.end()):
         return None
     base = os.path.dirname(os.path.realpath(script))
     for _ in _UPWARD.findall(text[: match.start()]):

@@ -51,7 +51,7 @@ def check(path: str) -> None:
     """
     if _may_be_script(path) and buildout.eggs(path) is None and not _is_zip(path):
         cause = "it is no directory and no egg, and no list of eggs can be read in it, as buildout writes it"
-        raise StandsForNothing(path, cause, "name a script that buildout generated, such as bin/instance")
+        raise StandsForNothing(path, cause, f"name a script that buildout generated, {buildout.SUCH_AS}")
 
 
 def _plugins(environment: str) -> list[str]:

@@ -6,6 +6,7 @@ import importlib.metadata
 import os
 import shutil
 import tarfile
+import tempfile
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -101,6 +102,46 @@ def generate(
         words = [top / "bin", top / "eggs", top if relative else "", initialization, *wanted]
         deployment.run([target.python, "-W", "ignore", "-c", _GENERATE, *words], env={"PYTHONPATH": _buildout(python)})
     return Buildout(top, target)
+
+
+_RUN = "import sys; sys.argv[0] = 'bin/buildout'; from zc.buildout.buildout import main; main(['-c', sys.argv[1]])"
+_CONFIGURATION = """[buildout]
+parts = shop
+offline = true
+eggs-directory = eggs
+versions = versions
+[versions]
+acme.skin = 1.0
+[shop]
+recipe = z3c.recipe.scripts
+eggs = acme.site
+    setuptools
+interpreter = zopepy
+"""
+
+
+def run_recipe_scripts(target: Deployment, where: Path, top: Path) -> Buildout:
+    """A buildout in the directory `top` that zc.buildout 1.5.2 made, with a part of z3c.recipe.scripts 1.0.1.
+
+    That wants a Python 2.7 which runs with -S, as a virtual environment's does not; `target` only builds its eggs."""
+    made = generate(target, top)
+    made.interpreter.unlink()
+    made.script.unlink()
+    eggs = top / "eggs"
+    with deployment.umask(0o022), tempfile.TemporaryDirectory() as sources:
+        for sdist in deployment.fetch_all(deployment.downloads(use="recipe-scripts")):
+            with tarfile.open(sdist) as archive:
+                archive.extractall(sources)
+            source = Path(sources, sdist.name.removesuffix(".tar.gz"))
+            deployment.run([target.python, "setup.py", "-q", "bdist_egg", "--dist-dir", eggs], cwd=source)
+        pins = deployment.downloads(use="target")
+        setuptools = [pin for pin in pins if pin.filename == "setuptools-0.6c11-py2.7.egg"]
+        shutil.copy(deployment.fetch_all(setuptools)[0], eggs)
+        (top / "buildout.cfg").write_text(_CONFIGURATION)
+        path = os.pathsep.join(str(next(eggs.glob(f"{name}-*"))) for name in ("zc.buildout", "setuptools"))
+        python = deployment.interpreter("2.7", where)
+        deployment.run([python, "-c", _RUN, top / "buildout.cfg"], cwd=top, env={"PYTHONPATH": path})
+    return made
 
 
 def _unzipped(name: str, egg: Path) -> None:

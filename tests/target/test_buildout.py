@@ -213,6 +213,27 @@ def test_a_script_that_is_no_interpreter(made: Buildout) -> None:
     assert result.stderr == f"eggcache: {made.script}: {cause}; name both: {options}\n"
 
 
+def test_scripts_with_a_site_of_their_own(
+    targets: dict[str, Deployment], where: Path, shared_tmp: Path, nobody: pwd.struct_passwd
+) -> None:
+    """A script of z3c.recipe.scripts lists no egg: it is no target and no list, and what is said of it names the
+    interpreter. That is a target, whose cache serves the script."""
+    made, cache = buildouts.run_recipe_scripts(targets["2.7"], where, shared_tmp), shared_tmp / "cache"
+    assert buildout.eggs(str(made.script)) is None
+    for words in (["--path-from", made.script], ["--python", targets["2.7"].python, "--path-from", made.script]):
+        result = eggcache("tree", *words)
+        assert result.returncode == 2, result.stdout
+        assert result.stderr.startswith(f"eggcache: --path-from {made.script}: it has no list of eggs")
+        assert result.stderr.endswith("of z3c.recipe.scripts, name the interpreter, with --python\n")
+    words = ["--python", made.interpreter, "--user", nobody.pw_name]
+    tree = as_json(eggcache("tree", "acme.site", *words[:2], "--json"))
+    assert [distribution["version"] for distribution in tree["distributions"]] == ["1.0", "1.0"]
+    assert eggcache("prepare", cache, *words).returncode == 0
+    result = deployment.run([made.script], user=nobody.pw_name, env={"PYTHON_EGG_CACHE": str(cache)})
+    assert result.stdout == f"{cache}/{made.egg('acme.skin-1.0').name}-tmp/acme_skin/style/a.css"
+    assert eggcache("check", "--cache", cache).returncode == 0
+
+
 def test_root_runs_it_only_where_all_of_it_is_roots(
     made: Buildout, nobody: pwd.struct_passwd, give: Callable[[Path], None]
 ) -> None:
