@@ -7,7 +7,7 @@ import os
 from eggcache.cache import freshness
 from eggcache.cli import console
 from eggcache.errors import NotPermitted, UsageError
-from eggcache.system import accounts
+from eggcache.system import accounts, files
 from eggcache.target import interpreter
 from eggcache.target.interpreter import Roots, Target
 
@@ -195,15 +195,10 @@ def timezone(options: argparse.Namespace) -> str | None:
 def _is_zone(file: str) -> bool | None:
     """Whether it begins as tzfile(5) does; None: there is no such file. The C library takes any other one for UTC."""
     try:
-        descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with files.closing(files.open_regular(file)) as descriptor:
+            return os.read(descriptor, 4) == b"TZif"
     except (OSError, ValueError):
         return None
-    try:
-        return os.read(descriptor, 4) == b"TZif"
-    except IsADirectoryError:
-        return None
-    finally:
-        os.close(descriptor)
 
 
 def reader(options: argparse.Namespace, user: str | None) -> accounts.Account:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -26,18 +27,35 @@ def closing(descriptor: int) -> Iterator[int]:
         os.close(descriptor)
 
 
+def open_regular(path: str, *, flags: int = 0) -> int:
+    """A descriptor of a regular file, open for reading.
+
+    What is none is not opened at all: opening a FIFO could wait for its other end, and opening a device may do
+    something, as rewind a tape. The name may be somebody's who exchanges it: so what was looked at is what is opened.
+
+    :param path: the file
+    :param flags: what is added to the flags of open(2), as os.O_NOFOLLOW
+    :raises OSError: it is no regular file, or cannot be opened
+    :raises ValueError: there is a NUL in the path
+    """
+    with closing(os.open(path, os.O_PATH | os.O_CLOEXEC | flags)) as place:
+        if not stat.S_ISREG(os.fstat(place).st_mode):
+            raise OSError(errno.EINVAL, "no regular file", path)
+        return os.open(f"/proc/self/fd/{place}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+
+
 def beginning(path: str, size: int = _LARGEST, *, flags: int = 0) -> bytes:
     """The first bytes of a regular file; b"" where it cannot be read.
 
-    A FIFO or a device is not read: it could wait for its other end, or have no end.
+    A FIFO or a device is not opened, see `open_regular`: it could have no end either.
 
     :param path: the file
     :param size: the number of bytes
     :param flags: what is added to the flags of open(2), as os.O_NOFOLLOW
     """
     try:
-        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | flags), "rb") as stream:
-            return stream.read(size) if stat.S_ISREG(os.fstat(stream.fileno()).st_mode) else b""
+        with open(open_regular(path, flags=flags), "rb") as stream:
+            return stream.read(size)
     except (OSError, ValueError):  # ValueError: a NUL in the path
         return b""
 

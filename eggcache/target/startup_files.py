@@ -252,7 +252,7 @@ def _add_shared(startup: Startup, program: str, modules: Iterable[str], prefixes
 def _needs(file: str) -> tuple[list[str], list[str]] | None:
     """What an ELF file says it needs, and where that is to be looked for; None where it is no ELF file."""
     try:
-        with open(os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:
+        with open(files.open_regular(file), "rb") as stream:
             head = stream.read(64)
             if head[:4] != b"\x7fELF" or head[4] not in (1, 2) or head[5] not in (1, 2):
                 return None
