@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 import os
+import shlex
 import shutil
 import signal
 import sys
@@ -179,6 +180,22 @@ def test_reload_of_uwsgi_prepares_as_its_user(
         assert alive(pid)
     with started(words, shared_tmp, up="spawned uWSGI worker"):
         assert later.exists()
+
+
+@pytest.mark.parametrize(("before", "up"), [("", "WSGI app 0"), ("env -u UWSGI_RELOADS ", "non-zero code: 1")])
+def test_uwsgi_that_another_uwsgi_starts(prepared: Site, shared_tmp: Path, before: str, up: str) -> None:
+    """uWSGI itself takes the start of one that another one has started for a reload: so that it goes on where nothing
+    could be prepared, unless it is started without the variable of the other, as the page says."""
+    ini, words = uwsgi_of(prepared, shared_tmp)
+    emitted = eggcache("wrapper", prepared.cache, *prepared.options, "--for", "uwsgi", "-o", ini)
+    assert emitted.returncode == 0, emitted.stderr
+    prepared.cache.chmod(0o777)
+    inner = before + shlex.join(map(str, words))
+    outer = [UWSGI, "--master", "--die-on-term", "--socket", f"127.0.0.1:{free_port()}", "--attach-daemon", inner]
+    with started(outer, shared_tmp, up=up):
+        log = (shared_tmp / "log").read_text()
+        assert "others can write to it" in log
+        assert ("WSGI app 0" in log) is not bool(before)
 
 
 def test_program_of_supervisord_is_named_without_its_section(prepared: Site, shared_tmp: Path) -> None:
