@@ -45,7 +45,9 @@ def in_egg(opened: Opened, distribution: Distribution, interpreter: Interpreter,
     members, no_egg = dict(opened.members), list[Wrong]()
     if distribution.kind is Kind.ZIP:
         no_egg = [("not-an-egg", "pkg_resources extracts from zips named .egg only", [])]
-    for code, cause, names in chain(no_egg, _zip_faults(opened, members), _native(opened, members, interpreter)):
+    for code, cause, names in chain(
+        no_egg, _zip_faults(opened, members, interpreter), _native(opened, members, interpreter)
+    ):
         other = _other_python(names, interpreter) if code == "stub-needs-imp" else ""
         remedy = Remedy(_ANEW.format(other)) if other else command_lines.unzipped(target, distribution)
         yield Finding(code, distribution.location, cause, remedy, context=tuple(names))
@@ -76,15 +78,19 @@ def _not_zip_safe(opened: Opened, distribution: Distribution, target: Target) ->
         yield Finding("not-zip-safe", distribution.location, cause, remedy, 0, tuple(places))
 
 
-def _zip_faults(opened: Opened, members: dict[str, Member]) -> Iterator[Wrong]:
+def _zip_faults(opened: Opened, members: dict[str, Member], interpreter: Interpreter) -> Iterator[Wrong]:
     """Faults in the names and dates of the zip, and in its lists of resources."""
     explicit = [f"{opened.inside}{name}" for name in opened.directories() if name]
     if explicit:
         cause = f"it lists directories as entries of their own, {explicit[0]!r} for one, which pkg_resources then "
         yield "directory-entries", f"{cause}cannot list", explicit
-    unusual = list(opened.egg.unusual)
+    # Python 2 gives out what is not flagged, in any locale: to it a name is its bytes (measured with 2.7)
+    unusual = [name for name in opened.egg.unusual if interpreter.version[0] > 2 or name in opened.egg.flagged]
     if unusual:
-        yield "unusual-names", f"Pythons and locales disagree on the name of {unusual[0]!a}", unusual
+        why = f"Pythons and locales disagree on the name of {unusual[0]!a}"
+        if interpreter.version[0] > 2 and opened.egg.flagged.issuperset(unusual):
+            why += ", which is given out only where the server's locale is UTF-8"
+        yield "unusual-names", why, unusual
     doubtful = [name for name, member in members.items() if zip_dates.ambiguous(member.date_time)]
     if doubtful:
         cause = f"{doubtful[0]} is dated at a time that there is twice, or never, where clocks are set, and what mtime "

@@ -13,7 +13,7 @@ import re
 import stat
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import NoReturn
 
@@ -50,6 +50,7 @@ class Egg:
     members: tuple[Member, ...]  # files, in the order of the central directory; of equal duplicates the last
     directories: tuple[str, ...]  # explicit directory entries, "pkg/data/"
     unusual: tuple[str, ...]  # names outside ASCII: Python 2, Python 3 and locales disagree on them, so unzip the egg
+    flagged: frozenset[str]  # those of them that the zip says are UTF-8
     prefix: int  # bytes in front that the zip's offsets do not count, where a header was put in front unadjusted
     starts: dict[int, int] = field(repr=False)  # Member.offset -> where in the file its packed bytes start
     file_lookups: tuple[str, ...] | None = None  # the answer of source_scan.file_lookups, if any yet
@@ -128,7 +129,10 @@ def read(descriptor: int, path: str, limits: Limits = DEFAULT_LIMITS) -> Egg:
     total = sum(member.size for member in everything)
     if total > limits.total or total > max(_NO_BOMB, limits.ratio * status.st_size):
         _too_large(file, f"unpacks to {total} bytes, like a bomb", _above(limits, "total", total, status.st_size))
-    return _collect(file, everything, status, prefix, _starts(file, sorted(entries), central, at), limits.entries)
+    egg = _collect(file, everything, status, prefix, _starts(file, sorted(entries), central, at), limits.entries)
+    if not egg.unusual:
+        return egg
+    return replace(egg, flagged=frozenset(member.name for *_, flags, member in entries if flags & _UTF8))
 
 
 def _above(limits: Limits, name: str, size: int, packed: int) -> dict[str, int]:
@@ -330,7 +334,7 @@ def _collect(
     for name in members.keys() & parents:
         file.refuse("both a file and a directory", name)
     unusual = tuple(name for name in (*members, *directories) if not name.isascii())
-    egg = Egg(file.path, status, tuple(members.values()), tuple(directories), unusual, prefix, starts)
+    egg = Egg(file.path, status, tuple(members.values()), tuple(directories), unusual, frozenset(), prefix, starts)
     for first, last in doubles:
         if last.size > PIECE or decompression.data(file, first, starts[first.offset]) != decompression.data(
             file, last, starts[last.offset]

@@ -78,9 +78,12 @@ EGGS = (
     Explanation(
         "unusual-names",
         "The egg has names outside of ASCII.",
-        "Pythons disagree on these names, and old ones ask the locale. Where the zip flags a name as UTF-8, Python 2 "
-        "does not give out the file, or its directory, from a cache. Where it does not, Python 3 does not.",
-        "Unzip the egg.",
+        "Pythons disagree on these names. Where the zip does not flag a name as UTF-8, Python 3 does not give out the "
+        "file, or its directory, from a cache, and Python 2 does. Where the zip flags the name, Python 2 does not, and "
+        "Python 3 does where its locale is UTF-8: not in Apache with LANG=C, as Debian's envvars file has it, not even "
+        "from Python 3.7 on, which takes C for UTF-8 where it is a program of its own. check says it of Python 3 only "
+        "where a file fails in the server's locale, or that locale cannot be told.",
+        "Unzip the egg. For Python 3 and flagged names, a server that is started with LANG=C.UTF-8 does as well.",
     ),
     Explanation(
         "ambiguous-time",

@@ -170,14 +170,28 @@ class Comparison:
             self.reported.append((len(self.findings), (place.egg, place.distribution.inside)))
             self.findings.append(Finding(code, path, cause, remedy, context=detail))
 
-    def testify(self, lookups: Sequence[Lookup]) -> None:
-        """Add to the findings what the target's pkg_resources said of the same eggs in its `lookups`."""
+    def testify(self, lookups: Sequence[Lookup], *, as_server: bool) -> None:
+        """Add to the findings what the target's pkg_resources said of the same eggs in its `lookups`. `as_server` is
+        whether it did so in the locale of the server, on which depends who gets a name outside of ASCII."""
         by_egg = {(lookup.egg, lookup.inside): lookup for lookup in lookups}
         for position, egg in self.reported:
             wrong = by_egg[egg].wrong[:SHOWN] if egg in by_egg else ()
             words = (f"pkg_resources: {failure.kind} {failure.name}: {failure.failure}" for failure in wrong)
             finding = self.findings[position]
             self.findings[position] = replace(finding, context=(*finding.context, *words))
+        if as_server:
+            self._acquit({lookup.egg for lookup in lookups if not lookup.failed})
+
+    def _acquit(self, served: set[str]) -> None:
+        """Take back that names are unusual of those eggs that are `served` whole."""
+        for number, outcome in enumerate(self.outcomes):
+            own = [finding for finding in self.findings if finding.thing == outcome.egg]
+            if outcome.egg not in served or "unusual-names" not in {finding.code for finding in own}:
+                continue
+            self.findings = [each for each in self.findings if each not in own or each.code != "unusual-names"]
+            if not any(finding.status and finding.code != "unusual-names" for finding in own):
+                self.wrong.discard(outcome.egg)
+                self.outcomes[number] = replace(outcome, action="proven" if self.reachable else "unproven")
 
 
 def strangers(descriptor: int, prepare: Prepare, needed: Sequence[str]) -> list[Finding]:

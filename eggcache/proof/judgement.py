@@ -72,7 +72,7 @@ def judged(
     if cache is None:
         findings, outcomes = _Without(host_side, evident).findings(), tuple[Outcome, ...]()
     else:
-        findings = _With(cache, host_side, evident).findings()
+        findings = _With(cache, host_side, evident, as_server=around is not None).findings()
         outcomes = tuple(host_side.comparison.outcomes)
     findings += [*cache_location.unseen_eggs(tree, host), *resolver.rivals(tree)]
     faulty = any(finding.code in _BREAKING for finding in findings)
@@ -117,8 +117,9 @@ def _others(host_side: HostSide) -> Iterator[str]:
 class _With:
     """The findings for a cache."""
 
-    def __init__(self, cache: str, host_side: HostSide, evident: target_side.Evidence) -> None:
+    def __init__(self, cache: str, host_side: HostSide, evident: target_side.Evidence, *, as_server: bool) -> None:
         self.cache = cache
+        self.as_server = as_server
         self.host_side = host_side
         self.evident = evident
         self.target = host_side.target
@@ -129,7 +130,7 @@ class _With:
     def findings(self) -> list[Finding]:
         """All findings, those about eggs first."""
         compared = self.comparison
-        compared.testify(self.evident.lookups)
+        compared.testify(self.evident.lookups, as_server=self.as_server)
         findings = compared.findings
         if not compared.outcomes:
             return findings  # nothing is extracted, so nothing is asked of the cache

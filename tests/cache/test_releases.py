@@ -117,7 +117,8 @@ def test_name_outside_of_ascii_fails_under_one_of_two_pythons(
     name = Entry("one/\xf1.txt".encode(), b"n", both={"flags": flag})
     egg = make(shared_tmp / "One-1.0.egg", Entry(b"one/__init__.py"), Entry(b"one/plain.txt", b"p"), name)
     result = eggcache("prepare", cache, "--all", "--path", egg, "--python", interpreter, "--user", "nobody", "--json")
-    assert [finding["code"] for finding in as_json(result)["findings"]] == ["unusual-names"]
+    told = [] if (python, flag) == ("2.7", 0) else ["unusual-names"]  # Python 2 gives that out in any locale
+    assert [finding["code"] for finding in as_json(result)["findings"]] == told
     verdict = judge(interpreter, cache, [egg], nobody, env={"LC_ALL": locale})
     failed = [answer.name.isascii() and answer.name for answer in verdict.answers if answer.verdict != "ok"]
     assert failed == ([False, "one"] if (python == "2.7") == bool(flag) else [])

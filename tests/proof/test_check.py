@@ -794,6 +794,26 @@ def test_what_no_cache_can_serve(site: Checked, code: str) -> None:
     assert re.fullmatch("unzip it: eggcache unzip-all --python .* One", findings[code]["remedy"])
 
 
+@pytest.mark.parametrize(("locale", "told"), [("C", {"unusual-names"}), ("C.UTF-8", set())])
+def test_name_outside_of_ascii_in_the_locale_of_apache(
+    site: Checked, tmp_path: Path, locale: str, told: set[str]
+) -> None:
+    """A name that the zip flags as UTF-8 is a finding where Apache's Python 3 does not get the file: in the C locale.
+    Where it gets all in its locale, the egg is proven."""
+    if not os.path.exists("/usr/sbin/apache2ctl"):
+        missing("Debian's apache2 is not installed")
+    egg = site.eggs / "One-1.0-py3.11.egg"
+    UNSERVABLE["unusual-names"](egg)
+    site.prepare()
+    (tmp_path / "envvars").write_text(f"{Path('/etc/apache2/envvars').read_text()}export LANG={locale}\n")
+    result = eggcache(
+        "check", *site.options, "--cache", site.cache, "--json", env={"APACHE_ENVVARS": str(tmp_path / "envvars")}
+    )
+    answer = as_json(result)
+    assert {finding["code"] for finding in answer["findings"]} == told
+    assert {row["action"] for row in answer["outcomes"] if row["egg"] == str(egg)} == {"unproven" if told else "proven"}
+
+
 def test_zip_that_is_no_egg(site: Checked) -> None:
     """A zip on the path that does not end in .egg is named: nothing is ever extracted from it."""
     other = site.eggs / "Plain.zip"
