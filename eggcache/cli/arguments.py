@@ -7,7 +7,7 @@ import os
 from eggcache.cache import freshness
 from eggcache.cli import console
 from eggcache.errors import NotPermitted, UsageError
-from eggcache.system import accounts, files
+from eggcache.system import accounts
 from eggcache.target import interpreter
 from eggcache.target.interpreter import Roots, Target
 
@@ -194,6 +194,8 @@ def timezone(options: argparse.Namespace) -> str | None:
 
 def _is_zone(file: str) -> bool | None:
     """Whether it begins as tzfile(5) does; None: there is no such file. The C library takes any other one for UTC."""
+    from eggcache.system import files  # which loads contextlib
+
     try:
         with files.closing(files.open_regular(file)) as descriptor:
             return os.read(descriptor, 4) == b"TZif"
