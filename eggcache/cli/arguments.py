@@ -196,11 +196,9 @@ def _is_zone(file: str) -> bool | None:
     """Whether it begins as tzfile(5) does; None: there is no such file. The C library takes any other one for UTC."""
     from eggcache.system import files  # which loads contextlib
 
-    try:
-        with files.closing(files.open_regular(file)) as descriptor:
-            return os.read(descriptor, 4) == b"TZif"
-    except (OSError, ValueError):
+    if os.path.isdir(file) or not os.path.lexists(file):
         return None
+    return files.beginning(file, 4) == b"TZif"
 
 
 def reader(options: argparse.Namespace, user: str | None) -> accounts.Account:

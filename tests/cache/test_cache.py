@@ -687,7 +687,7 @@ def test_many_first_runs_at_once(site: Site) -> None:
 def test_first_run_that_is_held_up(call: str, number: int, site: Site) -> None:
     """A first run that stops where it makes the directory or the lock keeps another from working, or finds its work
     done: of the two one works, none takes the disk for unfit, and the mode of the cache is what it was given."""
-    words = ["prepare", str(site.cache), *map(str, site.options), "--json"]
+    words = ["prepare", str(site.cache), *map(str, site.options), "--json", "--quiet"]
     log, pid = site.cache.parent / "strace", site.cache.parent / "pid"
     log.touch()
     command = ["strace", "-o", str(log), "-e", f"trace={call}", "-e", f"inject={call}:signal=SIGSTOP:when={number}",
