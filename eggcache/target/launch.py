@@ -145,7 +145,7 @@ def probe(target: Target, roots: Roots, *, related: bool = False) -> Launch:
 
     :param target: the Python to start
     :param roots: which distributions the tree is of
-    :param related: True: the answer also has the needs that are met
+    :param related: True, of everything and strict: the answer also has the needs that are met, of each distribution
     """
     start = time.time_ns()  # the question has read files already
     launch = Launch(target, "probe.py", {"related": related, **question(target, roots)})

@@ -31,7 +31,6 @@ def resolve(
     roots: Roots = EVERYTHING,
     *,
     need_pkg_resources: bool = True,
-    related: bool = False,
     meanwhile: Callable[[], object] | None = None,
     launched: launch.Launch | None = None,
 ) -> Tree:
@@ -42,7 +41,6 @@ def resolve(
     :param target: the Python that is asked, with the rights of its account
     :param roots: which distributions the tree is of
     :param need_pkg_resources: False, of everything: look at file names where the target has no pkg_resources
-    :param related: True, of everything and strict: the tree also has the needs that are met, of each distribution
     :param meanwhile: called about ten times a second while the target is at work
     :param launched: the same question, where the caller has started the target already
     :returns: the tree
@@ -50,7 +48,7 @@ def resolve(
     :raises NotPermitted: the account cannot run the target
     :raises EggcacheError: the target has no pkg_resources, or gives no sensible answer
     """
-    launched = launched or launch.probe(target, roots, related=related)
+    launched = launched or launch.probe(target, roots)
     return _tree(target, roots, script_run.run(launched, meanwhile=meanwhile), need_pkg_resources=need_pkg_resources)
 
 

@@ -1,94 +1,31 @@
-"""The command `tree`, in all its forms."""
+"""The command `tree`, in all its forms.
+
+What is needed after the target has been asked is imported while the target works.
+"""
 
 from __future__ import annotations
 
-import argparse
-import os
-import sys
+from eggcache.cli import arguments
+from eggcache.errors import UsageError
+from eggcache.target import launch
+from eggcache.target.interpreter import EVERYTHING, Roots
 
-from eggcache import progress
-from eggcache.cache import inventory, unservable
-from eggcache.cli import arguments, console
-from eggcache.cli.render import graphs, report, tree_lines
-from eggcache.errors import EggcacheError, UsageError
-from eggcache.model import Finding, Run, Tree
-from eggcache.servers import environment_variables
-from eggcache.target import eggs_on_path, resolver, tree_selection, why_missing
-from eggcache.target.eggs_on_path import EarlyReader
-from eggcache.target.interpreter import EVERYTHING, Roots, Target
+TYPE_CHECKING = False  # as in freshness
+if TYPE_CHECKING:
+    import argparse
 
 
 def run(options: argparse.Namespace) -> int:
     """Print what `options` ask for, and return the exit status."""
     arguments.doubt(options)
-    is_plain = not (options.reverse or options.duplicates or options.quiet)
-    target, tree, reader = _resolved(options, ahead=is_plain)
-    eggs = list[Finding]()
-    if is_plain:
-        eggs = [*why_missing.findings(tree, target.account), *unservable.in_tree(tree, target, reader.opened)]
-    form = "json" if options.json else options.format
-    if form != "json" and not tree.requirements and tree.reported:
-        tree = tree_selection.reach(tree)  # what else there is, a line names
-    cache, prepared = _readiness(options, tree)
-    if options.quiet:
-        pass
-    elif form == "json":
-        print(report.as_json(report.tree_json(tree, cache=cache, prepared=prepared, eggs=eggs)))
-    elif form == "text":
-        if options.duplicates:
-            lines = tree_lines.duplicates(tree, prepared)
-            if not tree.distributions:
-                console.warn(f"{target.python}: nothing is on its path more than once", options)
-        else:
-            lines = tree_lines.lines(tree, prepared, reverse=options.reverse, depth=options.depth)
-        tree_lines.draw(lines, sys.stdout)
-        if tree.outside and tree.reported:
-            console.show(resolver.outside_line(tree))
-        tree_lines.draw([tree_lines.total(tree, prepared)], sys.stdout)
-    else:
-        for line in (graphs.dot if form == "dot" else graphs.mermaid)(tree, prepared):
-            print(line)
-    if not (options.reverse or options.duplicates or tree.reported):
-        for note in resolver.notes(tree, arguments.roots(options)):
-            console.warn(note, options)
-    return console.conclude([*resolver.findings(tree, target.account), *eggs], options)
-
-
-def _resolved(options: argparse.Namespace, *, ahead: bool) -> tuple[Target, Tree, EarlyReader]:
-    """What is asked, its answer, and what has read eggs meanwhile, where that is to be done `ahead`."""
     roots = arguments.roots(options)
     if options.reverse and (options.all or options.duplicates or not options.requirements):
         raise UsageError("--reverse", "needs to know what is looked for", "eggcache tree --reverse NAME")
     if options.duplicates and (options.requirements or options.depth is not None):
         raise UsageError("--duplicates", "it looks at the whole path, and there is no tree of it", "name it alone")
     target = arguments.owner_target(options)
-    with progress.watched(options.quiet, options.verbose > 0) as watcher:
-        asked = Roots([], strict=True) if options.reverse else EVERYTHING if options.duplicates else roots
-        watcher.phase(f"asking {target.python} for the tree")
-        reader, meanwhile = eggs_on_path.ahead(
-            target, asked, Run(progress=watcher), want=eggs_on_path.Wanted(contents=False)
-        )
-        tree = resolver.resolve(target, asked, related=options.reverse, meanwhile=meanwhile if ahead else watcher.tick)
-    if options.duplicates:
-        return target, tree_selection.duplicates(tree), reader
-    if options.reverse:
-        tree = tree_selection.dependents(tree, roots.requirements)
-    # What is drawn as text says where it goes on, and counts all of it
-    if options.depth is not None and (options.json or options.format != "text"):
-        tree = tree_selection.levels(tree, options.depth, reverse=options.reverse)
-    return target, tree, reader
+    asked = Roots([], strict=True) if options.reverse else EVERYTHING if options.duplicates else roots
+    with launch.probe(target, asked, related=options.reverse) as launched:
+        from eggcache.cli import tree_forms
 
-
-def _readiness(options: argparse.Namespace, tree: Tree) -> tuple[str | None, tuple[bool, ...]]:
-    """The cache that is looked at, and which of the distributions it has. One that nobody named and that cannot be
-    read is no reason to show no tree."""
-    try:
-        directory = options.cache or environment_variables.inherited()
-        if not directory:
-            return None, ()
-        return os.path.abspath(directory), inventory.readiness(directory, tree)
-    except EggcacheError as error:
-        if options.cache:
-            raise
-        console.warn(f"{error}: what is prepared is not told apart", options)
-        return None, ()
+        return tree_forms.tell(options, target, asked, launched)
