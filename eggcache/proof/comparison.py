@@ -11,8 +11,9 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
-from eggcache.cache import foreign_entries, freshness, receipt
+from eggcache.cache import foreign_entries, freshness
 from eggcache.cache.plan import Place, Plan
+from eggcache.cache.receipt import Receipt
 from eggcache.eggs import reader as eggs
 from eggcache.eggs import zip_dates
 from eggcache.eggs.extract import Opened
@@ -194,13 +195,16 @@ class Comparison:
                 self.outcomes[number] = replace(outcome, action="proven" if self.reachable else "unproven")
 
 
-def strangers(descriptor: int, prepare: Prepare, needed: Sequence[str]) -> list[Finding]:
-    """The directories in the cache open at `descriptor` that neither this tree nor any tree in the receipt needs.
+def strangers(record: Receipt, present: Sequence[str], prepare: Prepare, needed: Sequence[str]) -> list[Finding]:
+    """The directories in the cache that neither this tree nor any tree in its receipt needs.
 
     With a receipt that we may not read, or must not believe, nobody knows what other trees need.
+
+    :param record: the receipt
+    :param present: the names in the cache, in order, as they were when the receipt was read
+    :param prepare: what is to be followed to prepare the cache
+    :param needed: the directories that this tree needs
     """
-    record = receipt.read(descriptor)
-    present = sorted(os.listdir(descriptor))
     if freshness.NAME in present and not record.entries:
         return []
     required = record.needed_beside("") | set(needed)

@@ -29,7 +29,7 @@ from eggcache.servers import (
 )
 from eggcache.servers.application_servers import ApplicationServer, selection
 from eggcache.servers.environment_variables import Environment
-from eggcache.system import accounts
+from eggcache.system import accounts, files
 from eggcache.system.accounts import Account
 from eggcache.target.command_lines import Prepare
 from eggcache.target.eggs_on_path import EarlyReader
@@ -56,6 +56,7 @@ class HostSide:
         self.account = target.account
         self.prepare = Prepare(cache or "", target, roots, run.limits)  # what is looked at should have come of it
         self.receipt = receipt.Receipt()
+        self.present: list[str] = []  # the names in the cache, when the receipt was read
         self.away: Finding | None = None  # that the runtime user cannot even get to the cache
         self.writers: list[Finding] = []
         self.comparison = Comparison(self.prepare, run, self.again, reachable=False)
@@ -86,7 +87,7 @@ class HostSide:
         """Look at the eggs of `tree`, of which the `reader` has read some, their files in the cache, and its rights."""
         self.tree = tree
         if self.cache is not None:
-            self.receipt = receipt.of_directory(self.cache)
+            self.receipt, self.present = receipt.of_directory(self.cache), files.names(self.cache)
             self.away = self._unreachable(self.cache)
             self.comparison.reachable = self.away is None
         self.comparison.compare(tree, reader)

@@ -17,7 +17,7 @@ from eggcache.proof.beforehand import Beforehand
 from eggcache.proof.comparison import strangers
 from eggcache.proof.host_side import HostSide
 from eggcache.servers import apache, apache_configuration, apache_findings, environment_variables, trac_front_ends
-from eggcache.system import accounts, files
+from eggcache.system import accounts
 from eggcache.system.accounts import Account
 from eggcache.target import command_lines, eggs_on_path, resolver
 
@@ -151,10 +151,9 @@ class _With:
         findings += writers
         if any(finding.code == "cache-writable" for finding in writers):
             findings += _race(self.host_side, self.cache)
-        with files.directory(self.cache) as directory:
-            if compared.shifted:
-                findings.append(self._shifted())
-            findings += strangers(directory, self.host_side.prepare, compared.names)
+        if compared.shifted:
+            findings.append(self._shifted())
+        findings += strangers(self.host_side.receipt, self.host_side.present, self.host_side.prepare, compared.names)
         findings += around
         if not any(finding.code in ("hidden-by-unit", "private-tmp") for finding in around):
             findings += cache_location.hidden(self.host_side.prepare, self.host_side.servers)

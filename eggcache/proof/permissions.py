@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain, islice
 
 from eggcache.errors import NotPermitted, Remedy
 from eggcache.model import Finding
@@ -13,6 +14,7 @@ from eggcache.system.accounts import Account
 from eggcache.target import command_lines
 
 SHOWN = 50  # paths in the detail of one finding
+_AT_ONCE = 4096  # paths that are held in memory: a cache may have 200,000
 
 
 def findings(prepare: command_lines.Prepare, rebuilt: Callable[[Sequence[str]], Remedy]) -> Iterator[Finding]:
@@ -72,22 +74,27 @@ def _open_to_others(directory: str, anew: str) -> Finding | None:
 
 def _writable(directory: str, account: Account) -> list[str]:
     """`directory` and everything in it that `account` can write to or owns; for links the owner counts."""
-    paths, own = [directory], set()
-    for top, directories, others in files.walk(directory):
-        paths += [os.path.join(top, name) for name in sorted([*directories, *others])]
-    plain = []
-    for path in paths:
-        try:
-            info = os.stat(path) if path == directory else os.lstat(path)
-        except OSError:
-            continue
-        if info.st_uid == account.uid:
-            own.add(path)
-        if not stat.S_ISLNK(info.st_mode):
-            plain.append(path)
-    with accounts.acting(account):
-        writable = {path for path in plain if accounts.may(path, os.W_OK)}
-    return [path for path in paths if path in writable or path in own]
+    below = (
+        os.path.join(top, name)
+        for top, directories, others in files.walk(directory)
+        for name in sorted([*directories, *others])
+    )
+    found, paths = list[str](), chain([directory], below)
+    while some := list(islice(paths, _AT_ONCE)):
+        own, plain = set[str](), list[str]()
+        for path in some:
+            try:
+                info = os.stat(path) if path == directory else os.lstat(path)
+            except OSError:
+                continue
+            if info.st_uid == account.uid:
+                own.add(path)
+            if not stat.S_ISLNK(info.st_mode):
+                plain.append(path)
+        with accounts.acting(account):
+            own.update(path for path in plain if accounts.may(path, os.W_OK))
+        found += [path for path in some if path in own]
+    return found
 
 
 def _above(directory: str) -> list[str]:

@@ -111,7 +111,7 @@ def use(site: Site, descriptor: int, key: str, options: dict[str, Any]) -> None:
         assert console.conclude(entry.findings, quiet) in (0, 1, 3, 4, 5)
         known.forgettable(other)
     target = Target(str(site.python), [str(site.eggs)], accounts.lookup(site.account.pw_name))
-    comparison.strangers(descriptor, Prepare(directory, target, EVERYTHING), [])
+    comparison.strangers(known, sorted(os.listdir(descriptor)), Prepare(directory, target, EVERYTHING), [])
     groups_and_time_zones.zones_of(known, ["One-1.0-py3.11.egg-tmp"])
     with pytest.raises(NotPermitted, match=r"precious-tmp: no prepare"):
         removal.remove(directory, Run(dry_run=True))
