@@ -87,7 +87,7 @@ clone=/usr/local/src/eggcache
 mkdir -p "$clone" "$1/upper/clone" "$1/spare/clone" /etc/systemd/system /var/log/apache2
 mount -t overlay overlay -o "lowerdir=$2,upperdir=$1/upper/clone,workdir=$1/spare/clone" "$clone"
 mount -t tmpfs -o mode=755 none /var/log/apache2
-rm -rf "$clone/build" /etc/apache2/sites-enabled/*
+rm -rf "$clone/build" /etc/apache2/sites-enabled/* /opt/eggcache /var/cache/eggcache /srv/* # the machine's own
 ln -sf ../mods-available/wsgi.load /etc/apache2/mods-enabled # as its package does
 echo "Listen 127.0.0.1:$3" >/etc/apache2/ports.conf
 """
