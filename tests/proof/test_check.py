@@ -33,6 +33,7 @@ from eggcache.servers import environment_variables, server_locale
 from eggcache.servers.apache import Apache
 from eggcache.servers.apache_configuration import Configuration, Directive
 from eggcache.system import accounts
+from eggcache.target.interpreter import EVERYTHING, Target
 
 Finding = dict[str, Any]
 
@@ -727,6 +728,27 @@ def test_import_of_what_is_not_active(
     result = eggcache("check", "--cache", site.cache, *words, "--import", "app", "--import", "nowhere", "--json")
     (failure,) = (finding for finding in as_json(result)["findings"] if finding["code"] == "import-fails")
     assert (failure["thing"], "not active" in failure["cause"]) == ("nowhere", False)
+
+
+def test_lookups_that_fail_are_told_of_up_to_a_limit(python: Path, shared_tmp: Path, nobody: pwd.struct_passwd) -> None:
+    """With a cache of nothing every look-up fails: all are counted, the first of each egg is told of, and of the others
+    so many that the answer stays one that eggcache takes, whatever the number of processes."""
+    eggs, empty = shared_tmp / "eggs", shared_tmp / "empty"
+    eggs.mkdir()
+    empty.mkdir()
+    for number in range(130):
+        members = {f"p{number:03d}/f{file}.txt": "x" for file in range(60)}
+        write_egg(eggs / f"P{number:03d}-1.0-py3.11.egg", members, project=f"P{number:03d}")
+    account = accounts.lookup("nobody")
+    nothing = target_side.Imports(None)
+    with target_side.Question(
+        Target(str(python), (str(eggs),), account, account.gid), EVERYTHING, str(empty), nothing
+    ) as question:
+        looked = question.answered(nothing, early=lambda tree: None).lookups
+    looked = [lookup for lookup in looked if lookup.egg.startswith(str(eggs))]
+    assert [len(lookup.wrong) > 0 for lookup in looked] == [True] * 130
+    assert [lookup.failed for lookup in looked] == [lookup.files + lookup.directories for lookup in looked]
+    assert 4_000 < sum(len(lookup.wrong) for lookup in looked) <= 5_000 + 130
 
 
 def test_frames_of_a_stranger() -> None:
