@@ -101,13 +101,15 @@ APPLICATION = (
     Explanation(
         "mod-python-mutex-directory",
         "There is no PythonOption mod_python.mutex_directory outside of all sections.",
-        "mod_python puts its locks into a directory that was chosen when it was compiled, where Apache may not write.",
+        "mod_python has its locks in a directory that was chosen when it was compiled; Apache's error log names it. "
+        "Where locks are files, Apache may not be able to write them there. Those of Debian 12's mod_python are none.",
         'Add PythonOption mod_python.mutex_directory "logs/" after its LoadModule.',
     ),
     Explanation(
         "mod-python-mutex-locks",
         "There is no PythonOption mod_python.mutex_locks outside of all sections.",
-        "On systems with few semaphores Apache ends at its start, and its errors do not name the cause.",
+        "The TurboGears manual reports that Apache ends at its start, on OpenBSD. Where locks are semaphores, there "
+        "may be too few of them. Debian 12's mod_python uses none, and starts where the kernel gives none.",
         "Add PythonOption mod_python.mutex_locks 32 after its LoadModule.",
     ),
     Explanation(

@@ -23,7 +23,8 @@ TREE = (
     Explanation(
         "conflicting-distribution",
         "The installed version of a distribution is not one that another distribution asks for.",
-        "pkg_resources.require() raises VersionConflict.",
+        "pkg_resources.require() raises VersionConflict; where that version is found and not active, "
+        "DistributionNotFound.",
         "Install a version that suits everything that needs it; or, where the message names one, put it in front.",
     ),
     Explanation(
@@ -41,8 +42,10 @@ TREE = (
     ),
     Explanation(
         "unparsed-requirement",
-        "The target's pkg_resources cannot parse a requirement that an old egg has. A notice: it was followed by name.",
-        "From setuptools 66 on, pkg_resources.require() raises InvalidRequirement or InvalidVersion for that egg.",
+        "The target's pkg_resources cannot parse a requirement that an old egg has, or the version that is there. A "
+        "notice: it was followed by name.",
+        "pkg_resources.require() raises InvalidRequirement for that egg, from setuptools 67 on; for the version "
+        "InvalidVersion, from 66 to 80.",
         "Use an older setuptools if the application calls require().",
     ),
     Explanation(

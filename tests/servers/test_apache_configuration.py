@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from support.httpd import wait_for
 from support.parts import missing
 
 from eggcache.model import Finding, Interpreter
@@ -371,6 +372,41 @@ def test_missing_mutex_option_is_a_finding(host: Host) -> None:
     assert codes(host.findings(f"<VirtualHost *:1>\n{MUTEX}</VirtualHost>", ["python"], mutex=False)) == both
     assert host.findings(MUTEX, ["python"], mutex=False) == []
     assert host.findings("", ["wsgi"], mutex=False) == []
+
+
+WITHOUT_SEMAPHORES = """
+echo 0 0 0 0 >/proc/sys/kernel/sem
+! ipcmk --semaphore 1 2>/dev/null || exit 99
+exec /usr/sbin/apache2 -d "$1" -DFOREGROUND
+"""
+
+
+@pytest.mark.parametrize("options", ["", 'PythonOption mod_python.mutex_directory "logs/none/"\n', MUTEX])
+def test_debians_mod_python_has_no_lock_that_could_fail(host: Host, options: str) -> None:
+    """Where the kernel gives no semaphore, Debian's mod_python starts with the two options and without. What it says of
+    its locks is in the error log: the directory, for which /tmp was compiled in, and the number. There is no file."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        host.port = listener.getsockname()[1]
+    host.write(options, ["python"], mutex=False)
+    before = set(os.listdir("/tmp"))
+    command = ["unshare", "--ipc", "sh", "-c", WITHOUT_SEMAPHORES, "sh", str(host.root)]
+    server = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
+    log, told = host.root / "logs" / "error.log", ""
+    try:
+        wait_for(lambda: server.poll() is not None or (log.exists() and "resuming normal" in log.read_text()))
+        told = log.read_text()
+        assert server.poll() is None, told
+    finally:
+        server.terminate()
+        assert server.stderr
+        assert server.communicate(timeout=20)[1] == b""
+    directory = {"": "/tmp", MUTEX: "logs/"}.get(options, "logs/none/")
+    assert f"mod_python: using mutex_directory {directory} " in told
+    assert f"mod_python: Creating {32 if options == MUTEX else 8} session mutexes" in told
+    assert not any("mutex" in line and ":error]" in line for line in told.splitlines())
+    assert not any(name.startswith("mpmtx") for name in {*os.listdir("/tmp")} - before)
+    assert os.listdir(host.root / "logs") == ["error.log"]
 
 
 def test_python_debug_is_a_finding_wherever_it_stands(host: Host) -> None:

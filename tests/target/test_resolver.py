@@ -346,6 +346,66 @@ def test_every_release_agrees(python: str, release: str, released: MakeTarget, s
     assert named(tree, "C").version == "0.5"
 
 
+RAISED = r"""
+import sys, warnings
+warnings.simplefilter("ignore")
+sys.path[:0] = sys.argv[1].split(":")
+import pkg_resources
+for name in sys.argv[2:]:
+    try:
+        pkg_resources.require(name)
+        print("nothing")
+    except Exception:
+        print(" ".join([kind.__name__ for kind in sys.exc_info()[0].__mro__]))
+"""
+
+
+@pytest.mark.parametrize(("python", "release"), [*RELEASES, ("3.11", "66.0.0")])
+def test_require_raises_what_the_findings_say(
+    python: str, release: str, released: MakeTarget, shared_tmp: Path
+) -> None:
+    """What require() raises is what the explanation of the finding has: DistributionNotFound for what is missing, and
+    for a version that does not suit and is not active; VersionConflict where it is active; InvalidRequirement from
+    setuptools 67 on, and from 66 to 80 InvalidVersion. It raises nothing where there is no finding."""
+    target, number = released(python, release), int(release.split(".")[0])
+    egg(shared_tmp, "Lacks", "1", "Gone>=2\n", python)
+    egg(shared_tmp, "Wants", "1", "Clash>=2\n", python)
+    clash = egg(shared_tmp, "Clash", "1.0", "", python)
+    egg(shared_tmp, "Asks", "1", f"Legacy{LEGACY}\n", python)
+    egg(shared_tmp, "Legacy", "1.0", "", python)
+    odd = egg(shared_tmp / "odd", "Odd", "0.5a1.dev-r2700", "", python)  # 66.0 would fail for each of the others, too
+    egg(shared_tmp, "Holds", "1", "Odd\n", python)
+    cases = [
+        ("Lacks", [], "missing-distribution", "DistributionNotFound"),
+        ("Wants", [], "conflicting-distribution", "DistributionNotFound"),
+        ("Wants", [clash], "conflicting-distribution", "VersionConflict"),
+        ("Asks", [], *(("unparsed-requirement", "InvalidRequirement") if number >= 67 else (None, "nothing"))),
+        (
+            "Holds",
+            [odd.parent],
+            *(("unparsed-requirement", "InvalidVersion") if 66 <= number <= 80 else (None, "nothing")),
+        ),
+    ]
+    for name, first, code, error in cases:
+        paths = [*map(str, first), str(shared_tmp)]
+        raised = target.run(RAISED, ":".join(paths), name).stdout.split()
+        assert error in raised, (name, raised)
+        tree = ask(target, name, paths=paths)
+        assert [finding.code for finding in findings(tree)] == ([code] if code else []), name
+
+
+@pytest.mark.parametrize(("python", "release"), RELEASES[:3])
+def test_comma_meant_or_beside_an_equals_sign(python: str, release: str, released: MakeTarget) -> None:
+    """In a requirement of setuptools 0.6c11 a version that is named beside a range suits as well as one of the range;
+    later releases want a version that suits both, and there is none."""
+    code = (
+        "import sys, pkg_resources; r = pkg_resources.Requirement.parse('Foo>=1,<2,==3')\n"
+        "print(' '.join([version for version in ('0.5', '1.5', '2.5', '3') if version in r]))"
+    )
+    suits = released(python, release).run(code).stdout.split()
+    assert suits == (["1.5", "3"] if release == "0.6c11" else [])
+
+
 @pytest.mark.parametrize(("python", "release"), [("2.7", "36.0.1"), ("3.9", "58.1.0"), ("3.13", "80.9.0")])
 def test_a_bad_line_loses_no_other(python: str, release: str, released: MakeTarget, shared_tmp: Path) -> None:
     """One line that cannot be parsed, in an egg or a .dist-info, is told; markers and extras hold for the others."""
