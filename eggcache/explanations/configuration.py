@@ -41,7 +41,7 @@ APPLICATION = (
         "webpath-elsewhere",
         "server.webpath is set, and is not the --location under which the application is served.",
         "TurboGears takes server.webpath, and what the server says is its own, off the path of each request. Under "
-        "mod_python every page is a 404, unless a proxy sends X-Forwarded-Server.",
+        "mod_python every page is a 404; at / it is none where a proxy sends X-Forwarded-Server.",
         "Where mod_python serves it, set server.webpath to that location. Without one, the launcher that eggcache "
         "wrapper writes sets it.",
     ),
@@ -62,7 +62,8 @@ APPLICATION = (
     Explanation(
         "app-config-unreadable",
         "The runtime user cannot read the application's configuration.",
-        "The application does not start, or starts without its configuration.",
+        "The application does not start. In a directory that the user cannot search the file counts as missing: the "
+        "application starts without its configuration.",
         "Give the file the group that Apache runs as, and that group the right to read it.",
     ),
     Explanation(

@@ -38,8 +38,13 @@ def findings(path: str, config: Section, location: str | None) -> Iterator[Findi
     if location is not None and webpath:  # without one, the launcher that eggcache writes sets it
         where = "/" + location.strip("/")
         if "/" + str(webpath).strip("/") != where:  # TurboGears puts a slash in front by itself
-            cause = f"server.webpath is not {label(where)}, where the application is: under mod_python every page is a "
-            cause += "404, unless a proxy sends X-Forwarded-Server"
+            cause = (
+                f"server.webpath is not {label(where)}, where the application is: under mod_python every page is a 404"
+            )
+            if (
+                where == "/"
+            ):  # TurboGears then goes on with the path as it came, which nobody has put anything in front of
+                cause += ", unless a proxy sends X-Forwarded-Server"
             remedy = f'set server.webpath = "{label(where)}" in [global], where mod_python serves it'
             yield Finding("webpath-elsewhere", path, cause, remedy)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from support import deployment
 from support.deployment import RELEASES, Deployment
-from support.judge import as_json, eggcache, environment, judge, served
+from support.judge import as_json, eggcache, environment, judge, served, watched
 from support.parts import built
 from support.sites import write_egg
 from support.zips import Entry, make
@@ -88,6 +88,46 @@ def test_current_file_is_served_without_a_write(
     assert answer.name == "one/data/text.txt"
     assert answer.verdict.startswith("differs" if release == "0.6c11" else "ExtractionError: ")
     assert bool(verdict.attempts) == (release != "0.6c11")
+
+
+ASKED = r"""
+import sys
+sys.path.insert(0, sys.argv[1])
+import pkg_resources, one
+for name in sys.argv[2:]:
+    try:
+        pkg_resources.resource_filename("one", name)
+        print("served")
+    except pkg_resources.ExtractionError:
+        print("ExtractionError")
+"""
+
+
+@pytest.mark.parametrize(("python", "release"), RELEASES)
+def test_one_request_may_be_for_many_files(
+    python: str,
+    release: str,
+    released: Callable[[str, str], Deployment],
+    shared_tmp: Path,
+    nobody: pwd.struct_passwd,
+) -> None:
+    """Who asks for a directory asks for all that is below it, and who asks for one eager resource, for all on the list:
+    where another file is the only one that a prepared cache lacks, the request is an attempt to write."""
+    interpreter, cache = released(python, release).python, shared_tmp / "cache"
+    files = {"one/__init__.py": "", "one/data/a.txt": "", "one/data/b/c.txt": "", "one/x.txt": "", "one/y.txt": ""}
+    egg = write_egg(shared_tmp / "One-1.0.egg", {**files, "EGG-INFO/eager_resources.txt": "one/x.txt\none/y.txt\n"})
+    result = eggcache("prepare", cache, "--all", "--path", egg, "--python", interpreter, "--user", "nobody")
+    assert result.returncode == 0, result.stderr
+    names = ["data/a.txt", "data", "x.txt"]
+    command = [str(interpreter), "-B", "-W", "ignore", "-c", ASKED, str(egg), *names]
+    env = environment({"PYTHON_EGG_CACHE": str(cache)})
+    result, attempts = watched(command, nobody, env=env)
+    assert (result.stdout.split(), attempts) == (["served"] * 3, [])
+    for other in ("data/b/c.txt", "y.txt"):
+        (cache / "One-1.0.egg-tmp" / "one" / other).unlink()
+    result, attempts = watched(command, nobody, env=env)
+    assert result.stdout.split() == ["served", "ExtractionError", "ExtractionError"]
+    assert len(attempts) >= 2
 
 
 READ = r"""

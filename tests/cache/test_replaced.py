@@ -215,28 +215,42 @@ def test_page_says_what_a_running_server_does(version: str, setuptools: str, whe
     assert told("Before prepare has run").keys() == told("After prepare has run").keys() == WAYS.keys()
 
 
+def held(pid: int, egg: Path) -> list[str]:
+    """What /proc has of an egg for this process: open files, and what is mapped."""
+    opened = [os.readlink(entry.path) for entry in os.scandir(f"/proc/{pid}/fd")]
+    mapped = Path(f"/proc/{pid}/maps").read_text().splitlines()
+    return [line for line in opened + mapped if egg.name in line]
+
+
 @pytest.mark.parametrize(("version", "setuptools"), [("2.7", "44.1.1"), ("3.11", "65.5.0")], ids=["2.7", "3.11"])
 def test_process_that_has_read_a_zip_imports_nothing_from_its_directory(
     version: str, setuptools: str, where: Path, shared_tmp: Path
 ) -> None:
     """Once unzip-all has put a directory in the place of an egg, the next import of a worker that has read the zip is
-    an IsADirectoryError, or Python 2's IOError; a new worker imports what it did."""
+    an IsADirectoryError, or Python 2's IOError; a new worker imports what it did, until the zip is put back. Neither
+    has the egg open meanwhile: what a process has imported, /proc does not tell."""
     python = built(lambda: deployment.target(version, setuptools, where)).python
     (shared_tmp / "eggs").mkdir()
     shop = Shop(python, shared_tmp, write_egg(shared_tmp / "eggs" / f"shop-1.0-py{version}.egg", content(1)))
     shop.prepare()
     workers = [shop.start()]
+    command = ["unzip-all", "--path", shop.egg, "--python", python, "--backup", shared_tmp / "zips"]
     try:
         assert workers[0].stdout
         assert workers[0].stdout.readline() == "ready\n"
         assert ask(workers[0], "module") == "works"
-        result = eggcache("unzip-all", "--path", shop.egg, "--python", python)
+        assert held(workers[0].pid, shop.egg) == []
+        result = eggcache(*command)
         assert (result.returncode, shop.egg.is_dir()) == (0, True), result.stderr
         assert ask(workers[0], "module") == ("file is missing" if version == "2.7" else "IsADirectoryError")
         workers.append(shop.start())
         assert workers[1].stdout
         assert workers[1].stdout.readline() == "ready\n"
         assert {ask(workers[1], step) for step in STEPS} == {"works"}
+        assert held(workers[1].pid, shop.egg) == []
+        result = eggcache(*command, "--undo")
+        assert (result.returncode, shop.egg.is_file()) == (0, True), result.stderr
+        assert ask(workers[1], "module") == ("ImportError" if version == "2.7" else "ModuleNotFoundError")
     finally:
         for worker in workers:
             worker.kill()

@@ -531,6 +531,35 @@ def test_refused_for_a_reason(interpreter: Callable[[str], Path], tmp_path: Any)
     assert agreed == set().union(*AGREED.values())
 
 
+def test_zipfile_is_no_witness(judge: Zipimport, tmp_path: Any) -> None:
+    """Each thing that docs/decisions/zip-reader.rst has against zipfile is so, beside the zipimport of each Python."""
+    text = b"12345678901234"
+    packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+    endless = packer.compress(text) + packer.flush(zlib.Z_SYNC_FLUSH)
+    entries = {
+        "too short": Entry(b"a.py", text, 0, both={"size": 7, "crc": zlib.crc32(text[:7])}),
+        "without an end": Entry(b"a.py", text, packed=endless),
+        "NUL": Entry(b"a.py\0.txt", text),
+        "not liked": Entry(b"./b//../a.py", text),
+    }
+    names, contents, served = {}, {}, {}
+    for case, entry in entries.items():
+        path = written(tmp_path, archive(entry))
+        with zipfile.ZipFile(path) as zip_file:
+            (info,) = zip_file.infolist()
+            names[case], contents[case] = info.filename, zip_file.read(info)
+            zip_file.extractall(tmp_path / case)
+        ((answer, _),) = judge.ask([path])
+        ((name, digest),) = (answer or {"": ""}).items()
+        served[case] = bytes.fromhex(name).decode(), digest == hashlib.md5(text).hexdigest()
+    assert names == {"too short": "a.py", "without an end": "a.py", "NUL": "a.py", "not liked": "./b//../a.py"}
+    assert contents == {"too short": text[:7], "without an end": text, "NUL": text, "not liked": text}
+    assert os.listdir(tmp_path / "not liked" / "b") == ["a.py"]  # and not a.py beside it
+    assert (served["too short"], served["not liked"]) == (("a.py", True), ("./b//../a.py", True))
+    assert not served["without an end"][1]
+    assert served["NUL"] == (("a.py" if judge.version == "2.7" else "a.py\0.txt"), True)
+
+
 def opened(tmp_path: Any, data: bytes) -> tuple[int, eggs.Egg]:
     path = written(tmp_path, data)
     descriptor = os.open(path, os.O_RDONLY)

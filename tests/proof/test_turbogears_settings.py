@@ -53,6 +53,7 @@ class Root(controllers.RootController):
 QUIET = 'server.environment = "production"\nautoreload.on = False\n'
 HOST = {"HTTP_HOST": "www.example.org"}
 PROXY = {**HOST, "HTTP_X_FORWARDED_HOST": "public.example.org"}
+SERVER = {**HOST, "HTTP_X_FORWARDED_SERVER": "www.example.org"}
 LOG = "[logging]\n[[handlers]]\n[[[out]]]\nclass = '{}'\nargs = \"{}\"\n[[loggers]]\n[[[all]]]\nhandlers = ['out']\n"
 
 
@@ -172,12 +173,16 @@ def test_somebody_knows_of_a_proxy(running: Running) -> None:
     ],
 )
 def test_webpath_has_to_be_the_location(running: Running, location: str, webpath: str, codes: list[str]) -> None:
-    """Where server.webpath is another path than the location, every page is a 404."""
+    """Where server.webpath is another path than the location, every page is a 404; at the root, where a proxy sends
+    X-Forwarded-Server, it is none, as the finding has it."""
     running = Running(running.tree, running.home, MYAPP, location)
     settings = f'[global]\n{QUIET}server.webpath = "{webpath}"\n'
     assert running.codes(settings, location) == codes
-    answers = running.told(settings, Asked()).answers
-    assert [answer.status for answer in answers] == [404 if codes else 200]
+    answers = running.told(settings, Asked(), Asked(environ=SERVER)).answers
+    proxied = 404 if codes and location != "/" else 200
+    assert [answer.status for answer in answers] == [404 if codes else 200, proxied]
+    for finding in running.findings(settings, location):
+        assert ("X-Forwarded-Server" in finding.cause) == (proxied == 200)
     if codes:
         assert running.codes(settings) == []  # nobody has said where it is
         answers = running.told(running.cured(settings, location), Asked()).answers
@@ -336,6 +341,34 @@ def test_log_file_that_cannot_be_rotated(running: Running) -> None:
     assert running.codes(settings) == []
     assert "Permission denied" not in running.told(settings, Asked()).log
     assert sorted(os.listdir(logs)) == ["myapp.log", "myapp.log.1"]
+
+
+class Closed(Running):
+    """The same, with its configuration in a directory of its own."""
+
+    @property
+    def config(self) -> Path:
+        return self.home / "closed" / "prod.cfg"
+
+
+def test_configuration_that_cannot_be_read(running: Running) -> None:
+    """An application whose user cannot read the configuration does not start; where that user cannot search the
+    directory, it starts as if there were none."""
+    settings = f"[global]\n{QUIET}"
+    closed = Closed(running.tree, running.home, MYAPP)
+    (directory := closed.config.parent).mkdir()
+    assert closed.codes(settings) == []
+    subprocess.run(["setfacl", "-m", "u:nobody:---", closed.config], check=True)
+    assert closed.codes(settings) == ["app-config-unreadable"]
+    assert (closed.told(settings, Asked()).ended or "").startswith("IOError: [Errno 13] Permission denied")
+    subprocess.run(["setfacl", "-b", closed.config], check=True)
+    assert closed.told(settings, Asked("/fails")).ended is None
+
+    directory.chmod(0o700)
+    assert closed.codes(settings) == ["app-config-unreadable"]
+    without = closed.told(settings, Asked("/fails"))  # in development, then, where autoreload.on ends it
+    assert (without.ended, "can't open file 'mod_python'" in without.log) == ("SystemExit: 2", True)
+    directory.chmod(0o755)
 
 
 @pytest.mark.parametrize("line", ["a = b", "a = f(1)", "[a", "a = 1\na = 2", "[a]\n[a]"])

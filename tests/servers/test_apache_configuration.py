@@ -381,10 +381,14 @@ exec /usr/sbin/apache2 -d "$1" -DFOREGROUND
 """
 
 
-@pytest.mark.parametrize("options", ["", 'PythonOption mod_python.mutex_directory "logs/none/"\n', MUTEX])
+IN_A_SECTION = f"<VirtualHost *:1>\n{MUTEX}</VirtualHost>\n"
+
+
+@pytest.mark.parametrize("options", ["", IN_A_SECTION, MUTEX.replace("logs", "logs/none").splitlines()[0], MUTEX])
 def test_debians_mod_python_has_no_lock_that_could_fail(host: Host, options: str) -> None:
     """Where the kernel gives no semaphore, Debian's mod_python starts with the two options and without. What it says of
-    its locks is in the error log: the directory, for which /tmp was compiled in, and the number. There is no file."""
+    its locks is in the error log: the directory, for which /tmp was compiled in, and the number. There is no file. In a
+    section the options have no effect."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         host.port = listener.getsockname()[1]
@@ -401,7 +405,7 @@ def test_debians_mod_python_has_no_lock_that_could_fail(host: Host, options: str
         server.terminate()
         assert server.stderr
         assert server.communicate(timeout=20)[1] == b""
-    directory = {"": "/tmp", MUTEX: "logs/"}.get(options, "logs/none/")
+    directory = {"": "/tmp", IN_A_SECTION: "/tmp", MUTEX: "logs/"}.get(options, "logs/none/")
     assert f"mod_python: using mutex_directory {directory} " in told
     assert f"mod_python: Creating {32 if options == MUTEX else 8} session mutexes" in told
     assert not any("mutex" in line and ":error]" in line for line in told.splitlines())

@@ -49,6 +49,34 @@ def test_all_releases_are_tried(release: dict[str, str]) -> None:
     assert f'"filelock>={RELEASES[0].rpartition(".")[0]}"' in (ROOT / "setup.py").read_text()
 
 
+BY_PROC = """
+import filelock, os, sys
+site = sys.argv[1]
+os.makedirs(site + "/cache")
+descriptor = os.open(site + "/cache", os.O_RDONLY)
+os.rmdir(site + "/cache")
+os.rmdir(site)
+try:
+    filelock.FileLock("/proc/self/fd/%d/lock" % descriptor, timeout=0.2).acquire()
+    print("locked", *os.listdir(site))
+except (OSError, filelock.Timeout) as error:
+    print(type(error).__name__, os.path.exists(site))
+"""
+
+
+def test_filelock_by_a_path_of_proc_is_no_choice(release: dict[str, str], shared_tmp: Path) -> None:
+    """Where the directory is gone filelock's own class, given a path below /proc/self/fd, ends with an error, waits in
+    vain, or makes directories anew, by release, as docs/decisions/lock.rst has it. So has it of lock_descriptor."""
+    number = tuple(map(int, release["PYTHONPATH"].rpartition("-")[2].split(".")))
+    run = [sys.executable, "-c", BY_PROC, shared_tmp / "site"]
+    told = subprocess.run(run, env=release, capture_output=True, text=True, check=True).stdout
+    ends = "FileNotFoundError False\n" if number < (3, 29) else "Timeout False\n"
+    assert told == ("locked cache (deleted)\n" if number >= (4, 3, 1) else ends)
+    code = "import filelock, sys; sys.exit(not hasattr(filelock, 'lock_descriptor'))"
+    there = subprocess.run([sys.executable, "-c", code], env=release, check=False).returncode == 0
+    assert there == (number >= (3, 30))
+
+
 def test_never_by_a_path(site: Site, release: dict[str, str]) -> None:
     """Prepare, status and remove open the lock in the directory that was verified, neither following nor emptying it;
     no directory is made or resolved by a path below the site, and none through /proc."""
