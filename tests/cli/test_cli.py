@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import argparse
+import io
 import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import redirect_stdout, suppress
 from pathlib import Path
 
 import pytest
@@ -20,7 +24,7 @@ from support.parts import missing
 from support.sites import named, write_egg
 from support.terminals import show
 
-from eggcache.cli import command_options, main
+from eggcache.cli import command_options, console, main
 from eggcache.model import Distribution, Kind, Limits
 from eggcache.system.accounts import Account
 from eggcache.target import command_lines
@@ -284,6 +288,31 @@ def test_a_text_to_read_loads_the_options_alone(words: list[str]) -> None:
     assert bool("eggcache.explanations" in ours) == ("--help" not in words)
     late = {"contextlib", "dataclasses", "inspect", "json", "shutil", "subprocess", "typing"}
     assert now & late == set()
+
+
+def test_width_of_the_terminal_is_asked_for_by_a_help_alone() -> None:
+    """To build the options of a command asks for no width, as a plain argparse does for each option; its help does."""
+
+    asking = (shutil.get_terminal_size.__code__, console.columns.__code__)
+
+    def asked(work: Callable[[], object]) -> int:
+        calls: list[object] = []
+        sys.setprofile(lambda frame, event, _: calls.append(frame.f_code) if event == "call" else None)
+        try:
+            with suppress(SystemExit), redirect_stdout(io.StringIO()):
+                work()
+        finally:
+            sys.setprofile(None)
+        return sum(code in asking for code in calls)
+
+    def plain() -> None:
+        parser = argparse.ArgumentParser()
+        for letter in "abcde":
+            parser.add_argument(f"-{letter}")
+
+    assert asked(plain) >= 5
+    assert asked(lambda: main.parse(["prepare", "/not/there"])) == 0
+    assert asked(lambda: main.parse(["prepare", "--help"])) >= 1
 
 
 def test_only_the_command_that_is_asked_for_is_loaded() -> None:

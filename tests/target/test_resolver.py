@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
 import pwd
@@ -181,6 +182,19 @@ def test_all_that_is_installed_agrees(turbogears2_27: Deployment) -> None:
     assert projects(ask(turbogears2_27, *roots)) == required(turbogears2_27, *roots)
     for project in ("sprox", "tgext.crud", "tgext.admin", "repoze.who", "zope.sqlalchemy"):
         assert projects(ask(turbogears2_27, project)) == required(turbogears2_27, project)
+
+
+def test_importlib_metadata_sees_no_egg_from_outside(turbogears2_311: Deployment, shared_tmp: Path) -> None:
+    """Of a site whose eggs a .pth file makes active, importlib.metadata finds none that pkg_resources finds, where the
+    directory is what it is given."""
+    eggs = [item for item in ask(turbogears2_311, everything=True).distributions if item.kind is Kind.ZIPPED]
+    assert len(eggs) >= 5
+    outside = {found.name for found in importlib.metadata.distributions(path=[str(turbogears2_311.site_packages)])}
+    assert {item.project for item in eggs} & outside == set()
+    path = egg(shared_tmp, "Leaf", "1", "", "3.11")
+    assert [found.name for found in importlib.metadata.distributions(path=[str(shared_tmp)])] == []
+    (shared_tmp / "leaf.pth").write_text(f"{path}\n")
+    assert [found.name for found in importlib.metadata.distributions(path=[str(shared_tmp)])] == []
 
 
 def test_tree_is_the_same_for_another_account(turbogears2_311: Deployment, nobody: pwd.struct_passwd) -> None:
