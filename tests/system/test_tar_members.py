@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import subprocess
 import sys
 import tarfile
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from support.archives import READERS, reader
+from support.parts import missing
 
 from eggcache.model import Ownership
 from eggcache.system.tar_members import Tar
@@ -46,6 +48,36 @@ def test_numbers_of_any_size() -> None:
         ["tar", "-tvf", "-"], input=stream.getvalue(), capture_output=True, check=True, env={"TZ": "UTC0"}
     )
     assert listed.stdout.split() == [b"-rw-r-----", b"0/4294967294", b"0", b"2514-05-30", b"01:53", b"f"]
+
+
+@pytest.mark.parametrize("program", READERS)
+def test_extracting_again_takes_each_file_away_for_a_moment(tmp_path: Path, program: str) -> None:
+    """Each of the programs removes a file that is there, and then makes it anew: who reads meanwhile may find none."""
+    stream = io.BytesIO()
+    tar = Tar(stream)
+    tar.file("f", 2, (b"ab",), 1_262_347_200, OWNER)
+    tar.end()
+    (tmp_path / "a.tar").write_bytes(stream.getvalue())
+    strace = ["strace", "-f", "-qq", "-o", tmp_path / "log", "-e", "trace=unlink,unlinkat,open,openat"]
+    for _ in range(2):
+        subprocess.run([*strace, *reader(program), "-xpf", "a.tar"], cwd=tmp_path, check=True)
+    calls = [line.split(" ", 1)[1] for line in (tmp_path / "log").read_text().splitlines() if '"f"' in line]
+    ends = [call.lstrip().partition("(")[0] for call in calls if not call.rstrip().endswith("(File exists)")]
+    assert ends[-1].startswith("open")
+    assert ends[-2].startswith("unlink")
+
+
+@pytest.mark.parametrize("program", READERS)
+def test_group_of_any_number_is_taken(tmp_path: Path, program: str) -> None:
+    """A group with a number that octal digits do not hold is the group of what is extracted, by programs of today."""
+    if os.geteuid() != 0:
+        missing("only root can give files to any group")
+    stream = io.BytesIO()
+    tar = Tar(stream)
+    tar.file("f", 0, (), 1_262_347_200, Ownership(0, 2_097_152, 0o750, 0o640))
+    tar.end()
+    subprocess.run([*reader(program), "-xpf", "-"], input=stream.getvalue(), cwd=tmp_path, check=True)
+    assert (tmp_path / "f").stat().st_gid == 2_097_152
 
 
 @pytest.mark.parametrize("length", [1, 98, 99, 100, 101, 102, 510, 511, 512, 600])

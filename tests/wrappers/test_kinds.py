@@ -21,7 +21,7 @@ from support import ROOT, images
 from support.emitted import INSIDE_SYSTEMD, NASTY, Server, executable, server, uid_of, variables, wait_for
 from support.images import Builder
 from support.judge import eggcache
-from support.namespaces import SYSTEMD, entered
+from support.namespaces import SYSTEMD, entered, private
 from support.parts import missing
 from support.programs import running
 
@@ -410,6 +410,38 @@ def test_no_exported_variable_comes_through_debians_init_script(controlled: Cont
         assert server.environ(server.pid()).get("PYTHON_EGG_CACHE") == expected
         assert controlled("stop", script=script).returncode == 0
         wait_for(lambda: server.pid() == 0)
+
+
+PROBE = r"""
+mount -t tmpfs none /run
+mount -t tmpfs none /etc/init.d
+printf '#!/bin/sh\nenv\n' >/etc/init.d/plain
+printf '#!/bin/sh\n. /lib/lsb/init-functions\nenv\n' >/etc/init.d/lsb
+chmod +x /etc/init.d/plain /etc/init.d/lsb
+"""
+
+
+def test_service_and_lsb_pass_no_environment_on() -> None:
+    """`service` gives an init script none of the variables that it has; and a script that reads Debian's lsb functions
+    ends in systemctl where systemd is, before it has done anything, as the heads of the scripts say."""
+    named = {"APACHE_ENVVARS": "/srv/envvars", "PYTHON_EGG_CACHE": "/srv/exported"}
+    env = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", **named}
+    service, functions = tool("service", "init-system-helpers"), Path("/lib/lsb/init-functions.d/40-systemd")
+    with private(PROBE) as inside:
+
+        def seen(*command: str) -> set[str]:
+            result = subprocess.run([*inside, *command, "start"], env=env, capture_output=True, text=True)
+            return {line.partition("=")[0] for line in result.stdout.splitlines() if "=" in line}
+
+        assert named.keys() <= seen("/etc/init.d/plain")
+        assert "PATH" in seen(service, "plain")
+        assert not named.keys() & seen(service, "plain")
+        if not functions.exists():
+            missing(f"there is no {functions}")
+        assert named.keys() <= seen("/etc/init.d/lsb")
+        subprocess.run([*inside, "mkdir", "-p", "/run/systemd/system"], check=True)
+        assert named.keys() <= seen("/etc/init.d/plain")
+        assert seen("/etc/init.d/lsb") == set()
 
 
 # -------------------------------------------------------------------------------------------------- systemd
