@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import pwd
 import shutil
@@ -187,6 +188,38 @@ def test_other_pythons_are_left_out(site: Deployment, plain: Deployment, interpr
         env={"PYTHONPATH": str(Path(affected_processes.__file__).parents[2])},
     )  # fmt: skip
     assert here.stdout == f"{len(before)}\n"
+
+
+def test_root_without_the_right_to_trace(site: Deployment, nobody: pwd.struct_passwd) -> None:
+    """Root who may not trace, as in a container, is told that there may be others, as anybody else is."""
+    without = ["setpriv", "--bounding-set=-sys_ptrace", "--inh-caps=-sys_ptrace"]
+    command = [sys.executable, "-m", "eggcache", "unzip-all", "--all", "--python", site.python, "-n"]
+    with running(idle(site), user="nobody") as pid:
+        for before, told in (([], False), (without, True)):
+            result = subprocess.run([*before, *command], env=environment(), cwd=ROOT, capture_output=True, text=True)
+            assert result.returncode == 0, result.stderr
+            assert ("CAP_SYS_PTRACE" in result.stderr) == told, result.stderr
+            assert (f"process {pid} of nobody" in result.stderr) != told
+
+
+def test_python_that_is_built_into_a_module(shared_tmp: Path) -> None:
+    """Of a target without a libpython, whoever has a mod_python or mod_wsgi mapped that brings none either may run it,
+    whatever the version is; of a target that has one, nobody who does not have that mapped."""
+    made = shared_tmp / "static"
+    (made / "bin").mkdir(parents=True)
+    shutil.copy("/usr/bin/python3", made / "bin")  # Debian's is such a program; its libpython lies elsewhere
+    (module := shared_tmp / "mod_wsgi-py27.so").write_bytes(Path("/usr/lib/x86_64-linux-gnu/libm.so.6").read_bytes())
+    command = ["env", f"LD_PRELOAD={module}", "sh", "-c", "echo ready; exec sleep 600"]
+    code = (
+        "from eggcache.servers import affected_processes; import sys\n"
+        "print({each.pid: each.uses for each in affected_processes.users(sys.argv[1], []).processes})"
+    )
+    with running(command) as pid:
+        for python, uses in ((made / "bin" / "python3", f"has {module} mapped"), (Path("/usr/bin/python3"), None)):
+            # In a process of its own, since its own children do not count
+            result = subprocess.run([sys.executable, "-c", code, python], cwd=ROOT, capture_output=True, check=True)
+            found: dict[int, str] = ast.literal_eval(result.stdout.decode())
+            assert found.get(pid, "").partition(",")[0] == (uses or "")
 
 
 def test_another_mount_namespace(site: Deployment) -> None:
