@@ -51,9 +51,11 @@ def test_open_cache_is_warned_of_at_the_first_name(
     python: str, release: str, released: Callable[[str, str], Deployment], egg: Path, shared_tmp: Path
 ) -> None:
     """Of a cache that the group may write to, each release but 0.6c11 warns once in a process, when the name of a file
-    is first asked for, as the finding says; not at the import, and not for the bytes of a file."""
+    is first asked for, as the finding says; not at the import, and not for the bytes of a file. What is not the egg's
+    it leaves there."""
     cache = shared_tmp / "cache"
-    cache.mkdir()
+    (cache / "One-1.0.egg-tmp" / "one").mkdir(parents=True)
+    (cache / "One-1.0.egg-tmp" / "one" / "stranger.py").touch()
     cache.chmod(0o775)
     result = subprocess.run(
         [released(python, release).python, "-c", REQUESTS, egg], cwd="/", capture_output=True, text=True, check=True,
@@ -61,7 +63,7 @@ def test_open_cache_is_warned_of_at_the_first_name(
     )  # fmt: skip
     warnings = [part.count("is writable by group/others") for part in result.stderr.split("---\n")]
     assert warnings == ([0, 0, 0, 0] if release == "0.6c11" else [0, 1, 0, 0])
-    assert os.listdir(cache) == ["One-1.0.egg-tmp"]
+    assert sorted(os.listdir(cache / "One-1.0.egg-tmp" / "one")) == ["data", "stranger.py"]
 
 
 @pytest.mark.parametrize(("python", "release"), RELEASES)

@@ -129,9 +129,9 @@ def test_a_location_needs_no_base_url_filter(running: Running) -> None:
 
 @pytest.mark.parametrize("name", ["base_url_filter.on", "baseUrlFilter.on"])
 def test_base_url_filter_without_its_url(running: Running, name: str) -> None:
-    """Redirects lead to port 8080 of the visitor's own host, where no proxy names another, and absolute_url() is an
-    error even behind one. With a base_url both are right, behind a proxy and without one; so they are without the
-    filter."""
+    """Redirects lead to port 8080 of the visitor's own host, or to another server.socket_port, where no proxy names
+    another, and absolute_url() is an error even behind one. With a base_url both are right, behind a proxy and without
+    one; so they are without the filter."""
     settings = f"[global]\n{QUIET}{name} = True\n"
     assert running.codes(settings, "/myapp") == ["base-url-missing"]
     asked = [Asked(path, environ=environ) for environ in (HOST, PROXY) for path in ("/go", "/absolute")]
@@ -143,6 +143,9 @@ def test_base_url_filter_without_its_url(running: Running, name: str) -> None:
     there = "https://public.example.com/myapp/there"
     assert led(told._replace(answers=told.answers[:2])) == (there, 200, there)
     assert led(told._replace(answers=told.answers[2:])) == ("http://public.example.org/myapp/there", 200, there)
+
+    told = running.told(f"{settings}server.socket_port = 9090\n", *asked[:2])
+    assert led(told) == ("http://localhost:9090/myapp/there", 500, "")
 
     off = settings.replace("True", "False")
     assert running.codes(off, "/myapp") == []
@@ -234,6 +237,14 @@ def test_who_sees_tracebacks(running: Running, settings: str, codes: list[str]) 
     if codes:
         (answer,) = running.told(running.cured(settings), asked).answers
         assert (answer.status, "Traceback" in answer.text) == (500, False)
+
+
+def test_environment_that_the_application_adds(running: Running) -> None:
+    """An environment that only the application's own code has is one for CherryPy when that code has been imported."""
+    adding = "import cherrypy\ncherrypy.config.environments['prod'] = cherrypy.config.environments['production']\n"
+    settings = '[global]\nautoreload.on = False\nserver.environment = "prod"\n'
+    told = Running(running.tree, running.home, adding + MYAPP).told(settings, Asked())
+    assert (told.ended, [answer.status for answer in told.answers]) == (None, [200]), told.log
 
 
 @pytest.mark.parametrize(

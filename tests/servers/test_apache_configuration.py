@@ -342,6 +342,21 @@ def test_a_dump_that_makes_no_sense(text: str) -> None:
         list(apache_configuration.parse(text))
 
 
+def test_no_directive_is_for_the_time_zone(host: Host) -> None:
+    """Neither Apache nor mod_wsgi, mod_python or mod_fcgid has a directive for the time zone, nor has
+    WSGIDaemonProcess an option for it."""
+    host.write("", ["wsgi", "python", "env", "fcgid"])
+    apache2 = ["/usr/sbin/apache2", "-d", str(host.root)]
+    listed = subprocess.run([*apache2, "-L"], capture_output=True, text=True, check=True).stdout
+    names = re.findall(r"^(\S+) \(", listed, re.MULTILINE)
+    assert {"WSGIPythonEggs", "PythonOption", "SetEnv", "FcgidInitialEnv", "ServerName"} <= {*names}
+    assert [name for name in names if re.search("zone|tz", name.replace("Authz", ""), re.IGNORECASE)] == []
+    for option, status in (("lang=C", 0), ("tz=UTC", 1), ("timezone=UTC", 1)):
+        host.write(f"WSGIDaemonProcess shop {option}", ["wsgi"])
+        result = subprocess.run([*apache2, "-t"], capture_output=True, text=True)
+        assert (result.returncode, "Invalid option" in result.stderr) == (status, bool(status))
+
+
 # ---------------------------------------------------------------------------------------------- mod_python's own
 
 

@@ -6,6 +6,7 @@ import fcntl
 import os
 import pwd
 import random
+import re
 import shlex
 import shutil
 import signal
@@ -238,6 +239,12 @@ def test_pip_and_pkg_resources_see_the_same_distributions(converted: Converted) 
     assert seen(converted.deployment) == converted.seen
 
 
+def compilations(told: str) -> list[str]:
+    """Those lines that a Python writes for `-v` of which each tells that it has compiled a source."""
+    begin = re.compile(r"# code object from |import \S+ # from ")  # of Python 3, and of 2
+    return [line for line in told.splitlines() if begin.match(line) and line.endswith(".py")]
+
+
 def test_everything_imports_and_nothing_is_written(converted: Converted, nobody: pwd.struct_passwd) -> None:
     """What could be imported can be, as a user who may not write: who compiles nothing and attempts no write."""
     command = [str(converted.deployment.python), "-v", "-c", _IMPORT]
@@ -251,15 +258,23 @@ def test_everything_imports_and_nothing_is_written(converted: Converted, nobody:
         assert "tw2.forms" in importable - converted.importable  # asks for a file where there has to be a directory
     inside = [text for egg in converted.eggs for text in (f"{egg}/", f"/{egg.name}-tmp/")]
     assert [attempt for attempt in attempts if any(egg in attempt for egg in inside)][:3] == []
-    compiled = [
-        line
-        for line in result.stderr.splitlines()
-        if (line.startswith("# code object from '") or (line.startswith("import ") and " # from " in line))
-        and line.rstrip("'").endswith(".py")
-        and any(egg in line for egg in inside)
-    ]
+    compiled = [line for line in compilations(result.stderr) if any(egg in line for egg in inside)]
     assert compiled[:3] == []
     assert sum("matches" in line and any(egg in line for egg in inside) for line in result.stderr.splitlines()) > 50
+
+
+@pytest.mark.parametrize("version", ["2.7", "3.11"])
+def test_without_byte_code_each_process_compiles(
+    version: str, interpreter: Callable[[str], Path], shared_tmp: Path, nobody: pwd.struct_passwd
+) -> None:
+    """Of a module without byte code each process of a user who cannot write compiles the source anew."""
+    (egg := shared_tmp / "One-1.0.egg").mkdir()
+    (egg / "one.py").write_text("x = 1\n")
+    command = [interpreter(version), "-v", "-c", f"import sys; sys.path.insert(0, {str(egg)!r}); import one"]
+    for _ in range(2):
+        (line,) = [line for line in compilations(deployment.run(command, user=nobody.pw_name).stderr) if "One" in line]
+        assert line.endswith("One-1.0.egg/one.py")
+        assert [path.name for path in egg.rglob("*")] == ["one.py"]
 
 
 def test_byte_code_is_the_targets(converted: Converted) -> None:

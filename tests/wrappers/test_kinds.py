@@ -412,6 +412,19 @@ def test_no_exported_variable_comes_through_debians_init_script(controlled: Cont
         wait_for(lambda: server.pid() == 0)
 
 
+@pytest.mark.parametrize("controlled", ["debian"], indirect=True)
+def test_debians_apachectl_reads_no_file_with_a_space_in_its_path(controlled: Controlled, tmp_path: Path) -> None:
+    """apache2ctl does not quote the name that APACHE_ENVVARS has, as the head of that file says: where there is a space
+    in it, the file is not read."""
+    assert controlled("ready").returncode == 0
+    controlled.prepared.unlink()
+    (spaced := tmp_path / "a b").mkdir()
+    shutil.copy(controlled.environment["APACHE_ENVVARS"], spaced / "envvars")
+    controlled.environment = {**controlled.environment, "APACHE_ENVVARS": str(spaced / "envvars")}
+    assert controlled("ready").returncode != 0
+    assert not controlled.prepared.exists()
+
+
 PROBE = r"""
 mount -t tmpfs none /run
 mount -t tmpfs none /etc/init.d
@@ -589,13 +602,15 @@ def test_mod_wsgi_has_the_cache_in_each_mode(server: Server, shared_tmp: Path) -
 
 
 def test_program_of_supervisord_has_cache_and_zone(tmp_path: Path) -> None:
-    """The program that supervisord starts has the cache and the zone."""
+    """The program that supervisord starts has the cache and the zone; not where a second "environment" stands below."""
     lines = [f"[supervisord]\nlogfile={tmp_path}/supervisord.log\npidfile={tmp_path}/pid\nuser=root\n"]
     names = good("supervisord")
     for number, name in enumerate(names):
         made = text("supervisord", f"/srv/{name}", timezone=f":{name}" if number % 2 else None)
         command = f"/bin/sh -c 'env -0 >new{number} && mv new{number} env{number} && exec sleep 60'"
         lines.append(f"[program:p{number}]\ncommand={command}\ndirectory={tmp_path}\nstartsecs=0\n{made}")
+    number = len(names)
+    lines.append(re.sub(rf"(?<=[pwv]){number - 1}\b", str(number), lines[-1]) + "\nenvironment=OTHER=1\n")
     (tmp_path / "conf").write_text("\n".join(lines))
     if os.geteuid() != 0:
         (tmp_path / "conf").write_text("\n".join(lines).replace("user=root\n", ""))
@@ -606,11 +621,12 @@ def test_program_of_supervisord_has_cache_and_zone(tmp_path: Path) -> None:
     assert supervisor
     argv = [sys.executable, "-m", "supervisor.supervisord", "-n", "-c", tmp_path / "conf"]
     with running(argv, tmp_path, PLAIN) as process:
-        files = [tmp_path / f"env{number}" for number in range(len(names))]
+        files = [tmp_path / f"env{number}" for number in range(len(names) + 1)]
         wait_for(lambda: all(file.exists() for file in files) or process.poll() is not None)
-        seen = [variables(file.read_bytes()) for file in files]
+        *seen, second = [variables(file.read_bytes()) for file in files]
     assert [item["PYTHON_EGG_CACHE"] for item in seen] == [f"/srv/{name}" for name in names]
     assert [item.get("TZ") for item in seen] == [f":{name}" if n % 2 else None for n, name in enumerate(names)]
+    assert (second.get("OTHER"), second.get("PYTHON_EGG_CACHE")) == ("1", None)
 
 
 @pytest.mark.parametrize("timezone", [None, "Europe/Madrid"])
