@@ -2,7 +2,7 @@
 # Distribute 0.6.46 and 0.6.47, and setuptools 0.7.5 and 0.7.6, give out no file of a zipped egg: an AttributeError.
 #
 # Whatever file is asked for, and whatever is in the egg cache, resource_filename() ends in "'module' object has no
-# attribute". The next releases give the file out.
+# attribute". The next releases give the file out, and an egg that is a directory gives its files out under all of them.
 #
 # For whom: sites of Python 2.4 to 2.7 that were installed in the summer of 2013, and whose eggs are zipped.
 # Versions: these, against Distribute 0.6.48 and setuptools 0.7.7, on CPython 2.7.
@@ -32,6 +32,8 @@ for name, text in (("demo/__init__.py", ""), ("demo/page.html", "the page"),
     egg.writestr(zipfile.ZipInfo(name, (2012, 1, 1, 0, 0, 0)), text)
 egg.close()
 PYTHON
+mkdir "$work/unzipped"
+"$python" -m zipfile -e "$egg" "$work/unzipped/demo-1.0-py2.7.egg"
 
 look() { # PROJECT RELEASE EXPECTED: what an application gets from that release
     place=$work/$1-$2
@@ -44,15 +46,18 @@ look() { # PROJECT RELEASE EXPECTED: what an application gets from that release
     *) lacking "a package index" ;;
     esac
     cp "$place/source/$1-$2/pkg_resources.py" "$place/pkg/"
-    seen=$(cd / && PYTHONPATH=$place/pkg:$egg PYTHON_EGG_CACHE=$work/cache-$2 "$python" -W ignore -c '
+    for from in "$egg" "$work/unzipped/demo-1.0-py2.7.egg"; do
+        seen=$(cd / && PYTHONPATH=$place/pkg:$from PYTHON_EGG_CACHE=$work/cache-$2 "$python" -W ignore -c '
 import pkg_resources
 
 try:
     print(open(pkg_resources.resource_filename("demo", "page.html")).read())
 except AttributeError:
     print("AttributeError")')
-    echo "$1 $2: $seen"
-    [ "$seen" = "$3" ] || changed "$1 $2: $3"
+        [ -d "$from" ] && what=unzipped expected="the page" || what=zipped expected=$3
+        echo "$1 $2, $what: $seen"
+        [ "$seen" = "$expected" ] || changed "$1 $2, $what: $expected"
+    done
 }
 
 look distribute 0.6.46 AttributeError

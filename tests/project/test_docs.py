@@ -149,6 +149,36 @@ def test_python_of_the_readme_does_what_the_command_does(
     assert not (shared_tmp / "cache").exists()
 
 
+QUIETLY = """
+import sys
+from eggcache import *
+place, python, *eggs = sys.argv[1:]
+target = Target(python, eggs)
+def work():
+    yield resolve(target)
+    yield prepare(f"{place}/cache", target)
+    yield check(f"{place}/cache", target)
+    yield wheels(f"{place}/wheels", target)
+    yield archive(f"{place}/cache.tar", target)
+    yield archive_unzipped(f"{place}/eggs.tar", target, site_packages=f"{place}/eggs")
+    yield unzip_all(target, backup=f"{place}/zips")
+    yield status(f"{place}/cache")
+    yield undo(target, backup=f"{place}/zips")
+    yield remove(f"{place}/cache")
+    yield wrapper("shell", WrapperSettings(f"{place}/cache", ["/bin/true"], None))
+wrong = [len(getattr(each, "findings", ())) for each in work()]
+sys.exit(3 if len(wrong) == 11 and wrong[1] and wrong[2] else 4)
+"""
+
+
+def test_functions_print_nothing(site: Site, shared_tmp: Path, checkout: Path) -> None:
+    """Of an egg and a damaged one, each function of the API that takes a target, or a cache, prints nothing."""
+    (site.eggs / "Bad-1.0-py3.11.egg").write_bytes((site.eggs / "One-1.0-py3.11.egg").read_bytes()[:-9])
+    argv = [sys.executable, "-c", QUIETLY, shared_tmp, site.python, *sorted(site.eggs.glob("*.egg"))]
+    result = deployment.run(argv, env=environment({"PYTHONPATH": str(checkout)}), check=False)
+    assert (result.returncode, result.stdout, result.stderr) == (3, "", "")
+
+
 def test_comparison_can_fail() -> None:
     """The comparison is not satisfied by anything."""
     assert matches("a\n...\nc\n", "a\nb\nb\nc\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import re
+import shlex
 import shutil
 import signal
 import stat
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import ROOT, second_opinion
+from support import ROOT, deployment, second_opinion
 from support.deployment import Deployment
 from support.hosts import free_port
 from support.judge import as_json, eggcache, environment, listing, watched
@@ -805,15 +806,32 @@ UNSERVABLE: dict[str, Callable[[Path], object]] = {
 }
 
 
+GIVEN_OUT = r"""
+import os, sys
+import one, pkg_resources
+for name in sys.argv[1:]:
+    path = pkg_resources.resource_filename("one", name)
+    print(os.path.exists(path) and path)
+"""
+
+
 @pytest.mark.parametrize("code", UNSERVABLE)
 def test_what_no_cache_can_serve(site: Checked, code: str) -> None:
-    """An egg that only unzipping helps is named with that remedy, and what its lookups fail with is not told twice."""
+    """An egg that only unzipping helps is named with that remedy, and what its lookups fail with is not told twice.
+    Then pkg_resources gives out each file and each directory of it."""
     UNSERVABLE[code](site.eggs / "One-1.0-py3.11.egg")
     zone = ("--tz", "Europe/Madrid")  # whose clocks went back that night
     site.prepare(*zone)
     findings = site.check(*zone)
     assert set(findings) == {code}
     assert re.fullmatch("unzip it: eggcache unzip-all --python .* One", findings[code]["remedy"])
+    egg = site.eggs / "One-1.0-py3.11.egg"
+    names = ["data", "data/text.txt", *(["\u00f1.txt"] if code == "unusual-names" else [])]
+    result = eggcache(*shlex.split(findings[code]["command"])[1:])
+    assert (result.returncode, egg.is_dir()) == (0, True), result.stderr
+    env = {"PYTHONPATH": str(egg), "PYTHON_EGG_CACHE": "/nowhere", "LC_ALL": "C.UTF-8"}
+    result = deployment.run([site.python, "-B", "-W", "ignore", "-c", GIVEN_OUT, *names], env=env, user="nobody")
+    assert result.stdout.splitlines() == [str(egg / "one" / name) for name in names]
 
 
 @pytest.mark.parametrize(("locale", "told"), [("C", {"unusual-names"}), ("C.UTF-8", set())])
