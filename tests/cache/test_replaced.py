@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from support import ROOT, deployment
+from support.deployment import Deployment
 from support.judge import eggcache, environment
 from support.parts import built
 from support.sites import write_egg
@@ -213,6 +214,20 @@ def test_page_says_what_a_running_server_does(version: str, setuptools: str, whe
     assert before == {name: row for name, row in told("Before prepare has run").items() if name in before}
     assert after == {name: row for name, row in told("After prepare has run").items() if name in after}
     assert told("Before prepare has run").keys() == told("After prepare has run").keys() == WAYS.keys()
+
+
+def test_easy_install_of_another_version_leaves_the_old_file(
+    where: Path, copy_of: Callable[[Deployment], Deployment], shared_tmp: Path
+) -> None:
+    """easy_install of another version leaves the egg that is there, and has easy-install.pth name the new one."""
+    site = copy_of(built(lambda: deployment.target("2.7", "44.1.1", where)))
+    for version in ("1.0", "2.0"):
+        egg = write_egg(shared_tmp / f"shop-{version}-py2.7.egg", content(1))
+        deployment.run([site.python, "-m", "easy_install", "-q", "-N", "--zip-ok", egg])
+        lines = (site.site_packages / "easy-install.pth").read_text().splitlines()
+        assert [line for line in lines if "shop" in line] == [f"./{egg.name}"]
+    there = sorted(path.name for path in site.site_packages.glob("shop*"))
+    assert there == ["shop-1.0-py2.7.egg", "shop-2.0-py2.7.egg"]
 
 
 def held(pid: int, egg: Path) -> list[str]:
