@@ -185,7 +185,8 @@ def test_wheels_of_turbogears_1_install(turbogears1: Deployment, shared_tmp: Pat
 def test_pip_installs_no_egg(
     version: str, setuptools: str, target: Callable[[str, str], Deployment], shared_tmp: Path
 ) -> None:
-    """pip takes an egg for no requirement where it is named, and sees none in a directory of eggs."""
+    """pip takes an egg for no requirement where it is named, and sees none in a directory of eggs; what is installed
+    needs no wheel."""
     made = new_environment(version, setuptools, target)
     egg = write_egg(shared_tmp / f"Kid-1.0-py{version}.egg", {"kid.py": ""})
     install = [made.python, "-m", "pip", "install", "--no-index"]
@@ -194,6 +195,9 @@ def test_pip_installs_no_egg(
     found = deployment.run([*install, "--find-links", shared_tmp, "Kid"], check=False)
     assert (found.returncode, "(from versions: none)" in found.stderr) == (1, True), found.stderr
     assert not list(made.site_packages.glob("[Kk]id*"))
+    assert (
+        "already satisfied: setuptools" in deployment.run([*install, "--find-links", shared_tmp, "setuptools"]).stdout
+    )
 
 
 def test_converted_wheel_of_a_native_egg_is_for_no_pip(
