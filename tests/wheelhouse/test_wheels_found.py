@@ -9,6 +9,7 @@ import pwd
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import zipfile
@@ -261,6 +262,54 @@ def test_half_way(
     assert left() == set()
     assert "No broken requirements" in pip(mine, "check").stdout
     mine.run("import tg, webob, crank, repoze.lru, markupsafe")
+
+
+KILLED = {  # what of it; the eggs that pip is killed at, and how many come after; what it says of a missing RECORD
+    "turbogears2_27": ("--all", {"Jinja2": 26, "simplejson": 15}, "simplejson-3.17.6.dist-info/RECORD"),
+    "turbogears2_311": ("TurboGears2", {"crank": 3, "WebOb": 2}, "no RECORD file was found for WebOb"),
+}
+
+
+@pytest.mark.parametrize("tree", KILLED)
+def test_killed_pip(
+    tree: str,
+    request: pytest.FixtureRequest,
+    copy_of: Callable[[Deployment], Deployment],
+    shared_tmp: Path,
+) -> None:
+    """Where pip is killed, nothing is put back: the egg that it was at lies in a directory of pip's own below TMPDIR.
+    The same command goes on; but where what was written of the wheel has a dist-info without RECORD, it fails until
+    that is taken away. At the end no egg is left."""
+    which, at, error = KILLED[tree]
+    mine = copy_of(request.getfixturevalue(tree))
+    if tree == "turbogears2_311":
+        with zipfile.ZipFile(deployment.fetch_all(deployment.downloads(use="pip-3.11"))[0]) as archive:
+            archive.extractall(mine.site_packages)
+    result = eggcache("wheels", shared_tmp / "out", which, "--python", mine.python)
+    command = shlex.split(re.findall("^next: (.*)$", result.stdout, re.MULTILINE)[0])
+    # Not by --seccomp-bpf, with which strace 6.1 looks at no path and kills nothing
+    strace = ["strace", "-f", "-qq", "-o", os.devnull, "-e", "trace=openat", "-e", "inject=openat:signal=KILL", "-P"]
+    for number, (project, left) in enumerate(at.items()):
+        (wheel,) = (shared_tmp / "out").glob(f"{project.lower()}-*.whl")
+        with zipfile.ZipFile(wheel) as archive:
+            first, *_, record = archive.namelist()
+        (egg,) = (egg for egg in mine.eggs if egg.name.startswith(f"{project}-"))
+        temporary = shared_tmp / project
+        temporary.mkdir()
+        member = mine.site_packages / [first, record][number]
+        killed = deployment.run([*strace, member, *command], env={"TMPDIR": str(temporary)}, check=False)
+        assert killed.returncode == -signal.SIGKILL, killed.stderr
+        assert (len(mine.eggs), egg.exists()) == (left, False)
+        assert [path.name for path in temporary.glob("pip-uninstall-*/*.egg")] == [egg.name]
+        assert bool(required(mine.python, [project])[0]) == (number == 0)
+    again = deployment.run(command, check=False)
+    assert (again.returncode, error in again.stderr) == (1, True), again.stderr
+    assert len(mine.eggs) == left
+    shutil.rmtree(member.parent)
+    deployment.run(command)
+    assert mine.eggs == []
+    assert "No broken requirements" in pip(mine, "check").stdout
+    assert required(mine.python, list(at))[0] == []
 
 
 def test_pip_compares_no_hash_of_record(
