@@ -34,7 +34,7 @@ LONGEST = (  # the longest first
     "test_cache", "test_apache_fails", "test_quickstart", "test_source_scan", "test_looking", "test_application",
     "test_replaced", "test_cli", "test_untouched", "test_systemd", "test_progress", "test_servers", "test_trac_real",
     "test_wheels_found", "test_undo", "test_gap", "test_race", "test_stateful", "test_turbogears1",
-    "test_turbogears2_quickstart",
+    "test_turbogears2_quickstart", "test_pylons_real",
 )  # fmt: skip
 
 SAME = {"project", "sites", "wrappers"}  # of the checkout, the host and the shell: the same under every Python

@@ -524,6 +524,11 @@ def turbogears2_27(where: Path) -> Deployment:
     return _easy_installed("turbogears2_27", where)
 
 
+def pylons(where: Path) -> Deployment:
+    """Pylons 1.0.3 on CPython 2.7: 19 zipped eggs, complete."""
+    return _easy_installed("pylons", where)
+
+
 def install_zipped(deployment: Deployment, use: str) -> None:
     """easy_install the downloads for one `use` into a deployment of CPython 2.7, each as a zipped egg."""
     _easy_install(deployment, fetch_all(downloads(use=use)))
