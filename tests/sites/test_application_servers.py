@@ -99,6 +99,35 @@ def test_each_place_that_gunicorn_is_told_a_cache_is_checked(prepared: Site, sha
         assert found(prepared) == {"time-zone": f"{application}:2", "path-not-checked": f"gunicorn (process {pid})"}
 
 
+def test_reload_of_gunicorn_prepares_nothing(prepared: Site, shared_tmp: Path) -> None:
+    """Workers of a gunicorn that is reloaded have what is emitted, and nothing is prepared for them, though gunicorn is
+    root's: a new egg is in the cache after a stop and a start."""
+    home, user = shared_tmp / "home", prepared.account
+    home.mkdir()
+    packages(home, "gunicorn", "packaging")
+    configuration, seen = home / "gunicorn.conf.py", home / "seen"
+    configuration.write_text(
+        f"bind = 'unix:{home}/s'\nuser = {user.pw_uid}\ngroup = {user.pw_gid}\nwsgi_app = 'app:application'\n"
+    )
+    (home / "app.py").write_text(
+        f"import os\nwith open({str(seen)!r}, 'a') as file:\n    print(os.environ.get('PYTHON_EGG_CACHE'), file=file)\n"
+        "def application(environ, start_response): pass\n"
+    )
+    seen.touch()
+    os.chown(seen, user.pw_uid, -1)
+    words, later = [prepared.python, "-m", "gunicorn"], prepared.cache / "Later-1.0-py3.11.egg-tmp"
+    with started(words, home, up="Booting worker", PYTHONPATH=str(home)) as pid:
+        wait_for(lambda: seen.read_text() == "None\n")
+        emitted = eggcache("wrapper", prepared.cache, *prepared.options, "--for", "gunicorn", "-o", configuration)
+        assert "next: stop gunicorn and start it\n" in emitted.stderr
+        write_egg(prepared.eggs / "Later-1.0-py3.11.egg", {"later/a.txt": "x"})
+        os.kill(pid, signal.SIGHUP)
+        wait_for(lambda: seen.read_text() == f"None\n{prepared.cache}\n", (home / "log").read_text)
+        assert not later.exists()
+    with started(words, home, up="Booting worker", PYTHONPATH=str(home)):
+        assert later.exists()
+
+
 def test_a_configuration_that_is_named(prepared: Site, shared_tmp: Path) -> None:
     """--script takes gunicorn's file and uWSGI's, of servers that do not run, and Apache's script. Each is read, and
     nothing in it is run."""
