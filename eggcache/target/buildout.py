@@ -13,7 +13,8 @@ from eggcache.system import files
 
 SUCH_AS = "such as bin/instance; of z3c.recipe.scripts, name the interpreter, with --python"
 _LARGEST = 4 << 20  # bytes; a Plone's has about 50,000
-_LIST = re.compile(rb"^sys\.path\[0?:0\][ \t]*=[ \t]*\[[ \t]*\r?\n", re.MULTILINE)
+# syspaths: collective.recipe.modwsgi, which goes through them from the last to the first
+_LIST = re.compile(rb"^(?:sys\.path\[0?:0\]|syspaths)[ \t]*=[ \t]*\[[ \t]*\r?\n", re.MULTILINE)
 _END = re.compile(rb"^[ \t]*\]", re.MULTILINE)
 _TEXT = rb"""[bu]?(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""
 _ITEM = re.compile(rb"(?:(base)|(join\(base, *)?(" + _TEXT + rb")(?(2)\))) *,?")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.metadata
 import os
 import shutil
@@ -142,6 +143,55 @@ def run_recipe_scripts(target: Deployment, where: Path, top: Path) -> Buildout:
         python = deployment.interpreter("2.7", where)
         deployment.run([python, "-c", _RUN, top / "buildout.cfg"], cwd=top, env={"PYTHONPATH": path})
     return made
+
+
+def wsgi_scripts(eggs: Sequence[Path], python: Path) -> dict[str, str]:
+    """What collective.recipe.modwsgi 2.1 and djangorecipe 2.2.1 write for mod_wsgi, by recipe: their own templates."""
+    modwsgi, django = deployment.fetch_all(deployment.downloads(use="recipes-wsgi"))
+    values = {
+        "config": "/srv/shop/prod.ini",
+        "app_name": None,
+        "syspath": ",\n    ".join(repr(str(egg)) for egg in eggs),
+    }
+    texts = {"modwsgi": _constant(modwsgi, "modwsgi/__init__.py", "WRAPPER_TEMPLATE") % values}
+    values = {"relative_paths_setup": "", "path": ",\n  ".join(repr(str(egg)) for egg in eggs), "initialization": ""}
+    values |= {"module_name": "shop", "attrs": "wsgi", "arguments": ""}
+    # In front, what zc.buildout has in front of each script
+    return {
+        **texts,
+        "django": f"#!{python}" + _constant(django, "djangorecipe/boilerplate.py", "WSGI_TEMPLATE") % values,
+    }
+
+
+def _constant(sdist: Path, module: str, name: str) -> str:
+    """What a module of an sdist assigns to a name."""
+    with tarfile.open(sdist) as archive:
+        (member,) = (member for member in archive.getnames() if member.endswith(module))
+        file = archive.extractfile(member)
+        assert file
+        tree = ast.parse(file.read())
+    (value,) = (
+        node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == name
+    )
+    text = ast.literal_eval(value)
+    assert isinstance(text, str)
+    return text
+
+
+_INSTALL = """
+import sys
+from zc.buildout import easy_install
+easy_install.install([sys.argv[1]], sys.argv[2], links=[sys.argv[3]], index=sys.argv[3], path=[], newest=False)
+"""
+
+
+def install(target: Deployment, project: str, eggs: Path, links: Path) -> None:
+    """Have zc.buildout 1.4.4 on Python 2, and 3.0.1 on 3, install what lies in `links` into a directory of eggs."""
+    path = _buildout(target.site_packages.parent.name.removeprefix("python"))
+    command = [target.python, "-W", "ignore", "-c", _INSTALL, project, eggs, links]
+    deployment.run(command, env={"PYTHONPATH": path})
 
 
 def _unzipped(name: str, egg: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -52,6 +53,22 @@ def test_the_list_is_what_the_script_has_on_its_path(
         assert short(listed, shared_tmp) == PLACES
         assert [os.path.normpath(path) for path in real[: len(PLACES)]] == listed
         assert buildout.interpreter(str(script)) == str(targets[version].python)
+
+
+@pytest.mark.parametrize(("recipe", "named"), [("modwsgi", False), ("django", True)])
+def test_list_of_a_script_for_mod_wsgi(recipe: str, named: bool, python: Path, shared_tmp: Path) -> None:
+    """What each recipe writes puts on the path what is read off it; one of them names no Python in its first line."""
+    eggs = [write_egg(shared_tmp / f"{name}-1.0-py3.11.egg", {f"{name}.py": ""}) for name in ("one", "two")]
+    script = shared_tmp / "app.wsgi"
+    script.write_text(buildouts.wsgi_scripts(eggs, python)[recipe])
+    assert buildout.eggs(str(script)) == [str(egg) for egg in eggs]
+    assert buildout.interpreter(str(script)) == (str(python) if named else None)
+    ends = re.split("^(?:from paste|import shop)", script.read_text(), flags=re.MULTILINE)[0]
+    real = deployment.run([python, "-c", f"{ends}\nprint(sys.path[:2])"]).stdout
+    assert real == f"{[str(egg) for egg in eggs]}\n"
+    result = eggcache("tree", "--all", "--path-from", script, *([] if named else ["--python", python]))
+    assert result.returncode == 0, result.stderr
+    assert {"one 1.0", "two 1.0"} <= set(re.findall(r"^\w+ \S+", result.stdout, re.MULTILINE))
 
 
 def test_a_directory_with_an_odd_name(plain: Deployment, shared_tmp: Path) -> None:
@@ -202,6 +219,19 @@ def test_unzip_all_takes_the_eggs_of_its_list(made: Buildout, nobody: pwd.struct
     assert made.egg("acme.skin-2.0").is_file()
     said = deployment.run([made.script], user=nobody.pw_name).stdout
     assert said == f"{unzipped}/acme_skin/style/a.css"
+
+
+@pytest.mark.parametrize(("version", "release", "zipped"), [("2.7", "0.6c11", True), ("3.11", "65.5.0", False)])
+def test_buildout_unzips_what_it_installs(
+    version: str, release: str, zipped: bool, target: Callable[[str, str], Deployment], shared_tmp: Path
+) -> None:
+    """zc.buildout 1.4.4 leaves an egg that says that it may be zipped as it is; 3.0.1 makes a directory of it."""
+    links, eggs = shared_tmp / "links", shared_tmp / "eggs"
+    links.mkdir()
+    eggs.mkdir()
+    egg = write_egg(links / f"One-1.0-py{version}.egg", {"one/__init__.py": "", "EGG-INFO/zip-safe": "\n"})
+    buildouts.install(target(version, release), "One", eggs, links)
+    assert [(path.name, path.is_file()) for path in eggs.iterdir()] == [(egg.name, zipped)]
 
 
 def test_a_script_that_is_no_interpreter(made: Buildout) -> None:
