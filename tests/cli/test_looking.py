@@ -352,7 +352,7 @@ def graphviz(text: str) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
 
 
 @pytest.fixture(scope="module")
-def mermaid() -> Callable[[str], dict[str, Any]]:
+def mermaid() -> Callable[..., dict[str, Any]]:
     """What mermaid's parser, from the npm registry and pinned by tests/mermaid/package-lock.json, makes of a text."""
     if not shutil.which("npm"):
         missing("there is no npm")
@@ -367,10 +367,10 @@ def mermaid() -> Callable[[str], dict[str, Any]]:
             result = subprocess.run(command, cwd=home, capture_output=True, text=True, check=False, timeout=300)
             assert result.returncode == 0, result.stderr
 
-    def parse(text: str) -> dict[str, Any]:
+    def parse(text: str, **site: int) -> dict[str, Any]:
         result = subprocess.run(
-            ["node", "parse.mjs"], cwd=home, input=json.dumps([text]), capture_output=True, text=True, check=False,
-            timeout=120,
+            ["node", "parse.mjs", json.dumps(site)], cwd=home, input=json.dumps([text]), capture_output=True, text=True,
+            timeout=120, check=False,
         )  # fmt: skip
         assert result.returncode == 0, result.stderr[-2000:]
         (answer,) = json.loads(result.stdout)
@@ -385,7 +385,7 @@ def label(text: str) -> str:
     return html.unescape(text.replace("ﬂ°°", "&#").replace("ﬂ°", "&").replace("¶ß", ";"))
 
 
-def test_graphviz_draws_the_names(mermaid: Callable[[str], dict[str, Any]]) -> None:
+def test_graphviz_draws_the_names(mermaid: Callable[..., dict[str, Any]]) -> None:
     """graphviz and mermaid show exactly the names that there are, whatever these are, and nothing else."""
     tree = made(HOSTILE)
     names = [f"{shown_as(name)} 1" for name in HOSTILE]
@@ -409,7 +409,7 @@ def test_graphviz_draws_the_names(mermaid: Callable[[str], dict[str, Any]]) -> N
 
 
 def test_every_distribution_of_a_real_tree_is_drawn(
-    turbogears1: Deployment, mermaid: Callable[[str], dict[str, Any]]
+    turbogears1: Deployment, mermaid: Callable[..., dict[str, Any]]
 ) -> None:
     """TurboGears' tree is drawn: every distribution, every arrow, by both, and in text."""
     common = ["tree", "--python", turbogears1.python]
@@ -465,3 +465,13 @@ def test_few_eggs_outside_of_the_tree_are_named(turbogears1: Deployment) -> None
     assert match, outside
     assert len(match[1].split(", ")) == 8
     assert 8 + int(match[2]) == int(match[3]) == len(json.loads(eggcache(*command, "--json").stdout)["outside"])
+
+
+def test_mermaid_draws_five_hundred_arrows(mermaid: Callable[..., dict[str, Any]]) -> None:
+    """mermaid refuses more, also where the diagram itself has maxEdges: that is for the configuration of what draws."""
+    text = "flowchart LR\n" + "".join(f"  a --> n{number}\n" for number in range(500))
+    assert len(mermaid(text)["arrows"]) == 500
+    for more in (f"{text}  a --> b\n", f'%%{{init: {{"maxEdges": 501}}}}%%\n{text}  a --> b\n'):
+        with pytest.raises(AssertionError, match="Edge limit exceeded"):
+            mermaid(more)
+    assert len(mermaid(f"{text}  a --> b\n", maxEdges=501)["arrows"]) == 501
