@@ -145,7 +145,7 @@ def test_each_project_is_found(
 
 def test_no_wheels_for_a_target_that_finds_none(target: Callable[[str, str], Deployment], shared_tmp: Path) -> None:
     """Where the target's pkg_resources knows no .dist-info the wheels are made, for another host, and nothing is
-    printed that would have its eggs replaced."""
+    printed that would have its eggs replaced: installed, it finds none of them."""
     old = target("2.7", "0.6c11")
     write_egg(shared_tmp / "Foo-1.0-py2.7.egg", {"foo.py": ""})
     result = eggcache(
@@ -155,6 +155,12 @@ def test_no_wheels_for_a_target_that_finds_none(target: Callable[[str, str], Dep
     assert [path.name for path in (shared_tmp / "out").iterdir()] == ["foo-1.0-py27-none-any.whl"]
     assert f"setuptools 0.6c11 of {old.python} finds no wheels" in result.stderr
     assert "next:" not in result.stdout
+    with zipfile.ZipFile(shared_tmp / "out" / "foo-1.0-py27-none-any.whl") as archive:
+        archive.extractall(shared_tmp / "site")
+    assert [bool(required(old.python, ["Foo"], release, shared_tmp / "site")[0]) for release in ("", "36.0.1")] == [
+        True,
+        False,
+    ]
 
 
 def test_root_is_told_as_whom_to_run_pip(own: Deployment, shared_tmp: Path, nobody: pwd.struct_passwd) -> None:
@@ -310,6 +316,65 @@ def test_killed_pip(
     assert mine.eggs == []
     assert "No broken requirements" in pip(mine, "check").stdout
     assert required(mine.python, list(at))[0] == []
+
+
+PIPS = {"2.7": ("44.1.1", "pip-2.7", True), "3.11": ("65.5.0", "pip-3.11", False)}  # whether an egg without a line goes
+
+
+@pytest.mark.parametrize("version", PIPS)
+def test_eggs_that_pip_leaves(
+    version: str, target: Callable[[str, str], Deployment], interpreter: Callable[[str], Path], shared_tmp: Path
+) -> None:
+    """pip takes away an egg whose line in easy-install.pth is an absolute path, and leaves the line; it leaves an egg
+    outside of a virtual environment, and takes it without one. One that no .pth file names goes with pip 20 alone."""
+    release, use, takes = PIPS[version]
+    mine, out = target(version, release), shared_tmp / "out"
+    newest = deployment.fetch_all(deployment.downloads(use=use))[0]
+    with zipfile.ZipFile(newest) as archive:
+        archive.extractall(mine.site_packages)
+    eggs = {
+        name: write_egg(place / f"{name}-1.0-py{version}.egg", {f"{name.lower()}.py": ""})
+        for name, place in {
+            "Absolute": mine.site_packages,
+            "Waiting": mine.site_packages,
+            "Outside": shared_tmp,
+        }.items()
+    }
+    pth = mine.site_packages / "easy-install.pth"
+    pth.write_text(text := f"{eggs['Absolute']}\n{eggs['Outside']}\n")
+    result = eggcache("wheels", out, "--all", "--python", mine.python)
+    command = shlex.split(re.findall("^next: (.*)$", result.stdout, re.MULTILINE)[0])
+    deployment.run(command)
+    assert {name for name, egg in eggs.items() if egg.exists()} == {"Waiting", "Outside"}
+    assert pth.read_text() == text
+    assert mine.run("import absolute; print(absolute.__file__)").stdout.startswith(f"{mine.site_packages}/absolute.py")
+    words = ["install", "--no-index", "--find-links", out, "--force-reinstall", "--no-deps"]
+    pip(mine, *words, "Waiting==1.0")
+    assert eggs["Waiting"].exists() is not takes
+    path = {"PYTHONPATH": f"{newest}:{eggs['Outside']}"}
+    base = [interpreter(version), "-m", "pip", *words, "--prefix", shared_tmp / "prefix", "Outside==1.0"]
+    deployment.run(base, env=path)
+    assert not eggs["Outside"].exists()
+
+
+def test_wheel_that_the_owner_cannot_read(own: Deployment, shared_tmp: Path, nobody: pwd.struct_passwd) -> None:
+    """Where the owner of an environment cannot read a wheel, pip says so before it takes any egg away."""
+    with zipfile.ZipFile(deployment.fetch_all(deployment.downloads(use="pip-3.11"))[0]) as archive:
+        archive.extractall(own.site_packages)
+    for name in ("One", "Two"):
+        write_egg(own.site_packages / f"{name}-1.0-py3.11.egg", {f"{name.lower()}.py": ""})
+    (own.site_packages / "easy-install.pth").write_text("./One-1.0-py3.11.egg\n./Two-1.0-py3.11.egg\n")
+    for path in (own.site_packages, *own.site_packages.rglob("*")):
+        os.chown(path, nobody.pw_uid, nobody.pw_gid)
+    result = eggcache("wheels", shared_tmp / "out", "--all", "--python", own.python)
+    command = shlex.split(re.findall("^next: (.*)$", result.stdout, re.MULTILINE)[0])
+    (shared_tmp / "out" / "two-1.0-py311-none-any.whl").chmod(0o600)
+    before = own.eggs
+    failed = deployment.run(command, user=nobody.pw_name, check=False)
+    assert failed.returncode == 1
+    assert "Permission denied" in failed.stderr
+    assert own.eggs == before
+    assert "one" not in {path.name.split("-")[0] for path in own.site_packages.iterdir()}
 
 
 def test_pip_compares_no_hash_of_record(
