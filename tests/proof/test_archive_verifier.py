@@ -74,6 +74,15 @@ def test_eggs_that_are_not_on_the_path(site: Site) -> None:
     assert host.run(elsewhere)[1].startswith(f"egg-not-in-cache: {site.cache}/Three-1.0-py3.11.egg-tmp: ")
 
 
+def test_egg_that_is_gone(site: Site) -> None:
+    """Where an egg is gone from the host and from the archive that was extracted last, its directory is no fault."""
+    Host(site)
+    next(site.eggs.glob("Two*")).unlink()
+    assert list(site.cache.glob("Two*"))
+    assert Host(site).run() == (0, "4 files of 1 eggs, as nobody: all current, nothing to write\n")
+    assert list(site.cache.glob("Two*"))
+
+
 def test_eggs_on_the_path_that_this_python_takes_for_none(site: Site) -> None:
     """An egg that its user may not read, or that is no zip any more, is named by its place; one that is a directory now
     needs no cache."""

@@ -21,6 +21,7 @@ PAGE = (ROOT / "docs" / "howto" / "docker.rst").read_text()
 CACHE = "/var/cache/eggcache"
 EPOCH = "1300000000"  # of 2011; the eggs are of 2009
 PROOF = next(line.strip() for line in PAGE.splitlines() if line.startswith("    RUN su -s "))
+NUMBER = "1000620000"  # as OpenShift gives them
 PROVEN = (0, "4 files of 1 eggs, as apache: all current, nothing to write")
 
 
@@ -125,3 +126,19 @@ def test_what_wrapper_prints_for_docker(builder: Builder, python: Path, checkout
     assert result.stdout == "3 files of 1 egg, as apache: all current, nothing to write\n"
     entries = tree(builder.root("shop") / CACHE[1:])
     assert {entry[:3] for name, entry in entries.items() if name[0] != "."} == {(0o040750, 0, 48), (0o100640, 0, 48)}
+
+
+def test_number_without_an_account(builder: Builder, python: Path, checkout: Path) -> None:
+    """A container that runs as a number which no /etc/passwd has runs with group 0: a cache that was built for that
+    number is read by it, and one for another user is not."""
+    egg = write_egg(builder.context / "eggs" / "Shop-1.0-py3.11.egg", {"shop/__init__.py": "", "shop/a.css": "a"})
+    words = ["--python", python, "--path", f"/srv/app/eggs/{egg.name}", "--tz", "UTC0", "--for", "docker"]
+    read = f"{CACHE}/{egg.name}-tmp/shop/a.css"
+    for who in (["--user", NUMBER], ["--user", "48", "--group", "48"]):
+        emitted = eggcache("wrapper", CACHE, *words, *who, env={"PYTHONPATH": str(checkout)}, python=str(python))
+        assert emitted.returncode == 0, emitted.stderr
+        before = after(f"ENV PYTHONPATH={checkout}\nRUN mkdir -p /var/cache").partition("ENV PYTHON_EGG_CACHE")[0]
+        image = builder.build("shop", before + emitted.stdout)
+        assert image.returncode == 0, image.stdout + image.stderr
+        result = builder.run("shop", "/bin/sh", "-c", f"id -g && cat {read}", user=NUMBER)
+        assert (result.returncode, result.stdout) == ((0, "0\na") if NUMBER in who else (1, "0\n")), result.stderr

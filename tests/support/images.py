@@ -45,11 +45,12 @@ class Builder:
         (self.context / "Dockerfile").write_text(text)
         return self._buildah("build", [*options, *self._volumes, "-t", image, str(self.context)], env)
 
-    def run(self, image: str, *command: str | Path) -> subprocess.CompletedProcess[str]:
-        """Run a command in a new container of an image, as root."""
+    def run(self, image: str, *command: str | Path, user: str = "root") -> subprocess.CompletedProcess[str]:
+        """Run a command in a new container of an image, as root or somebody else."""
         container = self._buildah("from", [*self._volumes, image])
         assert container.returncode == 0, container.stderr
-        return self._buildah("run", ["--isolation", "chroot", container.stdout.strip(), "--", *map(str, command)])
+        options = ["--isolation", "chroot", "--user", user]
+        return self._buildah("run", [*options, container.stdout.strip(), "--", *map(str, command)])
 
     def root(self, image: str) -> Path:
         """The root directory of a new container of an image."""
