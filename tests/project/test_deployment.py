@@ -123,6 +123,13 @@ def test_missing_interpreter_is_named(where: Path) -> None:
         deployment.interpreter("2.2", where)
 
 
+def test_nothing_is_left_in_a_home(where: Path, shared_tmp: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What builds an environment leaves nothing in HOME: root would make it, and /nonexistent has to be missing."""
+    monkeypatch.setattr(deployment, "HOME", str(shared_tmp / "home"))
+    assert deployment.target("2.7", "", where, shared_tmp).python.exists()
+    assert not (shared_tmp / "home").exists()
+
+
 def test_no_pythonpath_of_the_caller_reaches_a_deployment(
     turbogears2_311: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -32,6 +32,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 WORKERS = os.cpu_count() or 2
 BUILD_PATH = "/usr/local/bin:/usr/bin:/bin"
+HOME = "/nonexistent"  # of what is run: no configuration file is read
 # Pythons, and releases of setuptools that each can have: all that changed what a cache is or how eggs are found
 RELEASES = [
     ("2.7", "0.6c11"), ("2.7", "18.8.1"), ("2.7", "36.0.1"), ("3.6", "40.8.0"), ("2.7", "44.1.1"), ("3.9", "58.1.0"),
@@ -73,7 +74,7 @@ def run(
     account = pwd.getpwnam(user) if user is not None and os.geteuid() == 0 else None
     result = subprocess.run(
         [os.fspath(part) for part in command],
-        env={"PATH": BUILD_PATH, "HOME": "/nonexistent", "LANG": "C.UTF-8", **(env or {})},
+        env={"PATH": BUILD_PATH, "HOME": HOME, "LANG": "C.UTF-8", **(env or {})},
         cwd=cwd,
         input=input,
         stdin=subprocess.DEVNULL if input is None else None,
@@ -430,7 +431,8 @@ def _environment(version: str, root: Path, where: Path, seeded: bool) -> None:
     command = [sys.executable, "-m", "virtualenv", "-q", "--no-periodic-update", "--no-vcs-ignore"]
     if not seeded:
         command.append("--no-seed")
-    run([*command, "--app-data", data, "-p", python, root], env={"PYTHONPATH": str(tools)})
+    # By --app-data it would still make its usual directory in HOME.
+    run([*command, "-p", python, root], env={"PYTHONPATH": str(tools), "VIRTUALENV_OVERRIDE_APP_DATA": str(data)})
     shutil.rmtree(data, ignore_errors=True)
 
 
