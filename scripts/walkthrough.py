@@ -8,6 +8,7 @@ administrator would type.
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import shlex
@@ -26,6 +27,7 @@ from support import deployment
 from support.deployment import Deployment, DeploymentError
 
 ROOTS = Path("/var/cache/eggcache-quickstart")  # a place that nobody but root can change, and others can read
+OWNER = "clone"  # the file in it that says for which clone it was made
 MISSING = 5  # eggcache's exit status where a required distribution is missing
 
 RESOURCES = '''\
@@ -89,20 +91,47 @@ def place(own: Path) -> Path:
     """
     if os.geteuid() != 0 or deployment.others_can_use(own):
         return own / "deployment"
-    say(f"Other users cannot search {own}: the deployment is built in {ROOTS}.")
-    return roots()
+    directory = roots(own)
+    say(f"Other users cannot search {own}: the deployment is built in {directory}.")
+    return directory
 
 
-def roots() -> Path:
-    """Root's own directory outside of the clone. Raises DeploymentError where it is somebody else's."""
-    try:
-        ROOTS.mkdir(mode=0o755)
-        ROOTS.chmod(0o755)
-    except FileExistsError:
-        info = ROOTS.lstat()
-        if not stat.S_ISDIR(info.st_mode) or info.st_uid != 0 or info.st_mode & 0o022:
-            raise DeploymentError(f"{ROOTS} is not a directory that only root can write: move it away") from None
-    return ROOTS
+def roots(own: Path) -> Path:
+    """Root's own directory outside of the clone, one for each clone: eggs of two clones have the same names and other
+    dates, and no cache can serve both. Raises DeploymentError where none can be made."""
+    for directory in outside(own):
+        return directory
+    for number in itertools.count(1):
+        directory = ROOTS.with_name(f"{ROOTS.name}-{number}") if number > 1 else ROOTS
+        try:
+            directory.mkdir(mode=0o755)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise DeploymentError(f"{directory}: cannot be made: {error.strerror}") from None
+        break
+    directory.chmod(0o755)
+    (directory / OWNER).write_text(f"{own}\n")
+    return directory
+
+
+def outside(own: Path) -> list[Path]:
+    """What roots() has made for this clone, and nobody else."""
+    directories = []
+    for directory in sorted(ROOTS.parent.glob(f"{ROOTS.name}*")):
+        info = directory.lstat()
+        if stat.S_ISDIR(info.st_mode) and info.st_uid == 0 and not info.st_mode & 0o022:
+            record = directory / OWNER
+            if record.is_file() and record.read_text() == f"{own}\n":
+                directories.append(directory)
+    return directories
+
+
+def undoing(own: Path, asked: str | None) -> str:
+    """The command that removes what there is of this clone's."""
+    made = [own, *([Path(asked)] if asked and os.path.lexists(asked) else [])]
+    made += outside(own) if os.geteuid() == 0 else []
+    return shlex.join(["rm", "-r", *(str(path) for path in made if not set(path.parents) & set(made))])
 
 
 def build(where: Path) -> tuple[Deployment, str, list[str]]:
@@ -178,7 +207,7 @@ def walk(own: Path, asked: str | None = None) -> None:
 
     eggcache = own / "venv" / "bin" / "eggcache"
     where = place(own)
-    cache = asked or str((own if os.geteuid() else roots()) / "egg-cache")
+    cache = asked or str((own if os.geteuid() else roots(own)) / "egg-cache")
     made, root, names = build(where)
     lacking = root == "TurboGears"
     target = ["--python", str(made.python)]
@@ -198,15 +227,22 @@ def walk(own: Path, asked: str | None = None) -> None:
     if lacking:
         say("(PEAK-Rules is on no index today: eggcache names it, does all the rest, and ends with exit status 5.)")
 
-    step(f"The error: {user or 'a user'} asks for resources, and may write nowhere")
-    denied = {} if user else {"PYTHON_EGG_CACHE": str(where / "unwritable")}
+    reader = f"the user {user}" if user else "this user"  # who may be called nobody
+    step(f"The error: {reader} asks for resources, and may write nowhere")
+    unwritable = where / "unwritable"
+    denied = {} if user else {"PYTHON_EGG_CACHE": str(unwritable)}
     if not user:
-        (where / "unwritable").mkdir(exist_ok=True)
-        (where / "unwritable").chmod(0o555)
-    if demonstrate(script, made, user, denied, names) == 0:
+        unwritable.mkdir(mode=0o555, exist_ok=True)
+    status = demonstrate(script, made, user, denied, names)
+    if status == 0:
         raise DeploymentError("there should have been an ExtractionError")
+    if not user:
+        unwritable.rmdir()  # rm -r would ask about it
 
-    step(f"The cure: everything extracted once, where {user or 'that user'} can read it and nobody can write")
+    if user:
+        step(f"The cure: everything extracted once, where {reader} can read it and only root can write")
+    else:
+        step("The cure: everything extracted once, so that nothing is left to write")
     status = type_in(eggcache, "prepare", cache, *requirement, *target, *runtime, expected=(0, MISSING))
     if status == MISSING:
         say("(Exit status 5, by design: what is missing was said, what is there is prepared.)")
@@ -214,7 +250,7 @@ def walk(own: Path, asked: str | None = None) -> None:
     step("The same user again")
     before = listing(cache)
     if demonstrate(script, made, user, {"PYTHON_EGG_CACHE": cache}, names) != 0:
-        raise DeploymentError(f"{cache} does not serve {user or 'this user'}")
+        raise DeploymentError(f"{cache} does not serve {reader}")
     if listing(cache) != before:
         raise DeploymentError(f"something was written to {cache}")
     say(f"Nothing was written: {len(before)} files and directories, every time and inode as before.")
@@ -234,9 +270,7 @@ def walk(own: Path, asked: str | None = None) -> None:
     ):
         say(f"$ eggcache {words}".ljust(71) + f" # {what}")
 
-    made_here = [own, where, Path(cache), *([ROOTS] if os.geteuid() == 0 and ROOTS.exists() else [])]
-    remove = [path for path in dict.fromkeys(made_here) if not set(path.parents) & set(made_here)]
-    say(f"\nTo undo it: {shlex.join(['rm', '-r', *map(str, remove)])}")
+    say(f"\nTo undo it: {undoing(own, asked)}")
     packages = own / "packages"  # what scripts/quickstart had to install, in this run or an earlier one
     if packages.exists():
         say(f"and: {shlex.join(['apt-get', 'remove', *dict.fromkeys(packages.read_text().split())])}")
@@ -251,11 +285,16 @@ def walk(own: Path, asked: str | None = None) -> None:
 
 
 def main() -> int:
+    own, asked = Path(sys.argv[1]), os.path.abspath(sys.argv[2]) if sys.argv[2:] else None
     try:
-        walk(Path(sys.argv[1]), *(os.path.abspath(word) for word in sys.argv[2:]))
+        walk(own, asked)
     except DeploymentError as error:
         print(f"quickstart: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        remedy = f"run it again and it goes on, or undo it: {undoing(own, asked)}"
+        print(f"\nquickstart: interrupted: {remedy}", file=sys.stderr)
+        return 130
     return 0
 
 

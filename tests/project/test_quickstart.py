@@ -8,6 +8,7 @@ import pwd
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -74,6 +75,7 @@ def told(output: str) -> None:
         place = output.find(part, position)
         assert place >= 0, f"{part!r} does not come where it should:\n{output}"
         position = place
+    assert not re.search(r"(?<!user )\bnobody (can|asks)\b", output), "nobody is somebody"
 
 
 def test_quickstart_shows_error_and_cure_on_turbogears_1(
@@ -121,7 +123,7 @@ def test_quickstart_shows_error_and_cure_on_turbogears_1(
     assert first.endswith(undo + downloads)
     # No directory that is not there is to be removed.
     assert second.endswith(f"{undo}and: apt-get remove python3.11-venv python3-venv\n")
-    assert os.listdir(var_cache / "eggcache-quickstart") == ["egg-cache"]
+    assert sorted(os.listdir(var_cache / "eggcache-quickstart")) == ["clone", "egg-cache"]
     assert "python3-theirs" not in second
     assert {path.stat().st_uid for path in (clone / "quickstart-root", clone / "quickstart-root" / "venv")} == {0}
     shutil.rmtree(clone / "quickstart-root")
@@ -158,6 +160,65 @@ def test_quickstart_runs_without_root(clone: Path, nobody: pwd.struct_passwd) ->
     steps = re.findall(r"^(\w+) .* \.\.\. \.*$", output, re.MULTILINE)
     assert steps[:4] == ["Making", "Installing", "Installing", "There"]
     assert os.listdir(clone / "quickstart") == []
+    assert not (own / "deployment" / "unwritable").exists()  # rm -r would ask about it
+
+
+def test_quickstart_gives_each_clone_of_roots_a_place_of_its_own(shared_tmp: Path, nobody: pwd.struct_passwd) -> None:
+    """Eggs of two clones have the same names and other dates: no cache serves both. A clone keeps its place, also where
+    one before it is gone, and only that is to be removed; what somebody else has put there is left alone."""
+    import walkthrough
+
+    places = [shared_tmp / name for name in ("place", "place-2", "place-3", "place-4")]
+    places[2].mkdir()
+    os.chown(places[2], nobody.pw_uid, nobody.pw_gid)
+    (places[2] / "clone").write_text(f"{shared_tmp}/c\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(walkthrough, "ROOTS", places[0])
+        chosen = [walkthrough.roots(shared_tmp / clone) for clone in "abcab"]
+        assert chosen == [places[0], places[1], places[3], places[0], places[1]]
+        assert walkthrough.undoing(shared_tmp / "b", None) == f"rm -r {shared_tmp}/b {places[1]}"
+        shutil.rmtree(places[0])
+        assert walkthrough.roots(shared_tmp / "b") == places[1]
+
+
+def interrupted(command: Sequence[str | Path], env: Mapping[str, str], text: str = "") -> subprocess.Popen[str]:
+    """A command that gets what a terminal sends for Ctrl-C, with all that it has started, when it has printed `text`;
+    "" where it does that itself."""
+    process = subprocess.Popen(
+        command, env=dict(env), cwd="/", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True, start_new_session=True,
+    )  # fmt: skip
+    assert process.stdout
+    printed = ""
+    while text not in printed:
+        printed += (more := process.stdout.read(1))
+        assert more, f"it ended with {printed!r}"
+    if text:
+        os.killpg(process.pid, signal.SIGINT)
+    return process
+
+
+def test_quickstart_interrupted(clone: Path) -> None:
+    """Ctrl-C in any step ends it with exit status 130 and one line, which has what undoes it, and with no traceback of
+    the programs that it ended."""
+    ending = clone.parent / "python3"  # whose venv gets Ctrl-C, and says so in its way
+    ending.write_text(
+        f"#!{sys.executable}\nimport os, signal, sys, time\n"
+        'if sys.argv[1:3] == ["-m", "venv"]:\n    os.killpg(0, signal.SIGINT)\n    time.sleep(60)\n'
+    )
+    ending.chmod(0o755)
+    (clone / "quickstart").mkdir()
+    undo = f"quickstart: interrupted: run it again and it goes on, or undo it: rm -r {clone}/quickstart"
+    first = interrupted([clone / "scripts" / "quickstart"], environment({"PYTHON": str(ending)}))
+    output, errors = first.communicate(timeout=60)
+    assert (first.returncode, errors.strip()) == (130, undo), output
+    assert os.listdir(clone / "quickstart") == []
+    own = clone / "quickstart"
+    walk = [sys.executable, "-B", clone / "scripts" / "walkthrough.py", own, own / "egg-cache"]
+    second = interrupted(walk, environment(), "uilding ")
+    output, errors = second.communicate(timeout=60)
+    assert (second.returncode, errors.strip().splitlines()[-1]) == (130, undo), errors
+    assert "Traceback" not in errors
 
 
 def test_quickstart_names_the_packages_that_it_brings(clone: Path, shared_tmp: Path) -> None:
@@ -203,11 +264,13 @@ def test_quickstart_names_the_packages_that_it_brings(clone: Path, shared_tmp: P
 
 
 def test_quickstart_says_what_it_does_before_it_does_it() -> None:
-    """--help ends with exit status 0, and an option that there is not with 2; neither makes anything."""
+    """--help ends with exit status 0; an option that there is not, and a second DIR, with 2 and one line. None of them
+    makes anything."""
     before = {path.name for path in ROOT.iterdir()}
-    for word, status in (("--help", 0), ("--nonsense", 2)):
-        result = subprocess.run([ROOT / "scripts" / "quickstart", word], capture_output=True, text=True, check=False)
+    for words, status in ((["--help"], 0), (["--nonsense"], 2), (["one", "another"], 2)):
+        result = subprocess.run([ROOT / "scripts" / "quickstart", *words], capture_output=True, text=True, check=False)
         assert (result.returncode, "quickstart" in result.stdout + result.stderr) == (status, True)
+        assert result.stderr.count("\n") == (status != 0)
     assert {path.name for path in ROOT.iterdir()} == before
 
 
