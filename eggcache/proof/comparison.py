@@ -166,7 +166,7 @@ class Comparison:
             cause = f"it {why} ({more}{place.egg})"
             if whole:
                 code, path = "egg-not-in-cache", into
-                cause = f"it is missing, with the {len(rows)} files of {place.egg}"
+                cause = f"it is missing, with the {len(rows):,} file{'s' * (len(rows) != 1)} of {place.egg}"
             detail = tuple(f"{file} {reason}" for file, reason in rows[:SHOWN])
             self.reported.append((len(self.findings), (place.egg, place.distribution.inside)))
             self.findings.append(Finding(code, path, cause, remedy, context=detail))

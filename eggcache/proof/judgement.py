@@ -169,8 +169,9 @@ class _With:
             again = Remedy("prepare it again", self.host_side.prepare.line())
             remedy = groups_and_time_zones.zone_remedy(record, self.host_side.prepare, names) or again
         here = environment_variables.zone_words(self.target.timezone)
-        cause = f"prepared for {why}, and {here} here: {len(paths)} files are not "
-        cause += f"current, {paths[0][0]} is off by {paths[0][1]}"
+        cause = f"prepared for {why}, and {here} here: "
+        cause += f"{len(paths):,} files are" if len(paths) > 1 else "1 file is"
+        cause += f" not current, {paths[0][0]} is off by {paths[0][1]}"
         off = tuple(f"{path} {by}" for path, by in paths[: permissions.SHOWN])
         return Finding("time-zone", self.cache, cause, remedy, context=off)
 

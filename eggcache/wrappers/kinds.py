@@ -54,7 +54,8 @@ def _in_program(path: str, text: str) -> int:
     section supervisord takes the last, in silence."""
     heads = list(re.finditer(r"^\[(?:fcgi-)?program:[^\]\n]*\][^\n]*\n", text, re.MULTILINE))
     if len(heads) != 1:
-        cause = f"the text goes into the section of one program, and there are {len(heads)} in it"
+        count = f"are {len(heads)}" if heads else "is none"
+        cause = f"the text goes into the section of one program, and there {count} in it"
         raise EggcacheError(path, cause, "leave out -o to print the text, and put it into the right section")
     section = re.match(r"(?:(?!\[).*\n?)*", text[heads[0].end() :])
     if section and re.search(r"^environment[ \t]*[=:]", section[0], re.MULTILINE):

@@ -128,6 +128,20 @@ def test_times_that_clocks_pass_by(site: Site, zone: str, when: tuple[int, int, 
     assert {finding["code"] for finding in said["findings"]} == ({code} if code else set())
 
 
+def test_one_of_a_kind_is_counted_as_one(site: Site) -> None:
+    """One egg is no eggs, and one file no files: in the proof, in what is missing, and in what another zone has."""
+    for egg in site.eggs.iterdir():
+        egg.unlink()
+    write_egg(site.eggs / "one-1.0-py3.11.egg", {})
+    host, check = Host(site), ["check", *site.options, "--cache", site.cache, "--json"]
+    assert host.run() == (0, "1 file of 1 egg, as nobody: all current, nothing to write\n")
+    assert ": 1 file is not current, " in host.run(TZ="UTC-2")[1]
+    assert "here: 1 file is not current, " in str(as_json(eggcache(*check, "--tz", "UTC-2")))
+    shutil.rmtree(site.cache / "one-1.0-py3.11.egg-tmp")
+    assert "it is missing, with the 1 file of " in host.run()[1]
+    assert "it is missing, with the 1 file of " in str(as_json(eggcache(*check)))
+
+
 def test_what_cannot_be_printed_is_no_proof(site: Site) -> None:
     """Where its line cannot be written, it is one line on the other stream, and exit status 1."""
     host = Host(site)

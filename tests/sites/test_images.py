@@ -22,7 +22,7 @@ CACHE = "/var/cache/eggcache"
 EPOCH = "1300000000"  # of 2011; the eggs are of 2009
 PROOF = next(line.strip() for line in PAGE.splitlines() if line.startswith("    RUN su -s "))
 NUMBER = "1000620000"  # as OpenShift gives them
-PROVEN = (0, "4 files of 1 eggs, as apache: all current, nothing to write")
+PROVEN = (0, "4 files of 1 egg, as apache: all current, nothing to write")
 
 
 @pytest.fixture

@@ -111,7 +111,7 @@ def test_block_is_where_the_program_reads_it(tmp_path: Path, emit: Callable[...,
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("", "there are 0 in it"),
+        ("", "there is none in it"),
         ("[program:x]\n[program:y]\n", "there are 2 in it"),
         ("[program:x]\ncommand=a\nenvironment=A=1\n[other]\n", "can have one only"),
     ],

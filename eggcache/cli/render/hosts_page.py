@@ -37,8 +37,9 @@ def render(hosts: Mapping[str, Mapping[str, Any]], when: str) -> str:
         if not findings:
             parts.append("<p>No finding.</p>")
     wrong_hosts = sum("missing" in row[1] for row in rows)
+    count = f"{len(rows)} host{'s' * (len(rows) != 1)}"
     body = [
-        f"<p>{len(rows)} hosts, {wrong_hosts} with something to act on; {html_page.text(when)}</p>",
+        f"<p>{count}, {wrong_hosts} with something to act on; {html_page.text(when)}</p>",
         *html_page.table(("host", "state", "eggs in the cache", "cache", "findings"), rows, (2,)),
         *parts,
     ]

@@ -111,7 +111,7 @@ def compare(row, cache, shifted):
         if len(wrong[code]) > 1:
             suffix = " (and %d more of %s)" % (len(wrong[code]) - 1, row["egg"])
         if not os.path.lexists(into):
-            fault("egg-not-in-cache", into, "it is missing, with the %d files of %s" % (count, row["egg"]),
+            fault("egg-not-in-cache", into, "it is missing, with the %s of %s" % (counted(count, "file"), row["egg"]),
                   AGAIN + ", or make one with this egg")
             break
         if code == "member-changed":
@@ -154,7 +154,8 @@ def one(archive, info, path):
 def shift(shifted):
     """What makes files current in another zone: the zone of this process, or this host's rules of the archive's."""
     path, offset, date = shifted[0]
-    cause = "%d files are not current, %s is off by %s" % (len(shifted), path, offset)
+    verb = {True: "is", False: "are"}[len(shifted) == 1]
+    cause = "%s %s not current, %s is off by %s" % (counted(len(shifted), "file"), verb, path, offset)
     zone, host_zone = REQUEST["timezone"], os.environ.get("TZ")
     words = {True: "without TZ", False: "with TZ=%s" % zone}[zone is None]
     if zone == host_zone:
@@ -321,11 +322,17 @@ def conclude(rows, lookups):
         show("%s: %s: %s%s; %s" % (code, group[0][1], group[0][2], suffix, group[0][3]))
     if FAULTS:
         end(FOUND)
-    files = "%d" % sum([lookup["files"] for lookup in lookups])
-    for cut in range(len(files) - 3, 0, -3):
-        files = files[:cut] + "," + files[cut:]
-    show("%s files of %d eggs, as %s: all current, nothing to write" % (files, len(rows), user()))
+    files = counted(sum([lookup["files"] for lookup in lookups]), "file")
+    show("%s of %s, as %s: all current, nothing to write" % (files, counted(len(rows), "egg"), user()))
     end(0)
+
+
+def counted(count, noun):
+    """`1,234 files`, and `1 file`."""
+    digits = "%d" % count
+    for cut in range(len(digits) - 3, 0, -3):
+        digits = digits[:cut] + "," + digits[cut:]
+    return "%s %s%s" % (digits, noun, "s" * (count != 1))
 
 
 begin()
