@@ -256,6 +256,7 @@ def test_hostile_names_stay_text(page: Path, shared_tmp: Path) -> None:
         "schema": 1, "command": "check", "directory": HOSTILE, "outcomes": [], "findings": [finding]
     }))  # fmt: skip
     fleet = eggcache("report", said).stdout
+    assert "<p>1 host, 1 with something to act on; " in fleet
     assert "&lt;img src=x" in fleet
     assert "&lt;b onclick" in page.read_text()
     for text in (fleet, page.read_text()):
@@ -324,7 +325,8 @@ def test_table_of_many_hosts(python: Path, shared_tmp: Path, nobody: pwd.struct_
 
 
 def test_page_is_written_whole_or_not_at_all(shared_tmp: Path) -> None:
-    """A page takes the place of the one before, with nothing left beside it; what is no file is left alone."""
+    """A page takes the place of the one before, with nothing left beside it; what is no file is left alone, and so is
+    what a host said, of which the page is."""
     page = shared_tmp / "site.html"
     page.write_text("the one before")
     page.chmod(0o600)
@@ -345,3 +347,7 @@ def test_page_is_written_whole_or_not_at_all(shared_tmp: Path) -> None:
     for place, status in ((page.parent, 2), (Path("/dev/null"), 2), (page.parent / "no" / "x.html", 1)):
         assert eggcache("report", page.parent / "h.json", "-o", place).returncode == status
     assert Path("/dev/null").is_char_device()
+    said = (page.parent / "h.json").read_text()
+    result = eggcache("report", page.parent / "h.json", "-o", page.parent / "." / "h.json")
+    assert (result.returncode, "the page would replace what check said" in result.stderr) == (2, True)
+    assert (page.parent / "h.json").read_text() == said

@@ -30,6 +30,8 @@ def run(options: argparse.Namespace) -> int:
     hosts = [word for word in options.requirements if word.endswith(".json")]
     if hosts and len(hosts) < len(options.requirements):
         raise UsageError("report", "a page is of this host, or of files that check --json wrote", "name one of both")
+    if options.output and any(_is_same(host, options.output) for host in hosts):
+        raise UsageError(f"-o {options.output}", "the page would replace what check said", "name another file")
     page = hosts_page.render(_read(hosts), when) if hosts else _of_this_host(options, when)
     data = page.encode("utf-8", "backslashreplace")  # a name may be of bytes that no encoding has
     if options.output:
@@ -39,6 +41,10 @@ def run(options: argparse.Namespace) -> int:
         sys.stdout.flush()
         sys.stdout.buffer.write(data)
     return 0
+
+
+def _is_same(path: str, other: str) -> bool:
+    return os.path.exists(path) and os.path.exists(other) and os.path.samefile(path, other)
 
 
 def _of_this_host(options: argparse.Namespace, when: str) -> str:
