@@ -181,6 +181,10 @@ class _Parser(argparse.ArgumentParser):
         raise UsageError(self.prog.partition(" ")[2] or "arguments", message, remedy)
 
 
+def _is_option(word: str) -> bool:
+    return word.startswith("-")
+
+
 def parse(words: Sequence[str]) -> argparse.Namespace:
     """The options. argparse lets no REQ follow an option where DIR came before it, so what it leaves over is taken
     for what it is: an unknown option, or a REQ."""
@@ -195,12 +199,14 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     if "--json" not in parser_used._option_string_actions and getattr(options, "json", False):
         parser_used.error("unrecognized arguments: --json")
     if not options.command:
+        for word in filter(_is_option, rest):  # one that is not known says more than the command that is missing
+            parser_used.error(f"unrecognized arguments: {word}")
         if not options.version:
             parser_used.error("the following arguments are required: COMMAND")
         if options.json:
             parser_used.error("unrecognized arguments: --json")  # the version is no command's result
     for word in rest[: rest.index("--")] if "--" in rest else rest:
-        if word.startswith("-") or "requirements" not in options:
+        if _is_option(word) or "requirements" not in options:
             parser_used.error(f"unrecognized arguments: {word}")
     if rest:
         options.requirements = [*options.requirements, *(word for word in rest if word != "--")]
@@ -211,7 +217,10 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
             parser_used.error(f"{name} is empty: is a variable not set?")
     directory = getattr(options, "directory", None)
     if directory is not None and "requirements" in options and "/" not in directory and not os.path.isdir(directory):
-        parser_used.error(f"DIR comes first, and there is no {directory!r} here: write ./{directory} to have it made")
+        name = next(action.metavar for action in parser_used._actions if action.dest == "directory")
+        parser_used.error(
+            f"{name} comes first, and there is no {directory!r} here: write ./{directory} to have it made"
+        )
     if getattr(options, "limits", []):  # before anybody waits for Apache, or for a target
         from eggcache.cli import arguments
 

@@ -42,6 +42,7 @@ def test_removes_what_it_said(site: Site) -> None:
     ]  # fmt: skip
     assert f"would be removed: {site.cache}\n" in said.stdout
     assert (planned["dry_run"], result["dry_run"]) == (True, False)
+    assert f"2 eggs would be removed from {site.cache}: " in said.stdout
     assert beside(site) == []
     again = eggcache("remove", site.cache)
     assert (again.returncode, again.stdout) == (0, "")

@@ -66,6 +66,10 @@ def eggs(shared_tmp: Path) -> Path:
         (["prepare", "/x", "--wait", "nan"], "--wait"),
         (["prepare", "/x", "--al"], "--al"),
         (["prepare", "TurboGears"], "DIR comes first"),
+        (["wheels", "TurboGears"], "OUT comes first"),
+        (["--vresion"], "unrecognized arguments: --vresion; did you mean --version?"),
+        (["-V"], "unrecognized arguments: -V; "),
+        ([], "COMMAND: it is required"),
         (["prepare", ""], "DIR is empty: is a variable not set?"),
         (["remove", ""], "DIR is empty"),
         (["tree", ""], "REQ is empty"),
@@ -613,3 +617,18 @@ def test_eggcache_runs_on_its_oldest_and_newest_python(
         )  # fmt: skip
         assert result.returncode == 0, result.stderr
         assert "1 egg would be unzipped" in result.stdout
+
+
+def test_what_a_wrapper_runs_names_no_wrapper(python: Path, eggs: Path) -> None:
+    """A lenient prepare, which is a wrapper's, does not say that a wrapper comes next; any other one does."""
+    words = ["--user", "nobody", "--python", python, "--path", eggs / "One-1.0-py3.11.egg"]
+    for more, is_said in (["--lenient"], False), ([], True):
+        result = eggcache("prepare", eggs / f"cache-{is_said}", *words, *more)
+        assert ("1 egg made" in result.stdout, "next: " in result.stdout) == (True, is_said)
+
+
+def test_directory_that_is_made_for_no_egg(python: Path, eggs: Path) -> None:
+    """Where there is no zipped egg, prepare makes its directory all the same, and does not say that it did nothing."""
+    result = eggcache("prepare", eggs / "cache", "setuptools", "--user", "nobody", "--python", python)
+    assert result.stdout == "there is no zipped egg in the tree: nothing to extract\n"
+    assert (eggs / "cache").is_dir()

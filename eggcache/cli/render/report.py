@@ -17,6 +17,12 @@ from eggcache.errors import Missing, Remedy
 from eggcache.model import Finding, Outcome, Report, Tree
 from eggcache.target import resolver
 
+_PREPOSITIONS = {"packed": "for", "removed": "from"}  # between an action and its directory; of others "in"
+_EFFECTS = {
+    "archive": "the cache in it is empty",
+    "prepare": "nothing to extract",
+}  # of no egg: it is made
+
 
 def tree_json(
     tree: Tree, *, cache: str | None = None, prepared: Sequence[bool] = (), eggs: Iterable[Finding] = ()
@@ -95,7 +101,7 @@ def summary(result: Report, *, following: str = "", verbose: bool = False, undo:
     for action in ("made", "replaced", "kept", "removed", "unzipped", "restored", "packed"):
         outcomes = [outcome for outcome in result.outcomes if outcome.action == action]
         if outcomes:
-            place = f" {'for' if action == 'packed' else 'in'} {result.directory}" if result.directory else ""
+            place = f" {_PREPOSITIONS.get(action, 'in')} {result.directory}" if result.directory else ""
             verb = action if action == "kept" else would + action
             sums = sum(outcome.files for outcome in outcomes), sum(outcome.size for outcome in outcomes)
             yield total(len(outcomes), noun, f"{verb}{place}", *sums)
@@ -106,7 +112,7 @@ def summary(result: Report, *, following: str = "", verbose: bool = False, undo:
     elif not result.outcomes and all(
         finding.status in (0, Missing.status) and finding.code != freshness.NO_ROOT for finding in result.findings
     ):
-        effect = "the cache in it is empty" if result.command == "archive" else "nothing to do"
+        effect = _EFFECTS.get(result.command, "nothing to do")
         thing = "egg" if noun == "wheel" else "egg to be put back" if undo else "zipped egg"
         yield f"there is no {thing} in the tree: {effect}"
     elif result.outcomes and following and not result.dry_run:

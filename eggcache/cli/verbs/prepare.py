@@ -120,4 +120,5 @@ def _prepare_anew(
         result = preparation.report(launch)
     if not result.unchanged:
         result = replace(result, notes=(*notes, *result.notes, *_warnings(directory)))
-    return console.present(result, options, lenient=options.lenient, following=next_command.wrapper(options))
+    following = "" if options.lenient else next_command.wrapper(options)  # what is lenient is a wrapper's
+    return console.present(result, options, lenient=options.lenient, following=following)
