@@ -269,6 +269,16 @@ def test_no_cache_and_an_empty_one_are_told_apart(site: Site) -> None:
     assert "no receipt" in status(site.cache)[1]["findings"][0]["cause"]
 
 
+def test_what_has_no_receipt_is_not_counted(site: Site) -> None:
+    """The eggs of a cache without a receipt, as one that came in an archive, are there: nothing says that there are
+    none, nor that a receipt says so."""
+    site.prepare()
+    (site.cache / ".eggcache.json").unlink()
+    result = eggcache("status", site.cache)
+    assert result.stdout.startswith(f"{site.cache}: its content is unknown; root (uid 0), ")
+    assert result.stdout.count("\n") == 1
+
+
 @pytest.mark.parametrize("text", ["", "{", '{"schema": 1, "entries": {}, "extracted": {}}', '{"schema": 2}'])
 def test_receipt_of_another_kind(site: Site, text: str) -> None:
     """A receipt that is damaged, or an older eggcache's, counts as none."""

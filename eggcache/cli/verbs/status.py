@@ -55,11 +55,13 @@ def lines(inventory: Inventory, *, verbose: bool = False) -> Iterator[str]:
     if inventory.mode is None or inventory.uid is None or inventory.gid is None:
         return
     count, files = len(inventory.contents), report.files(sum(content.files for content in inventory.contents))
-    size = f"{files}, {report.size(sum(content.size for content in inventory.contents))}"
+    size = report.size(sum(content.size for content in inventory.contents))
+    is_known = inventory.prepares or inventory.contents  # what has no receipt is not looked through
+    amount = f"{count} egg{'s' * (count != 1)}, {files}, {size}" if is_known else "its content is unknown"
     owner = (
         f"{safe_dirs.owner_name(inventory.uid)}, group {accounts.group_name(inventory.gid)}, mode {inventory.mode:04o}"
     )
-    yield f"{inventory.directory}: {count} egg{'s' * (count != 1)}, {size}; {owner}"
+    yield f"{inventory.directory}: {amount}; {owner}"
     copies = {os.path.join(inventory.directory, egg.name) for egg in inventory.contents if egg.state == "copied"}
     for prepare in inventory.prepares:
         yield from _prepare_lines(prepare, copies, verbose)
@@ -82,7 +84,8 @@ def lines(inventory: Inventory, *, verbose: bool = False) -> Iterator[str]:
         yield f"{name}  {reason}"
     if inventory.running:
         yield "another run holds the lock: what it prepares is not in here yet"
-    yield "as the receipt and the dates of files say; eggcache check proves it"
+    if is_known:
+        yield "as the receipt and the dates of files say; eggcache check proves it"
 
 
 def _prepare_lines(prepare: Prepare, copies: Collection[str], verbose: bool) -> Iterator[str]:
