@@ -42,6 +42,8 @@ def remove(directory: str, run: Run = DEFAULT_RUN) -> Report:
             if not run.dry_run:
                 _finish(directory)
             return absence
+        except NotPermitted as error:
+            raise _by_hand(error) from None
         stack.callback(os.close, descriptor)
         # Not os.path.realpath, which follows any link, whoever planted it.
         path = os.readlink(f"/proc/self/fd/{descriptor}")
@@ -49,6 +51,8 @@ def remove(directory: str, run: Run = DEFAULT_RUN) -> Report:
             parent = safe_dirs.open_parent(path)
         except FileNotFoundError:
             return absence  # with all that was around it
+        except NotPermitted as error:
+            raise _by_hand(error) from None
         stack.callback(os.close, parent)
         lock = stack.enter_context(ExitStack())
         if not _is_ours(descriptor):
@@ -92,6 +96,16 @@ def remove(directory: str, run: Run = DEFAULT_RUN) -> Report:
     if os.path.islink(directory):
         notes.append(f"{directory}: the symbolic link to {path} is yours to remove")
     return Report("remove", directory, outcomes, (), tuple(notes), dry_run=run.dry_run)
+
+
+def _by_hand(error: NotPermitted) -> NotPermitted:
+    """The error for what is not safe, with what one can do who does not want a cache but be rid of it."""
+    remedy = "name the egg cache"
+    if os.path.isdir(error.thing):
+        remedy = "run it as its owner, or see what is in it and remove it yourself"
+    if os.geteuid():
+        remedy = "run it as root, or as its owner"
+    return NotPermitted(error.thing, error.cause, remedy)
 
 
 def _prefix(path: str) -> str:

@@ -165,6 +165,9 @@ def _check_movable(path: str, parent: int) -> None:
         info = os.stat(os.path.basename(path), dir_fd=parent, follow_symlinks=False)
         if stat.S_ISDIR(info.st_mode) and info.st_mode & stat.S_ISVTX:
             raise NotPermitted(path, "it is a directory for everybody, as /tmp is", "name one below it")
+        is_file = not stat.S_ISDIR(info.st_mode) and not stat.S_ISLNK(info.st_mode)
+        if is_file and not safe_dirs.may_be_planted(info, parent):  # as /etc/passwd: it was typed by mistake
+            raise NotPermitted(path, "it is no directory, and nobody else can have put it there", "name a directory")
         if info.st_dev != os.fstat(parent).st_dev:
             raise NotPermitted(path, "cannot be moved aside: it is a mount point", "name another directory")
 

@@ -29,24 +29,28 @@ def findings(prepare: command_lines.Prepare, rebuilt: Callable[[Sequence[str]], 
     above = [place for place in _above(directory) if _replaceable(place, directory, account)]
     if open_to_others:
         yield open_to_others
+    elsewhere = Remedy(
+        "prepare a cache below directories of root's, and start Apache with that",
+        prepare.at(command_lines.ELSEWHERE).line(),
+    )
     if writable:
         cause = (
             f"{account.name} can write to it, so whoever breaks into the web server can change the code that it runs"
             + (f" (and to {len(writable) - 1} more)" if len(writable) > 1 else "")
         )
-        yield Finding("cache-writable", writable[0], cause, rebuilt(writable), context=tuple(writable[:SHOWN]))
+        remedy = elsewhere if above else rebuilt(writable)  # root makes no cache where somebody can exchange it
+        yield Finding("cache-writable", writable[0], cause, remedy, context=tuple(writable[:SHOWN]))
     for place in above:
         cause = f"{account.name} can exchange what is in it, and so the whole cache {directory}"
-        remedy = Remedy(
-            "prepare a cache below directories of root's, and start Apache with that",
-            prepare.at(command_lines.ELSEWHERE).line(),
-        )
-        yield Finding("parent-writable", place, cause, remedy)
+        yield Finding("parent-writable", place, cause, elsewhere)
     if os.geteuid() == 0 and not (open_to_others or writable or above):
         try:
             os.close(safe_dirs.open_directory(directory))
         except NotPermitted as unsafe:
-            yield Finding("cache-unsafe", unsafe.thing, unsafe.cause, unsafe.remedy)
+            remedy = unsafe.remedy
+            if unsafe.thing == os.path.abspath(directory) and not os.stat(directory).st_mode & stat.S_ISVTX:
+                remedy = Remedy("move it aside, and build it anew", prepare.line("--reset"))
+            yield Finding("cache-unsafe", unsafe.thing, unsafe.cause, remedy)
         except OSError:
             pass  # it went away meanwhile: its members are missing
 

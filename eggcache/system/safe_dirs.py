@@ -242,8 +242,10 @@ def _trusted_link(parent: int, name: str, path: str, group_may: bool) -> str:
     except FileNotFoundError:
         raise NotPermitted(path, "another user exchanges it again and again", "name another directory") from None
     if not stat.S_ISLNK(info.st_mode):
-        cause = "it is no directory"
-        raise NotPermitted(path, cause, "remove it, name another directory, or let --reset move it aside")
+        remedy = "name another directory"
+        if may_be_planted(info, parent):
+            remedy += ", or let --reset move it aside"
+        raise NotPermitted(path, "it is no directory", remedy)
     if info.st_uid not in (0, os.geteuid()) or os.fstat(parent).st_mode & (0o002 if group_may else 0o022):
         cause = f"it is a symbolic link of {owner_name(info.st_uid)} that somebody else could have planted"
         raise NotPermitted(path, cause, "remove it, name the directory itself, or let --reset move it aside")
@@ -251,6 +253,15 @@ def _trusted_link(parent: int, name: str, path: str, group_may: bool) -> str:
         return os.readlink(name, dir_fd=parent)
     except OSError as error:  # /proc/1/root, in a container
         raise NotPermitted(path, f"cannot be opened: {error.strerror}", "name another directory") from None
+
+
+def may_be_planted(info: os.stat_result, parent: int) -> bool:
+    """Whether somebody else than root and the caller could have put an entry into its directory.
+
+    :param info: of the entry
+    :param parent: a descriptor of that directory
+    """
+    return info.st_uid not in (0, os.geteuid()) or bool(os.fstat(parent).st_mode & 0o022)
 
 
 def open_parent(path: str) -> int:

@@ -485,6 +485,22 @@ def test_foreign_directory_and_reset(site: Site) -> None:
     assert site.cache.stat().st_ino == inode
 
 
+def test_reset_leaves_a_file_that_nobody_else_put_there(site: Site) -> None:
+    """--reset moves no file aside that root itself has in a directory of root's, such as /etc/passwd: it was named by
+    mistake, and no message says to remove it. In /tmp, and where it is another user's, it may be planted."""
+    site.cache.write_text("mine")
+    for more in ([], ["--reset"], ["--reset", "-n"]):
+        result = site.prepare(*more)
+        assert (result.returncode, site.cache.read_text()) == (4, "mine")
+        assert "it is no directory" in result.stderr
+        assert "--reset" not in result.stderr
+        assert "remove" not in result.stderr
+    site.cache.parent.chmod(0o1777)
+    assert "; name another directory, or let --reset move it aside\n" in site.prepare().stderr
+    assert site.prepare("--reset").returncode == 0
+    assert site.served()
+
+
 def test_two_resets_at_once_move_one_directory_aside(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of two --reset of one unsafe directory the slower one finds that of the faster in its place, current and safe: it
     leaves that, reports it, and removes what it has built itself."""

@@ -113,8 +113,22 @@ def test_is_no_egg_cache(site: Site) -> None:
         assert directory.is_dir()
     file = site.eggs.parent / "file"
     file.write_text("")
-    assert eggcache("remove", file).returncode == 4
+    result = eggcache("remove", file)
+    assert (result.returncode, result.stderr) == (4, f"eggcache: {file}: it is no directory; name the egg cache\n")
     assert file.exists()
+
+
+def test_what_is_not_safe_to_remove(site: Site) -> None:
+    """For a cache that is another user's, and for one in such a user's directory, remove names no option of prepare,
+    and no place for a new cache."""
+    site.prepare()
+    os.chown(site.cache, site.account.pw_uid, site.account.pw_gid)
+    for _ in range(2):
+        result = eggcache("remove", site.cache)
+        assert result.returncode == 4
+        assert result.stderr.endswith("; run it as its owner, or see what is in it and remove it yourself\n")
+        os.chown(site.cache, 0, 0)
+        os.chown(site.cache.parent, site.account.pw_uid, site.account.pw_gid)
 
 
 @pytest.mark.parametrize("receipt", [None, "{", '{"schema": 1}'])

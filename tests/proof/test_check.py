@@ -443,6 +443,10 @@ RIGHTS: dict[str, tuple[set[str], Callable[[Checked, pwd.struct_passwd], object]
         {"cache-unsafe"},
         lambda s, n: os.chown(s.cache, pwd.getpwnam("daemon").pw_uid, n.pw_gid),
     ),
+    "it and the parent are nobody's": (
+        {"cache-writable", "parent-writable"},
+        lambda s, n: [os.chown(path, n.pw_uid, n.pw_gid) for path in (s.cache, s.cache.parent)],
+    ),
     "the parent belongs to a third one": (
         {"cache-unsafe"},
         lambda s, n: os.chown(s.cache.parent, pwd.getpwnam("daemon").pw_uid, 0),
@@ -451,12 +455,24 @@ RIGHTS: dict[str, tuple[set[str], Callable[[Checked, pwd.struct_passwd], object]
 
 
 @pytest.mark.parametrize("change", RIGHTS)
-def test_who_could_put_other_files_is_found(site: Checked, nobody: pwd.struct_passwd, change: str) -> None:
-    """Whoever could put other files where Apache reads them is found, by mode, owner, ACL and directory above."""
+def test_who_could_put_other_files_is_found(site: Checked, where: Path, nobody: pwd.struct_passwd, change: str) -> None:
+    """Whoever could put other files where Apache reads them is found, by mode, owner, ACL and directory above. The
+    command to run makes the cache anew, where the directory above is safe, and else another one."""
     codes, make = RIGHTS[change]
     make(site, nobody)
     findings = site.check()
     assert set(findings) == codes
+    commands = {finding["command"] for finding in findings.values()}
+    if any("/var/cache/eggcache" in command for command in commands):
+        assert len(commands) == 1
+        site.cache = where / "elsewhere" / change.replace(" ", "-").replace("'", "")
+        site.cache.parent.mkdir(exist_ok=True)
+        commands = {command.replace("/var/cache/eggcache", str(site.cache)) for command in commands}
+    elif "the parent" in change:
+        return
+    for command in commands:
+        assert eggcache(*shlex.split(command)[1:]).returncode == 0
+    assert site.check() == {}
 
 
 def test_closed_directory_above_the_cache_is_the_one_finding(site: Checked) -> None:

@@ -305,6 +305,7 @@ def test_what_is_in_the_way_stays_under_another_name(safe: Path) -> None:
 def test_renewal_that_fails(safe: Path) -> None:
     """What could not be finished leaves what was there where it was, and nothing beside it."""
     (safe / "cache").write_text("in the way")
+    os.chown(safe / "cache", OTHER, OTHER)
 
     def fail() -> None:
         with reset_directory.renewal(str(safe / "cache"), 0) as new:
