@@ -79,7 +79,7 @@ def test_egg_that_is_gone(site: Site) -> None:
     Host(site)
     next(site.eggs.glob("Two*")).unlink()
     assert list(site.cache.glob("Two*"))
-    assert Host(site).run() == (0, "4 files of 1 eggs, as nobody: all current, nothing to write\n")
+    assert Host(site).run() == (0, "4 files of 1 egg, as nobody: all current, nothing to write\n")
     assert list(site.cache.glob("Two*"))
 
 
