@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import os
 import pwd
+import re
 import shutil
 import subprocess
 import sys
@@ -257,7 +258,8 @@ def test_apache_that_embeds_the_target_is_named(module: str, site: Deployment, s
         assert family <= processes.keys()
         assert {processes[pid]["user"] for pid in family} == {"root", www_data().pw_name}
         assert all("libpython3.11.so" in processes[pid]["uses"] for pid in family)
-        assert "ctl stop, eggcache unzip-all, " in result.stderr
+        # Another worker of the tests may run Debian's Python meanwhile
+        assert re.search("ctl stop(?: and stop the others)?, eggcache unzip-all, ", result.stderr)
     finally:
         httpd.stop()
 
