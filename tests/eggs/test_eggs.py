@@ -19,6 +19,7 @@ from support.deployment import RELEASES, Deployment
 from support.judge import Answer, as_json, eggcache, environment, judge, served, watched
 from support.parts import missing
 from support.probe import build, rounds
+from support.sites import write_egg
 
 # What real eggs are known to have that no cache can serve, and in whose lookups it shows.
 UNSERVABLE = {
@@ -286,3 +287,42 @@ def test_egg_is_cached_under_the_name_of_its_link(own: Deployment, shared_tmp: P
     assert result.returncode == 0, result.stderr
     assert (cache / f"{link.name}-tmp").is_dir()
     assert served(judge(own.python, cache, [link], nobody), cache)
+
+
+LIBRARY = r"""
+import sys
+import _json, encodings
+standard, sys.path[:] = sys.path[:], sys.argv[1:]
+library = sys.modules.pop("_json").__file__
+import pure
+assert pure.__file__.startswith(sys.argv[1])
+try:
+    import _json
+    print("imported")
+except ImportError:
+    print("ImportError")
+print(library)
+"""
+
+
+@pytest.mark.parametrize("version", ["2.7", "3.6", "3.8", "3.11", "3.13"])
+def test_python_imports_modules_from_a_zip_and_no_library(
+    version: str, interpreter: Callable[[str], Path], shared_tmp: Path, nobody: pwd.struct_passwd
+) -> None:
+    """Python imports a module out of an egg without an attempt to write, also where the user may write beside it; a
+    native library it imports out of a directory alone."""
+    (place := shared_tmp / "writable").mkdir()
+    place.chmod(0o777)
+    egg, directory = place / "One-1.0.egg", place / "directory"
+    for kind in (egg, directory):
+        command = [str(interpreter(version)), "-S", "-E", "-B", "-c", LIBRARY, str(kind)]
+        if kind is egg:
+            write_egg(egg, {"pure.py": "x = 1\n"})
+            library = subprocess.check_output(command, text=True, env=environment(), cwd="/").split()[1]
+            with zipfile.ZipFile(egg, "a") as archive:
+                archive.write(library, os.path.basename(library))
+            egg.chmod(0o644)
+        else:
+            shutil.unpack_archive(egg, directory, "zip")
+        result, attempts = watched(command, nobody, env=environment())
+        assert (result.stdout.split()[:1], attempts) == (["ImportError" if kind is egg else "imported"], [])
