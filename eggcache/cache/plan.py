@@ -140,7 +140,7 @@ class Plan:
             is_named = count <= 0 or not isinstance(error, NotPermitted)
             yield Step((refusal(error),) if is_named else (), {path: freshness.fingerprint(path)})
         if count > 0:
-            cause = f"{account.name} cannot read {count} more eggs on its path"
+            cause = f"{account.words} cannot read {count} more eggs on its path"
             remedy = "see to the named eggs, and run it again"
             yield Step((refusal(NotPermitted(self.tree.interpreter.executable, cause, remedy)),))
 

@@ -171,7 +171,7 @@ def _log_files(path: str, config: Section, account: Account) -> Iterator[Finding
             problem = _unwritable(log, renames=kind not in ("FileHandler", "WatchedFileHandler"))
         if problem is not None:
             relative = "" if file.startswith("/") else "it is relative, to Apache's working directory /; "
-            cause = f"{relative}{account.name} cannot write it: {_whose(problem)}"
+            cause = f"{relative}{account.words} cannot write it: {_whose(problem)}"
             remedy = f"make it {account.name}'s, in a directory that is there and holds nothing but logs"
             yield Finding("log-file-unwritable", label(log), cause, remedy)
 

@@ -242,9 +242,9 @@ class _Without:
         count = f"{len(outcomes)} zipped egg{'s' * (len(outcomes) != 1)}"
         writable = self._writable()
         what = (
-            f"which {self.account.name} can write to: whoever breaks into the web server can change its code"
+            f"which {self.account.words} can write to: whoever breaks into the web server can change its code"
             if writable
-            else f"which {self.account.name} cannot write to: an ExtractionError at the first request"
+            else f"which {self.account.words} cannot write to: an ExtractionError at the first request"
         )
         apaches = self.host_side.apaches(self.host_side.tree.interpreter.version)
         used = [(server.thing, server.values.get("PYTHON_EGG_CACHE") or "") for server in apaches]

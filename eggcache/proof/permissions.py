@@ -35,13 +35,13 @@ def findings(prepare: command_lines.Prepare, rebuilt: Callable[[Sequence[str]], 
     )
     if writable:
         cause = (
-            f"{account.name} can write to it, so whoever breaks into the web server can change the code that it runs"
+            f"{account.words} can write to it, so whoever breaks into the web server can change the code that it runs"
             + (f" (and to {len(writable) - 1} more)" if len(writable) > 1 else "")
         )
         remedy = elsewhere if above else rebuilt(writable)  # root makes no cache where somebody can exchange it
         yield Finding("cache-writable", writable[0], cause, remedy, context=tuple(writable[:SHOWN]))
     for place in above:
-        cause = f"{account.name} can exchange what is in it, and so the whole cache {directory}"
+        cause = f"{account.words} can exchange what is in it, and so the whole cache {directory}"
         yield Finding("parent-writable", place, cause, elsewhere)
     if os.geteuid() == 0 and not (open_to_others or writable or above):
         try:

@@ -35,6 +35,11 @@ class Account(namedtuple("Account", ("name", "uid", "gid", "groups"), defaults=(
     gid: int
     groups: tuple[int, ...]
 
+    @property
+    def words(self) -> str:
+        """The name in a sentence: "nobody can write to it" would be the opposite of what is meant."""
+        return "user nobody" if self.name == "nobody" else self.name
+
 
 def user_name(uid: int) -> str:
     """The name of a user; the number in digits where it has no name, as in many containers.
@@ -228,10 +233,10 @@ def in_the_way(path: str, account: Account) -> NotPermitted:
     try:
         info = os.stat(place)
     except OSError as error:
-        return NotPermitted(path, f"{account.name} cannot reach it: {place}: {error.strerror}", "")
+        return NotPermitted(path, f"{account.words} cannot reach it: {place}: {error.strerror}", "")
     owner = user_name(info.st_uid)
-    cause = f"{account.name} cannot use it: {place} is {owner}'s, mode {stat.S_IMODE(info.st_mode):04o}"
-    return NotPermitted(path, cause, f"make it readable for {account.name}, or move what is needed to a place that is")
+    cause = f"{account.words} cannot use it: {place} is {owner}'s, mode {stat.S_IMODE(info.st_mode):04o}"
+    return NotPermitted(path, cause, f"make it readable for {account.words}, or move what is needed to a place that is")
 
 
 def need_proc() -> None:

@@ -94,6 +94,7 @@ def find(python: str | None = None) -> str:
     found by the link that starts it.
 
     :param python: a path, or the name of a program on the PATH; None: none was named
+    :raises NotPermitted: it is in a directory that the caller may not search
     :raises UsageError: there is no such program; or none was named, and eggcache is a program of its own
         (scripts/binary), which no Python runs
     """
@@ -118,8 +119,12 @@ def find(python: str | None = None) -> str:
     if program is None:
         raise UsageError(f"{origin} {name}", "there is no such program on the PATH", REMEDY)
     path = os.path.abspath(program)
-    if not os.path.exists(path):
-        raise UsageError(f"{origin} {path}", "there is no such file", REMEDY)
+    try:
+        os.stat(path)
+    except PermissionError:  # it may well be there
+        raise accounts.in_the_way(path, accounts.current()) from None
+    except OSError:
+        raise UsageError(f"{origin} {path}", "there is no such file", REMEDY) from None
     if os.path.isdir(path):
         binary = os.path.join(path, "bin", "python")
         if not os.path.isfile(binary):

@@ -315,6 +315,6 @@ def in_the_way(executable: str, account: Account) -> OutOfReach | None:
             reachable = path is None or accounts.may(path, os.X_OK)
         if path is not None and not reachable:
             cause = accounts.in_the_way(path, account).cause
-            remedy = f"name Apache's Python with --python, or let {account.name} use this one"
+            remedy = f"name Apache's Python with --python, or let {account.words} use this one"
             return OutOfReach(executable, cause, remedy)
     return None

@@ -50,7 +50,7 @@ def _open(path: str, run: Run, directories: Iterable[str], remedy: str, *, creat
         lack = "it" if error.filename == path else error.filename
         raise EggcacheError(option, f"{lack} does not exist", remedy) from None
     except PermissionError as error:
-        cause = f"{accounts.current().name} cannot use it: {error.strerror}"
+        cause = f"{accounts.current().words} cannot use it: {error.strerror}"
         raise NotPermitted(option, cause, "name another directory") from None
     except OSError as error:
         raise EggcacheError(option, f"cannot be used: {error.strerror}", "name another") from None

@@ -129,7 +129,7 @@ def _check_writable(descriptor: int, path: str) -> None:
         raise NotPermitted(path, "the file system of these eggs is mounted read-only", "remount it and run again")
     info, me = os.fstat(descriptor), accounts.current()
     cause = (
-        f"{me.name} cannot write to this directory of eggs: it belongs to {safe_dirs.owner_name(info.st_uid)}, "
+        f"{me.words} cannot write to this directory of eggs: it belongs to {safe_dirs.owner_name(info.st_uid)}, "
         f"mode {stat.S_IMODE(info.st_mode):04o}"
     )
     raise NotPermitted(path, cause, "run it as root, or as the owner")

@@ -424,8 +424,8 @@ def test_egg_that_the_runtime_user_cannot_read(site: Site) -> None:
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
     result = site.prepare("--path", secret)
     assert result.returncode == 4
-    assert f"{locked}: nobody cannot use it: {locked} is root's, mode 0600" in result.stderr
-    assert f"{secret}: nobody cannot use it: {private} is root's, mode 0700" in result.stderr
+    assert f"{locked}: user nobody cannot use it: {locked} is root's, mode 0600" in result.stderr
+    assert f"{secret}: user nobody cannot use it: {private} is root's, mode 0700" in result.stderr
     assert sorted(path.name[:3] for path in site.cache.glob("*-tmp")) == ["One", "Two"]
     locked.chmod(0o644)
     private.chmod(0o755)

@@ -162,7 +162,7 @@ def test_configuration_of_the_manual(either: Configured) -> None:
     (url, _, _), (code, thing, cause) = either.findings("/myapp")
     assert url == "base-url-missing"
     assert (code, thing) == ("log-file-unwritable", "/usr/local/apache2/logs/myapp.log")
-    assert cause == "nobody cannot write it: /usr/local/apache2: No such file or directory"
+    assert cause == "user nobody cannot write it: /usr/local/apache2: No such file or directory"
     os.chown(either.logs, either.account.uid, -1)
     text = MANUAL.replace("/usr/local/apache2/logs", str(either.logs))
     either.write(
@@ -297,7 +297,7 @@ def test_the_runtime_user_cannot_read_it(site: Configured) -> None:
     site.write(SETTINGS, 0o600)
     ((code, thing, cause),) = site.findings()
     assert (code, thing) == ("app-config-unreadable", str(site.config))
-    assert cause == f"nobody cannot use it: {site.config} is root's, mode 0600"
+    assert cause == f"user nobody cannot use it: {site.config} is root's, mode 0600"
     site.write(SETTINGS)
     site.root.chmod(0o700)
     ((code, _, cause),) = site.findings()
@@ -337,10 +337,10 @@ def test_log_file_has_to_be_writable(site: Configured, kind: str) -> None:
     site.handler(kind, f"({str(log)!r}, 'a')")
     ((code, thing, cause),) = site.findings()
     assert (code, thing) == ("log-file-unwritable", str(log))
-    assert cause == f"nobody cannot write it: the directory {site.logs} is root's, mode 0755"
+    assert cause == f"user nobody cannot write it: the directory {site.logs} is root's, mode 0755"
     log.touch(0o640)
     ((_, _, cause),) = site.findings()
-    assert cause == f"nobody cannot write it: {log} is root's, mode 0640"
+    assert cause == f"user nobody cannot write it: {log} is root's, mode 0640"
     os.chown(log, site.account.uid, -1)
     assert site.findings() == []  # though its directory is root's
     log.unlink()
@@ -389,7 +389,7 @@ def test_log_file_that_is_a_directory_or_a_link(site: Configured) -> None:
     (site.logs / "link").symlink_to(site.root / "there.log")
     site.handler("FileHandler", f"('{site.logs}/link',)")
     ((_, _, cause),) = site.findings()
-    assert cause == f"nobody cannot write it: the directory {site.root} is root's, mode 0755"
+    assert cause == f"user nobody cannot write it: the directory {site.root} is root's, mode 0755"
 
 
 def test_relative_log_file(site: Configured) -> None:

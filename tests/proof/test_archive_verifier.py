@@ -53,7 +53,12 @@ def test_what_it_is_run_with(site: Site) -> None:
     for arguments, user, env, says in (
         ((), "root", {}, "run it as the user that the server runs as"),
         (("--help",), "nobody", {}, "directories and eggs"),
-        (("/not/there",), "nobody", {}, "/not/there: there is no such directory or egg, or nobody cannot get there"),
+        (
+            ("/not/there",),
+            "nobody",
+            {},
+            "/not/there: there is no such directory or egg, or user nobody cannot get there",
+        ),
         ((), "nobody", {"PYTHON_EGG_CACHE": "cache"}, "PYTHON_EGG_CACHE=cache: write it in full"),
     ):
         status, line = host.run(*arguments, user=user, **env)
@@ -90,7 +95,7 @@ def test_eggs_on_the_path_that_this_python_takes_for_none(site: Site) -> None:
     one = next(site.eggs.glob("One*"))
     kept = one.read_bytes()
     one.chmod(0o600)
-    assert host.run() == (3, f"egg-unreadable: {one}: nobody may not read it; let nobody read it\n")
+    assert host.run() == (3, f"egg-unreadable: {one}: user nobody may not read it; let user nobody read it\n")
     one.chmod(0o644)
     one.write_bytes(kept[:-30])
     status, line = host.run()

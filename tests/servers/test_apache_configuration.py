@@ -700,7 +700,7 @@ def test_daemons_that_cannot_read_the_cache(host: Host, cache: Path, monkeypatch
     assert finding.code == "daemon-user-cannot-read"
     assert (
         finding.cause
-        == f"the processes of one run as nobody, and nobody cannot read the cache: {cache} is root's, mode 0750"
+        == f"the processes of one run as nobody, and user nobody cannot read the cache: {cache} is root's, mode 0750"
     )
     # mod_wsgi takes Apache's own group where none is given, whatever the user's is
     assert host.findings("WSGIDaemonProcess one user=nobody", ["wsgi"], cache=str(cache)) == []

@@ -204,7 +204,7 @@ def test_zip_that_a_forged_answer_names_is_opened_with_the_users_rights(hostile:
     assert egg.is_file()
     if command == "prepare":
         assert result.returncode == 4
-        assert f"{egg}: nobody cannot use it: {hostile.secret} is root's, mode 0700" in result.stderr
+        assert f"{egg}: user nobody cannot use it: {hostile.secret} is root's, mode 0700" in result.stderr
 
 
 GIGABYTE = """

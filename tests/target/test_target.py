@@ -399,3 +399,22 @@ def _assert_gone(pid: int) -> None:
             return
         time.sleep(0.05)
     pytest.fail(f"process {pid} is still there")
+
+
+def test_python_that_the_caller_cannot_reach(shared_tmp: Path, nobody: pwd.struct_passwd) -> None:
+    """Of a Python in a directory that is closed to the caller it is said what closes it, and not that there is none; of
+    one that is not there, that."""
+    private = shared_tmp / "private"
+    private.mkdir(0o700)
+    (private / "python").symlink_to(sys.executable)
+    account = Account("nobody", nobody.pw_uid, nobody.pw_gid)
+    with accounts.acting(account):
+        with pytest.raises(NotPermitted, match=f"user nobody cannot use it: {private} is root's, mode 0700"):
+            find(str(private / "python"))
+        with pytest.raises(UsageError, match="there is no such file"):
+            find(str(shared_tmp / "python"))
+
+
+def test_name_of_a_user_in_a_sentence() -> None:
+    """That nobody can write to a cache would be good news; that the user of that name can is none."""
+    assert [Account(name, 1, 1).words for name in ("www-data", "nobody")] == ["www-data", "user nobody"]

@@ -706,7 +706,7 @@ def test_nobody_changes_nothing_in_roots_site_packages(
     before = listing(small.root)
     result = as_nobody("--all", "--python", small.python, *dry)
     assert (result.returncode, result.stdout, result.stderr.count("\n")) == (4, "", 1), result.stderr[-1000:]
-    assert f"{small.site_packages}: nobody cannot write to this directory of eggs" in result.stderr
+    assert f"{small.site_packages}: user nobody cannot write to this directory of eggs" in result.stderr
     assert "it belongs to root (uid 0), mode 0755; run it as root, or as the owner" in result.stderr
     assert listing(small.root) == before
 
@@ -726,7 +726,7 @@ def test_one_directory_of_several_is_not_permitted(
         os.chown(path, nobody.pw_uid, nobody.pw_gid)
     result = as_nobody("--all", "--python", small.python, *named(mine))
     assert result.returncode == 4
-    assert f"{small.site_packages}: nobody cannot write" in result.stderr
+    assert f"{small.site_packages}: user nobody cannot write" in result.stderr
     assert f"{mine}/Roots-1.0-py3.11.egg: it belongs to root (uid 0)" in result.stderr
     assert RESTART in result.stderr
     assert (mine / "Mine-1.0-py3.11.egg").is_dir()

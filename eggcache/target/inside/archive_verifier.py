@@ -27,7 +27,7 @@ def begin():
         REQUEST["paths"] = [os.path.abspath(word) for word in sys.argv[1:]]
         for path in REQUEST["paths"]:
             if not os.path.exists(path):
-                usage("%s: there is no such directory or egg, or %s cannot get there" % (path, user()))
+                usage("%s: there is no such directory or egg, or %s cannot get there" % (path, reader()))
     cache = os.environ.get("PYTHON_EGG_CACHE")
     if cache:
         REQUEST["cache"] = cache
@@ -50,6 +50,11 @@ def user():
         return "user %d" % os.getuid()
 
 
+def reader():
+    """The same in a sentence: "nobody can write to it" would be the opposite of what is meant."""
+    return {"nobody": "user nobody"}.get(user(), user())
+
+
 # ---------------------------------------------------------------------------------------------------- what is there
 
 
@@ -61,7 +66,7 @@ def reached(cache):
     if place == cache and not os.path.isdir(cache):
         fault("cache-missing", cache, "it is no directory", AGAIN)
     elif not os.access(place, os.X_OK) or place == cache and not os.access(place, os.R_OK):
-        fault("cache-unreachable", place, "%s may not search it" % user(), "let %s through, or %s" % (user(), AGAIN))
+        fault("cache-unreachable", place, "%s may not search it" % reader(), "let %s through, or %s" % (reader(), AGAIN))
     elif place != cache:
         fault("cache-missing", cache, "it does not exist", AGAIN)
     else:
@@ -188,7 +193,7 @@ def writable(top):
         if mine or os.access(place, os.W_OK):
             # sticky, as /tmp: only the owner of an entry can exchange it
             if mine or not os.stat(place).st_mode & stat.S_ISVTX or os.lstat(entry).st_uid == os.getuid():
-                fault("parent-writable", place, "%s can exchange what is in it, and so the whole cache %s" % (user(), top),
+                fault("parent-writable", place, "%s can exchange what is in it, and so the whole cache %s" % (reader(), top),
                       "make an archive for a directory below directories of root's")
     open_paths, places = [], [top]
     for directory, directories, files in os.walk(top):
@@ -205,7 +210,7 @@ def writable(top):
         if len(open_paths) > 1:
             more = " (and to %d more)" % (len(open_paths) - 1)
         fault("cache-writable", open_paths[0], "%s can write to it, so whoever breaks into the server can change the code "
-              "that it runs%s" % (user(), more), "remove the cache, and " + AGAIN)
+              "that it runs%s" % (reader(), more), "remove the cache, and " + AGAIN)
 
 
 def native(rows, within, locations, differing):
@@ -244,7 +249,7 @@ def unseen(rows, cache):
         if not path:
             absences.append(name)
         elif not os.access(path, os.R_OK):
-            fault("egg-unreadable", path, "%s may not read it" % user(), "let %s read it" % user())
+            fault("egg-unreadable", path, "%s may not read it" % reader(), "let %s read it" % reader())
         elif not os.path.isdir(path):  # which needs no cache
             fault("egg-refused", path, "%s does not take it for a zip" % sys.executable, "install it anew")
     if absences:
@@ -253,7 +258,7 @@ def unseen(rows, cache):
             suffix = " (and %d more)" % (len(absences) - 1)
         fault("egg-unseen", absences[0], "it is in the archive, and %s finds no egg of that name%s"
               % (sys.executable, suffix), "name the directory that it lies in, behind %s, or let %s read it"
-              % (sys.argv[0], user()))
+              % (sys.argv[0], reader()))
 
 
 def on_path(name):
