@@ -179,6 +179,15 @@ def directory_of_zone(prepare: Prepare) -> Prepare:
     return prepare.at(_neighbour(prepare.directory, prepare.target.timezone or "local"))
 
 
+def directory_of_tree(prepare: Prepare) -> Prepare:
+    """The same in a directory beside, which is called after the environment of the target.
+
+    :param prepare: what would have been run
+    """
+    environment = os.path.dirname(os.path.dirname(prepare.target.python))
+    return prepare.at(_neighbour(prepare.directory, os.path.basename(environment)))
+
+
 def _in_zone(prepare: Prepare, zone: str | None) -> Remedy:
     return Remedy(f"prepare another directory, or run both in {zone_name(zone)}", directory_of_zone(prepare).line())
 

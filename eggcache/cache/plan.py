@@ -181,14 +181,19 @@ class Plan:
             digest = content_digest(opened, cache.ownership(opened.egg))
             rival = self._rival(cache, place, opened, digest)
         if rival is not None:  # when it goes, the name is free
-            return Step((self._name_conflict(place, rival),), {rival: freshness.fingerprint(rival)})
+            conflict = self._name_conflict(place, rival, cache if twin is None else None)
+            return Step((conflict,), {rival: freshness.fingerprint(rival)})
         zones = tuple(self._other_zones(cache, place, opened, digest)) if cache and not twin else ()
         return Step(claim=Claim(place, opened, twin, digest, zones))
 
-    def _name_conflict(self, place: Place, rival: str) -> Finding:
+    def _name_conflict(self, place: Place, rival: str, shared: Cache | None) -> Finding:
+        """The finding for an egg whose name the `rival` has, that of another tree in a cache which is `shared`."""
         cause = f"{rival} has the same name and other content, dates or modes, and pkg_resources looks for both in "
         remedy, unzipped = Remedy("use a cache directory of its own"), self._unzipped(place)
-        if not command_lines.only_added(self.target, place.egg):
+        if shared:
+            line = groups_and_time_zones.directory_of_tree(shared.prepare).line()
+            remedy = Remedy("prepare another directory for this tree", line)
+        elif not command_lines.only_added(self.target, place.egg):
             remedy = Remedy(f"{remedy.text}, or {unzipped.text}", unzipped.command)
         return Finding("shared-name", place.egg, cause + place.name, remedy)
 

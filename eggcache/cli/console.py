@@ -13,12 +13,13 @@ from eggcache.errors import one_line as one_line  # for those who print
 TYPE_CHECKING = False  # as in freshness: a run with nothing to do only asks whether to be silent
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Iterator, Sequence
     from typing import TextIO
 
     from eggcache.model import Finding, Report
 
 _INDENT = 4  # of the rows of a message but its first
+_MOST_ALIKE = 3  # findings of one kind that each have a line
 _ORDER = (4, 1, 5, 3)  # which status wins where several apply
 
 
@@ -175,16 +176,46 @@ def conclude(findings: Iterable[Finding], options: argparse.Namespace, *, lenien
     :param lenient: as for `present`
     :returns: the exit status of the findings together
     """
-    statuses = set()
-    for finding in findings:
-        if not lenient or keeps_down(finding.code, finding.status):
-            statuses.add(finding.status)
+    findings = list(findings)
+    statuses = {item.status for item in findings if not lenient or keeps_down(item.code, item.status)}
+    for finding in findings if options.verbose else alike(findings):
         if not options.quiet or finding.status in (1, 4):
             say(finding.line)
         if options.verbose:
             for detail in finding.context:
                 warn(f"  {detail}", options)
     return winning(statuses)
+
+
+def alike(findings: Sequence[Finding]) -> Iterator[Finding]:
+    """The findings; of more than three with one code and one remedy, as those of a whole tree have, the first."""
+    from dataclasses import replace
+
+    keys = [(finding.code, str(finding.remedy), finding.status) for finding in findings]
+    for number, rest in firsts(keys):
+        finding = findings[number]
+        yield replace(finding, thing=and_more(finding.thing, rest)) if rest else finding
+
+
+def firsts(keys: Sequence[object]) -> list[tuple[int, int]]:
+    """The numbers of what is told of things with these keys, and how many others each stands for: where more than
+    three have one key, the first stands for all."""
+    counts: dict[object, int] = {}
+    for key in keys:
+        counts[key] = counts.get(key, 0) + 1
+    told, numbers = set(), []
+    for number, key in enumerate(keys):
+        if counts[key] <= _MOST_ALIKE:
+            numbers.append((number, 0))
+        elif key not in told:
+            told.add(key)
+            numbers.append((number, counts[key] - 1))
+    return numbers
+
+
+def and_more(thing: str, rest: int) -> str:
+    """The name of the first of several things, of which `rest` are not told."""
+    return f"{thing} and {rest:,} more (-v names them)" if rest else thing
 
 
 def winning(statuses: Collection[int]) -> int:

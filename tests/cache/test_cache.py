@@ -6,6 +6,7 @@ import json
 import os
 import re
 import select
+import shlex
 import shutil
 import signal
 import stat
@@ -674,6 +675,29 @@ def test_two_targets_in_one_cache(site: Site) -> None:
     assert site.served()
     (site.eggs / "Two-1.0-py3.11.egg").unlink()  # whose it was is gone
     assert eggcache("prepare", site.cache, *other).returncode == 0
+
+
+def test_many_eggs_at_odds_with_another_tree_are_one_line(site: Site) -> None:
+    """What is wrong with many eggs alike is one line, with the command that sees to all; again, and in check, too. With
+    -v each egg has its line."""
+    second = site.cache.parent / "second"
+    second.mkdir()
+    for name in (f"Egg{number}-1.0-py3.11.egg" for number in range(5)):
+        write_egg(site.eggs / name, {"one.txt": "one"})
+        write_egg(second / name, {"one.txt": "other"})
+    site.prepare()
+    words: list[str | Path] = ["--path", second, "--python", site.python, "--user", "nobody"]
+    runs = [eggcache("prepare", site.cache, *words).stderr.splitlines() for _ in range(2)]
+    line, again = (line for run in runs for line in run if "[shared-name]" in line)
+    assert line == again
+    assert line.startswith(f"eggcache: {second}/Egg0-1.0-py3.11.egg and 4 more (-v names them): {site.eggs}/Egg0-")
+    each = eggcache("prepare", site.cache, *words, "-v").stderr.splitlines()
+    assert sum("[shared-name]; " in line for line in each) == 5
+    shown = eggcache("check", "--cache", site.cache, *words).stdout
+    assert (shown.count("member-outdated"), "one.txt and 4 more (-v names them)" in shown) == (1, True)
+    command = line.partition("; prepare another directory for this tree: ")[2]
+    result = eggcache(*shlex.split(command)[1:])
+    assert (result.returncode, "5 eggs made in" in result.stdout) == (0, True), result.stderr
 
 
 def leftovers(site: Site) -> list[str]:
