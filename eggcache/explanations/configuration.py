@@ -104,7 +104,8 @@ APPLICATION = (
         "There is no PythonOption mod_python.mutex_directory outside of all sections.",
         "mod_python has its locks in a directory that was chosen when it was compiled; Apache's error log names it. "
         "Where locks are files, Apache may not be able to write them there. Those of Debian 12's mod_python are none.",
-        'Add PythonOption mod_python.mutex_directory "logs/" after its LoadModule.',
+        "Add the line that the finding has after its LoadModule. The TurboGears manual has the relative name logs/, "
+        "which counts from where Apache was started.",
     ),
     Explanation(
         "mod-python-mutex-locks",

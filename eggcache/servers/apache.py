@@ -35,6 +35,9 @@ _SAYS_NOTHING = re.compile(
     r"^AH0055[78]: |Could not reliably determine the server's|[Ww]arning: |-- ignoring|:(?:warn|notice|info)\]"
     r"|^Action '|^The Apache error log may have"
 )
+# For lock files, where Apache does not tell where its pid file is. mod_python hands a name on as it stands, so that a
+# relative one, as the TurboGears manual has it, counts from where Apache was started: under systemd from /.
+RUN = "/var/run"
 _LONGEST = 16 << 20  # bytes of an answer; a configuration with 10,000 virtual hosts takes about four MiB
 # The user, group and pid file, what is loaded, and the files of the configuration
 SURROUNDINGS = ("-t", "-D", "DUMP_RUN_CFG", "-D", "DUMP_MODULES", "-D", "DUMP_INCLUDES")

@@ -10,7 +10,7 @@ from contextlib import suppress
 
 from eggcache.errors import UsageError
 from eggcache.model import Finding, Interpreter
-from eggcache.servers import python_path, script_findings, trac_front_ends
+from eggcache.servers import apache, python_path, script_findings, trac_front_ends
 from eggcache.servers.apache_configuration import Configuration, Directive, idle, options, proxies
 from eggcache.system import accounts
 from eggcache.system.accounts import Account
@@ -144,8 +144,10 @@ def _mutex(configuration: Configuration) -> Iterator[Finding]:
     if configuration.problem or "python_module" not in configuration.modules:
         return
     names = {line.words[0] for line in configuration.named("PythonOption") if line.words and not line.context}
+    pid_files = [line.words[0] for line in configuration.named("PidFile") if line.words]  # the last one counts
+    directory = os.path.dirname(pid_files[-1]) if pid_files and pid_files[-1].startswith("/") else apache.RUN
     for code, option, example in (
-        ("mod-python-mutex-directory", "mutex_directory", '"logs/"'),
+        ("mod-python-mutex-directory", "mutex_directory", f'"{directory}"'),
         ("mod-python-mutex-locks", "mutex_locks", "32"),
     ):
         if f"mod_python.{option}" not in names:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from eggcache.errors import UsageError
-from eggcache.servers import python_path
+from eggcache.servers import apache, python_path
 from eggcache.system import package_data
 from eggcache.wrappers import destination, quoting
 from eggcache.wrappers.kinds import KINDS, WrapperSettings, fill
@@ -46,7 +46,7 @@ def mod_python(
     modules: str | None = None,
     paths: Sequence[str] | None = (),
     application: Application | None = None,
-    mutexes: str = "logs/",
+    mutexes: str = apache.RUN,
     root: str = "/",
 ) -> Emitted:
     """The configuration that makes a directory the egg cache of Apache's mod_python.

@@ -382,6 +382,10 @@ def test_old_mod_python(host: Host) -> None:
 def test_missing_mutex_option_is_a_finding(host: Host) -> None:
     """Each of the manual's two mutex options that is missing is a finding; in a section they do not count."""
     both = ["mod-python-mutex-directory", "mod-python-mutex-locks"]
+    directory, _ = host.findings("PidFile /srv/run/apache.pid", ["python"], mutex=False)
+    assert directory.remedy.text == 'add after its LoadModule: PythonOption mod_python.mutex_directory "/srv/run"'
+    directory, _ = host.findings("PidFile logs/apache.pid", ["python"], mutex=False)
+    assert directory.remedy.text.endswith(' "/var/run"')
     assert codes(host.findings("", ["python"], mutex=False)) == both
     assert codes(host.findings("PythonOption mod_python.mutex_locks 8", ["python"], mutex=False)) == both[:1]
     assert codes(host.findings(f"<VirtualHost *:1>\n{MUTEX}</VirtualHost>", ["python"], mutex=False)) == both

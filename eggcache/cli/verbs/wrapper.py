@@ -236,7 +236,7 @@ def _with_modules(
         modules=modules or None,
         paths=None if on_path else arguments.paths(options),
         application=application or None,
-        mutexes=os.path.dirname(values.pid_file) or "logs/",
+        mutexes=os.path.dirname(values.pid_file) or apache.RUN,
     )
     for name, source in [] if options.dry_run else output.modules.items():
         path = os.path.join(modules, name)
