@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 
-from eggcache.errors import EggcacheError, NotPermitted, Remedy
+from eggcache.errors import EggcacheError, NotPermitted, Remedy, of_disk
 from eggcache.system import files, safe_dirs
 
 _END = re.compile(rb"^[#;] end of what eggcache wrote ([0-9a-f]{32})(?:\n|\Z)", re.MULTILINE)
@@ -171,9 +171,10 @@ def _exchange(path: str, renewed: Callable[[bytes], tuple[bytes, bool]], mode: i
         cause = f"{parent} does not exist"
         raise EggcacheError(path, cause, Remedy("make it", f"mkdir -p {shlex.quote(parent)}")) from error
     except OSError as error:
-        denied = error.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
-        kind = NotPermitted if denied else EggcacheError
-        raise kind(path, error.strerror or str(error), "nothing was written there") from error
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise of_disk(path, "cannot be written", error) from error
+        remedy = "run it as root, or name another file" if os.geteuid() else "name another file"
+        raise NotPermitted(path, f"cannot be written: {error.strerror}", remedy) from error
     return Written(True, backup)
 
 

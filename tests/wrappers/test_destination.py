@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import re
 import resource
 import subprocess
@@ -17,6 +18,7 @@ from support.judge import eggcache
 from support.parts import missing
 
 from eggcache.errors import EggcacheError, NotPermitted
+from eggcache.system import accounts
 from eggcache.wrappers import destination, emission
 
 # For each kind of which the text becomes a block: what an administrator has in that file already, and what he adds.
@@ -310,6 +312,18 @@ def test_write_no_file(tmp_path: Path, place: str) -> None:
     assert sorted(os.listdir(tmp_path)) == ["directory", "fifo"]
 
 
+def test_write_where_only_root_may(shared_tmp: Path, nobody: pwd.struct_passwd) -> None:
+    """Who may not write there is told who may."""
+    with (
+        accounts.acting(accounts.Account("nobody", nobody.pw_uid, nobody.pw_gid)),
+        pytest.raises(NotPermitted) as caught,
+    ):
+        destination.write(str(shared_tmp / "script"), "text")
+    line = f"{shared_tmp}/script: cannot be written: Permission denied; run it as root, or name another file"
+    assert str(caught.value) == line
+    assert os.listdir(shared_tmp) == []
+
+
 def test_write_on_a_full_disk(tmp_path: Path) -> None:
     """Where the disk says no, the old file is whole and nothing is left beside it."""
     (tmp_path / "script").write_text("old, by eggcache")
@@ -321,6 +335,6 @@ def test_write_on_a_full_disk(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
     )
-    assert re.search(r"EggcacheError: .*script: File too large", result.stderr)
+    assert re.search(r"EggcacheError: .*script: cannot be written: File too large", result.stderr)
     assert (tmp_path / "script").read_text() == "old, by eggcache"
     assert os.listdir(tmp_path) == ["script"]
