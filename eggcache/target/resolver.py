@@ -103,16 +103,25 @@ def _tree(target: Target, roots: Roots, value: object, *, need_pkg_resources: bo
     broken = answer.text("broken")
     if broken and (need_pkg_resources or not roots.everything):
         unread, failing = answer.pair("blame")
-        raise _without_pkg_resources(target, broken, unread, failing)
+        # by the names of files; of a requirement that is not looked for
+        lacks_eggs = roots.everything and not any(item.kind.zipped for item in answer.tree(()).distributions)
+        raise _without_pkg_resources(target, broken, unread, failing, lacks_eggs=lacks_eggs)
     return answer.tree(roots.requirements)
 
 
-def _without_pkg_resources(target: Target, reason: str, unread: str, failing: str) -> EggcacheError:
+def _without_pkg_resources(
+    target: Target, reason: str, unread: str, failing: str, *, lacks_eggs: bool
+) -> EggcacheError:
     """Why a target has no pkg_resources: it lacks one; a file of metadata that is read when it is imported, or a module
     that it imports then, of a namespace package, is to blame; or it is itself."""
     executable = target.python
     pip = f'{shlex.quote(executable)} -m pip install --force-reinstall "setuptools<82"'
     if re.fullmatch("No module named '?pkg_resources'?", reason):
+        if lacks_eggs:  # as a new environment of today, which is not the one that was meant
+            words = "if Apache runs another Python, name that with --python PATH; or install one"
+            return EggcacheError(
+                executable, "has no pkg_resources to ask, and no zipped egg on its path", Remedy(words, pip)
+            )
         # --force-reinstall: where another package took pkg_resources away, pip takes setuptools for installed
         unzip = command_lines.unzip_all(target, EVERYTHING)
         remedy = Remedy(f"unzip its eggs, which needs none ({unzip}), or install one", pip)

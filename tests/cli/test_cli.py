@@ -632,3 +632,13 @@ def test_directory_that_is_made_for_no_egg(python: Path, eggs: Path) -> None:
     result = eggcache("prepare", eggs / "cache", "setuptools", "--user", "nobody", "--python", python)
     assert result.stdout == "there is no zipped egg in the tree: nothing to extract\n"
     assert (eggs / "cache").is_dir()
+
+
+def test_nothing_comes_next_for_an_empty_cache(python: Path, eggs: Path) -> None:
+    """Where prepare has only taken away what nothing needs, no wrapper comes next."""
+    egg, cache = eggs / "One-1.0-py3.11.egg", eggs / "cache"
+    target = ["--python", python, "--path", egg]
+    assert "next: " in eggcache("prepare", cache, *target, "--user", "nobody").stdout
+    assert eggcache("unzip-all", *target).returncode == 0
+    pruned = eggcache("prepare", cache, *target, "--user", "nobody", "--prune").stdout
+    assert ("1 egg removed from" in pruned, "next: " in pruned) == (True, False)

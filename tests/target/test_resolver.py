@@ -582,6 +582,13 @@ def test_without_pkg_resources(python: str, target: MakeTarget, shared_tmp: Path
         ("My-Leaf", "1.0-r7", str(path), path.name, False), ("Other", "2", str(on_path), on_path.name, True),
     ]  # fmt: skip
     assert (tree.interpreter.pkg_resources, tree.interpreter.setuptools) == (None, None)
+    for file in (path, on_path, deployment.site_packages / "Fake-1.egg"):
+        file.unlink()
+    words = (
+        r"no pkg_resources to ask, and no zipped egg on its path; if Apache runs another Python, .*\"setuptools<82\""
+    )
+    with pytest.raises(EggcacheError, match=words):  # which has nothing to unzip
+        ask(deployment, everything=True)
 
 
 def test_a_broken_pkg_resources(target: MakeTarget) -> None:

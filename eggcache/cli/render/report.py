@@ -115,7 +115,7 @@ def summary(result: Report, *, following: str = "", verbose: bool = False, undo:
         effect = _EFFECTS.get(result.command, "nothing to do")
         thing = "egg" if noun == "wheel" else "egg to be put back" if undo else "zipped egg"
         yield f"there is no {thing} in the tree: {effect}"
-    elif result.outcomes and following and not result.dry_run:
+    elif following and not result.dry_run and any(outcome.action != "removed" for outcome in result.outcomes):
         yield from f"next: {following}".splitlines()
 
 
