@@ -17,10 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from support import ROOT
+from support import ROOT, deployment
 from support.deployment import Deployment
 from support.judge import eggcache, environment, listing, watched
 from support.parts import missing
+from support.sites import write_egg
 from support.zips import Entry, make
 
 from eggcache import Host, Target, archive_unzipped
@@ -786,3 +787,22 @@ def test_eggs_on_no_path_of_the_targets_own(plain: Deployment, shared_tmp: Path)
     assert again.returncode == 0, again.stderr
     assert "1 egg packed" in again.stdout
     assert commands(again)[1] == f"sh '/host'\"'\"'s eggs/{STAGE}/{SCRIPT}'"
+
+
+def test_easy_install_goes_on_upgrading(target: Callable[[str, str], Deployment], shared_tmp: Path) -> None:
+    """easy_install puts the zip of another version beside a directory, and that of the same version in its place. What
+    it has installed is zipped again."""
+    mine = target("2.7", "44.1.1")
+    for version in ("1.0", "2.0"):
+        files = {"one.py": f"version = {version!r}\n", "EGG-INFO/zip-safe": "\n"}
+        metadata = {"EGG-INFO/PKG-INFO": f"Metadata-Version: 1.0\nName: One\nVersion: {version}\n"}
+        write_egg(shared_tmp / f"One-{version}-py2.7.egg", {**files, **metadata})
+    old, new = (mine.site_packages / f"One-{version}-py2.7.egg" for version in ("1.0", "2.0"))
+    shutil.unpack_archive(shared_tmp / old.name, old, "zip")
+    (mine.site_packages / "easy-install.pth").write_text(f"./{old.name}\n")
+    for egg, zipped in ((new, [new]), (old, [old, new])):
+        command = [mine.python, "-m", "easy_install", "-q", "-N", "-H", "None", shared_tmp / egg.name]
+        deployment.run(command)
+        assert mine.eggs == zipped
+        imported = mine.run("import one; print(one.version + ' ' + one.__file__)").stdout
+        assert imported == f"{egg.name.split('-')[1]} {egg}/one.py\n"
