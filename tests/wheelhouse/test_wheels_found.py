@@ -318,6 +318,38 @@ def test_killed_pip(
     assert required(mine.python, list(at))[0] == []
 
 
+@pytest.mark.parametrize(
+    ("version", "others", "takes"),
+    [("2.7", ["2.6", "2.7", "3.7"], ["2.7"]), ("3.8", ["3.7", "3.8", "3.13"], ["3.8", "3.13"])],
+)
+def test_pythons_that_a_wheel_is_for(
+    version: str,
+    others: list[str],
+    takes: list[str],
+    python: Path,
+    target: Callable[[str, str], Deployment],
+    shared_tmp: Path,
+) -> None:
+    """pip takes the wheel of an egg for 3.8 for 3.8 and later, and that of an egg for 2.7 for 2.7 alone."""
+    with zipfile.ZipFile(deployment.fetch_all(deployment.downloads(use="pip-3.11"))[0]) as archive:
+        archive.extractall(shared_tmp)
+    egg = write_egg(shared_tmp / f"Egg-1.0-py{version}.egg", {"egg.py": ""})
+    its = target("2.7", "44.1.1").python if version == "2.7" else python
+    result = eggcache("wheels", shared_tmp / "out", "Egg", "--path", egg, "--python", its)
+    assert result.returncode == 0, result.stderr
+    words = ["--no-index", "--find-links", shared_tmp / "out", "--only-binary", ":all:", "-d", shared_tmp, "Egg"]
+    taken = [
+        other
+        for other in others
+        if not deployment.run(
+            [python, "-m", "pip", "download", *words, "--python-version", other],
+            env={"PYTHONPATH": str(shared_tmp)},
+            check=False,
+        ).returncode
+    ]
+    assert taken == takes
+
+
 PIPS = {"2.7": ("44.1.1", "pip-2.7", True), "3.11": ("65.5.0", "pip-3.11", False)}  # whether an egg without a line goes
 
 
