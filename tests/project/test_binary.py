@@ -216,6 +216,25 @@ def test_same_as_installed(host: Root, turbogears1_complete: Deployment, shared_
     host.run("check", "--cache", "/var/cache/e", *words)
 
 
+def test_limits_of_the_page(host: Root, turbogears1_complete: Deployment, shared_tmp: Path) -> None:
+    """An account that is in no /etc/passwd is known by its number alone; a message is in UTF-8 in the C locale too; and
+    no process opens a connection or listens to one."""
+    (host.path / "srv" / "caf\u00e9").mkdir()
+    write_egg(host.path / "srv" / "caf\u00e9" / "One-1.0-py2.7.egg", {"one.py": "", "one.txt": "one\n"})
+    words = ["--python", turbogears1_complete.python, "--path", "/srv/caf\u00e9"]
+    said = host.run("prepare", "/var/cache/e", *words, "--user", "ldap", status=2).stderr
+    assert "ldap" in said
+    log = shared_tmp / "trace"
+    traced = f'chroot() {{ strace -f -qq -o {log} -e trace=%network,execve /usr/sbin/chroot "$@"; }}'
+    number = ["--user", "1000620000", "--group", "4321"]
+    assert "made" in host.run("prepare", "/var/cache/e", *words, *number, before=traced).stdout
+    host.run("check", "--cache", "/var/cache/e", *words, *number, before=traced.replace("-o", "-A -o"))
+    assert "/srv/caf\u00e9/One-1.0-py2.7.egg" in host.run("tree", "--all", *words).stdout
+    assert (host.path / "var" / "cache" / "e").stat().st_gid == 4321
+    assert log.read_text().count('execve("/bin/eggcache"') == 2
+    assert not re.search(r"socket\(AF_INET|(?:listen|bind|accept4?)\(", log.read_text())
+
+
 def test_old_kernel(host: Root, turbogears1_complete: Deployment) -> None:
     """A kernel with no call that came after 2.6.32 is enough: to prepare, prove, renew and remove."""
     words = ["--python", turbogears1_complete.python, "--user", "www"]
