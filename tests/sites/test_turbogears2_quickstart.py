@@ -10,7 +10,7 @@ from pathlib import Path
 
 from support import ROOT, deployment
 from support.deployment import Deployment
-from support.judge import environment
+from support.judge import as_json, eggcache, environment
 
 PAGE = ROOT / "docs" / "howto" / "turbogears2-quickstart.rst"
 
@@ -54,3 +54,24 @@ def test_quickstart_needs_its_templates_unzipped(
         "import shop.config.middleware as m; print(m.__file__)", env={"PYTHON_EGG_CACHE": "/nonexistent"}
     )
     assert imported.stdout.startswith(f"{shared_tmp}/shop/shop/")
+
+
+def test_what_needs_babel_and_tw2_unzipped(
+    turbogears2_27: Deployment, copy_of: Callable[[Deployment], Deployment], shared_tmp: Path
+) -> None:
+    """Babel's locale data, and tw2.forms, are not found in a zip, whatever the cache; prepare names both eggs, and what
+    it says to run ends it."""
+    made, cache = copy_of(turbogears2_27), shared_tmp / "cache"
+    said = as_json(eggcache("prepare", cache, "--python", made.python, "--json"))
+    remedies = {
+        Path(f["thing"]).name.split("-")[0]: f["command"] for f in said["findings"] if f["code"] == "not-zip-safe"
+    }
+    for project, code in {
+        "Babel": "import babel; babel.Locale('en').territories['DE']",
+        "tw2.forms": "import tw2.forms",
+    }.items():
+        failed = made.run(code, env={"PYTHON_EGG_CACHE": str(cache)}, check=False)
+        assert f"OSError: [Errno 20] Not a directory: '{made.site_packages}/{project}-" in failed.stderr
+        result = eggcache(*shlex.split(remedies[project])[1:])
+        assert result.returncode == 0, result.stderr
+        made.run(code, env={"PYTHON_EGG_CACHE": str(cache)})
