@@ -126,10 +126,11 @@ def find(python: str | None = None) -> str:
     except OSError:
         raise UsageError(f"{origin} {path}", "there is no such file", REMEDY) from None
     if os.path.isdir(path):
-        binary = os.path.join(path, "bin", "python")
-        if not os.path.isfile(binary):
+        programs = [os.path.join(path, name) for name in ("bin/python", "python")]  # of an environment, or its bin
+        found = next(filter(os.path.isfile, programs), None)
+        if found is None:
             raise UsageError(f"{origin} {path}", "it is a directory without a bin/python", REMEDY)
-        path = binary
+        path = found
     if not os.access(path, os.X_OK):
         raise UsageError(f"{origin} {path}", "it is not executable", REMEDY)
     return path

@@ -17,6 +17,7 @@ from support import ROOT
 from support.browser import Browser, browser
 from support.judge import eggcache, environment
 from support.sites import write_egg
+from support.terminals import show
 
 from eggcache.cli.render import hosts_page, report, site_page
 from eggcache.errors import Remedy
@@ -298,7 +299,8 @@ def test_every_name_of_a_tree_stays_text() -> None:
 
 
 def test_table_of_many_hosts(python: Path, shared_tmp: Path, nobody: pwd.struct_passwd) -> None:
-    """Of files that check --json wrote, the page has a row for each host; of what is no such file, an error says so."""
+    """Of files that check --json wrote, the page has a row for each host; of one with something
+    else in it, a row that says so. Where all are such files, that is an error."""
     egg = write_egg(shared_tmp / "One-1.0-py3.11.egg", {"one.py": ""})
     files = []
     for host in ("web1", "web2"):
@@ -319,9 +321,22 @@ def test_table_of_many_hosts(python: Path, shared_tmp: Path, nobody: pwd.struct_
     assert (silent.returncode, "check said nothing there" in silent.stdout) == (0, True)
     for content in ("{}", "[]", "{", json.dumps({"schema": 1, "command": "check", "findings": [{}]})):
         files[0].write_text(content)
-        refused = eggcache("report", *files)
+        other = eggcache("report", *files)
+        assert (other.returncode, "its file is not what check --json writes" in other.stdout) == (0, True), other.stderr
+        assert "no-cache" not in other.stdout
+        refused = eggcache("report", files[0])
         assert (refused.returncode, refused.stdout) == (2, "")
         assert "web1.json: it is not what check --json writes" in refused.stderr
+
+
+def test_page_is_not_for_a_terminal(python: Path) -> None:
+    """A page is printed into a file or a pipe; on a terminal it is said that it needs one, before anything is asked."""
+    words = [sys.executable, "-m", "eggcache", "report", "--python", str(python)]
+    shown = show(words, env=environment())
+    line = "eggcache: report: its page is for a browser, and not for a terminal; name a file: -o report.html\n"
+    assert (shown.status, shown.terminal) == (2, line)
+    shown = show(words, env=environment(), streams=("stdin", "stderr"))
+    assert (shown.status, "<!doctype html>" in shown.file.lower()) == (0, True)
 
 
 def test_page_is_written_whole_or_not_at_all(shared_tmp: Path) -> None:

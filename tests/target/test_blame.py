@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import shutil
@@ -102,6 +103,9 @@ def test_what_is_no_interpreter(python: Path, shared_tmp: Path) -> None:
     """A directory that is no environment and a script of some Python are told as what they are."""
     cause = "it is a directory without a bin/python"
     assert f"{shared_tmp}: {cause}; name the interpreter that Apache runs" in told(shared_tmp)
+    for directory in (python.parent, python.parent.parent):  # an environment's, and the environment
+        said = json.loads(eggcache("tree", "--python", directory, "--json").stdout)
+        assert said["interpreter"]["executable"] == str(python)
     script = shared_tmp / "app"
     script.write_text(f"#!{python}\nimport sys\nsys.exit('usage: app')\n")
     script.chmod(0o755)

@@ -20,7 +20,8 @@ from eggcache.errors import EggcacheError, UsageError, of_disk
 from eggcache.servers import apache, application_servers, environment_variables
 from eggcache.system import files, staging
 
-_SILENT = "its file is empty: check said nothing there"  # of a host that did not answer
+_SILENT = ("its file is empty: check said nothing there", "run it there")  # of a host that did not answer
+_OTHER = ("its file is not what check --json writes", "see what is in it, and run check there again")
 _FIELDS = {"code": str, "thing": str, "cause": str, "remedy": str, "command": str, "status": int}
 
 
@@ -32,6 +33,8 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError("report", "a page is of this host, or of files that check --json wrote", "name one of both")
     if options.output and any(_is_same(host, options.output) for host in hosts):
         raise UsageError(f"-o {options.output}", "the page would replace what check said", "name another file")
+    if not options.output and not options.quiet and sys.stdout.isatty():
+        raise UsageError("report", "its page is for a browser, and not for a terminal", "name a file: -o report.html")
     page = hosts_page.render(_read(hosts), when) if hosts else _of_this_host(options, when)
     data = page.encode("utf-8", "backslashreplace")  # a name may be of bytes that no encoding has
     if options.output:
@@ -81,17 +84,16 @@ def _of_this_host(options: argparse.Namespace, when: str) -> str:
 
 
 def _read(names: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """What check said on each host, by the names of the files. Raises UsageError for a file that has nothing of the
-    kind: it is a stranger's."""
-    hosts = {}
+    """What check said on each host, by the names of the files. A file of anything else is a row that says so. Raises
+    UsageError where none has anything of the kind."""
+    hosts, refused = {}, list[str]()
     for name in names:
         if not os.path.isfile(name):
             raise UsageError(name, "there is no such file", "name what check --json wrote, one for each host")
         host = os.path.basename(name)[: -len(".json")]
         host = name if host in hosts else host
         if os.path.getsize(name) == 0:
-            lack = {"code": "", "thing": host, "cause": _SILENT, "remedy": "run it there", "command": "", "status": 1}
-            hosts[host] = {"outcomes": [], "directory": None, "findings": [lack]}
+            hosts[host] = _lacking(host, _SILENT)
             continue
         try:
             answer = json.loads(files.beginning(name))
@@ -102,10 +104,17 @@ def _read(names: Sequence[str]) -> dict[str, dict[str, Any]]:
                 valid = valid and finding["status"] in site_page.HARM
         except (ValueError, TypeError, KeyError, RecursionError):
             valid = False
-        if not valid:
-            raise UsageError(name, "it is not what check --json writes", "name one of its files for each host")
-        hosts[host] = answer
+        hosts[host] = answer if valid else _lacking(host, _OTHER)
+        refused += [] if valid else [name]
+    if len(refused) == len(names):
+        raise UsageError(refused[0], "it is not what check --json writes", "name one of its files for each host")
     return hosts
+
+
+def _lacking(host: str, why: tuple[str, str]) -> dict[str, Any]:
+    cause, remedy = why
+    finding = {"code": "", "thing": host, "cause": cause, "remedy": remedy, "command": "", "status": 1}
+    return {"outcomes": [], "directory": None, "findings": [finding]}
 
 
 def _write(path: str, data: bytes) -> None:
