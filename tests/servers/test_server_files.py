@@ -145,6 +145,10 @@ def test_ini_files_that_name_each_other_end(tmp_path: Path, monkeypatch: pytest.
     assert len(read) == 62
     evil.write_text("[uwsgi]\n" + "".join(f"env = TZ={number}\n" for number in range(999)))
     assert [setting.value for setting in server_files.read(str(evil)).settings][::99] == ["899", "998"]
+    for size, values in ((1 << 19, ["UTC", "CET"]), (1 << 20, ["UTC"])):  # of all of them, no more than 1 MiB is read
+        (tmp_path / "two.ini").write_text(f"[uwsgi]\n#{'-' * (size - 100)}\nenv = TZ=CET\n")
+        evil.write_text(f"[uwsgi]\n#{'-' * (size - 100)}\nenv = TZ=UTC\nini = two.ini\n")
+        assert [setting.value for setting in server_files.read(str(evil)).settings] == values
 
 
 @pytest.mark.parametrize("value", ["/x\0y", "%p" * 4000, "a" * 5000], ids=["nul", "grows", "long"])
