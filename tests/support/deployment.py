@@ -33,6 +33,7 @@ HERE = Path(__file__).resolve().parent
 WORKERS = os.cpu_count() or 2
 BUILD_PATH = "/usr/local/bin:/usr/bin:/bin"
 HOME = "/nonexistent"  # of what is run: no configuration file is read
+PIP = {"PIP_NO_CACHE_DIR": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}  # or it makes that directory, if root runs it
 # Pythons, and releases of setuptools that each can have: all that changed what a cache is or how eggs are found
 RELEASES = [
     ("2.7", "0.6c11"), ("2.7", "18.8.1"), ("2.7", "36.0.1"), ("3.6", "40.8.0"), ("2.7", "44.1.1"), ("3.9", "58.1.0"),
@@ -74,7 +75,7 @@ def run(
     account = pwd.getpwnam(user) if user is not None and os.geteuid() == 0 else None
     result = subprocess.run(
         [os.fspath(part) for part in command],
-        env={"PATH": BUILD_PATH, "HOME": HOME, "LANG": "C.UTF-8", **(env or {})},
+        env={"PATH": BUILD_PATH, "HOME": HOME, "LANG": "C.UTF-8", **PIP, **(env or {})},
         cwd=cwd,
         input=input,
         stdin=subprocess.DEVNULL if input is None else None,
