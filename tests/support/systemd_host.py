@@ -40,7 +40,10 @@ BOOT = r"""
 new=$1 r=$1/root
 shift
 mount -t overlay overlay -o "lowerdir=/,upperdir=$new/upper,workdir=$new/work" "$r"
-rm -rf "$r/opt/eggcache" "$r/var/cache/eggcache" "$r"/srv/* # where the machine has an eggcache, and sites, of its own
+if [ ! -e "$new/booted" ]; then # the machine may have an eggcache, and sites, of its own
+    rm -rf "$r/opt/eggcache" "$r/var/cache/eggcache" "$r"/srv/*
+    : >"$new/booted"
+fi
 mount -t proc proc "$r/proc"
 mount -t sysfs -o ro sysfs "$r/sys"
 mount -t tmpfs -o mode=755 tmpfs "$r/sys/fs/cgroup" 2>/dev/null || :
