@@ -60,13 +60,14 @@ def patiently(text: str) -> Iterator[None]:
         while not ended.wait(2):
             print(".", end="", flush=True)
 
-    ticking = threading.Thread(target=dots)
-    ticking.start()
+    ticking = threading.Thread(target=dots, daemon=True)
     try:
+        ticking.start()
         yield
     finally:
         ended.set()
-        ticking.join()
+        if ticking.is_alive():  # not where Ctrl-C came before it began
+            ticking.join()
         say()
 
 

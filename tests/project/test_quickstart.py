@@ -198,6 +198,16 @@ def interrupted(command: Sequence[str | Path], env: Mapping[str, str], text: str
     return process
 
 
+def ended(process: subprocess.Popen[str]) -> tuple[str, str]:
+    """What it printed until it ended, which it is made to after a minute."""
+    try:
+        return process.communicate(timeout=60)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        output, errors = process.communicate()
+        pytest.fail(f"it did not end: {output}{errors}")
+
+
 def test_quickstart_interrupted(clone: Path) -> None:
     """Ctrl-C in any step ends it with exit status 130 and one line, which has what undoes it, and with no traceback of
     the programs that it ended."""
@@ -210,13 +220,13 @@ def test_quickstart_interrupted(clone: Path) -> None:
     (clone / "quickstart").mkdir()
     undo = f"quickstart: interrupted: run it again and it goes on, or undo it: rm -r {clone}/quickstart"
     first = interrupted([clone / "scripts" / "quickstart"], environment({"PYTHON": str(ending)}))
-    output, errors = first.communicate(timeout=60)
+    output, errors = ended(first)
     assert (first.returncode, errors.strip()) == (130, undo), output
     assert os.listdir(clone / "quickstart") == []
     own = clone / "quickstart"
     walk = [sys.executable, "-B", clone / "scripts" / "walkthrough.py", own, own / "egg-cache"]
     second = interrupted(walk, environment(), "uilding ")
-    output, errors = second.communicate(timeout=60)
+    output, errors = ended(second)
     assert (second.returncode, errors.strip().splitlines()[-1]) == (130, undo), errors
     assert "Traceback" not in errors
 

@@ -100,7 +100,9 @@ def test_the_page_on_pylons(site: Shop) -> None:
     serves(site, f"{site.cache}/{{}}-tmp")
     assert differences(before, listing(site.cache)) == []
     told = deployment.run(
-        [site.program, *check, "--json"], env=environment({"APACHE_CONFDIR": str(httpd.home)}), check=False
+        [site.program, *check, "--json", "--pid-file", httpd.pid_file],
+        env=environment({"APACHE_CONFDIR": str(httpd.home)}),
+        check=False,
     )
     findings = as_json(told)["findings"]
     named = {Path(finding["thing"]).name.split("-")[0] for finding in findings if finding["code"] == "not-zip-safe"}

@@ -111,6 +111,7 @@ class Shop:
     def found(self, *words: str | Path) -> set[str]:
         """The codes of what check finds that is no notice, of what the cache is made of."""
         told = [self.program, "check", *self.what, "--python", self.tree.python, "--user", "www-data", "--json"]
+        told += ["--pid-file", self.httpd.pid_file]  # another test may run another Apache with that Python
         env = environment({"APACHE_CONFDIR": str(self.httpd.home)})
         result = deployment.run([*told, *words], env=env, check=False)
         return {finding["code"] for finding in json.loads(result.stdout)["findings"] if finding["status"]}
