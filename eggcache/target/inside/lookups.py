@@ -5,6 +5,7 @@ import zipfile
 import zipimport
 
 MOST = 50  # lookups that failed, of each egg: enough to see what is wrong
+AT_ONCE = 500  # eggs whose look-ups are sent as one piece
 LEFT = {"told": 5000}  # such lookups that may still be told of by all processes, beside the first of each egg
 tell = answer
 
@@ -153,9 +154,12 @@ def answer(result):
     lines = dict([(number, line) for part in parts[:1] for number, line in zip(part, looked_up(part))])
     for part, child in zip(parts[1:], begun):
         lines.update(dict(zip(part, end_beside(child, len(part), looked_up, part))))
-    lookups = ",".join([lines[number] for number in range(len(rows)) if number in lines])
     imports = ",".join(end_beside(importing, len(tasks) + len(native), imported))
-    for piece in ('{"default":%s,"lookups":[' % to_json(default), lookups, '],"imports":[', imports, "]}\n"):
+    told = [number for number in range(len(rows)) if number in lines]
+    send('{"default":%s,"lookups":[' % to_json(default))
+    for start in range(0, len(told), AT_ONCE):  # of ten thousand eggs, the whole is not held twice
+        send("," * (start > 0) + ",".join([lines.pop(number) for number in told[start : start + AT_ONCE]]))
+    for piece in ('],"imports":[', imports, "]}\n"):
         send(piece)
 
 
