@@ -129,10 +129,13 @@ def outside(own: Path) -> list[Path]:
 
 
 def undoing(own: Path, asked: str | None) -> str:
-    """The command that removes what there is of this clone's."""
-    made = [own, *([Path(asked)] if asked and os.path.lexists(asked) else [])]
-    made += outside(own) if os.geteuid() == 0 else []
-    return shlex.join(["rm", "-r", *(str(path) for path in made if not set(path.parents) & set(made))])
+    """The command that removes what there is of this clone's. A cache in a directory that somebody named is removed by
+    eggcache, which takes away no more than it has made."""
+    made = [own, *(outside(own) if os.geteuid() == 0 else [])]
+    command = shlex.join(["rm", "-r", *map(str, made)])
+    if asked and os.path.lexists(asked) and not set(Path(asked).parents) & set(made):
+        command = f"{shlex.join([str(own / 'venv/bin/eggcache'), 'remove', asked])}; {command}"
+    return command
 
 
 def build(where: Path) -> tuple[Deployment, str, list[str]]:

@@ -29,6 +29,8 @@ class ServesOthers(NotPermitted):
     lenient = 0  # the server starts as it did before
 
 
+# What many environments are called, and where the system's Pythons are: they name no site
+_COMMON = {"env", "venv", ".venv", "virtualenv", "usr", "local"}
 _LIMITED = 0o750  # the mode of a cache that one group alone may read, see freshness.ownership
 
 
@@ -180,12 +182,16 @@ def directory_of_zone(prepare: Prepare) -> Prepare:
 
 
 def directory_of_tree(prepare: Prepare) -> Prepare:
-    """The same in a directory beside, which is called after the environment of the target.
+    """The same in a directory beside, which is called after the environment of the target, or after what that is in
+    where environments have such names; after the program for a Python of the system's.
 
     :param prepare: what would have been run
     """
-    environment = os.path.dirname(os.path.dirname(prepare.target.python))
-    return prepare.at(_neighbour(prepare.directory, os.path.basename(environment)))
+    place = os.path.dirname(os.path.dirname(prepare.target.python))
+    while os.path.basename(place) in _COMMON:
+        place = os.path.dirname(place)
+    name = os.path.basename(place) or os.path.basename(prepare.target.python)
+    return prepare.at(_neighbour(prepare.directory, name))
 
 
 def _in_zone(prepare: Prepare, zone: str | None) -> Remedy:

@@ -43,7 +43,7 @@ def remove(directory: str, run: Run = DEFAULT_RUN) -> Report:
                 _finish(directory)
             return absence
         except NotPermitted as error:
-            raise _by_hand(error) from None
+            raise _by_hand(error, directory) from None
         stack.callback(os.close, descriptor)
         # Not os.path.realpath, which follows any link, whoever planted it.
         path = os.readlink(f"/proc/self/fd/{descriptor}")
@@ -52,7 +52,7 @@ def remove(directory: str, run: Run = DEFAULT_RUN) -> Report:
         except FileNotFoundError:
             return absence  # with all that was around it
         except NotPermitted as error:
-            raise _by_hand(error) from None
+            raise _by_hand(error, directory) from None
         stack.callback(os.close, parent)
         lock = stack.enter_context(ExitStack())
         if not _is_ours(descriptor):
@@ -98,13 +98,23 @@ def remove(directory: str, run: Run = DEFAULT_RUN) -> Report:
     return Report("remove", directory, outcomes, (), tuple(notes), dry_run=run.dry_run)
 
 
-def _by_hand(error: NotPermitted) -> NotPermitted:
+def _by_hand(error: NotPermitted, directory: str) -> NotPermitted:
     """The error for what is not safe, with what one can do who does not want a cache but be rid of it."""
-    remedy = "name the egg cache"
-    if os.path.isdir(error.thing):
-        remedy = "run it as its owner, or see what is in it and remove it yourself"
-    if os.geteuid():
+    try:
+        info = os.stat(error.thing)
+    except OSError:
+        return error
+    is_above = os.path.realpath(error.thing) != os.path.realpath(directory)
+    if not stat.S_ISDIR(info.st_mode):
+        remedy = "name the egg cache"
+    elif os.geteuid() and info.st_uid != os.geteuid():
         remedy = "run it as root, or as its owner"
+    elif is_above and info.st_uid in (0, os.geteuid()):
+        remedy = f"let nobody else write there, and run it again: chmod go-w {shlex.quote(error.thing)}"
+    elif is_above:
+        remedy = "run it as its owner"
+    else:
+        remedy = "run it as its owner, or see what is in it and remove it yourself"
     return NotPermitted(error.thing, error.cause, remedy)
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
     from typing import TextIO
 
+    from eggcache.errors import Remedy
     from eggcache.model import Finding, Report
 
 _INDENT = 4  # of the rows of a message but its first
@@ -188,34 +189,35 @@ def conclude(findings: Iterable[Finding], options: argparse.Namespace, *, lenien
 
 
 def alike(findings: Sequence[Finding]) -> Iterator[Finding]:
-    """The findings; of more than three with one code and one remedy, as those of a whole tree have, the first."""
+    """The findings; of more than three with one code that one command cures, as those of a whole tree, the first."""
     from dataclasses import replace
 
-    keys = [(finding.code, str(finding.remedy), finding.status) for finding in findings]
-    for number, rest in firsts(keys):
+    keys = [(finding.code, finding.remedy) for finding in findings]
+    for number, count in firsts(keys):
         finding = findings[number]
-        yield replace(finding, thing=and_more(finding.thing, rest)) if rest else finding
+        yield replace(finding, thing=first_of(finding.thing, count))
 
 
-def firsts(keys: Sequence[object]) -> list[tuple[int, int]]:
-    """The numbers of what is told of things with these keys, and how many others each stands for: where more than
-    three have one key, the first stands for all."""
+def firsts(keys: Sequence[tuple[str, Remedy]]) -> list[tuple[int, int]]:
+    """The numbers of the findings that are told, of findings with these codes and remedies, and for how many each
+    stands: the first of more than three that have one command for all, whose causes may differ."""
     counts: dict[object, int] = {}
     for key in keys:
         counts[key] = counts.get(key, 0) + 1
-    told, numbers = set(), []
-    for number, key in enumerate(keys):
-        if counts[key] <= _MOST_ALIKE:
-            numbers.append((number, 0))
-        elif key not in told:
-            told.add(key)
-            numbers.append((number, counts[key] - 1))
-    return numbers
+    numbers = dict[int, int]()
+    seen = set[object]()
+    for number, (code, remedy) in enumerate(keys):
+        if not remedy.command or counts[code, remedy] <= _MOST_ALIKE:
+            numbers[number] = 1
+        elif (code, remedy) not in seen:
+            seen.add((code, remedy))
+            numbers[number] = counts[code, remedy]
+    return list(numbers.items())
 
 
-def and_more(thing: str, rest: int) -> str:
-    """The name of the first of several things, of which `rest` are not told."""
-    return f"{thing} and {rest:,} more (-v names them)" if rest else thing
+def first_of(thing: str, count: int) -> str:
+    """The name of a thing that stands for so many, each with a cause of its own."""
+    return f"{thing}, the first of {count:,} such (-v names them)" if count > 1 else thing
 
 
 def winning(statuses: Collection[int]) -> int:

@@ -182,7 +182,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _is_option(word: str) -> bool:
-    return word.startswith("-")
+    return word.startswith("-") and word != "--"
 
 
 def parse(words: Sequence[str]) -> argparse.Namespace:

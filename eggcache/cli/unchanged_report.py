@@ -40,13 +40,13 @@ def tell(receipt: Mapping[str, Any], key: str, options: argparse.Namespace) -> i
 
 def _lines(receipt: Mapping[str, Any], key: str, options: argparse.Namespace) -> tuple[list[str], list[str], int]:
     entry = receipt["entries"][key]
-    results, told, statuses = list[str](), list[tuple[str, str, Remedy, str]](), set[int]()
+    results, rows, statuses = list[str](), list[tuple[str, str, Remedy, str]](), set[int]()
     for finding in entry["findings"]:
         words = [finding["thing"], finding["cause"], *finding["remedy"], finding["code"]]
         if len(words) != 5 or any(type(word) is not str for word in words) or finding["status"] not in (0, 1, 3, 4, 5):
             raise ValueError(finding)
         thing, cause, text, command, code = words
-        told.append((thing, cause, Remedy(text, command), code))
+        rows.append((thing, cause, Remedy(text, command), code))
         statuses.add(finding["status"])
     if Missing.status in statuses:  # see console.present
         eggs = [receipt["extracted"][name] for name in entry["names"]]
@@ -57,7 +57,7 @@ def _lines(receipt: Mapping[str, Any], key: str, options: argparse.Namespace) ->
             amounts.total(len(eggs), "egg", f"kept in {os.path.abspath(options.directory)}", *sums),
             f"next: {next_command.wrapper(options)}",
         ]
-    keys = [(code, str(remedy)) for _, _, remedy, code in told]  # a code has one status
-    chosen = [(number, 0) for number in range(len(told))] if options.verbose else console.firsts(keys)
-    messages = [in_one_line(console.and_more(told[number][0], rest), *told[number][1:]) for number, rest in chosen]
+    keys = [(code, remedy) for _, _, remedy, code in rows]
+    shown = [(number, 1) for number in range(len(rows))] if options.verbose else console.firsts(keys)
+    messages = [in_one_line(console.first_of(rows[number][0], count), *rows[number][1:]) for number, count in shown]
     return results, messages, console.winning(statuses)

@@ -48,11 +48,19 @@ def findings(prepare: command_lines.Prepare, rebuilt: Callable[[Sequence[str]], 
             os.close(safe_dirs.open_directory(directory))
         except NotPermitted as unsafe:
             remedy = unsafe.remedy
-            if unsafe.thing == os.path.abspath(directory) and not os.stat(directory).st_mode & stat.S_ISVTX:
+            if unsafe.thing == os.path.abspath(directory) and not _is_everybodys(directory):
                 remedy = Remedy("move it aside, and build it anew", prepare.line("--reset"))
             yield Finding("cache-unsafe", unsafe.thing, unsafe.cause, remedy)
         except OSError:
             pass  # it went away meanwhile: its members are missing
+
+
+def _is_everybodys(directory: str) -> bool:
+    """Whether it is one as /tmp, which nobody moves aside, or is gone meanwhile."""
+    try:
+        return bool(os.stat(directory).st_mode & stat.S_ISVTX)
+    except OSError:
+        return True
 
 
 def can_write(path: str, account: Account) -> bool:

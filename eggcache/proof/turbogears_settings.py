@@ -41,9 +41,8 @@ def findings(path: str, config: Section, location: str | None) -> Iterator[Findi
             cause = (
                 f"server.webpath is not {label(where)}, where the application is: under mod_python every page is a 404"
             )
-            if (
-                where == "/"
-            ):  # TurboGears then goes on with the path as it came, which nobody has put anything in front of
+            # TurboGears then goes on with the path as it came, which nobody has put anything in front of
+            if where == "/":
                 cause += ", unless a proxy sends X-Forwarded-Server"
             remedy = f'set server.webpath = "{label(where)}" in [global], where mod_python serves it'
             yield Finding("webpath-elsewhere", path, cause, remedy)

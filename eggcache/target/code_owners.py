@@ -103,7 +103,7 @@ def check_bare(executable: str) -> None:
         return
     startup = startup_files.look(executable)
     for uid, place in _Look(startup).core().writers.items():
-        subject = "several may change" if uid == -1 else f"{accounts.user_name(uid)} may change"
+        subject = "several may change" if uid == -1 else f"user {accounts.user_name(uid)} may change"
         cause = f"{subject} what it runs, at {place}"
         if not startup.complete:
             cause = "what it runs cannot be told from the outside"

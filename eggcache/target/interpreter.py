@@ -89,9 +89,9 @@ def find(python: str | None = None) -> str:
     """The absolute path of the target: `python`, else $EGGCACHE_PYTHON, the active virtualenv's, the one that runs
     eggcache.
 
-    A directory that has a bin/python, as a virtual environment has, stands for that. It has a / in its name, or what
-    somebody made here would be taken for a program of the PATH. Symbolic links stay, since a virtual environment is
-    found by the link that starts it.
+    A directory that has a bin/python, as a virtual environment has, stands for that, and so does an environment's bin.
+    It has a / in its name, or what somebody made here would be taken for a program of the PATH. Symbolic links stay,
+    since a virtual environment is found by the link that starts it.
 
     :param python: a path, or the name of a program on the PATH; None: none was named
     :raises NotPermitted: it is in a directory that the caller may not search
@@ -126,11 +126,11 @@ def find(python: str | None = None) -> str:
     except OSError:
         raise UsageError(f"{origin} {path}", "there is no such file", REMEDY) from None
     if os.path.isdir(path):
-        programs = [os.path.join(path, name) for name in ("bin/python", "python")]  # of an environment, or its bin
-        found = next(filter(os.path.isfile, programs), None)
-        if found is None:
+        is_bin = os.path.exists(os.path.join(path, "activate"))  # not /usr/bin, whose python may be any
+        binary = os.path.join(path, "python" if is_bin else "bin/python")
+        if not os.path.isfile(binary):
             raise UsageError(f"{origin} {path}", "it is a directory without a bin/python", REMEDY)
-        path = found
+        path = binary
     if not os.access(path, os.X_OK):
         raise UsageError(f"{origin} {path}", "it is not executable", REMEDY)
     return path

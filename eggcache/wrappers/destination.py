@@ -171,7 +171,7 @@ def _exchange(path: str, renewed: Callable[[bytes], tuple[bytes, bool]], mode: i
         cause = f"{parent} does not exist"
         raise EggcacheError(path, cause, Remedy("make it", f"mkdir -p {shlex.quote(parent)}")) from error
     except OSError as error:
-        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+        if error.errno not in (errno.EACCES, errno.EPERM):
             raise of_disk(path, "cannot be written", error) from error
         remedy = "run it as root, or name another file" if os.geteuid() else "name another file"
         raise NotPermitted(path, f"cannot be written: {error.strerror}", remedy) from error

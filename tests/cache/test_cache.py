@@ -23,6 +23,7 @@ from support.httpd import wait_for
 from support.judge import as_json, eggcache, environment, judge, listing, served
 from support.sites import Site, write_egg
 
+from eggcache.cache import groups_and_time_zones
 from eggcache.cache.plan import Cache, Plan
 from eggcache.cache.preparation import Preparation, prepare
 from eggcache.cache.receipt import Receipt, is_gone
@@ -690,14 +691,34 @@ def test_many_eggs_at_odds_with_another_tree_are_one_line(site: Site) -> None:
     runs = [eggcache("prepare", site.cache, *words).stderr.splitlines() for _ in range(2)]
     line, again = (line for run in runs for line in run if "[shared-name]" in line)
     assert line == again
-    assert line.startswith(f"eggcache: {second}/Egg0-1.0-py3.11.egg and 4 more (-v names them): {site.eggs}/Egg0-")
+    alike = ", the first of 5 such (-v names them)"
+    assert line.startswith(f"eggcache: {second}/Egg0-1.0-py3.11.egg{alike}: {site.eggs}/Egg0-")
     each = eggcache("prepare", site.cache, *words, "-v").stderr.splitlines()
     assert sum("[shared-name]; " in line for line in each) == 5
     shown = eggcache("check", "--cache", site.cache, *words).stdout
-    assert (shown.count("member-outdated"), "one.txt and 4 more (-v names them)" in shown) == (1, True)
+    assert (shown.count("member-outdated"), f"one.txt{alike}" in " ".join(shown.split())) == (1, True)
     command = line.partition("; prepare another directory for this tree: ")[2]
     result = eggcache(*shlex.split(command)[1:])
     assert (result.returncode, "5 eggs made in" in result.stdout) == (0, True), result.stderr
+
+
+def test_findings_that_no_one_command_cures_are_told_each(site: Site) -> None:
+    """What has a cause and a cure of its own has a line of its own, however many there are."""
+    names = [f"Gone{number}" for number in range(5)]
+    result = eggcache("prepare", site.cache, *names, *site.options[1:])
+    assert sorted(line.split(": ")[1] for line in result.stderr.splitlines())[:5] == names
+
+
+@pytest.mark.parametrize(
+    ("python", "name"),
+    [("/srv/turbogears/bin/python", "turbogears"), ("/srv/shop/env/bin/python", "shop"),
+     ("/usr/bin/python2.7", "python2-7"), ("/usr/local/bin/python3", "python3"), ("/bin/python", "python")],
+)  # fmt: skip
+def test_directory_of_another_tree_is_called_after_its_site(site: Site, python: str, name: str) -> None:
+    """The directory that is proposed for a tree has the name of what is served, and not of what many are called."""
+    target = Target(python, (), accounts.lookup(site.account.pw_name))
+    beside = groups_and_time_zones.directory_of_tree(Prepare("/var/cache/eggcache", target, EVERYTHING))
+    assert beside.directory == f"/var/cache/eggcache-{name}"
 
 
 def leftovers(site: Site) -> list[str]:

@@ -123,12 +123,23 @@ def test_what_is_not_safe_to_remove(site: Site) -> None:
     and no place for a new cache."""
     site.prepare()
     os.chown(site.cache, site.account.pw_uid, site.account.pw_gid)
-    for _ in range(2):
+    top = site.cache.parent
+
+    def refused(remedy: str, thing: Path) -> None:
         result = eggcache("remove", site.cache)
         assert result.returncode == 4
-        assert result.stderr.endswith("; run it as its owner, or see what is in it and remove it yourself\n")
-        os.chown(site.cache, 0, 0)
-        os.chown(site.cache.parent, site.account.pw_uid, site.account.pw_gid)
+        assert result.stderr.startswith(f"eggcache: {thing}: ")
+        assert result.stderr.endswith(f"; {remedy}\n")
+
+    refused("run it as its owner, or see what is in it and remove it yourself", site.cache)
+    os.chown(site.cache, 0, 0)
+    os.chown(top, site.account.pw_uid, site.account.pw_gid)
+    refused("run it as its owner", top)  # it may be his home: nothing in it is to be removed but the cache
+    os.chown(top, 0, 0)
+    top.chmod(0o777)
+    refused(f"let nobody else write there, and run it again: chmod go-w {top}", top)
+    subprocess.run(["chmod", "go-w", top], check=True)
+    assert eggcache("remove", site.cache).returncode == 0
 
 
 @pytest.mark.parametrize("receipt", [None, "{", '{"schema": 1}'])

@@ -177,6 +177,11 @@ def test_quickstart_gives_each_clone_of_roots_a_place_of_its_own(shared_tmp: Pat
         chosen = [walkthrough.roots(shared_tmp / clone) for clone in "abcab"]
         assert chosen == [places[0], places[1], places[3], places[0], places[1]]
         assert walkthrough.undoing(shared_tmp / "b", None) == f"rm -r {shared_tmp}/b {places[1]}"
+        (shared_tmp / "mine").mkdir()  # a cache's, or not: eggcache takes away what it made, and nothing else
+        removing = f"{shared_tmp}/b/venv/bin/eggcache remove"
+        for asked in (f"{shared_tmp}/mine", str(shared_tmp), "/"):
+            undo = walkthrough.undoing(shared_tmp / "b", asked)
+            assert undo == f"{removing} {asked}; rm -r {shared_tmp}/b {places[1]}"
         shutil.rmtree(places[0])
         assert walkthrough.roots(shared_tmp / "b") == places[1]
 

@@ -29,7 +29,7 @@ def lines(result: Report, name: str, *, verbose: bool = False, width: int = 80) 
 
 def table(findings: Sequence[Finding], *, verbose: bool = False, width: int = 80) -> Iterator[str]:
     """The findings, one in a line, in columns; where `width` columns have no room for that, each is a paragraph. Those
-    of several things that have nothing else apart are one, and so are many with one remedy. With `verbose` each stands
+    of several things that have nothing else apart are one, and so are many with one command. With `verbose` each stands
     for itself, with its detail."""
     if not findings:
         return
@@ -51,7 +51,7 @@ def _groups(findings: Iterable[Finding]) -> Iterator[Finding]:
     for finding in findings:
         groups.setdefault((finding.code, finding.cause, str(finding.remedy)), []).append(finding)
     for first, *rest in groups.values():
-        yield replace(first, thing=console.and_more(first.thing, len(rest))) if rest else first
+        yield replace(first, thing=f"{first.thing} and {len(rest):,} more (-v names them)") if rest else first
 
 
 def _paragraph(finding: Finding, width: int) -> Iterator[str]:

@@ -90,6 +90,8 @@ def _read(names: Sequence[str]) -> dict[str, dict[str, Any]]:
     for name in names:
         if not os.path.isfile(name):
             raise UsageError(name, "there is no such file", "name what check --json wrote, one for each host")
+        if not os.access(name, os.R_OK):
+            raise UsageError(name, "it cannot be read", "let this user read it, or name the others alone")
         host = os.path.basename(name)[: -len(".json")]
         host = name if host in hosts else host
         if os.path.getsize(name) == 0:
