@@ -11,7 +11,7 @@ from contextlib import ExitStack, suppress
 
 from eggcache.cache import foreign_entries as cache_names
 from eggcache.cache import freshness, receipt, reset_directory
-from eggcache.errors import NotPermitted
+from eggcache.errors import NotPermitted, Remedy
 from eggcache.model import DEFAULT_RUN, Outcome, Report, Run
 from eggcache.system import files, locks, procfs, safe_dirs, staging
 
@@ -110,7 +110,8 @@ def _by_hand(error: NotPermitted, directory: str) -> NotPermitted:
     elif os.geteuid() and info.st_uid != os.geteuid():
         remedy = "run it as root, or as its owner"
     elif is_above and info.st_uid in (0, os.geteuid()):
-        remedy = f"let nobody else write there, and run it again: chmod go-w {shlex.quote(error.thing)}"
+        command = f"chmod go-w {shlex.quote(error.thing)}"
+        return NotPermitted(error.thing, error.cause, Remedy("let nobody else write there, and run it again", command))
     elif is_above:
         remedy = "run it as its owner"
     else:

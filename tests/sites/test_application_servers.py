@@ -191,6 +191,8 @@ def test_reload_of_uwsgi_prepares_as_its_user(
     def is_reloaded(pid: int, times: int) -> None:
         os.kill(pid, signal.SIGHUP)
         wait_for(lambda: log.read_text().count("gracefully (RE)spawned") == times, log.read_text)
+        # Before that one is there, the master would miss the next signal
+        wait_for(lambda: log.read_text().count("\nspawned uWSGI worker") == times + 1, log.read_text)
 
     with started(words, shared_tmp, up="spawned uWSGI worker") as pid:
         options = ["--for", "uwsgi", "-o", ini]
