@@ -100,8 +100,9 @@ def place(own: Path) -> Path:
 def roots(own: Path) -> Path:
     """Root's own directory outside of the clone, one for each clone: eggs of two clones have the same names and other
     dates, and no cache can serve both. Raises DeploymentError where none can be made."""
-    for directory in outside(own):
-        return directory
+    made = outside(own)
+    if made:
+        return made[0]
     for number in itertools.count(1):
         directory = ROOTS.with_name(f"{ROOTS.name}-{number}") if number > 1 else ROOTS
         try:

@@ -104,18 +104,19 @@ def _by_hand(error: NotPermitted, directory: str) -> NotPermitted:
         info = os.stat(error.thing)
     except OSError:
         return error
-    is_above = os.path.realpath(error.thing) != os.path.realpath(directory)
+    is_cache = os.path.realpath(error.thing) == os.path.realpath(directory)
     if not stat.S_ISDIR(info.st_mode):
-        remedy = "name the egg cache"
-    elif os.geteuid() and info.st_uid != os.geteuid():
-        remedy = "run it as root, or as its owner"
-    elif is_above and info.st_uid in (0, os.geteuid()):
-        command = f"chmod go-w {shlex.quote(error.thing)}"
-        return NotPermitted(error.thing, error.cause, Remedy("let nobody else write there, and run it again", command))
-    elif is_above:
-        remedy = "run it as its owner"
+        remedy = Remedy("name the egg cache")
+    elif info.st_uid not in (0, os.geteuid()):
+        either = "" if not os.geteuid() else "root, or as "
+        by_hand = ", or see what is in it and remove it yourself" if is_cache and not os.geteuid() else ""
+        remedy = Remedy(f"run it as {either}its owner{by_hand}")
+    elif info.st_uid != os.geteuid():
+        remedy = Remedy("run it as root")
+    elif is_cache:  # what others put there may be anything
+        remedy = Remedy("see what is in it, and remove it yourself")
     else:
-        remedy = "run it as its owner, or see what is in it and remove it yourself"
+        remedy = Remedy("let nobody else write there, and run it again", f"chmod go-w {shlex.quote(error.thing)}")
     return NotPermitted(error.thing, error.cause, remedy)
 
 

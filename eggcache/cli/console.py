@@ -204,15 +204,13 @@ def firsts(keys: Sequence[tuple[str, Remedy]]) -> list[tuple[int, int]]:
     counts: dict[object, int] = {}
     for key in keys:
         counts[key] = counts.get(key, 0) + 1
-    numbers = dict[int, int]()
-    seen = set[object]()
-    for number, (code, remedy) in enumerate(keys):
-        if not remedy.command or counts[code, remedy] <= _MOST_ALIKE:
-            numbers[number] = 1
-        elif (code, remedy) not in seen:
-            seen.add((code, remedy))
-            numbers[number] = counts[code, remedy]
-    return list(numbers.items())
+    numbers, seen = list[tuple[int, int]](), set[object]()
+    for number, key in enumerate(keys):
+        stands_for = counts[key] if key[1].command and counts[key] > _MOST_ALIKE else 1
+        if stands_for == 1 or key not in seen:
+            numbers.append((number, stands_for))
+        seen.add(key)
+    return numbers
 
 
 def first_of(thing: str, count: int) -> str:

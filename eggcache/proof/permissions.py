@@ -91,22 +91,26 @@ def _writable(directory: str, account: Account) -> list[str]:
         for top, directories, others in files.walk(directory)
         for name in sorted([*directories, *others])
     )
-    found, paths = list[str](), chain([directory], below)
-    while some := list(islice(paths, _AT_ONCE)):
-        own, plain = set[str](), list[str]()
-        for path in some:
-            try:
-                info = os.stat(path) if path == directory else os.lstat(path)
-            except OSError:
-                continue
-            if info.st_uid == account.uid:
-                own.add(path)
-            if not stat.S_ISLNK(info.st_mode):
-                plain.append(path)
-        with accounts.acting(account):
-            own.update(path for path in plain if accounts.may(path, os.W_OK))
-        found += [path for path in some if path in own]
-    return found
+    writable, paths = list[str](), chain([directory], below)
+    while batch := list(islice(paths, _AT_ONCE)):
+        writable += _writable_of(batch, directory, account)
+    return writable
+
+
+def _writable_of(paths: Sequence[str], directory: str, account: Account) -> list[str]:
+    own, plain = set[str](), list[str]()
+    for path in paths:
+        try:
+            info = os.stat(path) if path == directory else os.lstat(path)
+        except OSError:
+            continue
+        if info.st_uid == account.uid:
+            own.add(path)
+        if not stat.S_ISLNK(info.st_mode):
+            plain.append(path)
+    with accounts.acting(account):
+        own.update(path for path in plain if accounts.may(path, os.W_OK))
+    return [path for path in paths if path in own]
 
 
 def _above(directory: str) -> list[str]:

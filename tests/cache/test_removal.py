@@ -136,6 +136,9 @@ def test_what_is_not_safe_to_remove(site: Site) -> None:
     os.chown(top, site.account.pw_uid, site.account.pw_gid)
     refused("run it as its owner", top)  # it may be his home: nothing in it is to be removed but the cache
     os.chown(top, 0, 0)
+    site.cache.chmod(0o777)
+    refused("see what is in it, and remove it yourself", site.cache)
+    site.cache.chmod(0o750)
     top.chmod(0o777)
     refused(f"let nobody else write there, and run it again: chmod go-w {top}", top)
     subprocess.run(["chmod", "go-w", top], check=True)

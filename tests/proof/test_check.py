@@ -29,7 +29,7 @@ from support.parts import missing
 from support.probe import build
 from support.sites import Site, write_egg
 
-from eggcache.proof import target_side
+from eggcache.proof import permissions, target_side
 from eggcache.servers import environment_variables, server_locale
 from eggcache.servers.apache import Apache
 from eggcache.servers.apache_configuration import Configuration, Directive
@@ -753,8 +753,8 @@ def test_lookups_that_fail_are_told_of_up_to_a_limit(python: Path, shared_tmp: P
     eggs, empty = shared_tmp / "eggs", shared_tmp / "empty"
     eggs.mkdir()
     empty.mkdir()
-    for number in range(130):
-        members = {f"p{number:03d}/f{file}.txt": "x" for file in range(60)}
+    for number in range(520):  # more than are sent at once
+        members = {f"p{number:03d}/f{file}.txt": "x" for file in range(12)}
         write_egg(eggs / f"P{number:03d}-1.0-py3.11.egg", members, project=f"P{number:03d}")
     account = accounts.lookup("nobody")
     nothing = target_side.Imports(None)
@@ -763,9 +763,27 @@ def test_lookups_that_fail_are_told_of_up_to_a_limit(python: Path, shared_tmp: P
     ) as question:
         looked = question.answered(nothing, early=lambda tree: None).lookups
     looked = [lookup for lookup in looked if lookup.egg.startswith(str(eggs))]
-    assert [len(lookup.wrong) > 0 for lookup in looked] == [True] * 130
+    assert [len(lookup.wrong) > 0 for lookup in looked] == [True] * 520
     assert [lookup.failed for lookup in looked] == [lookup.files + lookup.directories for lookup in looked]
-    assert 4_000 < sum(len(lookup.wrong) for lookup in looked) <= 5_000 + 130
+    assert 4_000 < sum(len(lookup.wrong) for lookup in looked) <= 5_000 + 520
+
+
+@pytest.mark.parametrize("at_once", [1, 3, 4096])
+def test_what_may_be_written_is_found_in_batches(
+    at_once: int, shared_tmp: Path, nobody: pwd.struct_passwd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many paths are looked at together, each that the user owns or can write to is told."""
+    monkeypatch.setattr(permissions, "_AT_ONCE", at_once)
+    cache = shared_tmp / "cache"
+    for name in ("a/one", "a/two", "b/one", "c/one"):
+        (cache / name).parent.mkdir(parents=True, exist_ok=True)
+        (cache / name).write_text("")
+    os.chown(cache / "a" / "two", nobody.pw_uid, -1)
+    (cache / "b" / "one").chmod(0o666)
+    (cache / "c").chmod(0o777)
+    (cache / "link").symlink_to("b/one")
+    expected = [str(cache / name) for name in ("a/two", "b/one", "c")]
+    assert sorted(permissions._writable(str(cache), accounts.lookup("nobody"))) == expected
 
 
 def test_frames_of_a_stranger() -> None:

@@ -5,12 +5,17 @@ from __future__ import annotations
 
 def total(count: int, noun: str, verb: str, of_files: int, of_bytes: int) -> str:
     """`19 eggs kept in /var/cache/eggs: 2,599 files, 27.5 MB`."""
-    return f"{count} {noun}{'s' * (count != 1)} {verb}: {files(of_files)}, {size(of_bytes)}"
+    return f"{counted(count, noun)} {verb}: {files(of_files)}, {size(of_bytes)}"
 
 
 def files(count: int) -> str:
     """`1,234 files`."""
-    return f"{count:,} file{'s' * (count != 1)}"
+    return counted(count, "file")
+
+
+def counted(count: int, noun: str) -> str:
+    """`1,234 eggs`, `1 egg`."""
+    return f"{count:,} {noun}{'s' * (count != 1)}"
 
 
 def size(count: int) -> str:

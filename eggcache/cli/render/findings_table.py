@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from eggcache.cli import console
+from eggcache.cli.render import amounts
 from eggcache.model import Finding, Report
 
 _HEAD = ("CODE", "THING", "CAUSE", "REMEDY")
@@ -17,9 +18,8 @@ def lines(result: Report, name: str, *, verbose: bool = False, width: int = 80) 
     outcomes = [outcome for outcome in result.outcomes if outcome.action == "proven"]
     if not any(finding.status for finding in (*result.findings, *result.ignored)):
         if outcomes:
-            files = sum(outcome.files for outcome in outcomes)
-            eggs = f"{len(outcomes):,} egg{'s' * (len(outcomes) != 1)}"
-            yield f"{files:,} file{'s' * (files != 1)} of {eggs}, as {name}: all current, nothing to write"
+            files = amounts.files(sum(outcome.files for outcome in outcomes))
+            yield f"{files} of {amounts.counted(len(outcomes), 'egg')}, as {name}: all current, nothing to write"
         else:
             yield f"no zipped egg in the tree, as {name}: nothing to extract"
     yield from table(result.findings, verbose=verbose, width=width)

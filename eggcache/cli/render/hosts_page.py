@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from eggcache.cli.render import html_page
+from eggcache.cli.render import amounts, html_page
 from eggcache.cli.render.site_page import HARM, explained
 
 _ORDER = list(HARM)
@@ -37,7 +37,7 @@ def render(hosts: Mapping[str, Mapping[str, Any]], when: str) -> str:
         if not findings:
             parts.append("<p>No finding.</p>")
     wrong_hosts = sum("missing" in row[1] for row in rows)
-    count = f"{len(rows)} host{'s' * (len(rows) != 1)}"
+    count = amounts.counted(len(rows), "host")
     body = [
         f"<p>{count}, {wrong_hosts} with something to act on; {html_page.text(when)}</p>",
         *html_page.table(("host", "state", "eggs in the cache", "cache", "findings"), rows, (2,)),

@@ -18,10 +18,8 @@ from eggcache.model import Finding, Outcome, Report, Tree
 from eggcache.target import resolver
 
 _PREPOSITIONS = {"packed": "for", "removed": "from"}  # between an action and its directory; of others "in"
-_EFFECTS = {
-    "archive": "the cache in it is empty",
-    "prepare": "nothing to extract",
-}  # of no egg: it is made
+# What a command does that has found no egg; others do nothing
+_EFFECTS = {"archive": "the cache in it is empty", "prepare": "nothing to extract"}
 
 
 def tree_json(

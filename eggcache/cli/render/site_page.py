@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from eggcache import explanations
-from eggcache.cli.render import html_page, tree_lines
+from eggcache.cli.render import amounts, html_page, tree_lines
 from eggcache.cli.render.report import files, size
 from eggcache.explanations.eggs import EGGS
 from eggcache.model import Distribution, Finding, Report, Tree
@@ -43,7 +43,7 @@ def render(
     """
     cache = result.directory or "none"
     count = sum(finding.status != 0 for finding in result.findings)
-    verdict = f"{count} finding{'s' * (count != 1)} to act on" if count else "nothing is wrong"
+    verdict = f"{amounts.counted(count, 'finding')} to act on" if count else "nothing is wrong"
     body = [
         f"<p>{html_page.state('missing' if count else 'prepared', verdict)}"
         f" as {html_page.text(reader)}, {html_page.text(when)}</p>",

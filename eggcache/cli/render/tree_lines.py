@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, TextIO, Union
 
 from eggcache.cli.console import one_line
+from eggcache.cli.render import amounts
 from eggcache.model import Distribution, Need, State, Tree
 from eggcache.target import tree_selection
 
@@ -216,7 +217,7 @@ def total(tree: Tree, prepared: Sequence[bool] = ()) -> Line:
         state_of_need.value
         for state_of_need, _ in {(need.state, tree_selection.project(need.requirement)) for need in tree.needs}
     )
-    parts = [Part("", "guide"), Part(f"{count:,} distribution{'s' * (count != 1)}", "total")]
+    parts = [Part("", "guide"), Part(amounts.counted(count, "distribution"), "total")]
     for number, word in enumerate(word for word in ("zipped", PREPARED, "unzipped") if states[word]):
         parts += [Part(", " if number else ": ", "total"), Part(f"{states[word]:,} {word}", word)]
     for number, word in enumerate(word for word in ("missing", "conflicting", "unparsed") if troubles[word]):

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from eggcache.cache import inventory
 from eggcache.cache.inventory import Inventory, Prepare, prepare_label
 from eggcache.cli import console, next_command
-from eggcache.cli.render import report
+from eggcache.cli.render import amounts, report
 from eggcache.errors import Remedy, UsageError
 from eggcache.servers import environment_variables
 from eggcache.system import accounts, safe_dirs
@@ -57,7 +57,7 @@ def lines(inventory: Inventory, *, verbose: bool = False) -> Iterator[str]:
     count, files = len(inventory.contents), report.files(sum(content.files for content in inventory.contents))
     size = report.size(sum(content.size for content in inventory.contents))
     is_known = inventory.prepares or inventory.contents  # what has no receipt is not looked through
-    amount = f"{count} egg{'s' * (count != 1)}, {files}, {size}" if is_known else "its content is unknown"
+    amount = f"{amounts.counted(count, 'egg')}, {files}, {size}" if is_known else "its content is unknown"
     owner = (
         f"{safe_dirs.owner_name(inventory.uid)}, group {accounts.group_name(inventory.gid)}, mode {inventory.mode:04o}"
     )
