@@ -157,7 +157,8 @@ def findings(tree: Tree, account: Account | None = None) -> tuple[Finding, ...]:
             needs.setdefault(key, need)
             chains.setdefault(key, []).append(_chain(tree, parents, need))
     looker = account or accounts.current()
-    faults = (_finding(tree, need, chains[key], looker) for key, need in needs.items())
+    search = why_missing.Search(tree, looker)
+    faults = (_finding(tree, need, chains[key], looker, search) for key, need in needs.items())
     return tuple(
         replace(fault, status=0) if fault.code in LACKING and not gaps_matter(tree) else fault for fault in faults
     )
@@ -223,7 +224,7 @@ def outside_line(tree: Tree) -> str:
     return f"{names}{rest}: {eggs} on the path, outside of the tree"
 
 
-def _finding(tree: Tree, need: Need, chains: list[str], account: Account) -> Finding:
+def _finding(tree: Tree, need: Need, chains: list[str], account: Account, search: why_missing.Search) -> Finding:
     context = tuple(chains[1:])
     name = project_name(need.requirement)
     python = f"{tree.interpreter.executable} (Python {'.'.join(map(str, tree.interpreter.version))})"
@@ -232,8 +233,8 @@ def _finding(tree: Tree, need: Need, chains: list[str], account: Account) -> Fin
         cause = f"{parser} cannot parse it ({need.reason}), so it was followed by name: {chains[0]}"
         return Finding("unparsed-requirement", need.requirement, cause, "", 0, context)
     if need.state is State.CONFLICTING:
-        return _unreadable(tree, need, chains, account) or _conflicting(tree, need, chains, account)
-    explanation = why_missing.reason(tree, account, need.requirement)
+        return _unreadable(tree, need, chains, account) or _conflicting(tree, need, chains, search)
+    explanation = search.reason(need.requirement)
     reason = f"{need.reason} ({explanation})" if explanation else need.reason
     if need.by is None:
         remedy = "name its interpreter with --python, or its directory with --path"
@@ -244,12 +245,12 @@ def _finding(tree: Tree, need: Need, chains: list[str], account: Account) -> Fin
     return Finding("missing-distribution", need.requirement, cause, f"install {name} for {python}", 5, context)
 
 
-def _conflicting(tree: Tree, need: Need, chains: list[str], account: Account) -> Finding:
+def _conflicting(tree: Tree, need: Need, chains: list[str], search: why_missing.Search) -> Finding:
     cause, name = f"{need.reason}: {chains[0]}", project_name(need.requirement)
     remedy = f"install a {name} that suits everything that needs it"
     if need.suits and need.found is not None:
         distribution = tree.distributions[need.found]
-        line = why_missing.in_front(tree, account, distribution.location)
+        line = search.in_front(distribution.location)
         remedy = f"have {need.suits} on the path, which suits everything that needs it, and not {distribution.location}"
         if line:
             remedy = f"{need.suits} suits everything that needs it: put its line in the place of {line}"

@@ -136,7 +136,8 @@ def _value(executable: str, answer: bytes) -> object:
     try:
         if sum(answer.count(byte) for byte in b",[{") > ITEMS:  # a few bytes of it can take hundreds in memory
             raise ValueError("more than any site has")
-        return _from_bytes(json.loads(answer, parse_int=_number, parse_constant=_refuse))
+        said = json.loads(answer, parse_int=_number, parse_constant=_refuse)
+        return said if answer.isascii() and b"\\" not in answer else _from_bytes(said)  # plain: the bytes are the text
     except (ValueError, RecursionError, MemoryError):  # UnicodeError is a ValueError
         raise EggcacheError(executable, "is no Python to trust: its answer makes no sense", REMEDY) from None
 

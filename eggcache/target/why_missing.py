@@ -11,6 +11,7 @@ import os
 import re
 import shlex
 from collections.abc import Iterator
+from functools import cached_property
 from itertools import islice
 from typing import NamedTuple
 
@@ -68,29 +69,57 @@ def lines(tree: Tree, account: Account) -> list[Line]:
     return entries
 
 
-def reason(tree: Tree, account: Account, requirement: str) -> str:
-    """What on the disk tells why no distribution of the project that a requirement names is there; "" for nothing."""
-    project = tree_selection.project(requirement)
-    for line in lines(tree, account):
-        if project_of(os.path.basename(line.path)) == project and not os.path.lexists(line.path):
-            return f"{line.place} names {line.path}, which does not exist"
-    for site in tree.interpreter.site_packages:
-        with accounts.acting(account):
-            names = files.names(site)
-        for name in names:
-            link = os.path.join(site, name)
-            if name.endswith(".egg-link") and project_of(name) == project:
-                with accounts.acting(account):
-                    place = next((line.strip() for line in files.lines(link) if line.strip()), "")
-                if not os.path.exists(os.path.join(site, place)):
-                    return f"{link} leads to {place}, which does not exist"
-    return next((f"{path} {cause}" for path, owner, cause in _foreign_eggs(tree) if owner == project), "")
+class Search:
+    """What on the disk tells why distributions are missing: each place is looked at once, for all that are.
 
+    :param tree: the answer of the target
+    :param account: whose rights the disk is searched with
+    """
 
-def in_front(tree: Tree, account: Account, location: str) -> str:
-    """The line of a .pth file that puts what is at `location` on the path, in words; "" where there is none."""
-    real = os.path.realpath(location)
-    return next((line.place for line in lines(tree, account) if os.path.realpath(line.path) == real), "")
+    def __init__(self, tree: Tree, account: Account) -> None:
+        self._tree, self._account = tree, account
+
+    def reason(self, requirement: str) -> str:
+        """Why no distribution of the project that a requirement names is there; "" where nothing tells."""
+        project = tree_selection.project(requirement)
+        for line in self._lines:
+            if project_of(os.path.basename(line.path)) == project and not os.path.lexists(line.path):
+                return f"{line.place} names {line.path}, which does not exist"
+        for site, link in self._links.get(project, ()):
+            with accounts.acting(self._account):
+                place = next((line.strip() for line in files.lines(link) if line.strip()), "")
+            if not os.path.exists(os.path.join(site, place)):
+                return f"{link} leads to {place}, which does not exist"
+        return self._foreign_eggs.get(project, "")
+
+    def in_front(self, location: str) -> str:
+        """The line of a .pth file that puts what is at `location` on the path, in words; "" where there is none."""
+        real = os.path.realpath(location)
+        return next((line.place for line in self._lines if os.path.realpath(line.path) == real), "")
+
+    @cached_property
+    def _lines(self) -> list[Line]:
+        return lines(self._tree, self._account)
+
+    @cached_property
+    def _links(self) -> dict[str, list[tuple[str, str]]]:
+        """The .egg-link files of each project, each with the directory that it is in."""
+        links: dict[str, list[tuple[str, str]]] = {}
+        for site in self._tree.interpreter.site_packages:
+            with accounts.acting(self._account):
+                names = files.names(site)
+            for name in names:
+                if name.endswith(".egg-link"):
+                    links.setdefault(project_of(name), []).append((site, os.path.join(site, name)))
+        return links
+
+    @cached_property
+    def _foreign_eggs(self) -> dict[str, str]:
+        """Of each project the first egg on the path that is for another Python or machine, and what it is for."""
+        eggs: dict[str, str] = {}
+        for path, project, cause in _foreign_eggs(self._tree):
+            eggs.setdefault(project, f"{path} {cause}")
+        return eggs
 
 
 def findings(tree: Tree, account: Account) -> Iterator[Finding]:

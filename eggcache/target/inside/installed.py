@@ -99,8 +99,13 @@ class Installed:
         self.scan = None  # the Environment of all that is on the path, where it is the one that resolve() would make
 
     def identity(self, dist):
-        provider = getattr(dist, "_provider", None)
-        return (dist.key, version_of(dist), dist.location, getattr(provider, "egg_info", None))
+        """What tells a distribution from every other. It is kept with the distribution, which is asked six times."""
+        identity = getattr(dist, "_eggcache_identity", None)
+        if identity is None:
+            provider = getattr(dist, "_provider", None)
+            identity = (dist.key, version_of(dist), dist.location, getattr(provider, "egg_info", None))
+            dist._eggcache_identity = identity
+        return identity
 
     def environment(self):
         """{key: distributions, best first}, and scanned lazily, since a complete working set needs no scan."""
@@ -145,17 +150,18 @@ class Installed:
     def forget(self, dist, at_hand=None):
         """Let go of what was read of a zip that is not on the path itself: a kilobyte for every member of it. It is read
         again where it is asked for. That of `at_hand`, and of the largest zip, stay: these cost most to be read again."""
+        provider = getattr(dist, "_provider", None)
+        loader = getattr(provider, "loader", None)
         manifests = getattr(getattr(self.pr, "ZipProvider", None), "_zip_manifests", None)  # since 5.8
-        if isinstance(manifests, dict) and len(manifests) > 1:  # a basket is asked for each of its eggs
+        # A basket is asked for each of its eggs. To count all members for each egg takes long: the small ones are few
+        if isinstance(manifests, dict) and (len(manifests) > KEPT or is_large(manifests, loader)):
             sizes = [(len(manifests[archive][0]), archive) for archive in manifests]
             size, largest = max(sizes)
             if len(manifests) > KEPT or sum([members for members, archive in sizes]) - size > MEMBERS:
-                loader = getattr(getattr(at_hand, "_provider", None), "loader", None)
+                loader_at_hand = getattr(getattr(at_hand, "_provider", None), "loader", None)
                 for archive in list(manifests):
-                    if archive not in (largest, getattr(loader, "archive", None)):
+                    if archive not in (largest, getattr(loader_at_hand, "archive", None)):
                         del manifests[archive]
-        provider = getattr(dist, "_provider", None)
-        loader = getattr(provider, "loader", None)
         if not isinstance(loader, (zipimport.zipimporter, ClosedLoader)) or loader.archive in self.path:
             return
         if isinstance(loader, zipimport.zipimporter):
@@ -194,6 +200,12 @@ class Installed:
                     name = os.path.basename(entry)[:-len(".egg")]
                     dists.append(self.pr.Distribution(entry, metadata, project_name=name))
         return dists
+
+
+def is_large(manifests, loader):
+    """Whether a zip has so many members that KEPT of them have more than MEMBERS, which is all that may be kept."""
+    manifest = manifests.get(getattr(loader, "archive", None))
+    return manifest is not None and len(manifest[0]) * KEPT > MEMBERS
 
 
 def close_zip(archive):

@@ -33,7 +33,7 @@ def to_json(value):
     if value is False:
         return "false"
     if isinstance(value, dict):
-        return "{%s}" % ",".join(["%s:%s" % (to_json(str(key)), to_json(value[key])) for key in value])
+        return "{%s}" % ",".join(["%s:%s" % (key_to_json(key), to_json(value[key])) for key in value])
     if isinstance(value, (list, tuple)):
         return "[%s]" % ",".join([to_json(item) for item in value])
     if isinstance(value, (int, float)) or type(value).__name__ == "long":
@@ -46,7 +46,7 @@ def json_pieces(value):
     if isinstance(value, dict):
         start = "{"
         for key in value:
-            yield "%s%s:" % (start, to_json(str(key)))
+            yield "%s%s:" % (start, key_to_json(key))
             for piece in json_pieces(value[key]):
                 yield piece
             start = ","
@@ -59,6 +59,17 @@ def json_pieces(value):
         yield "]"
     else:
         yield to_json(value)
+
+
+NAME = re.compile(r"[a-z_]+\Z").match
+
+
+def key_to_json(key):
+    """The same of a key, which is one of our own names in every row of ten thousand."""
+    key = str(key)
+    if NAME(key):
+        return '"%s"' % key
+    return to_json(key)
 
 
 PLAIN = re.compile(r"[ !#-\[\]-~]*$").match  # to JSON, too; "$" lets a newline pass at the end

@@ -260,10 +260,15 @@ def main():
         dist, dists[position] = dists[position], None
         kind, egg, inside, cache_name, info = on_disk(dist, links)
         files.extend(metadata_files(info))
+        location = absolute(dist.location)
+        if egg == dist.location:
+            egg = location
+        else:
+            egg = absolute(egg)
         result["distributions"].append({
-            "project": dist.project_name, "version": version_of(dist), "location": absolute(dist.location), "kind": kind,
+            "project": dist.project_name, "version": version_of(dist), "location": location, "kind": kind,
             "extras": extras[position], "active": installed.identity(dist) in installed.active,
-            "egg": absolute(egg), "inside": inside, "cache_name": cache_name})
+            "egg": egg, "inside": inside, "cache_name": cache_name})
     result["read"] = unique(files)
     answer(result)
 
