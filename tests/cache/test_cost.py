@@ -97,6 +97,23 @@ def test_tree_is_linear(python: Path, shared_tmp: Path) -> None:
     assert large <= 100 * 18, "half of them are pkg_resources' own"
 
 
+def test_what_is_missing_costs_one_look(python: Path, shared_tmp: Path) -> None:
+    """The disk is searched once for why distributions are missing, and not for each of them, among eggs for another
+    Python: forty cost no more than one does."""
+    totals = []
+    for missing in (1, 40):
+        eggs = shared_tmp / f"lacking-{missing}"
+        eggs.mkdir()
+        for number in range(20):
+            write_egg(eggs / f"Other{number}-1.0-py2.7.egg", {f"other{number}.py": ""})
+        requires = "\n".join(f"Nowhere{number}" for number in range(missing))
+        write_egg(eggs / "Lacking-1.0-py3.11.egg", {"lacking.py": "", "EGG-INFO/requires.txt": requires})
+        command = ["tree", "--path", str(eggs), "--python", str(python)]
+        counts, _ = calls(eggs, *command, program=("-c", UNHURRIED))
+        totals.append(sum(counts.values()))
+    assert totals[0] == totals[1]
+
+
 def test_an_egg_with_most_members_is_read_as_often_as_a_small_one(python: Path, shared_tmp: Path) -> None:
     """A requirement's own egg, beside others, is opened as often where it has more members than the target is to hold:
     each time, the target's zipfile would list all of them."""

@@ -216,9 +216,9 @@ def test_one_that_hangs_is_ended(fake: Callable[[str], str], tmp_path: Path) -> 
     mark = tmp_path / "pid"
     program = fake(f"trap '' TERM HUP INT; (trap '' TERM HUP INT; sleep 300) & echo $! > {mark}; wait")
     started = time.monotonic()
-    with pytest.raises(EggcacheError, match=r"no answer within 0\.5 s"):
-        run(program, "probe.py", {}, RootAlone(*accounts.current()), timeout=0.5)
-    assert time.monotonic() - started < 5
+    with pytest.raises(EggcacheError, match="no answer within 2 s"):
+        run(program, "probe.py", {}, RootAlone(*accounts.current()), timeout=2)
+    assert time.monotonic() - started < 60
     _assert_gone(int(mark.read_text()))
 
 
@@ -228,7 +228,7 @@ def test_what_it_leaves_behind_is_ended_too(fake: Callable[[str], str], tmp_path
     program = fake(f'printf "eggcache\\n[7]\\n" > $ANSWER; sleep 300 & echo $! > {mark}')
     started = time.monotonic()
     assert run(program, "probe.py", {}, RootAlone(*accounts.current())) == [7]
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 60
     _assert_gone(int(mark.read_text()))
 
 
@@ -270,9 +270,9 @@ def test_more_to_do_is_done_at_once(
 
 def test_our_time_is_not_its(interpreter: Callable[[str], Path], script: Callable[[str], str]) -> None:
     """However long we are busy with something else, it has the time that it was given."""
-    turns = iter([2.0])
+    turns = iter([5.0])
     busy = lambda: time.sleep(next(turns, 0.0))  # noqa: E731
-    assert run(str(interpreter("3.11")), script("answer(1)"), None, timeout=1.5, meanwhile=busy) == 1
+    assert run(str(interpreter("3.11")), script("answer(1)"), None, timeout=4, meanwhile=busy) == 1
 
 
 @pytest.mark.parametrize("version", ["2.7", "3.11"])
@@ -304,8 +304,8 @@ def test_one_that_hangs_after_its_start_is_ended(
 ) -> None:
     """A Python that stops answering is said to be one, not to be none."""
     text = "import time\ntime.sleep(300)"
-    with pytest.raises(EggcacheError, match="did not answer within 1 s"):
-        run(str(interpreter(version)), script(text), None, timeout=1)
+    with pytest.raises(EggcacheError, match="did not answer within 3 s"):
+        run(str(interpreter(version)), script(text), None, timeout=3)
 
 
 @pytest.mark.parametrize("version", ["2.7", "3.11"])
