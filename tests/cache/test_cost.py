@@ -108,7 +108,7 @@ def test_what_is_missing_costs_one_look(python: Path, shared_tmp: Path) -> None:
             write_egg(eggs / f"Other{number}-1.0-py2.7.egg", {f"other{number}.py": ""})
         requires = "\n".join(f"Nowhere{number}" for number in range(missing))
         write_egg(eggs / "Lacking-1.0-py3.11.egg", {"lacking.py": "", "EGG-INFO/requires.txt": requires})
-        command = ["tree", "--path", str(eggs), "--python", str(python)]
+        command = ["tree", "--all", "--path", str(eggs), "--python", str(python)]
         counts, _ = calls(eggs, *command, program=("-c", UNHURRIED))
         totals.append(sum(counts.values()))
     assert totals[0] == totals[1]

@@ -190,7 +190,7 @@ def test_names_exchanged_all_the_time(site: Site) -> None:
             assert attacker.stdout.readline() == "ready\n"
             until = time.monotonic() + SECONDS
             turn = 0
-            # Where other processes take the machine's time, the attacker disturbs most runs: more runs, no fewer successes.
+            # On a busy machine the attacker disturbs most runs: more runs, and no fewer successes.
             while time.monotonic() < until or (ends["prepare 0"] + ends["prepare 3"] < 3 and turn < 100):
                 turn += 1
                 result = site.prepare("--path", evil, *(["--reset"] if turn % 3 else []), "--wait", "5")
