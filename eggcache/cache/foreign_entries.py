@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 from collections.abc import Collection, Iterator
 
 from eggcache.cache import freshness
-from eggcache.errors import NotPermitted
+from eggcache.errors import NotPermitted, Remedy
 from eggcache.model import Finding
 from eggcache.system import locks, procfs, safe_dirs
 
@@ -84,11 +85,19 @@ def check(descriptor: int, path: str) -> None:
         if stat.S_ISDIR(info.st_mode):
             cause = "it is a directory, and the receipt belongs there"
             raise NotPermitted(os.path.join(path, freshness.NAME), cause, f"remove it, {_RESET}")
-    for mount in _mounts_below(os.readlink(f"/proc/self/fd/{descriptor}")):
-        # It can be neither exchanged nor removed, and what is removed below it would be somebody else's.
-        raise NotPermitted(os.path.join(path, mount), "something is mounted there", f"umount it, {_RESET}")
+    check_mounts(descriptor, path, "let --reset move the directory aside, or unmount it")
 
 
-def _mounts_below(directory: str) -> list[str]:
-    """What is mounted below `directory`, relative to it: st_dev shows no bind mount."""
-    return sorted(place[len(directory) + 1 :] for place, _ in procfs.mounts() if place.startswith(directory + "/"))
+def check_mounts(descriptor: int, path: str, advice: str) -> None:
+    """Refuse a cache in which something is mounted: that can be neither exchanged nor removed, and what would be
+    removed below it is somebody else's.
+
+    :param descriptor: the cache, open
+    :param path: its path, for the error
+    :param advice: the words of the remedy, before the command that unmounts it
+    :raises NotPermitted: something is mounted there
+    """
+    directory = os.readlink(f"/proc/self/fd/{descriptor}")
+    for place in sorted(place for place, _ in procfs.mounts() if place.startswith(directory + "/")):
+        mount = os.path.join(path, place[len(directory) + 1 :])  # st_dev shows no bind mount
+        raise NotPermitted(mount, "something is mounted there", Remedy(advice, f"umount {shlex.quote(mount)}"))

@@ -11,7 +11,7 @@ from contextlib import ExitStack, suppress
 
 from eggcache.cache import foreign_entries as cache_names
 from eggcache.cache import freshness, receipt, reset_directory
-from eggcache.errors import NotPermitted, Remedy
+from eggcache.errors import NotPermitted, Remedy, of_disk
 from eggcache.model import DEFAULT_RUN, Outcome, Report, Run
 from eggcache.system import files, locks, procfs, safe_dirs, staging
 
@@ -31,7 +31,15 @@ def remove(directory: str, run: Run = DEFAULT_RUN) -> Report:
     :returns: what was removed; with `run.dry_run`, what would be removed
     :raises NotPermitted: the directory is no egg cache of the caller's, is not safe, or cannot be renamed
     :raises Busy: another run holds the lock for longer than `run.wait`
+    :raises EggcacheError: the disk refuses, as one that is mounted read-only
     """
+    try:
+        return _remove(directory, run)
+    except OSError as error:
+        raise of_disk(directory, "cannot be removed", error) from None
+
+
+def _remove(directory: str, run: Run) -> Report:
     note = f"{directory}: it does not exist: nothing to do"
     absence = Report("remove", directory, (), (), (note,), True, run.dry_run)
     notes = list[str]()
@@ -64,6 +72,7 @@ def remove(directory: str, run: Run = DEFAULT_RUN) -> Report:
             lock.enter_context(locks.lock_directory(descriptor, directory, run.wait, run.progress))
             if not safe_dirs.leads_to(path, descriptor):
                 return absence  # whoever held the lock removed it
+        cache_names.check_mounts(descriptor, directory, "unmount it, and run it again")
         record = receipt.read(descriptor)
         names = sorted(os.listdir(descriptor))
         for finding in cache_names.findings(
@@ -73,8 +82,8 @@ def remove(directory: str, run: Run = DEFAULT_RUN) -> Report:
             raise NotPermitted(finding.thing, cause, "see whose it is; then run again")
         outcomes = tuple(_outcomes(descriptor, directory, names, record))
         if not run.dry_run:
-            reset_directory.remove_leftovers(parent, (_prefix(path), reset_directory.prefix(path)))
-            aside = _prefix(path) + staging.unguessable()
+            reset_directory.remove_leftovers(parent, path)
+            aside = reset_directory.prefix_of_removal(path) + staging.unguessable()
             try:
                 # A plain rename, which every file system has: nobody can guess the name, and put something there.
                 os.rename(os.path.basename(path), aside, src_dir_fd=parent, dst_dir_fd=parent)
@@ -120,16 +129,12 @@ def _by_hand(error: NotPermitted, directory: str) -> NotPermitted:
     return NotPermitted(error.thing, error.cause, remedy)
 
 
-def _prefix(path: str) -> str:
-    return f"{os.path.basename(path)}.removed-"
-
-
 def _finish(directory: str) -> None:
     """Remove what a killed run left of `directory`, which is gone. Every link on the way is trusted: open_directory
     refuses others, and it has said that the directory is missing."""
     path = os.path.realpath(directory)
     with suppress(FileNotFoundError), files.closing(safe_dirs.open_parent(path)) as parent:
-        reset_directory.remove_leftovers(parent, (_prefix(path), reset_directory.prefix(path)))
+        reset_directory.remove_leftovers(parent, path)
 
 
 def _is_ours(descriptor: int) -> bool:

@@ -121,7 +121,7 @@ def renewal(path: str, wait: float) -> Iterator[Renewal]:
             parent = safe_dirs.open_parent(path)
             stack.callback(os.close, parent)
             _check_movable(path, parent)
-            remove_leftovers(parent, (prefix(path),))
+            remove_leftovers(parent, path)
             name = prefix(path) + staging.unguessable()
             descriptor = safe_dirs.make(parent, name)
         except OSError as error:
@@ -134,9 +134,9 @@ def renewal(path: str, wait: float) -> Iterator[Renewal]:
 
 
 def tidy(path: str) -> None:
-    """Remove the directories that killed runs were building for `path`, where that is possible."""
+    """Remove the directories that killed runs were building for `path`, or removing, where that is possible."""
     with suppress(OSError, NotPermitted), files.closing(safe_dirs.open_parent(path)) as parent:
-        remove_leftovers(parent, (prefix(path),))
+        remove_leftovers(parent, path)
 
 
 def check(path: str) -> None:
@@ -152,6 +152,11 @@ def check(path: str) -> None:
 def prefix(path: str) -> str:
     """The beginning of the names of directories that are built beside `path`."""
     return f"{os.path.basename(path)}{safe_dirs.NEW}"
+
+
+def prefix_of_removal(path: str) -> str:
+    """The beginning of the names that `remove` gives to the directory `path`, before it removes what is in it."""
+    return f"{os.path.basename(path)}.removed-"
 
 
 def _immovable(path: str, error: OSError) -> EggcacheError:
@@ -172,10 +177,11 @@ def _check_movable(path: str, parent: int) -> None:
             raise NotPermitted(path, "cannot be moved aside: it is a mount point", "name another directory")
 
 
-def remove_leftovers(parent: int, prefixes: tuple[str, ...]) -> None:
-    """Remove what killed runs left in `parent`: directories of ours whose name only eggcache gives (one of `prefixes`
-    and 16 hexadecimal digits), and that are empty or have our lock, which is the first entry in and the last out. No
-    link is followed, and a running run holds the lock."""
+def remove_leftovers(parent: int, path: str) -> None:
+    """Remove what killed runs of `path` left in `parent`: directories of ours whose name only eggcache gives (one of
+    two prefixes and 16 hexadecimal digits), and that are empty or have our lock, which is the first entry in and the
+    last out. No link is followed, and a running run holds the lock."""
+    prefixes = prefix(path), prefix_of_removal(path)
     for name in os.listdir(parent):
         if not any(re.fullmatch(re.escape(prefix) + "[0-9a-f]{16}", name) for prefix in prefixes):
             continue
@@ -189,6 +195,7 @@ def remove_leftovers(parent: int, prefixes: tuple[str, ...]) -> None:
             if safe_dirs.LOCK not in os.listdir(descriptor):
                 os.rmdir(name, dir_fd=parent)  # where there is anything in it, it was not we who made it
                 continue
+            foreign_entries.check_mounts(descriptor, name, "unmount it")
             with locks.lock_directory(descriptor, name, 0):
                 is_gone = remove(parent, name, descriptor)
             if not is_gone:

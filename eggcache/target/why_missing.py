@@ -80,7 +80,7 @@ class Search:
         self._tree, self._account = tree, account
 
     def reason(self, requirement: str) -> str:
-        """Why no distribution of the project that a requirement names is there; "" where nothing tells."""
+        """Why no distribution of the project that `requirement` names is there; "" where nothing tells."""
         project = tree_selection.project(requirement)
         for line in self._lines:
             if project_of(os.path.basename(line.path)) == project and not os.path.lexists(line.path):

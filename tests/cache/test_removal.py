@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -372,6 +372,62 @@ def test_mount_point_is_left_whole(site: Site) -> None:
     )  # fmt: skip
     assert result.stdout.split() == ["4", "One-1.0-py3.11.egg-tmp", "Two-1.0-py3.11.egg-tmp"]
     assert "cannot be taken away" in result.stderr
+
+
+@contextlib.contextmanager
+def mounted(path: Path, *options: str | Path) -> Iterator[None]:
+    subprocess.run(["mount", *options, path], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", path], check=True)
+
+
+@pytest.mark.parametrize("options", [[], ["-n"]], ids=["done", "said"])
+def test_what_is_mounted_in_it_is_left(site: Site, options: list[str], shared_tmp: Path) -> None:
+    """What is mounted in a cache is somebody else's: nothing there is removed, and nothing of the cache, until the
+    command of the remedy has been run. The same goes for what a killed run left."""
+    site.prepare()
+    precious = shared_tmp / "precious"
+    precious.mkdir()
+    (precious / "keep.txt").write_text("keep")
+    place = site.cache / "One-1.0-py3.11.egg-tmp"
+    with mounted(place, "--bind", precious):
+        result = eggcache("remove", *options, site.cache)
+        assert (result.returncode, result.stdout) == (4, "")
+        assert result.stderr == (
+            f"eggcache: {place}: something is mounted there; unmount it, and run it again: umount {place}\n"
+        )
+        assert any((site.cache / "Two-1.0-py3.11.egg-tmp").iterdir())
+    half = site.cache.parent / "cache.removed-0123456789abcdef"
+    os.rename(site.cache, half)
+    with mounted(half / place.name, "--bind", precious):
+        eggcache("remove", site.cache)
+        assert half.exists()
+    assert (precious / "keep.txt").read_text() == "keep"
+    eggcache("remove", site.cache)
+    assert not half.exists()
+
+
+def test_read_only_disk(site: Site) -> None:
+    """A cache on a disk that is read-only is not removed, in one line with the remedy."""
+    site.cache = site.cache.parent / "disk" / "cache"
+    site.cache.parent.mkdir()
+    with mounted(site.cache.parent, "-t", "tmpfs", "tmpfs"):
+        site.prepare()
+        subprocess.run(["mount", "-o", "remount,ro", site.cache.parent], check=True)
+        result = eggcache("remove", site.cache)
+        assert result.returncode == 1
+        assert result.stderr.startswith(f"eggcache: {site.cache}: cannot be removed: Read-only file system")
+        assert result.stderr.endswith("remount it writable and run again\n")
+
+
+def test_prepare_removes_what_a_killed_remove_left(site: Site) -> None:
+    """What a killed remove left is removed by the next run of either command."""
+    site.prepare()
+    os.rename(site.cache, site.cache.parent / "cache.removed-0123456789abcdef")
+    assert site.prepare().returncode == 0
+    assert beside(site) == ["cache"]
 
 
 def test_warns_of_a_server(site: Site) -> None:
