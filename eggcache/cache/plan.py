@@ -21,6 +21,7 @@ from eggcache.eggs.extract import Opened
 from eggcache.errors import EggcacheError, EggUnsuitable, NotPermitted, Remedy
 from eggcache.model import Distribution, Finding, Kind, Ownership, Tree
 from eggcache.system import accounts
+from eggcache.system.accounts import Account
 from eggcache.target import command_lines, resolver, skipped_eggs, why_missing
 from eggcache.target.command_lines import Prepare
 from eggcache.target.eggs_on_path import Opening
@@ -115,8 +116,10 @@ class Plan:
         """
         tree, account = self.tree, self.target.account
         yield Step((*resolver.findings(tree, account), *unservable.in_target(tree, self.target)))
-        paths = (line.path for line in why_missing.lines(tree, account) if not os.path.lexists(line.path))
-        yield Step(tuple(why_missing.findings(tree, account)), {path: freshness.fingerprint(path) for path in paths})
+        sources: dict[str, Fingerprint] = {}
+        for line in why_missing.passed_over(tree, account):
+            sources |= _until_reached(line.path, account)
+        yield Step(tuple(why_missing.findings(tree, account)), sources)
         yield from self._passed_over()
         places: dict[str, Place] = {}
         distributions: dict[tuple[str | None, ...], Distribution] = {}
@@ -138,7 +141,8 @@ class Plan:
         for path, error in skipped_eggs.refusals(skipped_eggs.paths(self.tree, account), account, self.opening):
             count += isinstance(error, NotPermitted)
             is_named = count <= 0 or not isinstance(error, NotPermitted)
-            yield Step((refusal(error),) if is_named else (), {path: freshness.fingerprint(path)})
+            sources = _until_reached(path, account) if isinstance(error, NotPermitted) else {}
+            yield Step((refusal(error),) if is_named else (), {path: freshness.fingerprint(path), **sources})
         if count > 0:
             cause = f"{account.words} cannot read {count} more eggs on its path"
             remedy = "see to the named eggs, and run it again"
@@ -162,7 +166,9 @@ class Plan:
                         places.setdefault(place.name, place)
                     return
         except EggcacheError as error:  # refused, or gone since the target saw it
-            sources.setdefault(path, freshness.fingerprint(path) if isinstance(error, NotPermitted) else [])
+            if isinstance(error, NotPermitted):
+                sources |= _until_reached(path, self.target.account)
+            sources.setdefault(path, [])
             findings.append(refusal(error))
         yield Step(tuple(findings), sources)
 
@@ -255,6 +261,11 @@ class Plan:
                 zone_digest = content_digest(opened, cache.ownership(opened.egg))
             if zone_digest != digest:  # two zones may agree on every date
                 yield zone
+
+
+def _until_reached(path: str, account: Account) -> dict[str, Fingerprint]:
+    """What changes when `account` comes to reach what it cannot reach now: the path itself, and what is in the way."""
+    return {place: freshness.fingerprint(place) for place in (path, accounts.obstacle(path, account))}
 
 
 def _place(path: str, distribution: Distribution) -> Place | None:

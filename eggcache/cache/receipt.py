@@ -99,11 +99,17 @@ def rootless(findings: Iterable[Finding]) -> bool:
 
 def is_gone(python: str) -> bool:
     """Whether no file has that name any more, or a link of a virtualenv leads to none in a directory that is there;
-    False where the disk fails or is away, or we may not look."""
+    False where the disk fails, or may be away, or we may not look. Where a disk is not mounted, there is an empty
+    directory."""
     try:
         os.stat(python)
     except (FileNotFoundError, NotADirectoryError):
-        return not os.path.islink(python) or os.path.isdir(os.path.dirname(os.path.realpath(python)))
+        if os.path.islink(python):
+            return os.path.isdir(os.path.dirname(os.path.realpath(python)))
+        place = os.path.dirname(python)
+        while not os.path.lexists(place):
+            place = os.path.dirname(place)
+        return not os.path.isdir(place) or bool(files.names(place))
     except (OSError, ValueError):  # ValueError: it cannot be named in this locale
         pass
     return False

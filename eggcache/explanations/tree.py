@@ -29,9 +29,10 @@ TREE = (
     ),
     Explanation(
         "pth-ignored",
-        "A .pth file that the user cannot read, or a line in one below an import that fails. A notice.",
+        "A .pth file that the user cannot read, a line in one that names what the user cannot reach, or a line below "
+        "an import that fails. A notice.",
         "What it names is not on the path: it is missing, or found and not active, so that it does not import.",
-        "Make the file readable; or take out the line that fails, which Python names whenever it starts.",
+        "Make it readable; or take out the line that fails, which Python names whenever it starts.",
     ),
     Explanation(
         "egg-other-python",

@@ -69,6 +69,16 @@ def lines(tree: Tree, account: Account) -> list[Line]:
     return entries
 
 
+def passed_over(tree: Tree, account: Account) -> Iterator[Line]:
+    """The lines of .pth files whose place is not on the path of the target, for whatever reason.
+
+    :param tree: the answer of the target
+    :param account: whose rights the files are read with
+    """
+    on_path = set(tree.interpreter.path)
+    return (line for line in lines(tree, account) if line.path not in on_path)
+
+
 class Search:
     """What on the disk tells why distributions are missing: each place is looked at once, for all that are.
 
@@ -141,10 +151,15 @@ def _notices(tree: Tree, account: Account) -> Iterator[Finding]:
             yield Finding("pth-ignored", file, cause, error.remedy, 0)
     on_path = {os.path.realpath(place) for place in tree.interpreter.path}
     culprits, says = set[str](), shlex.join([tree.interpreter.executable, "-c", ""])
-    for line in lines(tree, account):
-        if not line.code or line.file in culprits or not os.path.exists(line.path):
+    for line in passed_over(tree, account):
+        if line.file in culprits or not os.path.exists(line.path) or os.path.realpath(line.path) in on_path:
             continue
-        if os.path.realpath(line.path) not in on_path:
+        place = accounts.obstacle(line.path, account)
+        if place != line.path:
+            error = accounts.in_the_way(line.path, account)
+            cause = f"it names {line.path}, which Python passes over: {error.cause}"
+            yield Finding("pth-ignored", line.place, cause, error.remedy, 0)
+        elif line.code:
             culprits.add(line.file)
             cause = f"it names {line.path}, which is not on the path: line {line.code} fails, it seems, and Python "
             todo = f"take line {line.code} out, or install what it needs; Python says why when it starts"

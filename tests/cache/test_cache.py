@@ -234,6 +234,78 @@ def test_target_that_changed_is_noticed(
     assert "More" not in site.actions()
 
 
+def _reach(place: Path) -> Callable[[], object]:
+    """Below a directory that only root can search, and then everybody."""
+    place.parent.chmod(0o700)
+    return lambda: place.parent.chmod(0o755)
+
+
+def _appear(place: Path) -> Callable[[], object]:
+    """A link that leads nowhere, and then to the directory."""
+    away = place.rename(place.with_name("away"))
+    place.symlink_to(place.with_name("late"))
+    return lambda: away.rename(place.with_name("late"))
+
+
+@pytest.mark.parametrize("late", [_reach, _appear])
+@pytest.mark.parametrize("named", ["by --path", "by a .pth file"])
+def test_egg_that_comes_into_reach_is_noticed(
+    site: Site, own: deployment.Deployment, named: str, late: Callable[[Path], Callable[[], object]]
+) -> None:
+    """An egg that the user could not reach, or that was behind a link to nowhere, is prepared by the next run after it
+    has come into reach, which changes neither the egg nor its directory; and a run after that has nothing to do."""
+    site.python = own.python
+    place = site.cache.parent / "outer" / "more"
+    place.mkdir(parents=True)
+    egg = write_egg(place / "More-1.0-py3.11.egg", {"more.py": ""})
+    words: list[str | Path] = ["--path", place] if named == "by --path" else []
+    if not words:
+        (own.site_packages / "more.pth").write_text(f"{place}\n")
+    come = late(place)
+    time.sleep(0.1)
+    first = site.prepare(*words)
+    assert not (site.cache / f"{egg.name}-tmp").exists()
+    if late is _reach:
+        assert "is root's, mode 0700" in first.stderr
+    come()
+    again = site.prepare(*words)
+    assert (again.returncode, again.stderr) == (0, "")
+    assert (site.cache / f"{egg.name}-tmp").is_dir()
+    assert site.prepare(*words).stdout == ""
+
+
+def test_checkout_that_comes_is_noticed(site: Site, own: deployment.Deployment) -> None:
+    """What an .egg-link names and was not there is seen by the next run after it has come."""
+    site.python = own.python
+    write_egg(site.eggs / "Wants-1.0-py3.11.egg", {"wants.py": "", "EGG-INFO/requires.txt": "Wanted"})
+    checkout = site.cache.parent / "wanted"
+    (own.site_packages / "Wanted.egg-link").write_text(f"{checkout}\n.\n")
+    time.sleep(0.1)
+    words = ["Wants", "--python", site.python, "--path", site.eggs, "--user", "nobody"]
+    for _ in range(2):
+        assert "which does not exist" in eggcache("prepare", site.cache, *words).stderr
+    info = checkout / "Wanted.egg-info"
+    info.mkdir(parents=True)
+    (info / "PKG-INFO").write_text("Metadata-Version: 1.0\nName: Wanted\nVersion: 1.0\n")
+    assert "which does not exist" not in eggcache("prepare", site.cache, *words).stderr
+
+
+def test_sitecustomize_that_changed_is_noticed(site: Site, own: deployment.Deployment) -> None:
+    """A module that changes sys.path whenever Python starts counts, byte-compiled or not."""
+    site.python = own.python
+    place = site.cache.parent / "more"
+    place.mkdir()
+    write_egg(place / "More-1.0-py3.11.egg", {"more.py": ""})
+    customize = own.site_packages / "sitecustomize.py"
+    customize.write_text("import sys\n")
+    subprocess.run([own.python, "-m", "compileall", "-q", customize], check=True)
+    time.sleep(0.1)
+    assert set(site.actions()) == {"One", "Two"}
+    with customize.open("a") as stream:
+        stream.write(f"sys.path.append({str(place)!r})\n")
+    assert site.actions()["More"] == "made"
+
+
 def test_prune_removes_what_no_tree_needs(site: Site) -> None:
     """An egg that went is left alone, until --prune; what another tree needs stays all the same."""
     site.prepare()
@@ -256,12 +328,22 @@ def test_prune_removes_what_no_tree_needs(site: Site) -> None:
 
 def test_python_is_gone_where_no_such_name_is(tmp_path: Path) -> None:
     """A Python is gone where there is no such name, or its link leads to none in a directory that is there, as in a
-    virtualenv whose base was removed; one whose other end is on a disk that is away is not."""
+    virtualenv whose base was removed; one whose other end is on a disk that is away is not, nor is one below a
+    directory that is empty, as where a disk is mounted at other times."""
+    (tmp_path / "disk").mkdir()
     (tmp_path / "file").touch()
     (tmp_path / "link").symlink_to("/not/there/python")
     (tmp_path / "base").symlink_to(tmp_path / "python3.9")
     (tmp_path / "python").symlink_to("base")
-    names = {"no": True, "file/x": True, "file": False, "link": False, "base": True, "python": True}
+    names = {
+        "no": True,
+        "disk/site/bin/python": False,
+        "file/x": True,
+        "file": False,
+        "link": False,
+        "base": True,
+        "python": True,
+    }
     assert {name: is_gone(str(tmp_path / name)) for name in names} == names
 
 

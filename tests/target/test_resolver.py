@@ -197,6 +197,14 @@ def test_importlib_metadata_sees_no_egg_from_outside(turbogears2_311: Deployment
     assert [found.name for found in importlib.metadata.distributions(path=[str(shared_tmp)])] == []
 
 
+def test_own_site_directory_counts_before_it_is_there(
+    interpreter: Callable[[str], Path], turbogears2_311: Deployment
+) -> None:
+    """What a tree depends on has the user's own site directory, which Python reads as soon as there is one."""
+    target = Target(str(interpreter("3.11")), (str(turbogears2_311.site_packages),), accounts.lookup("nobody"))
+    assert "/nonexistent/.local/lib/python3.11/site-packages" in resolve(target).read
+
+
 def test_tree_is_the_same_for_another_account(turbogears2_311: Deployment, nobody: pwd.struct_passwd) -> None:
     """As root, for another account, it is the same tree."""
     tree = ask(turbogears2_311, "TurboGears2", account=accounts.lookup("nobody"))

@@ -101,6 +101,19 @@ def pkg_resources_version(pr, ws):
     return None, origin
 
 
+def what_else_counts(links):
+    """What else decides what is on the path: the user's own site directory, and the checkouts that links lead to, which
+    may come; and the modules that change sys.path as they like."""
+    site, places = sys.modules.get("site"), [link for link in links if link and not os.path.exists(link)]
+    if getattr(site, "ENABLE_USER_SITE", None) and hasattr(site, "getusersitepackages"):
+        places.append(absolute(attempt(site.getusersitepackages)))
+    for name in ("sitecustomize", "usercustomize"):
+        origin = getattr(sys.modules.get(name), "__file__", None)
+        if is_text(origin):
+            places.extend([absolute(origin), re.sub("[.]py[co]$", ".py", absolute(origin))])
+    return [place for place in places if place]
+
+
 def eggs_without_pkg_resources(path):
     """The eggs on sys.path and in its directories, by name alone."""
     eggs = []
@@ -255,7 +268,7 @@ def main():
             names.extend(installed.environment()[key])
         result["projects"] = sorted(unique([dist.project_name for dist in names]))
     dists, extras = walk.release()
-    files = list(link_files)
+    files = link_files + what_else_counts(links)
     for position in range(len(dists)):
         dist, dists[position] = dists[position], None
         kind, egg, inside, cache_name, info = on_disk(dist, links)
