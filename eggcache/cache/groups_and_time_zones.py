@@ -54,9 +54,18 @@ def keep_dates(prepare: Prepare, egg: str, zone: str | None) -> None:
     raise ServesOthers(prepare.directory, cause, _in_zone(prepare, zone))
 
 
-def zones(record: Receipt, name: str, timezone: str | None) -> list[str | None]:
-    """The other zones than `timezone` that the directory `name` of a cache is prepared for."""
-    return [zone for zone in zones_of(record, [name]) if zone != timezone]
+def zones_by_name(record: Receipt) -> dict[str, list[str | None]]:
+    """The time zones that each directory of a cache is prepared for.
+
+    :param record: the receipt of the cache
+    :returns: by the name of the directory: values of TZ, and None for the host's own zone
+    """
+    zones: dict[str, list[str | None]] = {}
+    for _, entry in entries_in_use(record):
+        for name in entry.names:
+            if entry.options["timezone"] not in zones.setdefault(name, []):
+                zones[name].append(entry.options["timezone"])
+    return zones
 
 
 def zones_of(record: Receipt, places: Iterable[str]) -> list[str | None]:
@@ -66,8 +75,8 @@ def zones_of(record: Receipt, places: Iterable[str]) -> list[str | None]:
     :param places: the names of the directories
     :returns: values of TZ, and None for the host's own zone; [] where the receipt does not tell
     """
-    names = set(places)
-    return list(dict.fromkeys(e.options["timezone"] for _, e in entries_in_use(record) if names & set(e.names)))
+    zones = zones_by_name(record)
+    return list(dict.fromkeys(zone for name in dict.fromkeys(places) for zone in zones.get(name, ())))
 
 
 def zone_remedy(record: Receipt, prepare: Prepare, places: Iterable[str]) -> Remedy | None:

@@ -10,6 +10,7 @@ import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 
 from eggcache.cache import foreign_entries as cache_names
 from eggcache.cache import freshness, groups_and_time_zones, receipt
@@ -124,6 +125,7 @@ def readiness(directory: str, tree: Tree) -> tuple[bool, ...]:
     with _descriptor(directory) as descriptor:
         record = receipt.Receipt() if descriptor is None else receipt.read(descriptor)
         names = set() if descriptor is None else set(os.listdir(descriptor))
+    eggs = cache(lambda: record.eggs_beside(""))  # of every prepare, where that is asked for
 
     def holds(name: str | None, egg: str | None) -> bool:
         extracted = record.extracted.get(name or "")
@@ -131,7 +133,7 @@ def readiness(directory: str, tree: Tree) -> tuple[bool, ...]:
             return False
         if extracted.egg == egg and extracted.source == freshness.fingerprint(egg):
             return True
-        return any(egg in entry.eggs(name) for entry in record.entries.values())  # another one of the same content
+        return egg in eggs().get(name, ())  # another one of the same content
 
     return tuple(holds(distribution.cache_directory, distribution.egg) for distribution in tree.distributions)
 

@@ -65,7 +65,7 @@ def _holds(claim: Claim, cache: Cache, descriptor: int) -> bool:
     if extraction.expected != claim.digest:
         return False
     if (extraction.egg, extraction.source) != (place.egg, freshness.of_stat(claim.opened.egg.stat)):
-        is_shared = extraction.egg != place.egg and place.name in cache.record.needed_beside(cache.key)
+        is_shared = extraction.egg != place.egg and place.name in cache.names_beside
         if not is_shared or extraction.source != freshness.fingerprint(extraction.egg):
             return False
     return extraction.found == freshness.digest(descriptor, place.name)
@@ -82,7 +82,7 @@ def foreign_findings(cache: Cache, descriptor: int) -> Iterator[Finding]:
     record = cache.record
     for finding in foreign_entries.findings(descriptor, cache.directory, record.extracted, without_receipt=False):
         name = os.path.basename(finding.thing)
-        if finding.status and name.endswith("-tmp") and name in record.needed_beside(cache.key):
+        if finding.status and name.endswith("-tmp") and name in cache.names_beside:
             # what is not to be removed by hand, since others are served from it
             yield replace(finding, remedy=groups_and_time_zones.rebuild(record, cache.prepare, [finding.thing]))
         else:

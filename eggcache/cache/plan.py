@@ -11,6 +11,7 @@ import shlex
 import stat
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
@@ -83,6 +84,22 @@ class Cache:
     def key(self) -> str:
         """The receipt's key for this prepare."""
         return freshness.key(self.prepare.target, self.prepare.roots)
+
+    @cached_property
+    def names_beside(self) -> set[str]:
+        """The names of directories that another prepare needs, by the receipt as it was when they were first asked for,
+        as are the next two: each is asked for with every egg."""
+        return self.record.needed_beside(self.key)
+
+    @cached_property
+    def eggs_beside(self) -> dict[str, list[str]]:
+        """What another prepare serves from each directory: see Receipt.eggs_beside."""
+        return self.record.eggs_beside(self.key)
+
+    @cached_property
+    def zones(self) -> dict[str, list[str | None]]:
+        """The time zones that each directory is prepared for, None for the host's own."""
+        return groups_and_time_zones.zones_by_name(self.record)
 
     def ownership(self, egg: eggs.Egg) -> Ownership:
         """The owner and modes of what is extracted of `egg`: no more rights to read than those of the egg."""
@@ -239,13 +256,9 @@ class Plan:
     def _rival(self, cache: Cache, place: Place, opened: Opened, digest: str) -> str | None:
         """An egg of the same name with which another tree cannot share the directory of `place`; None: there is none.
         Who owns the directory, and in which zone it is dated, is as in the receipt, too."""
-        name, record, extraction = place.name, cache.record, cache.record.extracted.get(place.name)
-        eggs = {egg for key, entry in record.entries.items() if key != cache.key for egg in entry.eggs(name)}
-        if (
-            extraction
-            and name in record.needed_beside(cache.key)
-            and extraction.source == freshness.fingerprint(extraction.egg)
-        ):
+        name, extraction = place.name, cache.record.extracted.get(place.name)
+        eggs = set(cache.eggs_beside.get(name, ()))
+        if extraction and name in cache.names_beside and extraction.source == freshness.fingerprint(extraction.egg):
             if extraction.egg != place.egg and extraction.expected != digest:
                 return extraction.egg
             eggs.add(extraction.egg)
@@ -256,7 +269,9 @@ class Plan:
         return None
 
     def _other_zones(self, cache: Cache, place: Place, opened: Opened, digest: str) -> Iterator[str | None]:
-        for zone in groups_and_time_zones.zones(cache.record, place.name, self.target.timezone):
+        for zone in cache.zones.get(place.name, ()):
+            if zone == self.target.timezone:
+                continue
             with zip_dates.zone(zone):
                 zone_digest = content_digest(opened, cache.ownership(opened.egg))
             if zone_digest != digest:  # two zones may agree on every date

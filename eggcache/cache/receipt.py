@@ -56,13 +56,6 @@ class Entry:
         """Whether its roots were strict, as all were in earlier builds."""
         return self.options.get("strict") is not False
 
-    def eggs(self, name: str) -> list[str]:
-        """The eggs that are as they were at this prepare and that it serves from the directory `name`: more than one
-        where two of one name have the same content."""
-        against = {finding.thing for finding in self.findings if finding.code in _AGAINST}
-        paths = [path for path in self.inputs if f"{os.path.basename(path)}-tmp" == name] if name in self.names else []
-        return [path for path in paths if path not in against and self.inputs[path] == freshness.fingerprint(path)]
-
 
 @dataclass
 class Receipt:
@@ -90,6 +83,18 @@ class Receipt:
     def needed_beside(self, key: str) -> set[str]:
         """The names that another entry than `key` needs."""
         return {name for other_key, entry in self.entries.items() if other_key != key for name in entry.names}
+
+    def eggs_beside(self, key: str) -> dict[str, list[str]]:
+        """The eggs that are as they were at another prepare than `key`, by the directory that it serves them from: more
+        than one of it where two of one name have the same content."""
+        eggs: dict[str, list[str]] = {}
+        for entry in (entry for other_key, entry in self.entries.items() if other_key != key):
+            names, against = set(entry.names), {finding.thing for finding in entry.findings if finding.code in _AGAINST}
+            for path, seen in entry.inputs.items():
+                name = f"{os.path.basename(path)}-tmp"
+                if name in names and path not in against and seen == freshness.fingerprint(path):
+                    eggs.setdefault(name, []).append(path)
+        return eggs
 
 
 def rootless(findings: Iterable[Finding]) -> bool:

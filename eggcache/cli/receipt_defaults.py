@@ -15,8 +15,8 @@ from collections.abc import Callable
 
 from eggcache.cache import groups_and_time_zones, receipt
 from eggcache.cli import console, next_command
-from eggcache.errors import EggcacheError, UsageError
-from eggcache.system import accounts
+from eggcache.errors import EggcacheError, NotPermitted, UsageError
+from eggcache.system import accounts, safe_dirs
 from eggcache.target import command_lines, interpreter
 from eggcache.target.command_lines import Prepare
 from eggcache.target.interpreter import Target
@@ -40,6 +40,11 @@ def trees(options: argparse.Namespace, directory: str) -> list[argparse.Namespac
     unknown = "" in variants and options.python is None and os.path.isdir(directory)
     if unknown and not accounts.may(directory, os.R_OK | os.X_OK):
         console.warn(f"{directory}: this user may not open it, and so not read what it is for", options)
+    elif unknown:
+        try:
+            os.close(safe_dirs.open_directory(directory))
+        except NotPermitted as error:
+            console.warn(f"{error.thing}: {error.cause}, so that its receipt is not believed", options)
     for words in variants:
         if words and not getattr(options, "lenient", False):  # an init script that had nothing to do says nothing
             console.warn(f"{directory}: as its receipt says: {words}", options)

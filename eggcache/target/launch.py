@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import shlex
@@ -46,6 +47,7 @@ _BOOTSTRAP = 'exec(__import__("sys").stdin.read())'
 # What Apache passes on, or what its wrapper sets. Not HOME: Apache's own start scripts clear it.
 PASSED_ON = ("PATH", "TZ", "PYTHONPATH", "LD_LIBRARY_PATH")
 _COERCIONS = ("C.UTF-8", "C.utf8", "UTF-8")  # what a Python that is started in the C locale sets LC_CTYPE to (PEP 538)
+_OUR_OWN = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM)  # no fault of the program that is started
 
 # Each byte in a literal
 _SPELLINGS = [chr(byte) if 0x20 <= byte < 0x7F and byte not in b"\"'\\" else f"\\x{byte:02x}" for byte in range(256)]
@@ -267,6 +269,9 @@ def _start(
     except PermissionError as error:
         raise in_the_way(executable, account) or no_python(executable, str(error.strerror)) from None
     except OSError as error:
+        if error.errno in _OUR_OWN:
+            cause = f"cannot be started: {error.strerror}, a limit of this process (ulimit -a), or of the host"
+            raise EggcacheError(executable, cause, "raise it, and run it again") from None
         raise no_python(executable, str(error.strerror)) from None
 
 

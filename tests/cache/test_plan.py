@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import tarfile
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from io import BytesIO
 from pathlib import PurePath
 
@@ -131,6 +134,28 @@ def test_one_name_claimed_by_another_tree() -> None:
         steps = list(plan(Eggs({ONE: EGG, TWO: other}), distribution(ONE), cache=aim).steps())
         assert codes(steps) == findings
         assert len(places(steps)) == (not findings)
+
+
+def test_another_tree_costs_no_more_for_each_egg() -> None:
+    """What is called for each egg of a tree of forty, beside another tree of the same eggs, is what is called for each
+    of twenty: the receipt is not gone through for each egg."""
+    calls = []
+    for count in (10, 20, 40):
+        eggs = [f"/first/Egg{number}-1.0.egg" for number in range(count)]
+        receipts = [prepared(egg, None) for egg in eggs]
+        (key,) = receipts[0].entries
+        entries = [receipt.entries[key] for receipt in receipts]
+        inputs = {path: seen for entry in entries for path, seen in entry.inputs.items()}
+        both = replace(entries[0], inputs=inputs, names=[name for entry in entries for name in entry.names])
+        numbers = Counter[str]()
+        sys.setprofile(lambda _frame, event, _what, numbers=numbers: numbers.update([event]))  # type: ignore[misc]
+        try:
+            steps = list(plan(Eggs(dict.fromkeys(eggs, EGG)), cache=cache(Receipt({key: both}))).steps())
+        finally:
+            sys.setprofile(None)
+        assert len(places(steps)) == count
+        calls.append(numbers["call"])
+    assert calls[2] - calls[1] < 2.1 * (calls[1] - calls[0])  # the first egg of all imports something
 
 
 def test_refused_and_unreadable() -> None:

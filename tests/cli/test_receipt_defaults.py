@@ -225,7 +225,9 @@ def test_no_receipt_of_others_says_what_root_runs(site: Site, whose: str) -> Non
     else:
         os.chown(site.cache / (".eggcache.json" if whose == "the receipt" else "."), site.account.pw_uid, -1)
     for words in (("prepare", site.cache, "-n"), ("check", "--cache", site.cache), ("wrapper", site.cache)):
-        assert "receipt says" not in eggcache(*words, "--user", "nobody").stderr
+        said = eggcache(*words, "--user", "nobody").stderr
+        assert "receipt says" not in said
+        assert ("so that its receipt is not believed" in said) == (whose != "the receipt")
     assert mark.read_text() == ran
 
 

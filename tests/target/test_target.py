@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support import ROOT, judge
 
 from eggcache.errors import EggcacheError, NotPermitted, UsageError
 from eggcache.system import accounts, package_data
@@ -209,6 +211,16 @@ def test_a_text_file_is_no_python(tmp_path: Path) -> None:
     path.chmod(0o755)
     with pytest.raises(EggcacheError, match="is no Python: Exec format error"):
         run(str(path), "probe.py", {}, RootAlone(*accounts.current()))
+
+
+def test_our_own_limit_is_no_fault_of_the_target(interpreter: Callable[[str], Path]) -> None:
+    """Where this process may open no more files, the target is not said to be no Python."""
+    command = ["sh", "-c", 'ulimit -n 12 && exec "$@"', "sh", sys.executable, "-m", "eggcache", "tree", "--python"]
+    result = subprocess.run(
+        [*command, interpreter("3.11")], cwd=ROOT, env=judge.environment(), capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 1
+    assert "cannot be started: Too many open files, a limit of this process (ulimit -a)" in result.stderr
 
 
 def test_one_that_hangs_is_ended(fake: Callable[[str], str], tmp_path: Path) -> None:
