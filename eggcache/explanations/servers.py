@@ -28,10 +28,17 @@ SERVERS = (
     Explanation(
         "cache-unset",
         "What has the last word on Apache's environment, its envvars file or its unit, sets PYTHON_EGG_CACHE to "
-        "nothing, or unsets it.",
+        "nothing, unsets it, or assigns it in a shell script without export.",
         "At its next start Apache has no egg cache, whatever else sets one: its workers extract below the home "
         "directory, or fail.",
         "Write the cache there, as the message has it. Where a unit does it, the message has the command.",
+    ),
+    Explanation(
+        "starts-with-other-cache",
+        "What has the last word on Apache's environment, its envvars file or its unit, names another directory in "
+        "PYTHON_EGG_CACHE. A notice where a server that runs has the cache that was checked.",
+        "From its next start on Apache does not use the cache that was checked.",
+        "Check the directory that is named there, or write this one there.",
     ),
     Explanation(
         "running-without-cache",

@@ -140,6 +140,8 @@ class HostSide:
                 apaches = []
             elif not apache_configuration.idle(self.configuration):
                 last = declared_environments.naming(self.declared)
+                if self.account.uid not in apache_findings.uids(self.configuration):  # a cache there is another user's
+                    last = None if last and last.values.get("PYTHON_EGG_CACHE") else last
             environments += [*apaches, *self.declared]
         dates = sorted(self.comparison.dates)
         yield from environment_variables.findings(self.prepare, environments, self.host.starter, dates=dates, last=last)

@@ -6,12 +6,14 @@ import os
 import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from eggcache.servers import systemd
 from eggcache.servers.environment_variables import NAMES, Environment, is_relative
 from eggcache.system import files
 
 _OWN = re.compile(r"\$(?:PYTHONPATH\b|\{PYTHONPATH\b[^}]*\})")  # what was there before, in a value of PYTHONPATH
+_EXPORTS = re.compile(r"(?:^|[;&{(]|\s(?:then|else|do)\b)\s*(?:export|(?:declare|typeset) -x)\s+([^;&|#]*)")
 
 
 def declared(unit: systemd.Unit | None, envvars: str = "") -> Iterator[Environment]:
@@ -24,11 +26,25 @@ def declared(unit: systemd.Unit | None, envvars: str = "") -> Iterator[Environme
         values = {name: unit.environment[name] for name in NAMES if name in unit.environment}
         yield _environment(unit.name, values)
     for file in _scripts(envvars):
-        assigned = assignments(files.lines(file), NAMES)
+        lines = files.lines(file)
+        assigned = assignments(lines, NAMES)
         # An init script may be something else's, with a TZ or a cache of its own.
         both = {"TZ", "PYTHON_EGG_CACHE"} <= assigned.keys()
         if both or (assigned and "/init.d/" not in file) or is_relative(assigned.get("PYTHON_EGG_CACHE")):
-            yield _environment(file, assigned)
+            kept = _kept(lines, assigned, unit) if "/init.d/" not in file else set[str]()
+            shown = {name: value for name, value in assigned.items() if name not in kept}
+            cache = {"PYTHON_EGG_CACHE": None} if "PYTHON_EGG_CACHE" in kept else {}
+            yield replace(_environment(file, {**shown, **cache}), kept=bool(cache))
+
+
+def _kept(lines: Sequence[str], assigned: Mapping[str, str | None], unit: systemd.Unit | None) -> set[str]:
+    """The variables that a shell script assigns for itself alone: no line exports them, and the unit sets none."""
+    exported = {name for name, value in unit.environment.items() if value is not None} if unit else set[str]()
+    for line in lines:
+        exported |= {word.partition("=")[0] for words in _EXPORTS.findall(line) for word in words.split()}
+        if re.match(r"\s*set\s+(?:-\w*a|-o\s+allexport)", line):
+            return set()
+    return {name for name, value in assigned.items() if value and name not in exported}
 
 
 def _scripts(envvars: str) -> Iterator[str]:

@@ -27,7 +27,7 @@ _PROGRAMS = ("apache2", "httpd")
 _COMMANDS = 80  # characters of the name of a program, in a message
 
 # Of the environment that a process has, or will have
-OF_ENVIRONMENT = ("running-without-cache", "running-with-other-cache", "cache-unset")
+OF_ENVIRONMENT = ("running-without-cache", "running-with-other-cache", "cache-unset", "starts-with-other-cache")
 
 _DROPIN = "install the drop-in that this prints, as its head says"
 
@@ -44,11 +44,12 @@ class Environment:
     known: frozenset[str]  # those that are set or unset there: of others the file says nothing
     pid: int = 0
     kind: str = ""  # of the wrapper for it, where it is another server than Apache: "gunicorn"
+    kept: bool = False  # a shell script assigns a cache, and does not export it: Apache gets none
 
 
 def findings(
     prepare: Prepare,
-    environments: Iterable[Environment],
+    environments: Sequence[Environment],
     unit: systemd.Unit | None,
     *,
     dates: Sequence[DateTime],
@@ -64,17 +65,17 @@ def findings(
     """
     emptied = last if last and not last.values.get("PYTHON_EGG_CACHE") else None
     without = False  # whether an Apache that runs has no cache: how it gets one is said there
-    directory, zone = prepare.directory, prepare.target.timezone
-    place = os.path.realpath(directory)
+    directory, zone, place = prepare.directory, prepare.target.timezone, os.path.realpath(prepare.directory)
+    prepare = prepare.at(place)
     for environment in environments:
-        cache, anew = environment.values.get("PYTHON_EGG_CACHE"), partial(_anew, environment, unit, prepare.at(place))
+        cache, anew = environment.values.get("PYTHON_EGG_CACHE"), partial(_anew, environment, unit, prepare)
         if is_relative(cache):
             cause = f"PYTHON_EGG_CACHE is {cache!r} there: {_RELATIVE}"
             there = anew("") if environment.pid else Remedy(f"write {place} there")
             yield Finding("cache-relative", environment.thing, cause, there)
         elif environment.pid and not cache and "PYTHON_EGG_CACHE" in environment.known:
             without = without or not environment.kind
-            yield _without(environment, emptied, unit, prepare.at(place))
+            yield _without(environment, emptied, unit, prepare)
         elif environment.pid and cache and os.path.realpath(cache) != place:
             before = f"check what it uses (--cache {shlex.quote(cache)}); or, if {directory} is to take its place, "
             cause = f"it runs with PYTHON_EGG_CACHE={cache}"
@@ -88,10 +89,13 @@ def findings(
                 yield Finding("time-zone", environment.thing, cause, remedy)
     if emptied and not without:
         cause = f"it {_empties(emptied)}: started by it, Apache has none"
-        there = Remedy(f"write PYTHON_EGG_CACHE={shlex.quote(place)} there")
-        by_unit = unit and emptied.thing == unit.name
-        start = _by_unit(unit, prepare.at(place), "", ()) if unit and by_unit else there
-        yield Finding("cache-unset", emptied.thing, cause, start)
+        yield Finding("cache-unset", emptied.thing, cause, _written(emptied, unit, prepare, ""))
+    named = last.values.get("PYTHON_EGG_CACHE") if last else None
+    if last and named and not is_relative(named) and os.path.realpath(named) != place:
+        before = f"check that one (--cache {shlex.quote(named)}); or, if {directory} is to take its place, "
+        cause, there = f"started by it, Apache has PYTHON_EGG_CACHE={named}", _written(last, unit, prepare, before)
+        having = any(os.path.realpath(each.values.get("PYTHON_EGG_CACHE", "")) == place for each in environments)
+        yield Finding("starts-with-other-cache", last.thing, cause, there, 0 if having else 3)  # it may be another's
 
 
 def _without(
@@ -104,15 +108,29 @@ def _without(
     remedy = _anew(environment, unit, prepare, before)
     if emptied and not environment.kind and not (unit and emptied.thing == unit.name):
         cause += f", and {emptied.thing} {_empties(emptied)}"
-        text = f"{before}write PYTHON_EGG_CACHE={shlex.quote(prepare.directory)} in {emptied.thing}, and"
+        text = f"{before}write {_line(emptied, unit, prepare)} in {emptied.thing}, and"
         remedy = Remedy(f"{text} stop and start Apache")
         if unit and unit.process == environment.pid:
             remedy = Remedy(f"{text} restart it", f"systemctl restart {shlex.quote(unit.name)}")
     return Finding("running-without-cache", environment.thing, cause, remedy)
 
 
+def _written(last: Environment, unit: systemd.Unit | None, prepare: Prepare, before: str) -> Remedy:
+    """How what has the last word on the environment of Apache names the cache of `prepare`; `before` as in `_anew`."""
+    if unit and last.thing == unit.name:
+        return _by_unit(unit, prepare, before, ())
+    return Remedy(f"{before}write {_line(last, unit, prepare)} there")
+
+
+def _line(last: Environment, unit: systemd.Unit | None, prepare: Prepare) -> str:
+    """The line of a file that names the cache: a shell has to export it, and systemd reads no such word."""
+    export = "" if unit and "/sysconfig/" in last.thing else "export "
+    return f"{export}PYTHON_EGG_CACHE={shlex.quote(prepare.directory)}"
+
+
 def _empties(last: Environment) -> str:
-    return f"{'empties' if 'PYTHON_EGG_CACHE' in last.values else 'unsets'} PYTHON_EGG_CACHE"
+    verb = "does not export" if last.kept else "empties" if "PYTHON_EGG_CACHE" in last.values else "unsets"
+    return f"{verb} PYTHON_EGG_CACHE"
 
 
 def is_relative(cache: str | None) -> bool:

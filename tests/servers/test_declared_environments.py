@@ -41,6 +41,10 @@ def prepared(site: Site) -> Site:
         (f"{NAME}='' # none\n", "it empties"),
         (f"export {NAME}=@\nunset {NAME}\n", "it unsets"),
         (f"unset {NAME}\nexport {NAME}=@\n", ""),
+        (f"{NAME}=@\n", "it does not export"),
+        (f"{NAME}=@ # export {NAME}\n", "it does not export"),
+        (f"{NAME}=@\nif :; then export TZ {NAME}; fi\n", ""),
+        (f"set -a\n{NAME}=@\n", ""),
         (f"export {NAME}=\n{NAME}=$SOMEWHERE\n", ""),  # that cannot be told
         ("", ""),
     ],
@@ -58,8 +62,27 @@ def test_envvars_that_take_the_cache_away(prepared: Site, shared_tmp: Path, line
         assert told["cache-unset"]["cause"].startswith(f"{words} {NAME}: started by it")
         assert told["cache-unset"]["thing"] == str(file)
         setting = told["cache-unset"]["remedy"].removeprefix("write ").removesuffix(" there")
-        file.write_text(f"{before}export {setting}\n")
+        file.write_text(f"{before}{setting}\n")
         assert findings(prepared, apache) == {}
+
+
+def test_envvars_that_name_another_cache(prepared: Site, shared_tmp: Path) -> None:
+    """Of an Apache that does not run, check says that its envvars file names another cache than the one that was
+    checked; a directive of mod_wsgi's that names this one counts more."""
+    apache = Httpd(shared_tmp / "a", DAEMON, "wsgi")
+    file = apache.home / "envvars"
+    before = file.read_text()
+    file.write_text(f"{before}export {NAME}=/var/other\n")
+    (told,) = findings(prepared, apache).values()
+    assert (told["code"], told["thing"]) == ("starts-with-other-cache", str(file))
+    assert told["cause"] == f"started by it, Apache has {NAME}=/var/other"
+    check, _, setting = told["remedy"].partition(" is to take its place, write ")
+    assert check == f"check that one (--cache /var/other); or, if {prepared.cache}"
+    file.write_text(f"{before}{setting.removesuffix(' there')}\n")
+    assert findings(prepared, apache) == {}
+    file.write_text(f"{before}export {NAME}=/var/other\n")
+    apache.configure(DAEMON.replace("user", f"python-eggs={prepared.cache} user"))
+    assert findings(prepared, apache) == {}
 
 
 @pytest.mark.parametrize("configuration", [DAEMON.replace("user", "python-eggs={cache} user"), ""])
@@ -90,7 +113,7 @@ def test_apache_that_runs_by_such_envvars(site: Site, apache: Httpd) -> None:
     (told,) = findings(site, apache, "--pid-file", apache.pid_file).values()
     assert told["code"] == "running-without-cache"
     assert told["cause"] == f"it runs with an empty {NAME} in its environment, and {file} empties {NAME}"
-    assert f"so write {NAME}={site.cache} in {file}, and stop and start Apache" in told["remedy"]
+    assert f"so write export {NAME}={site.cache} in {file}, and stop and start Apache" in told["remedy"]
     file.write_text(f"{before}export {NAME}={site.cache}\n")
     apache.restart()
     assert findings(site, apache, "--pid-file", apache.pid_file) == {}
