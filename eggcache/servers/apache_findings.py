@@ -57,7 +57,7 @@ def host_findings(
     if cache is not None:
         findings += _ignored(configuration)
         findings += _elsewhere(configuration, cache)
-        findings += _unreadable(configuration, cache)
+        findings += _unreadable(configuration, cache, interpreter)
     return tuple(findings)
 
 
@@ -279,13 +279,10 @@ def _elsewhere(configuration: Configuration, cache: str) -> Iterator[Finding]:
             yield Finding("egg-cache-elsewhere", line.place, cause, remedy)
 
 
-def _unreadable(configuration: Configuration, cache: str) -> Iterator[Finding]:
-    for daemon in configuration.named("WSGIDaemonProcess"):
-        account = daemon_account(configuration, daemon)
-        settings = options(daemon)
-        elsewhere = settings.get("python-eggs")
-        if elsewhere and os.path.realpath(elsewhere) != os.path.realpath(cache):
-            continue
+def _unreadable(configuration: Configuration, cache: str, interpreter: Interpreter | None) -> Iterator[Finding]:
+    """Process groups that may run the application and cannot read its cache; another one is kept apart on purpose."""
+    for daemon in script_findings.daemons(configuration, cache, interpreter):
+        account, settings = daemon_account(configuration, daemon), options(daemon)
         if account is None or os.geteuid() not in (0, account.uid):
             continue
         path = first_unreadable(cache, account)

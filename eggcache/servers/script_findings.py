@@ -54,8 +54,8 @@ def findings(
     :param known_scripts: the paths of the application's scripts; empty: those of the configuration may be
     :param servers: the servers of other kinds, whose scripts may be the application's as well
     """
-    daemons = list(_daemons(configuration, prepare, interpreter))
-    scripts = [read(file) for file in known_scripts or _scripts(configuration, daemons)]
+    groups = list(daemons(configuration, prepare.directory, interpreter))
+    scripts = [read(file) for file in known_scripts or _scripts(configuration, groups)]
     if not known_scripts:
         scripts += [script for server in servers for script in server.scripts]
     sure = bool(known_scripts) or (len(servers) == 1 and {*scripts} == {*servers[0].scripts})
@@ -63,22 +63,28 @@ def findings(
     problems = list(_of_scripts(scripts, prepare, dates, sure=sure))
     problems += trac_front_ends.findings(configuration, of_trac, prepare)
     problems += trac_front_ends.of_programs(configuration, interpreter.executable, prepare)
-    problems += _of_paths(configuration, daemons, servers, prepare, interpreter)
+    problems += _of_paths(configuration, groups, servers, prepare, interpreter)
     return problems, [script.file for script in scripts if not script.parsed]
 
 
 # ------------------------------------------------------------------------------------------------ which are whose
 
 
-def _daemons(configuration: Configuration, prepare: Prepare, interpreter: Interpreter) -> Iterator[Directive]:
-    """The process groups that may run the application: those that no other Python and no other cache is given to."""
+def daemons(configuration: Configuration, cache: str, interpreter: Interpreter | None) -> Iterator[Directive]:
+    """The process groups that may run the application: those that no other Python and no other cache is given to.
+
+    :param configuration: what `apache_configuration.read` has got
+    :param cache: the egg cache; "" where there is none
+    :param interpreter: the target; None: any Python may be it
+    """
     default = [line.words[0] for line in configuration.named("WSGIPythonHome") if line.words][-1:]
     for line in configuration.named("WSGIDaemonProcess"):
         settings = options(line)
         home = settings.get("python-home") or (default[0] if default else None)
-        path, cache = settings.get("python-path", ""), settings.get("python-eggs")
-        own = home is None or _same(home, interpreter.prefix) or any(site in path for site in interpreter.site_packages)
-        if own and (not cache or not prepare.directory or _same(cache, prepare.directory)):
+        path, named = settings.get("python-path", ""), settings.get("python-eggs")
+        sites = interpreter.site_packages if interpreter else ()
+        own = not (interpreter and home) or _same(home, interpreter.prefix) or any(site in path for site in sites)
+        if own and (not named or not cache or _same(named, cache)):
             yield line
 
 

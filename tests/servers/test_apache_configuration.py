@@ -730,6 +730,21 @@ def test_daemons_that_cannot_read_the_cache(host: Host, cache: Path, monkeypatch
     assert host.findings("WSGIDaemonProcess one user=nobody group=nogroup", ["wsgi"], cache=str(cache)) == []
 
 
+def test_daemons_of_another_application(host: Host, cache: Path, debian_python: Interpreter) -> None:
+    """A process group of another Python is another application, which needs no cache of this one's: with the group of
+    the cache it would get rights for nothing."""
+    venv = other(debian_python, "/srv/shop", "/srv/shop/lib")
+    shop = "WSGIDaemonProcess shop python-home=/srv/shop\n"
+    for words, expected in (
+        ("python-home=/srv/django", []),
+        ("python-home=/srv/shop/", ["daemon-user-cannot-read"]),
+        ("python-home=/usr python-path=/srv/shop/lib", ["daemon-user-cannot-read"]),
+        ("", ["daemon-user-cannot-read"]),
+    ):
+        text = f"{shop}WSGIDaemonProcess django user=games group=games {words}"
+        assert codes(host.findings(text, ["wsgi"], interpreter=venv, cache=str(cache))) == expected, words
+
+
 def test_whom_a_daemon_runs_as(running: Host) -> None:
     """What eggcache reckons for a process group is what its processes have: asked of the kernel."""
     text = "WSGIDaemonProcess one user=bin processes=1 threads=1"  # nobody's processes are the other tests'
