@@ -113,7 +113,7 @@ def read(host: apache.Apache) -> Configuration:
                 raise ValueError("it is empty")
         except ValueError as error:
             problem = f"what Apache prints makes no sense: {error}"
-    embedded = tuple(_embedded(MODULES[name], shared.get(name), host) for name in MODULES if name in loaded)
+    embedded = tuple(_embedded(MODULES[name], shared.get(name, set()), host) for name in MODULES if name in loaded)
     return Configuration(problem, directives, loaded, embedded, host.user, host.group, program)
 
 
@@ -219,35 +219,42 @@ def _words(text: str) -> Iterator[str]:
         yield re.sub(rf"\\([\\{quote}])" if match[3] is None else r"\\(\\)", r"\1", word)
 
 
-def _shared(text: str) -> dict[str, str]:
-    """The files of the modules that the included files load, by module; a relative one is below ServerRoot."""
+def _shared(text: str) -> dict[str, set[str]]:
+    """The files of the modules that the included files load, by module; a relative one is below ServerRoot. Of several
+    for one module the conditions around them decide, which only Apache knows; "": a variable of another's is in it."""
     root = re.search(r'^ServerRoot: "(/.*)"$', text, re.MULTILINE)
-    paths: dict[str, str] = {}
+    defined = dict(re.findall(r"^Define: (\w+)=(.*)$", text, re.MULTILINE))
+    paths: dict[str, set[str]] = {}
     for file in re.findall(r"^\s+\((?:\*|[0-9]+)\) (/.+)$", text, re.MULTILINE):
         for line in files.lines(file):
             match = re.match(r"\s*LoadModule\s+(\w+)\s+(.+)", line, re.IGNORECASE)
-            path = os.path.join(root[1] if root else "/", next(_words(match[2]), "")) if match else ""
-            # One behind an <IfModule> that does not hold, or with a variable, may name nothing
-            if match and os.path.isfile(path):
-                paths.setdefault(match[1], path)
+            if match:
+                told = re.sub(r"\$\{(\w+)\}", lambda each: defined.get(each[1], each[0]), match[2])
+                path = os.path.join(root[1] if root else "/", next(_words(told), ""))
+                # One behind an <IfModule> that does not hold may name nothing
+                if "${" in path or os.path.isfile(path):
+                    paths.setdefault(match[1], set()).add("" if "${" in path else path)
     return paths
 
 
-def _info(shared: dict[str, str]) -> list[str]:
+def _info(shared: dict[str, set[str]]) -> list[str]:
     """The argument that has Apache load mod_info for this one run; [] where mod_info is not installed."""
-    for directory in dict.fromkeys([*map(os.path.dirname, shared.values()), *_PLACES]):
+    beside = sorted(os.path.dirname(path) for paths in shared.values() for path in paths if path)
+    for directory in dict.fromkeys([*beside, *_PLACES]):
         path = os.path.join(directory, "mod_info.so")
         if os.path.isfile(path) and not re.search(r'[\s"\\]', path):
             return ["-c", f"LoadModule info_module {path}"]
     return []
 
 
-def _embedded(module: str, file: str | None, host: apache.Apache) -> Embedded:
-    """A module, its version, and its Python: by ldd of its file, else from the memory of a running Apache."""
+def _embedded(module: str, loaded: set[str], host: apache.Apache) -> Embedded:
+    """A module, its version, and its Python: by ldd of its file, else from the memory of a running Apache. `loaded` are
+    the files that it may be loaded from: where they are several, only an Apache that runs tells which."""
     mapped = list(_mapped(host.pid_file))
-    candidates = [os.path.join(place, name) for place in _PLACES for name in _FILES[module]]
+    candidates = [os.path.join(place, name) for place in _PLACES for name in _FILES[module] if not loaded]
     running = (path for path in mapped if os.path.basename(path).startswith(f"{module}"))
-    file = file or next(running, None) or next((path for path in candidates if os.path.isfile(path)), None)
+    sure = min(loaded) if len({*map(os.path.realpath, loaded)}) == 1 else None
+    file = sure or next(running, None) or next((path for path in candidates if os.path.isfile(path)), None)
     libraries = re.findall(r"=> (/\S*/libpython\S+) \(", apache.ask(["ldd", file]).output) if file else []
     libraries += [path for path in mapped if os.path.basename(path).startswith("libpython")]
     libpython = libraries[0] if libraries else None

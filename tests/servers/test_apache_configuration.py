@@ -172,6 +172,25 @@ def test_embedded_python_is_known_to_the_last_digit(host: Host, debian_python: I
     assert host.read("").embedded == ()
 
 
+def test_file_of_a_module_is_not_guessed(host: Host, shared_tmp: Path, debian_python: Interpreter) -> None:
+    """A Define in a LoadModule is resolved. Of two files, of which a condition chooses one, and of one that a variable
+    of the environment names, nothing is told, so that no target is taken for another Python."""
+    (shared_tmp / "mods").mkdir()
+    shutil.copy(f"{MODULES}/mod_wsgi.so", shared_tmp / "mods")
+    named = f"Define MD {shared_tmp}/mods\nLoadModule wsgi_module ${{MD}}/mod_wsgi.so"
+    (embedded,) = host.read("", [named]).embedded
+    assert (embedded.file, embedded.python) == (f"{shared_tmp}/mods/mod_wsgi.so", debian_python.version)
+    python27 = Interpreter("/opt/bin/python2.7", (2, 7, 18), "/opt", (), None, None)
+    assert codes(host.findings("", [named], interpreter=python27)) == ["other-python"]
+    with (host.root / "envvars").open("a") as envvars:
+        envvars.write(f"export WHERE={MODULES}\n")
+    old = f"<IfDefine OLD>\nLoadModule wsgi_module {MODULES}/mod_wsgi.so\n</IfDefine>\n"
+    for text in (f"{old}<IfDefine !OLD>\n{named}\n</IfDefine>", "LoadModule wsgi_module ${WHERE}/mod_wsgi.so"):
+        (embedded,) = host.read("", [text]).embedded
+        assert (embedded.file, embedded.libpython, embedded.python) == (None, None, ())
+        assert host.findings("", [text], interpreter=python27) == []
+
+
 def test_python_of_a_libpython() -> None:
     """A libpython of any version says its own, and not that of the Python that asks it."""
     asked = 0
@@ -199,9 +218,12 @@ def running(host: Host) -> Iterator[Host]:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         host.port = listener.getsockname()[1]
-    host.write(f"Define WHERE {MODULES}", [f"Define WHERE {MODULES}\nLoadModule wsgi_module ${{WHERE}}/mod_wsgi.so"])
+    with (host.root / "envvars").open("a") as envvars:
+        envvars.write(f"export WHERE={MODULES}\n")
+    host.write("", ["LoadModule wsgi_module ${WHERE}/mod_wsgi.so"])
     server = subprocess.Popen(
         ["/usr/sbin/apache2", "-d", str(host.root), "-DFOREGROUND"],
+        env={**os.environ, "WHERE": MODULES},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
