@@ -134,17 +134,26 @@ class HostSide:
         environments, last = [server.environment for server in self.servers], None
         if not self.beside:
             apaches = self.apaches(self.tree.interpreter.version)
-            if any(self._has(server.values.get("PYTHON_EGG_CACHE")) for server in apaches):
+            having = [server.pid for server in apaches if self._has(server.values.get("PYTHON_EGG_CACHE"))]
+            if having:
                 environments = []
             if any(self._has(server.cache) for server in self.servers):
                 apaches = []
             elif not apache_configuration.idle(self.configuration):
                 last = declared_environments.naming(self.declared)
-                if self.account.uid not in apache_findings.uids(self.configuration):  # a cache there is another user's
-                    last = None if last and last.values.get("PYTHON_EGG_CACHE") else last
+                if last and last.values.get("PYTHON_EGG_CACHE") and self._is_of_another(having):
+                    last = None
             environments += [*apaches, *self.declared]
         dates = sorted(self.comparison.dates)
         yield from environment_variables.findings(self.prepare, environments, self.host.starter, dates=dates, last=last)
+
+    def _is_of_another(self, having: Sequence[int]) -> bool:
+        """Whether the cache that this host's Apache is given is for another application than the one that is checked:
+        of another user, or of other Apaches than those `having` the cache."""
+        if self.account.uid not in apache_findings.uids(self.configuration):
+            return True
+        own = files.beginning(self.host.pid_file).strip() if self.host.pid_file else b""
+        return bool(having and own) and own not in [str(pid).encode() for pid in having]
 
     def apaches(self, python: tuple[int, ...]) -> list[Environment]:
         """The Apaches that run with workers of the account and a Python of the version `python`, or the one of

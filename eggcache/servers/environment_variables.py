@@ -94,8 +94,7 @@ def findings(
     if last and named and not is_relative(named) and os.path.realpath(named) != place:
         before = f"check that one (--cache {shlex.quote(named)}); or, if {directory} is to take its place, "
         cause, there = f"started by it, Apache has PYTHON_EGG_CACHE={named}", _written(last, unit, prepare, before)
-        having = any(os.path.realpath(each.values.get("PYTHON_EGG_CACHE", "")) == place for each in environments)
-        yield Finding("starts-with-other-cache", last.thing, cause, there, 0 if having else 3)  # it may be another's
+        yield Finding("starts-with-other-cache", last.thing, cause, there)
 
 
 def _without(

@@ -117,6 +117,10 @@ def test_apache_that_runs_by_such_envvars(site: Site, apache: Httpd) -> None:
     file.write_text(f"{before}export {NAME}={site.cache}\n")
     apache.restart()
     assert findings(site, apache, "--pid-file", apache.pid_file) == {}
+    file.write_text(f"{before}export {NAME}=/var/other\n")  # what the next start has
+    assert [*findings(site, apache, "--pid-file", apache.pid_file)] == ["starts-with-other-cache"]
+    apache.pid_file.write_text("1\n")  # another Apache has the cache, and envvars are this one's
+    assert findings(site, apache) == {}
 
 
 @pytest.mark.parametrize(
