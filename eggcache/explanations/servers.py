@@ -36,7 +36,7 @@ SERVERS = (
     Explanation(
         "starts-with-other-cache",
         "What has the last word on Apache's environment, its envvars file or its unit, names another directory in "
-        "PYTHON_EGG_CACHE. A notice where a server that runs has the cache that was checked.",
+        "PYTHON_EGG_CACHE.",
         "From its next start on Apache does not use the cache that was checked.",
         "Check the directory that is named there, or write this one there.",
     ),
@@ -50,6 +50,14 @@ SERVERS = (
         "systemctl restart, once its unit has the drop-in. Without systemd: stop it and start it by the wrapper, since "
         "apachectl's restart keeps the old environment, as reload and graceful do. For another server the message has "
         "the wrapper.",
+    ),
+    Explanation(
+        "configuration-unseen",
+        "A gunicorn or a uWSGI that runs the target has no cache in its environment, and a configuration that is not "
+        "seen or not read: setproctitle leaves nothing of gunicorn's command line and environment to see; not read are "
+        "gunicorn's -c python:MODULE, and uWSGI's xml, yaml, json, include and inherit. A notice.",
+        "Nothing, if that configuration sets the cache. Otherwise as running-without-cache.",
+        "See that it does. A Python or ini file can be named with --script; where that sets a cache, it is checked.",
     ),
     Explanation(
         "running-with-other-cache",

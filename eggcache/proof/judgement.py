@@ -33,6 +33,7 @@ _NOTICES = (  # they ask for no exit status
     "app-config-unread",
     "root-import-fails",
     "another-application",
+    "configuration-unseen",
 )
 
 

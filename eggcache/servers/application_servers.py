@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from eggcache.errors import EggcacheError
 from eggcache.servers import affected_processes, apache_configuration, server_files
@@ -23,6 +24,7 @@ from eggcache.target.interpreter import Target
 
 _TITLES = {"gunicorn": "gunicorn", "uwsgi": "uWSGI", "supervisord": "a program of supervisord's"}
 _OWN = ("PWD", "GUNICORN_CMD_ARGS")  # variables that say what else a server is told
+_LEVELS = 6  # of processes that are looked into: a uWSGI may start emperors, which start such uWSGIs
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ class ApplicationServer:
     environment: Environment  # of its first process; what its files set is not in it, and not among what is known
     scripts: tuple[Script, ...] = ()  # its configuration, and the application's own file
     paths: tuple[str, ...] = ()  # what it puts on the path
+    complete: bool = True  # whether all that may set a variable is seen: its command line, environment, configuration
 
     @property
     def cache(self) -> str | None:
@@ -54,44 +57,75 @@ def running(target: Target) -> list[ApplicationServer]:
         with suppress(OSError):
             owners[process.pid] = int(procfs.status(process.pid)["Uid"].split()[1])  # /proc/PID itself may be root's
             parents[process.pid] = procfs.parent(process.pid)
-    firsts = [pid for pid, parent in sorted(parents.items()) if parent not in parents]
-    started = dict(procfs.ask(sorted({*firsts, *(parents[pid] for pid in firsts)} - {0}), _started, []))
-    servers = list[ApplicationServer]()
-    for pid in filter(started.__contains__, firsts):
-        words = started[parents[pid]][1] if parents[pid] in started else []
-        supervised = any(os.path.basename(word).startswith("supervisor") for word in words[:4])
-        workers = {owners[child] for child, parent in parents.items() if parent == pid} - {owners[pid]}
-        with suppress(OSError, EggcacheError):
-            server = _server(target, pid, started[pid], owners[pid], supervised=supervised)
-            servers += [replace(server, uid=min(workers, default=owners[pid]))] if server else []
+    servers, started = list[ApplicationServer](), dict[int, _Started]()
+    pending = [pid for pid, parent in sorted(parents.items()) if parent not in parents]
+    for _ in range(_LEVELS):
+        asked = {*pending, *(parents[pid] for pid in pending)} - {0, *started}
+        started.update((pid, _Started(*answer)) for pid, answer in procfs.ask(sorted(asked), _started, []))
+        emperors = set[int]()
+        for pid in filter(started.__contains__, pending):
+            workers = {owners[child] for child, parent in parents.items() if parent == pid} - {owners[pid]}
+            with suppress(OSError, EggcacheError):
+                kind, arguments, scripts = _told(target, started[pid], owners[pid], started.get(parents[pid]))
+                if arguments.emperor:  # it runs no application: those that it starts do
+                    emperors.add(pid)
+                elif kind:
+                    uid = min(workers, default=owners[pid])
+                    servers.append(_server(pid, uid, started[pid], kind, arguments, scripts))
+        pending = [pid for pid, parent in sorted(parents.items()) if parent in emperors and pid not in started]
     return servers
 
 
-def _started(pid: int) -> tuple[str, list[str], dict[str, str], str]:
-    values = variables(pid, *_OWN)
-    return procfs.program(pid), procfs.command(pid), values, os.readlink(f"/proc/{pid}/cwd")
+class _Started(NamedTuple):
+    program: str
+    words: list[str]
+    values: dict[str, str]
+    work: str
+    wiped: bool  # setproctitle has put its title where the kernel looks for the environment
+
+    @property
+    def uwsgi(self) -> bool:
+        return os.path.basename(self.program).startswith("uwsgi")
 
 
-def _server(
-    target: Target, pid: int, started: tuple[str, list[str], dict[str, str], str], uid: int, *, supervised: bool
-) -> ApplicationServer | None:
-    program, words, values, work = started
+def _started(pid: int) -> tuple[str, list[str], dict[str, str], str, bool]:
+    whole, values = procfs.environment(pid), variables(pid, *_OWN)
+    wiped = len(whole) > 1 and not any(whole)
+    return procfs.program(pid), procfs.command(pid), values, os.readlink(f"/proc/{pid}/cwd"), wiped
+
+
+def _told(
+    target: Target, started: _Started, uid: int, parent: _Started | None
+) -> tuple[str, Arguments, tuple[Script, ...]]:
+    """What kind of server a process of the user `uid` is, "" for none of the target, what it is told, and the scripts
+    that it is told of. Raises OSError and EggcacheError."""
+    words, values, work = started.words, started.values, started.work
     directories = [values["PWD"], work] if values.get("PWD", "").startswith("/") else [work]
     with accounts.acting(accounts.account_of(str(uid))):  # which files it reads is its owner's to say
-        if os.path.basename(program).startswith("uwsgi"):
-            kind, arguments = "uwsgi", server_files.uwsgi(words, directories)
+        if started.uwsgi:
+            above = [parent.work] if parent and parent.uwsgi else []  # an emperor works where the files are
+            kind, arguments = "uwsgi", server_files.uwsgi(words, [*above, *directories])
         elif gunicorn := server_files.gunicorn(words, directories, values):
             kind, arguments = "gunicorn", gunicorn
         else:
-            kind, arguments = "supervisord", Arguments()
-        if (kind == "supervisord" and not supervised) or not _same(arguments, words, target):
-            return None
-        scripts = tuple(map(server_files.read, arguments.files))
+            above = parent.words[:4] if parent else []
+            supervised = any(os.path.basename(word).startswith("supervisor") for word in above)
+            kind, arguments = "supervisord" if supervised else "", Arguments()
+        if not kind or not _same(arguments, words, target):
+            return "", arguments, ()
+        return kind, arguments, tuple(map(server_files.read, arguments.files))
+
+
+def _server(
+    pid: int, uid: int, started: _Started, kind: str, arguments: Arguments, scripts: tuple[Script, ...]
+) -> ApplicationServer:
     set_later = {setting.name for script in scripts for setting in script.settings}
-    values = {name: value for name, value in {**values, **arguments.variables}.items() if value is not None}
+    values = {name: value for name, value in {**started.values, **arguments.variables}.items() if value is not None}
     inherited = {name: value for name, value in values.items() if name not in {*set_later, *_OWN}}
-    environment = Environment(f"{_TITLES[kind]} (process {pid})", inherited, frozenset(NAMES) - set_later, pid, kind)
-    return ApplicationServer(kind, uid, environment, scripts, tuple(arguments.paths))
+    complete = arguments.complete and not started.wiped
+    known = frozenset(name for name in NAMES if name not in set_later and (complete or inherited.get(name)))
+    environment = Environment(f"{_TITLES[kind]} (process {pid})", inherited, known, pid, kind)
+    return ApplicationServer(kind, uid, environment, scripts, tuple(arguments.paths), complete)
 
 
 def _same(arguments: Arguments, words: Sequence[str], target: Target) -> bool:

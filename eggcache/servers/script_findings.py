@@ -60,7 +60,8 @@ def findings(
         scripts += [script for server in servers for script in server.scripts]
     sure = bool(known_scripts) or (len(servers) == 1 and {*scripts} == {*servers[0].scripts})
     of_trac = [script.file for script in scripts if script.asks and script.tracs]
-    problems = list(_of_scripts(scripts, prepare, dates, sure=sure))
+    problems = list(_unseen(servers, scripts if known_scripts else ()))
+    problems += _of_scripts(scripts, prepare, dates, sure=sure)
     problems += trac_front_ends.findings(configuration, of_trac, prepare)
     problems += trac_front_ends.of_programs(configuration, interpreter.executable, prepare)
     problems += _of_paths(configuration, groups, servers, prepare, interpreter)
@@ -124,6 +125,17 @@ def _files(line: Directive) -> Iterator[str]:
 
 
 # ----------------------------------------------------------------------------------------------- what they set
+
+
+def _unseen(servers: Sequence[ApplicationServer], known: Sequence[Script]) -> Iterator[Finding]:
+    """Servers that may have a cache by what is not seen of them; scripts that are `known` are theirs."""
+    for server in servers:
+        settings = [setting for script in (*server.scripts, *known) for setting in script.settings]
+        own = server.environment.values.get("PYTHON_EGG_CACHE")
+        if not (server.complete or own or any(setting.name == "PYTHON_EGG_CACHE" for setting in settings)):
+            cause = "not all of its configuration can be seen, so which egg cache its application has was not checked"
+            remedy = Remedy("see that it has the cache; a Python or ini file that sets it can be named with --script")
+            yield Finding("configuration-unseen", server.environment.thing, cause, remedy, 0)
 
 
 def _of_scripts(

@@ -41,7 +41,13 @@ _UWSGI = {  # options of uWSGI's, by what they tell
     "wsgi-file": "file", "file": "file", "module": "module", "wsgi": "module", "w": "module", "env": "env",
     "unenv": "unenv", "pythonpath": "path", "python-path": "path", "pp": "path", "home": "home", "virtualenv": "home",
     "venv": "home", "pyhome": "home", "H": "home", "chdir": "chdir", "ini": "ini", "chdir2": "chdir",
+    "emperor": "emperor",
 }  # fmt: skip
+_UNREAD = {  # options of uWSGI's that name a configuration of another form, or of any
+    "xml", "xmlconfig", "x", "yaml", "yml", "y", "json", "js", "j", "sqlite3", "sqlite", "ldap", "config", "include",
+    "inherit",
+}  # fmt: skip
+_UNREAD_FILE = re.compile(r"[^:]+\.(?:xml|ya?ml|json|js|sqlite3?|lua|pl|py|rb)")  # by its name alone
 
 
 @dataclass(frozen=True)
@@ -73,6 +79,8 @@ class Arguments:
     files: list[str] = field(default_factory=list)  # its configuration, then the application's own file
     paths: list[str] = field(default_factory=list)  # what it puts on sys.path
     home: str | None = None  # the virtual environment that uWSGI is to use
+    complete: bool = True  # False: it has a configuration that is not seen here, and may set what is not seen either
+    emperor: bool = False  # whether it is a uWSGI that starts others, by the files in a directory
 
 
 def gunicorn(words: Sequence[str], directories: Sequence[str], environment: Mapping[str, str]) -> Arguments | None:
@@ -90,7 +98,9 @@ def gunicorn(words: Sequence[str], directories: Sequence[str], environment: Mapp
     for pair in values.get("--env", ()):
         name, _, value = pair.partition("=")
         arguments.variables[name] = value
-    file, settings = _found((_last(values, "--config") or _USUAL).removeprefix("file:"), directories), dict[str, str]()
+    named, settings = _last(values, "--config"), dict[str, str]()
+    file = _found((named or _USUAL).removeprefix("file:"), directories)
+    arguments.complete = not title and bool(file or not named)
     if file:
         arguments.files.append(file)
         settings = script_settings.constants(file, files.beginning(file, _LARGEST).decode("utf-8", "replace"))
@@ -103,13 +113,15 @@ def gunicorn(words: Sequence[str], directories: Sequence[str], environment: Mapp
 
 def uwsgi(words: Sequence[str], directories: Sequence[str]) -> Arguments:
     """What the uWSGI of this command line is told; the other arguments as those of `gunicorn`."""
-    lines, rest = list[tuple[str, str]](), iter(words[1:])
+    lines, rest, seen = list[tuple[str, str]](), iter(words[1:]), len(words) > 1  # without any: a title (auto-procname)
     for word in rest:
         name, equals, value = word.lstrip("-").partition("=")
         if word.startswith("-") and name in _UWSGI:
             lines.append((_UWSGI[name], value if equals else next(rest, "")))
         elif not word.startswith("-") and word.partition(":")[0].endswith(".ini"):
             lines.append(("ini", word))
+        elif name in _UNREAD if word.startswith("-") else _UNREAD_FILE.fullmatch(word):
+            seen = False
     arguments, inis = Arguments(), _Inis()
     for name, value in lines:
         if name in ("env", "unenv"):
@@ -122,6 +134,8 @@ def uwsgi(words: Sequence[str], directories: Sequence[str]) -> Arguments:
             arguments.files.append(place)
             pairs = [(key, text) for key, text, certain, _ in inis.read(place, section or "uwsgi") if certain]
             lines += [(_UWSGI[key], text) for key, text in pairs if key in _UWSGI and key != "ini"]
+        seen = seen and bool(place)
+    arguments.complete, arguments.emperor = seen and inis.complete, any(name == "emperor" for name, _ in lines)
     work = os.path.join(directories[-1], _last_value(lines, "chdir") or "")
     arguments.paths = [
         os.path.normpath(os.path.join(work, path)) for path in ("", *_first(v for n, v in lines if n == "path"))
@@ -193,6 +207,7 @@ class _Inis:
     def __init__(self) -> None:
         self.seen: set[tuple[str, str]] = set()
         self.left = _LARGEST
+        self.complete = True  # whether each file that they name is an ini file, and was read
 
     def read(self, file: str, section: str) -> Iterator[tuple[str, str, bool, int]]:
         """The keys and values of a section, whether a value is known, which one with a variable of uWSGI's is not, and
@@ -217,4 +232,8 @@ class _Inis:
                 yield key, plain, certain, number
                 if key == "ini" and certain:
                     more, _, inner = plain.partition(":")
-                    yield from self.read(os.path.join(os.path.dirname(file), more), inner or "uwsgi")
+                    another = os.path.join(os.path.dirname(file), more)
+                    self.complete = self.complete and os.path.isfile(another)
+                    yield from self.read(another, inner or "uwsgi")
+                elif key == "ini" or key in _UNREAD:
+                    self.complete = False

@@ -23,6 +23,16 @@ from support.sites import Site, write_egg
 
 UWSGI = "/usr/bin/uwsgi-core"
 DEBIAN = Path("/usr/bin/python3")
+# What setproctitle does: the title takes the place of the command line and of the environment
+TITLE = """\
+import ctypes
+def setproctitle(title):
+    with open("/proc/self/stat") as stat:
+        fields = stat.read().rpartition(")")[2].split()
+    ctypes.memset(int(fields[45]), 0, int(fields[48]) - int(fields[45]))
+    ctypes.memmove(int(fields[45]), title.encode(), len(title))
+"""
+GAP = "missing-distribution"  # of Debian's Python
 WAITS = "import signal\nprint('up', flush=True)\nsignal.pause()\n"
 
 
@@ -35,12 +45,16 @@ def started(words: Sequence[str | Path], home: Path, *, up: str, **variables: st
         yield process.pid
 
 
-def found(site: Site, *more: str | Path) -> dict[str, str]:
-    """The findings of check that are no notices, and what each is about."""
+def found(site: Site, *more: str | Path, notices: bool = False) -> dict[str, str]:
+    """The findings of check that are no notices, or those that are, and what each is about."""
     home = site.cache.parent / "apache"
     words = ["check", *site.options, "--cache", site.cache, "--no-import", "--json", *more]
     told = as_json(eggcache(*words, env={"APACHE_CONFDIR": str(home), "APACHE_ENVVARS": f"{home}/envvars"}))
-    return {finding["code"]: finding["thing"] for finding in told["findings"] if finding["status"]}
+    return {
+        finding["code"]: finding["thing"]
+        for finding in told["findings"]
+        if bool(finding["status"]) is not notices and finding["code"] != GAP
+    }
 
 
 @pytest.fixture
@@ -97,6 +111,34 @@ def test_each_place_that_gunicorn_is_told_a_cache_is_checked(prepared: Site, sha
     write_egg(home / "more" / "More-1.0-py3.11.egg", {"more/a.txt": "x"})
     with starts("pythonpath = 'more'\n", code, PYTHON_EGG_CACHE=str(prepared.cache)) as pid:
         assert found(prepared) == {"time-zone": f"{application}:2", "path-not-checked": f"gunicorn (process {pid})"}
+
+
+def test_gunicorn_whose_configuration_is_not_seen(prepared: Site, shared_tmp: Path) -> None:
+    """With a title in the place of its command line, or a module for its configuration, gunicorn may have the cache or
+    not: a notice says so, until a file that sets the cache is named. Where it has none for certain, that is found."""
+    home, user = shared_tmp / "home", prepared.account
+    home.mkdir()
+    packages(home, "gunicorn", "packaging")
+    (home / "app.py").write_text("def application(environ, start_response): pass\n")
+    file, unseen = home / "g2.py", ["configuration-unseen"]
+    words = [prepared.python, "-m", "gunicorn", "-b", f"unix:{home}/s", "-u", str(user.pw_uid), "-g", str(user.pw_gid)]
+
+    def starts(*more: str | Path) -> contextlib.AbstractContextManager[int]:
+        return started([*words, *more, "app:application"], home, up="Booting worker", PYTHONPATH=str(home))
+
+    for text in (f"raw_env = ['PYTHON_EGG_CACHE={prepared.cache}']\n", ""):
+        file.write_text(text)
+        with starts("-c", "python:g2"):
+            assert (found(prepared), [*found(prepared, notices=True)]) == ({}, unseen)
+        (home / "setproctitle.py").write_text(TITLE)
+        with starts("-c", file) as pid:
+            assert Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"gunicorn: master [app:application]\0\0")
+            assert (found(prepared), [*found(prepared, notices=True)]) == ({}, unseen)
+            assert [*found(prepared, "--script", file, notices=True)] == ([] if text else unseen)
+        (home / "setproctitle.py").unlink()
+        with starts("-c", file):
+            assert [*found(prepared)] == ([] if text else ["running-without-cache"])
+            assert found(prepared, notices=True) == {}
 
 
 def test_reload_of_gunicorn_prepares_nothing(prepared: Site, shared_tmp: Path) -> None:
@@ -171,6 +213,35 @@ def test_what_uwsgi_lacks_is_named_until_it_has_what_is_emitted(prepared: Site, 
         assert found(prepared) == {}
     ini.write_text(f"{ini.read_text()}\n[uwsgi]\nhome = {shared_tmp}\nenv = PYTHON_EGG_CACHE=/var/other\n")
     assert found(prepared, "--script", ini)["egg-cache-elsewhere"] == f"{ini}:{len(ini.read_text().splitlines())}"
+
+
+@pytest.mark.parametrize("more", [[], ["--plugin", "python3"], ["--master"]])
+def test_vassals_of_an_emperor_are_servers(prepared: Site, shared_tmp: Path, more: list[str]) -> None:
+    """A uWSGI that another one starts has its own file in the directory of that one, which runs no application."""
+    ini, _ = uwsgi_of(prepared, shared_tmp)
+    vassals, home = shared_tmp / "vassals", shared_tmp / "home"
+    vassals.mkdir()
+    home.mkdir()
+    text = ini.read_text().replace("chdir = %d", f"chdir = {shared_tmp}")
+    words = [UWSGI, *more, "--die-on-term", "--emperor", "../vassals"]
+    for line, expected in (("", ["running-without-cache"]), (f"env = PYTHON_EGG_CACHE={prepared.cache}\n", [])):
+        (vassals / "shop.ini").write_text(text + line)
+        with started(words, home, up="spawned uWSGI worker"):
+            assert [*found(prepared)] == expected
+            assert found(prepared, notices=True) == {}
+
+
+def test_uwsgi_whose_configuration_is_not_read(prepared: Site, shared_tmp: Path) -> None:
+    """Of a configuration that is no ini file, whichever way it is named, nothing is taken for granted."""
+    ini, _ = uwsgi_of(prepared, shared_tmp)
+    lines = [line.partition(" = ") for line in ini.read_text().replace("%d", str(shared_tmp)).splitlines()[1:]]
+    pairs = [*((name, value) for name, _, value in lines), ("env", f"PYTHON_EGG_CACHE={prepared.cache}")]
+    (shared_tmp / "u.xml").write_text(f"<uwsgi>{''.join(f'<{name}>{value}</{name}>' for name, value in pairs)}</uwsgi>")
+    (shared_tmp / "i.ini").write_text("[uwsgi]\ninclude = u.xml\n")
+    for words in (["--xml", "u.xml"], ["u.xml"], ["--ini", "i.ini"]):
+        with started([UWSGI, *words], shared_tmp, up="spawned uWSGI worker") as pid:
+            assert found(prepared) == {}
+            assert found(prepared, notices=True) == {"configuration-unseen": f"uWSGI (process {pid})"}
 
 
 def test_reload_of_uwsgi_prepares_as_its_user(
