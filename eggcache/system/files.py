@@ -125,12 +125,14 @@ def same_bytes(first_name: str, second_name: str, first_in: int | None = None, s
         streams = []
         for name, directory in ((first_name, first_in), (second_name, second_in)):
             try:
-                descriptor = os.open(name, READ, dir_fd=directory)
+                descriptor = stack.enter_context(closing(os.open(name, READ, dir_fd=directory)))
             except OSError:
                 return False
-            streams.append(stack.enter_context(open(descriptor, "rb")))
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):  # open() takes no directory
+                return False
+            streams.append(stack.enter_context(open(descriptor, "rb", closefd=False)))
         info, other_info = (os.fstat(stream.fileno()) for stream in streams)
-        if not (stat.S_ISREG(info.st_mode) and stat.S_ISREG(other_info.st_mode) and info.st_size == other_info.st_size):
+        if info.st_size != other_info.st_size:
             return False
         while True:
             piece = streams[0].read(_PIECE)

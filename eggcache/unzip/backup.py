@@ -81,13 +81,17 @@ def _check_backup(path: str, zips: Mapping[str, Iterable[str]]) -> None:
     for directory, names in zips.items():
         for name in names:
             egg = os.path.join(directory, name)
+            if os.path.isdir(egg):
+                continue  # another run was faster while this one waited for the backup
             for rival in (os.path.join(path, name), eggs.setdefault(name, egg)):
                 if rival != egg and os.path.lexists(rival) and not files.same_bytes(egg, rival):
                     raise _conflict(egg, rival)
 
 
 def _conflict(egg: str, rival: str) -> EggcacheError:
-    return EggcacheError(egg, f"cannot be kept in the backup: {rival} is another zip of that name", "name another DIR")
+    what = "another zip of that name" if os.path.isfile(rival) else "no regular file"
+    what = "a directory" if os.path.isdir(rival) else what
+    return EggcacheError(egg, f"cannot be kept in the backup: {rival} is {what}", "name another DIR")
 
 
 def keep_all(zips: Iterable[tuple[str, os.stat_result]], descriptor: int, backup: int) -> None:

@@ -41,3 +41,20 @@ def test_link_is_followed_unless_told_not_to_be(tmp_path: Path) -> None:
     assert files.beginning(str(tmp_path / "link"), 3) == b"tex"
     assert files.beginning(str(tmp_path / "link"), flags=os.O_NOFOLLOW) == b""
     assert files.beginning("/proc/self/mountinfo")
+
+
+@pytest.mark.parametrize("other", ["directory", "fifo", "link", "absent", "longer", "different"])
+def test_only_regular_files_have_the_same_bytes(other: str, tmp_path: Path) -> None:
+    """What is no regular file has no bytes to compare, a link neither; and nothing stays open."""
+    (tmp_path / "file").write_bytes(b"text")
+    (tmp_path / "copy").write_bytes(b"text")
+    (tmp_path / "directory").mkdir()
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "link").symlink_to("file")
+    (tmp_path / "longer").write_bytes(b"text.")
+    (tmp_path / "different").write_bytes(b"Text")
+    before = os.listdir("/proc/self/fd")
+    assert files.same_bytes(str(tmp_path / "file"), str(tmp_path / "copy"))
+    assert not files.same_bytes(str(tmp_path / "file"), str(tmp_path / other))
+    assert not files.same_bytes(str(tmp_path / other), str(tmp_path / "file"))
+    assert os.listdir("/proc/self/fd") == before
