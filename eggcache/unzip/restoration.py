@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import partial
 
 from eggcache.cache import freshness
-from eggcache.eggs import byte_code
+from eggcache.eggs import byte_code, extract
 from eggcache.eggs import reader as eggs
 from eggcache.errors import EggcacheError, EggChanged, NotPermitted, UsageError
 from eggcache.model import DEFAULT_RUN, Finding, Member, Report, Run, Tree
@@ -187,13 +187,14 @@ class Restoration(Place):
         path = os.path.join(self.path, name)
         egg = eggs.read(source, os.path.join(_directory(self.backup), name), self.run.limits)
         members = {member.name: member for member in egg.members}
-        directories = {f"{parent}/" for member in members for parent in _parents(member)} | set(egg.directories)
+        directories = {f"{directory}/" for directory in extract.directories(members, egg.directories)}
         sources = {member for member in members if member.endswith(".py")}
+        directories |= {f"{os.path.dirname(source)}/__pycache__/".lstrip("/") for source in sources}
         for entry in _files(descriptor, name):
-            if not (entry in members or entry in directories or _byte_code(entry, sources)):
+            if not (entry in members or entry in directories or byte_code.source_of(entry, sources) is not None):
                 raise _change(path, entry, "is not in the zip")
         for member in egg.members:
-            if _byte_code(member.name, sources):  # made anew by unzip-all
+            if byte_code.source_of(member.name, sources) is not None:  # made anew by unzip-all
                 for _ in eggs.chunks(source, egg, member):
                     pass  # its bytes are judged as they are read
             elif not _is_same(source, egg, member, f"{name}/{member.name}", descriptor):
@@ -233,20 +234,6 @@ def _meanwhile(path: str) -> EggcacheError:
 
 def _directory(descriptor: int) -> str:
     return os.readlink(f"/proc/self/fd/{descriptor}")
-
-
-def _parents(name: str) -> Iterator[str]:
-    while "/" in name:
-        name = name.rpartition("/")[0]
-        yield name
-
-
-def _byte_code(entry: str, sources: set[str]) -> bool:
-    """Whether Python made `entry` for its byte code, or may have."""
-    if entry.endswith("__pycache__/"):
-        parent = entry[: -len("__pycache__/")]
-        return any(source.startswith(parent) and "/" not in source[len(parent) :] for source in sources)
-    return byte_code.source_of(entry, sources) is not None
 
 
 def _files(descriptor: int, name: str) -> Iterator[str]:

@@ -237,6 +237,26 @@ def test_byte_code_is_no_change(kept: Kept) -> None:
     assert facts(kept.site) == kept.before
 
 
+def test_directories_that_hold_no_file(kept: Kept) -> None:
+    """An egg with an entry for an empty directory, and none for the directory above, is put back; and one whose
+    directory for byte code is another one's than a source's is not."""
+    assert kept.undo().returncode == 0
+    shutil.rmtree(kept.backup)
+    make(kept.site / NAMES[2], Entry(b"kept2/__init__.py"), Entry(b"top.py"), Entry(b"data/deep/empty/", method=0))
+    before = facts(kept.site)
+    assert eggcache(*(word for word in kept.command() if word != "--undo")).returncode == 0
+    assert (kept.site / NAMES[2] / "data/deep/empty").is_dir()
+    strange = kept.site / NAMES[2] / "kept2__pycache__"
+    strange.mkdir()
+    assert f"{NAMES[2]}: it was changed since it was unzipped: kept2__pycache__/ is not in the zip" in (
+        kept.undo("-n").stderr.replace("\n", " ")
+    )
+    strange.rmdir()
+    result = kept.undo()
+    assert result.returncode == 0, result.stderr
+    assert facts(kept.site) == before
+
+
 def test_zip_that_is_missing(kept: Kept) -> None:
     """An unzipped egg that the backup has no zip of is named and stays; the others are put back."""
     (kept.backup / NAMES[2]).unlink()
