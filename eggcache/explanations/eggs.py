@@ -7,9 +7,25 @@ from eggcache.explanations.explanation import Explanation
 EGGS = (
     Explanation(
         "not-permitted",
-        "Root cannot safely work on these eggs: their directory is another user's, or only that user's code names it.",
+        "unzip-all may not exchange these eggs, or root cannot safely do so: the eggs or their directory are another "
+        "user's, only that user's code names them, or chattr has made them immutable.",
         "These eggs stay as they are; the others are unzipped.",
-        "Do what the message says: run the command as the owner, or name the directory with --path.",
+        "Do what the message says: run the command as the owner, name the directory with --path, or take the attribute "
+        "away.",
+    ),
+    Explanation(
+        "not-unzipped",
+        "The kernel or the disk refused to put a directory in the place of the egg, as where something is mounted on "
+        "the egg, or the egg changed meanwhile.",
+        "The egg stays zipped; the others are unzipped.",
+        "Do what the message says, and run unzip-all again: it does what is left to do.",
+    ),
+    Explanation(
+        "not-restored",
+        "The kernel or the disk refused to put the zip in the place of the egg's directory, or the directory changed "
+        "meanwhile.",
+        "The egg stays unzipped; the others are put back.",
+        "Do what the message says, and run unzip-all --undo again: it does what is left to do.",
     ),
     Explanation(
         "not-on-path",

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import fcntl
 import os
 import signal
+import struct
 from collections.abc import Callable
 
 from eggcache.errors import EggcacheError
@@ -14,7 +16,9 @@ FATAL = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # signals with a clean-u
 _RENAME_NOREPLACE, _RENAME_EXCHANGE = 1, 2
 _PR_SET_PDEATHSIG = 1
 _RENAMEAT2 = {"x86_64": 316, "aarch64": 276, "ppc64le": 357, "s390x": 347, "riscv64": 276}  # for glibc < 2.28
-_NOT_HERE = (errno.EINVAL, errno.ENOSYS, errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP)
+_GETFLAGS = 0x40086601 if os.uname().machine.startswith(("ppc", "mips", "sparc")) else 0x80086601  # linux/fs.h
+_FLAGS = {0x10: "i", 0x20: "a"}
+_NOT_HERE = (errno.EINVAL, errno.ENOSYS, errno.EXDEV, errno.EOPNOTSUPP)
 
 
 class CannotExchange(EggcacheError):
@@ -49,20 +53,38 @@ def rename_new(old: int, old_name: str, new: int, new_name: str) -> None:
 
 
 def _renameat2(old: int, old_name: str, new: int, new_name: str, flags: int) -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    arguments = (old, os.fsencode(old_name), new, os.fsencode(new_name), ctypes.c_uint(flags))
-    if hasattr(libc, "renameat2"):
-        code = _call(lambda: libc.renameat2(*arguments))
-    elif os.uname().machine in _RENAMEAT2:
-        code = _call(lambda: libc.syscall(_RENAMEAT2[os.uname().machine], *arguments))
-    else:
-        code = errno.ENOSYS
-    if code in _NOT_HERE:
+    code = _renameat2_errno(old, old_name, new, new_name, flags)
+    # EPERM is about these names, as of a file that chattr made immutable; a filter of system calls says it of any
+    is_filtered = code == errno.EPERM and _renameat2_errno(old, "", new, "", flags) == errno.EPERM
+    if code in _NOT_HERE or is_filtered:
         cause = f"this file system cannot exchange two names at once (renameat2: {os.strerror(code)})"
         remedy = "use a directory on ext4, xfs, btrfs or tmpfs, or allow a moment without that name: --allow-gap"
         raise CannotExchange(new_name, cause, remedy)
     if code:
         raise OSError(code, os.strerror(code), new_name)
+
+
+def _renameat2_errno(old: int, old_name: str, new: int, new_name: str, flags: int) -> int:
+    libc = ctypes.CDLL(None, use_errno=True)
+    arguments = (old, os.fsencode(old_name), new, os.fsencode(new_name), ctypes.c_uint(flags))
+    if hasattr(libc, "renameat2"):
+        return _call(lambda: libc.renameat2(*arguments))
+    if os.uname().machine in _RENAMEAT2:
+        return _call(lambda: libc.syscall(_RENAMEAT2[os.uname().machine], *arguments))
+    return errno.ENOSYS
+
+
+def fixed_by(descriptor: int) -> str:
+    """The attribute of chattr(1) by which nobody can rename an open file or directory, not even root: "i" (immutable),
+    "a" (append-only), or "" for none.
+
+    :param descriptor: the open file or directory
+    """
+    try:
+        (flags,) = struct.unpack_from("=I", fcntl.ioctl(descriptor, _GETFLAGS, bytes(8)))
+    except OSError:
+        return ""  # a file system without
+    return next((letter for flag, letter in _FLAGS.items() if flags & flag), "")
 
 
 def sync_filesystem(descriptor: int) -> None:

@@ -22,7 +22,7 @@ from eggcache.target import code_owners, script_run
 from eggcache.target.interpreter import Target
 from eggcache.target.launch import Launch
 from eggcache.unzip import backup, unzip_plan
-from eggcache.unzip.egg_directory import Place, ownership_of
+from eggcache.unzip.egg_directory import Place, check_movable, ownership_of
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,7 @@ class Conversion(Place):
     """The zips in one directory, which become directories."""
 
     action = "unzipped"
+    fault = "it cannot be unzipped"
     restart = (
         "restart every server that uses these eggs: a process that has scanned a zip cannot import from the directory "
         "that took its place"
@@ -87,8 +88,9 @@ class Conversion(Place):
             return
         self.progress.phase("byte-compiling")
         self._compile(eggs_ready, stage)
-        swaps = [partial(self._swap, egg, descriptor, stage) for egg in eggs_ready]
-        self.swap(descriptor, stage, swaps, partial(self._keep, eggs_ready, descriptor))
+        swaps = [(egg.name, partial(self._swap, egg, descriptor, stage)) for egg in eggs_ready]
+        attempts = [partial(self.attempt, *swap) for swap in swaps]
+        self.swap(descriptor, stage, attempts, partial(self._keep, eggs_ready, descriptor))
 
     def _keep(self, eggs_ready: list[_StagedEgg], descriptor: int) -> None:
         if self.backup is not None:
@@ -101,6 +103,7 @@ class Conversion(Place):
             with files.closing(_open(descriptor, name, path)) as source:
                 if stat.S_ISDIR(os.fstat(source).st_mode):
                     return  # another run was faster
+                check_movable(source, path)
                 egg = self.tools.structure(source, path)
                 unzip_plan.check(self.zips[name], egg)
                 act(source, egg, ownership_of(egg.path, egg.stat))

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 import stat
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
-from eggcache.errors import Busy, EggcacheError, NotPermitted, of_disk
+from eggcache.errors import Busy, EggcacheError, NotPermitted, Remedy, of_disk
 from eggcache.model import Finding, Outcome, Ownership, Run
 from eggcache.system import accounts, files, locks, safe_dirs, staging, syscalls
+
+_OF_ALL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)  # what the disk refuses one egg, it refuses the others
 
 
 class Place:
     """The directory `path`, whose eggs are prepared in a stage, written to the disk and then swapped, all together."""
 
     action: str  # of its outcomes
+    fault: str  # what is said of an egg where it fails
     restart: str  # why servers have to be restarted then
 
     def __init__(self, path: str, run: Run, before_swap: Callable[[], object]) -> None:
@@ -76,6 +80,29 @@ class Place:
         finally:
             os.fsync(descriptor)  # before what was there is removed with the stage
 
+    def attempt(self, name: str, act: Callable[[], object]) -> None:
+        """Have `act` do something with the egg `name`. What is wrong with that egg alone becomes a finding, and keeps
+        no other egg from its turn."""
+        try:
+            act()
+        except syscalls.CannotExchange:
+            raise
+        except EggcacheError as error:
+            self.findings.append(self.as_finding(error))
+        except OSError as error:
+            if error.errno in _OF_ALL:
+                raise
+            path = os.path.join(self.path, name)
+            of = "" if error.filename in (None, name) else f"{error.filename}: "
+            cause, remedy = f"{self.fault}: {of}{error.strerror}", "see to that and run again"
+            failure = EggcacheError(path, cause, remedy)
+            if error.errno == errno.EBUSY:
+                failure = EggcacheError(path, cause, "unmount what is mounted there, and run again")
+            elif isinstance(error, PermissionError):
+                read = f"let {accounts.current().name} read it, and run again"
+                failure = NotPermitted(path, cause, read if error.errno == errno.EACCES else remedy)
+            self.findings.append(self.as_finding(failure))
+
     def add_outcome(self, name: str, files: int, size: int) -> None:
         """Report the egg `name` as done, with its number of `files` and their `size` in bytes."""
         path = os.path.join(self.path, name)
@@ -122,7 +149,18 @@ def ownership_of(path: str, info: os.stat_result) -> Ownership:
     return Ownership(info.st_uid, gid, file_mode | 0o100 | ((file_mode & 0o044) >> 2), file_mode)
 
 
+def check_movable(descriptor: int, path: str) -> None:
+    """Raise NotPermitted where an attribute of chattr(1) keeps the open egg, or directory of eggs, as it is."""
+    letter = syscalls.fixed_by(descriptor)
+    if letter:
+        word = "immutable" if letter == "i" else "append-only"
+        cause = f"chattr(1) made it {word}, so even root exchanges nothing there"
+        remedy = Remedy("take that attribute away as root, and run again", f"chattr -{letter} {shlex.quote(path)}")
+        raise NotPermitted(path, cause, remedy)
+
+
 def _check_writable(descriptor: int, path: str) -> None:
+    check_movable(descriptor, path)
     if accounts.may(f"/proc/self/fd/{descriptor}", os.W_OK | os.X_OK):
         return
     if os.fstatvfs(descriptor).f_flag & os.ST_RDONLY:

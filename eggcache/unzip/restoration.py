@@ -14,18 +14,16 @@ from functools import partial
 from eggcache.cache import freshness
 from eggcache.eggs import byte_code, extract
 from eggcache.eggs import reader as eggs
-from eggcache.errors import EggcacheError, EggChanged, NotPermitted, UsageError
+from eggcache.errors import EggcacheError, EggChanged, UsageError
 from eggcache.model import DEFAULT_RUN, Finding, Member, Report, Run, Tree
-from eggcache.system import accounts, files, safe_dirs, staging, swap_or_gap
+from eggcache.system import files, safe_dirs, staging, swap_or_gap
 from eggcache.target import resolver
 from eggcache.target.interpreter import EVERYTHING, Roots, Target
 from eggcache.target.launch import Launch
 from eggcache.unzip import backup as backups
 from eggcache.unzip import unzip_plan, unzipping
 from eggcache.unzip.announcement import SILENT, Announcement, Notice
-from eggcache.unzip.egg_directory import Place, ownership_of
-
-_OF_ALL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)  # what the disk refuses one egg, it refuses the others
+from eggcache.unzip.egg_directory import Place, check_movable, ownership_of
 
 
 def undo(
@@ -92,6 +90,7 @@ class Restoration(Place):
     """The unzipped eggs in one directory, which become their zips again."""
 
     action = "restored"
+    fault = "it cannot be put back"
     restart = (
         "restart every server that uses these eggs: a process that has looked into a directory cannot import from the "
         "zip that took its place"
@@ -107,37 +106,23 @@ class Restoration(Place):
     def plan(self, descriptor: int) -> None:
         self.progress.phase("comparing with the zips")
         for name in self.names:
-            self._each(name, lambda name: self._plan(name, descriptor))
+            self.attempt(name, partial(self._plan, name, descriptor))
 
     def exchange(self, descriptor: int, stage: int) -> None:
         eggs_ready: list[tuple[str, eggs.Egg, str]] = []
         self.progress.phase("comparing with the zips")
         for name in self.names:
-            self._each(name, lambda name: eggs_ready.extend(self._stage(name, descriptor, stage)))
+            self.attempt(name, partial(self._stage, name, descriptor, stage, eggs_ready))
         if not eggs_ready:
             return
-        swaps = ((name, partial(self._swap, egg, digest, descriptor, stage)) for name, egg, digest in eggs_ready)
-        self.swap(descriptor, stage, (partial(self._each, name, swap) for name, swap in swaps))
+        swaps = ((name, partial(self._swap, name, egg, digest, descriptor, stage)) for name, egg, digest in eggs_ready)
+        self.swap(descriptor, stage, [partial(self.attempt, *swap) for swap in swaps])
 
     def as_finding(self, error: EggcacheError) -> Finding:
         if isinstance(error, EggChanged):
             return Finding("egg-changed", error.thing, error.cause, error.remedy)
         finding = super().as_finding(error)
         return replace(finding, code="not-restored") if finding.code == "not-unzipped" else finding
-
-    def _each(self, name: str, act: Callable[[str], object]) -> None:
-        """Act on each egg; a fault of an egg becomes a finding."""
-        try:
-            act(name)
-        except EggcacheError as error:
-            self.findings.append(self.as_finding(error))
-        except OSError as error:
-            if error.errno in _OF_ALL:
-                raise
-            path, cause = os.path.join(self.path, name), f"it cannot be put back: {error.filename}: {error.strerror}"
-            refusal = NotPermitted(path, cause, f"let {accounts.current().name} read it, and run again")
-            failure = EggcacheError(path, cause, "see to that and run again")
-            self.findings.append(self.as_finding(refusal if isinstance(error, PermissionError) else failure))
 
     def _plan(self, name: str, descriptor: int) -> None:
         with self._open_zip(name) as source:
@@ -155,10 +140,11 @@ class Restoration(Place):
             path = os.path.join(_directory(self.backup), name)
             raise EggcacheError(path, f"cannot be opened: {error.strerror}", "see to that and run again") from None
 
-    def _stage(self, name: str, descriptor: int, stage: int) -> Iterator[tuple[str, eggs.Egg, str]]:
+    def _stage(self, name: str, descriptor: int, stage: int, eggs_ready: list[tuple[str, eggs.Egg, str]]) -> None:
         """Stage a copy of the zip: a program that writes into an installed egg later must not change the backup.
 
-        Yields the egg, and the digest of the directory that was compared with it; nothing where another run was faster.
+        Adds the egg to `eggs_ready`, with the digest of the directory that was compared with it, unless another run was
+        faster.
         """
         if not stat.S_ISDIR(os.stat(name, dir_fd=descriptor, follow_symlinks=False).st_mode):
             return
@@ -179,12 +165,14 @@ class Restoration(Place):
         except BaseException:
             staging.remove(stage, name)
             raise
-        yield name, egg, digest
+        eggs_ready.append((name, egg, digest))
 
     def _compare(self, source: int, name: str, descriptor: int) -> eggs.Egg:
         """The zip, if the directory `name` holds its files and byte code alone. Raises EggChanged for any other
         file."""
         path = os.path.join(self.path, name)
+        with files.closing(os.open(name, safe_dirs.DIRECTORY, dir_fd=descriptor)) as directory:
+            check_movable(directory, path)
         egg = eggs.read(source, os.path.join(_directory(self.backup), name), self.run.limits)
         members = {member.name: member for member in egg.members}
         directories = {f"{directory}/" for directory in extract.directories(members, egg.directories)}
@@ -202,7 +190,7 @@ class Restoration(Place):
             self.progress.advance(1, member.size)
         return egg
 
-    def _swap(self, egg: eggs.Egg, digest: str, descriptor: int, stage: int, name: str) -> None:
+    def _swap(self, name: str, egg: eggs.Egg, digest: str, descriptor: int, stage: int) -> None:
         """Put the zip in the place of the directory, which ends up in the stage and is removed next."""
         with staging.undisturbed():  # a signal must not have the stage removed before it is known what is in it
             swap_or_gap.swap(stage, descriptor, name, self.run.allow_gap)

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from support import ROOT, deployment
 from support.deployment import Deployment
 from support.httpd import wait_for
+from support.injection import program, traced
 from support.judge import eggcache, environment
-from support.parts import built
+from support.namespaces import namespace
+from support.parts import built, missing
+from support.sites import leftovers
 from support.zips import Entry, make
 
 from eggcache.system import files
@@ -74,15 +78,98 @@ def test_runs_at_once_with_one_backup(site: Deployment) -> None:
             for _ in range(2)
         ]  # fmt: skip
 
-        def waiting() -> bool:
-            """Whether each of them has the backup open, too."""
-            return all(
-                str(backup) in [os.path.realpath(entry.path) for entry in os.scandir(f"/proc/{run.pid}/fd")]
-                for run in runs
-            )
+        def has_open(pid: int) -> bool:
+            directory = f"/proc/{pid}/fd"
+            return any(os.path.realpath(f"{directory}/{name}") == str(backup) for name in files.names(directory))
 
-        wait_for(waiting)
+        wait_for(lambda: all(has_open(run.pid) for run in runs))
     results = [(*run.communicate(timeout=60), run.returncode) for run in runs]
     assert [status for _, _, status in results] == [0, 0], results
     assert unzipped(site) == [True] * 3
     assert sorted(os.listdir(backup)) == NAMES
+
+
+@pytest.fixture
+def fixed() -> Iterator[Callable[[Path, str], None]]:
+    """A way to give a file or directory an attribute by chattr(1), which the end of the test takes away."""
+    given: list[tuple[Path, str]] = []
+
+    def give(path: Path, letter: str) -> None:
+        result = subprocess.run(["chattr", f"+{letter}", path], capture_output=True, text=True, check=False)
+        if result.returncode:
+            missing(f"no attributes there: {result.stderr.strip()}")
+        given.append((path, letter))
+
+    yield give
+    for path, letter in given:
+        subprocess.run(["chattr", f"-{letter}", path], capture_output=True, check=False)
+
+
+@pytest.mark.parametrize("letter", ["i", "a"])
+@pytest.mark.parametrize("what", ["egg", "directory of eggs", "unzipped egg"])
+def test_attribute_of_chattr(what: str, letter: str, site: Deployment, fixed: Callable[[Path, str], None]) -> None:
+    """An egg that chattr has made immutable is named with the command that helps, also by -n, and the others are done;
+    so is an unzipped egg that is to be a zip again, and a whole directory of eggs."""
+    undo = ["--undo"] if what == "unzipped egg" else []
+    if undo:
+        assert eggcache(*command(site)).returncode == 0
+    path = site.site_packages / ("" if what == "directory of eggs" else NAMES[1])
+    fixed(path, letter)
+    result = None
+    for dry in (("-n",), ()):
+        result = eggcache(*command(site, *undo, *dry))
+        assert result.returncode == 4, result.stderr
+        assert f"{path}: chattr(1) made it {'immutable' if letter == 'i' else 'append-only'}" in result.stderr
+        assert "--allow-gap" not in result.stderr
+        assert leftovers(site.site_packages) == []
+    if what != "directory of eggs":
+        assert unzipped(site) == [not undo, bool(undo), not undo]
+    assert result
+    remedy = re.search(r": (chattr -. .*)", result.stderr)
+    assert remedy, result.stderr
+    subprocess.run(remedy[1], shell=True, check=True)
+    assert eggcache(*command(site, *undo)).returncode == 0
+    assert unzipped(site) == [not undo] * 3
+
+
+@pytest.mark.parametrize("undo", [[], ["--undo"]], ids=["", "undo"])
+def test_mount_over_an_egg(undo: list[str], site: Deployment) -> None:
+    """An egg that something is mounted on stays, and is named; the others are done."""
+    if undo:
+        assert eggcache(*command(site)).returncode == 0
+    egg = site.site_packages / NAMES[0]
+    result = namespace(f"mount --bind {egg} {egg}", *map(str, command(site, *undo)))
+    assert result.returncode == 1, result.stderr
+    code, fault = ("not-restored", "put back") if undo else ("not-unzipped", "unzipped")
+    cause = f"{egg}: it cannot be {fault}: Device or resource busy [{code}]; unmount what is mounted there"
+    assert cause in result.stderr
+    assert unzipped(site) == [bool(undo), not undo, not undo]
+    assert leftovers(site.site_packages) == []
+    assert eggcache(*command(site, *undo)).returncode == 0
+    assert unzipped(site) == [not undo] * 3
+
+
+@pytest.mark.parametrize("undo", [[], ["--undo"]], ids=["", "undo"])
+@pytest.mark.parametrize(
+    ("error", "status", "done", "words"),
+    [
+        ("EPERM:when=2", 4, 2, "Operation not permitted [not-permitted]; see to that"),
+        ("EBUSY:when=2", 1, 2, "Device or resource busy"),
+        ("EINVAL:when=2", 1, 1, "this file system cannot exchange two names at once"),
+        ("ENOSPC:when=2", 1, 1, "No space left on device"),
+        ("EPERM", 1, 0, "this file system cannot exchange two names at once"),  # a filter of system calls
+    ],
+)
+def test_refusal_of_one_and_of_all(
+    error: str, status: int, done: int, words: str, undo: list[str], site: Deployment
+) -> None:
+    """What is refused one egg keeps no other from its turn; what the disk or the kernel cannot do is said once."""
+    if undo:
+        assert eggcache(*command(site)).returncode == 0
+    strace = ["-f", "-e", "trace=renameat2", "-e", f"inject=renameat2:error={error}"]
+    result = traced(strace, program(*map(str, command(site, *undo))))
+    assert (result.returncode, result.stderr.count(words)) == (status, 1), result.stderr
+    assert unzipped(site).count(not undo) == done
+    assert leftovers(site.site_packages) == []
+    assert eggcache(*command(site, *undo)).returncode == 0
+    assert unzipped(site) == [not undo] * 3
