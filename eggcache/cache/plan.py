@@ -21,7 +21,7 @@ from eggcache.eggs import reader as eggs
 from eggcache.eggs.extract import Opened
 from eggcache.errors import EggcacheError, EggUnsuitable, NotPermitted, Remedy
 from eggcache.model import Distribution, Finding, Kind, Ownership, Tree
-from eggcache.system import accounts
+from eggcache.system import accounts, files
 from eggcache.system.accounts import Account
 from eggcache.target import command_lines, resolver, skipped_eggs, why_missing
 from eggcache.target.command_lines import Prepare
@@ -198,7 +198,7 @@ class Plan:
         elif cache is None:
             rival = None
         else:
-            private = self._privacy_finding(cache, place, opened.egg)
+            private = self._privacy_finding(cache, place, opened)
             if private:
                 return Step((private,))
             digest = content_digest(opened, cache.ownership(opened.egg))
@@ -223,15 +223,16 @@ class Plan:
     def _unzipped(self, place: Place) -> Remedy:
         return command_lines.unzipped(self.target, place.distribution)
 
-    def _privacy_finding(self, cache: Cache, place: Place, egg: eggs.Egg) -> Finding | None:
+    def _privacy_finding(self, cache: Cache, place: Place, opened: Opened) -> Finding | None:
         """The finding that not all readers of the cache may read this egg: nobody may see more of it in the cache."""
-        mode, readers_mode = egg.stat.st_mode, cache.owner.file_mode & 0o044
-        is_readable = mode & 0o004 or (readers_mode == 0o040 and mode & 0o040 and egg.stat.st_gid == cache.owner.gid)
+        mode, gid, readers_mode = opened.egg.stat.st_mode, opened.egg.stat.st_gid, cache.owner.file_mode & 0o044
+        is_its_groups = not mode & 0o004 and files.group_reads(opened.source, mode)
+        is_readable = mode & 0o004 or (readers_mode == 0o040 and is_its_groups and gid == cache.owner.gid)
         if is_readable or not readers_mode or cache.owner.uid != 0:
             return None  # what is anybody else's keeps the egg's own rights: see ownership
         cause = f"not everybody who reads the cache may read it (mode {stat.S_IMODE(mode):04o})"
-        if mode & 0o040 and egg.stat.st_gid in (self.target.account.gid, *self.target.account.groups):
-            group = shlex.quote(accounts.group_name(egg.stat.st_gid))
+        if is_its_groups and gid in (self.target.account.gid, *self.target.account.groups):
+            group = shlex.quote(accounts.group_name(gid))
             unzipped = self._unzipped(place)
             text = f"prepare another directory, with its group (--group {group}), or {unzipped.text}"
             remedy = Remedy(text, unzipped.command)

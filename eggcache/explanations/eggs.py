@@ -35,9 +35,11 @@ EGGS = (
     ),
     Explanation(
         "egg-refused",
-        "The egg is damaged, Pythons would read different files from it, or its size unpacked is that of a zip bomb.",
-        "The egg is neither extracted nor unzipped.",
-        "Download or build the egg again; or, if you trust it, give the --limit that the message names.",
+        "The egg is damaged, Pythons would read different files from it, or its size unpacked is that of a zip bomb. "
+        "Or the egg is sound and cannot be unzipped, as where an ACL says who may read it.",
+        "The egg is neither extracted nor unzipped; a sound one is extracted.",
+        "Do what the message says: download or build the egg again, give the --limit that it names if you trust it, "
+        "or take the ACL away.",
     ),
     Explanation(
         "egg-unreadable",

@@ -142,6 +142,37 @@ def same_bytes(first_name: str, second_name: str, first_in: int | None = None, s
                 return True
 
 
+def has_acl(descriptor: int) -> bool:
+    """Whether an open file has a POSIX ACL. Then the bits of the group in its mode are the ACL's mask: the most that
+    any user or group may do, and not what the file's group may.
+
+    :param descriptor: the open file
+    """
+    return bool(_acl(descriptor))
+
+
+def group_reads(descriptor: int, mode: int) -> bool:
+    """Whether the group of an open file may read it, by its mode or by its ACL, see `has_acl`.
+
+    :param descriptor: the open file
+    :param mode: its mode
+    """
+    acl = _acl(descriptor) if mode & 0o040 else b""
+    if not acl:
+        return bool(mode & 0o040)
+    import struct  # not to be loaded by a run with nothing to do
+
+    entries = struct.iter_unpack("<HHI", acl[4 : len(acl) - (len(acl) - 4) % 8])  # linux/posix_acl_xattr.h
+    return any(tag == 0x04 and rights & 0o4 for tag, rights, _ in entries)
+
+
+def _acl(descriptor: int) -> bytes:
+    try:
+        return os.getxattr(descriptor, "system.posix_acl_access")
+    except OSError:
+        return b""  # none, or a file system without
+
+
 def walk(top: str, within: int | None = None) -> Iterator[tuple[str, list[str], list[str]]]:
     """As os.walk: each directory from `top` down, with the names of its directories and of its other entries.
 

@@ -106,7 +106,7 @@ class Conversion(Place):
                 check_movable(source, path)
                 egg = self.tools.structure(source, path)
                 unzip_plan.check(self.zips[name], egg)
-                act(source, egg, ownership_of(egg.path, egg.stat))
+                act(source, egg, ownership_of(egg.path, egg.stat, source))
         except EggcacheError as error:
             self.findings.append(self.as_finding(error))
 

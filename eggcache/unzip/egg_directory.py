@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
-from eggcache.errors import Busy, EggcacheError, NotPermitted, Remedy, of_disk
+from eggcache.errors import Busy, EggcacheError, EggUnsuitable, NotPermitted, Remedy, of_disk
 from eggcache.model import Finding, Outcome, Ownership, Run
 from eggcache.system import accounts, files, locks, safe_dirs, staging, syscalls
 
@@ -128,11 +128,17 @@ def error_of(directory: str, error: OSError) -> EggcacheError:
     return of_disk(directory, "eggs there cannot be unzipped", error)
 
 
-def ownership_of(path: str, info: os.stat_result) -> Ownership:
-    """The owner and group of the egg at `path`, its rights to read, and the right to write for the owner alone.
+def ownership_of(path: str, info: os.stat_result, source: int) -> Ownership:
+    """The owner and group of the egg at `path`, which is open at `source`, its rights to read, and the right to write
+    for the owner alone.
 
-    Raises NotPermitted where we may not give these to its replacement.
+    Raises NotPermitted where we may not give these to its replacement, and EggUnsuitable where the mode in `info` does
+    not tell who may read it.
     """
+    if files.has_acl(source):
+        cause = "an ACL says who may read it (getfacl), and its files would have no more than a mode"
+        words = "have its owner, group and mode say who may read it, and take the ACL away"
+        raise EggUnsuitable(path, cause, Remedy(words, f"setfacl -b {shlex.quote(path)}"))
     gid = info.st_gid
     file_mode = 0o600 | (info.st_mode & 0o044)
     if os.geteuid() not in (0, info.st_uid):

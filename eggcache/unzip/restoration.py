@@ -127,7 +127,7 @@ class Restoration(Place):
     def _plan(self, name: str, descriptor: int) -> None:
         with self._open_zip(name) as source:
             egg = self._compare(source, name, descriptor)
-            ownership_of(os.path.join(self.path, name), egg.stat)
+            ownership_of(egg.path, egg.stat, source)
         self._report(name, egg)
 
     def _report(self, name: str, egg: eggs.Egg) -> None:
@@ -153,7 +153,7 @@ class Restoration(Place):
         try:
             with files.closing(into), self._open_zip(name) as source:
                 was = os.fstat(source)
-                owner = ownership_of(os.path.join(self.path, name), was)
+                owner = ownership_of(os.path.join(_directory(self.backup), name), was, source)
                 if stat.S_ISREG(was.st_mode):  # else it stays empty, and is refused
                     with open(source, "rb", closefd=False) as zip_stream, open(into, "wb", closefd=False) as stream:
                         shutil.copyfileobj(zip_stream, stream, 1 << 20)

@@ -21,6 +21,7 @@ import pytest
 from support import ROOT, deployment
 from support.httpd import wait_for
 from support.judge import as_json, eggcache, environment, judge, listing, served
+from support.parts import missing
 from support.sites import Site, write_egg
 
 from eggcache.cache import groups_and_time_zones
@@ -1026,6 +1027,23 @@ def test_private_egg_is_not_shown_to_more_readers(site: Site) -> None:
     assert not list(site.cache.glob("One*"))
     os.chown(private, 0, site.account.pw_gid)
     private.chmod(0o640)
+    assert site.actions()["One"] == "made"
+
+
+def test_acl_of_an_egg(site: Site) -> None:
+    """An egg that Apache's user reads by an ACL, and its group may not, is not shown to that group, though the bits of
+    the group in the mode, which are the mask, say so; an egg that its group reads beside others by an ACL is."""
+    egg = site.eggs / "One-1.0-py3.11.egg"
+    os.chown(egg, 0, site.account.pw_gid)
+    egg.chmod(0o600)
+    acl = subprocess.run(["setfacl", "-m", f"u:{site.account.pw_name}:r", egg], check=False, stderr=subprocess.PIPE)
+    if acl.returncode:
+        missing(f"no ACLs there: {acl.stderr!r}")
+    assert stat.S_IMODE(egg.stat().st_mode) == 0o640
+    result = site.prepare()
+    assert (result.returncode, list(site.cache.glob("One*"))) == (3, [])
+    assert "[egg-private]; let its readers read it" in result.stderr
+    subprocess.run(["setfacl", "-m", "g::r", egg], check=True)
     assert site.actions()["One"] == "made"
 
 

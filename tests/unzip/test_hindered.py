@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import fcntl
 import os
+import pwd
 import re
+import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -173,3 +175,38 @@ def test_refusal_of_one_and_of_all(
     assert leftovers(site.site_packages) == []
     assert eggcache(*command(site, *undo)).returncode == 0
     assert unzipped(site) == [not undo] * 3
+
+
+def grant(path: Path, user: str) -> None:
+    """Let a user read a file by an ACL."""
+    result = subprocess.run(["setfacl", "-m", f"u:{user}:r", path], capture_output=True, text=True, check=False)
+    if result.returncode:
+        missing(f"no ACLs there: {result.stderr.strip()}")
+
+
+@pytest.mark.parametrize("undo", [[], ["--undo"]], ids=["", "undo"])
+def test_acl_of_a_zip(undo: list[str], site: Deployment, nobody: pwd.struct_passwd) -> None:
+    """An egg whose ACL lets somebody read it stays as it is, since a directory would lock that one out and let others
+    in; so does a directory whose zip in the backup has one. After the command that is named the mode alone decides."""
+    place = site.root / "zips" if undo else site.site_packages
+    if undo:
+        assert eggcache(*command(site)).returncode == 0
+    zipped = place / NAMES[1]
+    os.chown(zipped, 0, 23456)
+    zipped.chmod(0o600)
+    grant(zipped, nobody.pw_name)
+    assert stat.S_IMODE(zipped.stat().st_mode) == 0o640  # which is the mask: the group may read nothing
+    for dry in (("-n",), ()):
+        result = eggcache(*command(site, *undo, *dry))
+        assert result.returncode == 3, result.stderr
+        assert f"{zipped}: an ACL says who may read it (getfacl)" in result.stderr
+        assert "[egg-refused]; have its owner, group and mode say who may read it" in result.stderr
+    assert unzipped(site) == [not undo, bool(undo), not undo]
+    assert leftovers(site.site_packages) == []
+    remedy = re.search(r": (setfacl -b .*)", result.stderr)
+    assert remedy, result.stderr
+    subprocess.run(remedy[1], shell=True, check=True)
+    assert eggcache(*command(site, *undo)).returncode == 0
+    assert unzipped(site) == [not undo] * 3
+    egg = site.site_packages / NAMES[1]
+    assert (stat.S_IMODE(egg.stat().st_mode), egg.stat().st_gid) == (0o600 if undo else 0o700, 23456)
