@@ -81,7 +81,7 @@ def read(program: str | None = None, *, search: str | None = None, root: str = "
     """This host's Apache, in about 50 ms, or after a timeout of 10 s where Apache does not answer.
 
     `program` is asked, an absolute path, where the administrator names one; else the first that is found. What the
-    packaging and systemd say is of the one that is found, and of another script that hands over to systemd.
+    packaging and systemd say is of the one that is found, and of the packaging's own by whatever name: of an instance.
     Raises nothing: see the class.
 
     :param program: the absolute path of the apachectl or httpd to ask; None: the first that is found
@@ -92,10 +92,11 @@ def read(program: str | None = None, *, search: str | None = None, root: str = "
     explicit, program = program, program or installed
     if program is None:
         return Apache()
-    packaged = program == installed or hands_over(program)
+    packaged = program == installed or is_packaged(program, root)
     answer = ask([program, *SURROUNDINGS])
     apache = _configured(answer.output)
-    usual = _usual(root) if packaged else Apache()
+    usual = _usual(program, root) if packaged else Apache()
+    instance = instance_of(program, root)
     return replace(
         apache,
         apachectl=None if os.path.basename(program) == "httpd" and not explicit else program,
@@ -103,7 +104,7 @@ def read(program: str | None = None, *, search: str | None = None, root: str = "
         group=apache.group or usual.group,
         pid_file=apache.pid_file or usual.pid_file,
         systemd=systemd.running(root),
-        unit=systemd.read(_UNITS, root) if packaged else None,
+        unit=systemd.read([f"apache2@{instance}.service"] if instance else _UNITS, root) if packaged else None,
         hands_over=hands_over(program),
         answer=(program, answer),
     )
@@ -172,6 +173,57 @@ def hands_over(program: str) -> bool:
     """
     lines = files.lines(program)
     return bool(lines) and lines[0].startswith("#!") and any("systemctl" in line.partition("#")[0] for line in lines)
+
+
+def is_packaged(program: str, root: str = "/") -> bool:
+    """Whether this program is the packaging's, or a link to it, as an instance of Debian's has one.
+
+    :param program: the absolute path of an apachectl or httpd
+    :param root: the directory below which /usr/sbin is looked up
+    """
+    return os.path.dirname(os.path.realpath(program)) == os.path.realpath(os.path.join(root, "usr/sbin"))
+
+
+def directory_of(program: str | None, root: str = "/") -> str:
+    """The directory of configuration that Debian's script reads. Called as apache2ctl-X that is /etc/apache2-X.
+
+    :param program: the path of an apachectl; None: there is none
+    :param root: the directory below which /etc is looked up
+    """
+    _, mark, instance = os.path.basename(program or "").rpartition("apache2ctl-")
+    lines = files.lines(program) if program and mark else []
+    # Another script may have such a name, as one of eggcache's own: Debian's has this part of it in its text.
+    is_instance = bool(mark) and (not lines or any(mark in line for line in lines))
+    usual = os.path.join(root, f"etc/apache2-{instance}" if is_instance else "etc/apache2")
+    return os.environ.get("APACHE_CONFDIR") or usual
+
+
+def instance_of(program: str | None, root: str = "/") -> str:
+    """The X of an instance of Debian's Apache, /etc/apache2-X and apache2@X.service; "" for the main one.
+
+    :param program: the path of an apachectl; None: there is none
+    :param root: the directory below which /etc is looked up
+    """
+    directory, starts = directory_of(program, root), ("/etc/apache2-", os.path.join(root, "etc/apache2-"))
+    return next((directory[len(start) :].rstrip("/") for start in starts if directory.startswith(start)), "")
+
+
+def init_script(unit: str) -> str:
+    """The name of the init script that Debian has for what this unit starts: of apache2@X.service, apache2-X.
+
+    :param unit: the name of Apache's unit
+    """
+    instance = re.fullmatch(r"apache2@(.+)\.service", unit)
+    return f"apache2-{instance[1]}" if instance else "apache2"
+
+
+def envvars_of(program: str | None, root: str = "/") -> str:
+    """The file of variables that Debian's script reads before it starts Apache.
+
+    :param program: the path of an apachectl; None: there is none
+    :param root: the directory below which /etc is looked up
+    """
+    return os.environ.get("APACHE_ENVVARS") or os.path.join(directory_of(program, root), "envvars")
 
 
 def _find(search: str) -> str | None:
@@ -266,14 +318,14 @@ def _configured(text: str) -> Apache:
     )
 
 
-def _usual(root: str) -> Apache:
+def _usual(program: str, root: str) -> Apache:
     """The defaults of the packaging: Debian's envvars file, read as text and never run, or RHEL's account."""
     values: dict[str, str] = {}
-    directory = os.environ.get("APACHE_CONFDIR") or os.path.join(root, "etc/apache2")
-    suffix = directory[len("/etc/apache2") :] if directory.startswith("/etc/apache2-") else ""  # as the file has it
+    instance = instance_of(program, root)
+    suffix = f"-{instance}" if instance else ""  # as the file has it
     # `export NAME=value` is Debian's; `: ${NAME:=value}` is what container images turn it into.
     assignment = re.compile(r"""(?:(?:export )?|: "?\$\{)(APACHE_[A-Z_]+):?=["']?([\w./-]+?)["']?\}?"?""")
-    for line in files.lines(os.environ.get("APACHE_ENVVARS") or os.path.join(directory, "envvars")):
+    for line in files.lines(envvars_of(program, root)):
         match = assignment.fullmatch(line.replace("$SUFFIX", suffix).strip())
         if match:
             values[match[1]] = match[2]

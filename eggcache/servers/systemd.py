@@ -147,12 +147,15 @@ def _seen(process: int, place: str) -> bool:
 def _written(name: str, root: str) -> Unit | None:
     """The unit by its file and its drop-ins, of which the last one wins."""
     path = [os.path.join(root, directory[1:]) for directory in _PATH]
-    file = next((f for f in (os.path.join(d, name) for d in path) if os.path.lexists(f)), None)
+    own = list(
+        dict.fromkeys([name, re.sub(r"@.*(?=\.service$)", "@", name)])
+    )  # apache2@x.service, then apache2@.service
+    file = next((f for f in (os.path.join(d, each) for each in own for d in path) if os.path.lexists(f)), None)
     if file is None:
         return None
     dropins: dict[str, str] = {}
     # service.d is for every service. Of two of one name the more specific counts, then the one found first.
-    for directory in [os.path.join(d, sub) for sub in (f"{name}.d", "service.d") for d in path]:
+    for directory in [os.path.join(d, sub) for sub in (*(f"{each}.d" for each in own), "service.d") for d in path]:
         for base in files.names(directory):
             if base.endswith(".conf"):
                 dropins.setdefault(base, os.path.join(directory, base))

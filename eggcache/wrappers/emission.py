@@ -15,7 +15,7 @@ from dataclasses import replace
 
 from eggcache.errors import Remedy, UsageError, meant
 from eggcache.model import Finding
-from eggcache.servers.apache import Apache, hides
+from eggcache.servers.apache import Apache, directory_of, hides, init_script, instance_of, is_packaged
 from eggcache.system.files import in_tmp
 from eggcache.wrappers import destination
 from eggcache.wrappers.kinds import KINDS, WrapperSettings, fill, part
@@ -53,9 +53,9 @@ def wrapper(kind: str, settings: WrapperSettings) -> str:
             raise UsageError(repr(value), "no path or argument can hold a NUL", "leave it out")
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", settings.name):  # it is a file name, and stands in a comment
         raise UsageError(settings.name, "not the name of an init script", "use letters, digits and -")
+    settings = replace(settings, unit=settings.unit or (_unit(settings.apachectl) if settings.apachectl else ""))
     if not re.fullmatch(r"[A-Za-z0-9:_.@-]+\.service", settings.unit or "apache2.service"):
         raise UsageError(settings.unit, "not the name of a service unit", "such as apache2.service")
-    settings = replace(settings, unit=settings.unit or (_unit(settings.apachectl) if settings.apachectl else ""))
     if kind == "systemd":
         check_seen(settings.directory, settings.unit, settings.private_tmp)
     template = KINDS[kind].template
@@ -95,7 +95,7 @@ def place(kind: str, apache: Apache, *, name: str = "eggcache-apache", debian: b
     """
     if kind == "envvars" and not debian:
         return None
-    return KINDS[kind].place.format(name=name, unit=unit_of(apache)) or None
+    return KINDS[kind].place.format(name=name, unit=unit_of(apache), etc=directory_of(apache.apachectl)) or None
 
 
 def unit_of(apache: Apache) -> str:
@@ -186,9 +186,12 @@ def following(kind: str, path: str, apache: Apache, *, debian: bool = False, pre
     """
     file, name = shlex.quote(path), shlex.quote(os.path.basename(path))
     control, unit = shlex.quote(apache.apachectl or "apachectl"), unit_of(apache)
-    boot = f"chkconfig httpd off && chkconfig --add {name}"
+    # Of a self-compiled Apache none is replaced: Debian's and Red Hat's are another one's
+    packaged = is_packaged(apache.apachectl or "apachectl") or bool(instance_of(apache.apachectl))
+    boot = f"{'chkconfig httpd off && ' if packaged else ''}chkconfig --add {name}"
     if os.path.exists("/usr/sbin/update-rc.d"):
-        boot = f"update-rc.d apache2 disable && update-rc.d {name} defaults"
+        disabled = f"update-rc.d {init_script(unit)} disable && " if packaged else ""
+        boot = f"{disabled}update-rc.d {name} defaults"
     available = re.fullmatch(r"(.*/conf-)available/(.+)\.conf", path)
     return KINDS[kind].after.format(
         file=file,
@@ -206,4 +209,7 @@ def following(kind: str, path: str, apache: Apache, *, debian: bool = False, pre
 
 def _unit(apachectl: str) -> str:
     """The usual unit of Apache for this script: Debian's, or that of all others."""
-    return "apache2.service" if os.path.basename(apachectl).startswith("apache2") else "httpd.service"
+    if not os.path.basename(apachectl).startswith("apache2"):
+        return "httpd.service"
+    instance = instance_of(apachectl)
+    return f"apache2@{instance}.service" if instance else "apache2.service"

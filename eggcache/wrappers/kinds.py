@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 from eggcache.errors import EggcacheError, UsageError
 from eggcache.servers import systemd
+from eggcache.servers.apache import init_script
 from eggcache.system import package_data
 from eggcache.system.files import in_tmp
 from eggcache.wrappers import quoting
@@ -83,7 +84,7 @@ class WrapperKind:
     pid_file: bool = False
     zoned: bool = False  # it sets TZ for Apache, or takes it away, as all do that start it
     starts_apache: bool = False  # by way of apachectl, with this environment: under systemd that can be lost
-    place: str = ""  # the file that it is, with {name} and {unit} to be filled in; "" where it is a part of one
+    place: str = ""  # the file that it is, with what stands in braces to be filled in; "" where it is a part of one
     comment: str = ""  # what begins a comment, where it becomes a block of somebody's file; "" for a file of its own
     position: Callable[[str, str], int] = at_end  # where such a block goes: given the file's path and text, an offset
     undone: str = ""  # a pattern of what takes the block's effect away where it stands below the block
@@ -163,6 +164,7 @@ def _script(settings: WrapperSettings) -> dict[str, str]:
         "PROLOGUE": fill("prologue.sh", **prologue).rstrip("\n"),
         "HARMLESS": fill("harmless.sh").rstrip("\n"),
         "NAME": settings.name,
+        "SERVICE": init_script(settings.unit),
     }
 
 
@@ -303,7 +305,7 @@ KINDS: dict[str, WrapperKind] = {
         lambda w: "envvars.debian.sh" if w.debian else "envvars.sh",
         _sourced,
         starts_apache=True,
-        place="/etc/apache2/envvars-eggcache",  # Debian's; any other's is the end of a file
+        place="{etc}/envvars-eggcache",  # Debian's; any other's is the end of a file
         comment="#",
         after="{envvars}" + _STOP_AND_START.format("{apachectl}"),
     ),

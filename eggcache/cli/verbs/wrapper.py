@@ -114,7 +114,7 @@ def _for_this_host(options: argparse.Namespace) -> tuple[apache.Apache, str, str
         kind, reason = _kind(options, host)
         console.warn(f"--for {kind}: {reason}", options)
     if kind == "systemd":
-        emission.check_seen(directory, unit, host.private_tmp, Remedy("use another", _elsewhere(options)))
+        emission.check_seen(directory, unit, host.private_tmp, Remedy("use another", _elsewhere(options, unit)))
     timezone = arguments.timezone(options)
     user, group = options.user or host.user, options.group or (None if options.user else host.group)
     python = arguments.python(options)
@@ -181,12 +181,7 @@ def _name(kind: str, options: argparse.Namespace) -> str:
 
 def _host(options: argparse.Namespace) -> apache.Apache:
     """This host's Apache, or the one that the options name."""
-    host = apache.read()
-    if options.apachectl:
-        hands_over = apache.hands_over(options.apachectl)
-        # The unit of this host's Apache starts another one, if this is a self-compiled one's script.
-        unit = host.unit if hands_over or options.apachectl == host.apachectl else None
-        host = replace(host, apachectl=options.apachectl, hands_over=hands_over, unit=unit)
+    host = apache.read(options.apachectl)
     if options.unit and not (host.unit and host.unit.name == options.unit):
         host = replace(host, unit=systemd.read([options.unit]) or systemd.Unit(options.unit))
     return host
@@ -201,9 +196,10 @@ def _dropin(options: argparse.Namespace, host: apache.Apache) -> str:
     return f"{write} && {emission.following('systemd', place, host)}"
 
 
-def _elsewhere(options: argparse.Namespace) -> str:
-    """The command that prints, or writes, the same drop-in for a directory that every unit sees."""
-    unit, output = options.unit, options.output
+def _elsewhere(options: argparse.Namespace, unit: str) -> str:
+    """The command that prints, or writes, the same drop-in for a directory that every unit sees. Which Apache is meant
+    it says by the name of that one's `unit`."""
+    unit, output = unit if options.unit or options.apachectl else "", options.output
     return _for_systemd(options, ELSEWHERE, *(["--unit", unit] if unit else []), *(["-o", output] if output else []))
 
 

@@ -27,7 +27,7 @@
 # It takes the place of Apache's own init script, which clears the environment and must not start Apache as well, on a
 # host without systemd. First let it take over the Apache that runs; where it refuses, nothing has changed:
 #   /etc/init.d/@NAME@ restart
-#   Debian:  update-rc.d apache2 disable    then    update-rc.d @NAME@ defaults
+#   Debian:  update-rc.d @SERVICE@ disable    then    update-rc.d @NAME@ defaults
 #   RHEL:    chkconfig httpd off            then    chkconfig --add @NAME@
 # A running Apache's environment cannot be changed: `start` says so where one without this egg cache runs, and waits for
 # one that is about to end.
