@@ -46,9 +46,9 @@ def _declared(
 ) -> Iterator[environment_variables.Environment]:
     """What starts the Apache that is meant, and says in which time zone."""
     unit, control = host.unit if kind == "systemd" else host.starter, host.apachectl or ""
-    envvars = (
-        "" if not control or emission.takes_envvars(control) else os.path.join(os.path.dirname(control), "envvars")
-    )
+    envvars = os.path.join(os.path.dirname(control), "envvars")
+    if not control or emission.takes_envvars(control):
+        envvars = apache.envvars_of(control)
     for environment in declared_environments.declared(unit, envvars):
         name = os.path.basename(environment.thing)
         # An instance (apache2@x.service) has an envvars of its own

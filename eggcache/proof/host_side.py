@@ -165,7 +165,7 @@ class HostSide:
         """What the PYTHONPATH of Apache has, as it runs or is started; None: it cannot be told."""
         if "python_module" not in self.configuration.modules:  # mod_python alone is told by the path
             return []
-        started = declared_environments.python_path(self.host.starter)
+        started = declared_environments.python_path(self.host.starter, apache.envvars_of(self.host.apachectl))
         running = [server.values.get("PYTHONPATH", "") for server in self.apaches(self.tree.interpreter.version)]
         return None if started is None else [*started, *(entry for path in running for entry in path.split(":"))]
 
@@ -181,7 +181,7 @@ class HostSide:
     @cached_property
     def declared(self) -> list[Environment]:
         """What starts this host's Apache, and what it says of the variables; see `declared_environments.declared`."""
-        return list(declared_environments.declared(self.host.starter))
+        return list(declared_environments.declared(self.host.starter, apache.envvars_of(self.host.apachectl)))
 
     def _apache_of_another(self) -> Iterator[tuple[Account, Environment]]:
         """The user of this host's Apache, where the cache that it is given is checked as another user, and no process

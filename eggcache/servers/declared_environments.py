@@ -16,11 +16,11 @@ _OWN = re.compile(r"\$(?:PYTHONPATH\b|\{PYTHONPATH\b[^}]*\})")  # what was there
 _EXPORTS = re.compile(r"(?:^|[;&{(]|\s(?:then|else|do)\b)\s*(?:export|(?:declare|typeset) -x)\s+([^;&|#]*)")
 
 
-def declared(unit: systemd.Unit | None, envvars: str = "") -> Iterator[Environment]:
+def declared(unit: systemd.Unit | None, envvars: str) -> Iterator[Environment]:
     """What the unit of Apache, its envvars file and the init scripts that set a cache say of the variables.
 
     :param unit: the unit of Apache; None where systemd does not start it
-    :param envvars: the envvars file, where it is not Debian's
+    :param envvars: the file of variables that apachectl reads, as `apache.envvars_of` has it
     """
     if unit:
         values = {name: unit.environment[name] for name in NAMES if name in unit.environment}
@@ -49,7 +49,7 @@ def _kept(lines: Sequence[str], assigned: Mapping[str, str | None], unit: system
 
 def _scripts(envvars: str) -> Iterator[str]:
     """The shell scripts that start Apache, or are read by those that do."""
-    yield envvars or os.environ.get("APACHE_ENVVARS") or "/etc/apache2/envvars"
+    yield envvars
     yield "/etc/sysconfig/httpd"
     yield from (os.path.join("/etc/init.d", name) for name in files.names("/etc/init.d"))
 
@@ -65,12 +65,12 @@ def naming(environments: Iterable[Environment], variable: str = "PYTHON_EGG_CACH
     return ours[-1] if ours else None
 
 
-def python_path(unit: systemd.Unit | None, envvars: str = "") -> list[str] | None:
+def python_path(unit: systemd.Unit | None, envvars: str) -> list[str] | None:
     """What Apache's unit, its envvars file and init scripts put on the path of each Python, by PYTHONPATH; None where
     only running them tells.
 
     :param unit: the unit of Apache; None where systemd does not start it
-    :param envvars: the envvars file, where it is not Debian's
+    :param envvars: the file of variables that apachectl reads, as `apache.envvars_of` has it
     """
     entries = ((unit.environment.get("PYTHONPATH") if unit else None) or "").split(":")
     for file in _scripts(envvars):

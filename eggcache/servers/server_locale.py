@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from eggcache.servers import declared_environments
-from eggcache.servers.apache import Apache
+from eggcache.servers.apache import Apache, envvars_of
 from eggcache.servers.apache_configuration import Configuration, options
 from eggcache.servers.environment_variables import Environment
 from eggcache.system import files
@@ -65,8 +64,7 @@ def _declared_locale(host: Apache) -> tuple[dict[str, str], str]:
     unit = host.starter
     values: dict[str, str | None] = dict(unit.environment) if unit else {}
     origin = unit.name if unit and _of_locale(values) else ""
-    file = os.environ.get("APACHE_ENVVARS") or "/etc/apache2/envvars"
-    for name in (file, "/etc/sysconfig/httpd") if host.apachectl else ():
+    for name in (envvars_of(host.apachectl), "/etc/sysconfig/httpd") if host.apachectl else ():
         lines = files.lines(name)
         if any(re.fullmatch(r"\s*(?:\.|source)\s+/etc/default/locale\s*", line) for line in lines):
             lines = [*files.lines("/etc/default/locale"), *lines]

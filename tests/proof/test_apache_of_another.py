@@ -69,6 +69,6 @@ def test_envvars_have_the_last_word(
     envvars.write_text(f"export APACHE_RUN_USER=www-data\n{line}")
     monkeypatch.setenv("APACHE_ENVVARS", str(envvars))
     unit = systemd.Unit("apache2.service", environment={"PYTHON_EGG_CACHE": "/a"})
-    named = declared_environments.naming(declared_environments.declared(unit))
+    named = declared_environments.naming(declared_environments.declared(unit, str(envvars)))
     assert named
     assert (named.thing, named.values.get("PYTHON_EGG_CACHE")) == (thing or str(envvars), cache)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import socket
@@ -125,3 +126,37 @@ def test_self_compiled_apache_gets_nothing_of_the_other_one(host: Host, shared_t
     text = host.eggcache(*words).stdout
     assert "\npid_file=/opt/httpd/logs/httpd.pid\n" in text
     assert " --user games --group games " in text
+
+
+def test_check_judges_an_instance_by_its_own_envvars(host: Host) -> None:
+    """What the main Apache's envvars says is none of an instance's, however that is named; what its own says is."""
+    host.eggcache("prepare", host.cache)
+    foo = "/etc/apache2-foo"
+    checks = [
+        [*before, sys.executable, "-m", "eggcache", "check", "--cache", host.cache, *host.target, "--json", *after]
+        for before, after in (
+            (["env"], ["--apachectl", FOO]),
+            (["env", f"APACHE_CONFDIR={foo}"], []),
+            (["env", f"APACHE_ENVVARS={foo}/envvars"], []),
+        )
+    ]
+
+    def named(command: list[str | Path], status: int) -> set[tuple[str, str]]:
+        findings = json.loads(host.run(*command, status=status).stdout)["findings"]
+        return {(finding["code"], finding["thing"]) for finding in findings}
+
+    host.sh("echo export TZ=Asia/Tokyo >>/etc/apache2/envvars")
+    assert [named(command, 0) for command in checks] == [set()] * 3
+    host.sh(f"cp /etc/apache2/envvars {foo}; cp {foo}/apache2.conf /etc/apache2; sed -i /TZ/d /etc/apache2/envvars")
+    assert [named(command, 3) for command in checks] == [{("time-zone", f"{foo}/envvars")}] * 3
+
+
+def test_modules_are_imported_in_the_locale_of_an_instance(host: Host) -> None:
+    """The locale of an instance is the one that its own envvars says."""
+    egg = Path(host.target[2]) / "Tells-1.0-py3.11.egg"
+    write_egg(egg, {"tells.py": "raise RuntimeError\n", "EGG-INFO/top_level.txt": "tells\n"})
+    host.target = ("Tells", *host.target[1:])
+    host.sh("echo export LANG=tr_TR.UTF-8 >>/etc/apache2-foo/envvars")
+    told = host.eggcache("check", "--apachectl", FOO, "--json", status=3).stdout
+    (cause,) = [finding["cause"] for finding in json.loads(told)["findings"] if finding["thing"] == "tells"]
+    assert cause.startswith("it does not import with LANG=tr_TR.UTF-8, as /etc/apache2-foo/envvars has it")

@@ -30,7 +30,7 @@ def test_it_is_debians_as_installed() -> None:
     told = apache_configuration.read(host)
     assert not told.problem
     assert not told.embedded
-    assert list(declared_environments.declared(None)) == []
+    assert list(declared_environments.declared(None, apache.envvars_of(None))) == []
     assert not {"APACHE_CONFDIR", "APACHE_ENVVARS", "PYTHON_EGG_CACHE"} & {*os.environ, *environment()}
 
 
