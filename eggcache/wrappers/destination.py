@@ -23,6 +23,10 @@ from eggcache.system import files, safe_dirs
 _END = re.compile(rb"^[#;] end of what eggcache wrote ([0-9a-f]{32})(?:\n|\Z)", re.MULTILINE)
 _BEGIN = re.compile(rb"^[#;] begin of what eggcache wrote[^\n]*\n", re.MULTILINE)
 _HEAD = re.compile(rb"^[#;] .*Written by `eggcache wrapper`", re.MULTILINE)  # all that 0.1.0 marked its text with
+# A whole file of eggcache's, where the last line is gone; the earliest drop-ins had but the name of their place
+_WHOLE = re.compile(
+    rb"^[#;] (?:.* )?Written by `eggcache wrapper\b|\A# /etc/systemd/system/.*/50-eggcache\.conf$", re.MULTILINE
+)
 _MOST_KEPT = 100  # files beside one that somebody changes again and again
 
 
@@ -76,9 +80,9 @@ def write(path: str, text: str, *, mode: int = 0o755) -> Written:
     new = os.fsencode(text)
 
     def renewed(old: bytes) -> tuple[bytes, bool]:
-        if old and b"eggcache" not in old:
-            raise EggcacheError(path, "it holds something else than eggcache wrote", "remove it, or name another file")
         ends = list(_END.finditer(old))
+        if old and (_BEGIN.search(old) or not (ends or _WHOLE.search(old))):  # of a block the rest is somebody's
+            raise EggcacheError(path, "it holds something else than eggcache wrote", "remove it, or name another file")
         ours = len(ends) > 0 and ends[-1].end() == len(old) and _untouched(old, 0, ends[-1])
         return new, bool(old) and old != new and not ours
 

@@ -270,12 +270,36 @@ def test_written_whole_with_its_mode(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["script"]
 
 
-def test_write_spares_what_is_not_ours(tmp_path: Path) -> None:
-    """A file that eggcache did not write is not replaced."""
-    (tmp_path / "httpd").write_text("OPTIONS=\n")
-    with pytest.raises(EggcacheError, match="something else"):
-        destination.write(str(tmp_path / "httpd"), "text")
-    assert (tmp_path / "httpd").read_text() == "OPTIONS=\n"
+THEIR_OWN = {
+    "without a word of it": "OPTIONS=\n",
+    "override.conf": "[Service]\nLimitNOFILE=65536\nEnvironment=PYTHON_EGG_CACHE=/var/cache/eggcache\n",
+    "start-site": "#!/bin/sh\n# as `eggcache wrapper` says\neggcache prepare /var/cache/eggcache && apachectl start\n",
+    "with a block": "OPTIONS=\n" + destination.block("PYTHON_EGG_CACHE=/x\n", "#"),
+}
+
+
+@pytest.mark.parametrize("name", THEIR_OWN)
+def test_write_spares_what_is_not_ours(tmp_path: Path, name: str, emit: Callable[..., str]) -> None:
+    """A file that eggcache did not write is not replaced, whatever it says of eggcache."""
+    file = tmp_path / "file"
+    file.write_text(THEIR_OWN[name])
+    for kind in ("systemd", "apachectl"):
+        said = emit(kind, "/srv/x", file, status=1)
+        assert f"{file}: it holds something else than eggcache wrote; remove it, or name another file\n" in said
+    assert file.read_text() == THEIR_OWN[name]
+
+
+@pytest.mark.parametrize("kind", WHOLE)
+def test_whole_file_without_its_last_line_is_ours(tmp_path: Path, kind: str, emit: Callable[..., str]) -> None:
+    """What the first builds wrote, which had no last line, is renewed, and kept beside: nothing tells whether
+    somebody changed it."""
+    file = tmp_path / "file"
+    emit(kind, "/srv/one", file, debian=True)
+    text = file.read_text()
+    unmarked = re.sub("(?m)^[#;] end of what eggcache wrote.*\n", "", text)
+    file.write_text(unmarked)
+    assert f"that is kept in {file}.bak" in emit(kind, "/srv/one", file, debian=True)
+    assert (file.read_text(), Path(f"{file}.bak").read_text()) == (text, unmarked)
 
 
 def test_write_follows_no_link(tmp_path: Path) -> None:
@@ -326,7 +350,8 @@ def test_write_where_only_root_may(shared_tmp: Path, nobody: pwd.struct_passwd) 
 
 def test_write_on_a_full_disk(tmp_path: Path) -> None:
     """Where the disk says no, the old file is whole and nothing is left beside it."""
-    (tmp_path / "script").write_text("old, by eggcache")
+    old = destination.sealed("old\n")
+    (tmp_path / "script").write_text(old)
     code = f"from eggcache.wrappers import destination; destination.write({str(tmp_path / 'script')!r}, 'x' * 100000)"
     result = subprocess.run(
         [sys.executable, "-c", code],
@@ -336,5 +361,5 @@ def test_write_on_a_full_disk(tmp_path: Path) -> None:
         text=True,
     )
     assert re.search(r"EggcacheError: .*script: cannot be written: File too large", result.stderr)
-    assert (tmp_path / "script").read_text() == "old, by eggcache"
+    assert (tmp_path / "script").read_text() == old
     assert os.listdir(tmp_path) == ["script"]
