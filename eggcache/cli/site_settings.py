@@ -26,7 +26,7 @@ def keep_zone(prepare: Prepare, kind: str, host: apache.Apache, options: argpars
     """
     environment = declared_environments.naming(_declared(kind, host, options), "TZ")
     zone = environment.values.get("TZ") if environment else None
-    _, replaced = destination.ours(options.output) if options.output else (0, [])
+    replaced = destination.ours(options.output).values() if options.output else ()
     if environment is None or zone is None or any("TZ=" in line and zone in line for line in replaced):
         return
     now = [(year, month, 1, 12, 0, 0) for year in range(2020, 2038) for month in range(1, 13)]
@@ -69,8 +69,8 @@ def has_python_path(modules: str, host: apache.Apache, options: argparse.Namespa
     if configuration.problem:
         cause = "whether it has a PythonPath already, beside which that of the text does not count, cannot be told"
         console.warn(f"{configuration.program}: {cause}: {configuration.problem}", options)
-    first, ours = destination.ours(options.output) if options.output else (0, [])
-    line = python_path.last(configuration, options.output or "", range(first, first + len(ours)))
+    ours = destination.ours(options.output) if options.output else {}
+    line = python_path.last(configuration, options.output or "", ours)
     if line is None:
         return False
     missing = [

@@ -11,7 +11,7 @@ import ast
 import os
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 
 from eggcache.model import Finding, Interpreter
 from eggcache.servers.apache_configuration import Configuration, Directive
@@ -37,12 +37,12 @@ def named(directive: Directive) -> list[str]:
     return [os.path.normpath(text) for text in texts if text.startswith("/")]
 
 
-def last(configuration: Configuration, file: str, lines: range) -> Directive | None:
+def last(configuration: Configuration, file: str, lines: Container[int]) -> Directive | None:
     """The last PythonPath outside of sections; None where there is none.
 
     :param configuration: of this host's Apache
     :param file: where a wrapper is going to be; "" for nowhere
-    :param lines: of that file, those that the wrapper is going to replace
+    :param lines: the numbers of those in that file that wrappers have written
     """
     place = os.path.realpath(file) if file else ""
     kept = [
@@ -71,7 +71,7 @@ def findings(
     :param interpreter: the target
     :param more: what its PYTHONPATH has, which is on sys.path; None: it cannot be told
     """
-    imports, line = _imports(configuration), last(configuration, "", range(0))
+    imports, line = _imports(configuration), last(configuration, "", ())
     places = named(line) if line else []
     if not imports or (line and not places):  # what an expression without a name adds cannot be told
         return

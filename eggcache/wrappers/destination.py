@@ -16,13 +16,15 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from hashlib import blake2b
+from typing import NamedTuple
 
 from eggcache.errors import EggcacheError, NotPermitted, Remedy, of_disk
 from eggcache.system import files, safe_dirs
 
 _END = re.compile(rb"^[#;] end of what eggcache wrote ([0-9a-f]{32})(?:\n|\Z)", re.MULTILINE)
 _BEGIN = re.compile(rb"^[#;] begin of what eggcache wrote[^\n]*\n", re.MULTILINE)
-_HEAD = re.compile(rb"^[#;] .*Written by `eggcache wrapper`", re.MULTILINE)  # all that 0.1.0 marked its text with
+# The head of a text: all that 0.1.0 marked it with. It tells a block's kind: no template's is to be changed.
+_HEAD = re.compile(rb"^[#;] .*Written by `eggcache wrapper`", re.MULTILINE)
 # A whole file of eggcache's, where the last line is gone; the earliest drop-ins had but the name of their place
 _WHOLE = re.compile(
     rb"^[#;] (?:.* )?Written by `eggcache wrapper\b|\A# /etc/systemd/system/.*/50-eggcache\.conf$", re.MULTILINE
@@ -53,16 +55,20 @@ def block(text: str, comment: str) -> str:
     return sealed(f"{comment} begin of what eggcache wrote; your own lines go above or below\n{text}", comment)
 
 
-def ours(path: str) -> tuple[int, list[str]]:
-    """The lines in a file that eggcache wrote, and the number of the first; none where there is no such file.
+def ours(path: str) -> dict[int, str]:
+    """The lines in a file that eggcache wrote, by their numbers; none where there is no such file.
 
     :param path: the file that a wrapper is going to be written to
     """
     data = files.beginning(path)
-    begin, ends = _BEGIN.search(data), list(_END.finditer(data))
-    start = begin.start() if begin else 0
-    text = os.fsdecode(data[start : ends[-1].end()]) if ends else ""
-    return data.count(b"\n", 0, start) + 1, text.splitlines()
+    begins, ends = list(_BEGIN.finditer(data)), list(_END.finditer(data))
+    spans = [(begin.start(), end.end()) for begin, end in zip(begins, ends)]
+    if not begins and ends:  # a whole file
+        spans = [(0, ends[-1].end())]
+    lines = dict[int, str]()
+    for start, stop in spans:
+        lines.update(enumerate(os.fsdecode(data[start:stop]).splitlines(), data.count(b"\n", 0, start) + 1))
+    return lines
 
 
 def write(path: str, text: str, *, mode: int = 0o755) -> Written:
@@ -90,37 +96,37 @@ def write(path: str, text: str, *, mode: int = 0o755) -> Written:
 
 
 def insert(path: str, text: str, *, position: Callable[[str, str], int], undone: str = "") -> Written:
-    """Put `text`, a `block`, into the file at `path`: in place of the block that is there, else at `position`.
+    """Put `text`, a `block`, into the file at `path`: in place of the block of its kind, else at `position`.
 
-    The rest of the file, its mode, its owner and its extended attributes stay as they are. If the block was changed,
-    the old file is kept beside, as NAME.bak.
+    Blocks of other kinds, the rest of the file, its mode, its owner and its extended attributes stay as they are. If
+    the block was changed, the old file is kept beside, as NAME.bak.
 
     :param path: a file that may be somebody's
     :param text: the block, with its markers
     :param position: called with the path and the content; it returns the offset of a line, and may raise where none
         fits
     :param undone: a pattern of lines that would undo the block if they stood below it; "" where there are none
-    :raises EggcacheError: the file has more than one block, half of one, or a text that 0.1.0 wrote, whose end is not
-        marked
+    :raises EggcacheError: the file has more than one block of the kind, half of one, or a text that 0.1.0 wrote, whose
+        end is not marked
     :raises NotPermitted: as for `write`
     """
     new, line = os.fsencode(text), None
 
     def renewed(old: bytes) -> tuple[bytes, bool]:
         nonlocal line
-        begins, ends = list(_BEGIN.finditer(old)), list(_END.finditer(old))
-        single = (len(begins), len(ends)) == (1, 1) and begins[0].end() <= ends[0].start()
-        if not single and (begins or ends):
-            cause = f"it has {len(begins)} lines that begin what eggcache wrote, and {len(ends)} that end it"
-            raise EggcacheError(path, cause, "take out all of these and what is between them, and run this again")
-        start, end = (begins[0].start(), ends[0].end()) if single else (0, 0)
+        blocks = _blocks(path, old)
+        same = [block for block in blocks if _head(old[block.start : block.end]) in (b"", _head(new))]
+        if len(same) > 1:
+            cause = f"it has {len(same)} blocks of this kind that eggcache wrote"
+            raise EggcacheError(path, cause, "take out all of these, and run this again")
         for head in _HEAD.finditer(old):
-            if not start <= head.start() < end:
+            if not any(block.start <= head.start() < block.end for block in blocks):
                 number = old.count(b"\n", 0, head.start()) + 1
                 cause = f"it has a text of an earlier eggcache (line {number}), and nothing says where that ends"
                 raise EggcacheError(path, cause, "take that text out, and run this again")
-        if single:
-            changed = old[start:end] != new and not _untouched(old, start, ends[0])
+        if same:
+            start, end, seal = same[0]
+            changed = old[start:end] != new and not _untouched(old, start, seal)
             match = re.compile(os.fsencode(undone), re.MULTILINE).search(old, end) if undone else None
             line = (old[:start] + new + old[end : match.start()]).count(b"\n") + 1 if match else None
             return old[:start] + new + old[end:], changed
@@ -131,6 +137,28 @@ def insert(path: str, text: str, *, position: Callable[[str, str], int], undone:
         return before + (gap if not after else b"") + new + after, False
 
     return replace(_exchange(path, renewed, 0o644, theirs=True), undone=line)
+
+
+class _Block(NamedTuple):
+    start: int
+    end: int
+    seal: re.Match[bytes]  # the last line
+
+
+def _blocks(path: str, content: bytes) -> list[_Block]:
+    """The blocks of a file, in their order. Raises EggcacheError where one of them is not whole."""
+    begins, ends = list(_BEGIN.finditer(content)), list(_END.finditer(content))
+    marks = sorted([*begins, *ends], key=lambda mark: mark.start())
+    if len(begins) != len(ends) or marks[::2] != begins:
+        cause = f"it has {len(begins)} lines that begin what eggcache wrote, and {len(ends)} that end it"
+        raise EggcacheError(path, cause, "take out all of these and what is between them, and run this again")
+    return [_Block(begin.start(), end.end(), end) for begin, end in zip(begins, ends)]
+
+
+def _head(text: bytes) -> bytes:
+    """The head of a block; b"" where somebody has taken it out."""
+    head = _HEAD.search(text)
+    return head[0] if head else b""
 
 
 def _exchange(path: str, renewed: Callable[[bytes], tuple[bytes, bool]], mode: int, theirs: bool = False) -> Written:

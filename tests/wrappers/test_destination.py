@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from support import ROOT
 from support.emitted import executable
+from support.httpd import Httpd, require
 from support.judge import eggcache
 from support.parts import missing
 
@@ -94,6 +95,34 @@ def test_only_the_block_is_renewed(tmp_path: Path, kind: str, emit: Callable[...
         assert (info.st_uid, info.st_gid) == (1, 2)
     assert not list(tmp_path.glob("theirs.bak*"))
     assert not list(tmp_path.glob(".eggcache*"))
+
+
+def test_blocks_of_two_kinds_are_beside_each_other(tmp_path: Path, emit: Callable[..., str]) -> None:
+    """What the heads of mod_wsgi's and of Trac's text say, one after the other, gives a file with both, each of which
+    is renewed alone, and a configuration that Apache takes."""
+    file = tmp_path / "eggcache.conf"
+    file.write_text("# mine\n")
+    for kind in ("mod_wsgi", "trac", "mod_wsgi", "trac"):
+        emit(kind, f"/srv/{kind}", file)
+        assert "nothing was written" in emit(kind, f"/srv/{kind}", file)
+    assert len(re.findall("(?m)^(?:WSGIPythonEggs .*/srv/mod_wsgi|SetEnv .*/srv/trac)", file.read_text())) == 2
+    emit("trac", "/srv/new", file)
+    assert re.findall("(?m)^(?:WSGIPythonEggs|SetEnv) .*(/srv/\\w+)", file.read_text()) == ["/srv/mod_wsgi", "/srv/new"]
+    assert [path.name for path in tmp_path.glob("eggcache*")] == ["eggcache.conf"]
+    require("wsgi", "env")
+    server = Httpd(tmp_path / "httpd", f"Include {file}\n", "wsgi", "env")
+    tested = server.ctl("configtest")
+    assert tested.returncode == 0, tested.stderr
+
+
+def test_no_two_kinds_have_one_head(tmp_path: Path, emit: Callable[..., str]) -> None:
+    """The head of a block, by which it is found again, is its kind's alone."""
+    heads = set()
+    for kind in PARTS:
+        (tmp_path / kind).write_text(THEIRS[kind][0])
+        emit(kind, "/srv/x", tmp_path / kind)
+        heads.update(re.findall("(?m)^[#;] .*Written by `eggcache wrapper`", (tmp_path / kind).read_text()))
+    assert len(heads) == len(PARTS)
 
 
 def test_block_is_where_the_program_reads_it(tmp_path: Path, emit: Callable[..., str]) -> None:
