@@ -573,6 +573,23 @@ def test_wrapper_runs_nobody_elses_modules(python: Path, eggs: Path) -> None:
     assert (eggs / "cache" / "One-1.0-py3.11.egg-tmp").is_dir()
 
 
+def test_wrapper_that_could_not_run_is_refused(python: Path, eggs: Path) -> None:
+    """From a clone, by a Python that has no eggcache, nothing is emitted: what runs in / would not find it. Where it is
+    found by PYTHONPATH, it is said that this takes it."""
+    command = [str(python), "-m", "eggcache", "wrapper", "/srv/x", "--python", str(python), "--for", "shell"]
+
+    def run(path: str) -> subprocess.CompletedProcess[str]:
+        env = environment({"PYTHONPATH": path})
+        return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+
+    result = run("")
+    assert (result.returncode, result.stdout) == (2, ""), result.stderr
+    assert "fails in another directory than this" in result.stderr
+    result = run(str(ROOT))
+    assert f"#   {python} -m eggcache prepare /srv/x " in result.stdout
+    assert "fails where there is no PYTHONPATH, as at a boot; install it, or" in result.stderr
+
+
 def test_wrapper_in_tmp_resets(python: Path) -> None:
     """Where anybody can squat the directory, the emitted command moves it aside; of REQ it has what was named."""
     said = ("wrapper", "/tmp/some-cache", "--python", python, "--for", "apachectl")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -226,6 +227,22 @@ def test_zipapp_in_an_init_script(pyz: Path, httpd: Httpd, python: Path, eggs: P
         assert not httpd.listens()
     finally:
         moved.rename(pyz)
+
+
+@pytest.mark.parametrize("place", [Path.rename, lambda pyz, other: other.symlink_to(pyz)])
+def test_zipapp_by_another_name_emits_what_runs(
+    pyz: Path, python: Path, eggs: Path, place: Callable[[Path, Path], object]
+) -> None:
+    """The single file is called by the name that it was run by: renamed, or by a link to it."""
+    copied, other, cache = Path(shutil.copy(pyz, eggs / "eggcache.pyz")), eggs / "eggs-1.2", eggs / "cache"
+    place(copied, other)
+    target = ("--all", "--path", eggs, "--python", python, "--user", "www-data")
+    script = eggs / "script"
+    script.write_text(run(other, "wrapper", cache, *target, "--for", "shell", PATH=os.environ["PATH"]))
+    (command,) = re.findall(r"(?m)^#   (.* prepare .*) \|\| exit$", script.read_text())
+    assert f" -I {other} prepare {cache} " in command
+    run("sh", "-c", command)
+    assert (cache / f"{EGG}-tmp").is_dir()
 
 
 def test_pins_are_those_of_the_tests() -> None:

@@ -7,6 +7,7 @@ import os
 import shlex
 import subprocess
 import sys
+import zipfile
 from dataclasses import replace
 
 from eggcache.cache import freshness, groups_and_time_zones, receipt
@@ -128,7 +129,7 @@ def _for_this_host(options: argparse.Namespace) -> tuple[apache.Apache, str, str
     registered = kinds.KINDS.get(kind)
     if registered and (registered.zoned or registered.starts_apache) and not options.zone_is_said:
         site_settings.keep_zone(prepare, kind, host, options)
-    command = [*_ourselves(), "prepare", directory, "--lenient"]
+    command = [*_ourselves(options), "prepare", directory, "--lenient"]
     command += next_command.words(
         python=python, paths=arguments.paths(options), user=user, group=group, timezone=timezone, limits=options.limits
     )
@@ -272,20 +273,36 @@ def _warn_of_another(prepare: Prepare, options: argparse.Namespace) -> None:
         console.warn(in_one_line(directory, cause, remedy), options)
 
 
-def _ourselves() -> list[str]:
-    """The command that runs this program again, absolute."""
+def _ourselves(options: argparse.Namespace) -> list[str]:
+    """The command that runs this program again, absolute. Raises UsageError where it would not run in another
+    directory, and says so where it takes PYTHONPATH: what starts a server at a boot has none."""
     if getattr(sys, "frozen", False):  # the program is its own interpreter, and isolated: scripts/binary
         return [sys.executable]
     program = os.path.abspath(sys.argv[0])
-    if os.path.basename(program) in ("eggcache", "eggcache.pyz") and os.path.exists(program):
-        words = [program]
+    if os.path.exists(program) and (os.path.basename(program) == "eggcache" or zipfile.is_zipfile(program)):
+        words, plain = [program], [program]
     else:
-        words = ["-m", "eggcache"]
+        words, plain = ["-m", "eggcache"], [sys.executable, "-m", "eggcache"]
     # -I: root starts Apache, maybe with the PYTHONPATH of the application; nobody's modules shall stand in for ours.
-    isolated = [sys.executable, "-I", *words]
-    if subprocess.run([*isolated, "--version"], stdin=subprocess.DEVNULL, capture_output=True, check=False).returncode:
-        return words if len(words) == 1 else [sys.executable, *words]  # it is only found with the help of PYTHONPATH
-    return isolated
+    isolated, remedy = [sys.executable, "-I", *words], "install it, or make a single file of it: scripts/zipapp"
+    if _runs(isolated):
+        return isolated
+    if not _runs(plain):
+        cause = f"what the text would run fails in another directory than this: {shlex.join(plain)}"
+        raise UsageError("eggcache", cause, remedy)
+    if not _runs(plain, without="PYTHONPATH"):  # else it is root's own: pip install --user
+        cause = f"{shlex.join(plain)}, which the text runs, fails where there is no PYTHONPATH, as at a boot"
+        console.warn(in_one_line("eggcache", cause, Remedy(remedy)), options)
+    return plain
+
+
+def _runs(command: list[str], *, without: str = "") -> bool:
+    """Whether this command of eggcache's can be started in /, and without a variable."""
+    environment = {name: value for name, value in os.environ.items() if name != without}
+    process = subprocess.run(
+        [*command, "--version"], cwd="/", env=environment, stdin=subprocess.DEVNULL, capture_output=True, check=False
+    )
+    return process.returncode == 0
 
 
 def _is_shared(directory: str) -> bool:
