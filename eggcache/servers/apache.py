@@ -184,18 +184,19 @@ def is_packaged(program: str, root: str = "/") -> bool:
     return os.path.dirname(os.path.realpath(program)) == os.path.realpath(os.path.join(root, "usr/sbin"))
 
 
-def directory_of(program: str | None, root: str = "/") -> str:
+def directory_of(program: str | None, root: str = "/", *, named: bool = True) -> str:
     """The directory of configuration that Debian's script reads. Called as apache2ctl-X that is /etc/apache2-X.
 
     :param program: the path of an apachectl; None: there is none
     :param root: the directory below which /etc is looked up
+    :param named: whether the script has APACHE_CONFDIR, where we have it
     """
     _, mark, instance = os.path.basename(program or "").rpartition("apache2ctl-")
     lines = files.lines(program) if program and mark else []
     # Another script may have such a name, as one of eggcache's own: Debian's has this part of it in its text.
     is_instance = bool(mark) and (not lines or any(mark in line for line in lines))
     usual = os.path.join(root, f"etc/apache2-{instance}" if is_instance else "etc/apache2")
-    return os.environ.get("APACHE_CONFDIR") or usual
+    return (named and os.environ.get("APACHE_CONFDIR")) or usual
 
 
 def instance_of(program: str | None, root: str = "/") -> str:

@@ -97,6 +97,18 @@ def test_init_script_of_an_instance_leaves_the_main_apache_alone(host: Host) -> 
     assert host.pid() == main
 
 
+def test_script_is_not_made_by_a_variable_that_it_will_not_have(host: Host) -> None:
+    """A script for the main apache2ctl, which would get the pid file of the instance that APACHE_CONFDIR names, is
+    refused, and the drop-in of that instance is not."""
+    words = ("APACHE_CONFDIR=/etc/apache2-foo", sys.executable, "-m", "eggcache", "wrapper", "/srv/x", *host.target)
+    for kind in ("init.d", "apachectl"):
+        said = host.run("env", *words, "--for", kind, status=2).stderr
+        assert "it would control the Apache of /etc/apache2; unset it, and name" in said
+        assert said.endswith("--apachectl /usr/local/sbin/apache2ctl-foo\n")
+        assert "pid_file=/var/run/apache2-foo/" in host.run("env", *words, "--for", kind, "--apachectl", FOO).stdout
+    assert "# /etc/systemd/system/apache2@foo.service.d/" in host.run("env", *words, "--for", "systemd").stdout
+
+
 def test_drop_in_of_an_instance(host: Host) -> None:
     """Where systemd runs, an instance gets the drop-in of its own unit, also by the command of a remedy."""
     host.sh("mkdir -p /run/systemd/system")

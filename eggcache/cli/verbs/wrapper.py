@@ -114,6 +114,9 @@ def _for_this_host(options: argparse.Namespace) -> tuple[apache.Apache, str, str
     if not kind:
         kind, reason = _kind(options, host)
         console.warn(f"--for {kind}: {reason}", options)
+    registered = kinds.KINDS.get(kind)
+    if registered and registered.apachectl and emission.takes_envvars(host.apachectl or ""):
+        _refuse_variable(str(host.apachectl))
     if kind == "systemd":
         emission.check_seen(directory, unit, host.private_tmp, Remedy("use another", _elsewhere(options, unit)))
     timezone = arguments.timezone(options)
@@ -126,7 +129,6 @@ def _for_this_host(options: argparse.Namespace) -> tuple[apache.Apache, str, str
     target = Target(python, arguments.paths(options), account, gid, timezone)
     prepare = Prepare(directory, target, arguments.roots(options), Limits(**arguments.limits(options)))
     _warn_of_another(prepare, options)
-    registered = kinds.KINDS.get(kind)
     if registered and (registered.zoned or registered.starts_apache) and not options.zone_is_said:
         site_settings.keep_zone(prepare, kind, host, options)
     command = [*_ourselves(options), "prepare", directory, "--lenient"]
@@ -186,6 +188,16 @@ def _host(options: argparse.Namespace) -> apache.Apache:
     if options.unit and not (host.unit and host.unit.name == options.unit):
         host = replace(host, unit=systemd.read([options.unit]) or systemd.Unit(options.unit))
     return host
+
+
+def _refuse_variable(apachectl: str) -> None:
+    """Raise UsageError where APACHE_CONFDIR names another Apache than a script without it would control."""
+    named, own = (os.path.realpath(apache.directory_of(apachectl, named=each)) for each in (True, False))
+    if named != own:
+        cause = f"a script that runs {apachectl} at a boot has no such variable: it would control the Apache of {own}"
+        instance = apache.instance_of(apachectl) or "NAME"
+        remedy = f"unset it, and name the instance's own script: --apachectl /usr/local/sbin/apache2ctl-{instance}"
+        raise UsageError("APACHE_CONFDIR", cause, remedy)
 
 
 def _dropin(options: argparse.Namespace, host: apache.Apache) -> str:
