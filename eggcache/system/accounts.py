@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
 _NOBODYS = 0xFFFFFFFF
+_becomings: list[Account] = []  # what root's command became for good
 _release: list[int] = []  # of the kernel, once somebody has asked
 
 
@@ -143,6 +144,31 @@ def acting(account: Account) -> AbstractContextManager[None]:
     from contextlib import contextmanager
 
     return contextmanager(_acting)(account)
+
+
+def become(account: Account) -> None:
+    """Become an account for good, as root, in a process that does what that account alone should do.
+
+    :param account: whose rights this process has from now on
+    :raises OSError: this root may not act as others
+    """
+    os.setgroups(account.groups)
+    os.setresgid(account.gid, account.gid, account.gid)
+    os.setresuid(account.uid, account.uid, account.uid)
+    _becomings.append(account)
+
+
+def rights_remedy(owner: str, otherwise: str, command: str = "") -> Remedy:
+    """What to do where this process lacks the rights: run the command as root, or as the owner. That is nothing to tell
+    root, whose command has become another account, and would become it again.
+
+    :param owner: in words, who has the rights
+    :param otherwise: what helps where root runs the command
+    :param command: the shell command that does it
+    """
+    if _becomings:
+        return Remedy(f"root works there as {_becomings[0].name}: {otherwise}", command)
+    return Remedy(f"run it as root, or as {owner}" if os.geteuid() else "see to that and run again")
 
 
 def _acting(account: Account) -> Iterator[None]:

@@ -132,7 +132,9 @@ def _walk(path: str, create: bool, group_may: bool = False) -> int:
                 if error.errno in (errno.EIO, errno.EROFS, errno.ENOSPC, errno.EDQUOT):
                     raise of_disk(place, "cannot be opened", error) from None
                 if error.errno not in (errno.ELOOP, errno.ENOTDIR):
-                    remedy = "run it as root, or as its owner" if os.geteuid() else ""
+                    from eggcache.system import accounts
+
+                    remedy = accounts.rights_remedy("its owner", "name another directory").text if os.geteuid() else ""
                     raise NotPermitted(place, f"cannot be opened: {error.strerror}", remedy) from None
                 target = _trusted_link(parent, name, place, group_may)
                 links += 1

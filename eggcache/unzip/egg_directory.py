@@ -14,6 +14,7 @@ from eggcache.errors import Busy, EggcacheError, EggUnsuitable, NotPermitted, Re
 from eggcache.model import Finding, Outcome, Ownership, Run
 from eggcache.system import accounts, files, locks, safe_dirs, staging, syscalls
 
+_INSTEAD = "leave these eggs zipped and use eggcache prepare"
 _OF_ALL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)  # what the disk refuses one egg, it refuses the others
 
 
@@ -124,7 +125,7 @@ def error_of(directory: str, error: OSError) -> EggcacheError:
     """The text of an error that kept a whole directory of eggs from being converted."""
     if isinstance(error, PermissionError):
         cause = f"eggs there cannot be unzipped: {error.strerror}"
-        return NotPermitted(directory, cause, "run it as root, or as the owner of these eggs")
+        return NotPermitted(directory, cause, accounts.rights_remedy("the owner of these eggs", _INSTEAD))
     return of_disk(directory, "eggs there cannot be unzipped", error)
 
 
@@ -143,7 +144,10 @@ def ownership_of(path: str, info: os.stat_result, source: int) -> Ownership:
     file_mode = 0o600 | (info.st_mode & 0o044)
     if os.geteuid() not in (0, info.st_uid):
         cause = f"it belongs to {safe_dirs.owner_name(info.st_uid)}, and its files have to belong to the same user"
-        raise NotPermitted(path, cause, "run it as root, or as that user")
+        name = accounts.current().name
+        otherwise = f"leave the egg as it is, since eggcache prepare serves zips, or give it to {name}"
+        remedy = accounts.rights_remedy("that user", otherwise, f"chown -h {name} {shlex.quote(path)}")
+        raise NotPermitted(path, cause, remedy)
     if os.geteuid() != 0 and gid not in (os.getegid(), *os.getgroups()):
         if (file_mode >> 3 ^ file_mode) & 0o4:
             cause = (
@@ -176,7 +180,7 @@ def _check_writable(descriptor: int, path: str) -> None:
         f"{me.words} cannot write to this directory of eggs: it belongs to {safe_dirs.owner_name(info.st_uid)}, "
         f"mode {stat.S_IMODE(info.st_mode):04o}"
     )
-    raise NotPermitted(path, cause, "run it as root, or as the owner")
+    raise NotPermitted(path, cause, accounts.rights_remedy("the owner", _INSTEAD))
 
 
 @contextmanager

@@ -210,3 +210,52 @@ def test_acl_of_a_zip(undo: list[str], site: Deployment, nobody: pwd.struct_pass
     assert unzipped(site) == [not undo] * 3
     egg = site.site_packages / NAMES[1]
     assert (stat.S_IMODE(egg.stat().st_mode), egg.stat().st_gid) == (0o600 if undo else 0o700, 23456)
+
+
+@pytest.mark.parametrize("undo", [[], ["--undo"]], ids=["", "undo"])
+def test_what_is_roots_beside_the_owners(undo: list[str], site: Deployment, nobody: pwd.struct_passwd) -> None:
+    """As root on another user's site-packages, where one egg is root's, as sudo easy_install leaves it: root is not
+    told to run it as root, and the command that is named helps."""
+    for path in (site.root, *site.root.rglob("*")):
+        os.chown(path, nobody.pw_uid, nobody.pw_gid, follow_symlinks=False)
+    if undo:
+        assert eggcache(*command(site)).returncode == 0
+    zipped = (site.root / "zips" if undo else site.site_packages) / NAMES[1]
+    os.chown(zipped, 0, 0)
+    for dry in (("-n",), ()):
+        result = eggcache(*command(site, *undo, *dry))
+        assert result.returncode == 4, result.stderr
+        assert f"{zipped}: it belongs to root (uid 0)" in result.stderr
+        assert (
+            "root works there as nobody: leave the egg as it is, since eggcache prepare serves zips, or give it"
+            in result.stderr
+        )
+        assert "run it as root" not in result.stderr
+    assert unzipped(site) == [not undo, bool(undo), not undo]
+    remedy = re.search(r": (chown -h nobody .*)", result.stderr)
+    assert remedy, result.stderr
+    subprocess.run(remedy[1], shell=True, check=True)
+    assert eggcache(*command(site, *undo)).returncode == 0
+    assert unzipped(site) == [not undo] * 3
+
+
+def test_directory_of_roots_that_the_owner_names(site: Deployment, nobody: pwd.struct_passwd, shared_tmp: Path) -> None:
+    """As root, where a .pth file of another user's site-packages leads to a directory of root's: the same, and so for a
+    backup that this user cannot reach."""
+    for path in (site.root, *site.root.rglob("*")):
+        os.chown(path, nobody.pw_uid, nobody.pw_gid, follow_symlinks=False)
+    elsewhere = shared_tmp / "roots"
+    elsewhere.mkdir(0o755)
+    egg = make(elsewhere / "Roots-1.0-py3.11.egg", Entry(b"roots.py"))
+    (site.site_packages / "easy-install.pth").write_text(f"{egg}\n")
+    unreachable = shared_tmp / "private"
+    unreachable.mkdir(0o700)
+    result = eggcache(*command(site, "--backup", unreachable / "zips"))
+    assert (result.returncode, unzipped(site)) == (4, [False] * 3), result.stderr
+    assert "cannot be opened: Permission denied; root works there as nobody: name another directory" in result.stderr
+    result = eggcache(*command(site))
+    assert result.returncode == 4, result.stderr
+    assert f"{elsewhere}: user nobody cannot write to this directory of eggs: it belongs to root" in result.stderr
+    assert "root works there as nobody: leave these eggs zipped and use eggcache prepare" in result.stderr
+    assert "run it as root" not in result.stderr
+    assert (unzipped(site), egg.is_file()) == ([True] * 3, True)

@@ -93,9 +93,7 @@ def _in_child_as(account: Account) -> int | None:
         pass  # or the error that names who root cannot become
     child = os.fork()
     if not child:
-        os.setgroups(account.groups)
-        os.setresgid(account.gid, account.gid, account.gid)
-        os.setresuid(account.uid, account.uid, account.uid)
+        accounts.become(account)
         return None
 
     with orphan_processes.cleanup(account.uid):
