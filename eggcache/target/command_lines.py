@@ -9,12 +9,15 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import stat
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from itertools import chain, count
 
 from eggcache.errors import Remedy
 from eggcache.model import DEFAULT_LIMITS, Distribution, Kind, Limits
-from eggcache.system import accounts
+from eggcache.system import accounts, files
 from eggcache.target import search_path
 from eggcache.target.interpreter import ELSEWHERE as ELSEWHERE  # for remedies
 from eggcache.target.interpreter import Roots, Target
@@ -103,7 +106,8 @@ def only_added(target: Target, egg: str) -> bool:
 
 def unzip_all(target: Target, roots: Roots, *options: str, backup: str | None = None) -> str:
     """The command that unzips the eggs of a tree, with these `options` too; "" as for `unzip`. The zips are kept in
-    `backup`; None: in the first site-packages, where we may write there.
+    `backup`; None: in the first site-packages, where we may write there, and where no other zip has the name of an egg
+    there.
 
     :param target: the Python that has the eggs; its python is "" for another host
     :param roots: which distributions the tree is of
@@ -123,9 +127,23 @@ def _writable(directory: str) -> bool:
 
 def _beside(directory: str, egg: str = "") -> str:
     """Where zips from a directory of eggs are kept, by whoever may write there: in it, where no .pth file leads, and no
-    program that takes eggs looks; and where no earlier zip of the name of this `egg` is."""
-    places = (os.path.join(directory, _ZIPS + end) for end in ("", *(f"-{number}" for number in range(2, 100))))
-    return next(place for place in places if not egg or not os.path.lexists(os.path.join(place, egg)))
+    program that takes eggs looks; and where no earlier zip of the name of this `egg` is, or without one no other zip of
+    the name of any egg in the directory."""
+    places = (os.path.join(directory, _ZIPS + end) for end in chain([""], (f"-{number}" for number in count(2))))
+    if egg:
+        return next(place for place in places if not os.path.lexists(os.path.join(place, egg)))
+    return next(place for place in places if not _has_others(place, directory))
+
+
+def _has_others(place: str, directory: str) -> bool:
+    """Whether a zip in `directory` is not the one that `place` has of its name: unzip-all keeps the time of a zip, and
+    gives it back."""
+    for name in files.names(place):
+        with suppress(OSError):
+            kept, info = (os.lstat(os.path.join(top, name)) for top in (place, directory))
+            if stat.S_ISREG(info.st_mode) and (kept.st_size, kept.st_mtime_ns) != (info.st_size, info.st_mtime_ns):
+                return True
+    return False
 
 
 def archive_unzipped(file: str, target: Target, roots: Roots, *options: str) -> str:

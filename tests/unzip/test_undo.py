@@ -178,6 +178,31 @@ def test_remedy_has_a_way_back(pristine: Deployment, copy_of: Callable[[Deployme
     assert facts(made.site_packages) == before
 
 
+def test_remedy_for_a_tree_passes_by_other_zips(
+    pristine: Deployment, copy_of: Callable[[Deployment], Deployment]
+) -> None:
+    """What a remedy says of a whole tree, run as it stands, unzips every egg, also one that was built anew since an
+    earlier run kept its zip; zips that were put back are kept where they were."""
+    made = copy_of(pristine)
+    zips = made.site_packages / "eggcache-zips"
+
+    def remedy() -> list[str]:
+        said = eggcache("prepare", made.root / "cache", "--python", made.python).stderr
+        command = re.search(r"\((eggcache unzip-all [^)]*)\)", said)
+        assert command, said
+        return shlex.split(command[1])[1:]
+
+    before = remedy()
+    assert str(zips) in before
+    assert eggcache(*before).returncode == 0
+    assert eggcache(*before, "--undo").returncode == 0
+    assert remedy() == before
+    make(made.site_packages / NAMES[0], Entry(b"kept0/__init__.py", b"value = 2\n"))
+    assert f"{zips}-2" in remedy()
+    assert eggcache(*remedy()).returncode == 0
+    assert [(made.site_packages / name).is_dir() for name in NAMES] == [True] * 3
+
+
 def test_zips_are_what_they_were_and_the_backup_keeps_its_own(kept: Kept) -> None:
     """The zips are what they were; the backup keeps its own, which a write into an installed egg does not change."""
     backup = listing(kept.backup)
