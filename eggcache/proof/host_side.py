@@ -186,7 +186,7 @@ class HostSide:
     def _apache_of_another(self) -> Iterator[tuple[Account, Environment]]:
         """The user of this host's Apache, where the cache that it is given is checked as another user, and no process
         of Apache's is that user's: Apache's own may run the target then."""
-        asked, user = self.configuration, environment_variables.user_of(self.host)
+        asked, user = self.configuration, apache_configuration.user_of(self.host)
         if user is None or asked.problem or not asked.embedded or apache_configuration.idle(asked):
             return
         if self.account.uid in apache_findings.uids(asked):

@@ -102,7 +102,7 @@ def judged(
 
 
 def _notes(account: Account, host: apache.Apache) -> tuple[str, ...]:
-    if os.geteuid() == 0 or environment_variables.user_of(host) in (None, account.name):
+    if os.geteuid() == 0 or apache_configuration.user_of(host) in (None, account.name):
         return ()
     return (f"Apache: it runs as {host.user}, and this is checked as {account.name}; root can check as {host.user}",)
 

@@ -8,6 +8,7 @@ acts on while it reads, are missing there: LoadModule is read off the files that
 from __future__ import annotations
 
 import os
+import pwd
 import re
 import shutil
 import sys
@@ -127,6 +128,19 @@ def gap(configuration: Configuration) -> str | None:
         return None
     cause = f"only root can see its whole configuration ({configuration.problem})"
     return f"{configuration.program}: {cause}, so it was not checked; run check as root"
+
+
+def user_of(host: apache.Apache) -> str | None:
+    """The name of the user that this host's Apache runs as.
+
+    :param host: this host's Apache
+    """
+    if host.user and host.user.isdigit():
+        try:
+            return pwd.getpwuid(int(host.user)).pw_name
+        except KeyError:
+            return host.user
+    return host.user
 
 
 def pythons(configuration: Configuration) -> Iterator[str]:

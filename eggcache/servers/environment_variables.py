@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pwd
 import re
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,7 +14,6 @@ from eggcache.eggs import zip_dates
 from eggcache.errors import Remedy, UsageError
 from eggcache.model import DateTime, Finding
 from eggcache.servers import systemd
-from eggcache.servers.apache import Apache
 from eggcache.system import files, procfs
 from eggcache.system.accounts import Account
 from eggcache.target import launch
@@ -64,8 +62,10 @@ def findings(
     :param last: what has the last word on the cache that Apache gets at its next start; None: nothing says
     """
     emptied = last if last and not last.values.get("PYTHON_EGG_CACHE") else None
-    without = False  # whether an Apache that runs has no cache: how it gets one is said there
+    named = last.values.get("PYTHON_EGG_CACHE") if last else None
+    told = False  # whether an Apache that runs has no cache, or that one: how it gets another is said there
     directory, zone, place = prepare.directory, prepare.target.timezone, os.path.realpath(prepare.directory)
+    other_named = bool(named) and not is_relative(named) and os.path.realpath(str(named)) != place
     prepare = prepare.at(place)
     for environment in environments:
         cache, anew = environment.values.get("PYTHON_EGG_CACHE"), partial(_anew, environment, unit, prepare)
@@ -74,12 +74,15 @@ def findings(
             there = anew("") if environment.pid else Remedy(f"write {place} there")
             yield Finding("cache-relative", environment.thing, cause, there)
         elif environment.pid and not cache and "PYTHON_EGG_CACHE" in environment.known:
-            without = without or not environment.kind
-            yield _without(environment, emptied, unit, prepare)
+            told = told or not environment.kind
+            yield _without(environment, last if emptied or other_named else None, unit, prepare)
         elif environment.pid and cache and os.path.realpath(cache) != place:
             before = f"check what it uses (--cache {shlex.quote(cache)}); or, if {directory} is to take its place, "
-            cause = f"it runs with PYTHON_EGG_CACHE={cache}"
-            yield Finding("running-with-other-cache", environment.thing, cause, anew(before))
+            by_last = last if cache == named and not environment.kind else None
+            told = told or bool(by_last)
+            cause, there = f"it runs with PYTHON_EGG_CACHE={cache}", anew(before)
+            there = _in_file(by_last, environment, unit, prepare, before) or there
+            yield Finding("running-with-other-cache", environment.thing, cause, there)
         elif "TZ" in environment.known and (not cache or os.path.realpath(cache) == place):
             other = environment.values.get("TZ")
             if not agree(dates, other, zone):
@@ -87,31 +90,38 @@ def findings(
                 cause += "pkg_resources reckons in the zone of its process"
                 remedy = f"have it started with the zone of the cache, or say which is meant: --tz {other or 'ZONE'}"
                 yield Finding("time-zone", environment.thing, cause, remedy)
-    if emptied and not without:
+    if emptied and not told:
         cause = f"it {_empties(emptied)}: started by it, Apache has none"
         yield Finding("cache-unset", emptied.thing, cause, _written(emptied, unit, prepare, ""))
-    named = last.values.get("PYTHON_EGG_CACHE") if last else None
-    if last and named and not is_relative(named) and os.path.realpath(named) != place:
+    if last and named and other_named and not told:
         before = f"check that one (--cache {shlex.quote(named)}); or, if {directory} is to take its place, "
         cause, there = f"started by it, Apache has PYTHON_EGG_CACHE={named}", _written(last, unit, prepare, before)
         yield Finding("starts-with-other-cache", last.thing, cause, there)
 
 
 def _without(
-    environment: Environment, emptied: Environment | None, unit: systemd.Unit | None, prepare: Prepare
+    environment: Environment, last: Environment | None, unit: systemd.Unit | None, prepare: Prepare
 ) -> Finding:
-    """That a process has no cache; `emptied` is what takes it from Apache, whatever starts it."""
+    """That a process has no cache; `last` is what takes it from Apache, or names another, whatever starts it."""
     before = "" if environment.kind else "reload, graceful and apachectl restart keep the old environment, so "
     empty = "with an empty" if "PYTHON_EGG_CACHE" in environment.values else "without"
     cause = f"it runs {empty} PYTHON_EGG_CACHE in its environment"
-    remedy = _anew(environment, unit, prepare, before)
-    if emptied and not environment.kind and not (unit and emptied.thing == unit.name):
-        cause += f", and {emptied.thing} {_empties(emptied)}"
-        text = f"{before}write {_line(emptied, unit, prepare)} in {emptied.thing}, and"
-        remedy = Remedy(f"{text} stop and start Apache")
-        if unit and unit.process == environment.pid:
-            remedy = Remedy(f"{text} restart it", f"systemctl restart {shlex.quote(unit.name)}")
+    by_file = None if environment.kind else _in_file(last, environment, unit, prepare, before)
+    cause += f", and {last.thing} {_empties(last)}" if last and by_file else ""
+    remedy = by_file or _anew(environment, unit, prepare, before)
     return Finding("running-without-cache", environment.thing, cause, remedy)
+
+
+def _in_file(
+    last: Environment | None, environment: Environment, unit: systemd.Unit | None, prepare: Prepare, before: str
+) -> Remedy | None:
+    """How a process gets the cache by a file that has the last word; None where no file has, but the unit."""
+    if last is None or (unit and last.thing == unit.name):
+        return None
+    text = f"{before}write {_line(last, unit, prepare)} in {last.thing}, and"
+    if unit and unit.process == environment.pid:
+        return Remedy(f"{text} restart it", f"systemctl restart {shlex.quote(unit.name)}")
+    return Remedy(f"{text} stop and start Apache")
 
 
 def _written(last: Environment, unit: systemd.Unit | None, prepare: Prepare, before: str) -> Remedy:
@@ -128,6 +138,8 @@ def _line(last: Environment, unit: systemd.Unit | None, prepare: Prepare) -> str
 
 
 def _empties(last: Environment) -> str:
+    if last.values.get("PYTHON_EGG_CACHE"):
+        return f"has it started with {last.values['PYTHON_EGG_CACHE']}"
     verb = "does not export" if last.kept else "empties" if "PYTHON_EGG_CACHE" in last.values else "unsets"
     return f"{verb} PYTHON_EGG_CACHE"
 
@@ -176,6 +188,9 @@ def _by_unit(unit: systemd.Unit, prepare: Prepare, before: str, more: Sequence[s
         return Remedy(f"{before}take it out of UnsetEnvironment= in the file that has it, which this shows", show)
     if cache is not None and "PYTHON_EGG_CACHE" in unit.later:
         text = f"{before}take PYTHON_EGG_CACHE out of {unit.later['PYTHON_EGG_CACHE']}, and restart it"
+        return Remedy(text, f"systemctl daemon-reload && {restart}")
+    if cache is None and unit.reset:
+        text = f"{before}take the empty Environment= out of {unit.reset}, and restart it"
         return Remedy(text, f"systemctl daemon-reload && {restart}")
     return Remedy(f"{before}{_DROPIN}", prepare.wrapper("systemd", *more))
 
@@ -332,16 +347,3 @@ def serving(
     if not (others or apaches):
         apaches = list(running(account, None, pid_file))[:1]
     return others, apaches
-
-
-def user_of(host: Apache) -> str | None:
-    """The name of the user that this host's Apache runs as.
-
-    :param host: this host's Apache
-    """
-    if host.user and host.user.isdigit():
-        try:
-            return pwd.getpwuid(int(host.user)).pw_name
-        except KeyError:
-            return host.user
-    return host.user

@@ -45,6 +45,7 @@ class Unit:
     closed: tuple[str, ...] = ()  # what it may not see, with all that is below, by InaccessiblePaths=
     environment: dict[str, str | None] = field(default_factory=dict)  # what it sets; None: what it takes away
     later: dict[str, str] = field(default_factory=dict)  # of variables: the file that counts more than DROP_IN
+    reset: str = ""  # the file after DROP_IN with an empty Environment=, which takes back what was set before
     protects_home: bool = False  # HOMES are among what is emptied or closed by ProtectHome=
     changed: bool = False  # its files are not what is loaded
     process: int = 0  # the first one, where it runs
@@ -99,10 +100,11 @@ def _answered(name: str, answer: str) -> Unit | None:
     home = properties.get("ProtectHome", "")
     named = (value for key, value in pairs if key == "EnvironmentFiles")
     sources = [re.sub(r" \(ignore_errors=(?:yes|no)\)$", "", value) for value in named]
-    environment, later = words(properties.get("Environment", "")), dict[str, str]()
+    environment, later, reset = words(properties.get("Environment", "")), dict[str, str](), ""
     for source in words(properties.get("DropInPaths", "")):
         for key, value in _settings(source) if os.path.basename(source) > DROP_IN else ():
             later.update(dict.fromkeys(map(_variable, words(value)), source) if key == "Environment" else {})
+            reset = source if key == "Environment" and not value else reset
     for source in sources:
         assigned = _assigned(source)
         environment += assigned
@@ -115,6 +117,7 @@ def _answered(name: str, answer: str) -> Unit | None:
         (*_places(properties.get("InaccessiblePaths", "")), *(HOMES if home == "yes" else ())),
         _left(environment, words(properties.get("UnsetEnvironment", ""))),
         later,
+        reset,
         home in ("yes", "tmpfs"),
         properties.get("NeedDaemonReload") == "yes",
         process,
@@ -191,9 +194,15 @@ def _below(root: str, path: str) -> str:
 
 def _settings(path: str) -> Iterator[tuple[str, str]]:
     """The keys and values in the [Service] section of a unit file, systemd.syntax(7)."""
-    section = ""
+    section = held = ""
     for line in files.lines(path):
-        text = line.strip()
+        if line.lstrip()[:1] in ("#", ";"):  # between the lines of one setting as well
+            continue
+        held += line
+        if (len(held) - len(held.rstrip("\\"))) % 2:
+            held = f"{held[:-1]} "
+            continue
+        text, held = held.strip(), ""
         if text.startswith("["):
             section = text
         name, equals, value = text.partition("=")

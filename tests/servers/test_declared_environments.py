@@ -119,8 +119,19 @@ def test_apache_that_runs_by_such_envvars(site: Site, apache: Httpd) -> None:
     assert findings(site, apache, "--pid-file", apache.pid_file) == {}
     file.write_text(f"{before}export {NAME}=/var/other\n")  # what the next start has
     assert [*findings(site, apache, "--pid-file", apache.pid_file)] == ["starts-with-other-cache"]
+    for started, code in (("export", "running-with-other-cache"), ("unset -v", "running-without-cache")):
+        file.write_text(f"{before}{started} {NAME}{'=/var/other' if started == 'export' else ''}\n")
+        apache.restart()
+        file.write_text(f"{before}export {NAME}=/var/other\n")
+        (told,) = findings(site, apache, "--pid-file", apache.pid_file).values()
+        assert told["code"] == code
+        assert f"write export {NAME}={site.cache} in {file}, and stop and start Apache" in told["remedy"]
+    file.write_text(f"{before}export {NAME}={site.cache}\n")
+    apache.restart()
+    assert findings(site, apache, "--pid-file", apache.pid_file) == {}
+    file.write_text(f"{before}export {NAME}=/var/other\n")
     apache.pid_file.write_text("1\n")  # another Apache has the cache, and envvars are this one's
-    assert findings(site, apache) == {}
+    assert "starts-with-other-cache" not in findings(site, apache)
 
 
 @pytest.mark.parametrize(
