@@ -49,6 +49,24 @@ WHEELS = (
         "Find out which one is meant, and remove the other.",
     ),
     Explanation(
+        "wheel-shared-file",
+        "Two eggs have a file of one name with different content, and their wheels are installed into one directory.",
+        "Both wheels are made. The file of the wheel that pip installs last would take the place of the other, "
+        "whichever of the two came first on the path; so the command to run next is not printed. Directories called "
+        "tests, examples and the like do not count.",
+        "Keep the two as eggs, or name requirements that need one of them alone.",
+    ),
+    Explanation(
+        "wheel-namespace",
+        "An egg that has no wheel, since no requirement leads to it, has the __init__.py of a namespace package of the "
+        "wheels, which no wheel has. A notice.",
+        "The wheels are made. The command to run next is not printed: where the egg stays beside the installed wheels, "
+        "Python 3 finds only what the egg has of the package, and Python 2, until something imports pkg_resources, "
+        "only what the wheels have.",
+        "Run the command of the message, which makes wheels of all of them. In an environment that has no such egg the "
+        "wheels install as they are.",
+    ),
+    Explanation(
         "wheel-renamed",
         "The egg's name or version is one that installers of today refuse, and the wheel's sorts alike; or its "
         "PKG-INFO names another than its file, by which pkg_resources knows it. A notice.",

@@ -159,6 +159,19 @@ def archive_unzipped(file: str, target: Target, roots: Roots, *options: str) -> 
     return shlex.join(["eggcache", "archive", *words])
 
 
+def wheels(out: str, target: Target, roots: Roots, values: Limits, projects: Iterable[str]) -> str:
+    """The command that makes wheels of a tree, and of that of each of these `projects` whose name is plain.
+
+    :param out: the directory for the wheels
+    :param target: the Python that has the eggs
+    :param roots: which distributions the tree is of
+    :param values: the limits of the run
+    :param projects: names that come from the target
+    """
+    more = filter(_PROJECT.fullmatch, projects)
+    return shlex.join(["eggcache", "wheels", out, *_target(target), *limits(values), *tree_words(roots), *more])
+
+
 def tree(python: str, paths: Iterable[str]) -> str:
     """The command that shows all distributions of a Python."""
     return shlex.join(["eggcache", "tree", "--all", *_target(Target(python, paths))])

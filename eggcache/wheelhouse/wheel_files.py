@@ -62,6 +62,7 @@ class Plan:
     sourceless: bool = False  # some of them are .pyc files without source
     generated: dict[str, str] = field(default_factory=dict)
     requirements: list[Rewritten] = field(default_factory=list)
+    namespaces: list[str] = field(default_factory=list)  # the packages whose __init__.py no wheel has
     before: str = ""  # name and version, where they had to be written in other words
     tag: str = ""
 
@@ -85,8 +86,8 @@ def plan(contents: Contents, distribution: Distribution, machine: Machine) -> Pl
     """The plan of an egg's wheel. Raises Unfit, and the errors of reading the egg."""
     info, plan = _identity(contents, distribution)
     _choose(contents, plan)
-    namespaces = _namespaces(contents)
-    for package in namespaces:
+    plan.namespaces = _namespaces(contents)
+    for package in plan.namespaces:
         plan.files.pop(f"{package.replace('.', '/')}/__init__.py", None)
     elf = {name for name, content in plan.files.items() if _is_elf(content)}
     plan.native = bool(elf)
@@ -100,8 +101,8 @@ def plan(contents: Contents, distribution: Distribution, machine: Machine) -> Pl
     extras, lines = metadata.requirements(_requires(contents))
     plan.requirements = [*lost, *lines]
     texts = [line.text for line in lines if line.text]
-    if namespaces and machine.version[0] == 2:
-        plan.generated[f"{plan.stem}-nspkg.pth"] = "".join(map(_namespace, namespaces))
+    if plan.namespaces and machine.version[0] == 2:
+        plan.generated[f"{plan.stem}-nspkg.pth"] = "".join(map(_namespace, plan.namespaces))
     plan.generated[f"{plan.stem}.dist-info/METADATA"] = metadata.compose(
         info, plan.project, plan.version, extras, texts
     )

@@ -18,7 +18,7 @@ from eggcache.system import files, locks, safe_dirs, staging, syscalls
 from eggcache.system.accounts import Account
 from eggcache.target import resolver, skipped_eggs, tree_selection
 from eggcache.target.interpreter import EVERYTHING, Roots, Target
-from eggcache.wheelhouse import egg_contents
+from eggcache.wheelhouse import egg_contents, neighbours
 
 if TYPE_CHECKING:
     from eggcache.wheelhouse.wheel_files import Plan
@@ -61,6 +61,9 @@ def wheels(out: str, target: Target, roots: Roots = EVERYTHING, run: Run = DEFAU
             for distribution in sorted(tree.distributions, key=writer.renamed):
                 work.convert(distribution, stage, lambda: progress.advance(1, 0))
                 progress.advance(0, 1)
+            together = [(wheel.plan, wheel.distribution) for wheel in work.together().values()]
+            work.findings += neighbours.shared_files(together, stage)
+            work.findings += neighbours.divided_namespaces(together, place, target, roots, run)
             progress.phase("writing to the disk")
             work.settle(os.path.abspath(out), descriptor, stage, run.dry_run)
         except OSError as error:
@@ -219,23 +222,28 @@ class _Work:
 
     def installation(self, out: str) -> tuple[str, ...]:
         """The words for pip that put the wheels where their eggs are, or where there is nothing yet; () where that
-        would lose something: one was not made, or the target would not find them.
+        would lose something: one was not made, the target would not find them, or an egg that stays shares a package.
 
         Without --upgrade pip 9 leaves what it finds. With --all it is what a process of the target imports, and no egg
         beside it that waits for a require(). In an environment, --require-virtualenv keeps a pip that comes first on
         somebody's PATH from doing this to the whole system.
         """
         wrong = (finding for finding in self.findings if finding.code not in resolver.LACKING)
-        if not self.machine.finds_wheels or any(finding.status for finding in wrong):
+        harmful = any(finding.status or finding.code == neighbours.DIVIDED for finding in wrong)
+        if not self.machine.finds_wheels or harmful:
             return ()
-        pins: dict[str, str] = {}
-        for wheel in self.wheels.values():
-            if wheel.distribution.active or not self.everything:
-                name = tree_selection.normal_name(wheel.plan.project)  # pip takes one of a name
-                pins.setdefault(name, f"{wheel.plan.project}=={wheel.plan.version}")
+        pins = [f"{wheel.plan.project}=={wheel.plan.version}" for wheel in self.together().values()]
         guard = ["--require-virtualenv"] if self.machine.virtual else []
         words = ["install", *guard, "--no-index", "--find-links", out, "--upgrade", "--force-reinstall", "--no-deps"]
-        return (*words, *pins.values()) if pins else ()
+        return (*words, *pins) if pins else ()
+
+    def together(self) -> dict[str, _Wheel]:
+        """The wheels that `installation` puts into one place, by project: pip takes one of a name."""
+        wheels: dict[str, _Wheel] = {}
+        for wheel in self.wheels.values():
+            if wheel.distribution.active or not self.everything:
+                wheels.setdefault(tree_selection.normal_name(wheel.plan.project), wheel)
+        return wheels
 
     def notes(self, interpreter: Interpreter, paths: Sequence[str]) -> Iterator[str]:
         """Notes about what differs where the eggs are."""
