@@ -138,11 +138,14 @@ def silent(findings: Iterable[tuple[str, int]], options: argparse.Namespace) -> 
     return all(not status or (options.lenient and not keeps_down(code, status)) for code, status in findings)
 
 
-def present(result: Report, options: argparse.Namespace, *, lenient: bool = False, following: str = "") -> int:
+def present(
+    result: Report, options: argparse.Namespace, *, lenient: bool = False, following: str = "", again: bool = False
+) -> int:
     """Print what a command did, then what is wrong. One of several reports is gathered for the one object of `--json`.
 
     :param lenient: whether an init script runs this, which starts a server whatever most findings say
     :param following: the command to run next; "" for none
+    :param again: whether what was there already is a result, too: a run that did nothing tells it
     :returns: the exit status
     """
     from eggcache.cli.render import report  # not needed where nothing had to be done
@@ -156,7 +159,9 @@ def present(result: Report, options: argparse.Namespace, *, lenient: bool = Fals
             print(report.as_json(report.report_json(result)))
         else:
             gathered.append(result)
-    elif not options.quiet and (result.dry_run or not (result.unchanged and (lenient or not _lacking(result)))):
+    elif not options.quiet and (
+        result.dry_run or not (result.unchanged and (lenient or not (again or _lacking(result))))
+    ):
         undo = getattr(options, "undo", False)  # of unzip-all
         following_lines = False  # which are all that come after the first
         for line in report.summary(result, following=following, verbose=options.verbose > 0, undo=undo):

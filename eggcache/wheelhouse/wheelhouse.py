@@ -250,7 +250,7 @@ class _Work:
         if not self.machine.finds_wheels:
             tool = interpreter.setuptools or "the pkg_resources"
             yield f"{tool} of {interpreter.executable} finds no wheels: they can take the eggs' place under a newer one"
-        elif not self.machine.pip and any(outcome.action != "kept" for outcome in self.outcomes):
+        elif not self.machine.pip and self.outcomes:
             python = shlex.quote(interpreter.executable)
             yield f"{interpreter.executable} has no pip; to give it one: {python} -m ensurepip"
         tops = [interpreter.prefix] if self.machine.virtual else []

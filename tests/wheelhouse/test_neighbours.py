@@ -130,3 +130,11 @@ def test_files_of_one_name(site: Callable[..., Deployment], shared_tmp: Path, un
     for words in ("Aaa",), ("Bbb", "Ccc", "Ddd"):
         result = eggcache("wheels", out, *words, *options)
         assert (result.returncode, as_json(result)["findings"]) == (0, [])
+
+
+def test_what_is_next_is_printed_again(site: Callable[..., Deployment], shared_tmp: Path) -> None:
+    """A second run, with nothing to write, prints the same command for pip."""
+    mine = site("3.11", {"One-1.0": {"one.py": ""}})
+    first, second = (eggcache("wheels", shared_tmp / "out", "One", "--python", mine.python) for _ in range(2))
+    assert following(first)[-1] == "One==1.0"
+    assert second.stdout == first.stdout.replace("made", "kept")

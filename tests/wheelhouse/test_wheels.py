@@ -316,7 +316,7 @@ def test_oldest_wheel_and_packaging_give_the_same_bytes(turbogears2_311: Deploym
 def test_zipped_or_not(
     turbogears2_311: Deployment, copy_of: Callable[[Deployment], Deployment], shared_tmp: Path
 ) -> None:
-    """Once an egg is unzipped, its wheel is still the same to the byte; so a second run has nothing to do."""
+    """Once an egg is unzipped, its wheel is still the same to the byte; so a second run writes nothing."""
     mine = copy_of(turbogears2_311)
     arguments = ("wheels", shared_tmp / "out", "TurboGears2", "--python", mine.python)
     assert eggcache(*arguments).returncode == 0
@@ -324,7 +324,7 @@ def test_zipped_or_not(
     assert eggcache("unzip-all", "TurboGears2", "--python", mine.python, env={"TZ": "UTC"}).returncode == 0
     assert mine.eggs == []
     result = eggcache(*arguments)
-    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+    assert (result.returncode, result.stdout.startswith("5 wheels kept in ")) == (0, True), result.stderr
     assert listing(shared_tmp / "out").keys() == before.keys()
     assert {path: state for path, state in listing(shared_tmp / "out").items() if path.endswith(".whl")} == {
         path: state for path, state in before.items() if path.endswith(".whl")

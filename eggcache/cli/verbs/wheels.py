@@ -22,7 +22,8 @@ def run(options: argparse.Namespace) -> int:
     target = arguments.owner_target(options)
     with progress.watched(options.quiet, options.verbose > 0) as watcher:
         result = wheelhouse.wheels(options.directory, target, arguments.roots(options), arguments.run(options, watcher))
-    return console.present(result, options, following=_install(result, target.python, _installer(target.python)))
+    following = _install(result, target.python, _installer(target.python))
+    return console.present(result, options, following=following, again=True)
 
 
 def _install(result: Report, python: str, installer: str) -> str:
