@@ -20,6 +20,7 @@ from eggcache.target import code_owners
 
 _PIECE = 4 << 20  # bytes that are read at once
 _DEPTH = 64  # directories in one name, as of a zipped egg
+INNER = re.compile(r"(?i)[^/]+\.egg/EGG-INFO/")  # what pkg_resources knows an egg in a basket by
 EARLIEST, LATEST = 315_532_800, 4_354_819_198  # seconds: what the date of a zip's member can be, 1980 to 2107
 
 
@@ -63,6 +64,12 @@ def opened(distribution: Distribution, account: Account, limits: Limits) -> Iter
         last = os.fstat(descriptor)
         if (first.st_size, first.st_mtime_ns) != (last.st_size, last.st_mtime_ns):
             raise _change(path)
+
+
+def is_basket(contents: Contents) -> bool:
+    """Whether nothing but eggs is in a zip: each of them is a distribution of its own, and the zip is none."""
+    inner = {name.partition("/")[0] for name in contents.files if INNER.match(name)}
+    return bool(inner) and all(name.partition("/")[0] in inner for name in contents.files)
 
 
 def _zip(descriptor: int, path: str, inside: str, limits: Limits) -> Contents:

@@ -173,6 +173,8 @@ class _Work:
             return
         try:
             with egg_contents.opened(distribution, self.account, self.limits) as content:
+                if egg_contents.is_basket(content):
+                    return
                 plan = self.writer.plan(content, distribution, self.machine)
                 first = self.wheels.get(plan.file_name)
                 place = f"/proc/self/fd/{stage}" + ("/second" if first else "")

@@ -138,3 +138,19 @@ def test_what_is_next_is_printed_again(site: Callable[..., Deployment], shared_t
     first, second = (eggcache("wheels", shared_tmp / "out", "One", "--python", mine.python) for _ in range(2))
     assert following(first)[-1] == "One==1.0"
     assert second.stdout == first.stdout.replace("made", "kept")
+
+
+def test_a_zip_of_eggs_is_no_egg_of_its_own(site: Callable[..., Deployment], shared_tmp: Path) -> None:
+    """The eggs in a zip that has nothing else become wheels, and nothing is said of that zip."""
+    mine = site("2.7", {"One-1.0": {"one.py": ""}})
+    basket, inner = mine.site_packages / "basket.egg", "Inner-1.0-py2.7.egg"
+    files = {"EGG-INFO/PKG-INFO": "Metadata-Version: 1.0\nName: Inner\nVersion: 1.0\n", "inner.py": ""}
+    with zipfile.ZipFile(basket, "w") as archive:
+        for name, text in files.items():
+            archive.writestr(f"{inner}/{name}", text)
+    with (mine.site_packages / "easy-install.pth").open("a") as lines:
+        lines.write("./basket.egg\n")
+    result = eggcache("wheels", shared_tmp / "out", "--all", "--python", mine.python)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert {wheel.name.split("-")[0] for wheel in (shared_tmp / "out").iterdir()} == {"inner", "one"}
+    assert "One==1.0" in following(result)
