@@ -63,8 +63,6 @@ esac
 
 here=$(cd "$(dirname "$0")" && pwd -P) || exit 1
 site=${here%/*}
-way_back="sh '$here/put-in-place.sh' --undo"
-[ -z "$backup" ] || way_back="$way_back --backup '$backup'"
 chosen=$backup
 backup=${backup:-$here/zips}
 lock=$here/lock
@@ -84,6 +82,15 @@ owner_of() { # PATH
         read -r _ uid _
         printf '%s\n' "$uid"
     }
+}
+
+quoted() { # TEXT, as a word of a shell's
+    printf "'%s'" "$(printf '%s\n' "$1" | sed "s/'/'\\\\''/g")"
+}
+
+way_back() {
+    printf 'sh %s --undo' "$(quoted "$here/put-in-place.sh")"
+    [ -z "$chosen" ] || printf ' --backup %s' "$(quoted "$chosen")"
 }
 
 first() { # prints the first word of its input
@@ -107,6 +114,11 @@ is_kept() { # NAME SUM: whether the backup has this zip
     [ -f "$backup/$1" ] && [ "$(sum_of_file "$backup/$1")" = "$2" ]
 }
 
+not_archived() { # DIRECTORY
+    why="it is not what the archive has; remove it (rm -r $(quoted "$1"))"
+    fault 1 "$1: $why and extract the archive again"
+}
+
 # Whether an egg is to be put in place. Says why where one is left as it is.
 wanted() { # NAME SUM_OF_ZIP SUM_OF_TREE
     egg=$site/$1 new=$here/$1.unzipped
@@ -126,12 +138,13 @@ wanted() { # NAME SUM_OF_ZIP SUM_OF_TREE
     elif [ -d "$egg" ]; then
         [ -d "$new" ] || return 1 # done, by this or by somebody else
         if ! is_kept "$1" "$2"; then
-            fault 3 "$egg: it is a directory already, which this did not make; leave it so: rm -r '$new'"
+            fault 3 "$egg: it is a directory already, which this did not make; leave it so: rm -r $(quoted "$new")"
         elif [ "$(sum_of_tree "$new")" != "$3" ]; then
-            fault 1 "$new: it is not what the archive has; remove it (rm -r '$new') and extract the archive again"
+            not_archived "$new"
         elif ! has_all_of "$egg" "$new"; then
             why="it is not what the archive has: somebody has changed it, or it was copied in part"
-            fault 3 "$egg: $why; keep it: rm -r '$new'; or else remove it: rm -r '$egg', and run this again"
+            why="$why; keep it: rm -r $(quoted "$new"); or else remove it: rm -r $(quoted "$egg")"
+            fault 3 "$egg: $why, and run this again"
         elif [ -z "$dry" ]; then
             rm -rf "$new" # the archive was extracted again
         fi
@@ -152,7 +165,7 @@ wanted() { # NAME SUM_OF_ZIP SUM_OF_TREE
         fault 1 "$new: it is missing; extract the archive again"
         return 1
     elif [ "$(sum_of_tree "$new")" != "$3" ]; then
-        fault 1 "$new: it is not what the archive has; remove it (rm -r '$new') and extract the archive again"
+        not_archived "$new"
         return 1
     elif [ -z "$dry" ] && ! why=$(movable "$new" "$3" 2>&1); then
         fault 1 "$new: it cannot be renamed: $why; make room and run this again"
@@ -170,7 +183,7 @@ wanted_back() { # NAME SUM_OF_ZIP
             :
         elif ! cmp -s "$egg" "$backup/$1"; then
             why='it is another zip than the one in the backup'
-            fault 3 "$egg: $why; remove that where you want this: rm '$backup/$1'"
+            fault 3 "$egg: $why; remove that where you want this: rm $(quoted "$backup/$1")"
         elif [ -z "$dry$chosen" ]; then
             rm -f "$backup/$1" # it is back
         fi
@@ -280,7 +293,8 @@ owner=$(owner_of "$site")
 other=$(owner_of "$here")
 if [ "$other" -ne "$owner" ]; then
     why="$here: it belongs to user $other, and the directory of the eggs to user $owner"
-    die 4 "$why; remove it as user $other (rm -r '$here'), then extract the archive and run this as user $owner"
+    why="$why; remove it as user $other (rm -r $(quoted "$here"))"
+    die 4 "$why, then extract the archive and run this as user $owner"
 elif [ "$owner" -ne "$me" ]; then
     die 4 "$site: it belongs to user $owner, and you are user $me; run this as user $owner"
 fi
@@ -362,6 +376,6 @@ if [ $# -eq 0 ] && [ "$status" -eq 0 ]; then
     echo "nothing to do"
 elif [ $# -gt 0 ]; then
     echo "restart every server that uses these eggs"
-    [ -n "$undo" ] || printf 'the way back: %s\n' "$way_back"
+    [ -n "$undo" ] || printf 'the way back: %s\n' "$(way_back)"
 fi
 exit "$status"

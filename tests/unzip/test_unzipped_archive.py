@@ -634,6 +634,23 @@ def test_a_backup_that_is_shared(host: Other, shared_tmp: Path) -> None:
     assert [(host.eggs / name).is_dir() for name in NAMES] == [True, False]
 
 
+def test_a_path_with_a_quote(small: tuple[Path, Path], host: Other, shared_tmp: Path) -> None:
+    """What the script prints to be run is a command of a shell in whatever directory the eggs are."""
+    odd = Other(shared_tmp / 'it\'s "here" $HOME')
+    host.eggs.rename(odd.eggs)
+    zips = tree(odd.eggs)
+    cut_off(odd)
+    said = odd.run("--backup", shared_tmp / "ba'ckup").stderr
+    subprocess.run(said.partition("remove it (")[2].rpartition(")")[0], shell=True, check=True)
+    subprocess.run(["tar", "-xpf", small[1], "--strip-components=2", "-C", odd.eggs], check=True)
+    result = odd.run("--backup", shared_tmp / "ba'ckup")
+    assert result.returncode == 0, result.stderr
+    command = result.stdout.partition("the way back: ")[2]
+    back = subprocess.run(command, shell=True, env=environment({"PATH": odd.path}), capture_output=True, check=False)
+    assert (back.returncode, back.stderr) == (0, b"")
+    assert tree(odd.eggs) == zips
+
+
 def test_without_md5sum(host: Other, shared_tmp: Path) -> None:
     """Where the host has no md5sum, one line says so, and nothing is done."""
     for name in ("dirname", "id", "ls", "tr"):
