@@ -4,13 +4,15 @@
 #   sh put-in-place.sh [-n] [--undo] [--backup DIR]
 #
 #   -n            say what would be done, and do nothing
-#   --undo        put the zips back
+#   --undo        put the zips back, of every archive that was extracted here
 #   --backup DIR  where the zips go, in place of zips/ beside this script: on no Python's path; made where it is
 #                 missing. --undo leaves them there: several directories of eggs may share it
 #
 # tar has put this script, and the eggs as directories, into .eggcache-unzipped in the directory of the zipped eggs. Run
 # it as the owner of that directory, with the servers stopped: an egg is missing for a moment between the removal of its
 # zip and the renaming of its directory, and a process that has read a zip cannot import from what takes its place.
+#
+# An archive that is extracted later, of eggs that were installed since, adds its own; this then puts those in place.
 #
 # An egg is left as it is where the zip is not the one that the archive was made of, or where the directory is not what
 # the archive has. Each directory gets the owner, the group and the rights to read of its zip. When interrupted, run it
@@ -197,6 +199,41 @@ wanted_back() { # NAME SUM_OF_ZIP
     fi
 }
 
+# The lines about the eggs of all archives that were extracted here, one for each egg: that of the last archive, else
+# that of the zip which is kept. The file "eggs" is the last one's list, and each has a copy by a name of its own.
+listed() {
+    {
+        sed 's/^/0 /' "$here/eggs"
+        for list in "$here"/*.list; do
+            [ ! -f "$list" ] || sed 's/^/1 /' "$list"
+        done
+    } | sort -k4 | { # by name, then by age
+        told=''
+        while read -r age zip tree name; do
+            if [ "$name" = "$told" ]; then
+                if [ "$held" -eq 0 ] || ! is_kept "$name" "$zip"; then
+                    continue
+                fi
+            elif [ -n "$told" ]; then
+                printf '%s\n' "$line"
+            fi
+            told=$name held=$age line="$zip $tree $name"
+        done
+        [ -z "$told" ] || printf '%s\n' "$line"
+    }
+}
+
+# Names the zips beside this script that no list has: nothing else tells that they are to go back.
+unlisted() { # NAMES, each between two slashes
+    for zip in "$backup"/*; do
+        name=${zip##*/}
+        case $1$name in
+            *'*' | *.part | *"/$name/"*) ;;
+            *) fault 3 "$zip: no list of an archive in $here has it; put it in the place of $site/$name yourself" ;;
+        esac
+    done
+}
+
 # ------------------------------------------------------------------------------------------------- the steps
 
 # Makes a directory one that is renamed at once. overlayfs renames none that an image has: mv then copies it, and ends
@@ -332,13 +369,21 @@ elif [ -z "$undo$dry" ]; then
 fi
 
 set --
-while read -r zip tree name; do
-    if [ -n "$undo" ]; then
+if [ -n "$undo" ]; then
+    lines=$(listed) names=/
+    while read -r zip tree name; do
+        [ -n "$name" ] || continue # there is none at all
+        names=$names$name/
         ! wanted_back "$name" "$zip" || set -- "$@" "$name"
-    else
+    done <<END || die 1 "$here: its lists cannot be read; make room in ${TMPDIR:-/tmp} and run this again"
+$lines
+END
+    [ -n "$chosen" ] || unlisted "$names"
+else
+    while read -r zip tree name; do
         ! wanted "$name" "$zip" "$tree" || set -- "$@" "$name"
-    fi
-done <"$here/eggs"
+    done <"$here/eggs"
+fi
 
 if [ -n "$dry" ]; then
     what='would be unzipped'

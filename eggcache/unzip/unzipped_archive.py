@@ -32,7 +32,8 @@ from eggcache.unzip.egg_directory import as_finding
 STAGE = ".eggcache-unzipped"  #: the directory beside the eggs; no name of those that a Python looks into
 SCRIPT = "put-in-place.sh"  #: in it
 
-_LIST = "eggs"
+_LIST = "eggs"  # of the archive that was extracted last
+_KEPT = ".list"  # of each archive, for the way back; no name that an egg has there ends so
 _SCRIPT = f"unzip/{SCRIPT}"
 _PRIVATE = Ownership(0, 0, 0o700, 0o600)
 _EGGS = Ownership(0, 0, 0o755, 0o644)  # the script makes them the zip's
@@ -149,7 +150,9 @@ class Archive:
             sizes = [entry.member.size for entry in entries]
             self.outcomes.append(Outcome(egg.path, os.path.join(place, name), "packed", len(sizes), sum(sizes)))
             run.progress.advance(len(sizes), egg.stat.st_size)
-        for name, data in ((_LIST, b"".join(lines)), (SCRIPT, package_data.read(_SCRIPT))):
+        listing = b"".join(lines)
+        own = md5(listing, usedforsecurity=False).hexdigest() + _KEPT  # that another archive does not exchange
+        for name, data in ((own, listing), (_LIST, listing), (SCRIPT, package_data.read(_SCRIPT))):
             self.tar.file(os.path.join(stage, name), len(data), (data,), mtime, _PRIVATE)
 
     def _add(self, opened: Opened, name: str, stage: str) -> tuple[list[packing.Entry], bytes]:

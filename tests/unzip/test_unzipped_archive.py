@@ -239,7 +239,9 @@ def test_there_and_back(host: Other, shared_tmp: Path, shell: str) -> None:
         assert tree(host.eggs) == before
         assert not (host.stage / "zips").exists()
         assert host.run("--undo").stdout == "nothing to do\n"
-    assert sorted(os.listdir(host.stage)) == sorted([*(f"{name}.unzipped" for name in NAMES), "eggs", SCRIPT])
+    lists = [path.name for path in host.stage.glob("*.list")]
+    assert len(lists) == 1
+    assert sorted(os.listdir(host.stage)) == sorted([*(f"{name}.unzipped" for name in NAMES), "eggs", *lists, SCRIPT])
 
 
 def test_dry_run_says_what_would_be_done_both_ways(host: Other) -> None:
@@ -632,6 +634,66 @@ def test_a_backup_that_is_shared(host: Other, shared_tmp: Path) -> None:
     result = host.run("--undo", "--backup", backup)
     assert result.returncode == 3
     assert [(host.eggs / name).is_dir() for name in NAMES] == [True, False]
+
+
+def extract(host: Other, place: Path, name: str, *entries: Entry) -> None:
+    """Install an egg there, and extract an archive of it alone, which is made elsewhere."""
+    place.mkdir()
+    egg = make(place / name, *entries)
+    shutil.copy(egg, host.eggs / name)
+    archive = place / "x.tar"
+    result = eggcache("archive", archive, "--unzipped", "--eggs-in", place, "--site-packages", "/host/eggs")
+    assert result.returncode == 0, result.stderr
+    subprocess.run(["tar", "-xpf", archive, "--strip-components=2", "-C", host.eggs], check=True)
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_second_archive_leaves_the_way_back_of_the_first(host: Other, shared_tmp: Path, shell: str) -> None:
+    """Where a third egg is installed later, and an archive of it alone is extracted, --undo puts all three zips back;
+    where the lists of the archives are lost, it names each zip that stays behind."""
+    if not shutil.which(SHELLS[shell][0]):
+        missing(f"there is no {shell}")
+    host.shell = SHELLS[shell]
+    zips = tree(host.eggs)
+    assert host.run().returncode == 0
+    extract(host, shared_tmp / "more", "Three-1.0-py2.7.egg", Entry(b"three.py"))
+    zips.update({name: fact for name, fact in tree(host.eggs).items() if name.startswith("Three")})
+    result = host.run()
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.startswith(f"{host.eggs}/Three-1.0-py2.7.egg: unzipped\n")
+    copied = Other(shared_tmp / "copied", host.shell)
+    subprocess.run(["cp", "-a", host.eggs, copied.eggs], check=True)
+    would = host.run("-n", "--undo")
+    assert (would.returncode, would.stdout.count("its zip would be put back"), would.stderr) == (0, 3, "")
+    result = host.run("--undo")
+    assert (result.returncode, result.stderr, tree(host.eggs)) == (0, "", zips)
+    assert host.run("--undo").stdout == "nothing to do\n"
+    for path in copied.stage.glob("*.list"):
+        path.unlink()
+    result = copied.run("--undo")
+    assert (result.returncode, [f"zips/{name}: no list of an archive" in result.stderr for name in NAMES]) == (
+        3,
+        [True] * 2,
+    )
+    assert [(copied.eggs / name).is_dir() for name in (*NAMES, "Three-1.0-py2.7.egg")] == [True, True, False]
+
+
+def test_a_second_archive_of_the_same_name(host: Other, shared_tmp: Path) -> None:
+    """Of an egg that the last archive and an earlier one have, the last one counts; of one that two earlier ones have,
+    the one whose zip is kept."""
+    host.run()
+    shutil.rmtree(host.eggs / NAMES[0])
+    extract(host, shared_tmp / "again", NAMES[0], Entry(b"one/__init__.py", b"one = 2\n"))
+    again = (host.eggs / NAMES[0]).read_bytes()
+    result = host.run()
+    assert (result.returncode, "it is another zip of that name" in result.stderr) == (3, True)
+    assert host.run("--backup", shared_tmp / "backup").returncode == 0
+    result = host.run("--undo")
+    assert (result.returncode, result.stderr.count(f"{NAMES[0]}: its zip is not in")) == (3, 1)
+    assert [(host.eggs / name).is_file() for name in NAMES] == [False, True]
+    extract(host, shared_tmp / "more", "Three-1.0-py2.7.egg", Entry(b"three.py"))
+    result = host.run("--undo", "--backup", shared_tmp / "backup")
+    assert (result.returncode, (host.eggs / NAMES[0]).read_bytes()) == (0, again), result.stderr
 
 
 def test_a_path_with_a_quote(small: tuple[Path, Path], host: Other, shared_tmp: Path) -> None:
