@@ -34,6 +34,7 @@ SCRIPT = "put-in-place.sh"  #: in it
 
 _LIST = "eggs"  # of the archive that was extracted last
 _KEPT = ".list"  # of each archive, for the way back; no name that an egg has there ends so
+_LONGEST = 255 - len(".unzipped.part")  # bytes of an egg's name, which the script appends this to
 _SCRIPT = f"unzip/{SCRIPT}"
 _PRIVATE = Ownership(0, 0, 0o700, 0o600)
 _EGGS = Ownership(0, 0, 0o755, 0o644)  # the script makes them the zip's
@@ -160,6 +161,10 @@ class Archive:
         name."""
         if name != name.strip() or not name.isprintable():
             raise EggUnsuitable(opened.egg.path, "a shell script cannot read its name from a list", "rename it")
+        length = len(os.fsencode(name))
+        if length > _LONGEST:
+            cause = f"its name has {length} bytes, and the script that puts it in place takes {_LONGEST} at most"
+            raise EggUnsuitable(opened.egg.path, cause, "rename it, or archive a cache: without --unzipped")
         sums, headers = {}, {}
         for member_name, member in opened.members:
             digest, header = md5(usedforsecurity=False), b""

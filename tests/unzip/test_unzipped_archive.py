@@ -713,6 +713,23 @@ def test_a_path_with_a_quote(small: tuple[Path, Path], host: Other, shared_tmp: 
     assert tree(odd.eggs) == zips
 
 
+def test_the_longest_name(host: Other, shared_tmp: Path) -> None:
+    """An egg whose name is so long that the script's own would be none of a file is named, and is not in the archive;
+    one that is as long as may be goes there and back."""
+    longest = f"{'L' * 227}-1.0-py2.7.egg"
+    (shared_tmp / "long").mkdir()
+    make(shared_tmp / "long" / f"L{longest}", Entry(b"long.py"))
+    said, entries = written(shared_tmp / "long")
+    (finding,) = said.findings
+    assert (finding.code, finding.status, finding.thing) == ("egg-refused", 3, f"{shared_tmp}/long/L{longest}")
+    assert "its name has 242 bytes" in finding.cause
+    assert not [name for name in entries.getnames() if "LL" in name]
+    extract(host, shared_tmp / "more", longest, Entry(b"long.py"))
+    for options, is_directory in ((), True), (("--undo",), False):
+        result = host.run(*options)
+        assert (result.returncode, result.stderr, (host.eggs / longest).is_dir()) == (0, "", is_directory)
+
+
 def test_without_md5sum(host: Other, shared_tmp: Path) -> None:
     """Where the host has no md5sum, one line says so, and nothing is done."""
     for name in ("dirname", "id", "ls", "tr"):
