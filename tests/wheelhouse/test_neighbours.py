@@ -111,8 +111,8 @@ def test_files_of_one_name(site: Callable[..., Deployment], shared_tmp: Path, un
     eggs = {
         "Bbb-1.0": {**same, "common.py": "of = 'bbb'\n", "common_too.py": "b\n"},
         "Aaa-1.0": {**same, "common.py": "of = 'aaa'\n", "common_too.py": "a\n", "aaa.py": "import common\n"},
-        "Ccc-1.0": {**same, "EGG-INFO/scripts/run": "#!/bin/bash\n", "ccc.py": "", "tests/case.py": "c"},
-        "Ddd-1.0": {"tests/case.py": "d"},
+        "Ccc-1.0": {**same, "EGG-INFO/scripts/run": "#!/bin/bash\n", "ccc.py": "", "examples/case.py": "c"},
+        "Ddd-1.0": {"examples/case.py": "d"},
     }
     mine = site("3.11", eggs)
     write_egg(mine.site_packages / "Ccc-0.9-py3.11.egg", {"ccc.py": "old = 1\n"})
