@@ -181,6 +181,8 @@ APPLICATION = (
         "uWSGI or a program of supervisord's that runs the target, cannot read the cache.",
         "An ExtractionError on every page that it serves.",
         "Give a process group the group of the cache with group=, or a cache of its own with python-eggs=. For another "
-        "server prepare one with --user, and have the server named that one.",
+        "server prepare one with --user, and have the server named that one. Any user can start a process that looks "
+        "like such a server and names the cache: the message says so where nothing shows that root had it started. "
+        "Give no rights for a process that is none of the application's; --server apache leaves them out.",
     ),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 
 from eggcache.cache import groups_and_time_zones
@@ -106,10 +107,21 @@ def unreadable(
             cause = f"its processes run as {account.name}, and {cause}"
             if environment.pid:
                 remedy = groups_and_time_zones.other_directory(own)
+                if not _by_root(environment.pid):  # nothing tells it from what a stranger starts under that name
+                    cause += "; nothing shows that root had it started, and any user can start such a process"
+                    remedy = remedy._replace(text=f"see that it is a server of this application; then {remedy.text}")
             else:
                 another = groups_and_time_zones.own_directory(own.at(os.path.realpath(own.directory)))
                 remedy = environment_variables.renamed(environment, unit, another)
             yield Finding("daemon-user-cannot-read", environment.thing, cause, remedy)
+
+
+def _by_root(pid: int) -> bool:
+    """Whether a process, or what started it, is root's, or it is a service of systemd's."""
+    with suppress(OSError, KeyError, IndexError):
+        started = [pid, *([parent] if (parent := procfs.parent(pid)) > 1 else [])]
+        return procfs.unit(pid) is not None or any(procfs.status(each)["Uid"].split()[1] == "0" for each in started)
+    return False
 
 
 def _file_system(directory: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 import os
+import pwd
 import shlex
 import shutil
 import signal
@@ -20,6 +21,8 @@ from support.judge import as_json, eggcache, environment
 from support.parts import missing
 from support.programs import running
 from support.sites import Site, write_egg
+
+from eggcache.system import procfs
 
 UWSGI = "/usr/bin/uwsgi-core"
 DEBIAN = Path("/usr/bin/python3")
@@ -139,6 +142,25 @@ def test_gunicorn_whose_configuration_is_not_seen(prepared: Site, shared_tmp: Pa
         with starts("-c", file):
             assert [*found(prepared)] == ([] if text else ["running-without-cache"])
             assert found(prepared, notices=True) == {}
+
+
+def test_process_that_any_user_can_start(prepared: Site, shared_tmp: Path) -> None:
+    """Of a process of another user with the cache, check says that it cannot read it, and, unless it is started by
+    root, that it may be anybody's: rights are not given to it unseen."""
+    games, script = pwd.getpwnam("games"), shared_tmp / "gunicorn"
+    script.write_text(WAITS)
+    drop = ["setpriv", f"--reuid={games.pw_uid}", f"--regid={games.pw_gid}", "--clear-groups"]
+    server = shlex.join([str(prepared.python), str(script)])
+    for line in ([*drop, "sh", "-c", f"{server}; :"], ["sh", "-c", f"{shlex.join(drop)} {server}; :"]):
+        with started(line, shared_tmp, up="up", PYTHON_EGG_CACHE=str(prepared.cache)) as first:
+            options = [*prepared.options, "--cache", prepared.cache, "--no-import", "--server", "gunicorn", "--json"]
+            told = as_json(eggcache("check", *options))["findings"]
+            (fault,) = [each for each in told if each["code"] == "daemon-user-cannot-read"]
+            by_root = line[0] == "sh" or procfs.unit(first) is not None  # a service of systemd's may run the tests
+            assert ("any user can start such a process" in fault["cause"]) is not by_root
+            assert fault["remedy"].startswith("see that it is a server") is not by_root
+            for child in Path(f"/proc/{first}/task/{first}/children").read_text().split():
+                os.kill(int(child), signal.SIGTERM)
 
 
 def test_reload_of_gunicorn_prepares_nothing(prepared: Site, shared_tmp: Path) -> None:
