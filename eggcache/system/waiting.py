@@ -8,13 +8,15 @@ release, while BaseFileLock has needed the same two methods since 3.12.
 from __future__ import annotations
 
 import fcntl
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from filelock import BaseFileLock, Timeout
 
 from eggcache.errors import Busy
+from eggcache.system import files, procfs, safe_dirs
 
 if TYPE_CHECKING:
     from eggcache.progress import Progress
@@ -53,9 +55,31 @@ def hold(descriptor: int, path: str, wait: float, progress: Progress | None) -> 
     try:
         lock.acquire(timeout=wait, poll_interval=_POLL)
     except Timeout:
-        cause = f"another run holds its lock for more than {wait:g} s"
-        raise Busy(path, cause, "wait for it, or raise --wait") from None
+        raise _busy(descriptor, path, wait) from None
     try:
         yield
     finally:
         lock.release()
+
+
+def _busy(descriptor: int, path: str, wait: float) -> Busy:
+    """The error for a lock that somebody else has: whoever may read what is locked can hold the lock for ever, and need
+    not be a run of eggcache. So another user's process is named."""
+    cause, remedy = f"another run holds its lock for more than {wait:g} s", "wait for it, or raise --wait"
+    with suppress(OSError, KeyError, ValueError, IndexError, StopIteration):  # no /proc/locks, or the process has ended
+        pid = _holder(descriptor)
+        status = procfs.status(pid)
+        uid = int(status["Uid"].split()[1])
+        if uid not in (0, os.geteuid()):
+            owner = safe_dirs.owner_name(uid)
+            cause = f"process {pid} ({status['Name']}) of {owner} holds its lock for more than {wait:g} s"
+            remedy = "see what it is, and wait for it where it is a run of eggcache"
+    return Busy(path, cause, remedy)
+
+
+def _holder(descriptor: int) -> int:
+    """The number of the process that locked the file at `descriptor`, proc_locks(5). Raises StopIteration for none."""
+    info = os.fstat(descriptor)
+    place = f"{os.major(info.st_dev):02x}:{os.minor(info.st_dev):02x}:{info.st_ino}"
+    locks = [line.split() for line in files.lines("/proc/locks")]  # "1: FLOCK ADVISORY WRITE PID PLACE 0 EOF"
+    return next(int(lock[4]) for lock in locks if lock[1:2] == ["FLOCK"] and lock[5:6] == [place])

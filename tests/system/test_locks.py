@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import pwd
 import re
 import shutil
 import subprocess
@@ -117,6 +118,23 @@ def test_who_waits_in_vain_is_told_and_changes_nothing(site: Site, release: dict
             assert f"{site.cache}: another run holds its lock for more than {wait} s" in result.stderr
     assert site.served()
     assert eggcache("remove", site.cache, "--wait", "0", env=release).returncode == 0
+
+
+def test_stranger_who_holds_the_lock_is_named(site: Site, nobody: pwd.struct_passwd) -> None:
+    """Another user's process that holds the lock of a directory of eggs, which it may read, is named: it is no run that
+    one could wait for."""
+    script = ["flock", site.eggs, "sh", "-c", "echo held; read line"]
+    command = ["setpriv", "--reuid", str(nobody.pw_uid), "--clear-groups", *script]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as stranger:
+        assert stranger.stdin
+        assert stranger.stdout
+        flock = stranger.stdout.readline()
+        result = eggcache("unzip-all", *site.unzipping, "--wait", "0")
+        stranger.stdin.close()
+    assert flock == "held\n"
+    assert result.returncode == 75, result.stderr
+    cause = rf"{site.eggs}: process \d+ \(flock\) of nobody \(uid {nobody.pw_uid}\) holds its lock for more than 0 s"
+    assert re.search(cause, result.stderr), result.stderr
 
 
 @pytest.mark.parametrize(
