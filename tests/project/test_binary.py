@@ -228,7 +228,7 @@ def test_limits_of_the_page(host: Root, turbogears1_complete: Deployment, shared
     traced = f'chroot() {{ strace -f -qq -o {log} -e trace=%network,execve /usr/sbin/chroot "$@"; }}'
     number = ["--user", "1000620000", "--group", "4321"]
     assert "made" in host.run("prepare", "/var/cache/e", *words, *number, before=traced).stdout
-    host.run("check", "--cache", "/var/cache/e", *words, *number, before=traced.replace("-o", "-A -o"))
+    host.run("check", "--cache", "/var/cache/e", *words, *number, before=traced.replace(" -o ", " -A -o "))
     assert "/srv/caf\u00e9/One-1.0-py2.7.egg" in host.run("tree", "--all", *words).stdout
     assert (host.path / "var" / "cache" / "e").stat().st_gid == 4321
     assert log.read_text().count('execve("/bin/eggcache"') == 2
