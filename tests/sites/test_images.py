@@ -140,5 +140,6 @@ def test_number_without_an_account(builder: Builder, python: Path, checkout: Pat
         before = after(f"ENV PYTHONPATH={checkout}\nRUN mkdir -p /var/cache").partition("ENV PYTHON_EGG_CACHE")[0]
         image = builder.build("shop", before + emitted.stdout)
         assert image.returncode == 0, image.stdout + image.stderr
-        result = builder.run("shop", "/bin/sh", "-c", f"id -g && cat {read}", user=NUMBER)
-        assert (result.returncode, result.stdout) == ((0, "0\na") if NUMBER in who else (1, "0\n")), result.stderr
+        # buildah may lose what a command has printed that ends with another status than 0
+        result = builder.run("shop", "/bin/sh", "-c", f"id -g; cat {read}; echo $?", user=NUMBER)
+        assert result.stdout == ("0\na0\n" if NUMBER in who else "0\n1\n"), result.stderr
