@@ -150,9 +150,7 @@ def _seen(process: int, place: str) -> bool:
 def _written(name: str, root: str) -> Unit | None:
     """The unit by its file and its drop-ins, of which the last one wins."""
     path = [os.path.join(root, directory[1:]) for directory in _PATH]
-    own = list(
-        dict.fromkeys([name, re.sub(r"@.*(?=\.service$)", "@", name)])
-    )  # apache2@x.service, then apache2@.service
+    own = dict.fromkeys([name, re.sub(r"@.*(?=\.service$)", "@", name)])  # of apache2@x.service, apache2@.service too
     file = next((f for f in (os.path.join(d, each) for each in own for d in path) if os.path.lexists(f)), None)
     if file is None:
         return None

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 
 from eggcache.errors import NotPermitted
-from eggcache.system.safe_dirs import DIRECTORY, READ
+from eggcache.system.safe_dirs import ACL_ACCESS, DIRECTORY, READ
 
 _LARGEST = 16 << 20  # bytes; a mod_wsgi.so with debugging information has about two MiB
 _PIECE = 1 << 20  # bytes of a file in memory at once: the file may be larger than the memory
@@ -148,7 +148,7 @@ def has_acl(descriptor: int) -> bool:
 
     :param descriptor: the open file
     """
-    return bool(_acl(descriptor))
+    return bool(acl(descriptor))
 
 
 def group_reads(descriptor: int, mode: int) -> bool:
@@ -157,20 +157,24 @@ def group_reads(descriptor: int, mode: int) -> bool:
     :param descriptor: the open file
     :param mode: its mode
     """
-    acl = _acl(descriptor) if mode & 0o040 else b""
-    if not acl:
-        return bool(mode & 0o040)
+    entries = acl(descriptor) if mode & 0o040 else []
+    return any(tag == 0x04 and rights & 0o4 for tag, rights, _ in entries) if entries else bool(mode & 0o040)
+
+
+def acl(file: int | str, name: str = ACL_ACCESS) -> list[tuple[int, int, int]]:
+    """The entries of a POSIX ACL, acl(5): a tag, rights, and a number each, as linux/posix_acl_xattr.h has them after a
+    version. [] where there is none, or the file system has none.
+
+    :param file: an open file, or a path, of which no link is followed
+    :param name: which of the two that a directory can have
+    """
+    try:
+        data = os.getxattr(file, name, follow_symlinks=isinstance(file, int))
+    except OSError:
+        return []
     import struct  # not to be loaded by a run with nothing to do
 
-    entries = struct.iter_unpack("<HHI", acl[4 : len(acl) - (len(acl) - 4) % 8])  # linux/posix_acl_xattr.h
-    return any(tag == 0x04 and rights & 0o4 for tag, rights, _ in entries)
-
-
-def _acl(descriptor: int) -> bytes:
-    try:
-        return os.getxattr(descriptor, "system.posix_acl_access")
-    except OSError:
-        return b""  # none, or a file system without
+    return list(struct.iter_unpack("<HHI", data[4 : 4 + (len(data) - 4) // 8 * 8]))
 
 
 def walk(top: str, within: int | None = None) -> Iterator[tuple[str, list[str], list[str]]]:

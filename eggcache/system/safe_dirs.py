@@ -31,7 +31,7 @@ NEW = ".new-"  # between the name of a cache and 16 digits: a directory beside i
 
 _MOST_LINKS, _MOST_TURNS = 40, 1000  # the former as Linux' own ELOOP limit
 _LONGEST = 255  # bytes of a name, NAME_MAX on Linux
-_ACLS = ("system.posix_acl_access", "system.posix_acl_default")
+ACL_ACCESS, ACL_DEFAULT = "system.posix_acl_access", "system.posix_acl_default"  # the ACLs of acl(5)
 
 
 def owner_name(uid: int) -> str:
@@ -318,7 +318,7 @@ def drop_acls(descriptor: int) -> None:
     :param descriptor: an open file or directory of ours
     :raises OSError: the disk refuses
     """
-    for name in _ACLS:
+    for name in (ACL_ACCESS, ACL_DEFAULT):
         try:
             os.removexattr(descriptor, name)
         except OSError as error:

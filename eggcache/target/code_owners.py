@@ -6,12 +6,11 @@ import glob
 import grp
 import os
 import stat
-import struct
 from collections.abc import Sequence
 from contextlib import suppress
 
 from eggcache.errors import NotPermitted, UsageError
-from eggcache.system import accounts, files
+from eggcache.system import accounts, files, safe_dirs
 from eggcache.system.accounts import Account
 from eggcache.target import buildout, search_path, startup_files
 from eggcache.target.startup_files import site_directories as site_directories
@@ -20,7 +19,6 @@ _MOST_STEPS = 400  # of links and directories on the way to a place
 _MOST_ENTRIES = 300_000  # that are looked at; a standard library has 8,000, a large site-packages 50,000
 _SITES = ("site-packages", "dist-packages")  # no names of modules: what is there is loaded where sys.path has them
 _TESTS = ("test", "tests", "idle_test")  # which nothing that answers imports
-_ACCESS, _DEFAULT = "system.posix_acl_access", "system.posix_acl_default"  # acl(5)
 _INSTEAD = "leave the eggs zipped and use eggcache prepare instead"
 
 
@@ -243,11 +241,11 @@ def _writable(path: str, info: os.stat_result) -> bool:
     """Whether more than the owner may write there; Debian lets `staff` install below /usr/local, where root looks."""
     if info.st_mode & 0o002:
         return True
-    if stat.S_ISDIR(info.st_mode) and _acl_grants(path, _DEFAULT, info.st_uid):
+    if stat.S_ISDIR(info.st_mode) and _acl_grants(path, safe_dirs.ACL_DEFAULT, info.st_uid):
         return True
     if not info.st_mode & 0o020:  # of an ACL these bits are the mask
         return False
-    if _acl_grants(path, _ACCESS, info.st_uid):
+    if _acl_grants(path, safe_dirs.ACL_ACCESS, info.st_uid):
         return True
     if info.st_gid == 0:
         return False
@@ -257,20 +255,13 @@ def _writable(path: str, info: os.stat_result) -> bool:
 
 
 def _acl_grants(path: str, name: str, owner: int) -> bool:
-    """Whether an ACL lets somebody write who is neither root, nor `owner`, nor what the mode tells of.
-
-    acl(5), and linux/posix_acl_xattr.h: a version, then a tag, rights, and a number for each of its entries.
-    """
-    try:
-        acl = os.getxattr(path, name, follow_symlinks=False)
-    except OSError:
-        return False  # none, or a file system without
-    entries = list(struct.iter_unpack("<HHI", acl[4 : 4 + (len(acl) - 4) // 8 * 8]))
+    """Whether an ACL lets somebody write who is neither root, nor `owner`, nor what the mode tells of."""
+    entries = files.acl(path, name)
     mask = next((rights for tag, rights, _ in entries if tag == 0x10), 0o7)
     return any(
         rights & mask & 0o2 and ((tag == 0x02 and number not in (0, owner)) or (tag == 0x08 and number != 0))
         for tag, rights, number in entries
-    ) or (name == _DEFAULT and any(rights & 0o2 for tag, rights, _ in entries if tag == 0x20))
+    ) or (name == safe_dirs.ACL_DEFAULT and any(rights & 0o2 for tag, rights, _ in entries if tag == 0x20))
 
 
 def egg_directories(executable: str, paths: Sequence[str] = ()) -> set[str]:

@@ -20,7 +20,7 @@ from eggcache.target import code_owners
 
 _PIECE = 4 << 20  # bytes that are read at once
 _DEPTH = 64  # directories in one name, as of a zipped egg
-INNER = re.compile(r"(?i)[^/]+\.egg/EGG-INFO/")  # what pkg_resources knows an egg in a basket by
+_INNER = re.compile(r"(?i)[^/]+\.egg/EGG-INFO/")  # what pkg_resources knows an egg in a basket by
 EARLIEST, LATEST = 315_532_800, 4_354_819_198  # seconds: what the date of a zip's member can be, 1980 to 2107
 
 
@@ -66,9 +66,14 @@ def opened(distribution: Distribution, account: Account, limits: Limits) -> Iter
             raise _change(path)
 
 
+def inner_eggs(contents: Contents) -> set[str]:
+    """The names of the eggs in an egg, which are distributions of their own."""
+    return {name.partition("/")[0] for name in contents.files if _INNER.match(name)}
+
+
 def is_basket(contents: Contents) -> bool:
-    """Whether nothing but eggs is in a zip: each of them is a distribution of its own, and the zip is none."""
-    inner = {name.partition("/")[0] for name in contents.files if INNER.match(name)}
+    """Whether nothing but eggs is in a zip: then the zip is no distribution."""
+    inner = inner_eggs(contents)
     return bool(inner) and all(name.partition("/")[0] in inner for name in contents.files)
 
 

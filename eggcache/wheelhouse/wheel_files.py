@@ -21,7 +21,7 @@ from eggcache import __version__
 from eggcache.eggs import extract
 from eggcache.model import DateTime, Distribution, Machine
 from eggcache.wheelhouse import legacy, metadata
-from eggcache.wheelhouse.egg_contents import EARLIEST, INNER, LATEST, Content, Contents
+from eggcache.wheelhouse.egg_contents import EARLIEST, LATEST, Content, Contents, inner_eggs
 from eggcache.wheelhouse.legacy import Rewritten
 
 _EGG_NAME = re.compile(r"(?P<name>[^-]+)(-(?P<version>[^-]+)(-py(?P<python>\d\.\d+)(-(?P<platform>.+))?)?)?", re.I)
@@ -137,7 +137,7 @@ def _identity(contents: Contents, distribution: Distribution) -> tuple[metadata.
 
 def _choose(contents: Contents, plan: Plan) -> None:
     """Fill `made.files` with all files of the egg that an installed package has, at their places in the wheel."""
-    inner = {name.partition("/")[0] for name in contents.files if INNER.match(name)}
+    inner = inner_eggs(contents)
     # bdist_egg wrote a .py beside each native module, to load it; in a directory Python finds the module itself
     loaders = {re.sub(r"\.[^/]*$", ".py", name) for name in contents.files if extract.executable(name)}
     for name in sorted(contents.files):
